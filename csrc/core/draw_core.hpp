@@ -1,0 +1,120 @@
+// The draw of sampled AP: a keyed permutation of the negatives of a class, evaluated at single points.
+//
+// The negatives are numbered 0 .. n-1 (row_of_negative). Trial t of class c takes the negatives permutation(0) ..
+// permutation(d-1), d = min(positives, negatives). The permutation is a Feistel network over the mixed radix a * b >= n
+// (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002): a point is (left, right), left < a, right
+// < b; each round adds to one half a keyed hash of the other, modulo its radix. Points beyond n walk on until they fall
+// inside; because a * b - n < a ~ sqrt(n), that is rare. Only 32-bit integer operations, so every device gives the same
+// rows.
+//
+// Key   (seed, class, trial) through Philox: independent of the other classes, of threads and of call order
+// Bound n < 2^32
+// Test  csrc/tests/test_core.cpp (a permutation for every n), tests/eval/test_sampled.py (uniformity, moments)
+#pragma once
+
+#include "core/philox_core.hpp"
+
+namespace vltr {
+
+constexpr int kDrawRounds = 8;
+
+struct KeyedPermutation {
+  std::uint32_t size;         // n
+  std::uint32_t left_radix;   // a
+  std::uint32_t right_radix;  // b
+  std::uint32_t round_key[kDrawRounds];
+};
+
+VLTR_HD KeyedPermutation keyed_permutation(std::uint32_t size, std::uint64_t seed, std::uint32_t cls,
+                                           std::uint32_t trial) {
+  KeyedPermutation permutation{};
+  permutation.size = size;
+  std::uint32_t root = 1;  // ceil(sqrt(size)) by bits: no floating point, so no rounding to agree on
+  for (std::uint32_t bit = 1u << 16; bit != 0; bit >>= 1) {
+    const std::uint64_t candidate = std::uint64_t{root} + bit;
+    if ((candidate - 1) * (candidate - 1) < size) root = static_cast<std::uint32_t>(candidate);
+  }
+  const std::uint32_t rows = static_cast<std::uint32_t>((std::uint64_t{size} + root - 1) / root);
+  permutation.left_radix = root;
+  permutation.right_radix = rows == 0 ? 1 : rows;
+  for (std::uint32_t block = 0; block < kDrawRounds / 4; ++block) {
+    const Philox random =
+        philox4x32({{cls, trial, block, 0}}, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+    for (std::uint32_t lane = 0; lane < 4; ++lane) permutation.round_key[4 * block + lane] = random.word[lane];
+  }
+  return permutation;
+}
+
+// The 32-bit finaliser of MurmurHash3 (Appleby, public domain) of value + key.
+VLTR_HD std::uint32_t keyed_hash(std::uint32_t value, std::uint32_t key) {
+  value += key;
+  value ^= value >> 16;
+  value *= 0x85EBCA6Bu;
+  value ^= value >> 13;
+  value *= 0xC2B2AE35u;
+  value ^= value >> 16;
+  return value;
+}
+
+// (half + a hash scaled into [0, radix)) modulo radix.
+VLTR_HD std::uint32_t rotate_half(std::uint32_t half, std::uint32_t other, std::uint32_t key, std::uint32_t radix) {
+  const std::uint32_t step = static_cast<std::uint32_t>((std::uint64_t{keyed_hash(other, key)} * radix) >> 32);
+  const std::uint32_t room = radix - half;
+  return step >= room ? step - room : half + step;
+}
+
+// left_radix and right_radix are at most 2^16, so a point fits in 32 bits.
+VLTR_HD std::uint32_t permute_once(const KeyedPermutation& permutation, std::uint32_t left, std::uint32_t right) {
+  for (int round = 0; round < kDrawRounds; round += 2) {
+    left = rotate_half(left, right, permutation.round_key[round], permutation.left_radix);
+    right = rotate_half(right, left, permutation.round_key[round + 1], permutation.right_radix);
+  }
+  return right * permutation.left_radix + left;
+}
+
+// permutation(index), index < size.
+VLTR_HD std::uint32_t permute(const KeyedPermutation& permutation, std::uint32_t index) {
+  std::uint32_t point = index;
+  do {
+    point = permute_once(permutation, point % permutation.left_radix, point / permutation.left_radix);
+  } while (point >= permutation.size);
+  return point;
+}
+
+// How the negatives are numbered 0 .. n-1: a negative row below n is its own number; the numbers that positive rows
+// below n leave free go to the negatives at or above n, in order. Knowing the row of a number is then nearly always
+// knowing the number.
+//
+// positives (P,) ascending; displaced: the negative rows at or above n, ascending, as many as there are positives below
+// n.
+VLTR_HD std::uint32_t row_of_negative(const std::uint32_t* positives, std::uint32_t count,
+                                      const std::uint32_t* displaced, std::uint32_t number) {
+  std::uint32_t below = 0;  // positives before `number`
+  for (std::uint32_t left = count; left != 0;) {
+    const std::uint32_t half = left / 2;
+    const bool before = positives[below + half] < number;
+    below = before ? below + half + 1 : below;
+    left = before ? left - half - 1 : half;
+  }
+  return below < count && positives[below] == number ? displaced[below] : number;
+}
+
+// Writes the displaced negatives of a class with `count` positives among `rows` rows; returns how many there are (at
+// most count).
+VLTR_HD std::uint32_t displaced_negatives(const std::uint32_t* positives, std::uint32_t count, std::uint32_t rows,
+                                          std::uint32_t* displaced) {
+  const std::uint32_t negatives = rows - count;
+  std::uint32_t next = 0;
+  while (next < count && positives[next] < negatives) ++next;
+  std::uint32_t written = 0;
+  for (std::uint32_t row = negatives; row < rows; ++row) {
+    if (next < count && positives[next] == row) {
+      ++next;
+    } else {
+      displaced[written++] = row;
+    }
+  }
+  return written;
+}
+
+}  // namespace vltr

@@ -1,0 +1,122 @@
+// Element types of score and label arrays, and the lane in which each is compared.
+//
+// A lane holds every value of the element exactly, so comparing lanes is comparing elements in their own precision:
+//   float16, bfloat16, float32, bool, 8- and 16-bit integers -> float
+//   float64, 32-bit integers                                 -> double
+//   64-bit integers                                          -> int64 (uint64 with its top bit flipped, which keeps the
+//   order)
+#pragma once
+
+#include <cstring>
+#include <limits>
+
+#include "core/platform.hpp"
+
+namespace vltr {
+
+enum class DType : int {
+  kBool,
+  kUInt8,
+  kInt8,
+  kUInt16,
+  kInt16,
+  kUInt32,
+  kInt32,
+  kUInt64,
+  kInt64,
+  kFloat16,
+  kBFloat16,
+  kFloat32,
+  kFloat64
+};
+
+struct Float16 {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+template <class To, class From>
+VLTR_HD To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bit_cast keeps the size");
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+VLTR_HD float to_lane(Float16 value) {
+  const std::uint32_t sign = (value.bits & 0x8000u) << 16;
+  const std::uint32_t magnitude = (value.bits & 0x7FFFu) << 13;
+  if (magnitude >= 0x0F800000u) return bit_cast<float>(sign | 0x70000000u | magnitude | 0x7F800000u);  // infinity, NaN
+  // A float with the half's bits is 2^112 too small, subnormals included: one exact product mends both.
+  return bit_cast<float>(sign | bit_cast<std::uint32_t>(bit_cast<float>(magnitude) * 0x1p112f));
+}
+VLTR_HD float to_lane(BFloat16 value) { return bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16); }
+VLTR_HD float to_lane(float value) { return value; }
+VLTR_HD float to_lane(bool value) { return value ? 1.0f : 0.0f; }
+VLTR_HD float to_lane(std::uint8_t value) { return static_cast<float>(value); }
+VLTR_HD float to_lane(std::int8_t value) { return static_cast<float>(value); }
+VLTR_HD float to_lane(std::uint16_t value) { return static_cast<float>(value); }
+VLTR_HD float to_lane(std::int16_t value) { return static_cast<float>(value); }
+VLTR_HD double to_lane(double value) { return value; }
+VLTR_HD double to_lane(std::uint32_t value) { return static_cast<double>(value); }
+VLTR_HD double to_lane(std::int32_t value) { return static_cast<double>(value); }
+VLTR_HD std::int64_t to_lane(std::int64_t value) { return value; }
+VLTR_HD std::int64_t to_lane(std::uint64_t value) { return bit_cast<std::int64_t>(value ^ (std::uint64_t{1} << 63)); }
+
+template <class T>
+using LaneOf = decltype(to_lane(T{}));
+
+// A key that no lane reaches: lane >= unreachable() is false for every lane but, in int64, its own value.
+template <class Lane>
+VLTR_HD Lane unreachable() {
+  return std::numeric_limits<Lane>::has_quiet_NaN ? std::numeric_limits<Lane>::quiet_NaN()
+                                                  : std::numeric_limits<Lane>::max();
+}
+
+// Calls function(Tag<T>{}) for the element type of a dtype code.
+template <class T>
+struct Tag {
+  using type = T;
+};
+template <class Function>
+decltype(auto) with_element_type(DType dtype, Function&& function) {
+  switch (dtype) {
+    case DType::kBool:
+      return function(Tag<bool>{});
+    case DType::kUInt8:
+      return function(Tag<std::uint8_t>{});
+    case DType::kInt8:
+      return function(Tag<std::int8_t>{});
+    case DType::kUInt16:
+      return function(Tag<std::uint16_t>{});
+    case DType::kInt16:
+      return function(Tag<std::int16_t>{});
+    case DType::kUInt32:
+      return function(Tag<std::uint32_t>{});
+    case DType::kInt32:
+      return function(Tag<std::int32_t>{});
+    case DType::kUInt64:
+      return function(Tag<std::uint64_t>{});
+    case DType::kInt64:
+      return function(Tag<std::int64_t>{});
+    case DType::kFloat16:
+      return function(Tag<Float16>{});
+    case DType::kBFloat16:
+      return function(Tag<BFloat16>{});
+    case DType::kFloat32:
+      return function(Tag<float>{});
+    case DType::kFloat64:
+      break;
+  }
+  return function(Tag<double>{});
+}
+
+// The list for explicit instantiations.
+#define VLTR_FOR_EACH_ELEMENT(DO)                                                                        \
+  DO(bool)                                                                                               \
+  DO(std::uint8_t) DO(std::int8_t) DO(std::uint16_t) DO(std::int16_t) DO(std::uint32_t) DO(std::int32_t) \
+      DO(std::uint64_t) DO(std::int64_t) DO(Float16) DO(BFloat16) DO(float) DO(double)
+
+}  // namespace vltr

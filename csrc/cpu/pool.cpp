@@ -1,0 +1,134 @@
+#include "cpu/pool.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace vltr::cpu {
+namespace {
+
+struct Job {
+  std::int64_t items = 0;
+  const std::function<void(std::int64_t, int)>* task = nullptr;
+  std::atomic<std::int64_t> next{0};
+  std::atomic<std::int64_t> done{0};
+  std::exception_ptr failure;
+  std::mutex failure_guard;
+
+  void stop() { next.store(items); }
+
+  bool take_one(int worker) {
+    const std::int64_t item = next.fetch_add(1);
+    if (item >= items) return false;
+    try {
+      (*task)(item, worker);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(failure_guard);
+      if (!failure) failure = std::current_exception();
+      stop();
+    }
+    done.fetch_add(1);
+    return true;
+  }
+};
+
+class Pool {
+ public:
+  // False when another call is using the pool: the caller then works alone.
+  bool try_run(Job& job, int helpers, const std::function<void()>& work) {
+    const std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
+    if (!turn.owns_lock()) return false;
+    {
+      const std::lock_guard<std::mutex> lock(guard_);
+      while (static_cast<int>(threads_.size()) < helpers) {
+        const int worker = static_cast<int>(threads_.size()) + 1;
+        threads_.emplace_back([this, worker] { serve(worker); });
+      }
+      job_ = &job;
+      helpers_ = busy_ = helpers;
+      ++generation_;
+    }
+    wake_.notify_all();
+    work();
+    std::unique_lock<std::mutex> lock(guard_);
+    idle_.wait(lock, [this] { return busy_ == 0; });
+    job_ = nullptr;
+    return true;
+  }
+
+ private:
+  void serve(int worker) {
+    std::uint64_t seen = 0;
+    std::unique_lock<std::mutex> lock(guard_);
+    for (;;) {
+      wake_.wait(lock, [&] { return generation_ != seen && worker <= helpers_; });
+      seen = generation_;
+      Job* job = job_;
+      lock.unlock();
+      while (job->take_one(worker)) {
+      }
+      lock.lock();
+      if (--busy_ == 0) idle_.notify_one();
+    }
+  }
+
+  std::mutex turn_;
+  std::mutex guard_;
+  std::condition_variable wake_;
+  std::condition_variable idle_;
+  std::vector<std::thread> threads_;
+  Job* job_ = nullptr;
+  int helpers_ = 0;
+  int busy_ = 0;
+  std::uint64_t generation_ = 0;
+};
+
+std::atomic<Pool*> process_pool{nullptr};
+
+// After fork the parent's threads do not exist in the child, which leaks the copy it can neither join nor use.
+Pool& pool_of_this_process() {
+  static const int forget_in_children = pthread_atfork(nullptr, nullptr, [] { process_pool.store(nullptr); });
+  (void)forget_in_children;
+  if (process_pool.load() == nullptr) {
+    auto fresh = std::make_unique<Pool>();
+    Pool* none = nullptr;
+    if (process_pool.compare_exchange_strong(none, fresh.get())) static_cast<void>(fresh.release());
+  }
+  return *process_pool.load();
+}
+
+}  // namespace
+
+void Runner::run(std::int64_t items, const std::function<void(std::int64_t, int)>& task) const {
+  if (items <= 0) return;
+  Job job;
+  job.items = items;
+  job.task = &task;
+  bool cancelled = false;
+  const auto work = [&] {
+    using Clock = std::chrono::steady_clock;
+    auto last_poll = Clock::now();
+    while (job.take_one(0)) {
+      if (!poll || Clock::now() - last_poll < std::chrono::milliseconds(50)) continue;
+      last_poll = Clock::now();
+      if (poll(static_cast<double>(job.done.load()) / static_cast<double>(items))) {
+        cancelled = true;
+        job.stop();
+      }
+    }
+  };
+  const int helpers = static_cast<int>(std::min<std::int64_t>(std::max(threads, 1), items)) - 1;
+  if (helpers == 0 || !pool_of_this_process().try_run(job, helpers, work)) work();
+  if (job.failure) std::rethrow_exception(job.failure);
+  if (cancelled) throw Cancelled();
+}
+
+}  // namespace vltr::cpu

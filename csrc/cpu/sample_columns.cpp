@@ -1,0 +1,65 @@
+#include "cpu/sample_columns.hpp"
+
+#include "core/sap_core.hpp"
+#include "cpu/columns.hpp"
+
+namespace vltr::cpu {
+bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, int trials) {
+  const auto element = static_cast<std::int64_t>(
+      with_element_type(scores.dtype, [](auto tag) { return sizeof(typename decltype(tag)::type); }));
+  std::int64_t draws = 0;
+  for (std::int64_t c = 0; c < scores.cols; ++c) draws += draws_per_trial(positives, scores.rows, c);
+  const std::int64_t room = std::max(kColumnScratchBytes, scores.rows * scores.cols * element / 8);
+  return draws == 0 || trials <= std::min(room / DrawPlan::kBytesPerDraw, kMaxRows) / draws;
+}
+
+template <class T>
+std::vector<double> sample_columns(const Matrix& scores, const Positives& positives,
+                                   const Thresholds<LaneOf<T>>& thresholds, const RankTable& table, int trials,
+                                   std::uint64_t seed, const Runner& runner) {
+  struct Scratch {
+    std::vector<std::uint32_t> displaced;
+    std::vector<std::uint32_t> numbers;
+    std::vector<std::uint32_t> drawn;
+  };
+  std::vector<Scratch> scratch(static_cast<std::size_t>(std::max(runner.threads, 1)));
+  std::vector<double> out(static_cast<std::size_t>(trials * scores.cols));
+  const DrawNumbers draw_numbers = draw_numbers_kernel();
+  for_each_column<T>(scores, thresholds, runner, [&](std::int64_t c, std::uint32_t* reached, int worker) {
+    const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
+    const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
+    const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));
+    const auto negatives = static_cast<std::uint32_t>(scores.rows) - draws;
+    if (draws == 0) {
+      const double ap = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
+      for (int trial = 0; trial < trials; ++trial) out[static_cast<std::size_t>(trial * scores.cols + c)] = ap;
+      return;
+    }
+    // In the column itself the displaced negatives move to their numbers, and the number of a draw is its place.
+    Scratch& own = scratch[static_cast<std::size_t>(worker)];
+    const std::uint32_t* positive = positives.rows.data() + positives.offset[static_cast<std::size_t>(c)];
+    own.displaced.resize(draws);
+    const std::uint32_t moved =
+        displaced_negatives(positive, draws, static_cast<std::uint32_t>(scores.rows), own.displaced.data());
+    for (std::uint32_t i = 0; i < moved; ++i) reached[positive[i]] = reached[own.displaced[i]];
+    own.numbers.resize(draws);
+    own.drawn.resize(static_cast<std::size_t>(keys) + 1);
+    for (int trial = 0; trial < trials; ++trial) {
+      draw_numbers(keyed_permutation(negatives, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial)),
+                   draws, own.numbers.data());
+      std::fill(own.drawn.begin(), own.drawn.end(), 0u);
+      for (const std::uint32_t number : own.numbers) ++own.drawn[static_cast<std::size_t>(keys - reached[number])];
+      out[static_cast<std::size_t>(trial * scores.cols + c)] =
+          sampled_average_precision(table.tp.data() + first, own.drawn.data(), keys);
+    }
+  });
+  return out;
+}
+
+#define VLTR_SAMPLE(T)                                                                                          \
+  template std::vector<double> sample_columns<T>(const Matrix&, const Positives&, const Thresholds<LaneOf<T>>&, \
+                                                 const RankTable&, int, std::uint64_t, const Runner&);
+VLTR_FOR_EACH_ELEMENT(VLTR_SAMPLE)
+#undef VLTR_SAMPLE
+
+}  // namespace vltr::cpu

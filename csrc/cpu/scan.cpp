@@ -1,0 +1,202 @@
+#include "cpu/scan.hpp"
+
+#include <type_traits>
+
+#include "core/sap_core.hpp"
+#include "cpu/draws.hpp"
+#include "cpu/sample_columns.hpp"
+
+namespace vltr::cpu {
+namespace {
+
+// From the sorted scores of the positives and, where rows were counted, the workers' buckets; each class on its own.
+template <class Lane>
+RankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives, const std::vector<Lane>& sorted,
+                     const std::vector<ScanWorker<Lane>>& workers, const Runner& runner) {
+  RankTable table;
+  table.offset = thresholds.offset;
+  std::vector<Lane> descending(thresholds.keys.size());
+  table.tp.resize(thresholds.keys.size());
+  table.fp.resize(thresholds.keys.size());
+  table.tied.resize(thresholds.keys.size());
+  constexpr std::int64_t kClassesPerItem = 32;
+  runner.run((thresholds.classes() + kClassesPerItem - 1) / kClassesPerItem, [&](std::int64_t item, int) {
+    const std::int64_t end_class = std::min(thresholds.classes(), (item + 1) * kClassesPerItem);
+    for (std::int64_t c = item * kClassesPerItem; c < end_class; ++c) {
+      const std::int64_t first = thresholds.offset[static_cast<std::size_t>(c)];
+      const std::int64_t end = thresholds.offset[static_cast<std::size_t>(c) + 1];
+      const Lane* const lowest = sorted.data() + positives.offset[static_cast<std::size_t>(c)];
+      const Lane* place = sorted.data() + positives.offset[static_cast<std::size_t>(c) + 1];
+      std::int64_t tp = 0;
+      std::int64_t reach = 0;
+      for (std::int64_t k = end; k-- > first;) {
+        const auto from = static_cast<std::size_t>(k);
+        const auto to = static_cast<std::size_t>(first + end - 1 - k);
+        const Lane key = thresholds.keys[from];
+        for (; place != lowest && place[-1] > key; --place) ++tp;
+        std::int64_t positives_equal = 0;
+        for (; place != lowest && place[-1] == key; --place) ++positives_equal;
+        std::int64_t equal = 0;
+        for (const ScanWorker<Lane>& worker : workers) {
+          equal += worker.buckets[2 * from];
+          reach += std::int64_t{worker.buckets[2 * from]} + worker.buckets[2 * from + 1];
+        }
+        tp += positives_equal;
+        descending[to] = key;
+        table.tp[to] = tp;
+        table.fp[to] = reach - tp;
+        table.tied[to] = equal - positives_equal;
+      }
+    }
+  });
+  table.thresholds = std::move(descending);
+  return table;
+}
+
+template <class Lane>
+Thresholds<Lane> given_thresholds(const RankTable& given) {
+  Thresholds<Lane> thresholds;
+  thresholds.offset = given.offset;
+  thresholds.keys = std::get<std::vector<Lane>>(given.thresholds);
+  for (std::size_t c = 0; c + 1 < given.offset.size(); ++c) {
+    std::reverse(thresholds.keys.begin() + given.offset[c], thresholds.keys.begin() + given.offset[c + 1]);
+  }
+  thresholds.build_trees();
+  return thresholds;
+}
+
+// Score and class of the best label of each row; equal scores go to the lower class, as in the ranking itself. Padded
+// by 16 rows without labels, so that a block of rows can be loaded whole.
+template <class Lane>
+struct BestLabels {
+  std::vector<Lane> score;
+  std::vector<std::int32_t> cls;
+
+  BestLabels(std::int64_t rows, const Positives& positives, const std::vector<Lane>& scores)
+      : score(static_cast<std::size_t>(rows) + 16, unreachable<Lane>()), cls(static_cast<std::size_t>(rows) + 16, -1) {
+    for (std::size_t c = 0; c + 1 < positives.offset.size(); ++c) {
+      for (std::int64_t i = positives.offset[c]; i < positives.offset[c + 1]; ++i) {
+        const std::uint32_t row = positives.rows[static_cast<std::size_t>(i)];
+        const Lane lane = scores[static_cast<std::size_t>(i)];
+        if (cls[row] >= 0 && lane <= score[row]) continue;
+        score[row] = lane;
+        cls[row] = static_cast<std::int32_t>(c);
+      }
+    }
+  }
+};
+
+// AP of each trial from the thresholds that its drawn scores reached.
+void average_trials(const RankTable& table, const Positives& positives, std::int64_t rows, const DrawPlan& plan,
+                    int trials, const Runner& runner, std::vector<double>& out) {
+  const auto classes = static_cast<std::int64_t>(table.offset.size()) - 1;
+  out.resize(static_cast<std::size_t>(trials * classes));
+  runner.run(classes, [&](std::int64_t c, int) {
+    const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
+    const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
+    const std::int64_t draws = draws_per_trial(positives, rows, c);
+    std::vector<std::uint32_t> drawn(static_cast<std::size_t>(keys) + 1);
+    const std::uint32_t* reached = plan.reached.get() + plan.slot_offset[static_cast<std::size_t>(c)];
+    for (int trial = 0; trial < trials; ++trial, reached += draws) {
+      double& ap = out[static_cast<std::size_t>(trial * classes + c)];
+      if (draws == 0) {
+        ap = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
+        continue;
+      }
+      std::fill(drawn.begin(), drawn.end(), 0u);
+      for (std::int64_t i = 0; i < draws; ++i) ++drawn[static_cast<std::size_t>(keys - reached[i])];
+      ap = sampled_average_precision(table.tp.data() + first, drawn.data(), keys);
+    }
+  });
+}
+
+template <class T>
+ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Runner& runner) {
+  using Lane = LaneOf<T>;
+  std::vector<Lane> sorted = positive_scores<Lane>(scores, positives, runner);
+  std::optional<BestLabels<Lane>> best;
+  if (request.ranks) best.emplace(scores.rows, positives, sorted);
+  sort_within_classes(positives, sorted, runner);
+  const Thresholds<Lane> thresholds =
+      request.given == nullptr ? thresholds_of(positives, sorted) : given_thresholds<Lane>(*request.given);
+  ScanPlan<Lane> plan{};
+  plan.thresholds = &thresholds;
+  plan.cols = scores.cols;
+
+  ScanResult result;
+  std::vector<std::atomic<std::int32_t>> rank;
+  if (request.ranks) {
+    rank = std::vector<std::atomic<std::int32_t>>(static_cast<std::size_t>(scores.rows));
+    plan.best_score = best->score.data();
+    plan.best_class = best->cls.data();
+    plan.rank = rank.data();
+  }
+
+  const std::vector<Tile> tiles = row_tiles(scores, kTileRows);
+  DrawPlan draws;
+  const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, positives, request.trials);
+  if (draw_in_pass) {
+    draws = plan_draws(positives, scores, tiles, request.trials, request.seed, runner);
+    plan.draws = draws.draws.get();
+    plan.draw_offset = draws.item_offset.data();
+    plan.reached = draws.reached.get();
+  }
+
+  std::vector<ScanWorker<Lane>> workers(static_cast<std::size_t>(std::max(runner.threads, 1)));
+  const std::int64_t ranges = col_ranges(scores.cols);
+  const ScanTile<Lane> scan_tile = scan_tile_kernel<T>();
+  runner.run(static_cast<std::int64_t>(tiles.size()) * ranges, [&](std::int64_t item, int id) {
+    ScanWorker<Lane>& worker = workers[static_cast<std::size_t>(id)];
+    if (worker.buckets.empty()) {
+      worker.buckets.resize(2 * thresholds.keys.size() + 1);
+      worker.survivors.resize(kStripCols * (kTileRows + 16));
+    }
+    const std::int64_t first_col = item % ranges * kRangeCols;
+    scan_tile(plan,
+              {tiles[static_cast<std::size_t>(item / ranges)], item, first_col,
+               std::min(scores.cols, first_col + kRangeCols)},
+              worker);
+  });
+  workers.erase(
+      std::remove_if(workers.begin(), workers.end(), [](const auto& worker) { return worker.buckets.empty(); }),
+      workers.end());
+  ScanWorker<Lane> first;
+  for (const ScanWorker<Lane>& worker : workers) {
+    if (worker.nan_row >= 0) first.note_nan(worker.nan_row, worker.nan_col);
+  }
+  if (first.nan_row >= 0) throw BadValue("scores", first.nan_row, first.nan_col);
+
+  result.table = make_table(thresholds, positives, sorted, workers, runner);
+  if (draw_in_pass) {
+    average_trials(result.table, positives, scores.rows, draws, request.trials, runner, result.trials);
+  } else if (request.trials > 0) {
+    result.trials =
+        sample_columns<T>(scores, positives, thresholds, result.table, request.trials, request.seed, runner);
+  }
+  if (request.ranks) {
+    result.ranks.resize(rank.size());
+    for (std::size_t row = 0; row < rank.size(); ++row)
+      result.ranks[row] = best->cls[row] < 0 ? -1 : rank[row].load(std::memory_order_relaxed);
+  }
+  return result;
+}
+
+}  // namespace
+
+ScanResult scan(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Runner& runner) {
+  return with_element_type(scores.dtype, [&](auto tag) {
+    return scan_as<typename decltype(tag)::type>(scores, positives, request, runner);
+  });
+}
+
+RankTable positive_scores(const Matrix& scores, const Positives& positives, const Runner& runner) {
+  return with_element_type(scores.dtype, [&](auto tag) {
+    using Lane = LaneOf<typename decltype(tag)::type>;
+    std::vector<Lane> sorted = positive_scores<Lane>(scores, positives, runner);
+    sort_within_classes(positives, sorted, runner);
+    const Thresholds<Lane> thresholds = thresholds_of(positives, sorted);
+    return make_table(thresholds, positives, sorted, {}, runner);
+  });
+}
+
+}  // namespace vltr::cpu

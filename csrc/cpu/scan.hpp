@@ -1,0 +1,45 @@
+// One pass over a score matrix: the rank table, and on request sampled AP and the rank of each row's best label.
+#pragma once
+
+#include <optional>
+#include <variant>
+
+#include "cpu/positives.hpp"
+
+namespace vltr::cpu {
+
+using LaneVector = std::variant<std::vector<float>, std::vector<double>, std::vector<std::int64_t>>;
+
+// Compressed rows by class, thresholds descending. Counts are of rows scoring at least the threshold; tied negatives
+// equal it.
+struct RankTable {
+  std::vector<std::int64_t> offset;
+  LaneVector thresholds;
+  std::vector<std::int64_t> tp;
+  std::vector<std::int64_t> fp;
+  std::vector<std::int64_t> tied;
+};
+
+struct ScanRequest {
+  int trials = 0;  // of sampled AP
+  std::uint64_t seed = 0;
+  bool ranks = false;
+  // Thresholds to count against instead of those of `positives`: how shards of one data set are counted apart and then
+  // added.
+  const RankTable* given = nullptr;
+};
+
+struct ScanResult {
+  RankTable table;
+  std::vector<double> trials;       // (trials, C) row-major
+  std::vector<std::int32_t> ranks;  // (N): classes that rank before the row's best label; -1 without label
+};
+
+// Throws BadValue at a NaN score, Cancelled when the runner's poll says so.
+ScanResult scan(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Runner& runner);
+
+// Distinct scores of the positives, descending by class, with how many positives reach each (in tp): what shards
+// exchange.
+RankTable positive_scores(const Matrix& scores, const Positives& positives, const Runner& runner);
+
+}  // namespace vltr::cpu

@@ -1,0 +1,102 @@
+// The inner operation of a scan: one tile of rows times a range of classes, compiled once for each instruction set.
+#pragma once
+
+#include <atomic>
+
+#include "core/draw_core.hpp"
+#include "cpu/thresholds.hpp"
+
+namespace vltr::cpu {
+
+constexpr int kStripCols = 256;   // classes whose survivors are buffered side by side
+constexpr int kTileRows = 512;    // rows of a tile: with a strip's columns they stay in a 1 MiB L2 cache
+constexpr int kRangeCols = 1024;  // classes of one work item
+
+// A drawn negative: its number among all draws of the scan in (class, trial, draw) order, and its place within its
+// item.
+struct Draw {
+  std::uint32_t slot;
+  std::uint16_t row;
+  std::uint16_t col;
+};
+static_assert(kTileRows <= 65536 && kRangeCols <= 65536, "a Draw's place must fit");
+
+// What every tile of a scan reads, and where it writes what belongs to a row or a draw alone.
+template <class Lane>
+struct ScanPlan {
+  const Thresholds<Lane>* thresholds;
+  std::int64_t cols;
+
+  // Ranks: score and class of the best label of each row (class -1: none), and how many classes rank before it. Null:
+  // not wanted.
+  const Lane* best_score = nullptr;
+  const std::int32_t* best_class = nullptr;
+  std::atomic<std::int32_t>* rank = nullptr;
+
+  // Draws by item, ascending by slot in each. How many thresholds a drawn score reaches goes to reached[slot]. Null:
+  // none.
+  const Draw* draws = nullptr;
+  const std::int64_t* draw_offset = nullptr;
+  std::uint32_t* reached = nullptr;
+};
+
+// What one worker keeps: its counts, and scratch.
+template <class Lane>
+struct ScanWorker {
+  std::vector<std::uint32_t> buckets;  // 2 * thresholds, see tree_core.hpp
+  AlignedLanes<Lane> survivors;        // kStripCols x (kTileRows + 16)
+  std::int64_t nan_row = -1;           // first NaN seen, in row order
+  std::int64_t nan_col = -1;
+
+  void note_nan(std::int64_t row, std::int64_t col) {
+    if (nan_row >= 0 && (nan_row < row || (nan_row == row && nan_col <= col))) return;
+    nan_row = row;
+    nan_col = col;
+  }
+};
+
+// A tile of rows times a range of classes: the unit of scheduling. Items are numbered range by range within tile by
+// tile.
+struct ScanItem {
+  Tile tile;
+  std::int64_t index;
+  std::int64_t first_col;
+  std::int64_t end_col;
+};
+inline std::int64_t col_ranges(std::int64_t cols) { return (cols + kRangeCols - 1) / kRangeCols; }
+
+template <class Lane>
+using ScanTile = void (*)(const ScanPlan<Lane>&, const ScanItem&, ScanWorker<Lane>&);
+
+// For columns [first_col, first_col + cols), cols <= 16: how many thresholds each score reaches, column by column (N
+// each).
+template <class Lane>
+using ReachColumns = void (*)(const Matrix& scores, const Thresholds<Lane>& thresholds, std::int64_t first_col,
+                              std::int64_t cols, std::uint32_t* reached);
+
+// Writes permutation(0) .. permutation(draws - 1).
+using DrawNumbers = void (*)(const KeyedPermutation& permutation, std::uint32_t draws, std::uint32_t* numbers);
+
+// The kernels of this processor (simd.hpp).
+template <class T>
+ScanTile<LaneOf<T>> scan_tile_kernel();
+template <class T>
+ReachColumns<LaneOf<T>> reach_columns_kernel();
+DrawNumbers draw_numbers_kernel();
+
+#define VLTR_DECLARE_KERNELS(isa)                                                                              \
+  namespace isa {                                                                                              \
+  template <class T>                                                                                           \
+  void scan_tile(const ScanPlan<LaneOf<T>>&, const ScanItem&, ScanWorker<LaneOf<T>>&);                         \
+  template <class T>                                                                                           \
+  void reach_columns(const Matrix&, const Thresholds<LaneOf<T>>&, std::int64_t, std::int64_t, std::uint32_t*); \
+  void draw_numbers(const KeyedPermutation&, std::uint32_t, std::uint32_t*);                                   \
+  }
+VLTR_DECLARE_KERNELS(generic)
+#if defined(__x86_64__)
+VLTR_DECLARE_KERNELS(avx2)
+VLTR_DECLARE_KERNELS(avx512)
+#endif
+#undef VLTR_DECLARE_KERNELS
+
+}  // namespace vltr::cpu

@@ -1,0 +1,77 @@
+#include "cpu/weighted_average_precision.hpp"
+
+#include <cmath>
+
+#include "core/ap_core.hpp"
+#include "cpu/columns.hpp"
+#include "cpu/find_nan.hpp"
+
+namespace vltr::cpu {
+namespace {
+
+__extension__ using Wide = unsigned __int128;
+
+// The largest weight becomes less than 2^90, so that 2^32 of them stay below 2^122.
+constexpr int kLargestBits = 90;
+
+std::vector<Wide> scale_weights(const double* weights, std::int64_t rows) {
+  int largest = 0;
+  std::frexp(rows == 0 ? 0.0 : *std::max_element(weights, weights + rows), &largest);
+  std::vector<Wide> scaled(static_cast<std::size_t>(rows));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    int exponent = 0;
+    const auto mantissa = static_cast<std::uint64_t>(std::ldexp(std::frexp(weights[row], &exponent), 53));
+    const int shift = kLargestBits - 53 + exponent - largest;
+    scaled[static_cast<std::size_t>(row)] = shift >= 0    ? Wide{mantissa} << shift
+                                            : shift > -64 ? Wide{mantissa >> -shift}
+                                                          : Wide{0};
+  }
+  return scaled;
+}
+
+}  // namespace
+
+std::vector<double> weighted_average_precision(const Matrix& scores, const Positives& positives, const double* weights,
+                                               const Runner& runner) {
+  const std::vector<Wide> scaled = scale_weights(weights, scores.rows);
+  std::vector<double> out(static_cast<std::size_t>(scores.cols));
+  with_element_type(scores.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using Lane = LaneOf<T>;
+    throw_if_nan(scores, runner);
+    std::vector<Lane> sorted = positive_scores<Lane>(scores, positives, runner);
+    sort_within_classes(positives, sorted, runner);
+    const Thresholds<Lane> thresholds = thresholds_of(positives, sorted);
+    struct Weights {
+      std::vector<Wide> all;  // by thresholds reached
+      std::vector<Wide> positive;
+    };
+    std::vector<Weights> scratch(static_cast<std::size_t>(std::max(runner.threads, 1)));
+    for_each_column<T>(scores, thresholds, runner, [&](std::int64_t c, const std::uint32_t* reached, int worker) {
+      const auto keys = static_cast<std::size_t>(thresholds.count(c));
+      Weights& sums = scratch[static_cast<std::size_t>(worker)];
+      sums.all.assign(keys + 1, 0);
+      sums.positive.assign(keys + 1, 0);
+      for (std::int64_t row = 0; row < scores.rows; ++row)
+        sums.all[reached[row]] += scaled[static_cast<std::size_t>(row)];
+      for (std::int64_t i = positives.offset[static_cast<std::size_t>(c)];
+           i < positives.offset[static_cast<std::size_t>(c) + 1]; ++i) {
+        const std::uint32_t row = positives.rows[static_cast<std::size_t>(i)];
+        sums.positive[reached[row]] += scaled[row];
+      }
+      Wide at_least = 0;
+      Wide hits = 0;
+      double sum = 0.0;
+      for (std::size_t k = keys; k > 0; --k) {
+        at_least += sums.all[k];
+        hits += sums.positive[k];
+        if (hits != 0)
+          sum += static_cast<double>(sums.positive[k]) * (static_cast<double>(hits) / static_cast<double>(at_least));
+      }
+      out[static_cast<std::size_t>(c)] = hits == 0 ? undefined() : sum / static_cast<double>(hits);
+    });
+  });
+  return out;
+}
+
+}  // namespace vltr::cpu
