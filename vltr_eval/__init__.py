@@ -1,0 +1,51 @@
+"""Exact evaluation of many-class, long-tailed, multi-label models at the speed of memory."""
+
+from vltr_eval._build import build_info
+from vltr_eval.evaluate import evaluate
+from vltr_eval.labels import LabelPairs, Positives
+from vltr_eval.metrics import (
+    average_precision,
+    calibrated_average_precision,
+    expected_sampled_average_precision,
+    mean_average_precision,
+    precision_at_recall,
+    precision_recall_curve,
+    recall_at_precision,
+    roc_auc,
+    tie_interval,
+    tie_rate,
+)
+from vltr_eval.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
+from vltr_eval.report import Report
+from vltr_eval.sampled import SampledAP, sampled_average_precision, sap_subset
+from vltr_eval.scan import positive_scores, rank_table
+from vltr_eval.topk import topk_accuracy
+from vltr_eval.version import __version__
+
+__all__ = [
+    "LabelPairs",
+    "PositiveScores",
+    "Positives",
+    "PrecisionRecallCurve",
+    "RankTable",
+    "Report",
+    "SampledAP",
+    "__version__",
+    "average_precision",
+    "build_info",
+    "calibrated_average_precision",
+    "evaluate",
+    "expected_sampled_average_precision",
+    "mean_average_precision",
+    "positive_scores",
+    "precision_at_recall",
+    "precision_recall_curve",
+    "rank_table",
+    "recall_at_precision",
+    "roc_auc",
+    "sampled_average_precision",
+    "sap_subset",
+    "tie_interval",
+    "tie_rate",
+    "topk_accuracy",
+]

@@ -1,0 +1,10 @@
+"""``python -m vltr_eval`` is the ``vltr-eval`` program."""
+
+from __future__ import annotations
+
+import sys
+
+from vltr_eval.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

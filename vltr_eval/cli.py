@@ -1,0 +1,494 @@
+"""The ``vltr-eval`` program: arguments in, result on stdout, everything else on stderr.
+
+Exit codes: 0 fine; 1 bad data, one sentence; 2 bad usage; 3 a --fail-under limit was not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
+from typing import Any
+
+from vltr_eval.arrays import Matrix, borrow_matrix
+from vltr_eval.evaluate import ClassInfo, Findings
+from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
+from vltr_eval.io import read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval.labels import Positives
+from vltr_eval.outputs import PendingFile
+from vltr_eval.rank_table import RankTable
+from vltr_eval.report import OVERALL, Report, Settings
+from vltr_eval.scan import ScanResult, scan
+from vltr_eval.terminal import ProgressBar, wants_style
+from vltr_eval.version import __version__
+
+OK, BAD_DATA, BAD_USAGE, LIMIT_NOT_MET, INTERRUPTED = 0, 1, 2, 3, 130
+
+STDOUT = "-"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; bad usage ends it by SystemExit(2), as argparse does."""
+    command, arguments = _split_command(list(sys.argv[1:] if argv is None else argv))
+    args = _PARSERS[command]().parse_args(arguments)
+    _let_text_through()
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout has gone (`| head`); point it elsewhere so that Python's own flush at exit is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        if args.debug:
+            raise
+        _say(f"error: {_sentence(error)}")
+        return BAD_DATA
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Commands
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent)
+    _check_limit_names(args, settings)
+    _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names)
+    with _Outputs(args) as outputs:
+        matrix = borrow_matrix("scores", read_scores(_preds(args)))
+        about = _class_info(args, matrix.num_classes)
+        labels = read_labels(args.labels, matrix.num_rows, matrix.num_classes)
+        positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=args.threads)
+        _refuse_no_positives(positives.counts)
+        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            found = scan(
+                matrix,
+                positives,
+                trials=settings.trials,
+                seed=settings.seed,
+                ranks=bool(settings.topk),
+                threads=args.threads,
+                progress=progress,
+            )
+        _note(args, _speed(matrix, found))
+        report = Findings(settings, found.table, positives, found.trials, found.ranks).report(about)
+        outputs.deliver(report, found.table)
+    return _judge_limits(args, report)
+
+
+def _table(args: argparse.Namespace) -> int:
+    settings = Settings("exact", topk=(), bounds=args.bounds if args.counts else None, absent=args.absent)
+    _check_limit_names(args, settings)
+    _check_outputs(args, args.file, args.counts, args.class_names)
+    with _Outputs(args) as outputs:
+        table = RankTable.load(args.file)
+        _refuse_no_positives(table.num_positives)
+        report = Findings(settings, table).report(_class_info(args, table.num_classes))
+        outputs.deliver(report, table)
+    return _judge_limits(args, report)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from vltr_eval.check import inspect
+
+    with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+        found = inspect(_preds(args), args.labels, counts=args.counts, class_names=args.class_names, progress=progress)
+    sys.stdout.write(found.to_text())
+    if not found.problems:
+        return OK
+    _say(f"error: {found.problems[0]}")
+    return BAD_DATA
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from vltr_eval.doctor import diagnose
+
+    text, works = diagnose()
+    sys.stdout.write(text)
+    return OK if works else BAD_DATA
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from vltr_eval.demo import write_demo
+
+    demo = write_demo(args.directory, args.scale, args.seed, args.quality)
+    preds, labels, counts, names = (
+        os.path.join(args.directory, name)
+        for name in ("preds.npy", "labels.npy", "train_counts.lst", "class_names.txt")
+    )
+    sys.stdout.write("".join(f"{path}\n" for path in (preds, labels, counts, names)))
+    rows, classes = demo.scores.shape
+    command = shlex.join(["vltr-eval", preds, labels, "--counts", counts, "--class-names", names])
+    _note(args, f"{rows:,} x {classes:,}; now try: {command}")
+    return OK
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Input
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _preds(args: argparse.Namespace) -> str | list[str]:
+    """PREDS as a spec for `read_scores`; warns when a shell's sorting seems to have shuffled the shards."""
+    if len(args.preds) == 1:
+        return args.preds[0]
+    for first, second in pairwise(args.preds):
+        if first < second and _natural_order(first) > _natural_order(second):
+            message = (
+                f"{first} comes before {second} in PREDS, so its rows come first; quote a pattern for natural order"
+            )
+            _note(args, f"vltr-eval: warning: {message}")
+            break
+    return args.preds
+
+
+def _natural_order(path: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
+
+
+def _class_info(args: argparse.Namespace, num_classes: int) -> ClassInfo:
+    counts = None if args.counts is None else read_train_counts(args.counts, num_classes)
+    names = None if args.class_names is None else read_class_names(args.class_names, num_classes)
+    return ClassInfo.checked(num_classes, counts, args.bounds, names)
+
+
+def _refuse_no_positives(counts: Any) -> None:
+    if not counts.any():
+        raise ValueError("labels: no positives in any class, so no metric is defined")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Output
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Outputs:
+    """Where the report goes; files are reserved on entry, so that an unwritable one is found before the work."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._files: dict[str, PendingFile] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Outputs:
+        with ExitStack() as stack:
+            for kind in ("json", "csv", "save_table"):
+                path = getattr(self._args, kind, None)
+                if path not in (None, STDOUT):
+                    self._files[kind] = stack.enter_context(PendingFile(path))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self._stack.__exit__(*reason)
+
+    def deliver(self, report: Report, table: RankTable) -> None:
+        """Write the files that were asked for, then the one result that belongs on stdout."""
+        if "save_table" in self._files:
+            self._files["save_table"].write(table.save)
+        if "csv" in self._files:
+            self._files["csv"].write_text(report.to_csv())
+        if "json" in self._files:
+            self._files["json"].write_text(report.to_json())
+        sys.stdout.write(self._on_stdout(report))
+
+    def _on_stdout(self, report: Report) -> str:
+        if self._args.json == STDOUT:
+            return report.to_json()
+        if self._args.csv == STDOUT:
+            return report.to_csv()
+        return report.to_text(per_class=self._args.per_class, bold=wants_style(sys.stdout))
+
+
+def _check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
+    """Refuse outputs that would overwrite each other or an input."""
+    outputs = [path for path in (args.json, args.csv, getattr(args, "save_table", None)) if path is not None]
+    places = [path if path == STDOUT else os.path.realpath(path) for path in outputs]
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
+    for number, (path, place) in enumerate(zip(outputs, places, strict=True)):
+        if place in places[:number]:
+            args.refuse(f"two outputs cannot both go to {path}")
+        if place in taken:
+            args.refuse(f"{path} is an input and cannot be an output as well")
+
+
+def _let_text_through() -> None:
+    """Class names may hold what the terminal's encoding lacks: show it escaped instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _speed(matrix: Matrix, found: ScanResult) -> str:
+    rate = found.bytes / max(found.seconds, 1e-9) / 1e9
+    return f"{matrix.num_rows:,} x {matrix.num_classes:,} {matrix.dtype} in {found.seconds:.3f} s, {rate:.1f} GB/s"
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"vltr-eval: {message}\n")
+
+
+def _note(args: argparse.Namespace, message: str) -> None:
+    """Something good to know, on stderr, unless --quiet."""
+    if not args.quiet:
+        sys.stderr.write(f"{message}\n")
+
+
+def _sentence(error: Exception) -> str:
+    """What an error has to say, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, TypeError, ImportError)):
+        return text
+    return f"unexpected {type(error).__name__}: {text} (--debug shows where)"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Limits
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _check_limit_names(args: argparse.Namespace, settings: Settings) -> None:
+    known = settings.metric_names((OVERALL, *(GROUP_NAMES if args.counts else ())))
+    for name, _ in args.fail_under:
+        if name not in known:
+            hint = "" if args.counts else " (and, with --counts, the same of head, medium and tail)"
+            args.refuse(f"argument --fail-under: unknown metric {name!r}, expected one of {', '.join(known)}{hint}")
+
+
+def _judge_limits(args: argparse.Namespace, report: Report) -> int:
+    found = report.metrics()
+    code = OK
+    for name, limit in args.fail_under:
+        if not found[name] >= limit:  # so that an undefined metric meets no limit
+            _say(f"{name} is {found[name]:.6g}, under the limit of {limit:g}")
+            code = LIMIT_NOT_MET
+    return code
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
+# ---------------------------------------------------------------------------------------------------------------------
+
+_DESCRIPTION = """\
+Exact evaluation of many-class, long-tailed, multi-label predictions: average precision, sampled AP, ROC-AUC and Acc@k,
+overall and for head, medium and tail classes, in one pass over the scores."""
+
+_EPILOG = """\
+other commands, each with its own --help:
+  vltr-eval table FILE          the report of a rank table that --save-table wrote
+  vltr-eval check PREDS LABELS  what is in the inputs: NaN, labels, absent classes, ties, saturation
+  vltr-eval doctor              versions, compiled core, CPU features, devices, self-check
+  vltr-eval demo DIR            write a demo set of VideoLT's shape
+
+exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a --fail-under limit was not met"""
+
+
+def _split_command(argv: list[str]) -> tuple[str, list[str]]:
+    """The command and its arguments: a first positional that names a command selects it, else it is PREDS."""
+    for place, argument in enumerate(argv):
+        if argument in _PARSERS:
+            return argument, argv[:place] + argv[place + 1 :]
+        if argument not in ("--quiet", "--debug"):
+            break
+    return "evaluate", argv
+
+
+def _evaluate_parser() -> argparse.ArgumentParser:
+    parser = _new_parser("", _evaluate, _DESCRIPTION, _EPILOG)
+    parser.add_argument("--version", action="version", version=f"vltr-eval {__version__}")
+    _add_inputs(parser)
+    parser.add_argument(
+        "--sap",
+        type=_sap,
+        default=15,
+        metavar="N|exact|none",
+        help="sampled AP: N trials beside the exact value, the exact value alone, or none (default: 15)",
+    )
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="seed of the SAP trials (default: 0)")
+    parser.add_argument(
+        "--topk",
+        type=_topk,
+        default=(1, 5),
+        metavar="K,...",
+        help="Acc@k for these k, or none (default: 1,5)",
+    )
+    _add_report_options(parser)
+    parser.add_argument(
+        "--save-table", type=_real_file, metavar="FILE", help="save the rank table (.npz) for `vltr-eval table`"
+    )
+    parser.add_argument(
+        "--threads", type=_whole(1), metavar="N", help="CPU threads (default: all, or VLTR_NUM_THREADS)"
+    )
+    return parser
+
+
+def _table_parser() -> argparse.ArgumentParser:
+    parser = _new_parser(
+        "table", _table, "Report on a rank table that --save-table wrote: all but SAP trials and Acc@k."
+    )
+    parser.add_argument("file", metavar="FILE", help="rank table (.npz)")
+    _add_report_options(parser)
+    return parser
+
+
+def _check_parser() -> argparse.ArgumentParser:
+    about = "Say what is in the inputs and what in them would fail or mislead; exit 1 when an evaluation would fail."
+    parser = _new_parser("check", _check, about)
+    _add_inputs(parser)
+    _add_class_options(parser)
+    return parser
+
+
+def _doctor_parser() -> argparse.ArgumentParser:
+    return _new_parser("doctor", _doctor, "Say what this installation is made of, and whether it computes rightly.")
+
+
+def _demo_parser() -> argparse.ArgumentParser:
+    about = "Write a demo set: VideoLT's shape and class frequencies, scores from a planted model."
+    parser = _new_parser("demo", _demo, about)
+    parser.add_argument("directory", metavar="DIR", help="folder to write preds.npy, labels.npy, ... into")
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is 51,239 x 1,004 (default: 1)")
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="default: 0")
+    parser.add_argument("--quality", choices=("good", "poor"), default="good", help="of the model (default: good)")
+    return parser
+
+
+_PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "evaluate": _evaluate_parser,
+    "table": _table_parser,
+    "check": _check_parser,
+    "doctor": _doctor_parser,
+    "demo": _demo_parser,
+}
+
+
+def _new_parser(
+    name: str, run: Callable[[argparse.Namespace], int], description: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"vltr-eval {name}".rstrip(),
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(run=run, refuse=parser.error)
+    return parser
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "preds",
+        nargs="+",
+        metavar="PREDS",
+        help="(N, C) scores: .npy .npz .pt .safetensors .parquet .csv .tsv, FILE::KEY for one of several arrays; "
+        "row shards as several files, in the order given, or as a quoted pattern like 'part_*.npy', in natural order",
+    )
+    parser.add_argument(
+        "labels",
+        metavar="LABELS",
+        help="(N, C) of 0/1 or (N,) class indices in these formats, scipy sparse .npz, VideoLT .lst, .json lists",
+    )
+
+
+def _add_class_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--counts",
+        metavar="FILE",
+        help="training samples of each class, for head, medium and tail: .lst .npy .csv .txt",
+    )
+    parser.add_argument("--class-names", metavar="FILE", help="one name a line, or a count .lst")
+
+
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    _add_class_options(parser)
+    parser.add_argument(
+        "--bounds",
+        type=_bounds,
+        default=DEFAULT_BOUNDS,
+        metavar="HIGH,LOW",
+        help="head has more than HIGH training samples, tail at most LOW (default: {},{})".format(*DEFAULT_BOUNDS),
+    )
+    parser.add_argument(
+        "--absent",
+        choices=("nan", "zero"),
+        default="nan",
+        help="classes without positives: left out of means, or AP and SAP 0 (default: nan)",
+    )
+    parser.add_argument("--per-class", action="store_true", help="add a line for each class to the printed table")
+    parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
+    parser.add_argument("--csv", metavar="FILE|-", help="write the per-class table as CSV; - is stdout")
+    parser.add_argument(
+        "--fail-under",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="METRIC=VALUE",
+        help="exit 3 when a metric (mAP, SAP_tail, Acc@1, ...) is lower; may be repeated",
+    )
+
+
+def _real_file(text: str) -> str:
+    if text == STDOUT:
+        raise argparse.ArgumentTypeError("a rank table is binary and needs a file, got -")
+    return text
+
+
+def _sap(text: str) -> int | str | None:
+    if text in ("exact", "none"):
+        return None if text == "none" else text
+    return _whole(1)(text)
+
+
+def _topk(text: str) -> tuple[int, ...]:
+    ks = () if text == "none" else tuple(map(_whole(1), text.split(",")))
+    if len(set(ks)) < len(ks):
+        raise argparse.ArgumentTypeError(f"expected different numbers, got {text!r}")
+    return ks
+
+
+def _bounds(text: str) -> tuple[float, float]:
+    try:
+        return checked_bounds(tuple(map(_whole(0), text.split(","))))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HIGH,LOW with HIGH >= LOW, got {text!r}") from None
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition("=")
+    try:
+        limit = float(value)
+    except ValueError:
+        limit = float("nan")
+    if not name or limit != limit:
+        raise argparse.ArgumentTypeError(f"expected METRIC=VALUE such as mAP=0.5, got {text!r}")
+    return name, limit
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} up, got {text!r}")
+        return value
+
+    return parse

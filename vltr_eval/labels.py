@@ -1,0 +1,169 @@
+"""Label forms, and the one form that everything works on: the positives of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vltr_eval import _core
+from vltr_eval.arrays import borrow_matrix, num_threads
+
+__all__ = ["LabelPairs", "Positives"]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelPairs:
+    """Labels as (row, class) pairs, in any order; what sparse files hold.
+
+    rows, classes: (nnz,) integers; num_classes may be None where the file does not say.
+    """
+
+    num_rows: int
+    num_classes: int | None
+    rows: np.ndarray
+    classes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Positives:
+    """The positive rows of each class: ascending, class after class (compressed columns).
+
+    indptr: (C + 1,) int64; rows: (nnz,) uint32. Make one with `from_labels` and pass it wherever labels are taken: labels
+    that are used more than once are then read once.
+    """
+
+    num_rows: int
+    num_classes: int
+    indptr: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Positives of each class: (C,) int64."""
+        return np.diff(self.indptr)
+
+    def rows_of(self, class_index: int) -> np.ndarray:
+        """Rows of one class, ascending: (P,) uint32."""
+        return self.rows[self.indptr[class_index] : self.indptr[class_index + 1]]
+
+    def labels_per_row(self) -> np.ndarray:
+        """How many labels each row has: (N,) int64."""
+        return np.bincount(self.rows, minlength=self.num_rows)
+
+    @classmethod
+    def from_labels(cls, labels: Any, num_rows: int, num_classes: int, *, threads: int | None = None) -> Positives:
+        """Reads labels of any form that belong to (num_rows, num_classes) scores.
+
+        labels: dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with the class
+        indices of each row; (N,) integer class indices; (N,) of 0/1 when there is one class; LabelPairs; or Positives.
+        Raises ValueError that names the place of anything but 0/1, and of a class index out of range.
+        """
+        if isinstance(labels, Positives):
+            positives = labels
+            _check_shape((positives.num_rows, positives.num_classes), num_rows, num_classes)
+            return positives
+        if isinstance(labels, LabelPairs):
+            _check_shape(
+                (labels.num_rows, num_classes if labels.num_classes is None else labels.num_classes),
+                num_rows,
+                num_classes,
+            )
+            return _from_pairs(labels.rows, labels.classes, num_rows, num_classes)
+        if hasattr(labels, "tocoo") and hasattr(labels, "shape"):
+            return _from_sparse(labels, num_rows, num_classes)
+        if _is_list_of_lists(labels):
+            return _from_lists(labels, num_rows, num_classes)
+        return _from_dense(labels, num_rows, num_classes, threads)
+
+
+def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
+    if shape[0] != num_rows:
+        raise ValueError(f"labels: {shape[0]} rows, but scores has {num_rows}")
+    if shape[1] != num_classes:
+        raise ValueError(f"labels: {shape[1]} classes, but scores has {num_classes}")
+
+
+def _from_dense(labels: Any, num_rows: int, num_classes: int, threads: int | None) -> Positives:
+    matrix = borrow_matrix("labels", labels)
+    one_dimensional = len(matrix.shards[0].shape) == 1
+    if one_dimensional and num_classes > 1:
+        return _from_indices(np.asarray(matrix.shards[0].owner), matrix.dtype, num_rows, num_classes)
+    _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
+    try:
+        indptr, rows = _core.find_positives(matrix.core, num_threads(threads), None)
+    except _core.BadValue as error:
+        _, row, col = error.args
+        value = matrix.value(row, col)
+        hint = "; soft targets have no average precision: threshold them first" if 0 < value < 1 else ""
+        hint = "; write -1 as 0" if value == -1 else hint
+        raise ValueError(f"labels: expected 0 or 1, got {value} at row {row}, class {col}{hint}") from None
+    return Positives(num_rows, num_classes, indptr, rows)
+
+
+def _from_indices(classes: np.ndarray, dtype: str, num_rows: int, num_classes: int) -> Positives:
+    if "int" not in dtype:
+        raise TypeError(
+            f"labels: expected integer class indices or a dense ({num_rows}, {num_classes}) matrix, got (N,) of {dtype}"
+        )
+    _check_shape((len(classes), num_classes), num_rows, num_classes)
+    return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes)
+
+
+def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
+    _check_shape(labels.shape, num_rows, num_classes)
+    pairs = labels.tocoo()
+    bad = np.flatnonzero((pairs.data != 0) & (pairs.data != 1))
+    if bad.size:
+        i = bad[0]
+        raise ValueError(
+            f"labels: expected 0 or 1, got {pairs.data[i].item()} at row {pairs.row[i]}, class {pairs.col[i]}"
+        )
+    kept = pairs.data != 0
+    return _from_pairs(pairs.row[kept], pairs.col[kept], num_rows, num_classes)
+
+
+def _is_list_of_lists(labels: Any) -> bool:
+    """Whether labels is one list of class indices a row; a nested list of 0/1 rows is one too, and means class indices."""
+    return (
+        isinstance(labels, (list, tuple))
+        and bool(labels)
+        and all(isinstance(row, (list, tuple, set, frozenset)) for row in labels)
+    )
+
+
+def _from_lists(labels: Sequence[Any], num_rows: int, num_classes: int) -> Positives:
+    _check_shape((len(labels), num_classes), num_rows, num_classes)
+    lengths = np.fromiter(map(len, labels), np.int64, len(labels))
+    flat = [index for row in labels for index in row]
+    for index in flat:
+        if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+            raise TypeError(f"labels: expected lists of class indices, got {index!r}")
+    return _from_pairs(np.repeat(np.arange(num_rows), lengths), np.array(flat, dtype=object), num_rows, num_classes)
+
+
+def _from_pairs(rows: np.ndarray, classes: np.ndarray, num_rows: int, num_classes: int) -> Positives:
+    """Compresses (row, class) pairs, in any order, by class."""
+    if len(classes):
+        bad = np.flatnonzero((classes < 0) | (classes >= num_classes))
+        if bad.size:
+            i = bad[0]
+            raise ValueError(
+                f"labels: expected class indices from 0 to {num_classes - 1}, got {classes[i]} at row {rows[i]}"
+            )
+        outside = np.flatnonzero((rows < 0) | (rows >= num_rows))
+        if outside.size:
+            raise ValueError(f"labels: expected row numbers from 0 to {num_rows - 1}, got {rows[outside[0]]}")
+    classes = np.asarray(classes, dtype=np.int64)
+    rows = np.asarray(rows, dtype=np.int64)
+    order = np.lexsort((rows, classes))
+    rows, classes = rows[order], classes[order]
+    repeated = np.flatnonzero((rows[1:] == rows[:-1]) & (classes[1:] == classes[:-1]))
+    if repeated.size:
+        i = repeated[0]
+        raise ValueError(f"labels: expected each class once a row, got class {classes[i]} twice at row {rows[i]}")
+    indptr = np.zeros(num_classes + 1, np.int64)
+    np.cumsum(np.bincount(classes, minlength=num_classes), out=indptr[1:])
+    return Positives(num_rows, num_classes, indptr, rows.astype(np.uint32))

@@ -1,0 +1,318 @@
+"""The rank table: all that average precision and its relatives need to know of the scores, in O(positives) integers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vltr_eval import _core
+from vltr_eval.arrays import num_threads
+
+__all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable", "write_whole"]
+
+_FORMAT = "vltr-eval/rank-table/1"
+
+
+class PrecisionRecallCurve(NamedTuple):
+    """precision, recall, thresholds: (K,) each, thresholds descending, so recall rises; the last recall is 1."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    thresholds: np.ndarray
+
+
+@contextlib.contextmanager
+def write_whole(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yields a temporary path beside ``path`` that replaces it at the end, or is removed if the block raises."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is for secrets
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def absent_value(absent: str) -> float:
+    """What a class without positives counts as: NaN (left out of means), or the 0 of VideoLT's published code."""
+    if absent not in ("nan", "zero"):
+        raise ValueError(f"absent: expected 'nan' or 'zero', got {absent!r}")
+    return np.nan if absent == "nan" else 0.0
+
+
+def mean_of_defined(values: np.ndarray) -> float:
+    """Mean of what is not NaN; NaN when nothing is left."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class PositiveScores:
+    """Distinct scores of the positives of each class, descending, class after class.
+
+    indptr: (C + 1,) int64; scores: (K,) float32, float64, int64 or uint64, in which the input's own values are exact.
+    """
+
+    indptr: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.indptr) - 1
+
+    def check_fits(self, num_classes: int, dtype: str) -> None:
+        if self.num_classes != num_classes:
+            raise ValueError(f"thresholds: {self.num_classes} classes, but scores has {num_classes}")
+        wanted = lane_dtype(dtype)
+        if self.scores.dtype != wanted:
+            raise TypeError(
+                f"thresholds: expected {wanted} for {dtype} scores, got {self.scores.dtype}; were all shards of one dtype?"
+            )
+
+    def merge(self, *others: PositiveScores) -> PositiveScores:
+        """The scores of all shards together, in any order and grouping. Raises where classes or dtypes differ."""
+        for other in others:
+            if (other.num_classes, other.scores.dtype) != (self.num_classes, self.scores.dtype):
+                raise ValueError(
+                    f"others: expected {self.num_classes} classes of {self.scores.dtype}, "
+                    f"got {other.num_classes} of {other.scores.dtype}"
+                )
+        shards = (self, *others)
+        scores = np.concatenate([shard.scores for shard in shards])
+        classes = np.concatenate([np.repeat(np.arange(self.num_classes), np.diff(shard.indptr)) for shard in shards])
+        order = np.lexsort((scores, classes))[::-1]  # both descending
+        scores, classes = scores[order], classes[order]
+        new = np.ones(len(scores), bool)
+        new[1:] = (scores[1:] != scores[:-1]) | (classes[1:] != classes[:-1])
+        scores, classes = scores[new], classes[new]
+        order = np.argsort(classes, kind="stable")
+        indptr = np.zeros(self.num_classes + 1, np.int64)
+        np.cumsum(np.bincount(classes, minlength=self.num_classes), out=indptr[1:])
+        return PositiveScores(indptr, scores[order])
+
+
+def lane_dtype(dtype: str) -> np.dtype:
+    """The dtype of the thresholds of scores of ``dtype``: the smallest lane that holds every value exactly."""
+    if dtype in ("int64", "uint64"):
+        return np.dtype(dtype)
+    return np.dtype(np.float64 if dtype in ("float64", "int32", "uint32") else np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class RankTable:
+    """Counts at the distinct scores of each class's positives, thresholds descending, class after class.
+
+    indptr: (C + 1,) int64; thresholds: (K,); tp, fp: (K,) int64 positives and negatives scoring at least the threshold;
+    tied: (K,) int64 negatives that equal it. The same bits for any row order, thread count, device and order of shards.
+    """
+
+    num_rows: int
+    indptr: np.ndarray
+    thresholds: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    tied: np.ndarray
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def num_positives(self) -> np.ndarray:
+        """(C,) int64"""
+        return np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
+
+    @property
+    def num_negatives(self) -> np.ndarray:
+        """(C,) int64"""
+        return self.num_rows - self.num_positives
+
+    def _per_class(self, metric: str, *arguments: float, absent: str = "nan", threads: int | None = None) -> np.ndarray:
+        value = absent_value(absent)
+        out = getattr(_core, metric)(
+            self.indptr, self.tp, self.fp, self.tied, self.num_rows, num_threads(threads), *arguments
+        )
+        if absent == "zero":
+            out[self.num_positives == 0] = value
+        return out
+
+    def average_precision(self, *, absent: str = "nan") -> np.ndarray:
+        """AP of each class: (C,) float64. See `vltr_eval.average_precision`."""
+        return self._per_class("average_precision", absent=absent)
+
+    def mean_average_precision(self, *, absent: str = "nan") -> float:
+        """Mean AP over the defined classes. See `vltr_eval.mean_average_precision`."""
+        return mean_of_defined(self.average_precision(absent=absent))
+
+    def roc_auc(self) -> np.ndarray:
+        """Area under the ROC curve of each class: (C,) float64. See `vltr_eval.roc_auc`."""
+        return self._per_class("roc_auc")
+
+    def expected_sampled_average_precision(self, *, absent: str = "nan", threads: int | None = None) -> np.ndarray:
+        """Sampled AP in the limit of infinitely many trials: (C,) float64.
+
+        See `vltr_eval.expected_sampled_average_precision`.
+        """
+        return self._per_class("expected_sampled_average_precision", absent=absent, threads=threads)
+
+    def sampled_average_precision_chance(self) -> np.ndarray:
+        """Sampled AP that random scores are expected to reach: (C,) float64, above 0.5 for rare classes."""
+        return self._per_class("sampled_average_precision_chance")
+
+    def calibrated_average_precision(self, prevalence: float = 0.5, *, absent: str = "nan") -> np.ndarray:
+        """AP restated at a class prevalence: (C,) float64. See `vltr_eval.calibrated_average_precision`."""
+        if not 0 < prevalence < 1:
+            raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
+        return self._per_class("calibrated_average_precision", float(prevalence), absent=absent)
+
+    def precision_recall_curve(self, class_index: int) -> PrecisionRecallCurve:
+        """The curve of one class at its positives' distinct scores. Raises IndexError for a class that is not there."""
+        if not 0 <= class_index < self.num_classes:
+            raise IndexError(f"class_index: expected 0 to {self.num_classes - 1}, got {class_index}")
+        part = slice(self.indptr[class_index], self.indptr[class_index + 1])
+        tp, fp = self.tp[part], self.fp[part]
+        return PrecisionRecallCurve(tp / (tp + fp), tp / max(1, self.num_positives[class_index]), self.thresholds[part])
+
+    def _best(self, values: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+        """Largest allowed value of each class; 0 where none is allowed, NaN without positives."""
+        best = np.full(self.num_classes, np.nan)
+        has = np.diff(self.indptr) > 0
+        if has.any():
+            best[has] = np.maximum.reduceat(np.where(allowed, values, 0.0), self.indptr[:-1][has])
+        return best
+
+    def _precision_recall(self) -> tuple[np.ndarray, np.ndarray]:
+        positives = np.repeat(self.num_positives, np.diff(self.indptr))
+        return self.tp / (self.tp + self.fp), self.tp / positives
+
+    def precision_at_recall(self, recall: float) -> np.ndarray:
+        """Best precision among the thresholds with at least this recall: (C,) float64."""
+        if not 0 <= recall <= 1:
+            raise ValueError(f"recall: expected a number from 0 to 1, got {recall!r}")
+        precisions, recalls = self._precision_recall()
+        return self._best(precisions, recalls >= recall)
+
+    def recall_at_precision(self, precision: float) -> np.ndarray:
+        """Best recall among the thresholds with at least this precision, 0 when there is none: (C,) float64."""
+        if not 0 <= precision <= 1:
+            raise ValueError(f"precision: expected a number from 0 to 1, got {precision!r}")
+        precisions, recalls = self._precision_recall()
+        return self._best(recalls, precisions >= precision)
+
+    def _new_positives(self) -> np.ndarray:
+        """Positives that equal each threshold: (K,)"""
+        new = np.diff(self.tp, prepend=0)
+        starts = self.indptr[:-1][np.diff(self.indptr) > 0]
+        new[starts] = self.tp[starts]
+        return new
+
+    def tied_positives(self) -> np.ndarray:
+        """Positives of each class whose score is also a negative's: (C,) int64."""
+        tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self._new_positives(), 0))])
+        return tied[self.indptr[1:]] - tied[self.indptr[:-1]]
+
+    def tie_rate(self) -> np.ndarray:
+        """Share of each class's positives whose score is also a negative's: (C,) float64, NaN without positives."""
+        positives = self.num_positives
+        return np.divide(self.tied_positives(), positives, out=np.full(self.num_classes, np.nan), where=positives > 0)
+
+    def tie_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """How far the order of tied rows could move the AP of each class: lower (C,), upper (C,) float64.
+
+        The smallest interval that holds the AP of every order of the rows within ties, as a library without a tie rule may
+        report it, and the AP reported here, which takes tied rows together.
+        """
+        new = self._new_positives()
+        classes = np.repeat(np.arange(self.num_classes), np.diff(self.indptr))
+        # One element for each positive: the i-th of its tie, behind all or none of the tied negatives.
+        first = np.cumsum(new) - new
+        threshold = np.repeat(np.arange(len(new)), new)
+        hits = (self.tp - new)[threshold] + np.arange(new.sum()) - first[threshold] + 1
+        pessimistic = hits / (hits + self.fp[threshold])
+        optimistic = hits / (hits + (self.fp - self.tied)[threshold])
+        average_precision = self.average_precision()
+        with np.errstate(invalid="ignore"):
+            lower = np.bincount(classes[threshold], pessimistic, self.num_classes) / self.num_positives
+            upper = np.bincount(classes[threshold], optimistic, self.num_classes) / self.num_positives
+        return np.minimum(lower, average_precision), np.maximum(upper, average_precision)
+
+    def merge(self, *others: RankTable) -> RankTable:
+        """The table of all shards together, in any order and grouping.
+
+        All tables must have been counted against the same thresholds: `positive_scores` of every shard, merged, and then
+        ``rank_table(..., thresholds=merged)`` for each. Raises ValueError where they were not.
+        """
+        for other in others:
+            if not (np.array_equal(self.indptr, other.indptr) and np.array_equal(self.thresholds, other.thresholds)):
+                raise ValueError(
+                    "others: expected tables counted against the same thresholds, got different ones; "
+                    "merge positive_scores() of all shards first and pass them as thresholds="
+                )
+        tables = (self, *others)
+        return RankTable(
+            sum(table.num_rows for table in tables),
+            self.indptr,
+            self.thresholds,
+            *(sum(getattr(table, name) for table in tables) for name in ("tp", "fp", "tied")),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the table as one compressed .npz, whole or not at all. Raises OSError where it cannot."""
+        with write_whole(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file,
+                format=np.array(_FORMAT),
+                num_rows=np.array(self.num_rows, np.int64),
+                indptr=self.indptr,
+                thresholds=self.thresholds,
+                tp=self.tp,
+                fp=self.fp,
+                tied=self.tied,
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RankTable:
+        """Reads what `save` wrote. Raises FileNotFoundError, or ValueError for a file that is no rank table."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if str(file["format"]) != _FORMAT:
+                    raise ValueError(str(file["format"]))
+                table = cls(
+                    int(file["num_rows"]), *(file[name] for name in ("indptr", "thresholds", "tp", "fp", "tied"))
+                )
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+            raise ValueError(f"path: expected a rank table ({_FORMAT}), got {os.fspath(path)!r} ({error})") from None
+        table._check()
+        return table
+
+    def _check(self) -> None:
+        """Refuses a table that no scan could have made: the core trusts offsets."""
+        k = len(self.thresholds)
+        counts = (self.tp, self.fp, self.tied)
+        sound = (
+            self.indptr.ndim == 1
+            and len(self.indptr) > 0
+            and self.indptr.dtype == np.int64
+            and self.indptr[0] == 0
+            and self.indptr[-1] == k
+            and bool(np.all(np.diff(self.indptr) >= 0))
+            and all(count.shape == (k,) and count.dtype == np.int64 and bool(np.all(count >= 0)) for count in counts)
+            and bool(np.all(self.num_positives <= self.num_rows))
+            and bool(np.all(self._new_positives() >= 0))
+        )
+        if not sound:
+            raise ValueError("path: expected the arrays of a rank table to fit together, got damaged ones")

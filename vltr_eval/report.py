@@ -1,0 +1,377 @@
+"""What an evaluation found, as plain data: its numbers, their names, and the ways to write them down.
+
+This is the one place that names metrics. ``Metric.name`` is the key in ``Report.metrics()``, in the JSON file and in
+``vltr-eval --fail-under``; a group's name is appended for its mean (``mAP``, ``mAP_tail``). ``Metric.class_name`` is
+the per-class column in CSV, JSON and the pandas frame; the headings are what the text tables print above them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = "vltr-eval/report/1"
+OVERALL = "overall"
+
+
+class Metric(NamedTuple):
+    """The names of one metric: of its mean over classes and of its value for one class."""
+
+    name: str
+    class_name: str
+    heading: str
+    class_heading: str
+
+
+AP = Metric("mAP", "AP", "mAP", "AP")
+SAP = Metric("SAP", "SAP", "SAP +- std", "SAP +- std")
+SAP_STD = Metric("SAP_std", "SAP_std", "", "")  # has no column of its own: it is printed inside SAP's
+EXPECTED_SAP = Metric("expected_SAP", "expected_SAP", "exact SAP", "exact SAP")
+SAP_CHANCE = Metric("SAP_chance", "SAP_chance", "chance SAP", "chance SAP")
+ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC")
+
+
+def accuracy_at(k: int) -> Metric:
+    """The metric Acc@k, the only one whose name carries a number."""
+    return Metric(*[f"Acc@{k}"] * 4)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for; with the input and the version it determines every number of a report.
+
+    sap: number of SAP trials, "exact" for the closed form alone, None for no SAP at all.
+    bounds: train counts that part head, medium and tail; None when there were no train counts.
+    """
+
+    sap: int | str | None = 15
+    seed: int = 0
+    topk: tuple[int, ...] = (1, 5)
+    bounds: tuple[float, float] | None = None
+    absent: str = "nan"
+
+    def __post_init__(self) -> None:
+        is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool)
+        if not (self.sap in ("exact", None) or (is_trials and self.sap >= 1)):
+            raise ValueError(f'sap: expected a number of trials from 1 up, "exact" or None, got {self.sap!r}')
+        if self.absent not in ("nan", "zero"):
+            raise ValueError(f'absent: expected "nan" or "zero", got {self.absent!r}')
+
+    @property
+    def trials(self) -> int:
+        """SAP trials to draw."""
+        return self.sap if isinstance(self.sap, int) else 0
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that these settings ask for, in the order in which they are reported."""
+        sampled = (SAP, SAP_STD) if self.trials else ()
+        exact = () if self.sap is None else (EXPECTED_SAP, SAP_CHANCE)
+        return (AP, *sampled, *exact, ROC_AUC, *map(accuracy_at, self.topk))
+
+    def metric_names(self, groups: Iterable[str] = (OVERALL,)) -> list[str]:
+        """The keys that ``Report.metrics()`` has under these settings."""
+        return [grouped_name(metric, group) for group in groups for metric in self.metrics]
+
+
+def grouped_name(metric: Metric, group: str) -> str:
+    """The flat name of a metric's mean over a group: ``mAP``, ``mAP_tail``."""
+    return metric.name if group == OVERALL else f"{metric.name}_{group}"
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The means over one group of classes: ``values`` maps Metric.name to the mean over its defined classes.
+
+    num_undefined: classes of the group without a positive in the evaluated set.
+    """
+
+    name: str
+    num_classes: int
+    num_undefined: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """Every number of one evaluation, overall, by group and by class; compares equal when every number is the same.
+
+    groups: "overall" first, then head, medium and tail when train counts were given.
+    classes: columns of the per-class table, each of length num_classes: num_positives, num_negatives, AP, ...;
+        also name, group and train_count where these are known.
+    rows_without_labels: None when the report was made from a saved rank table, which does not know it.
+    tie_rate: share of all positives that share their score with a negative of their class.
+    mAP_tie_interval: lowest and highest mAP that an order of tied scores could give; mAP itself needs no such choice.
+
+    A report holds no time, host or path: the same input gives the same bytes.
+    """
+
+    version: str
+    settings: Settings
+    num_rows: int
+    num_classes: int
+    rows_without_labels: int | None
+    tie_rate: float
+    mAP_tie_interval: tuple[float, float]
+    groups: tuple[Group, ...]
+    classes: dict[str, tuple]
+
+    @property
+    def num_labels(self) -> int:
+        """Positives of all classes together."""
+        return sum(self.classes["num_positives"])
+
+    @property
+    def absent_classes(self) -> list[int]:
+        """Classes without a positive in the evaluated set: NaN and left out of means, or 0 with absent="zero"."""
+        return [c for c, count in enumerate(self.classes["num_positives"]) if count == 0]
+
+    @property
+    def signature(self) -> str:
+        """What was computed and under which conventions, in one line to paste beside a number."""
+        settings = self.settings
+        names = [metric.class_heading for metric in (AP, ROC_AUC)]
+        if settings.sap is not None:
+            names.insert(1, SAP.class_name)
+        if settings.topk:
+            names.append("Acc@" + ",".join(map(str, settings.topk)))
+        defined = self.num_classes - len(self.absent_classes)
+        parts = [
+            "+".join(names),
+            "ties:threshold",
+            f"absent:{settings.absent}",
+            f"classes:{defined}/{self.num_classes}",
+        ]
+        if settings.trials:
+            parts.append(f"sap:{settings.trials}/seed:{settings.seed}")
+        elif settings.sap is not None:
+            parts.append(f"sap:{settings.sap}")
+        if settings.bounds is not None:
+            parts.append("groups:train" + ",".join(f">{bound:g}" for bound in settings.bounds))
+        return "|".join([*parts, f"vltr:{self.version}"])
+
+    def metrics(self) -> dict[str, float]:
+        """Every mean by its flat name: ``{"mAP": ..., "SAP": ..., "mAP_head": ..., ...}``."""
+        return {
+            grouped_name(metric, group.name): group.values[metric.name]
+            for group in self.groups
+            for metric in self.settings.metrics
+        }
+
+    def per_class(self) -> pandas.DataFrame:
+        """The per-class table as a pandas frame, indexed by class; needs ``pip install "vltr[pandas]"``."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError('Report.per_class() needs pandas: pip install "vltr[pandas]"') from None
+        return pandas.DataFrame(self.classes, index=pandas.RangeIndex(self.num_classes, name="class"))
+
+    def to_json(self) -> str:
+        """The report as JSON (schema "vltr-eval/report/1"): fixed key order, shortest floats, NaN as null."""
+        document = {
+            "schema": SCHEMA,
+            "version": self.version,
+            "signature": self.signature,
+            "settings": asdict(self.settings),
+            "num_rows": self.num_rows,
+            "num_classes": self.num_classes,
+            "num_labels": self.num_labels,
+            "rows_without_labels": self.rows_without_labels,
+            "absent_classes": self.absent_classes,
+            "tie_rate": self.tie_rate,
+            "mAP_tie_interval": self.mAP_tie_interval,
+            "groups": {
+                group.name: {"num_classes": group.num_classes, "num_undefined": group.num_undefined}
+                for group in self.groups
+            },
+            "metrics": self.metrics(),
+            "classes": self.classes,
+        }
+        return _render_json(document) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Report:
+        """The report that ``to_json`` wrote.
+
+        Raises ValueError for text that is no report of this schema.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"report: expected JSON, got text that is none ({error})") from None
+        schema = document.get("schema") if isinstance(document, dict) else None
+        if schema != SCHEMA:
+            raise ValueError(f"report: expected schema {SCHEMA!r}, got {schema!r}")
+        try:
+            return cls._from_document(document)
+        except KeyError as error:
+            raise ValueError(f"report: key {error} is missing") from None
+        except TypeError as error:
+            raise ValueError(f"report: expected the values of schema {SCHEMA!r}, got others ({error})") from None
+
+    @classmethod
+    def _from_document(cls, document: dict[str, Any]) -> Report:
+        asked = document["settings"]
+        bounds = asked["bounds"]
+        settings = Settings(**{**asked, "topk": tuple(asked["topk"]), "bounds": bounds and tuple(bounds)})
+        metrics = document["metrics"]
+        groups = (
+            Group(
+                name,
+                counts["num_classes"],
+                counts["num_undefined"],
+                {metric.name: _number(metrics[grouped_name(metric, name)]) for metric in settings.metrics},
+            )
+            for name, counts in document["groups"].items()
+        )
+        lower, upper = document["mAP_tie_interval"]
+        return cls(
+            version=document["version"],
+            settings=settings,
+            num_rows=document["num_rows"],
+            num_classes=document["num_classes"],
+            rows_without_labels=document["rows_without_labels"],
+            tie_rate=_number(document["tie_rate"]),
+            mAP_tie_interval=(_number(lower), _number(upper)),
+            groups=tuple(groups),
+            classes={name: tuple(map(_number, column)) for name, column in document["classes"].items()},
+        )
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """The per-class table as CSV, one line a class, undefined values empty; returned when no path is given."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["class", *self.classes])
+        for c, row in enumerate(zip(*self.classes.values(), strict=True)):
+            writer.writerow([c, *("" if _is_nan(value) else value for value in row)])
+        if path is None:
+            return text.getvalue()
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
+        return None
+
+    def to_text(self, *, per_class: bool = False, bold: bool = False) -> str:
+        """The report as an aligned table to read; bold: mark the headings for a terminal."""
+        blocks = [self._group_table(bold), self._notes()]
+        if per_class:
+            blocks.append(self._class_table(bold))
+        return "\n".join(blocks)
+
+    def _group_table(self, bold: bool) -> str:
+        headings = ["", "classes", "undefined", *self._headings("heading")]
+        rows = [
+            [group.name, f"{group.num_classes:,}", f"{group.num_undefined:,}", *self._cells(group.values, "name")]
+            for group in self.groups
+        ]
+        return _aligned(headings, rows, bold)
+
+    def _class_table(self, bold: bool) -> str:
+        about = {"name": "name", "group": "group", "train_count": "train", "num_positives": "positives"}
+        shown = [name for name in about if name in self.classes]
+        headings = ["class", *(about[name] for name in shown), *self._headings("class_heading")]
+        rows = []
+        for c in range(self.num_classes):
+            values = {name: column[c] for name, column in self.classes.items()}
+            rows.append([str(c), *(str(values[name]) for name in shown), *self._cells(values, "class_name")])
+        return _aligned(headings, rows, bold)
+
+    def _headings(self, field: str) -> list[str]:
+        return [getattr(metric, field) for metric in self.settings.metrics if metric is not SAP_STD]
+
+    def _cells(self, values: dict[str, Any], field: str) -> list[str]:
+        """The metrics among values as text, each found under its ``field``; the spread of SAP joins SAP's cell."""
+        cells: list[str] = []
+        for metric in self.settings.metrics:
+            text = _decimal(values[getattr(metric, field)])
+            if metric is SAP_STD:
+                cells[-1] += f" +- {text}"
+            else:
+                cells.append(text)
+        return cells
+
+    def _notes(self) -> str:
+        lower, upper = self.mAP_tie_interval
+        lines = [f"{self.num_rows:,} rows, {self.num_labels:,} labels"]
+        if self.rows_without_labels:
+            lines[0] += f"; no labels in {self.rows_without_labels:,} rows"
+            lines[0] += ", left out of Acc@k" if self.settings.topk else ""
+        absent = self.absent_classes
+        if absent:
+            meaning = "count as 0 in AP and SAP" if self.settings.absent == "zero" else "left out of means"
+            share = f"{len(absent):,} of {self.num_classes:,} classes"
+            lines.append(f"absent: no positives in {share}, {meaning}: {shortlist(absent)}")
+        tied = "no positive shares its score with a negative"
+        if self.tie_rate > 0:
+            tied = f"{self.tie_rate:.2%} of positives share their score with a negative; "
+            tied += f"their order could move mAP within [{_decimal(lower)}, {_decimal(upper)}]"
+        lines.append(f"ties: {tied}")
+        lines.append(f"signature: {self.signature}")
+        return "\n".join(lines) + "\n"
+
+    def __eq__(self, other: object) -> bool:
+        # By text, because NaN != NaN would make two equal reports differ.
+        return self.to_json() == other.to_json() if isinstance(other, Report) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return f"<Report mAP={_decimal(self.groups[0].values[AP.name])} {self.signature}>"
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _number(value: Any) -> Any:
+    """A JSON value as Python data: null is how JSON writes NaN."""
+    return math.nan if value is None else value
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if _is_nan(value) else value
+
+
+def _render_json(value: Any, levels: int = 2, indent: str = "") -> str:
+    """JSON with a line for each entry of the outer objects and none within an array: 1,004 classes stay readable."""
+    if not isinstance(value, dict) or levels == 0:
+        return json.dumps(_without_nan(value), allow_nan=False)
+    inner = indent + "  "
+    entries = (f"{inner}{json.dumps(key)}: {_render_json(item, levels - 1, inner)}" for key, item in value.items())
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def shortlist(classes: Sequence[int], most: int = 20) -> str:
+    """Class indices for a sentence: the first few, and how many more there are."""
+    listed = ", ".join(map(str, classes[:most]))
+    return listed if len(classes) <= most else f"{listed} and {len(classes) - most:,} more"
+
+
+def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], bold: bool) -> str:
+    """Lines of a table: words flush left, numbers flush right."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    flush = [str.ljust if heading in ("", "name", "group") else str.rjust for heading in headings]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(put(cell, width) for put, cell, width in zip(flush, cells, widths, strict=True)).rstrip()
+
+    head = line(headings)
+    return "\n".join([f"\033[1m{head}\033[0m" if bold else head, *map(line, rows)]) + "\n"

@@ -1,0 +1,141 @@
+"""One pass over the scores: the rank table, and on request sampled AP and the rank of each row's best label."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vltr_eval import _core
+from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
+from vltr_eval.labels import Positives
+from vltr_eval.rank_table import PositiveScores, RankTable
+
+__all__ = ["ScanResult", "positive_scores", "rank_table", "scan"]
+
+_TOP_BIT = np.uint64(1 << 63)
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """What one pass gives. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not asked for.
+
+    trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of row
+    n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.
+    """
+
+    table: RankTable
+    trials: np.ndarray | None
+    ranks: np.ndarray | None
+    seconds: float
+    bytes: int
+
+
+def read_inputs(scores: Any, labels: Any, threads: int | None) -> tuple[Matrix, Positives]:
+    """Borrows scores and reads labels; the first thing every metric does."""
+    matrix = borrow_matrix("scores", scores)
+    return matrix, Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=threads)
+
+
+def nan_sentence(error: Any) -> ValueError:
+    """The sentence for a NaN that the core found."""
+    _, row, col = error.args
+    return ValueError(f"scores: expected numbers, got NaN at row {row}, class {col}")
+
+
+def check_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected an integer from 0 to 2**64 - 1, got {seed!r}")
+    return int(seed)
+
+
+def check_trials(trials: int) -> int:
+    if isinstance(trials, bool) or not isinstance(trials, (int, np.integer)) or not 1 <= trials < 2**31:
+        raise ValueError(f"trials: expected a positive integer, got {trials!r}")
+    return int(trials)
+
+
+def _lanes(thresholds: np.ndarray, dtype: str) -> np.ndarray:
+    """Thresholds between Python and the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
+    if dtype == "uint64" and thresholds.dtype == np.int64:
+        return thresholds.view(np.uint64) ^ _TOP_BIT
+    if dtype == "uint64":
+        return (thresholds ^ _TOP_BIT).view(np.int64)
+    return thresholds
+
+
+def scan(
+    scores: Any,
+    positives: Positives,
+    *,
+    trials: int = 0,
+    seed: int = 0,
+    ranks: bool = False,
+    thresholds: PositiveScores | None = None,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> ScanResult:
+    """Reads the scores once for everything that is asked for.
+
+    scores: (N, C) array of any real dtype, (N,) for one class, or a list of row shards. trials: of sampled AP, 0 for none.
+    thresholds: scores of all shards' positives (`positive_scores`), to count this shard against; its table can then be
+    merged. progress: called with the share done, from the calling thread. Raises ValueError naming the place of a NaN.
+    """
+    start = time.perf_counter()
+    matrix = scores if isinstance(scores, Matrix) else borrow_matrix("scores", scores)
+    positives = Positives.from_labels(positives, matrix.num_rows, matrix.num_classes)
+    given = None
+    if thresholds is not None:
+        if trials:
+            raise ValueError("trials: expected 0 with given thresholds: negatives are drawn from all rows, got a shard")
+        thresholds.check_fits(matrix.num_classes, matrix.dtype)
+        given = (thresholds.indptr, _lanes(thresholds.scores, matrix.dtype))
+    try:
+        (indptr, keys, tp, fp, tied), trial_matrix, rank = _core.scan(
+            matrix.core,
+            positives.indptr,
+            positives.rows,
+            trials=trials,
+            seed=check_seed(seed),
+            ranks=ranks,
+            given=given,
+            threads=num_threads(threads),
+            progress=progress,
+        )
+    except _core.BadValue as error:
+        raise nan_sentence(error) from None
+    table = RankTable(matrix.num_rows, indptr, _lanes(keys, matrix.dtype), tp, fp, tied)
+    return ScanResult(table, trial_matrix, rank, time.perf_counter() - start, matrix.nbytes)
+
+
+def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> PositiveScores:
+    """The distinct scores of the positives of each class: what shards exchange before they count.
+
+    Merge those of all shards, then count each shard with ``rank_table(..., thresholds=merged)``: the merged tables are the
+    table of the whole. Inputs and errors as `rank_table`.
+    """
+    matrix, positives = read_inputs(scores, labels, threads)
+    try:
+        indptr, keys, *_ = _core.positive_scores(matrix.core, positives.indptr, positives.rows, num_threads(threads))
+    except _core.BadValue as error:
+        raise nan_sentence(error) from None
+    return PositiveScores(indptr, _lanes(keys, matrix.dtype))
+
+
+def rank_table(
+    scores: Any, labels: Any, *, thresholds: PositiveScores | None = None, threads: int | None = None
+) -> RankTable:
+    """The rank table of each class: a few integers per positive, from which every metric follows.
+
+    scores: (N, C) array of any real dtype, anything that orders the samples (raw logits are best: a saturated sigmoid makes
+    ties); (N,) for one class; or a list of row shards. labels: see `Positives.from_labels`.
+    thresholds: the scores to count against instead of those of ``labels`` (see `positive_scores`).
+    Raises ValueError naming row and class for a NaN score or a label other than 0/1.
+
+    Time O(N C) plus O(P log P) a class; extra memory O(positives).
+    """
+    matrix, positives = read_inputs(scores, labels, threads)
+    return scan(matrix, positives, thresholds=thresholds, threads=threads).table
