@@ -14,7 +14,7 @@ import numpy as np
 
 from vltr_eval import _core
 
-__all__ = ["Array", "Matrix", "borrow", "borrow_matrix", "num_threads", "score_shape"]
+__all__ = ["Array", "Matrix", "borrow", "borrow_matrix", "num_threads"]
 
 # Codes of DType in csrc/core/element.hpp, in its order.
 _CODES = {
@@ -181,7 +181,3 @@ def num_threads(threads: int | None = None) -> int:
         raise ValueError(f"{source}: expected an integer from 1 to 4096, got {threads}")
     return int(threads)
 
-
-def score_shape(scores: Any) -> tuple[int, int]:
-    matrix = borrow_matrix("scores", scores)
-    return matrix.num_rows, matrix.num_classes

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 from vltr_eval.arrays import Matrix, borrow_matrix
 from vltr_eval.evaluate import ClassInfo, Findings
 from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
-from vltr_eval.io import read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval.io import natural_order, read_class_names, read_labels, read_scores, read_train_counts
 from vltr_eval.labels import Positives
 from vltr_eval.outputs import PendingFile
 from vltr_eval.rank_table import RankTable
@@ -143,17 +142,13 @@ def _preds(args: argparse.Namespace) -> str | list[str]:
     if len(args.preds) == 1:
         return args.preds[0]
     for first, second in pairwise(args.preds):
-        if first < second and _natural_order(first) > _natural_order(second):
+        if first < second and natural_order(first) > natural_order(second):
             message = (
                 f"{first} comes before {second} in PREDS, so its rows come first; quote a pattern for natural order"
             )
             _note(args, f"vltr-eval: warning: {message}")
             break
     return args.preds
-
-
-def _natural_order(path: str) -> list[str | int]:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
 def _class_info(args: argparse.Namespace, num_classes: int) -> ClassInfo:

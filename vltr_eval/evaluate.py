@@ -16,7 +16,7 @@ import numpy as np
 from vltr_eval.arrays import borrow_matrix
 from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
 from vltr_eval.labels import Positives
-from vltr_eval.rank_table import RankTable, absent_value
+from vltr_eval.rank_table import RankTable, absent_value, mean_of_defined
 from vltr_eval.report import (
     AP,
     EXPECTED_SAP,
@@ -73,7 +73,7 @@ def evaluate(
     matrix = borrow_matrix("scores", scores)
     about = ClassInfo.checked(matrix.num_classes, train_counts, bounds, class_names)
     sap = int(sap) if isinstance(sap, np.integer) else sap
-    settings = Settings(sap, check_seed(seed), check_topk(() if topk is None else topk), about.bounds, absent)
+    settings = Settings(sap, check_seed(seed), check_topk(() if topk is None else topk, "topk"), about.bounds, absent)
     positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=threads)
     found = scan(
         matrix,
@@ -153,7 +153,7 @@ class Findings:
             num_classes=int(table.num_classes),
             rows_without_labels=self._rows_without_labels(),
             tie_rate=self._overall_tie_rate(),
-            mAP_tie_interval=(_mean(lower), _mean(upper)),
+            mAP_tie_interval=(mean_of_defined(lower), mean_of_defined(upper)),
             groups=tuple(self._group(name, members, by_class) for name, members in groups.items()),
             classes={
                 **about.columns(),
@@ -178,7 +178,7 @@ class Findings:
 
     def _group(self, name: str, members: np.ndarray, by_class: dict[str, np.ndarray]) -> Group:
         settings = self.settings
-        values = {metric.name: _mean(by_class[metric.class_name][members]) for metric in settings.metrics}
+        values = {metric.name: mean_of_defined(by_class[metric.class_name][members]) for metric in settings.metrics}
         if self.trials is not None:
             # The spread of the group's mean over trials, not the mean of its classes' spreads.
             trials = self._filled(self.trials)[:, members]
@@ -203,12 +203,6 @@ class Findings:
 
     def _rows_without_labels(self) -> int | None:
         return None if self.positives is None else int(np.count_nonzero(self.positives.labels_per_row() == 0))
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of the defined values, NaN when there is none."""
-    defined = values[~np.isnan(values)]
-    return _ratio(math.fsum(defined.tolist()), len(defined))
 
 
 def _ratio(part: float, whole: int) -> float:

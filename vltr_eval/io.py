@@ -164,7 +164,7 @@ def _expand(spec: Spec) -> list[_Source]:
     name, key = _split_key(os.fspath(spec))
     if os.path.exists(name) or not glob.has_magic(name):
         return [_Source(Path(name), key)]
-    matches = sorted(glob.glob(name, recursive=True), key=_natural_order)
+    matches = sorted(glob.glob(name, recursive=True), key=natural_order)
     if not matches:
         raise InputError(f"{name}: no file matches this pattern")
     return [_Source(Path(match), key) for match in matches]
@@ -177,7 +177,7 @@ def _split_key(text: str) -> tuple[str, str | None]:
     return name, key
 
 
-def _natural_order(name: str) -> list[str | int]:
+def natural_order(name: str) -> list[str | int]:
     """Sort key that compares digit runs as numbers; text and numbers alternate, so like meets like."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
-import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from vltr_eval import _core
 from vltr_eval.arrays import num_threads
+from vltr_eval.outputs import PendingFile
 
-__all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable", "write_whole"]
+__all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
 _FORMAT = "vltr-eval/rank-table/1"
 
@@ -29,24 +29,6 @@ class PrecisionRecallCurve(NamedTuple):
     thresholds: np.ndarray
 
 
-@contextlib.contextmanager
-def write_whole(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yields a temporary path beside ``path`` that replaces it at the end, or is removed if the block raises."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is for secrets
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
 def absent_value(absent: str) -> float:
     """What a class without positives counts as: NaN (left out of means), or the 0 of VideoLT's published code."""
     if absent not in ("nan", "zero"):
@@ -55,9 +37,9 @@ def absent_value(absent: str) -> float:
 
 
 def mean_of_defined(values: np.ndarray) -> float:
-    """Mean of what is not NaN; NaN when nothing is left."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+    """Mean of what is not NaN, correctly rounded, so that the order of classes cannot move it; NaN when nothing is left."""
+    defined = values[~np.isnan(values)].tolist()
+    return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +113,12 @@ class RankTable:
     def num_classes(self) -> int:
         return len(self.indptr) - 1
 
-    @property
+    @cached_property
     def num_positives(self) -> np.ndarray:
         """(C,) int64"""
         return np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
 
-    @property
+    @cached_property
     def num_negatives(self) -> np.ndarray:
         """(C,) int64"""
         return self.num_rows - self.num_positives
@@ -237,17 +219,23 @@ class RankTable:
         report it, and the AP reported here, which takes tied rows together.
         """
         new = self._new_positives()
-        classes = np.repeat(np.arange(self.num_classes), np.diff(self.indptr))
-        # One element for each positive: the i-th of its tie, behind all or none of the tied negatives.
-        first = np.cumsum(new) - new
-        threshold = np.repeat(np.arange(len(new)), new)
-        hits = (self.tp - new)[threshold] + np.arange(new.sum()) - first[threshold] + 1
-        pessimistic = hits / (hits + self.fp[threshold])
-        optimistic = hits / (hits + (self.fp - self.tied)[threshold])
         average_precision = self.average_precision()
-        with np.errstate(invalid="ignore"):
-            lower = np.bincount(classes[threshold], pessimistic, self.num_classes) / self.num_positives
-            upper = np.bincount(classes[threshold], optimistic, self.num_classes) / self.num_positives
+        k = np.flatnonzero((new > 1) | (self.tied > 0))  # elsewhere there is but one order
+        if not k.size:
+            return average_precision, average_precision.copy()
+        # One element for each positive of a tie: the i-th, behind all or none of the tied negatives.
+        threshold = np.repeat(k, new[k])
+        first = np.cumsum(new[k]) - new[k]
+        hits = (self.tp - new)[threshold] + np.arange(len(threshold)) - np.repeat(first, new[k]) + 1
+        together = self.tp[threshold] / (self.tp + self.fp)[threshold]
+        positives = np.maximum(self.num_positives, 1)
+        classes = np.searchsorted(self.indptr, threshold, side="right") - 1
+
+        def moved(fp: np.ndarray) -> np.ndarray:
+            change = hits / (hits + fp[threshold]) - together
+            return average_precision + np.bincount(classes, change, self.num_classes) / positives
+
+        lower, upper = moved(self.fp), moved(self.fp - self.tied)
         return np.minimum(lower, average_precision), np.maximum(upper, average_precision)
 
     def merge(self, *others: RankTable) -> RankTable:
@@ -271,39 +259,40 @@ class RankTable:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table as one compressed .npz, whole or not at all. Raises OSError where it cannot."""
-        with write_whole(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                format=np.array(_FORMAT),
-                num_rows=np.array(self.num_rows, np.int64),
-                indptr=self.indptr,
-                thresholds=self.thresholds,
-                tp=self.tp,
-                fp=self.fp,
-                tied=self.tied,
-            )
+        """Writes the table as one compressed .npz, whole or not at all. Raises OutputError where it cannot."""
+        with PendingFile(path) as pending:
+            pending.write(self._write)
+
+    def _write(self, path: os.PathLike[str]) -> None:
+        arrays = {name: getattr(self, name) for name in ("indptr", "thresholds", "tp", "fp", "tied")}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, format=np.array(_FORMAT), num_rows=np.array(self.num_rows, np.int64), **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RankTable:
         """Reads what `save` wrote. Raises FileNotFoundError, or ValueError for a file that is no rank table."""
+        name = os.fspath(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 if str(file["format"]) != _FORMAT:
-                    raise ValueError(str(file["format"]))
-                table = cls(
-                    int(file["num_rows"]), *(file[name] for name in ("indptr", "thresholds", "tp", "fp", "tied"))
-                )
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
-            raise ValueError(f"path: expected a rank table ({_FORMAT}), got {os.fspath(path)!r} ({error})") from None
-        table._check()
+                    raise ValueError(f"{name}: expected the format {_FORMAT}, got {str(file['format'])!r}")
+                arrays = {key: file[key] for key in ("indptr", "thresholds", "tp", "fp", "tied")}
+                table = cls(int(file["num_rows"]), **arrays)
+        except (KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
+            raise ValueError(f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another file") from None
+        except ValueError as error:
+            if str(error).startswith(f"{name}: "):
+                raise
+            raise ValueError(f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another file") from None
+        if not table._is_sound():
+            raise ValueError(f"{name}: expected the arrays of a rank table to fit together, got damaged ones")
         return table
 
-    def _check(self) -> None:
-        """Refuses a table that no scan could have made: the core trusts offsets."""
+    def _is_sound(self) -> bool:
+        """Whether a scan could have made this table; the core trusts its offsets."""
         k = len(self.thresholds)
         counts = (self.tp, self.fp, self.tied)
-        sound = (
+        return (
             self.indptr.ndim == 1
             and len(self.indptr) > 0
             and self.indptr.dtype == np.int64
@@ -314,5 +303,3 @@ class RankTable:
             and bool(np.all(self.num_positives <= self.num_rows))
             and bool(np.all(self._new_positives() >= 0))
         )
-        if not sound:
-            raise ValueError("path: expected the arrays of a rank table to fit together, got damaged ones")

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vltr_eval.outputs import PendingFile
+
 if TYPE_CHECKING:
     import pandas
 
@@ -255,8 +257,8 @@ class Report:
             writer.writerow([c, *("" if _is_nan(value) else value for value in row)])
         if path is None:
             return text.getvalue()
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
+        with PendingFile(path) as pending:
+            pending.write_text(text.getvalue())
         return None
 
     def to_text(self, *, per_class: bool = False, bold: bool = False) -> str:

@@ -13,12 +13,12 @@ from vltr_eval.scan import read_inputs, scan
 __all__ = ["topk_accuracy"]
 
 
-def check_topk(k: int | Iterable[int]) -> tuple[int, ...]:
-    """Distinct positive integers, ascending."""
+def check_topk(k: int | Iterable[int], name: str = "k") -> tuple[int, ...]:
+    """Distinct positive integers, ascending; ``name`` is what the caller calls them."""
     values = (k,) if isinstance(k, (int, np.integer)) else tuple(k)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"k: expected positive integers, got {value!r}")
+            raise ValueError(f"{name}: expected positive integers, got {value!r}")
     return tuple(sorted({int(value) for value in values}))
 
 

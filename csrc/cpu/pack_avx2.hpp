@@ -42,7 +42,7 @@ struct Pack<float> {
     const int second = _mm256_movemask_ps(_mm256_cmp_ps(high, other.high, kPredicate));
     return static_cast<std::uint32_t>(first | second << 8);
   }
-  std::uint32_t nan_mask() const { return compare<_CMP_UNORD_Q>(*this); }
+  std::uint32_t nan_mask(const Pack& other) const { return compare<_CMP_UNORD_Q>(other); }
   std::uint32_t greater(const Pack& other) const { return compare<_CMP_GT_OQ>(other); }
   std::uint32_t greater_equal(const Pack& other) const { return compare<_CMP_GE_OQ>(other); }
   int compress_store(float* place, std::uint32_t mask) const {

@@ -25,7 +25,7 @@ struct Pack<float> {
       return load(lane);
     }
   }
-  std::uint32_t nan_mask() const { return _mm512_cmp_ps_mask(lanes, lanes, _CMP_UNORD_Q); }
+  std::uint32_t nan_mask(const Pack& other) const { return _mm512_cmp_ps_mask(lanes, other.lanes, _CMP_UNORD_Q); }
   std::uint32_t greater(const Pack& other) const { return _mm512_cmp_ps_mask(lanes, other.lanes, _CMP_GT_OQ); }
   std::uint32_t greater_equal(const Pack& other) const { return _mm512_cmp_ps_mask(lanes, other.lanes, _CMP_GE_OQ); }
   // Compressed in a register and stored whole: a compress to memory is microcode on some processors.
@@ -57,7 +57,7 @@ struct Pack<double> {
     const std::uint32_t second = _mm512_cmp_pd_mask(high, other.high, kPredicate);
     return first | second << 8;
   }
-  std::uint32_t nan_mask() const { return compare<_CMP_UNORD_Q>(*this); }
+  std::uint32_t nan_mask(const Pack& other) const { return compare<_CMP_UNORD_Q>(other); }
   std::uint32_t greater(const Pack& other) const { return compare<_CMP_GT_OQ>(other); }
   std::uint32_t greater_equal(const Pack& other) const { return compare<_CMP_GE_OQ>(other); }
   int compress_store(double* place, std::uint32_t mask) const {
@@ -80,7 +80,7 @@ struct Pack<std::int64_t> {
     for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(place + i * sizeof(T)));
     return load(lane);
   }
-  std::uint32_t nan_mask() const { return 0; }
+  std::uint32_t nan_mask(const Pack&) const { return 0; }
   std::uint32_t greater(const Pack& other) const {
     const std::uint32_t first = _mm512_cmpgt_epi64_mask(low, other.low);
     return first | static_cast<std::uint32_t>(_mm512_cmpgt_epi64_mask(high, other.high)) << 8;

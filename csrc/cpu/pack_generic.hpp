@@ -21,9 +21,11 @@ struct Pack {
     for (int i = 0; i < 16; ++i) pack.lane[i] = to_lane(load_element<T>(place + i * sizeof(T)));
     return pack;
   }
-  std::uint32_t nan_mask() const {
+  // Lanes in which this or the other is NaN.
+  std::uint32_t nan_mask(const Pack& other) const {
     std::uint32_t mask = 0;
-    for (int i = 0; i < 16; ++i) mask |= static_cast<std::uint32_t>(lane[i] != lane[i]) << i;
+    for (int i = 0; i < 16; ++i)
+      mask |= static_cast<std::uint32_t>(lane[i] != lane[i] || other.lane[i] != other.lane[i]) << i;
     return mask;
   }
   std::uint32_t greater(const Pack& other) const {

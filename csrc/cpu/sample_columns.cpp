@@ -25,34 +25,46 @@ std::vector<double> sample_columns(const Matrix& scores, const Positives& positi
   std::vector<Scratch> scratch(static_cast<std::size_t>(std::max(runner.threads, 1)));
   std::vector<double> out(static_cast<std::size_t>(trials * scores.cols));
   const DrawNumbers draw_numbers = draw_numbers_kernel();
-  for_each_column<T>(scores, thresholds, runner, [&](std::int64_t c, std::uint32_t* reached, int worker) {
-    const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
-    const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
-    const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));
-    const auto negatives = static_cast<std::uint32_t>(scores.rows) - draws;
-    if (draws == 0) {
-      const double ap = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
-      for (int trial = 0; trial < trials; ++trial) out[static_cast<std::size_t>(trial * scores.cols + c)] = ap;
-      return;
-    }
-    // In the column itself the displaced negatives move to their numbers, and the number of a draw is its place.
-    Scratch& own = scratch[static_cast<std::size_t>(worker)];
-    const std::uint32_t* positive = positives.rows.data() + positives.offset[static_cast<std::size_t>(c)];
-    own.displaced.resize(draws);
-    const std::uint32_t moved =
-        displaced_negatives(positive, draws, static_cast<std::uint32_t>(scores.rows), own.displaced.data());
-    for (std::uint32_t i = 0; i < moved; ++i) reached[positive[i]] = reached[own.displaced[i]];
-    own.numbers.resize(draws);
-    own.drawn.resize(static_cast<std::size_t>(keys) + 1);
-    for (int trial = 0; trial < trials; ++trial) {
-      draw_numbers(keyed_permutation(negatives, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial)),
-                   draws, own.numbers.data());
-      std::fill(own.drawn.begin(), own.drawn.end(), 0u);
-      for (const std::uint32_t number : own.numbers) ++own.drawn[static_cast<std::size_t>(keys - reached[number])];
-      out[static_cast<std::size_t>(trial * scores.cols + c)] =
-          sampled_average_precision(table.tp.data() + first, own.drawn.data(), keys);
-    }
-  });
+  // Columns are read again for each block of trials, so that an item stays short enough for its caller to be cancelled.
+  // A block has so many draws that the reading hardly counts.
+  constexpr std::int64_t kDrawsPerBlock = std::int64_t{1} << 21;
+  std::int64_t most_draws = 1;
+  for (std::int64_t c = 0; c < scores.cols; ++c)
+    most_draws = std::max(most_draws, draws_per_trial(positives, scores.rows, c));
+  const auto block = static_cast<int>(std::clamp<std::int64_t>(kDrawsPerBlock / most_draws, 1, trials));
+  for (int first_trial = 0; first_trial < trials; first_trial += block) {
+    const int end_trial = std::min(trials, first_trial + block);
+    for_each_column<T>(scores, thresholds, runner, [&](std::int64_t c, std::uint32_t* reached, int worker) {
+      const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
+      const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
+      const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));
+      const auto negatives = static_cast<std::uint32_t>(scores.rows) - draws;
+      if (draws == 0) {
+        const double ap = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
+        for (int trial = first_trial; trial < end_trial; ++trial)
+          out[static_cast<std::size_t>(trial * scores.cols + c)] = ap;
+        return;
+      }
+      // In the column itself the displaced negatives move to their numbers, and the number of a draw is its place.
+      Scratch& own = scratch[static_cast<std::size_t>(worker)];
+      const std::uint32_t* positive = positives.rows.data() + positives.offset[static_cast<std::size_t>(c)];
+      own.displaced.resize(draws);
+      const std::uint32_t moved =
+          displaced_negatives(positive, draws, static_cast<std::uint32_t>(scores.rows), own.displaced.data());
+      for (std::uint32_t i = 0; i < moved; ++i) reached[positive[i]] = reached[own.displaced[i]];
+      own.numbers.resize(draws);
+      own.drawn.resize(static_cast<std::size_t>(keys) + 1);
+      for (int trial = first_trial; trial < end_trial; ++trial) {
+        draw_numbers(
+            keyed_permutation(negatives, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial)), draws,
+            own.numbers.data());
+        std::fill(own.drawn.begin(), own.drawn.end(), 0u);
+        for (const std::uint32_t number : own.numbers) ++own.drawn[static_cast<std::size_t>(keys - reached[number])];
+        out[static_cast<std::size_t>(trial * scores.cols + c)] =
+            sampled_average_precision(table.tp.data() + first, own.drawn.data(), keys);
+      }
+    });
+  }
   return out;
 }
 

@@ -8,8 +8,9 @@
 
 namespace vltr::cpu {
 
-constexpr int kStripCols = 256;   // classes whose survivors are buffered side by side
-constexpr int kTileRows = 512;    // rows of a tile: with a strip's columns they stay in a 1 MiB L2 cache
+constexpr int kStripCols = 128;  // classes whose survivors are buffered side by side
+constexpr int kTileRows =
+    1024;  // rows of a tile: with a strip's columns and its survivors they stay in a 1 MiB L2 cache
 constexpr int kRangeCols = 1024;  // classes of one work item
 
 // A drawn negative: its number among all draws of the scan in (class, trial, draw) order, and its place within its

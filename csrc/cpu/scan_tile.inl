@@ -65,6 +65,24 @@ void find_reached(const Lane* tree, std::int64_t keys, Lane lowest, Lane* scores
   }
 }
 
+// Adds one to counts[bucket] for each bucket, all below `width`. Many scores fall between the same two thresholds, and
+// an increment waits for the one before it at the same place: four sets of counts keep four apart.
+inline void add_counts(const std::uint32_t* buckets, std::int64_t count, std::int64_t width, std::uint32_t* counts) {
+  constexpr std::int64_t kWidest = 256;
+  if (width > kWidest || count < width / 2) {
+    for (std::int64_t i = 0; i < count; ++i) ++counts[buckets[i]];
+    return;
+  }
+  alignas(64) std::uint32_t part[4][kWidest];
+  for (auto& counters : part) std::fill(counters, counters + width, 0u);
+  std::int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (int k = 0; k < 4; ++k) ++part[k][buckets[i + k]];
+  }
+  for (; i < count; ++i) ++part[0][buckets[i]];
+  for (std::int64_t b = 0; b < width; ++b) counts[b] += part[0][b] + part[1][b] + part[2][b] + part[3][b];
+}
+
 // A 16 x 16 block as packs of rows, whatever the strides; lanes and packs outside the matrix are zero.
 template <class T>
 __attribute__((always_inline)) inline void load_block(const Shard& shard, std::int64_t row, std::int64_t rows,
@@ -100,12 +118,14 @@ void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int6
   constexpr std::int64_t kSize = sizeof(T);
   const Thresholds<Lane>& thresholds = *plan.thresholds;
   const Tile& tile = item.tile;
+  Lane* const survivors = worker.survivors.data();
   std::int64_t survived[kStripCols] = {};
 
   for (std::int64_t row = tile.first_row; row < tile.first_row + tile.rows; row += 16) {
     const std::int64_t rows = std::min<std::int64_t>(16, tile.first_row + tile.rows - row);
     // The block that comes next is a stride away, where no hardware prefetcher looks: the one below, or the next
     // strip's first.
+    const std::uint32_t valid = low_bits(rows);
     const bool below = row + 16 < tile.first_row + tile.rows;
     const std::int64_t next_row = below ? row + 16 : tile.first_row;
     const std::int64_t next_col = below ? col : col + cols;
@@ -122,30 +142,32 @@ void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int6
       if (fetch_next) {
         const std::byte* next = tile.shard->at(next_row, next_col + block);
         for (std::int64_t i = 0; i < next_rows; ++i, next += tile.shard->row_stride) {
-          for (std::int64_t byte = 0; byte < 16 * kSize; byte += 64) __builtin_prefetch(next + byte);
+          for (std::int64_t byte = 0; byte < 16 * kSize; byte += 64) __builtin_prefetch(next + byte, 0, 2);
         }
       }
       Pack<Lane> packs[16];
       load_block<T>(*tile.shard, row, rows, col + block, block_cols, packs);
       std::uint32_t any_nan = 0;
-      for (int i = 0; i < 16; ++i) any_nan |= packs[i].nan_mask();
+      for (int i = 0; i < 16; i += 2) any_nan |= packs[i].nan_mask(packs[i + 1]);
       if (any_nan != 0) {
         for (std::int64_t i = 0; i < rows; ++i) {
-          if (const std::uint32_t mask = packs[i].nan_mask())
+          if (const std::uint32_t mask = packs[i].nan_mask(packs[i]))
             worker.note_nan(row + i, col + block + __builtin_ctz(mask));
         }
       }
       transpose(packs);
-      const std::uint32_t valid = low_bits(rows);
       if (plan.rank != nullptr) {
         for (std::int64_t j = 0; j < block_cols; ++j)
           beaten.add(packs[j], best, static_cast<std::int32_t>(col + block + j));
       }
-      for (std::int64_t j = 0; j < block_cols; ++j) {
-        const auto lowest = Pack<Lane>::broadcast(thresholds.lowest[static_cast<std::size_t>(col + block + j)]);
-        std::int64_t& end = survived[block + j];
-        end += packs[j].compress_store(worker.survivors.data() + (block + j) * kBuffer + end,
-                                       packs[j].greater_equal(lowest) & valid);
+      // All sixteen columns, that the loop may unroll: those behind the last class have an unreachable lowest
+      // threshold.
+      const Lane* const lowest = thresholds.lowest.data() + col + block;
+      Lane* const buffer = survivors + block * kBuffer;
+      std::int64_t* const ends = survived + block;
+      for (int j = 0; j < 16; ++j) {
+        const std::uint32_t mask = packs[j].greater_equal(Pack<Lane>::broadcast(lowest[j])) & valid;
+        ends[j] += packs[j].compress_store(buffer + j * kBuffer + ends[j], mask);
       }
     }
     if (plan.rank != nullptr) {
@@ -163,10 +185,10 @@ void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int6
     const std::int64_t keys = thresholds.count(c);
     if (keys == 0) continue;
     find_buckets(thresholds.tree.data() + thresholds.tree_offset[static_cast<std::size_t>(c)], keys,
-                 worker.survivors.data() + j * kBuffer, survived[j], buckets);
-    // A loop of its own: increments right behind the stores of their buckets would wait for them.
-    std::uint32_t* counts = worker.buckets.data() + 2 * thresholds.offset[static_cast<std::size_t>(c)];
-    for (std::int64_t i = 0; i < survived[j]; ++i) ++counts[buckets[i]];
+                 survivors + j * kBuffer, survived[j], buckets);
+    // Not in one loop with the search: increments right behind the stores of their buckets would wait for them.
+    add_counts(buckets, survived[j], 2 * keys,
+               worker.buckets.data() + 2 * thresholds.offset[static_cast<std::size_t>(c)]);
   }
 }
 
