@@ -15,7 +15,7 @@ __all__ = ["topk_accuracy"]
 
 def check_topk(k: int | Iterable[int], name: str = "k") -> tuple[int, ...]:
     """Distinct positive integers, ascending; ``name`` is what the caller calls them."""
-    values = (k,) if isinstance(k, (int, np.integer)) else tuple(k)
+    values = tuple(k) if isinstance(k, Iterable) and not isinstance(k, str) else (k,)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}: expected positive integers, got {value!r}")

@@ -63,19 +63,26 @@ VLTR_HD double expected_sampled_average_precision(const std::int64_t* tp, const 
   return sum / static_cast<double>(positives);
 }
 
-// AP of one trial. drawn (K,) holds how many drawn negatives lie in each gap: at or above threshold k, below threshold
-// k - 1.
-VLTR_HD double sampled_average_precision(const std::int64_t* tp, const std::uint32_t* drawn, std::int64_t count) {
-  if (count == 0) return undefined();
-  double sum = 0.0;
-  std::int64_t previous = 0;
-  std::int64_t fp = 0;
+// AP of kSapLanes trials side by side, each summed in the same order: a processor runs them in lanes.
+//
+// drawn (K + 1, kSapLanes): how many drawn negatives of each trial lie in each gap, at or above threshold k and below
+// threshold k - 1; the last row, below all thresholds, is not read. NaN when K = 0.
+constexpr int kSapLanes = 8;
+
+VLTR_HD void sampled_average_precisions(const std::int64_t* tp, const std::int32_t* drawn, std::int64_t count,
+                                        double* ap) {
+  double sum[kSapLanes] = {};
+  double fp[kSapLanes] = {};
+  double previous = 0.0;
   for (std::int64_t k = 0; k < count; ++k) {
-    fp += drawn[k];
-    sum += static_cast<double>(tp[k] - previous) * (static_cast<double>(tp[k]) / static_cast<double>(tp[k] + fp));
-    previous = tp[k];
+    const double hits = static_cast<double>(tp[k]);
+    for (int lane = 0; lane < kSapLanes; ++lane) {
+      fp[lane] += static_cast<double>(drawn[k * kSapLanes + lane]);
+      sum[lane] += (hits - previous) * (hits / (hits + fp[lane]));
+    }
+    previous = hits;
   }
-  return sum / static_cast<double>(previous);
+  for (int lane = 0; lane < kSapLanes; ++lane) ap[lane] = count == 0 ? undefined() : sum[lane] / previous;
 }
 
 VLTR_HD double sampled_average_precision_chance(std::int64_t positives, std::int64_t negatives) {

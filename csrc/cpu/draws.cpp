@@ -18,25 +18,22 @@ std::vector<std::int64_t> class_ranges(const std::vector<std::int64_t>& slot_off
 // Tile of a row: a table of the tiles at multiples of kTileRows, and a step or two where shards end in between.
 class TileOfRow {
  public:
-  TileOfRow(std::int64_t rows, const std::vector<Tile>& tiles) : tiles_(tiles) {
+  TileOfRow(std::int64_t rows, const std::vector<Tile>& tiles) {
+    for (const Tile& tile : tiles) end_.push_back(tile.first_row + tile.rows);
     std::uint32_t tile = 0;
     for (std::int64_t row = 0; row < rows; row += kTileRows) {
-      while (ends_before(tile, row)) ++tile;
+      while (end_[tile] <= row) ++tile;
       coarse_.push_back(tile);
     }
   }
-  std::int64_t operator()(std::uint32_t row) const {
+  std::uint32_t operator()(std::uint32_t row) const {
     std::uint32_t tile = coarse_[row / kTileRows];
-    while (ends_before(tile, row)) ++tile;
+    while (end_[tile] <= row) ++tile;
     return tile;
   }
 
  private:
-  bool ends_before(std::uint32_t tile, std::int64_t row) const {
-    return tiles_[tile].first_row + tiles_[tile].rows <= row;
-  }
-
-  const std::vector<Tile>& tiles_;
+  std::vector<std::int64_t> end_;
   std::vector<std::uint32_t> coarse_;
 };
 
@@ -80,13 +77,14 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std:
       displaced_negatives(own, draws, static_cast<std::uint32_t>(scores.rows), displaced.data());
       for (std::uint32_t i = 0; i < draws; ++i) positive[own[i]] = true;
       std::uint32_t* row = rows + plan.slot_offset[static_cast<std::size_t>(c)];
+      KeyedPermutation permutation = permutation_grid(static_cast<std::uint32_t>(scores.rows) - draws);
+      std::int64_t* const class_count = count.data() + c / kRangeCols;
       for (int trial = 0; trial < trials; ++trial, row += draws) {
-        draw_numbers(keyed_permutation(static_cast<std::uint32_t>(scores.rows) - draws, seed,
-                                       static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial)),
-                     draws, row);
+        set_keys(permutation, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial));
+        draw_numbers(permutation, draws, row);
         for (std::uint32_t i = 0; i < draws; ++i) {
           if (positive[row[i]]) row[i] = row_of_negative(own, draws, displaced.data(), row[i]);
-          ++count[static_cast<std::size_t>(tile_of_row(row[i]) * col_range_count + c / kRangeCols)];
+          ++class_count[tile_of_row(row[i]) * col_range_count];
         }
       }
       for (std::uint32_t i = 0; i < draws; ++i) positive[own[i]] = false;

@@ -1,7 +1,7 @@
 #include "cpu/sample_columns.hpp"
 
-#include "core/sap_core.hpp"
 #include "cpu/columns.hpp"
+#include "cpu/trial_average.hpp"
 
 namespace vltr::cpu {
 bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, int trials) {
@@ -20,7 +20,7 @@ std::vector<double> sample_columns(const Matrix& scores, const Positives& positi
   struct Scratch {
     std::vector<std::uint32_t> displaced;
     std::vector<std::uint32_t> numbers;
-    std::vector<std::uint32_t> drawn;
+    TrialAverage average;
   };
   std::vector<Scratch> scratch(static_cast<std::size_t>(std::max(runner.threads, 1)));
   std::vector<double> out(static_cast<std::size_t>(trials * scores.cols));
@@ -29,8 +29,9 @@ std::vector<double> sample_columns(const Matrix& scores, const Positives& positi
   // A block has so many draws that the reading hardly counts.
   constexpr std::int64_t kDrawsPerBlock = std::int64_t{1} << 21;
   std::int64_t most_draws = 1;
-  for (std::int64_t c = 0; c < scores.cols; ++c)
+  for (std::int64_t c = 0; c < scores.cols; ++c) {
     most_draws = std::max(most_draws, draws_per_trial(positives, scores.rows, c));
+  }
   const auto block = static_cast<int>(std::clamp<std::int64_t>(kDrawsPerBlock / most_draws, 1, trials));
   for (int first_trial = 0; first_trial < trials; first_trial += block) {
     const int end_trial = std::min(trials, first_trial + block);
@@ -38,31 +39,29 @@ std::vector<double> sample_columns(const Matrix& scores, const Positives& positi
       const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
       const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
       const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));
-      const auto negatives = static_cast<std::uint32_t>(scores.rows) - draws;
+      double* const ap = out.data() + first_trial * scores.cols + c;
       if (draws == 0) {
-        const double ap = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
-        for (int trial = first_trial; trial < end_trial; ++trial)
-          out[static_cast<std::size_t>(trial * scores.cols + c)] = ap;
+        const double all = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
+        for (int trial = 0; trial < end_trial - first_trial; ++trial) ap[trial * scores.cols] = all;
         return;
       }
       // In the column itself the displaced negatives move to their numbers, and the number of a draw is its place.
       Scratch& own = scratch[static_cast<std::size_t>(worker)];
+      const auto rows = static_cast<std::uint32_t>(scores.rows);
       const std::uint32_t* positive = positives.rows.data() + positives.offset[static_cast<std::size_t>(c)];
       own.displaced.resize(draws);
-      const std::uint32_t moved =
-          displaced_negatives(positive, draws, static_cast<std::uint32_t>(scores.rows), own.displaced.data());
+      const std::uint32_t moved = displaced_negatives(positive, draws, rows, own.displaced.data());
       for (std::uint32_t i = 0; i < moved; ++i) reached[positive[i]] = reached[own.displaced[i]];
       own.numbers.resize(draws);
-      own.drawn.resize(static_cast<std::size_t>(keys) + 1);
+      own.average.start(table.tp.data() + first, keys, ap, scores.cols);
+      KeyedPermutation permutation = permutation_grid(rows - draws);
       for (int trial = first_trial; trial < end_trial; ++trial) {
-        draw_numbers(
-            keyed_permutation(negatives, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial)), draws,
-            own.numbers.data());
-        std::fill(own.drawn.begin(), own.drawn.end(), 0u);
-        for (const std::uint32_t number : own.numbers) ++own.drawn[static_cast<std::size_t>(keys - reached[number])];
-        out[static_cast<std::size_t>(trial * scores.cols + c)] =
-            sampled_average_precision(table.tp.data() + first, own.drawn.data(), keys);
+        set_keys(permutation, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial));
+        draw_numbers(permutation, draws, own.numbers.data());
+        for (const std::uint32_t number : own.numbers) own.average.count(reached[number]);
+        own.average.end_trial();
       }
+      own.average.finish();
     });
   }
   return out;

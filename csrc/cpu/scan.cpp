@@ -2,9 +2,9 @@
 
 #include <type_traits>
 
-#include "core/sap_core.hpp"
 #include "cpu/draws.hpp"
 #include "cpu/sample_columns.hpp"
+#include "cpu/trial_average.hpp"
 
 namespace vltr::cpu {
 namespace {
@@ -95,18 +95,19 @@ void average_trials(const RankTable& table, const Positives& positives, std::int
     const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
     const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
     const std::int64_t draws = draws_per_trial(positives, rows, c);
-    std::vector<std::uint32_t> drawn(static_cast<std::size_t>(keys) + 1);
-    const std::uint32_t* reached = plan.reached.get() + plan.slot_offset[static_cast<std::size_t>(c)];
-    for (int trial = 0; trial < trials; ++trial, reached += draws) {
-      double& ap = out[static_cast<std::size_t>(trial * classes + c)];
-      if (draws == 0) {
-        ap = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
-        continue;
-      }
-      std::fill(drawn.begin(), drawn.end(), 0u);
-      for (std::int64_t i = 0; i < draws; ++i) ++drawn[static_cast<std::size_t>(keys - reached[i])];
-      ap = sampled_average_precision(table.tp.data() + first, drawn.data(), keys);
+    if (draws == 0) {
+      const double all = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
+      for (int trial = 0; trial < trials; ++trial) out[static_cast<std::size_t>(trial * classes + c)] = all;
+      return;
     }
+    const std::uint32_t* reached = plan.reached.get() + plan.slot_offset[static_cast<std::size_t>(c)];
+    TrialAverage average;
+    average.start(table.tp.data() + first, keys, out.data() + c, classes);
+    for (int trial = 0; trial < trials; ++trial, reached += draws) {
+      for (std::int64_t i = 0; i < draws; ++i) average.count(reached[i]);
+      average.end_trial();
+    }
+    average.finish();
   });
 }
 

@@ -243,16 +243,24 @@ void draw_numbers(const KeyedPermutation& permutation, std::uint32_t draws, std:
   for (std::uint32_t first = 0; first < draws; first += 32) {
     alignas(64) std::uint32_t lefts[32];
     alignas(64) std::uint32_t rights[32];
-    for (int i = 0; i < 32; ++i) {
-      lefts[i] = next_left;
-      rights[i] = next_right;
-      const bool wraps = ++next_left == permutation.left_radix;
-      next_left = wraps ? 0 : next_left;
-      next_right += wraps;
+    if (permutation.left_radix >= 32) {
+      for (std::uint32_t i = 0; i < 32; ++i) {
+        const bool wraps = next_left + i >= permutation.left_radix;
+        lefts[i] = next_left + i - (wraps ? permutation.left_radix : 0);
+        rights[i] = next_right + wraps;
+      }
+    } else {
+      for (std::uint32_t i = 0; i < 32; ++i) {
+        lefts[i] = (first + i) % permutation.left_radix;
+        rights[i] = (first + i) / permutation.left_radix;
+      }
     }
+    next_left += 32;
+    next_right += next_left >= permutation.left_radix;
+    next_left -= next_left >= permutation.left_radix ? permutation.left_radix : 0;
     Halves left[2] = {Halves::load(lefts), Halves::load(lefts + 16)};
     Halves right[2] = {Halves::load(rights), Halves::load(rights + 16)};
-    for (int round = 0; round < kDrawRounds; round += 2) {
+    for (int round = 0; round < permutation.rounds; round += 2) {
       for (int i = 0; i < 2; ++i) left[i].rotate(right[i], permutation.round_key[round], permutation.left_radix);
       for (int i = 0; i < 2; ++i) right[i].rotate(left[i], permutation.round_key[round + 1], permutation.right_radix);
     }
