@@ -152,6 +152,34 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
   return to_numpy(std::move(out));
 }
 
+// By thresholds, not by classes: one threshold of a large class is a long walk, and a call must be able to stop.
+DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
+                                                const IntArray& /*tied*/, std::int64_t num_rows, int threads) {
+  const std::int64_t* const begin = offset.data();
+  const std::int64_t* const end = begin + offset.size();
+  const std::int64_t count = tp.size();
+  std::vector<double> precision(static_cast<std::size_t>(count));
+  Call(threads, py::none())([&](const cpu::Runner& runner) {
+    constexpr std::int64_t kThresholdsPerItem = 64;
+    runner.run((count + kThresholdsPerItem - 1) / kThresholdsPerItem, [&](std::int64_t item, int) {
+      const std::int64_t first = item * kThresholdsPerItem;
+      const std::int64_t* after = std::upper_bound(begin, end, first);  // end of the class of threshold k
+      for (std::int64_t k = first; k < std::min(count, first + kThresholdsPerItem); ++k) {
+        while (*after <= k) ++after;
+        const std::int64_t positives = tp.data()[*after - 1];
+        const std::int64_t negatives = num_rows - positives;
+        precision[static_cast<std::size_t>(k)] =
+            expected_precision(tp.data()[k], negatives, fp.data()[k], std::min(positives, negatives));
+      }
+    });
+    return 0;
+  });
+  return per_class(offset, tp, fp, fp, num_rows, threads, [&](auto t, auto, auto, auto keys, auto) {
+    const double* own = precision.data() + (t - tp.data());
+    return mean_over_positives(t, keys, [own](std::int64_t k) { return own[k]; });
+  });
+}
+
 py::dict build_info() {
   std::vector<std::string> available;
   for (const cpu::Simd level : cpu::simd_available()) available.emplace_back(cpu::simd_name(level));
@@ -243,12 +271,7 @@ PYBIND11_MODULE(_core, module) {
       return roc_auc(t, f, e, count, negatives);
     });
   });
-  module.def("expected_sampled_average_precision", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
-                                                      const IntArray& tied, std::int64_t num_rows, int threads) {
-    return per_class(offset, tp, fp, tied, num_rows, threads, [](auto t, auto f, auto, auto count, auto negatives) {
-      return expected_sampled_average_precision(t, f, count, negatives);
-    });
-  });
+  module.def("expected_sampled_average_precision", &expected_sampled_average_precisions);
   module.def("sampled_average_precision_chance", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                     const IntArray& tied, std::int64_t num_rows, int threads) {
     return per_class(offset, tp, fp, tied, num_rows, threads, [](auto t, auto, auto, auto count, auto negatives) {

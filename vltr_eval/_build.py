@@ -1,4 +1,4 @@
-"""What this build is and what it runs on. The first import of the core, and so the place that explains a missing one."""
+"""What this build is and what it runs on. The first to import the core, and so the place to explain a missing one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ try:
     from vltr_eval import _core
 except ImportError as error:
     raise ImportError(
-        "vltr_eval: expected the compiled core beside this package, found none; install with 'pip install .' and run outside "
-        f"the source tree, or install it editable with 'pip install -e .' ({error})"
+        "vltr_eval: expected the compiled core beside this package, found none; install with 'pip install .' and run "
+        f"outside the source tree, or install it editable with 'pip install -e .' ({error})"
     ) from None
 
 from vltr_eval.arrays import num_threads

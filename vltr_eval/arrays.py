@@ -1,4 +1,4 @@
-"""The one place that knows array types: turns arrays of any library into addresses, strides and dtype codes for the core.
+"""The one place that knows array types: makes addresses, strides and dtype codes for the core of any library's arrays.
 
 Nothing is copied and nothing is moved: what cannot be borrowed as it is, is an error that names the fix. CPU or CUDA is
 decided here, from where an array lives.
@@ -20,7 +20,21 @@ __all__ = ["Array", "Matrix", "borrow", "borrow_matrix", "num_threads"]
 _CODES = {
     name: code
     for code, name in enumerate(
-        "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64".split()
+        [
+            "bool",
+            "uint8",
+            "int8",
+            "uint16",
+            "int16",
+            "uint32",
+            "int32",
+            "uint64",
+            "int64",
+            "float16",
+            "bfloat16",
+            "float32",
+            "float64",
+        ]
     )
 }
 _MAX_ROWS = 2**32 - 1
@@ -49,11 +63,13 @@ def _borrow_torch(name: str, tensor: Any) -> Array:
     """A torch tensor, by its own methods: torch itself is never imported."""
     if tensor.device.type != "cpu":
         raise ValueError(
-            f"{name}: expected an array in CPU memory, got a tensor on {tensor.device}; this build has no CUDA kernels, "
-            f"pass {name}.cpu()"
+            f"{name}: expected an array in CPU memory, got a tensor on {tensor.device}; this build has no CUDA "
+            f"kernels, pass {name}.cpu()"
         )
     if tensor.layout.__str__() != "torch.strided":
         raise TypeError(f"{name}: expected a dense tensor, got layout {tensor.layout}; pass {name}.to_dense()")
+    if tensor.is_neg():
+        raise TypeError(f"{name}: expected a tensor in memory, got a lazy negation; pass {name}.resolve_neg()")
     tensor = tensor.detach()
     dtype = str(tensor.dtype).removeprefix("torch.")
     itemsize = tensor.element_size()
@@ -62,6 +78,8 @@ def _borrow_torch(name: str, tensor: Any) -> Array:
 
 
 def _to_numpy(name: str, array: Any) -> np.ndarray:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked one; pass {name}.filled(value)")
     if isinstance(array, np.ndarray):
         return array
     if hasattr(array, "__cuda_array_interface__"):
@@ -83,14 +101,15 @@ def _to_numpy(name: str, array: Any) -> np.ndarray:
 
 
 def borrow(name: str, array: Any) -> Array:
-    """Borrows an array of any library. Raises TypeError for a dtype the core cannot compare, ValueError for one elsewhere."""
+    """Borrows an array of any library. Raises TypeError for a dtype the core cannot compare, ValueError off the CPU."""
     if type(array).__module__.split(".")[0] == "torch" and hasattr(array, "data_ptr"):
         borrowed = _borrow_torch(name, array)
     else:
         array = _to_numpy(name, array)
         if not array.dtype.isnative:
             raise TypeError(
-                f"{name}: expected native byte order, got {array.dtype.str}; pass {name}.astype({name}.dtype.newbyteorder())"
+                f"{name}: expected native byte order, got {array.dtype.str}; "
+                f"pass {name}.astype({name}.dtype.newbyteorder())"
             )
         borrowed = Array(array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.name, array)
     if borrowed.dtype not in _CODES:
@@ -180,4 +199,3 @@ def num_threads(threads: int | None = None) -> int:
     if not 1 <= threads <= 4096:
         raise ValueError(f"{source}: expected an integer from 1 to 4096, got {threads}")
     return int(threads)
-

@@ -31,8 +31,8 @@ class LabelPairs:
 class Positives:
     """The positive rows of each class: ascending, class after class (compressed columns).
 
-    indptr: (C + 1,) int64; rows: (nnz,) uint32. Make one with `from_labels` and pass it wherever labels are taken: labels
-    that are used more than once are then read once.
+    indptr: (C + 1,) int64; rows: (nnz,) uint32. Make one with `from_labels` and pass it wherever labels are taken:
+    labels that are used more than once are then read once.
     """
 
     num_rows: int
@@ -57,9 +57,9 @@ class Positives:
     def from_labels(cls, labels: Any, num_rows: int, num_classes: int, *, threads: int | None = None) -> Positives:
         """Reads labels of any form that belong to (num_rows, num_classes) scores.
 
-        labels: dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with the class
-        indices of each row; (N,) integer class indices; (N,) of 0/1 when there is one class; LabelPairs; or Positives.
-        Raises ValueError that names the place of anything but 0/1, and of a class index out of range.
+        labels: dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with the
+        class indices of each row; (N,) integer class indices; (N,) of 0/1 when there is one class; LabelPairs; or
+        Positives. Raises ValueError that names the place of anything but 0/1, and of a class index out of range.
         """
         if isinstance(labels, Positives):
             positives = labels
@@ -71,7 +71,12 @@ class Positives:
                 num_rows,
                 num_classes,
             )
-            return _from_pairs(labels.rows, labels.classes, num_rows, num_classes)
+            rows, classes = np.asarray(labels.rows), np.asarray(labels.classes)
+            if rows.shape != classes.shape or rows.ndim != 1:
+                raise ValueError(f"labels: expected a class for each row, got shapes {rows.shape} and {classes.shape}")
+            if rows.size and (rows.dtype.kind not in "iu" or classes.dtype.kind not in "iu"):
+                raise TypeError(f"labels: expected integer rows and classes, got {rows.dtype} and {classes.dtype}")
+            return _from_pairs(rows, classes, num_rows, num_classes)
         if hasattr(labels, "tocoo") and hasattr(labels, "shape"):
             return _from_sparse(labels, num_rows, num_classes)
         if _is_list_of_lists(labels):
@@ -113,6 +118,8 @@ def _from_indices(classes: np.ndarray, dtype: str, num_rows: int, num_classes: i
 
 
 def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
+    if len(labels.shape) != 2:
+        raise ValueError(f"labels: expected a sparse (N, C) matrix, got shape {tuple(labels.shape)}")
     _check_shape(labels.shape, num_rows, num_classes)
     pairs = labels.tocoo()
     bad = np.flatnonzero((pairs.data != 0) & (pairs.data != 1))
@@ -126,7 +133,7 @@ def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
 
 
 def _is_list_of_lists(labels: Any) -> bool:
-    """Whether labels is one list of class indices a row; a nested list of 0/1 rows is one too, and means class indices."""
+    """Whether labels is a list with a list for each row, which means class indices even where all are 0 or 1."""
     return (
         isinstance(labels, (list, tuple))
         and bool(labels)

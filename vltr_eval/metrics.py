@@ -1,8 +1,8 @@
 """Metrics that follow from the rank table, as functions of scores and labels.
 
-Every function takes ``scores`` and ``labels`` as `rank_table` does and raises as it does. Who wants several metrics of one
-matrix makes the rank table once and calls its methods, or `evaluate`. Undefined is NaN: a class without positives (all), a
-class without negatives (ROC-AUC).
+Every function takes ``scores`` and ``labels`` as `rank_table` does and raises as it does. Who wants several metrics of
+one matrix makes the rank table once and calls its methods, or `evaluate`. Undefined is NaN: a class without positives
+(all), a class without negatives (ROC-AUC).
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ def average_precision(
 
     scores: (N, C) real array; anything that orders the samples. labels: (N, C) of 0/1, dense or sparse; a row may have
     several positives or none. sample_weight: (N,) finite weights, not negative, in the place of counts.
-    Returns (C,) float64; a class without positives (or whose positives weigh nothing) is NaN, or 0 with ``absent="zero"``.
-    Raises ValueError naming row and class for a NaN score or a label other than 0/1.
+    Returns (C,) float64; a class without positives (or whose positives weigh nothing) is NaN, or 0 with
+    ``absent="zero"``. Raises ValueError naming row and class for a NaN score or a label other than 0/1.
 
-    Equal scores are one threshold, so row order cannot change the result. Equal to scikit-learn's average_precision_score.
+    Equal scores are one threshold, so row order cannot change the result. Equal to scikit-learn's
+    average_precision_score.
 
     >>> average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
     array([0.83333333])
@@ -119,8 +120,9 @@ def calibrated_average_precision(
 ) -> np.ndarray:
     """Average precision at a stated class prevalence, so that classes of different frequency can be compared.
 
-    Precision is restated as pi TPR / (pi TPR + (1 - pi) FPR) with pi = ``prevalence`` (Siblini et al., "Master your metrics
-    with calibration", 2020); at the class's own prevalence it is AP. Returns (C,) float64; 1 for a class without negatives.
+    Precision is restated as pi TPR / (pi TPR + (1 - pi) FPR) with pi = ``prevalence`` (Siblini et al., "Master your
+    metrics with calibration", 2020); at the class's own prevalence it is AP. Returns (C,) float64; 1 for a class
+    without negatives.
 
     >>> calibrated_average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
     array([0.75])
@@ -161,7 +163,8 @@ def recall_at_precision(scores: Any, labels: Any, *, precision: float, threads: 
 def tie_rate(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarray:
     """Share of each class's positives whose score is also a negative's: (C,) float64.
 
-    Much above 0 it tells of a saturated sigmoid or of low precision, and the order of rows would decide other libraries' AP.
+    Much above 0 it tells of a saturated sigmoid or of low precision, and the order of rows would decide other
+    libraries' AP.
 
     >>> tie_rate(np.float32([[.9], [.9], [.7]]), np.uint8([[1], [0], [1]]))
     array([0.5])

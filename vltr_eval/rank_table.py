@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from vltr_eval.outputs import PendingFile
 __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
 _FORMAT = "vltr-eval/rank-table/1"
+_ARRAYS = ("indptr", "thresholds", "tp", "fp", "tied")
 
 
 class PrecisionRecallCurve(NamedTuple):
@@ -37,7 +36,7 @@ def absent_value(absent: str) -> float:
 
 
 def mean_of_defined(values: np.ndarray) -> float:
-    """Mean of what is not NaN, correctly rounded, so that the order of classes cannot move it; NaN when nothing is left."""
+    """Mean of what is not NaN, correctly rounded, so that the order of classes cannot move it; NaN of nothing."""
     defined = values[~np.isnan(values)].tolist()
     return math.fsum(defined) / len(defined) if defined else math.nan
 
@@ -59,10 +58,20 @@ class PositiveScores:
     def check_fits(self, num_classes: int, dtype: str) -> None:
         if self.num_classes != num_classes:
             raise ValueError(f"thresholds: {self.num_classes} classes, but scores has {num_classes}")
+        indptr, scores = self.indptr, self.scores
+        rises = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == len(scores) and bool(np.all(np.diff(indptr) >= 0))
+        if not rises or indptr.dtype != np.int64:
+            raise ValueError("thresholds: expected int64 offsets that rise from 0 to the number of scores, got others")
+        within = np.ones(max(0, len(scores) - 1), bool)  # neighbours of one class
+        starts = indptr[1:-1]
+        within[starts[(starts > 0) & (starts < len(scores))] - 1] = False
+        if not bool(np.all((scores[1:] < scores[:-1]) | ~within)) or bool(np.any(scores != scores)):
+            raise ValueError("thresholds: expected scores that fall within each class, got others")
         wanted = lane_dtype(dtype)
         if self.scores.dtype != wanted:
             raise TypeError(
-                f"thresholds: expected {wanted} for {dtype} scores, got {self.scores.dtype}; were all shards of one dtype?"
+                f"thresholds: expected {wanted} for {dtype} scores, got {self.scores.dtype}; "
+                "were all shards of one dtype?"
             )
 
     def merge(self, *others: PositiveScores) -> PositiveScores:
@@ -166,8 +175,8 @@ class RankTable:
         if not 0 <= class_index < self.num_classes:
             raise IndexError(f"class_index: expected 0 to {self.num_classes - 1}, got {class_index}")
         part = slice(self.indptr[class_index], self.indptr[class_index + 1])
-        tp, fp = self.tp[part], self.fp[part]
-        return PrecisionRecallCurve(tp / (tp + fp), tp / max(1, self.num_positives[class_index]), self.thresholds[part])
+        precisions, recalls = self._precision_recall()
+        return PrecisionRecallCurve(precisions[part], recalls[part], self.thresholds[part])
 
     def _best(self, values: np.ndarray, allowed: np.ndarray) -> np.ndarray:
         """Largest allowed value of each class; 0 where none is allowed, NaN without positives."""
@@ -175,11 +184,18 @@ class RankTable:
         has = np.diff(self.indptr) > 0
         if has.any():
             best[has] = np.maximum.reduceat(np.where(allowed, values, 0.0), self.indptr[:-1][has])
+        best[self.num_positives == 0] = np.nan
         return best
 
     def _precision_recall(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) each; 0 where no row reaches the threshold, as of other shards, and where the class has no positives."""
         positives = np.repeat(self.num_positives, np.diff(self.indptr))
-        return self.tp / (self.tp + self.fp), self.tp / positives
+        reached = self.tp + self.fp
+        zeros = np.zeros(len(self.tp))
+        return (
+            np.divide(self.tp, reached, out=zeros.copy(), where=reached > 0),
+            np.divide(self.tp, positives, out=zeros, where=positives > 0),
+        )
 
     def precision_at_recall(self, recall: float) -> np.ndarray:
         """Best precision among the thresholds with at least this recall: (C,) float64."""
@@ -215,8 +231,8 @@ class RankTable:
     def tie_interval(self) -> tuple[np.ndarray, np.ndarray]:
         """How far the order of tied rows could move the AP of each class: lower (C,), upper (C,) float64.
 
-        The smallest interval that holds the AP of every order of the rows within ties, as a library without a tie rule may
-        report it, and the AP reported here, which takes tied rows together.
+        The smallest interval that holds the AP of every order of the rows within ties, as a library without a tie rule
+        may report it, and the AP reported here, which takes tied rows together.
         """
         new = self._new_positives()
         average_precision = self.average_precision()
@@ -236,13 +252,13 @@ class RankTable:
             return average_precision + np.bincount(classes, change, self.num_classes) / positives
 
         lower, upper = moved(self.fp), moved(self.fp - self.tied)
-        return np.minimum(lower, average_precision), np.maximum(upper, average_precision)
+        return np.minimum(lower, average_precision), np.minimum(np.maximum(upper, average_precision), 1.0)
 
     def merge(self, *others: RankTable) -> RankTable:
         """The table of all shards together, in any order and grouping.
 
-        All tables must have been counted against the same thresholds: `positive_scores` of every shard, merged, and then
-        ``rank_table(..., thresholds=merged)`` for each. Raises ValueError where they were not.
+        All tables must have been counted against the same thresholds: `positive_scores` of every shard, merged, and
+        then ``rank_table(..., thresholds=merged)`` for each. Raises ValueError where they were not.
         """
         for other in others:
             if not (np.array_equal(self.indptr, other.indptr) and np.array_equal(self.thresholds, other.thresholds)):
@@ -264,7 +280,7 @@ class RankTable:
             pending.write(self._write)
 
     def _write(self, path: os.PathLike[str]) -> None:
-        arrays = {name: getattr(self, name) for name in ("indptr", "thresholds", "tp", "fp", "tied")}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         with open(path, "wb") as file:
             np.savez_compressed(file, format=np.array(_FORMAT), num_rows=np.array(self.num_rows, np.int64), **arrays)
 
@@ -272,34 +288,43 @@ class RankTable:
     def load(cls, path: str | os.PathLike[str]) -> RankTable:
         """Reads what `save` wrote. Raises FileNotFoundError, or ValueError for a file that is no rank table."""
         name = os.fspath(path)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                if str(file["format"]) != _FORMAT:
-                    raise ValueError(f"{name}: expected the format {_FORMAT}, got {str(file['format'])!r}")
-                arrays = {key: file[key] for key in ("indptr", "thresholds", "tp", "fp", "tied")}
-                table = cls(int(file["num_rows"]), **arrays)
-        except (KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
-            raise ValueError(f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another file") from None
-        except ValueError as error:
-            if str(error).startswith(f"{name}: "):
-                raise
-            raise ValueError(f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another file") from None
+        with open(path, "rb") as file:
+            try:
+                table = cls._read(file)
+            except Exception as error:  # a damaged zip or array header fails in many ways; all of them mean this
+                raise ValueError(
+                    f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another or a damaged file"
+                ) from (None if isinstance(error, ValueError) else error)
         if not table._is_sound():
             raise ValueError(f"{name}: expected the arrays of a rank table to fit together, got damaged ones")
         return table
 
+    @classmethod
+    def _read(cls, file: BinaryIO) -> RankTable:
+        with np.load(file, allow_pickle=False) as arrays:
+            if str(arrays["format"]) != _FORMAT:
+                raise ValueError(f"format {arrays['format']}")
+            return cls(int(arrays["num_rows"]), *(arrays[key] for key in _ARRAYS))
+
     def _is_sound(self) -> bool:
         """Whether a scan could have made this table; the core trusts its offsets."""
+        arrays = [getattr(self, name) for name in _ARRAYS]
+        if any(array.ndim != 1 for array in arrays) or self.thresholds.dtype.kind not in "fiu":
+            return False
         k = len(self.thresholds)
         counts = (self.tp, self.fp, self.tied)
-        return (
-            self.indptr.ndim == 1
-            and len(self.indptr) > 0
-            and self.indptr.dtype == np.int64
-            and self.indptr[0] == 0
-            and self.indptr[-1] == k
-            and bool(np.all(np.diff(self.indptr) >= 0))
-            and all(count.shape == (k,) and count.dtype == np.int64 and bool(np.all(count >= 0)) for count in counts)
-            and bool(np.all(self.num_positives <= self.num_rows))
-            and bool(np.all(self._new_positives() >= 0))
-        )
+        if any(array.dtype != np.int64 for array in (self.indptr, *counts)) or any(len(count) != k for count in counts):
+            return False
+        offsets = self.indptr
+        if not (len(offsets) and offsets[0] == 0 and offsets[-1] == k and bool(np.all(np.diff(offsets) >= 0))):
+            return False
+        first = np.zeros(k, bool)
+        first[offsets[:-1][np.diff(offsets) > 0]] = True
+        again = ~first[1:]  # a threshold after another of its class
+        falls = (self.thresholds[1:] < self.thresholds[:-1])[again]
+        grows = [(np.diff(count) >= 0)[again] for count in (self.tp, self.fp)]
+        negatives = np.repeat(self.num_negatives, np.diff(offsets))
+        ordered = bool(np.all(falls)) and all(bool(np.all(grow)) for grow in grows)
+        bounded = all(bool(np.all(count >= 0)) for count in counts) and bool(np.all(self.fp <= negatives))
+        nan = bool(np.any(self.thresholds != self.thresholds))
+        return ordered and bounded and bool(np.all(self.tied <= self.fp)) and not nan

@@ -1,4 +1,4 @@
-"""Sampled AP: average precision over balanced resamples ("A Study on Action Detection in the Wild", arXiv 1904.12993)."""
+"""Sampled AP: AP over balanced resamples ("A Study on Action Detection in the Wild", arXiv 1904.12993)."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def sampled_average_precision(
 ) -> SampledAP:
     """Sampled AP of each class: the mean over trials of AP on its positives and as many negatives drawn at random.
 
-    scores, labels: see `rank_table`. Each trial draws without replacement from the rows without the label; a class with no
-    more negatives than positives takes all of them every time. A class without positives is NaN (0 with ``absent="zero"``),
-    one without negatives 1. The rows drawn depend on labels, class, trial and seed alone (`sap_subset` gives them): the same
-    on every device and thread count, and for every model that is compared.
+    scores, labels: see `rank_table`. Each trial draws without replacement from the rows without the label; a class with
+    no more negatives than positives takes all of them every time. A class without positives is NaN (0 with
+    ``absent="zero"``), one without negatives 1. The rows drawn depend on labels, class, trial and seed alone
+    (`sap_subset` gives them): the same on every device and thread count, and for every model that is compared.
 
     >>> sampled_average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [0]]), trials=2).mean
     array([1.])
@@ -59,10 +59,10 @@ def mean_and_std(trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def sap_subset(
     labels: Any, class_index: int, trial: int, seed: int = 0, *, num_classes: int | None = None
 ) -> np.ndarray:
-    """Rows that a trial of `sampled_average_precision` scores for one class, ascending: all positives and the drawn negatives.
+    """Rows that a trial of `sampled_average_precision` scores for one class: all positives and the drawn negatives.
 
-    labels: any form that `rank_table` takes; lists and class indices need ``num_classes``. Returns (2 P,) int64, or (N,)
-    where the class has no more negatives than positives. Any other library's AP on these rows is the trial's AP.
+    labels: any form that `rank_table` takes; lists and class indices need ``num_classes``. Returns (2 P,) int64,
+    ascending, or (N,) where the class has no more negatives than positives. Any other library's AP on these rows is the trial's AP.
 
     >>> sap_subset(np.uint8([[0], [1], [0], [0]]), 0, 0).size
     2

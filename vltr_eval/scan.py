@@ -23,8 +23,8 @@ _TOP_BIT = np.uint64(1 << 63)
 class ScanResult:
     """What one pass gives. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not asked for.
 
-    trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of row
-    n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.
+    trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
+    row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.
     """
 
     table: RankTable
@@ -59,7 +59,7 @@ def check_trials(trials: int) -> int:
 
 
 def _lanes(thresholds: np.ndarray, dtype: str) -> np.ndarray:
-    """Thresholds between Python and the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
+    """Thresholds to or from the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
     if dtype == "uint64" and thresholds.dtype == np.int64:
         return thresholds.view(np.uint64) ^ _TOP_BIT
     if dtype == "uint64":
@@ -80,9 +80,10 @@ def scan(
 ) -> ScanResult:
     """Reads the scores once for everything that is asked for.
 
-    scores: (N, C) array of any real dtype, (N,) for one class, or a list of row shards. trials: of sampled AP, 0 for none.
-    thresholds: scores of all shards' positives (`positive_scores`), to count this shard against; its table can then be
-    merged. progress: called with the share done, from the calling thread. Raises ValueError naming the place of a NaN.
+    scores: (N, C) array of any real dtype, (N,) for one class, or a list of row shards. trials: of sampled AP, 0 for
+    none. thresholds: scores of all shards' positives (`positive_scores`), to count this shard against; its table can
+    then be merged. progress: called with the share done, from the calling thread. Raises ValueError naming the place of
+    a NaN.
     """
     start = time.perf_counter()
     matrix = scores if isinstance(scores, Matrix) else borrow_matrix("scores", scores)
@@ -108,14 +109,20 @@ def scan(
     except _core.BadValue as error:
         raise nan_sentence(error) from None
     table = RankTable(matrix.num_rows, indptr, _lanes(keys, matrix.dtype), tp, fp, tied)
+    if given is not None and not np.array_equal(table.num_positives, positives.counts):
+        c = np.flatnonzero(table.num_positives != positives.counts)[0]
+        raise ValueError(
+            f"thresholds: expected the scores of all positives, got some without those of this shard in class {c}; "
+            "merge positive_scores() of every shard"
+        )
     return ScanResult(table, trial_matrix, rank, time.perf_counter() - start, matrix.nbytes)
 
 
 def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> PositiveScores:
     """The distinct scores of the positives of each class: what shards exchange before they count.
 
-    Merge those of all shards, then count each shard with ``rank_table(..., thresholds=merged)``: the merged tables are the
-    table of the whole. Inputs and errors as `rank_table`.
+    Merge those of all shards, then count each shard with ``rank_table(..., thresholds=merged)``: the merged tables are
+    the table of the whole. Inputs and errors as `rank_table`.
     """
     matrix, positives = read_inputs(scores, labels, threads)
     try:
@@ -130,10 +137,10 @@ def rank_table(
 ) -> RankTable:
     """The rank table of each class: a few integers per positive, from which every metric follows.
 
-    scores: (N, C) array of any real dtype, anything that orders the samples (raw logits are best: a saturated sigmoid makes
-    ties); (N,) for one class; or a list of row shards. labels: see `Positives.from_labels`.
-    thresholds: the scores to count against instead of those of ``labels`` (see `positive_scores`).
-    Raises ValueError naming row and class for a NaN score or a label other than 0/1.
+    scores: (N, C) array of any real dtype, anything that orders the samples (raw logits are best: a saturated sigmoid
+    makes ties); (N,) for one class; or a list of row shards. labels: see `Positives.from_labels`. thresholds: the
+    scores to count against instead of those of ``labels`` (see `positive_scores`). Raises ValueError naming row and
+    class for a NaN score or a label other than 0/1.
 
     Time O(N C) plus O(P log P) a class; extra memory O(positives).
     """

@@ -27,8 +27,8 @@ def topk_accuracy(
 ) -> dict[int, float]:
     """Share of the labelled rows with one of their labels among their k highest scores (hit@k), for each k.
 
-    scores, labels: see `rank_table`. Equal scores rank by the lower class index. Rows without labels are left out; without
-    any labelled row the result is NaN. A k above the number of classes counts every labelled row.
+    scores, labels: see `rank_table`. Equal scores rank by the lower class index. Rows without labels are left out;
+    without any labelled row the result is NaN. A k above the number of classes counts every labelled row.
 
     >>> topk_accuracy(np.float32([[.9, .8, .1], [.2, .3, .1]]), [[1], [1]], k=(1, 2))
     {1: 0.5, 2: 1.0}

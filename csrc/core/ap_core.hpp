@@ -18,37 +18,39 @@ namespace vltr {
 
 VLTR_HD double undefined() { return __builtin_nan(""); }
 
-VLTR_HD double average_precision(const std::int64_t* tp, const std::int64_t* fp, std::int64_t count) {
+// 1/P sum_k (tp[k] - tp[k-1]) * precision_at(k), the sum that all kinds of AP share. Thresholds that no new positive
+// reaches are passed over: a shard counted against the thresholds of all shards has such, and no precision there.
+template <class Precision>
+VLTR_HD double mean_over_positives(const std::int64_t* tp, std::int64_t count, const Precision& precision_at) {
   if (count == 0) return undefined();
   double sum = 0.0;
   std::int64_t previous = 0;
   for (std::int64_t k = 0; k < count; ++k) {
-    const double precision = static_cast<double>(tp[k]) / static_cast<double>(tp[k] + fp[k]);
-    sum += static_cast<double>(tp[k] - previous) * precision;
+    if (tp[k] != previous) sum += static_cast<double>(tp[k] - previous) * precision_at(k);
     previous = tp[k];
   }
-  return sum / static_cast<double>(previous);
+  return previous == 0 ? undefined() : sum / static_cast<double>(previous);
+}
+
+VLTR_HD double average_precision(const std::int64_t* tp, const std::int64_t* fp, std::int64_t count) {
+  return mean_over_positives(
+      tp, count, [=](std::int64_t k) { return static_cast<double>(tp[k]) / static_cast<double>(tp[k] + fp[k]); });
 }
 
 VLTR_HD double calibrated_average_precision(const std::int64_t* tp, const std::int64_t* fp, std::int64_t count,
                                             std::int64_t negatives, double prevalence) {
-  if (count == 0) return undefined();
-  if (negatives == 0) return 1.0;
-  const double positives = static_cast<double>(tp[count - 1]);
-  double sum = 0.0;
-  std::int64_t previous = 0;
-  for (std::int64_t k = 0; k < count; ++k) {
+  if (count != 0 && negatives == 0) return 1.0;
+  const double positives = count == 0 ? 0.0 : static_cast<double>(tp[count - 1]);
+  return mean_over_positives(tp, count, [=](std::int64_t k) {
     const double hit = prevalence * (static_cast<double>(tp[k]) / positives);
     const double miss = (1.0 - prevalence) * (static_cast<double>(fp[k]) / static_cast<double>(negatives));
-    sum += static_cast<double>(tp[k] - previous) * (hit / (hit + miss));
-    previous = tp[k];
-  }
-  return sum / positives;
+    return hit / (hit + miss);
+  });
 }
 
 VLTR_HD double roc_auc(const std::int64_t* tp, const std::int64_t* fp, const std::int64_t* tied, std::int64_t count,
                        std::int64_t negatives) {
-  if (count == 0 || negatives == 0) return undefined();
+  if (count == 0 || negatives == 0 || tp[count - 1] == 0) return undefined();
   std::uint64_t twice_wins = 0;
   std::int64_t previous = 0;
   for (std::int64_t k = 0; k < count; ++k) {

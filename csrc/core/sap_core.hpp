@@ -51,16 +51,10 @@ VLTR_HD double expected_precision(std::int64_t tp, std::int64_t negatives, std::
 
 VLTR_HD double expected_sampled_average_precision(const std::int64_t* tp, const std::int64_t* fp, std::int64_t count,
                                                   std::int64_t negatives) {
-  if (count == 0) return undefined();
-  const std::int64_t positives = tp[count - 1];
+  const std::int64_t positives = count == 0 ? 0 : tp[count - 1];
   const std::int64_t draws = positives < negatives ? positives : negatives;
-  double sum = 0.0;
-  std::int64_t previous = 0;
-  for (std::int64_t k = 0; k < count; ++k) {
-    sum += static_cast<double>(tp[k] - previous) * expected_precision(tp[k], negatives, fp[k], draws);
-    previous = tp[k];
-  }
-  return sum / static_cast<double>(positives);
+  return mean_over_positives(tp, count,
+                             [=](std::int64_t k) { return expected_precision(tp[k], negatives, fp[k], draws); });
 }
 
 // AP of kSapLanes trials side by side, each summed in the same order: a processor runs them in lanes.

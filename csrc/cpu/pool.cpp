@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <memory>
@@ -115,7 +114,6 @@ void Runner::run(std::int64_t items, const std::function<void(std::int64_t, int)
   bool cancelled = false;
   const auto work = [&] {
     using Clock = std::chrono::steady_clock;
-    auto last_poll = Clock::now();
     while (job.take_one(0)) {
       if (!poll || Clock::now() - last_poll < std::chrono::milliseconds(50)) continue;
       last_poll = Clock::now();

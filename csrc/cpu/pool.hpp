@@ -5,6 +5,7 @@
 // never destroyed: at exit its threads sleep until the process ends.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <stdexcept>
@@ -21,6 +22,7 @@ struct Cancelled : std::runtime_error {
 struct Runner {
   int threads = 1;
   std::function<bool(double)> poll;
+  mutable std::chrono::steady_clock::time_point last_poll = std::chrono::steady_clock::now();  // of all runs of a call
 
   // Calls task(item, worker) once for each item in [0, items), worker < threads; the calling thread is worker 0.
   // An exception of a task ends the run and is thrown again here.

@@ -291,6 +291,10 @@ void reach_columns(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds
   columns.resize(16 * kColumn);
   for (const Tile& tile : row_tiles(scores, kTileRows)) {
     for (std::int64_t i = 0; i < tile.rows; i += 16) {
+      constexpr std::int64_t kAhead = 64;  // rows: each is a cache miss, and no prefetcher follows the stride
+      for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
+        __builtin_prefetch(tile.shard->at(tile.first_row + ahead, first_col));
+      }
       Pack<Lane> packs[16];
       load_block<T>(*tile.shard, tile.first_row + i, std::min<std::int64_t>(16, tile.rows - i), first_col, cols, packs);
       transpose(packs);

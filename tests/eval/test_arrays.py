@@ -1,0 +1,519 @@
+"""Scores of every kind: dtypes, layouts, libraries, sizes around tiles and lanes, and values at the edges."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+import reference
+import torch
+from cases import corner_labels, make_case
+from reference import assert_agrees, assert_same_bits, assert_same_table, table_rows
+
+from vltr_eval import (
+    Positives,
+    average_precision,
+    positive_scores,
+    rank_table,
+    roc_auc,
+    sampled_average_precision,
+    topk_accuracy,
+)
+from vltr_eval.scan import scan
+
+INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+FLOATS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
+LANES = {
+    np.float32: [np.bool_, *INTEGERS[:4], np.float16, ml_dtypes.bfloat16, np.float32],
+    np.float64: [np.int32, np.uint32, np.float64],
+}
+LANES |= {np.int64: [np.int64], np.uint64: [np.uint64]}
+DTYPES = [np.bool_, *INTEGERS, *FLOATS]
+WIDTHS = [1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025]
+
+
+def assert_counts_are_the_textbooks(scores, labels) -> None:
+    """The rank table of an array of any kind against the reference on its values as Python numbers."""
+    table = rank_table(scores, labels)
+    values = np.asarray(scores)
+    for c in range(labels.shape[1]):
+        assert table_rows(table, c) == reference.rank_table(values[:, c].tolist(), labels[:, c].tolist())
+
+
+def small_integers(num_rows=90, num_classes=35, high=100, seed=1):
+    """Values that every dtype but bool holds exactly."""
+    labels = make_case(num_rows, num_classes, seed=seed)[1]
+    return np.random.default_rng(seed).integers(0, high, labels.shape), labels
+
+
+def labels_of(labels) -> Positives:
+    return Positives.from_labels(labels, *labels.shape)
+
+
+# Dtypes
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_equal_values_of_any_dtype_give_equal_counts(simd, dtype):
+    scores, labels = small_integers(high=2 if dtype is np.bool_ else 100)
+    table, expected = rank_table(scores.astype(dtype), labels), rank_table(scores.astype(float), labels)
+    for name in ("indptr", "tp", "fp", "tied"):
+        assert_same_bits(getattr(table, name), getattr(expected, name))
+    assert table.thresholds.tolist() == expected.thresholds.tolist()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_thresholds_come_in_a_dtype_that_holds_every_value(dtype):
+    scores, labels = small_integers(high=2)
+    lane = next(lane for lane, members in LANES.items() if dtype in members)
+    assert rank_table(scores.astype(dtype), labels).thresholds.dtype == lane
+    assert positive_scores(scores.astype(dtype), labels).scores.dtype == lane
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_equal_values_of_any_dtype_give_equal_trials_ranks_and_weighted_ap(simd, dtype):
+    scores, labels = small_integers(high=2 if dtype is np.bool_ else 100)
+    results = []
+    for array in (scores.astype(dtype), scores.astype(np.float64)):
+        trials = sampled_average_precision(array, labels, trials=7, return_trials=True).trials
+        weighted = average_precision(array, labels, sample_weight=np.arange(len(array)))
+        results.append((trials, weighted, topk_accuracy(array, labels, k=range(1, 36))))
+    assert_same_bits(results[0][0], results[1][0])
+    assert_same_bits(results[0][1], results[1][1])
+    assert results[0][2] == results[1][2]
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, np.float16, ml_dtypes.bfloat16])
+def test_every_kind_of_value_is_compared_as_it_is(simd, dtype):
+    """Random bits: every integer, every half there is but NaN, subnormals and infinities among them."""
+    rng = np.random.default_rng(2)
+    scores = rng.integers(0, 256, (3000, 6 * np.dtype(dtype).itemsize), np.uint8).view(dtype)
+    with np.errstate(invalid="ignore"):
+        scores = (
+            np.where(np.isnan(scores.astype(float)), np.array(0, dtype), scores)
+            if np.dtype(dtype).kind in "fV"
+            else scores
+        )
+    labels = rng.random(scores.shape) < 0.1
+    assert_counts_are_the_textbooks(scores, labels)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_low_precision_ties_are_ties(dtype):
+    values, labels = make_case(500, 6, seed=3)
+    scores = (values * 0.01 + 1).astype(dtype)
+    assert len(np.unique(scores.astype(float))) < len(np.unique(values)) / 20
+    assert_counts_are_the_textbooks(scores, labels)
+    assert_same_table(rank_table(scores, labels), rank_table(scores.astype(np.float32), labels))
+
+
+def test_uint64_near_its_end_is_exact(simd):
+    labels = make_case(80, 20, seed=4)[1]
+    scores = np.uint64(2**64 - 1) - np.random.default_rng(4).integers(0, 40, labels.shape).astype(np.uint64)
+    assert len(np.unique(scores.astype(float))) < len(np.unique(scores))
+    assert_counts_are_the_textbooks(scores, labels)
+    scores[::3] = np.random.default_rng(5).integers(0, 3, scores[::3].shape)
+    assert_counts_are_the_textbooks(scores, labels)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("num_rows", [5, 40, 700])
+def test_integers_at_both_ends_are_exact(simd, dtype, num_rows):
+    info = np.iinfo(dtype)
+    rng = np.random.default_rng(num_rows)
+    labels = make_case(num_rows, 40, seed=5, prevalence=0.4)[1]
+    labels[:, 7] = False
+    ends = np.array([info.min, info.min + 1, info.max // 2, info.max - 1, info.max], dtype)
+    scores = rng.choice(ends, labels.shape)
+    assert_counts_are_the_textbooks(scores, labels)
+    trials = sampled_average_precision(scores, labels, trials=3, return_trials=True).trials
+    shifted = np.searchsorted(ends, scores).astype(np.float32)  # the same order, far from the ends
+    assert_same_bits(trials, sampled_average_precision(shifted, labels, trials=3, return_trials=True).trials)
+    assert topk_accuracy(scores, labels, k=(1, 3, 9)) == topk_accuracy(shifted, labels, k=(1, 3, 9))
+    weights = rng.random(num_rows)
+    assert_same_bits(
+        average_precision(scores, labels, sample_weight=weights),
+        average_precision(shifted, labels, sample_weight=weights),
+    )
+
+
+def test_large_integers_that_equal_as_floats_are_apart():
+    scores = np.array([[2**53], [2**53 + 1]])
+    assert average_precision(scores, np.array([[0], [1]]))[0] == 1
+
+
+# Values at the edges
+
+
+def test_minus_zero_ties_with_zero(simd):
+    scores = np.array([0.0, -0.0] * 20)
+    labels = np.array([1, 0, 0, 0] * 10)
+    for dtype in FLOATS:
+        table = rank_table(scores.astype(dtype), labels)
+        assert table_rows(table, 0) == [(0, 10, 30, 30)]
+        assert not np.signbit(table.thresholds[0])
+        assert average_precision(-scores.astype(dtype), labels)[0] == 0.25
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_infinities_are_scores(simd, dtype):
+    rng = np.random.default_rng(6)
+    scores = rng.choice([-np.inf, -1, 0, 2, np.inf], (70, 20)).astype(dtype)
+    labels = make_case(70, 20, seed=7)[1]
+    labels[scores == -np.inf] |= rng.random(np.count_nonzero(scores == -np.inf)) < 0.3
+    assert_counts_are_the_textbooks(scores, labels)
+
+
+def test_a_lowest_positive_of_minus_infinity_is_reached_by_every_row():
+    scores = np.array([3, -np.inf, -np.inf, 5])
+    assert table_rows(rank_table(scores, np.array([0, 1, 0, 1])), 0) == [(5, 1, 0, 0), (-np.inf, 2, 2, 1)]
+
+
+def test_subnormals_are_not_flushed(simd):
+    for dtype in (np.float32, np.float64, np.float16):
+        tiny = np.finfo(dtype).smallest_subnormal
+        scores = np.array([tiny, 0, -tiny, 2 * tiny] * 9, dtype)
+        assert_counts_are_the_textbooks(scores[:, None], np.array([1, 0, 1, 0] * 9)[:, None])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -np.inf, np.inf])
+def test_constant_columns_have_ap_of_prevalence_and_auc_of_a_half(simd, value):
+    labels = corner_labels(50)[:, 1:5]
+    scores = np.full(labels.shape, value, np.float32)
+    assert_agrees(average_precision(scores, labels), labels.mean(axis=0))
+    assert_same_bits(roc_auc(scores, labels), np.full(4, 0.5))
+
+
+def test_saturated_columns_are_counted_by_ties(simd):
+    logits, labels = make_case(400, 9, seed=8)
+    assert_counts_are_the_textbooks(
+        np.where(logits > 0.5, np.float32(1), np.where(logits < -0.5, np.float32(0), logits)), labels
+    )
+
+
+# NaN
+
+
+def named(row, col) -> str:
+    return rf"^scores: expected numbers, got NaN at row {row}, class {col}$"
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("place", [(0, 0), (16, 16), (69, 20), (70, 33)])
+def test_nan_is_named_by_row_and_class(simd, dtype, place):
+    scores, labels = make_case(71, 34, seed=9)
+    scores = scores.astype(dtype)
+    scores[place] = np.nan
+    for labelled in (True, False):
+        labels[place] = labelled
+        for layout in (scores, np.asfortranarray(scores), scores[::-1].copy()[::-1], [scores[:40], scores[40:]]):
+            with pytest.raises(ValueError, match=named(*place)):
+                rank_table(layout, labels)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_nan_of_either_sign_below_every_positive_is_found(simd, sign):
+    """A NaN reaches no threshold, so a pass that only counts would not see it."""
+    scores, labels = make_case(300, 20, seed=10)
+    scores[labels] += 100
+    scores[211, 13] = np.copysign(np.float32(np.nan), sign)
+    labels[211, 13] = False
+    with pytest.raises(ValueError, match=named(211, 13)):
+        rank_table(scores, labels)
+
+
+def test_nan_in_a_class_without_positives_is_found(simd):
+    scores, labels = make_case(30, 5, seed=11)
+    labels[:, 2] = False
+    scores[29, 2] = np.nan
+    for call in (rank_table, average_precision, topk_accuracy, sampled_average_precision):
+        with pytest.raises(ValueError, match=named(29, 2)):
+            call(scores, labels)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_first_nan_in_row_order_is_named(threads, labelled):
+    scores, labels = make_case(6000, 30, seed=12)
+    places = [(5990, 0), (4100, 29), (4100, 7), (5000, 3)]
+    for place in places:
+        scores[place], labels[place] = np.nan, labelled
+    labels[5000, 3] = not labelled
+    with pytest.raises(ValueError, match=named(4100, 7)):
+        rank_table(scores, labels, threads=threads)
+
+
+def test_nan_in_the_padding_of_a_view_is_not_seen():
+    scores, labels = make_case(40, 21, seed=13)
+    wide = np.full((45, 64), np.nan, np.float32)
+    wide[:40, :21] = scores
+    assert_same_table(rank_table(wide[:40, :21], labels), rank_table(scores, labels))
+
+
+def test_positive_scores_name_the_nan_of_a_positive():
+    scores, labels = make_case(30, 5, seed=14)
+    scores[12, 3], labels[12, 3] = np.nan, True
+    with pytest.raises(ValueError, match=named(12, 3)):
+        positive_scores(scores, labels)
+
+
+# Layouts and libraries
+
+
+def packed(scores):
+    records = np.zeros(scores.shape, [("skip", "u1"), ("score", scores.dtype)])
+    records["score"] = scores
+    assert not records["score"].flags.aligned
+    return records["score"]
+
+
+def read_only(scores):
+    scores = scores.copy()
+    scores.flags.writeable = False
+    return scores
+
+
+class Exposes:
+    """An array of some library, known by one protocol alone."""
+
+    def __init__(self, array, *protocols):
+        for protocol in protocols:
+            setattr(self, protocol, getattr(array, protocol))
+
+
+LAYOUTS = {
+    "Fortran": np.asfortranarray,
+    "strided": lambda s: np.repeat(np.repeat(s, 2, axis=0), 3, axis=1)[::2, ::3],
+    "strided rows": lambda s: np.repeat(s, 3, axis=0)[::3],
+    "reversed rows": lambda s: s[::-1].copy()[::-1],
+    "reversed columns": lambda s: s[:, ::-1].copy()[:, ::-1],
+    "reversed Fortran": lambda s: np.asfortranarray(s[::-1, ::-1])[::-1, ::-1],
+    "packed records": packed,
+    "read-only": read_only,
+    "row shards": lambda s: [s[:1], s[1:18], s[18:18], np.asfortranarray(s[18:50]), s[50:]],
+    "shards of one row": lambda s: [s[i : i + 1] for i in range(len(s))],
+    "tuple of shards": lambda s: (s[:64], s[64:][::-1].copy()[::-1]),
+    "empty shards at both ends": lambda s: [s[:0], s, s[:0]],
+    "torch": lambda s: torch.tensor(s),
+    "torch transposed": lambda s: torch.tensor(s.T.copy()).T,
+    "torch strided": lambda s: torch.tensor(np.repeat(s, 2, axis=1))[:, ::2],
+    "torch with gradient": lambda s: torch.tensor(s).requires_grad_(s.dtype.kind == "f") + 0,
+    "torch parameter": lambda s: torch.nn.Parameter(torch.tensor(s), requires_grad=s.dtype.kind == "f"),
+    "torch shards": lambda s: [torch.tensor(s[:7]), torch.tensor(s[7:])],
+    "array interface": lambda s: Exposes(s, "__array_interface__"),
+    "dlpack": lambda s: Exposes(s, "__dlpack__", "__dlpack_device__"),
+    "array protocol": lambda s: Exposes(s, "__array__"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.float16])
+def test_layout_changes_no_result(simd, layout, dtype):
+    scores, labels = make_case(90, 37, seed=15, levels=9)
+    scores = scores.astype(dtype)
+    result, expected = (scan(array, labels_of(labels), trials=4, ranks=True) for array in (layout(scores), scores))
+    assert_same_table(result.table, expected.table)
+    assert_same_bits(result.trials, expected.trials)
+    assert_same_bits(result.ranks, expected.ranks)
+    weights = np.arange(90.0)
+    assert_same_bits(
+        average_precision(layout(scores), labels, sample_weight=weights),
+        average_precision(scores, labels, sample_weight=weights),
+    )
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "float16", "float32", "float64", "bool", "uint8", "int8", "int16", "int32", "int64"]
+)
+def test_torch_tensors_of_every_dtype(simd, dtype):
+    scores, labels = small_integers(high=2 if dtype == "bool" else 100)
+    tensor = torch.tensor(scores).to(getattr(torch, dtype))
+    table = rank_table(tensor, labels)
+    assert_same_bits(table.fp, rank_table(scores, labels).fp)
+    assert_same_bits(table.tied, rank_table(scores, labels).tied)
+
+
+def test_torch_bfloat16_equals_ml_dtypes_bfloat16():
+    scores, labels = make_case(200, 20, seed=16)
+    tensor = torch.tensor(scores).to(torch.bfloat16)
+    assert_same_table(
+        rank_table(tensor.requires_grad_(), labels), rank_table(scores.astype(ml_dtypes.bfloat16), labels)
+    )
+
+
+def test_torch_views_with_a_pending_negation_are_refused():
+    """torch keeps the imaginary part of a conjugate as a view of the original with a note to flip its sign."""
+    values = torch.tensor([[4.0], [1.0], [3.0], [2.0]])
+    view = torch.complex(torch.zeros(4, 1), values).conj().imag
+    assert view.is_neg()
+    labels = np.array([[1], [0], [0], [1]])
+    with pytest.raises(TypeError, match=r"^scores: .* lazy negation; pass scores\.resolve_neg\(\)$"):
+        rank_table(view, labels)
+    assert_same_table(rank_table(view.resolve_neg(), labels), rank_table(-values.numpy(), labels))
+
+
+def test_torch_tensors_elsewhere_are_refused():
+    with pytest.raises(ValueError, match=r"^scores: expected an array in CPU memory, got a tensor on meta"):
+        rank_table(torch.zeros((3, 2), device="meta"), np.zeros((3, 2)))
+    with pytest.raises(
+        TypeError, match=r"^scores: expected a dense tensor, got layout torch\.sparse_coo; pass scores\.to_dense\(\)$"
+    ):
+        rank_table(torch.zeros((3, 2)).to_sparse(), np.zeros((3, 2)))
+
+
+def test_arrays_on_a_cuda_device_are_refused():
+    class OnCuda:
+        __cuda_array_interface__ = {}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match=r"^scores: expected an array in CPU memory, got one on a CUDA device; "):
+        rank_table(OnCuda(), np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_broadcast_arrays_are_read_without_strides(simd, axis):
+    line, labels = make_case(60, 60, seed=17, levels=7)
+    view = np.broadcast_to(line[:1] if axis == 0 else line[:, :1], (60, 60))
+    assert 0 in view.strides
+    assert_same_table(rank_table(view, labels), rank_table(view.copy(), labels))
+    point = np.broadcast_to(np.float32(3), (60, 60))
+    assert_same_table(rank_table(point, labels), rank_table(point.copy(), labels))
+
+
+def test_memory_maps_are_read_in_place(tmp_path):
+    scores, labels = make_case(200, 30, seed=18)
+    np.save(tmp_path / "scores.npy", scores)
+    mapped = np.load(tmp_path / "scores.npy", mmap_mode="r")
+    assert_same_table(rank_table(mapped, labels), rank_table(scores, labels))
+    assert_same_table(rank_table([mapped[:90], mapped[90:]], labels), rank_table(scores, labels))
+
+
+def test_lists_of_numbers_are_arrays():
+    scores, labels = make_case(9, 3, seed=19)
+    assert_same_bits(average_precision(scores.tolist(), labels), average_precision(scores, labels))
+    assert average_precision([0.9, 0.8, 0.7], [1, 0, 1])[0] == pytest.approx(5 / 6, abs=1e-15)
+
+
+def test_inputs_are_left_as_they_were():
+    scores, labels = make_case(60, 9, seed=20)
+    kept = scores.copy(), labels.copy()
+    scan(scores, labels_of(labels), trials=5000, ranks=True)
+    average_precision(scores, labels, sample_weight=np.ones(60))
+    assert_same_bits(scores, kept[0])
+    assert_same_bits(labels, kept[1])
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("num_rows", WIDTHS)
+@pytest.mark.parametrize("num_classes", [1, 17])
+def test_rows_around_every_width(simd, num_rows, num_classes):
+    scores, labels = make_case(num_rows, num_classes, seed=num_rows, levels=60)
+    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_are_the_textbooks(np.asfortranarray(scores.astype(np.int64)), labels)
+
+
+@pytest.mark.parametrize("num_classes", [*WIDTHS, 2049])
+def test_classes_around_every_width(simd, num_classes):
+    scores, labels = make_case(19, num_classes, seed=num_classes, levels=12)
+    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_are_the_textbooks(scores.astype(np.float64), labels)
+
+
+@pytest.mark.parametrize("cut", [1, 15, 16, 17, 1023, 1024, 1025])
+def test_shards_around_every_width(simd, cut):
+    scores, labels = make_case(1100, 18, seed=cut, levels=30)
+    expected = scan(scores, labels_of(labels), trials=3, ranks=True)
+    for shards in ([scores[:cut], scores[cut:]], [scores[:cut], scores[cut : 2 * cut], scores[2 * cut :]]):
+        result = scan(shards, labels_of(labels), trials=3, ranks=True)
+        assert_same_table(result.table, expected.table)
+        assert_same_bits(result.trials, expected.trials)
+        assert_same_bits(result.ranks, expected.ranks)
+
+
+def test_one_row_has_ap_one_where_it_is_positive():
+    assert_same_bits(average_precision(np.float32([[0.3, 0.4]]), np.array([[1, 0]])), np.array([1.0, np.nan]))
+
+
+def test_scan_tells_what_it_read():
+    scores, labels = make_case(50, 7, seed=21)
+    result = scan([scores[:20], scores[20:]], labels_of(labels))
+    assert result.bytes == scores.nbytes
+    assert result.seconds > 0
+    assert result.trials is None
+    assert result.ranks is None
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("scores", "error", "sentence"),
+    [
+        (None, TypeError, "scores: expected an array, got NoneType"),
+        ("preds.npy", TypeError, "scores: expected an array, got str"),
+        (3, TypeError, "scores: expected an array, got int"),
+        (np.zeros(()), ValueError, "scores: expected an (N, C) matrix or an (N,) column, got shape ()"),
+        (np.zeros((2, 2, 2)), ValueError, "scores: expected an (N, C) matrix or an (N,) column, got shape (2, 2, 2)"),
+        (np.zeros((0, 3)), ValueError, "scores: expected at least one row and one class, got shape (0, 3)"),
+        (np.zeros((3, 0)), ValueError, "scores: expected at least one row and one class, got shape (3, 0)"),
+        ([np.zeros((0, 3))] * 2, ValueError, "scores: expected at least one row and one class, got shape (0, 3)"),
+        ([[1, 2], [3]], ValueError, "scores: expected rows of equal length, got a ragged list"),
+        (
+            np.zeros((2, 2), complex),
+            TypeError,
+            "scores: expected a bool, integer or float dtype of at most 64 bits, got complex128",
+        ),
+        (
+            np.zeros((2, 2), object),
+            TypeError,
+            "scores: expected a bool, integer or float dtype of at most 64 bits, got object",
+        ),
+        (
+            np.zeros((2, 2), "M8[s]"),
+            TypeError,
+            "scores: expected a bool, integer or float dtype of at most 64 bits, got datetime64[s]",
+        ),
+        (
+            np.zeros((2, 2), ">f4"),
+            TypeError,
+            "scores: expected native byte order, got >f4; pass scores.astype(scores.dtype.newbyteorder())",
+        ),
+        (
+            [np.zeros((1, 2)), np.zeros((1, 3))],
+            ValueError,
+            "scores[1]: expected 2 classes of float64 as in scores[0], got 3 of float64",
+        ),
+        (
+            [np.zeros((1, 2)), np.zeros((1, 2), np.float32)],
+            ValueError,
+            "scores[1]: expected 2 classes of float64 as in scores[0], got 2 of float32",
+        ),
+    ],
+)
+def test_what_is_no_score_matrix_is_named(scores, error, sentence):
+    with pytest.raises(error) as caught:
+        rank_table(scores, np.zeros((2, 2)))
+    assert str(caught.value) == sentence
+
+
+def test_long_floats_are_refused():
+    if np.dtype(np.longdouble).itemsize > 8:
+        with pytest.raises(
+            TypeError, match=r"^scores: expected a bool, integer or float dtype of at most 64 bits, got "
+        ):
+            rank_table(np.zeros((2, 2), np.longdouble), np.zeros((2, 2)))
+
+
+def test_more_rows_than_32_bits_count_are_refused():
+    scores = np.broadcast_to(np.float32(0), (2**32, 1))
+    with pytest.raises(
+        ValueError, match=r"^scores: expected at most 4294967295 rows, got 4294967296; evaluate shards and merge"
+    ):
+        rank_table(scores, np.zeros(1))
+
+
+def test_masked_arrays_are_not_read_through_their_mask():
+    scores = np.ma.array([[1.0], [2.0]], mask=[[True], [False]])
+    with pytest.raises((TypeError, ValueError), match=r"^scores: expected "):
+        rank_table(scores, np.array([[1], [0]]))

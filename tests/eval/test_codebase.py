@@ -1,0 +1,229 @@
+"""Tests of the code base itself: which way imports point, what a room may include, and true examples in docstrings."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import graphlib
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vltr_eval
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(vltr_eval.__file__).parent
+MODULES = sorted(
+    module.name for module in pkgutil.iter_modules([str(PACKAGE)]) if module.name not in ("_core", "__main__")
+)
+SOURCES = {
+    name: {path: path.read_text(encoding="utf-8") for pattern in patterns for path in sorted(ROOT.glob(pattern))}
+    for name, patterns in {
+        "python": ["vltr_eval/**/*.py"],
+        "tests": ["tests/**/*.py"],
+        "benchmarks": ["benchmarks/**/*.py"],
+        "core": ["csrc/core/*"],
+        "cpu": ["csrc/cpu/*"],
+        "c++": ["csrc/**/*.?pp", "csrc/**/*.inl", "csrc/**/*.cu", "csrc/**/*.cuh"],
+        "build": ["CMakeLists.txt", "cmake/*", "pyproject.toml", "Makefile", ".clang-format"],
+    }.items()
+}
+
+# Who may talk to the C++ core: where arrays and labels become addresses, and the operations themselves.
+TALKS_TO_CORE = {"_build", "arrays", "labels", "metrics", "rank_table", "sampled", "scan", "version"}
+
+
+def imports_of(module: str) -> set[str]:
+    """Modules of the package that one of them imports, anywhere in its text; "" is the package itself."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            if node.module == "vltr_eval":
+                found |= {alias.name if alias.name in (*MODULES, "_core") else "" for alias in node.names}
+            elif (node.module or "").startswith("vltr_eval."):
+                found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.split(".")[0] == "vltr_eval"}
+    return found
+
+
+def includes_of(text: str) -> set[str]:
+    return set(re.findall(r'^\s*#\s*include\s+["<]([^">]+)[">]', text, re.MULTILINE))
+
+
+# Imports
+
+
+def test_modules_are_found():
+    assert {"arrays", "labels", "scan", "rank_table", "metrics", "sampled", "topk", "io", "report", "cli"} <= set(
+        MODULES
+    )
+    assert all(SOURCES.values())
+
+
+def test_imports_have_no_cycle():
+    graph = {module: imports_of(module) - {""} for module in MODULES}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_operations_talk_to_the_core(module):
+    assert ("_core" in imports_of(module)) <= (module in TALKS_TO_CORE)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_import_modules_not_the_package(module):
+    """Importing names through the package would make its __init__ part of every cycle."""
+    assert "" not in imports_of(module)
+
+
+def test_vltr_eval_knows_nothing_of_training():
+    for path, text in SOURCES["python"].items():
+        assert "vltr_train" not in text, path
+
+
+def test_every_public_name_is_exported():
+    for module in ["", *MODULES]:
+        loaded = importlib.import_module(f"vltr_eval.{module}" if module else "vltr_eval")
+        for name in getattr(loaded, "__all__", ()):
+            assert hasattr(loaded, name), f"{module}.{name}"
+
+
+OPTIONAL = ("torch", "pandas", "scipy", "sklearn", "pyarrow", "safetensors", "ml_dtypes", "matplotlib", "tqdm", "rich")
+BLOCKED_IMPORTS = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {OPTIONAL!r}:
+            raise ImportError(f"{{name}} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def run_without_extras(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKED_IMPORTS + code], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_imports_with_numpy_alone(module):
+    done = run_without_extras(f"import vltr_eval.{module}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_everything_works_with_numpy_alone():
+    code = """
+import numpy as np, vltr_eval
+scores, labels = np.random.default_rng(0).random((40, 3)), np.eye(40, 3)
+report = vltr_eval.evaluate(scores, labels, train_counts=[900, 300, 10])
+report.to_json(), report.to_text()
+vltr_eval.topk_accuracy(scores, labels), vltr_eval.sap_subset(labels, 0, 0), vltr_eval.tie_interval(scores, labels)
+print(report.metrics()["mAP"] > 0)
+"""
+    done = run_without_extras(code)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
+def test_using_vltr_eval_imports_no_extra():
+    code = f"""
+import sys, numpy as np, vltr_eval
+vltr_eval.evaluate(np.zeros((4, 2)), np.eye(4, 2))
+print(sorted(set(sys.modules) & set({OPTIONAL!r})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+# C++
+
+
+@pytest.mark.parametrize("path", SOURCES["core"], ids=lambda path: path.name)
+def test_core_includes_no_thread_cuda_or_python_header(path):
+    allowed = {"cstdint", "cstddef", "cstring", "limits", "type_traits"}
+    for header in includes_of(SOURCES["core"][path]):
+        assert header.startswith("core/") or header in allowed, header
+
+
+@pytest.mark.parametrize("path", SOURCES["cpu"], ids=lambda path: path.name)
+def test_cpu_includes_nothing_above_it(path):
+    for header in includes_of(SOURCES["cpu"][path]):
+        assert not re.match(r"pybind11|Python\.h|cuda|torch|ATen|c10|numpy", header), header
+        assert "/" not in header or header.startswith(("core/", "cpu/")), header
+
+
+def test_only_the_bindings_know_pybind11():
+    assert [path.name for path, text in SOURCES["c++"].items() if "pybind11" in text] == ["bindings.cpp"]
+
+
+def test_no_fast_math_and_no_native_code():
+    for path, text in SOURCES["build"].items():
+        assert not re.search(
+            r"^[^#]*(-ffast-math|-Ofast|-march=native|-funsafe-math|use_fast_math)", text, re.MULTILINE
+        ), path
+
+
+# Text
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_sources_are_ascii(kind):
+    for path, text in SOURCES[kind].items():
+        assert text.isascii(), path
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_no_file_is_a_grab_bag(kind):
+    for path in SOURCES[kind]:
+        assert not re.fullmatch(r"_?(utils?|helpers?|misc|commons?|tools)", path.stem), path
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_todo_names_an_issue(kind):
+    for path, text in SOURCES[kind].items():
+        if path == Path(__file__):
+            continue
+        for line in text.splitlines():
+            assert not re.search(r"\b(TODO|FIXME|XXX)\b(?!\(#\d+\))", line), f"{path}: {line}"
+
+
+def test_every_test_says_what_it_expects():
+    for path, text in SOURCES["tests"].items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                assert re.fullmatch(r"test_[a-z0-9]+(_[a-z0-9]+)+", node.name), f"{path}: {node.name}"
+
+
+def test_users_never_meet_an_assert():
+    for path, text in SOURCES["python"].items():
+        assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))), path
+
+
+# Docstrings
+
+
+@pytest.mark.parametrize("module", ["", *MODULES])
+def test_examples_in_docstrings_are_true(module):
+    loaded = importlib.import_module(f"vltr_eval.{module}" if module else "vltr_eval")
+    result = doctest.testmod(loaded, extraglobs={"np": np}, raise_on_error=False)
+    assert result.failed == 0
+
+
+def test_public_functions_have_examples():
+    missing = [
+        name
+        for name in vltr_eval.__all__
+        if callable(getattr(vltr_eval, name))
+        and not isinstance(getattr(vltr_eval, name), type)
+        and ">>>" not in (getattr(vltr_eval, name).__doc__ or "")
+    ]
+    assert set(missing) <= {"build_info", "rank_table", "positive_scores"}  # what they return has no short repr

@@ -1,0 +1,464 @@
+"""The rank table: what is in it, what follows from it, how it is saved, and how tables of shards become one."""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+import stat
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import reference
+from cases import corner_labels, make_case
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import assert_agrees, assert_same_bits, assert_same_table, table_rows
+from sklearn.metrics import precision_recall_curve as sklearn_curve
+
+import vltr_eval
+from vltr_eval import PositiveScores, RankTable, positive_scores, rank_table
+from vltr_eval.outputs import OutputError
+
+# What is in it
+
+
+def assert_table_is_the_textbook(table, scores, labels) -> None:
+    assert table.num_rows == len(scores)
+    for c in range(table.num_classes):
+        assert table_rows(table, c) == reference.rank_table(
+            reference.numbers(scores[:, c]), reference.numbers(labels[:, c])
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (130, 70), (1500, 20)])
+@pytest.mark.parametrize("levels", [None, 3, 40])
+def test_table_is_the_textbook(simd, shape, levels):
+    scores, labels = make_case(*shape, seed=1, levels=levels)
+    assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 15, 16, 17, 300])
+def test_table_is_the_textbook_for_any_number_of_positives(simd, num_rows):
+    labels = corner_labels(num_rows, seed=2)
+    for levels in (None, 4):
+        scores, _ = make_case(*labels.shape, seed=3, levels=levels)
+        assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+
+
+@pytest.mark.parametrize("positives", [15, 16, 17, 255, 256, 257, 4095, 4096, 4097])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_table_is_the_textbook_around_the_widths_of_its_search_tree(simd, positives, dtype):
+    rng = np.random.default_rng(positives)
+    scores = rng.permutation(9000)[:, None].astype(dtype)
+    labels = np.zeros((9000, 1), bool)
+    labels[rng.permutation(9000)[:positives]] = True
+    assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+
+
+def test_table_has_the_documented_types():
+    table = rank_table(*make_case(30, 4))
+    assert {name: getattr(table, name).dtype.name for name in ("indptr", "thresholds", "tp", "fp", "tied")} == {
+        "indptr": "int64",
+        "thresholds": "float32",
+        "tp": "int64",
+        "fp": "int64",
+        "tied": "int64",
+    }
+    assert table.num_classes == 4
+
+
+def test_counts_of_both_sides():
+    labels = corner_labels(20)
+    table = rank_table(make_case(*labels.shape)[0], labels)
+    assert_same_bits(table.num_positives, labels.sum(axis=0))
+    assert_same_bits(table.num_negatives, 20 - labels.sum(axis=0))
+
+
+# Precision and recall
+
+
+@pytest.mark.parametrize("levels", [None, 5])
+def test_curve_lies_on_sklearns(levels):
+    """scikit-learn has points at every score; ours are those at the scores of positives."""
+    scores, labels = make_case(200, 3, seed=4, levels=levels)
+    for c, curve in enumerate(vltr_eval.precision_recall_curve(scores, labels)):
+        precision, recall, thresholds = sklearn_curve(labels[:, c], scores[:, c])
+        place = {threshold: i for i, threshold in enumerate(thresholds.tolist())}
+        at = [place[threshold] for threshold in curve.thresholds.tolist()]
+        assert_agrees(curve.precision, precision[at])
+        assert_agrees(curve.recall, recall[at])
+        assert curve.recall[-1] == 1
+        assert np.all(np.diff(curve.thresholds) < 0)
+        assert np.all(np.diff(curve.recall) > 0)
+
+
+def test_curve_of_an_absent_class_is_empty():
+    assert [len(part) for part in rank_table(np.zeros(3), np.zeros(3)).precision_recall_curve(0)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("class_index", [-1, 2])
+def test_curve_refuses_a_class_that_is_not_there(class_index):
+    with pytest.raises(IndexError, match=rf"^class_index: expected 0 to 1, got {class_index}$"):
+        rank_table(np.zeros((3, 2)), np.zeros((3, 2))).precision_recall_curve(class_index)
+
+
+@pytest.mark.parametrize("level", [0, 0.1, 0.5, 0.75, 1])
+@pytest.mark.parametrize("levels", [None, 6])
+def test_precision_at_recall_and_recall_at_precision_search_the_curve(level, levels):
+    labels = corner_labels(80, seed=5)
+    scores, _ = make_case(*labels.shape, seed=6, levels=levels)
+    curves = vltr_eval.precision_recall_curve(scores, labels)
+    precision = [max(c.precision[c.recall >= level], default=0) if len(c.recall) else np.nan for c in curves]
+    recall = [max(c.recall[c.precision >= level], default=0) if len(c.recall) else np.nan for c in curves]
+    assert_same_bits(vltr_eval.precision_at_recall(scores, labels, recall=level), np.array(precision, float))
+    assert_same_bits(vltr_eval.recall_at_precision(scores, labels, precision=level), np.array(recall, float))
+
+
+def test_recall_at_an_unreached_precision_is_zero():
+    assert vltr_eval.recall_at_precision(np.array([2, 1]), np.array([0, 1]), precision=0.9)[0] == 0
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.1, float("nan")])
+def test_levels_outside_0_to_1_are_refused(level):
+    table = rank_table(np.array([2, 1]), np.array([0, 1]))
+    with pytest.raises(ValueError, match=r"^recall: expected a number from 0 to 1, got "):
+        table.precision_at_recall(level)
+    with pytest.raises(ValueError, match=r"^precision: expected a number from 0 to 1, got "):
+        table.recall_at_precision(level)
+
+
+# Ties
+
+
+def test_tie_rate_counts_positives_that_equal_a_negative():
+    labels = corner_labels(50, seed=7)
+    scores, _ = make_case(*labels.shape, seed=8, levels=12)
+    expected = []
+    for s, y in zip(scores.T, labels.T, strict=True):
+        negatives = set(s[~y].tolist())
+        tied = [score in negatives for score in s[y].tolist()]
+        expected.append(sum(tied) / len(tied) if tied else np.nan)
+    assert_same_bits(vltr_eval.tie_rate(scores, labels), np.array(expected))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=7))
+def test_tie_interval_is_the_range_over_every_order(rows):
+    scores, labels = zip(*rows, strict=True)
+    lower, upper = vltr_eval.tie_interval(np.array(scores), np.array(labels))
+    if not any(labels):
+        assert np.isnan([lower[0], upper[0]]).all()
+        return
+    values = [*reference.ap_of_every_order(scores, labels), reference.average_precision(scores, labels)]
+    assert_agrees([lower[0], upper[0]], [min(values), max(values)])
+
+
+def test_tie_interval_without_ties_is_ap():
+    scores, labels = make_case(200, 4, seed=9)
+    lower, upper = vltr_eval.tie_interval(scores, labels)
+    ap = vltr_eval.average_precision(scores, labels)
+    assert_agrees(lower, ap)
+    assert_agrees(upper, ap)
+
+
+def test_tie_interval_holds_ap():
+    scores, labels = make_case(400, 6, seed=10, levels=5)
+    lower, upper = vltr_eval.tie_interval(scores, labels)
+    ap = vltr_eval.average_precision(scores, labels)
+    assert np.all((lower <= ap) & (ap <= upper) & (lower < upper))
+
+
+# Saving
+
+
+@pytest.fixture
+def table():
+    return rank_table(*make_case(60, 5, seed=11, levels=6))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint64, np.float16, np.bool_])
+def test_saved_table_comes_back_whole(tmp_path, dtype):
+    scores, labels = make_case(60, 5, seed=12, levels=6)
+    labels[:, 2] = False
+    table = rank_table(np.abs(scores).astype(dtype), labels)
+    table.save(tmp_path / "table.npz")
+    assert_same_table(RankTable.load(tmp_path / "table.npz"), table)
+
+
+def test_save_leaves_one_ordinary_file(tmp_path, table):
+    path = tmp_path / "sub.dir" / "table"
+    path.parent.mkdir()
+    table.save(str(path))
+    table.save(str(path))
+    assert [file.name for file in path.parent.iterdir()] == ["table"]
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_failed_save_leaves_the_old_file(tmp_path, table, monkeypatch):
+    path = tmp_path / "table.npz"
+    table.save(path)
+    before = path.read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OutputError, match="disk full"):
+        table.save(path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_save_into_a_missing_folder_names_the_file(tmp_path, table):
+    with pytest.raises(OutputError, match="nowhere"):
+        table.save(tmp_path / "nowhere" / "table.npz")
+
+
+def test_load_of_a_missing_file_is_an_oserror(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        RankTable.load(tmp_path / "none.npz")
+
+
+def refused(path) -> str:
+    """The one sentence with which a file must be refused."""
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: expected ") as caught:
+        RankTable.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no table", b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04N."])
+def test_foreign_files_are_refused(tmp_path, content):
+    path = tmp_path / "table.npz"
+    path.write_bytes(content)
+    assert "rank table" in refused(path)
+
+
+def test_foreign_arrays_are_refused(tmp_path):
+    np.save(tmp_path / "array.npy", np.arange(3))
+    np.savez(tmp_path / "arrays.npz", scores=np.arange(3))
+    np.savez(tmp_path / "later.npz", format=np.array("vltr-eval/rank-table/2"))
+    np.savez(tmp_path / "objects.npz", format=np.array("vltr-eval/rank-table/1"), num_rows=np.array([None]))
+    for name in ("array.npy", "arrays.npz", "later.npz", "objects.npz"):
+        refused(tmp_path / name)
+
+
+def test_every_truncation_is_refused(tmp_path, table):
+    path = tmp_path / "table.npz"
+    table.save(path)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        refused(path)
+
+
+def test_every_flipped_byte_is_refused_or_harmless(tmp_path, table):
+    path = tmp_path / "table.npz"
+    table.save(path)
+    whole = path.read_bytes()
+    surprises = {}
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            assert_same_table(RankTable.load(path), table)  # the byte was a date or the like
+        except Exception as error:
+            if type(error) is not ValueError or not str(error).startswith(f"{path}: expected "):
+                surprises[place] = repr(error)
+    assert not surprises
+
+
+def fields(table) -> dict:
+    return {name: getattr(table, name).copy() for name in ("indptr", "thresholds", "tp", "fp", "tied")}
+
+
+def set_item(name, place, value):
+    def damage(arrays):
+        arrays[name][place] = value
+
+    return damage
+
+
+def replace(name, function):
+    def damage(arrays):
+        arrays[name] = function(arrays[name])
+
+    return damage
+
+
+DAMAGES = {
+    "offsets beyond the end": set_item("indptr", -1, 10**6),
+    "offsets from one": set_item("indptr", 0, 1),
+    "offsets that fall": set_item("indptr", 1, 10**6),
+    "negative offset": set_item("indptr", 1, -5),
+    "no offsets": replace("indptr", lambda a: a[:0]),
+    "offsets of rank two": replace("indptr", lambda a: a[None]),
+    "offsets of rank zero": replace("indptr", lambda a: a[0]),
+    "float offsets": replace("indptr", lambda a: a.astype(float)),
+    "32-bit counts": replace("tp", lambda a: a.astype(np.int32)),
+    "a count too few": replace("fp", lambda a: a[:-1]),
+    "counts of rank two": replace("tied", lambda a: a[:, None]),
+    "negative count": set_item("fp", 0, -1),
+    "positives that fall": set_item("tp", 0, 10**6),
+    "more positives than rows": set_item("tp", -1, 10**6),
+    "more negatives than rows": set_item("fp", -1, 10**6),
+    "negatives that fall": set_item("fp", 0, 40),
+    "more ties than negatives": set_item("tied", -1, 10**6),
+    "thresholds that rise": replace("thresholds", lambda a: np.arange(len(a), dtype=a.dtype)),
+    "a threshold of NaN": set_item("thresholds", 0, np.nan),
+    "thresholds of rank two": replace("thresholds", lambda a: a[:, None]),
+    "thresholds of rank zero": replace("thresholds", lambda a: a[0]),
+    "text thresholds": replace("thresholds", lambda a: a.astype(str)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_tables_that_no_scan_could_have_made_are_refused(tmp_path, table, damage):
+    arrays = fields(table)
+    damage(arrays)
+    path = tmp_path / "table.npz"
+    np.savez(path, format=np.array("vltr-eval/rank-table/1"), num_rows=np.array(table.num_rows), **arrays)
+    refused(path)
+
+
+@pytest.mark.parametrize("num_rows", [np.array(-1), np.array(3), np.array([60, 60]), np.array("many")])
+def test_impossible_row_counts_are_refused(tmp_path, table, num_rows):
+    path = tmp_path / "table.npz"
+    np.savez(path, format=np.array("vltr-eval/rank-table/1"), num_rows=num_rows, **fields(table))
+    refused(path)
+
+
+# Merging
+
+
+def cut(num_rows: int, rng: random.Random) -> list[slice]:
+    """Random row shards that cover all rows."""
+    places = sorted(rng.sample(range(1, num_rows), rng.randint(0, min(5, num_rows - 1)))) if num_rows > 1 else []
+    return [slice(a, b) for a, b in zip([0, *places], [*places, num_rows], strict=True)]
+
+
+def merge_in_any_tree(parts: list, rng: random.Random):
+    """Folds parts two or three at a time in random order, until one is left."""
+    parts = list(parts)
+    while len(parts) > 1:
+        rng.shuffle(parts)
+        size = rng.randint(2, 3)
+        parts = [parts[0].merge(*parts[1:size]), *parts[size:]]
+    return parts[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.uint64])
+@pytest.mark.parametrize("seed", range(8))
+def test_merged_shards_are_the_table_of_the_whole(dtype, seed):
+    rng = random.Random(seed)
+    scores, labels = make_case(rng.randint(1, 90), 7, seed=seed, levels=5, prevalence=0.15)
+    scores = np.abs(scores).astype(dtype)
+    shards = cut(len(scores), rng)
+    thresholds = merge_in_any_tree([positive_scores(scores[s], labels[s]) for s in shards], rng)
+    tables = [rank_table(scores[s], labels[s], thresholds=thresholds) for s in shards]
+    assert_same_table(merge_in_any_tree(tables, rng), rank_table(scores, labels))
+
+
+def test_merged_positive_scores_are_those_of_the_whole():
+    scores, labels = make_case(80, 6, seed=13, levels=5)
+    whole = positive_scores(scores, labels)
+    parts = [positive_scores(scores[i::3], labels[i::3]) for i in range(3)]
+    for merged in (
+        parts[0].merge(*parts[1:]),
+        functools.reduce(PositiveScores.merge, reversed(parts)),
+        whole.merge(whole),
+    ):
+        assert_same_bits(merged.indptr, whole.indptr)
+        assert_same_bits(merged.scores, whole.scores)
+    table = rank_table(scores, labels)
+    assert_same_bits(whole.scores, table.thresholds)
+    assert_same_bits(whole.indptr, table.indptr)
+
+
+def test_merge_of_nothing_is_the_same(table):
+    assert_same_table(table.merge(), table)
+
+
+def test_merge_refuses_tables_of_different_thresholds(table):
+    other = rank_table(*make_case(60, 5, seed=14))
+    with pytest.raises(
+        ValueError, match=r"^others: expected tables counted against the same thresholds, got different ones; "
+    ):
+        table.merge(other)
+
+
+def test_merge_refuses_positive_scores_that_do_not_fit():
+    scores, labels = make_case(20, 3)
+    ours = positive_scores(scores, labels)
+    for other in (positive_scores(scores[:, :2], labels[:, :2]), positive_scores(scores.astype(float), labels)):
+        with pytest.raises(ValueError, match=r"^others: expected 3 classes of float32, got "):
+            ours.merge(other)
+
+
+def test_thresholds_must_fit_the_scores():
+    scores, labels = make_case(20, 3)
+    with pytest.raises(ValueError, match=r"^thresholds: 3 classes, but scores has 2$"):
+        rank_table(scores[:, :2], labels[:, :2], thresholds=positive_scores(scores, labels))
+    with pytest.raises(
+        TypeError,
+        match=r"^thresholds: expected float64 for float64 scores, got float32; were all shards of one dtype\?$",
+    ):
+        rank_table(scores.astype(float), labels, thresholds=positive_scores(scores, labels))
+
+
+@pytest.mark.parametrize(
+    ("indptr", "scores"),
+    [([0, 1, 10**9], [1]), ([0, -5, 1], [1]), ([0, 5, 1], [1]), ([0, 1, 1], ["nan"]), ([0, 2, 2], [1, 3])],
+    ids=["beyond the end", "negative", "falling", "NaN", "rising scores"],
+)
+def test_thresholds_that_do_not_fit_together_are_refused(indptr, scores):
+    """In a process of its own, because what is trusted here may end it."""
+    code = f"""
+import numpy as np, vltr_eval
+thresholds = vltr_eval.PositiveScores(np.array({indptr}), np.array({scores}).astype(np.float32))
+try:
+    vltr_eval.rank_table(np.zeros((4, 2), np.float32), np.eye(4, 2), thresholds=thresholds)
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.startswith("thresholds: expected ")
+
+
+def test_thresholds_that_miss_a_positive_are_refused():
+    """Thresholds of another shard alone would lose positives of this one, and every number after them."""
+    scores, labels = np.array([3.0, 2.0, 1.0, 0.0]), np.array([1, 0, 1, 0])
+    with pytest.raises(ValueError, match=r"^thresholds: expected "):
+        rank_table(scores[2:], labels[2:], thresholds=positive_scores(scores[:2], labels[:2]))
+
+
+def test_a_shard_counted_against_all_thresholds_keeps_its_metrics():
+    """More thresholds than its positives need change no metric of a shard, nor do those above its best score."""
+    scores, labels = make_case(90, 7, seed=15, levels=9, prevalence=0.1)
+    thresholds = positive_scores(scores, labels)
+    for shard in (slice(0, 30), slice(30, 31), slice(31, 90)):
+        alone = rank_table(scores[shard], labels[shard])
+        against_all = rank_table(scores[shard], labels[shard], thresholds=thresholds)
+        for metric in (
+            "average_precision",
+            "roc_auc",
+            "expected_sampled_average_precision",
+            "calibrated_average_precision",
+            "tie_rate",
+        ):
+            assert_agrees(getattr(against_all, metric)(), getattr(alone, metric)())
+        assert_agrees(against_all.tie_interval(), alone.tie_interval())
+        assert_agrees(against_all.precision_at_recall(0.5), alone.precision_at_recall(0.5))
+        assert_agrees(against_all.recall_at_precision(0.5), alone.recall_at_precision(0.5))
+
+
+def test_saved_file_is_a_plain_npz(tmp_path, table):
+    table.save(tmp_path / "table.npz")
+    with zipfile.ZipFile(tmp_path / "table.npz") as file:
+        assert {name.removesuffix(".npy") for name in file.namelist()} == {"format", "num_rows", *fields(table)}
