@@ -62,7 +62,8 @@ def sap_subset(
     """Rows that a trial of `sampled_average_precision` scores for one class: all positives and the drawn negatives.
 
     labels: any form that `rank_table` takes; lists and class indices need ``num_classes``. Returns (2 P,) int64,
-    ascending, or (N,) where the class has no more negatives than positives. Any other library's AP on these rows is the trial's AP.
+    ascending, or (N,) where the class has no more negatives than positives. Any other library's AP on these rows is
+    the trial's AP.
 
     >>> sap_subset(np.uint8([[0], [1], [0], [0]]), 0, 0).size
     2

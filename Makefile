@@ -1,0 +1,100 @@
+# What a person types: `make demo` and `make test` first, `make help` for the rest.
+#
+# Needs Python 3.10+, a C++17 compiler and a package registry for pip; CMake and Ninja come from pip. All that is made lies in
+# .venv*/, build/ and demo/, and `make clean` removes it.
+
+PYTHON ?= python3
+SCALE ?= 0.1
+TESTS ?= tests
+WERROR ?= OFF
+
+VENV := .venv
+TOOLS := .venv-tools
+BENCH := .venv-bench
+PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
+WHEEL = $$(ls build/wheel/*.whl)
+
+PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/*.cpp csrc/core/* csrc/cpu/* csrc/cuda/* vltr_eval/*.py vltr_eval/*/*.py)
+PYTHON_FILES := vltr_eval tests benchmarks
+CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.hpp' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
+
+.PHONY: help demo test lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
+	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
+	@echo "make test-cpp             C++ tests: plain, under ThreadSanitizer, under AddressSanitizer and UBSan"
+	@echo "make lint, make format    check, or mend, the style of Python and C++"
+	@echo "make bench [ARGS=--quick] measure against other libraries, in an environment of their own (benchmarks/README.md)"
+	@echo "make clean                remove environments, builds and the demo set"
+	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build"
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/vltr-eval demo demo --scale $(SCALE)
+	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst
+
+# Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
+test: $(VENV)/.installed-for-tests
+	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(addprefix ../,$(TESTS)) $(ARGS)
+
+lint: $(TOOLS)/.installed
+	$(TOOLS)/bin/ruff check $(PYTHON_FILES)
+	$(TOOLS)/bin/ruff format --check $(PYTHON_FILES)
+	$(TOOLS)/bin/clang-format --dry-run -Werror $(CXX_FILES)
+
+format: $(TOOLS)/.installed
+	$(TOOLS)/bin/ruff check --fix $(PYTHON_FILES)
+	$(TOOLS)/bin/ruff format $(PYTHON_FILES)
+	$(TOOLS)/bin/clang-format -i $(CXX_FILES)
+
+test-cpp: test-cpp-plain test-cpp-thread test-cpp-address
+
+test-cpp-plain: SANITIZE =
+test-cpp-thread: SANITIZE = thread
+test-cpp-address: SANITIZE = address,undefined
+test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
+	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -ex && \
+	cmake -G Ninja -S . -B build/$@ -DVLTR_TESTS=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=OFF -DVLTR_WERROR=$(WERROR) \
+	  -DVLTR_SANITIZE=$(SANITIZE) > build/$@.log && \
+	cmake --build build/$@ && ctest --test-dir build/$@ --output-on-failure --timeout 300
+
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo .pytest_cache .ruff_cache .hypothesis
+
+# One wheel serves every environment. Its build is isolated: it needs nothing installed.
+build/wheel/.built: $(VENV)/.made $(PACKAGE)
+	@echo "building vltr (under two minutes) ..."
+	@rm -rf build/wheel && mkdir -p build/wheel
+	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
+	@touch $@
+
+%/.made:
+	@mkdir -p build
+	@$(PYTHON) -m venv $*
+	@touch $@
+
+$(VENV)/.installed: build/wheel/.built
+	@$(VENV)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@$(VENV)/$(PIP_INSTALL) $(WHEEL)
+	@touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
+	@echo "installing what the tests need ..."
+	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[test]"
+	@touch $@
+
+$(TOOLS)/.installed: $(TOOLS)/.made constraints.txt
+	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja
+	@touch $@
+
+$(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt
+	@echo "installing the peers ..."
+	@$(BENCH)/$(PIP_INSTALL) -r benchmarks/requirements.txt
+	@$(BENCH)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+.PRECIOUS: %/.made

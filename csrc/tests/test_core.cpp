@@ -1,0 +1,576 @@
+// csrc/core against published answers, brute force and full enumeration. The references share no code with what they
+// judge.
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+
+#include "core/draw_core.hpp"
+#include "core/element.hpp"
+#include "core/sap_core.hpp"
+#include "core/tree_core.hpp"
+#include "tests/check.hpp"
+
+namespace vltr {
+namespace {
+
+using test::trying;
+
+bool close(double value, long double expected, long double tolerance) {
+  return std::fabs(static_cast<long double>(value) - expected) <= tolerance * std::max(1.0L, std::fabs(expected));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// philox_core.hpp, draw_core.hpp
+// ---------------------------------------------------------------------------------------------------------------------
+
+void philox_gives_the_published_answers() {
+  struct Answer {
+    Philox counter;
+    std::uint32_t key[2];
+    std::uint32_t expected[4];
+  };
+  const Answer answers[] = {
+      // kat_vectors of Random123, philox4x32 with 10 rounds
+      {{{0, 0, 0, 0}}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+      {{{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}},
+       {0xffffffff, 0xffffffff},
+       {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+      {{{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}},
+       {0xa4093822, 0x299f31d0},
+       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+  };
+  for (const Answer& answer : answers) {
+    const Philox result = philox4x32(answer.counter, answer.key[0], answer.key[1]);
+    CHECK(std::equal(answer.expected, answer.expected + 4, result.word));
+  }
+}
+
+void hash_gives_the_published_answers() {
+  // MurmurHash3_x86_32 of nothing, with these seeds, is its finaliser alone.
+  CHECK(keyed_hash(0, 0) == 0);
+  CHECK(keyed_hash(0, 1) == 0x514E28B7);
+  CHECK(keyed_hash(1, 0) == 0x514E28B7);
+  CHECK(keyed_hash(0xffffffff, 0) == 0x81F16F39);
+}
+
+// The permutation as its header defines it, in wide arithmetic and one point at a time.
+std::uint64_t defined_permutation(std::uint64_t index, std::uint64_t size, std::uint64_t seed, std::uint32_t cls,
+                                  std::uint32_t trial) {
+  std::uint64_t a = 1;
+  while (a * a < size) ++a;
+  const std::uint64_t b = (size + a - 1) / a;
+  const int rounds = size < 1024 ? 16 : 6;
+  std::vector<std::uint32_t> key;
+  for (std::uint32_t block = 0; block < 4; ++block) {
+    const Philox random = philox4x32({{cls, trial, block, 0}}, static_cast<std::uint32_t>(seed & 0xffffffff),
+                                     static_cast<std::uint32_t>(seed >> 32));
+    key.insert(key.end(), random.word, random.word + 4);
+  }
+  std::uint64_t point = index;
+  do {
+    std::uint64_t left = point % a;
+    std::uint64_t right = point / a;
+    for (auto round = key.begin(); round != key.begin() + rounds; round += 2) {
+      left = (left + ((keyed_hash(static_cast<std::uint32_t>(right), round[0]) * a) >> 32)) % a;
+      right = (right + ((keyed_hash(static_cast<std::uint32_t>(left), round[1]) * b) >> 32)) % b;
+    }
+    point = right * a + left;
+  } while (point >= size);
+  return point;
+}
+
+void check_permutation(std::uint32_t size, std::uint64_t seed, std::uint32_t cls, std::uint32_t trial) {
+  trying = "size " + std::to_string(size) + ", trial " + std::to_string(trial);
+  const KeyedPermutation permutation = keyed_permutation(size, seed, cls, trial);
+  std::vector<bool> seen(size);
+  for (std::uint32_t index = 0; index < size; ++index) {
+    const std::uint32_t image = permute(permutation, index);
+    CHECK(image < size && !seen[image]);
+    if (image < size) seen[image] = true;
+    if (index < 100) CHECK(image == defined_permutation(index, size, seed, cls, trial));
+  }
+}
+
+void keyed_permutation_is_a_permutation() {
+  for (std::uint32_t size = 1; size <= 300; ++size) {
+    for (std::uint32_t trial = 0; trial < 4; ++trial) check_permutation(size, 0, size % 7, trial);
+  }
+  for (const std::uint32_t size :
+       {1000u, 1023u, 1024u, 1025u, 4095u, 4096u, 4097u, 50000u, 65535u, 65536u, 65537u, 100003u}) {
+    check_permutation(size, 0x0123456789abcdef, 1003, 14);
+  }
+}
+
+void keyed_permutation_holds_for_huge_sizes() {
+  for (const std::uint32_t size : {0x7fffffffu, 0x80000000u, 0xfffe0000u, 0xfffe0001u, 0xfffe0002u, 0xffffffffu}) {
+    trying = "size " + std::to_string(size);
+    const KeyedPermutation permutation = keyed_permutation(size, 99, 5, 6);
+    const std::uint64_t grid = std::uint64_t{permutation.left_radix} * permutation.right_radix;
+    CHECK(grid >= size && grid - size < permutation.left_radix);
+    std::vector<std::uint32_t> images;
+    for (std::uint32_t i = 0; i < 1000; ++i) {
+      const std::uint32_t index = i % 2 == 0 ? i : size - i;
+      images.push_back(permute(permutation, index));
+      CHECK(images.back() < size && images.back() == defined_permutation(index, size, 99, 5, 6));
+    }
+    std::sort(images.begin(), images.end());
+    CHECK(std::adjacent_find(images.begin(), images.end()) == images.end());
+  }
+}
+
+void drawn_rows_never_change() {
+  // Published results depend on these: a change of the draw needs a new name, not new numbers here.
+  struct Golden {
+    std::uint32_t size;
+    std::uint64_t seed;
+    std::uint32_t cls, trial;
+    std::uint32_t images[4];
+  };
+  const Golden goldens[] = {
+      {10u, 0x0, 0, 0, {5u, 4u, 2u, 6u}},
+      {51183u, 0x0, 0, 0, {15408u, 3885u, 30025u, 46544u}},
+      {51183u, 0x0, 1003, 14, {49720u, 8139u, 5548u, 12626u}},
+      {51183u, 0x123456789abcdef, 3, 2, {11131u, 5032u, 22630u, 2417u}},
+      {4000000000u, 0x7, 1, 1, {2202385665u, 24631846u, 3750033467u, 3332974943u}},
+  };
+  for (const Golden& golden : goldens) {
+    trying = "size " + std::to_string(golden.size);
+    const KeyedPermutation permutation = keyed_permutation(golden.size, golden.seed, golden.cls, golden.trial);
+    for (std::uint32_t i = 0; i < 4; ++i) CHECK(permute(permutation, i) == golden.images[i]);
+  }
+}
+
+// Numbers the negatives as draw_core.hpp says, from a row of labels, and compares every number.
+void check_numbering(const std::vector<bool>& is_positive) {
+  std::vector<std::uint32_t> positives;
+  std::vector<std::uint32_t> negatives;
+  for (std::size_t row = 0; row < is_positive.size(); ++row) {
+    (is_positive[row] ? positives : negatives).push_back(static_cast<std::uint32_t>(row));
+  }
+  const auto rows = static_cast<std::uint32_t>(is_positive.size());
+  const auto count = static_cast<std::uint32_t>(positives.size());
+  const std::uint32_t n = rows - count;
+  std::vector<std::uint32_t> row_of(n);
+  std::vector<std::uint32_t> high;
+  for (const std::uint32_t row : negatives) {
+    if (row < n) {
+      row_of[row] = row;
+    } else {
+      high.push_back(row);
+    }
+  }
+  std::size_t used = 0;
+  for (const std::uint32_t row : positives) {
+    if (row < n) row_of[row] = high[used++];
+  }
+  CHECK(used == high.size());
+
+  std::vector<std::uint32_t> displaced(count);
+  CHECK(displaced_negatives(positives.data(), count, rows, displaced.data()) == high.size());
+  CHECK(std::equal(high.begin(), high.end(), displaced.begin()));
+  for (std::uint32_t number = 0; number < n; ++number) {
+    CHECK(row_of_negative(positives.data(), count, displaced.data(), number) == row_of[number]);
+  }
+  std::sort(row_of.begin(), row_of.end());
+  CHECK(row_of == negatives);
+}
+
+void negatives_are_numbered_as_defined() {
+  for (std::size_t rows = 1; rows <= 10; ++rows) {
+    for (std::uint32_t mask = 0; mask < 1u << rows; ++mask) {
+      trying = "rows " + std::to_string(rows) + ", labels " + std::to_string(mask);
+      std::vector<bool> is_positive(rows);
+      for (std::size_t row = 0; row < rows; ++row) is_positive[row] = (mask >> row & 1u) != 0;
+      check_numbering(is_positive);
+    }
+  }
+  test::Random random(1);
+  for (const int percent : {1, 10, 50, 90}) {
+    for (int repeat = 0; repeat < 10; ++repeat) {
+      std::vector<bool> is_positive(static_cast<std::size_t>(100 + random.below(2000)));
+      for (std::size_t row = 0; row < is_positive.size(); ++row) is_positive[row] = random.below(100) < percent;
+      check_numbering(is_positive);
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// element.hpp, tree_core.hpp
+// ---------------------------------------------------------------------------------------------------------------------
+
+// A small float from its fields, by the definition of IEEE 754 formats.
+float from_fields(std::uint32_t bits, int exponent_bits, int mantissa_bits) {
+  const std::uint32_t mantissa = bits & ((1u << mantissa_bits) - 1);
+  const int biased = static_cast<int>(bits >> mantissa_bits & ((1u << exponent_bits) - 1));
+  const int bias = (1 << (exponent_bits - 1)) - 1;
+  double value = 0.0;
+  if (biased == 2 * bias + 1) {
+    value = mantissa != 0 ? std::nan("") : HUGE_VAL;
+  } else if (biased == 0) {
+    value = std::ldexp(static_cast<double>(mantissa), 1 - bias - mantissa_bits);
+  } else {
+    value = std::ldexp(static_cast<double>(mantissa + (1u << mantissa_bits)), biased - bias - mantissa_bits);
+  }
+  return static_cast<float>((bits >> (exponent_bits + mantissa_bits) & 1u) != 0 ? -value : value);
+}
+
+void same_float(float value, float expected) {
+  if (std::isnan(expected)) {
+    CHECK(std::isnan(value));
+  } else {
+    CHECK(bit_cast<std::uint32_t>(value) == bit_cast<std::uint32_t>(expected));
+  }
+}
+
+void small_floats_convert_exactly() {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    trying = "bits " + std::to_string(bits);
+    same_float(to_lane(Float16{static_cast<std::uint16_t>(bits)}), from_fields(bits, 5, 10));
+    same_float(to_lane(BFloat16{static_cast<std::uint16_t>(bits)}), from_fields(bits, 8, 7));
+  }
+}
+
+void lanes_keep_the_order_of_integers() {
+  const std::uint64_t top = std::uint64_t{1} << 63;
+  const std::uint64_t ascending[] = {0, 1, top - 1, top, top + 1, ~std::uint64_t{0} - 1, ~std::uint64_t{0}};
+  for (std::size_t i = 0; i + 1 < std::size(ascending); ++i) CHECK(to_lane(ascending[i]) < to_lane(ascending[i + 1]));
+  CHECK(to_lane(std::uint32_t{0xffffffff}) == 4294967295.0);
+  CHECK(to_lane(std::int32_t{-2147483647 - 1}) == -2147483648.0);
+  CHECK(to_lane(std::uint16_t{65535}) == 65535.0f);
+  CHECK(to_lane(std::int8_t{-128}) == -128.0f);
+}
+
+// Walks the tree as tree_core.hpp describes it; returns how many keys the score reaches.
+template <class Lane>
+std::int64_t walk(const std::vector<Lane>& tree, std::int64_t keys, Lane score) {
+  std::vector<std::int64_t> width;  // nodes of each level, leaves first
+  for (std::int64_t nodes = (keys + 15) / 16;; nodes = (nodes + 15) / 16) {
+    width.push_back(nodes);
+    if (nodes == 1) break;
+  }
+  CHECK(tree_levels(keys) == static_cast<int>(width.size()));
+  std::int64_t node = 0;
+  std::int64_t level_start = 0;
+  for (auto level = width.rbegin(); level != width.rend(); ++level) {
+    std::int64_t reached = 0;
+    for (std::int64_t i = 0; i < 16; ++i)
+      reached += tree[static_cast<std::size_t>((level_start + node) * 16 + i)] <= score;
+    if (reached == 0) return 0;
+    level_start += *level;
+    node = node * 16 + reached - 1;
+  }
+  return node + 1;
+}
+
+template <class Lane>
+void check_tree(std::int64_t keys) {
+  trying = "keys " + std::to_string(keys);
+  std::vector<Lane> ascending;
+  for (std::int64_t i = 0; i < keys; ++i) ascending.push_back(static_cast<Lane>(2 * i));
+  std::vector<Lane> tree(static_cast<std::size_t>(tree_nodes(keys) * kNodeKeys));
+  build_tree(ascending.data(), keys, tree.data());
+  const std::int64_t step = keys < 1000 ? 1 : keys / 500;
+  for (std::int64_t score = -1; score <= 2 * keys; score += step) {
+    const auto reached =
+        std::upper_bound(ascending.begin(), ascending.end(), static_cast<Lane>(score)) - ascending.begin();
+    CHECK(walk(tree, keys, static_cast<Lane>(score)) == reached);
+  }
+}
+
+void tree_finds_what_binary_search_finds() {
+  CHECK(tree_levels(0) == 0 && tree_nodes(0) == 0);
+  for (std::int64_t keys = 1; keys <= 600; ++keys) check_tree<float>(keys);
+  for (const std::int64_t keys : {4095, 4096, 4097, 65536, 65537}) {
+    check_tree<double>(keys);
+    check_tree<std::int64_t>(keys);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// ap_core.hpp, sap_core.hpp
+// ---------------------------------------------------------------------------------------------------------------------
+
+// One class: scores, labels, and its rank table by counting.
+struct Column {
+  std::vector<int> scores;
+  std::vector<bool> labels;
+  std::vector<std::int64_t> tp, fp, tied;
+  std::int64_t positives = 0;
+  std::int64_t negatives = 0;
+
+  Column(std::vector<int> column_scores, std::vector<bool> column_labels)
+      : scores(std::move(column_scores)), labels(std::move(column_labels)) {
+    std::vector<int> thresholds;
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      ++(labels[i] ? positives : negatives);
+      if (labels[i]) thresholds.push_back(scores[i]);
+    }
+    std::sort(thresholds.rbegin(), thresholds.rend());
+    thresholds.erase(std::unique(thresholds.begin(), thresholds.end()), thresholds.end());
+    for (const int threshold : thresholds) {
+      std::int64_t reach[2] = {};
+      std::int64_t equal = 0;
+      for (std::size_t i = 0; i < scores.size(); ++i) {
+        if (scores[i] >= threshold) ++reach[labels[i] ? 1 : 0];
+        if (scores[i] == threshold && !labels[i]) ++equal;
+      }
+      tp.push_back(reach[1]);
+      fp.push_back(reach[0]);
+      tied.push_back(equal);
+    }
+  }
+  std::int64_t count() const { return static_cast<std::int64_t>(tp.size()); }
+};
+
+// Precision at the score of each positive, averaged: the definition, with equal scores taken together.
+long double textbook_average_precision(const Column& column, const std::vector<bool>& used) {
+  long double sum = 0;
+  for (std::size_t i = 0; i < column.scores.size(); ++i) {
+    if (!column.labels[i]) continue;
+    std::int64_t hits = 0;
+    std::int64_t above = 0;
+    for (std::size_t j = 0; j < column.scores.size(); ++j) {
+      if (!used[j] || column.scores[j] < column.scores[i]) continue;
+      ++above;
+      hits += column.labels[j];
+    }
+    sum += static_cast<long double>(hits) / static_cast<long double>(above);
+  }
+  return sum / static_cast<long double>(column.positives);
+}
+
+long double textbook_roc_auc(const Column& column) {
+  long double wins = 0;
+  for (std::size_t i = 0; i < column.scores.size(); ++i) {
+    for (std::size_t j = 0; j < column.scores.size(); ++j) {
+      if (!column.labels[i] || column.labels[j]) continue;
+      wins += column.scores[i] > column.scores[j] ? 1.0L : column.scores[i] == column.scores[j] ? 0.5L : 0.0L;
+    }
+  }
+  return wins / static_cast<long double>(column.positives * column.negatives);
+}
+
+// AP over every choice of `draws` negatives, averaged.
+long double enumerated_sap(const Column& column) {
+  std::vector<std::size_t> negative_rows;
+  for (std::size_t i = 0; i < column.labels.size(); ++i) {
+    if (!column.labels[i]) negative_rows.push_back(i);
+  }
+  const auto draws = static_cast<int>(std::min(column.positives, column.negatives));
+  long double sum = 0;
+  std::int64_t choices = 0;
+  for (std::uint32_t mask = 0; mask < 1u << negative_rows.size(); ++mask) {
+    if (__builtin_popcount(mask) != draws) continue;
+    std::vector<bool> used = column.labels;
+    for (std::size_t i = 0; i < negative_rows.size(); ++i) used[negative_rows[i]] = (mask >> i & 1u) != 0;
+    sum += textbook_average_precision(column, used);
+    ++choices;
+  }
+  return sum / static_cast<long double>(choices);
+}
+
+void hand_cases_come_out() {
+  // N P N N P N, best first.
+  const Column six({6, 5, 4, 3, 2, 1}, {false, true, false, false, true, false});
+  CHECK(close(average_precision(six.tp.data(), six.fp.data(), six.count()), 0.45L, 1e-15L));
+  CHECK(roc_auc(six.tp.data(), six.fp.data(), six.tied.data(), six.count(), six.negatives) == 0.5);
+  CHECK(close(expected_sampled_average_precision(six.tp.data(), six.fp.data(), six.count(), six.negatives), 2.0L / 3,
+              1e-15L));
+  // P N P: precision 1 and 2/3; at even prevalence 1 and 1/2.
+  const Column three({9, 8, 7}, {true, false, true});
+  CHECK(close(average_precision(three.tp.data(), three.fp.data(), three.count()), 5.0L / 6, 1e-15L));
+  CHECK(calibrated_average_precision(three.tp.data(), three.fp.data(), three.count(), three.negatives, 0.5) == 0.75);
+  // All equal: AP is the prevalence, ROC-AUC one half.
+  const Column tied({4, 4, 4, 4}, {true, false, false, false});
+  CHECK(average_precision(tied.tp.data(), tied.fp.data(), tied.count()) == 0.25);
+  CHECK(roc_auc(tied.tp.data(), tied.fp.data(), tied.tied.data(), tied.count(), tied.negatives) == 0.5);
+}
+
+void undefined_is_nan() {
+  CHECK(std::isnan(average_precision(nullptr, nullptr, 0)));
+  CHECK(std::isnan(calibrated_average_precision(nullptr, nullptr, 0, 5, 0.5)));
+  CHECK(std::isnan(roc_auc(nullptr, nullptr, nullptr, 0, 5)));
+  CHECK(std::isnan(expected_sampled_average_precision(nullptr, nullptr, 0, 5)));
+  double trials[kSapLanes] = {};
+  sampled_average_precisions(nullptr, nullptr, 0, trials);
+  CHECK(std::all_of(trials, trials + kSapLanes, [](double ap) { return std::isnan(ap); }));
+  CHECK(std::isnan(sampled_average_precision_chance(0, 5)));
+  const Column all({3, 2, 2}, {true, true, true});
+  CHECK(average_precision(all.tp.data(), all.fp.data(), all.count()) == 1.0);
+  CHECK(calibrated_average_precision(all.tp.data(), all.fp.data(), all.count(), 0, 0.5) == 1.0);
+  CHECK(expected_sampled_average_precision(all.tp.data(), all.fp.data(), all.count(), 0) == 1.0);
+  CHECK(sampled_average_precision_chance(3, 0) == 1.0);
+  CHECK(std::isnan(roc_auc(all.tp.data(), all.fp.data(), all.tied.data(), all.count(), 0)));
+}
+
+// Trials of every number of draws side by side: the definition on the drawn rows, and AP itself where all are drawn.
+void check_trials(const Column& column, test::Random& random, double average_precision_of_all) {
+  std::vector<std::int32_t> drawn((column.tp.size() + 1) * kSapLanes);
+  std::vector<bool> used[kSapLanes];
+  for (std::size_t lane = 0; lane < kSapLanes; ++lane) {
+    used[lane] = column.labels;
+    for (std::size_t i = 0; i < column.labels.size(); ++i) {
+      if (column.labels[i] || (lane != 0 && random.below(2) == 0)) continue;
+      used[lane][i] = true;
+      std::vector<int> above;  // thresholds that the score does not reach
+      for (std::size_t j = 0; j < column.labels.size(); ++j) {
+        if (column.labels[j] && column.scores[j] > column.scores[i]) above.push_back(column.scores[j]);
+      }
+      std::sort(above.begin(), above.end());
+      const auto gap = static_cast<std::size_t>(std::unique(above.begin(), above.end()) - above.begin());
+      ++drawn[gap * kSapLanes + lane];
+    }
+  }
+  double trials[kSapLanes] = {};
+  sampled_average_precisions(column.tp.data(), drawn.data(), column.count(), trials);
+  CHECK(trials[0] == average_precision_of_all);
+  for (std::size_t lane = 0; lane < kSapLanes; ++lane) {
+    CHECK(close(trials[lane], textbook_average_precision(column, used[lane]), 1e-15L));
+  }
+}
+
+void metrics_equal_their_definitions() {
+  test::Random random(2);
+  for (int repeat = 0; repeat < 400; ++repeat) {
+    trying = "repeat " + std::to_string(repeat);
+    const auto rows = static_cast<std::size_t>(1 + random.below(10));
+    const int levels = 1 + random.below(12);
+    std::vector<int> scores(rows);
+    std::vector<bool> labels(rows);
+    for (std::size_t i = 0; i < rows; ++i) {
+      scores[i] = random.below(levels);
+      labels[i] = random.below(3) == 0;
+    }
+    labels[static_cast<std::size_t>(random.below(static_cast<int>(rows)))] = true;
+    const Column column(scores, labels);
+    const std::int64_t* tp = column.tp.data();
+    const std::int64_t* fp = column.fp.data();
+    const double ap = average_precision(tp, fp, column.count());
+    CHECK(close(ap, textbook_average_precision(column, std::vector<bool>(rows, true)), 1e-15L));
+    CHECK(close(expected_sampled_average_precision(tp, fp, column.count(), column.negatives), enumerated_sap(column),
+                1e-14L));
+    if (column.negatives == 0) continue;
+    CHECK(
+        close(roc_auc(tp, fp, column.tied.data(), column.count(), column.negatives), textbook_roc_auc(column), 1e-15L));
+    const double prevalence = static_cast<double>(column.positives) / static_cast<double>(rows);
+    CHECK(close(calibrated_average_precision(tp, fp, column.count(), column.negatives, prevalence), ap, 1e-14L));
+    check_trials(column, random, ap);
+  }
+}
+
+void chance_is_the_mean_over_all_orders() {
+  for (int rows = 1; rows <= 12; ++rows) {
+    for (int positives = 1; positives <= rows; ++positives) {
+      const int negatives = rows - positives;
+      if (negatives > positives) continue;  // the chance level draws as many negatives as there are positives, or all
+      trying = std::to_string(positives) + " positives, " + std::to_string(negatives) + " negatives";
+      long double sum = 0;
+      std::int64_t orders = 0;
+      for (std::uint32_t mask = 0; mask < 1u << rows; ++mask) {
+        if (__builtin_popcount(mask) != positives) continue;
+        int hits = 0;
+        for (int place = 0; place < rows; ++place) {
+          if ((mask >> place & 1u) == 0) continue;
+          ++hits;
+          sum += static_cast<long double>(hits) / (place + 1) / positives;
+        }
+        ++orders;
+      }
+      CHECK(close(sampled_average_precision_chance(positives, negatives), sum / static_cast<long double>(orders),
+                  1e-14L));
+    }
+  }
+  CHECK(sampled_average_precision_chance(7, 100) == sampled_average_precision_chance(7, 7));
+}
+
+// Binomial coefficients, exact in 64 bits for n <= 60.
+std::uint64_t choose(std::int64_t n, std::int64_t k) {
+  if (k < 0 || k > n) return 0;
+  static std::vector<std::vector<std::uint64_t>> rows{{1}};
+  while (static_cast<std::int64_t>(rows.size()) <= n) {
+    std::vector<std::uint64_t> next(rows.size() + 1, 1);
+    for (std::size_t i = 1; i + 1 < next.size(); ++i) next[i] = rows.back()[i - 1] + rows.back()[i];
+    rows.push_back(next);
+  }
+  return rows[static_cast<std::size_t>(n)][static_cast<std::size_t>(k)];
+}
+
+void expected_precision_equals_enumeration() {
+  for (std::int64_t negatives = 0; negatives <= 26; ++negatives) {
+    for (std::int64_t marked = 0; marked <= negatives; ++marked) {
+      for (std::int64_t draws = 0; draws <= negatives; ++draws) {
+        for (const std::int64_t tp : {1, 2, 30}) {
+          trying = "n " + std::to_string(negatives) + ", marked " + std::to_string(marked) + ", draws " +
+                   std::to_string(draws);
+          long double sum = 0;
+          for (std::int64_t h = 0; h <= draws; ++h) {
+            const long double ways = static_cast<long double>(choose(marked, h)) *
+                                     static_cast<long double>(choose(negatives - marked, draws - h));
+            sum += ways * static_cast<long double>(tp) / static_cast<long double>(tp + h);
+          }
+          CHECK(close(expected_precision(tp, negatives, marked, draws),
+                      sum / static_cast<long double>(choose(negatives, draws)), 1e-14L));
+        }
+      }
+    }
+  }
+}
+
+// E[tp / (tp + H)] from every term, walked up from the smallest H in long double.
+long double summed_expectation(std::int64_t tp, std::int64_t negatives, std::int64_t marked, std::int64_t draws) {
+  const std::int64_t lowest = std::max<std::int64_t>(0, draws + marked - negatives);
+  long double weight = 1;
+  long double total = 0;
+  long double sum = 0;
+  for (std::int64_t h = lowest; h <= std::min(draws, marked); ++h) {
+    total += weight;
+    sum += weight * static_cast<long double>(tp) / static_cast<long double>(tp + h);
+    weight *= static_cast<long double>(marked - h) * static_cast<long double>(draws - h) /
+              (static_cast<long double>(h + 1) * static_cast<long double>(negatives - marked - draws + h + 1));
+    if (weight > 0x1p500L) {
+      weight *= 0x1p-500L;
+      total *= 0x1p-500L;
+      sum *= 0x1p-500L;
+    }
+  }
+  return sum / total;
+}
+
+void expected_precision_holds_for_large_classes() {
+  struct Size {
+    std::int64_t tp, negatives, marked, draws;
+  };
+  const Size sizes[] = {{1, 51000, 20, 200},       {250, 51000, 25000, 517},    {517, 50722, 50722, 517},
+                        {7, 51232, 51000, 7},      {300, 60000, 1, 44000},      {9000, 50000, 49999, 5000},
+                        {1, 1000000, 999000, 900}, {44000, 60000, 30000, 44000}};
+  for (const Size& size : sizes) {
+    trying = "n " + std::to_string(size.negatives) + ", marked " + std::to_string(size.marked) + ", draws " +
+             std::to_string(size.draws);
+    CHECK(close(expected_precision(size.tp, size.negatives, size.marked, size.draws),
+                summed_expectation(size.tp, size.negatives, size.marked, size.draws), 1e-13L));
+  }
+}
+
+}  // namespace
+}  // namespace vltr
+
+int main() {
+  using namespace vltr;
+  return test::run_tests({
+      {"philox_gives_the_published_answers", philox_gives_the_published_answers},
+      {"hash_gives_the_published_answers", hash_gives_the_published_answers},
+      {"keyed_permutation_is_a_permutation", keyed_permutation_is_a_permutation},
+      {"keyed_permutation_holds_for_huge_sizes", keyed_permutation_holds_for_huge_sizes},
+      {"drawn_rows_never_change", drawn_rows_never_change},
+      {"negatives_are_numbered_as_defined", negatives_are_numbered_as_defined},
+      {"small_floats_convert_exactly", small_floats_convert_exactly},
+      {"lanes_keep_the_order_of_integers", lanes_keep_the_order_of_integers},
+      {"tree_finds_what_binary_search_finds", tree_finds_what_binary_search_finds},
+      {"hand_cases_come_out", hand_cases_come_out},
+      {"undefined_is_nan", undefined_is_nan},
+      {"metrics_equal_their_definitions", metrics_equal_their_definitions},
+      {"chance_is_the_mean_over_all_orders", chance_is_the_mean_over_all_orders},
+      {"expected_precision_equals_enumeration", expected_precision_equals_enumeration},
+      {"expected_precision_holds_for_large_classes", expected_precision_holds_for_large_classes},
+  });
+}

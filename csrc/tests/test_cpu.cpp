@@ -1,0 +1,1021 @@
+// csrc/cpu against counts taken from the definitions, for each element type, layout, instruction set and number of
+// threads.
+//
+// Every shard lies in a buffer of exactly its bytes, so that AddressSanitizer sees any read beside it. Small enough for
+// ThreadSanitizer.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <thread>
+
+#include "core/draw_core.hpp"
+#include "cpu/sample_columns.hpp"
+#include "cpu/scan.hpp"
+#include "cpu/simd.hpp"
+#include "cpu/weighted_average_precision.hpp"
+#include "tests/check.hpp"
+
+#if defined(__SANITIZE_THREAD__)
+#define VLTR_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define VLTR_THREAD_SANITIZER 1
+#endif
+#endif
+
+namespace vltr::cpu {
+namespace {
+
+using test::Random;
+using test::trying;
+
+constexpr int kThreads[] = {1, 2, 7};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Elements
+// ---------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+DType dtype_of();
+#define VLTR_DTYPE(T, code) \
+  template <>               \
+  DType dtype_of<T>() {     \
+    return DType::code;     \
+  }
+VLTR_DTYPE(bool, kBool)
+VLTR_DTYPE(std::uint8_t, kUInt8)
+VLTR_DTYPE(std::int8_t, kInt8)
+VLTR_DTYPE(std::uint16_t, kUInt16)
+VLTR_DTYPE(std::int16_t, kInt16)
+VLTR_DTYPE(std::uint32_t, kUInt32)
+VLTR_DTYPE(std::int32_t, kInt32)
+VLTR_DTYPE(std::uint64_t, kUInt64)
+VLTR_DTYPE(std::int64_t, kInt64)
+VLTR_DTYPE(Float16, kFloat16)
+VLTR_DTYPE(BFloat16, kBFloat16)
+VLTR_DTYPE(float, kFloat32)
+VLTR_DTYPE(double, kFloat64)
+#undef VLTR_DTYPE
+
+// Something to compare elements by, not taken from the core.
+template <class T>
+T value_of(T element) {
+  return element;
+}
+double value_of(Float16 element) {
+  const int exponent = element.bits >> 10 & 31;
+  const int fraction = element.bits & 1023;
+  const double size = exponent == 31  ? (fraction != 0 ? std::nan("") : HUGE_VAL)
+                      : exponent == 0 ? std::ldexp(fraction, -24)
+                                      : std::ldexp(fraction + 1024, exponent - 25);
+  return (element.bits & 0x8000) != 0 ? -size : size;
+}
+float value_of(BFloat16 element) {
+  const std::uint16_t halves[2] = {0, element.bits};  // little-endian, as every processor here
+  float value = 0;
+  std::memcpy(&value, halves, sizeof(value));
+  return value;
+}
+
+// What the table's threshold should be for an element: its value, and int64 order for uint64.
+template <class T>
+LaneOf<T> threshold_of(T element) {
+  if constexpr (std::is_same_v<T, std::uint64_t>) {
+    return static_cast<std::int64_t>(element - (std::uint64_t{1} << 63));
+  } else {
+    return static_cast<LaneOf<T>>(value_of(element));
+  }
+}
+
+template <class T>
+T random_element(Random& random, bool coarse) {
+  if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
+    for (;;) {
+      const T element{static_cast<std::uint16_t>(coarse ? 0x3000 + random.below(12) : random.below(0x10000))};
+      if (value_of(element) == value_of(element)) return element;
+    }
+  } else if constexpr (std::is_floating_point_v<T>) {
+    if (coarse) return static_cast<T>(random.below(9) - 4) / 4;
+    const T special[] = {0,
+                         -T{0},
+                         std::numeric_limits<T>::infinity(),
+                         -std::numeric_limits<T>::infinity(),
+                         std::numeric_limits<T>::denorm_min(),
+                         std::numeric_limits<T>::max(),
+                         std::numeric_limits<T>::lowest()};
+    if (random.below(50) == 0) return special[random.below(7)];
+    return static_cast<T>(random.below(1 << 30) - (1 << 29)) / 3;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return random.below(2) != 0;
+  } else {
+    if (coarse) return static_cast<T>(random.below(9));
+    const T special[] = {0, 1, std::numeric_limits<T>::max(), std::numeric_limits<T>::min()};
+    if (random.below(50) == 0) return special[random.below(4)];
+    return static_cast<T>(random.bits());
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Matrices
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Row-major values, the truth that layouts are made of.
+template <class T>
+struct Values {
+  std::int64_t rows;
+  std::int64_t cols;
+  std::vector<T> data;
+
+  Values(std::int64_t num_rows, std::int64_t num_cols)
+      : rows(num_rows), cols(num_cols), data(static_cast<std::size_t>(rows * cols)) {}
+  decltype(auto) at(std::int64_t row, std::int64_t col) { return data[static_cast<std::size_t>(row * cols + col)]; }
+  T at(std::int64_t row, std::int64_t col) const { return data[static_cast<std::size_t>(row * cols + col)]; }
+};
+
+enum class Layout { kRowMajor, kColMajor, kUnaligned, kRowsReversed, kColsReversed, kSparse };
+constexpr Layout kLayouts[] = {Layout::kRowMajor,     Layout::kColMajor,     Layout::kUnaligned,
+                               Layout::kRowsReversed, Layout::kColsReversed, Layout::kSparse};
+const char* const kLayoutNames[] = {"row-major",     "column-major",     "unaligned",
+                                    "rows reversed", "columns reversed", "every third column"};
+
+// The values in memory of their own, as the given number of row shards; of more than two, the second is empty.
+template <class T>
+class Laid {
+ public:
+  Laid(const Values<T>& values, Layout layout, std::int64_t shards = 1) {
+    matrix.dtype = dtype_of<T>();
+    matrix.cols = values.cols;
+    for (std::int64_t i = 0; i < shards; ++i) {
+      const bool empty = i == 1 && shards > 2;
+      add(values, layout, matrix.rows, empty ? matrix.rows : values.rows * (i + 1) / shards);
+    }
+    CHECK(matrix.rows == values.rows);
+  }
+  Matrix matrix;
+
+ private:
+  void add(const Values<T>& values, Layout layout, std::int64_t first, std::int64_t end) {
+    constexpr std::int64_t kSize = sizeof(T);
+    const std::int64_t rows = end - first;
+    std::int64_t row_stride = values.cols * kSize;
+    std::int64_t col_stride = kSize;
+    if (layout == Layout::kColMajor) {
+      row_stride = kSize;
+      col_stride = std::max<std::int64_t>(1, rows) * kSize;
+    } else if (layout == Layout::kUnaligned) {
+      row_stride += 3;
+    } else if (layout == Layout::kSparse) {
+      row_stride *= 3;
+      col_stride *= 3;
+    }
+    const std::int64_t offset = layout == Layout::kUnaligned ? 1 : 0;
+    const std::int64_t bytes =
+        rows == 0 ? 0 : offset + (rows - 1) * row_stride + (values.cols - 1) * col_stride + kSize;
+    buffers_.emplace_back(new std::byte[static_cast<std::size_t>(bytes)]);
+    std::byte* data = buffers_.back().get() + (rows == 0 ? 0 : offset);
+    std::fill(buffers_.back().get(), buffers_.back().get() + bytes,
+              std::byte{0xFF});  // NaN in any float between the elements
+    if (layout == Layout::kRowsReversed && rows > 0) {
+      data += (rows - 1) * row_stride;
+      row_stride = -row_stride;
+    } else if (layout == Layout::kColsReversed && rows > 0) {
+      data += (values.cols - 1) * col_stride;
+      col_stride = -col_stride;
+    }
+    for (std::int64_t row = first; row < end; ++row) {
+      for (std::int64_t col = 0; col < values.cols; ++col) {
+        const T element = values.at(row, col);
+        std::memcpy(data + (row - first) * row_stride + col * col_stride, &element, sizeof(T));
+      }
+    }
+    matrix.append(data, rows, row_stride, col_stride);
+  }
+
+  std::vector<std::unique_ptr<std::byte[]>> buffers_;
+};
+
+Positives positives_of(const Values<std::uint8_t>& labels) {
+  Positives positives;
+  positives.offset.push_back(0);
+  for (std::int64_t col = 0; col < labels.cols; ++col) {
+    for (std::int64_t row = 0; row < labels.rows; ++row) {
+      if (labels.at(row, col) != 0) positives.rows.push_back(static_cast<std::uint32_t>(row));
+    }
+    positives.offset.push_back(static_cast<std::int64_t>(positives.rows.size()));
+  }
+  return positives;
+}
+
+// Classes of every kind: without positives, without negatives, one positive, few, about half, more than half.
+Values<std::uint8_t> random_labels(Random& random, std::int64_t rows, std::int64_t cols) {
+  Values<std::uint8_t> labels(rows, cols);
+  for (std::int64_t col = 0; col < cols; ++col) {
+    const int kind = random.below(8);
+    const int percent = kind == 0 ? 0 : kind == 1 ? 100 : kind == 2 ? 50 : kind == 3 ? 80 : 3;
+    for (std::int64_t row = 0; row < rows; ++row) labels.at(row, col) = random.below(100) < percent;
+    if (kind == 4) labels.at(random.below(static_cast<int>(rows)), col) = 1;
+  }
+  return labels;
+}
+
+template <class T>
+Values<T> random_scores(Random& random, std::int64_t rows, std::int64_t cols) {
+  Values<T> scores(rows, cols);
+  for (std::int64_t col = 0; col < cols; ++col) {
+    const bool coarse = random.below(3) == 0;
+    for (std::int64_t row = 0; row < rows; ++row) scores.at(row, col) = random_element<T>(random, coarse);
+  }
+  return scores;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What a scan should give
+// ---------------------------------------------------------------------------------------------------------------------
+
+// AP of a class on chosen negatives: precision at each positive, equal scores together.
+template <class T>
+double defined_average_precision(const Values<T>& scores, std::int64_t col, const std::vector<std::uint32_t>& positives,
+                                 const std::vector<std::uint32_t>& negatives) {
+  using Value = decltype(value_of(T{}));
+  const auto sorted = [&](const std::vector<std::uint32_t>& rows) {
+    std::vector<Value> values;
+    for (const std::uint32_t row : rows) values.push_back(value_of(scores.at(row, col)));
+    std::sort(values.begin(), values.end());
+    return values;
+  };
+  const std::vector<Value> hits = sorted(positives);
+  const std::vector<Value> misses = sorted(negatives);
+  long double sum = 0;
+  for (const Value value : hits) {
+    const auto above = hits.end() - std::lower_bound(hits.begin(), hits.end(), value);
+    const auto wrong = misses.end() - std::lower_bound(misses.begin(), misses.end(), value);
+    sum += static_cast<long double>(above) / static_cast<long double>(above + wrong);
+  }
+  return static_cast<double>(sum / static_cast<long double>(hits.size()));
+}
+
+struct ClassRows {
+  std::vector<std::uint32_t> positives;
+  std::vector<std::uint32_t> negatives;
+
+  ClassRows(const Values<std::uint8_t>& labels, std::int64_t col) {
+    for (std::int64_t row = 0; row < labels.rows; ++row) {
+      (labels.at(row, col) != 0 ? positives : negatives).push_back(static_cast<std::uint32_t>(row));
+    }
+  }
+  std::vector<std::uint32_t> drawn(std::uint64_t seed, std::int64_t col, int trial) const {
+    if (positives.size() >= negatives.size()) return negatives;
+    std::vector<std::uint32_t> displaced(positives.size());
+    const auto count = static_cast<std::uint32_t>(positives.size());
+    displaced_negatives(positives.data(), count, static_cast<std::uint32_t>(count + negatives.size()),
+                        displaced.data());
+    const KeyedPermutation permutation =
+        keyed_permutation(static_cast<std::uint32_t>(negatives.size()), seed, static_cast<std::uint32_t>(col),
+                          static_cast<std::uint32_t>(trial));
+    std::vector<std::uint32_t> rows;
+    for (std::uint32_t i = 0; i < count; ++i)
+      rows.push_back(row_of_negative(positives.data(), count, displaced.data(), permute(permutation, i)));
+    return rows;
+  }
+};
+
+template <class T>
+RankTable defined_table(const Values<T>& scores, const Values<std::uint8_t>& labels) {
+  using Value = decltype(value_of(T{}));
+  RankTable table;
+  table.offset.push_back(0);
+  std::vector<LaneOf<T>> thresholds;
+  for (std::int64_t col = 0; col < scores.cols; ++col) {
+    std::vector<Value> sides[2];
+    std::vector<std::pair<Value, LaneOf<T>>> distinct;
+    for (std::int64_t row = 0; row < scores.rows; ++row) {
+      const bool positive = labels.at(row, col) != 0;
+      const Value value = value_of(scores.at(row, col));
+      sides[positive].push_back(value);
+      if (positive) distinct.emplace_back(value, threshold_of(scores.at(row, col)));
+    }
+    for (auto& side : sides) std::sort(side.begin(), side.end());
+    std::sort(distinct.begin(), distinct.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    distinct.erase(
+        std::unique(distinct.begin(), distinct.end(), [](const auto& a, const auto& b) { return a.first == b.first; }),
+        distinct.end());
+    for (const auto& [value, threshold] : distinct) {
+      const auto reached = [value = value](const std::vector<Value>& side) {
+        return side.end() - std::lower_bound(side.begin(), side.end(), value);
+      };
+      const auto equal = std::equal_range(sides[0].begin(), sides[0].end(), value);
+      thresholds.push_back(threshold);
+      table.tp.push_back(reached(sides[1]));
+      table.fp.push_back(reached(sides[0]));
+      table.tied.push_back(equal.second - equal.first);
+    }
+    table.offset.push_back(static_cast<std::int64_t>(table.tp.size()));
+  }
+  table.thresholds = std::move(thresholds);
+  return table;
+}
+
+template <class T>
+std::vector<std::int32_t> defined_ranks(const Values<T>& scores, const Values<std::uint8_t>& labels) {
+  std::vector<std::int32_t> ranks;
+  for (std::int64_t row = 0; row < scores.rows; ++row) {
+    std::int64_t best = -1;
+    for (std::int64_t col = 0; col < scores.cols; ++col) {
+      if (labels.at(row, col) != 0 && (best < 0 || value_of(scores.at(row, col)) > value_of(scores.at(row, best))))
+        best = col;
+    }
+    std::int32_t rank = best < 0 ? -1 : 0;
+    for (std::int64_t col = 0; best >= 0 && col < scores.cols; ++col) {
+      const auto value = value_of(scores.at(row, col));
+      const auto mark = value_of(scores.at(row, best));
+      rank += value > mark || (value == mark && col < best);
+    }
+    ranks.push_back(rank);
+  }
+  return ranks;
+}
+
+template <class T>
+std::vector<double> defined_trials(const Values<T>& scores, const Values<std::uint8_t>& labels, int trials,
+                                   std::uint64_t seed) {
+  std::vector<double> out(static_cast<std::size_t>(trials * scores.cols));
+  for (std::int64_t col = 0; col < scores.cols; ++col) {
+    const ClassRows rows(labels, col);
+    for (int trial = 0; trial < trials; ++trial) {
+      out[static_cast<std::size_t>(trial * scores.cols + col)] =
+          rows.positives.empty() ? std::nan("")
+                                 : defined_average_precision(scores, col, rows.positives, rows.drawn(seed, col, trial));
+    }
+  }
+  return out;
+}
+
+bool same(const RankTable& a, const RankTable& b) {
+  return a.offset == b.offset && a.thresholds == b.thresholds && a.tp == b.tp && a.fp == b.fp && a.tied == b.tied;
+}
+
+bool close(double a, double b) { return std::isnan(b) ? std::isnan(a) : std::fabs(a - b) <= 1e-13; }
+
+bool close(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](double x, double y) { return close(x, y); });
+}
+
+bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
+}
+
+// Minus zero equals zero, so it must not be told apart in a table whose bits are promised.
+bool has_minus_zero(const RankTable& table) {
+  return std::visit(
+      [](const auto& thresholds) {
+        return std::any_of(thresholds.begin(), thresholds.end(),
+                           [](auto value) { return value == 0 && std::signbit(static_cast<double>(value)); });
+      },
+      table.thresholds);
+}
+
+// Calls function for each instruction set of this processor, with VLTR_SIMD set to it.
+template <class Function>
+void for_each_simd(const Function& function) {
+  for (const Simd level : simd_available()) {
+    setenv("VLTR_SIMD", simd_name(level), 1);
+    CHECK(simd_level() == level);
+    function(simd_name(level));
+  }
+  unsetenv("VLTR_SIMD");
+}
+
+template <class T>
+std::string describe(const Values<T>& values, Layout layout, std::int64_t shards, const char* simd, int threads) {
+  return "dtype " + std::to_string(static_cast<int>(dtype_of<T>())) + ", " + std::to_string(values.rows) + " x " +
+         std::to_string(values.cols) + " " + kLayoutNames[static_cast<int>(layout)] + ", " + std::to_string(shards) +
+         " shards, " + simd + ", " + std::to_string(threads) + " threads";
+}
+
+ScanRequest everything(int trials, std::uint64_t seed) {
+  ScanRequest request;
+  request.trials = trials;
+  request.seed = seed;
+  request.ranks = true;
+  return request;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Scan
+// ---------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+void check_scan(Random& random, std::int64_t rows, std::int64_t cols, const std::vector<Layout>& layouts,
+                std::int64_t shards) {
+  const Values<T> scores = random_scores<T>(random, rows, cols);
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  const Positives positives = positives_of(labels);
+  const std::uint64_t seed = random.bits();
+  const ScanRequest request = everything(3, seed);
+  const RankTable table = defined_table(scores, labels);
+  const std::vector<std::int32_t> ranks = defined_ranks(scores, labels);
+  const std::vector<double> trials = defined_trials(scores, labels, request.trials, seed);
+  std::vector<double> first_trials;
+  for (const Layout layout : layouts) {
+    const Laid<T> laid(scores, layout, shards);
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, shards, simd, threads);
+        const ScanResult result = scan(laid.matrix, positives, request, Runner{threads, {}});
+        CHECK(same(result.table, table));
+        CHECK(!has_minus_zero(result.table));
+        CHECK(result.ranks == ranks);
+        CHECK(close(result.trials, trials));
+        if (first_trials.empty()) first_trials = result.trials;
+        CHECK(same_bits(result.trials, first_trials));
+      }
+    });
+  }
+}
+
+template <class T>
+void check_scan_shapes() {
+  Random random(static_cast<std::uint64_t>(dtype_of<T>()) + 1);
+  const std::pair<std::int64_t, std::int64_t> shapes[] = {{1, 1},   {3, 5},    {15, 17},   {16, 16},
+                                                          {17, 33}, {1023, 7}, {1025, 66}, {700, 130}};
+  std::size_t next = static_cast<std::size_t>(dtype_of<T>());
+  for (const auto& [rows, cols] : shapes) {
+    // Small integers take the paths of their lanes' other types: the large shapes are left to those.
+    if (std::is_integral_v<T> && sizeof(T) < 8 && rows * cols > 20000) continue;
+    check_scan<T>(random, rows, cols, {kLayouts[next % 6]}, next % 3 == 0 ? 1 : 4);
+    ++next;
+  }
+}
+
+void scan_counts_floats() {
+  check_scan_shapes<float>();
+  check_scan_shapes<double>();
+}
+
+void scan_counts_small_floats() {
+  check_scan_shapes<Float16>();
+  check_scan_shapes<BFloat16>();
+}
+
+void scan_counts_integers() {
+  check_scan_shapes<std::int64_t>();
+  check_scan_shapes<std::uint64_t>();
+  check_scan_shapes<std::int32_t>();
+  check_scan_shapes<std::uint32_t>();
+  check_scan_shapes<std::int16_t>();
+  check_scan_shapes<std::uint16_t>();
+  check_scan_shapes<std::int8_t>();
+  check_scan_shapes<std::uint8_t>();
+  check_scan_shapes<bool>();
+}
+
+void scan_counts_in_every_layout() {
+  Random random(100);
+  const std::vector<Layout> all(std::begin(kLayouts), std::end(kLayouts));
+  for (const std::int64_t shards : {1, 5}) {
+    check_scan<float>(random, 530, 37, all, shards);
+    check_scan<double>(random, 130, 67, all, shards);
+    check_scan<Float16>(random, 97, 129, all, shards);
+    check_scan<std::int64_t>(random, 97, 20, all, shards);
+  }
+  check_scan<float>(random, 40, 1030, {Layout::kRowMajor, Layout::kColMajor}, 2);  // more than one range of classes
+  check_scan<float>(random, 3, 2, all, 7);                                         // more shards than rows
+}
+
+// Every float16 there is, against thresholds at every third of them: conversion and comparison in SIMD registers.
+void scan_orders_every_float16() {
+  std::vector<Float16> elements;
+  for (int bits = 0; bits < 0x10000; ++bits) {
+    const Float16 element{static_cast<std::uint16_t>(bits)};
+    if (!std::isnan(value_of(element))) elements.push_back(element);
+  }
+  Values<Float16> scores(static_cast<std::int64_t>(elements.size()), 1);
+  scores.data = elements;
+  Values<std::uint8_t> labels(scores.rows, 1);
+  for (std::int64_t row = 0; row < labels.rows; row += 3) labels.at(row, 0) = 1;
+  const RankTable table = defined_table(scores, labels);
+  const Positives positives = positives_of(labels);
+  for (const Layout layout : {Layout::kRowMajor, Layout::kSparse}) {
+    const Laid<Float16> laid(scores, layout);
+    for_each_simd([&](const char* simd) {
+      trying = describe(scores, layout, 1, simd, 2);
+      CHECK(same(scan(laid.matrix, positives, {}, Runner{2, {}}).table, table));
+    });
+  }
+}
+
+// Trees of each depth that memory allows here: 16, 256, 4,096 and 65,536 thresholds and one more.
+template <class T>
+void check_deep_tree(Random& random, std::int64_t positives) {
+  Values<T> scores(positives + positives / 2 + 3, 1);
+  Values<std::uint8_t> labels(scores.rows, 1);
+  for (std::int64_t row = 0; row < scores.rows; ++row) {
+    labels.at(row, 0) = row < positives;
+    scores.at(row, 0) =
+        static_cast<T>(row < positives ? 2 * row : random.below(static_cast<int>(2 * positives + 2)) - 1);
+  }
+  const RankTable table = defined_table(scores, labels);
+  const Laid<T> laid(scores, Layout::kRowMajor);
+  for_each_simd([&](const char* simd) {
+    trying = describe(scores, Layout::kRowMajor, 1, simd, 2);
+    CHECK(same(scan(laid.matrix, positives_of(labels), {}, Runner{2, {}}).table, table));
+  });
+}
+
+void scan_counts_in_trees_of_every_depth() {
+  Random random(200);
+  for (const std::int64_t positives : {16, 17, 256, 257, 4096, 4097}) {
+    check_deep_tree<float>(random, positives);
+    check_deep_tree<double>(random, positives);
+    check_deep_tree<std::int64_t>(random, positives);
+  }
+  check_deep_tree<float>(random, 65537);
+}
+
+// Many trials are sampled column by column, few in the scanning pass: the same trials either way.
+void trials_are_the_same_in_pass_and_by_columns() {
+  Random random(300);
+  const Values<float> scores = random_scores<float>(random, 3001, 5);
+  Values<std::uint8_t> labels(scores.rows, scores.cols);
+  for (std::int64_t row = 0; row < scores.rows; ++row) {
+    labels.at(row, 0) = row % 3 == 0;
+    labels.at(row, 1) = random.below(2) == 0;
+    labels.at(row, 2) = row > 2100;
+    labels.at(row, 3) = row == 17;
+  }
+  const Positives positives = positives_of(labels);
+  const int few = 4;
+  const int many = 1600;
+  for (const Layout layout : {Layout::kRowMajor, Layout::kColMajor}) {
+    const Laid<float> laid(scores, layout, 3);
+    CHECK(draws_fit_in_pass(laid.matrix, positives, few));
+    CHECK(!draws_fit_in_pass(laid.matrix, positives, many));
+    std::vector<double> expected;
+    for_each_simd([&](const char* simd) {
+      for (const int threads : {1, 3}) {
+        trying = describe(scores, layout, 3, simd, threads);
+        const std::vector<double> in_pass =
+            scan(laid.matrix, positives, everything(few, 5), Runner{threads, {}}).trials;
+        std::vector<double> by_column = scan(laid.matrix, positives, everything(many, 5), Runner{threads, {}}).trials;
+        if (expected.empty()) expected = by_column;
+        CHECK(same_bits(by_column, expected));
+        by_column.resize(in_pass.size());
+        CHECK(same_bits(in_pass, by_column));
+        CHECK(close(in_pass, defined_trials(scores, labels, few, 5)));
+      }
+    });
+  }
+}
+
+// Shards counted apart against the thresholds of all, and added, are the whole.
+template <class T>
+void check_merge(Random& random) {
+  const Values<T> scores = random_scores<T>(random, 301, 19);
+  const Values<std::uint8_t> labels = random_labels(random, scores.rows, scores.cols);
+  const RankTable whole = defined_table(scores, labels);
+  RankTable given;
+  given.offset = whole.offset;
+  given.thresholds = whole.thresholds;
+  RankTable sum = whole;
+  for (auto* counts : {&sum.tp, &sum.fp, &sum.tied}) std::fill(counts->begin(), counts->end(), 0);
+  for (const auto& [first, end] : {std::pair<std::int64_t, std::int64_t>{0, 100}, {100, 101}, {101, 301}}) {
+    Values<T> part(end - first, scores.cols);
+    Values<std::uint8_t> part_labels(end - first, scores.cols);
+    for (std::int64_t row = first; row < end; ++row) {
+      for (std::int64_t col = 0; col < scores.cols; ++col) {
+        part.at(row - first, col) = scores.at(row, col);
+        part_labels.at(row - first, col) = labels.at(row, col);
+      }
+    }
+    const Laid<T> laid(part, Layout::kRowMajor);
+    trying = describe(part, Layout::kRowMajor, 1, "default", 2);
+    const Runner runner{2, {}};
+    const RankTable own = positive_scores(laid.matrix, positives_of(part_labels), runner);
+    const RankTable own_defined = defined_table(part, part_labels);
+    CHECK(own.offset == own_defined.offset && own.thresholds == own_defined.thresholds && own.tp == own_defined.tp);
+    ScanRequest request;
+    request.given = &given;
+    const RankTable counted = scan(laid.matrix, positives_of(part_labels), request, runner).table;
+    CHECK(counted.offset == whole.offset && counted.thresholds == whole.thresholds);
+    for (std::size_t k = 0; k < sum.tp.size(); ++k) {
+      sum.tp[k] += counted.tp[k];
+      sum.fp[k] += counted.fp[k];
+      sum.tied[k] += counted.tied[k];
+    }
+  }
+  CHECK(same(sum, whole));
+}
+
+void shards_add_up_to_the_whole() {
+  Random random(400);
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    check_merge<float>(random);
+    check_merge<double>(random);
+    check_merge<std::uint64_t>(random);
+    check_merge<BFloat16>(random);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// NaN
+// ---------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+T nan_of(int which) {
+  if constexpr (std::is_same_v<T, Float16>) {
+    return Float16{static_cast<std::uint16_t>((which % 2 != 0 ? 0xFC00 : 0x7C00) | (1 + which * 37 % 1023))};
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return BFloat16{static_cast<std::uint16_t>((which % 2 != 0 ? 0xFF80 : 0x7F80) | (1 + which % 127))};
+  } else {
+    return which % 2 != 0 ? -std::numeric_limits<T>::signaling_NaN() : std::numeric_limits<T>::quiet_NaN();
+  }
+}
+
+template <class T>
+void check_nan() {
+  Random random(500 + static_cast<std::uint64_t>(dtype_of<T>()));
+  for (int repeat = 0; repeat < 24; ++repeat) {
+    const std::int64_t rows = 1 + random.below(60) + (repeat % 6 == 0 ? 1024 : 0);
+    const std::int64_t cols = 1 + random.below(70);
+    Values<T> scores = random_scores<T>(random, rows, cols);
+    const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+    std::int64_t first = rows * cols;
+    for (int i = 0; i <= repeat % 4; ++i) {
+      const std::int64_t place = random.below(static_cast<int>(rows * cols));
+      scores.data[static_cast<std::size_t>(place)] = nan_of<T>(random.below(2000));
+      first = std::min(first, place);
+    }
+    const Layout layout = kLayouts[repeat % 6];
+    const Laid<T> laid(scores, layout, 1 + repeat % 3);
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, 1 + repeat % 3, simd, threads);
+        try {
+          scan(laid.matrix, positives_of(labels), everything(repeat % 2, 0), Runner{threads, {}});
+          CHECK(!"a NaN was not found");
+        } catch (const BadValue& bad) {
+          CHECK(bad.row == first / cols && bad.col == first % cols);
+          CHECK(std::string(bad.what()) == "scores");
+        }
+      }
+    });
+  }
+}
+
+void scan_names_the_first_nan() {
+  check_nan<float>();
+  check_nan<double>();
+  check_nan<Float16>();
+  check_nan<BFloat16>();
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Labels, weights
+// ---------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+T one() {
+  if constexpr (std::is_same_v<T, Float16>) {
+    return Float16{0x3C00};
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return BFloat16{0x3F80};
+  } else {
+    return T{1};
+  }
+}
+
+template <class T>
+T random_zero(Random& random) {
+  if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
+    return T{static_cast<std::uint16_t>(random.below(2) == 0 ? 0 : 0x8000)};
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return random.below(2) == 0 ? T{0} : -T{0};
+  } else {
+    return T{0};
+  }
+}
+
+// Neither 0 nor 1, near and far: NaN, 0.5, the neighbours of 1, -1, 2, one bit in the highest byte.
+template <class T>
+T random_bad(Random& random) {
+  if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
+    for (;;) {
+      const T element{static_cast<std::uint16_t>(random.below(2) == 0 ? one<T>().bits + 1 - 2 * random.below(2)
+                                                                      : random.below(0x10000))};
+      if (value_of(element) != 0 && value_of(element) != 1) return element;
+    }
+  } else if constexpr (std::is_floating_point_v<T>) {
+    const T bad[] = {T(0.5),
+                     -1,
+                     2,
+                     std::nextafter(T{1}, T{2}),
+                     std::numeric_limits<T>::quiet_NaN(),
+                     std::numeric_limits<T>::denorm_min()};
+    return bad[random.below(6)];
+  } else {
+    const T bad[] = {T(2), T(-1), static_cast<T>(std::uint64_t{1} << (8 * sizeof(T) - 1)), T(3)};
+    return bad[random.below(4)];
+  }
+}
+
+template <class T>
+void check_labels(std::int64_t rows, std::int64_t cols, int per_mille) {
+  Random random(static_cast<std::uint64_t>(rows * cols + per_mille));
+  Values<T> labels(rows, cols);
+  Values<std::uint8_t> truth(rows, cols);
+  for (std::size_t i = 0; i < labels.data.size(); ++i) {
+    truth.data[i] = random.below(1000) < per_mille;
+    labels.data[i] = truth.data[i] != 0 ? one<T>() : random_zero<T>(random);
+  }
+  const Positives expected = positives_of(truth);
+  Values<T> spoilt = labels;
+  std::int64_t first = rows * cols;
+  if constexpr (!std::is_same_v<T, bool>) {
+    for (int i = 0; i < 3; ++i) {
+      const std::int64_t place = random.below(static_cast<int>(rows * cols));
+      spoilt.data[static_cast<std::size_t>(place)] = random_bad<T>(random);
+      first = std::min(first, place);
+    }
+  }
+  for (const Layout layout : kLayouts) {
+    const std::int64_t shards = 1 + rows % 4;
+    const Laid<T> laid(labels, layout, shards);
+    const Laid<T> bad(spoilt, layout, shards);
+    for (const int threads : kThreads) {
+      trying = describe(labels, layout, shards, "no", threads);
+      const Positives found = find_positives(laid.matrix, Runner{threads, {}});
+      CHECK(found.offset == expected.offset && found.rows == expected.rows);
+      if constexpr (!std::is_same_v<T, bool>) {
+        try {
+          find_positives(bad.matrix, Runner{threads, {}});
+          CHECK(!"a bad label was not found");
+        } catch (const BadValue& place) {
+          CHECK(place.row == first / cols && place.col == first % cols);
+          CHECK(std::string(place.what()) == "labels");
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void check_labels_of_shapes() {
+  const std::pair<std::int64_t, std::int64_t> shapes[] = {{1, 1}, {5, 3}, {16, 128}, {33, 129}, {40, 257}, {1500, 9}};
+  int per_mille = 0;
+  for (const auto& [rows, cols] : shapes) {
+    check_labels<T>(rows, cols, per_mille);
+    per_mille = per_mille == 0 ? 4 : per_mille * 3 % 1001;
+  }
+}
+
+void find_positives_finds_them() {
+  check_labels_of_shapes<bool>();
+  check_labels_of_shapes<std::uint8_t>();
+  check_labels_of_shapes<std::int8_t>();
+  check_labels_of_shapes<std::uint16_t>();
+  check_labels_of_shapes<std::int16_t>();
+  check_labels_of_shapes<std::uint32_t>();
+  check_labels_of_shapes<std::int32_t>();
+  check_labels_of_shapes<std::uint64_t>();
+  check_labels_of_shapes<std::int64_t>();
+  check_labels_of_shapes<Float16>();
+  check_labels_of_shapes<BFloat16>();
+  check_labels_of_shapes<float>();
+  check_labels_of_shapes<double>();
+  check_labels<std::uint8_t>(66000, 3, 20);  // more rows than a tile holds
+}
+
+void any_byte_but_zero_is_true() {
+  const std::byte bytes[] = {std::byte{0}, std::byte{1}, std::byte{2}, std::byte{255}};
+  Matrix matrix{DType::kBool, 0, 4, {}};
+  matrix.append(bytes, 1, 4, 1);
+  const std::vector<std::int64_t> offset{0, 0, 1, 2, 3};
+  CHECK(find_positives(matrix, Runner{}).offset == offset);
+}
+
+// AP with sums of weights in the place of counts.
+template <class T>
+long double defined_weighted_ap(const Values<T>& scores, const Values<std::uint8_t>& labels,
+                                const std::vector<double>& weights, std::int64_t col) {
+  long double sum = 0;
+  long double total = 0;
+  for (std::int64_t i = 0; i < scores.rows; ++i) {
+    if (labels.at(i, col) == 0) continue;
+    long double hits = 0;
+    long double all = 0;
+    for (std::int64_t j = 0; j < scores.rows; ++j) {
+      if (value_of(scores.at(j, col)) < value_of(scores.at(i, col))) continue;
+      all += weights[static_cast<std::size_t>(j)];
+      if (labels.at(j, col) != 0) hits += weights[static_cast<std::size_t>(j)];
+    }
+    total += weights[static_cast<std::size_t>(i)];
+    if (all > 0) sum += weights[static_cast<std::size_t>(i)] * (hits / all);
+  }
+  return total > 0 ? sum / total : std::nanl("");
+}
+
+template <class T>
+void check_weights(Random& random, std::int64_t rows, std::int64_t cols) {
+  const Values<T> scores = random_scores<T>(random, rows, cols);
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  std::vector<double> weights;
+  for (std::int64_t row = 0; row < rows; ++row)
+    weights.push_back(random.below(4) == 0 ? 0.0 : std::ldexp(1 + random.below(1000), -random.below(20)));
+  std::vector<double> expected;
+  for (std::int64_t col = 0; col < cols; ++col)
+    expected.push_back(static_cast<double>(defined_weighted_ap(scores, labels, weights, col)));
+  for (const Layout layout : {Layout::kRowMajor, Layout::kColMajor, Layout::kRowsReversed}) {
+    const Laid<T> laid(scores, layout, 2);
+    std::vector<double> first;
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, 2, simd, threads);
+        const std::vector<double> out =
+            weighted_average_precision(laid.matrix, positives_of(labels), weights.data(), Runner{threads, {}});
+        CHECK(close(out, expected));
+        if (first.empty()) first = out;
+        CHECK(same_bits(out, first));
+      }
+    });
+  }
+}
+
+void weighted_average_precision_equals_its_definition() {
+  Random random(600);
+  check_weights<float>(random, 131, 35);
+  check_weights<double>(random, 50, 17);
+  check_weights<std::int64_t>(random, 33, 3);
+  check_weights<Float16>(random, 1, 1);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The pool
+// ---------------------------------------------------------------------------------------------------------------------
+
+void check_every_item_once(int threads, std::int64_t items) {
+  std::vector<std::atomic<int>> runs(static_cast<std::size_t>(items));
+  std::vector<std::atomic<bool>> busy(static_cast<std::size_t>(threads));
+  Runner{threads, {}}.run(items, [&](std::int64_t item, int worker) {
+    CHECK(worker >= 0 && worker < threads);
+    CHECK(!busy[static_cast<std::size_t>(worker)].exchange(true));  // a worker's scratch is its own
+    ++runs[static_cast<std::size_t>(item)];
+    busy[static_cast<std::size_t>(worker)] = false;
+  });
+  CHECK(std::all_of(runs.begin(), runs.end(), [](const auto& count) { return count == 1; }));
+}
+
+void pool_runs_every_item_once() {
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    for (const int threads : {1, 2, 7, 3, 16}) {
+      for (const std::int64_t items : {0, 1, 2, 5, 100}) {
+        trying = std::to_string(threads) + " threads, " + std::to_string(items) + " items";
+        check_every_item_once(threads, items);
+      }
+    }
+  }
+}
+
+void pool_gives_back_what_a_task_throws() {
+  struct Planned : std::runtime_error {
+    Planned() : std::runtime_error("planned") {}
+  };
+  for (const int threads : kThreads) {
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      trying = std::to_string(threads) + " threads";
+      std::atomic<int> runs{0};
+      CHECK_THROWS(Planned, Runner{threads, {}}.run(1000, [&](std::int64_t item, int) {
+        ++runs;
+        if (item % 100 == 40) throw Planned();
+      }));
+      CHECK(runs >= 41 && runs <= 41 + threads * 100);
+      check_every_item_once(threads, 30);
+    }
+  }
+}
+
+void pool_stops_when_asked() {
+  for (const int threads : kThreads) {
+    trying = std::to_string(threads) + " threads";
+    std::atomic<int> runs{0};
+    int polls = 0;
+    double last = 0.0;
+    const auto caller = std::this_thread::get_id();
+    const Runner runner{threads, [&](double share) {
+                          CHECK(std::this_thread::get_id() == caller);
+                          CHECK(share >= last && share <= 1.0);
+                          last = share;
+                          return ++polls == 2;
+                        }};
+    CHECK_THROWS(Cancelled, runner.run(2000, [&](std::int64_t, int) {
+      ++runs;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }));
+    CHECK(polls == 2 && runs > 0 && runs < 2000);
+    check_every_item_once(threads, 30);
+  }
+}
+
+// A matrix without memory: every row is the same one, so that a scan of it takes long enough to be stopped.
+void scan_stops_when_asked() {
+  std::array<float, 64> row{};
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
+  Matrix matrix{DType::kFloat32, 0, 64, {}};
+  matrix.append(reinterpret_cast<const std::byte*>(row.data()), std::int64_t{1} << 27, 0, sizeof(float));
+  Positives positives;
+  for (std::int64_t c = 0; c <= 64; ++c) positives.offset.push_back(c);
+  for (std::uint32_t c = 0; c < 64; ++c) positives.rows.push_back(c);
+  for (const int threads : kThreads) {
+    trying = std::to_string(threads) + " threads";
+    CHECK_THROWS(Cancelled, scan(matrix, positives, {}, Runner{threads, [](double) { return true; }}));
+  }
+}
+
+void many_callers_share_the_pool() {
+  Random random(700);
+  const Values<float> scores = random_scores<float>(random, 1100, 70);
+  const Values<std::uint8_t> labels = random_labels(random, scores.rows, scores.cols);
+  const Laid<float> laid(scores, Layout::kRowMajor, 2);
+  const Laid<std::uint8_t> laid_labels(labels, Layout::kRowMajor);
+  const Positives positives = positives_of(labels);
+  const RankTable table = defined_table(scores, labels);
+  const ScanResult alone = scan(laid.matrix, positives, everything(4, 1), Runner{});
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 5; ++caller) {
+    callers.emplace_back([&, caller] {
+      trying = "caller " + std::to_string(caller);
+      for (int repeat = 0; repeat < 6; ++repeat) {
+        const Runner runner{1 + (caller + repeat) % 4, {}};
+        const ScanResult result = scan(laid.matrix, positives, everything(4, 1), runner);
+        CHECK(same(result.table, table) && result.ranks == alone.ranks && same_bits(result.trials, alone.trials));
+        CHECK(find_positives(laid_labels.matrix, runner).rows == positives.rows);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+}
+
+// A child has none of its parent's threads, and must not wait for them. ThreadSanitizer cannot follow such a child.
+void pool_works_after_fork() {
+#if !defined(VLTR_THREAD_SANITIZER)
+  check_every_item_once(4, 100);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    std::fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(20);  // rather than hang
+      const int before = test::failures.load();
+      check_every_item_once(4, 100);
+      _exit(test::failures.load() == before ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    check_every_item_once(4, 100);
+  }
+#endif
+}
+
+void simd_level_is_the_one_asked_for() {
+  setenv("VLTR_SIMD", "sse9", 1);
+  CHECK_THROWS(std::invalid_argument, simd_level());
+  setenv("VLTR_SIMD", "", 1);
+  CHECK(simd_level() == simd_available().back());
+  unsetenv("VLTR_SIMD");
+  CHECK(simd_level() == simd_available().back());
+  CHECK(simd_available().front() == Simd::kGeneric);
+}
+
+}  // namespace
+}  // namespace vltr::cpu
+
+int main() {
+  using namespace vltr::cpu;
+  std::printf("instruction sets:");
+  for (const Simd level : simd_available()) std::printf(" %s", simd_name(level));
+  std::printf("\n");
+  return vltr::test::run_tests({
+      {"simd_level_is_the_one_asked_for", simd_level_is_the_one_asked_for},
+      {"pool_runs_every_item_once", pool_runs_every_item_once},
+      {"pool_gives_back_what_a_task_throws", pool_gives_back_what_a_task_throws},
+      {"pool_stops_when_asked", pool_stops_when_asked},
+      {"pool_works_after_fork", pool_works_after_fork},
+      {"find_positives_finds_them", find_positives_finds_them},
+      {"any_byte_but_zero_is_true", any_byte_but_zero_is_true},
+      {"scan_counts_floats", scan_counts_floats},
+      {"scan_counts_small_floats", scan_counts_small_floats},
+      {"scan_counts_integers", scan_counts_integers},
+      {"scan_counts_in_every_layout", scan_counts_in_every_layout},
+      {"scan_orders_every_float16", scan_orders_every_float16},
+      {"scan_counts_in_trees_of_every_depth", scan_counts_in_trees_of_every_depth},
+      {"scan_names_the_first_nan", scan_names_the_first_nan},
+      {"scan_stops_when_asked", scan_stops_when_asked},
+      {"trials_are_the_same_in_pass_and_by_columns", trials_are_the_same_in_pass_and_by_columns},
+      {"shards_add_up_to_the_whole", shards_add_up_to_the_whole},
+      {"weighted_average_precision_equals_its_definition", weighted_average_precision_equals_its_definition},
+      {"many_callers_share_the_pool", many_callers_share_the_pool},
+  });
+}
