@@ -35,12 +35,25 @@ py::array_t<T> to_numpy(std::vector<T>&& values, std::vector<py::ssize_t> shape 
   return py::array_t<T>(shape, owned->data(), owner);
 }
 
-cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows) {
+// Offsets of compressed rows or columns that cover `count` elements in `classes` parts.
+bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t classes, std::int64_t count) {
+  return size == classes + 1 && offset[0] == 0 && offset[classes] == count && std::is_sorted(offset, offset + size);
+}
+
+void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied) {
+  if (offset.size() > 0 && are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size()) &&
+      fp.size() == tp.size() && tied.size() == tp.size()) {
+    return;
+  }
+  throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
+}
+
+cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, const cpu::Matrix& scores) {
+  const std::int64_t num_rows = scores.rows;
   cpu::Positives positives;
   positives.offset.assign(offset.data(), offset.data() + offset.size());
   positives.rows.assign(rows.data(), rows.data() + rows.size());
-  bool sound = !positives.offset.empty() && positives.offset.front() == 0 && positives.offset.back() == rows.size() &&
-               std::is_sorted(positives.offset.begin(), positives.offset.end());
+  bool sound = are_offsets(offset.data(), offset.size(), scores.cols, rows.size());
   for (std::size_t c = 0; sound && c + 1 < positives.offset.size(); ++c) {
     for (std::int64_t i = positives.offset[c]; sound && i < positives.offset[c + 1]; ++i) {
       const std::uint32_t row = positives.rows[static_cast<std::size_t>(i)];
@@ -49,8 +62,8 @@ cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::i
   }
   if (!sound)
     throw py::value_error(
-        "positives: expected offsets that rise from 0 and rows that rise within each class and are below the number of "
-        "rows");
+        "positives: expected an offset for each class of scores and one more, rising from 0, and rows that rise "
+        "within each class and are below the number of rows");
   return positives;
 }
 
@@ -103,9 +116,7 @@ py::tuple to_tuple(cpu::RankTable&& table) {
 py::tuple scan(const cpu::Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
                bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
                const py::object& progress) {
-  const cpu::Positives positives = to_positives(offset, rows, scores.rows);
-  if (offset.size() != scores.cols + 1)
-    throw py::value_error("positives: expected one offset more than scores has classes");
+  const cpu::Positives positives = to_positives(offset, rows, scores);
   cpu::RankTable shared;
   cpu::ScanRequest request;
   request.trials = trials;
@@ -115,7 +126,10 @@ py::tuple scan(const cpu::Matrix& scores, const IntArray& offset, const RowArray
     shared.offset.assign(given->first.data(), given->first.data() + given->first.size());
     with_element_type(scores.dtype, [&](auto tag) {
       using Lane = LaneOf<typename decltype(tag)::type>;
-      const auto values = py::array_t<Lane, py::array::c_style>::ensure(given->second);
+      const auto values = given->second.cast<py::array_t<Lane, py::array::c_style>>();
+      if (!are_offsets(given->first.data(), given->first.size(), scores.cols, values.size())) {
+        throw py::value_error("thresholds: expected an offset for each class of scores and one more, rising from 0");
+      }
       shared.thresholds = std::vector<Lane>(values.data(), values.data() + values.size());
     });
     request.given = &shared;
@@ -133,6 +147,7 @@ py::tuple scan(const cpu::Matrix& scores, const IntArray& offset, const RowArray
 template <class Metric>
 DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
                       std::int64_t num_rows, int threads, const Metric& metric) {
+  check_table(offset, tp, fp, tied);
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
   std::vector<double> out(static_cast<std::size_t>(classes));
   const std::int64_t* const begin = offset.data();
@@ -154,7 +169,8 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
 
 // By thresholds, not by classes: one threshold of a large class is a long walk, and a call must be able to stop.
 DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
-                                                const IntArray& /*tied*/, std::int64_t num_rows, int threads) {
+                                                const IntArray& tied, std::int64_t num_rows, int threads) {
+  check_table(offset, tp, fp, tied);
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
   const std::int64_t count = tp.size();
@@ -174,7 +190,7 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
     });
     return 0;
   });
-  return per_class(offset, tp, fp, fp, num_rows, threads, [&](auto t, auto, auto, auto keys, auto) {
+  return per_class(offset, tp, fp, tied, num_rows, threads, [&](auto t, auto, auto, auto keys, auto) {
     const double* own = precision.data() + (t - tp.data());
     return mean_over_positives(t, keys, [own](std::int64_t k) { return own[k]; });
   });
@@ -225,13 +241,14 @@ PYBIND11_MODULE(_core, module) {
              "progress"_a);
   module.def("positive_scores",
              [](const cpu::Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
-               const cpu::Positives positives = to_positives(offset, rows, scores.rows);
+               const cpu::Positives positives = to_positives(offset, rows, scores);
                return to_tuple(Call(threads, py::none())(
                    [&](const cpu::Runner& runner) { return cpu::positive_scores(scores, positives, runner); }));
              });
   module.def("weighted_average_precision", [](const cpu::Matrix& scores, const IntArray& offset, const RowArray& rows,
                                               const DoubleArray& weights, int threads) {
-    const cpu::Positives positives = to_positives(offset, rows, scores.rows);
+    if (weights.size() != scores.rows) throw py::value_error("weights: expected one for each row");
+    const cpu::Positives positives = to_positives(offset, rows, scores);
     return to_numpy(Call(threads, py::none())([&](const cpu::Runner& runner) {
       return cpu::weighted_average_precision(scores, positives, weights.data(), runner);
     }));

@@ -20,7 +20,7 @@ namespace vltr {
 // subset of 2 among 4 is off its probability by 1/4 after 4 rounds and by 1/4 of that after each further two, of 2
 // among 6 by 1/6; the gain of two rounds grows with the grid.
 constexpr int kMostDrawRounds = 16;
-VLTR_HD int draw_rounds(std::uint32_t size) { return size < 1024 ? kMostDrawRounds : 6; }
+VLTR_HD int draw_rounds(std::uint32_t size) { return size < 1024 ? kMostDrawRounds : 8; }
 
 struct KeyedPermutation {
   std::uint32_t size;         // n

@@ -114,12 +114,12 @@ decltype(auto) with_element_type(DType dtype, Function&& function) {
 }
 
 // The list for explicit instantiations.
-#define VLTR_FOR_EACH_ELEMENT(DO)                                                                                 \
-  DO(bool)                                                                                                        \
-  DO(std::uint8_t)                                                                                                \
-  DO(std::int8_t)                                                                                                 \
-  DO(std::uint16_t)                                                                                               \
-  DO(std::int16_t) DO(std::uint32_t) DO(std::int32_t) DO(std::uint64_t) DO(std::int64_t) DO(Float16) DO(BFloat16) \
-      DO(float) DO(double)
+#define VLTR_FOR_EACH_ELEMENT(DO) \
+  DO(bool)                        \
+  DO(std::uint8_t)                \
+  DO(std::int8_t)                 \
+  DO(std::uint16_t)               \
+  DO(std::int16_t)                \
+  DO(std::uint32_t) DO(std::int32_t) DO(std::uint64_t) DO(std::int64_t) DO(Float16) DO(BFloat16) DO(float) DO(double)
 
 }  // namespace vltr

@@ -24,16 +24,22 @@ struct Job {
 
   void stop() { next.store(items); }
 
-  bool take_one(int worker) {
-    const std::int64_t item = next.fetch_add(1);
-    if (item >= items) return false;
+  // An exception here must not unwind the caller's stack, where this job lies and helpers still work on it.
+  template <class Function>
+  void keep_failure(const Function& function) {
     try {
-      (*task)(item, worker);
+      function();
     } catch (...) {
       const std::lock_guard<std::mutex> lock(failure_guard);
       if (!failure) failure = std::current_exception();
       stop();
     }
+  }
+
+  bool take_one(int worker) {
+    const std::int64_t item = next.fetch_add(1);
+    if (item >= items) return false;
+    keep_failure([&] { (*task)(item, worker); });
     done.fetch_add(1);
     return true;
   }
@@ -111,22 +117,19 @@ void Runner::run(std::int64_t items, const std::function<void(std::int64_t, int)
   Job job;
   job.items = items;
   job.task = &task;
-  bool cancelled = false;
   const auto work = [&] {
     using Clock = std::chrono::steady_clock;
     while (job.take_one(0)) {
       if (!poll || Clock::now() - last_poll < std::chrono::milliseconds(50)) continue;
       last_poll = Clock::now();
-      if (poll(static_cast<double>(job.done.load()) / static_cast<double>(items))) {
-        cancelled = true;
-        job.stop();
-      }
+      job.keep_failure([&] {
+        if (poll(static_cast<double>(job.done.load()) / static_cast<double>(items))) throw Cancelled();
+      });
     }
   };
   const int helpers = static_cast<int>(std::min<std::int64_t>(std::max(threads, 1), items)) - 1;
   if (helpers == 0 || !pool_of_this_process().try_run(job, helpers, work)) work();
   if (job.failure) std::rethrow_exception(job.failure);
-  if (cancelled) throw Cancelled();
 }
 
 }  // namespace vltr::cpu

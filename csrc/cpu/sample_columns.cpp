@@ -58,8 +58,8 @@ std::vector<double> sample_columns(const Matrix& scores, const Positives& positi
       for (int trial = first_trial; trial < end_trial; ++trial) {
         set_keys(permutation, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial));
         draw_numbers(permutation, draws, own.numbers.data());
-        for (const std::uint32_t number : own.numbers) own.average.count(reached[number]);
-        own.average.end_trial();
+        own.average.add_trial(draws,
+                              [reached, numbers = own.numbers.data()](std::int64_t i) { return reached[numbers[i]]; });
       }
       own.average.finish();
     });

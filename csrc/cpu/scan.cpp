@@ -104,8 +104,7 @@ void average_trials(const RankTable& table, const Positives& positives, std::int
     TrialAverage average;
     average.start(table.tp.data() + first, keys, out.data() + c, classes);
     for (int trial = 0; trial < trials; ++trial, reached += draws) {
-      for (std::int64_t i = 0; i < draws; ++i) average.count(reached[i]);
-      average.end_trial();
+      average.add_trial(draws, [reached](std::int64_t i) { return reached[i]; });
     }
     average.finish();
   });

@@ -18,11 +18,11 @@ class TrialAverage {
     lane_ = 0;
     drawn_.assign(static_cast<std::size_t>((keys + 1) * kSapLanes), 0);
   }
-  // A drawn score of the present trial, by how many thresholds it reaches.
-  void count(std::uint32_t reached) {
-    ++drawn_[static_cast<std::size_t>((keys_ - static_cast<std::int64_t>(reached)) * kSapLanes + lane_)];
-  }
-  void end_trial() {
+  // Adds a trial: reached_by(i) is how many thresholds its i-th drawn score reaches.
+  template <class ReachedBy>
+  void add_trial(std::int64_t draws, const ReachedBy& reached_by) {
+    std::int32_t* const below_all = drawn_.data() + keys_ * kSapLanes + lane_;
+    for (std::int64_t i = 0; i < draws; ++i) ++below_all[-static_cast<std::int64_t>(reached_by(i)) * kSapLanes];
     if (++lane_ == kSapLanes) finish();
   }
   // Writes the trials that have ended since the last eight. Call once after the last trial.
