@@ -53,9 +53,9 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std:
     plan.slot_offset.push_back(plan.slot_offset.back() + trials * draws_per_trial(positives, scores.rows, c));
   }
   const std::int64_t total = plan.slot_offset.back();
-  plan.reached.reset(new std::uint32_t[static_cast<std::size_t>(total)]);
-  plan.draws.reset(new Draw[static_cast<std::size_t>(total)]);
-  std::uint32_t* const rows = plan.reached.get();  // until the scan, `reached` holds the drawn rows
+  plan.reached.resize(total);
+  plan.draws.resize(total);
+  std::uint32_t* const rows = plan.reached.data();  // until the scan, `reached` holds the drawn rows
 
   const std::vector<std::int64_t> range = class_ranges(
       plan.slot_offset, std::max<std::int64_t>(1, std::min<std::int64_t>(8 * runner.threads, scores.cols)));
@@ -107,7 +107,7 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std:
       for (std::int64_t slot = plan.slot_offset[static_cast<std::size_t>(c)];
            slot < plan.slot_offset[static_cast<std::size_t>(c) + 1]; ++slot) {
         const std::int64_t tile = tile_of_row(rows[slot]);
-        Draw& draw = plan.draws[static_cast<std::size_t>(
+        Draw& draw = plan.draws.data()[static_cast<std::size_t>(
             write[static_cast<std::size_t>(tile * col_range_count + c / kRangeCols)]++)];
         draw.slot = static_cast<std::uint32_t>(slot);
         draw.row = static_cast<std::uint16_t>(rows[slot] - tiles[static_cast<std::size_t>(tile)].first_row);

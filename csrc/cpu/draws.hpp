@@ -1,6 +1,7 @@
 // The drawn negatives of all classes and trials, laid out for one pass over the score matrix.
 #pragma once
 
+#include "cpu/large_array.hpp"
 #include "cpu/scan_tile.hpp"
 
 namespace vltr::cpu {
@@ -9,12 +10,11 @@ namespace vltr::cpu {
 // every trial then holds all of them, and is the AP of the class itself.
 std::int64_t draws_per_trial(const Positives& positives, std::int64_t rows, std::int64_t c);
 
-// Large arrays are left uninitialised: every element is written before it is read.
 struct DrawPlan {
-  std::vector<std::int64_t> slot_offset;     // (C + 1): draws of class c in (trial, draw) order
-  std::vector<std::int64_t> item_offset;     // (items + 1) into draws
-  std::unique_ptr<Draw[]> draws;             // by item, ascending by slot in each
-  std::unique_ptr<std::uint32_t[]> reached;  // by slot: thresholds that the drawn score reaches
+  std::vector<std::int64_t> slot_offset;  // (C + 1): draws of class c in (trial, draw) order
+  std::vector<std::int64_t> item_offset;  // (items + 1) into draws
+  LargeArray<Draw> draws;                 // by item, ascending by slot in each
+  LargeArray<std::uint32_t> reached;      // by slot: thresholds that the drawn score reaches
 
   static constexpr std::int64_t kBytesPerDraw = sizeof(Draw) + sizeof(std::uint32_t);
 };

@@ -100,7 +100,7 @@ void average_trials(const RankTable& table, const Positives& positives, std::int
       for (int trial = 0; trial < trials; ++trial) out[static_cast<std::size_t>(trial * classes + c)] = all;
       return;
     }
-    const std::uint32_t* reached = plan.reached.get() + plan.slot_offset[static_cast<std::size_t>(c)];
+    const std::uint32_t* reached = plan.reached.data() + plan.slot_offset[static_cast<std::size_t>(c)];
     TrialAverage average;
     average.start(table.tp.data() + first, keys, out.data() + c, classes);
     for (int trial = 0; trial < trials; ++trial, reached += draws) {
@@ -137,9 +137,9 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
   const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, positives, request.trials);
   if (draw_in_pass) {
     draws = plan_draws(positives, scores, tiles, request.trials, request.seed, runner);
-    plan.draws = draws.draws.get();
+    plan.draws = draws.draws.data();
     plan.draw_offset = draws.item_offset.data();
-    plan.reached = draws.reached.get();
+    plan.reached = draws.reached.data();
   }
 
   std::vector<ScanWorker<Lane>> workers(static_cast<std::size_t>(std::max(runner.threads, 1)));

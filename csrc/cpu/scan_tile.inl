@@ -165,6 +165,7 @@ void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int6
       const Lane* const lowest = thresholds.lowest.data() + col + block;
       Lane* const buffer = survivors + block * kBuffer;
       std::int64_t* const ends = survived + block;
+#pragma GCC unroll 16
       for (int j = 0; j < 16; ++j) {
         const std::uint32_t mask = packs[j].greater_equal(Pack<Lane>::broadcast(lowest[j])) & valid;
         ends[j] += packs[j].compress_store(buffer + j * kBuffer + ends[j], mask);
