@@ -11,6 +11,7 @@
 
 #include "core/sap_core.hpp"
 #include "cpu/draws.hpp"
+#include "cpu/float_environment.hpp"
 #include "cpu/read_floor.hpp"
 #include "cpu/scan.hpp"
 #include "cpu/simd.hpp"
@@ -79,6 +80,7 @@ class Call {
   auto operator()(Function&& function) {
     try {
       const py::gil_scoped_release release;
+      const cpu::DefaultFloatEnvironment environment;
       return function(runner_);
     } catch (const cpu::Cancelled&) {
       raised_->restore();
@@ -206,6 +208,7 @@ py::dict build_info() {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
+  module.attr("__version__") = VLTR_VERSION;
   module.doc() = "The C++ core of vltr: counting, drawing and ranking. Use vltr_eval, which checks and explains.";
 
   // BadValue(argument, row, class); vltr_eval makes the sentence.
@@ -256,15 +259,25 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "draw_negatives",
       [](const RowArray& positives, std::int64_t num_rows, std::uint32_t cls, std::uint32_t trial, std::uint64_t seed) {
+        if (positives.size() >= num_rows - positives.size())
+          throw py::value_error("positives: expected fewer than negatives");
         const auto count = static_cast<std::uint32_t>(positives.size());
+        const std::uint32_t* own = positives.data();
         std::vector<std::uint32_t> rows(count);
-        const KeyedPermutation permutation =
-            keyed_permutation(static_cast<std::uint32_t>(num_rows) - count, seed, cls, trial);
         std::vector<std::uint32_t> displaced(count);
-        displaced_negatives(positives.data(), count, static_cast<std::uint32_t>(num_rows), displaced.data());
-        for (std::uint32_t i = 0; i < count; ++i) {
-          rows[i] = row_of_negative(positives.data(), count, displaced.data(), permute(permutation, i));
-        }
+        Call(1, py::none())([&](const cpu::Runner& runner) {
+          displaced_negatives(own, count, static_cast<std::uint32_t>(num_rows), displaced.data());
+          const KeyedPermutation permutation =
+              keyed_permutation(static_cast<std::uint32_t>(num_rows) - count, seed, cls, trial);
+          constexpr std::int64_t kPerItem = 1 << 16;
+          runner.run((count + kPerItem - 1) / kPerItem, [&](std::int64_t item, int) {
+            const auto end = static_cast<std::uint32_t>(std::min<std::int64_t>(count, (item + 1) * kPerItem));
+            for (auto i = static_cast<std::uint32_t>(item * kPerItem); i < end; ++i) {
+              rows[i] = row_of_negative(own, count, displaced.data(), permute(permutation, i));
+            }
+          });
+          return 0;
+        });
         return to_numpy(std::move(rows));
       },
       "Rows of the negatives that a trial draws, in draw order. The class has fewer positives than negatives.");

@@ -96,13 +96,16 @@ def _to_numpy(name: str, array: Any) -> np.ndarray:
         except ValueError:
             raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
     if hasattr(array, "__array__"):
-        return np.asarray(array)
+        raise TypeError(
+            f"{name}: expected an array that can be borrowed, got {type(array).__name__}, which would be copied; "
+            f"pass np.asarray({name})"
+        )
     raise TypeError(f"{name}: expected an array, got {type(array).__name__}")
 
 
 def borrow(name: str, array: Any) -> Array:
     """Borrows an array of any library. Raises TypeError for a dtype the core cannot compare, ValueError off the CPU."""
-    if type(array).__module__.split(".")[0] == "torch" and hasattr(array, "data_ptr"):
+    if hasattr(array, "data_ptr") and hasattr(array, "is_neg"):  # torch's own, or a subclass of theirs
         borrowed = _borrow_torch(name, array)
     else:
         array = _to_numpy(name, array)
@@ -118,12 +121,8 @@ def borrow(name: str, array: Any) -> Array:
 
 
 def _shards(name: str, array: Any) -> list[Array]:
-    """One array, or a list of row shards (a list of 2-D arrays; a list of numbers is an array itself)."""
-    if (
-        isinstance(array, (list, tuple))
-        and array
-        and all(hasattr(part, "shape") and len(part.shape) == 2 for part in array)
-    ):
+    """One array, or a list of row shards (a list of arrays; a list of numbers or of lists is an array itself)."""
+    if isinstance(array, (list, tuple)) and array and all(len(getattr(part, "shape", ())) > 0 for part in array):
         return [borrow(f"{name}[{i}]", part) for i, part in enumerate(array)]
     return [borrow(name, array)]
 
@@ -163,9 +162,10 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
         if len(shard.shape) not in (1, 2):
             raise ValueError(f"{name}: expected an (N, C) matrix or an (N,) column, got shape {shard.shape}")
         if shard.shape[1:] != first.shape[1:] or shard.dtype != first.dtype:
+            wanted = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
+            got = shard.shape[1] if len(shard.shape) == 2 else "a column"
             raise ValueError(
-                f"{name}[{i}]: expected {first.shape[1]} classes of {first.dtype} as in {name}[0], "
-                f"got {shard.shape[1]} of {shard.dtype}"
+                f"{name}[{i}]: expected {wanted} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
             )
     num_classes = first.shape[1] if len(first.shape) == 2 else 1
     num_rows = sum(shard.shape[0] for shard in shards)

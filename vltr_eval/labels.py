@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import borrow_matrix, num_threads
+from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
 
 __all__ = ["LabelPairs", "Positives"]
 
@@ -40,6 +40,15 @@ class Positives:
     indptr: np.ndarray
     rows: np.ndarray
 
+    def __post_init__(self) -> None:
+        indptr, rows = np.asarray(self.indptr), np.asarray(self.rows)
+        if indptr.dtype != np.int64 or indptr.shape != (self.num_classes + 1,):
+            raise ValueError(
+                f"indptr: expected ({self.num_classes + 1},) of int64, got {indptr.shape} of {indptr.dtype}"
+            )
+        if rows.dtype != np.uint32 or rows.ndim != 1:
+            raise ValueError(f"rows: expected (nnz,) of uint32, got {rows.shape} of {rows.dtype}")
+
     @property
     def counts(self) -> np.ndarray:
         """Positives of each class: (C,) int64."""
@@ -58,8 +67,9 @@ class Positives:
         """Reads labels of any form that belong to (num_rows, num_classes) scores.
 
         labels: dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with the
-        class indices of each row; (N,) integer class indices; (N,) of 0/1 when there is one class; LabelPairs; or
-        Positives. Raises ValueError that names the place of anything but 0/1, and of a class index out of range.
+        class indices of each row (lists, sets or integer arrays); (N,) integer class indices; (N,) of 0/1 when there is
+        one class; LabelPairs; or Positives. Raises ValueError that names the place of anything but 0/1, and of a class
+        index out of range.
         """
         if isinstance(labels, Positives):
             positives = labels
@@ -79,7 +89,7 @@ class Positives:
             return _from_pairs(rows, classes, num_rows, num_classes)
         if hasattr(labels, "tocoo") and hasattr(labels, "shape"):
             return _from_sparse(labels, num_rows, num_classes)
-        if _is_list_of_lists(labels):
+        if _is_list_of_lists(labels, num_rows):
             return _from_lists(labels, num_rows, num_classes)
         return _from_dense(labels, num_rows, num_classes, threads)
 
@@ -93,9 +103,8 @@ def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> Non
 
 def _from_dense(labels: Any, num_rows: int, num_classes: int, threads: int | None) -> Positives:
     matrix = borrow_matrix("labels", labels)
-    one_dimensional = len(matrix.shards[0].shape) == 1
-    if one_dimensional and num_classes > 1:
-        return _from_indices(np.asarray(matrix.shards[0].owner), matrix.dtype, num_rows, num_classes)
+    if len(matrix.shards[0].shape) == 1 and num_classes > 1:
+        return _from_indices(matrix, num_rows, num_classes)
     _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
     try:
         indptr, rows = _core.find_positives(matrix.core, num_threads(threads), None)
@@ -108,12 +117,15 @@ def _from_dense(labels: Any, num_rows: int, num_classes: int, threads: int | Non
     return Positives(num_rows, num_classes, indptr, rows)
 
 
-def _from_indices(classes: np.ndarray, dtype: str, num_rows: int, num_classes: int) -> Positives:
-    if "int" not in dtype:
+def _from_indices(matrix: Matrix, num_rows: int, num_classes: int) -> Positives:
+    """(N,) class indices, of one array or of shards."""
+    if "int" not in matrix.dtype:
         raise TypeError(
-            f"labels: expected integer class indices or a dense ({num_rows}, {num_classes}) matrix, got (N,) of {dtype}"
+            f"labels: expected integer class indices or a dense ({num_rows}, {num_classes}) matrix, "
+            f"got (N,) of {matrix.dtype}"
         )
-    _check_shape((len(classes), num_classes), num_rows, num_classes)
+    _check_shape((matrix.num_rows, num_classes), num_rows, num_classes)
+    classes = np.concatenate([np.asarray(shard.owner) for shard in matrix.shards])
     return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes)
 
 
@@ -132,12 +144,16 @@ def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
     return _from_pairs(pairs.row[kept], pairs.col[kept], num_rows, num_classes)
 
 
-def _is_list_of_lists(labels: Any) -> bool:
-    """Whether labels is a list with a list for each row, which means class indices even where all are 0 or 1."""
-    return (
-        isinstance(labels, (list, tuple))
-        and bool(labels)
-        and all(isinstance(row, (list, tuple, set, frozenset)) for row in labels)
+def _is_list_of_lists(labels: Any, num_rows: int) -> bool:
+    """Whether labels is a list with the class indices of each row, as lists, sets or integer arrays."""
+    if not isinstance(labels, (list, tuple)) or not labels:
+        return False
+    if all(isinstance(row, (list, tuple, set, frozenset)) for row in labels):
+        return True
+    return len(labels) == num_rows and all(
+        isinstance(row, (list, tuple, set, frozenset))
+        or (isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype.kind in "iu")
+        for row in labels
     )
 
 
@@ -148,6 +164,11 @@ def _from_lists(labels: Sequence[Any], num_rows: int, num_classes: int) -> Posit
     for index in flat:
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
             raise TypeError(f"labels: expected lists of class indices, got {index!r}")
+    if num_classes > 1 and bool(np.all(lengths == num_classes)) and all(index in (0, 1) for index in flat):
+        raise ValueError(
+            f"labels: expected lists of class indices, got {num_classes} values of 0 or 1 in every row; "
+            "pass np.array(labels) for a dense matrix"
+        )
     return _from_pairs(np.repeat(np.arange(num_rows), lengths), np.array(flat, dtype=object), num_rows, num_classes)
 
 

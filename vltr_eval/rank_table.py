@@ -166,7 +166,7 @@ class RankTable:
 
     def calibrated_average_precision(self, prevalence: float = 0.5, *, absent: str = "nan") -> np.ndarray:
         """AP restated at a class prevalence: (C,) float64. See `vltr_eval.calibrated_average_precision`."""
-        if not 0 < prevalence < 1:
+        if not isinstance(prevalence, (int, float, np.number)) or not 0 < prevalence < 1:
             raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
         return self._per_class("calibrated_average_precision", float(prevalence), absent=absent)
 
@@ -261,7 +261,8 @@ class RankTable:
         then ``rank_table(..., thresholds=merged)`` for each. Raises ValueError where they were not.
         """
         for other in others:
-            if not (np.array_equal(self.indptr, other.indptr) and np.array_equal(self.thresholds, other.thresholds)):
+            same = np.array_equal(self.indptr, other.indptr) and np.array_equal(self.thresholds, other.thresholds)
+            if not same or self.thresholds.dtype != other.thresholds.dtype:
                 raise ValueError(
                     "others: expected tables counted against the same thresholds, got different ones; "
                     "merge positive_scores() of all shards first and pass them as thresholds="

@@ -69,6 +69,8 @@ def sap_subset(
     2
     """
     positives = _positives_alone(labels, num_classes)
+    if isinstance(class_index, bool) or not isinstance(class_index, (int, np.integer)):
+        raise TypeError(f"class_index: expected an integer, got {class_index!r}")
     if not 0 <= class_index < positives.num_classes:
         raise IndexError(f"class_index: expected 0 to {positives.num_classes - 1}, got {class_index}")
     if isinstance(trial, bool) or not isinstance(trial, (int, np.integer)) or not 0 <= trial < 2**31:

@@ -109,12 +109,6 @@ def scan(
     except _core.BadValue as error:
         raise nan_sentence(error) from None
     table = RankTable(matrix.num_rows, indptr, _lanes(keys, matrix.dtype), tp, fp, tied)
-    if given is not None and not np.array_equal(table.num_positives, positives.counts):
-        c = np.flatnonzero(table.num_positives != positives.counts)[0]
-        raise ValueError(
-            f"thresholds: expected the scores of all positives, got some without those of this shard in class {c}; "
-            "merge positive_scores() of every shard"
-        )
     return ScanResult(table, trial_matrix, rank, time.perf_counter() - start, matrix.nbytes)
 
 
@@ -122,7 +116,8 @@ def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> 
     """The distinct scores of the positives of each class: what shards exchange before they count.
 
     Merge those of all shards, then count each shard with ``rank_table(..., thresholds=merged)``: the merged tables are
-    the table of the whole. Inputs and errors as `rank_table`.
+    the table of the whole. Inputs as `rank_table`; of the scores, only
+    those of positives are looked at.
     """
     matrix, positives = read_inputs(scores, labels, threads)
     try:

@@ -8,7 +8,7 @@
 // Out   double                    NaN where undefined: P = 0 (all), n = 0 (ROC-AUC)
 // Bits  one fixed summation order, + - * / only, no contraction: equal on host and device. ROC-AUC is summed in
 // integers
-//       and is exact for fewer than 2^32 rows.
+//       and is exact: tables of many shards together may have more rows than one call.
 // Test  tests/eval/test_average_precision.py, test_roc_auc.py (textbook, scikit-learn)
 #pragma once
 
@@ -51,11 +51,10 @@ VLTR_HD double calibrated_average_precision(const std::int64_t* tp, const std::i
 VLTR_HD double roc_auc(const std::int64_t* tp, const std::int64_t* fp, const std::int64_t* tied, std::int64_t count,
                        std::int64_t negatives) {
   if (count == 0 || negatives == 0 || tp[count - 1] == 0) return undefined();
-  std::uint64_t twice_wins = 0;
+  Wide twice_wins = 0;
   std::int64_t previous = 0;
   for (std::int64_t k = 0; k < count; ++k) {
-    twice_wins +=
-        static_cast<std::uint64_t>(tp[k] - previous) * static_cast<std::uint64_t>(2 * (negatives - fp[k]) + tied[k]);
+    twice_wins += static_cast<Wide>(tp[k] - previous) * static_cast<Wide>(2 * (negatives - fp[k]) + tied[k]);
     previous = tp[k];
   }
   return static_cast<double>(twice_wins) / 2.0 / (static_cast<double>(previous) * static_cast<double>(negatives));

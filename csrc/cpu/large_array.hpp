@@ -1,5 +1,5 @@
-// Uninitialised memory for large scratch, in huge pages where the system has them: a call that takes ten megabytes pays for a
-// few page faults instead of thousands.
+// Uninitialised memory for large scratch, in huge pages where the system has them: a call that takes ten megabytes pays
+// for a few page faults instead of thousands.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ class LargeArray {
     constexpr std::size_t kHugePage = std::size_t{2} << 20;
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
     const std::size_t pages = (bytes + kHugePage - 1) / kHugePage;
-    data_.reset(static_cast<T*>(pages <= 1 ? std::malloc(bytes + 1) : std::aligned_alloc(kHugePage, pages * kHugePage)));
+    data_.reset(
+        static_cast<T*>(pages <= 1 ? std::malloc(bytes + 1) : std::aligned_alloc(kHugePage, pages * kHugePage)));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__)
     if (pages > 1) madvise(data_.get(), pages * kHugePage, MADV_HUGEPAGE);  // a wish: failing changes nothing

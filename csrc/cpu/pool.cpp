@@ -8,8 +8,11 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "cpu/float_environment.hpp"
 
 namespace vltr::cpu {
 namespace {
@@ -49,14 +52,13 @@ class Pool {
  public:
   // False when another call is using the pool: the caller then works alone.
   bool try_run(Job& job, int helpers, const std::function<void()>& work) {
+    if (inside_) return false;  // a poll that calls us: this thread has the turn already
     const std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
     if (!turn.owns_lock()) return false;
+    inside_ = true;
     {
       const std::lock_guard<std::mutex> lock(guard_);
-      while (static_cast<int>(threads_.size()) < helpers) {
-        const int worker = static_cast<int>(threads_.size()) + 1;
-        threads_.emplace_back([this, worker] { serve(worker); });
-      }
+      helpers = start_threads(helpers);
       job_ = &job;
       helpers_ = busy_ = helpers;
       ++generation_;
@@ -66,11 +68,26 @@ class Pool {
     std::unique_lock<std::mutex> lock(guard_);
     idle_.wait(lock, [this] { return busy_ == 0; });
     job_ = nullptr;
+    inside_ = false;
     return true;
   }
 
  private:
+  // Returns how many there are, which is fewer where the system gives no more.
+  int start_threads(int wanted) {
+    try {
+      while (static_cast<int>(threads_.size()) < wanted) {
+        const int worker = static_cast<int>(threads_.size()) + 1;
+        threads_.emplace_back([this, worker] { serve(worker); });
+      }
+    } catch (const std::system_error&) {
+      return static_cast<int>(threads_.size());
+    }
+    return wanted;
+  }
+
   void serve(int worker) {
+    const DefaultFloatEnvironment environment;
     std::uint64_t seen = 0;
     std::unique_lock<std::mutex> lock(guard_);
     for (;;) {
@@ -85,6 +102,7 @@ class Pool {
     }
   }
 
+  static thread_local bool inside_;
   std::mutex turn_;
   std::mutex guard_;
   std::condition_variable wake_;
@@ -95,6 +113,8 @@ class Pool {
   int busy_ = 0;
   std::uint64_t generation_ = 0;
 };
+
+thread_local bool Pool::inside_ = false;
 
 std::atomic<Pool*> process_pool{nullptr};
 

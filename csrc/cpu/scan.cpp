@@ -29,11 +29,12 @@ RankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positi
       const Lane* place = sorted.data() + positives.offset[static_cast<std::size_t>(c) + 1];
       std::int64_t tp = 0;
       std::int64_t reach = 0;
+      std::int64_t missing = 0;
       for (std::int64_t k = end; k-- > first;) {
         const auto from = static_cast<std::size_t>(k);
         const auto to = static_cast<std::size_t>(first + end - 1 - k);
         const Lane key = thresholds.keys[from];
-        for (; place != lowest && place[-1] > key; --place) ++tp;
+        for (; place != lowest && place[-1] > key; --place) ++missing;
         std::int64_t positives_equal = 0;
         for (; place != lowest && place[-1] == key; --place) ++positives_equal;
         std::int64_t equal = 0;
@@ -47,6 +48,7 @@ RankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positi
         table.fp[to] = reach - tp;
         table.tied[to] = equal - positives_equal;
       }
+      if (missing != 0 || place != lowest) throw MissingThreshold(c);
     }
   });
   table.thresholds = std::move(descending);

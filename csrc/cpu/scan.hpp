@@ -1,7 +1,9 @@
-// One pass over a score matrix: the rank table, and on request sampled AP and the rank of each row's best label.
+// One pass over a score matrix, after a look at the scores of its positives: the rank table, and on request sampled AP and the rank of each row's best label.
 #pragma once
 
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <variant>
 
 #include "cpu/positives.hpp"
@@ -20,6 +22,14 @@ struct RankTable {
   std::vector<std::int64_t> tied;
 };
 
+// Given thresholds lack a score of this shard's positives.
+struct MissingThreshold : std::invalid_argument {
+  explicit MissingThreshold(std::int64_t cls)
+      : std::invalid_argument(
+            "thresholds: expected the scores of all positives, got some without those of this shard in class " +
+            std::to_string(cls) + "; merge positive_scores() of every shard") {}
+};
+
 struct ScanRequest {
   int trials = 0;  // of sampled AP
   std::uint64_t seed = 0;
@@ -35,7 +45,7 @@ struct ScanResult {
   std::vector<std::int32_t> ranks;  // (N): classes that rank before the row's best label; -1 without label
 };
 
-// Throws BadValue at a NaN score, Cancelled when the runner's poll says so.
+// Throws BadValue at a NaN score, MissingThreshold, Cancelled when the runner's poll says so.
 ScanResult scan(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Runner& runner);
 
 // Distinct scores of the positives, descending by class, with how many positives reach each (in tp): what shards

@@ -9,8 +9,6 @@
 namespace vltr::cpu {
 namespace {
 
-__extension__ using Wide = unsigned __int128;
-
 // The largest weight becomes less than 2^90, so that 2^32 of them stay below 2^122.
 constexpr int kLargestBits = 90;
 

@@ -302,7 +302,6 @@ LAYOUTS = {
     "torch shards": lambda s: [torch.tensor(s[:7]), torch.tensor(s[7:])],
     "array interface": lambda s: Exposes(s, "__array_interface__"),
     "dlpack": lambda s: Exposes(s, "__dlpack__", "__dlpack_device__"),
-    "array protocol": lambda s: Exposes(s, "__array__"),
 }
 
 
@@ -517,3 +516,40 @@ def test_masked_arrays_are_not_read_through_their_mask():
     scores = np.ma.array([[1.0], [2.0]], mask=[[True], [False]])
     with pytest.raises((TypeError, ValueError), match=r"^scores: expected "):
         rank_table(scores, np.array([[1], [0]]))
+
+
+def test_what_could_only_be_copied_is_refused():
+    with pytest.raises(
+        TypeError, match=r"^scores: expected an array that can be borrowed, got Exposes.*np\.asarray\(scores\)$"
+    ):
+        rank_table(Exposes(np.zeros((3, 2)), "__array__"), np.eye(3, 2))
+
+
+def test_columns_in_shards_equal_the_whole_column():
+    scores, labels = make_case(50, 1, seed=3, levels=7)
+    column = scores[:, 0]
+    whole = rank_table(column, labels[:, 0])
+    assert_same_table(rank_table([column[:25], column[25:]], labels[:, 0]), whole)
+    with pytest.raises(
+        ValueError, match=r"^scores\[1\]: expected a column of float32 as in scores\[0\], got 2 of float32$"
+    ):
+        rank_table([np.zeros(3, np.float32), np.zeros((3, 2), np.float32)], [0] * 6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_flushing_of_subnormals_by_the_caller_changes_nothing(dtype, threads):
+    """torch can switch the processor of the calling thread to read subnormal numbers as zero."""
+    smallest = np.finfo(dtype).smallest_subnormal
+    scores = (np.random.default_rng(4).integers(0, 200, (2000, 3)) * smallest).astype(dtype)
+    labels = np.random.default_rng(5).random((2000, 3)) < 0.1
+    expected = scan(scores, labels_of(labels), trials=3, ranks=True)
+    assert torch.set_flush_denormal(True)
+    try:
+        result = scan(scores, labels_of(labels), trials=3, ranks=True, threads=threads)
+    finally:
+        torch.set_flush_denormal(False)
+    for name in ("tp", "fp", "tied"):
+        np.testing.assert_array_equal(getattr(result.table, name), getattr(expected.table, name))
+    np.testing.assert_array_equal(result.trials, expected.trials)
+    np.testing.assert_array_equal(result.ranks, expected.ranks)

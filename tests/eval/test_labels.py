@@ -324,6 +324,19 @@ def test_sparse_columns_get_a_sentence():
     ],
 )
 def test_positives_that_do_not_fit_together_are_refused(indptr, rows):
-    positives = Positives(4, 2, np.array(indptr, np.int64), np.array(rows, np.uint32))
-    with pytest.raises(ValueError, match=r"^positives: expected "):
-        rank_table(np.zeros((4, 2)), positives)
+    with pytest.raises(ValueError, match=r"^(positives|indptr): expected "):
+        rank_table(np.zeros((4, 2)), Positives(4, 2, np.array(indptr, np.int64), np.array(rows, np.uint32)))
+
+
+def test_dense_rows_as_lists_are_refused_with_a_hint():
+    with pytest.raises(
+        ValueError, match=r"^labels: expected lists of class indices, got 2 values of 0 or 1 in every row; pass"
+    ):
+        rank_table(np.zeros((2, 2)), [[0, 1], [1, 0]])
+
+
+def test_index_arrays_as_rows_equal_lists():
+    scores = np.random.default_rng(0).random((3, 4))
+    lists = [[0], [1, 3], []]
+    arrays = [np.array(row, np.int64) for row in lists]
+    np.testing.assert_array_equal(rank_table(scores, arrays).tp, rank_table(scores, lists).tp)

@@ -462,3 +462,30 @@ def test_saved_file_is_a_plain_npz(tmp_path, table):
     table.save(tmp_path / "table.npz")
     with zipfile.ZipFile(tmp_path / "table.npz") as file:
         assert {name.removesuffix(".npy") for name in file.namelist()} == {"format", "num_rows", *fields(table)}
+
+
+def test_thresholds_without_a_score_between_others_are_refused():
+    scores, labels = np.array([[5.0], [3.0], [4.0]]), np.array([[1], [1], [0]])
+    for known in ([3.0], [5.0], [6.0, 3.0]):
+        partial = PositiveScores(np.array([0, len(known)]), np.array(known))
+        with pytest.raises(
+            ValueError, match=r"^thresholds: expected the scores of all positives, .* in class 0; merge"
+        ):
+            rank_table(scores, labels, thresholds=partial)
+
+
+def test_roc_auc_of_many_merged_shards_is_exact():
+    one = RankTable(
+        2**32 - 2,
+        *(
+            np.array(a, t)
+            for a, t in (
+                ([0, 1], np.int64),
+                ([0.5], np.float64),
+                ([2**31 - 1], np.int64),
+                ([0], np.int64),
+                ([0], np.int64),
+            )
+        ),
+    )
+    assert one.merge(one, one).roc_auc()[0] == 1.0
