@@ -14,15 +14,23 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
-from vltr_eval.arrays import Matrix, borrow_matrix
+from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval.evaluate import ClassInfo, Findings
 from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
-from vltr_eval.io import natural_order, read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval.io import (
+    InputError,
+    input_files,
+    natural_order,
+    read_class_names,
+    read_labels,
+    read_scores,
+    read_train_counts,
+)
 from vltr_eval.labels import Positives
 from vltr_eval.outputs import PendingFile
 from vltr_eval.rank_table import RankTable
-from vltr_eval.report import OVERALL, Report, Settings
-from vltr_eval.scan import ScanResult, scan
+from vltr_eval.report import MAX_TRIALS, OVERALL, Report, Settings
+from vltr_eval.scan import ScanResult, check_seed, scan
 from vltr_eval.terminal import ProgressBar, wants_style
 from vltr_eval.version import __version__
 
@@ -64,7 +72,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     _check_limit_names(args, settings)
     _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names)
     with _Outputs(args) as outputs:
-        matrix = borrow_matrix("scores", read_scores(_preds(args)))
+        matrix = _read_matrix(args)
         about = _class_info(args, matrix.num_classes)
         labels = read_labels(args.labels, matrix.num_rows, matrix.num_classes)
         positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=args.threads)
@@ -101,7 +109,13 @@ def _check(args: argparse.Namespace) -> int:
     from vltr_eval.check import inspect
 
     with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-        found = inspect(_preds(args), args.labels, counts=args.counts, class_names=args.class_names, progress=progress)
+        found = inspect(
+            _preds(args),
+            args.labels,
+            counts=args.counts,
+            class_names=args.class_names,
+            progress=progress,
+        )
     sys.stdout.write(found.to_text())
     if not found.problems:
         return OK
@@ -149,6 +163,15 @@ def _preds(args: argparse.Namespace) -> str | list[str]:
             _note(args, f"vltr-eval: warning: {message}")
             break
     return args.preds
+
+
+def _read_matrix(args: argparse.Namespace) -> Matrix:
+    scores = read_scores(_preds(args))
+    try:
+        return borrow_matrix("scores", scores)
+    except ValueError as error:
+        files = args.preds[0] if len(args.preds) == 1 else f"{args.preds[0]} and {len(args.preds) - 1} more"
+        raise ValueError(f"{files}: {error}") from None
 
 
 def _class_info(args: argparse.Namespace, num_classes: int) -> ClassInfo:
@@ -209,12 +232,20 @@ def _check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
     """Refuse outputs that would overwrite each other or an input."""
     outputs = [path for path in (args.json, args.csv, getattr(args, "save_table", None)) if path is not None]
     places = [path if path == STDOUT else os.path.realpath(path) for path in outputs]
-    taken = {os.path.realpath(path) for path in inputs if path is not None}
+    taken = {os.path.realpath(file) for spec in inputs if spec is not None for file in _files_of(spec)}
     for number, (path, place) in enumerate(zip(outputs, places, strict=True)):
         if place in places[:number]:
             args.refuse(f"two outputs cannot both go to {path}")
         if place in taken:
             args.refuse(f"{path} is an input and cannot be an output as well")
+
+
+def _files_of(spec: str) -> Sequence[str | os.PathLike[str]]:
+    """The files of an input; none where reading it will fail anyway, with a better sentence than one about outputs."""
+    try:
+        return input_files(spec)
+    except InputError:
+        return ()
 
 
 def _let_text_through() -> None:
@@ -313,7 +344,9 @@ def _evaluate_parser() -> argparse.ArgumentParser:
         metavar="N|exact|none",
         help="sampled AP: N trials beside the exact value, the exact value alone, or none (default: 15)",
     )
-    parser.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="seed of the SAP trials (default: 0)")
+    parser.add_argument(
+        "--seed", type=_accepted(check_seed), default=0, metavar="S", help="seed of the SAP trials (default: 0)"
+    )
     parser.add_argument(
         "--topk",
         type=_topk,
@@ -326,7 +359,7 @@ def _evaluate_parser() -> argparse.ArgumentParser:
         "--save-table", type=_real_file, metavar="FILE", help="save the rank table (.npz) for `vltr-eval table`"
     )
     parser.add_argument(
-        "--threads", type=_whole(1), metavar="N", help="CPU threads (default: all, or VLTR_NUM_THREADS)"
+        "--threads", type=_accepted(num_threads), metavar="N", help="CPU threads (default: all, or VLTR_NUM_THREADS)"
     )
     return parser
 
@@ -448,7 +481,7 @@ def _real_file(text: str) -> str:
 def _sap(text: str) -> int | str | None:
     if text in ("exact", "none"):
         return None if text == "none" else text
-    return _whole(1)(text)
+    return _whole(1, MAX_TRIALS)(text)
 
 
 def _topk(text: str) -> tuple[int, ...]:
@@ -476,14 +509,32 @@ def _limit(text: str) -> tuple[str, float]:
     return name, limit
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    limits = f"from {least} " + ("up" if most is None else f"to {most}")
+
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least} up, got {text!r}")
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"expected a whole number {limits}, got {text!r}")
         return value
+
+    return parse
+
+
+def _accepted(check: Callable[[int], int]) -> Callable[[str], int]:
+    """A whole number that the library's own check takes, so that both know the same limits."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        try:
+            return check(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
 
     return parse

@@ -12,17 +12,18 @@ from importlib import metadata
 import numpy as np
 
 from vltr_eval._build import build_info
+from vltr_eval.arrays import num_threads
 from vltr_eval.evaluate import evaluate
 from vltr_eval.version import __version__
 
 _OPTIONAL = ("pandas", "scipy", "torch", "ml_dtypes", "pyarrow")
-_SWITCHES = ("VLTR_NUM_THREADS", "VLTR_SIMD")
+_SWITCHES = {"VLTR_NUM_THREADS": num_threads, "VLTR_SIMD": build_info}  # and what reads each of them
 
 
 def diagnose() -> tuple[str, bool]:
     """The findings as aligned text, and whether the core computes what it should."""
     works, verdict = _self_check()
-    lines = [*_installation(), *_core(), *_machine(), ("self-check", verdict)]
+    lines = [*_installation(), *_core(), *_switches(), *_machine(), ("self-check", verdict)]
     width = max(len(name) for name, _ in lines) + 2
     return "".join(f"{name:<{width}}{value}\n" for name, value in lines), works
 
@@ -38,11 +39,24 @@ def _installation() -> Iterator[tuple[str, str]]:
 
 
 def _core() -> Iterator[tuple[str, str]]:
-    for name, value in build_info().items():
+    try:
+        facts = build_info()
+    except ValueError as error:  # a bad switch
+        facts = {"build": f"unknown ({error})"}
+    for name, value in facts.items():
         text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         yield f"core {name}", text
-    for name in _SWITCHES:
-        yield name, os.environ.get(name, "not set")
+
+
+def _switches() -> Iterator[tuple[str, str]]:
+    for name, read in _SWITCHES.items():
+        text = os.environ.get(name, "not set")
+        try:
+            read()
+        except ValueError as error:
+            complaint = str(error)
+            text = f"BAD: {complaint.removeprefix(f'{name}: ')}" if complaint.startswith(f"{name}: ") else text
+        yield name, text
 
 
 def _machine() -> Iterator[tuple[str, str]]:
@@ -65,7 +79,10 @@ def _self_check() -> tuple[bool, str]:
     """Evaluate a ranking worked out by hand: N P N N P N, best first, has AP 0.45 and exact SAP 2/3."""
     scores = np.float32([[6], [5], [4], [3], [2], [1]])
     labels = np.uint8([[0], [1], [0], [0], [1], [0]])
-    metrics = evaluate(scores, labels, sap="exact", topk=()).metrics()
+    try:
+        metrics = evaluate(scores, labels, sap="exact", topk=()).metrics()
+    except (ValueError, RuntimeError) as error:
+        return False, f"FAILED: {error}"
     found = (metrics["mAP"], metrics["expected_SAP"])
     works = np.allclose(found, (0.45, 2 / 3), rtol=0, atol=1e-12)
     return works, "ok" if works else f"FAILED: expected AP 0.45 and exact SAP 0.666667, got {found}"

@@ -60,7 +60,7 @@ def evaluate(
         medium and tail (n <= bounds[1]) classes.
     absent: "nan" leaves classes without positives out of every mean; "zero" counts their AP and SAP as 0, as the
         published VideoLT code does.
-    progress: called with the fraction done, some ten times a second.
+    progress: called with the fraction done, at most some twenty times a second.
 
     Acc@k overall is the share of labelled rows with a label among their k highest scores; of a class, the share of its
     positive rows that are such hits; of a group, the mean over its classes (as MOVE's published code has it).
@@ -108,10 +108,10 @@ class ClassInfo:
         if names is not None and len(names) != num_classes:
             raise ValueError(f"class_names: {len(names)} names, but scores has {num_classes} classes")
         names = None if names is None else tuple(map(str, names))
+        bounds = checked_bounds(bounds)
         if train_counts is None:
             return cls(names)
         counts = checked_train_counts(train_counts, num_classes)
-        bounds = checked_bounds(bounds)
         return cls(names, counts, bounds, class_groups(counts, bounds))
 
     def columns(self) -> dict[str, tuple]:

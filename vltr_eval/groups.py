@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,10 +54,10 @@ def checked_train_counts(train_counts: Sequence[float] | np.ndarray, num_classes
 
 
 def checked_bounds(bounds: Sequence[float]) -> tuple[float, float]:
-    """Group bounds as (high, low), refused when they are not two ordered numbers."""
+    """Group bounds as (high, low), refused when they are not two ordered, finite numbers."""
     if len(bounds) != 2:
         raise ValueError(f"bounds: expected two numbers (high, low), got {len(bounds)}")
     high, low = (bound.item() if isinstance(bound, np.generic) else bound for bound in bounds)
-    if not (high >= low >= 0):
-        raise ValueError(f"bounds: expected high >= low >= 0, got ({high}, {low})")
+    if not all(isinstance(bound, (int, float)) for bound in (high, low)) or not (math.inf > high >= low >= 0):
+        raise ValueError(f"bounds: expected high >= low >= 0, both finite numbers, got ({high!r}, {low!r})")
     return high, low

@@ -118,6 +118,14 @@ def read_class_names(path: str | os.PathLike, num_classes: int | None = None) ->
     return names
 
 
+def input_files(spec: Spec) -> list[Path]:
+    """The files that a spec names, without reading them; a file that is named outright need not exist.
+
+    Raises InputError for a pattern without a match.
+    """
+    return [source.path for source in _expand(spec)]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Which files, and which array of a file
 # ---------------------------------------------------------------------------------------------------------------------

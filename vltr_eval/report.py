@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vltr_eval.groups import checked_bounds
 from vltr_eval.outputs import PendingFile
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "vltr-eval/report/1"
 OVERALL = "overall"
+MAX_TRIALS = 2**31 - 1
 
 
 class Metric(NamedTuple):
@@ -63,8 +65,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool)
-        if not (self.sap in ("exact", None) or (is_trials and self.sap >= 1)):
-            raise ValueError(f'sap: expected a number of trials from 1 up, "exact" or None, got {self.sap!r}')
+        if not (self.sap in ("exact", None) or (is_trials and 1 <= self.sap <= MAX_TRIALS)):
+            expected = f'a number of trials from 1 to {MAX_TRIALS}, "exact" or None'
+            raise ValueError(f"sap: expected {expected}, got {self.sap!r}")
         if self.absent not in ("nan", "zero"):
             raise ValueError(f'absent: expected "nan" or "zero", got {self.absent!r}')
 
@@ -158,7 +161,7 @@ class Report:
         elif settings.sap is not None:
             parts.append(f"sap:{settings.sap}")
         if settings.bounds is not None:
-            parts.append("groups:train" + ",".join(f">{bound:g}" for bound in settings.bounds))
+            parts.append("groups:train" + ",".join(f">{bound!r}" for bound in settings.bounds))
         return "|".join([*parts, f"vltr:{self.version}"])
 
     def metrics(self) -> dict[str, float]:
@@ -208,7 +211,7 @@ class Report:
         """
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"report: expected JSON, got text that is none ({error})") from None
         schema = document.get("schema") if isinstance(document, dict) else None
         if schema != SCHEMA:
@@ -217,35 +220,44 @@ class Report:
             return cls._from_document(document)
         except KeyError as error:
             raise ValueError(f"report: key {error} is missing") from None
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"report: expected the values of schema {SCHEMA!r}, got others ({error})") from None
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Report:
         asked = document["settings"]
-        bounds = asked["bounds"]
-        settings = Settings(**{**asked, "topk": tuple(asked["topk"]), "bounds": bounds and tuple(bounds)})
+        bounds = None if asked["bounds"] is None else checked_bounds(asked["bounds"])
+        plain = {"seed": _count(asked["seed"]), "topk": tuple(map(_count, asked["topk"])), "bounds": bounds}
+        settings = Settings(**{**asked, **plain})
+        num_classes = _count(document["num_classes"])
         metrics = document["metrics"]
-        groups = (
+        groups = tuple(
             Group(
                 name,
-                counts["num_classes"],
-                counts["num_undefined"],
+                _count(counts["num_classes"]),
+                _count(counts["num_undefined"]),
                 {metric.name: _number(metrics[grouped_name(metric, name)]) for metric in settings.metrics},
             )
             for name, counts in document["groups"].items()
         )
+        if [group.name for group in groups[:1]] != [OVERALL]:
+            raise TypeError(f"groups without {OVERALL!r} as the first")
         lower, upper = document["mAP_tie_interval"]
+        classes = {name: _column(name, column, num_classes) for name, column in document["classes"].items()}
+        for name in ("num_positives", *(metric.class_name for metric in settings.metrics)):
+            if name not in classes:
+                raise KeyError(name)
+        unlabelled = document["rows_without_labels"]
         return cls(
-            version=document["version"],
+            version=_text(document["version"]),
             settings=settings,
-            num_rows=document["num_rows"],
-            num_classes=document["num_classes"],
-            rows_without_labels=document["rows_without_labels"],
+            num_rows=_count(document["num_rows"]),
+            num_classes=num_classes,
+            rows_without_labels=None if unlabelled is None else _count(unlabelled),
             tie_rate=_number(document["tie_rate"]),
             mAP_tie_interval=(_number(lower), _number(upper)),
-            groups=tuple(groups),
-            classes={name: tuple(map(_number, column)) for name, column in document["classes"].items()},
+            groups=groups,
+            classes=classes,
         )
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
@@ -337,9 +349,36 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _number(value: Any) -> Any:
-    """A JSON value as Python data: null is how JSON writes NaN."""
-    return math.nan if value is None else value
+def _number(value: Any) -> float:
+    """A JSON value as a number: null is how JSON writes NaN. Like all that read JSON here, raises TypeError."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
+        raise TypeError(f"{value!r} where a number belongs")
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} where a count belongs")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where text belongs")
+    return value
+
+
+_COLUMN_READERS = {"name": _text, "group": _text, "num_positives": _count, "num_negatives": _count}
+
+
+def _column(name: str, values: Any, num_classes: int) -> tuple:
+    """A column of the per-class table, from JSON."""
+    column = tuple(map(_COLUMN_READERS.get(name, _number), values))
+    if len(column) != num_classes:
+        raise TypeError(f"{len(column)} values of {name} for {num_classes} classes")
+    return column
 
 
 def _without_nan(value: Any) -> Any:

@@ -27,12 +27,14 @@ class ProgressBar:
         self._stream = stream
         self._enabled = enabled and stream.isatty()
         self._start = time.monotonic()
+        self._fraction = 0.0
         self._shown = ""
 
     def __call__(self, fraction: float) -> None:
+        self._fraction = max(self._fraction, fraction)  # a later phase counts from 0 again: wait until it catches up
         elapsed = time.monotonic() - self._start
         if self._enabled and elapsed >= _PATIENCE:
-            self._show(fraction, elapsed)
+            self._show(self._fraction, elapsed)
 
     def _show(self, fraction: float, elapsed: float) -> None:
         filled = int(_WIDTH * fraction)

@@ -1,5 +1,5 @@
 """The version, as the compiled core was built with."""
 
-from vltr_eval import _core
+from vltr_eval._core import __version__
 
-__version__: str = _core.build_info()["version"]
+__all__ = ["__version__"]

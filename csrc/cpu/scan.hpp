@@ -1,4 +1,5 @@
-// One pass over a score matrix, after a look at the scores of its positives: the rank table, and on request sampled AP and the rank of each row's best label.
+// One pass over a score matrix, after a look at the scores of its positives: the rank table, and on request sampled AP
+// and the rank of each row's best label.
 #pragma once
 
 #include <optional>

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -291,15 +292,22 @@ def test_a_saved_table_has_limits_too(run):
         ([], "the following arguments are required: PREDS, LABELS"),
         (["preds.npy"], "the following arguments are required: LABELS"),
         (["preds.npy", "labels.npy", "--saps", "3"], "unrecognized arguments: --saps"),
-        (["preds.npy", "labels.npy", "--sap", "0"], "argument --sap: expected a whole number from 1 up, got '0'"),
-        (["preds.npy", "labels.npy", "--sap", "all"], "argument --sap: expected a whole number from 1 up, got 'all'"),
-        (["preds.npy", "labels.npy", "--seed", "-1"], "argument --seed: expected a whole number from 0 up"),
+        (["preds.npy", "labels.npy", "--sap", "0"], "argument --sap: expected a whole number from 1 to 2147483647"),
+        (["preds.npy", "labels.npy", "--sap", "all"], "argument --sap: expected a whole number from 1 to 2147483647"),
+        (["preds.npy", "labels.npy", "--sap", "99999999999"], "to 2147483647, got '99999999999'"),
+        (["preds.npy", "labels.npy", "--seed", "-1"], "argument --seed: expected an integer from 0 to 2**64 - 1"),
+        (
+            ["preds.npy", "labels.npy", "--seed", f"{10**23}"],
+            "argument --seed: expected an integer from 0 to 2**64 - 1",
+        ),
+        (["preds.npy", "labels.npy", "--seed", "one"], "argument --seed: expected a whole number, got 'one'"),
         (["preds.npy", "labels.npy", "--topk", "1,0"], "argument --topk: expected a whole number from 1 up, got '0'"),
         (["preds.npy", "labels.npy", "--topk", "5,5"], "argument --topk: expected different numbers"),
         (["preds.npy", "labels.npy", "--bounds", "100,500"], "argument --bounds: expected HIGH,LOW with HIGH >= LOW"),
         (["preds.npy", "labels.npy", "--bounds", "100"], "argument --bounds: expected HIGH,LOW"),
         (["preds.npy", "labels.npy", "--absent", "skip"], "argument --absent: invalid choice: 'skip'"),
-        (["preds.npy", "labels.npy", "--threads", "0"], "argument --threads: expected a whole number from 1 up"),
+        (["preds.npy", "labels.npy", "--threads", "0"], "argument --threads: expected an integer from 1 to 4096"),
+        (["preds.npy", "labels.npy", "--threads", "100000"], "argument --threads: expected an integer from 1 to 4096"),
         (["preds.npy", "labels.npy", "--fail-under", "mAP"], "argument --fail-under: expected METRIC=VALUE"),
         (["preds.npy", "labels.npy", "--fail-under", "mAP=nan"], "argument --fail-under: expected METRIC=VALUE"),
         (["preds.npy", "labels.npy", "--fail-under", "map=0.5"], "unknown metric 'map', expected one of mAP, SAP, "),
@@ -322,6 +330,30 @@ def test_bad_usage_exits_2(run, arguments, sentence):
     assert sentence in done.stderr
     assert done.stderr.startswith("usage: vltr-eval")
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["pack.npz::scores", "pack.npz::labels", "--save-table"], "pack.npz"),
+        (["preds.npy", "pack.npz::labels", "--csv"], "./pack.npz"),
+        (["part_*.npy", "labels.npy", "--json"], "part_1.npy"),
+        (["part_*.npy", "labels.npy", "--csv"], "link.csv"),
+        (["part_1.npy", "part_2.npy", "labels.npy", "--json"], "part_2.npy"),
+        (["preds.npy", "labels.npy", "--counts", "count?.lst", "--json"], "counts.lst"),
+    ],
+)
+def test_an_input_is_never_overwritten(run, folder, arguments, output):
+    preds, labels = _inputs()
+    np.savez("pack.npz", scores=preds, labels=labels)
+    np.save("part_1.npy", preds[:20])
+    np.save("part_2.npy", preds[20:])
+    Path("link.csv").symlink_to("part_2.npy")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = run(*arguments, output, code=BAD_USAGE)
+    assert f"{output} is an input and cannot be an output as well" in done.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    run(*arguments, "part_3.new")
 
 
 def test_help_and_version(run):
@@ -510,6 +542,26 @@ def test_other_files_are_no_tables(run):
     assert "preds.npy" in _only_line(run("table", "preds.npy", code=BAD_DATA).stderr)
 
 
+@pytest.mark.parametrize(("switch", "value"), [("VLTR_SIMD", "foo"), ("VLTR_NUM_THREADS", "many")])
+def test_a_bad_switch_is_one_sentence(run, folder, switch, value):
+    env = {switch: value}
+    before = sorted(os.listdir(folder))
+    done = run("preds.npy", "labels.npy", "--json", "r.json", code=BAD_DATA, env=env)
+    assert _only_line(done.stderr).startswith(f"vltr-eval: error: {switch}: expected ")
+    assert f"got '{value}'" in done.stderr
+    assert sorted(os.listdir(folder)) == before
+    assert run("--version", env=env).stdout == run("--version").stdout
+    code = "import vltr_eval; print(vltr_eval.__version__)"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, check=True)
+
+
+def test_an_empty_file_of_scores_is_named(run):
+    Path("preds.csv").write_text("")
+    assert "preds.csv: scores: expected at least one row" in _only_line(
+        run("preds.csv", "labels.npy", code=BAD_DATA).stderr
+    )
+
+
 def test_debug_shows_the_traceback(run):
     assert "Traceback" in run("no_such.npy", "labels.npy", "--debug", code=BAD_DATA).stderr
     assert "Traceback" in run("--debug", "table", "no_such.npz", code=BAD_DATA).stderr
@@ -576,6 +628,17 @@ def test_doctor_says_what_is_installed(run):
     assert facts["self-check"] == "ok"
     assert "core simd" in done.stdout
     assert "core cuda" in done.stdout
+
+
+@pytest.mark.parametrize(("switch", "value"), [("VLTR_SIMD", "foo"), ("VLTR_NUM_THREADS", "many")])
+def test_doctor_finds_a_bad_switch(run, switch, value):
+    other = {"VLTR_SIMD": "VLTR_NUM_THREADS", "VLTR_NUM_THREADS": "VLTR_SIMD"}[switch]
+    done = run("doctor", code=BAD_DATA, env={switch: value, other: ""})
+    facts = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "BAD: expected" in facts[switch]
+    assert f"got '{value}'" in facts[switch]
+    assert "BAD" not in facts[other]
+    assert f"FAILED: {switch}: expected" in facts["self-check"]
 
 
 def test_demo_writes_a_set_that_evaluates(run, folder):
@@ -646,6 +709,19 @@ def test_progress_shows_after_two_seconds_and_leaves_nothing(clock):
         assert terminal.getvalue().startswith("\r[################....")
         assert " 40%, 6 s left" in terminal.getvalue()
     assert terminal.getvalue().endswith(" \r")
+
+
+def test_progress_of_a_later_phase_does_not_go_back(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    with ProgressBar(terminal) as progress:
+        clock[0] += 3.0
+        for fraction in (0.1, 0.8, 0.0, 0.5, 0.9):
+            progress(fraction)
+    shown = re.findall(r"(\d+)%", terminal.getvalue())
+    assert shown == ["10", "80", "80", "80", "90"]
 
 
 @pytest.mark.parametrize(("stream", "enabled"), [(io.StringIO(), True), (_Terminal(), False)])

@@ -223,7 +223,9 @@ def test_a_single_trial_has_no_spread():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"sap": 0}, 'sap: expected a number of trials from 1 up, "exact" or None, got 0'),
+        ({"sap": 0}, 'sap: expected a number of trials from 1 to 2147483647, "exact" or None, got 0'),
+        ({"sap": 2**31}, "sap: expected a number of trials from 1 to 2147483647"),
+        ({"sap": np.int64(2**31)}, "sap: expected a number of trials from 1 to 2147483647"),
         ({"sap": True}, "sap: expected a number of trials"),
         ({"sap": "all"}, "sap: expected a number of trials"),
         ({"absent": "skip"}, 'absent: expected "nan" or "zero", got \'skip\''),
@@ -231,6 +233,9 @@ def test_a_single_trial_has_no_spread():
         ({"seed": -1}, "seed: expected an integer from 0"),
         ({"train_counts": [1, 2]}, "train_counts: 2 classes, but scores has 8"),
         ({"train_counts": TRAIN_COUNTS, "bounds": (1, 2)}, "bounds: expected high >= low >= 0"),
+        ({"train_counts": TRAIN_COUNTS, "bounds": (math.inf, 100)}, "bounds: expected .*, both finite numbers, got"),
+        ({"bounds": (math.inf, 100)}, "bounds: expected .*, both finite numbers, got"),
+        ({"bounds": ("500", "100")}, "bounds: expected .*, both finite numbers, got"),
         ({"class_names": ["one"]}, "class_names: 1 names, but scores has 8 classes"),
     ],
 )
@@ -307,6 +312,60 @@ def test_a_report_pickles(report):
 def test_from_json_refuses_what_is_no_report(text, sentence):
     with pytest.raises(ValueError, match=sentence):
         Report.from_json(text)
+
+
+def _changed(path, value):
+    def change(document):
+        *parents, last = path
+        for key in parents:
+            document = document[key]
+        document[last] = value
+
+    return change
+
+
+MALFORMED = [None, [], {}, 3, -1, "words", True, [None], [[]], {"overall": 3}, 1e999]
+PARTS = [
+    ("settings",), ("settings", "sap"), ("settings", "seed"), ("settings", "topk"), ("settings", "bounds"),
+    ("settings", "absent"),
+    ("version",), ("num_rows",), ("num_classes",), ("rows_without_labels",), ("tie_rate",), ("mAP_tie_interval",),
+    ("groups",), ("groups", "tail"), ("groups", "tail", "num_classes"), ("metrics",), ("metrics", "mAP"),
+    ("classes",), ("classes", "num_positives"), ("classes", "AP"), ("classes", "name"), ("classes", "train_count"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PARTS, ids=".".join)
+@pytest.mark.parametrize("value", MALFORMED, ids=repr)
+def test_from_json_gives_a_whole_report_or_a_value_error(report, path, value):
+    document = json.loads(report.to_json())
+    _changed(path, value)(document)
+    try:
+        found = Report.from_json(json.dumps(document))
+    except ValueError:
+        return
+    assert Report.from_json(found.to_json()) == found
+    assert found.to_text(per_class=True)
+    assert found.to_csv()
+    assert repr(found)
+
+
+@pytest.mark.parametrize("path", [("groups",), ("classes",), ("metrics",), ("settings",), ("groups", "tail")])
+def test_from_json_refuses_a_list_for_an_object(report, path):
+    document = json.loads(report.to_json())
+    _changed(path, [])(document)
+    with pytest.raises(ValueError, match="report: expected the values of schema"):
+        Report.from_json(json.dumps(document))
+
+
+def test_from_json_refuses_bottomless_brackets():
+    with pytest.raises(ValueError, match="report: expected JSON"):
+        Report.from_json("[" * 200_000)
+
+
+def test_signature_has_the_bounds_as_they_were_given():
+    report = evaluate(*_example(), train_counts=TRAIN_COUNTS, bounds=(1234567, 0.1234567891))
+    assert "|groups:train>1234567,>0.1234567891|" in report.signature
+    assert Report.from_json(report.to_json()).signature == report.signature
 
 
 def test_signature_says_what_was_computed(report):
