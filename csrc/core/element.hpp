@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "core/platform.hpp"
 
@@ -67,6 +68,16 @@ VLTR_HD std::int64_t to_lane(std::uint64_t value) { return bit_cast<std::int64_t
 
 template <class T>
 using LaneOf = decltype(to_lane(T{}));
+
+// The lane of a small number that is an element of every type.
+template <class T>
+VLTR_HD LaneOf<T> lane_of(int value) {
+  if constexpr (std::is_integral_v<T>) {
+    return to_lane(static_cast<T>(value));
+  } else {
+    return static_cast<LaneOf<T>>(value);
+  }
+}
 
 // A key that no lane reaches: lane >= unreachable() is false for every lane but, in int64, its own value.
 template <class Lane>

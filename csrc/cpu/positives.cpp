@@ -12,70 +12,6 @@ struct Place {
   std::uint32_t col;
 };
 
-// Bits of an element, as an unsigned integer, and the bits of its 1.
-template <class T>
-struct Bits;
-template <>
-struct Bits<std::uint8_t> {
-  using type = std::uint8_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<std::int8_t> {
-  using type = std::uint8_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<std::uint16_t> {
-  using type = std::uint16_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<std::int16_t> {
-  using type = std::uint16_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<std::uint32_t> {
-  using type = std::uint32_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<std::int32_t> {
-  using type = std::uint32_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<std::uint64_t> {
-  using type = std::uint64_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<std::int64_t> {
-  using type = std::uint64_t;
-  static constexpr type one = 1;
-};
-template <>
-struct Bits<Float16> {
-  using type = std::uint16_t;
-  static constexpr type one = 0x3C00;
-};
-template <>
-struct Bits<BFloat16> {
-  using type = std::uint16_t;
-  static constexpr type one = 0x3F80;
-};
-template <>
-struct Bits<float> {
-  using type = std::uint32_t;
-  static constexpr type one = 0x3F800000;
-};
-template <>
-struct Bits<double> {
-  using type = std::uint64_t;
-  static constexpr type one = 0x3FF0000000000000;
-};
-
 // True when the element is a 1; notes a bad one. Minus zero is a zero.
 template <class T>
 bool is_positive(const std::byte* place, std::int64_t row, std::int64_t col, std::optional<Place>& bad) {
@@ -83,8 +19,8 @@ bool is_positive(const std::byte* place, std::int64_t row, std::int64_t col, std
     return load_element<bool>(place);
   } else {
     const auto lane = to_lane(load_element<T>(place));
-    if (lane == to_lane(T{})) return false;
-    if (load_element<typename Bits<T>::type>(place) == Bits<T>::one) return true;
+    if (lane == lane_of<T>(0)) return false;
+    if (lane == lane_of<T>(1)) return true;
     if (!bad) bad = Place{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)};
     return false;
   }
