@@ -123,7 +123,6 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
       request.given == nullptr ? thresholds_of(positives, sorted) : given_thresholds<Lane>(*request.given);
   ScanPlan<Lane> plan{};
   plan.thresholds = &thresholds;
-  plan.cols = scores.cols;
 
   ScanResult result;
   std::vector<std::atomic<std::int32_t>> rank;

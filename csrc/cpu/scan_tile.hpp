@@ -26,7 +26,6 @@ static_assert(kTileRows <= 65536 && kRangeCols <= 65536, "a Draw's place must fi
 template <class Lane>
 struct ScanPlan {
   const Thresholds<Lane>* thresholds;
-  std::int64_t cols;
 
   // Ranks: score and class of the best label of each row (class -1: none), and how many classes rank before it. Null:
   // not wanted.
