@@ -1,15 +1,22 @@
-# Finds a working CUDA compiler as VLTR_CUDA asks, and enables the language.
+# Finds a working CUDA compiler as VLTR_CUDA asks, and enables the language; or has the kernels emulated, which needs none.
 #
-# Sets VLTR_HAVE_CUDA and VLTR_CUDA_BUILD (what build_info() prints). FindCUDAToolkit is not used: the toolkit of Python wheels
-# has a layout that it does not know, and a static runtime needs nothing but the compiler.
+# Sets VLTR_HAVE_CUDA, VLTR_CUDA_EMULATED and VLTR_CUDA_BUILD (what build_info() prints). FindCUDAToolkit is not used: the
+# toolkit of Python wheels has a layout that it does not know, and a static runtime needs nothing but the compiler.
 
 set(VLTR_HAVE_CUDA OFF)
+set(VLTR_CUDA_EMULATED OFF)
 set(VLTR_CUDA_BUILD "not built")
 string(TOUPPER "${VLTR_CUDA}" _vltr_cuda)
-if(NOT _vltr_cuda MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "VLTR_CUDA: expected AUTO, ON or OFF, got '${VLTR_CUDA}'")
+if(NOT _vltr_cuda MATCHES "^(AUTO|ON|OFF|EMULATED)$")
+  message(FATAL_ERROR "VLTR_CUDA: expected AUTO, ON, OFF or EMULATED, got '${VLTR_CUDA}'")
 endif()
 if(_vltr_cuda STREQUAL "OFF")
+  return()
+endif()
+if(_vltr_cuda STREQUAL "EMULATED")
+  set(VLTR_HAVE_CUDA ON)
+  set(VLTR_CUDA_EMULATED ON)
+  set(VLTR_CUDA_BUILD "emulated on the CPU, for tests")
   return()
 endif()
 
@@ -38,3 +45,6 @@ set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 enable_language(CUDA)
 set(VLTR_HAVE_CUDA ON)
+list(JOIN CMAKE_CUDA_ARCHITECTURES ", sm_" _vltr_architectures)
+string(REPLACE "-real" "" _vltr_architectures "sm_${_vltr_architectures}")
+set(VLTR_CUDA_BUILD "CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${_vltr_architectures}")

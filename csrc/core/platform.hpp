@@ -14,7 +14,4 @@ namespace vltr {
 // Rows are counted and stored in 32 bits (a class bucket can hold every row), so a call takes fewer than 2^32 of them.
 constexpr std::int64_t kMaxRows = (std::int64_t{1} << 32) - 1;
 
-// For sums that 64 bits may not hold.
-__extension__ using Wide = unsigned __int128;
-
 }  // namespace vltr

@@ -49,12 +49,22 @@ VLTR_HD double expected_precision(std::int64_t tp, std::int64_t negatives, std::
   return sum / total;
 }
 
+// Draws of each trial: all negatives where there are no more of them than positives.
+VLTR_HD std::int64_t sap_draws(std::int64_t positives, std::int64_t negatives) {
+  return positives < negatives ? positives : negatives;
+}
+
 VLTR_HD double expected_sampled_average_precision(const std::int64_t* tp, const std::int64_t* fp, std::int64_t count,
                                                   std::int64_t negatives) {
-  const std::int64_t positives = count == 0 ? 0 : tp[count - 1];
-  const std::int64_t draws = positives < negatives ? positives : negatives;
+  const std::int64_t draws = sap_draws(count == 0 ? 0 : tp[count - 1], negatives);
   return mean_over_positives(tp, count,
                              [=](std::int64_t k) { return expected_precision(tp[k], negatives, fp[k], draws); });
+}
+
+// What threshold k adds to a trial: `hits` positives and `fp` drawn negatives reach it, `previous` positives the
+// threshold before.
+VLTR_HD double sampled_summand(double hits, double previous, double fp) {
+  return (hits - previous) * (hits / (hits + fp));
 }
 
 // AP of kSapLanes trials side by side, each summed in the same order: a processor runs them in lanes.
@@ -72,21 +82,26 @@ VLTR_HD void sampled_average_precisions(const std::int64_t* tp, const std::int32
     const double hits = static_cast<double>(tp[k]);
     for (int lane = 0; lane < kSapLanes; ++lane) {
       fp[lane] += static_cast<double>(drawn[k * kSapLanes + lane]);
-      sum[lane] += (hits - previous) * (hits / (hits + fp[lane]));
+      sum[lane] += sampled_summand(hits, previous, fp[lane]);
     }
     previous = hits;
   }
   for (int lane = 0; lane < kSapLanes; ++lane) ap[lane] = count == 0 ? undefined() : sum[lane] / previous;
 }
 
-VLTR_HD double sampled_average_precision_chance(std::int64_t positives, std::int64_t negatives) {
+// From the harmonic number of the rows of a trial, summed from its smallest part 1 / rows up to 1.
+VLTR_HD double sampled_average_precision_chance(double harmonic, std::int64_t positives, std::int64_t rows) {
   if (positives == 0) return undefined();
-  const std::int64_t rows = positives + (positives < negatives ? positives : negatives);
   if (rows == 1) return 1.0;
-  double harmonic = 0.0;
-  for (std::int64_t i = rows; i > 0; --i) harmonic += 1.0 / static_cast<double>(i);
   const double m = static_cast<double>(rows);
   return (static_cast<double>(positives - 1) / (m - 1.0) * (m - harmonic) + harmonic) / m;
+}
+
+VLTR_HD double sampled_average_precision_chance(std::int64_t positives, std::int64_t negatives) {
+  const std::int64_t rows = positives + sap_draws(positives, negatives);
+  double harmonic = 0.0;
+  for (std::int64_t i = rows; i > 0; --i) harmonic += 1.0 / static_cast<double>(i);
+  return sampled_average_precision_chance(harmonic, positives, rows);
 }
 
 }  // namespace vltr

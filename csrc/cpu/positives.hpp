@@ -1,8 +1,7 @@
 // The positives of a label matrix, class by class.
 #pragma once
 
-#include <stdexcept>
-
+#include "core/errors.hpp"
 #include "cpu/matrix.hpp"
 #include "cpu/pool.hpp"
 
@@ -12,14 +11,6 @@ namespace vltr::cpu {
 struct Positives {
   std::vector<std::int64_t> offset;
   std::vector<std::uint32_t> rows;
-};
-
-// What a value of the input should not have been, with the first place (in row order) where it stands.
-struct BadValue : std::runtime_error {
-  BadValue(const char* what, std::int64_t bad_row, std::int64_t bad_col)
-      : std::runtime_error(what), row(bad_row), col(bad_col) {}
-  std::int64_t row;
-  std::int64_t col;
 };
 
 // Reads dense 0/1 labels once. Throws BadValue at the first element that is neither 0 nor 1.

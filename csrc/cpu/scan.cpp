@@ -1,5 +1,6 @@
 #include "cpu/scan.hpp"
 
+#include <optional>
 #include <type_traits>
 
 #include "cpu/draws.hpp"

@@ -2,34 +2,10 @@
 // and the rank of each row's best label.
 #pragma once
 
-#include <optional>
-#include <stdexcept>
-#include <string>
-#include <variant>
-
+#include "core/rank_table.hpp"
 #include "cpu/positives.hpp"
 
 namespace vltr::cpu {
-
-using LaneVector = std::variant<std::vector<float>, std::vector<double>, std::vector<std::int64_t>>;
-
-// Compressed rows by class, thresholds descending. Counts are of rows scoring at least the threshold; tied negatives
-// equal it.
-struct RankTable {
-  std::vector<std::int64_t> offset;
-  LaneVector thresholds;
-  std::vector<std::int64_t> tp;
-  std::vector<std::int64_t> fp;
-  std::vector<std::int64_t> tied;
-};
-
-// Given thresholds lack a score of this shard's positives.
-struct MissingThreshold : std::invalid_argument {
-  explicit MissingThreshold(std::int64_t cls)
-      : std::invalid_argument(
-            "thresholds: expected the scores of all positives, got some without those of this shard in class " +
-            std::to_string(cls) + "; merge positive_scores() of every shard") {}
-};
 
 struct ScanRequest {
   int trials = 0;  // of sampled AP

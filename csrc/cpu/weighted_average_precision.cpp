@@ -1,29 +1,18 @@
 #include "cpu/weighted_average_precision.hpp"
 
-#include <cmath>
-
 #include "core/ap_core.hpp"
+#include "core/weight_core.hpp"
 #include "cpu/columns.hpp"
 #include "cpu/find_nan.hpp"
 
 namespace vltr::cpu {
 namespace {
 
-// The largest weight becomes less than 2^90, so that 2^32 of them stay below 2^122.
-constexpr int kLargestBits = 90;
-
 std::vector<Wide> scale_weights(const double* weights, std::int64_t rows) {
-  int largest = 0;
-  std::frexp(rows == 0 ? 0.0 : *std::max_element(weights, weights + rows), &largest);
+  const int largest = exponent_of(rows == 0 ? 0.0 : *std::max_element(weights, weights + rows));
   std::vector<Wide> scaled(static_cast<std::size_t>(rows));
-  for (std::int64_t row = 0; row < rows; ++row) {
-    int exponent = 0;
-    const auto mantissa = static_cast<std::uint64_t>(std::ldexp(std::frexp(weights[row], &exponent), 53));
-    const int shift = kLargestBits - 53 + exponent - largest;
-    scaled[static_cast<std::size_t>(row)] = shift >= 0    ? Wide{mantissa} << shift
-                                            : shift > -64 ? Wide{mantissa >> -shift}
-                                                          : Wide{0};
-  }
+  for (std::int64_t row = 0; row < rows; ++row)
+    scaled[static_cast<std::size_t>(row)] = scaled_weight(weights[row], largest);
   return scaled;
 }
 
@@ -63,10 +52,9 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
       for (std::size_t k = keys; k > 0; --k) {
         at_least += sums.all[k];
         hits += sums.positive[k];
-        if (hits != 0)
-          sum += static_cast<double>(sums.positive[k]) * (static_cast<double>(hits) / static_cast<double>(at_least));
+        if (hits != 0) sum += to_double(sums.positive[k]) * (to_double(hits) / to_double(at_least));
       }
-      out[static_cast<std::size_t>(c)] = hits == 0 ? undefined() : sum / static_cast<double>(hits);
+      out[static_cast<std::size_t>(c)] = hits == 0 ? undefined() : sum / to_double(hits);
     });
   });
   return out;

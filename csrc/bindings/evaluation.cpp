@@ -1,55 +1,21 @@
-// The Python module vltr_eval._core: the only file that knows pybind11.
-//
-// Matrices come as addresses, strides and dtype codes (vltr_eval/arrays.py makes them of arrays); what is O(positives)
-// comes and goes as numpy arrays. Python checks meaning; here only what memory safety needs is checked.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <optional>
-#include <string>
-
+// Labels, the scan and the metrics, on CPU threads.
+#include "bindings/bindings.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/draws.hpp"
-#include "cpu/float_environment.hpp"
-#include "cpu/read_floor.hpp"
 #include "cpu/scan.hpp"
-#include "cpu/simd.hpp"
 #include "cpu/weighted_average_precision.hpp"
-
-namespace py = pybind11;
-using namespace py::literals;
 
 namespace vltr {
 namespace {
-
-using IntArray = py::array_t<std::int64_t, py::array::c_style>;
-using RowArray = py::array_t<std::uint32_t, py::array::c_style>;
-using DoubleArray = py::array_t<double, py::array::c_style>;
-
-// Hands a vector's memory to numpy.
-template <class T>
-py::array_t<T> to_numpy(std::vector<T>&& values, std::vector<py::ssize_t> shape = {}) {
-  auto* owned = new std::vector<T>(std::move(values));
-  if (shape.empty()) shape.push_back(static_cast<py::ssize_t>(owned->size()));
-  const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
-  return py::array_t<T>(shape, owned->data(), owner);
-}
 
 // Offsets of compressed rows or columns that cover `count` elements in `classes` parts.
 bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t classes, std::int64_t count) {
   return size == classes + 1 && offset[0] == 0 && offset[classes] == count && std::is_sorted(offset, offset + size);
 }
 
-void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied) {
-  if (offset.size() > 0 && are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size()) &&
-      fp.size() == tp.size() && tied.size() == tp.size()) {
-    return;
-  }
-  throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
-}
+}  // namespace
 
-cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, const cpu::Matrix& scores) {
+cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, const Matrix& scores) {
   const std::int64_t num_rows = scores.rows;
   cpu::Positives positives;
   positives.offset.assign(offset.data(), offset.data() + offset.size());
@@ -68,72 +34,49 @@ cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, const 
   return positives;
 }
 
-// Runs a call without the GIL. Its calling thread looks for Ctrl-C and reports progress between items of work; what
-// these raise is raised again when the call has stopped.
-class Call {
- public:
-  Call(int threads, const py::object& progress) : progress_(progress) {
-    runner_.threads = threads;
-    runner_.poll = [this](double fraction) { return poll(fraction); };
-  }
-  template <class Function>
-  auto operator()(Function&& function) {
-    try {
-      const py::gil_scoped_release release;
-      const cpu::DefaultFloatEnvironment environment;
-      return function(runner_);
-    } catch (const cpu::Cancelled&) {
-      raised_->restore();
-      raised_.reset();
+RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_positives, const Matrix& scores) {
+  RankTable thresholds;
+  thresholds.offset.assign(offset.data(), offset.data() + offset.size());
+  with_element_type(scores.dtype, [&](auto tag) {
+    using Lane = LaneOf<typename decltype(tag)::type>;
+    const auto values = scores_of_positives.cast<py::array_t<Lane, py::array::c_style>>();
+    if (!are_offsets(offset.data(), offset.size(), scores.cols, values.size())) {
+      throw py::value_error("thresholds: expected an offset for each class of scores and one more, rising from 0");
     }
-    throw py::error_already_set();
-  }
-
- private:
-  bool poll(double fraction) {
-    const py::gil_scoped_acquire acquire;
-    try {
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      if (!progress_.is_none()) progress_(fraction);
-      return false;
-    } catch (py::error_already_set& error) {
-      raised_.emplace(std::move(error));
-      return true;
-    }
-  }
-
-  const py::object& progress_;
-  std::optional<py::error_already_set> raised_;
-  cpu::Runner runner_;
-};
+    thresholds.thresholds = std::vector<Lane>(values.data(), values.data() + values.size());
+  });
+  return thresholds;
+}
 
 // (offset, thresholds, tp, fp, tied)
-py::tuple to_tuple(cpu::RankTable&& table) {
+py::tuple to_tuple(RankTable&& table) {
   py::object thresholds =
       std::visit([](auto&& values) -> py::object { return to_numpy(std::move(values)); }, std::move(table.thresholds));
   return py::make_tuple(to_numpy(std::move(table.offset)), thresholds, to_numpy(std::move(table.tp)),
                         to_numpy(std::move(table.fp)), to_numpy(std::move(table.tied)));
 }
 
-py::tuple scan(const cpu::Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
+namespace {
+
+void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied) {
+  if (offset.size() > 0 && are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size()) &&
+      fp.size() == tp.size() && tied.size() == tp.size()) {
+    return;
+  }
+  throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
+}
+
+py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
                bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
                const py::object& progress) {
   const cpu::Positives positives = to_positives(offset, rows, scores);
-  cpu::RankTable shared;
+  RankTable shared;
   cpu::ScanRequest request;
   request.trials = trials;
   request.seed = seed;
   request.ranks = ranks;
   if (given) {
-    shared.offset.assign(given->first.data(), given->first.data() + given->first.size());
-    with_element_type(scores.dtype, [&](auto tag) {
-      using Lane = LaneOf<typename decltype(tag)::type>;
-      const auto values = given->second.cast<py::array_t<Lane, py::array::c_style>>();
-      if (!are_offsets(given->first.data(), given->first.size(), scores.cols, values.size())) {
-        throw py::value_error("thresholds: expected an offset for each class of scores and one more, rising from 0");
-      }
-      shared.thresholds = std::vector<Lane>(values.data(), values.data() + values.size());
-    });
+    shared = to_thresholds(given->first, given->second, scores);
     request.given = &shared;
   }
   cpu::ScanResult result =
@@ -187,7 +130,7 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
         const std::int64_t positives = tp.data()[*after - 1];
         const std::int64_t negatives = num_rows - positives;
         precision[static_cast<std::size_t>(k)] =
-            expected_precision(tp.data()[k], negatives, fp.data()[k], std::min(positives, negatives));
+            expected_precision(tp.data()[k], negatives, fp.data()[k], sap_draws(positives, negatives));
       }
     });
     return 0;
@@ -198,57 +141,22 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
   });
 }
 
-py::dict build_info() {
-  std::vector<std::string> available;
-  for (const cpu::Simd level : cpu::simd_available()) available.emplace_back(cpu::simd_name(level));
-  return py::dict("version"_a = VLTR_VERSION, "compiler"_a = VLTR_COMPILER, "cuda"_a = VLTR_CUDA_BUILD,
-                  "simd"_a = cpu::simd_name(cpu::simd_level()), "simd_available"_a = available);
-}
-
 }  // namespace
 
-PYBIND11_MODULE(_core, module) {
-  module.attr("__version__") = VLTR_VERSION;
-  module.doc() = "The C++ core of vltr: counting, drawing and ranking. Use vltr_eval, which checks and explains.";
-
-  // BadValue(argument, row, class); vltr_eval makes the sentence.
-  static py::handle bad_value = py::exception<cpu::BadValue>(module, "BadValue", PyExc_ValueError).release();
-  py::register_exception_translator([](std::exception_ptr thrown) {
-    try {
-      if (thrown) std::rethrow_exception(thrown);
-    } catch (const cpu::BadValue& error) {
-      PyErr_SetObject(bad_value.ptr(), py::make_tuple(error.what(), error.row, error.col).ptr());
-    }
-  });
-
-  py::class_<cpu::Matrix>(module, "Matrix",
-                          "A borrowed (N, C) matrix: row shards of one dtype. The caller keeps the memory alive.")
-      .def(py::init([](int dtype, std::int64_t cols) {
-             cpu::Matrix matrix;
-             matrix.dtype = static_cast<DType>(dtype);
-             matrix.cols = cols;
-             return matrix;
-           }),
-           "dtype"_a, "cols"_a)
-      .def("append", [](cpu::Matrix& matrix, std::uintptr_t address, std::int64_t rows, std::int64_t row_stride,
-                        std::int64_t col_stride) {
-        matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
-      });
-
-  module.def("find_positives", [](const cpu::Matrix& labels, int threads, const py::object& progress) {
+void bind_evaluation(py::module_& module) {
+  module.def("find_positives", [](const Matrix& labels, int threads, const py::object& progress) {
     cpu::Positives positives =
         Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_positives(labels, runner); });
     return py::make_tuple(to_numpy(std::move(positives.offset)), to_numpy(std::move(positives.rows)));
   });
   module.def("scan", &scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
              "progress"_a);
-  module.def("positive_scores",
-             [](const cpu::Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
-               const cpu::Positives positives = to_positives(offset, rows, scores);
-               return to_tuple(Call(threads, py::none())(
-                   [&](const cpu::Runner& runner) { return cpu::positive_scores(scores, positives, runner); }));
-             });
-  module.def("weighted_average_precision", [](const cpu::Matrix& scores, const IntArray& offset, const RowArray& rows,
+  module.def("positive_scores", [](const Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
+    const cpu::Positives positives = to_positives(offset, rows, scores);
+    return to_tuple(Call(threads, py::none())(
+        [&](const cpu::Runner& runner) { return cpu::positive_scores(scores, positives, runner); }));
+  });
+  module.def("weighted_average_precision", [](const Matrix& scores, const IntArray& offset, const RowArray& rows,
                                               const DoubleArray& weights, int threads) {
     if (weights.size() != scores.rows) throw py::value_error("weights: expected one for each row");
     const cpu::Positives positives = to_positives(offset, rows, scores);
@@ -308,16 +216,6 @@ PYBIND11_MODULE(_core, module) {
       return sampled_average_precision_chance(count == 0 ? 0 : t[count - 1], negatives);
     });
   });
-
-  module.def(
-      "read_floor",
-      [](std::uintptr_t address, std::int64_t bytes, int threads) {
-        return Call(threads, py::none())([&](const cpu::Runner& runner) {
-          return cpu::read_floor(reinterpret_cast<const unsigned char*>(address), bytes, runner);
-        });
-      },
-      "Reads memory once on `threads` threads; what benchmarks compare with.");
-  module.def("build_info", &build_info);
 }
 
 }  // namespace vltr

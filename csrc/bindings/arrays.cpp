@@ -1,0 +1,297 @@
+// What vltr_eval/arrays.py is made of: borrowed arrays, DLPack, devices, and device memory of our own.
+#include <memory>
+
+#include "bindings/bindings.hpp"
+#include "bindings/dlpack.hpp"
+#include "core/matrix.hpp"
+#include "core/tensor.hpp"
+#ifdef VLTR_HAVE_CUDA
+#include "cuda/device.hpp"
+#endif
+
+namespace vltr {
+namespace {
+
+// In the order of DType.
+constexpr const char* kDTypeNames[] = {"bool",   "uint8", "int8",    "uint16",   "int16",   "uint32", "int32",
+                                       "uint64", "int64", "float16", "bfloat16", "float32", "float64"};
+
+#ifdef VLTR_HAVE_CUDA
+cuda::Stream stream_of(const Tensor& tensor) { return {tensor.device, tensor.stream}; }
+#endif
+
+// One element as a Python number, from wherever it lies.
+py::object item(const Tensor& tensor, const std::vector<std::int64_t>& index) {
+  const std::byte* place = tensor.data;
+  bool inside = index.size() == tensor.shape.size();
+  for (std::size_t axis = 0; inside && axis < index.size(); ++axis) {
+    inside = index[axis] >= 0 && index[axis] < tensor.shape[axis];
+    place += index[axis] * tensor.strides[axis];
+  }
+  if (!inside) throw py::index_error("index: expected one within the array");
+  return with_element_type(tensor.dtype, [&](auto tag) -> py::object {
+    using T = typename decltype(tag)::type;
+#ifdef VLTR_HAVE_CUDA
+    std::byte copy[sizeof(T)];
+    if (tensor.on_device()) {
+      const py::gil_scoped_release release;
+      cuda::copy_to_host(stream_of(tensor), copy, place, sizeof(T));
+      cuda::synchronize(stream_of(tensor));
+      place = copy;
+    }
+#endif
+    const T value = load_element<T>(place);
+    if constexpr (std::is_integral_v<T>) {
+      return py::cast(value);
+    } else {
+      return py::float_(static_cast<double>(to_lane(value)));
+    }
+  });
+}
+
+// Fills a tensor from a numpy array of the same bytes. On a device without waiting for it.
+void assign(const Tensor& tensor, const py::array& values) {
+  const std::int64_t bytes = tensor.size() * size_of(tensor.dtype);
+  if (!tensor.contiguous() || values.nbytes() != bytes || (values.flags() & py::array::c_style) == 0) {
+    throw py::value_error("values: expected as many bytes as the tensor has, both in C order");
+  }
+  if (bytes == 0) return;
+#ifdef VLTR_HAVE_CUDA
+  if (tensor.on_device()) return cuda::copy_to_device(stream_of(tensor), tensor.data, values.data(), bytes);
+#endif
+  std::memcpy(tensor.data, values.data(), static_cast<std::size_t>(bytes));
+}
+
+// DLPack
+
+std::string dtype_name(const dlpack::DataType& dtype) {
+  constexpr const char* kKinds[] = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool"};
+  if (dtype.code == dlpack::kBool && dtype.bits == 8 && dtype.lanes == 1) return "bool";
+  if (dtype.code >= std::size(kKinds)) {
+    return "type code " + std::to_string(dtype.code) + " of " + std::to_string(dtype.bits) + " bits";
+  }
+  std::string name = kKinds[dtype.code] + std::to_string(dtype.bits);
+  if (dtype.lanes != 1) name += "x" + std::to_string(dtype.lanes);
+  return name;
+}
+
+// Takes what a capsule holds: (address, shape, strides in bytes, dtype name, owner). The capsule is marked as used; the
+// producer's deleter is called once, when the owner goes, which is a Python object and so goes with the GIL.
+template <class Managed>
+py::tuple take(const py::object& capsule) {
+  auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), Managed::kName));
+  const py::capsule owner(managed, [](void* pointer) {
+    auto* owned = static_cast<Managed*>(pointer);
+    if (owned->deleter != nullptr) owned->deleter(owned);
+  });
+  if (PyCapsule_SetName(capsule.ptr(), Managed::kUsedName) != 0) throw py::error_already_set();
+  if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>) {
+    if (managed->major != 1) {  // of another major version only what lies before the tensor is known
+      throw py::buffer_error("expected DLPack version 1, got " + std::to_string(managed->major));
+    }
+  }
+  const dlpack::Tensor& tensor = managed->tensor;
+  const auto rank = static_cast<std::size_t>(tensor.ndim);
+  const std::int64_t itemsize = (std::int64_t{tensor.dtype.bits} * tensor.dtype.lanes + 7) / 8;
+  py::tuple shape(rank);
+  py::tuple strides(rank);
+  std::int64_t stride = 1;
+  for (std::size_t axis = rank; axis-- > 0; stride *= tensor.shape[axis]) {
+    shape[axis] = tensor.shape[axis];
+    strides[axis] = itemsize * (tensor.strides != nullptr ? tensor.strides[axis] : stride);
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data) + tensor.byte_offset;
+  return py::make_tuple(address, shape, strides, dtype_name(tensor.dtype), owner);
+}
+
+py::tuple from_dlpack(const py::object& capsule) {
+  if (PyCapsule_IsValid(capsule.ptr(), dlpack::ManagedVersioned::kName) != 0) {
+    return take<dlpack::ManagedVersioned>(capsule);
+  }
+  if (PyCapsule_IsValid(capsule.ptr(), dlpack::Managed::kName) != 0) return take<dlpack::Managed>(capsule);
+  throw py::buffer_error("expected a DLPack capsule that nobody has used");
+}
+
+#ifdef VLTR_HAVE_CUDA
+
+// Device memory of our own, for results whose library cannot allocate them for us. It offers itself by every protocol,
+// and goes back in stream order when Python and all who borrow it have let go.
+class DeviceArray {
+ public:
+  DeviceArray(std::vector<std::int64_t> shape, DType dtype, const cuda::Stream& stream)
+      : shape_(std::move(shape)), dtype_(dtype), memory_(stream, bytes_of(shape_, dtype)) {}
+  const std::vector<std::int64_t>& shape() const { return shape_; }
+  DType dtype() const { return dtype_; }
+  const cuda::Stream& stream() const { return memory_.stream(); }
+  std::byte* data() const { return static_cast<std::byte*>(memory_.data()); }
+  std::int64_t bytes() const { return memory_.bytes(); }
+
+ private:
+  static std::int64_t bytes_of(const std::vector<std::int64_t>& shape, DType dtype) {
+    std::int64_t bytes = size_of(dtype);
+    for (const std::int64_t extent : shape) {
+      if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) {
+        throw py::value_error("shape: expected one whose bytes can be counted in 63 bits");
+      }
+    }
+    return bytes;
+  }
+
+  std::vector<std::int64_t> shape_;
+  DType dtype_;
+  cuda::Memory memory_;
+};
+using SharedArray = std::shared_ptr<DeviceArray>;
+
+const char* name_of(DType dtype) { return kDTypeNames[static_cast<int>(dtype)]; }
+
+dlpack::DataType dlpack_type(DType dtype) {
+  const std::string name = name_of(dtype);
+  const std::uint8_t code = dtype == DType::kBool ? dlpack::kBool
+                            : name[0] == 'b'      ? dlpack::kBFloat
+                            : name[0] == 'f'      ? dlpack::kFloat
+                            : name[0] == 'u'      ? dlpack::kUInt
+                                                  : dlpack::kInt;
+  return {code, static_cast<std::uint8_t>(8 * size_of(dtype)), 1};
+}
+
+py::dict cuda_array_interface(const DeviceArray& array) {
+  const std::string kind = array.dtype() == DType::kBool       ? "|b"
+                           : array.dtype() == DType::kBFloat16 ? "<V"  // as ml_dtypes names it
+                                                               : "<" + std::string(1, name_of(array.dtype())[0]);
+  // The protocol has no 0: the legacy default stream is 1.
+  const std::uintptr_t stream = std::max<std::uintptr_t>(1, array.stream().handle);
+  return py::dict("shape"_a = py::tuple(py::cast(array.shape())),
+                  "typestr"_a = kind + std::to_string(size_of(array.dtype())),
+                  "data"_a = py::make_tuple(reinterpret_cast<std::uintptr_t>(array.data()), false),
+                  "strides"_a = py::none(), "version"_a = 3, "stream"_a = stream);
+}
+
+template <class Managed>
+py::capsule export_as(const SharedArray& array) {
+  struct Export {
+    SharedArray array;
+    std::vector<std::int64_t> strides;
+    Managed managed{};
+  };
+  auto* out = new Export{array, std::vector<std::int64_t>(array->shape().size()), {}};
+  std::int64_t stride = 1;
+  for (std::size_t axis = out->strides.size(); axis-- > 0; stride *= array->shape()[axis]) out->strides[axis] = stride;
+  out->managed.tensor = {array->data(),
+                         {dlpack::kCuda, array->stream().device},
+                         static_cast<std::int32_t>(out->strides.size()),
+                         dlpack_type(array->dtype()),
+                         const_cast<std::int64_t*>(array->shape().data()),  // consumers do not write it
+                         out->strides.data(),
+                         0};
+  out->managed.context = out;
+  out->managed.deleter = [](Managed* managed) { delete static_cast<Export*>(managed->context); };
+  if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>) out->managed.major = 1;
+  return py::capsule(&out->managed, Managed::kName, [](PyObject* capsule) {
+    if (PyCapsule_IsValid(capsule, Managed::kName) == 0) return;  // a consumer took it, and will delete it
+    auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, Managed::kName));
+    managed->deleter(managed);
+  });
+}
+
+using IntPair = std::pair<int, int>;
+
+py::capsule to_dlpack(const SharedArray& array, std::optional<std::int64_t> stream, std::optional<IntPair> max_version,
+                      std::optional<IntPair> dl_device, std::optional<bool> copy) {
+  const cuda::Stream& own = array->stream();
+  if (dl_device && *dl_device != IntPair(dlpack::kCuda, own.device)) {
+    throw py::buffer_error("dl_device: expected the array's own device, got another");
+  }
+  if (copy.value_or(false)) throw py::buffer_error("copy: expected None or False; the memory is shared");
+  // The rules of the protocol: none is the legacy default stream, -1 asks for no order at all, 0 could mean two things.
+  const std::int64_t consumer = stream.value_or(1);
+  if (consumer == 0 || consumer < -1) {
+    throw py::value_error("stream: expected None, -1, 1, 2 or a CUDA stream, got " + std::to_string(consumer));
+  }
+  if (consumer != -1) cuda::wait_for({own.device, static_cast<std::uintptr_t>(consumer)}, own);
+  return max_version && max_version->first >= 1 ? export_as<dlpack::ManagedVersioned>(array)
+                                                : export_as<dlpack::Managed>(array);
+}
+
+py::array to_host(const DeviceArray& array) {
+  py::array out(py::dtype::from_args(py::str(name_of(array.dtype()))), array.shape());
+  void* const data = out.mutable_data();
+  const py::gil_scoped_release release;
+  cuda::copy_to_host(array.stream(), data, array.data(), array.bytes());
+  cuda::synchronize(array.stream());
+  return out;
+}
+
+void bind_devices(py::module_& module) {
+  py::register_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const cuda::OutOfMemory& error) {
+      PyErr_SetString(PyExc_MemoryError, error.what());
+    }
+  });
+  module.def("device_count", &cuda::device_count);
+  module.def("why_no_device", &cuda::why_no_device);
+  module.def("device_of",
+             [](std::uintptr_t address) { return cuda::device_of(reinterpret_cast<const void*>(address)); });
+  module.def(
+      "wait_for",
+      [](int device, std::uintptr_t stream, std::uintptr_t other) {
+        cuda::wait_for({device, stream}, {device, other});
+      },
+      "device"_a, "stream"_a, "other"_a, "What is put on `stream` from now on waits for what is on `other` by now.");
+  py::class_<DeviceArray, SharedArray>(module, "DeviceArray", "An array in device memory, not yet filled.")
+      .def(py::init([](std::vector<std::int64_t> shape, int dtype, int device, std::uintptr_t stream) {
+             return std::make_shared<DeviceArray>(std::move(shape), static_cast<DType>(dtype),
+                                                  cuda::Stream{device, stream});
+           }),
+           "shape"_a, "dtype"_a, "device"_a, "stream"_a)
+      .def_property_readonly("address", [](const DeviceArray& a) { return reinterpret_cast<std::uintptr_t>(a.data()); })
+      .def_property_readonly("shape", [](const DeviceArray& a) { return py::tuple(py::cast(a.shape())); })
+      .def_property_readonly("dtype", [](const DeviceArray& a) { return name_of(a.dtype()); })
+      .def_property_readonly("__cuda_array_interface__", &cuda_array_interface)
+      .def("__dlpack_device__", [](const DeviceArray& a) { return IntPair(dlpack::kCuda, a.stream().device); })
+      .def("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(),
+           "dl_device"_a = py::none(), "copy"_a = py::none())
+      .def("to_numpy", &to_host, "A copy in CPU memory, once the work on the array's stream is done.");
+}
+
+#else
+
+void bind_devices(py::module_& module) {
+  module.def("device_count", [] { return 0; });
+  module.def("why_no_device", [] { return "this build has no CUDA kernels"; });
+}
+
+#endif
+
+}  // namespace
+
+void bind_arrays(py::module_& module) {
+  module.attr("DTYPES") = py::tuple(py::cast(std::vector<std::string>(std::begin(kDTypeNames), std::end(kDTypeNames))));
+  py::class_<Tensor>(module, "Tensor", "A borrowed array of any rank. The caller keeps the memory alive.")
+      .def(py::init([](std::uintptr_t address, std::vector<std::int64_t> shape, std::vector<std::int64_t> strides,
+                       int dtype, int device, std::uintptr_t stream) {
+             if (shape.size() != strides.size()) throw py::value_error("strides: expected one for each axis");
+             const auto itemsize = static_cast<std::uintptr_t>(size_of(static_cast<DType>(dtype)));
+             std::uintptr_t offsets = address;
+             for (const std::int64_t stride : strides) offsets |= static_cast<std::uintptr_t>(stride);
+             if (device >= 0 && offsets % itemsize != 0) {  // a fault there would end the process's use of the device
+               throw py::value_error("address: expected aligned elements on a device, got others");
+             }
+             return Tensor{reinterpret_cast<std::byte*>(address),
+                           std::move(shape),
+                           std::move(strides),
+                           static_cast<DType>(dtype),
+                           device,
+                           stream};
+           }),
+           "address"_a, "shape"_a, "strides"_a, "dtype"_a, "device"_a, "stream"_a)
+      .def("item", &item, "index"_a, "One element as a Python number, from wherever it lies.")
+      .def("assign", &assign, "values"_a, "Copies a numpy array of the same bytes into the tensor, in C order.");
+  module.def("from_dlpack", &from_dlpack, "capsule"_a,
+             "(address, shape, strides in bytes, dtype name, owner) of a DLPack capsule of either kind.");
+  bind_devices(module);
+}
+
+}  // namespace vltr

@@ -1,0 +1,89 @@
+// What the files of this folder share; they alone know pybind11.
+//
+// Matrices come as addresses, strides and dtype codes (vltr_eval/arrays.py makes them of arrays); what is O(positives)
+// comes and goes as numpy arrays. Python checks meaning; here only what memory safety needs is checked.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/rank_table.hpp"
+#include "cpu/float_environment.hpp"
+#include "cpu/pool.hpp"
+#include "cpu/positives.hpp"
+
+namespace vltr {
+
+namespace py = pybind11;
+using namespace py::literals;
+
+using IntArray = py::array_t<std::int64_t, py::array::c_style>;
+using RowArray = py::array_t<std::uint32_t, py::array::c_style>;
+using DoubleArray = py::array_t<double, py::array::c_style>;
+
+// Hands a vector's memory to numpy.
+template <class T>
+py::array_t<T> to_numpy(std::vector<T>&& values, std::vector<py::ssize_t> shape = {}) {
+  auto* owned = new std::vector<T>(std::move(values));
+  if (shape.empty()) shape.push_back(static_cast<py::ssize_t>(owned->size()));
+  const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  return py::array_t<T>(shape, owned->data(), owner);
+}
+
+// Runs a call without the GIL. Its calling thread looks for Ctrl-C and reports progress between items of work; what
+// these raise is raised again when the call has stopped.
+class Call {
+ public:
+  Call(int threads, const py::object& progress) : progress_(progress) {
+    runner_.threads = threads;
+    runner_.poll = [this](double fraction) { return poll(fraction); };
+  }
+  template <class Function>
+  auto operator()(Function&& function) {
+    try {
+      const py::gil_scoped_release release;
+      const cpu::DefaultFloatEnvironment environment;
+      return function(runner_);
+    } catch (const cpu::Cancelled&) {
+      raised_->restore();
+      raised_.reset();
+    }
+    throw py::error_already_set();
+  }
+
+ private:
+  bool poll(double fraction) {
+    const py::gil_scoped_acquire acquire;
+    try {
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (!progress_.is_none()) progress_(fraction);
+      return false;
+    } catch (py::error_already_set& error) {
+      raised_.emplace(std::move(error));
+      return true;
+    }
+  }
+
+  const py::object& progress_;
+  std::optional<py::error_already_set> raised_;
+  cpu::Runner runner_;
+};
+
+// Positives and thresholds from Python, with the checks that memory safety needs; a table to Python.
+cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, const Matrix& scores);
+RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_positives, const Matrix& scores);
+py::tuple to_tuple(RankTable&& table);  // (offset, thresholds, tp, fp, tied)
+
+// The operations, by subject; module.cpp calls them all.
+void bind_arrays(py::module_& module);
+void bind_cuda(py::module_& module);
+void bind_evaluation(py::module_& module);
+void bind_frames(py::module_& module);
+void bind_running(py::module_& module);
+
+}  // namespace vltr

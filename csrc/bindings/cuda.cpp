@@ -1,0 +1,157 @@
+// Labels, the scan and the metrics on a CUDA device: overloads of the functions of evaluation.cpp, chosen by the type
+// of the matrix or table.
+#include "bindings/bindings.hpp"
+#include "cuda/positives.hpp"
+#include "cuda/rank_table.hpp"
+#include "cuda/scan.hpp"
+#include "cuda/thresholds.hpp"
+#include "cuda/weighted_average_precision.hpp"
+
+namespace vltr {
+namespace {
+
+// A borrowed matrix in device memory, and the stream on which it is ready.
+struct CudaMatrix {
+  Matrix matrix;
+  cuda::Stream stream;
+};
+
+// Kernels read whole elements.
+void append(CudaMatrix& scores, std::uintptr_t address, std::int64_t rows, std::int64_t row_stride,
+            std::int64_t col_stride) {
+  const auto size = static_cast<std::int64_t>(
+      with_element_type(scores.matrix.dtype, [](auto tag) { return sizeof(typename decltype(tag)::type); }));
+  if (rows > 0 &&
+      (static_cast<std::int64_t>(address) % size != 0 || row_stride % size != 0 || col_stride % size != 0)) {
+    throw py::value_error("array: expected elements at multiples of their size in device memory, got others");
+  }
+  scores.matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
+}
+
+// Positives may come from another stream than the scores: from here on those wait for these.
+void join(const CudaMatrix& scores, const cuda::Positives& positives) {
+  if (positives.rows != scores.matrix.rows || positives.classes != scores.matrix.cols) {
+    throw py::value_error("positives: expected those of a matrix of the shape of scores");
+  }
+  if (positives.stream().device != scores.stream.device) {
+    throw py::value_error("positives: expected them on the device of scores");
+  }
+  if (positives.stream().handle != scores.stream.handle) cuda::wait_for(scores.stream, positives.stream());
+}
+
+py::tuple scan(const CudaMatrix& scores, const cuda::Positives& positives, std::int64_t trials, std::uint64_t seed,
+               bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int,
+               const py::object& progress) {
+  join(scores, positives);
+  RankTable shared;
+  if (given) shared = to_thresholds(given->first, given->second, scores.matrix);
+  cuda::ScanResult result;
+  {
+    const py::gil_scoped_release release;
+    result = cuda::scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
+  }
+  if (!progress.is_none()) progress(1.0);
+  py::object trial_matrix = py::none();
+  if (trials > 0) {
+    trial_matrix = to_numpy(std::move(result.trials),
+                            {static_cast<py::ssize_t>(trials), static_cast<py::ssize_t>(scores.matrix.cols)});
+  }
+  py::object rank = py::none();
+  if (ranks) rank = to_numpy(std::move(result.ranks));
+  return py::make_tuple(std::move(result.table), trial_matrix, rank);
+}
+
+// A metric of each class of a table; the number of rows and of threads are what the CPU's overload takes.
+template <class... Arguments>
+auto per_class(std::vector<double> (*metric)(const cuda::DeviceRankTable&, Arguments...)) {
+  return [metric](const cuda::DeviceRankTable& table, std::int64_t, int, Arguments... arguments) {
+    std::vector<double> values;
+    {
+      const py::gil_scoped_release release;
+      values = metric(table, arguments...);
+    }
+    return to_numpy(std::move(values));
+  };
+}
+
+}  // namespace
+
+void bind_cuda(py::module_& module) {
+  py::class_<CudaMatrix>(module, "CudaMatrix",
+                         "A borrowed (N, C) matrix in device memory, with the stream on which it is ready.")
+      .def(py::init([](int dtype, std::int64_t cols, int device, std::uintptr_t stream) {
+             CudaMatrix scores;
+             scores.matrix.dtype = static_cast<DType>(dtype);
+             scores.matrix.cols = cols;
+             scores.stream = {device, stream};
+             return scores;
+           }),
+           "dtype"_a, "cols"_a, "device"_a, "stream"_a)
+      .def("append", &append);
+
+  py::class_<cuda::Positives>(module, "CudaPositives", "The positive rows of each class, in device memory.")
+      .def_property_readonly("device", [](const cuda::Positives& positives) { return positives.stream().device; })
+      .def("to_numpy", [](const cuda::Positives& positives) {
+        std::vector<std::int64_t> offset;
+        std::vector<std::uint32_t> rows;
+        {
+          const py::gil_scoped_release release;
+          offset = positives.offset.to_host();
+          rows = positives.row.to_host();
+        }
+        return py::make_tuple(to_numpy(std::move(offset)), to_numpy(std::move(rows)));
+      });
+  module.def("find_positives", [](const CudaMatrix& labels, int, const py::object&) {
+    const py::gil_scoped_release release;
+    return cuda::find_positives(labels.matrix, labels.stream);
+  });
+  module.def("index_positives", [](const CudaMatrix& indices, std::int64_t classes) {
+    const py::gil_scoped_release release;
+    return cuda::index_positives(indices.matrix, classes, indices.stream);
+  });
+  module.def("upload_positives", [](const CudaMatrix& scores, const IntArray& offset, const RowArray& rows) {
+    const cpu::Positives positives = to_positives(offset, rows, scores.matrix);
+    const py::gil_scoped_release release;
+    return cuda::upload_positives(positives.offset, positives.rows, scores.matrix.rows, scores.stream);
+  });
+
+  py::class_<cuda::DeviceRankTable>(module, "CudaRankTable", "A rank table in device memory.")
+      .def("to_numpy", [](const cuda::DeviceRankTable& table) {
+        RankTable host;
+        {
+          const py::gil_scoped_release release;
+          host = cuda::to_host(table);
+        }
+        return to_tuple(std::move(host));
+      });
+  module.def("scan", &scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
+             "progress"_a);
+  module.def("positive_scores", [](const CudaMatrix& scores, const cuda::Positives& positives, int) {
+    join(scores, positives);
+    RankTable host;
+    {
+      const py::gil_scoped_release release;
+      host = cuda::to_host(cuda::positive_scores(scores.matrix, positives, scores.stream));
+    }
+    return to_tuple(std::move(host));
+  });
+  module.def("weighted_average_precision", [](const CudaMatrix& scores, const cuda::Positives& positives,
+                                              const CudaMatrix& sample_weight, int) {
+    join(scores, positives);
+    if (sample_weight.matrix.rows != scores.matrix.rows) throw py::value_error("weights: expected one for each row");
+    std::vector<double> values;
+    {
+      const py::gil_scoped_release release;
+      values = cuda::weighted_average_precision(scores.matrix, positives, sample_weight.matrix, scores.stream);
+    }
+    return to_numpy(std::move(values));
+  });
+
+  module.def("average_precision", per_class(&cuda::average_precision));
+  module.def("roc_auc", per_class(&cuda::roc_auc));
+  module.def("expected_sampled_average_precision", per_class(&cuda::expected_sampled_average_precision));
+  module.def("sampled_average_precision_chance", per_class(&cuda::sampled_average_precision_chance));
+  module.def("calibrated_average_precision", per_class(&cuda::calibrated_average_precision));
+}
+
+}  // namespace vltr

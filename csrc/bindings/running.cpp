@@ -1,0 +1,52 @@
+// What a running evaluation does with a batch, on either device.
+#include "bindings/bindings.hpp"
+#include "core/tensor.hpp"
+#include "cpu/append_batch.hpp"
+#ifdef VLTR_HAVE_CUDA
+#include "cuda/append_batch.hpp"
+#endif
+
+namespace vltr {
+namespace {
+
+Matrix to_matrix(const Tensor& tensor) {
+  Matrix matrix;
+  matrix.dtype = tensor.dtype;
+  matrix.cols = tensor.shape[1];
+  matrix.append(tensor.data, tensor.shape[0], tensor.strides[0], tensor.strides[1]);
+  return matrix;
+}
+
+void append_batch(const Tensor& scores, const Tensor& labels, const Tensor& to_scores, const Tensor& to_labels,
+                  std::int64_t first_row, const Tensor& first_bad, int threads) {
+  const bool fits = scores.shape.size() == 2 && scores.size() > 0 && labels.shape == scores.shape &&
+                    to_scores.shape == scores.shape && to_scores.dtype == scores.dtype && to_scores.contiguous() &&
+                    to_labels.shape == scores.shape && to_labels.dtype == DType::kBool && to_labels.contiguous() &&
+                    first_bad.size() == 1 && first_bad.dtype == DType::kInt64;
+  const bool together = labels.device == scores.device && to_scores.device == scores.device &&
+                        to_labels.device == scores.device && first_bad.device == scores.device;
+  if (!fits || !together) {
+    throw py::value_error("scores: expected (B, C) with labels and rows to fill of that shape, all in one place");
+  }
+#ifdef VLTR_HAVE_CUDA
+  if (scores.on_device()) {
+    return cuda::append_batch(to_matrix(scores), to_matrix(labels), to_scores.data, to_labels.data, first_row,
+                              reinterpret_cast<unsigned long long*>(first_bad.data),
+                              {to_scores.device, to_scores.stream});
+  }
+#endif
+  Call(threads, py::none())([&](const cpu::Runner& runner) {
+    cpu::append_batch(to_matrix(scores), to_matrix(labels), to_scores.data, to_labels.data, first_row,
+                      reinterpret_cast<std::uint64_t*>(first_bad.data), runner);
+  });
+}
+
+}  // namespace
+
+void bind_running(py::module_& module) {
+  module.def("append_batch", &append_batch, "scores"_a, "labels"_a, "to_scores"_a, "to_labels"_a, "first_row"_a,
+             "first_bad"_a, "threads"_a,
+             "Copies a batch behind others, on the stream of to_scores; first_bad: row * C + col, as unsigned.");
+}
+
+}  // namespace vltr

@@ -1,0 +1,441 @@
+// The frame rules of training: which frames of two videos FrameStack puts together and in what proportion it mixes
+// their labels, where a frame lies in a flat store, which frames of a video are drawn, and MOVE's dynamic frame
+// sampler.
+//
+// FrameStack (Zhang et al., "VideoLT", ICCV 2021) puts partner j's frames beside those of sample i: with s the score of
+// a sample (from its labels and their running APs), beta = s_i / (s_i + s_j), F_j = floor(beta L) frames come from the
+// partner and F_i = L - F_j from the sample itself, and the label is (1 - beta) y_i + beta y_j.
+// MOVE (Hu et al., 2023) keeps n frames of T at random, n from [m, T], m the mean of its labels' bounds.
+//
+// Bits  all sums go over 128 lanes (lane l has classes l, l + 128, ...) that are folded in one fixed tree, and all
+//       draws are Philox of (seed; sample, epoch, purpose): the same numbers on every device and for any batch
+// Test  csrc/tests/test_frames.cpp, tests/train/
+#pragma once
+
+#include <cstddef>
+
+#include "core/convert_core.hpp"
+#include "core/draw_core.hpp"
+
+namespace vltr {
+
+// Borrowed arrays, as kernels take them. Strides are in bytes and may be zero or negative.
+struct Column {
+  const std::byte* data;
+  std::int64_t stride;
+  DType dtype;
+
+  VLTR_HD const std::byte* at(std::int64_t i) const { return data + i * stride; }
+};
+struct Grid {
+  const std::byte* data;
+  std::int64_t row_stride;
+  std::int64_t col_stride;
+  DType dtype;
+
+  VLTR_HD const std::byte* at(std::int64_t row, std::int64_t col) const {
+    return data + row * row_stride + col * col_stride;
+  }
+};
+// (samples, frames, D): the D numbers of a frame lie one after another.
+struct Clips {
+  const std::byte* data;
+  std::int64_t sample_stride;
+  std::int64_t frame_stride;
+
+  VLTR_HD const std::byte* at(std::int64_t sample, std::int64_t frame) const {
+    return data + sample * sample_stride + frame * frame_stride;
+  }
+};
+
+// Elements in host memory may be unaligned; on a device the bindings take aligned ones only.
+template <class T>
+VLTR_HD T element_at(const std::byte* place) {
+#if defined(__CUDA_ARCH__)
+  return *reinterpret_cast<const T*>(place);
+#else
+  T value;
+  std::memcpy(&value, place, sizeof(T));
+  return value;
+#endif
+}
+// Any byte of a bool array but 0 is true; loading it as bool would be undefined.
+template <>
+VLTR_HD bool element_at<bool>(const std::byte* place) {
+  return *place != std::byte{0};
+}
+
+template <class T>
+VLTR_HD double number_of(T value) {
+  if constexpr (std::is_integral_v<T>) {
+    return static_cast<double>(value);
+  } else {
+    return widen(to_lane(value));
+  }
+}
+VLTR_HD double number_of(double value) { return value; }
+
+// An element of an integer array; what int64 cannot hold becomes negative, so that no index check accepts it.
+VLTR_HD std::int64_t index_at(const std::byte* place, DType dtype) {
+  switch (dtype) {
+    case DType::kUInt8:
+      return element_at<std::uint8_t>(place);
+    case DType::kInt8:
+      return element_at<std::int8_t>(place);
+    case DType::kUInt16:
+      return element_at<std::uint16_t>(place);
+    case DType::kInt16:
+      return element_at<std::int16_t>(place);
+    case DType::kUInt32:
+      return element_at<std::uint32_t>(place);
+    case DType::kInt32:
+      return element_at<std::int32_t>(place);
+    default:
+      return element_at<std::int64_t>(place);
+  }
+}
+
+// The NaN that results hold: processors differ in the sign and payload of those that arithmetic makes.
+template <class Lane>
+constexpr Lane kNan = std::numeric_limits<Lane>::quiet_NaN();
+
+template <class Lane>
+VLTR_HD Lane one_nan(Lane value) {
+  return value == value ? value : Lane{kNan<Lane>};
+}
+
+// Eight bytes of NaN in a float type.
+VLTR_HD std::uint64_t nan_pattern(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16:
+      return 0x7E00'7E00'7E00'7E00u;
+    case DType::kBFloat16:
+      return 0x7FC0'7FC0'7FC0'7FC0u;
+    case DType::kFloat32:
+      return 0x7FC0'0000'7FC0'0000u;
+    default:
+      return 0x7FF8'0000'0000'0000u;
+  }
+}
+
+// Sums over the labels of a sample.
+
+constexpr int kLabelLanes = 128;
+
+enum class LabelRule : int { kSum, kMean, kMin };
+
+struct LabelSum {
+  double value;   // sum of target x score, or the lowest score
+  double weight;  // sum of targets, or the number of labels
+};
+
+constexpr double kAboveAllScores = std::numeric_limits<double>::infinity();
+
+VLTR_HD LabelSum no_labels(LabelRule rule) { return {rule == LabelRule::kMin ? double{kAboveAllScores} : 0.0, 0.0}; }
+
+// The lower of two; NaN if either is.
+VLTR_HD double lower(double a, double b) { return b < a || b != b ? b : a; }
+
+// A class that the sample does not have is left out, so that its score may be NaN.
+VLTR_HD LabelSum add_label(LabelRule rule, LabelSum sum, double target, double score) {
+  if (target == 0) return sum;
+  if (rule == LabelRule::kMin) return {lower(sum.value, score), sum.weight + 1};
+  return {sum.value + target * score, sum.weight + target};
+}
+
+VLTR_HD LabelSum join(LabelRule rule, LabelSum a, LabelSum b) {
+  return {rule == LabelRule::kMin ? lower(a.value, b.value) : a.value + b.value, a.weight + b.weight};
+}
+
+// Without a label: 0.
+VLTR_HD double label_score(LabelRule rule, LabelSum sum) {
+  if (rule == LabelRule::kSum) return sum.value;
+  if (sum.weight == 0) return 0;
+  return rule == LabelRule::kMean ? sum.value / sum.weight : sum.value;
+}
+
+// FrameStack.
+
+// Of T and L: so the products below fit in 32 bits, whose division is a dozen instructions of a device.
+constexpr std::uint32_t kMostClipFrames = 1u << 16;
+
+struct StackPlan {
+  std::int64_t samples;       // B
+  std::int64_t mixed;         // the first samples, which are mixed among themselves; the rest stay as they are
+  std::uint32_t frames;       // T of a sample
+  std::uint32_t clip_length;  // L of a result; T where not all samples are mixed
+  Column partner;             // (mixed,) of integers
+  bool partner_first;         // its frames stand before the sample's own
+
+  // -1 where there is no such sample.
+  VLTR_HD std::int64_t partner_of(std::int64_t sample) const {
+    if (sample >= mixed) return sample;
+    const std::int64_t index = index_at(partner.at(sample), partner.dtype);
+    return index >= 0 && index < mixed ? index : -1;
+  }
+};
+
+// How the score of a sample follows from its labels.
+struct ScoreRule {
+  LabelRule labels;
+  bool per_class;  // divided by the number of classes, as the published code does before it looks at the threshold
+};
+
+VLTR_HD float stack_score(ScoreRule rule, LabelSum sum, std::int64_t classes) {
+  const float score = static_cast<float>(label_score(rule.labels, sum));
+  return rule.per_class ? score / static_cast<float>(classes) : score;
+}
+
+VLTR_HD bool is_share(float value) { return value >= 0.0f && value <= 1.0f; }
+
+// Scores that say nothing, which are NaN or nearly 0 or not of one sign, give one half.
+VLTR_HD float stack_beta(float own, float partner) {
+  const float sum = own + partner;
+  const float share = own / sum;
+  return sum >= 1e-5f && is_share(share) ? share : 0.5f;
+}
+
+// F_j, by the float32 product; beta is from [0, 1].
+VLTR_HD std::uint32_t partner_frames(float beta, std::uint32_t clip_length) {
+  return static_cast<std::uint32_t>(beta * static_cast<float>(clip_length));
+}
+
+// The k-th of `count` frames spread over `frames`: floor(k (frames - 1) / (count - 1)), and frame 0 where count is 1.
+template <class Int>
+VLTR_HD Int spread_frame(Int k, Int count, Int frames) {
+  return count > 1 ? k * (frames - 1) / (count - 1) : 0;
+}
+
+// The first k whose spread_frame is not below `frame`; count where there is none. frame <= frames
+VLTR_HD std::uint32_t first_spread_at(std::uint32_t frame, std::uint32_t count, std::uint32_t frames) {
+  if (frame == 0) return 0;
+  if (count <= 1 || frames == 1) return count;
+  const std::uint32_t k = (frame * (count - 1) + frames - 2) / (frames - 1);
+  return k < count ? k : count;
+}
+
+// A clip is two parts, one of a sample and one of its partner; this is one of them.
+struct StackPart {
+  bool of_partner;
+  std::uint32_t first_slot;
+  std::uint32_t count;
+};
+
+VLTR_HD StackPart stack_part(const StackPlan& plan, std::uint32_t partner_count, int which) {
+  const bool of_partner = (which == 0) == plan.partner_first;
+  const std::uint32_t count = of_partner ? partner_count : plan.clip_length - partner_count;
+  return {of_partner, which == 0 ? 0 : plan.clip_length - count, count};
+}
+
+struct StackPick {
+  bool of_partner;
+  std::uint32_t frame;
+};
+
+VLTR_HD StackPick stack_pick(const StackPlan& plan, std::uint32_t partner_count, std::uint32_t slot) {
+  const StackPart first = stack_part(plan, partner_count, 0);
+  const StackPart part = slot < first.count ? first : stack_part(plan, partner_count, 1);
+  return {part.of_partner, spread_frame(slot - part.first_slot, part.count, plan.frames)};
+}
+
+// What labels become when they are mixed: their own float type, float32 for bool and integers.
+template <class T>
+using MixedOf = std::conditional_t<std::is_integral_v<T>, float, T>;
+
+template <class T>
+VLTR_HD MixedOf<T> mix_labels(float beta, T own, T partner) {
+  if constexpr (std::is_same_v<T, double>) {
+    const double share = static_cast<double>(beta);
+    return one_nan((1.0 - share) * own + share * partner);
+  } else if constexpr (std::is_integral_v<T>) {
+    return (1.0f - beta) * static_cast<float>(own) + beta * static_cast<float>(partner);
+  } else {
+    return from_lane<T>(one_nan((1.0f - beta) * to_lane(own) + beta * to_lane(partner)));
+  }
+}
+
+// All that a call needs. Outputs are contiguous.
+struct FrameStack {
+  StackPlan plan;
+  Clips features;
+  DType dtype;
+  std::int64_t frame_bytes;
+  Grid targets;  // (samples, classes); without data: no labels are mixed, and beta is given
+  Column rap;    // (classes,)
+  std::int64_t classes;
+  ScoreRule rule;
+  Column given_beta;        // (samples,) of float32, or without data
+  std::byte* out_features;  // (samples, clip_length, D)
+  std::byte* out_targets;   // (samples, classes) of MixedOf the targets' type
+  float* out_beta;          // (samples,)
+};
+
+// Of features, from that of what frame_stack made of them.
+struct FrameStackGradient {
+  StackPlan plan;
+  Clips gradient;  // (samples, clip_length, D)
+  DType dtype;
+  std::int64_t dims;  // D
+  Column beta;        // (samples,) of float32, as frame_stack gave it
+  std::byte* out;     // (samples, frames, D)
+
+  // Whether frame_stack found a partner and a beta for the sample, and did not make NaN of it.
+  VLTR_HD bool takes_part(std::int64_t sample) const { return plan.partner_of(sample) >= 0 && is_share(share(sample)); }
+
+  VLTR_HD float share(std::int64_t sample) const {
+    return sample < plan.mixed ? element_at<float>(beta.at(sample)) : 0.0f;
+  }
+
+  // Calls add(slot) for each slot of the clip of sample `taker` that holds frame `frame` of sample `source`, ascending.
+  // The taker takes part.
+  template <class Function>
+  VLTR_HD void for_each_slot(std::int64_t taker, std::int64_t source, std::uint32_t frame, const Function& add) const {
+    const std::uint32_t partners = partner_frames(share(taker), plan.clip_length);
+    for (int which = 0; which < 2; ++which) {
+      const StackPart part = stack_part(plan, partners, which);
+      if ((part.of_partner ? plan.partner_of(taker) : taker) != source) continue;
+      const std::uint32_t end = first_spread_at(frame + 1, part.count, plan.frames);
+      for (std::uint32_t k = first_spread_at(frame, part.count, plan.frames); k < end; ++k) add(part.first_slot + k);
+    }
+  }
+};
+
+// Frames of a flat store: video v has rows offsets[v] .. offsets[v + 1] - 1.
+
+struct FrameGather {
+  const std::byte* store;  // (frames, D)
+  std::int64_t frame_stride;
+  DType dtype;
+  std::int64_t frame_bytes;
+  std::int64_t frames;  // F
+  Column offsets;       // (num_videos + 1,)
+  std::int64_t num_videos;
+  Column videos;  // (samples,)
+  Grid picks;     // (samples, num_picks): frames of the video
+  std::int64_t samples;
+  std::int64_t num_picks;
+  DType out_dtype;
+  std::byte* out;  // (samples, num_picks, D)
+
+  VLTR_HD const std::byte* frame(std::int64_t row) const { return store + row * frame_stride; }
+};
+
+struct FrameRange {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+// The rows of a video that exists; whether they lie in the store is for the caller to see.
+VLTR_HD FrameRange frames_of(const FrameGather& gather, std::int64_t video) {
+  return {index_at(gather.offsets.at(video), gather.offsets.dtype),
+          index_at(gather.offsets.at(video + 1), gather.offsets.dtype)};
+}
+VLTR_HD bool in_store(const FrameGather& gather, FrameRange range) {
+  return range.begin >= 0 && range.begin <= range.end && range.end <= gather.frames;
+}
+
+// The row of the store that a pick means; -1 where there is no such video or frame.
+VLTR_HD std::int64_t picked_row(const FrameGather& gather, std::int64_t sample, std::int64_t pick) {
+  const std::int64_t video = index_at(gather.videos.at(sample), gather.videos.dtype);
+  if (video < 0 || video >= gather.num_videos) return -1;
+  const FrameRange range = frames_of(gather, video);
+  const std::int64_t frame = index_at(gather.picks.at(sample, pick), gather.picks.dtype);
+  return in_store(gather, range) && frame >= 0 && frame < range.end - range.begin ? range.begin + frame : -1;
+}
+
+// Draws. A word is a function of (seed; sample, epoch, purpose, its number) and of nothing else.
+
+enum class Purpose : std::uint32_t { kFrames = 1, kDistinctFrames, kMaskSize, kMaskFrames };
+
+// Blocks of four words that a purpose has.
+constexpr std::uint32_t kDrawBlocks = 1u << 24;
+
+struct DrawKey {
+  std::uint64_t seed;
+  std::uint64_t sample;
+  std::uint32_t epoch;
+};
+
+VLTR_HD Philox draw_block(const DrawKey& key, Purpose purpose, std::uint32_t block) {
+  return philox4x32(
+      {{static_cast<std::uint32_t>(key.sample), key.epoch, static_cast<std::uint32_t>(purpose) * kDrawBlocks + block,
+        static_cast<std::uint32_t>(key.sample >> 32)}},
+      static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32));
+}
+
+// From 0 to bound - 1, by the high half of a product.
+VLTR_HD std::uint32_t draw_below(const DrawKey& key, Purpose purpose, std::uint32_t number, std::uint32_t bound) {
+  const std::uint32_t word = draw_block(key, purpose, number / 4).word[number % 4];
+  return static_cast<std::uint32_t>((std::uint64_t{word} * bound) >> 32);
+}
+
+// Makes permutation `number` of a sample, in place: a device has it in shared memory, where all threads read its keys.
+VLTR_HD void set_frame_permutation(KeyedPermutation& permutation, const DrawKey& key, Purpose purpose,
+                                   std::uint32_t number, std::uint32_t size) {
+  permutation = permutation_grid(size);
+  for (std::uint32_t block = 0; 4 * block < static_cast<std::uint32_t>(permutation.rounds); ++block) {
+    const Philox random = draw_block(key, purpose, number * (kMostDrawRounds / 4) + block);
+    for (std::uint32_t lane = 0; lane < 4; ++lane) permutation.round_key[4 * block + lane] = random.word[lane];
+  }
+}
+
+// Sampling frames of videos.
+
+enum class SampleMode : int { kUniform, kWithReplacement, kDistinct };
+
+struct FrameSample {
+  Column lengths;  // (samples,): frames of each video
+  Column ids;      // (samples,) of 64-bit integers; without data, a sample's id is its row
+  std::int64_t samples;
+  std::uint32_t num_frames;
+  SampleMode mode;
+  std::uint64_t seed;
+  std::uint32_t epoch;
+  std::int64_t* out;  // (samples, num_frames), each row ascending
+};
+
+VLTR_HD bool is_length(std::int64_t length) { return length >= 1 && length <= kMaxRows; }
+
+VLTR_HD DrawKey draw_key(std::uint64_t seed, const Column& ids, std::int64_t sample, std::uint32_t epoch) {
+  const std::int64_t id = ids.data == nullptr ? sample : index_at(ids.at(sample), ids.dtype);
+  return {seed, static_cast<std::uint64_t>(id), epoch};
+}
+
+// The k-th frame drawn, before they are sorted. Of a video with fewer frames than are drawn, every frame is taken as
+// often as all can be, and the rest are distinct.
+VLTR_HD std::uint32_t drawn_frame(const FrameSample& request, const DrawKey& key, const KeyedPermutation& permutation,
+                                  std::uint32_t length, std::uint32_t k) {
+  if (request.mode == SampleMode::kWithReplacement) return draw_below(key, Purpose::kFrames, k, length);
+  const std::uint32_t in_whole_turns = request.num_frames / length * length;
+  return k < in_whole_turns ? k % length : permute(permutation, k - in_whole_turns);
+}
+
+// The dynamic frame sampler.
+
+struct FrameMasks {
+  Grid targets;   // (samples, classes)
+  Column bounds;  // (classes,): fewest frames of a class
+  std::int64_t classes;
+  Column ids;  // as in FrameSample
+  std::int64_t samples;
+  std::uint32_t num_frames;  // T
+  std::uint32_t num_masks;
+  std::uint64_t seed;
+  std::uint32_t epoch;
+  std::byte* out;  // (samples, num_masks, num_frames): 1 for a chosen frame
+};
+
+// m: the mean bound of the labels, down to an integer from [1, T]; 1 where it is NaN or there is no label.
+VLTR_HD std::uint32_t fewest_frames(LabelSum sum, std::uint32_t num_frames) {
+  const double mean = label_score(LabelRule::kMean, sum);
+  if (mean >= static_cast<double>(num_frames)) return num_frames;
+  return mean >= 1 ? static_cast<std::uint32_t>(mean) : 1;
+}
+
+// n: from [fewest, T]
+VLTR_HD std::uint32_t mask_size(const FrameMasks& request, const DrawKey& key, std::uint32_t mask,
+                                std::uint32_t fewest) {
+  return fewest + draw_below(key, Purpose::kMaskSize, mask, request.num_frames - fewest + 1);
+}
+
+}  // namespace vltr

@@ -1,0 +1,57 @@
+// A borrowed (N, C) matrix: row shards of one element type, any strides, never copied. The memory may be the host's or
+// a device's; whoever works on it knows.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "core/element.hpp"
+
+namespace vltr {
+
+// Strides are in bytes and may be zero or negative.
+struct Shard {
+  const std::byte* data;
+  std::int64_t first_row;  // row number of the shard's row 0 in the whole matrix
+  std::int64_t rows;
+  std::int64_t row_stride;
+  std::int64_t col_stride;
+
+  VLTR_HD const std::byte* at(std::int64_t row, std::int64_t col) const {
+    return data + (row - first_row) * row_stride + col * col_stride;
+  }
+};
+
+struct Matrix {
+  DType dtype;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::vector<Shard> shards;  // ascending, without gaps
+
+  void append(const std::byte* data, std::int64_t shard_rows, std::int64_t row_stride, std::int64_t col_stride) {
+    shards.push_back({data, rows, shard_rows, row_stride, col_stride});
+    rows += shard_rows;
+  }
+  const Shard& shard_of(std::int64_t row) const {
+    if (shards.size() == 1) return shards.front();
+    const auto after = std::upper_bound(shards.begin(), shards.end(), row,
+                                        [](std::int64_t r, const Shard& shard) { return r < shard.first_row; });
+    return *(after - 1);
+  }
+};
+
+// Elements may be unaligned (a view into packed records), so they are read by memcpy.
+template <class T>
+T load_element(const std::byte* place) {
+  T value;
+  std::memcpy(&value, place, sizeof(T));
+  return value;
+}
+// Any byte of a bool array but 0 is true; loading it as bool would be undefined.
+template <>
+inline bool load_element<bool>(const std::byte* place) {
+  return *place != std::byte{0};
+}
+
+}  // namespace vltr

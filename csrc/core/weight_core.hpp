@@ -1,0 +1,40 @@
+// Row weights as 128-bit integers scaled to the largest weight: summed in any order they give the same bits, and are
+// exact for weights down to 2^-37 of the largest.
+//
+// In    weight, finite and not negative; exponent_of(largest weight)
+// Out   the weight in units in which the largest has kLargestBits bits, rounded down: 2^32 of them stay below 2^122
+// Test  csrc/tests/test_core.cpp
+#pragma once
+
+#include "core/wide.hpp"
+
+namespace vltr {
+
+constexpr int kLargestBits = 90;
+
+// weight = mantissa * 2^exponent
+struct SplitWeight {
+  std::uint64_t mantissa;
+  int exponent;
+};
+VLTR_HD SplitWeight split_weight(double weight) {
+  const auto bits = bit_cast<std::uint64_t>(weight);
+  const auto field = static_cast<int>(bits >> 52);
+  const std::uint64_t fraction = bits & ((std::uint64_t{1} << 52) - 1);
+  return field == 0 ? SplitWeight{fraction, -1074} : SplitWeight{fraction | std::uint64_t{1} << 52, field - 1075};
+}
+
+// The smallest e with weight < 2^e.
+VLTR_HD int exponent_of(double weight) {
+  SplitWeight split = split_weight(weight);
+  for (; split.mantissa != 0; split.mantissa >>= 1) ++split.exponent;
+  return split.exponent;
+}
+
+VLTR_HD Wide scaled_weight(double weight, int largest_exponent) {
+  const SplitWeight split = split_weight(weight);
+  const int shift = kLargestBits + split.exponent - largest_exponent;
+  return shift >= 0 ? Wide{split.mantissa} << shift : shift > -64 ? Wide{split.mantissa >> -shift} : Wide{0};
+}
+
+}  // namespace vltr

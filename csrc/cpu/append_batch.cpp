@@ -1,0 +1,63 @@
+#include "cpu/append_batch.hpp"
+
+#include <algorithm>
+
+namespace vltr::cpu {
+namespace {
+
+template <class T>
+void copy_row(const std::byte* from, std::int64_t stride, std::int64_t cols, std::byte* to) {
+  constexpr std::int64_t kSize = sizeof(T);
+  if (stride == kSize) {
+    std::memcpy(to, from, static_cast<std::size_t>(cols * kSize));
+    return;
+  }
+  for (std::int64_t col = 0; col < cols; ++col) std::memcpy(to + col * kSize, from + col * stride, sizeof(T));
+}
+
+// Gives the first column whose label is neither 0 nor 1, or cols.
+template <class T>
+std::int64_t flag_row(const std::byte* from, std::int64_t stride, std::int64_t cols, std::byte* to) {
+  const auto lane_at = [=](std::int64_t col) { return to_lane(load_element<T>(from + col * stride)); };
+  bool sound = true;
+  for (std::int64_t col = 0; col < cols; ++col) {
+    const auto lane = lane_at(col);
+    const bool positive = lane == lane_of<T>(1);
+    sound &= positive | (lane == lane_of<T>(0));
+    to[col] = static_cast<std::byte>(positive);
+  }
+  std::int64_t bad = sound ? cols : 0;
+  while (bad < cols && (lane_at(bad) == lane_of<T>(0) || lane_at(bad) == lane_of<T>(1))) ++bad;
+  return bad;
+}
+
+}  // namespace
+
+void append_batch(const Matrix& scores, const Matrix& labels, std::byte* to_scores, std::byte* to_labels,
+                  std::int64_t first_row, std::uint64_t* first_bad, const Runner& runner) {
+  constexpr std::int64_t kElementsPerItem = 1 << 16;
+  const std::int64_t cols = scores.cols;
+  const std::int64_t rows_per_item = std::max<std::int64_t>(1, kElementsPerItem / cols);
+  const std::int64_t items = (scores.rows + rows_per_item - 1) / rows_per_item;
+  std::vector<std::uint64_t> bad(static_cast<std::size_t>(items), *first_bad);
+  runner.run(items, [&](std::int64_t item, int) {
+    std::uint64_t& own = bad[static_cast<std::size_t>(item)];
+    const std::int64_t end = std::min(scores.rows, (item + 1) * rows_per_item);
+    for (std::int64_t row = item * rows_per_item; row < end; ++row) {
+      const Shard& from = scores.shard_of(row);
+      with_element_type(scores.dtype, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        copy_row<T>(from.at(row, 0), from.col_stride, cols, to_scores + row * cols * std::int64_t{sizeof(T)});
+      });
+      const Shard& flags = labels.shard_of(row);
+      const std::int64_t col = with_element_type(labels.dtype, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        return flag_row<T>(flags.at(row, 0), flags.col_stride, cols, to_labels + row * cols);
+      });
+      if (col < cols) own = std::min(own, static_cast<std::uint64_t>((first_row + row) * cols + col));
+    }
+  });
+  for (const std::uint64_t place : bad) *first_bad = std::min(*first_bad, place);
+}
+
+}  // namespace vltr::cpu

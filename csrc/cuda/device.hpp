@@ -1,0 +1,114 @@
+// Devices, streams and device memory, for code that does not include CUDA's own headers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace vltr::cuda {
+
+// Where a call works. All its kernels, copies and allocations are ordered on this stream.
+struct Stream {
+  int device = 0;
+  std::uintptr_t handle = 0;  // a cudaStream_t: 1 is the legacy default stream, 2 the per-thread default stream
+};
+
+// A CUDA call failed: one sentence, with CUDA's own name for the fault.
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The device has not as much memory as was asked for. The process can go on.
+struct OutOfMemory : Error {
+  using Error::Error;
+};
+
+// How many devices this process can use; 0 without a driver. Never throws, and looks only once.
+int device_count();
+
+// Why there is no device, in one sentence; empty when there is one.
+std::string why_no_device();
+
+// The device on which an address lies. Throws Error when it is not device memory.
+int device_of(const void* address);
+
+// What is put on `stream` from now on waits for what is on `other` by now.
+void wait_for(const Stream& stream, const Stream& other);
+
+// Waits until all work of the stream is done. Throws Error when a kernel of it failed.
+void synchronize(const Stream& stream);
+
+// Makes a device current on this thread, while it lives.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int previous_ = -1;  // -1: the device was current already
+};
+
+// Device memory, taken and given back in stream order: what is on the stream when this ends may still use it.
+class Memory {
+ public:
+  Memory() = default;
+  Memory(const Stream& stream, std::int64_t bytes);  // throws OutOfMemory
+  Memory(Memory&& other) noexcept { *this = std::move(other); }
+  Memory& operator=(Memory&& other) noexcept {
+    std::swap(stream_, other.stream_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~Memory();
+  void* data() const { return data_; }
+  std::int64_t bytes() const { return bytes_; }
+  const Stream& stream() const { return stream_; }
+
+ private:
+  Stream stream_;
+  std::int64_t bytes_ = 0;
+  void* data_ = nullptr;
+};
+
+// Asynchronous: the host memory of copy_to_device may be reused at once (pageable memory is staged), that of
+// copy_to_host is filled when the stream has been synchronized.
+void copy_to_device(const Stream& stream, void* to, const void* from, std::int64_t bytes);
+void copy_to_host(const Stream& stream, void* to, const void* from, std::int64_t bytes);
+void copy_within_device(const Stream& stream, void* to, const void* from, std::int64_t bytes);
+void fill_bytes(const Stream& stream, void* place, int byte, std::int64_t bytes);
+
+// An array of elements in device memory.
+template <class T>
+class DeviceArray {
+ public:
+  DeviceArray() = default;
+  DeviceArray(const Stream& stream, std::int64_t count)
+      : memory_(stream, count * static_cast<std::int64_t>(sizeof(T))), count_(count) {}
+  DeviceArray(const Stream& stream, const std::vector<T>& values)
+      : DeviceArray(stream, static_cast<std::int64_t>(values.size())) {
+    copy_to_device(stream, data(), values.data(), memory_.bytes());
+  }
+  T* data() const { return static_cast<T*>(memory_.data()); }
+  std::int64_t size() const { return count_; }
+  const Stream& stream() const { return memory_.stream(); }
+  void fill(int byte) const { fill_bytes(memory_.stream(), memory_.data(), byte, memory_.bytes()); }
+  // Waits for the stream.
+  std::vector<T> to_host() const {
+    std::vector<T> values(static_cast<std::size_t>(count_));
+    copy_to_host(memory_.stream(), values.data(), memory_.data(), memory_.bytes());
+    synchronize(memory_.stream());
+    return values;
+  }
+
+ private:
+  Memory memory_;
+  std::int64_t count_ = 0;
+};
+
+}  // namespace vltr::cuda

@@ -1,0 +1,48 @@
+#include "cuda/find_nan.hpp"
+
+#include <algorithm>
+
+#include "cuda/matrix_view.cuh"
+
+namespace vltr::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    find_nan(Shard shard, std::int64_t cols, bool by_column, unsigned long long* first) {
+  const std::int64_t elements = shard.rows * cols;
+  for (std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; i < elements;
+       i += gridDim.x * std::int64_t{kThreads}) {
+    const std::int64_t row = shard.first_row + (by_column ? i % shard.rows : i / cols);
+    const std::int64_t col = by_column ? i / shard.rows : i % cols;
+    const auto lane = to_lane(read_element<T>(shard.at(row, col)));
+    if (lane != lane) note_place(first, row, cols, col);
+  }
+}
+
+}  // namespace
+
+void throw_if_nan(const Matrix& scores, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  const DeviceArray<unsigned long long> first(stream, 1);
+  first.fill(0xFF);  // kNoPlace
+  with_element_type(scores.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (const Shard& shard : scores.shards) {
+      const std::int64_t blocks = (shard.rows * scores.cols + kThreads - 1) / kThreads;
+      if (blocks == 0) continue;
+      const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
+      launch(stream, "find_nan", find_nan<T>,
+             static_cast<unsigned>(std::min<std::int64_t>(blocks, std::int64_t{multiprocessors(stream)} * 8)), kThreads,
+             0, shard, scores.cols, by_column, first.data());
+    }
+  });
+  const unsigned long long place = first.to_host().front();
+  if (place == kNoPlace) return;
+  const auto at = static_cast<std::int64_t>(place);
+  throw BadValue("scores", at / scores.cols, at % scores.cols);
+}
+
+}  // namespace vltr::cuda

@@ -1,0 +1,53 @@
+// How kernels are launched and take dynamic shared memory: one spelling for nvcc and for the emulator.
+//
+//   __global__ void __launch_bounds__(256) add(const float* x, float* y) { VLTR_DYNAMIC_SHARED(float, part); ... }
+//   launch(stream, "add", add, blocks, 256, 256 * sizeof(float), x, y);
+//
+// Kernels use no inline PTX and no library of device code, so that the emulator runs their very source.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "core/platform.hpp"
+#include "cuda/device.hpp"
+
+#if defined(__CUDACC__)
+#define VLTR_DYNAMIC_SHARED(T, name)                                   \
+  extern __shared__ __align__(16) unsigned char vltr_dynamic_shared[]; \
+  T* name = reinterpret_cast<T*>(vltr_dynamic_shared)
+#else
+#define VLTR_DYNAMIC_SHARED(T, name) T* name = static_cast<T*>(vltr::emulator::dynamic_shared())
+#endif
+
+namespace vltr::cuda {
+
+constexpr unsigned kWholeWarp = 0xFFFFFFFFu;
+constexpr int kWarp = 32;
+
+inline cudaStream_t native(const Stream& stream) { return reinterpret_cast<cudaStream_t>(stream.handle); }
+
+// Throws Error with a sentence made of what was done and CUDA's name for the fault; the fault itself is forgotten, so
+// that later calls do not meet it again.
+void check(cudaError_t status, const char* doing);
+
+// Puts a kernel on the stream, whose device must be current (DeviceGuard). Throws Error where it cannot be launched.
+template <class... Parameters, class... Arguments>
+void launch(const Stream& stream, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+            std::size_t shared_bytes, Arguments&&... arguments) {
+  if (shared_bytes > 48 * 1024) {
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared_bytes)),
+          name);
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = native(stream);
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
+}
+
+// Multiprocessors of the stream's device: what a grid is sized by.
+int multiprocessors(const Stream& stream);
+
+}  // namespace vltr::cuda

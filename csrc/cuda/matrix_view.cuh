@@ -1,0 +1,65 @@
+// A borrowed matrix as kernels see it.
+#pragma once
+
+#include "core/matrix.hpp"
+#include "cuda/launch.cuh"
+
+namespace vltr::cuda {
+
+// Shards in device memory; the first by value, for mostly there is no other.
+struct MatrixView {
+  Shard first;
+  const Shard* shards;
+  int count;
+
+  __device__ const Shard& shard_of(std::int64_t row) const {
+    if (count == 1) return first;
+    int low = 0;
+    for (int left = count; left > 1;) {
+      const int half = left / 2;
+      if (shards[low + half].first_row <= row) low += half;
+      left -= half;
+    }
+    return shards[low];
+  }
+};
+
+// Keeps what a view points to.
+class DeviceMatrix {
+ public:
+  DeviceMatrix(const Matrix& matrix, const Stream& stream) : first_(matrix.shards.front()) {
+    if (matrix.shards.size() > 1) shards_ = DeviceArray<Shard>(stream, matrix.shards);
+  }
+  MatrixView view() const {
+    return {first_, shards_.data(), shards_.size() == 0 ? 1 : static_cast<int>(shards_.size())};
+  }
+
+ private:
+  Shard first_;
+  DeviceArray<Shard> shards_;
+};
+
+// Elements lie at multiples of their size (bindings/cuda.cpp checks it).
+template <class T>
+__device__ T read_element(const std::byte* place) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return *place != std::byte{0};
+  } else {
+    return *reinterpret_cast<const T*>(place);
+  }
+}
+
+// Minus zero is made zero, so that lanes which compare equal are the same bits.
+template <class Lane>
+__device__ Lane canonical(Lane lane) {
+  return lane + Lane{0};
+}
+
+// Of a place in row order, for atomicMin: the first of all that are noted remains.
+constexpr unsigned long long kNoPlace = ~0ull;
+
+__device__ inline void note_place(unsigned long long* first, std::int64_t row, std::int64_t cols, std::int64_t col) {
+  atomicMin(first, static_cast<unsigned long long>(row * cols + col));
+}
+
+}  // namespace vltr::cuda

@@ -1,0 +1,346 @@
+// Labels are read once, in chunks that a thread holds in registers; positives go to a list in no particular order. The
+// list is then spread by class and each class is sorted, which makes the result independent of who found what first.
+#include "cuda/positives.hpp"
+
+#include <algorithm>
+
+#include "cuda/matrix_view.cuh"
+#include "cuda/search.cuh"
+#include "cuda/sort.hpp"
+#include "cuda/warp.cuh"
+
+namespace vltr::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kChunk = 64;  // bytes that a thread looks at together
+
+// What the first reading finds.
+struct Findings {
+  unsigned long long found;  // positives
+  unsigned long long bad;    // first place of a bad label
+  long long longest;         // positives of the class that has most
+};
+
+struct Pair {
+  std::uint32_t row;
+  std::uint32_t cls;
+};
+
+// The sources below answer for their thread's chunk number `slot`: which of its (at most 64) elements are positives,
+// and where an element stands.
+
+// A shard without gaps: chunks of whole vectors, whatever rows they belong to.
+template <class T>
+struct DenseLabels {
+  Shard shard;
+  std::int64_t cols;
+  std::int64_t skipped;  // elements before the first that lies on a vector's boundary; the last chunk takes them
+  std::int64_t elements;
+
+  static constexpr int kPerChunk = kChunk / static_cast<int>(sizeof(T));
+  static constexpr int kVectors = kChunk / static_cast<int>(sizeof(uint4));
+  __host__ __device__ std::int64_t whole_chunks() const { return (elements - skipped) / kPerChunk; }
+  std::int64_t slots() const {
+    return whole_chunks() + (elements - whole_chunks() * kPerChunk + kPerChunk - 1) / kPerChunk;
+  }
+
+  __device__ std::int64_t element(std::int64_t slot, int i) const {
+    if (slot < whole_chunks()) return skipped + slot * kPerChunk + i;
+    const std::int64_t left = (slot - whole_chunks()) * kPerChunk + i;  // of those in no whole chunk
+    return left < skipped ? left : left + whole_chunks() * kPerChunk;
+  }
+  __device__ std::int64_t row(std::int64_t slot, int i) const { return shard.first_row + element(slot, i) / cols; }
+  __device__ std::int64_t col(std::int64_t slot, int i) const { return element(slot, i) % cols; }
+
+  __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
+    if (slot < whole_chunks()) {
+      const auto* vectors = reinterpret_cast<const uint4*>(shard.data + element(slot, 0) * std::int64_t{sizeof(T)});
+      unsigned any = 0;
+      uint4 vector[kVectors];
+#pragma unroll
+      for (int i = 0; i < kVectors; ++i) vector[i] = vectors[i];
+#pragma unroll
+      for (int i = 0; i < kVectors; ++i) any |= vector[i].x | vector[i].y | vector[i].z | vector[i].w;
+      if (any == 0) return 0;  // nearly always
+    }
+    unsigned long long found = 0;
+    for (int i = 0; i < kPerChunk; ++i) {
+      const std::int64_t e = element(slot, i);
+      if (e >= elements) break;
+      const auto lane = to_lane(read_element<T>(shard.data + e * std::int64_t{sizeof(T)}));
+      if (lane == lane_of<T>(0)) continue;
+      if (lane == lane_of<T>(1)) {
+        found |= 1ull << i;
+      } else {
+        note_place(bad, row(slot, i), cols, col(slot, i));
+      }
+    }
+    return found;
+  }
+};
+
+// A shard of any strides, element by element along the shorter one, so that neighbouring threads read neighbours.
+template <class T>
+struct StridedLabels {
+  Shard shard;
+  std::int64_t cols;
+  bool by_column;
+
+  static constexpr int kPerChunk = 8;
+  std::int64_t lines() const { return by_column ? cols : shard.rows; }
+  __host__ __device__ std::int64_t line_size() const { return by_column ? shard.rows : cols; }
+  // A warp takes kPerChunk stretches of 32 elements of a line.
+  __host__ __device__ std::int64_t slots_of_line() const {
+    return (line_size() + kWarp * kPerChunk - 1) / (kWarp * kPerChunk) * kWarp;
+  }
+  std::int64_t slots() const { return lines() * slots_of_line(); }
+
+  __device__ std::int64_t place_in_line(std::int64_t slot, int i) const {
+    const std::int64_t within = slot % slots_of_line();
+    return (within / kWarp * kPerChunk + i) * kWarp + within % kWarp;
+  }
+  __device__ std::int64_t row(std::int64_t slot, int i) const {
+    return shard.first_row + (by_column ? place_in_line(slot, i) : slot / slots_of_line());
+  }
+  __device__ std::int64_t col(std::int64_t slot, int i) const {
+    return by_column ? slot / slots_of_line() : place_in_line(slot, i);
+  }
+  __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
+    unsigned long long found = 0;
+    for (int i = 0; i < kPerChunk; ++i) {
+      if (place_in_line(slot, i) >= line_size()) break;
+      const auto lane = to_lane(read_element<T>(shard.at(row(slot, i), col(slot, i))));
+      if (lane == lane_of<T>(0)) continue;
+      if (lane == lane_of<T>(1)) {
+        found |= 1ull << i;
+      } else {
+        note_place(bad, row(slot, i), cols, col(slot, i));
+      }
+    }
+    return found;
+  }
+};
+
+// A column of class indices: every row is a positive of its class.
+template <class T>
+struct ClassIndices {
+  Shard shard;
+  std::int64_t classes;
+
+  std::int64_t slots() const { return shard.rows; }
+  __device__ std::int64_t row(std::int64_t slot, int) const { return shard.first_row + slot; }
+  __device__ std::int64_t col(std::int64_t slot, int) const {
+    return static_cast<std::int64_t>(read_element<T>(shard.at(row(slot, 0), 0)));
+  }
+  __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
+    const auto index = read_element<T>(shard.at(row(slot, 0), 0));
+    if (static_cast<std::uint64_t>(index) < static_cast<std::uint64_t>(classes)) return 1;  // a negative one is huge
+    note_place(bad, row(slot, 0), 1, 0);
+    return 0;
+  }
+};
+
+// Appends the positives to `list`, as far as its `capacity` goes, and counts them all; by_class counts them by class.
+template <class Source>
+__global__ void __launch_bounds__(kThreads)
+    collect_positives(Source source, std::int64_t slots, Pair* list, unsigned long long capacity,
+                      unsigned long long* by_class, Findings* findings) {
+  __shared__ unsigned long long ends[kThreads / kWarp];  // of each warp's part, then where the block's part begins
+  __shared__ unsigned long long block_begin;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  for (std::int64_t first = blockIdx.x * std::int64_t{kThreads}; first < slots;
+       first += gridDim.x * std::int64_t{kThreads}) {
+    const std::int64_t slot = first + threadIdx.x;
+    unsigned long long found = slot < slots ? source.positives(slot, &findings->bad) : 0;
+    if (!__syncthreads_or(found != 0)) continue;
+    const auto count = static_cast<unsigned long long>(__popcll(found));
+    const unsigned long long end = inclusive_sum(count);
+    if (lane_id() == kWarp - 1) ends[warp] = end;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      unsigned long long total = 0;
+      for (int w = 0; w < kThreads / kWarp; ++w) total += ends[w];
+      block_begin = atomicAdd(&findings->found, total);
+    }
+    __syncthreads();
+    unsigned long long place = block_begin + end - count;
+    for (int w = 0; w < warp; ++w) place += ends[w];
+    for (; found != 0; found &= found - 1, ++place) {
+      const int i = __ffsll(static_cast<long long>(found)) - 1;
+      const auto cls = static_cast<std::uint32_t>(source.col(slot, i));
+      if (by_class != nullptr) atomicAdd(&by_class[cls], 1ull);
+      if (place < capacity) list[place] = {static_cast<std::uint32_t>(source.row(slot, i)), cls};
+    }
+    __syncthreads();  // before `ends` is written again
+  }
+}
+
+// Offsets from counts, by one block. `next` gets a copy for the spreading.
+constexpr int kOffsetThreads = 1024;
+__global__ void __launch_bounds__(kOffsetThreads)
+    make_offsets(const unsigned long long* by_class, std::int64_t classes, std::int64_t* offset,
+                 unsigned long long* next, Findings* findings) {
+  __shared__ long long ends[kWarp];
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  long long carry = 0;
+  long long longest = 0;
+  for (std::int64_t first = 0; first < classes; first += kOffsetThreads) {
+    const std::int64_t c = first + threadIdx.x;
+    const long long count = c < classes ? static_cast<long long>(by_class[c]) : 0;
+    longest = count > longest ? count : longest;
+    const long long end = inclusive_sum(count);
+    if (lane_id() == kWarp - 1) ends[warp] = end;
+    __syncthreads();
+    long long before = carry;
+    for (int w = 0; w < warp; ++w) before += ends[w];
+    for (int w = 0; w < kOffsetThreads / kWarp; ++w) carry += ends[w];
+    if (c < classes) {
+      offset[c] = before + end - count;
+      next[c] = static_cast<unsigned long long>(before + end - count);
+    }
+    __syncthreads();  // before `ends` is written again
+  }
+  if (threadIdx.x == 0) offset[classes] = carry;
+  atomicMax(&findings->longest, longest);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    spread_by_class(const Pair* list, std::int64_t count, unsigned long long* next, std::uint32_t* row,
+                    std::uint32_t* cls) {
+  const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
+  if (i >= count) return;
+  const Pair pair = list[i];
+  const unsigned long long place = atomicAdd(&next[pair.cls], 1ull);
+  row[place] = pair.row;
+  cls[place] = pair.cls;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    class_of_each(const std::int64_t* offset, std::int64_t classes, std::int64_t count, std::uint32_t* cls) {
+  const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
+  if (i >= count) return;
+  cls[i] = static_cast<std::uint32_t>(segment_of(offset, classes, i));
+}
+
+unsigned blocks_for(std::int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
+
+// Calls collect(list, capacity, by_class, findings), which reads all labels, once or, where the first list was too
+// short, twice.
+template <class Collect>
+Positives collect_into_classes(std::int64_t rows, std::int64_t classes, std::int64_t capacity, std::int64_t cols,
+                               const Stream& stream, const Collect& collect) {
+  Positives positives;
+  positives.rows = rows;
+  positives.classes = classes;
+  positives.offset = DeviceArray<std::int64_t>(stream, classes + 1);
+  DeviceArray<unsigned long long> by_class(stream, classes);
+  DeviceArray<unsigned long long> next(stream, classes);
+  const DeviceArray<Findings> findings(stream, {Findings{0, kNoPlace, 0}});
+  DeviceArray<Pair> list(stream, capacity);
+  by_class.fill(0);
+  collect(list, by_class.data(), findings.data());
+  launch(stream, "make_offsets", make_offsets, 1, kOffsetThreads, 0, by_class.data(), classes, positives.offset.data(),
+         next.data(), findings.data());
+  const Findings found = findings.to_host().front();
+  if (found.bad != kNoPlace) {
+    const auto place = static_cast<std::int64_t>(found.bad);
+    throw BadValue("labels", place / cols, place % cols);
+  }
+  positives.count = static_cast<std::int64_t>(found.found);
+  positives.longest = found.longest;
+  if (positives.count > capacity) {
+    list = DeviceArray<Pair>(stream, positives.count);
+    const DeviceArray<Findings> again(stream, {Findings{0, kNoPlace, 0}});
+    collect(list, nullptr, again.data());
+  }
+  positives.row = DeviceArray<std::uint32_t>(stream, positives.count);
+  positives.cls = DeviceArray<std::uint32_t>(stream, positives.count);
+  if (positives.count == 0) return positives;
+  launch(stream, "spread_by_class", spread_by_class, blocks_for(positives.count), kThreads, 0, list.data(),
+         positives.count, next.data(), positives.row.data(), positives.cls.data());
+  sort_within_segments(positives.row, positives.cls, positives.offset, positives.longest);
+  return positives;
+}
+
+template <class Source>
+void collect_from(const Source& source, const Stream& stream, const DeviceArray<Pair>& list,
+                  unsigned long long* by_class, Findings* findings) {
+  const std::int64_t slots = source.slots();
+  if (slots == 0) return;
+  const std::int64_t resident = std::int64_t{multiprocessors(stream)} * 8;
+  launch(stream, "collect_positives", collect_positives<Source>,
+         static_cast<unsigned>(std::min<std::int64_t>(resident, blocks_for(slots))), kThreads, 0, source, slots,
+         list.data(), static_cast<unsigned long long>(list.size()), by_class, findings);
+}
+
+template <class T>
+void collect_shard(const Shard& shard, std::int64_t cols, const Stream& stream, const DeviceArray<Pair>& list,
+                   unsigned long long* by_class, Findings* findings) {
+  constexpr std::int64_t kSize = sizeof(T);
+  if (shard.col_stride == kSize && shard.row_stride == cols * kSize) {
+    const auto address = reinterpret_cast<std::uintptr_t>(shard.data);
+    const std::int64_t elements = shard.rows * cols;
+    const std::int64_t to_boundary = static_cast<std::int64_t>((0 - address) % sizeof(uint4)) / kSize;
+    collect_from(DenseLabels<T>{shard, cols, std::min(to_boundary, elements), elements}, stream, list, by_class,
+                 findings);
+    return;
+  }
+  const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
+  collect_from(StridedLabels<T>{shard, cols, by_column}, stream, list, by_class, findings);
+}
+
+}  // namespace
+
+Positives find_positives(const Matrix& labels, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  const std::int64_t elements = labels.rows * labels.cols;
+  const std::int64_t capacity = std::clamp<std::int64_t>(elements / 64, 1 << 12, 1 << 24);
+  return collect_into_classes(labels.rows, labels.cols, capacity, labels.cols, stream,
+                              [&](const DeviceArray<Pair>& list, unsigned long long* by_class, Findings* findings) {
+                                with_element_type(labels.dtype, [&](auto tag) {
+                                  for (const Shard& shard : labels.shards) {
+                                    collect_shard<typename decltype(tag)::type>(shard, labels.cols, stream, list,
+                                                                                by_class, findings);
+                                  }
+                                });
+                              });
+}
+
+Positives index_positives(const Matrix& indices, std::int64_t classes, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  return collect_into_classes(indices.rows, classes, std::max<std::int64_t>(indices.rows, 1), 1, stream,
+                              [&](const DeviceArray<Pair>& list, unsigned long long* by_class, Findings* findings) {
+                                with_element_type(indices.dtype, [&](auto tag) {
+                                  using T = typename decltype(tag)::type;
+                                  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+                                    for (const Shard& shard : indices.shards) {
+                                      collect_from(ClassIndices<T>{shard, classes}, stream, list, by_class, findings);
+                                    }
+                                  } else {
+                                    throw std::invalid_argument("indices: expected integers");
+                                  }
+                                });
+                              });
+}
+
+Positives upload_positives(const std::vector<std::int64_t>& offset, const std::vector<std::uint32_t>& row,
+                           std::int64_t rows, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  Positives positives;
+  positives.rows = rows;
+  positives.classes = static_cast<std::int64_t>(offset.size()) - 1;
+  positives.count = static_cast<std::int64_t>(row.size());
+  for (std::size_t c = 0; c + 1 < offset.size(); ++c) {
+    positives.longest = std::max(positives.longest, offset[c + 1] - offset[c]);
+  }
+  positives.offset = DeviceArray<std::int64_t>(stream, offset);
+  positives.row = DeviceArray<std::uint32_t>(stream, row);
+  positives.cls = DeviceArray<std::uint32_t>(stream, positives.count);
+  if (positives.count == 0) return positives;
+  launch(stream, "class_of_each", class_of_each, blocks_for(positives.count), kThreads, 0, positives.offset.data(),
+         positives.classes, positives.count, positives.cls.data());
+  return positives;
+}
+
+}  // namespace vltr::cuda

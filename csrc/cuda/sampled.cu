@@ -1,0 +1,224 @@
+// A warp (a block, for classes of many positives) makes one trial of one class: it draws the negatives, looks their
+// scores up where they lie, counts between which thresholds they fall, and computes AP from the counts.
+#include "cuda/sampled.hpp"
+
+#include <algorithm>
+
+#include "core/draw_core.hpp"
+#include "core/sap_core.hpp"
+#include "cuda/matrix_view.cuh"
+#include "cuda/search.cuh"
+#include "cuda/warp.cuh"
+
+namespace vltr::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+// Thresholds of a class whose counts fit into shared memory for each warp of a block.
+constexpr std::int64_t kSharedCounts = 1024;
+constexpr std::int64_t kScratchBytes = std::int64_t{64} << 20;
+
+// What trials need of a class, whatever the trial.
+struct DrawClass {
+  std::uint32_t negatives;
+  std::uint32_t draws;  // 0: no more negatives than positives, every trial takes all of them
+  std::uint32_t left_radix;
+  std::uint32_t right_radix;
+};
+
+// The negatives at or above the number of negatives, class by class at the offsets of the positives (draw_core.hpp).
+__global__ void __launch_bounds__(kThreads)
+    prepare_draws(const std::uint32_t* row, const std::int64_t* offset, std::int64_t rows, DrawClass* classes,
+                  std::uint32_t* displaced) {
+  const std::int64_t first = offset[blockIdx.x];
+  const std::int64_t positives = offset[blockIdx.x + 1] - first;
+  const std::int64_t negatives = rows - positives;
+  const bool draws = positives < negatives;
+  if (threadIdx.x == 0) {
+    const KeyedPermutation grid = permutation_grid(static_cast<std::uint32_t>(negatives));
+    classes[blockIdx.x] = {static_cast<std::uint32_t>(negatives), draws ? static_cast<std::uint32_t>(positives) : 0,
+                           grid.left_radix, grid.right_radix};
+  }
+  if (!draws) return;
+  const std::uint32_t* const own = row + first;
+  const std::int64_t low = keys_before(own, positives, static_cast<std::uint32_t>(negatives), false);
+  for (std::int64_t i = threadIdx.x; i < positives; i += kThreads) {
+    const auto high_row = static_cast<std::uint32_t>(negatives + i);
+    const std::int64_t before = keys_before(own, positives, high_row, false);
+    if (before < positives && own[before] == high_row) continue;
+    displaced[first + i - (before - low)] = high_row;
+  }
+}
+
+template <class Lane>
+struct TrialPlan {
+  MatrixView scores;
+  const Lane* keys;
+  const std::int64_t* key_offset;
+  const std::int64_t* tp;
+  const std::int64_t* fp;
+  const std::uint32_t* row;
+  const std::int64_t* offset;
+  const std::uint32_t* displaced;
+  const DrawClass* draw;
+  std::int64_t classes;
+  std::int64_t trials;
+  std::int64_t first_trial;
+  std::uint64_t seed;
+  double* out;           // (trials, classes)
+  std::int32_t* counts;  // in device memory, for classes that do not fit into shared memory
+  std::int64_t counts_of_trial;
+};
+
+// A group of `kGroup` threads: a warp, or the block.
+template <int kGroup>
+__device__ void sync_group() {
+  if constexpr (kGroup == kWarp) {
+    __syncwarp();
+  } else {
+    __syncthreads();
+  }
+}
+
+// Draws of one trial, counted: drawn[k] scores lie at or above threshold k (descending) and below threshold k - 1.
+template <class T, int kGroup>
+__device__ void count_draws(const TrialPlan<LaneOf<T>>& plan, std::int64_t c, const KeyedPermutation& permutation,
+                            std::uint32_t draws, std::int32_t* drawn) {
+  const std::int64_t first_key = plan.key_offset[c];
+  const std::int64_t keys = plan.key_offset[c + 1] - first_key;
+  const std::uint32_t* const own = plan.row + plan.offset[c];
+  const std::uint32_t* const displaced = plan.displaced + plan.offset[c];
+  for (std::uint32_t i = threadIdx.x % kGroup; i < draws; i += kGroup) {
+    const std::int64_t r = row_of_negative(own, draws, displaced, permute(permutation, i));
+    const LaneOf<T> score = to_lane(read_element<T>(plan.scores.shard_of(r).at(r, c)));
+    const std::int64_t reached = keys_before(plan.keys + first_key, keys, score, true);
+    if (reached != 0) atomicAdd(&drawn[keys - reached], 1);
+  }
+}
+
+// AP of one trial from its counts, by one warp; every lane gets it.
+__device__ double average_trial(const std::int64_t* tp, const std::int32_t* drawn, std::int64_t keys, double* staged) {
+  double sum = 0.0;
+  std::int64_t fp = 0;
+  for (std::int64_t first = 0; first < keys; first += kWarp) {
+    const std::int64_t k = first + lane_id();
+    const std::int64_t reached = fp + inclusive_sum(k < keys ? std::int64_t{drawn[k]} : std::int64_t{0});
+    fp = last_lane(reached);
+    staged[lane_id()] = k < keys
+                            ? sampled_summand(static_cast<double>(tp[k]), k == 0 ? 0.0 : static_cast<double>(tp[k - 1]),
+                                              static_cast<double>(reached))
+                            : 0.0;
+    __syncwarp();
+    const int filled = static_cast<int>(keys - first < kWarp ? keys - first : kWarp);
+    for (int i = 0; i < filled; ++i) sum += staged[i];
+    __syncwarp();
+  }
+  return sum / static_cast<double>(tp[keys - 1]);
+}
+
+template <class T, int kGroup>
+__global__ void __launch_bounds__(kThreads) sample(TrialPlan<LaneOf<T>> plan) {
+  constexpr int kGroups = kThreads / kGroup;
+  constexpr bool kShared = kGroup == kWarp;
+  __shared__ std::int32_t counts[kShared ? kGroups : 1][kShared ? kSharedCounts : 1];
+  __shared__ KeyedPermutation permutations[kGroups];
+  __shared__ double staged[kGroups][kStagedSummands];
+  const int group = static_cast<int>(threadIdx.x) / kGroup;
+  const std::int64_t at = blockIdx.x * std::int64_t{kGroups} + group;
+  if (at >= plan.trials * plan.classes) return;
+  const std::int64_t c = at % plan.classes;  // neighbours take the same trial of neighbouring classes
+  const std::int64_t trial = at / plan.classes;
+  const std::int64_t first_key = plan.key_offset[c];
+  const std::int64_t keys = plan.key_offset[c + 1] - first_key;
+  if ((keys <= kSharedCounts) != kShared) return;
+  const std::int64_t* const tp = plan.tp + first_key;
+  const std::int64_t* const fp = plan.fp + first_key;
+  double* const out = plan.out + (plan.first_trial + trial) * plan.classes + c;
+  const DrawClass draw = plan.draw[c];
+  const bool first_warp = threadIdx.x % kGroup < kWarp;
+  if (draw.draws == 0) {  // no positives, or all negatives every time
+    if (!first_warp) return;
+    const double sum =
+        ordered_sum(keys, [=](std::int64_t k) { return precision_summand(tp, k, Precision{tp, fp}); }, staged[group]);
+    if (lane_id() == 0) *out = mean_over_positives(sum, tp, keys);
+    return;
+  }
+  std::int32_t* const drawn = kShared ? counts[group] : plan.counts + trial * plan.counts_of_trial + first_key;
+  KeyedPermutation& permutation = permutations[group];
+  if (threadIdx.x % kGroup == 0) {
+    permutation.size = draw.negatives;
+    permutation.left_radix = draw.left_radix;
+    permutation.right_radix = draw.right_radix;
+    permutation.rounds = draw_rounds(draw.negatives);
+    set_keys(permutation, plan.seed, static_cast<std::uint32_t>(c),
+             static_cast<std::uint32_t>(plan.first_trial + trial));
+  }
+  for (std::int64_t k = threadIdx.x % kGroup; k < keys; k += kGroup) drawn[k] = 0;
+  sync_group<kGroup>();
+  count_draws<T, kGroup>(plan, c, permutation, draw.draws, drawn);
+  sync_group<kGroup>();
+  if (!first_warp) return;
+  const double value = average_trial(tp, drawn, keys, staged[group]);
+  if (lane_id() == 0) *out = value;
+}
+
+template <class T, int kGroup>
+void launch_trials(const TrialPlan<LaneOf<T>>& plan, const Stream& stream) {
+  constexpr int kGroups = kThreads / kGroup;
+  const std::int64_t blocks = (plan.trials * plan.classes + kGroups - 1) / kGroups;
+  launch(stream, "sample_trials", sample<T, kGroup>, static_cast<unsigned>(blocks), kThreads, 0, plan);
+}
+
+}  // namespace
+
+template <class T>
+DeviceArray<double> sample_trials(const Matrix& scores, const Positives& positives,
+                                  const Thresholds<LaneOf<T>>& thresholds, const DeviceRankTable& table,
+                                  std::int64_t trials, std::uint64_t seed, const Stream& stream) {
+  const DeviceMatrix matrix(scores, stream);
+  const DeviceArray<DrawClass> classes(stream, positives.classes);
+  const DeviceArray<std::uint32_t> displaced(stream, positives.count);
+  launch(stream, "prepare_draws", prepare_draws, static_cast<unsigned>(positives.classes), kThreads, 0,
+         positives.row.data(), positives.offset.data(), positives.rows, classes.data(), displaced.data());
+  DeviceArray<double> out(stream, trials * positives.classes);
+  TrialPlan<LaneOf<T>> plan{matrix.view(),
+                            thresholds.keys,
+                            thresholds.offset,
+                            table.tp.data(),
+                            table.fp.data(),
+                            positives.row.data(),
+                            positives.offset.data(),
+                            displaced.data(),
+                            classes.data(),
+                            positives.classes,
+                            0,
+                            0,
+                            seed,
+                            out.data(),
+                            nullptr,
+                            thresholds.count};
+  // A launch has at most 2^31 - 1 blocks, which only a great many trials would exceed.
+  const std::int64_t most = std::max<std::int64_t>(1, (std::int64_t{1} << 30) / positives.classes);
+  for (plan.first_trial = 0; plan.first_trial < trials; plan.first_trial += plan.trials) {
+    plan.trials = std::min(most, trials - plan.first_trial);
+    launch_trials<T, kWarp>(plan, stream);
+  }
+  if (positives.longest <= kSharedCounts) return out;
+  const std::int64_t bytes_of_trial = thresholds.count * static_cast<std::int64_t>(sizeof(std::int32_t));
+  const std::int64_t batch = std::clamp<std::int64_t>(kScratchBytes / bytes_of_trial, 1, std::min(trials, most));
+  const DeviceArray<std::int32_t> counts(stream, batch * thresholds.count);
+  plan.counts = counts.data();
+  for (plan.first_trial = 0; plan.first_trial < trials; plan.first_trial += plan.trials) {
+    plan.trials = std::min(batch, trials - plan.first_trial);
+    launch_trials<T, kThreads>(plan, stream);
+  }
+  return out;
+}
+
+#define VLTR_SAMPLE(T)                                                                                         \
+  template DeviceArray<double> sample_trials<T>(const Matrix&, const Positives&, const Thresholds<LaneOf<T>>&, \
+                                                const DeviceRankTable&, std::int64_t, std::uint64_t, const Stream&);
+VLTR_FOR_EACH_ELEMENT(VLTR_SAMPLE)
+#undef VLTR_SAMPLE
+
+}  // namespace vltr::cuda

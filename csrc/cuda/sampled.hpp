@@ -1,0 +1,15 @@
+// Sampled AP from the thresholds of a scan.
+#pragma once
+
+#include "cuda/thresholds.hpp"
+
+namespace vltr::cuda {
+
+// AP of each trial, (trials, C) row-major, all classes and trials in one launch (classes of many positives in another).
+// The drawn negatives are looked up where they lie: nothing is read but their scores.
+template <class T>
+DeviceArray<double> sample_trials(const Matrix& scores, const Positives& positives,
+                                  const Thresholds<LaneOf<T>>& thresholds, const DeviceRankTable& table,
+                                  std::int64_t trials, std::uint64_t seed, const Stream& stream);
+
+}  // namespace vltr::cuda

@@ -1,0 +1,40 @@
+// Binary searches in the ascending keys of a class.
+#pragma once
+
+#include "cuda/launch.cuh"
+
+namespace vltr::cuda {
+
+// How many of the keys are below `key` (or, with equal_too, at most `key`).
+template <class Key>
+__device__ std::int64_t keys_before(const Key* keys, std::int64_t count, Key key, bool equal_too) {
+  std::int64_t before = 0;
+  while (count > 0) {
+    const std::int64_t half = count / 2;
+    const Key other = keys[before + half];
+    const bool is_before = equal_too ? other <= key : other < key;
+    before = is_before ? before + half + 1 : before;
+    count = is_before ? count - half - 1 : half;
+  }
+  return before;
+}
+
+// The last key that `key` reaches; it reaches keys[0]. After one step the range is a power of two that every further
+// step halves, so that a step is a load, a comparison and an addition.
+template <class Key, class Index>
+__device__ Index last_reached(const Key* keys, Index count, Key key) {
+  const Index width = Index{1} << (63 - __clzll(static_cast<long long>(count)));
+  const Key* at = keys[count - width] <= key ? keys + (count - width) : keys;
+  for (Index half = width / 2; half > 0; half /= 2) {
+    if (at[half] <= key) at += half;
+  }
+  return static_cast<Index>(at - keys);
+}
+
+// The segment that holds element `i`: the last of those that begin at or before it, which is none of the empty ones
+// before it.
+__device__ inline std::int64_t segment_of(const std::int64_t* offset, std::int64_t segments, std::int64_t i) {
+  return last_reached(offset, segments, i);
+}
+
+}  // namespace vltr::cuda

@@ -1,0 +1,179 @@
+#include "cuda/thresholds.hpp"
+
+#include <algorithm>
+
+#include "cuda/find_nan.hpp"
+#include "cuda/matrix_view.cuh"
+#include "cuda/search.cuh"
+#include "cuda/sort.hpp"
+#include "cuda/warp.cuh"
+
+namespace vltr::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+unsigned blocks_for(std::int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    gather_positives(MatrixView scores, std::int64_t cols, const std::uint32_t* row, const std::uint32_t* cls,
+                     std::int64_t count, LaneOf<T>* out, unsigned long long* first_nan) {
+  const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
+  if (i >= count) return;
+  const std::int64_t r = row[i];
+  const LaneOf<T> lane = to_lane(read_element<T>(scores.shard_of(r).at(r, cls[i])));
+  const bool is_nan = lane != lane;
+  if (is_nan) note_place(first_nan, r, cols, cls[i]);
+  out[i] = is_nan ? LaneOf<T>{0} : canonical(lane);  // what is sorted and searched must be ordered
+}
+
+template <class Lane>
+__global__ void __launch_bounds__(kThreads)
+    find_missing(const Lane* sorted, const std::uint32_t* cls, std::int64_t count, const Lane* keys,
+                 const std::int64_t* offset, unsigned long long* missing_class) {
+  const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
+  if (i >= count) return;
+  const std::int64_t first = offset[cls[i]];
+  const std::int64_t keys_of_class = offset[cls[i] + 1] - first;
+  const std::int64_t at = keys_before(keys + first, keys_of_class, sorted[i], false);
+  if (at == keys_of_class || keys[first + at] != sorted[i]) {
+    atomicMin(missing_class, static_cast<unsigned long long>(cls[i]));
+  }
+}
+
+// A block for each class walks its thresholds down, and adds up how many rows reach each.
+template <class Lane>
+__global__ void __launch_bounds__(kThreads)
+    count_down(const Lane* keys, const std::int64_t* offset, const Lane* sorted, const std::int64_t* positive_offset,
+               const std::uint32_t* buckets, Lane* thresholds, std::int64_t* tp, std::int64_t* fp, std::int64_t* tied) {
+  __shared__ long long ends[kThreads / kWarp];
+  const std::int64_t first = offset[blockIdx.x];
+  const std::int64_t count = offset[blockIdx.x + 1] - first;
+  const Lane* const own = sorted + positive_offset[blockIdx.x];
+  const std::int64_t positives = positive_offset[blockIdx.x + 1] - positive_offset[blockIdx.x];
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  long long carry = 0;
+  for (std::int64_t start = 0; start < count; start += kThreads) {
+    const std::int64_t k = start + threadIdx.x;  // descending
+    const std::int64_t at = first + count - 1 - k;
+    const bool inside = k < count;
+    const long long equal = inside && buckets != nullptr ? buckets[2 * at] : 0;
+    const long long reached = inside && buckets != nullptr ? equal + buckets[2 * at + 1] : 0;
+    const long long end = inclusive_sum(reached);
+    if (lane_id() == kWarp - 1) ends[warp] = end;
+    __syncthreads();
+    long long at_least = carry + end;
+    for (int w = 0; w < warp; ++w) at_least += ends[w];
+    for (int w = 0; w < kThreads / kWarp; ++w) carry += ends[w];
+    if (inside) {
+      const Lane key = keys[at];
+      const std::int64_t below = keys_before(own, positives, key, false);
+      const std::int64_t up_to = keys_before(own, positives, key, true);
+      const std::int64_t to = first + k;
+      thresholds[to] = key;
+      tp[to] = positives - below;
+      fp[to] = buckets != nullptr ? at_least - (positives - below) : 0;
+      // Of a threshold that stands several times, the rows that equal it are counted at the first.
+      tied[to] = buckets != nullptr && equal != 0 ? equal - (up_to - below) : 0;
+    }
+    __syncthreads();  // before `ends` is written again
+  }
+}
+
+}  // namespace
+
+template <class Lane>
+DeviceArray<Lane> gather_scores(const Matrix& scores, const Positives& positives, const Stream& stream,
+                                unsigned long long* first_nan) {
+  DeviceArray<Lane> found(stream, positives.count);
+  if (positives.count == 0) return found;
+  const DeviceMatrix matrix(scores, stream);
+  with_element_type(scores.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_same_v<LaneOf<T>, Lane>) {
+      launch(stream, "gather_positives", gather_positives<T>, blocks_for(positives.count), kThreads, 0, matrix.view(),
+             scores.cols, positives.row.data(), positives.cls.data(), positives.count, found.data(), first_nan);
+    } else {
+      throw std::logic_error("lane does not belong to the element type");
+    }
+  });
+  return found;
+}
+
+template <class Lane>
+Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& positives, const RankTable* given,
+                                 unsigned long long* missing_class) {
+  const Stream stream = scores.stream();
+  Thresholds<Lane> thresholds;
+  sort_within_segments(scores, positives.cls, positives.offset, positives.longest);
+  thresholds.sorted = std::move(scores);
+  if (given == nullptr) {
+    thresholds.offset = positives.offset.data();
+    thresholds.keys = thresholds.sorted.data();
+    thresholds.count = positives.count;
+    return thresholds;
+  }
+  std::vector<Lane> ascending = std::get<std::vector<Lane>>(given->thresholds);
+  for (std::size_t c = 0; c + 1 < given->offset.size(); ++c) {
+    std::reverse(ascending.begin() + given->offset[c], ascending.begin() + given->offset[c + 1]);
+  }
+  thresholds.given = DeviceArray<Lane>(stream, ascending);
+  thresholds.given_offset = DeviceArray<std::int64_t>(stream, given->offset);
+  thresholds.offset = thresholds.given_offset.data();
+  thresholds.keys = thresholds.given.data();
+  thresholds.count = thresholds.given.size();
+  if (positives.count != 0) {
+    launch(stream, "find_missing", find_missing<Lane>, blocks_for(positives.count), kThreads, 0,
+           thresholds.sorted.data(), positives.cls.data(), positives.count, thresholds.keys, thresholds.offset,
+           missing_class);
+  }
+  return thresholds;
+}
+
+template <class Lane>
+DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives,
+                           const std::uint32_t* buckets) {
+  const Stream& stream = thresholds.sorted.stream();
+  DeviceRankTable table;
+  table.rows = positives.rows;
+  table.classes = positives.classes;
+  table.offset = DeviceArray<std::int64_t>(stream, positives.classes + 1);
+  copy_within_device(stream, table.offset.data(), thresholds.offset,
+                     table.offset.size() * static_cast<std::int64_t>(sizeof(std::int64_t)));
+  DeviceArray<Lane> descending(stream, thresholds.count);
+  table.tp = DeviceArray<std::int64_t>(stream, thresholds.count);
+  table.fp = DeviceArray<std::int64_t>(stream, thresholds.count);
+  table.tied = DeviceArray<std::int64_t>(stream, thresholds.count);
+  if (thresholds.count != 0) {
+    launch(stream, "count_down", count_down<Lane>, static_cast<unsigned>(positives.classes), kThreads, 0,
+           thresholds.keys, thresholds.offset, thresholds.sorted.data(), positives.offset.data(), buckets,
+           descending.data(), table.tp.data(), table.fp.data(), table.tied.data());
+  }
+  table.thresholds = std::move(descending);
+  return table;
+}
+
+DeviceRankTable positive_scores(const Matrix& scores, const Positives& positives, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  return with_element_type(scores.dtype, [&](auto tag) {
+    using Lane = LaneOf<typename decltype(tag)::type>;
+    const DeviceArray<unsigned long long> first_nan(stream, 1);
+    first_nan.fill(0xFF);  // kNoPlace
+    DeviceArray<Lane> found = gather_scores<Lane>(scores, positives, stream, first_nan.data());
+    if (first_nan.to_host().front() != kNoPlace) throw_if_nan(scores, stream);
+    return make_table(make_thresholds(std::move(found), positives, nullptr, nullptr), positives, nullptr);
+  });
+}
+
+#define VLTR_LANE(Lane)                                                                                                \
+  template DeviceArray<Lane> gather_scores<Lane>(const Matrix&, const Positives&, const Stream&, unsigned long long*); \
+  template Thresholds<Lane> make_thresholds<Lane>(DeviceArray<Lane>, const Positives&, const RankTable*,               \
+                                                  unsigned long long*);                                                \
+  template DeviceRankTable make_table<Lane>(const Thresholds<Lane>&, const Positives&, const std::uint32_t*);
+VLTR_LANE(float)
+VLTR_LANE(double)
+VLTR_LANE(std::int64_t)
+#undef VLTR_LANE
+
+}  // namespace vltr::cuda

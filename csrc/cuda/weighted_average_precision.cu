@@ -1,0 +1,169 @@
+#include "cuda/weighted_average_precision.hpp"
+
+#include <algorithm>
+
+#include "core/ap_core.hpp"
+#include "core/weight_core.hpp"
+#include "cuda/find_nan.hpp"
+#include "cuda/matrix_view.cuh"
+#include "cuda/search.cuh"
+#include "cuda/thresholds.hpp"
+#include "cuda/warp.cuh"
+
+namespace vltr::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+unsigned blocks_for(std::int64_t threads, const Stream& stream) {
+  return static_cast<unsigned>(
+      std::min<std::int64_t>((threads + kThreads - 1) / kThreads, std::int64_t{multiprocessors(stream)} * 8));
+}
+
+struct Findings {
+  unsigned long long largest;  // bits of the largest weight: of numbers that are not negative they are ordered as these
+  unsigned long long bad_row;
+  unsigned long long first_nan;
+};
+
+// A 128-bit sum that many threads add to.
+struct WideSum {
+  unsigned long long low;
+  unsigned long long high;
+
+  __device__ void add(Wide value) {
+    const auto low_part = static_cast<unsigned long long>(value);
+    const unsigned long long before = atomicAdd(&low, low_part);
+    const unsigned long long carry = before + low_part < before ? 1 : 0;
+    const unsigned long long high_part = static_cast<unsigned long long>(value >> 64) + carry;
+    if (high_part != 0) atomicAdd(&high, high_part);
+  }
+  __device__ Wide value() const { return Wide{high} << 64 | low; }
+};
+
+// Weights of any type as doubles, and what is to be known of all of them.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    read_weights(MatrixView from, std::int64_t rows, double* weights, Findings* findings) {
+  for (std::int64_t row = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; row < rows;
+       row += gridDim.x * std::int64_t{kThreads}) {
+    const T element = read_element<T>(from.shard_of(row).at(row, 0));
+    double weight;
+    if constexpr (std::is_integral_v<T>) {
+      weight = static_cast<double>(element);
+    } else {
+      weight = static_cast<double>(to_lane(element)) + 0.0;  // minus zero is zero
+    }
+    weights[row] = weight;
+    if (weight >= 0.0 && weight - weight == 0.0) {
+      atomicMax(&findings->largest, bit_cast<unsigned long long>(weight));
+    } else {
+      atomicMin(&findings->bad_row, static_cast<unsigned long long>(row));
+    }
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    add_weights(Shard shard, std::int64_t cols, bool by_column, const LaneOf<T>* keys, const std::int64_t* offset,
+                const double* weights, const Findings* findings, WideSum* all) {
+  const int largest = exponent_of(bit_cast<double>(findings->largest));
+  const std::int64_t elements = shard.rows * cols;
+  for (std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; i < elements;
+       i += gridDim.x * std::int64_t{kThreads}) {
+    const std::int64_t row = shard.first_row + (by_column ? i % shard.rows : i / cols);
+    const std::int64_t col = by_column ? i / shard.rows : i % cols;
+    const std::int64_t first = offset[col];
+    const std::int64_t count = offset[col + 1] - first;
+    const LaneOf<T> score = to_lane(read_element<T>(shard.at(row, col)));
+    if (count == 0 || !(score >= keys[first])) continue;
+    all[first + last_reached(keys + first, count, score)].add(scaled_weight(weights[row], largest));
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    add_positive_weights(MatrixView scores, const LaneOf<T>* keys, const std::int64_t* offset, const std::uint32_t* row,
+                         const std::uint32_t* cls, std::int64_t count, const double* weights, const Findings* findings,
+                         WideSum* positive) {
+  const int largest = exponent_of(bit_cast<double>(findings->largest));
+  for (std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; i < count;
+       i += gridDim.x * std::int64_t{kThreads}) {
+    const std::int64_t r = row[i];
+    const std::int64_t first = offset[cls[i]];
+    const LaneOf<T> score = to_lane(read_element<T>(scores.shard_of(r).at(r, cls[i])));
+    positive[first + last_reached(keys + first, offset[cls[i] + 1] - first, score)].add(
+        scaled_weight(weights[r], largest));
+  }
+}
+
+// A warp for each class walks its thresholds down.
+__global__ void __launch_bounds__(kWarp)
+    average_weights(const std::int64_t* offset, const WideSum* all, const WideSum* positive, double* out) {
+  __shared__ double staged[kWarp];
+  const std::int64_t first = offset[blockIdx.x];
+  const std::int64_t count = offset[blockIdx.x + 1] - first;
+  Wide at_least = 0;
+  Wide hits = 0;
+  double sum = 0.0;
+  for (std::int64_t start = 0; start < count; start += kWarp) {
+    const std::int64_t k = start + lane_id();
+    const std::int64_t at = first + count - 1 - k;
+    const Wide own = k < count ? positive[at].value() : Wide{0};
+    const Wide lane_hits = hits + inclusive_sum(own);
+    const Wide lane_at_least = at_least + inclusive_sum(k < count ? all[at].value() : Wide{0});
+    staged[lane_id()] =
+        k < count && lane_hits != 0 ? to_double(own) * (to_double(lane_hits) / to_double(lane_at_least)) : 0.0;
+    hits = last_lane(lane_hits);
+    at_least = last_lane(lane_at_least);
+    __syncwarp();
+    for (int i = 0; i < kWarp; ++i) sum += staged[i];
+    __syncwarp();
+  }
+  if (lane_id() == 0) out[blockIdx.x] = hits == 0 ? undefined() : sum / to_double(hits);
+}
+
+}  // namespace
+
+std::vector<double> weighted_average_precision(const Matrix& scores, const Positives& positives,
+                                               const Matrix& sample_weight, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  throw_if_nan(scores, stream);
+  const DeviceArray<Findings> findings(stream, std::vector<Findings>{{0, kNoPlace, kNoPlace}});
+  const DeviceArray<double> weights(stream, scores.rows);
+  const DeviceMatrix weight_matrix(sample_weight, stream);
+  with_element_type(sample_weight.dtype, [&](auto tag) {
+    launch(stream, "read_weights", read_weights<typename decltype(tag)::type>, blocks_for(scores.rows, stream),
+           kThreads, 0, weight_matrix.view(), scores.rows, weights.data(), findings.data());
+  });
+  const unsigned long long bad_row = findings.to_host().front().bad_row;
+  if (bad_row != kNoPlace) throw BadValue("sample_weight", static_cast<std::int64_t>(bad_row), 0);
+  const DeviceArray<double> out(stream, scores.cols);
+  with_element_type(scores.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using Lane = LaneOf<T>;
+    const Thresholds<Lane> thresholds = make_thresholds(
+        gather_scores<Lane>(scores, positives, stream, &findings.data()->first_nan), positives, nullptr, nullptr);
+    const DeviceArray<WideSum> all(stream, thresholds.count);
+    const DeviceArray<WideSum> positive(stream, thresholds.count);
+    all.fill(0);
+    positive.fill(0);
+    if (positives.count != 0) {
+      for (const Shard& shard : scores.shards) {
+        if (shard.rows == 0) continue;
+        const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
+        launch(stream, "add_weights", add_weights<T>, blocks_for(shard.rows * scores.cols, stream), kThreads, 0, shard,
+               scores.cols, by_column, thresholds.keys, thresholds.offset, weights.data(), findings.data(), all.data());
+      }
+      const DeviceMatrix matrix(scores, stream);
+      launch(stream, "add_positive_weights", add_positive_weights<T>, blocks_for(positives.count, stream), kThreads, 0,
+             matrix.view(), thresholds.keys, thresholds.offset, positives.row.data(), positives.cls.data(),
+             positives.count, weights.data(), findings.data(), positive.data());
+    }
+    launch(stream, "average_weights", average_weights, static_cast<unsigned>(scores.cols), kWarp, 0, thresholds.offset,
+           all.data(), positive.data(), out.data());
+  });
+  return out.to_host();
+}
+
+}  // namespace vltr::cuda
