@@ -17,6 +17,7 @@ from vltr_eval.metrics import (
 )
 from vltr_eval.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
 from vltr_eval.report import Report
+from vltr_eval.running import RunningAP
 from vltr_eval.sampled import SampledAP, sampled_average_precision, sap_subset
 from vltr_eval.scan import positive_scores, rank_table
 from vltr_eval.topk import topk_accuracy
@@ -29,6 +30,7 @@ __all__ = [
     "PrecisionRecallCurve",
     "RankTable",
     "Report",
+    "RunningAP",
     "SampledAP",
     "__version__",
     "average_precision",

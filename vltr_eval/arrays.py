@@ -1,54 +1,76 @@
 """The one place that knows array types: makes addresses, strides and dtype codes for the core of any library's arrays.
 
-Nothing is copied and nothing is moved: what cannot be borrowed as it is, is an error that names the fix. CPU or CUDA is
-decided here, from where an array lives.
+Nothing is copied, moved or synchronised: what cannot be borrowed as it is, is an error that names the fix. CPU or CUDA
+is decided here, from where an array lives.
+
+On a device, a call works on the stream of its first array, on which that array is ready; the streams of others are
+joined (`same_place`). Nothing must be kept alive for the device once a call is over. A result of numbers has waited for
+its kernels. Where kernels may still run when a call returns, their inputs may be freed all the same: allocators of
+device memory (torch's and cupy's pools, cudaFreeAsync) hand memory out again in the order of the stream it was taken
+on, so its next owner's kernels come after ours, and streams other than ours are made to wait for us (`hand_back`).
 """
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vltr_eval import _core
 
-__all__ = ["Array", "Matrix", "borrow", "borrow_matrix", "num_threads"]
+__all__ = [
+    "CPU",
+    "Array",
+    "Matrix",
+    "Place",
+    "borrow",
+    "borrow_matrix",
+    "empty_like",
+    "hand_back",
+    "num_threads",
+    "same_place",
+]
 
-# Codes of DType in csrc/core/element.hpp, in its order.
-_CODES = {
-    name: code
-    for code, name in enumerate(
-        [
-            "bool",
-            "uint8",
-            "int8",
-            "uint16",
-            "int16",
-            "uint32",
-            "int32",
-            "uint64",
-            "int64",
-            "float16",
-            "bfloat16",
-            "float32",
-            "float64",
-        ]
-    )
-}
+_CODES = {name: code for code, name in enumerate(_core.DTYPES)}
 _MAX_ROWS = 2**32 - 1
+_LEGACY_STREAM = 1  # CUDA's default stream, which is in order with every other one that was not made to be apart
+
+# Device types of DLPack; page-locked host memory is host memory, managed memory is a device's.
+_DLPACK_HOST, _DLPACK_CUDA = (1, 3), (2, 13)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an array lives: ``device`` is None for CPU memory, else a CUDA device, and ``stream`` where it is ready."""
+
+    device: int | None = None
+    stream: int = 0
+
+    def __str__(self) -> str:
+        return "CPU memory" if self.device is None else f"cuda:{self.device}"
+
+    @property
+    def _preposition(self) -> str:
+        return "in" if self.device is None else "on"
+
+
+CPU = Place()
 
 
 @dataclass(frozen=True)
 class Array:
-    """A borrowed array: address, shape, strides in bytes, dtype name; ``owner`` keeps the memory alive."""
+    """A borrowed array: address, shape, strides in bytes, dtype name, place; ``owner`` keeps the memory alive."""
 
     address: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: str
     owner: Any
+    place: Place = CPU
 
     @property
     def itemsize(self) -> int:
@@ -56,16 +78,59 @@ class Array:
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.itemsize
+        return math.prod(self.shape) * self.itemsize
+
+    @property
+    def is_aligned(self) -> bool:
+        return not any(offset % self.itemsize for offset in (self.address, *self.strides))
+
+    @property
+    def core(self) -> Any:
+        """What C++ operations on arrays of any rank take."""
+        device = -1 if self.place.device is None else self.place.device
+        return _core.Tensor(self.address, self.shape, self.strides, _CODES[self.dtype], device, self.place.stream)
+
+    def rows(self, start: int, stop: int) -> Array:
+        """A view of some of the rows."""
+        shape = (stop - start, *self.shape[1:])
+        return replace(self, address=self.address + start * self.strides[0], shape=shape)
+
+
+def _borrow_numpy(name: str, array: np.ndarray) -> Array:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked one; pass {name}.filled(value)")
+    _check_byte_order(name, array.dtype)
+    return Array(array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.name, array)
+
+
+def _check_byte_order(name: str, dtype: np.dtype) -> None:
+    if not dtype.isnative:
+        raise TypeError(
+            f"{name}: expected native byte order, got {dtype.str}; pass {name}.astype({name}.dtype.newbyteorder())"
+        )
+
+
+def _check_device(name: str, got: str) -> None:
+    """Raises where this build on this machine cannot work on CUDA arrays."""
+    if _core.device_count() == 0:
+        raise ValueError(
+            f"{name}: expected an array in CPU memory, got {got}; {_core.why_no_device()}, pass {name}.cpu()"
+        )
 
 
 def _borrow_torch(name: str, tensor: Any) -> Array:
     """A torch tensor, by its own methods: torch itself is never imported."""
-    if tensor.device.type != "cpu":
-        raise ValueError(
-            f"{name}: expected an array in CPU memory, got a tensor on {tensor.device}; this build has no CUDA "
-            f"kernels, pass {name}.cpu()"
-        )
+    place = CPU
+    if tensor.device.type == "cuda":
+        _check_device(name, f"a tensor on {tensor.device}")
+        torch = sys.modules["torch"]
+        if torch.version.hip:  # AMD's devices have the same name there
+            raise ValueError(f"{name}: expected an array on a CUDA device, got one on a ROCm device; pass {name}.cpu()")
+        device = tensor.device.index
+        # torch calls the legacy default stream 0.
+        place = Place(device, torch.cuda.current_stream(device).cuda_stream or _LEGACY_STREAM)
+    elif tensor.device.type != "cpu":
+        raise ValueError(f"{name}: expected an array in CPU memory, got a tensor on {tensor.device}")
     if tensor.layout.__str__() != "torch.strided":
         raise TypeError(f"{name}: expected a dense tensor, got layout {tensor.layout}; pass {name}.to_dense()")
     if tensor.is_neg():
@@ -74,50 +139,155 @@ def _borrow_torch(name: str, tensor: Any) -> Array:
     dtype = str(tensor.dtype).removeprefix("torch.")
     itemsize = tensor.element_size()
     strides = tuple(stride * itemsize for stride in tensor.stride())
-    return Array(tensor.data_ptr(), tuple(tensor.shape), strides, dtype, tensor)
+    return Array(tensor.data_ptr(), tuple(tensor.shape), strides, dtype, tensor, place)
 
 
-def _to_numpy(name: str, array: Any) -> np.ndarray:
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name}: expected an array without a mask, got a masked one; pass {name}.filled(value)")
-    if isinstance(array, np.ndarray):
-        return array
-    if hasattr(array, "__cuda_array_interface__"):
-        raise ValueError(
-            f"{name}: expected an array in CPU memory, got one on a CUDA device; this build has no CUDA kernels"
-        )
-    if hasattr(array, "__array_interface__"):
-        return np.asarray(array)
-    if hasattr(array, "__dlpack__"):
-        return np.from_dlpack(array)
-    if isinstance(array, (list, tuple)):
+def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
+    """An array that offers ``__cuda_array_interface__``: cupy's, numba's, our own."""
+    _check_device(name, "one on a CUDA device")
+    version = interface.get("version")
+    if version not in (2, 3):
+        raise TypeError(f"{name}: expected __cuda_array_interface__ of version 2 or 3, got {version}")
+    if interface.get("mask") is not None:
+        raise TypeError(f"{name}: expected an array without a mask, got a masked one")
+    shape, typestr, address = tuple(interface["shape"]), interface["typestr"], interface["data"][0]
+    if typestr == "<V2" and str(getattr(array, "dtype", "")).endswith("bfloat16"):  # numpy has no letter for it
+        dtype, itemsize = "bfloat16", 2
+    else:
+        numpy_dtype = np.dtype(typestr)
+        _check_byte_order(name, numpy_dtype)
+        dtype, itemsize = numpy_dtype.name, numpy_dtype.itemsize
+    strides = interface.get("strides")
+    if strides is None:
+        strides = [math.prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape))]
+    # No stream means that there is nothing to wait for; of 0 the protocol says that it could be two different ones.
+    stream = interface.get("stream")
+    if stream == 0:
+        raise ValueError(f"{name}: expected a stream of None, 1, 2 or a handle in __cuda_array_interface__, got 0")
+    device = 0  # that of an array without an address matters to nobody
+    if address:
         try:
-            return np.array(array)
+            device = _core.device_of(address)
+        except RuntimeError as error:
+            raise ValueError(f"{name}: expected the address of device memory, got {address:#x} ({error})") from None
+    return Array(address or 0, shape, tuple(strides), dtype, array, Place(device, stream or _LEGACY_STREAM))
+
+
+def _borrow_dlpack(name: str, array: Any) -> Array:
+    kind, device = array.__dlpack_device__()
+    place, stream = CPU, {}
+    if kind in _DLPACK_CUDA:
+        _check_device(name, "one on a CUDA device")
+        place, stream = Place(int(device), _LEGACY_STREAM), {"stream": _LEGACY_STREAM}
+    elif kind not in _DLPACK_HOST:
+        raise ValueError(
+            f"{name}: expected an array in CPU memory or on a CUDA device, got one on DLPack's device type {int(kind)}"
+        )
+    try:
+        try:
+            capsule = array.__dlpack__(**stream, max_version=(1, 0))
+        except TypeError:  # a producer from before version 1
+            capsule = array.__dlpack__(**stream)
+        address, shape, strides, dtype, owner = _core.from_dlpack(capsule)
+    except BufferError as error:
+        raise TypeError(
+            f"{name}: expected an array that can be borrowed, got {type(array).__name__} that says: {error}"
+        ) from None
+    return Array(address, shape, strides, dtype, owner, place)
+
+
+def borrow(name: str, array: Any) -> Array:
+    """Borrows an array of any library, in CPU memory or on a CUDA device.
+
+    Taken are numpy arrays, torch tensors, whatever offers ``__cuda_array_interface__``, ``__array_interface__`` or
+    DLPack, and lists of numbers. Raises TypeError for what the core cannot read as it is, ValueError for a device of
+    another kind.
+    """
+    if isinstance(array, np.ndarray):
+        borrowed = _borrow_numpy(name, array)
+    elif isinstance(array, Array):
+        return array
+    elif hasattr(array, "data_ptr") and hasattr(array, "is_neg"):  # torch's own, or a subclass of theirs
+        borrowed = _borrow_torch(name, array)
+    elif (interface := getattr(array, "__cuda_array_interface__", None)) is not None:
+        borrowed = _borrow_cuda(name, array, interface)
+    elif hasattr(array, "__array_interface__"):
+        borrowed = _borrow_numpy(name, np.asarray(array))
+    elif hasattr(array, "__dlpack__"):
+        borrowed = _borrow_dlpack(name, array)
+    elif isinstance(array, (list, tuple)):
+        try:
+            borrowed = _borrow_numpy(name, np.array(array))
         except ValueError:
             raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
-    if hasattr(array, "__array__"):
+    elif hasattr(array, "__array__"):
         raise TypeError(
             f"{name}: expected an array that can be borrowed, got {type(array).__name__}, which would be copied; "
             f"pass np.asarray({name})"
         )
-    raise TypeError(f"{name}: expected an array, got {type(array).__name__}")
-
-
-def borrow(name: str, array: Any) -> Array:
-    """Borrows an array of any library. Raises TypeError for a dtype the core cannot compare, ValueError off the CPU."""
-    if hasattr(array, "data_ptr") and hasattr(array, "is_neg"):  # torch's own, or a subclass of theirs
-        borrowed = _borrow_torch(name, array)
     else:
-        array = _to_numpy(name, array)
-        if not array.dtype.isnative:
-            raise TypeError(
-                f"{name}: expected native byte order, got {array.dtype.str}; "
-                f"pass {name}.astype({name}.dtype.newbyteorder())"
-            )
-        borrowed = Array(array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.name, array)
+        raise TypeError(f"{name}: expected an array, got {type(array).__name__}")
     if borrowed.dtype not in _CODES:
         raise TypeError(f"{name}: expected a bool, integer or float dtype of at most 64 bits, got {borrowed.dtype}")
+    if borrowed.place is not CPU and not borrowed.is_aligned:
+        raise ValueError(f"{name}: expected aligned elements on a device, got an address or strides between them")
     return borrowed
+
+
+def same_place(**arrays: Array | Matrix) -> Place:
+    """The place of the first array, after all of them: where a call that takes them all works.
+
+    On a device the first array's stream is made to wait for those of the others. Raises ValueError where the arrays
+    live in different places; one that is empty and has no address lives nowhere.
+    """
+    housed = {name: array for name, array in arrays.items() if getattr(array, "address", 1)} or arrays
+    (first, place), *others = ((name, array.place) for name, array in housed.items())
+    for name, other in others:
+        if other.device != place.device:
+            raise ValueError(
+                f"{name}: expected an array {place._preposition} {place} as {first}, got one {other._preposition} "
+                f"{other}; {_how_to_move(name, arrays[name], place)}"
+            )
+    for stream in {other.stream for _, other in others} - {place.stream}:
+        _core.wait_for(place.device, place.stream, stream)
+    return place
+
+
+def hand_back(place: Place, *arrays: Array | Matrix) -> None:
+    """After a call that returns while its kernels run: other streams of its arrays wait for it before they go on."""
+    for stream in {array.place.stream for array in arrays} - {place.stream}:
+        _core.wait_for(place.device, stream, place.stream)
+
+
+def _how_to_move(name: str, array: Array | Matrix, place: Place) -> str:
+    owner = array.owner if isinstance(array, Array) else array.shards[0].owner
+    if place.device is None:
+        return f"pass {name}.get()" if _library(owner) == "cupy" else f"pass {name}.cpu()"
+    return f"pass {name}.to('{place}')" if hasattr(owner, "data_ptr") else "move one of them"
+
+
+def _library(owner: Any) -> str:
+    return type(owner).__module__.partition(".")[0]
+
+
+def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
+    """A new C-ordered array, not yet filled, in the library and place of a borrowed one.
+
+    A library that cannot give memory to be filled, such as jax, gets a numpy array, or on a device a
+    `_core.DeviceArray`, which offers itself by DLPack. Raises MemoryError, or torch's own error, where there is not as
+    much memory.
+    """
+    if hasattr(array.owner, "new_empty"):
+        return array.owner.new_empty(shape, dtype=getattr(sys.modules["torch"], dtype))
+    if array.place.device is None:
+        # numpy may not know bfloat16 by its name, but an array of it knows.
+        same = isinstance(array.owner, np.ndarray) and dtype == array.dtype
+        return np.empty(shape, array.owner.dtype if same else dtype)
+    if _library(array.owner) == "cupy":
+        cupy = sys.modules["cupy"]
+        with cupy.cuda.Device(array.place.device):
+            return cupy.empty(shape, array.owner.dtype if dtype == array.dtype else dtype)
+    return _core.DeviceArray(shape, _CODES[dtype], array.place.device, array.place.stream)
 
 
 def _shards(name: str, array: Any) -> list[Array]:
@@ -135,6 +305,7 @@ class Matrix:
     num_rows: int
     num_classes: int
     core: Any
+    place: Place = CPU
 
     @property
     def dtype(self) -> str:
@@ -148,8 +319,7 @@ class Matrix:
         """One element as a Python number, for messages."""
         for shard in self.shards:
             if row < shard.shape[0]:
-                element = shard.owner[row] if len(shard.shape) == 1 else shard.owner[row, col]
-                return element.item()
+                return shard.core.item((row, col)[: len(shard.shape)])
             row -= shard.shape[0]
         raise IndexError(row)
 
@@ -175,11 +345,17 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
         raise ValueError(
             f"{name}: expected at most {_MAX_ROWS} rows, got {num_rows}; evaluate shards and merge their rank tables"
         )
-    core = _core.Matrix(_CODES[first.dtype], num_classes)
+    place = first.place
+    if len(shards) > 1:
+        place = same_place(**{f"{name}[{i}]": shard for i, shard in enumerate(shards)})
+    if place.device is None:
+        core = _core.Matrix(_CODES[first.dtype], num_classes)
+    else:
+        core = _core.CudaMatrix(_CODES[first.dtype], num_classes, place.device, place.stream)
     for shard in shards:
         col_stride = shard.strides[1] if len(shard.shape) == 2 else shard.itemsize
         core.append(shard.address, shard.shape[0], shard.strides[0], col_stride)
-    return Matrix(tuple(shards), num_rows, num_classes, core)
+    return Matrix(tuple(shards), num_rows, num_classes, core, place)
 
 
 def num_threads(threads: int | None = None) -> int:

@@ -74,7 +74,7 @@ def evaluate(
     about = ClassInfo.checked(matrix.num_classes, train_counts, bounds, class_names)
     sap = int(sap) if isinstance(sap, np.integer) else sap
     settings = Settings(sap, check_seed(seed), check_topk(() if topk is None else topk, "topk"), about.bounds, absent)
-    positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=threads)
+    positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads)
     found = scan(
         matrix,
         positives,

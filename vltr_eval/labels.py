@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
+from vltr_eval.arrays import Matrix, Place, borrow_matrix, num_threads
 
 __all__ = ["LabelPairs", "Positives"]
 
@@ -58,18 +59,27 @@ class Positives:
         """Rows of one class, ascending: (P,) uint32."""
         return self.rows[self.indptr[class_index] : self.indptr[class_index + 1]]
 
+    def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
+        """What core operations on a matrix take of these positives; for one on a device they are sent there."""
+        if matrix.place.device is None:
+            return self.indptr, self.rows
+        return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
+
     def labels_per_row(self) -> np.ndarray:
         """How many labels each row has: (N,) int64."""
         return np.bincount(self.rows, minlength=self.num_rows)
 
     @classmethod
-    def from_labels(cls, labels: Any, num_rows: int, num_classes: int, *, threads: int | None = None) -> Positives:
+    def from_labels(
+        cls, labels: Any, num_rows: int, num_classes: int, *, place: Place | None = None, threads: int | None = None
+    ) -> Positives:
         """Reads labels of any form that belong to (num_rows, num_classes) scores.
 
         labels: dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with the
         class indices of each row (lists, sets or integer arrays); (N,) integer class indices; (N,) of 0/1 when there is
-        one class; LabelPairs; or Positives. Raises ValueError that names the place of anything but 0/1, and of a class
-        index out of range.
+        one class; LabelPairs; or Positives. Arrays on a CUDA device are read there, and their positives stay there.
+        place: where the scores are (`Matrix.place`), if arrays of labels must be there too. Raises ValueError that
+        names the place of anything but 0/1, and of a class index out of range.
         """
         if isinstance(labels, Positives):
             positives = labels
@@ -91,7 +101,7 @@ class Positives:
             return _from_sparse(labels, num_rows, num_classes)
         if _is_list_of_lists(labels, num_rows):
             return _from_lists(labels, num_rows, num_classes)
-        return _from_dense(labels, num_rows, num_classes, threads)
+        return _from_array(labels, num_rows, num_classes, place, threads)
 
 
 def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
@@ -101,20 +111,54 @@ def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> Non
         raise ValueError(f"labels: {shape[1]} classes, but scores has {num_classes}")
 
 
-def _from_dense(labels: Any, num_rows: int, num_classes: int, threads: int | None) -> Positives:
+class _DevicePositives(Positives):
+    """Positives on a CUDA device; ``indptr`` and ``rows`` are copied from there when they are first asked for."""
+
+    def __init__(self, num_rows: int, num_classes: int, core: Any) -> None:
+        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, _core=core)
+
+    @cached_property
+    def _on_host(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._core.to_numpy()
+
+    @cached_property
+    def indptr(self) -> np.ndarray:
+        return self._on_host[0]
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        return self._on_host[1]
+
+    def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
+        if matrix.place.device != self._core.device:
+            raise ValueError(
+                f"labels: expected positives of labels in the place of scores, {matrix.place}, "
+                f"got ones of cuda:{self._core.device}"
+            )
+        return (self._core,)
+
+
+def _from_array(labels: Any, num_rows: int, num_classes: int, place: Place | None, threads: int | None) -> Positives:
     matrix = borrow_matrix("labels", labels)
+    if place is not None and matrix.place.device != place.device:
+        raise ValueError(
+            f"labels: expected an array in the place of scores, {place}, got one in {matrix.place}; "
+            "move one of them, or pass Positives.from_labels(labels, ...)"
+        )
     if len(matrix.shards[0].shape) == 1 and num_classes > 1:
         return _from_indices(matrix, num_rows, num_classes)
     _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
     try:
-        indptr, rows = _core.find_positives(matrix.core, num_threads(threads), None)
+        found = _core.find_positives(matrix.core, num_threads(threads), None)
     except _core.BadValue as error:
         _, row, col = error.args
         value = matrix.value(row, col)
         hint = "; soft targets have no average precision: threshold them first" if 0 < value < 1 else ""
         hint = "; write -1 as 0" if value == -1 else hint
         raise ValueError(f"labels: expected 0 or 1, got {value} at row {row}, class {col}{hint}") from None
-    return Positives(num_rows, num_classes, indptr, rows)
+    if matrix.place.device is None:
+        return Positives(num_rows, num_classes, *found)
+    return _DevicePositives(num_rows, num_classes, found)
 
 
 def _from_indices(matrix: Matrix, num_rows: int, num_classes: int) -> Positives:
@@ -125,8 +169,18 @@ def _from_indices(matrix: Matrix, num_rows: int, num_classes: int) -> Positives:
             f"got (N,) of {matrix.dtype}"
         )
     _check_shape((matrix.num_rows, num_classes), num_rows, num_classes)
-    classes = np.concatenate([np.asarray(shard.owner) for shard in matrix.shards])
-    return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes)
+    if matrix.place.device is None:
+        classes = np.concatenate([np.asarray(shard.owner) for shard in matrix.shards])
+        return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes)
+    try:
+        return _DevicePositives(num_rows, num_classes, _core.index_positives(matrix.core, num_classes))
+    except _core.BadValue as error:
+        _, row, _ = error.args
+        raise _index_out_of_range(num_classes, matrix.value(row, 0), row) from None
+
+
+def _index_out_of_range(num_classes: int, index: int, row: int) -> ValueError:
+    return ValueError(f"labels: expected class indices from 0 to {num_classes - 1}, got {index} at row {row}")
 
 
 def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
@@ -134,6 +188,10 @@ def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
         raise ValueError(f"labels: expected a sparse (N, C) matrix, got shape {tuple(labels.shape)}")
     _check_shape(labels.shape, num_rows, num_classes)
     pairs = labels.tocoo()
+    if not isinstance(pairs.data, np.ndarray):
+        raise TypeError(
+            f"labels: expected a sparse matrix in CPU memory, got {type(labels).__name__} elsewhere; pass labels.get()"
+        )
     bad = np.flatnonzero((pairs.data != 0) & (pairs.data != 1))
     if bad.size:
         i = bad[0]
@@ -178,9 +236,7 @@ def _from_pairs(rows: np.ndarray, classes: np.ndarray, num_rows: int, num_classe
         bad = np.flatnonzero((classes < 0) | (classes >= num_classes))
         if bad.size:
             i = bad[0]
-            raise ValueError(
-                f"labels: expected class indices from 0 to {num_classes - 1}, got {classes[i]} at row {rows[i]}"
-            )
+            raise _index_out_of_range(num_classes, classes[i], rows[i])
         outside = np.flatnonzero((rows < 0) | (rows >= num_rows))
         if outside.size:
             raise ValueError(f"labels: expected row numbers from 0 to {num_rows - 1}, got {rows[outside[0]]}")

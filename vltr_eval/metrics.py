@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import num_threads
+from vltr_eval.arrays import Matrix, borrow_matrix, num_threads, same_place
 from vltr_eval.rank_table import PrecisionRecallCurve, absent_value, mean_of_defined
 from vltr_eval.scan import nan_sentence, rank_table, read_inputs
 
@@ -50,29 +50,43 @@ def average_precision(
         return rank_table(scores, labels, threads=threads).average_precision(absent=absent)
     value = absent_value(absent)
     matrix, positives = read_inputs(scores, labels, threads)
-    weights = _read_weights(sample_weight, matrix.num_rows)
+    weights = _read_weights(sample_weight, matrix)
+    core = weights.core if isinstance(weights, Matrix) else weights
     try:
-        out = _core.weighted_average_precision(
-            matrix.core, positives.indptr, positives.rows, weights, num_threads(threads)
-        )
+        out = _core.weighted_average_precision(matrix.core, *positives.core_for(matrix), core, num_threads(threads))
     except _core.BadValue as error:
-        raise nan_sentence(error) from None
+        argument, row, _ = error.args
+        if argument == "scores":
+            raise nan_sentence(error) from None
+        raise _bad_weight(float(weights.value(row, 0)), row) from None
     return np.where(np.isnan(out), value, out)
 
 
-def _read_weights(sample_weight: Any, num_rows: int) -> np.ndarray:
+def _read_weights(sample_weight: Any, scores: Matrix) -> np.ndarray | Matrix:
+    """(N,) float64, checked; or on a device the column as it is, which is checked and converted there."""
+    if scores.place.device is not None:
+        matrix = borrow_matrix("sample_weight", sample_weight)
+        same_place(scores=scores, sample_weight=matrix)
+        _check_weights_shape(matrix.shards[0].shape, scores.num_rows)
+        return matrix
     weights = np.asarray(sample_weight)
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight: expected real numbers, got {weights.dtype}")
-    if weights.shape != (num_rows,):
-        raise ValueError(f"sample_weight: expected shape ({num_rows},) as scores has rows, got {weights.shape}")
+    _check_weights_shape(weights.shape, scores.num_rows)
     weights = np.ascontiguousarray(weights, dtype=np.float64)
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if bad.size:
-        raise ValueError(
-            f"sample_weight: expected finite weights that are not negative, got {weights[bad[0]]} at row {bad[0]}"
-        )
+        raise _bad_weight(weights[bad[0]], bad[0])
     return weights
+
+
+def _check_weights_shape(shape: tuple[int, ...], num_rows: int) -> None:
+    if shape != (num_rows,):
+        raise ValueError(f"sample_weight: expected shape ({num_rows},) as scores has rows, got {shape}")
+
+
+def _bad_weight(weight: float, row: int) -> ValueError:
+    return ValueError(f"sample_weight: expected finite weights that are not negative, got {weight} at row {row}")
 
 
 def mean_average_precision(

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -103,6 +103,18 @@ def lane_dtype(dtype: str) -> np.dtype:
     return np.dtype(np.float64 if dtype in ("float64", "int32", "uint32") else np.float32)
 
 
+_TOP_BIT = np.uint64(1 << 63)
+
+
+def lanes(thresholds: np.ndarray, dtype: str) -> np.ndarray:
+    """Thresholds to or from the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
+    if dtype == "uint64" and thresholds.dtype == np.int64:
+        return thresholds.view(np.uint64) ^ _TOP_BIT
+    if dtype == "uint64":
+        return (thresholds ^ _TOP_BIT).view(np.int64)
+    return thresholds
+
+
 @dataclass(frozen=True, eq=False)
 class RankTable:
     """Counts at the distinct scores of each class's positives, thresholds descending, class after class.
@@ -132,13 +144,16 @@ class RankTable:
         """(C,) int64"""
         return self.num_rows - self.num_positives
 
+    @property
+    def _core_columns(self) -> tuple[Any, ...]:
+        """What core metrics take of this table."""
+        return self.indptr, self.tp, self.fp, self.tied
+
     def _per_class(self, metric: str, *arguments: float, absent: str = "nan", threads: int | None = None) -> np.ndarray:
         value = absent_value(absent)
-        out = getattr(_core, metric)(
-            self.indptr, self.tp, self.fp, self.tied, self.num_rows, num_threads(threads), *arguments
-        )
+        out = getattr(_core, metric)(*self._core_columns, self.num_rows, num_threads(threads), *arguments)
         if absent == "zero":
-            out[self.num_positives == 0] = value
+            out[np.isnan(out)] = value  # AP and its kin are undefined without positives only
         return out
 
     def average_precision(self, *, absent: str = "nan") -> np.ndarray:
@@ -329,3 +344,42 @@ class RankTable:
         bounded = all(bool(np.all(count >= 0)) for count in counts) and bool(np.all(self.fp <= negatives))
         nan = bool(np.any(self.thresholds != self.thresholds))
         return ordered and bounded and bool(np.all(self.tied <= self.fp)) and not nan
+
+
+class DeviceRankTable(RankTable):
+    """A rank table on a CUDA device, where its metrics are computed, with the same bits.
+
+    Its columns are copied from there when they are first asked for.
+    """
+
+    def __init__(self, num_rows: int, dtype: str, core: Any) -> None:
+        self.__dict__.update(num_rows=num_rows, _dtype=dtype, _core=core)
+
+    @property
+    def _core_columns(self) -> tuple[Any, ...]:
+        return (self._core,)
+
+    @cached_property
+    def _on_host(self) -> RankTable:
+        indptr, thresholds, *counts = self._core.to_numpy()
+        return RankTable(self.num_rows, indptr, lanes(thresholds, self._dtype), *counts)
+
+    @property
+    def indptr(self) -> np.ndarray:
+        return self._on_host.indptr
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        return self._on_host.thresholds
+
+    @property
+    def tp(self) -> np.ndarray:
+        return self._on_host.tp
+
+    @property
+    def fp(self) -> np.ndarray:
+        return self._on_host.fp
+
+    @property
+    def tied(self) -> np.ndarray:
+        return self._on_host.tied

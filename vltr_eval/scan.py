@@ -12,11 +12,9 @@ import numpy as np
 from vltr_eval import _core
 from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval.labels import Positives
-from vltr_eval.rank_table import PositiveScores, RankTable
+from vltr_eval.rank_table import DeviceRankTable, PositiveScores, RankTable, lanes
 
 __all__ = ["ScanResult", "positive_scores", "rank_table", "scan"]
-
-_TOP_BIT = np.uint64(1 << 63)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,9 @@ class ScanResult:
 def read_inputs(scores: Any, labels: Any, threads: int | None) -> tuple[Matrix, Positives]:
     """Borrows scores and reads labels; the first thing every metric does."""
     matrix = borrow_matrix("scores", scores)
-    return matrix, Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=threads)
+    return matrix, Positives.from_labels(
+        labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads
+    )
 
 
 def nan_sentence(error: Any) -> ValueError:
@@ -56,15 +56,6 @@ def check_trials(trials: int) -> int:
     if isinstance(trials, bool) or not isinstance(trials, (int, np.integer)) or not 1 <= trials < 2**31:
         raise ValueError(f"trials: expected a positive integer, got {trials!r}")
     return int(trials)
-
-
-def _lanes(thresholds: np.ndarray, dtype: str) -> np.ndarray:
-    """Thresholds to or from the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
-    if dtype == "uint64" and thresholds.dtype == np.int64:
-        return thresholds.view(np.uint64) ^ _TOP_BIT
-    if dtype == "uint64":
-        return (thresholds ^ _TOP_BIT).view(np.int64)
-    return thresholds
 
 
 def scan(
@@ -93,12 +84,11 @@ def scan(
         if trials:
             raise ValueError("trials: expected 0 with given thresholds: negatives are drawn from all rows, got a shard")
         thresholds.check_fits(matrix.num_classes, matrix.dtype)
-        given = (thresholds.indptr, _lanes(thresholds.scores, matrix.dtype))
+        given = (thresholds.indptr, lanes(thresholds.scores, matrix.dtype))
     try:
-        (indptr, keys, tp, fp, tied), trial_matrix, rank = _core.scan(
+        found, trial_matrix, rank = _core.scan(
             matrix.core,
-            positives.indptr,
-            positives.rows,
+            *positives.core_for(matrix),
             trials=trials,
             seed=check_seed(seed),
             ranks=ranks,
@@ -108,7 +98,11 @@ def scan(
         )
     except _core.BadValue as error:
         raise nan_sentence(error) from None
-    table = RankTable(matrix.num_rows, indptr, _lanes(keys, matrix.dtype), tp, fp, tied)
+    if matrix.place.device is None:
+        indptr, keys, *counts = found
+        table = RankTable(matrix.num_rows, indptr, lanes(keys, matrix.dtype), *counts)
+    else:
+        table = DeviceRankTable(matrix.num_rows, matrix.dtype, found)
     return ScanResult(table, trial_matrix, rank, time.perf_counter() - start, matrix.nbytes)
 
 
@@ -121,10 +115,10 @@ def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> 
     """
     matrix, positives = read_inputs(scores, labels, threads)
     try:
-        indptr, keys, *_ = _core.positive_scores(matrix.core, positives.indptr, positives.rows, num_threads(threads))
+        indptr, keys, *_ = _core.positive_scores(matrix.core, *positives.core_for(matrix), num_threads(threads))
     except _core.BadValue as error:
         raise nan_sentence(error) from None
-    return PositiveScores(indptr, _lanes(keys, matrix.dtype))
+    return PositiveScores(indptr, lanes(keys, matrix.dtype))
 
 
 def rank_table(
