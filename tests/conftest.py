@@ -1,24 +1,44 @@
-"""What a run tells before its tests: what it runs on, and what it cannot test here."""
+"""What a run tells before its tests: what it runs on, and what it cannot test here. And each device in turn.
+
+`--device cuda` runs what concerns CUDA: tests marked ``any_device``, whose numpy inputs are then put on the device on
+their way into the library, and of those that take the fixture `device` or `cuda` the ones that got "cuda".
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 import vltr_eval
+from vltr_eval import _core, arrays
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds nothing, and tests import devices.py by its name
+
+from devices import DEVICES, CudaArray, describe_devices
 
 ALL_SIMD_LEVELS = ("generic", "avx2", "avx512")
 WITNESSES = ("numpy", "scipy", "scikit-learn", "torch", "ml_dtypes", "pandas", "pyarrow", "hypothesis")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: what concerns CUDA, and nothing else"
+    )
+
+
 def pytest_configure(config):
     """VLTR_REQUIRE=cuda,avx512 turns what would be left out into an error."""
+    config.addinivalue_line("markers", "any_device: holds for inputs on any device, numpy arrays being put there")
+    config.addinivalue_line("markers", "host: of a module that is any_device, but for inputs in CPU memory only")
+    if config.getoption("--device") not in DEVICES:
+        raise pytest.UsageError(f"--device: expected one of {DEVICES}, got cuda; {describe_devices()}")
     build = vltr_eval.build_info()
     for wanted in filter(None, os.environ.get("VLTR_REQUIRE", "").split(",")):
-        there = build["cuda"] != "not built" if wanted == "cuda" else wanted in build["simd_available"]
+        there = "cuda" in DEVICES if wanted == "cuda" else wanted in build["simd_available"]
         if not there:
             raise pytest.UsageError(f"VLTR_REQUIRE: {wanted} is required, and this build on this machine has none")
 
@@ -28,10 +48,57 @@ def pytest_report_header(config):
     missing = [level for level in ALL_SIMD_LEVELS if level not in build["simd_available"]]
     return [
         f"vltr: {build['version']}, {build['compiler']}, {build['threads']} threads; Python {sys.version.split()[0]}",
-        f"cuda: {build['cuda']}",
+        f"cuda: {build['cuda']}; {describe_devices()}",
         f"simd: {build['simd']}, tested {' '.join(build['simd_available'])}, NOT TESTED {' '.join(missing) or 'none'}",
         "with: " + ", ".join(f"{name} {_version(name)}" for name in WITNESSES),
     ]
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--device") == "cpu":
+        return
+    kept = [item for item in items if _concerns_cuda(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not _concerns_cuda(item)])
+    items[:] = kept
+
+
+def _concerns_cuda(item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if _moves_inputs(item):
+        return parameters.get("simd") in (None, ALL_SIMD_LEVELS[0])  # instruction sets are the CPU's
+    return any(parameters.get(fixture) == "cuda" for fixture in ("device", "cuda"))
+
+
+def _moves_inputs(item) -> bool:
+    return bool(item.get_closest_marker("any_device")) and not item.get_closest_marker("host")
+
+
+@pytest.fixture(autouse=True)
+def _inputs_on_device(request, monkeypatch):
+    if request.config.getoption("--device") == "cpu" or not _moves_inputs(request.node):
+        return
+    borrow_numpy = arrays._borrow_numpy
+
+    def borrow_moved(name, array):
+        borrowed = borrow_numpy(name, array)
+        return borrowed if borrowed.dtype not in _core.DTYPES else arrays.borrow(name, CudaArray(array))
+
+    monkeypatch.setattr(arrays, "_borrow_numpy", borrow_moved)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request) -> str:
+    """Each device that there is in turn: "cpu", and "cuda" where kernels were built and something runs them."""
+    return request.param
+
+
+_NO_CUDA = [] if "cuda" in DEVICES else [pytest.mark.skip(reason=describe_devices())]
+
+
+@pytest.fixture(params=[pytest.param("cuda", marks=_NO_CUDA)])
+def cuda(request) -> str:
+    """For what only a CUDA device has."""
+    return request.param
 
 
 def _version(package: str) -> str:

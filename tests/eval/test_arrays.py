@@ -12,6 +12,7 @@ from reference import assert_agrees, assert_same_bits, assert_same_table, table_
 
 from vltr_eval import (
     Positives,
+    _core,
     average_precision,
     positive_scores,
     rank_table,
@@ -360,10 +361,11 @@ def test_torch_tensors_elsewhere_are_refused():
         rank_table(torch.zeros((3, 2)).to_sparse(), np.zeros((3, 2)))
 
 
-def test_arrays_on_a_cuda_device_are_refused():
+def test_arrays_on_a_cuda_device_are_refused_where_there_is_none(monkeypatch):
     class OnCuda:
         __cuda_array_interface__ = {}  # noqa: RUF012
 
+    monkeypatch.setattr(_core, "device_count", lambda: 0)
     with pytest.raises(ValueError, match=r"^scores: expected an array in CPU memory, got one on a CUDA device; "):
         rank_table(OnCuda(), np.zeros((3, 2)))
 

@@ -26,17 +26,19 @@ SOURCES = {
     name: {path: path.read_text(encoding="utf-8") for pattern in patterns for path in sorted(ROOT.glob(pattern))}
     for name, patterns in {
         "python": ["vltr_eval/**/*.py"],
+        "training": ["vltr_train/**/*.py"],
         "tests": ["tests/**/*.py"],
         "benchmarks": ["benchmarks/**/*.py"],
         "core": ["csrc/core/*"],
         "cpu": ["csrc/cpu/*"],
+        "cuda": ["csrc/cuda/*"],
         "c++": ["csrc/**/*.?pp", "csrc/**/*.inl", "csrc/**/*.cu", "csrc/**/*.cuh"],
         "build": ["CMakeLists.txt", "cmake/*", "pyproject.toml", "Makefile", ".clang-format"],
     }.items()
 }
 
 # Who may talk to the C++ core: where arrays and labels become addresses, and the operations themselves.
-TALKS_TO_CORE = {"_build", "arrays", "labels", "metrics", "rank_table", "sampled", "scan", "version"}
+TALKS_TO_CORE = {"_build", "arrays", "labels", "metrics", "rank_table", "running", "sampled", "scan", "version"}
 
 
 def imports_of(module: str) -> set[str]:
@@ -87,6 +89,12 @@ def test_modules_import_modules_not_the_package(module):
 def test_vltr_eval_knows_nothing_of_training():
     for path, text in SOURCES["python"].items():
         assert "vltr_train" not in text, path
+
+
+def test_training_imports_torch_only_for_gradients():
+    for path, text in SOURCES["training"].items():
+        if path.stem != "autograd":
+            assert not re.search(r"^(import|from) torch", text, re.MULTILINE), path
 
 
 def test_every_public_name_is_exported():
@@ -149,7 +157,18 @@ print(sorted(set(sys.modules) & set({OPTIONAL!r})))
 
 @pytest.mark.parametrize("path", SOURCES["core"], ids=lambda path: path.name)
 def test_core_includes_no_thread_cuda_or_python_header(path):
-    allowed = {"cstdint", "cstddef", "cstring", "limits", "type_traits"}
+    allowed = {
+        "algorithm",
+        "cstdint",
+        "cstddef",
+        "cstring",
+        "limits",
+        "stdexcept",
+        "string",
+        "type_traits",
+        "variant",
+        "vector",
+    }
     for header in includes_of(SOURCES["core"][path]):
         assert header.startswith("core/") or header in allowed, header
 
@@ -161,8 +180,17 @@ def test_cpu_includes_nothing_above_it(path):
         assert "/" not in header or header.startswith(("core/", "cpu/", "sys/")), header
 
 
+@pytest.mark.parametrize("path", SOURCES["cuda"], ids=lambda path: path.name)
+def test_cuda_stands_on_the_core_alone(path):
+    for header in includes_of(SOURCES["cuda"][path]):
+        assert "/" not in header or header.startswith(("core/", "cuda/")), header
+        assert not re.match(r"cub|thrust|cooperative|torch|numpy|Python", header), header
+    if path.suffix == ".hpp":  # what code without CUDA's headers may include
+        assert not re.search(r"cuda_runtime|\.cuh", " ".join(includes_of(SOURCES["cuda"][path])))
+
+
 def test_only_the_bindings_know_pybind11():
-    assert [path.name for path, text in SOURCES["c++"].items() if "pybind11" in text] == ["bindings.cpp"]
+    assert {path.parent.name for path, text in SOURCES["c++"].items() if "pybind11" in text} == {"bindings"}
 
 
 def test_no_fast_math_and_no_native_code():
@@ -204,16 +232,18 @@ def test_every_test_says_what_it_expects():
 
 
 def test_users_never_meet_an_assert():
-    for path, text in SOURCES["python"].items():
+    for path, text in {**SOURCES["python"], **SOURCES["training"]}.items():
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))), path
 
 
 # Docstrings
 
 
-@pytest.mark.parametrize("module", ["", *MODULES])
+@pytest.mark.parametrize(
+    "module", ["vltr_eval", *(f"vltr_eval.{module}" for module in MODULES), "vltr_train", "vltr_train.frames"]
+)
 def test_examples_in_docstrings_are_true(module):
-    loaded = importlib.import_module(f"vltr_eval.{module}" if module else "vltr_eval")
+    loaded = importlib.import_module(module)
     result = doctest.testmod(loaded, extraglobs={"np": np}, raise_on_error=False)
     assert result.failed == 0
 

@@ -25,6 +25,8 @@ from vltr_eval import (
 )
 from vltr_eval.scan import scan
 
+pytestmark = pytest.mark.any_device
+
 PER_CLASS = (
     "average_precision",
     "roc_auc",

@@ -7,6 +7,8 @@ import pytest
 
 import vltr_eval
 
+pytestmark = pytest.mark.any_device
+
 # Best first: N P N N P N. AP = (1/2 + 2/5) / 2, and 4 of the 8 pairs of a positive and a negative are in order.
 SCORES = np.float32([[0.9], [0.8], [0.7], [0.6], [0.5], [0.4]])
 LABELS = np.uint8([[0], [1], [0], [0], [1], [0]])

@@ -23,6 +23,8 @@ import vltr_eval
 from vltr_eval import PositiveScores, RankTable, positive_scores, rank_table
 from vltr_eval.outputs import OutputError
 
+pytestmark = pytest.mark.any_device
+
 # What is in it
 
 

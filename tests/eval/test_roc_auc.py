@@ -13,6 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from vltr_eval import rank_table, roc_auc
 
+pytestmark = pytest.mark.any_device
+
 
 @pytest.mark.parametrize("levels", [None, 2, 7])
 @pytest.mark.parametrize("shape", [(2, 4), (33, 5), (200, 3)])

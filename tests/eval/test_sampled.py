@@ -29,6 +29,8 @@ from vltr_eval import (
     sap_subset,
 )
 
+pytestmark = pytest.mark.any_device
+
 # A fair draw falls below this once in ten thousand tests. The draws of 120,000 seeds show a bias of about 1.5% in the
 # share of each of 5 subsets, or of 2.5% in each of 60.
 SIGNIFICANT = 1e-4
@@ -420,6 +422,7 @@ def test_draws_do_not_depend_on_the_scores():
             assert_same_bits(trials[trial, c], average_precision(scores[rows, c], labels[rows, c])[0])
 
 
+@pytest.mark.host  # threads are the CPU's
 @pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("trials", [9, 6000])
 def test_trials_do_not_depend_on_threads(simd, threads, trials):

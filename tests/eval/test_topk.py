@@ -13,6 +13,8 @@ from sklearn.metrics import top_k_accuracy_score
 from vltr_eval import Positives, topk_accuracy
 from vltr_eval.scan import scan
 
+pytestmark = pytest.mark.any_device
+
 
 def ranks_of(scores, labels, **options) -> np.ndarray:
     positives = Positives.from_labels(labels, *np.shape(scores))

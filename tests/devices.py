@@ -1,0 +1,138 @@
+"""The devices that a test run covers, and arrays on them.
+
+Without a GPU the CUDA half can be built for an emulator that runs the kernels' source on the CPU; its device memory is
+host memory. `CudaArray` puts any numpy array, strides and all, on either kind of device.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+
+import vltr_eval
+from vltr_eval import _core
+
+DEVICES = ["cpu", "cuda"] if _core.device_count() else ["cpu"]
+EMULATED = "emulated" in vltr_eval.build_info()["cuda"].lower()
+
+# Streams that exist on every device: the legacy default one and that of the thread.
+LEGACY_STREAM, THREAD_STREAM = 1, 2
+
+
+def describe_devices() -> str:
+    """A line for the header of a run."""
+    if "cuda" not in DEVICES:
+        return f"CUDA: NOT TESTED ({_core.why_no_device()})"
+    if EMULATED:
+        return "CUDA: emulated on the CPU (no GPU ran anything)"
+    import torch
+
+    return f"CUDA: {torch.cuda.get_device_name()}"
+
+
+class CudaArray:
+    """An array in device memory that offers ``__cuda_array_interface__`` and nothing else.
+
+    It has the values, strides and alignment of a numpy array. stream: the entry of the interface (None: left out).
+    version: 2 or 3.
+    """
+
+    def __init__(self, array: np.ndarray, *, stream: int | None = None, version: int = 3, read_only: bool = False):
+        self.shape, self.strides, self.dtype = array.shape, array.strides, array.dtype
+        self._low, bytes_spanned = _span(array)
+        self._memory = _to_device(_bytes_at(_address(array) + self._low, bytes_spanned))
+        address = _address(self._memory) - self._low if array.size else 0
+        self.__cuda_array_interface__ = {
+            "shape": self.shape,
+            "typestr": "<V2" if self.dtype.name == "bfloat16" else self.dtype.str,
+            "data": (address, read_only),
+            "strides": None if array.flags.c_contiguous else self.strides,
+            "version": version,
+        }
+        if stream is not None:
+            self.__cuda_array_interface__["stream"] = stream
+
+    def to_numpy(self) -> np.ndarray:
+        memory = self._memory if isinstance(self._memory, np.ndarray) else self._memory.cpu().numpy()
+        view = np.ndarray(self.shape, self.dtype, memory.data if memory.size else None, -self._low, self.strides)
+        return view.copy()
+
+
+def _span(array: np.ndarray) -> tuple[int, int]:
+    """Where the memory of an array begins, as an offset from its first element, and how many bytes it has."""
+    if not array.size:
+        return 0, 0
+    reach = [(extent - 1) * stride for extent, stride in zip(array.shape, array.strides, strict=True)]
+    low, high = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach)
+    return low, high - low + array.itemsize
+
+
+def _bytes_at(address: int, count: int) -> np.ndarray:
+    interface = {"shape": (count,), "typestr": "|u1", "data": (address or 1, True), "version": 3}
+    return np.asarray(SimpleNamespace(__array_interface__=interface)) if count else np.empty(0, np.uint8)
+
+
+def _address(array) -> int:
+    return array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data_ptr()
+
+
+def _to_device(memory: np.ndarray):
+    """Device memory with these bytes, at an address that is a multiple of 16 where the original is."""
+    if EMULATED:
+        room = np.empty(memory.size + 32, np.uint8)
+        start = (_address(memory) - _address(room)) % 16
+        room[start : start + memory.size] = memory
+        return room[start : start + memory.size]
+    import torch
+
+    start = _address(memory) % 16
+    room = torch.empty(memory.size + 32, dtype=torch.uint8, device="cuda")  # at a multiple of 512
+    part = room[start : start + memory.size]
+    part.copy_(torch.from_numpy(memory.copy()))
+    return part
+
+
+def on_device(array, device: str):
+    """An array as the library under test shall get it: as it is for "cpu", in device memory for "cuda"."""
+    return array if device == "cpu" else CudaArray(np.asarray(array))
+
+
+def torch_on_device(tensor, device: str):
+    """A torch tensor on the device; on the emulator one that says so, with its memory where it was."""
+    if device == "cpu" or not EMULATED:
+        return tensor.to(device)
+    return tensor.as_subclass(_emulated_tensor_type())
+
+
+@functools.cache
+def _emulated_tensor_type():
+    import torch
+
+    class EmulatedTensor(torch.Tensor):
+        """A tensor in CPU memory that tells what a CUDA tensor tells."""
+
+        @property
+        def device(self):
+            return torch.device("cuda", 0)
+
+    # A torch that was built for the CPU has no streams to tell of; 0 is what it calls the legacy default one.
+    torch.cuda.current_stream = lambda device=None: SimpleNamespace(cuda_stream=0)
+    return EmulatedTensor
+
+
+def to_host(array) -> np.ndarray:
+    """A numpy array of the values of any array, wherever it is."""
+    if isinstance(array, np.ndarray):
+        return array
+    if hasattr(array, "to_numpy"):
+        return array.to_numpy()
+    torch = sys.modules["torch"]
+    tensor = array.detach().cpu().as_subclass(torch.Tensor)
+    if tensor.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
