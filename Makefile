@@ -6,6 +6,7 @@
 PYTHON ?= python3
 SCALE ?= 0.1
 TESTS ?= tests
+ORDER ?= forward
 WERROR ?= OFF
 
 VENV := .venv
@@ -14,21 +15,25 @@ BENCH := .venv-bench
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
-PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/*.cpp csrc/core/* csrc/cpu/* csrc/cuda/* vltr_eval/*.py vltr_eval/*/*.py)
-PYTHON_FILES := vltr_eval tests benchmarks
-CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.hpp' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
+PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/* vltr_*/*.py)
+PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
+CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo test lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench clean
+.PHONY: help demo test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
-	@echo "make test-cpp             C++ tests: plain, under ThreadSanitizer, under AddressSanitizer and UBSan"
+	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
+	@echo "                          pytest of all that runs on CUDA, with the kernels emulated on the CPU"
+	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
+	@echo "                          AddressSanitizer and UBSan"
 	@echo "make lint, make format    check, or mend, the style of Python and C++"
 	@echo "make bench [ARGS=--quick] measure against other libraries, in an environment of their own (benchmarks/README.md)"
+	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize, measure (benchmarks/README.md)"
 	@echo "make clean                remove environments, builds and the demo set"
-	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build"
+	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/vltr-eval demo demo --scale $(SCALE)
@@ -37,6 +42,11 @@ demo: $(VENV)/.installed
 # Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
 test: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(addprefix ../,$(TESTS)) $(ARGS)
+
+# Beside the installed wheel, not over it: PYTHONPATH comes first.
+test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
+	cd build && PYTHONPATH="$(CURDIR)/build/emulated/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) \
+	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(addprefix ../,$(TESTS)) $(ARGS)
 
 lint: $(TOOLS)/.installed
 	$(TOOLS)/bin/ruff check $(PYTHON_FILES)
@@ -55,12 +65,16 @@ test-cpp-thread: SANITIZE = thread
 test-cpp-address: SANITIZE = address,undefined
 test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
 	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -ex && \
-	cmake -G Ninja -S . -B build/$@ -DVLTR_TESTS=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=OFF -DVLTR_WERROR=$(WERROR) \
+	cmake -G Ninja -S . -B build/$@ -DVLTR_TESTS=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=EMULATED -DVLTR_WERROR=$(WERROR) \
 	  -DVLTR_SANITIZE=$(SANITIZE) > build/$@.log && \
 	cmake --build build/$@ && ctest --test-dir build/$@ --output-on-failure --timeout 300
 
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)
+
+# The one script for a machine with a GPU: offline, with the Python that has torch, in at most nine minutes.
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo .pytest_cache .ruff_cache .hypothesis
@@ -70,6 +84,14 @@ build/wheel/.built: $(VENV)/.made $(PACKAGE)
 	@echo "building vltr (under two minutes) ..."
 	@rm -rf build/wheel && mkdir -p build/wheel
 	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
+	@touch $@
+
+build/emulated/.built: $(VENV)/.made $(PACKAGE) $(wildcard csrc/cuda_emulator/*)
+	@echo "building vltr with emulated kernels (under three minutes) ..."
+	@rm -rf build/emulated && mkdir -p build/emulated
+	@VLTR_CUDA=EMULATED SKBUILD_BUILD_DIR=build/emulated/cmake $(VENV)/bin/python -m pip wheel --quiet \
+	  --disable-pip-version-check --no-deps -w build/emulated .
+	@$(VENV)/$(PIP_INSTALL) --no-deps --target build/emulated/site build/emulated/*.whl
 	@touch $@
 
 %/.made:

@@ -1,0 +1,774 @@
+"""Benchmark of the CUDA kernels: our time, the peers' on the same device, and the floor of one read, as Markdown.
+
+    python benchmarks/bench_cuda.py --seconds 170 --out FILE    sections in order of importance, until the time is up
+    python benchmarks/bench_cuda.py --dry-run                   every line at tiny sizes, without a GPU
+
+The file is rewritten after each section, so that one that never ends costs only itself. A row that fails says so. A dry
+run takes the emulated build, or else the CPU, and times nothing that means anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from bench_frames import published_frame_stack, published_gather
+from shapes import QUALITIES, SHAPES, write_case
+from tables import duration, figure, one_line, size, table
+
+import vltr_eval
+import vltr_train
+
+HERE = Path(__file__).resolve().parent
+MANY_TRIALS = 1_000
+ROTATED_BYTES = 512 << 20  # of inputs that calls take turns on: several times any L2 cache
+SECONDS_A_ROW = 0.6
+MOST_RUNS = 200
+PEER_SECONDS = 12.0  # a peer that would take longer runs on a part of the classes
+
+
+# Devices
+
+
+class Gpu:
+    """The CUDA device."""
+
+    name = "cuda"
+    dry = False
+
+    def place(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(array).to("cuda")
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device="cuda")
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize()
+
+    def event(self) -> torch.cuda.Event:
+        return torch.cuda.Event(enable_timing=True)
+
+    def hold(self) -> None:
+        """Keeps the device busy for some milliseconds, while calls that do not wait for it are queued."""
+        torch.cuda._sleep(10_000_000)
+
+    def free_bytes(self) -> int:
+        return torch.cuda.mem_get_info()[0]
+
+    @contextmanager
+    def peak_of_torch(self) -> Iterator[SimpleNamespace]:
+        """Most bytes that torch's allocator held more than before."""
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        peak = SimpleNamespace(extra=0)
+        yield peak
+        peak.extra = torch.cuda.max_memory_allocated() - before
+
+    def kernel_times(self, call: Callable[[], Any]) -> dict[str, float]:
+        """Seconds that each kernel (and copy) of one call takes, by name, as the profiler sees them."""
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+            call()
+            torch.cuda.synchronize()
+        times: dict[str, float] = {}
+        for event in profiler.key_averages():
+            if "CUDA" in str(event.device_type) and event.self_device_time_total > 0:
+                times[event.key] = times.get(event.key, 0.0) + event.self_device_time_total * 1e-6
+        return times
+
+
+class DryDevice:
+    """What stands for a device in a dry run: the emulated build, or the CPU."""
+
+    dry = True
+
+    def __init__(self) -> None:
+        sys.path.insert(0, str(HERE.parent / "tests"))
+        from devices import DEVICES, torch_on_device
+
+        self.name = DEVICES[-1]
+        self._put = torch_on_device
+
+    def place(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
+        return self._put(torch.as_tensor(array).clone(), self.name)
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return self.place(torch.zeros(shape, dtype=dtype))
+
+    def synchronize(self) -> None: ...
+
+    def event(self) -> Any:
+        def record() -> None:
+            event.at = time.perf_counter()
+
+        event = SimpleNamespace(at=0.0, record=record, elapsed_time=lambda end: (end.at - event.at) * 1e3)
+        return event
+
+    def hold(self) -> None: ...
+
+    def free_bytes(self) -> int:
+        return 0
+
+    @contextmanager
+    def peak_of_torch(self) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(extra=0)
+
+    def kernel_times(self, call: Callable[[], Any]) -> dict[str, float]:
+        start = time.perf_counter()
+        call()
+        return {"all": time.perf_counter() - start}
+
+
+Device = Gpu | DryDevice
+
+
+# Timing
+
+
+@dataclass
+class Row:
+    """One measured row; without times it has only its remark."""
+
+    title: str
+    wall: list[float] = field(default_factory=list)  # as a user sees it: the call, and the wait for its end
+    device: list[float] = field(default_factory=list)  # between events on the stream
+    kernels: float | None = None  # sum of the kernels alone
+    moved: float = 0.0  # bytes that must be moved
+    extra_bytes: int | None = None
+    difference: float | None = None
+    scale: float = 1.0
+    remark: str = ""
+
+    @property
+    def time(self) -> float | None:
+        return statistics.median(self.wall) * self.scale if self.wall else None
+
+    @property
+    def device_time(self) -> float | None:
+        return statistics.median(self.device) * self.scale if self.device else None
+
+
+def time_calls(device: Device, row: Row, calls: list[Callable[[], Any]], seconds: float = SECONDS_A_ROW) -> None:
+    """Whole calls, one after another, each on the next of the inputs."""
+    for call in calls:
+        call()
+    start = time.perf_counter()
+    while len(row.wall) < 3 or (time.perf_counter() - start < seconds and len(row.wall) < MOST_RUNS):
+        call = calls[len(row.wall) % len(calls)]
+        begin, end = device.event(), device.event()
+        device.synchronize()
+        called = time.perf_counter()
+        begin.record()
+        call()
+        end.record()
+        device.synchronize()
+        row.wall.append(time.perf_counter() - called)
+        row.device.append(begin.elapsed_time(end) * 1e-3)
+        if device.dry:
+            break
+
+
+def time_queued(device: Device, row: Row, calls: list[Callable[[], Any]]) -> None:
+    """Calls that do not wait: whole calls as above, and the device's time from calls that were queued beforehand."""
+    time_calls(device, row, calls, SECONDS_A_ROW / 2)
+    row.device.clear()
+    for _ in range(1 if device.dry else 20):
+        events = [device.event() for _ in range(len(calls) + 1)]
+        device.synchronize()
+        device.hold()
+        events[0].record()
+        for call, event in zip(calls, events[1:], strict=True):
+            call()
+            event.record()
+        device.synchronize()
+        row.device += [a.elapsed_time(b) * 1e-3 for a, b in pairwise(events)]
+
+
+@dataclass
+class Bandwidth:
+    """Bytes a second that the device's memory was measured to move, on arrays of `size` bytes."""
+
+    size: int
+    copy: float  # read and written, both counted
+    read: float
+
+
+def measure_bandwidth(device: Device) -> Bandwidth:
+    """A copy and a sum of 2 GiB each, medians of 20."""
+    elements = 1 << (12 if device.dry else 29)
+    source, target = device.empty((elements,), torch.float32), device.empty((elements,), torch.float32)
+    source.fill_(1.0)
+    copy, read = Row("copy"), Row("read")
+    for row, call in ((copy, lambda: target.copy_(source)), (read, lambda: source.sum())):
+        for _ in range(3):
+            call()
+        for _ in range(20):
+            begin, end = device.event(), device.event()
+            begin.record()
+            call()
+            end.record()
+            device.synchronize()
+            row.device.append(begin.elapsed_time(end) * 1e-3)
+    return Bandwidth(4 * elements, 2 * 4 * elements / copy.device_time, 4 * elements / read.device_time)
+
+
+# Peers, on tensors of the device
+
+
+def torchmetrics_average_precision(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """torchmetrics, functional, exact mode (thresholds=None)."""
+    from torchmetrics.functional.classification import multilabel_average_precision
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes without positives; the comparison leaves them out
+        return multilabel_average_precision(scores, labels, num_labels=scores.shape[1], average=None)
+
+
+def torcheval_average_precision(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """torcheval, functional, exact mode."""
+    from torcheval.metrics.functional import multilabel_auprc
+
+    return multilabel_auprc(scores, labels, num_labels=scores.shape[1], average=None)
+
+
+def torchnet_average_precision(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The loop of the published meter, from its definition (peers.py), on the device: a sort a class."""
+    rank = torch.arange(1, scores.shape[0] + 1, dtype=torch.float32, device=scores.device)
+    ap = torch.zeros(scores.shape[1], device=scores.device)
+    for c in range(scores.shape[1]):
+        order = torch.sort(scores[:, c], descending=True).indices
+        hit = labels[order, c].float()
+        ap[c] = (hit.cumsum(0) / rank * hit).sum() / hit.sum().clamp(min=1)
+    return ap
+
+
+AP_PEERS: dict[str, tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
+    "torchmetrics": ("torchmetrics", torchmetrics_average_precision),
+    "torcheval": ("torcheval", torcheval_average_precision),
+    "torch": ("published APMeter loop", torchnet_average_precision),
+}
+
+
+# Sections
+
+
+@dataclass
+class Bench:
+    """What all sections share; `results` are figures for the table of targets."""
+
+    device: Device
+    deadline: float
+    directory: Path
+    bandwidth: Bandwidth
+    results: dict[str, float] = field(default_factory=dict)
+
+    def seconds_left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def row(self, title: str, measure: Callable[[Row], None]) -> Row:
+        """A row, measured; its failure, a lack of memory too, is its remark."""
+        row = Row(title)
+        try:
+            if self.seconds_left() < 2:
+                row.remark = "not run: no time left"
+            else:
+                sys.stderr.write(f"bench_cuda:   {title}\n")
+                measure(row)
+        except Exception as error:
+            row.wall.clear()
+            row.remark = f"**failed**: {one_line(error)}"
+        return row
+
+
+def bandwidth_section(bench: Bench) -> str:
+    rate = bench.bandwidth
+    return (
+        "## Bandwidth of device memory\n\n"
+        f"Copy of {size(rate.size)}: {figure(rate.copy / 1e9)} GB/s, bytes read and written both counted. "
+        f"Sum of as many: {figure(rate.read / 1e9)} GB/s.\n"
+    )
+
+
+def eval_table(bench: Bench, rows: dict[str, Row], num_bytes: int) -> str:
+    """Rows of one case; AP is the row that others are compared with."""
+    one_read = num_bytes / bench.bandwidth.copy
+    ap = rows["ap"].time
+
+    def cells(row: Row) -> list[str]:
+        if row.time is None:
+            return [row.title, *"-" * 9, row.remark]
+        return [
+            row.title,
+            duration(row.time),
+            duration(row.device_time) if row.device_time else "-",
+            duration(row.kernels) if row.kernels else "-",
+            figure(num_bytes / row.time / 1e9),
+            f"{num_bytes / row.time / bench.bandwidth.copy:.1%}",
+            figure(row.time / one_read),
+            figure(row.time / ap) if ap else "-",
+            "-" if row.extra_bytes is None else f"{row.extra_bytes / 2**20:,.1f}",
+            "-" if row.difference is None else f"{row.difference:.1e}",
+            row.remark,
+        ]
+
+    head = ("", "whole call", "between events", "kernels alone", "GB/s", "of copy bandwidth", "/ one read", "/ AP")
+    note = f"One read of both inputs ({size(num_bytes)}) at the copy bandwidth: {duration(one_read)}.\n\n"
+    return note + table((*head, "extra MiB", "max AP difference", "remark"), [cells(row) for row in rows.values()])
+
+
+def our_operations(scores: Any, labels: Any, train_counts: np.ndarray) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Rows of ours: what a user calls."""
+    positives = vltr_eval.Positives.from_labels(labels, *scores.shape)
+    return {
+        "table": ("rank table", lambda: vltr_eval.rank_table(scores, labels)),
+        "ap": ("**AP**", lambda: vltr_eval.average_precision(scores, labels)),
+        "ap_positives": (
+            "AP, labels prepared (`Positives`)", lambda: vltr_eval.average_precision(scores, positives)
+        ),
+        "sap": ("SAP, 15 trials", lambda: vltr_eval.sampled_average_precision(scores, labels, trials=15)),
+        "sap_many": (
+            f"SAP, {MANY_TRIALS:,} trials",
+            lambda: vltr_eval.sampled_average_precision(scores, labels, trials=MANY_TRIALS),
+        ),
+        "evaluate": (
+            "`evaluate`, SAP 15 (everything)",
+            lambda: vltr_eval.evaluate(scores, labels, sap=15, train_counts=train_counts),
+        ),
+        "roc_auc": ("ROC-AUC", lambda: vltr_eval.roc_auc(scores, labels)),
+        "topk": ("Acc@1,5", lambda: vltr_eval.topk_accuracy(scores, labels)),
+    }  # fmt: skip
+
+
+def load_case(directory: Path, dry: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """scores float32, labels bool, train_counts of a case that `write_case` made; a corner of it in a dry run."""
+    scores, labels = np.load(directory / "scores.npy"), np.load(directory / "labels.npy").view(bool)
+    counts = np.load(directory / "train_counts.npy")
+    if dry:
+        scores, labels, counts = scores[:250, :37].copy(), labels[:250, :37].copy(), counts[:37]
+    return scores, labels, counts
+
+
+def videolt_section(bench: Bench, quality: str, with_peers: bool) -> str:
+    device, directory = bench.device, bench.directory / quality
+    directory.mkdir()
+    write_case(directory, "videolt", quality, quick=device.dry)
+    scores, labels, counts = load_case(directory, device.dry)
+    num_bytes = scores.nbytes + labels.nbytes
+    sets = max(2, -(-ROTATED_BYTES // num_bytes)) if not device.dry else 2
+    inputs = [(device.place(scores), device.place(labels)) for _ in range(sets)]
+    turns = [our_operations(*pair, counts) for pair in inputs]
+    rows: dict[str, Row] = {}
+    for name, (title, _) in turns[0].items():
+        calls = [operations[name][1] for operations in turns]
+
+        def measure(row: Row, calls: list[Callable[[], Any]] = calls) -> None:
+            time_calls(device, row, calls)
+            row.kernels = sum(device.kernel_times(calls[0]).values())
+
+        rows[name] = bench.row(title, measure)
+    parts = []
+    if with_peers:
+        for name in ("ap", "evaluate", "sap_many"):
+            rows[name].extra_bytes = memory_of(bench, directory, name)
+        reference = vltr_eval.average_precision(*inputs[0])
+        for package, (title, function) in AP_PEERS.items():
+            rows[package] = bench.row(
+                title, lambda r, p=package, f=function: time_peer(device, r, p, f, inputs[0], reference)
+            )
+        for name in ("ap", "sap"):
+            try:
+                parts.append(
+                    kernel_table(f"Kernels of one call: {turns[0][name][0]}", device.kernel_times(turns[0][name][1]))
+                )
+            except Exception as error:
+                parts.append(f"Kernels of one call: **not read** ({one_line(error)})\n")
+        note_results(bench, rows, num_bytes)
+    shape = f"{scores.shape[0]:,} x {scores.shape[1]:,}"
+    title = f"{SHAPES['videolt'].title} shape, {quality} model: {shape} float32, bool labels"
+    return "\n".join([f"## {title}\n", eval_table(bench, rows, num_bytes), *parts])
+
+
+def note_results(bench: Bench, rows: dict[str, Row], num_bytes: int) -> None:
+    one_read = num_bytes / bench.bandwidth.copy
+    ap = rows["ap"]
+    if ap.time is None:
+        return
+    bench.results["AP / one read, whole call"] = ap.time / one_read
+    bench.results["AP / one read, kernels alone"] = (ap.kernels or float("nan")) / one_read
+    if (sap := rows["sap"].time) is not None:
+        bench.results["SAP 15 adds"] = sap / ap.time - 1
+    if (many := rows["sap_many"].time) is not None:
+        bench.results["SAP 1,000"] = many
+    if (peer := rows["torchmetrics"].time) is not None:
+        bench.results["torchmetrics / AP"] = peer / ap.time
+
+
+def time_peer(
+    device: Device,
+    row: Row,
+    package: str,
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    inputs: tuple[torch.Tensor, torch.Tensor],
+    reference: np.ndarray,
+) -> None:
+    """A peer on all classes, or on a block of neighbouring ones where all would take too long."""
+    if find_spec(package) is None:
+        row.remark = "not installed"
+        return
+    scores, labels = map(plain, inputs)
+    labels = labels.to(torch.uint8)  # costs the peers less than int64, and not all take bool
+    num_classes = scores.shape[1]
+    pilot = min(8, num_classes)
+    function(scores[:, :pilot], labels[:, :pilot])
+    device.synchronize()
+    start = time.perf_counter()
+    function(scores[:, :pilot], labels[:, :pilot])
+    device.synchronize()
+    per_class = (time.perf_counter() - start) / pilot
+    classes = min(num_classes, max(pilot, int(PEER_SECONDS / 3 / per_class)))
+    if classes < num_classes:
+        row.scale, row.remark = num_classes / classes, f"scaled from {classes:,} classes (memory: of those)"
+    scores, labels = scores[:, :classes], labels[:, :classes]
+    with device.peak_of_torch() as peak:
+        result = function(scores, labels)
+        device.synchronize()
+    row.extra_bytes = peak.extra
+    defined = ~np.isnan(reference[:classes])
+    difference = np.abs(result.cpu().numpy().astype(np.float64) - reference[:classes])[defined]
+    row.difference = float(difference.max(initial=0.0))
+    time_calls(device, row, [lambda: function(scores, labels)], seconds=PEER_SECONDS / 4)
+
+
+def kernel_table(title: str, times: dict[str, float]) -> str:
+    """Every kernel and copy of a call, the longest first."""
+    rows = [(readable(name), duration(spent)) for name, spent in sorted(times.items(), key=lambda item: -item[1])]
+    return f"{title}\n\n" + table(("kernel", "time"), rows)
+
+
+def readable(name: str) -> str:
+    """A kernel's name without namespaces and parameters."""
+    name = name.replace("vltr::cuda::", "").replace("(anonymous namespace)::", "").removeprefix("void ")
+    return name.partition("(")[0][:100]
+
+
+def memory_of(bench: Bench, directory: Path, operation: str) -> int | None:
+    """Device memory that the first call of an operation takes, measured in a process of its own (`extra_memory`)."""
+    command = [sys.executable, __file__, "--memory", operation, "--case", str(directory)]
+    command += ["--dry-run"] if bench.device.dry else []
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def extra_memory(device: Device, directory: Path, operation: str) -> int:
+    """Bytes of device memory that one call takes over inputs, loaded kernels and the smallest of memory pools.
+
+    Our pool keeps up to 64 MiB of what it took, so what is missing afterwards is the peak where the peak is less;
+    during the call a thread looks for more.
+    """
+    from threading import Event, Thread
+
+    scores, labels, counts = load_case(directory, device.dry)
+    corner = our_operations(device.place(scores[:100]), device.place(labels[:100]), counts)
+    corner[operation][1]()  # loads the kernels
+    call = our_operations(device.place(scores), device.place(labels), counts)[operation][1]
+    device.synchronize()
+    before = lowest = device.free_bytes()
+    over = Event()
+
+    def watch() -> None:
+        nonlocal lowest
+        while not over.wait(0.0002):
+            lowest = min(lowest, device.free_bytes())
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    call()
+    over.set()
+    watcher.join()
+    return before - min(lowest, device.free_bytes())
+
+
+def frames_section(bench: Bench) -> str:
+    """The training layer: a batch of 128 clips of 60 frames, 2,048 features a frame."""
+    device = bench.device
+    batch, frames, dims, classes, videos = (4, 6, 16, 9, 8) if device.dry else (128, 60, 2048, 1004, 1500)
+    rng = np.random.default_rng(0)
+    sets = 2 if device.dry else 8
+    clips = [device.place(rng.standard_normal((batch, frames, dims), np.float32)) for _ in range(sets)]
+    targets = device.place((rng.random((batch, classes)) < 1.1 / classes).astype(np.float32))
+    rap = device.place(rng.random(classes, np.float32))
+    partner = device.place(rng.permutation(batch))
+    stored = 2 * frames
+    store = device.empty((videos * stored, dims), torch.float32)
+    store.normal_()
+    half = device.place(store.to(torch.float16))
+    starts = np.arange(0, videos * stored + 1, stored)
+    chosen_on_host = [rng.choice(videos, batch, replace=False) for _ in range(sets)]
+    offsets, chosen = device.place(starts), [device.place(rows) for rows in chosen_on_host]
+    picks = [device.place(np.sort(rng.integers(0, stored, (batch, frames)), axis=1)) for _ in range(sets)]
+    lengths = device.place(np.full(batch, stored))
+    clip_bytes = 4 * batch * frames * dims
+
+    def stack(i: int) -> Any:
+        return vltr_train.frame_stack(clips[i], targets, rap, partner, frames)
+
+    def gather(source: torch.Tensor, i: int) -> Any:
+        return vltr_train.gather_frames(source, offsets, chosen[i], picks[i], dtype="float32")
+
+    def backward(i: int) -> None:
+        leaf = clips[i].detach().requires_grad_()
+        vltr_train.frame_stack(leaf, targets, rap, partner, frames).features.backward(clips[i - 1])
+
+    outputs = [device.empty((batch, frames, dims), torch.float32) for _ in range(2)]
+    bounds = device.place(vltr_train.dynamic_frame_bounds(rng.integers(1, 500, classes), frames))
+    ours: dict[str, tuple[str, float, Callable[[int], Any]]] = {
+        "copy": ("copy of one clip batch (torch)", 2 * clip_bytes, lambda i: outputs[i % 2].copy_(clips[i])),
+        "frame_stack": ("**frame_stack**", 2 * clip_bytes, stack),
+        "gather_frames": ("**gather_frames**, float32", 2 * clip_bytes, lambda i: gather(store, i)),
+        "gather_half": ("gather_frames, float16 to float32", 1.5 * clip_bytes, lambda i: gather(half, i)),
+        "backward": ("frame_stack, forward and backward", 4 * clip_bytes, backward),
+        "sample_frames": (
+            "sample_frames", 8 * batch * frames, lambda i: vltr_train.sample_frames(lengths, frames, epoch=i)
+        ),
+        "masks": (
+            "dynamic_frame_masks", 5 * batch * frames,
+            lambda i: vltr_train.dynamic_frame_masks(targets, bounds, frames, epoch=i),
+        ),
+    }  # fmt: skip
+    loops: dict[str, tuple[str, str, Callable[[int], Any]]] = {
+        "frame_stack_loop": (
+            "published FrameStack loop", "frame_stack",
+            lambda i: published_frame_stack(*map(plain, (clips[i], targets, rap, partner)), frames),
+        ),
+        "gather_loop": (
+            "published loop over videos", "gather_frames",
+            lambda i: published_gather(plain(store), starts, chosen_on_host[i], plain(picks[i])),
+        ),
+    }  # fmt: skip
+    rows: dict[str, Row] = {}
+    kept: list[Any] = [None] * sets  # so that outputs take turns too, and none is in the cache
+
+    def call_and_keep(call: Callable[[int], Any], i: int) -> None:
+        kept[i] = call(i)
+
+    for name, (title, moved, call) in ours.items():
+        calls = [lambda i=i, call=call: call_and_keep(call, i) for i in range(sets)]
+        measure = time_calls if name == "backward" else time_queued
+        rows[name] = bench.row(title, lambda row, calls=calls, measure=measure: measure(device, row, calls))
+        rows[name].moved = moved
+    for name, (title, _, call) in loops.items():
+        calls = [lambda i=i, call=call: call(i) for i in range(sets)]
+        rows[name] = bench.row(title, lambda row, calls=calls: time_calls(device, row, calls, seconds=2.0))
+    agrees = check_loops(stack(0), loops["frame_stack_loop"][2](0), gather(store, 0), loops["gather_loop"][2](0))
+
+    for name, (_, mine, _) in loops.items():
+        if rows[name].time and rows[mine].time:
+            bench.results[f"published loop / {mine}"] = rows[name].time / rows[mine].time
+            bench.results[f"{mine} of copy bandwidth"] = (
+                rows[mine].moved / rows[mine].device_time / bench.bandwidth.copy
+            )
+
+    def cells(row: Row) -> list[str]:
+        if row.time is None:
+            return [row.title, *"-" * 4, row.remark]
+        rate = row.moved / row.device_time if row.device_time else 0
+        share = [figure(rate / 1e9), f"{rate / bench.bandwidth.copy:.1%}"] if row.moved else ["-", "-"]
+        return [row.title, duration(row.time), duration(row.device_time), *share, row.remark]
+
+    return (
+        f"## Gathers: {batch} clips of {frames} frames of {dims:,} float32, {classes:,} classes\n\n"
+        "Device time is that of calls queued behind a busy device; bytes are those of the output, read once and "
+        "written once (two samples that share a frame may find it in the cache). "
+        f"{agrees}\n\n"
+        + table(
+            ("", "whole call", "device", "GB/s", "of copy bandwidth", "remark"), [cells(row) for row in rows.values()]
+        )
+    )
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as torch's own type, which that of the emulated build is not."""
+    return tensor.as_subclass(torch.Tensor)
+
+
+def check_loops(stacked: Any, loop_stacked: Any, gathered: torch.Tensor, loop_gathered: torch.Tensor) -> str:
+    """Whether the published loops gave what ours did."""
+
+    clips = torch.equal(plain(stacked.features), loop_stacked[0])
+    labels = torch.allclose(plain(stacked.targets), loop_stacked[1], atol=1e-6)
+    frames = torch.equal(plain(gathered), loop_gathered)
+    said = [f"{name} {'equal' if same else '**differ**'}" for name, same in
+            (("clips", clips), ("labels", labels), ("gathered frames", frames))]  # fmt: skip
+    return f"Against the published loops: {', '.join(said)}."
+
+
+def running_section(bench: Bench) -> str:
+    """RunningAP: what a training step pays, and what an epoch's end does."""
+    device = bench.device
+    batch, classes, rows_of_epoch = (8, 9, 40) if device.dry else (128, 1004, 51_200)
+    rng = np.random.default_rng(1)
+    scores = device.place(rng.standard_normal((batch, classes), np.float32))
+    labels = device.place(rng.random((batch, classes)) < 1.1 / classes)
+    running = vltr_eval.RunningAP(classes, rows_of_epoch)
+
+    def update() -> None:
+        if len(running) == rows_of_epoch:
+            running.reset()
+        running.update(scores, labels)
+
+    rows = [bench.row("update of 128 rows", lambda row: time_queued(device, row, [update] * 4))]
+    running.reset()
+    while len(running) < rows_of_epoch:
+        running.update(scores, labels)
+    rows.append(bench.row("compute", lambda row: time_calls(device, row, [running.compute])))
+    return f"## RunningAP: {rows_of_epoch:,} x {classes:,} float32\n\n" + table(
+        ("", "whole call", "device", "remark"),
+        [(r.title, *(duration(t) if t else "-" for t in (r.time, r.device_time)), r.remark) for r in rows],
+    )
+
+
+def drawn_case(device: Device, num_rows: int, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """float16 scores and bool labels that are drawn on the device, a stretch of rows at a time: about one label a row,
+    and scores that know something of them."""
+    scores = device.empty((num_rows, num_classes), torch.float16)
+    labels = device.empty((num_rows, num_classes), torch.bool)
+    for start in range(0, num_rows, 50_000):
+        part, flags = scores[start : start + 50_000], labels[start : start + 50_000]
+        flags.copy_(torch.rand(flags.shape, device=None if device.dry else "cuda") < 1.1 / num_classes)
+        part.normal_()
+        part += 3.6 * flags.to(part.dtype)
+    return scores, labels
+
+
+def large_section(bench: Bench, num_rows: int, num_classes: int, what: str) -> str:
+    """One large case on random data; some of its classes are checked against the CPU, bit by bit."""
+    device = bench.device
+    if device.dry:
+        num_rows, num_classes = 120, 37
+    scores, labels = drawn_case(device, num_rows, num_classes)
+    num_bytes = scores.numel() * 2 + labels.numel()
+    rows = {
+        "ap": bench.row(
+            "**AP**", lambda row: time_calls(device, row, [lambda: vltr_eval.average_precision(scores, labels)])
+        )
+    }
+    rows["sap"] = bench.row(
+        "SAP, 15 trials",
+        lambda row: time_calls(device, row, [lambda: vltr_eval.sampled_average_precision(scores, labels)]),
+    )
+    last = slice(num_classes - 4, num_classes)
+    whole = vltr_eval.average_precision(scores, labels)[last]
+    host = [plain(array)[:, last].cpu().contiguous().numpy() for array in (scores, labels)]
+    same = whole.tobytes() == vltr_eval.average_precision(*host).tobytes()
+    return (
+        f"## {what}: {num_rows:,} x {num_classes:,} float16 ({num_rows * num_classes / 2**31:.2f} x 2^31 scores)\n\n"
+        f"AP of the last 4 classes against the CPU: {'the same bits' if same else '**different**'}.\n\n"
+        + eval_table(bench, rows, num_bytes)
+    )
+
+
+TARGETS: tuple[tuple[str, str, float, bool, Callable[[float], str]], ...] = (
+    ("AP within 3 times one read of both inputs, whole call", "AP / one read, whole call", 3, False, figure),
+    ("the same, kernels alone", "AP / one read, kernels alone", 3, False, figure),
+    ("SAP 15 adds at most 20 %", "SAP 15 adds", 0.2, False, "{:.1%}".format),
+    ("SAP, 1,000 trials, under 20 ms", "SAP 1,000", 0.020, False, duration),
+    ("over 300 times torchmetrics", "torchmetrics / AP", 300, True, figure),
+    ("frame_stack at 85 % of copy bandwidth", "frame_stack of copy bandwidth", 0.85, True, "{:.1%}".format),
+    ("gather_frames at 85 % of copy bandwidth", "gather_frames of copy bandwidth", 0.85, True, "{:.1%}".format),
+    ("frame_stack over 20 times the published loop", "published loop / frame_stack", 20, True, figure),
+    ("gather_frames over 20 times the published loop", "published loop / gather_frames", 20, True, figure),
+)
+
+
+def targets_section(results: dict[str, float]) -> str:
+    rows = []
+    for title, name, limit, at_least, write in TARGETS:
+        value = results.get(name)
+        if value is None or value != value:
+            rows.append((title, "-", "not measured"))
+        else:
+            reached = value >= limit if at_least else value <= limit
+            rows.append((title, write(value), "reached" if reached else "**not reached**"))
+    return "## Targets (set for an H200)\n\n" + table(("target", "measured", ""), rows)
+
+
+def run_sections(bench: Bench, out: Path | None) -> str:
+    """All sections for which there is time; the file is rewritten after each."""
+    sections: list[tuple[str, float, Callable[[], str]]] = [
+        ("bandwidth", 0, lambda: bandwidth_section(bench)),
+        ("VideoLT, good model", 10, lambda: videolt_section(bench, QUALITIES[0], with_peers=True)),
+        ("gathers", 10, lambda: frames_section(bench)),
+        ("VideoLT, poor model", 10, lambda: videolt_section(bench, QUALITIES[1], with_peers=False)),
+        ("RunningAP", 5, lambda: running_section(bench)),
+        ("many classes", 10, lambda: large_section(bench, 20_000, 20_000, "Many classes")),
+        ("more than 2^31 scores", 15, lambda: large_section(bench, 2_200_000, 1_004, "More than 2^31 scores")),
+    ]
+    note = ["**Dry run on tiny inputs: the numbers mean nothing.**\n"] if bench.device.dry else []
+    parts: list[str] = []
+    text = ""
+    for title, least, section in sections:
+        sys.stderr.write(f"bench_cuda: {title} ({bench.seconds_left():.0f} s left)\n")
+        try:
+            if bench.seconds_left() < least:
+                parts.append(f"## {title}\n\nNot run: no time left.\n")
+            else:
+                parts.append(section())
+        except Exception as error:
+            parts.append(f"## {title}\n\n**Failed**: {one_line(error)}\n")
+        gc.collect()
+        if not bench.device.dry:
+            torch.cuda.empty_cache()
+        text = "\n".join([*note, targets_section(bench.results), *parts])
+        if out:
+            replaced = out.with_name(out.name + ".part")
+            replaced.write_text(text)
+            replaced.replace(out)
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=170.0, help="no section is started when these are over")
+    parser.add_argument("--out", type=Path, help="also write the sections to this file, as they are done")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes on the emulated build or the CPU")
+    parser.add_argument("--bandwidth", action="store_true", help="only the bandwidth of device memory")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)  # of this row on --case, in a process of its own
+    parser.add_argument("--case", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if not args.dry_run and not torch.cuda.is_available():
+        parser.exit(2, "bench_cuda: torch sees no CUDA device (--dry-run needs none)\n")
+    device = DryDevice() if args.dry_run else Gpu()
+    if args.memory:
+        sys.stdout.write(f"{extra_memory(device, args.case, args.memory)}\n")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="vltr-bench-") as directory:
+        start = time.monotonic()
+        bench = Bench(device, start + args.seconds, Path(directory), measure_bandwidth(device))
+        text = bandwidth_section(bench) if args.bandwidth else run_sections(bench, args.out)
+    sys.stdout.write(text)
+    return 1 if "**failed**" in text or "**Failed**" in text else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""frame_stack and gather_frames against a plain copy of their output and against the published way of doing them.
+
+    python benchmarks/bench_frames.py --device cpu --threads 2 --out results.md
+
+The copy is torch's own, of as many bytes, into memory as fresh as the result's: on the CPU fresh pages cost more than
+the copying, so both are also timed into memory that is there already. The published way, told in our own words, is a
+Python loop over the samples of a batch (FrameStack), and reading each video whole and then picking its frames (the
+feature loader). Rows take turns, so that a drifting clock drifts for all; the table has medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import vltr_eval
+from vltr_eval import _core
+from vltr_eval.arrays import borrow
+from vltr_train import frame_stack, gather_frames
+
+_VIDEOS, _VIDEO_FRAMES = 256, 150  # of the store
+_MIN_RUNS, _MIN_SECONDS = 7, 1.0
+
+
+def published_frame_stack(features, targets, rap, partner, clip_length):
+    """A sample at a time: its beta as a scalar of the device, its picks as two index arrays, its clip as two pieces."""
+    scores = (targets * rap).mean(dim=1)
+    clips, labels = [], []
+    for i, j in enumerate(partner.tolist()):
+        both = scores[i] + scores[j]
+        share = scores[i] / both if both >= 1e-5 else 0.5
+        theirs = int(share * clip_length)
+        parts = []
+        for row, count in ((j, theirs), (i, clip_length - theirs)):
+            index = torch.from_numpy(np.linspace(0, features.shape[1] - 1, count).astype(np.int64))
+            parts.append(features[row][index.to(features.device)])
+        clips.append(torch.cat(parts))
+        labels.append((1 - share) * targets[i] + share * targets[j])
+    return torch.stack(clips), torch.stack(labels)
+
+
+def published_gather(store, offsets, videos, picks):
+    """Every video read whole, then picked from, then put together: what a loader of one file a video does."""
+    clips = [store[offsets[v] : offsets[v + 1]].clone()[index] for v, index in zip(videos, picks, strict=True)]
+    return torch.stack(clips).float()
+
+
+def frame_stack_rows(device, threads, rows, frames, dims, classes) -> tuple[dict[str, Callable[[], object]], int]:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(rows, frames, dims, generator=generator).to(device)
+    targets = torch.zeros(rows, classes)
+    targets[torch.arange(rows), torch.randint(classes, (rows,), generator=generator)] = 1
+    targets, rap = targets.to(device), torch.rand(classes, generator=generator).to(device)
+    partner = torch.randperm(rows, generator=generator).to(device)
+    out = frame_stack(features, targets, rap, partner, frames)
+    leaf = features.clone().requires_grad_()
+    stacked = frame_stack(leaf, targets, rap, partner, frames).features
+    room = torch.empty_like(features)
+
+    def in_place() -> None:
+        groups = (features, targets, rap, partner), out
+        inputs, outputs = ([borrow("array", array).core for array in group] for group in groups)
+        _core.frame_stack(*inputs, None, rows, 0, True, True, *outputs, threads)
+
+    return {
+        "copy": lambda: features.clone(),
+        "copy, memory there": lambda: room.copy_(features),
+        "frame_stack": lambda: frame_stack(features, targets, rap, partner, frames, threads=threads),
+        "frame_stack, memory there": in_place,
+        "frame_stack, its gradient": lambda: torch.autograd.grad(stacked, leaf, features, retain_graph=True),
+        "published loop": lambda: published_frame_stack(features, targets, rap, partner, frames),
+    }, 2 * features.nbytes
+
+
+def gather_rows(device, threads, rows, frames, dims, dtype) -> tuple[dict[str, Callable[[], object]], int]:
+    rng = np.random.default_rng(0)
+    store = torch.randn(_VIDEOS * _VIDEO_FRAMES, dims).to(device, dtype)
+    offsets = np.arange(_VIDEOS + 1) * _VIDEO_FRAMES
+    videos = rng.integers(0, _VIDEOS, rows)
+    picks = np.sort(rng.integers(0, _VIDEO_FRAMES, (rows, frames)))
+    arrays = [torch.from_numpy(array).to(device) for array in (offsets, videos, picks)]
+    room, source = (torch.empty(rows, frames, dims, device=device) for _ in range(2))
+    return {
+        "copy": lambda: source.clone(),
+        "copy, memory there": lambda: room.copy_(source),
+        "gather_frames": lambda: gather_frames(store, *arrays, dtype="float32", threads=threads),
+        "gather_frames, memory there": lambda: gather_frames(store, *arrays, out=room, threads=threads),
+        "published loop": lambda: published_gather(store, offsets, videos, arrays[2]),
+    }, room.nbytes + room.numel() * store.itemsize
+
+
+def seconds_of(rows: dict[str, Callable[[], object]], device: str) -> dict[str, float]:
+    """Medians, the rows in turn; on a device by its own clock, each call behind enough work to hide its launch."""
+    spent: dict[str, list[float]] = {name: [] for name in rows}
+    for call in rows.values():
+        call()
+    for _ in range(100):
+        for name, call in rows.items():
+            if len(spent[name]) < _MIN_RUNS or sum(spent[name]) < _MIN_SECONDS:
+                spent[name].append(_seconds(call, device))
+    return {name: statistics.median(times) for name, times in spent.items()}
+
+
+def _seconds(call: Callable[[], object], device: str) -> float:
+    if device == "cpu":
+        start = time.perf_counter()
+        result = call()
+        elapsed = time.perf_counter() - start
+        del result  # giving memory back is not what is compared
+        return elapsed
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    torch.cuda._sleep(2_000_000)  # the device is busy for a millisecond, while the call is made
+    start.record()
+    call()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def table(title: str, rows: dict[str, Callable[[], object]], moved: int, device: str) -> list[str]:
+    seconds = seconds_of(rows, device)
+    lines = [f"## {title}", "", "| | ms | GB/s | times the copy | times faster than the published loop |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for name, spent in seconds.items():
+        copy = seconds["copy, memory there" if name.endswith("there") or device != "cpu" else "copy"]
+        ratio, faster = spent / copy, seconds["published loop"] / spent
+        lines.append(f"| {name} | {spent * 1e3:.3f} | {moved / spent / 1e9:.0f} | {ratio:.2f} | {faster:.1f} |")
+    return [*lines, ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--shape", default="128,60,2048,1004", help="rows, frames, dims, classes")
+    parser.add_argument("--out", type=Path, help="also write the tables to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device, threads = options.device, options.threads
+    rows, frames, dims, classes = map(int, options.shape.split(","))
+    size = f"{rows} x {frames} x {dims}"
+
+    name = torch.cuda.get_device_name() if device != "cpu" else f"{platform.machine()}, {threads} threads"
+    lines = [f"# Frames: {name}", "", f"vltr {vltr_eval.__version__}, torch {torch.__version__}", ""]
+    lines += table(
+        f"frame_stack, {size}, {classes} classes, float32",
+        *frame_stack_rows(device, threads, rows, frames, dims, classes),
+        device,
+    )
+    for dtype in (torch.float32, torch.float16):
+        title = f"gather_frames, {size}, {str(dtype).removeprefix('torch.')} store to float32"
+        lines += table(title, *gather_rows(device, threads, rows, frames, dims, dtype), device)
+    sys.stdout.write("\n".join(lines))
+    if options.out:
+        options.out.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

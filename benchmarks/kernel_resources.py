@@ -1,0 +1,649 @@
+"""What the compiler made of each kernel, and what that and the bytes it moves say about its speed: no GPU needed.
+
+    python benchmarks/kernel_resources.py            compiles csrc/cuda for sm_80 and sm_90 (minutes)
+    python benchmarks/kernel_resources.py --print    the same to stdout alone
+
+Needs nvcc, and cuobjdump for the instruction counts (of the toolkit, or of `pip install --target tools --no-deps
+nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`, named with --tools tools/nvidia/cu13/bin). Objects are kept in
+build/kernel-resources and made again where a source is younger. Writes results/kernels-sm80-sm90.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tables import duration, figure, size, table
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BUILD = ROOT / "build" / "kernel-resources"
+RESULT = HERE / "results" / "kernels-sm80-sm90.md"
+FLAGS = ("-std=c++17", "-O3", "-fmad=false", "--extended-lambda", "-Xptxas", "-v", "-Icsrc")
+
+ELEMENTS = (
+    "bool", "signed char", "unsigned char", "short", "unsigned short", "int", "unsigned int", "long", "unsigned long",
+    "float", "double", "Float16", "BFloat16",
+)  # fmt: skip
+WIDE_LANES = {"int": "double", "unsigned int": "double", "double": "double", "long": "long", "unsigned long": "long"}
+
+
+@dataclass(frozen=True)
+class Processor:
+    """One multiprocessor and its chip, from the vendor's tables."""
+
+    name: str
+    arch: int
+    shared_bytes: int  # of a multiprocessor, 1 KiB of which each block loses
+    multiprocessors: int
+    bandwidth: float  # bytes a second, by the datasheet
+    clock: float  # Hz, boost
+    warps: int = 64
+    blocks: int = 32
+    registers: int = 65_536
+
+    def resident_blocks(self, threads: int, registers: int, shared: int) -> int:
+        """How many blocks of a kernel a multiprocessor holds at once."""
+        warps = -(-threads // 32)
+        registers_of_warp = -(-registers * 32 // 256) * 256
+        by_registers = self.registers // registers_of_warp // 4 * 4 // warps  # a warp stays in one of four parts
+        shared_of_block = -(-(shared + 1024) // 128) * 128
+        return min(self.blocks, self.warps // warps, by_registers, self.shared_bytes // shared_of_block)
+
+    def occupancy(self, threads: int, registers: int, shared: int) -> float:
+        return self.resident_blocks(threads, registers, shared) * -(-threads // 32) / self.warps
+
+    @property
+    def instructions(self) -> float:
+        """Instructions of warps that can be issued a second: one a clock by each of a multiprocessor's four parts."""
+        return 4 * self.multiprocessors * self.clock
+
+
+H200 = Processor("H200", 90, 228 << 10, 132, 4.8e12, 1.98e9)
+A100 = Processor("A100", 80, 164 << 10, 108, 2.04e12, 1.41e9)
+
+
+@dataclass
+class Kernel:
+    """One compiled kernel on one architecture."""
+
+    source: str  # file
+    mangled: str
+    registers: int = 0
+    stack: int = 0
+    spilled: int = 0  # bytes stored and loaded
+    shared: int = 0  # static
+    threads: int = 0
+    uses_dynamic: bool = False
+
+    @functools.cached_property
+    def name(self) -> str:
+        """Name and template arguments, without namespaces, result and parameters."""
+        text = demangle(self.mangled)
+        for pattern in (r"\(anonymous namespace\)::", r"_GLOBAL__N__\w+::", r"\bvltr::cuda::", r"\bvltr::"):
+            text = re.sub(pattern, "", text)
+        text = text.removeprefix("void ").replace(" >", ">")
+        depth = 0
+        for at, letter in enumerate(text):
+            depth += {"<": 1, ">": -1}.get(letter, 0)
+            if letter == "(" and depth == 0:
+                return text[:at]
+        return text
+
+    @property
+    def elements(self) -> list[str]:
+        """Element types among the template arguments."""
+        return [part for part in re.split(r"[<>,]\s*", self.name)[1:] if part.strip() in ELEMENTS]
+
+    @property
+    def family(self) -> str:
+        """The name with T for each element type."""
+        types = "|".join(sorted(ELEMENTS, key=len, reverse=True))
+        return re.sub(rf"(?<=[<, ])({types})(?=\s*[,>])", "T", self.name)
+
+
+@functools.cache
+def demangle(name: str) -> str:
+    tool = shutil.which("cu++filt") or shutil.which("c++filt")
+    return run([tool, name]).strip() if tool else name
+
+
+def run(command: Iterable[str | Path]) -> str:
+    """Output of a command, stderr too; its failure ends the program with what it said."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"kernel_resources: {' '.join(map(str, command))[:200]}: {done.stdout.strip()[-2000:]}")
+    return done.stdout
+
+
+# Compiling
+
+
+def nvcc() -> str:
+    for place in (os.environ.get("CUDACXX"), shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"):
+        if place and Path(place).exists():
+            return place
+    sys.exit("kernel_resources: expected nvcc on the PATH or as CUDACXX, found none")
+
+
+def compile_source(source: Path, arch: int, youngest: float) -> Path:
+    """Folder with the cubin, PTX and resource report of one file, made where it is older than the sources."""
+    folder = BUILD / f"{source.stem}-sm{arch}"
+    report = folder / "resources.txt"
+    if not report.exists() or report.stat().st_mtime < youngest:
+        sys.stderr.write(f"kernel_resources: {source.name} for sm_{arch}\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        target = f"-gencode=arch=compute_{arch},code=sm_{arch}"
+        command = [
+            nvcc(),
+            *FLAGS,
+            target,
+            "-cubin",
+            "--keep",
+            "--keep-dir",
+            folder,
+            "-o",
+            folder / "kernels.cubin",
+            source,
+        ]
+        report.write_text(run(command))
+        for leftover in (*folder.glob("*.ii"), *folder.glob("*.c"), *folder.glob("*.gpu")):
+            leftover.unlink()
+    return folder
+
+
+def kernels_of(source: Path, folder: Path) -> list[Kernel]:
+    """Reads the resource report of ptxas, and from the PTX the threads of a block."""
+    kernels: dict[str, Kernel] = {}
+    entry, subject = "", ""
+    for line in (folder / "resources.txt").read_text().splitlines():
+        if found := re.search(r"Compiling entry function '(\w+)'", line):
+            entry = found.group(1)
+            kernels[entry] = Kernel(source.name, entry)
+        elif found := re.search(r"Function properties for (\w+)", line):
+            subject = found.group(1)
+        elif (found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", line)) and entry:
+            kernel = kernels[entry]  # functions that are not inlined count for the kernel that they are compiled for
+            kernel.stack = max(kernel.stack, int(found.group(1))) if subject != entry else int(found.group(1))
+            kernel.spilled += int(found.group(2)) + int(found.group(3))
+        elif (found := re.search(r"Used (\d+) registers", line)) and entry:
+            kernels[entry].registers = int(found.group(1))
+            shared = re.search(r"(\d+) bytes smem", line)
+            kernels[entry].shared = int(shared.group(1)) if shared else 0
+    for ptx in folder.glob("*.ptx"):
+        # An entry runs from its name to the brace that ends it in the first column.
+        for name, head, body in re.findall(r"\.entry (\w+)\((.*?)^\{(.*?)^\}", ptx.read_text(), re.M | re.S):
+            if name in kernels:
+                threads = re.search(r"\.maxntid (\d+)(?:, (\d+))?(?:, (\d+))?", head)
+                kernels[name].threads = math.prod(int(n) for n in threads.groups() if n) if threads else 1024
+                kernels[name].uses_dynamic = "vltr_dynamic_shared" in body
+    return list(kernels.values())
+
+
+def dynamic_bytes(youngest: float) -> dict[str, int]:
+    """Dynamic shared memory of a block of the counting kernels by lane: the size of their SharedMemory."""
+    folder = BUILD / "dynamic-shared"
+    result = folder / "probe.ptx"
+    if not result.exists() or result.stat().st_mtime < youngest:
+        sys.stderr.write("kernel_resources: size of the dynamic shared memory\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        lanes = (("float", "float"), ("double", "double"), ("long", "std::int64_t"))
+        probes = [
+            f'extern "C" __device__ unsigned char bytes_of_{lane}[sizeof(vltr::cuda::SharedMemory<{type_name}>)];'
+            for lane, type_name in lanes
+        ]
+        (folder / "probe.cu").write_text('#include "cuda/scan.cu"\n' + "\n".join(probes) + "\n")
+        flags = [flag for flag in FLAGS if flag not in ("-Xptxas", "-v")]
+        run([nvcc(), *flags, "-arch=compute_90", "-ptx", "-o", result, folder / "probe.cu"])
+    return {lane: int(count) for lane, count in re.findall(r"bytes_of_(\w+)\[(\d+)\]", result.read_text())}
+
+
+def lane_of(kernel: Kernel) -> str:
+    return WIDE_LANES.get(kernel.elements[0], "float") if kernel.elements else "float"
+
+
+# Instructions
+
+
+@dataclass(frozen=True)
+class Instruction:
+    address: int
+    predicated: bool
+    opcode: str
+    target: int | None  # of a branch
+
+
+def disassemble(cuobjdump: str, cubin: Path, mangled: str) -> list[Instruction]:
+    text = run([cuobjdump, "-sass", "-fun", mangled, cubin])
+    pattern = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+ )?\s*([A-Z][\w.]*)(.*?);", re.MULTILINE)
+    listing = []
+    for address, predicate, opcode, rest in pattern.findall(text):
+        jump = re.search(r"0x([0-9a-f]+)\s*$", rest.strip()) if opcode == "BRA" else None
+        guarded = bool(predicate) or (bool(re.match(r"\s*!?U?P\d", rest)) and opcode == "BRA")
+        listing.append(Instruction(int(address, 16), guarded, opcode, int(jump.group(1), 16) if jump else None))
+    return listing
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A stretch of instructions from the target of a backward branch to that branch."""
+
+    listing: tuple[Instruction, ...]
+
+    @property
+    def first(self) -> int:
+        return self.listing[0].address
+
+    @property
+    def last(self) -> int:
+        return self.listing[-1].address
+
+    def count(self, opcode: str) -> int:
+        return sum(instruction.opcode.startswith(opcode) for instruction in self.listing)
+
+    def inside(self, other: Loop) -> bool:
+        return other.first <= self.first and self.last <= other.last and self != other
+
+    def cheapest(self, **passing: int) -> int | None:
+        """Fewest instructions of one round that passes so many of each named opcode (exactly; others at will).
+
+        Every loop within is gone through once. None where no such round exists.
+        """
+        names = list(passing)
+        end = self.last
+        index = {instruction.address: at for at, instruction in enumerate(self.listing)}
+        best: list[dict[tuple[int, ...], int]] = [{} for _ in self.listing]
+        best[0][(0,) * len(names)] = 0
+        for at, instruction in enumerate(self.listing):
+            for passed, cost in best[at].items():
+                now = tuple(n + instruction.opcode.startswith(name) for n, name in zip(passed, names, strict=True))
+                if any(n > passing[name] for n, name in zip(now, names, strict=True)):
+                    continue
+                if instruction.address == end:
+                    if now == tuple(passing.values()):
+                        return cost + 1
+                    continue
+                goes = []
+                if instruction.target is not None and instruction.target > instruction.address:
+                    goes.append(index.get(instruction.target))
+                if instruction.target is None or instruction.predicated or instruction.target <= instruction.address:
+                    goes.append(at + 1)
+                for to in goes:
+                    if to is not None and to < len(best) and instruction.opcode != "EXIT":
+                        best[to][now] = min(cost + 1, best[to].get(now, sys.maxsize))
+        return None
+
+
+def loops_of(listing: list[Instruction]) -> list[Loop]:
+    """All loops, the longest first. What jumps back from beyond an EXIT is the end of a branch that is hardly taken."""
+    index = {instruction.address: at for at, instruction in enumerate(listing)}
+    found = [
+        Loop(tuple(listing[index[instruction.target] : at + 1]))
+        for at, instruction in enumerate(listing)
+        if instruction.target is not None and instruction.target < instruction.address and instruction.target in index
+    ]
+    return sorted((loop for loop in found if not loop.count("EXIT")), key=lambda loop: -len(loop.listing))
+
+
+@dataclass
+class Counting:
+    """Instructions of a warp in the counting loop of float32 scores, row by row, for 32 scores."""
+
+    rows: int  # that one round handles
+    quiet: float  # nothing survives
+    push: float  # more, where something survives
+    flush: float  # more, where 32 survivors are searched and counted, the search's steps left out
+    step: int  # one step of the search
+
+    def per_row(self, survivors: float, steps: float) -> float:
+        """survivors: share of the scores that reach the lowest threshold of their class."""
+        some = 1 - (1 - survivors) ** 32
+        return self.quiet + some * self.push + survivors * (self.flush + steps * self.step)
+
+
+# The report
+
+
+def spread(values: Iterable[int]) -> str:
+    low, high = min(values := list(values)), max(values)
+    return f"{low:,}" if low == high else f"{low:,} - {high:,}"
+
+
+def share(values: Iterable[float]) -> str:
+    low, high = min(values := list(values)), max(values)
+    return f"{low:.0%}" if low == high else f"{low:.0%} - {high:.0%}"
+
+
+def resources_table(kernels: dict[int, list[Kernel]], dynamic: dict[str, int]) -> str:
+    families: dict[tuple[str, str], dict[int, list[Kernel]]] = defaultdict(lambda: defaultdict(list))
+    for arch, compiled in kernels.items():
+        for kernel in compiled:
+            families[kernel.source, kernel.family][arch].append(kernel)
+
+    def block_bytes(kernel: Kernel) -> int:
+        return kernel.shared + (dynamic.get(lane_of(kernel), 0) if kernel.uses_dynamic else 0)
+
+    rows = []
+    for (source, family), by_arch in sorted(families.items()):
+        old, new = by_arch[A100.arch], by_arch[H200.arch]
+        everything = old + new
+        rows.append(
+            (
+                f"`{family}`",
+                source,
+                str(len(new)),
+                spread(kernel.threads for kernel in new),
+                spread(kernel.registers for kernel in old),
+                spread(kernel.registers for kernel in new),
+                spread(kernel.stack for kernel in everything),
+                spread(kernel.spilled for kernel in everything),
+                spread(kernel.shared for kernel in new),
+                spread(dynamic.get(lane_of(kernel), 0) for kernel in new) if new[0].uses_dynamic else "-",
+                share(A100.occupancy(kernel.threads, kernel.registers, block_bytes(kernel)) for kernel in old),
+                share(H200.occupancy(kernel.threads, kernel.registers, block_bytes(kernel)) for kernel in new),
+            )
+        )
+    head = (
+        "kernel", "file", "element types", "threads", "registers sm_80", "registers sm_90", "stack", "spills",
+        "static shared", "dynamic shared", "occupancy A100", "occupancy H200",
+    )  # fmt: skip
+    return table(head, rows, left=2)
+
+
+@dataclass
+class Facts:
+    """Numbers of the text below the table; what could not be read is None."""
+
+    threads: int = 0  # of a block of the counting kernel
+    registers: int = 0
+    blocks: int = 0  # of it on an H200's multiprocessor
+    blocks_wanted: int = 0  # by the size of the grid
+    counting: Counting | None = None
+    labels: int | None = None  # instructions of a warp for 2,048 labels without a positive
+    draw: int | None = None  # instructions of a warp for 32 draws, at most
+    copies: dict[str, float] = field(default_factory=dict)  # instructions of a warp for 512 bytes, by kernel
+
+
+def gather_facts(kernels: list[Kernel], dynamic: dict[str, int], cuobjdump: str | None) -> Facts:
+    """kernels: those of sm_90."""
+    by_name = {kernel.name: kernel for kernel in kernels}
+    facts = Facts()
+    constant = re.search(r"kBlocksPerProcessor = (\d+)", (ROOT / "csrc/cuda/scan.cu").read_text())
+    facts.blocks_wanted = int(constant.group(1)) if constant else 0
+    if count := by_name.get("count_by_row<float>"):
+        facts.threads, facts.registers = count.threads, count.registers
+        facts.blocks = H200.resident_blocks(count.threads, count.registers, count.shared + dynamic.get("float", 0))
+
+    def loops(name: str) -> list[Loop]:
+        kernel = by_name.get(name)
+        if kernel is None or cuobjdump is None:
+            return []
+        cubin = BUILD / f"{Path(kernel.source).stem}-sm{H200.arch}" / "kernels.cubin"
+        return loops_of(disassemble(cuobjdump, cubin, kernel.mangled))
+
+    facts.counting = read_counting(loops("count_by_row<float>"))
+    facts.labels = read_labels(loops("collect_positives<DenseLabels<bool>>"))
+    facts.draw = read_draw(loops("sample<float, 32>"))
+    for name in ("frame_stack_kernel<16>", "gather_frames_kernel<CopyBits<16>>"):
+        found = [loop for loop in loops(name) if loop.count("STG.E.128") > 1 and loop.count("LDS")]
+        if found:
+            shortest = min(found, key=lambda loop: len(loop.listing))
+            facts.copies[name] = len(shortest.listing) / shortest.count("STG.E.128")
+    return facts
+
+
+def read_counting(loops: list[Loop]) -> Counting | None:
+    """From the loop with the queue: each row has one comparison, of which each has two stores and one count."""
+    main = next((loop for loop in loops if loop.count("ATOMS") > 1), None)
+    if main is None:
+        return None
+    rows = main.count("ATOMS")
+    quiet = main.cheapest(STS=0, ATOMS=0)
+    pushed = main.cheapest(STS=main.count("STS"), ATOMS=0)
+    flushed = main.cheapest(STS=main.count("STS"), ATOMS=rows)
+    steps = [len(loop.listing) for loop in loops if loop.inside(main) and loop.count("LDS") and not loop.count("LDG")]
+    if None in (quiet, pushed, flushed) or not steps:
+        return None
+    step = min(steps)
+    return Counting(rows, quiet / rows, (pushed - quiet) / rows, (flushed - pushed) / rows - step, step)
+
+
+def read_labels(loops: list[Loop]) -> int | None:
+    """From the loop that loads whole vectors, on the way past the single elements."""
+    loop = next((loop for loop in loops if loop.count("LDG.E.128")), None)
+    return loop and loop.cheapest(**{"LDG.E.128": loop.count("LDG.E.128"), "LDG.E.U8": 0, "ATOMG": 0})
+
+
+def read_draw(loops: list[Loop]) -> int | None:
+    """All of the loop over draws, more of the permutation's rounds, and the steps of a search."""
+    main = next((loop for loop in loops if loop.count("ATOMS") == 1), None)
+    if main is None:
+        return None
+    inside = [loop for loop in loops if loop.inside(main)]
+    innermost = [loop for loop in inside if not any(other.inside(loop) for other in inside)]
+    rounds = max((len(loop.listing) for loop in innermost if not loop.count("LDG")), default=0)
+    step = max((len(loop.listing) for loop in innermost if loop.count("LDG")), default=0)
+    return len(main.listing) + DRAW_ROUNDS * rounds + SEARCH_STEPS * step
+
+
+NOT_MEASURED = "**NOT YET MEASURED: no GPU was at hand.**"
+
+# VideoLT's test shape, the positives of its labels, and which share of the scores survives the comparison (results/).
+ROWS, CLASSES, POSITIVES = 51_239, 1_004, 56_170
+SURVIVORS = {"good": 0.25, "poor": 0.82}
+SEARCH_STEPS = math.ceil(math.log2(POSITIVES / CLASSES))  # among the thresholds of an average class
+DRAW_ROUNDS = 8  # of the keyed permutation, at most
+CLIP_BYTES = 4 * 128 * 60 * 2048
+LAUNCH = 4e-6  # seconds that torch takes to start a kernel
+
+
+def reasoning(facts: Facts) -> str:
+    """A floor from bytes and, where they could be read, from instructions, for each target."""
+    return "\n".join(
+        (
+            "## What bytes and operations say\n",
+            paragraph(
+                f"{NOT_MEASURED} What follows is arithmetic: bytes over {H200.bandwidth / 1e12:.1f} TB/s, the "
+                "bandwidth of an H200's datasheet, and instructions, counted in the machine code of sm_90, over "
+                f"{H200.instructions / 1e9:,.0f} billion instructions of warps a second (full issue: "
+                f"{H200.multiprocessors} multiprocessors, four a clock, {H200.clock / 1e9:.2f} GHz). Both are floors "
+                "that no kernel reaches: latency, launches, waits for the host and conflicts come on top."
+            ),
+            average_precision_text(facts),
+            trials_text("SAP 15 adds at most 20 %", 15, facts),
+            trials_text("1,000 trials in under 20 ms", 1_000, facts),
+            gather_text("frame_stack", "frame_stack_kernel<16>", facts),
+            gather_text("gather_frames", "gather_frames_kernel<CopyBits<16>>", facts),
+            torchmetrics_text(),
+        )
+    )
+
+
+def average_precision_text(facts: Facts) -> str:
+    scores, labels = 4 * ROWS * CLASSES, ROWS * CLASSES
+    one_read = (scores + labels) / H200.bandwidth
+    enough = facts.blocks >= facts.blocks_wanted
+    parts = [
+        heading(f"AP of {ROWS:,} x {CLASSES:,} float32 with bool labels: at most 3 times one read of both"),
+        bullet(
+            f"Scores {size(scores)}, labels {size(labels)}: one read takes {duration(one_read)}, so the target is "
+            f"{duration(3 * one_read)} for the whole call. Each is read once; all else (positives, thresholds, "
+            "buckets) is under 3 MiB. Some fifteen launches and three waits for the host (how many positives there "
+            "are, whether there was a NaN, the result), a few us each, are as much again."
+        ),
+        bullet(
+            f"A multiprocessor holds {facts.blocks} blocks of the counting kernel ({facts.threads} threads, "
+            f"{facts.registers} registers each), and the grid is made for {facts.blocks_wanted}"
+            + ("." if enough else ": **part of it waits for a second round.**")
+        ),
+    ]
+    if facts.labels is not None:
+        at_issue = facts.labels * labels / 2048 / H200.instructions
+        parts.append(
+            bullet(
+                f"Labels: {facts.labels:,} instructions of a warp for 2,048 labels without a positive, "
+                f"{duration(at_issue)} at full issue, against {duration(labels / H200.bandwidth)} for their bytes."
+            )
+        )
+    if facts.counting is None:
+        return "".join([*parts, bullet("The instructions of the counting loop could not be read.")])
+    counting = facts.counting
+    rows = []
+    for quality, survivors in SURVIVORS.items():
+        instructions = counting.per_row(survivors, SEARCH_STEPS)
+        at_issue = instructions * ROWS * CLASSES / 32 / H200.instructions
+        of_read = at_issue / (scores / H200.bandwidth)
+        rows.append((quality, f"{survivors:.0%}", figure(instructions), duration(at_issue), figure(of_read)))
+    parts += [
+        bullet(
+            f"Counting 32 scores of a warp (of {counting.rows} rows in a round of the loop): {figure(counting.quiet)} "
+            f"instructions when nothing survives, {figure(counting.push)} more to queue survivors, "
+            f"{figure(counting.flush)} more when 32 of them are counted, and {counting.step} for each step of their "
+            f"search ({SEARCH_STEPS} for the {POSITIVES / CLASSES:.0f} thresholds of an average class):"
+        ),
+        "\n",
+        table(("model", "survivors", "instructions for 32 scores", "at full issue", "/ reading the scores"), rows),
+    ]
+    return "".join(parts)
+
+
+def trials_text(target: str, trials: int, facts: Facts) -> str:
+    draws = POSITIVES * trials
+    sectors = 32 * draws
+    parts = [
+        heading(target),
+        bullet(
+            f"{draws:,} draws, each of one score and so of a sector of 32 bytes: {size(sectors)}, "
+            f"{duration(sectors / H200.bandwidth)} if none is found in the cache and random access had the whole "
+            f"bandwidth, {duration(4 * sectors / H200.bandwidth)} at a quarter of it."
+        ),
+    ]
+    if facts.draw is not None:
+        at_issue = facts.draw * draws / 32 / H200.instructions
+        parts.append(
+            bullet(
+                f"At most {facts.draw:,} instructions of a warp for 32 draws ({DRAW_ROUNDS} rounds of the permutation, "
+                f"{SEARCH_STEPS} steps of the search): {duration(at_issue)} at full issue."
+            )
+        )
+    return "".join(parts)
+
+
+def gather_text(operation: str, kernel: str, facts: Facts) -> str:
+    moved = 2 * CLIP_BYTES
+    looked_up = "its rows" if operation == "gather_frames" else "its rows; the labels of two samples, in the L2 cache"
+    parts = [
+        heading(f"{operation} (128 x 60 x 2048): 85 % of copy bandwidth, over 20 times the published loop"),
+        bullet(
+            f"{size(moved)} read and written: {duration(moved / H200.bandwidth)}. What a block looks up before it "
+            f"copies 64 KiB ({looked_up}) is what a plain copy does not do."
+        ),
+    ]
+    if kernel in facts.copies:
+        at_issue = facts.copies[kernel] * CLIP_BYTES / 512 / H200.instructions
+        parts.append(
+            bullet(f"{figure(facts.copies[kernel])} instructions of a warp for 512 bytes: {duration(at_issue)}.")
+        )
+    launches = 128 * (12 if operation == "frame_stack" else 2)
+    waits = " and waits twice a sample for the device" if operation == "frame_stack" else ""
+    parts.append(
+        bullet(
+            f"The published loop starts some {launches:,} kernels{waits}: {duration(launches * LAUNCH)} at "
+            f"{duration(LAUNCH)} each, {figure(launches * LAUNCH / (moved / H200.bandwidth))} times the copy."
+        )
+    )
+    return "".join(parts)
+
+
+def torchmetrics_text() -> str:
+    launches = 40 * CLASSES
+    return heading("Over 300 times torchmetrics on the same device") + bullet(
+        f"torchmetrics sorts and sums each class by itself: {CLASSES:,} classes of some 40 launches each, at "
+        f"{duration(LAUNCH)}, are {duration(launches * LAUNCH)}; a 300th is {duration(launches * LAUNCH / 300)}."
+    )
+
+
+def heading(text: str) -> str:
+    return f"### {text}\n\n{NOT_MEASURED}\n\n"
+
+
+def paragraph(text: str) -> str:
+    return textwrap.fill(text, 118, break_on_hyphens=False) + "\n"
+
+
+def bullet(text: str) -> str:
+    return textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False) + "\n"
+
+
+def report(kernels: dict[int, list[Kernel]], dynamic: dict[str, int], facts: Facts, compiler: str) -> str:
+    families: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for arch, compiled in kernels.items():
+        for kernel in compiled:
+            if kernel.spilled:
+                families[kernel.family, arch].append(kernel.spilled)
+    spilled = [
+        f"`{family}` (sm_{arch}, {len(bytes_spilled)} of its types, {spread(bytes_spilled)} bytes)"
+        for (family, arch), bytes_spilled in families.items()
+    ]
+    spills = f"**Registers are spilled by** {', '.join(spilled)}." if spilled else "None spills a register."
+    intro = paragraph(
+        f"{len(kernels[H200.arch])} kernels of `csrc/cuda`, compiled by nvcc {compiler} with `{' '.join(FLAGS[:4])}`. "
+        f"{spills} Written by `python benchmarks/kernel_resources.py`. {NOT_MEASURED}"
+    )
+    return f"""# Kernels on sm_80 and sm_90
+
+{intro}
+- T stands for an element type; a range is over the types that the kernel is compiled for.
+- stack, spills, shared: bytes, of a thread or a block. Stack and spills: on either architecture.
+- occupancy: share of a multiprocessor's 64 warps that can be resident, by threads, registers and shared memory.
+
+{resources_table(kernels, dynamic)}
+{reasoning(facts)}"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tools", type=Path, help="folder with cuobjdump and nvdisasm, where they are not on the PATH")
+    parser.add_argument("--print", action="store_true", help="to stdout, and no file")
+    args = parser.parse_args()
+    if args.tools:
+        os.environ["PATH"] = f"{args.tools.resolve()}{os.pathsep}{os.environ['PATH']}"
+    sources = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
+    read = [path for folder in ("core", "cuda") for path in (ROOT / "csrc" / folder).iterdir()]
+    youngest = max(path.stat().st_mtime for path in read)
+    kernels: dict[int, list[Kernel]] = {}
+    for processor in (A100, H200):
+        compiled = [kernels_of(source, compile_source(source, processor.arch, youngest)) for source in sources]
+        kernels[processor.arch] = [kernel for of_source in compiled for kernel in of_source]
+    dynamic = dynamic_bytes(youngest)
+    facts = gather_facts(kernels[H200.arch], dynamic, shutil.which("cuobjdump"))
+    version = re.search(r"release [\d.]+, V([\d.]+)", run([nvcc(), "--version"]))
+    text = report(kernels, dynamic, facts, version.group(1) if version else "of an unknown version")
+    if args.print:
+        sys.stdout.write(text)
+    else:
+        RESULT.write_text(text)
+        sys.stderr.write(f"kernel_resources: wrote {RESULT.relative_to(ROOT)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
