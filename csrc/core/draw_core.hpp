@@ -46,11 +46,20 @@ VLTR_HD KeyedPermutation permutation_grid(std::uint32_t size) {
   return permutation;
 }
 
+constexpr int kKeysOfBlock = 4;
+static_assert(kMostDrawRounds % kKeysOfBlock == 0, "blocks of keys fill the rounds");
+
+// Writes the keys of rounds 4 * block to 4 * block + 3; each block can be written apart.
+VLTR_HD void set_keys_of_block(KeyedPermutation& permutation, std::uint64_t seed, std::uint32_t cls,
+                               std::uint32_t trial, std::uint32_t block) {
+  const Philox random =
+      philox4x32({{cls, trial, block, 0}}, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+  for (std::uint32_t i = 0; i < kKeysOfBlock; ++i) permutation.round_key[kKeysOfBlock * block + i] = random.word[i];
+}
+
 VLTR_HD void set_keys(KeyedPermutation& permutation, std::uint64_t seed, std::uint32_t cls, std::uint32_t trial) {
-  for (std::uint32_t block = 0; 4 * block < static_cast<std::uint32_t>(permutation.rounds); ++block) {
-    const Philox random =
-        philox4x32({{cls, trial, block, 0}}, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
-    for (std::uint32_t lane = 0; lane < 4; ++lane) permutation.round_key[4 * block + lane] = random.word[lane];
+  for (std::uint32_t block = 0; kKeysOfBlock * block < static_cast<std::uint32_t>(permutation.rounds); ++block) {
+    set_keys_of_block(permutation, seed, cls, trial, block);
   }
 }
 

@@ -7,6 +7,7 @@
 //   order)
 #pragma once
 
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -44,6 +45,24 @@ VLTR_HD To bit_cast(From from) {
   To to;
   std::memcpy(&to, &from, sizeof(to));
   return to;
+}
+
+// An element of borrowed memory. In host memory it may be unaligned (a view into packed records), so it is copied out;
+// on a device the bindings take aligned ones only.
+template <class T>
+VLTR_HD T load_element(const std::byte* place) {
+#if defined(__CUDA_ARCH__)
+  return *reinterpret_cast<const T*>(place);
+#else
+  T value;
+  std::memcpy(&value, place, sizeof(T));
+  return value;
+#endif
+}
+// Any byte of a bool array but 0 is true; loading it as bool would be undefined.
+template <>
+VLTR_HD bool load_element<bool>(const std::byte* place) {
+  return *place != std::byte{0};
 }
 
 VLTR_HD float to_lane(Float16 value) {
@@ -91,8 +110,11 @@ template <class T>
 struct Tag {
   using type = T;
 };
+#if defined(__CUDACC__)
+#pragma nv_exec_check_disable  // host code calls it with functions of the host, kernels with functions of the device
+#endif
 template <class Function>
-decltype(auto) with_element_type(DType dtype, Function&& function) {
+VLTR_HD decltype(auto) with_element_type(DType dtype, Function&& function) {
   switch (dtype) {
     case DType::kBool:
       return function(Tag<bool>{});

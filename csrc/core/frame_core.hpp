@@ -48,23 +48,6 @@ struct Clips {
   }
 };
 
-// Elements in host memory may be unaligned; on a device the bindings take aligned ones only.
-template <class T>
-VLTR_HD T element_at(const std::byte* place) {
-#if defined(__CUDA_ARCH__)
-  return *reinterpret_cast<const T*>(place);
-#else
-  T value;
-  std::memcpy(&value, place, sizeof(T));
-  return value;
-#endif
-}
-// Any byte of a bool array but 0 is true; loading it as bool would be undefined.
-template <>
-VLTR_HD bool element_at<bool>(const std::byte* place) {
-  return *place != std::byte{0};
-}
-
 template <class T>
 VLTR_HD double number_of(T value) {
   if constexpr (std::is_integral_v<T>) {
@@ -79,19 +62,19 @@ VLTR_HD double number_of(double value) { return value; }
 VLTR_HD std::int64_t index_at(const std::byte* place, DType dtype) {
   switch (dtype) {
     case DType::kUInt8:
-      return element_at<std::uint8_t>(place);
+      return load_element<std::uint8_t>(place);
     case DType::kInt8:
-      return element_at<std::int8_t>(place);
+      return load_element<std::int8_t>(place);
     case DType::kUInt16:
-      return element_at<std::uint16_t>(place);
+      return load_element<std::uint16_t>(place);
     case DType::kInt16:
-      return element_at<std::int16_t>(place);
+      return load_element<std::int16_t>(place);
     case DType::kUInt32:
-      return element_at<std::uint32_t>(place);
+      return load_element<std::uint32_t>(place);
     case DType::kInt32:
-      return element_at<std::int32_t>(place);
+      return load_element<std::int32_t>(place);
     default:
-      return element_at<std::int64_t>(place);
+      return load_element<std::int64_t>(place);
   }
 }
 
@@ -283,7 +266,7 @@ struct FrameStackGradient {
   VLTR_HD bool takes_part(std::int64_t sample) const { return plan.partner_of(sample) >= 0 && is_share(share(sample)); }
 
   VLTR_HD float share(std::int64_t sample) const {
-    return sample < plan.mixed ? element_at<float>(beta.at(sample)) : 0.0f;
+    return sample < plan.mixed ? load_element<float>(beta.at(sample)) : 0.0f;
   }
 
   // Calls add(slot) for each slot of the clip of sample `taker` that holds frame `frame` of sample `source`, ascending.

@@ -41,17 +41,4 @@ struct Matrix {
   }
 };
 
-// Elements may be unaligned (a view into packed records), so they are read by memcpy.
-template <class T>
-T load_element(const std::byte* place) {
-  T value;
-  std::memcpy(&value, place, sizeof(T));
-  return value;
-}
-// Any byte of a bool array but 0 is true; loading it as bool would be undefined.
-template <>
-inline bool load_element<bool>(const std::byte* place) {
-  return *place != std::byte{0};
-}
-
 }  // namespace vltr

@@ -67,7 +67,7 @@ std::vector<double> numbers(const Column& column, std::int64_t count) {
   with_element_type(column.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (std::int64_t i = 0; i < count; ++i) {
-      values[static_cast<std::size_t>(i)] = number_of(element_at<T>(column.at(i)));
+      values[static_cast<std::size_t>(i)] = number_of(load_element<T>(column.at(i)));
     }
   });
   return values;
@@ -81,7 +81,7 @@ LabelSum label_sum(LabelRule rule, const Grid& targets, std::int64_t sample, con
     const std::byte* place = targets.at(sample, 0);
     for (std::size_t c = 0; c < scores.size(); ++c, place += targets.col_stride) {
       LabelSum& lane = lanes[c % kLabelLanes];
-      lane = add_label(rule, lane, number_of(element_at<T>(place)), scores[c]);
+      lane = add_label(rule, lane, number_of(load_element<T>(place)), scores[c]);
     }
   });
   for (int step = kLabelLanes / 2; step > 0; step /= 2) {
@@ -95,7 +95,7 @@ LabelSum label_sum(LabelRule rule, const Grid& targets, std::int64_t sample, con
 void check(const FrameStack& request) {
   for (std::int64_t sample = 0; sample < request.plan.mixed; ++sample) {
     if (request.plan.partner_of(sample) < 0) throw BadValue("partner", sample, 0);
-    if (request.given_beta.data != nullptr && !is_share(element_at<float>(request.given_beta.at(sample)))) {
+    if (request.given_beta.data != nullptr && !is_share(load_element<float>(request.given_beta.at(sample)))) {
       throw BadValue("beta", sample, 0);
     }
   }
@@ -120,7 +120,7 @@ void mix_row(const FrameStack& request, float beta, std::int64_t sample, std::in
     const std::byte* own = request.targets.at(sample, 0);
     const std::byte* other = request.targets.at(partner, 0);
     for (std::int64_t c = 0; c < request.classes; ++c) {
-      out[c] = mix_labels(beta, element_at<T>(own), element_at<T>(other));
+      out[c] = mix_labels(beta, load_element<T>(own), load_element<T>(other));
       own += request.targets.col_stride;
       other += request.targets.col_stride;
     }
@@ -133,7 +133,7 @@ template <class T, class U>
 void convert_row(const std::byte* from, std::byte* to, std::int64_t dims) {
   U* const out = reinterpret_cast<U*>(to);
   for (std::int64_t d = 0; d < dims; ++d) {
-    out[d] = convert<U>(element_at<T>(from + d * static_cast<std::int64_t>(sizeof(T))));
+    out[d] = convert<U>(load_element<T>(from + d * static_cast<std::int64_t>(sizeof(T))));
   }
 }
 
@@ -177,7 +177,7 @@ void frame_stack(const FrameStack& request, const Runner& runner) {
     float beta = 0.0f;
     if (sample < plan.mixed) {
       beta = scores.empty()
-                 ? element_at<float>(request.given_beta.at(sample))
+                 ? load_element<float>(request.given_beta.at(sample))
                  : stack_beta(scores[static_cast<std::size_t>(sample)], scores[static_cast<std::size_t>(partner)]);
     }
     const std::uint32_t partner_count = partner_frames(beta, plan.clip_length);
@@ -220,7 +220,7 @@ void frame_stack_gradient(const FrameStackGradient& request, const Runner& runne
           request.for_each_slot(taker, source, static_cast<std::uint32_t>(row % plan.frames), [&](std::uint32_t slot) {
             const std::byte* place = request.gradient.at(taker, slot);
             for (Lane& total : sum) {
-              total += to_lane(element_at<T>(place));
+              total += to_lane(load_element<T>(place));
               place += kSize;
             }
           });

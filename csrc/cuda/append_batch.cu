@@ -1,15 +1,12 @@
 #include "cuda/append_batch.hpp"
 
-#include <algorithm>
-
 #include "core/tensor.hpp"
 #include "cuda/matrix_view.cuh"
 
 namespace vltr::cuda {
 namespace {
 
-constexpr unsigned kBlockCols = 32;
-constexpr unsigned kBlockRows = 8;
+constexpr int kThreads = 256;
 
 __device__ void copy_element(std::byte* to, const std::byte* from, std::int64_t size) {
   switch (size) {
@@ -27,37 +24,31 @@ __device__ void copy_element(std::byte* to, const std::byte* from, std::int64_t 
   }
 }
 
-// One element a thread; neighbours in a row are neighbours in a warp.
 template <class Label>
-__global__ void __launch_bounds__(kBlockCols* kBlockRows)
-    append_rows(Shard scores, std::int64_t score_size, Shard labels, std::int64_t cols, std::byte* to_scores,
-                std::byte* to_labels, std::int64_t first_row, unsigned long long* first_bad) {
-  const std::int64_t col = blockIdx.x * std::int64_t{kBlockCols} + threadIdx.x;
-  if (col >= cols) return;
-  for (std::int64_t row = blockIdx.y * std::int64_t{kBlockRows} + threadIdx.y; row < scores.rows;
-       row += gridDim.y * std::int64_t{kBlockRows}) {
-    const std::int64_t place = row * cols + col;
-    copy_element(to_scores + place * score_size, scores.at(row, col), score_size);
-    const auto lane = to_lane(read_element<Label>(labels.at(row, col)));
-    const bool positive = lane == lane_of<Label>(1);
-    if (!positive && lane != lane_of<Label>(0)) note_place(first_bad, first_row + row, cols, col);
-    to_labels[place] = static_cast<std::byte>(positive);
-  }
+__global__ void __launch_bounds__(kThreads)
+    append_elements(Shard scores, std::int64_t score_size, Shard labels, std::int64_t cols, std::byte* to_scores,
+                    std::byte* to_labels, std::int64_t first_row, unsigned long long* first_bad) {
+  const std::int64_t place = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
+  if (place >= scores.rows * cols) return;
+  const std::int64_t row = place / cols;
+  const std::int64_t col = place % cols;
+  copy_element(to_scores + place * score_size, scores.at(row, col), score_size);
+  const auto lane = to_lane(load_element<Label>(labels.at(row, col)));
+  const bool positive = lane == lane_of<Label>(1);
+  if (!positive && lane != lane_of<Label>(0)) note_place(first_bad, first_row + row, cols, col);
+  to_labels[place] = static_cast<std::byte>(positive);
 }
 
 }  // namespace
 
 void append_batch(const Matrix& scores, const Matrix& labels, std::byte* to_scores, std::byte* to_labels,
                   std::int64_t first_row, unsigned long long* first_bad, const Stream& stream) {
-  constexpr std::int64_t kMaxGridRows = 65535;  // the rest is walked
   const DeviceGuard guard(stream.device);
-  const dim3 grid(static_cast<unsigned>((scores.cols + kBlockCols - 1) / kBlockCols),
-                  static_cast<unsigned>(std::min((scores.rows + kBlockRows - 1) / kBlockRows, kMaxGridRows)));
   const std::int64_t score_size = size_of(scores.dtype);
   with_element_type(labels.dtype, [&](auto tag) {
-    launch(stream, "append_batch", append_rows<typename decltype(tag)::type>, grid, dim3(kBlockCols, kBlockRows), 0,
-           scores.shards.front(), score_size, labels.shards.front(), scores.cols, to_scores, to_labels, first_row,
-           first_bad);
+    launch(stream, "append_batch", append_elements<typename decltype(tag)::type>,
+           blocks_for(scores.rows * scores.cols, kThreads), kThreads, 0, scores.shards.front(), score_size,
+           labels.shards.front(), scores.cols, to_scores, to_labels, first_row, first_bad);
   });
 }
 

@@ -1,7 +1,5 @@
 #include "cuda/find_nan.hpp"
 
-#include <algorithm>
-
 #include "cuda/matrix_view.cuh"
 
 namespace vltr::cuda {
@@ -17,7 +15,7 @@ __global__ void __launch_bounds__(kThreads)
        i += gridDim.x * std::int64_t{kThreads}) {
     const std::int64_t row = shard.first_row + (by_column ? i % shard.rows : i / cols);
     const std::int64_t col = by_column ? i / shard.rows : i % cols;
-    const auto lane = to_lane(read_element<T>(shard.at(row, col)));
+    const auto lane = to_lane(load_element<T>(shard.at(row, col)));
     if (lane != lane) note_place(first, row, cols, col);
   }
 }
@@ -31,11 +29,9 @@ void throw_if_nan(const Matrix& scores, const Stream& stream) {
   with_element_type(scores.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (const Shard& shard : scores.shards) {
-      const std::int64_t blocks = (shard.rows * scores.cols + kThreads - 1) / kThreads;
-      if (blocks == 0) continue;
+      if (shard.rows == 0) continue;
       const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
-      launch(stream, "find_nan", find_nan<T>,
-             static_cast<unsigned>(std::min<std::int64_t>(blocks, std::int64_t{multiprocessors(stream)} * 8)), kThreads,
+      launch(stream, "find_nan", find_nan<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)), kThreads,
              0, shard, scores.cols, by_column, first.data());
     }
   });

@@ -16,14 +16,6 @@ constexpr int kInFlight = 4;                    // loads of a thread
 constexpr std::int64_t kBlockBytes = 64 << 10;  // that a block copies: enough to outweigh what it looks up first
 constexpr std::int64_t kMostBlockRows = 64;
 
-dim3 grid_of(std::int64_t blocks, const char* name) {
-  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
-  if (blocks > kMost) throw Error(std::string(name) + ": expected work for at most 2147483647 blocks, got more");
-  return dim3(static_cast<unsigned>(blocks));
-}
-
-std::int64_t parts(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
-
 std::int64_t rows_per_block(std::int64_t row_bytes) {
   return std::clamp<std::int64_t>(kBlockBytes / std::max<std::int64_t>(row_bytes, 1), 1, kMostBlockRows);
 }
@@ -78,38 +70,6 @@ template <class T, int kCount>
 struct Elements {
   T value[kCount];
 };
-
-template <class Function>
-__device__ void with_element(DType dtype, const Function& function) {
-  switch (dtype) {
-    case DType::kBool:
-      return function(Tag<bool>{});
-    case DType::kUInt8:
-      return function(Tag<std::uint8_t>{});
-    case DType::kInt8:
-      return function(Tag<std::int8_t>{});
-    case DType::kUInt16:
-      return function(Tag<std::uint16_t>{});
-    case DType::kInt16:
-      return function(Tag<std::int16_t>{});
-    case DType::kUInt32:
-      return function(Tag<std::uint32_t>{});
-    case DType::kInt32:
-      return function(Tag<std::int32_t>{});
-    case DType::kUInt64:
-      return function(Tag<std::uint64_t>{});
-    case DType::kInt64:
-      return function(Tag<std::int64_t>{});
-    case DType::kFloat16:
-      return function(Tag<Float16>{});
-    case DType::kBFloat16:
-      return function(Tag<BFloat16>{});
-    case DType::kFloat32:
-      return function(Tag<float>{});
-    case DType::kFloat64:
-      return function(Tag<double>{});
-  }
-}
 
 // Rows to copy, bit by bit: a vector of kBytes becomes one.
 template <int kBytes>
@@ -174,12 +134,12 @@ constexpr int kLabelsInFlight = 8;
 
 __device__ void load_numbers(const Column& row, std::int64_t first, std::int64_t end,
                              double (&number)[kLabelsInFlight]) {
-  with_element(row.dtype, [&](auto tag) {
+  with_element_type(row.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
 #pragma unroll
     for (int i = 0; i < kLabelsInFlight; ++i) {
       const std::int64_t at = first + i * kLabelLanes;
-      number[i] = at < end ? number_of(element_at<T>(row.at(at))) : 0.0;
+      number[i] = at < end ? number_of(load_element<T>(row.at(at))) : 0.0;
     }
   });
 }
@@ -242,7 +202,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t partner = plan.partner_of(sample);
   float beta = 0.0f;
   if (sample < plan.mixed) {
-    beta = request.given_beta.data != nullptr ? element_at<float>(request.given_beta.at(sample))
+    beta = request.given_beta.data != nullptr ? load_element<float>(request.given_beta.at(sample))
                                               : beta_of_labels(request, sample, partner < 0 ? sample : partner);
   }
   const bool known = partner >= 0 && is_share(beta);
@@ -263,12 +223,12 @@ __global__ void __launch_bounds__(kThreads)
 
   if (piece == 0 && threadIdx.x == 0) request.out_beta[sample] = known ? beta : float{kNan<float>};
   if (request.targets.data == nullptr) return;
-  with_element(request.targets.dtype, [&](auto tag) {
+  with_element_type(request.targets.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     auto* const out = reinterpret_cast<MixedOf<T>*>(request.out_targets) + sample * request.classes;
     for (std::int64_t c = piece * kThreads + threadIdx.x; c < request.classes; c += pieces * kThreads) {
-      const T own = element_at<T>(request.targets.at(sample, c));
-      const T other = known ? element_at<T>(request.targets.at(partner, c)) : own;
+      const T own = load_element<T>(request.targets.at(sample, c));
+      const T other = known ? load_element<T>(request.targets.at(partner, c)) : own;
       out[c] = mix_labels(known ? beta : float{kNan<float>}, own, other);
     }
   });
@@ -450,9 +410,8 @@ void with_float_type(DType dtype, const Function& function) {
 template <class Copy>
 void launch_gather(const FrameGather& request, const Stream& stream) {
   const std::int64_t rows = rows_per_block(request.frame_bytes);
-  launch(stream, "gather_frames", gather_frames_kernel<Copy>,
-         grid_of(parts(request.samples * request.num_picks, rows), "gather_frames"), kThreads, 0, request,
-         static_cast<int>(rows));
+  launch(stream, "gather_frames", gather_frames_kernel<Copy>, blocks_for(request.samples * request.num_picks, rows),
+         kThreads, 0, request, static_cast<int>(rows));
 }
 
 template <class T, class U>
@@ -476,11 +435,10 @@ void gather_as(const FrameGather& request, const Stream& stream) {
 
 template <class T, int kCount>
 void launch_gradient(const FrameStackGradient& request, const Stream& stream) {
-  const std::int64_t pieces = parts(request.dims / kCount, kVectorsOfLane<kCount> * kWarp);
+  const std::int64_t pieces = blocks_for(request.dims / kCount, kVectorsOfLane<kCount> * kWarp);
   const std::int64_t warps = request.plan.samples * request.plan.frames * pieces;
-  launch(stream, "frame_stack_gradient", frame_stack_gradient_kernel<T, kCount>,
-         grid_of(parts(warps, kThreads / kWarp), "frame_stack_gradient"), kThreads, 0, request,
-         static_cast<int>(pieces));
+  launch(stream, "frame_stack_gradient", frame_stack_gradient_kernel<T, kCount>, blocks_for(warps, kThreads / kWarp),
+         kThreads, 0, request, static_cast<int>(pieces));
 }
 
 }  // namespace
@@ -489,12 +447,12 @@ void frame_stack(const FrameStack& request, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   const Clips& features = request.features;
   const std::int64_t rows = rows_per_block(request.frame_bytes);
-  const std::int64_t pieces = parts(request.plan.clip_length, rows);
+  const std::int64_t pieces = blocks_for(request.plan.clip_length, rows);
   const int alignment = common_alignment({address_of(features.data), features.sample_stride, features.frame_stride,
                                           request.frame_bytes, address_of(request.out_features)});
   with_vector_bytes(alignment, [&](auto bytes) {
-    launch(stream, "frame_stack", frame_stack_kernel<bytes>, grid_of(request.plan.samples * pieces, "frame_stack"),
-           kThreads, 0, request, static_cast<int>(pieces), static_cast<unsigned>(rows));
+    launch(stream, "frame_stack", frame_stack_kernel<bytes>, request.plan.samples * pieces, kThreads, 0, request,
+           static_cast<int>(pieces), static_cast<unsigned>(rows));
   });
 }
 
@@ -526,14 +484,12 @@ void gather_frames(const FrameGather& request, const Stream& stream) {
 
 void sample_frames(const FrameSample& request, const Stream& stream) {
   const DeviceGuard guard(stream.device);
-  launch(stream, "sample_frames", sample_frames_kernel, grid_of(request.samples, "sample_frames"), kDrawThreads, 0,
-         request);
+  launch(stream, "sample_frames", sample_frames_kernel, request.samples, kDrawThreads, 0, request);
 }
 
 void dynamic_frame_masks(const FrameMasks& request, const Stream& stream) {
   const DeviceGuard guard(stream.device);
-  launch(stream, "dynamic_frame_masks", dynamic_frame_masks_kernel, grid_of(request.samples, "dynamic_frame_masks"),
-         kDrawThreads, 0, request);
+  launch(stream, "dynamic_frame_masks", dynamic_frame_masks_kernel, request.samples, kDrawThreads, 0, request);
 }
 
 }  // namespace vltr::cuda

@@ -30,24 +30,36 @@ inline cudaStream_t native(const Stream& stream) { return reinterpret_cast<cudaS
 // that later calls do not meet it again.
 void check(cudaError_t status, const char* doing);
 
+// Multiprocessors of the stream's device: what a grid is sized by.
+int multiprocessors(const Stream& stream);
+
+// Blocks that cover so many units of work.
+inline std::int64_t blocks_for(std::int64_t units, std::int64_t units_of_block) {
+  return (units + units_of_block - 1) / units_of_block;
+}
+
+// No more blocks than about run at once: for kernels that stride over their work.
+inline std::int64_t at_once(const Stream& stream, std::int64_t blocks) {
+  const std::int64_t resident = std::int64_t{multiprocessors(stream)} * 8;
+  return blocks < resident ? blocks : resident;
+}
+
 // Puts a kernel on the stream, whose device must be current (DeviceGuard). Throws Error where it cannot be launched.
 template <class... Parameters, class... Arguments>
-void launch(const Stream& stream, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+void launch(const Stream& stream, const char* name, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
             std::size_t shared_bytes, Arguments&&... arguments) {
+  if (blocks > 0x7FFFFFFF) throw Error(std::string(name) + ": expected work for at most 2147483647 blocks, got more");
   if (shared_bytes > 48 * 1024) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared_bytes)),
           name);
   }
   cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
+  config.gridDim = static_cast<unsigned>(blocks);
+  config.blockDim = static_cast<unsigned>(threads);
   config.dynamicSmemBytes = shared_bytes;
   config.stream = native(stream);
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
 }
-
-// Multiprocessors of the stream's device: what a grid is sized by.
-int multiprocessors(const Stream& stream);
 
 }  // namespace vltr::cuda

@@ -39,16 +39,6 @@ class DeviceMatrix {
   DeviceArray<Shard> shards_;
 };
 
-// Elements lie at multiples of their size (bindings/cuda.cpp checks it).
-template <class T>
-__device__ T read_element(const std::byte* place) {
-  if constexpr (std::is_same_v<T, bool>) {
-    return *place != std::byte{0};
-  } else {
-    return *reinterpret_cast<const T*>(place);
-  }
-}
-
 // Minus zero is made zero, so that lanes which compare equal are the same bits.
 template <class Lane>
 __device__ Lane canonical(Lane lane) {

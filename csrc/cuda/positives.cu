@@ -68,7 +68,7 @@ struct DenseLabels {
     for (int i = 0; i < kPerChunk; ++i) {
       const std::int64_t e = element(slot, i);
       if (e >= elements) break;
-      const auto lane = to_lane(read_element<T>(shard.data + e * std::int64_t{sizeof(T)}));
+      const auto lane = to_lane(load_element<T>(shard.data + e * std::int64_t{sizeof(T)}));
       if (lane == lane_of<T>(0)) continue;
       if (lane == lane_of<T>(1)) {
         found |= 1ull << i;
@@ -110,7 +110,7 @@ struct StridedLabels {
     unsigned long long found = 0;
     for (int i = 0; i < kPerChunk; ++i) {
       if (place_in_line(slot, i) >= line_size()) break;
-      const auto lane = to_lane(read_element<T>(shard.at(row(slot, i), col(slot, i))));
+      const auto lane = to_lane(load_element<T>(shard.at(row(slot, i), col(slot, i))));
       if (lane == lane_of<T>(0)) continue;
       if (lane == lane_of<T>(1)) {
         found |= 1ull << i;
@@ -131,10 +131,10 @@ struct ClassIndices {
   std::int64_t slots() const { return shard.rows; }
   __device__ std::int64_t row(std::int64_t slot, int) const { return shard.first_row + slot; }
   __device__ std::int64_t col(std::int64_t slot, int) const {
-    return static_cast<std::int64_t>(read_element<T>(shard.at(row(slot, 0), 0)));
+    return static_cast<std::int64_t>(load_element<T>(shard.at(row(slot, 0), 0)));
   }
   __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
-    const auto index = read_element<T>(shard.at(row(slot, 0), 0));
+    const auto index = load_element<T>(shard.at(row(slot, 0), 0));
     if (static_cast<std::uint64_t>(index) < static_cast<std::uint64_t>(classes)) return 1;  // a negative one is huge
     note_place(bad, row(slot, 0), 1, 0);
     return 0;
@@ -223,8 +223,6 @@ __global__ void __launch_bounds__(kThreads)
   cls[i] = static_cast<std::uint32_t>(segment_of(offset, classes, i));
 }
 
-unsigned blocks_for(std::int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
-
 // Calls collect(list, capacity, by_class, findings), which reads all labels, once or, where the first list was too
 // short, twice.
 template <class Collect>
@@ -257,7 +255,7 @@ Positives collect_into_classes(std::int64_t rows, std::int64_t classes, std::int
   positives.row = DeviceArray<std::uint32_t>(stream, positives.count);
   positives.cls = DeviceArray<std::uint32_t>(stream, positives.count);
   if (positives.count == 0) return positives;
-  launch(stream, "spread_by_class", spread_by_class, blocks_for(positives.count), kThreads, 0, list.data(),
+  launch(stream, "spread_by_class", spread_by_class, blocks_for(positives.count, kThreads), kThreads, 0, list.data(),
          positives.count, next.data(), positives.row.data(), positives.cls.data());
   sort_within_segments(positives.row, positives.cls, positives.offset, positives.longest);
   return positives;
@@ -268,10 +266,8 @@ void collect_from(const Source& source, const Stream& stream, const DeviceArray<
                   unsigned long long* by_class, Findings* findings) {
   const std::int64_t slots = source.slots();
   if (slots == 0) return;
-  const std::int64_t resident = std::int64_t{multiprocessors(stream)} * 8;
-  launch(stream, "collect_positives", collect_positives<Source>,
-         static_cast<unsigned>(std::min<std::int64_t>(resident, blocks_for(slots))), kThreads, 0, source, slots,
-         list.data(), static_cast<unsigned long long>(list.size()), by_class, findings);
+  launch(stream, "collect_positives", collect_positives<Source>, at_once(stream, blocks_for(slots, kThreads)), kThreads,
+         0, source, slots, list.data(), static_cast<unsigned long long>(list.size()), by_class, findings);
 }
 
 template <class T>
@@ -338,8 +334,8 @@ Positives upload_positives(const std::vector<std::int64_t>& offset, const std::v
   positives.row = DeviceArray<std::uint32_t>(stream, row);
   positives.cls = DeviceArray<std::uint32_t>(stream, positives.count);
   if (positives.count == 0) return positives;
-  launch(stream, "class_of_each", class_of_each, blocks_for(positives.count), kThreads, 0, positives.offset.data(),
-         positives.classes, positives.count, positives.cls.data());
+  launch(stream, "class_of_each", class_of_each, blocks_for(positives.count, kThreads), kThreads, 0,
+         positives.offset.data(), positives.classes, positives.count, positives.cls.data());
   return positives;
 }
 

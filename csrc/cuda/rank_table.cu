@@ -119,8 +119,8 @@ __global__ void __launch_bounds__(kThreads)
 template <class Metric>
 std::vector<double> per_class(const DeviceRankTable& table, const char* name, const Metric& metric) {
   const DeviceArray<double> out(table.stream(), table.classes);
-  launch(table.stream(), name, metric_of_classes<Metric>, static_cast<unsigned>((table.classes + kWarps - 1) / kWarps),
-         kThreads, 0, view_of(table), metric, out.data());
+  launch(table.stream(), name, metric_of_classes<Metric>, blocks_for(table.classes, kWarps), kThreads, 0,
+         view_of(table), metric, out.data());
   return out.to_host();
 }
 
@@ -175,9 +175,8 @@ std::vector<double> expected_sampled_average_precision(const DeviceRankTable& ta
   const std::int64_t count = table.tp.size();
   const DeviceArray<double> precision(table.stream(), count);
   if (count != 0) {
-    launch(table.stream(), "expected_precisions", expected_precisions,
-           static_cast<unsigned>((count + kThreads - 1) / kThreads), kThreads, 0, view_of(table), count,
-           precision.data());
+    launch(table.stream(), "expected_precisions", expected_precisions, blocks_for(count, kThreads), kThreads, 0,
+           view_of(table), count, precision.data());
   }
   return per_class(table, "expected_sampled_average_precision", MeanOfPrecisions{precision.data()});
 }

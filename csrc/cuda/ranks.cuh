@@ -75,7 +75,7 @@ class Ranks {
     best_class_.fill(kNoClass & 0xFF);
     rank_.fill(0);
     if (positives.count == 0) return;
-    const auto blocks = static_cast<unsigned>((positives.count + kRankThreads - 1) / kRankThreads);
+    const std::int64_t blocks = blocks_for(positives.count, kRankThreads);
     launch(scores.stream(), "raise_best_scores", raise_best_scores<Lane>, blocks, kRankThreads, 0, scores.data(),
            positives.row.data(), positives.count, best_score_.data());
     launch(scores.stream(), "lower_best_classes", lower_best_classes<Lane>, blocks, kRankThreads, 0, scores.data(),

@@ -3,6 +3,7 @@
 #include "cuda/sampled.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "core/draw_core.hpp"
 #include "core/sap_core.hpp"
@@ -84,14 +85,15 @@ __device__ void sync_group() {
 template <class T, int kGroup>
 __device__ void count_draws(const TrialPlan<LaneOf<T>>& plan, std::int64_t c, const KeyedPermutation& permutation,
                             std::uint32_t draws, std::int32_t* drawn) {
+  using Index = std::conditional_t<kGroup == kWarp, int, std::int64_t>;  // few keys are cheaper to search
   const std::int64_t first_key = plan.key_offset[c];
-  const std::int64_t keys = plan.key_offset[c + 1] - first_key;
+  const auto keys = static_cast<Index>(plan.key_offset[c + 1] - first_key);
   const std::uint32_t* const own = plan.row + plan.offset[c];
   const std::uint32_t* const displaced = plan.displaced + plan.offset[c];
   for (std::uint32_t i = threadIdx.x % kGroup; i < draws; i += kGroup) {
     const std::int64_t r = row_of_negative(own, draws, displaced, permute(permutation, i));
-    const LaneOf<T> score = to_lane(read_element<T>(plan.scores.shard_of(r).at(r, c)));
-    const std::int64_t reached = keys_before(plan.keys + first_key, keys, score, true);
+    const LaneOf<T> score = to_lane(load_element<T>(plan.scores.shard_of(r).at(r, c)));
+    const Index reached = keys_before(plan.keys + first_key, keys, score, true);
     if (reached != 0) atomicAdd(&drawn[keys - reached], 1);
   }
 }
@@ -117,7 +119,7 @@ __device__ double average_trial(const std::int64_t* tp, const std::int32_t* draw
 }
 
 template <class T, int kGroup>
-__global__ void __launch_bounds__(kThreads) sample(TrialPlan<LaneOf<T>> plan) {
+__global__ void __launch_bounds__(kThreads, 7) sample(TrialPlan<LaneOf<T>> plan) {
   constexpr int kGroups = kThreads / kGroup;
   constexpr bool kShared = kGroup == kWarp;
   __shared__ std::int32_t counts[kShared ? kGroups : 1][kShared ? kSharedCounts : 1];
@@ -150,8 +152,10 @@ __global__ void __launch_bounds__(kThreads) sample(TrialPlan<LaneOf<T>> plan) {
     permutation.left_radix = draw.left_radix;
     permutation.right_radix = draw.right_radix;
     permutation.rounds = draw_rounds(draw.negatives);
-    set_keys(permutation, plan.seed, static_cast<std::uint32_t>(c),
-             static_cast<std::uint32_t>(plan.first_trial + trial));
+  }
+  if (threadIdx.x % kGroup < kMostDrawRounds / kKeysOfBlock) {
+    set_keys_of_block(permutation, plan.seed, static_cast<std::uint32_t>(c),
+                      static_cast<std::uint32_t>(plan.first_trial + trial), threadIdx.x % kGroup);
   }
   for (std::int64_t k = threadIdx.x % kGroup; k < keys; k += kGroup) drawn[k] = 0;
   sync_group<kGroup>();
@@ -166,7 +170,7 @@ template <class T, int kGroup>
 void launch_trials(const TrialPlan<LaneOf<T>>& plan, const Stream& stream) {
   constexpr int kGroups = kThreads / kGroup;
   const std::int64_t blocks = (plan.trials * plan.classes + kGroups - 1) / kGroups;
-  launch(stream, "sample_trials", sample<T, kGroup>, static_cast<unsigned>(blocks), kThreads, 0, plan);
+  launch(stream, "sample_trials", sample<T, kGroup>, blocks, kThreads, 0, plan);
 }
 
 }  // namespace
@@ -178,8 +182,8 @@ DeviceArray<double> sample_trials(const Matrix& scores, const Positives& positiv
   const DeviceMatrix matrix(scores, stream);
   const DeviceArray<DrawClass> classes(stream, positives.classes);
   const DeviceArray<std::uint32_t> displaced(stream, positives.count);
-  launch(stream, "prepare_draws", prepare_draws, static_cast<unsigned>(positives.classes), kThreads, 0,
-         positives.row.data(), positives.offset.data(), positives.rows, classes.data(), displaced.data());
+  launch(stream, "prepare_draws", prepare_draws, positives.classes, kThreads, 0, positives.row.data(),
+         positives.offset.data(), positives.rows, classes.data(), displaced.data());
   DeviceArray<double> out(stream, trials * positives.classes);
   TrialPlan<LaneOf<T>> plan{matrix.view(),
                             thresholds.keys,

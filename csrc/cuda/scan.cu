@@ -180,10 +180,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     const int rows = end - first < kUnroll ? static_cast<int>(end - first) : kUnroll;
     if (rows == kUnroll) {
 #pragma unroll
-      for (int i = 0; i < kUnroll; ++i, place += shard.row_stride) element[i] = read_element<T>(place);
+      for (int i = 0; i < kUnroll; ++i, place += shard.row_stride) element[i] = load_element<T>(place);
     } else {
 #pragma unroll
-      for (int i = 0; i < kUnroll; ++i, place += i < rows ? shard.row_stride : 0) element[i] = read_element<T>(place);
+      for (int i = 0; i < kUnroll; ++i, place += i < rows ? shard.row_stride : 0) element[i] = load_element<T>(place);
     }
     Lane score[kUnroll];
     unsigned survivors = 0;
@@ -233,7 +233,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
       T element[kUnroll];
 #pragma unroll
       for (int i = 0; i < kUnroll; ++i, place += i < classes ? shard.col_stride : 0) {
-        element[i] = read_element<T>(place);
+        element[i] = load_element<T>(place);
       }
       Lane score[kUnroll];
       unsigned survivors = 0;
@@ -274,8 +274,8 @@ void count_scores(const Matrix& scores, CountPlan<LaneOf<T>> plan, const Stream&
     plan.rows_per_block = (rounds + stretches - 1) / stretches * kRound;
     const std::int64_t blocks = (shard.rows + plan.rows_per_block - 1) / plan.rows_per_block * plan.strips;
     const bool by_class = std::abs(shard.row_stride) < std::abs(shard.col_stride);
-    launch(stream, "count_scores", by_class ? count_by_class<T> : count_by_row<T>, static_cast<unsigned>(blocks),
-           kThreads, sizeof(SharedMemory<LaneOf<T>>), shard, plan);
+    launch(stream, "count_scores", by_class ? count_by_class<T> : count_by_row<T>, blocks, kThreads,
+           sizeof(SharedMemory<LaneOf<T>>), shard, plan);
   }
 }
 

@@ -6,11 +6,11 @@
 namespace vltr::cuda {
 
 // How many of the keys are below `key` (or, with equal_too, at most `key`).
-template <class Key>
-__device__ std::int64_t keys_before(const Key* keys, std::int64_t count, Key key, bool equal_too) {
-  std::int64_t before = 0;
+template <class Key, class Index>
+__device__ Index keys_before(const Key* keys, Index count, Key key, bool equal_too) {
+  Index before = 0;
   while (count > 0) {
-    const std::int64_t half = count / 2;
+    const Index half = count / 2;
     const Key other = keys[before + half];
     const bool is_before = equal_too ? other <= key : other < key;
     before = is_before ? before + half + 1 : before;

@@ -81,14 +81,14 @@ void sort_within_segments(DeviceArray<Key>& keys, const DeviceArray<std::uint32_
   const std::int64_t count = keys.size();
   if (count == 0) return;
   const Stream& stream = keys.stream();
-  const auto tiles = static_cast<unsigned>((count + kTile - 1) / kTile);
+  const auto tiles = blocks_for(count, kTile);
   launch(stream, "sort_tiles", sort_tiles<Key>, tiles, kThreads, 0, keys.data(), segment.data(), count);
   if (tiles == 1) return;
   DeviceArray<Key> merged(stream, count);
   const std::int64_t most_tiles = (longest + kTile - 2) / kTile + 1;  // that a segment can span
   for (std::int64_t width = 1; width < most_tiles; width *= 2) {
-    launch(stream, "merge_runs", merge_runs<Key>, static_cast<unsigned>((count + kThreads - 1) / kThreads), kThreads, 0,
-           keys.data(), merged.data(), segment.data(), offset.data(), count, width);
+    launch(stream, "merge_runs", merge_runs<Key>, blocks_for(count, kThreads), kThreads, 0, keys.data(), merged.data(),
+           segment.data(), offset.data(), count, width);
     std::swap(keys, merged);
   }
 }

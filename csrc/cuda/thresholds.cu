@@ -13,8 +13,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-unsigned blocks_for(std::int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
-
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     gather_positives(MatrixView scores, std::int64_t cols, const std::uint32_t* row, const std::uint32_t* cls,
@@ -22,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
   if (i >= count) return;
   const std::int64_t r = row[i];
-  const LaneOf<T> lane = to_lane(read_element<T>(scores.shard_of(r).at(r, cls[i])));
+  const LaneOf<T> lane = to_lane(load_element<T>(scores.shard_of(r).at(r, cls[i])));
   const bool is_nan = lane != lane;
   if (is_nan) note_place(first_nan, r, cols, cls[i]);
   out[i] = is_nan ? LaneOf<T>{0} : canonical(lane);  // what is sorted and searched must be ordered
@@ -92,8 +90,9 @@ DeviceArray<Lane> gather_scores(const Matrix& scores, const Positives& positives
   with_element_type(scores.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_same_v<LaneOf<T>, Lane>) {
-      launch(stream, "gather_positives", gather_positives<T>, blocks_for(positives.count), kThreads, 0, matrix.view(),
-             scores.cols, positives.row.data(), positives.cls.data(), positives.count, found.data(), first_nan);
+      launch(stream, "gather_positives", gather_positives<T>, blocks_for(positives.count, kThreads), kThreads, 0,
+             matrix.view(), scores.cols, positives.row.data(), positives.cls.data(), positives.count, found.data(),
+             first_nan);
     } else {
       throw std::logic_error("lane does not belong to the element type");
     }
@@ -124,7 +123,7 @@ Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& posi
   thresholds.keys = thresholds.given.data();
   thresholds.count = thresholds.given.size();
   if (positives.count != 0) {
-    launch(stream, "find_missing", find_missing<Lane>, blocks_for(positives.count), kThreads, 0,
+    launch(stream, "find_missing", find_missing<Lane>, blocks_for(positives.count, kThreads), kThreads, 0,
            thresholds.sorted.data(), positives.cls.data(), positives.count, thresholds.keys, thresholds.offset,
            missing_class);
   }
@@ -146,9 +145,9 @@ DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& 
   table.fp = DeviceArray<std::int64_t>(stream, thresholds.count);
   table.tied = DeviceArray<std::int64_t>(stream, thresholds.count);
   if (thresholds.count != 0) {
-    launch(stream, "count_down", count_down<Lane>, static_cast<unsigned>(positives.classes), kThreads, 0,
-           thresholds.keys, thresholds.offset, thresholds.sorted.data(), positives.offset.data(), buckets,
-           descending.data(), table.tp.data(), table.fp.data(), table.tied.data());
+    launch(stream, "count_down", count_down<Lane>, positives.classes, kThreads, 0, thresholds.keys, thresholds.offset,
+           thresholds.sorted.data(), positives.offset.data(), buckets, descending.data(), table.tp.data(),
+           table.fp.data(), table.tied.data());
   }
   table.thresholds = std::move(descending);
   return table;

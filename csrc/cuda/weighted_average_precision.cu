@@ -1,7 +1,5 @@
 #include "cuda/weighted_average_precision.hpp"
 
-#include <algorithm>
-
 #include "core/ap_core.hpp"
 #include "core/weight_core.hpp"
 #include "cuda/find_nan.hpp"
@@ -14,11 +12,6 @@ namespace vltr::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-unsigned blocks_for(std::int64_t threads, const Stream& stream) {
-  return static_cast<unsigned>(
-      std::min<std::int64_t>((threads + kThreads - 1) / kThreads, std::int64_t{multiprocessors(stream)} * 8));
-}
 
 struct Findings {
   unsigned long long largest;  // bits of the largest weight: of numbers that are not negative they are ordered as these
@@ -47,7 +40,7 @@ __global__ void __launch_bounds__(kThreads)
     read_weights(MatrixView from, std::int64_t rows, double* weights, Findings* findings) {
   for (std::int64_t row = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; row < rows;
        row += gridDim.x * std::int64_t{kThreads}) {
-    const T element = read_element<T>(from.shard_of(row).at(row, 0));
+    const T element = load_element<T>(from.shard_of(row).at(row, 0));
     double weight;
     if constexpr (std::is_integral_v<T>) {
       weight = static_cast<double>(element);
@@ -75,7 +68,7 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t col = by_column ? i / shard.rows : i % cols;
     const std::int64_t first = offset[col];
     const std::int64_t count = offset[col + 1] - first;
-    const LaneOf<T> score = to_lane(read_element<T>(shard.at(row, col)));
+    const LaneOf<T> score = to_lane(load_element<T>(shard.at(row, col)));
     if (count == 0 || !(score >= keys[first])) continue;
     all[first + last_reached(keys + first, count, score)].add(scaled_weight(weights[row], largest));
   }
@@ -91,7 +84,7 @@ __global__ void __launch_bounds__(kThreads)
        i += gridDim.x * std::int64_t{kThreads}) {
     const std::int64_t r = row[i];
     const std::int64_t first = offset[cls[i]];
-    const LaneOf<T> score = to_lane(read_element<T>(scores.shard_of(r).at(r, cls[i])));
+    const LaneOf<T> score = to_lane(load_element<T>(scores.shard_of(r).at(r, cls[i])));
     positive[first + last_reached(keys + first, offset[cls[i] + 1] - first, score)].add(
         scaled_weight(weights[r], largest));
   }
@@ -133,8 +126,9 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
   const DeviceArray<double> weights(stream, scores.rows);
   const DeviceMatrix weight_matrix(sample_weight, stream);
   with_element_type(sample_weight.dtype, [&](auto tag) {
-    launch(stream, "read_weights", read_weights<typename decltype(tag)::type>, blocks_for(scores.rows, stream),
-           kThreads, 0, weight_matrix.view(), scores.rows, weights.data(), findings.data());
+    launch(stream, "read_weights", read_weights<typename decltype(tag)::type>,
+           at_once(stream, blocks_for(scores.rows, kThreads)), kThreads, 0, weight_matrix.view(), scores.rows,
+           weights.data(), findings.data());
   });
   const unsigned long long bad_row = findings.to_host().front().bad_row;
   if (bad_row != kNoPlace) throw BadValue("sample_weight", static_cast<std::int64_t>(bad_row), 0);
@@ -152,16 +146,18 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
       for (const Shard& shard : scores.shards) {
         if (shard.rows == 0) continue;
         const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
-        launch(stream, "add_weights", add_weights<T>, blocks_for(shard.rows * scores.cols, stream), kThreads, 0, shard,
-               scores.cols, by_column, thresholds.keys, thresholds.offset, weights.data(), findings.data(), all.data());
+        launch(stream, "add_weights", add_weights<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)),
+               kThreads, 0, shard, scores.cols, by_column, thresholds.keys, thresholds.offset, weights.data(),
+               findings.data(), all.data());
       }
       const DeviceMatrix matrix(scores, stream);
-      launch(stream, "add_positive_weights", add_positive_weights<T>, blocks_for(positives.count, stream), kThreads, 0,
-             matrix.view(), thresholds.keys, thresholds.offset, positives.row.data(), positives.cls.data(),
-             positives.count, weights.data(), findings.data(), positive.data());
+      launch(stream, "add_positive_weights", add_positive_weights<T>,
+             at_once(stream, blocks_for(positives.count, kThreads)), kThreads, 0, matrix.view(), thresholds.keys,
+             thresholds.offset, positives.row.data(), positives.cls.data(), positives.count, weights.data(),
+             findings.data(), positive.data());
     }
-    launch(stream, "average_weights", average_weights, static_cast<unsigned>(scores.cols), kWarp, 0, thresholds.offset,
-           all.data(), positive.data(), out.data());
+    launch(stream, "average_weights", average_weights, scores.cols, kWarp, 0, thresholds.offset, all.data(),
+           positive.data(), out.data());
   });
   return out.to_host();
 }

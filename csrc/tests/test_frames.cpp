@@ -521,7 +521,7 @@ void frames_are_gathered_and_converted() {
                 if constexpr (!std::is_integral_v<T> && !std::is_integral_v<U>) {
                   for (std::int64_t d = 0; d < dims; ++d) {
                     const std::int64_t at = ((offsets[v] + picks.back()) * dims + d) * bytes_of(from);
-                    append(expected, convert<U>(element_at<T>(store.data() + at)));
+                    append(expected, convert<U>(load_element<T>(store.data() + at)));
                   }
                 }
               });
