@@ -2,10 +2,12 @@
 
     python benchmarks/bench_frames.py --device cpu --threads 2 --out results.md
 
-The copy is torch's own, of as many bytes, into memory as fresh as the result's: on the CPU fresh pages cost more than
-the copying, so both are also timed into memory that is there already. The published way, told in our own words, is a
-Python loop over the samples of a batch (FrameStack), and reading each video whole and then picking its frames (the
-feature loader). Rows take turns, so that a drifting clock drifts for all; the table has medians.
+The copy is torch's own, into memory as fresh as the result's: on the CPU fresh pages cost more than the copying, so
+both are also timed into memory that is there already. GB/s are of the bytes that must be moved: the output, and each
+distinct frame that it shows, once (draws with replacement repeat frames, and the two parts of a clip share some). The
+published way, told in our own words, is a Python loop over the samples of a batch (FrameStack), and reading each video
+whole and then picking its frames (the feature loader). Rows take turns, so that a drifting clock drifts for all; the
+table has medians.
 """
 
 from __future__ import annotations
@@ -28,6 +30,13 @@ from vltr_train import frame_stack, gather_frames
 
 _VIDEOS, _VIDEO_FRAMES = 256, 150  # of the store
 _MIN_RUNS, _MIN_SECONDS = 7, 1.0
+
+Rows = dict[str, tuple[int, Callable[[], object]]]  # bytes that a call must move, and the call
+
+
+def share_read(numbers: torch.Tensor) -> float:
+    """Of gathered frames that are their own numbers: how many are distinct, over how many they are."""
+    return torch.unique(numbers).numel() / numbers.numel()
 
 
 def published_frame_stack(features, targets, rap, partner, clip_length):
@@ -53,7 +62,7 @@ def published_gather(store, offsets, videos, picks):
     return torch.stack(clips).float()
 
 
-def frame_stack_rows(device, threads, rows, frames, dims, classes) -> tuple[dict[str, Callable[[], object]], int]:
+def frame_stack_rows(device, threads, rows, frames, dims, classes) -> Rows:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(rows, frames, dims, generator=generator).to(device)
     targets = torch.zeros(rows, classes)
@@ -64,23 +73,29 @@ def frame_stack_rows(device, threads, rows, frames, dims, classes) -> tuple[dict
     leaf = features.clone().requires_grad_()
     stacked = frame_stack(leaf, targets, rap, partner, frames).features
     room = torch.empty_like(features)
+    numbers = torch.arange(rows * frames, dtype=torch.float64, device=device).reshape(rows, frames, 1)
+    read = share_read(frame_stack(numbers, targets, rap, partner, frames).features)
+    copied, moved = 2 * features.nbytes, round((read + 1) * features.nbytes)
 
     def in_place() -> None:
         groups = (features, targets, rap, partner), out
         inputs, outputs = ([borrow("array", array).core for array in group] for group in groups)
-        _core.frame_stack(*inputs, None, rows, 0, True, True, *outputs, threads)
+        _core.frame_stack(*inputs, None, rows, 0, True, True, *outputs, None, threads)
 
     return {
-        "copy": lambda: features.clone(),
-        "copy, memory there": lambda: room.copy_(features),
-        "frame_stack": lambda: frame_stack(features, targets, rap, partner, frames, threads=threads),
-        "frame_stack, memory there": in_place,
-        "frame_stack, its gradient": lambda: torch.autograd.grad(stacked, leaf, features, retain_graph=True),
-        "published loop": lambda: published_frame_stack(features, targets, rap, partner, frames),
-    }, 2 * features.nbytes
+        "copy": (copied, lambda: features.clone()),
+        "copy, memory there": (copied, lambda: room.copy_(features)),
+        "frame_stack": (moved, lambda: frame_stack(features, targets, rap, partner, frames, threads=threads)),
+        "frame_stack, memory there": (moved, in_place),
+        "frame_stack, its gradient": (
+            copied,
+            lambda: torch.autograd.grad(stacked, leaf, features, retain_graph=True),
+        ),
+        "published loop": (moved, lambda: published_frame_stack(features, targets, rap, partner, frames)),
+    }
 
 
-def gather_rows(device, threads, rows, frames, dims, dtype) -> tuple[dict[str, Callable[[], object]], int]:
+def gather_rows(device, threads, rows, frames, dims, dtype) -> Rows:
     rng = np.random.default_rng(0)
     store = torch.randn(_VIDEOS * _VIDEO_FRAMES, dims).to(device, dtype)
     offsets = np.arange(_VIDEOS + 1) * _VIDEO_FRAMES
@@ -88,22 +103,25 @@ def gather_rows(device, threads, rows, frames, dims, dtype) -> tuple[dict[str, C
     picks = np.sort(rng.integers(0, _VIDEO_FRAMES, (rows, frames)))
     arrays = [torch.from_numpy(array).to(device) for array in (offsets, videos, picks)]
     room, source = (torch.empty(rows, frames, dims, device=device) for _ in range(2))
+    numbers = torch.arange(len(store), dtype=torch.float64, device=device)[:, None]
+    read = share_read(gather_frames(numbers, *arrays))
+    copied, moved = 2 * room.nbytes, room.nbytes + round(read * room.numel() * store.itemsize)
     return {
-        "copy": lambda: source.clone(),
-        "copy, memory there": lambda: room.copy_(source),
-        "gather_frames": lambda: gather_frames(store, *arrays, dtype="float32", threads=threads),
-        "gather_frames, memory there": lambda: gather_frames(store, *arrays, out=room, threads=threads),
-        "published loop": lambda: published_gather(store, offsets, videos, arrays[2]),
-    }, room.nbytes + room.numel() * store.itemsize
+        "copy": (copied, lambda: source.clone()),
+        "copy, memory there": (copied, lambda: room.copy_(source)),
+        "gather_frames": (moved, lambda: gather_frames(store, *arrays, dtype="float32", threads=threads)),
+        "gather_frames, memory there": (moved, lambda: gather_frames(store, *arrays, out=room, threads=threads)),
+        "published loop": (moved, lambda: published_gather(store, offsets, videos, arrays[2])),
+    }
 
 
-def seconds_of(rows: dict[str, Callable[[], object]], device: str) -> dict[str, float]:
+def seconds_of(rows: Rows, device: str) -> dict[str, float]:
     """Medians, the rows in turn; on a device by its own clock, each call behind enough work to hide its launch."""
     spent: dict[str, list[float]] = {name: [] for name in rows}
-    for call in rows.values():
+    for _, call in rows.values():
         call()
     for _ in range(100):
-        for name, call in rows.items():
+        for name, (_, call) in rows.items():
             if len(spent[name]) < _MIN_RUNS or sum(spent[name]) < _MIN_SECONDS:
                 spent[name].append(_seconds(call, device))
     return {name: statistics.median(times) for name, times in spent.items()}
@@ -126,14 +144,15 @@ def _seconds(call: Callable[[], object], device: str) -> float:
     return start.elapsed_time(end) / 1000
 
 
-def table(title: str, rows: dict[str, Callable[[], object]], moved: int, device: str) -> list[str]:
+def table(title: str, rows: Rows, device: str) -> list[str]:
     seconds = seconds_of(rows, device)
     lines = [f"## {title}", "", "| | ms | GB/s | times the copy | times faster than the published loop |"]
     lines.append("|---|---:|---:|---:|---:|")
     for name, spent in seconds.items():
         copy = seconds["copy, memory there" if name.endswith("there") or device != "cpu" else "copy"]
         ratio, faster = spent / copy, seconds["published loop"] / spent
-        lines.append(f"| {name} | {spent * 1e3:.3f} | {moved / spent / 1e9:.0f} | {ratio:.2f} | {faster:.1f} |")
+        rate = rows[name][0] / spent / 1e9
+        lines.append(f"| {name} | {spent * 1e3:.3f} | {rate:.0f} | {ratio:.2f} | {faster:.1f} |")
     return [*lines, ""]
 
 
@@ -153,12 +172,12 @@ def main() -> None:
     lines = [f"# Frames: {name}", "", f"vltr {vltr_eval.__version__}, torch {torch.__version__}", ""]
     lines += table(
         f"frame_stack, {size}, {classes} classes, float32",
-        *frame_stack_rows(device, threads, rows, frames, dims, classes),
+        frame_stack_rows(device, threads, rows, frames, dims, classes),
         device,
     )
     for dtype in (torch.float32, torch.float16):
         title = f"gather_frames, {size}, {str(dtype).removeprefix('torch.')} store to float32"
-        lines += table(title, *gather_rows(device, threads, rows, frames, dims, dtype), device)
+        lines += table(title, gather_rows(device, threads, rows, frames, dims, dtype), device)
     sys.stdout.write("\n".join(lines))
     if options.out:
         options.out.write_text("\n".join(lines))

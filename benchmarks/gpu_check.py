@@ -4,10 +4,10 @@
     python3 benchmarks/gpu_check.py --out DIR        the results and the log of every step there too
     python3 benchmarks/gpu_check.py --dry-run        the same without a GPU, on the emulated build and tiny inputs
 
-Needs Python 3.10 or later with torch, numpy and pytest, nvcc, a C++ compiler and CMake; compute-sanitizer, torchmetrics
-and torcheval are used where they are. Nothing is installed but into build/gpu. A step that fails, or for which no time
-is left, is recorded as such, and the rest goes on. The results are written whole or not at all. Exit status 0: every
-step passed.
+Needs Python 3.10 or later with torch and numpy, nvcc, a C++ compiler and CMake; pytest, hypothesis, ml_dtypes, scipy
+and scikit-learn for the tests; compute-sanitizer, torchmetrics and torcheval are used where they are. Nothing is
+installed but into build/gpu. A step that fails, or for which no time is left, is recorded as such, and the rest goes
+on. The results are written whole or not at all. Exit status 0: every step passed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,19 @@ PASSED, FAILED, NOT_RUN = "passed", "**FAILED**", "**not run**"
 TOOLS = ("memcheck", "racecheck", "initcheck")
 CUT_SHORT = 3  # exit status of compare_devices.py: nothing differed, and not all inputs had their turn
 
+# What tests import besides numpy and torch; they leave out by themselves what needs a package less common.
+OF_TESTS = ("pytest", "hypothesis", "ml_dtypes", "scipy", "sklearn")
+
 # What the machine is, from a process of its own: torch's CUDA context is not for this one.
 PROBE = """
-import json, platform, numpy, torch
+import importlib, json, platform, sys, numpy, torch
+def is_missing(name):
+    try:
+        importlib.import_module(name)
+    except Exception:
+        return True
 facts = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
-         "cuda": torch.version.cuda, "name": None}
+         "cuda": torch.version.cuda, "name": None, "missing": list(filter(is_missing, sys.argv[1:]))}
 if torch.cuda.is_available():
     device = torch.cuda.get_device_properties(0)
     facts |= {"name": device.name, "arch": f"{device.major}{device.minor}", "memory": device.total_memory,
@@ -165,6 +173,13 @@ def judged(finished: Finished, summary: str, detail: str = "") -> Outcome:
     return Outcome(PASSED if passed else FAILED, summary, detail)
 
 
+def judged_comparison(finished: Finished, summary: str, detail: str = "") -> Outcome:
+    """Of compare_devices.py: where nothing differed in the inputs that had their turn, it passed in part."""
+    if finished.code == CUT_SHORT and not finished.out_of_time:
+        finished.code, summary = 0, f"in part: {summary}"
+    return judged(finished, summary, detail)
+
+
 # Steps
 
 
@@ -267,11 +282,13 @@ def compare(check: Check, seconds: float) -> Outcome:
     command = [sys.executable, HERE / "compare_devices.py", "--out", report, "--seconds", f"{seconds - 20:.0f}"]
     finished = check.command("compare", [*command, *(["--small"] if check.dry else [])], seconds)
     text = report.read_text() if report.exists() else ""
-    return judged(finished, text.partition("\n")[0], text.partition("\n")[2])
+    return judged_comparison(finished, text.partition("\n")[0], text.partition("\n")[2])
 
 
 def tests(check: Check, seconds: float, selection: list[str]) -> Outcome:
     """Newer libraries than the project was tested with may warn of what they will change: that is no error here."""
+    if missing := check.facts["missing"]:
+        return Outcome(NOT_RUN, f"tests import {', '.join(missing)}, which this Python cannot")
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
     command += ["-p", "no:cacheprovider", "-p", "no:benchmark", *selection]
     for warning in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning"):
@@ -301,9 +318,7 @@ def sanitize(check: Check, seconds: float, tool: str) -> Outcome:
         return Outcome(NOT_RUN, "the tool does not support this device here")
     summary = re.findall(r"=+ ((?:ERROR|RACECHECK) SUMMARY: .*)", finished.output)
     compared = re.findall(r"^[\d,]+ comparisons .*$", finished.output, re.MULTILINE)
-    if finished.code == CUT_SHORT and not finished.out_of_time:
-        finished.code = 0  # the summary says how many inputs it was
-    return judged(finished, "; ".join([*summary[-1:], *compared[-1:]]))
+    return judged_comparison(finished, "; ".join([*summary[-1:], *compared[-1:]]))
 
 
 def measure(check: Check, seconds: float) -> Outcome:
@@ -342,7 +357,7 @@ def run_steps(check: Check, steps: list[Step]) -> dict[str, Outcome]:
         kept = sum(later.least for later in steps[at + 1 :])
         seconds = min(step.limit, check.seconds_left() - kept)
         start = time.monotonic()
-        if reason or seconds < min(step.least, 10):
+        if reason or seconds < step.least:
             outcome = Outcome(NOT_RUN, reason or "no time was left")
         else:
             sys.stderr.write(f"gpu_check: {step.title} (at most {seconds:.0f} s) ... ")
@@ -367,7 +382,7 @@ def run_steps(check: Check, steps: list[Step]) -> dict[str, Outcome]:
 
 def look(check: Check) -> str | None:
     """Fills in the facts of the machine; why there is nothing to check, or None."""
-    finished = check.command("look", [sys.executable, "-c", PROBE], 120)
+    finished = check.command("look", [sys.executable, "-c", PROBE, *OF_TESTS], 120)
     if finished.code != 0:
         return f"expected a Python with torch and numpy, got: {(finished.last_lines.splitlines() or ['nothing'])[-1]}"
     check.facts = json.loads(finished.output.strip().splitlines()[-1])

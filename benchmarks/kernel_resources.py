@@ -553,8 +553,8 @@ def gather_text(operation: str, kernel: str, facts: Facts) -> str:
     parts = [
         heading(f"{operation} (128 x 60 x 2048): 85 % of copy bandwidth, over 20 times the published loop"),
         bullet(
-            f"{size(moved)} read and written: {duration(moved / H200.bandwidth)}. What a block looks up before it "
-            f"copies 64 KiB ({looked_up}) is what a plain copy does not do."
+            f"At most {size(moved)} read and written: {duration(moved / H200.bandwidth)}. What a block looks up before "
+            f"it copies 64 KiB ({looked_up}) is what a plain copy does not do."
         ),
     ]
     if kernel in facts.copies:

@@ -118,6 +118,9 @@ def _emulated_tensor_type():
         def device(self):
             return torch.device("cuda", 0)
 
+        def __deepcopy__(self, memo):
+            return self.clone()
+
     # A torch that was built for the CPU has no streams to tell of; 0 is what it calls the legacy default one.
     torch.cuda.current_stream = lambda device=None: SimpleNamespace(cuda_stream=0)
     return EmulatedTensor

@@ -5,9 +5,13 @@ is decided here, from where an array lives.
 
 On a device, a call works on the stream of its first array, on which that array is ready; the streams of others are
 joined (`same_place`). Nothing must be kept alive for the device once a call is over. A result of numbers has waited for
-its kernels. Where kernels may still run when a call returns, their inputs may be freed all the same: allocators of
-device memory (torch's and cupy's pools, cudaFreeAsync) hand memory out again in the order of the stream it was taken
-on, so its next owner's kernels come after ours, and streams other than ours are made to wait for us (`hand_back`).
+its kernels. Where kernels may still run when a call returns, their inputs may be let go all the same (`hand_back`):
+allocators of device memory (torch's and cupy's pools, cudaFreeAsync) hand memory out again in the order of the stream
+it was taken on, so its next owner's kernels come after ours, and streams other than ours are made to wait for us.
+Arrays of libraries that may free them in no such order (jax) are kept here until the device is done with them.
+
+Streams are the caller's to keep. Positives and rank tables on a device are moved to a stream of our own, but an array
+that we make there (`empty_like`) and a RunningAP stay on the one they were made on, which must live as long as they do.
 """
 
 from __future__ import annotations
@@ -15,8 +19,10 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -29,15 +35,22 @@ __all__ = [
     "Place",
     "borrow",
     "borrow_matrix",
+    "check_place",
     "empty_like",
     "hand_back",
     "num_threads",
+    "read_numbers",
     "same_place",
 ]
 
 _CODES = {name: code for code, name in enumerate(_core.DTYPES)}
 _MAX_ROWS = 2**32 - 1
 _LEGACY_STREAM = 1  # CUDA's default stream, which is in order with every other one that was not made to be apart
+
+_ALLOCATE_IN_ORDER = ("torch", "cupy")
+
+# What kernels may still read: the events after which they do not, each with the owners that must live until then.
+_in_use: deque[tuple[Any, list[Any]]] = deque()
 
 # Device types of DLPack; page-locked host memory is host memory, managed memory is a device's.
 _DLPACK_HOST, _DLPACK_CUDA = (1, 3), (2, 13)
@@ -61,8 +74,17 @@ class Place:
 CPU = Place()
 
 
+class _Borrowed:
+    """What holds addresses, which mean nothing in another process and would be shared by a copy in this one."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__}: expected what owns memory to be copied or pickled, got what borrows it"
+        )
+
+
 @dataclass(frozen=True)
-class Array:
+class Array(_Borrowed):
     """A borrowed array: address, shape, strides in bytes, dtype name, place; ``owner`` keeps the memory alive."""
 
     address: int
@@ -71,6 +93,7 @@ class Array:
     dtype: str
     owner: Any
     place: Place = CPU
+    writable: bool = True
 
     @property
     def itemsize(self) -> int:
@@ -95,12 +118,32 @@ class Array:
         shape = (stop - start, *self.shape[1:])
         return replace(self, address=self.address + start * self.strides[0], shape=shape)
 
+    def to_numpy(self) -> np.ndarray:
+        """A view of an array in CPU memory; of bfloat16, which numpy does not have, an exact copy in float32."""
+        if self.place.device is not None:
+            raise ValueError(f"to_numpy: expected an array in CPU memory, got one on {self.place}")
+        is_bfloat16 = self.dtype == "bfloat16"
+        view = np.asarray(
+            SimpleNamespace(
+                __array_interface__={
+                    "shape": self.shape,
+                    "typestr": np.dtype(np.uint16 if is_bfloat16 else self.dtype).str,
+                    "data": (self.address, not self.writable),
+                    "strides": self.strides,
+                    "version": 3,
+                },
+                owner=self.owner,
+            )
+        )
+        return (view.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else view
+
 
 def _borrow_numpy(name: str, array: np.ndarray) -> Array:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected an array without a mask, got a masked one; pass {name}.filled(value)")
     _check_byte_order(name, array.dtype)
-    return Array(array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.name, array)
+    address, read_only = array.__array_interface__["data"]
+    return Array(address, array.shape, array.strides, array.dtype.name, array, writable=not read_only)
 
 
 def _check_byte_order(name: str, dtype: np.dtype) -> None:
@@ -150,7 +193,7 @@ def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
         raise TypeError(f"{name}: expected __cuda_array_interface__ of version 2 or 3, got {version}")
     if interface.get("mask") is not None:
         raise TypeError(f"{name}: expected an array without a mask, got a masked one")
-    shape, typestr, address = tuple(interface["shape"]), interface["typestr"], interface["data"][0]
+    shape, typestr, (address, read_only) = tuple(interface["shape"]), interface["typestr"], interface["data"]
     if typestr == "<V2" and str(getattr(array, "dtype", "")).endswith("bfloat16"):  # numpy has no letter for it
         dtype, itemsize = "bfloat16", 2
     else:
@@ -170,7 +213,8 @@ def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
             device = _core.device_of(address)
         except RuntimeError as error:
             raise ValueError(f"{name}: expected the address of device memory, got {address:#x} ({error})") from None
-    return Array(address or 0, shape, tuple(strides), dtype, array, Place(device, stream or _LEGACY_STREAM))
+    place = Place(device, stream or _LEGACY_STREAM)
+    return Array(address or 0, shape, tuple(strides), dtype, array, place, not read_only)
 
 
 def _borrow_dlpack(name: str, array: Any) -> Array:
@@ -188,12 +232,12 @@ def _borrow_dlpack(name: str, array: Any) -> Array:
             capsule = array.__dlpack__(**stream, max_version=(1, 0))
         except TypeError:  # a producer from before version 1
             capsule = array.__dlpack__(**stream)
-        address, shape, strides, dtype, owner = _core.from_dlpack(capsule)
+        address, shape, strides, dtype, owner, writable = _core.from_dlpack(capsule)
     except BufferError as error:
         raise TypeError(
             f"{name}: expected an array that can be borrowed, got {type(array).__name__} that says: {error}"
         ) from None
-    return Array(address, shape, strides, dtype, owner, place)
+    return Array(address, shape, strides, dtype, owner, place, writable)
 
 
 def borrow(name: str, array: Any) -> Array:
@@ -209,7 +253,9 @@ def borrow(name: str, array: Any) -> Array:
         return array
     elif hasattr(array, "data_ptr") and hasattr(array, "is_neg"):  # torch's own, or a subclass of theirs
         borrowed = _borrow_torch(name, array)
-    elif (interface := getattr(array, "__cuda_array_interface__", None)) is not None:
+    elif (interface := getattr(array, "__cuda_array_interface__", None)) is not None and (
+        interface.get("stream") is not None or not hasattr(array, "__dlpack__")  # which would put it on our stream
+    ):
         borrowed = _borrow_cuda(name, array, interface)
     elif hasattr(array, "__array_interface__"):
         borrowed = _borrow_numpy(name, np.asarray(array))
@@ -242,21 +288,49 @@ def same_place(**arrays: Array | Matrix) -> Place:
     """
     housed = {name: array for name, array in arrays.items() if getattr(array, "address", 1)} or arrays
     (first, place), *others = ((name, array.place) for name, array in housed.items())
-    for name, other in others:
-        if other.device != place.device:
-            raise ValueError(
-                f"{name}: expected an array {place._preposition} {place} as {first}, got one {other._preposition} "
-                f"{other}; {_how_to_move(name, arrays[name], place)}"
-            )
+    for name, _ in others:
+        check_place(name, arrays[name], place, first)
     for stream in {other.stream for _, other in others} - {place.stream}:
         _core.wait_for(place.device, place.stream, stream)
     return place
 
 
+def check_place(name: str, array: Array | Matrix, place: Place, first: str) -> None:
+    """Raises ValueError for an array that is not where the array called ``first`` is."""
+    if array.place.device != place.device:
+        raise ValueError(
+            f"{name}: expected an array {place._preposition} {place} as {first}, got one {array.place._preposition} "
+            f"{array.place}; {_how_to_move(name, array, place)}"
+        )
+
+
 def hand_back(place: Place, *arrays: Array | Matrix) -> None:
-    """After a call that returns while its kernels run: other streams of its arrays wait for it before they go on."""
+    """After a call that returns while its kernels run: what they read may be changed or let go of as if they did not.
+
+    Other streams of its arrays wait for the call before they go on, and owners whose library may free them in any order
+    are kept until it is done. Arrays that live nowhere near it, the empty ones of `same_place`, are left alone.
+    """
+    if place.device is None:
+        return
+    _let_go_of_unused()
+    arrays = tuple(array for array in arrays if array.place.device == place.device)
     for stream in {array.place.stream for array in arrays} - {place.stream}:
         _core.wait_for(place.device, stream, place.stream)
+    shards = [shard for array in arrays for shard in getattr(array, "shards", (array,))]
+    owners = [shard.owner for shard in shards if _library(shard.owner) not in _ALLOCATE_IN_ORDER]
+    if owners:
+        _in_use.append((_core.Event(place.device, place.stream), owners))
+
+
+def _let_go_of_unused() -> None:
+    # Other threads do the same at the same time: each entry is in the hands of one of them, or in the queue.
+    for _ in range(len(_in_use)):
+        try:
+            entry = _in_use.popleft()
+        except IndexError:
+            return
+        if not entry[0].done():
+            _in_use.append(entry)
 
 
 def _how_to_move(name: str, array: Array | Matrix, place: Place) -> str:
@@ -290,6 +364,22 @@ def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
     return _core.DeviceArray(shape, _CODES[dtype], array.place.device, array.place.stream)
 
 
+def read_numbers(name: str, values: Any) -> np.ndarray:
+    """Numbers in CPU memory as a numpy array: all that numpy makes one of, and arrays of any library, as `borrow`.
+
+    The dtype is for the caller to check. Raises ValueError for an array on a device.
+    """
+    exchanged = any(hasattr(values, by) for by in ("data_ptr", "__cuda_array_interface__", "__dlpack__"))
+    if isinstance(values, np.ndarray) or not exchanged:
+        return np.asarray(values)
+    array = borrow(name, values)
+    if array.place.device is not None:
+        raise ValueError(
+            f"{name}: expected an array in CPU memory, got one on {array.place}; {_how_to_move(name, array, CPU)}"
+        )
+    return array.to_numpy()
+
+
 def _shards(name: str, array: Any) -> list[Array]:
     """One array, or a list of row shards (a list of arrays; a list of numbers or of lists is an array itself)."""
     if isinstance(array, (list, tuple)) and array and all(len(getattr(part, "shape", ())) > 0 for part in array):
@@ -298,7 +388,7 @@ def _shards(name: str, array: Any) -> list[Array]:
 
 
 @dataclass(frozen=True)
-class Matrix:
+class Matrix(_Borrowed):
     """A borrowed (N, C) matrix of one or more row shards. ``core`` is what the C++ operations take."""
 
     shards: tuple[Array, ...]

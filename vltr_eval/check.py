@@ -140,9 +140,8 @@ def _row_blocks(matrix: Matrix) -> Iterator[tuple[int, np.ndarray]]:
     start = 0
     for shard in matrix.shards:
         for first in range(0, shard.shape[0], step):
-            rows = shard.owner[first : first + step]
-            # A torch tensor converts itself: numpy has no bfloat16 to take it over in.
-            block = rows.double().numpy() if hasattr(rows, "detach") else np.asarray(rows).astype(np.float64)
+            rows = shard.rows(first, min(first + step, shard.shape[0]))
+            block = rows.to_numpy().astype(np.float64)
             yield start + first, block.reshape(len(block), matrix.num_classes)
         start += shard.shape[0]
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vltr_eval.arrays import read_numbers
+
 GROUP_NAMES = ("head", "medium", "tail")
 
 DEFAULT_BOUNDS = (500, 100)
@@ -39,7 +41,7 @@ def class_groups(
 
 def checked_train_counts(train_counts: Sequence[float] | np.ndarray, num_classes: int | None = None) -> np.ndarray:
     """Train counts as (C,) int64; floats are accepted when whole, because VideoLT's count file writes ``1912.0``."""
-    counts = np.asarray(train_counts)
+    counts = read_numbers("train_counts", train_counts)
     if counts.dtype.kind not in "iuf":
         raise TypeError(f"train_counts: expected numbers, got dtype {counts.dtype}")
     if counts.ndim != 1:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import Matrix, Place, borrow_matrix, num_threads
+from vltr_eval.arrays import Matrix, Place, borrow_matrix, check_place, num_threads
 
 __all__ = ["LabelPairs", "Positives"]
 
@@ -117,6 +117,13 @@ class _DevicePositives(Positives):
     def __init__(self, num_rows: int, num_classes: int, core: Any) -> None:
         self.__dict__.update(num_rows=num_rows, num_classes=num_classes, _core=core)
 
+    def __repr__(self) -> str:
+        return f"<Positives of {self.num_rows} rows and {self.num_classes} classes on cuda:{self._core.device}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are Positives in CPU memory."""
+        return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows)
+
     @cached_property
     def _on_host(self) -> tuple[np.ndarray, np.ndarray]:
         return self._core.to_numpy()
@@ -132,19 +139,16 @@ class _DevicePositives(Positives):
     def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
         if matrix.place.device != self._core.device:
             raise ValueError(
-                f"labels: expected positives of labels in the place of scores, {matrix.place}, "
-                f"got ones of cuda:{self._core.device}"
+                f"labels: expected Positives of arrays where scores are, {matrix.place}, got those of arrays on "
+                f"cuda:{self._core.device}"
             )
         return (self._core,)
 
 
 def _from_array(labels: Any, num_rows: int, num_classes: int, place: Place | None, threads: int | None) -> Positives:
     matrix = borrow_matrix("labels", labels)
-    if place is not None and matrix.place.device != place.device:
-        raise ValueError(
-            f"labels: expected an array in the place of scores, {place}, got one in {matrix.place}; "
-            "move one of them, or pass Positives.from_labels(labels, ...)"
-        )
+    if place is not None:
+        check_place("labels", matrix, place, "scores")
     if len(matrix.shards[0].shape) == 1 and num_classes > 1:
         return _from_indices(matrix, num_rows, num_classes)
     _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
@@ -170,7 +174,7 @@ def _from_indices(matrix: Matrix, num_rows: int, num_classes: int) -> Positives:
         )
     _check_shape((matrix.num_rows, num_classes), num_rows, num_classes)
     if matrix.place.device is None:
-        classes = np.concatenate([np.asarray(shard.owner) for shard in matrix.shards])
+        classes = np.concatenate([shard.to_numpy() for shard in matrix.shards])
         return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes)
     try:
         return _DevicePositives(num_rows, num_classes, _core.index_positives(matrix.core, num_classes))

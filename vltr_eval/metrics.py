@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import Matrix, borrow_matrix, num_threads, same_place
+from vltr_eval.arrays import Matrix, borrow, borrow_matrix, num_threads, read_numbers, same_place
 from vltr_eval.rank_table import PrecisionRecallCurve, absent_value, mean_of_defined
 from vltr_eval.scan import nan_sentence, rank_table, read_inputs
 
@@ -65,11 +65,11 @@ def average_precision(
 def _read_weights(sample_weight: Any, scores: Matrix) -> np.ndarray | Matrix:
     """(N,) float64, checked; or on a device the column as it is, which is checked and converted there."""
     if scores.place.device is not None:
-        matrix = borrow_matrix("sample_weight", sample_weight)
-        same_place(scores=scores, sample_weight=matrix)
-        _check_weights_shape(matrix.shards[0].shape, scores.num_rows)
-        return matrix
-    weights = np.asarray(sample_weight)
+        column = borrow("sample_weight", sample_weight)
+        same_place(scores=scores, sample_weight=column)
+        _check_weights_shape(column.shape, scores.num_rows)
+        return borrow_matrix("sample_weight", column)
+    weights = read_numbers("sample_weight", sample_weight)
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight: expected real numbers, got {weights.dtype}")
     _check_weights_shape(weights.shape, scores.num_rows)

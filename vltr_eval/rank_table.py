@@ -355,6 +355,13 @@ class DeviceRankTable(RankTable):
     def __init__(self, num_rows: int, dtype: str, core: Any) -> None:
         self.__dict__.update(num_rows=num_rows, _dtype=dtype, _core=core)
 
+    def __repr__(self) -> str:
+        return f"<RankTable of {self.num_rows} rows of {self._dtype} scores on a CUDA device>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are tables in CPU memory."""
+        return RankTable, (self.num_rows, *(getattr(self, name) for name in _ARRAYS))
+
     @property
     def _core_columns(self) -> tuple[Any, ...]:
         return (self._core,)

@@ -22,9 +22,11 @@ class RunningAP:
     What FrameStack needs each epoch (VideoLT, arXiv 2105.02668, Algorithm 1): predictions of a model that moves on
     between the steps, and its AP as the next epoch's constants. Scores and labels are kept where they are made: the
     first update decides library, dtype and device, and takes ``capacity`` rows of memory there. On a CUDA device no
-    update waits for the device; all work is done on the stream of the first one.
+    update waits for the device; all work is done on the stream of the first one, which must live as long as this.
 
-    num_classes: C. capacity: the most rows of an epoch. threads: as everywhere.
+    num_classes: C. capacity: the most rows of an epoch. threads: as everywhere. Copies and pickles have the same rows
+    in memory of their own, in the library and on the device where they were. Where the rows are kept in memory of
+    vltr_eval's own (on a device, for a library that cannot be given memory to fill), there are none: TypeError.
 
     >>> running = RunningAP(num_classes=2, capacity=3)
     >>> running.update(np.float32([[.9, .1], [.8, .2]]), np.uint8([[1, 0], [0, 0]]))
@@ -36,6 +38,7 @@ class RunningAP:
     def __init__(self, num_classes: int, capacity: int, *, threads: int | None = None) -> None:
         self.num_classes = _check_count("num_classes", num_classes)
         self.capacity = _check_count("capacity", capacity)
+        num_threads(threads)  # raises
         self._threads = threads
         self._num_rows = 0
         self._scores: Array | None = None  # (capacity, C), of which the first _num_rows rows are filled; so are labels
@@ -123,6 +126,30 @@ class RunningAP:
         self._num_rows = 0
         if self._first_bad is not None:
             self._forget_bad_place()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__ | {"_scores": None, "_labels": None, "_first_bad": None}
+        if self._num_rows:
+            state["_first_bad"] = self._first_bad.core.item((0,))  # waits, so that any stream may read the rows
+            state |= {"_scores": self._filled(self._scores), "_labels": self._filled(self._labels)}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _num_rows=0, _scores=None, _labels=None, _first_bad=None)
+        if state["_num_rows"]:
+            self.update(state["_scores"], state["_labels"])
+            self._first_bad.core.assign(np.array([state["_first_bad"]]))
+
+    def _filled(self, rows: Array) -> Any:
+        """A copy of the filled rows, by their library."""
+        if isinstance(rows.owner, getattr(_core, "DeviceArray", ())):
+            raise TypeError(
+                "RunningAP: expected rows in a library that copies its arrays, got ones in device memory of vltr_eval"
+            )
+        filled = rows.owner[: self._num_rows]
+        filled = filled.clone() if hasattr(filled, "clone") else filled.copy()
+        same_place(rows=rows, filled=borrow("filled", filled))  # what is written next waits for the copy
+        return filled
 
     def _is_like(self, batch: Array) -> bool:
         return (self._scores.dtype, self._scores.place.device) == (batch.dtype, batch.place.device)

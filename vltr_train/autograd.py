@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
-__all__ = ["apply_linear"]
+__all__ = ["attach_gradient"]
 
 # (values, partner, beta) -> values
 LinearMap = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class _Linear(torch.autograd.Function):
-    """values -> first(values), which is what ``forward`` would give; its gradient is ``transpose``, whose own is
-    ``forward`` again, and so on for gradients of any order."""
+    """made(), which forward(values, partner, beta) has given: its gradient is transpose, whose own is forward again,
+    and so on for gradients of any order."""
 
     @staticmethod
-    def forward(ctx, values, partner, beta, first, forward, transpose):
-        result = first(values, partner, beta)
-        # Saved as torch wants it, so that a change of theirs before the backward pass is an error there.
+    def forward(ctx, _values, made, partner, beta, forward, transpose):
+        # Saved as torch wants it, so that a change of beta before the backward pass is an error there.
         ctx.save_for_backward(partner, beta)
         ctx.maps = forward, transpose
-        return result
+        return made()
 
     @staticmethod
     def backward(ctx, gradient):
         forward, transpose = ctx.maps
-        if gradient.stride(-1) != 1:  # that of a sum, say, is one number expanded
-            gradient = gradient.contiguous()
-        return _Linear.apply(gradient, *ctx.saved_tensors, transpose, transpose, forward), *[None] * 5
+        gradient = _in_rows(gradient)
+        result = transpose(gradient, *ctx.saved_tensors)
+        return _Linear.apply(gradient, lambda: result, *ctx.saved_tensors, transpose, forward), *[None] * 5
 
 
-def apply_linear(
-    values: torch.Tensor, partner: Any, beta: torch.Tensor, first: LinearMap, forward: LinearMap, transpose: LinearMap
+def _in_rows(gradient: torch.Tensor) -> torch.Tensor:
+    """A gradient of any layout as the core reads it: dense, in memory, the numbers of a frame one after another."""
+    if gradient.layout != torch.strided:
+        gradient = gradient.to_dense()
+    gradient = gradient.resolve_neg()
+    return gradient if gradient.stride(-1) == 1 else gradient.contiguous()  # that of a sum is one number expanded
+
+
+def attach_gradient(
+    result: torch.Tensor,
+    values: torch.Tensor,
+    partner: torch.Tensor,
+    beta: torch.Tensor,
+    forward: LinearMap,
+    transpose: LinearMap,
 ) -> torch.Tensor:
-    """``first(values, partner, beta)``, differentiable in values to any order.
+    """result, which is ``forward(values, partner, beta)``, differentiable in values to any order.
 
-    first: gives what ``forward`` gives once beta is known, and may fill beta, which it is the first to see.
     transpose: the transpose of ``forward``, both for a fixed partner and beta.
     """
-    return _Linear.apply(values, torch.as_tensor(partner), beta, first, forward, transpose)
+    return _Linear.apply(values, lambda: result, partner, beta, forward, transpose)

@@ -1,9 +1,13 @@
 """Frames of videos: FrameStack's mixing, gathers from a flat store, frame sampling, and MOVE's dynamic frame sampler.
 
-Every function takes arrays of any library, in CPU memory or on one CUDA device, gives its result in the library and
-place of its first array, and gives the same bits on both. On a device it is one launch on that array's stream, and
-nothing waits for it. So what is refused in CPU memory with a sentence that names the place (an index, a length) cannot
-be refused there: it spoils what depends on it, as each function says, and nothing is read out of bounds.
+Functions take arrays of any library, in CPU memory or on one CUDA device, and give the same bits on both. A result is
+where the first array is, and of its library (mixed labels: of that of targets); where that is no library which gives
+memory to be filled, it is numpy's, or on a device an array that offers DLPack. `dynamic_frame_bounds`, which is called
+once a training, takes and gives CPU memory alone.
+
+On a device a call is one launch on the stream of its first array, and nothing waits for it. So what is refused in CPU
+memory with a sentence that names the place (an index, a length) cannot be refused there: it spoils what depends on it,
+as each function says, and nothing is read out of bounds.
 """
 
 from __future__ import annotations
@@ -75,9 +79,9 @@ def frame_stack(
     eps_scale: "code" divides s by C before the threshold, as the published code does, "paper" does not.
     order: "partner_first" (code) or "own_first" (paper).
 
-    Returns `FrameStack`. Gradients of torch flow to features, of any order, and to nothing else. Raises ValueError or
-    TypeError for what does not fit. On a device, a row whose partner is no mixed row, or whose given beta is outside
-    [0, 1], is NaN in all three results.
+    Returns `FrameStack`. Gradients of torch flow to features, backwards and of any order, and to nothing else; later
+    changes of partner do not matter to them. Raises ValueError or TypeError for what does not fit. On a device, a row
+    whose partner is no mixed row, or whose given beta is outside [0, 1], is NaN in all three results.
 
     >>> clips = np.float32([[[0], [1], [2]], [[10], [11], [12]]])
     >>> stacked = frame_stack(clips, np.eye(2, dtype=np.float32), np.float32([.6, .3]), [1, 0], 3)
@@ -104,18 +108,20 @@ def frame_stack(
     if partners.shape not in ((num_rows,), (mixed,)):
         raise ValueError(f"partner: expected shape ({mixed},) or ({num_rows},), got {partners.shape}")
     arrays = {"features": clips, "targets": labels, "partner": partners}
-    scores = shares = None
+    scores = shares = out_partner = None
     if rap is not None:
         scores = arrays["rap"] = borrow("rap", rap)
         if scores.shape != labels.shape[1:]:
             raise ValueError(f"rap: expected shape {labels.shape[1:]} as targets has classes, got {scores.shape}")
     if beta is not None:
-        shares = arrays["beta"] = _borrow_beta(beta, clips)
+        shares = _check_beta(beta, num_rows)
+        if isinstance(shares, Array):
+            arrays["beta"] = shares
     elif rap is None:
         raise ValueError("rap: expected an array where no beta is given, got None")
     for name, array in (("targets", targets), ("rap", rap), ("beta", beta)):
-        if _wants_gradient(array):
-            raise ValueError(f"{name}: expected an array without gradient, got one that requires it; detach it")
+        _check_no_gradient(name, array)
+    _check_no_tangent("features", features)
     stacking = _Stacking(
         num_frames,
         length,
@@ -127,17 +133,14 @@ def frame_stack(
     )
     place = same_place(**arrays)
     mixed_dtype = labels.dtype if labels.dtype in _FLOATS else "float32"
-    out_targets, out_beta = empty_like(labels, labels.shape, mixed_dtype), empty_like(clips, (num_rows,), "float32")
-
-    def mix_all(_features: Any, _partner: Any, filled_beta: Any) -> Any:
-        return stacking.stack(clips, partners, shares, filled_beta, labels, scores, out_targets)
-
+    out_targets, out_beta = _new_like("targets", labels, labels.shape, mixed_dtype), _new_shares(clips)
     if _wants_gradient(features):
-        from vltr_train.autograd import apply_linear
+        out_partner = empty_like(clips, (num_rows,), "int64")
+    out_features = stacking.stack(clips, partners, shares, out_beta, labels, scores, out_targets, out_partner)
+    if out_partner is not None:
+        from vltr_train.autograd import attach_gradient
 
-        out_features = apply_linear(features, partners.owner, out_beta, mix_all, stacking.gather, stacking.scatter)
-    else:
-        out_features = mix_all(features, partners.owner, out_beta)
+        out_features = attach_gradient(out_features, features, out_partner, out_beta, stacking.gather, stacking.scatter)
     hand_back(place, *arrays.values())
     return FrameStack(out_features, out_targets, out_beta)
 
@@ -158,22 +161,23 @@ class _Stacking:
         self,
         clips: Array,
         partner: Array,
-        given_beta: Array | None,
+        given_beta: Array | float | None,
         beta: Any,
         labels: Array | None = None,
         scores: Array | None = None,
         out_targets: Any = None,
+        out_partner: Any = None,
     ) -> Any:
-        """The stacked clips; fills beta, and the mixed labels where there are labels."""
+        """The stacked clips; fills beta, the mixed labels where there are labels, and a copy of the partners."""
         num_rows, _, dims = clips.shape
-        out = empty_like(clips, (num_rows, self.clip_length, dims), clips.dtype)
+        out = _new_like("features", clips, (num_rows, self.clip_length, dims), clips.dtype)
         try:
             _core.frame_stack(
                 clips.core,
                 labels and labels.core,
                 scores and scores.core,
                 partner.core,
-                given_beta and given_beta.core,
+                given_beta.core if isinstance(given_beta, Array) else given_beta,
                 self.num_mixed,
                 self.label_rule,
                 self.per_class,
@@ -181,6 +185,7 @@ class _Stacking:
                 borrow("out", out).core,
                 None if labels is None else borrow("out", out_targets).core,
                 borrow("out", beta).core,
+                None if out_partner is None else borrow("out", out_partner).core,
                 self.threads,
             )
         except _core.BadValue as error:
@@ -195,7 +200,7 @@ class _Stacking:
     def gather(self, values: Any, partner: Any, beta: Any) -> Any:
         """The stacked clips alone, for a beta that is known: a linear map."""
         clips, shares = borrow("gradient", values), borrow("beta", beta)
-        return self.stack(clips, borrow("partner", partner), shares, empty_like(clips, shares.shape, "float32"))
+        return self.stack(clips, borrow("partner", partner), shares, _new_shares(clips))
 
     def scatter(self, values: Any, partner: Any, beta: Any) -> Any:
         """The transpose of `gather`."""
@@ -231,10 +236,11 @@ def gather_frames(
     only where frames are picked) or on a device. offsets: (V + 1,) int64: video v has rows offsets[v] to
     offsets[v + 1] - 1. videos: (B,) integers. frame_indices: (B, K) integers, counted within the video.
 
-    Returns (B, K, D) in ``dtype`` (default: the store's), rounded once to nearest, ties to even. out: a C-ordered array
-    to fill in its place, whose dtype is then the result's; it is not touched where an input is refused. pin_memory: the
-    result is a torch tensor in page-locked CPU memory, for a copy to the device that does not wait. Raises ValueError
-    that names the place of a video or frame that is not there; on a device such a frame is a row of NaN.
+    Returns (B, K, D) in ``dtype`` (default: the store's), rounded once to nearest, ties to even; no gradients. out: a
+    C-ordered array to fill in its place, whose dtype is then the result's; it is not touched where an input is refused,
+    and autograd takes it as changed in place. pin_memory: the result is a torch tensor in page-locked CPU memory, for a
+    copy to the device that does not wait. Raises ValueError that names the place of a video or frame that is not there;
+    on a device such a frame is a row of NaN.
 
     >>> store = np.arange(5, dtype=np.float16)[:, None]  # video 0 has 2 frames, video 1 has 3
     >>> gather_frames(store, np.array([0, 2, 5]), [1, 0], [[0, 2], [1, 1]], dtype="float32")[:, :, 0]
@@ -242,6 +248,7 @@ def gather_frames(
            [1., 1.]], dtype=float32)
     """
     frames = _borrow_frames("store", store, 2)
+    _check_no_gradient("store", store)
     bounds, rows = _borrow_integers("offsets", offsets), _borrow_integers("videos", videos)
     picks = _borrow_integers("frame_indices", frame_indices, rank=2)
     if bounds.dtype != "int64" or bounds.shape[0] < 2:
@@ -266,6 +273,8 @@ def gather_frames(
     except _core.BadValue as error:
         raise _bad_pick(error, arrays) from None
     hand_back(place, *arrays.values())
+    if _is_torch(out):
+        sys.modules["torch"].autograd.graph.increment_version(out)
     return out
 
 
@@ -288,8 +297,8 @@ def sample_frames(
     floor(k (n - 1) / (num_frames - 1)).
 
     A draw depends on seed, epoch and sample alone, and not on what else is in the batch. seed: 0 to 2**64 - 1. epoch:
-    0 to 2**32 - 1. samples: (B,) integers, the id of each sample (default: its row). Raises ValueError for a length
-    below 1 or from 2**32; on a device its row is -1 throughout.
+    0 to 2**32 - 1. samples: (B,) integers, the id of each sample (default: its row). On a device num_frames is 2**16 at
+    most. Raises ValueError for a length below 1 or from 2**32; on a device its row is -1 throughout.
 
     >>> sample_frames([100, 3], 4, mode="uniform")
     array([[ 0, 33, 66, 99],
@@ -299,8 +308,12 @@ def sample_frames(
            [ 0,  1,  2,  2]])
     """
     videos = _borrow_integers("lengths", lengths)
-    shape = (videos.shape[0], _check_count("num_frames", num_frames, _MAX_DRAWS))
+    # A device ranks every draw among all of its sample: 2**16 of them keep it busy for milliseconds.
+    most = _MAX_DRAWS if videos.place.device is None else _MAX_CLIP
+    shape = (videos.shape[0], _check_count("num_frames", num_frames, most))
     how = _choose("mode", mode, ("uniform", "random"))
+    if not isinstance(replacement, (bool, np.bool_)):
+        raise TypeError(f"replacement: expected True or False, got {replacement!r}")
     if mode == "random" and not replacement:
         how = _DISTINCT
     arrays = {"lengths": videos}
@@ -335,8 +348,9 @@ def dynamic_frame_masks(
 
     Of the T = num_frames frames of a sample, each of its masks chooses n at random, n itself at random from m to T, and
     m the mean bound of the sample's labels, down to an integer from [1, T]: the rarer its classes, the fewer frames may
-    do. targets: (B, C) of any real dtype (they weight the mean; without a label m is 1). bounds: (C,), see
-    `dynamic_frame_bounds`; NaN is fine for a class that no sample has. seed, epoch, samples: see `sample_frames`.
+    do. targets: (B, C) of any real dtype (they weight the mean; without a label m is 1). bounds: (C,), those of
+    `dynamic_frame_bounds`, moved beside targets once (``torch.as_tensor(bounds, device=targets.device)``); NaN is fine
+    for a class that no sample has. seed, epoch, samples: see `sample_frames`.
 
     The paper keeps the chosen frames: multiply frames (or the keys and pooling weights of attention) by the mask. So
     does the published code, but for the key mask of its attention, where it blocks the chosen frames and keeps the
@@ -369,21 +383,23 @@ def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0)
     """MOVE's lower bound of each class, (C,) float64: max(tau T, lower), tau the class's place from the rarest class
     (0) to the most frequent (1) by its training count.
 
-    train_counts: (C,) finite numbers, not negative. Where all are equal, tau is 0. A count's tau is
+    train_counts: (C,) finite numbers in CPU memory, not negative. Where all are equal, tau is 0. A count's tau is
     (n - min) / (max - min), which is what the published code computes from shares of the total, rounded less.
 
     >>> dynamic_frame_bounds([1912, 196, 44], 60)
     array([60.        ,  4.88222698,  3.        ])
     """
-    counts = np.asarray(train_counts)
-    if counts.dtype.kind not in "biuf":
-        raise TypeError(f"train_counts: expected numbers, got {counts.dtype}")
-    counts = counts.astype(np.float64)
+    borrowed = borrow("train_counts", train_counts)
+    if borrowed.place.device is not None:
+        raise ValueError(f"train_counts: expected numbers in CPU memory, got an array on {borrowed.place}; copy them")
+    counts = borrowed.to_numpy().astype(np.float64)
     if counts.ndim != 1 or not counts.size:
         raise ValueError(f"train_counts: expected shape (C,) of at least one class, got {counts.shape}")
     if not (np.isfinite(counts) & (counts >= 0)).all():
         raise ValueError("train_counts: expected finite counts that are not negative, got others")
     length = _check_count("num_frames", num_frames, _MAX_DRAWS)
+    if isinstance(lower, bool) or not isinstance(lower, (int, float, np.integer, np.floating)):
+        raise TypeError(f"lower: expected a number, got {lower!r}")
     if not 0 <= lower <= length:
         raise ValueError(f"lower: expected from 0 to num_frames, {length}, got {lower}")
     spread = counts.max() - counts.min()
@@ -420,6 +436,8 @@ def _borrow_labels(targets: Any, num_rows: int | None) -> Array:
 
 def _borrow_integers(name: str, array: Any, rank: int = 1) -> Array:
     integers = borrow(name, array)
+    if isinstance(array, (list, tuple)) and 0 in integers.shape:  # of which numpy does not know that it is of integers
+        integers = borrow(name, np.empty(integers.shape, np.int64))
     if "int" not in integers.dtype:
         raise TypeError(f"{name}: expected integers, got {integers.dtype}")
     if len(integers.shape) != rank:
@@ -436,14 +454,11 @@ def _borrow_ids(samples: Any, arrays: dict[str, Array], num_rows: int) -> Array 
     return ids
 
 
-def _borrow_beta(beta: Any, clips: Array) -> Array:
-    num_rows = clips.shape[0]
-    if isinstance(beta, (int, float, np.number)) and not isinstance(beta, bool):
+def _check_beta(beta: Any, num_rows: int) -> Array | float:
+    if isinstance(beta, (int, float, np.integer, np.floating)) and not isinstance(beta, bool):
         if not 0 <= beta <= 1:
             raise ValueError(f"beta: expected from 0 to 1, got {beta}")
-        constant = borrow("beta", empty_like(clips, (num_rows,), "float32"))
-        constant.core.assign(np.full(num_rows, beta, np.float32))
-        return constant
+        return float(beta)
     shares = borrow("beta", beta)
     if shares.shape != (num_rows,) or shares.dtype != "float32":
         raise ValueError(
@@ -461,12 +476,23 @@ def _borrow_output(out: Any, shape: tuple[int, ...]) -> Array:
         if extent != 1 and got != stride:
             raise ValueError(f"out: expected an array in C order, got strides {array.strides}")
         stride *= extent
-    interface = getattr(array.owner, "__array_interface__", None) or getattr(
-        array.owner, "__cuda_array_interface__", {"data": (0, False)}
-    )
-    if interface["data"][1]:
+    if not array.is_aligned:
+        raise ValueError("out: expected elements at multiples of their size, got an unaligned array")
+    if not array.writable:
         raise ValueError("out: expected an array that can be written, got a read-only one")
+    _check_no_gradient("out", out)
     return array
+
+
+def _new_shares(clips: Array) -> Any:
+    return empty_like(clips, clips.shape[:1], "float32")
+
+
+def _new_like(name: str, array: Array, shape: tuple[int, ...], dtype: str) -> Any:
+    try:
+        return empty_like(array, shape, dtype)
+    except TypeError:  # numpy has no bfloat16 of its own
+        raise TypeError(f"{name}: expected a dtype that numpy has, got {dtype}; pass a tensor of torch") from None
 
 
 def _new_output(store: Array, shape: tuple[int, ...], dtype: str, pin_memory: bool) -> Any:
@@ -513,8 +539,24 @@ def _choose(name: str, value: Any, choices: tuple[str, ...]) -> int:
     return choices.index(value)
 
 
+def _is_torch(array: Any) -> bool:
+    return "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor)
+
+
 def _wants_gradient(array: Any) -> bool:
-    return bool(getattr(array, "requires_grad", False)) and sys.modules["torch"].is_grad_enabled()
+    return _is_torch(array) and array.requires_grad and sys.modules["torch"].is_grad_enabled()
+
+
+def _check_no_gradient(name: str, array: Any) -> None:
+    if _wants_gradient(array):
+        raise ValueError(f"{name}: expected an array without gradient, got one that requires it; detach it")
+    _check_no_tangent(name, array)
+
+
+def _check_no_tangent(name: str, array: Any) -> None:
+    """Of forward-mode differentiation, which would get no tangent of the result, and not know it."""
+    if _is_torch(array) and sys.modules["torch"].autograd.forward_ad.unpack_dual(array).tangent is not None:
+        raise NotImplementedError(f"{name}: expected a tensor without tangent, got one of forward-mode differentiation")
 
 
 def _bad_pick(error: Any, arrays: dict[str, Array]) -> ValueError:

@@ -75,8 +75,8 @@ std::string dtype_name(const dlpack::DataType& dtype) {
   return name;
 }
 
-// Takes what a capsule holds: (address, shape, strides in bytes, dtype name, owner). The capsule is marked as used; the
-// producer's deleter is called once, when the owner goes, which is a Python object and so goes with the GIL.
+// Takes what a capsule holds: (address, shape, strides in bytes, dtype name, owner, writable). The capsule is marked as
+// used; the producer's deleter is called once, when the owner goes, which is a Python object and so goes with the GIL.
 template <class Managed>
 py::tuple take(const py::object& capsule) {
   auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), Managed::kName));
@@ -85,10 +85,12 @@ py::tuple take(const py::object& capsule) {
     if (owned->deleter != nullptr) owned->deleter(owned);
   });
   if (PyCapsule_SetName(capsule.ptr(), Managed::kUsedName) != 0) throw py::error_already_set();
+  bool writable = true;  // capsules from before version 1 cannot tell
   if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>) {
     if (managed->major != 1) {  // of another major version only what lies before the tensor is known
       throw py::buffer_error("expected DLPack version 1, got " + std::to_string(managed->major));
     }
+    writable = (managed->flags & dlpack::kReadOnly) == 0;
   }
   const dlpack::Tensor& tensor = managed->tensor;
   const auto rank = static_cast<std::size_t>(tensor.ndim);
@@ -101,7 +103,7 @@ py::tuple take(const py::object& capsule) {
     strides[axis] = itemsize * (tensor.strides != nullptr ? tensor.strides[axis] : stride);
   }
   const auto address = reinterpret_cast<std::uintptr_t>(tensor.data) + tensor.byte_offset;
-  return py::make_tuple(address, shape, strides, dtype_name(tensor.dtype), owner);
+  return py::make_tuple(address, shape, strides, dtype_name(tensor.dtype), owner, writable);
 }
 
 py::tuple from_dlpack(const py::object& capsule) {
@@ -168,13 +170,22 @@ py::dict cuda_array_interface(const DeviceArray& array) {
 }
 
 template <class Managed>
-py::capsule export_as(const SharedArray& array) {
+py::capsule export_as(const SharedArray& array, const std::optional<cuda::Stream>& consumer) {
   struct Export {
     SharedArray array;
+    std::optional<cuda::Stream> consumer;
     std::vector<std::int64_t> strides;
     Managed managed{};
+
+    // The memory may be given back in the order of our stream, so that waits for what the consumer has put on his.
+    ~Export() {
+      try {
+        if (consumer) cuda::wait_for(array->stream(), *consumer);
+      } catch (const cuda::Error&) {  // his stream is gone, and with it his work
+      }
+    }
   };
-  auto* out = new Export{array, std::vector<std::int64_t>(array->shape().size()), {}};
+  auto* out = new Export{array, consumer, std::vector<std::int64_t>(array->shape().size()), {}};
   std::int64_t stride = 1;
   for (std::size_t axis = out->strides.size(); axis-- > 0; stride *= array->shape()[axis]) out->strides[axis] = stride;
   out->managed.tensor = {array->data(),
@@ -208,9 +219,13 @@ py::capsule to_dlpack(const SharedArray& array, std::optional<std::int64_t> stre
   if (consumer == 0 || consumer < -1) {
     throw py::value_error("stream: expected None, -1, 1, 2 or a CUDA stream, got " + std::to_string(consumer));
   }
-  if (consumer != -1) cuda::wait_for({own.device, static_cast<std::uintptr_t>(consumer)}, own);
-  return max_version && max_version->first >= 1 ? export_as<dlpack::ManagedVersioned>(array)
-                                                : export_as<dlpack::Managed>(array);
+  std::optional<cuda::Stream> his;
+  if (consumer != -1) {
+    his = cuda::Stream{own.device, static_cast<std::uintptr_t>(consumer)};
+    cuda::wait_for(*his, own);
+  }
+  return max_version && max_version->first >= 1 ? export_as<dlpack::ManagedVersioned>(array, his)
+                                                : export_as<dlpack::Managed>(array, his);
 }
 
 py::array to_host(const DeviceArray& array) {
@@ -240,6 +255,12 @@ void bind_devices(py::module_& module) {
         cuda::wait_for({device, stream}, {device, other});
       },
       "device"_a, "stream"_a, "other"_a, "What is put on `stream` from now on waits for what is on `other` by now.");
+  py::class_<cuda::Event>(module, "Event", "A point in the work of a stream: all that is on it when this is made.")
+      .def(py::init([](int device, std::uintptr_t stream) {
+             return std::make_unique<cuda::Event>(cuda::Stream{device, stream});
+           }),
+           "device"_a, "stream"_a)
+      .def("done", &cuda::Event::done, "Whether the device has got there. Does not wait.");
   py::class_<DeviceArray, SharedArray>(module, "DeviceArray", "An array in device memory, not yet filled.")
       .def(py::init([](std::vector<std::int64_t> shape, int dtype, int device, std::uintptr_t stream) {
              return std::make_shared<DeviceArray>(std::move(shape), static_cast<DType>(dtype),
@@ -290,7 +311,7 @@ void bind_arrays(py::module_& module) {
       .def("item", &item, "index"_a, "One element as a Python number, from wherever it lies.")
       .def("assign", &assign, "values"_a, "Copies a numpy array of the same bytes into the tensor, in C order.");
   module.def("from_dlpack", &from_dlpack, "capsule"_a,
-             "(address, shape, strides in bytes, dtype name, owner) of a DLPack capsule of either kind.");
+             "(address, shape, strides in bytes, dtype name, owner, writable) of a DLPack capsule of either kind.");
   bind_devices(module);
 }
 

@@ -28,28 +28,34 @@ void append(CudaMatrix& scores, std::uintptr_t address, std::int64_t rows, std::
   scores.matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
 }
 
-// Positives may come from another stream than the scores: from here on those wait for these.
-void join(const CudaMatrix& scores, const cuda::Positives& positives) {
+// Calls function() without the GIL. Positives live on a stream of their own: the scores' stream waits for them before
+// and, should the call end early with kernels under way, they wait for it before they may go.
+template <class Function>
+auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, const Function& function) {
   if (positives.rows != scores.matrix.rows || positives.classes != scores.matrix.cols) {
     throw py::value_error("positives: expected those of a matrix of the shape of scores");
   }
   if (positives.stream().device != scores.stream.device) {
     throw py::value_error("positives: expected them on the device of scores");
   }
-  if (positives.stream().handle != scores.stream.handle) cuda::wait_for(scores.stream, positives.stream());
+  const py::gil_scoped_release release;
+  cuda::wait_for(scores.stream, positives.stream());
+  try {
+    return function();
+  } catch (...) {
+    cuda::wait_for(positives.stream(), scores.stream);
+    throw;
+  }
 }
 
 py::tuple scan(const CudaMatrix& scores, const cuda::Positives& positives, std::int64_t trials, std::uint64_t seed,
                bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int,
                const py::object& progress) {
-  join(scores, positives);
   RankTable shared;
   if (given) shared = to_thresholds(given->first, given->second, scores.matrix);
-  cuda::ScanResult result;
-  {
-    const py::gil_scoped_release release;
-    result = cuda::scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
-  }
+  cuda::ScanResult result = with_positives(scores, positives, [&] {
+    return cuda::scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
+  });
   if (!progress.is_none()) progress(1.0);
   py::object trial_matrix = py::none();
   if (trials > 0) {
@@ -127,25 +133,18 @@ void bind_cuda(py::module_& module) {
   module.def("scan", &scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
              "progress"_a);
   module.def("positive_scores", [](const CudaMatrix& scores, const cuda::Positives& positives, int) {
-    join(scores, positives);
-    RankTable host;
-    {
-      const py::gil_scoped_release release;
-      host = cuda::to_host(cuda::positive_scores(scores.matrix, positives, scores.stream));
-    }
-    return to_tuple(std::move(host));
+    return to_tuple(with_positives(scores, positives, [&] {
+      return cuda::to_host(cuda::positive_scores(scores.matrix, positives, scores.stream));
+    }));
   });
-  module.def("weighted_average_precision", [](const CudaMatrix& scores, const cuda::Positives& positives,
-                                              const CudaMatrix& sample_weight, int) {
-    join(scores, positives);
-    if (sample_weight.matrix.rows != scores.matrix.rows) throw py::value_error("weights: expected one for each row");
-    std::vector<double> values;
-    {
-      const py::gil_scoped_release release;
-      values = cuda::weighted_average_precision(scores.matrix, positives, sample_weight.matrix, scores.stream);
-    }
-    return to_numpy(std::move(values));
-  });
+  module.def("weighted_average_precision",
+             [](const CudaMatrix& scores, const cuda::Positives& positives, const CudaMatrix& sample_weight, int) {
+               if (sample_weight.matrix.rows != scores.matrix.rows)
+                 throw py::value_error("weights: expected one for each row");
+               return to_numpy(with_positives(scores, positives, [&] {
+                 return cuda::weighted_average_precision(scores.matrix, positives, sample_weight.matrix, scores.stream);
+               }));
+             });
 
   module.def("average_precision", per_class(&cuda::average_precision));
   module.def("roc_auc", per_class(&cuda::roc_auc));

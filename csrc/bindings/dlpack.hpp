@@ -6,6 +6,7 @@
 namespace vltr::dlpack {
 
 enum DeviceType : std::int32_t { kCpu = 1, kCuda = 2 };
+enum Flag : std::uint64_t { kReadOnly = 1 };
 enum TypeCode : std::uint8_t { kInt, kUInt, kFloat, kOpaque, kBFloat, kComplex, kBool };
 
 struct Device {

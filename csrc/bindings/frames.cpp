@@ -1,5 +1,6 @@
 // The training layer's gathers and draws. Outputs are tensors that Python has made in the caller's library.
 #include <initializer_list>
+#include <variant>
 
 #include "bindings/bindings.hpp"
 #include "core/tensor.hpp"
@@ -69,8 +70,9 @@ StackPlan stack_plan(std::int64_t samples, std::int64_t mixed, std::int64_t fram
 }
 
 void frame_stack(const Tensor& features, const MaybeTensor& targets, const MaybeTensor& rap, const Tensor& partner,
-                 const MaybeTensor& beta, std::int64_t mixed, int label_rule, bool per_class, bool partner_first,
-                 const Tensor& out_features, const MaybeTensor& out_targets, const Tensor& out_beta, int threads) {
+                 const std::variant<std::monostate, float, Tensor>& beta, std::int64_t mixed, int label_rule,
+                 bool per_class, bool partner_first, const Tensor& out_features, const MaybeTensor& out_targets,
+                 const Tensor& out_beta, const MaybeTensor& out_partner, int threads) {
   expect(features.shape.size() == 3 && features.size() > 0 && has_whole_frames(features),
          "features: expected (B, T, D) floats with D one after another");
   const std::int64_t samples = features.shape[0];
@@ -83,7 +85,15 @@ void frame_stack(const Tensor& features, const MaybeTensor& targets, const Maybe
   request.features = clips_of(features);
   request.dtype = features.dtype;
   request.frame_bytes = features.shape[2] * size_of(features.dtype);
-  expect(beta || targets, "beta: expected one where there are no targets");
+  if (const auto* constant = std::get_if<float>(&beta)) {
+    expect(is_share(*constant), "beta: expected from 0 to 1");
+    request.constant_beta = *constant;
+  } else if (const auto* given = std::get_if<Tensor>(&beta)) {
+    expect(has_shape(*given, {samples}) && given->dtype == DType::kFloat32, "beta: expected a float32 for each sample");
+    request.given_beta = column_of(*given);
+  }
+  const bool has_beta = !std::holds_alternative<std::monostate>(beta);
+  expect(has_beta || targets, "beta: expected one where there are no targets");
   if (targets) {
     expect(targets->shape.size() == 2 && targets->shape[0] == samples && out_targets &&
                out_targets->shape == targets->shape &&
@@ -92,14 +102,15 @@ void frame_stack(const Tensor& features, const MaybeTensor& targets, const Maybe
     request.targets = grid_of(*targets);
     request.classes = targets->shape[1];
     request.out_targets = out_targets->data;
-    if (!beta) {
+    if (!has_beta) {
       expect(rap && has_shape(*rap, {request.classes}), "rap: expected a number for each class");
       request.rap = column_of(*rap);
     }
   }
-  if (beta) {
-    expect(has_shape(*beta, {samples}) && beta->dtype == DType::kFloat32, "beta: expected a float32 for each sample");
-    request.given_beta = column_of(*beta);
+  if (out_partner) {
+    expect(has_shape(*out_partner, {samples}) && is_output(*out_partner, DType::kInt64),
+           "out: expected an int64 for the partner of each sample");
+    request.out_partner = reinterpret_cast<std::int64_t*>(out_partner->data);
   }
   request.rule = {static_cast<LabelRule>(label_rule), per_class};
   request.out_features = out_features.data;
@@ -210,7 +221,7 @@ void dynamic_frame_masks(const Tensor& targets, const Tensor& bounds, const Mayb
 void bind_frames(py::module_& module) {
   module.def("frame_stack", &frame_stack, "features"_a, "targets"_a, "rap"_a, "partner"_a, "beta"_a, "mixed"_a,
              "label_rule"_a, "per_class"_a, "partner_first"_a, "out_features"_a, "out_targets"_a, "out_beta"_a,
-             "threads"_a);
+             "out_partner"_a, "threads"_a);
   module.def("frame_stack_gradient", &frame_stack_gradient, "gradient"_a, "partner"_a, "beta"_a, "mixed"_a,
              "partner_first"_a, "out"_a, "threads"_a);
   module.def("gather_frames", &gather_frames, "store"_a, "offsets"_a, "videos"_a, "frame_indices"_a, "out"_a,

@@ -247,10 +247,19 @@ struct FrameStack {
   Column rap;    // (classes,)
   std::int64_t classes;
   ScoreRule rule;
-  Column given_beta;        // (samples,) of float32, or without data
-  std::byte* out_features;  // (samples, clip_length, D)
-  std::byte* out_targets;   // (samples, classes) of MixedOf the targets' type
-  float* out_beta;          // (samples,)
+  Column given_beta;            // (samples,) of float32, or without data
+  float constant_beta = -1.0f;  // of every sample; no share: given_beta or the labels say it
+  std::byte* out_features;      // (samples, clip_length, D)
+  std::byte* out_targets;       // (samples, classes) of MixedOf the targets' type
+  float* out_beta;              // (samples,)
+  std::int64_t* out_partner;    // (samples,): partner_of each, for the gradient; or null
+
+  VLTR_HD bool has_beta() const { return given_beta.data != nullptr || is_share(constant_beta); }
+
+  // Where has_beta().
+  VLTR_HD float beta_of(std::int64_t sample) const {
+    return given_beta.data != nullptr ? load_element<float>(given_beta.at(sample)) : constant_beta;
+  }
 };
 
 // Of features, from that of what frame_stack made of them.

@@ -18,6 +18,11 @@ struct Shard {
   std::int64_t row_stride;
   std::int64_t col_stride;
 
+  // Whether walking down a column stays closer together in memory than walking along a row.
+  bool is_class_major() const {
+    const auto size = [](std::int64_t stride) { return stride < 0 ? -stride : stride; };
+    return size(row_stride) < size(col_stride);
+  }
   VLTR_HD const std::byte* at(std::int64_t row, std::int64_t col) const {
     return data + (row - first_row) * row_stride + col * col_stride;
   }

@@ -95,15 +95,13 @@ LabelSum label_sum(LabelRule rule, const Grid& targets, std::int64_t sample, con
 void check(const FrameStack& request) {
   for (std::int64_t sample = 0; sample < request.plan.mixed; ++sample) {
     if (request.plan.partner_of(sample) < 0) throw BadValue("partner", sample, 0);
-    if (request.given_beta.data != nullptr && !is_share(load_element<float>(request.given_beta.at(sample)))) {
-      throw BadValue("beta", sample, 0);
-    }
+    if (request.has_beta() && !is_share(request.beta_of(sample))) throw BadValue("beta", sample, 0);
   }
 }
 
 // Of the mixed samples; empty where beta is given.
 std::vector<float> stack_scores(const FrameStack& request, const Runner& runner) {
-  if (request.given_beta.data != nullptr) return {};
+  if (request.has_beta()) return {};
   std::vector<float> scores(static_cast<std::size_t>(request.plan.mixed));
   const std::vector<double> rap = numbers(request.rap, request.classes);
   for_each_sample(request.plan.mixed, runner, [&](std::int64_t sample) {
@@ -177,7 +175,7 @@ void frame_stack(const FrameStack& request, const Runner& runner) {
     float beta = 0.0f;
     if (sample < plan.mixed) {
       beta = scores.empty()
-                 ? load_element<float>(request.given_beta.at(sample))
+                 ? request.beta_of(sample)
                  : stack_beta(scores[static_cast<std::size_t>(sample)], scores[static_cast<std::size_t>(partner)]);
     }
     const std::uint32_t partner_count = partner_frames(beta, plan.clip_length);
@@ -191,6 +189,7 @@ void frame_stack(const FrameStack& request, const Runner& runner) {
     end_streaming();
     if (first != 0) return;
     request.out_beta[sample] = beta;
+    if (request.out_partner != nullptr) request.out_partner[sample] = partner;
     if (request.targets.data != nullptr) mix_row(request, beta, sample, partner);
   });
 }

@@ -69,7 +69,7 @@ void scan_row(const std::byte* row_data, std::int64_t row, std::int64_t cols, st
 template <class T>
 void scan_tile(const Tile& tile, std::int64_t cols, std::vector<Place>& found, std::optional<Place>& bad) {
   const Shard& shard = *tile.shard;
-  if (std::abs(shard.row_stride) >= std::abs(shard.col_stride)) {
+  if (!shard.is_class_major()) {
     for (std::int64_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
       scan_row<T>(shard.at(row, 0), row, cols, shard.col_stride, found, bad);
     }

@@ -48,6 +48,9 @@ struct Device {
   cudaMemPool_t pool = nullptr;
   std::once_flag multiprocessors_read;
   int multiprocessors = 0;
+  int shared_memory = 0;  // of a multiprocessor
+  std::once_flag stream_made;
+  cudaStream_t stream = nullptr;
 };
 
 Device& device_at(int device) {
@@ -86,17 +89,7 @@ std::string with_commas(std::size_t number) {
   return digits;
 }
 
-class Event {
- public:
-  Event() { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event"); }
-  ~Event() { cudaEventDestroy(event_); }  // of what is recorded or waited for, CUDA keeps what it needs
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  cudaEvent_t get() const { return event_; }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
+cudaEvent_t native(const Event& event) { return static_cast<cudaEvent_t>(event.get()); }
 
 void copy(const Stream& stream, void* to, const void* from, std::int64_t bytes, cudaMemcpyKind kind,
           const char* doing) {
@@ -129,12 +122,9 @@ int device_of(const void* address) {
 
 void wait_for(const Stream& stream, const Stream& other) {
   if (stream.device == other.device && stream.handle == other.handle) return;
-  // An event is recorded where its device is current, and may be waited for on any.
-  const DeviceGuard guard(other.device);
-  const Event event;
-  check(cudaEventRecord(event.get(), native(other)), "recording an event");
-  const DeviceGuard inner(stream.device);
-  check(cudaStreamWaitEvent(native(stream), event.get(), 0), "waiting for another stream");
+  const Event event(other);
+  const DeviceGuard guard(stream.device);
+  check(cudaStreamWaitEvent(native(stream), native(event), 0), "waiting for another stream");
 }
 
 void synchronize(const Stream& stream) {
@@ -142,14 +132,56 @@ void synchronize(const Stream& stream) {
   check(cudaStreamSynchronize(native(stream)), "waiting for a stream");
 }
 
-int multiprocessors(const Stream& stream) {
-  Device& own = device_at(stream.device);
-  std::call_once(own.multiprocessors_read, [&] {
-    check(cudaDeviceGetAttribute(&own.multiprocessors, cudaDevAttrMultiProcessorCount, stream.device),
-          "reading the number of multiprocessors");
+Stream own_stream(int device) {
+  Device& own = device_at(device);
+  std::call_once(own.stream_made, [&] {
+    const DeviceGuard guard(device);
+    check(cudaStreamCreateWithFlags(&own.stream, cudaStreamNonBlocking), "making a stream");
   });
-  return own.multiprocessors;
+  return {device, reinterpret_cast<std::uintptr_t>(own.stream)};
 }
+
+namespace {
+
+Device& with_attributes(int device) {
+  Device& own = device_at(device);
+  std::call_once(own.multiprocessors_read, [&] {
+    check(cudaDeviceGetAttribute(&own.multiprocessors, cudaDevAttrMultiProcessorCount, device),
+          "reading the number of multiprocessors");
+    check(cudaDeviceGetAttribute(&own.shared_memory, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device),
+          "reading the size of shared memory");
+  });
+  return own;
+}
+
+}  // namespace
+
+// An event is made and recorded where its device is current; it may be waited for and looked at on any.
+Event::Event(const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
+  event_ = event;
+  const cudaError_t status = cudaEventRecord(event, native(stream));
+  if (status != cudaSuccess) cudaEventDestroy(event);
+  check(status, "recording an event");
+}
+
+Event::~Event() { cudaEventDestroy(native(*this)); }  // of what is recorded or waited for, CUDA keeps what it needs
+
+bool Event::done() const {
+  const cudaError_t status = cudaEventQuery(native(*this));
+  if (status == cudaErrorNotReady) {
+    cudaGetLastError();  // no fault, but kept as if it were one
+    return false;
+  }
+  check(status, "looking at an event");
+  return true;
+}
+
+int multiprocessors(const Stream& stream) { return with_attributes(stream.device).multiprocessors; }
+
+int shared_memory_of_multiprocessor(const Stream& stream) { return with_attributes(stream.device).shared_memory; }
 
 DeviceGuard::DeviceGuard(int device) {
   device_at(device);

@@ -38,8 +38,26 @@ int device_of(const void* address);
 // What is put on `stream` from now on waits for what is on `other` by now.
 void wait_for(const Stream& stream, const Stream& other);
 
+// A stream of the library's own on each device, which is never destroyed. What outlives a call is moved there: the
+// caller's stream may be gone by then, and handle 2 means another stream on another thread.
+Stream own_stream(int device);
+
 // Waits until all work of the stream is done. Throws Error when a kernel of it failed.
 void synchronize(const Stream& stream);
+
+// A point in the work of a stream: all that is on it when this is made.
+class Event {
+ public:
+  explicit Event(const Stream& stream);
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  bool done() const;  // does not wait; throws Error when a kernel failed
+  void* get() const { return event_; }
+
+ private:
+  void* event_ = nullptr;  // a cudaEvent_t
+};
 
 // Makes a device current on this thread, while it lives.
 class DeviceGuard {
@@ -69,6 +87,8 @@ class Memory {
   void* data() const { return data_; }
   std::int64_t bytes() const { return bytes_; }
   const Stream& stream() const { return stream_; }
+  // From here on it is used and given back in the order of another stream, which waits for the old one already.
+  void move_to(const Stream& stream) { stream_ = stream; }
 
  private:
   Stream stream_;
@@ -97,6 +117,7 @@ class DeviceArray {
   T* data() const { return static_cast<T*>(memory_.data()); }
   std::int64_t size() const { return count_; }
   const Stream& stream() const { return memory_.stream(); }
+  void move_to(const Stream& stream) { memory_.move_to(stream); }
   void fill(int byte) const { fill_bytes(memory_.stream(), memory_.data(), byte, memory_.bytes()); }
   // Waits for the stream.
   std::vector<T> to_host() const {

@@ -30,7 +30,7 @@ void throw_if_nan(const Matrix& scores, const Stream& stream) {
     using T = typename decltype(tag)::type;
     for (const Shard& shard : scores.shards) {
       if (shard.rows == 0) continue;
-      const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
+      const bool by_column = shard.is_class_major();
       launch(stream, "find_nan", find_nan<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)), kThreads,
              0, shard, scores.cols, by_column, first.data());
     }

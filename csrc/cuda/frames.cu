@@ -202,8 +202,8 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t partner = plan.partner_of(sample);
   float beta = 0.0f;
   if (sample < plan.mixed) {
-    beta = request.given_beta.data != nullptr ? load_element<float>(request.given_beta.at(sample))
-                                              : beta_of_labels(request, sample, partner < 0 ? sample : partner);
+    beta =
+        request.has_beta() ? request.beta_of(sample) : beta_of_labels(request, sample, partner < 0 ? sample : partner);
   }
   const bool known = partner >= 0 && is_share(beta);
 
@@ -221,7 +221,10 @@ __global__ void __launch_bounds__(kThreads)
                               nan_pattern(request.dtype),
                               request.out_features + (sample * plan.clip_length + first_slot) * request.frame_bytes);
 
-  if (piece == 0 && threadIdx.x == 0) request.out_beta[sample] = known ? beta : float{kNan<float>};
+  if (piece == 0 && threadIdx.x == 0) {
+    request.out_beta[sample] = known ? beta : float{kNan<float>};
+    if (request.out_partner != nullptr) request.out_partner[sample] = partner;
+  }
   if (request.targets.data == nullptr) return;
   with_element_type(request.targets.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;

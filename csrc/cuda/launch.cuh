@@ -32,6 +32,7 @@ void check(cudaError_t status, const char* doing);
 
 // Multiprocessors of the stream's device: what a grid is sized by.
 int multiprocessors(const Stream& stream);
+int shared_memory_of_multiprocessor(const Stream& stream);
 
 // Blocks that cover so many units of work.
 inline std::int64_t blocks_for(std::int64_t units, std::int64_t units_of_block) {

@@ -146,33 +146,25 @@ template <class Source>
 __global__ void __launch_bounds__(kThreads)
     collect_positives(Source source, std::int64_t slots, Pair* list, unsigned long long capacity,
                       unsigned long long* by_class, Findings* findings) {
-  __shared__ unsigned long long ends[kThreads / kWarp];  // of each warp's part, then where the block's part begins
+  __shared__ unsigned long long ends[kThreads / kWarp];
   __shared__ unsigned long long block_begin;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
   for (std::int64_t first = blockIdx.x * std::int64_t{kThreads}; first < slots;
        first += gridDim.x * std::int64_t{kThreads}) {
     const std::int64_t slot = first + threadIdx.x;
     unsigned long long found = slot < slots ? source.positives(slot, &findings->bad) : 0;
     if (!__syncthreads_or(found != 0)) continue;
     const auto count = static_cast<unsigned long long>(__popcll(found));
-    const unsigned long long end = inclusive_sum(count);
-    if (lane_id() == kWarp - 1) ends[warp] = end;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      unsigned long long total = 0;
-      for (int w = 0; w < kThreads / kWarp; ++w) total += ends[w];
-      block_begin = atomicAdd(&findings->found, total);
-    }
+    unsigned long long total = 0;
+    const unsigned long long end = block_inclusive_sum<kThreads>(count, ends, total);
+    if (threadIdx.x == 0) block_begin = atomicAdd(&findings->found, total);
     __syncthreads();
     unsigned long long place = block_begin + end - count;
-    for (int w = 0; w < warp; ++w) place += ends[w];
     for (; found != 0; found &= found - 1, ++place) {
       const int i = __ffsll(static_cast<long long>(found)) - 1;
       const auto cls = static_cast<std::uint32_t>(source.col(slot, i));
       if (by_class != nullptr) atomicAdd(&by_class[cls], 1ull);
       if (place < capacity) list[place] = {static_cast<std::uint32_t>(source.row(slot, i)), cls};
     }
-    __syncthreads();  // before `ends` is written again
   }
 }
 
@@ -181,25 +173,20 @@ constexpr int kOffsetThreads = 1024;
 __global__ void __launch_bounds__(kOffsetThreads)
     make_offsets(const unsigned long long* by_class, std::int64_t classes, std::int64_t* offset,
                  unsigned long long* next, Findings* findings) {
-  __shared__ long long ends[kWarp];
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  __shared__ long long ends[kOffsetThreads / kWarp];
   long long carry = 0;
   long long longest = 0;
   for (std::int64_t first = 0; first < classes; first += kOffsetThreads) {
     const std::int64_t c = first + threadIdx.x;
     const long long count = c < classes ? static_cast<long long>(by_class[c]) : 0;
     longest = count > longest ? count : longest;
-    const long long end = inclusive_sum(count);
-    if (lane_id() == kWarp - 1) ends[warp] = end;
-    __syncthreads();
-    long long before = carry;
-    for (int w = 0; w < warp; ++w) before += ends[w];
-    for (int w = 0; w < kOffsetThreads / kWarp; ++w) carry += ends[w];
+    long long total = 0;
+    const long long begin = carry + block_inclusive_sum<kOffsetThreads>(count, ends, total) - count;
+    carry += total;
     if (c < classes) {
-      offset[c] = before + end - count;
-      next[c] = static_cast<unsigned long long>(before + end - count);
+      offset[c] = begin;
+      next[c] = static_cast<unsigned long long>(begin);
     }
-    __syncthreads();  // before `ends` is written again
   }
   if (threadIdx.x == 0) offset[classes] = carry;
   atomicMax(&findings->longest, longest);
@@ -221,6 +208,15 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
   if (i >= count) return;
   cls[i] = static_cast<std::uint32_t>(segment_of(offset, classes, i));
+}
+
+// The caller's stream may be gone when the positives are used.
+void move_to_own_stream(Positives& positives) {
+  const Stream own = own_stream(positives.stream().device);
+  wait_for(own, positives.stream());
+  positives.offset.move_to(own);
+  positives.row.move_to(own);
+  positives.cls.move_to(own);
 }
 
 // Calls collect(list, capacity, by_class, findings), which reads all labels, once or, where the first list was too
@@ -251,13 +247,18 @@ Positives collect_into_classes(std::int64_t rows, std::int64_t classes, std::int
     list = DeviceArray<Pair>(stream, positives.count);
     const DeviceArray<Findings> again(stream, {Findings{0, kNoPlace, 0}});
     collect(list, nullptr, again.data());
+    synchronize(stream);  // the labels need not outlive this call
   }
   positives.row = DeviceArray<std::uint32_t>(stream, positives.count);
   positives.cls = DeviceArray<std::uint32_t>(stream, positives.count);
-  if (positives.count == 0) return positives;
+  if (positives.count == 0) {
+    move_to_own_stream(positives);
+    return positives;
+  }
   launch(stream, "spread_by_class", spread_by_class, blocks_for(positives.count, kThreads), kThreads, 0, list.data(),
          positives.count, next.data(), positives.row.data(), positives.cls.data());
   sort_within_segments(positives.row, positives.cls, positives.offset, positives.longest);
+  move_to_own_stream(positives);
   return positives;
 }
 
@@ -282,7 +283,7 @@ void collect_shard(const Shard& shard, std::int64_t cols, const Stream& stream, 
                  findings);
     return;
   }
-  const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
+  const bool by_column = shard.is_class_major();
   collect_from(StridedLabels<T>{shard, cols, by_column}, stream, list, by_class, findings);
 }
 

@@ -95,7 +95,7 @@ struct Chance {
 };
 
 template <class Metric>
-__global__ void __launch_bounds__(kThreads) metric_of_classes(TableView table, Metric metric, double* out) {
+__global__ void __launch_bounds__(kThreads, 6) metric_of_classes(TableView table, Metric metric, double* out) {
   __shared__ double staged[kWarps][kStagedSummands];
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const std::int64_t c = blockIdx.x * std::int64_t{kWarps} + warp;

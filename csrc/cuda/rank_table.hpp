@@ -23,6 +23,14 @@ struct DeviceRankTable {
   DeviceArray<std::int64_t> tied;
 
   const Stream& stream() const { return offset.stream(); }
+  // As Memory::move_to.
+  void move_to(const Stream& stream) {
+    offset.move_to(stream);
+    std::visit([&](auto& array) { array.move_to(stream); }, thresholds);
+    tp.move_to(stream);
+    fp.move_to(stream);
+    tied.move_to(stream);
+  }
 };
 
 // Each threshold once. Waits for the stream, as all below do.

@@ -106,14 +106,11 @@ __device__ double average_trial(const std::int64_t* tp, const std::int32_t* draw
     const std::int64_t k = first + lane_id();
     const std::int64_t reached = fp + inclusive_sum(k < keys ? std::int64_t{drawn[k]} : std::int64_t{0});
     fp = last_lane(reached);
-    staged[lane_id()] = k < keys
-                            ? sampled_summand(static_cast<double>(tp[k]), k == 0 ? 0.0 : static_cast<double>(tp[k - 1]),
-                                              static_cast<double>(reached))
-                            : 0.0;
-    __syncwarp();
-    const int filled = static_cast<int>(keys - first < kWarp ? keys - first : kWarp);
-    for (int i = 0; i < filled; ++i) sum += staged[i];
-    __syncwarp();
+    const double summand[] = {k < keys ? sampled_summand(static_cast<double>(tp[k]),
+                                                         k == 0 ? 0.0 : static_cast<double>(tp[k - 1]),
+                                                         static_cast<double>(reached))
+                                       : 0.0};
+    sum = add_in_order(sum, summand, staged);
   }
   return sum / static_cast<double>(tp[keys - 1]);
 }
@@ -185,22 +182,20 @@ DeviceArray<double> sample_trials(const Matrix& scores, const Positives& positiv
   launch(stream, "prepare_draws", prepare_draws, positives.classes, kThreads, 0, positives.row.data(),
          positives.offset.data(), positives.rows, classes.data(), displaced.data());
   DeviceArray<double> out(stream, trials * positives.classes);
-  TrialPlan<LaneOf<T>> plan{matrix.view(),
-                            thresholds.keys,
-                            thresholds.offset,
-                            table.tp.data(),
-                            table.fp.data(),
-                            positives.row.data(),
-                            positives.offset.data(),
-                            displaced.data(),
-                            classes.data(),
-                            positives.classes,
-                            0,
-                            0,
-                            seed,
-                            out.data(),
-                            nullptr,
-                            thresholds.count};
+  TrialPlan<LaneOf<T>> plan{};
+  plan.scores = matrix.view();
+  plan.keys = thresholds.keys;
+  plan.key_offset = thresholds.offset;
+  plan.tp = table.tp.data();
+  plan.fp = table.fp.data();
+  plan.row = positives.row.data();
+  plan.offset = positives.offset.data();
+  plan.displaced = displaced.data();
+  plan.draw = classes.data();
+  plan.classes = positives.classes;
+  plan.seed = seed;
+  plan.out = out.data();
+  plan.counts_of_trial = thresholds.count;
   // A launch has at most 2^31 - 1 blocks, which only a great many trials would exceed.
   const std::int64_t most = std::max<std::int64_t>(1, (std::int64_t{1} << 30) / positives.classes);
   for (plan.first_trial = 0; plan.first_trial < trials; plan.first_trial += plan.trials) {

@@ -58,10 +58,11 @@ __device__ void load_strip(SharedMemory<Lane>& shared, const CountPlan<Lane>& pl
     const std::int64_t c = first_class + lane_id();
     const std::int64_t first = c < plan.cols ? plan.offset[c] : 0;
     const std::int64_t count = c < plan.cols ? plan.offset[c + 1] - first : 0;
-    const std::int64_t end = inclusive_sum(count);
+    // A class too large for itself takes no room from the others.
+    const std::int64_t end = inclusive_sum(count <= kSharedKeys ? count : 0);
     shared.first[lane_id()] = first;
     shared.count[lane_id()] = count;
-    shared.place[lane_id()] = end <= kSharedKeys ? static_cast<int>(end - count) : -1;
+    shared.place[lane_id()] = count <= kSharedKeys && end <= kSharedKeys ? static_cast<int>(end - count) : -1;
     shared.lowest[lane_id()] = count != 0 ? plan.keys[first] : Lane{0};  // asked with the count only
   }
   __syncthreads();
@@ -127,8 +128,8 @@ class SurvivorQueue {
     const int j = shared_.queue_class[warp_][entry];
     if (shared_.place[j] >= 0) {
       const Lane* const keys = shared_.keys + shared_.place[j];
-      const int at = last_reached(keys, static_cast<int>(shared_.count[j]), score);
-      atomicAdd(&shared_.buckets[2 * (shared_.place[j] + at) + (keys[at] == score ? 0 : 1)], 1u);
+      const unsigned at = last_reached(keys, static_cast<unsigned>(shared_.count[j]), score);
+      atomicAdd(&shared_.buckets[2 * (static_cast<unsigned>(shared_.place[j]) + at) + (keys[at] == score ? 0 : 1)], 1u);
     } else {
       const Lane* const keys = plan_.keys + shared_.first[j];
       const std::int64_t at = last_reached(keys, shared_.count[j], score);
@@ -268,14 +269,18 @@ void count_scores(const Matrix& scores, CountPlan<LaneOf<T>> plan, const Stream&
     constexpr std::int64_t kRound =
         kThreads;  // what a block reads of class-major scores at a time; of others a part of it
     plan.strips = (scores.cols + kStrip - 1) / kStrip;
-    const std::int64_t resident = std::int64_t{multiprocessors(stream)} * kBlocksPerProcessor;
+    constexpr int kShared = static_cast<int>(sizeof(SharedMemory<LaneOf<T>>));
+    constexpr int kReserved = 1024;  // that CUDA takes of each block
+    const int by_memory = shared_memory_of_multiprocessor(stream) / (kShared + kReserved);
+    const std::int64_t resident =
+        std::int64_t{multiprocessors(stream)} * std::max(1, std::min(kBlocksPerProcessor, by_memory));
     const std::int64_t rounds = (shard.rows + kRound - 1) / kRound;
     const std::int64_t stretches = std::clamp<std::int64_t>(resident / plan.strips, 1, rounds);
     plan.rows_per_block = (rounds + stretches - 1) / stretches * kRound;
     const std::int64_t blocks = (shard.rows + plan.rows_per_block - 1) / plan.rows_per_block * plan.strips;
-    const bool by_class = std::abs(shard.row_stride) < std::abs(shard.col_stride);
-    launch(stream, "count_scores", by_class ? count_by_class<T> : count_by_row<T>, blocks, kThreads,
-           sizeof(SharedMemory<LaneOf<T>>), shard, plan);
+    const bool by_class = shard.is_class_major();
+    launch(stream, "count_scores", by_class ? count_by_class<T> : count_by_row<T>, blocks, kThreads, kShared, shard,
+           plan);
   }
 }
 
@@ -318,6 +323,7 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
     throw BadValue("scores", place / scores.cols, place % scores.cols);
   }
   if (wrong.missing_class != kNoPlace) throw MissingThreshold(static_cast<std::int64_t>(wrong.missing_class));
+  result.table.move_to(own_stream(stream.device));  // the caller's may be gone when the table is used
   if (request.trials > 0) result.trials = trials.to_host();
   if (request.ranks) result.ranks = ranks.to_host();
   return result;

@@ -19,16 +19,21 @@ __device__ Index keys_before(const Key* keys, Index count, Key key, bool equal_t
   return before;
 }
 
+__device__ inline unsigned greatest_power_of_two(unsigned up_to) { return 1u << (31 - __clz(static_cast<int>(up_to))); }
+__device__ inline std::int64_t greatest_power_of_two(std::int64_t up_to) {
+  return std::int64_t{1} << (63 - __clzll(static_cast<long long>(up_to)));
+}
+
 // The last key that `key` reaches; it reaches keys[0]. After one step the range is a power of two that every further
 // step halves, so that a step is a load, a comparison and an addition.
 template <class Key, class Index>
 __device__ Index last_reached(const Key* keys, Index count, Key key) {
-  const Index width = Index{1} << (63 - __clzll(static_cast<long long>(count)));
-  const Key* at = keys[count - width] <= key ? keys + (count - width) : keys;
+  const Index width = greatest_power_of_two(count);
+  Index at = keys[count - width] <= key ? count - width : 0;
   for (Index half = width / 2; half > 0; half /= 2) {
-    if (at[half] <= key) at += half;
+    if (keys[at + half] <= key) at += half;
   }
-  return static_cast<Index>(at - keys);
+  return at;
 }
 
 // The segment that holds element `i`: the last of those that begin at or before it, which is none of the empty ones

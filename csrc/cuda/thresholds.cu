@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // A block for each class walks its thresholds down, and adds up how many rows reach each.
 template <class Lane>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     count_down(const Lane* keys, const std::int64_t* offset, const Lane* sorted, const std::int64_t* positive_offset,
                const std::uint32_t* buckets, Lane* thresholds, std::int64_t* tp, std::int64_t* fp, std::int64_t* tied) {
   __shared__ long long ends[kThreads / kWarp];
@@ -50,7 +50,6 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t count = offset[blockIdx.x + 1] - first;
   const Lane* const own = sorted + positive_offset[blockIdx.x];
   const std::int64_t positives = positive_offset[blockIdx.x + 1] - positive_offset[blockIdx.x];
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
   long long carry = 0;
   for (std::int64_t start = 0; start < count; start += kThreads) {
     const std::int64_t k = start + threadIdx.x;  // descending
@@ -58,12 +57,9 @@ __global__ void __launch_bounds__(kThreads)
     const bool inside = k < count;
     const long long equal = inside && buckets != nullptr ? buckets[2 * at] : 0;
     const long long reached = inside && buckets != nullptr ? equal + buckets[2 * at + 1] : 0;
-    const long long end = inclusive_sum(reached);
-    if (lane_id() == kWarp - 1) ends[warp] = end;
-    __syncthreads();
-    long long at_least = carry + end;
-    for (int w = 0; w < warp; ++w) at_least += ends[w];
-    for (int w = 0; w < kThreads / kWarp; ++w) carry += ends[w];
+    long long total = 0;
+    const long long at_least = carry + block_inclusive_sum<kThreads>(reached, ends, total);
+    carry += total;
     if (inside) {
       const Lane key = keys[at];
       const std::int64_t below = keys_before(own, positives, key, false);
@@ -75,7 +71,6 @@ __global__ void __launch_bounds__(kThreads)
       // Of a threshold that stands several times, the rows that equal it are counted at the first.
       tied[to] = buckets != nullptr && equal != 0 ? equal - (up_to - below) : 0;
     }
-    __syncthreads();  // before `ends` is written again
   }
 }
 

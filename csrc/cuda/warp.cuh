@@ -39,22 +39,52 @@ __device__ inline Wide last_lane(Wide value) {
   return Wide{high} << 64 | low;
 }
 
-// summand(0) + .. + summand(count - 1) in this order, and so with the bits of a plain loop: the lanes compute summands
-// side by side, then each adds all of them. `staged` is shared memory of this warp; every lane gets the sum.
-constexpr int kSummandsPerLane = 4;
-constexpr int kStagedSummands = kWarp * kSummandsPerLane;
+// The same over a block of kThreads threads; `total` becomes the sum of all. `ends` is shared memory of the block;
+// every thread calls, and again if it likes.
+template <int kThreads, class T>
+__device__ T block_inclusive_sum(T value, T (&ends)[kThreads / kWarp], T& total) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const T end = inclusive_sum(value);
+  __syncthreads();  // the last call's ends have been read
+  if (lane_id() == kWarp - 1) ends[warp] = end;
+  __syncthreads();
+  T before = 0;
+  total = 0;
+  for (int w = 0; w < kThreads / kWarp; ++w) {
+    if (w < warp) before += ends[w];
+    total += ends[w];
+  }
+  return before + end;
+}
+
+// sum + the lanes' values in their order, and so with the bits of a plain loop: each lane adds all of them. `staged` is
+// shared memory of this warp, kSummands for each lane: lane l has the values l, l + 32, ..; every lane gets the sum.
+template <int kSummands>
+__device__ double add_in_order(double sum, const double (&value)[kSummands], double* staged) {
+#pragma unroll
+  for (int i = 0; i < kSummands; ++i) staged[i * kWarp + lane_id()] = value[i];
+  __syncwarp();
+#pragma unroll 8
+  for (int i = 0; i < kSummands * kWarp; ++i) sum += staged[i];
+  __syncwarp();
+  return sum;
+}
+
+// summand(0) + .. + summand(count - 1) in this order, the summands computed side by side.
+constexpr int kSummandsOfLane = 2;
+constexpr int kStagedSummands = kWarp * kSummandsOfLane;
 
 template <class Summand>
 __device__ double ordered_sum(std::int64_t count, const Summand& summand, double* staged) {
   double sum = 0.0;
-  for (std::int64_t first = 0; first < count; first += kStagedSummands) {
-#pragma unroll 2
-    for (int i = lane_id(); i < kStagedSummands; i += kWarp) staged[i] = first + i < count ? summand(first + i) : 0.0;
-    __syncwarp();
-    const int filled = static_cast<int>(count - first < kStagedSummands ? count - first : kStagedSummands);
-#pragma unroll 8
-    for (int i = 0; i < filled; ++i) sum += staged[i];
-    __syncwarp();
+  for (std::int64_t start = 0; start < count; start += kStagedSummands) {
+    double value[kSummandsOfLane];
+#pragma unroll
+    for (int i = 0; i < kSummandsOfLane; ++i) {
+      const std::int64_t k = start + i * kWarp + lane_id();
+      value[i] = k < count ? summand(k) : 0.0;  // adding 0 changes no bit
+    }
+    sum = add_in_order(sum, value, staged);
   }
   return sum;
 }

@@ -105,13 +105,11 @@ __global__ void __launch_bounds__(kWarp)
     const Wide own = k < count ? positive[at].value() : Wide{0};
     const Wide lane_hits = hits + inclusive_sum(own);
     const Wide lane_at_least = at_least + inclusive_sum(k < count ? all[at].value() : Wide{0});
-    staged[lane_id()] =
-        k < count && lane_hits != 0 ? to_double(own) * (to_double(lane_hits) / to_double(lane_at_least)) : 0.0;
+    const double summand[] = {
+        k < count && lane_hits != 0 ? to_double(own) * (to_double(lane_hits) / to_double(lane_at_least)) : 0.0};
+    sum = add_in_order(sum, summand, staged);
     hits = last_lane(lane_hits);
     at_least = last_lane(lane_at_least);
-    __syncwarp();
-    for (int i = 0; i < kWarp; ++i) sum += staged[i];
-    __syncwarp();
   }
   if (lane_id() == 0) out[blockIdx.x] = hits == 0 ? undefined() : sum / to_double(hits);
 }
@@ -121,7 +119,6 @@ __global__ void __launch_bounds__(kWarp)
 std::vector<double> weighted_average_precision(const Matrix& scores, const Positives& positives,
                                                const Matrix& sample_weight, const Stream& stream) {
   const DeviceGuard guard(stream.device);
-  throw_if_nan(scores, stream);
   const DeviceArray<Findings> findings(stream, std::vector<Findings>{{0, kNoPlace, kNoPlace}});
   const DeviceArray<double> weights(stream, scores.rows);
   const DeviceMatrix weight_matrix(sample_weight, stream);
@@ -132,6 +129,7 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
   });
   const unsigned long long bad_row = findings.to_host().front().bad_row;
   if (bad_row != kNoPlace) throw BadValue("sample_weight", static_cast<std::int64_t>(bad_row), 0);
+  throw_if_nan(scores, stream);
   const DeviceArray<double> out(stream, scores.cols);
   with_element_type(scores.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -145,7 +143,7 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
     if (positives.count != 0) {
       for (const Shard& shard : scores.shards) {
         if (shard.rows == 0) continue;
-        const bool by_column = std::abs(shard.row_stride) < std::abs(shard.col_stride);
+        const bool by_column = shard.is_class_major();
         launch(stream, "add_weights", add_weights<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)),
                kThreads, 0, shard, scores.cols, by_column, thresholds.keys, thresholds.offset, weights.data(),
                findings.data(), all.data());

@@ -205,6 +205,7 @@ struct StackCase {
   std::vector<int> features, targets, partner;
   std::vector<double> rap;  // multiples of 1/64: their sums are exact in any order
   bool given_beta;
+  bool constant_beta;  // given as one number
   std::vector<float> beta;
 
   explicit StackCase(Random& random) {
@@ -229,6 +230,8 @@ struct StackCase {
       const float shares[] = {0.0f, 1.0f, 0.5f, 0.9983f, 1.0f / 3};
       beta.push_back(shares[random.below(5)]);
     }
+    constant_beta = given_beta && random.below(2) == 0;
+    if (constant_beta) std::fill(beta.begin(), beta.end(), beta[0]);
     for (std::int64_t i = 0; i < samples * frames * dims; ++i) features.push_back(random.below(100));
     for (std::int64_t i = 0; i < samples * classes; ++i) targets.push_back(random.below(20) == 0 ? 1 : 0);
     for (std::int64_t c = 0; c < classes; ++c) rap.push_back(random.below(9) == 0 ? 0 : random.below(64) / 64.0);
@@ -247,9 +250,9 @@ struct StackCase {
 };
 
 struct Stacked {
-  Bytes features, targets, beta;
+  Bytes features, targets, beta, partner;
   bool operator==(const Stacked& other) const {
-    return features == other.features && targets == other.targets && beta == other.beta;
+    return features == other.features && targets == other.targets && beta == other.beta && partner == other.partner;
   }
 };
 
@@ -263,6 +266,7 @@ Stacked stack(const StackCase& c, int threads) {
   request.out_features = where.put(Bytes(c.clip_bytes()));
   request.out_targets = where.put(Bytes(static_cast<std::size_t>(c.samples * c.classes * bytes_of(c.mixed_dtype()))));
   request.out_beta = reinterpret_cast<float*>(where.put(Bytes(static_cast<std::size_t>(c.samples) * 4)));
+  request.out_partner = reinterpret_cast<std::int64_t*>(where.put(Bytes(static_cast<std::size_t>(c.samples) * 8)));
   request.plan = c.plan(where);
   request.features = {where.put(features) + c.skew, c.frames * c.dims * size, c.dims * size};
   request.dtype = c.dtype;
@@ -273,10 +277,14 @@ Stacked stack(const StackCase& c, int threads) {
   request.rap = {where.put(to_bytes(c.rap)), 8, DType::kFloat64};
   request.classes = c.classes;
   request.rule = c.rule;
-  if (c.given_beta) request.given_beta = {where.put(to_bytes(c.beta)), 4, DType::kFloat32};
+  if (c.constant_beta) {
+    request.constant_beta = c.beta[0];
+  } else if (c.given_beta) {
+    request.given_beta = {where.put(to_bytes(c.beta)), 4, DType::kFloat32};
+  }
   where.run([&](const cpu::Runner& runner) { cpu::frame_stack(request, runner); },
             [&](const auto& stream) { cuda::frame_stack(request, stream); });
-  return {where.get(0), where.get(1), where.get(2)};
+  return {where.get(0), where.get(1), where.get(2), where.get(3)};
 }
 
 // The definition, with nothing shared but float arithmetic itself.
@@ -328,6 +336,7 @@ Stacked expected_stack(const StackCase& c) {
   const auto frame_size = static_cast<std::size_t>(c.dims * bytes_of(c.dtype));
   const Bytes features = elements(c.dtype, c.features);
   std::vector<float> betas;
+  std::vector<std::int64_t> partners;
   for (std::size_t i = 0; i < static_cast<std::size_t>(c.samples); ++i) {
     const bool is_mixed = static_cast<std::int64_t>(i) < c.mixed;
     const float beta = is_mixed ? expected_beta(c, i) : 0.0f;
@@ -338,6 +347,7 @@ Stacked expected_stack(const StackCase& c) {
     }
     const auto classes = static_cast<std::size_t>(c.classes);
     const std::size_t partner = is_mixed ? static_cast<std::size_t>(c.partner[i]) : i;
+    partners.push_back(static_cast<std::int64_t>(partner));
     for (std::size_t k = 0; k < classes; ++k) {
       const int own = c.targets[i * classes + k];
       const int other = c.targets[partner * classes + k];
@@ -353,6 +363,7 @@ Stacked expected_stack(const StackCase& c) {
     }
   }
   expected.beta = to_bytes(betas);
+  expected.partner = to_bytes(partners);
   return expected;
 }
 
@@ -365,6 +376,7 @@ void clips_are_stacked_as_defined() {
       trying = "case " + std::to_string(i) + " place " + std::to_string(place);
       const Stacked got = stack(c, place);
       CHECK(got.beta == expected.beta);
+      CHECK(got.partner == expected.partner);
       CHECK(got.features == expected.features);
       CHECK(got.targets == expected.targets);
     }
@@ -424,6 +436,7 @@ void bad_partners_and_betas_are_found() {
   }
   c.partner.back() = 0;
   c.given_beta = true;
+  c.constant_beta = false;
   for (const float bad : {-0.1f, 1.1f, NAN}) {
     c.beta.back() = bad;
     CHECK_THROWS(BadValue, stack(c, 2));

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from collections import deque
 from types import SimpleNamespace
 
 import ml_dtypes
@@ -20,6 +21,8 @@ from reference import assert_same_bits
 import vltr_eval
 from vltr_eval import _core, arrays
 from vltr_eval.arrays import CPU, Place, borrow, borrow_matrix, empty_like, hand_back, same_place
+from vltr_eval.check import summarize_scores
+from vltr_eval.groups import class_groups
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
 ADDRESS = 0x7F00_0000_0000  # nobody looks there
@@ -33,6 +36,8 @@ def waits(monkeypatch) -> list[tuple[int, int, int]]:
     monkeypatch.setattr(_core, "device_count", lambda: 4)
     monkeypatch.setattr(_core, "device_of", lambda address: 3, raising=False)
     monkeypatch.setattr(_core, "wait_for", lambda *call: calls.append(call), raising=False)
+    monkeypatch.setattr(_core, "Event", lambda *at: SimpleNamespace(done=lambda: True), raising=False)
+    monkeypatch.setattr(arrays, "_in_use", deque())
     return calls
 
 
@@ -63,6 +68,7 @@ def test_cuda_array_interface_is_read(waits, version, read_only):
     assert (borrowed.address, borrowed.shape, borrowed.strides) == (ADDRESS, (3, 4), (16, 4))
     assert (borrowed.dtype, borrowed.place, borrowed.owner) == ("float32", ON_CUDA, array)
     assert str(borrowed.place) == "cuda:3"
+    assert borrowed.writable is not read_only
     assert not waits
 
 
@@ -224,13 +230,13 @@ new_capsule.restype, new_capsule.argtypes = ctypes.py_object, (ctypes.c_void_p, 
 class Producer:
     """Makes DLPack capsules of made-up arrays, and counts how often each is deleted."""
 
-    def __init__(self, *, versioned=True, device=(1, 0), dtype=(2, 32, 1), strides=(4, 1), offset=0, major=1):
+    def __init__(self, *, versioned=True, device=(1, 0), dtype=(2, 32, 1), strides=(4, 1), offset=0, major=1, flags=0):
         self.versioned, self.device = versioned, device
         self.deleted, self.asked = 0, []
         self._extents = (ctypes.c_int64 * 2)(3, 4)
         self._strides = (ctypes.c_int64 * 2)(*strides) if strides else None
         self._deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._delete)
-        self._managed = ManagedVersioned(major=major) if versioned else Managed()
+        self._managed = ManagedVersioned(major=major, flags=flags) if versioned else Managed()
         self._managed.tensor = DLTensor(ADDRESS, *device, 2, *dtype, self._extents, self._strides, offset)
         self._managed.deleter = ctypes.cast(self._deleter, ctypes.c_void_p)
 
@@ -363,6 +369,18 @@ def test_dlpack_of_numpy_and_torch_tells_what_they_tell(array):
         assert getattr(direct, field) == getattr(exchanged, field)
 
 
+def test_read_only_memory_is_known_as_such():
+    array = np.zeros((3, 4))
+    array.flags.writeable = False
+    for fixed in (array, offering_dlpack(array), Offers(__array_interface__=array.__array_interface__)):
+        assert borrow("out", fixed).writable is False
+    for free in (np.zeros(3), offering_dlpack(np.zeros(3)), torch.zeros(3), [1, 2]):
+        assert borrow("out", free).writable is True
+    for flags, writable in ((0, True), (1, False), (2, True), (3, False)):
+        assert borrow("out", Producer(flags=flags)).writable is writable
+    assert borrow("out", Producer(versioned=False)).writable is True
+
+
 @pytest.mark.parametrize("array", [np.zeros((0, 4)), np.zeros((3, 0)), torch.zeros((0, 4)), torch.zeros((3, 0))])
 def test_dlpack_of_empty_arrays(array):
     borrowed = borrow("scores", offering_dlpack(array))
@@ -456,6 +474,38 @@ def test_arrays_without_an_address_are_at_home_anywhere(waits):
     assert same_place(scores=borrow("a", offering_cuda()), labels=borrow("b", torch.zeros(0))) == ON_CUDA
 
 
+def test_arrays_that_live_elsewhere_are_not_handed_back(waits):
+    nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
+    hand_back(CPU, borrow("b", np.zeros(3)), nothing)
+    hand_back(Place(3, 7), borrow("a", offering_cuda(stream=7)), borrow("b", torch.zeros(0)))
+    assert not waits
+
+
+def test_dlpack_owners_are_kept_until_the_device_is_done_with_them(waits, monkeypatch):
+    events = []
+
+    class Event(SimpleNamespace):
+        def __init__(self, *at):
+            super().__init__(at=at, done=lambda: False)
+            events.append(self)
+
+    monkeypatch.setattr(_core, "Event", Event, raising=False)
+    first, second = Producer(device=(2, 3)), Producer(device=(2, 3))
+    place = Place(3, 7)
+    hand_back(place, borrow("a", offering_cuda()), borrow("b", first))
+    hand_back(place, borrow("a", second))
+    assert [event.at for event in events] == [(3, 7), (3, 7)]
+    hand_back(place)
+    assert (first.deleted, second.deleted) == (0, 0)
+    events[1].done = lambda: True
+    hand_back(place)
+    assert (first.deleted, second.deleted) == (0, 1)
+    events[0].done = lambda: True
+    hand_back(place)
+    assert (first.deleted, second.deleted) == (1, 1)
+    assert not arrays._in_use
+
+
 def test_row_shards_live_in_one_place(waits):
     with pytest.raises(
         ValueError, match=r"^scores\[1\]: expected an array in CPU memory as scores\[0\], got one on cuda"
@@ -514,6 +564,100 @@ def test_new_cupy_arrays_are_made_by_cupy_on_its_device(waits, monkeypatch):
     ]
     with pytest.raises(ValueError, match=r"; pass labels\.get\(\)$"):
         same_place(scores=borrow("a", np.zeros(3)), labels=array)
+
+
+# Numpy views
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, offering_dlpack], ids=["itself", "DLPack"])
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype.name != "bfloat16"], ids=str)
+def test_numpy_views_share_memory(dtype, wrap):
+    array = np.arange(24).reshape(4, 6).astype(dtype)[::-1, 1::2]
+    view = borrow("a", wrap(array)).to_numpy()
+    assert_same_bits(view, array)
+    assert np.shares_memory(view, array)
+    assert view.flags.writeable
+
+
+@pytest.mark.parametrize("array", [np.zeros((0, 4)), np.float32(3), np.broadcast_to(1, (3, 2))], ids=str)
+def test_numpy_views_of_any_shape(array):
+    view = borrow("a", np.asarray(array)).to_numpy()
+    assert_same_bits(view, np.asarray(array))
+    assert view.flags.writeable is np.asarray(array).flags.writeable
+
+
+def test_numpy_views_keep_the_owner():
+    producer = Producer()
+    view = borrow("a", producer).to_numpy()[1:]
+    gc.collect()
+    assert producer.deleted == 0
+    del view
+    gc.collect()
+    assert producer.deleted == 1
+
+
+def test_bfloat16_becomes_float32():
+    values = np.array([1.5, -0.0, np.inf, 2.0**-133]).astype(ml_dtypes.bfloat16)
+    for array in (values, torch.tensor(values.astype(np.float32)).to(torch.bfloat16)):
+        assert_same_bits(borrow("a", array).to_numpy(), values.astype(np.float32))
+
+
+def test_device_arrays_have_no_numpy_view(waits):
+    with pytest.raises(ValueError, match=r"^to_numpy: expected an array in CPU memory, got one on cuda:3$"):
+        borrow("a", offering_cuda()).to_numpy()
+
+
+# What is given beside scores
+
+
+def test_class_indices_come_from_any_library():
+    scores, indices = np.random.default_rng(1).random((20, 3)), np.arange(20) % 3
+    expected = vltr_eval.average_precision(scores, indices)
+    for labels in (offering_dlpack(indices), torch.tensor(indices), [offering_shaped(indices[:9]), indices[9:]]):
+        assert_same_bits(vltr_eval.average_precision(scores, labels), expected)
+
+
+def offering_shaped(array) -> Offers:
+    offers = offering_dlpack(array)
+    offers.shape = array.shape
+    return offers
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_of_any_library_are_summarized(dtype):
+    scores = torch.tensor([[0.5, 2.0], [torch.nan, -1.0], [0.25, 8.0]]).to(dtype)
+    for given in (scores, offering_dlpack(scores)):
+        summary = summarize_scores(borrow_matrix("scores", given))
+        assert (summary.lowest, summary.highest, summary.nan.first) == (-1, 8, (1, 0))
+
+
+def test_weights_come_from_any_library(device):
+    scores, labels = (np.random.default_rng(2).random((20, 3)), np.arange(60).reshape(20, 3) % 4 == 0)
+    weights = np.arange(20.0)
+    expected = vltr_eval.average_precision(scores, labels, sample_weight=weights)
+    tensor = torch.tensor(weights)
+    for given in (tensor.to(torch.bfloat16), tensor.clone().requires_grad_(), tensor.to(torch.uint8)):
+        weighted = vltr_eval.average_precision(
+            *(on_device(array, device) for array in (scores, labels)), sample_weight=torch_on_device(given, device)
+        )
+        assert_same_bits(weighted, expected)
+    assert_same_bits(vltr_eval.average_precision(scores, labels, sample_weight=offering_dlpack(weights)), expected)
+
+
+def test_weights_elsewhere_than_scores_are_refused(waits):
+    with pytest.raises(
+        ValueError, match=r"^sample_weight: expected .* in CPU memory, got one on cuda:3; pass sample_weight\.cpu\(\)$"
+    ):
+        vltr_eval.average_precision(np.zeros(3), np.array([0, 1, 0]), sample_weight=offering_cuda(shape=(3,)))
+
+
+def test_train_counts_come_from_any_library_in_cpu_memory(waits):
+    for counts in (torch.tensor([501, 7]), torch.tensor([501.0, 7.0], dtype=torch.float64, requires_grad=True)):
+        assert class_groups(counts)["tail"].tolist() == [1]
+    with pytest.raises(
+        ValueError, match=r"^train_counts: expected .* in CPU memory, got one on cuda:3; pass train_counts\.cpu\(\)$"
+    ):
+        class_groups(offering_cuda(shape=(3,)))
 
 
 # Elements
@@ -583,7 +727,7 @@ def test_device_arrays_on_cuda_live_as_long_as_who_borrows_them(cuda, version):
     borrow("a", array).core.assign(np.float32([1, 2, 3, 4]))
     capsule = array.__dlpack__(max_version=version)
     assert ("dltensor_versioned" if version and version[0] >= 1 else '"dltensor"') in repr(capsule)
-    address, shape, strides, _, owner = _core.from_dlpack(capsule)
+    address, shape, strides, _, owner, _ = _core.from_dlpack(capsule)
     unused = array.__dlpack__()
     del array, capsule, unused
     gc.collect()
@@ -660,6 +804,12 @@ def test_streams_on_cuda_wait_for_each_other(cuda):
         a=borrow("a", CudaArray(np.zeros(3), stream=THREAD_STREAM)), b=borrow("b", CudaArray(np.zeros(3)))
     )
     assert place == Place(0, THREAD_STREAM)
+
+
+def test_events_on_cuda_pass(cuda):
+    event = _core.Event(0, LEGACY_STREAM)
+    _core.DeviceArray((1,), arrays._CODES["float32"], 0, LEGACY_STREAM).to_numpy()
+    assert event.done()
 
 
 @pytest.mark.skipif(EMULATED, reason="the emulator's device memory is host memory")

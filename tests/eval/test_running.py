@@ -11,7 +11,9 @@ from cases import make_case
 from devices import LEGACY_STREAM, THREAD_STREAM, CudaArray, on_device, to_host, torch_on_device
 from reference import assert_agrees, assert_same_bits
 
+import vltr_eval.running
 from vltr_eval import RunningAP, _core, average_precision
+from vltr_eval.arrays import empty_like
 
 SCORE_DTYPES = [np.bool_, np.int8, np.uint16, np.int32, np.int64, np.uint64, np.float16, np.float32, np.float64]
 SCORE_DTYPES += [ml_dtypes.bfloat16]
@@ -263,6 +265,11 @@ def test_sizes_are_positive_integers(value, error):
         RunningAP(3, value)
 
 
+def test_threads_are_looked_at_once():
+    with pytest.raises(ValueError, match=r"^threads: expected an integer from 1 to 4096, got 0$"):
+        RunningAP(3, 3, threads=0)
+
+
 # Streams and memory
 
 
@@ -295,11 +302,33 @@ def test_updates_take_no_new_memory(device):
 
 
 def test_too_large_a_capacity_is_a_memory_error_and_nothing_is_lost(device):
-    scores, labels = epoch(9, 7, seed=21)
     running = RunningAP(2**16, 2**32 - 1)
     wide = [on_device(np.zeros((1, 2**16), dtype), device) for dtype in (np.float64, bool)]
-    with pytest.raises(MemoryError):
-        running.update(*wide)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            running.update(*wide)
+        assert len(running) == 0
+        running.reset()
+
+
+@pytest.mark.parametrize("made_before", [0, 1, 2])
+def test_an_update_may_be_repeated_after_a_memory_error(device, monkeypatch, made_before):
+    scores, labels = epoch(seed=21)
+    running = run([(scores.astype(np.float64), labels)], device)
+    running.reset()
+    made = []
+
+    def make(*wanted):
+        if len(made) == made_before:
+            raise MemoryError
+        made.append(empty_like(*wanted))
+        return made[-1]
+
+    batch, flags = on_device(scores, device), on_device(labels, device)
+    with monkeypatch.context() as patch:
+        patch.setattr(vltr_eval.running, "empty_like", make)
+        with pytest.raises(MemoryError):
+            running.update(batch, flags)
     assert len(running) == 0
-    running = run([(scores, labels)], device)
+    running.update(batch, flags)
     assert_same_bits(to_host(running.compute()), average_precision(scores, labels, absent="zero"))

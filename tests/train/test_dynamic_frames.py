@@ -34,14 +34,20 @@ def test_bounds_are_the_published_ones():
         (([], 60), "train_counts: expected shape"),
         (([1, -1], 60), "train_counts: expected finite counts that are not negative"),
         (([1, np.nan], 60), "train_counts: expected finite counts"),
-        ((["a"], 60), "train_counts: expected numbers"),
+        ((["a"], 60), "train_counts: expected a bool, integer or float dtype"),
         (([1, 2], 0), "num_frames: expected an integer from 1"),
         (([1, 2], 10, 11), "lower: expected from 0 to num_frames, 10, got 11"),
+        (([1, 2], 10, "a"), "lower: expected a number, got 'a'"),
     ],
 )
 def test_bad_counts_are_one_sentence(arguments, sentence):
     with pytest.raises((ValueError, TypeError), match=sentence):
         dynamic_frame_bounds(*arguments)
+
+
+def test_counts_on_a_device_are_one_sentence(cuda):
+    with pytest.raises(ValueError, match="train_counts: expected numbers in CPU memory, got an array on cuda:0"):
+        dynamic_frame_bounds(on_device(np.array([1, 2]), cuda), 60)
 
 
 @given(st.data())

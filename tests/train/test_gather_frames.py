@@ -9,9 +9,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from devices import on_device, to_host
+from devices import CudaArray, on_device, to_host, torch_on_device
 from hypothesis import given
 from hypothesis import strategies as st
+from only_dlpack import OnlyDlpack
 
 from vltr_train import gather_frames, sample_frames
 
@@ -130,8 +131,41 @@ def test_an_output_is_not_touched_by_a_refused_call():
     assert (room == 3).all()
 
 
+def test_autograd_notices_that_an_output_has_changed(device):
+    inputs = [on_device(array, device) for array in make("float32")]
+    room = torch_on_device(torch.zeros(5, 6, 5), device)
+    weights = torch_on_device(torch.ones(5, 6, 5), device).requires_grad_()
+    loss = (weights * room).sum()
+    gather_frames(*inputs, out=room)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    with torch.no_grad():
+        gather_frames(*inputs, out=weights)
+    assert torch.equal(weights, room)
+    with torch.inference_mode():
+        gather_frames(*inputs, out=torch_on_device(torch.zeros(5, 6, 5), device))
+
+
+@pytest.mark.parametrize("name", ["store", "out"])
+def test_gradients_are_refused(device, name):
+    store, offsets, videos, picks = (torch_on_device(torch.from_numpy(array), device) for array in make("float32"))
+    arrays = {"store": store, "out": torch_on_device(torch.zeros(5, 6, 5), device)}
+    arrays[name].requires_grad_()
+    with pytest.raises(ValueError, match=f"{name}: expected an array without gradient, got one that requires it"):
+        gather_frames(offsets=offsets, videos=videos, frame_indices=picks, **arrays)
+    with torch.no_grad():
+        gather_frames(offsets=offsets, videos=videos, frame_indices=picks, **arrays)
+
+
+def test_an_output_on_a_device_that_is_read_only_is_refused(cuda):
+    inputs = [on_device(array, cuda) for array in make()]
+    with pytest.raises(ValueError, match="out: expected an array that can be written, got a read-only one"):
+        gather_frames(*inputs, out=CudaArray(READ_ONLY, read_only=True))
+
+
 def test_nothing_may_be_asked_for():
     store, offsets, _, _ = make()
+    assert gather_frames(store, offsets, [], np.zeros((0, 6), int)).shape == (0, 6, 5)
     assert gather_frames(store, offsets, np.zeros(0, int), np.zeros((0, 6), int)).shape == (0, 6, 5)
 
 
@@ -173,6 +207,7 @@ BAD = [
     ({"out": np.zeros((5, 6, 4))}, r"out: expected floats of shape \(5, 6, 5\), got float64 of shape \(5, 6, 4\)"),
     ({"out": np.zeros((5, 6, 10))[:, :, ::2]}, "out: expected an array in C order"),
     ({"out": READ_ONLY}, "out: expected an array that can be written, got a read-only one"),
+    ({"out": OnlyDlpack(READ_ONLY)}, "out: expected an array that can be written, got a read-only one"),
 ]
 
 
@@ -206,3 +241,9 @@ def test_frames_that_are_not_there_are_nan_on_a_device(cuda):
     assert np.isnan(got).all(axis=2).tolist() == [[False] * 6, *[[True] * 6] * 3, [False] * 4 + [True] * 2]
     offsets[3] = 12
     assert np.isnan(run(cuda, store, offsets, videos, picks)[0]).all()
+
+
+def test_an_unaligned_out_is_refused():
+    store, out = np.zeros((4, 2), np.float16), np.zeros(2 * 2 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(1, 2, 2)
+    with pytest.raises(ValueError, match=r"^out: expected elements at multiples of their size, got"):
+        gather_frames(store, [0, 4], [0], [[0, 1]], out=out)

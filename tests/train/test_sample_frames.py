@@ -102,6 +102,10 @@ def test_results_come_in_the_library_of_the_lengths():
     assert got.tolist() == sample_frames([10, 20], 4).tolist()
 
 
+def test_no_videos_have_no_frames():
+    assert sample_frames([], 4).shape == (0, 4)
+
+
 BAD = [
     (([5, 0], 3), {}, r"lengths: expected from 1 to 2\*\*32 - 1, got 0 at row 1"),
     (([5, -2], 3), {}, r"lengths: expected from 1 to 2\*\*32 - 1, got -2 at row 1"),
@@ -111,6 +115,7 @@ BAD = [
     (([5], 0), {}, "num_frames: expected an integer from 1 to 16777216, got 0"),
     (([5], True), {}, "num_frames: expected an integer, got True"),
     (([5], 3), {"mode": "dense"}, "mode: expected 'uniform' or 'random', got 'dense'"),
+    (([5], 3), {"replacement": "no"}, "replacement: expected True or False, got 'no'"),
     (([5], 3), {"seed": -1}, "seed: expected an integer from 0"),
     (([5], 3), {"epoch": 2**32}, "epoch: expected an integer from 0 to 4294967295, got 4294967296"),
     (([5], 3), {"samples": [1, 2]}, r"samples: expected shape \(1,\), got \(2,\)"),
@@ -128,3 +133,9 @@ def test_videos_without_frames_get_none_on_a_device(cuda):
     got = run(cuda, [4, 0, -1, 2**32], 3)
     assert got[1:].tolist() == [[-1] * 3] * 3
     assert got[0].min() >= 0
+
+
+def test_a_device_refuses_more_frames_than_it_can_rank(cuda):
+    with pytest.raises(ValueError, match=r"^num_frames: expected .* 65536, got 65537$"):
+        sample_frames(on_device(np.array([9]), cuda), 2**16 + 1)
+    assert sample_frames(np.array([9]), 2**16 + 1).shape == (1, 2**16 + 1)

@@ -1,0 +1,49 @@
+"""The parts of benchmarks/ that judge: what gpu_check.py makes of how its steps end, which bytes a gather moves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import gpu_check
+from gpu_check import CUT_SHORT, FAILED, NOT_RUN, PASSED, WRITING, Check, Finished, Outcome, Step
+
+
+@pytest.fixture
+def check(tmp_path):
+    return Check(dry=True, budget=540, log=tmp_path / "log", facts={"missing": []})
+
+
+def test_packages_that_tests_import_are_looked_for(check, monkeypatch):
+    monkeypatch.setattr(gpu_check, "OF_TESTS", ("pytest", "no_such_package"))
+    assert gpu_check.look(check) is None
+    assert check.facts["missing"] == ["no_such_package"]
+    outcome = gpu_check.tests(check, 60, [])
+    assert (outcome.status, "no_such_package" in outcome.summary) == (NOT_RUN, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "out_of_time", "status"),
+    [(0, False, PASSED), (CUT_SHORT, False, PASSED), (1, False, FAILED), (CUT_SHORT, True, FAILED), (0, True, FAILED)],
+)
+def test_a_comparison_that_is_cut_short_passed_in_part(code, out_of_time, status):
+    outcome = gpu_check.judged_comparison(Finished(code, "said", out_of_time, 1.0), "9 comparisons")
+    assert outcome.status == status
+    assert outcome.summary.startswith("in part: ") == (code == CUT_SHORT and not out_of_time)
+
+
+def test_a_step_is_not_begun_with_less_than_its_least_time(check):
+    check.budget = WRITING + 75
+    steps = [Step(name, 100, least, lambda seconds: Outcome(PASSED)) for name, least in (("long", 50), ("short", 30))]
+    assert [outcome.status for outcome in gpu_check.run_steps(check, steps).values()] == [NOT_RUN, PASSED]
+
+
+def test_frames_that_are_read_twice_count_once():
+    torch = pytest.importorskip("torch")
+    from bench_frames import share_read
+
+    assert share_read(torch.tensor([[3.0, 4.0], [3.0, 3.0]])) == 0.5
