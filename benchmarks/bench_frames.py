@@ -24,8 +24,6 @@ import numpy as np
 import torch
 
 import vltr_eval
-from vltr_eval import _core
-from vltr_eval.arrays import borrow
 from vltr_train import frame_stack, gather_frames
 
 _VIDEOS, _VIDEO_FRAMES = 256, 150  # of the store
@@ -69,7 +67,6 @@ def frame_stack_rows(device, threads, rows, frames, dims, classes) -> Rows:
     targets[torch.arange(rows), torch.randint(classes, (rows,), generator=generator)] = 1
     targets, rap = targets.to(device), torch.rand(classes, generator=generator).to(device)
     partner = torch.randperm(rows, generator=generator).to(device)
-    out = frame_stack(features, targets, rap, partner, frames)
     leaf = features.clone().requires_grad_()
     stacked = frame_stack(leaf, targets, rap, partner, frames).features
     room = torch.empty_like(features)
@@ -77,16 +74,12 @@ def frame_stack_rows(device, threads, rows, frames, dims, classes) -> Rows:
     read = share_read(frame_stack(numbers, targets, rap, partner, frames).features)
     copied, moved = 2 * features.nbytes, round((read + 1) * features.nbytes)
 
-    def in_place() -> None:
-        groups = (features, targets, rap, partner), out
-        inputs, outputs = ([borrow("array", array).core for array in group] for group in groups)
-        _core.frame_stack(*inputs, None, rows, 0, True, True, *outputs, None, threads)
-
+    inputs = (features, targets, rap, partner, frames)
     return {
         "copy": (copied, lambda: features.clone()),
         "copy, memory there": (copied, lambda: room.copy_(features)),
-        "frame_stack": (moved, lambda: frame_stack(features, targets, rap, partner, frames, threads=threads)),
-        "frame_stack, memory there": (moved, in_place),
+        "frame_stack": (moved, lambda: frame_stack(*inputs, threads=threads)),
+        "frame_stack, memory there": (moved, lambda: frame_stack(*inputs, out=room, threads=threads)),
         "frame_stack, its gradient": (
             copied,
             lambda: torch.autograd.grad(stacked, leaf, features, retain_graph=True),

@@ -58,6 +58,7 @@ def frame_stack(
     multilabel_rap: str = "sum",
     eps_scale: str = "code",
     order: str = "partner_first",
+    out: Any = None,
     threads: int | None = None,
 ) -> FrameStack:
     """FrameStack (VideoLT, arXiv 2105.02668): each clip gets frames of its partner's, the more the better its classes
@@ -77,7 +78,9 @@ def frame_stack(
     must be T. beta: a constant from [0, 1] or a (B,) float32 array in the place of what labels and rap give; rap may
     then be None. multilabel_rap: "sum" (published code), "mean" over the labels (weighted by targets) or "min".
     eps_scale: "code" divides s by C before the threshold, as the published code does, "paper" does not.
-    order: "partner_first" (code) or "own_first" (paper).
+    order: "partner_first" (code) or "own_first" (paper). out: a C-ordered (B, L, D) array of the features' dtype, apart
+    from them, to fill with the mixed ones; in CPU memory that spares the system a fresh one each step, which takes
+    longer than the mixing.
 
     Returns `FrameStack`. Gradients of torch flow to features, backwards and of any order, and to nothing else; later
     changes of partner do not matter to them. Raises ValueError or TypeError for what does not fit. On a device, a row
@@ -122,6 +125,12 @@ def frame_stack(
     for name, array in (("targets", targets), ("rap", rap), ("beta", beta)):
         _check_no_gradient(name, array)
     _check_no_tangent("features", features)
+    if out is not None:
+        if _wants_gradient(features):
+            raise ValueError("out: expected None where features require a gradient, got an array")
+        arrays["out"] = _borrow_output(out, (num_rows, length, clips.shape[2]))
+        if arrays["out"].dtype != clips.dtype:
+            raise ValueError(f"out: expected {clips.dtype} as features, got {arrays['out'].dtype}")
     stacking = _Stacking(
         num_frames,
         length,
@@ -136,12 +145,13 @@ def frame_stack(
     out_targets, out_beta = _new_like("targets", labels, labels.shape, mixed_dtype), _new_shares(clips)
     if _wants_gradient(features):
         out_partner = empty_like(clips, (num_rows,), "int64")
-    out_features = stacking.stack(clips, partners, shares, out_beta, labels, scores, out_targets, out_partner)
+    out_features = stacking.stack(clips, partners, shares, out_beta, labels, scores, out_targets, out_partner, out)
     if out_partner is not None:
         from vltr_train.autograd import attach_gradient
 
         out_features = attach_gradient(out_features, features, out_partner, out_beta, stacking.gather, stacking.scatter)
     hand_back(place, *arrays.values())
+    _note_change(out)
     return FrameStack(out_features, out_targets, out_beta)
 
 
@@ -167,10 +177,12 @@ class _Stacking:
         scores: Array | None = None,
         out_targets: Any = None,
         out_partner: Any = None,
+        out: Any = None,
     ) -> Any:
         """The stacked clips; fills beta, the mixed labels where there are labels, and a copy of the partners."""
         num_rows, _, dims = clips.shape
-        out = _new_like("features", clips, (num_rows, self.clip_length, dims), clips.dtype)
+        if out is None:
+            out = _new_like("features", clips, (num_rows, self.clip_length, dims), clips.dtype)
         try:
             _core.frame_stack(
                 clips.core,
@@ -273,8 +285,7 @@ def gather_frames(
     except _core.BadValue as error:
         raise _bad_pick(error, arrays) from None
     hand_back(place, *arrays.values())
-    if _is_torch(out):
-        sys.modules["torch"].autograd.graph.increment_version(out)
+    _note_change(out)
     return out
 
 
@@ -482,6 +493,12 @@ def _borrow_output(out: Any, shape: tuple[int, ...]) -> Array:
         raise ValueError("out: expected an array that can be written, got a read-only one")
     _check_no_gradient("out", out)
     return array
+
+
+def _note_change(out: Any) -> None:
+    """Tells autograd that a tensor was written behind its back."""
+    if out is not None and _is_torch(out):
+        sys.modules["torch"].autograd.graph.increment_version(out)
 
 
 def _new_shares(clips: Array) -> Any:

@@ -464,3 +464,35 @@ for change in (lambda: (OnlyDlpack(clips.bfloat16()), labels), lambda: (clips, O
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd="/")
     sentence = "{}: expected a dtype that numpy has, got bfloat16; pass a tensor of torch\n"
     assert done.stdout == sentence.format("features") + sentence.format("targets"), done.stderr
+
+
+def test_out_is_filled_and_returned(device):
+    clips, targets = np.random.default_rng(0).random((4, 6, 5), np.float32), np.eye(4, dtype=np.float32)
+    rap, partner = np.float32([0.1, 0.2, 0.3, 0.4]), np.array([1, 0, 3, 2])
+    wanted = frame_stack(clips, targets, rap, partner, 6).features
+    out = on_device(np.full((4, 6, 5), np.nan, np.float32), device)
+    inputs = [on_device(array, device) for array in (clips, targets, rap, partner)]
+    assert frame_stack(*inputs, 6, out=out).features is out
+    np.testing.assert_array_equal(to_host(out), wanted)
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        (np.zeros((2, 3, 5), np.float64), r"^out: expected float32 as features, got float64$"),
+        (
+            np.zeros((2, 3, 4), np.float32),
+            r"^out: expected floats of shape \(2, 3, 5\), got float32 of shape \(2, 3, 4\)$",
+        ),
+    ],
+)
+def test_out_that_does_not_fit_is_refused(out, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        frame_stack(np.zeros((2, 3, 5), np.float32), np.eye(2), [0.1, 0.2], [1, 0], 3, out=out)
+    assert not out.any()
+
+
+def test_out_and_gradients_exclude_each_other():
+    clips = torch.zeros(2, 3, 5, requires_grad=True)
+    with pytest.raises(ValueError, match=r"^out: expected None where features require a gradient, got an array$"):
+        frame_stack(clips, torch.eye(2), torch.ones(2), torch.tensor([1, 0]), 3, out=torch.zeros(2, 3, 5))
