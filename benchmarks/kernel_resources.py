@@ -307,16 +307,14 @@ def loops_of(listing: list[Instruction]) -> list[Loop]:
 class Counting:
     """Instructions of a warp in the counting loop of float32 scores, row by row, for 32 scores."""
 
-    rows: int  # that one round handles
-    quiet: float  # nothing survives
-    push: float  # more, where something survives
-    flush: float  # more, where 32 survivors are searched and counted, the search's steps left out
+    rows: int  # of a lane that one round handles
+    compare: float  # to compare and to queue
+    drain: float  # more, where 32 survivors are searched and counted, the search's steps left out
     step: int  # one step of the search
 
     def per_row(self, survivors: float, steps: float) -> float:
         """survivors: share of the scores that reach the lowest threshold of their class."""
-        some = 1 - (1 - survivors) ** 32
-        return self.quiet + some * self.push + survivors * (self.flush + steps * self.step)
+        return self.compare + survivors * (self.drain + steps * self.step)
 
 
 # The report
@@ -411,19 +409,23 @@ def gather_facts(kernels: list[Kernel], dynamic: dict[str, int], cuobjdump: str 
 
 
 def read_counting(loops: list[Loop]) -> Counting | None:
-    """From the loop with the queue: each row has one comparison, of which each has two stores and one count."""
-    main = next((loop for loop in loops if loop.count("ATOMS") > 1), None)
+    """From the loop that queues (a byte, the class, for each row of a lane) and the one within that drains it."""
+    main = next((loop for loop in loops if loop.count("STS.U8") > 1), None)
     if main is None:
         return None
-    rows = main.count("ATOMS")
-    quiet = main.cheapest(STS=0, ATOMS=0)
-    pushed = main.cheapest(STS=main.count("STS"), ATOMS=0)
-    flushed = main.cheapest(STS=main.count("STS"), ATOMS=rows)
-    steps = [len(loop.listing) for loop in loops if loop.inside(main) and loop.count("LDS") and not loop.count("LDG")]
-    if None in (quiet, pushed, flushed) or not steps:
+    rows = main.count("STS.U8")
+    compared = main.cheapest(**{"LDG": rows, "STS.U8": rows, "ATOMS": 0, "RED": 0})
+    drains = [loop for loop in loops if loop.inside(main) and loop.count("ATOMS") == 1]
+    drained = min((cost for loop in drains if (cost := loop.cheapest(ATOMS=1, LDG=0, RED=0))), default=None)
+    steps = [
+        len(loop.listing)
+        for loop in loops
+        if any(loop.inside(drain) for drain in drains) and loop.count("LDS") and not loop.count("LDG")
+    ]
+    if compared is None or drained is None or not steps:
         return None
     step = min(steps)
-    return Counting(rows, quiet / rows, (pushed - quiet) / rows, (flushed - pushed) / rows - step, step)
+    return Counting(rows, compared / rows, drained - step, step)
 
 
 def read_labels(loops: list[Loop]) -> int | None:
@@ -514,9 +516,9 @@ def average_precision_text(facts: Facts) -> str:
         rows.append((quality, f"{survivors:.0%}", figure(instructions), duration(at_issue), figure(of_read)))
     parts += [
         bullet(
-            f"Counting 32 scores of a warp (of {counting.rows} rows in a round of the loop): {figure(counting.quiet)} "
-            f"instructions when nothing survives, {figure(counting.push)} more to queue survivors, "
-            f"{figure(counting.flush)} more when 32 of them are counted, and {counting.step} for each step of their "
+            f"Counting 32 scores of a warp ({counting.rows} of each lane in a round of the loop): "
+            f"{figure(counting.compare)} instructions to compare and to queue them, {figure(counting.drain)} more when "
+            f"32 of the queue are counted, and {counting.step} for each step of their "
             f"search ({SEARCH_STEPS} for the {POSITIVES / CLASSES:.0f} thresholds of an average class):"
         ),
         "\n",
