@@ -98,6 +98,14 @@ VLTR_HD LaneOf<T> lane_of(int value) {
   }
 }
 
+// What a label says: 1 or 0, or -1 for any other value. Minus zero is a zero.
+constexpr int kBadLabel = -1;
+template <class T>
+VLTR_HD int label_of(T element) {
+  const auto lane = to_lane(element);
+  return lane == lane_of<T>(0) ? 0 : lane == lane_of<T>(1) ? 1 : kBadLabel;
+}
+
 // A key that no lane reaches: lane >= unreachable() is false for every lane but, in int64, its own value.
 template <class Lane>
 VLTR_HD Lane unreachable() {
@@ -144,6 +152,21 @@ VLTR_HD decltype(auto) with_element_type(DType dtype, Function&& function) {
       break;
   }
   return function(Tag<double>{});
+}
+
+// The same for a code that is one of a float type.
+template <class Function>
+decltype(auto) with_float_type(DType dtype, Function&& function) {
+  switch (dtype) {
+    case DType::kFloat16:
+      return function(Tag<Float16>{});
+    case DType::kBFloat16:
+      return function(Tag<BFloat16>{});
+    case DType::kFloat32:
+      return function(Tag<float>{});
+    default:
+      return function(Tag<double>{});
+  }
 }
 
 // The list for explicit instantiations.

@@ -18,16 +18,15 @@ void copy_row(const std::byte* from, std::int64_t stride, std::int64_t cols, std
 // Gives the first column whose label is neither 0 nor 1, or cols.
 template <class T>
 std::int64_t flag_row(const std::byte* from, std::int64_t stride, std::int64_t cols, std::byte* to) {
-  const auto lane_at = [=](std::int64_t col) { return to_lane(load_element<T>(from + col * stride)); };
+  const auto label_at = [=](std::int64_t col) { return label_of(load_element<T>(from + col * stride)); };
   bool sound = true;
   for (std::int64_t col = 0; col < cols; ++col) {
-    const auto lane = lane_at(col);
-    const bool positive = lane == lane_of<T>(1);
-    sound &= positive | (lane == lane_of<T>(0));
-    to[col] = static_cast<std::byte>(positive);
+    const int label = label_at(col);
+    sound &= label != kBadLabel;
+    to[col] = static_cast<std::byte>(label == 1);
   }
   std::int64_t bad = sound ? cols : 0;
-  while (bad < cols && (lane_at(bad) == lane_of<T>(0) || lane_at(bad) == lane_of<T>(1))) ++bad;
+  while (bad < cols && label_at(bad) != kBadLabel) ++bad;
   return bad;
 }
 

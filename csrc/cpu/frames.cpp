@@ -135,20 +135,6 @@ void convert_row(const std::byte* from, std::byte* to, std::int64_t dims) {
   }
 }
 
-template <class Function>
-auto with_float_type(DType dtype, const Function& function) {
-  switch (dtype) {
-    case DType::kFloat16:
-      return function(Tag<Float16>{});
-    case DType::kBFloat16:
-      return function(Tag<BFloat16>{});
-    case DType::kFloat32:
-      return function(Tag<float>{});
-    default:
-      return function(Tag<double>{});
-  }
-}
-
 void check(const FrameGather& request) {
   for (std::int64_t sample = 0; sample < request.samples; ++sample) {
     const std::int64_t video = index_at(request.videos.at(sample), request.videos.dtype);

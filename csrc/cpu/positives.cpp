@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <optional>
-#include <type_traits>
 
 namespace vltr::cpu {
 namespace {
@@ -15,15 +14,9 @@ struct Place {
 // True when the element is a 1; notes a bad one. Minus zero is a zero.
 template <class T>
 bool is_positive(const std::byte* place, std::int64_t row, std::int64_t col, std::optional<Place>& bad) {
-  if constexpr (std::is_same_v<T, bool>) {
-    return load_element<bool>(place);
-  } else {
-    const auto lane = to_lane(load_element<T>(place));
-    if (lane == lane_of<T>(0)) return false;
-    if (lane == lane_of<T>(1)) return true;
-    if (!bad) bad = Place{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)};
-    return false;
-  }
+  const int label = label_of(load_element<T>(place));
+  if (label == kBadLabel && !bad) bad = Place{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)};
+  return label == 1;
 }
 
 // Labels are nearly all zero: blocks of zero bytes are skipped, then words, and only elements of the other words are

@@ -33,10 +33,9 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t row = place / cols;
   const std::int64_t col = place % cols;
   copy_element(to_scores + place * score_size, scores.at(row, col), score_size);
-  const auto lane = to_lane(load_element<Label>(labels.at(row, col)));
-  const bool positive = lane == lane_of<Label>(1);
-  if (!positive && lane != lane_of<Label>(0)) note_place(first_bad, first_row + row, cols, col);
-  to_labels[place] = static_cast<std::byte>(positive);
+  const int label = label_of(load_element<Label>(labels.at(row, col)));
+  if (label == kBadLabel) note_place(first_bad, first_row + row, cols, col);
+  to_labels[place] = static_cast<std::byte>(label == 1);
 }
 
 }  // namespace

@@ -396,20 +396,6 @@ void with_vector_bytes(int alignment, const Function& function) {
   }
 }
 
-template <class Function>
-void with_float_type(DType dtype, const Function& function) {
-  switch (dtype) {
-    case DType::kFloat16:
-      return function(Tag<Float16>{});
-    case DType::kBFloat16:
-      return function(Tag<BFloat16>{});
-    case DType::kFloat32:
-      return function(Tag<float>{});
-    default:
-      return function(Tag<double>{});
-  }
-}
-
 template <class Copy>
 void launch_gather(const FrameGather& request, const Stream& stream) {
   const std::int64_t rows = rows_per_block(request.frame_bytes);

@@ -68,13 +68,9 @@ struct DenseLabels {
     for (int i = 0; i < kPerChunk; ++i) {
       const std::int64_t e = element(slot, i);
       if (e >= elements) break;
-      const auto lane = to_lane(load_element<T>(shard.data + e * std::int64_t{sizeof(T)}));
-      if (lane == lane_of<T>(0)) continue;
-      if (lane == lane_of<T>(1)) {
-        found |= 1ull << i;
-      } else {
-        note_place(bad, row(slot, i), cols, col(slot, i));
-      }
+      const int label = label_of(load_element<T>(shard.data + e * std::int64_t{sizeof(T)}));
+      if (label == 1) found |= 1ull << i;
+      if (label == kBadLabel) note_place(bad, row(slot, i), cols, col(slot, i));
     }
     return found;
   }
@@ -110,13 +106,9 @@ struct StridedLabels {
     unsigned long long found = 0;
     for (int i = 0; i < kPerChunk; ++i) {
       if (place_in_line(slot, i) >= line_size()) break;
-      const auto lane = to_lane(load_element<T>(shard.at(row(slot, i), col(slot, i))));
-      if (lane == lane_of<T>(0)) continue;
-      if (lane == lane_of<T>(1)) {
-        found |= 1ull << i;
-      } else {
-        note_place(bad, row(slot, i), cols, col(slot, i));
-      }
+      const int label = label_of(load_element<T>(shard.at(row(slot, i), col(slot, i))));
+      if (label == 1) found |= 1ull << i;
+      if (label == kBadLabel) note_place(bad, row(slot, i), cols, col(slot, i));
     }
     return found;
   }
