@@ -1,6 +1,5 @@
 #include "cpu/positives.hpp"
 
-#include <cstdlib>
 #include <optional>
 
 namespace vltr::cpu {
