@@ -19,7 +19,7 @@ struct Shard {
   std::int64_t col_stride;
 
   // Whether walking down a column stays closer together in memory than walking along a row.
-  bool is_class_major() const {
+  VLTR_HD bool is_class_major() const {
     const auto size = [](std::int64_t stride) { return stride < 0 ? -stride : stride; };
     return size(row_stride) < size(col_stride);
   }

@@ -8,16 +8,11 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    find_nan(Shard shard, std::int64_t cols, bool by_column, unsigned long long* first) {
-  const std::int64_t elements = shard.rows * cols;
-  for (std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; i < elements;
-       i += gridDim.x * std::int64_t{kThreads}) {
-    const std::int64_t row = shard.first_row + (by_column ? i % shard.rows : i / cols);
-    const std::int64_t col = by_column ? i / shard.rows : i % cols;
+__global__ void __launch_bounds__(kThreads) find_nan(Shard shard, std::int64_t cols, unsigned long long* first) {
+  for_each_element(shard, cols, [&](std::int64_t row, std::int64_t col) {
     const auto lane = to_lane(load_element<T>(shard.at(row, col)));
     if (lane != lane) note_place(first, row, cols, col);
-  }
+  });
 }
 
 }  // namespace
@@ -30,9 +25,8 @@ void throw_if_nan(const Matrix& scores, const Stream& stream) {
     using T = typename decltype(tag)::type;
     for (const Shard& shard : scores.shards) {
       if (shard.rows == 0) continue;
-      const bool by_column = shard.is_class_major();
       launch(stream, "find_nan", find_nan<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)), kThreads,
-             0, shard, scores.cols, by_column, first.data());
+             0, shard, scores.cols, first.data());
     }
   });
   const unsigned long long place = first.to_host().front();

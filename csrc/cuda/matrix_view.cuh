@@ -39,6 +39,19 @@ class DeviceMatrix {
   DeviceArray<Shard> shards_;
 };
 
+// Calls function(row, col) for every element of a shard. The threads of the grid stride over them in the order in which
+// they lie closest together.
+template <class Function>
+__device__ void for_each_element(const Shard& shard, std::int64_t cols, const Function& function) {
+  const bool class_major = shard.is_class_major();
+  const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < shard.rows * cols; i += threads) {
+    const std::int64_t row = class_major ? i % shard.rows : i / cols;
+    const std::int64_t col = class_major ? i / shard.rows : i % cols;
+    function(shard.first_row + row, col);
+  }
+}
+
 // Minus zero is made zero, so that lanes which compare equal are the same bits.
 template <class Lane>
 __device__ Lane canonical(Lane lane) {

@@ -30,6 +30,18 @@ struct Pair {
 // The sources below answer for their thread's chunk number `slot`: which of its (at most 64) elements are positives,
 // and where an element stands.
 
+// Which elements of a chunk are ones; notes those that are no label.
+template <class Source>
+__device__ unsigned long long ones_of_chunk(const Source& source, std::int64_t slot, unsigned long long* bad) {
+  unsigned long long found = 0;
+  for (int i = 0; i < Source::kPerChunk && source.is_there(slot, i); ++i) {
+    const int label = label_of(source.load(slot, i));
+    if (label == 1) found |= 1ull << i;
+    if (label == kBadLabel) note_place(bad, source.row(slot, i), source.cols, source.col(slot, i));
+  }
+  return found;
+}
+
 // A shard without gaps: chunks of whole vectors, whatever rows they belong to.
 template <class T>
 struct DenseLabels {
@@ -53,6 +65,11 @@ struct DenseLabels {
   __device__ std::int64_t row(std::int64_t slot, int i) const { return shard.first_row + element(slot, i) / cols; }
   __device__ std::int64_t col(std::int64_t slot, int i) const { return element(slot, i) % cols; }
 
+  __device__ bool is_there(std::int64_t slot, int i) const { return element(slot, i) < elements; }
+  __device__ T load(std::int64_t slot, int i) const {
+    return load_element<T>(shard.data + element(slot, i) * std::int64_t{sizeof(T)});
+  }
+
   __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
     if (slot < whole_chunks()) {
       const auto* vectors = reinterpret_cast<const uint4*>(shard.data + element(slot, 0) * std::int64_t{sizeof(T)});
@@ -64,15 +81,7 @@ struct DenseLabels {
       for (int i = 0; i < kVectors; ++i) any |= vector[i].x | vector[i].y | vector[i].z | vector[i].w;
       if (any == 0) return 0;  // nearly always
     }
-    unsigned long long found = 0;
-    for (int i = 0; i < kPerChunk; ++i) {
-      const std::int64_t e = element(slot, i);
-      if (e >= elements) break;
-      const int label = label_of(load_element<T>(shard.data + e * std::int64_t{sizeof(T)}));
-      if (label == 1) found |= 1ull << i;
-      if (label == kBadLabel) note_place(bad, row(slot, i), cols, col(slot, i));
-    }
-    return found;
+    return ones_of_chunk(*this, slot, bad);
   }
 };
 
@@ -102,15 +111,11 @@ struct StridedLabels {
   __device__ std::int64_t col(std::int64_t slot, int i) const {
     return by_column ? slot / slots_of_line() : place_in_line(slot, i);
   }
+  __device__ bool is_there(std::int64_t slot, int i) const { return place_in_line(slot, i) < line_size(); }
+  __device__ T load(std::int64_t slot, int i) const { return load_element<T>(shard.at(row(slot, i), col(slot, i))); }
+
   __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
-    unsigned long long found = 0;
-    for (int i = 0; i < kPerChunk; ++i) {
-      if (place_in_line(slot, i) >= line_size()) break;
-      const int label = label_of(load_element<T>(shard.at(row(slot, i), col(slot, i))));
-      if (label == 1) found |= 1ull << i;
-      if (label == kBadLabel) note_place(bad, row(slot, i), cols, col(slot, i));
-    }
-    return found;
+    return ones_of_chunk(*this, slot, bad);
   }
 };
 

@@ -58,20 +58,16 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    add_weights(Shard shard, std::int64_t cols, bool by_column, const LaneOf<T>* keys, const std::int64_t* offset,
+    add_weights(Shard shard, std::int64_t cols, const LaneOf<T>* keys, const std::int64_t* offset,
                 const double* weights, const Findings* findings, WideSum* all) {
   const int largest = exponent_of(bit_cast<double>(findings->largest));
-  const std::int64_t elements = shard.rows * cols;
-  for (std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; i < elements;
-       i += gridDim.x * std::int64_t{kThreads}) {
-    const std::int64_t row = shard.first_row + (by_column ? i % shard.rows : i / cols);
-    const std::int64_t col = by_column ? i / shard.rows : i % cols;
+  for_each_element(shard, cols, [&](std::int64_t row, std::int64_t col) {
     const std::int64_t first = offset[col];
     const std::int64_t count = offset[col + 1] - first;
     const LaneOf<T> score = to_lane(load_element<T>(shard.at(row, col)));
-    if (count == 0 || !(score >= keys[first])) continue;
+    if (count == 0 || !(score >= keys[first])) return;
     all[first + last_reached(keys + first, count, score)].add(scaled_weight(weights[row], largest));
-  }
+  });
 }
 
 template <class T>
@@ -143,10 +139,9 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
     if (positives.count != 0) {
       for (const Shard& shard : scores.shards) {
         if (shard.rows == 0) continue;
-        const bool by_column = shard.is_class_major();
         launch(stream, "add_weights", add_weights<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)),
-               kThreads, 0, shard, scores.cols, by_column, thresholds.keys, thresholds.offset, weights.data(),
-               findings.data(), all.data());
+               kThreads, 0, shard, scores.cols, thresholds.keys, thresholds.offset, weights.data(), findings.data(),
+               all.data());
       }
       const DeviceMatrix matrix(scores, stream);
       launch(stream, "add_positive_weights", add_positive_weights<T>,

@@ -94,7 +94,6 @@ inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, const vltr::emulator::Site& 
   vltr::emulator::meet_warp(vltr::emulator::Exchange::kNothing, mask, 0, 0, site);
 }
 inline void __threadfence() { vltr::emulator::fence(); }
-inline void __threadfence_block() { vltr::emulator::fence(); }
 
 // Warp votes and matches
 
@@ -187,11 +186,6 @@ T atomicAdd(T* address, vltr::emulator::Value<T> value) {
   }
 }
 template <class T>
-T atomicSub(T* address, vltr::emulator::Value<T> value) {
-  static_assert(std::is_same_v<T, int> || std::is_same_v<T, unsigned>);
-  return __atomic_fetch_sub(address, value, __ATOMIC_RELAXED);
-}
-template <class T>
 T atomicMin(T* address, vltr::emulator::Value<T> value) {
   static_assert(std::is_integral_v<T> && sizeof(T) >= 4);
   return vltr::emulator::update(address, [=](T old) { return value < old ? value : old; });
@@ -252,25 +246,6 @@ inline float __int_as_float(int bits) { return vltr::emulator::reinterpret<float
 inline float __uint_as_float(unsigned bits) { return vltr::emulator::reinterpret<float>(bits); }
 inline long long __double_as_longlong(double value) { return vltr::emulator::reinterpret<long long>(value); }
 inline double __longlong_as_double(long long bits) { return vltr::emulator::reinterpret<double>(bits); }
-
-// Loads and stores with cache hints
-
-template <class T>
-T __ldg(const T* address) {
-  return *address;
-}
-template <class T>
-T __ldcs(const T* address) {
-  return *address;
-}
-template <class T>
-T __ldcg(const T* address) {
-  return *address;
-}
-template <class T>
-void __stcs(T* address, vltr::emulator::Value<T> value) {
-  *address = value;
-}
 
 // Numbers: CUDA has them in the global namespace, for mixed types too
 
