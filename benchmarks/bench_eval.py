@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from peers import PEERS
 from shapes import QUALITIES, SHAPES, write_case
+from tables import figure
 
 HERE = Path(__file__).resolve().parent
 PEER_TIMEOUT = 1_800  # seconds after which a peer's row says that it was stopped
@@ -93,7 +94,7 @@ class Target:
         if value is None:
             return "not measured"
         reached = value > self.limit if self.at_least else value <= self.limit
-        return f"{_figure(value)}{self.unit} {'reached' if reached else '**not reached**'}"
+        return f"{figure(value)}{self.unit} {'reached' if reached else '**not reached**'}"
 
 
 TARGETS = (
@@ -200,7 +201,7 @@ def case_table(case: Case) -> str:
             cells[2] = _spread(row.seconds)
             cells[3] = _optional(case.ratio(name, "ap"))
             cells[4] = _optional(case.ratio(name, "floor"))
-            cells[5] = _figure(facts["num_bytes"] / row.time / 1e9)
+            cells[5] = figure(facts["num_bytes"] / row.time / 1e9)
             cells[6] = "-" if row.extra_bytes is None else f"{row.extra_bytes / 2**20:,.1f}"
             cells[7] = "-" if row.difference is None else f"{row.difference:.1e}"
         lines.append("| " + " | ".join(cells) + " |")
@@ -267,20 +268,12 @@ def _results_name(threads: int, quick: bool, date: str) -> str:
     return f"{machine}-{threads}-threads{'-quick' if quick else ''}-{date}.md"
 
 
-def _figure(value: float) -> str:
-    """Three significant digits, thousands separated, no exponent."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    digits = 2 - int(np.floor(np.log10(value))) if value > 0 else 2
-    return f"{value:.{max(0, digits)}f}"
-
-
 def _time(seconds: float) -> str:
-    return f"{_figure(seconds)} s" if seconds >= 1 else f"{_figure(seconds * 1e3)} ms"
+    return f"{figure(seconds)} s" if seconds >= 1 else f"{figure(seconds * 1e3)} ms"
 
 
 def _optional(value: float | None) -> str:
-    return "-" if value is None else _figure(value)
+    return "-" if value is None else figure(value)
 
 
 def _spread(seconds: list[float]) -> str:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import vltr_eval
 from vltr_eval import _core, arrays
@@ -22,6 +23,17 @@ from devices import DEVICES, CudaArray, describe_devices
 
 ALL_SIMD_LEVELS = ("generic", "avx2", "avx512")
 WITNESSES = ("numpy", "scipy", "scikit-learn", "torch", "ml_dtypes", "pandas", "pyarrow", "hypothesis")
+
+
+# The same examples every time, so that a red run is red for its author too; "thorough" looks for new ones.
+settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "thorough",
+    max_examples=2000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile(os.environ.get("VLTR_HYPOTHESIS", "quick"))
 
 
 def pytest_addoption(parser):
@@ -86,7 +98,7 @@ def _inputs_on_device(request, monkeypatch):
     monkeypatch.setattr(arrays, "_borrow_numpy", borrow_moved)
 
 
-@pytest.fixture(params=DEVICES)
+@pytest.fixture(params=DEVICES, scope="session")
 def device(request) -> str:
     """Each device that there is in turn: "cpu", and "cuda" where kernels were built and something runs them."""
     return request.param
@@ -95,7 +107,7 @@ def device(request) -> str:
 _NO_CUDA = [] if "cuda" in DEVICES else [pytest.mark.skip(reason=describe_devices())]
 
 
-@pytest.fixture(params=[pytest.param("cuda", marks=_NO_CUDA)])
+@pytest.fixture(params=[pytest.param("cuda", marks=_NO_CUDA)], scope="session")
 def cuda(request) -> str:
     """For what only a CUDA device has."""
     return request.param

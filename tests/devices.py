@@ -27,7 +27,9 @@ def describe_devices() -> str:
     if "cuda" not in DEVICES:
         return f"CUDA: NOT TESTED ({_core.why_no_device()})"
     if EMULATED:
-        return "CUDA: emulated on the CPU (no GPU ran anything)"
+        return (
+            "CUDA: emulated on the CPU; NOT TESTED: a GPU, gradcheck on a device, host addresses offered as its memory"
+        )
     import torch
 
     return f"CUDA: {torch.cuda.get_device_name()}"
