@@ -74,9 +74,11 @@ class Call {
   cpu::Runner runner_;
 };
 
-// Positives and thresholds from Python, with the checks that memory safety needs; a table to Python.
-cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, const Matrix& scores);
+// Positives, thresholds and cells from Python, with the checks that memory safety needs; a table to Python.
+cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
+                            std::int64_t num_classes);
 RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_positives, const Matrix& scores);
+Cells to_cells(const RowArray& rows, const RowArray& classes, const Matrix& scores);  // borrows both
 py::tuple to_tuple(RankTable&& table);  // (offset, thresholds, tp, fp, tied)
 
 // The operations, by subject; module.cpp calls them all.

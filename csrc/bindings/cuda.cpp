@@ -3,6 +3,7 @@
 #include "bindings/bindings.hpp"
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
+#include "cuda/reached.hpp"
 #include "cuda/scan.hpp"
 #include "cuda/thresholds.hpp"
 #include "cuda/weighted_average_precision.hpp"
@@ -116,7 +117,7 @@ void bind_cuda(py::module_& module) {
     return cuda::index_positives(indices.matrix, classes, indices.stream);
   });
   module.def("upload_positives", [](const CudaMatrix& scores, const IntArray& offset, const RowArray& rows) {
-    const cpu::Positives positives = to_positives(offset, rows, scores.matrix);
+    const cpu::Positives positives = to_positives(offset, rows, scores.matrix.rows, scores.matrix.cols);
     const py::gil_scoped_release release;
     return cuda::upload_positives(positives.offset, positives.rows, scores.matrix.rows, scores.stream);
   });
@@ -145,6 +146,21 @@ void bind_cuda(py::module_& module) {
                  return cuda::weighted_average_precision(scores.matrix, positives, sample_weight.matrix, scores.stream);
                }));
              });
+
+  module.def(
+      "reached",
+      [](const CudaMatrix& scores, const RowArray& rows, const RowArray& classes,
+         const std::pair<IntArray, py::array>& thresholds, int) {
+        const Cells cells = to_cells(rows, classes, scores.matrix);
+        const RankTable given = to_thresholds(thresholds.first, thresholds.second, scores.matrix);
+        std::vector<std::uint32_t> counts;
+        {
+          const py::gil_scoped_release release;
+          counts = cuda::reached(scores.matrix, cells, given, scores.stream);
+        }
+        return to_numpy(std::move(counts));
+      },
+      "scores"_a, "rows"_a, "classes"_a, "thresholds"_a, "threads"_a);
 
   module.def("average_precision", per_class(&cuda::average_precision));
   module.def("roc_auc", per_class(&cuda::roc_auc));

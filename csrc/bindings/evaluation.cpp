@@ -1,8 +1,9 @@
 // Labels, the scan and the metrics, on CPU threads.
 #include "bindings/bindings.hpp"
 #include "core/sap_core.hpp"
-#include "cpu/draws.hpp"
+#include "cpu/reached.hpp"
 #include "cpu/scan.hpp"
+#include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
 
 namespace vltr {
@@ -10,17 +11,18 @@ namespace {
 
 // Offsets of compressed rows or columns that cover `count` elements in `classes` parts.
 bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t classes, std::int64_t count) {
-  return size == classes + 1 && offset[0] == 0 && offset[classes] == count && std::is_sorted(offset, offset + size);
+  return size > 0 && size == classes + 1 && offset[0] == 0 && offset[classes] == count &&
+         std::is_sorted(offset, offset + size);
 }
 
 }  // namespace
 
-cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, const Matrix& scores) {
-  const std::int64_t num_rows = scores.rows;
+cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
+                            std::int64_t num_classes) {
   cpu::Positives positives;
   positives.offset.assign(offset.data(), offset.data() + offset.size());
   positives.rows.assign(rows.data(), rows.data() + rows.size());
-  bool sound = are_offsets(offset.data(), offset.size(), scores.cols, rows.size());
+  bool sound = are_offsets(offset.data(), offset.size(), num_classes, rows.size());
   for (std::size_t c = 0; sound && c + 1 < positives.offset.size(); ++c) {
     for (std::int64_t i = positives.offset[c]; sound && i < positives.offset[c + 1]; ++i) {
       const std::uint32_t row = positives.rows[static_cast<std::size_t>(i)];
@@ -48,6 +50,16 @@ RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_posit
   return thresholds;
 }
 
+Cells to_cells(const RowArray& rows, const RowArray& classes, const Matrix& scores) {
+  const auto below = [](const RowArray& numbers, std::int64_t bound) {
+    return std::all_of(numbers.data(), numbers.data() + numbers.size(), [=](std::uint32_t n) { return n < bound; });
+  };
+  if (rows.size() != classes.size() || !below(rows, scores.rows) || !below(classes, scores.cols)) {
+    throw py::value_error("cells: expected a row and a class of scores for each");
+  }
+  return {rows.data(), classes.data(), rows.size()};
+}
+
 // (offset, thresholds, tp, fp, tied)
 py::tuple to_tuple(RankTable&& table) {
   py::object thresholds =
@@ -69,7 +81,7 @@ void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp,
 py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
                bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
                const py::object& progress) {
-  const cpu::Positives positives = to_positives(offset, rows, scores);
+  const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
   RankTable shared;
   cpu::ScanRequest request;
   request.trials = trials;
@@ -141,6 +153,51 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
   });
 }
 
+RowArray draw_rows(const IntArray& offset, const RowArray& rows, std::int64_t num_rows, std::int64_t first_trial,
+                   std::int64_t trials, std::uint64_t seed, int threads) {
+  if (num_rows > kMaxRows) throw py::value_error("num_rows: expected fewer than 2^32");
+  constexpr std::int64_t kMaxTrials = std::int64_t{1} << 31;
+  if (first_trial < 0 || trials < 0 || first_trial > kMaxTrials - trials) {
+    throw py::value_error("trials: expected numbers from 0 to 2^31 - 1");
+  }
+  const cpu::Positives positives = to_positives(offset, rows, num_rows, offset.size() - 1);
+  if (rows.size() > std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, trials))
+    throw std::bad_alloc();
+  const cpu::Trials chosen{first_trial, trials};
+  const std::vector<std::int64_t> places = cpu::draw_offsets(positives, num_rows, chosen);
+  RowArray drawn(places.back());
+  std::uint32_t* const out = drawn.mutable_data();
+  Call(threads, py::none())([&](const cpu::Runner& runner) {
+    cpu::draw_rows(positives, num_rows, chosen, seed, places, out, runner);
+    return 0;
+  });
+  return drawn;
+}
+
+using CountArray = py::array_t<std::int32_t, py::array::c_style>;
+
+DoubleArray average_counted_trials(const IntArray& offset, const IntArray& tp, const IntArray& fp,
+                                   const CountArray& drawn, std::int64_t num_rows, int threads) {
+  check_table(offset, tp, fp, fp);
+  if (drawn.ndim() != 2 || drawn.shape(1) != tp.size()) {
+    throw py::value_error("drawn: expected a count for each trial and threshold");
+  }
+  RankTable table;
+  table.offset.assign(offset.data(), offset.data() + offset.size());
+  table.tp.assign(tp.data(), tp.data() + tp.size());
+  table.fp.assign(fp.data(), fp.data() + fp.size());
+  const std::int64_t trials = drawn.shape(0);
+  const std::int32_t* const counts = drawn.data();
+  std::vector<double> out = Call(threads, py::none())([&](const cpu::Runner& runner) {
+    return cpu::average_trials(table, num_rows, trials, runner,
+                               [&](std::int64_t c, std::int64_t, cpu::TrialAverage& average) {
+                                 const std::int32_t* own = counts + table.offset[static_cast<std::size_t>(c)];
+                                 for (std::int64_t t = 0; t < trials; ++t, own += tp.size()) average.add_trial(own);
+                               });
+  });
+  return to_numpy(std::move(out), {trials, offset.size() - 1});
+}
+
 }  // namespace
 
 void bind_evaluation(py::module_& module) {
@@ -152,43 +209,47 @@ void bind_evaluation(py::module_& module) {
   module.def("scan", &scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
              "progress"_a);
   module.def("positive_scores", [](const Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
-    const cpu::Positives positives = to_positives(offset, rows, scores);
+    const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
     return to_tuple(Call(threads, py::none())(
         [&](const cpu::Runner& runner) { return cpu::positive_scores(scores, positives, runner); }));
   });
   module.def("weighted_average_precision", [](const Matrix& scores, const IntArray& offset, const RowArray& rows,
                                               const DoubleArray& weights, int threads) {
     if (weights.size() != scores.rows) throw py::value_error("weights: expected one for each row");
-    const cpu::Positives positives = to_positives(offset, rows, scores);
+    const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
     return to_numpy(Call(threads, py::none())([&](const cpu::Runner& runner) {
       return cpu::weighted_average_precision(scores, positives, weights.data(), runner);
     }));
   });
   module.def(
+      "draw_rows", &draw_rows, "offset"_a, "rows"_a, "num_rows"_a, "first_trial"_a, "trials"_a, "seed"_a, "threads"_a,
+      "Rows of the negatives that trials draw from all classes, class after class, then by trial, in draw order. "
+      "A class with no more negatives than positives draws none: its trials hold all of them.");
+  module.def(
       "draw_negatives",
       [](const RowArray& positives, std::int64_t num_rows, std::uint32_t cls, std::uint32_t trial, std::uint64_t seed) {
-        if (positives.size() >= num_rows - positives.size())
+        if (num_rows > kMaxRows || positives.size() >= num_rows - positives.size())
           throw py::value_error("positives: expected fewer than negatives");
-        const auto count = static_cast<std::uint32_t>(positives.size());
-        const std::uint32_t* own = positives.data();
-        std::vector<std::uint32_t> rows(count);
-        std::vector<std::uint32_t> displaced(count);
-        Call(1, py::none())([&](const cpu::Runner& runner) {
-          displaced_negatives(own, count, static_cast<std::uint32_t>(num_rows), displaced.data());
-          const KeyedPermutation permutation =
-              keyed_permutation(static_cast<std::uint32_t>(num_rows) - count, seed, cls, trial);
-          constexpr std::int64_t kPerItem = 1 << 16;
-          runner.run((count + kPerItem - 1) / kPerItem, [&](std::int64_t item, int) {
-            const auto end = static_cast<std::uint32_t>(std::min<std::int64_t>(count, (item + 1) * kPerItem));
-            for (auto i = static_cast<std::uint32_t>(item * kPerItem); i < end; ++i) {
-              rows[i] = row_of_negative(own, count, displaced.data(), permute(permutation, i));
-            }
-          });
+        std::vector<std::uint32_t> rows(static_cast<std::size_t>(positives.size()));
+        Call(1, py::none())([&](const cpu::Runner&) {
+          cpu::DrawLister(num_rows, seed)
+              .list(positives.data(), static_cast<std::uint32_t>(rows.size()), cls, {trial, 1}, rows.data());
           return 0;
         });
         return to_numpy(std::move(rows));
       },
       "Rows of the negatives that a trial draws, in draw order. The class has fewer positives than negatives.");
+  module.def(
+      "reached",
+      [](const Matrix& scores, const RowArray& rows, const RowArray& classes,
+         const std::pair<IntArray, py::array>& thresholds, int threads) {
+        const Cells cells = to_cells(rows, classes, scores);
+        const RankTable given = to_thresholds(thresholds.first, thresholds.second, scores);
+        return to_numpy(Call(threads, py::none())(
+            [&](const cpu::Runner& runner) { return cpu::reached(scores, cells, given, runner); }));
+      },
+      "scores"_a, "rows"_a, "classes"_a, "thresholds"_a, "threads"_a,
+      "How many of the given thresholds of its class (descending) the score of each cell reaches.");
 
   module.def("average_precision", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                      const IntArray& tied, std::int64_t num_rows, int threads) {
@@ -210,6 +271,10 @@ void bind_evaluation(py::module_& module) {
     });
   });
   module.def("expected_sampled_average_precision", &expected_sampled_average_precisions);
+  module.def("sampled_average_precision", &average_counted_trials, "offset"_a, "tp"_a, "fp"_a, "drawn"_a, "num_rows"_a,
+             "threads"_a,
+             "AP of each trial and class, from how many drawn negatives of the trial score at or above each threshold "
+             "but below the one before: drawn (T, K).");
   module.def("sampled_average_precision_chance", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                     const IntArray& tied, std::int64_t num_rows, int threads) {
     return per_class(offset, tp, fp, tied, num_rows, threads, [](auto t, auto, auto, auto count, auto negatives) {

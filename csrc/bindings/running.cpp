@@ -4,6 +4,7 @@
 #include "cpu/append_batch.hpp"
 #ifdef VLTR_HAVE_CUDA
 #include "cuda/append_batch.hpp"
+#include "cuda/copy_rows.hpp"
 #endif
 
 namespace vltr {
@@ -41,12 +42,27 @@ void append_batch(const Tensor& scores, const Tensor& labels, const Tensor& to_s
   });
 }
 
+#ifdef VLTR_HAVE_CUDA
+void copy_rows(const Tensor& source, const Tensor& to) {
+  if (source.shape.size() != 2 || to.shape != source.shape || to.dtype != source.dtype || !to.contiguous() ||
+      !to.on_device() || source.device != to.device) {
+    throw py::value_error("to: expected rows in C order of the shape and dtype of source, both on one device");
+  }
+  cuda::copy_rows(to_matrix(source), to.data, {to.device, to.stream});
+}
+#endif
+
 }  // namespace
 
 void bind_running(py::module_& module) {
   module.def("append_batch", &append_batch, "scores"_a, "labels"_a, "to_scores"_a, "to_labels"_a, "first_row"_a,
              "first_bad"_a, "threads"_a,
              "Copies a batch behind others, on the stream of to_scores; first_bad: row * C + col, as unsigned.");
+#ifdef VLTR_HAVE_CUDA
+  module.def("copy_rows", &copy_rows, "source"_a, "to"_a,
+             "Copies a (B, C) array of any strides into one in C order, on the stream of `to`, which it does not wait "
+             "for.");
+#endif
 }
 
 }  // namespace vltr

@@ -46,4 +46,11 @@ struct Matrix {
   }
 };
 
+// Single elements of a matrix, listed in host memory.
+struct Cells {
+  const std::uint32_t* row = nullptr;
+  const std::uint32_t* cls = nullptr;
+  std::int64_t count = 0;
+};
+
 }  // namespace vltr

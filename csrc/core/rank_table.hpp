@@ -1,6 +1,7 @@
 // The rank table in host memory.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <variant>
 #include <vector>
@@ -18,5 +19,15 @@ struct RankTable {
   std::vector<std::int64_t> fp;
   std::vector<std::int64_t> tied;
 };
+
+// The thresholds as searches take them: ascending in each class.
+template <class Lane>
+std::vector<Lane> ascending_thresholds(const RankTable& table) {
+  std::vector<Lane> ascending = std::get<std::vector<Lane>>(table.thresholds);
+  for (std::size_t c = 0; c + 1 < table.offset.size(); ++c) {
+    std::reverse(ascending.begin() + table.offset[c], ascending.begin() + table.offset[c + 1]);
+  }
+  return ascending;
+}
 
 }  // namespace vltr

@@ -3,7 +3,7 @@
 namespace vltr::cpu {
 namespace {
 
-// Consecutive classes with about the same number of draws together: the unit of parallel planning.
+// Consecutive classes with about the same number of draws together: the unit of parallel work.
 std::vector<std::int64_t> class_ranges(const std::vector<std::int64_t>& slot_offset, std::int64_t ranges) {
   std::vector<std::int64_t> first{0};
   for (std::int64_t r = 1; r < ranges; ++r) {
@@ -37,21 +37,70 @@ class TileOfRow {
   std::vector<std::uint32_t> coarse_;
 };
 
+// Lists the draws of the classes from `first` to before `end`.
+void list_draws(const Positives& positives, std::int64_t rows, const Trials& trials, std::uint64_t seed,
+                const std::vector<std::int64_t>& offset, std::int64_t first, std::int64_t end, std::uint32_t* out) {
+  DrawLister lister(rows, seed);
+  for (std::int64_t c = first; c < end; ++c) {
+    const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, rows, c));
+    if (draws == 0) continue;
+    lister.list(positives.rows.data() + positives.offset[static_cast<std::size_t>(c)], draws,
+                static_cast<std::uint32_t>(c), trials, out + offset[static_cast<std::size_t>(c)]);
+  }
+}
+
 }  // namespace
 
 std::int64_t draws_per_trial(const Positives& positives, std::int64_t rows, std::int64_t c) {
-  const std::int64_t count =
-      positives.offset[static_cast<std::size_t>(c) + 1] - positives.offset[static_cast<std::size_t>(c)];
-  return count < rows - count ? count : 0;
+  return draws_per_trial(
+      positives.offset[static_cast<std::size_t>(c) + 1] - positives.offset[static_cast<std::size_t>(c)], rows);
+}
+
+std::vector<std::int64_t> draw_offsets(const Positives& positives, std::int64_t rows, const Trials& trials) {
+  std::vector<std::int64_t> offset{0};
+  for (std::size_t c = 0; c + 1 < positives.offset.size(); ++c) {
+    offset.push_back(offset.back() + trials.count * draws_per_trial(positives, rows, static_cast<std::int64_t>(c)));
+  }
+  return offset;
+}
+
+void DrawLister::list(const std::uint32_t* positives, std::uint32_t count, std::uint32_t cls, const Trials& trials,
+                      std::uint32_t* out) {
+  displaced_.resize(count);
+  displaced_negatives(positives, count, rows_, displaced_.data());
+  // A bit for all rows that share their lowest bits: few negatives share it with a positive, and are looked up in vain.
+  constexpr std::size_t kBitsPerPositive = 256;
+  std::size_t bits = 1;
+  while (bits < std::min<std::size_t>(rows_, kBitsPerPositive * count)) bits *= 2;
+  may_be_positive_.assign(bits, false);
+  for (std::uint32_t i = 0; i < count; ++i) may_be_positive_[positives[i] & (bits - 1)] = true;
+  KeyedPermutation permutation = permutation_grid(rows_ - count);
+  for (std::int64_t trial = trials.first; trial < trials.first + trials.count; ++trial, out += count) {
+    set_keys(permutation, seed_, cls, static_cast<std::uint32_t>(trial));
+    draw_numbers_(permutation, count, out);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (may_be_positive_[out[i] & (bits - 1)]) out[i] = row_of_negative(positives, count, displaced_.data(), out[i]);
+    }
+  }
+}
+
+void draw_rows(const Positives& positives, std::int64_t rows, const Trials& trials, std::uint64_t seed,
+               const std::vector<std::int64_t>& offset, std::uint32_t* out, const Runner& runner) {
+  constexpr std::int64_t kDrawsPerItem = 1 << 16;
+  const std::vector<std::int64_t> range = class_ranges(
+      offset,
+      std::max<std::int64_t>(1, std::min(offset.back() / kDrawsPerItem, static_cast<std::int64_t>(offset.size()) - 1)));
+  runner.run(static_cast<std::int64_t>(range.size()) - 1, [&](std::int64_t item, int) {
+    list_draws(positives, rows, trials, seed, offset, range[static_cast<std::size_t>(item)],
+               range[static_cast<std::size_t>(item) + 1], out);
+  });
 }
 
 DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std::vector<Tile>& tiles, int trials,
                     std::uint64_t seed, const Runner& runner) {
   DrawPlan plan;
-  plan.slot_offset.push_back(0);
-  for (std::int64_t c = 0; c < scores.cols; ++c) {
-    plan.slot_offset.push_back(plan.slot_offset.back() + trials * draws_per_trial(positives, scores.rows, c));
-  }
+  const Trials all{0, trials};
+  plan.slot_offset = draw_offsets(positives, scores.rows, all);
   const std::int64_t total = plan.slot_offset.back();
   plan.reached.resize(total);
   plan.draws.resize(total);
@@ -63,31 +112,18 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std:
   const std::int64_t col_range_count = col_ranges(scores.cols);
   const std::size_t items = tiles.size() * static_cast<std::size_t>(col_range_count);
   const TileOfRow tile_of_row(scores.rows, tiles);
-  const DrawNumbers draw_numbers = draw_numbers_kernel();
   std::vector<std::vector<std::int64_t>> next(static_cast<std::size_t>(ranges), std::vector<std::int64_t>(items, 0));
   runner.run(ranges, [&](std::int64_t item, int) {
+    const std::int64_t first = range[static_cast<std::size_t>(item)];
+    const std::int64_t end = range[static_cast<std::size_t>(item) + 1];
+    list_draws(positives, scores.rows, all, seed, plan.slot_offset, first, end, rows);
     auto& count = next[static_cast<std::size_t>(item)];
-    std::vector<bool> positive(static_cast<std::size_t>(scores.rows));
-    std::vector<std::uint32_t> displaced;
-    for (std::int64_t c = range[static_cast<std::size_t>(item)]; c < range[static_cast<std::size_t>(item) + 1]; ++c) {
-      const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));
-      if (draws == 0) continue;
-      const std::uint32_t* own = positives.rows.data() + positives.offset[static_cast<std::size_t>(c)];
-      displaced.resize(draws);
-      displaced_negatives(own, draws, static_cast<std::uint32_t>(scores.rows), displaced.data());
-      for (std::uint32_t i = 0; i < draws; ++i) positive[own[i]] = true;
-      std::uint32_t* row = rows + plan.slot_offset[static_cast<std::size_t>(c)];
-      KeyedPermutation permutation = permutation_grid(static_cast<std::uint32_t>(scores.rows) - draws);
+    for (std::int64_t c = first; c < end; ++c) {
       std::int64_t* const class_count = count.data() + c / kRangeCols;
-      for (int trial = 0; trial < trials; ++trial, row += draws) {
-        set_keys(permutation, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial));
-        draw_numbers(permutation, draws, row);
-        for (std::uint32_t i = 0; i < draws; ++i) {
-          if (positive[row[i]]) row[i] = row_of_negative(own, draws, displaced.data(), row[i]);
-          ++class_count[tile_of_row(row[i]) * col_range_count];
-        }
+      for (std::int64_t slot = plan.slot_offset[static_cast<std::size_t>(c)];
+           slot < plan.slot_offset[static_cast<std::size_t>(c) + 1]; ++slot) {
+        ++class_count[tile_of_row(rows[slot]) * col_range_count];
       }
-      for (std::uint32_t i = 0; i < draws; ++i) positive[own[i]] = false;
     }
   });
 

@@ -60,10 +60,7 @@ template <class Lane>
 Thresholds<Lane> given_thresholds(const RankTable& given) {
   Thresholds<Lane> thresholds;
   thresholds.offset = given.offset;
-  thresholds.keys = std::get<std::vector<Lane>>(given.thresholds);
-  for (std::size_t c = 0; c + 1 < given.offset.size(); ++c) {
-    std::reverse(thresholds.keys.begin() + given.offset[c], thresholds.keys.begin() + given.offset[c + 1]);
-  }
+  thresholds.keys = ascending_thresholds<Lane>(given);
   thresholds.build_trees();
   return thresholds;
 }
@@ -88,30 +85,6 @@ struct BestLabels {
     }
   }
 };
-
-// AP of each trial from the thresholds that its drawn scores reached.
-void average_trials(const RankTable& table, const Positives& positives, std::int64_t rows, const DrawPlan& plan,
-                    int trials, const Runner& runner, std::vector<double>& out) {
-  const auto classes = static_cast<std::int64_t>(table.offset.size()) - 1;
-  out.resize(static_cast<std::size_t>(trials * classes));
-  runner.run(classes, [&](std::int64_t c, int) {
-    const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
-    const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
-    const std::int64_t draws = draws_per_trial(positives, rows, c);
-    if (draws == 0) {
-      const double all = average_precision(table.tp.data() + first, table.fp.data() + first, keys);
-      for (int trial = 0; trial < trials; ++trial) out[static_cast<std::size_t>(trial * classes + c)] = all;
-      return;
-    }
-    const std::uint32_t* reached = plan.reached.data() + plan.slot_offset[static_cast<std::size_t>(c)];
-    TrialAverage average;
-    average.start(table.tp.data() + first, keys, out.data() + c, classes);
-    for (int trial = 0; trial < trials; ++trial, reached += draws) {
-      average.add_trial(draws, [reached](std::int64_t i) { return reached[i]; });
-    }
-    average.finish();
-  });
-}
 
 template <class T>
 ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Runner& runner) {
@@ -170,7 +143,14 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
 
   result.table = make_table(thresholds, positives, sorted, workers, runner);
   if (draw_in_pass) {
-    average_trials(result.table, positives, scores.rows, draws, request.trials, runner, result.trials);
+    result.trials = average_trials(result.table, scores.rows, request.trials, runner,
+                                   [&](std::int64_t c, std::int64_t count, TrialAverage& average) {
+                                     const std::uint32_t* reached =
+                                         draws.reached.data() + draws.slot_offset[static_cast<std::size_t>(c)];
+                                     for (int trial = 0; trial < request.trials; ++trial, reached += count) {
+                                       average.add_trial(count, [reached](std::int64_t i) { return reached[i]; });
+                                     }
+                                   });
   } else if (request.trials > 0) {
     result.trials =
         sample_columns<T>(scores, positives, thresholds, result.table, request.trials, request.seed, runner);

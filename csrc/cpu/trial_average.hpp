@@ -1,9 +1,9 @@
 // AP of the trials of one class, eight trials at a time: their sums run side by side, each in its one fixed order.
 #pragma once
 
-#include <vector>
-
+#include "core/rank_table.hpp"
 #include "core/sap_core.hpp"
+#include "cpu/draws.hpp"
 
 namespace vltr::cpu {
 
@@ -25,6 +25,11 @@ class TrialAverage {
     for (std::int64_t i = 0; i < draws; ++i) ++below_all[-static_cast<std::int64_t>(reached_by(i)) * kSapLanes];
     if (++lane_ == kSapLanes) finish();
   }
+  // Adds a trial that has been counted: drawn[k] scores lie at or above threshold k and below threshold k - 1.
+  void add_trial(const std::int32_t* drawn) {
+    for (std::int64_t k = 0; k < keys_; ++k) drawn_[static_cast<std::size_t>(k * kSapLanes + lane_)] = drawn[k];
+    if (++lane_ == kSapLanes) finish();
+  }
   // Writes the trials that have ended since the last eight. Call once after the last trial.
   void finish() {
     double ap[kSapLanes];
@@ -43,5 +48,30 @@ class TrialAverage {
   int lane_ = 0;
   std::vector<std::int32_t> drawn_;
 };
+
+// AP of each trial and class, (trials, C) row-major. add_trials(c, draws, average) adds the trials of a class, each of
+// so many draws; where trials take all negatives it is not called, and each is the AP of the class itself.
+template <class AddTrials>
+std::vector<double> average_trials(const RankTable& table, std::int64_t rows, std::int64_t trials, const Runner& runner,
+                                   const AddTrials& add_trials) {
+  const auto classes = static_cast<std::int64_t>(table.offset.size()) - 1;
+  std::vector<double> out(static_cast<std::size_t>(trials * classes));
+  runner.run(classes, [&](std::int64_t c, int) {
+    const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
+    const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
+    const std::int64_t* const tp = table.tp.data() + first;
+    const std::int64_t draws = draws_per_trial(keys == 0 ? 0 : tp[keys - 1], rows);
+    if (draws == 0) {
+      const double all = average_precision(tp, table.fp.data() + first, keys);
+      for (std::int64_t trial = 0; trial < trials; ++trial) out[static_cast<std::size_t>(trial * classes + c)] = all;
+      return;
+    }
+    TrialAverage average;
+    average.start(tp, keys, out.data() + c, classes);
+    add_trials(c, draws, average);
+    average.finish();
+  });
+  return out;
+}
 
 }  // namespace vltr::cpu

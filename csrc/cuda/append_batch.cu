@@ -8,22 +8,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ void copy_element(std::byte* to, const std::byte* from, std::int64_t size) {
-  switch (size) {
-    case 1:
-      *to = *from;
-      return;
-    case 2:
-      *reinterpret_cast<std::uint16_t*>(to) = *reinterpret_cast<const std::uint16_t*>(from);
-      return;
-    case 4:
-      *reinterpret_cast<std::uint32_t*>(to) = *reinterpret_cast<const std::uint32_t*>(from);
-      return;
-    default:
-      *reinterpret_cast<std::uint64_t*>(to) = *reinterpret_cast<const std::uint64_t*>(from);
-  }
-}
-
 template <class Label>
 __global__ void __launch_bounds__(kThreads)
     append_elements(Shard scores, std::int64_t score_size, Shard labels, std::int64_t cols, std::byte* to_scores,

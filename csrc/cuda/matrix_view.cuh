@@ -52,6 +52,23 @@ __device__ void for_each_element(const Shard& shard, std::int64_t cols, const Fu
   }
 }
 
+// Copies one element of 1, 2, 4 or 8 bytes, whatever its type.
+__device__ inline void copy_element(std::byte* to, const std::byte* from, std::int64_t size) {
+  switch (size) {
+    case 1:
+      *to = *from;
+      return;
+    case 2:
+      *reinterpret_cast<std::uint16_t*>(to) = *reinterpret_cast<const std::uint16_t*>(from);
+      return;
+    case 4:
+      *reinterpret_cast<std::uint32_t*>(to) = *reinterpret_cast<const std::uint32_t*>(from);
+      return;
+    default:
+      *reinterpret_cast<std::uint64_t*>(to) = *reinterpret_cast<const std::uint64_t*>(from);
+  }
+}
+
 // Minus zero is made zero, so that lanes which compare equal are the same bits.
 template <class Lane>
 __device__ Lane canonical(Lane lane) {

@@ -1,7 +1,5 @@
 #include "cuda/thresholds.hpp"
 
-#include <algorithm>
-
 #include "cuda/find_nan.hpp"
 #include "cuda/matrix_view.cuh"
 #include "cuda/search.cuh"
@@ -108,11 +106,7 @@ Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& posi
     thresholds.count = positives.count;
     return thresholds;
   }
-  std::vector<Lane> ascending = std::get<std::vector<Lane>>(given->thresholds);
-  for (std::size_t c = 0; c + 1 < given->offset.size(); ++c) {
-    std::reverse(ascending.begin() + given->offset[c], ascending.begin() + given->offset[c + 1]);
-  }
-  thresholds.given = DeviceArray<Lane>(stream, ascending);
+  thresholds.given = DeviceArray<Lane>(stream, ascending_thresholds<Lane>(*given));
   thresholds.given_offset = DeviceArray<std::int64_t>(stream, given->offset);
   thresholds.offset = thresholds.given_offset.data();
   thresholds.keys = thresholds.given.data();

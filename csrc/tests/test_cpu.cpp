@@ -13,9 +13,11 @@
 #include <thread>
 
 #include "core/draw_core.hpp"
+#include "cpu/reached.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/scan.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
 #include "tests/check.hpp"
 
@@ -258,6 +260,20 @@ double defined_average_precision(const Values<T>& scores, std::int64_t col, cons
   return static_cast<double>(sum / static_cast<long double>(hits.size()));
 }
 
+// Rows of the negatives that a trial of a class draws; it has fewer positives than negatives.
+std::vector<std::uint32_t> defined_draws(const std::vector<std::uint32_t>& positives, std::uint32_t num_rows,
+                                         std::uint64_t seed, std::int64_t col, std::int64_t trial) {
+  const auto count = static_cast<std::uint32_t>(positives.size());
+  std::vector<std::uint32_t> displaced(positives.size());
+  displaced_negatives(positives.data(), count, num_rows, displaced.data());
+  const KeyedPermutation permutation =
+      keyed_permutation(num_rows - count, seed, static_cast<std::uint32_t>(col), static_cast<std::uint32_t>(trial));
+  std::vector<std::uint32_t> rows;
+  for (std::uint32_t i = 0; i < count; ++i)
+    rows.push_back(row_of_negative(positives.data(), count, displaced.data(), permute(permutation, i)));
+  return rows;
+}
+
 struct ClassRows {
   std::vector<std::uint32_t> positives;
   std::vector<std::uint32_t> negatives;
@@ -269,17 +285,7 @@ struct ClassRows {
   }
   std::vector<std::uint32_t> drawn(std::uint64_t seed, std::int64_t col, int trial) const {
     if (positives.size() >= negatives.size()) return negatives;
-    std::vector<std::uint32_t> displaced(positives.size());
-    const auto count = static_cast<std::uint32_t>(positives.size());
-    displaced_negatives(positives.data(), count, static_cast<std::uint32_t>(count + negatives.size()),
-                        displaced.data());
-    const KeyedPermutation permutation =
-        keyed_permutation(static_cast<std::uint32_t>(negatives.size()), seed, static_cast<std::uint32_t>(col),
-                          static_cast<std::uint32_t>(trial));
-    std::vector<std::uint32_t> rows;
-    for (std::uint32_t i = 0; i < count; ++i)
-      rows.push_back(row_of_negative(positives.data(), count, displaced.data(), permute(permutation, i)));
-    return rows;
+    return defined_draws(positives, static_cast<std::uint32_t>(positives.size() + negatives.size()), seed, col, trial);
   }
 };
 
@@ -569,6 +575,141 @@ void trials_are_the_same_in_pass_and_by_columns() {
         CHECK(close(in_pass, defined_trials(scores, labels, few, 5)));
       }
     });
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Draws that are looked up apart from a scan
+// ---------------------------------------------------------------------------------------------------------------------
+
+std::vector<std::uint32_t> listed_draws(const Positives& positives, std::int64_t rows, const Trials& trials,
+                                        std::uint64_t seed, const Runner& runner) {
+  const std::vector<std::int64_t> offset = draw_offsets(positives, rows, trials);
+  std::vector<std::uint32_t> drawn(static_cast<std::size_t>(offset.back()));
+  draw_rows(positives, rows, trials, seed, offset, drawn.data(), runner);
+  return drawn;
+}
+
+// Positives that lie anywhere among `rows` rows, and at their end.
+void check_draws(Random& random, std::int64_t rows, const std::vector<int>& positives_of_class, const Trials& trials) {
+  Positives positives;
+  positives.offset.push_back(0);
+  std::vector<std::uint32_t> expected;
+  const std::uint64_t seed = random.bits();
+  for (std::size_t c = 0; c < positives_of_class.size(); ++c) {
+    std::vector<std::uint32_t> own;
+    for (int i = 0; i < positives_of_class[c]; ++i) {
+      own.push_back(static_cast<std::uint32_t>(
+          i % 3 == 0 ? rows - 1 - i : static_cast<std::int64_t>(random.bits() % static_cast<std::uint64_t>(rows))));
+    }
+    std::sort(own.begin(), own.end());
+    own.erase(std::unique(own.begin(), own.end()), own.end());
+    positives.rows.insert(positives.rows.end(), own.begin(), own.end());
+    positives.offset.push_back(static_cast<std::int64_t>(positives.rows.size()));
+    if (2 * static_cast<std::int64_t>(own.size()) >= rows) continue;
+    for (std::int64_t trial = trials.first; trial < trials.first + trials.count; ++trial) {
+      const auto drawn =
+          defined_draws(own, static_cast<std::uint32_t>(rows), seed, static_cast<std::int64_t>(c), trial);
+      expected.insert(expected.end(), drawn.begin(), drawn.end());
+    }
+  }
+  for_each_simd([&](const char* simd) {
+    for (const int threads : kThreads) {
+      trying = std::to_string(rows) + " rows, " + simd + ", " + std::to_string(threads) + " threads";
+      CHECK(listed_draws(positives, rows, trials, seed, Runner{threads, {}}) == expected);
+    }
+  });
+}
+
+void draws_are_listed() {
+  Random random(310);
+  check_draws(random, 10, {0, 1, 3, 9, 8}, {0, 3});
+  check_draws(random, 1000, {5, 0, 900, 499, 40}, {7, 0});
+  check_draws(random, 1000, {5, 0, 900, 499, 40}, {7, 2});
+  check_draws(random, 500000, {20000, 1, 30000, 0, 100, 20000}, {3, 3});  // many items
+  check_draws(random, kMaxRows, {0, 1, 2000}, {(std::int64_t{1} << 31) - 2, 2});
+  check_draws(random, 100, {}, {0, 5});
+}
+
+template <class T>
+void check_reached(Random& random, std::int64_t count) {
+  const Values<T> scores = random_scores<T>(random, 301, 19);
+  const RankTable table = defined_table(scores, random_labels(random, scores.rows, scores.cols));
+  const auto& thresholds = std::get<std::vector<LaneOf<T>>>(table.thresholds);
+  std::vector<std::uint32_t> rows, classes, expected;
+  for (std::int64_t i = 0; i < count; ++i) {
+    rows.push_back(static_cast<std::uint32_t>(random.below(301)));
+    classes.push_back(static_cast<std::uint32_t>(random.below(19)));
+    const LaneOf<T> score = threshold_of(scores.at(rows.back(), classes.back()));
+    expected.push_back(static_cast<std::uint32_t>(std::count_if(thresholds.begin() + table.offset[classes.back()],
+                                                                thresholds.begin() + table.offset[classes.back() + 1],
+                                                                [=](auto key) { return score >= key; })));
+  }
+  for (const Layout layout : kLayouts) {
+    for (const std::int64_t shards : {1, 4}) {
+      const Laid<T> laid(scores, layout, shards);
+      for (const int threads : {1, 3}) {
+        trying = describe(scores, layout, shards, "default", threads);
+        CHECK(reached(laid.matrix, {rows.data(), classes.data(), count}, table, Runner{threads, {}}) == expected);
+      }
+    }
+  }
+}
+
+void reached_thresholds_are_counted() {
+  Random random(320);
+#define VLTR_CHECK(T) check_reached<T>(random, 500);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
+  check_reached<float>(random, 40000);  // many items
+  check_reached<float>(random, 0);
+
+  Values<float> nan(1, 1);
+  nan.at(0, 0) = std::numeric_limits<float>::quiet_NaN();
+  const Laid<float> laid(nan, Layout::kRowMajor);
+  RankTable table;
+  table.offset = {0, 2};
+  table.thresholds = std::vector<float>{1, -std::numeric_limits<float>::infinity()};
+  const std::uint32_t zero = 0;
+  CHECK(reached(laid.matrix, {&zero, &zero, 1}, table, Runner{}) == std::vector<std::uint32_t>{0});
+}
+
+// Draws listed, looked up and counted one after the other: the trials of a scan.
+void counted_trials_are_those_of_a_scan() {
+  Random random(330);
+  const Values<float> scores = random_scores<float>(random, 400, 23);
+  const Positives positives = positives_of(random_labels(random, scores.rows, scores.cols));
+  const Laid<float> laid(scores, Layout::kRowMajor);
+  constexpr int kTrials = 11;
+  const std::vector<std::uint32_t> rows = listed_draws(positives, scores.rows, {0, kTrials}, 5, Runner{});
+  const ScanResult expected = scan(laid.matrix, positives, everything(kTrials, 5), Runner{});
+  const std::vector<std::int64_t>& offset = expected.table.offset;
+  std::vector<std::uint32_t> classes;
+  for (std::int64_t c = 0; c < scores.cols; ++c) {
+    classes.insert(classes.end(), static_cast<std::size_t>(kTrials * draws_per_trial(positives, scores.rows, c)),
+                   static_cast<std::uint32_t>(c));
+  }
+  const std::vector<std::uint32_t> counts =
+      reached(laid.matrix, {rows.data(), classes.data(), static_cast<std::int64_t>(rows.size())}, expected.table, {});
+  std::vector<std::int32_t> drawn(static_cast<std::size_t>(kTrials * offset.back()));
+  std::size_t slot = 0;
+  for (std::int64_t c = 0; c < scores.cols; ++c) {
+    for (int trial = 0; trial < kTrials; ++trial) {
+      for (std::int64_t i = 0; i < draws_per_trial(positives, scores.rows, c); ++i, ++slot) {
+        const std::int64_t k = offset[static_cast<std::size_t>(c) + 1] - counts[slot];
+        if (counts[slot] != 0) ++drawn[static_cast<std::size_t>(trial * offset.back() + k)];
+      }
+    }
+  }
+  for (const int threads : kThreads) {
+    trying = std::to_string(threads) + " threads";
+    const std::vector<double> trials =
+        average_trials(expected.table, scores.rows, kTrials, Runner{threads, {}},
+                       [&](std::int64_t c, std::int64_t, TrialAverage& average) {
+                         const std::int32_t* own = drawn.data() + offset[static_cast<std::size_t>(c)];
+                         for (int trial = 0; trial < kTrials; ++trial, own += offset.back()) average.add_trial(own);
+                       });
+    CHECK(same_bits(trials, expected.trials));
   }
 }
 
@@ -1014,6 +1155,9 @@ int main() {
       {"scan_names_the_first_nan", scan_names_the_first_nan},
       {"scan_stops_when_asked", scan_stops_when_asked},
       {"trials_are_the_same_in_pass_and_by_columns", trials_are_the_same_in_pass_and_by_columns},
+      {"draws_are_listed", draws_are_listed},
+      {"reached_thresholds_are_counted", reached_thresholds_are_counted},
+      {"counted_trials_are_those_of_a_scan", counted_trials_are_those_of_a_scan},
       {"shards_add_up_to_the_whole", shards_add_up_to_the_whole},
       {"weighted_average_precision_equals_its_definition", weighted_average_precision_equals_its_definition},
       {"many_callers_share_the_pool", many_callers_share_the_pool},

@@ -5,8 +5,11 @@
 #include <numeric>
 
 #include "core/ap_core.hpp"
+#include "cpu/reached.hpp"
 #include "cpu/scan.hpp"
 #include "cpu/weighted_average_precision.hpp"
+#include "cuda/copy_rows.hpp"
+#include "cuda/reached.hpp"
 #include "cuda/scan.hpp"
 #include "cuda/sort.hpp"
 #include "cuda/thresholds.hpp"
@@ -305,6 +308,68 @@ void given_thresholds() {
   CHECK(own.offset == shared.offset && own.thresholds == shared.thresholds && own.tp == shared.tp);
 }
 
+template <class T>
+void check_reached(Random& random) {
+  trying = "dtype " + std::to_string(static_cast<int>(code_of<T>()));
+  for (const bool by_column : {false, true}) {
+    for (const std::int64_t shards : {1, 3}) {
+      const TwinMatrix scores = random_matrix<T>(random, 90, 11, std::is_same_v<T, bool> ? 2 : 100, by_column, shards);
+      const TwinMatrix labels = random_labels(random, 90, 11, 30, false);
+      const RankTable given = cpu::positive_scores(scores.host, cpu::find_positives(labels.host, kAlone), kAlone);
+      for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{600}}) {
+        std::vector<std::uint32_t> rows(count);
+        std::vector<std::uint32_t> classes(count);
+        for (std::uint32_t& row : rows) row = static_cast<std::uint32_t>(random.below(90));
+        for (std::uint32_t& cls : classes) cls = static_cast<std::uint32_t>(random.below(11));
+        const Cells cells{rows.data(), classes.data(), static_cast<std::int64_t>(count)};
+        CHECK(cuda::reached(scores.device, cells, given, kStream) == cpu::reached(scores.host, cells, given, kAlone));
+      }
+    }
+  }
+}
+
+void reached_thresholds_are_counted() {
+  Random random(10);
+#define VLTR_CHECK(T) check_reached<T>(random);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
+}
+
+template <class T>
+void check_copies(Random& random) {
+  trying = "dtype " + std::to_string(static_cast<int>(code_of<T>()));
+  const std::int64_t row_bytes = 7 * static_cast<std::int64_t>(sizeof(T));
+  std::vector<std::byte> elements(static_cast<std::size_t>(61 * row_bytes));
+  for (std::byte& byte : elements) byte = std::byte{static_cast<unsigned char>(random.below(256))};
+  for (const bool by_column : {false, true}) {
+    const TwinMatrix source(code_of<T>(), elements, 61, 7, sizeof(T), by_column, 1);
+    const cuda::DeviceArray<std::byte> rows(kStream, 61 * row_bytes);
+    cuda::copy_rows(source.device, rows.data(), kStream);
+    CHECK(rows.to_host() == elements);
+
+    Matrix reversed = source.device;
+    Shard& shard = reversed.shards.front();
+    shard.data += 60 * shard.row_stride;
+    shard.row_stride = -shard.row_stride;
+    cuda::copy_rows(reversed, rows.data(), kStream);
+    const std::vector<std::byte> copied = rows.to_host();
+    for (std::int64_t row = 0; row < 61; ++row) {
+      CHECK(std::equal(copied.begin() + row * row_bytes, copied.begin() + (row + 1) * row_bytes,
+                       elements.begin() + (60 - row) * row_bytes));
+    }
+  }
+}
+
+void rows_are_copied() {
+  Random random(11);
+#define VLTR_CHECK(T) check_copies<T>(random);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
+  Matrix nothing{DType::kFloat32, 0, 7, {}};
+  nothing.append(nullptr, 0, 28, 4);
+  cuda::copy_rows(nothing, nullptr, kStream);
+}
+
 void weights() {
   Random random(8);
   const TwinMatrix scores = random_matrix<float>(random, 500, 5, 40, false, 2);
@@ -359,6 +424,8 @@ int main() {
                           {"shards_and_shapes", shards_and_shapes},
                           {"large_classes", large_classes},
                           {"given_thresholds", given_thresholds},
+                          {"reached_thresholds_are_counted", reached_thresholds_are_counted},
+                          {"rows_are_copied", rows_are_copied},
                           {"weights", weights},
                           {"the_first_nan_is_named", the_first_nan_is_named}});
 }

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "core/matrix.hpp"
+#include "cuda/device.hpp"
+
+namespace vltr::cuda {
+
+// Copies a (B, C) matrix of one shard and any strides to rows in C order, on the stream, which this does not wait for.
+void copy_rows(const Matrix& from, std::byte* to, const Stream& stream);
+
+}  // namespace vltr::cuda
