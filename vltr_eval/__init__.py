@@ -1,7 +1,9 @@
 """Exact evaluation of many-class, long-tailed, multi-label models at the speed of memory."""
 
 from vltr_eval._build import build_info
+from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.evaluate import evaluate
+from vltr_eval.evaluator import Evaluator
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.metrics import (
     average_precision,
@@ -24,6 +26,7 @@ from vltr_eval.topk import topk_accuracy
 from vltr_eval.version import __version__
 
 __all__ = [
+    "Evaluator",
     "LabelPairs",
     "PositiveScores",
     "Positives",
@@ -32,11 +35,13 @@ __all__ = [
     "Report",
     "RunningAP",
     "SampledAP",
+    "ShardFiles",
     "__version__",
     "average_precision",
     "build_info",
     "calibrated_average_precision",
     "evaluate",
+    "evaluate_batches",
     "expected_sampled_average_precision",
     "mean_average_precision",
     "positive_scores",

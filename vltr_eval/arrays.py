@@ -20,6 +20,7 @@ import math
 import os
 import sys
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -36,11 +37,15 @@ __all__ = [
     "borrow",
     "borrow_matrix",
     "check_place",
+    "copy_rows",
+    "empty_bits",
     "empty_like",
     "hand_back",
     "num_threads",
+    "of_bits",
     "read_numbers",
     "same_place",
+    "to_host",
 ]
 
 _CODES = {name: code for code, name in enumerate(_core.DTYPES)}
@@ -118,16 +123,15 @@ class Array(_Borrowed):
         shape = (stop - start, *self.shape[1:])
         return replace(self, address=self.address + start * self.strides[0], shape=shape)
 
-    def to_numpy(self) -> np.ndarray:
-        """A view of an array in CPU memory; of bfloat16, which numpy does not have, an exact copy in float32."""
+    def bits(self) -> np.ndarray:
+        """A view of an array in CPU memory; one of bfloat16, which numpy does not have, is seen as uint16."""
         if self.place.device is not None:
-            raise ValueError(f"to_numpy: expected an array in CPU memory, got one on {self.place}")
-        is_bfloat16 = self.dtype == "bfloat16"
-        view = np.asarray(
+            raise ValueError(f"bits: expected an array in CPU memory, got one on {self.place}")
+        return np.asarray(
             SimpleNamespace(
                 __array_interface__={
                     "shape": self.shape,
-                    "typestr": np.dtype(np.uint16 if is_bfloat16 else self.dtype).str,
+                    "typestr": np.dtype(_numpy_name(self.dtype)).str,
                     "data": (self.address, not self.writable),
                     "strides": self.strides,
                     "version": 3,
@@ -135,7 +139,27 @@ class Array(_Borrowed):
                 owner=self.owner,
             )
         )
-        return (view.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else view
+
+    def to_numpy(self) -> np.ndarray:
+        """A view of an array in CPU memory; of bfloat16 an exact copy in float32."""
+        view = self.bits()
+        return (view.astype(np.uint32) << 16).view(np.float32) if self.dtype == "bfloat16" else view
+
+
+def _numpy_name(dtype: str) -> str:
+    """The dtype as which numpy holds elements."""
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
+def of_bits(bits: np.ndarray, dtype: str) -> Array:
+    """An array in CPU memory from what `Array.bits` shows of it."""
+    address, read_only = bits.__array_interface__["data"]
+    return Array(address, bits.shape, bits.strides, dtype, bits, writable=not read_only)
+
+
+def empty_bits(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Memory for an array, not yet filled, as `Array.bits` would show it."""
+    return np.empty(shape, _numpy_name(dtype))
 
 
 def _borrow_numpy(name: str, array: np.ndarray) -> Array:
@@ -364,6 +388,26 @@ def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
     return _core.DeviceArray(shape, _CODES[dtype], array.place.device, array.place.stream)
 
 
+def copy_rows(batch: Array, out: Array) -> None:
+    """Copies (B, C) into a C-ordered array of the same shape and dtype in the same place; waits for no device."""
+    if batch.place.device is None:
+        out.bits()[...] = batch.bits()
+        return
+    place = same_place(out=out, batch=batch)
+    _core.copy_rows(batch.core, out.core)
+    hand_back(place, batch)
+
+
+def to_host(array: Array) -> Array:
+    """An array in CPU memory: the array itself, or a copy once its device has got there. (B, C)"""
+    if array.place.device is None:
+        return array
+    name = _numpy_name(array.dtype)
+    copy = _core.DeviceArray(array.shape, _CODES[name], array.place.device, array.place.stream)
+    copy_rows(replace(array, dtype=name), borrow("copy", copy))
+    return of_bits(copy.to_numpy(), array.dtype)
+
+
 def read_numbers(name: str, values: Any) -> np.ndarray:
     """Numbers in CPU memory as a numpy array: all that numpy makes one of, and arrays of any library, as `borrow`.
 
@@ -405,6 +449,18 @@ class Matrix(_Borrowed):
     def nbytes(self) -> int:
         return sum(shard.nbytes for shard in self.shards)
 
+    def only(self, runs: Iterable[tuple[int, int]]) -> Matrix:
+        """A view of some runs of rows, (start, stop) each, in the order given. At least one row."""
+        ends = np.cumsum([shard.shape[0] for shard in self.shards])
+        pieces = []
+        for start, stop in runs:
+            k = int(np.searchsorted(ends, start, side="right"))
+            while start < stop:
+                first, end = int(ends[k]) - self.shards[k].shape[0], min(stop, int(ends[k]))
+                pieces.append(self.shards[k].rows(start - first, end - first))
+                start, k = end, k + 1
+        return borrow_matrix("scores", pieces)
+
     def value(self, row: int, col: int) -> Any:
         """One element as a Python number, for messages."""
         for shard in self.shards:
@@ -416,6 +472,8 @@ class Matrix(_Borrowed):
 
 def borrow_matrix(name: str, array: Any) -> Matrix:
     """Borrows an (N, C) matrix, an (N,) column, or a list of row shards that agree in classes and dtype."""
+    if isinstance(array, Matrix):
+        return array
     shards = _shards(name, array)
     first = shards[0]
     for i, shard in enumerate(shards):
@@ -449,12 +507,17 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
 
 
 def num_threads(threads: int | None = None) -> int:
-    """Threads of a call: the argument, else VLTR_NUM_THREADS, else all cores this process may use."""
+    """Threads of a call: the argument, else VLTR_NUM_THREADS, else all cores this process may use.
+
+    Where torchrun started several processes on the machine, each may use its share of the cores.
+    """
     source = "threads"
     if threads is None:
         text = os.environ.get("VLTR_NUM_THREADS", "")
         if not text:
-            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+            return max(1, cores // int(processes)) if processes.isdecimal() and processes != "0" else cores
         source = "VLTR_NUM_THREADS"
         try:
             threads = int(text)

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vltr_eval.arrays import Matrix, borrow_matrix
-from vltr_eval.evaluate import ClassInfo, Findings
+from vltr_eval.findings import ClassInfo
 from vltr_eval.io import read_class_names, read_labels, read_scores, read_train_counts
 from vltr_eval.labels import Positives
+from vltr_eval.parts import Part, count
 from vltr_eval.report import Settings, shortlist
-from vltr_eval.scan import scan
 
 _BLOCK_CELLS = 1 << 20  # 8 MiB of float64
 _MANY_EXTREME = 0.001  # share of scores on one extreme value that a continuous model does not reach by chance
@@ -215,8 +215,9 @@ def _inspect_ties(
     inspection: Inspection, matrix: Matrix, positives: Positives, progress: Callable[[float], None] | None
 ) -> None:
     """Note how many positives tie with negatives and how far that could move mAP."""
-    table = scan(matrix, positives, progress=progress).table
-    report = Findings(Settings(sap=None, topk=()), table, positives).report(ClassInfo())
+    settings = Settings(sap=None, topk=())
+    found = count(settings, [Part(matrix, positives)], matrix.num_classes, progress=progress)
+    report = found.report(ClassInfo())
     lower, upper = report.mAP_tie_interval
     inspection.facts.append(("ties", f"{report.tie_rate:.2%} of positives share their score with a negative"))
     inspection.facts.append(("", f"the order of ties could move mAP within [{lower:.4f}, {upper:.4f}]"))

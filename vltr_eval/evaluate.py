@@ -1,39 +1,18 @@
-"""Every metric of a score matrix in one pass over it: overall, for head, medium and tail, and class by class.
-
-Means over classes are correctly rounded (math.fsum), so neither the order of the classes nor the machine moves a bit.
-"""
+"""Every metric of a score matrix in one pass over it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vltr_eval.arrays import borrow_matrix
-from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
+from vltr_eval.findings import read_conventions
+from vltr_eval.groups import DEFAULT_BOUNDS
 from vltr_eval.labels import Positives
-from vltr_eval.rank_table import RankTable, absent_value, mean_of_defined
-from vltr_eval.report import (
-    AP,
-    EXPECTED_SAP,
-    OVERALL,
-    ROC_AUC,
-    SAP,
-    SAP_CHANCE,
-    SAP_STD,
-    Group,
-    Report,
-    Settings,
-    accuracy_at,
-)
-from vltr_eval.sampled import mean_and_std
-from vltr_eval.scan import check_seed, scan
-from vltr_eval.topk import check_topk, hit_rate, hit_rate_per_class
-from vltr_eval.version import __version__
+from vltr_eval.parts import Part, count
+from vltr_eval.report import Report
 
 
 def evaluate(
@@ -71,139 +50,16 @@ def evaluate(
     {'mAP': 0.9167, 'expected_SAP': 0.9167, 'SAP_chance': 0.7778, 'ROC_AUC': 0.75, 'Acc@1': 0.6667}
     """
     matrix = borrow_matrix("scores", scores)
-    about = ClassInfo.checked(matrix.num_classes, train_counts, bounds, class_names)
-    sap = int(sap) if isinstance(sap, np.integer) else sap
-    settings = Settings(sap, check_seed(seed), check_topk(() if topk is None else topk, "topk"), about.bounds, absent)
-    positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads)
-    found = scan(
-        matrix,
-        positives,
-        trials=settings.trials,
-        seed=settings.seed,
-        ranks=bool(settings.topk),
-        threads=threads,
-        progress=progress,
+    settings, about = read_conventions(
+        matrix.num_classes,
+        sap=sap,
+        seed=seed,
+        topk=topk,
+        train_counts=train_counts,
+        bounds=bounds,
+        class_names=class_names,
+        absent=absent,
     )
-    return Findings(settings, found.table, positives, found.trials, found.ranks).report(about)
-
-
-@dataclass(frozen=True, eq=False)
-class ClassInfo:
-    """What is known of the classes beside their scores and labels."""
-
-    names: tuple[str, ...] | None = None
-    train_counts: np.ndarray | None = None
-    bounds: tuple[float, float] | None = None
-    groups: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @classmethod
-    def checked(
-        cls,
-        num_classes: int,
-        train_counts: Sequence[float] | np.ndarray | None = None,
-        bounds: tuple[float, float] = DEFAULT_BOUNDS,
-        names: Sequence[str] | None = None,
-    ) -> ClassInfo:
-        """What is known, after checking lengths and values; without train counts there are no groups and no bounds."""
-        if names is not None and len(names) != num_classes:
-            raise ValueError(f"class_names: {len(names)} names, but scores has {num_classes} classes")
-        names = None if names is None else tuple(map(str, names))
-        bounds = checked_bounds(bounds)
-        if train_counts is None:
-            return cls(names)
-        counts = checked_train_counts(train_counts, num_classes)
-        return cls(names, counts, bounds, class_groups(counts, bounds))
-
-    def columns(self) -> dict[str, tuple]:
-        """What is known, as columns of the per-class table."""
-        columns: dict[str, tuple] = {}
-        if self.names is not None:
-            columns["name"] = self.names
-        if self.train_counts is not None:
-            group_of = {c: name for name, members in self.groups.items() for c in members.tolist()}
-            columns["group"] = tuple(group_of[c] for c in range(len(self.train_counts)))
-            columns["train_count"] = tuple(self.train_counts.tolist())
-        return columns
-
-
-@dataclass(frozen=True, eq=False)
-class Findings:
-    """What one scan found, to be read under the conventions of the settings.
-
-    positives: None when only a saved table is at hand; trials and ranks must then be None too.
-    trials: (T, C) AP of each SAP trial. ranks: (N,) rank of the best-ranked label of each row, -1 without labels.
-    """
-
-    settings: Settings
-    table: RankTable
-    positives: Positives | None = None
-    trials: np.ndarray | None = None
-    ranks: np.ndarray | None = None
-
-    def report(self, about: ClassInfo) -> Report:
-        """The findings as plain data: overall, by group and by class."""
-        table, by_class = self.table, self._by_class()
-        lower, upper = map(self._filled, table.tie_interval())
-        groups = {OVERALL: np.arange(table.num_classes), **about.groups}
-        columns = {**by_class, "tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
-        return Report(
-            version=__version__,
-            settings=self.settings,
-            num_rows=int(table.num_rows),
-            num_classes=int(table.num_classes),
-            rows_without_labels=self._rows_without_labels(),
-            tie_rate=self._overall_tie_rate(),
-            mAP_tie_interval=(mean_of_defined(lower), mean_of_defined(upper)),
-            groups=tuple(self._group(name, members, by_class) for name, members in groups.items()),
-            classes={
-                **about.columns(),
-                "num_positives": tuple(table.num_positives.tolist()),
-                "num_negatives": tuple(table.num_negatives.tolist()),
-                **{name: tuple(column.tolist()) for name, column in columns.items()},
-            },
-        )
-
-    def _by_class(self) -> dict[str, np.ndarray]:
-        """The columns (C,) of every metric that the settings ask for, in their order."""
-        table, settings = self.table, self.settings
-        values = {AP: self._filled(table.average_precision()), ROC_AUC: table.roc_auc()}
-        if self.trials is not None:
-            values[SAP], values[SAP_STD] = map(self._filled, mean_and_std(self.trials))
-        if settings.sap is not None:
-            values[EXPECTED_SAP] = self._filled(table.expected_sampled_average_precision())
-            values[SAP_CHANCE] = self._filled(table.sampled_average_precision_chance())
-        if self.ranks is not None:
-            values.update({accuracy_at(k): hit_rate_per_class(self.ranks, self.positives, k) for k in settings.topk})
-        return {metric.class_name: values[metric] for metric in settings.metrics}
-
-    def _group(self, name: str, members: np.ndarray, by_class: dict[str, np.ndarray]) -> Group:
-        settings = self.settings
-        values = {metric.name: mean_of_defined(by_class[metric.class_name][members]) for metric in settings.metrics}
-        if self.trials is not None:
-            # The spread of the group's mean over trials, not the mean of its classes' spreads.
-            trials = self._filled(self.trials)[:, members]
-            defined = trials[:, ~np.isnan(trials[0])]  # the same classes in every trial
-            means = np.array([_ratio(math.fsum(trial), len(trial)) for trial in defined.tolist()])
-            values[SAP.name], values[SAP_STD.name] = map(float, mean_and_std(means))
-        if self.ranks is not None and name == OVERALL:
-            values.update({accuracy_at(k).name: hit_rate(self.ranks, k) for k in settings.topk})
-        return Group(name, len(members), int(np.count_nonzero(self._absent[members])), values)
-
-    @cached_property
-    def _absent(self) -> np.ndarray:
-        return self.table.num_positives == 0
-
-    def _filled(self, values: np.ndarray) -> np.ndarray:
-        """The values (..., C), with what the convention asks for at classes without positives."""
-        return np.where(self._absent, absent_value(self.settings.absent), values)
-
-    def _overall_tie_rate(self) -> float:
-        """Share of all positives that are tied with at least one negative of their class."""
-        return _ratio(int(self.table.tied_positives().sum()), int(self.table.num_positives.sum()))
-
-    def _rows_without_labels(self) -> int | None:
-        return None if self.positives is None else int(np.count_nonzero(self.positives.labels_per_row() == 0))
-
-
-def _ratio(part: float, whole: int) -> float:
-    return part / whole if whole else math.nan
+    positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads)
+    part = Part(matrix, positives)
+    return count(settings, [part], matrix.num_classes, threads=threads, progress=progress).report(about)

@@ -126,6 +126,14 @@ def input_files(spec: Spec) -> list[Path]:
     return [source.path for source in _expand(spec)]
 
 
+def split_spec(spec: Spec) -> list[str]:
+    """A spec of each of the files that a spec names, with the key that picks its array.
+
+    Raises InputError for a pattern without a match.
+    """
+    return [str(source) for source in _expand(spec)]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Which files, and which array of a file
 # ---------------------------------------------------------------------------------------------------------------------

@@ -65,20 +65,36 @@ class Positives:
             return self.indptr, self.rows
         return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
 
+    def only(self, kept: np.ndarray) -> Positives:
+        """The positives of some of the rows, numbered anew. kept: (N,) bool."""
+        stays = kept[self.rows]
+        before = np.concatenate([[0], np.cumsum(stays)])
+        numbers = np.cumsum(kept) - 1
+        rows = numbers[self.rows[stays]].astype(np.uint32)
+        return Positives(int(np.count_nonzero(kept)), self.num_classes, before[self.indptr], rows)
+
     def labels_per_row(self) -> np.ndarray:
         """How many labels each row has: (N,) int64."""
         return np.bincount(self.rows, minlength=self.num_rows)
 
     @classmethod
     def from_labels(
-        cls, labels: Any, num_rows: int, num_classes: int, *, place: Place | None = None, threads: int | None = None
+        cls,
+        labels: Any,
+        num_rows: int,
+        num_classes: int,
+        *,
+        place: Place | None = None,
+        first_row: int = 0,
+        threads: int | None = None,
     ) -> Positives:
         """Reads labels of any form that belong to (num_rows, num_classes) scores.
 
         labels: dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with the
         class indices of each row (lists, sets or integer arrays); (N,) integer class indices; (N,) of 0/1 when there is
         one class; LabelPairs; or Positives. Arrays on a CUDA device are read there, and their positives stay there.
-        place: where the scores are (`Matrix.place`), if arrays of labels must be there too. Raises ValueError that
+        place: where the scores are (`Matrix.place`), if arrays of labels must be there too. first_row: the number of
+        the first row, for messages about arrays. Raises ValueError that
         names the place of anything but 0/1, and of a class index out of range.
         """
         if isinstance(labels, Positives):
@@ -101,7 +117,7 @@ class Positives:
             return _from_sparse(labels, num_rows, num_classes)
         if _is_list_of_lists(labels, num_rows):
             return _from_lists(labels, num_rows, num_classes)
-        return _from_array(labels, num_rows, num_classes, place, threads)
+        return _from_array(labels, num_rows, num_classes, place, first_row, threads)
 
 
 def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
@@ -109,6 +125,14 @@ def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> Non
         raise ValueError(f"labels: {shape[0]} rows, but scores has {num_rows}")
     if shape[1] != num_classes:
         raise ValueError(f"labels: {shape[1]} classes, but scores has {num_classes}")
+
+
+def rows_between(labels: Any, start: int, stop: int) -> Any:
+    """Labels of some of the rows, of an array or LabelPairs, as they are read from files."""
+    if not isinstance(labels, LabelPairs):
+        return labels[start:stop]
+    own = (labels.rows >= start) & (labels.rows < stop)
+    return LabelPairs(stop - start, labels.num_classes, labels.rows[own] - start, labels.classes[own])
 
 
 class _DevicePositives(Positives):
@@ -145,12 +169,14 @@ class _DevicePositives(Positives):
         return (self._core,)
 
 
-def _from_array(labels: Any, num_rows: int, num_classes: int, place: Place | None, threads: int | None) -> Positives:
+def _from_array(
+    labels: Any, num_rows: int, num_classes: int, place: Place | None, first_row: int, threads: int | None
+) -> Positives:
     matrix = borrow_matrix("labels", labels)
     if place is not None:
         check_place("labels", matrix, place, "scores")
     if len(matrix.shards[0].shape) == 1 and num_classes > 1:
-        return _from_indices(matrix, num_rows, num_classes)
+        return _from_indices(matrix, num_rows, num_classes, first_row)
     _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
     try:
         found = _core.find_positives(matrix.core, num_threads(threads), None)
@@ -159,13 +185,13 @@ def _from_array(labels: Any, num_rows: int, num_classes: int, place: Place | Non
         value = matrix.value(row, col)
         hint = "; soft targets have no average precision: threshold them first" if 0 < value < 1 else ""
         hint = "; write -1 as 0" if value == -1 else hint
-        raise ValueError(f"labels: expected 0 or 1, got {value} at row {row}, class {col}{hint}") from None
+        raise ValueError(f"labels: expected 0 or 1, got {value} at row {first_row + row}, class {col}{hint}") from None
     if matrix.place.device is None:
         return Positives(num_rows, num_classes, *found)
     return _DevicePositives(num_rows, num_classes, found)
 
 
-def _from_indices(matrix: Matrix, num_rows: int, num_classes: int) -> Positives:
+def _from_indices(matrix: Matrix, num_rows: int, num_classes: int, first_row: int) -> Positives:
     """(N,) class indices, of one array or of shards."""
     if "int" not in matrix.dtype:
         raise TypeError(
@@ -175,12 +201,12 @@ def _from_indices(matrix: Matrix, num_rows: int, num_classes: int) -> Positives:
     _check_shape((matrix.num_rows, num_classes), num_rows, num_classes)
     if matrix.place.device is None:
         classes = np.concatenate([shard.to_numpy() for shard in matrix.shards])
-        return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes)
+        return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes, first_row)
     try:
         return _DevicePositives(num_rows, num_classes, _core.index_positives(matrix.core, num_classes))
     except _core.BadValue as error:
         _, row, _ = error.args
-        raise _index_out_of_range(num_classes, matrix.value(row, 0), row) from None
+        raise _index_out_of_range(num_classes, matrix.value(row, 0), first_row + row) from None
 
 
 def _index_out_of_range(num_classes: int, index: int, row: int) -> ValueError:
@@ -234,13 +260,15 @@ def _from_lists(labels: Sequence[Any], num_rows: int, num_classes: int) -> Posit
     return _from_pairs(np.repeat(np.arange(num_rows), lengths), np.array(flat, dtype=object), num_rows, num_classes)
 
 
-def _from_pairs(rows: np.ndarray, classes: np.ndarray, num_rows: int, num_classes: int) -> Positives:
+def _from_pairs(
+    rows: np.ndarray, classes: np.ndarray, num_rows: int, num_classes: int, first_row: int = 0
+) -> Positives:
     """Compresses (row, class) pairs, in any order, by class."""
     if len(classes):
         bad = np.flatnonzero((classes < 0) | (classes >= num_classes))
         if bad.size:
             i = bad[0]
-            raise _index_out_of_range(num_classes, classes[i], rows[i])
+            raise _index_out_of_range(num_classes, classes[i], first_row + rows[i])
         outside = np.flatnonzero((rows < 0) | (rows >= num_rows))
         if outside.size:
             raise ValueError(f"labels: expected row numbers from 0 to {num_rows - 1}, got {rows[outside[0]]}")

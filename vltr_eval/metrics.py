@@ -14,7 +14,7 @@ import numpy as np
 from vltr_eval import _core
 from vltr_eval.arrays import Matrix, borrow, borrow_matrix, num_threads, read_numbers, same_place
 from vltr_eval.rank_table import PrecisionRecallCurve, absent_value, mean_of_defined
-from vltr_eval.scan import nan_sentence, rank_table, read_inputs
+from vltr_eval.scan import NaNScore, rank_table, read_inputs
 
 __all__ = [
     "average_precision",
@@ -55,9 +55,9 @@ def average_precision(
     try:
         out = _core.weighted_average_precision(matrix.core, *positives.core_for(matrix), core, num_threads(threads))
     except _core.BadValue as error:
-        argument, row, _ = error.args
+        argument, row, col = error.args
         if argument == "scores":
-            raise nan_sentence(error) from None
+            raise NaNScore(row, col) from None
         raise _bad_weight(float(weights.value(row, 0)), row) from None
     return np.where(np.isnan(out), value, out)
 

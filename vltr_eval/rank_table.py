@@ -226,7 +226,7 @@ class RankTable:
         precisions, recalls = self._precision_recall()
         return self._best(recalls, precisions >= precision)
 
-    def _new_positives(self) -> np.ndarray:
+    def new_positives(self) -> np.ndarray:
         """Positives that equal each threshold: (K,)"""
         new = np.diff(self.tp, prepend=0)
         starts = self.indptr[:-1][np.diff(self.indptr) > 0]
@@ -235,7 +235,7 @@ class RankTable:
 
     def tied_positives(self) -> np.ndarray:
         """Positives of each class whose score is also a negative's: (C,) int64."""
-        tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self._new_positives(), 0))])
+        tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self.new_positives(), 0))])
         return tied[self.indptr[1:]] - tied[self.indptr[:-1]]
 
     def tie_rate(self) -> np.ndarray:
@@ -249,7 +249,7 @@ class RankTable:
         The smallest interval that holds the AP of every order of the rows within ties, as a library without a tie rule
         may report it, and the AP reported here, which takes tied rows together.
         """
-        new = self._new_positives()
+        new = self.new_positives()
         average_precision = self.average_precision()
         k = np.flatnonzero((new > 1) | (self.tied > 0))  # elsewhere there is but one order
         if not k.size:
@@ -268,6 +268,12 @@ class RankTable:
 
         lower, upper = moved(self.fp), moved(self.fp - self.tied)
         return np.minimum(lower, average_precision), np.minimum(np.maximum(upper, average_precision), 1.0)
+
+    def only(self, kept: np.ndarray) -> RankTable:
+        """The table without some of its thresholds. kept: (K,) bool."""
+        indptr = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
+        columns = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))
+        return RankTable(self.num_rows, indptr, *columns)
 
     def merge(self, *others: RankTable) -> RankTable:
         """The table of all shards together, in any order and grouping.

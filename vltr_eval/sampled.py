@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vltr_eval import _core
+from vltr_eval.arrays import num_threads
 from vltr_eval.labels import Positives
-from vltr_eval.rank_table import absent_value
+from vltr_eval.rank_table import RankTable, absent_value
 from vltr_eval.scan import check_seed, check_trials, read_inputs, scan
 
 __all__ = ["SampledAP", "sampled_average_precision", "sap_subset"]
@@ -80,6 +81,31 @@ def sap_subset(
         return np.arange(positives.num_rows if len(own) else 0)
     drawn = _core.draw_negatives(own, positives.num_rows, class_index, int(trial), check_seed(seed))
     return np.sort(np.concatenate([own, drawn]).astype(np.int64))
+
+
+def draws_per_trial(positives: Positives) -> np.ndarray:
+    """Negatives of each class that a trial draws: (C,) int64; 0 where it takes all of them."""
+    counts = positives.counts
+    return np.where(2 * counts < positives.num_rows, counts, 0)
+
+
+def draw_rows(
+    positives: Positives, first_trial: int, trials: int, seed: int, *, threads: int | None = None
+) -> np.ndarray:
+    """Rows of the negatives that trials draw: (M,) uint32, class after class, in each trial after trial."""
+    return _core.draw_rows(
+        positives.indptr, positives.rows, positives.num_rows, first_trial, trials, seed, num_threads(threads)
+    )
+
+
+def trials_of_counts(table: RankTable, drawn: np.ndarray, *, threads: int | None = None) -> np.ndarray:
+    """AP of trials: (T, C) float64, the same bits as of `scan`.
+
+    drawn: (T, K) int32, drawn negatives that reach a threshold of the table but not the one before it.
+    """
+    return _core.sampled_average_precision(
+        table.indptr, table.tp, table.fp, drawn, table.num_rows, num_threads(threads)
+    )
 
 
 def _positives_alone(labels: Any, num_classes: int | None) -> Positives:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval.labels import Positives
 from vltr_eval.rank_table import DeviceRankTable, PositiveScores, RankTable, lanes
 
-__all__ = ["ScanResult", "positive_scores", "rank_table", "scan"]
+__all__ = ["ScanResult", "positive_scores", "rank_table", "reached", "scan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +27,6 @@ class ScanResult:
     table: RankTable
     trials: np.ndarray | None
     ranks: np.ndarray | None
-    seconds: float
-    bytes: int
 
 
 def read_inputs(scores: Any, labels: Any, threads: int | None) -> tuple[Matrix, Positives]:
@@ -40,10 +37,12 @@ def read_inputs(scores: Any, labels: Any, threads: int | None) -> tuple[Matrix, 
     )
 
 
-def nan_sentence(error: Any) -> ValueError:
-    """The sentence for a NaN that the core found."""
-    _, row, col = error.args
-    return ValueError(f"scores: expected numbers, got NaN at row {row}, class {col}")
+class NaNScore(ValueError):
+    """A score that is NaN, and where."""
+
+    def __init__(self, row: int, col: int) -> None:
+        super().__init__(f"scores: expected numbers, got NaN at row {row}, class {col}")
+        self.row, self.col = row, col
 
 
 def check_seed(seed: int) -> int:
@@ -76,15 +75,13 @@ def scan(
     then be merged. progress: called with the share done, from the calling thread. Raises ValueError naming the place of
     a NaN.
     """
-    start = time.perf_counter()
-    matrix = scores if isinstance(scores, Matrix) else borrow_matrix("scores", scores)
+    matrix = borrow_matrix("scores", scores)
     positives = Positives.from_labels(positives, matrix.num_rows, matrix.num_classes)
     given = None
     if thresholds is not None:
         if trials:
             raise ValueError("trials: expected 0 with given thresholds: negatives are drawn from all rows, got a shard")
-        thresholds.check_fits(matrix.num_classes, matrix.dtype)
-        given = (thresholds.indptr, lanes(thresholds.scores, matrix.dtype))
+        given = _given(thresholds, matrix)
     try:
         found, trial_matrix, rank = _core.scan(
             matrix.core,
@@ -97,13 +94,27 @@ def scan(
             progress=progress,
         )
     except _core.BadValue as error:
-        raise nan_sentence(error) from None
+        raise NaNScore(*error.args[1:]) from None
     if matrix.place.device is None:
         indptr, keys, *counts = found
         table = RankTable(matrix.num_rows, indptr, lanes(keys, matrix.dtype), *counts)
     else:
         table = DeviceRankTable(matrix.num_rows, matrix.dtype, found)
-    return ScanResult(table, trial_matrix, rank, time.perf_counter() - start, matrix.nbytes)
+    return ScanResult(table, trial_matrix, rank)
+
+
+def _given(thresholds: PositiveScores, matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds as core operations on a matrix take them."""
+    thresholds.check_fits(matrix.num_classes, matrix.dtype)
+    return thresholds.indptr, lanes(thresholds.scores, matrix.dtype)
+
+
+def reached(
+    matrix: Matrix, rows: np.ndarray, classes: np.ndarray, thresholds: PositiveScores, *, threads: int | None = None
+) -> np.ndarray:
+    """How many thresholds of its class the score of each cell (rows[i], classes[i]) reaches: (M,) uint32."""
+    cells = (np.ascontiguousarray(cell, np.uint32) for cell in (rows, classes))
+    return _core.reached(matrix.core, *cells, _given(thresholds, matrix), num_threads(threads))
 
 
 def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> PositiveScores:
@@ -117,7 +128,7 @@ def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> 
     try:
         indptr, keys, *_ = _core.positive_scores(matrix.core, *positives.core_for(matrix), num_threads(threads))
     except _core.BadValue as error:
-        raise nan_sentence(error) from None
+        raise NaNScore(*error.args[1:]) from None
     return PositiveScores(indptr, lanes(keys, matrix.dtype))
 
 

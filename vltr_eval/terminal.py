@@ -48,6 +48,10 @@ class ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.wipe()
+
+    def wipe(self) -> None:
+        """Take the bar away; it comes again when it is called again."""
         if self._shown:
             self._stream.write("\r" + " " * len(self._shown) + "\r")
             self._stream.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,22 +36,43 @@ def topk_accuracy(
     """
     values = check_topk(k)
     matrix, positives = read_inputs(scores, labels, threads)
-    ranks = scan(matrix, positives, ranks=True, threads=threads).ranks
-    return {value: hit_rate(ranks, value) for value in values}
+    hits = Hits.of(scan(matrix, positives, ranks=True, threads=threads).ranks, positives, values)
+    return {value: hits.rate(value) for value in values}
 
 
-def hit_rate(ranks: np.ndarray, k: int) -> float:
-    """Acc@k from the ranks of a scan: (N,) int32, -1 without label."""
-    labelled = int(np.count_nonzero(ranks >= 0))
-    return float(np.count_nonzero((ranks >= 0) & (ranks < k)) / labelled) if labelled else float("nan")
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """Rows with one of their labels among their k highest scores, counted: what Acc@k is made of. Adds over shards.
 
-
-def hit_rate_per_class(ranks: np.ndarray, positives: Positives, k: int) -> np.ndarray:
-    """Share of each class's rows that are hits at k, by whichever label: (C,) float64, NaN without positives.
-
-    As the published code of MOVE counts it: each label of a row inherits the row's hit.
+    topk: the K values of k; labelled: rows with a label; rows: (K,) int64 hits; classes: (K, C) int64, hits among the
+    positive rows of each class, by whichever label (as the published code of MOVE counts them).
     """
-    hits = np.concatenate([[0], np.cumsum(ranks[positives.rows] < k)])
-    counts = positives.counts
-    hits_of_class = hits[positives.indptr[1:]] - hits[positives.indptr[:-1]]
-    return np.divide(hits_of_class, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+    topk: tuple[int, ...]
+    labelled: int
+    rows: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...]) -> Hits:
+        """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is asked for."""
+        shape = (len(topk), positives.num_classes)
+        if ranks is None:
+            labelled = int(np.count_nonzero(positives.labels_per_row()))
+            return cls(topk, labelled, np.zeros(shape[:1], np.int64), np.zeros(shape, np.int64))
+        best = ranks[ranks >= 0]
+        rows = np.array([np.count_nonzero(best < k) for k in topk], np.int64)
+        classes = np.empty(shape, np.int64)
+        for i, k in enumerate(topk):
+            hits = np.concatenate([[0], np.cumsum(ranks[positives.rows] < k)])
+            classes[i] = hits[positives.indptr[1:]] - hits[positives.indptr[:-1]]
+        return cls(topk, len(best), rows, classes)
+
+    def rate(self, k: int) -> float:
+        """Acc@k over the labelled rows; NaN without any."""
+        return float(self.rows[self.topk.index(k)] / self.labelled) if self.labelled else float("nan")
+
+    def rate_per_class(self, k: int, num_positives: np.ndarray) -> np.ndarray:
+        """Share of each class's rows that are hits at k: (C,) float64, NaN without positives."""
+        hits = self.classes[self.topk.index(k)]
+        return np.divide(hits, num_positives, out=np.full(len(hits), np.nan), where=num_positives > 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -22,3 +25,9 @@ def corner_labels(num_rows: int, *, seed: int = 0) -> np.ndarray:
     for c, positives in enumerate((0, 1, num_rows // 5, num_rows // 2 + 1, num_rows - 1, num_rows)):
         labels[rng.permutation(num_rows)[: min(positives, num_rows)], c] = True
     return labels
+
+
+def slices(num_rows: int, sizes: Iterable[int]) -> list[slice]:
+    """Runs of rows of the given sizes, and then one of what is left."""
+    ends = [0, *np.minimum(np.cumsum([0, *sizes])[1:], num_rows).tolist(), num_rows]
+    return [slice(start, end) for start, end in itertools.pairwise(ends)]

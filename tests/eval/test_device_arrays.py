@@ -603,7 +603,7 @@ def test_bfloat16_becomes_float32():
 
 
 def test_device_arrays_have_no_numpy_view(waits):
-    with pytest.raises(ValueError, match=r"^to_numpy: expected an array in CPU memory, got one on cuda:3$"):
+    with pytest.raises(ValueError, match=r"^bits: expected an array in CPU memory, got one on cuda:3$"):
         borrow("a", offering_cuda()).to_numpy()
 
 

@@ -11,6 +11,7 @@ from cases import corner_labels, make_case
 from reference import assert_same_bits
 
 from vltr_eval import LabelPairs, Positives, average_precision, rank_table, topk_accuracy
+from vltr_eval.labels import rows_between
 
 pytestmark = pytest.mark.any_device
 
@@ -347,3 +348,38 @@ def test_index_arrays_as_rows_equal_lists():
     lists = [[0], [1, 3], []]
     arrays = [np.array(row, np.int64) for row in lists]
     np.testing.assert_array_equal(rank_table(scores, arrays).tp, rank_table(scores, lists).tp)
+
+
+# Some of the rows
+
+
+KEPT = {
+    "all": np.ones(NUM_ROWS, bool),
+    "none": np.zeros(NUM_ROWS, bool),
+    "the first": np.arange(NUM_ROWS) == 0,
+    "the last": np.arange(NUM_ROWS) == NUM_ROWS - 1,
+    "every other": np.arange(NUM_ROWS) % 2 == 1,
+    "some": np.random.default_rng(3).random(NUM_ROWS) < 0.4,
+}
+
+
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT.keys())
+def test_positives_of_some_rows_are_those_of_their_labels(kept):
+    assert_holds(positives_of(DENSE).only(kept), DENSE[kept])
+
+
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT.keys())
+def test_positives_of_some_rows_of_corner_labels(kept):
+    dense = corner_labels(NUM_ROWS, seed=4)
+    assert_holds(positives_of(dense, dense.shape).only(kept), dense[kept])
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, NUM_ROWS), (0, 1), (5, 6), (7, 30), (36, 37)])
+def test_labels_between_rows_are_theirs(start, stop):
+    part = DENSE[start:stop]
+    for labels in (DENSE, pairs(DENSE)):
+        assert_holds(positives_of(rows_between(labels, start, stop), part.shape), part)
+    classes = np.arange(NUM_ROWS) % NUM_CLASSES
+    assert rows_between(classes, start, stop).tolist() == classes[start:stop].tolist()
+    open_ended = LabelPairs(NUM_ROWS, None, *np.nonzero(DENSE))
+    assert_holds(positives_of(rows_between(open_ended, start, stop), part.shape), part)

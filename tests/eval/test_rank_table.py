@@ -491,3 +491,26 @@ def test_roc_auc_of_many_merged_shards_is_exact():
         ),
     )
     assert one.merge(one, one).roc_auc()[0] == 1.0
+
+
+# Some of its thresholds
+
+
+def test_a_table_of_all_thresholds_is_the_same(table):
+    assert_same_table(table.only(np.ones(len(table.tp), bool)), table)
+
+
+def test_thresholds_that_no_positive_has_are_left_out():
+    scores, labels = make_case(90, 6, seed=15, levels=9)
+    labels[:, 2] = False
+    rows = np.arange(90) % 3 > 0
+    counted = rank_table(scores[rows], labels[rows], thresholds=positive_scores(scores, labels))
+    kept = counted.new_positives() > 0
+    assert not kept.all()
+    assert_same_table(counted.only(kept), rank_table(scores[rows], labels[rows]))
+
+
+def test_a_table_without_thresholds_has_no_positives(table):
+    none = table.only(np.zeros(len(table.tp), bool))
+    assert none.num_positives.tolist() == [0] * table.num_classes
+    assert np.isnan(none.average_precision()).all()

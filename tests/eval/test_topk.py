@@ -12,6 +12,7 @@ from sklearn.metrics import top_k_accuracy_score
 
 from vltr_eval import Positives, topk_accuracy
 from vltr_eval.scan import scan
+from vltr_eval.topk import Hits
 
 pytestmark = pytest.mark.any_device
 
@@ -120,3 +121,51 @@ def test_ranks_name_nan_in_unlabelled_classes():
     scores[11, 3] = np.nan
     with pytest.raises(ValueError, match=r"^scores: expected numbers, got NaN at row 11, class 3$"):
         topk_accuracy(scores, labels)
+
+
+# Hits
+
+
+def hits_of(scores, labels, topk) -> Hits:
+    positives = Positives.from_labels(labels, *np.shape(scores))
+    return Hits.of(scan(scores, positives, ranks=bool(topk)).ranks, positives, topk)
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_hits_are_counted_by_row_and_by_class(levels):
+    scores, labels = make_case(150, 12, seed=7, levels=levels, prevalence=0.1)
+    labels[:, 4] = False
+    hits = hits_of(scores, labels, (1, 3, 50))
+    places = [reference.best_label_place(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
+    assert hits.labelled == sum(place is not None for place in places)
+    for i, k in enumerate((1, 3, 50)):
+        is_hit = np.array([place is not None and place < k for place in places])
+        assert hits.rows[i] == is_hit.sum()
+        assert hits.classes[i].tolist() == (labels & is_hit[:, None]).sum(axis=0).tolist()
+        assert hits.rate(k) == reference.topk_accuracy(scores, labels, k)
+        positives = labels.sum(axis=0)
+        rates = [h / p if p else math.nan for h, p in zip(hits.classes[i].tolist(), positives.tolist(), strict=True)]
+        np.testing.assert_array_equal(hits.rate_per_class(k, positives), rates)
+
+
+def test_hits_of_shards_add_up():
+    scores, labels = make_case(90, 8, seed=8, levels=5, prevalence=0.2)
+    whole = hits_of(scores, labels, (1, 2))
+    parts = [hits_of(scores[part], labels[part], (1, 2)) for part in (slice(30), slice(30, 31), slice(31, 90))]
+    assert sum(part.labelled for part in parts) == whole.labelled
+    assert sum(part.rows for part in parts).tolist() == whole.rows.tolist()
+    assert sum(part.classes for part in parts).tolist() == whole.classes.tolist()
+
+
+def test_hits_without_any_k_know_how_many_rows_are_labelled():
+    scores, labels = make_case(40, 5, seed=9, prevalence=0.1)
+    hits = hits_of(scores, labels, ())
+    assert (hits.topk, hits.labelled) == ((), int(labels.any(axis=1).sum()))
+    assert (hits.rows.shape, hits.classes.shape) == ((0,), (0, 5))
+
+
+def test_hits_without_labels_have_no_rate():
+    hits = hits_of(np.zeros((3, 2)), np.zeros((3, 2)), (1,))
+    assert hits.labelled == 0
+    assert math.isnan(hits.rate(1))
+    assert np.isnan(hits.rate_per_class(1, np.zeros(2, np.int64))).all()

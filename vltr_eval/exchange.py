@@ -1,0 +1,180 @@
+"""How the ranks of a distributed run exchange what they know, and fail together.
+
+Every method is a collective: all ranks call the same ones in the same order. Each takes a function that makes this
+rank's share, and runs it: when it raises on one rank, all ranks leave the call by an error that says why, instead of
+waiting for the one that has gone. What moves are few and small messages (`parts` has the protocol).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ALONE", "Alone", "Group", "RankFailure", "current_group", "launched_group", "telling"]
+
+
+class RankFailure(RuntimeError):
+    """Another rank could not do its share; the message is its rank and its error."""
+
+
+class Alone:
+    """The exchange of one process with itself."""
+
+    rank = 0
+    size = 1
+
+    def scatter(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
+        """Makes one message for each rank; gives the messages of all ranks to this one, in the order of ranks."""
+        return list(make())
+
+    def gather(self, make: Callable[[], Any]) -> list[Any]:
+        """Makes one message for all ranks; gives the messages of all ranks, in their order."""
+        return [make()]
+
+    def add(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
+        """Makes an array of whole numbers whose sums are at most ``most``; gives the sums over all ranks, int64."""
+        return make()
+
+    def tell(self, error: BaseException) -> None:
+        """Tells the other ranks, which wait in some other method, that this one has failed."""
+
+
+ALONE = Alone()
+
+
+class Group:
+    """The exchange of the ranks of a process group of torch.distributed, by gloo or nccl.
+
+    group: as torch.distributed takes it; None is the default group of all ranks.
+    """
+
+    def __init__(self, group: Any = None) -> None:
+        import torch
+        import torch.distributed as dist
+
+        self._torch, self._dist, self._group = torch, dist, group
+        self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
+        if self.rank < 0:
+            raise ValueError("group: expected a process group with this process in it, got one without")
+        # nccl moves what lies on a device, gloo what lies in CPU memory; a group may have both.
+        on_cpu = "cpu" in dist.get_backend_config(group)
+        self._device = "cpu" if on_cpu else torch.device("cuda", torch.cuda.current_device())
+        self._has_failed = False  # and all ranks know it
+
+    def scatter(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
+        return self._exchange(lambda: [pickle.dumps(message, protocol=5) for message in make()])
+
+    def gather(self, make: Callable[[], Any]) -> list[Any]:
+        return self._exchange(lambda: [pickle.dumps(make(), protocol=5)] * self.size)
+
+    def add(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
+        # Not by all_reduce, in which ranks wait for neighbours: when one is killed, only its own neighbours notice.
+        dtype = np.int32 if most < 2**31 else np.int64
+        slices = self._all_to_all(lambda: [part.astype(dtype).tobytes() for part in np.array_split(make(), self.size)])
+        own = sum(np.frombuffer(part, dtype) for part in slices).tobytes()
+        sums = b"".join(self._all_to_all(lambda: [own] * self.size))
+        return np.frombuffer(sums, dtype).astype(np.int64)
+
+    def tell(self, error: BaseException) -> None:
+        if self._has_failed:
+            return
+
+        def fail() -> list[bytes]:
+            raise error
+
+        try:
+            self._all_to_all(fail)
+        except BaseException as told:
+            if told is not error and not isinstance(told, RankFailure):
+                raise
+
+    def _exchange(self, make: Callable[[], list[bytes]]) -> list[Any]:
+        return [pickle.loads(message) for message in self._all_to_all(make)]
+
+    def _all_to_all(self, make: Callable[[], list[bytes]]) -> list[bytes]:
+        """Sends each rank its message; gives what each rank sent to this one. Moves no byte more than that.
+
+        A rank that cannot make its messages sends all ranks its error instead, which every rank then raises.
+        """
+        failure: BaseException | None = None
+        try:
+            messages = make()
+        except BaseException as error:
+            failure = error
+            sentence = " ".join(f"rank {self.rank}: {type(error).__name__}: {error}".split())
+            messages = [sentence.encode(errors="backslashreplace")] * self.size
+        # First the lengths, those of errors being negative (~length).
+        lengths = [~len(message) if failure else len(message) for message in messages]
+        sent = self._torch.tensor(lengths, dtype=self._torch.int64, device=self._device)
+        received = self._torch.empty_like(sent)
+        self._call(self._dist.all_to_all_single, received, sent)
+        lengths = received.tolist()
+        failed = self._has_failed = any(length < 0 for length in lengths)
+        if failed and failure is None:
+            messages = [b""] * self.size
+        arrived = self._move(messages, [max(~length, 0) if failed else length for length in lengths])
+        if failure is not None:
+            raise failure
+        if failed:
+            raise RankFailure("; ".join(sentence.decode() for sentence in arrived if sentence))
+        return arrived
+
+    def _move(self, messages: list[bytes], lengths: list[int]) -> list[bytes]:
+        torch = self._torch
+        joined = bytearray().join(messages)
+        sent = torch.frombuffer(joined, dtype=torch.uint8) if joined else torch.empty(0, dtype=torch.uint8)
+        received = torch.empty(sum(lengths), dtype=torch.uint8, device=self._device)
+        self._call(self._dist.all_to_all_single, received, sent.to(self._device), lengths, list(map(len, messages)))
+        whole = memoryview(received.cpu().numpy())
+        ends = np.cumsum(lengths).tolist()
+        return [bytes(whole[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
+
+    def _call(self, collective: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            collective(*arguments, group=self._group)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise RankFailure(f"a rank went away without saying why ({reason})") from error
+
+
+def current_group(group: Any = None) -> Alone | Group:
+    """A process group, by default that of all ranks, where torch.distributed is in use, else `ALONE`.
+
+    Imports no torch: who uses it has done so.
+    """
+    dist = getattr(sys.modules.get("torch"), "distributed", None)
+    joined = dist is not None and dist.is_available() and dist.is_initialized()
+    return Group(group) if joined and dist.get_world_size(group) != 1 else ALONE
+
+
+@contextlib.contextmanager
+def telling(exchange: Alone | Group) -> Iterator[None]:
+    """Around what a rank does alone before it meets the others: they hear of its error where they wait."""
+    try:
+        yield
+    except BaseException as error:
+        exchange.tell(error)
+        raise
+
+
+@contextlib.contextmanager
+def launched_group() -> Iterator[Alone | Group]:
+    """The group of the processes that ``torchrun`` (or whatever sets WORLD_SIZE and its kin) started, over gloo."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        yield ALONE
+        return
+    try:
+        import torch.distributed as dist
+    except ImportError:
+        raise ImportError('WORLD_SIZE: several processes need torch: pip install "vltr[torch]"') from None
+    dist.init_process_group("gloo")
+    try:
+        yield Group()
+    finally:
+        dist.destroy_process_group()

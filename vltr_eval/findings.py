@@ -1,0 +1,176 @@
+"""What an evaluation counted, and how that becomes a report: overall, for head, medium and tail, and class by class.
+
+Means over classes are correctly rounded (math.fsum), so neither the order of the classes nor the machine moves a bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
+from vltr_eval.rank_table import RankTable, absent_value, mean_of_defined
+from vltr_eval.report import (
+    AP,
+    EXPECTED_SAP,
+    OVERALL,
+    ROC_AUC,
+    SAP,
+    SAP_CHANCE,
+    SAP_STD,
+    Group,
+    Report,
+    Settings,
+    accuracy_at,
+)
+from vltr_eval.sampled import mean_and_std
+from vltr_eval.scan import check_seed
+from vltr_eval.topk import Hits, check_topk
+from vltr_eval.version import __version__
+
+
+@dataclass(frozen=True, eq=False)
+class ClassInfo:
+    """What is known of the classes beside their scores and labels."""
+
+    names: tuple[str, ...] | None = None
+    train_counts: np.ndarray | None = None
+    bounds: tuple[float, float] | None = None
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def checked(
+        cls,
+        num_classes: int,
+        train_counts: Sequence[float] | np.ndarray | None = None,
+        bounds: tuple[float, float] = DEFAULT_BOUNDS,
+        names: Sequence[str] | None = None,
+    ) -> ClassInfo:
+        """What is known, after checking lengths and values; without train counts there are no groups and no bounds."""
+        if names is not None and len(names) != num_classes:
+            raise ValueError(f"class_names: {len(names)} names, but scores has {num_classes} classes")
+        names = None if names is None else tuple(map(str, names))
+        bounds = checked_bounds(bounds)
+        if train_counts is None:
+            return cls(names)
+        counts = checked_train_counts(train_counts, num_classes)
+        return cls(names, counts, bounds, class_groups(counts, bounds))
+
+    def columns(self) -> dict[str, tuple]:
+        """What is known, as columns of the per-class table."""
+        columns: dict[str, tuple] = {}
+        if self.names is not None:
+            columns["name"] = self.names
+        if self.train_counts is not None:
+            group_of = {c: name for name, members in self.groups.items() for c in members.tolist()}
+            columns["group"] = tuple(group_of[c] for c in range(len(self.train_counts)))
+            columns["train_count"] = tuple(self.train_counts.tolist())
+        return columns
+
+
+def read_conventions(
+    num_classes: int,
+    *,
+    sap: int | str | None = 15,
+    seed: int = 0,
+    topk: Iterable[int] | None = (1, 5),
+    train_counts: Sequence[float] | np.ndarray | None = None,
+    bounds: tuple[float, float] = DEFAULT_BOUNDS,
+    class_names: Sequence[str] | None = None,
+    absent: str = "nan",
+    **unknown: Any,
+) -> tuple[Settings, ClassInfo]:
+    """What may be asked of an evaluation beside scores and labels, checked. See `vltr_eval.evaluate`."""
+    if unknown:
+        known = "sap, seed, topk, train_counts, bounds, class_names, absent"
+        raise TypeError(f"{next(iter(unknown))}: expected one of {known}, got an argument that there is not")
+    about = ClassInfo.checked(num_classes, train_counts, bounds, class_names)
+    sap = int(sap) if isinstance(sap, np.integer) else sap
+    ks = check_topk(() if topk is None else topk, "topk")
+    return Settings(sap, check_seed(seed), ks, about.bounds, absent), about
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What an evaluation counted, to be read under the conventions of the settings.
+
+    trials: (T, C) AP of each SAP trial. hits: None when only a saved table is at hand.
+    """
+
+    settings: Settings
+    table: RankTable
+    trials: np.ndarray | None = None
+    hits: Hits | None = None
+
+    def report(self, about: ClassInfo) -> Report:
+        """The findings as plain data: overall, by group and by class."""
+        table, by_class = self.table, self._by_class()
+        lower, upper = map(self._filled, table.tie_interval())
+        groups = {OVERALL: np.arange(table.num_classes), **about.groups}
+        columns = {**by_class, "tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
+        return Report(
+            version=__version__,
+            settings=self.settings,
+            num_rows=int(table.num_rows),
+            num_classes=int(table.num_classes),
+            rows_without_labels=self._rows_without_labels(),
+            tie_rate=self._overall_tie_rate(),
+            mAP_tie_interval=(mean_of_defined(lower), mean_of_defined(upper)),
+            groups=tuple(self._group(name, members, by_class) for name, members in groups.items()),
+            classes={
+                **about.columns(),
+                "num_positives": tuple(table.num_positives.tolist()),
+                "num_negatives": tuple(table.num_negatives.tolist()),
+                **{name: tuple(column.tolist()) for name, column in columns.items()},
+            },
+        )
+
+    def _by_class(self) -> dict[str, np.ndarray]:
+        """The columns (C,) of every metric that the settings ask for, in their order."""
+        table, settings = self.table, self.settings
+        values = {AP: self._filled(table.average_precision()), ROC_AUC: table.roc_auc()}
+        if self.trials is not None:
+            values[SAP], values[SAP_STD] = map(self._filled, mean_and_std(self.trials))
+        if settings.sap is not None:
+            values[EXPECTED_SAP] = self._filled(table.expected_sampled_average_precision())
+            values[SAP_CHANCE] = self._filled(table.sampled_average_precision_chance())
+        if self.hits is not None:
+            values.update({accuracy_at(k): self.hits.rate_per_class(k, table.num_positives) for k in settings.topk})
+        return {metric.class_name: values[metric] for metric in settings.metrics}
+
+    def _group(self, name: str, members: np.ndarray, by_class: dict[str, np.ndarray]) -> Group:
+        settings = self.settings
+        values = {metric.name: mean_of_defined(by_class[metric.class_name][members]) for metric in settings.metrics}
+        if self.trials is not None:
+            # The spread of the group's mean over trials, not the mean of its classes' spreads.
+            trials = self._filled(self.trials)[:, members]
+            defined = trials[:, ~np.isnan(trials[0])]  # the same classes in every trial
+            means = np.array([_ratio(math.fsum(trial), len(trial)) for trial in defined.tolist()])
+            values[SAP.name], values[SAP_STD.name] = map(float, mean_and_std(means))
+        if self.hits is not None and name == OVERALL:
+            values.update({accuracy_at(k).name: self.hits.rate(k) for k in settings.topk})
+        return Group(name, len(members), int(np.count_nonzero(self._absent[members])), values)
+
+    @cached_property
+    def _absent(self) -> np.ndarray:
+        return self.table.num_positives == 0
+
+    def _filled(self, values: np.ndarray) -> np.ndarray:
+        """The values (..., C), with what the convention asks for at classes without positives."""
+        return np.where(self._absent, absent_value(self.settings.absent), values)
+
+    def _overall_tie_rate(self) -> float:
+        """Share of all positives that are tied with at least one negative of their class."""
+        return _ratio(int(self.table.tied_positives().sum()), int(self.table.num_positives.sum()))
+
+    def _rows_without_labels(self) -> int | None:
+        return None if self.hits is None else int(self.table.num_rows - self.hits.labelled)
+
+
+def _ratio(part: float, whole: int) -> float:
+    return part / whole if whole else math.nan

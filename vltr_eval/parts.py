@@ -1,0 +1,468 @@
+"""Rows that lie in several places, evaluated as if they lay in one: in chunks, in a stream, on other ranks.
+
+One part in one process is scanned once. Everything else takes two passes over the parts, between which the ranks of a
+distributed run exchange O(positives) numbers:
+
+1. the distinct scores of the positives, which become the thresholds of all;
+2. with sample ids, which rows there are: each is counted once, wherever and however often it came;
+3. with SAP trials, the rows of the positives, from which every rank draws the same negatives;
+4. the counts of every threshold, summed;
+5. for each drawn negative that reaches a threshold, which one.
+
+All counts are integers, so the result has the same bits however the rows are spread, and as one scan of all rows. Rows
+are numbered in the order of ranks, parts and rows within them, or by the order of their ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vltr_eval.arrays import Matrix
+from vltr_eval.exchange import ALONE, Alone, Group, telling
+from vltr_eval.findings import Findings
+from vltr_eval.labels import Positives
+from vltr_eval.rank_table import PositiveScores, RankTable
+from vltr_eval.report import Settings
+from vltr_eval.sampled import draw_rows, draws_per_trial, trials_of_counts
+from vltr_eval.scan import NaNScore, positive_scores, reached, scan
+from vltr_eval.topk import Hits
+
+__all__ = ["Part", "count"]
+
+_DRAWS_AT_ONCE = 1 << 21  # some 30 bytes each
+_LEAST_MERGE = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that lie in one place.
+
+    ids: (N,) int64, what tells samples apart; None where every row is a sample of its own. first_row: the number of the
+    first row, for messages.
+    """
+
+    scores: Matrix
+    positives: Positives
+    ids: np.ndarray | None = None
+    first_row: int = 0
+
+    @property
+    def num_rows(self) -> int:
+        return self.scores.num_rows
+
+    def only(self, kept: np.ndarray) -> Part:
+        """The kept rows, at least one: a view of the scores. kept: (N,) bool."""
+        if kept.all():
+            return self
+        runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
+        return Part(self.scores.only(runs.tolist()), self.positives.only(kept))
+
+
+def count(
+    settings: Settings,
+    parts: Iterable[Part],
+    num_classes: int,
+    *,
+    exchange: Alone | Group = ALONE,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Findings:
+    """Counts everything that the settings ask for, over the parts of all ranks of the exchange.
+
+    parts: what can be iterated twice, the same each time; a rank may have none. Raises ValueError where dtypes,
+    settings or the use of ids differ, and as `scan`; on every rank, when it raises on one.
+    """
+    if exchange.size == 1 and isinstance(parts, Sequence) and len(parts) == 1 and _is_in_order(parts[0].ids):
+        return _count_at_once(settings, parts[0], threads, progress)
+    return _TwoPasses(settings, parts, num_classes, exchange, threads, progress).findings()
+
+
+@contextlib.contextmanager
+def _rows_named(part: Part, kept: np.ndarray | None = None) -> Iterator[None]:
+    """Around what works on a part, or on those of its rows that are kept: a NaN is named by its row of all."""
+    try:
+        yield
+    except NaNScore as error:
+        row = error.row if kept is None else int(np.flatnonzero(kept)[error.row])
+        raise NaNScore(part.first_row + row, error.col) from None
+
+
+def _is_in_order(ids: np.ndarray | None) -> bool:
+    return ids is None or bool(np.all(ids[1:] > ids[:-1]))
+
+
+def _count_at_once(
+    settings: Settings, part: Part, threads: int | None, progress: Callable[[float], None] | None
+) -> Findings:
+    with _rows_named(part):
+        found = scan(
+            part.scores,
+            part.positives,
+            trials=settings.trials,
+            seed=settings.seed,
+            ranks=bool(settings.topk),
+            threads=threads,
+            progress=progress,
+        )
+    return Findings(settings, found.table, found.trials, Hits.of(found.ranks, part.positives, settings.topk))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a rank knows after its first pass, and tells the others."""
+
+    settings: Settings
+    num_classes: int
+    num_rows: int
+    dtype: str | None  # None: no rows
+    has_ids: bool
+    id_range: tuple[int, int]
+    scores: PositiveScores | None
+
+
+class _TwoPasses:
+    """The protocol above, step by step."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Iterable[Part],
+        num_classes: int,
+        exchange: Alone | Group,
+        threads: int | None,
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._num_classes = num_classes
+        self._exchange = exchange
+        self._threads = threads
+        self._progress = progress
+        # A stream may be costly to go through, and may not be the same again.
+        self._is_stream = not isinstance(parts, Sequence)
+
+    def findings(self) -> Findings:
+        with telling(self._exchange):
+            everyone = self._exchange.gather(self._first_pass)
+            _check_agreement(everyone)
+            thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
+            self._numbers = self._number_rows(everyone)
+            positives = self._positives_of_all() if self._settings.trials else None
+        sums = self._exchange.add(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
+        hits, table = self._unpack(sums, thresholds)
+        # Thresholds of rows that were left out are nobody's.
+        kept = table.new_positives() > 0
+        table = table.only(kept)
+        trials = None if positives is None else self._sample(table, kept, thresholds, positives)
+        return Findings(self._settings, table, trials, hits)
+
+    # What there is.
+
+    def _first_pass(self) -> _Seen:
+        scores: list[PositiveScores] = []
+        rows, classes, ids, self._prints = [], [], [], []
+        dtype, num_rows, unmerged = None, 0, 0
+        for part in self._parts:
+            self._check_part(part, dtype, bool(ids) if num_rows else None)
+            dtype = part.scores.dtype
+            with _rows_named(part):
+                scores.append(positive_scores(part.scores, part.positives, threads=self._threads))
+            if self._is_stream:
+                self._prints.append(_fingerprint(part, scores[-1]))
+            rows.append(part.positives.rows.astype(np.int64) + num_rows)
+            classes.append(np.repeat(np.arange(self._num_classes, dtype=np.uint32), part.positives.counts))
+            if part.ids is not None:
+                ids.append(part.ids)
+            num_rows += part.num_rows
+            unmerged += len(scores[-1].scores) + self._num_classes
+            # As much as has been merged: of any number of parts each score is then sorted O(log) times.
+            if unmerged > max(len(scores[0].scores), _LEAST_MERGE):
+                scores, unmerged = [_merged(scores)], 0
+        self._rows = np.concatenate([np.empty(0, np.int64), *rows])
+        self._classes = np.concatenate([np.empty(0, np.uint32), *classes])
+        self._ids = np.concatenate(ids) if ids else None
+        return _Seen(
+            self._settings,
+            self._num_classes,
+            num_rows,
+            dtype,
+            bool(ids),
+            (int(self._ids.min()), int(self._ids.max())) if ids else (0, 0),
+            _merged(scores) if scores else None,
+        )
+
+    def _check_part(self, part: Part, dtype: str | None, with_ids: bool | None) -> None:
+        if part.scores.num_classes != self._num_classes:
+            raise ValueError(f"scores: expected {self._num_classes} classes, got {part.scores.num_classes}")
+        if dtype not in (None, part.scores.dtype):
+            raise ValueError(f"scores: expected {dtype} as before, got {part.scores.dtype}")
+        if with_ids not in (None, part.ids is not None):
+            raise ValueError("ids: expected sample ids with all rows or with none, got them with some")
+
+    def _number_rows(self, everyone: Sequence[_Seen]) -> _Numbers:
+        if not any(seen.has_ids for seen in everyone):
+            counts = [seen.num_rows for seen in everyone]
+            start = sum(counts[: self._exchange.rank])
+            return _Numbers(sum(counts), start, counts[self._exchange.rank])
+        ids = np.empty(0, np.int64) if self._ids is None else self._ids
+        low = min(seen.id_range[0] for seen in everyone if seen.has_ids)
+        high = max(seen.id_range[1] for seen in everyone if seen.has_ids)
+        # Each rank numbers the ids of one range: of a sample that came more than once, the first that it is told of.
+        # By halves: ids may be as far apart as 64 bits can tell, and their range would not fit.
+        width = (high - low) // 2 // self._exchange.size + 1
+        owner = ((ids.astype(np.uint64) - np.uint64(low % 2**64)) >> np.uint64(1)) // np.uint64(width)
+        ranks = range(self._exchange.size)
+        told = self._exchange.scatter(lambda: [ids[owner == rank] for rank in ranks])
+        distinct, first, number = np.unique(np.concatenate(told), return_index=True, return_inverse=True)
+        counts = self._exchange.gather(lambda: len(distinct))
+        number = number.reshape(-1) + sum(counts[: self._exchange.rank])
+        repeated = np.ones(len(number), bool)
+        repeated[first] = False
+        number[repeated] = -1
+        ends = np.cumsum([len(part) for part in told])
+        answers = self._exchange.scatter(lambda: np.split(number, ends[:-1]))
+        numbers = np.empty(len(ids), np.int64)
+        for rank in ranks:
+            numbers[owner == rank] = answers[rank]
+        return _Numbers(sum(counts), numbers=numbers)
+
+    def _positives_of_all(self) -> Positives:
+        if self._numbers.total >= 2**32:
+            raise ValueError(f"sap: expected fewer than {2**32} rows to draw from, got {self._numbers.total}")
+
+        def own() -> tuple[np.ndarray, np.ndarray]:
+            numbers = self._numbers.of(self._rows)
+            kept = numbers >= 0
+            return self._classes[kept], numbers[kept].astype(np.uint32)
+
+        classes, rows = (np.concatenate(column) for column in zip(*self._exchange.gather(own), strict=True))
+        indptr = np.zeros(self._num_classes + 1, np.int64)
+        np.cumsum(np.bincount(classes, minlength=self._num_classes), out=indptr[1:])
+        return Positives(self._numbers.total, self._num_classes, indptr, rows[np.lexsort((rows, classes))])
+
+    # What it counts.
+
+    def _each_part(self) -> Iterator[tuple[int, Part]]:
+        """Parts with the number of their first row on this rank."""
+        start = 0
+        for part in self._parts:
+            yield start, part
+            start += part.num_rows
+
+    def _second_pass(self, thresholds: PositiveScores, positives: Positives | None) -> np.ndarray:
+        settings = self._settings
+        # What a stream has is looked up while it passes.
+        draws = None
+        if self._is_stream and positives is not None:
+            draws = self._draws = self._draw(range(settings.trials), positives, in_order=True)
+        hits = np.zeros(1 + len(settings.topk) * (1 + self._num_classes), np.int64)
+        counts = np.zeros((3, len(thresholds.scores)), np.int64)
+        again = iter(self._prints)
+        for start, part in self._each_part():
+            if self._is_stream and next(again, None) != _fingerprint(part, threads=self._threads):
+                raise _not_again()
+            kept = self._numbers.kept(start, start + part.num_rows)
+            if kept.any():
+                counted = part.only(kept)
+                with _rows_named(part, kept):
+                    found = scan(
+                        counted.scores,
+                        counted.positives,
+                        ranks=bool(settings.topk),
+                        thresholds=thresholds,
+                        threads=self._threads,
+                        progress=self._progress,
+                    )
+                of_part = Hits.of(found.ranks, counted.positives, settings.topk)
+                hits += np.concatenate([[of_part.labelled], of_part.rows, of_part.classes.ravel()])
+                counts += (found.table.tp, found.table.fp, found.table.tied)
+            if draws is not None:
+                draws.look_up(start, part, thresholds)
+        if self._is_stream and next(again, None) is not None:
+            raise _not_again()
+        return np.concatenate([hits, counts.ravel()])
+
+    def _unpack(self, sums: np.ndarray, thresholds: PositiveScores) -> tuple[Hits, RankTable]:
+        topk, num_classes = self._settings.topk, self._num_classes
+        labelled, rows, classes, counts = np.split(sums, np.cumsum([1, len(topk), len(topk) * num_classes]))
+        hits = Hits(topk, int(labelled[0]), rows, classes.reshape(len(topk), num_classes))
+        counts = counts.reshape(3, len(thresholds.scores))
+        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, *counts)
+
+    def _sample(
+        self,
+        table: RankTable,
+        kept: np.ndarray,
+        thresholds: PositiveScores,
+        positives: Positives,
+    ) -> np.ndarray:
+        """AP of each trial: (T, C) float64."""
+        num_trials = self._settings.trials
+        at_once = num_trials
+        if not self._is_stream:
+            at_once = max(1, _DRAWS_AT_ONCE // max(1, int(draws_per_trial(positives).sum())))
+        trials = []
+        for first in range(0, num_trials, at_once):
+            block = range(first, min(num_trials, first + at_once))
+            found = self._exchange.gather(lambda block=block: self._find(block, positives, thresholds))
+            drawn = _by_threshold(np.concatenate(found).astype(np.int64), len(block), thresholds.indptr, kept)
+            trials.append(trials_of_counts(table, drawn, threads=self._threads))
+        return np.concatenate(trials)
+
+    def _find(self, trials: range, positives: Positives, thresholds: PositiveScores) -> np.ndarray:
+        """Which thresholds the draws of this rank reach."""
+        if self._is_stream:
+            return self._draws.found()
+        draws = self._draw(trials, positives, in_order=len(self._parts) > 1)
+        for start, part in self._each_part():
+            draws.look_up(start, part, thresholds)
+        return draws.found()
+
+    def _draw(self, trials: range, positives: Positives, *, in_order: bool) -> _Draws:
+        seed = self._settings.seed
+        return _Draws(positives, trials, seed, self._numbers, in_order=in_order, threads=self._threads)
+
+
+def _check_agreement(everyone: Sequence[_Seen]) -> None:
+    first = everyone[0]
+    with_rows = [(rank, seen) for rank, seen in enumerate(everyone) if seen.num_rows]
+    if not with_rows:
+        raise ValueError("scores: expected at least one row, got none")
+    for rank, seen in enumerate(everyone):
+        if (seen.settings, seen.num_classes) != (first.settings, first.num_classes):
+            raise ValueError(
+                f"settings: expected the same on all ranks, got {first.num_classes} classes and {first.settings} on "
+                f"rank 0, {seen.num_classes} classes and {seen.settings} on rank {rank}"
+            )
+    (one, seen), *others = with_rows
+    for rank, other in others:
+        if other.dtype != seen.dtype:
+            raise ValueError(
+                f"scores: expected one dtype on all ranks, got {seen.dtype} on rank {one} and {other.dtype} on {rank}"
+            )
+        if other.has_ids != seen.has_ids:
+            raise ValueError(
+                f"ids: expected sample ids on all ranks or on none, got them on rank {one if seen.has_ids else rank} "
+                f"and not on {rank if seen.has_ids else one}"
+            )
+
+
+def _merged(scores: Sequence[PositiveScores]) -> PositiveScores:
+    return scores[0].merge(*scores[1:]) if len(scores) > 1 else scores[0]
+
+
+def _fingerprint(part: Part, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
+    """By which to know a part of a stream again: its rows, the places of its positives, and their scores."""
+    positives = part.positives
+    if scores is None:
+        scores = positive_scores(part.scores, positives, threads=threads)
+    arrays = [positives.indptr, positives.rows, scores.indptr, scores.scores]
+    arrays += [] if part.ids is None else [part.ids]
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), crc)
+    return part.num_rows, crc
+
+
+def _not_again() -> ValueError:
+    return ValueError(
+        "batches: expected the same scores and labels each time they are gone through, got others the second time"
+    )
+
+
+class _Numbers:
+    """Which row of all a row of this rank is: from ``start`` on, or as ``numbers`` has it, -1 for one left out."""
+
+    def __init__(self, total: int, start: int = 0, count: int = 0, *, numbers: np.ndarray | None = None) -> None:
+        self.total = total
+        self._start, self._count = start, count
+        self._numbers = numbers
+        if numbers is not None:
+            own = np.flatnonzero(numbers >= 0)
+            self._row_of = np.full(total, -1, np.int32 if len(numbers) < 2**31 else np.int64)
+            self._row_of[numbers[own]] = own
+
+    def kept(self, start: int, stop: int) -> np.ndarray:
+        """Whether each of some rows of this rank is counted: (stop - start,) bool."""
+        if self._numbers is None:
+            return np.ones(stop - start, bool)
+        return self._numbers[start:stop] >= 0
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of rows of this rank."""
+        return rows + self._start if self._numbers is None else self._numbers[rows]
+
+    def find(self, numbers: np.ndarray) -> np.ndarray:
+        """Rows of this rank that have these numbers, negative where it has none."""
+        if self._numbers is not None:
+            return self._row_of[numbers]
+        rows = numbers.astype(np.int64) - self._start
+        rows[rows >= self._count] = -1
+        return rows
+
+
+class _Draws:
+    """The negatives of some trials that this rank has, and what has been found of them.
+
+    in_order: sort them by row, as who looks up part after part needs them.
+    """
+
+    def __init__(
+        self,
+        positives: Positives,
+        trials: range,
+        seed: int,
+        numbers: _Numbers,
+        *,
+        in_order: bool,
+        threads: int | None = None,
+    ) -> None:
+        self._num_trials = len(trials)
+        self._in_order = in_order
+        self._threads = threads
+        self._found: list[np.ndarray] = []
+        draws = draws_per_trial(positives)
+        drawn = draw_rows(positives, trials.start, len(trials), seed, threads=threads)
+        classes = np.repeat(np.arange(positives.num_classes, dtype=np.uint32), draws * len(trials))
+        first_of_class = np.cumsum(draws * len(trials)) - draws * len(trials)
+        trial = (np.arange(len(drawn)) - first_of_class[classes]) // draws[classes]
+        rows = numbers.find(drawn)
+        own = np.flatnonzero(rows >= 0)
+        if in_order:
+            own = own[np.argsort(rows[own], kind="stable")]
+        self._rows, self._classes, self._trials = rows[own], classes[own], trial[own]
+
+    def look_up(self, start: int, part: Part, thresholds: PositiveScores) -> None:
+        """Looks up what lies in a part whose first row is row ``start`` of this rank."""
+        here = slice(None)
+        if self._in_order:
+            here = slice(*np.searchsorted(self._rows, (start, start + part.num_rows)))
+        classes, trials = self._classes[here], self._trials[here]
+        if not len(classes):
+            return
+        of_cells = reached(part.scores, self._rows[here] - start, classes, thresholds, threads=self._threads)
+        above = np.flatnonzero(of_cells)
+        first_reached = thresholds.indptr[classes[above] + 1] - of_cells[above]
+        keys = len(thresholds.scores)
+        found = trials[above] * keys + first_reached
+        self._found.append(found.astype(np.uint32 if self._num_trials * keys < 2**32 else np.int64))
+
+    def found(self) -> np.ndarray:
+        """trial * K + the first threshold that is reached, of every draw that reaches one."""
+        return np.concatenate(self._found or [np.empty(0, np.uint32)])
+
+
+def _by_threshold(found: np.ndarray, num_trials: int, indptr: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Draws by trial and by the first of the kept thresholds that they reach: (T, K) int32."""
+    trials, first = np.divmod(found, len(kept))
+    before = np.concatenate([[0], np.cumsum(kept)])
+    classes = np.searchsorted(indptr, first, side="right") - 1
+    stays = before[first] < before[indptr[classes + 1]]
+    keys = int(before[-1])
+    found = trials[stays] * keys + before[first[stays]]
+    return np.bincount(found, minlength=num_trials * keys).reshape(num_trials, keys).astype(np.int32)
