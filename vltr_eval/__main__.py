@@ -1,4 +1,4 @@
-"""``python -m vltr_eval`` is the ``vltr-eval`` program."""
+"""``python -m vltr_eval`` is the ``vltr-eval`` program, and what ``torchrun -m vltr_eval`` starts on every rank."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import sys
 from vltr_eval.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(launched=True))

@@ -46,6 +46,7 @@ __all__ = [
     "read_numbers",
     "same_place",
     "to_host",
+    "works_on_cuda",
 ]
 
 _CODES = {name: code for code, name in enumerate(_core.DTYPES)}
@@ -177,9 +178,14 @@ def _check_byte_order(name: str, dtype: np.dtype) -> None:
         )
 
 
+def works_on_cuda() -> bool:
+    """Whether this build on this machine can work on CUDA arrays."""
+    return _core.device_count() > 0
+
+
 def _check_device(name: str, got: str) -> None:
     """Raises where this build on this machine cannot work on CUDA arrays."""
-    if _core.device_count() == 0:
+    if not works_on_cuda():
         raise ValueError(
             f"{name}: expected an array in CPU memory, got {got}; {_core.why_no_device()}, pass {name}.cpu()"
         )

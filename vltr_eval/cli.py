@@ -9,13 +9,15 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
-from vltr_eval.evaluate import ClassInfo, Findings
+from vltr_eval.exchange import ALONE, Alone, Group, RankFailure, launched_group, telling
+from vltr_eval.findings import ClassInfo, Findings
 from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
 from vltr_eval.io import (
     InputError,
@@ -26,23 +28,32 @@ from vltr_eval.io import (
     read_scores,
     read_train_counts,
 )
-from vltr_eval.labels import Positives
+from vltr_eval.labels import Positives, rows_between
 from vltr_eval.outputs import PendingFile
+from vltr_eval.parts import Part, count
 from vltr_eval.rank_table import RankTable
 from vltr_eval.report import MAX_TRIALS, OVERALL, Report, Settings
-from vltr_eval.scan import ScanResult, check_seed, scan
+from vltr_eval.scan import check_seed
 from vltr_eval.terminal import ProgressBar, wants_style
 from vltr_eval.version import __version__
+
+if TYPE_CHECKING:
+    from vltr_eval.compat.ava import AvaReport
 
 OK, BAD_DATA, BAD_USAGE, LIMIT_NOT_MET, INTERRUPTED = 0, 1, 2, 3, 130
 
 STDOUT = "-"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code; bad usage ends it by SystemExit(2), as argparse does."""
+def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
+    """Run the program and return its exit code; bad usage ends it by SystemExit(2), as argparse does.
+
+    launched: whether a launcher such as torchrun started this process to be one of several. A program that is merely
+    called by such a process inherits the same environment, and must not wait for the others.
+    """
     command, arguments = _split_command(list(sys.argv[1:] if argv is None else argv))
     args = _PARSERS[command]().parse_args(arguments)
+    args.launched = launched
     _let_text_through()
     try:
         code = args.run(args)
@@ -71,26 +82,38 @@ def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent)
     _check_limit_names(args, settings)
     _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names)
-    with _Outputs(args) as outputs:
-        matrix = _read_matrix(args)
-        about = _class_info(args, matrix.num_classes)
-        labels = read_labels(args.labels, matrix.num_rows, matrix.num_classes)
-        positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=args.threads)
-        _refuse_no_positives(positives.counts)
-        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-            found = scan(
-                matrix,
-                positives,
-                trials=settings.trials,
-                seed=settings.seed,
-                ranks=bool(settings.topk),
-                threads=args.threads,
-                progress=progress,
-            )
-        _note(args, _speed(matrix, found))
-        report = Findings(settings, found.table, positives, found.trials, found.ranks).report(about)
+    with launched_group() if args.launched else nullcontext(ALONE) as exchange, ExitStack() as stack:
+        with telling(exchange):
+            is_first = exchange.rank == 0
+            outputs = stack.enter_context(_Outputs(args)) if is_first else None
+            matrix = _read_matrix(args)
+            about = _class_info(args, matrix.num_classes)
+            labels = read_labels(args.labels, matrix.num_rows, matrix.num_classes)
+            parts = _share(matrix, labels, exchange, args.threads)
+        progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
+        start = time.perf_counter()
+        found = count(settings, parts, matrix.num_classes, exchange=exchange, threads=args.threads, progress=progress)
+        seconds = time.perf_counter() - start
+        _refuse_no_positives(found.table.num_positives)
+        if outputs is None:
+            return OK
+        progress.wipe()
+        _note(args, _speed(matrix, seconds))
+        report = found.report(about)
         outputs.deliver(report, found.table)
     return _judge_limits(args, report)
+
+
+def _share(matrix: Matrix, labels: Any, exchange: Alone | Group, threads: int | None) -> list[Part]:
+    """The rows that this process evaluates: all of them, or its share when there are several."""
+    first, end = (matrix.num_rows * rank // exchange.size for rank in (exchange.rank, exchange.rank + 1))
+    if first == end:
+        return []
+    if exchange.size > 1:
+        matrix = matrix.only([(first, end)])
+        labels = rows_between(labels, first, end)
+    positives = Positives.from_labels(labels, end - first, matrix.num_classes, first_row=first, threads=threads)
+    return [Part(matrix, positives, None, first)]
 
 
 def _table(args: argparse.Namespace) -> int:
@@ -102,6 +125,32 @@ def _table(args: argparse.Namespace) -> int:
         _refuse_no_positives(table.num_positives)
         report = Findings(settings, table).report(_class_info(args, table.num_classes))
         outputs.deliver(report, table)
+    return _judge_limits(args, report)
+
+
+def _ava(args: argparse.Namespace) -> int:
+    from vltr_eval.compat.ava import AvaSettings, evaluate
+
+    settings = AvaSettings(args.sap, args.seed, bounds=args.bounds if args.counts else None, iou=args.iou)
+    _check_limit_names(args, settings)
+    _check_outputs(args, args.detections, args.groundtruth, args.labelmap, args.exclude, args.counts)
+    with _Outputs(args) as outputs:
+        start = time.perf_counter()
+        report = evaluate(
+            args.detections,
+            args.groundtruth,
+            labelmap=args.labelmap,
+            exclude=args.exclude,
+            protocol=args.protocol,
+            iou=args.iou,
+            interpolation=args.interpolation,
+            sap=args.sap,
+            seed=args.seed,
+            train_counts=None if args.counts is None else read_train_counts(args.counts),
+            bounds=args.bounds,
+        )
+        _note(args, f"{report.num_detections:,} detections in {time.perf_counter() - start:.3f} s")
+        outputs.deliver(report)
     return _judge_limits(args, report)
 
 
@@ -210,9 +259,9 @@ class _Outputs:
     def __exit__(self, *reason: Any) -> None:
         self._stack.__exit__(*reason)
 
-    def deliver(self, report: Report, table: RankTable) -> None:
+    def deliver(self, report: Report | AvaReport, table: RankTable | None = None) -> None:
         """Write the files that were asked for, then the one result that belongs on stdout."""
-        if "save_table" in self._files:
+        if table is not None and "save_table" in self._files:
             self._files["save_table"].write(table.save)
         if "csv" in self._files:
             self._files["csv"].write_text(report.to_csv())
@@ -220,7 +269,7 @@ class _Outputs:
             self._files["json"].write_text(report.to_json())
         sys.stdout.write(self._on_stdout(report))
 
-    def _on_stdout(self, report: Report) -> str:
+    def _on_stdout(self, report: Report | AvaReport) -> str:
         if self._args.json == STDOUT:
             return report.to_json()
         if self._args.csv == STDOUT:
@@ -255,9 +304,9 @@ def _let_text_through() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _speed(matrix: Matrix, found: ScanResult) -> str:
-    rate = found.bytes / max(found.seconds, 1e-9) / 1e9
-    return f"{matrix.num_rows:,} x {matrix.num_classes:,} {matrix.dtype} in {found.seconds:.3f} s, {rate:.1f} GB/s"
+def _speed(matrix: Matrix, seconds: float) -> str:
+    rate = matrix.nbytes / max(seconds, 1e-9) / 1e9
+    return f"{matrix.num_rows:,} x {matrix.num_classes:,} {matrix.dtype} in {seconds:.3f} s, {rate:.1f} GB/s"
 
 
 def _say(message: str) -> None:
@@ -277,7 +326,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "out of memory"
     text = " ".join(str(error).split())
-    if isinstance(error, (ValueError, TypeError, ImportError)):
+    if isinstance(error, (ValueError, TypeError, ImportError, RankFailure)):
         return text
     return f"unexpected {type(error).__name__}: {text} (--debug shows where)"
 
@@ -295,7 +344,7 @@ def _check_limit_names(args: argparse.Namespace, settings: Settings) -> None:
             args.refuse(f"argument --fail-under: unknown metric {name!r}, expected one of {', '.join(known)}{hint}")
 
 
-def _judge_limits(args: argparse.Namespace, report: Report) -> int:
+def _judge_limits(args: argparse.Namespace, report: Report | AvaReport) -> int:
     found = report.metrics()
     code = OK
     for name, limit in args.fail_under:
@@ -315,10 +364,11 @@ overall and for head, medium and tail classes, in one pass over the scores."""
 
 _EPILOG = """\
 other commands, each with its own --help:
-  vltr-eval table FILE          the report of a rank table that --save-table wrote
-  vltr-eval check PREDS LABELS  what is in the inputs: NaN, labels, absent classes, ties, saturation
-  vltr-eval doctor              versions, compiled core, CPU features, devices, self-check
-  vltr-eval demo DIR            write a demo set of VideoLT's shape
+  vltr-eval table FILE                  the report of a rank table that --save-table wrote
+  vltr-eval ava DETECTIONS GROUNDTRUTH  AVA's frame mAP, and sampled AP over its boxes
+  vltr-eval check PREDS LABELS          what is in the inputs: NaN, labels, absent classes, ties, saturation
+  vltr-eval doctor                      versions, compiled core, CPU features, devices, self-check
+  vltr-eval demo DIR                    write a demo set of VideoLT's shape
 
 exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a --fail-under limit was not met"""
 
@@ -337,16 +387,7 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser = _new_parser("", _evaluate, _DESCRIPTION, _EPILOG)
     parser.add_argument("--version", action="version", version=f"vltr-eval {__version__}")
     _add_inputs(parser)
-    parser.add_argument(
-        "--sap",
-        type=_sap,
-        default=15,
-        metavar="N|exact|none",
-        help="sampled AP: N trials beside the exact value, the exact value alone, or none (default: 15)",
-    )
-    parser.add_argument(
-        "--seed", type=_accepted(check_seed), default=0, metavar="S", help="seed of the SAP trials (default: 0)"
-    )
+    _add_sap_options(parser)
     parser.add_argument(
         "--topk",
         type=_topk,
@@ -370,6 +411,38 @@ def _table_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", help="rank table (.npz)")
     _add_report_options(parser)
+    return parser
+
+
+def _ava_parser() -> argparse.ArgumentParser:
+    from vltr_eval.compat.ava import INTERPOLATIONS, PROTOCOLS
+
+    about = "Frame mAP of action detections as AVA's official script computes it, and sampled AP over the boxes."
+    parser = _new_parser("ava", _ava, about)
+    parser.add_argument(
+        "detections", metavar="DETECTIONS", help="CSV without header: video,time,x1,y1,x2,y2,class,score"
+    )
+    parser.add_argument("groundtruth", metavar="GROUNDTRUTH", help="CSV without header: video,time,x1,y1,x2,y2,class")
+    parser.add_argument("--labelmap", metavar="FILE", help="the classes to evaluate, .pbtxt (default: all that occur)")
+    parser.add_argument("--exclude", metavar="FILE", help="CSV of video,time: images to leave out")
+    parser.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        default="official",
+        help="which detections count and how they find boxes (default: official)",
+    )
+    parser.add_argument(
+        "--iou", type=_overlap, default=0.5, metavar="X", help="overlap from which a box is found (default: 0.5)"
+    )
+    parser.add_argument(
+        "--interpolation",
+        choices=INTERPOLATIONS,
+        default="voc",
+        help="AP and SAP under the envelope of the precision-recall curve, or its steps (default: voc)",
+    )
+    _add_sap_options(parser)
+    _add_counts(parser)
+    _add_output_options(parser)
     return parser
 
 
@@ -398,6 +471,7 @@ def _demo_parser() -> argparse.ArgumentParser:
 _PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "evaluate": _evaluate_parser,
     "table": _table_parser,
+    "ava": _ava_parser,
     "check": _check_parser,
     "doctor": _doctor_parser,
     "demo": _demo_parser,
@@ -435,29 +509,51 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_class_options(parser: argparse.ArgumentParser) -> None:
+def _add_sap_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sap",
+        type=_sap,
+        default=15,
+        metavar="N|exact|none",
+        help="sampled AP: N trials beside the exact value, the exact value alone, or none (default: 15)",
+    )
+    parser.add_argument(
+        "--seed", type=_accepted(check_seed), default=0, metavar="S", help="seed of the SAP trials (default: 0)"
+    )
+
+
+def _add_counts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--counts",
         metavar="FILE",
         help="training samples of each class, for head, medium and tail: .lst .npy .csv .txt",
     )
+
+
+def _add_class_options(parser: argparse.ArgumentParser) -> None:
+    _add_counts(parser)
     parser.add_argument("--class-names", metavar="FILE", help="one name a line, or a count .lst")
 
 
 def _add_report_options(parser: argparse.ArgumentParser) -> None:
     _add_class_options(parser)
     parser.add_argument(
+        "--absent",
+        choices=("nan", "zero"),
+        default="nan",
+        help="classes without positives: left out of means, or AP and SAP 0 (default: nan)",
+    )
+    _add_output_options(parser)
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    """What every command that makes a report has: bounds of the groups, places for the report, limits."""
+    parser.add_argument(
         "--bounds",
         type=_bounds,
         default=DEFAULT_BOUNDS,
         metavar="HIGH,LOW",
         help="head has more than HIGH training samples, tail at most LOW (default: {},{})".format(*DEFAULT_BOUNDS),
-    )
-    parser.add_argument(
-        "--absent",
-        choices=("nan", "zero"),
-        default="nan",
-        help="classes without positives: left out of means, or AP and SAP 0 (default: nan)",
     )
     parser.add_argument("--per-class", action="store_true", help="add a line for each class to the printed table")
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
@@ -496,6 +592,16 @@ def _bounds(text: str) -> tuple[float, float]:
         return checked_bounds(tuple(map(_whole(0), text.split(","))))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected HIGH,LOW with HIGH >= LOW, got {text!r}") from None
+
+
+def _overlap(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and up to 1, got {text!r}")
+    return value
 
 
 def _limit(text: str) -> tuple[str, float]:

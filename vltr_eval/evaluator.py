@@ -40,7 +40,8 @@ class Evaluator:
     threads: as `evaluate`.
 
     As a context manager it tells the other ranks of an error: when the body raises on one rank, those that wait in
-    `compute` raise as well, with its message. Without it they wait until that process ends.
+    `compute` raise as well, with its message. Without it they wait until that process ends. Other collectives of that
+    group have no place in the body.
 
     >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
     >>> evaluator.update(np.float32([[.9, .1], [.8, .7]]), [[0], [1]])
@@ -253,6 +254,8 @@ class Evaluator:
 
     def __getstate__(self) -> dict[str, Any]:
         """With the rows in CPU memory."""
+        if self._process_group is not None:
+            raise TypeError("process_group: expected None in an Evaluator to be copied or pickled, got a group")
         hidden = ("_scores", "_rows", "_classes", "_ids", "_is_torch", "_is_shared")
         kept = {name: value for name, value in self.__dict__.items() if name not in hidden}
         return kept | {"state": self.state_dict()}

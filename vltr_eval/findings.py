@@ -6,8 +6,8 @@ Means over classes are correctly rounded (math.fsum), so neither the order of th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from vltr_eval.report import (
     SAP_CHANCE,
     SAP_STD,
     Group,
+    Metric,
     Report,
     Settings,
     accuracy_at,
@@ -95,6 +96,33 @@ def read_conventions(
     return Settings(sap, check_seed(seed), ks, about.bounds, absent), about
 
 
+def means_by_group(
+    about: ClassInfo, by_class: Mapping[Metric, np.ndarray], absent: np.ndarray, trials: np.ndarray | None
+) -> tuple[Group, ...]:
+    """The means over all classes, then over head, medium and tail where train counts are known.
+
+    by_class: (C,) values of each metric. absent: (C,) bool, classes without positives. trials: (T, C) AP of each SAP
+    trial, or None.
+    """
+    groups = {OVERALL: np.arange(len(absent)), **about.groups}
+    return tuple(_means(name, members, by_class, absent, trials) for name, members in groups.items())
+
+
+def _means(
+    name: str,
+    members: np.ndarray,
+    by_class: Mapping[Metric, np.ndarray],
+    absent: np.ndarray,
+    trials: np.ndarray | None,
+) -> Group:
+    values = {metric.name: mean_of_defined(column[members]) for metric, column in by_class.items()}
+    if trials is not None:
+        # The spread of the group's mean over trials, not the mean of its classes' spreads.
+        means = np.array([mean_of_defined(trial) for trial in trials[:, members]])
+        values[SAP.name], values[SAP_STD.name] = map(float, mean_and_std(means))
+    return Group(name, len(members), int(np.count_nonzero(absent[members])), values)
+
+
 @dataclass(frozen=True, eq=False)
 class Findings:
     """What an evaluation counted, to be read under the conventions of the settings.
@@ -111,8 +139,8 @@ class Findings:
         """The findings as plain data: overall, by group and by class."""
         table, by_class = self.table, self._by_class()
         lower, upper = map(self._filled, table.tie_interval())
-        groups = {OVERALL: np.arange(table.num_classes), **about.groups}
-        columns = {**by_class, "tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
+        columns = {metric.class_name: column for metric, column in by_class.items()}
+        columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
         return Report(
             version=__version__,
             settings=self.settings,
@@ -121,7 +149,7 @@ class Findings:
             rows_without_labels=self._rows_without_labels(),
             tie_rate=self._overall_tie_rate(),
             mAP_tie_interval=(mean_of_defined(lower), mean_of_defined(upper)),
-            groups=tuple(self._group(name, members, by_class) for name, members in groups.items()),
+            groups=self._groups(about, by_class),
             classes={
                 **about.columns(),
                 "num_positives": tuple(table.num_positives.tolist()),
@@ -130,8 +158,8 @@ class Findings:
             },
         )
 
-    def _by_class(self) -> dict[str, np.ndarray]:
-        """The columns (C,) of every metric that the settings ask for, in their order."""
+    def _by_class(self) -> dict[Metric, np.ndarray]:
+        """The values (C,) of every metric that the settings ask for, in their order."""
         table, settings = self.table, self.settings
         values = {AP: self._filled(table.average_precision()), ROC_AUC: table.roc_auc()}
         if self.trials is not None:
@@ -141,20 +169,15 @@ class Findings:
             values[SAP_CHANCE] = self._filled(table.sampled_average_precision_chance())
         if self.hits is not None:
             values.update({accuracy_at(k): self.hits.rate_per_class(k, table.num_positives) for k in settings.topk})
-        return {metric.class_name: values[metric] for metric in settings.metrics}
+        return {metric: values[metric] for metric in settings.metrics}
 
-    def _group(self, name: str, members: np.ndarray, by_class: dict[str, np.ndarray]) -> Group:
-        settings = self.settings
-        values = {metric.name: mean_of_defined(by_class[metric.class_name][members]) for metric in settings.metrics}
-        if self.trials is not None:
-            # The spread of the group's mean over trials, not the mean of its classes' spreads.
-            trials = self._filled(self.trials)[:, members]
-            defined = trials[:, ~np.isnan(trials[0])]  # the same classes in every trial
-            means = np.array([_ratio(math.fsum(trial), len(trial)) for trial in defined.tolist()])
-            values[SAP.name], values[SAP_STD.name] = map(float, mean_and_std(means))
-        if self.hits is not None and name == OVERALL:
-            values.update({accuracy_at(k).name: self.hits.rate(k) for k in settings.topk})
-        return Group(name, len(members), int(np.count_nonzero(self._absent[members])), values)
+    def _groups(self, about: ClassInfo, by_class: Mapping[Metric, np.ndarray]) -> tuple[Group, ...]:
+        trials = None if self.trials is None else self._filled(self.trials)
+        overall, *parts = means_by_group(about, by_class, self._absent, trials)
+        if self.hits is not None:
+            rates = {accuracy_at(k).name: self.hits.rate(k) for k in self.settings.topk}
+            overall = replace(overall, values=overall.values | rates)
+        return overall, *parts
 
     @cached_property
     def _absent(self) -> np.ndarray:
@@ -166,11 +189,8 @@ class Findings:
 
     def _overall_tie_rate(self) -> float:
         """Share of all positives that are tied with at least one negative of their class."""
-        return _ratio(int(self.table.tied_positives().sum()), int(self.table.num_positives.sum()))
+        tied, positives = int(self.table.tied_positives().sum()), int(self.table.num_positives.sum())
+        return tied / positives if positives else math.nan
 
     def _rows_without_labels(self) -> int | None:
         return None if self.hits is None else int(self.table.num_rows - self.hits.labelled)
-
-
-def _ratio(part: float, whole: int) -> float:
-    return part / whole if whole else math.nan

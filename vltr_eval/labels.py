@@ -94,8 +94,8 @@ class Positives:
         class indices of each row (lists, sets or integer arrays); (N,) integer class indices; (N,) of 0/1 when there is
         one class; LabelPairs; or Positives. Arrays on a CUDA device are read there, and their positives stay there.
         place: where the scores are (`Matrix.place`), if arrays of labels must be there too. first_row: the number of
-        the first row, for messages about arrays. Raises ValueError that
-        names the place of anything but 0/1, and of a class index out of range.
+        the first row, for messages about arrays. Raises ValueError that names the place of anything but 0/1, and of a
+        class index out of range.
         """
         if isinstance(labels, Positives):
             positives = labels

@@ -12,9 +12,10 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from vltr_eval.groups import checked_bounds
 from vltr_eval.outputs import PendingFile
@@ -22,7 +23,6 @@ from vltr_eval.outputs import PendingFile
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA = "vltr-eval/report/1"
 OVERALL = "overall"
 MAX_TRIALS = 2**31 - 1
 
@@ -107,55 +107,37 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
-    """Every number of one evaluation, overall, by group and by class; compares equal when every number is the same.
+class BaseReport(ABC):
+    """What all reports are; `Report` has the meaning of the fields. Compares equal when every number is the same.
 
-    groups: "overall" first, then head, medium and tail when train counts were given.
-    classes: columns of the per-class table, each of length num_classes: num_positives, num_negatives, AP, ...;
-        also name, group and train_count where these are known.
-    rows_without_labels: None when the report was made from a saved rank table, which does not know it.
-    tie_rate: share of all positives that share their score with a negative of their class.
-    mAP_tie_interval: lowest and highest mAP that an order of tied scores could give; mAP itself needs no such choice.
-
-    A report holds no time, host or path: the same input gives the same bytes.
+    SCHEMA: its name in JSON.
+    COUNTS: columns of counts that the text table shows, and their headings; a class without the first is absent.
+    UNTIED, TIED: what the notes say when there are no ties, and of what share there are.
     """
+
+    SCHEMA: ClassVar[str]
+    COUNTS: ClassVar[Mapping[str, str]]
+    UNTIED: ClassVar[str]
+    TIED: ClassVar[str]
 
     version: str
     settings: Settings
-    num_rows: int
     num_classes: int
-    rows_without_labels: int | None
     tie_rate: float
     mAP_tie_interval: tuple[float, float]
     groups: tuple[Group, ...]
     classes: dict[str, tuple]
 
     @property
-    def num_labels(self) -> int:
-        """Positives of all classes together."""
-        return sum(self.classes["num_positives"])
-
-    @property
     def absent_classes(self) -> list[int]:
         """Classes without a positive in the evaluated set: NaN and left out of means, or 0 with absent="zero"."""
-        return [c for c, count in enumerate(self.classes["num_positives"]) if count == 0]
+        counts = self.classes[next(iter(self.COUNTS))]
+        return [c for c, count in zip(self._columns["class"], counts, strict=True) if count == 0]
 
     @property
     def signature(self) -> str:
         """What was computed and under which conventions, in one line to paste beside a number."""
-        settings = self.settings
-        names = [metric.class_heading for metric in (AP, ROC_AUC)]
-        if settings.sap is not None:
-            names.insert(1, SAP.class_name)
-        if settings.topk:
-            names.append("Acc@" + ",".join(map(str, settings.topk)))
-        defined = self.num_classes - len(self.absent_classes)
-        parts = [
-            "+".join(names),
-            "ties:threshold",
-            f"absent:{settings.absent}",
-            f"classes:{defined}/{self.num_classes}",
-        ]
+        settings, parts = self.settings, self._conventions()
         if settings.trials:
             parts.append(f"sap:{settings.trials}/seed:{settings.seed}")
         elif settings.sap is not None:
@@ -172,25 +154,57 @@ class Report:
             for metric in self.settings.metrics
         }
 
-    def per_class(self) -> pandas.DataFrame:
-        """The per-class table as a pandas frame, indexed by class; needs ``pip install "vltr[pandas]"``."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError('Report.per_class() needs pandas: pip install "vltr[pandas]"') from None
-        return pandas.DataFrame(self.classes, index=pandas.RangeIndex(self.num_classes, name="class"))
-
     def to_json(self) -> str:
-        """The report as JSON (schema "vltr-eval/report/1"): fixed key order, shortest floats, NaN as null."""
-        document = {
-            "schema": SCHEMA,
+        """The report as JSON, its schema named in it: fixed key order, shortest floats, NaN as null."""
+        return _render_json(self._document()) + "\n"
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """The per-class table as CSV, one line a class, undefined values empty; returned when no path is given."""
+        text = _csv_table(self._columns)
+        if path is None:
+            return text
+        with PendingFile(path) as pending:
+            pending.write_text(text)
+        return None
+
+    def to_text(self, *, per_class: bool = False, bold: bool = False) -> str:
+        """The report as an aligned table to read; bold: mark the headings for a terminal."""
+        blocks = [_group_table(self.groups, self.settings.metrics, bold), self._notes()]
+        if per_class:
+            headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **self.COUNTS}
+            columns = self._columns
+            shown = {name: heading for name, heading in headings.items() if name in columns}
+            blocks.append(_class_table(columns, shown, self.settings.metrics, bold))
+        return "\n".join(blocks)
+
+    @property
+    def _columns(self) -> dict[str, Sequence[Any]]:
+        """The per-class table with its first column: the index of each class where ``classes`` has no other id."""
+        return {"class": range(self.num_classes), **self.classes}
+
+    @property
+    def _num_defined(self) -> int:
+        return self.num_classes - len(self.absent_classes)
+
+    @abstractmethod
+    def _conventions(self) -> list[str]:
+        """The parts of the signature that come before those of SAP and groups."""
+
+    @abstractmethod
+    def _totals(self) -> dict[str, int | None]:
+        """What was evaluated, by its names in JSON."""
+
+    @abstractmethod
+    def _totals_in_words(self) -> str:
+        """The first line of the notes."""
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "schema": self.SCHEMA,
             "version": self.version,
             "signature": self.signature,
             "settings": asdict(self.settings),
-            "num_rows": self.num_rows,
-            "num_classes": self.num_classes,
-            "num_labels": self.num_labels,
-            "rows_without_labels": self.rows_without_labels,
+            **self._totals(),
             "absent_classes": self.absent_classes,
             "tie_rate": self.tie_rate,
             "mAP_tie_interval": self.mAP_tie_interval,
@@ -201,11 +215,73 @@ class Report:
             "metrics": self.metrics(),
             "classes": self.classes,
         }
-        return _render_json(document) + "\n"
+
+    def _notes(self) -> str:
+        lines = [self._totals_in_words()]
+        absent = self.absent_classes
+        if absent:
+            meaning = "count as 0 in AP and SAP" if self.settings.absent == "zero" else "left out of means"
+            share = f"{len(absent):,} of {self.num_classes:,} classes"
+            what = next(iter(self.COUNTS.values()))
+            lines.append(f"absent: no {what} in {share}, {meaning}: {shortlist(absent)}")
+        tied = self.UNTIED
+        if self.tie_rate > 0:
+            lower, upper = map(_decimal, self.mAP_tie_interval)
+            tied = f"{self.tie_rate:.2%} of {self.TIED}; their order could move mAP within [{lower}, {upper}]"
+        return "\n".join([*lines, f"ties: {tied}", f"signature: {self.signature}"]) + "\n"
+
+    def __eq__(self, other: object) -> bool:
+        # By text, because NaN != NaN would make two equal reports differ.
+        return self.to_json() == other.to_json() if isinstance(other, BaseReport) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} mAP={_decimal(self.groups[0].values[AP.name])} {self.signature}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(BaseReport):
+    """Every number of one evaluation, overall, by group and by class; compares equal when every number is the same.
+
+    groups: "overall" first, then head, medium and tail when train counts were given.
+    classes: columns of the per-class table, each of length num_classes: num_positives, num_negatives, AP, ...;
+        also name, group and train_count where these are known.
+    rows_without_labels: None when the report was made from a saved rank table, which does not know it.
+    tie_rate: share of all positives that share their score with a negative of their class.
+    mAP_tie_interval: lowest and highest mAP that an order of tied scores could give; mAP itself needs no such choice.
+
+    A report holds no time, host or path: the same input gives the same bytes.
+    """
+
+    SCHEMA: ClassVar[str] = "vltr-eval/report/1"
+    COUNTS: ClassVar[Mapping[str, str]] = {"num_positives": "positives"}
+    UNTIED: ClassVar[str] = "no positive shares its score with a negative"
+    TIED: ClassVar[str] = "positives share their score with a negative"
+
+    num_rows: int
+    rows_without_labels: int | None
+
+    @property
+    def num_labels(self) -> int:
+        """Positives of all classes together."""
+        return sum(self.classes["num_positives"])
+
+    def per_class(self) -> pandas.DataFrame:
+        """The per-class table as a pandas frame, indexed by class; needs ``pip install "vltr[pandas]"``."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError('Report.per_class() needs pandas: pip install "vltr[pandas]"') from None
+        return pandas.DataFrame(self.classes, index=pandas.RangeIndex(self.num_classes, name="class"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Report:
-        """The report that ``to_json`` wrote.
+        """The report that ``to_json`` wrote (schema "vltr-eval/report/1").
 
         Raises ValueError for text that is no report of this schema.
         """
@@ -214,14 +290,14 @@ class Report:
         except (ValueError, RecursionError) as error:
             raise ValueError(f"report: expected JSON, got text that is none ({error})") from None
         schema = document.get("schema") if isinstance(document, dict) else None
-        if schema != SCHEMA:
-            raise ValueError(f"report: expected schema {SCHEMA!r}, got {schema!r}")
+        if schema != cls.SCHEMA:
+            raise ValueError(f"report: expected schema {cls.SCHEMA!r}, got {schema!r}")
         try:
             return cls._from_document(document)
         except KeyError as error:
             raise ValueError(f"report: key {error} is missing") from None
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"report: expected the values of schema {SCHEMA!r}, got others ({error})") from None
+            raise ValueError(f"report: expected the values of schema {cls.SCHEMA!r}, got others ({error})") from None
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Report:
@@ -260,89 +336,34 @@ class Report:
             classes=classes,
         )
 
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
-        """The per-class table as CSV, one line a class, undefined values empty; returned when no path is given."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["class", *self.classes])
-        for c, row in enumerate(zip(*self.classes.values(), strict=True)):
-            writer.writerow([c, *("" if _is_nan(value) else value for value in row)])
-        if path is None:
-            return text.getvalue()
-        with PendingFile(path) as pending:
-            pending.write_text(text.getvalue())
-        return None
-
-    def to_text(self, *, per_class: bool = False, bold: bool = False) -> str:
-        """The report as an aligned table to read; bold: mark the headings for a terminal."""
-        blocks = [self._group_table(bold), self._notes()]
-        if per_class:
-            blocks.append(self._class_table(bold))
-        return "\n".join(blocks)
-
-    def _group_table(self, bold: bool) -> str:
-        headings = ["", "classes", "undefined", *self._headings("heading")]
-        rows = [
-            [group.name, f"{group.num_classes:,}", f"{group.num_undefined:,}", *self._cells(group.values, "name")]
-            for group in self.groups
+    def _conventions(self) -> list[str]:
+        settings = self.settings
+        names = [metric.class_heading for metric in (AP, ROC_AUC)]
+        if settings.sap is not None:
+            names.insert(1, SAP.class_name)
+        if settings.topk:
+            names.append("Acc@" + ",".join(map(str, settings.topk)))
+        return [
+            "+".join(names),
+            "ties:threshold",
+            f"absent:{settings.absent}",
+            f"classes:{self._num_defined}/{self.num_classes}",
         ]
-        return _aligned(headings, rows, bold)
 
-    def _class_table(self, bold: bool) -> str:
-        about = {"name": "name", "group": "group", "train_count": "train", "num_positives": "positives"}
-        shown = [name for name in about if name in self.classes]
-        headings = ["class", *(about[name] for name in shown), *self._headings("class_heading")]
-        rows = []
-        for c in range(self.num_classes):
-            values = {name: column[c] for name, column in self.classes.items()}
-            rows.append([str(c), *(str(values[name]) for name in shown), *self._cells(values, "class_name")])
-        return _aligned(headings, rows, bold)
+    def _totals(self) -> dict[str, int | None]:
+        return {
+            "num_rows": self.num_rows,
+            "num_classes": self.num_classes,
+            "num_labels": self.num_labels,
+            "rows_without_labels": self.rows_without_labels,
+        }
 
-    def _headings(self, field: str) -> list[str]:
-        return [getattr(metric, field) for metric in self.settings.metrics if metric is not SAP_STD]
-
-    def _cells(self, values: dict[str, Any], field: str) -> list[str]:
-        """The metrics among values as text, each found under its ``field``; the spread of SAP joins SAP's cell."""
-        cells: list[str] = []
-        for metric in self.settings.metrics:
-            text = _decimal(values[getattr(metric, field)])
-            if metric is SAP_STD:
-                cells[-1] += f" +- {text}"
-            else:
-                cells.append(text)
-        return cells
-
-    def _notes(self) -> str:
-        lower, upper = self.mAP_tie_interval
-        lines = [f"{self.num_rows:,} rows, {self.num_labels:,} labels"]
+    def _totals_in_words(self) -> str:
+        text = f"{self.num_rows:,} rows, {self.num_labels:,} labels"
         if self.rows_without_labels:
-            lines[0] += f"; no labels in {self.rows_without_labels:,} rows"
-            lines[0] += ", left out of Acc@k" if self.settings.topk else ""
-        absent = self.absent_classes
-        if absent:
-            meaning = "count as 0 in AP and SAP" if self.settings.absent == "zero" else "left out of means"
-            share = f"{len(absent):,} of {self.num_classes:,} classes"
-            lines.append(f"absent: no positives in {share}, {meaning}: {shortlist(absent)}")
-        tied = "no positive shares its score with a negative"
-        if self.tie_rate > 0:
-            tied = f"{self.tie_rate:.2%} of positives share their score with a negative; "
-            tied += f"their order could move mAP within [{_decimal(lower)}, {_decimal(upper)}]"
-        lines.append(f"ties: {tied}")
-        lines.append(f"signature: {self.signature}")
-        return "\n".join(lines) + "\n"
-
-    def __eq__(self, other: object) -> bool:
-        # By text, because NaN != NaN would make two equal reports differ.
-        return self.to_json() == other.to_json() if isinstance(other, Report) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.to_json())
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return f"<Report mAP={_decimal(self.groups[0].values[AP.name])} {self.signature}>"
+            text += f"; no labels in {self.rows_without_labels:,} rows"
+            text += ", left out of Acc@k" if self.settings.topk else ""
+        return text
 
 
 def _is_nan(value: Any) -> bool:
@@ -397,6 +418,7 @@ def _render_json(value: Any, levels: int = 2, indent: str = "") -> str:
 
 
 def _decimal(value: float) -> str:
+    """A number as the text tables print it."""
     return f"{value:.4f}"
 
 
@@ -404,6 +426,54 @@ def shortlist(classes: Sequence[int], most: int = 20) -> str:
     """Class indices for a sentence: the first few, and how many more there are."""
     listed = ", ".join(map(str, classes[:most]))
     return listed if len(classes) <= most else f"{listed} and {len(classes) - most:,} more"
+
+
+def _group_table(groups: Sequence[Group], metrics: Sequence[Metric], bold: bool) -> str:
+    """A line for each group: its classes, and the mean of each metric over them."""
+    headings = ["", "classes", "undefined", *_headings(metrics, "heading")]
+    rows = [
+        [group.name, f"{group.num_classes:,}", f"{group.num_undefined:,}", *_cells(metrics, group.values, "name")]
+        for group in groups
+    ]
+    return _aligned(headings, rows, bold)
+
+
+def _class_table(
+    columns: Mapping[str, Sequence[Any]], shown: Mapping[str, str], metrics: Sequence[Metric], bold: bool
+) -> str:
+    """A line for each class: the columns that are shown, given with their headings, then the metrics."""
+    headings = [*shown.values(), *_headings(metrics, "class_heading")]
+    rows = []
+    for row in zip(*columns.values(), strict=True):
+        values = dict(zip(columns, row, strict=True))
+        rows.append([*(str(values[name]) for name in shown), *_cells(metrics, values, "class_name")])
+    return _aligned(headings, rows, bold)
+
+
+def _csv_table(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of one length as CSV, undefined values empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(["" if _is_nan(value) else value for value in row])
+    return text.getvalue()
+
+
+def _headings(metrics: Sequence[Metric], field: str) -> list[str]:
+    return [getattr(metric, field) for metric in metrics if metric is not SAP_STD]
+
+
+def _cells(metrics: Sequence[Metric], values: Mapping[str, Any], field: str) -> list[str]:
+    """The metrics among values as text, each found under its ``field``; the spread of SAP joins SAP's cell."""
+    cells: list[str] = []
+    for metric in metrics:
+        text = _decimal(values[getattr(metric, field)])
+        if metric is SAP_STD:
+            cells[-1] += f" +- {text}"
+        else:
+            cells.append(text)
+    return cells
 
 
 def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], bold: bool) -> str:

@@ -1,0 +1,655 @@
+"""Evaluation over the rows of several ranks: the same bits on all of them as from one process with all rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import ml_dtypes
+import numpy as np
+import pytest
+from cases import corner_labels, make_case
+from reference import assert_same_bits
+
+pytest.importorskip("torch")
+
+import torch
+import torch.distributed as dist
+from ranks import GONE, Raised, Ranks, group_of
+from torch.utils.data import DistributedSampler
+
+import vltr_eval
+from vltr_eval import Evaluator, _core, distributed, evaluate_batches, parts
+
+DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
+NUM_ROWS, NUM_CLASSES = 203, 9
+
+
+@pytest.fixture(params=[2, 4])
+def ranks(request):
+    """A process group of two, and one of four."""
+    return group_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Scores with ties, and labels of all corners: absent, rare, frequent, nearly all, all."""
+    scores, labels = make_case(NUM_ROWS, NUM_CLASSES, seed=1, levels=9)
+    labels[:, :6] = corner_labels(NUM_ROWS, seed=2)
+    return scores, labels
+
+
+@pytest.fixture(scope="module")
+def whole(case):
+    return vltr_eval.evaluate(*case, sap=20, seed=3)
+
+
+def ends_of(size: int, how: str) -> list[int]:
+    """Where the rows of each rank end that has its rows behind those of the ranks before it."""
+    return {
+        "even": [NUM_ROWS * rank // size for rank in range(1, size + 1)],
+        "ragged": [1, 3, 150, NUM_ROWS][-size:],
+        "first has none": [0, 60, 60, NUM_ROWS][:: 4 // size if size == 4 else 3],
+        "last has none": [100, 150, NUM_ROWS, NUM_ROWS][-size:],
+        "one has all": [0] * (size - 1) + [NUM_ROWS],
+    }[how]
+
+
+def own_rows(rank: int, ends: list[int]) -> slice:
+    return slice(ends[rank - 1] if rank else 0, ends[rank])
+
+
+def assert_same_table(table, expected) -> None:
+    assert table.num_rows == expected.num_rows
+    for name in ("indptr", "thresholds", "tp", "fp", "tied"):
+        assert_same_bits(getattr(table, name), getattr(expected, name))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a rank does with its rows
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def evaluate_own(rank, scores, labels, ends, **conventions):
+    own = own_rows(rank, ends)
+    return distributed.evaluate(scores[own], labels[own], **conventions)
+
+
+def compute_own(rank, scores, labels, ends, ids=None, batch=32, **conventions):
+    """As a loop over batches: the ranks update as often as they have batches, and compute once."""
+    evaluator = Evaluator(scores.shape[1], **conventions)
+    own = np.arange(len(scores))[own_rows(rank, ends)]
+    for start in range(0, len(own), batch):
+        rows = own[start : start + batch]
+        evaluator.update(scores[rows], labels[rows], None if ids is None else ids[rows])
+    return evaluator.compute()
+
+
+def table_of_own(rank, scores, labels, ends, ids=None):
+    own = own_rows(rank, ends)
+    return distributed.rank_table(scores[own], labels[own], ids=None if ids is None else ids[own])
+
+
+def trials_of_own(rank, scores, labels, ends, ids=None, draws_at_once=None, **conventions):
+    own = own_rows(rank, ends)
+    before = parts._DRAWS_AT_ONCE
+    parts._DRAWS_AT_ONCE = draws_at_once or before
+    try:
+        return distributed.sampled_average_precision(
+            scores[own], labels[own], ids=None if ids is None else ids[own], return_trials=True, **conventions
+        )
+    finally:
+        parts._DRAWS_AT_ONCE = before
+
+
+def stream_own(rank, scores, labels, ends, batch=20):
+    own = own_rows(rank, ends)
+    starts = range(own.start, own.stop, batch)
+    batches = [(scores[a : min(a + batch, own.stop)], labels[a : min(a + batch, own.stop)]) for a in starts]
+    return evaluate_batches(batches, scores.shape[1], sap=20, seed=3)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# However rows are spread
+# ---------------------------------------------------------------------------------------------------------------------
+
+SPREADS = ("even", "ragged", "first has none", "last has none", "one has all")
+
+
+@pytest.mark.parametrize("how", SPREADS)
+def test_every_rank_gets_the_report_of_all_rows(ranks, case, whole, how):
+    ends = ends_of(ranks.size, how)
+    assert len(ends) == ranks.size
+    for run in (run_evaluate, run_compute, stream_own):
+        assert ranks.run(run, *case, ends) == [whole] * ranks.size
+
+
+def run_evaluate(rank, scores, labels, ends):
+    return evaluate_own(rank, scores, labels, ends, sap=20, seed=3)
+
+
+def run_compute(rank, scores, labels, ends):
+    return compute_own(rank, scores, labels, ends, sap=20, seed=3)
+
+
+@pytest.mark.parametrize("how", SPREADS)
+def test_every_rank_gets_the_table_of_all_rows(ranks, case, how):
+    expected = vltr_eval.rank_table(*case)
+    for table in ranks.run(table_of_own, *case, ends_of(ranks.size, how)):
+        assert_same_table(table, expected)
+
+
+@pytest.mark.parametrize("draws_at_once", [None, 1, 700])
+def test_trials_draw_from_the_rows_of_all(ranks, case, draws_at_once):
+    expected = vltr_eval.sampled_average_precision(*case, trials=7, seed=5, return_trials=True)
+    for found in ranks.run(trials_and_seed, *case, ends_of(ranks.size, "ragged"), draws_at_once):
+        for values, wanted in zip(found, expected, strict=True):
+            assert_same_bits(values, wanted)
+
+
+def trials_and_seed(rank, scores, labels, ends, draws_at_once):
+    return trials_of_own(rank, scores, labels, ends, draws_at_once=draws_at_once, trials=7, seed=5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_dtype_gives_the_bits_of_one_process(ranks, case, dtype):
+    scores = case[0].clip(0) if dtype.kind in "ub" else case[0]
+    scores = scores.astype(dtype)
+    expected = vltr_eval.evaluate(scores, case[1], sap=20, seed=3)
+    ends = ends_of(ranks.size, "ragged")
+    assert ranks.run(run_evaluate, scores, case[1], ends) == [expected] * ranks.size
+    assert ranks.run(run_compute, scores, case[1], ends) == [expected] * ranks.size
+    table = vltr_eval.rank_table(scores, case[1])
+    for found in ranks.run(table_of_own, scores, case[1], ends):
+        assert_same_table(found, table)
+
+
+def test_extreme_scores_give_the_bits_of_one_process(ranks, case):
+    for dtype in (np.float16, np.float32, np.float64):
+        extremes = np.array([-np.inf, np.inf, -0.0, 0.0, np.finfo(dtype).max, np.finfo(dtype).tiny], dtype)
+        scores = np.random.default_rng(3).choice(extremes, case[0].shape)
+        assert_spread_changes_nothing(ranks, scores, case[1])
+    for dtype in (np.int64, np.uint64):
+        extremes = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max, np.iinfo(dtype).max - 1, 5], dtype)
+        assert_spread_changes_nothing(ranks, np.random.default_rng(3).choice(extremes, case[0].shape), case[1])
+
+
+def assert_spread_changes_nothing(ranks, scores, labels):
+    ends = [len(scores) * rank // ranks.size for rank in range(1, ranks.size + 1)]
+    assert ranks.run(run_evaluate, scores, labels, ends) == [vltr_eval.evaluate(scores, labels, sap=20, seed=3)] * len(
+        ends
+    )
+    expected = vltr_eval.rank_table(scores, labels)
+    for table in ranks.run(table_of_own, scores, labels, ends):
+        assert_same_table(table, expected)
+
+
+def test_a_class_may_have_positives_on_one_rank_only(ranks, case):
+    labels = np.zeros((NUM_ROWS, NUM_CLASSES), bool)
+    ends = ends_of(ranks.size, "even")
+    for c in range(NUM_CLASSES):
+        labels[own_rows(c % ranks.size, ends)][:: c + 1, c] = True
+    expected = vltr_eval.evaluate(case[0], labels, sap=20, seed=3)
+    assert ranks.run(run_evaluate, case[0], labels, ends) == [expected] * ranks.size
+
+
+@pytest.mark.parametrize("fill", [False, True])
+def test_labels_may_be_none_or_all(ranks, case, fill):
+    assert_spread_changes_nothing(ranks, case[0], np.full((NUM_ROWS, NUM_CLASSES), fill))
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 5])
+def test_there_may_be_more_ranks_than_rows(ranks, case, num_rows):
+    assert_spread_changes_nothing(ranks, case[0][:num_rows], case[1][:num_rows])
+
+
+def test_one_class_may_be_a_column(ranks, case):
+    for scores, labels in ((case[0][:, 2], case[1][:, 2]), (case[0][:1, 2], case[1][:1, 2])):
+        assert_spread_changes_nothing(ranks, scores, labels)
+
+
+def evaluate_shards(rank, scores, labels, ends):
+    """Each rank's rows as a list of shards, some of them empty, and labels as lists."""
+    own = own_rows(rank, ends)
+    shards = np.split(scores[own], [0, len(scores[own]) // 3])
+    return distributed.evaluate(shards, [np.flatnonzero(row).tolist() for row in labels[own]], sap=20, seed=3)
+
+
+def test_a_rank_may_have_shards_and_lists(ranks, case, whole):
+    for how in ("ragged", "first has none"):
+        assert ranks.run(evaluate_shards, *case, ends_of(ranks.size, how)) == [whole] * ranks.size
+
+
+def test_torch_tensors_give_the_bits_of_numpy_arrays(ranks, case, whole):
+    tensors = map(torch.from_numpy, case)
+    assert ranks.run(run_compute, *tensors, ends_of(ranks.size, "ragged")) == [whole] * ranks.size
+
+
+def evaluate_conventions(rank, scores, labels, ends):
+    conventions = {
+        "sap": "exact",
+        "topk": (2, 30),
+        "train_counts": np.arange(NUM_CLASSES) * 100,
+        "class_names": [f"class {c}" for c in range(NUM_CLASSES)],
+        "absent": "zero",
+    }
+    if rank is None:
+        return vltr_eval.evaluate(scores, labels, **conventions)
+    report = evaluate_own(rank, scores, labels, ends, **conventions)
+    return report if report == compute_own(rank, scores, labels, ends, **conventions) else None
+
+
+def test_conventions_are_those_of_one_process(ranks, case):
+    expected = evaluate_conventions(None, *case, None)
+    assert ranks.run(evaluate_conventions, *case, ends_of(ranks.size, "ragged")) == [expected] * ranks.size
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sample ids
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def follow_the_sampler(rank, scores, labels, num_rows, shuffle, batch=16):
+    """An epoch as torch deals it out: padded by repeated samples until all ranks have as many."""
+    sampler = DistributedSampler(range(num_rows), shuffle=shuffle, seed=4)
+    sampler.set_epoch(2)
+    evaluator = Evaluator(NUM_CLASSES, sap=20, seed=3)
+    own = np.fromiter(sampler, int)
+    for rows in np.split(own, range(batch, len(own), batch)):
+        evaluator.update(scores[rows], labels[rows], torch.from_numpy(rows))
+    table, found = evaluator.sync(), distributed.evaluate(scores[own], labels[own], ids=own, sap=20, seed=3)
+    return len(own), table, evaluator.compute(), found
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("num_rows", [NUM_ROWS, NUM_ROWS - 1, 5, 2, 1])
+def test_padding_of_a_sampler_is_dropped(ranks, case, shuffle, num_rows):
+    scores, labels = (array[:num_rows] for array in case)
+    expected = vltr_eval.evaluate(scores, labels, sap=20, seed=3)
+    taken = 0
+    for length, table, computed, found in ranks.run(follow_the_sampler, scores, labels, num_rows, shuffle):
+        taken += length
+        assert_same_table(table, vltr_eval.rank_table(scores, labels))
+        assert computed == found == expected
+    assert taken == -(-num_rows // ranks.size) * ranks.size
+
+
+IDS = {
+    "negative": lambda rng: np.arange(-100, NUM_ROWS - 100),
+    "sparse": lambda rng: np.sort(rng.choice(10**12, NUM_ROWS, replace=False)),
+    "huge": lambda rng: np.concatenate([[-(2**63), -(2**63) + 1], np.arange(NUM_ROWS - 3), [2**63 - 1]]),
+    "unsigned": lambda rng: np.arange(2**63 - NUM_ROWS, 2**63, dtype=np.uint64),
+    "small": lambda rng: np.arange(NUM_ROWS, dtype=np.uint8),
+    "with an outlier": lambda rng: np.concatenate([np.arange(NUM_ROWS - 1), [2**62]]),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_rows_are_numbered_by_their_ids(ranks, case, whole, kind):
+    rng = np.random.default_rng(6)
+    # Of the rows in any order, some twice: as many, as far as sets of rows go, as in order and once.
+    rows = rng.permutation(np.concatenate([np.arange(NUM_ROWS), rng.integers(NUM_ROWS, size=40)]))
+    scores, labels, ids = case[0][rows], case[1][rows], IDS[kind](rng)[rows]
+    ends = [0, 30, 170, len(rows)][-ranks.size :]
+    assert ranks.run(compute_ids, scores, labels, ends, ids) == [whole] * ranks.size
+    expected = vltr_eval.sampled_average_precision(*case, trials=7, return_trials=True)
+    for found in ranks.run(trials_of_ids, scores, labels, ends, ids):
+        for values, wanted in zip(found, expected, strict=True):
+            assert_same_bits(values, wanted)
+
+
+def compute_ids(rank, scores, labels, ends, ids):
+    return compute_own(rank, scores, labels, ends, ids, sap=20, seed=3)
+
+
+def trials_of_ids(rank, scores, labels, ends, ids):
+    return trials_of_own(rank, scores, labels, ends, ids, trials=7)
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_alone_rows_are_numbered_by_their_ids(case, whole, kind):
+    rng = np.random.default_rng(6)
+    rows = rng.permutation(np.concatenate([np.arange(NUM_ROWS), rng.integers(NUM_ROWS, size=40)]))
+    assert compute_ids(0, case[0][rows], case[1][rows], [len(rows)], IDS[kind](rng)[rows]) == whole
+
+
+def test_of_a_repeated_sample_that_of_the_lowest_rank_counts(ranks, case, whole):
+    """Others may have other scores and labels, and even no numbers."""
+    rng = np.random.default_rng(7)
+    rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS)])
+    scores = np.concatenate([case[0], rng.normal(size=case[0].shape)]).astype(np.float32)
+    labels = np.concatenate([case[1], ~case[1]])
+    scores[NUM_ROWS:][case[1]] = np.nan  # labels there are 0
+    for ends in ([150, 300, 400, len(rows)], [NUM_ROWS, NUM_ROWS, NUM_ROWS, len(rows)], [0, 0, 0, len(rows)]):
+        assert ranks.run(compute_ids, scores, labels, ends[-ranks.size :], rows) == [whole] * ranks.size
+
+
+def test_all_ranks_may_have_the_same_rows(ranks, case, whole):
+    assert ranks.run(compute_all, *case) == [whole] * ranks.size
+
+
+def compute_all(rank, scores, labels):
+    order = np.random.default_rng(rank).permutation(len(scores))
+    evaluator = Evaluator(NUM_CLASSES, sap=20, seed=3)
+    evaluator.update(scores[order], labels[order], order)
+    return evaluator.compute()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The evaluator among ranks
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def compute_twice(rank, scores, labels):
+    """In the middle, with rows on one rank only, and at the end; and once more after a reset."""
+    reports = []
+    with Evaluator(NUM_CLASSES, sap=4) as evaluator:
+        if rank == 1:
+            evaluator.update(scores[:50], labels[:50])
+        reports.append(evaluator.compute())
+        if rank == 1:
+            evaluator.update(scores[50:90], labels[50:90])
+            evaluator.update(scores[:0], labels[:0])
+        reports.append(evaluator.compute())
+        evaluator.reset()
+        if rank == 0:
+            evaluator.update(scores[100:], labels[100:])
+        reports.append(evaluator.compute())
+    return reports
+
+
+def test_compute_may_be_called_at_any_time(ranks, case):
+    scores, labels = case
+    expected = [vltr_eval.evaluate(scores[a:b], labels[a:b], sap=4) for a, b in ((0, 50), (0, 90), (100, NUM_ROWS))]
+    assert ranks.run(compute_twice, *case) == [expected] * ranks.size
+
+
+def compute_without_the_others(rank, scores, labels):
+    evaluator = Evaluator(NUM_CLASSES, sync_on_compute=False, sap=4)
+    rows = slice(rank, None, dist.get_world_size())
+    evaluator.update(scores[rows], labels[rows])
+    alone = evaluator.compute() if rank else None
+    return alone, evaluator.sync()
+
+
+def test_sync_on_compute_can_be_left_out(ranks, case):
+    scores, labels = case
+    outcomes = ranks.run(compute_without_the_others, *case)
+    table = vltr_eval.rank_table(*case)
+    for rank, (alone, synced) in enumerate(outcomes):
+        rows = slice(rank, None, ranks.size)
+        assert alone == (vltr_eval.evaluate(scores[rows], labels[rows], sap=4) if rank else None)
+        assert_same_table(synced, table)
+
+
+def compute_in_a_subgroup(rank, scores, labels, members):
+    group = dist.new_group(members)
+    if rank not in members:
+        return distributed.evaluate(scores, labels, group=group)
+    place = members.index(rank)
+    ends = [NUM_ROWS * place // len(members) for place in range(1, len(members) + 1)]
+    own = own_rows(place, ends)
+    evaluator = Evaluator(NUM_CLASSES, process_group=group, sap=20, seed=3)
+    evaluator.update(scores[own], labels[own])
+    found = distributed.evaluate(scores[own], labels[own], group=group, sap=20, seed=3)
+    return evaluator.compute(), found
+
+
+@pytest.mark.parametrize("members", [[1, 3], [0, 2, 3], [2], [0, 1, 2, 3]], ids=str)
+def test_a_subgroup_evaluates_among_its_own(case, whole, members):
+    for rank, outcome in enumerate(group_of(4).outcomes(compute_in_a_subgroup, *case, members)):
+        if rank in members:
+            assert outcome == (whole, whole)
+        else:
+            assert outcome.kind == "ValueError"
+            assert outcome.message.startswith("group: expected a process group with this process in it")
+
+
+def compute_outside(rank, scores, labels):
+    group = dist.new_group([0])
+    evaluator = Evaluator(NUM_CLASSES, process_group=group)
+    evaluator.update(scores, labels)
+    return evaluator.compute().num_rows
+
+
+def test_a_rank_outside_the_group_is_told_so(case):
+    first, second = group_of(2).outcomes(compute_outside, *case)
+    assert first == NUM_ROWS
+    assert second == Raised("ValueError", "group: expected a process group with this process in it, got one without")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Failures
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def fail(rank, how, scores, labels):
+    """Rank 1 fails in some way, in the loop or in the evaluation, while the others wait in compute."""
+    failing = rank == 1
+    scores, labels = scores.copy(), labels.astype(np.int64)
+    if failing and how == "NaN":
+        scores[3, 2] = np.nan
+    if failing and how == "NaN of a positive":
+        scores[3, 6] = np.where(labels[3, 6] == 1, np.nan, scores[3, 6])
+    if failing and how == "dtype":
+        scores = scores.astype(np.float64)
+    num_classes = NUM_CLASSES - 1 if failing and how == "classes" else NUM_CLASSES
+    conventions = {"sap": 5} if failing and how == "settings" else {}
+    with Evaluator(num_classes, **conventions) as evaluator:
+        for start in range(0, 60, 20):
+            if failing and start == 20:
+                if how == "model":
+                    raise KeyError("model")
+                if how == "exit":
+                    raise SystemExit(7)
+                if how == "label":
+                    labels[25, 4] = 2
+            rows = slice(start, start + 20)
+            ids = np.arange(start, start + 20) if how == "ids" and failing else None
+            evaluator.update(scores[rows, :num_classes], labels[rows, :num_classes], ids)
+        return evaluator.compute()
+
+
+TOLD = {
+    "model": "KeyError: 'model'",
+    "exit": "SystemExit: 7",
+    "label": "ValueError: labels: expected 0 or 1, got 2 at row 5, class 4",
+    "NaN": "NaNScore: scores: expected numbers, got NaN at row 3, class 2",
+}
+
+
+@pytest.mark.parametrize("how", TOLD)
+def test_the_failure_of_one_rank_is_that_of_all(ranks, case, how):
+    kind, _, message = TOLD[how].partition(": ")
+    for rank, error in enumerate(ranks.errors(fail, how, *case)):
+        assert error == (Raised(kind, message) if rank == 1 else Raised("RankFailure", f"rank 1: {TOLD[how]}"))
+    assert_a_next_evaluation_succeeds(ranks, case)
+
+
+AGREED = {
+    "dtype": "scores: expected one dtype on all ranks, got float32 on rank 0 and float64 on 1",
+    "classes": "settings: expected the same on all ranks, got 9 classes and ",
+    "settings": "settings: expected the same on all ranks, got 9 classes and ",
+    "ids": "ids: expected sample ids on all ranks or on none, got them on rank 1 and not on 0",
+}
+
+
+@pytest.mark.parametrize("how", AGREED)
+def test_ranks_that_differ_are_told_so(ranks, case, how):
+    errors = ranks.errors(fail, how, *case)
+    assert errors == [errors[0]] * ranks.size
+    assert errors[0].kind == "ValueError"
+    assert errors[0].message.startswith(AGREED[how])
+    assert_a_next_evaluation_succeeds(ranks, case)
+
+
+def assert_a_next_evaluation_succeeds(ranks, case):
+    expected = vltr_eval.evaluate(*case, sap=20, seed=3)
+    assert ranks.run(run_evaluate, *case, ends_of(ranks.size, "even")) == [expected] * ranks.size
+
+
+def fail_in_a_function(rank, how, scores, labels):
+    if how == "no rows":
+        return distributed.evaluate(scores[:0], labels[:0])
+    if rank == 0:
+        {
+            "labels": lambda: distributed.evaluate(scores, labels[1:]),
+            "sap": lambda: distributed.evaluate(scores, labels, sap=0),
+            "shape": lambda: distributed.evaluate(scores[None], labels),
+            "ids": lambda: distributed.evaluate(scores, labels, ids=np.zeros(3, int)),
+            "half an id": lambda: distributed.evaluate(scores, labels, ids=np.full(NUM_ROWS, 0.5)),
+            "trials": lambda: distributed.sampled_average_precision(scores, labels, trials=0),
+            "seed": lambda: distributed.sampled_average_precision(scores, labels, seed=-1),
+            "absent": lambda: distributed.sampled_average_precision(scores, labels, absent="one"),
+            "threads": lambda: distributed.rank_table(scores, labels, threads=0),
+            "nothing": lambda: distributed.rank_table([], labels),
+        }[how]()
+    return distributed.evaluate(scores, labels)
+
+
+@pytest.mark.parametrize(
+    "how", ["labels", "sap", "shape", "ids", "half an id", "trials", "seed", "absent", "threads", "nothing"]
+)
+def test_bad_arguments_of_one_rank_end_all(ranks, case, how):
+    first, *others = ranks.errors(fail_in_a_function, how, *case)
+    assert first.kind in ("ValueError", "TypeError")
+    assert others == [Raised("RankFailure", f"rank 0: {first.kind}: {first.message}")] * len(others)
+
+
+def test_no_rows_at_all_are_an_error(ranks, case):
+    errors = ranks.errors(fail_in_a_function, "no rows", *case)
+    assert errors == [Raised("ValueError", "scores: expected at least one row, got none")] * ranks.size
+
+
+def fail_after_compute(rank, scores, labels):
+    """An error of one rank when all have what they need: nobody waits for anybody."""
+    with Evaluator(NUM_CLASSES, sap=4) as evaluator:
+        evaluator.update(scores, labels)
+        report = evaluator.compute()
+        if rank == 1:
+            raise KeyError("logging")
+    return report.num_rows
+
+
+def test_an_error_after_the_result_is_of_one_rank(ranks, case):
+    outcomes = ranks.outcomes(fail_after_compute, *case)
+    assert outcomes.pop(1) == Raised("KeyError", "'logging'")
+    assert outcomes == [NUM_ROWS * ranks.size] * (ranks.size - 1)
+    assert_a_next_evaluation_succeeds(ranks, case)
+
+
+def fail_among_two_evaluators(rank, scores, labels):
+    with Evaluator(NUM_CLASSES) as seen, Evaluator(NUM_CLASSES) as unseen:
+        seen.update(scores, labels)
+        seen.compute()
+        if rank == 1:
+            raise KeyError("model")
+        unseen.update(scores, labels)
+        return unseen.compute()
+
+
+def test_one_of_two_evaluators_tells(ranks, case):
+    errors = ranks.errors(fail_among_two_evaluators, *case)
+    assert errors.pop(1) == Raised("KeyError", "'model'")
+    assert errors == [Raised("RankFailure", "rank 1: KeyError: 'model'")] * (ranks.size - 1)
+    assert_a_next_evaluation_succeeds(ranks, case)
+
+
+def be_killed(rank, when, scores, labels):
+    """Rank 1 is killed before it computes, or in the middle of it; the others have more rows than it."""
+
+    def die(*_, **__):
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with Evaluator(NUM_CLASSES) as evaluator:
+        evaluator.update(scores, labels)
+        if rank == 1:
+            if when == "before":
+                die()
+            parts.scan = die
+        return evaluator.compute()
+
+
+@pytest.mark.parametrize("when", ["before", "within"])
+@pytest.mark.parametrize("size", [2, 4])
+def test_the_others_notice_a_rank_that_was_killed(case, size, when):
+    mortal = Ranks(size)
+    outcomes = mortal.outcomes(be_killed, when, *case)
+    mortal.stop()
+    assert outcomes.pop(1) == GONE
+    for outcome in outcomes:
+        assert outcome.kind == "RankFailure"
+        assert outcome.message.startswith("a rank went away without saying why (")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What moves
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def count_bytes(rank, scores, labels, with_ids, conventions):
+    """Bytes that this rank hands to collectives for others and itself; no other way out may be taken."""
+    moved = []
+    saved = {name: getattr(dist, name) for name in dist.__dict__ if name in COLLECTIVES}
+    move = saved["all_to_all_single"]
+
+    def refuse(*_, **__):
+        raise AssertionError("expected all_to_all_single alone")
+
+    for name in saved:
+        setattr(dist, name, refuse)
+    dist.all_to_all_single = lambda out, sent, *sizes, **kw: moved.append(sent.nbytes) or move(out, sent, *sizes, **kw)
+    try:
+        rows = np.arange(rank, len(scores), dist.get_world_size())
+        distributed.evaluate(scores[rows], labels[rows], ids=rows if with_ids else None, **conventions)
+    finally:
+        for name, function in saved.items():
+            setattr(dist, name, function)
+    return sum(moved)
+
+
+COLLECTIVES = {
+    "all_gather", "all_gather_into_tensor", "all_gather_object", "all_reduce", "all_to_all", "all_to_all_single",
+    "barrier", "broadcast", "broadcast_object_list", "gather", "gather_object", "irecv", "isend", "recv", "reduce",
+    "reduce_scatter", "reduce_scatter_tensor", "scatter", "scatter_object_list", "send",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rare():
+    """20,000 x 50 scores with 1,000 labels; the upper half of the rows has none, and is below all the others."""
+    rng = np.random.default_rng(8)
+    scores = rng.normal(size=(20_000, 50)).astype(np.float32)
+    labels = np.zeros(scores.shape, bool)
+    labels[rng.integers(10_000, size=1000), rng.integers(50, size=1000)] = True
+    scores[10_000:] -= 100
+    return scores, labels
+
+
+def test_what_moves_does_not_grow_with_the_negatives(ranks, rare):
+    for conventions in ({"sap": None}, {"sap": "exact", "topk": ()}):
+        of_half = ranks.run(count_bytes, *(array[:10_000] for array in rare), False, conventions)
+        assert ranks.run(count_bytes, *rare, False, conventions) == of_half
+
+
+def test_what_moves_is_a_few_bytes_a_positive(ranks, rare):
+    scores, labels = rare
+    positives, size = int(labels.sum()), ranks.size
+    for moved in ranks.run(count_bytes, *rare, False, {"sap": None}):
+        # A score of 4 bytes and two counts of each that go out and come back, the classes' offsets and hits.
+        assert moved <= 4 * positives + 2 * 3 * 4 * positives + (8 + 2 * 2 * 4) * 50 * size + 3000 * size
+        assert moved < scores.nbytes / size / 20
+    draws = 15 * positives
+    for moved in ranks.run(count_bytes, *rare, False, {"sap": 15}):
+        # And the row and class of each positive, and at most 4 bytes for each drawn negative.
+        assert moved <= 40 * positives + 4 * draws + 24 * 50 * size + 5000 * size
+        assert moved < scores.nbytes / size / 10
+
+
+def test_sample_ids_move_a_few_bytes_a_row(ranks, rare):
+    without = ranks.run(count_bytes, *rare, False, {"sap": None})
+    with_ids = ranks.run(count_bytes, *rare, True, {"sap": None})
+    for more, less in zip(with_ids, without, strict=True):
+        assert more - less <= 16 * (20_000 / ranks.size) + 3000 * ranks.size

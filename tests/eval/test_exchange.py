@@ -1,0 +1,296 @@
+"""How ranks exchange messages: what arrives where, and that the failure of one is the failure of all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch.distributed as dist
+from ranks import GONE, Raised, Ranks, group_of
+
+from vltr_eval.exchange import ALONE, Group, current_group, launched_group, telling
+
+
+@pytest.fixture(params=[2, 4])
+def ranks(request):
+    """A process group of two, and one of four."""
+    return group_of(request.param)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Alone
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_alone_a_process_gets_back_what_it_made():
+    assert ALONE.scatter(lambda: ["mine"]) == ["mine"]
+    assert ALONE.gather(lambda: "mine") == ["mine"]
+    assert ALONE.add(lambda: np.arange(3), most=2).tolist() == [0, 1, 2]
+
+
+def test_alone_an_error_is_the_error_itself():
+    with pytest.raises(KeyError, match="model"), telling(ALONE):
+        raise KeyError("model")
+
+
+def test_without_a_process_group_a_process_is_alone():
+    assert current_group() is ALONE
+
+
+@pytest.mark.parametrize("size", [None, "1"])
+def test_one_launched_process_is_alone(monkeypatch, size):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if size is not None:
+        monkeypatch.setenv("WORLD_SIZE", size)
+    with launched_group() as exchange:
+        assert exchange is ALONE
+    assert not dist.is_initialized()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What arrives
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def scatter_ragged(rank):
+    """A message from s to r is r numbers of s, none to rank 0, and many to the last."""
+    exchange = current_group()
+    length = [10**6 if to == exchange.size - 1 else to for to in range(exchange.size)]
+    return [part.tolist()[:3] for part in exchange.scatter(lambda: [np.full(n, rank) for n in length])]
+
+
+def test_scatter_takes_each_message_to_its_rank(ranks):
+    for rank, arrived in enumerate(ranks.run(scatter_ragged)):
+        length = 3 if rank == ranks.size - 1 else rank
+        assert arrived == [[sender] * length for sender in range(ranks.size)]
+
+
+def gather_anything(rank, messages):
+    return current_group().gather(lambda: messages[rank])
+
+
+def test_gather_gives_all_messages_in_the_order_of_ranks(ranks):
+    messages = [None, {"a": (1, "two")}, b"", [3.5]][: ranks.size]
+    assert ranks.run(gather_anything, messages) == [messages] * ranks.size
+
+
+def add_most(rank, most):
+    share = [most // 4, 0, -1, rank]
+    sums = current_group().add(lambda: np.array(share), most=most)
+    return sums.dtype.name, sums.tolist()
+
+
+@pytest.mark.parametrize("most", [2**31 - 1, 2**31, 2**60])
+def test_add_is_exact_up_to_the_most(ranks, most):
+    size = ranks.size
+    expected = "int64", [most // 4 * size, 0, -size, size * (size - 1) // 2]
+    assert ranks.run(add_most, most) == [expected] * size
+
+
+def add_columns(rank):
+    """Neither contiguous nor owned by the caller alone; stays as it is."""
+    own = np.arange(12).reshape(3, 4)
+    sums = current_group().add(lambda: own[:, 1], most=100)
+    return own.ravel().tolist() == list(range(12)), sums.tolist()
+
+
+def test_add_leaves_what_was_made_as_it_is(ranks):
+    assert ranks.run(add_columns) == [(True, [ranks.size * n for n in (1, 5, 9)])] * ranks.size
+
+
+def add_none(rank):
+    return current_group().add(lambda: np.empty(0, np.int64), most=5).tolist()
+
+
+def test_sums_of_nothing_are_none(ranks):
+    assert ranks.run(add_none) == [[]] * ranks.size
+
+
+def count_bytes_of_scatter(rank, length):
+    moved = []
+    exchange = current_group()
+    move = dist.all_to_all_single
+    dist.all_to_all_single = lambda out, sent, *sizes, **kw: moved.append(sent.nbytes) or move(out, sent, *sizes, **kw)
+    try:
+        exchange.scatter(lambda: [b"x" * length] * exchange.size)
+    finally:
+        dist.all_to_all_single = move
+    return sum(moved)
+
+
+def test_scatter_moves_the_messages_and_little_more(ranks):
+    for moved in ranks.run(count_bytes_of_scatter, 10_000):
+        assert 10_000 * ranks.size <= moved <= (10_000 + 50) * ranks.size
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Failures
+# ---------------------------------------------------------------------------------------------------------------------
+
+ERRORS = {
+    "ValueError": ValueError("scores: expected numbers"),
+    "KeyError": KeyError("model"),
+    "SystemExit": SystemExit(3),
+    "KeyboardInterrupt": KeyboardInterrupt(),
+    "MemoryError": MemoryError(),
+    "ValueError of a file": ValueError("gr\u00fc\u00dfe \udcff.npy: empty"),
+    "RuntimeError": RuntimeError("several\nlines"),
+}
+SENTENCES = {
+    "ValueError": "rank 0: ValueError: scores: expected numbers",
+    "KeyError": "rank 0: KeyError: 'model'",
+    "SystemExit": "rank 0: SystemExit: 3",
+    "KeyboardInterrupt": "rank 0: KeyboardInterrupt:",
+    "MemoryError": "rank 0: MemoryError:",
+    "ValueError of a file": "rank 0: ValueError: gr\u00fc\u00dfe \\udcff.npy: empty",
+    "RuntimeError": "rank 0: RuntimeError: several lines",
+}
+METHODS = ("scatter", "gather", "add", "tell")
+
+
+def fail(rank, method, failing, kind):
+    """The failing ranks fail in a method, or before it and tell; the others make their share."""
+    exchange = current_group()
+
+    def make():
+        if rank in failing:
+            raise ERRORS[kind]
+        return {"scatter": [None] * exchange.size, "gather": None, "add": np.zeros(3, int)}[method]
+
+    if method == "tell":
+        method = "gather"
+        if rank in failing:
+            with telling(exchange):
+                raise ERRORS[kind]
+    return exchange.add(make, most=1) if method == "add" else getattr(exchange, method)(make)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_failure_of_one_rank_is_that_of_all(ranks, method):
+    for rank, error in enumerate(ranks.errors(fail, method, [1], "ValueError")):
+        own = Raised("ValueError", "scores: expected numbers")
+        assert error == (own if rank == 1 else Raised("RankFailure", f"rank 1: ValueError: {own.message}"))
+    assert ranks.run(add_none)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_every_kind_of_error_reaches_the_others(ranks, kind):
+    for method in ("gather", "tell"):
+        errors = ranks.errors(fail, method, [0], kind)
+        assert errors[0].kind == type(ERRORS[kind]).__name__
+        for error in errors[1:]:
+            assert error == Raised("RankFailure", SENTENCES[kind])
+    assert ranks.run(add_none)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ranks_that_fail_together_are_all_named(ranks, method):
+    errors = ranks.errors(fail, method, [0, ranks.size - 1], "KeyError")
+    assert errors[0] == errors[-1] == Raised("KeyError", "'model'")
+    for error in errors[1:-1]:
+        assert error == Raised("RankFailure", f"rank 0: KeyError: 'model'; rank {ranks.size - 1}: KeyError: 'model'")
+
+
+def test_ranks_may_all_fail(ranks):
+    for method in METHODS:
+        assert ranks.errors(fail, method, range(4), "KeyError") == [Raised("KeyError", "'model'")] * ranks.size
+    assert ranks.run(add_none)
+
+
+def fail_and_go_on(rank):
+    """What has been told is over: the next meeting of the ranks is the next thing that each of them does."""
+    exchange = current_group()
+    with contextlib.suppress(KeyError, RuntimeError):
+        fail(rank, "tell", [0], "KeyError")
+    return exchange.gather(lambda: rank)
+
+
+def test_ranks_can_go_on_after_a_failure(ranks):
+    assert ranks.run(fail_and_go_on) == [list(range(ranks.size))] * ranks.size
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Who is there
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def group_of_odd_ranks(rank):
+    group = dist.new_group([1, 3])
+    try:
+        exchange = current_group(group)
+        return exchange.rank, exchange.size, exchange.gather(lambda: rank)
+    finally:
+        if rank in (1, 3):
+            dist.destroy_process_group(group)
+
+
+def test_a_subgroup_exchanges_among_its_own():
+    outcomes = group_of(4).outcomes(group_of_odd_ranks)
+    assert outcomes[1::2] == [(0, 2, [1, 3]), (1, 2, [1, 3])]
+    outside = Raised("ValueError", "group: expected a process group with this process in it, got one without")
+    assert outcomes[::2] == [outside] * 2
+
+
+def group_of_one(rank):
+    groups = [dist.new_group([member]) for member in range(dist.get_world_size())]
+    return current_group(groups[rank]) is ALONE, Group(groups[rank]).gather(lambda: rank)
+
+
+def test_a_group_of_one_is_alone(ranks):
+    assert ranks.run(group_of_one) == [(True, [rank]) for rank in range(ranks.size)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Who has gone
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mortal(request):
+    """A group of its own, for what its ranks do not survive."""
+    started = Ranks(request.param)
+    yield started
+    started.stop()
+
+
+def go_away(rank, when):
+    """Rank 1 is killed instead of its ``when``-th collective call; a sum has four."""
+    calls = [dist.all_to_all_single] * when
+    if rank == 1:
+        dist.all_to_all_single = lambda *args, **kw: calls.pop()(*args, **kw) if calls else die()
+    return current_group().add(lambda: np.zeros(100_000, int), most=1).tolist()
+
+
+def die():
+    time.sleep(0.1)  # the others wait by now
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("mortal", [2, 4], indirect=True)
+@pytest.mark.parametrize("when", range(4))
+def test_the_others_notice_a_rank_that_was_killed(mortal, when):
+    outcomes = mortal.outcomes(go_away, when)
+    assert outcomes.pop(1) == GONE
+    for outcome in outcomes:
+        assert outcome.kind == "RankFailure"
+        assert outcome.message.startswith("a rank went away without saying why (")
+        assert outcome.message.isprintable()
+
+
+def tell_the_dead(rank):
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    with telling(current_group()):
+        raise KeyError("model")
+
+
+@pytest.mark.parametrize("mortal", [2], indirect=True)
+def test_an_error_stays_itself_when_nobody_is_left_to_be_told(mortal):
+    assert mortal.outcomes(tell_the_dead) == [Raised("KeyError", "'model'"), GONE]
