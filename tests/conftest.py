@@ -22,7 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds nothing, a
 from devices import DEVICES, CudaArray, describe_devices
 
 ALL_SIMD_LEVELS = ("generic", "avx2", "avx512")
-WITNESSES = ("numpy", "scipy", "scikit-learn", "torch", "ml_dtypes", "pandas", "pyarrow", "hypothesis")
+WITNESSES = (
+    *("numpy", "scipy", "scikit-learn", "torch", "torchmetrics", "torcheval", "pytorch-lightning"),
+    *("ml_dtypes", "pandas", "pyarrow", "hypothesis"),
+)
 
 
 # The same examples every time, so that a red run is red for its author too; "thorough" looks for new ones.

@@ -6,7 +6,6 @@ import ast
 import doctest
 import graphlib
 import importlib
-import pkgutil
 import re
 import subprocess
 import sys
@@ -20,7 +19,9 @@ import vltr_eval
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(vltr_eval.__file__).parent
 MODULES = sorted(
-    module.name for module in pkgutil.iter_modules([str(PACKAGE)]) if module.name not in ("_core", "__main__")
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__main__.py" and path != PACKAGE / "__init__.py"
 )
 SOURCES = {
     name: {path: path.read_text(encoding="utf-8") for pattern in patterns for path in sorted(ROOT.glob(pattern))}
@@ -37,20 +38,28 @@ SOURCES = {
     }.items()
 }
 
+# What a drop-in imports to be one; the rest of the package imports without.
+NEEDS = {f"compat.{module}": "torch" for module in ("tensors", "torcheval", "torchmetrics", "torchnet")}
+
 # Who may talk to the C++ core: where arrays and labels become addresses, and the operations themselves.
 TALKS_TO_CORE = {"_build", "arrays", "labels", "metrics", "rank_table", "running", "sampled", "scan", "version"}
+
+
+def source_of(module: str) -> str:
+    path = PACKAGE / module.replace(".", "/")
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
 
 
 def imports_of(module: str) -> set[str]:
     """Modules of the package that one of them imports, anywhere in its text; "" is the package itself."""
     found = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source_of(module))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: relative import"
             if node.module == "vltr_eval":
                 found |= {alias.name if alias.name in (*MODULES, "_core") else "" for alias in node.names}
             elif (node.module or "").startswith("vltr_eval."):
-                found.add(node.module.split(".")[1])
+                found.add(node.module.removeprefix("vltr_eval."))
         elif isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.split(".")[0] == "vltr_eval"}
     return found
@@ -86,6 +95,12 @@ def test_modules_import_modules_not_the_package(module):
     assert "" not in imports_of(module)
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_program_knows_the_drop_ins(module):
+    known = {name for name in imports_of(module) if name.startswith("compat")}
+    assert not known or module.startswith("compat") or (module, known) == ("cli", {"compat.ava"})
+
+
 def test_vltr_eval_knows_nothing_of_training():
     for path, text in SOURCES["python"].items():
         assert "vltr_train" not in text, path
@@ -104,7 +119,21 @@ def test_every_public_name_is_exported():
             assert hasattr(loaded, name), f"{module}.{name}"
 
 
-OPTIONAL = ("torch", "pandas", "scipy", "sklearn", "pyarrow", "safetensors", "ml_dtypes", "matplotlib", "tqdm", "rich")
+OPTIONAL = (
+    "torch",
+    "torchmetrics",
+    "torcheval",
+    "lightning",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "pyarrow",
+    "safetensors",
+    "ml_dtypes",
+    "matplotlib",
+    "tqdm",
+    "rich",
+)
 BLOCKED_IMPORTS = f"""
 import sys
 
@@ -126,7 +155,11 @@ def run_without_extras(code: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_imports_with_numpy_alone(module):
     done = run_without_extras(f"import vltr_eval.{module}")
-    assert done.returncode == 0, done.stderr
+    if module in NEEDS:
+        sentence = f"ImportError: vltr_eval.{module} needs {NEEDS[module]}: pip install {NEEDS[module]}"
+        assert done.stderr.splitlines()[-1] == sentence
+    else:
+        assert done.returncode == 0, done.stderr
 
 
 def test_everything_works_with_numpy_alone():

@@ -1,0 +1,151 @@
+"""AVA's official frame mAP, written again from its description: a loop over images, classes, detections and rows.
+
+Slow and plain on purpose: what `vltr_eval.compat.ava` is tested against and timed beside. Numpy and the standard
+library alone; no code of the original (ActivityNet, Evaluation/get_ava_performance.py) and none of vltr_eval.
+"""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import re
+from collections import defaultdict
+from collections.abc import Collection
+from decimal import Decimal
+
+import numpy as np
+
+
+def official_metrics(
+    detections: str,
+    groundtruth: str,
+    labelmap: str,
+    *,
+    exclude: str | None = None,
+    iou: float = 0.5,
+    whole_seconds: bool = False,
+    max_per_image: int | None = 50,
+    unlisted_images: str = "ignore",
+    order: str = "score",
+    second_choice: bool = False,
+) -> dict[str, float]:
+    """mAP and the AP of each class of the label map, under the official script's names.
+
+    The defaults are the official protocol; the options are those of vltr_eval's ``Protocol``.
+    """
+    names = read_labelmap(labelmap)
+    excluded = set() if exclude is None else read_keys(exclude, whole_seconds)
+    truth, listed = read_csv(groundtruth, names, whole_seconds, None, "score")
+    found, _ = read_csv(detections, names, whole_seconds, max_per_image, order)
+    num_boxes: dict[int, int] = defaultdict(int)
+    for key, rows in truth.items():
+        for _, action, *_ in rows:
+            num_boxes[action] += key not in excluded
+    scores = defaultdict(list)
+    labels = defaultdict(list)
+    for key, rows in found.items():
+        if key in excluded or (unlisted_images == "ignore" and key not in listed):
+            continue
+        for action in names:
+            own = [row for row in rows if row[1] == action and row[2] < row[4] and row[3] < row[5]]
+            boxes = np.array([row[2:] for row in truth.get(key, ()) if row[1] == action]).reshape(-1, 4)
+            scores[action] += [row[0] for row in own]
+            labels[action] += match([row[2:] for row in own], boxes, iou, second_choice)
+    at = f"@{iou}IOU"
+    by_class = {
+        action: average_precision(np.array(scores[action]), np.array(labels[action], bool), num_boxes[action])
+        for action in names
+    }
+    defined = [value for value in by_class.values() if value == value]
+    return {
+        f"PascalBoxes_Precision/mAP{at}": sum(defined) / len(defined),
+        **{f"PascalBoxes_PerformanceByCategory/AP{at}/{names[action]}": value for action, value in by_class.items()},
+    }
+
+
+def read_labelmap(path: str) -> dict[int, str]:
+    """Names by id: a line with the name, then one with the id, each indented by two spaces."""
+    names = {}
+    name = ""
+    with open(path) as file:
+        for line in file:
+            if line.startswith("  name:"):
+                name = line.split('"')[1]
+            elif re.match("  (label_)?id:", line):
+                names[int(line.split()[-1])] = name
+    return names
+
+
+def image_key(video: str, time: str, whole_seconds: bool) -> str:
+    return f"{video},{int(float(time)):04d}" if whole_seconds else f"{video},{Decimal(time):.6f}"
+
+
+def read_keys(path: str, whole_seconds: bool) -> set[str]:
+    with open(path, newline="") as file:
+        return {image_key(row[0], row[1], whole_seconds) for row in csv.reader(file)}
+
+
+def read_csv(
+    path: str, actions: Collection[int], whole_seconds: bool, limit: int | None, order: str
+) -> tuple[dict[str, list[tuple]], set[str]]:
+    """(score, action, y1, x1, y2, x2) of each image's rows, and all images that the file names.
+
+    Once an image has ``limit`` rows, another comes in for its worst when its score is greater.
+    """
+    rows: dict[str, list[tuple]] = defaultdict(list)
+    keys = set()
+    with open(path, newline="") as file:
+        for row in csv.reader(file):
+            key = image_key(row[0], row[1], whole_seconds)
+            keys.add(key)
+            if len(row) == 2 or int(row[6]) not in actions:
+                continue
+            x1, y1, x2, y2 = map(float, row[2:6])
+            entry = (float(row[7]) if len(row) == 8 else 1.0, int(row[6]), y1, x1, y2, x2)
+            if limit is None:
+                rows[key].append(entry)
+            elif len(rows[key]) < limit:
+                heapq.heappush(rows[key], entry)
+            elif entry[0] > rows[key][0][0]:
+                heapq.heapreplace(rows[key], entry)
+    if order == "score":
+        for entries in rows.values():
+            entries.sort(key=lambda entry: -entry[0])
+    return rows, keys
+
+
+def match(detected: list[tuple], boxes: np.ndarray, iou: float, second_choice: bool) -> list[bool]:
+    """Which detections of an image and class find a box, taken in turn."""
+    free = np.ones(len(boxes), bool)
+    hits = []
+    for corners in detected:
+        overlaps = np.array([overlap(corners, box) for box in boxes])
+        choices = np.argsort(-overlaps, kind="stable")[: None if second_choice else 1]
+        taken = next((i for i in choices if overlaps[i] >= iou and free[i]), None)
+        if taken is not None:
+            free[taken] = False
+        hits.append(taken is not None)
+    return hits
+
+
+def overlap(a: tuple, b: np.ndarray) -> float:
+    """Intersection over union of two boxes y1, x1, y2, x2."""
+    height = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    width = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    shared = height * width
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray, num_boxes: int) -> float:
+    """Area under the precision-recall curve after its precision is made to rise toward low recall; ties as sorted."""
+    if num_boxes == 0:
+        return float("nan")
+    hits = 0
+    recall, precision = [0.0], [0.0]
+    for rank, row in enumerate(np.argsort(scores)[::-1], start=1):
+        hits += int(labels[row])
+        recall.append(hits / num_boxes)
+        precision.append(hits / rank)
+    for i in range(len(precision) - 1, 0, -1):
+        precision[i - 1] = max(precision[i - 1], precision[i])
+    return sum((recall[i] - recall[i - 1]) * precision[i] for i in range(1, len(recall)))

@@ -1,0 +1,8 @@
+"""What the tests of the drop-in modules share: the published originals, re-expressed in benchmarks/published."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))

@@ -1,0 +1,42 @@
+"""How batches of tensors are handed over: promoted as torch.cat would, and brought where this build works on them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vltr_eval.compat import tensors
+from vltr_eval.compat.tensors import in_reach, one_dtype
+
+
+def elsewhere(kind):
+    """A tensor on a device that this machine may not have."""
+    return SimpleNamespace(device=torch.device(kind), cpu=lambda: "in CPU memory")
+
+
+@pytest.mark.parametrize(
+    "dtypes", [("float32",), ("float16", "bfloat16"), ("float16", "float64", "float32"), ("uint8", "float16")]
+)
+def test_dtypes_are_promoted_as_joining_would(dtypes):
+    batches = [torch.ones(2, dtype=getattr(torch, dtype)) for dtype in dtypes]
+    assert {batch.dtype for batch in one_dtype(batches)} == {torch.cat(batches).dtype}
+
+
+def test_what_lies_in_cpu_memory_is_not_copied():
+    batch = torch.ones(2)
+    assert in_reach([batch])[0] is batch
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_devices_without_kernels_are_copied_from(kind):
+    assert in_reach([elsewhere(kind)]) == ["in CPU memory"]
+
+
+@pytest.mark.parametrize(("works", "hip"), [(True, None), (True, "6.2"), (False, None)])
+def test_cuda_stays_where_this_build_has_kernels(works, hip, monkeypatch):
+    monkeypatch.setattr(tensors, "works_on_cuda", lambda: works)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    batch = elsewhere("cuda")
+    assert in_reach([batch]) == [batch if works and hip is None else "in CPU memory"]

@@ -1,0 +1,183 @@
+"""Which rows of the AVA evaluation's files count, and which detections find a box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from vltr_eval.compat.ava_files import Boxes, Images
+
+__all__ = ["PROTOCOLS", "Protocol", "Rows", "match", "select"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which detections count, and how they find boxes; `PROTOCOLS` has those of published code.
+
+    whole_seconds: images are told apart by whole seconds, cut off, instead of times to six decimals.
+    max_per_image: best detections of an image that count, None for all.
+    unlisted_images: "ignore" detections in images that the ground truth does not list, or count them as "false"
+        positives.
+    order: within image and class, detections take boxes by "score", or in the order of the "file".
+    second_choice: a detection whose best box is taken or too far goes on to its next best, as in COCO's evaluation.
+    """
+
+    whole_seconds: bool = False
+    max_per_image: int | None = 50
+    unlisted_images: str = "ignore"
+    order: str = "score"
+    second_choice: bool = False
+
+    def __post_init__(self) -> None:
+        cap = self.max_per_image
+        if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+            raise ValueError(f"max_per_image: expected a whole number from 1 or None, got {cap!r}")
+        for name, allowed in (("unlisted_images", ("ignore", "false")), ("order", ("score", "file"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: expected one of {allowed}, got {getattr(self, name)!r}")
+
+    def __str__(self) -> str:
+        for name, protocol in PROTOCOLS.items():
+            if protocol == self:
+                return name
+        default = Protocol()
+        changed = [field.name for field in fields(self) if getattr(self, field.name) != getattr(default, field.name)]
+        return "official" + "".join(f",{name}={getattr(self, name)}" for name in changed)
+
+
+PROTOCOLS = {
+    "official": Protocol(),
+    "slowfast": Protocol(whole_seconds=True, max_per_image=None, unlisted_images="false", order="file"),
+    "mmaction2": Protocol(whole_seconds=True, max_per_image=None, unlisted_images="false"),
+}
+"""The official script's protocol, SlowFast's, and mmaction2's (with ``verbose``: it excludes nothing without)."""
+
+
+class Rows(NamedTuple):
+    """Rows of boxes in an order that only their content decides: by image, class, corners and score."""
+
+    image: np.ndarray  # (N,) int64
+    cls: np.ndarray  # (N,) int64, index among the classes to evaluate
+    corners: np.ndarray  # (N, 4) float64
+    score: np.ndarray  # (N,) float64
+    line: np.ndarray  # (N,) int64, place in the file
+
+    def take(self, index: np.ndarray) -> Rows:
+        return Rows(*(column[index] for column in self))
+
+
+def select(
+    detections: Boxes, groundtruth: Boxes, excluded: Images, ids: np.ndarray, protocol: Protocol
+) -> tuple[Rows, Rows, int]:
+    """The rows of ground truth and detections that count, and the number of images."""
+    tables = (groundtruth.images, groundtruth.empty, detections.images, excluded)
+    true_images, empty_images, detected_images, excluded_images = _image_numbers(tables, protocol.whole_seconds)
+    listed = np.setdiff1d(np.concatenate([true_images, empty_images]), excluded_images)
+    truth = _rows_of(groundtruth, true_images, ids, np.isin(true_images, listed))
+    _check_corners(truth, groundtruth)
+    if protocol.unlisted_images == "ignore":
+        wanted = np.isin(detected_images, listed)
+    else:
+        wanted = ~np.isin(detected_images, excluded_images)
+    kept = _rows_of(detections, detected_images, ids, wanted)
+    if protocol.max_per_image is not None:
+        kept = kept.take(_best_of_each_image(kept, protocol.max_per_image))
+    x1, y1, x2, y2 = kept.corners.T
+    return truth, kept.take((x2 > x1) & (y2 > y1)), len(listed)
+
+
+def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
+    """A number for each row's image, rising with video and time; equal across tables where the images are the same."""
+    names = sorted(set().union(*(images.videos for images in tables)))
+    number_of = {name: number for number, name in enumerate(names)}
+    every = chain.from_iterable(images.videos for images in tables)
+    videos = np.fromiter(map(number_of.__getitem__, every), np.int64)
+    times = np.concatenate([images.times for images in tables])
+    times, moments = np.unique(np.trunc(times) if whole_seconds else np.rint(times * 1e6), return_inverse=True)
+    ends = np.cumsum([len(images) for images in tables])
+    return np.split(videos * len(times) + moments, ends[:-1])
+
+
+def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, wanted: np.ndarray) -> Rows:
+    place = np.minimum(np.searchsorted(ids, boxes.classes), len(ids) - 1)
+    line = np.flatnonzero(wanted & (ids[place] == boxes.classes))
+    rows = Rows(image[line], place[line], boxes.corners[line], boxes.scores[line], line)
+    x1, y1, x2, y2 = rows.corners.T
+    return rows.take(np.lexsort((rows.score, y2, x2, y1, x1, rows.cls, rows.image)))
+
+
+def _check_corners(truth: Rows, groundtruth: Boxes) -> None:
+    """The original refuses such a box too; of one without area it says nothing, and none can find it."""
+    wrong = truth.line[(truth.corners[:, :2] > truth.corners[:, 2:]).any(axis=1)]
+    if wrong.size:
+        corners = groundtruth.corners[wrong.min()].tolist()
+        raise ValueError(f"groundtruth: box {wrong.min()}: expected x1 <= x2 and y1 <= y2, got {corners}")
+
+
+def _best_of_each_image(rows: Rows, limit: int) -> np.ndarray:
+    """Which rows are among the ``limit`` highest scores of their image, as a mask."""
+    order = np.lexsort((-rows.score, rows.image))
+    image = rows.image[order]
+    best = np.empty(len(order), bool)
+    best[order] = np.arange(len(order)) - np.searchsorted(image, image) < limit
+    return best
+
+
+def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray:
+    """Which detections find a box, as a mask (N,)."""
+    detection, box, overlap = _overlaps(kept, truth)
+    near = overlap >= iou
+    detection, box, overlap = detection[near], box[near], overlap[near]
+    # The choices of a detection stand together, its best first.
+    order = np.lexsort((box, -overlap, detection))
+    detection, box = detection[order], box[order]
+    starts = np.flatnonzero(np.diff(detection, prepend=-1))
+    ends = np.append(starts[1:], len(detection))
+    turn = _turns(kept, protocol.order)
+    # Each asks for a box, and of those that ask for the same one the first in turn has it; with second choices, the
+    # others ask for their next. As all boxes prefer whose turn is first, this ends where taking turns would.
+    asking = starts
+    while True:
+        order = np.lexsort((turn[detection[asking]], box[asking]))
+        asking, ends = asking[order], ends[order]
+        lost = np.diff(box[asking], prepend=-1) == 0
+        if not (protocol.second_choice and lost.any()):
+            break
+        asking = asking + lost
+        still = asking < ends
+        asking, ends = asking[still], ends[still]
+    found = np.zeros(len(kept.score), bool)
+    found[detection[asking[~lost]]] = True
+    return found
+
+
+def _turns(kept: Rows, order: str) -> np.ndarray:
+    """When each detection takes its box, (N,) int64; only to be compared within image and class."""
+    turn = np.empty(len(kept.score), np.int64)
+    first_to_last = np.argsort(kept.line) if order == "file" else np.argsort(-kept.score, kind="stable")
+    turn[first_to_last] = np.arange(len(turn))
+    return turn
+
+
+def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Detection, box and IoU of all pairs of the same image and class."""
+    num_classes = 1 + max(truth.cls.max(initial=0), kept.cls.max(initial=0))
+    groups = truth.image * num_classes + truth.cls
+    wanted = kept.image * num_classes + kept.cls
+    first = np.searchsorted(groups, wanted, side="left")
+    count = np.searchsorted(groups, wanted, side="right") - first
+    detection = np.repeat(np.arange(len(wanted)), count)
+    box = np.arange(len(detection)) + np.repeat(first - (np.cumsum(count) - count), count)
+    a, b = kept.corners[detection], truth.corners[box]
+    width, height = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0).T
+    shared = width * height
+    return detection, box, shared / (_area(a) + _area(b) - shared)
+
+
+def _area(corners: np.ndarray) -> np.ndarray:
+    x1, y1, x2, y2 = corners.T
+    return (y2 - y1) * (x2 - x1)

@@ -1,0 +1,95 @@
+"""Drop-in for torcheval: `multilabel_auprc` and `MultilabelAUPRC`, which are step-wise average precision.
+
+Arguments, states and numbers are those of torcheval 0.0.7, of which the class is a subclass. What differs, on purpose:
+a NaN score is a ValueError that names row and class; infinite scores that are equal are one threshold, like all others
+(torcheval lets the order of rows decide among them); and the class counts in its list of batches without joining it.
+
+The function needs torch, the class torcheval as well.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NoReturn
+
+from vltr_eval.rank_table import mean_of_defined
+from vltr_eval.scan import rank_table
+
+try:
+    import torch
+    from torch import Tensor
+except ImportError as error:
+    raise ImportError("vltr_eval.compat.torcheval needs torch: pip install torch") from error
+
+from vltr_eval.compat.tensors import in_reach, one_dtype
+
+try:
+    with warnings.catch_warnings():  # of torch, about the torch.jit.script that torcheval uses
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torcheval.metrics import MultilabelAUPRC as OriginalMultilabelAUPRC
+except ImportError:
+
+    class OriginalMultilabelAUPRC:
+        """Stands in the place of torcheval's class where it is not installed."""
+
+        def __new__(cls, *_: Any, **__: Any) -> NoReturn:
+            raise ImportError(f"{cls.__name__} needs torcheval: pip install torcheval")
+
+
+__all__ = ["MultilabelAUPRC", "multilabel_auprc"]
+
+
+def _auprc(inputs: list[Tensor], targets: list[Tensor], average: str | None) -> Tensor:
+    labels = [target if target.dtype == torch.bool else target == 1 for target in targets]
+    scores = one_dtype([shard.detach() for shard in inputs])
+    values = rank_table(in_reach(scores), in_reach(labels)).average_precision(absent="zero")
+    result = mean_of_defined(values) if average == "macro" else values
+    return torch.as_tensor(result, dtype=torch.get_default_dtype(), device=inputs[0].device)
+
+
+def multilabel_auprc(
+    input: Tensor, target: Tensor, num_labels: int | None = None, *, average: str | None = "macro"
+) -> Tensor:
+    """`torcheval.metrics.functional.multilabel_auprc`, with its arguments and numbers.
+
+    input: (N, C) scores of any real dtype. target: (N, C) of any dtype, in which 1 is positive and all else negative.
+    num_labels: C, at least 2; by default that of input. average: "macro", or None or "none" for each label.
+
+    Returns a scalar, or (C,), of torch's default dtype on the device of input. A label without positives is 0 and
+    counts in the mean. Raises ValueError for shapes and arguments as torcheval does, and for a NaN score.
+
+    >>> input, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
+    >>> multilabel_auprc(input, target, average=None)
+    tensor([1.0000, 0.5000])
+    """
+    if input.ndim != 2:
+        raise ValueError(f"input: expected shape (N, C), got {tuple(input.shape)}")
+    num_labels = input.shape[1] if num_labels is None else num_labels
+    if average not in ("macro", "none", None):
+        raise ValueError(f"average: expected 'macro', 'none' or None, got {average!r}")
+    if num_labels < 2:
+        raise ValueError(f"num_labels: expected at least 2, got {num_labels}")
+    if input.shape != target.shape:
+        raise ValueError(f"target: expected shape {tuple(input.shape)} as input, got {tuple(target.shape)}")
+    if input.shape[1] != num_labels:
+        raise ValueError(f"input: expected {num_labels} labels, got {input.shape[1]}")
+    return _auprc([input], [target], average)
+
+
+class MultilabelAUPRC(OriginalMultilabelAUPRC):
+    """`torcheval.metrics.MultilabelAUPRC`, with its arguments, states and numbers; see `multilabel_auprc`.
+
+    num_labels: C, at least 2. average: "macro", or None or "none". device: where batches are kept, by default the CPU.
+
+    >>> metric = MultilabelAUPRC(num_labels=2, average=None)
+    >>> _ = metric.update(torch.tensor([[.75, .05], [.45, .75]]), torch.tensor([[1, 0], [0, 0]]))
+    >>> metric.update(torch.tensor([[.05, .55]]), torch.tensor([[0, 1]])).compute()
+    tensor([1.0000, 0.5000])
+    """
+
+    @torch.inference_mode()
+    def compute(self) -> Tensor:
+        """The metric of all batches since the last `reset`; ValueError where there are none."""
+        if not self.inputs:
+            raise ValueError("compute: expected at least one batch from update(), got none")
+        return _auprc(self.inputs, self.targets, self.average)

@@ -1,0 +1,221 @@
+"""The meters of torchnet as the published VideoLT and MOVE code has them in ops/apmeter.py and ops/mapmeter.py.
+
+    from vltr_eval.compat.torchnet import APMeter, LTMeter, get_indices, mAPMeter
+
+Their conventions are kept: AP is the mean over a class's positives of the precision at their rank; a class without
+positives has AP 0 and counts in every mean; groups of classes are index lists, in the order tail, medium, head.
+
+Different on purpose:
+
+- Equal scores are one threshold. The published meters leave their order to an unstable sort, so that the order of rows
+  decides (1 or 0.27 for six equal scores); without ties the numbers are the same.
+- Scores are ranked in their own precision, not cast to float32, and so must be of one dtype in all batches. AP is
+  summed in float64 before it is made float32.
+- What the published meters reject by an assertion, or rank as if it meant something, is a ValueError: targets other
+  than 0/1, NaN scores, shapes that do not fit.
+- On a device for which vltr_eval was built without kernels, batches are copied to CPU memory.
+- The result is computed once and kept until the next `add`; the published validation asks for it seven times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vltr_eval.arrays import borrow, of_bits, read_numbers
+from vltr_eval.evaluator import Evaluator
+from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, class_groups
+from vltr_eval.scan import NaNScore
+
+try:
+    import torch
+except ImportError:
+    raise ImportError("vltr_eval.compat.torchnet needs torch: pip install torch") from None
+
+from vltr_eval.compat.tensors import in_reach
+
+__all__ = ["APMeter", "LTMeter", "get_indices", "mAPMeter"]
+
+
+class APMeter:
+    """Average precision of each class over all that was added.
+
+    >>> meter = APMeter()
+    >>> meter.add(torch.tensor([[.9, .1], [.8, .2]]), torch.tensor([[1, 0], [0, 0]]))
+    >>> meter.add(torch.tensor([[.7, .3]]), torch.tensor([[1, 0]]))
+    >>> meter.value()
+    tensor([0.8333, 0.0000])
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything that was added."""
+        self._evaluator: Evaluator | None = None
+        self._weights: list[np.ndarray] = []
+        self._computed: np.ndarray | None = None
+
+    def add(self, output: Any, target: Any, weight: Any = None) -> None:
+        """Takes a batch and keeps a copy of its scores.
+
+        output: (B, C) or (B,) scores of any real dtype, a torch tensor or a numpy array, in CPU memory or on a CUDA
+        device; the same C and dtype every time. target: 0/1 of the same shape, in any bool, integer or float dtype.
+        weight: (B,) or (B, 1) weights of the rows, finite and not negative, for every batch or for none. Raises
+        ValueError or TypeError, and takes nothing, for anything else.
+        """
+        scores, labels = _as_columns("output", output), _as_columns("target", target)
+        if labels.shape != scores.shape:
+            raise ValueError(f"target: expected shape {tuple(scores.shape)} as output, got {tuple(labels.shape)}")
+        weights = None if weight is None else _read_weights(weight, scores.shape[0])
+        evaluator = self._evaluator or Evaluator(scores.shape[1], sync_on_compute=False, sap=None, topk=None)
+        if len(evaluator) and (weights is not None) != bool(self._weights):
+            raise ValueError("weight: expected one for every batch or for none, got it for some")
+        try:
+            evaluator.update(scores, labels)
+        except (TypeError, ValueError) as error:
+            sentence = str(error).replace("scores:", "output:", 1).replace("labels:", "target:", 1)
+            raise type(error)(sentence) from None
+        if not len(evaluator):
+            return
+        self._evaluator = evaluator
+        self._computed = None
+        if weights is not None:
+            self._weights.append(weights)
+
+    def value(self) -> Any:
+        """AP of each class: (C,) FloatTensor in CPU memory, 0 for a class without positives; 0 when nothing was added.
+
+        With weights, precision is the weight of the positives at or above a score over that of all rows there, and AP
+        its plain mean over the positives: the published definition, in which scikit-learn's differs by weighing the
+        mean too. A positive above which nothing weighs anything makes it NaN. Raises ValueError for a NaN score.
+        """
+        return 0 if self._evaluator is None else _float_tensor(self._average_precision())
+
+    def _average_precision(self) -> np.ndarray:
+        """(C,) float64 of what was added, which must be something."""
+        if self._computed is None:
+            if self._weights:
+                self._computed = _weighted_average_precision(self._evaluator, np.concatenate(self._weights))
+            else:
+                self._computed = self._evaluator.rank_table().average_precision(absent="zero")
+        return self._computed
+
+
+class mAPMeter(APMeter):
+    """`APMeter` and the mean over all classes, those without positives included.
+
+    `value` gives each class, as running AP needs it, and `avg` the mean. (In torchnet's own mAPMeter, which has no
+    `avg`, `value` is the mean.)
+
+    >>> meter = mAPMeter()
+    >>> meter.add(torch.tensor([[.9, .1], [.8, .2], [.7, .3]]), torch.tensor([[1, 0], [0, 1], [1, 0]]))
+    >>> meter.value(), f"{meter.avg():.3f}"
+    (tensor([0.8333, 0.5000]), '0.667')
+    """
+
+    def avg(self) -> Any:
+        """Mean of `value` over all classes: a FloatTensor without dimensions; 0 when nothing was added."""
+        return 0 if self._evaluator is None else _float_tensor(self._average_precision().mean())
+
+
+class LTMeter(mAPMeter):
+    """Means of AP over groups of classes; `avg` is over all classes.
+
+    indices: a list of class indices for each group, such as `get_indices` gives. `add`, `avg` and `reset` as those of
+    `mAPMeter`.
+
+    >>> meter = LTMeter(get_indices([700, 20, 200, 30]))
+    >>> scores = torch.tensor([[.9, .1, .3, .2], [.2, .8, .1, .3], [.3, .2, .7, .1]])
+    >>> meter.add(scores, torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]))
+    >>> meter.value()
+    tensor([0.5000, 1.0000, 1.0000])
+    """
+
+    def __init__(self, indices: Iterable[Any]) -> None:
+        self.indices = [_read_indices(group) for group in indices]
+        super().__init__()
+
+    def value(self) -> Any:
+        """Mean AP of each group, in the order of the groups: (G,) FloatTensor.
+
+        NaN for a group without classes. 0 for any other when nothing was added. Raises IndexError for a class index
+        that the scores do not have.
+        """
+        if self._evaluator is None:
+            return _float_tensor([0.0 if len(group) else np.nan for group in self.indices])
+        values = self._average_precision()
+        return _float_tensor([values[group].mean() if len(group) else np.nan for group in self.indices])
+
+
+def get_indices(counts: Sequence[float], head: float = DEFAULT_BOUNDS[0], tail: float = DEFAULT_BOUNDS[1]) -> list:
+    """The classes of each group by their number of training samples: lists of class indices [tail, medium, head].
+
+    counts: (C,) whole numbers. tail has n <= ``tail``, medium more and n <= ``head``, head more than that (VideoLT's
+    tools/utils.py). Raises ValueError where counts are not that, or head < tail.
+
+    >>> get_indices([501, 500, 101, 100, 7])
+    [[3, 4], [1, 2], [0]]
+    """
+    groups = class_groups(counts, (head, tail))
+    return [groups[name].tolist() for name in reversed(GROUP_NAMES)]
+
+
+def _as_columns(name: str, batch: Any) -> Any:
+    """A batch as (B, C), where (B,) is one class."""
+    if not hasattr(batch, "reshape"):
+        raise TypeError(f"{name}: expected a torch tensor or a numpy array, got {type(batch).__name__}")
+    shape = tuple(batch.shape)
+    if len(shape) not in (1, 2) or 0 in shape[1:]:
+        raise ValueError(f"{name}: expected shape (B, C) or (B,), got {shape}")
+    if isinstance(batch, torch.Tensor):
+        (batch,) = in_reach([batch])
+    return batch.reshape((*shape, 1)[:2])
+
+
+def _read_weights(weight: Any, num_rows: int) -> np.ndarray:
+    weights = read_numbers("weight", weight)
+    if weights.shape not in ((num_rows,), (num_rows, 1)):
+        raise ValueError(f"weight: expected shape ({num_rows},) as output has rows, got {weights.shape}")
+    weights = weights.reshape(num_rows).astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if bad.size:
+        raise ValueError(
+            f"weight: expected finite weights that are not negative, got {weights[bad[0]]} at row {bad[0]}"
+        )
+    return weights
+
+
+def _read_indices(group: Any) -> np.ndarray:
+    indices = read_numbers("indices", group)
+    if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+        raise ValueError(f"indices: expected a list of class indices for each group, got {group!r}")
+    return indices.astype(np.int64)
+
+
+def _weighted_average_precision(evaluator: Evaluator, weights: np.ndarray) -> np.ndarray:
+    state = evaluator.state_dict()
+    scores = of_bits(borrow("scores", state["scores"]).bits(), state["dtype"]).to_numpy()
+    rows, classes = (read_numbers(name, state[name]) for name in ("rows", "classes"))
+    bad = np.argwhere(np.isnan(scores))
+    if bad.size:
+        raise NaNScore(*bad[0])
+    return np.array([_weighted_class(scores[:, c], rows[classes == c], weights) for c in range(scores.shape[1])])
+
+
+def _weighted_class(scores: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> float:
+    """scores (N,) and weights (N,) of all rows, and the rows of the positives."""
+    if not len(rows):
+        return 0.0
+    thresholds, threshold_of, new = np.unique(scores[rows], return_inverse=True, return_counts=True)
+    reached = np.searchsorted(thresholds, scores, side="right")  # number of thresholds that a score reaches
+    total = np.bincount(reached, weights, len(thresholds) + 1)[:0:-1].cumsum()
+    hits = np.bincount(threshold_of, weights[rows], len(thresholds))[::-1].cumsum()
+    precision = np.divide(hits, total, out=np.full(len(thresholds), np.nan), where=total > 0)
+    return float(precision @ new[::-1] / len(rows))
+
+
+def _float_tensor(values: Any) -> Any:
+    return torch.tensor(np.asarray(values), dtype=torch.float32)
