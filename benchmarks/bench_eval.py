@@ -10,10 +10,8 @@ The tables go to stdout, progress to stderr. Shapes are in shapes.py, peers in p
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -21,10 +19,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from machine import RESULTS, TODAY, cpu_model, load, num_cpus, versions, write_whole
 from peers import PEERS
 from shapes import QUALITIES, SHAPES, write_case
 from tables import figure
@@ -217,23 +215,17 @@ def summary_table(cases: list[Case]) -> str:
     return "\n".join(["## Targets", "", note, "", head, rule, *rows]) + "\n"
 
 
-def header(threads: int, quick: bool, date: str) -> str:
+def header(threads: int, quick: bool) -> str:
     """Machine, versions and how to read the columns."""
     from vltr_eval import _core
 
-    versions = [f"Python {platform.python_version()}"]
-    for package in ("vltr", "numpy", "scikit-learn", "torch", "torchmetrics", "torcheval"):
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            versions.append(f"{package} not installed")
     build = _core.build_info()
     warning = "\n\n**Quick run** on shrunk shapes that fit in caches: its ratios are not those of the real shapes."
-    return f"""# vltr_eval benchmark, {date}
+    return f"""# vltr_eval benchmark, {TODAY}
 
-{_cpu_model()}, {_num_cpus()} CPUs available, {threads} threads used; SIMD {build["simd"]}, {build["compiler"]}.
-Load of the machine before the first run: {_load()} (the torch peers crawl when a core is taken from them; 0 is best).
-{", ".join(versions)}.{warning if quick else ""}
+{cpu_model()}, {num_cpus()} CPUs available, {threads} threads used; SIMD {build["simd"]}, {build["compiler"]}.
+Load of the machine before the first run: {load()} (the torch peers crawl when a core is taken from them; 0 is best).
+{versions("vltr", "numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")}.{warning if quick else ""}
 
 - time: median after a warm-up; rows of vltr and the floor take turns in one process. A peer is warmed up on 256 rows
   and runs once, more often if it is quick; one that would take over a minute runs on a block of classes ("scaled").
@@ -245,27 +237,10 @@ Load of the machine before the first run: {_load()} (the torch peers crawl when 
 """
 
 
-def _cpu_model() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.machine()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1).strip() if found else platform.machine()
-
-
-def _load() -> str:
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-
-
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _results_name(threads: int, quick: bool, date: str) -> str:
-    machine = re.sub(r"\(\w+\)|@.*|\bCPU\b", "", _cpu_model()).lower()
+def _results_name(threads: int, quick: bool) -> str:
+    machine = re.sub(r"\(\w+\)|@.*|\bCPU\b", "", cpu_model()).lower()
     machine = re.sub(r"[^a-z0-9]+", "-", machine).strip("-")
-    return f"{machine}-{threads}-threads{'-quick' if quick else ''}-{date}.md"
+    return f"{machine}-{threads}-threads{'-quick' if quick else ''}-{TODAY}.md"
 
 
 def _time(seconds: float) -> str:
@@ -313,10 +288,10 @@ def main() -> int:
     parser.add_argument("--qualities", type=_names(QUALITIES), default=list(QUALITIES), help="of good,poor")
     parser.add_argument("--peers", type=_names(PEERS), default=list(PEERS), help=f"of {','.join(PEERS)}, or none")
     parser.add_argument("--quick", action="store_true", help="shrunk shapes: tests the benchmark itself")
-    parser.add_argument("--threads", type=_positive, default=_num_cpus(), help="for vltr, the floor and torch")
+    parser.add_argument("--threads", type=_positive, default=num_cpus(), help="for vltr, the floor and torch")
     parser.add_argument("--runs", type=_positive, default=9, help="at least so many runs of each of our rows")
     parser.add_argument(
-        "--out", nargs="?", type=Path, const=HERE / "results", help="also write <machine>-<date>.md in this directory"
+        "--out", nargs="?", type=Path, const=RESULTS, help="also write <machine>-<date>.md in this directory"
     )
     args = parser.parse_args()
     try:
@@ -326,8 +301,7 @@ def main() -> int:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)  # an unwritable place is found before the work, not after
 
-    date = datetime.date.today().isoformat()
-    top = header(args.threads, args.quick, date)
+    top = header(args.threads, args.quick)
     sys.stdout.write(top + "\n")
     cases = []
     for name in args.shapes:
@@ -340,10 +314,8 @@ def main() -> int:
     summary = summary_table(cases)
     sys.stdout.write(summary)
     if args.out:
-        path = args.out / _results_name(args.threads, args.quick, date)
-        partial = path.with_suffix(".partial")
-        partial.write_text("\n".join([top, summary, *map(case_table, cases)]))
-        partial.replace(path)
+        path = args.out / _results_name(args.threads, args.quick)
+        write_whole(path, "\n".join([top, summary, *map(case_table, cases)]))
         _progress(f"written: {path}")
     return 0
 

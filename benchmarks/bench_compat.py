@@ -1,0 +1,480 @@
+"""Every drop-in of vltr_eval.compat against its original: time, peak extra memory, largest difference of the result.
+
+    python benchmarks/bench_compat.py --out             all drop-ins (about ten minutes), into results/compat-DATE.md
+    python benchmarks/bench_compat.py --quick           small shapes: does the benchmark itself work?
+    python benchmarks/bench_compat.py --libraries sklearn,ava
+
+Each row is one call, written once and made of both modules: what a user of the original gets by changing the import.
+The table goes to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from measure import PeakMemory
+from shapes import SHAPES, write_case
+from tables import duration, figure, one_line, size, table
+
+BATCH = 256  # rows of an update, where a drop-in takes batches
+_WARM_UP_ROWS = 64
+_QUICK_DIVISOR = 32  # --quick: of the rows of every drop-in; the shape has its own
+_OUR_RUNS = 5  # at least; the original runs once, and both more often
+_MIN_SECONDS = 1.0  # until this much time is spent on them,
+_MAX_RUNS = 50  # but not more often than this
+
+# Where the names of an original are found, and what the table calls it; later modules go before earlier ones.
+ORIGINALS = {
+    "sklearn": ("scikit-learn", ("sklearn.metrics",)),
+    "torchmetrics": ("torchmetrics", ("torchmetrics.functional.classification", "torchmetrics.classification")),
+    "torcheval": ("torcheval", ("torcheval.metrics.functional", "torcheval.metrics")),
+    "torchnet": ("torchnet (*)", ("published.torchnet",)),
+    "youtube8m": ("YouTube-8M (*)", ("published.youtube8m",)),
+    "ava": ("AVA (*)", ("published.ava",)),
+}
+PACKAGES = ("numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")
+
+
+# What goes in: (directory, rows) -> what the table says of it, and the arguments
+
+
+Inputs = tuple[str, tuple[Any, ...]]
+
+
+def matrix(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
+    """Scores (N, C) float32 and labels (N, C) uint8. scores: "distinct" for those without any two alike."""
+    arrays = tuple(np.load(directory / f"{name}.npy", mmap_mode="r")[:rows].copy() for name in (scores, "labels"))
+    return _shape(arrays[0]), arrays
+
+
+def tensors(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
+    import torch
+
+    shape, arrays = matrix(directory, rows, scores=scores)
+    return shape, tuple(map(torch.from_numpy, arrays))
+
+
+def one_label(directory: Path, rows: int, *, torch_tensors: bool = False) -> Inputs:
+    """Scores (N, C) and (N,) int64 labels, each row's first."""
+    make = tensors if torch_tensors else matrix
+    shape, (scores, labels) = make(directory, rows)
+    return shape, (scores, labels.argmax(1))
+
+
+def column(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
+    """All cells of so many rows as one class."""
+    _, arrays = matrix(directory, rows, scores=scores)
+    flat = tuple(array.reshape(-1) for array in arrays)
+    return _shape(flat[0]), flat
+
+
+def ava_files(directory: Path, frames: int) -> Inputs:
+    """Detections, ground truth and label map of so many key frames, 60 scores for each box that is detected."""
+    rng = np.random.default_rng(frames)
+    folder = directory / f"ava-{frames}"
+    folder.mkdir(exist_ok=True)
+    paths = tuple(str(folder / name) for name in ("detections.csv", "groundtruth.csv", "labelmap.pbtxt"))
+    ids = [c for c in range(1, 81) if c % 4]
+    Path(paths[2]).write_text("".join(f'item {{\n  name: "action {c}"\n  id: {c}\n}}\n' for c in ids))
+
+    persons = 1 + rng.poisson(0.9, frames)
+    frame = np.repeat(np.arange(frames), persons)
+    low = rng.uniform(0, 0.6, (len(frame), 2))
+    corners = np.hstack([low, low + rng.uniform(0.15, 0.4, (len(frame), 2))])
+    frequency = 1 / np.arange(1, len(ids) + 1)
+    acts = rng.random((len(frame), len(ids))) < frequency / frequency.sum()
+    acts[np.arange(len(frame)), rng.choice(len(ids), len(frame), p=frequency / frequency.sum())] = True
+    seen = corners + rng.normal(0, 0.02, corners.shape)
+    logits = rng.normal(0, 1, acts.shape) + 2.5 * acts + np.log(frequency)
+    scores = np.empty(acts.size)
+    scores[np.argsort(logits, axis=None)] = (np.arange(acts.size) + 1) / (acts.size + 1)  # no two alike
+
+    def lines(chosen: np.ndarray, boxes: np.ndarray, last: np.ndarray | None) -> Iterator[str]:
+        for i, c in zip(*np.nonzero(chosen), strict=True):
+            box = ",".join(f"{corner:.4f}" for corner in boxes[i])
+            score = "" if last is None else f",{last[i * len(ids) + c]:.9f}"
+            yield f"video{frame[i] // 900:05d},{902 + frame[i] % 900},{box},{ids[c]}{score}\n"
+
+    Path(paths[0]).write_text("".join(lines(np.ones_like(acts), seen, scores)))
+    Path(paths[1]).write_text("".join(lines(acts, corners, None)))
+    return f"{frames:,} frames, {acts.size:,} detections, {acts.sum():,} boxes", paths
+
+
+def write_distinct(directory: Path) -> None:
+    """Scores in the same order without ties, for originals that leave the order of ties to their sort: distinct.npy."""
+    scores = np.load(directory / "scores.npy")
+    least, most = np.float32([2.0**-20, 1.0]).view(np.uint32)
+    floats = np.linspace(least, most, scores.size, endpoint=False, dtype=np.uint32).view(np.float32)  # they rise
+    distinct = np.empty(scores.size, np.float32)
+    distinct[np.argsort(scores, axis=None, kind="stable")] = floats
+    np.save(directory / "distinct.npy", distinct.reshape(scores.shape))
+
+
+def _shape(array: Any) -> str:
+    return " x ".join(f"{length:,}" for length in array.shape)
+
+
+# The calls: m is the original's module or ours, s the scores, y the labels
+
+
+def batches(s: Any, y: Any) -> Iterator[tuple[Any, Any]]:
+    for start in range(0, len(s), BATCH):
+        yield s[start : start + BATCH], y[start : start + BATCH]
+
+
+def updated(metric: Any, s: Any, y: Any) -> Any:
+    for batch in batches(s, y):
+        metric.update(*batch)
+    return metric.compute()
+
+
+def added(meter: Any, s: Any, y: Any) -> Any:
+    for batch in batches(s, y):
+        meter.add(*batch)
+    return meter
+
+
+def one_list(m: Any, s: np.ndarray, y: np.ndarray) -> float:
+    calculator = m.AveragePrecisionCalculator()
+    for batch in batches(s, y):
+        calculator.accumulate(*batch)
+    return calculator.peek_ap_at_n()
+
+
+def mean_calculator(m: Any, s: np.ndarray, y: np.ndarray) -> list[float]:
+    calculator = m.MeanAveragePrecisionCalculator(s.shape[1])
+    for scores, labels in batches(s, y):
+        calculator.accumulate(scores.T, labels.T)
+    return calculator.peek_map_at_n()
+
+
+def evaluation_metrics(m: Any, s: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    metrics = m.EvaluationMetrics(s.shape[1], 20)
+    for scores, labels in batches(s, y):
+        metrics.accumulate(scores, labels, 0.5)
+    return metrics.get()
+
+
+def thirds(num_classes: int) -> list[list[int]]:
+    return [group.tolist() for group in np.array_split(np.arange(num_classes), 3)]
+
+
+@dataclass(frozen=True)
+class DropIn:
+    """One row: what is called, of either module, on how many rows of which inputs."""
+
+    title: str
+    call: Callable[..., Any]
+    rows: int
+    inputs: Callable[[Path, int], Inputs]
+    original: Callable[..., Any] | None = None  # where the original is not called alike
+
+
+ALL = SHAPES["videolt"].num_rows
+_distinct, _distinct_tensors = partial(matrix, scores="distinct"), partial(tensors, scores="distinct")
+
+# Rows fewer than all keep an original to about half a minute.
+DROP_INS: dict[str, tuple[DropIn, ...]] = {
+    "sklearn": (
+        DropIn(
+            "average_precision_score, average=None",
+            lambda m, s, y: m.average_precision_score(y, s, average=None),
+            ALL,
+            matrix,
+        ),
+        DropIn(
+            "average_precision_score, micro",
+            lambda m, s, y: m.average_precision_score(y, s, average="micro"),
+            ALL,
+            matrix,
+        ),
+        DropIn(
+            "average_precision_score, samples",
+            lambda m, s, y: m.average_precision_score(y, s, average="samples"),
+            16_384,
+            matrix,
+        ),
+        DropIn("roc_auc_score, average=None", lambda m, s, y: m.roc_auc_score(y, s, average=None), ALL, matrix),
+        DropIn("precision_recall_curve", lambda m, s, y: m.precision_recall_curve(y, s), 5_000, column),
+        DropIn(
+            "label_ranking_average_precision_score",
+            lambda m, s, y: m.label_ranking_average_precision_score(y, s),
+            ALL,
+            matrix,
+        ),
+        DropIn(
+            "top_k_accuracy_score, k=5",
+            lambda m, s, y: m.top_k_accuracy_score(y, s, k=5, labels=np.arange(s.shape[1])),
+            ALL,
+            one_label,
+        ),
+    ),
+    "torchmetrics": (
+        DropIn(
+            "multilabel_average_precision, average=None",
+            lambda m, s, y: m.multilabel_average_precision(s, y, s.shape[1], average=None),
+            ALL,
+            tensors,
+        ),
+        DropIn(
+            "MultilabelAveragePrecision, batches",
+            lambda m, s, y: updated(m.MultilabelAveragePrecision(s.shape[1], average=None), s, y),
+            ALL,
+            tensors,
+        ),
+        DropIn(
+            "multilabel_auroc, average=None",
+            lambda m, s, y: m.multilabel_auroc(s, y, s.shape[1], average=None),
+            ALL,
+            tensors,
+        ),
+        DropIn(
+            "MultilabelAUROC, batches",
+            lambda m, s, y: updated(m.MultilabelAUROC(s.shape[1], average=None), s, y),
+            ALL,
+            tensors,
+        ),
+        DropIn(
+            "MulticlassAccuracy(top_k=5), batches",
+            lambda m, s, y: updated(m.MulticlassAccuracy(s.shape[1], top_k=5), s, y),
+            ALL,
+            partial(one_label, torch_tensors=True),
+        ),
+    ),
+    "torcheval": (
+        DropIn("multilabel_auprc, average=None", lambda m, s, y: m.multilabel_auprc(s, y, average=None), ALL, tensors),
+        DropIn(
+            "MultilabelAUPRC, batches",
+            lambda m, s, y: updated(m.MultilabelAUPRC(num_labels=s.shape[1], average=None), s, y),
+            ALL,
+            tensors,
+        ),
+    ),
+    "torchnet": (
+        DropIn("APMeter, batches", lambda m, s, y: added(m.APMeter(), s, y).value(), ALL, _distinct_tensors),
+        DropIn("mAPMeter, batches", lambda m, s, y: added(m.mAPMeter(), s, y).avg(), ALL, _distinct_tensors),
+        DropIn(
+            "LTMeter, batches",
+            lambda m, s, y: added(m.LTMeter(thirds(s.shape[1])), s, y).value(),
+            ALL,
+            _distinct_tensors,
+        ),
+    ),
+    "youtube8m": (
+        DropIn("AveragePrecisionCalculator, batches", one_list, 1_000, partial(column, scores="distinct")),
+        DropIn("MeanAveragePrecisionCalculator, batches", mean_calculator, 4_096, _distinct),
+        DropIn("EvaluationMetrics(top_k=20), batches", evaluation_metrics, ALL, _distinct),
+        DropIn("calculate_gap, top_k=20", lambda m, s, y: m.calculate_gap(s, y), ALL, _distinct),
+        DropIn("calculate_hit_at_one", lambda m, s, y: m.calculate_hit_at_one(s, y), ALL, _distinct),
+        DropIn(
+            "calculate_precision_at_equal_recall_rate",
+            lambda m, s, y: m.calculate_precision_at_equal_recall_rate(s, y),
+            ALL,
+            _distinct,
+        ),
+    ),
+    "ava": (
+        DropIn(
+            "frame mAP and AP of classes, from files",
+            lambda m, found, truth, names: m.evaluate(found, truth, labelmap=names, sap=None).official_metrics(),
+            4_000,
+            ava_files,
+            original=lambda m, *files: m.official_metrics(*files),
+        ),
+    ),
+}
+
+
+# One measurement, in a process of its own
+
+
+@dataclass
+class Measured:
+    """A row; what is missing in it was not measured, as the remark says."""
+
+    shape: str = "-"
+    seconds: float | None = None
+    extra_bytes: int | None = None
+    original_seconds: float | None = None
+    original_extra_bytes: int | None = None
+    difference: float | None = None
+    remark: str = ""
+
+
+def original_of(library: str) -> SimpleNamespace:
+    """What the original's modules have, under one roof as ours has it. Raises ImportError."""
+    names: dict[str, Any] = {}
+    for module in ORIGINALS[library][1]:
+        names |= vars(import_module(module))
+    return SimpleNamespace(**names)
+
+
+def measure(library: str, index: int, rows: int, directory: Path, threads: int) -> Measured:
+    """Both modules on the same inputs, ours first: what it leaves behind in the heap can only help the original."""
+    drop_in = DROP_INS[library][index]
+    warnings.simplefilter("ignore")  # of originals, of classes without positives among fewer rows
+    try:
+        original = partial(drop_in.original or drop_in.call, original_of(library))
+    except ImportError:
+        return Measured(remark="not installed")
+    ours = partial(drop_in.call, import_module(f"vltr_eval.compat.{library}"))
+    if library.startswith("torch"):
+        import torch
+
+        torch.set_num_threads(threads)
+    _, warm_up = drop_in.inputs(directory, _WARM_UP_ROWS)
+    shape, arguments = drop_in.inputs(directory, rows)
+
+    ours(*warm_up)
+    with PeakMemory(anonymous=False) as memory:
+        expected = ours(*arguments)
+    seconds, _ = timed(partial(ours, *arguments), _OUR_RUNS)
+    measured = Measured(shape, seconds, memory.extra)
+    try:
+        original(*warm_up)
+        with PeakMemory(anonymous=False) as memory:
+            measured.original_seconds, result = timed(partial(original, *arguments), 1)
+    except Exception as error:  # of the original; costs its cells
+        measured.remark = one_line(error)
+        return measured
+    measured.original_extra_bytes = memory.extra
+    measured.difference = largest_difference(values_of(expected), values_of(result))
+    return measured
+
+
+def timed(call: Callable[[], Any], min_runs: int) -> tuple[float, Any]:
+    """Median seconds of some runs, and the last result."""
+    seconds: list[float] = []
+    while len(seconds) < min_runs or (sum(seconds) < _MIN_SECONDS and len(seconds) < _MAX_RUNS):
+        start = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), result
+
+
+def values_of(result: Any) -> np.ndarray:
+    """All numbers of a result as one column; of a dictionary by its keys."""
+    if isinstance(result, dict):
+        result = [result[key] for key in sorted(result)]
+    if isinstance(result, (list, tuple)):
+        return np.concatenate([np.empty(0), *map(values_of, result)])
+    return np.asarray(result, np.float64).reshape(-1)
+
+
+def largest_difference(ours: np.ndarray, original: np.ndarray) -> float:
+    """NaN in both is no difference; NaN in one of them makes it NaN."""
+    if ours.shape != original.shape:
+        raise ValueError(f"results: expected as many numbers of both, got {ours.size} of ours and {original.size}")
+    apart = np.abs(ours - original)
+    apart[np.isnan(ours) & np.isnan(original)] = 0.0
+    return float(apart.max(initial=0.0))
+
+
+# The table
+
+
+def cells(library: str, title: str, found: Measured) -> list[str]:
+    def optional(write: Callable[[Any], str], value: float | None) -> str:
+        return "-" if value is None else write(value)
+
+    ratio = found.original_seconds / found.seconds if found.original_seconds and found.seconds else None
+    return [
+        ORIGINALS[library][0],
+        title,
+        found.shape,
+        optional(duration, found.original_seconds),
+        optional(duration, found.seconds),
+        found.remark or optional(lambda value: f"{figure(value)}x", ratio),
+        optional(size, found.original_extra_bytes),
+        optional(size, found.extra_bytes),
+        optional(lambda value: f"{value:.1e}", found.difference),
+    ]
+
+
+HEAD = ("original", "call", "shape", "its time", "ours", "ratio", "its memory", "ours", "largest difference")
+
+
+def header(threads: int, quick: bool) -> str:
+    warning = "\n**Quick run** on small shapes: its ratios are not those of the real ones.\n" if quick else ""
+    return f"""# Drop-ins against their originals, {TODAY}
+
+{provenance(*PACKAGES)}{threads} threads for ours and for torch.
+{warning}
+- Data: VideoLT's test shape, good model (`shapes.py`), float32 scores and uint8 labels in memory, its first rows where
+  the original would take over about half a minute on all; both are timed on the shape that the row gives. "batches" are
+  updates of {BATCH} rows and the result at the end, all of it timed. AVA: planted CSV files, read by both.
+- Scores of torchnet's and YouTube-8M's rows and of AVA's are all distinct: these originals rank equal scores as their
+  sort leaves them, ours do not. The others have the few ties of the data (one positive in a thousand).
+- (*) No package of these is to be had: the originals are those of `published/`, written plainly from their definition,
+  and as fast as that makes them. They stand for what the definition costs in loops, not for the authors' own files.
+- time: each row in a process of its own, after a warm-up on {_WARM_UP_ROWS} rows; median of at least {_OUR_RUNS} runs
+  of ours, of one or more of the original's. memory: peak resident memory over imports and inputs, of the first call of
+  ours and then of the original's runs.
+- largest difference: over all numbers of the result. torch's are float32.
+"""
+
+
+def progress(text: str) -> None:
+    sys.stderr.write(f"bench_compat: {text}\n")
+    sys.stderr.flush()
+
+
+def names_of_libraries(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in DROP_INS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected names among {', '.join(DROP_INS)}, got {unknown[0]!r}")
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--libraries", type=names_of_libraries, default=list(DROP_INS), help=f"of {','.join(DROP_INS)}")
+    parser.add_argument("--quick", action="store_true", help="small shapes: tests the benchmark itself")
+    parser.add_argument("--threads", type=int, default=num_cpus(), help="for vltr and torch")
+    parser.add_argument("--out", nargs="?", type=Path, const=RESULTS, help="also write compat-<date>.md there")
+    args = parser.parse_args()
+    limits = ("VLTR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    os.environ.update(dict.fromkeys(limits, str(args.threads)))
+
+    top = header(args.threads, args.quick)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="vltr-bench-") as name:
+        directory = Path(name)
+        progress("making the data")
+        write_case(directory, "videolt", "good", args.quick)
+        write_distinct(directory)
+        for library in args.libraries:
+            for index, drop_in in enumerate(DROP_INS[library]):
+                progress(f"{library}: {drop_in.title}")
+                num_rows = drop_in.rows // (_QUICK_DIVISOR if args.quick else 1)
+                with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                    found = process.submit(measure, library, index, num_rows, directory, args.threads).result()
+                rows.append(cells(library, drop_in.title, found))
+    text = f"{top}\n{table(HEAD, rows, left=3)}"
+    sys.stdout.write(text)
+    if args.out:
+        path = args.out / f"compat-{'quick-' if args.quick else ''}{TODAY}.md"
+        write_whole(path, text)
+        progress(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()
