@@ -1,9 +1,11 @@
 """Exact evaluation of many-class, long-tailed, multi-label models at the speed of memory."""
 
+from vltr_eval import distributed
 from vltr_eval._build import build_info
 from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.evaluate import evaluate
 from vltr_eval.evaluator import Evaluator
+from vltr_eval.exchange import RankFailure
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.metrics import (
     average_precision,
@@ -31,6 +33,7 @@ __all__ = [
     "PositiveScores",
     "Positives",
     "PrecisionRecallCurve",
+    "RankFailure",
     "RankTable",
     "Report",
     "RunningAP",
@@ -40,6 +43,7 @@ __all__ = [
     "average_precision",
     "build_info",
     "calibrated_average_precision",
+    "distributed",
     "evaluate",
     "evaluate_batches",
     "expected_sampled_average_precision",

@@ -34,6 +34,7 @@ __all__ = [
     "Array",
     "Matrix",
     "Place",
+    "as_columns",
     "borrow",
     "borrow_matrix",
     "check_place",
@@ -474,6 +475,13 @@ class Matrix(_Borrowed):
                 return shard.core.item((row, col)[: len(shard.shape)])
             row -= shard.shape[0]
         raise IndexError(row)
+
+
+def as_columns(array: Array) -> Array:
+    """A view of (N,) as (N, 1); (N, C) as it is."""
+    if len(array.shape) == 2:
+        return array
+    return replace(array, shape=(*array.shape, 1), strides=(*array.strides, array.itemsize))
 
 
 def borrow_matrix(name: str, array: Any) -> Matrix:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from vltr_eval.arrays import borrow_matrix, num_threads
+import numpy as np
+
+from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval.evaluator import check_whole, read_ids
 from vltr_eval.exchange import current_group, telling
 from vltr_eval.findings import read_conventions
 from vltr_eval.io import Spec, read_labels, read_scores, split_spec
-from vltr_eval.labels import Positives
+from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Report
+from vltr_eval.row_store import RowStore
 
 __all__ = ["ShardFiles", "evaluate_batches"]
+
+_PILE_BYTES = 16 << 20
 
 
 def evaluate_batches(
@@ -25,7 +30,7 @@ def evaluate_batches(
     threads: int | None = None,
     **conventions: Any,
 ) -> Report:
-    """The report of all rows of a stream, of which one batch is in memory at a time.
+    """The report of all rows of a stream, of which little is in memory at a time.
 
     batches: an iterable of (scores, labels) or (scores, labels, ids), as `Evaluator.update` takes them, that gives the
     same each time it is gone through (a list, a data loader that does not shuffle, `ShardFiles`), or a function that
@@ -33,8 +38,10 @@ def evaluate_batches(
     conventions: sap, seed, topk, train_counts, bounds, class_names, absent, as `evaluate`.
     Under torch.distributed a collective: each rank goes through its own batches, and gets the report of all rows.
 
-    Extra memory: a few bytes a label and 16 for each draw of each SAP trial. Raises TypeError for an iterator, which
-    could be gone through once, and ValueError where the second time differs from the first.
+    Extra memory: small batches are copied together, 16 MiB at a time; a dozen bytes a label; and, for each draw of each
+    SAP trial that is a row of this process, 12 bytes to keep and 24 to sort it. Raises TypeError for an iterator, which
+    could be gone through once, and ValueError where the second time differs in rows, ids, labels or scores of positives
+    (those of negatives are looked at the second time only).
 
     >>> batches = [(np.float32([[.9], [.8]]), [[0], []]), (np.float32([[.7]]), [[0]])]
     >>> evaluate_batches(batches, 1, sap=None, topk=None).metrics()["mAP"]
@@ -46,7 +53,7 @@ def evaluate_batches(
         num_threads(threads)  # raises
         settings, about = read_conventions(num_classes, **conventions)
         stream = _Stream(batches, num_classes, threads)
-    return count(settings, stream, num_classes, exchange=exchange, threads=threads).report(about)
+    return count(settings, stream, num_classes, about=about, exchange=exchange, threads=threads).report(about)
 
 
 class ShardFiles:
@@ -94,14 +101,27 @@ class _Stream:
     def __iter__(self) -> Iterator[Part]:
         batches = self._batches() if callable(self._batches) else self._batches
         first_row = 0
+        pile: _Pile | None = None
         for i, batch in enumerate(batches):
             try:
                 part = self._part(batch, first_row)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"batch {i}: {error}") from None
-            if part is not None:
-                first_row += part.num_rows
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"batch {i}: {error}") from None
+            if part is None:
+                continue
+            first_row += part.num_rows
+            if pile is not None and not pile.takes(part):
+                yield pile.part()
+                pile = None
+            if part.scores.nbytes > _PILE_BYTES:
                 yield part
+            elif pile is None:
+                pile = _Pile(part)
+            else:
+                pile.add(part)
+        if pile is not None:
+            yield pile.part()
 
     def _part(self, batch: Any, first_row: int) -> Part | None:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
@@ -116,3 +136,44 @@ class _Stream:
         positives = Positives.from_labels(labels, matrix.num_rows, self._num_classes, threads=self._threads)
         numbers = read_ids(ids[0], matrix.num_rows) if ids and ids[0] is not None else None
         return Part(matrix, positives, numbers, first_row)
+
+
+class _Pile:
+    """Small batches copied together: every part is counted against all thresholds, however few its rows are."""
+
+    def __init__(self, part: Part) -> None:
+        self._kind = _kind(part)
+        self._first_row = part.first_row
+        self._num_classes = part.scores.num_classes
+        row_bytes = max(1, part.scores.nbytes // part.num_rows)
+        self._store = RowStore(self._num_classes, num_rows=max(part.num_rows, _PILE_BYTES // row_bytes))
+        self._rows: list[np.ndarray] = []  # of the positives, with the class of each
+        self._classes: list[np.ndarray] = []
+        self._ids: list[np.ndarray] = []
+        self._num_bytes = 0
+        self.add(part)
+
+    def takes(self, part: Part) -> bool:
+        """Whether a batch is like those that are here, and there is room for it."""
+        return _kind(part) == self._kind and self._num_bytes + part.scores.nbytes <= _PILE_BYTES
+
+    def add(self, part: Part) -> None:
+        self._rows.append(part.positives.rows + np.int64(len(self._store)))
+        self._classes.append(np.repeat(np.arange(self._num_classes), part.positives.counts))
+        if part.ids is not None:
+            self._ids.append(part.ids)
+        self._num_bytes += part.scores.nbytes
+        self._store.append(*map(as_columns, part.scores.shards))
+
+    def part(self) -> Part:
+        """All of them as one part."""
+        (shards,) = self._store.shards()
+        shape = len(self._store), self._num_classes
+        pairs = LabelPairs(*shape, np.concatenate(self._rows), np.concatenate(self._classes))
+        ids = np.concatenate(self._ids) if self._ids else None
+        return Part(borrow_matrix("scores", shards), Positives.from_labels(pairs, *shape), ids, self._first_row)
+
+
+def _kind(part: Part) -> tuple[str, int | None, bool]:
+    """What batches share that lie together."""
+    return part.scores.dtype, part.scores.place.device, part.ids is None

@@ -92,7 +92,15 @@ def _evaluate(args: argparse.Namespace) -> int:
             parts = _share(matrix, labels, exchange, args.threads)
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
         start = time.perf_counter()
-        found = count(settings, parts, matrix.num_classes, exchange=exchange, threads=args.threads, progress=progress)
+        found = count(
+            settings,
+            parts,
+            matrix.num_classes,
+            about=about,
+            exchange=exchange,
+            threads=args.threads,
+            progress=progress,
+        )
         seconds = time.perf_counter() - start
         _refuse_no_positives(found.table.num_positives)
         if outputs is None:

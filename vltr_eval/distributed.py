@@ -17,7 +17,7 @@ from typing import Any
 from vltr_eval.arrays import borrow_matrix
 from vltr_eval.evaluator import read_ids
 from vltr_eval.exchange import RankFailure, current_group, telling
-from vltr_eval.findings import Findings, read_conventions
+from vltr_eval.findings import ClassInfo, Findings, read_conventions
 from vltr_eval.labels import Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.rank_table import RankTable, absent_value
@@ -65,15 +65,23 @@ def evaluate(
     """The report over the rows of all ranks. conventions: sap, seed, topk, ..., as `vltr_eval.evaluate`."""
     with telling(current_group(group)):
         settings, about = read_conventions(_num_classes(scores), **conventions)
-    return _count(settings, scores, labels, ids, group, threads).report(about)
+    return _count(settings, scores, labels, ids, group, threads, about).report(about)
 
 
-def _count(settings: Settings, scores: Any, labels: Any, ids: Any, group: Any, threads: int | None) -> Findings:
+def _count(
+    settings: Settings,
+    scores: Any,
+    labels: Any,
+    ids: Any,
+    group: Any,
+    threads: int | None,
+    about: ClassInfo | None = None,
+) -> Findings:
     exchange = current_group(group)
     with telling(exchange):
         num_classes = _num_classes(scores)
         parts = _parts(scores, labels, ids, threads)
-    return count(settings, parts, num_classes, exchange=exchange, threads=threads)
+    return count(settings, parts, num_classes, about=about, exchange=exchange, threads=threads)
 
 
 def _num_classes(scores: Any) -> int:

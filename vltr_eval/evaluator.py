@@ -17,7 +17,7 @@ from vltr_eval.groups import DEFAULT_BOUNDS
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.rank_table import RankTable
-from vltr_eval.report import Report
+from vltr_eval.report import Report, Settings
 from vltr_eval.row_store import RowStore
 
 __all__ = ["Evaluator", "check_whole", "read_ids"]
@@ -39,9 +39,10 @@ class Evaluator:
     process_group: over which of them, None for all. sap, seed, topk, train_counts, bounds, class_names, absent,
     threads: as `evaluate`.
 
-    As a context manager it tells the other ranks of an error: when the body raises on one rank, those that wait in
-    `compute` raise as well, with its message. Without it they wait until that process ends. Other collectives of that
-    group have no place in the body.
+    As a context manager it makes all ranks fail together: they leave the block together, and when the body raises on
+    one rank, those that wait in `compute` or at the end of the block raise as well, with its message. (Without it they
+    wait until that process ends.) The body should hold no other collectives, in which ranks would wait unheard: of a
+    DistributedDataParallel model call ``model.module``.
 
     >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
     >>> evaluator.update(np.float32([[.9, .1], [.8, .7]]), [[0], [1]])
@@ -78,6 +79,7 @@ class Evaluator:
         self._threads = threads
         self._sync_on_compute = sync_on_compute
         self._process_group = process_group
+        self._body: Alone | Group | None = None  # the exchange of a `with` block
         self._settings, self._about = read_conventions(
             num_classes,
             sap=sap,
@@ -100,7 +102,6 @@ class Evaluator:
         self._classes: list[np.ndarray] = []
         self._ids: list[np.ndarray] = []  # empty, or one array for each update
         self._is_torch = False
-        self._is_shared = False  # whether the other ranks have heard of all there is
 
     @property
     def num_rows(self) -> int:
@@ -148,7 +149,6 @@ class Evaluator:
         self._classes.append(classes)
         if ids is not None:
             self._ids.append(ids)
-        self._is_shared = False
 
     def compute(self) -> Report:
         """The report of all rows since the start or the last `reset`; further updates may follow.
@@ -156,15 +156,15 @@ class Evaluator:
         In a distributed run a collective: all ranks must call it, and all get the same report. Raises ValueError for a
         NaN score and where there are no rows at all, and RankFailure for another rank's error.
         """
-        return self._count().report(self._about)
+        return self._count(self._settings).report(self._about)
 
     def rank_table(self) -> RankTable:
-        """The rank table of the rows whose report `compute` gives, with as much communication."""
-        return self._count().table
+        """The rank table of the rows whose report `compute` gives; a collective as well."""
+        return self._count(Settings(None, topk=())).table
 
-    def sync(self) -> RankTable:
-        """The rank table of the rows of all ranks; a collective, whatever ``sync_on_compute`` says."""
-        return self._count(always=True).table
+    def sync(self) -> Report:
+        """The report of the rows of all ranks, whatever ``sync_on_compute`` says; a collective."""
+        return self._count(self._settings, always=True).report(self._about)
 
     def merge(self, *others: Evaluator) -> None:
         """Takes all rows of other evaluators, behind its own; they stay as they are.
@@ -256,34 +256,36 @@ class Evaluator:
         """With the rows in CPU memory."""
         if self._process_group is not None:
             raise TypeError("process_group: expected None in an Evaluator to be copied or pickled, got a group")
-        hidden = ("_scores", "_rows", "_classes", "_ids", "_is_torch", "_is_shared")
+        hidden = ("_scores", "_rows", "_classes", "_ids", "_is_torch", "_body")
         kept = {name: value for name, value in self.__dict__.items() if name not in hidden}
         return kept | {"state": self.state_dict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         rows = state.pop("state")
-        self.__dict__.update(state)
+        self.__dict__.update(state, _body=None)
         self.load_state_dict(rows)
 
     def __enter__(self) -> Evaluator:
-        self._is_shared = False
+        self._body = self._exchange()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not self._is_shared and self._sync_on_compute:
-            self._exchange().tell(error)
+        body, self._body = self._body, None
+        if error is None:
+            body.meet()
+        else:
+            body.tell(error)
 
     def _exchange(self) -> Alone | Group:
-        return current_group(self._process_group)
+        return self._body or current_group(self._process_group)
 
-    def _count(self, *, always: bool = False) -> Findings:
+    def _count(self, settings: Settings, *, always: bool = False) -> Findings:
         exchange = self._exchange() if always or self._sync_on_compute else ALONE
-        self._is_shared = True
         with telling(exchange):
             parts = list(self._parts())
-        return count(self._settings, parts, self.num_classes, exchange=exchange, threads=self._threads)
+        return count(settings, parts, self.num_classes, about=self._about, exchange=exchange, threads=self._threads)
 
     def _labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Rows and classes of all positives, (nnz,) int64 each, and the ids of all rows."""

@@ -41,8 +41,11 @@ class Alone:
         """Makes an array of whole numbers whose sums are at most ``most``; gives the sums over all ranks, int64."""
         return make()
 
+    def meet(self) -> None:
+        """Waits until all ranks are here."""
+
     def tell(self, error: BaseException) -> None:
-        """Tells the other ranks, which wait in some other method, that this one has failed."""
+        """Tells the other ranks, which wait in some other method, that this one has failed; once all know, nothing."""
 
 
 ALONE = Alone()
@@ -62,9 +65,9 @@ class Group:
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
         if self.rank < 0:
             raise ValueError("group: expected a process group with this process in it, got one without")
-        # nccl moves what lies on a device, gloo what lies in CPU memory; a group may have both.
-        on_cpu = "cpu" in dist.get_backend_config(group)
-        self._device = "cpu" if on_cpu else torch.device("cuda", torch.cuda.current_device())
+        # Messages are made in CPU memory, which gloo moves and nccl does not; a group may have both.
+        if "cpu" not in dist.get_backend_config(group):
+            self._group = _over_gloo(group)
         self._has_failed = False  # and all ranks know it
 
     def scatter(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
@@ -94,8 +97,15 @@ class Group:
             if told is not error and not isinstance(told, RankFailure):
                 raise
 
+    def meet(self) -> None:
+        self._all_to_all(lambda: [b""] * self.size)
+
     def _exchange(self, make: Callable[[], list[bytes]]) -> list[Any]:
-        return [pickle.loads(message) for message in self._all_to_all(make)]
+        messages = self._all_to_all(make)
+        if not all(messages):
+            self._has_failed = True
+            raise RankFailure(f"rank {messages.index(b'')}: has left, and was expected to send a message")
+        return [pickle.loads(message) for message in messages]
 
     def _all_to_all(self, make: Callable[[], list[bytes]]) -> list[bytes]:
         """Sends each rank its message; gives what each rank sent to this one. Moves no byte more than that.
@@ -111,7 +121,7 @@ class Group:
             messages = [sentence.encode(errors="backslashreplace")] * self.size
         # First the lengths, those of errors being negative (~length).
         lengths = [~len(message) if failure else len(message) for message in messages]
-        sent = self._torch.tensor(lengths, dtype=self._torch.int64, device=self._device)
+        sent = self._torch.tensor(lengths, dtype=self._torch.int64)
         received = self._torch.empty_like(sent)
         self._call(self._dist.all_to_all_single, received, sent)
         lengths = received.tolist()
@@ -129,9 +139,9 @@ class Group:
         torch = self._torch
         joined = bytearray().join(messages)
         sent = torch.frombuffer(joined, dtype=torch.uint8) if joined else torch.empty(0, dtype=torch.uint8)
-        received = torch.empty(sum(lengths), dtype=torch.uint8, device=self._device)
-        self._call(self._dist.all_to_all_single, received, sent.to(self._device), lengths, list(map(len, messages)))
-        whole = memoryview(received.cpu().numpy())
+        received = torch.empty(sum(lengths), dtype=torch.uint8)
+        self._call(self._dist.all_to_all_single, received, sent, lengths, list(map(len, messages)))
+        whole = memoryview(received.numpy())
         ends = np.cumsum(lengths).tolist()
         return [bytes(whole[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 
@@ -139,8 +149,22 @@ class Group:
         try:
             collective(*arguments, group=self._group)
         except RuntimeError as error:
+            self._has_failed = True
             reason = " ".join(str(error).split())
             raise RankFailure(f"a rank went away without saying why ({reason})") from error
+
+
+_groups_over_gloo: dict[tuple[int, ...], Any] = {}
+
+
+def _over_gloo(group: Any) -> Any:
+    """A group of the same ranks by gloo, made by the first exchange that needs it."""
+    import torch.distributed as dist
+
+    ranks = tuple(dist.get_process_group_ranks(dist.group.WORLD if group is None else group))
+    if ranks not in _groups_over_gloo:
+        _groups_over_gloo[ranks] = dist.new_group(list(ranks), backend="gloo", use_local_synchronization=True)
+    return _groups_over_gloo[ranks]
 
 
 def current_group(group: Any = None) -> Alone | Group:

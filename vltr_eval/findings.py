@@ -5,6 +5,7 @@ Means over classes are correctly rounded (math.fsum), so neither the order of th
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,12 @@ class ClassInfo:
             return cls(names)
         counts = checked_train_counts(train_counts, num_classes)
         return cls(names, counts, bounds, class_groups(counts, bounds))
+
+    @property
+    def fingerprint(self) -> str:
+        """By which ranks tell whether they know the same."""
+        known = (self.names, None if self.train_counts is None else self.train_counts.tolist(), self.bounds)
+        return hashlib.sha256(repr(known).encode()).hexdigest()
 
     def columns(self) -> dict[str, tuple]:
         """What is known, as columns of the per-class table."""

@@ -19,22 +19,23 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from vltr_eval.arrays import Matrix
 from vltr_eval.exchange import ALONE, Alone, Group, telling
-from vltr_eval.findings import Findings
+from vltr_eval.findings import ClassInfo, Findings
 from vltr_eval.labels import Positives
 from vltr_eval.rank_table import PositiveScores, RankTable
 from vltr_eval.report import Settings
-from vltr_eval.sampled import draw_rows, draws_per_trial, trials_of_counts
+from vltr_eval.sampled import average_trials, draw_rows, draws_per_trial
 from vltr_eval.scan import NaNScore, positive_scores, reached, scan
 from vltr_eval.topk import Hits
 
 __all__ = ["Part", "count"]
 
-_DRAWS_AT_ONCE = 1 << 21  # some 30 bytes each
+_DRAWS_AT_ONCE = 1 << 21  # some 60 bytes each
 _LEAST_MERGE = 1 << 16
 
 
@@ -68,18 +69,21 @@ def count(
     parts: Iterable[Part],
     num_classes: int,
     *,
+    about: ClassInfo | None = None,
     exchange: Alone | Group = ALONE,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Findings:
     """Counts everything that the settings ask for, over the parts of all ranks of the exchange.
 
-    parts: what can be iterated twice, the same each time; a rank may have none. Raises ValueError where dtypes,
-    settings or the use of ids differ, and as `scan`; on every rank, when it raises on one.
+    parts: what can be iterated twice, the same each time; a rank may have none. about: what the report will be made
+    with. Raises ValueError where dtypes, settings, the use of ids or what is known of the classes differ, and as
+    `scan`; on every rank, when it raises on one.
     """
     if exchange.size == 1 and isinstance(parts, Sequence) and len(parts) == 1 and _is_in_order(parts[0].ids):
         return _count_at_once(settings, parts[0], threads, progress)
-    return _TwoPasses(settings, parts, num_classes, exchange, threads, progress).findings()
+    about = about or ClassInfo()
+    return _TwoPasses(settings, parts, num_classes, about, exchange, threads, progress).findings()
 
 
 @contextlib.contextmanager
@@ -118,6 +122,7 @@ class _Seen:
 
     settings: Settings
     num_classes: int
+    about: str  # ClassInfo.fingerprint
     num_rows: int
     dtype: str | None  # None: no rows
     has_ids: bool
@@ -133,6 +138,7 @@ class _TwoPasses:
         settings: Settings,
         parts: Iterable[Part],
         num_classes: int,
+        about: ClassInfo,
         exchange: Alone | Group,
         threads: int | None,
         progress: Callable[[float], None] | None,
@@ -140,6 +146,7 @@ class _TwoPasses:
         self._settings = settings
         self._parts = parts
         self._num_classes = num_classes
+        self._about = about
         self._exchange = exchange
         self._threads = threads
         self._progress = progress
@@ -148,11 +155,16 @@ class _TwoPasses:
 
     def findings(self) -> Findings:
         with telling(self._exchange):
-            everyone = self._exchange.gather(self._first_pass)
-            _check_agreement(everyone)
-            thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
-            self._numbers = self._number_rows(everyone)
-            positives = self._positives_of_all() if self._settings.trials else None
+            found = self._findings()
+            self._exchange.meet()  # so that what fails last on one rank is heard by the others, too
+        return found
+
+    def _findings(self) -> Findings:
+        everyone = self._exchange.gather(self._first_pass)
+        _check_agreement(everyone)
+        thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
+        self._numbers = self._number_rows(everyone)
+        positives = self._positives_of_all() if self._settings.trials else None
         sums = self._exchange.add(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
         hits, table = self._unpack(sums, thresholds)
         # Thresholds of rows that were left out are nobody's.
@@ -189,6 +201,7 @@ class _TwoPasses:
         return _Seen(
             self._settings,
             self._num_classes,
+            self._about.fingerprint,
             num_rows,
             dtype,
             bool(ids),
@@ -305,13 +318,13 @@ class _TwoPasses:
         num_trials = self._settings.trials
         at_once = num_trials
         if not self._is_stream:
-            at_once = max(1, _DRAWS_AT_ONCE // max(1, int(draws_per_trial(positives).sum())))
+            at_once = _trials_at_once(positives, len(kept))
         trials = []
         for first in range(0, num_trials, at_once):
             block = range(first, min(num_trials, first + at_once))
             found = self._exchange.gather(lambda block=block: self._find(block, positives, thresholds))
             drawn = _by_threshold(np.concatenate(found).astype(np.int64), len(block), thresholds.indptr, kept)
-            trials.append(trials_of_counts(table, drawn, threads=self._threads))
+            trials.append(average_trials(table, drawn, threads=self._threads))
         return np.concatenate(trials)
 
     def _find(self, trials: range, positives: Positives, thresholds: PositiveScores) -> np.ndarray:
@@ -328,6 +341,11 @@ class _TwoPasses:
         return _Draws(positives, trials, seed, self._numbers, in_order=in_order, threads=self._threads)
 
 
+def _trials_at_once(positives: Positives, num_thresholds: int = 0) -> int:
+    """So many that neither their draws nor their counts at the thresholds take much memory."""
+    return max(1, _DRAWS_AT_ONCE // max(1, int(draws_per_trial(positives).sum()), num_thresholds))
+
+
 def _check_agreement(everyone: Sequence[_Seen]) -> None:
     first = everyone[0]
     with_rows = [(rank, seen) for rank, seen in enumerate(everyone) if seen.num_rows]
@@ -338,6 +356,11 @@ def _check_agreement(everyone: Sequence[_Seen]) -> None:
             raise ValueError(
                 f"settings: expected the same on all ranks, got {first.num_classes} classes and {first.settings} on "
                 f"rank 0, {seen.num_classes} classes and {seen.settings} on rank {rank}"
+            )
+        if seen.about != first.about:
+            raise ValueError(
+                "train_counts and class_names: expected the same on all ranks, got others on rank "
+                f"{rank} than on rank 0"
             )
     (one, seen), *others = with_rows
     for rank, other in others:
@@ -382,10 +405,6 @@ class _Numbers:
         self.total = total
         self._start, self._count = start, count
         self._numbers = numbers
-        if numbers is not None:
-            own = np.flatnonzero(numbers >= 0)
-            self._row_of = np.full(total, -1, np.int32 if len(numbers) < 2**31 else np.int64)
-            self._row_of[numbers[own]] = own
 
     def kept(self, start: int, stop: int) -> np.ndarray:
         """Whether each of some rows of this rank is counted: (stop - start,) bool."""
@@ -396,6 +415,14 @@ class _Numbers:
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Numbers of rows of this rank."""
         return rows + self._start if self._numbers is None else self._numbers[rows]
+
+    @cached_property
+    def _row_of(self) -> np.ndarray:
+        """The row of this rank that has a number, of all numbers."""
+        own = np.flatnonzero(self._numbers >= 0)
+        row_of = np.full(self.total, -1, np.int32 if len(self._numbers) < 2**31 else np.int64)
+        row_of[self._numbers[own]] = own
+        return row_of
 
     def find(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of this rank that have these numbers, negative where it has none."""
@@ -426,16 +453,27 @@ class _Draws:
         self._in_order = in_order
         self._threads = threads
         self._found: list[np.ndarray] = []
-        draws = draws_per_trial(positives)
-        drawn = draw_rows(positives, trials.start, len(trials), seed, threads=threads)
-        classes = np.repeat(np.arange(positives.num_classes, dtype=np.uint32), draws * len(trials))
-        first_of_class = np.cumsum(draws * len(trials)) - draws * len(trials)
-        trial = (np.arange(len(drawn)) - first_of_class[classes]) // draws[classes]
+        self._draws = draws_per_trial(positives)
+        at_once = _trials_at_once(positives)
+        blocks = [trials[first : first + at_once] for first in range(0, len(trials), at_once)]
+        own = [self._own(positives, block, trials.start, seed, numbers) for block in blocks]
+        columns = [np.concatenate(column) for column in zip(*own, strict=True)]
+        if in_order:
+            order = np.argsort(columns[0], kind="stable")
+            columns = [column[order] for column in columns]
+        self._rows, self._classes, self._trials = columns
+
+    def _own(
+        self, positives: Positives, trials: range, first_trial: int, seed: int, numbers: _Numbers
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row, class and trial, counted from the first, of the draws that this rank has: 4 bytes each."""
+        drawn = draw_rows(positives, trials.start, len(trials), seed, threads=self._threads)
         rows = numbers.find(drawn)
         own = np.flatnonzero(rows >= 0)
-        if in_order:
-            own = own[np.argsort(rows[own], kind="stable")]
-        self._rows, self._classes, self._trials = rows[own], classes[own], trial[own]
+        first_of_class = np.concatenate([[0], np.cumsum(self._draws * len(trials))])
+        classes = np.searchsorted(first_of_class, own, side="right") - 1
+        trial = (own - first_of_class[classes]) // self._draws[classes] + (trials.start - first_trial)
+        return rows[own].astype(np.uint32), classes.astype(np.uint32), trial.astype(np.uint32)
 
     def look_up(self, start: int, part: Part, thresholds: PositiveScores) -> None:
         """Looks up what lies in a part whose first row is row ``start`` of this rank."""
@@ -449,7 +487,7 @@ class _Draws:
         above = np.flatnonzero(of_cells)
         first_reached = thresholds.indptr[classes[above] + 1] - of_cells[above]
         keys = len(thresholds.scores)
-        found = trials[above] * keys + first_reached
+        found = trials[above].astype(np.int64) * keys + first_reached
         self._found.append(found.astype(np.uint32 if self._num_trials * keys < 2**32 else np.int64))
 
     def found(self) -> np.ndarray:

@@ -122,7 +122,7 @@ class RowStore:
         expected = max(0, (self._num_rows or 0) - len(self))
         wanted = max(least_rows, expected or min(max(in_memory, _LEAST_CHUNK), _MOST_CHUNK) // row_bytes)
         left = wanted if self._memory_budget is None else (self._memory_budget - in_memory) // row_bytes
-        if left >= min(least_rows, wanted):
+        if left >= least_rows:
             shape = (min(wanted, left), self._num_classes)
             if batch.place.device is None:
                 return _Chunk(of_bits(empty_bits(shape, batch.dtype), batch.dtype))

@@ -98,14 +98,12 @@ def draw_rows(
     )
 
 
-def trials_of_counts(table: RankTable, drawn: np.ndarray, *, threads: int | None = None) -> np.ndarray:
+def average_trials(table: RankTable, drawn: np.ndarray, *, threads: int | None = None) -> np.ndarray:
     """AP of trials: (T, C) float64, the same bits as of `scan`.
 
     drawn: (T, K) int32, drawn negatives that reach a threshold of the table but not the one before it.
     """
-    return _core.sampled_average_precision(
-        table.indptr, table.tp, table.fp, drawn, table.num_rows, num_threads(threads)
-    )
+    return _core.average_trials(table.indptr, table.tp, table.fp, drawn, table.num_rows, num_threads(threads))
 
 
 def _positives_alone(labels: Any, num_classes: int | None) -> Positives:

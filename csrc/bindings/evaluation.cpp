@@ -176,8 +176,8 @@ RowArray draw_rows(const IntArray& offset, const RowArray& rows, std::int64_t nu
 
 using CountArray = py::array_t<std::int32_t, py::array::c_style>;
 
-DoubleArray average_counted_trials(const IntArray& offset, const IntArray& tp, const IntArray& fp,
-                                   const CountArray& drawn, std::int64_t num_rows, int threads) {
+DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const IntArray& fp, const CountArray& drawn,
+                           std::int64_t num_rows, int threads) {
   check_table(offset, tp, fp, fp);
   if (drawn.ndim() != 2 || drawn.shape(1) != tp.size()) {
     throw py::value_error("drawn: expected a count for each trial and threshold");
@@ -271,8 +271,7 @@ void bind_evaluation(py::module_& module) {
     });
   });
   module.def("expected_sampled_average_precision", &expected_sampled_average_precisions);
-  module.def("sampled_average_precision", &average_counted_trials, "offset"_a, "tp"_a, "fp"_a, "drawn"_a, "num_rows"_a,
-             "threads"_a,
+  module.def("average_trials", &average_trials, "offset"_a, "tp"_a, "fp"_a, "drawn"_a, "num_rows"_a, "threads"_a,
              "AP of each trial and class, from how many drawn negatives of the trial score at or above each threshold "
              "but below the one before: drawn (T, K).");
   module.def("sampled_average_precision_chance", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,

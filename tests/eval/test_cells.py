@@ -173,14 +173,14 @@ def test_counted_trials_are_those_of_a_scan(levels):
     drawn = np.bincount(trial[hit] * table.indptr[-1] + gap[hit], minlength=trials * table.indptr[-1])
     drawn = drawn.reshape(trials, -1).astype(np.int32)
     for threads in (1, 3):
-        average = _core.sampled_average_precision(table.indptr, table.tp, table.fp, drawn, 120, threads)
+        average = _core.average_trials(table.indptr, table.tp, table.fp, drawn, 120, threads)
         assert_same_bits(average, result.trials)
-    assert _core.sampled_average_precision(table.indptr, table.tp, table.fp, drawn[:0], 120, 1).shape == (0, 9)
+    assert _core.average_trials(table.indptr, table.tp, table.fp, drawn[:0], 120, 1).shape == (0, 9)
 
 
 def test_unsound_counts_are_refused():
     indptr, tp, fp = np.array([0, 2]), np.array([1, 2]), np.array([0, 1])
-    average = _core.sampled_average_precision(indptr, tp, fp, np.int32([[1, 1]]), 9, 1)
+    average = _core.average_trials(indptr, tp, fp, np.int32([[1, 1]]), 9, 1)
     assert average.tolist() == [[(1 / 2 + 2 / 4) / 2]]
     for table in (
         (np.array([0, 3]), tp, fp, np.int32([[1, 1]])),
@@ -189,7 +189,7 @@ def test_unsound_counts_are_refused():
         (indptr, tp, fp, np.int32([1, 1])),
     ):
         with pytest.raises(ValueError, match="expected"):
-            _core.sampled_average_precision(*table, 9, 1)
+            _core.average_trials(*table, 9, 1)
 
 
 # Rows

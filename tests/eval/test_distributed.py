@@ -258,7 +258,7 @@ def follow_the_sampler(rank, scores, labels, num_rows, shuffle, batch=16):
     own = np.fromiter(sampler, int)
     for rows in np.split(own, range(batch, len(own), batch)):
         evaluator.update(scores[rows], labels[rows], torch.from_numpy(rows))
-    table, found = evaluator.sync(), distributed.evaluate(scores[own], labels[own], ids=own, sap=20, seed=3)
+    table, found = evaluator.rank_table(), distributed.evaluate(scores[own], labels[own], ids=own, sap=20, seed=3)
     return len(own), table, evaluator.compute(), found
 
 
@@ -376,11 +376,12 @@ def compute_without_the_others(rank, scores, labels):
 def test_sync_on_compute_can_be_left_out(ranks, case):
     scores, labels = case
     outcomes = ranks.run(compute_without_the_others, *case)
-    table = vltr_eval.rank_table(*case)
+    order = np.concatenate([np.arange(NUM_ROWS)[rank :: ranks.size] for rank in range(ranks.size)])
+    whole = vltr_eval.evaluate(scores[order], labels[order], sap=4)
     for rank, (alone, synced) in enumerate(outcomes):
         rows = slice(rank, None, ranks.size)
         assert alone == (vltr_eval.evaluate(scores[rows], labels[rows], sap=4) if rank else None)
-        assert_same_table(synced, table)
+        assert synced == whole
 
 
 def compute_in_a_subgroup(rank, scores, labels, members):
@@ -522,21 +523,75 @@ def test_no_rows_at_all_are_an_error(ranks, case):
     assert errors == [Raised("ValueError", "scores: expected at least one row, got none")] * ranks.size
 
 
-def fail_after_compute(rank, scores, labels):
-    """An error of one rank when all have what they need: nobody waits for anybody."""
-    with Evaluator(NUM_CLASSES, sap=4) as evaluator:
-        evaluator.update(scores, labels)
-        report = evaluator.compute()
+def fail_in_the_block(rank, when, scores, labels):
+    """Rank 1 fails where the others wait for it, or at the end when they have all they need."""
+    with Evaluator(NUM_CLASSES, sap=4, sync_on_compute=when != "before sync") as evaluator:
+        if when == "before sync":
+            if rank == 1:
+                raise KeyError("model")
+            evaluator.sync()
+        for step in range(2):
+            if (rank, step, when) == (1, 1, "in the second step"):
+                raise KeyError("model")
+            evaluator.update(scores, labels)
+            evaluator.compute()
         if rank == 1:
-            raise KeyError("logging")
-    return report.num_rows
+            raise KeyError("model")
 
 
-def test_an_error_after_the_result_is_of_one_rank(ranks, case):
-    outcomes = ranks.outcomes(fail_after_compute, *case)
-    assert outcomes.pop(1) == Raised("KeyError", "'logging'")
-    assert outcomes == [NUM_ROWS * ranks.size] * (ranks.size - 1)
+@pytest.mark.parametrize("when", ["in the second step", "after the result", "before sync"])
+def test_an_error_in_the_block_is_of_all_ranks(ranks, case, when):
+    errors = ranks.errors(fail_in_the_block, when, *case)
+    assert errors.pop(1) == Raised("KeyError", "'model'")
+    assert errors == [Raised("RankFailure", "rank 1: KeyError: 'model'")] * (ranks.size - 1)
     assert_a_next_evaluation_succeeds(ranks, case)
+
+
+def leave_early(rank, scores, labels):
+    with Evaluator(NUM_CLASSES) as evaluator:
+        evaluator.update(scores, labels)
+        if rank != 1:
+            evaluator.compute()
+
+
+def test_a_rank_that_leaves_the_block_early_is_named(ranks, case):
+    outcomes = ranks.outcomes(leave_early, *case)
+    assert outcomes.pop(1) is None
+    sentence = "rank 1: has left, and was expected to send a message"
+    assert outcomes == [Raised("RankFailure", sentence)] * (ranks.size - 1)
+    assert_a_next_evaluation_succeeds(ranks, case)
+
+
+def fail_between_exchanges(rank, scores, labels):
+    def fail(*_, **__):
+        raise MemoryError("no room")
+
+    average_trials, at_once = parts.average_trials, parts._DRAWS_AT_ONCE
+    parts._DRAWS_AT_ONCE = 1
+    if rank == 1:
+        parts.average_trials = fail
+    try:
+        distributed.evaluate(scores, labels, sap=3)
+    finally:
+        parts.average_trials, parts._DRAWS_AT_ONCE = average_trials, at_once
+
+
+def test_an_error_between_exchanges_is_of_all_ranks(ranks, case):
+    errors = ranks.errors(fail_between_exchanges, *case)
+    assert errors.pop(1) == Raised("MemoryError", "no room")
+    assert errors == [Raised("RankFailure", "rank 1: MemoryError: no room")] * (ranks.size - 1)
+    assert_a_next_evaluation_succeeds(ranks, case)
+
+
+def know_other_classes(rank, what, scores, labels):
+    other = {"train_counts": np.arange(NUM_CLASSES) + rank, "class_names": [f"{rank}"] * NUM_CLASSES}
+    return distributed.evaluate(scores, labels, **{what: other[what]})
+
+
+@pytest.mark.parametrize("what", ["train_counts", "class_names"])
+def test_ranks_must_know_the_same_of_the_classes(ranks, case, what):
+    sentence = "train_counts and class_names: expected the same on all ranks, got others on rank 1 than on rank 0"
+    assert ranks.errors(know_other_classes, what, *case) == [Raised("ValueError", sentence)] * ranks.size
 
 
 def fail_among_two_evaluators(rank, scores, labels):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -70,6 +71,24 @@ def test_scatter_takes_each_message_to_its_rank(ranks):
     for rank, arrived in enumerate(ranks.run(scatter_ragged)):
         length = 3 if rank == ranks.size - 1 else rank
         assert arrived == [[sender] * length for sender in range(ranks.size)]
+
+
+def gather_where_only_nccl_is(rank):
+    """Messages are made in CPU memory, which nccl does not move."""
+    with mock.patch.object(dist, "get_backend_config", return_value="cuda:nccl"):
+        exchange, again = Group(), Group()
+    assert exchange._group is again._group
+    assert exchange._group is not None
+    return (
+        dist.get_backend(exchange._group),
+        exchange.gather(lambda: rank),
+        exchange.add(lambda: np.arange(3), 9).tolist(),
+    )
+
+
+def test_a_group_of_nccl_is_given_one_of_gloo(ranks):
+    sums = [0, ranks.size, 2 * ranks.size]
+    assert ranks.run(gather_where_only_nccl_is) == [("gloo", list(range(ranks.size)), sums)] * ranks.size
 
 
 def gather_anything(rank, messages):
