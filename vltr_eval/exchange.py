@@ -66,8 +66,7 @@ class Group:
         if self.rank < 0:
             raise ValueError("group: expected a process group with this process in it, got one without")
         # Messages are made in CPU memory, which gloo moves and nccl does not; a group may have both.
-        if "cpu" not in dist.get_backend_config(group):
-            self._group = _over_gloo(group)
+        self._over_gloo = None if "cpu" in dist.get_backend_config(group) else _over_gloo(group)
         self._has_failed = False  # and all ranks know it
 
     def scatter(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
@@ -123,7 +122,7 @@ class Group:
         lengths = [~len(message) if failure else len(message) for message in messages]
         sent = self._torch.tensor(lengths, dtype=self._torch.int64)
         received = self._torch.empty_like(sent)
-        self._call(self._dist.all_to_all_single, received, sent)
+        self._deal(received, sent, [], [])
         lengths = received.tolist()
         failed = self._has_failed = any(length < 0 for length in lengths)
         if failed and failure is None:
@@ -140,31 +139,45 @@ class Group:
         joined = bytearray().join(messages)
         sent = torch.frombuffer(joined, dtype=torch.uint8) if joined else torch.empty(0, dtype=torch.uint8)
         received = torch.empty(sum(lengths), dtype=torch.uint8)
-        self._call(self._dist.all_to_all_single, received, sent, lengths, list(map(len, messages)))
+        self._deal(received, sent, lengths, list(map(len, messages)))
         whole = memoryview(received.numpy())
         ends = np.cumsum(lengths).tolist()
         return [bytes(whole[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 
-    def _call(self, collective: Callable[..., Any], *arguments: Any) -> None:
+    def _deal(self, received: Any, sent: Any, lengths_received: list[int], lengths_sent: list[int]) -> None:
         try:
-            collective(*arguments, group=self._group)
+            if self._over_gloo is None:
+                self._dist.all_to_all_single(received, sent, lengths_received, lengths_sent, group=self._group)
+            else:
+                self._over_gloo.alltoall_base(received, sent, lengths_received, lengths_sent).wait()
         except RuntimeError as error:
             self._has_failed = True
             reason = " ".join(str(error).split())
             raise RankFailure(f"a rank went away without saying why ({reason})") from error
 
 
-_groups_over_gloo: dict[tuple[int, ...], Any] = {}
+_groups_over_gloo: list[tuple[Any, tuple[int, ...], Any]] = []
 
 
 def _over_gloo(group: Any) -> Any:
-    """A group of the same ranks by gloo, made by the first exchange that needs it."""
+    """A group of the same ranks by gloo, made by the first exchange that needs it.
+
+    Not by new_group, in which all ranks of the run must take part; where they need not, it numbers the new group by
+    the groups this rank is in, and ranks that are in more or fewer of them wait for each other for ever.
+    """
     import torch.distributed as dist
 
-    ranks = tuple(dist.get_process_group_ranks(dist.group.WORLD if group is None else group))
-    if ranks not in _groups_over_gloo:
-        _groups_over_gloo[ranks] = dist.new_group(list(ranks), backend="gloo", use_local_synchronization=True)
-    return _groups_over_gloo[ranks]
+    world = dist.group.WORLD
+    ranks = tuple(dist.get_process_group_ranks(world if group is None else group))
+    for of_world, of_ranks, over_gloo in _groups_over_gloo:
+        if of_world is world and of_ranks == ranks:
+            return over_gloo
+    made_before = sum(of_ranks == ranks for _, of_ranks, _ in _groups_over_gloo)
+    name = f"vltr_eval/{made_before}/{'_'.join(map(str, ranks))}"
+    store = dist.PrefixStore(name, dist.distributed_c10d._get_default_store())
+    over_gloo = dist.ProcessGroupGloo(store, ranks.index(dist.get_rank()), len(ranks))
+    _groups_over_gloo.append((world, ranks, over_gloo))
+    return over_gloo
 
 
 def current_group(group: Any = None) -> Alone | Group:
