@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
-from vltr_eval.exchange import ALONE, Alone, Group, RankFailure, launched_group, telling
+from vltr_eval.exchange import ALONE, Alone, Group, launched_group, telling
 from vltr_eval.findings import ClassInfo, Findings
 from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
 from vltr_eval.io import (
@@ -34,13 +34,13 @@ from vltr_eval.parts import Part, count
 from vltr_eval.rank_table import RankTable
 from vltr_eval.report import MAX_TRIALS, OVERALL, Report, Settings
 from vltr_eval.scan import check_seed
-from vltr_eval.terminal import ProgressBar, wants_style
+from vltr_eval.terminal import BAD_DATA, OK, ProgressBar, answer, wants_style
 from vltr_eval.version import __version__
 
 if TYPE_CHECKING:
     from vltr_eval.compat.ava import AvaReport
 
-OK, BAD_DATA, BAD_USAGE, LIMIT_NOT_MET, INTERRUPTED = 0, 1, 2, 3, 130
+LIMIT_NOT_MET = 3
 
 STDOUT = "-"
 
@@ -54,23 +54,7 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     command, arguments = _split_command(list(sys.argv[1:] if argv is None else argv))
     args = _PARSERS[command]().parse_args(arguments)
     args.launched = launched
-    _let_text_through()
-    try:
-        code = args.run(args)
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout has gone (`| head`); point it elsewhere so that Python's own flush at exit is quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    except Exception as error:
-        if args.debug:
-            raise
-        _say(f"error: {_sentence(error)}")
-        return BAD_DATA
+    return answer("vltr-eval", lambda: args.run(args), debug=args.debug)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -305,13 +289,6 @@ def _files_of(spec: str) -> Sequence[str | os.PathLike[str]]:
         return ()
 
 
-def _let_text_through() -> None:
-    """Class names may hold what the terminal's encoding lacks: show it escaped instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _speed(matrix: Matrix, seconds: float) -> str:
     rate = matrix.nbytes / max(seconds, 1e-9) / 1e9
     return f"{matrix.num_rows:,} x {matrix.num_classes:,} {matrix.dtype} in {seconds:.3f} s, {rate:.1f} GB/s"
@@ -325,18 +302,6 @@ def _note(args: argparse.Namespace, message: str) -> None:
     """Something good to know, on stderr, unless --quiet."""
     if not args.quiet:
         sys.stderr.write(f"{message}\n")
-
-
-def _sentence(error: Exception) -> str:
-    """What an error has to say, on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    text = " ".join(str(error).split())
-    if isinstance(error, (ValueError, TypeError, ImportError, RankFailure)):
-        return text
-    return f"unexpected {type(error).__name__}: {text} (--debug shows where)"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -201,8 +201,8 @@ def telling(exchange: Alone | Group) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def launched_group() -> Iterator[Alone | Group]:
-    """The group of the processes that ``torchrun`` (or whatever sets WORLD_SIZE and its kin) started, over gloo."""
+def launched_group(backend: str = "gloo") -> Iterator[Alone | Group]:
+    """The group of the processes that ``torchrun`` (or whatever sets WORLD_SIZE and its kin) started."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE
         return
@@ -210,7 +210,7 @@ def launched_group() -> Iterator[Alone | Group]:
         import torch.distributed as dist
     except ImportError:
         raise ImportError('WORLD_SIZE: several processes need torch: pip install "vltr[torch]"') from None
-    dist.init_process_group("gloo")
+    dist.init_process_group(backend)
     try:
         yield Group()
     finally:
