@@ -14,17 +14,21 @@ from typing import Any
 
 import numpy as np
 
-# VideoLT's published test split and training counts; the long tail between the end points is interpolated.
+from vltr_eval.long_tail import (
+    VIDEOLT_TRAIN_TAIL,
+    even_pick,
+    labels_of_rows,
+    plant_labels,
+    round_to_sum,
+    tail_counts,
+)
+
+# VideoLT's published test split.
 _ROWS = 51_239
 _CLASSES = 1_004
 _ROWS_BY_LABEL_COUNT = (46_973, 3_697, 481, 80, 8)  # videos that carry 1, 2, 3, 4, 5 labels
 _TEST_COUNT_BOUNDS = (7, 517)
 _MEAN_TEST_COUNT = 56_170 / _CLASSES
-_TRAIN_GROUPS = (  # (classes, largest count, smallest count, sum): head, medium, tail at bounds 500 and 100
-    (47, 1_912, 501, 33_829),
-    (617, 499, 101, 138_102),
-    (340, 100, 44, 24_867),
-)
 
 _CELLS_PER_BLOCK = 1 << 20  # scores drawn at a time: 4 MiB of float32 scratch
 
@@ -88,7 +92,7 @@ def make_demo(scale: float = 1.0, seed: int = 0, quality: str = "good") -> Demo:
     num_rows = max(2 * num_classes, round(_ROWS * scale))
 
     rng = np.random.default_rng(seed)
-    train_counts = rng.permutation(_train_profile(num_classes))
+    train_counts = rng.permutation(even_pick(tail_counts(VIDEOLT_TRAIN_TAIL), num_classes))
     labels = _plant_labels(num_rows, train_counts, rng)
     scores = planted_scores(
         labels,
@@ -158,66 +162,17 @@ def _positive_pairs(labels: Any) -> tuple[int, np.ndarray, np.ndarray]:
 def _plant_labels(num_rows: int, train_counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Labels (N, C) bool: each row has 1 to 5 as in VideoLT, each class about its share of the training counts."""
     num_classes = len(train_counts)
-    labels_of_row = _labels_of_rows(num_rows, rng)
+    labels_of_row = labels_of_rows(num_rows, _ROWS_BY_LABEL_COUNT, rng)
     total = int(labels_of_row.sum())
     shrink = (total / num_classes) / _MEAN_TEST_COUNT
     smallest, largest = (round(bound * shrink) for bound in _TEST_COUNT_BOUNDS)
     expected = train_counts * (total / train_counts.sum())
-    counts = _round_to_sum(rng.poisson(expected), total, max(1, smallest), min(largest, num_rows // 2))
+    counts = round_to_sum(rng.poisson(expected), total, max(1, smallest), min(largest, num_rows // 2))
 
-    rows = np.repeat(np.arange(num_rows), labels_of_row)
-    classes = rng.permutation(np.repeat(np.arange(num_classes), counts))
-    while len(repeats := _repeated_pairs(rows, classes, num_classes)):
-        partners = rng.choice(total, len(repeats), replace=False)
-        for slot, partner in zip(repeats, partners, strict=True):
-            classes[[slot, partner]] = classes[[partner, slot]]
+    rows, classes = plant_labels(labels_of_row, counts, rng)
     labels = np.zeros((num_rows, num_classes), bool)
     labels[rows, classes] = True
     return labels
-
-
-def _labels_of_rows(num_rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Number of labels of each row, (N,) int64, in VideoLT's proportions and random order."""
-    shares = np.array(_ROWS_BY_LABEL_COUNT) / _ROWS
-    rows_by_count = np.round(shares * num_rows).astype(np.int64)
-    rows_by_count[0] += num_rows - rows_by_count.sum()
-    return rng.permutation(np.repeat(np.arange(1, len(shares) + 1), rows_by_count))
-
-
-def _repeated_pairs(rows: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
-    """Positions of the (row, class) pairs that occurred before."""
-    pairs = rows * num_classes + classes
-    order = np.argsort(pairs, kind="stable")
-    return order[1:][np.diff(pairs[order]) == 0]
-
-
-def _train_profile(num_classes: int) -> np.ndarray:
-    """Training counts of ``num_classes`` classes, (C,) int64 descending: an even pick along VideoLT's profile."""
-    profile = np.concatenate([_decay(*group) for group in _TRAIN_GROUPS])
-    return profile[np.linspace(0, _CLASSES - 1, num_classes).round().astype(np.int64)]
-
-
-def _decay(size: int, largest: int, smallest: int, total: int) -> np.ndarray:
-    """Integers falling from ``largest`` to ``smallest``, (size,) int64, with the given sum: a bent exponential."""
-    position = np.linspace(0, 1, size)
-    low, high = 1e-2, 1e2
-    for _ in range(60):  # a larger bend keeps the curve up for longer, so the sum grows with it
-        bend = np.sqrt(low * high)
-        counts = largest * (smallest / largest) ** (position**bend)
-        low, high = (bend, high) if counts.sum() < total else (low, bend)
-    return _round_to_sum(counts, total, smallest, largest)
-
-
-def _round_to_sum(values: np.ndarray, total: int, smallest: int, largest: int) -> np.ndarray:
-    """Round ``values`` to integers in [smallest, largest] that sum to ``total``, each moved as little as possible."""
-    counts = np.clip(np.floor(values), smallest, largest).astype(np.int64)
-    by_remainder = np.argsort(counts - values, kind="stable")
-    while (missing := total - counts.sum()) != 0:
-        step = np.sign(missing)
-        movable = by_remainder[::step]
-        movable = movable[(counts[movable] + step >= smallest) & (counts[movable] + step <= largest)]
-        counts[movable[: abs(missing)]] += step
-    return counts
 
 
 def write_demo(directory: str | os.PathLike[str], scale: float = 1.0, seed: int = 0, quality: str = "good") -> Demo:
