@@ -109,17 +109,19 @@ class RunningAP:
         VideoLT's published code, which FrameStack is fed with, or "nan". Raises ValueError that names row and class for
         a NaN score or, on a CUDA device, for a label other than 0/1; rows are numbered in the order of the updates.
         """
-        if not self._num_rows:
-            raise ValueError("compute: expected at least one row from update(), got none")
-        if (bad := self._bad_place()) is not None:
-            raise ValueError(
-                f"labels: expected 0 or 1, got another value at row {bad[0]} of all updates, class {bad[1]}"
-            )
+        self._check_rows("compute")
         scores, labels = self._scores.rows(0, self._num_rows), self._labels.rows(0, self._num_rows)
         values = rank_table(scores, labels, threads=self._threads).average_precision(absent=absent)
         out = empty_like(self._scores, values.shape, "float64")
         borrow("out", out).core.assign(values)
         return out
+
+    def rows(self) -> tuple[Any, Any]:
+        """Scores (n, C) and labels (n, C) of bool of all rows taken, as views in the library and on the device of the
+        scores. `vltr_eval.distributed.rank_table` makes one table of those of all ranks. Raises as `compute` does.
+        """
+        self._check_rows("rows")
+        return self._filled(self._scores), self._filled(self._labels)
 
     def reset(self) -> None:
         """Forgets all rows and keeps their memory: the next epoch may begin."""
@@ -131,7 +133,7 @@ class RunningAP:
         state = self.__dict__ | {"_scores": None, "_labels": None, "_first_bad": None}
         if self._num_rows:
             state["_first_bad"] = self._first_bad.core.item((0,))  # waits, so that any stream may read the rows
-            state |= {"_scores": self._filled(self._scores), "_labels": self._filled(self._labels)}
+            state |= {"_scores": self._copy_of(self._scores), "_labels": self._copy_of(self._labels)}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -140,13 +142,25 @@ class RunningAP:
             self.update(state["_scores"], state["_labels"])
             self._first_bad.core.assign(np.array([state["_first_bad"]]))
 
+    def _check_rows(self, call: str) -> None:
+        if not self._num_rows:
+            raise ValueError(f"{call}: expected at least one row from update(), got none")
+        if (bad := self._bad_place()) is not None:
+            raise ValueError(
+                f"labels: expected 0 or 1, got another value at row {bad[0]} of all updates, class {bad[1]}"
+            )
+
     def _filled(self, rows: Array) -> Any:
-        """A copy of the filled rows, by their library."""
+        """The filled rows, as a view of their library."""
         if isinstance(rows.owner, getattr(_core, "DeviceArray", ())):
             raise TypeError(
-                "RunningAP: expected rows in a library that copies its arrays, got ones in device memory of vltr_eval"
+                "RunningAP: expected rows in a library that slices its arrays, got ones in device memory of vltr_eval"
             )
-        filled = rows.owner[: self._num_rows]
+        return rows.owner[: self._num_rows]
+
+    def _copy_of(self, rows: Array) -> Any:
+        """A copy of the filled rows, by their library."""
+        filled = self._filled(rows)
         filled = filled.clone() if hasattr(filled, "clone") else filled.copy()
         same_place(rows=rows, filled=borrow("filled", filled))  # what is written next waits for the copy
         return filled

@@ -11,6 +11,7 @@ from cases import make_case
 from devices import LEGACY_STREAM, THREAD_STREAM, CudaArray, on_device, to_host, torch_on_device
 from reference import assert_agrees, assert_same_bits
 
+import vltr_eval.distributed
 import vltr_eval.running
 from vltr_eval import RunningAP, _core, average_precision
 from vltr_eval.arrays import empty_like
@@ -133,6 +134,19 @@ def test_a_reset_begins_a_new_epoch(device):
         running.update(on_device(scores.astype(dtype), device), on_device(labels, device))
         assert_same_bits(to_host(running.compute()), average_precision(scores, labels, absent="zero"))
         running.reset()
+
+
+def test_rows_are_what_was_taken(device):
+    scores, labels = epoch(seed=8)
+    running = run(split(scores, labels, [30, 20]), device, capacity=100)
+    taken = running.rows()
+    assert_same_bits(to_host(taken[0]), scores)
+    assert_same_bits(to_host(taken[1]), labels.astype(bool))
+    table = vltr_eval.distributed.rank_table(*taken)  # this process is the only rank
+    assert_same_bits(table.average_precision(absent="zero"), to_host(running.compute()))
+    running.reset()
+    with pytest.raises(ValueError, match=r"^rows: expected at least one row from update\(\), got none$"):
+        running.rows()
 
 
 def test_results_are_of_the_library_of_the_scores(device):
