@@ -1,0 +1,111 @@
+"""Samplers: what is drawn, how often, and that a draw depends on its seed, epoch and stream alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vltr_eval.long_tail import VIDEOLT_TRAIN_TAIL, tail_counts
+from vltr_train.label_lists import LabelList
+from vltr_train.samplers import ClassSampler, InstanceSampler
+
+VIDEOLT_COUNTS = tail_counts(VIDEOLT_TRAIN_TAIL)
+
+
+def long_tailed(num_rows=3_000, counts=(1_500, 800, 0, 400, 300, 100, 20)):
+    """Rows with a class each, and every tenth with class 0 too."""
+    rng = np.random.default_rng(0)
+    first = rng.choice(len(counts), num_rows, p=np.array(counts) / sum(counts))
+    labels = [sorted({int(c), 0} if row % 10 == 0 else {int(c)}) for row, c in enumerate(first)]
+    return LabelList.from_lists([f"v{row}" for row in range(num_rows)], labels, len(counts))
+
+
+LABELS = long_tailed()
+
+
+def test_instance_sampler_visits_every_row_once():
+    draw = InstanceSampler().draw(LABELS, seed=0, epoch=0)
+    assert draw.classes is None
+    assert draw.rows.dtype == np.int64
+    assert (draw.rows != np.arange(len(LABELS))).any()
+    np.testing.assert_array_equal(np.sort(draw.rows), np.arange(len(LABELS)))
+
+
+def test_instance_sampler_keeps_to_its_rows():
+    draw = InstanceSampler(rows=[5, 900, 2]).draw(LABELS, seed=0, epoch=0)
+    assert sorted(draw.rows.tolist()) == [2, 5, 900]
+    assert len(draw) == 3
+
+
+@pytest.mark.parametrize("power", [-1.0, 0.0, 0.5, 1.0])
+def test_class_sampler_draws_classes_by_their_law_and_rows_of_them(power):
+    sampler, counts = ClassSampler(power), LABELS.counts()
+    draw = sampler.draw(LABELS, seed=1, epoch=0)
+    assert len(draw.rows) == len(draw.classes) == len(LABELS)
+    assert draw.rows.dtype == draw.classes.dtype == np.int64
+    assert LABELS.multi_hot()[draw.rows, draw.classes].all()
+    expected = np.where(counts > 0, np.where(counts > 0, counts, 1.0) ** power, 0)
+    np.testing.assert_allclose(sampler.probabilities_of(counts), expected / expected.sum())
+    drawn = np.bincount(draw.classes, minlength=len(counts)) / len(draw)
+    np.testing.assert_allclose(drawn, expected / expected.sum(), atol=0.04)
+    assert drawn[2] == 0, "a class without rows"
+
+
+def test_class_sampler_draws_rows_of_a_class_alike():
+    labels = LabelList.from_lists(["a", "b", "c", *map(str, range(997))], [[0], [0, 1], [0], *[[1]] * 997], 2)
+    draw = ClassSampler(probabilities=[1, 0]).draw(labels, seed=0, epoch=0)
+    np.testing.assert_allclose(np.bincount(draw.rows, minlength=3)[:3] / len(draw), 1 / 3, atol=0.06)
+
+
+def test_given_probabilities_are_of_any_unit_and_skip_absent_classes():
+    p = ClassSampler(probabilities=[2, 0, 9, 6, 0, 0, 0]).probabilities_of(LABELS.counts())
+    np.testing.assert_allclose(p, [0.25, 0, 0, 0.75, 0, 0, 0])
+
+
+def test_square_root_law_of_videolt():
+    p = ClassSampler(0.5).probabilities_of(VIDEOLT_COUNTS)
+    # The published counts give 0.00050436 and 0.00332476; those between the end points are interpolated here.
+    np.testing.assert_allclose([p.min(), p.max()], [0.00050436, 0.00332476], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("power", "shares"), [(1.0, (0.172, 0.702, 0.126)), (0.5, (0.094, 0.686, 0.220)), (0.0, (0.047, 0.615, 0.339))]
+)
+def test_shares_of_head_medium_and_tail_on_videolt(power, shares):
+    p = ClassSampler(power).probabilities_of(VIDEOLT_COUNTS)
+    np.testing.assert_allclose([p[:47].sum(), p[47:664].sum(), p[664:].sum()], shares, atol=2e-3)
+
+
+@pytest.mark.parametrize("sampler", [InstanceSampler(), InstanceSampler(rows=np.arange(50)), ClassSampler()])
+def test_draw_depends_on_seed_epoch_and_stream_alone(sampler):
+    draws = [
+        sampler.draw(LABELS, **key).rows
+        for key in (
+            {"seed": 1, "epoch": 2},
+            {"seed": 1, "epoch": 2, "stream": 1},
+            {"seed": 2, "epoch": 1},
+            {"seed": 1, "epoch": 3},
+        )
+    ]
+    np.testing.assert_array_equal(draws[0], sampler.draw(LABELS, 1, 2, stream=0).rows)
+    for i, first in enumerate(draws):
+        assert all((first != other).any() for other in draws[i + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ClassSampler(power=float("nan")), "power: expected a finite number, got nan"),
+        (
+            lambda: ClassSampler(probabilities=[1, 2]).draw(LABELS, 0, 0),
+            r"expected shape \(7,\), one a class, got \(2,\)",
+        ),
+        (lambda: ClassSampler(probabilities=[1] * 6 + [-1]).draw(LABELS, 0, 0), "from 0 up, got -1.0 for class 6"),
+        (lambda: ClassSampler(probabilities=[0, 0, 1, 0, 0, 0, 0]).draw(LABELS, 0, 0), "can be drawn, got none"),
+        (lambda: InstanceSampler(rows=[0, 3_000]).draw(LABELS, 0, 0), "rows: expected 0 to 2999, got 0 to 3000"),
+        (lambda: InstanceSampler(rows=[0.5]).draw(LABELS, 0, 0), "rows: expected a list of integers, got float64"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
