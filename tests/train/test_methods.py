@@ -1,0 +1,530 @@
+"""Methods: what each says of itself, that a step learns and never waits for the device, and each method's own rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import frame_reference
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import vltr_eval
+import vltr_train.methods
+from vltr_train import losses
+from vltr_train.loader import Batch
+from vltr_train.method import Task, all_methods, find_method
+from vltr_train.samplers import ClassSampler, InstanceSampler
+
+B, T, D, C = 8, 6, 8, 10
+COUNTS = np.array([600, 501, 500, 300, 150, 101, 100, 44, 7, 3])
+TASK = Task(C, D, COUNTS, (500, 100))
+METHODS = all_methods()
+
+
+def make(method: str, task=TASK, seed=0, **settings):
+    torch.manual_seed(seed)
+    kind = find_method(method)
+    return kind(kind.Config(**{"train_frames": T, "dropout": 0.0} | settings), task)
+
+
+def make_batch(seed=0, num_rows=B, classes=True) -> Batch:
+    """Clips in which class c shows in dimension c; every third video has a second label."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, D, num_rows)
+    targets = np.zeros((num_rows, C), np.float32)
+    targets[np.arange(num_rows), drawn] = 1
+    targets[np.arange(0, num_rows, 3), (drawn[::3] + 1) % C] = 1
+    features = rng.standard_normal((num_rows, T, D), np.float32) + 3 * targets[:, None, :D]
+    drawn = torch.from_numpy(drawn) if classes else None
+    return Batch(torch.from_numpy(features), torch.from_numpy(targets), torch.arange(num_rows), drawn)
+
+
+def begin(method, stage=-1, epoch=1):
+    """A method in an epoch of one of its stages, mixing where it mixes."""
+    method.train()
+    method.begin_stage(method.stages()[stage])
+    method.begin_epoch(epoch, 100 * B)
+    return method
+
+
+# What all methods have in common
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_headers_say_where_a_method_is_from(name):
+    header = sys.modules[f"vltr_train.methods.{name}"].__doc__
+    for word in ("Paper: ", "Code: ", "Command: vltr-train fit " + name, "Expected: ", "arXiv "):
+        assert word in header, word
+    for preset in METHODS[name].presets:
+        assert preset.replace(".", "").replace("-", "").isalnum()
+    command = next(line for line in header.splitlines() if line.startswith("Command: ")).split()[3]
+    _, _, preset = command.partition(":")
+    if METHODS[name].presets:
+        printed = METHODS[name].presets[preset].printed
+        shown = [f".{round(1000 * value):03d}" for value in printed if value is not None]
+        assert all(number in header.split("Expected:")[1] for number in shown)
+    assert METHODS[name].paper
+
+
+def test_methods_import_no_methods():
+    for path in Path(vltr_train.methods.__path__[0]).glob("*.py"):
+        assert "vltr_train.methods" not in path.read_text(encoding="utf-8").replace("`vltr_train.method.", ""), path
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_presets_are_configurations(name):
+    kind = METHODS[name]
+    for preset in kind.presets.values():
+        config = kind.Config(**preset.settings)
+        assert dataclasses.asdict(config).items() >= dict(preset.settings).items()
+        assert len(preset.printed) == 6
+        assert preset.backbone in ("ResNet50", "ResNet101", "TSM-R50")
+
+
+def test_printed_means_are_those_of_their_groups():
+    """All = (47 head + 617 medium + 340 tail) / 1004: what was typed wrong would not be."""
+    for kind in METHODS.values():
+        for name, preset in kind.presets.items():
+            whole, *groups = preset.printed[:4]
+            expected = np.dot(groups, [47, 617, 340]) / 1004
+            slip = name == "r101-netvlad-eta0.3"  # of the paper: .667 of groups that make .669
+            assert abs(whole - expected) < (0.0025 if slip else 0.0016), (kind.__name__, name, expected)
+
+
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    # The methods' rows: 7 of 2 backbones; 7 of 2 aggregators; 4 of 2; 3 of 2 backbones and 2 aggregators; 5 ratios.
+    [("videolt-1", 14), ("videolt-2", 14), ("videolt-3", 8), ("videolt-4", 12), ("videolt-5", 5)],
+)
+def test_every_printed_row_has_a_preset(table, rows):
+    found = [preset for kind in METHODS.values() for preset in kind.presets.values() if table in preset.tables]
+    assert len(found) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "aggregator"), [(name, "nonlinear") for name in METHODS] + [("crt", "netvlad"), ("framestack", "netvlad")]
+)
+def test_steps_lower_the_loss(name, aggregator):
+    method = begin(make(name, aggregator=aggregator), stage=0)
+    batch = make_batch(num_rows=16)
+    taken = []
+    for _ in range(15):
+        loss = method(batch)
+        method.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in method.parameters():
+                parameter -= 0.01 * parameter.grad.sign()  # any descent will do, and Adam takes seconds to import
+        taken.append(loss.item())
+    assert np.mean(taken[-3:]) < 0.9 * np.mean(taken[:3])
+    method.end_epoch()
+
+
+class _Waits(TorchDispatchMode):
+    """Notes the operations for which the host would wait for a device."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "item", "is_nonzero", "equal", "_unique2")
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        masks = [index for index in (args[1] if name == "index" else ()) if index is not None]
+        if name in self.NAMES or any(mask.dtype == torch.bool for mask in masks):
+            self.seen.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+VARIANTS = [
+    *((name, {}) for name in METHODS),
+    ("cb_loss", {"cb_axis": "sample"}),
+    ("ldam_drw", {"drw_epoch": 0, "summed_margins": False}),
+    ("cbs", {"mask_other_positives": False, "over_classes": "mean"}),
+    ("framestack", {"rap_source": "reuse", "loss": "bce"}),
+    ("framestack", {"rap_source": "clean_eval_mode", "aggregator": "netvlad"}),
+    ("framestack", {"beta": "constant"}),
+    ("framestack", {"beta": "frequency"}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=str)
+@pytest.mark.parametrize("stage", [0, -1])
+def test_no_step_waits_for_the_device(name, settings, stage):
+    method = begin(make(name, dropout=0.5, **settings), stage=stage)
+    batch = make_batch(classes=method.stages()[stage].samplers[0] != method.stage().samplers[0])
+    with _Waits() as waits:
+        method(batch).backward()
+    assert waits.seen == []
+
+
+def test_waits_would_be_seen():
+    mask = torch.tensor([True, False])
+    for wait in (mask.nonzero, mask.any().item, mask.unique, lambda: mask[mask], lambda: bool(mask[0])):
+        with _Waits() as waits:
+            wait()
+        assert waits.seen
+
+
+def test_dropout_is_the_aggregators_own_unless_said():
+    assert make("bce", dropout=None).model.aggregator.hidden[2].p == 0.5
+    assert make("bce", dropout=None, aggregator="netvlad").model.aggregator.hidden[3].p == 0.0
+    assert make("bce", dropout=0.25, aggregator="netvlad").model.aggregator.hidden[3].p == 0.25
+
+
+# Losses
+
+
+def test_each_loss_is_that_of_its_function():
+    batch = make_batch()
+    for name, options, expected in (
+        ("bce", {}, losses.bce),
+        ("focal", {"gamma": 2.0}, lambda z, y: losses.focal(z, y, 2.0)),
+        ("cb_loss", {}, lambda z, y: losses.bce(z, y, losses.class_balanced_weights(COUNTS))),
+        ("eql", {"eql_gamma": 1.0}, lambda z, y: losses.eql(z, y, torch.arange(C) >= 6, 1.0)),
+        ("cbs", {}, lambda z, y: losses.resampled_bce(z, y, batch.classes)),
+        ("srs", {"over_classes": "mean"}, lambda z, y: losses.resampled_bce(z, y, batch.classes) / C),
+    ):
+        method = begin(make(name, **options))
+        torch.testing.assert_close(method(batch), expected(method.predict(batch.features), batch.targets))
+
+
+def test_cb_loss_of_rows_sums_their_labels_weights():
+    method, batch = begin(make("cb_loss", cb_axis="sample")), make_batch()
+    weights, logits = losses.class_balanced_weights(COUNTS).numpy(), method.predict(batch.features)
+    rows = [sum(weights[c] for c in range(C) if batch.targets[b, c] == 1) for b in range(B)]
+    per_row = losses.bce(logits, batch.targets, reduction="none").mean(1).detach().numpy()
+    assert method(batch).item() == pytest.approx(np.mean(per_row * rows), rel=1e-5)
+
+
+def test_ldam_reweights_from_its_epoch_on_and_for_good():
+    method, batch = make("ldam_drw"), make_batch()
+    margins, weights = losses.ldam_margins(COUNTS), losses.class_balanced_weights(COUNTS)
+    for epoch in (0, 49, 50, 99, 100, 119):
+        begin(method, epoch=epoch)
+        expected = losses.ldam(
+            method.predict(batch.features), batch.targets, margins, weight=weights if epoch >= 50 else None
+        )
+        torch.testing.assert_close(method(batch), expected)
+
+
+# Samplers
+
+
+def test_sampling_methods_draw_by_their_law():
+    (cbs,), (srs,) = (make(name).stages()[0].samplers for name in ("cbs", "srs"))
+    assert cbs.probabilities_of(COUNTS).tolist() == pytest.approx([1 / C] * C)
+    least, most = srs.probabilities_of(np.array([44, 1912]))
+    assert least / most == pytest.approx(0.00050436 / 0.00332476, rel=1e-4)  # VideoLT's smallest and largest class
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("cbs", "srs", "crt")])
+def test_other_methods_visit_each_video_once(name):
+    (stage,) = make(name).stages()
+    assert [type(sampler) for sampler in stage.samplers] == [InstanceSampler]
+    assert stage.epochs == 100
+
+
+# cRT
+
+
+def test_crt_learns_a_new_classifier_on_a_frozen_trunk():
+    method = make("crt", aggregator="netvlad", classifier_epochs=3)
+    first, second = method.stages()
+    assert (second.name, second.epochs, type(second.samplers[0])) == ("classifier", 3, ClassSampler)
+    method.train()
+    method.begin_stage(first)
+    old = {name: value.clone() for name, value in method.state_dict().items()}
+    method.begin_stage(second)
+    assert not torch.equal(method.model.classifier.weight, old["model.classifier.weight"])
+    method.train()  # as an engine does before each epoch
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    batch = make_batch()
+    before = method(batch)
+    before.backward()
+    with torch.no_grad():
+        for parameter in trained:
+            parameter -= 0.01 * parameter.grad
+    assert method(batch) < before
+    assert [id(x) for x in trained] == [id(x) for x in method.model.classifier.parameters()]
+    assert method.model.classifier.training
+    assert not any(module.training for module in method.model.aggregator.modules())
+    for name, value in method.state_dict().items():  # running statistics included
+        assert torch.equal(value, old[name]) == ("aggregator" in name), name
+
+
+def test_crt_balances_in_its_second_stage_alone():
+    method = make("crt")
+    batch, plain = make_batch(), make_batch(classes=False)
+    logits = method.predict(batch.features)
+    torch.testing.assert_close(method(plain), losses.bce(logits, batch.targets))
+    torch.testing.assert_close(method(batch), losses.resampled_bce(logits, batch.targets, batch.classes))
+
+
+# mixup
+
+
+def seen_by(method, batch, monkeypatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The clips that a step gives the model first, and the targets of its loss."""
+    clips, targets = [], []
+    hook = method.model.register_forward_pre_hook(lambda _, inputs: clips.append(inputs[0].clone()))
+    name = "focal" if getattr(method.config, "loss", "bce") == "focal" else "bce"
+    original = getattr(losses, name)
+    monkeypatch.setattr(losses, name, lambda z, y, *rest: targets.append(y) or original(z, y, *rest))
+    method(batch)
+    hook.remove()
+    return clips[0], targets[0]
+
+
+def test_mixup_mixes_frames_and_labels_alike(monkeypatch):
+    method, batch = begin(make("mixup")), make_batch()
+    features, targets = seen_by(method, batch, monkeypatch)
+    pairs = set()
+    for row in range(B):
+        fits = []
+        for other in range(B):
+            gap = batch.features[row] - batch.features[other]
+            share = (((features[row] - batch.features[other]) * gap).sum() / gap.square().sum()).item()
+            share = 1.0 if other == row else share
+            mixed = share * batch.features[row] + (1 - share) * batch.features[other]
+            if torch.allclose(mixed, features[row], atol=1e-5):
+                labels = share * batch.targets[row] + (1 - share) * batch.targets[other]
+                torch.testing.assert_close(targets[row], labels, atol=1e-5, rtol=0)
+                fits.append((other, round(share, 4)))
+        assert len(fits) == 1
+        pairs.add(fits[0])
+    assert sorted(other for other, _ in pairs) == list(range(B))  # a permutation
+    assert len({share for other, share in pairs if share != 1.0}) == 1  # one share a batch
+
+
+def test_mixup_shares_are_beta_distributed(monkeypatch):
+    shares = []
+    original = torch.lerp
+    monkeypatch.setattr(torch, "lerp", lambda a, b, share: shares.append(share.item()) or original(a, b, share))
+    method, batch = begin(make("mixup", alpha=0.2)), make_batch()
+    with torch.no_grad():
+        for _ in range(200):
+            method(batch)
+    assert min(shares) >= 0
+    assert max(shares) <= 1
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.08)
+    assert np.var(shares) == pytest.approx(1 / (4 * (2 * 0.2 + 1)), abs=0.025)  # of Beta(a, a)
+
+
+# FrameStack
+
+
+def clip_task(num_classes=C) -> Task:
+    return Task(num_classes, D, np.arange(1, num_classes + 1), (500, 100))
+
+
+def framestack(rap=None, **settings):
+    method = make("framestack", **settings)
+    if rap is not None:
+        method.rap.copy_(torch.as_tensor(rap))
+    return method
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize(("ratio", "num_mixed"), [(0.0, 0), (0.5, 4), (0.9, 7), (1.0, 8)])
+def test_first_rows_are_mixed_after_the_warm_epoch(monkeypatch, ratio, num_mixed, epoch):
+    method, batch = begin(framestack(np.linspace(0.1, 0.9, C), ratio=ratio), epoch=epoch), make_batch()
+    num_mixed *= epoch
+    features, targets = seen_by(method, batch, monkeypatch)
+    assert torch.equal(features[num_mixed:], batch.features[num_mixed:])
+    assert torch.equal(targets[num_mixed:], batch.targets[num_mixed:])
+    assert torch.equal(features[:num_mixed], batch.features[:num_mixed]) == (num_mixed == 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"multilabel_rap": "mean", "eps_scale": "paper", "order": "own_first"}], ids=["code", "paper"]
+)
+def test_mixed_rows_are_those_of_the_textbook(monkeypatch, options):
+    method, batch = begin(framestack(np.linspace(0.1, 0.9, C), ratio=1.0, **options)), make_batch()
+    partners, draw = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda n, **kw: partners.append(draw(n, **kw)) or partners[-1])
+    features, targets = seen_by(method, batch, monkeypatch)
+    inputs = (x.numpy() for x in (batch.features, batch.targets, method.rap, partners[0]))
+    expected = frame_reference.frame_stack(*inputs, T, **options)
+    np.testing.assert_array_equal(features.numpy(), expected[0])
+    np.testing.assert_array_equal(targets.numpy(), expected[1])
+
+
+@pytest.mark.parametrize(
+    ("rap", "beta", "from_partner"),
+    [((0.2, 0.4, 0.001), 0.99834, 59), ((0.0, 0.0, 0.0), 0.5, 30), ((0.003, 0.003, 0.004), 0.5, 30)],
+)
+def test_published_shares_of_frames(monkeypatch, rap, beta, from_partner):
+    """A video of classes 0 and 1 with one of class 2, at a clip of 60 frames and VideoLT's 1,004 classes."""
+    values = np.zeros(1004, np.float32)
+    values[:3] = rap
+    method = begin(framestack(values, task=clip_task(1004), train_frames=60, ratio=1.0))
+    features = torch.arange(60.0).repeat(2, 1)[:, :, None].repeat(1, 1, D)
+    features[1] += 100
+    targets = torch.zeros(2, 1004)
+    targets[0, :2] = targets[1, 2] = 1
+    monkeypatch.setattr(torch, "randperm", lambda n, **kw: torch.arange(n).flip(0))
+    clips, labels = seen_by(method, Batch(features, targets, torch.arange(2)), monkeypatch)
+    assert (clips[0, :, 0] >= 100).sum() == from_partner
+    assert clips[0, from_partner, 0] == 0  # its own frames come last
+    assert labels[0, :3].tolist() == pytest.approx([1 - beta, 1 - beta, beta], abs=1e-5)
+
+
+@pytest.mark.parametrize(("settings", "shares"), [({"constant_beta": 0.25}, None), ({}, "counts")])
+def test_other_shares_than_by_rap(monkeypatch, settings, shares):
+    kind = "constant" if shares is None else "frequency"
+    method, batch = begin(framestack(beta=kind, ratio=1.0, **settings)), make_batch()
+    monkeypatch.setattr(torch, "randperm", lambda n, **kw: torch.arange(n).flip(0))
+    _, targets = seen_by(method, batch, monkeypatch)
+    for row in range(B):
+        own, partner = batch.targets[row].numpy(), batch.targets[B - 1 - row].numpy()
+        beta = 0.25 if shares is None else (own @ COUNTS) / (own @ COUNTS + partner @ COUNTS)
+        np.testing.assert_allclose(targets[row].numpy(), (1 - beta) * own + beta * partner, atol=1e-6)
+    before = method.rap.clone()
+    method.end_epoch()
+    assert torch.equal(method.rap, before)
+
+
+def test_a_single_row_is_not_stacked_with_itself(monkeypatch):
+    method, batch = begin(framestack(np.ones(C))), make_batch(num_rows=3)
+    assert torch.equal(seen_by(method, batch, monkeypatch)[0], batch.features)
+
+
+@pytest.mark.parametrize("source", ["clean_train_mode", "clean_eval_mode", "reuse"])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_rap_is_the_ap_of_clean_predictions(source, epoch):
+    """Without dropout and batch statistics all sources see the same."""
+    method = begin(framestack(np.linspace(0.1, 0.9, C), rap_source=source), epoch=epoch)
+    batches = [make_batch(seed) for seed in range(3)] + [make_batch(9, num_rows=5)]
+    for batch in batches:
+        method(batch)
+        assert method.model.training
+    scores = torch.cat([method.predict(batch.features).detach() for batch in batches]).numpy()
+    labels = torch.cat([batch.targets for batch in batches]).numpy()
+    method.end_epoch()
+    expected = vltr_eval.average_precision(scores, labels, absent="zero")
+    np.testing.assert_allclose(method.rap.numpy(), expected, atol=1e-7)
+    assert torch.equal(method.state_dict()["rap"], method.rap)
+    method.begin_epoch(epoch + 1, 4 * B)
+    method(batches[0])
+    method.end_epoch()  # of the new epoch's rows alone
+    expected = vltr_eval.average_precision(scores[:B], labels[:B], absent="zero")
+    np.testing.assert_allclose(method.rap.numpy(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("source", "forwards", "training"),
+    [("clean_train_mode", [B, B], True), ("clean_eval_mode", [B, B], False), ("reuse", [B, B // 2], True)],
+)
+def test_second_forward(source, forwards, training):
+    """How many rows it has, in which mode, how often batch statistics move, and that gradients know nothing of it."""
+    method, batch = begin(framestack(np.ones(C), rap_source=source, aggregator="netvlad")), make_batch()
+    seen = []
+    method.model.register_forward_hook(
+        lambda module, inputs, result: seen.append((len(inputs[0]), module.training, result.requires_grad))
+    )
+    method(batch).backward()
+    assert seen == [(forwards[0], True, True), (forwards[1], training, False)]
+    assert method.model.aggregator.input_norm.num_batches_tracked == 1 + training
+    assert all(parameter.grad is not None for parameter in method.parameters())
+
+
+@pytest.mark.parametrize("settings", [{"ratio": 0.0}, {"beta": "constant"}, {"beta": "frequency"}])
+def test_what_needs_no_rap_takes_none(settings):
+    method = begin(framestack(**settings))
+    calls = []
+    method.model.register_forward_hook(lambda *_: calls.append(1))
+    method(make_batch())
+    method.end_epoch()
+    assert len(calls) == 1
+
+
+def test_gradients_flow_under_autocast_with_a_second_forward():
+    method, batch = begin(framestack(np.ones(C))), make_batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = method(batch)
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in method.parameters())
+
+
+def test_steps_share_the_memory_of_mixed_clips():
+    method, batch = begin(framestack(np.ones(C), ratio=1.0)), make_batch()
+    places = set()
+    method.model.register_forward_pre_hook(lambda _, inputs: places.add(inputs[0].data_ptr()))
+    for _ in range(3):
+        method(batch).backward()
+    assert len(places - {batch.features.data_ptr()}) == 1
+
+
+def test_other_clip_lengths_where_all_rows_are_mixed(monkeypatch):
+    method = begin(framestack(np.ones(C), ratio=1.0, clip_length=T - 2))
+    assert seen_by(method, make_batch(), monkeypatch)[0].shape == (B, T - 2, D)
+
+
+RANKS = """
+import sys
+import torch, torch.distributed as dist
+sys.path.insert(0, {folder!r})
+import test_methods as t
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+method = t.begin(t.framestack(), epoch=0)
+for seed in ((0, 1, 2), (3,))[rank]:
+    method(t.make_batch(seed))
+method.end_epoch()
+print(*method.rap.tolist(), sep=",")
+"""
+
+
+def test_rap_is_of_all_ranks(tmp_path):
+    code = RANKS.format(folder=str(Path(__file__).parent))
+    commands = [[sys.executable, "-W", "ignore", "-c", code, str(rank), str(tmp_path / "store")] for rank in range(2)]
+    ranks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for command in commands]
+    printed = [rank.communicate(timeout=100)[0] for rank in ranks]
+    method = begin(framestack(), epoch=0)
+    for seed in range(4):
+        method(make_batch(seed))
+    method.end_epoch()
+    assert 0 < method.rap.mean() < 1
+    for line in printed:
+        assert [float(value) for value in line.split(",")] == method.rap.tolist()
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("framestack", {"ratio": 1.5}, "ratio: expected from 0 to 1, got 1.5"),
+        ("framestack", {"constant_beta": -1}, "constant_beta: expected from 0 to 1, got -1"),
+        ("framestack", {"warm_epochs": -1}, "warm_epochs: expected at least 0, got -1"),
+        ("framestack", {"beta": "ap"}, "beta: expected one of rap, constant, frequency, got 'ap'"),
+        (
+            "framestack",
+            {"clip_length": 16},
+            "clip_length: expected the 6 of train_frames where ratio is below 1, got 16",
+        ),
+        ("mixup", {"alpha": 0}, "alpha: expected a positive number, got 0"),
+        ("eql", {"eql_gamma": 2}, "eql_gamma: expected from 0 to 1, got 2"),
+        ("crt", {"classifier_epochs": 0}, "classifier_epochs: expected at least 1, got 0"),
+        ("bce", {"dropout": 1.0}, "dropout: expected from 0 to below 1 or none, got 1.0"),
+        ("cbs", {"over_classes": "max"}, "over_classes: expected one of sum, mean, got 'max'"),
+    ],
+)
+def test_bad_settings_are_refused(name, settings, message):
+    with pytest.raises(ValueError, match="^" + message.replace("(", r"\(").replace(".", r"\.") + "$"):
+        make(name, **settings)
+
+
+def test_the_nearest_method_is_named():
+    with pytest.raises(ValueError, match=r"^method: expected one of framestack, got 'framestak'$"):
+        find_method("framestak")

@@ -1,0 +1,222 @@
+"""What a training method is: its configuration, its stages, and what happens in a step. A method is a file of methods/.
+
+The engine knows nothing of any method: it runs the stages in order, gives each step its batches, and minimises what
+`Method.forward` returns. What a method learns besides weights (the running AP of FrameStack) is a buffer, and so is
+saved, moved and resumed with them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vltr_train.aggregators import AGGREGATORS, VideoClassifier
+from vltr_train.loader import Batch
+from vltr_train.samplers import InstanceSampler, Sampler
+from vltr_train.settings import unknown
+
+__all__ = [
+    "Method",
+    "Preset",
+    "ResampledConfig",
+    "Stage",
+    "Task",
+    "TrainConfig",
+    "all_methods",
+    "find_method",
+    "step_decay",
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may know of the data: C classes, D features, (C,) int64 training counts, what is head and tail."""
+
+    num_classes: int
+    feature_dim: int
+    train_counts: np.ndarray
+    bounds: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What every method can be told. The defaults are the scripts of VideoLT's published code (17Skye17/VideoLT)."""
+
+    aggregator: str = field(default="nonlinear", metadata={"choices": tuple(AGGREGATORS)})
+    dropout: float | None = None  # none: the aggregator's own, which is 0.5 in nonlinear and 0 in netvlad
+    epochs: int = 100
+    batch_size: int = 128  # of all ranks together
+    lr: float = 1e-4
+    lr_steps: tuple[int, ...] = (30, 60)
+    lr_decay: float = 0.1
+    clip_norm: float | None = 20.0
+    train_frames: int = 60
+    test_frames: int = 150
+    replacement: bool = True  # the random frames of a training clip, as the published code draws them
+    eval_every: int = 5
+    select_on: str = field(default="validate", metadata={"choices": ("validate", "test", "last")})
+    absent: str = field(default="nan", metadata={"choices": ("nan", "zero")})
+    precision: str = field(default="float32", metadata={"choices": ("float32", "bfloat16", "float16")})
+    compile: bool = False
+    seed: int = 2021
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value, choices = getattr(self, entry.name), entry.metadata.get("choices")
+            if choices is not None and value not in choices:
+                raise ValueError(f"{entry.name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
+        for name in ("epochs", "batch_size", "train_frames", "test_frames", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected at least 0, got {self.seed}")
+        if not self.lr > 0:
+            raise ValueError(f"lr: expected a positive number, got {self.lr}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected from 0 to below 1 or none, got {self.dropout}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm: expected a positive number or none, got {self.clip_norm}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResampledConfig(TrainConfig):
+    """Of methods that draw videos by class: see `losses.resampled_bce`. The defaults are the published code's."""
+
+    mask_other_positives: bool = True
+    over_classes: str = field(default="sum", metadata={"choices": ("sum", "mean")})
+
+
+OFFICIAL = {"select_on": "test", "absent": "zero"}
+"""``protocol=official``: checkpoints are selected on the test set and classes without positives count as AP 0, as in
+the published code. What else it does is the default here already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A row that a paper prints: what to set for it, and the numbers in it.
+
+    tables: names such as "videolt-1", in whose printed rows it stands. backbone: of the features that it wants.
+    printed: All, Head, Medium, Tail (mAP), Acc@1, Acc@5 as fractions; None where the paper has no number.
+    """
+
+    row: str
+    tables: tuple[str, ...]
+    backbone: str
+    printed: tuple[float | None, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def step_decay(lr: float, steps: Sequence[int], decay: float) -> Callable[[float], float]:
+    """Learning rate by the epochs gone: ``lr``, times ``decay`` from each of the steps on."""
+    return lambda progress: lr * decay ** sum(progress >= step for step in steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of training with an optimizer of its own.
+
+    samplers: one for each batch of a step, so `Method.forward` gets as many batches. rate: the learning rate by the
+    epochs of this stage that are gone, a fraction within an epoch.
+    """
+
+    name: str = "train"
+    epochs: int
+    batch_size: int
+    rate: Callable[[float], float]
+    clip_norm: float | None
+    samplers: tuple[Sampler, ...] = (InstanceSampler(),)
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+
+
+class Method(nn.Module):
+    """A method of training: a model, the stages it goes through, and the loss of a step.
+
+    Subclasses say what they change. `forward` is the loss of a step and `predict` what evaluation ranks by.
+    """
+
+    paper: ClassVar[str]
+    Config: ClassVar[type[TrainConfig]] = TrainConfig
+    presets: ClassVar[Mapping[str, Preset]] = {}
+
+    def __init__(self, config: TrainConfig, task: Task) -> None:
+        super().__init__()
+        self.config, self.task = config, task
+        options = {} if config.dropout is None else {"dropout": config.dropout}
+        aggregator = AGGREGATORS[config.aggregator](task.feature_dim, **options)
+        self.model = VideoClassifier(aggregator, task.num_classes)
+        self._frozen: list[nn.Module] = []
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The parts of training, in order."""
+        return (self.stage(),)
+
+    def stage(self, **changes: Any) -> Stage:
+        """A stage as the configuration says, but for the changes."""
+        config = self.config
+        usual = {
+            "epochs": config.epochs,
+            "batch_size": config.batch_size,
+            "rate": step_decay(config.lr, config.lr_steps, config.lr_decay),
+            "clip_norm": config.clip_norm,
+        }
+        return Stage(**(usual | changes))
+
+    def begin_stage(self, stage: Stage) -> None:
+        """Called before a stage, and before a checkpoint of it is loaded: `freeze` and begin parts anew here."""
+
+    def freeze(self, *modules: nn.Module) -> None:
+        """Takes modules out of training: no gradients, and from here on in eval mode, whatever `train` says."""
+        self._frozen.extend(modules)
+        for module in modules:
+            module.requires_grad_(False)
+            module.eval()
+
+    def train(self, mode: bool = True) -> Method:
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def begin_epoch(self, epoch: int, num_rows: int) -> None:
+        """Called before each epoch of a stage. num_rows: how many rows each stream will give this rank in it."""
+
+    def end_epoch(self) -> None:
+        """Called after each epoch, on all ranks."""
+
+    def forward(self, *batches: Batch) -> Tensor:
+        """The loss of a step, a mean over the rows of its batches: one batch for each sampler of the stage."""
+        raise NotImplementedError
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Logits (B, C) float32 of clips (B, T, D)."""
+        return self.model(features)
+
+
+def all_methods() -> dict[str, type[Method]]:
+    """Every method by its name, which is that of its file in methods/."""
+    import vltr_train.methods
+
+    found = {}
+    for module in pkgutil.iter_modules(vltr_train.methods.__path__):
+        loaded = importlib.import_module(f"vltr_train.methods.{module.name}")
+        (found[module.name],) = (
+            value
+            for value in vars(loaded).values()
+            if isinstance(value, type) and issubclass(value, Method) and value.__module__ == loaded.__name__
+        )
+    return found
+
+
+def find_method(name: str) -> type[Method]:
+    """The method of this name; ValueError with the nearest ones otherwise."""
+    methods = all_methods()
+    if name not in methods:
+        raise unknown("method", name, methods)
+    return methods[name]

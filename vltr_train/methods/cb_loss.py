@@ -1,0 +1,72 @@
+"""Class-balanced loss: classes weigh by the effective number of their training videos.
+
+Paper: Cui et al., arXiv 1901.05555: w_c = (1 - beta) / (1 - beta^n_c), brought to sum C; L = mean of w_c l_bc.
+Code: https://github.com/17Skye17/VideoLT (ops/losses.py), which weights class c in every row, positives and negatives.
+Command: vltr-train fit cb_loss:r101 --data DIR
+Expected: All .511, head .665, medium .561, tail .398, Acc@1 .656, Acc@5 .832.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torch import Tensor
+
+from vltr_train import losses
+from vltr_train.loader import Batch
+from vltr_train.method import Method, Preset, Task, TrainConfig
+
+__all__ = ["CBLoss", "CBLossConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CBLossConfig(TrainConfig):
+    cb_beta: float = 0.9999
+    # column: w_c at class c, as VideoLT's code. sample: a row weighs the sum of its labels' weights, as Cui et al.
+    cb_axis: str = field(default="column", metadata={"choices": ("column", "sample")})
+
+
+class CBLoss(Method):
+    paper = "Class-balanced loss (arXiv 1901.05555)"
+    Config = CBLossConfig
+    presets = MappingProxyType(
+        {
+            "r50": Preset(
+                row="CB loss",
+                tables=("videolt-1", "videolt-modelzoo"),
+                backbone="ResNet50",
+                printed=(0.495, 0.653, 0.546, 0.381, 0.643, 0.823),
+            ),
+            "r101": Preset(
+                row="CB loss",
+                tables=("videolt-1", "videolt-modelzoo"),
+                backbone="ResNet101",
+                printed=(0.511, 0.665, 0.561, 0.398, 0.656, 0.832),
+            ),
+            "tsm": Preset(
+                row="CB loss",
+                tables=("videolt-2",),
+                backbone="TSM-R50",
+                printed=(0.563, 0.744, 0.616, 0.440, None, None),
+            ),
+            "tsm-netvlad": Preset(
+                row="CB loss",
+                tables=("videolt-2",),
+                backbone="TSM-R50",
+                printed=(0.666, 0.801, 0.712, 0.566, None, None),
+                settings={"aggregator": "netvlad"},
+            ),
+        }
+    )
+
+    def __init__(self, config: CBLossConfig, task: Task) -> None:
+        super().__init__(config, task)
+        weights = losses.class_balanced_weights(task.train_counts, config.cb_beta)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, batch: Batch) -> Tensor:
+        weight = self.class_weights
+        if self.config.cb_axis == "sample":
+            weight = (batch.targets @ weight).unsqueeze(1)
+        return losses.bce(self.model(batch.features), batch.targets, weight)

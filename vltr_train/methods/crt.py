@@ -1,0 +1,59 @@
+"""Classifier re-training (cRT): features are learnt from videos as they come, a new classifier from balanced ones.
+
+Paper: Kang et al., arXiv 1910.09217, Section 4.1; VideoLT (arXiv 2105.02668) has it in its supplement only.
+Stage "train": BCE. Stage "classifier": aggregator frozen, classifier begun anew, class-balanced sampling, the loss of
+which is the mean over videos of the sum over classes of m_bc l_bc; m is 0 at labels that a video was not drawn for.
+Code: none for videos; https://github.com/facebookresearch/classifier-balancing for images.
+Command: vltr-train fit crt --data DIR
+Expected: no number is in reach.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vltr_train import losses
+from vltr_train.loader import Batch
+from vltr_train.method import Method, ResampledConfig, Stage
+from vltr_train.samplers import ClassSampler
+
+__all__ = ["CRT", "CRTConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CRTConfig(ResampledConfig):
+    classifier_epochs: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classifier_epochs < 1:
+            raise ValueError(f"classifier_epochs: expected at least 1, got {self.classifier_epochs}")
+
+
+class CRT(Method):
+    paper = "cRT, two-stage (arXiv 1910.09217)"
+    Config = CRTConfig
+
+    def stages(self) -> tuple[Stage, ...]:
+        epochs = self.config.classifier_epochs
+        return (self.stage(), self.stage(name="classifier", epochs=epochs, samplers=(ClassSampler(),)))
+
+    def begin_stage(self, stage: Stage) -> None:
+        if stage.name == "classifier":
+            # Frozen in eval mode: batch statistics of balanced videos would move what the classifier is learnt from.
+            self.freeze(self.model.aggregator)
+            self.model.classifier.reset_parameters()
+
+    def forward(self, batch: Batch) -> Tensor:
+        logits = self.model(batch.features)
+        if batch.classes is None:
+            return losses.bce(logits, batch.targets)
+        return losses.resampled_bce(
+            logits,
+            batch.targets,
+            batch.classes,
+            mask_other_positives=self.config.mask_other_positives,
+            over_classes=self.config.over_classes,
+        )

@@ -1,0 +1,32 @@
+"""Focal loss: an easy label of a video counts less than a hard one.
+
+Paper: Lin et al., arXiv 1708.02002, Eq. 4, with sigmoids: L = mean of (1 - p)^gamma l, l the BCE and p = exp(-l).
+Code: https://github.com/17Skye17/VideoLT (ops/losses.py), where it is the loss of FrameStack, with gamma 1.
+Command: vltr-train fit focal --data DIR
+Expected: nothing is printed for it alone in VideoLT; FrameStack without mixing is this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vltr_train import losses
+from vltr_train.loader import Batch
+from vltr_train.method import Method, TrainConfig
+
+__all__ = ["Focal", "FocalConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalConfig(TrainConfig):
+    gamma: float = 1.0  # the paper of the loss has 2, VideoLT's scripts 1
+
+
+class Focal(Method):
+    paper = "Focal loss (arXiv 1708.02002)"
+    Config = FocalConfig
+
+    def forward(self, batch: Batch) -> Tensor:
+        return losses.focal(self.model(batch.features), batch.targets, self.config.gamma)

@@ -1,0 +1,259 @@
+"""FrameStack: clips of two videos are joined, fewer frames of the one whose classes the model knows better by now.
+
+Paper: VideoLT, arXiv 2105.02668, Eq. 1 to 4 and Algorithm 1. With s_i the sum of the running AP (rAP) over the labels
+of video i: beta = s_i / (s_i + s_j), floor(beta L) frames from j and the rest from i, y = (1 - beta) y_i + beta y_j.
+rAP is the AP of each class over the predictions of the epoch before. Loss: focal, gamma 1.
+Code: https://github.com/17Skye17/VideoLT (dy_main.py, ops/Augment.py).
+Command: vltr-train fit framestack:r101 --data DIR
+Expected: All .532, head .695, medium .584, tail .417, Acc@1 .667, Acc@5 .843.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from vltr_eval import RunningAP, distributed
+from vltr_train import losses
+from vltr_train.frames import frame_stack
+from vltr_train.loader import Batch
+from vltr_train.method import Method, Preset, Task, TrainConfig
+
+__all__ = ["FrameStack", "FrameStackConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameStackConfig(TrainConfig):
+    # DIFFERS: 0 mixes nothing, as in Table 5. The published code mixes whole batches then.
+    ratio: float = 0.5  # eta, the share of a batch that is mixed, its first rows
+    warm_epochs: int = 1  # that are not mixed: there is no rAP yet. With 0, as in Algorithm 1, the first has beta 0.5
+    beta: str = field(default="rap", metadata={"choices": ("rap", "constant", "frequency")})  # Table 3
+    constant_beta: float = 0.5
+    loss: str = field(default="focal", metadata={"choices": ("focal", "bce")})  # Table 4
+    gamma: float = 1.0
+    clip_length: int | None = None  # L; none: train_frames, from which it may differ where all rows are mixed
+    # Predictions that make the rAP: a second forward of the clean clips, in train mode as the published code (dropout
+    # acts, batch statistics move twice) or in eval mode; or the first one's, and a second for mixed rows alone.
+    rap_source: str = field(
+        default="clean_train_mode", metadata={"choices": ("clean_train_mode", "clean_eval_mode", "reuse")}
+    )
+    # See vltr_train.frame_stack.
+    multilabel_rap: str = field(default="sum", metadata={"choices": ("sum", "mean", "min")})
+    eps_scale: str = field(default="code", metadata={"choices": ("code", "paper")})
+    order: str = field(default="partner_first", metadata={"choices": ("partner_first", "own_first")})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("ratio", "constant_beta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected from 0 to 1, got {getattr(self, name)}")
+        if self.warm_epochs < 0:
+            raise ValueError(f"warm_epochs: expected at least 0, got {self.warm_epochs}")
+        if self.ratio < 1 and self.clip_length not in (None, self.train_frames):
+            raise ValueError(
+                f"clip_length: expected the {self.train_frames} of train_frames where ratio is below 1, "
+                f"got {self.clip_length}"
+            )
+
+
+class FrameStack(Method):
+    paper = "VideoLT / FrameStack (arXiv 2105.02668)"
+    Config = FrameStackConfig
+    presets = MappingProxyType(
+        {
+            "r50": Preset(
+                row="FrameStack",
+                tables=("videolt-1", "videolt-modelzoo"),
+                backbone="ResNet50",
+                printed=(0.516, 0.683, 0.569, 0.397, 0.658, 0.834),
+            ),
+            "r101": Preset(
+                row="FrameStack",
+                tables=("videolt-1", "videolt-modelzoo", "videolt-3", "videolt-4"),
+                backbone="ResNet101",
+                printed=(0.532, 0.695, 0.584, 0.417, 0.667, 0.843),
+            ),
+            "tsm": Preset(
+                row="FrameStack",
+                tables=("videolt-2", "videolt-4"),
+                backbone="TSM-R50",
+                printed=(0.580, 0.759, 0.632, 0.459, 0.686, 0.859),
+            ),
+            "r101-netvlad": Preset(
+                row="FrameStack",
+                tables=("videolt-3", "videolt-4", "videolt-5"),
+                backbone="ResNet101",
+                printed=(0.670, 0.780, 0.707, 0.590, 0.710, 0.858),
+                settings={"aggregator": "netvlad"},
+            ),
+            "tsm-netvlad": Preset(
+                row="FrameStack",
+                tables=("videolt-2", "videolt-4"),
+                backbone="TSM-R50",
+                printed=(0.667, 0.806, 0.713, 0.566, 0.708, 0.866),
+                settings={"aggregator": "netvlad"},
+            ),
+            "r101-bce": Preset(
+                row="FrameStack-BCE",
+                tables=("videolt-4",),
+                backbone="ResNet101",
+                printed=(0.521, 0.684, 0.571, 0.406, 0.660, 0.839),
+                settings={"loss": "bce"},
+            ),
+            "tsm-bce": Preset(
+                row="FrameStack-BCE",
+                tables=("videolt-4",),
+                backbone="TSM-R50",
+                printed=(0.568, 0.751, 0.622, 0.445, 0.679, 0.855),
+                settings={"loss": "bce"},
+            ),
+            "r101-netvlad-bce": Preset(
+                row="FrameStack-BCE",
+                tables=("videolt-4",),
+                backbone="ResNet101",
+                printed=(0.671, 0.781, 0.707, 0.589, 0.709, 0.858),
+                settings={"aggregator": "netvlad", "loss": "bce"},
+            ),
+            "tsm-netvlad-bce": Preset(
+                row="FrameStack-BCE",
+                tables=("videolt-4",),
+                backbone="TSM-R50",
+                printed=(0.669, 0.807, 0.715, 0.568, 0.711, 0.872),
+                settings={"aggregator": "netvlad", "loss": "bce"},
+            ),
+            "r101-constant": Preset(
+                row="FrameStack, beta = 0.5",
+                tables=("videolt-3",),
+                backbone="ResNet101",
+                printed=(0.414, 0.589, 0.460, 0.308, None, None),
+                settings={"beta": "constant"},
+            ),
+            "r101-frequency": Preset(
+                row="FrameStack, class frequency",
+                tables=("videolt-3",),
+                backbone="ResNet101",
+                printed=(0.520, 0.680, 0.571, 0.405, None, None),
+                settings={"beta": "frequency"},
+            ),
+            "r101-netvlad-constant": Preset(
+                row="FrameStack, beta = 0.5",
+                tables=("videolt-3",),
+                backbone="ResNet101",
+                printed=(0.648, 0.758, 0.684, 0.567, None, None),
+                settings={"aggregator": "netvlad", "beta": "constant"},
+            ),
+            "r101-netvlad-frequency": Preset(
+                row="FrameStack, class frequency",
+                tables=("videolt-3",),
+                backbone="ResNet101",
+                printed=(0.663, 0.767, 0.699, 0.584, None, None),
+                settings={"aggregator": "netvlad", "beta": "frequency"},
+            ),
+            "r101-netvlad-eta0": Preset(
+                row="FrameStack, eta = 0",
+                tables=("videolt-5",),
+                backbone="ResNet101",
+                printed=(0.668, 0.775, 0.707, 0.584, 0.700, 0.864),
+                settings={"aggregator": "netvlad", "ratio": 0.0, "loss": "bce"},
+            ),
+            "r101-netvlad-eta0.3": Preset(
+                row="FrameStack, eta = 0.3",
+                tables=("videolt-5",),
+                backbone="ResNet101",
+                printed=(0.667, 0.780, 0.707, 0.586, 0.710, 0.860),
+                settings={"aggregator": "netvlad", "ratio": 0.3},
+            ),
+            "r101-netvlad-eta0.7": Preset(
+                row="FrameStack, eta = 0.7",
+                tables=("videolt-5",),
+                backbone="ResNet101",
+                printed=(0.669, 0.780, 0.707, 0.585, 0.709, 0.860),
+                settings={"aggregator": "netvlad", "ratio": 0.7},
+            ),
+            "r101-netvlad-eta0.9": Preset(
+                row="FrameStack, eta = 0.9",
+                tables=("videolt-5",),
+                backbone="ResNet101",
+                printed=(0.668, 0.774, 0.704, 0.588, 0.706, 0.859),
+                settings={"aggregator": "netvlad", "ratio": 0.9},
+            ),
+        }
+    )
+
+    def __init__(self, config: FrameStackConfig, task: Task) -> None:
+        super().__init__(config, task)
+        counts = torch.tensor(task.train_counts, dtype=torch.float32)
+        # (C,), saved with the weights: what the next epoch mixes by. The counts are Table 3's "CF".
+        self.register_buffer("rap", counts if config.beta == "frequency" else torch.zeros_like(counts))
+        self._running: RunningAP | None = None
+        self._mixes = False
+        self._stacked: Tensor | None = None
+
+    def begin_epoch(self, epoch: int, num_rows: int) -> None:
+        config = self.config
+        self._mixes = epoch >= config.warm_epochs
+        if config.beta != "rap" or config.ratio == 0:
+            return
+        if self._running is None or self._running.capacity < num_rows:
+            self._running = RunningAP(self.task.num_classes, num_rows)
+        self._running.reset()
+
+    def end_epoch(self) -> None:
+        if self._running is not None:
+            table = distributed.rank_table(*self._running.rows())
+            self.rap.copy_(torch.from_numpy(table.average_precision(absent="zero")))
+
+    def forward(self, batch: Batch) -> Tensor:
+        num_mixed = self._num_mixed(len(batch.features))
+        features, targets = self._mixed(batch, num_mixed) if num_mixed else (batch.features, batch.targets)
+        logits = self.model(features)
+        loss = self._loss(logits, targets)
+        if self._running is not None:
+            # After the first forward: autocast remembers weights, and without their gradients if it met them here.
+            self._running.update(self._clean_logits(batch.features, logits.detach(), num_mixed), batch.targets)
+        return loss
+
+    def _num_mixed(self, num_rows: int) -> int:
+        """The rows of a batch that are mixed. Of several ranks, each mixes within its own rows."""
+        num_mixed = int(num_rows * self.config.ratio) if self._mixes else 0
+        return num_mixed if num_mixed >= 2 else 0  # DIFFERS: the published code stacks a single row with itself
+
+    def _mixed(self, batch: Batch, num_mixed: int) -> tuple[Tensor, Tensor]:
+        """The batch, its first rows stacked with one another."""
+        config, (num_rows, num_frames, dim) = self.config, batch.features.shape
+        length = config.clip_length or num_frames
+        room = self._stacked
+        if room is None or room.shape != (num_rows, length, dim) or room.device != batch.features.device:
+            room = self._stacked = torch.empty((num_rows, length, dim), device=batch.features.device)
+        stacked = frame_stack(
+            batch.features,
+            batch.targets,
+            self.rap,
+            torch.randperm(num_mixed, device=batch.features.device),
+            length,
+            num_mixed=num_mixed,
+            beta=config.constant_beta if config.beta == "constant" else None,
+            multilabel_rap=config.multilabel_rap,
+            eps_scale=config.eps_scale,
+            order=config.order,
+            out=room,
+        )
+        return stacked.features, stacked.targets
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.config.loss == "bce":
+            return losses.bce(logits, targets)
+        return losses.focal(logits, targets, self.config.gamma)
+
+    @torch.no_grad()
+    def _clean_logits(self, features: Tensor, logits: Tensor, num_mixed: int) -> Tensor:
+        """Logits (B, C) of the clips as they came, of which the first forward gave those that were not mixed."""
+        if self.config.rap_source == "reuse":
+            return torch.cat([self.model(features[:num_mixed]), logits[num_mixed:]]) if num_mixed else logits
+        self.model.train(self.config.rap_source == "clean_train_mode")
+        clean = self.model(features)
+        self.model.train(self.training)
+        return clean

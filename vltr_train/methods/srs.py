@@ -1,0 +1,54 @@
+"""Square-root sampling: a class is drawn by the square root of its videos, then a video of it.
+
+Paper: Kang et al., arXiv 1910.09217, Eq. 1 with q = 1/2: p_c = n_c^(1/2) / sum_k n_k^(1/2).
+L = mean over b of the sum over c of m_bc l_bc; l is the BCE, and m is 0 at labels that a video was not drawn for.
+Code: https://github.com/17Skye17/VideoLT (ResamplingDataset_Mask); numbers are of its MODELZOO.
+Command: vltr-train fit srs:r101 --data DIR
+Expected: All .516, head .680, medium .568, tail .399.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from torch import Tensor
+
+from vltr_train import losses
+from vltr_train.loader import Batch
+from vltr_train.method import Method, Preset, ResampledConfig, Stage
+from vltr_train.samplers import ClassSampler
+
+__all__ = ["SRS"]
+
+
+class SRS(Method):
+    paper = "Square-root sampling (arXiv 1910.09217)"
+    Config = ResampledConfig
+    presets = MappingProxyType(
+        {
+            "r50": Preset(
+                row="SRS",
+                tables=("videolt-modelzoo",),
+                backbone="ResNet50",
+                printed=(0.486, 0.655, 0.539, 0.365, None, None),
+            ),
+            "r101": Preset(
+                row="SRS",
+                tables=("videolt-modelzoo",),
+                backbone="ResNet101",
+                printed=(0.516, 0.680, 0.568, 0.399, None, None),
+            ),
+        }
+    )
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (self.stage(samplers=(ClassSampler(power=0.5),)),)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return losses.resampled_bce(
+            self.model(batch.features),
+            batch.targets,
+            batch.classes,
+            mask_other_positives=self.config.mask_other_positives,
+            over_classes=self.config.over_classes,
+        )
