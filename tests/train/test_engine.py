@@ -1,0 +1,558 @@
+"""The training loop: what a step does, which checkpoint is selected, what a run leaves, and how it is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from short_runs import SETTINGS, assert_same_run, fit_with_stops, same, short_fit, short_settings
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import vltr_eval
+import vltr_eval.cli
+from vltr_eval import terminal
+from vltr_train import cli, engine, open_dataset
+from vltr_train.dataset import TestSplit, TrainSplit, ValSplit
+from vltr_train.loader import Loader, derived_seed
+from vltr_train.method import Task, find_method
+from vltr_train.predict import choose_device, evaluate_run, predict
+from vltr_train.run_folder import RunFolder
+from vltr_train.samplers import InstanceSampler
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """A short run of FrameStack."""
+    return short_fit("framestack", tiny, tmp_path_factory.mktemp("run") / "framestack")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+def test_weights_are_those_of_a_loop_by_hand(tiny, tmp_path, clip_norm):
+    settings = SETTINGS | {"lr_steps": (1, 2), "lr_decay": 0.5, "clip_norm": clip_norm}
+    done = short_fit("bce", tiny, tmp_path / "run", **settings)
+    config = done.method.config
+    torch.manual_seed(derived_seed(config.seed))
+    method = find_method("bce")(config, Task(tiny.num_classes, tiny.dim, tiny.train_counts, tiny.bounds))
+    seed = derived_seed(config.seed, 0)
+    loader = Loader(tiny.train, sampler=InstanceSampler(), batch_size=64, num_frames=8, seed=seed)
+    optimizer = torch.optim.Adam(method.parameters())
+    for epoch, rate in enumerate((0.01, 0.005, 0.0025)):
+        torch.manual_seed(derived_seed(seed, epoch, 0))
+        method.train()
+        optimizer.param_groups[0]["lr"] = rate
+        losses, rows = 0.0, 0
+        for batch in loader.epoch(epoch):
+            optimizer.zero_grad()
+            logits = method.model(batch.features)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.targets)
+            loss.backward()
+            if clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(method.parameters(), clip_norm)
+            optimizer.step()
+            losses += loss.item() * len(batch.rows)
+            rows += len(batch.rows)
+        line = done.folder.epochs[epoch]
+        assert (line["epoch"], line["stage"], line["lr"]) == (epoch, "train", rate)
+        assert line["loss"] == pytest.approx(losses / rows, rel=1e-5)  # summed in float32 there
+    for name, value in method.state_dict().items():
+        torch.testing.assert_close(done.folder.load_checkpoint("checkpoint")["method"][name], value)
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations for which the host would wait for a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "equal", "masked_select")
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_step_waits_for_the_device(tiny, tmp_path, monkeypatch):
+    """An epoch of four times the steps waits no more often. SGD, as Adam counts its steps in the host's memory."""
+    kind = find_method("bce")
+    monkeypatch.setattr(kind, "stages", lambda self: (self.stage(optimizer=torch.optim.SGD),))
+    monkeypatch.setattr(engine._Training, "evaluate", lambda *_: {})
+    monkeypatch.setattr(engine._Training, "finish", lambda _: None)
+    counts = []
+    for batch_size in (128, 32):
+        with Waits() as waits:
+            short_fit("bce", tiny, tmp_path / str(batch_size), batch_size=batch_size, epochs=1)
+        counts.append(waits.count)
+    assert counts[0] == counts[1] >= 1  # the loss of the epoch
+
+
+def test_no_step_waits_for_a_gpu(tiny, tmp_path, monkeypatch, gpu):
+    kind = find_method("framestack")
+    begin, end = kind.begin_epoch, kind.end_epoch
+
+    def begin_watched(self, epoch, num_rows):
+        begin(self, epoch, num_rows)
+        torch.cuda.set_sync_debug_mode("error")
+
+    def end_watched(self):
+        torch.cuda.set_sync_debug_mode("default")
+        end(self)
+
+    monkeypatch.setattr(kind, "begin_epoch", begin_watched)
+    monkeypatch.setattr(kind, "end_epoch", end_watched)
+    try:
+        for store in ("host", "device"):
+            short_fit("framestack", tiny, tmp_path / store, device=gpu, store=store)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("store", ["host", "device"])
+def test_a_run_on_a_device_is_that_of_the_host(tiny, tmp_path, torch_device, store):
+    """The same frames are drawn everywhere; without dropout nothing else is."""
+    host = short_fit("bce", tiny, tmp_path / "host", dropout=0.0)
+    other = short_fit("bce", tiny, tmp_path / "other", dropout=0.0, device=torch_device, store=store)
+    losses = [[line["loss"] for line in run.folder.epochs] for run in (host, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=0 if torch_device == "cpu" else 1e-3)
+    assert (torch_device != "cpu") or same(host.method.state_dict(), other.method.state_dict())
+
+
+def test_threads_change_nothing(tiny, tmp_path, run):
+    assert_same_run(short_fit("framestack", tiny, tmp_path / "one", threads=1).folder.path, run.folder.path)
+
+
+def test_float16_scales_its_loss_and_goes_on_with_the_scale(tiny, tmp_path, monkeypatch):
+    run = short_fit("bce", tiny, tmp_path / "run", precision="float16")
+    assert run.folder.load_checkpoint("checkpoint")["scaler"]["scale"] > 1
+    assert np.load(run.folder.path / "preds.npy").dtype == np.float32
+    assert run.folder.epochs[-1]["loss"] < run.folder.epochs[0]["loss"]
+    fit_with_stops(monkeypatch, "after each epoch", "bce", tiny, tmp_path / "stopped", precision="float16")
+    assert_same_run(run.folder.path, tmp_path / "stopped")
+
+
+def test_a_weight_that_is_frozen_stays(tiny, tmp_path):
+    run = short_fit("crt", tiny, tmp_path / "crt")
+    first = short_fit("bce", tiny, tmp_path / "bce")  # what the first stage is
+    for name, value in first.folder.load_checkpoint("checkpoint")["method"].items():
+        assert torch.equal(value, run.method.state_dict()[name]) == ("aggregator" in name), name
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Selection
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """The splits that are predicted, in order."""
+    seen = []
+    for name in ("score", "write_report"):
+        original = getattr(engine, name)
+
+        def spy(method, split, *rest, name=name, original=original, **how):
+            seen.append((name, type(split).__name__))
+            return original(method, split, *rest, **how)
+
+        monkeypatch.setattr(engine, name, spy)
+    return seen
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Makes the validation mAP of each epoch."""
+
+    class Scores:
+        def __init__(self, value):
+            self.value = value
+
+        def metrics(self):
+            return {"mAP": self.value}
+
+    def script(*values):
+        rest = iter(values)
+        monkeypatch.setattr(engine, "score", lambda *_, **__: Scores(next(rest)))
+
+    return script
+
+
+def best_of(run) -> int:
+    return run.folder.load_checkpoint("best")["epoch"]
+
+
+def test_validation_selects_and_the_test_split_is_seen_at_the_end_alone(tiny, tmp_path, judged, monkeypatch):
+    touched = []
+    gather = type(tiny.frames).gather
+
+    def spy(self, videos, *rest, **how):
+        touched.append(np.isin(videos, tiny.test.videos).any())
+        return gather(self, videos, *rest, **how)
+
+    monkeypatch.setattr(type(tiny.frames), "gather", spy)
+    run = short_fit("bce", tiny, tmp_path / "run", lr=0.1, epochs=4)
+    assert judged == [("score", "ValSplit")] * 4 + [("write_report", "TestSplit")]
+    assert touched == sorted(touched)
+    assert any(touched)
+    values = [line["mAP"] for line in run.folder.epochs]
+    best = run.folder.load_checkpoint("best")
+    assert (best["epoch"], best["mAP"]) == (int(np.argmax(values)), max(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [((0.1, 0.5, 0.3), 1), ((0.3, 0.3, 0.2), 0), ((float("nan"), 0.0, 0.2), 2), ((float("nan"),) * 3, 0)],
+)
+def test_the_first_best_epoch_is_selected(tiny, tmp_path, scripted, values, best):
+    scripted(*values)
+    run = short_fit("bce", tiny, tmp_path / "run")
+    assert best_of(run) == best
+    assert [line.get("mAP") for line in run.folder.epochs] == [value if value == value else None for value in values]
+    scripted(0.0)
+    alone = short_fit("bce", tiny, tmp_path / "alone", epochs=best + 1, select_on="last", eval_every=99)
+    assert same(run.method.state_dict(), alone.method.state_dict())
+    assert (run.folder.path / "preds.npy").read_bytes() == (alone.folder.path / "preds.npy").read_bytes()
+
+
+def test_the_selected_epoch_is_remembered_by_a_run_that_is_stopped(tiny, tmp_path, scripted, monkeypatch):
+    scripted(0.1, 0.5, 0.3)
+    run = short_fit("bce", tiny, tmp_path / "run")
+    scripted(0.1, 0.5, 0.3)
+    fit_with_stops(monkeypatch, "after each epoch", "bce", tiny, tmp_path / "stopped")
+    assert_same_run(run.folder.path, tmp_path / "stopped")
+
+
+def test_the_last_stage_alone_is_selected_from(tiny, tmp_path, scripted):
+    scripted(0.9, 0.9, 0.9, 0.2, 0.1)
+    assert best_of(short_fit("crt", tiny, tmp_path / "run")) == 3
+
+
+@pytest.mark.parametrize("settings", [{"select_on": "test"}, {"protocol": "official"}])
+def test_the_test_split_selects_where_it_is_named(tiny, tmp_path, judged, settings):
+    run = short_fit("bce", tiny, tmp_path / "run", **settings)
+    assert judged == [("score", "TestSplit")] * 3 + [("write_report", "TestSplit")]
+    values = [line["mAP"] for line in run.folder.epochs]
+    assert best_of(run) == int(np.argmax(values))
+    assert run.report.metrics()["mAP"] == pytest.approx(max(values), abs=1e-9)
+
+
+def test_the_last_epoch_is_selected_where_that_is_wanted(tiny, tmp_path, judged, scripted):
+    scripted(0.9, 0.5, 0.1)
+    assert best_of(short_fit("bce", tiny, tmp_path / "run", select_on="last")) == 2
+    assert judged == [("write_report", "TestSplit")]
+
+
+def test_without_a_validation_split_the_last_epoch_is_selected(tiny, tmp_path, judged):
+    run = short_fit("bce", dataclasses.replace(tiny, validate=None), tmp_path / "run")
+    assert best_of(run) == 2
+    assert judged == [("write_report", "TestSplit")]
+    assert not any("mAP" in line for line in run.folder.epochs)
+
+
+def test_without_a_test_split_the_report_is_on_what_selected(tiny, tmp_path, judged):
+    run = short_fit("bce", dataclasses.replace(tiny, test=None), tmp_path / "run")
+    assert judged[-1] == ("write_report", "ValSplit")
+    assert len(np.load(run.folder.path / "preds.npy")) == len(tiny.validate)
+    run = short_fit("bce", dataclasses.replace(tiny, test=None, validate=None), tmp_path / "alone", epochs=1)
+    assert run.report is None
+    assert not run.folder.has_report
+    assert run.folder.has_checkpoint("best")
+
+
+@pytest.mark.parametrize(("every", "judged_epochs"), [(1, [0, 1, 2]), (2, [1, 2]), (5, [2])])
+def test_evaluation_comes_every_so_often_and_at_the_end(tiny, tmp_path, every, judged_epochs):
+    run = short_fit("bce", tiny, tmp_path / "run", eval_every=every)
+    assert [line["epoch"] for line in run.folder.epochs if "mAP" in line] == judged_epochs
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (
+            lambda d: {"validate": TestSplit(*parts(d.test))},
+            TypeError,
+            "expected a ValSplit to select on, got TestSplit",
+        ),
+        (lambda d: {"validate": TrainSplit(*parts(d.train))}, TypeError, "a ValSplit to select on, got TrainSplit"),
+        (lambda d: {"train": TestSplit(*parts(d.test))}, TypeError, "expected a TrainSplit to train on, got TestSplit"),
+        (lambda d: {"train": ValSplit(*parts(d.validate))}, TypeError, "a TrainSplit to train on, got ValSplit"),
+    ],
+)
+def test_splits_in_each_others_places_are_refused(tiny, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        short_fit("bce", dataclasses.replace(tiny, **changes(tiny)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def parts(split):
+    return split.labels, split.videos, split.frames
+
+
+def test_selecting_on_a_test_split_that_is_not_there_is_refused(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"^select_on: expected a data set with a test split, got one without$"):
+        short_fit("bce", dataclasses.replace(tiny, test=None), tmp_path / "run", select_on="test")
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a run leaves
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_is_whole(run, tiny_folder):
+    present = {path.name for path in run.folder.path.iterdir()}
+    files = {"config.json", "metrics.csv", "checkpoint.pt", "best.pt", "preds.npy", "labels.npy"}
+    assert files | {"report.json", "report.txt"} | ({"events"} if run.folder.scalars_are_written else set()) == present
+    document = json.loads((run.folder.path / "config.json").read_text())
+    assert (document["method"], document["preset"]) == ("framestack", None)
+    assert document["settings"].items() >= SETTINGS.items()
+    assert document["data"]["folder"] == str(tiny_folder.resolve())
+
+
+def test_predictions_give_the_numbers_of_the_report(run, tiny):
+    preds, labels = (np.load(run.folder.path / f"{name}.npy") for name in ("preds", "labels"))
+    conventions = {"train_counts": tiny.train_counts, "bounds": tiny.bounds, "class_names": tiny.class_names}
+    expected = vltr_eval.evaluate(preds, labels, sap=15, topk=[1, 5], absent="nan", **conventions)
+    assert run.report.metrics() == expected.metrics()
+    assert run.folder.load_report().metrics() == expected.metrics()
+    assert (run.folder.path / "report.json").read_text() == expected.to_json()
+    assert {"mAP_head", "mAP_tail", "Acc@5"} <= run.report.metrics().keys()
+
+
+def test_the_other_program_accepts_predictions_and_labels(run, tiny, capsys):
+    files = [str(run.folder.path / f"{name}.npy") for name in ("preds", "labels")]
+    assert vltr_eval.cli.main([*files, "--json", "-", "--quiet"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert json.dumps(run.report.metrics()["mAP"]) in json.dumps(found)
+
+
+def test_predictions_are_the_selected_methods_on_even_frames(run, tiny):
+    rows, logits = predict(run.method, tiny.test)
+    np.testing.assert_array_equal(rows, np.arange(len(tiny.test)))
+    np.testing.assert_array_equal(np.load(run.folder.path / "preds.npy"), logits.numpy())
+    method = find_method("framestack")(run.method.config, run.method.task)
+    method.load_state_dict(run.folder.load_checkpoint("best")["method"])
+    method.eval()
+    store = tiny.frames
+    for row in (0, 77, len(tiny.test) - 1):
+        start, end = store.offsets[tiny.test.videos[row]], store.offsets[tiny.test.videos[row] + 1]
+        picks = [k * (end - start - 1) // 11 for k in range(12)]
+        clip = torch.from_numpy(store.frames[start:end][picks].astype(np.float32))
+        torch.testing.assert_close(method.predict(clip[None])[0].detach(), logits[row])
+
+
+def test_predicting_needs_no_gradients_and_leaves_evaluation_mode(run, tiny):
+    run.method.train()
+    _, logits = predict(run.method, tiny.validate)
+    assert not logits.requires_grad
+    assert not run.method.training
+
+
+def test_a_notebook_needs_five_lines(tiny_folder, tmp_path):
+    from vltr_train import fit, table
+
+    run = fit("bce", tiny_folder, tmp_path / "run", quiet=True, device="cpu", **SETTINGS | {"epochs": 1})
+    assert 0 < run.report.metrics()["mAP"] < 1
+    assert table([run.folder]).startswith("method")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Evaluated again
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_evaluated_again_from_its_folder(run, tiny, tmp_path):
+    before = {path.name: path.read_bytes() for path in run.folder.path.iterdir() if path.is_file()}
+    again = evaluate_run(run.folder.path, tiny, out=tmp_path / "a" / "b", device="cpu")
+    assert again.to_json() == run.report.to_json()
+    for name in ("preds.npy", "labels.npy", "report.json", "report.txt"):
+        assert (tmp_path / "a" / "b" / name).read_bytes() == before[name]
+    validated = evaluate_run(run.folder.path, tiny, split="validate", sap=None, device="cpu", store="device")
+    best = run.folder.load_checkpoint("best")
+    assert validated.metrics()["mAP"] == pytest.approx(best["mAP"], abs=1e-12)
+    assert {path.name: path.read_bytes() for path in run.folder.path.iterdir() if path.is_file()} == before
+
+
+def test_evaluating_again_refuses_what_does_not_fit(run, tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"^split: expected one that the data set has, got 'test'$"):
+        evaluate_run(run.folder.path, dataclasses.replace(tiny, test=None), device="cpu")
+    fewer = dataclasses.replace(tiny, class_names=tiny.class_names[:-1])
+    with pytest.raises(ValueError, match=r"expected a run on 62 classes of 16 features as the data$"):
+        evaluate_run(run.folder.path, fewer, device="cpu")
+    RunFolder.create(tmp_path / "new", run.folder.document).close()
+    with pytest.raises(ValueError, match=r"best\.pt: expected a file of a run, got No such file"):
+        evaluate_run(tmp_path / "new", tiny, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("gpu", "expected cpu, cuda or cuda:N, got 'gpu'"), ("cuda:99", "expected one of the . GPUs here, got cuda:99")],
+)
+def test_devices_that_are_not_there_are_named(name, message):
+    with pytest.raises(ValueError, match=f"^device: {message}$"):
+        choose_device(name)
+
+
+def test_each_process_has_its_own_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    made_current = []
+    monkeypatch.setattr(torch.cuda, "set_device", made_current.append)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert [str(choose_device(name)) for name in (None, "cuda", "cuda:1", "cpu")] == [
+        "cuda:2",
+        "cuda:2",
+        "cuda:1",
+        "cpu",
+    ]
+    assert made_current == [2, 2, 1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Resumed
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["framestack", "crt"])
+@pytest.mark.parametrize("place", ["before each checkpoint", "in each epoch"])
+def test_a_run_may_be_stopped_anywhere(tiny, tmp_path, monkeypatch, method, place):
+    run = short_fit(method, tiny, tmp_path / "run")
+    assert fit_with_stops(monkeypatch, place, method, tiny, tmp_path / "stopped") >= 2
+    assert_same_run(run.folder.path, tmp_path / "stopped")
+
+
+def test_resuming_a_finished_run_only_evaluates_it(run, tiny, monkeypatch):
+    before = {path.name: path.read_bytes() for path in run.folder.path.iterdir() if path.is_file()}
+    monkeypatch.setattr(find_method("framestack"), "forward", None)
+    again = short_fit("framestack", tiny, run.folder.path, resume=True)
+    assert again.report.to_json() == run.report.to_json()
+    assert {path.name: path.read_bytes() for path in run.folder.path.iterdir() if path.is_file()} == before
+
+
+def test_a_run_that_is_there_is_not_touched_unless_that_is_said(tiny, tmp_path):
+    first = short_fit("bce", tiny, tmp_path / "run", epochs=1)
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"expected a folder without a run, .* --resume, or replace it with --overwrite$"
+    ):
+        short_fit("bce", tiny, tmp_path / "run", epochs=1)
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    other = short_fit("bce", tiny, tmp_path / "run", epochs=1, seed=9, overwrite=True)
+    assert not same(first.method.state_dict(), other.method.state_dict())
+    assert RunFolder.open(tmp_path / "run").document["settings"]["seed"] == 9
+
+
+def test_resuming_with_something_else_says_what_differs(tiny, tmp_path):
+    folder = tmp_path / "run"
+    short_fit("bce", tiny, folder, epochs=1)
+    for method, changes, message in (
+        ("focal", {}, "expected method bce as in its config.json, got focal"),
+        ("bce:r50", {}, "expected preset None as in its config.json, got r50"),
+        ("bce", {"lr": 0.5}, r"expected settings \{'lr': 0.01\} as in its config.json, got \{'lr': 0.5\}"),
+    ):
+        with pytest.raises(ValueError, match=f"^{folder}: {message}$"):
+            short_fit(method, tiny, folder, resume=True, **{"epochs": 1} | changes)
+    rows = np.arange(100)
+    test = TestSplit(tiny.test.labels.only(rows), tiny.test.videos[rows], tiny.frames)
+    with pytest.raises(
+        ValueError, match=r"expected dataset \{'videos': \[717, 173, 205\], 'labels': .*, got \{'videos"
+    ):
+        short_fit("bce", dataclasses.replace(tiny, test=test), folder, resume=True, epochs=1)
+
+
+KILLED = [("framestack", "train", {"epochs": 25}), ("crt", "classifier", {"epochs": 2, "classifier_epochs": 25})]
+
+
+@pytest.mark.parametrize(("method", "stage", "epochs"), KILLED, ids=["framestack", "crt"])
+def test_a_killed_run_resumes_to_the_bit(tiny_folder, tmp_path, method, stage, epochs, capsys):
+    """Killed for good, as soon as its first epoch of the stage is in metrics.csv: rAP, optimizer and draws go on."""
+    settings = [f"{key}={value}" for key, value in short_settings(method, **epochs).items()]
+    command = ["fit", method, "--data", str(tiny_folder), "--device", "cpu", "--quiet", *settings, "--out"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vltr_train", *command, str(killed)], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    metrics, until = killed / "metrics.csv", time.monotonic() + 60
+    while not (metrics.exists() and f",{stage}," in metrics.read_text()):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() < 0
+    done = RunFolder.open(killed).epochs
+    assert done[-1]["stage"] == stage
+    assert len(done) < sum(epochs.values()) - 1
+    assert not (killed / "report.json").exists()
+    assert cli.main([*command, str(whole)]) == 0
+    assert cli.main([*command, str(killed), "--resume"]) == 0
+    assert_same_run(whole, killed)
+    if method == "framestack":
+        assert RunFolder.open(killed).load_checkpoint("checkpoint")["method"]["rap"].any()
+    assert capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What people see
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_each_epoch_is_a_line(tiny, tmp_path, capsys):
+    run = short_fit("bce", tiny, tmp_path / "run", quiet=False, eval_every=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    for line, values in zip(lines, run.folder.epochs, strict=True):
+        assert line.startswith(f"epoch {values['epoch']} (train): loss {values['loss']:.5f}")
+        assert ("mAP" in line) == ("mAP" in values)
+    short_fit("bce", tiny, tmp_path / "quiet", epochs=1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_shows_stage_loss_and_best(tiny, tmp_path, monkeypatch):
+    for name in ("_PATIENCE", "_PAUSE"):
+        monkeypatch.setattr(terminal, name, 0.0)
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    run = short_fit("bce", tiny, tmp_path / "run", quiet=False)
+    shown = [text for text in screen.getvalue().split("\r") if text.startswith("[")]
+    assert "train 1/3, loss " in shown[0]
+    assert f"train 3/3, best mAP {run.folder.epochs[0]['mAP']:.4f}"[:24] in shown[-1]
+    assert " s left, " in shown[-1]
+    quiet = short_fit("bce", tiny, tmp_path / "quiet")
+    assert same(run.method.state_dict(), quiet.method.state_dict())
+
+
+def test_a_data_set_may_be_given_by_its_folder(tiny_folder, tmp_path):
+    one = short_fit("bce", tiny_folder, tmp_path / "one", epochs=1)
+    other = short_fit("bce", open_dataset(tiny_folder), tmp_path / "other", epochs=1)
+    assert_same_run(one.folder.path, other.folder.path)
+
+
+def test_a_bad_setting_leaves_no_folder(tiny, tmp_path):
+    for method, changes, message in (
+        ("bce", {"lrr": 1}, "setting: expected one of lr"),
+        ("bce", {"lr": -1.0}, "lr: expected a positive number, got -1.0"),
+        ("bcee", {}, "method: expected one of bce"),
+        ("bce:r5", {}, "preset: expected one of r50"),
+        ("bce", {"store": "gpu"}, "store: expected auto, host or device, got 'gpu'"),
+        ("bce", {"device": "gpu"}, "device: expected cpu, cuda or cuda:N, got 'gpu'"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            short_fit("bce" if method == "bce" else method, tiny, tmp_path / "run", **changes)
+        assert not (tmp_path / "run").exists()

@@ -1,0 +1,195 @@
+"""Tables of runs: which runs are one line, where it stands, what is printed beside, and the four ways to write it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import vltr_eval
+from vltr_train.run_folder import RunFolder
+from vltr_train.tables import FORMATS, paper_tables, table
+
+NONE = (None,) * 6
+
+
+def preset(row, printed, tables=("videolt-1",), backbone="R50", **settings):
+    return SimpleNamespace(row=row, tables=tables, backbone=backbone, printed=printed, settings=settings)
+
+
+PRESETS = {
+    "framestack": {
+        "r50": preset("FrameStack (FL)", (0.516, 0.683, 0.569, 0.397, 0.658, 0.834)),
+        "tsm-netvlad": preset("Ours", (0.667, *NONE[1:]), ("videolt-2",), "TSM-R50", aggregator="netvlad"),
+    },
+    "bce": {
+        "r50": preset("baseline", (0.499, 0.675, 0.553, 0.376, 0.65, 0.828), ("videolt-1", "move-1")),
+        "r101": preset("baseline", (0.516, 0.687, 0.568, 0.396, None, None), backbone="R101"),
+    },
+}
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    def make(method="bce", preset=None, seed=0, data="videolt", labels="0123456789", **settings):
+        settings = {"lr": 0.1, "lr_steps": [30, 60], "select_on": "validate", **settings, "seed": seed}
+        dataset = {"name": data, "labels": labels}
+        document = {"method": method, "preset": preset, "settings": settings, "dataset": dataset}
+        run = RunFolder.create(tmp_path / str(len(list(tmp_path.iterdir()))), document)
+        generator = np.random.default_rng(seed)
+        labels = generator.random((40, 6)) < 0.4
+        preds = generator.normal(size=(40, 6)) + labels
+        run.save_report(vltr_eval.evaluate(preds, labels, train_counts=[900, 600, 300, 200, 50, 7]))
+        return run
+
+    return make
+
+
+def read(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_names_of_tables_come_from_the_presets():
+    assert paper_tables(PRESETS) == ["move-1", "videolt-1", "videolt-2"]
+    assert paper_tables({}) == []
+
+
+def test_runs_of_several_seeds_are_one_line(make_run):
+    runs = [make_run(seed=seed) for seed in (1, 2, 3)]
+    (line,) = read(table(runs, format="csv"))
+    values = [run.load_report().metrics() for run in runs]
+    assert line["n"] == "3"
+    for heading, metric in {"All": "mAP", "Tail": "mAP_tail", "Acc@5": "Acc@5", "exact SAP": "expected_SAP"}.items():
+        assert float(line[heading]) == pytest.approx(np.mean([each[metric] for each in values]), rel=1e-12)
+        assert float(line[f"{heading}_std"]) == pytest.approx(
+            np.std([each[metric] for each in values], ddof=1), rel=1e-9
+        )
+
+
+def test_what_differs_in_more_than_the_seed_is_told_apart(make_run):
+    runs = [make_run(), make_run(seed=1), make_run(lr=0.2, lr_steps=[5]), make_run(preset="r50")]
+    names = [(line["method"], line["n"]) for line in read(table(runs, format="csv"))]
+    assert names == [("bce lr=0.1 lr_steps=30,60", "2"), ("bce lr=0.2 lr_steps=5", "1"), ("bce:r50", "1")]
+    runs = [make_run(replacement=True), make_run(data="other", labels="ffffffffff", replacement=None)]
+    names = [line["method"] for line in read(table(runs, format="csv"))]
+    assert names == [
+        "bce data=videolt labels=01234567 replacement=true",
+        "bce data=other labels=ffffffff replacement=none",
+    ]
+
+
+def test_measured_stands_beside_printed_in_the_papers_order(make_run):
+    runs = [
+        make_run("mine"),
+        make_run("framestack", "r50"),
+        make_run("framestack", "tsm-netvlad"),
+        make_run("bce", "r50"),
+    ]
+    lines = read(table(runs, presets=PRESETS, paper="videolt-1", format="csv"))
+    assert [(line["group"], line["row"], line["method"], line["n"]) for line in lines] == [
+        ("R50", "baseline", "bce:r50", "1"),
+        ("R50", "FrameStack (FL)", "framestack:r50", "1"),
+        ("R101", "baseline", "bce:r101", "0"),
+        ("not in this table", "", "mine", "1"),
+        ("not in this table", "", "framestack:tsm-netvlad", "1"),
+    ]
+    by_method = {line["method"]: line for line in lines}
+    assert float(by_method["bce:r50"]["All"]) == runs[3].load_report().metrics()["mAP"]
+    assert by_method["bce:r50"]["All_printed"] == "0.499"
+    assert (by_method["bce:r101"]["All"], by_method["bce:r101"]["Acc@1_printed"]) == ("", "")
+    assert by_method["mine"]["All_printed"] == ""
+
+
+TEXT = """\
+row              method          n     All  printed    Head  printed  Medium  printed    Tail  printed   Acc@1  printed   Acc@5  printed
+[R50]
+baseline         bce:r50         1  {}
+FrameStack (FL)  framestack:r50  -       -    0.516       -    0.683       -    0.569       -    0.397       -    0.658       -    0.834
+[R101]
+baseline         bce:r101        -       -    0.516       -    0.687       -    0.568       -    0.396       -        -       -        -
+measured on toy, which is not the paper's data (videolt)
+checkpoints selected on: validate
+"""  # noqa: E501
+
+
+def test_the_text_table(make_run):
+    run = make_run("bce", "r50", data="toy")
+    metrics = run.load_report().metrics()
+    names = ("mAP", "mAP_head", "mAP_medium", "mAP_tail", "Acc@1", "Acc@5")
+    printed = (0.499, 0.675, 0.553, 0.376, 0.65, 0.828)
+    numbers = "  ".join(f"{metrics[name]:.4f}    {value:.3f}" for name, value in zip(names, printed, strict=True))
+    assert table([run], presets=PRESETS, paper="videolt-1") == TEXT.format(numbers)
+
+
+def test_a_model_of_the_table_is_part_of_its_group():
+    lines = read(table([], presets=PRESETS, paper="videolt-2", format="csv"))
+    assert [(line["group"], line["row"], line["All_printed"]) for line in lines] == [
+        ("TSM-R50, netvlad", "Ours", "0.667")
+    ]
+
+
+def test_notes_tell_what_makes_runs_unlike(make_run):
+    runs = [make_run(), make_run(seed=1), make_run(seed=1), make_run("eql", select_on="test")]
+    notes = table(runs).splitlines()[3:]
+    assert notes == [
+        "measured on videolt",
+        "checkpoints selected on: validate (3 of the runs), test (1 of the runs)",
+        "bce: its 3 runs have 2 seeds between them",
+    ]
+    assert "the paper's data" not in table(runs, presets=PRESETS, paper="videolt-1")
+
+
+def test_a_number_that_a_report_lacks_is_a_dash(make_run):
+    run = make_run()
+    labels = np.eye(4, dtype=bool)
+    run.save_report(vltr_eval.evaluate(np.arange(16.0).reshape(4, 4), labels, sap=None))
+    row = table([run]).splitlines()[1].split()
+    assert [place for place, cell in enumerate(row) if cell == "-"] == [3, 4, 5, 8, 9]
+
+
+def test_markdown_is_a_table_of_even_rows(make_run):
+    runs = [make_run("bce", "r50", name="a|b"), make_run("bce", "r50", name="c", seed=4)]
+    text = table(runs, presets=PRESETS, paper="videolt-1", format="markdown")
+    lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {16}
+    assert lines[2].startswith("| **R50** |")
+    assert r"bce:r50 name=a\|b" in text
+
+
+def test_latex_is_escaped(make_run):
+    runs = [
+        make_run("cb_loss", note="50% & {x}_1^2~\\"),
+        make_run("cb_loss", note="$#"),
+        make_run("cb_loss", note="$#", seed=1),
+    ]
+    text = table(runs, format="latex")
+    assert r"cb\_loss note=50\% \& \{x\}\_1\textasciicircum{}2\textasciitilde{}\textbackslash{} & 1 & 0." in text
+    assert r"note=\$\# & 2 & 0." in text
+    assert r" $\pm$ 0." in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 3
+    assert text.count(r"\hline") == 3
+    assert r"\multicolumn" not in text
+    assert text.splitlines()[:2] == ["% measured on videolt", "% checkpoints selected on: validate"]
+    assert r"\multicolumn{15}{l}{\textit{R50}} \\" in table(runs, presets=PRESETS, paper="videolt-1", format="latex")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_runs_are_an_empty_table(format):
+    assert len(table([], format=format)) > 0
+
+
+def test_wrong_names_and_unfinished_runs(make_run, tmp_path):
+    with pytest.raises(ValueError, match=r"^paper: expected one of videolt-2, videolt-1, got 'videolt-3'$"):
+        table([], presets=PRESETS, paper="videolt-3")
+    with pytest.raises(ValueError, match=r"^paper: expected one of \(there is none\), got 'videolt-1'$"):
+        table([], paper="videolt-1")
+    with pytest.raises(ValueError, match=r"^format: expected one of text, latex, got 'tex'$"):
+        table([], format="tex")
+    run = make_run()
+    (run.path / "report.json").unlink()
+    with pytest.raises(ValueError, match=r"report\.json: expected a file of a run, got No such file"):
+        table([run])

@@ -1,0 +1,399 @@
+"""The vltr-train program: each command on data, what it answers to mistakes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from short_runs import SETTINGS
+
+import vltr_eval.cli
+from vltr_train import cli, engine, open_dataset
+from vltr_train.frame_store import FrameStore
+from vltr_train.method import all_methods
+from vltr_train.run_folder import RunFolder
+
+OK, BAD_DATA, BAD_USAGE = 0, 1, 2
+WORDS = [f"{key}={value}" for key, value in (SETTINGS | {"epochs": 1}).items() if key != "seed"]
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch, capsys):
+    """Runs the program in a folder of its own: its exit code, and what it said on both streams."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def fine(program):
+    """What a command prints that goes well, and says nothing on stderr."""
+
+    def run(*arguments):
+        code, out, err = program(*arguments, "--quiet")
+        assert (code, err) == (OK, "")
+        return out
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_folder, tmp_path_factory):
+    """The folder of a run that nothing changes."""
+    folder = tmp_path_factory.mktemp("cli") / "bce"
+    assert cli.main(["fit", "bce", "--data", str(tiny_folder), "--out", str(folder), *ON_CPU, *WORDS, "--quiet"]) == OK
+    return folder
+
+
+ON_CPU = ["--device", "cpu"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_synth_pack_and_inspect(fine, program):
+    out = fine(
+        "synth", "files", "--profile", "charadeslt", "--scale", 0.002, "--dim", 6, "--layout", "npy", "--seed", 4
+    )
+    assert re.fullmatch(
+        r"files: [\d,]+ train, [\d,]+ validate, [\d,]+ test videos of \d+ classes, .* frames of 6\n", out
+    )
+    files = open_dataset("files")
+    out = fine("pack", "files", "files/features", "packed", "--format", "charades")
+    assert re.fullmatch(r"packed: [\d,]+ videos, [\d,]+ frames, .* GB, verified; 0 videos left out\n", out)
+    packed = open_dataset("packed")
+    assert packed.bounds == (100, 20)
+    rows, picks = np.arange(5), np.zeros((5, 3), np.int64)
+    number_of = {name: number for number, name in enumerate(packed.frames.ids)}
+    same_rows = np.array([number_of[name] for name in files.frames.ids[:5]])
+    np.testing.assert_array_equal(files.frames.gather(rows, picks), packed.frames.gather(same_rows, picks))
+
+    out = fine("inspect", "packed", "--verify")
+    assert f"{packed.num_classes} classes, head / medium / tail" in out
+    assert f"train: {len(packed.train):,} videos" in out
+    assert "frames: packed, float16, 6 features" in out
+    assert out.endswith("verified: every packed video has the bytes it was packed with\n")
+    out = fine("inspect", "files", "--features", "packed")
+    assert "frames: packed" in out
+    assert "frames: a file a video" in fine("inspect", "files")
+    code, _, err = program("inspect", "files", "--verify")
+    assert code == BAD_DATA
+    assert err == "vltr-train: error: --verify: expected packed frames, which have checksums, got a file a video\n"
+
+
+def test_bad_videos_are_named_or_left_out(fine, program):
+    fine("synth", "files", "--scale", 0.001, "--dim", 4, "--layout", "npy")
+    first = open_dataset("files").train.labels.ids[0]
+    path = Path("files", "features", f"{first}.npy")
+    path.unlink()
+    code, _, err = program("pack", "files", "files/features", "packed")
+    assert code == BAD_DATA
+    assert first in err
+    assert len(err.splitlines()) == 1
+    code, out, err = program("pack", "files", "files/features", "packed", "--skip-bad")
+    assert code == OK
+    assert out.endswith("1 videos left out\n")
+    assert err.startswith(f"left out {first}: ")
+    code, _, err = program("inspect", "files")
+    assert code == BAD_DATA
+    assert f"no features of {first}, and of 1 videos in all" in err
+    code, out, err = program("inspect", "files", "--skip-missing")
+    assert code == OK
+    assert "left out for want of features: 1 videos" in out
+    assert err == "files: 1 videos without features are left out\n"
+
+
+def test_a_damaged_video_is_found(fine, program):
+    fine("synth", "data", "--scale", 0.001, "--dim", 4)
+    store = FrameStore.open("data")
+    with open(store.folder / "frames.npy", "r+b") as file:
+        file.seek(-3, 2)
+        file.write(b"\x55")
+    code, _, err = program("inspect", "data", "--verify", "--quiet")
+    assert code == BAD_DATA
+    assert store.ids[-1] in err
+
+
+def test_data_that_are_not_there_are_named(program):
+    for command in (["inspect", "nowhere"], ["fit", "bce", "--data", "nowhere"], ["sweep", "bce", "--data", "nowhere"]):
+        code, out, err = program(*command)
+        assert (code, out) == (BAD_DATA, "")
+        assert err == "vltr-train: error: nowhere: not a data set, it has no train.lst\n"
+    for command in (["eval", "nowhere"], ["table", "nowhere"]):
+        code, out, err = program(*command)
+        assert (code, out) == (BAD_DATA, "")
+        assert (
+            err == "vltr-train: error: nowhere/config.json: expected a file of a run, got No such file or directory\n"
+        )
+    assert not list(Path().iterdir())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_fit_prints_its_report_and_says_what_it_left(program, tiny_folder):
+    code, out, err = program("fit", "bce:r50", "--data", tiny_folder, *ON_CPU, *WORDS, "seed=5")
+    assert code == OK
+    folder = Path("runs", "-".join(["bce-r50", *sorted(WORDS), "seed5"]))
+    run = RunFolder.open(folder)
+    assert out == str(run.load_report())
+    assert (run.document["method"], run.document["preset"], run.document["settings"]["seed"]) == ("bce", "r50", 5)
+    first, last = err.splitlines()
+    assert re.fullmatch(r"epoch 0 \(train\): loss \d+\.\d{5}, mAP 0\.\d{4}, mAP_tail 0\.\d{4}, \d+\.\d s", first)
+    assert last.startswith(f"{folder}: predictions, labels and report; vltr-eval {folder}/preds.npy")
+    command = last.split("; ")[1].split()
+    assert command[0] == "vltr-eval"
+    assert vltr_eval.cli.main([*command[1:], "--quiet"]) == OK
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fit bce {words} --data {data} --out run",
+        "fit {words} bce --data {data} --out run",
+        "fit --data {data} bce {words} --out run",
+        "fit --data {data} --out run {words} bce",
+        "fit {words} --data {data} bce --out run",
+        "fit epochs=1 --data={data} bce {words} --out=run",
+    ],
+)
+def test_settings_and_the_method_may_stand_anywhere(fine, tiny_folder, line, monkeypatch):
+    words = [word for word in WORDS if not ("epochs=1 " in line and word == "epochs=1")]
+    asked = []
+    monkeypatch.setattr(engine, "fit", lambda *args, **kw: asked.append((args, kw)) or engine.Run(None, None, None))
+    fine(*line.format(words=" ".join(words), data=tiny_folder).split())
+    ((method, dataset, folder), options) = asked[0]
+    assert (method, dataset.name, folder) == ("bce", "synthetic-videolt", Path("run"))
+    assert options.items() >= (SETTINGS | {"epochs": 1, "seed": 3}).items() - {("seed", 3)}
+    assert (options["resume"], options["overwrite"], options["quiet"]) == (False, False, True)
+
+
+def test_a_run_that_is_there_is_resumed_or_replaced_where_that_is_said(fine, program, tiny_folder):
+    command = ["fit", "bce", "--data", tiny_folder, "--out", "run", *ON_CPU, *WORDS]
+    report = fine(*command)
+    code, out, err = program(*command)
+    assert (code, out) == (BAD_DATA, "")
+    assert re.fullmatch(r"vltr-train: error: run: expected a folder without a run, .* --resume, .* --overwrite\n", err)
+    assert fine(*command, "--resume") == report
+    assert fine(*command, "--overwrite") == report
+    code, _, err = program(*command, "--resume", "seed=77")
+    assert code == BAD_DATA
+    assert err.endswith("expected settings {'seed': 2021} as in its config.json, got {'seed': 77}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bec"], "method: expected one of bce, got 'bec'"),
+        (["bce", "epoch=3"], "setting: expected one of epochs, got 'epoch'"),
+        (["bce", "clip_nrm=3"], "setting: expected one of clip_norm, got 'clip_nrm'"),
+        (["bce", "epochs=many"], "epochs: expected a whole number, got 'many'"),
+        (["bce", "epochs=0"], "epochs: expected at least 1, got 0"),
+        (["bce", "lr=1e-3", "lr=2"], "lr: expected one value, got a second one by 'lr=2'"),
+        (["bce", "precision=int8"], "precision: expected one of float32, bfloat16, float16, got 'int8'"),
+        (["bce", "protocol=offical"], "protocol: expected one of official, got 'offical'"),
+        (["framestack:r102"], "preset: expected one of r101, r101-bce, tsm, got 'r102'"),
+        (["bce", "batch_size=1"], "batch_size: expected at least 2 rows for 1 ranks, got 1 of 717 rows"),
+        (["bce", "--device", "gpu"], "device: expected cpu, cuda or cuda:N, got 'gpu'"),
+        (["bce", "--features", "nowhere"], "nowhere: no frames there, neither frames.npy nor a folder of .npy"),
+    ],
+)
+def test_bad_settings_are_answered_in_a_sentence(program, tiny_folder, words, message):
+    device = [] if "--device" in words else ON_CPU
+    code, out, err = program("fit", *words, "--data", tiny_folder, "--out", "run", *device)
+    assert (code, out) == (BAD_DATA, "")
+    if message.startswith("preset"):
+        assert err.startswith("vltr-train: error: preset: expected one of r101")
+    else:
+        assert err == f"vltr-train: error: {message}\n"
+
+
+def test_sweep_trains_what_is_not_finished(program, tiny_folder, monkeypatch):
+    command = ["sweep", "bce", "--data", tiny_folder, "focal", "--seeds", "1,2", *ON_CPU, *WORDS, "--format", "csv"]
+    code, table, err = program(*command)
+    assert code == OK
+    folders = sorted(path.name for path in Path("runs").iterdir())
+    assert folders == [
+        f"{method}-{'-'.join(sorted(WORDS))}-seed{seed}" for method in ("bce", "focal") for seed in (1, 2)
+    ]
+    assert [line.split(",")[:2] for line in table.splitlines()[1:]] == [["bce", "2"], ["focal", "2"]]
+    assert err.count(" ...\n") == 4
+    fitted, fit = [], engine.fit
+    monkeypatch.setattr(engine, "fit", lambda method, *rest, **how: fitted.append(method) or fit(method, *rest, **how))
+    Path("runs", folders[2], "report.json").unlink()
+    assert program(*command)[:2] == (OK, table)
+    assert fitted == ["focal"]  # once, and only evaluated again
+    code, _, err = program(*command, "--runs", "others", "--seeds", "1,x")
+    assert code == BAD_USAGE
+    assert "argument --seeds: expected whole numbers with commas between, got '1,x'" in err
+
+
+def test_sweep_does_not_take_runs_on_other_data_for_its_own(program, fine, tiny_folder):
+    fine("synth", "other", "--scale", 0.004, "--dim", 16, "--seed", 1)
+    fine("sweep", "bce", "--data", tiny_folder, "--seeds", 1, *ON_CPU, *WORDS)
+    code, out, err = program("sweep", "bce", "--data", "other", "--seeds", 1, *ON_CPU, *WORDS, "--quiet")
+    assert (code, out) == (BAD_DATA, "")
+    assert "expected dataset {" in err
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Runs
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_eval_finds_the_data_of_the_run(fine, finished, tiny_folder):
+    report = str(RunFolder.open(finished).load_report())
+    assert fine("eval", finished, *ON_CPU) == report
+    assert fine("eval", finished, "--data", tiny_folder, "--features", tiny_folder, *ON_CPU, "--out", "again") == report
+    assert sorted(path.name for path in Path("again").iterdir()) == [
+        *("labels.npy", "preds.npy", "report.json", "report.txt")
+    ]
+    assert fine("eval", finished, "--split", "validate", "--sap", 2, *ON_CPU) != report
+
+
+def test_eval_takes_features_from_elsewhere(program, finished):
+    code, _, err = program("eval", finished, "--features", "nowhere", *ON_CPU)
+    assert (code, err) == (
+        BAD_DATA,
+        "vltr-train: error: nowhere: no frames there, neither frames.npy nor a folder of .npy\n",
+    )
+
+
+def test_eval_says_that_data_have_gone(program, finished):
+    shutil.copytree(finished, "run")
+    document = json.loads(Path("run", "config.json").read_text())
+    document["data"]["folder"] = None
+    Path("run", "config.json").write_text(json.dumps(document))
+    code, _, err = program("eval", "run")
+    assert (code, err) == (BAD_DATA, "vltr-train: error: run: its data set was no folder; give one by --data\n")
+
+
+@pytest.mark.parametrize("format", ["text", "markdown", "csv", "latex"])
+def test_table_of_runs(fine, finished, format):
+    value = RunFolder.open(finished).load_report().metrics()["mAP"]
+    assert (str(value) if format == "csv" else f"{value:.4f}") in fine("table", finished, "--format", format)
+
+
+def test_table_beside_a_papers(fine, program, finished):
+    out = fine("table", finished, "--paper", "videolt-1")
+    assert "FrameStack" in out
+    assert "0.532" in out
+    code, _, err = program("table", finished, "--paper", "videolt-9")
+    assert code == BAD_DATA
+    assert err.startswith("vltr-train: error: paper: expected one of videolt-")
+
+
+def test_methods_are_listed_with_their_papers(fine):
+    out = fine("methods")
+    lines = out.splitlines()
+    for name, kind in all_methods().items():
+        assert any(line.startswith(f"{name} ") and kind.paper in line for line in lines)
+    assert "tables of papers: " in lines[-1]
+    assert "videolt-1" in lines[-1]
+
+
+@pytest.mark.parametrize("name", all_methods())
+def test_a_method_says_its_settings_and_presets(fine, name):
+    out = fine("methods", name)
+    assert "Paper: " in out
+    for preset in all_methods()[name].presets:
+        assert f"\n  {preset}: " in out
+    for setting in ("lr=0.0001", "lr_steps=30,60", "batch_size=128"):
+        assert f"\n  {setting}\n" in out
+
+
+def test_settings_that_methods_prints_can_be_given(fine, monkeypatch, tiny_folder):
+    words = re.findall(r"^  (\w+=\S*)$", fine("methods", "framestack"), re.MULTILINE)
+    assert len(words) > 20
+    asked = {}
+    monkeypatch.setattr(engine, "fit", lambda *_, **options: asked.update(options) or engine.Run(None, None, None))
+    fine("fit", "framestack", "--data", tiny_folder, "--out", "run", *words)
+    default = all_methods()["framestack"].Config()
+    assert {name: asked[name] for name in vars(default)} == vars(default)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Usage
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("train", "invalid choice: 'train'"),
+        ("fit bce", "the following arguments are required: --data"),
+        ("fit --data d", "the following arguments are required: METHOD"),
+        ("fit lr=1 --data d", "METHOD: expected one, got none"),
+        ("fit bce focal --data d", "METHOD: expected one, got ['bce', 'focal']"),
+        ("fit bce --data d focal", "METHOD: expected one, got ['bce', 'focal']"),
+        ("fit bce --data d --resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
+        ("fit bce --data d --epochs=3", "unrecognized arguments: --epochs=3"),
+        ("fit bce --data d --epochs 3 lr=1", "unrecognized arguments: --epochs"),
+        ("fit bce --dat d", "the following arguments are required: --data"),
+        ("fit bce --data d --store gpu", "argument --store: invalid choice: 'gpu'"),
+        ("sweep lr=1 --data d", "METHOD: expected some, got none"),
+        ("eval", "the following arguments are required: RUN"),
+        ("eval run lr=1", "unrecognized arguments: lr=1"),
+        ("eval run --split all", "argument --split: invalid choice: 'all'"),
+        ("table", "the following arguments are required: RUN"),
+        ("table run --format html", "argument --format: invalid choice: 'html'"),
+        ("synth d --profile imagenet", "argument --profile: invalid choice: 'imagenet'"),
+        ("inspect d e", "unrecognized arguments: e"),
+    ],
+)
+def test_bad_usage(program, line, message):
+    code, out, err = program(*line.split())
+    assert (code, out) == (BAD_USAGE, "")
+    assert message in err
+    assert err.startswith("usage: vltr-train")
+    assert not list(Path().iterdir())
+
+
+def test_help_and_version(program):
+    code, out, _ = program("--help")
+    assert code == OK
+    for command in ("synth", "pack", "inspect", "fit", "eval", "table", "methods", "sweep"):
+        assert f"\n  {command} " in out
+        code, shown, _ = program(command, "--help")
+        assert code == OK
+        assert f"vltr-train {command}" in shown
+    assert program("--version")[:2] == (OK, f"vltr-train {vltr_eval.__version__}\n")
+
+
+def test_an_error_shows_its_traceback_for_debugging(program):
+    with pytest.raises(ValueError, match=r"no train\.lst"):
+        program("inspect", "nowhere", "--debug")
+
+
+def test_the_program_starts_by_its_module(tmp_path):
+    command = [sys.executable, "-m", "vltr_train", "inspect", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == BAD_DATA
+    assert done.stderr == "vltr-train: error: nowhere: not a data set, it has no train.lst\n"
+
+
+def test_data_commands_do_not_wait_for_torch(tmp_path):
+    code = "import sys; from vltr_train.cli import main; main(['inspect', 'x']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0

@@ -1,0 +1,99 @@
+"""The rooms of vltr_train: which way imports point, and what works without torch."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vltr_train
+
+PACKAGE = Path(vltr_train.__file__).parent
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__main__.py" and path != PACKAGE / "__init__.py"
+)
+METHODS = [module for module in MODULES if module.startswith("methods.")]
+WITHOUT_TORCH = (
+    *("cli", "dataset", "frame_store", "frames", "label_lists", "pack", "run_folder", "samplers", "settings"),
+    *("synth", "tables"),
+)
+FOR_METHODS = {"aggregators", "dropout", "frames", "loader", "losses", "method", "samplers"}
+
+
+def imports_of(module: str, *, at_once: bool = False) -> set[str]:
+    """Modules of the package that one of them imports, or imports when it is imported; type hints do not count."""
+    path = PACKAGE / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    found = set()
+    for node in _walk(ast.parse(path.read_text(encoding="utf-8")), at_once):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            if node.module == "vltr_train":
+                found |= {alias.name for alias in node.names}
+            elif (node.module or "").startswith("vltr_train."):
+                found.add(node.module.removeprefix("vltr_train."))
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("vltr_train.")}
+    return found
+
+
+def _walk(node, at_once):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
+            continue
+        if at_once and isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        yield child
+        yield from _walk(child, at_once)
+
+
+def test_rooms_are_found():
+    assert {"engine", "method", "loader", "methods.framestack"} <= set(MODULES)
+    assert set(WITHOUT_TORCH) | FOR_METHODS <= set(MODULES)
+
+
+def test_imports_have_no_cycle():
+    graph = {module: imports_of(module, at_once=True) & set(MODULES) for module in MODULES}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", METHODS)
+def test_a_method_stands_on_what_methods_share(module):
+    """And on no other method, nor on the engine."""
+    assert imports_of(module) <= FOR_METHODS
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - set(METHODS) - {"method"}))
+def test_nothing_else_knows_a_method_by_name(module):
+    assert not {name for name in imports_of(module) if name.startswith("methods.")}
+
+
+def test_the_engine_is_short():
+    assert len((PACKAGE / "engine.py").read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_data_and_tables_work_without_torch():
+    code = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError(f"{{name}} is blocked")
+sys.meta_path.insert(0, Blocker())
+import importlib, vltr_train
+for module in {WITHOUT_TORCH!r}:
+    importlib.import_module(f"vltr_train.{{module}}")
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", vltr_train.__all__)
+def test_public_names_are_there(name):
+    assert getattr(vltr_train, name) is not None

@@ -1,0 +1,299 @@
+"""The training loop: stages, epochs, steps; what is drawn, saved and resumed.
+
+Nothing depends on what ran before but through the checkpoint. Every epoch seeds its draws anew, from the seed, the
+stage, the epoch and the rank, so a resumed run goes on with the bits of one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vltr_eval.exchange import Alone, Group, current_group, telling
+from vltr_eval.report import Report
+from vltr_eval.terminal import ProgressBar
+from vltr_train.dataset import Dataset, Split, TestSplit, TrainSplit, ValSplit, open_dataset
+from vltr_train.loader import Loader, derived_seed, resident_frames
+from vltr_train.method import Method, Stage, Task, find_method
+from vltr_train.predict import autocast, choose_device, score, write_report
+from vltr_train.run_folder import RunFolder, run_document
+from vltr_train.settings import build_config
+
+__all__ = ["Run", "fit"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its folder, the method as it was selected, and the report on the test split (or the one that
+    selected it, where there is no test split); None but for the method on ranks other than the first.
+    """
+
+    folder: RunFolder
+    method: Method
+    report: Report | None
+
+
+def fit(
+    method: str,
+    dataset: Dataset | str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    store: str = "auto",
+    threads: int | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a method by its name on a data set, and leave a run folder that ``vltr-eval`` and `table` read.
+
+    method: a name of `all_methods`, or "name:preset". dataset: a `Dataset`, or the folder of one. folder: of the run,
+    new unless it is to be resumed from its last checkpoint or overwritten. device: default a GPU where there is one.
+    store: see `resident_frames`. threads: of the core. settings: of the method's Config, ``protocol="official"``
+    included. Where torch.distributed is initialised every rank calls this, and batches are shared out.
+
+    >>> run = fit("framestack", "data", "runs/framestack", epochs=20, seed=1)      # doctest: +SKIP
+    >>> run.report.metrics()["mAP_tail"]                                           # doctest: +SKIP
+    """
+    exchange = current_group()
+    with telling(exchange):
+        dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+        name, _, preset = method.partition(":")
+        kind = find_method(name)
+        config = build_config(kind, preset or None, settings)
+        selecting = _selecting_split(dataset, config.select_on)
+        place = choose_device(device)
+        resident = resident_frames(dataset.frames, place, store)
+        torch.manual_seed(derived_seed(config.seed))
+        task = Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds)
+        model = kind(config, task).to(place)
+        if exchange.size > 1 and place.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        if config.compile:
+            model.model.compile()
+        document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
+        run_folder = _open_folder(Path(folder), document, exchange, resume=resume, overwrite=overwrite)
+        training = _Training(model, dataset, selecting, run_folder, exchange, place, resident, threads, quiet)
+    exchange.meet()  # the first rank has made the folder
+    if resume:
+        training.resume()
+    with run_folder:
+        training.run()
+        return Run(run_folder, model, training.finish())
+
+
+class _Training:
+    """A method on its way through its stages."""
+
+    def __init__(
+        self,
+        method: Method,
+        dataset: Dataset,
+        selecting: Split | None,
+        folder: RunFolder,
+        exchange: Alone | Group,
+        device: torch.device,
+        resident: torch.Tensor | None,
+        threads: int | None,
+        quiet: bool,
+    ) -> None:
+        self.method, self.dataset, self.selecting, self.folder = method, dataset, selecting, folder
+        self.exchange, self.config, self.quiet = exchange, method.config, quiet
+        self.device, self.resident, self.threads = device, resident, threads
+        self.state: dict[str, Any] = {"stage": 0, "epoch": 0, "total": 0, "best": None}
+        # Epochs gone in this stage, and in all; what is done is not done again.
+
+    def resume(self) -> None:
+        if self.folder.has_checkpoint("checkpoint"):
+            self.state = self.folder.load_checkpoint("checkpoint")
+            self.method.load_state_dict(self.state["method"])
+        if self.exchange.rank == 0:
+            self.folder.rewind(self.state["total"] - 1)
+
+    def run(self) -> None:
+        stages = self.method.stages()
+        for number in range(self.state["stage"], len(stages)):
+            self.run_stage(number, stages[number], is_last=number == len(stages) - 1)
+            self.state |= {"stage": number + 1, "epoch": 0}
+            self.state.pop("optimizer", None)
+
+    def run_stage(self, number: int, stage: Stage, *, is_last: bool) -> None:
+        state, method = self.state, self.method
+        seed = derived_seed(self.config.seed, number)
+        torch.manual_seed(seed)
+        method.begin_stage(stage)
+        optimizer = stage.optimizer([p for p in method.parameters() if p.requires_grad], lr=stage.rate(0))
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
+        if "optimizer" in state:  # in the midst of this stage, which may have changed the method at its start
+            method.load_state_dict(state["method"])
+            optimizer.load_state_dict(state["optimizer"])
+            scaler.load_state_dict(state["scaler"])
+        loss_of = method if self.exchange.size == 1 else DistributedDataParallel(method)
+        loaders = [self.loader(stage, stream, seed) for stream in range(len(stage.samplers))]
+        is_shown = not self.quiet and self.exchange.rank == 0
+        with ProgressBar(sys.stderr, enabled=is_shown, done=state["epoch"] / stage.epochs) as bar:
+            for epoch in range(state["epoch"], stage.epochs):
+                line = self.run_epoch(epoch, stage, seed, loss_of, loaders, optimizer, scaler, bar)
+                is_end = epoch == stage.epochs - 1
+                if is_end or (epoch + 1) % self.config.eval_every == 0:
+                    line |= self.evaluate(is_last, is_end, line)
+                state |= {"stage": number, "epoch": epoch + 1, "total": state["total"] + 1}
+                state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
+                state |= {"scaler": scaler.state_dict()}
+                self.record(line, bar)
+
+    def run_epoch(
+        self,
+        epoch: int,
+        stage: Stage,
+        seed: int,
+        loss_of: nn.Module,
+        loaders: list[Loader],
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        bar: ProgressBar,
+    ) -> dict[str, Any]:
+        start = time.perf_counter()
+        torch.manual_seed(derived_seed(seed, epoch, self.exchange.rank))
+        self.method.train()
+        self.method.begin_epoch(epoch, loaders[0].num_rows)
+        total, num_rows, num_steps = torch.zeros((), device=self.device), 0, loaders[0].num_batches
+        for step, batches in enumerate(zip(*(loader.epoch(epoch) for loader in loaders), strict=True)):
+            rate = stage.rate(epoch + step / num_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with autocast(self.device, self.config.precision):
+                loss = loss_of(*batches)
+            scaler.scale(loss * batches[0].weight).backward()
+            if stage.clip_norm is not None:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), stage.clip_norm)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss.detach()
+            total += loss * len(batches[0].rows)
+            num_rows += len(batches[0].rows)
+            if bar.is_due:  # a person looks: the one time that a step waits for the device
+                bar((epoch + step / num_steps) / stage.epochs, f"{self.said(stage, epoch)}, loss {float(loss):.4f}")
+        self.method.end_epoch()
+        if self.exchange.size > 1:  # batch statistics that are each rank's own: all go on with those that are saved
+            for buffer in self.method.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        sums = self.exchange.gather(lambda: (float(total), num_rows))
+        seconds, rows = time.perf_counter() - start, sum(rows for _, rows in sums)
+        line = {
+            "epoch": self.state["total"],
+            "stage": stage.name,
+            "lr": rate,
+            "loss": sum(loss for loss, _ in sums) / rows,
+        }
+        return line | {"seconds": round(seconds, 3), "videos_per_second": round(rows / seconds, 1)}
+
+    def loader(self, stage: Stage, stream: int, seed: int) -> Loader:
+        return Loader(
+            self.dataset.train,
+            sampler=stage.samplers[stream],
+            batch_size=stage.batch_size,
+            num_frames=self.config.train_frames,
+            replacement=self.config.replacement,
+            seed=seed,
+            stream=stream,
+            rank=self.exchange.rank,
+            size=self.exchange.size,
+            **self.where,
+        )
+
+    @property
+    def where(self) -> dict[str, Any]:
+        return {"device": self.device, "resident": self.resident, "threads": self.threads}
+
+    def evaluate(self, is_last_stage: bool, is_end: bool, line: dict[str, Any]) -> dict[str, float]:
+        """Metrics of the selecting split; keeps the method where it is the best so far of its last stage."""
+        found: dict[str, float] = {}
+        if self.selecting is not None:
+            whole = score(self.method, self.selecting, self.dataset, exchange=self.exchange, **self.where)
+            found = {name: value for name, value in whole.metrics().items() if value == value}
+        best = self.state["best"]
+        if self.selecting is None or self.config.select_on == "last":
+            is_better = is_end
+        else:
+            is_better = best is None or found.get("mAP", -1.0) > best["mAP"]
+        if is_last_stage and is_better:
+            self.state["best"] = {"mAP": found.get("mAP", -1.0), "epoch": line["epoch"]}
+            if self.exchange.rank == 0:
+                self.folder.save_checkpoint("best", {"method": self.method.state_dict(), **self.state["best"]})
+        return found
+
+    def record(self, line: dict[str, Any], bar: ProgressBar) -> None:
+        """Writes what an epoch gave. The checkpoint comes last: what it says is done has been written."""
+        if self.exchange.rank:
+            return
+        self.folder.append_epoch(line)
+        self.folder.save_checkpoint("checkpoint", self.state)
+        if not self.quiet:
+            bar.wipe()
+            sys.stderr.write(_sentence(line) + "\n")
+
+    def said(self, stage: Stage, epoch: int) -> str:
+        best = self.state["best"]
+        return f"{stage.name} {epoch + 1}/{stage.epochs}" + (f", best mAP {best['mAP']:.4f}" if best else "")
+
+    def finish(self) -> Report | None:
+        """Predictions and report of the selected method, on the test split where there is one."""
+        self.exchange.meet()  # the first rank has written what all read now
+        self.method.load_state_dict(self.folder.load_checkpoint("best")["method"])
+        split = self.dataset.test if self.dataset.test is not None else self.dataset.validate
+        if split is None:
+            return None
+        return write_report(self.method, split, self.dataset, self.folder, exchange=self.exchange, **self.where)
+
+
+def _selecting_split(dataset: Dataset, select_on: str) -> Split | None:
+    """The split that may judge checkpoints: never the test split unless it is asked for by name."""
+    if not isinstance(dataset.train, TrainSplit):
+        raise TypeError(f"dataset: expected a TrainSplit to train on, got {type(dataset.train).__name__}")
+    if select_on == "test":
+        if not isinstance(dataset.test, TestSplit):
+            raise ValueError("select_on: expected a data set with a test split, got one without")
+        return dataset.test
+    if not isinstance(dataset.validate, ValSplit | None):
+        raise TypeError(f"dataset: expected a ValSplit to select on, got {type(dataset.validate).__name__}")
+    return dataset.validate
+
+
+def _open_folder(
+    path: Path, document: dict[str, Any], exchange: Alone | Group, *, resume: bool, overwrite: bool
+) -> RunFolder:
+    """The folder of the run, which the first rank makes."""
+    if resume and RunFolder.is_at(path):
+        folder = RunFolder.open(path)
+        for key in ("method", "preset", "settings", "dataset"):
+            there, here = folder.document[key], document[key]
+            if there != here:
+                if isinstance(here, dict):
+                    there, here = _only_in(there, here), _only_in(here, there)
+                raise ValueError(f"{path}: expected {key} {there} as in its config.json, got {here}")
+        return folder
+    return (
+        RunFolder.create(path, document, overwrite=overwrite) if exchange.rank == 0 else RunFolder(path, document, [])
+    )
+
+
+def _only_in(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if (key, value) not in other.items()}
+
+
+def _sentence(line: dict[str, Any]) -> str:
+    """What an epoch came to, for people."""
+    judged = "".join(f", {name} {line[name]:.4f}" for name in ("mAP", "mAP_tail") if name in line)
+    return f"epoch {line['epoch']} ({line['stage']}): loss {line['loss']:.5f}{judged}, {line['seconds']:.1f} s"

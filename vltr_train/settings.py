@@ -1,0 +1,190 @@
+"""Settings as text and as plain data: ``key=value`` to the typed fields of a configuration, and back.
+
+The fields of the configuration's dataclass are the only list of keys and types; what values make sense together is
+for its ``__post_init__`` to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from vltr_train.method import Method, TrainConfig
+
+__all__ = ["build_config", "config_from_document", "parse_settings", "settings_document", "unknown"]
+
+Config = TypeVar("Config")
+Settings = Iterable[str] | Mapping[str, Any]
+
+
+def parse_settings(config_class: type, settings: Iterable[str]) -> dict[str, Any]:
+    """The values of texts such as ``lr=1e-3``, ``lr_steps=30,60``, ``clip_norm=none``, typed as the dataclass says.
+
+    ``protocol=official`` is no field but may be among them: `build_config` knows what it means.
+
+    Raises ValueError for a text without "=", for a key that is unknown (naming the nearest, or all when none is near)
+    or repeated, and for a value that is not of the type.
+    """
+    kinds, values = _kinds(config_class) | PROTOCOL, {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals:
+            raise ValueError(f"setting: expected key=value, got {setting!r}")
+        if key not in kinds:
+            raise unknown("setting", key, kinds)
+        if key in values:
+            raise ValueError(f"{key}: expected one value, got a second one by {setting!r}")
+        values[key] = _converted(key, kinds[key].expected, kinds[key].from_text, text.strip())
+    return values
+
+
+def build_config(
+    method: type[Method], preset: str | None = None, settings: Settings = (), protocol: str = "default"
+) -> TrainConfig:
+    """The configuration of a run: the method's defaults, then the protocol, the preset, and the user's settings.
+
+    settings: texts as for `parse_settings`, or a mapping of values. ``protocol=official`` among them is the protocol.
+
+    Raises ValueError for unknown presets, keys and protocols, and for what the method's ``Config`` refuses.
+    """
+    from vltr_train.method import OFFICIAL  # not above: that module needs torch, and this one shall not
+
+    protocols = {"default": {}, "official": OFFICIAL}
+    kinds = _kinds(method.Config)
+    given = settings if isinstance(settings, Mapping) else parse_settings(method.Config, settings)
+    given = _checked(kinds | PROTOCOL, given)
+    protocol = given.pop("protocol", protocol)
+    if protocol not in protocols:
+        raise unknown("protocol", protocol, protocols)
+    if preset is not None and preset not in method.presets:
+        raise unknown("preset", preset, method.presets)
+    printed = {} if preset is None else _checked(kinds, method.presets[preset].settings)
+    return method.Config(**{**protocols[protocol], **printed, **given})
+
+
+def settings_document(config: Any) -> dict[str, Any]:
+    """The fields of a configuration as plain data for JSON; `config_from_document` is its inverse."""
+    values = {name: getattr(config, name) for name in _kinds(type(config))}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def config_from_document(config_class: type[Config], document: Mapping[str, Any]) -> Config:
+    """The configuration that `settings_document` wrote; fields that it does not have keep their defaults.
+
+    Raises ValueError for keys that the class does not have, as a newer version may have written them, and for values
+    of other types.
+    """
+    return config_class(**_checked(_kinds(config_class), document, "settings of this version"))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for a name that is not among those known: it tells the nearest of them, or all when none is near."""
+    known = list(known)
+    near = get_close_matches(name.lower(), known) or known
+    return ValueError(f"{what}: expected one of {', '.join(near) or '(there is none)'}, got {name!r}")
+
+
+class _Kind(NamedTuple):
+    """A type of setting: its name in errors, and how text or a plain value becomes it, with ValueError if it cannot."""
+
+    expected: str
+    from_text: Callable[[str], Any]
+    from_value: Callable[[Any], Any]
+
+
+def _kinds(config_class: type) -> dict[str, _Kind]:
+    hints = get_type_hints(config_class)
+    return {entry.name: _kind(hints[entry.name]) for entry in fields(config_class) if entry.init}
+
+
+def _kind(annotation: Any) -> _Kind:
+    arguments = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType):
+        (inner,) = (argument for argument in arguments if argument is not NoneType)
+        return _or_none(_kind(inner))
+    if get_origin(annotation) is tuple and arguments[1:] == (...,):
+        return _tuple_of(_kind(arguments[0]))
+    if annotation not in _PLAIN:
+        raise TypeError(f"configuration: expected int, float, bool, str, X | None or tuple[X, ...], got {annotation}")
+    return _PLAIN[annotation]
+
+
+def _or_none(inner: _Kind) -> _Kind:
+    return _Kind(
+        f"{inner.expected} or none",
+        lambda text: None if text.lower() == "none" else inner.from_text(text),
+        lambda value: None if value is None else inner.from_value(value),
+    )
+
+
+def _tuple_of(item: _Kind) -> _Kind:
+    def from_value(values: Any) -> tuple:
+        if not isinstance(values, (list, tuple)):
+            raise ValueError
+        return tuple(map(item.from_value, values))
+
+    return _Kind(
+        f"values with commas between, each {item.expected}",
+        lambda text: tuple(map(item.from_text, text.split(","))) if text else (),
+        from_value,
+    )
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _truth_from_text(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+_PLAIN = {
+    int: _Kind("a whole number", int, _whole),
+    float: _Kind("a number", lambda text: _number(float(text)), _number),
+    bool: _Kind("true or false", _truth_from_text, _truth),
+    str: _Kind("text", str, _text),
+}
+PROTOCOL = {"protocol": _PLAIN[str]}
+
+
+def _checked(kinds: Mapping[str, _Kind], values: Mapping[str, Any], what: str = "setting") -> dict[str, Any]:
+    for key in values:
+        if key not in kinds:
+            raise unknown(what, key, kinds)
+    return {key: _converted(key, kinds[key].expected, kinds[key].from_value, value) for key, value in values.items()}
+
+
+def _converted(key: str, expected: str, convert: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return convert(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{key}: expected {expected}, got {value!r}") from None
