@@ -7,6 +7,8 @@ PYTHON ?= python3
 SCALE ?= 0.1
 TESTS ?= tests
 ORDER ?= forward
+TRAIN_SCALE ?= 0.02
+TRAIN_EPOCHS ?= 12
 WERROR ?= OFF
 
 VENV := .venv
@@ -19,11 +21,12 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check clean
+.PHONY: help demo demo-train test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
+	@echo "make demo-train           make a synthetic data set, train a baseline and FrameStack on it and show their table"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
 	@echo "                          pytest of all that runs on CUDA, with the kernels emulated on the CPU"
@@ -38,6 +41,11 @@ help:
 demo: $(VENV)/.installed
 	$(VENV)/bin/vltr-eval demo demo --scale $(SCALE)
 	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst
+
+demo-train: $(VENV)/.installed-for-training
+	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE) --dim 64
+	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
+	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=1e-3 lr_steps=8,10
 
 # Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
 test: $(VENV)/.installed-for-tests
@@ -77,7 +85,7 @@ gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo demo-train .pytest_cache .ruff_cache .hypothesis
 
 # One wheel serves every environment. Its build is isolated: it needs nothing installed.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -102,6 +110,11 @@ build/emulated/.built: $(VENV)/.made $(PACKAGE) $(wildcard csrc/cuda_emulator/*)
 $(VENV)/.installed: build/wheel/.built
 	@$(VENV)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@$(VENV)/$(PIP_INSTALL) $(WHEEL)
+	@touch $@
+
+$(VENV)/.installed-for-training: $(VENV)/.installed constraints.txt
+	@echo "installing torch ..."
+	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[train]"
 	@touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt

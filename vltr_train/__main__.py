@@ -1,0 +1,10 @@
+"""``python -m vltr_train`` is the ``vltr-train`` program, and what ``torchrun -m vltr_train`` starts on every rank."""
+
+from __future__ import annotations
+
+import sys
+
+from vltr_train.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(launched=True))

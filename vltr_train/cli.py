@@ -1,0 +1,456 @@
+"""The ``vltr-train`` program: results on stdout, progress and everything else on stderr.
+
+Exit codes: 0 fine; 1 bad data, one sentence; 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from vltr_eval.exchange import current_group, launched_group
+from vltr_eval.groups import class_groups
+from vltr_eval.terminal import OK, ProgressBar, answer
+from vltr_eval.version import __version__
+from vltr_train import pack as packing
+from vltr_train.dataset import Dataset, open_dataset
+from vltr_train.frame_store import FrameStore
+from vltr_train.run_folder import RunFolder, labels_fingerprint
+from vltr_train.synth import PROFILES, synthesize
+from vltr_train.tables import FORMATS, paper_tables, table
+
+_PROGRAM = "vltr-train"
+_EPILOG = """\
+commands:
+  synth DIR                       a data set with a planted structure, in the shape of a published one
+  pack LABELS FEATURES DIR        a file a video -> one memory-mapped array and its label lists
+  inspect DIR                     what a data set holds; --verify reads it all
+  fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
+  eval RUN                        evaluate a run again
+  table RUN...                    runs as a table, --paper TABLE beside what a paper prints
+  methods [METHOD]                the methods, or the presets and settings of one
+  sweep METHOD... --data DIR      runs of several methods or presets over seeds, then their table
+
+COMMAND --help says more. Under torchrun, `-m vltr_train` with fit, sweep or eval shares each batch out.
+"""
+
+
+def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
+    """Run the program and return its exit code; bad usage ends it by SystemExit(2), as argparse does.
+
+    launched: whether a launcher such as torchrun started this process to be one of several.
+    """
+    parser = _parser()
+    args, others = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
+    takes_settings = hasattr(args, "settings")
+    if others and (not takes_settings or any(text.startswith("-") for text in others)):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one place alone
+        words = [*args.methods, *others]
+        args.settings = [text for text in words if "=" in text]
+        args.methods = [text for text in words if "=" not in text]
+        if not args.methods or (args.run is _fit and len(args.methods) > 1):
+            parser.error(f"METHOD: expected {'one' if args.run is _fit else 'some'}, got {args.methods or 'none'}")
+    args.launched = launched
+    return answer(_PROGRAM, lambda: args.run(args), debug=args.debug)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _synth(args: argparse.Namespace) -> int:
+    with _bar(args) as progress:
+        made = synthesize(
+            args.folder,
+            profile=args.profile,
+            scale=args.scale,
+            dim=args.dim,
+            seed=args.seed,
+            layout=args.layout,
+            imbalance=args.imbalance,
+            threads=args.threads,
+            progress=progress,
+        )
+    videos = ", ".join(f"{number:,} {split}" for split, number in made.videos.items())
+    _tell(f"{args.folder}: {videos} videos of {made.num_classes:,} classes, {made.frames:,} frames of {args.dim}")
+    return OK
+
+
+def _pack(args: argparse.Namespace) -> int:
+    with _bar(args) as progress:
+        summary = packing.pack(
+            _SOURCES[args.format](args),
+            args.folder,
+            dtype=args.dtype,
+            skip_bad=args.skip_bad,
+            threads=args.threads,
+            progress=progress,
+        )
+    for name, reason in summary.skipped:
+        sys.stderr.write(f"left out {name}: {reason}\n")
+    _tell(
+        f"{args.folder}: {summary.videos:,} videos, {summary.frames:,} frames, {summary.bytes / 1e9:.2f} GB, verified; "
+        f"{len(summary.skipped):,} videos left out"
+    )
+    return OK
+
+
+_SOURCES: dict[str, Callable[[argparse.Namespace], packing.PackSource]] = {
+    "videolt": lambda args: packing.videolt(args.labels, args.features),
+    "charades": lambda args: packing.charades(args.labels, args.features),
+    "charadesego": lambda args: packing.charades(args.labels, args.features, name="charadesegolt"),
+    "minikinetics": lambda args: packing.minikinetics(args.labels, args.features, args.imbalance),
+    "ava": lambda args: packing.ava(args.labels, args.features),
+}
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    dataset = _open(args)
+    _tell(_described(dataset))
+    if args.verify:
+        if not isinstance(dataset.frames, FrameStore):
+            raise ValueError("--verify: expected packed frames, which have checksums, got a file a video")
+        with _bar(args) as progress:
+            dataset.frames.verify(progress, args.threads)
+        _tell("verified: every packed video has the bytes it was packed with")
+    return OK
+
+
+def _described(dataset: Dataset) -> str:
+    counts, frames = dataset.train_counts, dataset.frames
+    groups = class_groups(counts, dataset.bounds)
+    sizes = " / ".join(str(len(members)) for members in groups.values())
+    kind = "packed" if isinstance(frames, FrameStore) else "a file a video"
+    lines = [
+        f"{dataset.name}: {dataset.num_classes:,} classes, head / medium / tail {sizes} "
+        f"(train > {dataset.bounds[0]:g}, > {dataset.bounds[1]:g})",
+        f"training videos of a class: {counts.max():,} to {counts.min():,}",
+        f"frames: {kind}, {frames.dtype}, {frames.dim} features, {frames.lengths.min():,} to {frames.lengths.max():,} "
+        f"a video, {frames.lengths.sum():,} in all",
+    ]
+    for name in ("train", "validate", "test"):
+        split = getattr(dataset, name)
+        if split is not None:
+            labels = len(split.labels.classes)
+            lines.append(f"{name}: {len(split):,} videos, {labels:,} labels, {labels / len(split):.2f} a video")
+    if dataset.num_skipped:
+        lines.append(f"left out for want of features: {dataset.num_skipped:,} videos")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _fit(args: argparse.Namespace) -> int:
+    from vltr_train.engine import fit
+    from vltr_train.settings import parse_settings
+
+    with _ranks(args):
+        (method,) = args.methods
+        settings = parse_settings(_read_method(method).Config, args.settings)
+        folder = Path(args.out or _run_name(method, settings))
+        done = fit(method, _open(args), folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
+        if done.report is not None:
+            _tell(str(done.report))
+            _note(args, f"{folder}: predictions, labels and report; {_vltr_eval_command(folder)}")
+    return OK
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from vltr_train.engine import fit
+    from vltr_train.settings import parse_settings
+
+    done = []
+    with _ranks(args):
+        dataset = _open(args)
+        splits = (dataset.train, dataset.validate, dataset.test)
+        labels = labels_fingerprint(None if split is None else split.labels for split in splits)
+        plans = [
+            (method, parse_settings(_read_method(method).Config, args.settings) | {"seed": seed})
+            for method in args.methods
+            for seed in args.seeds
+        ]
+        for method, settings in plans:
+            folder = Path(args.runs, _run_name(method, settings).name)
+            if not _is_done(folder, labels):
+                _note(args, f"{folder} ...")
+                fit(method, dataset, folder, resume=True, **_how(args), **settings)
+            done.append(folder)
+        if current_group().rank == 0:
+            runs = map(RunFolder.open, done)
+            _tell(table(runs, presets=_presets(), paper=args.paper, format=args.format))
+    return OK
+
+
+def _is_done(folder: Path, labels: str) -> bool:
+    """Whether a run was evaluated, and on these data; where it was on others, `fit` will say so."""
+    run = RunFolder.open(folder) if RunFolder.is_at(folder) else None
+    return run is not None and run.has_report and run.document["dataset"]["labels"] == labels
+
+
+def _run_name(method: str, settings: dict[str, Any]) -> Path:
+    """Where a run goes when nobody says: a name that tells it from others of the same method."""
+    others = [f"{key}={_plain(value)}" for key, value in sorted(settings.items()) if key != "seed"]
+    seed = [f"seed{settings['seed']}"] if "seed" in settings else []
+    return Path("runs", "-".join([method.replace(":", "-"), *others, *seed]))
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _eval(args: argparse.Namespace) -> int:
+    from vltr_train.predict import evaluate_run
+
+    with _ranks(args):
+        if args.data is None:
+            args.data, features = _data_of(args.folder)
+            args.features = args.features or features
+        report = evaluate_run(args.folder, _open(args), split=args.split, sap=args.sap, out=args.out, **_machine(args))
+        if report is not None:
+            _tell(str(report))
+    return OK
+
+
+def _data_of(folder: str) -> tuple[str, str | None]:
+    """Where the data of a run was."""
+    data = RunFolder.open(folder).document.get("data", {})
+    if data.get("folder") is None:
+        raise ValueError(f"{folder}: its data set was no folder; give one by --data")
+    return data["folder"], data["features"]
+
+
+def _table(args: argparse.Namespace) -> int:
+    runs = [RunFolder.open(folder) for folder in args.folders]
+    presets = _presets() if args.paper is not None else None
+    _tell(table(runs, presets=presets, paper=args.paper, format=args.format))
+    return OK
+
+
+def _methods(args: argparse.Namespace) -> int:
+    from vltr_train.method import all_methods
+    from vltr_train.settings import settings_document
+
+    if args.method is None:
+        methods = all_methods()
+        width = max(map(len, methods))
+        for name, kind in sorted(methods.items()):
+            _tell(f"{name:{width}}  {kind.paper}; presets: {', '.join(kind.presets) or 'none'}")
+        _tell(f"\ntables of papers: {', '.join(paper_tables(_presets()))}")
+        return OK
+    kind = _read_method(args.method)
+    _tell((sys.modules[kind.__module__].__doc__ or "").strip())
+    _tell("\nsettings:")
+    for key, value in settings_document(kind.Config()).items():
+        _tell(f"  {key}={_plain(tuple(value) if isinstance(value, list) else value)}")
+    _tell("\npresets:")
+    for name, preset in kind.presets.items():
+        changes = ", ".join(f"{key}={_plain(value)}" for key, value in preset.settings.items()) or "the defaults"
+        _tell(f"  {name}: {preset.backbone} features, {changes}; {', '.join(preset.tables)}")
+    return OK
+
+
+def _read_method(text: str) -> Any:
+    from vltr_train.method import find_method
+
+    return find_method(text.partition(":")[0])
+
+
+def _presets() -> dict[str, Any]:
+    from vltr_train.method import all_methods
+
+    return {name: kind.presets for name, kind in all_methods().items()}
+
+
+def _open(args: argparse.Namespace) -> Dataset:
+    dataset = open_dataset(args.data, features=args.features, skip_missing=args.skip_missing)
+    if dataset.num_skipped:
+        _note(args, f"{args.data}: {dataset.num_skipped:,} videos without features are left out")
+    return dataset
+
+
+def _machine(args: argparse.Namespace) -> dict[str, Any]:
+    return {"device": args.device, "store": args.store, "threads": args.threads}
+
+
+def _how(args: argparse.Namespace) -> dict[str, Any]:
+    return _machine(args) | {"quiet": args.quiet}
+
+
+def _ranks(args: argparse.Namespace) -> AbstractContextManager[Any]:
+    """The processes of torchrun as one process group, by nccl where each has a GPU."""
+    import torch
+
+    on_gpu = torch.cuda.is_available() if args.device is None else args.device.startswith("cuda")
+    return launched_group("nccl" if on_gpu else "gloo") if args.launched else nullcontext()
+
+
+def _vltr_eval_command(folder: Path) -> str:
+    return shlex.join(["vltr-eval", str(folder / "preds.npy"), str(folder / "labels.npy"), "--sap", "15"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Train methods of long-tailed video recognition on frame features, and evaluate them exactly.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    for add in (_add_synth, _add_pack, _add_inspect, _add_fit, _add_eval, _add_table, _add_methods, _add_sweep):
+        add(commands)
+    return parser
+
+
+def _add_synth(commands: Any) -> None:
+    parser = _command(commands, "synth", _synth, "Write a data set whose structure is planted.")
+    parser.add_argument("folder", metavar="DIR")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="videolt", help="whose shape (default: videolt)")
+    parser.add_argument("--scale", type=float, default=0.05, help="1 is the published size (default: 0.05)")
+    parser.add_argument("--dim", type=int, default=128, help="features of a frame (default: 128)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layout", choices=("packed", "npy"), default="packed", help="one array, or a file a video")
+    parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
+    _add_threads(parser)
+
+
+def _add_pack(commands: Any) -> None:
+    parser = _command(commands, "pack", _pack, "Pack one .npy a video into one array. Called again, it goes on.")
+    parser.add_argument("labels", metavar="LABELS", help="folder of the label lists")
+    parser.add_argument("features", metavar="FEATURES", help="folder of <video>.npy")
+    parser.add_argument("folder", metavar="DIR", help="where the data set shall be")
+    parser.add_argument("--format", choices=tuple(_SOURCES), default="videolt", help="of the lists (default: videolt)")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="(default: float16)")
+    parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out missing and damaged videos, and name them")
+    _add_threads(parser)
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _command(commands, "inspect", _inspect, "Say what a data set holds.")
+    parser.add_argument("data", metavar="DIR")
+    _add_data_options(parser)
+    parser.add_argument("--verify", action="store_true", help="read every packed video and compare its checksum")
+    _add_threads(parser)
+
+
+def _add_fit(commands: Any) -> None:
+    parser = _command(commands, "fit", _fit, "Train a method.")
+    _add_training_options(parser, "METHOD[:PRESET]")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/METHOD...)")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    there.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = _command(commands, "sweep", _sweep, "Train methods or presets over seeds; what is finished is kept.")
+    _add_training_options(parser, "METHOD[:PRESET]...")
+    parser.add_argument("--seeds", type=_integers, default=(0, 1, 2), metavar="S,...", help="(default: 0,1,2)")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
+    _add_table_options(parser)
+
+
+def _add_eval(commands: Any) -> None:
+    parser = _command(commands, "eval", _eval, "Evaluate the selected checkpoint of a run.")
+    parser.add_argument("folder", metavar="RUN")
+    parser.add_argument("--data", metavar="DIR", help="(default: that of the run)")
+    _add_data_options(parser)
+    parser.add_argument("--split", choices=("train", "validate", "test"), default="test", help="(default: test)")
+    parser.add_argument("--sap", type=int, default=15, metavar="N", help="trials of sampled AP (default: 15)")
+    parser.add_argument("--out", metavar="DIR", help="where to write preds.npy, labels.npy and the report")
+    _add_machine_options(parser)
+
+
+def _add_table(commands: Any) -> None:
+    parser = _command(commands, "table", _table, "Runs as a table; those that differ in their seed alone are one row.")
+    parser.add_argument("folders", nargs="+", metavar="RUN")
+    _add_table_options(parser)
+
+
+def _add_methods(commands: Any) -> None:
+    parser = _command(commands, "methods", _methods, "List the methods, or say all of one.")
+    parser.add_argument("method", nargs="?", metavar="METHOD")
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, description=description, allow_abbrev=False)
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--features", metavar="DIR", help="where the frames are, if not in the data set's folder")
+    parser.add_argument("--skip-missing", action="store_true", help="leave out videos without features, and count them")
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU where there is one)")
+    parser.add_argument(
+        "--store", choices=("auto", "host", "device"), default="auto", help="where frames are kept (default: auto)"
+    )
+    _add_threads(parser)
+
+
+def _add_training_options(parser: argparse.ArgumentParser, methods: str) -> None:
+    parser.usage = f"{parser.prog} {methods} --data DIR [OPTION...] [KEY=VALUE...]"
+    parser.epilog = "KEY=VALUE: a setting, as `vltr-train methods METHOD` lists them, or protocol=official."
+    parser.add_argument("methods", nargs="+", metavar=methods)
+    parser.set_defaults(settings=[])
+    parser.add_argument("--data", required=True, metavar="DIR")
+    _add_data_options(parser)
+    _add_machine_options(parser)
+
+
+def _add_table_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--paper", metavar="TABLE", help="a printed table, as `methods` lists them")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="of the core (default: every core)")
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, got {text!r}") from None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Words
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _bar(args: argparse.Namespace) -> ProgressBar:
+    return ProgressBar(sys.stderr, enabled=not args.quiet)
+
+
+def _tell(text: str) -> None:
+    sys.stdout.write(text.removesuffix("\n") + "\n")
+
+
+def _note(args: argparse.Namespace, text: str) -> None:
+    if not args.quiet and current_group().rank == 0:
+        sys.stderr.write(f"{text}\n")
