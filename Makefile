@@ -7,8 +7,8 @@ PYTHON ?= python3
 SCALE ?= 0.1
 TESTS ?= tests
 ORDER ?= forward
-TRAIN_SCALE ?= 0.02
-TRAIN_EPOCHS ?= 12
+TRAIN_SCALE ?= 0.05
+TRAIN_EPOCHS ?= 20
 WERROR ?= OFF
 
 VENV := .venv
@@ -26,7 +26,8 @@ CXX_FILES := $(shell find csrc -type f)
 
 help:
 	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
-	@echo "make demo-train           make a synthetic data set, train a baseline and FrameStack on it and show their table"
+	@echo "make demo-train [TRAIN_SCALE=0.05] [TRAIN_EPOCHS=20]"
+	@echo "                          make a synthetic data set, train a baseline and FrameStack on it, show their table"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
 	@echo "                          pytest of all that runs on CUDA, with the kernels emulated on the CPU"
@@ -43,9 +44,9 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst
 
 demo-train: $(VENV)/.installed-for-training
-	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE) --dim 64
+	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
 	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
-	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=1e-3 lr_steps=8,10
+	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
 
 # Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
 test: $(VENV)/.installed-for-tests

@@ -14,10 +14,31 @@ from torch.nn.functional import normalize
 
 from vltr_train.dropout import Dropout
 
-__all__ = ["AGGREGATORS", "NetVLAD", "NonLinear", "VideoClassifier"]
+__all__ = ["AGGREGATORS", "Aggregator", "NetVLAD", "NonLinear", "VideoClassifier"]
 
 
-class NonLinear(nn.Module):
+class Aggregator(nn.Module):
+    """What makes one vector of a clip. `embed` is what it does to each frame by itself, so that who only moves frames
+    about (FrameStack) may embed them once for several clips; `pool` does the rest.
+
+    out_dim: of the vector.
+    """
+
+    out_dim: int
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Frames (B, T, D') of features (B, T, D): no dropout, no statistics of other frames, no order."""
+        return features
+
+    def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The vectors (B, out_dim) of embedded frames."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.pool(self.embed(features), mask)
+
+
+class NonLinear(Aggregator):
     """Mean over the frames of Dropout(ReLU(Linear(D, D))): "Nonlinear" of VideoLT (arXiv 2105.02668, Table 1).
 
     There the classifier comes before the mean. It is affine, so the mean may come first: the same logits, exactly, for
@@ -27,17 +48,21 @@ class NonLinear(nn.Module):
     def __init__(self, dim: int, dropout: float = 0.5) -> None:
         super().__init__()
         self.out_dim = dim
-        self.hidden = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout))
+        self.hidden = nn.Linear(dim, dim)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        hidden = self.hidden(features)
+    def embed(self, features: Tensor) -> Tensor:
+        return self.hidden(features).relu()
+
+    def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        frames = self.dropout(frames)
         if mask is None:
-            return hidden.mean(1)
-        kept = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * kept).sum(1) / kept.sum(1).clamp_min(1)
+            return frames.mean(1)
+        kept = mask.unsqueeze(-1).to(frames.dtype)
+        return (frames * kept).sum(1) / kept.sum(1).clamp_min(1)
 
 
-class NetVLAD(nn.Module):
+class NetVLAD(Aggregator):
     """NetVLAD (Arandjelovic et al., CVPR 2016) as VideoLT has it, with a gate in the place of the centers.
 
     x = BatchNorm(features); a = softmax over K clusters of BatchNorm(Linear(x)); v_k = sigmoid(gate_k) sum_t a_tk x_t;
@@ -69,8 +94,8 @@ class NetVLAD(nn.Module):
             nn.Linear(dim * clusters, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU6(), Dropout(dropout)
         )
 
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.encode(*self.assign(features), mask)
+    def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.encode(*self.assign(frames), mask)
 
     def assign(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised frames (B, T, D) and how much of each belongs to each cluster, (B, T, K)."""
@@ -104,12 +129,17 @@ class VideoClassifier(nn.Module):
     Logits are float32, whatever autocast does to the aggregator: classes are ranked by them, and scores of 16 bits tie.
     """
 
-    def __init__(self, aggregator: nn.Module, num_classes: int) -> None:
+    def __init__(self, aggregator: Aggregator, num_classes: int) -> None:
         super().__init__()
         self.aggregator = aggregator
         self.classifier = nn.Linear(aggregator.out_dim, num_classes)
 
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        pooled = self.aggregator(features, mask)
+    def embed(self, features: Tensor) -> Tensor:
+        """See `Aggregator.embed`."""
+        return self.aggregator.embed(features)
+
+    def forward(self, features: Tensor, mask: Tensor | None = None, *, embedded: bool = False) -> Tensor:
+        """features: (B, T, D), or frames that `embed` gave. mask: (B, T) of bool, True where a frame is kept."""
+        pooled = self.aggregator.pool(features, mask) if embedded else self.aggregator(features, mask)
         with torch.autocast(pooled.device.type, enabled=False):
             return self.classifier(pooled.float())

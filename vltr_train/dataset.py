@@ -69,6 +69,11 @@ class DatasetLists:
             kept[split] = labels if len(rows) == len(labels) else labels.only(rows)
         return replace(self, **kept)
 
+    @staticmethod
+    def are_at(folder: str | os.PathLike[str]) -> bool:
+        """Whether the folder holds a list of any split."""
+        return any((Path(folder) / f"{split}.lst").exists() for split in _SPLITS)
+
     @classmethod
     def read(
         cls, folder: str | os.PathLike[str], *, name: str | None = None, bounds: tuple[float, float] | None = None

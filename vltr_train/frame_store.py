@@ -30,6 +30,7 @@ __all__ = ["FrameStore", "StoreWriter", "VideoFolder", "open_video", "read_heade
 
 _FORMAT = 1
 _DTYPES = ("float16", "float32")
+_UNFINISHED = "frames.npy.unfinished"
 _HEADER_START = 10  # bytes of a .npy up to and with the length of its header
 _HEADER_BYTES = 128  # of a .npy of two dimensions: numpy pads to multiples of 64, and leaves room for growth
 _SYNC_BYTES = 256 << 20
@@ -274,7 +275,7 @@ class StoreWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be made ({error.strerror})") from None
-        self._frames_path = self.folder / "frames.npy.unfinished"
+        self._frames_path = self.folder / _UNFINISHED
         self._journal_path = self.folder / "journal.unfinished"
         if FrameStore.is_at(self.folder):
             raise OutputError(f"{self.folder}: holds a frame store already; remove it or choose another folder")
@@ -283,7 +284,7 @@ class StoreWriter:
         self._settled = np.zeros(len(self.ids), bool)
         self._durable = self._unsynced = 0
         self._lock, self._syncing = threading.Lock(), threading.Lock()
-        if self._frames_path.exists():
+        if self.is_begun_at(self.folder):
             self._resume()
         else:
             self._write_journal()
@@ -299,6 +300,11 @@ class StoreWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @staticmethod
+    def is_begun_at(folder: str | os.PathLike[str]) -> bool:
+        """Whether the folder holds an unfinished store, from which a writer goes on."""
+        return (Path(folder) / _UNFINISHED).exists()
 
     @property
     def finished(self) -> int:
@@ -339,9 +345,11 @@ class StoreWriter:
         """Write what is not finished yet, in order; threads get the frames by ``read(video)``, a few videos ahead.
 
         skip_bad: where a video is refused, by `read` or here, with a ValueError, leave it out with that reason.
-        progress: called with the fraction done.
+        progress: called with the fraction done. Raises OutputError where the last finished video reads otherwise now:
+        features of another network have the same ids and shapes, and must not go on from these.
         """
         count = num_threads(threads)
+        self._check_source(read)
         remaining = range(self.finished, len(self.ids))
         with ThreadPoolExecutor(count) as pool:
             prepared = _ahead(pool, lambda video: self._prepare(video, read(video)), remaining, 2 * count)
@@ -404,7 +412,7 @@ class StoreWriter:
         expected = (int(self._lengths[video]), self.dim)
         if given.shape != expected:
             raise ValueError(f"{self.ids[video]}: expected frames of shape {expected}, got {given.shape}")
-        native = given.astype(given.dtype.newbyteorder("="), copy=False)
+        native = np.ascontiguousarray(given, given.dtype.newbyteorder("="))
         everything = np.arange(len(native))[None]
         # Not astype: the core rounds to the same bits several times faster.
         stored = gather_frames(native, np.array([0, len(native)]), [0], everything, dtype=self.dtype, threads=1)[0]
@@ -415,6 +423,15 @@ class StoreWriter:
             wanted = "finite features" if not np.isfinite(value) else f"features within {self.dtype}"
             raise ValueError(f"{self.ids[video]}: expected {wanted}, got {value} in frame {row}, feature {col}")
         return stored
+
+    def _check_source(self, read: Callable[[int], Any]) -> None:
+        """Compare the last finished video with what is read of it now."""
+        stored = (video for video in reversed(range(self.finished)) if video not in self._left_out)
+        last = next(stored, None)
+        if last is not None and zlib.crc32(self._prepare(last, read(last))) != self._checksums[last]:
+            raise OutputError(
+                f"{self._frames_path}: was begun with other frames of {self.ids[last]}; remove it to start anew"
+            )
 
     def _put(self, video: int, stored: np.ndarray) -> None:
         content = memoryview(stored).cast("B")

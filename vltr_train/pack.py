@@ -13,8 +13,9 @@ from pathlib import Path
 from vltr_eval.arrays import num_threads
 from vltr_eval.groups import DEFAULT_BOUNDS
 from vltr_eval.io import InputError
+from vltr_eval.outputs import OutputError
 from vltr_train.dataset import DatasetLists
-from vltr_train.frame_store import Progress, StoreWriter, open_video, read_headers
+from vltr_train.frame_store import FrameStore, Progress, StoreWriter, open_video, read_headers
 from vltr_train.label_lists import MINIKINETICS_CLASS_ORDER, read_ava, read_ava_classes, read_minikinetics
 
 __all__ = [
@@ -133,9 +134,11 @@ def pack(
     dtype: "float16" or "float32", rounded to nearest. skip_bad: leave out videos that are missing or corrupt (not a
     whole .npy, no float frames (n, D), another D than most, NaN, inf, or what overflows the dtype), and say which.
     progress: called with the fraction done. What is packed is read again and compared before it is put in place.
-    Raises InputError that names the first video that is missing or corrupt, and OutputError where the folder holds a
-    store already, or an unfinished one of other videos.
+    Raises ValueError (InputError where its file cannot be read) that names the first video that is missing or corrupt,
+    and OutputError where the folder holds a store or label lists already, or an unfinished store of other videos.
     """
+    if DatasetLists.are_at(folder) and not (FrameStore.is_at(folder) or StoreWriter.is_begun_at(folder)):
+        raise OutputError(f"{folder}: holds label lists, which packing would replace; choose another folder")
     count = num_threads(threads)
     ids = source.lists.ids
     headers = dict(zip(ids, read_headers(source.features, ids, count), strict=True))

@@ -36,7 +36,7 @@ def test_published_parameter_counts(name, expected):
 def test_nonlinear_is_the_mean_of_the_logits_of_frames():
     torch.manual_seed(0)
     model = VideoClassifier(NonLinear(D), C).eval()
-    first, last = model.aggregator.hidden[0], model.classifier
+    first, last = model.aggregator.hidden, model.classifier
     w1, b1, w2, b2 = (x.detach().double().numpy() for x in (first.weight, first.bias, last.weight, last.bias))
     features = clips()
     expected = np.zeros((B, C))
@@ -122,7 +122,7 @@ def test_every_aggregator_has_dropout_and_trains_all_of_itself(name):
 
 
 def test_default_dropout_is_the_published_one():
-    assert NonLinear(D).hidden[2].p == 0.5
+    assert NonLinear(D).dropout.p == 0.5
     assert small_netvlad().hidden[3].p == 0
 
 

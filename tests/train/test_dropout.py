@@ -11,22 +11,22 @@ import torch
 from vltr_train.dropout import Dropout
 
 
-@pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.3, 0.5, 0.9, 1 / 256, 255 / 256])
 def test_a_share_p_is_zeroed_and_the_rest_scaled(p):
     torch.manual_seed(0)
     out = Dropout(p)(torch.ones(400, 1003))
     dropped = (out == 0).double()
-    # Five standard deviations, of all elements and of each of the four that share a word.
+    # Five standard deviations, of all elements and of each place in the words that they share.
     assert abs(dropped.mean() - p) < 5 * (p * (1 - p) / out.numel()) ** 0.5 + 2**-17
-    for place in range(4):
-        assert abs(dropped.flatten()[place::4].mean() - p) < 5 * (4 * p * (1 - p) / out.numel()) ** 0.5 + 2**-17
+    for place in range(8):
+        assert abs(dropped.flatten()[place::8].mean() - p) < 5 * (8 * p * (1 - p) / out.numel()) ** 0.5 + 2**-17
     assert out[out != 0].unique().tolist() == pytest.approx([1 / (1 - p)], rel=2**-17 / (1 - p) + 1e-6)
 
 
 def test_neighbours_are_independent():
     torch.manual_seed(1)
     dropped = (Dropout(0.5)(torch.ones(10**6)) == 0).double() - 0.5
-    for distance in (1, 2, 3, 4):
+    for distance in (1, 2, 3, 4, 7, 8):
         assert abs((dropped[:-distance] * dropped[distance:]).mean()) < 5 * 0.25 / 1000
 
 

@@ -84,6 +84,16 @@ def test_both_kinds_refuse_the_same_picks_alike(tmp_path, rows, picks, sentence)
         assert str(error.value) == sentence
 
 
+@pytest.mark.parametrize("frames", [np.asfortranarray, lambda frames: frames.astype(">f8").T.copy().T])
+def test_frames_of_any_order_in_memory_are_written(tmp_path, frames):
+    videos = make_videos()
+    write_files(tmp_path / "features", [frames(video) for video in videos])
+    files = [open_video(tmp_path / "features" / f"{name}.npy") for name in IDS]
+    np.testing.assert_array_equal(
+        write_store(tmp_path / "packed", files).frames, write_store(tmp_path / "plain", videos).frames
+    )
+
+
 def test_threads_write_in_any_order(tmp_path):
     videos = make_videos()
     expected = write_store(tmp_path / "a", videos)

@@ -173,9 +173,62 @@ def test_waits_would_be_seen():
 
 
 def test_dropout_is_the_aggregators_own_unless_said():
-    assert make("bce", dropout=None).model.aggregator.hidden[2].p == 0.5
+    assert make("bce", dropout=None).model.aggregator.dropout.p == 0.5
     assert make("bce", dropout=None, aggregator="netvlad").model.aggregator.hidden[3].p == 0.0
     assert make("bce", dropout=0.25, aggregator="netvlad").model.aggregator.hidden[3].p == 0.25
+
+
+# What the scripts and losses of VideoLT's published code set; cRT's epochs are those of its own paper.
+SCRIPTS = {
+    "aggregator": "nonlinear",
+    "epochs": 100,
+    "batch_size": 128,
+    "lr": 1e-4,
+    "lr_steps": (30, 60),
+    "lr_decay": 0.1,
+    "clip_norm": 20.0,
+    "train_frames": 60,
+    "test_frames": 150,
+    "replacement": True,
+    "eval_every": 5,
+    "precision": "float32",
+    "seed": 2021,
+}
+OWN = {
+    "focal": {"gamma": 1.0},
+    "cb_loss": {"cb_beta": 0.9999, "cb_axis": "column"},
+    "ldam_drw": {
+        "scale": 30.0,
+        "largest_margin": 0.5,
+        "summed_margins": True,
+        "drw_epoch": 50,
+        "cb_beta": 0.9999,
+    },
+    "eql": {"eql_gamma": 1.76e-3},
+    "cbs": {"mask_other_positives": True, "over_classes": "sum"},
+    "srs": {"mask_other_positives": True, "over_classes": "sum"},
+    "mixup": {"alpha": 1.0},
+    "crt": {"classifier_epochs": 10},
+    "framestack": {
+        "ratio": 0.5,
+        "warm_epochs": 1,
+        "beta": "rap",
+        "constant_beta": 0.5,
+        "loss": "focal",
+        "gamma": 1.0,
+        "rap_source": "clean_train_mode",
+        "multilabel_rap": "sum",
+        "eps_scale": "code",
+        "order": "partner_first",
+    },
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_defaults_are_the_published_ones(name):
+    config = dataclasses.asdict(METHODS[name].Config())
+    expected = SCRIPTS | OWN.get(name, {})
+    assert {key: config[key] for key in expected} == expected
 
 
 # Losses
@@ -187,9 +240,28 @@ def test_each_loss_is_that_of_its_function():
         ("bce", {}, losses.bce),
         ("focal", {"gamma": 2.0}, lambda z, y: losses.focal(z, y, 2.0)),
         ("cb_loss", {}, lambda z, y: losses.bce(z, y, losses.class_balanced_weights(COUNTS))),
+        ("cb_loss", {"cb_beta": 0.9}, lambda z, y: losses.bce(z, y, losses.class_balanced_weights(COUNTS, 0.9))),
+        (
+            "ldam_drw",
+            {"scale": 3.0, "largest_margin": 0.9, "summed_margins": False, "cb_beta": 0.9, "drw_epoch": 1},
+            lambda z, y: losses.ldam(
+                z, y, losses.ldam_margins(COUNTS, 0.9), 3.0, losses.class_balanced_weights(COUNTS, 0.9), summed=False
+            ),
+        ),
+        ("framestack", {"ratio": 0.0, "gamma": 2.0}, lambda z, y: losses.focal(z, y, 2.0)),
+        ("framestack", {"ratio": 0.0, "loss": "bce"}, losses.bce),
         ("eql", {"eql_gamma": 1.0}, lambda z, y: losses.eql(z, y, torch.arange(C) >= 6, 1.0)),
         ("cbs", {}, lambda z, y: losses.resampled_bce(z, y, batch.classes)),
         ("srs", {"over_classes": "mean"}, lambda z, y: losses.resampled_bce(z, y, batch.classes) / C),
+        ("crt", {"over_classes": "mean"}, lambda z, y: losses.resampled_bce(z, y, batch.classes) / C),
+        *(
+            (
+                name,
+                {"mask_other_positives": False},
+                lambda z, y: losses.resampled_bce(z, y, batch.classes, mask_other_positives=False),
+            )
+            for name in ("cbs", "srs", "crt")
+        ),
     ):
         method = begin(make(name, **options))
         torch.testing.assert_close(method(batch), expected(method.predict(batch.features), batch.targets))
@@ -272,6 +344,7 @@ def test_crt_balances_in_its_second_stage_alone():
 
 def seen_by(method, batch, monkeypatch) -> tuple[torch.Tensor, torch.Tensor]:
     """The clips that a step gives the model first, and the targets of its loss."""
+    monkeypatch.setattr(method.model, "embed", lambda features: features)  # what is mixed are then the features
     clips, targets = [], []
     hook = method.model.register_forward_pre_hook(lambda _, inputs: clips.append(inputs[0].clone()))
     name = "focal" if getattr(method.config, "loss", "bce") == "focal" else "bce"
@@ -455,7 +528,7 @@ def test_gradients_flow_under_autocast_with_a_second_forward():
 
 
 def test_steps_share_the_memory_of_mixed_clips():
-    method, batch = begin(framestack(np.ones(C), ratio=1.0)), make_batch()
+    method, batch = begin(framestack(np.ones(C), ratio=1.0, aggregator="netvlad")), make_batch()
     places = set()
     method.model.register_forward_pre_hook(lambda _, inputs: places.add(inputs[0].data_ptr()))
     for _ in range(3):

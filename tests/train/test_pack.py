@@ -129,10 +129,40 @@ def test_a_packing_that_was_stopped_goes_on(tmp_path, source, monkeypatch):
     open_video = frame_store.open_video
     monkeypatch.setattr(pack_module, "open_video", lambda path: read.append(path.stem) or open_video(path))
     summary = pack(source, tmp_path / "packed", skip_bad=True)
-    assert sorted(read) == sorted((TRAIN + TEST)[9:])
+    assert sorted(read) == sorted((TRAIN + TEST)[8:])  # the last one that was finished, to compare, and the rest
     assert [name for name, _ in summary.skipped] == ["t2"]
     kept = [name for name in TRAIN + TEST if name != "t2"]
     np.testing.assert_array_equal(open_dataset(tmp_path / "packed").frames.frames, expected_frames(source, kept))
+
+
+def test_a_packing_does_not_go_on_with_features_of_another_network(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(frame_store, "_SYNC_BYTES", 1)
+
+    def stop(fraction):
+        if fraction > 0.4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, tmp_path / "packed", progress=stop)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in TRAIN + TEST:
+        np.save(other / f"{name}.npy", np.load(source.features / f"{name}.npy") + 1)
+    with pytest.raises(OutputError, match=r"unfinished: was begun with other frames of t8; remove it to start anew"):
+        pack(videolt(tmp_path / "labels", other), tmp_path / "packed")
+    assert pack(source, tmp_path / "packed").videos == 16
+
+
+@pytest.mark.parametrize("place", ["labels", "elsewhere"])
+def test_lists_that_are_there_are_never_replaced(tmp_path, source, place):
+    folder = tmp_path / place
+    folder.mkdir(exist_ok=True)
+    (folder / "validate.lst").write_text("t0 1\n")  # nor taken for a split of what is packed beside it
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    spoil(source)
+    with pytest.raises(OutputError, match=f"{place}: holds label lists, which packing would replace; choose another"):
+        pack(source, folder, skip_bad=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_killed_packing_goes_on(tmp_path, source):

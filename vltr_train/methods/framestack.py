@@ -157,6 +157,7 @@ class FrameStack(Method):
                 tables=("videolt-5",),
                 backbone="ResNet101",
                 printed=(0.668, 0.775, 0.707, 0.584, 0.700, 0.864),
+                # The paper prints the baseline's numbers here, and the baseline has BCE.
                 settings={"aggregator": "netvlad", "ratio": 0.0, "loss": "bce"},
             ),
             "r101-netvlad-eta0.3": Preset(
@@ -208,12 +209,14 @@ class FrameStack(Method):
 
     def forward(self, batch: Batch) -> Tensor:
         num_mixed = self._num_mixed(len(batch.features))
-        features, targets = self._mixed(batch, num_mixed) if num_mixed else (batch.features, batch.targets)
-        logits = self.model(features)
+        # Stacking moves frames about, so what the model does to each by itself is done once for mixed and clean clips.
+        clean = self.model.embed(batch.features)
+        frames, targets = self._mixed(clean, batch.targets, num_mixed) if num_mixed else (clean, batch.targets)
+        logits = self.model(frames, embedded=True)
         loss = self._loss(logits, targets)
         if self._running is not None:
             # After the first forward: autocast remembers weights, and without their gradients if it met them here.
-            self._running.update(self._clean_logits(batch.features, logits.detach(), num_mixed), batch.targets)
+            self._running.update(self._clean_logits(clean.detach(), logits.detach(), num_mixed), batch.targets)
         return loss
 
     def _num_mixed(self, num_rows: int) -> int:
@@ -221,27 +224,36 @@ class FrameStack(Method):
         num_mixed = int(num_rows * self.config.ratio) if self._mixes else 0
         return num_mixed if num_mixed >= 2 else 0  # DIFFERS: the published code stacks a single row with itself
 
-    def _mixed(self, batch: Batch, num_mixed: int) -> tuple[Tensor, Tensor]:
-        """The batch, its first rows stacked with one another."""
-        config, (num_rows, num_frames, dim) = self.config, batch.features.shape
-        length = config.clip_length or num_frames
-        room = self._stacked
-        if room is None or room.shape != (num_rows, length, dim) or room.device != batch.features.device:
-            room = self._stacked = torch.empty((num_rows, length, dim), device=batch.features.device)
+    def _mixed(self, frames: Tensor, targets: Tensor, num_mixed: int) -> tuple[Tensor, Tensor]:
+        """Frames (B, T, D) and targets (B, C), the first rows stacked with one another."""
+        config = self.config
+        length = config.clip_length or frames.shape[1]
         stacked = frame_stack(
-            batch.features,
-            batch.targets,
+            frames,
+            targets,
             self.rap,
-            torch.randperm(num_mixed, device=batch.features.device),
+            torch.randperm(num_mixed, device=frames.device),
             length,
             num_mixed=num_mixed,
             beta=config.constant_beta if config.beta == "constant" else None,
             multilabel_rap=config.multilabel_rap,
             eps_scale=config.eps_scale,
             order=config.order,
-            out=room,
+            out=None if frames.requires_grad else self._room_for(frames, length),
         )
         return stacked.features, stacked.targets
+
+    def _room_for(self, frames: Tensor, length: int) -> Tensor:
+        """Memory for stacked frames, that of the step before where it fits: fresh memory costs more than stacking."""
+        num_rows, _, dim = frames.shape
+        room = self._stacked
+        if room is None or (room.shape, room.dtype, room.device) != (
+            (num_rows, length, dim),
+            frames.dtype,
+            frames.device,
+        ):
+            room = self._stacked = frames.new_empty(num_rows, length, dim)
+        return room
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         if self.config.loss == "bce":
@@ -249,11 +261,13 @@ class FrameStack(Method):
         return losses.focal(logits, targets, self.config.gamma)
 
     @torch.no_grad()
-    def _clean_logits(self, features: Tensor, logits: Tensor, num_mixed: int) -> Tensor:
+    def _clean_logits(self, frames: Tensor, logits: Tensor, num_mixed: int) -> Tensor:
         """Logits (B, C) of the clips as they came, of which the first forward gave those that were not mixed."""
         if self.config.rap_source == "reuse":
-            return torch.cat([self.model(features[:num_mixed]), logits[num_mixed:]]) if num_mixed else logits
+            return (
+                torch.cat([self.model(frames[:num_mixed], embedded=True), logits[num_mixed:]]) if num_mixed else logits
+            )
         self.model.train(self.config.rap_source == "clean_train_mode")
-        clean = self.model(features)
-        self.model.train(self.training)
+        clean = self.model(frames, embedded=True)
+        self.model.train()
         return clean
