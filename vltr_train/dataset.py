@@ -82,7 +82,7 @@ class DatasetLists:
 
         name, bounds: in the place of what dataset.json says, or else the folder's name and VideoLT's bounds. Without
         count-labels-train.lst classes are named by number, and there are as many as the lists have.
-        Raises InputError, also for a class whose count is not that of train.lst.
+        Raises InputError, also for a class whose count is not that of train.lst, and a video in two of the lists.
         """
         place = Path(folder)
         paths = {split: place / f"{split}.lst" for split in _SPLITS}
@@ -98,6 +98,7 @@ class DatasetLists:
             names = [f"class{index:04d}" for index in range(total)]
         else:
             _check_counts(place / _COUNTS, names, counts, lists["train"].counts())
+        _check_apart(place, lists)
         return cls(own_name if name is None else name, own_bounds if bounds is None else bounds, tuple(names), **lists)
 
     def write(self, folder: str | os.PathLike[str]) -> None:
@@ -123,6 +124,17 @@ def _read_card(folder: Path) -> tuple[str, tuple[float, float]]:
         return str(card["name"]), checked_bounds(card["bounds"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path}: not the card of a data set ({error})") from None
+
+
+def _check_apart(folder: Path, lists: dict[str, LabelList]) -> None:
+    """Refuse a video that is in two splits: it would be evaluated on what it was trained on."""
+    split_of: dict[str, str] = {}
+    for split, labels in lists.items():
+        for name in labels.ids:
+            if split_of.setdefault(name, split) != split:
+                raise InputError(
+                    f"{folder / split}.lst: expected videos of this split alone, got {name} of {split_of[name]}.lst"
+                )
 
 
 def _check_counts(path: Path, names: Sequence[str], counts: np.ndarray, present: np.ndarray) -> None:
@@ -193,6 +205,12 @@ class Dataset:
     @property
     def dim(self) -> int:
         return self.frames.dim
+
+    @property
+    def counts_file(self) -> Path | None:
+        """Where `train_counts` stand, if they stand in a file."""
+        path = None if self.folder is None or self.num_skipped else self.folder / _COUNTS
+        return path if path is not None and path.exists() else None
 
     @property
     def train_counts(self) -> np.ndarray:

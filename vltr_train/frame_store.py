@@ -87,6 +87,11 @@ class FrameStore:
             raise InputError(f"{place}: a frame store of files that do not belong together")
         return cls(place, ids, frames, offsets, checksums)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the checksums of all videos, in hexadecimal: the same for the same frames."""
+        return hashlib.sha256(self.checksums.tobytes()).hexdigest()
+
     def gather(
         self,
         videos: np.ndarray,
@@ -115,6 +120,8 @@ class VideoFolder:
     ids: the videos wanted; default all of the folder, by name. Headers are read here, frames when they are gathered.
     Raises InputError that names the first video that cannot be used, and how many there are.
     """
+
+    fingerprint = None  # it would take reading them all
 
     def __init__(
         self, folder: str | os.PathLike[str], ids: Iterable[str] | None = None, threads: int | None = None

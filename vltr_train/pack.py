@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vltr_eval.arrays import num_threads
@@ -34,6 +34,7 @@ CHARADES_BOUNDS = (100, 20)
 """Head and tail of CharadesLT and CharadesEgoLT (MEID)."""
 
 MINIKINETICS_BOUNDS = (300, 40)
+VIDEOLT_SIZE = (1_004, 179_334)  # classes, training videos
 """Head and tail of Imbalanced-MiniKinetics200 (MOVE's published code)."""
 
 _COPY_SHARE = 0.8  # of the progress; the rest is the check
@@ -60,12 +61,20 @@ class PackSummary:
 
 
 def videolt(labels: PathLike, features: PathLike) -> PackSource:
-    """VideoLT, or any lists in its format: a folder that `DatasetLists.read` reads. Raises InputError."""
-    return PackSource(DatasetLists.read(labels), Path(features))
+    """VideoLT, or any lists in its format: a folder that `DatasetLists.read` reads. Raises InputError.
+
+    Lists of VideoLT's own size are called videolt, whatever their folder is called.
+    """
+    lists = DatasetLists.read(labels)
+    is_videolt = (len(lists.class_names), len(lists.train)) == VIDEOLT_SIZE
+    return PackSource(replace(lists, name="videolt") if is_videolt else lists, Path(features))
 
 
-def charades(labels: PathLike, features: PathLike, name: str = "charadeslt") -> PackSource:
-    """CharadesLT or CharadesEgoLT: one's own lists in VideoLT's format, as none were published. Raises InputError."""
+def charades(labels: PathLike, features: PathLike, name: str = "own-charadeslt") -> PackSource:
+    """CharadesLT or CharadesEgoLT: lists of one's own in VideoLT's format, as none were published, hence the name.
+
+    Raises InputError.
+    """
     return PackSource(DatasetLists.read(labels, name=name, bounds=CHARADES_BOUNDS), Path(features))
 
 

@@ -133,3 +133,13 @@ def test_folders_that_hold_no_data_set_are_refused(tmp_path):
     (tmp_path / "features").mkdir()
     with pytest.raises(InputError, match=r"features: no .npy of any video of the lists"):
         open_dataset(tmp_path)
+
+
+def test_a_video_of_two_splits_is_refused(tmp_path):
+    LISTS.write(tmp_path)
+    DatasetLists.read(tmp_path)
+    first = (tmp_path / "train.lst").read_text().split()[0]
+    with (tmp_path / "test.lst").open("a") as stream:
+        stream.write(f"{first} 0\n")
+    with pytest.raises(InputError, match=rf"test.lst: expected videos of this split alone, got {first} of train.lst"):
+        DatasetLists.read(tmp_path)

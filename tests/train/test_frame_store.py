@@ -313,3 +313,18 @@ def test_a_folder_names_the_first_video_that_cannot_be_used(tmp_path):
     assert VideoFolder(tmp_path, ["v3", "v0"]).lengths.tolist() == [2, 3]
     with pytest.raises(InputError, match="cannot be read"):
         VideoFolder(tmp_path / "none")
+
+
+def test_fingerprints_are_of_the_frames(tmp_path):
+    videos = make_videos([2, 3], "<f4")
+    stores = [write_store(tmp_path / str(number), videos, "float32") for number in range(2)]
+    videos[1][0, 0] += 1
+    other = write_store(tmp_path / "other", videos, "float32")
+    assert stores[0].fingerprint == stores[1].fingerprint != other.fingerprint
+
+
+def test_files_of_several_dtypes_have_the_widest(tmp_path):
+    for number, dtype in enumerate(["f2", "f4"]):
+        write_files(tmp_path / dtype, make_videos([2], dtype))
+        (tmp_path / dtype / "v0.npy").rename(tmp_path / f"v{number}.npy")
+    assert VideoFolder(tmp_path).dtype == "float32"

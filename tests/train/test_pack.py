@@ -210,7 +210,7 @@ def test_what_was_written_wrongly_is_never_put_in_place(tmp_path, source, monkey
 
 def test_charades_has_its_own_bounds(tmp_path, source):
     own = charades(tmp_path / "labels", source.features)
-    assert (own.lists.name, own.lists.bounds) == ("charadeslt", (100, 20))
+    assert (own.lists.name, own.lists.bounds) == ("own-charadeslt", (100, 20))
 
 
 def test_minikinetics_is_packed_with_its_classes(tmp_path):
@@ -255,3 +255,10 @@ def test_ava_boxes_are_packed(tmp_path):
     (labels / "ava_val_v2.1.csv").write_text("")
     with pytest.raises(InputError, match=r"expected one file ava_val_v\*.csv, got 2"):
         ava(labels, features)
+
+
+def test_lists_of_videolts_size_are_videolt(tmp_path, source, monkeypatch):
+    assert videolt(tmp_path / "labels", source.features).lists.name == "labels"
+    lists = source.lists
+    monkeypatch.setattr(pack_module, "VIDEOLT_SIZE", (len(lists.class_names), len(lists.train)))
+    assert videolt(tmp_path / "labels", source.features).lists.name == "videolt"
