@@ -24,13 +24,15 @@ from vltr_train.tables import table
 if TYPE_CHECKING:
     from vltr_train.engine import Run, fit
     from vltr_train.loader import Batch, Loader
-    from vltr_train.method import Method, all_methods, find_method
+    from vltr_train.method import Method
+    from vltr_train.methods import all_methods, find_method
     from vltr_train.predict import evaluate_run
 
 _WITH_TORCH = {
     "engine": ("Run", "fit"),
     "loader": ("Batch", "Loader"),
-    "method": ("Method", "all_methods", "find_method"),
+    "method": ("Method",),
+    "methods": ("all_methods", "find_method"),
     "predict": ("evaluate_run",),
 }
 

@@ -52,12 +52,12 @@ class NonLinear(Aggregator):
         self.dropout = Dropout(dropout)
 
     def embed(self, features: Tensor) -> Tensor:
-        return self.hidden(features).relu()
+        return self.hidden(features).relu_()
 
     def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         frames = self.dropout(frames)
         if mask is None:
-            return frames.mean(1)
+            return frames.sum(1) / frames.shape[1]  # of which the gradient is a view where a mean's is not
         kept = mask.unsqueeze(-1).to(frames.dtype)
         return (frames * kept).sum(1) / kept.sum(1).clamp_min(1)
 

@@ -105,7 +105,7 @@ def _pack(args: argparse.Namespace) -> int:
 _SOURCES: dict[str, Callable[[argparse.Namespace], packing.PackSource]] = {
     "videolt": lambda args: packing.videolt(args.labels, args.features),
     "charades": lambda args: packing.charades(args.labels, args.features),
-    "charadesego": lambda args: packing.charades(args.labels, args.features, name="charadesegolt"),
+    "charadesego": lambda args: packing.charades(args.labels, args.features, name="own-charadesegolt"),
     "minikinetics": lambda args: packing.minikinetics(args.labels, args.features, args.imbalance),
     "ava": lambda args: packing.ava(args.labels, args.features),
 }
@@ -157,33 +157,38 @@ def _fit(args: argparse.Namespace) -> int:
     with _ranks(args):
         (method,) = args.methods
         settings = parse_settings(_read_method(method).Config, args.settings)
-        folder = Path(args.out or _run_name(method, settings))
-        done = fit(method, _open(args), folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
+        folder, dataset = Path(args.out or _run_name(method, settings)), _open(args)
+        done = fit(method, dataset, folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
         if done.report is not None:
             _tell(str(done.report))
-            _note(args, f"{folder}: predictions, labels and report; {_vltr_eval_command(folder)}")
+            if not done.folder.scalars_are_written:
+                _note(args, "no events for TensorBoard, which is not installed")
+            _note(args, f"{folder}: predictions, labels and report; {_vltr_eval_command(folder, dataset)}")
     return OK
 
 
 def _sweep(args: argparse.Namespace) -> int:
     from vltr_train.engine import fit
-    from vltr_train.settings import parse_settings
+    from vltr_train.settings import build_config, parse_settings
 
     done = []
     with _ranks(args):
         dataset = _open(args)
         splits = (dataset.train, dataset.validate, dataset.test)
         labels = labels_fingerprint(None if split is None else split.labels for split in splits)
-        plans = [
-            (method, parse_settings(_read_method(method).Config, args.settings) | {"seed": seed})
-            for method in args.methods
-            for seed in args.seeds
-        ]
+        plans = []
+        for method in dict.fromkeys(args.methods):
+            kind, preset = _read_method(method), method.partition(":")[2]
+            settings = parse_settings(kind.Config, args.settings)
+            if "seed" in settings:
+                raise ValueError("seed: expected the seeds of a sweep by --seeds, got a setting")
+            plans += [(method, settings | {"seed": seed}) for seed in dict.fromkeys(args.seeds)]
+            build_config(kind, preset or None, plans[-1][1])  # raises now, and not after the trainings before it
         for method, settings in plans:
             folder = Path(args.runs, _run_name(method, settings).name)
             if not _is_done(folder, labels):
                 _note(args, f"{folder} ...")
-                fit(method, dataset, folder, resume=True, **_how(args), **settings)
+                fit(method, dataset, folder, resume=RunFolder.is_at(folder), **_how(args), **settings)
             done.append(folder)
         if current_group().rank == 0:
             runs = map(RunFolder.open, done)
@@ -237,7 +242,7 @@ def _table(args: argparse.Namespace) -> int:
 
 
 def _methods(args: argparse.Namespace) -> int:
-    from vltr_train.method import all_methods
+    from vltr_train.methods import all_methods
     from vltr_train.settings import settings_document
 
     if args.method is None:
@@ -260,13 +265,13 @@ def _methods(args: argparse.Namespace) -> int:
 
 
 def _read_method(text: str) -> Any:
-    from vltr_train.method import find_method
+    from vltr_train.methods import find_method
 
     return find_method(text.partition(":")[0])
 
 
 def _presets() -> dict[str, Any]:
-    from vltr_train.method import all_methods
+    from vltr_train.methods import all_methods
 
     return {name: kind.presets for name, kind in all_methods().items()}
 
@@ -294,8 +299,12 @@ def _ranks(args: argparse.Namespace) -> AbstractContextManager[Any]:
     return launched_group("nccl" if on_gpu else "gloo") if args.launched else nullcontext()
 
 
-def _vltr_eval_command(folder: Path) -> str:
-    return shlex.join(["vltr-eval", str(folder / "preds.npy"), str(folder / "labels.npy"), "--sap", "15"])
+def _vltr_eval_command(folder: Path, dataset: Dataset) -> str:
+    """What gives the report of a run again."""
+    words = ["vltr-eval", str(folder / "preds.npy"), str(folder / "labels.npy"), "--sap", "15"]
+    if dataset.counts_file is not None:
+        words += ["--counts", str(dataset.counts_file), "--bounds", ",".join(f"{bound:g}" for bound in dataset.bounds)]
+    return shlex.join(words)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 __all__ = ["Dropout"]
 
@@ -13,7 +16,7 @@ class Dropout(nn.Dropout):
 
     On the CPU torch draws a number for each element by itself. Here a draw of 64 bits decides eight of them where p is
     a multiple of 1 / 256, else four, with p to the nearest multiple of 2 ** -16; and the mask is made of arithmetic on
-    these small integers, which is vectorised where comparisons are not. Ten times faster, measured.
+    these small integers, which is vectorised where comparisons are not. Several times faster.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -26,4 +29,20 @@ class Dropout(nn.Dropout):
         numbers = words.view(torch.int8 if bits == 8 else torch.int16)[: features.numel()].view(features.shape)
         least = level - 2 ** (bits - 1)  # they are signed
         kept = numbers.clamp_(least - 1, least).sub_(least - 1)
-        return features * kept.to(features.dtype).mul_(2**bits / (2**bits - level))
+        return _Masked.apply(features, kept, 2**bits / (2**bits - level))
+
+
+class _Masked(torch.autograd.Function):
+    """features x kept x scale, for kept of 0 and 1 in small integers: a byte or two an element is remembered."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return kept.to(features.dtype).mul_(features).mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        return kept.to(gradient.dtype).mul_(gradient).mul_(ctx.scale), None, None

@@ -6,6 +6,7 @@ stage, the epoch and the rank, so a resumed run goes on with the bits of one tha
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -21,9 +22,11 @@ from vltr_eval.exchange import Alone, Group, current_group, telling
 from vltr_eval.report import Report
 from vltr_eval.terminal import ProgressBar
 from vltr_train.dataset import Dataset, Split, TestSplit, TrainSplit, ValSplit, open_dataset
-from vltr_train.loader import Loader, derived_seed, resident_frames
-from vltr_train.method import Method, Stage, Task, find_method
-from vltr_train.predict import autocast, choose_device, score, write_report
+from vltr_train.loader import Loader, derived_seed
+from vltr_train.method import Method, Stage, Task
+from vltr_train.methods import find_method
+from vltr_train.place import Place
+from vltr_train.predict import load_weights, score, write_report
 from vltr_train.run_folder import RunFolder, run_document
 from vltr_train.settings import build_config
 
@@ -71,81 +74,66 @@ def fit(
         kind = find_method(name)
         config = build_config(kind, preset or None, settings)
         selecting = _selecting_split(dataset, config.select_on)
-        place = choose_device(device)
-        resident = resident_frames(dataset.frames, place, store)
+        place = Place.choose(dataset, exchange, device=device, store=store, threads=threads)
         torch.manual_seed(derived_seed(config.seed))
-        task = Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds)
-        model = kind(config, task).to(place)
-        if exchange.size > 1 and place.type == "cuda":
+        model = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds))
+        model = model.to(place.device)
+        if exchange.size > 1 and place.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
             model.model.compile()
+        training = _Training(model, dataset, selecting, place, quiet or exchange.rank > 0)
         document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
-        run_folder = _open_folder(Path(folder), document, exchange, resume=resume, overwrite=overwrite)
-        training = _Training(model, dataset, selecting, run_folder, exchange, place, resident, threads, quiet)
+        training.folder = _open_folder(Path(folder), document, exchange, resume=resume, overwrite=overwrite)
     exchange.meet()  # the first rank has made the folder
-    if resume:
-        training.resume()
-    with run_folder:
+    with training.folder:
         training.run()
-        return Run(run_folder, model, training.finish())
+        return Run(training.folder, model, training.finish())
 
 
 class _Training:
     """A method on its way through its stages."""
 
-    def __init__(
-        self,
-        method: Method,
-        dataset: Dataset,
-        selecting: Split | None,
-        folder: RunFolder,
-        exchange: Alone | Group,
-        device: torch.device,
-        resident: torch.Tensor | None,
-        threads: int | None,
-        quiet: bool,
-    ) -> None:
-        self.method, self.dataset, self.selecting, self.folder = method, dataset, selecting, folder
-        self.exchange, self.config, self.quiet = exchange, method.config, quiet
-        self.device, self.resident, self.threads = device, resident, threads
-        self.state: dict[str, Any] = {"stage": 0, "epoch": 0, "total": 0, "best": None}
-        # Epochs gone in this stage, and in all; what is done is not done again.
+    folder: RunFolder
 
-    def resume(self) -> None:
-        if self.folder.has_checkpoint("checkpoint"):
-            self.state = self.folder.load_checkpoint("checkpoint")
-            self.method.load_state_dict(self.state["method"])
-        if self.exchange.rank == 0:
-            self.folder.rewind(self.state["total"] - 1)
+    def __init__(self, method: Method, dataset: Dataset, selecting: Split | None, place: Place, quiet: bool) -> None:
+        self.method, self.dataset, self.selecting, self.place, self.quiet = method, dataset, selecting, place, quiet
+        self.config, self.exchange, self.device = method.config, place.exchange, place.device
+        self.stages = method.stages()
+        self.seeds = [derived_seed(self.config.seed, number) for number in range(len(self.stages))]
+        self.loaders = [self.loaders_of(stage, seed) for stage, seed in zip(self.stages, self.seeds, strict=True)]
+        # Epochs gone in this stage, and in all; what is done is not done again.
+        self.state: dict[str, Any] = {"stage": 0, "epoch": 0, "total": 0, "best": None}
 
     def run(self) -> None:
-        stages = self.method.stages()
-        for number in range(self.state["stage"], len(stages)):
-            self.run_stage(number, stages[number], is_last=number == len(stages) - 1)
+        if self.folder.has_checkpoint("checkpoint"):
+            self.state = self.folder.load_checkpoint("checkpoint")
+            for stage in self.stages[: self.state["stage"]]:
+                self.method.begin_stage(stage)  # what it froze or added is so in later ones
+        if self.exchange.rank == 0 and self.folder.epochs:
+            self.folder.rewind(self.state["total"] - 1)
+        for number in range(self.state["stage"], len(self.stages)):
+            self.run_stage(number, self.stages[number])
             self.state |= {"stage": number + 1, "epoch": 0}
             self.state.pop("optimizer", None)
 
-    def run_stage(self, number: int, stage: Stage, *, is_last: bool) -> None:
-        state, method = self.state, self.method
-        seed = derived_seed(self.config.seed, number)
+    def run_stage(self, number: int, stage: Stage) -> None:
+        state, method, seed = self.state, self.method, self.seeds[number]
         torch.manual_seed(seed)
         method.begin_stage(stage)
         optimizer = stage.optimizer([p for p in method.parameters() if p.requires_grad], lr=stage.rate(0))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         if "optimizer" in state:  # in the midst of this stage, which may have changed the method at its start
-            method.load_state_dict(state["method"])
+            load_weights(method, self.folder, "checkpoint")
             optimizer.load_state_dict(state["optimizer"])
             scaler.load_state_dict(state["scaler"])
         loss_of = method if self.exchange.size == 1 else DistributedDataParallel(method)
-        loaders = [self.loader(stage, stream, seed) for stream in range(len(stage.samplers))]
-        is_shown = not self.quiet and self.exchange.rank == 0
-        with ProgressBar(sys.stderr, enabled=is_shown, done=state["epoch"] / stage.epochs) as bar:
+        with ProgressBar(sys.stderr, enabled=not self.quiet, done=state["epoch"] / stage.epochs) as bar:
             for epoch in range(state["epoch"], stage.epochs):
-                line = self.run_epoch(epoch, stage, seed, loss_of, loaders, optimizer, scaler, bar)
+                line = self.run_epoch(number, epoch, loss_of, optimizer, scaler, bar)
                 is_end = epoch == stage.epochs - 1
                 if is_end or (epoch + 1) % self.config.eval_every == 0:
-                    line |= self.evaluate(is_last, is_end, line)
+                    line |= self.evaluate(stage is self.stages[-1], is_end, line)
                 state |= {"stage": number, "epoch": epoch + 1, "total": state["total"] + 1}
                 state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
                 state |= {"scaler": scaler.state_dict()}
@@ -153,17 +141,16 @@ class _Training:
 
     def run_epoch(
         self,
+        number: int,
         epoch: int,
-        stage: Stage,
-        seed: int,
         loss_of: nn.Module,
-        loaders: list[Loader],
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         bar: ProgressBar,
     ) -> dict[str, Any]:
+        stage, loaders = self.stages[number], self.loaders[number]
         start = time.perf_counter()
-        torch.manual_seed(derived_seed(seed, epoch, self.exchange.rank))
+        torch.manual_seed(derived_seed(self.seeds[number], epoch, self.exchange.rank))
         self.method.train()
         self.method.begin_epoch(epoch, loaders[0].num_rows)
         total, num_rows, num_steps = torch.zeros((), device=self.device), 0, loaders[0].num_batches
@@ -171,7 +158,7 @@ class _Training:
             rate = stage.rate(epoch + step / num_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with autocast(self.device, self.config.precision):
+            with self.place.autocast(self.config.precision):
                 loss = loss_of(*batches)
             scaler.scale(loss * batches[0].weight).backward()
             if stage.clip_norm is not None:
@@ -185,43 +172,48 @@ class _Training:
             num_rows += len(batches[0].rows)
             if bar.is_due:  # a person looks: the one time that a step waits for the device
                 bar((epoch + step / num_steps) / stage.epochs, f"{self.said(stage, epoch)}, loss {float(loss):.4f}")
+        loss, rows = self.mean_loss(total, num_rows)
         self.method.end_epoch()
         if self.exchange.size > 1:  # batch statistics that are each rank's own: all go on with those that are saved
             for buffer in self.method.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        sums = self.exchange.gather(lambda: (float(total), num_rows))
-        seconds, rows = time.perf_counter() - start, sum(rows for _, rows in sums)
-        line = {
-            "epoch": self.state["total"],
-            "stage": stage.name,
-            "lr": rate,
-            "loss": sum(loss for loss, _ in sums) / rows,
-        }
+        seconds = time.perf_counter() - start
+        line = {"epoch": self.state["total"], "stage": stage.name, "lr": rate, "loss": loss}
         return line | {"seconds": round(seconds, 3), "videos_per_second": round(rows / seconds, 1)}
 
-    def loader(self, stage: Stage, stream: int, seed: int) -> Loader:
-        return Loader(
-            self.dataset.train,
-            sampler=stage.samplers[stream],
-            batch_size=stage.batch_size,
-            num_frames=self.config.train_frames,
-            replacement=self.config.replacement,
-            seed=seed,
-            stream=stream,
-            rank=self.exchange.rank,
-            size=self.exchange.size,
-            **self.where,
-        )
+    def mean_loss(self, total: torch.Tensor, num_rows: int) -> tuple[float, int]:
+        """The mean loss of an epoch, and its rows, of all ranks."""
+        losses, rows = map(sum, zip(*self.exchange.gather(lambda: (float(total), num_rows)), strict=True))
+        if not math.isfinite(losses):
+            raise ValueError(f"loss: expected a finite one, got {losses} in epoch {self.state['total']}; lower the lr")
+        return losses / rows, rows
 
-    @property
-    def where(self) -> dict[str, Any]:
-        return {"device": self.device, "resident": self.resident, "threads": self.threads}
+    def loaders_of(self, stage: Stage, seed: int) -> list[Loader]:
+        """One for each batch of a step."""
+        loaders = [
+            Loader(
+                self.dataset.train,
+                sampler=sampler,
+                batch_size=stage.batch_size,
+                num_frames=self.config.train_frames,
+                replacement=self.config.replacement,
+                seed=seed,
+                stream=stream,
+                **self.place.of_batches,
+            )
+            for stream, sampler in enumerate(stage.samplers)
+        ]
+        if len({loader.num_batches for loader in loaders}) > 1:
+            raise ValueError(
+                f"samplers: expected as many batches of each in an epoch of stage {stage.name!r}, got others"
+            )
+        return loaders
 
     def evaluate(self, is_last_stage: bool, is_end: bool, line: dict[str, Any]) -> dict[str, float]:
         """Metrics of the selecting split; keeps the method where it is the best so far of its last stage."""
         found: dict[str, float] = {}
         if self.selecting is not None:
-            whole = score(self.method, self.selecting, self.dataset, exchange=self.exchange, **self.where)
+            whole = score(self.method, self.selecting, self.dataset, self.place)
             found = {name: value for name, value in whole.metrics().items() if value == value}
         best = self.state["best"]
         if self.selecting is None or self.config.select_on == "last":
@@ -251,11 +243,9 @@ class _Training:
     def finish(self) -> Report | None:
         """Predictions and report of the selected method, on the test split where there is one."""
         self.exchange.meet()  # the first rank has written what all read now
-        self.method.load_state_dict(self.folder.load_checkpoint("best")["method"])
+        load_weights(self.method, self.folder, "best")
         split = self.dataset.test if self.dataset.test is not None else self.dataset.validate
-        if split is None:
-            return None
-        return write_report(self.method, split, self.dataset, self.folder, exchange=self.exchange, **self.where)
+        return None if split is None else write_report(self.method, split, self.dataset, self.folder, self.place)
 
 
 def _selecting_split(dataset: Dataset, select_on: str) -> Split | None:
@@ -275,7 +265,7 @@ def _open_folder(
     path: Path, document: dict[str, Any], exchange: Alone | Group, *, resume: bool, overwrite: bool
 ) -> RunFolder:
     """The folder of the run, which the first rank makes."""
-    if resume and RunFolder.is_at(path):
+    if resume:
         folder = RunFolder.open(path)
         for key in ("method", "preset", "settings", "dataset"):
             there, here = folder.document[key], document[key]

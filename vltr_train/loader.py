@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vltr_eval.arrays import num_threads
 from vltr_train.dataset import Split
 from vltr_train.frame_store import FrameStore
 from vltr_train.frames import gather_frames, sample_frames
@@ -73,6 +74,7 @@ class Loader:
         resident: Tensor | None = None,
         threads: int | None = None,
     ) -> None:
+        num_threads(threads)  # raises
         self.split, self.sampler = split, sampler
         self._seed, self._stream, self._rank, self._size = seed, stream, rank, size
         num_rows = len(self._draw(0).rows)

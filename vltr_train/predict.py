@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,85 +11,55 @@ import torch
 from torch import Tensor
 
 import vltr_eval.distributed
-from vltr_eval.exchange import Alone, Group, current_group
+from vltr_eval.exchange import current_group
 from vltr_eval.labels import LabelPairs
 from vltr_eval.report import Report
 from vltr_train.dataset import Dataset, Split
 from vltr_train.label_lists import LabelList
-from vltr_train.loader import Loader, resident_frames
-from vltr_train.method import Method, Task, find_method
+from vltr_train.loader import Loader
+from vltr_train.method import Method, Task
+from vltr_train.methods import find_method
+from vltr_train.place import Place
 from vltr_train.run_folder import RunFolder
 from vltr_train.settings import config_from_document
 
-__all__ = ["autocast", "choose_device", "evaluate_run", "predict", "score", "write_report"]
+__all__ = ["evaluate_run", "load_weights", "predict", "score", "write_report"]
 
 _TOPK = (1, 5)
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context of a forward pass in "float32", "bfloat16" or "float16"."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
-
-
 @torch.no_grad()
-def predict(
-    method: Method,
-    split: Split,
-    *,
-    device: torch.device | str = "cpu",
-    resident: Tensor | None = None,
-    threads: int | None = None,
-    exchange: Alone | Group | None = None,
-) -> tuple[np.ndarray, Tensor]:
+def predict(method: Method, split: Split, place: Place | None = None) -> tuple[np.ndarray, Tensor]:
     """Logits of a split, of evenly spaced frames: the rows of this rank (n,) int64, and theirs (n, C) float32 on the
-    device. The method is in evaluation mode then.
+    device. The method is in evaluation mode then. place: default the CPU, and this process alone.
     """
-    exchange = exchange or current_group()
-    config, device = method.config, torch.device(device)
-    loader = Loader(
-        split,
-        batch_size=config.batch_size,
-        num_frames=config.test_frames,
-        device=device,
-        rank=exchange.rank,
-        size=exchange.size,
-        resident=resident,
-        threads=threads,
-    )
+    config, place = method.config, place or Place()
+    loader = Loader(split, batch_size=config.batch_size, num_frames=config.test_frames, **place.of_batches)
     method.eval()
-    rows, logits = [np.empty(0, np.int64)], []
+    rows, logits = [np.empty(0, np.int64)], [torch.empty(0, split.num_classes, device=place.device)]
     for batch in loader.epoch(0):
-        with autocast(device, config.precision):
+        with place.autocast(config.precision):
             logits.append(method.predict(batch.features))
         rows.append(batch.rows.numpy())
-    return np.concatenate(rows), torch.cat(logits) if logits else torch.empty(0, split.num_classes, device=device)
+    return np.concatenate(rows), torch.cat(logits)
 
 
-def score(method: Method, split: Split, dataset: Dataset, **how: Any) -> Report:
-    """mAP and Acc@k of a split, over all ranks, without sampled AP: what an epoch is judged by. how: of `predict`."""
-    rows, logits = predict(method, split, **how)
+def score(method: Method, split: Split, dataset: Dataset, place: Place | None = None) -> Report:
+    """mAP and Acc@k of a split, over all ranks, without sampled AP: what an epoch is judged by."""
+    rows, logits = predict(method, split, place)
     return vltr_eval.distributed.evaluate(
         logits, _pairs(split.labels.only(rows)), sap=None, **_conventions(dataset, method.config.absent)
     )
 
 
 def write_report(
-    method: Method,
-    split: Split,
-    dataset: Dataset,
-    folder: RunFolder | None,
-    *,
-    sap: int | str | None = 15,
-    exchange: Alone | Group | None = None,
-    **where: Any,
+    method: Method, split: Split, dataset: Dataset, folder: RunFolder | None, place: Place, sap: int | str | None = 15
 ) -> Report | None:
     """The full report on a split, on the first rank (None on the others), which writes it into the folder beside the
-    predictions and labels. where: device, resident, threads of `predict`.
+    predictions and labels.
     """
-    exchange = exchange or current_group()
-    rows, logits = predict(method, split, exchange=exchange, **where)
+    exchange = place.exchange
+    rows, logits = predict(method, split, place)
     own = (rows, logits.cpu().numpy())
     shares = exchange.scatter(lambda: [own if rank == 0 else None for rank in range(exchange.size)])
     if exchange.rank:
@@ -125,48 +94,35 @@ def evaluate_run(
     """The report on a split of the checkpoint that a run has selected, on the first rank. out: a folder for the
     predictions, labels and report; the run itself is left as it is.
     """
+    if out is not None and RunFolder.is_at(out):
+        raise ValueError(f"out: expected a folder without a run, whose own report stays, got {str(out)!r}")
     folder = RunFolder.open(run)
     kind = find_method(folder.document["method"])
     config = config_from_document(kind.Config, folder.document["settings"])
-    rows = getattr(dataset, split)
+    rows = getattr(dataset, split) if split in ("train", "validate", "test") else None
     if rows is None:
         raise ValueError(f"split: expected one that the data set has, got {split!r}")
-    place = choose_device(device)
-    method = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds))
-    state = folder.load_checkpoint("best")["method"]
-    for name, value in method.state_dict().items():
-        if name not in state or state[name].shape != value.shape:
-            raise ValueError(
-                f"{run}: expected a run on {dataset.num_classes} classes of {dataset.dim} features as the data"
-            )
-    method.load_state_dict(state)
+    place = Place.choose(dataset, current_group(), device=device, store=store, threads=threads)
+    method = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds)).to(place.device)
+    load_weights(method, folder, "best")
     target = None
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         target = RunFolder(Path(out), {}, [])
-    resident = resident_frames(dataset.frames, place, store)
-    return write_report(
-        method.to(place), rows, dataset, target, sap=sap, device=place, resident=resident, threads=threads
-    )
+    return write_report(method, rows, dataset, target, place, sap)
 
 
-def choose_device(device: torch.device | str | None) -> torch.device:
-    """The device of this name, of which "cuda" is this process's GPU; by default that, where there is one.
-
-    A GPU becomes the current one, as nccl and page-locked memory want it.
-    Raises ValueError for what is no device, or not there.
-    """
-    try:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ValueError(f"device: expected cpu, cuda or cuda:N, got {device!r}") from None
-    if place.type != "cuda":
-        return place
-    index = int(os.environ.get("LOCAL_RANK", 0)) if place.index is None else place.index
-    if index >= torch.cuda.device_count():
-        raise ValueError(f"device: expected one of the {torch.cuda.device_count()} GPUs here, got cuda:{index}")
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
+def load_weights(method: Method, folder: RunFolder, name: str) -> None:
+    """Give a method the weights of a checkpoint. Raises ValueError that names the first weight that does not fit."""
+    state = folder.load_checkpoint(name)["method"]
+    for weight, value in method.state_dict().items():
+        there = tuple(state[weight].shape) if weight in state else "none"
+        if there != tuple(value.shape):
+            raise ValueError(
+                f"{folder.path / name}.pt: expected {weight} of shape {tuple(value.shape)}, for these data and this "
+                f"version, got {there}"
+            )
+    method.load_state_dict(state)
 
 
 def _pairs(labels: LabelList) -> LabelPairs:

@@ -70,6 +70,8 @@ def run_document(
             "num_classes": dataset.num_classes,
             "videos": [0 if split is None else len(split) for split in splits],
             "labels": labels_fingerprint(None if split is None else split.labels for split in splits),
+            "dim": dataset.dim,
+            "frames": dataset.frames.fingerprint,
         },
         "data": {
             key: None if path is None else str(path.resolve())

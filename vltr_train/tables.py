@@ -123,7 +123,7 @@ def _measured(runs: Iterable[RunFolder]) -> list[_Line]:
                 spec=spec,
                 changes=" ".join(f"{key}={_setting(traits[key])}" for key in differing),
                 data=traits["data"],
-                select_on=traits["select_on"],
+                select_on=_selected_on(group[0]),
                 seeds=[run.document["settings"]["seed"] for run in group],
                 metrics=[run.load_report().metrics() for run in group],
             )
@@ -142,6 +142,13 @@ def _traits(run: RunFolder) -> dict[str, Any]:
     traits = {"data": dataset["name"], "labels": dataset["labels"][:8], **settings}
     del traits["seed"]
     return traits
+
+
+def _selected_on(run: RunFolder) -> str:
+    """What selected the checkpoint: nothing did where the validation split that should have was not there."""
+    select_on = run.document["settings"]["select_on"]
+    num_validation = run.document["dataset"]["videos"][1]
+    return select_on if num_validation or select_on != "validate" else "last"
 
 
 def _setting(value: Any) -> str:

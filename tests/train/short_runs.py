@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vltr_train.engine import Run, fit
-from vltr_train.method import find_method
+from vltr_train.methods import find_method
 from vltr_train.run_folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
@@ -103,7 +103,7 @@ def fit_with_stops(monkeypatch: Any, place: str, method: str, dataset: Any, fold
         patch.setattr(kind, "forward", forward_with_stops)
         while True:
             try:
-                short_fit(method, dataset, folder, resume=True, **changes)
+                short_fit(method, dataset, folder, resume=RunFolder.is_at(folder), **changes)
                 return len(reached)
             except Stopped:
                 pass

@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 import torch
 from short_runs import assert_same_run, fit_with_stops, metrics_of, same, short_fit, short_settings
 
-from vltr_train.method import Method, all_methods
+from vltr_train.method import Method
+from vltr_train.methods import all_methods
 from vltr_train.settings import config_from_document, settings_document
 
 METHODS = all_methods()

@@ -25,8 +25,10 @@ from vltr_eval import terminal
 from vltr_train import cli, engine, open_dataset
 from vltr_train.dataset import TestSplit, TrainSplit, ValSplit
 from vltr_train.loader import Loader, derived_seed
-from vltr_train.method import Task, find_method
-from vltr_train.predict import choose_device, evaluate_run, predict
+from vltr_train.method import Task
+from vltr_train.methods import all_methods, find_method
+from vltr_train.place import choose_device
+from vltr_train.predict import evaluate_run, predict
 from vltr_train.run_folder import RunFolder
 from vltr_train.samplers import InstanceSampler
 
@@ -100,23 +102,24 @@ def test_no_step_waits_for_the_device(tiny, tmp_path, monkeypatch):
     assert counts[0] == counts[1] >= 1  # the loss of the epoch
 
 
-def test_no_step_waits_for_a_gpu(tiny, tmp_path, monkeypatch, gpu):
-    kind = find_method("framestack")
-    begin, end = kind.begin_epoch, kind.end_epoch
+@pytest.mark.parametrize("name", all_methods())
+def test_no_step_waits_for_a_gpu(tiny, tmp_path, monkeypatch, gpu, name):
+    kind = find_method(name)
+    begin, mean_loss = kind.begin_epoch, engine._Training.mean_loss
 
     def begin_watched(self, epoch, num_rows):
         begin(self, epoch, num_rows)
         torch.cuda.set_sync_debug_mode("error")
 
-    def end_watched(self):
+    def mean_loss_unwatched(self, *sums):
         torch.cuda.set_sync_debug_mode("default")
-        end(self)
+        return mean_loss(self, *sums)
 
     monkeypatch.setattr(kind, "begin_epoch", begin_watched)
-    monkeypatch.setattr(kind, "end_epoch", end_watched)
+    monkeypatch.setattr(engine._Training, "mean_loss", mean_loss_unwatched)
     try:
         for store in ("host", "device"):
-            short_fit("framestack", tiny, tmp_path / store, device=gpu, store=store)
+            short_fit(name, tiny, tmp_path / store, device=gpu, store=store)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -388,8 +391,16 @@ def test_a_run_is_evaluated_again_from_its_folder(run, tiny, tmp_path):
 def test_evaluating_again_refuses_what_does_not_fit(run, tiny, tmp_path):
     with pytest.raises(ValueError, match=r"^split: expected one that the data set has, got 'test'$"):
         evaluate_run(run.folder.path, dataclasses.replace(tiny, test=None), device="cpu")
+    with pytest.raises(ValueError, match=r"^split: expected one that the data set has, got 'name'$"):
+        evaluate_run(run.folder.path, tiny, split="name", device="cpu")
+    before = (run.folder.path / "report.json").read_bytes()
+    with pytest.raises(ValueError, match=r"^out: expected a folder without a run"):
+        evaluate_run(run.folder.path, tiny, split="validate", out=run.folder.path, device="cpu")
+    assert (run.folder.path / "report.json").read_bytes() == before
     fewer = dataclasses.replace(tiny, class_names=tiny.class_names[:-1])
-    with pytest.raises(ValueError, match=r"expected a run on 62 classes of 16 features as the data$"):
+    with pytest.raises(
+        ValueError, match=r"expected model.classifier.weight of shape \(62, 16\), for .*, got \(63, 16\)$"
+    ):
         evaluate_run(run.folder.path, fewer, device="cpu")
     RunFolder.create(tmp_path / "new", run.folder.document).close()
     with pytest.raises(ValueError, match=r"best\.pt: expected a file of a run, got No such file"):
@@ -398,7 +409,11 @@ def test_evaluating_again_refuses_what_does_not_fit(run, tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("gpu", "expected cpu, cuda or cuda:N, got 'gpu'"), ("cuda:99", "expected one of the . GPUs here, got cuda:99")],
+    [
+        ("gpu", "expected cpu, cuda or cuda:N, got 'gpu'"),
+        ("mps", "expected cpu, cuda or cuda:N, got 'mps'"),
+        ("cuda:99", "expected one of the . GPUs here, got cuda:99"),
+    ],
 )
 def test_devices_that_are_not_there_are_named(name, message):
     with pytest.raises(ValueError, match=f"^device: {message}$"):
@@ -431,6 +446,38 @@ def test_a_run_may_be_stopped_anywhere(tiny, tmp_path, monkeypatch, method, plac
     run = short_fit(method, tiny, tmp_path / "run")
     assert fit_with_stops(monkeypatch, place, method, tiny, tmp_path / "stopped") >= 2
     assert_same_run(run.folder.path, tmp_path / "stopped")
+
+
+def test_a_resumed_stage_knows_what_earlier_ones_froze(tiny, tmp_path, monkeypatch):
+    kind = find_method("crt")
+    stages = kind.stages
+    monkeypatch.setattr(kind, "stages", lambda self: (*stages(self), self.stage(name="more", epochs=2)))
+    run = short_fit("crt", tiny, tmp_path / "run")
+    assert not run.method.model.aggregator.hidden.weight.requires_grad
+    assert fit_with_stops(monkeypatch, "after each epoch", "crt", tiny, tmp_path / "stopped") >= 5
+    assert_same_run(run.folder.path, tmp_path / "stopped")
+
+
+def test_only_a_run_can_be_resumed(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"config.json: expected a file of a run, got No such file or directory$"):
+        short_fit("bce", tiny, tmp_path / "typo", resume=True)
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 1}, {"threads": 0}, {"store": "cloud"}])
+def test_what_cannot_run_replaces_nothing(tiny, tmp_path, wrong):
+    short_fit("bce", tiny, tmp_path / "run", epochs=1)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    with pytest.raises(ValueError, match="expected"):
+        short_fit("bce", tiny, tmp_path / "run", overwrite=True, **wrong)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+
+
+def test_batches_of_a_step_come_in_equal_numbers(tiny, tmp_path, monkeypatch):
+    samplers = (InstanceSampler(), InstanceSampler(rows=np.arange(70)))
+    monkeypatch.setattr(find_method("bce"), "stages", lambda self: (self.stage(samplers=samplers),))
+    with pytest.raises(ValueError, match=r"samplers: expected as many batches of each in an epoch of stage 'train'"):
+        short_fit("bce", tiny, tmp_path / "run")
 
 
 def test_resuming_a_finished_run_only_evaluates_it(run, tiny, monkeypatch):
@@ -542,6 +589,13 @@ def test_a_data_set_may_be_given_by_its_folder(tiny_folder, tmp_path):
     one = short_fit("bce", tiny_folder, tmp_path / "one", epochs=1)
     other = short_fit("bce", open_dataset(tiny_folder), tmp_path / "other", epochs=1)
     assert_same_run(one.folder.path, other.folder.path)
+
+
+@pytest.mark.parametrize("method", ["bce", "framestack"])
+def test_a_training_that_diverges_says_so_at_once(tiny, tmp_path, method):
+    with pytest.raises(ValueError, match=r"^loss: expected a finite one, got nan in epoch 0; lower the lr$"):
+        short_fit(method, tiny, tmp_path / "run", lr=1e30, clip_norm=None, eval_every=99)
+    assert not RunFolder.open(tmp_path / "run").has_checkpoint("checkpoint")
 
 
 def test_a_bad_setting_leaves_no_folder(tiny, tmp_path):

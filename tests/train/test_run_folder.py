@@ -53,12 +53,14 @@ class Split(list):
 
 def test_the_document_says_what_was_run():
     splits = {"train": Split("ab"), "validate": None, "test": Split("cd")}
-    dataset = SimpleNamespace(name="toy", num_classes=5, folder=Path("/data/toy"), features=None, **splits)
+    dataset = SimpleNamespace(name="toy", num_classes=5, folder=Path("/data/toy"), features=None, dim=7, **splits)
+    dataset.frames = SimpleNamespace(fingerprint="of the frames")
     document = run_document(method="bce", preset="r50", config=Config(), dataset=dataset, argv=["fit", "bce:r50"])
     assert document["settings"] == {"lr": 0.1, "lr_steps": [3, 4]}
     assert document["dataset"]["videos"] == [2, 0, 2]
     assert document["dataset"]["labels"] == labels_fingerprint([Split.labels, None, Split.labels])
     assert document["versions"]["vltr"] == vltr_eval.__version__
+    assert (document["dataset"]["dim"], document["dataset"]["frames"]) == (7, "of the frames")
     assert document["data"] == {"folder": "/data/toy", "features": None}
     assert document["argv"] == ["fit", "bce:r50"]
     assert json.loads(json.dumps(document)) == document

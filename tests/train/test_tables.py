@@ -34,9 +34,9 @@ PRESETS = {
 
 @pytest.fixture
 def make_run(tmp_path):
-    def make(method="bce", preset=None, seed=0, data="videolt", labels="0123456789", **settings):
+    def make(method="bce", preset=None, seed=0, data="videolt", labels="0123456789", videos=(9, 3, 3), **settings):
         settings = {"lr": 0.1, "lr_steps": [30, 60], "select_on": "validate", **settings, "seed": seed}
-        dataset = {"name": data, "labels": labels}
+        dataset = {"name": data, "labels": labels, "videos": list(videos)}
         document = {"method": method, "preset": preset, "settings": settings, "dataset": dataset}
         run = RunFolder.create(tmp_path / str(len(list(tmp_path.iterdir()))), document)
         generator = np.random.default_rng(seed)
@@ -175,6 +175,11 @@ def test_latex_is_escaped(make_run):
     assert r"\multicolumn" not in text
     assert text.splitlines()[:2] == ["% measured on videolt", "% checkpoints selected on: validate"]
     assert r"\multicolumn{15}{l}{\textit{R50}} \\" in table(runs, presets=PRESETS, paper="videolt-1", format="latex")
+
+
+def test_without_a_validation_split_nothing_has_selected(make_run):
+    assert "checkpoints selected on: last\n" in table([make_run(videos=(9, 0, 3))])
+    assert "checkpoints selected on: test\n" in table([make_run(videos=(9, 0, 3), select_on="test")])
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -19,7 +19,7 @@ from short_runs import SETTINGS
 import vltr_eval.cli
 from vltr_train import cli, engine, open_dataset
 from vltr_train.frame_store import FrameStore
-from vltr_train.method import all_methods
+from vltr_train.methods import all_methods
 from vltr_train.run_folder import RunFolder
 
 OK, BAD_DATA, BAD_USAGE = 0, 1, 2
@@ -246,6 +246,25 @@ def test_sweep_trains_what_is_not_finished(program, tiny_folder, monkeypatch):
     code, _, err = program(*command, "--runs", "others", "--seeds", "1,x")
     assert code == BAD_USAGE
     assert "argument --seeds: expected whole numbers with commas between, got '1,x'" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["focal:r5"], "preset: expected one of (there is none), got 'r5'"),
+        (["focal", "lr=-1"], "lr: expected a positive number, got -1.0"),
+        (["seed=5"], "seed: expected the seeds of a sweep by --seeds, got a setting"),
+    ],
+)
+def test_sweep_refuses_before_it_trains(program, tiny_folder, words, message):
+    code, out, err = program("sweep", "bce", *words, "--data", tiny_folder, *ON_CPU)
+    assert (code, out, err) == (BAD_DATA, "", f"vltr-train: error: {message}\n")
+    assert not Path("runs").exists()
+
+
+def test_sweep_trains_what_is_said_twice_once(fine, tiny_folder):
+    out = fine("sweep", "bce", "bce", "--data", tiny_folder, "--seeds", "1,1", *ON_CPU, *WORDS, "--format", "csv")
+    assert [line.split(",")[:2] for line in out.splitlines()[1:]] == [["bce", "1"]]
 
 
 def test_sweep_does_not_take_runs_on_other_data_for_its_own(program, fine, tiny_folder):

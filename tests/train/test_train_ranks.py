@@ -21,7 +21,8 @@ from short_runs import metrics_of, same, short_fit, short_settings
 import vltr_eval
 from vltr_train import cli, open_dataset
 from vltr_train.dataset import TestSplit
-from vltr_train.method import Task, find_method
+from vltr_train.method import Task
+from vltr_train.methods import find_method
 from vltr_train.predict import evaluate_run, score
 from vltr_train.run_folder import RunFolder
 
@@ -124,7 +125,8 @@ def test_crt_freezes_and_begins_anew_alike_on_all_ranks(ranks, tiny_folder, tmp_
 def test_ranks_repeat_and_resume_to_the_bit(ranks, tiny_folder, tmp_path):
     whole = ranks.run(fit_on, "framestack", tiny_folder, tmp_path / "whole", {})
     for stop in (True, False):
-        ranks.run(fit_and_stop if stop else fit_on, "framestack", tiny_folder, tmp_path / "stopped", {"resume": True})
+        changes = {"resume": not stop}
+        ranks.run(fit_and_stop if stop else fit_on, "framestack", tiny_folder, tmp_path / "stopped", changes)
     assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "stopped")
     one, other = (RunFolder.open(tmp_path / name) for name in ("whole", "stopped"))
     assert same(one.load_checkpoint("checkpoint"), other.load_checkpoint("checkpoint"))

@@ -26,6 +26,11 @@ class CBLossConfig(TrainConfig):
     # column: w_c at class c, as VideoLT's code. sample: a row weighs the sum of its labels' weights, as Cui et al.
     cb_axis: str = field(default="column", metadata={"choices": ("column", "sample")})
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.cb_beta < 1:
+            raise ValueError(f"cb_beta: expected from 0 to below 1, got {self.cb_beta}")
+
 
 class CBLoss(Method):
     paper = "Class-balanced loss (arXiv 1901.05555)"

@@ -23,6 +23,11 @@ __all__ = ["Focal", "FocalConfig"]
 class FocalConfig(TrainConfig):
     gamma: float = 1.0  # the paper of the loss has 2, VideoLT's scripts 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gamma < 0:
+            raise ValueError(f"gamma: expected at least 0, got {self.gamma}")
+
 
 class Focal(Method):
     paper = "Focal loss (arXiv 1708.02002)"

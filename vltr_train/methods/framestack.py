@@ -50,6 +50,10 @@ class FrameStackConfig(TrainConfig):
         for name in ("ratio", "constant_beta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected from 0 to 1, got {getattr(self, name)}")
+        if self.gamma < 0:
+            raise ValueError(f"gamma: expected at least 0, got {self.gamma}")
+        if self.clip_length is not None and self.clip_length < 1:
+            raise ValueError(f"clip_length: expected at least 1 or none, got {self.clip_length}")
         if self.warm_epochs < 0:
             raise ValueError(f"warm_epochs: expected at least 0, got {self.warm_epochs}")
         if self.ratio < 1 and self.clip_length not in (None, self.train_frames):
@@ -220,7 +224,8 @@ class FrameStack(Method):
         return loss
 
     def _num_mixed(self, num_rows: int) -> int:
-        """The rows of a batch that are mixed. Of several ranks, each mixes within its own rows."""
+        """The rows of a batch that are mixed."""
+        # DIFFERS: of several ranks each mixes within its own rows; the published code has one batch on all GPUs.
         num_mixed = int(num_rows * self.config.ratio) if self._mixes else 0
         return num_mixed if num_mixed >= 2 else 0  # DIFFERS: the published code stacks a single row with itself
 
@@ -269,5 +274,5 @@ class FrameStack(Method):
             )
         self.model.train(self.config.rap_source == "clean_train_mode")
         clean = self.model(frames, embedded=True)
-        self.model.train()
+        self.model.train(self.training)
         return clean

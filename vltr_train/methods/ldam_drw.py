@@ -31,6 +31,11 @@ class LDAMDRWConfig(TrainConfig):
     drw_epoch: int = 50
     cb_beta: float = 0.9999
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.cb_beta < 1:
+            raise ValueError(f"cb_beta: expected from 0 to below 1, got {self.cb_beta}")
+
 
 class LDAMDRW(Method):
     paper = "LDAM + DRW (arXiv 1906.07413)"

@@ -68,6 +68,7 @@ class Mixup(Method):
     def forward(self, batch: Batch) -> Tensor:
         features, targets = batch.features, batch.targets
         alpha = torch.full((), self.config.alpha, device=features.device)
+        # DIFFERS: of several ranks each has a share and partners of its own.
         share = Beta(alpha, alpha, validate_args=False).sample()  # checking the arguments would wait for the device
         partner = torch.randperm(len(features), device=features.device)
         features = torch.lerp(features[partner], features, share)
