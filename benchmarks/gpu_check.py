@@ -331,6 +331,16 @@ def measure(check: Check, seconds: float) -> Outcome:
     return judged(finished, f"{reached} targets reached, {missed} not", text)
 
 
+def train(check: Check, seconds: float) -> Outcome:
+    report = BUILD / "train.md"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, HERE / "bench_train_cuda.py", "--out", report, "--seconds", f"{seconds - 20:.0f}"]
+    tiny = ["--device", "cpu", "--scale", "0.0005"] if check.dry else []
+    finished = check.command("training", [*command, *tiny], seconds)
+    summary, _, text = (report.read_text() if report.exists() else "").partition("\n")
+    return judged(finished, summary, text)
+
+
 def dry(check: Check) -> list[str]:
     return ["--dry-run"] if check.dry else []
 
@@ -345,7 +355,8 @@ def steps_of(check: Check) -> list[Step]:
     ]
     for tool in TOOLS:
         steps.append(Step(f"compute-sanitizer {tool}", 70, 25, lambda seconds, t=tool: sanitize(check, seconds, t)))
-    steps.append(Step("benchmark", 200, 120, lambda seconds: measure(check, seconds)))
+    steps.append(Step("benchmark", 200, 100, lambda seconds: measure(check, seconds)))
+    steps.append(Step("training", 180, 60, lambda seconds: train(check, seconds)))
     return steps
 
 

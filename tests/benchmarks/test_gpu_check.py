@@ -42,6 +42,31 @@ def test_a_step_is_not_begun_with_less_than_its_least_time(check):
     assert [outcome.status for outcome in gpu_check.run_steps(check, steps).values()] == [NOT_RUN, PASSED]
 
 
+def test_whatever_the_build_takes_the_later_steps_have_their_least(check):
+    check.dry = False
+    build, *later = gpu_check.steps_of(check)
+    assert gpu_check.BUDGET - WRITING - sum(step.least for step in later) >= 150
+    assert all(step.least <= step.limit for step in (build, *later))
+    assert later[-1].title == "training"
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_the_training_is_told_its_time_and_its_first_line_is_the_summary(check, monkeypatch, tmp_path, dry):
+    def run(title, command, seconds):
+        command = [str(part) for part in command]
+        assert command[command.index("--seconds") + 1] == "40"
+        assert ("cpu" in command) == dry
+        (tmp_path / "train.md").write_text("two seconds an epoch\n\n## Epochs\n")
+        return Finished(0, "said", False, 1.0)
+
+    check.dry = dry
+    monkeypatch.setattr(gpu_check, "BUILD", tmp_path)
+    monkeypatch.setattr(check, "command", run)
+    outcome = gpu_check.train(check, 60)
+    assert (outcome.status, outcome.summary) == (PASSED, "two seconds an epoch")
+    assert "## Epochs" in outcome.detail
+
+
 def test_frames_that_are_read_twice_count_once():
     torch = pytest.importorskip("torch")
     from bench_frames import share_read
