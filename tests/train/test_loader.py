@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ pytest.importorskip("torch")
 import torch
 
 from vltr_eval.io import InputError
-from vltr_train.dataset import open_dataset
+from vltr_train.dataset import TestSplit, TrainSplit, open_dataset
 from vltr_train.frames import sample_frames
+from vltr_train.label_lists import LabelList
 from vltr_train.loader import Loader, derived_seed, resident_frames
 from vltr_train.samplers import ClassSampler, InstanceSampler
 
@@ -319,3 +321,17 @@ def test_seeds_of_other_purposes_differ():
     keys = [(5,), (5, 0), (5, 0, 0), (5, 1), (5, 0, 1), (5 + 2**32,), (5 + 2**32, 1), (0,), (0, 0)]
     assert len({derived_seed(*key) for key in keys}) == len(keys)
     assert all(0 <= derived_seed(*key) < 2**64 for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_rows", "sampler", "steps", "last"),
+    [(TrainSplit, 179_334, InstanceSampler(), 1_402, 6), (TestSplit, 51_239, None, 401, 39)],
+    ids=["train", "test"],
+)
+def test_videolts_splits_have_the_published_steps(kind, num_rows, sampler, steps, last):
+    rows = np.arange(num_rows)
+    labels = LabelList.from_pairs(tuple(map(str, rows)), rows, rows % 1_004, 1_004)
+    frames = SimpleNamespace(lengths=np.full(num_rows, 150), dtype="float16", dim=2048)
+    loader = Loader(kind(labels, rows, frames), batch_size=128, num_frames=60, sampler=sampler)
+    assert (loader.num_batches, loader.num_rows) == (steps, num_rows)
+    assert num_rows - (steps - 1) * 128 == last
