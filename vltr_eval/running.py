@@ -118,7 +118,8 @@ class RunningAP:
 
     def rows(self) -> tuple[Any, Any]:
         """Scores (n, C) and labels (n, C) of bool of all rows taken, as views in the library and on the device of the
-        scores. `vltr_eval.distributed.rank_table` makes one table of those of all ranks. Raises as `compute` does.
+        scores. `vltr_eval.distributed.rank_table` makes one table of those of all ranks. Raises as `compute`
+        does, and TypeError where the rows are kept in memory of vltr_eval's own.
         """
         self._check_rows("rows")
         return self._filled(self._scores), self._filled(self._labels)

@@ -138,7 +138,10 @@ def test_a_reset_begins_a_new_epoch(device):
 
 def test_rows_are_what_was_taken(device):
     scores, labels = epoch(seed=8)
-    running = run(split(scores, labels, [30, 20]), device, capacity=100)
+    running = RunningAP(7, 100)
+    tensor, flags = (torch_on_device(torch.tensor(array), device) for array in (scores, labels))
+    for part in (slice(0, 30), slice(30, len(scores))):
+        running.update(tensor[part], flags[part])
     taken = running.rows()
     assert_same_bits(to_host(taken[0]), scores)
     assert_same_bits(to_host(taken[1]), labels.astype(bool))
