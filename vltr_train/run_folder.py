@@ -294,9 +294,10 @@ class RunFolder:
     def load_report(self) -> Report:
         """The report in report.json. Raises ValueError when the run has none yet, or none of this version."""
         path = self.path / REPORT
-        text = _read_text(path)
+        if not path.exists():
+            raise ValueError(f"{self.path}: expected a finished run, got one without a report; finish it with --resume")
         try:
-            return Report.from_json(text)
+            return Report.from_json(_read_text(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 

@@ -290,7 +290,9 @@ def test_predictions_and_reports_that_are_none(tmp_path):
     run = RunFolder.create(tmp_path, DOCUMENT)
     with pytest.raises(ValueError, match=r"^preds: expected \(n, C\) as labels \(3, 2\), got \(2, 3\)$"):
         run.save_predictions(np.zeros((2, 3)), np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"report\.json: expected a file of a run"):
+    with pytest.raises(
+        ValueError, match=r": expected a finished run, got one without a report; finish it with --resume$"
+    ):
         run.load_report()
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(ValueError, match=r"report\.json: report: expected schema"):

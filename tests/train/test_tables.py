@@ -196,5 +196,7 @@ def test_wrong_names_and_unfinished_runs(make_run, tmp_path):
         table([], format="tex")
     run = make_run()
     (run.path / "report.json").unlink()
-    with pytest.raises(ValueError, match=r"report\.json: expected a file of a run, got No such file"):
+    with pytest.raises(
+        ValueError, match=r": expected a finished run, got one without a report; finish it with --resume$"
+    ):
         table([run])
