@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_frames import published_frame_stack, published_gather, share_read
+from bench_frames import published_gather, share_read
+from published import framestack_loop
 from shapes import QUALITIES, SHAPES, write_case
 from tables import duration, figure, one_line, size, table
 
@@ -568,7 +569,7 @@ def frames_section(bench: Bench) -> str:
     loops: dict[str, tuple[str, str, Callable[[int], Any]]] = {
         "frame_stack_loop": (
             "published FrameStack loop", "frame_stack",
-            lambda i: published_frame_stack(*map(plain, (clips[i], targets, rap, partner)), frames),
+            lambda i: framestack_loop.frame_stack(*map(plain, (clips[i], targets, rap, partner)), frames),
         ),
         "gather_loop": (
             "published loop over videos", "gather_frames",

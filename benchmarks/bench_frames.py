@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from published import framestack_loop
 
 import vltr_eval
 from vltr_train import frame_stack, gather_frames
@@ -35,23 +36,6 @@ Rows = dict[str, tuple[int, Callable[[], object]]]  # bytes that a call must mov
 def share_read(numbers: torch.Tensor) -> float:
     """Of gathered frames that are their own numbers: how many are distinct, over how many they are."""
     return torch.unique(numbers).numel() / numbers.numel()
-
-
-def published_frame_stack(features, targets, rap, partner, clip_length):
-    """A sample at a time: its beta as a scalar of the device, its picks as two index arrays, its clip as two pieces."""
-    scores = (targets * rap).mean(dim=1)
-    clips, labels = [], []
-    for i, j in enumerate(partner.tolist()):
-        both = scores[i] + scores[j]
-        share = scores[i] / both if both >= 1e-5 else 0.5
-        theirs = int(share * clip_length)
-        parts = []
-        for row, count in ((j, theirs), (i, clip_length - theirs)):
-            index = torch.from_numpy(np.linspace(0, features.shape[1] - 1, count).astype(np.int64))
-            parts.append(features[row][index.to(features.device)])
-        clips.append(torch.cat(parts))
-        labels.append((1 - share) * targets[i] + share * targets[j])
-    return torch.stack(clips), torch.stack(labels)
 
 
 def published_gather(store, offsets, videos, picks):
@@ -84,7 +68,7 @@ def frame_stack_rows(device, threads, rows, frames, dims, classes) -> Rows:
             copied,
             lambda: torch.autograd.grad(stacked, leaf, features, retain_graph=True),
         ),
-        "published loop": (moved, lambda: published_frame_stack(features, targets, rap, partner, frames)),
+        "published loop": (moved, lambda: framestack_loop.frame_stack(features, targets, rap, partner, frames)),
     }
 
 

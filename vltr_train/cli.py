@@ -21,6 +21,7 @@ from vltr_train import pack as packing
 from vltr_train.dataset import Dataset, open_dataset
 from vltr_train.frame_store import FrameStore
 from vltr_train.run_folder import RunFolder, labels_fingerprint
+from vltr_train.settings import build_config, parse_settings, settings_document
 from vltr_train.synth import PROFILES, synthesize
 from vltr_train.tables import FORMATS, paper_tables, table
 
@@ -152,7 +153,6 @@ def _described(dataset: Dataset) -> str:
 
 def _fit(args: argparse.Namespace) -> int:
     from vltr_train.engine import fit
-    from vltr_train.settings import parse_settings
 
     with _ranks(args):
         (method,) = args.methods
@@ -169,7 +169,6 @@ def _fit(args: argparse.Namespace) -> int:
 
 def _sweep(args: argparse.Namespace) -> int:
     from vltr_train.engine import fit
-    from vltr_train.settings import build_config, parse_settings
 
     done = []
     with _ranks(args):
@@ -243,7 +242,6 @@ def _table(args: argparse.Namespace) -> int:
 
 def _methods(args: argparse.Namespace) -> int:
     from vltr_train.methods import all_methods
-    from vltr_train.settings import settings_document
 
     if args.method is None:
         methods = all_methods()

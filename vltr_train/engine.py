@@ -124,7 +124,7 @@ class _Training:
         optimizer = stage.optimizer([p for p in method.parameters() if p.requires_grad], lr=stage.rate(0))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         if "optimizer" in state:  # in the midst of this stage, which may have changed the method at its start
-            load_weights(method, self.folder, "checkpoint")
+            load_weights(method, state, self.folder.checkpoint_file("checkpoint"))
             optimizer.load_state_dict(state["optimizer"])
             scaler.load_state_dict(state["scaler"])
         loss_of = method if self.exchange.size == 1 else DistributedDataParallel(method)
@@ -243,7 +243,7 @@ class _Training:
     def finish(self) -> Report | None:
         """Predictions and report of the selected method, on the test split where there is one."""
         self.exchange.meet()  # the first rank has written what all read now
-        load_weights(self.method, self.folder, "best")
+        load_weights(self.method, self.folder.load_checkpoint("best"), self.folder.checkpoint_file("best"))
         split = self.dataset.test if self.dataset.test is not None else self.dataset.validate
         return None if split is None else write_report(self.method, split, self.dataset, self.folder, self.place)
 

@@ -104,7 +104,8 @@ class Loader:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch; one without rows on this rank is left out."""
         draw = self._draw(epoch)
-        todo = iter([(batch, *self._share(batch)) for batch in self._batches])
+        shares = ((batch, *self._share(batch)) for batch in self._batches)
+        todo = ((batch, start, end) for batch, start, end in shares if start < end)
         with ThreadPoolExecutor(1, thread_name_prefix="vltr-loader") as pool:
 
             def submit(batch: tuple[int, int], start: int, end: int) -> Any:
@@ -118,8 +119,7 @@ class Loader:
                     prepared = made.popleft().result()
                     # The batch before this one is done with: the next to be made takes its memory.
                     made.extend(submit(*share) for share in islice(todo, 1))
-                    if prepared is not None:
-                        yield self._source.hand_over(prepared)
+                    yield self._source.hand_over(prepared)
             finally:
                 for future in made:
                     future.cancel()
@@ -183,11 +183,7 @@ class _OnHost:
         self._stream = torch.cuda.Stream(device) if self._is_cuda else None
         self._memory: deque[tuple[Tensor, Any]] = deque((torch.empty(0), None) for _ in range(_AHEAD + 1))
 
-    def make(
-        self, rows: np.ndarray, classes: np.ndarray | None, place: int, epoch: int, weight: float
-    ) -> _Prepared | None:
-        if not len(rows):
-            return None
+    def make(self, rows: np.ndarray, classes: np.ndarray | None, place: int, epoch: int, weight: float) -> _Prepared:
         clips = self._gather(rows, place, epoch)
         targets = torch.from_numpy(self._split.labels.multi_hot(rows))
         drawn = None if classes is None else torch.from_numpy(classes)
@@ -239,9 +235,7 @@ class _OnDevice:
         self._lengths = self._put(split.lengths)
         self._targets = self._put(split.labels.multi_hot(dtype=np.uint8))
 
-    def make(self, rows: np.ndarray, classes: np.ndarray | None, place: int, epoch: int, weight: float) -> Batch | None:
-        if not len(rows):
-            return None
+    def make(self, rows: np.ndarray, classes: np.ndarray | None, place: int, epoch: int, weight: float) -> Batch:
         there = self._put(rows)
         places = torch.arange(place, place + len(rows), device=self._device)
         frames = sample_frames(self._lengths[there], epoch=epoch, samples=places, **self._picks)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vltr_train import losses
 from vltr_train.aggregators import AGGREGATORS, VideoClassifier
 from vltr_train.loader import Batch
 from vltr_train.samplers import InstanceSampler, Sampler
@@ -23,6 +24,7 @@ from vltr_train.samplers import InstanceSampler, Sampler
 __all__ = [
     "Method",
     "Preset",
+    "Resampled",
     "ResampledConfig",
     "Stage",
     "Task",
@@ -197,3 +199,18 @@ class Method(nn.Module):
     def predict(self, features: Tensor) -> Tensor:
         """Logits (B, C) float32 of clips (B, T, D)."""
         return self.model(features)
+
+
+class Resampled(Method):
+    """Of methods that draw videos by class: BCE, of which `ResampledConfig` says what counts."""
+
+    Config = ResampledConfig
+
+    def forward(self, batch: Batch) -> Tensor:
+        return losses.resampled_bce(
+            self.model(batch.features),
+            batch.targets,
+            batch.classes,
+            mask_other_positives=self.config.mask_other_positives,
+            over_classes=self.config.over_classes,
+        )

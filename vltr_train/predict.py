@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def evaluate_run(
         raise ValueError(f"split: expected one that the data set has, got {split!r}")
     place = Place.choose(dataset, current_group(), device=device, store=store, threads=threads)
     method = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds)).to(place.device)
-    load_weights(method, folder, "best")
+    load_weights(method, folder.load_checkpoint("best"), folder.checkpoint_file("best"))
     target = None
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
@@ -112,17 +113,18 @@ def evaluate_run(
     return write_report(method, rows, dataset, target, place, sap)
 
 
-def load_weights(method: Method, folder: RunFolder, name: str) -> None:
-    """Give a method the weights of a checkpoint. Raises ValueError that names the first weight that does not fit."""
-    state = folder.load_checkpoint(name)["method"]
-    for weight, value in method.state_dict().items():
-        there = tuple(state[weight].shape) if weight in state else "none"
+def load_weights(method: Method, state: Mapping[str, Any], file: Path) -> None:
+    """Give a method the weights of a checkpoint that is of this file. Raises ValueError that names the first weight
+    that does not fit.
+    """
+    weights = state["method"]
+    for name, value in method.state_dict().items():
+        there = tuple(weights[name].shape) if name in weights else "none"
         if there != tuple(value.shape):
             raise ValueError(
-                f"{folder.path / name}.pt: expected {weight} of shape {tuple(value.shape)}, for these data and this "
-                f"version, got {there}"
+                f"{file}: expected {name} of shape {tuple(value.shape)}, for these data and this version, got {there}"
             )
-    method.load_state_dict(state)
+    method.load_state_dict(weights)
 
 
 def _pairs(labels: LabelList) -> LabelPairs:

@@ -224,7 +224,7 @@ class RunFolder:
 
     def has_checkpoint(self, name: str) -> bool:
         """Whether there is one of this name, "checkpoint" or "best"."""
-        return self._checkpoint_file(name).exists()
+        return self.checkpoint_file(name).exists()
 
     def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
         """Write the state as NAME.pt.
@@ -235,7 +235,7 @@ class RunFolder:
         import torch
 
         _check_plain("state", dict(state))
-        path = self._checkpoint_file(name)
+        path = self.checkpoint_file(name)
 
         def save(unfinished: Path) -> None:
             try:
@@ -252,7 +252,7 @@ class RunFolder:
         """
         import torch
 
-        path = self._checkpoint_file(name)
+        path = self.checkpoint_file(name)
         try:
             file = open(path, "rb")  # noqa: SIM115
         except OSError as error:
@@ -266,7 +266,8 @@ class RunFolder:
             raise ValueError(f"{path}: expected a checkpoint of vltr-train, got a truncated or foreign file")
         return state
 
-    def _checkpoint_file(self, name: str) -> Path:
+    def checkpoint_file(self, name: str) -> Path:
+        """Where a checkpoint is, "checkpoint" or "best"."""
         if name not in CHECKPOINTS:
             raise unknown("name", name, CHECKPOINTS)
         return self.path / f"{name}.pt"

@@ -11,19 +11,14 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from torch import Tensor
-
-from vltr_train import losses
-from vltr_train.loader import Batch
-from vltr_train.method import Method, Preset, ResampledConfig, Stage
+from vltr_train.method import Preset, Resampled, Stage
 from vltr_train.samplers import ClassSampler
 
 __all__ = ["CBS"]
 
 
-class CBS(Method):
+class CBS(Resampled):
     paper = "Class-balanced sampling (arXiv 1910.09217)"
-    Config = ResampledConfig
     presets = MappingProxyType(
         {
             "r50": Preset(
@@ -56,12 +51,3 @@ class CBS(Method):
 
     def stages(self) -> tuple[Stage, ...]:
         return (self.stage(samplers=(ClassSampler(power=0.0),)),)
-
-    def forward(self, batch: Batch) -> Tensor:
-        return losses.resampled_bce(
-            self.model(batch.features),
-            batch.targets,
-            batch.classes,
-            mask_other_positives=self.config.mask_other_positives,
-            over_classes=self.config.over_classes,
-        )

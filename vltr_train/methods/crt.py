@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vltr_train import losses
 from vltr_train.loader import Batch
-from vltr_train.method import Method, ResampledConfig, Stage
+from vltr_train.method import Resampled, ResampledConfig, Stage
 from vltr_train.samplers import ClassSampler
 
 __all__ = ["CRT", "CRTConfig"]
@@ -32,7 +32,7 @@ class CRTConfig(ResampledConfig):
             raise ValueError(f"classifier_epochs: expected at least 1, got {self.classifier_epochs}")
 
 
-class CRT(Method):
+class CRT(Resampled):
     paper = "cRT, two-stage (arXiv 1910.09217)"
     Config = CRTConfig
 
@@ -47,13 +47,6 @@ class CRT(Method):
             self.model.classifier.reset_parameters()
 
     def forward(self, batch: Batch) -> Tensor:
-        logits = self.model(batch.features)
         if batch.classes is None:
-            return losses.bce(logits, batch.targets)
-        return losses.resampled_bce(
-            logits,
-            batch.targets,
-            batch.classes,
-            mask_other_positives=self.config.mask_other_positives,
-            over_classes=self.config.over_classes,
-        )
+            return losses.bce(self.model(batch.features), batch.targets)
+        return super().forward(batch)
