@@ -11,14 +11,14 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vltr_eval.exchange import Alone, Group, current_group, telling
+from vltr_eval.exchange import current_group, telling
 from vltr_eval.report import Report
 from vltr_eval.terminal import ProgressBar
 from vltr_train.dataset import Dataset, Split, TestSplit, TrainSplit, ValSplit, open_dataset
@@ -26,7 +26,7 @@ from vltr_train.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
 from vltr_train.methods import find_method
 from vltr_train.place import Place
-from vltr_train.predict import load_weights, score, write_report
+from vltr_train.predict import class_average_precision, load_weights, score, write_report
 from vltr_train.run_folder import RunFolder, run_document
 from vltr_train.settings import build_config
 
@@ -81,10 +81,13 @@ def fit(
         if exchange.size > 1 and place.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
-            model.model.compile()
+            for module in model.compiled():
+                module.compile()
         training = _Training(model, dataset, selecting, place, quiet or exchange.rank > 0)
         document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
-        training.folder = _open_folder(Path(folder), document, exchange, resume=resume, overwrite=overwrite)
+        training.folder = RunFolder.start(
+            folder, document, is_first=exchange.rank == 0, resume=resume, overwrite=overwrite
+        )
     exchange.meet()  # the first rank has made the folder
     with training.folder:
         training.run()
@@ -100,8 +103,8 @@ class _Training:
         self.method, self.dataset, self.selecting, self.place, self.quiet = method, dataset, selecting, place, quiet
         self.config, self.exchange, self.device = method.config, place.exchange, place.device
         self.stages = method.stages()
-        self.seeds = [derived_seed(self.config.seed, number) for number in range(len(self.stages))]
-        self.loaders = [self.loaders_of(stage, seed) for stage, seed in zip(self.stages, self.seeds, strict=True)]
+        for number, stage in enumerate(self.stages):
+            self.loaders_of(number, stage)  # raises now, and not after the stages before it
         # Epochs gone in this stage, and in all; what is done is not done again.
         self.state: dict[str, Any] = {"stage": 0, "epoch": 0, "total": 0, "best": None}
 
@@ -118,8 +121,8 @@ class _Training:
             self.state.pop("optimizer", None)
 
     def run_stage(self, number: int, stage: Stage) -> None:
-        state, method, seed = self.state, self.method, self.seeds[number]
-        torch.manual_seed(seed)
+        state, method = self.state, self.method
+        torch.manual_seed(self.seed_of(number))
         method.begin_stage(stage)
         optimizer = stage.optimizer([p for p in method.parameters() if p.requires_grad], lr=stage.rate(0))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
@@ -127,13 +130,16 @@ class _Training:
             load_weights(method, state, self.folder.checkpoint_file("checkpoint"))
             optimizer.load_state_dict(state["optimizer"])
             scaler.load_state_dict(state["scaler"])
+        loaders = self.loaders_of(number, method.stages()[number])
         loss_of = method if self.exchange.size == 1 else DistributedDataParallel(method)
         with ProgressBar(sys.stderr, enabled=not self.quiet, done=state["epoch"] / stage.epochs) as bar:
             for epoch in range(state["epoch"], stage.epochs):
-                line = self.run_epoch(number, epoch, loss_of, optimizer, scaler, bar)
+                line = self.run_epoch(number, stage, epoch, loaders, loss_of, optimizer, scaler, bar)
                 is_end = epoch == stage.epochs - 1
                 if is_end or (epoch + 1) % self.config.eval_every == 0:
                     line |= self.evaluate(stage is self.stages[-1], is_end, line)
+                if is_end:
+                    method.end_stage(stage, self.average_precision)
                 state |= {"stage": number, "epoch": epoch + 1, "total": state["total"] + 1}
                 state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
                 state |= {"scaler": scaler.state_dict()}
@@ -142,15 +148,16 @@ class _Training:
     def run_epoch(
         self,
         number: int,
+        stage: Stage,
         epoch: int,
+        loaders: list[Loader],
         loss_of: nn.Module,
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         bar: ProgressBar,
     ) -> dict[str, Any]:
-        stage, loaders = self.stages[number], self.loaders[number]
         start = time.perf_counter()
-        torch.manual_seed(derived_seed(self.seeds[number], epoch, self.exchange.rank))
+        torch.manual_seed(derived_seed(self.seed_of(number), epoch, self.exchange.rank))
         self.method.train()
         self.method.begin_epoch(epoch, loaders[0].num_rows)
         total, num_rows, num_steps = torch.zeros((), device=self.device), 0, loaders[0].num_batches
@@ -163,7 +170,7 @@ class _Training:
             scaler.scale(loss * batches[0].weight).backward()
             if stage.clip_norm is not None:
                 scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), stage.clip_norm)
+                nn.utils.clip_grad_norm_(self.method.clipped(), stage.clip_norm)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
@@ -188,7 +195,16 @@ class _Training:
             raise ValueError(f"loss: expected a finite one, got {losses} in epoch {self.state['total']}; lower the lr")
         return losses / rows, rows
 
-    def loaders_of(self, stage: Stage, seed: int) -> list[Loader]:
+    def seed_of(self, number: int) -> int:
+        """Of a stage."""
+        return derived_seed(self.config.seed, number)
+
+    def average_precision(self, split: str) -> np.ndarray:
+        """Of each class, on "train" or "validate" and never on the test split."""
+        rows = {"train": self.dataset.train, "validate": self.dataset.validate}[split]
+        return class_average_precision(self.method, rows, self.dataset, self.place)
+
+    def loaders_of(self, number: int, stage: Stage) -> list[Loader]:
         """One for each batch of a step."""
         loaders = [
             Loader(
@@ -196,8 +212,8 @@ class _Training:
                 sampler=sampler,
                 batch_size=stage.batch_size,
                 num_frames=self.config.train_frames,
-                replacement=self.config.replacement,
-                seed=seed,
+                frame_sampling=self.config.frame_sampling,
+                seed=self.seed_of(number),
                 stream=stream,
                 **self.place.of_batches,
             )
@@ -259,28 +275,6 @@ def _selecting_split(dataset: Dataset, select_on: str) -> Split | None:
     if not isinstance(dataset.validate, ValSplit | None):
         raise TypeError(f"dataset: expected a ValSplit to select on, got {type(dataset.validate).__name__}")
     return dataset.validate
-
-
-def _open_folder(
-    path: Path, document: dict[str, Any], exchange: Alone | Group, *, resume: bool, overwrite: bool
-) -> RunFolder:
-    """The folder of the run, which the first rank makes."""
-    if resume:
-        folder = RunFolder.open(path)
-        for key in ("method", "preset", "settings", "dataset"):
-            there, here = folder.document[key], document[key]
-            if there != here:
-                if isinstance(here, dict):
-                    there, here = _only_in(there, here), _only_in(here, there)
-                raise ValueError(f"{path}: expected {key} {there} as in its config.json, got {here}")
-        return folder
-    return (
-        RunFolder.create(path, document, overwrite=overwrite) if exchange.rank == 0 else RunFolder(path, document, [])
-    )
-
-
-def _only_in(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in one.items() if (key, value) not in other.items()}
 
 
 def _sentence(line: dict[str, Any]) -> str:

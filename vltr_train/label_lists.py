@@ -106,6 +106,11 @@ class LabelList:
         numbers, classes = self._pairs(picked)
         return LabelList.from_pairs(tuple(self.ids[row] for row in picked.tolist()), numbers, classes, self.num_classes)
 
+    def rows_with(self, classes: np.ndarray) -> np.ndarray:
+        """The rows that carry one of the classes or more, ascending; classes: (C,) bool."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        return np.unique(rows[np.asarray(classes, bool)[self.classes]])
+
     def by_class(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows of each class: offsets (C + 1,) int64, and rows (labels,) int64 that ascend within a class."""
         rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))

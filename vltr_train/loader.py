@@ -23,7 +23,14 @@ from vltr_train.frame_store import FrameStore
 from vltr_train.frames import gather_frames, sample_frames
 from vltr_train.samplers import Draw, Sampler
 
-__all__ = ["Batch", "Loader", "derived_seed", "resident_frames"]
+__all__ = ["FRAME_SAMPLING", "Batch", "Loader", "derived_seed", "resident_frames"]
+
+FRAME_SAMPLING = {
+    "with_replacement": {"mode": "random", "replacement": True},
+    "without_replacement": {"mode": "random", "replacement": False},
+    "uniform": {"mode": "uniform"},
+}
+"""What `sample_frames` is told, by the names of a configuration."""
 
 _AHEAD = 2  # batches that are made while one is in use
 _SHARE_OF_DEVICE = 0.6  # of its free memory, that a store may take; the rest is for the model
@@ -52,10 +59,10 @@ class Loader:
 
     batch_size: rows of all ranks together, of which each gets a contiguous share. In training a last batch that leaves
     a rank fewer than two rows is dropped (DIFFERS: the published code keeps it; batch normalisation and mixing need
-    two). num_frames: T. replacement: see `sample_frames`. seed, stream: draws depend on these, on the epoch and the
-    place in it alone, so that ranks, threads and a resumption do not change them. resident: the frames of the store
-    where they lie on the device (`resident_frames`). threads: of the core. A batch is good until the next one is asked
-    for, and one epoch at a time is read: memory is used again.
+    two). num_frames: T. frame_sampling: in training, one of `FRAME_SAMPLING`. seed, stream: draws depend on these, on
+    the epoch and the place in it alone, so that ranks, threads and a resumption do not change them. resident: the
+    frames of the store where they lie on the device (`resident_frames`). threads: of the core. A batch is good until
+    the next one is asked for, and one epoch at a time is read: memory is used again.
     """
 
     def __init__(
@@ -65,7 +72,7 @@ class Loader:
         batch_size: int,
         num_frames: int,
         sampler: Sampler | None = None,
-        replacement: bool = True,
+        frame_sampling: str = "with_replacement",
         seed: int = 0,
         stream: int = 0,
         device: torch.device | str = "cpu",
@@ -85,10 +92,8 @@ class Loader:
             )
         batches = [(start, min(start + batch_size, num_rows)) for start in range(0, num_rows, batch_size)]
         self._batches = batches[:-1] if batches[-1][1] - batches[-1][0] < least else batches
-        picks = {"mode": "uniform"}
-        if sampler is not None:
-            picks = {"replacement": replacement, "seed": derived_seed(seed, stream)}
-        picks |= {"num_frames": num_frames, "threads": threads}
+        picks = FRAME_SAMPLING["uniform" if sampler is None else frame_sampling]
+        picks = picks | {"seed": derived_seed(seed, stream), "num_frames": num_frames, "threads": threads}
         device = torch.device(device)
         self._source = _OnHost(split, picks, device) if resident is None else _OnDevice(split, picks, resident)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vltr_train import losses
 from vltr_train.aggregators import AGGREGATORS, VideoClassifier
-from vltr_train.loader import Batch
+from vltr_train.loader import FRAME_SAMPLING, Batch
 from vltr_train.samplers import InstanceSampler, Sampler
 
 __all__ = [
@@ -55,9 +55,13 @@ class TrainConfig:
     lr_steps: tuple[int, ...] = (30, 60)
     lr_decay: float = 0.1
     clip_norm: float | None = 20.0
+    clip_scope: str = field(
+        default="all", metadata={"choices": ("all", "classifier")}
+    )  # whose gradients have that norm
     train_frames: int = 60
     test_frames: int = 150
-    replacement: bool = True  # the random frames of a training clip, as the published code draws them
+    # Which frames a training clip has; the published code draws them with replacement.
+    frame_sampling: str = field(default="with_replacement", metadata={"choices": tuple(FRAME_SAMPLING)})
     eval_every: int = 5
     # DIFFERS: the published code selects on the test split.
     select_on: str = field(default="validate", metadata={"choices": ("validate", "test", "last")})
@@ -97,7 +101,7 @@ FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
 OFFICIAL = {"select_on": "test", "absent": "zero"}
 """``protocol=official``: checkpoints are selected on the test set and classes without positives count as AP 0, as in
-the published code. What else it does is the default here already."""
+the published code. What else it does is the default here already, or is in `Method.official`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +109,8 @@ class Preset:
     """A row that a paper prints: what to set for it, and the numbers in it.
 
     tables: names such as "videolt-1", in whose printed rows it stands. backbone: of the features that it wants.
-    printed: All, Head, Medium, Tail (mAP), Acc@1, Acc@5 as fractions; None where the paper has no number.
+    printed: All, Head, Medium, Tail (mAP), Acc@1, Acc@5 as fractions; None where the paper has no number. columns:
+    their headings where they are others, of `tables.PRINTABLE`. data: the variant of a data set that the row is of.
     """
 
     row: str
@@ -113,6 +118,12 @@ class Preset:
     backbone: str
     printed: tuple[float | None, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+    data: str = ""
+
+
+AveragePrecision = Callable[[str], np.ndarray]
+"""AP of each class (C,) float64, of "train" or "validate" by what `predict` says now; NaN where it has no positives."""
 
 
 def step_decay(lr: float, steps: Sequence[int], decay: float) -> Callable[[float], float]:
@@ -146,17 +157,23 @@ class Method(nn.Module):
     paper: ClassVar[str]
     Config: ClassVar[type[TrainConfig]] = TrainConfig
     presets: ClassVar[Mapping[str, Preset]] = {}
+    official: ClassVar[Mapping[str, Any]] = {}
+    """What ``protocol=official`` sets beside `OFFICIAL`."""
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__()
         self.config, self.task = config, task
-        options = {} if config.dropout is None else {"dropout": config.dropout}
-        aggregator = AGGREGATORS[config.aggregator](task.feature_dim, **options)
-        self.model = VideoClassifier(aggregator, task.num_classes)
         self._frozen: list[nn.Module] = []
+        self.model = self.make_model()
+
+    def make_model(self) -> nn.Module:
+        """What is trained: of most methods one classifier with the aggregator of the configuration."""
+        options = {} if self.config.dropout is None else {"dropout": self.config.dropout}
+        aggregator = AGGREGATORS[self.config.aggregator](self.task.feature_dim, **options)
+        return VideoClassifier(aggregator, self.task.num_classes)
 
     def stages(self) -> tuple[Stage, ...]:
-        """The parts of training, in order."""
+        """The parts of training, in order. Asked again before each, whose samplers may depend on what was learnt."""
         return (self.stage(),)
 
     def stage(self, **changes: Any) -> Stage:
@@ -173,12 +190,31 @@ class Method(nn.Module):
     def begin_stage(self, stage: Stage) -> None:
         """Called before a stage, and before a checkpoint of it is loaded: `freeze` and begin parts anew here."""
 
+    def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> None:
+        """Called after the last epoch of a stage, on all ranks; what it finds out is kept in buffers."""
+
     def freeze(self, *modules: nn.Module) -> None:
         """Takes modules out of training: no gradients, and from here on in eval mode, whatever `train` says."""
         self._frozen.extend(modules)
         for module in modules:
             module.requires_grad_(False)
             module.eval()
+
+    def unfreeze(self, *modules: nn.Module) -> None:
+        """Takes modules that `freeze` was given back into training."""
+        self._frozen = [frozen for frozen in self._frozen if frozen not in modules]
+        for module in modules:
+            module.requires_grad_(True)
+            module.train(self.training)
+
+    def clipped(self) -> list[nn.Parameter]:
+        """The parameters whose gradients together have a norm of at most `Stage.clip_norm`."""
+        scope = self.model.head if self.config.clip_scope == "classifier" else self
+        return [parameter for parameter in scope.parameters() if parameter.requires_grad]
+
+    def compiled(self) -> tuple[nn.Module, ...]:
+        """The modules that ``compile=true`` compiles."""
+        return (self.model,)
 
     def train(self, mode: bool = True) -> Method:
         super().train(mode)

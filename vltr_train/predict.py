@@ -24,7 +24,7 @@ from vltr_train.place import Place
 from vltr_train.run_folder import RunFolder
 from vltr_train.settings import config_from_document
 
-__all__ = ["evaluate_run", "load_weights", "predict", "score", "write_report"]
+__all__ = ["class_average_precision", "evaluate_run", "load_weights", "predict", "score", "write_report"]
 
 _TOPK = (1, 5)
 
@@ -51,6 +51,17 @@ def score(method: Method, split: Split, dataset: Dataset, place: Place | None = 
     return vltr_eval.distributed.evaluate(
         logits, _pairs(split.labels.only(rows)), sap=None, **_conventions(dataset, method.config.absent)
     )
+
+
+def class_average_precision(
+    method: Method, split: Split | None, dataset: Dataset, place: Place | None = None
+) -> np.ndarray:
+    """AP of each class over all ranks, (C,) float64: NaN where it has no positives, and throughout without a split."""
+    if split is None:
+        return np.full(dataset.num_classes, np.nan)
+    rows, logits = predict(method, split, place)
+    found = vltr_eval.distributed.evaluate(logits, _pairs(split.labels.only(rows)), sap=None)
+    return np.array(found.classes["AP"])
 
 
 def write_report(

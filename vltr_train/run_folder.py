@@ -132,6 +132,27 @@ class RunFolder:
         run._write_text(CONFIG, json.dumps(document, indent=2, allow_nan=False) + "\n")
         return run
 
+    @classmethod
+    def start(
+        cls, path: str | os.PathLike[str], document: Mapping[str, Any], *, is_first: bool, resume: bool, overwrite: bool
+    ) -> RunFolder:
+        """The run of a training, which is new, or there already and of the same document. is_first: of the ranks, which
+        is the one that makes it.
+
+        Raises ValueError for a run that is there and not to be resumed, and for one of other settings or data that is.
+        """
+        path = Path(path)
+        if not resume:
+            return cls.create(path, document, overwrite=overwrite) if is_first else cls(path, dict(document), [])
+        folder = cls.open(path)
+        for key in ("method", "preset", "settings", "dataset"):
+            there, here = folder.document[key], document[key]
+            if there != here:
+                if isinstance(here, dict):
+                    there, here = _only_in(there, here), _only_in(here, there)
+                raise ValueError(f"{path}: expected {key} {there} as in its config.json, got {here}")
+        return folder
+
     @staticmethod
     def is_at(path: str | os.PathLike[str]) -> bool:
         """Whether there is a run in this folder."""
@@ -382,3 +403,7 @@ def _read_text(path: Path) -> str:
 
 def _unreadable(path: Path, error: OSError) -> ValueError:
     return ValueError(f"{path}: expected a file of a run, got {error.strerror or error}")
+
+
+def _only_in(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if (key, value) not in other.items()}

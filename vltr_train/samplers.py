@@ -42,22 +42,29 @@ class Sampler(Protocol):
 class InstanceSampler:
     """Each row once an epoch, shuffled: a class is seen as often as it occurs.
 
-    rows: (m,) integers, the only rows to visit; None for all.
+    rows: (m,) integers, the only rows to visit; None for all. classes: (C,) bool; of these, only rows that carry one of
+    the classes.
     """
 
     rows: Any = None
+    classes: Any = None
 
     def draw(self, labels: LabelList, seed: int, epoch: int, stream: int = 0) -> Draw:
         """A permutation of the rows. Raises ValueError where `rows` names one that the labels lack."""
-        rng = _generator(seed, epoch, stream)
+        rng, rows = _generator(seed, epoch, stream), self._chosen(len(labels))
+        if self.classes is not None:
+            rows = rows[np.isin(rows, labels.rows_with(self.classes))]
+        return Draw(rng.permutation(rows))
+
+    def _chosen(self, num_rows: int) -> np.ndarray:
         if self.rows is None:
-            return Draw(rng.permutation(len(labels)))
+            return np.arange(num_rows)
         rows = np.asarray(self.rows)
         if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
             raise ValueError(f"rows: expected a list of integers, got {rows.dtype} of shape {rows.shape}")
-        if rows.size and not (rows.min() >= 0 and rows.max() < len(labels)):
-            raise ValueError(f"rows: expected 0 to {len(labels) - 1}, got {rows.min()} to {rows.max()}")
-        return Draw(rng.permutation(rows.astype(np.int64)))
+        if rows.size and not (rows.min() >= 0 and rows.max() < num_rows):
+            raise ValueError(f"rows: expected 0 to {num_rows - 1}, got {rows.min()} to {rows.max()}")
+        return rows.astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

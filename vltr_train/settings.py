@@ -56,7 +56,7 @@ def build_config(
     """
     from vltr_train.method import OFFICIAL  # not above: that module needs torch, and this one shall not
 
-    protocols = {"default": {}, "official": OFFICIAL}
+    protocols = {"default": {}, "official": {**OFFICIAL, **method.official}}
     kinds = _kinds(method.Config)
     given = settings if isinstance(settings, Mapping) else parse_settings(method.Config, settings)
     given = _checked(kinds | PROTOCOL, given)

@@ -31,7 +31,7 @@ __all__ = ["FORMATS", "paper_tables", "table"]
 
 FORMATS = ("text", "markdown", "csv", "latex")
 
-METHOD_ORDER = ("bce", "ldam_drw", "eql", "cbs", "srs", "cb_loss", "mixup", "framestack")
+METHOD_ORDER = ("bce", "ldam_drw", "eql", "cbs", "srs", "cb_loss", "mixup", "framestack", "move", "medc", "meid")
 """The order of rows in the tables of all these papers; methods that are not here come below, in the order given."""
 
 COLUMNS = {
@@ -42,6 +42,8 @@ COLUMNS = {
 """What papers print, in the order of `Preset.printed`: the headings, and the names of these metrics in a report."""
 
 SAP_COLUMNS = {"SAP": SAP.name, "exact SAP": EXPECTED_SAP.name}
+PRINTABLE = COLUMNS | SAP_COLUMNS | {f"SAP {group}": grouped_name(SAP, group) for group in GROUP_NAMES}
+"""What `Preset.columns` may name."""
 WORDS = ("row", "method")
 UNPRINTED = "not in this table"
 
@@ -69,7 +71,7 @@ def table(
         names = paper_tables(presets or {})
         if paper not in names:
             raise unknown("paper", paper, names)
-        lines, columns = _beside_printed(lines, presets, paper), COLUMNS
+        lines, columns = _beside_printed(lines, presets, paper), _printed_columns(presets, paper)
     groups: dict[str, list[_Line]] = {}
     for line in lines:
         groups.setdefault(line.group, []).append(line)
@@ -95,7 +97,7 @@ class _Line:
     metrics: Sequence[Mapping[str, float]] = ()
     group: str = ""
     row: str = ""
-    printed: Sequence[float | None] = (None,) * len(COLUMNS)
+    printed: Sequence[float | None] = ()
 
     @property
     def name(self) -> str:
@@ -166,11 +168,17 @@ def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> lis
     for method in sorted(presets, key=_place):
         for name, preset in presets[method].items():
             if paper in preset.tables:
-                group = ", ".join(filter(None, (preset.backbone, preset.settings.get("aggregator"))))
+                group = ", ".join(filter(None, (preset.data, preset.backbone, preset.settings.get("aggregator"))))
                 spec = f"{method}:{name}"
                 found = by_spec.pop(spec, [_Line(spec)])
                 rows += [replace(line, group=group, row=preset.row, printed=preset.printed) for line in found]
     return rows + [replace(line, group=UNPRINTED) for line in lines if line.spec in by_spec]
+
+
+def _printed_columns(presets: Presets, paper: str) -> dict[str, str]:
+    """The columns of a table, which all its rows have."""
+    rows = (preset for of_method in presets.values() for preset in of_method.values() if paper in preset.tables)
+    return {name: PRINTABLE[name] for name in next(rows).columns or COLUMNS}
 
 
 def _place(method: str) -> int:

@@ -83,16 +83,23 @@ def textbook(split, rows, places, frames_of):
 
 
 @pytest.mark.parametrize("sampler", [InstanceSampler(), ClassSampler(), ClassSampler(0.5)], ids=repr)
-@pytest.mark.parametrize("replacement", [True, False])
-def test_training_batches_are_those_of_the_textbook(few, sampler, replacement):
+@pytest.mark.parametrize(
+    ("sampling", "meaning"),
+    [
+        ("with_replacement", {"replacement": True}),
+        ("without_replacement", {"replacement": False}),
+        ("uniform", {"mode": "uniform"}),
+    ],
+)
+def test_training_batches_are_those_of_the_textbook(few, sampler, sampling, meaning):
     seed, stream, epoch = 11, 1, 3
     draw = sampler.draw(few.labels, seed, epoch, stream)
 
     def frames_of(length, place):
-        how = {"seed": derived_seed(seed, stream), "epoch": epoch, "samples": [place], "replacement": replacement}
-        return sample_frames([length], FRAMES, **how)[0]
+        how = {"seed": derived_seed(seed, stream), "epoch": epoch, "samples": [place]}
+        return sample_frames([length], FRAMES, **how | meaning)[0]
 
-    loader = load(few, sampler, seed=seed, stream=stream, replacement=replacement)
+    loader = load(few, sampler, seed=seed, stream=stream, frame_sampling=sampling)
     batches = list(map(frozen, loader.epoch(epoch)))
     assert [len(batch[2]) for batch in batches] == [8] * 6 + [2]
     assert (loader.num_batches, loader.num_rows) == (7, 50)

@@ -1,4 +1,4 @@
-"""Methods: what each says of itself, that a step learns and never waits for the device, and each method's own rules."""
+"""The baselines and FrameStack: that a step learns, what each has by default, and each one's own rules."""
 
 from __future__ import annotations
 
@@ -11,98 +11,24 @@ import frame_reference
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from small_methods import COUNTS, B, C, D, T, begin, make, make_batch
 
 import vltr_eval
 from vltr_train import losses
 from vltr_train.loader import Batch
 from vltr_train.method import Task
-from vltr_train.methods import all_methods, find_method
+from vltr_train.methods import find_method
 from vltr_train.samplers import ClassSampler, InstanceSampler
 
-B, T, D, C = 8, 6, 8, 10
-COUNTS = np.array([600, 501, 500, 300, 150, 101, 100, 44, 7, 3])
-TASK = Task(C, D, COUNTS, (500, 100))
-METHODS = all_methods()
+BASELINES = ("bce", "focal", "cb_loss", "ldam_drw", "eql", "cbs", "srs", "mixup", "crt", "framestack")
 
 
-def make(method: str, task=TASK, seed=0, **settings):
-    torch.manual_seed(seed)
-    kind = find_method(method)
-    return kind(kind.Config(**{"train_frames": T, "dropout": 0.0} | settings), task)
-
-
-def make_batch(seed=0, num_rows=B, classes=True) -> Batch:
-    """Clips in which class c shows in dimension c; every third video has a second label."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, D, num_rows)
-    targets = np.zeros((num_rows, C), np.float32)
-    targets[np.arange(num_rows), drawn] = 1
-    targets[np.arange(0, num_rows, 3), (drawn[::3] + 1) % C] = 1
-    features = rng.standard_normal((num_rows, T, D), np.float32) + 3 * targets[:, None, :D]
-    drawn = torch.from_numpy(drawn) if classes else None
-    return Batch(torch.from_numpy(features), torch.from_numpy(targets), torch.arange(num_rows), drawn)
-
-
-def begin(method, stage=-1, epoch=1):
-    """A method in an epoch of one of its stages, mixing where it mixes."""
-    method.train()
-    method.begin_stage(method.stages()[stage])
-    method.begin_epoch(epoch, 100 * B)
-    return method
-
-
-# What all methods have in common
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_headers_say_where_a_method_is_from(name):
-    header = sys.modules[f"vltr_train.methods.{name}"].__doc__
-    for word in ("Paper: ", "Code: ", "Command: vltr-train fit " + name, "Expected: ", "arXiv "):
-        assert word in header, word
-    for preset in METHODS[name].presets:
-        assert preset.replace(".", "").replace("-", "").isalnum()
-    command = next(line for line in header.splitlines() if line.startswith("Command: ")).split()[3]
-    _, _, preset = command.partition(":")
-    if METHODS[name].presets:
-        printed = METHODS[name].presets[preset].printed
-        shown = [f".{round(1000 * value):03d}" for value in printed if value is not None]
-        assert all(number in header.split("Expected:")[1] for number in shown)
-    assert METHODS[name].paper
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_presets_are_configurations(name):
-    kind = METHODS[name]
-    for preset in kind.presets.values():
-        config = kind.Config(**preset.settings)
-        assert dataclasses.asdict(config).items() >= dict(preset.settings).items()
-        assert len(preset.printed) == 6
-        assert preset.backbone in ("ResNet50", "ResNet101", "TSM-R50")
-
-
-def test_printed_means_are_those_of_their_groups():
-    """All = (47 head + 617 medium + 340 tail) / 1004: what was typed wrong would not be."""
-    for kind in METHODS.values():
-        for name, preset in kind.presets.items():
-            whole, *groups = preset.printed[:4]
-            expected = np.dot(groups, [47, 617, 340]) / 1004
-            slip = name == "r101-netvlad-eta0.3"  # of the paper: .667 of groups that make .669
-            assert abs(whole - expected) < (0.0025 if slip else 0.0016), (kind.__name__, name, expected)
+# What VideoLT's methods have in common
 
 
 @pytest.mark.parametrize(
-    ("table", "rows"),
-    # The methods' rows: 7 of 2 backbones; 7 of 2 aggregators; 4 of 2; 3 of 2 backbones and 2 aggregators; 5 ratios.
-    [("videolt-1", 14), ("videolt-2", 14), ("videolt-3", 8), ("videolt-4", 12), ("videolt-5", 5)],
-)
-def test_every_printed_row_has_a_preset(table, rows):
-    found = [preset for kind in METHODS.values() for preset in kind.presets.values() if table in preset.tables]
-    assert len(found) == rows
-
-
-@pytest.mark.parametrize(
-    ("name", "aggregator"), [(name, "nonlinear") for name in METHODS] + [("crt", "netvlad"), ("framestack", "netvlad")]
+    ("name", "aggregator"),
+    [(name, "nonlinear") for name in BASELINES] + [("crt", "netvlad"), ("framestack", "netvlad")],
 )
 def test_steps_lower_the_loss(name, aggregator):
     method = begin(make(name, aggregator=aggregator), stage=0)
@@ -118,53 +44,6 @@ def test_steps_lower_the_loss(name, aggregator):
         taken.append(loss.item())
     assert np.mean(taken[-3:]) < 0.9 * np.mean(taken[:3])
     method.end_epoch()
-
-
-class _Waits(TorchDispatchMode):
-    """Notes the operations for which the host would wait for a device."""
-
-    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "item", "is_nonzero", "equal", "_unique2")
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        masks = [index for index in (args[1] if name == "index" else ()) if index is not None]
-        if name in self.NAMES or any(mask.dtype == torch.bool for mask in masks):
-            self.seen.append(name)
-        return function(*args, **(kwargs or {}))
-
-
-VARIANTS = [
-    *((name, {}) for name in METHODS),
-    ("cb_loss", {"cb_axis": "sample"}),
-    ("ldam_drw", {"drw_epoch": 0, "summed_margins": False}),
-    ("cbs", {"mask_other_positives": False, "over_classes": "mean"}),
-    ("framestack", {"rap_source": "reuse", "loss": "bce"}),
-    ("framestack", {"rap_source": "clean_eval_mode", "aggregator": "netvlad"}),
-    ("framestack", {"beta": "constant"}),
-    ("framestack", {"beta": "frequency"}),
-]
-
-
-@pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=str)
-@pytest.mark.parametrize("stage", [0, -1])
-def test_no_step_waits_for_the_device(name, settings, stage):
-    method = begin(make(name, dropout=0.5, **settings), stage=stage)
-    batch = make_batch(classes=method.stages()[stage].samplers[0] != method.stage().samplers[0])
-    with _Waits() as waits:
-        method(batch).backward()
-    assert waits.seen == []
-
-
-def test_waits_would_be_seen():
-    mask = torch.tensor([True, False])
-    for wait in (mask.nonzero, mask.any().item, mask.unique, lambda: mask[mask], lambda: bool(mask[0])):
-        with _Waits() as waits:
-            wait()
-        assert waits.seen
 
 
 def test_dropout_is_the_aggregators_own_unless_said():
@@ -184,7 +63,7 @@ SCRIPTS = {
     "clip_norm": 20.0,
     "train_frames": 60,
     "test_frames": 150,
-    "replacement": True,
+    "frame_sampling": "with_replacement",
     "eval_every": 5,
     "precision": "float32",
     "seed": 2021,
@@ -219,9 +98,9 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_defaults_are_the_published_ones(name):
-    config = dataclasses.asdict(METHODS[name].Config())
+    config = dataclasses.asdict(find_method(name).Config())
     expected = SCRIPTS | OWN.get(name, {})
     assert {key: config[key] for key in expected} == expected
 
@@ -291,7 +170,7 @@ def test_sampling_methods_draw_by_their_law():
     assert least / most == pytest.approx(0.00050436 / 0.00332476, rel=1e-4)  # VideoLT's smallest and largest class
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("cbs", "srs", "crt")])
+@pytest.mark.parametrize("name", [name for name in BASELINES if name not in ("cbs", "srs", "crt")])
 def test_other_methods_visit_each_video_once(name):
     (stage,) = make(name).stages()
     assert [type(sampler) for sampler in stage.samplers] == [InstanceSampler]
@@ -543,13 +422,13 @@ RANKS = """
 import sys
 import torch, torch.distributed as dist
 sys.path.insert(0, {folder!r})
-import test_methods as t
+import small_methods, test_methods as t
 rank, store = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
-method = t.begin(t.framestack(), epoch=0)
+method = small_methods.begin(t.framestack(), epoch=0)
 for seed in ((0, 1, 2), (3,))[rank]:
-    method(t.make_batch(seed))
+    method(small_methods.make_batch(seed))
 method.end_epoch()
 print(*method.rap.tolist(), sep=",")
 """

@@ -144,7 +144,9 @@ def preset(**settings):
 
 
 METHOD = SimpleNamespace(
-    Config=Config, presets={"r101-fl": preset(epochs=3, lr=0.5, absent="nan"), "tsm": preset(lr_steps=(1, 2))}
+    Config=Config,
+    official={},
+    presets={"r101-fl": preset(epochs=3, lr=0.5, absent="nan"), "tsm": preset(lr_steps=(1, 2))},
 )
 
 
@@ -183,7 +185,7 @@ def test_a_configuration_that_cannot_be_built(arguments, message):
 def test_a_method_without_presets():
     pytest.importorskip("torch")
     with pytest.raises(ValueError, match=r"^preset: expected one of \(there is none\), got 'r50'$"):
-        build_config(SimpleNamespace(Config=Config, presets={}), "r50")
+        build_config(SimpleNamespace(Config=Config, official={}, presets={}), "r50")
 
 
 def test_the_fields_of_every_method_can_be_set():

@@ -17,7 +17,9 @@ NONE = (None,) * 6
 
 
 def preset(row, printed, tables=("videolt-1",), backbone="R50", **settings):
-    return SimpleNamespace(row=row, tables=tables, backbone=backbone, printed=printed, settings=settings)
+    return SimpleNamespace(
+        row=row, tables=tables, backbone=backbone, printed=printed, settings=settings, columns=None, data=""
+    )
 
 
 PRESETS = {
