@@ -23,7 +23,7 @@ WITHOUT_TORCH = (
     *("cli", "dataset", "frame_store", "frames", "label_lists", "pack", "run_folder", "samplers", "settings"),
     *("synth", "tables"),
 )
-FOR_METHODS = {"aggregators", "dropout", "frames", "loader", "losses", "method", "samplers"}
+FOR_METHODS = {"aggregators", "dropout", "frames", "loader", "losses", "method", "presets", "samplers"}
 
 
 def imports_of(module: str, *, at_once: bool = False) -> set[str]:

@@ -1,0 +1,144 @@
+"""Aggregators that sum frames by the clusters they belong to: NetVLAD and NeXtVLAD."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vltr_train.aggregators.base import Aggregator
+from vltr_train.dropout import Dropout
+
+__all__ = ["NeXtVLAD", "NetVLAD"]
+
+
+class NetVLAD(Aggregator):
+    """NetVLAD (Arandjelovic et al., CVPR 2016) as VideoLT has it, with a gate in the place of the centers.
+
+    x = BatchNorm(features); a = softmax over K clusters of BatchNorm(Linear(x)); v_k = sigmoid(gate_k) sum_t a_tk x_t;
+    each v_k and then all of them together brought to length 1; ReLU6(BatchNorm(Linear(v))), which is (B, hidden).
+
+    clusters: K. residual_centers: v_k = sum_t a_tk (x_t - c_k), as the paper of NetVLAD; the published code of VideoLT
+    has no centers. dropout: of the result; none in VideoLT. mask: frames left out are assigned to no cluster, and so
+    add nothing to any v_k; in training they still count in the batch statistics of both normalisations of frames.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        dropout: float = 0.0,
+        *,
+        clusters: int = 64,
+        hidden: int = 1024,
+        residual_centers: bool = False,
+    ) -> None:
+        super().__init__()
+        self.out_dim = hidden
+        self.input_norm = nn.BatchNorm1d(dim)
+        self.assignment = nn.Linear(dim, clusters, bias=False)
+        self.assignment_norm = nn.BatchNorm1d(clusters)
+        self.gate = nn.Parameter(nn.init.xavier_normal_(torch.empty(clusters, dim)))
+        centers = torch.randn(clusters, dim) * dim**-0.5 if residual_centers else None
+        self.centers = None if centers is None else nn.Parameter(centers)
+        self.hidden = nn.Sequential(
+            nn.Linear(dim * clusters, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU6(), Dropout(dropout)
+        )
+
+    def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.encode(*self.assign(frames), mask)
+
+    def assign(self, features: Tensor, *, detach: bool = False) -> tuple[Tensor, Tensor]:
+        """The normalised frames (B, T, D) and how much of each belongs to each cluster, (B, T, K).
+
+        detach: no gradient goes behind the normalised frames, so that the weight and bias of `input_norm` get none.
+        """
+        num_rows, num_frames, dim = features.shape
+        frames = self.input_norm(features.reshape(-1, dim))
+        if detach:
+            frames = frames.detach()
+        shares = self.assignment_norm(self.assignment(frames)).softmax(-1)
+        return frames.view(num_rows, num_frames, dim), shares.view(num_rows, num_frames, -1)
+
+    def encode(self, frames: Tensor, shares: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What `assign` gave, as (B, hidden): other masks of the same frames need not assign them again.
+
+        mask: (B, T), or (B, V, T) for V views of each clip, as (B, V, hidden). Views are clusters of their own until
+        their sums are made, so that frames are read once and never copied; batch statistics are of all B x V rows.
+        """
+        num_clusters = shares.shape[-1]
+        shares = shares.unsqueeze(2)  # (B, T, V, K)
+        if mask is not None:
+            masks = mask if mask.dim() == 3 else mask.unsqueeze(1)
+            shares = shares * masks.mT.unsqueeze(-1).to(shares.dtype)
+        sums = frames.mT @ shares.flatten(2).to(frames.dtype)
+        sums = sums.unflatten(2, (-1, num_clusters)).transpose(1, 2)  # (B, V, D, K)
+        if self.centers is not None:
+            sums = sums - shares.sum(1).unsqueeze(2) * self.centers.mT
+        clusters = normalize(sums * self.gate.sigmoid().mT, dim=2).flatten(0, 1)
+        vectors = self.hidden(normalize(clusters.flatten(1), dim=1))
+        return vectors.unflatten(0, mask.shape[:2]) if mask is not None and mask.dim() == 3 else vectors
+
+
+class NeXtVLAD(Aggregator):
+    """NeXtVLAD (Lin, Xiao and Fan, arXiv 1811.05014), of MEID: VLAD of the groups that a frame is cut into.
+
+    x = Linear(features), (B, T, expansion x D), cut into G groups; attention = sigmoid(Linear(x)), one number a group;
+    a = softmax over K clusters of BatchNorm(Linear(x)), times attention; v_k = sum over frames and groups of
+    a_tgk (x_tg - c_k), each brought to length 1; h = BatchNorm(Linear(Dropout(BatchNorm(v)))); and
+    h x sigmoid(Linear(ReLU(BatchNorm(Linear(h))))), narrowed by gating_reduction in between, which is (B, hidden).
+
+    clusters: K. groups: G. dropout: of v. mask: frames left out get no attention; in training they still count in the
+    batch statistics of the assignment. ValueError where G does not divide expansion x D.
+    """
+
+    # DIFFERS: weights begin as torch's layers do, and batch statistics are torch's; the published code is TensorFlow.
+    def __init__(
+        self,
+        dim: int,
+        dropout: float = 0.5,
+        *,
+        clusters: int = 64,
+        hidden: int = 1024,
+        groups: int = 8,
+        expansion: int = 2,
+        gating_reduction: int = 8,
+    ) -> None:
+        super().__init__()
+        width = expansion * dim
+        if width % groups:
+            raise ValueError(f"groups: expected a divisor of expansion x D, which is {width}, got {groups}")
+        self.out_dim = hidden
+        self.expansion = nn.Linear(dim, width)
+        self.attention = nn.Linear(width, groups)
+        self.assignment = nn.Linear(width, groups * clusters, bias=False)
+        self.assignment_norm = nn.BatchNorm1d(groups * clusters)
+        self.centers = nn.Parameter(torch.randn(width // groups, clusters) * (width // groups) ** -0.5)
+        self.hidden = nn.Sequential(
+            nn.BatchNorm1d(width // groups * clusters),
+            Dropout(dropout),
+            nn.Linear(width // groups * clusters, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+        )
+        narrow = hidden // gating_reduction
+        self.gate = nn.Sequential(
+            nn.Linear(hidden, narrow, bias=False),
+            nn.BatchNorm1d(narrow),
+            nn.ReLU(),
+            nn.Linear(narrow, hidden, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def embed(self, features: Tensor) -> Tensor:
+        return self.expansion(features)
+
+    def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        num_rows, (part, num_clusters) = len(frames), self.centers.shape
+        attention = self.attention(frames).sigmoid()  # (B, T, G)
+        if mask is not None:
+            attention = attention * mask.unsqueeze(-1).to(attention.dtype)
+        scores = self.assignment_norm(self.assignment(frames).flatten(0, 1))
+        shares = scores.view(num_rows, -1, num_clusters).softmax(-1) * attention.view(num_rows, -1, 1)  # (B, T x G, K)
+        sums = frames.reshape(num_rows, -1, part).mT @ shares.to(frames.dtype)  # (B, part, K)
+        residuals = sums - shares.sum(1, keepdim=True) * self.centers
+        vectors = self.hidden(normalize(residuals, dim=1).flatten(1))
+        return vectors * self.gate(vectors)
