@@ -19,6 +19,7 @@ from vltr_eval.metrics import (
     tie_interval,
     tie_rate,
 )
+from vltr_eval.priors import PriorWeights, prior_weights
 from vltr_eval.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
 from vltr_eval.report import Report
 from vltr_eval.running import RunningAP
@@ -33,6 +34,7 @@ __all__ = [
     "PositiveScores",
     "Positives",
     "PrecisionRecallCurve",
+    "PriorWeights",
     "RankFailure",
     "RankTable",
     "Report",
@@ -51,6 +53,7 @@ __all__ = [
     "positive_scores",
     "precision_at_recall",
     "precision_recall_curve",
+    "prior_weights",
     "rank_table",
     "recall_at_precision",
     "roc_auc",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
@@ -25,12 +26,14 @@ from vltr_eval.io import (
     natural_order,
     read_class_names,
     read_labels,
+    read_prior,
     read_scores,
     read_train_counts,
 )
 from vltr_eval.labels import Positives, rows_between
 from vltr_eval.outputs import PendingFile
 from vltr_eval.parts import Part, count
+from vltr_eval.priors import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, reweighted, under_priors
 from vltr_eval.rank_table import RankTable
 from vltr_eval.report import MAX_TRIALS, OVERALL, Report, Settings
 from vltr_eval.scan import check_seed
@@ -65,15 +68,19 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent)
     _check_limit_names(args, settings)
-    _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names)
+    _check_priors(args)
+    _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *_prior_files(args))
     with launched_group() if args.launched else nullcontext(ALONE) as exchange, ExitStack() as stack:
         with telling(exchange):
             is_first = exchange.rank == 0
+            if args.prior and exchange.size > 1:
+                raise ValueError(f"--prior: expected one process, which has all rows to weight, got {exchange.size}")
             outputs = stack.enter_context(_Outputs(args)) if is_first else None
             matrix = _read_matrix(args)
             about = _class_info(args, matrix.num_classes)
             labels = read_labels(args.labels, matrix.num_rows, matrix.num_classes)
             parts = _share(matrix, labels, exchange, args.threads)
+            weightings = _weightings(args, about, parts)
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
         start = time.perf_counter()
         found = count(
@@ -92,6 +99,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         progress.wipe()
         _note(args, _speed(matrix, seconds))
         report = found.report(about)
+        if weightings:
+            report = under_priors(report, found, about, parts[0], weightings, threads=args.threads)
         outputs.deliver(report, found.table)
     return _judge_limits(args, report)
 
@@ -221,6 +230,40 @@ def _class_info(args: argparse.Namespace, num_classes: int) -> ClassInfo:
     return ClassInfo.checked(num_classes, counts, args.bounds, names)
 
 
+def _prior_files(args: argparse.Namespace) -> list[str]:
+    return [prior for prior in args.prior if prior not in PRIORS]
+
+
+def _prior_name(prior: str) -> str:
+    """A file's distribution has the name of the file."""
+    return prior if prior in PRIORS else Path(prior).stem
+
+
+def _check_priors(args: argparse.Namespace) -> None:
+    names = list(map(_prior_name, args.prior))
+    for number, (prior, name) in enumerate(zip(args.prior, names, strict=True)):
+        if name in names[:number]:
+            args.refuse(f"argument --prior: expected different names, got {name} twice")
+        if prior in NEEDS_COUNTS and args.counts is None:
+            args.refuse(f"argument --prior: {prior} needs the training samples of each class, --counts FILE")
+        if prior not in PRIORS and not any(map(os.path.exists, _files_of(prior))):
+            args.refuse(f"argument --prior: expected {', '.join(PRIORS)} or a file, got {prior!r}, which there is not")
+
+
+def _weightings(args: argparse.Namespace, about: ClassInfo, parts: Sequence[Part]) -> dict[str, PriorWeights]:
+    """The weights of the rows under each distribution that was asked for."""
+    if not args.prior:
+        return {}
+    positives = parts[0].positives
+    _refuse_no_positives(positives.counts)
+    stated = {
+        _prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes)
+        for prior in args.prior
+    }
+    frequencies = read_priors(stated, positives.num_classes, about.train_counts)
+    return {name: reweighted(positives, prior) for name, prior in frequencies.items()}
+
+
 def _refuse_no_positives(counts: Any) -> None:
     if not counts.any():
         raise ValueError("labels: no positives in any class, so no metric is defined")
@@ -310,7 +353,8 @@ def _note(args: argparse.Namespace, message: str) -> None:
 
 
 def _check_limit_names(args: argparse.Namespace, settings: Settings) -> None:
-    known = settings.metric_names((OVERALL, *(GROUP_NAMES if args.counts else ())))
+    priors = map(_prior_name, getattr(args, "prior", ()))
+    known = settings.metric_names((OVERALL, *(GROUP_NAMES if args.counts else ())), priors)
     for name, _ in args.fail_under:
         if name not in known:
             hint = "" if args.counts else " (and, with --counts, the same of head, medium and tail)"
@@ -367,6 +411,15 @@ def _evaluate_parser() -> argparse.ArgumentParser:
         default=(1, 5),
         metavar="K,...",
         help="Acc@k for these k, or none (default: 1,5)",
+    )
+    parser.add_argument(
+        "--prior",
+        type=_priors,
+        action="extend",
+        default=[],
+        metavar="P,...",
+        help="AP and Acc@k under other class distributions as well, rows being weighted: longtail, uniform, inverse, "
+        "or a FILE of a number for each class (formats of --counts)",
     )
     _add_report_options(parser)
     parser.add_argument(
@@ -558,6 +611,13 @@ def _topk(text: str) -> tuple[int, ...]:
     if len(set(ks)) < len(ks):
         raise argparse.ArgumentTypeError(f"expected different numbers, got {text!r}")
     return ks
+
+
+def _priors(text: str) -> list[str]:
+    priors = text.split(",")
+    if not all(map(_prior_name, priors)):
+        raise argparse.ArgumentTypeError(f"expected names or files, got {text!r}")
+    return priors
 
 
 def _bounds(text: str) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from vltr_eval.findings import read_conventions
 from vltr_eval.groups import DEFAULT_BOUNDS
 from vltr_eval.labels import Positives
 from vltr_eval.parts import Part, count
+from vltr_eval.priors import check_at_hand, read_priors, reweighted, under_priors
 from vltr_eval.report import Report
 
 
@@ -26,6 +27,7 @@ def evaluate(
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
     class_names: Sequence[str] | None = None,
     absent: str = "nan",
+    prior: str | Sequence[Any] | Mapping[str, Any] | np.ndarray | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Report:
@@ -39,6 +41,9 @@ def evaluate(
         medium and tail (n <= bounds[1]) classes.
     absent: "nan" leaves classes without positives out of every mean; "zero" counts their AP and SAP as 0, as the
         published VideoLT code does.
+    prior: class distributions under which AP and Acc@k are reported as well, the rows being weighted: "longtail",
+        "uniform", "inverse", several of these, (C,) numbers, or a mapping of names to any of them; see
+        `vltr_eval.prior_weights`. Scores and labels must be in CPU memory.
     progress: called with the fraction done, at most some twenty times a second.
 
     Acc@k overall is the share of labelled rows with a label among their k highest scores; of a class, the share of its
@@ -60,6 +65,10 @@ def evaluate(
         class_names=class_names,
         absent=absent,
     )
+    priors = read_priors(prior, matrix.num_classes, train_counts)
+    check_at_hand(priors, matrix)
     positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads)
     part = Part(matrix, positives)
-    return count(settings, [part], matrix.num_classes, threads=threads, progress=progress).report(about)
+    weightings = {name: reweighted(positives, wanted) for name, wanted in priors.items()}
+    found = count(settings, [part], matrix.num_classes, threads=threads, progress=progress)
+    return under_priors(found.report(about), found, about, part, weightings, threads=threads)

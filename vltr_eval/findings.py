@@ -134,13 +134,15 @@ def _means(
 class Findings:
     """What an evaluation counted, to be read under the conventions of the settings.
 
-    trials: (T, C) AP of each SAP trial. hits: None when only a saved table is at hand.
+    trials: (T, C) AP of each SAP trial. hits: None when only a saved table is at hand. ranks: (N,) those of `scan`, of
+    rows that lie in one place.
     """
 
     settings: Settings
     table: RankTable
     trials: np.ndarray | None = None
     hits: Hits | None = None
+    ranks: np.ndarray | None = None
 
     def report(self, about: ClassInfo) -> Report:
         """The findings as plain data: overall, by group and by class."""

@@ -86,20 +86,40 @@ def read_train_counts(path: str | os.PathLike, num_classes: int | None = None) -
     .npy, .npz, .csv, .tsv or .txt: one number a class.
     Raises InputError for a count that is not a whole number >= 0, or another number of classes than ``num_classes``.
     """
-    source = _expand_one(path)
-    if source.suffix == ".lst":
-        counts = np.array([count for _, count in _read_count_list(source)])
-    else:
-        counts = np.asarray(_read(source, _COUNTS))
-        counts = counts.reshape(-1) if 1 in counts.shape else counts
-    if counts.ndim != 1:
-        raise InputError(f"{source}: expected one number a class, got an array of shape {counts.shape}")
-    _check_class_total(source, len(counts), "counts", num_classes)
+    source, counts = _read_class_numbers(path, num_classes, "counts")
     whole = (counts >= 0) & (counts < 2**53) & (counts == np.floor(counts))
     if not whole.all():
         c = int(np.argmin(whole))
         raise InputError(f"{source}: expected whole numbers >= 0, got {counts[c]} for class {c}")
     return counts.astype(np.int64)
+
+
+def read_prior(path: str | os.PathLike, num_classes: int | None = None) -> np.ndarray:
+    """Read a class distribution, (C,) of numbers from 0 up of any sum; the formats of `read_train_counts`.
+
+    Raises InputError for a number that is negative or not finite, where all are 0, or for another number of classes.
+    """
+    source, shares = _read_class_numbers(path, num_classes, "shares")
+    bad = np.flatnonzero(~((shares >= 0) & (shares < np.inf)))
+    if bad.size:
+        raise InputError(f"{source}: expected finite numbers >= 0, got {shares[bad[0]]} for class {bad[0]}")
+    if not shares.any():
+        raise InputError(f"{source}: expected a share above 0 for some class, got none")
+    return shares
+
+
+def _read_class_numbers(path: str | os.PathLike, num_classes: int | None, what: str) -> tuple[_Source, np.ndarray]:
+    """One number a class, of a count list or an array: (C,)."""
+    source = _expand_one(path)
+    if source.suffix == ".lst":
+        numbers = np.array([count for _, count in _read_count_list(source)])
+    else:
+        numbers = np.asarray(_read(source, _COUNTS))
+        numbers = numbers.reshape(-1) if 1 in numbers.shape else numbers
+    if numbers.ndim != 1:
+        raise InputError(f"{source}: expected one number a class, got an array of shape {numbers.shape}")
+    _check_class_total(source, len(numbers), what, num_classes)
+    return source, numbers
 
 
 def read_class_names(path: str | os.PathLike, num_classes: int | None = None) -> list[str]:

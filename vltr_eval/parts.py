@@ -113,7 +113,8 @@ def _count_at_once(
             threads=threads,
             progress=progress,
         )
-    return Findings(settings, found.table, found.trials, Hits.of(found.ranks, part.positives, settings.topk))
+    hits = Hits.of(found.ranks, part.positives, settings.topk)
+    return Findings(settings, found.table, found.trials, hits, found.ranks)
 
 
 @dataclass(frozen=True, eq=False)

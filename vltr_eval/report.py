@@ -2,7 +2,8 @@
 
 This is the one place that names metrics. ``Metric.name`` is the key in ``Report.metrics()``, in the JSON file and in
 ``vltr-eval --fail-under``; a group's name is appended for its mean (``mAP``, ``mAP_tail``). ``Metric.class_name`` is
-the per-class column in CSV, JSON and the pandas frame; the headings are what the text tables print above them.
+the per-class column in CSV, JSON and the pandas frame; the headings are what the text tables print above them. Under
+another class distribution the distribution's name stands before both (``inverse/mAP_tail``, ``inverse/AP``).
 """
 
 from __future__ import annotations
@@ -83,14 +84,26 @@ class Settings:
         exact = () if self.sap is None else (EXPECTED_SAP, SAP_CHANCE)
         return (AP, *sampled, *exact, ROC_AUC, *map(accuracy_at, self.topk))
 
-    def metric_names(self, groups: Iterable[str] = (OVERALL,)) -> list[str]:
+    @property
+    def shifted_metrics(self) -> tuple[Metric, ...]:
+        """Those of the metrics that are shown under other class distributions."""
+        return (AP, *map(accuracy_at, self.topk))
+
+    def metric_names(self, groups: Sequence[str] = (OVERALL,), priors: Iterable[str] = ()) -> list[str]:
         """The keys that ``Report.metrics()`` has under these settings."""
-        return [grouped_name(metric, group) for group in groups for metric in self.metrics]
+        own = [grouped_name(metric, group) for group in groups for metric in self.metrics]
+        shifted = [grouped_name(metric, group) for group in groups for metric in self.shifted_metrics]
+        return own + [shifted_name(prior, name) for prior in priors for name in shifted]
 
 
 def grouped_name(metric: Metric, group: str) -> str:
     """The flat name of a metric's mean over a group: ``mAP``, ``mAP_tail``."""
     return metric.name if group == OVERALL else f"{metric.name}_{group}"
+
+
+def shifted_name(prior: str, name: str) -> str:
+    """The name of a metric, flat or of a column, under another class distribution: ``inverse/mAP_tail``."""
+    return f"{prior}/{name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +117,23 @@ class Group:
     num_classes: int
     num_undefined: int
     values: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """The means under another class distribution, for which the rows were weighted (`vltr_eval.prior_weights`).
+
+    effective_rows: as many labelled rows of equal weight would tell as much (Kish): the squared sum of their weights
+        over the sum of squares. total_variation: from the distribution that was asked for to that of the weighted
+        labels. left_out: the share that was asked for classes without positives. groups: as of the report, AP and Acc@k
+        only; a class that has no weight is undefined.
+    """
+
+    name: str
+    effective_rows: float
+    total_variation: float
+    left_out: float
+    groups: tuple[Group, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,11 +178,7 @@ class BaseReport(ABC):
 
     def metrics(self) -> dict[str, float]:
         """Every mean by its flat name: ``{"mAP": ..., "SAP": ..., "mAP_head": ..., ...}``."""
-        return {
-            grouped_name(metric, group.name): group.values[metric.name]
-            for group in self.groups
-            for metric in self.settings.metrics
-        }
+        return _flat(self.groups, self.settings.metrics)
 
     def to_json(self) -> str:
         """The report as JSON, its schema named in it: fixed key order, shortest floats, NaN as null."""
@@ -169,7 +195,7 @@ class BaseReport(ABC):
 
     def to_text(self, *, per_class: bool = False, bold: bool = False) -> str:
         """The report as an aligned table to read; bold: mark the headings for a terminal."""
-        blocks = [_group_table(self.groups, self.settings.metrics, bold), self._notes()]
+        blocks = [_group_table(self.groups, self.settings.metrics, bold), self._notes(), *self._more_tables(bold)]
         if per_class:
             headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **self.COUNTS}
             columns = self._columns
@@ -198,6 +224,10 @@ class BaseReport(ABC):
     def _totals_in_words(self) -> str:
         """The first line of the notes."""
 
+    def _more_tables(self, bold: bool) -> list[str]:
+        """What is printed between the notes and the classes."""
+        return []
+
     def _document(self) -> dict[str, Any]:
         return {
             "schema": self.SCHEMA,
@@ -208,10 +238,7 @@ class BaseReport(ABC):
             "absent_classes": self.absent_classes,
             "tie_rate": self.tie_rate,
             "mAP_tie_interval": self.mAP_tie_interval,
-            "groups": {
-                group.name: {"num_classes": group.num_classes, "num_undefined": group.num_undefined}
-                for group in self.groups
-            },
+            "groups": _sizes(self.groups),
             "metrics": self.metrics(),
             "classes": self.classes,
         }
@@ -254,6 +281,8 @@ class Report(BaseReport):
     rows_without_labels: None when the report was made from a saved rank table, which does not know it.
     tie_rate: share of all positives that share their score with a negative of their class.
     mAP_tie_interval: lowest and highest mAP that an order of tied scores could give; mAP itself needs no such choice.
+    shifts: the means under other class distributions, where any were asked for. Each then adds columns to ``classes``:
+        its AP and Acc@k, the share of the weighted labels, and how many positives of equal weight would tell as much.
 
     A report holds no time, host or path: the same input gives the same bytes.
     """
@@ -265,11 +294,20 @@ class Report(BaseReport):
 
     num_rows: int
     rows_without_labels: int | None
+    shifts: tuple[Shift, ...] = ()
 
     @property
     def num_labels(self) -> int:
         """Positives of all classes together."""
         return sum(self.classes["num_positives"])
+
+    def metrics(self) -> dict[str, float]:
+        """Every mean by its flat name: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``."""
+        found = super().metrics()
+        for shift in self.shifts:
+            means = _flat(shift.groups, self.settings.shifted_metrics)
+            found |= {shifted_name(shift.name, name): value for name, value in means.items()}
+        return found
 
     def per_class(self) -> pandas.DataFrame:
         """The per-class table as a pandas frame, indexed by class; needs ``pip install "vltr[pandas]"``."""
@@ -307,17 +345,15 @@ class Report(BaseReport):
         settings = Settings(**{**asked, **plain})
         num_classes = _count(document["num_classes"])
         metrics = document["metrics"]
-        groups = tuple(
-            Group(
+        groups = _read_groups(document["groups"], settings.metrics, metrics)
+        shifts = tuple(
+            Shift(
                 name,
-                _count(counts["num_classes"]),
-                _count(counts["num_undefined"]),
-                {metric.name: _number(metrics[grouped_name(metric, name)]) for metric in settings.metrics},
+                *(_number(shift[key]) for key in _SHIFT_NUMBERS),
+                _read_groups(shift["groups"], settings.shifted_metrics, metrics, shifted_name(name, "")),
             )
-            for name, counts in document["groups"].items()
+            for name, shift in document.get("shifts", {}).items()
         )
-        if [group.name for group in groups[:1]] != [OVERALL]:
-            raise TypeError(f"groups without {OVERALL!r} as the first")
         lower, upper = document["mAP_tie_interval"]
         classes = {name: _column(name, column, num_classes) for name, column in document["classes"].items()}
         for name in ("num_positives", *(metric.class_name for metric in settings.metrics)):
@@ -334,6 +370,7 @@ class Report(BaseReport):
             mAP_tie_interval=(_number(lower), _number(upper)),
             groups=groups,
             classes=classes,
+            shifts=shifts,
         )
 
     def _conventions(self) -> list[str]:
@@ -348,7 +385,34 @@ class Report(BaseReport):
             "ties:threshold",
             f"absent:{settings.absent}",
             f"classes:{self._num_defined}/{self.num_classes}",
+            *(["priors:" + ",".join(shift.name for shift in self.shifts)] if self.shifts else []),
         ]
+
+    def _document(self) -> dict[str, Any]:
+        document = super()._document()
+        if self.shifts:  # a report without stays as it is
+            document["shifts"] = {
+                shift.name: {key: getattr(shift, key) for key in _SHIFT_NUMBERS} | {"groups": _sizes(shift.groups)}
+                for shift in self.shifts
+            }
+        return document
+
+    def _more_tables(self, bold: bool) -> list[str]:
+        if not self.shifts:
+            return []
+        labelled = self.num_rows - (self.rows_without_labels or 0)
+        lines = [_shift_table(self.groups, labelled, self.shifts, self.settings.shifted_metrics, bold)]
+        for shift in self.shifts:
+            if shift.left_out:
+                lines.append(f"{shift.name}: {shift.left_out:.2%} of it is of absent classes and left out\n")
+            if shift.total_variation > _REACHED:
+                lines.append(
+                    f"{shift.name}: the labels allow it to be met to a total variation of "
+                    f"{_decimal(shift.total_variation)}\n"
+                )
+            if shift.effective_rows < labelled * _FEW:
+                lines.append(f"{shift.name}: rests on few rows, as {shift.effective_rows:,.1f} of {labelled:,} would\n")
+        return ["".join(lines)]
 
     def _totals(self) -> dict[str, int | None]:
         return {
@@ -364,6 +428,39 @@ class Report(BaseReport):
             text += f"; no labels in {self.rows_without_labels:,} rows"
             text += ", left out of Acc@k" if self.settings.topk else ""
         return text
+
+
+_SHIFT_NUMBERS = ("effective_rows", "total_variation", "left_out")
+_REACHED = 1e-6  # total variation that no number in a table would show
+_FEW = 0.1  # of the labelled rows
+
+
+def _flat(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The means of groups by their flat names."""
+    return {grouped_name(metric, group.name): group.values[metric.name] for group in groups for metric in metrics}
+
+
+def _sizes(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
+    """All of the groups but their means, for JSON."""
+    return {group.name: {"num_classes": group.num_classes, "num_undefined": group.num_undefined} for group in groups}
+
+
+def _read_groups(
+    sizes: Mapping[str, Any], metrics: Sequence[Metric], values: Mapping[str, Any], prefix: str = ""
+) -> tuple[Group, ...]:
+    """What `_sizes` and `_flat` made of groups."""
+    groups = tuple(
+        Group(
+            name,
+            _count(counts["num_classes"]),
+            _count(counts["num_undefined"]),
+            {metric.name: _number(values[prefix + grouped_name(metric, name)]) for metric in metrics},
+        )
+        for name, counts in sizes.items()
+    )
+    if [group.name for group in groups[:1]] != [OVERALL]:
+        raise TypeError(f"groups without {OVERALL!r} as the first")
+    return groups
 
 
 def _is_nan(value: Any) -> bool:
@@ -436,6 +533,22 @@ def _group_table(groups: Sequence[Group], metrics: Sequence[Metric], bold: bool)
         for group in groups
     ]
     return _aligned(headings, rows, bold)
+
+
+def _shift_table(
+    groups: Sequence[Group], labelled: int, shifts: Sequence[Shift], metrics: Sequence[Metric], bold: bool
+) -> str:
+    """A line for each class distribution, that of the set first: mAP overall and of the groups, Acc@k, rows."""
+    (mean, *accuracies), parts = metrics, [group.name for group in groups[1:]]
+    headings = ["", "undefined", mean.heading, *parts, *_headings(accuracies, "heading"), "effective rows"]
+
+    def line(name: str, groups: Sequence[Group], rows: str) -> list[str]:
+        means = [_decimal(group.values[mean.name]) for group in groups]
+        return [name, f"{groups[0].num_undefined:,}", *means, *_cells(accuracies, groups[0].values, "name"), rows]
+
+    lines = [line("as it is", groups, f"{labelled:,}")]
+    lines += [line(shift.name, shift.groups, f"{shift.effective_rows:,.1f}") for shift in shifts]
+    return "under other class distributions\n" + _aligned(headings, lines, bold)
 
 
 def _class_table(

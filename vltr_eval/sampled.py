@@ -69,7 +69,7 @@ def sap_subset(
     >>> sap_subset(np.uint8([[0], [1], [0], [0]]), 0, 0).size
     2
     """
-    positives = _positives_alone(labels, num_classes)
+    positives = positives_alone(labels, num_classes)
     if isinstance(class_index, bool) or not isinstance(class_index, (int, np.integer)):
         raise TypeError(f"class_index: expected an integer, got {class_index!r}")
     if not 0 <= class_index < positives.num_classes:
@@ -106,7 +106,7 @@ def average_trials(table: RankTable, drawn: np.ndarray, *, threads: int | None =
     return _core.average_trials(table.indptr, table.tp, table.fp, drawn, table.num_rows, num_threads(threads))
 
 
-def _positives_alone(labels: Any, num_classes: int | None) -> Positives:
+def positives_alone(labels: Any, num_classes: int | None) -> Positives:
     """Labels without scores: their own shape tells rows and, if they are dense or sparse, classes."""
     if isinstance(labels, Positives):
         return labels

@@ -115,6 +115,72 @@ def test_options_reach_the_report(run):
     assert [group.num_classes for group in expected.groups] == [6, 3, 2, 1]
 
 
+def test_prior_adds_a_table_below_the_report(run):
+    np.savetxt("deployed.txt", shares := [0.5, 0.25, 0.125, 0.0625, 0.0625, 0])
+    done = run(
+        "preds.npy", "labels.npy", "--counts", "counts.lst", "--prior", "uniform,inverse", "--prior", "deployed.txt"
+    )
+    expected = evaluate(
+        *_inputs(),
+        train_counts=[900, 600, 300, 200, 90, 8],
+        prior={"uniform": "uniform", "inverse": "inverse", "deployed": shares},
+    )
+    assert done.stdout == expected.to_text()
+    assert "under other class distributions" in done.stdout
+    counts = run("preds.npy", "labels.npy", "--prior", "counts.lst", "--json", "-")
+    assert Report.from_json(counts.stdout).metrics()["counts/mAP"] == pytest.approx(
+        evaluate(*_inputs(), prior=[900, 600, 300, 200, 90, 8]).metrics()["given/mAP"], abs=1e-12
+    )
+
+
+def test_limits_know_priors(run):
+    value = evaluate(*_inputs(), prior="uniform").metrics()["uniform/mAP"]
+    run("preds.npy", "labels.npy", "--prior", "uniform", "--fail-under", f"uniform/mAP={value}")
+    done = run(
+        "preds.npy",
+        "labels.npy",
+        "--prior",
+        "uniform",
+        "--fail-under",
+        f"uniform/mAP={value + 1e-4}",
+        code=LIMIT_NOT_MET,
+    )
+    assert "uniform/mAP is " in done.stderr
+    run("preds.npy", "labels.npy", "--fail-under", "uniform/mAP=0", code=BAD_USAGE)
+
+
+@pytest.mark.parametrize(
+    ("prior", "sentence"),
+    [
+        (["longtail"], "argument --prior: longtail needs the training samples of each class, --counts FILE"),
+        (["uniform,inverse"], "argument --prior: inverse needs the training samples of each class, --counts FILE"),
+        (["tail"], "argument --prior: expected longtail, uniform, inverse or a file, got 'tail', which there is not"),
+        (["uniform,"], "argument --prior: expected names or files, got 'uniform,'"),
+        (["uniform", "--prior", "uniform"], "argument --prior: expected different names, got uniform twice"),
+        (["counts.lst", "--json", "counts.lst"], "counts.lst is an input and cannot be an output as well"),
+    ],
+)
+def test_wrong_priors_are_bad_usage(run, prior, sentence):
+    done = run("preds.npy", "labels.npy", "--prior", *prior, code=BAD_USAGE)
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("1\n2\n", "prior.txt: 2 shares, but the scores have 6 classes"),
+        ("1\n2\n3\n4\n5\n-6\n", "prior.txt: expected finite numbers >= 0, got -6.0 for class 5"),
+        ("0\n0\n0\n0\n0\n0\n", "prior.txt: expected a share above 0 for some class, got none"),
+    ],
+)
+def test_wrong_files_of_priors_are_bad_data(run, lines, sentence):
+    Path("prior.txt").write_text(lines)
+    done = run("preds.npy", "labels.npy", "--prior", "prior.txt", code=BAD_DATA)
+    assert sentence in _only_line(done.stderr)
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(("sap", "value"), [("exact", "exact"), ("none", None), ("1", 1)])
 def test_sap_may_be_exact_or_none(run, sap, value):
     done = run("preds.npy", "labels.npy", "--sap", sap, "--topk", "none", "--json", "-")
@@ -360,6 +426,7 @@ def test_help_and_version(run):
     text = run("--help").stdout
     for option in ("--sap", "--seed", "--counts", "--bounds", "--topk", "--class-names", "--absent", "--fail-under"):
         assert option in text
+    assert "--prior" in text
     for command in ("table", "check", "doctor", "demo"):
         assert f"vltr-eval {command}" in text
         assert run(command, "--help").stdout.startswith(f"usage: vltr-eval {command}")

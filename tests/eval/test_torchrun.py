@@ -229,6 +229,13 @@ def test_labels_without_positives_end_all(run):
     assert set(errs) == {"vltr-eval: error: labels: no positives in any class, so no metric is defined\n"}
 
 
+def test_priors_are_for_one_process(run):
+    codes, out, errs = run("preds.npy", "labels.npy", "--prior", "uniform", "--quiet")
+    assert set(codes) == {BAD_DATA}
+    assert out == ""
+    assert set(errs) == {"vltr-eval: error: --prior: expected one process, which has all rows to weight, got 3\n"}
+
+
 def test_bad_usage_waits_for_nobody(run):
     codes, _, _ = run("preds.npy", "labels.npy", "--fail-under", "nonsense=1")
     assert set(codes) == {BAD_USAGE}
