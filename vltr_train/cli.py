@@ -247,7 +247,7 @@ def _methods(args: argparse.Namespace) -> int:
         methods = all_methods()
         width = max(map(len, methods))
         for name, kind in sorted(methods.items()):
-            _tell(f"{name:{width}}  {kind.paper}; presets: {', '.join(kind.presets) or 'none'}")
+            _tell(f"{name:{width}}  {kind.paper}; presets: {len(kind.presets)}")
         _tell(f"\ntables of papers: {', '.join(paper_tables(_presets()))}")
         return OK
     kind = _read_method(args.method)
@@ -256,9 +256,11 @@ def _methods(args: argparse.Namespace) -> int:
     for key, value in settings_document(kind.Config()).items():
         _tell(f"  {key}={_plain(tuple(value) if isinstance(value, list) else value)}")
     _tell("\npresets:")
+    width = max(map(len, kind.presets), default=0) + 1
     for name, preset in kind.presets.items():
+        features = f"{preset.backbone} features" + f" of {preset.data}" * bool(preset.data)
         changes = ", ".join(f"{key}={_plain(value)}" for key, value in preset.settings.items()) or "the defaults"
-        _tell(f"  {name}: {preset.backbone} features, {changes}; {', '.join(preset.tables)}")
+        _tell(f"  {name + ':':{width}} {features}, {changes}; {', '.join(preset.tables)}")
     return OK
 
 

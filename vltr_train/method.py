@@ -48,16 +48,15 @@ class TrainConfig:
     """What every method can be told. The defaults are the scripts of VideoLT's published code (17Skye17/VideoLT)."""
 
     aggregator: str = field(default="nonlinear", metadata={"choices": tuple(AGGREGATORS)})
-    dropout: float | None = None  # none: the aggregator's own, which is 0.5 in nonlinear and 0 in netvlad
+    dropout: float | None = None  # none: the aggregator's own, which is 0 in netvlad and 0.5 elsewhere
     epochs: int = 100
     batch_size: int = 128  # of all ranks together
     lr: float = 1e-4
     lr_steps: tuple[int, ...] = (30, 60)
     lr_decay: float = 0.1
     clip_norm: float | None = 20.0
-    clip_scope: str = field(
-        default="all", metadata={"choices": ("all", "classifier")}
-    )  # whose gradients have that norm
+    # Whose gradients are brought to that norm. "classifier": of what is behind pooled vectors, as in MOVE's "Agg" rows.
+    clip_scope: str = field(default="all", metadata={"choices": ("all", "classifier")})
     train_frames: int = 60
     test_frames: int = 150
     # Which frames a training clip has; the published code draws them with replacement.
@@ -111,6 +110,7 @@ class Preset:
     tables: names such as "videolt-1", in whose printed rows it stands. backbone: of the features that it wants.
     printed: All, Head, Medium, Tail (mAP), Acc@1, Acc@5 as fractions; None where the paper has no number. columns:
     their headings where they are others, of `tables.PRINTABLE`. data: the variant of a data set that the row is of.
+    quoted: by the tables that repeat the row with other numbers, what these print.
     """
 
     row: str
@@ -120,6 +120,7 @@ class Preset:
     settings: Mapping[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     data: str = ""
+    quoted: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
 
 AveragePrecision = Callable[[str], np.ndarray]

@@ -225,7 +225,7 @@ def make_world(
     high, low = (max(int(train_counts.min()), round(bound * shrink)) for bound in shape.bounds)
     groups = class_groups(train_counts, (high, low))
     return SyntheticWorld(
-        name=f"synthetic-{profile}",
+        name=f"synthetic-{profile}" + (f"-{imbalance:g}" if profile == "minikinetics" else ""),
         class_names=tuple(f"class{c:04d}" for c in range(num_classes)),
         bounds=(high, low),
         splits=splits,

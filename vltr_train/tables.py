@@ -12,8 +12,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ __all__ = ["FORMATS", "paper_tables", "table"]
 
 FORMATS = ("text", "markdown", "csv", "latex")
 
-METHOD_ORDER = ("bce", "ldam_drw", "eql", "cbs", "srs", "cb_loss", "mixup", "framestack", "move", "medc", "meid")
+METHOD_ORDER = (
+    *("bce", "ldam_drw", "eql", "cbs", "srs", "focal", "cb_loss", "mixup", "framestack"),
+    *("move", "medc", "meid", "ava_two_stage"),
+)
 """The order of rows in the tables of all these papers; methods that are not here come below, in the order given."""
 
 COLUMNS = {
@@ -59,8 +62,9 @@ def table(
     """Runs as a table. Runs that differ in their seed alone are one line: mean +- standard deviation (n - 1).
 
     runs: evaluated runs. paper: one of ``paper_tables(presets)``: its rows as printed, measured numbers beside them and
-    "-" where there is none, then the runs that are no row of it; None: the runs alone, with SAP. format: one of
-    `FORMATS`; "csv" has numbers in full, and data and selection in columns where the others have notes.
+    "-" where there is none, then the runs that are no row of it; None: the runs alone, with SAP. Its columns are those
+    in which it prints. format: one of `FORMATS`; "csv" has numbers in full, and data and selection in columns where the
+    others have notes.
 
     Raises ValueError for an unknown paper or format, and for a run without a report.
     """
@@ -87,6 +91,8 @@ class _Line:
     """A row that a paper prints, runs that differ in their seed alone, or both.
 
     spec: METHOD or METHOD:PRESET. changes: what tells its runs from the others of this spec. metrics: of each run.
+    printed: by heading. source: of these, what the table that the row is from has otherwise. variant: of a data set,
+    that the row is of.
     """
 
     spec: str
@@ -97,7 +103,9 @@ class _Line:
     metrics: Sequence[Mapping[str, float]] = ()
     group: str = ""
     row: str = ""
-    printed: Sequence[float | None] = ()
+    printed: Mapping[str, float | None] = field(default_factory=dict)
+    source: str = ""
+    variant: str = ""
 
     @property
     def name(self) -> str:
@@ -171,14 +179,47 @@ def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> lis
                 group = ", ".join(filter(None, (preset.data, preset.backbone, preset.settings.get("aggregator"))))
                 spec = f"{method}:{name}"
                 found = by_spec.pop(spec, [_Line(spec)])
-                rows += [replace(line, group=group, row=preset.row, printed=preset.printed) for line in found]
+                of_row = {
+                    "group": group,
+                    "row": preset.row,
+                    "printed": _printed(preset, paper),
+                    "source": _source(preset, paper),
+                    "variant": preset.data,
+                }
+                rows += [replace(line, **of_row) for line in found]
     return rows + [replace(line, group=UNPRINTED) for line in lines if line.spec in by_spec]
 
 
+def _printed(preset: Preset, paper: str) -> dict[str, float | None]:
+    """What a table prints of a row, by heading."""
+    return dict(zip(preset.columns or COLUMNS, preset.quoted.get(paper, preset.printed), strict=False))
+
+
+def _source(preset: Preset, paper: str) -> str:
+    """What was printed first, where a table repeats a row with other numbers."""
+    first = preset.tables[0]
+    original = _printed(preset, first)
+    others = [
+        f"{heading} {_decimal(original[heading], 3)}"
+        for heading, number in _printed(preset, paper).items()
+        if number not in (None, original[heading])
+    ]
+    return f"{first} prints {', '.join(others)}" if others else ""
+
+
 def _printed_columns(presets: Presets, paper: str) -> dict[str, str]:
-    """The columns of a table, which all its rows have."""
-    rows = (preset for of_method in presets.values() for preset in of_method.values() if paper in preset.tables)
-    return {name: PRINTABLE[name] for name in next(rows).columns or COLUMNS}
+    """The columns that all rows of a table have, and some a number: who repeats rows of others may leave some out."""
+    rows = [
+        _printed(preset, paper)
+        for of_method in presets.values()
+        for preset in of_method.values()
+        if paper in preset.tables
+    ]
+    return {
+        name: PRINTABLE[name]
+        for name in rows[0]
+        if all(name in row for row in rows) and any(row[name] is not None for row in rows)
+    }
 
 
 def _place(method: str) -> int:
@@ -198,7 +239,10 @@ def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
     if selection:
         counted = (f"{select_on} ({number:,} of the runs)" for select_on, number in selection.items())
         notes.append(f"checkpoints selected on: {', '.join(counted if len(selection) > 1 else selection)}")
+    notes += dict.fromkeys(f"{line.spec}: {line.source}" for line in lines if line.source)
     for line in measured:
+        if not line.data.endswith(line.variant):  # a synthetic set has the name behind its own
+            notes.append(f"{line.name}: measured on {line.data}, and the row is of {line.variant}")
         if len(set(line.seeds)) < len(line.seeds):
             notes.append(f"{line.name}: its {len(line.seeds)} runs have {len(set(line.seeds))} seeds between them")
     return notes
@@ -214,11 +258,11 @@ def _cells(line: _Line, columns: Mapping[str, str], paper: str | None) -> list[s
     cells = [line.name, str(len(line.metrics) or "-")]
     if paper is not None:
         cells = [line.row, *cells]
-    for printed, metric in zip_longest(line.printed, columns.values()):
+    for heading, metric in columns.items():
         mean, std = line.measured(metric)
         cells.append(_decimal(mean, 4) + (f" +- {_decimal(std, 4)}" if std is not None else ""))
         if paper is not None:
-            cells.append(_decimal(printed, 3))
+            cells.append(_decimal(line.printed.get(heading), 3))
     return cells
 
 
@@ -284,7 +328,7 @@ def _csv(groups: Mapping[str, list[_Line]], columns: Mapping[str, str], paper: s
         cells = [line.name, len(line.metrics), line.data, line.select_on]
         if paper is not None:
             cells = [line.group, line.row, *cells]
-        for printed, metric in zip_longest(line.printed, columns.values()):
-            cells += (*line.measured(metric), printed)[: len(parts)]
+        for heading, metric in columns.items():
+            cells += (*line.measured(metric), line.printed.get(heading))[: len(parts)]
         writer.writerow(cells)
     return text.getvalue()

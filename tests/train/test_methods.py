@@ -81,7 +81,7 @@ OWN = {
     "eql": {"eql_gamma": 1.76e-3},
     "cbs": {"mask_other_positives": True, "over_classes": "sum"},
     "srs": {"mask_other_positives": True, "over_classes": "sum"},
-    "mixup": {"alpha": 1.0},
+    "mixup": {"alpha": 1.0, "mix": "frames"},
     "crt": {"classifier_epochs": 10},
     "framestack": {
         "ratio": 0.5,
@@ -262,6 +262,33 @@ def test_mixup_shares_are_beta_distributed(monkeypatch):
     assert max(shares) <= 1
     assert np.mean(shares) == pytest.approx(0.5, abs=0.08)
     assert np.var(shares) == pytest.approx(1 / (4 * (2 * 0.2 + 1)), abs=0.025)  # of Beta(a, a)
+
+
+def test_mixup_of_vectors_mixes_what_was_pooled(monkeypatch):
+    """Of means of frames it is mixup of frames, and of what a model makes of frames it is not."""
+    batch = make_batch()
+    for aggregator, alike in (("mean", True), ("nonlinear", False)):
+        losses_taken = []
+        for mix in ("frames", "vectors"):
+            method = begin(make("mixup", aggregator=aggregator, mix=mix))
+            torch.manual_seed(4)
+            losses_taken.append(method(batch).item())
+        assert (abs(losses_taken[0] - losses_taken[1]) < 1e-6) == alike
+    method = begin(make("mixup", aggregator="netvlad", mix="vectors")).eval()
+    mixed, targets = [], []
+    classify, bce = method.model.classify, losses.bce
+    monkeypatch.setattr(method.model, "classify", lambda vectors: mixed.append(vectors) or classify(vectors))
+    monkeypatch.setattr(losses, "bce", lambda z, y: targets.append(y) or bce(z, y))
+    torch.manual_seed(4)
+    method(batch)
+    vectors = method.model.aggregator.pool(method.model.embed(batch.features)).detach()
+    torch.manual_seed(4)
+    share, partner = torch.distributions.Beta(1.0, 1.0).sample().item(), torch.randperm(B).tolist()
+    assert sorted(partner) != partner
+    for row, other in enumerate(partner):
+        torch.testing.assert_close(mixed[0][row].detach(), share * vectors[row] + (1 - share) * vectors[other])
+        labels = share * batch.targets[row] + (1 - share) * batch.targets[other]
+        torch.testing.assert_close(targets[0][row], labels)
 
 
 # FrameStack
@@ -469,6 +496,7 @@ def test_rap_is_of_all_ranks(tmp_path):
         ("cb_loss", {"cb_beta": 1.0}, "cb_beta: expected from 0 to below 1, got 1.0"),
         ("ldam_drw", {"cb_beta": 1.0}, "cb_beta: expected from 0 to below 1, got 1.0"),
         ("mixup", {"alpha": 0}, "alpha: expected a positive number, got 0"),
+        ("mixup", {"mix": "labels"}, "mix: expected one of frames, vectors, got 'labels'"),
         ("eql", {"eql_gamma": 2}, "eql_gamma: expected from 0 to 1, got 2"),
         ("crt", {"classifier_epochs": 0}, "classifier_epochs: expected at least 1, got 0"),
         ("bce", {"dropout": 1.0}, "dropout: expected from 0 to below 1 or none, got 1.0"),

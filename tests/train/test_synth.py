@@ -50,6 +50,7 @@ def test_full_size_has_the_published_statistics(profile, videos, labels_per_vide
 def test_minikinetics_has_the_published_size_at_each_imbalance(imbalance):
     size = {0.01: 17_170, 0.02: 19_995, 0.05: 25_287, 0.1: 31_152}[imbalance]
     world = make_world("minikinetics", scale=1, dim=1, imbalance=imbalance)
+    assert world.name == f"synthetic-minikinetics-{imbalance}"
     assert len(world.split_labels("train")) == size
     assert (np.diff(world.split_labels("train").counts()) <= 0).all(), "class 0 is the largest"
     assert set(world.split_labels("test").counts().tolist()) <= {24, 25}

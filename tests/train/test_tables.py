@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import vltr_eval
+from vltr_train.method import Preset
 from vltr_train.run_folder import RunFolder
 from vltr_train.tables import FORMATS, paper_tables, table
 
 NONE = (None,) * 6
 
 
-def preset(row, printed, tables=("videolt-1",), backbone="R50", **settings):
-    return SimpleNamespace(
-        row=row, tables=tables, backbone=backbone, printed=printed, settings=settings, columns=None, data=""
+def preset(row, printed, tables=("videolt-1",), backbone="R50", *, columns=None, data="", quoted=None, **settings):
+    return Preset(
+        row=row,
+        tables=tables,
+        backbone=backbone,
+        printed=printed,
+        settings=settings,
+        columns=columns,
+        data=data,
+        quoted=quoted or {},
     )
 
 
@@ -131,6 +138,79 @@ def test_a_model_of_the_table_is_part_of_its_group():
     assert [(line["group"], line["row"], line["All_printed"]) for line in lines] == [
         ("TSM-R50, netvlad", "Ours", "0.667")
     ]
+
+
+TWO = {"columns": ("All", "Acc@1")}
+MINIKINETICS = {
+    "bce": {
+        "r50-mk0.01": preset("baseline", (0.466, 0.397), ("minikinetics-move-3",), data="minikinetics-0.01", **TWO),
+        "r50-mk0.1": preset("baseline", (0.589, 0.573), ("minikinetics-move-3",), data="minikinetics-0.1", **TWO),
+    },
+    "ava_two_stage": {"r50": preset("Ours", (0.49, 0.54, None), ("ava-2",), "I3D", columns=("SAP", "SAP tail", "All"))},
+}
+
+
+def test_a_table_has_columns_of_its_own(make_run):
+    runs = [make_run("bce", "r50-mk0.01", data="minikinetics-0.01"), make_run("mine", data="minikinetics-0.01")]
+    metrics = runs[0].load_report().metrics()
+    measured = (f"{metrics['mAP']:.4f}", f"{metrics['Acc@1']:.4f}")
+    wanted = {"presets": MINIKINETICS, "paper": "minikinetics-move-3"}
+    assert table(runs, **wanted).splitlines()[:6] == [
+        "row       method          n     All  printed   Acc@1  printed",
+        "[minikinetics-0.01, R50]",
+        f"baseline  bce:r50-mk0.01  1  {measured[0]}    0.466  {measured[1]}    0.397",
+        "[minikinetics-0.1, R50]",
+        "baseline  bce:r50-mk0.1   -       -    0.589       -    0.573",
+        "[not in this table]",
+    ]
+    assert (
+        table(runs, **wanted).splitlines()[6]
+        == f"          mine            1  {measured[0]}        -  {measured[1]}        -"
+    )
+    rows = [line for line in table(runs, **wanted, format="markdown").splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {8}
+    latex = table(runs, **wanted, format="latex").splitlines()
+    assert [line.count("&") for line in latex if line.startswith(("row", "baseline"))] == [6, 6, 6]
+    assert r"\begin{tabular}{llrrrrr}" in latex
+    for line, printed in zip(read(table(runs, **wanted, format="csv")), ("0.397", "0.573", ""), strict=True):
+        assert list(line)[6:] == ["All", "All_std", "All_printed", "Acc@1", "Acc@1_std", "Acc@1_printed"]
+        assert line["Acc@1_printed"] == printed
+    (line,) = read(table([], presets=MINIKINETICS, paper="ava-2", format="csv"))
+    assert (line["SAP_printed"], line["SAP tail_printed"]) == ("0.49", "0.54")
+    assert "All" not in line
+
+
+def test_rows_that_a_paper_repeats_with_other_numbers():
+    """It prints what it prints, and the note says what was there first; columns are those that it has of all rows."""
+    repeated = ("videolt-1", "move-1", "meid-2")
+    quoted = {"meid-2": (0.500, 0.665, 0.550, 0.386), "move-1": (0.495, 0.660, None, 0.381, 0.641, 0.843)}
+    four = ("All", "Head", "Medium", "Tail")
+    presets = {
+        "meid": {"r101": preset("Ours", (0.619, 0.750, 0.661, 0.524), ("meid-2",), columns=four)},
+        "mixup": {"r101": preset("mixup", (0.495, 0.660, 0.546, 0.381, 0.641, 0.824), repeated, quoted=quoted)},
+        "bce": {"r101": preset("baseline", (0.516, 0.687, 0.568, 0.396, 0.663, 0.837), repeated)},
+    }
+    lines = read(table([], presets=presets, paper="meid-2", format="csv"))
+    assert [name for name in lines[0] if name.endswith("_printed")] == [f"{heading}_printed" for heading in four]
+    assert [line["All_printed"] for line in lines] == ["0.516", "0.5", "0.619"]
+    assert table([], presets=presets, paper="meid-2").splitlines()[-1] == (
+        "mixup:r101: videolt-1 prints All 0.495, Head 0.660, Medium 0.546, Tail 0.381"
+    )
+    assert table([], presets=presets, paper="move-1").splitlines()[-1] == "mixup:r101: videolt-1 prints Acc@5 0.824"
+    assert "prints" not in table([], presets=presets, paper="videolt-1")
+
+
+@pytest.mark.parametrize("synthetic", ["", "synthetic-"])
+def test_a_run_on_another_variant_of_the_data_is_noted(make_run, synthetic):
+    runs = [
+        make_run("bce", "r50-mk0.01", data=f"{synthetic}minikinetics-0.01"),
+        make_run("bce", "r50-mk0.1", data=f"{synthetic}minikinetics-0.05"),
+    ]
+    notes = table(runs, presets=MINIKINETICS, paper="minikinetics-move-3").splitlines()[5:]
+    assert [note for note in notes if note.startswith("bce")] == [
+        f"bce:r50-mk0.1: measured on {synthetic}minikinetics-0.05, and the row is of minikinetics-0.1"
+    ]
+    assert any("which is not the paper's data" in note for note in notes) == bool(synthetic)
 
 
 def test_notes_tell_what_makes_runs_unlike(make_run):

@@ -251,7 +251,7 @@ def test_sweep_trains_what_is_not_finished(program, tiny_folder, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["focal:r5"], "preset: expected one of (there is none), got 'r5'"),
+        (["crt:r5"], "preset: expected one of (there is none), got 'r5'"),
         (["focal", "lr=-1"], "lr: expected a positive number, got -1.0"),
         (["seed=5"], "seed: expected the seeds of a sweep by --seeds, got a setting"),
     ],
@@ -326,7 +326,9 @@ def test_methods_are_listed_with_their_papers(fine):
     out = fine("methods")
     lines = out.splitlines()
     for name, kind in all_methods().items():
-        assert any(line.startswith(f"{name} ") and kind.paper in line for line in lines)
+        told = next(line for line in lines if line.startswith(f"{name} "))
+        assert f"  {kind.paper}; " in told
+        assert told.endswith(f"; presets: {len(kind.presets)}")
     assert "tables of papers: " in lines[-1]
     assert "videolt-1" in lines[-1]
 
@@ -335,9 +337,13 @@ def test_methods_are_listed_with_their_papers(fine):
 def test_a_method_says_its_settings_and_presets(fine, name):
     out = fine("methods", name)
     assert "Paper: " in out
-    for preset in all_methods()[name].presets:
-        assert f"\n  {preset}: " in out
-    for setting in ("lr=0.0001", "lr_steps=30,60", "batch_size=128"):
+    for preset, row in all_methods()[name].presets.items():
+        (told,) = (line for line in out.splitlines() if line.startswith(f"  {preset}: "))
+        assert f"{row.backbone} features" in told
+        assert row.data in told
+        assert told.endswith(f"; {', '.join(row.tables)}")
+    config = all_methods()[name].Config()
+    for setting in (f"lr={config.lr}", f"batch_size={config.batch_size}", "lr_decay=0.1", "seed=2021"):
         assert f"\n  {setting}\n" in out
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from vltr_train.method import Preset, Resampled, Stage
+from vltr_train.method import Resampled, Stage
+from vltr_train.presets import published
 from vltr_train.samplers import ClassSampler
 
 __all__ = ["SRS"]
@@ -20,20 +21,14 @@ __all__ = ["SRS"]
 class SRS(Resampled):
     paper = "Square-root sampling (arXiv 1910.09217)"
     presets = MappingProxyType(
-        {
-            "r50": Preset(
-                row="SRS",
-                tables=("videolt-modelzoo",),
-                backbone="ResNet50",
-                printed=(0.486, 0.655, 0.539, 0.365, None, None),
-            ),
-            "r101": Preset(
-                row="SRS",
-                tables=("videolt-modelzoo",),
-                backbone="ResNet101",
-                printed=(0.516, 0.680, 0.568, 0.399, None, None),
-            ),
-        }
+        published(
+            "SRS",
+            {
+                "r50": (0.486, 0.655, 0.539, 0.365, None, None),
+                "r101": (0.516, 0.680, 0.568, 0.399, None, None),
+            },
+            tables=("videolt-modelzoo",),
+        )
     )
 
     def stages(self) -> tuple[Stage, ...]:
