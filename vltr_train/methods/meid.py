@@ -1,0 +1,332 @@
+"""MEID: a second expert learns, from balanced videos, what the first has paid little attention to, and its motion.
+
+Paper: Li and Xu, "MEID: Mixture-of-Experts with Internal Distillation for Long-Tailed Video Recognition", AAAI 2023,
+Eq. 2 to 14. Frames X (B, N, D), logits Y (B, C).
+Expert 1: T = FrameEmbedding(X), A = FrameAttention(X) in (0, 1), Y = Linear(aggregate(T A)).
+Expert 2: R = 1 / (A + beta), X_C = FrameEmbedding(X) R, X_M = [x_2 - x_1, ..., x_N - x_{N-1}, mean of all x],
+X_F = Linear([X_C, FrameEmbedding(X_M)]), Y_F = Linear(aggregate(X_F)); all but A is its own.
+Stage "expert1": focal(Y) + 0.1 L_d(Y). Stage "expert2", expert 1 frozen, class-balanced: focal(Y + Y_F) + 0.1 L_d(Y_F).
+L_d = |Var(Linear_head(Y at head classes)) - Var(Linear_tail(Y at tail classes))|^2. Prediction: Y + Y_F.
+Code: none; the repository that the paper names, VisionLanguageLab/MEID, has a README alone. What the paper leaves open
+is settled here, with reasons in the comments.
+Frames must be in the order of time: those that MiniKinetics's published script extracts are not, and then X_M says
+nothing. Of Charades neither lists nor features are published, so runs on a split of one's own are not the paper's.
+Command: vltr-train fit meid:r50 --data DIR
+Expected: All .619, head .750, medium .661, tail .524.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vltr_eval.groups import class_groups
+from vltr_train import losses
+from vltr_train.aggregators import Mean, VideoClassifier
+from vltr_train.loader import FRAME_SAMPLING, Batch
+from vltr_train.method import Method, Stage, Task, TrainConfig, step_decay
+from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler
+
+__all__ = ["MEID", "MEIDConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MEIDConfig(TrainConfig):
+    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", which is a mean behind it.
+    aggregator: str = field(default="mean", metadata={"choices": ("mean", "netvlad", "nextvlad")})
+    clip_scope: str = field(default="all", metadata={"choices": ("all",)})
+    lr: float = 1e-3
+    # A frame drawn twice would have no motion, so none is.
+    frame_sampling: str = field(default="without_replacement", metadata={"choices": tuple(FRAME_SAMPLING)})
+    gamma: float = 1.0  # of the focal loss, of which the paper says no more than "following" VideoLT
+    # "Normalization, linear layer and relu": over all frames of a batch, over each frame, or to length 1.
+    norm: str = field(default="bn", metadata={"choices": ("bn", "ln", "l2")})
+    # Two linear layers and then this, or no attention (Table 4). A softmax is taken N times, so that its mean is 1. The
+    # paper has neither, but its 1 / (A + 0.5) would be the same for all frames of a plain softmax, each about 1 / N.
+    attention: str = field(default="sigmoid", metadata={"choices": ("sigmoid", "softmax", "none")})
+    attention_dim: int = 512  # between the two
+    # A and R are divided by their mean in a clip, so that the mean over frames is a weighted one.
+    weighted_mean: bool = False
+    distillation: float = 0.1  # the weight of L_d in both stages; 0: without (Table 4)
+    neck_dim: int = 256
+    # The variance over the units of a neck, of each video; or of each unit, over the batch (of a rank).
+    variance_over: str = field(default="units", metadata={"choices": ("units", "batch")})
+    detach_head: bool = False  # L_d moves the logits of tail classes alone
+    # Table 6; "copy" is another of the first, with an attention of its own, begun anew.
+    second_expert: str = field(default="complementary", metadata={"choices": ("complementary", "copy", "none")})
+    selection: bool = True  # R (Table 5), without which all frames of the second expert are alike
+    beta: float = 0.5  # of R (Table 7)
+    motion: bool = True  # X_M (Table 5), without which X_F is X_C
+    class_balanced: bool = True  # the videos of the second stage (Table 5)
+    # Labels that a video was not drawn for have no part in its loss, as in VideoLT's code; not with the 7 of Charades.
+    mask_other_positives: bool = True
+    expert2_epochs: int = 100
+    expert2_lr: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("attention_dim", "neck_dim", "expert2_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("beta", "expert2_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        for name in ("gamma", "distillation"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if self.attention == "none" and self.second_expert == "complementary" and self.selection:
+            raise ValueError("attention: expected sigmoid or softmax, by which selection=true selects, got 'none'")
+
+
+class FrameEmbedding(nn.Module):
+    """ReLU(Linear(D, D)) of normalised frames: (B, N, D) of (B, N, D)."""
+
+    def __init__(self, dim: int, norm: str) -> None:
+        super().__init__()
+        self.norm = {"bn": nn.BatchNorm1d, "ln": nn.LayerNorm}[norm](dim) if norm != "l2" else None
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = features.flatten(0, 1)
+        rows = normalize(rows, dim=1) if self.norm is None else self.norm(rows)
+        return self.linear(rows).relu_().view(features.shape)
+
+
+class FrameAttention(nn.Module):
+    """How much each frame matters, by two linear layers: float32 (B, N) of (B, N, D)."""
+
+    def __init__(self, dim: int, hidden: int, kind: str) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.kind = kind
+
+    def forward(self, features: Tensor) -> Tensor:
+        scores = self.layers(features).squeeze(-1).float()
+        return scores.sigmoid() if self.kind == "sigmoid" else scores.softmax(1) * scores.shape[1]
+
+
+class Distillation(nn.Module):
+    """L_d of logits (B, C), through a neck for those of head classes and one for those of tail classes; a number."""
+
+    def __init__(self, config: MEIDConfig, head: Any, tail: Any) -> None:
+        super().__init__()
+        self.register_buffer("head", torch.as_tensor(head), persistent=False)
+        self.register_buffer("tail", torch.as_tensor(tail), persistent=False)
+        self.head_neck, self.tail_neck = nn.Linear(len(head), config.neck_dim), nn.Linear(len(tail), config.neck_dim)
+        self.axis, self.detach_head = {"batch": 0, "units": 1}[config.variance_over], config.detach_head
+
+    def forward(self, logits: Tensor) -> Tensor:
+        head, tail = logits[:, self.head], logits[:, self.tail]
+        with torch.autocast(logits.device.type, enabled=False):
+            necks = self.head_neck(head.detach() if self.detach_head else head), self.tail_neck(tail)
+        head_variance, tail_variance = (neck.var(self.axis, correction=0) for neck in necks)
+        return (head_variance - tail_variance).square().mean()
+
+
+class Expert(nn.Module):
+    """What the experts have in common: they embed frames, weigh and classify them, and distil. Called with clips
+    (B, N, D) and the A (B, N) of the expert before, they give logits (B, C) and their A."""
+
+    distillation: Distillation | None
+
+    def __init__(self, config: MEIDConfig, task: Task, classifier: VideoClassifier) -> None:
+        super().__init__()
+        groups = class_groups(task.train_counts, task.bounds)
+        self.weighted_mean = config.weighted_mean
+        self.embedding = FrameEmbedding(task.feature_dim, config.norm)
+        self.classifier = classifier
+        # Without head or tail classes nothing can be distilled, and necks that no loss sees would get no gradient.
+        distils = config.distillation > 0 and groups["head"].size and groups["tail"].size
+        self.distillation = Distillation(config, groups["head"], groups["tail"]) if distils else None
+
+    def weigh(self, frames: Tensor, weights: Tensor | None) -> Tensor:
+        """Frames (B, N, D) times weights (B, N)."""
+        if weights is None:
+            return frames
+        if self.weighted_mean:
+            weights = weights / weights.mean(1, keepdim=True)
+        return frames * weights.unsqueeze(-1).to(frames.dtype)
+
+
+class AttentiveExpert(Expert):
+    """The first: frames weighted by an attention of its own."""
+
+    attention: FrameAttention | None
+
+    def __init__(self, config: MEIDConfig, task: Task, classifier: VideoClassifier) -> None:
+        super().__init__(config, task, classifier)
+        attends, size = config.attention != "none", (task.feature_dim, config.attention_dim)
+        self.attention = FrameAttention(*size, config.attention) if attends else None
+
+    def forward(self, features: Tensor, inherited: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        attention = None if self.attention is None else self.attention(features)
+        return self.classifier(self.weigh(self.embedding(features), attention)), attention
+
+
+class ComplementaryExpert(Expert):
+    """The second: frames weighted by how little attention the first pays to them, fused with their motion."""
+
+    motion: FrameEmbedding | None
+
+    def __init__(self, config: MEIDConfig, task: Task, classifier: VideoClassifier) -> None:
+        super().__init__(config, task, classifier)
+        dim = task.feature_dim
+        self.beta = config.beta if config.selection else None
+        self.motion = FrameEmbedding(dim, config.norm) if config.motion else None
+        self.fusion = nn.Linear(2 * dim, dim) if config.motion else None
+
+    def forward(self, features: Tensor, inherited: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        weights = None if self.beta is None else 1 / (inherited + self.beta)
+        frames = self.weigh(self.embedding(features), weights)
+        if self.motion is not None:
+            frames = torch.cat([frames, self.motion(motion_features(features))], -1)
+            if isinstance(self.classifier.aggregator, Mean):
+                frames = frames.mean(1, keepdim=True)  # fusion is affine: the same mean for an N-th of the work
+            frames = self.fusion(frames)
+        return self.classifier(frames), inherited
+
+
+def motion_features(features: Tensor) -> Tensor:
+    """X_M (B, N, D) of clips (B, N, D): from each frame to the next, and in the place of the last their mean."""
+    return torch.cat([features.diff(dim=1), features.mean(1, keepdim=True)], 1)
+
+
+class MEID(Method):
+    paper = "MEID (AAAI 2023)"
+    Config = MEIDConfig
+    presets = MappingProxyType(
+        published(
+            "MEID",
+            {"r50": (0.619, 0.750, 0.661, 0.524, None, None)},
+            tables=("videolt-meid-2", "videolt-meid-5", "videolt-meid-6", "videolt-meid-7"),
+        )
+        | published("MEID", {"r101-netvlad": (0.716, 0.811, 0.745, 0.652, None, None)}, tables=("videolt-meid-2",))
+        | published(
+            "MEID",
+            {"r101-charadeslt": (0.151, 0.217, 0.151, 0.076), "r101-charadesegolt": (0.197, 0.280, 0.179, 0.118)},
+            mask_other_positives=False,
+        )
+        | published(
+            "Expert 1",
+            {"r50-e1": (0.588, 0.720, 0.636, 0.483, None, None)},
+            tables=("videolt-meid-4", "videolt-meid-5", "videolt-meid-6"),
+            second_expert="none",
+        )
+        | published(
+            "Expert 1 without distillation",
+            {"r50-e1-attention": (0.580, 0.715, 0.629, 0.472, None, None)},
+            tables=("videolt-meid-4",),
+            second_expert="none",
+            distillation=0.0,
+        )
+        | published(
+            "Expert 1 without distillation and attention",
+            {"r50-e1-plain": (0.564, 0.710, 0.622, 0.439, None, None)},
+            tables=("videolt-meid-4",),
+            second_expert="none",
+            distillation=0.0,
+            attention="none",
+        )
+        | published(
+            "MEID, selection alone",
+            {"r50-selection": (0.604, 0.734, 0.651, 0.501, None, None)},
+            tables=("videolt-meid-5",),
+            motion=False,
+            class_balanced=False,
+        )
+        | published(
+            "MEID, selection and motion",
+            {"r50-selection-motion": (0.615, 0.757, 0.661, 0.513, None, None)},
+            tables=("videolt-meid-5",),
+            class_balanced=False,
+        )
+        | published(
+            "Expert 1 twice",
+            {"r50-e1-e1": (0.592, 0.723, 0.650, 0.467, None, None)},
+            tables=("videolt-meid-6",),
+            second_expert="copy",
+            class_balanced=False,  # "without our designed modules", of which Table 5 counts balanced sampling as one
+        )
+        | published(
+            "MEID, beta = 0.3",
+            {"r50-beta0.3": (0.611, 0.746, 0.651, 0.521, None, None)},
+            tables=("videolt-meid-7",),
+            beta=0.3,
+        )
+        | published(
+            "MEID, beta = 0.7",
+            {"r50-beta0.7": (0.612, 0.747, 0.655, 0.514, None, None)},
+            tables=("videolt-meid-7",),
+            beta=0.7,
+        )
+    )
+
+    def __init__(self, config: MEIDConfig, task: Task) -> None:
+        super().__init__(config, task)
+        # Those that predict: saved with the weights, so that a loaded method knows; and again as a number of the host.
+        self.register_buffer("num_experts", torch.tensor(1))
+        self._num_experts = 1
+
+    def make_model(self) -> nn.ModuleDict:
+        """The experts, by the names of their stages."""
+        config, task = self.config, self.task
+        experts = {"expert1": AttentiveExpert(config, task, super().make_model())}
+        if config.second_expert != "none":
+            kind = ComplementaryExpert if config.second_expert == "complementary" else AttentiveExpert
+            experts["expert2"] = kind(config, task, super().make_model())
+        return nn.ModuleDict(experts)
+
+    def stages(self) -> tuple[Stage, ...]:
+        config = self.config
+        second = self.stage(
+            name="expert2",
+            epochs=config.expert2_epochs,
+            rate=step_decay(config.expert2_lr, config.lr_steps, config.lr_decay),
+            samplers=(ClassSampler() if config.class_balanced else InstanceSampler(),),
+        )
+        return (self.stage(name="expert1"), second)[: len(self.model)]
+
+    def begin_stage(self, stage: Stage) -> None:
+        for name, expert in self.model.items():
+            (self.unfreeze if name == stage.name else self.freeze)(expert)
+        self._num_experts = list(self.model).index(stage.name) + 1
+        self.num_experts.fill_(self._num_experts)
+
+    def load_state_dict(self, *args: Any, **options: Any) -> Any:
+        found = super().load_state_dict(*args, **options)
+        self._num_experts = int(self.num_experts)
+        return found
+
+    def compiled(self) -> tuple[nn.Module, ...]:
+        return tuple(self.model.values())
+
+    def forward(self, batch: Batch) -> Tensor:
+        expert, known = self.model["expert1"], 0.0
+        logits, attention = expert(batch.features)
+        if self._num_experts == 2:  # the first is frozen then, so no gradient reaches it
+            expert, known = self.model["expert2"], logits
+            logits, _ = expert(batch.features, attention)
+        loss = self._focal(known + logits, batch)
+        if expert.distillation is not None:
+            loss = loss + self.config.distillation * expert.distillation(logits)
+        return loss
+
+    def _focal(self, logits: Tensor, batch: Batch) -> Tensor:
+        """A mean over all B x C, whatever is masked."""
+        found = losses.focal(logits, batch.targets, self.config.gamma, reduction="none")
+        if batch.classes is not None and self.config.mask_other_positives:
+            found = found * losses.other_positives_mask(batch.targets, batch.classes)
+        return found.mean()
+
+    def predict(self, features: Tensor) -> Tensor:
+        """The sum of the experts' logits, of the first alone until the second is trained."""
+        logits, attention = self.model["expert1"](features)
+        if self._num_experts == 2:
+            logits = logits + self.model["expert2"](features, attention)[0]
+        return logits
