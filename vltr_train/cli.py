@@ -76,6 +76,7 @@ def _synth(args: argparse.Namespace) -> int:
             seed=args.seed,
             layout=args.layout,
             imbalance=args.imbalance,
+            feature_std=args.feature_std,
             threads=args.threads,
             progress=progress,
         )
@@ -336,6 +337,7 @@ def _add_synth(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layout", choices=("packed", "npy"), default="packed", help="one array, or a file a video")
     parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
+    parser.add_argument("--feature-std", type=float, help="of the noise in a feature (default: sqrt(8192 / dim))")
     _add_threads(parser)
 
 

@@ -138,12 +138,11 @@ class _Training:
                 is_end = epoch == stage.epochs - 1
                 if is_end or (epoch + 1) % self.config.eval_every == 0:
                     line |= self.evaluate(stage is self.stages[-1], is_end, line)
-                if is_end:
-                    method.end_stage(stage, self.average_precision)
+                said = method.end_stage(stage, self.average_precision) if is_end else None
                 state |= {"stage": number, "epoch": epoch + 1, "total": state["total"] + 1}
                 state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
                 state |= {"scaler": scaler.state_dict()}
-                self.record(line, bar)
+                self.record(line, said, bar)
 
     def run_epoch(
         self,
@@ -242,15 +241,17 @@ class _Training:
                 self.folder.save_checkpoint("best", {"method": self.method.state_dict(), **self.state["best"]})
         return found
 
-    def record(self, line: dict[str, Any], bar: ProgressBar) -> None:
-        """Writes what an epoch gave. The checkpoint comes last: what it says is done has been written."""
+    def record(self, line: dict[str, Any], said: str | None, bar: ProgressBar) -> None:
+        """Writes what an epoch gave, and says what the end of its stage found out. The checkpoint comes last: what it
+        says is done has been written.
+        """
         if self.exchange.rank:
             return
         self.folder.append_epoch(line)
         self.folder.save_checkpoint("checkpoint", self.state)
         if not self.quiet:
             bar.wipe()
-            sys.stderr.write(_sentence(line) + "\n")
+            sys.stderr.writelines(f"{text}\n" for text in (_sentence(line), said) if text)
 
     def said(self, stage: Stage, epoch: int) -> str:
         best = self.state["best"]

@@ -191,8 +191,9 @@ class Method(nn.Module):
     def begin_stage(self, stage: Stage) -> None:
         """Called before a stage, and before a checkpoint of it is loaded: `freeze` and begin parts anew here."""
 
-    def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> None:
-        """Called after the last epoch of a stage, on all ranks; what it finds out is kept in buffers."""
+    def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> str | None:
+        """Called after the last epoch of a stage, on all ranks; what it finds out is kept in buffers. Returns what is
+        to be said of it."""
 
     def freeze(self, *modules: nn.Module) -> None:
         """Takes modules out of training: no gradients, and from here on in eval mode, whatever `train` says."""

@@ -122,7 +122,7 @@ _VIDEO_SHARE = 0.6  # of the variance of a class in a video that no other video 
 _SCENE = 0.3  # standard deviation of a scene, where the noise of a frame has 1
 _SIGNAL = 2.5  # of a class in a frame that shows it, of 128 features
 _INFORMATIVE = (0.03, 0.2)  # shares of the frames that show a label
-_LENGTH = 8192  # times the mean square is that of a frame: a model of few features too learns in some hundred steps
+_LENGTH = 8192  # of the noise of a frame, squared: a model of few features too learns in some hundred steps
 _THRESHOLD = 0.5  # what the ReLU takes off first: about two thirds of the features of a frame are 0
 
 
@@ -142,6 +142,7 @@ class SyntheticWorld:
     labels: LabelList
     lengths: np.ndarray
     seed: int
+    feature_std: float
     scenes: np.ndarray
     ways: np.ndarray
     first_way: np.ndarray
@@ -171,7 +172,7 @@ class SyntheticWorld:
             own = rng.standard_normal(self.dim, dtype=np.float32) * np.float32(_strength(self.dim))
             frames[start : start + num_shown] += _blend(own, self.ways[way], _VIDEO_SHARE)
         frames -= np.float32(_THRESHOLD)
-        frames *= np.float32(math.sqrt(_LENGTH / self.dim))
+        frames *= np.float32(self.feature_std)
         return np.maximum(frames, 0, out=frames)
 
 
@@ -191,6 +192,7 @@ def make_world(
     imbalance: float = 0.01,
     frames: int | None = None,
     length_spread: float = 0.0,
+    feature_std: float | None = None,
 ) -> SyntheticWorld:
     """Decide a data set; arguments and errors as of `synthesize`."""
     if not (math.isfinite(scale) and scale > 0):
@@ -203,6 +205,8 @@ def make_world(
         raise ValueError(f"frames: expected at least 1, got {frames!r}")
     if not (math.isfinite(length_spread) and length_spread >= 0):
         raise ValueError(f"length_spread: expected a number from 0 up, got {length_spread!r}")
+    if feature_std is not None and not (math.isfinite(feature_std) and feature_std > 0):
+        raise ValueError(f"feature_std: expected a positive number, got {feature_std!r}")
     shape = _shape_of(profile, imbalance)
 
     most_classes = len(shape.train_counts)
@@ -232,6 +236,7 @@ def make_world(
         labels=labels,
         lengths=_draw_lengths(len(labels), frames or shape.frames, length_spread, rng),
         seed=seed,
+        feature_std=math.sqrt(_LENGTH / dim) if feature_std is None else feature_std,
         **_draw_looks(groups, num_classes, dim, _generator(seed, _LOOKS)),
     )
 
@@ -319,6 +324,7 @@ def synthesize(
     imbalance: float = 0.01,
     frames: int | None = None,
     length_spread: float = 0.0,
+    feature_std: float | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SyntheticSet:
@@ -331,7 +337,9 @@ def synthesize(
     dim: D. layout: "packed", one array as `vltr-train pack` makes it, or "npy", one features/<id>.npy a video.
     dtype: "float16" or "float32". imbalance: of minikinetics, the smallest class's share of the largest.
     frames: of a video; default that of the profile. length_spread: 0 for all alike, else the standard deviation of the
-        logarithm of lengths with that mean (VideoLT's own at one frame a second: 0.73).
+        logarithm of lengths with that mean (VideoLT's own at one frame a second: 0.73). feature_std: of the noise in a
+        feature; default sqrt(8192 / dim), with which few features too are learnt from in some hundred steps. 2, which
+        is that of 2,048 features, is fair to methods that normalise frames or attend to them.
     progress: called with the fraction done.
 
     The same arguments give the same bytes in any number of threads, but for last bits on another CPU or numpy. Writing
@@ -343,7 +351,14 @@ def synthesize(
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype: expected float16 or float32, got {dtype!r}")
     world = make_world(
-        profile, scale=scale, dim=dim, seed=seed, imbalance=imbalance, frames=frames, length_spread=length_spread
+        profile,
+        scale=scale,
+        dim=dim,
+        seed=seed,
+        imbalance=imbalance,
+        frames=frames,
+        length_spread=length_spread,
+        feature_std=feature_std,
     )
     folder = Path(folder)
     origin = {
@@ -356,6 +371,7 @@ def synthesize(
         "imbalance": imbalance,
         "frames": frames,
         "length_spread": length_spread,
+        "feature_std": feature_std,
     }
     _claim(folder, origin)
     write = _write_packed if layout == "packed" else _write_files

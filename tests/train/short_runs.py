@@ -25,13 +25,13 @@ TIMES = ("seconds", "videos_per_second")
 
 
 def short_settings(method: str, **changes: Any) -> dict[str, Any]:
-    """Settings of a short run; later stages are short too."""
-    stages = {
-        entry.name: 2
-        for entry in fields(find_method(method.partition(":")[0]).Config)
-        if entry.name.endswith("r_epochs")
-    }
-    return SETTINGS | stages | changes
+    """Settings of a short run; other stages are short too, their batches small, their rates large, and widths small."""
+    names = [entry.name for entry in fields(find_method(method.partition(":")[0]).Config)]
+    stages = {name: 2 for name in names if name.endswith("_epochs") and name != "warm_epochs"}
+    batches = {name: SETTINGS["batch_size"] for name in names if name.endswith("_batch_size")}
+    rates = {name: SETTINGS["lr"] for name in names if name == "expert2_lr"}
+    widths = {name: 32 for name in names if name == "embedding_dim"}
+    return SETTINGS | stages | batches | rates | widths | changes
 
 
 def short_fit(method: str, dataset: Any, folder: Path, **changes: Any) -> Run:

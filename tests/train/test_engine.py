@@ -44,9 +44,9 @@ def run(tiny, tmp_path_factory):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.05])
-def test_weights_are_those_of_a_loop_by_hand(tiny, tmp_path, clip_norm):
-    settings = SETTINGS | {"lr_steps": (1, 2), "lr_decay": 0.5, "clip_norm": clip_norm}
+@pytest.mark.parametrize(("clip_norm", "clip_scope"), [(None, "all"), (0.05, "all"), (0.05, "classifier")])
+def test_weights_are_those_of_a_loop_by_hand(tiny, tmp_path, clip_norm, clip_scope):
+    settings = {"lr_steps": (1, 2), "lr_decay": 0.5, "clip_norm": clip_norm, "clip_scope": clip_scope}
     done = short_fit("bce", tiny, tmp_path / "run", **settings)
     config = done.method.config
     torch.manual_seed(derived_seed(config.seed))
@@ -65,7 +65,8 @@ def test_weights_are_those_of_a_loop_by_hand(tiny, tmp_path, clip_norm):
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.targets)
             loss.backward()
             if clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(method.parameters(), clip_norm)
+                clipped = method if clip_scope == "all" else method.model.classifier
+                torch.nn.utils.clip_grad_norm_(clipped.parameters(), clip_norm)
             optimizer.step()
             losses += loss.item() * len(batch.rows)
             rows += len(batch.rows)
@@ -610,3 +611,163 @@ def test_a_bad_setting_leaves_no_folder(tiny, tmp_path):
         with pytest.raises(ValueError, match=f"^{message}"):
             short_fit("bce" if method == "bce" else method, tiny, tmp_path / "run", **changes)
         assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stages that judge
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judging(monkeypatch):
+    """cRT with a judgement: its second stage visits the videos of the classes that the first one found, alone.
+
+    What is noted: of each end of a stage, its name and what is asked of it; of each step, the stage and its rows.
+    """
+    kind = find_method("crt")
+    make, stages, begin, forward = kind.__init__, kind.stages, kind.begin_stage, kind.forward
+    ends, steps = [], []
+
+    def make_with_buffer(self, config, task):
+        make(self, config, task)
+        self.register_buffer("found", torch.ones(task.num_classes, dtype=torch.bool))
+
+    def stages_of_found(self):
+        first, second = stages(self)
+        return first, dataclasses.replace(second, samplers=(InstanceSampler(classes=self.found.numpy()),))
+
+    def begin_and_note(self, stage):
+        self.at = stage.name
+        begin(self, stage)
+
+    def end(self, stage, average_precision):
+        self.train()  # whatever mode it is in, classes are judged in evaluation mode
+        with pytest.raises(KeyError):
+            average_precision("test")
+        ends.append((stage.name, {split: average_precision(split) for split in ("train", "validate")}, self))
+        if stage.name == "train":
+            self.found.copy_(torch.from_numpy(ends[-1][1]["train"] > np.median(ends[-1][1]["train"])))
+
+    def forward_and_note(self, batch):
+        steps.append((self.at, batch.rows.tolist()))
+        return forward(self, batch)
+
+    for name, function in (
+        ("__init__", make_with_buffer),
+        ("stages", stages_of_found),
+        ("begin_stage", begin_and_note),
+        ("end_stage", end),
+        ("forward", forward_and_note),
+    ):
+        monkeypatch.setattr(kind, name, function)
+    return ends, steps
+
+
+def test_a_stage_ends_once_with_the_ap_of_each_class(tiny, tmp_path, judging):
+    ends, _ = judging
+    run = short_fit("crt", tiny, tmp_path / "run")
+    assert [name for name, *_ in ends] == ["train", "classifier"]
+    _, found, method = ends[-1]
+    assert method is run.method
+    method.load_state_dict(run.folder.load_checkpoint("checkpoint")["method"])  # its last epoch
+    for split in ("train", "validate"):
+        rows, logits = predict(method, getattr(tiny, split))
+        labels = getattr(tiny, split).labels.multi_hot(rows, dtype=np.uint8)
+        expected = vltr_eval.average_precision(logits.numpy(), labels, absent="nan")
+        assert found[split].dtype == np.float64
+        np.testing.assert_array_equal(found[split], expected)
+
+
+def test_the_next_stage_is_what_was_found(tiny, tmp_path, judging):
+    ends, steps = judging
+    run = short_fit("crt", tiny, tmp_path / "run")
+    train = ends[0][1]["train"]
+    labels = tiny.train.labels
+    found = {c for c in range(tiny.num_classes) if train[c] > np.median(train)}
+    expected = [
+        row
+        for row in range(len(labels))
+        if found.intersection(labels.classes[labels.offsets[row] : labels.offsets[row + 1]].tolist())
+    ]
+    assert run.method.found.nonzero().flatten().tolist() == sorted(found)
+    visited = [row for stage, rows in steps if stage == "classifier" for row in rows]
+    assert 64 < len(expected) < len(labels) - 64  # so that batches are fewer
+    dropped = len(expected) % 64 if len(expected) % 64 < 2 else 0
+    assert len(visited) == 2 * (len(expected) - dropped)
+    assert set(visited) <= set(expected)
+
+
+def test_no_validation_split_is_no_ap(tiny, tmp_path, judging):
+    ends, _ = judging
+    short_fit("crt", dataclasses.replace(tiny, validate=None), tmp_path / "run", epochs=1)
+    assert np.isnan(ends[0][1]["validate"]).all()
+    assert ends[0][1]["validate"].shape == ends[0][1]["train"].shape == (tiny.num_classes,)
+    assert not np.isnan(ends[0][1]["train"]).any()
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("after each epoch", ["train", "classifier"]),
+        ("before each checkpoint", ["train", "train", "classifier", "classifier"]),
+    ],
+)
+def test_what_a_stage_found_survives_a_stop_right_after_it(tiny, tmp_path, monkeypatch, judging, place, names):
+    ends, _ = judging
+    run = short_fit("crt", tiny, tmp_path / "run")
+    ends.clear()
+    assert fit_with_stops(monkeypatch, place, "crt", tiny, tmp_path / "stopped") == 5
+    assert [name for name, *_ in ends] == names
+    assert_same_run(run.folder.path, tmp_path / "stopped")
+    stopped = RunFolder.open(tmp_path / "stopped").load_checkpoint("checkpoint")["method"]["found"]
+    assert 0 < stopped.sum() < len(stopped)
+
+
+def test_judging_changes_no_other_bit(tiny, tmp_path, monkeypatch):
+    plain = short_fit("bce", tiny, tmp_path / "plain")
+    monkeypatch.setattr(find_method("bce"), "end_stage", lambda self, stage, ask: [ask("train"), ask("validate")])
+    judged = short_fit("bce", tiny, tmp_path / "judged")
+    assert_same_run(plain.folder.path, judged.folder.path)
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_clipping_the_classifier_leaves_the_aggregator_alone(is_frozen):
+    """Behind MOVE's aggregators there are two layers; frozen ones have no gradients to clip."""
+    kind = find_method("bce")
+    config = kind.Config(aggregator="psa-codebook", clip_scope="classifier")
+    method = kind(config, Task(5, 4, np.arange(1, 6), (3, 1)))
+    if is_frozen:
+        method.freeze(method.model.aggregator.hidden)
+    method.model(torch.randn(6, 3, 4)).square().sum().backward()
+    before = {name: value.grad.clone() for name, value in method.named_parameters() if value.grad is not None}
+    torch.nn.utils.clip_grad_norm_(method.clipped(), 1e-3)
+    after = {name: value.grad for name, value in method.named_parameters() if value.grad is not None}
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    behind = {"model.aggregator.hidden.0.weight", "model.aggregator.hidden.0.bias"}
+    assert moved == {"model.classifier.weight", "model.classifier.bias"} | (set() if is_frozen else behind)
+    assert sum(after[name].square().sum() for name in moved).sqrt().item() == pytest.approx(1e-3, rel=1e-4)
+    assert {name for name in before if "psa" in name or "codebook" in name} == before.keys() - moved
+
+
+def test_what_is_frozen_can_be_given_back():
+    kind = find_method("bce")
+    method = kind(kind.Config(aggregator="netvlad"), Task(5, 4, np.arange(1, 6), (3, 1)))
+    trunk, linear = method.model.aggregator, method.model.classifier
+    method.train()
+    method.freeze(trunk, linear)
+    method.train()
+    assert not any(value.requires_grad for value in method.parameters())
+    method.unfreeze(trunk)
+    assert all(module.training for module in trunk.modules())
+    assert {value.requires_grad for value in trunk.parameters()} == {True}
+    method.eval()
+    method.train()
+    assert all(module.training for module in trunk.modules())
+    assert not linear.training
+    method.model(torch.randn(6, 3, 4)).sum().backward()
+    assert {value.grad is not None for value in trunk.parameters()} == {True}
+    assert {value.grad is None for value in linear.parameters()} == {True}
+    method.eval()
+    method.unfreeze(linear)
+    assert not linear.training  # as the method that it is in
+    assert linear.weight.requires_grad

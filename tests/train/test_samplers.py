@@ -109,3 +109,41 @@ def test_draw_depends_on_seed_epoch_and_stream_alone(sampler):
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def rows_with_by_hand(labels, classes):
+    bounds = labels.offsets.tolist()
+    return [row for row in range(len(labels)) if any(classes[c] for c in labels.classes[bounds[row] : bounds[row + 1]])]
+
+
+@pytest.mark.parametrize("chosen", [[6], [0, 5], [2], [], range(7)])
+def test_rows_with_a_class_or_more(chosen):
+    labels = LabelList.from_lists(
+        [*LABELS.ids, "none", "both"], [*(LABELS.classes[s:e] for s, e in bounds_of(LABELS)), [], [5, 6]], 7
+    )
+    classes = np.isin(np.arange(7), list(chosen))
+    found = labels.rows_with(classes)
+    assert found.dtype == np.int64
+    assert found.tolist() == rows_with_by_hand(labels, classes)
+    assert len(LABELS) not in found  # the one without labels
+    assert (len(LABELS) + 1 in found) == bool({5, 6} & set(chosen))
+
+
+def bounds_of(labels):
+    return zip(labels.offsets.tolist(), labels.offsets.tolist()[1:], strict=False)
+
+
+def test_instance_sampler_keeps_to_the_rows_of_its_classes():
+    classes = np.array([False, False, False, True, False, False, True])
+    expected = rows_with_by_hand(LABELS, classes)
+    sampler = InstanceSampler(classes=classes)
+    draw = sampler.draw(LABELS, seed=0, epoch=0)
+    assert draw.classes is None
+    assert draw.rows.tolist() != expected
+    assert sorted(draw.rows.tolist()) == expected
+    assert (draw.rows != sampler.draw(LABELS, seed=0, epoch=1).rows).any()
+    np.testing.assert_array_equal(draw.rows, InstanceSampler(classes=classes.tolist()).draw(LABELS, 0, 0).rows)
+    few = [*expected[:4], *(row for row in range(20) if row not in expected)]
+    both = InstanceSampler(rows=few, classes=classes).draw(LABELS, seed=0, epoch=0)
+    assert sorted(both.rows.tolist()) == expected[:4]
+    assert len(InstanceSampler(classes=[False] * 7).draw(LABELS, seed=0, epoch=0)) == 0

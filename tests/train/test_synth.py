@@ -115,6 +115,11 @@ def test_lengths_spread_around_their_mean():
     assert np.median(lengths) < 130
 
 
+def test_features_have_the_spread_that_is_asked_for():
+    usual, asked = make_world(scale=0.001, dim=32), make_world(scale=0.001, dim=32, feature_std=2)
+    np.testing.assert_allclose(usual.frames_of(3), asked.frames_of(3) * 8, rtol=1e-6)  # sqrt(8192 / 32) is 16
+
+
 def test_any_video_can_be_made_alone():
     world, again, other = (make_world(scale=0.001, dim=8, seed=seed) for seed in (1, 1, 2))
     videos = range(len(world.lengths))
@@ -209,6 +214,7 @@ def test_progress_reaches_the_end(tmp_path):
         ({"dim": 0}, "dim: expected at least 1, got 0"),
         ({"frames": 0}, "frames: expected at least 1, got 0"),
         ({"imbalance": 2}, "imbalance: expected above 0 to 1, got 2"),
+        ({"feature_std": 0}, "feature_std: expected a positive number, got 0"),
         ({"length_spread": -1}, "length_spread: expected a number from 0 up, got -1"),
         ({"layout": "zip"}, "layout: expected packed or npy, got 'zip'"),
         ({"dtype": "int8"}, "dtype: expected float16 or float32, got 'int8'"),

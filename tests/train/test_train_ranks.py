@@ -122,6 +122,14 @@ def test_crt_freezes_and_begins_anew_alike_on_all_ranks(ranks, tiny_folder, tmp_
     assert [line["stage"] for line in metrics_of(tmp_path / "run")] == ["train"] * 3 + ["classifier"] * 2
 
 
+def test_ranks_find_the_same_head_classes(ranks, tiny_folder, tmp_path):
+    """A stage ends on all ranks together, in which each has judged a part of the videos."""
+    first, second = ranks.run(fit_on, "ava_two_stage", tiny_folder, tmp_path / "run", {"epochs": 1})
+    assert same_weights(first[0], second[0])
+    assert first[0]["by_criterion"]
+    assert 0 < first[0]["head"].sum() < len(first[0]["head"])
+
+
 def test_ranks_repeat_and_resume_to_the_bit(ranks, tiny_folder, tmp_path):
     whole = ranks.run(fit_on, "framestack", tiny_folder, tmp_path / "whole", {})
     for stop in (True, False):

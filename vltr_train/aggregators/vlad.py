@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.nn.functional import normalize
 
 from vltr_train.aggregators.base import Aggregator
 from vltr_train.dropout import Dropout
 
 __all__ = ["NeXtVLAD", "NetVLAD"]
+
+_EPS = 1e-12  # the least length that is divided by, as in torch's `normalize`
 
 
 class NetVLAD(Aggregator):
@@ -74,8 +77,12 @@ class NetVLAD(Aggregator):
         sums = sums.unflatten(2, (-1, num_clusters)).transpose(1, 2)  # (B, V, D, K)
         if self.centers is not None:
             sums = sums - shares.sum(1).unsqueeze(2) * self.centers.mT
-        clusters = normalize(sums * self.gate.sigmoid().mT, dim=2).flatten(0, 1)
-        vectors = self.hidden(normalize(clusters.flatten(1), dim=1))
+        clusters = sums * self.gate.sigmoid().mT
+        # Each to length 1 and then all of them together: by one scaling, as what is scaled is large.
+        lengths = vector_norm(clusters, dim=2, keepdim=True)
+        scales = 1 / lengths.clamp_min(_EPS)
+        scales = scales / vector_norm(lengths * scales, dim=3, keepdim=True).clamp_min(_EPS)
+        vectors = self.hidden((clusters * scales).flatten(0, 1).flatten(1))
         return vectors.unflatten(0, mask.shape[:2]) if mask is not None and mask.dim() == 3 else vectors
 
 

@@ -1,0 +1,276 @@
+"""A training step of MOVE against the published one on the CPU, in time and by part.
+
+    python benchmarks/bench_move.py --out                # some minutes, 12 GiB of memory, an otherwise idle machine
+    python benchmarks/bench_move.py --quick              # a tiny shape: does the benchmark itself work?
+
+Both train PSA and the codebook on the same batch with the same threads: published/move_loop.py and vltr_train's method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bench_train import BATCH, FRAMES, TARGET, in_process
+from machine import RESULTS, TODAY, load, num_cpus, provenance, write_whole
+from published import move_loop
+from published.framestack_loop import Clock
+from tables import duration, figure, table
+from torch.utils.flop_counter import FlopCounterMode
+
+from vltr_train.loader import Batch
+from vltr_train.method import FUSED_ADAM, Task
+from vltr_train.methods import find_method
+
+PARTS = ("draw", "forward", "meters", "backward", "update")
+MOST, LEAST = 1912, 44  # videos of VideoLT's largest and smallest class
+CLUSTERS, HIDDEN = 64, 1024  # of the codebook
+LR = 1e-4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained: B rows of T frames of D features, C classes; so many steps are timed."""
+
+    title: str
+    dim: int
+    num_classes: int
+    steps: int
+    batch: int = BATCH
+    frames: int = FRAMES
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of training. fused: with the Adam of one pass, which ours always has."""
+
+    title: str
+    published: bool = False
+    fused: bool = False
+
+
+ROWS = (
+    Row("published step", published=True),
+    Row("published step, fused Adam", published=True, fused=True),
+    Row("vltr_train"),
+)
+
+
+@dataclass
+class Measured:
+    """Of the timed steps: seconds, and by part; the products of a step in flop; the loss of the last."""
+
+    seconds: list[float]
+    parts: dict[str, list[float]]
+    flop: int
+    loss: float
+
+
+SHAPES = {
+    "small": Shape("128 features, 225 classes", 128, 225, steps=30),
+    "full": Shape("VideoLT's 2,048 features and 1,004 classes", 2048, 1004, steps=5),
+}
+QUICK = {"tiny": Shape("8 features, 12 classes", 8, 12, steps=2, batch=6, frames=10)}
+
+
+def counts_of(shape: Shape) -> np.ndarray:
+    """(C,) videos of each class, from the most to the fewest of VideoLT, each by the same factor less."""
+    return np.geomspace(MOST, LEAST, shape.num_classes).round()
+
+
+def batch_of(shape: Shape) -> tuple[Batch, list[list[int]]]:
+    """Rectified noise with labels as they are frequent, one a video, and they as lists."""
+    rng = np.random.default_rng(0)
+    counts = counts_of(shape)
+    labels = [[int(c)] for c in rng.choice(len(counts), shape.batch, p=counts / counts.sum())]
+    targets = np.zeros((shape.batch, shape.num_classes), np.float32)
+    for row, classes in enumerate(labels):
+        targets[row, classes] = 1
+    features = np.maximum(rng.standard_normal((shape.batch, shape.frames, shape.dim), np.float32), 0)
+    return Batch(torch.from_numpy(features), torch.from_numpy(targets), torch.arange(shape.batch)), labels
+
+
+def published_step(shape: Shape, row: Row, clock: Clock) -> Callable[[], float]:
+    model = move_loop.Model(shape.dim, shape.num_classes)
+    bounds, factors = move_loop.class_constants(counts_of(shape), shape.frames)
+    optimizer = torch.optim.Adam(model.parameters(), LR, fused=row.fused or None)
+    step = move_loop.Step(model, optimizer, bounds, factors, move_loop.ClassMeters(shape.num_classes), clock)
+    batch, labels = batch_of(shape)
+    return lambda: step(batch.features, batch.targets, labels)
+
+
+def our_step(shape: Shape, clock: Clock) -> Callable[[], float]:
+    kind = find_method("move")
+    task = Task(shape.num_classes, shape.dim, counts_of(shape), (500, 100))
+    method = kind(kind.Config(train_frames=shape.frames), task).train()
+    method.begin_epoch(0, shape.batch)
+    optimizer = FUSED_ADAM((p for p in method.parameters() if p.requires_grad), lr=LR)
+    batch, _ = batch_of(shape)
+    draw = method._masks
+
+    def timed_draw(*arguments: Any) -> torch.Tensor:
+        with clock.part("draw"):
+            return draw(*arguments)
+
+    method._masks = timed_draw
+
+    def step() -> float:
+        with clock.part("forward"):
+            loss = method(batch)
+        with clock.part("backward"):
+            optimizer.zero_grad()
+            loss.backward()
+        with clock.part("update"):
+            optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def measure(shape: Shape, threads: int) -> dict[Row, Measured]:
+    """Rows take turns, step by step, so that a machine that slows down does so for all."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    clocks = {row: Clock() for row in ROWS}
+    steps = {
+        row: published_step(shape, row, clock) if row.published else our_step(shape, clock)
+        for row, clock in clocks.items()
+    }
+    found = {}
+    for row, step in steps.items():
+        with FlopCounterMode(display=False) as counter:
+            loss = step()  # a first one that warms up
+        found[row] = Measured([], {name: [] for name in PARTS}, counter.get_total_flops(), loss)
+    for _ in range(shape.steps):
+        for row, it in found.items():
+            spent = clocks[row].seconds
+            spent.clear()
+            start = time.perf_counter()
+            it.loss = steps[row]()
+            it.seconds.append(time.perf_counter() - start)
+            if not row.published:
+                spent["forward"] -= spent["draw"]
+            for name in PARTS:
+                it.parts[name].append(spent[name])
+    return found
+
+
+def product_rate(shape: Shape, threads: int) -> float:
+    """Floating-point operations a second of the largest product that both have, two views into the codebook's hidden
+    layer; the best of a few."""
+    torch.set_num_threads(threads)
+    vectors, weights = torch.rand(2 * shape.batch, CLUSTERS * shape.dim), torch.rand(HIDDEN, CLUSTERS * shape.dim)
+    spent = []
+    for _ in range(6):
+        start = time.perf_counter()
+        vectors @ weights.T
+        spent.append(time.perf_counter() - start)
+    return 2 * weights.numel() * len(vectors) / min(spent)
+
+
+# The tables
+
+
+def shape_tables(shape: Shape, threads: int, apart: Callable[..., Any]) -> list[str]:
+    progress(f"{shape.title} (load {load()})")
+    found = apart(measure, shape, threads)
+    rate = apart(product_rate, shape, threads)
+    published = found[ROWS[0]]
+    cells, part_cells = [], []
+    for row, it in found.items():
+        ratio = "-" if row.published else f"{figure(middle(published) / middle(it))}x"
+        low, high = np.quantile(it.seconds, (0.25, 0.75))
+        cells.append(
+            [
+                row.title,
+                duration(middle(it)),
+                f"{duration(low)} to {duration(high)}",
+                ratio,
+                f"{figure(it.flop / 1e9)}",
+                duration(it.flop / rate),
+                f"{it.loss:.4f}",
+            ]
+        )
+        part_cells.append([row.title, *(duration(statistics.median(it.parts[name])) for name in PARTS)])
+    ours = found[ROWS[-1]]
+    best, bound = middle(published) / middle(ours), middle(published) * rate / ours.flop
+    verdict = "met" if best >= TARGET else "missed"
+    head = ("", "a step", "middle half", "faster", "products, Gflop", "products alone", "last loss")
+    return [
+        f"## {shape.title}",
+        "",
+        f"{shape.steps} steps of {shape.batch} clips of {shape.frames} frames. The codebook's hidden layer runs at "
+        f"{rate / 1e9:.0f} Gflop/s; were our step its products alone, it would be {figure(bound)}x as fast as the "
+        f"published one. It is {figure(best)}x; the target of {TARGET:.0f}x is {verdict}.",
+        "",
+        table(head, cells),
+        "Where the time of a step goes:",
+        "",
+        table(("", *PARTS), part_cells),
+    ]
+
+
+def middle(measured: Measured) -> float:
+    return statistics.median(measured.seconds)
+
+
+def header(threads: int, quick: bool) -> str:
+    warning = "\n**Quick run** on a tiny shape: its ratios are not those of the real ones.\n" if quick else ""
+    return f"""# MOVE's training step against the published one, {TODAY}
+
+{provenance("torch", "numpy")}{threads} threads for torch on both sides, and for ours.
+{warning}
+- The published step is `published/move_loop.py`, written plainly from its definition: it stands for what that costs in
+  loops, not for the authors' own file. A test holds its loss and its gradients against ours.
+- PSA and the codebook ({CLUSTERS} clusters, {HIDDEN} hidden), extrapolation, calibrated interpolation, Adam, float32:
+  the draws of frames, both passes and the update, of one batch that lies in memory, again and again; nothing is read.
+  Rows take turns, step by step, after one that warms up. Published: with torch's default Adam, and with the fused one
+  that ours has. faster: than the first.
+- products, Gflop: of all matrix products of a step, counted by torch, two operations each. products alone: what they
+  would take at the rate of the hidden layer's, measured by itself.
+- meters: training accuracy and the hits and scores of classes, which ours leaves to the evaluation.
+- Losses differ by the draws of weights, frames and partners.
+"""
+
+
+def progress(text: str) -> None:
+    sys.stderr.write(f"bench_move: {text}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tiny shape: tests the benchmark itself")
+    parser.add_argument("--shapes", help=f"of {','.join(SHAPES)}; default: all")
+    parser.add_argument("--steps", type=int, help="to time, in the place of each shape's own number")
+    parser.add_argument("--threads", type=int, default=num_cpus(), help="for vltr and torch")
+    parser.add_argument("--out", nargs="?", type=Path, const=RESULTS, help="also write move-<date>.md there")
+    args = parser.parse_args()
+    os.environ.update(dict.fromkeys(("VLTR_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(args.threads)))
+
+    known = QUICK if args.quick else SHAPES
+    parts = [header(args.threads, args.quick)]
+    for name in args.shapes.split(",") if args.shapes else known:
+        if name not in known:
+            parser.error(f"argument --shapes: expected names among {', '.join(known)}, got {name!r}")
+        shape = known[name]
+        parts += shape_tables(replace(shape, steps=args.steps or shape.steps), args.threads, in_process)
+    text = "\n".join(parts)
+    sys.stdout.write(text)
+    if args.out:
+        path = args.out / f"move-{'quick-' if args.quick else ''}{TODAY}.md"
+        write_whole(path, text)
+        progress(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()

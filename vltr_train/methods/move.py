@@ -1,0 +1,164 @@
+"""MOVE: vectors of two samples of a clip's frames are extrapolated, the rarer its classes the further, then mixed.
+
+Paper: MOVE, AAAI 2023 (arXiv 2211.13471), Eq. 4 and 7 to 12. With tau_c from 0 of the rarest class to 1 of the most
+frequent, u and v the vectors of a clip by random frames, at least max(tau T, sigma) of them: z = w u + (1 - w) v, w of
+Beta(2, 2) + 1; z' = l z_i + (1 - l) z_j and y' = min((l y_i + (1 - l) y_j) (1 - tau + gamma), 1), l of Beta(1, 1).
+Loss: BCE. Evaluation sees all frames.
+Code: https://github.com/wjun0830/MOVE (VideoLT/MOVE.py, models/models.py). Sigma, gamma and the parameters of both Beta
+are its own; the paper's are in an appendix that is not published with it.
+Command: vltr-train fit move:r101 --data DIR
+Expected: All .719, head .815, medium .753, tail .644, Acc@1 .730, Acc@5 .883.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+from torch.distributions import Beta
+
+from vltr_train import losses
+from vltr_train.frames import dynamic_frame_bounds, dynamic_frame_masks
+from vltr_train.loader import Batch
+from vltr_train.method import Method, Task, TrainConfig
+from vltr_train.presets import published
+
+__all__ = ["Move", "MoveConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveConfig(TrainConfig):
+    aggregator: str = field(default="psa-codebook", metadata={"choices": ("psa-codebook", "psa", "codebook")})
+    clip_norm: float | None = None
+    # False: a clip has one vector, of all its frames. They are sampled for the two that are extrapolated (Section 3.1).
+    extrapolation: bool = True
+    interpolation: bool = True
+    label_calibration: bool = True  # of interpolated labels: times 1 - tau + gamma, at most 1
+    lower_bound: float = 3.0  # sigma, frames
+    calibration_bias: float = 0.5  # gamma
+    extrapolation_alpha: float = 2.0
+    interpolation_alpha: float = 1.0
+    # w and l are drawn for a batch, or for each of its clips, which is how the paper's expectations read.
+    mix_granularity: str = field(default="batch", metadata={"choices": ("batch", "sample")})
+    # DIFFERS: the published code drops the frames that are drawn for the keys of PSA, where Eq. 8 and 9 keep them.
+    psa_key_mask: str = field(default="keep", metadata={"choices": ("keep", "drop")})
+    # DIFFERS: in the published code no gradient reaches the normalisation in front of the codebook.
+    detach_codebook_input: bool = False
+    # DIFFERS: of each batch the published code for MiniKinetics samples the first clip's frames alone.
+    minikinetics_code: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("extrapolation_alpha", "interpolation_alpha"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        if not 0 <= self.lower_bound <= self.train_frames:
+            raise ValueError(
+                f"lower_bound: expected from 0 to the {self.train_frames} of train_frames, got {self.lower_bound}"
+            )
+        if self.calibration_bias < 0:
+            raise ValueError(f"calibration_bias: expected at least 0, got {self.calibration_bias}")
+        if self.minikinetics_code and not self.extrapolation:
+            raise ValueError("minikinetics_code: expected false where extrapolation is false, got true")
+
+
+class Move(Method):
+    paper = "MOVE (arXiv 2211.13471)"
+    Config = MoveConfig
+    official = MappingProxyType({"psa_key_mask": "drop", "detach_codebook_input": True})
+    # Those of MiniKinetics want minikinetics_code=true beside protocol=official: the code does it there alone.
+    presets = MappingProxyType(
+        published(
+            "MOVE",
+            {
+                "r50": (0.705, 0.804, 0.742, 0.626, 0.719, 0.875),
+                "r101": (0.719, 0.815, 0.753, 0.644, 0.730, 0.883),
+                "tsm": (0.704, 0.833, 0.746, 0.610, 0.725, 0.885),
+                "r50-mk0.01": (0.570, 0.509),
+                "r50-mk0.02": (0.609, 0.553),
+                "r50-mk0.05": (0.646, 0.604),
+                "r50-mk0.1": (0.675, 0.636),
+                "r101-mk0.01": (0.593, 0.528),
+                "r101-mk0.02": (0.632, 0.577),
+                "r101-mk0.05": (0.667, 0.626),
+                "r101-mk0.1": (0.697, 0.655),
+            },
+            {
+                "r50": ("videolt-move-1",),
+                "r101": ("videolt-move-1", "videolt-move-4"),
+                "tsm": ("videolt-move-2",),
+            },
+        )
+        # The check marks of rows (e) and (f) are taken in the order of their columns, Ex. and In.
+        | published(
+            "MOVE, extrapolation alone",
+            {"r101-extrapolation": (0.710, 0.817, 0.746, 0.632, 0.725, 0.878)},
+            ("videolt-move-4",),
+            interpolation=False,
+        )
+        | published(
+            "MOVE, interpolation alone",
+            {"r101-interpolation": (0.712, 0.810, 0.749, 0.632, 0.726, 0.876)},
+            ("videolt-move-4",),
+            extrapolation=False,
+        )
+    )
+
+    def __init__(self, config: MoveConfig, task: Task) -> None:
+        super().__init__(config, task)
+        bounds = dynamic_frame_bounds(task.train_counts, config.train_frames, config.lower_bound)
+        tau = dynamic_frame_bounds(task.train_counts, 1, lower=0)
+        factors = torch.from_numpy(1 - tau + config.calibration_bias).float()
+        self.register_buffer("bounds", torch.from_numpy(bounds), persistent=False)  # (C,) frames
+        self.register_buffer("factors", factors, persistent=False)  # (C,)
+        self._seed = self._step = 0  # of the masks
+        codebook = self.model.aggregator.codebook
+        if config.detach_codebook_input and codebook is not None:
+            # Nothing that learns comes before this normalisation. Its statistics move on, so it is not `freeze`d.
+            codebook.input_norm.requires_grad_(False)
+
+    def begin_epoch(self, epoch: int, num_rows: int) -> None:
+        # Drawn here and not in a step, where a device would be waited for; steps are told apart by their number.
+        self._seed, self._step = int(torch.randint(2**63 - 1, ())), 0
+
+    def forward(self, batch: Batch) -> Tensor:
+        config, targets = self.config, batch.targets
+        frames = self.model.embed(batch.features)
+        vectors = self._extrapolated(frames, targets) if config.extrapolation else self.model.aggregator.pool(frames)
+        if config.interpolation:
+            # DIFFERS: of several ranks each has shares and partners of its own.
+            share = self._shares(config.interpolation_alpha, vectors)
+            partner = torch.randperm(len(vectors), device=vectors.device)
+            vectors = torch.lerp(vectors[partner].float(), vectors.float(), share)
+            targets = torch.lerp(targets[partner], targets, share)
+            if config.label_calibration:
+                targets = (targets * self.factors).clamp(max=1)
+        return losses.bce(self.model.classify(vectors), targets)
+
+    def _extrapolated(self, frames: Tensor, targets: Tensor) -> Tensor:
+        """The vectors (B, P) of clips (B, T, D), beyond the one of their two views."""
+        masks = self._masks(targets, frames.shape[1])
+        views = self.model.aggregator.views(frames, masks[:, :2], masks[:, 2], masks[:, 3:]).float()
+        return torch.lerp(views[:, 1], views[:, 0], 1 + self._shares(self.config.extrapolation_alpha, views))
+
+    def _masks(self, targets: Tensor, num_frames: int) -> Tensor:
+        """(B, 5, T) of bool, True for frames that are kept: for two queries, the keys, two views of the codebook."""
+        self._step += 1
+        whole_batch = self.config.minikinetics_code
+        sampled = targets.sum(0, keepdim=True) if whole_batch else targets  # whose labels say how many frames
+        masks = dynamic_frame_masks(sampled, self.bounds, num_frames, seed=self._seed, epoch=self._step)
+        if self.config.psa_key_mask == "drop":
+            masks[:, 2].logical_not_()
+        if whole_batch:
+            others = masks.new_ones(len(targets) - 1, 5, num_frames)
+            others[:, :2] = torch.eye(2, num_frames, dtype=torch.bool, device=masks.device)  # frame 0, and frame 1
+            masks = torch.cat([masks, others])
+        return masks
+
+    def _shares(self, alpha: float, vectors: Tensor) -> Tensor:
+        """Beta(alpha, alpha): a number, or (B, 1)."""
+        shape = (len(vectors), 1) if self.config.mix_granularity == "sample" else ()
+        parameter = torch.full((), alpha, device=vectors.device)
+        return Beta(parameter, parameter, validate_args=False).sample(shape)  # validation would wait for the device
