@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vltr_train import losses
-from vltr_train.aggregators import AGGREGATORS, VideoClassifier
+from vltr_train.aggregators import AGGREGATORS, CLUSTERED, VideoClassifier, make_aggregator
 from vltr_train.loader import FRAME_SAMPLING, Batch
 from vltr_train.samplers import InstanceSampler, Sampler
 
@@ -49,6 +49,7 @@ class TrainConfig:
 
     aggregator: str = field(default="nonlinear", metadata={"choices": tuple(AGGREGATORS)})
     dropout: float | None = None  # none: the aggregator's own, which is 0 in netvlad and 0.5 elsewhere
+    clusters: int | None = None  # of a VLAD or codebook; none: 64
     epochs: int = 100
     batch_size: int = 128  # of all ranks together
     lr: float = 1e-4
@@ -78,6 +79,9 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "train_frames", "test_frames", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.clusters is not None and (self.clusters < 1 or self.aggregator not in CLUSTERED):
+            wanted = "at least 1 or none" if self.aggregator in CLUSTERED else f"none with aggregator={self.aggregator}"
+            raise ValueError(f"clusters: expected {wanted}, got {self.clusters}")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
         if not self.lr > 0:
@@ -169,9 +173,11 @@ class Method(nn.Module):
 
     def make_model(self) -> nn.Module:
         """What is trained: of most methods one classifier with the aggregator of the configuration."""
-        options = {} if self.config.dropout is None else {"dropout": self.config.dropout}
-        aggregator = AGGREGATORS[self.config.aggregator](self.task.feature_dim, **options)
-        return VideoClassifier(aggregator, self.task.num_classes)
+        config, task = self.config, self.task
+        aggregator = make_aggregator(
+            config.aggregator, task.feature_dim, dropout=config.dropout, clusters=config.clusters
+        )
+        return VideoClassifier(aggregator, task.num_classes)
 
     def stages(self) -> tuple[Stage, ...]:
         """The parts of training, in order. Asked again before each, whose samplers may depend on what was learnt."""

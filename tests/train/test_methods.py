@@ -15,6 +15,7 @@ from small_methods import COUNTS, B, C, D, T, begin, make, make_batch
 
 import vltr_eval
 from vltr_train import losses
+from vltr_train.aggregators import CLUSTERED
 from vltr_train.loader import Batch
 from vltr_train.method import Task
 from vltr_train.methods import find_method
@@ -499,6 +500,8 @@ def test_rap_is_of_all_ranks(tmp_path):
         ("mixup", {"mix": "labels"}, "mix: expected one of frames, vectors, got 'labels'"),
         ("eql", {"eql_gamma": 2}, "eql_gamma: expected from 0 to 1, got 2"),
         ("crt", {"classifier_epochs": 0}, "classifier_epochs: expected at least 1, got 0"),
+        ("bce", {"clusters": 16}, "clusters: expected none with aggregator=nonlinear, got 16"),
+        ("bce", {"clusters": 0, "aggregator": "netvlad"}, "clusters: expected at least 1 or none, got 0"),
         ("bce", {"dropout": 1.0}, "dropout: expected from 0 to below 1 or none, got 1.0"),
         ("cbs", {"over_classes": "max"}, "over_classes: expected one of sum, mean, got 'max'"),
     ],
@@ -511,3 +514,13 @@ def test_bad_settings_are_refused(name, settings, message):
 def test_the_nearest_method_is_named():
     with pytest.raises(ValueError, match=r"^method: expected one of framestack, got 'framestak'$"):
         find_method("framestak")
+
+
+@pytest.mark.parametrize("aggregator", CLUSTERED)
+def test_vlads_have_the_clusters_that_are_asked_for(aggregator):
+    def count(clusters):
+        return sum(
+            parameter.numel() for parameter in make("bce", aggregator=aggregator, clusters=clusters).parameters()
+        )
+
+    assert count(None) == count(64) > count(32) == count(33) - (count(65) - count(64))

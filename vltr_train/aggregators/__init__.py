@@ -17,6 +17,7 @@ from vltr_train.aggregators.vlad import NetVLAD, NeXtVLAD
 
 __all__ = [
     "AGGREGATORS",
+    "CLUSTERED",
     "MSA",
     "PSA",
     "Aggregator",
@@ -26,6 +27,7 @@ __all__ = [
     "NetVLAD",
     "NonLinear",
     "VideoClassifier",
+    "make_aggregator",
 ]
 
 AGGREGATORS = {
@@ -40,6 +42,15 @@ AGGREGATORS = {
     "psa-codebook": Attentive,
 }
 """By the names of a configuration: each takes D and, where it shall not be its own default, dropout."""
+
+CLUSTERED = ("netvlad", "netvlad-centers", "nextvlad", "codebook", "psa-codebook")
+"""Those of them that take clusters too."""
+
+
+def make_aggregator(name: str, dim: int, *, dropout: float | None = None, clusters: int | None = None) -> Aggregator:
+    """The aggregator of this name for D features; None is its own default."""
+    options = {"dropout": dropout, "clusters": clusters}
+    return AGGREGATORS[name](dim, **{key: value for key, value in options.items() if value is not None})
 
 
 class VideoClassifier(nn.Module):

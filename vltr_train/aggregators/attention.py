@@ -91,19 +91,22 @@ class Attentive(Aggregator):
 
     Pooled vectors are [PSA; NetVLAD], of D + 1024 numbers; the classifier sees Dropout(ReLU(Linear(P, D))) of them.
 
-    dropout: of the classifier. psa, codebook: which of the two there are; ValueError without either.
+    dropout: of the classifier. psa, codebook: which of the two there are; ValueError without either. clusters: of the
+    codebook.
     """
 
     psa: PSA | None
     codebook: NetVLAD | None
 
-    def __init__(self, dim: int, dropout: float = 0.5, *, psa: bool = True, codebook: bool = True) -> None:
+    def __init__(
+        self, dim: int, dropout: float = 0.5, *, psa: bool = True, codebook: bool = True, clusters: int = 64
+    ) -> None:
         super().__init__()
         if not (psa or codebook):
             raise ValueError("psa, codebook: expected at least one of them, got neither")
         self.out_dim = dim
         self.psa = PSA(dim) if psa else None
-        self.codebook = NetVLAD(dim) if codebook else None
+        self.codebook = NetVLAD(dim, clusters=clusters) if codebook else None
         pooled = sum(part.out_dim for part in self._parts())
         # DIFFERS: there 2048 are hidden, whatever D is.
         self.hidden = nn.Sequential(nn.Linear(pooled, dim), nn.ReLU(), Dropout(dropout))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from vltr_train import losses
-from vltr_train.aggregators import AGGREGATORS, VideoClassifier
+from vltr_train.aggregators import AGGREGATORS, VideoClassifier, make_aggregator
 from vltr_train.dropout import Dropout
 from vltr_train.loader import Batch
 from vltr_train.method import AveragePrecision, Method, Stage, Task, TrainConfig
@@ -117,10 +117,11 @@ class AVATwoStage(Method):
         return "criterion" if self.by_criterion else "count"
 
     def make_model(self) -> nn.Module:
-        aggregator = AGGREGATORS[self.config.aggregator](self.task.feature_dim, dropout=0.0)
-        model = VideoClassifier(aggregator, self.task.num_classes)
+        config, task = self.config, self.task
+        aggregator = make_aggregator(config.aggregator, task.feature_dim, dropout=0.0, clusters=config.clusters)
+        model = VideoClassifier(aggregator, task.num_classes)
         # Not the aggregator's own dropout, which would be frozen with it.
-        model.classifier = nn.Sequential(Dropout(self.config.dropout), model.classifier)
+        model.classifier = nn.Sequential(Dropout(config.dropout), model.classifier)
         return model
 
     def stages(self) -> tuple[Stage, ...]:

@@ -1,0 +1,426 @@
+"""The methods of all five papers and their baselines, on synthetic sets in the shape of the papers': tables, ablations,
+evaluation under other class distributions, and what is left of each paper's claims.
+
+    make compare                                          # about an hour and a half on two cores
+    python benchmarks/compare_methods.py --work DIR --out # what is finished in DIR is kept
+    python benchmarks/compare_methods.py --work DIR --quick --only charadeslt
+
+Every method has the same schedule, chosen for the baseline on data of another seed; no method was tuned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from tables import table
+
+import vltr_eval
+from vltr_eval.groups import class_groups
+from vltr_eval.report import Report
+from vltr_train.aggregators import CLUSTERED
+from vltr_train.dataset import open_dataset
+from vltr_train.methods import all_methods, find_method
+from vltr_train.run_folder import RunFolder
+from vltr_train.settings import build_config
+from vltr_train.synth import synthesize
+from vltr_train.tables import COLUMNS, PRINTABLE
+from vltr_train.tables import table as table_of_runs
+
+SEEDS = (0, 1, 2)
+DATA_SEED = 1
+SCHEDULE: dict[str, Any] = {
+    **{"epochs": 24, "lr": 1e-2, "lr_steps": (14, 20), "batch_size": 64, "eval_every": 4},
+    **{"train_frames": 30, "test_frames": 75},
+}
+CLUSTERS = 16  # of every VLAD and codebook, for 64 to 128 features; the papers have 64 for 2,048
+# What of a method's own schedule is in epochs, brought to the same length.
+OWN: dict[str, dict[str, Any]] = {
+    "ldam_drw": {"drw_epoch": 12},
+    "meid": {"expert2_epochs": 24, "expert2_lr": 1e-3},
+    "medc": {"embedding_dim": 64},
+    "ava_two_stage": {"classifier_batch_size": 20},  # as many steps as an epoch of VideoLT has in batches of 1,000
+}
+PRIORS = ("longtail", "uniform", "inverse")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method or METHOD:PRESET, and what is set beside the schedule."""
+
+    spec: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return " ".join([self.spec, *(f"{key}={value}" for key, value in self.settings.items())])
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        method, _, preset = self.spec.partition(":")
+        settings = {**SCHEDULE, **OWN.get(method, {}), **self.settings}
+        aggregator = build_config(find_method(method), preset or None, settings).aggregator
+        return settings | ({"clusters": CLUSTERS} if aggregator in CLUSTERED else {})
+
+
+def rows(*specs: str, **settings: Any) -> tuple[Row, ...]:
+    return tuple(Row(spec, settings) for spec in specs)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A synthetic set, what is trained on it, and the printed tables that stand beside the measured numbers.
+
+    synth: of `synthesize`. ablations: rows that only the printed tables need. priors: specs that are evaluated under
+    other class distributions too.
+    """
+
+    title: str
+    synth: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    papers: tuple[str, ...]
+    ablations: tuple[Row, ...] = ()
+    priors: tuple[str, ...] = ()
+
+
+COMPARISONS = {
+    "videolt": Comparison(
+        "VideoLT's profile",
+        {"profile": "videolt", "scale": 0.02, "dim": 64, "feature_std": 2.0},
+        rows("bce:r101", "focal", "ldam_drw:r101", "eql:r101", "cbs:r101", "srs:r101", "cb_loss:r101", "mixup:r101")
+        + rows("crt", "framestack:r101", "bce:r101-agg", "mixup:r101-agg", "framestack:r101-agg", "move:r101")
+        + rows("medc:r101", "meid:r50", "ava_two_stage"),
+        papers=("videolt-1", "videolt-move-1", "videolt-move-4", "videolt-medc-2"),
+        ablations=rows("bce:r101-psa", "bce:r101-codebook", "move:r101-extrapolation", "move:r101-interpolation")
+        + rows("medc:r101-no-attention", "medc:r101-expert1", "medc:r101-expert2", "medc:r101-expert3")
+        + rows("meid:r50-e1", "meid:r50-e1-e1")
+        + rows("ava_two_stage", stage1="all"),
+        priors=("bce:r101", "cbs:r101", "framestack:r101", "move:r101", "medc:r101", "meid:r50"),
+    ),
+    "minikinetics": Comparison(
+        "Imbalanced-MiniKinetics200's profile, ratio 0.01",
+        {"profile": "minikinetics", "scale": 0.2, "dim": 64, "imbalance": 0.01, "feature_std": 2.0},
+        rows("bce:r101-mk0.01", "ldam_drw", "eql", "cbs", "srs", "cb_loss", "mixup", "crt", "framestack:r101-mk0.01")
+        + rows("bce:r101-agg-mk0.01", "cb_loss:r101-agg-mk0.01", "mixup:r101-agg-mk0.01", "framestack:r101-agg-mk0.01")
+        + rows("move:r101-mk0.01", "medc", "meid", "ava_two_stage"),
+        papers=("minikinetics-move-3",),
+    ),
+    "charadeslt": Comparison(
+        "CharadesLT's profile, NeXtVLAD",
+        {"profile": "charadeslt", "scale": 1.0, "dim": 128, "feature_std": 2.0},
+        rows("bce", "srs", "crt", "ava_two_stage", aggregator="nextvlad")
+        + rows("ldam_drw:r101-charadeslt", "eql:r101-charadeslt", "cbs:r101-charadeslt", "cb_loss:r101-charadeslt")
+        + rows("mixup:r101-charadeslt", "framestack:r101-charadeslt", "meid:r101-charadeslt")
+        + rows("bce:r101-agg", "move:r101", "medc:r101"),
+        papers=("charadeslt-meid-3",),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That a row is above another in a metric."""
+
+    text: str
+    data: str
+    one: str
+    other: str
+    metric: str
+    as_printed: tuple[str, str] | None = None  # presets in whose numbers the paper has it, where others
+
+    @property
+    def printed(self) -> float | None:
+        """By how much the paper has it."""
+        one, other = (printed(spec, self.metric) for spec in self.as_printed or (self.one, self.other))
+        return None if one is None or other is None else one - other
+
+
+MEID = ("meid:r50", "bce:r50")
+MEID_FRAMESTACK = ("meid:r50", "framestack:r50")
+ON_CHARADES = ("meid:r101-charadeslt", "cbs:r101-charadeslt")
+AVA = ("ava_two_stage:i3d-ava", "bce:i3d-ava")
+AVA_STAGE1 = ("ava_two_stage:i3d-ava", "ava_two_stage:i3d-ava-stage1-all")
+
+CLAIMS = {
+    "FrameStack (VideoLT)": (
+        Claim("mixing frames by what is known lifts the baseline", "videolt", "framestack:r101", "bce:r101", "All"),
+        Claim("most of all its tail", "videolt", "framestack:r101", "bce:r101", "Tail"),
+        Claim("and is above mixup", "videolt", "framestack:r101", "mixup:r101", "All"),
+        Claim("it lifts MiniKinetics too", "minikinetics", "framestack:r101-mk0.01", "bce:r101-mk0.01", "All"),
+    ),
+    "MOVE": (
+        Claim("its aggregators lift the baseline", "videolt", "bce:r101-agg", "bce:r101", "All"),
+        Claim("extrapolation and interpolation lift that", "videolt", "move:r101", "bce:r101-agg", "All"),
+        Claim("most of all its tail", "videolt", "move:r101", "bce:r101-agg", "Tail"),
+        Claim("and are above FrameStack", "videolt", "move:r101", "framestack:r101-agg", "All"),
+        Claim("and above mixup", "videolt", "move:r101", "mixup:r101-agg", "All"),
+        Claim("both are needed: extrapolation", "videolt", "move:r101", "move:r101-interpolation", "All"),
+        Claim("both are needed: interpolation", "videolt", "move:r101", "move:r101-extrapolation", "All"),
+        Claim("on MiniKinetics it lifts AP", "minikinetics", "move:r101-mk0.01", "bce:r101-agg-mk0.01", "All"),
+        Claim("and accuracy", "minikinetics", "move:r101-mk0.01", "bce:r101-agg-mk0.01", "Acc@1"),
+    ),
+    "MEID": (
+        Claim("two experts lift the baseline", "videolt", "meid:r50", "bce:r101", "All", MEID),
+        Claim("most of all its tail", "videolt", "meid:r50", "bce:r101", "Tail", MEID),
+        Claim("and are above FrameStack", "videolt", "meid:r50", "framestack:r101", "All", MEID_FRAMESTACK),
+        Claim("the second expert adds to the first", "videolt", "meid:r50", "meid:r50-e1", "All"),
+        Claim("and is not a second first one", "videolt", "meid:r50", "meid:r50-e1-e1", "All"),
+        Claim("on Charades above sampling by class", "charadeslt", *ON_CHARADES, "All"),
+        Claim("most of all in the tail", "charadeslt", *ON_CHARADES, "Tail"),
+    ),
+    "MEDC": (
+        Claim("three experts lift the baseline", "videolt", "medc:r101", "bce:r101", "All"),
+        Claim("most of all its tail", "videolt", "medc:r101", "bce:r101", "Tail"),
+        Claim("and are above FrameStack", "videolt", "medc:r101", "framestack:r101", "All"),
+        Claim("together above the long-tailed one", "videolt", "medc:r101", "medc:r101-expert1", "All"),
+        Claim("above the uniform one", "videolt", "medc:r101", "medc:r101-expert2", "All"),
+        Claim("above the inverse one", "videolt", "medc:r101", "medc:r101-expert3", "All"),
+        Claim("temporal attention helps", "videolt", "medc:r101", "medc:r101-no-attention", "All"),
+        *(
+            Claim(f"whatever the test distribution: {prior}", "videolt", "medc:r101", "bce:r101", f"All, {prior}")
+            for prior in PRIORS
+        ),
+    ),
+    "AVA, two stages": (
+        Claim("head first lifts the tail's SAP", "videolt", "ava_two_stage", "bce:r101", "SAP tail", AVA),
+        Claim("and keeps the head's", "videolt", "ava_two_stage", "bce:r101", "SAP head", AVA),
+        Claim("and lifts that of all", "videolt", "ava_two_stage", "bce:r101", "SAP", AVA),
+        Claim("balancing alone lowers SAP", "videolt", "cbs:r101", "bce:r101", "SAP", ("cbs:i3d-ava", "bce:i3d-ava")),
+        Claim("and AP", "videolt", "cbs:r101", "bce:r101", "All", ("cbs:i3d-ava", "bce:i3d-ava")),
+        Claim("head classes first, not all", "videolt", "ava_two_stage", "ava_two_stage stage1=all", "SAP", AVA_STAGE1),
+    ),
+}
+"""By paper. Rows are those of its claims that this data can decide."""
+
+
+def printed(spec: str, metric: str) -> float | None:
+    """What a preset's paper prints."""
+    method, _, name = spec.partition(":")
+    preset = find_method(method).presets.get(name)
+    columns = () if preset is None else preset.columns or tuple(COLUMNS)
+    return preset.printed[columns.index(metric)] if metric in columns else None
+
+
+# Training
+
+
+def train(row: Row, data: Path, folder: Path, seed: int) -> float:
+    """A run in a process with one thread; returns its seconds."""
+    import torch
+
+    from vltr_train.engine import fit
+
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    settings = row.all_settings | {"seed": seed}
+    fit(row.spec, data, folder, resume=RunFolder.is_at(folder), device="cpu", threads=1, quiet=True, **settings)
+    return time.perf_counter() - start
+
+
+def run_all(work: Path, names: Sequence[str], jobs: int) -> None:
+    """Makes the sets and all runs that are not finished, several at once."""
+    todo = []
+    for name in names:
+        comparison, data = COMPARISONS[name], work / name / "data"
+        if not (data / "frames.npy").exists():
+            synthesize(data, seed=DATA_SEED, **comparison.synth)
+        for seed in SEEDS:
+            todo += [
+                (row, data, folder_of(work, name, row, seed), seed) for row in comparison.rows + comparison.ablations
+            ]
+    todo = [run for run in todo if not is_finished(run[2])]
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        running = {pool.submit(train, *run): run for run in todo}
+        for number, future in enumerate(as_completed(running), 1):
+            row, data, _, seed = running[future]
+            say(f"{number}/{len(todo)}: {data.parent.name} {row.name} seed {seed}, {future.result():.0f} s")
+
+
+def folder_of(work: Path, name: str, row: Row, seed: int) -> Path:
+    return work / name / "runs" / f"{row.name.replace(':', '-').replace(' ', '-')}-seed{seed}"
+
+
+def is_finished(folder: Path) -> bool:
+    return RunFolder.is_at(folder) and RunFolder.open(folder).has_report
+
+
+# What it came to
+
+
+class Found:
+    """The reports of a comparison's runs."""
+
+    def __init__(self, work: Path, name: str) -> None:
+        self.comparison = COMPARISONS[name]
+        self.data = open_dataset(work / name / "data")
+        self._folders = {
+            row.name: [folder_of(work, name, row, seed) for seed in SEEDS]
+            for row in self.comparison.rows + self.comparison.ablations
+        }
+        self._reports: dict[tuple[Path, bool], Report] = {}
+
+    def runs(self, rows: Iterable[Row]) -> list[RunFolder]:
+        return [RunFolder.open(folder) for row in rows for folder in self._folders[row.name]]
+
+    def values(self, spec: str, heading: str) -> np.ndarray:
+        """A metric of each seed's run; "Tail, inverse" is that under a class distribution."""
+        heading, _, prior = heading.partition(", ")
+        name = f"{prior}/{PRINTABLE[heading]}" if prior else PRINTABLE[heading]
+        return np.array([self._report(path, prior != "").metrics()[name] for path in self._folders[spec]])
+
+    def _report(self, path: Path, is_shifted: bool) -> Report:
+        """What the run has left, or its predictions evaluated again under `PRIORS`."""
+        if (path, is_shifted) not in self._reports:
+            self._reports[path, is_shifted] = self._shifted(path) if is_shifted else RunFolder.open(path).load_report()
+        return self._reports[path, is_shifted]
+
+    def _shifted(self, path: Path) -> Report:
+        preds, labels = (np.load(path / f"{name}.npy") for name in ("preds", "labels"))
+        counts, bounds = self.data.train_counts, self.data.bounds
+        return vltr_eval.evaluate(preds, labels, sap=None, prior=PRIORS, train_counts=counts, bounds=bounds)
+
+
+def spread(values: np.ndarray, sign: str = "") -> str:
+    return f"{fmean(values):{sign}.4f} +- {stdev(values):.4f}"
+
+
+def judged(differences: np.ndarray) -> str:
+    """What three seeds say: the same sign in all of them, and a mean of at least two standard errors."""
+    mean = fmean(differences)
+    if abs(mean) < 2 * stdev(differences) / len(differences) ** 0.5 or abs(np.sign(differences).sum()) < len(
+        differences
+    ):
+        return "undecided"
+    return "holds" if mean > 0 else "**the opposite**"
+
+
+def claims_table(found: Mapping[str, Found]) -> str:
+    lines = []
+    for paper, claims in CLAIMS.items():
+        for claim in (claim for claim in claims if claim.data in found):
+            one, other = (found[claim.data].values(spec, claim.metric) for spec in (claim.one, claim.other))
+            by_paper = "-" if claim.printed is None else f"{claim.printed:+.3f}"
+            difference = f"{claim.one} - {claim.other}"
+            lines.append([paper, claim.text, claim.data, difference, claim.metric, by_paper])
+            lines[-1] += [spread(one - other, "+"), judged(one - other)]
+    head = ("paper", "claim", "data", "difference", "of", "printed", "measured", "")
+    return table(head, lines, left=5)
+
+
+def priors_table(found: Found) -> str:
+    headings = [f"{heading}, {prior}" for heading in ("All", "Acc@1") for prior in PRIORS]
+    head = ("", *headings)
+    lines = [[spec, *(spread(found.values(spec, heading)) for heading in headings)] for spec in found.comparison.priors]
+    return table(head, lines)
+
+
+def section(name: str, found: Found) -> list[str]:
+    comparison, data = found.comparison, found.data
+    counts = data.train_counts
+    sizes = " / ".join(str(len(members)) for members in class_groups(counts, data.bounds).values())
+    synth = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in comparison.synth.items())
+    parts = [
+        f"## {comparison.title}",
+        "",
+        f"`vltr-train synth data {synth} --seed {DATA_SEED}`: "
+        + ", ".join(
+            f"{len(getattr(data, split)):,} {split}" for split in ("train", "validate", "test") if getattr(data, split)
+        )
+        + f" videos of {data.num_classes} classes (head / medium / tail {sizes}), {counts.max():,} to {counts.min():,} "
+        f"training videos a class, {data.frames.lengths.max()} frames of {data.dim} features.",
+        "",
+        table_of_runs(found.runs(comparison.rows), format="markdown"),
+    ]
+    if comparison.ablations:
+        parts += ["Ablations:", "", table_of_runs(found.runs(comparison.ablations), format="markdown")]
+    if comparison.priors:
+        parts += [
+            "### Under other class distributions",
+            "",
+            "The test set weighted (`vltr-eval --prior`) so that its labels are as the training set's, uniform, or as "
+            "the training set's in reverse.",
+            "",
+            priors_table(found),
+        ]
+    every = found.runs(comparison.rows + comparison.ablations)
+    for paper in comparison.papers:
+        beside = table_of_runs(every, presets=all_presets(), paper=paper, format="markdown")
+        parts += [f"### Beside {paper}, as printed", "", beside]
+    return parts
+
+
+def all_presets() -> dict[str, Any]:
+    return {name: kind.presets for name, kind in all_methods().items()}
+
+
+def report(found: Mapping[str, Found]) -> str:
+    parts = [HEADER.format(today=TODAY, provenance=provenance("torch", "numpy"), schedule=settings_text(SCHEDULE))]
+    parts += ["## What holds of each paper's claims", "", CLAIMS_NOTE, claims_table(found)]
+    for name, one in found.items():
+        parts += section(name, one)
+    return "\n".join(parts)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    return " ".join(
+        f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in settings.items()
+    )
+
+
+HEADER = """# The methods compared on synthetic sets, {today}
+
+{provenance}
+Every run: `{schedule}`, three seeds of training on one set, the checkpoint of the best validation mAP (the last one
+where there is no validation split), evaluated once on the test split; mean +- standard deviation. The schedule was
+chosen for the baseline on data of another seed, and no method was tuned. The data is not the papers': printed numbers
+stand beside for their differences, not as targets.
+"""
+
+CLAIMS_NOTE = """Differences of runs of the same seed, mean +- standard deviation over three seeds; printed: the same
+difference in the paper. "holds": all three have its sign and the mean is at least two standard errors.
+"""
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"compare_methods: {text}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the sets and runs; what is there is kept")
+    parser.add_argument("--only", default=",".join(COMPARISONS), help=f"of {','.join(COMPARISONS)}")
+    parser.add_argument("--jobs", type=int, default=num_cpus(), help="runs at once, each on one thread")
+    parser.add_argument(
+        "--out", nargs="?", type=Path, const=RESULTS, help="also write methods-<date>.md and .csv there"
+    )
+    args = parser.parse_args()
+    names = args.only.split(",")
+    for name in names:
+        if name not in COMPARISONS:
+            parser.error(f"argument --only: expected names among {', '.join(COMPARISONS)}, got {name!r}")
+    os.environ.update(dict.fromkeys(("VLTR_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))  # of each run
+    run_all(args.work, names, args.jobs)
+    found = {name: Found(args.work, name) for name in names}
+    text = report(found)
+    sys.stdout.write(text)
+    if args.out:
+        write_whole(args.out / f"methods-{TODAY}.md", text)
+        for name, one in found.items():
+            runs = one.runs(one.comparison.rows + one.comparison.ablations)
+            write_whole(args.out / f"methods-{name}-{TODAY}.csv", table_of_runs(runs, format="csv"))
+
+
+if __name__ == "__main__":
+    main()
