@@ -21,7 +21,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check clean
+.PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
 	@echo "                          AddressSanitizer and UBSan"
 	@echo "make lint, make format    check, or mend, the style of Python and C++"
+	@echo "make compare              all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] measure against other libraries, in an environment of their own (benchmarks/README.md)"
 	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize, measure (benchmarks/README.md)"
 	@echo "make clean                remove environments, builds and the demo set"
@@ -47,6 +48,10 @@ demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
 	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
+
+# Finished runs are kept in build/compare: called again, it goes on.
+compare: $(VENV)/.installed-for-training
+	$(VENV)/bin/python benchmarks/compare_methods.py --work build/compare --out $(ARGS)
 
 # Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
 test: $(VENV)/.installed-for-tests

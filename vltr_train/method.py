@@ -114,7 +114,8 @@ class Preset:
     tables: names such as "videolt-1", in whose printed rows it stands. backbone: of the features that it wants.
     printed: All, Head, Medium, Tail (mAP), Acc@1, Acc@5 as fractions; None where the paper has no number. columns:
     their headings where they are others, of `tables.PRINTABLE`. data: the variant of a data set that the row is of.
-    quoted: by the tables that repeat the row with other numbers, what these print.
+    quoted: by the tables that repeat the row with other numbers, what these print. official: what ``protocol=official``
+    sets beside `Method.official`, where the published code does something else on this data.
     """
 
     row: str
@@ -125,6 +126,7 @@ class Preset:
     columns: tuple[str, ...] | None = None
     data: str = ""
     quoted: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    official: Mapping[str, Any] = field(default_factory=dict)
 
 
 AveragePrecision = Callable[[str], np.ndarray]

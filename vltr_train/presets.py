@@ -63,12 +63,14 @@ def published(
     printed: Mapping[str, tuple[float | None, ...]],
     tables: Mapping[str, tuple[str, ...]] | tuple[str, ...] = MappingProxyType({}),
     quoted: Mapping[str, Mapping[str, tuple[float, ...]]] = MappingProxyType({}),
+    official: Mapping[str, Any] = MappingProxyType({}),
     **settings: Any,
 ) -> dict[str, Preset]:
     """Presets of one method by their names: what papers call a row, and what they print in it on each kind of data.
 
     printed, tables, quoted: `Preset.printed` and so on, by the names of presets. tables: of those that are not where
-    `TABLES` says; or the same for all. settings: of all, beside those that `WORDS` says.
+    `TABLES` says; or the same for all. official: `Preset.official` of all. settings: of all, beside those that `WORDS`
+    says.
     """
     presets = {}
     for name, numbers in printed.items():
@@ -83,5 +85,6 @@ def published(
             columns=COLUMNS.get(its_tables[0].partition("-")[0]),
             data="".join(VARIANTS.get(word, "") for word in words),
             quoted=quoted.get(name, {}),
+            official=official,
         )
     return presets

@@ -56,7 +56,7 @@ def build_config(
     """
     from vltr_train.method import OFFICIAL  # not above: that module needs torch, and this one shall not
 
-    protocols = {"default": {}, "official": {**OFFICIAL, **method.official}}
+    protocols = {"default": {}, "official": dict(OFFICIAL) | dict(method.official)}
     kinds = _kinds(method.Config)
     given = settings if isinstance(settings, Mapping) else parse_settings(method.Config, settings)
     given = _checked(kinds | PROTOCOL, given)
@@ -65,7 +65,10 @@ def build_config(
         raise unknown("protocol", protocol, protocols)
     if preset is not None and preset not in method.presets:
         raise unknown("preset", preset, method.presets)
-    printed = {} if preset is None else _checked(kinds, method.presets[preset].settings)
+    printed = {}
+    if preset is not None:
+        printed = _checked(kinds, method.presets[preset].settings)
+        protocols["official"] |= method.presets[preset].official
     return method.Config(**{**protocols[protocol], **printed, **given})
 
 

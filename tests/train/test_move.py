@@ -367,7 +367,7 @@ def test_official_protocol_is_the_published_code():
     official = build_config(kind, "r101", protocol="official")
     assert (official.psa_key_mask, official.detach_codebook_input, official.select_on) == ("drop", True, "test")
     assert not official.minikinetics_code
-    there = build_config(kind, "r50-mk0.01", ["protocol=official", "minikinetics_code=true"])
+    there = build_config(kind, "r50-mk0.01", ["protocol=official"])
     assert (there.minikinetics_code, there.psa_key_mask) == (True, "drop")
 
 

@@ -140,7 +140,7 @@ def test_documents_are_not_guessed_at(value):
 
 
 def preset(**settings):
-    return SimpleNamespace(settings=settings)
+    return SimpleNamespace(settings=settings, official={})
 
 
 METHOD = SimpleNamespace(
@@ -156,6 +156,11 @@ def test_the_user_wins_over_the_preset_and_that_over_the_protocol():
     official = build_config(METHOD, protocol="official")
     assert (official.select_on, official.absent) == ("test", "zero")
     assert build_config(METHOD, settings=["protocol=official"]) == official
+    preset_of_data = SimpleNamespace(settings={"epochs": 3}, official={"lr": 7.0, "epochs": 9})
+    strict = SimpleNamespace(Config=Config, official={"lr": 5.0, "absent": "nan"}, presets={"mk": preset_of_data})
+    assert build_config(strict, "mk", protocol="official") == Config(epochs=3, lr=7.0, absent="nan", select_on="test")
+    assert build_config(strict, protocol="official") == Config(lr=5.0, absent="nan", select_on="test")
+    assert build_config(strict, "mk") == Config(epochs=3)
     layered = build_config(METHOD, "r101-fl", ["lr=2", "select_on=last"], protocol="official")
     assert layered == Config(epochs=3, lr=2.0, absent="nan", select_on="last")
     assert build_config(METHOD, "tsm", {"lr": 1, "protocol": "default"}, protocol="official") == Config(

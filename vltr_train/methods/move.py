@@ -68,7 +68,6 @@ class Move(Method):
     paper = "MOVE (arXiv 2211.13471)"
     Config = MoveConfig
     official = MappingProxyType({"psa_key_mask": "drop", "detach_codebook_input": True})
-    # Those of MiniKinetics want minikinetics_code=true beside protocol=official: the code does it there alone.
     presets = MappingProxyType(
         published(
             "MOVE",
@@ -76,6 +75,16 @@ class Move(Method):
                 "r50": (0.705, 0.804, 0.742, 0.626, 0.719, 0.875),
                 "r101": (0.719, 0.815, 0.753, 0.644, 0.730, 0.883),
                 "tsm": (0.704, 0.833, 0.746, 0.610, 0.725, 0.885),
+            },
+            {
+                "r50": ("videolt-move-1",),
+                "r101": ("videolt-move-1", "videolt-move-4"),
+                "tsm": ("videolt-move-2",),
+            },
+        )
+        | published(
+            "MOVE",
+            {
                 "r50-mk0.01": (0.570, 0.509),
                 "r50-mk0.02": (0.609, 0.553),
                 "r50-mk0.05": (0.646, 0.604),
@@ -85,11 +94,7 @@ class Move(Method):
                 "r101-mk0.05": (0.667, 0.626),
                 "r101-mk0.1": (0.697, 0.655),
             },
-            {
-                "r50": ("videolt-move-1",),
-                "r101": ("videolt-move-1", "videolt-move-4"),
-                "tsm": ("videolt-move-2",),
-            },
+            official={"minikinetics_code": True},
         )
         # The check marks of rows (e) and (f) are taken in the order of their columns, Ex. and In.
         | published(
