@@ -107,9 +107,14 @@ class LabelList:
         return LabelList.from_pairs(tuple(self.ids[row] for row in picked.tolist()), numbers, classes, self.num_classes)
 
     def rows_with(self, classes: np.ndarray) -> np.ndarray:
-        """The rows that carry one of the classes or more, ascending; classes: (C,) bool."""
+        """The rows that carry one of the classes or more, ascending; classes: (C,) bool, ValueError for anything else."""
+        wanted = np.asarray(classes)
+        if wanted.dtype != bool or wanted.shape != (self.num_classes,):
+            raise ValueError(
+                f"classes: expected bool of shape ({self.num_classes},), got {wanted.dtype} of shape {wanted.shape}"
+            )
         rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        return np.unique(rows[np.asarray(classes, bool)[self.classes]])
+        return np.unique(rows[wanted[self.classes]])
 
     def by_class(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows of each class: offsets (C + 1,) int64, and rows (labels,) int64 that ascend within a class."""

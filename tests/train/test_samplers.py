@@ -129,6 +129,12 @@ def test_rows_with_a_class_or_more(chosen):
     assert (len(LABELS) + 1 in found) == bool({5, 6} & set(chosen))
 
 
+@pytest.mark.parametrize("classes", [[3, 5], np.ones(6, bool), np.ones((1, 7), bool)])
+def test_classes_that_are_no_mask_are_refused(classes):
+    with pytest.raises(ValueError, match=r"^classes: expected bool of shape \(7,\), got (int64|bool) of shape \("):
+        InstanceSampler(classes=classes).draw(LABELS, 0, 0)
+
+
 def bounds_of(labels):
     return zip(labels.offsets.tolist(), labels.offsets.tolist()[1:], strict=False)
 
