@@ -1,4 +1,4 @@
-"""FrameStack's training at VideoLT's size on a GPU: seconds per epoch, device memory, and where the device's time goes.
+"""Training at VideoLT's size on a GPU: FrameStack's epochs and where their time goes, and a step of every method.
 
     python benchmarks/bench_train_cuda.py --out FILE                   offline; a GPU with 128 GiB for all frames
     python benchmarks/bench_train_cuda.py --scale 0.2                  a fifth of the videos, for smaller ones
@@ -6,12 +6,12 @@
 
 What trains is `vltr_train.fit`. The frames are made on the device, where `fit` would have copied them; the labels are
 those of the synthetic VideoLT. The file is rewritten after each training: one that never ends costs only itself.
+FrameStack's epochs come first; the steps of all methods (method_steps.py) have the time that these leave.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import math
 import re
 import sys
@@ -28,112 +28,26 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from device_data import SHAPES, Shape, make_data, release, synchronize
 from machine import cpu_model, versions, write_whole
+from method_steps import Measured, measure_methods, method_section
 from tables import duration, figure, one_line, size, table
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from vltr_eval import RunningAP
-from vltr_train.dataset import Dataset, TestSplit, TrainSplit
+from vltr_train.dataset import Dataset, TrainSplit
 from vltr_train.engine import fit
 from vltr_train.loader import Batch, Loader
 from vltr_train.methods import find_method
 from vltr_train.run_folder import RunFolder
-from vltr_train.synth import make_world
 
 METHOD = "framestack"
 KINDS = tuple((precision, source) for precision in ("float32", "bfloat16") for source in ("clean_train_mode", "reuse"))
 EPOCHS = 2  # the first is not mixed, the second is
-TEST_VIDEOS = 256
 PROFILED_EPOCH = 2  # of the short training, after one that warms up and one that is timed
-ROOM = 8 << 30  # of the device's memory, for all that is not frames
-FEWEST_FRAMES = 8  # of a video, that are worth training on
 LEAST_SECONDS = 6.0  # for a training to be begun
 SETTLING = 2.0  # seconds of a training that are not in its epochs: checkpoints, the test split
-_ROWS_AT_ONCE = 1 << 16
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What is trained on and how: D, frames of a video and of a clip, rows of a batch; steps of the profiled epoch that
-    warm up, and those that are profiled."""
-
-    dim: int
-    frames: int
-    clip: int
-    batch: int
-    warm: int
-    profiled: int
-
-
-SHAPES = {"cuda": Shape(2048, 150, 60, 128, warm=4, profiled=20), "cpu": Shape(32, 12, 6, 16, warm=1, profiled=4)}
-
-
-# The data
-
-
-@dataclass(frozen=True, eq=False)
-class MadeFrames:
-    """What stands for a `FrameStore` whose frames (F, D) lie on the device and nowhere else."""
-
-    ids: tuple[str, ...]
-    offsets: np.ndarray
-    frames: torch.Tensor
-
-    fingerprint = "made on the device"
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
-
-    @property
-    def dim(self) -> int:
-        return self.frames.shape[1]
-
-    @property
-    def dtype(self) -> str:
-        return str(self.frames.dtype).removeprefix("torch.")
-
-
-def make_data(scale: float, shape: Shape, device: torch.device) -> tuple[Dataset, str]:
-    """The data set, and a sentence where memory made it smaller. Raises ValueError where it fits not at all."""
-    world = make_world("videolt", scale=scale, dim=1)
-    train, test = world.splits["train"], world.splits["test"]
-    rows = np.r_[train, test.start : min(test.stop, test.start + TEST_VIDEOS)]
-    fewest = (shape.warm + 1) * shape.batch
-    if train.stop < fewest:
-        raise ValueError(f"scale: expected one that leaves {fewest} training videos, got {scale:g} with {train.stop}")
-    num_frames, note = shape.frames, ""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info()[0]
-        num_frames = min(shape.frames, (free - ROOM) // (len(rows) * shape.dim * 2))
-        there = f"{size(free)} of free memory, {size(ROOM)} of it kept for all else"
-        if num_frames < FEWEST_FRAMES:
-            raise ValueError(f"scale: expected one whose {len(rows):,} videos fit into {there}, got {scale:g}")
-        if num_frames < shape.frames:
-            note = f"{shape.frames} frames a video do not fit into {there}: each video has {num_frames} here."
-    labels = world.labels.only(rows)
-    frames = MadeFrames(
-        labels.ids, np.arange(len(rows) + 1) * num_frames, make_frames(len(rows) * num_frames, shape.dim, device)
-    )
-    numbers = np.arange(len(rows))
-    splits = [kind(labels.only(part), part, frames) for kind, part in
-              ((TrainSplit, numbers[: train.stop]), (TestSplit, numbers[train.stop :]))]  # fmt: skip
-    return Dataset(world.name, world.class_names, world.bounds, frames, splits[0], None, splits[1]), note
-
-
-def make_frames(count: int, dim: int, device: torch.device) -> torch.Tensor:
-    """Rectified noise (count, D) float16, drawn where it stays: nothing to learn, and nothing beside it in memory."""
-    torch.manual_seed(0)
-    frames = torch.empty(count, dim, dtype=torch.float16, device=device)
-    for part in frames.split(_ROWS_AT_ONCE):
-        part.normal_().relu_()
-    synchronize(device)
-    return frames
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+SHARE = 0.55  # of the time that is left when the data are made; the methods have the rest
 
 
 def only_some(data: Dataset, count: int) -> Dataset:
@@ -374,9 +288,8 @@ def timed_ends() -> Iterator[list[float]]:
         yield seconds
 
 
-def run_all(bench: Bench, say: Callable[[list[Trained]], None]) -> list[Trained]:
-    """All kinds for which there is time; what was found is said after each."""
-    every: list[Trained] = []
+def run_all(bench: Bench) -> Iterator[Trained]:
+    """All kinds, trained where there is time."""
     for number, kind in enumerate(KINDS):
         found = Trained(*kind)
         share = bench.seconds_left() / (len(KINDS) - number)
@@ -388,18 +301,14 @@ def run_all(bench: Bench, say: Callable[[list[Trained]], None]) -> list[Trained]
                 bench.measure(found, share)
             except Exception as error:  # the other kinds can still tell something
                 found.remark = f"**failed**: {one_line(error)}"
-        gc.collect()
-        if bench.device.type == "cuda":
-            torch.cuda.empty_cache()
-        every.append(found)
-        say(every)
-    return every
+        release(bench.device)
+        yield found
 
 
 # The report
 
 
-def report(bench: Bench, note: str, making: float, every: list[Trained]) -> str:
+def report(bench: Bench, note: str, making: float, every: list[Trained], methods: list[Measured]) -> str:
     """Its first line is the summary."""
     data, shape, frames = bench.data, bench.shape, bench.data.frames
     total, on_device = len(data.train), bench.device.type == "cuda"
@@ -437,6 +346,7 @@ def report(bench: Bench, note: str, making: float, every: list[Trained]) -> str:
             + " by what launched them; idle is what they leave of a step of the timed epoch, in which no profiler ran.",
             "",
             step_table(measured),
+            *method_section(methods, shape, len(data.train.labels) * data.num_classes),
         ]
     )
 
@@ -493,16 +403,18 @@ def main() -> int:
         making = time.monotonic() - began
     except ValueError as error:
         parser.exit(2, f"bench_train_cuda: {error}\n")
-    bench = Bench(device, shape, data, start + args.seconds)
-
-    def say(every: list[Trained]) -> None:
-        if args.out:
-            write_whole(args.out, report(bench, note, making, every))
-
+    end, now = start + args.seconds, time.monotonic()
+    bench = Bench(device, shape, data, now + SHARE * (end - now))
+    every: list[Trained] = []
+    methods: list[Measured] = []
     with patch("vltr_train.place.resident_frames", lambda frames, *_: frames.frames):
-        every = run_all(bench, say)
-    sys.stdout.write(report(bench, note, making, every))
-    return 1 if any("**failed**" in found.remark for found in every) else 0
+        for part, measuring in ((every, run_all(bench)), (methods, measure_methods(device, shape, data, end))):
+            for found in measuring:
+                part.append(found)
+                if args.out:
+                    write_whole(args.out, report(bench, note, making, every, methods))
+    sys.stdout.write(report(bench, note, making, every, methods))
+    return 1 if any("**failed**" in found.remark for found in (*every, *methods)) else 0
 
 
 if __name__ == "__main__":

@@ -356,7 +356,7 @@ def steps_of(check: Check) -> list[Step]:
     for tool in TOOLS:
         steps.append(Step(f"compute-sanitizer {tool}", 70, 25, lambda seconds, t=tool: sanitize(check, seconds, t)))
     steps.append(Step("benchmark", 200, 100, lambda seconds: measure(check, seconds)))
-    steps.append(Step("training", 180, 60, lambda seconds: train(check, seconds)))
+    steps.append(Step("training", 250, 75, lambda seconds: train(check, seconds)))
     return steps
 
 

@@ -1,0 +1,110 @@
+"""Videos made on the device, where `fit` would have copied them: what bench_train_cuda.py and its parts train on."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tables import size
+
+from vltr_train.dataset import Dataset, TestSplit, TrainSplit
+from vltr_train.synth import make_world
+
+TEST_VIDEOS = 256
+ROOM = 8 << 30  # of the device's memory, for all that is not frames
+FEWEST_FRAMES = 8  # of a video, that are worth training on
+_ROWS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained on and how: D, frames of a video and of a clip, rows of a batch; steps of the profiled epoch that
+    warm up, and those that are profiled; steps of an epoch where each method has a few."""
+
+    dim: int
+    frames: int
+    clip: int
+    batch: int
+    warm: int
+    profiled: int
+    few: int
+
+
+SHAPES = {
+    "cuda": Shape(2048, 150, 60, 128, warm=4, profiled=20, few=30),
+    "cpu": Shape(32, 12, 6, 16, warm=1, profiled=4, few=2),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MadeFrames:
+    """What stands for a `FrameStore` whose frames (F, D) lie on the device and nowhere else."""
+
+    ids: tuple[str, ...]
+    offsets: np.ndarray
+    frames: torch.Tensor
+
+    fingerprint = "made on the device"
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    @property
+    def dim(self) -> int:
+        return self.frames.shape[1]
+
+    @property
+    def dtype(self) -> str:
+        return str(self.frames.dtype).removeprefix("torch.")
+
+
+def make_data(scale: float, shape: Shape, device: torch.device) -> tuple[Dataset, str]:
+    """The data set, and a sentence where memory made it smaller. Raises ValueError where it fits not at all."""
+    world = make_world("videolt", scale=scale, dim=1)
+    train, test = world.splits["train"], world.splits["test"]
+    rows = np.r_[train, test.start : min(test.stop, test.start + TEST_VIDEOS)]
+    fewest = (shape.warm + 1) * shape.batch
+    if train.stop < fewest:
+        raise ValueError(f"scale: expected one that leaves {fewest} training videos, got {scale:g} with {train.stop}")
+    num_frames, note = shape.frames, ""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info()[0]
+        num_frames = min(shape.frames, (free - ROOM) // (len(rows) * shape.dim * 2))
+        there = f"{size(free)} of free memory, {size(ROOM)} of it kept for all else"
+        if num_frames < FEWEST_FRAMES:
+            raise ValueError(f"scale: expected one whose {len(rows):,} videos fit into {there}, got {scale:g}")
+        if num_frames < shape.frames:
+            note = f"{shape.frames} frames a video do not fit into {there}: each video has {num_frames} here."
+    labels = world.labels.only(rows)
+    frames = MadeFrames(
+        labels.ids, np.arange(len(rows) + 1) * num_frames, make_frames(len(rows) * num_frames, shape.dim, device)
+    )
+    numbers = np.arange(len(rows))
+    splits = [kind(labels.only(part), part, frames) for kind, part in
+              ((TrainSplit, numbers[: train.stop]), (TestSplit, numbers[train.stop :]))]  # fmt: skip
+    return Dataset(world.name, world.class_names, world.bounds, frames, splits[0], None, splits[1]), note
+
+
+def make_frames(count: int, dim: int, device: torch.device) -> torch.Tensor:
+    """Rectified noise (count, D) float16, drawn where it stays: nothing to learn, and nothing beside it in memory."""
+    torch.manual_seed(0)
+    frames = torch.empty(count, dim, dtype=torch.float16, device=device)
+    for part in frames.split(_ROWS_AT_ONCE):
+        part.normal_().relu_()
+    synchronize(device)
+    return frames
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def release(device: torch.device) -> None:
+    """Gives back what a training had, though it failed."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -1,0 +1,222 @@
+"""A step of every method at VideoLT's size, in each of its stages: time and memory. A part of bench_train_cuda.py.
+
+What trains is `vltr_train.fit` with each method's own defaults. Its epochs end after a few steps and its checkpoints
+stay in memory; no step waits for the device, whose own clock is read where each step begins.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from device_data import Shape, release, synchronize
+from tables import duration, figure, one_line, size, table
+
+from vltr_train.dataset import Dataset
+from vltr_train.engine import fit
+from vltr_train.label_lists import LabelList
+from vltr_train.loader import Batch, Loader
+from vltr_train.method import Method, Stage
+from vltr_train.methods import all_methods, find_method
+from vltr_train.run_folder import RunFolder
+
+PRECISIONS = ("float32", "bfloat16")
+VARIANTS = ("bce:r101-netvlad", "meid:r101-netvlad")  # beside the defaults, whose pooled vectors are short
+EPOCHS = 2  # of a stage: the first warms up, and does not mix where FrameStack does
+LEAST_SECONDS = 8.0  # for a method to be begun
+
+
+@dataclass
+class StageSteps:
+    """Of the last epoch of a stage. clips: (streams, B, T); marks: where each step began, and where the last ended;
+    peak: bytes of torch's allocator beyond what there was before the training."""
+
+    title: str
+    clips: tuple[int, int, int] = (0, 0, 0)
+    marks: list[Any] = field(default_factory=list)
+    peak: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Of a step, the median."""
+        return statistics.median(seconds_between(*marks) for marks in pairwise(self.marks))
+
+
+@dataclass
+class Measured:
+    """A method, or METHOD:PRESET, in a precision: its stages, or a remark that says why there are none."""
+
+    spec: str
+    precision: str
+    stages: list[StageSteps] = field(default_factory=list)
+    remark: str = ""
+
+
+def measure_methods(device: torch.device, shape: Shape, data: Dataset, deadline: float) -> Iterator[Measured]:
+    """All methods in float32, then all in bfloat16; measured where there is time."""
+    # Every stream has the labels on the device; making them on the host would take longer than a method's steps.
+    with patch.object(LabelList, "multi_hot", cache(LabelList.multi_hot)):
+        for precision, spec in product(PRECISIONS, (*all_methods(), *VARIANTS)):
+            found = Measured(spec, precision)
+            left = deadline - time.monotonic()
+            if left < LEAST_SECONDS:
+                found.remark = "not run: no time was left"
+            else:
+                sys.stderr.write(f"bench_train_cuda: {spec}, {precision} ({left:.0f} s left)\n")
+                try:
+                    found.stages = stages_of(spec, precision, device, shape, data)
+                except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+                    found.remark = f"memory did not suffice: {one_line(error)}"
+                except Exception as error:  # the others can still tell something
+                    found.remark = f"**failed**: {one_line(error)}"
+            release(device)
+            yield found
+
+
+def stages_of(spec: str, precision: str, device: torch.device, shape: Shape, data: Dataset) -> list[StageSteps]:
+    """A short training of the method, by stages."""
+    kind = find_method(spec.partition(":")[0])
+    with (
+        tempfile.TemporaryDirectory(prefix="vltr-bench-") as folder,
+        watched(kind, device) as found,
+        epochs_of(shape.few),
+        checkpoints_in_memory(),
+    ):
+        fit(
+            spec,
+            replace(data, test=None),  # nothing is evaluated but what a stage asks for at its end
+            Path(folder) / "run",
+            device=str(device),
+            quiet=True,
+            precision=precision,
+            select_on="last",
+            **short_settings(kind, device, shape),
+        )
+    synchronize(device)
+    return found
+
+
+def short_settings(kind: type[Method], device: torch.device, shape: Shape) -> dict[str, int]:
+    """Few epochs of each stage; small batches and clips where the benchmark itself is checked."""
+    names = [entry.name for entry in fields(kind.Config)]
+    settings = {name: EPOCHS for name in names if name.endswith("epochs") and name != "warm_epochs"}
+    if device.type == "cpu":
+        settings |= {name: shape.batch for name in names if name.endswith("batch_size")} | {"train_frames": shape.clip}
+    return settings
+
+
+@contextmanager
+def watched(kind: type[Method], device: torch.device) -> Iterator[list[StageSteps]]:
+    """Of the stages that methods of this kind go through."""
+    on_device, found = device.type == "cuda", []
+    begin_stage, begin_epoch, forward, end_epoch = kind.begin_stage, kind.begin_epoch, kind.forward, kind.end_epoch
+    there = torch.cuda.memory_allocated() if on_device else 0
+
+    def begin_watched_stage(method: Method, stage: Stage) -> None:
+        found.append(StageSteps(stage.name))
+        begin_stage(method, stage)
+
+    def begin_watched_epoch(method: Method, epoch: int, num_rows: int) -> None:
+        found[-1].marks.clear()
+        if on_device:
+            torch.cuda.reset_peak_memory_stats()
+        begin_epoch(method, epoch, num_rows)
+
+    def watched_forward(method: Method, *batches: Batch) -> torch.Tensor:
+        found[-1].marks.append(mark(device))
+        found[-1].clips = (len(batches), *batches[0].features.shape[:2])
+        return forward(method, *batches)
+
+    def end_watched_epoch(method: Method) -> None:
+        found[-1].marks.append(mark(device))
+        if on_device:
+            found[-1].peak = torch.cuda.max_memory_allocated() - there
+        end_epoch(method)
+
+    with patch.multiple(
+        kind,
+        begin_stage=begin_watched_stage,
+        begin_epoch=begin_watched_epoch,
+        forward=watched_forward,
+        end_epoch=end_watched_epoch,
+    ):
+        yield found
+
+
+def mark(device: torch.device) -> Any:
+    """A time, of the device where there is one: it is read when the device comes by, and nobody waits for that."""
+    if device.type == "cpu":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def seconds_between(start: Any, end: Any) -> float:
+    return end - start if isinstance(start, float) else start.elapsed_time(end) * 1e-3
+
+
+def epochs_of(steps: int) -> Any:
+    """A context in which an epoch ends after so many steps, of rows that are drawn of all."""
+    make = Loader.__init__
+
+    def made(loader: Loader, *args: Any, **options: Any) -> None:
+        make(loader, *args, **options)
+        del loader._batches[steps:]
+
+    return patch.object(Loader, "__init__", made)
+
+
+@contextmanager
+def checkpoints_in_memory() -> Iterator[None]:
+    """They are no part of a step, and those of a VLAD take longer than all its steps here."""
+    kept: dict[str, Any] = {}
+    with (
+        patch.object(RunFolder, "save_checkpoint", lambda _, name, state: kept.update({name: state})),
+        patch.object(RunFolder, "load_checkpoint", lambda _, name: kept[name]),
+    ):
+        yield
+
+
+# The report
+
+
+def method_section(every: list[Measured], shape: Shape, num_labels: int) -> list[str]:
+    """num_labels: n x C, a byte each on the device."""
+    return [
+        "## A step of each method",
+        "",
+        "Of `vltr_train.fit` with a method's own defaults, or a preset's: epochs that end after "
+        f"{shape.few} steps, of videos drawn from all. A step is the median of those of a stage's epoch {EPOCHS}, from "
+        "where it begins to where the next one does, by the device's clock; the host waits for none. Videos are those "
+        "of one stream, as in metrics.csv. Memory is the peak of torch's allocator beyond the frames: weights, "
+        f"optimizer, activations, batches made ahead, and the labels of all videos ({size(num_labels)}) a stream. "
+        "There is no list for validation, so ava_two_stage goes through its judge and then takes head by counts.",
+        "",
+        method_table(every),
+    ]
+
+
+def method_table(every: list[Measured]) -> str:
+    head = ["method", "stage", "precision", "streams x rows x frames", "step", "videos/s", "peak memory", "remark"]
+    specs = list(dict.fromkeys(found.spec for found in every))
+    cells = []
+    for found in sorted(every, key=lambda found: specs.index(found.spec)):
+        if found.remark:
+            cells.append([found.spec, "-", found.precision, *["-"] * 4, found.remark])
+        for stage in found.stages:
+            rate, memory = figure(stage.clips[1] / stage.seconds), size(stage.peak) if stage.peak else "-"
+            clips = " x ".join(map(str, stage.clips))
+            cells.append([found.spec, stage.title, found.precision, clips, duration(stage.seconds), rate, memory, ""])
+    return table(head, cells, left=3)
