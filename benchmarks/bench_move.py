@@ -184,7 +184,7 @@ def shape_tables(shape: Shape, threads: int, apart: Callable[..., Any]) -> list[
     progress(f"{shape.title} (load {load()})")
     found = apart(measure, shape, threads)
     rate = apart(product_rate, shape, threads)
-    published = found[ROWS[0]]
+    published = min((found[row] for row in ROWS if row.published), key=middle)
     cells, part_cells = [], []
     for row, it in found.items():
         ratio = "-" if row.published else f"{figure(middle(published) / middle(it))}x"
@@ -230,11 +230,12 @@ def header(threads: int, quick: bool) -> str:
 {provenance("torch", "numpy")}{threads} threads for torch on both sides, and for ours.
 {warning}
 - The published step is `published/move_loop.py`, written plainly from its definition: it stands for what that costs in
-  loops, not for the authors' own file. A test holds its loss and its gradients against ours.
+  loops, not for the authors' own file. A test holds its loss and its gradients against ours, for equal draws and batch
+  statistics that stand still: those of the published codebook count the frames that it blanks.
 - PSA and the codebook ({CLUSTERS} clusters, {HIDDEN} hidden), extrapolation, calibrated interpolation, Adam, float32:
   the draws of frames, both passes and the update, of one batch that lies in memory, again and again; nothing is read.
   Rows take turns, step by step, after one that warms up. Published: with torch's default Adam, and with the fused one
-  that ours has. faster: than the first.
+  that ours has. faster: than the faster of these.
 - products, Gflop: of all matrix products of a step, counted by torch, two operations each. products alone: what they
   would take at the rate of the hidden layer's, measured by itself.
 - meters: training accuracy and the hits and scores of classes, which ours leaves to the evaluation.

@@ -1,11 +1,9 @@
 """The methods of all five papers and their baselines, on synthetic sets in the shape of the papers': tables, ablations,
 evaluation under other class distributions, and what is left of each paper's claims.
 
-    make compare                                          # about an hour and a half on two cores
+    make compare                                          # over an hour on two cores
     python benchmarks/compare_methods.py --work DIR --out # what is finished in DIR is kept
-    python benchmarks/compare_methods.py --work DIR --quick --only charadeslt
-
-Every method has the same schedule, chosen for the baseline on data of another seed; no method was tuned.
+    python benchmarks/compare_methods.py --work DIR --only charadeslt
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -33,12 +32,13 @@ from vltr_train.aggregators import CLUSTERED
 from vltr_train.dataset import open_dataset
 from vltr_train.methods import all_methods, find_method
 from vltr_train.run_folder import RunFolder
-from vltr_train.settings import build_config
+from vltr_train.settings import build_config, settings_document
 from vltr_train.synth import synthesize
 from vltr_train.tables import COLUMNS, PRINTABLE
 from vltr_train.tables import table as table_of_runs
 
 SEEDS = (0, 1, 2)
+T_AT_5_PERCENT = 4.303  # of Student's distribution, for three seeds
 DATA_SEED = 1
 COMMON: dict[str, Any] = {"lr": 1e-2, "batch_size": 64, "eval_every": 4, "train_frames": 30, "test_frames": 75}
 CLUSTERS = 16  # of every VLAD and codebook, for 64 to 128 features; the papers have 64 for 2,048
@@ -120,7 +120,18 @@ COMPARISONS = {
         "Imbalanced-MiniKinetics200's profile, ratio 0.01",
         48,
         {"profile": "minikinetics", "scale": 0.2, "dim": 64, "imbalance": 0.01, "feature_std": 2.0},
-        rows("bce:r101-mk0.01", "ldam_drw", "eql", "cbs", "srs", "cb_loss", "mixup", "crt", "framestack:r101-mk0.01")
+        rows(
+            "bce:r101-mk0.01",
+            "ldam_drw",
+            "eql",
+            "cbs",
+            "srs",
+            "cb_loss",
+            "mixup",
+            "crt",
+            "framestack:r101-mk0.01",
+            "focal",
+        )
         + rows("bce:r101-agg-mk0.01", "move:r101-mk0.01", "medc", "meid", "ava_two_stage"),
         papers=("minikinetics-move-3",),
     ),
@@ -128,7 +139,7 @@ COMPARISONS = {
         "CharadesLT's profile, NeXtVLAD",
         24,
         {"profile": "charadeslt", "scale": 1.0, "dim": 128, "feature_std": 2.0},
-        rows("bce", "srs", "crt", "ava_two_stage", aggregator="nextvlad")
+        rows("bce", "focal", "srs", "crt", "ava_two_stage", aggregator="nextvlad")
         + rows("ldam_drw:r101-charadeslt", "eql:r101-charadeslt", "cbs:r101-charadeslt", "cb_loss:r101-charadeslt")
         + rows("mixup:r101-charadeslt", "framestack:r101-charadeslt", "meid:r101-charadeslt")
         + rows("bce:r101-agg", "move:r101", "medc:r101"),
@@ -159,19 +170,20 @@ MEID = ("meid:r50", "bce:r50")
 MEID_FRAMESTACK = ("meid:r50", "framestack:r50")
 ON_CHARADES = ("meid:r101-charadeslt", "cbs:r101-charadeslt")
 AVA = ("ava_two_stage:i3d-ava", "bce:i3d-ava")
+AVA_BALANCING = ("bce:i3d-ava", "cbs:i3d-ava")
 AVA_STAGE1 = ("ava_two_stage:i3d-ava", "ava_two_stage:i3d-ava-stage1-all")
 
 CLAIMS = {
     "FrameStack (VideoLT)": (
         Claim("mixing frames by what is known lifts the baseline", "videolt", "framestack:r101", "bce:r101", "All"),
-        Claim("most of all its tail", "videolt", "framestack:r101", "bce:r101", "Tail"),
+        Claim("and its tail", "videolt", "framestack:r101", "bce:r101", "Tail"),
         Claim("and is above mixup", "videolt", "framestack:r101", "mixup:r101", "All"),
         Claim("it lifts MiniKinetics too", "minikinetics", "framestack:r101-mk0.01", "bce:r101-mk0.01", "All"),
     ),
     "MOVE": (
         Claim("its aggregators lift the baseline", "videolt", "bce:r101-agg", "bce:r101", "All"),
         Claim("extrapolation and interpolation lift that", "videolt", "move:r101", "bce:r101-agg", "All"),
-        Claim("most of all its tail", "videolt", "move:r101", "bce:r101-agg", "Tail"),
+        Claim("and its tail", "videolt", "move:r101", "bce:r101-agg", "Tail"),
         Claim("and are above FrameStack", "videolt", "move:r101", "framestack:r101-agg", "All"),
         Claim("and above mixup", "videolt", "move:r101", "mixup:r101-agg", "All"),
         Claim("both are needed: extrapolation", "videolt", "move:r101", "move:r101-interpolation", "All"),
@@ -181,16 +193,16 @@ CLAIMS = {
     ),
     "MEID": (
         Claim("two experts lift the baseline", "videolt", "meid:r50", "bce:r101", "All", MEID),
-        Claim("most of all its tail", "videolt", "meid:r50", "bce:r101", "Tail", MEID),
+        Claim("and its tail", "videolt", "meid:r50", "bce:r101", "Tail", MEID),
         Claim("and are above FrameStack", "videolt", "meid:r50", "framestack:r101", "All", MEID_FRAMESTACK),
         Claim("the second expert adds to the first", "videolt", "meid:r50", "meid:r50-e1", "All"),
         Claim("and is not a second first one", "videolt", "meid:r50", "meid:r50-e1-e1", "All"),
         Claim("on Charades above sampling by class", "charadeslt", *ON_CHARADES, "All"),
-        Claim("most of all in the tail", "charadeslt", *ON_CHARADES, "Tail"),
+        Claim("and in the tail", "charadeslt", *ON_CHARADES, "Tail"),
     ),
     "MEDC": (
         Claim("three experts lift the baseline", "videolt", "medc:r101", "bce:r101", "All"),
-        Claim("most of all its tail", "videolt", "medc:r101", "bce:r101", "Tail"),
+        Claim("and its tail", "videolt", "medc:r101", "bce:r101", "Tail"),
         Claim("and are above FrameStack", "videolt", "medc:r101", "framestack:r101", "All"),
         Claim("together above the long-tailed one", "videolt", "medc:r101", "medc:r101-expert1", "All"),
         Claim("above the uniform one", "videolt", "medc:r101", "medc:r101-expert2", "All"),
@@ -203,10 +215,9 @@ CLAIMS = {
     ),
     "AVA, two stages": (
         Claim("head first lifts the tail's SAP", "videolt", "ava_two_stage", "bce:r101", "SAP tail", AVA),
-        Claim("and keeps the head's", "videolt", "ava_two_stage", "bce:r101", "SAP head", AVA),
         Claim("and lifts that of all", "videolt", "ava_two_stage", "bce:r101", "SAP", AVA),
-        Claim("balancing alone lowers SAP", "videolt", "cbs:r101", "bce:r101", "SAP", ("cbs:i3d-ava", "bce:i3d-ava")),
-        Claim("and AP", "videolt", "cbs:r101", "bce:r101", "All", ("cbs:i3d-ava", "bce:i3d-ava")),
+        Claim("balancing alone is below in SAP", "videolt", "bce:r101", "cbs:r101", "SAP", AVA_BALANCING),
+        Claim("and in AP", "videolt", "bce:r101", "cbs:r101", "All", AVA_BALANCING),
         Claim("head classes first, not all", "videolt", "ava_two_stage", "ava_two_stage stage1=all", "SAP", AVA_STAGE1),
     ),
 }
@@ -242,12 +253,11 @@ def run_all(work: Path, names: Sequence[str], jobs: int) -> None:
     todo = []
     for name in names:
         comparison, data = COMPARISONS[name], work / name / "data"
-        if not (data / "frames.npy").exists():
-            synthesize(data, seed=DATA_SEED, **comparison.synth)
+        synthesize(data, seed=DATA_SEED, **comparison.synth)  # what is there is kept, if it is this
         for seed in SEEDS:
             for row in comparison.rows + comparison.ablations:
                 todo.append((row, comparison.epochs, data, folder_of(work, name, row, seed), seed))
-    todo = [run for run in todo if not is_finished(run[3])]
+    todo = [run for run in todo if not is_finished(run[3], run[0], run[1], run[4])]
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         running = {pool.submit(train, *run): run for run in todo}
         for number, future in enumerate(as_completed(running), 1):
@@ -259,8 +269,15 @@ def folder_of(work: Path, name: str, row: Row, seed: int) -> Path:
     return work / name / "runs" / f"{row.name.replace(':', '-').replace(' ', '-')}-seed{seed}"
 
 
-def is_finished(folder: Path) -> bool:
-    return RunFolder.is_at(folder) and RunFolder.open(folder).has_report
+def is_finished(folder: Path, row: Row, epochs: int, seed: int) -> bool:
+    """Whether a run is there; ValueError where it is one of other settings."""
+    if not RunFolder.is_at(folder):
+        return False
+    run, (method, _, preset) = RunFolder.open(folder), row.spec.partition(":")
+    settings = row.all_settings(epochs) | {"seed": seed}
+    if run.document["settings"] != settings_document(build_config(find_method(method), preset or None, settings)):
+        raise ValueError(f"{folder}: expected a run of the settings of {row.name}, got another; remove it")
+    return run.has_report
 
 
 # What it came to
@@ -304,11 +321,9 @@ def spread(values: np.ndarray, sign: str = "") -> str:
 
 
 def judged(differences: np.ndarray) -> str:
-    """What three seeds say: the same sign in all of them, and a mean of at least two standard errors."""
-    mean = fmean(differences)
-    if abs(mean) < 2 * stdev(differences) / len(differences) ** 0.5 or abs(np.sign(differences).sum()) < len(
-        differences
-    ):
+    """What three seeds say, by a t-test of their pairs at 5 %."""
+    mean, error = fmean(differences), stdev(differences) / len(differences) ** 0.5
+    if abs(mean) < T_AT_5_PERCENT * error:
         return "undecided"
     return "holds" if mean > 0 else "**the opposite**"
 
@@ -335,7 +350,7 @@ def priors_table(found: Found) -> str:
 
 def section(name: str, found: Found) -> list[str]:
     comparison, data = found.comparison, found.data
-    counts = data.train_counts
+    counts, every = data.train_counts, found.runs(comparison.rows + comparison.ablations)
     sizes = " / ".join(str(len(members)) for members in class_groups(counts, data.bounds).values())
     synth = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in comparison.synth.items())
     parts = [
@@ -349,10 +364,11 @@ def section(name: str, found: Found) -> list[str]:
         f"training videos a class, {data.frames.lengths.max()} frames of {data.dim} features. "
         f"{comparison.epochs} epochs of training.",
         "",
-        table_of_runs(found.runs(comparison.rows), format="markdown"),
+        beside_schedule(comparison),
+        "",
+        *([still_learning(found), ""] if data.validate is not None else []),
+        table_of_runs(every, format="markdown"),
     ]
-    if comparison.ablations:
-        parts += ["Ablations:", "", table_of_runs(found.runs(comparison.ablations), format="markdown")]
     if comparison.priors:
         parts += [
             "### Under other class distributions",
@@ -362,11 +378,38 @@ def section(name: str, found: Found) -> list[str]:
             "",
             priors_table(found),
         ]
-    every = found.runs(comparison.rows + comparison.ablations)
     for paper in comparison.papers:
         beside = table_of_runs(every, presets=all_presets(), paper=paper, format="markdown")
         parts += [f"### Beside {paper}, as printed", "", beside]
     return parts
+
+
+def still_learning(found: Found) -> str:
+    """The rows whose validation mAP rose by over a tenth in the last epochs before the rate fell."""
+    gains = {}
+    for row in found.comparison.rows + found.comparison.ablations:
+        curves = [full_rate_precisions(run)[-2:] for run in found.runs([row])]
+        before, last = np.mean(curves, axis=0) if len(curves[0]) == 2 else (1, 1)
+        gains[row.name] = last / before - 1
+    cut_off = [f"{name} (+{gain:.0%})" for name, gain in gains.items() if gain > 0.1]
+    return (
+        f"Still learning when the rate first fell, by the validation mAP of the {COMMON['eval_every']} epochs before: "
+        f"{', '.join(cut_off) or 'none'}."
+    )
+
+
+def full_rate_precisions(run: RunFolder) -> list[float]:
+    """Validation mAP of the evaluations at the schedule's first rate, in the longest stage that has it."""
+    lines = [line for line in run.epochs if line["lr"] == COMMON["lr"]]
+    (stage, _), *_ = Counter(line["stage"] for line in lines).most_common()
+    return [line["mAP"] for line in lines if line["stage"] == stage and "mAP" in line]
+
+
+def beside_schedule(comparison: Comparison) -> str:
+    """What single methods are told beside the schedule that all have."""
+    methods = dict.fromkeys(row.spec.partition(":")[0] for row in comparison.rows)
+    told = {method: settings_text(own(method, comparison.epochs)) for method in methods}
+    return "Beside it: " + "; ".join(f"{method} {text}" for method, text in told.items() if text) + "."
 
 
 def all_presets() -> dict[str, Any]:
@@ -396,15 +439,19 @@ HEADER = """# The methods compared on synthetic sets, {today}
 {provenance}
 Every run: `{schedule}` and `epochs` as said, the rate a tenth from 7/12 and again from 5/6 of them on; VLADs and
 codebooks of {clusters} clusters; three seeds of training on one set, the checkpoint of the best validation mAP (the
-last one where there is no validation split), evaluated once on the test split; mean +- standard deviation. On data of
-another seed the rate was chosen for the baseline, and the number of epochs and the spread of features after a look at
-MOVE, which needs more steps than the baseline, and at MEID, whose attention saturates on features many times larger
-than a network's. No method was tuned beside that, and the schedule is short: what makes learning harder gets no more
-of it. The data is not the papers': printed numbers stand beside for their differences, not as targets.
+last one where there is no validation split), evaluated once on the test split; mean +- standard deviation. Methods of
+several stages have more: MEID as many epochs again for its second expert, cRT 10 and the AVA schema 10 and 1 beside.
+On data of another seed the rate was chosen for the baseline, and the number of epochs and the spread of features
+after a look at MOVE, which needs more steps than the baseline, and at MEID, whose attention saturates on features
+many times larger than a network's. No method was tuned beside that, and the schedule is short: what makes learning
+harder gets no more of it, and "still learning" says which rows it cut off. The data is not the papers': printed
+numbers stand beside for their differences, not as targets.
 """
 
 CLAIMS_NOTE = """Differences of runs of the same seed, mean +- standard deviation over three seeds; printed: the same
-difference in the paper. "holds": all three have its sign and the mean is at least two standard errors.
+difference in the paper. "holds", "the opposite": by a t-test of the three pairs at 5 %; of this many claims one or two
+would be decided by chance alone. The seeds are of the training: all runs have the same set, and on another one the
+differences would spread further.
 """
 
 

@@ -246,6 +246,8 @@ def _check_priors(args: argparse.Namespace) -> None:
             args.refuse(f"argument --prior: expected different names, got {name} twice")
         if prior in NEEDS_COUNTS and args.counts is None:
             args.refuse(f"argument --prior: {prior} needs the training samples of each class, --counts FILE")
+        if prior not in PRIORS and name in PRIORS:
+            args.refuse(f"argument --prior: expected a file of another name than {', '.join(PRIORS)}, got {prior!r}")
         if prior not in PRIORS and not any(map(os.path.exists, _files_of(prior))):
             args.refuse(f"argument --prior: expected {', '.join(PRIORS)} or a file, got {prior!r}, which there is not")
 

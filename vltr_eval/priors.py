@@ -103,8 +103,12 @@ def read_priors(prior: Any, num_classes: int, train_counts: Any = None) -> dict[
     if not isinstance(prior, Mapping):
         prior = {"given": prior}
     for name in prior:
-        if not isinstance(name, str) or not name or set(name) & set("/,|\n"):
+        if not isinstance(name, str) or not name or set(name) & set("/,|=\n"):
             raise ValueError(f"prior: expected names of letters and digits, got {name!r}")
+        if name in PRIORS and not (isinstance(prior[name], str) and prior[name] == name):
+            raise ValueError(
+                f"prior: expected other names than {', '.join(PRIORS)} for numbers of one's own, got {name!r}"
+            )
     return {name: _frequencies(value, num_classes, train_counts) for name, value in prior.items()}
 
 

@@ -107,7 +107,7 @@ class LabelList:
         return LabelList.from_pairs(tuple(self.ids[row] for row in picked.tolist()), numbers, classes, self.num_classes)
 
     def rows_with(self, classes: np.ndarray) -> np.ndarray:
-        """The rows that carry one of the classes or more, ascending; classes: (C,) bool, ValueError for anything else."""
+        """The rows that carry one of the classes or more, ascending; ValueError for classes that are not (C,) bool."""
         wanted = np.asarray(classes)
         if wanted.dtype != bool or wanted.shape != (self.num_classes,):
             raise ValueError(

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -93,9 +94,15 @@ class Loader:
         batches = [(start, min(start + batch_size, num_rows)) for start in range(0, num_rows, batch_size)]
         self._batches = batches[:-1] if batches[-1][1] - batches[-1][0] < least else batches
         picks = FRAME_SAMPLING["uniform" if sampler is None else frame_sampling]
-        picks = picks | {"seed": derived_seed(seed, stream), "num_frames": num_frames, "threads": threads}
-        device = torch.device(device)
-        self._source = _OnHost(split, picks, device) if resident is None else _OnDevice(split, picks, resident)
+        self._picks = picks | {"seed": derived_seed(seed, stream), "num_frames": num_frames, "threads": threads}
+        self._device, self._resident = torch.device(device), resident
+
+    @cached_property
+    def _source(self) -> _OnHost | _OnDevice:
+        """Made when it is asked for: a loader whose arguments are looked at takes no memory."""
+        if self._resident is None:
+            return _OnHost(self.split, self._picks, self._device)
+        return _OnDevice(self.split, self._picks, self._resident)
 
     @property
     def num_batches(self) -> int:

@@ -201,7 +201,8 @@ class Method(nn.Module):
 
     def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> str | None:
         """Called after the last epoch of a stage, on all ranks; what it finds out is kept in buffers. Returns what is
-        to be said of it."""
+        to be said of it. The best checkpoint, by which a run predicts, is older than what it leaves in the last stage.
+        """
 
     def freeze(self, *modules: nn.Module) -> None:
         """Takes modules out of training: no gradients, and from here on in eval mode, whatever `train` says."""

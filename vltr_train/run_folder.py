@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "labels_fingerprint", "run_document"]
 
-RUN_FORMAT = "vltr-train/run/1"
+RUN_FORMAT = "vltr-train/run/2"
 CHECKPOINT_FORMAT = "vltr-train/checkpoint/1"
 REQUIRED = ("method", "preset", "settings", "dataset")
 

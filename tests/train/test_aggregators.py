@@ -390,23 +390,6 @@ def test_every_view_trains_all_of_attentive():
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in module.parameters())
 
 
-def test_detached_views_train_all_but_the_input_norm_and_move_its_statistics():
-    torch.manual_seed(0)
-    module, mask = Attentive(D), masks(B, V, T)
-    features = clips().requires_grad_()
-    before = module.codebook.input_norm.running_mean.clone()
-    module.views(features, mask, None, mask, detach=True)[..., D:].square().sum().backward()
-    gradients = {name: parameter.grad for name, parameter in module.codebook.named_parameters()}
-    assert {name for name, gradient in gradients.items() if gradient is None} == {
-        "input_norm.weight",
-        "input_norm.bias",
-    }
-    assert features.grad is None or not features.grad.any()
-    assert not torch.equal(module.codebook.input_norm.running_mean, before)
-    module.eval()
-    assert torch.equal(module.views(features, mask, None, mask), module.views(features, mask, None, mask, detach=True))
-
-
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_views_are_finite_under_autocast(precision):
     torch.manual_seed(0)

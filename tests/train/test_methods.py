@@ -497,6 +497,12 @@ def test_rap_is_of_all_ranks(tmp_path):
         ("cb_loss", {"cb_beta": 1.0}, "cb_beta: expected from 0 to below 1, got 1.0"),
         ("ldam_drw", {"cb_beta": 1.0}, "cb_beta: expected from 0 to below 1, got 1.0"),
         ("mixup", {"alpha": 0}, "alpha: expected a positive number, got 0"),
+        (
+            "mixup",
+            {"mix": "vectors", "compile": True},
+            "compile: expected false with mix=vectors, whose steps call parts of the model, got true",
+        ),
+        ("move", {"compile": True}, "compile: expected false, as steps of move call parts of the model, got true"),
         ("mixup", {"mix": "labels"}, "mix: expected one of frames, vectors, got 'labels'"),
         ("eql", {"eql_gamma": 2}, "eql_gamma: expected from 0 to 1, got 2"),
         ("crt", {"classifier_epochs": 0}, "classifier_epochs: expected at least 1, got 0"),

@@ -391,10 +391,6 @@ def test_a_detached_codebook_normalises_by_statistics_alone():
         ({"calibration_bias": -0.1}, "calibration_bias: expected at least 0, got -0.1"),
         ({"psa_key_mask": "invert"}, "psa_key_mask: expected one of keep, drop, got 'invert'"),
         ({"mix_granularity": "row"}, "mix_granularity: expected one of batch, sample, got 'row'"),
-        (
-            {"minikinetics_code": True, "extrapolation": False},
-            "minikinetics_code: expected false where extrapolation is false, got true",
-        ),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(settings, sentence):

@@ -116,7 +116,16 @@ def test_places_that_cannot_hold_a_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": "vltr-train/run/99"}', "\x00", '{"format": "vltr-train/run/1"}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": "vltr-train/run/99"}',
+        "\x00",
+        '{"format": "vltr-train/run/1"}',
+        '{"format": "vltr-train/run/2"}',
+    ],
 )
 def test_a_configuration_that_is_none_of_ours(tmp_path, text):
     (tmp_path / "config.json").write_text(text)

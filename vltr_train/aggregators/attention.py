@@ -117,27 +117,18 @@ class Attentive(Aggregator):
     def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         return torch.cat([part.pool(frames, mask) for part in self._parts()], -1)
 
-    def views(
-        self,
-        frames: Tensor,
-        query_masks: Tensor,
-        key_mask: Tensor | None,
-        codebook_masks: Tensor,
-        *,
-        detach: bool = False,
-    ) -> Tensor:
+    def views(self, frames: Tensor, query_masks: Tensor, key_mask: Tensor | None, codebook_masks: Tensor) -> Tensor:
         """Vectors (B, V, P) of V views of each clip, not projected yet: MOVE's dynamic frame sampling.
 
         frames: (B, T, D). query_masks: (B, V, T), the frames whose mean asks in a view. key_mask: (B, T), those that
-        all views may attend to. codebook_masks: (B, V, T), those that the codebook sees. detach: see `NetVLAD.assign`;
-        so it is in the published code, where the codebook's `input_norm` keeps the weight 1 and the bias 0.
+        all views may attend to. codebook_masks: (B, V, T), those that the codebook sees.
         """
         # DIFFERS: there the codebook sees zeros for the frames left out, which count in its batch statistics.
         found = []
         if self.psa is not None:
             found.append(self.psa.attend(frames, masked_mean(frames, query_masks), key_mask))
         if self.codebook is not None:
-            found.append(self.codebook.encode(*self.codebook.assign(frames, detach=detach), codebook_masks))
+            found.append(self.codebook.encode(*self.codebook.assign(frames), codebook_masks))
         return torch.cat(found, -1)
 
     def project(self, vectors: Tensor) -> Tensor:

@@ -50,15 +50,10 @@ class NetVLAD(Aggregator):
     def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.encode(*self.assign(frames), mask)
 
-    def assign(self, features: Tensor, *, detach: bool = False) -> tuple[Tensor, Tensor]:
-        """The normalised frames (B, T, D) and how much of each belongs to each cluster, (B, T, K).
-
-        detach: no gradient goes behind the normalised frames, so that the weight and bias of `input_norm` get none.
-        """
+    def assign(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised frames (B, T, D) and how much of each belongs to each cluster, (B, T, K)."""
         num_rows, num_frames, dim = features.shape
         frames = self.input_norm(features.reshape(-1, dim))
-        if detach:
-            frames = frames.detach()
         shares = self.assignment_norm(self.assignment(frames)).softmax(-1)
         return frames.view(num_rows, num_frames, dim), shares.view(num_rows, num_frames, -1)
 

@@ -2,7 +2,8 @@
 
 Paper: Zhang et al., "A Study on Action Detection in the Wild", arXiv 1904.12993, Section 5.2 and Algorithm 1.
 Stage "judge": BCE of all classes, for few epochs. Head is where AP_train - AP_validate >= margin: of the others there
-is too little for a model to fit it even where it may look. Too few others: head is n > the lower bound of the groups.
+is too little for a model to fit it even where it may look. Where that tells nothing apart, head is n > the lower bound
+of the groups.
 Stage "features": the model begun anew, on videos with a head label; L = mean over b and head classes c of l_bc.
 Stage "classifier": trunk frozen, dropout, a new linear classifier of all classes, each drawn alike; L = mean over b of
 the sum over c of l_bc; SGD in batches of 1000 for one epoch, at a rate that falls linearly to a tenth.

@@ -5,7 +5,7 @@ Of a clip of frames x_l an expert has mu = mean_l phi(x_l) and, with h_l = MLP(x
 sum_l alpha_l f_v(|a_l|), alpha = softmax_l(f_q(a_l) . f_k(a_l) / sqrt(d)); what it classifies is z = mu + eps sigma,
 eps ~ N(0, 1). Loss: the sum over experts of l1 L_mu + l2 L_cls + l3 L_sigma. L_mu: the mu of videos that share a class
 are near each other. L_sigma: sigma^2 is near gamma_k, the larger the more often the expert meets class k. Prediction:
-the mean of the experts' probabilities at eps = 0; each is affine in the mean of the frames then, unless phi is an MLP.
+the mean of the experts' probabilities at eps = 0, where logits are affine in the mean frame, unless phi is an MLP.
 Code: none is published, and of Eq. 3, 6, 7 and 8 as printed none can be trained by: see `sorting_loss`,
 `classification_loss`, `region_loss` and `MEDCConfig`, of which `literal` and `learn_lambdas` have them all the same.
 Command: vltr-train fit medc:r101 --data DIR

@@ -38,7 +38,8 @@ __all__ = ["MEID", "MEIDConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class MEIDConfig(TrainConfig):
-    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", which is a mean behind it.
+    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", which is a mean behind it; dropout is
+    # of that mean here, and there of each frame.
     aggregator: str = field(default="mean", metadata={"choices": ("mean", "netvlad", "nextvlad")})
     clip_scope: str = field(default="all", metadata={"choices": ("all",)})
     lr: float = 1e-3
@@ -233,6 +234,7 @@ class MEID(Method):
             distillation=0.0,
             attention="none",
         )
+        # Which check marks these two rows of Table 5 have is lost; they are taken in the order of the text.
         | published(
             "MEID, selection alone",
             {"r50-selection": (0.604, 0.734, 0.651, 0.501, None, None)},

@@ -33,6 +33,8 @@ class MixupConfig(TrainConfig):
         super().__post_init__()
         if not self.alpha > 0:
             raise ValueError(f"alpha: expected a positive number, got {self.alpha}")
+        if self.compile and self.mix == "vectors":
+            raise ValueError("compile: expected false with mix=vectors, whose steps call parts of the model, got true")
 
 
 class Mixup(Method):

@@ -60,8 +60,8 @@ class MoveConfig(TrainConfig):
             )
         if self.calibration_bias < 0:
             raise ValueError(f"calibration_bias: expected at least 0, got {self.calibration_bias}")
-        if self.minikinetics_code and not self.extrapolation:
-            raise ValueError("minikinetics_code: expected false where extrapolation is false, got true")
+        if self.compile:
+            raise ValueError("compile: expected false, as steps of move call parts of the model, got true")
 
 
 class Move(Method):
