@@ -157,6 +157,10 @@ def test_limits_know_priors(run):
         (["tail"], "argument --prior: expected longtail, uniform, inverse or a file, got 'tail', which there is not"),
         (["uniform,"], "argument --prior: expected names or files, got 'uniform,'"),
         (["uniform", "--prior", "uniform"], "argument --prior: expected different names, got uniform twice"),
+        (
+            ["./uniform.npy"],
+            "argument --prior: expected a file of another name than longtail, uniform, inverse, got './uniform.npy'",
+        ),
         (["counts.lst", "--json", "counts.lst"], "counts.lst is an input and cannot be an output as well"),
     ],
 )

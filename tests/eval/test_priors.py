@@ -435,6 +435,12 @@ def test_forms_of_a_prior_are_one():
         ([], ValueError, r"^prior: expected a number for each class \(3,\), got shape \(0,\)$"),
         (("uniform", "uniform"), ValueError, r"^prior: expected different names, got uniform, uniform$"),
         ({"a/b": "uniform"}, ValueError, r"^prior: expected names of letters and digits, got 'a/b'$"),
+        ({"a=b": "uniform"}, ValueError, r"^prior: expected names of letters and digits, got 'a=b'$"),
+        (
+            {"uniform": [1, 2, 3]},
+            ValueError,
+            r"^prior: expected other names than longtail, uniform, inverse for numbers of one's own, got 'uniform'$",
+        ),
         ({3: "uniform"}, ValueError, r"^prior: expected names of letters and digits, got 3$"),
     ],
 )

@@ -88,6 +88,12 @@ def test_published_parameter_counts(name):
     assert count(model.classifier) == model.aggregator.out_dim * 1004 + 1004
 
 
+def test_published_parameter_count_of_nextvlad():
+    """Of which no more digits are printed."""
+    with torch.device("meta"):
+        assert round(count(AGGREGATORS["nextvlad"](2048)) / 1e6, 2) == 44.44
+
+
 def test_published_parameter_counts_of_the_parts_of_move():
     with torch.device("meta"):
         model = VideoClassifier(Attentive(2048), 1004)
@@ -330,6 +336,23 @@ def test_dropout_of_attention_is_of_its_shares():
     kept = shares != 0
     assert 0.4 < kept.float().mean() < 0.6
     torch.testing.assert_close(shares[kept], 2 * scores.softmax(-1)[kept])
+
+
+@pytest.mark.parametrize("kind", [PSA, MSA])
+def test_dropout_behind_attention_leaves_numbers_of_the_queries(kind):
+    """So it comes after Wo, which mixes them, and before they are added."""
+    module, frames, queries = small_attention(kind), clips().double(), torch.randn(B, 50, D, dtype=torch.float64)
+    module.output_dropout.p = 0.5
+    seen = []
+    module.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach() - queries))
+    module.attend(frames, queries)
+    module.output_dropout.train()
+    module.attend(frames, queries)
+    whole, dropped = seen
+    kept = dropped != 0
+    assert whole.all()
+    assert 0.4 < kept.double().mean() < 0.6
+    torch.testing.assert_close(dropped[kept], 2 * whole[kept])
 
 
 def small_attentive(**options) -> Attentive:

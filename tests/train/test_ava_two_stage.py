@@ -282,6 +282,21 @@ def test_the_trunk_of_the_last_stage_is_frozen_to_the_bit(tiny, tmp_path, at_the
 
 
 @pytest.mark.parametrize("stage2", ["linear", "all"])
+def test_the_classifier_is_begun_anew_by_the_seed_of_its_stage(stage2):
+    method = make(NAME, stage2=stage2)
+    states = [{name: value.clone() for name, value in method.model.classifier.state_dict().items()}]
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        begin(method)
+        states.append({name: value.clone() for name, value in method.model.classifier.state_dict().items()})
+    before, first, again, other = states
+    assert same(first, again)
+    for name in ("1.weight", "1.bias"):
+        assert not torch.equal(first[name], before[name])
+        assert not torch.equal(first[name], other[name])
+
+
+@pytest.mark.parametrize("stage2", ["linear", "all"])
 def test_the_last_stage_trains_what_it_says(stage2):
     method = begin(make(NAME, aggregator="netvlad", stage2=stage2))
     method.train()

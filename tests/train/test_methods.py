@@ -206,6 +206,18 @@ def test_crt_learns_a_new_classifier_on_a_frozen_trunk():
         assert torch.equal(value, old[name]) == ("aggregator" in name), name
 
 
+def test_crt_begins_its_classifier_anew_by_the_seed_of_its_stage():
+    method, found = make("crt"), []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        method.begin_stage(method.stages()[1])
+        found.append([value.detach().clone() for value in method.model.classifier.parameters()])
+    first, again, other = found
+    for number in range(2):
+        assert torch.equal(first[number], again[number])
+        assert not torch.equal(first[number], other[number])
+
+
 def test_crt_balances_in_its_second_stage_alone():
     method = make("crt")
     batch, plain = make_batch(), make_batch(classes=False)

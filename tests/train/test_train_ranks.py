@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 import torch
 from ranks import Raised, group_of
-from short_runs import metrics_of, same, short_fit, short_settings
+from short_runs import assert_same_run, metrics_of, short_fit, short_settings
 
 import vltr_eval
 from vltr_train import cli, open_dataset
@@ -130,27 +130,39 @@ def test_ranks_find_the_same_head_classes(ranks, tiny_folder, tmp_path):
     assert 0 < first[0]["head"].sum() < len(first[0]["head"])
 
 
-def test_ranks_repeat_and_resume_to_the_bit(ranks, tiny_folder, tmp_path):
-    whole = ranks.run(fit_on, "framestack", tiny_folder, tmp_path / "whole", {})
-    for stop in (True, False):
-        changes = {"resume": not stop}
-        ranks.run(fit_and_stop if stop else fit_on, "framestack", tiny_folder, tmp_path / "stopped", changes)
-    assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "stopped")
-    one, other = (RunFolder.open(tmp_path / name) for name in ("whole", "stopped"))
-    assert same(one.load_checkpoint("checkpoint"), other.load_checkpoint("checkpoint"))
-    for name in ("preds.npy", "report.json"):
-        assert (one.path / name).read_bytes() == (other.path / name).read_bytes()
-    assert whole[0][1] == other.load_report().metrics()
+@pytest.mark.parametrize(
+    ("method", "changes", "stops"),
+    [
+        ("framestack", {"epochs": 3}, [2]),
+        ("move", {"clusters": 4}, [1]),
+        ("meid", {"expert2_epochs": 2}, [2, 3]),  # between its stages, and in the second
+        ("medc", {}, [1]),  # three streams
+        ("ava_two_stage", {"judge_epochs": 1, "epochs": 1, "classifier_epochs": 2}, [1, 2, 3]),
+    ],
+)
+def test_ranks_agree_and_resume_to_the_bit(ranks, tiny_folder, tmp_path, method, changes, stops):
+    """stops: how many epochs were done where both ranks stopped."""
+    changes = {"epochs": 2, "eval_every": 2} | changes
+    first, second = ranks.run(fit_on, method, tiny_folder, tmp_path / "whole", changes)
+    assert same_weights(first[0], second[0])
+    for stop in stops:
+        folder = tmp_path / f"stopped-{stop}"
+        ranks.run(fit_and_stop, method, tiny_folder, folder, changes, stop)
+        resumed = ranks.run(fit_on, method, tiny_folder, folder, changes | {"resume": True})
+        assert all(same_weights(first[0], weights) for weights, _, _ in resumed)
+        assert_same_run(tmp_path / "whole", folder)
+        assert first[1] == RunFolder.open(folder).load_report().metrics()
 
 
-def fit_and_stop(rank, method, data, folder, changes):
-    """Both ranks stop at the start of the third epoch."""
-    kind = find_method(method)
+def fit_and_stop(rank, method, data, folder, changes, stop):
+    """Both ranks stop at the start of an epoch, before which so many were done."""
+    kind, begun = find_method(method), []
     begin = kind.begin_epoch
 
     def begin_or_stop(self, epoch, num_rows):
-        if epoch == 2:
+        if len(begun) == stop:
             raise KeyboardInterrupt
+        begun.append(epoch)
         begin(self, epoch, num_rows)
 
     kind.begin_epoch = begin_or_stop
