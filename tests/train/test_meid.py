@@ -386,7 +386,7 @@ def test_each_stage_trains_its_expert_alone(settings):
             assert not any(part.training for part in method.model["expert1"].modules())
 
 
-def test_stages():
+def test_stages_are_one_for_each_expert():
     first, second = meid(epochs=7, expert2_epochs=5, clip_norm=3.0).stages()
     assert [stage.name for stage in (first, second)] == ["expert1", "expert2"]
     assert [stage.epochs for stage in (first, second)] == [7, 5]
