@@ -30,7 +30,7 @@ from vltr_eval.groups import class_groups
 from vltr_eval.report import Report
 from vltr_train.aggregators import CLUSTERED
 from vltr_train.dataset import open_dataset
-from vltr_train.method import Preset
+from vltr_train.method import Preset, TrainConfig
 from vltr_train.methods import find_method
 from vltr_train.run_folder import RunFolder
 from vltr_train.settings import build_config, settings_document
@@ -74,11 +74,16 @@ class Row:
     def name(self) -> str:
         return " ".join([self.spec, *(f"{key}={value}" for key, value in self.settings.items())])
 
+    @property
+    def method(self) -> str:
+        return self.spec.partition(":")[0]
+
+    def config(self, settings: Mapping[str, Any]) -> TrainConfig:
+        return build_config(find_method(self.method), self.spec.partition(":")[2] or None, settings)
+
     def all_settings(self, epochs: int) -> dict[str, Any]:
-        method, _, preset = self.spec.partition(":")
-        settings = {**schedule(epochs), **own(method, epochs), **self.settings}
-        aggregator = build_config(find_method(method), preset or None, settings).aggregator
-        return settings | ({"clusters": CLUSTERS} if aggregator in CLUSTERED else {})
+        settings = {**schedule(epochs), **own(self.method, epochs), **self.settings}
+        return settings | ({"clusters": CLUSTERS} if self.config(settings).aggregator in CLUSTERED else {})
 
 
 def rows(*specs: str, **settings: Any) -> tuple[Row, ...]:
@@ -100,6 +105,10 @@ class Comparison:
     papers: tuple[str, ...]
     ablations: tuple[Row, ...] = ()
     priors: tuple[str, ...] = ()
+
+    @property
+    def every_row(self) -> tuple[Row, ...]:
+        return self.rows + self.ablations
 
 
 COMPARISONS = {
@@ -225,10 +234,14 @@ CLAIMS = {
 """By paper. Rows are those of its claims that this data can decide."""
 
 
+def preset_of(spec: str) -> Preset | None:
+    method, _, name = spec.partition(":")
+    return find_method(method).presets.get(name)
+
+
 def printed(spec: str, metric: str) -> float | None:
     """What a preset's paper prints."""
-    method, _, name = spec.partition(":")
-    preset = find_method(method).presets.get(name)
+    preset = preset_of(spec)
     columns = () if preset is None else preset.columns or tuple(COLUMNS)
     return preset.printed[columns.index(metric)] if metric in columns else None
 
@@ -256,7 +269,7 @@ def run_all(work: Path, names: Sequence[str], jobs: int) -> None:
         comparison, data = COMPARISONS[name], work / name / "data"
         synthesize(data, seed=DATA_SEED, **comparison.synth)  # what is there is kept, if it is this
         for seed in SEEDS:
-            for row in comparison.rows + comparison.ablations:
+            for row in comparison.every_row:
                 todo.append((row, comparison.epochs, data, folder_of(work, name, row, seed), seed))
     todo = [run for run in todo if not is_finished(run[3], run[0], run[1], run[4])]
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
@@ -274,9 +287,8 @@ def is_finished(folder: Path, row: Row, epochs: int, seed: int) -> bool:
     """Whether a run is there; ValueError where it is one of other settings."""
     if not RunFolder.is_at(folder):
         return False
-    run, (method, _, preset) = RunFolder.open(folder), row.spec.partition(":")
-    settings = row.all_settings(epochs) | {"seed": seed}
-    if run.document["settings"] != settings_document(build_config(find_method(method), preset or None, settings)):
+    run = RunFolder.open(folder)
+    if run.document["settings"] != settings_document(row.config(row.all_settings(epochs) | {"seed": seed})):
         raise ValueError(f"{folder}: expected a run of the settings of {row.name}, got another; remove it")
     return run.has_report
 
@@ -291,8 +303,7 @@ class Found:
         self.comparison = COMPARISONS[name]
         self.data = open_dataset(work / name / "data")
         self._folders = {
-            row.name: [folder_of(work, name, row, seed) for seed in SEEDS]
-            for row in self.comparison.rows + self.comparison.ablations
+            row.name: [folder_of(work, name, row, seed) for seed in SEEDS] for row in self.comparison.every_row
         }
         self._reports: dict[tuple[Path, bool], Report] = {}
 
@@ -351,7 +362,7 @@ def priors_table(found: Found) -> str:
 
 def section(name: str, found: Found) -> list[str]:
     comparison, data = found.comparison, found.data
-    counts, every = data.train_counts, found.runs(comparison.rows + comparison.ablations)
+    counts, every = data.train_counts, found.runs(comparison.every_row)
     sizes = " / ".join(str(len(members)) for members in class_groups(counts, data.bounds).values())
     synth = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in comparison.synth.items())
     parts = [
@@ -389,7 +400,7 @@ def section(name: str, found: Found) -> list[str]:
 def still_learning(found: Found) -> str:
     """The rows whose validation mAP rose by over a tenth in the last epochs before the rate fell."""
     gains = {}
-    for row in found.comparison.rows + found.comparison.ablations:
+    for row in found.comparison.every_row:
         curves = [full_rate_precisions(run)[-2:] for run in found.runs([row])]
         before, last = np.mean(curves, axis=0) if len(curves[0]) == 2 else (1, 1)
         gains[row.name] = last / before - 1
@@ -409,7 +420,7 @@ def full_rate_precisions(run: RunFolder) -> list[float]:
 
 def beside_schedule(comparison: Comparison) -> str:
     """What single methods are told beside the schedule that all have."""
-    methods = dict.fromkeys(row.spec.partition(":")[0] for row in comparison.rows)
+    methods = dict.fromkeys(row.method for row in comparison.rows)
     told = {method: settings_text(own(method, comparison.epochs)) for method in methods}
     return "Beside it: " + "; ".join(f"{method} {text}" for method, text in told.items() if text) + "."
 
@@ -417,12 +428,11 @@ def beside_schedule(comparison: Comparison) -> str:
 def rows_of(paper: str, comparison: Comparison) -> tuple[list[Row], dict[str, dict[str, Preset]]]:
     """The rows that a table prints, and their presets."""
     rows, presets = [], {}
-    for row in comparison.rows + comparison.ablations:
-        method, _, name = row.spec.partition(":")
-        preset = find_method(method).presets.get(name)
+    for row in comparison.every_row:
+        preset = preset_of(row.spec)
         if preset is not None and paper in preset.tables:
             rows.append(row)
-            presets.setdefault(method, {})[name] = preset
+            presets.setdefault(row.method, {})[row.spec.partition(":")[2]] = preset
     return rows, presets
 
 
@@ -491,7 +501,7 @@ def main() -> None:
     if args.out:
         write_whole(args.out / f"methods-{TODAY}.md", text)
         for name, one in found.items():
-            runs = one.runs(one.comparison.rows + one.comparison.ablations)
+            runs = one.runs(one.comparison.every_row)
             write_whole(args.out / f"methods-{name}-{TODAY}.csv", table_of_runs(runs, format="csv"))
 
 

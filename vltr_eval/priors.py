@@ -129,7 +129,7 @@ def _frequencies(prior: Any, num_classes: int, train_counts: Any) -> np.ndarray:
     if train_counts is None:
         raise ValueError(f"train_counts: expected the training samples of each class with prior {prior!r}, got None")
     counts = checked_train_counts(train_counts, num_classes).astype(np.float64)
-    return _checked(counts if prior == "longtail" else _mirrored(counts), num_classes)
+    return _checked(counts if prior == "longtail" else mirrored(counts), num_classes)
 
 
 def _checked(prior: np.ndarray, num_classes: int) -> np.ndarray:
@@ -144,8 +144,9 @@ def _checked(prior: np.ndarray, num_classes: int) -> np.ndarray:
     return prior
 
 
-def _mirrored(counts: np.ndarray) -> np.ndarray:
-    """Each class has the count of the rank that mirrors its own (SADE's inverse test sets, and MEDC's).
+def mirrored(counts: np.ndarray) -> np.ndarray:
+    """Each class has the count of the rank that mirrors its own, (C,) of (C,): SADE's inverse test sets, and MEDC's
+    inverse expert.
 
     DIFFERS: there, of classes with equal counts, indices decide which gets what; here they get the same, the mean.
     """

@@ -160,6 +160,7 @@ class _Training:
         self.method.train()
         self.method.begin_epoch(epoch, loaders[0].num_rows)
         total, num_rows, num_steps = torch.zeros((), device=self.device), 0, loaders[0].num_batches
+        clipped = self.method.clipped()
         for step, batches in enumerate(zip(*(loader.epoch(epoch) for loader in loaders), strict=True)):
             rate = stage.rate(epoch + step / num_steps)
             for group in optimizer.param_groups:
@@ -169,7 +170,7 @@ class _Training:
             scaler.scale(loss * batches[0].weight).backward()
             if stage.clip_norm is not None:
                 scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(self.method.clipped(), stage.clip_norm)
+                nn.utils.clip_grad_norm_(clipped, stage.clip_norm)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)

@@ -89,6 +89,11 @@ class LabelList:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each label, (labels,) int64, beside `classes`."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
     def counts(self) -> np.ndarray:
         """Videos of each class, (C,) int64: a video with several labels counts for each."""
         return np.bincount(self.classes, minlength=self.num_classes)
@@ -113,13 +118,11 @@ class LabelList:
             raise ValueError(
                 f"classes: expected bool of shape ({self.num_classes},), got {wanted.dtype} of shape {wanted.shape}"
             )
-        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        return np.unique(rows[wanted[self.classes]])
+        return np.unique(self.rows[wanted[self.classes]])
 
     def by_class(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows of each class: offsets (C + 1,) int64, and rows (labels,) int64 that ascend within a class."""
-        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        return np.concatenate([[0], np.cumsum(self.counts())]), rows[np.argsort(self.classes, kind="stable")]
+        return np.concatenate([[0], np.cumsum(self.counts())]), self.rows[np.argsort(self.classes, kind="stable")]
 
     def _pairs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(number within ``rows``, class) of every label of these rows."""

@@ -139,8 +139,7 @@ def load_weights(method: Method, state: Mapping[str, Any], file: Path) -> None:
 
 
 def _pairs(labels: LabelList) -> LabelPairs:
-    rows = np.repeat(np.arange(len(labels)), np.diff(labels.offsets))
-    return LabelPairs(len(labels), labels.num_classes, rows, labels.classes)
+    return LabelPairs(len(labels), labels.num_classes, labels.rows, labels.classes)
 
 
 def _conventions(dataset: Dataset, absent: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize, softplus
 
+from vltr_eval.priors import mirrored
 from vltr_train import losses
 from vltr_train.dropout import Dropout
 from vltr_train.loader import FRAME_SAMPLING, Batch
@@ -337,8 +338,7 @@ def class_weights(expert: str, counts: np.ndarray, inverse_law: str = "rank_reve
     elif expert == "inverse" and inverse_law == "inverse_frequency":
         found = 1 / found
     elif expert == "inverse":
-        _, place, size = np.unique(found, return_inverse=True, return_counts=True)
-        found = (np.add.reduceat(-np.sort(-found), np.cumsum(size) - size) / size)[place]
+        found = mirrored(found)
     weights[present] = found
     return weights
 
