@@ -1,0 +1,178 @@
+"""The one description of a table, whatever the file or the library: what readers fill and `meaning` interprets.
+
+A reader says what is there: columns with their names and dtypes, the index that a file declares, one plain array, lists,
+or (row, class) pairs. It decides nothing: `meaning` alone decides which columns are ids, classes or labels, and what is
+in doubt.
+
+Legend: N rows (videos), C classes, K columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from vltr_eval.formats.sources import InputError, Source, listing
+
+NUMBER, BOOL, TEXT, LIST = "number", "bool", "text", "list"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: The name in the file; "" where a header leaves the cell empty, None where there is no header.
+        kind: NUMBER, BOOL, TEXT, or LIST (each cell holds several values).
+        dtype: The numpy name of a number's dtype in the file; text files have "int64" (every cell that was looked at is
+            written as a whole number) and "float64".
+        is_index: The file declares this column to be the index of its rows.
+    """
+
+    name: str | None
+    kind: str
+    dtype: str = ""
+    is_index: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """One list of values for each row.
+
+    Attributes:
+        indptr: (N + 1,) int64; row n has ``values[indptr[n]:indptr[n + 1]]``.
+        values: (nnz,) int64 class indices, float64 or bool numbers, or objects of str: class names.
+    """
+
+    indptr: np.ndarray
+    values: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many values each row has: (N,) int64."""
+        return np.diff(self.indptr)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each value: (nnz,) int64."""
+        return np.repeat(np.arange(self.num_rows), self.lengths)
+
+    @property
+    def is_text(self) -> bool:
+        return self.values.dtype == object
+
+    def of(self, row: int) -> list[Any]:
+        """The values of one row, as Python objects."""
+        return self.values[self.indptr[row] : self.indptr[row + 1]].tolist()
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Lists:
+        """Lists of integers, or of numbers, or of text; mixed kinds become text of neither and are left as objects."""
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        flat = [value for row in rows for value in row]
+        kinds = {type(value) for value in flat}
+        if kinds <= {int}:
+            try:
+                return cls(indptr, np.array(flat, np.int64))
+            except OverflowError:
+                pass
+        if kinds == {bool}:
+            return cls(indptr, np.array(flat, bool))
+        if kinds <= {int, float}:
+            return cls(indptr, np.array(flat, np.float64))
+        values = np.empty(len(flat), object)
+        values[:] = flat
+        return cls(indptr, values)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Labels as (row, class) pairs, each once, of a matrix that says its shape: what sparse files hold."""
+
+    num_rows: int
+    num_classes: int
+    rows: np.ndarray
+    classes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What one file or one data frame holds.
+
+    Attributes:
+        source: The file, or the argument's name; begins every message.
+        num_rows: N.
+        columns: The columns, in the order of the file; empty where ``array``, ``lists`` or ``pairs`` is the content.
+        read_matrix: Reads number and bool columns, given by their positions, as one (N, K) array of their common dtype.
+        read_column: Reads one column, given by its position: (N,) numbers, (N,) objects of str, or `Lists`.
+        array: The content is one array without names: (N, C) or (N,), of numpy or torch, perhaps a memory map.
+        lists: The content is one list for each row.
+        pairs: The content is (row, class) pairs.
+        class_names: Names that the file states for its label indices or its unnamed columns.
+        ids: Row ids that the file states beside its columns: (N,) objects of str or int64.
+        first_line: For text whose first line can be a header of numbers or a row: the same table, read the other way.
+        row_word: How messages count rows: "row" from 0, or "line" from 1.
+        notes: Sentences about what the reader left out or changed.
+    """
+
+    source: Source | str
+    num_rows: int
+    columns: tuple[Column, ...] = ()
+    read_matrix: Callable[[Sequence[int]], Any] | None = None
+    read_column: Callable[[int], Any] | None = None
+    array: Any = None
+    lists: Lists | None = None
+    pairs: Pairs | None = None
+    class_names: tuple[str, ...] | None = None
+    ids: np.ndarray | None = None
+    first_line: Table | None = None
+    row_word: str = "row"
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """The name for notes: without a folder."""
+        return self.source if isinstance(self.source, str) else self.source.name
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns; of a column without one, its position."""
+        return [str(place) if column.name is None else column.name for place, column in enumerate(self.columns)]
+
+    def places(self, kinds: Iterable[str]) -> list[int]:
+        """Positions of the columns of some kinds."""
+        kinds = set(kinds)
+        return [place for place, column in enumerate(self.columns) if column.kind in kinds]
+
+    def at(self, row: int) -> str:
+        """A row, for messages."""
+        return f"line {row + 1}" if self.row_word == "line" else f"row {row}"
+
+    def error(self, message: str) -> InputError:
+        """The message, with the file's name in front."""
+        return InputError(f"{self.source}: {message}")
+
+    def with_notes(self, *notes: str) -> Table:
+        return replace(self, notes=(*self.notes, *notes))
+
+
+def check_distinct_names(table: Table) -> None:
+    """Raise InputError where two columns have one name, since neither could be chosen or matched by it."""
+    names = [column.name for column in table.columns if column.name]
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        twice = list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))
+        places = [place for place, column in enumerate(table.columns) if column.name == twice[0]]
+        raise table.error(
+            f"expected columns of different names, got {twice[0]!r} in columns {listing(places)}"
+            + (f" and {len(twice) - 1} more repeated names" if len(twice) > 1 else "")
+            + "; rename them"
+        )
