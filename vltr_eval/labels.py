@@ -10,22 +10,20 @@ from typing import Any
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import Matrix, Place, borrow_matrix, check_place, num_threads
+from vltr_eval.arrays import Matrix, Place, borrow, borrow_matrix, check_place, num_threads, to_host
+from vltr_eval.formats.label_forms import (
+    DENSE,
+    LISTS,
+    NAMES,
+    check_form,
+    check_indices,
+    dense_of_lists,
+    form_of_lists,
+    is_rows,
+)
+from vltr_eval.formats.table import LabelPairs, Lists
 
 __all__ = ["LabelPairs", "Positives"]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelPairs:
-    """Labels as (row, class) pairs, in any order; what sparse files hold.
-
-    rows, classes: (nnz,) integers; num_classes may be None where the file does not say.
-    """
-
-    num_rows: int
-    num_classes: int | None
-    rows: np.ndarray
-    classes: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,19 +82,30 @@ class Positives:
         num_rows: int,
         num_classes: int,
         *,
+        form: str | None = None,
         place: Place | None = None,
         first_row: int = 0,
         threads: int | None = None,
     ) -> Positives:
-        """Reads labels of any form that belong to (num_rows, num_classes) scores.
+        """Read labels of any form that belong to (num_rows, num_classes) scores.
 
-        labels: dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with the
-        class indices of each row (lists, sets or integer arrays); (N,) integer class indices; (N,) of 0/1 when there is
-        one class; LabelPairs; or Positives. Arrays on a CUDA device are read there, and their positives stay there.
-        place: where the scores are (`Matrix.place`), if arrays of labels must be there too. first_row: the number of
-        the first row, for messages about arrays. Raises ValueError that names the place of anything but 0/1, and of a
-        class index out of range.
+        Args:
+            labels: Dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with
+                the class indices of each row (lists, sets, or index arrays of any library); (N,) integer class indices;
+                (N,) of 0/1 when there is one class; LabelPairs; or Positives. Arrays on a CUDA device are read there,
+                and their positives stay there.
+            num_rows: N.
+            num_classes: C.
+            form: "dense" or "lists", for lists of rows that can be either; see `vltr_eval.formats.label_forms`.
+            place: Where the scores are (`Matrix.place`), if arrays of labels must be there too.
+            first_row: The number of the first row, for messages about arrays.
+            threads: CPU threads.
+
+        Raises:
+            ValueError: Anything but 0/1, or a class index out of range; the message names the place.
+            TypeError: An object that is no form of labels.
         """
+        check_form(form)
         if isinstance(labels, Positives):
             positives = labels
             _check_shape((positives.num_rows, positives.num_classes), num_rows, num_classes)
@@ -115,8 +124,10 @@ class Positives:
             return _from_pairs(rows, classes, num_rows, num_classes)
         if hasattr(labels, "tocoo") and hasattr(labels, "shape"):
             return _from_sparse(labels, num_rows, num_classes)
-        if _is_list_of_lists(labels, num_rows):
-            return _from_lists(labels, num_rows, num_classes)
+        if isinstance(labels, np.ndarray) and labels.dtype == object and labels.ndim == 1:
+            labels = labels.tolist()
+        if isinstance(labels, Lists) or is_rows(labels):
+            return _from_lists(labels, num_rows, num_classes, form, threads)
         return _from_array(labels, num_rows, num_classes, place, first_row, threads)
 
 
@@ -232,32 +243,37 @@ def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
     return _from_pairs(pairs.row[kept], pairs.col[kept], num_rows, num_classes)
 
 
-def _is_list_of_lists(labels: Any, num_rows: int) -> bool:
-    """Whether labels is a list with the class indices of each row, as lists, sets or integer arrays."""
-    if not isinstance(labels, (list, tuple)) or not labels:
-        return False
-    if all(isinstance(row, (list, tuple, set, frozenset)) for row in labels):
-        return True
-    return len(labels) == num_rows and all(
-        isinstance(row, (list, tuple, set, frozenset))
-        or (isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype.kind in "iu")
-        for row in labels
-    )
-
-
-def _from_lists(labels: Sequence[Any], num_rows: int, num_classes: int) -> Positives:
-    _check_shape((len(labels), num_classes), num_rows, num_classes)
-    lengths = np.fromiter(map(len, labels), np.int64, len(labels))
-    flat = [index for row in labels for index in row]
-    for index in flat:
-        if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
-            raise TypeError(f"labels: expected lists of class indices, got {index!r}")
-    if num_classes > 1 and bool(np.all(lengths == num_classes)) and all(index in (0, 1) for index in flat):
-        raise ValueError(
-            f"labels: expected lists of class indices, got {num_classes} values of 0 or 1 in every row; "
-            "pass np.array(labels) for a dense matrix"
+def _from_lists(
+    labels: Lists | Sequence[Any], num_rows: int, num_classes: int, form: str | None, threads: int | None
+) -> Positives:
+    """Labels of a list for each row, by the rule of `vltr_eval.formats.label_forms`."""
+    if not isinstance(labels, Lists):
+        if len(labels) != num_rows and any(hasattr(row, "shape") for row in labels):
+            raise ValueError(
+                f"labels: expected one array of class indices for each of {num_rows} rows, got {len(labels)} arrays; "
+                "pass them joined by concatenate if they are row shards, or stacked along axis 1 if each is a class"
+            )
+        # No matrix has rows that are sets.
+        form = LISTS if form is None and all(isinstance(row, (set, frozenset)) for row in labels) else form
+        labels = Lists.from_rows([_plain_row(row) for row in labels])
+    _check_shape((labels.num_rows, num_classes), num_rows, num_classes)
+    form = form_of_lists(labels, num_classes, "labels", form)
+    if form == DENSE:
+        return Positives.from_labels(dense_of_lists(labels, num_classes), num_rows, num_classes, threads=threads)
+    if form == NAMES:
+        raise TypeError(
+            f"labels: expected lists of class indices, got {labels.values.tolist()[0]!r}; class names can be used in "
+            "evaluate and read_labels, which know the names of the classes"
         )
-    return _from_pairs(np.repeat(np.arange(num_rows), lengths), np.array(flat, dtype=object), num_rows, num_classes)
+    check_indices(labels, "labels", lambda row: "")
+    return _from_pairs(labels.rows, labels.values, num_rows, num_classes)
+
+
+def _plain_row(row: Any) -> list[Any]:
+    """The values of one row as Python objects."""
+    if hasattr(row, "shape"):
+        return to_host(borrow("labels", row)).to_numpy().tolist()
+    return [value.item() if isinstance(value, np.generic) else value for value in row]
 
 
 def _from_pairs(

@@ -1,8 +1,8 @@
 """The one description of a table, whatever the file or the library: what readers fill and `meaning` interprets.
 
-A reader says what is there: columns with their names and dtypes, the index that a file declares, one plain array, lists,
-or (row, class) pairs. It decides nothing: `meaning` alone decides which columns are ids, classes or labels, and what is
-in doubt.
+A reader says what is there: columns with their names and dtypes, the index that a file declares, one plain array,
+lists, or (row, class) pairs. It decides nothing: `meaning` alone decides which columns are ids, classes or labels, and
+what is in doubt.
 
 Legend: N rows (videos), C classes, K columns.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from vltr_eval.formats.sources import InputError, Source, listing
 
-NUMBER, BOOL, TEXT, LIST = "number", "bool", "text", "list"
+NUMBER, BOOL, TEXT, LIST, MATRIX, OTHER = "number", "bool", "text", "list", "matrix", "other"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Column:
 
     Attributes:
         name: The name in the file; "" where a header leaves the cell empty, None where there is no header.
-        kind: NUMBER, BOOL, TEXT, or LIST (each cell holds several values).
+        kind: NUMBER, BOOL, TEXT, LIST (each cell holds several values), MATRIX (each cell holds equally many numbers),
+            or OTHER: a type that is never read, named by ``dtype``.
         dtype: The numpy name of a number's dtype in the file; text files have "int64" (every cell that was looked at is
             written as a whole number) and "float64".
         is_index: The file declares this column to be the index of its rows.
@@ -44,7 +45,7 @@ class Lists:
 
     Attributes:
         indptr: (N + 1,) int64; row n has ``values[indptr[n]:indptr[n + 1]]``.
-        values: (nnz,) int64 class indices, float64 or bool numbers, or objects of str: class names.
+        values: (nnz,) int64 class indices, float64 or bool numbers, objects of str (class names), or mixed objects.
     """
 
     indptr: np.ndarray
@@ -66,7 +67,8 @@ class Lists:
 
     @property
     def is_text(self) -> bool:
-        return self.values.dtype == object
+        """Whether all values are class names; lists without any value are not."""
+        return self.values.dtype == object and all(isinstance(value, str) for value in self.values)
 
     def of(self, row: int) -> list[Any]:
         """The values of one row, as Python objects."""
@@ -74,31 +76,33 @@ class Lists:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Lists:
-        """Lists of integers, or of numbers, or of text; mixed kinds become text of neither and are left as objects."""
+        """Make lists of int64, bool or float64 where all values are of that kind, else of objects."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         flat = [value for row in rows for value in row]
         kinds = {type(value) for value in flat}
-        if kinds <= {int}:
-            try:
-                return cls(indptr, np.array(flat, np.int64))
-            except OverflowError:
-                pass
-        if kinds == {bool}:
-            return cls(indptr, np.array(flat, bool))
-        if kinds <= {int, float}:
-            return cls(indptr, np.array(flat, np.float64))
-        values = np.empty(len(flat), object)
-        values[:] = flat
-        return cls(indptr, values)
+        dtype = {int: np.int64, bool: bool, float: np.float64}.get(kinds.pop() if len(kinds) == 1 else None, object)
+        if not flat:
+            dtype = np.int64
+        try:
+            return cls(indptr, np.fromiter(flat, dtype, len(flat)))
+        except OverflowError:
+            return cls(indptr, np.fromiter(flat, object, len(flat)))
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """Labels as (row, class) pairs, each once, of a matrix that says its shape: what sparse files hold."""
+class LabelPairs:
+    """Labels as (row, class) pairs, in any order; the content of sparse files.
+
+    Attributes:
+        num_rows: N.
+        num_classes: C, or None where the file does not say.
+        rows: (nnz,) integers.
+        classes: (nnz,) integers, the class of each row.
+    """
 
     num_rows: int
-    num_classes: int
+    num_classes: int | None
     rows: np.ndarray
     classes: np.ndarray
 
@@ -112,7 +116,8 @@ class Table:
         num_rows: N.
         columns: The columns, in the order of the file; empty where ``array``, ``lists`` or ``pairs`` is the content.
         read_matrix: Reads number and bool columns, given by their positions, as one (N, K) array of their common dtype.
-        read_column: Reads one column, given by its position: (N,) numbers, (N,) objects of str, or `Lists`.
+        read_column: Reads one column, given by its position: (N,) numbers, (N,) objects of str, `Lists`, or the (N, K)
+            array of a MATRIX.
         array: The content is one array without names: (N, C) or (N,), of numpy or torch, perhaps a memory map.
         lists: The content is one list for each row.
         pairs: The content is (row, class) pairs.
@@ -130,7 +135,7 @@ class Table:
     read_column: Callable[[int], Any] | None = None
     array: Any = None
     lists: Lists | None = None
-    pairs: Pairs | None = None
+    pairs: LabelPairs | None = None
     class_names: tuple[str, ...] | None = None
     ids: np.ndarray | None = None
     first_line: Table | None = None

@@ -1,0 +1,61 @@
+"""Files and data frames -> scores, labels, counts and names, without a copy where a file can be mapped.
+
+    reading       read_scores, read_labels, read_pair, read_train_counts, ...: the functions to call
+    sources       which files a spec names, and errors
+    table         the one description of a table, which every reader fills
+    numpy_files   .npy, .npz (and scipy's sparse .npz)
+    tensors       .safetensors, .pt
+    arrow         .parquet, and arrow columns
+    frames        data frames in memory: pandas, polars, arrow
+    text          .csv, .tsv, .txt
+    json_files    .json, .jsonl
+    label_lists   .lst and other lists of an id and its classes
+    published     label tables that need more than the general rules
+    roles         the names that tell scores, labels and ids apart
+    meaning       what a table means: ids, classes, labels, and what is in doubt
+    label_forms   the forms of labels, and the rule that tells each
+    align         scores and labels brought together, by class names and ids
+    class_files   training counts, class distributions, class names
+
+Every failure is an `InputError` of one sentence that begins with the file's name. No Python object is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from vltr_eval.formats.align import Aligned, ClassNames
+from vltr_eval.formats.label_forms import FORMS
+from vltr_eval.formats.meaning import Labels, Scores
+from vltr_eval.formats.reading import (
+    read_class_names,
+    read_ids,
+    read_labels,
+    read_pair,
+    read_prior,
+    read_scores,
+    read_train_counts,
+)
+from vltr_eval.formats.sources import InputError, Spec, input_files, is_spec, natural_order, split_spec
+from vltr_eval.formats.table import LabelPairs, Lists
+
+__all__ = [
+    "FORMS",
+    "Aligned",
+    "ClassNames",
+    "InputError",
+    "LabelPairs",
+    "Labels",
+    "Lists",
+    "Scores",
+    "Spec",
+    "input_files",
+    "is_spec",
+    "natural_order",
+    "read_class_names",
+    "read_ids",
+    "read_labels",
+    "read_pair",
+    "read_prior",
+    "read_scores",
+    "read_train_counts",
+    "split_spec",
+]

@@ -1,0 +1,422 @@
+"""Scores and labels brought together: columns by class name, rows by id.
+
+Classes. Scores' columns with names, labels' columns or class lists with names, and ``class_names`` are matched by name.
+Equal sets in another order are reordered, and a note says so; sets that differ are refused with the first names that
+differ. Names 0, 1, ..., C-1 are positions. Without names on one side, position decides.
+
+Rows. Where both sides have ids, rows are joined by id. ``join="exact"`` wants the same ids on both sides,
+``join="inner"`` evaluates the ids that both have and says how many are left out. Without ids on one side, position
+decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from vltr_eval.formats.label_forms import DENSE, NAMES, check_indices, dense_of_lists, form_of_lists
+from vltr_eval.formats.label_lists import MAX_CLASSES
+from vltr_eval.formats.meaning import Cells, Labels, Scores, resolve_cells
+from vltr_eval.formats.sources import InputError, listing, quote
+from vltr_eval.formats.table import LabelPairs, Lists
+
+JOINS = ("exact", "inner")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassNames:
+    """Names of the classes, in class order, and every name under which a class can be looked up.
+
+    Attributes:
+        names: C names: what a report shows.
+        index_of: Class index by name; classes may have several names, such as an AudioSet MID and a display name.
+        source: The file or argument, for messages.
+    """
+
+    names: tuple[str, ...]
+    index_of: Mapping[str, int] = field(default_factory=dict)
+    source: str = "class_names"
+
+    @classmethod
+    def of(cls, names: Sequence[str], source: str = "class_names") -> ClassNames:
+        names = tuple(map(str, names))
+        index_of = {name: place for place, name in enumerate(names)}
+        if len(index_of) < len(names):
+            seen: set[str] = set()
+            twice = next(name for name in names if name in seen or seen.add(name))
+            raise InputError(f"{source}: expected different class names, got {quote(twice)} twice")
+        return cls(names, index_of, source)
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Scores and labels with equal rows and classes, as evaluations take them.
+
+    Attributes:
+        scores: (N, C) or (N,) array, or a list of row shards.
+        labels: Dense array, (N,) class indices, or `LabelPairs`.
+        class_names: C names, or None.
+        ids: (N,) row ids, or None.
+        notes: Sentences about everything that was left out, reordered or joined.
+    """
+
+    scores: Any
+    labels: Any
+    class_names: tuple[str, ...] | None
+    ids: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact") -> Aligned:
+    """Bring scores and labels together by the module's rules.
+
+    Args:
+        scores: N rows and C classes.
+        labels: Their labels.
+        class_names: The names and the order of the classes that the user wants.
+        join: "exact" or "inner".
+
+    Raises:
+        InputError: Names or ids that differ, repeated ids, or another number of rows or classes.
+    """
+    if join not in JOINS:
+        raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
+    notes = [*scores.notes, *labels.notes]
+    scores, names = _order_classes(scores, class_names, notes)
+    labels = _resolve_labels(labels, scores, names, notes)
+    scores, labels, ids = _join_rows(scores, labels, join, notes)
+    _check_rows(scores, labels)
+    labels = _as_pairs(labels)
+    check_classes(labels, scores.num_classes)
+    return Aligned(scores.values, labels.values, None if names is None else names.names, ids, tuple(notes))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Classes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _are_positions(names: Sequence[str]) -> bool:
+    """Whether names are 0, 1, ..., C-1 in this order: positions, written as names."""
+    return all(name == str(place) for place, name in enumerate(names))
+
+
+def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: str) -> np.ndarray | None:
+    """Positions in ``names`` of the ``wanted`` names, or None where the order is the same.
+
+    Raises:
+        InputError: The sets differ; the first names that differ are listed.
+    """
+    if tuple(names) == tuple(wanted):
+        return None
+    place_of = {known: place for place, known in enumerate(names)}
+    missing = [known for known in wanted if known not in place_of]
+    extra = sorted(set(names) - set(wanted), key=list(names).index)
+    if missing or extra:
+        parts = [f"{name} lacks {listing(map(quote, missing), 3)}"] * bool(missing)
+        parts += [f"{other} lacks {listing(map(quote, extra), 3)}"] * bool(extra)
+        raise InputError(f"{name}: expected the classes of {other} by name, but {' and '.join(parts)}")
+    return np.array([place_of[known] for known in wanted])
+
+
+def order_shards(shards: Sequence[Scores], notes: list[str]) -> list[Scores]:
+    """Row shards with their columns in the order of the first, matched by name where all have names."""
+    first = shards[0]
+    if any(shard.class_names is None for shard in shards) or _are_positions(first.class_names or ()):
+        return list(shards)
+    ordered = [first]
+    for shard in shards[1:]:
+        order = permutation(shard.class_names or (), first.class_names or (), shard.name, first.name)
+        if order is not None:
+            notes.append(f"{_short(shard.name)}: columns are reordered by name to those of {_short(first.name)}")
+            shard = replace(shard, values=shard.values[:, order], class_names=first.class_names)
+        ordered.append(shard)
+    return ordered
+
+
+def _order_classes(scores: Scores, wanted: ClassNames | None, notes: list[str]) -> tuple[Scores, ClassNames | None]:
+    """Scores in the class order that is wanted, and the names of their classes."""
+    own = scores.class_names
+    if wanted is not None and len(wanted.names) != scores.num_classes:
+        raise InputError(
+            f"{wanted.source}: {len(wanted.names)} names, but the scores have {scores.num_classes} classes"
+        )
+    if own is not None and not _are_positions(own):
+        if wanted is None and all(name.isdecimal() for name in own) and set(own) == set(map(str, range(len(own)))):
+            wanted_order: Sequence[str] = [str(place) for place in range(len(own))]
+        elif wanted is not None:
+            wanted_order = _spelled_as(own, wanted)
+        else:
+            return scores, ClassNames.of(own, scores.name)
+        order = permutation(own, wanted_order, scores.name, "the class order" if wanted is None else wanted.source)
+        if order is not None:
+            notes.append(f"{_short(scores.name)}: columns are reordered by name to {_order_name(wanted)}")
+            values = [shard[:, order] for shard in scores.shards]
+            scores = replace(scores, values=values if isinstance(scores.values, list) else values[0])
+        scores = replace(scores, class_names=tuple(wanted_order))
+        return scores, wanted
+    return scores, wanted
+
+
+def _order_name(wanted: ClassNames | None) -> str:
+    return "0, 1, 2, ..." if wanted is None else f"those of {_short(wanted.source)}"
+
+
+def _spelled_as(own: Sequence[str], wanted: ClassNames) -> list[str]:
+    """The wanted order in the names that the file uses, which may be any of a class's names."""
+    by_class = {wanted.index_of[known]: known for known in own if known in wanted.index_of}
+    return [by_class.get(place, known) for place, known in enumerate(wanted.names)]
+
+
+def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, notes: list[str]) -> Labels:
+    """Labels with the classes of the scores, by index: names are looked up, columns reordered."""
+    num_classes, own, values = scores.num_classes, labels.class_names, labels.values
+    if isinstance(values, Cells):
+        return replace(labels, values=resolve_names(values, _known(names, labels), labels.name))
+    if isinstance(values, Lists):
+        form = form_of_lists(values, num_classes, labels.name, labels.form)
+        if form == NAMES:
+            return replace(labels, values=resolve_names(values, _known(names, labels), labels.name))
+        if form == DENSE:
+            return replace(labels, values=dense_of_lists(values, num_classes))
+        check_indices(values, labels.name, lambda row: f" in {labels.at(row)}")
+        check_index_range(values.rows, values.values, labels, num_classes)
+    if names is None or own is None or _are_positions(own):
+        return labels
+    order = permutation(own, _spelled_as(own, names), labels.name, _short(names.source))
+    if order is None:
+        return labels
+    notes.append(f"{_short(labels.name)}: classes are reordered by name to those of {_short(names.source)}")
+    return replace(labels, values=_reordered(values, order), class_names=names.names)
+
+
+def _known(names: ClassNames | None, labels: Labels) -> ClassNames:
+    """The names under which labels are looked up."""
+    if names is None and labels.class_names is not None:
+        names = ClassNames.of(labels.class_names, labels.name)
+    if names is None:
+        raise InputError(
+            f"{labels.name}: labels are class names, but nothing names the columns of the scores; give class_names= "
+            "(--class-names FILE)"
+        )
+    return names
+
+
+def resolve_names(values: Cells | Lists, known: ClassNames, name: str) -> Lists:
+    """Class names, in cells or in lists, as lists of class indices.
+
+    Raises:
+        InputError: Names that no class has.
+    """
+    if isinstance(values, Cells):
+        return resolve_cells(values, known.index_of)
+    missing = list(dict.fromkeys(value for value in values.values.tolist() if value not in known.index_of))
+    if missing:
+        raise InputError(
+            f"{name}: expected class names, got {listing(map(quote, missing), 3)}; the names of the classes begin with "
+            f"{listing(map(quote, known.names[:3]))}"
+        )
+    indices = [known.index_of[value] for value in values.values.tolist()]
+    return Lists(values.indptr, np.array(indices, np.int64))
+
+
+def _reordered(values: Any, order: np.ndarray) -> Any:
+    """Labels with class ``order[k]`` as class k."""
+    if isinstance(values, (Lists, LabelPairs)) or values.ndim == 1:
+        new_index = np.empty(len(order), np.int64)
+        new_index[order] = np.arange(len(order))
+        if isinstance(values, Lists):
+            return Lists(values.indptr, new_index[values.values])
+        if isinstance(values, LabelPairs):
+            return replace(values, classes=new_index[values.classes])
+        return new_index[values]
+    return values[:, order]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rows
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tuple[Scores, Labels, np.ndarray | None]:
+    """Labels in the order of the scores' rows, where both have ids."""
+    if labels.form == "long":
+        labels = _unite(labels)
+    if scores.ids is None or labels.ids is None:
+        _check_rows(scores, labels)
+        return scores, labels, scores.ids if scores.ids is not None else labels.ids
+    ours, theirs = _comparable(scores.ids, labels.ids)
+    if len(ours) == len(theirs) and bool((ours == theirs).all()):
+        return scores, labels, scores.ids
+    row_of = {known: row for row, known in enumerate(theirs.tolist())}
+    _refuse_repeated(ours, scores.name, "")
+    _refuse_repeated(theirs, labels.name, "; label_form='long' (--label-form) unites the labels of one id")
+    own = set(ours.tolist())
+    unlabelled = [known for known in ours.tolist() if known not in row_of]
+    unscored = [known for known in theirs.tolist() if known not in own]
+    if len(unlabelled) == len(ours):
+        raise InputError(
+            f"{labels.name}: no id is one of {scores.name}: the ids there begin with {quote(str(ours[0]))}, here with "
+            f"{quote(str(theirs[0]))}{_hint(ours, theirs)}"
+        )
+    if join == "exact" and (unlabelled or unscored):
+        parts = [f"{labels.name} lacks {_some(unlabelled)} of {scores.name}"] * bool(unlabelled)
+        parts += [f"{scores.name} lacks {_some(unscored)} of {labels.name}"] * bool(unscored)
+        raise InputError(f"{' and '.join(parts)}; join='inner' (--join inner) evaluates the rows that both have")
+    if unlabelled:
+        notes.append(f"{len(unlabelled):,} scored rows have no labels and are left out: {_some(unlabelled)}")
+        kept = np.fromiter((known in row_of for known in ours.tolist()), bool, len(ours))
+        scores = replace(scores, values=_rows_of(scores, kept), ids=scores.ids[kept])
+        ours = ours[kept]
+    if unscored:
+        notes.append(f"{len(unscored):,} labelled rows have no scores and are left out: {_some(unscored)}")
+    order = np.fromiter((row_of[known] for known in ours.tolist()), np.int64, len(ours))
+    notes.append(f"{_short(labels.name)}: rows are joined to those of {_short(scores.name)} by id")
+    return scores, replace(labels, values=take_rows(labels.values, order), ids=scores.ids), scores.ids
+
+
+def _some(ids: Sequence[Any]) -> str:
+    return f"{len(ids):,} id{'s' * (len(ids) != 1)} ({listing((quote(str(known)) for known in ids), 3)})"
+
+
+def _comparable(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of both sides as one type: where one side has text, both are compared as text."""
+    if (ours.dtype == object) == (theirs.dtype == object):
+        return ours, theirs
+    return tuple(np.array(list(map(str, ids.tolist())), object) for ids in (ours, theirs))
+
+
+def _refuse_repeated(ids: np.ndarray, name: str, remedy: str) -> None:
+    if len(set(ids.tolist())) < len(ids):
+        seen: set[Any] = set()
+        twice = list(dict.fromkeys(known for known in ids.tolist() if known in seen or seen.add(known)))
+        raise InputError(f"{name}: expected each id once, got {_some(twice)} more than once{remedy}")
+
+
+def _hint(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Whether ids are the same without folder and extension."""
+    stems = [{PurePosixPath(str(known)).name.partition(".")[0] for known in ids.tolist()} for ids in (ours, theirs)]
+    return "; without folder and extension they agree, so cut these off" if stems[0] & stems[1] else ""
+
+
+def _rows_of(scores: Scores, kept: np.ndarray) -> Any:
+    """The kept rows of all shards, as copies."""
+    shards, start = [], 0
+    for shard in scores.shards:
+        shards.append(shard[kept[start : start + len(shard)]])
+        start += len(shard)
+    return shards if isinstance(scores.values, list) else shards[0]
+
+
+def take_rows(values: Any, order: np.ndarray) -> Any:
+    """Labels of some of the rows, in another order."""
+    if isinstance(values, Cells):
+        return values.take(order)
+    if isinstance(values, LabelPairs):
+        values = _lists_of_pairs(values)
+    if isinstance(values, Lists):
+        lengths = values.lengths[order]
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        places = np.arange(indptr[-1]) + np.repeat(values.indptr[:-1][order] - indptr[:-1], lengths)
+        return Lists(indptr, values.values[places])
+    return values[order]
+
+
+def _lists_of_pairs(pairs: LabelPairs) -> Lists:
+    order = np.argsort(pairs.rows, kind="stable")
+    counts = np.bincount(pairs.rows, minlength=pairs.num_rows)
+    return Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), pairs.classes[order])
+
+
+def _unite(labels: Labels) -> Labels:
+    """One row for each id, with all labels of its lines: the long form."""
+    if labels.ids is None:
+        raise InputError(f"{labels.name}: expected ids for label_form='long', got none; name them with ids= (--ids)")
+    values = labels.values
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        values = Lists(np.arange(len(values) + 1), values.astype(np.int64))
+    if not isinstance(values, Lists):
+        raise InputError(f"{labels.name}: expected one class or a list of classes a line for label_form='long'")
+    place_of = {known: place for place, known in enumerate(dict.fromkeys(labels.ids.tolist()))}
+    places = np.fromiter((place_of[known] for known in labels.ids.tolist()), np.int64, len(labels.ids))
+    rows = places[values.rows]
+    pairs = np.unique(np.stack([rows, values.values]), axis=1)
+    ids = np.array(list(place_of), labels.ids.dtype)
+    counts = np.bincount(pairs[0], minlength=len(ids))
+    lists = Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), pairs[1])
+    return replace(labels, values=lists, ids=ids)
+
+
+def _check_rows(scores: Scores, labels: Labels) -> None:
+    if scores.num_rows != labels.num_rows:
+        raise InputError(f"{labels.name}: {labels.num_rows} rows of labels, but the scores have {scores.num_rows} rows")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Extent
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def settle_labels(labels: Labels, num_classes: int | None, names: ClassNames | None) -> Labels:
+    """Labels without scores beside them, as dense array, class indices or `LabelPairs`."""
+    if num_classes is None and isinstance(labels.values, Lists) and not labels.values.is_text:
+        # No row lists a class twice, so rows that do are rows of a dense matrix; `form_of_lists` knows the rest.
+        check_indices(labels.values, labels.name, lambda row: f" in {labels.at(row)}")
+        check_index_range(labels.values.rows, labels.values.values, labels)
+        return _as_pairs(labels)
+    total = num_classes if num_classes is not None else 0 if names is None else len(names.names)
+    scores = Scores(np.empty((0, total)), None if names is None else names.names)
+    labels = _resolve_labels(labels, scores, names, [])
+    if labels.form == "long":
+        labels = _unite(labels)
+    labels = _as_pairs(labels)
+    if num_classes is not None:
+        check_classes(labels, num_classes)
+    return labels
+
+
+def _as_pairs(labels: Labels) -> Labels:
+    """Lists of class indices as `LabelPairs`; other labels as they are."""
+    values = labels.values
+    if not isinstance(values, Lists):
+        return labels
+    return replace(labels, values=LabelPairs(values.num_rows, None, values.rows, values.values))
+
+
+def check_classes(labels: Labels, num_classes: int) -> None:
+    """Raise InputError where labels have another number of classes, or an index beyond them."""
+    values = labels.values
+    own = values.num_classes if isinstance(values, LabelPairs) else None
+    if isinstance(values, np.ndarray) or hasattr(values, "shape"):
+        own = values.shape[1] if len(values.shape) == 2 else None
+    if own is not None and own != num_classes:
+        raise InputError(f"{labels.name}: labels of {own} classes, but the scores have {num_classes} classes")
+    if isinstance(values, LabelPairs):
+        check_index_range(values.rows, values.classes, labels, num_classes)
+
+
+def check_index_range(rows: np.ndarray, classes: np.ndarray, labels: Labels, num_classes: int = MAX_CLASSES) -> None:
+    """Raise InputError for a negative class index, one beyond the classes, and a class that a row lists twice."""
+    negative = np.flatnonzero(classes < 0)
+    if negative.size:
+        at = negative[0]
+        raise InputError(f"{labels.name}: {labels.at(rows[at])}: expected a class index (0, 1, ...), got {classes[at]}")
+    beyond = np.flatnonzero(classes >= num_classes)
+    if beyond.size:
+        at = beyond[0]
+        known = f"the scores have {num_classes} classes" if num_classes < MAX_CLASSES else "no index is that large"
+        raise InputError(f"{labels.name}: {labels.at(rows[at])}: class index {classes[at]}, but {known}")
+    order = np.lexsort((classes, rows))
+    twice = np.flatnonzero((np.diff(rows[order]) == 0) & (np.diff(classes[order]) == 0))
+    if twice.size:
+        at = order[twice[0]]
+        raise InputError(f"{labels.name}: {labels.at(rows[at])}: class {classes[at]} is listed twice")
+
+
+def _short(name: str) -> str:
+    """A file's name without its folder, for notes: a report holds no path."""
+    return PurePosixPath(name.replace("\\", "/")).name or name

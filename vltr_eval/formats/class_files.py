@@ -1,0 +1,249 @@
+"""Files with something about each class: training counts, class distributions, class names.
+
+A number for each class comes from a .lst of ``<name> <index> <count>`` lines (VideoLT's count-labels-train.lst), or
+from an array or table of C numbers. A training label file serves as counts: its labels are counted. Numbers of named
+classes are matched by name.
+
+Class names come from lines, from a count .lst, or from a table: an index column (0, 1, ...) orders the classes, and
+every text column is a name under which a class can be looked up (AudioSet's ``index,mid,display_name``). JSON maps names
+to indices, or lists names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from vltr_eval.formats.align import ClassNames, permutation, resolve_names
+from vltr_eval.formats.label_lists import lines_of, only_digits
+from vltr_eval.formats.meaning import Cells, Options, labels_of
+from vltr_eval.formats.roles import COUNTS, has_role, plain
+from vltr_eval.formats.sources import InputError, Source, expand_one, quote, reading
+from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
+
+ReadTable = Callable[[Source], Table]
+
+
+def class_numbers(
+    source: Source, read_table: ReadTable, num_classes: int | None, what: str, names: ClassNames | None
+) -> np.ndarray:
+    """Read a number for each class: (C,) float64.
+
+    Args:
+        source: The file.
+        read_table: Reads a file that is no count list.
+        num_classes: C, or None where it is not known.
+        what: What the numbers are, in messages.
+        names: The classes of the evaluation, by which named numbers are matched.
+    """
+    if source.suffix == ".lst" and is_count_list(source):
+        entries = read_count_list(source)
+        check_total(source, len(entries), what, num_classes)
+        return _by_name(source, [name for name, _ in entries], np.array([count for _, count in entries]), names)
+    table = read_table(source)
+    if (numbers := _listed_numbers(table)) is not None:
+        values, own = numbers
+        check_total(source, len(values), what, num_classes)
+        return values if own is None else _by_name(source, own, values, names)
+    if what != "counts":
+        raise InputError(f"{source}: expected one number a class, got {_content_of(table)}")
+    return _count_labels(table, num_classes, names)
+
+
+def _by_name(source: Source, own: Sequence[str], values: np.ndarray, names: ClassNames | None) -> np.ndarray:
+    """Numbers in the order of the classes, where both have the same names; otherwise as they are."""
+    if names is None or len(set(own)) < len(own):
+        return values
+    known = [names.index_of.get(name) for name in own]
+    if any(place is None for place in known):
+        # Raises with the first names that differ.
+        permutation(own, names.names, str(source), names.source)
+    order = np.argsort(np.array(known))
+    return values[order]
+
+
+def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
+    """C numbers and their names of a table of one number a class; None for another content."""
+    if table.array is not None:
+        return _one_line(np.asarray(table.array))
+    if not table.columns:
+        return None
+    numbers, texts = table.places({NUMBER}), table.places({TEXT})
+    named = [place for place in numbers if has_role(table.columns[place].name, COUNTS)]
+    index = [place for place in numbers if plain(table.columns[place].name or "") in ("index", "class", "class_index")]
+    rest = [place for place in numbers if place not in index]
+    chosen = named if len(named) == 1 else rest
+    if len(chosen) == 1 and len(texts) <= 1 and (named or not texts or table.columns[texts[0]].name is None):
+        values = np.asarray(table.read_matrix(chosen)[:, 0], np.float64)
+        names = list(map(str, table.read_column(texts[0]).tolist())) if texts else None
+        if index:
+            order = np.argsort(table.read_column(index[0]))
+            values, names = values[order], None if names is None else [names[place] for place in order]
+        return values, names
+    if not texts and len(numbers) == len(table.columns):
+        found = _one_line(table.read_matrix(numbers))
+        if found is None:
+            return None
+        header = [column.name for column in table.columns]
+        return found[0], [str(name) for name in header] if len(header) > 1 and None not in header else None
+    return None
+
+
+def _one_line(values: np.ndarray) -> tuple[np.ndarray, None] | None:
+    values = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
+    return (values.astype(np.float64), None) if values.ndim == 1 else None
+
+
+def _content_of(table: Table) -> str:
+    if table.array is not None:
+        return f"an array of shape {tuple(table.array.shape)}"
+    if table.columns:
+        return f"an array of shape ({table.num_rows}, {len(table.columns)})"
+    return "lists of labels"
+
+
+def _count_labels(table: Table, num_classes: int | None, names: ClassNames | None) -> np.ndarray:
+    """The training samples of each class in a label file: (C,) float64."""
+    labels = labels_of(table, Options(), () if names is None else names.names)
+    values = labels.values
+    if isinstance(values, Cells) or (isinstance(values, Lists) and values.is_text):
+        if names is None:
+            raise InputError(f"{labels.name}: labels are class names; give class_names= (--class-names FILE)")
+        values = resolve_names(values, names, labels.name)
+    if isinstance(values, (Lists, LabelPairs)):
+        classes = values.values if isinstance(values, Lists) else values.classes
+        least = 0 if isinstance(values, Lists) else values.num_classes or 0
+        total = max(least, int(classes.max(initial=-1)) + 1) if num_classes is None else num_classes
+        if len(classes) and (classes.min() < 0 or classes.max() >= total):
+            bad = classes[(classes < 0) | (classes >= total)][0]
+            raise InputError(f"{labels.name}: class index {bad}, but the scores have {total} classes")
+        if num_classes is None and total > len(classes) * 64 + 65_536:
+            raise InputError(f"{labels.name}: class index {total - 1} among {len(classes)} labels is no class")
+        return np.bincount(classes, minlength=total).astype(np.float64)
+    dense = np.asarray(values)
+    if dense.ndim != 2 or ((dense != 0) & (dense != 1)).any():
+        raise InputError(f"{labels.name}: expected one number a class, got {_content_of(table)}")
+    if num_classes is not None and dense.shape[1] != num_classes:
+        raise InputError(
+            f"{labels.name}: labels of {dense.shape[1]} classes, but the scores have {num_classes} classes"
+        )
+    counts = dense.sum(axis=0, dtype=np.float64)
+    return counts if labels.class_names is None else _by_name(table.source, labels.class_names, counts, names)
+
+
+def read_class_names(path: str | os.PathLike, read_table: ReadTable, num_classes: int | None = None) -> ClassNames:
+    """Read the class names; see the module's docstring for the layouts.
+
+    Raises:
+        InputError: An empty or repeated name, or another number of names than ``num_classes``.
+    """
+    source = expand_one(path)
+    if source.suffix == ".lst":
+        names = [name for name, _ in read_count_list(source)]
+        found = ClassNames.of(names, str(source))
+    elif source.suffix == ".json":
+        found = _names_of_json(source)
+    elif source.suffix in (".csv", ".tsv", ".parquet"):
+        found = _names_of_table(source, read_table(source))
+    else:
+        names = [line.strip() for line in lines_of(source)]
+        if "" in names:
+            raise InputError(f"{source}: line {names.index('') + 1}: expected a class name, got an empty line")
+        found = _with_codes(ClassNames.of(names, str(source)))
+    check_total(source, len(found.names), "names", num_classes)
+    return found
+
+
+def _with_codes(names: ClassNames) -> ClassNames:
+    """Names such as Charades' ``c008 Opening a door``, which can be looked up by their code and their words too."""
+    parts = [name.partition(" ") for name in names.names]
+    codes = [f"c{place:03d}" for place in range(len(parts))]
+    if not parts or [code for code, _, _ in parts] != codes or not all(words for _, _, words in parts):
+        return names
+    index_of = {known: place for place, (code, _, words) in enumerate(parts) for known in (code, words)}
+    return ClassNames(names.names, {**index_of, **names.index_of}, names.source)
+
+
+def _names_of_json(source: Source) -> ClassNames:
+    with reading(source):
+        text = source.path.read_text(encoding="utf-8-sig")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"{source}: not JSON") from None
+    if isinstance(content, list) and all(isinstance(name, str) for name in content):
+        return ClassNames.of(content, str(source))
+    if isinstance(content, dict):
+        pairs = [(name, str(index)) for name, index in content.items() if isinstance(index, (int, str))]
+        if all(only_digits(name) for name in content):  # {"0": "cat"}: the other way round
+            pairs = [(str(name), index) for index, name in content.items()]
+        if len(pairs) == len(content) and sorted(index for _, index in pairs) == sorted(map(str, range(len(pairs)))):
+            return ClassNames.of([name for name, _ in sorted(pairs, key=lambda pair: int(pair[1]))], str(source))
+    raise InputError(f"{source}: expected a list of class names, or an object of a name and its index for each class")
+
+
+def _names_of_table(source: Source, table: Table) -> ClassNames:
+    """Names of a table: a row for each class."""
+    texts, numbers = table.places({TEXT}), table.places({NUMBER})
+    if table.array is not None or not texts:
+        raise InputError(f"{source}: expected a column of class names, got {_content_of(table)}")
+    columns = [list(map(str, table.read_column(place).tolist())) for place in texts]
+    for place in numbers:
+        index = table.read_column(place)
+        if sorted(index.tolist()) == list(range(table.num_rows)):
+            order = np.argsort(index)
+            columns = [[column[row] for row in order] for column in columns]
+            break
+    shown = next(
+        (k for k, place in enumerate(texts) if "name" in plain(table.columns[place].name or "")), len(texts) - 1
+    )
+    shown = 0 if len(texts) == 1 else shown
+    if len(set(columns[shown])) < len(columns[shown]):
+        # Some published display names occur twice (OpenImages); another column tells the classes apart.
+        shown = next((k for k, column in enumerate(columns) if len(set(column)) == len(column)), shown)
+    names = ClassNames.of(columns[shown], str(source))
+    index_of: dict[str, int] = {}
+    for column in columns:
+        if len(set(column)) == len(column):
+            index_of |= {name: row for row, name in enumerate(column)}
+    return ClassNames(names.names, {**index_of, **names.index_of}, names.source)
+
+
+def is_count_list(source: Source) -> bool:
+    """Whether the first line of a .lst is ``<name> <index> <count>``, not ``<id> <class>,...``."""
+    with reading(source), open(source.path, encoding="utf-8-sig") as stream:
+        fields = stream.readline(1 << 16).split()
+    return len(fields) != 2 and not (len(fields) == 3 and "," in fields[2])
+
+
+def read_count_list(source: Source) -> list[tuple[str, float]]:
+    """(name, count) of each class in class order, from lines ``<name> <index> <count>``."""
+    lines = lines_of(source)
+    entries: dict[int, tuple[str, float]] = {}
+    for number, line in enumerate(lines, start=1):
+        fields = line.rsplit(None, 2)
+        if len(fields) != 3 or not only_digits(fields[1]) or not _is_number(fields[2]):
+            raise InputError(f"{source}: line {number}: expected '<name> <index> <count>', got {quote(line)}")
+        name, index, count = fields[0].strip(), int(fields[1][:18]), float(fields[2])
+        if index >= len(lines):
+            raise InputError(f"{source}: line {number}: class index {index}, but the file has {len(lines)} classes")
+        if index in entries:
+            raise InputError(f"{source}: line {number}: class index {index} is listed twice")
+        entries[index] = name, count
+    return [entries[index] for index in range(len(lines))]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # Python reads 1_000, files do not mean it
+
+
+def check_total(source: Source, total: int, what: str, num_classes: int | None) -> None:
+    if num_classes is not None and total != num_classes:
+        raise InputError(f"{source}: {total} {what}, but the scores have {num_classes} classes")

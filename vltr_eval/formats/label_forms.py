@@ -1,0 +1,100 @@
+"""The forms of labels and the rule that tells each: one rule for files and for objects in memory.
+
+A list for each row (JSON, list columns, Python lists, index tensors) is read as follows. C is the number of classes.
+
+1. Lists of text are class names.
+2. Lists of bool, or of numbers with a fraction, are rows of a dense matrix; each must have C values.
+3. Lists of whole numbers are class indices, unless every row has exactly C values and all values are 0 or 1. Then they
+   are rows of a dense 0/1 matrix if some row repeats a value, since no row lists a class twice; with more than two
+   classes some value always repeats.
+4. If every row has exactly C values, all 0 or 1, and no row repeats a value, then both readings are possible (C is 1 or
+   2): this is refused, and ``label_form="lists"`` or ``"dense"`` says which is meant.
+
+(N,) whole numbers are class indices; with one class they are its column of 0 and 1. An (N, C) array is dense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vltr_eval.formats.table import Lists
+
+DENSE, INDICES, LISTS, NAMES = "dense", "indices", "lists", "names"
+FORMS = (DENSE, INDICES, LISTS, NAMES, "long", "videofolder")
+"""The values of ``label_form``: how a person says which form labels have.
+
+dense: (N, C) of 0/1. indices: one class index a row. lists: several class indices a row. names: class names.
+long: one line for each (id, class), joined by id. videofolder: ``<class>/<id> <frames> <class>,...`` lines.
+"""
+
+
+def check_form(form: str | None) -> str | None:
+    if form is not None and form not in FORMS:
+        raise ValueError(f"label_form: expected one of {', '.join(FORMS)}, got {form!r}")
+    return form
+
+
+def form_of_lists(lists: Lists, num_classes: int, name: str, form: str | None = None) -> str:
+    """Tell the form of lists by the module's rule: NAMES, DENSE or LISTS.
+
+    Args:
+        lists: One list for each row.
+        num_classes: C.
+        name: Begins the messages: the file, or the argument.
+        form: What the user said, which decides.
+
+    Raises:
+        ValueError: Both readings are possible, or dense rows have another number of values than C.
+    """
+    if form in (LISTS, NAMES):
+        return form
+    if lists.is_text:
+        return NAMES
+    lengths, values = lists.lengths, lists.values
+    is_full = lists.num_rows > 0 and bool((lengths == num_classes).all())
+    if form == DENSE and not is_full:
+        row = int(np.argmax(lengths != num_classes))
+        raise ValueError(
+            f"{name}: expected {num_classes} values of 0 or 1 in every row, got {lengths[row]} in row {row}"
+        )
+    if form == DENSE:
+        return DENSE
+    if values.dtype != np.int64:
+        is_dense = is_full and all(isinstance(value, (bool, int, float)) for value in values.tolist())
+        return DENSE if is_dense else LISTS
+    if not (is_full and ((values == 0) | (values == 1)).all()):
+        return LISTS
+    rows = np.sort(values.reshape(-1, num_classes), axis=1)
+    if num_classes > 2 or bool((np.diff(rows, axis=1) == 0).any()):
+        return DENSE
+    raise ValueError(
+        f"{name}: expected lists of class indices, got {num_classes} values of 0 or 1 in every row; pass "
+        "label_form='lists' if they are class indices, 'dense' if they are rows of a matrix (--label-form)"
+    )
+
+
+def dense_of_lists(lists: Lists, num_classes: int) -> np.ndarray:
+    """Lists of C values each as an (N, C) array."""
+    values = lists.values if lists.values.dtype != object else lists.values.astype(np.float64)
+    return values.reshape(lists.num_rows, num_classes)
+
+
+def check_indices(lists: Lists, name: str, at: Callable[[int], str]) -> Lists:
+    """Return lists of class indices as they are, or raise TypeError that names the first value of another kind."""
+    if lists.values.dtype != np.int64:
+        for row, value in zip(lists.rows.tolist(), lists.values.tolist(), strict=True):
+            if type(value) is not int:
+                raise TypeError(f"{name}: expected lists of class indices, got {value!r}{at(row)}")
+    return lists
+
+
+def is_rows(value: Any) -> bool:
+    """Whether a list in memory has one entry of values for each row, rather than numbers or 2-D row shards."""
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_row, value))
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) or len(getattr(value, "shape", ())) == 1

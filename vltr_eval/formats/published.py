@@ -1,0 +1,56 @@
+"""Published label tables that need more than the general rules: which rows are labels, and several rows an id.
+
+    OpenImages human-imagelabels: ``ImageID,Source,LabelName,Confidence``; 1 is verified present, 0 verified absent
+    AudioSet strong: ``segment_id,start_time_seconds,end_time_seconds,label``; a line for each event
+
+AudioSet's weak lists, FSD50K, Charades, Kinetics and EPIC-KITCHENS follow the general rules: an id column and one
+labels column. Sources: storage.googleapis.com/openimages, research.google.com/audioset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vltr_eval.formats.roles import plain
+from vltr_eval.formats.table import NUMBER, TEXT, Column, Table
+
+OPEN_IMAGES = {"imageid", "labelname", "confidence"}
+AUDIOSET_STRONG = {"segment_id", "start_time_seconds", "end_time_seconds", "label"}
+
+
+def unfold(table: Table) -> tuple[Table, bool]:
+    """Return the table with its id and labels columns alone, and whether an id may have several rows."""
+    names = [plain(column.name or "") for column in table.columns]
+    if set(names) >= OPEN_IMAGES:
+        return _open_images(table, names), True
+    if set(names) >= AUDIOSET_STRONG:
+        return _only(table, [names.index("segment_id"), names.index("label")]), True
+    return table, False
+
+
+def _only(table: Table, places: Sequence[int], labels: np.ndarray | None = None) -> Table:
+    columns = (Column("id", TEXT), Column("labels", TEXT))
+    values = [table.read_column(place) for place in places]
+    if labels is not None:
+        values[1] = labels
+    return Table(table.source, table.num_rows, columns, read_column=lambda place: values[place], notes=table.notes)
+
+
+def _open_images(table: Table, names: list[str]) -> Table:
+    place = names.index("confidence")
+    confidence = table.read_column(place)
+    odd = np.flatnonzero((confidence != 0) & (confidence != 1)) if table.columns[place].kind == NUMBER else [0]
+    if len(odd):
+        raise table.error(
+            f"row {odd[0]}: expected a Confidence of 1 (verified present) or 0 (verified absent), got "
+            f"{confidence[odd[0]]}; machine-made labels are no ground truth"
+        )
+    labels = table.read_column(names.index("labelname")).copy()
+    labels[confidence == 0] = ""  # a row without a label, so that its image stays
+    absent = int(np.count_nonzero(confidence == 0))
+    only = _only(table, [names.index("imageid"), names.index("labelname")], labels)
+    return only.with_notes(
+        f"{table.name}: {absent:,} labels are verified absent; labels without a line are unknown, and count as absent"
+    )

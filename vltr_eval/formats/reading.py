@@ -1,0 +1,515 @@
+"""The front door of reading: a spec becomes tables, tables become scores and labels, and these are aligned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from vltr_eval.formats import class_files, json_files, label_lists, published
+from vltr_eval.formats.align import (
+    Aligned,
+    ClassNames,
+    align,
+    order_shards,
+    settle_labels,
+)
+from vltr_eval.formats.meaning import Labels, Options, Scores, labels_of, scores_of, settle_headers
+from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
+from vltr_eval.formats.sources import (
+    InputError,
+    Source,
+    Spec,
+    check_regular,
+    expand,
+    expand_one,
+    is_spec,
+    reading,
+)
+from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
+
+__all__ = [
+    "read_class_names",
+    "read_ids",
+    "read_labels",
+    "read_pair",
+    "read_prior",
+    "read_scores",
+    "read_table",
+    "read_train_counts",
+]
+
+Progress = Callable[[float], None]
+
+
+def read_scores(
+    spec: Spec,
+    *,
+    ids: str | None = None,
+    columns: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    header: bool | None = None,
+    class_names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Read a file of scores, or several files as row shards.
+
+    .npy, .safetensors and .pt are memory-mapped; .npz, .parquet, .csv, .tsv, .json and .jsonl are read into memory. The
+    dtype is the file's (text is float64). .pt gives torch CPU tensors, everything else numpy arrays.
+
+    Args:
+        spec: A path, a glob pattern, or a list of these; ``FILE::KEY`` picks one array of a file with several.
+        ids: The name of the column with the row ids, where names do not tell it.
+        columns: Names, patterns, positions or ranges (``3:``) of the columns that are classes.
+        exclude: The same, of columns to leave out.
+        header: Whether the first line of a text file is a header; None where the lines tell.
+        class_names: Names that are known to be classes, so that none of them is suspected to be an id.
+        progress: Called with the share of the bytes that have been read.
+
+    Returns:
+        `Scores`: ``values`` is one (N, C) or (N,) array, or a list of row shards; ``class_names``, ``ids`` and
+        ``notes`` are what the files say beside.
+
+    Raises:
+        InputError: A file that is missing, truncated, foreign, of another shape or in doubt, and shards that disagree.
+    """
+    options = _options(ids=ids, columns=columns, exclude=exclude, header=header)
+    tables = _read_tables(spec, SCORES, options, progress)
+    return _scores_of_tables(tables, options, class_names or ())
+
+
+def read_labels(
+    spec: Spec,
+    num_rows: int | None = None,
+    num_classes: int | None = None,
+    *,
+    ids: str | None = None,
+    columns: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    header: bool | None = None,
+    label_form: str | None = None,
+    class_names: Sequence[str] | ClassNames | None = None,
+    progress: Progress | None = None,
+) -> Labels:
+    """Read a file of labels, or several files as row shards, which are joined.
+
+    Args:
+        spec: As of `read_scores`; besides its formats scipy sparse .npz, .lst and ``path label`` lists.
+        num_rows: N of the scores, None where it is not known yet.
+        num_classes: C of the scores, None where it is not known yet.
+        ids: The name of the column with the row ids, where names do not tell it.
+        columns: Names, patterns, positions or ranges of the columns that are classes.
+        exclude: The same, of columns to leave out.
+        header: Whether the first line of a text file is a header; None where the lines tell.
+        label_form: "dense", "indices", "lists", "names", "long" or "videofolder", where the file does not tell.
+        class_names: The classes by name, in class order; needed where labels are names.
+        progress: Called with the share of the bytes that have been read.
+
+    Returns:
+        `Labels`: ``values`` is a dense (N, C) array of 0/1, (N,) class indices, or `LabelPairs`.
+
+    Raises:
+        InputError: As `read_scores`, and a shape or class index that disagrees with the scores.
+    """
+    options = _options(ids=ids, columns=columns, exclude=exclude, header=header, label_form=label_form)
+    names = _class_names(class_names)
+    tables = _read_tables(spec, LABELS, options, progress)
+    if num_rows is not None:
+        tables = settle_headers([Table("scores", num_rows)], tables, options)[1]
+    labels = _labels_of_tables(tables, options, () if names is None else names.names)
+    labels = settle_labels(labels, num_classes, names)
+    if num_rows is not None and labels.num_rows != num_rows and labels.form != "long":
+        raise InputError(f"{labels.name}: {labels.num_rows} rows of labels, but the scores have {num_rows} rows")
+    return labels
+
+
+def read_pair(
+    scores: Spec | Scores,
+    labels: Spec | Labels,
+    *,
+    ids: str | Sequence[Any] | np.ndarray | None = None,
+    label_ids: str | Sequence[Any] | np.ndarray | None = None,
+    columns: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    header: bool | None = None,
+    label_form: str | None = None,
+    class_names: Sequence[str] | ClassNames | None = None,
+    join: str = "exact",
+    progress: Progress | None = None,
+) -> Aligned:
+    """Read scores and labels and bring them together: classes by name, rows by id.
+
+    Args:
+        scores: A spec, or scores that were read already.
+        labels: A spec, or labels that were read already.
+        ids: Row ids of the scores: (N,) strings or integers, a file with one id a row, or the name of a column.
+        label_ids: The same for the labels; the column of ``ids`` unless given.
+        columns: As of `read_scores`; of the labels where they have these columns.
+        exclude: Columns to leave out, of both.
+        header: Whether the first line of text files is a header; None where the lines tell.
+        label_form: As of `read_labels`.
+        class_names: The names and the order of the classes.
+        join: "exact": both sides must have the same ids; "inner": the rows that both have.
+        progress: Called with the share of the bytes that have been read.
+
+    Raises:
+        InputError: As `read_scores` and `read_labels`, and names or ids that differ.
+    """
+    names = _class_names(class_names)
+    known = () if names is None else tuple(names.index_of)
+    score_column, score_ids = _ids_of(ids)
+    label_column, own_ids = _ids_of(label_ids)
+    label_column = label_column or (score_column if label_ids is None else None)
+    for_scores = _options(ids=score_column, columns=columns, exclude=exclude, header=header)
+    for_labels = _options(ids=label_column, columns=columns, exclude=exclude, header=header, label_form=label_form)
+    score_tables = _read_tables(scores, SCORES, for_scores, progress) if is_spec(scores) else []
+    label_tables = _read_tables(labels, LABELS, for_labels, progress) if is_spec(labels) else []
+    sides = (score_tables or [Table("scores", scores.num_rows)], label_tables or [Table("labels", labels.num_rows)])
+    one, other, notes = settle_headers(*sides, for_scores)
+    if score_tables:
+        scores = _scores_of_tables(one, for_scores, (*known, *_header_of(other)))
+    if label_tables:
+        for_labels = _for_labels(other, for_labels)
+        labels = _labels_of_tables(other, for_labels, known or scores.class_names or ())
+    _check_ids_column(ids, score_column, scores, labels, bool(score_tables), bool(label_tables))
+    scores = replace(
+        scores, ids=_checked_ids("ids", score_ids, scores.num_rows) if score_ids is not None else scores.ids
+    )
+    if own_ids is not None:
+        labels = replace(labels, ids=_checked_ids("label_ids", own_ids, labels.num_rows))
+    aligned = align(scores, labels, names, join)
+    return replace(aligned, notes=(*notes, *aligned.notes))
+
+
+def read_train_counts(
+    path: str | os.PathLike, num_classes: int | None = None, class_names: Sequence[str] | ClassNames | None = None
+) -> np.ndarray:
+    """Read the number of training examples of each class.
+
+    Args:
+        path: .lst with ``<name> <index> <count>`` a line, as VideoLT's count-labels-train.lst (``river 0 1912.0``), in
+            any order; an array or table of one number a class; or a training label file, whose labels are counted.
+        num_classes: C of the scores, None where it is not known.
+        class_names: The classes of the evaluation: counts with names are matched by name.
+
+    Returns:
+        (C,) int64.
+
+    Raises:
+        InputError: A count that is not a whole number >= 0, or another number of classes.
+    """
+    source = expand_one(path)
+    counts = class_files.class_numbers(source, _counts_table, num_classes, "counts", _class_names(class_names))
+    whole = (counts >= 0) & (counts < 2**53) & (counts == np.floor(counts))
+    if not whole.all():
+        c = int(np.argmin(whole))
+        raise InputError(f"{source}: expected whole numbers >= 0, got {counts[c]} for class {c}")
+    return counts.astype(np.int64)
+
+
+def read_prior(
+    path: str | os.PathLike, num_classes: int | None = None, class_names: Sequence[str] | ClassNames | None = None
+) -> np.ndarray:
+    """Read a class distribution, (C,) of numbers from 0 up of any sum; formats and names as `read_train_counts`.
+
+    Raises:
+        InputError: A number that is negative or not finite, all numbers 0, or another number of classes.
+    """
+    source = expand_one(path)
+    shares = class_files.class_numbers(source, _counts_table, num_classes, "shares", _class_names(class_names))
+    bad = np.flatnonzero(~((shares >= 0) & (shares < np.inf)))
+    if bad.size:
+        raise InputError(f"{source}: expected finite numbers >= 0, got {shares[bad[0]]} for class {bad[0]}")
+    if not shares.any():
+        raise InputError(f"{source}: expected a share above 0 for some class, got none")
+    return shares
+
+
+def read_class_names(path: str | os.PathLike, num_classes: int | None = None) -> ClassNames:
+    """Read the class names, in class order, with every name under which a class can be looked up.
+
+    Args:
+        path: One name a line, a training-count .lst, a table with an index column and names (AudioSet's
+            class_labels_indices.csv), or JSON.
+        num_classes: C of the scores, None where it is not known.
+
+    Raises:
+        InputError: An empty or repeated name, or another number of names.
+    """
+    return class_files.read_class_names(path, lambda source: read_table(source, LABELS, Options()), num_classes)
+
+
+def read_ids(path: str | os.PathLike) -> np.ndarray:
+    """Read row ids: one a line, the ids of a .lst, a JSON list, an .npy of strings or integers, or the id column.
+
+    Returns:
+        (N,) objects of str, or int64.
+    """
+    source = expand_one(path)
+    if source.suffix == ".txt":
+        with reading(source):
+            check_regular(source)
+            lines = [line.strip() for line in label_lists.lines_of(source)]
+        if "" in lines:
+            raise InputError(f"{source}: line {lines.index('') + 1}: expected an id, got an empty line")
+        return np.array(lines, object)
+    if source.suffix == ".npy":
+        return _ids_of_npy(source)
+    table = read_table(source, IDS, Options())
+    if table.ids is not None:
+        return table.ids
+    if table.array is not None and table.array.ndim == 1:
+        return _checked_ids(str(source), np.asarray(table.array), table.num_rows)
+    named = [place for place, column in enumerate(table.columns) if has_role(column.name, IDS)]
+    texts = table.places({TEXT})
+    for places in (named, texts, table.places({TEXT, NUMBER})):
+        if len(places) == 1:
+            return _checked_ids(str(source), table.read_column(places[0]), table.num_rows)
+    raise InputError(f"{source}: expected one column of ids, got {len(table.columns)} columns")
+
+
+def _ids_of_npy(source: Source) -> np.ndarray:
+    with reading(source):
+        check_regular(source)
+        try:
+            ids = np.load(source.path, allow_pickle=False)
+        except ValueError:
+            raise InputError(f"{source}: expected an array of strings or integers") from None
+    return _checked_ids(str(source), ids, len(ids) if ids.ndim else 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _options(
+    *,
+    ids: str | None,
+    columns: Sequence[str] | None,
+    exclude: Sequence[str],
+    header: bool | None,
+    label_form: str | None = None,
+) -> Options:
+    exclude = (exclude,) if isinstance(exclude, str) else tuple(map(str, exclude))
+    if columns is not None:
+        columns = (columns,) if isinstance(columns, str) else tuple(map(str, columns))
+    return Options(ids, columns, exclude, label_form, header)
+
+
+def _class_names(names: Sequence[str] | ClassNames | None) -> ClassNames | None:
+    return names if names is None or isinstance(names, ClassNames) else ClassNames.of(names)
+
+
+def _ids_of(ids: Any) -> tuple[str | None, np.ndarray | None]:
+    """The column that ids name, or the ids themselves."""
+    if ids is None:
+        return None, None
+    if isinstance(ids, (str, os.PathLike)):
+        return (os.fspath(ids), None) if not os.path.isfile(ids) else (None, read_ids(ids))
+    return None, ids
+
+
+def _checked_ids(name: str, ids: Any, num_rows: int) -> np.ndarray:
+    """Ids as objects of str or int64, one a row."""
+    values = ids.to_numpy() if hasattr(ids, "to_numpy") else ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    values = np.asarray(values, None if isinstance(values, np.ndarray) else object)
+    if values.shape != (num_rows,):
+        raise InputError(f"{name}: expected one id for each of {num_rows} rows, got shape {values.shape}")
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    plain = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
+    if all(type(value) is int for value in plain):
+        return np.array(plain, np.int64)
+    wrong = next((row for row, value in enumerate(plain) if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise InputError(f"{name}: expected strings or integers, got {plain[wrong]!r} in row {wrong}")
+    return np.array(plain, object)
+
+
+def _check_ids_column(
+    ids: Any, column: str | None, scores: Scores, labels: Labels, score_file: bool, label_file: bool
+) -> None:
+    """Raise InputError where the column that ``ids`` names is in no file, or leaves one side without ids."""
+    if column is None:
+        return
+    if (score_file and scores.ids is None) or (label_file and labels.ids is None):
+        side = scores if scores.ids is None else labels
+        raise InputError(
+            f"{side.name}: no column {column!r} and no other ids; give a file of ids, or ids for each side"
+        )
+
+
+def _for_labels(tables: Sequence[Table], options: Options) -> Options:
+    """``columns`` chooses the classes of the scores; labels follow where they have such columns."""
+    if options.columns is None:
+        return options
+    names = {column.name for table in tables for column in table.columns}
+    return options if names & set(options.columns) else replace(options, columns=None)
+
+
+def _header_of(tables: Sequence[Table]) -> tuple[str, ...]:
+    """The names of the columns of the other file: what both sides name is a class."""
+    return tuple(str(column.name) for table in tables for column in table.columns if column.name)
+
+
+def _read_tables(spec: Spec, role: Role, options: Options, progress: Progress | None) -> list[Table]:
+    sources = expand(spec)
+    tables = []
+    for number, source in enumerate(sources):
+        share = None if progress is None else _part(progress, number, len(sources))
+        tables.append(read_table(source, role, options, share))
+    return tables
+
+
+def _part(progress: Progress, number: int, total: int) -> Progress:
+    return lambda fraction: progress((number + fraction) / total)
+
+
+def _scores_of_tables(tables: Sequence[Table], options: Options, class_names: Iterable[str]) -> Scores:
+    shards = [scores_of(table, options, class_names) for table in tables]
+    notes = [note for shard in shards for note in shard.notes]
+    shards = order_shards(shards, notes)
+    if len(shards) == 1:
+        return replace(shards[0], notes=tuple(notes))
+    _check_shards_agree(shards)
+    ids = None if any(shard.ids is None for shard in shards) else _joined_ids([shard.ids for shard in shards])
+    name = f"{shards[0].name} and {len(shards) - 1} more"
+    return Scores([shard.values for shard in shards], shards[0].class_names, ids, tuple(notes), name)
+
+
+def _joined_ids(parts: Sequence[np.ndarray]) -> np.ndarray:
+    if len({part.dtype for part in parts}) > 1:
+        parts = [np.array(list(map(str, part.tolist())), object) for part in parts]
+    return np.concatenate(parts)
+
+
+def _check_shards_agree(shards: Sequence[Scores | Labels]) -> None:
+    """Row shards of one matrix have the same dtype and columns."""
+    for shard in shards:
+        for own, first in zip(_form(shard.values), _form(shards[0].values), strict=True):
+            if own != first:
+                raise InputError(f"{shard.name}: {own}, but {shards[0].name} has {first}")
+
+
+def _form(values: Any) -> tuple[str, str]:
+    """What row shards must have in common, in words."""
+    columns = f"{values.shape[1]} columns" if values.ndim == 2 else "no columns"
+    return columns, str(values.dtype)
+
+
+def _labels_of_tables(tables: Sequence[Table], options: Options, class_names: Iterable[str]) -> Labels:
+    shards = []
+    for table in tables:
+        table, is_long = published.unfold(table)
+        own = replace(options, label_form="long") if is_long and options.label_form is None else options
+        shards.append(labels_of(table, own, class_names))
+    return shards[0] if len(shards) == 1 else _join_labels(shards)
+
+
+def _join_labels(shards: Sequence[Labels]) -> Labels:
+    """Row shards of labels as one."""
+    first = shards[0]
+    notes = [note for shard in shards for note in shard.notes]
+    are_arrays = all(hasattr(shard.values, "shape") for shard in shards)
+    if not are_arrays and (len(kinds) > 1 or any(_classes_of(s) != _classes_of(first) for s in shards)):
+        odd = next(
+            s for s in shards if type(s.values) is not type(first.values) or _classes_of(s) != _classes_of(first)
+        )
+        raise InputError(f"{odd.name}: labels of another form or number of classes than {first.name}")
+    if are_arrays:
+        _check_shards_agree(shards)
+        named = order_shards([Scores(s.values, s.class_names, name=s.name) for s in shards], notes)
+        values: Any = np.concatenate([np.asarray(shard.values) for shard in named])
+    elif isinstance(first.values, LabelPairs):
+        starts = np.cumsum([0, *(shard.num_rows for shard in shards)])
+        rows = [shard.values.rows + start for shard, start in zip(shards, starts[:-1], strict=True)]
+        classes = np.concatenate([shard.values.classes for shard in shards])
+        values = LabelPairs(int(starts[-1]), first.values.num_classes, np.concatenate(rows), classes)
+    elif isinstance(first.values, Lists):
+        ends = np.cumsum([0, *(len(shard.values.values) for shard in shards)])
+        tails = [shard.values.indptr[1:] + end for shard, end in zip(shards, ends[:-1], strict=True)]
+        values = Lists(
+            np.concatenate([np.zeros(1, np.int64), *tails]), np.concatenate([shard.values.values for shard in shards])
+        )
+    else:
+        values = replace(first.values, cells=np.concatenate([shard.values.cells for shard in shards]))
+    ids = None if any(shard.ids is None for shard in shards) else _joined_ids([shard.ids for shard in shards])
+    name = f"{first.name} and {len(shards) - 1} more"
+    return replace(first, values=values, ids=ids, notes=tuple(notes), name=name)
+
+
+def _classes_of(labels: Labels) -> int | None:
+    return labels.values.num_classes if isinstance(labels.values, LabelPairs) else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One file
+# ---------------------------------------------------------------------------------------------------------------------
+
+_FORMATS = (
+    ".npy",
+    ".npz",
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".parquet",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+)
+_SEVERAL_ARRAYS = {".npz", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"}
+
+
+def _counts_table(source: Source) -> Table:
+    return read_table(source, LABELS if source.suffix == ".lst" else COUNTS, Options())
+
+
+def read_table(source: Source, role: Role, options: Options, progress: Progress | None = None) -> Table:
+    """Read one file into a `Table`; readers are imported when their format is met.
+
+    Raises:
+        InputError: A format that is not read, or a file that is not of its format.
+    """
+    suffix = source.suffix
+    formats = (*_FORMATS, ".lst") if role is not SCORES else _FORMATS
+    if suffix not in formats:
+        raise InputError(
+            f"{source}: cannot read {role.name} from a {suffix!r} file; expected one of {', '.join(formats)}"
+        )
+    if source.key is not None and suffix not in _SEVERAL_ARRAYS:
+        raise InputError(f"{source}: a {suffix} file holds one array, so ::{source.key} cannot pick one")
+    with reading(source):
+        check_regular(source)
+        return _read(source, suffix, role, options, progress)
+
+
+def _read(source: Source, suffix: str, role: Role, options: Options, progress: Progress | None) -> Table:
+    if suffix in (".npy", ".npz"):
+        from vltr_eval.formats import numpy_files
+
+        return (numpy_files.read_npy if suffix == ".npy" else numpy_files.read_npz)(source, role)
+    if suffix in (".safetensors", ".pt", ".pth"):
+        from vltr_eval.formats import tensors
+
+        return (tensors.read_safetensors if suffix == ".safetensors" else tensors.read_pt)(source, role)
+    if suffix == ".parquet":
+        from vltr_eval.formats import arrow
+
+        return arrow.read_parquet(source, role, progress=progress)
+    if suffix == ".json":
+        return json_files.read_json(source)
+    if suffix in (".jsonl", ".ndjson"):
+        return json_files.read_json_lines(source, progress)
+    if suffix == ".lst" or (suffix == ".txt" and role is LABELS and label_lists.is_id_list(source)):
+        form = options.label_form if options.label_form in ("lists", "videofolder") else None
+        return label_lists.read_id_lists(source, form)
+    from vltr_eval.formats import text
+
+    return text.read_text(source, progress=progress)
