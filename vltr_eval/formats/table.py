@@ -18,6 +18,7 @@ import numpy as np
 from vltr_eval.formats.sources import InputError, Source, listing
 
 NUMBER, BOOL, TEXT, LIST = "number", "bool", "text", "list"
+MATRIX, OTHER = "matrix", "other"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Column:
 
     Attributes:
         name: The name in the file; "" where a header leaves the cell empty, None where there is no header.
-        kind: NUMBER, BOOL, TEXT, or LIST (each cell holds several values).
+        kind: NUMBER, BOOL, TEXT, LIST (each cell holds several values), MATRIX (each cell holds the same number of
+            numbers, as the type says), or OTHER (no reader knows how to use the values).
         dtype: The numpy name of a number's dtype in the file; text files have "int64" (every cell that was looked at is
-            written as a whole number) and "float64".
+            written as a whole number) and "float64". Of a LIST or MATRIX that of its values, "" for text. Of OTHER the
+            type's name, for messages.
         is_index: The file declares this column to be the index of its rows.
     """
 
@@ -44,11 +47,13 @@ class Lists:
 
     Attributes:
         indptr: (N + 1,) int64; row n has ``values[indptr[n]:indptr[n + 1]]``.
-        values: (nnz,) int64 class indices, float64 or bool numbers, or objects of str: class names.
+        values: (nnz,) int64 class indices, numbers of a float dtype or bool, or objects of str: class names.
+        num_null: How many rows have no list at all in the file; they are read as empty lists.
     """
 
     indptr: np.ndarray
     values: np.ndarray
+    num_null: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -112,7 +117,8 @@ class Table:
         num_rows: N.
         columns: The columns, in the order of the file; empty where ``array``, ``lists`` or ``pairs`` is the content.
         read_matrix: Reads number and bool columns, given by their positions, as one (N, K) array of their common dtype.
-        read_column: Reads one column, given by its position: (N,) numbers, (N,) objects of str, or `Lists`.
+        read_column: Reads one column, given by its position: (N,) numbers, (N,) objects of str, (N, C) numbers
+            of a MATRIX, or `Lists`.
         array: The content is one array without names: (N, C) or (N,), of numpy or torch, perhaps a memory map.
         lists: The content is one list for each row.
         pairs: The content is (row, class) pairs.
