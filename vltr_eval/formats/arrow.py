@@ -10,6 +10,7 @@ Legend: N rows (videos), C classes, K columns.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -366,10 +367,7 @@ def _read_lists(source: Source | str, column: Column, arrays: Iterable[Any], num
         num_null += array.null_count
         flat = _plain(array.flatten())  # without the values under a null
         expected = "a class index or a number" if column.dtype else "a class name"
-
-        def row_of(place: int, ends: np.ndarray = np.cumsum(own)) -> int:
-            return int(np.searchsorted(ends, place, side="right"))
-
+        row_of = functools.partial(np.searchsorted, np.cumsum(own), side="right")
         _check_nulls(source, column, start, flat, expected, row_of)
         if column.dtype:
             piece = np.empty(0) if pyarrow.types.is_null(flat.type) else flat.to_numpy(zero_copy_only=False)
@@ -391,7 +389,10 @@ def _plain(array: Any) -> Any:
         if isinstance(array, pyarrow.ExtensionArray):
             array = array.storage
         elif pyarrow.types.is_dictionary(array.type):
-            array = array.dictionary.take(array.indices)
+            names = array.dictionary
+            if str(names.type) == "string_view":  # polars' categories; arrow has no take of them
+                names = names.cast(pyarrow.large_string())
+            array = names.take(array.indices)
         elif _is_run_ends(array.type):
             array = pyarrow.compute.run_end_decode(array)
         else:

@@ -1,4 +1,4 @@
-"""Data frames in memory: pandas, polars, pyarrow, DuckDB, HF datasets, whatever exports arrow's streams, and structured arrays.
+"""Data frames in memory: of pandas, polars, pyarrow, DuckDB, HF datasets, any that exports arrow; structured arrays.
 
 No library is imported here but pyarrow, through which all but pandas and numpy are read: a value of a library's type
 shows that the library is loaded. Values are copied into new arrays, except for neighbouring columns of one numpy dtype
@@ -73,7 +73,7 @@ def table_of_frame(name: str, frame: Any) -> Table:
     """
     if _is_of(frame, "polars", "LazyFrame"):
         raise InputError(
-            f"{name}: expected a data frame, got a LazyFrame, which holds no rows yet; pass {name}.collect()"
+            f"{name}: expected a data frame, got a LazyFrame, which has no rows yet; pass {name}.collect()"
         )
     if _is_of(frame, "narwhals", "DataFrame", "Series", "LazyFrame"):
         return table_of_frame(name, frame.to_native())
@@ -257,7 +257,7 @@ def _describe_objects(name: str, of: Callable[..., Column], series: Any) -> Part
         column, dtype = of(TEXT), np.dtype(object)
     elif inferred in ("boolean", "integer", "floating", "mixed-integer-float"):
         dtype = np.dtype({"boolean": bool, "integer": np.int64}.get(inferred, np.float64))
-        column = of(BOOL if dtype == bool else NUMBER, dtype.name)
+        column = of(BOOL if inferred == "boolean" else NUMBER, dtype.name)
     else:
         lists = _lists_of(cells, missing)
         if lists is None:
@@ -297,17 +297,17 @@ def _lists_of(cells: np.ndarray, missing: np.ndarray) -> Lists | None:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         values = np.concatenate(filled).astype(np.int64 if dtype.kind in "iu" else dtype, copy=False)
         return Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), values, int(missing.sum()))
-    lists = Lists.from_rows([_items(row) for row in rows])
-    if any(isinstance(value, (list, tuple, set, frozenset, dict, np.ndarray)) for value in chain.from_iterable(rows)):
+    if any(isinstance(item, (list, tuple, set, frozenset, dict, np.ndarray)) for item in chain.from_iterable(rows)):
         return None
+    lists = Lists.from_rows([_items(row) for row in rows])
     return Lists(lists.indptr, lists.values, int(missing.sum()))
 
 
 def _items(cell: Any) -> list[Any]:
     """The items of a list as Python objects; those of a set in order, so that a frame is always read alike."""
-    items = (
-        cell.tolist() if isinstance(cell, np.ndarray) else [getattr(item, "item", lambda i=item: i)() for item in cell]
-    )
+    if isinstance(cell, np.ndarray):
+        return cell.tolist()
+    items = [item.item() if isinstance(item, np.generic) else item for item in cell]
     if isinstance(cell, (set, frozenset)):
         items.sort(key=lambda item: (str(type(item)), item))
     return items
@@ -370,8 +370,8 @@ def _describe_arrow(name: str, of: Callable[..., Column], chunks: Any) -> Part:
 def _describe_polars(name: str, pyarrow: Any, label: str | None, series: Any) -> Part:
     """Describe one polars column; a type that arrow does not have is refused only when it is read."""
 
-    def of(kind: str, dtype: str = "") -> Column:
-        return Column(label, kind, dtype)
+    def of(kind: str, dtype: str) -> Column:
+        return Column(label, kind, str(series.dtype) if kind == OTHER else dtype)
 
     try:
         return _describe_arrow(name, of, pyarrow.chunked_array(series))

@@ -21,17 +21,7 @@ SCORES = Role(
     "scores",
     frozenset(
         {"scores", "score", "preds", "pred", "predictions", "prediction", "probs", "probabilities", "prob", "logits"}
-        | {
-            "outputs",
-            "output",
-            "y_score",
-            "y_pred",
-            "y_prob",
-            "pred_score",
-            "pred_scores",
-            "pred_logits",
-            "confidences",
-        }
+        | {"outputs", "output", "y_score", "y_pred", "y_prob", "pred_score", "pred_scores", "pred_logits", "confidences"}
     ),
 )
 LABELS = Role(
@@ -43,26 +33,13 @@ LABELS = Role(
         | {"multihot", "one_hot", "onehot", "y"}
     ),
 )
-COUNTS = Role(
-    "training counts", frozenset({"counts", "train_counts", "count", "num_train", "frequencies", "frequency"})
-)
+COUNTS = Role("training counts", frozenset({"counts", "train_counts", "count", "num_train", "frequencies", "frequency"}))
 IDS = Role(
     "row ids",
     frozenset(
         {"id", "ids", "video", "videos", "video_id", "video_ids", "videoid", "vid", "vids", "name", "names", "file"}
         | {"files", "filename", "filenames", "file_name", "file_names", "fname", "fnames", "path", "paths", "filepath"}
-        | {
-            "image",
-            "images",
-            "image_id",
-            "image_ids",
-            "imageid",
-            "key",
-            "keys",
-            "sample_key",
-            "sample_id",
-            "sample_ids",
-        }
+        | {"image", "images", "image_id", "image_ids", "imageid", "key", "keys", "sample_key", "sample_id", "sample_ids"}
         | {"ytid", "youtube_id", "narration_id", "clip", "clip_id", "clip_ids", "segment_id", "row_id", "uid", "uuid"}
         | {"track_id", "audio_name", "utt_id", "example_id"}
     ),
