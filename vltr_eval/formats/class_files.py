@@ -5,8 +5,8 @@ from an array or table of C numbers. A training label file serves as counts: its
 classes are matched by name.
 
 Class names come from lines, from a count .lst, or from a table: an index column (0, 1, ...) orders the classes, and
-every text column is a name under which a class can be looked up (AudioSet's ``index,mid,display_name``). JSON maps names
-to indices, or lists names.
+every text column is a name under which a class can be looked up (AudioSet's ``index,mid,display_name``). JSON maps
+names to indices, or lists names.
 """
 
 from __future__ import annotations

@@ -415,11 +415,9 @@ def _join_labels(shards: Sequence[Labels]) -> Labels:
     first = shards[0]
     notes = [note for shard in shards for note in shard.notes]
     are_arrays = all(hasattr(shard.values, "shape") for shard in shards)
-    if not are_arrays and (len(kinds) > 1 or any(_classes_of(s) != _classes_of(first) for s in shards)):
-        odd = next(
-            s for s in shards if type(s.values) is not type(first.values) or _classes_of(s) != _classes_of(first)
-        )
-        raise InputError(f"{odd.name}: labels of another form or number of classes than {first.name}")
+    odd = [s for s in shards if type(s.values) is not type(first.values) or _classes_of(s) != _classes_of(first)]
+    if odd and not are_arrays:
+        raise InputError(f"{odd[0].name}: labels of another form or number of classes than {first.name}")
     if are_arrays:
         _check_shards_agree(shards)
         named = order_shards([Scores(s.values, s.class_names, name=s.name) for s in shards], notes)

@@ -26,10 +26,11 @@ class Column:
 
     Attributes:
         name: The name in the file; "" where a header leaves the cell empty, None where there is no header.
-        kind: NUMBER, BOOL, TEXT, LIST (each cell holds several values), MATRIX (each cell holds equally many numbers),
-            or OTHER: a type that is never read, named by ``dtype``.
+        kind: NUMBER, BOOL, TEXT, LIST (each cell holds several values), MATRIX (each cell holds the same number of
+            numbers, as the type says), or OTHER (no reader knows how to use the values).
         dtype: The numpy name of a number's dtype in the file; text files have "int64" (every cell that was looked at is
-            written as a whole number) and "float64".
+            written as a whole number) and "float64". Of a LIST or MATRIX that of its values, "" for text. Of OTHER the
+            type's name, for messages.
         is_index: The file declares this column to be the index of its rows.
     """
 
@@ -45,11 +46,14 @@ class Lists:
 
     Attributes:
         indptr: (N + 1,) int64; row n has ``values[indptr[n]:indptr[n + 1]]``.
-        values: (nnz,) int64 class indices, float64 or bool numbers, objects of str (class names), or mixed objects.
+        values: (nnz,) int64 class indices, numbers of a float dtype or bool, objects of str (class names), or mixed
+            objects.
+        num_null: How many rows have no list at all in the file; they are read as empty lists.
     """
 
     indptr: np.ndarray
     values: np.ndarray
+    num_null: int = 0
 
     @property
     def num_rows(self) -> int:
