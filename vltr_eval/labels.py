@@ -255,7 +255,7 @@ def _from_lists(
             )
         # No matrix has rows that are sets.
         form = LISTS if form is None and all(isinstance(row, (set, frozenset)) for row in labels) else form
-        labels = Lists.from_rows([_plain_row(row) for row in labels])
+        labels = Lists.from_rows([plain_row(row) for row in labels])
     _check_shape((labels.num_rows, num_classes), num_rows, num_classes)
     form = form_of_lists(labels, num_classes, "labels", form)
     if form == DENSE:
@@ -269,8 +269,10 @@ def _from_lists(
     return _from_pairs(labels.rows, labels.values, num_rows, num_classes)
 
 
-def _plain_row(row: Any) -> list[Any]:
-    """The values of one row as Python objects."""
+def plain_row(row: Any) -> list[Any]:
+    """The values of one row of a list of rows, as Python objects."""
+    if isinstance(row, np.ndarray):
+        return row.tolist()
     if hasattr(row, "shape"):
         return to_host(borrow("labels", row)).to_numpy().tolist()
     return [value.item() if isinstance(value, np.generic) else value for value in row]

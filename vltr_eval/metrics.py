@@ -13,8 +13,9 @@ import numpy as np
 
 from vltr_eval import _core
 from vltr_eval.arrays import Matrix, borrow, borrow_matrix, num_threads, read_numbers, same_place
+from vltr_eval.inputs import read_matrix_and_positives
 from vltr_eval.rank_table import PrecisionRecallCurve, absent_value, mean_of_defined
-from vltr_eval.scan import NaNScore, rank_table, read_inputs
+from vltr_eval.scan import NaNScore, rank_table
 
 __all__ = [
     "average_precision",
@@ -49,7 +50,7 @@ def average_precision(
     if sample_weight is None:
         return rank_table(scores, labels, threads=threads).average_precision(absent=absent)
     value = absent_value(absent)
-    matrix, positives = read_inputs(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads)
     weights = _read_weights(sample_weight, matrix)
     core = weights.core if isinstance(weights, Matrix) else weights
     try:

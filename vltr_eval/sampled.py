@@ -8,9 +8,10 @@ import numpy as np
 
 from vltr_eval import _core
 from vltr_eval.arrays import num_threads
+from vltr_eval.inputs import read_matrix_and_positives, to_labels
 from vltr_eval.labels import Positives
 from vltr_eval.rank_table import RankTable, absent_value
-from vltr_eval.scan import check_seed, check_trials, read_inputs, scan
+from vltr_eval.scan import check_seed, check_trials, scan
 
 __all__ = ["SampledAP", "sampled_average_precision", "sap_subset"]
 
@@ -44,7 +45,7 @@ def sampled_average_precision(
     array([1.])
     """
     value = absent_value(absent)
-    matrix, positives = read_inputs(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads)
     matrix_of_trials = scan(matrix, positives, trials=check_trials(trials), seed=seed, threads=threads).trials
     matrix_of_trials[:, positives.counts == 0] = value
     return SampledAP(*mean_and_std(matrix_of_trials), matrix_of_trials if return_trials else None)
@@ -108,6 +109,7 @@ def average_trials(table: RankTable, drawn: np.ndarray, *, threads: int | None =
 
 def positives_alone(labels: Any, num_classes: int | None) -> Positives:
     """Labels without scores: their own shape tells rows and, if they are dense or sparse, classes."""
+    labels = to_labels(labels, num_classes)
     if isinstance(labels, Positives):
         return labels
     shape = getattr(labels, "shape", None)

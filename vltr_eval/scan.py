@@ -10,6 +10,7 @@ import numpy as np
 
 from vltr_eval import _core
 from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
+from vltr_eval.inputs import read_matrix_and_positives
 from vltr_eval.labels import Positives
 from vltr_eval.rank_table import DeviceRankTable, PositiveScores, RankTable, lanes
 
@@ -27,14 +28,6 @@ class ScanResult:
     table: RankTable
     trials: np.ndarray | None
     ranks: np.ndarray | None
-
-
-def read_inputs(scores: Any, labels: Any, threads: int | None) -> tuple[Matrix, Positives]:
-    """Borrows scores and reads labels; the first thing every metric does."""
-    matrix = borrow_matrix("scores", scores)
-    return matrix, Positives.from_labels(
-        labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads
-    )
 
 
 class NaNScore(ValueError):
@@ -124,7 +117,7 @@ def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> 
     the table of the whole. Inputs as `rank_table`; of the scores, only
     those of positives are looked at.
     """
-    matrix, positives = read_inputs(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads)
     try:
         indptr, keys, *_ = _core.positive_scores(matrix.core, *positives.core_for(matrix), num_threads(threads))
     except _core.BadValue as error:
@@ -144,5 +137,5 @@ def rank_table(
 
     Time O(N C) plus O(P log P) a class; extra memory O(positives).
     """
-    matrix, positives = read_inputs(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads)
     return scan(matrix, positives, thresholds=thresholds, threads=threads).table

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval.inputs import read_matrix_and_positives
 from vltr_eval.labels import Positives
-from vltr_eval.scan import read_inputs, scan
+from vltr_eval.scan import scan
 
 __all__ = ["topk_accuracy"]
 
@@ -35,7 +36,7 @@ def topk_accuracy(
     {1: 0.5, 2: 1.0}
     """
     values = check_topk(k)
-    matrix, positives = read_inputs(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads)
     hits = Hits.of(scan(matrix, positives, ranks=True, threads=threads).ranks, positives, values)
     return {value: hits.rate(value) for value in values}
 

@@ -12,7 +12,9 @@
     label_lists   .lst and other lists of an id and its classes
     published     label tables that need more than the general rules
     roles         the names that tell scores, labels and ids apart
-    meaning       what a table means: ids, classes, labels, and what is in doubt
+    column_roles  which columns are ids, classes, or neither
+    cells         text cells that hold the labels of a row
+    meaning       what a table means: scores or labels, and what is in doubt
     label_forms   the forms of labels, and the rule that tells each
     align         scores and labels brought together, by class names and ids
     class_files   training counts, class distributions, class names

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval.formats.cells import Cells, resolve_cells
 from vltr_eval.formats.label_forms import DENSE, NAMES, check_indices, dense_of_lists, form_of_lists
 from vltr_eval.formats.label_lists import MAX_CLASSES
-from vltr_eval.formats.meaning import Cells, Labels, Scores, resolve_cells
+from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import InputError, listing, quote
 from vltr_eval.formats.table import LabelPairs, Lists
 
@@ -62,6 +63,7 @@ class Aligned:
         class_names: C names, or None.
         ids: (N,) row ids, or None.
         notes: Sentences about everything that was left out, reordered or joined.
+        name: The file of the scores, for messages.
     """
 
     scores: Any
@@ -69,6 +71,7 @@ class Aligned:
     class_names: tuple[str, ...] | None
     ids: np.ndarray | None
     notes: tuple[str, ...]
+    name: str
 
 
 def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact") -> Aligned:
@@ -92,7 +95,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     _check_rows(scores, labels)
     labels = _as_pairs(labels)
     check_classes(labels, scores.num_classes)
-    return Aligned(scores.values, labels.values, None if names is None else names.names, ids, tuple(notes))
+    return Aligned(scores.values, labels.values, None if names is None else names.names, ids, tuple(notes), scores.name)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

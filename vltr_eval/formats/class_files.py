@@ -18,8 +18,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vltr_eval.formats.align import ClassNames, permutation, resolve_names
+from vltr_eval.formats.cells import Cells
+from vltr_eval.formats.column_roles import Options
 from vltr_eval.formats.label_lists import lines_of, only_digits
-from vltr_eval.formats.meaning import Cells, Options, labels_of
+from vltr_eval.formats.meaning import labels_of
 from vltr_eval.formats.roles import COUNTS, has_role, plain
 from vltr_eval.formats.sources import InputError, Source, expand_one, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table

@@ -17,7 +17,9 @@ from vltr_eval.formats.align import (
     order_shards,
     settle_labels,
 )
-from vltr_eval.formats.meaning import Labels, Options, Scores, labels_of, scores_of, settle_headers
+from vltr_eval.formats.column_roles import Options
+from vltr_eval.formats.frames import is_frame, table_of_frame
+from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
 from vltr_eval.formats.sources import (
     InputError,
@@ -77,7 +79,7 @@ def read_scores(
         InputError: A file that is missing, truncated, foreign, of another shape or in doubt, and shards that disagree.
     """
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header)
-    tables = _read_tables(spec, SCORES, options, progress)
+    tables = _tables_of("scores", spec, SCORES, options, progress)
     return _scores_of_tables(tables, options, class_names or ())
 
 
@@ -116,7 +118,7 @@ def read_labels(
     """
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header, label_form=label_form)
     names = _class_names(class_names)
-    tables = _read_tables(spec, LABELS, options, progress)
+    tables = _tables_of("labels", spec, LABELS, options, progress)
     if num_rows is not None:
         tables = settle_headers([Table("scores", num_rows)], tables, options)[1]
     labels = _labels_of_tables(tables, options, () if names is None else names.names)
@@ -127,8 +129,8 @@ def read_labels(
 
 
 def read_pair(
-    scores: Spec | Scores,
-    labels: Spec | Labels,
+    scores: Any,
+    labels: Any,
     *,
     ids: str | Sequence[Any] | np.ndarray | None = None,
     label_ids: str | Sequence[Any] | np.ndarray | None = None,
@@ -143,8 +145,8 @@ def read_pair(
     """Read scores and labels and bring them together: classes by name, rows by id.
 
     Args:
-        scores: A spec, or scores that were read already.
-        labels: A spec, or labels that were read already.
+        scores: A spec, a data frame, or `Scores`.
+        labels: A spec, a data frame or Series, or `Labels`.
         ids: Row ids of the scores: (N,) strings or integers, a file with one id a row, or the name of a column.
         label_ids: The same for the labels; the column of ``ids`` unless given.
         columns: As of `read_scores`; of the labels where they have these columns.
@@ -165,8 +167,8 @@ def read_pair(
     label_column = label_column or (score_column if label_ids is None else None)
     for_scores = _options(ids=score_column, columns=columns, exclude=exclude, header=header)
     for_labels = _options(ids=label_column, columns=columns, exclude=exclude, header=header, label_form=label_form)
-    score_tables = _read_tables(scores, SCORES, for_scores, progress) if is_spec(scores) else []
-    label_tables = _read_tables(labels, LABELS, for_labels, progress) if is_spec(labels) else []
+    score_tables = _tables_of("scores", scores, SCORES, for_scores, progress)
+    label_tables = _tables_of("labels", labels, LABELS, for_labels, progress)
     sides = (score_tables or [Table("scores", scores.num_rows)], label_tables or [Table("labels", labels.num_rows)])
     one, other, notes = settle_headers(*sides, for_scores)
     if score_tables:
@@ -174,12 +176,13 @@ def read_pair(
     if label_tables:
         for_labels = _for_labels(other, for_labels)
         labels = _labels_of_tables(other, for_labels, known or scores.class_names or ())
-    _check_ids_column(ids, score_column, scores, labels, bool(score_tables), bool(label_tables))
     scores = replace(
         scores, ids=_checked_ids("ids", score_ids, scores.num_rows) if score_ids is not None else scores.ids
     )
     if own_ids is not None:
         labels = replace(labels, ids=_checked_ids("label_ids", own_ids, labels.num_rows))
+    if (ids is not None or label_ids is not None) and (scores.ids is None or labels.ids is None):
+        raise _ids_missing(scores if scores.ids is None else labels, score_column or label_column)
     aligned = align(scores, labels, names, join)
     return replace(aligned, notes=(*notes, *aligned.notes))
 
@@ -330,17 +333,11 @@ def _checked_ids(name: str, ids: Any, num_rows: int) -> np.ndarray:
     return np.array(plain, object)
 
 
-def _check_ids_column(
-    ids: Any, column: str | None, scores: Scores, labels: Labels, score_file: bool, label_file: bool
-) -> None:
-    """Raise InputError where the column that ``ids`` names is in no file, or leaves one side without ids."""
-    if column is None:
-        return
-    if (score_file and scores.ids is None) or (label_file and labels.ids is None):
-        side = scores if scores.ids is None else labels
-        raise InputError(
-            f"{side.name}: no column {column!r} and no other ids; give a file of ids, or ids for each side"
-        )
+def _ids_missing(side: Scores | Labels, column: str | None) -> InputError:
+    """The error for ids on one side alone."""
+    option = "ids" if isinstance(side, Scores) else "label_ids"
+    got = "none" if column is None else f"no column {column!r} and no other ids"
+    return InputError(f"{side.name}: expected ids on both sides to join rows by, got {got}; give {option}=")
 
 
 def _for_labels(tables: Sequence[Table], options: Options) -> Options:
@@ -363,6 +360,17 @@ def _read_tables(spec: Spec, role: Role, options: Options, progress: Progress | 
         share = None if progress is None else _part(progress, number, len(sources))
         tables.append(read_table(source, role, options, share))
     return tables
+
+
+def _tables_of(name: str, value: Any, role: Role, options: Options, progress: Progress | None) -> list[Table]:
+    """The tables of a spec or a data frame; none of what was read already."""
+    if is_spec(value):
+        return _read_tables(value, role, options, progress)
+    if is_frame(value):
+        return [table_of_frame(name, value)]
+    if isinstance(value, (Scores, Labels)):
+        return []
+    raise TypeError(f"{name}: expected a path, a list of paths or a data frame, got {type(value).__name__}")
 
 
 def _part(progress: Progress, number: int, total: int) -> Progress:

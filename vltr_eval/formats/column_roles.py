@@ -1,0 +1,278 @@
+"""Which columns of a table are row ids, which are classes, and which are neither.
+
+Rules for the columns of scores, and of labels with one column a class, in this order:
+
+1. ``exclude`` leaves columns out, ``columns`` names the classes, ``ids`` names the column of row ids.
+2. The index that a file declares (pandas' metadata in parquet, an empty first header cell in CSV) is never a class. Its
+   values are the row ids, unless they count 0, 1, 2, ... in order; then it is left out, and a note says so.
+3. A column of text holds the row ids. Of several, the one whose name says so (`roles.IDS`).
+4. A column of distinct whole numbers whose name says that it holds ids holds the ids, and a note says so.
+5. Another name that says "no class" (fold, split, label, row, ...) is refused with the ways to go on, and so is a first
+   column of distinct whole numbers in front of fractions, or one that counts the rows.
+6. All other number columns are classes.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vltr_eval.formats.label_forms import check_form
+from vltr_eval.formats.roles import IDS, LABELS, Role, has_role, plain, role_of
+from vltr_eval.formats.sources import listing, quote
+from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, TEXT, Column, Lists, Table, check_distinct_names
+
+NO_CLASS = frozenset(
+    {"row", "rows", "row_number", "index", "idx", "level_0", "fold", "folds", "split", "subset", "split_name", "frame"}
+    | {"num_frames", "n_frames", "start_seconds", "end_seconds", "time_start", "time_end", "start_time", "end_time"}
+    | {"epoch", "seed"}
+)
+"""Names of columns that stand beside classes and are none."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person says about the columns of the files.
+
+    Attributes:
+        ids: The name of the column with the row ids.
+        columns: Names, patterns (``class_*``), positions or ranges (``3:``) of the columns that are classes.
+        exclude: The same, of columns to leave out.
+        label_form: One of `label_forms.FORMS`.
+        header: Whether the first line of text files is a header; None where the lines tell.
+    """
+
+    ids: str | None = None
+    columns: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    label_form: str | None = None
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_form(self.label_form)
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnSplit:
+    """The columns of a table by what they are."""
+
+    classes: list[int]
+    others: list[int]
+    ids: np.ndarray | None = None
+    ids_place: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def split_columns(
+    table: Table, role: Role, options: Options, known: frozenset[str], labels_place: int | None = None
+) -> ColumnSplit:
+    """Part the columns into ids, classes and others, by the rules of the module."""
+    check_distinct_names(table)
+    notes: list[str] = []
+    places = (
+        chosen_places(table, replace(options, columns=None)) if labels_place is None else chosen_places(table, options)
+    )
+    chosen = None if options.columns is None or labels_place is not None else set(chosen_places(table, options))
+    ids_place = _named_ids(table, options)
+    index = [place for place in places if table.columns[place].is_index and place != ids_place]
+    places = [place for place in places if place not in index and place != ids_place]
+    texts = [place for place in places if table.columns[place].kind == TEXT]
+    ids = table.ids
+    if ids_place is None and ids is None:
+        ids_place = _text_ids(table, texts, chosen)
+    if ids_place is None and ids is None and len(index) == 1:
+        values = _as_ids(table, index[0])
+        if _counts_rows(values):
+            notes.append(f"{table.name}: {label_of(table, index[0])} is the index of the rows and is left out")
+        else:
+            ids = values
+    elif index:
+        left = listing((label_of(table, place) for place in index), 3)
+        notes.append(f"{table.name}: {left} {'is' if len(index) == 1 else 'are'} the index and left out")
+    texts = [place for place in texts if place != ids_place]
+    if texts and chosen is None:
+        raise table.error(
+            f"expected columns of numbers, got text in {listing((label_of(table, place) for place in texts), 3)}; "
+            "name the ids with ids= (--ids), or leave columns out with exclude= (--exclude)"
+        )
+    numbers = [place for place in places if table.columns[place].kind in (NUMBER, BOOL) and place != ids_place]
+    if chosen is not None:
+        numbers = [place for place in numbers if place in chosen]
+    elif labels_place is None:
+        ids_place, numbers = _without_suspects(table, role, numbers, ids_place, ids, known, notes)
+    elif ids_place is None and ids is None:
+        ids_place = _number_ids(table, numbers, notes)
+    others = [place for place in places if place not in numbers and place not in texts and place != ids_place]
+    if ids is None and ids_place is not None:
+        ids = _as_ids(table, ids_place)
+    return ColumnSplit(numbers, others, ids, ids_place, tuple(notes))
+
+
+def is_aside(column: Column) -> bool:
+    """Whether a name says that a column stands beside the classes."""
+    return column.name is not None and (plain(column.name) in NO_CLASS or has_role(column.name, IDS))
+
+
+def _named_ids(table: Table, options: Options) -> int | None:
+    if options.ids is None:
+        return None
+    return next((place for place, column in enumerate(table.columns) if column.name == options.ids), None)
+
+
+def _text_ids(table: Table, texts: list[int], chosen: set[int] | None) -> int | None:
+    """The text column that holds the ids, where it is the only one or its name says so."""
+    named = [place for place in texts if has_role(table.columns[place].name, IDS)]
+    if len(texts) == 1 and role_of(table.columns[texts[0]].name) in (IDS, None):
+        return texts[0]
+    if named and (len(named) == 1 or chosen is not None):
+        return named[0]
+    return None
+
+
+def _number_ids(table: Table, numbers: list[int], notes: list[str]) -> int | None:
+    """Among number columns beside a labels column: the one whose name says ids."""
+    named = [place for place in numbers if has_role(table.columns[place].name, IDS)]
+    return named[0] if named else None
+
+
+def _without_suspects(
+    table: Table,
+    role: Role,
+    numbers: list[int],
+    ids_place: int | None,
+    ids: np.ndarray | None,
+    known: frozenset[str],
+    notes: list[str],
+) -> tuple[int | None, list[int]]:
+    """Number columns that are classes; those that say or look otherwise become ids, or are refused."""
+    if len(numbers) < 2:
+        return ids_place, numbers
+    named = [
+        place for place in numbers if table.columns[place].name not in known and _says_no_class(table, place, role)
+    ]
+    for place in named:
+        column = table.columns[place]
+        is_id = has_role(column.name, IDS) and "int" in column.dtype
+        if is_id and ids_place is None and ids is None and _are_distinct(table, place):
+            notes.append(f"{table.name}: column {column.name} holds the row ids, not scores of a class")
+            ids_place = place
+            continue
+        raise table.error(
+            f"column {column.name} does not look like a class; leave it out with exclude={column.name!r} (--exclude)"
+            f", name it as ids={column.name!r} (--ids), or choose the classes with columns= (--columns)"
+        )
+    numbers = [place for place in numbers if place not in named]
+    if len(numbers) > 1 and table.columns[numbers[0]].name not in known and _looks_like_ids(table, numbers, role):
+        first = table.columns[numbers[0]]
+        option = quote(first.name) if first.name else repr(str(numbers[0]))
+        raise table.error(
+            f"{label_of(table, numbers[0])} holds distinct whole numbers in front of other values, like ids; say "
+            f"ids={option} (--ids), exclude={option} (--exclude), or choose the classes with columns= (--columns)"
+        )
+    return ids_place, numbers
+
+
+def _says_no_class(table: Table, place: int, role: Role, known: frozenset[str]) -> bool:
+    name = table.columns[place].name
+    if name is None or name in known:
+        return False
+    return plain(name) in NO_CLASS or (role_of(name) not in (None, role) and len(table.columns) > 1)
+
+
+def _are_distinct(table: Table, place: int) -> bool:
+    values = table.read_column(place)
+    return len(np.unique(values)) == len(values)
+
+
+def _looks_like_ids(table: Table, numbers: list[int], role: Role) -> bool:
+    """Whether the first number column has distinct whole numbers and the others do not."""
+    first, *others = numbers
+    if "int" not in table.columns[first].dtype or table.num_rows < 2:
+        return False
+    if all("int" in table.columns[place].dtype for place in others):
+        if role is not LABELS:
+            return False  # whole scores in every column; `_refuse_counting_column` looks at these
+        values = table.read_column(first)
+        return bool(((values != 0) & (values != 1)).any()) and len(np.unique(values)) == len(values)
+    return _are_distinct(table, first)
+
+
+def _as_ids(table: Table, place: int) -> np.ndarray:
+    """A column as row ids: objects of str, or int64."""
+    values = table.read_column(place)
+    if isinstance(values, Lists):
+        raise table.error(f"{label_of(table, place)}: expected ids, got lists")
+    values = np.asarray(values)
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+        return values.astype(np.int64)
+    return np.array([value if isinstance(value, str) else str(value) for value in values.tolist()], object)
+
+
+def _counts_rows(ids: np.ndarray) -> bool:
+    """Whether ids are 0, 1, 2, ... in order: the index that a library makes when nobody gave one."""
+    return ids.dtype != object and bool((ids == np.arange(len(ids))).all())
+
+
+def names_of(table: Table, places: Sequence[int]) -> tuple[str, ...] | None:
+    names = [table.columns[place].name for place in places]
+    return None if any(name is None for name in names) else tuple(map(str, names))
+
+
+def label_of(table: Table, place: int) -> str:
+    """A column, for messages."""
+    name = table.columns[place].name
+    if name == "":
+        return "the first column, which has no name," if place == 0 else f"column {place}, which has no name,"
+    return f"column {place}" if name is None else f"column {name}"
+
+
+def described(table: Table, places: Iterable[int]) -> str:
+    words = {LIST: "lists", MATRIX: "arrays", TEXT: "text", NUMBER: "numbers", BOOL: "True and False"}
+    return listing(
+        (
+            f"{label_of(table, place)} of {words.get(table.columns[place].kind, table.columns[place].dtype)}"
+            for place in places
+        ),
+        3,
+    )
+
+
+def chosen_places(table: Table, options: Options) -> list[int]:
+    """Positions of the columns that options leave, in the order that ``columns`` states."""
+    excluded = set(matching_places(table, options.exclude))
+    if options.columns is None:
+        return [place for place in range(len(table.columns)) if place not in excluded]
+    found = [place for place in matching_places(table, options.columns) if place not in excluded]
+    if not found:
+        raise table.error(
+            f"columns: none of the file's columns is {listing(map(quote, options.columns), 3)}; it has "
+            f"{listing(table.column_names, 6)}"
+        )
+    return found
+
+
+def matching_places(table: Table, wanted: Iterable[str]) -> list[int]:
+    """Positions of the columns that are named: by name, pattern, position, or range of positions."""
+    places: dict[int, None] = {}
+    names = [column.name for column in table.columns]
+    for item in wanted:
+        if item in names:
+            places[names.index(item)] = None
+        elif item.startswith("#") and item[1:].isdecimal():
+            places[int(item[1:])] = None
+        elif re.fullmatch(r"-?\d+", item) and -len(names) <= int(item) < len(names):
+            places[range(len(names))[int(item)]] = None
+        elif re.fullmatch(r"(-?\d*):(-?\d*)", item):
+            start, stop = (int(part) if part else None for part in item.split(":"))
+            places |= dict.fromkeys(range(len(names))[start:stop])
+        else:
+            places |= dict.fromkeys(
+                place for place, name in enumerate(names) if name and fnmatch.fnmatchcase(name, item)
+            )
+    return list(places)
