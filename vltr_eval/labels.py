@@ -27,6 +27,10 @@ class LabelPairs:
     rows: np.ndarray
     classes: np.ndarray
 
+    def __repr__(self) -> str:
+        classes = "an unknown number of" if self.num_classes is None else self.num_classes
+        return f"<LabelPairs of {self.num_rows} rows and {classes} classes, {len(self.rows)} pairs>"
+
 
 @dataclass(frozen=True, eq=False)
 class Positives:
@@ -40,6 +44,9 @@ class Positives:
     num_classes: int
     indptr: np.ndarray
     rows: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"<Positives of {self.num_rows} rows and {self.num_classes} classes, {len(self.rows)} positives>"
 
     def __post_init__(self) -> None:
         indptr, rows = np.asarray(self.indptr), np.asarray(self.rows)

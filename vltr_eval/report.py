@@ -192,6 +192,10 @@ class Group:
     num_undefined: int
     values: dict[str, float]
 
+    def __repr__(self) -> str:
+        mean = _decimal(self.values[AP.name])
+        return f"<Group {self.name} of {self.num_classes} classes, {self.num_undefined} undefined, mAP={mean}>"
+
 
 @dataclass(frozen=True, eq=False)
 class Shift:
@@ -208,6 +212,10 @@ class Shift:
     total_variation: float
     left_out: float
     groups: tuple[Group, ...]
+
+    def __repr__(self) -> str:
+        mean = _decimal(self.groups[0].values[AP.name])
+        return f"<Shift to {self.name}, {self.effective_rows:.1f} effective rows, mAP={mean}>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
