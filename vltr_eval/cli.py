@@ -387,7 +387,8 @@ def _check_metric(args: argparse.Namespace, name: str, settings: Settings, prior
     possible = PRIORS if hasattr(args, "prior") else ()
     if name in settings.metric_names(groups, {*priors, *possible}):
         prior = name.partition("/")[0]
-        missing = ["--counts FILE"] if args.counts is None else []
+        by_groups = name not in settings.metric_names((OVERALL,), {*priors, *possible})
+        missing = ["--counts FILE"] if args.counts is None and (by_groups or prior in NEEDS_COUNTS) else []
         missing += [f"--prior {prior}"] if prior in possible and prior not in priors else []
         args.refuse(f"argument --fail-under: give {' and '.join(missing)} as well, which {name} needs")
     near = nearest_name(name, known)

@@ -72,12 +72,13 @@ def text_width() -> int:
 
 def as_called(program: str) -> list[str]:
     """The words that start this program again from the same folder: a path when the name alone is not on PATH."""
-    path = sys.argv[0]
-    if os.path.basename(path) == "__main__.py":
-        return [sys.executable, "-m", os.path.basename(os.path.dirname(path))]
+    path, package = sys.argv[0], program.replace("-", "_")
+    if path.endswith(os.path.join(package, "__main__.py")):
+        return [sys.executable, "-m", package]
+    if os.path.basename(path) != program or not os.path.exists(path):
+        return [program]
     found = shutil.which(program)
-    is_on_path = found is not None and os.path.exists(path) and os.path.samefile(found, path)
-    return [program] if is_on_path or os.path.basename(path) != program else [path]
+    return [program] if found is not None and os.path.samefile(found, path) else [path]
 
 
 class ProgressBar:

@@ -107,7 +107,9 @@ def text_table(columns: Sequence[Column], *, width: int | None = WIDTH, bold: bo
         dropped.append(headings.pop(number))
     text = layout.widened(wanted, width).render(bold)
     if dropped:
-        text += f"not shown at {width} columns: {', '.join(dropped)}; JSON or a wider terminal has them\n"
+        text += (
+            f"not shown at {width} columns: {', '.join(dropped)}; set COLUMNS={layouts[-1].width}, or see the JSON\n"
+        )
     return text
 
 
