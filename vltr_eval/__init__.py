@@ -1,7 +1,9 @@
 """Exact evaluation of many-class, long-tailed, multi-label models at the speed of memory."""
 
+from vltr_eval._build import build_info  # the first import, because it explains a missing core
+
+# isort: split
 from vltr_eval import distributed
-from vltr_eval._build import build_info
 from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.evaluate import evaluate
 from vltr_eval.evaluator import Evaluator

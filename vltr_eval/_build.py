@@ -1,20 +1,25 @@
-"""What this build is and what it runs on. The first to import the core, and so the place to explain a missing one."""
+"""Facts about this build. The package imports this module first, so that a missing core is explained here."""
 
 from __future__ import annotations
+
+from vltr_eval.missing_core import why_no_core
 
 try:
     from vltr_eval import _core
 except ImportError as error:
-    raise ImportError(
-        "vltr_eval: expected the compiled core beside this package, found none; install with 'pip install .' and run "
-        f"outside the source tree, or install it editable with 'pip install -e .' ({error})"
-    ) from None
+    raise ImportError(why_no_core(error)) from None
 
 from vltr_eval.arrays import num_threads
 
-__all__ = ["build_info"]
+__all__ = ["build_info", "devices"]
 
 
 def build_info() -> dict[str, object]:
     """Version, compiler, CUDA build, instruction sets, and the threads a call uses by default."""
     return {**_core.build_info(), "threads": num_threads()}
+
+
+def devices() -> str:
+    """The number of CUDA devices that this process can use, or why it can use none."""
+    count = _core.device_count()
+    return str(count) if count else f"none: {_core.why_no_device()}"

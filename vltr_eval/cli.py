@@ -35,9 +35,9 @@ from vltr_eval.outputs import PendingFile
 from vltr_eval.parts import Part, count
 from vltr_eval.priors import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, reweighted, under_priors
 from vltr_eval.rank_table import RankTable
-from vltr_eval.report import MAX_TRIALS, OVERALL, Report, Settings
+from vltr_eval.report import MAX_TRIALS, OVERALL, Report, Settings, nearest_name, read_sort
 from vltr_eval.scan import check_seed
-from vltr_eval.terminal import BAD_DATA, OK, ProgressBar, answer, wants_style
+from vltr_eval.terminal import BAD_DATA, OK, ProgressBar, answer, as_called, text_width, wants_style
 from vltr_eval.version import __version__
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent)
-    _check_limit_names(args, settings)
+    _check_names(args, settings)
     _check_priors(args)
     _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *_prior_files(args))
     with launched_group() if args.launched else nullcontext(ALONE) as exchange, ExitStack() as stack:
@@ -119,7 +119,7 @@ def _share(matrix: Matrix, labels: Any, exchange: Alone | Group, threads: int | 
 
 def _table(args: argparse.Namespace) -> int:
     settings = Settings("exact", topk=(), bounds=args.bounds if args.counts else None, absent=args.absent)
-    _check_limit_names(args, settings)
+    _check_names(args, settings)
     _check_outputs(args, args.file, args.counts, args.class_names)
     with _Outputs(args) as outputs:
         table = RankTable.load(args.file)
@@ -133,7 +133,7 @@ def _ava(args: argparse.Namespace) -> int:
     from vltr_eval.compat.ava import AvaSettings, evaluate
 
     settings = AvaSettings(args.sap, args.seed, bounds=args.bounds if args.counts else None, iou=args.iou)
-    _check_limit_names(args, settings)
+    _check_names(args, settings)
     _check_outputs(args, args.detections, args.groundtruth, args.labelmap, args.exclude, args.counts)
     with _Outputs(args) as outputs:
         start = time.perf_counter()
@@ -191,7 +191,7 @@ def _demo(args: argparse.Namespace) -> int:
     )
     sys.stdout.write("".join(f"{path}\n" for path in (preds, labels, counts, names)))
     rows, classes = demo.scores.shape
-    command = shlex.join(["vltr-eval", preds, labels, "--counts", counts, "--class-names", names])
+    command = shlex.join([*as_called("vltr-eval"), preds, labels, "--counts", counts, "--class-names", names])
     _note(args, f"{rows:,} x {classes:,}; now try: {command}")
     return OK
 
@@ -311,7 +311,14 @@ class _Outputs:
             return report.to_json()
         if self._args.csv == STDOUT:
             return report.to_csv()
-        return report.to_text(per_class=self._args.per_class, bold=wants_style(sys.stdout))
+        args = self._args
+        return report.to_text(
+            per_class=args.per_class,
+            sort=args.sort,
+            limit=args.limit,
+            width=text_width(),
+            bold=wants_style(sys.stdout),
+        )
 
 
 def _check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
@@ -350,17 +357,43 @@ def _note(args: argparse.Namespace, message: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Limits
+# Names of metrics and columns, and limits
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _check_limit_names(args: argparse.Namespace, settings: Settings) -> None:
-    priors = map(_prior_name, getattr(args, "prior", ()))
-    known = settings.metric_names((OVERALL, *(GROUP_NAMES if args.counts else ())), priors)
+def _check_names(args: argparse.Namespace, settings: Settings) -> None:
+    """Refuse names in --fail-under and --sort that the report will not have, before the work."""
+    for option in ("sort", "limit"):
+        if getattr(args, option) is not None and not args.per_class:
+            args.refuse(f"argument --{option}: give --per-class as well, whose lines it chooses")
+    priors = list(map(_prior_name, getattr(args, "prior", ())))
     for name, _ in args.fail_under:
-        if name not in known:
-            hint = "" if args.counts else " (and, with --counts, the same of head, medium and tail)"
-            args.refuse(f"argument --fail-under: unknown metric {name!r}, expected one of {', '.join(known)}{hint}")
+        _check_metric(args, name, settings, priors)
+    if args.sort is not None:
+        # Without that option, as in `vltr-eval ava`, the classes have names already.
+        names = [] if getattr(args, "class_names", "") is None else ["name"]
+        counts = [] if args.counts is None else ["group", "train_count"]
+        try:
+            read_sort(args.sort, settings.class_columns([*names, *counts], priors))
+        except ValueError as error:
+            args.refuse(f"argument --{error}")
+
+
+def _check_metric(args: argparse.Namespace, name: str, settings: Settings, priors: Sequence[str]) -> None:
+    groups = (OVERALL, *GROUP_NAMES)
+    known = settings.metric_names(groups if args.counts else (OVERALL,), priors)
+    if name in known:
+        return
+    possible = PRIORS if hasattr(args, "prior") else ()
+    if name in settings.metric_names(groups, {*priors, *possible}):
+        prior = name.partition("/")[0]
+        by_groups = name not in settings.metric_names((OVERALL,), {*priors, *possible})
+        missing = ["--counts FILE"] if args.counts is None and (by_groups or prior in NEEDS_COUNTS) else []
+        missing += [f"--prior {prior}"] if prior in possible and prior not in priors else []
+        args.refuse(f"argument --fail-under: give {' and '.join(missing)} as well, which {name} needs")
+    near = nearest_name(name, known)
+    listed = ", ".join(sorted(known, key=lambda other: other != near))  # the nearest first
+    args.refuse(f"argument --fail-under: unknown metric {name!r}, expected one of {listed}")
 
 
 def _judge_limits(args: argparse.Namespace, report: Report | AvaReport) -> int:
@@ -584,6 +617,15 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         help="head has more than HIGH training samples, tail at most LOW (default: {},{})".format(*DEFAULT_BOUNDS),
     )
     parser.add_argument("--per-class", action="store_true", help="add a line for each class to the printed table")
+    parser.add_argument(
+        "--sort",
+        metavar="COLUMN[:asc|:desc]",
+        help="order of the --per-class lines, by a column of --csv: AP:asc has the lowest AP first (default: by class; "
+        "numbers descend)",
+    )
+    parser.add_argument(
+        "--limit", type=_whole(1), metavar="N", help="print only the first N of the --per-class lines; --csv has all"
+    )
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
     parser.add_argument("--csv", metavar="FILE|-", help="write the per-class table as CSV; - is stdout")
     parser.add_argument(

@@ -11,7 +11,7 @@ from importlib import metadata
 
 import numpy as np
 
-from vltr_eval._build import build_info
+from vltr_eval._build import build_info, devices
 from vltr_eval.arrays import num_threads
 from vltr_eval.evaluate import evaluate
 from vltr_eval.version import __version__
@@ -46,6 +46,7 @@ def _core() -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         yield f"core {name}", text
+    yield "core devices", devices()
 
 
 def _switches() -> Iterator[tuple[str, str]]:

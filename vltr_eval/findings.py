@@ -130,6 +130,40 @@ def _means(
     return Group(name, len(members), int(np.count_nonzero(absent[members])), values)
 
 
+def chance_note(table: RankTable) -> str | None:
+    """A sentence for scores that rank no better than random ones; None where they do, or where labels are too few.
+
+    The mean ROC-AUC over the defined classes is compared with 0.5, the mean of random scores. The variance of one
+    class is (P + N + 1) / (12 P N) for P positives and N negatives (Mann and Whitney 1947). Classes count as
+    independent, and there is no correction for ties. A mean above 0.5 by three standard errors is never noted, so no
+    mean above 0.65 is.
+    """
+    auc = table.roc_auc()
+    defined = ~np.isnan(auc)
+    positives, negatives = (counts[defined].astype(np.float64) for counts in (table.num_positives, table.num_negatives))
+    if not positives.size:
+        return None
+    variance = (positives + negatives + 1) / (12 * positives * negatives)
+    mean, error = mean_of_defined(auc), math.sqrt(math.fsum(variance.tolist())) / len(variance)
+    if error > _MOST_ERROR or mean > 0.5 + _SURE * error:
+        return None
+    found = f"the mean ROC-AUC {mean:.4f} is"
+    if mean < min(_REVERSED, 0.5 - _SURE * error):
+        return (
+            f"{found} far below the 0.5 of random scores: does a higher score mean a surer prediction? "
+            "Negate distances and losses"
+        )
+    return (
+        f"{found} no better than the 0.5 of random scores (standard error {error:.4f}): "
+        "are the rows and the classes of scores and labels in the same order?"
+    )
+
+
+_SURE = 3  # standard errors
+_MOST_ERROR = 0.05  # of a mean ROC-AUC that says anything about the whole set
+_REVERSED = 0.4  # a mean ROC-AUC that an exchange of rows does not explain
+
+
 @dataclass(frozen=True, eq=False)
 class Findings:
     """What an evaluation counted, to be read under the conventions of the settings.
@@ -150,6 +184,7 @@ class Findings:
         lower, upper = map(self._filled, table.tie_interval())
         columns = {metric.class_name: column for metric, column in by_class.items()}
         columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
+        note = chance_note(table)
         return Report(
             version=__version__,
             settings=self.settings,
@@ -165,7 +200,12 @@ class Findings:
                 "num_negatives": tuple(table.num_negatives.tolist()),
                 **{name: tuple(column.tolist()) for name, column in columns.items()},
             },
+            notes=() if note is None else (note,),
         )
+
+    def __repr__(self) -> str:
+        trials = 0 if self.trials is None else len(self.trials)
+        return f"<Findings of {self.table.num_rows} rows and {self.table.num_classes} classes, {trials} SAP trials>"
 
     def _by_class(self) -> dict[Metric, np.ndarray]:
         """The values (C,) of every metric that the settings ask for, in their order."""

@@ -64,6 +64,11 @@ class PriorWeights(NamedTuple):
     total_variation: float
     left_out: float
 
+    def __repr__(self) -> str:
+        shape = f"{len(self.weights)} rows and {len(self.shares)} classes"
+        rest = f"total_variation={self.total_variation:.4g}, left_out={self.left_out:.4g}"
+        return f"<PriorWeights of {shape}, {rest}>"
+
 
 def prior_weights(
     labels: Any,

@@ -27,6 +27,9 @@ class PrecisionRecallCurve(NamedTuple):
     recall: np.ndarray
     thresholds: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<PrecisionRecallCurve of {len(self.thresholds)} thresholds>"
+
 
 def absent_value(absent: str) -> float:
     """What a class without positives counts as: NaN (left out of means), or the 0 of VideoLT's published code."""
@@ -50,6 +53,9 @@ class PositiveScores:
 
     indptr: np.ndarray
     scores: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"<PositiveScores of {self.num_classes} classes, {len(self.scores)} distinct {self.scores.dtype} scores>"
 
     @property
     def num_classes(self) -> int:
@@ -129,6 +135,10 @@ class RankTable:
     tp: np.ndarray
     fp: np.ndarray
     tied: np.ndarray
+
+    def __repr__(self) -> str:
+        shape = f"{self.num_rows} rows and {self.num_classes} classes"
+        return f"<RankTable of {shape}, {self.num_positives.sum()} positives at {len(self.thresholds)} thresholds>"
 
     @property
     def num_classes(self) -> int:

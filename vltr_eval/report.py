@@ -4,6 +4,7 @@ This is the one place that names metrics. ``Metric.name`` is the key in ``Report
 ``vltr-eval --fail-under``; a group's name is appended for its mean (``mAP``, ``mAP_tail``). ``Metric.class_name`` is
 the per-class column in CSV, JSON and the pandas frame; the headings are what the text tables print above them. Under
 another class distribution the distribution's name stands before both (``inverse/mAP_tail``, ``inverse/AP``).
+`plain_name` is the rule for loggers that refuse some characters of these names.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import io
 import json
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from vltr_eval.groups import checked_bounds
 from vltr_eval.outputs import PendingFile
+from vltr_eval.text_table import WIDTH, Column, text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -29,25 +33,41 @@ MAX_TRIALS = 2**31 - 1
 
 
 class Metric(NamedTuple):
-    """The names of one metric: of its mean over classes and of its value for one class."""
+    """The names of one metric: of its mean over classes and of its value for one class.
+
+    short: the heading of both in a narrow table, "" if it is the same. rank: see `RANKS`.
+    """
 
     name: str
     class_name: str
     heading: str
     class_heading: str
+    short: str = ""
+    rank: int = 0
 
+
+RANKS = {
+    name: rank
+    for rank, name in enumerate(
+        ("AP", "SAP", "counts", "Acc", "undefined", "train_count", "group", "ROC_AUC", "exact_SAP", "SAP_chance")
+    )
+}
+"""Columns of the text tables: where the width is too small, the last of these is dropped first, and AP never.
+
+Of the Acc@k, the last k is dropped first. The index and the name of a class always stay.
+"""
 
 AP = Metric("mAP", "AP", "mAP", "AP")
-SAP = Metric("SAP", "SAP", "SAP +- std", "SAP +- std")
+SAP = Metric("SAP", "SAP", "SAP +- std", "SAP +- std", "SAP+-std", RANKS["SAP"])
 SAP_STD = Metric("SAP_std", "SAP_std", "", "")  # has no column of its own: it is printed inside SAP's
-EXPECTED_SAP = Metric("expected_SAP", "expected_SAP", "exact SAP", "exact SAP")
-SAP_CHANCE = Metric("SAP_chance", "SAP_chance", "chance SAP", "chance SAP")
-ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC")
+EXPECTED_SAP = Metric("expected_SAP", "expected_SAP", "exact SAP", "exact SAP", "exact", RANKS["exact_SAP"])
+SAP_CHANCE = Metric("SAP_chance", "SAP_chance", "chance SAP", "chance SAP", "chance", RANKS["SAP_chance"])
+ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC", rank=RANKS["ROC_AUC"])
 
 
 def accuracy_at(k: int) -> Metric:
     """The metric Acc@k, the only one whose name carries a number."""
-    return Metric(*[f"Acc@{k}"] * 4)
+    return Metric(*[f"Acc@{k}"] * 4, rank=RANKS["Acc"])
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,9 @@ class Settings:
     sap: number of SAP trials, "exact" for the closed form alone, None for no SAP at all.
     bounds: train counts that part head, medium and tail; None when there were no train counts.
     """
+
+    COUNT_COLUMNS: ClassVar[tuple[str, ...]] = ("num_positives", "num_negatives")
+    TIE_COLUMNS: ClassVar[tuple[str, ...]] = ("tie_rate", "AP_tie_lower", "AP_tie_upper")
 
     sap: int | str | None = 15
     seed: int = 0
@@ -95,6 +118,15 @@ class Settings:
         shifted = [grouped_name(metric, group) for group in groups for metric in self.shifted_metrics]
         return own + [shifted_name(prior, name) for prior in priors for name in shifted]
 
+    def class_columns(self, known: Iterable[str] = (), priors: Iterable[str] = ()) -> list[str]:
+        """The columns that the per-class table has under these settings.
+
+        known: those of name, group and train_count that are known.
+        """
+        own = ["class", *known, *self.COUNT_COLUMNS, *(metric.class_name for metric in self.metrics), *self.TIE_COLUMNS]
+        shifted = [*(metric.class_name for metric in self.shifted_metrics), "share", "effective_positives"]
+        return own + [shifted_name(prior, name) for prior in priors for name in shifted]
+
 
 def grouped_name(metric: Metric, group: str) -> str:
     """The flat name of a metric's mean over a group: ``mAP``, ``mAP_tail``."""
@@ -104,6 +136,48 @@ def grouped_name(metric: Metric, group: str) -> str:
 def shifted_name(prior: str, name: str) -> str:
     """The name of a metric, flat or of a column, under another class distribution: ``inverse/mAP_tail``."""
     return f"{prior}/{name}"
+
+
+def plain_name(name: str) -> str:
+    """The name of a metric for loggers that refuse some characters, such as MLflow.
+
+    ``@`` becomes ``_at_``, as MLflow's own loggers write it. Every other character than ASCII letters, digits and
+    ``_ - . /`` becomes ``_``, and so do the dots of a part of the name that is nothing but dots.
+
+    >>> plain_name("inverse/Acc@1_tail")
+    'inverse/Acc_at_1_tail'
+    """
+    name = re.sub(r"[^A-Za-z0-9_./-]", "_", name.replace("@", "_at_"))
+    return "/".join("_" * len(part) if set(part) <= {"."} else part for part in name.split("/"))
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant; None where none is like it."""
+    folded = {other.casefold(): other for other in known}
+    near = get_close_matches(name.casefold(), folded, 1)
+    return folded[near[0]] if near else None
+
+
+def read_sort(sort: str, columns: Sequence[str]) -> tuple[str, bool]:
+    """The column to sort by, and whether its largest value comes first.
+
+    sort: a column, or one with ``:asc`` or ``:desc``. Without, class, name and group ascend and numbers descend.
+    Raises ValueError for a column that is not there.
+    """
+    name, colon, direction = sort.rpartition(":")
+    if sort in columns:
+        return sort, sort not in _ASCENDING
+    if colon and name in columns and direction in ("asc", "desc"):
+        return name, direction == "desc"
+    wanted = name if colon and direction in ("asc", "desc") else sort
+    near = nearest_name(wanted, columns)
+    hint = "" if near is None else f"did you mean {near}? "
+    raise ValueError(
+        f"sort: expected a column, COLUMN:asc or COLUMN:desc, got {sort!r}; {hint}the columns are {', '.join(columns)}"
+    )
+
+
+_ASCENDING = ("class", "name", "group")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +191,10 @@ class Group:
     num_classes: int
     num_undefined: int
     values: dict[str, float]
+
+    def __repr__(self) -> str:
+        mean = _decimal(self.values[AP.name])
+        return f"<Group {self.name} of {self.num_classes} classes, {self.num_undefined} undefined, mAP={mean}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +213,19 @@ class Shift:
     left_out: float
     groups: tuple[Group, ...]
 
+    def __repr__(self) -> str:
+        mean = _decimal(self.groups[0].values[AP.name])
+        return f"<Shift to {self.name}, {self.effective_rows:.1f} effective rows, mAP={mean}>"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BaseReport(ABC):
-    """What all reports are; `Report` has the meaning of the fields. Compares equal when every number is the same.
+    """What all reports are; `Report` has the meaning of the fields. Compares equal when its JSON is the same.
 
     SCHEMA: its name in JSON.
     COUNTS: columns of counts that the text table shows, and their headings; a class without the first is absent.
-    UNTIED, TIED: what the notes say when there are no ties, and of what share there are.
+    UNTIED, TIED: what the text says when there are no ties, and of what share there are.
+    notes: sentences about inputs that were changed or are doubtful; see `Report`.
     """
 
     SCHEMA: ClassVar[str]
@@ -157,6 +240,7 @@ class BaseReport(ABC):
     mAP_tie_interval: tuple[float, float]
     groups: tuple[Group, ...]
     classes: dict[str, tuple]
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def absent_classes(self) -> list[int]:
@@ -176,9 +260,28 @@ class BaseReport(ABC):
             parts.append("groups:train" + ",".join(f">{bound!r}" for bound in settings.bounds))
         return "|".join([*parts, f"vltr:{self.version}"])
 
-    def metrics(self) -> dict[str, float]:
-        """Every mean by its flat name: ``{"mAP": ..., "SAP": ..., "mAP_head": ..., ...}``."""
-        return _flat(self.groups, self.settings.metrics)
+    def metrics(self, *, plain_names: bool = False) -> dict[str, float]:
+        """Every mean by its flat name: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``.
+
+        Args:
+            plain_names: give the names that every logger takes, ``Acc_at_1`` for ``Acc@1``. MLflow refuses ``@``.
+                Letters, digits and ``_ - . /`` stay as they are, all else becomes ``_``.
+
+        Raises:
+            ValueError: two names are the same as plain names.
+        """
+        found = self._metrics()
+        if not plain_names:
+            return found
+        plain: dict[str, str] = {}
+        for name in found:
+            other = plain.setdefault(plain_name(name), name)
+            if other != name:
+                raise ValueError(
+                    f"plain_names: expected names that differ in letters and digits, got {other!r} and {name!r}; "
+                    "give the priors other names"
+                )
+        return {name: found[own] for name, own in plain.items()}
 
     def to_json(self) -> str:
         """The report as JSON, its schema named in it: fixed key order, shortest floats, NaN as null."""
@@ -193,14 +296,39 @@ class BaseReport(ABC):
             pending.write_text(text)
         return None
 
-    def to_text(self, *, per_class: bool = False, bold: bool = False) -> str:
-        """The report as an aligned table to read; bold: mark the headings for a terminal."""
-        blocks = [_group_table(self.groups, self.settings.metrics, bold), self._notes(), *self._more_tables(bold)]
+    def to_text(
+        self,
+        *,
+        per_class: bool = False,
+        sort: str | None = None,
+        limit: int | None = None,
+        width: int | None = WIDTH,
+        bold: bool = False,
+    ) -> str:
+        """The report as aligned tables to read, without its notes; ``str(report)`` ends with the notes.
+
+        A table that is wider than ``width`` gets shorter headings, then fewer spaces, then shorter class names. After
+        that columns are dropped in the reverse order of `RANKS`, and a line under the table lists them. Undefined
+        values are shown as ``-``.
+
+        Args:
+            per_class: add a table with a line for each class.
+            sort: the column of `classes`, or "class", to sort the classes by. ``AP:asc`` puts the smallest AP first,
+                ``AP:desc`` the largest. Without either, class, name and group ascend and numbers descend. Undefined
+                values come last, and equal values stay in the order of classes.
+            limit: show only so many classes; a line under the table has the number of the others.
+            width: terminal cells of a line of a table, None for no limit.
+            bold: mark the headings for a terminal.
+
+        Raises:
+            ValueError: sort is no column, limit is not positive, or one of them is given without per_class.
+        """
+        blocks = [self._group_table(width, bold), self._summary(), *self._more_tables(width, bold)]
         if per_class:
-            headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **self.COUNTS}
-            columns = self._columns
-            shown = {name: heading for name, heading in headings.items() if name in columns}
-            blocks.append(_class_table(columns, shown, self.settings.metrics, bold))
+            blocks.append(self._class_table(sort, limit, width, bold))
+        elif sort is not None or limit is not None:
+            name = "limit" if sort is None else "sort"
+            raise ValueError(f"{name}: expected per_class=True beside it, got a report without its classes")
         return "\n".join(blocks)
 
     @property
@@ -222,11 +350,50 @@ class BaseReport(ABC):
 
     @abstractmethod
     def _totals_in_words(self) -> str:
-        """The first line of the notes."""
+        """The first line of the summary."""
 
-    def _more_tables(self, bold: bool) -> list[str]:
-        """What is printed between the notes and the classes."""
+    def _metrics(self) -> dict[str, float]:
+        return _flat(self.groups, self.settings.metrics)
+
+    def _more_tables(self, width: int | None, bold: bool) -> list[str]:
+        """What is printed between the summary and the classes."""
         return []
+
+    def _group_table(self, width: int | None, bold: bool) -> str:
+        """A line for each group: its classes, and the mean of each metric over them."""
+        groups = self.groups
+        columns = [
+            Column("", [group.name for group in groups], is_name=True),
+            Column("classes", [f"{group.num_classes:,}" for group in groups], rank=RANKS["counts"]),
+            _undefined_column(groups),
+            *_metric_columns(self.settings.metrics, [group.values for group in groups]),
+        ]
+        return text_table(columns, width=width, bold=bold)
+
+    def _class_table(self, sort: str | None, limit: int | None, width: int | None, bold: bool) -> str:
+        """A line for each class: what is known of it, its counts, then the metrics."""
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ValueError(f"limit: expected a number of classes from 1 up, got {limit!r}")
+        columns = self._columns
+        chosen = _sorted_places(columns, sort)[:limit]
+        rows = [{name: column[place] for name, column in columns.items()} for place in chosen]
+        headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **self.COUNTS}
+        known = [
+            Column(
+                heading,
+                [str(row[name]) for row in rows],
+                rank=0 if name in ("class", "name") else RANKS.get(name, RANKS["counts"]),
+                is_name=name in ("name", "group"),
+            )
+            for name, heading in headings.items()
+            if name in columns
+        ]
+        text = text_table(
+            [*known, *_metric_columns(self.settings.metrics, rows, by_class=True)], width=width, bold=bold
+        )
+        if len(rows) < self.num_classes:
+            text += f"{self.num_classes - len(rows):,} of {self.num_classes:,} classes left out by the limit\n"
+        return text
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -234,6 +401,7 @@ class BaseReport(ABC):
             "version": self.version,
             "signature": self.signature,
             "settings": asdict(self.settings),
+            "notes": self.notes,
             **self._totals(),
             "absent_classes": self.absent_classes,
             "tie_rate": self.tie_rate,
@@ -243,7 +411,7 @@ class BaseReport(ABC):
             "classes": self.classes,
         }
 
-    def _notes(self) -> str:
+    def _summary(self) -> str:
         lines = [self._totals_in_words()]
         absent = self.absent_classes
         if absent:
@@ -265,7 +433,7 @@ class BaseReport(ABC):
         return hash(self.to_json())
 
     def __str__(self) -> str:
-        return self.to_text()
+        return self.to_text() + "".join(f"note: {note}\n" for note in self.notes)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} mAP={_decimal(self.groups[0].values[AP.name])} {self.signature}>"
@@ -273,7 +441,7 @@ class BaseReport(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(BaseReport):
-    """Every number of one evaluation, overall, by group and by class; compares equal when every number is the same.
+    """Every number of one evaluation, overall, by group and by class; compares equal when its JSON is the same.
 
     groups: "overall" first, then head, medium and tail when train counts were given.
     classes: columns of the per-class table, each of length num_classes: num_positives, num_negatives, AP, ...;
@@ -283,6 +451,8 @@ class Report(BaseReport):
     mAP_tie_interval: lowest and highest mAP that an order of tied scores could give; mAP itself needs no such choice.
     shifts: the means under other class distributions, where any were asked for. Each then adds columns to ``classes``:
         its AP and Acc@k, the share of the weighted labels, and how many positives of equal weight would tell as much.
+    notes: sentences about inputs that were changed to be evaluated, or that make the numbers doubtful; none otherwise.
+        JSON has them, ``str(report)`` ends with them, and the program writes them to stderr instead of into the text.
 
     A report holds no time, host or path: the same input gives the same bytes.
     """
@@ -300,14 +470,6 @@ class Report(BaseReport):
     def num_labels(self) -> int:
         """Positives of all classes together."""
         return sum(self.classes["num_positives"])
-
-    def metrics(self) -> dict[str, float]:
-        """Every mean by its flat name: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``."""
-        found = super().metrics()
-        for shift in self.shifts:
-            means = _flat(shift.groups, self.settings.shifted_metrics)
-            found |= {shifted_name(shift.name, name): value for name, value in means.items()}
-        return found
 
     def per_class(self) -> pandas.DataFrame:
         """The per-class table as a pandas frame, indexed by class; needs ``pip install "vltr[pandas]"``."""
@@ -371,7 +533,15 @@ class Report(BaseReport):
             groups=groups,
             classes=classes,
             shifts=shifts,
+            notes=_texts(document.get("notes", [])),  # reports of before had none
         )
+
+    def _metrics(self) -> dict[str, float]:
+        found = super()._metrics()
+        for shift in self.shifts:
+            means = _flat(shift.groups, self.settings.shifted_metrics)
+            found |= {shifted_name(shift.name, name): value for name, value in means.items()}
+        return found
 
     def _conventions(self) -> list[str]:
         settings = self.settings
@@ -397,11 +567,12 @@ class Report(BaseReport):
             }
         return document
 
-    def _more_tables(self, bold: bool) -> list[str]:
+    def _more_tables(self, width: int | None, bold: bool) -> list[str]:
         if not self.shifts:
             return []
         labelled = self.num_rows - (self.rows_without_labels or 0)
-        lines = [_shift_table(self.groups, labelled, self.shifts, self.settings.shifted_metrics, bold)]
+        table = text_table(self._shift_columns(labelled), width=width, bold=bold)
+        lines = ["under other class distributions\n", table]
         for shift in self.shifts:
             if shift.left_out:
                 lines.append(f"{shift.name}: {shift.left_out:.2%} of it is of absent classes and left out\n")
@@ -413,6 +584,25 @@ class Report(BaseReport):
             if shift.effective_rows < labelled * _FEW:
                 lines.append(f"{shift.name}: rests on few rows, as {shift.effective_rows:,.1f} of {labelled:,} would\n")
         return ["".join(lines)]
+
+    def _shift_columns(self, labelled: int) -> list[Column]:
+        """A line for each class distribution, that of the set first: mAP overall and of the groups, Acc@k, rows."""
+        mean, *accuracies = self.settings.shifted_metrics
+        lines = [self.groups, *(shift.groups for shift in self.shifts)]
+        means = [
+            Column(
+                mean.heading if number == 0 else group.name, [_cell(line[number].values[mean.name]) for line in lines]
+            )
+            for number, group in enumerate(self.groups)
+        ]
+        effective = [f"{labelled:,}", *(f"{shift.effective_rows:,.1f}" for shift in self.shifts)]
+        return [
+            Column("", ["as it is", *(shift.name for shift in self.shifts)], is_name=True),
+            _undefined_column([line[0] for line in lines]),
+            *means,
+            *_metric_columns(accuracies, [line[0].values for line in lines]),
+            Column("effective rows", effective, "eff.rows", RANKS["counts"]),
+        ]
 
     def _totals(self) -> dict[str, int | None]:
         return {
@@ -488,6 +678,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} where a list of texts belongs")
+    return tuple(map(_text, value))
+
+
 _COLUMN_READERS = {"name": _text, "group": _text, "num_positives": _count, "num_negatives": _count}
 
 
@@ -525,42 +721,17 @@ def shortlist(classes: Sequence[int], most: int = 20) -> str:
     return listed if len(classes) <= most else f"{listed} and {len(classes) - most:,} more"
 
 
-def _group_table(groups: Sequence[Group], metrics: Sequence[Metric], bold: bool) -> str:
-    """A line for each group: its classes, and the mean of each metric over them."""
-    headings = ["", "classes", "undefined", *_headings(metrics, "heading")]
-    rows = [
-        [group.name, f"{group.num_classes:,}", f"{group.num_undefined:,}", *_cells(metrics, group.values, "name")]
-        for group in groups
-    ]
-    return _aligned(headings, rows, bold)
-
-
-def _shift_table(
-    groups: Sequence[Group], labelled: int, shifts: Sequence[Shift], metrics: Sequence[Metric], bold: bool
-) -> str:
-    """A line for each class distribution, that of the set first: mAP overall and of the groups, Acc@k, rows."""
-    (mean, *accuracies), parts = metrics, [group.name for group in groups[1:]]
-    headings = ["", "undefined", mean.heading, *parts, *_headings(accuracies, "heading"), "effective rows"]
-
-    def line(name: str, groups: Sequence[Group], rows: str) -> list[str]:
-        means = [_decimal(group.values[mean.name]) for group in groups]
-        return [name, f"{groups[0].num_undefined:,}", *means, *_cells(accuracies, groups[0].values, "name"), rows]
-
-    lines = [line("as it is", groups, f"{labelled:,}")]
-    lines += [line(shift.name, shift.groups, f"{shift.effective_rows:,.1f}") for shift in shifts]
-    return "under other class distributions\n" + _aligned(headings, lines, bold)
-
-
-def _class_table(
-    columns: Mapping[str, Sequence[Any]], shown: Mapping[str, str], metrics: Sequence[Metric], bold: bool
-) -> str:
-    """A line for each class: the columns that are shown, given with their headings, then the metrics."""
-    headings = [*shown.values(), *_headings(metrics, "class_heading")]
-    rows = []
-    for row in zip(*columns.values(), strict=True):
-        values = dict(zip(columns, row, strict=True))
-        rows.append([*(str(values[name]) for name in shown), *_cells(metrics, values, "class_name")])
-    return _aligned(headings, rows, bold)
+def _sorted_places(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list[int]:
+    """The places of the classes in the order that `read_sort` describes; undefined values come last."""
+    places = list(range(len(columns["class"])))
+    if sort is None:
+        return places
+    name, descending = read_sort(sort, list(columns))
+    values = columns[name]
+    defined = sorted((place for place in places if not _is_nan(values[place])), key=values.__getitem__)
+    if descending:  # from behind, so that equal values stay in order
+        defined = sorted(reversed(defined), key=values.__getitem__)[::-1]
+    return defined + [place for place in places if _is_nan(values[place])]
 
 
 def _csv_table(columns: Mapping[str, Sequence[Any]]) -> str:
@@ -573,29 +744,30 @@ def _csv_table(columns: Mapping[str, Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _headings(metrics: Sequence[Metric], field: str) -> list[str]:
-    return [getattr(metric, field) for metric in metrics if metric is not SAP_STD]
+def _undefined_column(groups: Sequence[Group]) -> Column:
+    return Column("undefined", [f"{group.num_undefined:,}" for group in groups], "undef", RANKS["undefined"])
 
 
-def _cells(metrics: Sequence[Metric], values: Mapping[str, Any], field: str) -> list[str]:
-    """The metrics among values as text, each found under its ``field``; the spread of SAP joins SAP's cell."""
-    cells: list[str] = []
+def _metric_columns(
+    metrics: Sequence[Metric], rows: Sequence[Mapping[str, Any]], *, by_class: bool = False
+) -> list[Column]:
+    """A column for each metric, its values found in each row by its name; the spread of SAP stands in SAP's cells."""
+    columns = []
     for metric in metrics:
-        text = _decimal(values[getattr(metric, field)])
+        name, heading = (metric.class_name, metric.class_heading) if by_class else (metric.name, metric.heading)
         if metric is SAP_STD:
-            cells[-1] += f" +- {text}"
-        else:
-            cells.append(text)
-    return cells
+            continue
+        cells = [_cell(row[name]) for row in rows]
+        if metric is SAP:
+            spreads = [row[SAP_STD.class_name if by_class else SAP_STD.name] for row in rows]
+            cells = [
+                f"{cell} +- {spread:.4f}" if spread == spread else cell
+                for cell, spread in zip(cells, spreads, strict=True)
+            ]
+        columns.append(Column(heading, cells, metric.short, metric.rank))
+    return columns
 
 
-def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], bold: bool) -> str:
-    """Lines of a table: words flush left, numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    flush = [str.ljust if heading in ("", "name", "group") else str.rjust for heading in headings]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(put(cell, width) for put, cell, width in zip(flush, cells, widths, strict=True)).rstrip()
-
-    head = line(headings)
-    return "\n".join([f"\033[1m{head}\033[0m" if bold else head, *map(line, rows)]) + "\n"
+def _cell(value: float) -> str:
+    """A number as the tables show it, - where it is undefined."""
+    return "-" if _is_nan(value) else _decimal(value)

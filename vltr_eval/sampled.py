@@ -10,7 +10,7 @@ from vltr_eval import _core
 from vltr_eval.arrays import num_threads
 from vltr_eval.inputs import read_matrix_and_positives, to_labels
 from vltr_eval.labels import Positives
-from vltr_eval.rank_table import RankTable, absent_value
+from vltr_eval.rank_table import RankTable, absent_value, mean_of_defined
 from vltr_eval.scan import check_seed, check_trials, scan
 
 __all__ = ["SampledAP", "sampled_average_precision", "sap_subset"]
@@ -22,6 +22,10 @@ class SampledAP(NamedTuple):
     mean: np.ndarray
     std: np.ndarray
     trials: np.ndarray | None
+
+    def __repr__(self) -> str:
+        kept = "not kept" if self.trials is None else f"{len(self.trials)} kept"
+        return f"<SampledAP of {len(self.mean)} classes, mean {mean_of_defined(self.mean):.4f}, trials {kept}>"
 
 
 def sampled_average_precision(

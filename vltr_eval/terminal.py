@@ -1,14 +1,16 @@
-"""What every program of the project shares: how it ends, its progress bar, and when a terminal wants bold headings."""
+"""Parts that all programs of the project share: how they end, the progress bar, and facts about the terminal."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
 
 from vltr_eval.exchange import RankFailure
+from vltr_eval.text_table import WIDTH
 
 OK, BAD_DATA, INTERRUPTED = 0, 1, 130
 """Exit codes; 2 is bad usage, by which argparse ends a program."""
@@ -61,6 +63,22 @@ def _sentence(error: Exception) -> str:
 def wants_style(stream: TextIO) -> bool:
     """Whether ANSI styles may go to the stream: a terminal that understands them, and no NO_COLOR."""
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def text_width() -> int:
+    """Cells of a line on stdout: COLUMNS if it is set, the width of the terminal, and 80 where stdout is none."""
+    return shutil.get_terminal_size((WIDTH, 0)).columns or WIDTH
+
+
+def as_called(program: str) -> list[str]:
+    """The words that start this program again from the same folder: a path when the name alone is not on PATH."""
+    path, package = sys.argv[0], program.replace("-", "_")
+    if path.endswith(os.path.join(package, "__main__.py")):
+        return [sys.executable, "-m", package]
+    if os.path.basename(path) != program or not os.path.exists(path):
+        return [program]
+    found = shutil.which(program)
+    return [program] if found is not None and os.path.samefile(found, path) else [path]
 
 
 class ProgressBar:

@@ -38,6 +38,7 @@ def program():
 def folder(tmp_path, monkeypatch):
     """A working folder with small inputs: six classes, rows with several labels and with none."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     rng = np.random.default_rng(0)
     labels = rng.random((NUM_ROWS, NUM_CLASSES)) < [0.5, 0.4, 0.3, 0.2, 0.1, 0.1]
     labels[0], labels[1] = True, False
@@ -193,7 +194,8 @@ def test_sap_may_be_exact_or_none(run, sap, value):
 
 def test_per_class_adds_a_line_for_each_class(run):
     plain = run("preds.npy", "labels.npy").stdout
-    done = run("preds.npy", "labels.npy", "--per-class", "--class-names", "names.txt").stdout
+    wide = {"COLUMNS": "120"}
+    done = run("preds.npy", "labels.npy", "--per-class", "--class-names", "names.txt", env=wide).stdout
     assert len(done.splitlines()) == len(plain.splitlines()) + 1 + 1 + NUM_CLASSES
     assert "class 5" in done.splitlines()[-1]
 
@@ -381,7 +383,7 @@ def test_a_saved_table_has_limits_too(run):
         (["preds.npy", "labels.npy", "--fail-under", "mAP"], "argument --fail-under: expected METRIC=VALUE"),
         (["preds.npy", "labels.npy", "--fail-under", "mAP=nan"], "argument --fail-under: expected METRIC=VALUE"),
         (["preds.npy", "labels.npy", "--fail-under", "map=0.5"], "unknown metric 'map', expected one of mAP, SAP, "),
-        (["preds.npy", "labels.npy", "--fail-under", "mAP_tail=0.5"], "with --counts, the same of head, medium and"),
+        (["preds.npy", "labels.npy", "--fail-under", "mAP_tail=0.5"], "argument --fail-under: give --counts FILE as"),
         (["preds.npy", "labels.npy", "--sap", "none", "--fail-under", "SAP=0.5"], "unknown metric 'SAP'"),
         (["preds.npy", "labels.npy", "--json", "-", "--csv", "-"], "two outputs cannot both go to -"),
         (["preds.npy", "labels.npy", "--json", "a", "--csv", "./a"], "two outputs cannot both go to ./a"),

@@ -347,7 +347,7 @@ def test_the_rest_of_the_report_stays_as_it_is():
 
 def test_text_has_a_line_for_each_distribution():
     scores, labels = example()
-    text = evaluate(scores, labels, train_counts=TRAIN_COUNTS, prior=("inverse", "uniform")).to_text()
+    text = evaluate(scores, labels, train_counts=TRAIN_COUNTS, prior=("inverse", "uniform")).to_text(width=None)
     _, table = text.split("under other class distributions\n")
     heading, *lines = table.splitlines()
     assert heading.split() == ["undefined", "mAP", "head", "medium", "tail", "Acc@1", "Acc@5", "effective", "rows"]

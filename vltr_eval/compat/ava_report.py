@@ -7,19 +7,26 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vltr_eval.compat.ava_matching import PROTOCOLS, Protocol
-from vltr_eval.report import AP, SAP, SAP_STD, BaseReport, Metric, Settings
+from vltr_eval.report import AP, RANKS, SAP, SAP_STD, BaseReport, Metric, Settings
 
 __all__ = ["EXPECTED_STEP_SAP", "INTERPOLATIONS", "STEP_SAP_CHANCE", "AvaReport", "AvaSettings"]
 
 INTERPOLATIONS = ("voc", "step")
 
-EXPECTED_STEP_SAP = Metric("expected_step_SAP", "expected_step_SAP", "exact step SAP", "exact step SAP")
-STEP_SAP_CHANCE = Metric("step_SAP_chance", "step_SAP_chance", "chance step SAP", "chance step SAP")
+EXPECTED_STEP_SAP = Metric(
+    "expected_step_SAP", "expected_step_SAP", "exact step SAP", "exact step SAP", "exact", RANKS["exact_SAP"]
+)
+STEP_SAP_CHANCE = Metric(
+    "step_SAP_chance", "step_SAP_chance", "chance step SAP", "chance step SAP", "chance", RANKS["SAP_chance"]
+)
 
 
 @dataclass(frozen=True)
 class AvaSettings(Settings):
     """What was asked for; see `evaluate`. topk is always empty, and absent "nan"."""
+
+    COUNT_COLUMNS: ClassVar[tuple[str, ...]] = ("num_boxes", "num_found", "num_false_positives")
+    TIE_COLUMNS: ClassVar[tuple[str, ...]] = ("AP_tie_lower", "AP_tie_upper")
 
     topk: tuple[int, ...] = ()
     protocol: Protocol = PROTOCOLS["official"]
@@ -43,13 +50,14 @@ class AvaSettings(Settings):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AvaReport(BaseReport):
-    """Every number of one evaluation, overall, by group and by class; compares equal when every number is the same.
+    """Every number of one evaluation, overall, by group and by class; compares equal when its JSON is the same.
 
     num_images, num_boxes, num_found: of the ground truth. num_detections: that count under the protocol.
     groups: "overall" first, then head, medium and tail when train counts were given.
     classes: columns of the per-class table, ids ascending: class (the id), name, num_boxes, num_found, AP, ...
     tie_rate: share of boxes that were found with the score of a false positive of their class.
     mAP_tie_interval: lowest and highest mAP that an order of tied detections could give.
+    notes: see `Report`.
     """
 
     SCHEMA: ClassVar[str] = "vltr-eval/ava/1"

@@ -39,6 +39,7 @@ FILES = ("det.csv", "gt.csv", "--labelmap", "map.pbtxt")
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     for name, text in {"gt.csv": GROUNDTRUTH, "det.csv": DETECTIONS, "map.pbtxt": LABELMAP}.items():
         Path(name).write_text(text)
     Path("excluded.csv").write_text("film,0904\n")

@@ -1,0 +1,164 @@
+"""Text tables that fit a width, in terminal cells.
+
+A table that is too wide gets shorter headings first, then one space between columns instead of two. Names are shortened
+next, and the last resort is to drop the least important columns. The line under the table lists them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+WIDTH = 80
+"""Cells of a line where no terminal says otherwise."""
+
+_ELLIPSIS = "..."
+_SHORTEST_NAME = 16
+_JOINERS = "\u200c\u200d"  # format characters that scripts and emoji need; the others can reorder or hide text
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    short: the heading of a narrow table, without spaces; "" if it is the same. rank: 0 for a column that is always
+    shown; of the others, the highest is dropped first, and the last among equals. is_name: text, flush left, that may
+    be shortened.
+    """
+
+    heading: str
+    cells: Sequence[str]
+    short: str = ""
+    rank: int = 0
+    is_name: bool = False
+
+
+class _Layout(NamedTuple):
+    columns: list[Column]
+    widths: list[int]
+    gap: int
+
+    @classmethod
+    def of(cls, columns: Sequence[Column], *, narrow: bool, gap: int) -> _Layout:
+        if narrow:
+            columns = [_narrowed(column) for column in columns]
+        widths = [max(map(display_width, (column.heading, *column.cells))) for column in columns]
+        return cls(list(columns), widths, gap)
+
+    @property
+    def width(self) -> int:
+        return sum(self.widths) + self.gap * (len(self.widths) - 1)
+
+    def with_short_names(self) -> _Layout:
+        """The same, with names no wider than they must be."""
+        pairs = zip(self.columns, self.widths, strict=True)
+        return self._replace(
+            widths=[min(width, _SHORTEST_NAME) if column.is_name else width for column, width in pairs]
+        )
+
+    def widened(self, wanted: _Layout, width: int) -> _Layout:
+        """The same, with names as wide as there is room for."""
+        widths, spare = list(self.widths), width - self.width
+        for number, column in enumerate(self.columns):
+            if column.is_name:
+                more = max(0, min(spare, wanted.widths[number] - widths[number]))
+                widths[number] += more
+                spare -= more
+        return self._replace(widths=widths)
+
+    def without(self, number: int) -> _Layout:
+        kept = [place for place in range(len(self.columns)) if place != number]
+        return self._replace(
+            columns=[self.columns[place] for place in kept], widths=[self.widths[place] for place in kept]
+        )
+
+    def render(self, bold: bool) -> str:
+        lines = zip(*([column.heading, *column.cells] for column in self.columns), strict=True)
+        head, *rest = map(self._line, lines)
+        return "\n".join([f"\033[1m{head}\033[0m" if bold else head, *rest]) + "\n"
+
+    def _line(self, cells: Sequence[str]) -> str:
+        shown = zip(self.columns, self.widths, cells, strict=True)
+        padded = (_padded(shortened(cell, width), width, column.is_name) for column, width, cell in shown)
+        return (" " * self.gap).join(padded).rstrip()
+
+
+def text_table(columns: Sequence[Column], *, width: int | None = WIDTH, bold: bool = False) -> str:
+    """An aligned table no wider than ``width`` cells, and a line about the columns that do not fit, if there are any.
+
+    Args:
+        columns: from left to right; all have the same number of cells.
+        width: cells of a line, None for no limit.
+        bold: mark the headings for a terminal.
+    """
+    columns = [
+        column._replace(heading=printable(column.heading), cells=list(map(printable, column.cells)))
+        for column in columns
+    ]
+    layouts = [_Layout.of(columns, narrow=narrow, gap=gap) for narrow, gap in ((False, 2), (True, 2), (True, 1))]
+    for layout in layouts:
+        if width is None or layout.width <= width:
+            return layout.render(bold)
+    layout, wanted = layouts[-1].with_short_names(), layouts[-1]
+    headings, dropped = [column.heading for column in columns], []
+    while layout.width > width and any(column.rank for column in layout.columns):
+        number = max(range(len(layout.columns)), key=lambda place: (layout.columns[place].rank, place))
+        layout, wanted = layout.without(number), wanted.without(number)
+        dropped.append(headings.pop(number))
+    text = layout.widened(wanted, width).render(bold)
+    if dropped:
+        text += (
+            f"not shown at {width} columns: {', '.join(dropped)}; set COLUMNS={layouts[-1].width}, or see the JSON\n"
+        )
+    return text
+
+
+def display_width(text: str) -> int:
+    """Terminal cells that a text takes: two for a wide character, none for a combining mark."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def printable(text: str) -> str:
+    """The text with control, format and line-break characters as escapes, such as ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if char not in _JOINERS and unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else char
+        for char in text
+    )
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, cut to at most ``width`` cells with an ellipsis at its end.
+
+    >>> shortened("playing the violin", 12)
+    'playing t...'
+    """
+    if display_width(text) <= width:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += _cells(char)
+        if used > width - len(_ELLIPSIS):
+            break
+        kept.append(char)
+    return "".join(kept) + _ELLIPSIS[: max(width, 0)]
+
+
+def _cells(char: str) -> int:
+    if char in _JOINERS or unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _narrowed(column: Column) -> Column:
+    """The column with its short heading, and without spaces inside its numbers."""
+    cells = column.cells if column.is_name else [cell.replace(" ", "") for cell in column.cells]
+    return column._replace(heading=column.short or column.heading, cells=cells)
+
+
+def _padded(text: str, width: int, left: bool) -> str:
+    space = " " * (width - display_width(text))
+    return text + space if left else space + text
