@@ -11,7 +11,7 @@ from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval.evaluator import check_whole, read_ids
 from vltr_eval.exchange import current_group, telling
 from vltr_eval.findings import read_conventions
-from vltr_eval.io import Spec, read_labels, read_scores, split_spec
+from vltr_eval.formats import Spec, read_labels, read_scores, split_spec
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Report

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vltr_eval.arrays import Matrix, borrow_matrix
+from vltr_eval.arrays import Matrix
 from vltr_eval.findings import ClassInfo
-from vltr_eval.io import read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval.inputs import Inputs
 from vltr_eval.labels import Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Settings, shortlist
@@ -51,37 +51,31 @@ class Inspection:
 
 
 def inspect(
-    preds: Any,
-    labels: Any,
+    read: Callable[[], Inputs],
+    read_class_info: Callable[[Inputs], ClassInfo],
     *,
-    counts: str | None = None,
-    class_names: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Inspection:
-    """Inspect the files that an evaluation would read, going on after a problem as far as that makes sense.
+    """Inspect the inputs that an evaluation would read, going on after a problem as far as that makes sense.
 
-    preds, labels, counts, class_names: what `vltr_eval.io` takes.
+    Args:
+        read: Reads scores and labels as the evaluation would.
+        read_class_info: Reads counts and names of the classes as the evaluation would.
+        progress: Called with the share done.
     """
     inspection = Inspection()
-    attempt = inspection.attempt
-    scores = attempt(read_scores, preds)
-    matrix = None if scores is None else attempt(borrow_matrix, "scores", scores)
-    if matrix is None:
+    inputs = inspection.attempt(read)
+    if inputs is None:
         return inspection
-    num_rows, num_classes = matrix.num_rows, matrix.num_classes
-    is_clean = _inspect_scores(inspection, matrix, progress)
-    found = attempt(read_labels, labels, num_rows, num_classes)
-    positives = None if found is None else attempt(Positives.from_labels, found, num_rows, num_classes)
+    inspection.warnings += inputs.notes
+    is_clean = _inspect_scores(inspection, inputs.scores, progress)
+    positives = inspection.attempt(inputs.positives)
     if positives is not None and _inspect_labels(inspection, positives) and is_clean:
-        _inspect_ties(inspection, matrix, positives, progress)
-    if counts is not None:
-        known = attempt(read_train_counts, counts, num_classes)
-        if known is not None:
-            inspection.facts.append(
-                ("counts", f"{int(known.min()):,} to {int(known.max()):,} training samples a class")
-            )
-    if class_names is not None:
-        attempt(read_class_names, class_names, num_classes)
+        _inspect_ties(inspection, inputs.scores, positives, progress)
+    about = inspection.attempt(read_class_info, inputs)
+    if about is not None and about.train_counts is not None:
+        counts = about.train_counts
+        inspection.facts.append(("counts", f"{int(counts.min()):,} to {int(counts.max()):,} training samples a class"))
     return inspection
 
 

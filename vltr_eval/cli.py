@@ -12,24 +12,27 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
+from vltr_eval.arrays import Matrix, num_threads
 from vltr_eval.exchange import ALONE, Alone, Group, launched_group, telling
 from vltr_eval.findings import ClassInfo, Findings
-from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
-from vltr_eval.io import (
+from vltr_eval.formats import (
+    FORMS,
+    ClassNames,
     InputError,
     input_files,
     natural_order,
     read_class_names,
-    read_labels,
     read_prior,
-    read_scores,
     read_train_counts,
 )
+from vltr_eval.formats.align import JOINS
+from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
+from vltr_eval.inputs import Inputs, read_inputs
 from vltr_eval.labels import Positives, rows_between
 from vltr_eval.outputs import PendingFile
 from vltr_eval.parts import Part, count
@@ -69,17 +72,18 @@ def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent)
     _check_names(args, settings)
     _check_priors(args)
-    _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *_prior_files(args))
+    _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *_prior_files(args), *_id_files(args))
     with launched_group() if args.launched else nullcontext(ALONE) as exchange, ExitStack() as stack:
         with telling(exchange):
             is_first = exchange.rank == 0
             if args.prior and exchange.size > 1:
                 raise ValueError(f"--prior: expected one process, which has all rows to weight, got {exchange.size}")
             outputs = stack.enter_context(_Outputs(args)) if is_first else None
-            matrix = _read_matrix(args)
-            about = _class_info(args, matrix.num_classes)
-            labels = read_labels(args.labels, matrix.num_rows, matrix.num_classes)
-            parts = _share(matrix, labels, exchange, args.threads)
+            with ProgressBar(sys.stderr, enabled=is_first and not args.quiet) as reading:
+                inputs = _read_inputs(args, lambda fraction: reading(fraction, "reading"))
+            matrix = inputs.scores
+            about = _class_info(args, matrix.num_classes, inputs)
+            parts = _share(matrix, inputs.labels, exchange, args.threads)
             weightings = _weightings(args, about, parts)
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
         start = time.perf_counter()
@@ -101,6 +105,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         report = found.report(about)
         if weightings:
             report = under_priors(report, found, about, parts[0], weightings, threads=args.threads)
+        report = replace(report, notes=(*inputs.notes, *report.notes))
         outputs.deliver(report, found.table)
     return _judge_limits(args, report)
 
@@ -160,10 +165,8 @@ def _check(args: argparse.Namespace) -> int:
 
     with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
         found = inspect(
-            _preds(args),
-            args.labels,
-            counts=args.counts,
-            class_names=args.class_names,
+            lambda: _read_inputs(args),
+            lambda inputs: _class_info(args, inputs.scores.num_classes, inputs),
             progress=progress,
         )
     sys.stdout.write(found.to_text())
@@ -215,18 +218,33 @@ def _preds(args: argparse.Namespace) -> str | list[str]:
     return args.preds
 
 
-def _read_matrix(args: argparse.Namespace) -> Matrix:
-    scores = read_scores(_preds(args))
-    try:
-        return borrow_matrix("scores", scores)
-    except ValueError as error:
-        files = args.preds[0] if len(args.preds) == 1 else f"{args.preds[0]} and {len(args.preds) - 1} more"
-        raise ValueError(f"{files}: {error}") from None
+def _read_inputs(args: argparse.Namespace, progress: Callable[[float], None] | None = None) -> Inputs:
+    """PREDS and LABELS, brought together as the options say."""
+    return read_inputs(
+        _preds(args),
+        args.labels,
+        ids=args.ids,
+        label_ids=args.label_ids,
+        columns=args.columns,
+        exclude=args.exclude_columns,
+        header=args.header,
+        label_form=args.label_form,
+        class_names=None if args.class_names is None else read_class_names(args.class_names),
+        join=args.join,
+        progress=progress,
+    )
 
 
-def _class_info(args: argparse.Namespace, num_classes: int) -> ClassInfo:
-    counts = None if args.counts is None else read_train_counts(args.counts, num_classes)
-    names = None if args.class_names is None else read_class_names(args.class_names, num_classes)
+def _id_files(args: argparse.Namespace) -> list[str]:
+    return [ids for ids in (args.ids, args.label_ids) if ids is not None and os.path.isfile(ids)]
+
+
+def _class_info(args: argparse.Namespace, num_classes: int, inputs: Inputs | None = None) -> ClassInfo:
+    names = None if inputs is None else inputs.class_names
+    if inputs is None and args.class_names is not None:
+        names = read_class_names(args.class_names, num_classes).names
+    known = None if names is None else ClassNames.of(names, args.class_names or "the scores' columns")
+    counts = None if args.counts is None else read_train_counts(args.counts, num_classes, known)
     return ClassInfo.checked(num_classes, counts, args.bounds, names)
 
 
@@ -258,6 +276,7 @@ def _weightings(args: argparse.Namespace, about: ClassInfo, parts: Sequence[Part
         return {}
     positives = parts[0].positives
     _refuse_no_positives(positives.counts)
+    None if about.names is None else ClassNames.of(about.names)
     stated = {
         _prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes)
         for prior in args.prior
@@ -298,6 +317,8 @@ class _Outputs:
 
     def deliver(self, report: Report | AvaReport, table: RankTable | None = None) -> None:
         """Write the files that were asked for, then the one result that belongs on stdout."""
+        for note in report.notes:
+            _note(self._args, f"vltr-eval: note: {note}")
         if table is not None and "save_table" in self._files:
             self._files["save_table"].write(table.save)
         if "csv" in self._files:
@@ -566,7 +587,35 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "labels",
         metavar="LABELS",
-        help="(N, C) of 0/1 or (N,) class indices in these formats, scipy sparse .npz, VideoLT .lst, .json lists",
+        help="(N, C) of 0/1, (N,) class indices or class lists: these formats, sparse .npz, .lst, .json, .jsonl",
+    )
+    parser.add_argument(
+        "--ids",
+        metavar="COLUMN|FILE",
+        help="row ids: a column of the files, or a file with an id for each row of PREDS; rows are joined by id "
+        "(default: the column whose name or type tells)",
+    )
+    parser.add_argument("--label-ids", metavar="COLUMN|FILE", help="the same of LABELS (default: the column of --ids)")
+    parser.add_argument(
+        "--join",
+        choices=JOINS,
+        default="exact",
+        help="exact: both files must have the same ids; inner: evaluate the rows that both have (default: exact)",
+    )
+    parser.add_argument(
+        "--columns",
+        type=_names,
+        metavar="NAME,...",
+        help="the columns that are classes: names, patterns like 'class_*', positions, or ranges like 3:",
+    )
+    parser.add_argument(
+        "--exclude-columns", "--exclude", type=_names, default=(), metavar="NAME,...", help="columns to leave out"
+    )
+    parser.add_argument(
+        "--header", type=_yes_or_no, metavar="yes|no", help="whether the first line of text files is a header"
+    )
+    parser.add_argument(
+        "--label-form", choices=FORMS, metavar="FORM", help=f"how to read LABELS: {', '.join(FORMS)} (default: by rule)"
     )
 
 
@@ -655,6 +704,19 @@ def _topk(text: str) -> tuple[int, ...]:
     if len(set(ks)) < len(ks):
         raise argparse.ArgumentTypeError(f"expected different numbers, got {text!r}")
     return ks
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected column names, got {text!r}")
+    return names
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"expected yes or no, got {text!r}")
+    return text == "yes"
 
 
 def _priors(text: str) -> list[str]:

@@ -27,26 +27,6 @@ __all__ = ["LabelPairs", "Positives"]
 
 
 @dataclass(frozen=True, eq=False)
-<<<<<<< HEAD
-=======
-class LabelPairs:
-    """Labels as (row, class) pairs, in any order; what sparse files hold.
-
-    rows, classes: (nnz,) integers; num_classes may be None where the file does not say.
-    """
-
-    num_rows: int
-    num_classes: int | None
-    rows: np.ndarray
-    classes: np.ndarray
-
-    def __repr__(self) -> str:
-        classes = "an unknown number of" if self.num_classes is None else self.num_classes
-        return f"<LabelPairs of {self.num_rows} rows and {classes} classes, {len(self.rows)} pairs>"
-
-
-@dataclass(frozen=True, eq=False)
->>>>>>> wt-E
 class Positives:
     """The positive rows of each class: ascending, class after class (compressed columns).
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.arrays import num_threads
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 from vltr_eval.outputs import OutputError, PendingFile
 from vltr_train.frames import gather_frames
 

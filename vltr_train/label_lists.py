@@ -1,7 +1,7 @@
 """Label lists: which classes each video has, in the published formats of VideoLT, MiniKinetics and AVA.
 
 CharadesLT and CharadesEgoLT have no published lists; lists of one's own go into VideoLT's format. A file that cannot be
-read as it should is a `vltr_eval.io.InputError` that names the file and, where there is one, the line.
+read as it should is a `vltr_eval.formats.InputError` that names the file and, where there is one, the line.
 
 Legend: n videos (rows of a list), C classes, B picked rows.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vltr_eval.io import InputError, read_class_names, read_labels, read_train_counts
+from vltr_eval.formats import InputError, read_class_names, read_labels, read_train_counts
 from vltr_eval.outputs import PendingFile
 
 __all__ = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vltr_eval.arrays import num_threads
 from vltr_eval.groups import DEFAULT_BOUNDS
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 from vltr_eval.outputs import OutputError
 from vltr_train.dataset import DatasetLists
 from vltr_train.frame_store import FrameStore, Progress, StoreWriter, open_video, read_headers

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vltr_eval.demo import QUALITIES, make_demo, planted_scores, write_demo
-from vltr_eval.io import read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval.formats import read_class_names, read_labels, read_scores, read_train_counts
 
 
 def textbook_ap(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -131,11 +131,11 @@ def test_written_files_read_back(tmp_path):
         "preds.npy",
         "train_counts.lst",
     ]
-    np.testing.assert_array_equal(read_scores(written / "preds.npy"), demo.scores)
-    np.testing.assert_array_equal(read_labels(written / "labels.npy", *demo.labels.shape), demo.labels)
+    np.testing.assert_array_equal(read_scores(written / "preds.npy").values, demo.scores)
+    np.testing.assert_array_equal(read_labels(written / "labels.npy", *demo.labels.shape).values, demo.labels)
     np.testing.assert_array_equal(read_train_counts(written / "train_counts.lst"), demo.train_counts)
-    assert read_class_names(written / "class_names.txt") == demo.class_names
-    assert read_class_names(written / "train_counts.lst") == demo.class_names
+    assert list(read_class_names(written / "class_names.txt").names) == demo.class_names
+    assert list(read_class_names(written / "train_counts.lst").names) == demo.class_names
 
 
 def test_failed_write_leaves_the_old_set_and_nothing_else(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 from vltr_train.dataset import DatasetLists, TestSplit, TrainSplit, ValSplit, open_dataset
 from vltr_train.frame_store import FrameStore, StoreWriter, VideoFolder
 from vltr_train.label_lists import LabelList

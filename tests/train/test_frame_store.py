@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 from vltr_eval.outputs import OutputError
 from vltr_train import frame_store
 from vltr_train.frame_store import FrameStore, StoreWriter, VideoFolder, open_video

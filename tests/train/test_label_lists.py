@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 from vltr_train.label_lists import (
     MINIKINETICS_CLASS_ORDER,
     LabelList,

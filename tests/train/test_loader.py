@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 from vltr_train.dataset import TestSplit, TrainSplit, open_dataset
 from vltr_train.frames import sample_frames
 from vltr_train.label_lists import LabelList

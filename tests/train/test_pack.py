@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 from vltr_eval.outputs import OutputError
 from vltr_train import frame_store
 from vltr_train import pack as pack_module

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 
 __all__ = ["Boxes", "Images", "read_boxes", "read_images", "read_labelmap"]
 

@@ -110,6 +110,10 @@ class LabelPairs:
     rows: np.ndarray
     classes: np.ndarray
 
+    def __repr__(self) -> str:
+        classes = "an unknown number of" if self.num_classes is None else self.num_classes
+        return f"<LabelPairs of {self.num_rows} rows and {classes} classes, {len(self.rows)} pairs>"
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

@@ -16,7 +16,7 @@ from published import ava as published
 
 from vltr_eval.compat.ava import PROTOCOLS, Boxes, Images, Protocol, evaluate
 from vltr_eval.compat.ava_files import read_boxes, read_images, read_labelmap
-from vltr_eval.io import InputError
+from vltr_eval.formats import InputError
 
 TOLERANCE = 1e-9
 LABELMAP = {1: "stand", 2: "sit", 4: "hold"}

@@ -15,7 +15,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vltr_eval.io import InputError, read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval import formats
+from vltr_eval.formats import InputError, read_train_counts
+
+
+def read_scores(spec):
+    return formats.read_scores(spec).values
+
+
+def read_labels(*args):
+    return formats.read_labels(*args).values
+
+
+def read_class_names(*args):
+    return list(formats.read_class_names(*args).names)
+
 
 SCORES = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
 LABELS = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]], np.uint8)
