@@ -375,8 +375,8 @@ class BaseReport(ABC):
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ValueError(f"limit: expected a number of classes from 1 up, got {limit!r}")
         columns = self._columns
-        chosen = _sorted_places(columns, sort)[:limit]
-        rows = [{name: column[place] for name, column in columns.items()} for place in chosen]
+        chosen = _sorted_lines(columns, sort)[:limit]
+        rows = [{name: column[line] for name, column in columns.items()} for line in chosen]
         headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **self.COUNTS}
         known = [
             Column(
@@ -721,17 +721,16 @@ def shortlist(classes: Sequence[int], most: int = 20) -> str:
     return listed if len(classes) <= most else f"{listed} and {len(classes) - most:,} more"
 
 
-def _sorted_places(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list[int]:
-    """The places of the classes in the order that `read_sort` describes; undefined values come last."""
-    places = list(range(len(columns["class"])))
+def _sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list[int]:
+    """Indices of the table's lines in the order that `read_sort` describes; undefined values come last."""
+    lines = range(len(columns["class"]))
     if sort is None:
-        return places
+        return list(lines)
     name, descending = read_sort(sort, list(columns))
     values = columns[name]
-    defined = sorted((place for place in places if not _is_nan(values[place])), key=values.__getitem__)
-    if descending:  # from behind, so that equal values stay in order
-        defined = sorted(reversed(defined), key=values.__getitem__)[::-1]
-    return defined + [place for place in places if _is_nan(values[place])]
+    defined = [line for line in lines if not _is_nan(values[line])]
+    undefined = [line for line in lines if _is_nan(values[line])]
+    return sorted(defined, key=values.__getitem__, reverse=descending) + undefined
 
 
 def _csv_table(columns: Mapping[str, Sequence[Any]]) -> str:

@@ -67,9 +67,9 @@ class _Layout(NamedTuple):
         return self._replace(widths=widths)
 
     def without(self, number: int) -> _Layout:
-        kept = [place for place in range(len(self.columns)) if place != number]
+        kept = [index for index in range(len(self.columns)) if index != number]
         return self._replace(
-            columns=[self.columns[place] for place in kept], widths=[self.widths[place] for place in kept]
+            columns=[self.columns[index] for index in kept], widths=[self.widths[index] for index in kept]
         )
 
     def render(self, bold: bool) -> str:
@@ -102,7 +102,7 @@ def text_table(columns: Sequence[Column], *, width: int | None = WIDTH, bold: bo
     layout, wanted = layouts[-1].with_short_names(), layouts[-1]
     headings, dropped = [column.heading for column in columns], []
     while layout.width > width and any(column.rank for column in layout.columns):
-        number = max(range(len(layout.columns)), key=lambda place: (layout.columns[place].rank, place))
+        number = max(range(len(layout.columns)), key=lambda index: (layout.columns[index].rank, index))
         layout, wanted = layout.without(number), wanted.without(number)
         dropped.append(headings.pop(number))
     text = layout.widened(wanted, width).render(bold)

@@ -186,8 +186,10 @@ def test_a_terminal_sets_the_width(tmp_path, monkeypatch, cells, shown):
     scores, labels = example()
     np.save(tmp_path / "preds.npy", scores)
     np.save(tmp_path / "labels.npy", labels)
+    if not hasattr(termios, "tcsetwinsize"):
+        pytest.skip("setting the size of a terminal needs Python 3.11")
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, cells)) if hasattr(termios, "tcsetwinsize") else pytest.skip("Python 3.11")
+    termios.tcsetwinsize(theirs, (24, cells))
     subprocess.run([*PROGRAM, "preds.npy", "labels.npy", "--quiet"], stdout=theirs, check=True, cwd=tmp_path)
     os.close(theirs)
     text = os.read(ours, 1 << 16).decode()
@@ -300,7 +302,7 @@ def test_notes_that_are_no_texts_are_refused(value):
 
 # Names for loggers
 
-MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # of MLflow up to 2.21; newer versions take ":" as well
+MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # the strictest rule of its versions; 3.17 takes ":" as well
 
 
 @pytest.mark.parametrize(
@@ -441,6 +443,21 @@ def test_program_accepts_every_column_to_sort_by(run):
     for column in ("train_count", "tie_rate", "uniform/effective_positives", "num_negatives:asc"):
         done = run("preds.npy", "labels.npy", *options, "--sort", column)
         assert done.stdout == expected.to_text(per_class=True, sort=column)
+
+
+@pytest.mark.parametrize("column", ["class:desc", "name", "num_false_positives", "train_count:asc", "AP_tie_lower"])
+def test_ava_sorts_and_limits_as_well(run, tmp_path, column):
+    from vltr_eval.compat.ava import evaluate as evaluate_ava
+
+    (tmp_path / "gt.csv").write_text("v,902,0,0,1,1,1\nv,903,0,0,1,1,2\n")
+    (tmp_path / "det.csv").write_text("v,902,0,0,1,1,1,.9\nv,903,0,0,1,1,1,.8\n")
+    (tmp_path / "two.txt").write_text("900\n30\n")
+    options = ["--counts", "two.txt", "--per-class", "--sort", column, "--limit", "1", "--quiet"]
+    found = evaluate_ava(tmp_path / "det.csv", tmp_path / "gt.csv", train_counts=[900, 30])
+    done = run("ava", "det.csv", "gt.csv", *options)
+    assert done.stdout == found.to_text(per_class=True, sort=column, limit=1)
+    assert done.stdout.endswith("\n1 of 2 classes left out by the limit\n")
+    assert "argument --sort: " in run("ava", "det.csv", "gt.csv", "--per-class", "--sort", "ROC_AUC", code=2).stderr
 
 
 def test_the_command_that_demo_prints_works_when_pasted(run, tmp_path, monkeypatch):
