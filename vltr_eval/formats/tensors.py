@@ -290,6 +290,11 @@ def _check_legacy(source: Source) -> PickleSummary:
         for _ in range(3):  # the magic number, the protocol, the system
             summarize(stream)
         summary = summarize(stream)
+    if "torch.storage.UntypedStorage" in summary.names:  # of uint16, float8 and other dtypes since torch 2.0
+        raise InputError(
+            f"{source}: holds a dtype that torch cannot load from the container of torch before 1.6; "
+            "save it by torch.save(tensor, FILE) in the zip container"
+        )
     promised = sum(summary.storages.values())
     if promised > source.size:
         raise InputError(
