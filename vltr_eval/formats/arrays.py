@@ -40,7 +40,7 @@ def dtype_name(dtype: Any) -> str:
     """The dtype for messages, without its byte order."""
     if getattr(dtype, "names", None):
         return f"a structured dtype with the fields {listing(dtype.names)}"
-    return "Python objects" if dtype == object else getattr(dtype, "name", str(dtype))
+    return "Python objects" if getattr(dtype, "hasobject", False) else getattr(dtype, "name", str(dtype))
 
 
 def check_numbers(source: Source, role: Role, dtype: Any) -> None:

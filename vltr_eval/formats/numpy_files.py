@@ -5,6 +5,7 @@ No Python object is ever unpickled, and nothing is allocated before the file has
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import struct
@@ -51,7 +52,8 @@ def read_npy(source: Source, role: Role) -> Table:
     with open(source.path, "rb") as stream:
         header = _read_header(stream, source)
         offset = stream.tell()
-        _check_dtype(source, role, header.dtype)
+        _check_no_objects(source, header.dtype)
+        check_numbers(source, role, header.dtype)
         present = source.size - offset
         if present < header.num_bytes:
             raise _truncated(source, header.num_bytes, present)
@@ -73,8 +75,7 @@ def read_npz(source: Source, role: Role) -> Table:
             table = _read_sparse(source, role, members)
         else:
             member = members[_choose_member(source, role, members)]
-            _check_dtype(member.source, role, member.header.dtype)
-            table = _table(source, member.read())
+            table = _table(source, member.read(role))
         beside = {name: member.names() for name, member in members.items() if _may_be_names(name, member)}
         return with_names(table, role, beside)
 
@@ -126,13 +127,12 @@ def _no_array(source: Source) -> InputError:
     return InputError(f"{source}: not a .npy array, or its header is damaged")
 
 
-def _check_dtype(source: Source, role: Role, dtype: np.dtype) -> None:
+def _check_no_objects(source: Source, dtype: np.dtype) -> None:
     if dtype.hasobject:
         raise InputError(
             f"{source}: holds Python objects, which are never unpickled; save an array of numbers, "
             "or labels as a JSON file with one list of class indices a row"
         )
-    check_numbers(source, role, dtype)
 
 
 def _truncated(source: Source, promised: int, present: int) -> InputError:
@@ -152,6 +152,13 @@ def _surplus(behind: bytes, promised: int, present: int) -> str:
 # The members of .npz
 
 
+# All that zipfile raises for a damaged archive.
+_ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+
+
 @contextmanager
 def _archive(source: Source) -> Iterator[None]:
     """Turn the errors of zipfile and zlib into one sentence."""
@@ -159,10 +166,9 @@ def _archive(source: Source) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (
-        *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-        *(NotImplementedError, RuntimeError, ValueError, OverflowError),
-    ) as error:
+    except (*_ARCHIVE_ERRORS, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the file's start
+            raise
         raise InputError(f"{source}: not a .npz archive, or it is truncated or damaged") from error
 
 
@@ -180,8 +186,14 @@ class _Member:
     def is_text(self) -> bool:
         return self.header.dtype.kind in "US"
 
-    def read(self) -> np.ndarray:
-        """Read the array into memory in native byte order; reads one byte more than its header promises, at most."""
+    def read(self, role: Role | None = None) -> np.ndarray:
+        """Read the array into memory in native byte order: numbers, if it is read for a role.
+
+        At most one byte more than the header promises is read, so that a larger member ends early.
+        """
+        _check_no_objects(self.source, self.header.dtype)
+        if role is not None:
+            check_numbers(self.source, role, self.header.dtype)
         promised = self.header.num_bytes
         data = bytearray()
         with self.archive.open(self.info) as stream:

@@ -88,7 +88,11 @@ def _read_entries(source: Source) -> dict[str, _Entry]:
         text = stream.read(length)
     try:
         header = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_distinct, parse_float=_no_float, parse_constant=_no_float
+            text.decode("utf-8"),
+            object_pairs_hook=_distinct,
+            parse_int=_whole,
+            parse_float=_whole,
+            parse_constant=_whole,
         )
         entries = {name: _entry(entry, 8 + length) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -105,13 +109,15 @@ def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def _no_float(text: str) -> None:
-    raise ValueError(f"expected whole numbers, got {text}")
+def _whole(text: str) -> int:
+    if len(text) > 20 or not text.isdecimal():
+        raise ValueError("expected a whole number below 2**63")
+    return int(text)
 
 
 def _entry(entry: Mapping[str, Any], start: int) -> _Entry:
     code, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if type(code) is not str or any(type(number) is not int or number < 0 for number in (*shape, begin, end)):
+    if type(code) is not str or any(type(number) is not int for number in (*shape, begin, end)):
         raise ValueError("expected a dtype and whole numbers")
     return _Entry(code, tuple(shape), start + begin, start + end)
 
@@ -196,12 +202,16 @@ def read_pt(source: Source, role: Role) -> Table:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sparse and nested tensors are said to be in beta
         content = _load_pt(torch, source)
-        values = _leaves(content)
+        values = _leaves(source, content)
         if values is None and source.key is not None:
             raise InputError(f"{source}: the file holds one unnamed object, so ::{source.key} cannot pick one")
-        value = content if values is None else values[_choose_leaf(torch, source, role, values)]
-        table = _table_of(torch, source, role, value)
-    beside = {name: names for name, leaf in (values or {}).items() if (names := _names_of(torch, leaf))}
+        if values is None:
+            return _table_of(torch, source, role, content)
+        chosen = _choose_leaf(torch, source, role, values)
+        table = _table_of(torch, source, role, values[chosen])
+    outer = chosen.rpartition(".")[0]
+    same_dict = {name.rpartition(".")[2]: value for name, value in values.items() if name.rpartition(".")[0] == outer}
+    beside = {name: names for name, value in same_dict.items() if (names := _names_of(torch, value))}
     return with_names(table, role, beside)
 
 
@@ -268,7 +278,8 @@ def _check_archive(source: Source) -> PickleSummary:
         present = records[str(folder / "data" / key)].file_size
         if present != num_bytes:
             raise InputError(
-                f"{source}: damaged: the pickle promises {num_bytes} bytes in record data/{key}, but {present} are there"
+                f"{source}: damaged: the pickle promises {num_bytes} bytes in record data/{key}, "
+                f"but {present} are there"
             )
     return summary
 
@@ -279,6 +290,11 @@ def _check_legacy(source: Source) -> PickleSummary:
         for _ in range(3):  # the magic number, the protocol, the system
             summarize(stream)
         summary = summarize(stream)
+    if "torch.storage.UntypedStorage" in summary.names:  # of uint16, float8 and other dtypes since torch 2.0
+        raise InputError(
+            f"{source}: holds a dtype that torch cannot load from the container of torch before 1.6; "
+            "save it by torch.save(tensor, FILE) in the zip container"
+        )
     promised = sum(summary.storages.values())
     if promised > source.size:
         raise InputError(
@@ -290,14 +306,19 @@ def _check_legacy(source: Source) -> PickleSummary:
 # What a .pt file holds
 
 
-def _leaves(content: Any) -> dict[str, Any] | None:
+def _leaves(source: Source, content: Any) -> dict[str, Any] | None:
     """The values of a dict by their names, those of the dicts in it as "outer.inner"; None if it is no dict."""
     if not isinstance(content, Mapping):
         return None
-    leaves: dict[str, Any] = {}
+    pairs: list[tuple[str, Any]] = []
     for name, value in content.items():
-        inner = value.items() if isinstance(value, Mapping) else ()
-        leaves |= {f"{name}.{key}": leaf for key, leaf in inner} if inner else {str(name): value}
+        if isinstance(value, Mapping):
+            pairs += [(f"{name}.{key}", leaf) for key, leaf in value.items()]
+        else:
+            pairs.append((str(name), value))
+    leaves = dict(pairs)
+    if len(leaves) < len(pairs):
+        raise InputError(f"{source}: expected values of different names, got one name twice")
     return leaves
 
 
@@ -399,8 +420,8 @@ def _sparse_table(torch: Any, source: Source, role: Role, tensor: Any) -> Table:
     layout = str(tensor.layout)
     if tensor.dim() != 2 or (layout != "torch.sparse_coo" and layout not in _COMPRESSED_LAYOUTS):
         raise InputError(
-            f"{source}: expected a sparse tensor of 2 dimensions in coo, csr or csc form, got {tensor.dim()} dimensions "
-            f"in {layout}; save tensor.to_dense()"
+            f"{source}: expected a sparse tensor of 2 dimensions in coo, csr or csc form, "
+            f"got {tensor.dim()} dimensions in {layout}; save tensor.to_dense()"
         )
     shape = tuple(tensor.shape)
     if layout == "torch.sparse_coo":
