@@ -16,8 +16,8 @@ from vltr_eval.formats.label_forms import (
     LISTS,
     NAMES,
     check_form,
-    check_indices,
     dense_of_lists,
+    first_odd_value,
     form_of_lists,
     is_rows,
 )
@@ -268,7 +268,8 @@ def _from_lists(
             f"labels: expected lists of class indices, got {labels.values.tolist()[0]!r}; class names can be used in "
             "evaluate and read_labels, which know the names of the classes"
         )
-    check_indices(labels, "labels", lambda row: "")
+    if (odd := first_odd_value(labels)) is not None:
+        raise TypeError(f"labels: expected lists of class indices, got {odd[1]!r}")
     return _from_pairs(labels.rows, labels.values, num_rows, num_classes)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.formats.cells import Cells, resolve_cells
-from vltr_eval.formats.label_forms import DENSE, NAMES, check_indices, dense_of_lists, form_of_lists
+from vltr_eval.formats.label_forms import DENSE, NAMES, dense_of_lists, first_odd_value, form_of_lists
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import InputError, listing, quote
@@ -186,7 +186,7 @@ def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, no
             return replace(labels, values=resolve_names(values, _known(names, labels), labels.name))
         if form == DENSE:
             return replace(labels, values=dense_of_lists(values, num_classes))
-        check_indices(values, labels.name, lambda row: f" in {labels.at(row)}")
+        _check_indices(labels)
         check_index_range(values.rows, values.values, labels, num_classes)
     if names is None or own is None or _are_positions(own):
         return labels
@@ -368,7 +368,7 @@ def settle_labels(labels: Labels, num_classes: int | None, names: ClassNames | N
     """Labels without scores beside them, as dense array, class indices or `LabelPairs`."""
     if num_classes is None and isinstance(labels.values, Lists) and not labels.values.is_text:
         # No row lists a class twice, so rows that do are rows of a dense matrix; `form_of_lists` knows the rest.
-        check_indices(labels.values, labels.name, lambda row: f" in {labels.at(row)}")
+        _check_indices(labels)
         check_index_range(labels.values.rows, labels.values.values, labels)
         return _as_pairs(labels)
     total = num_classes if num_classes is not None else 0 if names is None else len(names.names)
@@ -402,16 +402,23 @@ def check_classes(labels: Labels, num_classes: int) -> None:
         check_index_range(values.rows, values.classes, labels, num_classes)
 
 
+def _check_indices(labels: Labels) -> None:
+    if (odd := first_odd_value(labels.values)) is not None:
+        row, value = odd
+        raise InputError(f"{labels.name}: {labels.at(row)}: expected a class index (0, 1, ...), got {value!r}")
+
+
 def check_index_range(rows: np.ndarray, classes: np.ndarray, labels: Labels, num_classes: int = MAX_CLASSES) -> None:
     """Raise InputError for a negative class index, one beyond the classes, and a class that a row lists twice."""
     negative = np.flatnonzero(classes < 0)
     if negative.size:
         at = negative[0]
-        raise InputError(f"{labels.name}: {labels.at(rows[at])}: expected a class index (0, 1, ...), got {classes[at]}")
+        got = quote(str(classes[at]))
+        raise InputError(f"{labels.name}: {labels.at(rows[at])}: expected a class index (0, 1, ...), got {got}")
     beyond = np.flatnonzero(classes >= num_classes)
     if beyond.size:
         at = beyond[0]
-        known = f"the scores have {num_classes} classes" if num_classes < MAX_CLASSES else "no index is that large"
+        known = f"the scores have {num_classes} classes" if classes[at] < MAX_CLASSES else "no index is that large"
         raise InputError(f"{labels.name}: {labels.at(rows[at])}: class index {classes[at]}, but {known}")
     order = np.lexsort((classes, rows))
     twice = np.flatnonzero((np.diff(rows[order]) == 0) & (np.diff(classes[order]) == 0))

@@ -12,7 +12,7 @@ import numpy as np
 
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, Role, has_role, plain
 from vltr_eval.formats.sources import InputError, Source, listing
-from vltr_eval.formats.table import Pairs, Table
+from vltr_eval.formats.table import LabelPairs, Table
 
 MAX_CLASSES = 2**31  # an index beyond it is a mistake, not a class
 MAX_SPARSE_ROWS = 2**31  # a sparse matrix states its rows without a byte for each
@@ -77,7 +77,7 @@ def map_array(source: Source, dtype: np.dtype, shape: tuple[int, ...], offset: i
 
 def label_pairs(
     source: Source, layout: str, shape: Sequence[int], rows: np.ndarray, classes: np.ndarray, values: np.ndarray
-) -> Pairs:
+) -> LabelPairs:
     """Return the labels of a sparse matrix, given by the place and the value of each entry.
 
     Entries of 0 are left out. Nothing is allocated by the shape.
@@ -112,7 +112,7 @@ def label_pairs(
         if twice.size:
             at = order[twice[0]]
             raise InputError(f"{source}: row {rows[at]}: class {classes[at]} is listed twice")
-    return Pairs(num_rows, num_classes, rows, classes)
+    return LabelPairs(num_rows, num_classes, rows, classes)
 
 
 def expand_compressed(

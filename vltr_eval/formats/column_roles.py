@@ -151,9 +151,7 @@ def _without_suspects(
     """Number columns that are classes; those that say or look otherwise become ids, or are refused."""
     if len(numbers) < 2:
         return ids_place, numbers
-    named = [
-        place for place in numbers if table.columns[place].name not in known and _says_no_class(table, place, role)
-    ]
+    named = [place for place in numbers if _says_no_class(table, place, role, known)]
     for place in named:
         column = table.columns[place]
         is_id = has_role(column.name, IDS) and "int" in column.dtype

@@ -15,7 +15,6 @@ A list for each row (JSON, list columns, Python lists, index tensors) is read as
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -82,13 +81,12 @@ def dense_of_lists(lists: Lists, num_classes: int) -> np.ndarray:
     return values.reshape(lists.num_rows, num_classes)
 
 
-def check_indices(lists: Lists, name: str, at: Callable[[int], str]) -> Lists:
-    """Return lists of class indices as they are, or raise TypeError that names the first value of another kind."""
-    if lists.values.dtype != np.int64:
-        for row, value in zip(lists.rows.tolist(), lists.values.tolist(), strict=True):
-            if type(value) is not int:
-                raise TypeError(f"{name}: expected lists of class indices, got {value!r}{at(row)}")
-    return lists
+def first_odd_value(lists: Lists) -> tuple[int, Any] | None:
+    """The row and the value of the first entry that is no whole number; None where all are."""
+    if lists.values.dtype == np.int64:
+        return None
+    pairs = zip(lists.rows.tolist(), lists.values.tolist(), strict=True)
+    return next(((row, value) for row, value in pairs if type(value) is not int), None)
 
 
 def is_rows(value: Any) -> bool:

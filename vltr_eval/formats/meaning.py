@@ -128,6 +128,8 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     if table.array is not None:
         values, names = _pick_from_array(table, options)
         return Scores(values, names, table.ids, table.notes, str(table.source))
+    if (picked := _picked_column(table)) is not None:
+        options = replace(options, columns=(f"#{picked}",))
     split = split_columns(table, SCORES, options, frozenset(class_names))
     if not split.classes:
         wide = [place for place in split.others if table.columns[place].kind in (LIST, MATRIX)]
@@ -152,6 +154,16 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
         values = values[:, 0]
     names = names_of(table, split.classes)
     return Scores(values, names, split.ids, (*table.notes, *split.notes), str(table.source))
+
+
+def _picked_column(table: Table) -> int | None:
+    """Position of the column that ``FILE::KEY`` names, or None without a key."""
+    key = getattr(table.source, "key", None)
+    if key is None:
+        return None
+    if key not in table.column_names:
+        raise table.error(f"no such column; the file holds {listing(table.column_names)}")
+    return table.column_names.index(key)
 
 
 def _rectangle(table: Table, lists: Lists) -> np.ndarray:
@@ -185,13 +197,11 @@ def _refuse_counting_column(table: Table, values: Any, places: Sequence[int], op
     """Refuse a first column that counts the rows in front of other columns: a saved index, not scores."""
     if options.columns is not None or values.ndim != 2 or values.shape[1] < 2 or len(values) < 4:
         return
-    head = values[:4, :2]
-    head = np.asarray(head.float() if "bfloat16" in str(values.dtype) else head, np.float64)
+    head = _as_float64(values[:4, :2])
     start = head[0, 0]
     if start not in (0, 1) or (head[:, 0] != start + np.arange(4)).any() or (np.diff(head[:, 1]) == 1).all():
         return
-    first = values[:, 0]
-    first = np.asarray(first.float() if "bfloat16" in str(values.dtype) else first, np.float64)
+    first = _as_float64(values[:, 0])
     if (first == start + np.arange(len(first))).all():
         name = label_of(table, places[0]) if table.columns else "the first column"
         raise table.error(
@@ -199,6 +209,11 @@ def _refuse_counting_column(table: Table, values: Any, places: Sequence[int], op
             f"with exclude={places[0] if not table.columns else table.column_names[places[0]]!r} (--exclude), or "
             "choose the classes with columns= (--columns)"
         )
+
+
+def _as_float64(values: Any) -> np.ndarray:
+    """A few numbers of numpy or torch, of any dtype."""
+    return values.double().numpy() if hasattr(values, "data_ptr") else np.asarray(values).astype(np.float64)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -250,10 +265,8 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
 
 def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int | None:
     """Position of the one column that holds all labels of a row, or None where each class has a column."""
-    if (key := getattr(table.source, "key", None)) is not None:
-        if key not in table.column_names:
-            raise table.error(f"no such column; the file holds {listing(table.column_names)}")
-        return table.column_names.index(key)
+    if (picked := _picked_column(table)) is not None:
+        return picked
     if options.columns is not None:
         return None
     excluded = set(matching_places(table, options.exclude))

@@ -364,7 +364,7 @@ def _read_tables(spec: Spec, role: Role, options: Options, progress: Progress | 
 
 def _tables_of(name: str, value: Any, role: Role, options: Options, progress: Progress | None) -> list[Table]:
     """The tables of a spec or a data frame; none of what was read already."""
-    if is_spec(value):
+    if is_spec(value) or (isinstance(value, (list, tuple)) and not value):
         return _read_tables(value, role, options, progress)
     if is_frame(value):
         return [table_of_frame(name, value)]

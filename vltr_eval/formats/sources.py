@@ -6,6 +6,7 @@ matches are in natural order (shard_2 before shard_10). ``FILE::KEY`` picks one 
 
 from __future__ import annotations
 
+import errno
 import glob
 import importlib
 import os
@@ -137,7 +138,7 @@ def check_regular(source: Source) -> None:
     with reading(source):
         mode = source.path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise InputError(f"{source.path}: cannot be read (it is a folder)")
+        raise InputError(f"{source.path}: cannot be read ({os.strerror(errno.EISDIR)})")
     if not stat.S_ISREG(mode):
         raise InputError(f"{source.path}: expected a regular file, got a pipe or a device; save it to a file first")
 
