@@ -117,7 +117,7 @@ def _table_of_parts(name: str, num_rows: int, parts: Sequence[Part]) -> Table:
 
     def read_matrix(places: Sequence[int]) -> np.ndarray:
         wanted = [columns[place] for place in places]
-        return stack_columns(name, wanted, num_rows, [(parts[place][1]() for place in places)])
+        return stack_columns(name, wanted, num_rows, lambda group: [(parts[places[k]][1]() for k in group)])
 
     return Table(name, num_rows, columns, read_matrix, lambda place: parts[place][1]())
 
