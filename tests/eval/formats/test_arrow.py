@@ -250,7 +250,9 @@ def test_empty_lists_alone_are_lists():
 
 def test_nulls_in_lists_are_named_by_row():
     table = read({"a": [[1], [], [2, 3, None]], "b": [["x"], [None], []]}, row_group_size=2)
-    assert complaint(table.read_column, 0) == "p.parquet: row 2, column a: expected a class index or a number, got a null"
+    assert (
+        complaint(table.read_column, 0) == "p.parquet: row 2, column a: expected a class index or a number, got a null"
+    )
     assert complaint(table.read_column, 1) == "p.parquet: row 1, column b: expected a class name, got a null"
 
 
@@ -282,9 +284,7 @@ def test_class_indices_beyond_int64_are_refused():
 def test_other_types_are_refused_when_read(array, dtype):
     table = arrow.table_of_arrow("p", pa.table({"a": array, "b": [0.5]}))
     assert (table.columns[0].kind, table.columns[0].dtype) == (OTHER, dtype)
-    assert complaint(table.read_column, 0) == (
-        f"p: column a: expected numbers, text or lists of them, got {dtype}"
-    )
+    assert complaint(table.read_column, 0) == (f"p: column a: expected numbers, text or lists of them, got {dtype}")
     assert table.read_matrix([1]).tolist() == [[0.5]]
 
 
@@ -396,9 +396,7 @@ def test_unlike_class_names_are_noted():
     table = with_features({"fine": [0], "coarse": [0]}, fine=CLASSES, coarse=other)
     found = read(table)
     assert found.class_names is None
-    assert found.notes == (
-        "columns fine, coarse state different class names, so none are used; pick one as FILE::KEY",
-    )
+    assert found.notes == ("columns fine, coarse state different class names, so none are used; pick one as FILE::KEY",)
     assert read(table, key="coarse").class_names == ("indoor", "outdoor")
     assert read(table, key="coarse").notes == ()
 
@@ -507,7 +505,9 @@ def test_a_false_number_of_rows_is_refused():
     assert complaint(read, None) == "p.parquet: damaged: states 8,000 rows, but its row groups have 100"
     Path("p.parquet").write_bytes(whole[:start] + whole[start:].replace(stated, false))
     assert pq.ParquetFile("p.parquet").metadata.num_rows == 8_000
-    assert complaint(read(None).read_matrix, [0]) == "?"
+    sentence = "p.parquet: truncated or damaged: states 8,000 rows, but 100 are there"
+    assert complaint(read(None).read_matrix, [0]) == sentence
+    assert complaint(read(None).read_column, 0) == sentence
 
 
 def test_more_rows_than_memory_are_refused(monkeypatch):
