@@ -231,6 +231,11 @@ def test_lists_of_categories_are_text():
     assert rows_of(table.read_column(0)) == [["b", "a"], [], ["b"]]
 
 
+def test_text_of_one_length_is_a_list():
+    table = read({"a": pa.array([["x", "y"], ["z", "x"]], pa.list_(pa.string(), 2))})
+    assert (table.columns[0].kind, rows_of(table.read_column(0))) == (LIST, [["x", "y"], ["z", "x"]])
+
+
 def test_null_lists_are_empty_and_counted():
     rows = [None, [1], [], None, [2, 3]]
     lists = read({"a": rows}, row_group_size=2).read_column(0)
@@ -275,7 +280,7 @@ def test_class_indices_beyond_int64_are_refused():
         (pa.array([None]), "null"),
         (pa.array([[[1]]]), "list<item: list<item: int64>>"),
         (pa.array([[("k", 1)]], pa.map_("string", "int64")), "map<string, int64>"),
-        (pa.array([[[1, 2]]], pa.list_(pa.list_(pa.int64(), 2), 1)), "fixed_size_list<item: fixed_size_list<item: int64>[2]>[1]"),
+        (pa.array([[[1]]], pa.list_(pa.list_(pa.int64()), 1)), "fixed_size_list<item: list<item: int64>>[1]"),
         (tensors(np.zeros((1, 2, 3), np.float32)), "arrow.fixed_shape_tensor of shape [2, 3]"),
         (pa.array([b"0" * 16], pa.uuid()), "arrow.uuid"),
     ],
@@ -515,8 +520,8 @@ def test_more_rows_than_memory_are_refused(monkeypatch):
     table = read({"a": np.zeros(100_000), "b": np.zeros(100_000)})
     assert Path("p.parquet").stat().st_size < 10_000
     assert complaint(table.read_matrix, [0, 1]) == (
-        "p.parquet: states 100,000 x 2 values of float64, 1,600,000 bytes, which this machine's memory cannot hold; split the "
-        "file, or it is damaged"
+        "p.parquet: states 100,000 x 2 values of float64, 1,600,000 bytes, which this machine's memory cannot hold; "
+        "split the file, or it is damaged"
     )
     assert table.read_column(0).shape == (100_000,)
 

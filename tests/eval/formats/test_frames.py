@@ -103,9 +103,13 @@ def test_unlike_columns_of_pandas_unite_without_rounding(pd):
 
 @pytest.mark.parametrize(
     ("dtype", "values", "kind", "own"),
-    [("Int64", [1, 2**53 + 1], NUMBER, "int64"), ("Float32", [1, 0.5], NUMBER, "float32"), ("UInt8", [1, 2], NUMBER, "uint8"),
-     ("boolean", [True, False], BOOL, "bool")],
-)  # fmt: skip
+    [
+        ("Int64", [1, 2**53 + 1], NUMBER, "int64"),
+        ("Float32", [1, 0.5], NUMBER, "float32"),
+        ("UInt8", [1, 2], NUMBER, "uint8"),
+        ("boolean", [True, False], BOOL, "bool"),
+    ],
+)
 def test_dtypes_with_missing_values_are_numbers_where_none_is_missing(pd, dtype, values, kind, own):
     frame = pd.DataFrame({"a": pd.array([*values, None], dtype), "b": 0})
     table = table_of_frame("scores", frame[:2])
@@ -143,12 +147,10 @@ def test_names_that_are_no_text_are_written_as_text(pd):
 
 
 def test_columns_of_one_name_are_refused(pd):
-    sentence = "expected columns of different names, got 'a' in columns 0, 1; rename them"
-    assert complaint(table_of_frame, "scores", pd.DataFrame([[1, 2]], columns=["a", "a"])) == f"scores: {sentence}"
-    frame = pd.DataFrame([[1, 2]], columns=["0", 0])
-    assert complaint(table_of_frame, "scores", frame) == f"scores: {sentence.replace('a', '0', 0)}".replace(
-        "'a'", "'0'"
-    )
+    for name, names in (("a", ["a", "a"]), ("0", ["0", 0])):
+        assert complaint(table_of_frame, "scores", pd.DataFrame([[1, 2]], columns=names)) == (
+            f"scores: expected columns of different names, got {name!r} in columns 0, 1; rename them"
+        )
 
 
 # pandas: text, categories, objects
@@ -214,7 +216,7 @@ def test_objects_that_float64_rounds_are_refused(pd):
         ([np.float32([0.5, 1]), np.float32([2, 3]), np.float32([4, 5])], [[0.5, 1], [2, 3], [4, 5]], "float32"),
         ([np.array([1], np.uint64), [2], np.array([], object)], [[1], [2], []], "int64"),
         ([[np.int64(2)], [1], [np.uint8(3)]], [[2], [1], [3]], "int64"),
-        ([[0.5, np.nan][:1], [1.5], [2]], [[0.5], [1.5], [2.0]], "float64"),
+        ([[0.5], [1.5], [2]], [[0.5], [1.5], [2.0]], "float64"),
         ([[True, False], [False, True], []], [[True, False], [False, True], []], "bool"),
         ([np.array(["x", "y"]), np.array([], "U1"), ["z"]], [["x", "y"], [], ["z"]], ""),
     ],
