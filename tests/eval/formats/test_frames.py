@@ -43,7 +43,7 @@ def pd():
 
 @pytest.fixture
 def pa():
-    return pytest.importorskip("pyarrow")
+    return pytest.importorskip("pyarrow", minversion="16")
 
 
 @pytest.fixture
