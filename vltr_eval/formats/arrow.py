@@ -19,15 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.formats.columns import Progress, RowBuffer, stack_columns
+from vltr_eval.formats.columns import Progress, RowBuffer, allocate, stack_columns
 from vltr_eval.formats.roles import IDS, Role, choose, has_role
 from vltr_eval.formats.sources import InputError, Source, check_regular, listing, reading, require
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Column, Lists, Table, check_distinct_names
 
 Batches = Callable[[Sequence[int]], Iterable[Any]]
 
-_CELLS = 2**22  # values decoded at a time: tens of megabytes
-_MIN_ROWS, _MAX_ROWS = 2**10, 2**16
+# Values decoded at a time. pyarrow keeps up to two megabytes of each column that it reads, its page and its dictionary.
+_CELLS, _COLUMNS = 2**21, 128
+_MAX_ROWS = 2**16
+_LIST_WIDTH = 2**8  # a guess, where the type does not say how long lists are
 _INDEX_LEVEL = re.compile(r"__index_level_\d+__")  # pandas' name for an index without one
 
 # Extension types whose storage is the values themselves. A period's storage, for one, is a number that counts months.
@@ -68,7 +70,7 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     def batches(places: Sequence[int]) -> Iterator[Any]:
         names = [schema.names[place] for place in places]
         with _decoding(source), parquet.ParquetFile(source.path, memory_map=True) as file:
-            for batch in file.iter_batches(_rows_at_a_time(len(names)), columns=names):
+            for batch in file.iter_batches(_rows_at_a_time(schema, places), columns=names):
                 yield batch.select(names)  # iter_batches takes "a.b" for the field b of a struct a, too
 
     if source.key is not None:
@@ -80,8 +82,14 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     return table
 
 
-def _rows_at_a_time(num_columns: int) -> int:
-    return max(_MIN_ROWS, min(_MAX_ROWS, _CELLS // max(1, num_columns)))
+def _rows_at_a_time(schema: Any, places: Sequence[int]) -> int:
+    return max(1, min(_MAX_ROWS, _CELLS // max(1, sum(_width(schema.field(place).type) for place in places))))
+
+
+def _width(kind: Any) -> int:
+    """Values in one cell."""
+    own = _stored_type(kind)
+    return getattr(own, "list_size", _LIST_WIDTH) if hasattr(own, "value_field") else 1
 
 
 @contextmanager
@@ -101,7 +109,9 @@ def _decoding(source: Source) -> Iterator[None]:
         raise
     except pyarrow.ArrowNotImplementedError as error:
         raise InputError(f"{source}: uses a feature that pyarrow cannot read ({_first_line(error)})") from error
-    except (pyarrow.ArrowException, ValueError, KeyError, MemoryError, OverflowError) as error:
+    except MemoryError as error:
+        raise InputError(f"{source}: this machine's memory is too small to read it, or it is damaged") from error
+    except (pyarrow.ArrowException, ValueError, KeyError, OverflowError) as error:
         raise InputError(f"{source}: not a .parquet file, or it is truncated or damaged") from error
 
 
@@ -122,7 +132,7 @@ def table_of_arrow(source: Source | str, data: Any) -> Table:
     """
 
     def batches(places: Sequence[int]) -> Iterator[Any]:
-        yield from data.select(list(places)).to_batches(max_chunksize=_rows_at_a_time(len(places)))
+        yield from data.select(list(places)).to_batches(max_chunksize=_rows_at_a_time(data.schema, places))
 
     table = table_of_schema(source, data.schema, data.num_rows, batches)
     check_distinct_names(table)
@@ -157,8 +167,11 @@ def table_of_schema(
 
     def read_matrix(chosen: Sequence[int]) -> np.ndarray:
         wanted = [columns[k] for k in chosen]
-        blocks = _blocks(source, wanted, batches([places[k] for k in chosen]))
-        return stack_columns(source, wanted, num_rows, blocks, progress)
+
+        def read(group: Sequence[int]) -> Iterator[Iterator[np.ndarray]]:
+            return _blocks(source, [wanted[k] for k in group], batches([places[chosen[k]] for k in group]))
+
+        return stack_columns(source, wanted, num_rows, read, progress, _COLUMNS)
 
     def read_column(chosen: int) -> Any:
         if chosen == len(places):
@@ -169,7 +182,8 @@ def table_of_schema(
     stated = set(names.values())
     notes = ()
     if len(stated) > 1:
-        notes = (f"columns {listing(names)} state different class names, and none are used; pick one as FILE::KEY",)
+        remedy = "pick one as FILE::KEY" if isinstance(source, Source) else "pass one column to use its names"
+        notes = (f"columns {listing(names)} state different class names, so none are used; {remedy}",)
     return Table(
         source,
         num_rows,
@@ -319,7 +333,7 @@ def _read(
     convert = {TEXT: _text, MATRIX: _matrix}.get(column.kind, _numbers)
     dtype = np.dtype(object) if column.kind == TEXT else np.dtype(column.dtype)
     shape = (num_rows, _stored_type(kind).list_size) if column.kind == MATRIX else (num_rows,)
-    rows, start = RowBuffer(source, shape, dtype, progress), 0
+    rows, start = RowBuffer(source, allocate(source, shape, dtype), progress), 0
     for array in arrays:
         rows.next_rows(len(array))[...] = convert(source, column, start, array)
         start += len(array)
@@ -359,7 +373,7 @@ def _read_lists(source: Source | str, column: Column, arrays: Iterable[Any], num
 
     kind = np.dtype(column.dtype) if column.dtype else np.dtype(object)
     dtype = np.dtype(np.int64) if kind.kind in "iu" else kind
-    lengths, values = RowBuffer(source, (num_rows,), np.dtype(np.int64)), [np.empty(0, dtype)]
+    lengths, values = RowBuffer(source, allocate(source, (num_rows,), np.int64)), [np.empty(0, dtype)]
     start = num_null = 0
     for array in map(_plain, arrays):
         own = compute.fill_null(compute.list_value_length(array), 0).to_numpy(zero_copy_only=False)
@@ -384,6 +398,7 @@ def _read_lists(source: Source | str, column: Column, arrays: Iterable[Any], num
 def _plain(array: Any) -> Any:
     """The values without a dictionary, runs or an extension around them."""
     import pyarrow
+    from pyarrow import compute
 
     while True:
         if isinstance(array, pyarrow.ExtensionArray):
@@ -394,7 +409,7 @@ def _plain(array: Any) -> Any:
                 names = names.cast(pyarrow.large_string())
             array = names.take(array.indices)
         elif _is_run_ends(array.type):
-            array = pyarrow.compute.run_end_decode(array)
+            array = compute.run_end_decode(array)
         else:
             return array
 

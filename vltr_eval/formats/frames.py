@@ -82,12 +82,12 @@ def table_of_frame(name: str, frame: Any) -> Table:
     elif isinstance(frame, np.ndarray):
         table = _table_of_structured(name, frame)
     elif _is_of(frame, "polars", "DataFrame"):
-        pyarrow = _require_pyarrow(name, frame)
-        parts = [_describe_polars(name, pyarrow, series.name, series) for series in frame.get_columns()]
+        _require_pyarrow(name, frame)
+        parts = [_describe_polars(name, series.name, series) for series in frame.get_columns()]
         table = _table_of_parts(name, len(frame), parts)
     elif _is_of(frame, "polars", "Series"):
-        pyarrow = _require_pyarrow(name, frame)
-        table = _table_of_parts(name, len(frame), [_describe_polars(name, pyarrow, frame.name or None, frame)])
+        _require_pyarrow(name, frame)
+        table = _table_of_parts(name, len(frame), [_describe_polars(name, frame.name or None, frame)])
     else:
         table = _table_of_arrow(name, frame)
     check_distinct_names(table)
@@ -117,7 +117,7 @@ def _table_of_parts(name: str, num_rows: int, parts: Sequence[Part]) -> Table:
 
     def read_matrix(places: Sequence[int]) -> np.ndarray:
         wanted = [columns[place] for place in places]
-        return stack_columns(name, wanted, num_rows, [(parts[place][1]() for place in places)])
+        return stack_columns(name, wanted, num_rows, lambda group: [(parts[places[k]][1]() for k in group)])
 
     return Table(name, num_rows, columns, read_matrix, lambda place: parts[place][1]())
 
@@ -163,13 +163,10 @@ def _table_of_pandas(name: str, frame: Any) -> Table:
         """Columns of one numpy dtype leave pandas as one block, without a copy where they are neighbours in it."""
         places = list(places)
         if frame.ndim == 2 and places and max(places) < num_columns:
-            block = frame.iloc[:, places]
-            if places == list(range(places[0], places[-1] + 1)):
-                block = frame.iloc[:, places[0] : places[-1] + 1]
-            dtypes = set(block.dtypes)
-            dtype = dtypes.pop()
-            if not dtypes and _is_plain(dtype):
-                return block.to_numpy()
+            dtypes = set(frame.dtypes.iloc[places])
+            if len(dtypes) == 1 and _is_plain(dtypes.pop()):
+                are_neighbours = places == list(range(places[0], places[-1] + 1))
+                return frame.iloc[:, slice(places[0], places[-1] + 1) if are_neighbours else places].to_numpy()
         return table.read_matrix(places)
 
     return Table(name, len(frame), table.columns, read_matrix, table.read_column)
@@ -367,15 +364,15 @@ def _describe_arrow(name: str, of: Callable[..., Column], chunks: Any) -> Part:
     return arrow.column_of_chunks(name, of, chunks)
 
 
-def _describe_polars(name: str, pyarrow: Any, label: str | None, series: Any) -> Part:
+def _describe_polars(name: str, label: str | None, series: Any) -> Part:
     """Describe one polars column; a type that arrow does not have is refused only when it is read."""
 
     def of(kind: str, dtype: str) -> Column:
         return Column(label, kind, str(series.dtype) if kind == OTHER else dtype)
 
     try:
-        return _describe_arrow(name, of, pyarrow.chunked_array(series))
-    except pyarrow.ArrowException:  # Int128
+        return _describe_arrow(name, of, series.to_arrow())
+    except ValueError:  # Int128
         return _refused(name, of(OTHER, str(series.dtype)))
 
 
@@ -406,11 +403,13 @@ def _import_arrow(pyarrow: Any, frame: Any) -> Any:
         return frame
     if isinstance(frame, pyarrow.RecordBatch):
         return pyarrow.Table.from_batches([frame])
+    if not hasattr(pyarrow.RecordBatchReader, "from_stream"):
+        raise pyarrow.ArrowNotImplementedError(f"version {pyarrow.__version__} is too old")
     if hasattr(frame, "__arrow_c_stream__"):
         try:
             return pyarrow.RecordBatchReader.from_stream(frame).read_all()
         except pyarrow.ArrowInvalid:  # one column, not a struct of columns
             return pyarrow.chunked_array(frame)
-    data = pyarrow.array(frame)
+    data = pyarrow.array(frame)  # a struct or one column
     is_table = pyarrow.types.is_struct(data.type)
     return pyarrow.Table.from_batches([pyarrow.RecordBatch.from_struct_array(data)]) if is_table else data
