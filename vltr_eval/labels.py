@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vltr_eval import _core
 from vltr_eval.arrays import Matrix, Place, borrow_matrix, check_place, num_threads
+from vltr_eval.lazy import lazy_property
 
 __all__ = ["LabelPairs", "Positives"]
 
@@ -148,15 +148,15 @@ class _DevicePositives(Positives):
         """Copies and pickles are Positives in CPU memory."""
         return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows)
 
-    @cached_property
+    @lazy_property
     def _on_host(self) -> tuple[np.ndarray, np.ndarray]:
         return self._core.to_numpy()
 
-    @cached_property
+    @lazy_property
     def indptr(self) -> np.ndarray:
         return self._on_host[0]
 
-    @cached_property
+    @lazy_property
     def rows(self) -> np.ndarray:
         return self._on_host[1]
 

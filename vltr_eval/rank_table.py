@@ -7,13 +7,13 @@ import math
 import os
 import zipfile
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from vltr_eval import _core
 from vltr_eval.arrays import num_threads
+from vltr_eval.lazy import lazy_property
 from vltr_eval.outputs import PendingFile
 
 __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
@@ -137,12 +137,12 @@ class RankTable:
     def num_classes(self) -> int:
         return len(self.indptr) - 1
 
-    @cached_property
+    @lazy_property
     def num_positives(self) -> np.ndarray:
         """(C,) int64"""
         return np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
 
-    @cached_property
+    @lazy_property
     def num_negatives(self) -> np.ndarray:
         """(C,) int64"""
         return self.num_rows - self.num_positives
@@ -391,7 +391,7 @@ class DeviceRankTable(RankTable):
     def _core_columns(self) -> tuple[Any, ...]:
         return (self._core,)
 
-    @cached_property
+    @lazy_property
     def _on_host(self) -> RankTable:
         indptr, thresholds, *counts = self._core.to_numpy()
         return RankTable(self.num_rows, indptr, lanes(thresholds, self._dtype), *counts)
