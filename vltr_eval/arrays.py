@@ -32,6 +32,7 @@ from vltr_eval import _core
 
 __all__ = [
     "CPU",
+    "MAX_ROWS",
     "Array",
     "Matrix",
     "Place",
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _CODES = {name: code for code, name in enumerate(_core.DTYPES)}
-_MAX_ROWS = 2**32 - 1
+MAX_ROWS = 2**32 - 1  # of one call; row numbers are uint32
 _END_OF_MEMORY = 2**63  # addresses and sizes are below it
 _LEGACY_STREAM = 1  # CUDA's default stream, which is in order with every other one that was not made to be apart
 
@@ -646,9 +647,9 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
     num_rows = sum(shard.shape[0] for shard in shards)
     if num_rows == 0 or num_classes == 0:
         raise ValueError(f"{name}: expected at least one row and one class, got shape ({num_rows}, {num_classes})")
-    if num_rows > _MAX_ROWS:
+    if num_rows > MAX_ROWS:
         raise ValueError(
-            f"{name}: expected at most {_MAX_ROWS} rows, got {num_rows}; evaluate shards and merge their rank tables"
+            f"{name}: expected at most {MAX_ROWS} rows, got {num_rows}; evaluate shards and merge their rank tables"
         )
     place = first.place
     if len(shards) > 1:
