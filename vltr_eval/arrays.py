@@ -17,10 +17,11 @@ that we make there (`empty_like`) and a RunningAP stay on the one they were made
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ from vltr_eval import _core
 
 __all__ = [
     "CPU",
+    "MAX_ROWS",
     "Array",
     "Matrix",
     "Place",
@@ -51,7 +53,8 @@ __all__ = [
 ]
 
 _CODES = {name: code for code, name in enumerate(_core.DTYPES)}
-_MAX_ROWS = 2**32 - 1
+MAX_ROWS = 2**32 - 1  # of one call; row numbers are uint32
+_END_OF_MEMORY = 2**63  # addresses and sizes are below it
 _LEGACY_STREAM = 1  # CUDA's default stream, which is in order with every other one that was not made to be apart
 
 _ALLOCATE_IN_ORDER = ("torch", "cupy")
@@ -92,7 +95,10 @@ class _Borrowed:
 
 @dataclass(frozen=True)
 class Array(_Borrowed):
-    """A borrowed array: address, shape, strides in bytes, dtype name, place; ``owner`` keeps the memory alive."""
+    """A borrowed array: address, shape, strides in bytes, dtype name, place; ``owner`` keeps the memory alive.
+
+    block: address and bytes of the memory that the array is a view of, where its library tells them.
+    """
 
     address: int
     shape: tuple[int, ...]
@@ -101,6 +107,7 @@ class Array(_Borrowed):
     owner: Any
     place: Place = CPU
     writable: bool = True
+    block: tuple[int, int] | None = None
 
     @property
     def itemsize(self) -> int:
@@ -165,17 +172,63 @@ def empty_bits(shape: tuple[int, ...], dtype: str) -> np.ndarray:
 
 
 def _borrow_numpy(name: str, array: np.ndarray) -> Array:
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name}: expected an array without a mask, got a masked one; pass {name}.filled(value)")
-    _check_byte_order(name, array.dtype)
-    address, read_only = array.__array_interface__["data"]
-    return Array(address, array.shape, array.strides, array.dtype.name, array, writable=not read_only)
+    _check_complete(name, array)
+    _check_byte_order(name, array.dtype, array)
+    plain = np.asarray(array)  # subclasses may redefine every attribute
+    address, read_only = plain.__array_interface__["data"]
+    root = _root_of(name, array)
+    block = None
+    if root is not None:
+        block = address if root is array else np.asarray(root).__array_interface__["data"][0], root.nbytes
+    return Array(address, plain.shape, plain.strides, plain.dtype.name, plain, writable=not read_only, block=block)
 
 
-def _check_byte_order(name: str, dtype: np.dtype) -> None:
+def _root_of(name: str, array: np.ndarray) -> np.ndarray | None:
+    """The array whose memory an array is a view of; None where numpy knows of none.
+
+    Raises ValueError for a mapped file that has been cut: to read it would end the process.
+    """
+    while (base := array.base) is not None:
+        if isinstance(base, mmap.mmap) and isinstance(array, np.memmap):
+            needed, held = array.offset + array.nbytes, base.size()
+            if held < needed:
+                raise ValueError(
+                    f"{name}: expected a mapped file of at least {needed} bytes, got {held}: it was cut after it was "
+                    "opened; open it again"
+                )
+            return array
+        if not isinstance(base, np.ndarray) and type(base).__name__ != "DummyArray":  # that of as_strided
+            return None
+        array = base
+    return array if array.flags.owndata else None
+
+
+def _check_byte_order(name: str, dtype: np.dtype, array: Any) -> None:
     if not dtype.isnative:
+        values = name if hasattr(array, "astype") else f"np.asarray({name})"
         raise TypeError(
-            f"{name}: expected native byte order, got {dtype.str}; pass {name}.astype({name}.dtype.newbyteorder())"
+            f"{name}: expected native byte order, got {dtype.str}; pass {values}.astype({name}.dtype.newbyteorder())"
+        )
+
+
+def _check_complete(name: str, array: Any) -> None:
+    """Raises ValueError where cells are missing: behind a mask, or as the null of pandas and pyarrow."""
+    if type(array) is np.ndarray:
+        return
+    if isinstance(array, np.ndarray):
+        missing = getattr(array, "mask", None) if array.dtype.names is None else None
+    elif _library(array) == "pandas" and hasattr(array, "isna"):
+        missing = array.isna()
+    elif getattr(array, "null_count", 0) and hasattr(array, "is_null"):  # pyarrow
+        missing = array.is_null()
+    else:
+        missing = (getattr(array, "__array_interface__", None) or {}).get("mask")
+    cells = () if missing is None else np.argwhere(np.atleast_1d(np.asarray(missing, bool)))
+    if len(cells):
+        first = ", ".join(f"{axis} {at}" for axis, at in zip(("row", "column"), cells[0].tolist(), strict=False))
+        raise ValueError(
+            f"{name}: expected a number in every cell, got {len(cells)} missing, the first at {first}; "
+            "leave out the rows with missing cells, since any value in their place would count"
         )
 
 
@@ -213,7 +266,14 @@ def _borrow_torch(name: str, tensor: Any) -> Array:
     dtype = str(tensor.dtype).removeprefix("torch.")
     itemsize = tensor.element_size()
     strides = tuple(stride * itemsize for stride in tensor.stride())
-    return Array(tensor.data_ptr(), tuple(tensor.shape), strides, dtype, tensor, place)
+    try:
+        storage = tensor.untyped_storage()
+        block = storage.data_ptr(), storage.nbytes()
+    except RuntimeError:  # a wrapper of other tensors, which holds no memory
+        block = 0, 0
+    # A view of a tensor without memory has an address: the offset of its first element.
+    address = tensor.data_ptr() if block[0] else 0
+    return Array(address, tuple(tensor.shape), strides, dtype, tensor, place, block=block)
 
 
 def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
@@ -229,7 +289,7 @@ def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
         dtype, itemsize = "bfloat16", 2
     else:
         numpy_dtype = np.dtype(typestr)
-        _check_byte_order(name, numpy_dtype)
+        _check_byte_order(name, numpy_dtype, array)
         dtype, itemsize = numpy_dtype.name, numpy_dtype.itemsize
     strides = interface.get("strides")
     if strides is None:
@@ -238,74 +298,155 @@ def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
     stream = interface.get("stream")
     if stream == 0:
         raise ValueError(f"{name}: expected a stream of None, 1, 2 or a handle in __cuda_array_interface__, got 0")
-    device = 0  # that of an array without an address matters to nobody
-    if address:
-        try:
-            device = _core.device_of(address)
-        except RuntimeError as error:
-            raise ValueError(f"{name}: expected the address of device memory, got {address:#x} ({error})") from None
+    device = _device_of(name, address) if address else 0  # that of an array without an address matters to nobody
     place = Place(device, stream or _LEGACY_STREAM)
     return Array(address or 0, shape, tuple(strides), dtype, array, place, not read_only)
 
 
+def _device_of(name: str, address: int) -> int:
+    """The CUDA device of an address. Raises ValueError for one of other memory."""
+    try:
+        return _core.device_of(address)
+    except RuntimeError as error:
+        raise ValueError(f"{name}: expected the address of device memory, got {address:#x} ({error})") from None
+
+
 def _borrow_dlpack(name: str, array: Any) -> Array:
-    kind, device = array.__dlpack_device__()
+    kind, device = map(int, array.__dlpack_device__())
     place, stream = CPU, {}
     if kind in _DLPACK_CUDA:
         _check_device(name, "one on a CUDA device")
-        place, stream = Place(int(device), _LEGACY_STREAM), {"stream": _LEGACY_STREAM}
+        place, stream = Place(device, _LEGACY_STREAM), {"stream": _LEGACY_STREAM}
     elif kind not in _DLPACK_HOST:
         raise ValueError(
-            f"{name}: expected an array in CPU memory or on a CUDA device, got one on DLPack's device type {int(kind)}"
+            f"{name}: expected an array in CPU memory or on a CUDA device, got one on DLPack's device type {kind}"
         )
     try:
-        try:
-            capsule = array.__dlpack__(**stream, max_version=(1, 0))
-        except TypeError:  # a producer from before version 1
-            capsule = array.__dlpack__(**stream)
-        address, shape, strides, dtype, owner, writable = _core.from_dlpack(capsule)
-    except BufferError as error:
-        raise TypeError(
-            f"{name}: expected an array that can be borrowed, got {type(array).__name__} that says: {error}"
-        ) from None
+        capsule = array.__dlpack__(**stream, max_version=(1, 0))
+    except TypeError:  # a producer from before version 1
+        capsule = array.__dlpack__(**stream)
+    address, shape, strides, dtype, owner, writable, found = _core.from_dlpack(capsule)
+    if not (found[0] in _DLPACK_HOST if place is CPU else found[0] in _DLPACK_CUDA and found[1] == device):
+        raise BufferError(f"expected memory of DLPack's device {kind}, {device}, got that of {found[0]}, {found[1]}")
+    if place is not CPU and address and (actual := _device_of(name, address)) != place.device:
+        raise BufferError(f"expected memory of {place}, got that of cuda:{actual}")
     return Array(address, shape, strides, dtype, owner, place, writable)
+
+
+def _borrow_offered(name: str, array: Any, borrow_by: Callable[[str, Any], Array]) -> Array:
+    """Borrows what a library must hand out first; what it then raises becomes a sentence that names the argument."""
+    try:
+        return borrow_by(name, array)
+    except Exception as error:
+        if isinstance(error, MemoryError) or str(error).startswith(f"{name}: "):
+            raise
+        dtype = str(getattr(array, "dtype", "float32")).removeprefix("torch.")
+        if dtype not in _CODES:
+            raise _dtype_error(name, dtype) from None
+        reason = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
+        how = f"; pass {_READ_BY[_library(array)].format(name)}" if _library(array) in _READ_BY else ""
+        raise TypeError(
+            f"{name}: expected an array that can be borrowed, got {type(array).__name__} that says: {reason}{how}"
+        ) from None
+
+
+def _dtype_error(name: str, dtype: str) -> TypeError:
+    wider = next((wide for kind, wide in _WIDER.items() if dtype.startswith(kind)), None)
+    how = f"; pass {name}.astype('{wider}')" if wider else ""
+    return TypeError(f"{name}: expected a bool, integer or float dtype of at most 64 bits, got {dtype}{how}")
+
+
+# Dtypes that hold every number of the small ones of jax and ml_dtypes: int4, float8_e4m3fn and their kin.
+_WIDER = {"int2": "int8", "int4": "int8", "uint2": "uint8", "uint4": "uint8", "float8": "float32", "float4": "float32"}
+
+
+# How libraries whose np.asarray would copy, or drop a mask, give what can be borrowed.
+_READ_BY = {
+    "netCDF4": "{}[...]",
+    "h5py": "{}[...]",
+    "zarr": "{}[...]",
+    "tables": "{}[...]",
+    "pandas": "{}.to_numpy()",
+    "polars": "{}.to_numpy()",
+    "pyarrow": "{}.to_numpy()",
+    "xarray": "{}.to_numpy()",
+    "jaxlib": "np.asarray({})",  # of several devices
+}
+
+# What tensors without memory of their own are turned into ordinary ones by: DTensor, AsyncCollectiveTensor,
+# MaskedTensor.
+_MADE_ORDINARY_BY = {
+    "full_tensor": "pass {}.full_tensor()",
+    "wait": "pass {}.wait()",
+    "get_mask": "pass {0}.get_data() if all of {0}.get_mask() is True, else leave out the masked rows",
+}
+
+
+def _check_memory(name: str, array: Array) -> None:
+    """Raises for an array whose elements cannot lie where it says, as far as can be told without reading them."""
+    shape, strides = array.shape, array.strides
+    if len(shape) != len(strides) or any(extent < 0 for extent in shape):
+        raise TypeError(f"{name}: expected a shape and strides of its axes, got {shape} and {strides}")
+    if 0 in shape:
+        return
+    if not array.address:
+        remedies = (remedy.format(name) for by, remedy in _MADE_ORDINARY_BY.items() if hasattr(array.owner, by))
+        remedy = next(remedies, "pass one that holds numbers, outside of tracing and transforms")
+        raise TypeError(
+            f"{name}: expected an array with memory, got {type(array.owner).__name__} of {shape} without any; {remedy}"
+        )
+    reach = [(extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)]
+    first = array.address + sum(offset for offset in reach if offset < 0)
+    last = array.address + sum(offset for offset in reach if offset > 0) + array.itemsize
+    start, held = array.block or (1, _END_OF_MEMORY)
+    if first < start or last > start + held or math.prod(shape) * array.itemsize >= _END_OF_MEMORY:
+        raise ValueError(
+            f"{name}: expected elements within its memory of {held} bytes, got bytes {first - start} to {last - start} "
+            f"for shape {shape} and strides {strides}"
+        )
 
 
 def borrow(name: str, array: Any) -> Array:
     """Borrows an array of any library, in CPU memory or on a CUDA device.
 
     Taken are numpy arrays, torch tensors, whatever offers ``__cuda_array_interface__``, ``__array_interface__`` or
-    DLPack, and lists of numbers. Raises TypeError for what the core cannot read as it is, ValueError for a device of
-    another kind.
+    DLPack, and lists of numbers. A masked array is its data if nothing is masked. Raises TypeError for what the core
+    cannot read as it is, ValueError for a device of another kind, for missing cells and for elements outside of the
+    array's memory.
     """
     if isinstance(array, np.ndarray):
         borrowed = _borrow_numpy(name, array)
     elif isinstance(array, Array):
         return array
     elif hasattr(array, "data_ptr") and hasattr(array, "is_neg"):  # torch's own, or a subclass of theirs
-        borrowed = _borrow_torch(name, array)
+        borrowed = _borrow_offered(name, array, _borrow_torch)
     elif (interface := getattr(array, "__cuda_array_interface__", None)) is not None and (
         interface.get("stream") is not None or not hasattr(array, "__dlpack__")  # which would put it on our stream
     ):
         borrowed = _borrow_cuda(name, array, interface)
     elif hasattr(array, "__array_interface__"):
-        borrowed = _borrow_numpy(name, np.asarray(array))
+        _check_complete(name, array)
+        borrowed = _borrow_offered(name, array, lambda name, array: _borrow_numpy(name, np.asarray(array)))
     elif hasattr(array, "__dlpack__"):
-        borrowed = _borrow_dlpack(name, array)
+        _check_complete(name, array)
+        borrowed = _borrow_offered(name, array, _borrow_dlpack)
     elif isinstance(array, (list, tuple)):
         try:
             borrowed = _borrow_numpy(name, np.array(array))
         except ValueError:
             raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
     elif hasattr(array, "__array__"):
+        _check_complete(name, array)
+        how = _READ_BY.get(_library(array), "np.asarray({})").format(name)
         raise TypeError(
             f"{name}: expected an array that can be borrowed, got {type(array).__name__}, which would be copied; "
-            f"pass np.asarray({name})"
+            f"pass {how}"
         )
     else:
         raise TypeError(f"{name}: expected an array, got {type(array).__name__}")
     if borrowed.dtype not in _CODES:
-        raise TypeError(f"{name}: expected a bool, integer or float dtype of at most 64 bits, got {borrowed.dtype}")
+        raise _dtype_error(name, str(getattr(array, "dtype", borrowed.dtype)).removeprefix("torch."))
+    _check_memory(name, borrowed)
     if borrowed.place is not CPU and not borrowed.is_aligned:
         raise ValueError(f"{name}: expected aligned elements on a device, got an address or strides between them")
     return borrowed
@@ -422,6 +563,9 @@ def read_numbers(name: str, values: Any) -> np.ndarray:
     """
     exchanged = any(hasattr(values, by) for by in ("data_ptr", "__cuda_array_interface__", "__dlpack__"))
     if isinstance(values, np.ndarray) or not exchanged:
+        _check_complete(name, values)
+        values = np.asanyarray(values)
+        _check_complete(name, values)  # __array__ may give a mask, as that of netCDF4 does
         return np.asarray(values)
     array = borrow(name, values)
     if array.place.device is not None:
@@ -503,9 +647,9 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
     num_rows = sum(shard.shape[0] for shard in shards)
     if num_rows == 0 or num_classes == 0:
         raise ValueError(f"{name}: expected at least one row and one class, got shape ({num_rows}, {num_classes})")
-    if num_rows > _MAX_ROWS:
+    if num_rows > MAX_ROWS:
         raise ValueError(
-            f"{name}: expected at most {_MAX_ROWS} rows, got {num_rows}; evaluate shards and merge their rank tables"
+            f"{name}: expected at most {MAX_ROWS} rows, got {num_rows}; evaluate shards and merge their rank tables"
         )
     place = first.place
     if len(shards) > 1:

@@ -9,12 +9,12 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
+from vltr_eval.lazy import lazy_property
 from vltr_eval.rank_table import RankTable, absent_value, mean_of_defined
 from vltr_eval.report import (
     AP,
@@ -228,7 +228,7 @@ class Findings:
             overall = replace(overall, values=overall.values | rates)
         return overall, *parts
 
-    @cached_property
+    @lazy_property
     def _absent(self) -> np.ndarray:
         return self.table.num_positives == 0
 

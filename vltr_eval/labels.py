@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import Matrix, Place, borrow, borrow_matrix, check_place, num_threads, to_host
+from vltr_eval.arrays import MAX_ROWS, Matrix, Place, borrow, borrow_matrix, check_place, num_threads, to_host
 from vltr_eval.formats.label_forms import (
     DENSE,
     LISTS,
@@ -22,6 +21,7 @@ from vltr_eval.formats.label_forms import (
     is_rows,
 )
 from vltr_eval.formats.table import LabelPairs, Lists
+from vltr_eval.lazy import lazy_property
 
 __all__ = ["LabelPairs", "Positives"]
 
@@ -31,7 +31,7 @@ class Positives:
     """The positive rows of each class: ascending, class after class (compressed columns).
 
     indptr: (C + 1,) int64; rows: (nnz,) uint32. Make one with `from_labels` and pass it wherever labels are taken:
-    labels that are used more than once are then read once.
+    labels that are used more than once are then read once. Raises ValueError for arrays that do not fit together.
     """
 
     num_rows: int
@@ -43,6 +43,9 @@ class Positives:
         return f"<Positives of {self.num_rows} rows and {self.num_classes} classes, {len(self.rows)} positives>"
 
     def __post_init__(self) -> None:
+        for name, value in (("num_rows", self.num_rows), ("num_classes", self.num_classes)):
+            if not isinstance(value, (int, np.integer)) or not 0 <= value <= MAX_ROWS:  # both are uint32 in the core
+                raise ValueError(f"{name}: expected an integer from 0 to {MAX_ROWS}, got {value!r}")
         indptr, rows = np.asarray(self.indptr), np.asarray(self.rows)
         if indptr.dtype != np.int64 or indptr.shape != (self.num_classes + 1,):
             raise ValueError(
@@ -50,6 +53,20 @@ class Positives:
             )
         if rows.dtype != np.uint32 or rows.ndim != 1:
             raise ValueError(f"rows: expected (nnz,) of uint32, got {rows.shape} of {rows.dtype}")
+        if indptr[0] != 0 or indptr[-1] != len(rows) or bool(np.any(indptr[1:] < indptr[:-1])):
+            raise ValueError(
+                f"indptr: expected offsets that rise from 0 to the number of positives, {len(rows)}, got others"
+            )
+        if len(rows) and (largest := int(rows.max())) >= self.num_rows:
+            raise ValueError(f"rows: expected row numbers from 0 to {self.num_rows - 1}, got {largest}")
+        rises = rows[1:] > rows[:-1]
+        rises[indptr[1:-1][(indptr[1:-1] > 0) & (indptr[1:-1] < len(rows))] - 1] = True  # from class to class
+        if not rises.all():
+            i = int(np.argmin(rises)) + 1
+            raise ValueError(
+                "rows: expected each class's rows once and ascending, got "
+                f"{rows[i]} after {rows[i - 1]} in class {np.searchsorted(indptr, i, side='right') - 1}"
+            )
 
     @property
     def counts(self) -> np.ndarray:
@@ -162,15 +179,15 @@ class _DevicePositives(Positives):
         """Copies and pickles are Positives in CPU memory."""
         return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows)
 
-    @cached_property
+    @lazy_property
     def _on_host(self) -> tuple[np.ndarray, np.ndarray]:
         return self._core.to_numpy()
 
-    @cached_property
+    @lazy_property
     def indptr(self) -> np.ndarray:
         return self._on_host[0]
 
-    @cached_property
+    @lazy_property
     def rows(self) -> np.ndarray:
         return self._on_host[1]
 

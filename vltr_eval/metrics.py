@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import Matrix, borrow, borrow_matrix, num_threads, read_numbers, same_place
+from vltr_eval.arrays import (
+    Matrix,
+    as_columns,
+    borrow,
+    borrow_matrix,
+    num_threads,
+    read_numbers,
+    same_place,
+    to_host,
+)
 from vltr_eval.inputs import read_matrix_and_positives
 from vltr_eval.rank_table import PrecisionRecallCurve, absent_value, mean_of_defined
 from vltr_eval.scan import NaNScore, rank_table
@@ -60,7 +69,22 @@ def average_precision(
         if argument == "scores":
             raise NaNScore(row, col) from None
         raise _bad_weight(float(weights.value(row, 0)), row) from None
-    return np.where(np.isnan(out), value, out)
+    undefined = np.isnan(out)
+    for c in np.flatnonzero(undefined & (positives.counts > 0)):
+        _check_weight_of_class(weights, positives.rows_of(c), c)
+    return np.where(undefined, value, out)
+
+
+def _check_weight_of_class(weights: np.ndarray | Matrix, rows: np.ndarray, class_index: int) -> None:
+    """Raises ValueError where the core, which sums in units of 2^-90 of the largest weight, saw 0 for the positives."""
+    if isinstance(weights, Matrix):
+        weights = np.concatenate([to_host(as_columns(shard)).to_numpy()[:, 0] for shard in weights.shards])
+    heaviest = weights[rows].max()
+    if heaviest > 0:
+        raise ValueError(
+            f"sample_weight: expected a positive of class {class_index} that weighs more than 2^-90 of the largest "
+            f"weight, {weights.max()}, got at most {heaviest}"
+        )
 
 
 def _read_weights(sample_weight: Any, scores: Matrix) -> np.ndarray | Matrix:

@@ -19,7 +19,6 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from vltr_eval.arrays import Matrix
 from vltr_eval.exchange import ALONE, Alone, Group, telling
 from vltr_eval.findings import ClassInfo, Findings
 from vltr_eval.labels import Positives
+from vltr_eval.lazy import lazy_property
 from vltr_eval.rank_table import PositiveScores, RankTable
 from vltr_eval.report import Settings
 from vltr_eval.sampled import average_trials, draw_rows, draws_per_trial
@@ -417,7 +417,7 @@ class _Numbers:
         """Numbers of rows of this rank."""
         return rows + self._start if self._numbers is None else self._numbers[rows]
 
-    @cached_property
+    @lazy_property
     def _row_of(self) -> np.ndarray:
         """The row of this rank that has a number, of all numbers."""
         own = np.flatnonzero(self._numbers >= 0)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
+import zipfile
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from vltr_eval import _core
 from vltr_eval.arrays import num_threads
+from vltr_eval.lazy import lazy_property
 from vltr_eval.outputs import PendingFile
 
 __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
 _FORMAT = "vltr-eval/rank-table/1"
+_MAX_ROWS = 2**53  # up to which metrics, which take counts as doubles, are exact; a bound of the core too
 _ARRAYS = ("indptr", "thresholds", "tp", "fp", "tied")
 
 
@@ -144,12 +147,12 @@ class RankTable:
     def num_classes(self) -> int:
         return len(self.indptr) - 1
 
-    @cached_property
+    @lazy_property
     def num_positives(self) -> np.ndarray:
         """(C,) int64"""
         return np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
 
-    @cached_property
+    @lazy_property
     def num_negatives(self) -> np.ndarray:
         """(C,) int64"""
         return self.num_rows - self.num_positives
@@ -327,16 +330,19 @@ class RankTable:
                 raise ValueError(
                     f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another or a damaged file"
                 ) from (None if isinstance(error, ValueError) else error)
+        if not 0 <= table.num_rows <= _MAX_ROWS:
+            raise ValueError(f"{name}: expected a rank table of at most {_MAX_ROWS} rows, got {table.num_rows}")
         if not table._is_sound():
             raise ValueError(f"{name}: expected the arrays of a rank table to fit together, got damaged ones")
         return table
 
     @classmethod
     def _read(cls, file: BinaryIO) -> RankTable:
-        with np.load(file, allow_pickle=False) as arrays:
-            if str(arrays["format"]) != _FORMAT:
-                raise ValueError(f"format {arrays['format']}")
-            return cls(int(arrays["num_rows"]), *(arrays[key] for key in _ARRAYS))
+        with zipfile.ZipFile(file) as archive:
+            form, num_rows, *arrays = (_read_member(archive, name) for name in ("format", "num_rows", *_ARRAYS))
+        if str(form) != _FORMAT or num_rows.shape != () or num_rows.dtype.kind not in "iu":
+            raise ValueError(f"format {form}, rows {num_rows}")
+        return cls(int(num_rows), *arrays)
 
     def _is_sound(self) -> bool:
         """Whether a scan could have made this table; the core trusts its offsets."""
@@ -359,7 +365,20 @@ class RankTable:
         ordered = bool(np.all(falls)) and all(bool(np.all(grow)) for grow in grows)
         bounded = all(bool(np.all(count >= 0)) for count in counts) and bool(np.all(self.fp <= negatives))
         nan = bool(np.any(self.thresholds != self.thresholds))
-        return ordered and bounded and bool(np.all(self.tied <= self.fp)) and not nan
+        above = np.concatenate([np.zeros(1, np.int64), self.fp])[:-1] * ~first  # negatives above each threshold
+        return ordered and bounded and bool(np.all(self.tied <= self.fp - above)) and not nan
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array of an .npz. Takes no more memory than its file can hold: deflate packs about 1 : 1000 at most."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name}: compression {info.compress_type}")
+    content = io.BytesIO(archive.read(info))
+    array = np.lib.format.read_array(content, allow_pickle=False)
+    if content.read(1):
+        raise ValueError(f"{name}: more bytes than its header says")
+    return array
 
 
 class DeviceRankTable(RankTable):
@@ -382,7 +401,7 @@ class DeviceRankTable(RankTable):
     def _core_columns(self) -> tuple[Any, ...]:
         return (self._core,)
 
-    @cached_property
+    @lazy_property
     def _on_host(self) -> RankTable:
         indptr, thresholds, *counts = self._core.to_numpy()
         return RankTable(self.num_rows, indptr, lanes(thresholds, self._dtype), *counts)

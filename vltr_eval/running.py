@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from vltr_eval import _core
-from vltr_eval.arrays import Array, borrow, empty_like, hand_back, num_threads, same_place
+from vltr_eval.arrays import MAX_ROWS, Array, borrow, empty_like, hand_back, num_threads, same_place
 from vltr_eval.scan import rank_table
 
 __all__ = ["RunningAP"]
 
-_MAX_ROWS = 2**32 - 1
 _NONE_BAD = -1  # the largest place there is, in the unsigned word where the core keeps the least
 
 
@@ -190,6 +189,6 @@ class RunningAP:
 def _check_count(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: expected a positive integer, got {value!r}")
-    if not 1 <= value <= _MAX_ROWS:
-        raise ValueError(f"{name}: expected an integer from 1 to {_MAX_ROWS}, got {value}")
+    if not 1 <= value <= MAX_ROWS:
+        raise ValueError(f"{name}: expected an integer from 1 to {MAX_ROWS}, got {value}")
     return int(value)

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vltr_eval.arrays import num_threads
+from vltr_eval.lazy import lazy_property
 from vltr_train.dataset import Split
 from vltr_train.frame_store import FrameStore
 from vltr_train.frames import gather_frames, sample_frames
@@ -97,7 +97,7 @@ class Loader:
         self._picks = picks | {"seed": derived_seed(seed, stream), "num_frames": num_frames, "threads": threads}
         self._device, self._resident = torch.device(device), resident
 
-    @cached_property
+    @lazy_property
     def _source(self) -> _OnHost | _OnDevice:
         """Made when it is asked for: a loader whose arguments are looked at takes no memory."""
         if self._resident is None:

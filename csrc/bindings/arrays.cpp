@@ -75,8 +75,9 @@ std::string dtype_name(const dlpack::DataType& dtype) {
   return name;
 }
 
-// Takes what a capsule holds: (address, shape, strides in bytes, dtype name, owner, writable). The capsule is marked as
-// used; the producer's deleter is called once, when the owner goes, which is a Python object and so goes with the GIL.
+// Takes what a capsule holds: (address, shape, strides in bytes, dtype name, owner, writable, (device type, device)).
+// The capsule is marked as used; the producer's deleter is called once, when the owner goes, which is a Python object
+// and so goes with the GIL.
 template <class Managed>
 py::tuple take(const py::object& capsule) {
   auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), Managed::kName));
@@ -93,17 +94,26 @@ py::tuple take(const py::object& capsule) {
     writable = (managed->flags & dlpack::kReadOnly) == 0;
   }
   const dlpack::Tensor& tensor = managed->tensor;
+  constexpr std::int32_t kMaxRank = 64;
+  if (tensor.ndim < 0 || tensor.ndim > kMaxRank || (tensor.ndim > 0 && tensor.shape == nullptr)) {
+    throw py::buffer_error("expected a shape of at most 64 axes, got " + std::to_string(tensor.ndim));
+  }
   const auto rank = static_cast<std::size_t>(tensor.ndim);
   const std::int64_t itemsize = (std::int64_t{tensor.dtype.bits} * tensor.dtype.lanes + 7) / 8;
   py::tuple shape(rank);
   py::tuple strides(rank);
-  std::int64_t stride = 1;
-  for (std::size_t axis = rank; axis-- > 0; stride *= tensor.shape[axis]) {
-    shape[axis] = tensor.shape[axis];
-    strides[axis] = itemsize * (tensor.strides != nullptr ? tensor.strides[axis] : stride);
+  py::int_ stride(itemsize);  // of any size: Python checks that the array fits in memory
+  for (std::size_t axis = rank; axis-- > 0;) {
+    const py::int_ extent(tensor.shape[axis]);
+    shape[axis] = extent;
+    strides[axis] = tensor.strides != nullptr ? py::int_(itemsize) * py::int_(tensor.strides[axis]) : stride;
+    stride = stride * extent;
   }
-  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data) + tensor.byte_offset;
-  return py::make_tuple(address, shape, strides, dtype_name(tensor.dtype), owner, writable);
+  // Null plus an offset is null still. The sum is Python's, which does not wrap.
+  const auto data = reinterpret_cast<std::uintptr_t>(tensor.data);
+  const py::object address = py::int_(data) + py::int_(data == 0 ? 0 : tensor.byte_offset);
+  const auto device = py::make_tuple(tensor.device.type, tensor.device.index);
+  return py::make_tuple(address, shape, strides, dtype_name(tensor.dtype), owner, writable, device);
 }
 
 py::tuple from_dlpack(const py::object& capsule) {
@@ -310,8 +320,10 @@ void bind_arrays(py::module_& module) {
            "address"_a, "shape"_a, "strides"_a, "dtype"_a, "device"_a, "stream"_a)
       .def("item", &item, "index"_a, "One element as a Python number, from wherever it lies.")
       .def("assign", &assign, "values"_a, "Copies a numpy array of the same bytes into the tensor, in C order.");
-  module.def("from_dlpack", &from_dlpack, "capsule"_a,
-             "(address, shape, strides in bytes, dtype name, owner, writable) of a DLPack capsule of either kind.");
+  module.def(
+      "from_dlpack", &from_dlpack, "capsule"_a,
+      "(address, shape, strides in bytes, dtype name, owner, writable, (device type, device)) of a DLPack capsule "
+      "of either kind.");
   bind_devices(module);
 }
 

@@ -22,9 +22,12 @@ namespace vltr {
 namespace py = pybind11;
 using namespace py::literals;
 
-using IntArray = py::array_t<std::int64_t, py::array::c_style>;
-using RowArray = py::array_t<std::uint32_t, py::array::c_style>;
-using DoubleArray = py::array_t<double, py::array::c_style>;
+// In C order and aligned: numpy copies what is not, such as a field of packed records.
+template <class T>
+using NumberArray = py::array_t<T, py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
+using IntArray = NumberArray<std::int64_t>;
+using RowArray = NumberArray<std::uint32_t>;
+using DoubleArray = NumberArray<double>;
 
 // Hands a vector's memory to numpy.
 template <class T>

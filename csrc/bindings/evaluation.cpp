@@ -41,7 +41,7 @@ RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_posit
   thresholds.offset.assign(offset.data(), offset.data() + offset.size());
   with_element_type(scores.dtype, [&](auto tag) {
     using Lane = LaneOf<typename decltype(tag)::type>;
-    const auto values = scores_of_positives.cast<py::array_t<Lane, py::array::c_style>>();
+    const auto values = scores_of_positives.cast<NumberArray<Lane>>();
     if (!are_offsets(offset.data(), offset.size(), scores.cols, values.size())) {
       throw py::value_error("thresholds: expected an offset for each class of scores and one more, rising from 0");
     }
@@ -70,12 +70,21 @@ py::tuple to_tuple(RankTable&& table) {
 
 namespace {
 
-void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied) {
-  if (offset.size() > 0 && are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size()) &&
-      fp.size() == tp.size() && tied.size() == tp.size()) {
-    return;
+// Metrics take counts as doubles and add two of them: with more rows neither would be exact.
+constexpr std::int64_t kMaxTableRows = std::int64_t{1} << 53;
+
+void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
+                 std::int64_t num_rows) {
+  const auto are_counts = [&](const IntArray& counts) {
+    return counts.size() == tp.size() && std::all_of(counts.data(), counts.data() + counts.size(),
+                                                     [=](std::int64_t n) { return n >= 0 && n <= num_rows; });
+  };
+  if (offset.size() == 0 || !are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size())) {
+    throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
   }
-  throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
+  if (num_rows < 0 || num_rows > kMaxTableRows || !are_counts(tp) || !are_counts(fp) || !are_counts(tied)) {
+    throw py::value_error("table: expected at most 2^53 rows, and counts for each threshold from 0 to the rows");
+  }
 }
 
 py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
@@ -104,7 +113,7 @@ py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& row
 template <class Metric>
 DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
                       std::int64_t num_rows, int threads, const Metric& metric) {
-  check_table(offset, tp, fp, tied);
+  check_table(offset, tp, fp, tied, num_rows);
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
   std::vector<double> out(static_cast<std::size_t>(classes));
   const std::int64_t* const begin = offset.data();
@@ -127,7 +136,7 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
 // By thresholds, not by classes: one threshold of a large class is a long walk, and a call must be able to stop.
 DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                 const IntArray& tied, std::int64_t num_rows, int threads) {
-  check_table(offset, tp, fp, tied);
+  check_table(offset, tp, fp, tied, num_rows);
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
   const std::int64_t count = tp.size();
@@ -174,11 +183,11 @@ RowArray draw_rows(const IntArray& offset, const RowArray& rows, std::int64_t nu
   return drawn;
 }
 
-using CountArray = py::array_t<std::int32_t, py::array::c_style>;
+using CountArray = NumberArray<std::int32_t>;
 
 DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const IntArray& fp, const CountArray& drawn,
                            std::int64_t num_rows, int threads) {
-  check_table(offset, tp, fp, fp);
+  check_table(offset, tp, fp, fp, num_rows);
   if (drawn.ndim() != 2 || drawn.shape(1) != tp.size()) {
     throw py::value_error("drawn: expected a count for each trial and threshold");
   }

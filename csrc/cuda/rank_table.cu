@@ -86,11 +86,8 @@ struct MeanOfPrecisions {
 };
 
 struct Chance {
-  __device__ double operator()(const ClassView& own, double* staged) const {
-    const std::int64_t rows = own.positives + sap_draws(own.positives, own.negatives);
-    const double harmonic =
-        ordered_sum(rows, [rows](std::int64_t i) { return 1.0 / static_cast<double>(rows - i); }, staged);
-    return vltr::sampled_average_precision_chance(harmonic, own.positives, rows);
+  __device__ double operator()(const ClassView& own, double*) const {
+    return vltr::sampled_average_precision_chance(own.positives, own.negatives);
   }
 };
 

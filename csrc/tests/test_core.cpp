@@ -8,6 +8,7 @@
 #include "core/element.hpp"
 #include "core/sap_core.hpp"
 #include "core/tree_core.hpp"
+#include "core/weight_core.hpp"
 #include "tests/check.hpp"
 
 namespace vltr {
@@ -483,6 +484,25 @@ void chance_is_the_mean_over_all_orders() {
   CHECK(sampled_average_precision_chance(7, 100) == sampled_average_precision_chance(7, 7));
 }
 
+void harmonic_numbers_equal_their_sums() {
+  CHECK(harmonic_number(0) == 0.0);
+  long double sum = 0;
+  for (std::int64_t m = 1; m <= 100000; ++m) {
+    sum += 1.0L / static_cast<long double>(m);
+    if (m > 200 && m % 997 != 0) continue;
+    trying = "m " + std::to_string(m);
+    CHECK(close(harmonic_number(m), sum, 5e-16L));
+  }
+  // Far beyond what can be summed, ln m + 1/(2m) and Euler's constant are all that a double tells.
+  for (int bits = 30; bits < 63; ++bits) {
+    trying = "m 2^" + std::to_string(bits);
+    const std::int64_t m = (std::int64_t{1} << bits) / 5 * 4;
+    const long double expected =
+        std::log(static_cast<long double>(m)) + 0.577215664901532860606512L + 0.5L / static_cast<long double>(m);
+    CHECK(close(harmonic_number(m), expected, 5e-16L));
+  }
+}
+
 // Binomial coefficients, exact in 64 bits for n <= 60.
 std::uint64_t choose(std::int64_t n, std::int64_t k) {
   if (k < 0 || k > n) return 0;
@@ -551,6 +571,68 @@ void expected_precision_holds_for_large_classes() {
   }
 }
 
+// Where the variance is so large that the series takes over, and on both sides of that.
+void expected_precision_is_a_series_for_huge_classes() {
+  struct Size {
+    std::int64_t tp, negatives, marked, draws;
+  };
+  // In units of kSeriesVariance: 0.999, 1.002, 1.8, 2.4, 14, and twice 1.1, where few hits stand above a variance that
+  // is nearly the mean, which is the worst case.
+  const Size sizes[] = {{1, 16770000, 8400000, 8300000},
+                        {1, 16820000, 8400000, 8300000},
+                        {1, 40000000, 10000000, 30000000},
+                        {12345678, 40000000, 10000000, 20000000},
+                        {1, 300000000, 100000000, 200000000},
+                        {1, 10000000000000, 30000000, 400000000000},
+                        {700000, 10000000000000, 30000000, 400000000000}};
+  for (const Size& size : sizes) {
+    trying = "n " + std::to_string(size.negatives) + ", marked " + std::to_string(size.marked) + ", draws " +
+             std::to_string(size.draws);
+    const long double expected = summed_expectation(size.tp, size.negatives, size.marked, size.draws);
+    CHECK(std::fabs(expected_precision(size.tp, size.negatives, size.marked, size.draws) / expected - 1) < 1e-13L);
+  }
+  // Half of 2^52 negatives are drawn, half are marked: 2^50 is the mean, and nothing else is left of the expectation.
+  const std::int64_t quarter = std::int64_t{1} << 50;
+  CHECK(close(expected_precision(quarter, 4 * quarter, 2 * quarter, 2 * quarter), 0.5L, 1e-15L));
+}
+
+void weights_are_taken_apart_exactly() {
+  const double smallest = std::numeric_limits<double>::denorm_min();
+  const double largest = std::numeric_limits<double>::max();
+  for (const double weight : {0.0, smallest, 3 * smallest, std::numeric_limits<double>::min(), 0.75, 1.0, largest}) {
+    trying = "weight " + std::to_string(weight);
+    const SplitWeight split = split_weight(weight);
+    CHECK(std::ldexp(static_cast<double>(split.mantissa), split.exponent) == weight);
+    CHECK(split_weight(-weight).mantissa == split.mantissa && split_weight(-weight).exponent == split.exponent);
+    if (weight == 0.0) continue;
+    int exponent = 0;
+    std::frexp(weight, &exponent);
+    CHECK(exponent_of(weight) == exponent);
+    CHECK(to_double(scaled_weight(weight, exponent)) == std::ldexp(weight, kLargestBits - exponent));
+  }
+  for (const double weight : {1.0, smallest, largest}) {
+    CHECK(scaled_weight(-0.0, exponent_of(weight)) == Wide{0});
+  }
+  CHECK(exponent_of(-0.0) == exponent_of(0.0) && scaled_weight(-0.0, exponent_of(-0.0)) == Wide{0});
+  CHECK(scaled_weight(smallest, exponent_of(largest)) == Wide{0});
+}
+
+// All that label_of, to_lane and canonical comparisons rest on: minus zero equals zero, and stays apart from the least
+// number of each sign.
+template <class T>
+void check_zeros(std::uint16_t minus_zero) {
+  CHECK(to_lane(T{minus_zero}) == to_lane(T{0}) && std::signbit(to_lane(T{minus_zero})));
+  CHECK(label_of(T{minus_zero}) == 0);
+  CHECK(to_lane(T{1}) > 0 && to_lane(T{static_cast<std::uint16_t>(minus_zero | 1u)}) < 0);
+  CHECK(label_of(T{1}) == kBadLabel && label_of(T{static_cast<std::uint16_t>(minus_zero | 1u)}) == kBadLabel);
+}
+
+void minus_zero_is_a_zero() {
+  check_zeros<Float16>(0x8000);
+  check_zeros<BFloat16>(0x8000);
+  CHECK(label_of(-0.0f) == 0 && label_of(-0.0) == 0 && label_of(std::numeric_limits<double>::denorm_min()) != 0);
+}
+
 }  // namespace
 }  // namespace vltr
 
@@ -570,7 +652,11 @@ int main() {
       {"undefined_is_nan", undefined_is_nan},
       {"metrics_equal_their_definitions", metrics_equal_their_definitions},
       {"chance_is_the_mean_over_all_orders", chance_is_the_mean_over_all_orders},
+      {"harmonic_numbers_equal_their_sums", harmonic_numbers_equal_their_sums},
       {"expected_precision_equals_enumeration", expected_precision_equals_enumeration},
       {"expected_precision_holds_for_large_classes", expected_precision_holds_for_large_classes},
+      {"expected_precision_is_a_series_for_huge_classes", expected_precision_is_a_series_for_huge_classes},
+      {"weights_are_taken_apart_exactly", weights_are_taken_apart_exactly},
+      {"minus_zero_is_a_zero", minus_zero_is_a_zero},
   });
 }

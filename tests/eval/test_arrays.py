@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
+
 import ml_dtypes
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import reference
 import torch
 from cases import corner_labels, make_case
 from devices import on_device
 from reference import assert_agrees, assert_same_bits, assert_same_table, table_rows
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._functional_collectives import all_gather_tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from vltr_eval import (
     Positives,
+    RunningAP,
     _core,
     average_precision,
     positive_scores,
@@ -514,17 +524,246 @@ def test_more_rows_than_32_bits_count_are_refused():
         rank_table(scores, np.zeros(1))
 
 
-def test_masked_arrays_are_not_read_through_their_mask():
-    scores = np.ma.array([[1.0], [2.0]], mask=[[True], [False]])
-    with pytest.raises((TypeError, ValueError), match=r"^scores: expected "):
-        rank_table(scores, np.array([[1], [0]]))
-
-
 def test_what_could_only_be_copied_is_refused():
     with pytest.raises(
         TypeError, match=r"^scores: expected an array that can be borrowed, got Exposes.*np\.asarray\(scores\)$"
     ):
         rank_table(Exposes(np.zeros((3, 2)), "__array__"), np.eye(3, 2))
+
+
+# Missing cells
+
+
+def missing(name: str, count: int, first: str) -> str:
+    return rf"^{name}: expected a number in every cell, got {count} missing, the first at {first}; leave out the rows "
+
+
+def test_missing_cells_of_a_mask_are_refused():
+    scores = np.ma.array(np.ones((3, 2)), mask=[[False, False], [False, True], [True, True]])
+    with pytest.raises(ValueError, match=missing("scores", 3, "row 1, column 1")):
+        rank_table(scores, np.eye(3, 2))
+    with pytest.raises(ValueError, match=missing("labels", 1, "row 2, column 0")):
+        rank_table(np.ones((3, 2)), np.ma.array(np.eye(3, 2), mask=[[False, False], [False, False], [True, False]]))
+    with pytest.raises(ValueError, match=missing(r"scores\[1\]", 1, "row 0, column 1")):
+        rank_table([np.ones((1, 2)), np.ma.array(np.ones((2, 2)), mask=[[False, True], [False, False]])], np.eye(3, 2))
+
+
+@pytest.mark.parametrize("mask", [np.ma.nomask, np.zeros((30, 4), bool)], ids=["none", "all False"])
+def test_masked_arrays_without_missing_cells_are_their_data(mask):
+    scores, labels = make_case(30, 4, seed=9)
+    assert_same_table(rank_table(np.ma.array(scores, mask=mask), labels), rank_table(scores, labels))
+
+
+def test_missing_numbers_of_one_dimension_are_refused():
+    with pytest.raises(ValueError, match=missing("sample_weight", 1, "row 1")):
+        average_precision(np.zeros(3), [1, 0, 1], sample_weight=np.ma.array(np.ones(3), mask=[False, True, False]))
+    with pytest.raises(ValueError, match=missing("sample_weight", 1, "row 2")):
+        average_precision(np.zeros(3), [1, 0, 1], sample_weight=pd.Series([1, 2, None], dtype="Int64"))
+
+
+def test_a_mask_that_only_conversion_shows_is_obeyed():
+    class Variable:  # as netCDF4's
+        def __array__(self, *_, **__):
+            return np.ma.array(np.ones(3), mask=[True, False, False])
+
+    with pytest.raises(ValueError, match=missing("sample_weight", 1, "row 0")):
+        average_precision(np.zeros(3), [1, 0, 1], sample_weight=Variable())
+
+
+def test_a_mask_in_the_array_interface_is_obeyed():
+    values = np.ones((2, 2))
+    offered = SimpleNamespace(__array_interface__=values.__array_interface__ | {"mask": np.eye(2, dtype=bool)})
+    with pytest.raises(ValueError, match=missing("scores", 2, "row 0, column 0")):
+        rank_table(offered, np.eye(2))
+
+
+def test_nulls_of_pandas_and_arrow_are_missing_cells():
+    with pytest.raises(ValueError, match=missing("scores", 1, "row 1, column 0")):
+        rank_table(pd.DataFrame({"a": pd.array([1, None], "Int64"), "b": [1, 2]}), np.eye(2))
+    for make in (pa.array, lambda values: pa.chunked_array([values])):
+        with pytest.raises(ValueError, match=missing("scores", 1, "row 1")):
+            rank_table(make([0.5, None, 0.25]), [0, 1, 0])
+    scores = pa.array([0.5, 0.75, 0.25])
+    assert_same_table(rank_table(scores, [0, 1, 0]), rank_table(scores.to_numpy(), [0, 1, 0]))
+
+
+def test_advice_is_right_for_the_type_at_hand(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    frame = pd.DataFrame({"a": [0.5, 0.25], "b": [0.0, 1.0]})
+    with h5py.File(tmp_path / "scores.h5", "w") as file:
+        file["scores"] = frame.to_numpy()
+        for scores, call, read in (
+            (frame, r"scores\.to_numpy\(\)", lambda scores: scores.to_numpy()),
+            (file["scores"], r"scores\[\.\.\.\]", lambda scores: scores[...]),
+        ):
+            with pytest.raises(TypeError, match=rf"^scores: expected an array that can be borrowed, .*; pass {call}$"):
+                rank_table(scores, np.eye(2))
+            assert_same_table(rank_table(read(scores), np.eye(2)), rank_table(frame.to_numpy(), np.eye(2)))
+
+
+def test_small_dtypes_are_told_to_a_wider_one():
+    for dtype, wider in ((ml_dtypes.int4, "int8"), (ml_dtypes.uint4, "uint8"), (ml_dtypes.float8_e4m3fn, "float32")):
+        scores = np.zeros((2, 2), dtype)
+        with pytest.raises(TypeError, match=rf"^scores: .*, got {scores.dtype}; pass scores\.astype\('{wider}'\)$"):
+            rank_table(scores, np.eye(2))
+        rank_table(scores.astype(wider), np.eye(2))
+
+
+# Memory that is not there: none of these may be read
+
+
+def without_memory() -> dict[str, torch.Tensor]:
+    """Tensors that have a shape and no elements."""
+    values = torch.rand(4, 3)
+    emptied = torch.rand(4, 3)
+    emptied.untyped_storage().resize_(0)
+    with FakeTensorMode():
+        fake = torch.rand(4, 3)
+    return {
+        "fake": fake,
+        "view of a fake": fake[1:],  # has an address: the offset of its first element
+        "functional": torch._to_functional_tensor(values),
+        "zeros": torch._efficientzerotensor((4, 3)),
+        "emptied": emptied,
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@pytest.mark.parametrize("kind", ["fake", "view of a fake", "functional", "zeros", "emptied"])
+def test_tensors_without_memory_are_refused(kind):
+    tensor = without_memory()[kind]
+    sentence = r": expected an array with memory, got \w+ of .* without any; pass one that holds numbers, outside of "
+    labels = np.zeros(tensor.shape, bool)
+    with pytest.raises(TypeError, match="^scores" + sentence):
+        rank_table(tensor, labels)
+    with pytest.raises(TypeError, match="^labels" + sentence):
+        rank_table(labels, tensor)
+    with pytest.raises(TypeError, match="^sample_weight" + sentence):
+        average_precision(labels, labels, sample_weight=tensor)
+    with pytest.raises(TypeError, match="^scores" + sentence):
+        RunningAP(3, 10).update(tensor, labels)
+
+
+class Wrapper(torch.Tensor):
+    """A tensor of another one, as DTensor, AsyncCollectiveTensor and MaskedTensor are: it has no memory."""
+
+    @staticmethod
+    def __new__(cls, values):
+        return torch.Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype)
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        return args[0]  # detach
+
+
+@pytest.mark.parametrize(
+    ("method", "advice"),
+    [
+        ("full_tensor", r"pass scores\.full_tensor\(\)"),
+        ("wait", r"pass scores\.wait\(\)"),
+        ("get_mask", r"pass scores\.get_data\(\) if all of scores\.get_mask\(\) is True, else leave out .*"),
+    ],
+)
+def test_wrapped_tensors_are_told_how_to_be_unwrapped(method, advice):
+    tensor = type("Wrapped", (Wrapper,), {method: None})(torch.rand(4, 3))
+    with pytest.raises(TypeError, match=rf"^scores: expected an array with memory, got Wrapped of .*; {advice}$"):
+        rank_table(tensor, np.zeros((4, 3)))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
+@pytest.mark.filterwarnings("ignore:.*all_gather_tensor. is deprecated")
+def test_tensors_of_distributed_and_masked_are_refused(tmp_path):
+    tensor = torch.rand(4, 3)
+    masked = torch.masked.masked_tensor(tensor, tensor > 0.5)
+    with pytest.raises(TypeError, match=r"^scores: .* got MaskedTensor .*; pass scores\.get_data\(\) if all "):
+        rank_table(masked, np.zeros((4, 3)))
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.FileStore(str(tmp_path / "s"), 1), rank=0, world_size=1
+    )
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        sharded = distribute_tensor(tensor, mesh, [Shard(0)])
+        with pytest.raises(TypeError, match=r"^scores: .* got DTensor .*; pass scores\.full_tensor\(\)$"):
+            rank_table(sharded, np.zeros((4, 3)))
+        assert_same_table(rank_table(sharded.full_tensor(), np.eye(4, 3)), rank_table(tensor.numpy(), np.eye(4, 3)))
+        gathered = all_gather_tensor(tensor, 0, mesh)
+        with pytest.raises(TypeError, match=r"^scores: .* got AsyncCollectiveTensor .*; pass scores\.wait\(\)$"):
+            rank_table(gathered, np.zeros((4, 3)))
+        assert_same_table(rank_table(gathered.wait(), np.eye(4, 3)), rank_table(tensor.numpy(), np.eye(4, 3)))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_tensors_inside_of_transforms_are_refused():
+    def traced(tensor):
+        with pytest.raises(TypeError, match=r"^scores: expected an array with memory, got Tensor .* transforms$"):
+            rank_table(tensor, np.zeros(len(tensor)))
+        return tensor.sum()
+
+    torch.vmap(traced)(torch.rand(4, 3))
+    torch.func.grad(traced)(torch.rand(3))
+
+
+def test_tensors_with_less_memory_than_they_claim_are_refused():
+    tensor = torch.rand(4, 3)
+    tensor.untyped_storage().resize_(40)
+    with pytest.raises(ValueError, match=r"^scores: expected elements within .* 40 bytes, got bytes 0 to 48 "):
+        rank_table(tensor, np.zeros((4, 3)))
+    assert borrow("scores", tensor[:3]).shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "reach"),
+    [((5, 3), (24, 8), "0 to 120"), ((2, 2), (-8, 8), "-8 to 16"), ((1000, 1), (1000, 8), "0 to 999008")],
+)
+def test_views_that_leave_their_array_are_refused(shape, strides, reach):
+    scores = np.lib.stride_tricks.as_strided(np.zeros(12), shape, strides)
+    with pytest.raises(ValueError, match=rf"^scores: expected elements within .* 96 bytes, got bytes {reach} "):
+        rank_table(scores, np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"), [((4, 3), (24, 8)), ((10, 3), (8, 8)), ((4, 3), (0, 0)), ((0, 3), (24, 8))]
+)
+def test_views_within_their_array_are_borrowed(shape, strides):
+    view = np.lib.stride_tricks.as_strided(np.arange(12.0), shape, strides)
+    assert_same_bits(borrow("scores", view).to_numpy(), view)
+
+
+def test_views_of_an_array_without_elements_are_refused():
+    with pytest.raises(ValueError, match=r"^scores: expected elements within its memory of 0 bytes, got bytes 0 to "):
+        rank_table(np.lib.stride_tricks.as_strided(np.zeros(0), (4, 3), (0, 0)), np.zeros((4, 3)))
+
+
+def test_subclasses_are_read_as_the_arrays_that_they_are():
+    class Odd(np.ndarray):
+        shape = property(lambda self: (100, 100))
+        strides = property(lambda self: (1 << 40, 1))
+        __array_interface__ = property(
+            lambda self: {"data": (0, False), "shape": (9, 9), "typestr": "<f8", "version": 3}
+        )
+
+    scores, labels = make_case(20, 3, seed=11)
+    assert_same_table(rank_table(scores.view(Odd), labels), rank_table(scores, labels))
+
+
+@pytest.mark.parametrize("changes", [{"data": (0, False)}, {"shape": (-3, 4)}, {"strides": (8,)}])
+def test_impossible_array_interfaces_are_named(changes):
+    values = np.zeros((3, 4))
+    offered = SimpleNamespace(__array_interface__=values.__array_interface__ | changes)
+    with pytest.raises(TypeError, match=r"^scores: expected an array that can be borrowed, got Simple.* that says: "):
+        borrow("scores", offered)
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_mapped_files_that_were_cut_are_refused(tmp_path, size):
+    path = tmp_path / "scores.npy"
+    np.save(path, np.zeros((400, 4)))
+    scores = np.load(path, mmap_mode="r")
+    assert borrow("scores", scores[200:, ::2]).shape == (200, 2)
+    os.truncate(path, size)
+    with pytest.raises(ValueError, match=rf"^scores: expected a mapped file of at least 12928 bytes, got {size}: "):
+        borrow("scores", scores[200:, ::2])
 
 
 def test_columns_in_shards_equal_the_whole_column():

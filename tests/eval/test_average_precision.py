@@ -172,6 +172,33 @@ def test_positives_that_weigh_nothing_are_absent():
     assert average_precision(scores, labels, sample_weight=1.0 - labels, absent="zero")[0] == 0
 
 
+@pytest.mark.parametrize("other", [1.0, 5e-324, 1.7976931348623157e308])
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_weights_of_minus_zero_weigh_nothing(zero, other):
+    scores, labels = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 0])
+    assert average_precision(scores, labels, sample_weight=[zero, other, other, other])[0] == 0.5
+    assert math.isnan(average_precision(scores, labels, sample_weight=[zero, other, zero, other])[0])
+
+
+def test_weights_that_are_not_aligned_are_read_exactly():
+    scores, labels = make_case(40, 3, seed=15)
+    packed = np.zeros(40, np.dtype({"names": ["w"], "formats": ["f8"], "offsets": [1], "itemsize": 9}))
+    packed["w"] = np.random.default_rng(16).random(40)
+    dense = np.frombuffer(b"0" + packed["w"].tobytes(), np.float64, offset=1)
+    for weights in (packed["w"], dense):
+        assert not weights.flags.aligned
+        assert_same_bits(
+            average_precision(scores, labels, sample_weight=weights),
+            average_precision(scores, labels, sample_weight=packed["w"].copy()),
+        )
+
+
+def test_positives_too_light_to_be_counted_are_named():
+    scores, labels = np.zeros((3, 2)), np.array([[0, 1], [0, 0], [1, 0]])
+    with pytest.raises(ValueError, match=r"^sample_weight: .* class 1 .* 2\^-90 .* 1e\+200, got at most 1e-200$"):
+        average_precision(scores, labels, sample_weight=[1e-200, 1e200, 1e200])
+
+
 def test_mean_ap_takes_weights():
     scores, labels = make_case(100, 3, seed=9)
     weights = np.random.default_rng(10).random(100)

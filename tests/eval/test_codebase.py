@@ -258,6 +258,16 @@ def test_every_test_says_what_it_expects():
                 assert re.fullmatch(r"test_[a-z0-9]+(_[a-z0-9]+)+", node.name), f"{path}: {node.name}"
 
 
+@pytest.mark.parametrize("kind", ["python", "training"])
+def test_no_attribute_holds_a_lock_while_it_computes(kind):
+    """functools.cached_property does on Python 3.10 and 3.11, and a child forked then hangs; lazy_property does not."""
+    for path, text in SOURCES[kind].items():
+        for node in ast.walk(ast.parse(text)):
+            names = {node.attr} if isinstance(node, ast.Attribute) else set()
+            names |= {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set()
+            assert "cached_property" not in names, path
+
+
 def test_users_never_meet_an_assert():
     for path, text in {**SOURCES["python"], **SOURCES["training"]}.items():
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))), path

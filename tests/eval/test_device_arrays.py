@@ -230,14 +230,28 @@ new_capsule.restype, new_capsule.argtypes = ctypes.py_object, (ctypes.c_void_p, 
 class Producer:
     """Makes DLPack capsules of made-up arrays, and counts how often each is deleted."""
 
-    def __init__(self, *, versioned=True, device=(1, 0), dtype=(2, 32, 1), strides=(4, 1), offset=0, major=1, flags=0):
+    def __init__(
+        self,
+        *,
+        versioned=True,
+        device=(1, 0),
+        dtype=(2, 32, 1),
+        shape=(3, 4),
+        strides=(4, 1),
+        offset=0,
+        major=1,
+        flags=0,
+        **tensor,
+    ):
         self.versioned, self.device = versioned, device
         self.deleted, self.asked = 0, []
-        self._extents = (ctypes.c_int64 * 2)(3, 4)
+        self._extents = (ctypes.c_int64 * 2)(*shape)
         self._strides = (ctypes.c_int64 * 2)(*strides) if strides else None
         self._deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._delete)
         self._managed = ManagedVersioned(major=major, flags=flags) if versioned else Managed()
         self._managed.tensor = DLTensor(ADDRESS, *device, 2, *dtype, self._extents, self._strides, offset)
+        for field, value in tensor.items():
+            setattr(self._managed.tensor, field, value)
         self._managed.deleter = ctypes.cast(self._deleter, ctypes.c_void_p)
 
     def _delete(self, managed):
@@ -320,6 +334,68 @@ def test_a_dlpack_capsule_is_taken_once():
         _core.from_dlpack(capsule)
     del taken, capsule
     assert producer.deleted == 1
+
+
+@pytest.mark.parametrize("offset", [0, 64])
+def test_dlpack_without_memory_is_refused(offset):
+    with pytest.raises(TypeError, match=r"^scores: expected an array with memory, got .* of \(3, 4\) without any; "):
+        borrow("scores", Producer(data=None, offset=offset))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "error", "sentence"),
+    [
+        ({"ndim": -1}, TypeError, r"Producer that says: expected a shape of at most 64 axes, got -1$"),
+        ({"ndim": 1000}, TypeError, r"Producer that says: expected a shape of at most 64 axes, got 1000$"),
+        ({"shape": (-3, 4)}, TypeError, r"expected a shape and strides of its axes, got \(-3, 4\) and "),
+        ({"strides": (2**62, 1)}, ValueError, r"expected elements within its memory of .* bytes, got bytes "),
+        ({"strides": (-(2**62), 1)}, ValueError, r"expected elements within its memory of .* bytes, got bytes "),
+        ({"shape": (2**62, 4), "strides": None}, ValueError, r"expected elements within its memory of .* bytes, got "),
+        (
+            {"shape": (2**62, 4), "strides": (0, 0)},
+            ValueError,
+            r"expected elements within its memory of .* bytes, got ",
+        ),
+        ({"offset": 2**64 - 64}, ValueError, r"expected elements within its memory of .* bytes, got bytes "),
+        ({"device_type": 2}, TypeError, r"expected memory of DLPack's device 1, 0, got that of 2, 0$"),
+    ],
+)
+def test_impossible_dlpack_capsules_are_refused_and_deleted_once(tensor, error, sentence):
+    producer = Producer(**tensor)
+    with pytest.raises(error, match=rf"^scores: .*{sentence}"):
+        borrow("scores", producer)
+    gc.collect()
+    assert producer.deleted == 1
+
+
+def test_dlpack_of_another_device_than_it_says_is_refused(waits):
+    with pytest.raises(TypeError, match=r"^scores: .* expected memory of DLPack's device 2, 3, got that of 1, 3$"):
+        borrow("scores", Producer(device=(2, 3), device_type=1))
+    with pytest.raises(TypeError, match=r"^scores: .* expected memory of cuda:1, got that of cuda:3$"):
+        borrow("scores", Producer(device=(2, 1)))
+
+
+def test_dlpack_of_host_memory_as_a_device_is_refused(waits, monkeypatch):
+    def device_of(address):
+        raise RuntimeError("address: expected device memory, got host memory")
+
+    monkeypatch.setattr(_core, "device_of", device_of, raising=False)
+    with pytest.raises(ValueError, match=r"^scores: expected the address of device memory, got 0x7f0000000000 "):
+        borrow("scores", Producer(device=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"data": (0, False)}, TypeError, r"expected an array with memory, got "),
+        ({"shape": (-3, 4), "strides": (16, 4)}, TypeError, r"expected a shape and strides of its axes, got "),
+        ({"strides": (16,)}, TypeError, r"expected a shape and strides of its axes, got "),
+        ({"strides": (2**62, 4)}, ValueError, r"expected elements within its memory of "),
+    ],
+)
+def test_impossible_cuda_array_interfaces_are_refused(waits, changes, error, sentence):
+    with pytest.raises(error, match=rf"^scores: {sentence}"):
+        borrow("scores", offering_cuda(**changes))
 
 
 @pytest.mark.parametrize("kind", [2, 13])
@@ -727,7 +803,7 @@ def test_device_arrays_on_cuda_live_as_long_as_who_borrows_them(cuda, version):
     borrow("a", array).core.assign(np.float32([1, 2, 3, 4]))
     capsule = array.__dlpack__(max_version=version)
     assert ("dltensor_versioned" if version and version[0] >= 1 else '"dltensor"') in repr(capsule)
-    address, shape, strides, _, owner, _ = _core.from_dlpack(capsule)
+    address, shape, strides, _, owner, _, _ = _core.from_dlpack(capsule)
     unused = array.__dlpack__()
     del array, capsule, unused
     gc.collect()

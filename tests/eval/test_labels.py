@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -332,8 +334,42 @@ def test_sparse_columns_get_a_sentence():
     ],
 )
 def test_positives_that_do_not_fit_together_are_refused(indptr, rows):
-    with pytest.raises(ValueError, match=r"^(positives|indptr): expected "):
-        rank_table(np.zeros((4, 2)), Positives(4, 2, np.array(indptr, np.int64), np.array(rows, np.uint32)))
+    with pytest.raises(ValueError, match=r"^(indptr|rows): expected "):
+        Positives(4, 2, np.array(indptr, np.int64), np.array(rows, np.uint32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"num_rows": -1}, "num_rows: expected an integer from 0 to 4294967295, got -1"),
+        ({"num_rows": 2**32}, "num_rows: expected an integer from 0 to 4294967295, got 4294967296"),
+        ({"num_rows": 4.0}, "num_rows: expected an integer from 0 to 4294967295, got 4.0"),
+        ({"num_classes": 1}, "indptr: expected (2,) of int64, got (3,) of int64"),
+        ({"num_classes": -1, "indptr": np.zeros(0, int)}, "num_classes: expected an integer from 0 to 4294967295, "),
+        ({"indptr": np.array([1, 2, 4])}, "indptr: expected offsets that rise from 0 to the number of positives, 4, "),
+        ({"indptr": np.array([0, 2, 5])}, "indptr: expected offsets that rise from 0 to the number of positives, 4, "),
+        ({"indptr": np.array([0, 5, 4])}, "indptr: expected offsets that rise from 0 to the number of positives, 4, "),
+        ({"rows": np.uint32([0, 3, 1, 2**32 - 1])}, "rows: expected row numbers from 0 to 3, got 4294967295"),
+        (
+            {"rows": np.uint32([0, 3, 1, 1])},
+            "rows: expected each class's rows once and ascending, got 1 after 1 in class 1",
+        ),
+        (
+            {"rows": np.uint32([3, 0, 1, 2])},
+            "rows: expected each class's rows once and ascending, got 0 after 3 in class 0",
+        ),
+    ],
+)
+def test_positives_made_by_hand_are_checked_at_once(changes, sentence):
+    sound = {"num_rows": 4, "num_classes": 2, "indptr": np.array([0, 2, 4]), "rows": np.uint32([0, 3, 1, 2])}
+    assert Positives(**sound).labels_per_row().tolist() == [1, 1, 1, 1]
+    with pytest.raises(ValueError, match="^" + re.escape(sentence)):
+        Positives(**(sound | changes))
+
+
+def test_classes_without_positives_may_stand_anywhere():
+    positives = Positives(2, 5, np.array([0, 0, 1, 1, 3, 3]), np.uint32([1, 0, 1]))
+    assert [positives.rows_of(c).tolist() for c in range(5)] == [[], [1], [], [0, 1], []]
 
 
 def test_dense_rows_as_lists_are_refused_with_a_hint():

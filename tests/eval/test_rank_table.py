@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 import random
 import re
 import stat
@@ -310,6 +312,7 @@ DAMAGES = {
     "more positives than rows": set_item("tp", -1, 10**6),
     "more negatives than rows": set_item("fp", -1, 10**6),
     "negatives that fall": set_item("fp", 0, 40),
+    "more ties than negatives at a threshold": replace("tied", lambda a: np.repeat(10, len(a))),
     "more ties than negatives": set_item("tied", -1, 10**6),
     "thresholds that rise": replace("thresholds", lambda a: np.arange(len(a), dtype=a.dtype)),
     "a threshold of NaN": set_item("thresholds", 0, np.nan),
@@ -328,11 +331,87 @@ def test_tables_that_no_scan_could_have_made_are_refused(tmp_path, table, damage
     refused(path)
 
 
-@pytest.mark.parametrize("num_rows", [np.array(-1), np.array(3), np.array([60, 60]), np.array("many")])
+@pytest.mark.parametrize(
+    "num_rows", [np.array(-1), np.array(3), np.array([60, 60]), np.array("many"), np.array(60.5), np.array(60.0)]
+)
 def test_impossible_row_counts_are_refused(tmp_path, table, num_rows):
     path = tmp_path / "table.npz"
     np.savez(path, format=np.array("vltr-eval/rank-table/1"), num_rows=num_rows, **fields(table))
     refused(path)
+
+
+@pytest.mark.parametrize("num_rows", [2**53 + 1, 2**62, 2**63 - 1])
+def test_more_rows_than_metrics_can_count_are_refused(tmp_path, table, num_rows):
+    path = tmp_path / "table.npz"
+    dataclasses.replace(table, num_rows=num_rows).save(path)
+    assert refused(path) == f"{path}: expected a rank table of at most 9007199254740992 rows, got {num_rows}"
+    with pytest.raises(ValueError, match=r"^table: expected at most 2\^53 rows, and counts for each threshold from 0 "):
+        dataclasses.replace(table, num_rows=num_rows).average_precision()
+
+
+@pytest.mark.parametrize("positives", [1, 10**6, 2**51])
+def test_a_table_of_as_many_rows_as_can_be_counts_at_once(tmp_path, positives):
+    """One threshold, which all positives and half of the negatives reach. Its file has some hundred bytes."""
+    path, counts = tmp_path / "table.npz", np.array([positives])
+    negatives = 2**53 - positives
+    whole = RankTable(2**53, np.array([0, 1]), np.float32([0.5]), counts, np.array([negatives // 2]), counts * 0)
+    whole.save(path)
+    table = RankTable.load(path)
+    rows = 2 * positives
+    harmonic = 1.5 if positives == 1 else math.log(rows) + 0.5772156649015329 + 1 / (2 * rows)
+    chance = ((positives - 1) / (rows - 1) * (rows - harmonic) + harmonic) / rows
+    assert table.sampled_average_precision_chance()[0] == pytest.approx(chance, rel=1e-13)
+    # Of P draws half are expected to reach the threshold: P / (P + P / 2), moved by the spread of that number.
+    exact = 0.75 if positives == 1 else 2 / 3 * (1 + (0.25 / positives) / 2.25)
+    assert table.expected_sampled_average_precision()[0] == pytest.approx(exact, rel=1e-9)
+    assert table.average_precision()[0] == positives / (positives + negatives // 2)
+
+
+def rewrite(path, change) -> None:
+    """Changes the bytes of each member of a zip: change(name, content) gives them, or None to leave the member out."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            if (changed := change(name, content)) is not None:
+                archive.writestr(name, changed)
+
+
+def huge(name: str, content: bytes) -> bytes:
+    """The header of `fp` promises 2^40 numbers; the content stays."""
+    return content.replace(b"(", b"(1099511627776", 1) if name == "fp.npy" else content
+
+
+MEMBERS = {
+    "without magic": lambda name, content: b"abc" if name == "tp.npy" else content,
+    "empty": lambda name, content: b"" if name == "thresholds.npy" else content,
+    "not there": lambda name, content: None if name == "tied.npy" else content,
+    "larger than its header says": lambda name, content: content + bytes(8) if name == "fp.npy" else content,
+    "smaller than its header says": lambda name, content: content[:-8] if name == "fp.npy" else content,
+    "of far more than it has": huge,
+    "of a broken header": lambda name, content: content.replace(b"descr", b"desc(") if name == "tp.npy" else content,
+}
+
+
+@pytest.mark.parametrize("change", MEMBERS.values(), ids=MEMBERS.keys())
+def test_damaged_members_get_one_sentence(tmp_path, table, change):
+    path = tmp_path / "table.npz"
+    table.save(path)
+    rewrite(path, change)
+    assert refused(path) == (
+        f"{path}: expected a rank table (an .npz that RankTable.save wrote), got another or a damaged file"
+    )
+
+
+def test_members_that_pack_without_bound_are_refused(tmp_path, table):
+    path = tmp_path / "table.npz"
+    table.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert "rank table" in refused(path)
 
 
 # Merging

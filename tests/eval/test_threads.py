@@ -138,8 +138,8 @@ scores, labels = endless(10**6, 1, positives=10**5)
 call = lambda: vltr_eval.sampled_average_precision(scores, labels, trials=10**5)
 """,
     "expected SAP of one class": """
-hits = np.arange(1, 20_001) * 10**5
-table = RankTable(2**32 - 1, np.array([0, 20_000]), -np.arange(2e4), hits, hits // 2, hits * 0)
+hits = np.arange(1, 10**6 + 1) * 4
+table = RankTable(12 * 10**6, np.array([0, 10**6]), -np.arange(1e6), hits, hits, hits * 0)
 call = table.expected_sampled_average_precision
 """,
 }

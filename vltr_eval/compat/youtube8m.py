@@ -23,13 +23,13 @@ Different on purpose:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vltr_eval.arrays import read_numbers
 from vltr_eval.compat.youtube8m_ranked_lists import Entries, RankedLists
+from vltr_eval.lazy import lazy_property
 
 __all__ = [
     "AveragePrecisionCalculator",
@@ -301,7 +301,7 @@ class _Batch:
             raise ValueError(f"{name}: expected shape {scores.shape} as predictions, got {labels.shape}")
         return cls(scores, labels, name)
 
-    @cached_property
+    @lazy_property
     def labels_per_row(self) -> np.ndarray:
         """(N,) int64"""
         return self._sum_of_labels(axis=1).astype(np.int64)
@@ -311,7 +311,7 @@ class _Batch:
         """Of any row, but at least 1."""
         return int(self.labels_per_row.max(initial=1))
 
-    @cached_property
+    @lazy_property
     def num_positives(self) -> np.ndarray:
         """Of each class: (C,), integers where labels are."""
         return self._sum_of_labels(axis=0)
