@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
-from vltr_eval.evaluator import check_whole, read_ids
+from vltr_eval.evaluator import check_whole
 from vltr_eval.exchange import current_group, telling
 from vltr_eval.findings import read_conventions
 from vltr_eval.io import Spec, read_labels, read_scores, split_spec
@@ -16,6 +16,7 @@ from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Report
 from vltr_eval.row_store import RowStore
+from vltr_eval.sample_ids import id_kind, read_ids
 
 __all__ = ["ShardFiles", "evaluate_batches"]
 
@@ -174,6 +175,6 @@ class _Pile:
         return Part(borrow_matrix("scores", shards), Positives.from_labels(pairs, *shape), ids, self._first_row)
 
 
-def _kind(part: Part) -> tuple[str, int | None, bool]:
+def _kind(part: Part) -> tuple[str, int | None, str | None]:
     """What batches share that lie together."""
-    return part.scores.dtype, part.scores.place.device, part.ids is None
+    return part.scores.dtype, part.scores.place.device, id_kind(part.ids)

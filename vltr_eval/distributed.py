@@ -15,13 +15,13 @@ from __future__ import annotations
 from typing import Any
 
 from vltr_eval.arrays import borrow_matrix
-from vltr_eval.evaluator import read_ids
 from vltr_eval.exchange import RankFailure, current_group, telling
 from vltr_eval.findings import ClassInfo, Findings, read_conventions
 from vltr_eval.labels import Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.rank_table import RankTable, absent_value
 from vltr_eval.report import Report, Settings
+from vltr_eval.sample_ids import read_ids
 from vltr_eval.sampled import SampledAP, mean_and_std
 from vltr_eval.scan import check_seed, check_trials
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from cases import corner_labels, make_case, slices
+from cases import corner_labels, labels_by_id, make_case, slices
 from devices import on_device
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +149,7 @@ def test_columns_are_batches_of_one_class():
 def test_of_a_repeated_sample_the_first_is_counted(device, sizes):
     scores, labels = epoch(seed=10, levels=200)
     ids = np.random.default_rng(10).integers(-20, 30, 90)
+    labels = labels_by_id(labels, ids)
     report = streamed(batched(scores, labels, sizes, ids, device))
     assert report == at_once(scores, labels, ids)
     assert report.num_rows == len(np.unique(ids))
@@ -195,6 +196,7 @@ def test_no_split_of_a_stream_changes_a_bit(data):
     labels = rng.random(scores.shape) < data.draw(st.sampled_from([0.05, 0.3, 0.8]))
     ids = rng.integers(0, data.draw(st.sampled_from([1, num_rows, 2**62])), num_rows)
     ids = ids if data.draw(st.booleans()) else None
+    labels = labels_by_id(labels, ids)
     sizes = data.draw(st.lists(st.integers(0, 12), max_size=6))
     assert streamed(batched(scores, labels, sizes, ids)) == at_once(scores, labels, ids)
 
@@ -320,7 +322,7 @@ def bad_batches():
         "soft labels": ((scores, labels * 0.5, ids), ValueError, "labels: expected 0 or 1, got 0.5 at row 0, class 3"),
         "text": (("abc", labels, ids), TypeError, "scores: expected an array, got str"),
         "too few ids": ((scores, labels, ids[1:]), ValueError, "ids: expected shape (4,) as scores has rows, got (3,)"),
-        "fractions as ids": ((scores, labels, ids * 0.5), TypeError, "ids: expected integers, got float64"),
+        "fractions as ids": ((scores, labels, ids * 0.5), TypeError, "ids: expected integers or strings, got float64"),
     }
 
 

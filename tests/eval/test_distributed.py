@@ -315,12 +315,12 @@ def test_alone_rows_are_numbered_by_their_ids(case, whole, kind):
 
 
 def test_of_a_repeated_sample_that_of_the_lowest_rank_counts(ranks, case, whole):
-    """Others may have other scores and labels, and even no numbers."""
+    """Others may have other scores, and even no numbers."""
     rng = np.random.default_rng(7)
     rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS)])
     scores = np.concatenate([case[0], rng.normal(size=case[0].shape)]).astype(np.float32)
-    labels = np.concatenate([case[1], ~case[1]])
-    scores[NUM_ROWS:][case[1]] = np.nan  # labels there are 0
+    labels = np.concatenate([case[1], case[1]])
+    scores[NUM_ROWS:][~case[1]] = np.nan
     for ends in ([150, 300, 400, len(rows)], [NUM_ROWS, NUM_ROWS, NUM_ROWS, len(rows)], [0, 0, 0, len(rows)]):
         assert ranks.run(compute_ids, scores, labels, ends[-ranks.size :], rows) == [whole] * ranks.size
 

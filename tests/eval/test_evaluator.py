@@ -20,7 +20,7 @@ import pytest
 import reference
 import scipy.sparse
 import torch
-from cases import corner_labels, make_case, slices
+from cases import corner_labels, labels_by_id, make_case, slices
 from devices import CudaArray, on_device, torch_on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,6 +274,7 @@ def test_shuffled_samples_are_put_in_order(device, dtype, budget):
 def test_of_a_repeated_sample_the_first_is_counted(device, sizes, budget):
     scores, labels = epoch(seed=19, levels=200)
     ids = np.random.default_rng(19).integers(-20, 30, 90)
+    labels = labels_by_id(labels, ids)
     evaluator = taken(scores, labels, sizes, ids=ids, device=device, memory_budget=budget)
     report = evaluator.compute()
     assert report == at_once(scores, labels, ids)
@@ -282,12 +283,14 @@ def test_of_a_repeated_sample_the_first_is_counted(device, sizes, budget):
 
 def test_samples_that_are_one_are_one_row():
     scores, labels = epoch(seed=20)
+    labels = labels_by_id(labels, np.full(90, 7))
     assert taken(scores, labels, [40], ids=np.full(90, 7)).compute() == at_once(scores[:1], labels[:1])
 
 
 def test_ids_reach_over_all_64_bits():
     scores, labels = epoch(5, seed=21)
     ids = np.array([2**63 - 1, 0, -(2**63), -1, 2**63 - 1])
+    labels = labels_by_id(labels, ids)
     assert taken(scores, labels, ids=ids).compute() == at_once(scores, labels, ids)
 
 
@@ -315,6 +318,7 @@ def test_zeros_of_both_signs_and_infinities_are_scores(device, dtype):
     scores = rng.choice(np.array([-np.inf, -1, -0.0, 0.0, np.inf], dtype), (90, NUM_CLASSES))
     labels, ids = corner_labels(90, seed=41), rng.integers(0, 80, 90)
     for own_ids in (None, ids):
+        labels = labels_by_id(labels, own_ids)
         evaluator = taken(scores, labels, [13] * 6, ids=own_ids, device=device, memory_budget=24 * 40)
         assert evaluator.compute() == at_once(scores, labels, own_ids)
 
@@ -327,6 +331,7 @@ def test_zeros_of_both_signs_and_infinities_are_scores(device, dtype):
 def test_merged_evaluators_are_one(device, with_ids, budget):
     scores, labels = epoch(seed=23)
     ids = np.random.default_rng(23).integers(0, 60, 90) if with_ids else None
+    labels = labels_by_id(labels, ids)
     several = [
         taken(
             scores[part],
@@ -454,6 +459,7 @@ STATES = {
 def test_states_of_numpy_come_back(device, dtype, saved, budget, with_ids):
     scores, labels = epoch(seed=30, dtype=dtype)
     ids = np.random.default_rng(30).integers(0, 70, 90) if with_ids else None
+    labels = labels_by_id(labels, ids)
     own = (lambda part: None) if ids is None else ids.__getitem__
     first, second = slices(90, [50])
     evaluator = taken(scores[first], labels[first], [20], ids=own(first), device=device, memory_budget=budget)
@@ -639,6 +645,7 @@ time.sleep(600)
 def test_a_killed_process_is_resumed_from_its_saved_state(tmp_path):
     scores, labels = epoch(seed=36)
     ids = np.random.default_rng(36).integers(0, 80, 90)
+    labels = labels_by_id(labels, ids)
     np.savez(tmp_path / "data.npz", scores=scores, labels=labels, ids=ids)
     spilled = tmp_path / "spilled"
     spilled.mkdir()
@@ -769,9 +776,13 @@ def bad_updates():
             ValueError,
             "ids: expected shape (4,) as scores has rows, got (4, 1)",
         ),
-        "fractions as ids": ((scores, labels, ids * 1.0), TypeError, "ids: expected integers, got float64"),
-        "flags as ids": ((scores, labels, ids > 1), TypeError, "ids: expected integers, got bool"),
-        "names as ids": ((scores, labels, list("abcd")), TypeError, "ids: expected integers, got <U1"),
+        "fractions as ids": ((scores, labels, ids * 1.0), TypeError, "ids: expected integers or strings, got float64"),
+        "flags as ids": ((scores, labels, ids > 1), TypeError, "ids: expected integers or strings, got bool"),
+        "names as ids": (
+            (scores, labels, list("abcd")),
+            ValueError,
+            "ids: expected integers as in earlier updates, got strings",
+        ),
         "huge ids": (
             (scores, labels, ids.astype(np.uint64) + np.uint64(2**63)),
             ValueError,
@@ -851,6 +862,7 @@ def test_nan_of_a_negative_behind_repeated_samples_is_named(device):
     scores, labels = epoch(seed=39)
     ids = np.arange(90)
     ids[[5, 6, 20]] = 0
+    labels = labels_by_id(labels, ids)
     labels[60, 2] = False
     scores[60, 2] = np.nan
     with pytest.raises(ValueError, match=r"^scores: expected numbers, got NaN at row 60, class 2$"):
@@ -910,7 +922,7 @@ def streams(draw):
     labels = rng.random((num_rows, 4)) < draw(st.sampled_from([0.05, 0.3, 0.8]))
     ids = rng.integers(-3, draw(st.sampled_from([1, num_rows, 10**18])), num_rows) if draw(st.booleans()) else None
     sizes = draw(st.lists(st.integers(0, 12), max_size=6))
-    return scores, labels, ids, sizes
+    return scores, labels_by_id(labels, ids), ids, sizes
 
 
 @pytest.mark.any_device
