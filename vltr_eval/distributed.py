@@ -5,8 +5,8 @@ exact result, with the same bits as one process with all rows would get. What mo
 their counts, never the scores of all (`parts`). When a rank fails, all do, with its message.
 
 scores: (N, C) of this rank, or a list of row shards; (0, C) for a rank without rows. labels: those of these rows, as
-`vltr_eval.rank_table` takes them. ids: (N,) integers that tell samples apart, for runs whose sampler repeats some: each
-is counted once. group: as torch.distributed takes it, None for all ranks; where torch.distributed is not in use, the
+`vltr_eval.rank_table` takes them. ids: (N,) integers or strings that tell samples apart, for runs whose sampler
+repeats some: each is counted once, and must have the same labels each time. group: as torch.distributed takes it, None for all ranks; where torch.distributed is not in use, the
 process is the only one.
 """
 

@@ -155,6 +155,28 @@ def test_of_a_repeated_sample_the_first_is_counted(device, sizes):
     assert report.num_rows == len(np.unique(ids))
 
 
+@pytest.mark.parametrize("sizes", [[], [30, 0, 30], [1] * 89])
+def test_batches_may_have_strings_as_ids(sizes):
+    scores, labels = epoch(seed=20, levels=200)
+    numbers = np.random.default_rng(20).integers(10, 70, 90)
+    labels = labels_by_id(labels, numbers)
+    names = np.array([f"v{number}" for number in numbers], object)
+    assert streamed(batched(scores, labels, sizes, names)) == at_once(scores, labels, numbers)
+
+
+@pytest.mark.parametrize("sizes", [[], [30, 0, 30], [1] * 89])
+@pytest.mark.parametrize("ids", [np.arange(90) % 80, np.array([f"v{number % 80:02}" for number in range(90)], object)])
+def test_a_sample_with_different_labels_is_named(sizes, ids):
+    scores, labels = epoch(seed=21)
+    labels = labels_by_id(labels, ids)
+    labels[7] = labels[87] = False
+    labels[7, [2, 4]] = labels[87, 5] = True
+    (name,) = ids[7:8].tolist()
+    sentence = f"ids: sample {name!r} came twice with different labels: [2, 4] and [5]; correct the labels, or "
+    with pytest.raises(ValueError, match="^" + re.escape(sentence)):
+        streamed(batched(scores, labels, sizes, ids))
+
+
 def test_no_ids_may_be_said_as_none():
     scores, labels = epoch(seed=11)
     batches = [(*batch, None) for batch in batched(scores, labels, [40])]
@@ -260,6 +282,7 @@ AGAIN = {
     "the order is another": lambda batches: batches[::-1],
     "a label is another": lambda batches: changed(batches, (1, 3, 0), 1, True),
     "the score of a positive is another": lambda batches: changed(batches, (2, 5, 5), 0, 99),
+    "ids are strings": lambda batches: [(*rest, [f"v{id}" for id in ids]) for *rest, ids in batches],
     "an id is another": lambda batches: changed(batches, (1, 2), 2, 1000),
     "a dtype is another": lambda batches: [(scores.astype(np.float64), *rest) for scores, *rest in batches],
     "the ids are missing": lambda batches: [batch[:2] for batch in batches],
@@ -341,6 +364,8 @@ def test_batches_agree_in_dtype_and_ids():
     for first, second in (((), (np.arange(90),)), ((np.arange(90),), ())):
         with pytest.raises(ValueError, match=r"^ids: expected sample ids with all rows or with none, got them with "):
             streamed([(scores, labels, *first), (scores, labels, *second)])
+    with pytest.raises(ValueError, match=r"^ids: expected integers as before, got strings$"):
+        streamed([(scores, labels, np.arange(90)), (scores, labels, list(map(str, range(90))))])
 
 
 @pytest.mark.parametrize("with_ids", [False, True])
