@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
-from vltr_eval.evaluator import check_whole
+from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.exchange import current_group, telling
 from vltr_eval.findings import read_conventions
 from vltr_eval.io import Spec, read_labels, read_scores, split_spec
@@ -72,9 +72,11 @@ def evaluate_batches(
 
 
 class ShardFiles:
-    """Predictions and labels in files, shard by shard: what `evaluate_batches` goes through, one shard open at a time.
+    """Predictions and labels in files, shard by shard, for `evaluate_batches`; one shard is open at a time.
 
-    preds, labels: as many files each, as lists or patterns; every format that the program reads.
+    Args:
+        preds: Files of scores, as a list or a pattern; every format that the program reads.
+        labels: As many files of labels.
     """
 
     def __init__(self, preds: Spec, labels: Spec) -> None:
@@ -144,6 +146,7 @@ class _Stream:
             raise TypeError(f"expected (scores, labels) or (scores, labels, ids), got {got}")
         scores, labels, *ids = batch
         if tuple(getattr(scores, "shape", ()))[:1] == (0,):
+            check_no_labels(labels)
             return None
         matrix = borrow_matrix("scores", scores)
         if matrix.num_classes != self._num_classes:

@@ -23,7 +23,7 @@ from vltr_eval.report import Report, Settings
 from vltr_eval.row_store import RowStore
 from vltr_eval.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
 
-__all__ = ["Evaluator", "check_whole"]
+__all__ = ["Evaluator", "check_no_labels", "check_whole"]
 
 _FORMAT = "vltr-eval/evaluator/1"
 _FORMAT_OF_STRING_IDS = "vltr-eval/evaluator/2"  # a version that knows no string ids refuses it
@@ -75,28 +75,34 @@ class _Taken:
 
 
 class Evaluator:
-    """Takes scores and labels batch by batch and gives the report of them all: what `evaluate` gives of all at once.
+    """Takes scores and labels batch by batch and gives the report that `evaluate` gives of all rows at once.
 
-    Scores are kept in their own dtype where they are made: numpy, torch, CPU or CUDA. Labels are kept as the few
+    Scores are kept in their own dtype and on their own device: numpy, torch, CPU or CUDA. Labels are kept as the few
     positives that they are. Under torch.distributed every rank gets the exact result over the rows of all ranks, with
-    the same bits as one process would get, for O(positives) bytes of communication; no rank sees another's scores.
+    the same bits as one process would get, for O(positives) bytes of communication; no scores leave their rank.
 
-    num_classes: C. num_rows: how many rows will come to this process, if known: memory for them is taken at once.
-    memory_budget: bytes of scores after which further ones go to a file in ``spill_dir`` that has no name and is gone
-    with the process. sync_on_compute: whether `compute` is over all ranks where torch.distributed has been initialised;
-    process_group: over which of them, None for all. sap, seed, topk, train_counts, bounds, class_names, absent,
-    threads: as `evaluate`.
+    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows: `num_rows` says which.
 
-    As a context manager it makes all ranks fail together: they leave the block together, and when the body raises on
-    one rank, those that wait in `compute` or at the end of the block raise as well, with its message. (Without it they
-    wait until that process ends.) The body should hold no other collectives, in which ranks would wait unheard: of a
-    DistributedDataParallel model call ``model.module``.
+    Used as a context manager, it makes all ranks fail together: they leave the block together, and when the body raises
+    on one rank, the ranks that wait in `compute` or at the end of the block raise as well, with its message. (Without
+    it they wait until that process ends.) The body should call no other collectives, which would wait for a rank that
+    has failed: of a DistributedDataParallel model call ``model.module``.
 
-    >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
-    >>> evaluator.update(np.float32([[.9, .1], [.8, .7]]), [[0], [1]])
-    >>> evaluator.update(np.float32([[.7, .2]]), [[0]])
-    >>> round(evaluator.compute().metrics()["mAP"], 4)
-    0.9167
+    Args:
+        num_classes: C.
+        num_rows: How many rows will come to this process, if known: memory for them is taken at once.
+        memory_budget: Bytes of scores after which further ones go to a file.
+        spill_dir: The folder of that file, which has no name there and is gone with the process.
+        sync_on_compute: Whether `compute` is over all ranks where torch.distributed has been initialised.
+        process_group: Over which of them; None for all.
+        sap: As `evaluate`; so are seed, topk, train_counts, bounds, class_names, absent and threads.
+
+    Example:
+        >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
+        >>> evaluator.update(np.float32([[.9, .1], [.8, .7]]), [[0], [1]])
+        >>> evaluator.update(np.float32([[.7, .2]]), [[0]])
+        >>> round(evaluator.compute().metrics()["mAP"], 4)
+        0.9167
     """
 
     def __init__(
@@ -188,6 +194,7 @@ class Evaluator:
             raise ValueError("ids: expected sample ids in every update or in none, got them in some")
         ids = None if ids is None else read_ids(ids, num_rows)
         if num_rows == 0:
+            check_no_labels(labels)
             return
         if start and id_kind(ids) != taken.id_kind:
             raise ValueError(f"ids: expected {taken.id_kind} as in earlier updates, got {id_kind(ids)}")
@@ -197,10 +204,13 @@ class Evaluator:
         self._taken = taken.with_rows([batch], [of_batch], is_torch=hasattr(batch.owner, "data_ptr"))
 
     def compute(self) -> Report:
-        """The report of all rows since the start or the last `reset`; further updates may follow.
+        """Gives the report of all rows since the start or the last `reset`; further updates may follow.
 
-        In a distributed run a collective: all ranks must call it, and all get the same report. Raises ValueError for a
-        NaN score and where there are no rows at all, and RankFailure for another rank's error.
+        In a distributed run this is a collective: all ranks must call it, and all get the same report.
+
+        Raises:
+            ValueError: For a NaN score, where one id came with different labels, and where there are no rows at all.
+            RankFailure: For another rank's error.
         """
         return self._count(self._settings).report(self._about)
 
@@ -366,6 +376,16 @@ class Evaluator:
             positives = Positives.from_labels(pairs, matrix.num_rows, self.num_classes)
             yield Part(matrix, positives, None if labels.ids is None else labels.ids[start:stop], start)
             start = stop
+
+
+def check_no_labels(labels: Any) -> None:
+    """Raises ValueError for labels of rows, which come with scores that have none."""
+    shape = getattr(labels, "shape", None)
+    num_rows = shape[0] if shape else getattr(labels, "num_rows", None)
+    if num_rows is None and hasattr(labels, "__len__"):
+        num_rows = len(labels)
+    if num_rows:
+        raise ValueError(f"labels: {num_rows} rows, but scores has 0")
 
 
 def check_whole(name: str, value: int, least: int) -> int:

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from vltr_eval.exchange import Alone, Group
+from vltr_eval.sample_ids import distinct_ids
 
 __all__ = ["RowNumbers", "number_by_id", "number_by_place", "sample_of"]
 
@@ -103,8 +104,7 @@ def number_by_id(
     rows_of = [np.flatnonzero(owner == rank) for rank in ranks]
     received = exchange.scatter(lambda: [ids[own] for own in rows_of])
     ends = np.cumsum([len(part) for part in received])[:-1]
-    distinct, first, group = np.unique(np.concatenate(received), return_index=True, return_inverse=True)
-    group = group.reshape(-1)  # numpy 2.0 gives it another shape
+    distinct, first, group = distinct_ids(np.concatenate(received))
     counts = exchange.gather(lambda: (len(distinct), len(group) - len(distinct)))
     start = sum(count for count, _ in counts[: exchange.rank])
     repeated = sum(count for _, count in counts)
@@ -153,8 +153,8 @@ def _differing(
     """
     counts, classes = (np.concatenate(column) for column in zip(*labels, strict=True))
     starts = np.cumsum(counts) - counts
-    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
-    first = first[inverse.reshape(-1)]  # for each row, the first row of its id
+    _, first, inverse = distinct_ids(group)
+    first = first[inverse]  # for each row, the first row of its id
     differs = counts != counts[first]
     same = np.flatnonzero(~differs)
     row_of = np.repeat(same, counts[same])

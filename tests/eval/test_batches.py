@@ -342,6 +342,7 @@ def bad_batches():
         ),
         "fewer classes": ((scores[:, :5], labels, ids), ValueError, "scores: expected 6 classes, got 5"),
         "too few labels": ((scores, labels[1:], ids), ValueError, "labels: 3 rows, but scores has 4"),
+        "labels alone": ((scores[:0], labels, ids), ValueError, "labels: 4 rows, but scores has 0"),
         "soft labels": ((scores, labels * 0.5, ids), ValueError, "labels: expected 0 or 1, got 0.5 at row 0, class 3"),
         "text": (("abc", labels, ids), TypeError, "scores: expected an array, got str"),
         "too few ids": ((scores, labels, ids[1:]), ValueError, "ids: expected shape (4,) as scores has rows, got (3,)"),

@@ -985,6 +985,16 @@ def test_an_empty_first_update_decides_nothing():
     assert taken(scores, labels, ids=np.arange(90), into=evaluator).compute() == at_once(scores, labels)
 
 
+@pytest.mark.parametrize(
+    "labels", [[[0], [1]], np.ones((2, 6), bool), np.array([0, 1]), scipy.sparse.eye(2, 6), LabelPairs(2, 6, [0], [1])]
+)
+def test_labels_without_scores_are_refused(labels):
+    evaluator = taken(*epoch())
+    with pytest.raises(ValueError, match=r"^labels: 2 rows, but scores has 0$"):
+        evaluator.update(np.empty((0, NUM_CLASSES), np.float32), labels)
+    assert evaluator.compute() == at_once(*epoch())
+
+
 def test_ids_on_a_device_are_refused(cuda):
     scores, labels = epoch()
     with pytest.raises(ValueError, match=r"^ids: expected an array in CPU memory, got one on cuda:0; pass ids\.cpu"):
