@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
-from vltr_eval.evaluator import check_whole, read_ids
+from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.exchange import current_group, telling
 from vltr_eval.findings import read_conventions
 from vltr_eval.formats import Spec, read_labels, read_scores, split_spec
@@ -16,6 +16,7 @@ from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Report
 from vltr_eval.row_store import RowStore
+from vltr_eval.sample_ids import id_kind, read_ids
 
 __all__ = ["ShardFiles", "evaluate_batches"]
 
@@ -28,24 +29,37 @@ def evaluate_batches(
     *,
     process_group: Any = None,
     threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
     **conventions: Any,
 ) -> Report:
-    """The report of all rows of a stream, of which little is in memory at a time.
+    """Gives the report of all rows of a stream, of which little is in memory at a time.
 
-    batches: an iterable of (scores, labels) or (scores, labels, ids), as `Evaluator.update` takes them, that gives the
-    same each time it is gone through (a list, a data loader that does not shuffle, `ShardFiles`), or a function that
-    returns one. It is gone through twice: first only the scores of positives are looked at, then all are counted.
-    conventions: sap, seed, topk, train_counts, bounds, class_names, absent, as `evaluate`.
-    Under torch.distributed a collective: each rank goes through its own batches, and gets the report of all rows.
+    The stream is gone through twice: the first time only the scores of positives are looked at, the second time all are
+    counted. Under torch.distributed this is a collective: each rank goes through its own batches, and gets the report
+    of all rows.
 
     Extra memory: small batches are copied together, 16 MiB at a time; a dozen bytes a label; and, for each draw of each
-    SAP trial that is a row of this process, 12 bytes to keep and 24 to sort it. Raises TypeError for an iterator, which
-    could be gone through once, and ValueError where the second time differs in rows, ids, labels or scores of positives
-    (those of negatives are looked at the second time only).
+    SAP trial that is a row of this process, 12 bytes to keep and 24 to sort it.
 
-    >>> batches = [(np.float32([[.9], [.8]]), [[0], []]), (np.float32([[.7]]), [[0]])]
-    >>> evaluate_batches(batches, 1, sap=None, topk=None).metrics()["mAP"]
-    0.8333333333333333
+    Args:
+        batches: An iterable of (scores, labels) or (scores, labels, ids), as `Evaluator.update` takes them, that gives
+            the same each time (a list, a data loader that does not shuffle, `ShardFiles`), or a function that returns
+            one.
+        num_classes: C.
+        process_group: The ranks, as torch.distributed takes them; None for all.
+        threads: Threads of this process.
+        progress: Called with the fraction done, which never falls and ends at 1.
+        conventions: sap, seed, topk, train_counts, bounds, class_names, absent, as `evaluate`.
+
+    Raises:
+        TypeError: For an iterator, which could be gone through once.
+        ValueError: Where the second time differs in rows, ids, labels or scores of positives (those of negatives are
+            looked at the second time only), and where one id comes with different labels.
+
+    Example:
+        >>> batches = [(np.float32([[.9], [.8]]), [[0], []]), (np.float32([[.7]]), [[0]])]
+        >>> evaluate_batches(batches, 1, sap=None, topk=None).metrics()["mAP"]
+        0.8333333333333333
     """
     exchange = current_group(process_group)
     with telling(exchange):
@@ -53,13 +67,16 @@ def evaluate_batches(
         num_threads(threads)  # raises
         settings, about = read_conventions(num_classes, **conventions)
         stream = _Stream(batches, num_classes, threads)
-    return count(settings, stream, num_classes, about=about, exchange=exchange, threads=threads).report(about)
+    found = count(settings, stream, num_classes, about=about, exchange=exchange, threads=threads, progress=progress)
+    return found.report(about)
 
 
 class ShardFiles:
-    """Predictions and labels in files, shard by shard: what `evaluate_batches` goes through, one shard open at a time.
+    """Predictions and labels in files, shard by shard, for `evaluate_batches`; one shard is open at a time.
 
-    preds, labels: as many files each, as lists or patterns; every format that the program reads.
+    Args:
+        preds: Files of scores, as a list or a pattern; every format that the program reads.
+        labels: As many files of labels.
     """
 
     def __init__(self, preds: Spec, labels: Spec) -> None:
@@ -129,6 +146,7 @@ class _Stream:
             raise TypeError(f"expected (scores, labels) or (scores, labels, ids), got {got}")
         scores, labels, *ids = batch
         if tuple(getattr(scores, "shape", ()))[:1] == (0,):
+            check_no_labels(labels)
             return None
         matrix = borrow_matrix("scores", scores)
         if matrix.num_classes != self._num_classes:
@@ -174,6 +192,6 @@ class _Pile:
         return Part(borrow_matrix("scores", shards), Positives.from_labels(pairs, *shape), ids, self._first_row)
 
 
-def _kind(part: Part) -> tuple[str, int | None, bool]:
+def _kind(part: Part) -> tuple[str, int | None, str | None]:
     """What batches share that lie together."""
-    return part.scores.dtype, part.scores.place.device, part.ids is None
+    return part.scores.dtype, part.scores.place.device, id_kind(part.ids)

@@ -4,10 +4,14 @@ Every function is a collective of torch.distributed (gloo or nccl): all ranks of
 exact result, with the same bits as one process with all rows would get. What moves are the scores of positives and
 their counts, never the scores of all (`parts`). When a rank fails, all do, with its message.
 
-scores: (N, C) of this rank, or a list of row shards; (0, C) for a rank without rows. labels: those of these rows, as
-`vltr_eval.rank_table` takes them. ids: (N,) integers that tell samples apart, for runs whose sampler repeats some: each
-is counted once. group: as torch.distributed takes it, None for all ranks; where torch.distributed is not in use, the
-process is the only one.
+The functions take these arguments:
+
+scores: (N, C) of this rank, or a list of row shards; (0, C) for a rank without rows.
+labels: Those of these rows, as `vltr_eval.rank_table` takes them.
+ids: (N,) integers or strings that tell samples apart, for runs whose sampler repeats some, as `Evaluator.update` takes
+    them: each is counted once, and must have the same labels each time.
+group: As torch.distributed takes it, None for all ranks; where torch.distributed is not in use, the process is the only
+    one.
 """
 
 from __future__ import annotations
@@ -15,13 +19,13 @@ from __future__ import annotations
 from typing import Any
 
 from vltr_eval.arrays import borrow_matrix
-from vltr_eval.evaluator import read_ids
 from vltr_eval.exchange import RankFailure, current_group, telling
 from vltr_eval.findings import ClassInfo, Findings, read_conventions
 from vltr_eval.labels import Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.rank_table import RankTable, absent_value
 from vltr_eval.report import Report, Settings
+from vltr_eval.sample_ids import read_ids
 from vltr_eval.sampled import SampledAP, mean_and_std
 from vltr_eval.scan import check_seed, check_trials
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from vltr_eval.arrays import borrow, borrow_matrix, num_threads, of_bits, read_numbers
+from vltr_eval.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
 from vltr_eval.exchange import ALONE, Alone, Group, current_group, telling
 from vltr_eval.findings import Findings, read_conventions
 from vltr_eval.groups import DEFAULT_BOUNDS
@@ -19,36 +21,88 @@ from vltr_eval.parts import Part, count
 from vltr_eval.rank_table import RankTable
 from vltr_eval.report import Report, Settings
 from vltr_eval.row_store import RowStore
+from vltr_eval.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
 
-__all__ = ["Evaluator", "check_whole", "read_ids"]
+__all__ = ["Evaluator", "check_no_labels", "check_whole"]
 
 _FORMAT = "vltr-eval/evaluator/1"
+_FORMAT_OF_STRING_IDS = "vltr-eval/evaluator/2"  # a version that knows no string ids refuses it
 _MAX_ROWS = 2**32 - 1
 
 
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """The positives of one update, as rows of all updates and the class of each, (nnz,) int64; and ids, if any."""
+
+    rows: np.ndarray
+    classes: np.ndarray
+    ids: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """The rows that an evaluator has taken; the evaluator changes by putting another one in its place.
+
+    Two of them may share the memory of scores and the list of labels, of which each counts its own first part.
+    """
+
+    scores: RowStore
+    listed: list[_Labels] = field(default_factory=list)
+    num_listed: int = 0
+    is_torch: bool = False
+
+    @property
+    def id_kind(self) -> str | None:
+        return id_kind(self.listed[0].ids) if self.num_listed else None
+
+    def with_rows(self, scores: Iterable[Array], labels: Iterable[_Labels], *, is_torch: bool) -> _Taken:
+        """These rows and more behind them. Only the last of several such may be used further."""
+        store = copy.copy(self.scores)
+        store.append(*scores)
+        del self.listed[self.num_listed :]  # of an update that was interrupted
+        self.listed.extend(labels)
+        return _Taken(store, self.listed, len(self.listed), self.is_torch or is_torch)
+
+    def labels(self) -> _Labels:
+        """The labels of all rows."""
+        listed = self.listed[: self.num_listed]
+        none = np.empty(0, np.int64)
+        return _Labels(
+            np.concatenate([none, *(labels.rows for labels in listed)]),
+            np.concatenate([none, *(labels.classes for labels in listed)]),
+            None if self.id_kind is None else np.concatenate([labels.ids for labels in listed]),
+        )
+
+
 class Evaluator:
-    """Takes scores and labels batch by batch and gives the report of them all: what `evaluate` gives of all at once.
+    """Takes scores and labels batch by batch and gives the report that `evaluate` gives of all rows at once.
 
-    Scores are kept in their own dtype where they are made: numpy, torch, CPU or CUDA. Labels are kept as the few
+    Scores are kept in their own dtype and on their own device: numpy, torch, CPU or CUDA. Labels are kept as the few
     positives that they are. Under torch.distributed every rank gets the exact result over the rows of all ranks, with
-    the same bits as one process would get, for O(positives) bytes of communication; no rank sees another's scores.
+    the same bits as one process would get, for O(positives) bytes of communication; no scores leave their rank.
 
-    num_classes: C. num_rows: how many rows will come to this process, if known: memory for them is taken at once.
-    memory_budget: bytes of scores after which further ones go to a file in ``spill_dir`` that has no name and is gone
-    with the process. sync_on_compute: whether `compute` is over all ranks where torch.distributed has been initialised;
-    process_group: over which of them, None for all. sap, seed, topk, train_counts, bounds, class_names, absent,
-    threads: as `evaluate`.
+    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows: `num_rows` says which.
 
-    As a context manager it makes all ranks fail together: they leave the block together, and when the body raises on
-    one rank, those that wait in `compute` or at the end of the block raise as well, with its message. (Without it they
-    wait until that process ends.) The body should hold no other collectives, in which ranks would wait unheard: of a
-    DistributedDataParallel model call ``model.module``.
+    Used as a context manager, it makes all ranks fail together: they leave the block together, and when the body raises
+    on one rank, the ranks that wait in `compute` or at the end of the block raise as well, with its message. (Without
+    it they wait until that process ends.) The body should call no other collectives, which would wait for a rank that
+    has failed: of a DistributedDataParallel model call ``model.module``.
 
-    >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
-    >>> evaluator.update(np.float32([[.9, .1], [.8, .7]]), [[0], [1]])
-    >>> evaluator.update(np.float32([[.7, .2]]), [[0]])
-    >>> round(evaluator.compute().metrics()["mAP"], 4)
-    0.9167
+    Args:
+        num_classes: C.
+        num_rows: How many rows will come to this process, if known: memory for them is taken at once.
+        memory_budget: Bytes of scores after which further ones go to a file.
+        spill_dir: The folder of that file, which has no name there and is gone with the process.
+        sync_on_compute: Whether `compute` is over all ranks where torch.distributed has been initialised.
+        process_group: Over which of them; None for all.
+        sap: As `evaluate`; so are seed, topk, train_counts, bounds, class_names, absent and threads.
+
+    Example:
+        >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
+        >>> evaluator.update(np.float32([[.9, .1], [.8, .7]]), [[0], [1]])
+        >>> evaluator.update(np.float32([[.7, .2]]), [[0]])
+        >>> round(evaluator.compute().metrics()["mAP"], 4)
+        0.9167
     """
 
     def __init__(
@@ -90,23 +144,15 @@ class Evaluator:
             class_names=class_names,
             absent=absent,
         )
-        self._hold(self._new_store())
+        self._taken = _Taken(self._new_store())
 
     def _new_store(self) -> RowStore:
         return RowStore(self.num_classes, **self._room)
 
-    def _hold(self, scores: RowStore) -> None:
-        """Takes a store of scores in the place of its own, and forgets the labels."""
-        self._scores = scores
-        self._rows: list[np.ndarray] = []  # of the positives, with the class of each
-        self._classes: list[np.ndarray] = []
-        self._ids: list[np.ndarray] = []  # empty, or one array for each update
-        self._is_torch = False
-
     @property
     def num_rows(self) -> int:
         """Rows taken since the start or the last `reset`, repeated samples included."""
-        return len(self._scores)
+        return len(self._taken.scores)
 
     def __len__(self) -> int:
         return self.num_rows
@@ -115,46 +161,56 @@ class Evaluator:
         return f"<Evaluator of {self.num_rows} rows and {self.num_classes} classes>"
 
     def update(self, scores: Any, labels: Any, ids: Any = None) -> None:
-        """Takes one batch.
+        """Takes one batch: all of it, or nothing where the call raises or is interrupted.
 
-        scores: (B, C) of any real dtype, the same in every update; they are copied. labels: every form that `evaluate`
-        takes, on any device; those on a CUDA device are waited for. ids: (B,) integers that tell samples apart, in
-        every update or in none: a sample that comes again, as from the padding of a DistributedSampler, is counted
-        once (as it came to the lowest rank, first), and rows are numbered for the SAP draws in the order of ids, so
-        that the result does not depend on how samples were dealt out.
-        Raises ValueError or TypeError, and takes nothing, for what does not fit; a NaN is found by `compute`.
+        Args:
+            scores: (B, C) of any real dtype, the same in every update; they are copied.
+            labels: Every form that `evaluate` takes, on any device; those on a CUDA device are waited for.
+            ids: (B,) integers or strings that tell samples apart, of one kind in every update, or in no update. A list,
+                a numpy array, a pandas or polars Series, a pyarrow array, or a tensor of integers. A sample that comes
+                again, as from the padding of a DistributedSampler, is counted once (as it came to the lowest rank,
+                first), and must have the same labels. Rows are numbered for the SAP draws in the order of ids (strings
+                by their UTF-8 bytes), so that the result does not depend on how samples were dealt out.
+
+        Raises:
+            ValueError: For what does not fit. A NaN, and different labels of one sample, are found by `compute`.
+            TypeError: For what is no array, no labels or no ids.
+
+        Example:
+            >>> evaluator = Evaluator(num_classes=1)
+            >>> evaluator.update(np.float32([[.9], [.8]]), [[0], []], ids=["cat.mp4", "dog.mp4"])
+            >>> evaluator.num_rows
+            2
         """
         batch = borrow("scores", scores)
         if len(batch.shape) != 2 or batch.shape[1] != self.num_classes:
             raise ValueError(f"scores: expected shape (B, {self.num_classes}), got {batch.shape}")
-        num_rows, start = batch.shape[0], self.num_rows
-        if self._scores.dtype not in (None, batch.dtype):
-            raise ValueError(f"scores: expected {self._scores.dtype} as in earlier updates, got {batch.dtype}")
+        taken, num_rows, start = self._taken, batch.shape[0], self.num_rows
+        if taken.scores.dtype not in (None, batch.dtype):
+            raise ValueError(f"scores: expected {taken.scores.dtype} as in earlier updates, got {batch.dtype}")
         if start + num_rows > _MAX_ROWS:
             raise ValueError(f"scores: expected at most {_MAX_ROWS} rows, got {start + num_rows}")
-        if start and (ids is None) == bool(self._ids):
+        if start and (ids is None) != (taken.id_kind is None):
             raise ValueError("ids: expected sample ids in every update or in none, got them in some")
-        numbers = None if ids is None else read_ids(ids, num_rows)
+        ids = None if ids is None else read_ids(ids, num_rows)
         if num_rows == 0:
+            check_no_labels(labels)
             return
+        if start and id_kind(ids) != taken.id_kind:
+            raise ValueError(f"ids: expected {taken.id_kind} as in earlier updates, got {id_kind(ids)}")
         positives = Positives.from_labels(labels, num_rows, self.num_classes, threads=self._threads)
-        rows = positives.rows.astype(np.int64) + start
         classes = np.repeat(np.arange(self.num_classes, dtype=np.int64), positives.counts)
-        self._scores.append(batch)
-        self._append_labels(rows, classes, numbers)
-        self._is_torch |= hasattr(batch.owner, "data_ptr")
-
-    def _append_labels(self, rows: np.ndarray, classes: np.ndarray, ids: np.ndarray | None) -> None:
-        self._rows.append(rows)
-        self._classes.append(classes)
-        if ids is not None:
-            self._ids.append(ids)
+        of_batch = _Labels(positives.rows.astype(np.int64) + start, classes, ids)
+        self._taken = taken.with_rows([batch], [of_batch], is_torch=hasattr(batch.owner, "data_ptr"))
 
     def compute(self) -> Report:
-        """The report of all rows since the start or the last `reset`; further updates may follow.
+        """Gives the report of all rows since the start or the last `reset`; further updates may follow.
 
-        In a distributed run a collective: all ranks must call it, and all get the same report. Raises ValueError for a
-        NaN score and where there are no rows at all, and RankFailure for another rank's error.
+        In a distributed run this is a collective: all ranks must call it, and all get the same report.
+
+        Raises:
+            ValueError: For a NaN score, where one id came with different labels, and where there are no rows at all.
+            RankFailure: For another rank's error.
         """
         return self._count(self._settings).report(self._about)
 
@@ -169,68 +225,88 @@ class Evaluator:
     def merge(self, *others: Evaluator) -> None:
         """Takes all rows of other evaluators, behind its own; they stay as they are.
 
-        Raises ValueError, and takes nothing, where classes, dtype or the use of ids differ.
+        It takes nothing where the call raises or is interrupted.
+
+        Raises:
+            TypeError: For what is no evaluator.
+            ValueError: Where classes, dtype or the kind of ids differ.
         """
         for other in others:
             if not isinstance(other, Evaluator):
                 raise TypeError(f"others: expected evaluators, got {type(other).__name__}")
             if other.num_classes != self.num_classes:
                 raise ValueError(f"others: expected {self.num_classes} classes, got {other.num_classes}")
-        states = [other for other in others if other.num_rows]
-        have_ids = {bool(evaluator._ids) for evaluator in (self, *states) if evaluator.num_rows}
-        dtypes = {evaluator._scores.dtype for evaluator in (self, *states)} - {None}
+        taken, start = self._taken, self.num_rows
+        added = [other._taken for other in others if other.num_rows]
+        with_rows = [taken, *added] if start else added
+        dtypes = {rows.scores.dtype for rows in with_rows}
+        kinds = {rows.id_kind for rows in with_rows}
         if len(dtypes) > 1:
             raise ValueError(f"others: expected scores of one dtype, got {' and '.join(sorted(dtypes))}")
-        if len(have_ids) > 1:
+        if len(kinds) > 1 and None in kinds:
             raise ValueError("others: expected sample ids in all evaluators or in none, got them in some")
-        start, num_rows = self.num_rows, sum(other.num_rows for other in states)
-        if start + num_rows > _MAX_ROWS:
-            raise ValueError(f"others: expected at most {_MAX_ROWS} rows, got {start + num_rows}")
-        labels = [(other.num_rows, *other._labels()) for other in states]
-        self._scores.append(*(shard for other in states for shards in other._scores.shards() for shard in shards))
-        for num_rows, rows, classes, ids in labels:
-            self._append_labels(rows + start, classes, ids)
-            start += num_rows
-        self._is_torch |= any(other._is_torch for other in states)
+        if len(kinds) > 1:
+            raise ValueError(f"others: expected sample ids of one kind, got {' and '.join(sorted(kinds))}")
+        num_rows = start + sum(len(rows.scores) for rows in added)
+        if num_rows > _MAX_ROWS:
+            raise ValueError(f"others: expected at most {_MAX_ROWS} rows, got {num_rows}")
+        labels = []
+        for rows in added:
+            of_rows = rows.labels()
+            labels.append(_Labels(of_rows.rows + start, of_rows.classes, of_rows.ids))
+            start += len(rows.scores)
+        scores = [shard for rows in added for shards in rows.scores.shards() for shard in shards]
+        self._taken = taken.with_rows(scores, labels, is_torch=any(rows.is_torch for rows in added))
 
     def reset(self) -> None:
         """Forgets all rows; memory that was taken for a known number of rows is kept."""
-        self._scores.clear()
-        self._hold(self._scores)
+        store = copy.copy(self._taken.scores)
+        store.clear()
+        self._taken = _Taken(store)
 
     def state_dict(self) -> dict[str, Any]:
-        """All rows in CPU memory: plain values and arrays, those of torch where scores were, else numpy's.
+        """Gives all rows in CPU memory, for `load_state_dict`.
 
-        They can be saved by torch.save, numpy.savez or pickle, and are taken by `load_state_dict`. The conventions
-        (sap, topk, ...) are not in it.
+        Returns:
+            Strings and arrays of numbers, arrays of torch where scores were, else numpy's. torch.save, numpy.savez and
+            pickle can save them. String ids are their UTF-8 bytes and where each string ends. The conventions (sap,
+            topk, ...) are not in it.
         """
-        if not self.num_rows:
+        taken = self._taken
+        if not taken.num_listed:
             return {"format": _FORMAT}  # without arrays, which would be of a library that the loader may not take
-        rows, classes, ids = self._labels()
-        dtype = self._scores.dtype
-        state = {"scores": self._scores.bits(), "rows": rows, "classes": classes}
-        state |= {} if ids is None else {"ids": ids}
-        if self._is_torch:
+        labels, dtype = taken.labels(), taken.scores.dtype
+        ids = {} if labels.ids is None else pack_ids(labels.ids)
+        state = {"scores": taken.scores.bits(), "rows": labels.rows, "classes": labels.classes, **ids}
+        if taken.is_torch:
             torch = sys.modules["torch"]
             # As signed integers first: not every torch has all that numpy shows of scores.
             state["scores"] = state["scores"].view(f"i{state['scores'].itemsize}")
             state = {name: torch.from_numpy(array) for name, array in state.items()}
             state["scores"] = state["scores"].view(getattr(torch, dtype))
-        return {"format": _FORMAT, "dtype": dtype, **state}
+        return {"format": _FORMAT_OF_STRING_IDS if "id_bytes" in ids else _FORMAT, "dtype": dtype, **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Puts the rows of a saved state in the place of its own.
 
-        Raises ValueError or TypeError, and keeps its own, for anything else than such.
+        It keeps its own where the call raises or is interrupted.
+
+        Args:
+            state: What `state_dict` gave.
+
+        Raises:
+            TypeError: For what is no mapping, and arrays of another kind.
+            ValueError: For anything else that `state_dict` does not give.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state: expected what Evaluator.state_dict gave, got {type(state).__name__}")
         names = set(map(str, state))
         is_whole = names == {"format"} or {"format", "dtype", "scores", "rows", "classes"} <= names
-        if not is_whole or str(state["format"]) != _FORMAT:
+        is_whole = is_whole and ("id_bytes" in names) == ("id_ends" in names)
+        if not is_whole or str(state["format"]) not in (_FORMAT, _FORMAT_OF_STRING_IDS):
             raise ValueError(f"state: expected what Evaluator.state_dict gave, got keys {', '.join(sorted(names))}")
         if names == {"format"}:
-            self._hold(self._new_store())
+            self._taken = _Taken(self._new_store())
             return
         # torch.load may have put tensors on a device.
         state = {name: value.cpu() if hasattr(value, "cpu") else value for name, value in state.items()}
@@ -242,21 +318,19 @@ class Evaluator:
         if len(scores.shape) != 2 or scores.shape[1] != self.num_classes:
             raise ValueError(f"state: expected {self.num_classes} classes, got scores of shape {scores.shape}")
         shape = scores.shape
-        ids = read_ids(state["ids"], shape[0]) if "ids" in names else None
+        ids = unpack_ids(state, shape[0])
         Positives.from_labels(LabelPairs(*shape, rows, classes), *shape)  # raises
-        store = self._new_store()
+        taken = _Taken(self._new_store())
         if shape[0]:
-            store.append(of_bits(scores.bits(), dtype))
-        self._hold(store)
-        if shape[0]:
-            self._append_labels(rows.astype(np.int64), classes.astype(np.int64), ids)
-            self._is_torch = is_torch
+            labels = _Labels(rows.astype(np.int64), classes.astype(np.int64), ids)
+            taken = taken.with_rows([of_bits(scores.bits(), dtype)], [labels], is_torch=is_torch)
+        self._taken = taken
 
     def __getstate__(self) -> dict[str, Any]:
         """With the rows in CPU memory."""
         if self._process_group is not None:
             raise TypeError("process_group: expected None in an Evaluator to be copied or pickled, got a group")
-        hidden = ("_scores", "_rows", "_classes", "_ids", "_is_torch", "_body")
+        hidden = ("_taken", "_body")
         kept = {name: value for name, value in self.__dict__.items() if name not in hidden}
         return kept | {"state": self.state_dict()}
 
@@ -287,35 +361,31 @@ class Evaluator:
             parts = list(self._parts())
         return count(settings, parts, self.num_classes, about=self._about, exchange=exchange, threads=self._threads)
 
-    def _labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Rows and classes of all positives, (nnz,) int64 each, and the ids of all rows."""
-        rows, classes = (np.concatenate([np.empty(0, np.int64), *arrays]) for arrays in (self._rows, self._classes))
-        return rows, classes, np.concatenate(self._ids) if self._ids else None
-
     def _parts(self) -> Iterator[Part]:
         """The rows, by the places where they lie."""
-        rows, classes, ids = self._labels()
+        taken = self._taken
+        labels, num_rows = taken.labels(), len(taken.scores)
         start = 0
-        for shards in self._scores.shards():
+        for shards in taken.scores.shards():
             matrix = borrow_matrix("scores", shards)
             stop = start + matrix.num_rows
-            own = slice(None) if matrix.num_rows == self.num_rows else (rows >= start) & (rows < stop)
-            pairs = LabelPairs(matrix.num_rows, self.num_classes, rows[own] - start, classes[own])
+            own = slice(None)
+            if matrix.num_rows != num_rows:
+                own = (labels.rows >= start) & (labels.rows < stop)
+            pairs = LabelPairs(matrix.num_rows, self.num_classes, labels.rows[own] - start, labels.classes[own])
             positives = Positives.from_labels(pairs, matrix.num_rows, self.num_classes)
-            yield Part(matrix, positives, None if ids is None else ids[start:stop], start)
+            yield Part(matrix, positives, None if labels.ids is None else labels.ids[start:stop], start)
             start = stop
 
 
-def read_ids(ids: Any, num_rows: int) -> np.ndarray:
-    """(N,) int64 of sample ids in any integer dtype. Raises TypeError or ValueError for what is none."""
-    numbers = read_numbers("ids", ids)
-    if numbers.dtype.kind not in "iu" and numbers.size:
-        raise TypeError(f"ids: expected integers, got {numbers.dtype}")
-    if numbers.shape != (num_rows,):
-        raise ValueError(f"ids: expected shape ({num_rows},) as scores has rows, got {numbers.shape}")
-    if numbers.size and int(numbers.max()) >= 2**63:
-        raise ValueError(f"ids: expected integers below 2**63, got {int(numbers.max())}")
-    return numbers.astype(np.int64)
+def check_no_labels(labels: Any) -> None:
+    """Raises ValueError for labels of rows, which come with scores that have none."""
+    shape = getattr(labels, "shape", None)
+    num_rows = shape[0] if shape else getattr(labels, "num_rows", None)
+    if num_rows is None and hasattr(labels, "__len__"):
+        num_rows = len(labels)
+    if num_rows:
+        raise ValueError(f"labels: {num_rows} rows, but scores has 0")
 
 
 def check_whole(name: str, value: int, least: int) -> int:

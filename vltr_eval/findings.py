@@ -169,7 +169,7 @@ class Findings:
     """What an evaluation counted, to be read under the conventions of the settings.
 
     trials: (T, C) AP of each SAP trial. hits: None when only a saved table is at hand. ranks: (N,) those of `scan`, of
-    rows that lie in one place.
+    rows that lie in one place. repeated_rows: rows of samples that came before, which were not counted again.
     """
 
     settings: Settings
@@ -177,6 +177,7 @@ class Findings:
     trials: np.ndarray | None = None
     hits: Hits | None = None
     ranks: np.ndarray | None = None
+    repeated_rows: int = 0
 
     def report(self, about: ClassInfo) -> Report:
         """The findings as plain data: overall, by group and by class."""

@@ -4,7 +4,7 @@ One part in one process is scanned once. Everything else takes two passes over t
 distributed run exchange O(positives) numbers:
 
 1. the distinct scores of the positives, which become the thresholds of all;
-2. with sample ids, which rows there are: each is counted once, wherever and however often it came;
+2. with sample ids, which rows there are (`row_numbers`): each is counted once, wherever and however often it came;
 3. with SAP trials, the rows of the positives, from which every rank draws the same negatives;
 4. the counts of every threshold, summed;
 5. for each drawn negative that reaches a threshold, which one.
@@ -26,9 +26,10 @@ from vltr_eval.arrays import Matrix
 from vltr_eval.exchange import ALONE, Alone, Group, telling
 from vltr_eval.findings import ClassInfo, Findings
 from vltr_eval.labels import Positives
-from vltr_eval.lazy import lazy_property
 from vltr_eval.rank_table import PositiveScores, RankTable
 from vltr_eval.report import Settings
+from vltr_eval.row_numbers import RowNumbers, number_by_id, number_by_place, sample_of
+from vltr_eval.sample_ids import id_kind, pack_ids
 from vltr_eval.sampled import average_trials, draw_rows, draws_per_trial
 from vltr_eval.scan import NaNScore, positive_scores, reached, scan
 from vltr_eval.topk import Hits
@@ -38,13 +39,20 @@ __all__ = ["Part", "count"]
 _DRAWS_AT_ONCE = 1 << 21  # some 60 bytes each
 _LEAST_MERGE = 1 << 16
 
+# Fractions of the time of a count, roughly: when the first and, with SAP trials, the second pass ends; and how much of
+# the trials' time goes into looking up what they drew.
+_FIRST_PASS, _SECOND_PASS, _LOOKING_UP = 0.1, 0.6, 0.8
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """Rows that lie in one place.
 
-    ids: (N,) int64, what tells samples apart; None where every row is a sample of its own. first_row: the number of the
-    first row, for messages.
+    Attributes:
+        scores: (N, C).
+        positives: The labels of these rows.
+        ids: (N,) int64 or strings, as `read_ids` gives them; None where every row is a sample of its own.
+        first_row: The number of the first row, for messages.
     """
 
     scores: Matrix
@@ -76,14 +84,59 @@ def count(
 ) -> Findings:
     """Counts everything that the settings ask for, over the parts of all ranks of the exchange.
 
-    parts: what can be iterated twice, the same each time; a rank may have none. about: what the report will be made
-    with. Raises ValueError where dtypes, settings, the use of ids or what is known of the classes differ, and as
-    `scan`; on every rank, when it raises on one.
+    Args:
+        settings: The conventions; the same on all ranks.
+        parts: An iterable that gives the same parts each of the two times; a rank may have none.
+        num_classes: C.
+        about: The class names and train counts of the report; the same on all ranks.
+        exchange: The ranks.
+        threads: Threads of this process.
+        progress: Called with the fraction done, which never falls and ends at 1.
+
+    Returns:
+        The counts over all ranks. ``repeated_rows`` says how many rows were left out, because a row with the same id
+        was counted.
+
+    Raises:
+        ValueError: Where dtypes, settings, the kind of ids or the classes differ, where one id has rows with different
+            labels, and as `scan`; on every rank, when it raises on one.
     """
+    progress = _Progress(progress)
     if exchange.size == 1 and isinstance(parts, Sequence) and len(parts) == 1 and _is_in_order(parts[0].ids):
-        return _count_at_once(settings, parts[0], threads, progress)
-    about = about or ClassInfo()
-    return _TwoPasses(settings, parts, num_classes, about, exchange, threads, progress).findings()
+        found = _count_at_once(settings, parts[0], threads, progress)
+    else:
+        about = about or ClassInfo()
+        found = _TwoPasses(settings, parts, num_classes, about, exchange, threads, progress).findings()
+    progress.end()
+    return found
+
+
+class _Progress:
+    """The fraction done of a count, which has phases: what is reported never falls."""
+
+    def __init__(self, report: Callable[[float], None] | None) -> None:
+        self._report = report
+        self._start, self._stop = 0.0, 1.0
+        self._reported = 0.0
+
+    def begin(self, start: float, stop: float) -> None:
+        """Begins a phase that lasts from one fraction of the count to another."""
+        self._start, self._stop = start, stop
+        self(0.0)
+
+    def part(self, first: float, last: float) -> Callable[[float], None] | None:
+        """What reports the fraction done of a part of the phase, which lasts from one fraction of it to another."""
+        return None if self._report is None else lambda fraction: self(first + (last - first) * fraction)
+
+    def end(self) -> None:
+        """Reports that all is done."""
+        self.begin(1.0, 1.0)
+
+    def __call__(self, fraction: float) -> None:
+        """Reports the fraction done of the phase."""
+        if self._report is not None:
+            self._reported = max(self._reported, self._start + (self._stop - self._start) * fraction)
+            self._report(self._reported)
 
 
 @contextlib.contextmanager
@@ -100,9 +153,7 @@ def _is_in_order(ids: np.ndarray | None) -> bool:
     return ids is None or bool(np.all(ids[1:] > ids[:-1]))
 
 
-def _count_at_once(
-    settings: Settings, part: Part, threads: int | None, progress: Callable[[float], None] | None
-) -> Findings:
+def _count_at_once(settings: Settings, part: Part, threads: int | None, progress: _Progress) -> Findings:
     with _rows_named(part):
         found = scan(
             part.scores,
@@ -111,7 +162,7 @@ def _count_at_once(
             seed=settings.seed,
             ranks=bool(settings.topk),
             threads=threads,
-            progress=progress,
+            progress=progress.part(0.0, 1.0),
         )
     hits = Hits.of(found.ranks, part.positives, settings.topk)
     return Findings(settings, found.table, found.trials, hits, found.ranks)
@@ -126,8 +177,8 @@ class _Seen:
     about: str  # ClassInfo.fingerprint
     num_rows: int
     dtype: str | None  # None: no rows
-    has_ids: bool
-    id_range: tuple[int, int]
+    id_kind: str | None  # None: no ids
+    id_sample: np.ndarray | None
     scores: PositiveScores | None
 
 
@@ -142,7 +193,7 @@ class _TwoPasses:
         about: ClassInfo,
         exchange: Alone | Group,
         threads: int | None,
-        progress: Callable[[float], None] | None,
+        progress: _Progress,
     ) -> None:
         self._settings = settings
         self._parts = parts
@@ -161,18 +212,21 @@ class _TwoPasses:
         return found
 
     def _findings(self) -> Findings:
+        self._progress.begin(0.0, _FIRST_PASS)
         everyone = self._exchange.gather(self._first_pass)
         _check_agreement(everyone)
         thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
         self._numbers = self._number_rows(everyone)
         positives = self._positives_of_all() if self._settings.trials else None
+        self._progress.begin(_FIRST_PASS, _SECOND_PASS if self._settings.trials else 1.0)
         sums = self._exchange.add(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
         hits, table = self._unpack(sums, thresholds)
         # Thresholds of rows that were left out are nobody's.
         kept = table.new_positives() > 0
         table = table.only(kept)
+        self._progress.begin(_SECOND_PASS, 1.0)
         trials = None if positives is None else self._sample(table, kept, thresholds, positives)
-        return Findings(self._settings, table, trials, hits)
+        return Findings(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
 
     # What there is.
 
@@ -180,8 +234,9 @@ class _TwoPasses:
         scores: list[PositiveScores] = []
         rows, classes, ids, self._prints = [], [], [], []
         dtype, num_rows, unmerged = None, 0, 0
+        total = None if self._is_stream else sum(part.num_rows for part in self._parts)
         for part in self._parts:
-            self._check_part(part, dtype, bool(ids) if num_rows else None)
+            self._check_part(part, dtype, ids[-1:] if num_rows else None)
             dtype = part.scores.dtype
             with _rows_named(part):
                 scores.append(positive_scores(part.scores, part.positives, threads=self._threads))
@@ -192,6 +247,8 @@ class _TwoPasses:
             if part.ids is not None:
                 ids.append(part.ids)
             num_rows += part.num_rows
+            if total is not None:
+                self._progress(num_rows / total)
             unmerged += len(scores[-1].scores) + self._num_classes
             # As much as has been merged: of any number of parts each score is then sorted O(log) times.
             if unmerged > max(len(scores[0].scores), _LEAST_MERGE):
@@ -199,51 +256,36 @@ class _TwoPasses:
         self._rows = np.concatenate([np.empty(0, np.int64), *rows])
         self._classes = np.concatenate([np.empty(0, np.uint32), *classes])
         self._ids = np.concatenate(ids) if ids else None
+        self._num_rows = num_rows
         return _Seen(
             self._settings,
             self._num_classes,
             self._about.fingerprint,
             num_rows,
             dtype,
-            bool(ids),
-            (int(self._ids.min()), int(self._ids.max())) if ids else (0, 0),
+            id_kind(self._ids),
+            None if self._ids is None else sample_of(self._ids),
             _merged(scores) if scores else None,
         )
 
-    def _check_part(self, part: Part, dtype: str | None, with_ids: bool | None) -> None:
+    def _check_part(self, part: Part, dtype: str | None, last_ids: list[np.ndarray] | None) -> None:
+        """Raises for a part that does not fit those before it. last_ids: ids of the last one; None: there is none."""
         if part.scores.num_classes != self._num_classes:
             raise ValueError(f"scores: expected {self._num_classes} classes, got {part.scores.num_classes}")
         if dtype not in (None, part.scores.dtype):
             raise ValueError(f"scores: expected {dtype} as before, got {part.scores.dtype}")
-        if with_ids not in (None, part.ids is not None):
+        if last_ids is None:
+            return
+        if bool(last_ids) != (part.ids is not None):
             raise ValueError("ids: expected sample ids with all rows or with none, got them with some")
+        if last_ids and id_kind(part.ids) != id_kind(last_ids[0]):
+            raise ValueError(f"ids: expected {id_kind(last_ids[0])} as before, got {id_kind(part.ids)}")
 
-    def _number_rows(self, everyone: Sequence[_Seen]) -> _Numbers:
-        if not any(seen.has_ids for seen in everyone):
-            counts = [seen.num_rows for seen in everyone]
-            start = sum(counts[: self._exchange.rank])
-            return _Numbers(sum(counts), start, counts[self._exchange.rank])
-        ids = np.empty(0, np.int64) if self._ids is None else self._ids
-        low = min(seen.id_range[0] for seen in everyone if seen.has_ids)
-        high = max(seen.id_range[1] for seen in everyone if seen.has_ids)
-        # Each rank numbers the ids of one range: of a sample that came more than once, the first that it is told of.
-        # By halves: ids may be as far apart as 64 bits can tell, and their range would not fit.
-        width = (high - low) // 2 // self._exchange.size + 1
-        owner = ((ids.astype(np.uint64) - np.uint64(low % 2**64)) >> np.uint64(1)) // np.uint64(width)
-        ranks = range(self._exchange.size)
-        told = self._exchange.scatter(lambda: [ids[owner == rank] for rank in ranks])
-        distinct, first, number = np.unique(np.concatenate(told), return_index=True, return_inverse=True)
-        counts = self._exchange.gather(lambda: len(distinct))
-        number = number.reshape(-1) + sum(counts[: self._exchange.rank])
-        repeated = np.ones(len(number), bool)
-        repeated[first] = False
-        number[repeated] = -1
-        ends = np.cumsum([len(part) for part in told])
-        answers = self._exchange.scatter(lambda: np.split(number, ends[:-1]))
-        numbers = np.empty(len(ids), np.int64)
-        for rank in ranks:
-            numbers[owner == rank] = answers[rank]
-        return _Numbers(sum(counts), numbers=numbers)
+    def _number_rows(self, everyone: Sequence[_Seen]) -> RowNumbers:
+        samples = [seen.id_sample for seen in everyone if seen.id_sample is not None]
+        if not samples:
+            return number_by_place(self._exchange, [seen.num_rows for seen in everyone])
+        return number_by_id(self._exchange, samples, self._ids, self._rows, self._classes)
 
     def _positives_of_all(self) -> Positives:
         if self._numbers.total >= 2**32:
@@ -290,7 +332,7 @@ class _TwoPasses:
                         ranks=bool(settings.topk),
                         thresholds=thresholds,
                         threads=self._threads,
-                        progress=self._progress,
+                        progress=self._progress.part(start / self._num_rows, (start + part.num_rows) / self._num_rows),
                     )
                 of_part = Hits.of(found.ranks, counted.positives, settings.topk)
                 hits += np.concatenate([[of_part.labelled], of_part.rows, of_part.classes.ravel()])
@@ -326,6 +368,7 @@ class _TwoPasses:
             found = self._exchange.gather(lambda block=block: self._find(block, positives, thresholds))
             drawn = _by_threshold(np.concatenate(found).astype(np.int64), len(block), thresholds.indptr, kept)
             trials.append(average_trials(table, drawn, threads=self._threads))
+            self._progress(block.stop / num_trials)
         return np.concatenate(trials)
 
     def _find(self, trials: range, positives: Positives, thresholds: PositiveScores) -> np.ndarray:
@@ -335,6 +378,8 @@ class _TwoPasses:
         draws = self._draw(trials, positives, in_order=len(self._parts) > 1)
         for start, part in self._each_part():
             draws.look_up(start, part, thresholds)
+            done = (start + part.num_rows) / self._num_rows
+            self._progress((trials.start + len(trials) * _LOOKING_UP * done) / self._settings.trials)
         return draws.found()
 
     def _draw(self, trials: range, positives: Positives, *, in_order: bool) -> _Draws:
@@ -369,10 +414,14 @@ def _check_agreement(everyone: Sequence[_Seen]) -> None:
             raise ValueError(
                 f"scores: expected one dtype on all ranks, got {seen.dtype} on rank {one} and {other.dtype} on {rank}"
             )
-        if other.has_ids != seen.has_ids:
+        if None in (other.id_kind, seen.id_kind) and other.id_kind != seen.id_kind:
             raise ValueError(
-                f"ids: expected sample ids on all ranks or on none, got them on rank {one if seen.has_ids else rank} "
-                f"and not on {rank if seen.has_ids else one}"
+                f"ids: expected sample ids on all ranks or on none, got them on rank {one if seen.id_kind else rank} "
+                f"and not on {rank if seen.id_kind else one}"
+            )
+        if other.id_kind != seen.id_kind:
+            raise ValueError(
+                f"ids: expected one kind on all ranks, got {seen.id_kind} on rank {one} and {other.id_kind} on {rank}"
             )
 
 
@@ -386,7 +435,7 @@ def _fingerprint(part: Part, scores: PositiveScores | None = None, *, threads: i
     if scores is None:
         scores = positive_scores(part.scores, positives, threads=threads)
     arrays = [positives.indptr, positives.rows, scores.indptr, scores.scores]
-    arrays += [] if part.ids is None else [part.ids]
+    arrays += [] if part.ids is None else pack_ids(part.ids).values()
     crc = 0
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), crc)
@@ -397,41 +446,6 @@ def _not_again() -> ValueError:
     return ValueError(
         "batches: expected the same scores and labels each time they are gone through, got others the second time"
     )
-
-
-class _Numbers:
-    """Which row of all a row of this rank is: from ``start`` on, or as ``numbers`` has it, -1 for one left out."""
-
-    def __init__(self, total: int, start: int = 0, count: int = 0, *, numbers: np.ndarray | None = None) -> None:
-        self.total = total
-        self._start, self._count = start, count
-        self._numbers = numbers
-
-    def kept(self, start: int, stop: int) -> np.ndarray:
-        """Whether each of some rows of this rank is counted: (stop - start,) bool."""
-        if self._numbers is None:
-            return np.ones(stop - start, bool)
-        return self._numbers[start:stop] >= 0
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Numbers of rows of this rank."""
-        return rows + self._start if self._numbers is None else self._numbers[rows]
-
-    @lazy_property
-    def _row_of(self) -> np.ndarray:
-        """The row of this rank that has a number, of all numbers."""
-        own = np.flatnonzero(self._numbers >= 0)
-        row_of = np.full(self.total, -1, np.int32 if len(self._numbers) < 2**31 else np.int64)
-        row_of[self._numbers[own]] = own
-        return row_of
-
-    def find(self, numbers: np.ndarray) -> np.ndarray:
-        """Rows of this rank that have these numbers, negative where it has none."""
-        if self._numbers is not None:
-            return self._row_of[numbers]
-        rows = numbers.astype(np.int64) - self._start
-        rows[rows >= self._count] = -1
-        return rows
 
 
 class _Draws:
@@ -445,7 +459,7 @@ class _Draws:
         positives: Positives,
         trials: range,
         seed: int,
-        numbers: _Numbers,
+        numbers: RowNumbers,
         *,
         in_order: bool,
         threads: int | None = None,
@@ -465,7 +479,7 @@ class _Draws:
         self._rows, self._classes, self._trials = columns
 
     def _own(
-        self, positives: Positives, trials: range, first_trial: int, seed: int, numbers: _Numbers
+        self, positives: Positives, trials: range, first_trial: int, seed: int, numbers: RowNumbers
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Row, class and trial, counted from the first, of the draws that this rank has: 4 bytes each."""
         drawn = draw_rows(positives, trials.start, len(trials), seed, threads=self._threads)

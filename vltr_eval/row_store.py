@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -19,7 +19,7 @@ _LEAST_CHUNK, _MOST_CHUNK = 4 << 20, 64 << 20
 _LEAST_FILE = 64 << 20
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Chunk:
     """Memory for rows, (capacity, C), of which the first ``filled`` hold some."""
 
@@ -33,11 +33,18 @@ class _Chunk:
 
 
 class RowStore:
-    """Rows of C scores of one dtype, in chunks that never move: what grows copies nothing.
+    """Rows of C scores of one dtype, in chunks that never move, so that growing copies no row.
 
-    num_rows: how many will come, if known: they get one chunk. memory_budget: bytes after which rows go to a file (rows
-    of a device are copied there), None for no limit. spill_dir: the folder of that file, which has no name there and is
-    gone with the process; None for the system's folder for temporary files.
+    A change is one assignment: an interrupted `append` or `clear` has either happened or not. Rows are written behind
+    those that the store has, where no reader looks. `copy.copy` gives a store of the same memory, and what is appended
+    to the copy is not in the original; only one of the two may grow from then on, since both write to the same place.
+
+    Args:
+        num_classes: C.
+        num_rows: How many rows will come, if known: they get one chunk.
+        memory_budget: Bytes after which rows go to a file (rows of a device are copied there); None for no limit.
+        spill_dir: The folder of that file, which has no name there and is gone with the process; None for the system's
+            folder for temporary files.
     """
 
     def __init__(
@@ -52,7 +59,7 @@ class RowStore:
         self._num_rows = num_rows
         self._memory_budget = memory_budget
         self._spill_dir = spill_dir
-        self._chunks: list[_Chunk] = []
+        self._chunks: tuple[_Chunk, ...] = ()
 
     def __len__(self) -> int:
         return sum(chunk.filled for chunk in self._chunks)
@@ -63,27 +70,29 @@ class RowStore:
         return self._chunks[0].rows.dtype if self._chunks and self._chunks[0].filled else None
 
     def append(self, *batches: Array) -> None:
-        """Copies (B, C) scores of the store's dtype behind the others. Raises OSError where a file has no room.
+        """Copies (B, C) scores of the store's dtype behind the others.
 
-        All rows are taken or, when memory or the file cannot be had, none.
+        All rows are taken or none, also where the call is interrupted.
+
+        Raises:
+            OSError: Where a file has no room.
+            MemoryError: Where memory cannot be had.
         """
-        before = [(chunk, chunk.filled) for chunk in self._chunks]
-        try:
-            for batch in batches:
-                self._append(batch)
-        except BaseException:
-            self._chunks = [replace(chunk, filled=filled) for chunk, filled in before]
-            raise
+        chunks = list(self._chunks)
+        for batch in batches:
+            self._append(chunks, batch)
+        self._chunks = tuple(chunks)
 
-    def _append(self, batch: Array) -> None:
+    def _append(self, chunks: list[_Chunk], batch: Array) -> None:
+        """Copies rows behind those of the chunks, and makes the last chunk, or a new one, count them."""
         done = 0
         while done < batch.shape[0]:
-            chunk = self._chunk_for(batch, batch.shape[0] - done)
+            chunk = self._chunk_for(chunks, batch, batch.shape[0] - done)
             stop = min(done + chunk.room, batch.shape[0])
             end = chunk.filled + stop - done
             part = batch.rows(done, stop)
             copy_rows(to_host(part) if chunk.in_file else part, chunk.rows.rows(chunk.filled, end))
-            chunk.filled, done = end, stop
+            chunks[-1], done = replace(chunk, filled=end), stop
 
     def shards(self) -> Iterator[list[Array]]:
         """The rows in their order: in turn the shards that lie in one place."""
@@ -102,24 +111,25 @@ class RowStore:
 
     def clear(self) -> None:
         """Forgets all rows; memory of a size that was asked for is kept."""
-        self._chunks = [replace(chunk, filled=0) for chunk in self._chunks[: self._num_rows is not None]]
+        kept = self._chunks[: self._num_rows is not None]
+        self._chunks = tuple(replace(chunk, filled=0) for chunk in kept)
 
-    def _chunk_for(self, batch: Array, num_rows: int) -> _Chunk:
-        """The chunk that takes the next row of the batch."""
-        if self._chunks:
-            last = self._chunks[-1]
+    def _chunk_for(self, chunks: list[_Chunk], batch: Array, num_rows: int) -> _Chunk:
+        """The chunk that takes the next of some rows of the batch: the last one, or one that is added."""
+        if chunks:
+            last = chunks[-1]
             is_near = last.in_file or last.rows.place.device == batch.place.device
             if last.room and is_near and last.rows.dtype == batch.dtype:
                 return last
             if last.filled == 0:
-                self._chunks.pop()  # kept by clear() for rows of another kind
-        self._chunks.append(self._new_chunk(batch, num_rows))
-        return self._chunks[-1]
+                chunks.pop()  # kept by clear() for rows of another kind
+        chunks.append(self._new_chunk(chunks, batch, num_rows))
+        return chunks[-1]
 
-    def _new_chunk(self, batch: Array, least_rows: int) -> _Chunk:
+    def _new_chunk(self, chunks: Sequence[_Chunk], batch: Array, least_rows: int) -> _Chunk:
         row_bytes = self._num_classes * batch.itemsize
-        in_memory = _total_bytes(chunk for chunk in self._chunks if not chunk.in_file)
-        expected = max(0, (self._num_rows or 0) - len(self))
+        in_memory = _total_bytes(chunk for chunk in chunks if not chunk.in_file)
+        expected = max(0, (self._num_rows or 0) - sum(chunk.filled for chunk in chunks))
         wanted = max(least_rows, expected or min(max(in_memory, _LEAST_CHUNK), _MOST_CHUNK) // row_bytes)
         left = wanted if self._memory_budget is None else (self._memory_budget - in_memory) // row_bytes
         if left >= least_rows:
@@ -127,7 +137,7 @@ class RowStore:
             if batch.place.device is None:
                 return _Chunk(of_bits(empty_bits(shape, batch.dtype), batch.dtype))
             return _Chunk(borrow("rows", empty_like(batch, shape, batch.dtype)))
-        in_file = _total_bytes(chunk for chunk in self._chunks if chunk.in_file)
+        in_file = _total_bytes(chunk for chunk in chunks if chunk.in_file)
         wanted = max(least_rows, expected or max(in_file // 4, _LEAST_FILE) // row_bytes)
         return _Chunk(self._in_file((wanted, self._num_classes), batch.dtype), in_file=True)
 

@@ -31,3 +31,11 @@ def slices(num_rows: int, sizes: Iterable[int]) -> list[slice]:
     """Runs of rows of the given sizes, and then one of what is left."""
     ends = [0, *np.minimum(np.cumsum([0, *sizes])[1:], num_rows).tolist(), num_rows]
     return [slice(start, end) for start, end in itertools.pairwise(ends)]
+
+
+def labels_by_id(labels: np.ndarray, ids: np.ndarray | None) -> np.ndarray:
+    """The labels, where all rows of one id have those of the first of them."""
+    if ids is None:
+        return labels
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    return labels[first[inverse.reshape(-1)]]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from cases import corner_labels, make_case, slices
+from cases import corner_labels, labels_by_id, make_case, slices
 from devices import on_device
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,9 +149,32 @@ def test_columns_are_batches_of_one_class():
 def test_of_a_repeated_sample_the_first_is_counted(device, sizes):
     scores, labels = epoch(seed=10, levels=200)
     ids = np.random.default_rng(10).integers(-20, 30, 90)
+    labels = labels_by_id(labels, ids)
     report = streamed(batched(scores, labels, sizes, ids, device))
     assert report == at_once(scores, labels, ids)
     assert report.num_rows == len(np.unique(ids))
+
+
+@pytest.mark.parametrize("sizes", [[], [30, 0, 30], [1] * 89])
+def test_batches_may_have_strings_as_ids(sizes):
+    scores, labels = epoch(seed=20, levels=200)
+    numbers = np.random.default_rng(20).integers(10, 70, 90)
+    labels = labels_by_id(labels, numbers)
+    names = np.array([f"v{number}" for number in numbers], object)
+    assert streamed(batched(scores, labels, sizes, names)) == at_once(scores, labels, numbers)
+
+
+@pytest.mark.parametrize("sizes", [[], [30, 0, 30], [1] * 89])
+@pytest.mark.parametrize("ids", [np.arange(90) % 80, np.array([f"v{number % 80:02}" for number in range(90)], object)])
+def test_a_sample_with_different_labels_is_named(sizes, ids):
+    scores, labels = epoch(seed=21)
+    labels = labels_by_id(labels, ids)
+    labels[7] = labels[87] = False
+    labels[7, [2, 4]] = labels[87, 5] = True
+    (name,) = ids[7:8].tolist()
+    sentence = f"ids: sample {name!r} came twice with different labels: [2, 4] and [5]; correct the labels, or "
+    with pytest.raises(ValueError, match="^" + re.escape(sentence)):
+        streamed(batched(scores, labels, sizes, ids))
 
 
 def test_no_ids_may_be_said_as_none():
@@ -195,6 +218,7 @@ def test_no_split_of_a_stream_changes_a_bit(data):
     labels = rng.random(scores.shape) < data.draw(st.sampled_from([0.05, 0.3, 0.8]))
     ids = rng.integers(0, data.draw(st.sampled_from([1, num_rows, 2**62])), num_rows)
     ids = ids if data.draw(st.booleans()) else None
+    labels = labels_by_id(labels, ids)
     sizes = data.draw(st.lists(st.integers(0, 12), max_size=6))
     assert streamed(batched(scores, labels, sizes, ids)) == at_once(scores, labels, ids)
 
@@ -258,6 +282,7 @@ AGAIN = {
     "the order is another": lambda batches: batches[::-1],
     "a label is another": lambda batches: changed(batches, (1, 3, 0), 1, True),
     "the score of a positive is another": lambda batches: changed(batches, (2, 5, 5), 0, 99),
+    "ids are strings": lambda batches: [(*rest, [f"v{id}" for id in ids]) for *rest, ids in batches],
     "an id is another": lambda batches: changed(batches, (1, 2), 2, 1000),
     "a dtype is another": lambda batches: [(scores.astype(np.float64), *rest) for scores, *rest in batches],
     "the ids are missing": lambda batches: [batch[:2] for batch in batches],
@@ -317,10 +342,11 @@ def bad_batches():
         ),
         "fewer classes": ((scores[:, :5], labels, ids), ValueError, "scores: expected 6 classes, got 5"),
         "too few labels": ((scores, labels[1:], ids), ValueError, "labels: 3 rows, but scores has 4"),
+        "labels alone": ((scores[:0], labels, ids), ValueError, "labels: 4 rows, but scores has 0"),
         "soft labels": ((scores, labels * 0.5, ids), ValueError, "labels: expected 0 or 1, got 0.5 at row 0, class 3"),
         "text": (("abc", labels, ids), TypeError, "scores: expected an array, got str"),
         "too few ids": ((scores, labels, ids[1:]), ValueError, "ids: expected shape (4,) as scores has rows, got (3,)"),
-        "fractions as ids": ((scores, labels, ids * 0.5), TypeError, "ids: expected integers, got float64"),
+        "fractions as ids": ((scores, labels, ids * 0.5), TypeError, "ids: expected integers or strings, got float64"),
     }
 
 
@@ -339,6 +365,8 @@ def test_batches_agree_in_dtype_and_ids():
     for first, second in (((), (np.arange(90),)), ((np.arange(90),), ())):
         with pytest.raises(ValueError, match=r"^ids: expected sample ids with all rows or with none, got them with "):
             streamed([(scores, labels, *first), (scores, labels, *second)])
+    with pytest.raises(ValueError, match=r"^ids: expected integers as before, got strings$"):
+        streamed([(scores, labels, np.arange(90)), (scores, labels, list(map(str, range(90))))])
 
 
 @pytest.mark.parametrize("with_ids", [False, True])

@@ -21,6 +21,7 @@ from torch.utils.data import DistributedSampler
 
 import vltr_eval
 from vltr_eval import Evaluator, _core, distributed, evaluate_batches, parts
+from vltr_eval.report import Settings
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
 NUM_ROWS, NUM_CLASSES = 203, 9
@@ -315,14 +316,87 @@ def test_alone_rows_are_numbered_by_their_ids(case, whole, kind):
 
 
 def test_of_a_repeated_sample_that_of_the_lowest_rank_counts(ranks, case, whole):
-    """Others may have other scores and labels, and even no numbers."""
+    """Others may have other scores, and even no numbers."""
     rng = np.random.default_rng(7)
     rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS)])
     scores = np.concatenate([case[0], rng.normal(size=case[0].shape)]).astype(np.float32)
-    labels = np.concatenate([case[1], ~case[1]])
-    scores[NUM_ROWS:][case[1]] = np.nan  # labels there are 0
+    labels = np.concatenate([case[1], case[1]])
+    scores[NUM_ROWS:][~case[1]] = np.nan
     for ends in ([150, 300, 400, len(rows)], [NUM_ROWS, NUM_ROWS, NUM_ROWS, len(rows)], [0, 0, 0, len(rows)]):
         assert ranks.run(compute_ids, scores, labels, ends[-ranks.size :], rows) == [whole] * ranks.size
+
+
+def names_of(numbers) -> list[str]:
+    """Strings in the order of the numbers by their UTF-8 bytes, of several lengths."""
+    starts = ["", "Z", "a", "\u00e9" * 50, "\uffff", "\U0001f600"]
+    return [f"{starts[number // 40]}{number:03}" for number in np.asarray(numbers)]
+
+
+def test_rows_are_numbered_by_strings(ranks, case, whole):
+    rng = np.random.default_rng(9)
+    rows = rng.permutation(np.concatenate([np.arange(NUM_ROWS), rng.integers(NUM_ROWS, size=40)]))
+    names = np.array(names_of(rows), object)
+    for ends in ([0, 30, 170, len(rows)], [200, 200, 220, len(rows)], [0, 0, 0, len(rows)]):
+        assert ranks.run(compute_ids, case[0][rows], case[1][rows], ends[-ranks.size :], names) == [whole] * ranks.size
+    expected = vltr_eval.sampled_average_precision(*case, trials=7, return_trials=True)
+    for found in ranks.run(trials_of_ids, case[0][rows], case[1][rows], [0, 30, 170, len(rows)][-ranks.size :], names):
+        for values, wanted in zip(found, expected, strict=True):
+            assert_same_bits(values, wanted)
+
+
+@pytest.mark.parametrize("kind", ["integers", "strings"])
+def test_repeated_rows_of_all_ranks_are_counted(ranks, case, kind):
+    rows = np.concatenate([np.arange(NUM_ROWS), np.arange(17), np.arange(5)])
+    ids = rows if kind == "integers" else np.array(names_of(rows), object)
+    ends = [0, 100, NUM_ROWS + 9, len(rows)][-ranks.size :]
+    assert ranks.run(count_own, case[0][rows], case[1][rows], ends, ids) == [22] * ranks.size
+    first = slice(NUM_ROWS)
+    assert ranks.run(count_own, case[0], case[1], [0, 30, 170, NUM_ROWS][-ranks.size :], ids[first]) == [0] * ranks.size
+
+
+def count_own(rank, scores, labels, ends, ids):
+    own = own_rows(rank, ends)
+    settings = Settings(5, topk=(1,))
+    return distributed._count(settings, scores[own], labels[own], ids[own], None, 1).repeated_rows
+
+
+def different_labels(make_ids):
+    """All rows twice, of which samples 60, 7 and 130 and 12 have other labels the second time, and 9 the third time."""
+    rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS), np.arange(20)])
+    labels = np.zeros((len(rows), NUM_CLASSES), bool)
+    labels[:, 2] = True
+    for row, label in ((60, 1), (7, 5), (130, 8), (12, 0), (NUM_ROWS + 9, 4)):
+        labels[NUM_ROWS + row, label] = True
+    return labels, make_ids(rows)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [(np.asarray, ["7", "9", "12"]), (lambda rows: np.array(names_of(rows), object), ["'007'", "'009'", "'012'"])],
+    ids=["integers", "strings"],
+)
+def test_samples_with_different_labels_are_named_on_all_ranks(ranks, make, names):
+    labels, ids = different_labels(make)
+    scores = np.zeros(labels.shape, np.float32)
+    first, second, third = (f"sample {name} came twice with different labels: " for name in names)
+    sentence = (
+        f"ids: {first}[2] and [2, 5]; {second}[2] and [2, 4]; {third}[2] and [0, 2]; 5 samples in all; "
+        "correct the labels, or give different samples different ids"
+    )
+    for ends in ([0, 150, NUM_ROWS, len(ids)], [NUM_ROWS, NUM_ROWS, 2 * NUM_ROWS, len(ids)], [0, 0, 0, len(ids)]):
+        errors = ranks.errors(compute_ids, scores, labels, ends[-ranks.size :], ids)
+        assert errors == [Raised("ValueError", sentence)] * ranks.size
+    assert ranks.run(compute_ids, scores, labels & False, ends[-ranks.size :], ids)
+
+
+def test_ids_of_two_kinds_on_ranks_are_refused(ranks, case):
+    sentence = f"ids: expected one kind on all ranks, got integers on rank 0 and strings on {ranks.size - 1}"
+    assert ranks.errors(compute_two_kinds, *case) == [Raised("ValueError", sentence)] * ranks.size
+
+
+def compute_two_kinds(rank, scores, labels):
+    ids = np.arange(NUM_ROWS) + rank * NUM_ROWS
+    return distributed.evaluate(scores, labels, ids=names_of(ids % 200) if rank == dist.get_world_size() - 1 else ids)
 
 
 def test_all_ranks_may_have_the_same_rows(ranks, case, whole):
@@ -644,8 +718,12 @@ def test_the_others_notice_a_rank_that_was_killed(case, size, when):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def count_bytes(rank, scores, labels, with_ids, conventions):
-    """Bytes that this rank hands to collectives for others and itself; no other way out may be taken."""
+def count_bytes(rank, scores, labels, ids, conventions):
+    """Bytes that this rank hands to collectives for others and itself; no other way out may be taken.
+
+    ids: of all rows; True for the numbers of rows, False for none.
+    """
+    ids = np.arange(len(scores)) if ids is True else ids
     moved = []
     saved = {name: getattr(dist, name) for name in dist.__dict__ if name in COLLECTIVES}
     move = saved["all_to_all_single"]
@@ -658,7 +736,7 @@ def count_bytes(rank, scores, labels, with_ids, conventions):
     dist.all_to_all_single = lambda out, sent, *sizes, **kw: moved.append(sent.nbytes) or move(out, sent, *sizes, **kw)
     try:
         rows = np.arange(rank, len(scores), dist.get_world_size())
-        distributed.evaluate(scores[rows], labels[rows], ids=rows if with_ids else None, **conventions)
+        distributed.evaluate(scores[rows], labels[rows], ids=None if ids is False else ids[rows], **conventions)
     finally:
         for name, function in saved.items():
             setattr(dist, name, function)
@@ -701,6 +779,20 @@ def test_what_moves_is_a_few_bytes_a_positive(ranks, rare):
         # And the row and class of each positive, and at most 4 bytes for each drawn negative.
         assert moved <= 40 * positives + 4 * draws + 24 * 50 * size + 5000 * size
         assert moved < scores.nbytes / size / 10
+
+
+def test_labels_of_repeated_rows_alone_move(ranks, rare):
+    """With ids, all rows once and 100 of them twice: as without repeated rows, but for these."""
+    scores, labels = (np.concatenate([array, array[:100]]) for array in rare)
+    once = ranks.run(count_bytes, *rare, True, {"sap": None})
+    twice = ranks.run(count_repeated_bytes, scores, labels, {"sap": None})
+    for more, less in zip(twice, once, strict=True):
+        assert more - less <= 100 * (16 + 4 * 8 + 50 * 4) + 4000 * ranks.size
+
+
+def count_repeated_bytes(rank, scores, labels, conventions):
+    ids = np.arange(len(scores)) % (len(scores) - 100)
+    return count_bytes(rank, scores, labels, ids, conventions)
 
 
 def test_sample_ids_move_a_few_bytes_a_row(ranks, rare):

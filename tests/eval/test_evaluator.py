@@ -9,6 +9,7 @@ import copy
 import io
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 import reference
 import scipy.sparse
 import torch
-from cases import corner_labels, make_case, slices
+from cases import corner_labels, labels_by_id, make_case, slices
 from devices import CudaArray, on_device, torch_on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +63,28 @@ def taken(scores, labels, sizes=(), *, ids=None, device="cpu", into: Evaluator |
         own_ids = None if ids is None else ids[part]
         evaluator.update(on_device(scores[part], device), on_device(labels[part], device), own_ids)
     return evaluator
+
+
+def through_npz(state):
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    return np.load(file)
+
+
+def through_torch(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+STATES = {
+    "dict": lambda state: state,
+    "npz": through_npz,
+    "pickle": lambda state: pickle.loads(pickle.dumps(state)),
+    "torch": through_torch,
+}
 
 
 # The report of all rows
@@ -274,6 +297,7 @@ def test_shuffled_samples_are_put_in_order(device, dtype, budget):
 def test_of_a_repeated_sample_the_first_is_counted(device, sizes, budget):
     scores, labels = epoch(seed=19, levels=200)
     ids = np.random.default_rng(19).integers(-20, 30, 90)
+    labels = labels_by_id(labels, ids)
     evaluator = taken(scores, labels, sizes, ids=ids, device=device, memory_budget=budget)
     report = evaluator.compute()
     assert report == at_once(scores, labels, ids)
@@ -282,12 +306,14 @@ def test_of_a_repeated_sample_the_first_is_counted(device, sizes, budget):
 
 def test_samples_that_are_one_are_one_row():
     scores, labels = epoch(seed=20)
+    labels = labels_by_id(labels, np.full(90, 7))
     assert taken(scores, labels, [40], ids=np.full(90, 7)).compute() == at_once(scores[:1], labels[:1])
 
 
 def test_ids_reach_over_all_64_bits():
     scores, labels = epoch(5, seed=21)
     ids = np.array([2**63 - 1, 0, -(2**63), -1, 2**63 - 1])
+    labels = labels_by_id(labels, ids)
     assert taken(scores, labels, ids=ids).compute() == at_once(scores, labels, ids)
 
 
@@ -315,8 +341,169 @@ def test_zeros_of_both_signs_and_infinities_are_scores(device, dtype):
     scores = rng.choice(np.array([-np.inf, -1, -0.0, 0.0, np.inf], dtype), (90, NUM_CLASSES))
     labels, ids = corner_labels(90, seed=41), rng.integers(0, 80, 90)
     for own_ids in (None, ids):
+        labels = labels_by_id(labels, own_ids)
         evaluator = taken(scores, labels, [13] * 6, ids=own_ids, device=device, memory_budget=24 * 40)
         assert evaluator.compute() == at_once(scores, labels, own_ids)
+
+
+# Ids that are strings
+
+
+def names_of(numbers) -> np.ndarray:
+    """Strings in the order of the numbers, by their UTF-8 bytes; as UTF-16 they would have another order."""
+    starts = ["", "Z", "a\0", "a", "\u00e9", "\uffff", "\U0001f600"]
+    return np.array([f"{starts[number // 13]}{number:03}" for number in np.asarray(numbers)], object)
+
+
+def test_rows_are_numbered_by_the_bytes_of_strings():
+    scores, labels = epoch(seed=60, levels=200)
+    names = names_of(range(90))
+    assert sorted(name.encode() for name in names) == [name.encode() for name in names]
+    order = np.random.default_rng(60).permutation(90)
+    for budget in (None, 24 * 40):
+        evaluator = taken(scores[order], labels[order], [40], ids=names[order], memory_budget=budget)
+        assert evaluator.compute() == at_once(scores, labels)
+
+
+@pytest.mark.parametrize("sizes", [[], [30], [1] * 89])
+def test_of_samples_with_one_string_the_first_is_counted(sizes):
+    scores, labels = epoch(seed=61, levels=200)
+    numbers = np.random.default_rng(61).integers(0, 60, 90)
+    labels = labels_by_id(labels, numbers)
+    evaluator = taken(scores, labels, sizes, ids=names_of(numbers))
+    assert evaluator.compute() == at_once(scores, labels, numbers)
+
+
+@pytest.mark.parametrize("budget", [None, 24 * 20])
+def test_evaluators_with_strings_are_merged(budget):
+    scores, labels = epoch(seed=62)
+    numbers = np.random.default_rng(62).integers(0, 60, 90)
+    labels = labels_by_id(labels, numbers)
+    several = [
+        taken(scores[part], labels[part], [10], ids=names_of(numbers[part]), memory_budget=budget)
+        for part in slices(90, [20, 0, 40])
+    ]
+    several[0].merge(*several[1:])
+    assert several[0].compute() == at_once(scores, labels, numbers)
+
+
+@pytest.mark.parametrize(
+    ("make", "saved"),
+    [
+        *((np.asarray, saved) for saved in ("dict", "npz", "pickle")),
+        *((torch.from_numpy, saved) for saved in ("dict", "torch", "pickle")),
+    ],
+)
+def test_states_keep_strings(make, saved):
+    scores, labels = epoch(seed=63)
+    numbers = np.random.default_rng(63).integers(0, 90, 90)
+    names, labels = names_of(numbers), labels_by_id(labels, numbers)
+    evaluator = Evaluator(NUM_CLASSES, **CONVENTIONS)
+    evaluator.update(make(scores[:50]), labels[:50], names[:50])
+    state = evaluator.state_dict()
+    assert state["id_bytes"].dtype in (np.uint8, torch.uint8)
+    resumed = Evaluator(NUM_CLASSES, **CONVENTIONS)
+    resumed.load_state_dict(STATES[saved](state))
+    resumed.update(scores[50:], labels[50:], names[50:])
+    assert resumed.compute() == at_once(scores, labels, numbers)
+
+
+def test_a_state_with_strings_is_of_another_format():
+    """A version that knows no strings would take the rows without them."""
+    scores, labels = epoch(4)
+    assert taken(scores, labels, ids=np.arange(4)).state_dict()["format"] == "vltr-eval/evaluator/1"
+    assert taken(scores, labels, ids=list("abcd")).state_dict()["format"] == "vltr-eval/evaluator/2"
+
+
+def test_copies_and_pickles_keep_strings():
+    scores, labels = epoch(seed=64)
+    names = names_of(np.arange(90)[::-1])
+    evaluator = taken(scores, labels, ids=names)
+    for other in (copy.copy(evaluator), copy.deepcopy(evaluator), pickle.loads(pickle.dumps(evaluator))):
+        assert other.compute() == at_once(scores[::-1], labels[::-1])
+
+
+@pytest.mark.parametrize("first", ["integers", "strings"])
+def test_ids_of_another_kind_are_refused(first):
+    scores, labels = epoch()
+    ids = {"integers": np.arange(90), "strings": names_of(range(90))}
+    second = ({*ids} - {first}).pop()
+    evaluator, other = (taken(scores, labels, ids=ids[kind]) for kind in (first, second))
+    with pytest.raises(ValueError, match=f"^ids: expected {first} as in earlier updates, got {second}$"):
+        evaluator.update(scores, labels, ids[second])
+    with pytest.raises(ValueError, match=r"^others: expected sample ids of one kind, got integers and strings$"):
+        evaluator.merge(other)
+    assert evaluator.compute() == at_once(scores, labels)
+
+
+# One sample with different labels
+
+
+def relabelled(make_ids):
+    """90 rows of 45 samples, of which some come again with other labels, and what is said of them."""
+    scores, labels = epoch(seed=65)
+    labels[45:] = labels[:45] = False
+    labels[[3, 48], 1] = True
+    labels[[3, 4, 50], 3] = True
+    return scores, labels, make_ids(np.tile(np.arange(45), 2))
+
+
+def test_a_sample_with_different_labels_is_named():
+    scores, labels = epoch(4)
+    labels[:] = False
+    labels[0, [3, 1]] = labels[2, 1] = True
+    evaluator = taken(scores, labels, [1, 2], ids=["v7", "v8", "v7", "v9"])
+    sentence = (
+        "ids: sample 'v7' came twice with different labels: [1, 3] and [1]; correct the labels, or give different "
+        "samples different ids"
+    )
+    for call in (evaluator.compute, evaluator.rank_table, copy.copy(evaluator).sync):
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            call()
+
+
+@pytest.mark.parametrize("sizes", [[], [50], [1] * 89])
+@pytest.mark.parametrize(
+    ("make", "names"), [(np.asarray, ["3", "4", "5"]), (lambda ids: names_of(ids + 40), ["'a043'", "'a044'", "'a045'"])]
+)
+def test_three_samples_with_different_labels_are_named(sizes, make, names):
+    scores, labels, ids = relabelled(make)
+    labels[60, :2] = True
+    first, second, third = (f"sample {name} came twice with different labels: " for name in names)
+    sentence = (
+        f"ids: {first}[1, 3] and [1]; {second}[3] and []; {third}[] and [3]; 4 samples in all; "
+        "correct the labels, or give different samples different ids"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        taken(scores, labels, sizes, ids=ids).compute()
+
+
+def test_many_different_labels_are_shortened():
+    evaluator = Evaluator(20)
+    labels = np.zeros((2, 20), bool)
+    labels[0, 4:] = True
+    evaluator.update(np.zeros((2, 20)), labels, [7, 7])
+    shown = "[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, ...] (16 labels) and []; "
+    with pytest.raises(ValueError, match=re.escape(f"different labels: {shown}")):
+        evaluator.compute()
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sets(st.integers(0, 2))), min_size=1, max_size=12), st.data())
+def test_samples_are_refused_when_any_label_differs(samples, data):
+    """However the rows of a sample are spread over updates."""
+    evaluator = Evaluator(3, sap=None)
+    sizes = data.draw(st.lists(st.integers(0, 5), max_size=4))
+    for part in slices(len(samples), sizes):
+        ids, labels = [f"v{number}" for number, _ in samples[part]], [own for _, own in samples[part]]
+        evaluator.update(np.zeros((len(ids), 3), np.float32), labels if ids else np.zeros((0, 3)), ids)
+    seen = {}
+    bad = {number for number, own in samples if seen.setdefault(number, own) != own}
+    if not bad:
+        assert evaluator.compute().num_rows == len(seen)
+        return
+    with pytest.raises(ValueError, match=f"^ids: sample 'v{min(bad)}' came twice with different labels: ") as raised:
+        evaluator.compute()
+    assert len(bad) == 1 or f"; {len(bad)} samples in all; " in str(raised.value)
 
 
 # Several evaluators as one
@@ -327,6 +514,7 @@ def test_zeros_of_both_signs_and_infinities_are_scores(device, dtype):
 def test_merged_evaluators_are_one(device, with_ids, budget):
     scores, labels = epoch(seed=23)
     ids = np.random.default_rng(23).integers(0, 60, 90) if with_ids else None
+    labels = labels_by_id(labels, ids)
     several = [
         taken(
             scores[part],
@@ -425,28 +613,6 @@ def test_a_reset_begins_anew(device):
 # States
 
 
-def through_npz(state):
-    file = io.BytesIO()
-    np.savez(file, **state)
-    file.seek(0)
-    return np.load(file)
-
-
-def through_torch(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
-STATES = {
-    "dict": lambda state: state,
-    "npz": through_npz,
-    "pickle": lambda state: pickle.loads(pickle.dumps(state)),
-    "torch": through_torch,
-}
-
-
 @pytest.mark.parametrize("with_ids", [False, True])
 @pytest.mark.parametrize("budget", [None, 100])
 @pytest.mark.parametrize("saved", ["dict", "npz", "pickle"])
@@ -454,6 +620,7 @@ STATES = {
 def test_states_of_numpy_come_back(device, dtype, saved, budget, with_ids):
     scores, labels = epoch(seed=30, dtype=dtype)
     ids = np.random.default_rng(30).integers(0, 70, 90) if with_ids else None
+    labels = labels_by_id(labels, ids)
     own = (lambda part: None) if ids is None else ids.__getitem__
     first, second = slices(90, [50])
     evaluator = taken(scores[first], labels[first], [20], ids=own(first), device=device, memory_budget=budget)
@@ -577,6 +744,11 @@ BAD_STATES = {
         ValueError,
         "labels: expected a class for each row, got shapes (2,) and (1,)",
     ),
+    "half of the strings": (
+        {name: value for name, value in changed_state(id_bytes=np.zeros(4, np.uint8)).items() if name != "ids"},
+        ValueError,
+        "state: expected what Evaluator.state_dict gave, got keys classes, dtype, format, id_bytes, rows, scores",
+    ),
     "too few ids": (
         changed_state(ids=np.arange(3)),
         ValueError,
@@ -639,6 +811,7 @@ time.sleep(600)
 def test_a_killed_process_is_resumed_from_its_saved_state(tmp_path):
     scores, labels = epoch(seed=36)
     ids = np.random.default_rng(36).integers(0, 80, 90)
+    labels = labels_by_id(labels, ids)
     np.savez(tmp_path / "data.npz", scores=scores, labels=labels, ids=ids)
     spilled = tmp_path / "spilled"
     spilled.mkdir()
@@ -769,9 +942,13 @@ def bad_updates():
             ValueError,
             "ids: expected shape (4,) as scores has rows, got (4, 1)",
         ),
-        "fractions as ids": ((scores, labels, ids * 1.0), TypeError, "ids: expected integers, got float64"),
-        "flags as ids": ((scores, labels, ids > 1), TypeError, "ids: expected integers, got bool"),
-        "names as ids": ((scores, labels, list("abcd")), TypeError, "ids: expected integers, got <U1"),
+        "fractions as ids": ((scores, labels, ids * 1.0), TypeError, "ids: expected integers or strings, got float64"),
+        "flags as ids": ((scores, labels, ids > 1), TypeError, "ids: expected integers or strings, got bool"),
+        "names as ids": (
+            (scores, labels, list("abcd")),
+            ValueError,
+            "ids: expected integers as in earlier updates, got strings",
+        ),
         "huge ids": (
             (scores, labels, ids.astype(np.uint64) + np.uint64(2**63)),
             ValueError,
@@ -806,6 +983,16 @@ def test_an_empty_first_update_decides_nothing():
     evaluator.update(np.empty((0, NUM_CLASSES)), [])
     evaluator.update(np.empty((0, NUM_CLASSES), np.int8), np.empty((0, NUM_CLASSES)), [])
     assert taken(scores, labels, ids=np.arange(90), into=evaluator).compute() == at_once(scores, labels)
+
+
+@pytest.mark.parametrize(
+    "labels", [[[0], [1]], np.ones((2, 6), bool), np.array([0, 1]), scipy.sparse.eye(2, 6), LabelPairs(2, 6, [0], [1])]
+)
+def test_labels_without_scores_are_refused(labels):
+    evaluator = taken(*epoch())
+    with pytest.raises(ValueError, match=r"^labels: 2 rows, but scores has 0$"):
+        evaluator.update(np.empty((0, NUM_CLASSES), np.float32), labels)
+    assert evaluator.compute() == at_once(*epoch())
 
 
 def test_ids_on_a_device_are_refused(cuda):
@@ -851,6 +1038,7 @@ def test_nan_of_a_negative_behind_repeated_samples_is_named(device):
     scores, labels = epoch(seed=39)
     ids = np.arange(90)
     ids[[5, 6, 20]] = 0
+    labels = labels_by_id(labels, ids)
     labels[60, 2] = False
     scores[60, 2] = np.nan
     with pytest.raises(ValueError, match=r"^scores: expected numbers, got NaN at row 60, class 2$"):
@@ -910,7 +1098,7 @@ def streams(draw):
     labels = rng.random((num_rows, 4)) < draw(st.sampled_from([0.05, 0.3, 0.8]))
     ids = rng.integers(-3, draw(st.sampled_from([1, num_rows, 10**18])), num_rows) if draw(st.booleans()) else None
     sizes = draw(st.lists(st.integers(0, 12), max_size=6))
-    return scores, labels, ids, sizes
+    return scores, labels_by_id(labels, ids), ids, sizes
 
 
 @pytest.mark.any_device

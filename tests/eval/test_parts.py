@@ -1,0 +1,111 @@
+"""What a count says beside its result: how many rows came again, and how far it is."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from cases import labels_by_id, make_case, slices
+
+from vltr_eval import Positives, evaluate_batches
+from vltr_eval import parts as counting
+from vltr_eval.arrays import borrow_matrix
+from vltr_eval.parts import Part, count
+from vltr_eval.report import Settings
+from vltr_eval.sample_ids import read_ids
+
+NUM_CLASSES = 6
+
+
+def parts_of(num_rows=90, sizes=(), ids=None) -> list[Part]:
+    scores, labels = make_case(num_rows, NUM_CLASSES, seed=1, levels=12)
+    if ids is not None:
+        labels = labels_by_id(labels, np.array(ids))
+    return [
+        Part(
+            borrow_matrix("scores", scores[own]),
+            Positives.from_labels(labels[own], own.stop - own.start, NUM_CLASSES),
+            None if ids is None else read_ids(ids[own], own.stop - own.start),
+            own.start,
+        )
+        for own in slices(num_rows, sizes)
+    ]
+
+
+@pytest.mark.parametrize("sizes", [[], [30, 30]])
+@pytest.mark.parametrize(
+    ("ids", "repeated"),
+    [
+        (None, 0),
+        (list(range(90)), 0),
+        (list(range(90))[::-1], 0),
+        (list(range(80)) + list(range(10)), 10),
+        ([f"v{row // 3}" for row in range(90)], 60),
+    ],
+    ids=["no ids", "in order", "in reverse", "ten twice", "all three times"],
+)
+def test_rows_that_come_again_are_counted(sizes, ids, repeated):
+    found = count(Settings(3), parts_of(sizes=sizes, ids=ids), NUM_CLASSES)
+    assert (found.repeated_rows, found.table.num_rows) == (repeated, 90 - repeated)
+
+
+# Progress
+
+
+def assert_rises_to_one(fractions: list[float]) -> None:
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+    assert all(one <= other for one, other in itertools.pairwise(fractions))
+    assert fractions[-1] == 1
+
+
+@pytest.mark.parametrize("sap", [None, 3])
+@pytest.mark.parametrize("sizes", [[], [10] * 8])
+def test_progress_of_parts_rises_to_one(sizes, sap):
+    seen = []
+    parts = parts_of(sizes=sizes)
+    found = count(Settings(sap), parts, NUM_CLASSES, progress=seen.append)
+    assert_rises_to_one(seen)
+    np.testing.assert_array_equal(found.table.tp, count(Settings(sap), parts, NUM_CLASSES).table.tp)
+
+
+def test_progress_covers_both_passes_and_the_trials(monkeypatch):
+    monkeypatch.setattr(counting, "_DRAWS_AT_ONCE", 1)  # one trial at a time
+    seen = []
+
+    def report(fraction: float) -> None:
+        seen.append(fraction)
+
+    count(Settings(8), parts_of(sizes=[10] * 8), NUM_CLASSES, progress=report)
+    assert_rises_to_one(seen)
+    distinct = set(seen)
+    assert len([fraction for fraction in distinct if fraction < counting._FIRST_PASS]) >= 8
+    assert len([fraction for fraction in distinct if counting._SECOND_PASS < fraction < 1]) >= 8 * 9
+
+
+def test_progress_of_a_long_second_pass_is_shown():
+    scores = np.broadcast_to(np.float32(1), (2**19, 256))
+    labels = Positives(2**19, 256, np.arange(257), np.arange(256, dtype=np.uint32))
+    part = Part(borrow_matrix("scores", scores), labels)
+    seen = []
+    count(Settings(None), [part] * 8, 256, threads=1, progress=seen.append)
+    assert_rises_to_one(seen)
+    assert len({fraction for fraction in seen if counting._FIRST_PASS < fraction < 1}) >= 4
+
+
+@pytest.mark.parametrize("sap", [None, 3])
+def test_progress_of_a_stream_rises_to_one(sap):
+    scores, labels = make_case(90, NUM_CLASSES, seed=2)
+    batches = [(scores[own], labels[own]) for own in slices(90, [20] * 4)]
+    seen = []
+    report = evaluate_batches(batches, NUM_CLASSES, sap=sap, progress=seen.append)
+    assert_rises_to_one(seen)
+    assert report == evaluate_batches(batches, NUM_CLASSES, sap=sap)
+
+
+def test_an_error_in_progress_ends_the_count():
+    def fail(fraction: float) -> None:
+        raise LookupError("from progress")
+
+    with pytest.raises(LookupError, match=r"^from progress$"):
+        count(Settings(None), parts_of(sizes=[30]), NUM_CLASSES, progress=fail)
