@@ -57,7 +57,7 @@ def evaluate_batches(
             looked at the second time only), and where one id comes with different labels.
 
     Example:
-        >>> batches = [(np.float32([[.9], [.8]]), [[0], []]), (np.float32([[.7]]), [[0]])]
+        >>> batches = [(np.float32([[.9], [.8]]), [[0], []]), (np.float32([[.7]]), [{0}])]
         >>> evaluate_batches(batches, 1, sap=None, topk=None).metrics()["mAP"]
         0.8333333333333333
     """

@@ -59,7 +59,9 @@ def imports_of(module: str) -> set[str]:
             if node.module == "vltr_eval":
                 found |= {alias.name if alias.name in (*MODULES, "_core") else "" for alias in node.names}
             elif (node.module or "").startswith("vltr_eval."):
-                found.add(node.module.removeprefix("vltr_eval."))
+                package = node.module.removeprefix("vltr_eval.")
+                names = {f"{package}.{alias.name}" for alias in node.names}
+                found |= {name if name in MODULES else package for name in names}
         elif isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.split(".")[0] == "vltr_eval"}
     return found
@@ -73,7 +75,7 @@ def includes_of(text: str) -> set[str]:
 
 
 def test_modules_are_found():
-    assert {"arrays", "labels", "scan", "rank_table", "metrics", "sampled", "topk", "io", "report", "cli"} <= set(
+    assert {"arrays", "labels", "scan", "rank_table", "metrics", "sampled", "topk", "formats", "report", "cli"} <= set(
         MODULES
     )
     assert all(SOURCES.values())

@@ -22,7 +22,7 @@ from vltr_eval.formats.cells import Cells
 from vltr_eval.formats.column_roles import Options
 from vltr_eval.formats.label_lists import lines_of, only_digits
 from vltr_eval.formats.meaning import labels_of
-from vltr_eval.formats.roles import COUNTS, has_role, plain
+from vltr_eval.formats.roles import COUNTS, LABELS, has_role, plain
 from vltr_eval.formats.sources import InputError, Source, expand_one, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
 
@@ -109,6 +109,10 @@ def _content_of(table: Table) -> str:
 
 def _count_labels(table: Table, num_classes: int | None, names: ClassNames | None) -> np.ndarray:
     """The training samples of each class in a label file: (C,) float64."""
+    if table.columns and all(column.kind == NUMBER for column in table.columns):
+        values = table.read_matrix(range(len(table.columns)))
+        if ((values != 0) & (values != 1)).any() and not any(has_role(c.name, LABELS) for c in table.columns):
+            raise InputError(f"{table.source}: expected one number a class, got an array of shape {values.shape}")
     labels = labels_of(table, Options(), () if names is None else names.names)
     values = labels.values
     if isinstance(values, Cells) or (isinstance(values, Lists) and values.is_text):

@@ -312,7 +312,7 @@ def _items(cell: Any) -> list[Any]:
 
 def _without_missing_items(name: str, column: Column, lists: Lists) -> Lists:
     """The lists, where no item is missing; a NaN among floats is a number."""
-    if lists.is_text:
+    if lists.values.dtype == object:
         for place, item in enumerate(lists.values):
             if item is None or item is sys.modules["pandas"].NA or item != item:
                 row = int(np.searchsorted(lists.indptr, place, side="right")) - 1

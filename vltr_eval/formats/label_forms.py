@@ -5,10 +5,10 @@ A list for each row (JSON, list columns, Python lists, index tensors) is read as
 1. Lists of text are class names.
 2. Lists of bool, or of numbers with a fraction, are rows of a dense matrix; each must have C values.
 3. Lists of whole numbers are class indices, unless every row has exactly C values and all values are 0 or 1. Then they
-   are rows of a dense 0/1 matrix if some row repeats a value, since no row lists a class twice; with more than two
-   classes some value always repeats.
-4. If every row has exactly C values, all 0 or 1, and no row repeats a value, then both readings are possible (C is 1 or
-   2): this is refused, and ``label_form="lists"`` or ``"dense"`` says which is meant.
+   are rows of a dense 0/1 matrix if some row repeats a value, since no row lists a class twice (with more than two
+   classes some value always repeats), or if a 1 is no class index since there is one class.
+4. Otherwise both readings are possible (C is 1 or 2, and every row has exactly C values of 0 or 1): this is refused,
+   and ``label_form="lists"`` or ``"dense"`` says which is meant. In memory, sets are always class indices.
 
 (N,) whole numbers are class indices; with one class they are its column of 0 and 1. An (N, C) array is dense.
 """
@@ -67,11 +67,14 @@ def form_of_lists(lists: Lists, num_classes: int, name: str, form: str | None = 
     if not (is_full and ((values == 0) | (values == 1)).all()):
         return LISTS
     rows = np.sort(values.reshape(-1, num_classes), axis=1)
-    if num_classes > 2 or bool((np.diff(rows, axis=1) == 0).any()):
+    if num_classes > 2 or bool((np.diff(rows, axis=1) == 0).any()) or (num_classes == 1 and values.any()):
         return DENSE
+    remedy = "label_form='lists' if they are class indices, 'dense' if they are rows of a matrix (--label-form)"
+    if name == "labels":  # in memory an object can say it by itself
+        remedy = "sets if they are class indices, np.array(labels) if they are rows of a matrix"
     raise ValueError(
-        f"{name}: expected lists of class indices, got {num_classes} values of 0 or 1 in every row; pass "
-        "label_form='lists' if they are class indices, 'dense' if they are rows of a matrix (--label-form)"
+        f"{name}: expected lists of class indices, got {num_classes} value{'s' * (num_classes > 1)} of 0 or 1 in every "
+        f"row; pass {remedy}"
     )
 
 
@@ -82,11 +85,17 @@ def dense_of_lists(lists: Lists, num_classes: int) -> np.ndarray:
 
 
 def first_odd_value(lists: Lists) -> tuple[int, Any] | None:
-    """The row and the value of the first entry that is no whole number; None where all are."""
-    if lists.values.dtype == np.int64:
+    """The row and the value of an entry that is no whole number, the first with a fraction; None where all are whole."""
+    values = lists.values
+    if values.dtype == np.int64 or not len(values):
         return None
-    pairs = zip(lists.rows.tolist(), lists.values.tolist(), strict=True)
-    return next(((row, value) for row, value in pairs if type(value) is not int), None)
+    odd = np.array([type(value) is not int for value in values.tolist()])
+    if values.dtype.kind == "f" and (values != np.floor(values)).any():
+        odd = values != np.floor(values)
+    if not odd.any():
+        return None
+    place = int(np.argmax(odd))
+    return int(lists.rows[place]), values[place : place + 1].tolist()[0]
 
 
 def is_rows(value: Any) -> bool:

@@ -120,9 +120,13 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     Raises:
         InputError: Columns in doubt, or a table that holds no scores.
     """
+    if table.first_line is not None and not table.places({NUMBER, BOOL, LIST, MATRIX}):
+        table = table.first_line  # a line of words cannot be scores
     table = _with_header(table, options)
     if table.pairs is not None:
         raise table.error("a sparse matrix can hold labels, not scores")
+    if table.num_rows == 0 and table.array is None and table.lists is None:
+        return Scores(np.empty((0, len(table.columns))), name=str(table.source))
     if table.lists is not None:
         return Scores(_rectangle(table, table.lists), table.class_names, table.ids, table.notes, str(table.source))
     if table.array is not None:

@@ -80,14 +80,16 @@ class Lists:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Lists:
-        """Make lists of int64, bool or float64 where all values are of that kind, else of objects."""
+        """Make lists of int64, bool or float64 (which takes whole numbers too), or of objects for other mixtures."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         flat = [value for row in rows for value in row]
         kinds = {type(value) for value in flat}
-        dtype = {int: np.int64, bool: bool, float: np.float64}.get(kinds.pop() if len(kinds) == 1 else None, object)
-        if not flat:
-            dtype = np.int64
+        dtype: Any = object
+        if kinds <= {int, float}:
+            dtype = np.int64 if kinds <= {int} else np.float64
+        elif kinds == {bool}:
+            dtype = bool
         try:
             return cls(indptr, np.fromiter(flat, dtype, len(flat)))
         except OverflowError:

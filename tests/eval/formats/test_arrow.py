@@ -492,7 +492,7 @@ def test_foreign_and_cut_files_are_called_damaged():
 def test_missing_files_and_folders_are_named():
     assert complaint(read, None) == "p.parquet: no such file"
     Path("p.parquet").mkdir()
-    assert complaint(read, None) == "p.parquet: cannot be read (it is a folder)"
+    assert complaint(read, None) == "p.parquet: cannot be read (Is a directory)"
 
 
 def test_a_false_number_of_rows_is_refused():
