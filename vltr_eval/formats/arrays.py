@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +75,27 @@ def map_array(source: Source, dtype: np.dtype, shape: tuple[int, ...], offset: i
     if not dtype.isnative:
         return np.asarray(mapped).astype(native)
     return np.require(mapped, requirements="A")
+
+
+# All that zipfile raises for a damaged archive.
+_ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+
+
+@contextmanager
+def open_archive(source: Source, complaint: str) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive; the errors of zipfile and zlib become one sentence, which begins with ``complaint``."""
+    try:
+        with zipfile.ZipFile(source.path) as archive:
+            yield archive
+    except InputError:
+        raise
+    except (*_ARCHIVE_ERRORS, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the file's start
+            raise
+        raise InputError(f"{source}: {complaint}, or it is truncated or damaged") from error
 
 
 # Sparse labels

@@ -5,15 +5,12 @@ No Python object is ever unpickled, and nothing is allocated before the file has
 
 from __future__ import annotations
 
-import errno
 import io
 import math
 import struct
 import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -30,11 +27,12 @@ from vltr_eval.formats.arrays import (
     is_numeric,
     label_pairs,
     map_array,
+    open_archive,
     refuse_sparse,
     with_names,
 )
 from vltr_eval.formats.roles import IDS, Role, choose, has_role, plain
-from vltr_eval.formats.sources import InputError, Source
+from vltr_eval.formats.sources import InputError, Source, printable
 from vltr_eval.formats.table import Table
 
 _MAGIC = b"\x93NUMPY"
@@ -69,7 +67,7 @@ def read_npz(source: Source, role: Role) -> Table:
     Raises:
         InputError: No .npz file, no array or several that could be meant, or the chosen one cannot be read.
     """
-    with _archive(source), zipfile.ZipFile(source.path) as archive:
+    with open_archive(source, "not a .npz archive") as archive:
         members = _members(source, archive)
         if source.key is None and members.keys() >= {"format", "shape", "data"}:
             table = _read_sparse(source, role, members)
@@ -152,26 +150,6 @@ def _surplus(behind: bytes, promised: int, present: int) -> str:
 # The members of .npz
 
 
-# All that zipfile raises for a damaged archive.
-_ARCHIVE_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
-)
-
-
-@contextmanager
-def _archive(source: Source) -> Iterator[None]:
-    """Turn the errors of zipfile and zlib into one sentence."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (*_ARCHIVE_ERRORS, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the file's start
-            raise
-        raise InputError(f"{source}: not a .npz archive, or it is truncated or damaged") from error
-
-
 @dataclass(frozen=True)
 class _Member:
     """One array of an archive, not read yet."""
@@ -230,19 +208,20 @@ def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
     """The arrays of an archive by their names without .npy; what is no array is left out."""
     members: dict[str, _Member] = {}
     for info in archive.infolist():
+        name = printable(info.filename)
         if info.flag_bits & 1:
-            raise InputError(f"{source}: expected an archive without a password, got an encrypted {info.filename}")
+            raise InputError(f"{source}: expected an archive without a password, got an encrypted {name}")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InputError(
                 f"{source}: expected arrays as np.savez or np.savez_compressed writes them, "
-                f"got {info.filename} compressed by method {info.compress_type}"
+                f"got {name} compressed by method {info.compress_type}"
             )
         name = info.filename.removesuffix(".npy")
         with archive.open(info) as stream:
             if name == info.filename and stream.read(len(_MAGIC)) != _MAGIC:
                 continue
         if name in members:
-            raise InputError(f"{source}: expected arrays of different names, got two of the name {name}")
+            raise InputError(f"{source}: expected arrays of different names, got two of the name {printable(name)}")
         own = Source(source.path, name)
         with archive.open(info) as stream:
             header = _read_header(stream, own)
