@@ -39,6 +39,7 @@ _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}  # of the header's length, by format version
 _MAX_HEADER = 10_000  # numpy's own limit; that of an array of numbers has about 100 bytes
 _BLOCK = 1 << 20
+_SPARSE_KEYS = ("format", "coords")  # one of them is in a sparse matrix, beside its shape and its data
 
 
 def read_npy(source: Source, role: Role) -> Table:
@@ -69,7 +70,7 @@ def read_npz(source: Source, role: Role) -> Table:
     """
     with open_archive(source, "not a .npz archive") as archive:
         members = _members(source, archive)
-        if source.key is None and members.keys() >= {"format", "shape", "data"}:
+        if source.key is None and members.keys() >= {"shape", "data"} and not members.keys().isdisjoint(_SPARSE_KEYS):
             table = _read_sparse(source, role, members)
         else:
             member = members[_choose_member(source, role, members)]
@@ -258,9 +259,9 @@ def _may_be_names(name: str, member: _Member) -> bool:
 
 
 def _read_sparse(source: Source, role: Role, members: Mapping[str, _Member]) -> Table:
-    """Read the labels of a matrix that scipy.sparse.save_npz wrote: csr, csc or coo."""
+    """Read the labels of a matrix that scipy.sparse.save_npz wrote (csr, csc, coo), or sparse.save_npz (coo)."""
     refuse_sparse(source, role)
-    layout = _text_of(members["format"])
+    layout = _text_of(members["format"]) if "format" in members else "coo"
     if layout not in ("csr", "csc", "coo"):
         raise InputError(f"{source}: expected a sparse matrix in csr, csc or coo form, got {layout}; save .tocsr()")
     shape = _read_shape(source, layout, members["shape"])
@@ -275,6 +276,8 @@ def _read_sparse(source: Source, role: Role, members: Mapping[str, _Member]) -> 
         places = list(places[0])
     if any(array.ndim != 1 for array in (values, *places)):
         raise damaged(source, layout, "its arrays do not have one dimension")
+    if "fill_value" in members and members["fill_value"].read().any():
+        raise InputError(f"{source}: expected a sparse matrix with the fill value 0, got another one")
     rows, classes = places if layout == "coo" else expand_compressed(source, layout, shape, *places)
     pairs = label_pairs(source, layout, shape, rows, classes, values)
     return Table(source, pairs.num_rows, pairs=pairs)

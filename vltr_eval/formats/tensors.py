@@ -417,8 +417,13 @@ def _nested_table(torch: Any, source: Source, role: Role, tensor: Any) -> Table:
             f"{source}: expected a tensor with one row length, got a nested tensor of {tensor.dtype}; "
             "save torch.nested.to_padded_tensor(tensor, 0.0)"
         )
-    rows = tensor.unbind()
+    try:
+        rows = tensor.unbind()
+    except RuntimeError as error:
+        raise InputError(f"{source}: a damaged nested tensor: its rows do not fit its values") from error
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(row) for row in rows], dtype=np.int64)])
+    if rows and indptr[-1] * tensor.element_size() > rows[0].untyped_storage().nbytes():
+        raise InputError(f"{source}: a damaged nested tensor: its rows do not fit its values")
     values = np.concatenate([row.numpy().astype(np.int64) for row in rows]) if rows else np.empty(0, np.int64)
     return Table(source, len(rows), lists=Lists(indptr, values))
 
