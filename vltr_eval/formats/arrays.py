@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +76,40 @@ def map_array(source: Source, dtype: np.dtype, shape: tuple[int, ...], offset: i
     if not dtype.isnative:
         return np.asarray(mapped).astype(native)
     return np.require(mapped, requirements="A")
+
+
+# All that zipfile raises for a damaged archive.
+_ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+
+
+_END_RECORD = struct.Struct("<4s6xH10x")  # of a zip archive: its signature, and the number of members
+
+
+@contextmanager
+def open_archive(source: Source, complaint: str) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive; the errors of zipfile and zlib become one sentence, which begins with ``complaint``."""
+    try:
+        with zipfile.ZipFile(source.path) as archive:
+            if len(archive.infolist()) != _num_entries(source, archive):
+                raise zipfile.BadZipFile("members are hidden by a damaged length")
+            yield archive
+    except InputError:
+        raise
+    except (*_ARCHIVE_ERRORS, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the file's start
+            raise
+        raise InputError(f"{source}: {complaint}, or it is truncated or damaged") from error
+
+
+def _num_entries(source: Source, archive: zipfile.ZipFile) -> int:
+    """How many members the end of the archive states; zipfile does not compare it with those that it finds."""
+    with open(source.path, "rb") as stream:
+        stream.seek(-_END_RECORD.size - len(archive.comment), os.SEEK_END)
+        _, stated = _END_RECORD.unpack(stream.read(_END_RECORD.size))
+    return stated if stated < 0xFFFF else len(archive.infolist())  # 0xFFFF: too many for this field
 
 
 # Sparse labels

@@ -5,15 +5,12 @@ No Python object is ever unpickled, and nothing is allocated before the file has
 
 from __future__ import annotations
 
-import errno
 import io
 import math
 import struct
 import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -30,17 +27,19 @@ from vltr_eval.formats.arrays import (
     is_numeric,
     label_pairs,
     map_array,
+    open_archive,
     refuse_sparse,
     with_names,
 )
 from vltr_eval.formats.roles import IDS, Role, choose, has_role, plain
-from vltr_eval.formats.sources import InputError, Source
+from vltr_eval.formats.sources import InputError, Source, printable
 from vltr_eval.formats.table import Table
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}  # of the header's length, by format version
 _MAX_HEADER = 10_000  # numpy's own limit; that of an array of numbers has about 100 bytes
 _BLOCK = 1 << 20
+_SPARSE_KEYS = ("format", "coords")  # one of them is in a sparse matrix, beside its shape and its data
 
 
 def read_npy(source: Source, role: Role) -> Table:
@@ -69,9 +68,9 @@ def read_npz(source: Source, role: Role) -> Table:
     Raises:
         InputError: No .npz file, no array or several that could be meant, or the chosen one cannot be read.
     """
-    with _archive(source), zipfile.ZipFile(source.path) as archive:
+    with open_archive(source, "not a .npz archive") as archive:
         members = _members(source, archive)
-        if source.key is None and members.keys() >= {"format", "shape", "data"}:
+        if source.key is None and members.keys() >= {"shape", "data"} and not members.keys().isdisjoint(_SPARSE_KEYS):
             table = _read_sparse(source, role, members)
         else:
             member = members[_choose_member(source, role, members)]
@@ -152,26 +151,6 @@ def _surplus(behind: bytes, promised: int, present: int) -> str:
 # The members of .npz
 
 
-# All that zipfile raises for a damaged archive.
-_ARCHIVE_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
-)
-
-
-@contextmanager
-def _archive(source: Source) -> Iterator[None]:
-    """Turn the errors of zipfile and zlib into one sentence."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (*_ARCHIVE_ERRORS, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the file's start
-            raise
-        raise InputError(f"{source}: not a .npz archive, or it is truncated or damaged") from error
-
-
 @dataclass(frozen=True)
 class _Member:
     """One array of an archive, not read yet."""
@@ -230,19 +209,20 @@ def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
     """The arrays of an archive by their names without .npy; what is no array is left out."""
     members: dict[str, _Member] = {}
     for info in archive.infolist():
+        name = printable(info.filename)
         if info.flag_bits & 1:
-            raise InputError(f"{source}: expected an archive without a password, got an encrypted {info.filename}")
+            raise InputError(f"{source}: expected an archive without a password, got an encrypted {name}")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InputError(
                 f"{source}: expected arrays as np.savez or np.savez_compressed writes them, "
-                f"got {info.filename} compressed by method {info.compress_type}"
+                f"got {name} compressed by method {info.compress_type}"
             )
         name = info.filename.removesuffix(".npy")
         with archive.open(info) as stream:
             if name == info.filename and stream.read(len(_MAGIC)) != _MAGIC:
                 continue
         if name in members:
-            raise InputError(f"{source}: expected arrays of different names, got two of the name {name}")
+            raise InputError(f"{source}: expected arrays of different names, got two of the name {printable(name)}")
         own = Source(source.path, name)
         with archive.open(info) as stream:
             header = _read_header(stream, own)
@@ -279,9 +259,9 @@ def _may_be_names(name: str, member: _Member) -> bool:
 
 
 def _read_sparse(source: Source, role: Role, members: Mapping[str, _Member]) -> Table:
-    """Read the labels of a matrix that scipy.sparse.save_npz wrote: csr, csc or coo."""
+    """Read the labels of a matrix that scipy.sparse.save_npz wrote (csr, csc, coo), or sparse.save_npz (coo)."""
     refuse_sparse(source, role)
-    layout = _text_of(members["format"])
+    layout = _text_of(members["format"]) if "format" in members else "coo"
     if layout not in ("csr", "csc", "coo"):
         raise InputError(f"{source}: expected a sparse matrix in csr, csc or coo form, got {layout}; save .tocsr()")
     shape = _read_shape(source, layout, members["shape"])
@@ -296,6 +276,8 @@ def _read_sparse(source: Source, role: Role, members: Mapping[str, _Member]) -> 
         places = list(places[0])
     if any(array.ndim != 1 for array in (values, *places)):
         raise damaged(source, layout, "its arrays do not have one dimension")
+    if "fill_value" in members and members["fill_value"].read().any():
+        raise InputError(f"{source}: expected a sparse matrix with the fill value 0, got another one")
     rows, classes = places if layout == "coo" else expand_compressed(source, layout, shape, *places)
     pairs = label_pairs(source, layout, shape, rows, classes, values)
     return Table(source, pairs.num_rows, pairs=pairs)

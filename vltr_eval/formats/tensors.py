@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import mmap
 import os
 import warnings
 import zipfile
@@ -27,12 +28,13 @@ from vltr_eval.formats.arrays import (
     is_numeric,
     label_pairs,
     map_array,
+    open_archive,
     refuse_sparse,
     with_names,
 )
 from vltr_eval.formats.pickles import PickleSummary, summarize
 from vltr_eval.formats.roles import LABELS, Role, choose, has_role, role_of
-from vltr_eval.formats.sources import InputError, Source, listing, require
+from vltr_eval.formats.sources import InputError, Source, listing, printable, require
 from vltr_eval.formats.table import Lists, Table
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -130,10 +132,13 @@ def _check_places(source: Source, entries: Mapping[str, _Entry], start: int) -> 
         dtype = _SAFETENSORS_DTYPES.get(entry.code)
         num_bytes = entry.end - entry.begin
         if entry.begin != position or num_bytes < 0:
-            raise InputError(f"{source}: not a .safetensors file: the data of {name} are not behind those before it")
+            raise InputError(
+                f"{source}: not a .safetensors file: the data of {printable(name)} are not behind those before it"
+            )
         if dtype is not None and num_bytes != math.prod(entry.shape) * np.dtype(dtype).itemsize:
             raise InputError(
-                f"{source}: not a .safetensors file: {name} of shape {entry.shape} does not fit its {num_bytes} bytes"
+                f"{source}: not a .safetensors file: {printable(name)} of shape {entry.shape} "
+                f"does not fit its {num_bytes} bytes"
             )
         position = entry.end
     promised, present = position - start, source.size - start
@@ -146,7 +151,8 @@ def _check_places(source: Source, entries: Mapping[str, _Entry], start: int) -> 
 def _check_code(source: Source, role: Role, code: str) -> None:
     if code not in _SAFETENSORS_DTYPES:
         raise InputError(
-            f"{source}: expected {role.name} of bool, integer or float dtype, got {code}; save tensor.float()"
+            f"{source}: expected {role.name} of bool, integer or float dtype, got {printable(code)}; "
+            "save tensor.float()"
         )
 
 
@@ -182,6 +188,7 @@ def _without_scalars(dims: Mapping[str, int]) -> dict[str, int]:
 _ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickle of torch's magic number
 _PICKLE_MAGIC = b"\x80"
+_NO_PT = "not a readable .pt file of tensors"
 _LOADED_PROTOCOLS = (2, 3)  # by the weights-only loader
 _COMPRESSED_LAYOUTS = {
     "torch.sparse_csr": ("csr", "crow_indices", "col_indices"),
@@ -218,18 +225,13 @@ def read_pt(source: Source, role: Role) -> Table:
 def _load_pt(torch: Any, source: Source) -> Any:
     with open(source.path, "rb") as stream:
         start = stream.read(len(_LEGACY_MAGIC))
-    try:
-        if start.startswith(_ZIP_MAGIC):
-            summary = _check_archive(source)
-        elif start == _LEGACY_MAGIC:
-            summary = _check_legacy(source)
-        else:
-            kind = "a plain pickle" if start.startswith(_PICKLE_MAGIC) else "another format"
-            raise InputError(f"{source}: expected a file of torch.save, got {kind}; save torch.save(tensor, FILE)")
-    except (zipfile.BadZipFile, ValueError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise _unreadable(source) from error
+    if start.startswith(_ZIP_MAGIC):
+        summary = _check_archive(source)
+    elif start == _LEGACY_MAGIC:
+        summary = _check_legacy(source)
+    else:
+        kind = "a plain pickle" if start.startswith(_PICKLE_MAGIC) else "another format"
+        raise InputError(f"{source}: expected a file of torch.save, got {kind}; save torch.save(tensor, FILE)")
     if summary.foreign:
         raise InputError(
             f"{source}: holds {listing(summary.foreign, 3)}, and objects other than tensors are never unpickled; "
@@ -251,12 +253,12 @@ def _load_pt(torch: Any, source: Source) -> Any:
 
 
 def _unreadable(source: Source) -> InputError:
-    return InputError(f"{source}: not a readable .pt file of tensors, or it is truncated or damaged")
+    return InputError(f"{source}: {_NO_PT}, or it is truncated or damaged")
 
 
 def _check_archive(source: Source) -> PickleSummary:
     """Check that each record has the size that the pickle states, since torch maps whatever is there."""
-    with zipfile.ZipFile(source.path) as archive:
+    with open_archive(source, _NO_PT) as archive:
         records = {info.filename: info for info in archive.infolist()}
         if any(PurePosixPath(name).name == "constants.pkl" for name in records):
             raise InputError(f"{source}: expected a file of torch.save, got a TorchScript model; save tensors only")
@@ -266,30 +268,37 @@ def _check_archive(source: Source) -> PickleSummary:
         for info in records.values():
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
                 raise InputError(
-                    f"{source}: expected records as torch.save writes them, got {info.filename} compressed or "
-                    "encrypted; load the file with torch.load and save it with torch.save"
+                    f"{source}: expected records as torch.save writes them, got {printable(info.filename)} "
+                    "compressed or encrypted; load the file with torch.load and save it with torch.save"
                 )
             if max(info.file_size, info.compress_size) > source.size:
                 raise _unreadable(source)
         with archive.open(pickled[0]) as stream:
             summary = summarize(stream)
-    folder = PurePosixPath(pickled[0].filename).parent
-    for key, num_bytes in summary.storages.items():
-        present = records[str(folder / "data" / key)].file_size
-        if present != num_bytes:
-            raise InputError(
-                f"{source}: damaged: the pickle promises {num_bytes} bytes in record data/{key}, "
-                f"but {present} are there"
-            )
+        folder = PurePosixPath(pickled[0].filename).parent
+        for key, num_bytes in summary.storages.items():
+            record = records.get(str(folder / "data" / key))
+            if record is not None:
+                archive.open(record).close()  # raises where the record's own header does not agree with the list
+            present = record.file_size if record else 0
+            if present != num_bytes:
+                raise InputError(
+                    f"{source}: damaged: the pickle promises {num_bytes} bytes in record data/{printable(key)}, "
+                    f"but {present} are there"
+                )
     return summary
 
 
 def _check_legacy(source: Source) -> PickleSummary:
     """Check that the file has the bytes that its storages promise; torch allocates them before it reads."""
-    with open(source.path, "rb") as stream:
-        for _ in range(3):  # the magic number, the protocol, the system
-            summarize(stream)
-        summary = summarize(stream)
+    # A mapping reads what is there; a file would allocate whatever length an opcode states.
+    with open(source.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
+        try:
+            for _ in range(3):  # the magic number, the protocol, the system
+                summarize(stream)
+            summary = summarize(stream)
+        except ValueError as error:
+            raise _unreadable(source) from error
     if "torch.storage.UntypedStorage" in summary.names:  # of uint16, float8 and other dtypes since torch 2.0
         raise InputError(
             f"{source}: holds a dtype that torch cannot load from the container of torch before 1.6; "
@@ -408,8 +417,13 @@ def _nested_table(torch: Any, source: Source, role: Role, tensor: Any) -> Table:
             f"{source}: expected a tensor with one row length, got a nested tensor of {tensor.dtype}; "
             "save torch.nested.to_padded_tensor(tensor, 0.0)"
         )
-    rows = tensor.unbind()
+    try:
+        rows = tensor.unbind()
+    except RuntimeError as error:
+        raise InputError(f"{source}: a damaged nested tensor: its rows do not fit its values") from error
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(row) for row in rows], dtype=np.int64)])
+    if rows and indptr[-1] * tensor.element_size() > rows[0].untyped_storage().nbytes():
+        raise InputError(f"{source}: a damaged nested tensor: its rows do not fit its values")
     values = np.concatenate([row.numpy().astype(np.int64) for row in rows]) if rows else np.empty(0, np.int64)
     return Table(source, len(rows), lists=Lists(indptr, values))
 

@@ -408,6 +408,26 @@ def test_every_cut_and_every_flipped_byte_is_read_right_or_refused(compressed):
         np.testing.assert_array_equal(array, PREDS)
 
 
+def test_members_hidden_by_a_flipped_byte_are_missed():
+    """One byte of the list of members makes the first one's comment so long that zipfile sees no other."""
+    sparse.save_npz("l.npz", sparse.csr_matrix(TRUTH))
+    content = bytearray(Path("l.npz").read_bytes())
+    first = content.index(b"PK\x01\x02")
+    following = content.index(b"PK\x01\x02", first + 4)
+    content[first + 32 : first + 34] = struct.pack("<H", len(content) - 22 - following)
+    Path("l.npz").write_bytes(content)
+    with zipfile.ZipFile("l.npz") as archive:
+        assert len(archive.namelist()) == 1
+    assert complaint("l.npz", LABELS) == "not a .npz archive, or it is truncated or damaged"
+
+
+def test_archive_with_a_comment_is_read():
+    savez(preds=PREDS)
+    with zipfile.ZipFile("p.npz", "a") as archive:
+        archive.comment = b"made by hand"
+    np.testing.assert_array_equal(read("p.npz").array, PREDS)
+
+
 def test_encrypted_member_is_named():
     content = bytearray(Path(savez(preds=PREDS)).read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -512,8 +532,10 @@ def test_explicit_zeros_are_left_out():
     assert list(zip(pairs.rows.tolist(), pairs.classes.tolist(), strict=True)) == [(0, 1), (1, 2)]
 
 
-def test_coordinates_in_one_array_are_read():
-    name = coo(row=None, col=None, coords=[[0, 1, 2], [1, 0, 3]])
+@pytest.mark.parametrize("changes", [{}, {"format": None}, {"format": None, "fill_value": 0}])
+def test_coordinates_in_one_array_are_read(changes):
+    """As scipy writes sparse arrays of other dimensions, and as the package sparse writes all of them."""
+    name = coo(row=None, col=None, coords=[[0, 1, 2], [1, 0, 3]], **changes)
     assert read(name, LABELS).pairs.classes.tolist() == [1, 0, 3]
 
 
@@ -550,6 +572,12 @@ def test_coordinates_in_one_array_are_read():
         (csr, {"format": ["csr", "coo"]}, "expected a sparse matrix in csr, csc or coo form, got an array of str96"),
         (csr, {"format": "lil"}, "expected a sparse matrix in csr, csc or coo form, got lil; save .tocsr()"),
         (csr, {"data": np.array([None, 1, 1], object)}, "holds Python objects"),
+        (
+            coo,
+            {"coords": [[0, 1, 2], [1, 0, 3]], "fill_value": 1},
+            "expected a sparse matrix with the fill value 0, got",
+        ),
+        (coo, {"coords": [0, 1, 2]}, "a damaged coo matrix: coords has shape (3,)"),
         (csr, {"indices": [[1], [0], [2]]}, "a damaged csr matrix: its arrays do not have one dimension"),
     ],
 )
@@ -587,7 +615,7 @@ def test_promised_sizes_are_not_allocated(name):
 
 
 def test_bomb_in_an_npz_is_not_inflated():
-    write_npz("p.npz", {"preds.npy": npy_bytes(PREDS) + b"\0" * (1 << 28)}, zipfile.ZIP_DEFLATED)
+    write_npz("p.npz", {"preds.npy": npy_bytes(PREDS) + b"\0" * (1 << 26)}, zipfile.ZIP_DEFLATED)
     assert _peak_of_refusal("p.npz", SCORES) < 1 << 23
 
 

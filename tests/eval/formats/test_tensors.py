@@ -380,6 +380,26 @@ def test_nested_scores_are_refused_with_the_call(layout):
         )
 
 
+@pytest.mark.parametrize("offsets", [[0, 1, 900], [0, 4, 3], [-1, 1, 3], [0, 1, 1]])
+def test_nested_rows_that_do_not_fit_the_values_are_refused(offsets):
+    nested = torch.nested.nested_tensor([torch.tensor([0]), torch.tensor([1, 2])], layout=torch.jagged)
+    own, other = (torch.tensor(values).numpy().tobytes() for values in ([0, 1, 3], offsets))
+    rewrite(save(nested), lambda record, content: other if content == own else content)
+    assert complaint("p.pt", LABELS) == "a damaged nested tensor: its rows do not fit its values"
+
+
+def test_nested_rows_that_share_values_are_refused():
+    class Nested:
+        def __reduce__(self):
+            sizes, strides, offsets = torch.tensor([[2], [2**40]]), torch.tensor([[1], [0]]), torch.tensor([0, 2])
+            return (torch._utils._rebuild_nested_tensor, (torch.arange(3), sizes, strides, offsets))
+
+    assert complaint(save(Nested()), LABELS) in (
+        "a damaged nested tensor: its rows do not fit its values",
+        "not a readable .pt file of tensors, or it is truncated or damaged",
+    )
+
+
 # .pt: sentences
 
 
