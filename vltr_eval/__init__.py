@@ -8,6 +8,7 @@ from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.evaluate import evaluate
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.exchange import RankFailure
+from vltr_eval.formats import InputError, Labels, Scores, read_labels, read_scores
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.metrics import (
     average_precision,
@@ -32,7 +33,9 @@ from vltr_eval.version import __version__
 
 __all__ = [
     "Evaluator",
+    "InputError",
     "LabelPairs",
+    "Labels",
     "PositiveScores",
     "Positives",
     "PrecisionRecallCurve",
@@ -42,6 +45,7 @@ __all__ = [
     "Report",
     "RunningAP",
     "SampledAP",
+    "Scores",
     "ShardFiles",
     "__version__",
     "average_precision",
@@ -57,6 +61,8 @@ __all__ = [
     "precision_recall_curve",
     "prior_weights",
     "rank_table",
+    "read_labels",
+    "read_scores",
     "recall_at_precision",
     "roc_auc",
     "sampled_average_precision",

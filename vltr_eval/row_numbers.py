@@ -9,11 +9,11 @@ labels only those of repeated rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from vltr_eval.lazy import lazy_property
 
 import numpy as np
 
 from vltr_eval.exchange import Alone, Group
+from vltr_eval.lazy import lazy_property
 from vltr_eval.sample_ids import distinct_ids
 
 __all__ = ["RowNumbers", "number_by_id", "number_by_place", "sample_of"]

@@ -162,7 +162,13 @@ def expand_compressed(
     majors = int(shape[0] if layout == "csr" else shape[1])
     indptr = _indices(source, layout, indptr, len(indices) + 1)
     steps = np.diff(indptr)
-    if len(indptr) != majors + 1 or not len(indptr) or indptr[0] != 0 or (steps < 0).any() or indptr[-1] != len(indices):
+    if (
+        len(indptr) != majors + 1
+        or not len(indptr)
+        or indptr[0] != 0
+        or (steps < 0).any()
+        or indptr[-1] != len(indices)
+    ):
         raise damaged(source, layout, "indptr does not fit the shape and the indices")
     major = np.repeat(np.arange(majors), steps)
     return (major, indices) if layout == "csr" else (indices, major)

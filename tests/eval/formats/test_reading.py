@@ -290,7 +290,10 @@ def test_sparse_label_stored_twice_is_refused():
 
 def test_sparse_scores_are_refused():
     save_npz("l.npz", **csr_arrays())
-    assert complaint(read_scores, "l.npz") == "l.npz: a sparse matrix can hold labels, not scores; save it as a dense array"
+    assert (
+        complaint(read_scores, "l.npz")
+        == "l.npz: a sparse matrix can hold labels, not scores; save it as a dense array"
+    )
 
 
 def test_sparse_labels_of_other_width():
