@@ -1,4 +1,4 @@
-"""Evaluation of what never lies in one place: a stream that is gone through twice, once for its positives."""
+"""Evaluation of a stream of batches, which is gone through twice and never held in memory as a whole."""
 
 from __future__ import annotations
 
@@ -193,5 +193,5 @@ class _Pile:
 
 
 def _kind(part: Part) -> tuple[str, int | None, str | None]:
-    """What batches share that lie together."""
+    """Batches with the same key may be copied together: dtype, device and kind of ids."""
     return part.scores.dtype, part.scores.place.device, id_kind(part.ids)

@@ -1,8 +1,8 @@
 """Metrics over the rows of all ranks of a distributed run, as functions: each rank passes its own rows.
 
 Every function is a collective of torch.distributed (gloo or nccl): all ranks of the group call it, and all get the
-exact result, with the same bits as one process with all rows would get. What moves are the scores of positives and
-their counts, never the scores of all (`parts`). When a rank fails, all do, with its message.
+exact result, with the same bits as one process with all rows would get. Ranks exchange the scores of
+positives and their counts, never all scores (`parts`). When a rank fails, all do, with its message.
 
 The functions take these arguments:
 
@@ -89,7 +89,7 @@ def _count(
 
 
 def _num_classes(scores: Any) -> int:
-    """Of scores that may have no rows."""
+    """The number of classes of scores that may have no rows."""
     shape = getattr(_with_rows(scores), "shape", None)
     if shape is None:
         return borrow_matrix("scores", scores).num_classes

@@ -125,7 +125,10 @@ class _Progress:
         self(0.0)
 
     def part(self, first: float, last: float) -> Callable[[float], None] | None:
-        """What reports the fraction done of a part of the phase, which lasts from one fraction of it to another."""
+        """A function that reports the fraction done of a part of the phase; None where nothing is reported.
+
+        first, last: The fractions of the phase at which the part begins and ends.
+        """
         return None if self._report is None else lambda fraction: self(first + (last - first) * fraction)
 
     def end(self) -> None:
@@ -141,7 +144,7 @@ class _Progress:
 
 @contextlib.contextmanager
 def _rows_named(part: Part, kept: np.ndarray | None = None) -> Iterator[None]:
-    """Around what works on a part, or on those of its rows that are kept: a NaN is named by its row of all."""
+    """A context that names a NaN by its row of all rows. kept: (N,) bool, the rows of the part that are scanned."""
     try:
         yield
     except NaNScore as error:
@@ -170,7 +173,7 @@ def _count_at_once(settings: Settings, part: Part, threads: int | None, progress
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What a rank knows after its first pass, and tells the others."""
+    """The results of a rank's first pass, which it sends to all ranks."""
 
     settings: Settings
     num_classes: int
@@ -221,14 +224,14 @@ class _TwoPasses:
         self._progress.begin(_FIRST_PASS, _SECOND_PASS if self._settings.trials else 1.0)
         sums = self._exchange.add(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
         hits, table = self._unpack(sums, thresholds)
-        # Thresholds of rows that were left out are nobody's.
+        # Thresholds that only rows left out have are removed.
         kept = table.new_positives() > 0
         table = table.only(kept)
         self._progress.begin(_SECOND_PASS, 1.0)
         trials = None if positives is None else self._sample(table, kept, thresholds, positives)
         return Findings(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
 
-    # What there is.
+    # The first pass, and the numbers of rows.
 
     def _first_pass(self) -> _Seen:
         scores: list[PositiveScores] = []
@@ -250,7 +253,7 @@ class _TwoPasses:
             if total is not None:
                 self._progress(num_rows / total)
             unmerged += len(scores[-1].scores) + self._num_classes
-            # As much as has been merged: of any number of parts each score is then sorted O(log) times.
+            # Merge when as many are unmerged as merged, so that each score is sorted O(log) times.
             if unmerged > max(len(scores[0].scores), _LEAST_MERGE):
                 scores, unmerged = [_merged(scores)], 0
         self._rows = np.concatenate([np.empty(0, np.int64), *rows])
@@ -301,7 +304,7 @@ class _TwoPasses:
         np.cumsum(np.bincount(classes, minlength=self._num_classes), out=indptr[1:])
         return Positives(self._numbers.total, self._num_classes, indptr, rows[np.lexsort((rows, classes))])
 
-    # What it counts.
+    # The second pass, and the trials.
 
     def _each_part(self) -> Iterator[tuple[int, Part]]:
         """Parts with the number of their first row on this rank."""
@@ -312,7 +315,7 @@ class _TwoPasses:
 
     def _second_pass(self, thresholds: PositiveScores, positives: Positives | None) -> np.ndarray:
         settings = self._settings
-        # What a stream has is looked up while it passes.
+        # The draws of a stream are looked up while it passes.
         draws = None
         if self._is_stream and positives is not None:
             draws = self._draws = self._draw(range(settings.trials), positives, in_order=True)
@@ -372,7 +375,7 @@ class _TwoPasses:
         return np.concatenate(trials)
 
     def _find(self, trials: range, positives: Positives, thresholds: PositiveScores) -> np.ndarray:
-        """Which thresholds the draws of this rank reach."""
+        """The thresholds that the draws of this rank reach, as `_Draws.found`."""
         if self._is_stream:
             return self._draws.found()
         draws = self._draw(trials, positives, in_order=len(self._parts) > 1)
@@ -430,7 +433,7 @@ def _merged(scores: Sequence[PositiveScores]) -> PositiveScores:
 
 
 def _fingerprint(part: Part, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
-    """By which to know a part of a stream again: its rows, the places of its positives, and their scores."""
+    """A checksum of a part of a stream: its ids, the places of its positives, and their scores; and its rows."""
     positives = part.positives
     if scores is None:
         scores = positive_scores(part.scores, positives, threads=threads)

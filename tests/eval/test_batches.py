@@ -48,7 +48,7 @@ def at_once(scores, labels, ids=None, **options):
 
 
 class Loader:
-    """What can be gone through again and again, and counts how often it was."""
+    """An iterable that counts how often it was gone through."""
 
     def __init__(self, batches) -> None:
         self.batches, self.times = batches, 0
@@ -240,7 +240,7 @@ def test_memory_holds_few_batches():
     assert report.num_rows == num_batches * 262
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize(

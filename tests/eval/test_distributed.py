@@ -68,7 +68,7 @@ def assert_same_table(table, expected) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a rank does with its rows
+# The work of a rank with its rows
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +289,7 @@ IDS = {
 @pytest.mark.parametrize("kind", IDS)
 def test_rows_are_numbered_by_their_ids(ranks, case, whole, kind):
     rng = np.random.default_rng(6)
-    # Of the rows in any order, some twice: as many, as far as sets of rows go, as in order and once.
+    # Rows in any order, some of them twice, are the same set of rows as in order and once.
     rows = rng.permutation(np.concatenate([np.arange(NUM_ROWS), rng.integers(NUM_ROWS, size=40)]))
     scores, labels, ids = case[0][rows], case[1][rows], IDS[kind](rng)[rows]
     ends = [0, 30, 170, len(rows)][-ranks.size :]
@@ -714,7 +714,7 @@ def test_the_others_notice_a_rank_that_was_killed(case, size, when):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What moves
+# Communication
 # ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ def epoch(num_rows=90, *, seed=0, levels=12, dtype=np.float32):
 
 
 def at_once(scores, labels, ids=None, **options) -> Report:
-    """What is promised: the report of all rows; with ids, of the first of each sample, in their order."""
+    """The expected report: of all rows; with ids, of the first of each sample, in their order."""
     if ids is not None:
         _, first = np.unique(ids, return_index=True)
         scores, labels = scores[first], labels[first]
@@ -890,7 +890,7 @@ def test_more_than_memory_holds_is_evaluated(tmp_path):
     assert (done.stdout.split("\n"), done.returncode) == (["too much", "True", ""], 0), done.stderr
 
 
-# What is refused
+# Errors
 
 
 def no_room(file: int, offset: int, size: int) -> None:

@@ -86,7 +86,7 @@ def taken(*batches: tuple[Any, ...], **room: Any) -> Evaluator:
 
 
 def found(evaluator: Evaluator) -> tuple[int, Report | None]:
-    """What an evaluator has: how many rows, and their report."""
+    """The number of rows of an evaluator, and their report."""
     return evaluator.num_rows, evaluator.compute() if evaluator.num_rows else None
 
 

@@ -1,4 +1,4 @@
-"""What a count says beside its result: how many rows came again, and how far it is."""
+"""A count says how many rows came again, and how far it is."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def numbers(num_rows: int, num_classes: int = 3, dtype=np.float32) -> np.ndarray
 
 
 def held(store: RowStore) -> np.ndarray:
-    """What a store holds, read from the places where it holds it."""
+    """The rows of a store, read from its shards."""
     return np.concatenate([to_host(shard).bits() for shards in store.shards() for shard in shards])
 
 
@@ -51,7 +51,7 @@ def fill(store: RowStore, rows: np.ndarray, sizes=(), device: str = "cpu") -> Ro
     return store
 
 
-# What it holds
+# Rows that come back
 
 
 @pytest.mark.parametrize("budget", [None, 0, 100, 10**6])
@@ -208,7 +208,7 @@ def test_rows_of_several_places_come_in_turn(cuda):
     assert_same_bits(mixed.bits(), rows)
 
 
-# What it forgets
+# Rows that are forgotten
 
 
 def test_clear_keeps_memory_of_a_known_number_of_rows(device):
@@ -248,7 +248,7 @@ def test_rows_of_another_place_may_follow_a_clear(cuda):
         store.clear()
 
 
-# What fails
+# Failures
 
 
 def no_room(file: int, offset: int, size: int) -> None:
