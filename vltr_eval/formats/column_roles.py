@@ -117,10 +117,13 @@ def is_aside(column: Column) -> bool:
     return column.name is not None and (plain(column.name) in NO_CLASS or has_role(column.name, IDS))
 
 
+def is_named_ids(column: Column, options: Options) -> bool:
+    """Whether the user said that this column holds the ids."""
+    return options.ids is not None and column.name == options.ids
+
+
 def _named_ids(table: Table, options: Options) -> int | None:
-    if options.ids is None:
-        return None
-    return next((place for place, column in enumerate(table.columns) if column.name == options.ids), None)
+    return next((place for place, column in enumerate(table.columns) if is_named_ids(column, options)), None)
 
 
 def _text_ids(table: Table, texts: list[int], chosen: set[int] | None) -> int | None:

@@ -20,6 +20,7 @@ from vltr_eval.formats.column_roles import (
     chosen_places,
     described,
     is_aside,
+    is_named_ids,
     label_of,
     matching_places,
     names_of,
@@ -277,7 +278,7 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
     free = [
         place
         for place, column in enumerate(table.columns)
-        if place not in excluded and not column.is_index and column.name != options.ids
+        if place not in excluded and not column.is_index and not is_named_ids(column, options)
     ]
     numbers = [place for place in free if table.columns[place].kind in (NUMBER, BOOL)]
     wide = [place for place in free if table.columns[place].kind in (LIST, MATRIX)]
@@ -317,7 +318,7 @@ def _all_but_ids(table: Table, labels_place: int, options: Options) -> list[str]
     texts = [
         place
         for place, column in enumerate(table.columns)
-        if place != labels_place and not column.is_index and column.name != options.ids
+        if place != labels_place and not column.is_index and not is_named_ids(column, options)
     ]
     ids = [place for place in texts if has_role(table.columns[place].name, IDS)]
     if not ids:

@@ -386,7 +386,9 @@ def _scores_of_tables(tables: Sequence[Table], options: Options, class_names: It
     _check_shards_agree(shards)
     ids = None if any(shard.ids is None for shard in shards) else _joined_ids([shard.ids for shard in shards])
     name = f"{shards[0].name} and {len(shards) - 1} more"
-    return Scores([shard.values for shard in shards], shards[0].class_names, ids, tuple(notes), name)
+    # Row shards are matrices: a list of columns could also be the rows of one matrix.
+    values = [shard.values[:, None] if shard.values.ndim == 1 else shard.values for shard in shards]
+    return Scores(values, shards[0].class_names, ids, tuple(notes), name)
 
 
 def _joined_ids(parts: Sequence[np.ndarray]) -> np.ndarray:
