@@ -156,7 +156,15 @@ def quote(text: str, limit: int = 40) -> str:
     return repr(text if len(text) <= limit else text[:limit] + "...")
 
 
+def printable(name: Any) -> str:
+    """A name from a file for a message: on one line, whatever it holds."""
+    text = str(name)
+    return text if text.isprintable() else repr(text)
+
+
 def listing(names: Iterable[Any], limit: int = 12) -> str:
     """Names for a message: the first few, and how many more there are."""
-    names = list(map(str, names))
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+    names = list(names)
+    return ", ".join(map(printable, names[:limit])) + (
+        f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    )
