@@ -1,0 +1,302 @@
+"""Read .npy and .npz: arrays that numpy wrote, and the sparse matrices that scipy writes as .npz.
+
+No Python object is ever unpickled, and nothing is allocated before the file has shown the bytes for it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from vltr_eval.formats.arrays import (
+    CLASS_NAME_KEYS,
+    Names,
+    check_numbers,
+    check_shape,
+    damaged,
+    dtype_name,
+    expand_compressed,
+    is_numeric,
+    label_pairs,
+    map_array,
+    open_archive,
+    refuse_sparse,
+    with_names,
+)
+from vltr_eval.formats.roles import IDS, Role, choose, has_role, plain
+from vltr_eval.formats.sources import InputError, Source, printable
+from vltr_eval.formats.table import Table
+
+_MAGIC = b"\x93NUMPY"
+_LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}  # of the header's length, by format version
+_MAX_HEADER = 10_000  # numpy's own limit; that of an array of numbers has about 100 bytes
+_BLOCK = 1 << 20
+_SPARSE_KEYS = ("format", "coords")  # one of them is in a sparse matrix, beside its shape and its data
+
+
+def read_npy(source: Source, role: Role) -> Table:
+    """Read a .npy file as a read-only memory map, or as a copy in native byte order.
+
+    Raises:
+        InputError: No .npy file, a dtype that is no number, or data of another size than the header says.
+    """
+    with open(source.path, "rb") as stream:
+        header = _read_header(stream, source)
+        offset = stream.tell()
+        _check_no_objects(source, header.dtype)
+        check_numbers(source, role, header.dtype)
+        present = source.size - offset
+        if present < header.num_bytes:
+            raise _truncated(source, header.num_bytes, present)
+        if present > header.num_bytes:
+            stream.seek(header.num_bytes, io.SEEK_CUR)
+            raise InputError(f"{source}: {_surplus(stream.read(len(_MAGIC)), header.num_bytes, present)}")
+    return _table(source, map_array(source, header.dtype, header.shape, offset, header.order))
+
+
+def read_npz(source: Source, role: Role) -> Table:
+    """Read one array of an .npz file, or its sparse matrix, with the row ids and class names beside it.
+
+    Raises:
+        InputError: No .npz file, no array or several that could be meant, or the chosen one cannot be read.
+    """
+    with open_archive(source, "not a .npz archive") as archive:
+        members = _members(source, archive)
+        if source.key is None and members.keys() >= {"shape", "data"} and not members.keys().isdisjoint(_SPARSE_KEYS):
+            table = _read_sparse(source, role, members)
+        else:
+            member = members[_choose_member(source, role, members)]
+            table = _table(source, member.read(role))
+        beside = {name: member.names() for name, member in members.items() if _may_be_names(name, member)}
+        return with_names(table, role, beside)
+
+
+def _table(source: Source, array: np.ndarray) -> Table:
+    return Table(source, array.shape[0] if array.ndim else 1, array=array)
+
+
+# The header of .npy
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the header of .npy data says."""
+
+    shape: tuple[int, ...]
+    order: str
+    dtype: np.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _read_header(stream: BinaryIO, source: Source) -> _Header:
+    """Read the header of the .npy data that starts where the stream stands; it ends where the data begins."""
+    magic = stream.read(len(_MAGIC) + 2)
+    width = _LENGTH_BYTES.get(magic[len(_MAGIC) :])
+    if not magic.startswith(_MAGIC) or width is None:
+        raise _no_array(source)
+    length = int.from_bytes(stream.read(width), "little")
+    if length > _MAX_HEADER:
+        raise InputError(f"{source}: expected a header of at most {_MAX_HEADER:,} bytes, got {length:,}; save numbers")
+    text = stream.read(length)
+    try:
+        if magic.endswith(b"\x03\x00"):  # in UTF-8, for the sake of field names
+            text = text.decode("utf-8").encode("latin1", "backslashreplace")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # headers of Python 2, deprecated type codes
+            prefixed = io.BytesIO(struct.pack("<I", len(text)) + text)
+            shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(prefixed)
+    except Exception:  # whatever the parser trips over, the header is not one
+        raise _no_array(source) from None
+    check_shape(source, shape)
+    return _Header(shape, "F" if fortran_order else "C", dtype)
+
+
+def _no_array(source: Source) -> InputError:
+    return InputError(f"{source}: not a .npy array, or its header is damaged")
+
+
+def _check_no_objects(source: Source, dtype: np.dtype) -> None:
+    if dtype.hasobject:
+        raise InputError(
+            f"{source}: holds Python objects, which are never unpickled; save an array of numbers, "
+            "or labels as a JSON file with one list of class indices a row"
+        )
+
+
+def _truncated(source: Source, promised: int, present: int) -> InputError:
+    return InputError(f"{source}: truncated: the header promises {promised} bytes of data, but {present} are there")
+
+
+def _surplus(behind: bytes, promised: int, present: int) -> str:
+    """The sentence for data behind the array that begins with ``behind``."""
+    if behind == _MAGIC:
+        return "expected one array, got another one behind it; save each array in its own file, or all with np.savez"
+    return (
+        f"expected {promised} bytes of data as its header says, got {present}; "
+        "was the file appended to, or written by two processes?"
+    )
+
+
+# The members of .npz
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One array of an archive, not read yet."""
+
+    source: Source
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+    header: _Header
+    offset: int
+
+    @property
+    def is_text(self) -> bool:
+        return self.header.dtype.kind in "US"
+
+    def read(self, role: Role | None = None) -> np.ndarray:
+        """Read the array into memory in native byte order: numbers, if it is read for a role.
+
+        At most one byte more than the header promises is read, so that a larger member ends early.
+        """
+        _check_no_objects(self.source, self.header.dtype)
+        if role is not None:
+            check_numbers(self.source, role, self.header.dtype)
+        promised = self.header.num_bytes
+        data = bytearray()
+        with self.archive.open(self.info) as stream:
+            stream.read(self.offset)
+            while block := stream.read(min(_BLOCK, promised + 1 - len(data))):
+                data += block
+        if len(data) < promised:
+            raise _truncated(self.source, promised, len(data))
+        if len(data) > promised:
+            raise InputError(f"{self.source}: expected {promised} bytes of data as its header says, got more")
+        if promised == 0:
+            return np.zeros(self.header.shape, self.header.dtype.newbyteorder("="))
+        array = np.ndarray(self.header.shape, self.header.dtype, data, order=self.header.order)
+        if not array.dtype.isnative:
+            array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+        return array
+
+    def names(self) -> Names:
+        dtype = self.header.dtype
+        kind = "text" if self.is_text else "integer" if dtype.kind in "iu" else dtype_name(dtype)
+        return Names(kind, self.header.shape[0], self._read_names)
+
+    def _read_names(self) -> np.ndarray:
+        values = self.read()
+        if values.dtype.kind != "S":
+            return values.astype(object) if self.is_text else values
+        try:
+            return np.array([value.decode("utf-8") for value in values.tolist()], object)
+        except UnicodeDecodeError:
+            raise InputError(f"{self.source}: expected names in UTF-8, got other bytes; save .astype('U')") from None
+
+
+def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
+    """The arrays of an archive by their names without .npy; what is no array is left out."""
+    members: dict[str, _Member] = {}
+    for info in archive.infolist():
+        name = printable(info.filename)
+        if info.flag_bits & 1:
+            raise InputError(f"{source}: expected an archive without a password, got an encrypted {name}")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(
+                f"{source}: expected arrays as np.savez or np.savez_compressed writes them, "
+                f"got {name} compressed by method {info.compress_type}"
+            )
+        name = info.filename.removesuffix(".npy")
+        with archive.open(info) as stream:
+            if name == info.filename and stream.read(len(_MAGIC)) != _MAGIC:
+                continue
+        if name in members:
+            raise InputError(f"{source}: expected arrays of different names, got two of the name {printable(name)}")
+        own = Source(source.path, name)
+        with archive.open(info) as stream:
+            header = _read_header(stream, own)
+            members[name] = _Member(own, archive, info, header, stream.tell())
+    return members
+
+
+def _choose_member(source: Source, role: Role, members: Mapping[str, _Member]) -> str:
+    """Choose among the arrays of numbers; others are candidates by their names only, so that their error is given."""
+    if source.key is not None:
+        key = source.key if source.key in members else source.key.removesuffix(".npy")
+        return choose(Source(source.path, key), role, _dims(members, members))
+    numbers = [name for name, member in members.items() if is_numeric(member.header.dtype) and member.header.shape]
+    if not any(has_role(name, role) for name in numbers):
+        numbers += [
+            name
+            for name, member in members.items()
+            if has_role(name, role) and name not in numbers and not _may_be_names(name, member)
+        ]
+    return choose(source, role, _dims(members, numbers or members))
+
+
+def _dims(members: Mapping[str, _Member], names: Mapping[str, _Member] | list[str]) -> dict[str, int]:
+    return {name: len(members[name].header.shape) for name in names}
+
+
+def _may_be_names(name: str, member: _Member) -> bool:
+    if len(member.header.shape) != 1:
+        return False
+    return has_role(name, IDS) or (plain(name) in CLASS_NAME_KEYS and member.is_text)
+
+
+# Sparse matrices in .npz
+
+
+def _read_sparse(source: Source, role: Role, members: Mapping[str, _Member]) -> Table:
+    """Read the labels of a matrix that scipy.sparse.save_npz wrote (csr, csc, coo), or sparse.save_npz (coo)."""
+    refuse_sparse(source, role)
+    layout = _text_of(members["format"]) if "format" in members else "coo"
+    if layout not in ("csr", "csc", "coo"):
+        raise InputError(f"{source}: expected a sparse matrix in csr, csc or coo form, got {layout}; save .tocsr()")
+    shape = _read_shape(source, layout, members["shape"])
+    coo_keys = ("coords",) if "coords" in members else ("row", "col")
+    keys = coo_keys if layout == "coo" else ("indptr", "indices")
+    if missing := [key for key in keys if key not in members]:
+        raise damaged(source, layout, f"the array {missing[0]} is missing")
+    values, *places = (members[key].read() for key in ("data", *keys))
+    if keys == ("coords",):
+        if places[0].ndim != 2 or len(places[0]) != 2:
+            raise damaged(source, layout, f"coords has shape {places[0].shape}")
+        places = list(places[0])
+    if any(array.ndim != 1 for array in (values, *places)):
+        raise damaged(source, layout, "its arrays do not have one dimension")
+    if "fill_value" in members and members["fill_value"].read().any():
+        raise InputError(f"{source}: expected a sparse matrix with the fill value 0, got another one")
+    rows, classes = places if layout == "coo" else expand_compressed(source, layout, shape, *places)
+    pairs = label_pairs(source, layout, shape, rows, classes, values)
+    return Table(source, pairs.num_rows, pairs=pairs)
+
+
+def _read_shape(source: Source, layout: str, member: _Member) -> list[int]:
+    """The two sizes of a sparse matrix."""
+    if len(member.header.shape) != 1 or member.header.dtype.kind not in "iu":
+        raise damaged(source, layout, "its shape is no list of whole numbers")
+    num_dims = member.header.shape[0]
+    if num_dims != 2:
+        advice = "; save it as a dense array" if num_dims == 1 else ""
+        raise InputError(f"{source}: expected a sparse matrix of 2 dimensions, got {num_dims}{advice}")
+    return member.read().tolist()
+
+
+def _text_of(member: _Member) -> str:
+    """The text of an array with one string, such as the name of a sparse layout."""
+    if member.header.shape not in ((), (1,)) or not member.is_text:
+        return f"an array of {member.header.dtype.name}"
+    text = member.read().reshape(-1)[0]
+    return text.decode("ascii", "replace") if isinstance(text, bytes) else str(text)
