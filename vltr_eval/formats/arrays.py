@@ -83,9 +83,7 @@ _ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
-
-
-_END_RECORD = struct.Struct("<4s6xH10x")  # of a zip archive: its signature, and the number of members
+_END_RECORD = struct.Struct("<10xH10x")  # of a zip archive: the number of its members
 
 
 @contextmanager
@@ -108,7 +106,7 @@ def _num_entries(source: Source, archive: zipfile.ZipFile) -> int:
     """How many members the end of the archive states; zipfile does not compare it with those that it finds."""
     with open(source.path, "rb") as stream:
         stream.seek(-_END_RECORD.size - len(archive.comment), os.SEEK_END)
-        _, stated = _END_RECORD.unpack(stream.read(_END_RECORD.size))
+        (stated,) = _END_RECORD.unpack(stream.read(_END_RECORD.size))
     return stated if stated < 0xFFFF else len(archive.infolist())  # 0xFFFF: too many for this field
 
 
@@ -162,13 +160,7 @@ def expand_compressed(
     majors = int(shape[0] if layout == "csr" else shape[1])
     indptr = _indices(source, layout, indptr, len(indices) + 1)
     steps = np.diff(indptr)
-    if (
-        len(indptr) != majors + 1
-        or not len(indptr)
-        or indptr[0] != 0
-        or (steps < 0).any()
-        or indptr[-1] != len(indices)
-    ):
+    if len(indptr) != majors + 1 or indptr[0] != 0 or (steps < 0).any() or indptr[-1] != len(indices):
         raise damaged(source, layout, "indptr does not fit the shape and the indices")
     major = np.repeat(np.arange(majors), steps)
     return (major, indices) if layout == "csr" else (indices, major)

@@ -85,7 +85,7 @@ def dense_of_lists(lists: Lists, num_classes: int) -> np.ndarray:
 
 
 def first_odd_value(lists: Lists) -> tuple[int, Any] | None:
-    """The row and the value of an entry that is no whole number, the first with a fraction; None where all are whole."""
+    """The row and the value of an entry that is no whole number, with a fraction if any; None where all are whole."""
     values = lists.values
     if values.dtype == np.int64 or not len(values):
         return None

@@ -186,8 +186,8 @@ def _without_scalars(dims: Mapping[str, int]) -> dict[str, int]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 _ZIP_MAGIC = b"PK\x03\x04"
-_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickle of torch's magic number
-_PICKLE_MAGIC = b"\x80"
+_PICKLE_MAGIC = b"\x80"  # followed by the protocol
+_LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, pickled
 _NO_PT = "not a readable .pt file of tensors"
 _LOADED_PROTOCOLS = (2, 3)  # by the weights-only loader
 _COMPRESSED_LAYOUTS = {
@@ -224,10 +224,10 @@ def read_pt(source: Source, role: Role) -> Table:
 
 def _load_pt(torch: Any, source: Source) -> Any:
     with open(source.path, "rb") as stream:
-        start = stream.read(len(_LEGACY_MAGIC))
+        start = stream.read(2 + len(_LEGACY_MAGIC))
     if start.startswith(_ZIP_MAGIC):
         summary = _check_archive(source)
-    elif start == _LEGACY_MAGIC:
+    elif start.startswith(_PICKLE_MAGIC) and start[2:] == _LEGACY_MAGIC:
         summary = _check_legacy(source)
     else:
         kind = "a plain pickle" if start.startswith(_PICKLE_MAGIC) else "another format"

@@ -187,7 +187,7 @@ def test_whole_numbers_that_float64_cannot_hold_are_refused(labels, capsys):
 
 def test_missing_scores_are_never_read_as_numbers():
     masked = np.ma.masked_array(SCORES, mask=SCORES > 0.85)
-    with pytest.raises((TypeError, ValueError), match="mask"):
+    with pytest.raises((TypeError, ValueError), match="missing"):
         evaluate(masked, DENSE)
     with pytest.raises((TypeError, ValueError), match=r"row 0.*cat|cat.*row 0"):
         evaluate(frame().astype("Float64").mask(SCORES > 0.85), DENSE)
@@ -423,7 +423,8 @@ LABEL_FILES = {
     "records.json": '[{"video": "v3", "tags": ["cat"]}, {"video": "v1", "tags": ["cat"]}, '
     '{"video": "v0", "tags": ["dog"]}, {"video": "v2", "tags": ["owl"]}]',
     "ast.json": '{"data": [{"video_id": "v3", "wav": "a", "labels": "cat,dog"}, {"video_id": "v1", "wav": "a", '
-    '"labels": "cat"}, {"video_id": "v0", "wav": "a", "labels": "dog"}, {"video_id": "v2", "wav": "a", "labels": "owl"}]}',
+    '"labels": "cat"}, {"video_id": "v0", "wav": "a", "labels": "dog"}, '
+    '{"video_id": "v2", "wav": "a", "labels": "owl"}]}',
     "videofolder.txt": "multiple/v3 40 0,1,\ncat/v1 12 0,\ndog/v0 9 1,\nowl/v2 11 2,\n",
     "list.txt": "v3 0\nv1 0\nv0 1\nv2 2\n",
     "several.txt": "v3 0,1\nv1 0\nv0 1\nv2 2\n",
@@ -477,9 +478,8 @@ def test_lists_that_can_be_frames_or_classes_are_refused(preds, capsys):
 
 
 def test_parquet_lists_with_names_of_huggingface():
-    feature = {
-        "info": {"features": {"labels": {"_type": "List", "feature": {"_type": "ClassLabel", "names": NAMES[::-1]}}}}
-    }
+    labels = {"_type": "List", "feature": {"_type": "ClassLabel", "names": NAMES[::-1]}}
+    feature = {"info": {"features": {"labels": labels}}}
     table = pa.table({"id": IDS, "labels": [[2], [2], [1], [0]]})
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(feature)}), "l.parquet")
     frame().set_index(pd.Index(IDS, name="id")).to_csv("p.csv")
@@ -504,8 +504,9 @@ def test_class_names_may_be_published_tables():
     assert names.names == ("Speech, man", "Dog", "Owl")
     assert names.index_of["/m/b"] == 1
     np.save("p.npy", SCORES)
-    write("l.csv", "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
-          'v3, 0.0, 10.0, "/m/a,/m/b"\nv1, 0.0, 10.0, "/m/a"\nv0, 0.0, 10.0, "/m/b"\nv2, 0.0, 10.0, "/m/c"\n')  # fmt: skip
+    rows = [("v3", "/m/a,/m/b"), ("v1", "/m/a"), ("v0", "/m/b"), ("v2", "/m/c")]
+    head = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
+    write("l.csv", head + "".join(f'{name}, 0.0, 10.0, "{mids}"\n' for name, mids in rows))
     dense = DENSE.copy()
     dense[0, 1] = 1
     assert run("p.npy", "l.csv", "--class-names", "class_labels_indices.csv") == average_precision_score(dense, SCORES)

@@ -461,8 +461,6 @@ def dense(pairs) -> np.ndarray:
 @pytest.mark.parametrize("code", NUMBERS[:-3] + NUMBERS[-2:])
 @pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix", "coo_matrix", "csr_array", "csc_array", "coo_array"])
 def test_sparse_labels_of_every_kind_and_dtype_are_read(kind, code):
-    if not hasattr(sparse, kind):
-        pytest.skip("no sparse arrays in this scipy")
     sparse.save_npz("l.npz", getattr(sparse, kind)(TRUTH.astype(code)))
     table = read("l.npz", LABELS)
     assert table.num_rows == 4
@@ -495,10 +493,10 @@ def test_sparse_scores_are_refused():
 
 @pytest.mark.parametrize("kind", ["coo_array", "csr_array"])
 def test_sparse_of_one_dimension_is_refused(kind):
-    try:
-        name = _sparse_file(getattr(sparse, kind)(np.array([0, 1, 1])))
-    except (AttributeError, ValueError, TypeError):
+    matrix = getattr(sparse, kind)(np.array([0, 1, 1]))
+    if matrix.ndim != 1:
         pytest.skip("this scipy has no sparse arrays of one dimension")
+    name = _sparse_file(matrix)
     assert complaint(name, LABELS) == ("expected a sparse matrix of 2 dimensions, got 1; save it as a dense array")
 
 

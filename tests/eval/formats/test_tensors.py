@@ -213,9 +213,11 @@ def test_pt_of_every_numeric_dtype_is_read(dtype, zipped):
     assert torch.equal(table.array, tensor)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_both_loadable_protocols_are_read(protocol):
-    assert torch.equal(read(save({"preds": PREDS}, pickle_protocol=protocol)).array, PREDS)
+def test_both_loadable_protocols_are_read(protocol, zipped):
+    save({"preds": PREDS}, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    assert torch.equal(read("p.pt").array, PREDS)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
