@@ -13,7 +13,7 @@ from vltr_eval.formats.roles import LABELS, SCORES
 from vltr_eval.formats.sources import InputError, Source
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Lists
 
-pa = pytest.importorskip("pyarrow", minversion="16")  # for the types that are newer than the reader's needs
+pa = pytest.importorskip("pyarrow", minversion="18")  # for the types that are newer than the reader's needs
 pq = pytest.importorskip("pyarrow.parquet")
 
 
@@ -228,6 +228,11 @@ def test_lists_of_categories_are_text():
     assert rows_of(table.read_column(0)) == [["b", "a"], [], ["b"]]
 
 
+def test_categories_of_string_views_are_text():
+    names = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1], pa.uint32()), pa.array(["a", "b"], pa.string_view()))
+    assert arrow.table_of_arrow("p", pa.table({"a": names})).read_column(0).tolist() == ["b", "a", "b"]
+
+
 def test_text_of_one_length_is_a_list():
     table = read({"a": pa.array([["x", "y"], ["z", "x"]], pa.list_(pa.string(), 2))})
     assert (table.columns[0].kind, rows_of(table.read_column(0))) == (LIST, [["x", "y"], ["z", "x"]])
@@ -293,6 +298,16 @@ def test_unknown_extensions_are_no_numbers():
     field = pa.field("a", pa.int64(), metadata={"ARROW:extension:name": "pandas.period"})
     table = read(pa.table([pa.array([3])], pa.schema([field])))
     assert (table.columns[0].kind, table.columns[0].dtype) == (OTHER, "pandas.period")
+
+
+def test_a_type_that_pyarrow_cannot_convert_is_named(monkeypatch):
+    def refuse(array):
+        raise pa.ArrowNotImplementedError("no kernel\nfor it")
+
+    monkeypatch.setattr("pyarrow.compute.list_value_length", refuse)
+    assert complaint(read({"a": [[1]]}).read_column, 0) == (
+        f"p.parquet: column a: pyarrow {pa.__version__} cannot convert list<element: int64> (no kernel)"
+    )
 
 
 # The index of pandas

@@ -43,7 +43,7 @@ def pd():
 
 @pytest.fixture
 def pa():
-    return pytest.importorskip("pyarrow", minversion="16")
+    return pytest.importorskip("pyarrow", minversion="18")
 
 
 @pytest.fixture
