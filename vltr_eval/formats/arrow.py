@@ -101,8 +101,8 @@ def _decoding(source: Source) -> Iterator[None]:
         with reading(source):
             try:
                 yield
-            except OSError as error:
-                if error.errno is not None:
+            except (OSError, UnicodeDecodeError) as error:
+                if getattr(error, "errno", None) is not None:
                     raise
                 raise pyarrow.ArrowInvalid(str(error)) from error  # damaged metadata or pages, not the system
     except InputError:

@@ -22,6 +22,12 @@ def _work_in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(params=[2, 2**16])
+def _rows_at_a_time(request, monkeypatch):
+    """Rows in one batch or in several."""
+    monkeypatch.setattr(arrow, "_MAX_ROWS", request.param)
+
+
 def read(table, *, key=None, role=LABELS, **options):
     """What the reader says of a table that is written first."""
     if table is not None:
@@ -111,6 +117,7 @@ def test_unlike_columns_unite_without_rounding(first, second, united):
     assert matrix.astype(object).tolist() == [[float(top[0]), float(top[1])]]
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 @pytest.mark.parametrize("row_group_size", [3, 4, 1000])
 def test_null_numbers_are_named_by_row_and_column(row_group_size):
     table = read({"a": [1.0] * 8, "b": [1, 2, 3, 4, 5, None, None, 8]}, row_group_size=row_group_size)
@@ -134,6 +141,7 @@ def test_text_of_any_layout_is_text(kind):
     assert table.read_column(0).tolist() == ["v2", "v1", "v2"]
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_null_text_is_named_by_its_row():
     table = read({"id": pa.array(["v1", None]), "c": pa.array(["x", None]).dictionary_encode()})
     assert complaint(table.read_column, 0) == "p.parquet: row 1, column id: expected text, got a null"
@@ -146,6 +154,7 @@ def test_text_that_is_not_utf8_is_refused():
     assert complaint(read({"id": text}).read_column, 0) == "p.parquet: column id: expected UTF-8 text, got other bytes"
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_dictionaries_of_numbers_are_numbers():
     table = read({"a": pa.array([7, 5, 7]).dictionary_encode()})
     assert (table.columns[0].kind, table.columns[0].dtype) == (NUMBER, "int64")
@@ -173,6 +182,7 @@ def tensors(values: np.ndarray):
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_cells_of_one_length_are_a_matrix(make, dtype):
     x = np.arange(6_000).reshape(2_000, 3).astype(dtype)
     table = read({"id": [f"v{row}" for row in range(2_000)], "scores": make(x)}, row_group_size=700)
@@ -188,6 +198,7 @@ def test_bools_of_one_length_are_a_matrix():
     assert table.read_column(0).tolist() == [[True, False], [False, False]]
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_nulls_of_a_matrix_are_named():
     kind = pa.list_(pa.float32(), 2)
     table = arrow.table_of_arrow("p", pa.table({"a": pa.array([[1, 2], None], kind)}))
@@ -238,6 +249,7 @@ def test_text_of_one_length_is_a_list():
     assert (table.columns[0].kind, rows_of(table.read_column(0))) == (LIST, [["x", "y"], ["z", "x"]])
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_null_lists_are_empty_and_counted():
     rows = [None, [1], [], None, [2, 3]]
     lists = read({"a": rows}, row_group_size=2).read_column(0)
@@ -255,6 +267,7 @@ def test_empty_lists_alone_are_lists():
     assert (rows_of(lists), lists.values.dtype) == ([[], []], np.int64)
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_nulls_in_lists_are_named_by_row():
     table = read({"a": [[1], [], [2, 3, None]], "b": [["x"], [None], []]}, row_group_size=2)
     assert (
@@ -499,6 +512,9 @@ def test_foreign_and_cut_files_are_called_damaged():
     ):
         Path("p.parquet").write_bytes(content)
         assert complaint(read, None) == DAMAGED
+    named = read({"caption": [1]}) and Path("p.parquet").read_bytes()
+    Path("p.parquet").write_bytes(named.replace(b"caption", b"cap\xffion"))
+    assert complaint(read, None) == DAMAGED
     Path("p.parquet").write_bytes(whole[:4] + b"\xff" * 100 + whole[104:])
     assert complaint(read(None).read_column, 0) == DAMAGED
     assert complaint(read(None).read_matrix, [0]) == DAMAGED

@@ -540,8 +540,9 @@ def test_polars_needs_pyarrow(pl, monkeypatch):
 # Other libraries
 
 
-def test_narwhals_gives_its_native_frame(pd):
+def test_narwhals_gives_its_native_frame(pd, monkeypatch):
     narwhals = pytest.importorskip("narwhals")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     frame = narwhals.from_native(pd.DataFrame({"a": [0.5, 1]}, index=["v2", "v1"]))
     assert is_frame(frame)
     assert content_of(table_of_frame("scores", frame)) == [[0.5, 1], ["v2", "v1"]]
