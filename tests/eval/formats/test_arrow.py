@@ -479,7 +479,9 @@ def test_rows_are_streamed_into_the_matrix():
     shares = []
     table = arrow.read_parquet(Source(Path("p.parquet")), SCORES, progress=shares.append)
     chosen = [*range(299, -1, -1)]
-    np.testing.assert_array_equal(table.read_matrix(chosen), x[:, ::-1])
+    matrix = table.read_matrix(chosen)
+    np.testing.assert_array_equal(matrix, x[:, ::-1])
+    assert matrix.flags.f_contiguous
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(shares) > 3

@@ -246,6 +246,15 @@ def test_missing_items_of_lists_are_named(pd, item):
     assert complaint(table.read_column, 1) == f"labels: row 0, column b: {sentence}"
 
 
+def test_lists_of_mixed_items_are_refused(pd):
+    frame = pd.DataFrame({"a": [[1], ["x"]], "b": [[1, 2], [3]]})
+    table = table_of_frame("labels", frame)
+    assert complaint(table.read_column, 0) == (
+        "labels: column a: expected lists of class indices, of numbers or of class names, got int and str"
+    )
+    assert rows_of(table.read_column(1)) == [[1, 2], [3]]
+
+
 @pytest.mark.parametrize(
     ("values", "dtype"),
     [
