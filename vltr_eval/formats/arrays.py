@@ -160,7 +160,8 @@ def expand_compressed(
     majors = int(shape[0] if layout == "csr" else shape[1])
     indptr = _indices(source, layout, indptr, len(indices) + 1)
     steps = np.diff(indptr)
-    if len(indptr) != majors + 1 or indptr[0] != 0 or (steps < 0).any() or indptr[-1] != len(indices):
+    is_whole = 0 < len(indptr) == majors + 1 and indptr[0] == 0 and indptr[-1] == len(indices)
+    if not is_whole or (steps < 0).any():
         raise damaged(source, layout, "indptr does not fit the shape and the indices")
     major = np.repeat(np.arange(majors), steps)
     return (major, indices) if layout == "csr" else (indices, major)

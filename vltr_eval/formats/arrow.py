@@ -101,8 +101,8 @@ def _decoding(source: Source) -> Iterator[None]:
         with reading(source):
             try:
                 yield
-            except OSError as error:
-                if error.errno is not None:
+            except (OSError, UnicodeDecodeError) as error:
+                if getattr(error, "errno", None) is not None:
                     raise
                 raise pyarrow.ArrowInvalid(str(error)) from error  # damaged metadata or pages, not the system
     except InputError:
@@ -313,7 +313,7 @@ def _blocks(source: Source | str, columns: Sequence[Column], batches: Iterable[A
     """The batches of number columns as numpy arrays."""
     start = 0
     for batch in batches:
-        yield (_numbers(source, column, start, array) for column, array in zip(columns, batch.columns, strict=True))
+        yield (_convert(source, column, start, array) for column, array in zip(columns, batch.columns, strict=True))
         start += batch.num_rows
 
 
@@ -330,35 +330,55 @@ def _read(
         raise InputError(f"{source}: column {column.name}: expected numbers, text or lists of them, got {column.dtype}")
     if column.kind == LIST:
         return _read_lists(source, column, arrays, num_rows)
-    convert = {TEXT: _text, MATRIX: _matrix}.get(column.kind, _numbers)
     dtype = np.dtype(object) if column.kind == TEXT else np.dtype(column.dtype)
     shape = (num_rows, _stored_type(kind).list_size) if column.kind == MATRIX else (num_rows,)
     rows, start = RowBuffer(source, allocate(source, shape, dtype), progress), 0
     for array in arrays:
-        rows.next_rows(len(array))[...] = convert(source, column, start, array)
+        rows.next_rows(len(array))[...] = _convert(source, column, start, array)
         start += len(array)
     return rows.finish()
 
 
-def _numbers(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
-    array = _plain(array)
-    _check_nulls(source, column, start, array, "a number")
-    return array.to_numpy(zero_copy_only=False)
+def _read_lists(source: Source | str, column: Column, arrays: Iterable[Any], num_rows: int) -> Lists:
+    """Lists of numbers or text; a row without a list is an empty list."""
+    kind = np.dtype(column.dtype) if column.dtype else np.dtype(object)
+    dtype = np.dtype(np.int64) if kind.kind in "iu" else kind
+    rows, values = RowBuffer(source, allocate(source, (num_rows,), np.int64)), [np.empty(0, dtype)]
+    start = num_null = 0
+    for array in arrays:
+        lengths, flat = _convert(source, column, start, array)
+        if flat.dtype == np.uint64 and len(flat) and flat.max() >= 2**63:
+            raise InputError(f"{source}: column {column.name}: expected class indices, got {flat.max()}")
+        rows.next_rows(len(array))[...] = lengths
+        values.append(flat.astype(dtype, copy=False))
+        num_null += array.null_count
+        start += len(array)
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows.finish())])
+    return Lists(indptr, np.concatenate(values), num_null)
 
 
-def _text(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
+def _convert(source: Source | str, column: Column, start: int, array: Any) -> Any:
+    """Some rows of a column as a numpy array, and of lists as their lengths and their values."""
     import pyarrow
 
-    array = _plain(array)
-    _check_nulls(source, column, start, array, "text")
+    convert = {MATRIX: _matrix, LIST: _lists}.get(column.kind, _values)
     try:
-        return array.to_numpy(zero_copy_only=False)
-    except (UnicodeDecodeError, pyarrow.ArrowException):
+        return convert(source, column, start, _plain(array))
+    except pyarrow.ArrowNotImplementedError as error:
+        raise InputError(
+            f"{source}: column {column.name}: pyarrow {pyarrow.__version__} cannot convert {array.type} "
+            f"({_first_line(error)})"
+        ) from error
+    except (UnicodeDecodeError, pyarrow.ArrowException):  # arrow looks at text only when it is converted
         raise InputError(f"{source}: column {column.name}: expected UTF-8 text, got other bytes") from None
 
 
+def _values(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
+    _check_nulls(source, column, start, array, "text" if column.kind == TEXT else "a number")
+    return array.to_numpy(zero_copy_only=False)
+
+
 def _matrix(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
-    array = _plain(array)
     size = array.type.list_size
     _check_nulls(source, column, start, array, f"{size} numbers")
     values = _plain(array.flatten())
@@ -366,33 +386,15 @@ def _matrix(source: Source | str, column: Column, start: int, array: Any) -> np.
     return values.to_numpy(zero_copy_only=False).reshape(len(array), size)
 
 
-def _read_lists(source: Source | str, column: Column, arrays: Iterable[Any], num_rows: int) -> Lists:
-    """Lists of numbers or text; a row without a list is an empty list."""
-    import pyarrow
+def _lists(source: Source | str, column: Column, start: int, array: Any) -> tuple[np.ndarray, np.ndarray]:
     from pyarrow import compute
 
-    kind = np.dtype(column.dtype) if column.dtype else np.dtype(object)
-    dtype = np.dtype(np.int64) if kind.kind in "iu" else kind
-    lengths, values = RowBuffer(source, allocate(source, (num_rows,), np.int64)), [np.empty(0, dtype)]
-    start = num_null = 0
-    for array in map(_plain, arrays):
-        own = compute.fill_null(compute.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-        lengths.next_rows(len(array))[...] = own
-        num_null += array.null_count
-        flat = _plain(array.flatten())  # without the values under a null
-        expected = "a class index or a number" if column.dtype else "a class name"
-        row_of = functools.partial(np.searchsorted, np.cumsum(own), side="right")
-        _check_nulls(source, column, start, flat, expected, row_of)
-        if column.dtype:
-            piece = np.empty(0) if pyarrow.types.is_null(flat.type) else flat.to_numpy(zero_copy_only=False)
-            if piece.dtype == np.uint64 and len(piece) and piece.max() >= 2**63:
-                raise InputError(f"{source}: column {column.name}: expected class indices, got {piece.max()}")
-        else:
-            piece = _text(source, column, start, flat)
-        values.append(piece.astype(dtype, copy=False))
-        start += len(array)
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.finish())])
-    return Lists(indptr, np.concatenate(values), num_null)
+    lengths = compute.fill_null(compute.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+    values = _plain(array.flatten())  # without the values under a null
+    expected = "a class index or a number" if column.dtype else "a class name"
+    row_of = functools.partial(np.searchsorted, np.cumsum(lengths), side="right")
+    _check_nulls(source, column, start, values, expected, row_of)
+    return lengths, values.to_numpy(zero_copy_only=False)
 
 
 def _plain(array: Any) -> Any:
@@ -405,7 +407,7 @@ def _plain(array: Any) -> Any:
             array = array.storage
         elif pyarrow.types.is_dictionary(array.type):
             names = array.dictionary
-            if str(names.type) == "string_view":  # polars' categories; arrow has no take of them
+            if str(names.type) == "string_view":  # which arrow cannot take from
                 names = names.cast(pyarrow.large_string())
             array = names.take(array.indices)
         elif _is_run_ends(array.type):

@@ -260,7 +260,7 @@ def _describe_objects(name: str, of: Callable[..., Column], series: Any) -> Part
         if lists is None:
             return _refused(name, of(OTHER, f"objects ({inferred})"))
         column = of(LIST, "" if lists.is_text else lists.values.dtype.name)
-        return column, lambda: _without_missing_items(name, column, lists)
+        return column, lambda: _checked_items(name, column, lists)
 
     def read() -> np.ndarray:
         _check_missing(name, column, missing)
@@ -294,9 +294,12 @@ def _lists_of(cells: np.ndarray, missing: np.ndarray) -> Lists | None:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         values = np.concatenate(filled).astype(np.int64 if dtype.kind in "iu" else dtype, copy=False)
         return Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), values, int(missing.sum()))
-    if any(isinstance(item, (list, tuple, set, frozenset, dict, np.ndarray)) for item in chain.from_iterable(rows)):
+    kinds = set(map(type, chain.from_iterable(filled)))
+    if any(issubclass(kind, (list, tuple, set, frozenset, dict, np.ndarray)) for kind in kinds):
         return None
-    lists = Lists.from_rows([_items(row) for row in rows])
+    if any(issubclass(kind, np.generic) for kind in kinds) or not all(type(row) is list for row in filled):
+        rows = [_items(row) for row in rows]
+    lists = Lists.from_rows(rows)
     return Lists(lists.indptr, lists.values, int(missing.sum()))
 
 
@@ -310,15 +313,22 @@ def _items(cell: Any) -> list[Any]:
     return items
 
 
-def _without_missing_items(name: str, column: Column, lists: Lists) -> Lists:
-    """The lists, where no item is missing; a NaN among floats is a number."""
-    if lists.values.dtype == object:
-        for place, item in enumerate(lists.values):
-            if item is None or item is sys.modules["pandas"].NA or item != item:
-                row = int(np.searchsorted(lists.indptr, place, side="right")) - 1
-                at = f"row {row}" + ("" if column.name is None else f", column {column.name}")
-                raise InputError(f"{name}: {at}: expected class indices or names in the list, got a missing value")
-    return lists
+def _checked_items(name: str, column: Column, lists: Lists) -> Lists:
+    """The lists, whose items are of one kind and none is missing; a NaN among floats is a number."""
+    if lists.values.dtype != object:
+        return lists
+    kinds = set(map(type, lists.values))
+    if kinds <= {str}:
+        return lists
+    for place, item in enumerate(lists.values):
+        if item is None or item is sys.modules["pandas"].NA or item != item:
+            row = int(np.searchsorted(lists.indptr, place, side="right")) - 1
+            at = f"row {row}" + ("" if column.name is None else f", column {column.name}")
+            raise InputError(f"{name}: {at}: expected class indices or names in the list, got a missing value")
+    got = " and ".join(sorted(kind.__name__ for kind in kinds))
+    raise InputError(
+        f"{name}: column {column.name}: expected lists of class indices, of numbers or of class names, got {got}"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

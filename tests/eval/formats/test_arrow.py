@@ -13,13 +13,19 @@ from vltr_eval.formats.roles import LABELS, SCORES
 from vltr_eval.formats.sources import InputError, Source
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Lists
 
-pa = pytest.importorskip("pyarrow", minversion="16")  # for the types that are newer than the reader's needs
+pa = pytest.importorskip("pyarrow", minversion="18")  # for the types that are newer than the reader's needs
 pq = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture(autouse=True)
 def _work_in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=[2, 2**16])
+def _rows_at_a_time(request, monkeypatch):
+    """Rows in one batch or in several."""
+    monkeypatch.setattr(arrow, "_MAX_ROWS", request.param)
 
 
 def read(table, *, key=None, role=LABELS, **options):
@@ -111,6 +117,7 @@ def test_unlike_columns_unite_without_rounding(first, second, united):
     assert matrix.astype(object).tolist() == [[float(top[0]), float(top[1])]]
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 @pytest.mark.parametrize("row_group_size", [3, 4, 1000])
 def test_null_numbers_are_named_by_row_and_column(row_group_size):
     table = read({"a": [1.0] * 8, "b": [1, 2, 3, 4, 5, None, None, 8]}, row_group_size=row_group_size)
@@ -134,6 +141,7 @@ def test_text_of_any_layout_is_text(kind):
     assert table.read_column(0).tolist() == ["v2", "v1", "v2"]
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_null_text_is_named_by_its_row():
     table = read({"id": pa.array(["v1", None]), "c": pa.array(["x", None]).dictionary_encode()})
     assert complaint(table.read_column, 0) == "p.parquet: row 1, column id: expected text, got a null"
@@ -146,6 +154,7 @@ def test_text_that_is_not_utf8_is_refused():
     assert complaint(read({"id": text}).read_column, 0) == "p.parquet: column id: expected UTF-8 text, got other bytes"
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_dictionaries_of_numbers_are_numbers():
     table = read({"a": pa.array([7, 5, 7]).dictionary_encode()})
     assert (table.columns[0].kind, table.columns[0].dtype) == (NUMBER, "int64")
@@ -173,6 +182,7 @@ def tensors(values: np.ndarray):
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_cells_of_one_length_are_a_matrix(make, dtype):
     x = np.arange(6_000).reshape(2_000, 3).astype(dtype)
     table = read({"id": [f"v{row}" for row in range(2_000)], "scores": make(x)}, row_group_size=700)
@@ -188,6 +198,7 @@ def test_bools_of_one_length_are_a_matrix():
     assert table.read_column(0).tolist() == [[True, False], [False, False]]
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_nulls_of_a_matrix_are_named():
     kind = pa.list_(pa.float32(), 2)
     table = arrow.table_of_arrow("p", pa.table({"a": pa.array([[1, 2], None], kind)}))
@@ -228,11 +239,17 @@ def test_lists_of_categories_are_text():
     assert rows_of(table.read_column(0)) == [["b", "a"], [], ["b"]]
 
 
+def test_categories_of_string_views_are_text():
+    names = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1], pa.uint32()), pa.array(["a", "b"], pa.string_view()))
+    assert arrow.table_of_arrow("p", pa.table({"a": names})).read_column(0).tolist() == ["b", "a", "b"]
+
+
 def test_text_of_one_length_is_a_list():
     table = read({"a": pa.array([["x", "y"], ["z", "x"]], pa.list_(pa.string(), 2))})
     assert (table.columns[0].kind, rows_of(table.read_column(0))) == (LIST, [["x", "y"], ["z", "x"]])
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_null_lists_are_empty_and_counted():
     rows = [None, [1], [], None, [2, 3]]
     lists = read({"a": rows}, row_group_size=2).read_column(0)
@@ -250,6 +267,7 @@ def test_empty_lists_alone_are_lists():
     assert (rows_of(lists), lists.values.dtype) == ([[], []], np.int64)
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
 def test_nulls_in_lists_are_named_by_row():
     table = read({"a": [[1], [], [2, 3, None]], "b": [["x"], [None], []]}, row_group_size=2)
     assert (
@@ -293,6 +311,16 @@ def test_unknown_extensions_are_no_numbers():
     field = pa.field("a", pa.int64(), metadata={"ARROW:extension:name": "pandas.period"})
     table = read(pa.table([pa.array([3])], pa.schema([field])))
     assert (table.columns[0].kind, table.columns[0].dtype) == (OTHER, "pandas.period")
+
+
+def test_a_type_that_pyarrow_cannot_convert_is_named(monkeypatch):
+    def refuse(array):
+        raise pa.ArrowNotImplementedError("no kernel\nfor it")
+
+    monkeypatch.setattr("pyarrow.compute.list_value_length", refuse)
+    assert complaint(read({"a": [[1]]}).read_column, 0) == (
+        f"p.parquet: column a: pyarrow {pa.__version__} cannot convert list<element: int64> (no kernel)"
+    )
 
 
 # The index of pandas
@@ -451,7 +479,9 @@ def test_rows_are_streamed_into_the_matrix():
     shares = []
     table = arrow.read_parquet(Source(Path("p.parquet")), SCORES, progress=shares.append)
     chosen = [*range(299, -1, -1)]
-    np.testing.assert_array_equal(table.read_matrix(chosen), x[:, ::-1])
+    matrix = table.read_matrix(chosen)
+    np.testing.assert_array_equal(matrix, x[:, ::-1])
+    assert matrix.flags.f_contiguous
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(shares) > 3
@@ -484,6 +514,9 @@ def test_foreign_and_cut_files_are_called_damaged():
     ):
         Path("p.parquet").write_bytes(content)
         assert complaint(read, None) == DAMAGED
+    named = read({"caption": [1]}) and Path("p.parquet").read_bytes()
+    Path("p.parquet").write_bytes(named.replace(b"caption", b"cap\xffion"))
+    assert complaint(read, None) == DAMAGED
     Path("p.parquet").write_bytes(whole[:4] + b"\xff" * 100 + whole[104:])
     assert complaint(read(None).read_column, 0) == DAMAGED
     assert complaint(read(None).read_matrix, [0]) == DAMAGED

@@ -43,7 +43,7 @@ def pd():
 
 @pytest.fixture
 def pa():
-    return pytest.importorskip("pyarrow", minversion="16")
+    return pytest.importorskip("pyarrow", minversion="18")
 
 
 @pytest.fixture
@@ -244,6 +244,15 @@ def test_missing_items_of_lists_are_named(pd, item):
     sentence = "expected class indices or names in the list, got a missing value"
     assert complaint(table.read_column, 0) == f"labels: row 2, column a: {sentence}"
     assert complaint(table.read_column, 1) == f"labels: row 0, column b: {sentence}"
+
+
+def test_lists_of_mixed_items_are_refused(pd):
+    frame = pd.DataFrame({"a": [[1], ["x"]], "b": [[1, 2], [3]]})
+    table = table_of_frame("labels", frame)
+    assert complaint(table.read_column, 0) == (
+        "labels: column a: expected lists of class indices, of numbers or of class names, got int and str"
+    )
+    assert rows_of(table.read_column(1)) == [[1, 2], [3]]
 
 
 @pytest.mark.parametrize(
@@ -540,8 +549,9 @@ def test_polars_needs_pyarrow(pl, monkeypatch):
 # Other libraries
 
 
-def test_narwhals_gives_its_native_frame(pd):
+def test_narwhals_gives_its_native_frame(pd, monkeypatch):
     narwhals = pytest.importorskip("narwhals")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     frame = narwhals.from_native(pd.DataFrame({"a": [0.5, 1]}, index=["v2", "v1"]))
     assert is_frame(frame)
     assert content_of(table_of_frame("scores", frame)) == [[0.5, 1], ["v2", "v1"]]
