@@ -12,7 +12,7 @@ Comments: lines at the head that begin with ``# `` are comments. The last of the
 cells as the rows have, as in the files of AudioSet and of numpy.savetxt.
 
 Kinds: a cell is a number if ``float`` reads it and it has no underscore and no leading zeros. A column with leading
-zeros (007) or lists (3;17) is text. Otherwise the first 1,000 rows decide between numbers, True and False, and text by
+zeros (007) or lists (3;17) is text. Otherwise the first 100 rows decide between numbers, True and False, and text by
 their majority. A later cell that contradicts is an error when the column is read, or makes the column text if its name
 says that it holds row ids or labels. Whole numbers are int64, and all others float64.
 
@@ -27,8 +27,8 @@ Header: the first line is a header
 It is a row if it has a number, a list or a repeated cell and none of these holds. All else is in doubt: the table then
 has the first line as a row, and ``Table.first_line`` is the table that has it as a header.
 
-Files are read in blocks of whole lines, by several threads. Where pyarrow is installed, it converts the cells of a block
-of a large file. A block that it refuses is read again here, so results and errors are the same without it.
+Files are read in blocks of whole lines, by several threads. Where pyarrow is installed, it converts the cells of a
+large block. A block that it refuses is read again here, so results and errors are the same without it.
 
 Legend: N rows, K columns.
 """
@@ -52,8 +52,9 @@ from vltr_eval.formats.table import BOOL, NUMBER, TEXT, Column, Table, check_dis
 
 _BLOCK = 4 << 20  # bytes; small enough for the caches, large enough for pyarrow's cost of each column
 _ARROW_FROM = 4 << 20  # bytes of a file; below it, importing pyarrow takes longer than reading
+_FIRST_LINES = 1 << 20  # bytes in which comments and the separator are looked for
 _MAX_THREADS = 4
-_LOOK_LINES, _LOOK_ROWS = 100, 1000
+_LOOK_LINES = _LOOK_ROWS = 100
 _EXACT = 2**53  # float64 holds all whole numbers below it
 
 _SPACE, _TAB, _NEWLINE, _QUOTE = b' \t\n"'
@@ -90,11 +91,7 @@ def read_text(
     if source.key is not None:
         raise InputError(f"{source}: a {source.suffix} file holds one table, so ::{source.key} cannot pick one")
     with reading(source):
-        head, _, _ = next(_chunks(source))
-        comments, _ = _head(head)
-        sample = head[len(comments) :]
-        if len(head) >= _BLOCK and b"\n" in sample:
-            sample = sample[: sample.rindex(b"\n") + 1]  # whole lines
+        comments, sample = _first_lines(source)
         separator = _find_separator(source, sample) if delimiter is None else delimiter.encode()
         reader = _Reader(source, separator, progress)
         if reader.num_columns == 0:
@@ -181,6 +178,18 @@ def _head(data: bytes) -> tuple[bytes, bool]:
     return data[:end], end == len(data)
 
 
+def _first_lines(source: Source) -> tuple[bytes, bytes]:
+    """The comments at the head, and the lines after them as far as they are looked at before the file is read."""
+    data, size = b"", 0
+    for piece, size, _ in _chunks(source):
+        data += piece
+        if size >= _FIRST_LINES:
+            break
+    comments, _ = _head(data)
+    lines = data[len(comments) :]
+    return comments, lines if size == source.size else lines[: lines.rfind(b"\n") + 1] or lines
+
+
 def _last_end(data: bytes) -> int:
     """The end of the last line outside quotes that is not empty; 0 if there is none."""
     cut = data.rfind(b"\n")
@@ -212,8 +221,7 @@ def _check_quotes(source: Source, separator: bytes, block: _Block) -> bool:
         wrong.extend(own[~fits][:1].tolist())
     if wrong:
         at = min(wrong)
-        start, stop = block.data.rfind(b"\n", 0, at) + 1, block.data.find(b"\n", at)
-        text = block.data[start : stop if stop >= 0 else None].decode("utf-8", "replace")
+        text = block.data[block.data.rfind(b"\n", 0, at) + 1 : at + 1].decode("utf-8", "replace")
         raise InputError(
             f"{source}: line {block.line_at(at)}: expected quotes around whole cells, and "
             f"a quote inside a cell doubled, got {quote(text)}"
@@ -626,12 +634,13 @@ class _Reader:
             return
         cells = _split(source, separator, block, None)
         self.num_columns = cells.num_columns
-        pieces = cells.pieces()[: (1 + _LOOK_ROWS) * self.num_columns]
-        look = list(map(_unquote, pieces))
-        self.first, self.first_number = look[: self.num_columns], cells.line(0)
-        kinds = [_kind(cell.strip()) for cell in look]
-        self.first_kinds = kinds[: self.num_columns]
-        self.look = [kinds[self.num_columns + column :: self.num_columns] for column in range(self.num_columns)]
+        self.first = list(map(_unquote, cells.pieces()[: self.num_columns]))
+        self.first_number = cells.line(0)
+        self.first_kinds = [_kind(cell.strip()) for cell in self.first]
+        end = int(cells.ends[self.num_columns - 1]) + 1
+        rest = _Block(cells.block.data[end:], cells.block.line_at(end), block.read)
+        below = rest if rest.data else next(blocks, None)
+        self.look = self._look_at(below)
         self.states = [
             _State(_type_of(below or [first], first)) for first, below in zip(self.first_kinds, self.look, strict=True)
         ]
@@ -647,9 +656,16 @@ class _Reader:
             self.numbers[0, place] = value
             if found.type == _INT and found.has_value and abs(value) >= _EXACT:
                 self.exact[column] = [(0, np.array([int(self.first[column])]))]
-        end = int(cells.ends[self.num_columns - 1]) + 1
-        below = _Block(cells.block.data[end:], cells.block.line_at(end), block.read)
-        self._read(chain([below] if below.data else [], blocks))
+        if below is not None:
+            self._read(chain([below], blocks))
+
+    def _look_at(self, block: _Block | None) -> list[list[str]]:
+        """For each column, the kinds of its first cells."""
+        if block is None:
+            return [[] for _ in range(self.num_columns)]
+        pieces = _split(self.source, self.separator, block, self.num_columns).pieces()
+        kinds = [_kind(_unquote(cell).strip()) for cell in pieces[: _LOOK_ROWS * self.num_columns]]
+        return [kinds[column :: self.num_columns] for column in range(self.num_columns)]
 
     def _read(self, blocks: Iterator[_Block]) -> None:
         """Read all blocks, several at a time, and put them together in the order of the file."""
@@ -698,14 +714,14 @@ class _Reader:
             self._texts[column] = [b"\0".join(own) for _, own in self._read_again(column)]
         return b"\0".join(self._texts[column])
 
-    def first_word(self, column: int, skip: int) -> tuple[int, bytes]:
+    def first_word(self, column: int, skip: int) -> tuple[int, bytes] | None:
         """Line and text of the first cell that is no number, from row ``skip`` on."""
         for cells, own in self._read_again(column):
             for row in range(skip, len(own)):
                 if _kind(own[row].strip()) not in _NUMBERS:
                     return cells.line(row), own[row]
             skip = 0
-        raise AssertionError("a text column holds a cell that is no number")
+        return None
 
     def _read_again(self, column: int) -> Iterator[tuple[_Cells, list[bytes]]]:
         """The cells of one column in each block."""
@@ -862,13 +878,11 @@ def _table(reader: _Reader, skip: int, names: list[str] | None) -> Table:
     states = list(map(replace, reader.states))
     if skip == 0:
         for column, below in enumerate(states):
-            own = _read_cell(reader.first[column].strip(), below.type)[1]
-            if not own.has_value:
-                own.fault = reader.first_number, reader.first[column]
-            if not (below.has_value or reader.num_rows):
-                below.type = own.type if below.type != _TEXT else _TEXT
-            own.add(below)
-            states[column] = own
+            if below.type != _TEXT:
+                states[column] = _read_cell(reader.first[column].strip(), below.type)[1]
+                if not states[column].has_value:
+                    states[column].fault = reader.first_number, reader.first[column]
+                states[column].add(below)
     columns, in_index = [], True
     for column, state in enumerate(states):
         name = None if names is None else names[column]
@@ -910,8 +924,10 @@ class _Content:
                 f"{self.reader.source}: expected whole numbers below 2**53 beside fractions, got larger ones "
                 f"in column {self._names(large)} beside column {self._names(others)}; leave one of them out"
             )
-        own = [self.reader.places[place] for place in places]
         numbers = self.reader.numbers[self.skip :]
+        if not len(numbers):
+            return np.empty((0, len(places)))
+        own = [self.reader.places[place] for place in places]
         if own and own == list(range(own[0], own[0] + len(own))):
             numbers = numbers[:, own[0] : own[0] + len(own)]  # no copy
         else:
