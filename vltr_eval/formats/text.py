@@ -53,6 +53,7 @@ from vltr_eval.formats.table import BOOL, NUMBER, TEXT, Column, Table, check_dis
 _BLOCK = 4 << 20  # bytes; small enough for the caches, large enough for pyarrow's cost of each column
 _ARROW_FROM = 4 << 20  # bytes of a file; below it, importing pyarrow takes longer than reading
 _FIRST_LINES = 1 << 20  # bytes in which comments and the separator are looked for
+_MAX_GAP = 4 << 20  # bytes of blanks and empty lines before a row
 _MAX_THREADS = 4
 _LOOK_LINES = _LOOK_ROWS = 100
 _EXACT = 2**53  # float64 holds all whole numbers below it
@@ -155,6 +156,9 @@ def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
             data = data[len(comments) :]
         end = 0 if in_head else _last_end(data)
         if end:
+            gap = data[: len(data) - len(data.lstrip(b" \t\n"))]
+            if len(gap) > _MAX_GAP:
+                raise InputError(f"{source}: line {line}: expected a row, got {len(gap):,} blanks and ends of lines")
             yield _Block(data[:end], line, read)
             line += data.count(b"\n", 0, end)
             data = data[end:]
@@ -206,7 +210,7 @@ def _check_quotes(source: Source, separator: bytes, block: _Block) -> bool:
     """Raise InputError for a quote inside a cell; return whether blanks stand between a quote and a separator."""
     raw = np.frombuffer(block.data, np.uint8)
     places = np.flatnonzero(raw == _QUOTE)
-    neighbours = np.concatenate([[_NEWLINE], raw, [_NEWLINE]])  # of place p: p before it, p + 2 behind it
+    neighbours = np.pad(raw, 1, constant_values=_NEWLINE)  # of place p: p before it, p + 2 behind it
     wrong, spaced = [], False
     for own, step in ((places[0::2], 0), (places[1::2], 2)):  # quotes that open, and quotes that close
         beside = own + step
@@ -237,7 +241,6 @@ def _is_blank(raw: np.ndarray, separator: bytes) -> np.ndarray:
 
 _SEPARATORS = {b",": rb",", b";": rb";", b"\t": rb"\t", b"|": rb"\|"}
 _WHITE_SPACE = rb"(?<![,;|\s]) +(?![,;|\s])"  # blanks beside another separator belong to that
-_QUOTED = re.compile(rb'"(?:[^"]|"")*"')
 
 
 def _find_separator(source: Source, data: bytes) -> bytes:
@@ -246,8 +249,8 @@ def _find_separator(source: Source, data: bytes) -> bytes:
         return b"\t"
     is_csv = source.suffix == ".csv"
     patterns = _SEPARATORS if is_csv else {**_SEPARATORS, b" ": _WHITE_SPACE}
-    lines = [line for line in data.split(b"\n", _LOOK_LINES)[:_LOOK_LINES] if line.strip()]
-    lines = [line.strip(b" ") for line in _QUOTED.sub(b"x", b"\n".join(lines)).split(b"\n")]
+    data = b"x".join(data.split(b'"')[::2])  # the text outside quotes
+    lines = [line.strip(b" ") for line in data.split(b"\n", _LOOK_LINES)[:_LOOK_LINES] if line.strip()]
     fitting = []
     for separator, pattern in patterns.items():
         counts = {len(re.findall(pattern, line)) for line in lines}
@@ -273,7 +276,7 @@ def _find_separator(source: Source, data: bytes) -> bytes:
 _WHOLE, _FRACTION, _LOGICAL, _MISSING, _CODE, _WORD = "whole", "fraction", "logical", "missing", "code", "word"
 _NUMBERS = (_WHOLE, _FRACTION)
 _WHOLE_FORM = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)")
-_CODE_FORM = re.compile(rb"[+-]?0[0-9]+|[0-9]+(?:[;,| ] ?[0-9]+)+[;,| ]?|\[.*", re.DOTALL)
+_CODE_FORM = re.compile(rb"[+-]?0[0-9]+(?:[eE][0-9]+)?|[0-9]+(?:[;,| ] ?[0-9]+)+[;,| ]?|\[.*", re.DOTALL)
 _ZERO_FORM = re.compile(rb"[+-]?0[0-9]")
 _LOGICALS = {b"True": 1, b"true": 1, b"TRUE": 1, b"False": 0, b"false": 0, b"FALSE": 0}
 _MISSING_WORDS = {b"", b"NA", b"N/A", b"n/a", b"null", b"NULL", b"Null", b"None", b"none", b"-", b"?"}
@@ -369,7 +372,8 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     line_starts = np.concatenate([np.zeros(1, np.int64), ends[last[:-1]] + 1])
 
     def is_empty(line: int) -> bool:
-        return not data[line_starts[line] : ends[last[line]]].strip(b" \t")
+        start, stop = line_starts[line], ends[last[line]]
+        return start == stop or not data[start:stop].strip(b" \t")
 
     if num_columns is None:
         first = next(line for line in range(len(last)) if not is_empty(line))
@@ -377,8 +381,12 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     removed = np.empty(0, np.int64)
     wrong = np.flatnonzero(widths != num_columns)
     if num_columns > 1 and wrong.size:
-        empty = np.array([line for line in wrong if widths[line] == 1 and is_empty(line)], np.int64)
-        wrong = np.setdiff1d(wrong, empty)
+        is_gap = (widths[wrong] == 1) & (line_starts[wrong] == ends[last[wrong]])
+        for place in np.flatnonzero((widths[wrong] == 1) & ~is_gap):
+            is_gap[place] = is_empty(wrong[place])
+            if not is_gap[place]:
+                break
+        empty, wrong = wrong[is_gap], wrong[~is_gap]
         removed = ends[last[empty]]
     if wrong.size:
         line = wrong[0]
@@ -397,20 +405,14 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
 
 def _single_spaces(data: bytes) -> bytes:
     """White space as a separator: one space between two cells, and none at the ends of a line."""
-    if b'"' in data:
-        form = re.compile(rb'(?<![^ \t\n])"(?:[^"]|"")*"|(?m:^[ \t]+|[ \t]+$)|[ \t]+')
-        at_edge = (b"", b"\n")
-
-        def single(match: re.Match) -> bytes:
-            if match[0].startswith(b'"'):
-                return match[0]
-            before, after = data[max(match.start() - 1, 0) : match.start()], data[match.end() : match.end() + 1]
-            return b"" if before in at_edge or after in at_edge else b" "
-
-        return form.sub(single, data)
-    if b"\t" in data or b"  " in data:
-        data = re.sub(rb"[ \t]+", b" ", data)
-    return data.replace(b"\n ", b"\n").replace(b" \n", b"\n").removeprefix(b" ")
+    segments = data.split(b'"')
+    for place in range(0, len(segments), 2):  # outside quotes
+        segment = segments[place]
+        if b"\t" in segment or b"  " in segment:
+            segment = re.sub(rb"[ \t]+", b" ", segment)
+        segments[place] = segment.replace(b"\n ", b"\n").replace(b" \n", b"\n")
+    segments[0] = segments[0].removeprefix(b" ")
+    return b'"'.join(segments)
 
 
 # The columns of one block
@@ -671,7 +673,9 @@ class _Reader:
         """Read all blocks, several at a time, and put them together in the order of the file."""
         csv = _arrow_csv() if self._size >= _ARROW_FROM else None
 
-        def read(block: _Block, types: dict[int, str]) -> _Part:
+        def read(block: _Block | Exception, types: dict[int, str]) -> _Part:
+            if isinstance(block, Exception):
+                raise block
             cells = _split(self.source, self.separator, block, self.num_columns)
             part = _convert_by_arrow(cells, types, csv, self.separator) if csv is not None else None
             return part or _convert(cells, types)
@@ -679,15 +683,13 @@ class _Reader:
         threads = min(_MAX_THREADS, os.cpu_count() or 1)
         pending: deque[tuple[_Block, Future[_Part]]] = deque()
         with ThreadPoolExecutor(threads) as pool:
-            try:
-                for block in blocks:
-                    types = {column: state.type for column, state in enumerate(self.states)}
-                    pending.append((block, pool.submit(read, block, types)))
-                    if len(pending) > threads:
-                        self._take(*pending.popleft())
-            finally:  # an error in the lines above comes first
-                while pending:
+            for block in _with_error(blocks):
+                types = {column: state.type for column, state in enumerate(self.states)}
+                pending.append((block, pool.submit(read, block, types)))
+                if len(pending) > threads:
                     self._take(*pending.popleft())
+            while pending:
+                self._take(*pending.popleft())
         self.numbers.resize((1 + self.num_rows, len(self.places)), refcheck=False)
 
     def _take(self, block: _Block, future: Future[_Part]) -> None:
@@ -730,12 +732,20 @@ class _Reader:
             yield cells, list(map(_unquote, cells.pieces()[column :: self.num_columns]))
 
 
+def _with_error(blocks: Iterator[_Block]) -> Iterator[_Block | Exception]:
+    """The blocks, and the error that ends them: an error in the blocks before it comes first."""
+    try:
+        yield from blocks
+    except (InputError, OSError) as error:
+        yield error
+
+
 def _type_of(kinds: Sequence[str], first: str) -> str:
     """How to read a column whose first cells have these kinds; the first line counts if it is a number."""
     if _CODE in kinds:
         return _TEXT
-    numbers = sum(kind in _NUMBERS for kind in (*kinds, first))
     words, logicals = kinds.count(_WORD), kinds.count(_LOGICAL)
+    numbers = sum(kind in _NUMBERS for kind in kinds) + (first in _NUMBERS and not logicals)
     if numbers and numbers >= words + logicals:
         return _FLOAT if _FRACTION in kinds else _INT
     if words > logicals:
@@ -772,8 +782,10 @@ def _header_names(reader: _Reader) -> bool | None:
         if any(kind not in (_WORD, _MISSING) for kind in kinds):
             return False
         return True if any(map(_states_role, first)) else None
-    is_data = any(kinds[column] in (_FRACTION, _LOGICAL) for column in measured) or any(
-        kinds[column] is _CODE or _occurs_below(reader, column) for column in texts
+    is_data = (
+        any(kinds[column] in (_FRACTION, _LOGICAL) for column in measured)
+        or any(kinds[column] is _CODE or _occurs_below(reader, column) for column in texts)
+        or any(kind is _CODE and not _ZERO_FORM.match(cell) for kind, cell in zip(kinds, first, strict=True))
     )
     lead = next((column for column in columns if not _is_index_name(first[column])), reader.num_columns)
     above_numbers = [column for column in measured if kinds[column] in (_WORD, _CODE)]
