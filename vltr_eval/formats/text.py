@@ -163,10 +163,11 @@ def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
             line += data.count(b"\n", 0, end)
             data = data[end:]
         elif b'"' in data:  # a wrong quote is found here, before the block grows to the end of the file
-            _check_quotes(source, separator, _Block(data, line, read))
+            _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         pieces, size = [data], len(data)
         wanted = 0 if end else 2 * size  # what spans many pieces is not searched again at each of them
     if data.count(b'"') % 2:
+        _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         opened = line + data.count(b"\n", 0, data.rindex(b'"'))
         raise InputError(f"{source}: line {opened}: expected a quote that ends the cell, got the end of the file")
 
@@ -206,7 +207,7 @@ def _last_end(data: bytes) -> int:
     return data.find(b"\n", filled) + 1 if filled else 0
 
 
-def _check_quotes(source: Source, separator: bytes, block: _Block) -> bool:
+def _check_quotes(source: Source, separator: bytes, block: _Block, num_columns: int | None = None) -> bool:
     """Raise InputError for a quote inside a cell; return whether blanks stand between a quote and a separator."""
     raw = np.frombuffer(block.data, np.uint8)
     places = np.flatnonzero(raw == _QUOTE)
@@ -225,6 +226,9 @@ def _check_quotes(source: Source, separator: bytes, block: _Block) -> bool:
         wrong.extend(own[~fits][:1].tolist())
     if wrong:
         at = min(wrong)
+        above = block.data[: _last_end(block.data[:at])]
+        if above:
+            _split(source, separator, replace(block, data=above), num_columns)  # an error in these lines comes first
         text = block.data[block.data.rfind(b"\n", 0, at) + 1 : at + 1].decode("utf-8", "replace")
         raise InputError(
             f"{source}: line {block.line_at(at)}: expected quotes around whole cells, and "
@@ -356,14 +360,13 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     """
     if not block.data.isascii():
         block.data.decode()  # raises UnicodeDecodeError, which `reading` explains
-    if separator == b" ":
-        block = replace(block, data=_single_spaces(block.data))
+    block = _with_one_separator(block, separator)
     data = block.data
     raw = np.frombuffer(data, np.uint8)
     ends_line = raw == _NEWLINE
     separates = ends_line | (raw == separator[0])
     quoted = b'"' in data
-    loose = quoted and _check_quotes(source, separator, block)
+    loose = quoted and _check_quotes(source, separator, block, num_columns)
     if quoted:
         separates &= ~np.logical_xor.accumulate(raw == _QUOTE)
     ends = np.flatnonzero(separates)
@@ -401,6 +404,10 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
         data, ends = filled.tobytes(), np.delete(ends, last[empty])
         loose |= quoted
     return _Cells(block, data, ends, removed, num_columns, quoted, loose)
+
+
+def _with_one_separator(block: _Block, separator: bytes) -> _Block:
+    return replace(block, data=_single_spaces(block.data)) if separator == b" " else block
 
 
 def _single_spaces(data: bytes) -> bytes:
