@@ -12,7 +12,7 @@ Comments: lines at the head that begin with ``# `` are comments. The last of the
 cells as the rows have, as in the files of AudioSet and of numpy.savetxt.
 
 Kinds: a cell is a number if ``float`` reads it and it has no underscore and no leading zeros. A column with leading
-zeros (007) or lists (3;17) is text. Otherwise the first 1,000 rows decide between numbers, True and False, and text by
+zeros (007) or lists (3;17) is text. Otherwise the first 100 rows decide between numbers, True and False, and text by
 their majority. A later cell that contradicts is an error when the column is read, or makes the column text if its name
 says that it holds row ids or labels. Whole numbers are int64, and all others float64.
 
@@ -27,8 +27,8 @@ Header: the first line is a header
 It is a row if it has a number, a list or a repeated cell and none of these holds. All else is in doubt: the table then
 has the first line as a row, and ``Table.first_line`` is the table that has it as a header.
 
-Files are read in blocks of whole lines, by several threads. Where pyarrow is installed, it converts the cells of a block
-of a large file. A block that it refuses is read again here, so results and errors are the same without it.
+Files are read in blocks of whole lines, by several threads. Where pyarrow is installed, it converts the cells of a
+large block. A block that it refuses is read again here, so results and errors are the same without it.
 
 Legend: N rows, K columns.
 """
@@ -52,8 +52,10 @@ from vltr_eval.formats.table import BOOL, NUMBER, TEXT, Column, Table, check_dis
 
 _BLOCK = 4 << 20  # bytes; small enough for the caches, large enough for pyarrow's cost of each column
 _ARROW_FROM = 4 << 20  # bytes of a file; below it, importing pyarrow takes longer than reading
+_FIRST_LINES = 1 << 20  # bytes in which comments and the separator are looked for
+_MAX_GAP = 4 << 20  # bytes of blanks and empty lines before a row
 _MAX_THREADS = 4
-_LOOK_LINES, _LOOK_ROWS = 100, 1000
+_LOOK_LINES = _LOOK_ROWS = 100
 _EXACT = 2**53  # float64 holds all whole numbers below it
 
 _SPACE, _TAB, _NEWLINE, _QUOTE = b' \t\n"'
@@ -90,11 +92,7 @@ def read_text(
     if source.key is not None:
         raise InputError(f"{source}: a {source.suffix} file holds one table, so ::{source.key} cannot pick one")
     with reading(source):
-        head, _, _ = next(_chunks(source))
-        comments, _ = _head(head)
-        sample = head[len(comments) :]
-        if len(head) >= _BLOCK and b"\n" in sample:
-            sample = sample[: sample.rindex(b"\n") + 1]  # whole lines
+        comments, sample = _first_lines(source)
         separator = _find_separator(source, sample) if delimiter is None else delimiter.encode()
         reader = _Reader(source, separator, progress)
         if reader.num_columns == 0:
@@ -158,14 +156,18 @@ def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
             data = data[len(comments) :]
         end = 0 if in_head else _last_end(data)
         if end:
+            gap = data[: len(data) - len(data.lstrip(b" \t\n"))]
+            if len(gap) > _MAX_GAP:
+                raise InputError(f"{source}: line {line}: expected a row, got {len(gap):,} blanks and ends of lines")
             yield _Block(data[:end], line, read)
             line += data.count(b"\n", 0, end)
             data = data[end:]
         elif b'"' in data:  # a wrong quote is found here, before the block grows to the end of the file
-            _check_quotes(source, separator, _Block(data, line, read))
+            _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         pieces, size = [data], len(data)
         wanted = 0 if end else 2 * size  # what spans many pieces is not searched again at each of them
     if data.count(b'"') % 2:
+        _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         opened = line + data.count(b"\n", 0, data.rindex(b'"'))
         raise InputError(f"{source}: line {opened}: expected a quote that ends the cell, got the end of the file")
 
@@ -181,6 +183,18 @@ def _head(data: bytes) -> tuple[bytes, bool]:
     return data[:end], end == len(data)
 
 
+def _first_lines(source: Source) -> tuple[bytes, bytes]:
+    """The comments at the head, and the lines after them as far as they are looked at before the file is read."""
+    data, size = b"", 0
+    for piece, size, _ in _chunks(source):
+        data += piece
+        if size >= _FIRST_LINES:
+            break
+    comments, _ = _head(data)
+    lines = data[len(comments) :]
+    return comments, lines if size == source.size else lines[: lines.rfind(b"\n") + 1] or lines
+
+
 def _last_end(data: bytes) -> int:
     """The end of the last line outside quotes that is not empty; 0 if there is none."""
     cut = data.rfind(b"\n")
@@ -193,11 +207,11 @@ def _last_end(data: bytes) -> int:
     return data.find(b"\n", filled) + 1 if filled else 0
 
 
-def _check_quotes(source: Source, separator: bytes, block: _Block) -> bool:
+def _check_quotes(source: Source, separator: bytes, block: _Block, num_columns: int | None = None) -> bool:
     """Raise InputError for a quote inside a cell; return whether blanks stand between a quote and a separator."""
     raw = np.frombuffer(block.data, np.uint8)
     places = np.flatnonzero(raw == _QUOTE)
-    neighbours = np.concatenate([[_NEWLINE], raw, [_NEWLINE]])  # of place p: p before it, p + 2 behind it
+    neighbours = np.pad(raw, 1, constant_values=_NEWLINE)  # of place p: p before it, p + 2 behind it
     wrong, spaced = [], False
     for own, step in ((places[0::2], 0), (places[1::2], 2)):  # quotes that open, and quotes that close
         beside = own + step
@@ -212,8 +226,10 @@ def _check_quotes(source: Source, separator: bytes, block: _Block) -> bool:
         wrong.extend(own[~fits][:1].tolist())
     if wrong:
         at = min(wrong)
-        start, stop = block.data.rfind(b"\n", 0, at) + 1, block.data.find(b"\n", at)
-        text = block.data[start : stop if stop >= 0 else None].decode("utf-8", "replace")
+        above = block.data[: _last_end(block.data[:at])]
+        if above:
+            _split(source, separator, replace(block, data=above), num_columns)  # an error in these lines comes first
+        text = block.data[block.data.rfind(b"\n", 0, at) + 1 : at + 1].decode("utf-8", "replace")
         raise InputError(
             f"{source}: line {block.line_at(at)}: expected quotes around whole cells, and "
             f"a quote inside a cell doubled, got {quote(text)}"
@@ -229,7 +245,6 @@ def _is_blank(raw: np.ndarray, separator: bytes) -> np.ndarray:
 
 _SEPARATORS = {b",": rb",", b";": rb";", b"\t": rb"\t", b"|": rb"\|"}
 _WHITE_SPACE = rb"(?<![,;|\s]) +(?![,;|\s])"  # blanks beside another separator belong to that
-_QUOTED = re.compile(rb'"(?:[^"]|"")*"')
 
 
 def _find_separator(source: Source, data: bytes) -> bytes:
@@ -238,8 +253,8 @@ def _find_separator(source: Source, data: bytes) -> bytes:
         return b"\t"
     is_csv = source.suffix == ".csv"
     patterns = _SEPARATORS if is_csv else {**_SEPARATORS, b" ": _WHITE_SPACE}
-    lines = [line for line in data.split(b"\n", _LOOK_LINES)[:_LOOK_LINES] if line.strip()]
-    lines = [line.strip(b" ") for line in _QUOTED.sub(b"x", b"\n".join(lines)).split(b"\n")]
+    data = b"x".join(data.split(b'"')[::2])  # the text outside quotes
+    lines = [line.strip(b" ") for line in data.split(b"\n", _LOOK_LINES)[:_LOOK_LINES] if line.strip()]
     fitting = []
     for separator, pattern in patterns.items():
         counts = {len(re.findall(pattern, line)) for line in lines}
@@ -265,7 +280,7 @@ def _find_separator(source: Source, data: bytes) -> bytes:
 _WHOLE, _FRACTION, _LOGICAL, _MISSING, _CODE, _WORD = "whole", "fraction", "logical", "missing", "code", "word"
 _NUMBERS = (_WHOLE, _FRACTION)
 _WHOLE_FORM = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)")
-_CODE_FORM = re.compile(rb"[+-]?0[0-9]+|[0-9]+(?:[;,| ] ?[0-9]+)+[;,| ]?|\[.*", re.DOTALL)
+_CODE_FORM = re.compile(rb"[+-]?0[0-9]+(?:[eE][0-9]+)?|[0-9]+(?:[;,| ] ?[0-9]+)+[;,| ]?|\[.*", re.DOTALL)
 _ZERO_FORM = re.compile(rb"[+-]?0[0-9]")
 _LOGICALS = {b"True": 1, b"true": 1, b"TRUE": 1, b"False": 0, b"false": 0, b"FALSE": 0}
 _MISSING_WORDS = {b"", b"NA", b"N/A", b"n/a", b"null", b"NULL", b"Null", b"None", b"none", b"-", b"?"}
@@ -345,14 +360,13 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     """
     if not block.data.isascii():
         block.data.decode()  # raises UnicodeDecodeError, which `reading` explains
-    if separator == b" ":
-        block = replace(block, data=_single_spaces(block.data))
+    block = _with_one_separator(block, separator)
     data = block.data
     raw = np.frombuffer(data, np.uint8)
     ends_line = raw == _NEWLINE
     separates = ends_line | (raw == separator[0])
     quoted = b'"' in data
-    loose = quoted and _check_quotes(source, separator, block)
+    loose = quoted and _check_quotes(source, separator, block, num_columns)
     if quoted:
         separates &= ~np.logical_xor.accumulate(raw == _QUOTE)
     ends = np.flatnonzero(separates)
@@ -361,7 +375,8 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     line_starts = np.concatenate([np.zeros(1, np.int64), ends[last[:-1]] + 1])
 
     def is_empty(line: int) -> bool:
-        return not data[line_starts[line] : ends[last[line]]].strip(b" \t")
+        start, stop = line_starts[line], ends[last[line]]
+        return start == stop or not data[start:stop].strip(b" \t")
 
     if num_columns is None:
         first = next(line for line in range(len(last)) if not is_empty(line))
@@ -369,8 +384,12 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     removed = np.empty(0, np.int64)
     wrong = np.flatnonzero(widths != num_columns)
     if num_columns > 1 and wrong.size:
-        empty = np.array([line for line in wrong if widths[line] == 1 and is_empty(line)], np.int64)
-        wrong = np.setdiff1d(wrong, empty)
+        is_gap = (widths[wrong] == 1) & (line_starts[wrong] == ends[last[wrong]])
+        for place in np.flatnonzero((widths[wrong] == 1) & ~is_gap):
+            is_gap[place] = is_empty(wrong[place])
+            if not is_gap[place]:
+                break
+        empty, wrong = wrong[is_gap], wrong[~is_gap]
         removed = ends[last[empty]]
     if wrong.size:
         line = wrong[0]
@@ -387,22 +406,20 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     return _Cells(block, data, ends, removed, num_columns, quoted, loose)
 
 
+def _with_one_separator(block: _Block, separator: bytes) -> _Block:
+    return replace(block, data=_single_spaces(block.data)) if separator == b" " else block
+
+
 def _single_spaces(data: bytes) -> bytes:
     """White space as a separator: one space between two cells, and none at the ends of a line."""
-    if b'"' in data:
-        form = re.compile(rb'(?<![^ \t\n])"(?:[^"]|"")*"|(?m:^[ \t]+|[ \t]+$)|[ \t]+')
-        at_edge = (b"", b"\n")
-
-        def single(match: re.Match) -> bytes:
-            if match[0].startswith(b'"'):
-                return match[0]
-            before, after = data[max(match.start() - 1, 0) : match.start()], data[match.end() : match.end() + 1]
-            return b"" if before in at_edge or after in at_edge else b" "
-
-        return form.sub(single, data)
-    if b"\t" in data or b"  " in data:
-        data = re.sub(rb"[ \t]+", b" ", data)
-    return data.replace(b"\n ", b"\n").replace(b" \n", b"\n").removeprefix(b" ")
+    segments = data.split(b'"')
+    for place in range(0, len(segments), 2):  # outside quotes
+        segment = segments[place]
+        if b"\t" in segment or b"  " in segment:
+            segment = re.sub(rb"[ \t]+", b" ", segment)
+        segments[place] = segment.replace(b"\n ", b"\n").replace(b" \n", b"\n")
+    segments[0] = segments[0].removeprefix(b" ")
+    return b'"'.join(segments)
 
 
 # The columns of one block
@@ -626,12 +643,13 @@ class _Reader:
             return
         cells = _split(source, separator, block, None)
         self.num_columns = cells.num_columns
-        pieces = cells.pieces()[: (1 + _LOOK_ROWS) * self.num_columns]
-        look = list(map(_unquote, pieces))
-        self.first, self.first_number = look[: self.num_columns], cells.line(0)
-        kinds = [_kind(cell.strip()) for cell in look]
-        self.first_kinds = kinds[: self.num_columns]
-        self.look = [kinds[self.num_columns + column :: self.num_columns] for column in range(self.num_columns)]
+        self.first = list(map(_unquote, cells.pieces()[: self.num_columns]))
+        self.first_number = cells.line(0)
+        self.first_kinds = [_kind(cell.strip()) for cell in self.first]
+        end = int(cells.ends[self.num_columns - 1]) + 1
+        rest = _Block(cells.block.data[end:], cells.block.line_at(end), block.read)
+        below = rest if rest.data else next(blocks, None)
+        self.look = self._look_at(below)
         self.states = [
             _State(_type_of(below or [first], first)) for first, below in zip(self.first_kinds, self.look, strict=True)
         ]
@@ -647,15 +665,24 @@ class _Reader:
             self.numbers[0, place] = value
             if found.type == _INT and found.has_value and abs(value) >= _EXACT:
                 self.exact[column] = [(0, np.array([int(self.first[column])]))]
-        end = int(cells.ends[self.num_columns - 1]) + 1
-        below = _Block(cells.block.data[end:], cells.block.line_at(end), block.read)
-        self._read(chain([below] if below.data else [], blocks))
+        if below is not None:
+            self._read(chain([below], blocks))
+
+    def _look_at(self, block: _Block | None) -> list[list[str]]:
+        """For each column, the kinds of its first cells."""
+        if block is None:
+            return [[] for _ in range(self.num_columns)]
+        pieces = _split(self.source, self.separator, block, self.num_columns).pieces()
+        kinds = [_kind(_unquote(cell).strip()) for cell in pieces[: _LOOK_ROWS * self.num_columns]]
+        return [kinds[column :: self.num_columns] for column in range(self.num_columns)]
 
     def _read(self, blocks: Iterator[_Block]) -> None:
         """Read all blocks, several at a time, and put them together in the order of the file."""
         csv = _arrow_csv() if self._size >= _ARROW_FROM else None
 
-        def read(block: _Block, types: dict[int, str]) -> _Part:
+        def read(block: _Block | Exception, types: dict[int, str]) -> _Part:
+            if isinstance(block, Exception):
+                raise block
             cells = _split(self.source, self.separator, block, self.num_columns)
             part = _convert_by_arrow(cells, types, csv, self.separator) if csv is not None else None
             return part or _convert(cells, types)
@@ -663,15 +690,13 @@ class _Reader:
         threads = min(_MAX_THREADS, os.cpu_count() or 1)
         pending: deque[tuple[_Block, Future[_Part]]] = deque()
         with ThreadPoolExecutor(threads) as pool:
-            try:
-                for block in blocks:
-                    types = {column: state.type for column, state in enumerate(self.states)}
-                    pending.append((block, pool.submit(read, block, types)))
-                    if len(pending) > threads:
-                        self._take(*pending.popleft())
-            finally:  # an error in the lines above comes first
-                while pending:
+            for block in _with_error(blocks):
+                types = {column: state.type for column, state in enumerate(self.states)}
+                pending.append((block, pool.submit(read, block, types)))
+                if len(pending) > threads:
                     self._take(*pending.popleft())
+            while pending:
+                self._take(*pending.popleft())
         self.numbers.resize((1 + self.num_rows, len(self.places)), refcheck=False)
 
     def _take(self, block: _Block, future: Future[_Part]) -> None:
@@ -698,14 +723,14 @@ class _Reader:
             self._texts[column] = [b"\0".join(own) for _, own in self._read_again(column)]
         return b"\0".join(self._texts[column])
 
-    def first_word(self, column: int, skip: int) -> tuple[int, bytes]:
+    def first_word(self, column: int, skip: int) -> tuple[int, bytes] | None:
         """Line and text of the first cell that is no number, from row ``skip`` on."""
         for cells, own in self._read_again(column):
             for row in range(skip, len(own)):
                 if _kind(own[row].strip()) not in _NUMBERS:
                     return cells.line(row), own[row]
             skip = 0
-        raise AssertionError("a text column holds a cell that is no number")
+        return None
 
     def _read_again(self, column: int) -> Iterator[tuple[_Cells, list[bytes]]]:
         """The cells of one column in each block."""
@@ -714,12 +739,20 @@ class _Reader:
             yield cells, list(map(_unquote, cells.pieces()[column :: self.num_columns]))
 
 
+def _with_error(blocks: Iterator[_Block]) -> Iterator[_Block | Exception]:
+    """The blocks, and the error that ends them: an error in the blocks before it comes first."""
+    try:
+        yield from blocks
+    except (InputError, OSError) as error:
+        yield error
+
+
 def _type_of(kinds: Sequence[str], first: str) -> str:
     """How to read a column whose first cells have these kinds; the first line counts if it is a number."""
     if _CODE in kinds:
         return _TEXT
-    numbers = sum(kind in _NUMBERS for kind in (*kinds, first))
     words, logicals = kinds.count(_WORD), kinds.count(_LOGICAL)
+    numbers = sum(kind in _NUMBERS for kind in kinds) + (first in _NUMBERS and not logicals)
     if numbers and numbers >= words + logicals:
         return _FLOAT if _FRACTION in kinds else _INT
     if words > logicals:
@@ -756,8 +789,10 @@ def _header_names(reader: _Reader) -> bool | None:
         if any(kind not in (_WORD, _MISSING) for kind in kinds):
             return False
         return True if any(map(_states_role, first)) else None
-    is_data = any(kinds[column] in (_FRACTION, _LOGICAL) for column in measured) or any(
-        kinds[column] is _CODE or _occurs_below(reader, column) for column in texts
+    is_data = (
+        any(kinds[column] in (_FRACTION, _LOGICAL) for column in measured)
+        or any(kinds[column] is _CODE or _occurs_below(reader, column) for column in texts)
+        or any(kind is _CODE and not _ZERO_FORM.match(cell) for kind, cell in zip(kinds, first, strict=True))
     )
     lead = next((column for column in columns if not _is_index_name(first[column])), reader.num_columns)
     above_numbers = [column for column in measured if kinds[column] in (_WORD, _CODE)]
@@ -862,13 +897,11 @@ def _table(reader: _Reader, skip: int, names: list[str] | None) -> Table:
     states = list(map(replace, reader.states))
     if skip == 0:
         for column, below in enumerate(states):
-            own = _read_cell(reader.first[column].strip(), below.type)[1]
-            if not own.has_value:
-                own.fault = reader.first_number, reader.first[column]
-            if not (below.has_value or reader.num_rows):
-                below.type = own.type if below.type != _TEXT else _TEXT
-            own.add(below)
-            states[column] = own
+            if below.type != _TEXT:
+                states[column] = _read_cell(reader.first[column].strip(), below.type)[1]
+                if not states[column].has_value:
+                    states[column].fault = reader.first_number, reader.first[column]
+                states[column].add(below)
     columns, in_index = [], True
     for column, state in enumerate(states):
         name = None if names is None else names[column]
@@ -910,8 +943,10 @@ class _Content:
                 f"{self.reader.source}: expected whole numbers below 2**53 beside fractions, got larger ones "
                 f"in column {self._names(large)} beside column {self._names(others)}; leave one of them out"
             )
-        own = [self.reader.places[place] for place in places]
         numbers = self.reader.numbers[self.skip :]
+        if not len(numbers):
+            return np.empty((0, len(places)))
+        own = [self.reader.places[place] for place in places]
         if own and own == list(range(own[0], own[0] + len(own))):
             numbers = numbers[:, own[0] : own[0] + len(own)]  # no copy
         else:
