@@ -5,8 +5,9 @@ Legend: N videos (rows), C classes, P positives (row, class pairs).
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from vltr_eval.long_tail import (
     round_to_sum,
     tail_counts,
 )
+from vltr_eval.outputs import OutputError, PendingFile
 
 # VideoLT's published test split.
 _ROWS = 51_239
@@ -180,22 +182,33 @@ def write_demo(directory: str | os.PathLike[str], scale: float = 1.0, seed: int 
 
     preds.npy (N, C) float32, labels.npy (N, C) bool, train_counts.lst ("<name> <index> <count>.0" a line, as VideoLT's
     count-labels-train.lst) and class_names.txt. The files are moved into place once all are written, so a run that
-    fails leaves none of them half-written. Raises ValueError as `make_demo` does and OSError when writing fails.
+    fails leaves none of them half-written. Raises ValueError as `make_demo` does and OutputError when writing fails.
     """
     demo = make_demo(scale, seed, quality)
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".demo-", dir=directory) as unfinished:
-        _write_files(demo, Path(unfinished))
-        for file in sorted(Path(unfinished).iterdir()):
-            os.replace(file, directory / file.name)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{directory}: cannot be made ({error.strerror or error})") from None
+    named_counts = enumerate(zip(demo.class_names, demo.train_counts, strict=True))
+    contents: dict[str, np.ndarray | str] = {
+        "preds.npy": demo.scores,
+        "labels.npy": demo.labels,
+        "train_counts.lst": "".join(f"{name} {index} {count}.0\n" for index, (name, count) in named_counts),
+        "class_names.txt": "".join(f"{name}\n" for name in demo.class_names),
+    }
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context(PendingFile(directory / name)) for name in contents}
+        for name, content in contents.items():
+            files[name].fill(functools.partial(_write, content))
+        for file in files.values():
+            file.put_in_place()
     return demo
 
 
-def _write_files(demo: Demo, directory: Path) -> None:
-    np.save(directory / "preds.npy", demo.scores)
-    np.save(directory / "labels.npy", demo.labels)
-    named_counts = enumerate(zip(demo.class_names, demo.train_counts, strict=True))
-    count_lines = [f"{name} {index} {count}.0\n" for index, (name, count) in named_counts]
-    (directory / "train_counts.lst").write_text("".join(count_lines), encoding="utf-8")
-    (directory / "class_names.txt").write_text("".join(f"{name}\n" for name in demo.class_names), encoding="utf-8")
+def _write(content: np.ndarray | str, path: Path) -> None:
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8", newline="")
+        return
+    with open(path, "wb") as file:  # by its path np.save would add .npy to it
+        np.save(file, content)

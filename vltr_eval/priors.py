@@ -48,14 +48,17 @@ PRIORS = ("longtail", "uniform", "inverse")
 NEEDS_COUNTS = ("longtail", "inverse")
 
 _MET = 1e-9  # total variation from p at which it counts as reached
-_MOST_STEPS = 100
-_MOST_PRODUCTS = 1000
+_LEAST_SHARE = 1e-13  # what a smaller share of p counts as in raking; too little to be seen at _MET
+_MOST_STEPS = 100  # of Newton's method, for one tau
+_MOST_PRODUCTS = 1000  # with the Hessian, for one step
+_MOST_PASSES = 4000  # over the labels in all; distributions that are not extreme take some hundred
 
 
 class PriorWeights(NamedTuple):
     """weights: (N,) float64, mean 1. shares: (C,) float64, how the weighted labels are distributed.
 
-    total_variation: between the shares and what was asked for, 0 to 1; up to 1e-9 where it could be met. left_out: the
+    total_variation: between the shares and what was asked for, 0 to 1; up to 1e-9 where it could be met. An extreme
+    distribution that is not met within a fixed number of passes over the labels has a larger one too. left_out: the
     share that was asked for classes without positives; the others' were divided by what is left.
     """
 
@@ -170,7 +173,9 @@ def reweighted(positives: Positives, prior: np.ndarray) -> PriorWeights:
     asked = np.where(positives.counts > 0, prior, 0.0)
     if not asked.any():
         raise ValueError("prior: expected a share above 0 for a class that has positives, got none")
-    asked = np.ldexp(asked, -int(np.frexp(asked.max())[1]))  # exact, and no sum of them overflows
+    # So that no sum of them overflows; exact, and what is above 0 stays so.
+    scaled = np.ldexp(asked, -int(np.frexp(asked.max())[1]))
+    asked = np.where(asked > 0, np.maximum(scaled, np.finfo(np.float64).tiny), 0.0)
     sets = _LabelSets.of(positives)
     weight = sets.weights(asked)
     weights = np.ones(positives.num_rows)
@@ -228,7 +233,8 @@ class _LabelSets(NamedTuple):
         kept = np.minimum.reduceat(asked[self.classes], np.cumsum(self.sizes) - self.sizes) > 0
         if not kept.any():
             raise ValueError("prior: expected shares above 0 for all labels of some row, got 0 for one in every row")
-        mass = _Raking(self.only(kept), asked / asked.sum()).solve()
+        p = asked / asked.sum()
+        mass = _Raking(self.only(kept), np.where(p > 0, np.maximum(p, _LEAST_SHARE), 0.0)).solve()
         out[kept] = mass / (self.rows * self.sizes)[kept]
         return out * (num_rows / (out * self.rows).sum())
 
@@ -252,15 +258,17 @@ class _Raking:
         self._starts = np.cumsum(sets.sizes) - sets.sizes
         mass = (sets.rows * sets.sizes).astype(np.float64)
         self._mass = mass / mass.sum()
+        self._passes_left = _MOST_PASSES
 
     def solve(self) -> np.ndarray:
-        """(S,) masses, of sum 1."""
+        """(S,) masses, of sum 1: converged, or the nearest found when the passes are used up."""
         theta, before = np.zeros(len(self._p)), math.inf
         for tau in 10.0 ** -np.arange(13):
             theta, mass = self._minimise(theta, tau)
             off = self._by_class(mass) - self._p
             distance = float((off[self._p > 0] ** 2 / self._p[self._p > 0]).sum())
-            if np.abs(off).sum() / 2 <= _MET or (tau < 1e-2 and distance > 0.9 * before):
+            reached = np.abs(off).sum() / 2 <= _MET or (tau < 1e-2 and distance > 0.9 * before)
+            if reached or self._passes_left <= 0:
                 break
             before = distance
         return mass
@@ -269,7 +277,7 @@ class _Raking:
         value, mass = self._at(theta, tau)
         for _ in range(_MOST_STEPS):
             step, decrease = self._newton_step(theta, mass, tau)
-            if decrease <= 1e-22:
+            if not decrease > 1e-22 or self._passes_left <= 0:
                 break
             length = 1.0
             moved = self._at(theta - step, tau)
@@ -298,10 +306,13 @@ class _Raking:
         ahead = left / scale
         size = first = _dot(left, ahead)
         for _ in range(_MOST_PRODUCTS):
-            if size <= 1e-12 * first:
+            if size <= 1e-12 * first or self._passes_left <= 0:
                 break
             product = self._by_class(mass * self._by_set(ahead)) - shares * _dot(shares, ahead) + ridge * ahead
-            length = size / _dot(ahead, product)
+            curvature = _dot(ahead, product)
+            if not curvature > 0:  # lost in rounding
+                break
+            length = size / curvature
             step += length * ahead
             left -= length * product
             scaled = left / scale
@@ -311,6 +322,7 @@ class _Raking:
 
     def _by_set(self, values: np.ndarray) -> np.ndarray:
         """(S,) means over the classes of each set, of (C,)."""
+        self._passes_left -= 1
         return np.add.reduceat(values[self._sets.classes], self._starts) / self._sets.sizes
 
     def _by_class(self, mass: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from vltr_eval.demo import QUALITIES, make_demo, planted_scores, write_demo
 from vltr_eval.formats import read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval.outputs import OutputError
 
 
 def textbook_ap(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -143,12 +145,13 @@ def test_failed_write_leaves_the_old_set_and_nothing_else(tmp_path, monkeypatch)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     save = np.save
 
-    def disk_full(path, array):
-        if path.name == "labels.npy":
+    def disk_full(file, array):
+        if array.dtype == bool:
             raise OSError(28, "No space left on device")
-        save(path, array)
+        save(file, array)
 
     monkeypatch.setattr(np, "save", disk_full)
-    with pytest.raises(OSError, match="No space left"):
+    sentence = rf"^{re.escape(str(tmp_path / 'labels.npy'))}: cannot be written \(No space left on device\)$"
+    with pytest.raises(OutputError, match=sentence):
         write_demo(tmp_path, scale=0.01, seed=9)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from sklearn.metrics import average_precision_score
 
 import vltr_eval
-from vltr_eval import evaluate, prior_weights
+from vltr_eval import evaluate, prior_weights, priors
 from vltr_eval.report import Report
 
 TRAIN_COUNTS = [900, 600, 300, 200, 90, 8]
@@ -482,3 +482,53 @@ def test_a_device_takes_no_prior(cuda):
     scores, labels = example()
     with pytest.raises(ValueError, match=r"^prior: expected scores and labels in CPU memory, got scores on cuda:0$"):
         evaluate(on_device(scores, cuda), on_device(labels, cuda), prior="uniform")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Extreme distributions
+# ---------------------------------------------------------------------------------------------------------------------
+
+EXTREMES = [0.0, 5e-324, 1e-308, 1e-150, 1e-20, 1e-13, 1.0, 3.0, 1e150, 1.7976931348623157e308]
+
+
+@given(st.data())
+def test_extreme_distributions_give_finite_weights_and_their_distance(data):
+    num_classes = data.draw(st.integers(1, 6))
+    prior = data.draw(st.lists(st.sampled_from(EXTREMES), min_size=num_classes, max_size=num_classes))
+    row = st.lists(st.booleans(), min_size=num_classes, max_size=num_classes)
+    labels = np.array(data.draw(st.lists(row, min_size=1, max_size=12)))
+    assume((labels & (np.array(prior) > 0)).any())
+    assume(any(row.any() and all(share > 0 for share in np.array(prior)[row]) for row in labels))
+    found = prior_weights(labels, prior)
+    assert np.isfinite(found.weights).all()
+    assert found.weights.mean() == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(found.shares, shares_of(labels, found.weights), atol=1e-12)
+    asked = np.where(labels.any(axis=0), prior, 0.0)
+    asked = asked / asked.max()
+    assert found.total_variation == pytest.approx(np.abs(found.shares - asked / asked.sum()).sum() / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("labels", "prior", "shares"),
+    [
+        ([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [1e-300, 1.0, 1e300], [0, 0, 1]),
+        ([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [1.0, 1e-16, 1.0], [0.5, 0, 0.5]),
+        ([[1, 1], [1, 0], [0, 1]], [5e-324, 1e308], [0, 1]),
+    ],
+)
+def test_extreme_distributions_that_rows_can_have_are_met(labels, prior, shares):
+    found = prior_weights(np.array(labels), prior)
+    assert found.total_variation < REACHED
+    np.testing.assert_allclose(found.shares, shares, atol=REACHED)
+
+
+def test_extreme_distributions_end_after_a_fixed_number_of_passes(monkeypatch):
+    """Half of 50 classes in every row can never come near to shares that fall by ten from class to class."""
+    passes = []
+    by_set = priors._Raking._by_set
+    monkeypatch.setattr(priors._Raking, "_by_set", lambda *arguments: passes.append(1) or by_set(*arguments))
+    labels = np.random.default_rng(0).random((300, 50)) < 0.5
+    found = prior_weights(labels, 10.0 ** -np.arange(50))
+    assert 1000 < len(passes) < 4100
+    assert 0.8 < found.total_variation < 1
+    assert np.isfinite(found.weights).all()
