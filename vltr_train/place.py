@@ -75,7 +75,9 @@ def choose_device(device: torch.device | str | None) -> torch.device:
     if place.type == "cpu":
         return place
     index = int(os.environ.get("LOCAL_RANK", 0)) if place.index is None else place.index
-    if index >= torch.cuda.device_count():
-        raise ValueError(f"device: expected one of the {torch.cuda.device_count()} GPUs here, got cuda:{index}")
+    count = torch.cuda.device_count()
+    if index >= count:
+        expected = f"cuda:0 to cuda:{count - 1}, the GPUs" if count else "cpu, because there is no GPU"
+        raise ValueError(f"device: expected {expected} that PyTorch can use here, got cuda:{index}")
     torch.cuda.set_device(index)
     return torch.device("cuda", index)

@@ -413,12 +413,22 @@ def test_evaluating_again_refuses_what_does_not_fit(run, tiny, tmp_path):
     [
         ("gpu", "expected cpu, cuda or cuda:N, got 'gpu'"),
         ("mps", "expected cpu, cuda or cuda:N, got 'mps'"),
-        ("cuda:99", "expected one of the . GPUs here, got cuda:99"),
+        ("cuda:99", "expected .* that PyTorch can use here, got cuda:99"),
     ],
 )
 def test_devices_that_are_not_there_are_named(name, message):
     with pytest.raises(ValueError, match=f"^device: {message}$"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "cpu, because there is no GPU"), (2, "cuda:0 to cuda:1, the GPUs")],
+)
+def test_a_missing_gpu_is_answered_with_those_present(monkeypatch, count, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(ValueError, match=f"^device: expected {expected} that PyTorch can use here, got cuda:3$"):
+        choose_device("cuda:3")
 
 
 def test_each_process_has_its_own_gpu(monkeypatch):
@@ -601,10 +611,10 @@ def test_a_training_that_diverges_says_so_at_once(tiny, tmp_path, method):
 
 def test_a_bad_setting_leaves_no_folder(tiny, tmp_path):
     for method, changes, message in (
-        ("bce", {"lrr": 1}, "setting: expected one of lr"),
+        ("bce", {"lrr": 1}, "setting: expected a known name, got 'lrr'; did you mean lr"),
         ("bce", {"lr": -1.0}, "lr: expected a positive number, got -1.0"),
-        ("bcee", {}, "method: expected one of bce"),
-        ("bce:r5", {}, "preset: expected one of r50"),
+        ("bcee", {}, "method: expected a known name, got 'bcee'; did you mean bce"),
+        ("bce:r5", {}, "preset: expected a known name, got 'r5'; did you mean r50"),
         ("bce", {"store": "gpu"}, "store: expected auto, host or device, got 'gpu'"),
         ("bce", {"device": "gpu"}, "device: expected cpu, cuda or cuda:N, got 'gpu'"),
     ):
