@@ -37,7 +37,7 @@ from vltr_eval.long_tail import (
 from vltr_eval.outputs import PendingFile
 from vltr_train.dataset import DatasetLists
 from vltr_train.frame_store import FrameStore, StoreWriter
-from vltr_train.label_lists import LabelList
+from vltr_train.label_lists import LabelList, default_class_names
 
 __all__ = ["PROFILES", "Profile", "SyntheticSet", "SyntheticWorld", "make_world", "synthesize"]
 
@@ -230,7 +230,7 @@ def make_world(
     groups = class_groups(train_counts, (high, low))
     return SyntheticWorld(
         name=f"synthetic-{profile}" + (f"-{imbalance:g}" if profile == "minikinetics" else ""),
-        class_names=tuple(f"class{c:04d}" for c in range(num_classes)),
+        class_names=default_class_names(num_classes),
         bounds=(high, low),
         splits=splits,
         labels=labels,

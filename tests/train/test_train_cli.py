@@ -111,14 +111,112 @@ def test_bad_videos_are_named_or_left_out(fine, program):
     code, out, err = program("pack", "files", "files/features", "packed", "--skip-bad")
     assert code == OK
     assert out.endswith("1 videos left out\n")
-    assert err.startswith(f"left out {first}: ")
+    total = len(open_dataset("packed").frames.ids) + 1
+    assert err.splitlines() == [
+        f"left out 1 of {total:,} videos: {first} (no such file)",
+        "head, medium and tail come from the training videos that were packed; "
+        "--published-counts takes all that are listed",
+    ]
     code, _, err = program("inspect", "files")
     assert code == BAD_DATA
     assert f"no features of {first}, and of 1 videos in all" in err
     code, out, err = program("inspect", "files", "--skip-missing")
     assert code == OK
     assert "left out for want of features: 1 videos" in out
-    assert err == "files: 1 videos without features are left out\n"
+    assert err == (
+        "files: 1 videos without features are left out; head, medium and tail come from the videos that remain\n"
+    )
+
+
+def test_a_subset_of_the_features_is_said_in_two_lines(fine, program):
+    fine("synth", "files", "--scale", 0.001, "--dim", 4, "--layout", "npy")
+    whole = open_dataset("files")
+    kept = [*whole.train.labels.ids[:40], *whole.test.labels.ids[:5], *whole.validate.labels.ids[:5]]
+    Path("some").mkdir()
+    for name in kept:
+        shutil.copy(f"files/features/{name}.npy", "some")
+    code, _, err = program("pack", "files", "some", "packed")
+    number = len(whole.frames.ids) - len(kept)
+    assert code == BAD_DATA
+    assert err.endswith(f"and {number - 1} more videos cannot be packed; skip_bad=True (--skip-bad) packs the others\n")
+    code, _, err = program("pack", "files", "some", "packed", "--skip-bad")
+    assert code == OK
+    first, second = err.splitlines()
+    names = "; ".join(f"{name} (no such file)" for name in whole.train.labels.ids[40:43])
+    assert first == f"left out {number} of {len(whole.frames.ids)} videos: {names}; and {number - 3} more"
+    assert second.startswith("head, medium and tail come from the training videos that were packed; --published-counts")
+    assert open_dataset("packed").train_counts.sum() < whole.train_counts.sum()
+
+    code, _, err = program("pack", "files", "some", "published", "--skip-bad", "--published-counts")
+    assert code == OK
+    assert err.splitlines()[1] == "head, medium and tail come from the counts of all listed training videos"
+    packed = open_dataset("published")
+    assert packed.train_counts.tolist() == whole.train_counts.tolist()
+    assert packed.counts_file == Path("published", "count-labels-train.lst")
+    assert f"{whole.train_counts.max():,} to {whole.train_counts.min():,}, of the published set\n" in fine(
+        "inspect", "published"
+    )
+
+
+def test_left_out_test_videos_do_not_change_the_groups(fine, program):
+    fine("synth", "files", "--scale", 0.001, "--dim", 4, "--layout", "npy")
+    first = open_dataset("files").test.labels.ids[0]
+    Path("files", "features", f"{first}.npy").unlink()
+    code, _, err = program("pack", "files", "files/features", "packed", "--skip-bad")
+    assert code == OK
+    assert len(err.splitlines()) == 1
+
+
+@pytest.fixture
+def own_features():
+    """A folder with features of six videos, of which one lies in a subfolder."""
+    Path("features", "kitchen").mkdir(parents=True)
+    for number, name in enumerate(["a", "b", "c", "d", "e", "kitchen/f"], start=1):
+        np.save(Path("features", f"{name}.npy"), np.full((number, 3), number, "f4"))
+
+
+def test_own_labels_are_packed_with_names_and_bounds(fine, own_features):
+    Path("my.csv").write_text(
+        'id,labels,split\na,"cut;wash hands",train\nb,cut,train\nc,,train\nd,wash hands,val\n'
+        'e,cut,test\nkitchen/f,"cut;stir",test\n'
+    )
+    Path("names.txt").write_text("stir\ncut\nwash hands\n")
+    fine("pack", "my.csv", "features", "data", "--bounds", "1,0", "--name", "kitchen", "--class-names", "names.txt")
+    data = open_dataset("data")
+    assert (data.name, data.bounds, data.class_names) == ("kitchen", (1, 0), ("stir", "cut", "wash hands"))
+    assert data.train.labels.multi_hot().tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 0]]
+    assert (data.validate.labels.ids, data.test.labels.ids) == (("d",), ("e", "kitchen/f"))
+    assert data.train_counts.tolist() == [0, 2, 1]
+    assert data.frames.lengths.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_own_labels_of_a_file_for_each_split(fine, own_features):
+    Path("train.txt").write_text("a.mp4 3 1\nb.mp4 0\nc.mp4 1\n")
+    Path("val.txt").write_text("d.mp4 0\n")
+    Path("test.txt").write_text("e.mp4 3\nkitchen/f.mp4 0 3\n")
+    fine("pack", "train.txt", "features", "data", "--validate", "val.txt", "--test", "test.txt")
+    data = open_dataset("data")
+    assert (data.name, data.bounds, data.num_classes) == ("train", (500, 100), 4)
+    assert data.train.labels.multi_hot().tolist() == [[0, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert data.test.labels.ids == ("e", "kitchen/f")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--bounds", "1"], "argument --bounds: expected two numbers HIGH,LOW with HIGH >= LOW, got '1'"),
+        (["--bounds", "1,2"], "argument --bounds: expected two numbers HIGH,LOW with HIGH >= LOW, got '1,2'"),
+    ],
+)
+def test_wrong_bounds_of_own_data_are_bad_usage(program, options, message):
+    code, _, err = program("pack", "my.csv", "features", "data", *options)
+    assert code == BAD_USAGE
+    assert message in err
+
+
+def test_options_of_own_labels_are_refused_for_other_formats(program):
+    code, _, err = program("pack", ".", "features", "data", "--test", "test.csv")
+    assert (code, err) == (BAD_DATA, "vltr-train: error: --test: expected a labels file (--format own), got .\n")
 
 
 def test_a_damaged_video_is_found(fine, program):
