@@ -93,6 +93,9 @@ class LabelList:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"LabelList({len(self):,} videos, {len(self.classes):,} labels, {self.num_classes:,} classes)"
+
     @property
     def rows(self) -> np.ndarray:
         """The row of each label, (labels,) int64, beside `classes`."""
@@ -141,9 +144,6 @@ def _first_repeated(names: Sequence[str]) -> int:
     """Where the first name stands that stood before."""
     seen = set()
     return next(place for place, name in enumerate(names) if name in seen or seen.add(name))
-
-    def __repr__(self) -> str:
-        return f"LabelList({len(self):,} videos, {len(self.classes):,} labels, {self.num_classes:,} classes)"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

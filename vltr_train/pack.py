@@ -196,7 +196,7 @@ def own(
     names, index_of = _class_indices([row for split in pairs.values() for row in split], class_names)
     lists = {}
     for split, videos in pairs.items():
-        indices = [[index_of[token] for token in dict.fromkeys(tokens)] for _, tokens, _ in videos]
+        indices = [sorted({index_of[token] for token in tokens}) for _, tokens, _ in videos]
         lists[split] = LabelList.from_lists([video for video, _, _ in videos], indices, len(names))
     found = DatasetLists(Path(labels).stem if name is None else name, checked_bounds(bounds), names, **lists)
     found.check_apart({split: path for path, split, _ in rows})
