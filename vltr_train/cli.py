@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     args, others = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
     takes_settings = hasattr(args, "settings")
     if others and (not takes_settings or any(text.startswith("-") for text in others)):
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+        advice = _written_as_setting(others) if takes_settings else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{advice}")
     if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one place alone
         words = [*args.methods, *others]
         args.settings = [text for text in words if "=" in text]
@@ -61,6 +62,15 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
             parser.error(f"METHOD: expected {'one' if args.run is _fit else 'some'}, got {args.methods or 'none'}")
     args.launched = launched
     return answer(_PROGRAM, lambda: args.run(args), debug=args.debug)
+
+
+def _written_as_setting(words: list[str]) -> str:
+    """The advice for an option that is none: settings are written without dashes."""
+    option = next(number for number, word in enumerate(words) if word.startswith("-"))
+    key, _, value = words[option].lstrip("-").partition("=")
+    following = words[option + 1 : option + 2]
+    value = value or (following[0] if following and not following[0].startswith("-") else "VALUE")
+    return f"; a setting is written without dashes: {key.replace('-', '_')}={value}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -234,7 +244,7 @@ def _sweep(args: argparse.Namespace) -> int:
             folder = Path(args.runs, _run_name(method, settings).name)
             if not _is_done(folder, labels):
                 _note(args, f"{folder} ...")
-                fit(method, dataset, folder, resume=RunFolder.is_at(folder), **_how(args), **settings)
+                fit(method, dataset, folder, resume="auto", **_how(args), **settings)
             done.append(folder)
         if current_group().rank == 0:
             runs = map(RunFolder.open, done)
@@ -245,7 +255,7 @@ def _sweep(args: argparse.Namespace) -> int:
 def _is_done(folder: Path, labels: str) -> bool:
     """Whether a run was evaluated, and on these data; where it was on others, `fit` will say so."""
     run = RunFolder.open(folder) if RunFolder.is_at(folder) else None
-    return run is not None and run.has_report and run.document["dataset"]["labels"] == labels
+    return run is not None and run.has_report and run.value("dataset", "labels") == labels
 
 
 def _run_name(method: str, settings: dict[str, Any]) -> Path:
@@ -274,14 +284,21 @@ def _eval(args: argparse.Namespace) -> int:
 
 def _data_of(folder: str) -> tuple[str, str | None]:
     """Where the data of a run was."""
-    data = RunFolder.open(folder).document.get("data", {})
-    if data.get("folder") is None:
+    run = RunFolder.open(folder)
+    data = run.value("data", "folder")
+    if data is None:
         raise ValueError(f"{folder}: its data set was no folder; give one by --data")
-    return data["folder"], data["features"]
+    return data, run.value("data", "features")
 
 
 def _table(args: argparse.Namespace) -> int:
-    runs = [RunFolder.open(folder) for folder in args.folders]
+    runs, unfinished = [], []
+    for run in map(RunFolder.open, args.folders):
+        (runs if run.has_report else unfinished).append(run)
+    if not runs:
+        unfinished[0].load_report()  # raises
+    for run in unfinished:
+        _note(args, f"left out {run.path}: not finished, it has no report; finish it with --resume")
     presets = _presets() if args.paper is not None else None
     _tell(table(runs, presets=presets, paper=args.paper, format=args.format))
     return OK
@@ -435,6 +452,10 @@ def _add_fit(commands: Any) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/METHOD...)")
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    # Its own option: a value that may be left out would take the METHOD behind --resume.
+    there.add_argument(
+        "--resume=auto", action="store_const", const="auto", dest="resume", help="the same, or start if there is no run"
+    )
     there.add_argument("--overwrite", action="store_true", help="replace a run that is there")
 
 

@@ -27,9 +27,9 @@ __all__ = [
     "Resampled",
     "ResampledConfig",
     "Stage",
+    "StepDecay",
     "Task",
     "TrainConfig",
-    "step_decay",
 ]
 
 
@@ -41,6 +41,9 @@ class Task:
     feature_dim: int
     train_counts: np.ndarray
     bounds: tuple[float, float]
+
+    def __repr__(self) -> str:
+        return f"Task({self.num_classes:,} classes, {self.feature_dim:,} features, bounds {self.bounds})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,17 @@ class TrainConfig:
     precision: str = field(default="float32", metadata={"choices": ("float32", "bfloat16", "float16")})
     compile: bool = False
     seed: int = 2021
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__repr__ = TrainConfig.__repr__  # the decorator would give each subclass one of all its fields
+
+    def __repr__(self) -> str:
+        """The settings that differ from their defaults."""
+        changed = (
+            f"{entry.name}={value!r}" for entry in fields(self) if (value := getattr(self, entry.name)) != entry.default
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -133,9 +147,16 @@ AveragePrecision = Callable[[str], np.ndarray]
 """AP of each class (C,) float64, of "train" or "validate" by what `predict` says now; NaN where it has no positives."""
 
 
-def step_decay(lr: float, steps: Sequence[int], decay: float) -> Callable[[float], float]:
+@dataclass(frozen=True)
+class StepDecay:
     """Learning rate by the epochs gone: ``lr``, times ``decay`` from each of the steps on."""
-    return lambda progress: lr * decay ** sum(progress >= step for step in steps)
+
+    lr: float
+    steps: Sequence[int]
+    decay: float
+
+    def __call__(self, progress: float) -> float:
+        return self.lr * self.decay ** sum(progress >= step for step in self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,10 +212,14 @@ class Method(nn.Module):
         usual = {
             "epochs": config.epochs,
             "batch_size": config.batch_size,
-            "rate": step_decay(config.lr, config.lr_steps, config.lr_decay),
+            "rate": StepDecay(config.lr, config.lr_steps, config.lr_decay),
             "clip_norm": config.clip_norm,
         }
         return Stage(**(usual | changes))
+
+    def notes(self) -> list[str]:
+        """Sentences that a training prints before it starts, about settings that have no effect in it."""
+        return []
 
     def begin_stage(self, stage: Stage) -> None:
         """Called before a stage, and before a checkpoint of it is loaded: `freeze` and begin parts anew here."""

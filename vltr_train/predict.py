@@ -128,7 +128,9 @@ def load_weights(method: Method, state: Mapping[str, Any], file: Path) -> None:
     """Give a method the weights of a checkpoint that is of this file. Raises ValueError that names the first weight
     that does not fit.
     """
-    weights = state["method"]
+    weights = state.get("method")
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{file}: expected the weights of a method under the key 'method', got none")
     for name, value in method.state_dict().items():
         there = tuple(weights[name].shape) if name in weights else "none"
         if there != tuple(value.shape):

@@ -20,9 +20,11 @@ import io
 import json
 import os
 import platform
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,14 +37,20 @@ from vltr_train.settings import settings_document, unknown
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from vltr_eval.exchange import Alone, Group
     from vltr_train.dataset import Dataset
     from vltr_train.label_lists import LabelList
 
-__all__ = ["RunFolder", "labels_fingerprint", "run_document"]
+__all__ = ["RunFolder", "is_resumed", "labels_fingerprint", "run_document"]
 
 RUN_FORMAT = "vltr-train/run/2"
 CHECKPOINT_FORMAT = "vltr-train/checkpoint/1"
-REQUIRED = ("method", "preset", "settings", "dataset")
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "method": str,
+    "preset": (str, NoneType),
+    "settings": dict,
+    "dataset": dict,
+}
 
 CONFIG, METRICS = "config.json", "metrics.csv"
 PREDS, LABELS = "preds.npy", "labels.npy"
@@ -96,6 +104,24 @@ def labels_fingerprint(splits: Iterable[LabelList | None]) -> str:
     return digest.hexdigest()
 
 
+def is_resumed(folder: str | os.PathLike[str], resume: bool | str, exchange: Alone | Group) -> bool:
+    """Whether a training goes on from a run that is there.
+
+    Args:
+        folder: The folder of the run.
+        resume: True or False, which is the answer; or "auto", which is yes if the folder holds a run.
+        exchange: The ranks, which all call this before any of them makes the folder.
+
+    Raises:
+        ValueError: `resume` is another value.
+    """
+    if isinstance(resume, bool):
+        return resume
+    if resume != "auto":
+        raise ValueError(f"resume: expected True, False or 'auto', got {resume!r}")
+    return exchange.gather(lambda: RunFolder.is_at(folder))[0]
+
+
 class RunFolder:
     """The folder of a run. `RunFolder.create` starts one, `RunFolder.open` finds one; close it after the last epoch.
 
@@ -107,6 +133,10 @@ class RunFolder:
         self._epochs = epochs
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
+
+    def __repr__(self) -> str:
+        method = self.document.get("method", "no method")
+        return f"RunFolder({str(self.path)!r}, {method}, {len(self._epochs):,} epochs)"
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], document: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
@@ -122,6 +152,7 @@ class RunFolder:
                 f"{path}: expected a folder without a run, got one that holds {present[0].name}; "
                 "continue that run with --resume, or replace it with --overwrite"
             )
+        present += _unfinished(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             for file in present:
@@ -145,6 +176,8 @@ class RunFolder:
         if not resume:
             return cls.create(path, document, overwrite=overwrite) if is_first else cls(path, dict(document), [])
         folder = cls.open(path)
+        if is_first:
+            folder._remove_unfinished()
         for key in ("method", "preset", "settings", "dataset"):
             there, here = folder.document[key], document[key]
             if there != here:
@@ -167,6 +200,8 @@ class RunFolder:
             document = json.loads(text)
         except ValueError as error:
             raise ValueError(f"{path / CONFIG}: expected JSON, got text that is none ({error})") from None
+        except RecursionError:
+            raise ValueError(f"{path / CONFIG}: expected the settings of a run, got deeply nested JSON") from None
         metrics = path / METRICS
         epochs = _parsed_epochs(metrics, _read_text(metrics)) if metrics.exists() else []
         return cls(path, _checked_document(document, str(path / CONFIG)), epochs)
@@ -176,6 +211,15 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def value(self, *keys: str) -> Any:
+        """The value of config.json under these keys, one within the other. Raises ValueError where there is none."""
+        found: Any = self.document
+        for key in keys:
+            if not isinstance(found, dict) or key not in found:
+                raise ValueError(f"{self.path / CONFIG}: expected a value of {'.'.join(keys)}, got none; train again")
+            found = found[key]
+        return found
 
     def close(self) -> None:
         """End the file of events. A later epoch would begin another."""
@@ -215,12 +259,14 @@ class RunFolder:
         So is what a killed process left unfinished.
         """
         self.close()
-        for name in FILES:
-            for unfinished in self.path.glob(f".{name}.*.unfinished"):
-                unfinished.unlink(missing_ok=True)
+        self._remove_unfinished()
         self._epochs = [values for values in self._epochs if values["epoch"] <= epoch]
         self._write_epochs()
         self._purge_step = epoch + 1
+
+    def _remove_unfinished(self) -> None:
+        for unfinished in _unfinished(self.path):
+            unfinished.unlink(missing_ok=True)
 
     def _write_epochs(self) -> None:
         columns = dict.fromkeys(column for values in self._epochs for column in values)
@@ -266,10 +312,11 @@ class RunFolder:
 
         self._write(path.name, save)
 
-    def load_checkpoint(self, name: str) -> dict[str, Any]:
+    def load_checkpoint(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         """The state that `save_checkpoint` wrote under this name, its tensors in the CPU's memory.
 
-        Raises ValueError when there is none, and for a file that is truncated or no checkpoint of a run.
+        keys: those that it must have. Raises ValueError when there is none, and for a file that is truncated, damaged
+        or no checkpoint of a run.
         """
         import torch
 
@@ -280,11 +327,22 @@ class RunFolder:
             raise _unreadable(path, error) from None
         with file:
             try:
+                # torch.save keeps a crc32 of each record in its zip archive, and torch.load compares none of them.
+                damaged = zipfile.ZipFile(file).testzip()
+                file.seek(0)
                 state = torch.load(file, map_location="cpu", weights_only=True)
-            except Exception:  # from foreign bytes torch raises whatever these lead it to
-                state = None
+            except Exception:  # from foreign bytes both raise whatever these lead them to
+                damaged = state = None
+        if damaged is not None:
+            raise ValueError(
+                f"{path}: expected the bytes that were saved, got others in {damaged}, so the file is damaged; "
+                "copy it again, or train again with --overwrite"
+            )
         if not isinstance(state, dict) or state.pop("format", None) != CHECKPOINT_FORMAT:
             raise ValueError(f"{path}: expected a checkpoint of vltr-train, got a truncated or foreign file")
+        for key in keys:
+            if key not in state:
+                raise ValueError(f"{path}: expected a checkpoint with {', '.join(keys)}, got one without {key}")
         return state
 
     def checkpoint_file(self, name: str) -> Path:
@@ -350,10 +408,17 @@ def _checked_document(document: Any, what: str) -> dict[str, Any]:
     found = document.get("format") if isinstance(document, dict) else None
     if found != RUN_FORMAT:
         raise ValueError(f"{what}: expected format {RUN_FORMAT!r}, got {found!r}")
-    for key in REQUIRED:
+    for key, kind in REQUIRED.items():
         if key not in document:
             raise ValueError(f"{what}: expected the keys {', '.join(REQUIRED)}, got none named {key!r}")
+        if not isinstance(document[key], kind):
+            raise ValueError(f"{what}: expected another type of {key}, got {document[key]!r}")
     return document
+
+
+def _unfinished(path: Path) -> list[Path]:
+    """The files that a process was writing when it was killed."""
+    return [file for name in FILES for file in path.glob(f".{name}.*.unfinished")]
 
 
 def _check_plain(place: str, value: Any) -> None:

@@ -134,7 +134,7 @@ def _measured(runs: Iterable[RunFolder]) -> list[_Line]:
                 changes=" ".join(f"{key}={_setting(traits[key])}" for key in differing),
                 data=traits["data"],
                 select_on=_selected_on(group[0]),
-                seeds=[run.document["settings"]["seed"] for run in group],
+                seeds=[run.value("settings", "seed") for run in group],
                 metrics=[run.load_report().metrics() for run in group],
             )
         )
@@ -148,16 +148,14 @@ def _spec(run: RunFolder) -> str:
 
 def _traits(run: RunFolder) -> dict[str, Any]:
     """What runs must share to be repetitions of one another."""
-    dataset, settings = run.document["dataset"], run.document["settings"]
-    traits = {"data": dataset["name"], "labels": dataset["labels"][:8], **settings}
-    del traits["seed"]
-    return traits
+    traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
+    return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
 
 
 def _selected_on(run: RunFolder) -> str:
     """What selected the checkpoint: nothing did where the validation split that should have was not there."""
-    select_on = run.document["settings"]["select_on"]
-    num_validation = run.document["dataset"]["videos"][1]
+    select_on = run.value("settings", "select_on")
+    num_validation = run.value("dataset", "videos")[1]
     return select_on if num_validation or select_on != "validate" else "last"
 
 

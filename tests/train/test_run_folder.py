@@ -252,6 +252,65 @@ def test_damaged_and_foreign_checkpoints(tmp_path):
             run.load_checkpoint("checkpoint")
 
 
+def test_a_flipped_bit_is_refused_or_means_nothing(tmp_path):
+    """One bit in every few bytes of the file; torch.load alone returns other weights for most of them."""
+    run = RunFolder.create(tmp_path, DOCUMENT)
+    state = {"method": {"weight": torch.arange(400.0)}, "mAP": 0.5, "epoch": 3}
+    run.save_checkpoint("best", state)
+    path = run.checkpoint_file("best")
+    whole = path.read_bytes()
+    damaged = 0
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            found = run.load_checkpoint("best")
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: expected ")  # noqa: PT017
+            damaged += "so the file is damaged" in str(error)
+        else:  # the bit is of padding or of a date
+            assert torch.equal(found["method"]["weight"], state["method"]["weight"])
+            assert (found["mAP"], found["epoch"]) == (0.5, 3)
+    assert damaged > 200  # the weights alone are 1,600 bytes
+
+
+def test_files_of_a_killed_process_are_removed(tmp_path):
+    run = RunFolder.create(tmp_path, DOCUMENT)
+    names = [".best.pt.0a1b2c3d.unfinished", ".config.json.ff.unfinished", ".metrics.csv.12.unfinished"]
+
+    def leave():
+        for name in names:
+            (tmp_path / name).write_bytes(b"half")
+        (tmp_path / ".mine.unfinished").write_bytes(b"")
+
+    leave()
+    RunFolder.start(tmp_path, run.document, is_first=False, resume=True, overwrite=False)
+    assert set(names) < set(files_of(tmp_path))  # the first rank may be at work
+    RunFolder.start(tmp_path, run.document, is_first=True, resume=True, overwrite=False)
+    assert files_of(tmp_path) == [".mine.unfinished", "config.json"]
+    leave()
+    RunFolder.create(tmp_path, DOCUMENT, overwrite=True)
+    assert files_of(tmp_path) == [".mine.unfinished", "config.json"]
+    (tmp_path / "config.json").unlink()
+    leave()
+    RunFolder.create(tmp_path, DOCUMENT)
+    assert files_of(tmp_path) == [".mine.unfinished", "config.json"]
+
+
+@pytest.mark.parametrize("key", ["settings", "dataset", "method", "preset"])
+def test_values_of_another_type_are_refused(tmp_path, key):
+    RunFolder.create(tmp_path, DOCUMENT)
+    document = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(document | {key: 3}))
+    with pytest.raises(ValueError, match=rf"config\.json: expected another type of {key}, got 3$"):
+        RunFolder.open(tmp_path)
+
+
+def test_deeply_nested_json_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"config\.json: expected the settings of a run, got deeply nested JSON"):
+        RunFolder.open(tmp_path)
+
+
 def test_a_checkpoint_that_is_not_there(tmp_path):
     run = RunFolder.create(tmp_path, DOCUMENT)
     with pytest.raises(ValueError, match=r"best\.pt: expected a file of a run, got No such file"):

@@ -256,7 +256,9 @@ def test_fit_prints_its_report_and_says_what_it_left(program, tiny_folder):
     run = RunFolder.open(folder)
     assert out == str(run.load_report())
     assert (run.document["method"], run.document["preset"], run.document["settings"]["seed"]) == ("bce", "r50", 5)
-    first, last = err.splitlines()
+    stages, steps, first, last = err.splitlines()
+    assert stages == "stages: train 1 epoch"
+    assert steps == "lr_steps: 30, 60 never reached, because stage train ends after 1 epoch; its lr ends at 0.01"
     assert re.fullmatch(r"epoch 0 \(train\): loss \d+\.\d{5}, mAP 0\.\d{4}, mAP_tail 0\.\d{4}, \d+\.\d s", first)
     assert last.startswith(f"{folder}: predictions, labels and report; vltr-eval {folder}/preds.npy")
     command = last.split("; ")[1].split()
@@ -293,6 +295,7 @@ def test_a_run_that_is_there_is_resumed_or_replaced_where_that_is_said(fine, pro
     assert (code, out) == (BAD_DATA, "")
     assert re.fullmatch(r"vltr-train: error: run: expected a folder without a run, .* --resume, .* --overwrite\n", err)
     assert fine(*command, "--resume") == report
+    assert fine(*command, "--resume=auto") == report
     assert fine(*command, "--overwrite") == report
     code, _, err = program(*command, "--resume", "seed=77")
     assert code == BAD_DATA
@@ -411,6 +414,56 @@ def test_table_of_runs(fine, finished, format):
     assert (str(value) if format == "csv" else f"{value:.4f}") in fine("table", finished, "--format", format)
 
 
+def test_table_leaves_out_runs_that_are_not_finished(fine, program, finished):
+    shutil.copytree(finished, "runs/a")
+    shutil.copytree(finished, "runs/b")
+    Path("runs/b/report.json").unlink()
+    code, out, err = program("table", "runs/a", "runs/b")
+    assert (code, out) == (OK, fine("table", "runs/a"))
+    assert err == "left out runs/b: not finished, it has no report; finish it with --resume\n"
+    code, out, err = program("table", "runs/b")
+    assert (code, out) == (BAD_DATA, "")
+    assert err == (
+        "vltr-train: error: runs/b: expected a finished run, got one without a report; finish it with --resume\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        ("table", ("settings", "seed")),
+        ("table", ("settings", "select_on")),
+        ("table", ("dataset", "name")),
+        ("table", ("dataset", "labels")),
+        ("table", ("dataset", "videos")),
+        ("eval", ("data", "folder")),
+        ("eval", ("data", "features")),
+    ],
+)
+def test_a_configuration_without_a_key_is_one_sentence(program, finished, command, keys):
+    shutil.copytree(finished, "run")
+    document = json.loads(Path("run/config.json").read_text())
+    del document[keys[0]][keys[1]]
+    Path("run/config.json").write_text(json.dumps(document))
+    code, _, err = program(command, "run")
+    assert code == BAD_DATA
+    assert err == f"vltr-train: error: run/config.json: expected a value of {'.'.join(keys)}, got none; train again\n"
+
+
+def test_resume_auto_starts_a_run_that_is_not_there(fine, program, tiny_folder):
+    command = ["fit", "bce", "--data", tiny_folder, "--out", "run", *ON_CPU, *WORDS]
+    code, _, err = program(*command, "--resume")
+    assert (code, err) == (
+        BAD_DATA,
+        "vltr-train: error: run/config.json: expected a file of a run, got No such file or directory\n",
+    )
+    report = fine(*command, "--resume=auto")
+    assert report == str(RunFolder.open("run").load_report())
+    code, _, err = program(*command, "--resume=auto", "seed=77")
+    assert code == BAD_DATA
+    assert err.endswith("expected settings {'seed': 2021} as in its config.json, got {'seed': 77}\n")
+
+
 def test_table_beside_a_papers(fine, program, finished):
     out = fine("table", finished, "--paper", "videolt-1")
     assert "FrameStack" in out
@@ -471,8 +524,15 @@ def test_settings_that_methods_prints_can_be_given(fine, monkeypatch, tiny_folde
         ("fit bce focal --data d", "METHOD: expected one, got ['bce', 'focal']"),
         ("fit bce --data d focal", "METHOD: expected one, got ['bce', 'focal']"),
         ("fit bce --data d --resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
-        ("fit bce --data d --epochs=3", "unrecognized arguments: --epochs=3"),
+        (
+            "fit bce --data d --epochs=3",
+            "unrecognized arguments: --epochs=3; a setting is written without dashes: epochs=3",
+        ),
         ("fit bce --data d --epochs 3 lr=1", "unrecognized arguments: --epochs"),
+        ("fit bce --data d --epochs 3", "; a setting is written without dashes: epochs=3"),
+        ("fit bce --lr-steps 3,4 --data d", "; a setting is written without dashes: lr_steps=3,4"),
+        ("sweep bce --data d --nosuch", "; a setting is written without dashes: nosuch=VALUE"),
+        ("fit bce --data d --resume=always", "argument --resume: ignored explicit argument 'always'"),
         ("fit bce --dat d", "the following arguments are required: --data"),
         ("fit bce --data d --store gpu", "argument --store: invalid choice: 'gpu'"),
         ("sweep lr=1 --data d", "METHOD: expected some, got none"),
