@@ -358,6 +358,9 @@ class StoreWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"StoreWriter({str(self.folder)!r}, {self.finished:,} of {len(self.ids):,} videos finished)"
+
     @staticmethod
     def is_begun_at(folder: str | os.PathLike[str]) -> bool:
         """Whether the folder holds an unfinished store, from which a writer goes on."""

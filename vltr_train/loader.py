@@ -53,6 +53,10 @@ class Batch:
     classes: Tensor | None = None
     weight: float = 1.0
 
+    def __repr__(self) -> str:
+        shape = ", ".join(map(str, self.features.shape))
+        return f"Batch(features ({shape}), {self.targets.shape[1]:,} classes, {self.features.device})"
+
 
 class Loader:
     """The batches of a split, epoch by epoch: random frames of what a sampler draws, or, without one, evenly spaced
@@ -103,6 +107,9 @@ class Loader:
         if self._resident is None:
             return _OnHost(self.split, self._picks, self._device)
         return _OnDevice(self.split, self._picks, self._resident)
+
+    def __repr__(self) -> str:
+        return f"Loader({self.split!r}, {self.num_batches:,} batches, {self._device})"
 
     @property
     def num_batches(self) -> int:

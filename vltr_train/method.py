@@ -175,6 +175,9 @@ class Stage:
     samplers: tuple[Sampler, ...] = (InstanceSampler(),)
     optimizer: Callable[..., torch.optim.Optimizer] = FUSED_ADAM
 
+    def __repr__(self) -> str:
+        return f"Stage({self.name!r}, {self.epochs:,} epochs, batches of {self.batch_size:,})"
+
 
 class Method(nn.Module):
     """A method of training: a model, the stages it goes through, and the loss of a step.

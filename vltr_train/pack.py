@@ -77,6 +77,9 @@ class PackSummary:
     bytes: int
     skipped: tuple[tuple[str, str], ...]
 
+    def __repr__(self) -> str:
+        return f"PackSummary({self.videos:,} videos, {self.frames:,} frames, {len(self.skipped):,} videos left out)"
+
 
 def videolt(labels: PathLike, features: PathLike) -> PackSource:
     """VideoLT, or any lists in its format: a folder that `DatasetLists.read` reads. Raises InputError.

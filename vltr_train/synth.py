@@ -59,6 +59,9 @@ class Profile:
     fewest_classes: int = 9
     balanced_test: bool = False
 
+    def __repr__(self) -> str:
+        return f"Profile({len(self.train_counts):,} classes, {self.videos}, {self.frames:,} frames)"
+
 
 def _poisson_shares(mean: float, most: int) -> tuple[float, ...]:
     """Shares of videos with 1 to ``most`` labels, where those beyond the first are Poisson with this mean."""
@@ -146,6 +149,9 @@ class SyntheticWorld:
     scenes: np.ndarray
     ways: np.ndarray
     first_way: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"SyntheticWorld({self.name!r}, {self.labels!r}, {self.dim:,} features, seed {self.seed})"
 
     @property
     def dim(self) -> int:
