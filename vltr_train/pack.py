@@ -118,8 +118,11 @@ def _kinetics_names(path: Path) -> list[str]:
     total = len(MINIKINETICS_CLASS_ORDER)
     if not path.exists():
         return [f"kinetics{number:03d}" for number in range(total)]
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        names = sorted({row.get("label") or "" for row in csv.DictReader(stream)})
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            names = sorted({row.get("label") or "" for row in csv.DictReader(stream)})
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a CSV file ({error})") from None
     if len(names) != total or not all(names):
         raise InputError(f"{path}: expected a column 'label' with {total} names, got {len(names)}")
     return names

@@ -109,6 +109,7 @@ def evaluate_run(
     if out is not None and RunFolder.is_at(out):
         raise ValueError(f"out: expected a folder without a run, whose own report stays, got {str(out)!r}")
     folder = RunFolder.open(run)
+    folder.check_classes(dataset.class_names)
     kind = find_method(folder.document["method"])
     config = config_from_document(kind.Config, folder.document["settings"])
     rows = getattr(dataset, split) if split in ("train", "validate", "test") else None

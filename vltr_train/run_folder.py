@@ -32,6 +32,7 @@ import numpy as np
 from vltr_eval.outputs import OutputError, PendingFile
 from vltr_eval.report import Report
 from vltr_eval.version import __version__
+from vltr_train.label_lists import default_class_names
 from vltr_train.settings import settings_document, unknown
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def run_document(
             "dim": dataset.dim,
             "frames": dataset.frames.fingerprint,
         },
+        "classes": classes_fingerprint(dataset.class_names),
         "data": {
             key: None if path is None else str(path.resolve())
             for key, path in (("folder", dataset.folder), ("features", dataset.features))
@@ -93,6 +95,13 @@ def run_document(
         },
         "argv": list(argv),
     }
+
+
+def classes_fingerprint(class_names: Sequence[str]) -> str | None:
+    """SHA-256 of the class names in their order, in hexadecimal; None where classes have no names of their own."""
+    if tuple(class_names) == default_class_names(len(class_names)):
+        return None
+    return hashlib.sha256("\n".join(class_names).encode()).hexdigest()
 
 
 def labels_fingerprint(splits: Iterable[LabelList | None]) -> str:
@@ -211,6 +220,18 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Refuse data whose classes have other names, or another order, than those of the training.
+
+        Raises ValueError. Runs of version 0.1 and classes without names of their own are not compared.
+        """
+        trained, given = self.document.get("classes"), classes_fingerprint(class_names)
+        if None not in (trained, given) and trained != given:
+            raise ValueError(
+                f"{self.path}: expected data with the class names of the training in their order, got different names; "
+                "pack the data with the same --class-names"
+            )
 
     def value(self, *keys: str) -> Any:
         """The value of config.json under these keys, one within the other. Raises ValueError where there is none."""
@@ -335,7 +356,7 @@ class RunFolder:
                 damaged = state = None
         if damaged is not None:
             raise ValueError(
-                f"{path}: expected the bytes that were saved, got others in {damaged}, so the file is damaged; "
+                f"{path}: expected the bytes that were saved, but {damaged} has changed, so the file is damaged; "
                 "copy it again, or train again with --overwrite"
             )
         if not isinstance(state, dict) or state.pop("format", None) != CHECKPOINT_FORMAT:

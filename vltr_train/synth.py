@@ -397,7 +397,10 @@ def _claim(folder: Path, origin: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "synth.json"
     if note.exists():
-        found = json.loads(note.read_text(encoding="utf-8"))
+        try:
+            found = dict(json.loads(note.read_text(encoding="utf-8")))
+        except Exception:  # damaged JSON raises more than ValueError
+            raise ValueError(f"{note}: expected the settings of a synthetic set, got a damaged file") from None
         for name, value in origin.items():
             if found.get(name) != value:
                 raise ValueError(

@@ -681,6 +681,16 @@ def test_results_and_settings_are_shown_in_one_line(tiny, tmp_path):
     assert repr(Place()) == "Place('cpu', rank 0 of 1)"
 
 
+def test_a_run_is_not_evaluated_on_other_classes(tiny, tmp_path):
+    names = tuple(f"name {number}" for number in range(tiny.num_classes))
+    named = dataclasses.replace(tiny, class_names=names)
+    run = short_fit("bce", named, tmp_path / "run", epochs=1)
+    assert evaluate_run(tmp_path / "run", named, device="cpu").metrics() == run.report.metrics()
+    other = dataclasses.replace(tiny, class_names=names[::-1])
+    with pytest.raises(ValueError, match=r"run: expected data with the class names of the training in their order"):
+        evaluate_run(tmp_path / "run", other, device="cpu")
+
+
 def test_resume_is_a_truth_value_or_auto(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"^resume: expected True, False or 'auto', got 'yes'$"):
         short_fit("bce", tiny, tmp_path / "run", resume="yes")

@@ -251,6 +251,16 @@ def test_minikinetics_is_packed_with_its_classes(tmp_path):
     assert dataset.test.labels.classes.tolist() == [1]
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"label\n" + b'"' + b"x" * 200_000])
+def test_a_damaged_file_of_kinetics_names_is_one_sentence(tmp_path, content):
+    largest = MINIKINETICS_CLASS_ORDER[0]
+    (tmp_path / "train.lst").write_text(f"a {largest}\n")
+    (tmp_path / "val.lst").write_text("v0 57\n")
+    (tmp_path / "kinetics_val.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"kinetics_val\.csv: cannot be read as a CSV file"):
+        minikinetics(tmp_path, tmp_path, imbalance=0.5)
+
+
 def test_ava_boxes_are_packed(tmp_path):
     labels, features = tmp_path / "labels", tmp_path / "features"
     labels.mkdir()

@@ -15,7 +15,7 @@ import pytest
 import vltr_eval
 from vltr_eval.outputs import OutputError
 from vltr_train import run_folder
-from vltr_train.run_folder import RunFolder, labels_fingerprint, run_document
+from vltr_train.run_folder import RunFolder, classes_fingerprint, labels_fingerprint, run_document
 
 torch = pytest.importorskip("torch")
 
@@ -55,6 +55,7 @@ def test_the_document_says_what_was_run():
     splits = {"train": Split("ab"), "validate": None, "test": Split("cd")}
     dataset = SimpleNamespace(name="toy", num_classes=5, folder=Path("/data/toy"), features=None, dim=7, **splits)
     dataset.frames = SimpleNamespace(fingerprint="of the frames")
+    dataset.class_names = ("a", "b", "c", "d", "e")
     document = run_document(method="bce", preset="r50", config=Config(), dataset=dataset, argv=["fit", "bce:r50"])
     assert document["settings"] == {"lr": 0.1, "lr_steps": [3, 4]}
     assert document["dataset"]["videos"] == [2, 0, 2]
@@ -294,6 +295,16 @@ def test_files_of_a_killed_process_are_removed(tmp_path):
     leave()
     RunFolder.create(tmp_path, DOCUMENT)
     assert files_of(tmp_path) == [".mine.unfinished", "config.json"]
+
+
+def test_classes_of_other_names_are_refused(tmp_path):
+    names = ("river", "crowd", "dolls")
+    run = RunFolder.create(tmp_path, DOCUMENT | {"classes": classes_fingerprint(names)})
+    run.check_classes(names)
+    run.check_classes(("class0000", "class0001", "class0002"))  # that data has no names of its own
+    with pytest.raises(ValueError, match="expected data with the class names of the training in their order"):
+        run.check_classes(("crowd", "river", "dolls"))
+    RunFolder.create(tmp_path / "old", DOCUMENT).check_classes(names)
 
 
 @pytest.mark.parametrize("key", ["settings", "dataset", "method", "preset"])
