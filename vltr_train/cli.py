@@ -369,7 +369,7 @@ def _ranks(args: argparse.Namespace) -> AbstractContextManager[Any]:
 
 
 def _vltr_eval_command(folder: Path, dataset: Dataset) -> str:
-    """What gives the report of a run again."""
+    """The command that gives the report of a run again."""
     words = ["vltr-eval", str(folder / "preds.npy"), str(folder / "labels.npy"), "--sap", "15"]
     if dataset.counts_file is not None:
         words += ["--counts", str(dataset.counts_file), "--bounds", ",".join(f"{bound:g}" for bound in dataset.bounds)]

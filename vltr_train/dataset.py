@@ -187,9 +187,10 @@ def _check_counts(
     if wrong.size:
         first = wrong[0]
         least = "at least " * is_published
+        advice = '; if it counts more videos than train.lst has, write "counts": "published" into dataset.json'
         raise InputError(
             f"{path}: expected {least}{present[first]} for class {first} ({names[first]}) as in train.lst, "
-            f"got {counts[first]}"
+            f"got {counts[first]}{'' if is_published else advice}"
         )
 
 
@@ -218,15 +219,15 @@ class Split:
 
 
 class TrainSplit(Split):
-    """What is trained on."""
+    """The videos that a method is trained on."""
 
 
 class ValSplit(Split):
-    """What checkpoints are selected on."""
+    """The videos that checkpoints are selected on."""
 
 
 class TestSplit(Split):
-    """What is reported, and selects nothing unless that is asked for by name."""
+    """The videos of the report; they select nothing unless `select_on` is "test"."""
 
     __test__ = False  # pytest: this is no test
 
@@ -284,7 +285,8 @@ def open_dataset(
     """Open the data set of a folder; frames are read when they are gathered.
 
     features: where the frames are, if not in the folder or its features/: a packed store or a folder of .npy.
-    skip_missing: leave out videos without features, and count them, instead of raising.
+    skip_missing: leave out videos without features, and count them, instead of raising. Groups come from the videos
+    that remain, unless the data set keeps published counts.
     Raises InputError: for a file that is missing or wrong, a class whose count is not that of train.lst, and videos
     without features, of which the first is named.
     """

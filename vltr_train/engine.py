@@ -208,11 +208,11 @@ class _Training:
         return losses / rows, rows
 
     def seed_of(self, number: int) -> int:
-        """Of a stage."""
+        """The seed of a stage."""
         return derived_seed(self.config.seed, number)
 
     def average_precision(self, split: str) -> np.ndarray:
-        """Of each class, on "train" or "validate" and never on the test split."""
+        """AP of each class on "train" or "validate", never on the test split."""
         rows = {"train": self.dataset.train, "validate": self.dataset.validate}[split]
         return class_average_precision(self.method, rows, self.dataset, self.place)
 
@@ -292,6 +292,6 @@ def _selecting_split(dataset: Dataset, select_on: str) -> Split | None:
 
 
 def _sentence(line: dict[str, Any]) -> str:
-    """What an epoch came to, for people."""
+    """The results of an epoch as a line to print."""
     judged = "".join(f", {name} {line[name]:.4f}" for name in ("mAP", "mAP_tail") if name in line)
     return f"epoch {line['epoch']} ({line['stage']}): loss {line['loss']:.5f}{judged}, {line['seconds']:.1f} s"

@@ -91,8 +91,8 @@ class FrameStore:
             raise InputError(f"{place}: a frame store of files that do not belong together")
         if offsets[0] != 0 or offsets[-1] != len(frames) or (np.diff(offsets) < 1).any():
             raise InputError(f"{place}: a damaged frame store (offsets.npy does not rise from 0 to {len(frames)})")
-        # Stores of version 0.1 have no checksum of their index.
-        if described.get(_INDEX_CHECKSUM, found_index := _index_checksum(ids, offsets, checksums)) != found_index:
+        is_checked = _INDEX_CHECKSUM in described  # stores of version 0.1 are not
+        if is_checked and described[_INDEX_CHECKSUM] != _index_checksum(ids, offsets, checksums):
             raise InputError(f"{place}: a damaged frame store (ids.txt, offsets.npy or checksums.npy has changed)")
         return cls(place, ids, frames, offsets, checksums)
 
@@ -311,7 +311,7 @@ class StoreWriter:
     folder: made where it is not there. ids: V names; lengths: (V,) frames of each; dim: D; dtype: "float16" or
     "float32".
 
-    What is unfinished lies beside as frames.npy.unfinished and a journal; a writer of the same arguments goes on from
+    Unfinished work lies beside as frames.npy.unfinished and a journal; a writer of the same arguments goes on from
     there. Used as a context manager, which leaves the unfinished files in place where `finish` was not reached.
     Raises OutputError where a store is there already, or an unfinished one of other videos.
     """

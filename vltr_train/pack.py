@@ -58,9 +58,9 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class PackSource:
-    """What is to be packed. features: the folder with <id>.npy of each video, (n, D) of any float dtype.
+    """Labels and features to pack. features: the folder with <id>.npy of each video, (n, D) of any float dtype.
 
-    note: one sentence about what the labels lack, or nothing.
+    note: one sentence about something that the labels lack, or nothing.
     """
 
     lists: DatasetLists
@@ -306,5 +306,5 @@ def pack(
 
 
 def _part(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    """What shows a part of the work as that share of the whole."""
+    """A function that shows a part of the work as that share of the whole."""
     return None if progress is None else lambda fraction: progress(start + (stop - start) * fraction)

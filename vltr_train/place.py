@@ -52,7 +52,7 @@ class Place:
 
     @property
     def of_batches(self) -> dict[str, Any]:
-        """What a `Loader` is told of it."""
+        """The arguments of a `Loader` that come from here."""
         return {
             "device": self.device,
             "resident": self.resident,

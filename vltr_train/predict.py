@@ -1,4 +1,4 @@
-"""What a trained method says of a split: logits, and the report on them."""
+"""The predictions of a trained method for a split: logits, and the report on them."""
 
 from __future__ import annotations
 

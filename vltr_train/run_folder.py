@@ -7,7 +7,7 @@
     report.json, report.txt     the evaluation of these
     events/                     the scalars of metrics.csv for TensorBoard
 
-Each file but the events is written whole or not at all. Of several ranks, one writes: which one is the engine's choice.
+Each file but the events is written whole or not at all. One of several ranks writes: the engine chooses it.
 torch is imported where checkpoints and events need it, so that a table of many runs is read without it.
 """
 
@@ -68,7 +68,7 @@ PLAIN_TYPES = (type(None), bool, int, float, str, bytes)
 def run_document(
     *, method: str, preset: str | None, config: Any, dataset: Dataset, argv: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What config.json says of a run. argv: the command as given, if there was one."""
+    """The content of config.json. argv: the command as given, if there was one."""
     splits = (dataset.train, dataset.validate, dataset.test)
     return {
         "method": method,
@@ -81,6 +81,7 @@ def run_document(
             "labels": labels_fingerprint(None if split is None else split.labels for split in splits),
             "dim": dataset.dim,
             "frames": dataset.frames.fingerprint,
+            **_published(dataset.published_counts),
         },
         "classes": classes_fingerprint(dataset.class_names),
         "data": {
@@ -95,6 +96,11 @@ def run_document(
         },
         "argv": list(argv),
     }
+
+
+def _published(counts: np.ndarray | None) -> dict[str, str]:
+    """The counts of a data set that are not those of its labels, as an entry of its description."""
+    return {} if counts is None else {"counts": hashlib.sha256(np.asarray(counts, "<i8").tobytes()).hexdigest()}
 
 
 def classes_fingerprint(class_names: Sequence[str]) -> str | None:

@@ -6,7 +6,7 @@ Frames look like what a network's last ReLU gives. Each video shows one or two s
 each of its labels a short stretch in which the class appears in one of the ways it has of looking. Classes come in
 families that look alike, and a class with many videos has more ways of looking than one with few.
 
-What is drawn depends on the seed and the number of the video alone: any video can be made without the others.
+Draws depend on the seed and the number of the video alone: any video can be made without the others.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ _FEWEST = {"train": 4, "validate": 2, "test": 2}  # videos of a class in each sp
 _MEAN_AT_LEAST = {"train": 10, "validate": 3, "test": 3}  # videos of a class; a small scale gets more videos for it
 _MOST = 0.8  # of the videos of a split may carry one class
 
-# What makes classes hard to tell apart, tuned so that a linear model of mean features reaches an mAP of 0.57 at
+# These make classes hard to tell apart, tuned so that a linear model of mean features reaches an mAP of 0.57 at
 # VideoLT's profile, scale 0.03 and 128 features (head 0.74, medium 0.62, tail 0.48).
 _SCENES = 48
 _CLASSES_OF_FAMILY = 5
@@ -300,7 +300,7 @@ def _draw_looks(
 
 
 def _strength(dim: int) -> float:
-    """Of a class in a frame. What can be told apart grows with the number of features: fewer get a stronger signal."""
+    """The signal of a class in a frame. Fewer features separate fewer classes, so they get a stronger signal."""
     return _SIGNAL * math.sqrt(128 / dim)
 
 
@@ -310,7 +310,7 @@ def _blend(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 
 class SyntheticSet(NamedTuple):
-    """What `synthesize` wrote: numbers of videos by split, of classes and frames, and the group bounds."""
+    """Numbers of videos by split, of classes and frames that `synthesize` wrote, and the group bounds."""
 
     videos: dict[str, int]
     num_classes: int

@@ -55,7 +55,7 @@ def test_the_document_says_what_was_run():
     splits = {"train": Split("ab"), "validate": None, "test": Split("cd")}
     dataset = SimpleNamespace(name="toy", num_classes=5, folder=Path("/data/toy"), features=None, dim=7, **splits)
     dataset.frames = SimpleNamespace(fingerprint="of the frames")
-    dataset.class_names = ("a", "b", "c", "d", "e")
+    dataset.class_names, dataset.published_counts = ("a", "b", "c", "d", "e"), None
     document = run_document(method="bce", preset="r50", config=Config(), dataset=dataset, argv=["fit", "bce:r50"])
     assert document["settings"] == {"lr": 0.1, "lr_steps": [3, 4]}
     assert document["dataset"]["videos"] == [2, 0, 2]
@@ -65,6 +65,9 @@ def test_the_document_says_what_was_run():
     assert document["data"] == {"folder": "/data/toy", "features": None}
     assert document["argv"] == ["fit", "bce:r50"]
     assert json.loads(json.dumps(document)) == document
+    dataset.published_counts = np.array([9, 8, 7, 6, 5])
+    published = run_document(method="bce", preset="r50", config=Config(), dataset=dataset, argv=["fit", "bce:r50"])
+    assert published["dataset"].keys() - document["dataset"].keys() == {"counts"}
 
 
 def test_the_fingerprint_is_of_the_labels():
