@@ -39,7 +39,8 @@ def read_own_labels(
     .csv and .tsv files have a column of ids (id, video, video_id, name, path or file), a column of labels (labels,
     label, classes or class), and may have a column `split`; other columns are ignored. A file without a header has ids
     in its first column, labels in its second, and may have splits in its third. The classes of a cell are separated by
-    `;`, `|` or `,`, whichever of these comes first in that order in the file, or by blanks where all are numbers.
+    `;`, `|` or `,`, whichever of these comes first in that order in the file, or by blanks where all are numbers. The
+    index 3 may be written 3.0, as tables with empty cells have it.
 
     Any other file is a list of lines ``<path> <class> [<class>...]``; classes may also be joined by commas. The id is
     the path without the suffix of a video. ``<path> <frames> <class>...`` is read where frame_counts is true.
@@ -131,11 +132,18 @@ def _divide(cells: Sequence[str], class_names: Sequence[str]) -> list[list[str]]
     divided = [cell for cell in cells if cell not in whole]
     separator = next((mark for mark in _SEPARATORS if any(mark in cell for cell in divided)), None)
     if separator is None and not all(is_index(token) for cell in divided for token in cell.split()):
-        return [[cell] if cell else [] for cell in cells]  # names may have blanks
+        return [[_token(cell)] if cell else [] for cell in cells]  # names may have blanks
     return [
-        [cell] if cell in whole else [token for part in cell.split(separator) if (token := part.strip(" \t'\""))]
+        [cell] if cell in whole else [token for part in cell.split(separator) if (token := _token(part))]
         for cell in cells
     ]
+
+
+def _token(text: str) -> str:
+    """One class of a cell, without blanks and quotes around it, and an index without decimals."""
+    token = text.strip(" \t'\"")
+    whole, point, decimals = token.partition(".")
+    return whole if point and is_index(whole) and decimals.strip("0") == "" else token
 
 
 def _read_list(path: Path, text: str, frame_counts: bool | None) -> tuple[list[int], list[str], list[list[str]]]:

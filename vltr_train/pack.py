@@ -223,6 +223,12 @@ def _class_indices(
         largest = max(numbers, key=numbers.__getitem__)
         names = default_class_names(class_total(words[largest][1], numbers[largest], sum(len(row[1]) for row in rows)))
     else:
+        for word, (video, path) in reversed(words.items()):
+            if _is_number(word):  # such as -1 for no label, which as a name would be one more class
+                raise InputError(
+                    f"{path}: video {video}: expected names throughout, or indices from 0 up throughout, got {word!r}; "
+                    "correct it, or give class_names (--class-names)"
+                )
         names = tuple(sorted(words))
     if len(set(names)) < len(names):
         raise InputError("class_names: expected each name once")
@@ -231,6 +237,14 @@ def _class_indices(
         if not 0 <= index_of.get(word, -1) < len(names):
             raise InputError(f"{path}: video {video}: expected one of the {len(names)} classes, got {word!r}")
     return names, index_of
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _one_match(folder: Path, pattern: str) -> Path:
