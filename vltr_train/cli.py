@@ -10,11 +10,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vltr_eval.exchange import current_group, launched_group
-from vltr_eval.groups import class_groups
+from vltr_eval.groups import checked_bounds, class_groups
+from vltr_eval.formats import read_class_names
 from vltr_eval.terminal import OK, ProgressBar, answer
 from vltr_eval.version import __version__
 from vltr_train import pack as packing
@@ -29,7 +31,7 @@ _PROGRAM = "vltr-train"
 _EPILOG = """\
 commands:
   synth DIR                       a data set with a planted structure, in the shape of a published one
-  pack LABELS FEATURES DIR        a file a video -> one memory-mapped array and its label lists
+  pack LABELS FEATURES DIR        one .npy a video -> one memory-mapped array and its label lists
   inspect DIR                     what a data set holds; --verify reads it all
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
   eval RUN                        evaluate a run again
@@ -50,7 +52,8 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     args, others = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
     takes_settings = hasattr(args, "settings")
     if others and (not takes_settings or any(text.startswith("-") for text in others)):
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+        advice = _written_as_setting(others) if takes_settings else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{advice}")
     if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one place alone
         words = [*args.methods, *others]
         args.settings = [text for text in words if "=" in text]
@@ -59,6 +62,15 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
             parser.error(f"METHOD: expected {'one' if args.run is _fit else 'some'}, got {args.methods or 'none'}")
     args.launched = launched
     return answer(_PROGRAM, lambda: args.run(args), debug=args.debug)
+
+
+def _written_as_setting(words: list[str]) -> str:
+    """The advice for an option that is none: settings are written without dashes."""
+    option = next(number for number, word in enumerate(words) if word.startswith("-"))
+    key, _, value = words[option].lstrip("-").partition("=")
+    following = words[option + 1 : option + 2]
+    value = value or (following[0] if following and not following[0].startswith("-") else "VALUE")
+    return f"; a setting is written without dashes: {key.replace('-', '_')}={value}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -86,17 +98,19 @@ def _synth(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> int:
+    source = _pack_source(args)
     with _bar(args) as progress:
         summary = packing.pack(
-            _SOURCES[args.format](args),
+            source,
             args.folder,
             dtype=args.dtype,
             skip_bad=args.skip_bad,
+            published_counts=args.published_counts,
             threads=args.threads,
             progress=progress,
         )
-    for name, reason in summary.skipped:
-        sys.stderr.write(f"left out {name}: {reason}\n")
+    if summary.skipped:
+        _note(args, _left_out(summary, source, args.published_counts))
     _tell(
         f"{args.folder}: {summary.videos:,} videos, {summary.frames:,} frames, {summary.bytes / 1e9:.2f} GB, verified; "
         f"{len(summary.skipped):,} videos left out"
@@ -104,12 +118,53 @@ def _pack(args: argparse.Namespace) -> int:
     return OK
 
 
+def _pack_source(args: argparse.Namespace) -> packing.PackSource:
+    """The labels and features that the arguments name."""
+    format = args.format or ("own" if Path(args.labels).is_file() else "videolt")
+    for option in _OWN_OPTIONS:
+        if format != "own" and getattr(args, option) is not None:
+            raise ValueError(f"--{option.replace('_', '-')}: expected a labels file (--format own), got {args.labels}")
+    source = _SOURCES[format](args)
+    changes = {key: value for key in ("name", "bounds") if (value := getattr(args, key)) is not None}
+    if source.note:
+        _note(args, source.note)
+    return replace(source, lists=replace(source.lists, **changes))
+
+
+def _left_out(summary: packing.PackSummary, source: packing.PackSource, published_counts: bool) -> str:
+    """How many videos are left out, the first of them, and how that changes the groups."""
+    number, some = len(summary.skipped), summary.skipped[:_SOME]
+    names = "; ".join(f"{name} ({reason})" for name, reason in some)
+    more = f"; and {number - len(some):,} more" if number > len(some) else ""
+    lines = [f"left out {number:,} of {number + summary.videos:,} videos: {names}{more}"]
+    if not {name for name, _ in summary.skipped}.isdisjoint(source.lists.train.ids):
+        if published_counts:
+            lines.append("head, medium and tail come from the counts of all listed training videos")
+        else:
+            lines.append(
+                "head, medium and tail come from the training videos that were packed; "
+                "--published-counts takes all that are listed"
+            )
+    return "\n".join(lines)
+
+
+_SOME = 3  # videos that are named of those left out
+_OWN_OPTIONS = ("validate", "test", "class_names", "frame_counts")
+
 _SOURCES: dict[str, Callable[[argparse.Namespace], packing.PackSource]] = {
     "videolt": lambda args: packing.videolt(args.labels, args.features),
     "charades": lambda args: packing.charades(args.labels, args.features),
     "charadesego": lambda args: packing.charades(args.labels, args.features, name="own-charadesegolt"),
     "minikinetics": lambda args: packing.minikinetics(args.labels, args.features, args.imbalance),
     "ava": lambda args: packing.ava(args.labels, args.features),
+    "own": lambda args: packing.own(
+        args.labels,
+        args.features,
+        validate=args.validate,
+        test=args.test,
+        class_names=None if args.class_names is None else read_class_names(args.class_names),
+        frame_counts=args.frame_counts,
+    ),
 }
 
 
@@ -133,7 +188,8 @@ def _described(dataset: Dataset) -> str:
     lines = [
         f"{dataset.name}: {dataset.num_classes:,} classes, head / medium / tail {sizes} "
         f"(train > {dataset.bounds[0]:g}, > {dataset.bounds[1]:g})",
-        f"training videos of a class: {counts.max():,} to {counts.min():,}",
+        f"training videos of a class: {counts.max():,} to {counts.min():,}"
+        + ", of the published set" * (dataset.published_counts is not None),
         f"frames: {kind}, {frames.dtype}, {frames.dim} features, {frames.lengths.min():,} to {frames.lengths.max():,} "
         f"a video, {frames.lengths.sum():,} in all",
     ]
@@ -188,7 +244,7 @@ def _sweep(args: argparse.Namespace) -> int:
             folder = Path(args.runs, _run_name(method, settings).name)
             if not _is_done(folder, labels):
                 _note(args, f"{folder} ...")
-                fit(method, dataset, folder, resume=RunFolder.is_at(folder), **_how(args), **settings)
+                fit(method, dataset, folder, resume="auto", **_how(args), **settings)
             done.append(folder)
         if current_group().rank == 0:
             runs = map(RunFolder.open, done)
@@ -199,7 +255,7 @@ def _sweep(args: argparse.Namespace) -> int:
 def _is_done(folder: Path, labels: str) -> bool:
     """Whether a run was evaluated, and on these data; where it was on others, `fit` will say so."""
     run = RunFolder.open(folder) if RunFolder.is_at(folder) else None
-    return run is not None and run.has_report and run.document["dataset"]["labels"] == labels
+    return run is not None and run.has_report and run.value("dataset", "labels") == labels
 
 
 def _run_name(method: str, settings: dict[str, Any]) -> Path:
@@ -228,14 +284,21 @@ def _eval(args: argparse.Namespace) -> int:
 
 def _data_of(folder: str) -> tuple[str, str | None]:
     """Where the data of a run was."""
-    data = RunFolder.open(folder).document.get("data", {})
-    if data.get("folder") is None:
+    run = RunFolder.open(folder)
+    data = run.value("data", "folder")
+    if data is None:
         raise ValueError(f"{folder}: its data set was no folder; give one by --data")
-    return data["folder"], data["features"]
+    return data, run.value("data", "features")
 
 
 def _table(args: argparse.Namespace) -> int:
-    runs = [RunFolder.open(folder) for folder in args.folders]
+    runs, unfinished = [], []
+    for run in map(RunFolder.open, args.folders):
+        (runs if run.has_report else unfinished).append(run)
+    if not runs:
+        unfinished[0].load_report()  # raises
+    for run in unfinished:
+        _note(args, f"left out {run.path}: not finished, it has no report; finish it with --resume")
     presets = _presets() if args.paper is not None else None
     _tell(table(runs, presets=presets, paper=args.paper, format=args.format))
     return OK
@@ -280,7 +343,12 @@ def _presets() -> dict[str, Any]:
 def _open(args: argparse.Namespace) -> Dataset:
     dataset = open_dataset(args.data, features=args.features, skip_missing=args.skip_missing)
     if dataset.num_skipped:
-        _note(args, f"{args.data}: {dataset.num_skipped:,} videos without features are left out")
+        groups = "the published counts" if dataset.published_counts is not None else "the videos that remain"
+        _note(
+            args,
+            f"{args.data}: {dataset.num_skipped:,} videos without features are left out; "
+            f"head, medium and tail come from {groups}",
+        )
     return dataset
 
 
@@ -301,7 +369,7 @@ def _ranks(args: argparse.Namespace) -> AbstractContextManager[Any]:
 
 
 def _vltr_eval_command(folder: Path, dataset: Dataset) -> str:
-    """What gives the report of a run again."""
+    """The command that gives the report of a run again."""
     words = ["vltr-eval", str(folder / "preds.npy"), str(folder / "labels.npy"), "--sap", "15"]
     if dataset.counts_file is not None:
         words += ["--counts", str(dataset.counts_file), "--bounds", ",".join(f"{bound:g}" for bound in dataset.bounds)]
@@ -343,13 +411,30 @@ def _add_synth(commands: Any) -> None:
 
 def _add_pack(commands: Any) -> None:
     parser = _command(commands, "pack", _pack, "Pack one .npy a video into one array. Called again, it goes on.")
-    parser.add_argument("labels", metavar="LABELS", help="folder of the label lists")
+    parser.add_argument("labels", metavar="LABELS", help="folder of the label lists, or one's own file: id,labels")
     parser.add_argument("features", metavar="FEATURES", help="folder of <video>.npy")
     parser.add_argument("folder", metavar="DIR", help="where the data set shall be")
-    parser.add_argument("--format", choices=tuple(_SOURCES), default="videolt", help="of the lists (default: videolt)")
+    parser.add_argument(
+        "--format", choices=tuple(_SOURCES), help="of the labels (default: videolt for a folder, own for a file)"
+    )
+    parser.add_argument("--name", help="of the data set (default: that of the lists or the file)")
+    parser.add_argument("--bounds", type=_bounds, metavar="H,L", help="head has more, tail at most (default: 500,100)")
+    parser.add_argument("--class-names", metavar="FILE", help="own: one name a line (default: numbered by name)")
+    parser.add_argument("--validate", metavar="FILE", help="own: labels of the validation split")
+    parser.add_argument("--test", metavar="FILE", help="own: labels of the test split")
+    parser.add_argument(
+        "--frame-counts",
+        action=argparse.BooleanOptionalAction,
+        help="own: whether lines of a list have a number of frames behind the path",
+    )
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="(default: float16)")
     parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out missing and damaged videos, and name them")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out missing and damaged videos, and count them")
+    parser.add_argument(
+        "--published-counts",
+        action="store_true",
+        help="groups come from all listed training videos, also from those left out",
+    )
     _add_threads(parser)
 
 
@@ -367,6 +452,10 @@ def _add_fit(commands: Any) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/METHOD...)")
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    # Its own option: a value that may be left out would take the METHOD behind --resume.
+    there.add_argument(
+        "--resume=auto", action="store_const", const="auto", dest="resume", help="the same, or start if there is no run"
+    )
     there.add_argument("--overwrite", action="store_true", help="replace a run that is there")
 
 
@@ -440,6 +529,14 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="of the core (default: every core)")
+
+
+def _bounds(text: str) -> tuple[float, float]:
+    try:
+        high, low = map(float, text.split(","))
+        return checked_bounds((high, low))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers HIGH,LOW with HIGH >= LOW, got {text!r}") from None
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from vltr_eval.outputs import PendingFile
 from vltr_train.frame_store import FrameStore, VideoFolder
 from vltr_train.label_lists import (
     LabelList,
+    default_class_names,
     read_class_counts,
+    read_videofolder,
     read_videolt_list,
     write_class_counts,
     write_videolt_list,
@@ -32,6 +34,7 @@ __all__ = ["Dataset", "DatasetLists", "Split", "TestSplit", "TrainSplit", "ValSp
 
 _FORMAT = 1
 _COUNTS = "count-labels-train.lst"
+_PUBLISHED = "published"  # in dataset.json: the counts are of more videos than train.lst has
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,8 @@ class DatasetLists:
     """All of a data set but its frames.
 
     bounds: (high, low) of head and tail by training counts; class_names: C; the lists have C classes too.
+    published_counts: (C,) training videos of each class in the published set, where the lists hold a part of it and
+    groups come from the whole; None: groups come from the lists.
     """
 
     name: str
@@ -47,6 +52,15 @@ class DatasetLists:
     train: LabelList
     validate: LabelList | None = None
     test: LabelList | None = None
+    published_counts: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"DatasetLists({self.name!r}, {len(self.class_names):,} classes, {_sizes(self.splits)})"
+
+    @property
+    def train_counts(self) -> np.ndarray:
+        """Training videos of each class, (C,) int64, which make head, medium and tail."""
+        return self.train.counts() if self.published_counts is None else self.published_counts
 
     @property
     def splits(self) -> dict[str, LabelList]:
@@ -80,26 +94,52 @@ class DatasetLists:
     ) -> DatasetLists:
         """Read the lists of a folder, of which train.lst must be there.
 
+        The other splits are validate.lst and test.lst, or else VideoLT's val_videofolder.txt and test_videofolder.txt.
+
         name, bounds: in the place of what dataset.json says, or else the folder's name and VideoLT's bounds. Without
         count-labels-train.lst classes are named by number, and there are as many as the lists have.
         Raises InputError, also for a class whose count is not that of train.lst, and a video in two of the lists.
         """
         place = Path(folder)
-        paths = {split: place / f"{split}.lst" for split in _SPLITS}
-        if not paths["train"].is_file():
+        if not (place / "train.lst").is_file():
             raise InputError(f"{place}: not a data set, it has no train.lst")
-        own_name, own_bounds = _read_card(place)
+        own_name, own_bounds, is_published = _read_card(place)
         names, counts = read_class_counts(place / _COUNTS) if (place / _COUNTS).exists() else (None, None)
         wanted = None if names is None else len(names)
-        lists = {split: read_videolt_list(path, wanted) for split, path in paths.items() if path.exists()}
+        files = {split: path for split in _SPLITS for path in reversed(_list_files(place, split)) if path.exists()}
+        lists = {
+            split: (read_videolt_list if path.suffix == ".lst" else read_videofolder)(path, wanted)
+            for split, path in files.items()
+        }
         if names is None:
             total = max(labels.num_classes for labels in lists.values())
             lists = {split: replace(labels, num_classes=total) for split, labels in lists.items()}
-            names = [f"class{index:04d}" for index in range(total)]
+            names = default_class_names(total)
         else:
-            _check_counts(place / _COUNTS, names, counts, lists["train"].counts())
-        _check_apart(place, lists)
-        return cls(own_name if name is None else name, own_bounds if bounds is None else bounds, tuple(names), **lists)
+            _check_counts(place / _COUNTS, names, counts, lists["train"].counts(), is_published)
+        found = cls(
+            own_name if name is None else name,
+            own_bounds if bounds is None else bounds,
+            tuple(names),
+            **lists,
+            published_counts=counts if is_published else None,
+        )
+        found.check_apart(files)
+        return found
+
+    def check_apart(self, files: Mapping[str, Path]) -> None:
+        """Refuse a video that is in two splits: it would be evaluated on what it was trained on.
+
+        files: the file of each split. Raises InputError.
+        """
+        split_of: dict[str, str] = {}
+        for split, labels in self.splits.items():
+            for name in labels.ids:
+                if split_of.setdefault(name, split) != split:
+                    raise InputError(
+                        f"{files[split]}: expected videos of this split alone, "
+                        f"got {name} of {files[split_of[name]].name}"
+                    )
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write the lists, the counts and dataset.json. Raises OutputError."""
@@ -107,42 +147,50 @@ class DatasetLists:
         place.mkdir(parents=True, exist_ok=True)
         for split, labels in self.splits.items():
             write_videolt_list(place / f"{split}.lst", labels)
-        write_class_counts(place / _COUNTS, self.class_names, self.train.counts())
+        write_class_counts(place / _COUNTS, self.class_names, self.train_counts)
+        card = {"format": _FORMAT, "name": self.name, "bounds": list(self.bounds)}
+        if self.published_counts is not None:
+            card["counts"] = _PUBLISHED
         with PendingFile(place / "dataset.json") as file:
-            file.write_text(json.dumps({"format": _FORMAT, "name": self.name, "bounds": list(self.bounds)}) + "\n")
+            file.write_text(json.dumps(card) + "\n")
 
 
-def _read_card(folder: Path) -> tuple[str, tuple[float, float]]:
-    """Name and bounds of dataset.json, or what holds without one."""
+def _list_files(folder: Path, split: str) -> tuple[Path, ...]:
+    """The files that may hold the list of a split, the preferred one first."""
+    videofolder = {"validate": ("val_videofolder.txt",), "test": ("test_videofolder.txt",)}
+    return tuple(folder / name for name in (f"{split}.lst", *videofolder.get(split, ())))
+
+
+def _sizes(splits: Mapping[str, Sized]) -> str:
+    """The splits with their numbers of videos, for a repr."""
+    return ", ".join(f"{len(labels):,} {split}" for split, labels in splits.items())
+
+
+def _read_card(folder: Path) -> tuple[str, tuple[float, float], bool]:
+    """Name and bounds of dataset.json, and whether the counts are of the published set; or the defaults."""
     path = folder / "dataset.json"
     if not path.exists():
-        return folder.resolve().name, DEFAULT_BOUNDS
+        return folder.resolve().name, DEFAULT_BOUNDS, False
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         if card["format"] != _FORMAT:
             raise ValueError(f"format: expected {_FORMAT}, got {card['format']!r}")
-        return str(card["name"]), checked_bounds(card["bounds"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return str(card["name"]), checked_bounds(card["bounds"]), card.get("counts") == _PUBLISHED
+    except Exception as error:  # damaged JSON raises more than ValueError: RecursionError, TypeError, LookupError
         raise InputError(f"{path}: not the card of a data set ({error})") from None
 
 
-def _check_apart(folder: Path, lists: dict[str, LabelList]) -> None:
-    """Refuse a video that is in two splits: it would be evaluated on what it was trained on."""
-    split_of: dict[str, str] = {}
-    for split, labels in lists.items():
-        for name in labels.ids:
-            if split_of.setdefault(name, split) != split:
-                raise InputError(
-                    f"{folder / split}.lst: expected videos of this split alone, got {name} of {split_of[name]}.lst"
-                )
-
-
-def _check_counts(path: Path, names: Sequence[str], counts: np.ndarray, present: np.ndarray) -> None:
-    wrong = np.flatnonzero(present != counts)
+def _check_counts(
+    path: Path, names: Sequence[str], counts: np.ndarray, present: np.ndarray, is_published: bool
+) -> None:
+    wrong = np.flatnonzero(present > counts if is_published else present != counts)
     if wrong.size:
         first = wrong[0]
+        least = "at least " * is_published
+        advice = '; if it counts more videos than train.lst has, write "counts": "published" into dataset.json'
         raise InputError(
-            f"{path}: expected {present[first]} for class {first} ({names[first]}) as in train.lst, got {counts[first]}"
+            f"{path}: expected {least}{present[first]} for class {first} ({names[first]}) as in train.lst, "
+            f"got {counts[first]}{'' if is_published else advice}"
         )
 
 
@@ -157,6 +205,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} videos, {self.num_classes:,} classes)"
+
     @property
     def num_classes(self) -> int:
         return self.labels.num_classes
@@ -168,15 +219,15 @@ class Split:
 
 
 class TrainSplit(Split):
-    """What is trained on."""
+    """The videos that a method is trained on."""
 
 
 class ValSplit(Split):
-    """What checkpoints are selected on."""
+    """The videos that checkpoints are selected on."""
 
 
 class TestSplit(Split):
-    """What is reported, and selects nothing unless that is asked for by name."""
+    """The videos of the report; they select nothing unless `select_on` is "test"."""
 
     __test__ = False  # pytest: this is no test
 
@@ -184,7 +235,7 @@ class TestSplit(Split):
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """class_names: C; bounds: (high, low) of head and tail by training counts; num_skipped: videos left out for want of
-    features. folder, features: where `open_dataset` found it.
+    features. folder, features: where `open_dataset` found it. published_counts: as in `DatasetLists`.
     """
 
     name: str
@@ -197,6 +248,12 @@ class Dataset:
     num_skipped: int = 0
     folder: Path | None = None
     features: Path | None = None
+    published_counts: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        splits = {"train": self.train, "validate": self.validate, "test": self.test}
+        sizes = _sizes({name: split for name, split in splits.items() if split is not None})
+        return f"Dataset({self.name!r}, {self.num_classes:,} classes, {sizes}, {self.frames!r})"
 
     @property
     def num_classes(self) -> int:
@@ -209,13 +266,14 @@ class Dataset:
     @property
     def counts_file(self) -> Path | None:
         """Where `train_counts` stand, if they stand in a file."""
-        path = None if self.folder is None or self.num_skipped else self.folder / _COUNTS
+        is_partial = self.num_skipped and self.published_counts is None
+        path = None if self.folder is None or is_partial else self.folder / _COUNTS
         return path if path is not None and path.exists() else None
 
     @property
     def train_counts(self) -> np.ndarray:
-        """Training videos of each class, (C,) int64, of those that are not left out."""
-        return self.train.labels.counts()
+        """Training videos of each class, (C,) int64: of those that are not left out, or `published_counts`."""
+        return self.train.labels.counts() if self.published_counts is None else self.published_counts
 
 
 _SPLITS = {"train": TrainSplit, "validate": ValSplit, "test": TestSplit}
@@ -227,7 +285,8 @@ def open_dataset(
     """Open the data set of a folder; frames are read when they are gathered.
 
     features: where the frames are, if not in the folder or its features/: a packed store or a folder of .npy.
-    skip_missing: leave out videos without features, and count them, instead of raising.
+    skip_missing: leave out videos without features, and count them, instead of raising. Groups come from the videos
+    that remain, unless the data set keeps published counts.
     Raises InputError: for a file that is missing or wrong, a class whose count is not that of train.lst, and videos
     without features, of which the first is named.
     """
@@ -259,6 +318,7 @@ def open_dataset(
         sum(map(len, missing.values())),
         place,
         None if features is None else Path(features),
+        lists.published_counts,
     )
 
 
@@ -271,8 +331,7 @@ def _open_frames(folder: Path, features: str | os.PathLike[str] | None, ids: Seq
     place = places[-1]
     if not place.is_dir():
         raise InputError(f"{place}: no frames there, neither frames.npy nor a folder of .npy")
-    present = set(VideoFolder.ids_in(place))
-    wanted = tuple(name for name in ids if name in present)
+    wanted = VideoFolder.present(place, ids)
     if not wanted:
         raise InputError(f"{place}: no .npy of any video of the lists")
     return VideoFolder(place, wanted)

@@ -25,9 +25,10 @@ from vltr_train.dataset import Dataset, Split, TestSplit, TrainSplit, ValSplit, 
 from vltr_train.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
 from vltr_train.methods import find_method
-from vltr_train.place import Place
+from vltr_train.place import Place, lost_ranks
 from vltr_train.predict import class_average_precision, load_weights, score, write_report
-from vltr_train.run_folder import RunFolder, run_document
+from vltr_train.run_folder import RunFolder, is_resumed, run_document
+from vltr_train.schedule import describe_schedule
 from vltr_train.settings import build_config
 
 __all__ = ["Run", "fit"]
@@ -43,13 +44,17 @@ class Run:
     method: Method
     report: Report | None
 
+    def __repr__(self) -> str:
+        found = "no report" if self.report is None else f"mAP {self.report.metrics()['mAP']:.4f}"
+        return f"Run({str(self.folder.path)!r}, {type(self.method).__name__}, {found})"
+
 
 def fit(
     method: str,
     dataset: Dataset | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
-    resume: bool = False,
+    resume: bool | str = False,
     overwrite: bool = False,
     device: str | None = None,
     store: str = "auto",
@@ -60,9 +65,11 @@ def fit(
     """Train a method by its name on a data set, and leave a run folder that ``vltr-eval`` and `table` read.
 
     method: a name of `all_methods`, or "name:preset". dataset: a `Dataset`, or the folder of one. folder: of the run,
-    new unless it is to be resumed from its last checkpoint or overwritten. device: default a GPU where there is one.
-    store: see `resident_frames`. threads: of the core. settings: of the method's Config, ``protocol="official"``
-    included. Where torch.distributed is initialised every rank calls this, and batches are shared out.
+    new unless it is to be resumed from its last checkpoint or overwritten. resume: True for a run that must be there,
+    "auto" for one that is resumed if it is there and started if not. device: default a GPU where there is one. store:
+    see `resident_frames`. threads: of the core. quiet: print no stages, epochs and progress on stderr. settings: of the
+    method's Config, ``protocol="official"`` included. Where torch.distributed is initialised every rank calls this, and
+    batches are shared out.
 
     >>> run = fit("framestack", "data", "runs/framestack", epochs=20, seed=1)      # doctest: +SKIP
     >>> run.report.metrics()["mAP_tail"]                                           # doctest: +SKIP
@@ -85,11 +92,10 @@ def fit(
                 module.compile()
         training = _Training(model, dataset, selecting, place, quiet or exchange.rank > 0)
         document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
-        training.folder = RunFolder.start(
-            folder, document, is_first=exchange.rank == 0, resume=resume, overwrite=overwrite
-        )
+        how = {"resume": is_resumed(folder, resume, exchange), "overwrite": overwrite}
+        training.folder = RunFolder.start(folder, document, is_first=exchange.rank == 0, **how)
     exchange.meet()  # the first rank has made the folder
-    with training.folder:
+    with training.folder, lost_ranks(exchange):
         training.run()
         return Run(training.folder, model, training.finish())
 
@@ -110,9 +116,12 @@ class _Training:
 
     def run(self) -> None:
         if self.folder.has_checkpoint("checkpoint"):
-            self.state = self.folder.load_checkpoint("checkpoint")
+            self.state = self.folder.load_checkpoint("checkpoint", self.state)
             for stage in self.stages[: self.state["stage"]]:
                 self.method.begin_stage(stage)  # what it froze or added is so in later ones
+        if not self.quiet:
+            lines = describe_schedule(self.method, self.stages, self.dataset, self.state["total"])
+            sys.stderr.writelines(f"{line}\n" for line in lines)
         if self.exchange.rank == 0 and self.folder.epochs:
             self.folder.rewind(self.state["total"] - 1)
         for number in range(self.state["stage"], len(self.stages)):
@@ -192,15 +201,18 @@ class _Training:
         """The mean loss of an epoch, and its rows, of all ranks."""
         losses, rows = map(sum, zip(*self.exchange.gather(lambda: (float(total), num_rows)), strict=True))
         if not math.isfinite(losses):
-            raise ValueError(f"loss: expected a finite one, got {losses} in epoch {self.state['total']}; lower the lr")
+            raise ValueError(
+                f"loss: expected a finite one, got {losses} in epoch {self.state['total']}; lower the lr, "
+                "and check packed frames by `vltr-train inspect DIR --verify`"
+            )
         return losses / rows, rows
 
     def seed_of(self, number: int) -> int:
-        """Of a stage."""
+        """The seed of a stage."""
         return derived_seed(self.config.seed, number)
 
     def average_precision(self, split: str) -> np.ndarray:
-        """Of each class, on "train" or "validate" and never on the test split."""
+        """AP of each class on "train" or "validate", never on the test split."""
         rows = {"train": self.dataset.train, "validate": self.dataset.validate}[split]
         return class_average_precision(self.method, rows, self.dataset, self.place)
 
@@ -280,6 +292,6 @@ def _selecting_split(dataset: Dataset, select_on: str) -> Split | None:
 
 
 def _sentence(line: dict[str, Any]) -> str:
-    """What an epoch came to, for people."""
+    """The results of an epoch as a line to print."""
     judged = "".join(f", {name} {line[name]:.4f}" for name in ("mAP", "mAP_tail") if name in line)
     return f"epoch {line['epoch']} ({line['stage']}): loss {line['loss']:.5f}{judged}, {line['seconds']:.1f} s"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import mmap
 import os
 import threading
@@ -26,11 +27,12 @@ from vltr_eval.formats import InputError
 from vltr_eval.outputs import OutputError, PendingFile
 from vltr_train.frames import gather_frames
 
-__all__ = ["FrameStore", "StoreWriter", "VideoFolder", "open_video", "read_headers"]
+__all__ = ["FrameStore", "StoreWriter", "VideoFolder", "open_video", "read_headers", "video_file"]
 
 _FORMAT = 1
 _DTYPES = ("float16", "float32")
 _UNFINISHED = "frames.npy.unfinished"
+_INDEX_CHECKSUM = "index_crc32"  # its key in store.json
 _HEADER_START = 10  # bytes of a .npy up to and with the length of its header
 _HEADER_BYTES = 128  # of a .npy of two dimensions: numpy pads to multiples of 64, and leaves room for growth
 _SYNC_BYTES = 256 << 20
@@ -68,8 +70,10 @@ class FrameStore:
             if described["format"] != _FORMAT:
                 raise InputError(f"{place}/store.json: expected format {_FORMAT}, got {described['format']!r}")
             ids = tuple((place / "ids.txt").read_text(encoding="utf-8").splitlines())
-            frames = np.load(place / "frames.npy", mmap_mode="r")
-            offsets, checksums = np.load(place / "offsets.npy"), np.load(place / "checksums.npy")
+            frames = _map_array(place / "frames.npy", 2, *_DTYPES)
+            # Copies, because the files are small and read at every gather.
+            offsets = _map_array(place / "offsets.npy", 1, "int64").copy()
+            checksums = _map_array(place / "checksums.npy", 1, "uint32").copy()
             found = {
                 "dtype": frames.dtype.name,
                 "dim": frames.shape[1],
@@ -81,11 +85,19 @@ class FrameStore:
             raise
         except FileNotFoundError as error:
             raise InputError(f"{place}: not a whole frame store (no {Path(error.filename).name})") from None
-        except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
+        except Exception as error:  # damaged JSON raises more than ValueError: RecursionError, TypeError, LookupError
             raise InputError(f"{place}: a damaged frame store ({_first_line(error)})") from None
         if found != expected or offsets.shape != (len(ids) + 1,) or checksums.shape != (len(ids),):
             raise InputError(f"{place}: a frame store of files that do not belong together")
+        if offsets[0] != 0 or offsets[-1] != len(frames) or (np.diff(offsets) < 1).any():
+            raise InputError(f"{place}: a damaged frame store (offsets.npy does not rise from 0 to {len(frames)})")
+        is_checked = _INDEX_CHECKSUM in described  # stores of version 0.1 are not
+        if is_checked and described[_INDEX_CHECKSUM] != _index_checksum(ids, offsets, checksums):
+            raise InputError(f"{place}: a damaged frame store (ids.txt, offsets.npy or checksums.npy has changed)")
         return cls(place, ids, frames, offsets, checksums)
+
+    def __repr__(self) -> str:
+        return f"FrameStore({str(self.folder)!r}, {_summary(self)})"
 
     @property
     def fingerprint(self) -> str:
@@ -117,7 +129,8 @@ class FrameStore:
 class VideoFolder:
     """Frames that lie as one ``<id>.npy`` a video, (n, D) of float16, float32 or float64; n may differ.
 
-    ids: the videos wanted; default all of the folder, by name. Headers are read here, frames when they are gathered.
+    ids: the videos wanted; default all of the folder, by name. An id may name a subfolder: "a/b" is the file a/b.npy.
+    Headers are read here, frames when they are gathered.
     Raises InputError that names the first video that cannot be used, and how many there are.
     """
 
@@ -139,9 +152,18 @@ class VideoFolder:
         self.dim = headers[0][1]
         self.dtype = np.result_type(*{dtype for _, _, dtype in headers}).name
 
+    def __repr__(self) -> str:
+        return f"VideoFolder({str(self.folder)!r}, {_summary(self)})"
+
+    @classmethod
+    def present(cls, folder: str | os.PathLike[str], ids: Iterable[str]) -> tuple[str, ...]:
+        """The ids that have a .npy in the folder. Raises InputError for an id that leads out of it."""
+        flat = set(cls.ids_in(folder))  # one look at the folder: a look at each file takes long on a network disk
+        return tuple(name for name in ids if name in flat or (os.sep in name and video_file(folder, name).is_file()))
+
     @staticmethod
     def ids_in(folder: str | os.PathLike[str]) -> tuple[str, ...]:
-        """The ids of the .npy files of a folder, by name. Raises InputError."""
+        """The ids of the .npy files of a folder, by name; subfolders are not searched. Raises InputError."""
         try:
             with os.scandir(folder) as entries:
                 return tuple(sorted(entry.name[:-4] for entry in entries if entry.name.endswith(".npy")))
@@ -157,7 +179,10 @@ class VideoFolder:
         out: Any = None,
         threads: int | None = None,
     ) -> Any:
-        """As `FrameStore.gather`, but each video is a file to be opened."""
+        """As `FrameStore.gather`, but each video is a file to be opened.
+
+        Raises InputError for a frame with NaN or infinity, which packing would have refused, and names it.
+        """
         rows, picks = np.asarray(videos), np.asarray(frame_indices)
         _check_picks(rows, picks, self.lengths)
         if out is None:
@@ -165,13 +190,29 @@ class VideoFolder:
         filled = np.asarray(out)
 
         def read(row: int) -> None:
+            path = video_file(self.folder, self.ids[rows[row]])
+            picked = open_video(path)[picks[row]]
             with np.errstate(over="ignore"):
-                filled[row] = open_video(self.folder / f"{self.ids[rows[row]]}.npy")[picks[row]]
+                filled[row] = picked
+            if not _all_finite(filled[row]):
+                frame, message = _not_finite(picked, filled[row])
+                raise InputError(f"{path}: {message.format(frame=picks[row][frame])}")
 
         with ThreadPoolExecutor(num_threads(threads)) as pool:
             for _ in pool.map(read, range(len(rows))):
                 pass
         return out
+
+
+def video_file(folder: str | os.PathLike[str], name: str) -> Path:
+    """The .npy of a video by its id, which may name a subfolder.
+
+    Raises InputError for an id that is absolute or goes up, because its file would lie outside the folder.
+    """
+    parts = name.split("/")
+    if os.path.isabs(name) or ".." in parts or "\0" in name:
+        raise InputError(f"{folder}: expected ids of videos inside this folder, got {name!r}; rename that video")
+    return Path(folder) / f"{name}.npy"
 
 
 def _check_picks(videos: np.ndarray, picks: np.ndarray, lengths: np.ndarray) -> None:
@@ -207,6 +248,11 @@ def open_video(path: str | os.PathLike[str]) -> np.ndarray:
             if min(shape) < 1:
                 raise InputError(f"{path}: expected at least one frame, got shape {shape}")
             content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            promised = len(header) + math.prod(shape) * dtype.itemsize
+            if len(content) > promised:
+                raise InputError(
+                    f"{path}: expected {promised} bytes, as its header says, got {len(content)}; save it again"
+                )
             return np.ndarray(shape, dtype, content, len(header), order="F" if is_fortran else "C")
     except InputError:
         raise
@@ -228,10 +274,14 @@ def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def read_headers(folder: Path, ids: Sequence[str], threads: int | None = None) -> list[tuple[int, int, str] | str]:
-    """(n, D, dtype) of each video's .npy, or the reason why it cannot be used. D is what most of them have."""
+    """(n, D, dtype) of each video's .npy, or the reason why it cannot be used. D is what most of them have.
+
+    Raises InputError for an id that leads out of the folder.
+    """
+    paths = [video_file(folder, name) for name in ids]
 
     def read(chunk: range) -> list[tuple[int, int, str] | str]:
-        return [_header(folder / f"{ids[row]}.npy") for row in chunk]
+        return [_header(path) for path in paths[chunk.start : chunk.stop]]
 
     with ThreadPoolExecutor(num_threads(threads)) as pool:
         headers = [header for part in pool.map(read, _chunks(len(ids))) for header in part]
@@ -261,7 +311,7 @@ class StoreWriter:
     folder: made where it is not there. ids: V names; lengths: (V,) frames of each; dim: D; dtype: "float16" or
     "float32".
 
-    What is unfinished lies beside as frames.npy.unfinished and a journal; a writer of the same arguments goes on from
+    Unfinished work lies beside as frames.npy.unfinished and a journal; a writer of the same arguments goes on from
     there. Used as a context manager, which leaves the unfinished files in place where `finish` was not reached.
     Raises OutputError where a store is there already, or an unfinished one of other videos.
     """
@@ -307,6 +357,9 @@ class StoreWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"StoreWriter({str(self.folder)!r}, {self.finished:,} of {len(self.ids):,} videos finished)"
 
     @staticmethod
     def is_begun_at(folder: str | os.PathLike[str]) -> bool:
@@ -396,9 +449,12 @@ class StoreWriter:
             "videos": len(kept),
             "frames": shape[0],
         }
-        _write_array(self.folder / "offsets.npy", self._offsets[np.append(kept, len(self.ids))])
-        _write_array(self.folder / "checksums.npy", self._checksums[kept])
-        _write_durably(self.folder / "ids.txt", "".join(f"{self.ids[row]}\n" for row in kept.tolist()).encode())
+        ids = tuple(self.ids[row] for row in kept.tolist())
+        offsets, checksums = self._offsets[np.append(kept, len(self.ids))], self._checksums[kept]
+        described[_INDEX_CHECKSUM] = _index_checksum(ids, offsets, checksums)
+        _write_array(self.folder / "offsets.npy", offsets)
+        _write_array(self.folder / "checksums.npy", checksums)
+        _write_durably(self.folder / "ids.txt", "".join(f"{name}\n" for name in ids).encode())
         _write_durably(self.folder / "store.json", json.dumps(described, indent=1).encode())
         os.replace(self._frames_path, self.folder / "frames.npy")
         self._journal_path.unlink()
@@ -424,11 +480,8 @@ class StoreWriter:
         # Not astype: the core rounds to the same bits several times faster.
         stored = gather_frames(native, np.array([0, len(native)]), [0], everything, dtype=self.dtype, threads=1)[0]
         if not _all_finite(stored):
-            finite = np.isfinite(stored)
-            row, col = np.unravel_index(int(np.argmin(finite)), finite.shape)
-            value = given[row, col]
-            wanted = "finite features" if not np.isfinite(value) else f"features within {self.dtype}"
-            raise ValueError(f"{self.ids[video]}: expected {wanted}, got {value} in frame {row}, feature {col}")
+            frame, message = _not_finite(given, stored)
+            raise ValueError(f"{self.ids[video]}: {message.format(frame=frame)}")
         return stored
 
     def _check_source(self, read: Callable[[int], Any]) -> None:
@@ -496,15 +549,15 @@ class StoreWriter:
             journal = json.loads(self._journal_path.read_text())
             checksums, left_out = journal["checksums"], journal["left_out"]
             same = journal["plan"] == self._plan()
-        except (OSError, ValueError, LookupError, TypeError):
+            self._left_out = {int(row): str(reason) for row, reason in left_out.items()}
+            self._durable = len(checksums)
+            self._checksums[: self._durable] = checksums
+        except Exception:  # a damaged journal raises what its JSON leads to
             same = False
-        if not same:
+        if not same or not all(0 <= row < self._durable for row in self._left_out):
             raise OutputError(
                 f"{self._frames_path}: is of other videos, lengths, dim or dtype; remove it to start anew"
             )
-        self._left_out = {int(row): reason for row, reason in left_out.items()}
-        self._durable = len(checksums)
-        self._checksums[: self._durable] = checksums
         self._settled[: self._durable] = True
 
     def _write_journal(self) -> None:
@@ -534,7 +587,46 @@ def _all_finite(stored: np.ndarray) -> bool:
     """np.isfinite(stored).all(), for which numpy takes many times longer where it is float16."""
     bits = stored.view(f"u{stored.itemsize}")
     exponent = np.array(np.inf, stored.dtype).view(bits.dtype)
-    return bool((bits & exponent).max() < exponent)
+    return bool((bits & exponent).max(initial=0) < exponent)
+
+
+def _not_finite(given: np.ndarray, stored: np.ndarray) -> tuple[int, str]:
+    """The row of the first frame that is not finite once stored, and a sentence with a place for the frame's number."""
+    finite = np.isfinite(stored)
+    row, col = np.unravel_index(int(np.argmin(finite)), finite.shape)
+    value = given[row, col]
+    expected = f"features within {stored.dtype}" if np.isfinite(value) else "finite features"
+    return int(row), f"expected {expected}, got {value} in frame {{frame}}, feature {col}"
+
+
+def _map_array(path: Path, ndim: int, *dtypes: str) -> np.ndarray:
+    """A C-ordered .npy array, memory-mapped. Raises InputError for another shape or dtype, and for a damaged file."""
+    with open(path, "rb") as stream:
+        start = stream.read(_HEADER_START)
+        header = start + stream.read(int.from_bytes(start[-2:], "little"))
+        try:
+            shape, is_fortran, dtype = _parse_header(header)
+            promised = len(header) + math.prod(shape) * dtype.itemsize
+        except Exception:  # the parser of a damaged header raises many types: TokenError, SyntaxError, OverflowError
+            raise InputError(f"{path.parent}: a damaged frame store ({path.name} is not a whole .npy file)") from None
+    if len(shape) != ndim or is_fortran or dtype.name not in dtypes or not dtype.isnative:
+        raise InputError(f"{path}: expected {ndim} dimensions of {' or '.join(dtypes)}, got {dtype} of shape {shape}")
+    if path.stat().st_size != promised:
+        raise InputError(f"{path}: expected {promised} bytes, as its header says, got {path.stat().st_size}")
+    if not math.prod(shape):  # an empty region cannot be mapped
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", len(header), shape)
+
+
+def _index_checksum(ids: tuple[str, ...], offsets: np.ndarray, checksums: np.ndarray) -> int:
+    """crc32 of the names, places and checksums of all videos: a damaged index would give the frames of another."""
+    return zlib.crc32(checksums, zlib.crc32(offsets, zlib.crc32("\n".join(ids).encode())))
+
+
+def _summary(frames: FrameStore | VideoFolder) -> str:
+    """The size of a store in some words, for its repr."""
+    total = int(frames.lengths.sum())
+    return f"{len(frames.ids):,} videos, {total:,} frames of {frames.dim:,} features, {frames.dtype}"
 
 
 def _npy_header(shape: tuple[int, int], dtype: str) -> bytes:

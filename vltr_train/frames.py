@@ -45,6 +45,9 @@ class FrameStack(NamedTuple):
     targets: Any
     beta: Any
 
+    def __repr__(self) -> str:
+        return f"FrameStack({', '.join(f'{name} {tuple(part.shape)}' for name, part in self._asdict().items())})"
+
 
 def frame_stack(
     features: Any,

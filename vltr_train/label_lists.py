@@ -22,10 +22,14 @@ from vltr_eval.outputs import PendingFile
 __all__ = [
     "MINIKINETICS_CLASS_ORDER",
     "LabelList",
+    "class_total",
+    "default_class_names",
+    "is_index",
     "read_ava",
     "read_ava_classes",
     "read_class_counts",
     "read_minikinetics",
+    "read_videofolder",
     "read_videolt_list",
     "write_class_counts",
     "write_videolt_list",
@@ -89,6 +93,9 @@ class LabelList:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"LabelList({len(self):,} videos, {len(self.classes):,} labels, {self.num_classes:,} classes)"
+
     @property
     def rows(self) -> np.ndarray:
         """The row of each label, (labels,) int64, beside `classes`."""
@@ -143,18 +150,21 @@ def _first_repeated(names: Sequence[str]) -> int:
 # VideoLT (arXiv 2105.02668): train.lst, validate.lst, test.lst, count-labels-train.lst
 # ---------------------------------------------------------------------------------------------------------------------
 
+_FEWEST_REFUSED = 2**16  # classes that a list without names may always have
+
 
 def read_videolt_list(path: str | os.PathLike[str], num_classes: int | None = None) -> LabelList:
     """Read a .lst of lines ``<id> <class>[,<class>...]``; an id alone is a video without labels.
 
-    num_classes: default one more than the largest class. Raises InputError.
+    num_classes: default one more than the largest class, which may be at most 65,535 or the number of labels.
+    Raises InputError.
     """
     pairs = read_labels(path)
     ids = tuple(line.split(None, 1)[0] for line in Path(path).read_text(encoding="utf-8-sig").rstrip().split("\n"))
     if len(set(ids)) < len(ids):
         row = _first_repeated(ids)
         raise InputError(f"{path}: line {row + 1}: video {ids[row]} is listed already")
-    wanted = int(pairs.classes.max()) + 1 if num_classes is None else num_classes
+    wanted = class_total(path, int(pairs.classes.max()), len(pairs.classes)) if num_classes is None else num_classes
     outside = np.flatnonzero(pairs.classes >= wanted)
     if outside.size:
         at = outside[0]
@@ -162,6 +172,59 @@ def read_videolt_list(path: str | os.PathLike[str], num_classes: int | None = No
             f"{path}: line {pairs.rows[at] + 1}: expected classes from 0 to {wanted - 1}, got {pairs.classes[at]}"
         )
     return LabelList.from_pairs(ids, pairs.rows, pairs.classes, wanted)
+
+
+def is_index(text: str) -> bool:
+    """Whether a text is a class index: digits, and few enough for 64 bits."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
+def class_total(path: str | os.PathLike[str], largest: int, num_labels: int) -> int:
+    """The number of classes of labels without class names: one more than the largest.
+
+    Raises InputError where that would be more classes than a list of so many labels can need: each gets a name and
+    counts, so one wrong number would take all memory.
+    """
+    most = max(_FEWEST_REFUSED, num_labels)
+    if largest >= most:
+        raise InputError(
+            f"{path}: expected classes below {most} where no class names are given, got {largest}; "
+            "correct it, or name the classes"
+        )
+    return largest + 1
+
+
+def default_class_names(num_classes: int) -> tuple[str, ...]:
+    """The names of classes that have none: class0000, class0001 and so on."""
+    return tuple(f"class{index:04d}" for index in range(num_classes))
+
+
+def read_videofolder(path: str | os.PathLike[str], num_classes: int | None = None) -> LabelList:
+    """Read VideoLT's val_videofolder.txt or test_videofolder.txt: lines ``<folder>/<id> <frames> <class>,...``.
+
+    Args:
+        path: The file. The folder is a class or "multiple", and is left out of the id, as in the .lst files.
+        num_classes: The number of classes; default one more than the largest.
+
+    Raises:
+        InputError: A line of another form, a class out of range, or a video that is listed twice.
+    """
+    ids, labels = [], []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        fields = line.split()
+        tokens = fields[2].removesuffix(",").split(",") if len(fields) == 3 else []
+        if not tokens or not all(map(is_index, (fields[1], *tokens))):
+            raise InputError(f"{path}: line {number}: expected '<folder>/<id> <frames> <class>,...', got {line[:60]!r}")
+        ids.append(fields[0].rpartition("/")[2])
+        labels.append([int(token) for token in tokens])
+    if not ids:
+        raise InputError(f"{path}: expected lines '<folder>/<id> <frames> <class>,...', got none")
+    largest = max(map(max, labels))
+    wanted = class_total(path, largest, sum(map(len, labels))) if num_classes is None else num_classes
+    try:
+        return LabelList.from_lists(ids, labels, wanted)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def write_videolt_list(path: str | os.PathLike[str], labels: LabelList) -> None:

@@ -31,7 +31,7 @@ FRAME_SAMPLING = {
     "without_replacement": {"mode": "random", "replacement": False},
     "uniform": {"mode": "uniform"},
 }
-"""What `sample_frames` is told, by the names of a configuration."""
+"""Arguments of `sample_frames` by the names of a configuration."""
 
 _AHEAD = 2  # batches that are made while one is in use
 _SHARE_OF_DEVICE = 0.6  # of its free memory, that a store may take; the rest is for the model
@@ -52,6 +52,10 @@ class Batch:
     rows: Tensor
     classes: Tensor | None = None
     weight: float = 1.0
+
+    def __repr__(self) -> str:
+        shape = ", ".join(map(str, self.features.shape))
+        return f"Batch(features ({shape}), {self.targets.shape[1]:,} classes, {self.features.device})"
 
 
 class Loader:
@@ -103,6 +107,9 @@ class Loader:
         if self._resident is None:
             return _OnHost(self.split, self._picks, self._device)
         return _OnDevice(self.split, self._picks, self._resident)
+
+    def __repr__(self) -> str:
+        return f"Loader({self.split!r}, {self.num_batches:,} batches, {self._device})"
 
     @property
     def num_batches(self) -> int:
@@ -190,7 +197,7 @@ class _OnHost:
     def __init__(self, split: Split, picks: dict[str, Any], device: torch.device) -> None:
         self._split, self._lengths, self._picks, self._device = split, split.lengths, picks, device
         self._is_cuda = device.type == "cuda"
-        # What travels to a device is halved when it stays float16 until it is there.
+        # Half as many bytes travel to a device when frames stay float16 until they are there.
         self._dtype = "float16" if self._is_cuda and split.frames.dtype == "float16" else "float32"
         self._stream = torch.cuda.Stream(device) if self._is_cuda else None
         self._memory: deque[tuple[Tensor, Any]] = deque((torch.empty(0), None) for _ in range(_AHEAD + 1))

@@ -1,7 +1,7 @@
-"""What a training method is: its configuration, its stages, and what happens in a step. A method is a file of methods/.
+"""A training method: its configuration, its stages, and its loss of a step. A method is a file of methods/.
 
 The engine knows nothing of any method: it runs the stages in order, gives each step its batches, and minimises what
-`Method.forward` returns. What a method learns besides weights (the running AP of FrameStack) is a buffer, and so is
+`Method.forward` returns. A method keeps what it learns besides weights (FrameStack: running AP) in buffers, which are
 saved, moved and resumed with them.
 """
 
@@ -27,25 +27,28 @@ __all__ = [
     "Resampled",
     "ResampledConfig",
     "Stage",
+    "StepDecay",
     "Task",
     "TrainConfig",
-    "step_decay",
 ]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a method may know of the data: C classes, D features, (C,) int64 training counts, what is head and tail."""
+    """The data as a method knows them: C classes, D features, (C,) int64 training counts, bounds of head and tail."""
 
     num_classes: int
     feature_dim: int
     train_counts: np.ndarray
     bounds: tuple[float, float]
 
+    def __repr__(self) -> str:
+        return f"Task({self.num_classes:,} classes, {self.feature_dim:,} features, bounds {self.bounds})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What every method can be told. The defaults are the scripts of VideoLT's published code (17Skye17/VideoLT)."""
+    """The settings of every method. The defaults are the scripts of VideoLT's published code (17Skye17/VideoLT)."""
 
     aggregator: str = field(default="nonlinear", metadata={"choices": tuple(AGGREGATORS)})
     dropout: float | None = None  # none: the aggregator's own, which is 0 in netvlad and 0.5 elsewhere
@@ -56,7 +59,7 @@ class TrainConfig:
     lr_steps: tuple[int, ...] = (30, 60)
     lr_decay: float = 0.1
     clip_norm: float | None = 20.0
-    # Whose gradients are brought to that norm. "classifier": of what is behind pooled vectors, as in MOVE's "Agg" rows.
+    # The parameters whose gradients are clipped. "classifier": those behind pooled vectors, as in MOVE's "Agg" rows.
     clip_scope: str = field(default="all", metadata={"choices": ("all", "classifier")})
     train_frames: int = 60
     test_frames: int = 150
@@ -70,6 +73,17 @@ class TrainConfig:
     precision: str = field(default="float32", metadata={"choices": ("float32", "bfloat16", "float16")})
     compile: bool = False
     seed: int = 2021
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__repr__ = TrainConfig.__repr__  # the decorator would give each subclass one of all its fields
+
+    def __repr__(self) -> str:
+        """The settings that differ from their defaults."""
+        changed = (
+            f"{entry.name}={value!r}" for entry in fields(self) if (value := getattr(self, entry.name)) != entry.default
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -94,7 +108,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ResampledConfig(TrainConfig):
-    """Of methods that draw videos by class: see `losses.resampled_bce`. The defaults are the published code's."""
+    """Settings of methods that draw videos by class: see `losses.resampled_bce`. Defaults are the published code's."""
 
     mask_other_positives: bool = True
     over_classes: str = field(default="sum", metadata={"choices": ("sum", "mean")})
@@ -104,7 +118,7 @@ FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
 OFFICIAL = {"select_on": "test", "absent": "zero"}
 """``protocol=official``: checkpoints are selected on the test set and classes without positives count as AP 0, as in
-the published code. What else it does is the default here already, or is in `Method.official`."""
+the published code. Its other choices are the default here already, or are in `Method.official`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +147,16 @@ AveragePrecision = Callable[[str], np.ndarray]
 """AP of each class (C,) float64, of "train" or "validate" by what `predict` says now; NaN where it has no positives."""
 
 
-def step_decay(lr: float, steps: Sequence[int], decay: float) -> Callable[[float], float]:
+@dataclass(frozen=True)
+class StepDecay:
     """Learning rate by the epochs gone: ``lr``, times ``decay`` from each of the steps on."""
-    return lambda progress: lr * decay ** sum(progress >= step for step in steps)
+
+    lr: float
+    steps: Sequence[int]
+    decay: float
+
+    def __call__(self, progress: float) -> float:
+        return self.lr * self.decay ** sum(progress >= step for step in self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +175,9 @@ class Stage:
     samplers: tuple[Sampler, ...] = (InstanceSampler(),)
     optimizer: Callable[..., torch.optim.Optimizer] = FUSED_ADAM
 
+    def __repr__(self) -> str:
+        return f"Stage({self.name!r}, {self.epochs:,} epochs, batches of {self.batch_size:,})"
+
 
 class Method(nn.Module):
     """A method of training: a model, the stages it goes through, and the loss of a step.
@@ -165,7 +189,7 @@ class Method(nn.Module):
     Config: ClassVar[type[TrainConfig]] = TrainConfig
     presets: ClassVar[Mapping[str, Preset]] = {}
     official: ClassVar[Mapping[str, Any]] = {}
-    """What ``protocol=official`` sets beside `OFFICIAL`."""
+    """Settings of ``protocol=official`` beside `OFFICIAL`."""
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__()
@@ -174,7 +198,7 @@ class Method(nn.Module):
         self.model = self.make_model()
 
     def make_model(self) -> nn.Module:
-        """What is trained: of most methods one classifier with the aggregator of the configuration."""
+        """The model to train: for most methods one classifier with the aggregator of the configuration."""
         config, task = self.config, self.task
         aggregator = make_aggregator(
             config.aggregator, task.feature_dim, dropout=config.dropout, clusters=config.clusters
@@ -191,10 +215,14 @@ class Method(nn.Module):
         usual = {
             "epochs": config.epochs,
             "batch_size": config.batch_size,
-            "rate": step_decay(config.lr, config.lr_steps, config.lr_decay),
+            "rate": StepDecay(config.lr, config.lr_steps, config.lr_decay),
             "clip_norm": config.clip_norm,
         }
         return Stage(**(usual | changes))
+
+    def notes(self) -> list[str]:
+        """Sentences that a training prints before it starts, about settings that have no effect in it."""
+        return []
 
     def begin_stage(self, stage: Stage) -> None:
         """Called before a stage, and before a checkpoint of it is loaded: `freeze` and begin parts anew here."""
@@ -249,7 +277,7 @@ class Method(nn.Module):
 
 
 class Resampled(Method):
-    """Of methods that draw videos by class: BCE, of which `ResampledConfig` says what counts."""
+    """Methods that draw videos by class: BCE with the settings of `ResampledConfig`."""
 
     Config = ResampledConfig
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vltr_eval.exchange import ALONE, Alone, Group
+from vltr_eval.exchange import ALONE, Alone, Group, RankFailure
 from vltr_train.dataset import Dataset
 from vltr_train.loader import resident_frames
 
-__all__ = ["Place", "choose_device"]
+__all__ = ["Place", "choose_device", "lost_ranks"]
+
+_LOST = ("gloo", "nccl", "closed by peer", "reset by peer", "broken pipe", "timed out", "timeout")
+"""Words of the errors by which torch.distributed says that another process has gone."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Place:
     resident: Tensor | None = None
     threads: int | None = None
     exchange: Alone | Group = ALONE
+
+    def __repr__(self) -> str:
+        where = "" if self.resident is None else ", frames on the device"
+        return f"Place({str(self.device)!r}, rank {self.exchange.rank} of {self.exchange.size}{where})"
 
     @classmethod
     def choose(
@@ -44,7 +52,7 @@ class Place:
 
     @property
     def of_batches(self) -> dict[str, Any]:
-        """What a `Loader` is told of it."""
+        """The arguments of a `Loader` that come from here."""
         return {
             "device": self.device,
             "resident": self.resident,
@@ -58,6 +66,24 @@ class Place:
         if precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, precision))
+
+
+@contextmanager
+def lost_ranks(exchange: Alone | Group) -> Iterator[None]:
+    """Turn the error of a training step in which another rank has gone into a sentence.
+
+    Raises:
+        RankFailure: torch.distributed could not reach another rank. Other errors pass unchanged.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        if exchange.size == 1 or isinstance(error, RankFailure) or not any(word in reason.lower() for word in _LOST):
+            raise
+        raise RankFailure(
+            f"a rank went away in a training step ({reason}); start all ranks again with --resume"
+        ) from error
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
@@ -75,7 +101,9 @@ def choose_device(device: torch.device | str | None) -> torch.device:
     if place.type == "cpu":
         return place
     index = int(os.environ.get("LOCAL_RANK", 0)) if place.index is None else place.index
-    if index >= torch.cuda.device_count():
-        raise ValueError(f"device: expected one of the {torch.cuda.device_count()} GPUs here, got cuda:{index}")
+    count = torch.cuda.device_count()
+    if index >= count:
+        expected = f"cuda:0 to cuda:{count - 1}, the GPUs" if count else "cpu, because there is no GPU"
+        raise ValueError(f"device: expected {expected} that PyTorch can use here, got cuda:{index}")
     torch.cuda.set_device(index)
     return torch.device("cuda", index)

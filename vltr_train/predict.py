@@ -1,4 +1,4 @@
-"""What a trained method says of a split: logits, and the report on them."""
+"""The predictions of a trained method for a split: logits, and the report on them."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def evaluate_run(
     if out is not None and RunFolder.is_at(out):
         raise ValueError(f"out: expected a folder without a run, whose own report stays, got {str(out)!r}")
     folder = RunFolder.open(run)
+    folder.check_classes(dataset.class_names)
     kind = find_method(folder.document["method"])
     config = config_from_document(kind.Config, folder.document["settings"])
     rows = getattr(dataset, split) if split in ("train", "validate", "test") else None
@@ -128,7 +129,9 @@ def load_weights(method: Method, state: Mapping[str, Any], file: Path) -> None:
     """Give a method the weights of a checkpoint that is of this file. Raises ValueError that names the first weight
     that does not fit.
     """
-    weights = state["method"]
+    weights = state.get("method")
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{file}: expected the weights of a method under the key 'method', got none")
     for name, value in method.state_dict().items():
         there = tuple(weights[name].shape) if name in weights else "none"
         if there != tuple(value.shape):

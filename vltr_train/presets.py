@@ -23,7 +23,7 @@ WORDS = {
     "charadesegolt": {"aggregator": "nextvlad", "test_frames": 200},
     "ava": {"train_frames": 1, "test_frames": 1, "dropout": 0.3},  # one vector a box
 }
-"""What words set. Others set nothing: of what they tell apart, `published` is told the settings."""
+"""Settings of words in the names of presets. Other words set nothing here; `published` gets their settings."""
 
 VARIANTS = {f"mk{ratio}": f"minikinetics-{ratio}" for ratio in ("0.01", "0.02", "0.05", "0.1")}
 """The variant of a data set that a word stands for."""
@@ -34,7 +34,7 @@ COLUMNS = {
     "charadesegolt": ("All", "Head", "Medium", "Tail"),
     "ava": ("SAP", "SAP tail", "SAP head", "All"),
 }
-"""What is printed of a data set, where it is not what VideoLT's tables have."""
+"""Columns that are printed of a data set, where they differ from those of VideoLT's tables."""
 
 COMPARED = ("videolt-1", "videolt-modelzoo", "videolt-move-1", "videolt-medc-1")
 """The tables that all have VideoLT's rows of ResNet features."""

@@ -7,7 +7,7 @@
     report.json, report.txt     the evaluation of these
     events/                     the scalars of metrics.csv for TensorBoard
 
-Each file but the events is written whole or not at all. Of several ranks, one writes: which one is the engine's choice.
+Each file but the events is written whole or not at all. One of several ranks writes: the engine chooses it.
 torch is imported where checkpoints and events need it, so that a table of many runs is read without it.
 """
 
@@ -20,9 +20,11 @@ import io
 import json
 import os
 import platform
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,19 +32,26 @@ import numpy as np
 from vltr_eval.outputs import OutputError, PendingFile
 from vltr_eval.report import Report
 from vltr_eval.version import __version__
+from vltr_train.label_lists import default_class_names
 from vltr_train.settings import settings_document, unknown
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from vltr_eval.exchange import Alone, Group
     from vltr_train.dataset import Dataset
     from vltr_train.label_lists import LabelList
 
-__all__ = ["RunFolder", "labels_fingerprint", "run_document"]
+__all__ = ["RunFolder", "is_resumed", "labels_fingerprint", "run_document"]
 
 RUN_FORMAT = "vltr-train/run/2"
 CHECKPOINT_FORMAT = "vltr-train/checkpoint/1"
-REQUIRED = ("method", "preset", "settings", "dataset")
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "method": str,
+    "preset": (str, NoneType),
+    "settings": dict,
+    "dataset": dict,
+}
 
 CONFIG, METRICS = "config.json", "metrics.csv"
 PREDS, LABELS = "preds.npy", "labels.npy"
@@ -59,7 +68,7 @@ PLAIN_TYPES = (type(None), bool, int, float, str, bytes)
 def run_document(
     *, method: str, preset: str | None, config: Any, dataset: Dataset, argv: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What config.json says of a run. argv: the command as given, if there was one."""
+    """The content of config.json. argv: the command as given, if there was one."""
     splits = (dataset.train, dataset.validate, dataset.test)
     return {
         "method": method,
@@ -72,7 +81,9 @@ def run_document(
             "labels": labels_fingerprint(None if split is None else split.labels for split in splits),
             "dim": dataset.dim,
             "frames": dataset.frames.fingerprint,
+            **_published(dataset.published_counts),
         },
+        "classes": classes_fingerprint(dataset.class_names),
         "data": {
             key: None if path is None else str(path.resolve())
             for key, path in (("folder", dataset.folder), ("features", dataset.features))
@@ -87,6 +98,18 @@ def run_document(
     }
 
 
+def _published(counts: np.ndarray | None) -> dict[str, str]:
+    """The counts of a data set that are not those of its labels, as an entry of its description."""
+    return {} if counts is None else {"counts": hashlib.sha256(np.asarray(counts, "<i8").tobytes()).hexdigest()}
+
+
+def classes_fingerprint(class_names: Sequence[str]) -> str | None:
+    """SHA-256 of the class names in their order, in hexadecimal; None where classes have no names of their own."""
+    if tuple(class_names) == default_class_names(len(class_names)):
+        return None
+    return hashlib.sha256("\n".join(class_names).encode()).hexdigest()
+
+
 def labels_fingerprint(splits: Iterable[LabelList | None]) -> str:
     """SHA-256 of the labels of these splits in their order, in hexadecimal; the ids of videos have no part in it."""
     digest = hashlib.sha256()
@@ -94,6 +117,24 @@ def labels_fingerprint(splits: Iterable[LabelList | None]) -> str:
         for numbers in ((-1,),) if labels is None else ((labels.num_classes,), labels.offsets, labels.classes):
             digest.update(np.asarray(numbers, "<i8").tobytes())
     return digest.hexdigest()
+
+
+def is_resumed(folder: str | os.PathLike[str], resume: bool | str, exchange: Alone | Group) -> bool:
+    """Whether a training goes on from a run that is there.
+
+    Args:
+        folder: The folder of the run.
+        resume: True or False, which is the answer; or "auto", which is yes if the folder holds a run.
+        exchange: The ranks, which all call this before any of them makes the folder.
+
+    Raises:
+        ValueError: `resume` is another value.
+    """
+    if isinstance(resume, bool):
+        return resume
+    if resume != "auto":
+        raise ValueError(f"resume: expected True, False or 'auto', got {resume!r}")
+    return exchange.gather(lambda: RunFolder.is_at(folder))[0]
 
 
 class RunFolder:
@@ -107,6 +148,10 @@ class RunFolder:
         self._epochs = epochs
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
+
+    def __repr__(self) -> str:
+        method = self.document.get("method", "no method")
+        return f"RunFolder({str(self.path)!r}, {method}, {len(self._epochs):,} epochs)"
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], document: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
@@ -122,6 +167,7 @@ class RunFolder:
                 f"{path}: expected a folder without a run, got one that holds {present[0].name}; "
                 "continue that run with --resume, or replace it with --overwrite"
             )
+        present += _unfinished(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             for file in present:
@@ -145,6 +191,8 @@ class RunFolder:
         if not resume:
             return cls.create(path, document, overwrite=overwrite) if is_first else cls(path, dict(document), [])
         folder = cls.open(path)
+        if is_first:
+            folder._remove_unfinished()
         for key in ("method", "preset", "settings", "dataset"):
             there, here = folder.document[key], document[key]
             if there != here:
@@ -167,6 +215,8 @@ class RunFolder:
             document = json.loads(text)
         except ValueError as error:
             raise ValueError(f"{path / CONFIG}: expected JSON, got text that is none ({error})") from None
+        except RecursionError:
+            raise ValueError(f"{path / CONFIG}: expected the settings of a run, got deeply nested JSON") from None
         metrics = path / METRICS
         epochs = _parsed_epochs(metrics, _read_text(metrics)) if metrics.exists() else []
         return cls(path, _checked_document(document, str(path / CONFIG)), epochs)
@@ -176,6 +226,27 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Refuse data whose classes have other names, or another order, than those of the training.
+
+        Raises ValueError. Runs of version 0.1 and classes without names of their own are not compared.
+        """
+        trained, given = self.document.get("classes"), classes_fingerprint(class_names)
+        if None not in (trained, given) and trained != given:
+            raise ValueError(
+                f"{self.path}: expected data with the class names of the training in their order, got different names; "
+                "pack the data with the same --class-names"
+            )
+
+    def value(self, *keys: str) -> Any:
+        """The value of config.json under these keys, one within the other. Raises ValueError where there is none."""
+        found: Any = self.document
+        for key in keys:
+            if not isinstance(found, dict) or key not in found:
+                raise ValueError(f"{self.path / CONFIG}: expected a value of {'.'.join(keys)}, got none; train again")
+            found = found[key]
+        return found
 
     def close(self) -> None:
         """End the file of events. A later epoch would begin another."""
@@ -215,12 +286,14 @@ class RunFolder:
         So is what a killed process left unfinished.
         """
         self.close()
-        for name in FILES:
-            for unfinished in self.path.glob(f".{name}.*.unfinished"):
-                unfinished.unlink(missing_ok=True)
+        self._remove_unfinished()
         self._epochs = [values for values in self._epochs if values["epoch"] <= epoch]
         self._write_epochs()
         self._purge_step = epoch + 1
+
+    def _remove_unfinished(self) -> None:
+        for unfinished in _unfinished(self.path):
+            unfinished.unlink(missing_ok=True)
 
     def _write_epochs(self) -> None:
         columns = dict.fromkeys(column for values in self._epochs for column in values)
@@ -266,10 +339,11 @@ class RunFolder:
 
         self._write(path.name, save)
 
-    def load_checkpoint(self, name: str) -> dict[str, Any]:
+    def load_checkpoint(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         """The state that `save_checkpoint` wrote under this name, its tensors in the CPU's memory.
 
-        Raises ValueError when there is none, and for a file that is truncated or no checkpoint of a run.
+        keys: those that it must have. Raises ValueError when there is none, and for a file that is truncated, damaged
+        or no checkpoint of a run.
         """
         import torch
 
@@ -280,11 +354,22 @@ class RunFolder:
             raise _unreadable(path, error) from None
         with file:
             try:
+                # torch.save keeps a crc32 of each record in its zip archive, and torch.load compares none of them.
+                damaged = zipfile.ZipFile(file).testzip()
+                file.seek(0)
                 state = torch.load(file, map_location="cpu", weights_only=True)
-            except Exception:  # from foreign bytes torch raises whatever these lead it to
-                state = None
+            except Exception:  # from foreign bytes both raise whatever these lead them to
+                damaged = state = None
+        if damaged is not None:
+            raise ValueError(
+                f"{path}: expected the bytes that were saved, but {damaged} has changed, so the file is damaged; "
+                "copy it again, or train again with --overwrite"
+            )
         if not isinstance(state, dict) or state.pop("format", None) != CHECKPOINT_FORMAT:
             raise ValueError(f"{path}: expected a checkpoint of vltr-train, got a truncated or foreign file")
+        for key in keys:
+            if key not in state:
+                raise ValueError(f"{path}: expected a checkpoint with {', '.join(keys)}, got one without {key}")
         return state
 
     def checkpoint_file(self, name: str) -> Path:
@@ -350,10 +435,17 @@ def _checked_document(document: Any, what: str) -> dict[str, Any]:
     found = document.get("format") if isinstance(document, dict) else None
     if found != RUN_FORMAT:
         raise ValueError(f"{what}: expected format {RUN_FORMAT!r}, got {found!r}")
-    for key in REQUIRED:
+    for key, kind in REQUIRED.items():
         if key not in document:
             raise ValueError(f"{what}: expected the keys {', '.join(REQUIRED)}, got none named {key!r}")
+        if not isinstance(document[key], kind):
+            raise ValueError(f"{what}: expected another type of {key}, got {document[key]!r}")
     return document
+
+
+def _unfinished(path: Path) -> list[Path]:
+    """The files that a process was writing when it was killed."""
+    return [file for name in FILES for file in path.glob(f".{name}.*.unfinished")]
 
 
 def _check_plain(place: str, value: Any) -> None:

@@ -31,7 +31,7 @@ class Draw:
 
 
 class Sampler(Protocol):
-    """What gives an epoch its rows. It keeps no state, so a resumed training draws what the first one would have."""
+    """Draws the rows of an epoch. It keeps no state, so a resumed training draws the same rows."""
 
     def draw(self, labels: LabelList, seed: int, epoch: int, stream: int = 0) -> Draw:
         """The rows of an epoch; streams of one seed and epoch are independent of each other."""

@@ -88,10 +88,19 @@ def config_from_document(config_class: type[Config], document: Mapping[str, Any]
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not among those known: it tells the nearest of them, or all when none is near."""
+    """The error for a name that is not among those known: it suggests the nearest of them, or lists all when none is.
+
+    Args:
+        what: The argument, such as "method".
+        name: The name that was given.
+        known: The names that exist.
+    """
     known = list(known)
-    near = get_close_matches(name.lower(), known) or known
-    return ValueError(f"{what}: expected one of {', '.join(near) or '(there is none)'}, got {name!r}")
+    near = get_close_matches(name.lower(), known)
+    if near:
+        return ValueError(f"{what}: expected a known name, got {name!r}; did you mean {' or '.join(near)}?")
+    expected = f"one of {', '.join(known)}" if known else "none, because there is none to choose from"
+    return ValueError(f"{what}: expected {expected}, got {name!r}")
 
 
 class _Kind(NamedTuple):

@@ -6,7 +6,7 @@ Frames look like what a network's last ReLU gives. Each video shows one or two s
 each of its labels a short stretch in which the class appears in one of the ways it has of looking. Classes come in
 families that look alike, and a class with many videos has more ways of looking than one with few.
 
-What is drawn depends on the seed and the number of the video alone: any video can be made without the others.
+Draws depend on the seed and the number of the video alone: any video can be made without the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vltr_eval.long_tail import (
 from vltr_eval.outputs import PendingFile
 from vltr_train.dataset import DatasetLists
 from vltr_train.frame_store import FrameStore, StoreWriter
-from vltr_train.label_lists import LabelList
+from vltr_train.label_lists import LabelList, default_class_names
 
 __all__ = ["PROFILES", "Profile", "SyntheticSet", "SyntheticWorld", "make_world", "synthesize"]
 
@@ -58,6 +58,9 @@ class Profile:
     frames: int
     fewest_classes: int = 9
     balanced_test: bool = False
+
+    def __repr__(self) -> str:
+        return f"Profile({len(self.train_counts):,} classes, {self.videos}, {self.frames:,} frames)"
 
 
 def _poisson_shares(mean: float, most: int) -> tuple[float, ...]:
@@ -112,7 +115,7 @@ _FEWEST = {"train": 4, "validate": 2, "test": 2}  # videos of a class in each sp
 _MEAN_AT_LEAST = {"train": 10, "validate": 3, "test": 3}  # videos of a class; a small scale gets more videos for it
 _MOST = 0.8  # of the videos of a split may carry one class
 
-# What makes classes hard to tell apart, tuned so that a linear model of mean features reaches an mAP of 0.57 at
+# These make classes hard to tell apart, tuned so that a linear model of mean features reaches an mAP of 0.57 at
 # VideoLT's profile, scale 0.03 and 128 features (head 0.74, medium 0.62, tail 0.48).
 _SCENES = 48
 _CLASSES_OF_FAMILY = 5
@@ -146,6 +149,9 @@ class SyntheticWorld:
     scenes: np.ndarray
     ways: np.ndarray
     first_way: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"SyntheticWorld({self.name!r}, {self.labels!r}, {self.dim:,} features, seed {self.seed})"
 
     @property
     def dim(self) -> int:
@@ -230,7 +236,7 @@ def make_world(
     groups = class_groups(train_counts, (high, low))
     return SyntheticWorld(
         name=f"synthetic-{profile}" + (f"-{imbalance:g}" if profile == "minikinetics" else ""),
-        class_names=tuple(f"class{c:04d}" for c in range(num_classes)),
+        class_names=default_class_names(num_classes),
         bounds=(high, low),
         splits=splits,
         labels=labels,
@@ -294,7 +300,7 @@ def _draw_looks(
 
 
 def _strength(dim: int) -> float:
-    """Of a class in a frame. What can be told apart grows with the number of features: fewer get a stronger signal."""
+    """The signal of a class in a frame. Fewer features separate fewer classes, so they get a stronger signal."""
     return _SIGNAL * math.sqrt(128 / dim)
 
 
@@ -304,7 +310,7 @@ def _blend(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 
 class SyntheticSet(NamedTuple):
-    """What `synthesize` wrote: numbers of videos by split, of classes and frames, and the group bounds."""
+    """Numbers of videos by split, of classes and frames that `synthesize` wrote, and the group bounds."""
 
     videos: dict[str, int]
     num_classes: int
@@ -391,7 +397,10 @@ def _claim(folder: Path, origin: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "synth.json"
     if note.exists():
-        found = json.loads(note.read_text(encoding="utf-8"))
+        try:
+            found = dict(json.loads(note.read_text(encoding="utf-8")))
+        except Exception:  # damaged JSON raises more than ValueError
+            raise ValueError(f"{note}: expected the settings of a synthetic set, got a damaged file") from None
         for name, value in origin.items():
             if found.get(name) != value:
                 raise ValueError(

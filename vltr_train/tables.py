@@ -42,11 +42,11 @@ COLUMNS = {
     **{group.capitalize(): grouped_name(AP, group) for group in GROUP_NAMES},
     **{f"Acc@{k}": accuracy_at(k).name for k in (1, 5)},
 }
-"""What papers print, in the order of `Preset.printed`: the headings, and the names of these metrics in a report."""
+"""Columns of papers in the order of `Preset.printed`: the headings, and the names of these metrics in a report."""
 
 SAP_COLUMNS = {"SAP": SAP.name, "exact SAP": EXPECTED_SAP.name}
 PRINTABLE = COLUMNS | SAP_COLUMNS | {f"SAP {group}": grouped_name(SAP, group) for group in GROUP_NAMES}
-"""What `Preset.columns` may name."""
+"""The columns that `Preset.columns` may name."""
 WORDS = ("row", "method")
 UNPRINTED = "not in this table"
 
@@ -134,7 +134,7 @@ def _measured(runs: Iterable[RunFolder]) -> list[_Line]:
                 changes=" ".join(f"{key}={_setting(traits[key])}" for key in differing),
                 data=traits["data"],
                 select_on=_selected_on(group[0]),
-                seeds=[run.document["settings"]["seed"] for run in group],
+                seeds=[run.value("settings", "seed") for run in group],
                 metrics=[run.load_report().metrics() for run in group],
             )
         )
@@ -147,17 +147,15 @@ def _spec(run: RunFolder) -> str:
 
 
 def _traits(run: RunFolder) -> dict[str, Any]:
-    """What runs must share to be repetitions of one another."""
-    dataset, settings = run.document["dataset"], run.document["settings"]
-    traits = {"data": dataset["name"], "labels": dataset["labels"][:8], **settings}
-    del traits["seed"]
-    return traits
+    """The values that runs must share to be repetitions of one another."""
+    traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
+    return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
 
 
 def _selected_on(run: RunFolder) -> str:
-    """What selected the checkpoint: nothing did where the validation split that should have was not there."""
-    select_on = run.document["settings"]["select_on"]
-    num_validation = run.document["dataset"]["videos"][1]
+    """The split that selected the checkpoint, or "last" where there was no validation split."""
+    select_on = run.value("settings", "select_on")
+    num_validation = run.value("dataset", "videos")[1]
     return select_on if num_validation or select_on != "validate" else "last"
 
 
@@ -191,12 +189,12 @@ def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> lis
 
 
 def _printed(preset: Preset, paper: str) -> dict[str, float | None]:
-    """What a table prints of a row, by heading."""
+    """The numbers that a table prints of a row, by heading."""
     return dict(zip(preset.columns or COLUMNS, preset.quoted.get(paper, preset.printed), strict=False))
 
 
 def _source(preset: Preset, paper: str) -> str:
-    """What was printed first, where a table repeats a row with other numbers."""
+    """The numbers that were printed first, where a table repeats a row with other numbers."""
     first = preset.tables[0]
     original = _printed(preset, first)
     others = [
@@ -227,7 +225,7 @@ def _place(method: str) -> int:
 
 
 def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
-    """What to know before comparing: the data, what selected the checkpoints, and seeds that are there twice."""
+    """Notes to read before comparing: the data, what selected the checkpoints, and seeds that are there twice."""
     measured = [line for line in lines if line.metrics]
     data = list(dict.fromkeys(line.data for line in measured))
     notes = [f"measured on {', '.join(data)}"] if data else []

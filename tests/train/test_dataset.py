@@ -143,3 +143,32 @@ def test_a_video_of_two_splits_is_refused(tmp_path):
         stream.write(f"{first} 0\n")
     with pytest.raises(InputError, match=rf"test.lst: expected videos of this split alone, got {first} of train.lst"):
         DatasetLists.read(tmp_path)
+
+
+def test_videolts_videofolder_lists_take_the_place_of_missing_ones(tmp_path):
+    (tmp_path / "train.lst").write_text("a 0\nb 2\n")
+    (tmp_path / "val_videofolder.txt").write_text("multiple/e 9 0,2,\n")
+    (tmp_path / "test_videofolder.txt").write_text("river/f 9 1,\n")
+    lists = DatasetLists.read(tmp_path)
+    assert (lists.validate.ids, lists.validate.classes.tolist()) == (("e",), [0, 2])
+    assert (lists.test.ids, lists.test.classes.tolist()) == (("f",), [1])
+    (tmp_path / "test.lst").write_text("g 1\n")
+    assert DatasetLists.read(tmp_path).test.ids == ("g",)
+
+
+def test_data_sets_are_shown_in_one_line(tmp_path):
+    LISTS.write(tmp_path)
+    write_store(tmp_path)
+    dataset = open_dataset(tmp_path)
+    store = f"FrameStore('{tmp_path}', 7 videos, 28 frames of 4 features, float16)"
+    assert repr(dataset) == f"Dataset('toy', 3 classes, 4 train, 1 validate, 2 test, {store})"
+    assert repr(dataset.validate) == "ValSplit(1 videos, 3 classes)"
+    assert repr(LISTS) == "DatasetLists('toy', 3 classes, 4 train, 1 validate, 2 test)"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"format": 1}', '{"format": 1, "name": "x", "bounds": 3}', "[" * 99_999])
+def test_a_damaged_card_is_one_sentence(tmp_path, text):
+    LISTS.write(tmp_path)
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=r"dataset\.json: not the card of a data set"):
+        DatasetLists.read(tmp_path)

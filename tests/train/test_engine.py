@@ -27,10 +27,12 @@ from vltr_train.dataset import TestSplit, TrainSplit, ValSplit
 from vltr_train.loader import Loader, derived_seed
 from vltr_train.method import Task
 from vltr_train.methods import all_methods, find_method
-from vltr_train.place import choose_device
+from vltr_train.place import Place, choose_device
 from vltr_train.predict import evaluate_run, predict
 from vltr_train.run_folder import RunFolder
 from vltr_train.samplers import InstanceSampler
+from vltr_train.schedule import describe_schedule
+from vltr_train.settings import build_config
 
 
 @pytest.fixture(scope="module")
@@ -413,12 +415,22 @@ def test_evaluating_again_refuses_what_does_not_fit(run, tiny, tmp_path):
     [
         ("gpu", "expected cpu, cuda or cuda:N, got 'gpu'"),
         ("mps", "expected cpu, cuda or cuda:N, got 'mps'"),
-        ("cuda:99", "expected one of the . GPUs here, got cuda:99"),
+        ("cuda:99", "expected .* that PyTorch can use here, got cuda:99"),
     ],
 )
 def test_devices_that_are_not_there_are_named(name, message):
     with pytest.raises(ValueError, match=f"^device: {message}$"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "cpu, because there is no GPU"), (2, "cuda:0 to cuda:1, the GPUs")],
+)
+def test_a_missing_gpu_is_answered_with_those_present(monkeypatch, count, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(ValueError, match=f"^device: expected {expected} that PyTorch can use here, got cuda:3$"):
+        choose_device("cuda:3")
 
 
 def test_each_process_has_its_own_gpu(monkeypatch):
@@ -563,13 +575,142 @@ class Terminal(io.StringIO):
 
 def test_each_epoch_is_a_line(tiny, tmp_path, capsys):
     run = short_fit("bce", tiny, tmp_path / "run", quiet=False, eval_every=2)
-    lines = capsys.readouterr().err.splitlines()
+    stages, steps, *lines = capsys.readouterr().err.splitlines()
+    assert stages == "stages: train 3 epochs"
+    assert steps.startswith("lr_steps: 30, 60 never reached")
     assert len(lines) == 3
     for line, values in zip(lines, run.folder.epochs, strict=True):
         assert line.startswith(f"epoch {values['epoch']} (train): loss {values['loss']:.5f}")
         assert ("mAP" in line) == ("mAP" in values)
     short_fit("bce", tiny, tmp_path / "quiet", epochs=1)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "stages"),
+    [
+        ("meid", {"epochs": 2, "expert2_epochs": 100}, "expert1 2 epochs, expert2 100 epochs; 102 epochs in all"),
+        ("crt", {"epochs": 2, "classifier_epochs": 10}, "train 2 epochs, classifier 10 epochs; 12 epochs in all"),
+        (
+            "ava_two_stage",
+            {"epochs": 2, "judge_epochs": 10, "classifier_epochs": 1},
+            "judge 10 epochs, features 2 epochs, classifier 1 epoch; 13 epochs in all",
+        ),
+    ],
+)
+def test_the_stages_and_their_epochs_are_said_first(tiny, method, changes, stages):
+    kind = find_method(method)
+    model = kind(build_config(kind, None, changes), Task(tiny.num_classes, tiny.dim, tiny.train_counts, tiny.bounds))
+    assert describe_schedule(model, model.stages(), tiny, 0)[0] == f"stages: {stages}"
+    assert describe_schedule(model, model.stages(), tiny, 1)[0] == f"stages: {stages}; resumed after 1 epoch"
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "lines"),
+    [
+        ("bce", {"epochs": 61}, []),
+        (
+            "bce",
+            {"epochs": 60},
+            ["lr_steps: 60 never reached, because stage train ends after 60 epochs; its lr ends at 1e-05"],
+        ),
+        ("bce", {"epochs": 9, "lr_steps": ()}, []),
+        (
+            "ldam_drw",
+            {"epochs": 20, "lr_steps": (3,)},
+            ["drw_epoch: 50 is never reached, so classes are not re-weighted"],
+        ),
+        ("ldam_drw", {"epochs": 51, "lr_steps": (3,)}, []),
+        (
+            "framestack",
+            {"epochs": 2, "warm_epochs": 2, "lr_steps": ()},
+            ["warm_epochs: 2 of 2 epochs, so no clips are mixed"],
+        ),
+        ("framestack", {"epochs": 2, "lr_steps": ()}, []),
+    ],
+)
+def test_settings_without_effect_are_said_first(tiny, method, changes, lines):
+    kind = find_method(method)
+    model = kind(build_config(kind, None, changes), Task(tiny.num_classes, tiny.dim, tiny.train_counts, tiny.bounds))
+    assert describe_schedule(model, model.stages(), tiny, 0)[1:] == lines
+
+
+@pytest.mark.parametrize(
+    ("missing", "lines"),
+    [
+        ({"validate": None}, ["no validation split: the weights of the last epoch are used"]),
+        ({"test": None}, ["no test split: the report is on the validation split"]),
+        (
+            {"validate": None, "test": None},
+            ["no validation split: the weights of the last epoch are used", "no test split: there is no report"],
+        ),
+    ],
+)
+def test_a_missing_split_is_said_first(tiny, tmp_path, capsys, missing, lines):
+    part = dataclasses.replace(tiny, **missing)
+    run = short_fit("bce", part, tmp_path / "run", quiet=False, epochs=1, lr_steps=())
+    assert capsys.readouterr().err.splitlines()[1:-1] == lines
+    assert (run.report is None) == (lines[-1] == "no test split: there is no report")
+
+
+def test_nan_in_the_features_names_its_video(tiny, tmp_path):
+    """And not the learning rate."""
+    features = tmp_path / "features"
+    features.mkdir()
+    for number, name in enumerate(tiny.frames.ids):
+        start, stop = tiny.frames.offsets[number : number + 2]
+        np.save(features / f"{name}.npy", tiny.frames.frames[start:stop])
+    bad = tiny.train.labels.ids[7]
+    frames = np.load(features / f"{bad}.npy")
+    frames[:, 3] = np.nan
+    np.save(features / f"{bad}.npy", frames)
+    with pytest.raises(ValueError, match=rf"{bad}\.npy: expected finite features, got nan in frame \d+, feature 3$"):
+        short_fit("bce", open_dataset(tiny.folder, features=features), tmp_path / "run")
+
+
+def test_results_and_settings_are_shown_in_one_line(tiny, tmp_path):
+    run = short_fit("framestack", tiny, tmp_path / "run", epochs=1, lr_steps=())
+    found = run.report.metrics()["mAP"]
+    assert repr(run) == f"Run('{tmp_path}/run', FrameStack, mAP {found:.4f})"
+    assert repr(run.folder) == f"RunFolder('{tmp_path}/run', framestack, 1 epochs)"
+    assert repr(run.method.config) == (
+        "FrameStackConfig(epochs=1, batch_size=64, lr=0.01, lr_steps=(), train_frames=8, test_frames=12, "
+        "eval_every=1, seed=3)"
+    )
+    assert repr(run.method.task) == f"Task({tiny.num_classes} classes, 16 features, bounds {tiny.bounds})"
+    assert repr(Place()) == "Place('cpu', rank 0 of 1)"
+
+
+def test_a_run_is_not_evaluated_on_other_classes(tiny, tmp_path):
+    names = tuple(f"name {number}" for number in range(tiny.num_classes))
+    named = dataclasses.replace(tiny, class_names=names)
+    run = short_fit("bce", named, tmp_path / "run", epochs=1)
+    assert evaluate_run(tmp_path / "run", named, device="cpu").metrics() == run.report.metrics()
+    other = dataclasses.replace(tiny, class_names=names[::-1])
+    with pytest.raises(ValueError, match=r"run: expected data with the class names of the training in their order"):
+        evaluate_run(tmp_path / "run", other, device="cpu")
+
+
+def test_resume_is_a_truth_value_or_auto(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"^resume: expected True, False or 'auto', got 'yes'$"):
+        short_fit("bce", tiny, tmp_path / "run", resume="yes")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_without_a_key_is_one_sentence(tiny, tmp_path):
+    run = short_fit("bce", tiny, tmp_path / "run", epochs=1)
+    state = run.folder.load_checkpoint("checkpoint")
+    best = run.folder.load_checkpoint("best")
+    for key in ("stage", "epoch", "total", "best"):
+        run.folder.save_checkpoint("checkpoint", {name: value for name, value in state.items() if name != key})
+        with pytest.raises(ValueError, match=rf"checkpoint\.pt: expected a checkpoint with .*, got one without {key}$"):
+            short_fit("bce", tiny, tmp_path / "run", epochs=1, resume=True)
+    for damaged in ({"mAP": 0.5}, {"method": 3}, {"method": {"a": 1}}):
+        run.folder.save_checkpoint("best", damaged)
+        with pytest.raises(ValueError, match=r"best\.pt: expected the weights of a method under the key 'method', got"):
+            evaluate_run(tmp_path / "run", tiny, device="cpu")
+    run.folder.save_checkpoint("best", best)
+    assert evaluate_run(tmp_path / "run", tiny, device="cpu").metrics() == run.report.metrics()
 
 
 def test_the_bar_shows_stage_loss_and_best(tiny, tmp_path, monkeypatch):
@@ -594,17 +735,17 @@ def test_a_data_set_may_be_given_by_its_folder(tiny_folder, tmp_path):
 
 @pytest.mark.parametrize("method", ["bce", "framestack"])
 def test_a_training_that_diverges_says_so_at_once(tiny, tmp_path, method):
-    with pytest.raises(ValueError, match=r"^loss: expected a finite one, got nan in epoch 0; lower the lr$"):
+    with pytest.raises(ValueError, match=r"^loss: expected a finite one, got nan in epoch 0; lower the lr, and"):
         short_fit(method, tiny, tmp_path / "run", lr=1e30, clip_norm=None, eval_every=99)
     assert not RunFolder.open(tmp_path / "run").has_checkpoint("checkpoint")
 
 
 def test_a_bad_setting_leaves_no_folder(tiny, tmp_path):
     for method, changes, message in (
-        ("bce", {"lrr": 1}, "setting: expected one of lr"),
+        ("bce", {"lrr": 1}, "setting: expected a known name, got 'lrr'; did you mean lr"),
         ("bce", {"lr": -1.0}, "lr: expected a positive number, got -1.0"),
-        ("bcee", {}, "method: expected one of bce"),
-        ("bce:r5", {}, "preset: expected one of r50"),
+        ("bcee", {}, "method: expected a known name, got 'bcee'; did you mean bce"),
+        ("bce:r5", {}, "preset: expected a known name, got 'r5'; did you mean r50"),
         ("bce", {"store": "gpu"}, "store: expected auto, host or device, got 'gpu'"),
         ("bce", {"device": "gpu"}, "device: expected cpu, cuda or cuda:N, got 'gpu'"),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -270,6 +272,126 @@ def test_a_store_that_is_not_whole_is_refused(tmp_path, name, content, sentence)
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
         FrameStore.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["frames.npy", "offsets.npy", "checksums.npy"])
+def test_every_damaged_header_is_one_sentence(tmp_path, name):
+    """Each byte of a header is changed in turn: the parser raises a dozen types, and shapes become impossible."""
+    write_store(tmp_path, make_videos())
+    whole = (tmp_path / name).read_bytes()
+    for place in range(128):
+        for value in (0, ord("9"), ord("("), ord("'"), 0xFF):
+            if whole[place] == value:
+                continue
+            (tmp_path / name).write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            with contextlib.suppress(InputError):
+                store = FrameStore.open(tmp_path)
+                # The byte means nothing, such as one of the padding.
+                assert (store.frames.shape, store.offsets.tolist()) == ((26, DIM), [0, 3, 4, 11, 13, 17, 26])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("store.json", b"[" * 100_000, "damaged frame store"),
+        ("store.json", b'{"format": 1, "dtype": [], "dim": {}, "videos": 1e999}', "damaged frame store"),
+        ("ids.txt", b"\xff\xfe", "damaged frame store"),
+    ],
+)
+def test_a_damaged_description_is_one_sentence(tmp_path, name, content, sentence):
+    write_store(tmp_path, make_videos())
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        FrameStore.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ids.txt", "offsets.npy", "checksums.npy"])
+def test_a_changed_index_is_never_taken_for_the_packed_one(tmp_path, name):
+    write_store(tmp_path, make_videos())
+    content = bytearray((tmp_path / name).read_bytes())
+    content[1 if name == "ids.txt" else 128 + 8 * (name == "offsets.npy")] ^= 1  # the offset of v1: 3 becomes 2
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="has changed"):
+        FrameStore.open(tmp_path)
+
+
+def test_a_store_without_an_index_checksum_is_read(tmp_path):
+    store = write_store(tmp_path, make_videos())
+    description = json.loads((tmp_path / "store.json").read_text())
+    del description["index_crc32"]
+    (tmp_path / "store.json").write_text(json.dumps(description))
+    assert FrameStore.open(tmp_path).ids == store.ids
+
+
+@pytest.mark.parametrize("journal", ["", "[]", '{"plan": 1}', "[" * 100_000])
+def test_a_damaged_journal_is_one_sentence(tmp_path, journal):
+    with StoreWriter(tmp_path, IDS, LENGTHS, DIM) as writer:
+        writer.write(0, np.zeros((LENGTHS[0], DIM)))
+    (tmp_path / "journal.unfinished").write_text(journal)
+    with pytest.raises(OutputError, match="remove it to start anew"):
+        StoreWriter(tmp_path, IDS, LENGTHS, DIM)
+
+
+@pytest.mark.parametrize(("left_out", "checksums"), [("[1]", "[]"), ('{"x": ""}', "[]"), ("{}", '["a"]'), ("{}", "3")])
+def test_a_journal_of_wrong_types_is_one_sentence(tmp_path, left_out, checksums):
+    with StoreWriter(tmp_path, IDS, LENGTHS, DIM) as writer:
+        plan = writer._plan()
+    text = f'{{"plan": "{plan}", "left_out": {left_out}, "checksums": {checksums}}}'
+    (tmp_path / "journal.unfinished").write_text(text)
+    with pytest.raises(OutputError, match="remove it to start anew"):
+        StoreWriter(tmp_path, IDS, LENGTHS, DIM)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside", "..", "a\0b"])
+def test_ids_that_lead_out_of_the_folder_are_refused(tmp_path, name):
+    features = tmp_path / "features"
+    write_files(features, make_videos())
+    np.save(tmp_path / "outside.npy", np.ones((2, DIM), "f4"))
+    with pytest.raises(InputError, match=r"features: expected ids of videos inside this folder, got '"):
+        VideoFolder(features, ["v0", name])
+    with pytest.raises(InputError, match=r"features: expected ids of videos inside this folder, got '"):
+        VideoFolder.present(features, ["v0", f"a/../{name}"])
+
+
+def test_ids_may_name_a_subfolder(tmp_path):
+    write_files(tmp_path / "kitchen", make_videos([3, 4]))
+    write_files(tmp_path, make_videos([2]))
+    assert VideoFolder.present(tmp_path, ["kitchen/v1", "kitchen/v9", "v0", "v1"]) == ("kitchen/v1", "v0")
+    files = VideoFolder(tmp_path, ["kitchen/v1", "v0"])
+    assert files.lengths.tolist() == [4, 2]
+    np.testing.assert_array_equal(files.gather([0], [[3]])[0], np.load(tmp_path / "kitchen/v1.npy")[[3]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_gathers_of_files_name_a_frame_that_is_not_finite(tmp_path, value):
+    videos = make_videos()
+    videos[2][5, 1] = value
+    write_files(tmp_path, videos)
+    files = VideoFolder(tmp_path)
+    files.gather([1, 2], [[0, 0], [4, 6]])  # the bad frame is not among these
+    with pytest.raises(InputError, match=rf"v2\.npy: expected finite features, got {value} in frame 5, feature 1$"):
+        files.gather([0, 2], [[0, 1], [3, 5]])
+    videos[2] = videos[2].astype("f8")
+    videos[2][5, 1] = 1e300
+    write_files(tmp_path, videos)
+    with pytest.raises(InputError, match=r"v2\.npy: expected features within float32, got 1e\+300 in frame 5"):
+        files.gather([2], [[5]])
+
+
+def test_a_file_with_more_than_its_header_says_is_refused(tmp_path):
+    write_files(tmp_path, make_videos([3]))
+    with open(tmp_path / "v0.npy", "ab") as stream:
+        stream.write(bytes(4 * DIM))
+    with pytest.raises(InputError, match=r"v0\.npy: expected 188 bytes, as its header says, got 208; save it again"):
+        open_video(tmp_path / "v0.npy")
+
+
+def test_stores_are_shown_in_one_line(tmp_path):
+    store = write_store(tmp_path / "packed", make_videos())
+    write_files(tmp_path / "files", make_videos())
+    size = f"6 videos, 26 frames of {DIM} features"
+    assert repr(store) == f"FrameStore('{tmp_path}/packed', {size}, float16)"
+    assert repr(VideoFolder(tmp_path / "files")) == f"VideoFolder('{tmp_path}/files', {size}, float32)"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from vltr_train.label_lists import (
     read_ava_classes,
     read_class_counts,
     read_minikinetics,
+    read_videofolder,
     read_videolt_list,
     write_class_counts,
     write_videolt_list,
@@ -76,6 +77,56 @@ def test_published_lines_are_read(tmp_path):
     assert labels.ids == ("-1aB_x", "_Zz-9")
     assert labels.classes.tolist() == [3, 12, 0]
     assert labels.num_classes == 13
+
+
+@pytest.mark.parametrize("line", ["a 2147483647", "a 0,65536"])
+def test_a_class_that_no_list_needs_is_refused(tmp_path, line):
+    """Each class gets a name and counts: 2^31 of them take all memory."""
+    (tmp_path / "train.lst").write_text(f"{line}\nb 1\n")
+    with pytest.raises(
+        InputError, match=r"train\.lst: expected classes below 65536 where no class names are given, got"
+    ):
+        read_videolt_list(tmp_path / "train.lst")
+    (tmp_path / "train.lst").write_text("a 65535\n")
+    assert read_videolt_list(tmp_path / "train.lst").num_classes == 65536
+
+
+def test_more_labels_allow_more_classes(tmp_path):
+    """A list of each class once has as many classes as labels, however many these are."""
+    (tmp_path / "train.lst").write_text("".join(f"v{c} {c}\n" for c in range(70_000)))
+    assert read_videolt_list(tmp_path / "train.lst").num_classes == 70_000
+
+
+def test_videofolder_lines_are_read(tmp_path):
+    (tmp_path / "test_videofolder.txt").write_text("multiple/a 150 2,0,\nriver/b-_1 7 1,\nriver/c 9 1\n")
+    labels = read_videofolder(tmp_path / "test_videofolder.txt")
+    assert labels.ids == ("a", "b-_1", "c")
+    assert labels.multi_hot().tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 0]]
+    assert read_videofolder(tmp_path / "test_videofolder.txt", 9).num_classes == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "expected lines '<folder>/<id> <frames> <class>,...', got none"),
+        ("x/a 1\n", "line 1: expected '<folder>/<id> <frames> <class>,...', got 'x/a 1'"),
+        ("x/a 1 2,\nx/b 1 b,\n", "line 2: expected '<folder>/<id> <frames> <class>,...', got 'x/b 1 b,'"),
+        ("x/a 1 99999999999999999999,\n", "line 1: expected '<folder>/<id> <frames> <class>,...', got"),
+        ("x/a 1 2147483647,\n", "expected classes below 65536 where no class names are given, got 2147483647"),
+        ("x/a 1 2,\ny/a 1 2,\n", "ids: expected each video once, got a twice"),
+        ("x/a 1 2,2,\n", "labels: expected each class once a video, got 2 twice of a"),
+    ],
+)
+def test_wrong_videofolder_lines_are_named(tmp_path, text, sentence):
+    path = tmp_path / "test_videofolder.txt"
+    path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_videofolder(path)
+    assert str(refused.value).startswith(f"{path}: {sentence}")
+
+
+def test_label_lists_are_shown_in_one_line():
+    assert repr(make([[0, 1], [2]])) == "LabelList(2 videos, 3 labels, 6 classes)"
 
 
 def test_counts_come_back_from_their_file(tmp_path):

@@ -108,6 +108,21 @@ def test_the_first_bad_video_is_named(tmp_path, source):
     assert not (tmp_path / "other").exists()
 
 
+def test_published_counts_are_kept_on_request(tmp_path, source):
+    for name in TRAIN[:5]:
+        (source.features / f"{name}.npy").unlink()
+    pack(source, tmp_path / "subset", skip_bad=True)
+    pack(source, tmp_path / "published", skip_bad=True, published_counts=True)
+    subset, published = open_dataset(tmp_path / "subset"), open_dataset(tmp_path / "published")
+    assert subset.train_counts.tolist() == [2, 2, 3]
+    assert published.train_counts.tolist() == [4, 4, 4]
+    assert subset.train.labels.ids == published.train.labels.ids == tuple(TRAIN[5:])
+    counts = tmp_path / "published" / "count-labels-train.lst"
+    counts.write_text(counts.read_text().replace("2 4.0", "2 2.0"))
+    with pytest.raises(InputError, match=r"expected at least 3 for class 2 \(class0002\) as in train\.lst, got 2"):
+        open_dataset(tmp_path / "published")
+
+
 def test_a_split_of_which_nothing_is_left_is_refused(tmp_path, source):
     for name in TEST:
         (source.features / f"{name}.npy").unlink()
@@ -236,6 +251,16 @@ def test_minikinetics_is_packed_with_its_classes(tmp_path):
     assert dataset.test.labels.classes.tolist() == [1]
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"label\n" + b'"' + b"x" * 200_000])
+def test_a_damaged_file_of_kinetics_names_is_one_sentence(tmp_path, content):
+    largest = MINIKINETICS_CLASS_ORDER[0]
+    (tmp_path / "train.lst").write_text(f"a {largest}\n")
+    (tmp_path / "val.lst").write_text("v0 57\n")
+    (tmp_path / "kinetics_val.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"kinetics_val\.csv: cannot be read as a CSV file"):
+        minikinetics(tmp_path, tmp_path, imbalance=0.5)
+
+
 def test_ava_boxes_are_packed(tmp_path):
     labels, features = tmp_path / "labels", tmp_path / "features"
     labels.mkdir()
@@ -245,6 +270,9 @@ def test_ava_boxes_are_packed(tmp_path):
     for name in ("v_0902_0", "v_0903_0", "w_0902_1"):
         np.save(features / f"{name}.npy", np.ones((2, DIM), "f4"))
     assert ava(labels, features).lists.train.num_classes == 80
+    assert ava(labels, features).note == (
+        f"{labels}: no *for_activitynet*.pbtxt, so all 80 actions are classes, called class0000 and so on"
+    )
     (labels / "ava_action_list_v2.2_for_activitynet_2019.pbtxt").write_text(
         'item {\n  name: "stand"\n  id: 12\n}\nitem {\n  name: "watch (a person)"\n  id: 80\n}\n'
     )
@@ -252,6 +280,9 @@ def test_ava_boxes_are_packed(tmp_path):
     dataset = open_dataset(tmp_path / "packed")
     assert dataset.class_names == ("stand", "watch (a person)")
     assert dataset.train.labels.multi_hot().tolist() == [[1, 1], [0, 0]]
+    official = labels / "ava_action_list_v2.2_for_activitynet_2019.pbtxt"
+    official.rename(labels / "ava_action_list_v2.1_for_activitynet_2018.pbtxt.txt")
+    assert ava(labels, features).lists.class_names == ("stand", "watch (a person)")
     (labels / "ava_val_v2.1.csv").write_text("")
     with pytest.raises(InputError, match=r"expected one file ava_val_v\*.csv, got 2"):
         ava(labels, features)

@@ -72,8 +72,8 @@ def test_text_becomes_the_type_of_its_field(text, value):
         ("replacement=1", "replacement: expected true or false, got '1'"),
         ("lr_steps=30;60", "lr_steps: expected values with commas between, each a whole number, got '30;60'"),
         ("lr_steps=30,", "lr_steps: expected values with commas between, each a whole number, got '30,'"),
-        ("replacment=true", "setting: expected one of replacement, got 'replacment'"),
-        ("LR_Step=3", "setting: expected one of lr_steps, got 'LR_Step'"),
+        ("replacment=true", "setting: expected a known name, got 'replacment'; did you mean replacement?"),
+        ("LR_Step=3", "setting: expected a known name, got 'LR_Step'; did you mean lr_steps?"),
         ("derived=3", "setting: expected one of epochs, lr, lr_steps, scales, clip_norm, "),
         ("zzz=3", "setting: expected one of epochs, lr, lr_steps, scales, clip_norm, "),
     ],
@@ -129,7 +129,7 @@ def test_a_configuration_survives_text(config):
 
 def test_a_document_of_another_version():
     assert config_from_document(Config, {"lr": 1}) == Config(lr=1.0)
-    with pytest.raises(ValueError, match=r"^settings of this version: expected one of lr_steps, got 'lr_step'$"):
+    with pytest.raises(ValueError, match=r"^settings of this version: .* got 'lr_step'; did you mean lr_steps\?$"):
         config_from_document(Config, {"lr_step": [3]})
 
 
@@ -171,14 +171,14 @@ def test_the_user_wins_over_the_preset_and_that_over_the_protocol():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("r101",), "preset: expected one of r101-fl, got 'r101'"),
+        (("r101",), "preset: expected a known name, got 'r101'; did you mean r101-fl?"),
         (("zzz",), "preset: expected one of r101-fl, tsm, got 'zzz'"),
-        ((None, ["protocol=offical"]), "protocol: expected one of official, got 'offical'"),
-        ((None, ["protocl=official"]), "setting: expected one of protocol, got 'protocl'"),
+        ((None, ["protocol=offical"]), "protocol: expected a known name, got 'offical'; did you mean official?"),
+        ((None, ["protocl=official"]), "setting: expected a known name, got 'protocl'; did you mean protocol?"),
         ((None, ["epochs=0"]), "epochs: expected at least 1, got 0"),
         ((None, {"lr": "1"}), "lr: expected a number, got '1'"),
         ((None, {"lr": math.inf}), "lr: expected a number, got inf"),
-        ((None, {"lrs": 1}), "setting: expected one of lr, got 'lrs'"),
+        ((None, {"lrs": 1}), "setting: expected a known name, got 'lrs'; did you mean lr?"),
     ],
 )
 def test_a_configuration_that_cannot_be_built(arguments, message):
@@ -189,7 +189,7 @@ def test_a_configuration_that_cannot_be_built(arguments, message):
 
 def test_a_method_without_presets():
     pytest.importorskip("torch")
-    with pytest.raises(ValueError, match=r"^preset: expected one of \(there is none\), got 'r50'$"):
+    with pytest.raises(ValueError, match=r"^preset: expected none, because there is none to choose from, got 'r50'$"):
         build_config(SimpleNamespace(Config=Config, official={}, presets={}), "r50")
 
 

@@ -235,3 +235,10 @@ def test_another_set_is_never_overwritten(tmp_path):
     with pytest.raises(ValueError, match="expected a new or empty folder, got one with other files"):
         make_tiny(tmp_path / "own")
     assert (tmp_path / "own" / "train.lst").read_text() == "video 0\n"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "3", "[" * 100_000])
+def test_a_damaged_note_of_the_origin_is_one_sentence(tmp_path, text):
+    (tmp_path / "synth.json").write_text(text)
+    with pytest.raises(ValueError, match=r"synth\.json: expected the settings of a synthetic set, got a damaged file$"):
+        synthesize(tmp_path, scale=0.001, dim=4)

@@ -111,14 +111,112 @@ def test_bad_videos_are_named_or_left_out(fine, program):
     code, out, err = program("pack", "files", "files/features", "packed", "--skip-bad")
     assert code == OK
     assert out.endswith("1 videos left out\n")
-    assert err.startswith(f"left out {first}: ")
+    total = len(open_dataset("packed").frames.ids) + 1
+    assert err.splitlines() == [
+        f"left out 1 of {total:,} videos: {first} (no such file)",
+        "head, medium and tail come from the training videos that were packed; "
+        "--published-counts takes all that are listed",
+    ]
     code, _, err = program("inspect", "files")
     assert code == BAD_DATA
     assert f"no features of {first}, and of 1 videos in all" in err
     code, out, err = program("inspect", "files", "--skip-missing")
     assert code == OK
     assert "left out for want of features: 1 videos" in out
-    assert err == "files: 1 videos without features are left out\n"
+    assert err == (
+        "files: 1 videos without features are left out; head, medium and tail come from the videos that remain\n"
+    )
+
+
+def test_a_subset_of_the_features_is_said_in_two_lines(fine, program):
+    fine("synth", "files", "--scale", 0.001, "--dim", 4, "--layout", "npy")
+    whole = open_dataset("files")
+    kept = [*whole.train.labels.ids[:40], *whole.test.labels.ids[:5], *whole.validate.labels.ids[:5]]
+    Path("some").mkdir()
+    for name in kept:
+        shutil.copy(f"files/features/{name}.npy", "some")
+    code, _, err = program("pack", "files", "some", "packed")
+    number = len(whole.frames.ids) - len(kept)
+    assert code == BAD_DATA
+    assert err.endswith(f"and {number - 1} more videos cannot be packed; skip_bad=True (--skip-bad) packs the others\n")
+    code, _, err = program("pack", "files", "some", "packed", "--skip-bad")
+    assert code == OK
+    first, second = err.splitlines()
+    names = "; ".join(f"{name} (no such file)" for name in whole.train.labels.ids[40:43])
+    assert first == f"left out {number} of {len(whole.frames.ids)} videos: {names}; and {number - 3} more"
+    assert second.startswith("head, medium and tail come from the training videos that were packed; --published-counts")
+    assert open_dataset("packed").train_counts.sum() < whole.train_counts.sum()
+
+    code, _, err = program("pack", "files", "some", "published", "--skip-bad", "--published-counts")
+    assert code == OK
+    assert err.splitlines()[1] == "head, medium and tail come from the counts of all listed training videos"
+    packed = open_dataset("published")
+    assert packed.train_counts.tolist() == whole.train_counts.tolist()
+    assert packed.counts_file == Path("published", "count-labels-train.lst")
+    assert f"{whole.train_counts.max():,} to {whole.train_counts.min():,}, of the published set\n" in fine(
+        "inspect", "published"
+    )
+
+
+def test_left_out_test_videos_do_not_change_the_groups(fine, program):
+    fine("synth", "files", "--scale", 0.001, "--dim", 4, "--layout", "npy")
+    first = open_dataset("files").test.labels.ids[0]
+    Path("files", "features", f"{first}.npy").unlink()
+    code, _, err = program("pack", "files", "files/features", "packed", "--skip-bad")
+    assert code == OK
+    assert len(err.splitlines()) == 1
+
+
+@pytest.fixture
+def own_features():
+    """A folder with features of six videos, of which one lies in a subfolder."""
+    Path("features", "kitchen").mkdir(parents=True)
+    for number, name in enumerate(["a", "b", "c", "d", "e", "kitchen/f"], start=1):
+        np.save(Path("features", f"{name}.npy"), np.full((number, 3), number, "f4"))
+
+
+def test_own_labels_are_packed_with_names_and_bounds(fine, own_features):
+    Path("my.csv").write_text(
+        'id,labels,split\na,"cut;wash hands",train\nb,cut,train\nc,,train\nd,wash hands,val\n'
+        'e,cut,test\nkitchen/f,"cut;stir",test\n'
+    )
+    Path("names.txt").write_text("stir\ncut\nwash hands\n")
+    fine("pack", "my.csv", "features", "data", "--bounds", "1,0", "--name", "kitchen", "--class-names", "names.txt")
+    data = open_dataset("data")
+    assert (data.name, data.bounds, data.class_names) == ("kitchen", (1, 0), ("stir", "cut", "wash hands"))
+    assert data.train.labels.multi_hot().tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 0]]
+    assert (data.validate.labels.ids, data.test.labels.ids) == (("d",), ("e", "kitchen/f"))
+    assert data.train_counts.tolist() == [0, 2, 1]
+    assert data.frames.lengths.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_own_labels_of_a_file_for_each_split(fine, own_features):
+    Path("train.txt").write_text("a.mp4 3 1\nb.mp4 0\nc.mp4 1\n")
+    Path("val.txt").write_text("d.mp4 0\n")
+    Path("test.txt").write_text("e.mp4 3\nkitchen/f.mp4 0 3\n")
+    fine("pack", "train.txt", "features", "data", "--validate", "val.txt", "--test", "test.txt")
+    data = open_dataset("data")
+    assert (data.name, data.bounds, data.num_classes) == ("train", (500, 100), 4)
+    assert data.train.labels.multi_hot().tolist() == [[0, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert data.test.labels.ids == ("e", "kitchen/f")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--bounds", "1"], "argument --bounds: expected two numbers HIGH,LOW with HIGH >= LOW, got '1'"),
+        (["--bounds", "1,2"], "argument --bounds: expected two numbers HIGH,LOW with HIGH >= LOW, got '1,2'"),
+    ],
+)
+def test_wrong_bounds_of_own_data_are_bad_usage(program, options, message):
+    code, _, err = program("pack", "my.csv", "features", "data", *options)
+    assert code == BAD_USAGE
+    assert message in err
+
+
+def test_options_of_own_labels_are_refused_for_other_formats(program):
+    code, _, err = program("pack", ".", "features", "data", "--test", "test.csv")
+    assert (code, err) == (BAD_DATA, "vltr-train: error: --test: expected a labels file (--format own), got .\n")
 
 
 def test_a_damaged_video_is_found(fine, program):
@@ -158,7 +256,9 @@ def test_fit_prints_its_report_and_says_what_it_left(program, tiny_folder):
     run = RunFolder.open(folder)
     assert out == str(run.load_report())
     assert (run.document["method"], run.document["preset"], run.document["settings"]["seed"]) == ("bce", "r50", 5)
-    first, last = err.splitlines()
+    stages, steps, first, last = err.splitlines()
+    assert stages == "stages: train 1 epoch"
+    assert steps == "lr_steps: 30, 60 never reached, because stage train ends after 1 epoch; its lr ends at 0.01"
     assert re.fullmatch(r"epoch 0 \(train\): loss \d+\.\d{5}, mAP 0\.\d{4}, mAP_tail 0\.\d{4}, \d+\.\d s", first)
     assert last.startswith(f"{folder}: predictions, labels and report; vltr-eval {folder}/preds.npy")
     command = last.split("; ")[1].split()
@@ -195,6 +295,7 @@ def test_a_run_that_is_there_is_resumed_or_replaced_where_that_is_said(fine, pro
     assert (code, out) == (BAD_DATA, "")
     assert re.fullmatch(r"vltr-train: error: run: expected a folder without a run, .* --resume, .* --overwrite\n", err)
     assert fine(*command, "--resume") == report
+    assert fine(*command, "--resume=auto") == report
     assert fine(*command, "--overwrite") == report
     code, _, err = program(*command, "--resume", "seed=77")
     assert code == BAD_DATA
@@ -204,15 +305,15 @@ def test_a_run_that_is_there_is_resumed_or_replaced_where_that_is_said(fine, pro
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bec"], "method: expected one of bce, got 'bec'"),
-        (["bce", "epoch=3"], "setting: expected one of epochs, got 'epoch'"),
-        (["bce", "clip_nrm=3"], "setting: expected one of clip_norm, got 'clip_nrm'"),
+        (["bec"], "method: expected a known name, got 'bec'; did you mean bce?"),
+        (["bce", "epoch=3"], "setting: expected a known name, got 'epoch'; did you mean epochs?"),
+        (["bce", "clip_nrm=3"], "setting: expected a known name, got 'clip_nrm'; did you mean clip_norm?"),
         (["bce", "epochs=many"], "epochs: expected a whole number, got 'many'"),
         (["bce", "epochs=0"], "epochs: expected at least 1, got 0"),
         (["bce", "lr=1e-3", "lr=2"], "lr: expected one value, got a second one by 'lr=2'"),
         (["bce", "precision=int8"], "precision: expected one of float32, bfloat16, float16, got 'int8'"),
-        (["bce", "protocol=offical"], "protocol: expected one of official, got 'offical'"),
-        (["framestack:r102"], "preset: expected one of r101, r101-bce, tsm, got 'r102'"),
+        (["bce", "protocol=offical"], "protocol: expected a known name, got 'offical'; did you mean official?"),
+        (["framestack:r102"], "preset: expected a known name, got 'r102'; did you mean r101"),
         (["bce", "batch_size=1"], "batch_size: expected at least 2 rows for 1 ranks, got 1 of 717 rows"),
         (["bce", "--device", "gpu"], "device: expected cpu, cuda or cuda:N, got 'gpu'"),
         (["bce", "--features", "nowhere"], "nowhere: no frames there, neither frames.npy nor a folder of .npy"),
@@ -223,7 +324,7 @@ def test_bad_settings_are_answered_in_a_sentence(program, tiny_folder, words, me
     code, out, err = program("fit", *words, "--data", tiny_folder, "--out", "run", *device)
     assert (code, out) == (BAD_DATA, "")
     if message.startswith("preset"):
-        assert err.startswith("vltr-train: error: preset: expected one of r101")
+        assert err.startswith(f"vltr-train: error: {message}")
     else:
         assert err == f"vltr-train: error: {message}\n"
 
@@ -251,7 +352,7 @@ def test_sweep_trains_what_is_not_finished(program, tiny_folder, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["crt:r5"], "preset: expected one of (there is none), got 'r5'"),
+        (["crt:r5"], "preset: expected none, because there is none to choose from, got 'r5'"),
         (["focal", "lr=-1"], "lr: expected a positive number, got -1.0"),
         (["seed=5"], "seed: expected the seeds of a sweep by --seeds, got a setting"),
     ],
@@ -313,13 +414,63 @@ def test_table_of_runs(fine, finished, format):
     assert (str(value) if format == "csv" else f"{value:.4f}") in fine("table", finished, "--format", format)
 
 
+def test_table_leaves_out_runs_that_are_not_finished(fine, program, finished):
+    shutil.copytree(finished, "runs/a")
+    shutil.copytree(finished, "runs/b")
+    Path("runs/b/report.json").unlink()
+    code, out, err = program("table", "runs/a", "runs/b")
+    assert (code, out) == (OK, fine("table", "runs/a"))
+    assert err == "left out runs/b: not finished, it has no report; finish it with --resume\n"
+    code, out, err = program("table", "runs/b")
+    assert (code, out) == (BAD_DATA, "")
+    assert err == (
+        "vltr-train: error: runs/b: expected a finished run, got one without a report; finish it with --resume\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        ("table", ("settings", "seed")),
+        ("table", ("settings", "select_on")),
+        ("table", ("dataset", "name")),
+        ("table", ("dataset", "labels")),
+        ("table", ("dataset", "videos")),
+        ("eval", ("data", "folder")),
+        ("eval", ("data", "features")),
+    ],
+)
+def test_a_configuration_without_a_key_is_one_sentence(program, finished, command, keys):
+    shutil.copytree(finished, "run")
+    document = json.loads(Path("run/config.json").read_text())
+    del document[keys[0]][keys[1]]
+    Path("run/config.json").write_text(json.dumps(document))
+    code, _, err = program(command, "run")
+    assert code == BAD_DATA
+    assert err == f"vltr-train: error: run/config.json: expected a value of {'.'.join(keys)}, got none; train again\n"
+
+
+def test_resume_auto_starts_a_run_that_is_not_there(fine, program, tiny_folder):
+    command = ["fit", "bce", "--data", tiny_folder, "--out", "run", *ON_CPU, *WORDS]
+    code, _, err = program(*command, "--resume")
+    assert (code, err) == (
+        BAD_DATA,
+        "vltr-train: error: run/config.json: expected a file of a run, got No such file or directory\n",
+    )
+    report = fine(*command, "--resume=auto")
+    assert report == str(RunFolder.open("run").load_report())
+    code, _, err = program(*command, "--resume=auto", "seed=77")
+    assert code == BAD_DATA
+    assert err.endswith("expected settings {'seed': 2021} as in its config.json, got {'seed': 77}\n")
+
+
 def test_table_beside_a_papers(fine, program, finished):
     out = fine("table", finished, "--paper", "videolt-1")
     assert "FrameStack" in out
     assert "0.532" in out
     code, _, err = program("table", finished, "--paper", "videolt-9")
     assert code == BAD_DATA
-    assert err.startswith("vltr-train: error: paper: expected one of videolt-")
+    assert err.startswith("vltr-train: error: paper: expected a known name, got 'videolt-9'; did you mean videolt-")
 
 
 def test_methods_are_listed_with_their_papers(fine):
@@ -373,8 +524,15 @@ def test_settings_that_methods_prints_can_be_given(fine, monkeypatch, tiny_folde
         ("fit bce focal --data d", "METHOD: expected one, got ['bce', 'focal']"),
         ("fit bce --data d focal", "METHOD: expected one, got ['bce', 'focal']"),
         ("fit bce --data d --resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
-        ("fit bce --data d --epochs=3", "unrecognized arguments: --epochs=3"),
+        (
+            "fit bce --data d --epochs=3",
+            "unrecognized arguments: --epochs=3; a setting is written without dashes: epochs=3",
+        ),
         ("fit bce --data d --epochs 3 lr=1", "unrecognized arguments: --epochs"),
+        ("fit bce --data d --epochs 3", "; a setting is written without dashes: epochs=3"),
+        ("fit bce --lr-steps 3,4 --data d", "; a setting is written without dashes: lr_steps=3,4"),
+        ("sweep bce --data d --nosuch", "; a setting is written without dashes: nosuch=VALUE"),
+        ("fit bce --data d --resume=always", "argument --resume: ignored explicit argument 'always'"),
         ("fit bce --dat d", "the following arguments are required: --data"),
         ("fit bce --data d --store gpu", "argument --store: invalid choice: 'gpu'"),
         ("sweep lr=1 --data d", "METHOD: expected some, got none"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +230,12 @@ def sweep_on(rank, data, folder):
 def test_a_sweep_is_shared_and_told_once(ranks, tiny_folder, tmp_path):
     (first, said), other = ranks.run(sweep_on, tiny_folder, tmp_path)
     assert [line.split()[:2] for line in first.splitlines()[1:3]] == [["bce", "1"], ["focal", "1"]]
-    assert len(said.splitlines()) == 4  # a line for each run, and one for its epoch
+    assert [line.split()[0] for line in said.splitlines() if " ..." not in line] == [
+        "stages:",
+        "lr_steps:",
+        "epoch",
+    ] * 2
+    assert said.count(" ...\n") == 2
     assert other == ("", "")
     assert ranks.run(sweep_on, tiny_folder, tmp_path) == [(first, ""), ("", "")]
 
@@ -257,3 +265,57 @@ def test_the_program_under_torchrun(tiny, tiny_folder, tmp_path):
         f"epoch {number} (train)" for number in range(3)
     ]
     assert Path(folder, "preds.npy").exists()
+
+
+KILL_ONE = """
+import os, signal, sys
+from vltr_train import cli
+from vltr_train.methods import find_method
+kind, steps = find_method("bce"), []
+forward = kind.forward
+def die(self, *batches):
+    steps.append(1)
+    if os.environ["RANK"] == "1" and len(steps) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return forward(self, *batches)
+kind.forward = die
+sys.exit(cli.main(sys.argv[1:], launched=True))
+"""
+
+
+def test_a_rank_killed_in_a_step_is_one_sentence(tiny_folder, tmp_path):
+    """And the run goes on when all ranks are started again."""
+    words = [f"{key}={value}" for key, value in short_settings("bce").items()]
+    command = ["fit", "bce", "--data", tiny_folder, "--out", tmp_path / "run", "--device", "cpu", "--quiet", *words]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", KILL_ONE, *map(str, command)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    errors = [rank.communicate(timeout=100)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [1, -signal.SIGKILL]
+    sentence = next(line for line in errors[0].splitlines() if line.startswith("vltr-train: error: "))
+    assert sentence.startswith("vltr-train: error: a rank went away in a training step (")
+    assert sentence.endswith("); start all ranks again with --resume")
+
+
+def fit_auto(rank, data, folder):
+    """A run that each rank starts or resumes, whichever comes first."""
+    torch.set_num_threads(1)
+    time.sleep(0.5 * rank)  # the other rank could have made the folder by now
+    run = short_fit("bce", data, folder, epochs=1, resume="auto")
+    return run.report is None
+
+
+def test_ranks_agree_whether_to_resume(ranks, tiny_folder, tmp_path):
+    for _ in range(2):
+        assert ranks.run(fit_auto, tiny_folder, tmp_path / "run") == [False, True]
+    assert len(metrics_of(tmp_path / "run")) == 1

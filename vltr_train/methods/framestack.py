@@ -171,6 +171,11 @@ class FrameStack(Method):
         self._mixes = False
         self._stacked: Tensor | None = None
 
+    def notes(self) -> list[str]:
+        if self.config.warm_epochs < self.config.epochs:
+            return []
+        return [f"warm_epochs: {self.config.warm_epochs} of {self.config.epochs} epochs, so no clips are mixed"]
+
     def begin_epoch(self, epoch: int, num_rows: int) -> None:
         config = self.config
         self._mixes = epoch >= config.warm_epochs

@@ -66,6 +66,11 @@ class LDAMDRW(Method):
         self.register_buffer("class_weights", weights, persistent=False)
         self._reweights = False
 
+    def notes(self) -> list[str]:
+        if self.config.drw_epoch < self.config.epochs:
+            return []
+        return [f"drw_epoch: {self.config.drw_epoch} is never reached, so classes are not re-weighted"]
+
     def begin_epoch(self, epoch: int, num_rows: int) -> None:
         self._reweights = epoch >= self.config.drw_epoch
 

@@ -29,7 +29,7 @@ from vltr_eval.groups import class_groups
 from vltr_train import losses
 from vltr_train.aggregators import Mean, VideoClassifier
 from vltr_train.loader import FRAME_SAMPLING, Batch
-from vltr_train.method import Method, Stage, Task, TrainConfig, step_decay
+from vltr_train.method import Method, Stage, StepDecay, Task, TrainConfig
 from vltr_train.presets import published
 from vltr_train.samplers import ClassSampler, InstanceSampler
 
@@ -289,7 +289,7 @@ class MEID(Method):
         second = self.stage(
             name="expert2",
             epochs=config.expert2_epochs,
-            rate=step_decay(config.expert2_lr, config.lr_steps, config.lr_decay),
+            rate=StepDecay(config.expert2_lr, config.lr_steps, config.lr_decay),
             samplers=(ClassSampler() if config.class_balanced else InstanceSampler(),),
         )
         return (self.stage(name="expert1"), second)[: len(self.model)]
