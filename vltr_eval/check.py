@@ -27,10 +27,11 @@ _Result = TypeVar("_Result")
 
 @dataclass
 class Inspection:
-    """What was seen: facts to read, warnings about what could mislead, problems that make an evaluation fail."""
+    """Facts to read, warnings, doubts whether the inputs are meant so, and problems that make an evaluation fail."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def attempt(self, action: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result | None:
@@ -42,17 +43,20 @@ class Inspection:
             return None
 
     def to_text(self) -> str:
-        """Facts, warnings, problems and a verdict, one a line."""
+        """Facts, warnings, doubts, problems and a verdict, one a line."""
         lines = [f"{topic:<12}{fact}" for topic, fact in self.facts]
         lines += [f"warning     {text}" for text in self.warnings]
+        lines += [f"doubt       {text}" for text in self.doubts]
         lines += [f"problem     {text}" for text in self.problems]
-        lines.append("verdict     " + ("an evaluation would fail" if self.problems else "fit for evaluation"))
+        verdict = "fit for evaluation" if not self.doubts else "in doubt: an evaluation gives numbers, right or wrong"
+        lines.append("verdict     " + ("an evaluation would fail" if self.problems else verdict))
         return "\n".join(lines) + "\n"
 
 
 def inspect(
     read: Callable[[], Inputs],
-    read_class_info: Callable[[Inputs], ClassInfo],
+    read_scores_alone: Callable[[], Matrix],
+    read_class_info: Callable[[int, tuple[str, ...] | None], ClassInfo],
     *,
     progress: Callable[[float], None] | None = None,
 ) -> Inspection:
@@ -60,23 +64,35 @@ def inspect(
 
     Args:
         read: Reads scores and labels as the evaluation would.
-        read_class_info: Reads counts and names of the classes as the evaluation would.
+        read_scores_alone: Reads the scores where ``read`` fails, so that they can be inspected all the same.
+        read_class_info: Reads counts and names of so many classes as the evaluation would.
         progress: Called with the share done.
     """
     inspection = Inspection()
     inputs = inspection.attempt(read)
-    if inputs is None:
+    matrix = inputs.scores if inputs is not None else _attempt_quietly(read_scores_alone)
+    if matrix is None:
         return inspection
-    inspection.warnings += inputs.notes
-    is_clean = _inspect_scores(inspection, inputs.scores, progress)
-    positives = inspection.attempt(inputs.positives)
-    if positives is not None and _inspect_labels(inspection, positives) and is_clean:
-        _inspect_ties(inspection, inputs.scores, positives, progress)
-    about = inspection.attempt(read_class_info, inputs)
+    is_clean = _inspect_scores(inspection, matrix, progress)
+    if inputs is not None:
+        inspection.doubts += inputs.notes
+        positives = inspection.attempt(inputs.positives)
+        if positives is not None and _inspect_labels(inspection, positives) and is_clean:
+            _inspect_ties(inspection, matrix, positives, progress)
+    names = None if inputs is None else inputs.class_names
+    about = inspection.attempt(read_class_info, matrix.num_classes, names)
     if about is not None and about.train_counts is not None:
         counts = about.train_counts
         inspection.facts.append(("counts", f"{int(counts.min()):,} to {int(counts.max()):,} training samples a class"))
     return inspection
+
+
+def _attempt_quietly(action: Callable[[], _Result]) -> _Result | None:
+    """The action's result, or None where it fails for a reason that has been noted already."""
+    try:
+        return action()
+    except (ValueError, TypeError, OSError, ImportError):
+        return None
 
 
 @dataclass
@@ -100,7 +116,14 @@ class Sightings:
 
 @dataclass
 class ScoreSummary:
-    """What the scores look like; num_lowest and num_highest count the scores that equal the extremes."""
+    """Properties of the scores; num_lowest and num_highest count the scores that equal the extremes.
+
+    Attributes:
+        num_decisions: Scores that are exactly 0 or 1.
+        num_zero_rows: Rows of zeros alone.
+        num_constant_rows: Rows of one other value, where there are several classes.
+        num_repeated_rows: Rows that equal an earlier one, constant rows aside.
+    """
 
     nan: Sightings = field(default_factory=Sightings)
     infinite: Sightings = field(default_factory=Sightings)
@@ -109,12 +132,18 @@ class ScoreSummary:
     num_lowest: int = 0
     num_highest: int = 0
     constant_classes: tuple[int, ...] = ()
+    num_decisions: int = 0
+    num_zero_rows: int = 0
+    num_constant_rows: int = 0
+    num_repeated_rows: int = 0
 
 
 def summarize_scores(matrix: Matrix, progress: Callable[[float], None] | None = None) -> ScoreSummary:
     """Count NaN, infinities and extreme values, in blocks of rows."""
     summary = ScoreSummary()
     low, high = np.full(matrix.num_classes, np.inf), np.full(matrix.num_classes, -np.inf)
+    weights = np.random.default_rng(0).integers(1, 2**63, matrix.num_classes, np.uint64) | np.uint64(1)
+    hashes: list[np.ndarray] = []
     for start, block in _row_blocks(matrix):
         summary.nan.add(np.isnan(block), start)
         summary.infinite.add(np.isinf(block), start)
@@ -122,10 +151,25 @@ def summarize_scores(matrix: Matrix, progress: Callable[[float], None] | None = 
         _count_extremes(summary, block, float(np.fmin.reduce(block_low)), float(np.fmax.reduce(block_high)))
         np.fmin(low, block_low, out=low)
         np.fmax(high, block_high, out=high)
+        summary.num_decisions += int(np.count_nonzero((block == 0) | (block == 1)))
+        if matrix.num_classes > 1:
+            hashes.append(_count_odd_rows(summary, block, weights))
         if progress is not None:
             progress((start + len(block)) / matrix.num_rows)
+    if hashes:
+        varied = np.concatenate(hashes)
+        summary.num_repeated_rows = len(varied) - len(np.unique(varied))
     summary.constant_classes = tuple(np.flatnonzero(low == high).tolist())
     return summary
+
+
+def _count_odd_rows(summary: ScoreSummary, block: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Count constant rows of a block, and return a 64-bit hash of each other row."""
+    is_constant = (block == block[:, :1]).all(axis=1)
+    summary.num_zero_rows += int(np.count_nonzero(is_constant & (block[:, 0] == 0)))
+    summary.num_constant_rows += int(np.count_nonzero(is_constant & (block[:, 0] != 0)))
+    bits = (block[~is_constant] + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+    return (bits ^ (bits >> np.uint64(29))) @ weights  # modulo 2**64
 
 
 def _row_blocks(matrix: Matrix) -> Iterator[tuple[int, np.ndarray]]:
@@ -159,7 +203,17 @@ def _inspect_scores(inspection: Inspection, matrix: Matrix, progress: Callable[[
     inspection.facts.append(("", f"infinite: {summary.infinite}"))
     if summary.nan.count:
         inspection.problems.append(f"scores: expected numbers, got NaN: {summary.nan}")
-    _judge_saturation(inspection, summary, matrix.num_rows * matrix.num_classes)
+    if summary.num_decisions == matrix.num_rows * matrix.num_classes:
+        inspection.doubts.append("all scores are 0 or 1: are they decisions, or were scores and labels swapped?")
+    else:
+        _judge_saturation(inspection, summary, matrix.num_rows * matrix.num_classes)
+    for number, kind in (
+        (summary.num_zero_rows, "hold zeros alone: were they never filled in?"),
+        (summary.num_constant_rows, "hold one value for all classes: were they never filled in?"),
+        (summary.num_repeated_rows, "repeat an earlier row exactly: were samples padded or evaluated twice?"),
+    ):
+        if number:
+            inspection.doubts.append(f"{number:,} of {matrix.num_rows:,} rows of scores {kind}")
     if matrix.num_rows > 1 and summary.constant_classes:
         classes = summary.constant_classes
         inspection.warnings.append(f"one score for all rows {_listed(classes, matrix.num_classes)}")
@@ -216,6 +270,9 @@ def _inspect_ties(
     inspection.facts.append(("ties", f"{report.tie_rate:.2%} of positives share their score with a negative"))
     inspection.facts.append(("", f"the order of ties could move mAP within [{lower:.4f}, {upper:.4f}]"))
     if report.tie_rate > _MANY_TIED:
-        inspection.warnings.append(
-            f"{report.tie_rate:.1%} of positives are tied: scores were rounded, saturated or stored in half precision"
+        is_half = matrix.dtype in ("float16", "bfloat16")
+        cause = (
+            f"{matrix.dtype} has few values" if is_half else "scores were rounded, or a sigmoid or softmax saturated"
         )
+        inspection.warnings.append(f"{report.tie_rate:.1%} of positives are tied: {cause}")
+    inspection.doubts += report.notes

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vltr_eval.arrays import Matrix, num_threads
+from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval.exchange import ALONE, Alone, Group, launched_group, telling
 from vltr_eval.findings import ClassInfo, Findings
 from vltr_eval.formats import (
@@ -28,6 +28,7 @@ from vltr_eval.formats import (
     natural_order,
     read_class_names,
     read_prior,
+    read_scores,
     read_train_counts,
 )
 from vltr_eval.formats.align import JOINS
@@ -82,7 +83,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             with ProgressBar(sys.stderr, enabled=is_first and not args.quiet) as reading:
                 inputs = _read_inputs(args, lambda fraction: reading(fraction, "reading"))
             matrix = inputs.scores
-            about = _class_info(args, matrix.num_classes, inputs)
+            about = _class_info(args, matrix.num_classes, inputs.class_names)
             parts = _share(matrix, inputs.labels, exchange, args.threads)
             weightings = _weightings(args, about, parts)
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
@@ -166,7 +167,8 @@ def _check(args: argparse.Namespace) -> int:
     with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
         found = inspect(
             lambda: _read_inputs(args),
-            lambda inputs: _class_info(args, inputs.scores.num_classes, inputs),
+            lambda: _read_scores_alone(args),
+            lambda num_classes, names: _class_info(args, num_classes, names),
             progress=progress,
         )
     sys.stdout.write(found.to_text())
@@ -239,13 +241,19 @@ def _id_files(args: argparse.Namespace) -> list[str]:
     return [ids for ids in (args.ids, args.label_ids) if ids is not None and os.path.isfile(ids)]
 
 
-def _class_info(args: argparse.Namespace, num_classes: int, inputs: Inputs | None = None) -> ClassInfo:
-    names = None if inputs is None else inputs.class_names
-    if inputs is None and args.class_names is not None:
+def _read_scores_alone(args: argparse.Namespace) -> Matrix:
+    scores = read_scores(
+        _preds(args), ids=args.ids, columns=args.columns, exclude=args.exclude_columns, header=args.header
+    )
+    return borrow_matrix("scores", scores.values)
+
+
+def _class_info(args: argparse.Namespace, num_classes: int, names: tuple[str, ...] | None = None) -> ClassInfo:
+    if names is None and args.class_names is not None:
         names = read_class_names(args.class_names, num_classes).names
     known = None if names is None else ClassNames.of(names, args.class_names or "the scores' columns")
     counts = None if args.counts is None else read_train_counts(args.counts, num_classes, known)
-    return ClassInfo.checked(num_classes, counts, args.bounds, names)
+    return ClassInfo.checked(num_classes, counts, getattr(args, "bounds", DEFAULT_BOUNDS), names)
 
 
 def _prior_files(args: argparse.Namespace) -> list[str]:

@@ -159,8 +159,9 @@ def read_videolt_list(path: str | os.PathLike[str], num_classes: int | None = No
     num_classes: default one more than the largest class, which may be at most 65,535 or the number of labels.
     Raises InputError.
     """
-    pairs = read_labels(path)
-    ids = tuple(line.split(None, 1)[0] for line in Path(path).read_text(encoding="utf-8-sig").rstrip().split("\n"))
+    labels = read_labels(path)
+    pairs = labels.values
+    ids = tuple(labels.ids.tolist())
     if len(set(ids)) < len(ids):
         row = _first_repeated(ids)
         raise InputError(f"{path}: line {row + 1}: video {ids[row]} is listed already")
@@ -249,7 +250,7 @@ def read_class_counts(path: str | os.PathLike[str]) -> tuple[list[str], np.ndarr
 
     Raises InputError.
     """
-    return read_class_names(path), read_train_counts(path)
+    return list(read_class_names(path).names), read_train_counts(path)
 
 
 def write_class_counts(path: str | os.PathLike[str], names: Sequence[str], counts: np.ndarray) -> None:

@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
     labels[0], labels[1] = True, False
     np.save("labels.npy", labels)
     np.save("preds.npy", (rng.normal(size=labels.shape) + 2 * labels).astype(np.float32))
-    Path("counts.lst").write_text("".join(f"name{c} {c} {n}.0\n" for c, n in enumerate([900, 600, 300, 200, 90, 8])))
+    Path("counts.lst").write_text("".join(f"class {c} {c} {n}.0\n" for c, n in enumerate([900, 600, 300, 200, 90, 8])))
     Path("names.txt").write_text("".join(f"class {c}\n" for c in range(NUM_CLASSES)))
     return tmp_path
 

@@ -88,6 +88,10 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     """
     if join not in JOINS:
         raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
+    if scores.num_rows == 0 or scores.num_classes == 0:
+        own = "" if scores.name == "scores" else f"{scores.name}: "
+        shape = f"({scores.num_rows}, {scores.num_classes})"
+        raise InputError(f"{own}scores: expected at least one row and one class, got shape {shape}")
     notes = [*scores.notes, *labels.notes]
     scores, names = _order_classes(scores, class_names, notes)
     labels = _resolve_labels(labels, scores, names, notes)
