@@ -683,7 +683,8 @@ def test_check_warns_of_saturation_ties_and_odd_classes(run):
     assert "one score for all rows in 1 of 4 classes: 3" in done.stdout
     assert "no positives in 1 of 4 classes: 1" in done.stdout
     assert "no negatives in 1 of 4 classes: 2" in done.stdout
-    assert done.stdout.endswith("fit for evaluation\n")
+    assert "no better than the 0.5 of random scores" in done.stdout
+    assert "verdict     in doubt" in done.stdout
 
 
 def test_check_collects_several_problems(run):
