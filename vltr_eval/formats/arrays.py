@@ -1,4 +1,4 @@
-"""What the formats of named arrays share: mapping, dtypes, sparse labels, and the names that stand beside an array."""
+"""Shared by the formats of named arrays: mapping, dtypes, sparse labels, and the names beside an array."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _table(source: Source, array: np.ndarray) -> Table:
 
 @dataclass(frozen=True)
 class _Header:
-    """What the header of .npy data says."""
+    """Shape, order and dtype from the header of .npy data."""
 
     shape: tuple[int, ...]
     order: str

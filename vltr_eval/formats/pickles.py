@@ -1,7 +1,7 @@
 """Look into a pickle without unpickling it: the classes that it names, and the storages that it promises.
 
-`torch.load` says of every file that it refuses that weights_only is to blame. The opcodes tell the cause, and they tell
-how many bytes `torch.load` would allocate.
+The message of `torch.load` blames weights_only for every file that it refuses. The opcodes of the pickle show the real
+cause, and how many bytes `torch.load` would allocate.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ALLOCATING = re.compile(r"(builtins|__builtin__)\.bytearray|torch\.(\w+\.)?\w+T
 
 @dataclass
 class PickleSummary:
-    """What the opcodes of one pickle say.
+    """The classes and storages that the opcodes of one pickle name.
 
     Attributes:
         protocol: The pickle protocol; 0 stands for 0 and 1.

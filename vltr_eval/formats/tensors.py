@@ -207,7 +207,7 @@ def read_pt(source: Source, role: Role) -> Table:
     """
     torch = require("torch", "torch", source)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sparse and nested tensors are said to be in beta
+        warnings.simplefilter("ignore")  # torch warns that sparse and nested tensors are in beta
         content = _load_pt(torch, source)
         values = _leaves(source, content)
         if values is None and source.key is not None:
@@ -312,7 +312,7 @@ def _check_legacy(source: Source) -> PickleSummary:
     return summary
 
 
-# What a .pt file holds
+# The content of a .pt file
 
 
 def _leaves(source: Source, content: Any) -> dict[str, Any] | None:

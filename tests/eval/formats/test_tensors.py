@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import struct
 import sys
 import tracemalloc
@@ -27,9 +28,10 @@ NUMBERS = [
     *("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"),
     *(name for name in ("uint16", "uint32", "uint64") if hasattr(torch, name)),
 ]
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::DeprecationWarning"
-)  # nested, sparse, quantized
+OLD_TORCH = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6)
+needs_new_torch = pytest.mark.skipif(OLD_TORCH, reason="torch before 2.6 saves and loads fewer kinds of tensors")
+# Making sparse, nested and quantized tensors warns; reading them must not, see `read`.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +86,8 @@ def test_safetensors_of_every_numeric_dtype_are_read(dtype):
     table = read(save_safetensors({"preds": tensor, "other": tensor.flatten().clone()}, {"made by": "hand"}))
     assert table.num_rows == 4
     assert str(table.array.dtype).removeprefix("torch.") == dtype
-    np.testing.assert_array_equal(np.asarray(table.array, np.float64), tensor.double().numpy())
+    array = table.array.double() if torch.is_tensor(table.array) else table.array
+    np.testing.assert_array_equal(np.asarray(array, np.float64), tensor.double().numpy())
 
 
 def test_bfloat16_without_ml_dtypes_is_a_torch_tensor(monkeypatch):
@@ -125,7 +128,10 @@ def test_integer_ids_beside_the_tensor_are_read():
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "complex64"])
 def test_other_safetensors_dtypes_are_named(dtype):
     code = {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64"}[dtype]
-    name = save_safetensors({"preds": PREDS.to(getattr(torch, dtype)), "x": PREDS})
+    try:
+        name = save_safetensors({"preds": PREDS.to(getattr(torch, dtype)), "x": PREDS})
+    except KeyError:
+        pytest.skip(f"this safetensors cannot write {dtype}")
     assert complaint(name) == (f"expected scores of bool, integer or float dtype, got {code}; save tensor.float()")
     np.testing.assert_array_equal(read(f"{name}::x").array, PREDS)
 
@@ -364,6 +370,7 @@ def test_sparse_indices_outside_the_shape_are_refused():
     )
 
 
+@needs_new_torch
 @pytest.mark.parametrize("layout", ["strided", "jagged"])
 def test_nested_labels_are_lists(layout):
     rows = [torch.tensor([0]), torch.tensor([1, 2]), torch.tensor([], dtype=torch.int64), torch.tensor([0])]
@@ -372,6 +379,7 @@ def test_nested_labels_are_lists(layout):
     assert [table.lists.of(row) for row in range(4)] == [[0], [1, 2], [], [0]]
 
 
+@needs_new_torch
 @pytest.mark.parametrize("layout", ["strided", "jagged"])
 def test_nested_scores_are_refused_with_the_call(layout):
     nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=getattr(torch, layout))
@@ -382,6 +390,7 @@ def test_nested_scores_are_refused_with_the_call(layout):
         )
 
 
+@needs_new_torch
 @pytest.mark.parametrize("offsets", [[0, 1, 900], [0, 4, 3], [-1, 1, 3], [0, 1, 1]])
 def test_nested_rows_that_do_not_fit_the_values_are_refused(offsets):
     nested = torch.nested.nested_tensor([torch.tensor([0]), torch.tensor([1, 2])], layout=torch.jagged)
@@ -390,6 +399,7 @@ def test_nested_rows_that_do_not_fit_the_values_are_refused(offsets):
     assert complaint("p.pt", LABELS) == "a damaged nested tensor: its rows do not fit its values"
 
 
+@needs_new_torch
 def test_nested_rows_that_share_values_are_refused():
     class Nested:
         def __reduce__(self):
@@ -446,6 +456,8 @@ def test_nested_rows_that_share_values_are_refused():
     ids=["list", "str", "no tensor", "quantized", "complex", "float8", "meta", "expanded", "empty", "overlapping"],
 )
 def test_other_contents_are_named_with_a_remedy(make, message):
+    if OLD_TORCH and re.search("quantized|float8", message):
+        pytest.skip("torch before 2.6 saves and loads fewer kinds of tensors")
     assert complaint(save(make())) == message
 
 
