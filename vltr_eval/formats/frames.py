@@ -156,7 +156,7 @@ def _table_of_pandas(name: str, frame: Any) -> Table:
             for place, label in enumerate(frame.columns)
         ]
     num_columns = len(parts)
-    parts += _index_parts(name, frame.index)
+    parts += _index_parts(name, frame.index, {column.name for column, _ in parts})
     table = _table_of_parts(name, len(frame), parts)
 
     def read_matrix(places: Sequence[int]) -> np.ndarray:
@@ -177,8 +177,8 @@ def _is_plain(dtype: Any) -> bool:
     return isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.isnative
 
 
-def _index_parts(name: str, index: Any) -> list[Part]:
-    """The index as columns; none for a default one."""
+def _index_parts(name: str, index: Any, taken: set[str | None]) -> list[Part]:
+    """The index as columns; none for a default one. A level whose name is taken is named as one without a name."""
     pandas = sys.modules["pandas"]
     if isinstance(index, pandas.MultiIndex):
         levels = [index.get_level_values(level) for level in range(index.nlevels)]
@@ -189,11 +189,12 @@ def _index_parts(name: str, index: Any) -> list[Part]:
         if counts_rows and (is_range or index.name is None):
             return []
         levels = [index]
-    names = [f"__index_level_{k}__" if level.name is None else str(level.name) for k, level in enumerate(levels)]
-    return [
-        _describe_series(name, Column(label, OTHER, is_index=True), pandas.Series(level))
-        for label, level in zip(names, levels, strict=True)
-    ]
+    parts = []
+    for place, level in enumerate(levels):
+        label = f"__index_level_{place}__" if level.name is None or str(level.name) in taken else str(level.name)
+        taken.add(label)
+        parts.append(_describe_series(name, Column(label, OTHER, is_index=True), pandas.Series(level)))
+    return parts
 
 
 def _describe_series(name: str, column: Column, series: Any) -> Part:
