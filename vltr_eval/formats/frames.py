@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.formats import arrow
+from vltr_eval.formats.arrow import column_of_chunks, table_of_arrow
 from vltr_eval.formats.columns import stack_columns
 from vltr_eval.formats.sources import InputError
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Column, Lists, Table, check_distinct_names
@@ -372,7 +372,7 @@ def _describe_arrow(name: str, of: Callable[..., Column], chunks: Any) -> Part:
     import pyarrow
 
     chunks = chunks if isinstance(chunks, pyarrow.ChunkedArray) else pyarrow.chunked_array([chunks])
-    return arrow.column_of_chunks(name, of, chunks)
+    return column_of_chunks(name, of, chunks)
 
 
 def _describe_polars(name: str, label: str | None, series: Any) -> Part:
@@ -400,7 +400,7 @@ def _table_of_arrow(name: str, frame: Any) -> Table:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{name}: pyarrow cannot read this {type(frame).__name__} ({reason})") from error
     if isinstance(data, pyarrow.Table):
-        return arrow.table_of_arrow(name, data)
+        return table_of_arrow(name, data)
 
     def of(kind: str, dtype: str = "") -> Column:
         return Column(None, kind, dtype)
@@ -421,6 +421,8 @@ def _import_arrow(pyarrow: Any, frame: Any) -> Any:
             return pyarrow.RecordBatchReader.from_stream(frame).read_all()
         except pyarrow.ArrowInvalid:  # one column, not a struct of columns
             return pyarrow.chunked_array(frame)
+    if not hasattr(frame, "__arrow_c_array__"):
+        raise pyarrow.ArrowNotImplementedError("it does not export arrow's format")
     data = pyarrow.array(frame)  # a struct or one column
     is_table = pyarrow.types.is_struct(data.type)
     return pyarrow.Table.from_batches([pyarrow.RecordBatch.from_struct_array(data)]) if is_table else data

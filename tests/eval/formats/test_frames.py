@@ -474,6 +474,19 @@ def test_exporters_need_pyarrow(monkeypatch):
     )
 
 
+def test_exporters_that_fail_are_named(pa):
+    def refuse(requested_schema=None):
+        raise pa.ArrowInvalid("no such format\nas this")
+
+    frame = SimpleNamespace(__arrow_c_stream__=refuse)
+    assert complaint(table_of_frame, "scores", frame) == (
+        "scores: pyarrow cannot read this SimpleNamespace (no such format)"
+    )
+    assert complaint(table_of_frame, "scores", SimpleNamespace()) == (
+        "scores: pyarrow cannot read this SimpleNamespace (it does not export arrow's format)"
+    )
+
+
 # polars
 
 
