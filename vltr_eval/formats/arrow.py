@@ -329,7 +329,7 @@ def _read(
     if column.kind == OTHER:
         raise InputError(f"{source}: column {column.name}: expected numbers, text or lists of them, got {column.dtype}")
     if column.kind == LIST:
-        return _read_lists(source, column, arrays, num_rows)
+        return _read_lists(source, column, arrays, num_rows, progress)
     dtype = np.dtype(object) if column.kind == TEXT else np.dtype(column.dtype)
     shape = (num_rows, _stored_type(kind).list_size) if column.kind == MATRIX else (num_rows,)
     rows, start = RowBuffer(source, allocate(source, shape, dtype), progress), 0
@@ -339,11 +339,13 @@ def _read(
     return rows.finish()
 
 
-def _read_lists(source: Source | str, column: Column, arrays: Iterable[Any], num_rows: int) -> Lists:
+def _read_lists(
+    source: Source | str, column: Column, arrays: Iterable[Any], num_rows: int, progress: Progress | None
+) -> Lists:
     """Lists of numbers or text; a row without a list is an empty list."""
     kind = np.dtype(column.dtype) if column.dtype else np.dtype(object)
     dtype = np.dtype(np.int64) if kind.kind in "iu" else kind
-    rows, values = RowBuffer(source, allocate(source, (num_rows,), np.int64)), [np.empty(0, dtype)]
+    rows, values = RowBuffer(source, allocate(source, (num_rows,), np.int64), progress), [np.empty(0, dtype)]
     start = num_null = 0
     for array in arrays:
         lengths, flat = _convert(source, column, start, array)

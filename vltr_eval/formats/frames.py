@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.formats import arrow
+from vltr_eval.formats.arrow import column_of_chunks, table_of_arrow
 from vltr_eval.formats.columns import stack_columns
 from vltr_eval.formats.sources import InputError
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Column, Lists, Table, check_distinct_names
@@ -156,7 +156,7 @@ def _table_of_pandas(name: str, frame: Any) -> Table:
             for place, label in enumerate(frame.columns)
         ]
     num_columns = len(parts)
-    parts += _index_parts(name, frame.index)
+    parts += _index_parts(name, frame.index, {column.name for column, _ in parts})
     table = _table_of_parts(name, len(frame), parts)
 
     def read_matrix(places: Sequence[int]) -> np.ndarray:
@@ -177,8 +177,8 @@ def _is_plain(dtype: Any) -> bool:
     return isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.isnative
 
 
-def _index_parts(name: str, index: Any) -> list[Part]:
-    """The index as columns; none for a default one."""
+def _index_parts(name: str, index: Any, taken: set[str | None]) -> list[Part]:
+    """The index as columns; none for a default one. A level whose name is taken is named as one without a name."""
     pandas = sys.modules["pandas"]
     if isinstance(index, pandas.MultiIndex):
         levels = [index.get_level_values(level) for level in range(index.nlevels)]
@@ -189,11 +189,12 @@ def _index_parts(name: str, index: Any) -> list[Part]:
         if counts_rows and (is_range or index.name is None):
             return []
         levels = [index]
-    names = [f"__index_level_{k}__" if level.name is None else str(level.name) for k, level in enumerate(levels)]
-    return [
-        _describe_series(name, Column(label, OTHER, is_index=True), pandas.Series(level))
-        for label, level in zip(names, levels, strict=True)
-    ]
+    parts = []
+    for place, level in enumerate(levels):
+        label = f"__index_level_{place}__" if level.name is None or str(level.name) in taken else str(level.name)
+        taken.add(label)
+        parts.append(_describe_series(name, Column(label, OTHER, is_index=True), pandas.Series(level)))
+    return parts
 
 
 def _describe_series(name: str, column: Column, series: Any) -> Part:
@@ -371,7 +372,7 @@ def _describe_arrow(name: str, of: Callable[..., Column], chunks: Any) -> Part:
     import pyarrow
 
     chunks = chunks if isinstance(chunks, pyarrow.ChunkedArray) else pyarrow.chunked_array([chunks])
-    return arrow.column_of_chunks(name, of, chunks)
+    return column_of_chunks(name, of, chunks)
 
 
 def _describe_polars(name: str, label: str | None, series: Any) -> Part:
@@ -399,7 +400,7 @@ def _table_of_arrow(name: str, frame: Any) -> Table:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{name}: pyarrow cannot read this {type(frame).__name__} ({reason})") from error
     if isinstance(data, pyarrow.Table):
-        return arrow.table_of_arrow(name, data)
+        return table_of_arrow(name, data)
 
     def of(kind: str, dtype: str = "") -> Column:
         return Column(None, kind, dtype)
@@ -420,6 +421,8 @@ def _import_arrow(pyarrow: Any, frame: Any) -> Any:
             return pyarrow.RecordBatchReader.from_stream(frame).read_all()
         except pyarrow.ArrowInvalid:  # one column, not a struct of columns
             return pyarrow.chunked_array(frame)
+    if not hasattr(frame, "__arrow_c_array__"):
+        raise pyarrow.ArrowNotImplementedError("it does not export arrow's format")
     data = pyarrow.array(frame)  # a struct or one column
     is_table = pyarrow.types.is_struct(data.type)
     return pyarrow.Table.from_batches([pyarrow.RecordBatch.from_struct_array(data)]) if is_table else data

@@ -488,6 +488,16 @@ def test_rows_are_streamed_into_the_matrix():
     np.testing.assert_array_equal(table.read_matrix([]), np.empty((20_001, 0)))
 
 
+@pytest.mark.usefixtures("_rows_at_a_time")
+@pytest.mark.parametrize("place", range(4))
+def test_each_kind_of_column_tells_its_progress(place):
+    fixed = pa.array([[0.5, 1]] * 10, pa.list_(pa.float32(), 2))
+    pq.write_table(pa.table({"a": [0.5] * 10, "t": ["x"] * 10, "l": [[1]] * 10, "m": fixed}), "p.parquet")
+    shares = []
+    arrow.read_parquet(Source(Path("p.parquet")), SCORES, progress=shares.append).read_column(place)
+    assert shares == ([1.0] if arrow._MAX_ROWS > 10 else [0.2, 0.4, 0.6, 0.8, 1.0])
+
+
 def test_a_file_without_rows_is_read():
     table = read({"a": pa.array([], pa.float32()), "l": pa.array([], pa.list_(pa.int64())), "t": pa.array([], "string"),
                   "m": pa.array([], pa.list_(pa.float32(), 3))})  # fmt: skip

@@ -346,6 +346,15 @@ def test_levels_of_an_index_are_columns(pd):
     assert content_of(table) == [[0.5, 1], ["v1", "v2"], [3, 0]]
 
 
+def test_an_index_with_the_name_of_a_column_is_renamed(pd):
+    frame = pd.DataFrame({"video": ["v2", "v1"], "a": [0.5, 1]}).set_index("video", drop=False)
+    assert [column.name for column in table_of_frame("scores", frame).columns] == ["video", "a", "__index_level_0__"]
+    index = pd.MultiIndex.from_tuples([("v1", 3), ("v2", 0)], names=["video", "video"])
+    table = table_of_frame("scores", pd.Series([0.5, 1], index=index))
+    assert [column.name for column in table.columns] == [None, "video", "__index_level_1__"]
+    assert content_of(table) == [[0.5, 1], ["v1", "v2"], [3, 0]]
+
+
 @pytest.mark.parametrize("index", [["v2", "v1"], [4, 2], range(5, 7)])
 def test_a_frame_and_its_file_are_one_table(pd, pa, index, tmp_path):
     from vltr_eval.formats.arrow import read_parquet
@@ -462,6 +471,19 @@ def test_exporters_need_pyarrow(monkeypatch):
     exporter = SimpleNamespace(__arrow_c_stream__=lambda requested_schema=None: None)
     assert complaint(table_of_frame, "scores", exporter) == (
         'scores: reading a SimpleNamespace of types needs pyarrow; pip install "vltr[parquet]"'
+    )
+
+
+def test_exporters_that_fail_are_named(pa):
+    def refuse(requested_schema=None):
+        raise pa.ArrowInvalid("no such format\nas this")
+
+    frame = SimpleNamespace(__arrow_c_stream__=refuse)
+    assert complaint(table_of_frame, "scores", frame) == (
+        "scores: pyarrow cannot read this SimpleNamespace (no such format)"
+    )
+    assert complaint(table_of_frame, "scores", SimpleNamespace()) == (
+        "scores: pyarrow cannot read this SimpleNamespace (it does not export arrow's format)"
     )
 
 
