@@ -156,13 +156,13 @@ def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
             data = data[len(comments) :]
         end = 0 if in_head else _last_end(data)
         if end:
-            gap = data[: len(data) - len(data.lstrip(b" \t\n"))]
-            if len(gap) > _MAX_GAP:
-                raise InputError(f"{source}: line {line}: expected a row, got {len(gap):,} blanks and ends of lines")
+            gap = len(data) - len(data.lstrip(b" \t\n")) if data[0] in b" \t\n" else 0
+            if gap > _MAX_GAP:
+                raise InputError(f"{source}: line {line}: expected a row, got {gap:,} blanks and ends of lines")
             yield _Block(data[:end], line, read)
             line += data.count(b"\n", 0, end)
             data = data[end:]
-        elif b'"' in data:  # a wrong quote is found here, before the block grows to the end of the file
+        elif not in_head and b'"' in data:  # a wrong quote is found here, before the block grows to the end of the file
             _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         pieces, size = [data], len(data)
         wanted = 0 if end else 2 * size  # what spans many pieces is not searched again at each of them
@@ -203,6 +203,8 @@ def _last_end(data: bytes) -> int:
         before = data.rfind(b"\n", 0, cut)
         quotes -= data.count(b'"', before + 1, cut)
         cut = before
+    if cut > 0 and data[cut - 1] not in b" \t\n":  # the usual case needs no copy
+        return cut + 1
     filled = len(data[: cut + 1].rstrip(b" \t\n"))
     return data.find(b"\n", filled) + 1 if filled else 0
 
@@ -279,6 +281,7 @@ def _find_separator(source: Source, data: bytes) -> bytes:
 # Kinds of a cell. _CODE is never a number, nor is its column: leading zeros, or a list.
 _WHOLE, _FRACTION, _LOGICAL, _MISSING, _CODE, _WORD = "whole", "fraction", "logical", "missing", "code", "word"
 _NUMBERS = (_WHOLE, _FRACTION)
+_FRACTION_FORM = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 _WHOLE_FORM = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)")
 _CODE_FORM = re.compile(rb"[+-]?0[0-9]+(?:[eE][0-9]+)?|[0-9]+(?:[;,| ] ?[0-9]+)+[;,| ]?|\[.*", re.DOTALL)
 _ZERO_FORM = re.compile(rb"[+-]?0[0-9]")
@@ -288,6 +291,8 @@ _MISSING_WORDS = {b"", b"NA", b"N/A", b"n/a", b"null", b"NULL", b"Null", b"None"
 
 def _kind(cell: bytes) -> str:
     """The kind of a cell that is unquoted and stripped."""
+    if _FRACTION_FORM.fullmatch(cell):  # most cells of most files
+        return _FRACTION
     if _WHOLE_FORM.fullmatch(cell):
         return _WHOLE
     if cell in _LOGICALS:
@@ -687,7 +692,8 @@ class _Reader:
             part = _convert_by_arrow(cells, types, csv, self.separator) if csv is not None else None
             return part or _convert(cells, types)
 
-        threads = min(_MAX_THREADS, os.cpu_count() or 1)
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = min(_MAX_THREADS, cpus)
         pending: deque[tuple[_Block, Future[_Part]]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             for block in _with_error(blocks):
@@ -845,7 +851,8 @@ def _is_index_name(cell: bytes) -> bool:
 
 def _occurs_below(reader: _Reader, column: int) -> bool:
     cell = reader.first[column]
-    return b"\0%b\0" % cell in b"%b\0" % reader.text(column)  # a NUL stands before all cells but the first
+    # A NUL stands before all cells but the first. Empty cells come from a separator at the end of each line.
+    return cell != b"" and b"\0%b\0" % cell in b"%b\0" % reader.text(column)
 
 
 def _is_binary(reader: _Reader, columns: Sequence[int]) -> bool:

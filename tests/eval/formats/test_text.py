@@ -256,6 +256,8 @@ def test_logical_columns_are_bool(table):
         ("fname,labels,mids,split\n64760,Bark,/m/01,train\n", ["fname", "labels", "mids", "split"]),
         ("YTID,positive_labels\nx,/m/01\n", ["YTID", "positive_labels"]),
         ("label\n2\n0\n", ["label"]),
+        ("id,label\n1,3\n2,4\n", ["id", "label"]),
+        ("id,0,1\n17,0.5,0.25\n", ["id", "0", "1"]),
     ],
 )
 def test_header_is_told_by_the_rule(table, content, header):
@@ -306,6 +308,13 @@ def test_first_line_in_doubt_is_read_both_ways(table, content):
     for both, skip in ((read, 0), (read.first_line, 1)):
         for place, values in enumerate(columns(both)):
             assert values == [type(value)(row[place]) for value, row in zip(values, cells[skip:], strict=True)]
+
+
+def test_separator_at_the_end_of_lines_is_an_empty_column(table):
+    read = table("a,b,\n1,2,\n3,4,\n")
+    assert names(read) == ["a", "b", ""]
+    assert not any(column.is_index for column in read.columns)
+    assert columns(read) == [[1, 3], [2, 4], ["", ""]]
 
 
 def test_missing_first_score_is_no_index(table, complaint):
