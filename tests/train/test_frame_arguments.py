@@ -31,32 +31,26 @@ def whole() -> dict[str, torch.Tensor]:
 
 
 CALLS = {
-    frame_stack: [("features", "targets", "rap", "partner"), ("features", "targets", "rap", "partner", "beta")],
-    gather_frames: [
-        ("store", "offsets", "videos", "frame_indices"),
-        ("store", "offsets", "videos", "frame_indices", "out"),
-    ],
-    sample_frames: [("lengths",), ("lengths", "samples")],
-    dynamic_frame_masks: [("targets", "bounds"), ("targets", "bounds", "samples")],
+    frame_stack: [("features", "targets", "rap", "partner"), ("features", "targets", "partner", "beta")],
+    gather_frames: [("store", "offsets", "videos", "frame_indices", "out")],
+    sample_frames: [("lengths", "samples")],
+    dynamic_frame_masks: [("targets", "bounds", "samples")],
     dynamic_frame_bounds: [("train_counts",)],
 }
-SETTINGS = {frame_stack: {"clip_length": L}, gather_frames: {}}
 CASES = [(function, names, name) for function, calls in CALLS.items() for names in calls for name in names]
 
 
 def call(function, arguments):
-    if function is frame_stack and "beta" in arguments:
-        arguments = arguments | {"rap": None}  # one of the two decides the shares
-    return function(**arguments, **SETTINGS.get(function, {"num_frames": 10}))
+    if function is frame_stack:
+        return function(**{"rap": None, "clip_length": L} | arguments)
+    return function(**arguments) if function is gather_frames else function(**arguments, num_frames=10)
 
 
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 @pytest.mark.parametrize(("function", "names", "name"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_tensors_without_memory_are_refused_by_name(function, names, name):
     arguments = {key: whole()[key] for key in names}
-    call(function, dict(arguments))  # all of them whole: it works
-    if name == "rap" and "beta" in names:
-        return
+    call(function, arguments)  # all of them whole: it works
     with FakeTensorMode():
         arguments[name] = torch.empty(arguments[name].shape, dtype=arguments[name].dtype)
     with pytest.raises(TypeError, match=rf"^{name}: expected an array with memory, got FakeTensor of .* without any; "):
