@@ -1,7 +1,8 @@
 """The one place that knows array types: makes addresses, strides and dtype codes for the core of any library's arrays.
 
 Nothing is copied, moved or synchronised: what cannot be borrowed as it is, is an error that names the fix. CPU or CUDA
-is decided here, from where an array lives.
+is decided here, from where an array lives. No address from outside is used before `_check_memory` has seen it with its
+shape, its strides and, where the library tells it, the memory that it is a view of.
 
 On a device, a call works on the stream of its first array, on which that array is ready; the streams of others are
 joined (`same_place`). Nothing must be kept alive for the device once a call is over. A result of numbers has waited for
@@ -179,7 +180,8 @@ def _borrow_numpy(name: str, array: np.ndarray) -> Array:
     root = _root_of(name, array)
     block = None
     if root is not None:
-        block = address if root is array else np.asarray(root).__array_interface__["data"][0], root.nbytes
+        root = np.asarray(root)
+        block = (root.__array_interface__["data"][0], root.nbytes)
     return Array(address, plain.shape, plain.strides, plain.dtype.name, plain, writable=not read_only, block=block)
 
 
@@ -223,13 +225,14 @@ def _check_complete(name: str, array: Any) -> None:
         missing = array.is_null()
     else:
         missing = (getattr(array, "__array_interface__", None) or {}).get("mask")
-    cells = () if missing is None else np.argwhere(np.atleast_1d(np.asarray(missing, bool)))
-    if len(cells):
-        first = ", ".join(f"{axis} {at}" for axis, at in zip(("row", "column"), cells[0].tolist(), strict=False))
-        raise ValueError(
-            f"{name}: expected a number in every cell, got {len(cells)} missing, the first at {first}; "
-            "leave out the rows with missing cells, since any value in their place would count"
-        )
+    if missing is None or not (missing := np.atleast_1d(np.asarray(missing, bool))).any():
+        return
+    cell = np.unravel_index(np.argmax(missing), missing.shape)
+    first = ", ".join(f"{axis} {at}" for axis, at in zip(("row", "column"), cell, strict=False))
+    raise ValueError(
+        f"{name}: expected a number in every cell, got {np.count_nonzero(missing)} missing, the first at {first}; "
+        "leave out the rows with missing cells, since any value in their place would count"
+    )
 
 
 def works_on_cuda() -> bool:
@@ -333,6 +336,14 @@ def _borrow_dlpack(name: str, array: Any) -> Array:
     return Array(address, shape, strides, dtype, owner, place, writable)
 
 
+def _borrow_list(name: str, values: list[Any] | tuple[Any, ...]) -> Array:
+    try:
+        array = np.array(values)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
+    return _borrow_numpy(name, array)
+
+
 def _borrow_offered(name: str, array: Any, borrow_by: Callable[[str, Any], Array]) -> Array:
     """Borrows what a library must hand out first; what it then raises becomes a sentence that names the argument."""
     try:
@@ -431,10 +442,7 @@ def borrow(name: str, array: Any) -> Array:
         _check_complete(name, array)
         borrowed = _borrow_offered(name, array, _borrow_dlpack)
     elif isinstance(array, (list, tuple)):
-        try:
-            borrowed = _borrow_numpy(name, np.array(array))
-        except ValueError:
-            raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
+        borrowed = _borrow_offered(name, array, _borrow_list)
     elif hasattr(array, "__array__"):
         _check_complete(name, array)
         how = _READ_BY.get(_library(array), "np.asarray({})").format(name)

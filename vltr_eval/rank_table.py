@@ -196,7 +196,8 @@ class RankTable:
         """AP restated at a class prevalence: (C,) float64. See `vltr_eval.calibrated_average_precision`."""
         if not isinstance(prevalence, (int, float, np.number)) or not 0 < prevalence < 1:
             raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
-        return self._per_class("calibrated_average_precision", float(prevalence), absent=absent)
+        # Below that the result stays the same and products with it would vanish.
+        return self._per_class("calibrated_average_precision", max(float(prevalence), 1e-280), absent=absent)
 
     def precision_recall_curve(self, class_index: int) -> PrecisionRecallCurve:
         """The curve of one class at its positives' distinct scores. Raises IndexError for a class that is not there."""

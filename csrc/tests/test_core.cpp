@@ -576,15 +576,13 @@ void expected_precision_is_a_series_for_huge_classes() {
   struct Size {
     std::int64_t tp, negatives, marked, draws;
   };
-  // In units of kSeriesVariance: 0.999, 1.002, 1.8, 2.4, 14, and twice 1.1, where few hits stand above a variance that
-  // is nearly the mean, which is the worst case.
+  // In units of kSeriesVariance: 0.999, 1.002, 1.3, 1.8, and 1.1 in the worst case: few hits, and a variance near the
+  // mean.
   const Size sizes[] = {{1, 16770000, 8400000, 8300000},
                         {1, 16820000, 8400000, 8300000},
                         {1, 40000000, 10000000, 30000000},
                         {12345678, 40000000, 10000000, 20000000},
-                        {1, 300000000, 100000000, 200000000},
-                        {1, 10000000000000, 30000000, 400000000000},
-                        {700000, 10000000000000, 30000000, 400000000000}};
+                        {1, 10000000000000, 30000000, 400000000000}};
   for (const Size& size : sizes) {
     trying = "n " + std::to_string(size.negatives) + ", marked " + std::to_string(size.marked) + ", draws " +
              std::to_string(size.draws);

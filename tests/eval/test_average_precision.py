@@ -272,6 +272,12 @@ def test_calibrated_ap_at_the_own_prevalence_is_ap():
     )
 
 
+@pytest.mark.parametrize("prevalence", [5e-324, 1e-310, 1e-300])
+def test_calibrated_ap_at_the_least_prevalences_counts_what_no_negative_reaches(prevalence):
+    scores, labels = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 0])
+    assert calibrated_average_precision(scores, labels, prevalence=prevalence)[0] == 0.5
+
+
 def test_calibrated_ap_of_missing_sides():
     labels = np.array([[0, 1], [0, 1]])
     assert_same_bits(calibrated_average_precision(np.zeros((2, 2)), labels), np.array([np.nan, 1.0]))
