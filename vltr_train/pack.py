@@ -13,10 +13,11 @@ from pathlib import Path
 from vltr_eval.arrays import num_threads
 from vltr_eval.groups import DEFAULT_BOUNDS
 from vltr_eval.io import InputError
+from vltr_eval.label_map import read_labelmap
 from vltr_eval.outputs import OutputError
 from vltr_train.dataset import DatasetLists
 from vltr_train.frame_store import FrameStore, Progress, StoreWriter, open_video, read_headers
-from vltr_train.label_lists import MINIKINETICS_CLASS_ORDER, read_ava, read_ava_classes, read_minikinetics
+from vltr_train.label_lists import MINIKINETICS_CLASS_ORDER, read_ava, read_minikinetics
 
 __all__ = [
     "CHARADES_BOUNDS",
@@ -107,13 +108,14 @@ def _kinetics_names(path: Path) -> list[str]:
 def ava(labels: PathLike, features: PathLike) -> PackSource:
     """AVA's person boxes: a folder with ava_train_v*.csv and ava_val_v*.csv, and for each box <id>.npy of its clip.
 
-    The classes are those of *for_activitynet*.pbtxt (the 60 that are evaluated), or all 80 where there is none. Ids are
-    those of `read_ava`. Raises InputError.
+    The classes are those of *for_activitynet*.pbtxt or .pbtxt.txt (the 60 that are evaluated), or all 80 where there is
+    none. Ids are those of `read_ava`. Raises InputError.
     """
     # DIFFERS: the paper (arXiv 1904.12993) names neither its 46 head and 14 tail classes nor bounds; VideoLT's here.
     place = Path(labels)
-    action_lists = sorted(place.glob("*for_activitynet*.pbtxt"))
-    classes = read_ava_classes(action_lists[-1]) if action_lists else None
+    # The list of v2.1 is published as .pbtxt.txt.
+    action_lists = sorted(path for end in ("", ".txt") for path in place.glob(f"*for_activitynet*.pbtxt{end}"))
+    classes = read_labelmap(action_lists[-1]) if action_lists else None
     train, test = (read_ava(_one_match(place, f"ava_{split}_v*.csv"), classes) for split in ("train", "val"))
     if classes is None:
         names = tuple(f"class{index:04d}" for index in range(train.num_classes))
