@@ -272,8 +272,8 @@ def read_ava(path: str | os.PathLike[str], classes: Mapping[int, str] | None = N
     """Read AVA's annotations, one line for each action of a person box: a row for each box, ids in order of appearance.
 
     Ids are "<video>_<timestamp>_<person>". classes: the actions that count, id (from 1) to name, as
-    `vltr_eval.label_map.read_labelmap` gives them; class c is the one with the c-th smallest id. A box with other actions
-    alone has no label. Default: all 80. An action that a box has twice counts once. Raises InputError.
+    `vltr_eval.label_map.read_labelmap` gives them; class c is the one with the c-th smallest id. A box with other
+    actions alone has no label. Default: all 80. An action that a box has twice counts once. Raises InputError.
     """
     actions = sorted(classes) if classes is not None else range(1, _AVA_ACTIONS + 1)
     class_of = {action: index for index, action in enumerate(actions)}

@@ -85,7 +85,9 @@ def check_corners(detections: Source, groundtruth: Source) -> list[str]:
 
 
 def _share_in_pixels(corners: np.ndarray) -> float:
-    return float((corners.max(axis=1) > _PIXELS).mean()) if len(corners) else 0.0
+    if not len(corners) or corners.max() <= _PIXELS:
+        return 0.0
+    return float((corners > _PIXELS).any(axis=1).mean())
 
 
 def _first_beyond(corners: np.ndarray, lowest: float, highest: float) -> tuple[int, str, float]:
@@ -96,9 +98,9 @@ def _first_beyond(corners: np.ndarray, lowest: float, highest: float) -> tuple[i
 
 def _notes_outside(source: Source) -> list[str]:
     corners = source.boxes.corners
-    number = int(((corners.min(axis=1) < -_MARGIN) | (corners.max(axis=1) > 1 + _MARGIN)).sum()) if len(corners) else 0
-    if not number:
+    if not len(corners) or (corners.min() >= -_MARGIN and corners.max() <= 1 + _MARGIN):
         return []
+    number = np.count_nonzero(((corners < -_MARGIN) | (corners > 1 + _MARGIN)).any(axis=1))
     row, corner, value = _first_beyond(corners, -_MARGIN, 1 + _MARGIN)
     where = source.where(row).removeprefix(f"{source.name}: ")
     return [
@@ -142,20 +144,16 @@ def ignored_note(source: Source, reasons: np.ndarray, groundtruth: Boxes, *, unl
 
     reasons: why each row is, (N,). unlisted_count: rows in images that the ground truth lacks are false positives.
     """
-    cause = ""
-    unlisted = reasons == UNLISTED
-    if unlisted.any():
-        cause = _likely_cause(source.boxes.images.take(np.flatnonzero(unlisted)), groundtruth)
-        if unlisted_count:
-            cause = f", which are false positives{cause}"
-    return (
-        f"{source.name}: {np.count_nonzero(reasons):,} of {len(reasons):,} boxes "
-        f"{'match nothing' if unlisted_count else 'are ignored'}: {_in_words(source, reasons)}{cause}"
-    )
+    unlisted = np.flatnonzero(reasons == UNLISTED)
+    cause = _likely_cause(source.boxes.images.take(unlisted), groundtruth) if len(unlisted) else ""
+    total = f"{source.name}: {np.count_nonzero(reasons):,} of {len(reasons):,} boxes"
+    if unlisted_count and len(unlisted):
+        return f"{total} match nothing: {_in_words(source, reasons)} (they are false positives){cause}"
+    return f"{total} are ignored: {_in_words(source, reasons)}{cause}"
 
 
-def no_match_error(detections: Source, reasons: np.ndarray, groundtruth: Boxes) -> ValueError:
-    """The error where no detection counts."""
+def no_match_error(detections: Source, reasons: np.ndarray, groundtruth: Boxes, ids: np.ndarray) -> ValueError:
+    """The error where no detection counts. ids: the classes that are evaluated, ascending."""
     sentence = f"{detections.name}: expected boxes in the images and classes of the ground truth, got none"
     sentence += f" ({_in_words(detections, reasons)})"
     if (reasons == UNLISTED).any():
@@ -163,6 +161,11 @@ def no_match_error(detections: Source, reasons: np.ndarray, groundtruth: Boxes) 
         listed = _some_images(groundtruth)
         sentence += f"; the first is {_first_image(images)}, in the ground truth {_first_image(listed)}"
         sentence += _likely_cause(images, groundtruth)
+    elif (reasons == OTHER_CLASS).any():
+        classes = np.unique(detections.boxes.classes)
+        sentence += f"; classes here are {classes[0]} to {classes[-1]}, those that are evaluated {ids[0]} to {ids[-1]}"
+        if any(np.isin(classes + shift, ids).all() for shift in (-1, 1)):
+            sentence += ": are the ids shifted by one?"
     return ValueError(sentence)
 
 

@@ -115,7 +115,7 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
 
     reasons = _why_ignored(found, found_images, ids, left_out, every)
     if reasons.all() and len(found):
-        raise no_match_error(detections, reasons, true)
+        raise no_match_error(detections, reasons, true, ids)
     counts = reasons == COUNTS
     if protocol.unlisted_images == "false":
         counts |= reasons == UNLISTED
@@ -184,12 +184,16 @@ def _may_be_best(image: np.ndarray, score: np.ndarray, limit: int) -> np.ndarray
 
     Most rows of a large file do not, so that the order by content is needed for few.
     """
-    order = np.lexsort((-score, image))
+    order = np.argsort(image, kind="stable")  # fast where a file has the rows of an image together, as most have
+    sorted_scores = score[order]
     starts = np.flatnonzero(np.diff(image[order], prepend=-1))
     lengths = np.diff(starts, append=len(order))
-    last = score[order[starts + np.minimum(lengths, limit) - 1]]
+    lowest = np.full(len(starts), -np.inf)
+    for group in np.flatnonzero(lengths > limit).tolist():
+        rest = lengths[group] - limit
+        lowest[group] = np.partition(sorted_scores[starts[group] : starts[group] + lengths[group]], rest)[rest]
     mask = np.empty(len(order), bool)
-    mask[order] = score[order] >= np.repeat(last, lengths)
+    mask[order] = sorted_scores >= np.repeat(lowest, lengths)
     return mask
 
 
