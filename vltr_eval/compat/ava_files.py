@@ -22,7 +22,7 @@ from vltr_eval.io import InputError
 __all__ = ["Boxes", "Images", "VideoNames", "read_boxes", "read_images"]
 
 _IMAGE, _UNSCORED, _SCORED = 2, 7, 8  # columns: video, time[, x1, y1, x2, y2, class[, score]]
-_BLOCK_BYTES = 2**24
+_BLOCK_BYTES = 2**22  # the rows of a block fit into a cache
 
 
 class VideoNames(Sequence[str]):
@@ -146,12 +146,11 @@ def read_boxes(path: str | os.PathLike[str], progress: Callable[[float], object]
     columns = _Column(np.int32), _Column(), _Column(shape=(4,)), _Column(np.int32), _Column()
     empty = _Column(np.int32), _Column()
     for block in _blocks(path, progress):
-        for table in _tables(block, (_IMAGE, _UNSCORED, _SCORED), "2, 7 or 8 columns", codes):
-            if table.width == _IMAGE:
-                _append(empty, (table.videos, *table.numbers), block.share)
-            else:
-                lines.append(table.lines)
-                _append(columns, (table.videos, *_box_columns(path, table)), block.share)
+        tables = _tables(block, (_IMAGE, _UNSCORED, _SCORED), "2, 7 or 8 columns", codes)
+        wide = [table for table in tables if table.width > _IMAGE]
+        lines += [table.lines for table in wide]
+        _extend(columns, [(table.videos, *_box_columns(path, table)) for table in wide], block.share)
+        _extend(empty, [(table.videos, *table.numbers) for table in tables if table.width == _IMAGE], block.share)
     videos, times, corners, classes, scores = (column.array for column in columns)
     names = list(codes)
     return Boxes(
@@ -173,8 +172,8 @@ def read_images(path: str | os.PathLike[str]) -> Images:
     codes = _Codes()
     columns = _Column(np.int32), _Column()
     for block in _blocks(path, None):
-        for table in _tables(block, (_IMAGE,), "2 columns", codes):
-            _append(columns, (table.videos, *table.numbers), block.share)
+        tables = _tables(block, (_IMAGE,), "2 columns", codes)
+        _extend(columns, [(table.videos, *table.numbers) for table in tables], block.share)
     return _images(list(codes), columns)
 
 
@@ -197,21 +196,22 @@ class _Column:
     def array(self) -> np.ndarray:
         return self._whole[: self._size]
 
-    def append(self, part: np.ndarray, share: float) -> None:
-        """Add rows. share: the fraction of all rows that there are then, about; 0 where it is not known."""
-        size = self._size + len(part)
+    def extend(self, parts: Sequence[np.ndarray], share: float) -> None:
+        """Add rows. share: the fraction of the file up to their end, 0 where it is not known."""
+        size = self._size + sum(map(len, parts))
         if size > len(self._whole):
-            room = size * 2 if share == 0 else int(size / share * 1.05)
+            room = int(size / share * 1.05) if share else 2 * size
             whole = np.empty((room, *self._whole.shape[1:]), self._whole.dtype)
             whole[: self._size] = self.array
             self._whole = whole
-        self._whole[self._size : size] = part
-        self._size = size
+        for part in parts:
+            self._whole[self._size : self._size + len(part)] = part
+            self._size += len(part)
 
 
-def _append(columns: tuple[_Column, ...], parts: tuple[np.ndarray, ...], share: float) -> None:
-    for column, part in zip(columns, parts, strict=True):
-        column.append(part, share)
+def _extend(columns: tuple[_Column, ...], rows: list[tuple[np.ndarray, ...]], share: float) -> None:
+    for column, parts in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
+        column.extend(parts, share)
 
 
 def _box_columns(path: str | os.PathLike[str], table: _Table) -> tuple[np.ndarray, ...]:
