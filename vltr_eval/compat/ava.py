@@ -16,6 +16,9 @@ What the official protocol says, and this module does by default (`Protocol` has
 5. AP of a class is the area under the upper envelope of its precision-recall curve (VOC, all points), where recall is
    over all boxes of the class, found or not: 0 without detections, NaN without boxes. mAP is the mean of the rest.
 
+DIFFERS from the original where detections and ground truth do not belong together: it then gives a low mAP, and this
+module an error (see `evaluate`). Rows that do not count are counted in the report's notes.
+
 Where the original lets the order of rows (and the processor's sort) decide, this module does not look at it:
 
 * Equal scores are one threshold of the curve. Without ties the result is the original's to rounding; with ties it is
@@ -209,6 +212,8 @@ def _class_names(
     if labelmap is None:
         return {c: str(c) for c in np.union1d(_classes_of(detections), _classes_of(groundtruth)).tolist()}
     if isinstance(labelmap, Mapping):
+        if len(set(labelmap.values())) < len(labelmap):
+            raise ValueError(f"labelmap: expected another name for each class, got {list(labelmap.values())}")
         return dict(sorted(labelmap.items()))
     return read_labelmap(labelmap)
 

@@ -174,9 +174,10 @@ def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.nda
 
 
 def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, line: np.ndarray) -> Rows:
-    rows = Rows(image[line], np.searchsorted(ids, boxes.classes[line]), boxes.corners[line], boxes.scores[line], line)
-    x1, y1, x2, y2 = rows.corners.T
-    return rows.take(np.lexsort((rows.score, y2, x2, y1, x1, rows.cls, rows.image)))
+    x1, y1, x2, y2 = boxes.corners[line].T
+    line = line[np.lexsort((boxes.scores[line], y2, x2, y1, x1, boxes.classes[line], image[line]))]
+    del x1, y1, x2, y2  # the columns that follow are as large
+    return Rows(image[line], np.searchsorted(ids, boxes.classes[line]), boxes.corners[line], boxes.scores[line], line)
 
 
 def _may_be_best(image: np.ndarray, score: np.ndarray, limit: int) -> np.ndarray:

@@ -548,6 +548,7 @@ def test_equal_input_gives_equal_reports(boxes):
             "groundtruth: no boxes of the classes to evaluate, so no metric is defined (groundtruth: 1 of 1 boxes are "
             "ignored: 1 of classes that are not evaluated (the first: class 1, box 0))",
         ),
+        ({"labelmap": {1: "a", 2: "a"}}, "labelmap: expected another name for each class, got ['a', 'a']"),
         ({"labelmap": {}}, "labelmap: expected at least one class, got none"),
     ],
 )
