@@ -9,7 +9,6 @@ Legend: n videos (rows of a list), C classes, B picked rows.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,6 @@ __all__ = [
     "default_class_names",
     "is_index",
     "read_ava",
-    "read_ava_classes",
     "read_class_counts",
     "read_minikinetics",
     "read_videofolder",
@@ -337,9 +335,9 @@ _AVA_LINE = "<video>,<timestamp>,<x1>,<y1>,<x2>,<y2>,<action>,<person>"
 def read_ava(path: str | os.PathLike[str], classes: Mapping[int, str] | None = None) -> LabelList:
     """Read AVA's annotations, one line for each action of a person box: a row for each box, ids in order of appearance.
 
-    Ids are "<video>_<timestamp>_<person>". classes: the actions that count, id (from 1) to name, as `read_ava_classes`
-    gives them; class c is the one with the c-th smallest id. A box with other actions alone has no label. Default: all
-    80. An action that a box has twice counts once. Raises InputError.
+    Ids are "<video>_<timestamp>_<person>". classes: the actions that count, id (from 1) to name, as
+    `vltr_eval.label_map.read_labelmap` gives them; class c is the one with the c-th smallest id. A box with other
+    actions alone has no label. Default: all 80. An action that a box has twice counts once. Raises InputError.
     """
     actions = sorted(classes) if classes is not None else range(1, _AVA_ACTIONS + 1)
     class_of = {action: index for index, action in enumerate(actions)}
@@ -359,27 +357,6 @@ def read_ava(path: str | os.PathLike[str], classes: Mapping[int, str] | None = N
         raise InputError(f"{path}: expected lines {_AVA_LINE}, got none")
     rows, indices = np.array(list(pairs), np.int64).reshape(-1, 2).T
     return LabelList.from_pairs(tuple(row_of), rows, indices, len(class_of))
-
-
-def read_ava_classes(path: str | os.PathLike[str]) -> dict[int, str]:
-    """Read AVA's action list (.pbtxt), blocks of a name and an id: the name of each action by its id.
-
-    Raises InputError.
-    """
-    text = _text(path)
-    classes: dict[int, str] = {}
-    for block in re.finditer(r"\{([^{}]*)\}", text):
-        name = re.search(r'\bname:\s*"([^"]+)"', block[1])
-        action = re.search(r"\b(?:label_)?id:\s*(\d+)", block[1])
-        line = text.count("\n", 0, block.start()) + 1
-        if name is None or action is None:
-            raise InputError(f"{path}: line {line}: expected a block with a name and an id")
-        if int(action[1]) in classes:
-            raise InputError(f"{path}: line {line}: action {action[1]} is listed twice")
-        classes[int(action[1])] = name[1]
-    if not classes:
-        raise InputError(f"{path}: expected blocks with a name and an id, found none")
-    return classes
 
 
 def _text(path: str | os.PathLike[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from vltr_eval.arrays import num_threads
 from vltr_eval.formats import InputError
 from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds
+from vltr_eval.label_map import read_labelmap
 from vltr_eval.outputs import OutputError
 from vltr_train.dataset import DatasetLists
 from vltr_train.frame_store import FrameStore, Progress, StoreWriter, open_video, read_headers, video_file
@@ -24,7 +25,6 @@ from vltr_train.label_lists import (
     default_class_names,
     is_index,
     read_ava,
-    read_ava_classes,
     read_minikinetics,
 )
 from vltr_train.own_labels import read_own_labels
@@ -138,7 +138,7 @@ def ava(labels: PathLike, features: PathLike) -> PackSource:
     place = Path(labels)
     # The official file of v2.1 ends in .pbtxt.txt.
     action_lists = sorted(path for end in ("", ".txt") for path in place.glob(f"*for_activitynet*.pbtxt{end}"))
-    classes = read_ava_classes(action_lists[-1]) if action_lists else None
+    classes = read_labelmap(action_lists[-1]) if action_lists else None
     train, test = (read_ava(_one_match(place, f"ava_{split}_v*.csv"), classes) for split in ("train", "val"))
     note = ""
     if classes is None:

@@ -15,7 +15,6 @@ from vltr_train.label_lists import (
     MINIKINETICS_CLASS_ORDER,
     LabelList,
     read_ava,
-    read_ava_classes,
     read_class_counts,
     read_minikinetics,
     read_videofolder,
@@ -273,19 +272,3 @@ def test_what_is_wrong_with_ava_is_said_with_its_line(tmp_path, line, sentence):
     with pytest.raises(InputError) as error:
         read_ava(path)
     assert str(error.value).startswith(f"{path}: {sentence}")
-
-
-def test_ava_action_lists_of_both_kinds_are_read(tmp_path):
-    path = tmp_path / "actions.pbtxt"
-    path.write_text(
-        'item {\n  name: "bend/bow (at the waist)"\n  id: 1\n}\nlabel {\n  name: "stand"\n  label_id: 12\n}\n'
-    )
-    assert read_ava_classes(path) == {1: "bend/bow (at the waist)", 12: "stand"}
-    path.write_text('item {\n  name: "stand"\n}\n')
-    with pytest.raises(InputError, match="line 1: expected a block with a name and an id"):
-        read_ava_classes(path)
-    path.write_text('item { name: "a" id: 1 }\nitem { name: "b" id: 1 }\n')
-    with pytest.raises(InputError, match="line 2: action 1 is listed twice"):
-        read_ava_classes(path)
-    with pytest.raises(InputError, match="no such file"):
-        read_ava_classes(tmp_path / "none.pbtxt")

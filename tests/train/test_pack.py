@@ -288,6 +288,15 @@ def test_ava_boxes_are_packed(tmp_path):
         ava(labels, features)
 
 
+def test_ava_action_list_of_the_first_version_is_found_by_its_published_name(tmp_path):
+    (tmp_path / "ava_train_v2.1.csv").write_text("v,0902,0,0,1,1,12,0\n")
+    (tmp_path / "ava_val_v2.1.csv").write_text("w,0902,0,0,1,1,12,1\n")
+    (tmp_path / "ava_action_list_v2.1_for_activitynet_2018.pbtxt.txt").write_text(
+        'item {\n  name: "stand"\n  id: 12\n}\n'
+    )
+    assert ava(tmp_path, tmp_path).lists.class_names == ("stand",)
+
+
 def test_lists_of_videolts_size_are_videolt(tmp_path, source, monkeypatch):
     assert videolt(tmp_path / "labels", source.features).lists.name == "labels"
     lists = source.lists

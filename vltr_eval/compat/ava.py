@@ -16,6 +16,9 @@ What the official protocol says, and this module does by default (`Protocol` has
 5. AP of a class is the area under the upper envelope of its precision-recall curve (VOC, all points), where recall is
    over all boxes of the class, found or not: 0 without detections, NaN without boxes. mAP is the mean of the rest.
 
+DIFFERS from the original where detections and ground truth do not belong together: it then gives a low mAP, and this
+module an error (see `evaluate`). Rows that do not count are counted in the report's notes.
+
 Where the original lets the order of rows (and the processor's sort) decide, this module does not look at it:
 
 * Equal scores are one threshold of the curve. Without ties the result is the original's to rounding; with ties it is
@@ -46,16 +49,20 @@ were found.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from vltr_eval.compat.ava_files import Boxes, Images, read_boxes, read_images, read_labelmap
+from vltr_eval.compat.ava_checks import Source, check_classes, check_corners, check_scores
+from vltr_eval.compat.ava_files import Boxes, Images, read_boxes, read_images
 from vltr_eval.compat.ava_matching import PROTOCOLS, Protocol, Rows, match, select
 from vltr_eval.compat.ava_report import EXPECTED_STEP_SAP, INTERPOLATIONS, STEP_SAP_CHANCE, AvaReport, AvaSettings
 from vltr_eval.findings import ClassInfo, means_by_group
 from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds
+from vltr_eval.formats import InputError
+from vltr_eval.label_map import read_labelmap
 from vltr_eval.labels import Positives
 from vltr_eval.rank_table import RankTable, mean_of_defined
 from vltr_eval.report import AP, SAP, SAP_STD, Metric
@@ -79,21 +86,36 @@ def evaluate(
     seed: int = 0,
     train_counts: Sequence[float] | np.ndarray | None = None,
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
+    progress: Callable[[float], object] | None = None,
 ) -> AvaReport:
     """Frame AP of each class of actions, as AVA's official script has it, and sampled AP over boxes.
 
-    detections, groundtruth: CSV files (`read_boxes`), or `Boxes`.
-    labelmap: the classes to evaluate: a .pbtxt file (`read_labelmap`) or their names by id; None for all that occur.
-    exclude: images to leave out of both: a CSV file (`read_images`) or `Images`. The official script reads none;
-        SlowFast and mmaction2 do.
-    protocol: a name of `PROTOCOLS`, or a `Protocol`. iou: overlap from which a box is found.
-    interpolation: what AP and SAP are the area under: "voc", the upper envelope of the precision-recall curve as in the
-        official script; or "step", the curve itself as in the rest of vltr_eval.
-    sap: SAP trials to draw, "exact" for the closed form (of the step-wise AP) alone, None for no SAP.
-    train_counts, bounds: (C,) training samples of each class, ids ascending; adds the means of head (n > bounds[0]),
-        medium and tail (n <= bounds[1]) classes.
-    Raises InputError for files that are not as described, ValueError for a ground truth without boxes of any class, or
-    with corners the wrong way round.
+    Args:
+        detections: CSV file (`read_boxes`), or `Boxes`.
+        groundtruth: The same.
+        labelmap: The classes to evaluate: a .pbtxt file (`read_labelmap`) or their names by id; None for all that
+            occur, without negative ids.
+        exclude: Images to leave out of both: a CSV file (`read_images`) or `Images`. The official script of the
+            challenge of 2019 reads none; that of 2018, SlowFast and mmaction2 do.
+        protocol: A name of `PROTOCOLS`, or a `Protocol`.
+        iou: Overlap from which a box is found.
+        interpolation: "voc" for AP and SAP under the upper envelope of the precision-recall curve, as in the official
+            script; "step" for the curve itself, as in the rest of vltr_eval.
+        sap: SAP trials to draw, "exact" for the closed form (of the step-wise AP) alone, None for no SAP.
+        seed: Seed of the trials.
+        train_counts: (C,) training samples of each class, ids ascending; adds the means of head (n > bounds[0]), medium
+            and tail (n <= bounds[1]) classes.
+        bounds: The two bounds of these groups.
+        progress: Called with the fraction of the bytes of both files that are read.
+
+    Returns:
+        The report. Its notes say how many rows were ignored and why, and what is unusual in the files.
+
+    Raises:
+        InputError: A file is not as described.
+        ValueError: Detections and ground truth do not belong together: they were swapped, no image is in both, only one
+            has corners in pixels, or ids of classes are shifted. Or the ground truth has no boxes of any class, or
+            corners the wrong way round.
 
     >>> frame = Images(["film"] * 2, np.array([902.0, 902.0]))
     >>> none = Images([], np.array([]))
@@ -112,17 +134,61 @@ def evaluate(
         iou=float(iou),
         interpolation=interpolation,
     )
-    detections, groundtruth = (
-        boxes if isinstance(boxes, Boxes) else read_boxes(boxes) for boxes in (detections, groundtruth)
-    )
-    names = _class_names(labelmap, detections, groundtruth)
+    sources = _read((detections, groundtruth), progress)
+    names = _class_names(labelmap, *(source.boxes for source in sources))
     about = _about(names, train_counts, bounds)
     ids = np.array(list(names), np.int64)
-    truth, kept, num_images = select(detections, groundtruth, _excluded(exclude), ids, settings.protocol)
-    if not len(truth.image):
-        raise ValueError("groundtruth: no boxes of the classes to evaluate, so no metric is defined")
+    notes = check_scores(*sources) + check_corners(*sources)
+    _check_ids(sources, ids, labelmap)
+    truth, kept, num_images, notes_on_rows = select(*sources, _excluded(exclude), ids, settings.protocol)
+    del sources  # large, and the rows that count are copies
     found = match(kept, truth, settings.protocol, settings.iou)
-    return _report(settings, about, ids, _pools(kept, found, truth, len(ids)), num_images)
+    pools = _pools(kept, found, truth, len(ids))
+    return _report(settings, about, ids, pools, num_images, (*notes, *notes_on_rows))
+
+
+def _read(
+    inputs: tuple[str | os.PathLike[str] | Boxes, str | os.PathLike[str] | Boxes],
+    progress: Callable[[float], object] | None,
+) -> tuple[Source, Source]:
+    """Detections and ground truth. Progress counts the bytes of both files."""
+    sizes = [0 if isinstance(boxes, Boxes) else os.stat(boxes).st_size for boxes in inputs]
+    sources, done = [], 0
+    for name, boxes, size in zip(("detections", "groundtruth"), inputs, sizes, strict=True):
+        if isinstance(boxes, Boxes):
+            sources.append(Source(name, boxes, None))
+            continue
+        report = None
+        if progress is not None and size:
+            report = partial(_report_progress, progress, done / sum(sizes), (done + size) / sum(sizes))
+        read = read_boxes(boxes, report)
+        if not len(read) and not len(read.empty):
+            raise InputError(f"{boxes}: expected lines video,time,x1,y1,x2,y2,class, got an empty file")
+        sources.append(Source(str(boxes), read, read.lines))
+        done += size
+    return sources[0], sources[1]
+
+
+def _report_progress(progress: Callable[[float], object], start: float, end: float, fraction: float) -> None:
+    progress(start + fraction * (end - start))
+
+
+def _check_ids(
+    sources: tuple[Source, Source], ids: np.ndarray, labelmap: str | os.PathLike[str] | Mapping[int, str] | None
+) -> None:
+    """Refuse classes that are shifted against the label map, or without one against the ground truth."""
+    detections, groundtruth = sources
+    if labelmap is None:
+        check_classes(detections, _classes_of(groundtruth.boxes), "the ground truth")
+    else:
+        for source in sources:
+            check_classes(source, ids, "the label map")
+
+
+def _classes_of(boxes: Boxes) -> np.ndarray:
+    """The classes that occur, ascending, without the negative ones: these mark rows to be left out."""
+    classes = np.unique(boxes.classes)
+    return classes[classes >= 0]
 
 
 def _protocol(protocol: str | Protocol) -> Protocol:
@@ -144,8 +210,10 @@ def _class_names(
 ) -> dict[int, str]:
     """The name of each class by its id, ids ascending."""
     if labelmap is None:
-        return {c: str(c) for c in np.union1d(detections.classes, groundtruth.classes).tolist()}
+        return {c: str(c) for c in np.union1d(_classes_of(detections), _classes_of(groundtruth)).tolist()}
     if isinstance(labelmap, Mapping):
+        if len(set(labelmap.values())) < len(labelmap):
+            raise ValueError(f"labelmap: expected another name for each class, got {list(labelmap.values())}")
         return dict(sorted(labelmap.items()))
     return read_labelmap(labelmap)
 
@@ -288,7 +356,12 @@ def _average_precision(tp: np.ndarray, fp: np.ndarray, num_boxes: int, interpola
 
 
 def _report(
-    settings: AvaSettings, about: ClassInfo, ids: np.ndarray, pools: Sequence[_Pool], num_images: int
+    settings: AvaSettings,
+    about: ClassInfo,
+    ids: np.ndarray,
+    pools: Sequence[_Pool],
+    num_images: int,
+    notes: tuple[str, ...],
 ) -> AvaReport:
     trials = _trials(settings, pools)
     by_class = _by_class(settings, pools, trials)
@@ -318,6 +391,7 @@ def _report(
             **about.columns(),
             **{name: tuple(column.tolist()) for name, column in columns.items()},
         },
+        notes=notes,
     )
 
 

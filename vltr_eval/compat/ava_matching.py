@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from vltr_eval.compat.ava_files import Boxes, Images
+from vltr_eval.compat.ava_checks import (
+    COUNTS,
+    EXCLUDED,
+    OTHER_CLASS,
+    UNLISTED,
+    Source,
+    ignored_note,
+    no_area_note,
+    no_match_error,
+)
+from vltr_eval.compat.ava_files import Boxes, Images, VideoNames
 
 __all__ = ["PROTOCOLS", "Protocol", "Rows", "match", "select"]
 
@@ -70,52 +79,131 @@ class Rows(NamedTuple):
         return Rows(*(column[index] for column in self))
 
 
-def select(
-    detections: Boxes, groundtruth: Boxes, excluded: Images, ids: np.ndarray, protocol: Protocol
-) -> tuple[Rows, Rows, int]:
-    """The rows of ground truth and detections that count, and the number of images."""
-    tables = (groundtruth.images, groundtruth.empty, detections.images, excluded)
-    true_images, empty_images, detected_images, excluded_images = _image_numbers(tables, protocol.whole_seconds)
-    listed = np.setdiff1d(np.concatenate([true_images, empty_images]), excluded_images)
-    truth = _rows_of(groundtruth, true_images, ids, np.isin(true_images, listed))
+class Selection(NamedTuple):
+    """The rows that count, the number of images, and notes on the rows that do not count."""
+
+    truth: Rows
+    kept: Rows
+    num_images: int
+    notes: list[str]
+
+
+def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.ndarray, protocol: Protocol) -> Selection:
+    """Take the rows of ground truth and detections that count.
+
+    Raises ValueError where nothing counts, and for a box of the ground truth with corners the wrong way round.
+    """
+    found, true = detections.boxes, groundtruth.boxes
+    tables = (true.images, true.empty, found.images, excluded)
+    *numbers, left_out = _image_numbers(tables, protocol.whole_seconds)
+    true_images, empty_images, found_images = numbers
+    left_out = np.unique(left_out)
+    every = np.unique(np.concatenate([true_images, empty_images]))
+    notes = []
+    if len(left_out) and not any(_are_in(images, left_out).any() for images in numbers):
+        notes.append(f"exclude: none of its {len(left_out):,} images is in the ground truth or the detections")
+
+    reasons = _why_ignored(true, true_images, ids, left_out, every)
+    if reasons.any():
+        notes.append(ignored_note(groundtruth, reasons, true))
+    lines = np.flatnonzero(reasons == COUNTS)
+    if not len(lines):
+        why = f" ({notes[-1]})" if reasons.any() else ""
+        raise ValueError(f"groundtruth: no boxes of the classes to evaluate, so no metric is defined{why}")
+    truth = _rows_of(true, true_images, ids, lines)
     _check_corners(truth, groundtruth)
-    if protocol.unlisted_images == "ignore":
-        wanted = np.isin(detected_images, listed)
-    else:
-        wanted = ~np.isin(detected_images, excluded_images)
-    kept = _rows_of(detections, detected_images, ids, wanted)
+
+    reasons = _why_ignored(found, found_images, ids, left_out, every)
+    if reasons.all() and len(found):
+        raise no_match_error(detections, reasons, true, ids)
+    counts = reasons == COUNTS
+    if protocol.unlisted_images == "false":
+        counts |= reasons == UNLISTED
+    if reasons.any():
+        notes.append(ignored_note(detections, reasons, true, unlisted_count=protocol.unlisted_images == "false"))
+    lines = np.flatnonzero(counts)
+    if len(lines) and not _have_area(found.corners)[lines].any():
+        raise ValueError(no_area_note(detections, lines, len(lines)))
+    if protocol.max_per_image is not None:
+        lines = lines[_may_be_best(found_images[lines], found.scores[lines], protocol.max_per_image)]
+    kept = _rows_of(found, found_images, ids, lines)
     if protocol.max_per_image is not None:
         kept = kept.take(_best_of_each_image(kept, protocol.max_per_image))
-    x1, y1, x2, y2 = kept.corners.T
-    return truth, kept.take((x2 > x1) & (y2 > y1)), len(listed)
+    with_area = _have_area(kept.corners)
+    if not with_area.all():
+        notes.append(no_area_note(detections, kept.line[~with_area], len(with_area)))
+        kept = kept.take(with_area)
+    return Selection(truth, kept, int((~_are_in(every, left_out)).sum()), notes)
+
+
+def _have_area(corners: np.ndarray) -> np.ndarray:
+    x1, y1, x2, y2 = corners.T
+    return (x2 > x1) & (y2 > y1)
+
+
+def _why_ignored(
+    boxes: Boxes, image: np.ndarray, ids: np.ndarray, left_out: np.ndarray, listed: np.ndarray
+) -> np.ndarray:
+    """The first reason for which each row does not count, (N,) uint8; `COUNTS` where there is none."""
+    reasons = np.where(_are_in(image, listed), COUNTS, UNLISTED)
+    reasons[_are_in(image, left_out)] = EXCLUDED
+    reasons[~_are_in(boxes.classes, ids)] = OTHER_CLASS
+    return reasons
+
+
+def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Which values are among those of an array that is sorted; takes less memory than ``np.isin`` for many values."""
+    if not len(among):
+        return np.zeros(len(values), bool)
+    places = np.searchsorted(among, values)
+    np.minimum(places, len(among) - 1, out=places)
+    return among[places] == values
 
 
 def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
     """A number for each row's image, rising with video and time; equal across tables where the images are the same."""
-    names = sorted(set().union(*(images.videos for images in tables)))
-    number_of = {name: number for number, name in enumerate(names)}
-    every = chain.from_iterable(images.videos for images in tables)
-    videos = np.fromiter(map(number_of.__getitem__, every), np.int64)
-    times = np.concatenate([images.times for images in tables])
-    times, moments = np.unique(np.trunc(times) if whole_seconds else np.rint(times * 1e6), return_inverse=True)
-    ends = np.cumsum([len(images) for images in tables])
-    return np.split(videos * len(times) + moments, ends[:-1])
+    videos = [VideoNames.of(images.videos) for images in tables]
+    number_of = {name: number for number, name in enumerate(sorted(set().union(*(part.names for part in videos))))}
+    times = [np.trunc(images.times) if whole_seconds else np.rint(images.times * 1e6) for images in tables]
+    moments = np.unique(np.concatenate([np.unique(column) for column in times]))
+    return [
+        np.array([number_of[name] * len(moments) for name in part.names], np.int64)[part.codes]
+        + np.searchsorted(moments, column)
+        for part, column in zip(videos, times, strict=True)
+    ]
 
 
-def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, wanted: np.ndarray) -> Rows:
-    place = np.minimum(np.searchsorted(ids, boxes.classes), len(ids) - 1)
-    line = np.flatnonzero(wanted & (ids[place] == boxes.classes))
-    rows = Rows(image[line], place[line], boxes.corners[line], boxes.scores[line], line)
-    x1, y1, x2, y2 = rows.corners.T
-    return rows.take(np.lexsort((rows.score, y2, x2, y1, x1, rows.cls, rows.image)))
+def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, line: np.ndarray) -> Rows:
+    x1, y1, x2, y2 = boxes.corners[line].T
+    line = line[np.lexsort((boxes.scores[line], y2, x2, y1, x1, boxes.classes[line], image[line]))]
+    del x1, y1, x2, y2  # the columns that follow are as large
+    return Rows(image[line], np.searchsorted(ids, boxes.classes[line]), boxes.corners[line], boxes.scores[line], line)
 
 
-def _check_corners(truth: Rows, groundtruth: Boxes) -> None:
+def _may_be_best(image: np.ndarray, score: np.ndarray, limit: int) -> np.ndarray:
+    """Which rows have at least the score of the ``limit``-th of their image, as a mask.
+
+    Most rows of a large file do not, so that the order by content is needed for few.
+    """
+    order = np.argsort(image, kind="stable")  # fast where a file has the rows of an image together, as most have
+    sorted_scores = score[order]
+    starts = np.flatnonzero(np.diff(image[order], prepend=-1))
+    lengths = np.diff(starts, append=len(order))
+    lowest = np.full(len(starts), -np.inf)
+    for group in np.flatnonzero(lengths > limit).tolist():
+        rest = lengths[group] - limit
+        lowest[group] = np.partition(sorted_scores[starts[group] : starts[group] + lengths[group]], rest)[rest]
+    mask = np.empty(len(order), bool)
+    mask[order] = sorted_scores >= np.repeat(lowest, lengths)
+    return mask
+
+
+def _check_corners(truth: Rows, groundtruth: Source) -> None:
     """The original refuses such a box too; of one without area it says nothing, and none can find it."""
     wrong = truth.line[(truth.corners[:, :2] > truth.corners[:, 2:]).any(axis=1)]
     if wrong.size:
-        corners = groundtruth.corners[wrong.min()].tolist()
-        raise ValueError(f"groundtruth: box {wrong.min()}: expected x1 <= x2 and y1 <= y2, got {corners}")
+        corners = groundtruth.boxes.corners[wrong.min()].tolist()
+        raise ValueError(f"{groundtruth.where(wrong.min())}: expected x1 <= x2 and y1 <= y2, got {corners}")
 
 
 def _best_of_each_image(rows: Rows, limit: int) -> np.ndarray:

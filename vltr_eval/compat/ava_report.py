@@ -57,7 +57,7 @@ class AvaReport(BaseReport):
     classes: columns of the per-class table, ids ascending: class (the id), name, num_boxes, num_found, AP, ...
     tie_rate: share of boxes that were found with the score of a false positive of their class.
     mAP_tie_interval: lowest and highest mAP that an order of tied detections could give.
-    notes: see `Report`.
+    notes: sentences on rows that were ignored, and on what is unusual in the files.
     """
 
     SCHEMA: ClassVar[str] = "vltr-eval/ava/1"
@@ -70,6 +70,7 @@ class AvaReport(BaseReport):
     num_detections: int
     num_boxes: int
     num_found: int
+    notes: tuple[str, ...] = ()
 
     def official_metrics(self) -> dict[str, float]:
         """mAP and the AP of each class under the official script's names."""
