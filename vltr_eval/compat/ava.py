@@ -60,8 +60,8 @@ from vltr_eval.compat.ava_files import Boxes, Images, read_boxes, read_images
 from vltr_eval.compat.ava_matching import PROTOCOLS, Protocol, Rows, match, select
 from vltr_eval.compat.ava_report import EXPECTED_STEP_SAP, INTERPOLATIONS, STEP_SAP_CHANCE, AvaReport, AvaSettings
 from vltr_eval.findings import ClassInfo, means_by_group
-from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds
 from vltr_eval.formats import InputError
+from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds
 from vltr_eval.label_map import read_labelmap
 from vltr_eval.labels import Positives
 from vltr_eval.rank_table import RankTable, mean_of_defined
