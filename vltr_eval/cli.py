@@ -141,7 +141,7 @@ def _ava(args: argparse.Namespace) -> int:
     settings = AvaSettings(args.sap, args.seed, bounds=args.bounds if args.counts else None, iou=args.iou)
     _check_names(args, settings)
     _check_outputs(args, args.detections, args.groundtruth, args.labelmap, args.exclude, args.counts)
-    with _Outputs(args) as outputs:
+    with _Outputs(args) as outputs, ProgressBar(sys.stderr, enabled=not args.quiet) as reading:
         start = time.perf_counter()
         report = evaluate(
             args.detections,
@@ -155,7 +155,9 @@ def _ava(args: argparse.Namespace) -> int:
             seed=args.seed,
             train_counts=None if args.counts is None else read_train_counts(args.counts),
             bounds=args.bounds,
+            progress=lambda fraction: reading(fraction, "reading"),
         )
+        reading.wipe()
         _note(args, f"{report.num_detections:,} detections in {time.perf_counter() - start:.3f} s")
         outputs.deliver(report)
     return _judge_limits(args, report)
