@@ -70,7 +70,6 @@ class AvaReport(BaseReport):
     num_detections: int
     num_boxes: int
     num_found: int
-    notes: tuple[str, ...] = ()
 
     def official_metrics(self) -> dict[str, float]:
         """mAP and the AP of each class under the official script's names."""
