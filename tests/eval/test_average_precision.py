@@ -180,6 +180,7 @@ def test_weights_of_minus_zero_weigh_nothing(zero, other):
     assert math.isnan(average_precision(scores, labels, sample_weight=[zero, other, zero, other])[0])
 
 
+@pytest.mark.host
 def test_weights_that_are_not_aligned_are_read_exactly():
     scores, labels = make_case(40, 3, seed=15)
     packed = np.zeros(40, np.dtype({"names": ["w"], "formats": ["f8"], "offsets": [1], "itemsize": 9}))
