@@ -5,12 +5,13 @@ Equal sets in another order are reordered, and a note says so; sets that differ 
 differ. Names 0, 1, ..., C-1 are positions. Without names on one side, position decides.
 
 Rows. Where both sides have ids, rows are joined by id. ``join="exact"`` wants the same ids on both sides,
-``join="inner"`` evaluates the ids that both have and says how many are left out. Without ids on one side, position
-decides.
+``join="inner"`` evaluates the ids that both have and says how many are left out. Without ids on one side position
+decides, and ``join="position"`` leaves ids out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -19,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.formats.cells import Cells, resolve_cells
-from vltr_eval.formats.label_forms import DENSE, NAMES, dense_of_lists, first_odd_value, form_of_lists
+from vltr_eval.formats.label_forms import DENSE, INDICES, LISTS, NAMES, dense_of_lists, first_odd_value, form_of_lists
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import InputError, listing, quote
 from vltr_eval.formats.table import LabelPairs, Lists
 
-JOINS = ("exact", "inner")
+POSITION = "position"
+JOINS = ("exact", "inner", POSITION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +46,10 @@ class ClassNames:
 
     @classmethod
     def of(cls, names: Sequence[str], source: str = "class_names") -> ClassNames:
+        """Make the names; a name that several classes share cannot be looked up."""
         names = tuple(map(str, names))
-        index_of = {name: place for place, name in enumerate(names)}
-        if len(index_of) < len(names):
-            seen: set[str] = set()
-            twice = next(name for name in names if name in seen or seen.add(name))
-            raise InputError(f"{source}: expected different class names, got {quote(twice)} twice")
-        return cls(names, index_of, source)
+        count = Counter(names)
+        return cls(names, {name: place for place, name in enumerate(names) if count[name] == 1}, source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
         scores: N rows and C classes.
         labels: Their labels.
         class_names: The names and the order of the classes that the user wants.
-        join: "exact" or "inner".
+        join: "exact", "inner" or "position".
 
     Raises:
         InputError: Names or ids that differ, repeated ids, or another number of rows or classes.
@@ -112,6 +111,11 @@ def _are_positions(names: Sequence[str]) -> bool:
     return all(name == str(place) for place, name in enumerate(names))
 
 
+def _are_shuffled_positions(names: Sequence[str]) -> bool:
+    """Whether names are 0, 1, ..., C-1 in some order."""
+    return set(names) == set(map(str, range(len(names))))
+
+
 def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: str) -> np.ndarray | None:
     """Positions in ``names`` of the ``wanted`` names, or None where the order is the same.
 
@@ -120,6 +124,10 @@ def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: s
     """
     if tuple(names) == tuple(wanted):
         return None
+    for known, source in ((names, name), (wanted, other)):
+        if len(set(known)) < len(known):
+            twice = next(known for known, count in Counter(known).items() if count > 1)
+            raise InputError(f"{source}: expected different class names to match columns by, got {quote(twice)} twice")
     place_of = {known: place for place, known in enumerate(names)}
     missing = [known for known in wanted if known not in place_of]
     extra = sorted(set(names) - set(wanted), key=list(names).index)
@@ -153,7 +161,7 @@ def _order_classes(scores: Scores, wanted: ClassNames | None, notes: list[str]) 
             f"{wanted.source}: {len(wanted.names)} names, but the scores have {scores.num_classes} classes"
         )
     if own is not None and not _are_positions(own):
-        if wanted is None and all(name.isdecimal() for name in own) and set(own) == set(map(str, range(len(own)))):
+        if wanted is None and _are_shuffled_positions(own):
             wanted_order: Sequence[str] = [str(place) for place in range(len(own))]
         elif wanted is not None:
             wanted_order = _spelled_as(own, wanted)
@@ -192,13 +200,31 @@ def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, no
             return replace(labels, values=dense_of_lists(values, num_classes))
         _check_indices(labels)
         check_index_range(values.rows, values.values, labels, num_classes)
-    if names is None or own is None or _are_positions(own):
+    _refuse_digit_names(labels, scores, names)
+    if own is None or _are_positions(own):
         return labels
-    order = permutation(own, _spelled_as(own, names), labels.name, _short(names.source))
+    if names is None and not _are_shuffled_positions(own):
+        return labels
+    wanted = list(map(str, range(len(own)))) if names is None else _spelled_as(own, names)
+    order = permutation(own, wanted, labels.name, scores.name if names is None else names.source)
     if order is None:
         return labels
-    notes.append(f"{_short(labels.name)}: classes are reordered by name to those of {_short(names.source)}")
-    return replace(labels, values=_reordered(values, order), class_names=names.names)
+    notes.append(f"{_short(labels.name)}: classes are reordered by name to {_order_name(names)}")
+    return replace(labels, values=_reordered(values, order), class_names=tuple(wanted))
+
+
+def _refuse_digit_names(labels: Labels, scores: Scores, names: ClassNames | None) -> None:
+    """Refuse class indices where classes are called 1, 2, 3 or other numbers: a number can be a name or an index."""
+    if names is None or labels.form in (LISTS, INDICES) or labels.class_names is not None:
+        return
+    are_indices = isinstance(labels.values, Lists) or (
+        not isinstance(labels.values, LabelPairs) and len(labels.values.shape) == 1 and scores.num_classes > 1
+    )
+    if are_indices and all(map(str.isdecimal, names.names)) and not _are_shuffled_positions(names.names):
+        raise InputError(
+            f"{labels.name}: numbers can be indices from 0 or the names of the classes, which are "
+            f"{listing(names.names, 3)}; say label_form='lists' (or 'indices'), or 'names' (--label-form)"
+        )
 
 
 def _known(names: ClassNames | None, labels: Labels) -> ClassNames:
@@ -221,13 +247,14 @@ def resolve_names(values: Cells | Lists, known: ClassNames, name: str) -> Lists:
     """
     if isinstance(values, Cells):
         return resolve_cells(values, known.index_of)
-    missing = list(dict.fromkeys(value for value in values.values.tolist() if value not in known.index_of))
+    given = list(map(str, values.values.tolist()))
+    missing = list(dict.fromkeys(value for value in given if value not in known.index_of))
     if missing:
         raise InputError(
             f"{name}: expected class names, got {listing(map(quote, missing), 3)}; the names of the classes begin with "
             f"{listing(map(quote, known.names[:3]))}"
         )
-    indices = [known.index_of[value] for value in values.values.tolist()]
+    indices = [known.index_of[value] for value in given]
     return Lists(values.indptr, np.array(indices, np.int64))
 
 
@@ -252,23 +279,31 @@ def _reordered(values: Any, order: np.ndarray) -> Any:
 def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tuple[Scores, Labels, np.ndarray | None]:
     """Labels in the order of the scores' rows, where both have ids."""
     if labels.form == "long":
+        if scores.ids is None:
+            raise InputError(
+                f"{labels.name}: a line for each id and class can only be joined by id, but the scores have no ids; give "
+                "ids= (--ids)"
+            )
         labels = _unite(labels)
-    if scores.ids is None or labels.ids is None:
+    if scores.ids is None or labels.ids is None or join == POSITION:
         _check_rows(scores, labels)
         return scores, labels, scores.ids if scores.ids is not None else labels.ids
     ours, theirs = _comparable(scores.ids, labels.ids)
     if len(ours) == len(theirs) and bool((ours == theirs).all()):
         return scores, labels, scores.ids
     row_of = {known: row for row, known in enumerate(theirs.tolist())}
-    _refuse_repeated(ours, scores.name, "")
-    _refuse_repeated(theirs, labels.name, "; label_form='long' (--label-form) unites the labels of one id")
+    by_position = "join='position' (--join position) leaves ids out"
+    _refuse_repeated(ours, scores.name, f"; {by_position}")
+    _refuse_repeated(
+        theirs, labels.name, f"; label_form='long' (--label-form) unites the labels of one id, {by_position}"
+    )
     own = set(ours.tolist())
     unlabelled = [known for known in ours.tolist() if known not in row_of]
     unscored = [known for known in theirs.tolist() if known not in own]
     if len(unlabelled) == len(ours):
         raise InputError(
             f"{labels.name}: no id is one of {scores.name}: the ids there begin with {quote(str(ours[0]))}, here with "
-            f"{quote(str(theirs[0]))}{_hint(ours, theirs)}"
+            f"{quote(str(theirs[0]))}{_hint(ours, theirs)}; join='position' (--join position) leaves ids out"
         )
     if join == "exact" and (unlabelled or unscored):
         parts = [f"{labels.name} lacks {_some(unlabelled)} of {scores.name}"] * bool(unlabelled)

@@ -30,11 +30,11 @@ class Cells:
         return replace(self, cells=self.cells[order])
 
 
-def split_cells(table: Table, place: int, cells: np.ndarray) -> Lists | Cells:
+def split_cells(table: Table, place: int, cells: np.ndarray, *, as_names: bool = False) -> Lists | Cells:
     """Text cells as lists of class indices, or as `Cells` where they hold names.
 
     Cells such as ``3;17;40``, ``3, 17`` or ``[3, 17]`` are class indices: digits and one kind of separator. Charades'
-    ``c092 11.90 21.20;c147 0.00 12.60`` is classes 92 and 147, each once.
+    ``c092 11.90 21.20;c147 0.00 12.60`` is classes 92 and 147, each once. as_names: digits are names, not indices.
     """
     texts = [_inner(cell) for cell in cells.tolist()]
     filled = [text for text in texts if text]
@@ -42,7 +42,7 @@ def split_cells(table: Table, place: int, cells: np.ndarray) -> Lists | Cells:
         rows = [sorted({int(part.strip()[1:4]) for part in text.split(";")}) if text else [] for text in texts]
         return Lists.from_rows(rows)
     for separator in (";", ",", "|", None):
-        if filled and all(_are_digits(text, separator) for text in filled):
+        if not as_names and filled and all(_are_digits(text, separator) for text in filled):
             return Lists.from_rows([[int(token) for token in _tokens(text, separator)] for text in texts])
     values = np.empty(len(texts), object)
     values[:] = texts

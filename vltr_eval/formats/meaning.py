@@ -26,6 +26,7 @@ from vltr_eval.formats.column_roles import (
     names_of,
     split_columns,
 )
+from vltr_eval.formats.label_forms import NAMES
 from vltr_eval.formats.roles import IDS, LABELS, SCORES, has_role, role_of
 from vltr_eval.formats.sources import listing
 from vltr_eval.formats.table import (
@@ -255,9 +256,11 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     column, content = table.columns[place], table.read_column(place)
     values = content
     if column.kind == TEXT:
-        values = split_cells(table, place, content)
+        values = split_cells(table, place, content, as_names=options.label_form == NAMES)
     elif column.kind == NUMBER:
         values = _whole(table, place, content)
+        if options.label_form == NAMES:
+            values = Lists(np.arange(table.num_rows + 1), values)
     unread = [
         table.column_names[other]
         for other, found in enumerate(table.columns)

@@ -557,3 +557,60 @@ def test_errors_of_files_are_input_errors():
     write("l.json", "[[0], [true, 1]]")
     with pytest.raises(InputError, match=r"^l\.json: row 1: "):
         read_labels("l.json", 2, 3)
+
+
+# Numbers as names, and positions
+
+
+def test_classes_called_by_numbers_are_never_guessed(capsys):
+    pd.DataFrame(SCORES, columns=["1", "2", "3"]).set_index(pd.Index(IDS, name="id")).to_csv("p.csv")
+    write("l.csv", "id,labels\nv3,1\nv1,1\nv0,2\nv2,3\n")
+    write("m.csv", "id,labels\nv3,1\nv1,1\nv0,2\nv2,0\n")
+    error = refused(capsys, "p.csv", "m.csv")
+    assert "indices from 0 or the names" in error
+    assert run("p.csv", "l.csv", "--label-form", "names") == RIGHT
+    assert run("p.csv", "m.csv", "--label-form", "lists") != RIGHT
+
+
+def test_positions_in_another_order_are_put_in_order(preds, labels):
+    pd.DataFrame(SCORES[:, [2, 0, 1]], columns=["2", "0", "1"]).to_csv("p.csv", index=False)
+    assert run("p.csv", labels) == RIGHT
+    pd.DataFrame(DENSE[:, [2, 0, 1]], columns=["2", "0", "1"]).to_parquet("l.parquet")
+    assert run(preds, "l.parquet") == RIGHT
+
+
+def test_lines_of_one_id_are_united_where_asked(preds, capsys):
+    write("ids.txt", "\n".join(IDS))
+    write("l.csv", "id,label\nv3,0\nv3,1\nv1,0\nv0,1\nv2,2\n")
+    dense = DENSE.copy()
+    dense[0, 1] = 1
+    assert "label_form='long'" in refused(capsys, preds, "l.csv", "--ids", "ids.txt")
+    assert run(preds, "l.csv", "--ids", "ids.txt", "--label-form", "long") == average_precision_score(dense, SCORES)
+    assert "no ids" in refused(capsys, preds, "l.csv", "--label-form", "long")
+
+
+def test_ids_can_be_left_out(capsys):
+    frame().set_index(pd.Index([5, 7, 2, 9])).to_csv("p.csv")
+    write("l.lst", "v3 0\nv1 0\nv0 1\nv2 2\n")
+    assert "--join position" in refused(capsys, "p.csv", "l.lst")
+    assert run("p.csv", "l.lst", "--join", "position") == RIGHT
+
+
+def test_ascending_whole_numbers_in_front_of_whole_scores_are_refused(capsys):
+    rng = np.random.default_rng(0)
+    data = np.column_stack([np.arange(40) * 3 + 100, rng.integers(0, 99, (40, 3))])
+    np.savetxt("p.csv", data, delimiter=",", fmt="%d")
+    np.save("l.npy", rng.integers(0, 4, 40))
+    assert "like ids" in refused(capsys, "p.csv", "l.npy")
+
+
+def test_classes_with_one_name_can_be_shown_but_not_matched(preds, labels, capsys):
+    write("names.txt", "ball\nball\nowl\n")
+    assert run(preds, labels, "--class-names", "names.txt") == RIGHT
+    frame().to_csv("p.csv", index=False)
+    assert "'ball' twice" in refused(capsys, "p.csv", labels, "--class-names", "names.txt")
+
+
+def test_true_and_false_as_text_are_labels(preds):
+    label_frame().astype(bool).to_csv("l.csv", index=False)
+    assert run(preds, "l.csv") == RIGHT
