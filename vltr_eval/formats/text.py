@@ -329,6 +329,7 @@ class _Cells:
     """
 
     block: _Block
+    separator: bytes
     data: bytes
     ends: np.ndarray
     removed: np.ndarray
@@ -339,10 +340,6 @@ class _Cells:
     @property
     def num_rows(self) -> int:
         return len(self.ends) // self.num_columns
-
-    @property
-    def starts(self) -> np.ndarray:
-        return np.concatenate([np.zeros(1, np.int64), self.ends[:-1] + 1])
 
     def line(self, row: int) -> int:
         cell = row * self.num_columns
@@ -408,7 +405,7 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
         filled[removed] = _SPACE if separator == b"\t" else _TAB
         data, ends = filled.tobytes(), np.delete(ends, last[empty])
         loose |= quoted
-    return _Cells(block, data, ends, removed, num_columns, quoted, loose)
+    return _Cells(block, separator, data, ends, removed, num_columns, quoted, loose)
 
 
 def _with_one_separator(block: _Block, separator: bytes) -> _Block:
@@ -537,29 +534,25 @@ def _read_cell(cell: bytes, kind: str) -> tuple[float, _State]:
     return float(cell) + 0.0, _State(_INT if fits else _FLOAT, has_value=True)
 
 
-_TO_SKIP = np.zeros(256, bool)
-_TO_SKIP[list(b' \t\n\v\f\r"+-')] = True
-_AFTER_ZERO = np.zeros(256, bool)
-_AFTER_ZERO[list(b"0123456789xX_")] = True
+_BEFORE_NUMBER = np.zeros(256, bool)
+_BEFORE_NUMBER[list(b' \t\n\v\f\r"+-')] = True
 
 
 def _with_leading_zeros(cells: _Cells) -> np.ndarray:
-    """Which columns may have a cell with leading zeros: (K,) bool. False is certain."""
+    """Which columns may have a cell that begins with 0 and a digit, or 0x: (K,) bool. False is certain."""
     raw = np.frombuffer(cells.data, np.uint8)
-    at = cells.starts
-    for _ in range(4):
-        skip = _TO_SKIP[raw[at]] & (at < cells.ends)
-        if not skip.any():
-            break
-        at += skip
-    first = raw[at]
-    doubtful = (_TO_SKIP[first] & (at < cells.ends)) | ((first == ord("0")) & _AFTER_ZERO[raw[at + (at < cells.ends)]])
+    after = raw[1:]
+    zeros = np.flatnonzero((raw[:-1] == ord("0")) & ((after - ord("0") < 10) | (after | 32 == ord("x"))))
+    before = np.where(zeros > 0, raw[zeros - 1], _NEWLINE)
+    starts = _BEFORE_NUMBER[before] | (before == cells.separator[0])
+    signs = (before == ord("+")) | (before == ord("-"))
+    starts &= ~(signs & (zeros > 1) & (raw[zeros - 2] | 32 == ord("e")))  # 1e-05
     columns = np.zeros(cells.num_columns, bool)
-    columns[np.flatnonzero(doubtful) % cells.num_columns] = True
+    columns[np.searchsorted(cells.ends, zeros[starts]) % cells.num_columns] = True
     return columns
 
 
-def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any, separator: bytes) -> _Part | None:
+def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part | None:
     """Read columns of a block with pyarrow; None where it refuses the block or its rules differ from ours."""
     import pyarrow
     from pyarrow import compute
@@ -578,7 +571,9 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any, separator:
                 block_size=len(cells.data) + 1,
                 column_names=list(map(str, range(cells.num_columns))),
             ),
-            csv.ParseOptions(delimiter=separator.decode(), newlines_in_values=cells.quoted, ignore_empty_lines=False),
+            csv.ParseOptions(
+                delimiter=cells.separator.decode(), newlines_in_values=cells.quoted, ignore_empty_lines=False
+            ),
             csv.ConvertOptions(
                 column_types={str(column): to_arrow[kind] for column, kind in types.items()},
                 include_columns=list(map(str, types)),
@@ -601,11 +596,12 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any, separator:
         values = _matrix(batch.select(list(map(str, own))), kind)
         if kind == _FLOAT and b"(" in cells.data and np.isnan(values).any():
             return None  # pyarrow reads nan(1), which is no number here
-        if kind == _INT:
+        if kind == _INT and (values.max() >= _EXACT or values.min() <= -_EXACT):
             large = ((values >= _EXACT) | (values <= -_EXACT)).any(axis=0)
             part.exact.update((own[place], values[:, place].copy()) for place in np.flatnonzero(large))
-        part.numbers[:, np.searchsorted(numbers, own)] = values
-    part.numbers += 0.0
+        if kind == _FLOAT:
+            values = values + 0.0
+        part.numbers[:, slice(None) if own == numbers else np.searchsorted(numbers, own)] = values
     for column in types.keys() - set(numbers):
         text = batch.column(str(column))
         stripped = compute.ascii_trim(text, " \t")
@@ -689,7 +685,7 @@ class _Reader:
             if isinstance(block, Exception):
                 raise block
             cells = _split(self.source, self.separator, block, self.num_columns)
-            part = _convert_by_arrow(cells, types, csv, self.separator) if csv is not None else None
+            part = _convert_by_arrow(cells, types, csv) if csv is not None else None
             return part or _convert(cells, types)
 
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
