@@ -40,6 +40,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -322,6 +323,7 @@ class _Cells:
     """Where the cells of a block end: cell c of row r ends at ``ends[r * K + c]``, and the next begins behind it.
 
     Attributes:
+        block: The lines as they are in the file.
         data: The text; empty lines have no end of line, so they are blanks of the next row.
         removed: Where those ends of lines were.
         quoted: Some cell has quotes.
@@ -501,16 +503,13 @@ def _read_numbers(
 ) -> tuple[np.ndarray, np.ndarray | None, _State]:
     """Read the cells of a column of numbers: float64, the whole numbers if float64 may round them, and the state."""
     if kind != _BOOL and not doubtful and b"_" not in b"".join(column):  # `int` and `float` read 007 and 1_000
-        for attempt in (_INT, _FLOAT):
-            try:
-                if attempt == _INT and kind == _INT:
-                    whole = np.array(list(map(int, column)), np.int64)
-                    large = ((whole >= _EXACT) | (whole <= -_EXACT)).any()
-                    return whole.astype(np.float64), whole if large else None, _State(_INT, has_value=True)
-                if attempt == _FLOAT:
-                    return np.array(list(map(float, column))) + 0.0, None, _State(_FLOAT, has_value=True)
-            except (ValueError, OverflowError):
-                pass
+        if kind == _INT:
+            with suppress(ValueError, OverflowError):
+                whole = np.array(list(map(int, column)), np.int64)
+                is_large = whole.max() >= _EXACT or whole.min() <= -_EXACT
+                return whole.astype(np.float64), whole if is_large else None, _State(_INT, has_value=True)
+        with suppress(ValueError):  # adding 0 makes -0 equal to 0 in its bits, as in a column of whole numbers
+            return np.array(list(map(float, column))) + 0.0, None, _State(_FLOAT, has_value=True)
     state = _State(kind)
     values = np.zeros(len(column))
     for row, cell in enumerate(map(bytes.strip, column)):
@@ -561,8 +560,8 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part |
     if cells.loose or _with_leading_zeros(cells)[numbers].any():
         return None
     to_arrow = {_INT: pyarrow.int64(), _FLOAT: pyarrow.float64(), _BOOL: pyarrow.bool_(), _TEXT: pyarrow.string()}
-    truths = [word.decode() for word, value in _LOGICALS.items() if value]
-    lies = [word.decode() for word, value in _LOGICALS.items() if not value]
+    true_words = [word.decode() for word, value in _LOGICALS.items() if value]
+    false_words = [word.decode() for word, value in _LOGICALS.items() if not value]
     try:
         table = csv.read_csv(
             pyarrow.BufferReader(cells.data),
@@ -578,8 +577,8 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part |
                 column_types={str(column): to_arrow[kind] for column, kind in types.items()},
                 include_columns=list(map(str, types)),
                 null_values=[],
-                true_values=truths,
-                false_values=lies,
+                true_values=true_words,
+                false_values=false_words,
                 strings_can_be_null=False,
             ),
         )
@@ -600,7 +599,7 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part |
             large = ((values >= _EXACT) | (values <= -_EXACT)).any(axis=0)
             part.exact.update((own[place], values[:, place].copy()) for place in np.flatnonzero(large))
         if kind == _FLOAT:
-            values = values + 0.0
+            values = values + 0.0  # -0 is 0, since a column of whole numbers cannot hold it
         part.numbers[:, slice(None) if own == numbers else np.searchsorted(numbers, own)] = values
     for column in types.keys() - set(numbers):
         text = batch.column(str(column))
@@ -705,7 +704,7 @@ class _Reader:
         part = future.result()
         start, stop = 1 + self.num_rows, 1 + self.num_rows + part.num_rows
         if stop > len(self.numbers):
-            # The rest of the file has about as many rows for each byte; pages that are not touched take no memory.
+            # The rest of the file has about as many rows for each byte; `resize` moves large arrays without a copy.
             expected = stop + int(1.02 * stop * (self._size - block.read) / max(block.read, 1)) + 1
             self.numbers.resize((expected, len(self.places)), refcheck=False)
         self.numbers[start:stop] = part.numbers

@@ -225,6 +225,12 @@ def test_whole_numbers_beyond_float64_stay_exact(table):
         read.read_matrix([0, 2])
 
 
+def test_minus_zero_is_zero(table):
+    read = table("a,b\n-0,-0.0\n1,0.5\n")
+    assert kinds(read) == ["int64", "float64"]
+    assert not np.signbit(read.read_matrix([0, 1])).any()
+
+
 def test_logical_columns_are_bool(table):
     read = table("id,a,b\nv1,True,False\nv2,FALSE,TRUE\n")
     assert kinds(read) == ["text", "bool", "bool"]
