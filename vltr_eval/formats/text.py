@@ -989,6 +989,6 @@ class _Content:
 
     def _names(self, places: Sequence[int]) -> str:
         return listing(
-            f"{place + 1} ({self.columns[place].name})" if self.columns[place].name else str(place + 1)
+            f"{place + 1} ({quote(self.columns[place].name)[1:-1]})" if self.columns[place].name else str(place + 1)
             for place in places
         )

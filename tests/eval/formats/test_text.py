@@ -204,6 +204,11 @@ def test_empty_cell_is_named_only_where_it_is_read(table, complaint):
         read.read_matrix([1, 2])
 
 
+def test_message_stays_one_line_whatever_the_names(complaint):
+    content = 'id,"a\nb"\nv1,1\nv2,\n'
+    assert complaint(content, column=1) == r"p.csv: line 4, column 2 (a\nb): expected a number, got an empty cell"
+
+
 def test_text_column_read_as_numbers_names_its_first_word(table):
     read = table("id,a\nv1,1\nv2,2\n")
     with pytest.raises(InputError, match=r"line 2, column 1 \(id\): expected a number, got 'v1'"):
