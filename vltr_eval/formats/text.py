@@ -40,6 +40,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -322,6 +323,7 @@ class _Cells:
     """Where the cells of a block end: cell c of row r ends at ``ends[r * K + c]``, and the next begins behind it.
 
     Attributes:
+        block: The lines as they are in the file.
         data: The text; empty lines have no end of line, so they are blanks of the next row.
         removed: Where those ends of lines were.
         quoted: Some cell has quotes.
@@ -329,6 +331,7 @@ class _Cells:
     """
 
     block: _Block
+    separator: bytes
     data: bytes
     ends: np.ndarray
     removed: np.ndarray
@@ -339,10 +342,6 @@ class _Cells:
     @property
     def num_rows(self) -> int:
         return len(self.ends) // self.num_columns
-
-    @property
-    def starts(self) -> np.ndarray:
-        return np.concatenate([np.zeros(1, np.int64), self.ends[:-1] + 1])
 
     def line(self, row: int) -> int:
         cell = row * self.num_columns
@@ -408,7 +407,7 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
         filled[removed] = _SPACE if separator == b"\t" else _TAB
         data, ends = filled.tobytes(), np.delete(ends, last[empty])
         loose |= quoted
-    return _Cells(block, data, ends, removed, num_columns, quoted, loose)
+    return _Cells(block, separator, data, ends, removed, num_columns, quoted, loose)
 
 
 def _with_one_separator(block: _Block, separator: bytes) -> _Block:
@@ -504,16 +503,13 @@ def _read_numbers(
 ) -> tuple[np.ndarray, np.ndarray | None, _State]:
     """Read the cells of a column of numbers: float64, the whole numbers if float64 may round them, and the state."""
     if kind != _BOOL and not doubtful and b"_" not in b"".join(column):  # `int` and `float` read 007 and 1_000
-        for attempt in (_INT, _FLOAT):
-            try:
-                if attempt == _INT and kind == _INT:
-                    whole = np.array(list(map(int, column)), np.int64)
-                    large = ((whole >= _EXACT) | (whole <= -_EXACT)).any()
-                    return whole.astype(np.float64), whole if large else None, _State(_INT, has_value=True)
-                if attempt == _FLOAT:
-                    return np.array(list(map(float, column))) + 0.0, None, _State(_FLOAT, has_value=True)
-            except (ValueError, OverflowError):
-                pass
+        if kind == _INT:
+            with suppress(ValueError, OverflowError):
+                whole = np.array(list(map(int, column)), np.int64)
+                is_large = whole.max() >= _EXACT or whole.min() <= -_EXACT
+                return whole.astype(np.float64), whole if is_large else None, _State(_INT, has_value=True)
+        with suppress(ValueError):  # adding 0 makes -0 equal to 0 in its bits, as in a column of whole numbers
+            return np.array(list(map(float, column))) + 0.0, None, _State(_FLOAT, has_value=True)
     state = _State(kind)
     values = np.zeros(len(column))
     for row, cell in enumerate(map(bytes.strip, column)):
@@ -537,29 +533,25 @@ def _read_cell(cell: bytes, kind: str) -> tuple[float, _State]:
     return float(cell) + 0.0, _State(_INT if fits else _FLOAT, has_value=True)
 
 
-_TO_SKIP = np.zeros(256, bool)
-_TO_SKIP[list(b' \t\n\v\f\r"+-')] = True
-_AFTER_ZERO = np.zeros(256, bool)
-_AFTER_ZERO[list(b"0123456789xX_")] = True
+_BEFORE_NUMBER = np.zeros(256, bool)
+_BEFORE_NUMBER[list(b' \t\n\v\f\r"+-')] = True
 
 
 def _with_leading_zeros(cells: _Cells) -> np.ndarray:
-    """Which columns may have a cell with leading zeros: (K,) bool. False is certain."""
+    """Which columns may have a cell that begins with 0 and a digit, or 0x: (K,) bool. False is certain."""
     raw = np.frombuffer(cells.data, np.uint8)
-    at = cells.starts
-    for _ in range(4):
-        skip = _TO_SKIP[raw[at]] & (at < cells.ends)
-        if not skip.any():
-            break
-        at += skip
-    first = raw[at]
-    doubtful = (_TO_SKIP[first] & (at < cells.ends)) | ((first == ord("0")) & _AFTER_ZERO[raw[at + (at < cells.ends)]])
+    after = raw[1:]
+    zeros = np.flatnonzero((raw[:-1] == ord("0")) & ((after - ord("0") < 10) | (after | 32 == ord("x"))))
+    before = np.where(zeros > 0, raw[zeros - 1], _NEWLINE)
+    starts = _BEFORE_NUMBER[before] | (before == cells.separator[0])
+    signs = (before == ord("+")) | (before == ord("-"))
+    starts &= ~(signs & (zeros > 1) & (raw[zeros - 2] | 32 == ord("e")))  # 1e-05
     columns = np.zeros(cells.num_columns, bool)
-    columns[np.flatnonzero(doubtful) % cells.num_columns] = True
+    columns[np.searchsorted(cells.ends, zeros[starts]) % cells.num_columns] = True
     return columns
 
 
-def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any, separator: bytes) -> _Part | None:
+def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part | None:
     """Read columns of a block with pyarrow; None where it refuses the block or its rules differ from ours."""
     import pyarrow
     from pyarrow import compute
@@ -568,8 +560,8 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any, separator:
     if cells.loose or _with_leading_zeros(cells)[numbers].any():
         return None
     to_arrow = {_INT: pyarrow.int64(), _FLOAT: pyarrow.float64(), _BOOL: pyarrow.bool_(), _TEXT: pyarrow.string()}
-    truths = [word.decode() for word, value in _LOGICALS.items() if value]
-    lies = [word.decode() for word, value in _LOGICALS.items() if not value]
+    true_words = [word.decode() for word, value in _LOGICALS.items() if value]
+    false_words = [word.decode() for word, value in _LOGICALS.items() if not value]
     try:
         table = csv.read_csv(
             pyarrow.BufferReader(cells.data),
@@ -578,13 +570,15 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any, separator:
                 block_size=len(cells.data) + 1,
                 column_names=list(map(str, range(cells.num_columns))),
             ),
-            csv.ParseOptions(delimiter=separator.decode(), newlines_in_values=cells.quoted, ignore_empty_lines=False),
+            csv.ParseOptions(
+                delimiter=cells.separator.decode(), newlines_in_values=cells.quoted, ignore_empty_lines=False
+            ),
             csv.ConvertOptions(
                 column_types={str(column): to_arrow[kind] for column, kind in types.items()},
                 include_columns=list(map(str, types)),
                 null_values=[],
-                true_values=truths,
-                false_values=lies,
+                true_values=true_words,
+                false_values=false_words,
                 strings_can_be_null=False,
             ),
         )
@@ -601,11 +595,12 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any, separator:
         values = _matrix(batch.select(list(map(str, own))), kind)
         if kind == _FLOAT and b"(" in cells.data and np.isnan(values).any():
             return None  # pyarrow reads nan(1), which is no number here
-        if kind == _INT:
+        if kind == _INT and (values.max() >= _EXACT or values.min() <= -_EXACT):
             large = ((values >= _EXACT) | (values <= -_EXACT)).any(axis=0)
             part.exact.update((own[place], values[:, place].copy()) for place in np.flatnonzero(large))
-        part.numbers[:, np.searchsorted(numbers, own)] = values
-    part.numbers += 0.0
+        if kind == _FLOAT:
+            values = values + 0.0  # -0 is 0, since a column of whole numbers cannot hold it
+        part.numbers[:, slice(None) if own == numbers else np.searchsorted(numbers, own)] = values
     for column in types.keys() - set(numbers):
         text = batch.column(str(column))
         stripped = compute.ascii_trim(text, " \t")
@@ -689,7 +684,7 @@ class _Reader:
             if isinstance(block, Exception):
                 raise block
             cells = _split(self.source, self.separator, block, self.num_columns)
-            part = _convert_by_arrow(cells, types, csv, self.separator) if csv is not None else None
+            part = _convert_by_arrow(cells, types, csv) if csv is not None else None
             return part or _convert(cells, types)
 
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -709,7 +704,7 @@ class _Reader:
         part = future.result()
         start, stop = 1 + self.num_rows, 1 + self.num_rows + part.num_rows
         if stop > len(self.numbers):
-            # The rest of the file has about as many rows for each byte; pages that are not touched take no memory.
+            # The rest of the file has about as many rows for each byte; `resize` moves large arrays without a copy.
             expected = stop + int(1.02 * stop * (self._size - block.read) / max(block.read, 1)) + 1
             self.numbers.resize((expected, len(self.places)), refcheck=False)
         self.numbers[start:stop] = part.numbers
@@ -994,6 +989,6 @@ class _Content:
 
     def _names(self, places: Sequence[int]) -> str:
         return listing(
-            f"{place + 1} ({self.columns[place].name})" if self.columns[place].name else str(place + 1)
+            f"{place + 1} ({quote(self.columns[place].name)[1:-1]})" if self.columns[place].name else str(place + 1)
             for place in places
         )

@@ -204,6 +204,11 @@ def test_empty_cell_is_named_only_where_it_is_read(table, complaint):
         read.read_matrix([1, 2])
 
 
+def test_message_stays_one_line_whatever_the_names(complaint):
+    content = 'id,"a\nb"\nv1,1\nv2,\n'
+    assert complaint(content, column=1) == r"p.csv: line 4, column 2 (a\nb): expected a number, got an empty cell"
+
+
 def test_text_column_read_as_numbers_names_its_first_word(table):
     read = table("id,a\nv1,1\nv2,2\n")
     with pytest.raises(InputError, match=r"line 2, column 1 \(id\): expected a number, got 'v1'"):
@@ -223,6 +228,12 @@ def test_whole_numbers_beyond_float64_stay_exact(table):
     assert both.tolist() == [[2**53 + 1, 5], [-(2**53) - 1, 2**63 - 1]]
     with pytest.raises(InputError, match=r"got larger ones in column 1 \(a\) beside column 3 \(c\); leave one"):
         read.read_matrix([0, 2])
+
+
+def test_minus_zero_is_zero(table):
+    read = table("a,b\n-0,-0.0\n1,0.5\n")
+    assert kinds(read) == ["int64", "float64"]
+    assert not np.signbit(read.read_matrix([0, 1])).any()
 
 
 def test_logical_columns_are_bool(table):
