@@ -148,7 +148,7 @@ def _rank_table(scores: list[Tensor], labels: list[Tensor], group: Any = None) -
 
 def _columns(shards: list[Tensor]) -> list[Tensor]:
     """All cells as those of one class, for micro averages."""
-    return [shard.reshape(-1) for shard in shards]
+    return [shard.reshape(-1, 1) for shard in shards]
 
 
 def _average_precision(table: RankTable) -> np.ndarray:
