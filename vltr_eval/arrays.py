@@ -586,7 +586,9 @@ def read_numbers(name: str, values: Any) -> np.ndarray:
 def _shards(name: str, array: Any) -> list[Array]:
     """One array, or a list of row shards (a list of arrays; a list of numbers or of lists is an array itself)."""
     if isinstance(array, (list, tuple)) and array and all(len(getattr(part, "shape", ())) > 0 for part in array):
-        if all(len(part.shape) == 1 and not isinstance(part, Array) for part in array):
+        # Columns of different lengths can only be shards of one class.
+        is_doubtful = len({tuple(part.shape) for part in array}) == 1 and len(array[0].shape) == 1
+        if is_doubtful and not isinstance(array[0], Array):
             raise ValueError(
                 f"{name}: expected one matrix or (n, C) row shards of it, got a list of {len(array)} arrays of one "
                 f"dimension; pass stack({name}) if each is a row, stack({name}, axis=1) if each is a class, or "

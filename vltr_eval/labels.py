@@ -147,7 +147,7 @@ class Positives:
         if isinstance(labels, np.ndarray) and labels.dtype == object and labels.ndim == 1:
             labels = labels.tolist()
         if isinstance(labels, Lists) or is_rows(labels):
-            return _from_lists(labels, num_rows, num_classes, form, threads)
+            return _from_lists(labels, num_rows, num_classes, form, place, first_row, threads)
         return _from_array(labels, num_rows, num_classes, place, first_row, threads)
 
 
@@ -264,11 +264,21 @@ def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
 
 
 def _from_lists(
-    labels: Lists | Sequence[Any], num_rows: int, num_classes: int, form: str | None, threads: int | None
+    labels: Lists | Sequence[Any],
+    num_rows: int,
+    num_classes: int,
+    form: str | None,
+    place: Place | None,
+    first_row: int,
+    threads: int | None,
 ) -> Positives:
     """Labels of a list for each row, by the rule of `vltr_eval.formats.label_forms`."""
     if not isinstance(labels, Lists):
-        if len(labels) != num_rows and any(hasattr(row, "shape") for row in labels):
+        lengths = [row.shape[0] if hasattr(row, "shape") else len(row) for row in labels]
+        if len(labels) != num_rows and all(hasattr(row, "shape") for row in labels):
+            # Different lengths that add up can only be shards of a column of class indices.
+            if sum(lengths) == num_rows and len(set(lengths)) > 1:
+                return _from_array(labels, num_rows, num_classes, place, first_row, threads)
             raise ValueError(
                 f"labels: expected one array of class indices for each of {num_rows} rows, got {len(labels)} arrays; "
                 "pass them joined by concatenate if they are row shards, or stacked along axis 1 if each is a class"

@@ -115,6 +115,8 @@ def _as_array(ids: Any) -> np.ndarray:
         raise TypeError("ids: expected an array without a mask, got a masked one; pass ids.filled(value)")
     if isinstance(ids, (list, tuple)) and any(isinstance(name, (str, bytes)) for name in ids):
         return _objects(ids)  # numpy would make strings of numbers among them
+    if hasattr(ids, "isna") and hasattr(ids, "tolist"):  # pandas, whose missing values `read_numbers` takes for cells
+        return _objects(ids.tolist()) if ids.isna().any() else np.asarray(ids)
     if hasattr(ids, "to_pylist"):  # pyarrow, which offers DLPack also for strings, which DLPack does not have
         return np.asarray(ids)
     try:

@@ -77,6 +77,14 @@ def read_scores(
 
     Raises:
         InputError: A file that is missing, truncated, foreign, of another shape or in doubt, and shards that disagree.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "preds.csv"
+        >>> _ = file.write_text("id,cat,dog\\nv1,0.9,0.1\\nv2,0.2,0.7\\n")
+        >>> scores = read_scores(file)
+        >>> scores.values.tolist(), scores.class_names, scores.ids.tolist()
+        ([[0.9, 0.1], [0.2, 0.7]], ('cat', 'dog'), ['v1', 'v2'])
     """
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header)
     tables = _tables_of("scores", spec, SCORES, options, progress)
@@ -115,6 +123,14 @@ def read_labels(
 
     Raises:
         InputError: As `read_scores`, and a shape or class index that disagrees with the scores.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "labels.csv"
+        >>> _ = file.write_text("id,labels\\nv1,dog;cat\\nv2,dog\\n")
+        >>> labels = read_labels(file, class_names=["cat", "dog"])
+        >>> labels.values.rows.tolist(), labels.values.classes.tolist()
+        ([0, 0, 1], [0, 1, 1])
     """
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header, label_form=label_form)
     names = _class_names(class_names)
