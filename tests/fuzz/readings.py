@@ -21,7 +21,7 @@ import safetensors.numpy
 import torch
 
 import vltr_eval
-from vltr_eval.compat import ava_files
+from vltr_eval.compat import ava
 from vltr_eval.formats import (
     LabelPairs,
     Lists,
@@ -55,9 +55,9 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
     "prior": read_prior,
     "class_names": read_class_names,
     "ids": read_ids,
-    "boxes": ava_files.read_boxes,
-    "images": ava_files.read_images,
-    "labelmap": ava_files.read_labelmap,
+    "boxes": ava.read_boxes,
+    "images": ava.read_images,
+    "labelmap": ava.read_labelmap,
     "rank_table": vltr_eval.RankTable.load,
     "report": _read_report,
     "video": frame_store.open_video,

@@ -198,6 +198,7 @@ def _pick_from_array(table: Table, options: Options) -> tuple[Any, tuple[str, ..
     return array, names
 
 
+@np.errstate(invalid="ignore")  # a signalling NaN, and the difference of infinities
 def _refuse_counting_column(table: Table, values: Any, places: Sequence[int], options: Options) -> None:
     """Refuse a first column that counts the rows in front of other columns: a saved index, not scores."""
     if options.columns is not None or values.ndim != 2 or values.shape[1] < 2 or len(values) < 4:

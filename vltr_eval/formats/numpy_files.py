@@ -10,6 +10,7 @@ import math
 import struct
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, BinaryIO
@@ -237,6 +238,10 @@ def _as_names(source: Source, values: np.ndarray) -> np.ndarray:
 def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
     """The arrays of an archive by their names without .npy; what is no array is left out."""
     members: dict[str, _Member] = {}
+    repeated = [name for name, count in Counter(archive.namelist()).items() if count > 1]
+    if repeated:
+        name = printable(repeated[0].removesuffix(".npy"))
+        raise InputError(f"{source}: expected arrays of different names, got two of the name {name}")
     for info in archive.infolist():
         name = printable(info.filename)
         if info.flag_bits & 1:
