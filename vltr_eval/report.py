@@ -496,7 +496,7 @@ class Report(BaseReport):
             return cls._from_document(document)
         except KeyError as error:
             raise ValueError(f"report: key {error} is missing") from None
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"report: expected the values of schema {cls.SCHEMA!r}, got others ({error})") from None
 
     @classmethod

@@ -23,7 +23,7 @@ from vltr_eval.formats.cells import Cells, resolve_cells
 from vltr_eval.formats.label_forms import DENSE, INDICES, LISTS, NAMES, dense_of_lists, first_odd_value, form_of_lists
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
-from vltr_eval.formats.sources import InputError, listing, quote
+from vltr_eval.formats.sources import InputError, listing, quote, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
 
 POSITION = "position"
@@ -379,7 +379,7 @@ def _unite(labels: Labels) -> Labels:
     if labels.ids is None:
         raise InputError(f"{labels.name}: expected ids for label_form='long', got none; name them with ids= (--ids)")
     values = labels.values
-    if isinstance(values, np.ndarray) and values.ndim == 1:
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu":
         values = Lists(np.arange(len(values) + 1), values.astype(np.int64))
     if not isinstance(values, Lists):
         raise InputError(f"{labels.name}: expected one class or a list of classes a line for label_form='long'")
@@ -444,7 +444,9 @@ def check_classes(labels: Labels, num_classes: int) -> None:
 def _check_indices(labels: Labels) -> None:
     if (odd := first_odd_value(labels.values)) is not None:
         row, value = odd
-        raise InputError(f"{labels.name}: {labels.at(row)}: expected a class index (0, 1, ...), got {value!r}")
+        raise InputError(
+            f"{labels.name}: {labels.at(row)}: expected a class index (0, 1, ...), got {shorten(repr(value))}"
+        )
 
 
 def check_index_range(rows: np.ndarray, classes: np.ndarray, labels: Labels, num_classes: int = MAX_CLASSES) -> None:

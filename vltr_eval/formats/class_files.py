@@ -11,20 +11,19 @@ names to indices, or lists names.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vltr_eval.formats.align import ClassNames, permutation, resolve_names
-from vltr_eval.formats.cells import Cells
+from vltr_eval.formats.align import ClassNames, check_index_range, permutation, settle_labels
 from vltr_eval.formats.column_roles import Options
-from vltr_eval.formats.label_lists import lines_of, only_digits
+from vltr_eval.formats.json_files import parse
+from vltr_eval.formats.label_lists import MAX_CLASSES, lines_of, only_digits
 from vltr_eval.formats.meaning import labels_of
 from vltr_eval.formats.roles import COUNTS, LABELS, has_role, plain
 from vltr_eval.formats.sources import InputError, Source, expand_one, quote, reading
-from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
+from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Table
 
 ReadTable = Callable[[Source], Table]
 
@@ -60,7 +59,7 @@ def _by_name(source: Source, own: Sequence[str], values: np.ndarray, names: Clas
     if names is None or len(set(own)) < len(own):
         return values
     known = [names.index_of.get(name) for name in own]
-    if any(place is None for place in known):
+    if set(known) != set(range(len(names.names))) or len(known) != len(names.names):
         # Raises with the first names that differ.
         permutation(own, names.names, str(source), names.source)
     order = np.argsort(np.array(known))
@@ -70,28 +69,48 @@ def _by_name(source: Source, own: Sequence[str], values: np.ndarray, names: Clas
 def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     """C numbers and their names of a table of one number a class; None for another content."""
     if table.array is not None:
-        return _one_line(np.asarray(table.array))
+        found = _one_line(np.asarray(table.array))
+        names = None if table.ids is None else list(map(str, table.ids.tolist()))
+        return found if found is None or names is None else (found[0], names)
     if not table.columns:
         return None
     numbers, texts = table.places({NUMBER}), table.places({TEXT})
     named = [place for place in numbers if has_role(table.columns[place].name, COUNTS)]
-    index = [place for place in numbers if plain(table.columns[place].name or "") in ("index", "class", "class_index")]
+    index = [
+        place
+        for place in numbers
+        if plain(table.columns[place].name or "") in ("index", "class_index")
+        or has_role(table.columns[place].name, LABELS)
+    ]
     rest = [place for place in numbers if place not in index]
     chosen = named if len(named) == 1 else rest
     if len(chosen) == 1 and len(texts) <= 1 and (named or not texts or table.columns[texts[0]].name is None):
         values = np.asarray(table.read_matrix(chosen)[:, 0], np.float64)
         names = list(map(str, table.read_column(texts[0]).tolist())) if texts else None
         if index:
-            order = np.argsort(table.read_column(index[0]))
+            order = _class_order(table, index[0])
             values, names = values[order], None if names is None else [names[place] for place in order]
         return values, names
-    if not texts and len(numbers) == len(table.columns):
+    if not texts and len(numbers) == len(table.columns) and not (len(numbers) == 1 and index):
         found = _one_line(table.read_matrix(numbers))
         if found is None:
             return None
         header = [column.name for column in table.columns]
         return found[0], [str(name) for name in header] if len(header) > 1 and None not in header else None
     return None
+
+
+def _class_order(table: Table, place: int) -> np.ndarray:
+    """Rows in the order of their class index, which counts from 0 or 1."""
+    index = table.read_column(place)
+    order = np.argsort(index, kind="stable")
+    start = index[order[0]] if len(order) else 0
+    if start not in (0, 1) or (index[order] != start + np.arange(len(order))).any():
+        raise table.error(
+            f"expected each class index once in column {table.column_names[place]}, "
+            f"from 0 to {len(order) - 1} or from 1 to {len(order)}"
+        )
+    return order
 
 
 def _one_line(values: np.ndarray) -> tuple[np.ndarray, None] | None:
@@ -114,30 +133,24 @@ def _count_labels(table: Table, num_classes: int | None, names: ClassNames | Non
         if ((values != 0) & (values != 1)).any() and not any(has_role(c.name, LABELS) for c in table.columns):
             raise InputError(f"{table.source}: expected one number a class, got an array of shape {values.shape}")
     labels = labels_of(table, Options(), () if names is None else names.names)
+    labels = settle_labels(labels, num_classes, names)
     values = labels.values
-    if isinstance(values, Cells) or (isinstance(values, Lists) and values.is_text):
-        if names is None:
-            raise InputError(f"{labels.name}: labels are class names; give class_names= (--class-names FILE)")
-        values = resolve_names(values, names, labels.name)
-    if isinstance(values, (Lists, LabelPairs)):
-        classes = values.values if isinstance(values, Lists) else values.classes
-        least = 0 if isinstance(values, Lists) else values.num_classes or 0
-        total = max(least, int(classes.max(initial=-1)) + 1) if num_classes is None else num_classes
-        if len(classes) and (classes.min() < 0 or classes.max() >= total):
-            bad = classes[(classes < 0) | (classes >= total)][0]
-            raise InputError(f"{labels.name}: class index {bad}, but the scores have {total} classes")
-        if num_classes is None and total > len(classes) * 64 + 65_536:
-            raise InputError(f"{labels.name}: class index {total - 1} among {len(classes)} labels is no class")
-        return np.bincount(classes, minlength=total).astype(np.float64)
-    dense = np.asarray(values)
-    if dense.ndim != 2 or ((dense != 0) & (dense != 1)).any():
-        raise InputError(f"{labels.name}: expected one number a class, got {_content_of(table)}")
-    if num_classes is not None and dense.shape[1] != num_classes:
-        raise InputError(
-            f"{labels.name}: labels of {dense.shape[1]} classes, but the scores have {num_classes} classes"
-        )
-    counts = dense.sum(axis=0, dtype=np.float64)
-    return counts if labels.class_names is None else _by_name(table.source, labels.class_names, counts, names)
+    if not isinstance(values, LabelPairs):
+        dense = np.asarray(values)
+        if dense.ndim == 1 and dense.dtype.kind in "iu" and table.columns:
+            check_index_range(np.arange(len(dense)), dense, labels, MAX_CLASSES if num_classes is None else num_classes)
+            values = LabelPairs(len(dense), None, np.arange(len(dense)), dense.astype(np.int64))
+        elif dense.ndim != 2 or ((dense != 0) & (dense != 1)).any():
+            raise InputError(f"{labels.name}: expected one number a class, got {_content_of(table)}")
+        else:
+            counts = dense.sum(axis=0, dtype=np.float64)
+            return counts if labels.class_names is None else _by_name(table.source, labels.class_names, counts, names)
+    total = num_classes
+    if total is None:
+        total = max(values.num_classes or 0, int(values.classes.max(initial=-1)) + 1)
+        if total > len(values.classes) * 64 + 65_536:
+            raise InputError(f"{labels.name}: class index {total - 1} among {len(values.classes)} labels is no class")
+    return np.bincount(values.classes, minlength=total).astype(np.float64)
 
 
 def read_class_names(path: str | os.PathLike, read_table: ReadTable, num_classes: int | None = None) -> ClassNames:
@@ -176,16 +189,13 @@ def _with_codes(names: ClassNames) -> ClassNames:
 def _names_of_json(source: Source) -> ClassNames:
     with reading(source):
         text = source.path.read_text(encoding="utf-8-sig")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InputError(f"{source}: not JSON") from None
+    content = parse(source, text)
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
         return ClassNames.of(content, str(source))
     if isinstance(content, dict):
         pairs = [(name, str(index)) for name, index in content.items() if isinstance(index, (int, str))]
         if all(only_digits(name) for name in content):  # {"0": "cat"}: the other way round
-            pairs = [(str(name), index) for index, name in content.items()]
+            pairs = [(name, index) for index, name in content.items() if isinstance(name, str)]
         if len(pairs) == len(content) and sorted(index for _, index in pairs) == sorted(map(str, range(len(pairs)))):
             return ClassNames.of([name for name, _ in sorted(pairs, key=lambda pair: int(pair[1]))], str(source))
     raise InputError(f"{source}: expected a list of class names, or an object of a name and its index for each class")

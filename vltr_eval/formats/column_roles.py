@@ -212,9 +212,9 @@ def _as_ids(table: Table, place: int) -> np.ndarray:
     if isinstance(values, Lists):
         raise table.error(f"{label_of(table, place)}: expected ids, got lists")
     values = np.asarray(values)
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64)
-    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+    if values.dtype.kind == "f" and (np.abs(values) <= 2**53).all() and (values == np.floor(values)).all():
+        values = values.astype(np.int64)
+    if values.dtype.kind in "iu" and values.max(initial=0) < 2**63:
         return values.astype(np.int64)
     return np.array([value if isinstance(value, str) else str(value) for value in values.tolist()], object)
 

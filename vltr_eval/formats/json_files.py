@@ -33,7 +33,7 @@ def read_json(source: Source) -> Table:
     """
     with reading(source):
         text = source.path.read_text(encoding="utf-8-sig")
-    content = _parse(source, text)
+    content = parse(source, text)
     if isinstance(content, dict):
         return _of_dict(source, content)
     if not isinstance(content, list):
@@ -72,15 +72,35 @@ def _json_lines(
     size, done = max(source.size, 1), 0
     for number, line in enumerate(stream):
         if line.strip():
-            yield number, _parse(source, line, number)
+            yield number, parse(source, line, number)
         done += len(line)
         if progress is not None and number % 4096 == 0:
             progress(min(1.0, done / size))
 
 
-def _parse(source: Source, text: str, line: int | None = None) -> Any:
+class _RepeatedName(Exception):
+    """A JSON object has a name twice; json would keep the last value alone."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen: set[str] = set()
+        raise _RepeatedName(next(name for name, _ in pairs if name in seen or seen.add(name)))
+    return content
+
+
+def parse(source: Source, text: str, line: int | None = None) -> Any:
+    """Parse JSON text, one line of a file if ``line`` is given (from 0).
+
+    Raises:
+        InputError: Text that is not JSON, or an object with one name twice.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_distinct)
+    except _RepeatedName as error:
+        place = "" if line is None else f"line {line + 1}: "
+        raise InputError(f"{source}: {place}expected each name once, got {quote(str(error))} twice") from None
     except json.JSONDecodeError as error:
         number = error.lineno if line is None else line + 1
         raise InputError(f"{source}: not JSON: {error.msg} at line {number}, column {error.colno}") from None
@@ -202,10 +222,10 @@ class _ColumnBuilder:
             self._all_whole = False
             large = next((known for known in self._ints if abs(known) > 2**53), None)
             if large is not None:
-                raise self._error(number, f"expected whole numbers as {large} above, got {value}")
-            self._floats.extend(self._ints)
+                raise self._error(number, f"expected whole numbers as {large} above, got {value!r}")
+            self._floats = array("d", self._ints)
         if is_whole and abs(value) > 2**53:
-            raise self._error(number, f"expected numbers that are exact in float64 as above, got {value}")
+            raise self._error(number, f"expected numbers that float64 holds exactly, got {quote(str(value))}")
         self._floats.append(value)
 
     def _add_list(self, number: int, values: list[Any]) -> None:

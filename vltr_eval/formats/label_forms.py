@@ -62,8 +62,8 @@ def form_of_lists(lists: Lists, num_classes: int, name: str, form: str | None = 
     if form == DENSE:
         return DENSE
     if values.dtype != np.int64:
-        is_dense = is_full and all(isinstance(value, (bool, int, float)) for value in values.tolist())
-        return DENSE if is_dense else LISTS
+        is_number = (isinstance(value, float) or (isinstance(value, int) and value <= 1) for value in values.tolist())
+        return DENSE if is_full and all(is_number) else LISTS
     if not (is_full and ((values == 0) | (values == 1)).all()):
         return LISTS
     rows = np.sort(values.reshape(-1, num_classes), axis=1)

@@ -28,7 +28,7 @@ from vltr_eval.formats.column_roles import (
 )
 from vltr_eval.formats.label_forms import NAMES
 from vltr_eval.formats.roles import IDS, LABELS, SCORES, has_role, role_of
-from vltr_eval.formats.sources import listing
+from vltr_eval.formats.sources import listing, quote
 from vltr_eval.formats.table import (
     BOOL,
     LIST,
@@ -176,9 +176,9 @@ def _rectangle(table: Table, lists: Lists) -> np.ndarray:
     """Lists of equally many numbers as an (N, C) array."""
     lengths = lists.lengths
     if lists.num_rows == 0 or (lengths != lengths[0]).any() or lists.values.dtype == object:
-        kinds = {type(value) for value in lists.values.tolist()} if lists.values.dtype == object else set()
-        if kinds <= {int, float} and lists.num_rows and (lengths == lengths[0]).all():
-            return lists.values.astype(np.float64).reshape(lists.num_rows, -1)
+        large = next((value for value in lists.values.tolist() if type(value) is int and abs(value) > 2**53), None)
+        if large is not None:
+            raise table.error(f"expected scores that float64 or int64 holds exactly, got {quote(str(large))}")
         raise table.error("expected equally many numbers in every row for scores, got lists of another kind or length")
     return lists.values.reshape(lists.num_rows, -1)
 
@@ -199,6 +199,7 @@ def _pick_from_array(table: Table, options: Options) -> tuple[Any, tuple[str, ..
     return array, names
 
 
+@np.errstate(invalid="ignore")  # a signalling NaN, and the difference of infinities
 def _refuse_counting_column(table: Table, values: Any, places: Sequence[int], options: Options) -> None:
     """Refuse a first column that counts the rows in front of other columns: a saved index, not scores."""
     if options.columns is not None or values.ndim != 2 or values.shape[1] < 2 or len(values) < 4:

@@ -10,9 +10,10 @@ import math
 import struct
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -60,6 +61,22 @@ def read_npy(source: Source, role: Role) -> Table:
             stream.seek(header.num_bytes, io.SEEK_CUR)
             raise InputError(f"{source}: {_surplus(stream.read(len(_MAGIC)), header.num_bytes, present)}")
     return _table(source, map_array(source, header.dtype, header.shape, offset, header.order))
+
+
+def read_names(source: Source) -> np.ndarray:
+    """Read strings or integers of one dimension from a .npy file: (N,) objects of str, or integers.
+
+    Raises:
+        InputError: No .npy file, or an array of another kind.
+    """
+    with open(source.path, "rb") as stream:
+        header = _read_header(stream, source)
+        if len(header.shape) != 1 or header.dtype.kind not in "USiu" or header.dtype.itemsize == 0:
+            raise InputError(
+                f"{source}: expected strings or integers of one dimension, got {dtype_name(header.dtype)} of shape "
+                f"{header.shape}"
+            )
+        return _as_names(source, _read_array(source, header, stream))
 
 
 def read_npz(source: Source, role: Role) -> Table:
@@ -119,6 +136,8 @@ def _read_header(stream: BinaryIO, source: Source) -> _Header:
     except Exception:  # whatever the parser trips over, the header is not one
         raise _no_array(source) from None
     check_shape(source, shape)
+    if dtype.itemsize == 0 and math.prod(shape) > 0:  # text of no characters: no bytes would bound the shape
+        raise _no_array(source)
     return _Header(shape, "F" if fortran_order else "C", dtype)
 
 
@@ -166,29 +185,13 @@ class _Member:
         return self.header.dtype.kind in "US"
 
     def read(self, role: Role | None = None) -> np.ndarray:
-        """Read the array into memory in native byte order: numbers, if it is read for a role.
-
-        At most one byte more than the header promises is read, so that a larger member ends early.
-        """
+        """Read the array into memory in native byte order: numbers, if it is read for a role."""
         _check_no_objects(self.source, self.header.dtype)
         if role is not None:
             check_numbers(self.source, role, self.header.dtype)
-        promised = self.header.num_bytes
-        data = bytearray()
         with self.archive.open(self.info) as stream:
             stream.read(self.offset)
-            while block := stream.read(min(_BLOCK, promised + 1 - len(data))):
-                data += block
-        if len(data) < promised:
-            raise _truncated(self.source, promised, len(data))
-        if len(data) > promised:
-            raise InputError(f"{self.source}: expected {promised} bytes of data as its header says, got more")
-        if promised == 0:
-            return np.zeros(self.header.shape, self.header.dtype.newbyteorder("="))
-        array = np.ndarray(self.header.shape, self.header.dtype, data, order=self.header.order)
-        if not array.dtype.isnative:
-            array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
-        return array
+            return _read_array(self.source, self.header, stream)
 
     def names(self) -> Names:
         dtype = self.header.dtype
@@ -196,18 +199,49 @@ class _Member:
         return Names(kind, self.header.shape[0], self._read_names)
 
     def _read_names(self) -> np.ndarray:
-        values = self.read()
-        if values.dtype.kind != "S":
-            return values.astype(object) if self.is_text else values
-        try:
+        return _as_names(self.source, self.read())
+
+
+def _read_array(source: Source, header: _Header, stream: IO[bytes]) -> np.ndarray:
+    """Read the data behind a header into memory, in native byte order.
+
+    At most one byte more than the header promises is read, so that a larger member of an archive ends early.
+    """
+    promised = header.num_bytes
+    data = bytearray()
+    while block := stream.read(min(_BLOCK, promised + 1 - len(data))):
+        data += block
+    if len(data) < promised:
+        raise _truncated(source, promised, len(data))
+    if len(data) > promised:
+        raise InputError(f"{source}: expected {promised} bytes of data as its header says, got more")
+    if promised == 0:
+        return np.zeros(header.shape, header.dtype.newbyteorder("="))
+    array = np.ndarray(header.shape, header.dtype, data, order=header.order)
+    if not array.dtype.isnative:
+        array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+    return array
+
+
+def _as_names(source: Source, values: np.ndarray) -> np.ndarray:
+    """Text as objects of str; integers as they are."""
+    try:
+        if values.dtype.kind == "S":
             return np.array([value.decode("utf-8") for value in values.tolist()], object)
-        except UnicodeDecodeError:
-            raise InputError(f"{self.source}: expected names in UTF-8, got other bytes; save .astype('U')") from None
+        return values.astype(object) if values.dtype.kind == "U" else values
+    except UnicodeDecodeError:
+        raise InputError(f"{source}: expected names in UTF-8, got other bytes; save .astype('U')") from None
+    except ValueError:  # numbers that are no characters
+        raise InputError(f"{source}: expected names, but the text is damaged") from None
 
 
 def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
     """The arrays of an archive by their names without .npy; what is no array is left out."""
     members: dict[str, _Member] = {}
+    repeated = [name for name, count in Counter(archive.namelist()).items() if count > 1]
+    if repeated:
+        name = printable(repeated[0].removesuffix(".npy"))
+        raise InputError(f"{source}: expected arrays of different names, got two of the name {name}")
     for info in archive.infolist():
         name = printable(info.filename)
         if info.flag_bits & 1:

@@ -32,22 +32,34 @@ def unfold(table: Table) -> tuple[Table, bool]:
 
 def _only(table: Table, places: Sequence[int], labels: np.ndarray | None = None) -> Table:
     columns = (Column("id", TEXT), Column("labels", TEXT))
-    values = [table.read_column(place) for place in places]
+    values = [_text(table, place) for place in places]
     if labels is not None:
         values[1] = labels
     return Table(table.source, table.num_rows, columns, read_column=lambda place: values[place], notes=table.notes)
 
 
+def _text(table: Table, place: int) -> np.ndarray:
+    """A column as text, also where all its ids or class names are digits."""
+    values = table.read_column(place)
+    if table.columns[place].kind == TEXT:
+        return values
+    if table.columns[place].kind == NUMBER and values.dtype.kind in "iu":
+        return np.array(list(map(str, values.tolist())), object)
+    raise table.error(f"column {table.column_names[place]}: expected text, got {table.columns[place].kind} values")
+
+
 def _open_images(table: Table, names: list[str]) -> Table:
     place = names.index("confidence")
+    if table.columns[place].kind != NUMBER:
+        raise table.error(f"column {table.column_names[place]}: expected 0 or 1, got {table.columns[place].kind}")
     confidence = table.read_column(place)
-    odd = np.flatnonzero((confidence != 0) & (confidence != 1)) if table.columns[place].kind == NUMBER else [0]
+    odd = np.flatnonzero((confidence != 0) & (confidence != 1))
     if len(odd):
         raise table.error(
             f"row {odd[0]}: expected a Confidence of 1 (verified present) or 0 (verified absent), got "
             f"{confidence[odd[0]]}; machine-made labels are no ground truth"
         )
-    labels = table.read_column(names.index("labelname")).copy()
+    labels = _text(table, names.index("labelname")).copy()
     labels[confidence == 0] = ""  # a row without a label, so that its image stays
     absent = int(np.count_nonzero(confidence == 0))
     only = _only(table, [names.index("imageid"), names.index("labelname")], labels)

@@ -291,13 +291,12 @@ def read_ids(path: str | os.PathLike) -> np.ndarray:
 
 
 def _ids_of_npy(source: Source) -> np.ndarray:
+    from vltr_eval.formats import numpy_files
+
     with reading(source):
         check_regular(source)
-        try:
-            ids = np.load(source.path, allow_pickle=False)
-        except ValueError:
-            raise InputError(f"{source}: expected an array of strings or integers") from None
-    return _checked_ids(str(source), ids, len(ids) if ids.ndim else 0)
+        ids = numpy_files.read_names(source)
+    return _checked_ids(str(source), ids, len(ids))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,13 @@ Spec = str | os.PathLike | Sequence
 
 
 class InputError(ValueError):
-    """A file that cannot be read as asked; the message is one sentence that begins with the file's name."""
+    """A file that cannot be read as asked; the message is one sentence that begins with the file's name.
+
+    Messages quote files, so characters that no terminal shows are written as escapes: a message is one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 @dataclass(frozen=True)
@@ -152,9 +158,14 @@ def require(module: str, extra: str, source: Source) -> Any:
         raise InputError(f'{source}: reading it needs {package}; pip install "vltr[{extra}]"') from None
 
 
+def shorten(text: str, limit: int = 40) -> str:
+    """The beginning of a text, for a message."""
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
 def quote(text: str, limit: int = 40) -> str:
-    """Text for a message, shortened."""
-    return repr(text if len(text) <= limit else text[:limit] + "...")
+    """Text for a message, shortened and in quotes."""
+    return repr(shorten(text, limit))
 
 
 def printable(name: Any) -> str:

@@ -80,7 +80,10 @@ class Lists:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Lists:
-        """Make lists of int64, bool or float64 (which takes whole numbers too), or of objects for other mixtures."""
+        """Make lists of int64, bool or float64, or of objects for other mixtures.
+
+        float64 takes whole numbers too, if it holds them exactly.
+        """
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         flat = [value for row in rows for value in row]
@@ -88,6 +91,8 @@ class Lists:
         dtype: Any = object
         if kinds <= {int, float}:
             dtype = np.int64 if kinds <= {int} else np.float64
+            if kinds == {int, float} and any(type(value) is int and abs(value) > 2**53 for value in flat):
+                dtype = object
         elif kinds == {bool}:
             dtype = bool
         try:

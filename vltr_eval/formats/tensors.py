@@ -157,7 +157,7 @@ def _check_code(source: Source, role: Role, code: str) -> None:
 
 
 def _kind_of_code(code: str) -> str:
-    return "integer" if code[0] in "IU" else code
+    return "integer" if code in _SAFETENSORS_DTYPES and code[0] in "IU" else code
 
 
 def _map_entry(source: Source, entry: _Entry) -> Any:

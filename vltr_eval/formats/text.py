@@ -35,6 +35,7 @@ Legend: N rows, K columns.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections import deque
@@ -557,8 +558,8 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part |
     from pyarrow import compute
 
     numbers = [column for column, kind in types.items() if kind != _TEXT]
-    if cells.loose or _with_leading_zeros(cells)[numbers].any():
-        return None
+    if cells.loose or _with_leading_zeros(cells)[numbers].any() or cells.data.startswith(codecs.BOM_UTF8):
+        return None  # pyarrow drops a byte order mark at the start of every block
     to_arrow = {_INT: pyarrow.int64(), _FLOAT: pyarrow.float64(), _BOOL: pyarrow.bool_(), _TEXT: pyarrow.string()}
     true_words = [word.decode() for word, value in _LOGICALS.items() if value]
     false_words = [word.decode() for word, value in _LOGICALS.items() if not value]

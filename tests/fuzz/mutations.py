@@ -1,0 +1,453 @@
+"""Mutations of valid files: of bytes, of the tokens of text, and of the structure of containers.
+
+A mutation gives a file that is damaged or merely different; `readings` judges what the readers make of it. Containers
+are opened, changed inside and closed again with right checksums and lengths, so that the change reaches the reader.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import struct
+import warnings
+import zipfile
+from random import Random
+from typing import Any
+
+NUMBERS = (
+    *("0", "-0", "1", "-1", "2", "7", "255", "256", "32768", "65536", "2147483647", "2147483648", "4294967296"),
+    *(
+        "4611686018427387904",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551616",
+        "-9223372036854775809",
+    ),
+    *(
+        "0.5",
+        "1.0",
+        "1e999",
+        "-1e999",
+        "nan",
+        "NaN",
+        "Infinity",
+        "inf",
+        "1e-320",
+        "00",
+        "007",
+        "1_0",
+        "0x10",
+        "",
+        "9" * 400,
+    ),
+)
+WORDS = (
+    "",
+    " ",
+    "null",
+    "true",
+    "True",
+    "[]",
+    "{}",
+    "a,b",
+    "a;b",
+    '"',
+    "'",
+    "\x00",
+    "\ufeff",
+    "\u00e9",
+    "\u2028",
+    "id",
+    "label",
+)
+DTYPES = (
+    "<f4",
+    "<f8",
+    ">f8",
+    "<f2",
+    "|u1",
+    "|b1",
+    "<i8",
+    ">i4",
+    "<c16",
+    "|O",
+    "|S4",
+    "<U3",
+    "<M8[s]",
+    "|V2",
+    "<f16",
+    "f4,i4",
+)
+_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
+
+def mutate(rng: Random, kind: str, data: bytes) -> bytes:
+    """Return the content of a file of some format after one to three mutations."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        data = rng.choice(_OF_FORMAT[kind])(rng, data)
+    return data
+
+
+# Bytes
+
+
+def flip_byte(rng: Random, data: bytes) -> bytes:
+    if not data:
+        return data
+    place = rng.randrange(len(data))
+    return (
+        data[:place] + bytes([rng.choice((0, 0xFF, 0x80, data[place] ^ (1 << rng.randrange(8))))]) + data[place + 1 :]
+    )
+
+
+def insert_bytes(rng: Random, data: bytes) -> bytes:
+    place = rng.randint(0, len(data))
+    return data[:place] + rng.randbytes(rng.choice((1, 1, 2, 8, 64))) + data[place:]
+
+
+def delete_bytes(rng: Random, data: bytes) -> bytes:
+    place = rng.randint(0, len(data))
+    return data[:place] + data[place + rng.choice((1, 1, 2, 8, 64)) :]
+
+
+def repeat_bytes(rng: Random, data: bytes) -> bytes:
+    start = rng.randint(0, len(data))
+    return data[:start] + data[start : start + rng.choice((1, 4, 32, 256))] * rng.choice((2, 3)) + data[start:]
+
+
+def truncate(rng: Random, data: bytes) -> bytes:
+    return data[: rng.randint(0, len(data))]
+
+
+def splice(rng: Random, data: bytes) -> bytes:
+    """A piece of the file over another one."""
+    size = rng.choice((1, 4, 8, 64))
+    one, other = rng.randint(0, len(data)), rng.randint(0, len(data))
+    return data[:one] + data[other : other + size] + data[one + size :]
+
+
+def extreme_word(rng: Random, data: bytes) -> bytes:
+    """A 32-bit or 64-bit word with an extreme value somewhere."""
+    code, values = rng.choice((("<I", (0, 1, 0x7FFFFFFF, 0xFFFFFFFF)), ("<Q", (0, 1, 1 << 31, 1 << 62, (1 << 64) - 1))))
+    word = struct.pack(code, rng.choice(values))
+    place = rng.randint(0, max(0, len(data) - len(word)))
+    return data[:place] + word + data[place + len(word) :]
+
+
+BYTES = (flip_byte, flip_byte, insert_bytes, delete_bytes, repeat_bytes, truncate, splice, extreme_word)
+
+
+# Text
+
+
+def change_number(rng: Random, data: bytes) -> bytes:
+    found = list(_NUMBER.finditer(data))
+    if not found:
+        return insert_bytes(rng, data)
+    match = rng.choice(found)
+    return data[: match.start()] + rng.choice(NUMBERS).encode() + data[match.end() :]
+
+
+def change_word(rng: Random, data: bytes) -> bytes:
+    found = list(re.finditer(rb"[^\s,;|\t\"]+", data))
+    if not found:
+        return insert_bytes(rng, data)
+    match = rng.choice(found)
+    return data[: match.start()] + rng.choice(WORDS).encode() + data[match.end() :]
+
+
+def change_separator(rng: Random, data: bytes) -> bytes:
+    found = list(re.finditer(rb"[,;|\t\n\" \[\]{}:]", data))
+    if not found:
+        return insert_bytes(rng, data)
+    match = rng.choice(found)
+    new = rng.choice(
+        (b"", b",", b";", b"\t", b"\n", b"\r\n", b"\r", b'"', b'""', b" ", b"|", b"[", b"]", b"}", b"\n\n")
+    )
+    return data[: match.start()] + new + data[match.end() :]
+
+
+def change_lines(rng: Random, data: bytes) -> bytes:
+    """Lines that are dropped, repeated, swapped, blank, quoted or a comment, or another line end."""
+    lines = data.split(b"\n")
+    place = rng.randrange(len(lines))
+    match rng.randrange(7):
+        case 0:
+            del lines[place]
+        case 1:
+            lines.insert(place, lines[rng.randrange(len(lines))])
+        case 2:
+            other = rng.randrange(len(lines))
+            lines[place], lines[other] = lines[other], lines[place]
+        case 3:
+            lines.insert(place, rng.choice((b"", b"   ", b"# comment", b",,,", b'"')))
+        case 4:
+            lines[place] = b",".join(b'"' + cell + b'"' for cell in lines[place].split(b","))
+        case 5:
+            lines = [line.rstrip(b"\r") + b"\r" for line in lines]
+        case _:
+            lines[place] += rng.choice((b",", b",x", b";", b" ", b"\t1", b"#"))
+    return b"\n".join(lines)
+
+
+TEXT = (*BYTES, *(change_number, change_word, change_separator, change_lines) * 3)
+
+
+# JSON
+
+
+def change_json(rng: Random, data: bytes) -> bytes:
+    """Another value somewhere in a JSON document; JSON lines are documents of one line."""
+    lines = data.split(b"\n")
+    place = rng.randrange(len(lines))
+    for text, before, after in ((data, b"", b""), (lines[place], *_around(lines, place))):
+        try:
+            changed = _change_value(rng, json.loads(text))
+        except (ValueError, RecursionError):
+            continue
+        return before + json.dumps(changed).encode() + after
+    return change_number(rng, data)
+
+
+def _around(lines: list[bytes], place: int) -> tuple[bytes, bytes]:
+    return b"".join(line + b"\n" for line in lines[:place]), b"".join(b"\n" + line for line in lines[place + 1 :])
+
+
+def _change_value(rng: Random, value: Any, depth: int = 0) -> Any:
+    if not value or not isinstance(value, (list, dict)) or depth > 20 or rng.random() < 0.2:
+        return _other_value(rng, value)
+    if isinstance(value, list):
+        place = rng.randrange(len(value))
+        changed = [_change_value(rng, value[place], depth + 1)]
+        return rng.choice(
+            (value[:place] + changed + value[place + 1 :],) * 4 + (value[:place] + value[place + 1 :], value + changed)
+        )
+    name = rng.choice(list(value))
+    if rng.random() < 0.8:
+        return {**value, name: _change_value(rng, value[name], depth + 1)}
+    new_name = rng.choice(("", "id", "labels", "0", name + "x", "\u00e9"))
+    return {new_name if known == name else known: own for known, own in value.items()}
+
+
+def _other_value(rng: Random, value: Any) -> Any:
+    return rng.choice(
+        (
+            None,
+            True,
+            False,
+            0,
+            1,
+            -1,
+            2**31,
+            2**53 + 1,
+            2**62,
+            2**63,
+            10**400,
+            0.5,
+            -0.0,
+            1e300,
+            float("nan"),
+            float("inf"),
+        )
+        + ("", "x", "0", "3", "NaN", [], [[]], {}, [value], {"a": value}, [0, 0], [True], [1.0], [None], ["x", 1])
+    )
+
+
+def nest_json(rng: Random, data: bytes) -> bytes:
+    depth = rng.choice((1, 2, 100, 5000))
+    return b"[" * depth + data + b"]" * depth
+
+
+def repeat_key(rng: Random, data: bytes) -> bytes:
+    found = list(re.finditer(rb'"[^"]*"(?=\s*:)', data))
+    if not found:
+        return change_json(rng, data)
+    match = rng.choice(found)
+    return data[: match.start()] + match[0] + b": " + rng.choice((b"1", b"[1]", b'"x"')) + b", " + data[match.start() :]
+
+
+JSON = (*TEXT, *(change_json,) * 16, nest_json, repeat_key)
+
+
+# .npy
+
+
+def change_npy(rng: Random, data: bytes) -> bytes:
+    """Another header over the same data, or the same header over other data."""
+    header, start = _npy_header(data)
+    if header is None:
+        return rng.choice(BYTES)(rng, data)
+    shape = list(header.get("shape", ()))
+    match rng.randrange(8):
+        case 0:
+            header["descr"] = rng.choice(DTYPES)
+        case 1:
+            header["fortran_order"] = rng.choice((True, False, None, 1))
+        case 2 if shape:
+            shape[rng.randrange(len(shape))] = rng.choice((0, 1, -1, 3, 2**31, 2**62, 2**64, 10**30, 2.0, "3", None))
+        case 3:
+            shape = rng.choice(([], [*shape, 1], shape[::-1], [1] * 40, [2**32, 2**32], [0, 2**62], [True, *shape[1:]]))
+        case 4:
+            header[rng.choice(("more", "shape ", 3))] = 1
+        case 5:
+            header.pop(rng.choice(list(header)))
+        case 6:
+            return _npy_bytes(rng, header, rng.choice(BYTES)(rng, data[start:]))
+        case _:
+            return _npy_bytes(
+                rng, header, data[start:], rng.choice(("(" * 300, "[0]*9**9", "\x00", "\u00e9", "{" * 90, "1+1j"))
+            )
+    if "shape" in header:
+        header["shape"] = tuple(shape)
+    return _npy_bytes(rng, header, data[start:])
+
+
+def _npy_header(data: bytes) -> tuple[dict[Any, Any] | None, int]:
+    width = 2 if data[6:7] == b"\x01" else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = ast.literal_eval(data[8 + width : start].decode("utf-8"))
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None, 0
+    return (dict(header), start) if isinstance(header, dict) and header else (None, 0)
+
+
+def _npy_bytes(rng: Random, header: dict[Any, Any], content: bytes, text: str | None = None) -> bytes:
+    encoded = ((repr(header) if text is None else text) + "\n").encode("utf-8")
+    version = rng.choice((1, 1, 1, 2, 3, 9))
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + len(encoded).to_bytes(2 if version == 1 else 4, "little")
+        + encoded
+        + content
+    )
+
+
+NPY = (*BYTES, *(change_npy,) * 8)
+
+
+# Zip archives: .npz, .pt, rank tables
+
+
+def change_zip(rng: Random, data: bytes) -> bytes:
+    """Members that are changed inside, swapped, dropped, renamed, repeated, compressed or added."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = [(info.filename, archive.read(info), info.compress_type) for info in archive.infolist()]
+    except Exception:  # an archive that an earlier mutation damaged
+        return rng.choice(BYTES)(rng, data)
+    if not members:
+        return rng.choice(BYTES)(rng, data)
+    place, other = rng.randrange(len(members)), rng.randrange(len(members))
+    name, content, method = members[place]
+    match rng.choice((0, 0, 0, 0, 1, 2, 3, 4, 5, 6)):
+        case 0:
+            inner = NPY if content.startswith(b"\x93NUMPY") else PICKLE if name.endswith(".pkl") else BYTES
+            members[place] = name, rng.choice(inner)(rng, content), method
+        case 1:
+            members[place], members[other] = (name, *members[other][1:]), (members[other][0], content, method)
+        case 2:
+            del members[place]
+        case 3:
+            new = rng.choice(
+                (
+                    "x",
+                    "labels.npy",
+                    "ids.npy",
+                    "format.npy",
+                    "archive/data/1",
+                    "data.pkl",
+                    "constants.pkl",
+                    "../x",
+                    "\u00e9\n",
+                )
+            )
+            members[place] = new, content, method
+        case 4:
+            members.insert(place, members[other])
+        case 5:
+            new = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+            members[place] = name, content, new
+        case _:
+            members.append(
+                (rng.choice(("y.npy", "note.txt", "ids.npy")), rng.choice((b"", content, b"text")), zipfile.ZIP_STORED)
+            )
+    stream = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as archive:
+        warnings.simplefilter("ignore")  # a name that is there twice
+        for member, content, method in members:
+            archive.writestr(member, content, method)
+    return stream.getvalue()
+
+
+ZIP = (*BYTES, *(change_zip,) * 16)
+
+
+# Pickles in .pt
+
+
+def change_pickle(rng: Random, data: bytes) -> bytes:
+    """Another number after an opcode that states one: sizes, strides, offsets and memo places."""
+    found = list(re.finditer(rb"[KMJ]", data))
+    if not found:
+        return rng.choice(BYTES)(rng, data)
+    place = rng.choice(found).start()
+    width = {b"K": 1, b"M": 2, b"J": 4}[data[place : place + 1]]
+    new = rng.choice(
+        (b"K\x00", b"K\x01", b"K\x07", b"M\xff\xff", b"J\xff\xff\xff\x7f", b"J\xff\xff\xff\xff", b"J\x00\x00\x00\x80")
+        + (
+            b"\x8a\x08" + (2**62).to_bytes(8, "little"),
+            b"\x8a\x09" + b"\xff" * 8 + b"\x00",
+            b"N",
+            b"\x88",
+            b"G\x40\x00" + b"\x00" * 6,
+        )
+    )
+    return data[:place] + new + data[place + 1 + width :]
+
+
+PICKLE = (*BYTES, *(change_pickle,) * 8)
+
+
+# .safetensors
+
+
+def change_safetensors(rng: Random, data: bytes) -> bytes:
+    length = int.from_bytes(data[:8], "little")
+    header, content = data[8 : 8 + length], data[8 + length :]
+    changed = rng.choice((change_json, change_json, change_number, change_word, repeat_key, *BYTES))(rng, header)
+    return len(changed).to_bytes(8, "little") + changed + content
+
+
+SAFETENSORS = (*BYTES, *(change_safetensors,) * 10)
+
+
+# .parquet
+
+
+def change_footer(rng: Random, data: bytes) -> bytes:
+    """A change in the footer, whose length is set right again."""
+    if len(data) < 12:
+        return rng.choice(BYTES)(rng, data)
+    length = int.from_bytes(data[-8:-4], "little")
+    start = max(0, len(data) - 8 - length)
+    footer = rng.choice(BYTES)(rng, data[start:-8])
+    return data[:start] + footer + len(footer).to_bytes(4, "little") + data[-4:]
+
+
+PARQUET = (*BYTES, *(change_footer,) * 8)
+
+_OF_FORMAT = {
+    "npy": NPY,
+    "zip": ZIP,
+    "legacy_pt": PICKLE,
+    "safetensors": SAFETENSORS,
+    "parquet": PARQUET,
+    "text": TEXT,
+    "json": JSON,
+}
