@@ -151,7 +151,9 @@ class _Stream:
         matrix = borrow_matrix("scores", scores)
         if matrix.num_classes != self._num_classes:
             raise ValueError(f"scores: expected {self._num_classes} classes, got {matrix.num_classes}")
-        positives = Positives.from_labels(labels, matrix.num_rows, self._num_classes, threads=self._threads)
+        positives = Positives.from_labels(
+            labels, matrix.num_rows, self._num_classes, threads=self._threads, scores=matrix
+        )
         numbers = read_ids(ids[0], matrix.num_rows) if ids and ids[0] is not None else None
         return Part(matrix, positives, numbers, first_row)
 

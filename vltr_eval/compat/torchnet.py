@@ -104,7 +104,8 @@ class APMeter:
         try:
             added.add(scores, labels, weights)
         except (TypeError, ValueError) as error:
-            sentence = str(error).replace("scores:", "output:", 1).replace("labels:", "target:", 1)
+            sentence = str(error).replace("scores and labels", "output and target").replace("the scores", "the outputs")
+            sentence = sentence.replace("scores:", "output:", 1).replace("labels:", "target:", 1)
             raise type(error)(sentence) from None
         if len(added):
             self._added = added
