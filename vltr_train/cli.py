@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vltr_eval.exchange import current_group, launched_group
-from vltr_eval.groups import checked_bounds, class_groups
 from vltr_eval.formats import read_class_names
+from vltr_eval.groups import checked_bounds, class_groups
 from vltr_eval.terminal import OK, ProgressBar, answer
 from vltr_eval.version import __version__
 from vltr_train import pack as packing

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds
 from vltr_eval.formats import InputError
+from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds
 from vltr_eval.outputs import PendingFile
 from vltr_train.frame_store import FrameStore, VideoFolder
 from vltr_train.label_lists import (

@@ -394,9 +394,9 @@ class RunFolder:
         return (self.path / REPORT).exists()
 
     def save_report(self, report: Report) -> None:
-        """Write report.json and report.txt."""
+        """Write report.json, and report.txt with its notes."""
         self._write_text(REPORT, report.to_json())
-        self._write_text(REPORT_TEXT, report.to_text())
+        self._write_text(REPORT_TEXT, str(report))
 
     def load_report(self) -> Report:
         """The report in report.json. Raises ValueError when the run has none yet, or none of this version."""

@@ -15,6 +15,7 @@ from cases import corner_labels, labels_by_id, make_case, slices
 from devices import on_device
 from hypothesis import given
 from hypothesis import strategies as st
+from ranks import Raised, group_of
 
 import vltr_eval
 from vltr_eval import LabelPairs, ShardFiles, evaluate, evaluate_batches, parts
@@ -551,6 +552,26 @@ def test_label_columns_are_matched_by_name_beside_arrays_of_scores(tmp_path):
             part = slice(30 * shard, 30 * shard + 30)
             write_table(targets[shard], ids[part], labels[part], order=(rng.permutation(order), range(30)))
     assert without_notes(streamed(ShardFiles(arrays, targets))) == at_once(scores, labels, class_names=NAMES)
+
+
+def evaluate_own_shard(rank, preds, targets):
+    return streamed(ShardFiles(preds[rank], targets[rank]))
+
+
+def evaluate_shards_of_other_order(rank, preds, targets):
+    return streamed(ShardFiles(preds[rank], targets[rank], class_names=NAMES[::-1] if rank else NAMES))
+
+
+def test_ranks_whose_shards_order_classes_differently_are_refused(tmp_path):
+    preds, targets, scores, labels, _ = named_shards(tmp_path, (".csv", ".csv"))
+    write_table(preds[1], [f"v{row:03d}" for row in range(30, 60)], scores[30:60])
+    expected = at_once(scores[:60], labels[:60], class_names=NAMES)
+    ranks = group_of(2)
+    first, second = ranks.run(evaluate_own_shard, preds, targets)
+    assert first == second
+    assert without_notes(first) == expected
+    sentence = "class_names: expected one order of classes on all ranks, got others; pass class_names="
+    assert ranks.errors(evaluate_shards_of_other_order, preds, targets) == [Raised("ValueError", sentence)] * 2
 
 
 def test_shards_of_other_class_names_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import OrderedDict
@@ -360,12 +361,12 @@ def test_predictions_and_report_are_what_vltr_eval_takes(tmp_path):
     assert (saved_preds.dtype, saved_labels.dtype) == (np.float32, np.uint8)
     np.testing.assert_array_equal(saved_preds, preds.astype(np.float32))
     np.testing.assert_array_equal(saved_labels, labels)
-    report = vltr_eval.evaluate(saved_preds, saved_labels)
+    report = dataclasses.replace(vltr_eval.evaluate(saved_preds, saved_labels), notes=("3 rows are left out",))
     assert not run.has_report
     run.save_report(report)
     assert run.has_report
     assert RunFolder.open(tmp_path).load_report() == report
-    assert (tmp_path / "report.txt").read_text() == report.to_text()
+    assert (tmp_path / "report.txt").read_text() == report.to_text() + "note: 3 rows are left out\n"
 
 
 def test_predictions_and_reports_that_are_none(tmp_path):
