@@ -352,6 +352,23 @@ def test_a_failed_save_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
 # Predictions and reports
 
 
+def test_an_epoch_that_could_not_be_written_may_be_written_again(tmp_path, monkeypatch):
+    run = RunFolder.create(tmp_path, DOCUMENT)
+    run.append_epoch({"epoch": 1, "loss": 2.0})
+    written = (tmp_path / "metrics.csv").read_text()
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "_write_text", fail)
+        with pytest.raises(KeyboardInterrupt):
+            run.append_epoch({"epoch": 2, "loss": 1.0})
+    assert (tmp_path / "metrics.csv").read_text() == written
+    run.append_epoch({"epoch": 2, "loss": 1.5})
+    assert (tmp_path / "metrics.csv").read_text() == written + "2,1.5\n"
+
+
 def test_predictions_and_report_are_what_vltr_eval_takes(tmp_path):
     generator = np.random.default_rng(0)
     preds, labels = generator.normal(size=(20, 4)), (generator.random((20, 4)) < 0.4).astype(np.float32)
