@@ -441,14 +441,18 @@ def borrow(name: str, array: Any) -> Array:
     elif hasattr(array, "__dlpack__"):
         _check_complete(name, array)
         borrowed = _borrow_offered(name, array, _borrow_dlpack)
+    elif _is_path(array) or (isinstance(array, (list, tuple)) and array and all(map(_is_path, array))):
+        kind = type(array).__name__ if _is_path(array) else "paths"
+        raise TypeError(f"{name}: expected an array, got {kind}{_how_to_read(name, 'path')}")
     elif isinstance(array, (list, tuple)):
         borrowed = _borrow_offered(name, array, _borrow_list)
     elif hasattr(array, "__array__"):
         _check_complete(name, array)
-        how = _READ_BY.get(_library(array), "np.asarray({})").format(name)
+        how = f"; pass {_READ_BY.get(_library(array), 'np.asarray({})').format(name)}"
+        if hasattr(array, "columns"):  # of a data frame, of which one may hold ids
+            how = f"{_how_to_read(name, name)}{how.replace('; pass', ', or')} where all columns are classes"
         raise TypeError(
-            f"{name}: expected an array that can be borrowed, got {type(array).__name__}, which would be copied; "
-            f"pass {how}"
+            f"{name}: expected an array that can be borrowed, got {type(array).__name__}, which would be copied{how}"
         )
     else:
         raise TypeError(f"{name}: expected an array, got {type(array).__name__}")
@@ -458,6 +462,16 @@ def borrow(name: str, array: Any) -> Array:
     if borrowed.place is not CPU and not borrowed.is_aligned:
         raise ValueError(f"{name}: expected aligned elements on a device, got an address or strides between them")
     return borrowed
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike))
+
+
+def _how_to_read(name: str, value: str) -> str:
+    """The end of a message: how the content of files or data frames is read, where there is a function for it."""
+    role = name.partition("[")[0]
+    return f"; pass vltr_eval.read_{role}({value}).values" if role in ("scores", "labels") else ""
 
 
 def same_place(**arrays: Array | Matrix) -> Place:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.exchange import current_group, telling
 from vltr_eval.findings import read_conventions
-from vltr_eval.formats import Spec, read_labels, read_scores, split_spec
+from vltr_eval.formats import ClassNames, InputError, Spec, is_spec, read_pair, split_spec
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Report
@@ -66,30 +68,99 @@ def evaluate_batches(
         num_classes = check_whole("num_classes", num_classes, 1)
         num_threads(threads)  # raises
         settings, about = read_conventions(num_classes, **conventions)
-        stream = _Stream(batches, num_classes, threads)
+        stream = _Stream(batches, num_classes, threads, about.names)
     found = count(settings, stream, num_classes, about=about, exchange=exchange, threads=threads, progress=progress)
-    return found.report(about)
+    everyone = exchange.gather(lambda: (stream.files.found_names, stream.files.found_notes) if stream.files else None)
+    read = [of_rank for of_rank in everyone if of_rank is not None]
+    report = found.report(replace(about, names=_names_of_all([names for names, _ in read]) or about.names))
+    return replace(report, notes=(*_shortened([note for _, notes in read for note in notes]), *report.notes))
 
 
 class ShardFiles:
     """Predictions and labels in files, shard by shard, for `evaluate_batches`; one shard is open at a time.
 
+    The classes are those of the first shard that names them: the columns of all shards, of scores and of labels, are
+    matched to its names, and other names are refused. Columns without names are matched by position. The rows of a
+    shard's labels are joined to those of its scores by id where both files have ids, and by position elsewhere.
+
+    An id need not be one sample: several rows may have the id of one video. So ids do no more than join, unless
+    ``sample_ids`` says that a row whose id came before is the same sample again, which is counted once.
+
     Args:
         preds: Files of scores, as a list or a pattern; every format that the program reads.
         labels: As many files of labels.
+        sample_ids: Whether the ids of the rows are passed on as sample ids; every shard must then have ids.
+        class_names: C names, in class order, in the place of those of the first shard; those that `evaluate_batches`
+            is given come before both.
+        reading: How each pair of files is read: ids, label_ids (names of columns), columns, exclude, header, label_form
+            and join, as `evaluate`.
+
+    Raises:
+        InputError: No file, or not as many files of labels; where files are read, what `evaluate` raises for them.
+
+    Example:
+        >>> files = ShardFiles("preds_*.npy", "labels_*.npy", label_form="dense")  # doctest: +SKIP
     """
 
-    def __init__(self, preds: Spec, labels: Spec) -> None:
+    def __init__(
+        self,
+        preds: Spec,
+        labels: Spec,
+        *,
+        sample_ids: bool = False,
+        class_names: Sequence[str] | None = None,
+        **reading: Any,
+    ) -> None:
+        if unknown := set(reading) - _READING:
+            raise TypeError(f"{min(unknown)}: expected one of {', '.join(sorted(_READING))}, got another argument")
         self._files = list(zip(*_paired(split_spec(preds), split_spec(labels)), strict=True))
+        self._sample_ids = sample_ids
+        self._class_names = None if class_names is None else ClassNames.of(class_names)
+        self._reading = reading
+        self.found_names: tuple[str, ...] | None = None  # of the classes; this and the notes are of the last reading
+        self.found_notes: tuple[str, ...] = ()
+
+    def in_order(self, class_names: Sequence[str] | None) -> ShardFiles:
+        """The same files with their classes in an order that is wanted, if any."""
+        files = copy.copy(self)
+        if class_names is not None:
+            files._class_names = ClassNames.of(class_names)
+        return files
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        names, notes = self._class_names, []
         for preds, labels in self._files:
-            scores = read_scores(preds)
-            num_classes = scores.shape[1] if len(scores.shape) == 2 else 1
-            yield scores, read_labels(labels, scores.shape[0], num_classes)
+            pair = read_pair(preds, labels, class_names=names, **self._reading)
+            named = pair.class_names or pair.label_names
+            if names is None and named is not None:
+                names = ClassNames.of(named, preds if pair.class_names else labels)
+            notes.extend(pair.notes)
+            if self._sample_ids and pair.ids is None:
+                raise InputError(f"{preds}: expected ids of the samples, got none; name their column by ids=")
+            yield (pair.scores, pair.labels, pair.ids) if self._sample_ids else (pair.scores, pair.labels)
+        self.found_names, self.found_notes = None if names is None else names.names, tuple(notes)
+
+
+_READING = frozenset({"ids", "label_ids", "columns", "exclude", "header", "label_form", "join"})
+_MOST_NOTES = 5
+
+
+def _names_of_all(of_ranks: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """The class names of the shards of all ranks."""
+    named = {names for names in of_ranks if names is not None}
+    if len(named) > 1:
+        raise ValueError("class_names: expected one order of classes on all ranks, got others; pass class_names=")
+    return next(iter(named), None)
+
+
+def _shortened(notes: Sequence[str]) -> Sequence[str]:
+    """The first notes, and how many more there are: many shards may say the same."""
+    if len(notes) <= _MOST_NOTES:
+        return notes
+    return (*notes[:_MOST_NOTES], f"{len(notes) - _MOST_NOTES} more notes of this kind about other shards")
 
 
 def _paired(preds: list[str], labels: list[str]) -> tuple[list[str], list[str]]:
@@ -102,21 +173,31 @@ class _Stream:
     """Batches as parts, each time anew."""
 
     def __init__(
-        self, batches: Iterable[Any] | Callable[[], Iterable[Any]], num_classes: int, threads: int | None
+        self,
+        batches: Iterable[Any] | Callable[[], Iterable[Any]],
+        num_classes: int,
+        threads: int | None,
+        class_names: Sequence[str] | None,
     ) -> None:
         if isinstance(batches, Iterator):
             raise TypeError(
                 f"batches: expected what can be gone through twice, got {type(batches).__name__}; pass a function that "
                 "makes it anew"
             )
+        if is_spec(batches):
+            raise TypeError("batches: expected an iterable or a function, got a path; pass ShardFiles(preds, labels)")
         if not isinstance(batches, Iterable) and not callable(batches):
             raise TypeError(f"batches: expected an iterable or a function, got {type(batches).__name__}")
         self._batches = batches
         self._num_classes = num_classes
         self._threads = threads
+        self._class_names = class_names
+        self.files: ShardFiles | None = None  # the batches, if they are that, as they were last read
 
     def __iter__(self) -> Iterator[Part]:
         batches = self._batches() if callable(self._batches) else self._batches
+        if isinstance(batches, ShardFiles):
+            batches = self.files = batches.in_order(self._class_names)
         first_row = 0
         pile: _Pile | None = None
         for i, batch in enumerate(batches):
@@ -151,7 +232,9 @@ class _Stream:
         matrix = borrow_matrix("scores", scores)
         if matrix.num_classes != self._num_classes:
             raise ValueError(f"scores: expected {self._num_classes} classes, got {matrix.num_classes}")
-        positives = Positives.from_labels(labels, matrix.num_rows, self._num_classes, threads=self._threads)
+        positives = Positives.from_labels(
+            labels, matrix.num_rows, self._num_classes, threads=self._threads, scores=matrix
+        )
         numbers = read_ids(ids[0], matrix.num_rows) if ids and ids[0] is not None else None
         return Part(matrix, positives, numbers, first_row)
 

@@ -119,7 +119,9 @@ def _share(matrix: Matrix, labels: Any, exchange: Alone | Group, threads: int | 
     if exchange.size > 1:
         matrix = matrix.only([(first, end)])
         labels = rows_between(labels, first, end)
-    positives = Positives.from_labels(labels, end - first, matrix.num_classes, first_row=first, threads=threads)
+    positives = Positives.from_labels(
+        labels, end - first, matrix.num_classes, first_row=first, threads=threads, scores=matrix
+    )
     return [Part(matrix, positives, None, first)]
 
 

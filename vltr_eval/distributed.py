@@ -109,5 +109,7 @@ def _parts(scores: Any, labels: Any, ids: Any, threads: int | None) -> list[Part
     if getattr(_with_rows(scores), "shape", (1,))[0] == 0:
         return []
     matrix = borrow_matrix("scores", scores)
-    positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads)
+    positives = Positives.from_labels(
+        labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads, scores=matrix
+    )
     return [Part(matrix, positives, None if ids is None else read_ids(ids, matrix.num_rows))]

@@ -198,7 +198,7 @@ class Evaluator:
             return
         if start and id_kind(ids) != taken.id_kind:
             raise ValueError(f"ids: expected {taken.id_kind} as in earlier updates, got {id_kind(ids)}")
-        positives = Positives.from_labels(labels, num_rows, self.num_classes, threads=self._threads)
+        positives = Positives.from_labels(labels, num_rows, self.num_classes, threads=self._threads, scores=batch)
         classes = np.repeat(np.arange(self.num_classes, dtype=np.int64), positives.counts)
         of_batch = _Labels(positives.rows.astype(np.int64) + start, classes, ids)
         self._taken = taken.with_rows([batch], [of_batch], is_torch=hasattr(batch.owner, "data_ptr"))

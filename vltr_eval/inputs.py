@@ -43,7 +43,13 @@ class Inputs:
         """The positives of the labels; those of arrays on a device stay there."""
         matrix = self.scores
         return Positives.from_labels(
-            self.labels, matrix.num_rows, matrix.num_classes, form=form, place=matrix.place, threads=threads
+            self.labels,
+            matrix.num_rows,
+            matrix.num_classes,
+            form=form,
+            place=matrix.place,
+            threads=threads,
+            scores=matrix,
         )
 
 

@@ -106,6 +106,7 @@ class Positives:
         place: Place | None = None,
         first_row: int = 0,
         threads: int | None = None,
+        scores: Any = None,
     ) -> Positives:
         """Read labels of any form that belong to (num_rows, num_classes) scores.
 
@@ -120,6 +121,7 @@ class Positives:
             place: Where the scores are (`Matrix.place`), if arrays of labels must be there too.
             first_row: The number of the first row, for messages about arrays.
             threads: CPU threads.
+            scores: The scores that the labels belong to, if at hand; read where labels are wrong, for the message.
 
         Raises:
             ValueError: Anything but 0/1, or a class index out of range; the message names the place.
@@ -143,12 +145,12 @@ class Positives:
                 raise TypeError(f"labels: expected integer rows and classes, got {rows.dtype} and {classes.dtype}")
             return _from_pairs(rows, classes, num_rows, num_classes)
         if hasattr(labels, "tocoo") and hasattr(labels, "shape"):
-            return _from_sparse(labels, num_rows, num_classes)
+            return _from_sparse(labels, num_rows, num_classes, scores)
         if isinstance(labels, np.ndarray) and labels.dtype == object and labels.ndim == 1:
             labels = labels.tolist()
         if isinstance(labels, Lists) or is_rows(labels):
-            return _from_lists(labels, num_rows, num_classes, form, place, first_row, threads)
-        return _from_array(labels, num_rows, num_classes, place, first_row, threads)
+            return _from_lists(labels, num_rows, num_classes, form, place, first_row, threads, scores)
+        return _from_array(labels, num_rows, num_classes, place, first_row, threads, scores)
 
 
 def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
@@ -201,7 +203,13 @@ class _DevicePositives(Positives):
 
 
 def _from_array(
-    labels: Any, num_rows: int, num_classes: int, place: Place | None, first_row: int, threads: int | None
+    labels: Any,
+    num_rows: int,
+    num_classes: int,
+    place: Place | None,
+    first_row: int,
+    threads: int | None,
+    scores: Any,
 ) -> Positives:
     matrix = borrow_matrix("labels", labels)
     if place is not None:
@@ -213,13 +221,34 @@ def _from_array(
         found = _core.find_positives(matrix.core, num_threads(threads), None)
     except _core.BadValue as error:
         _, row, col = error.args
-        value = matrix.value(row, col)
-        hint = "; soft targets have no average precision: threshold them first" if 0 < value < 1 else ""
-        hint = "; write -1 as 0" if value == -1 else hint
-        raise ValueError(f"labels: expected 0 or 1, got {value} at row {first_row + row}, class {col}{hint}") from None
+        raise _bad_value(matrix.value(row, col), first_row + row, col, scores) from None
     if matrix.place.device is None:
         return Positives(num_rows, num_classes, *found)
     return _DevicePositives(num_rows, num_classes, found)
+
+
+def _bad_value(value: Any, row: int, col: int, scores: Any) -> ValueError:
+    """The error for a label that is neither 0 nor 1."""
+    advice = ""
+    if value == -1:
+        advice = (
+            "; -1 often marks an unknown label, which must not count as a negative: leave such rows or classes out, "
+            "or write 0 where -1 means absent"
+        )
+    elif value % 1 > 0:
+        if scores is not None and _is_binary(scores):
+            advice = "; the scores are all 0 or 1: were scores and labels swapped?"
+        elif 0 < value < 1:
+            advice = "; soft targets have no average precision"
+    return ValueError(f"labels: expected 0 or 1, got {value} at row {row}, class {col}{advice}")
+
+
+def _is_binary(scores: Any) -> bool:
+    try:
+        _core.find_positives(borrow_matrix("scores", scores).core, num_threads(None), None)
+    except _core.BadValue:
+        return False
+    return True
 
 
 def _from_indices(matrix: Matrix, num_rows: int, num_classes: int, first_row: int) -> Positives:
@@ -244,7 +273,7 @@ def _index_out_of_range(num_classes: int, index: int, row: int) -> ValueError:
     return ValueError(f"labels: expected class indices from 0 to {num_classes - 1}, got {index} at row {row}")
 
 
-def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
+def _from_sparse(labels: Any, num_rows: int, num_classes: int, scores: Any) -> Positives:
     if len(labels.shape) != 2:
         raise ValueError(f"labels: expected a sparse (N, C) matrix, got shape {tuple(labels.shape)}")
     _check_shape(labels.shape, num_rows, num_classes)
@@ -256,9 +285,7 @@ def _from_sparse(labels: Any, num_rows: int, num_classes: int) -> Positives:
     bad = np.flatnonzero((pairs.data != 0) & (pairs.data != 1))
     if bad.size:
         i = bad[0]
-        raise ValueError(
-            f"labels: expected 0 or 1, got {pairs.data[i].item()} at row {pairs.row[i]}, class {pairs.col[i]}"
-        )
+        raise _bad_value(pairs.data[i].item(), pairs.row[i], pairs.col[i], scores)
     kept = pairs.data != 0
     return _from_pairs(pairs.row[kept], pairs.col[kept], num_rows, num_classes)
 
@@ -271,6 +298,7 @@ def _from_lists(
     place: Place | None,
     first_row: int,
     threads: int | None,
+    scores: Any,
 ) -> Positives:
     """Labels of a list for each row, by the rule of `vltr_eval.formats.label_forms`."""
     if not isinstance(labels, Lists):
@@ -278,7 +306,7 @@ def _from_lists(
         if len(labels) != num_rows and all(hasattr(row, "shape") for row in labels):
             # Different lengths that add up can only be shards of a column of class indices.
             if sum(lengths) == num_rows and len(set(lengths)) > 1:
-                return _from_array(labels, num_rows, num_classes, place, first_row, threads)
+                return _from_array(labels, num_rows, num_classes, place, first_row, threads, scores)
             raise ValueError(
                 f"labels: expected one array of class indices for each of {num_rows} rows, got {len(labels)} arrays; "
                 "pass them joined by concatenate if they are row shards, or stacked along axis 1 if each is a class"
@@ -289,7 +317,8 @@ def _from_lists(
     _check_shape((labels.num_rows, num_classes), num_rows, num_classes)
     form = form_of_lists(labels, num_classes, "labels", form)
     if form == DENSE:
-        return Positives.from_labels(dense_of_lists(labels, num_classes), num_rows, num_classes, threads=threads)
+        dense = dense_of_lists(labels, num_classes)
+        return Positives.from_labels(dense, num_rows, num_classes, threads=threads, scores=scores)
     if form == NAMES:
         raise TypeError(
             f"labels: expected lists of class indices, got {labels.values.tolist()[0]!r}; class names can be used in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,38 @@ from vltr_eval.scan import rank_table
 __all__ = ["RunningAP"]
 
 _NONE_BAD = -1  # the largest place there is, in the unsigned word where the core keeps the least
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Memory for the rows of an epoch: scores (capacity, C), labels (capacity, C) of bool.
+
+    first_bad: (1,) int64, the least place of a label that is neither 0 nor 1.
+    """
+
+    scores: Array
+    labels: Array
+    first_bad: Array
+
+    @classmethod
+    def like(cls, batch: Array, capacity: int) -> _Rows:
+        """Memory where a batch of scores is, in its library and dtype."""
+        shape = (capacity, batch.shape[1])
+        wanted = ((shape, batch.dtype), (shape, "bool"), ((1,), "int64"))
+        rows = cls(*(borrow("capacity", empty_like(batch, *array)) for array in wanted))
+        rows.forget_bad()
+        return rows
+
+    def is_for(self, batch: Array) -> bool:
+        return (self.scores.dtype, self.scores.place.device) == (batch.dtype, batch.place.device)
+
+    def forget_bad(self) -> None:
+        self.first_bad.core.assign(np.array([_NONE_BAD]))
+
+    def bad_place(self, num_rows: int) -> tuple[int, int] | None:
+        """Row and class of the first bad label of so many rows. On a CUDA device, waits until all updates are done."""
+        place, num_classes = self.first_bad.core.item((0,)), self.scores.shape[1]
+        return None if place == _NONE_BAD or place >= num_rows * num_classes else divmod(place, num_classes)
 
 
 class RunningAP:
@@ -27,6 +60,8 @@ class RunningAP:
     in memory of their own, in the library and on the device where they were. Where the rows are kept in memory of
     vltr_eval's own (on a device, for a library that cannot be given memory to fill), there are none: TypeError.
 
+    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows: `num_rows` says which.
+
     >>> running = RunningAP(num_classes=2, capacity=3)
     >>> running.update(np.float32([[.9, .1], [.8, .2]]), np.uint8([[1, 0], [0, 0]]))
     >>> running.update(np.float32([[.7, .3]]), np.uint8([[1, 0]]))
@@ -40,9 +75,8 @@ class RunningAP:
         num_threads(threads)  # raises
         self._threads = threads
         self._num_rows = 0
-        self._scores: Array | None = None  # (capacity, C), of which the first _num_rows rows are filled; so are labels
-        self._labels: Array | None = None
-        self._first_bad: Array | None = None  # place of the first label that is neither 0 nor 1
+        self._rows: _Rows | None = None  # of which the first _num_rows are filled
+        self._is_settled = True  # whether the first bad label, if any, is one of the filled rows
 
     @property
     def num_rows(self) -> int:
@@ -71,34 +105,37 @@ class RunningAP:
                 f"got {batch.shape[0]}"
             )
         same_place(scores=batch, labels=flags)
-        unlike = self._scores is None or not self._is_like(batch)
-        if unlike and start > 0:
+        rows = self._rows if self._rows is not None and self._rows.is_for(batch) else None
+        if rows is None and start > 0:
             raise ValueError(
-                f"scores: expected {self._scores.dtype} ({self._scores.place}) as in earlier updates, "
+                f"scores: expected {self._rows.scores.dtype} ({self._rows.scores.place}) as in earlier updates, "
                 f"got {batch.dtype} ({batch.place})"
             )
         if start == stop:
             return
-        if unlike:
-            self._allocate(batch)
-        place = same_place(rows=self._scores, scores=batch)
+        if rows is None:
+            self._rows = None  # before there is memory for others
+            self._rows = rows = _Rows.like(batch, self.capacity)
+        place = same_place(rows=rows.scores, scores=batch)
+        self._settle()
+        self._is_settled = False
         _core.append_batch(
             batch.core,
             flags.core,
-            self._scores.rows(start, stop).core,
-            self._labels.rows(start, stop).core,
+            rows.scores.rows(start, stop).core,
+            rows.labels.rows(start, stop).core,
             start,
-            self._first_bad.core,
+            rows.first_bad.core,
             num_threads(self._threads),
         )
         hand_back(place, batch, flags)
-        if place.device is None and (bad := self._bad_place()) is not None:
-            self._forget_bad_place()
+        if place.device is None and (bad := rows.bad_place(stop)) is not None:
             row, col = bad[0] - start, bad[1]
             raise ValueError(
                 f"labels: expected 0 or 1, got {flags.core.item((row, col))} at row {row}, class {col} of the batch"
             )
-        self._num_rows = stop
+        self._num_rows = stop  # the one step that takes the batch
+        self._is_settled = True
 
     def compute(self, *, absent: str = "zero") -> Any:
         """AP of each class over all rows since the start or the last `reset`: (C,) float64.
@@ -109,9 +146,9 @@ class RunningAP:
         a NaN score or, on a CUDA device, for a label other than 0/1; rows are numbered in the order of the updates.
         """
         self._check_rows("compute")
-        scores, labels = self._scores.rows(0, self._num_rows), self._labels.rows(0, self._num_rows)
+        scores, labels = (rows.rows(0, self._num_rows) for rows in (self._rows.scores, self._rows.labels))
         values = rank_table(scores, labels, threads=self._threads).average_precision(absent=absent)
-        out = empty_like(self._scores, values.shape, "float64")
+        out = empty_like(self._rows.scores, values.shape, "float64")
         borrow("out", out).core.assign(values)
         return out
 
@@ -121,31 +158,45 @@ class RunningAP:
         does, and TypeError where the rows are kept in memory of vltr_eval's own.
         """
         self._check_rows("rows")
-        return self._filled(self._scores), self._filled(self._labels)
+        return self._filled(self._rows.scores), self._filled(self._rows.labels)
 
     def reset(self) -> None:
         """Forgets all rows and keeps their memory: the next epoch may begin."""
+        self._is_settled = False
         self._num_rows = 0
-        if self._first_bad is not None:
-            self._forget_bad_place()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Forgets a bad label of rows that were not taken; an update that did not end may have left one.
+
+        On a CUDA device, waits for one that was interrupted when there were rows before.
+        """
+        if self._is_settled:
+            return
+        # Without rows there is nothing to look at, so that the first update of an epoch does not wait.
+        if self._rows is not None and (not self._num_rows or self._rows.bad_place(self._num_rows) is None):
+            self._rows.forget_bad()
+        self._is_settled = True
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__ | {"_scores": None, "_labels": None, "_first_bad": None}
+        self._settle()
+        state = self.__dict__ | {"_rows": None}
         if self._num_rows:
-            state["_first_bad"] = self._first_bad.core.item((0,))  # waits, so that any stream may read the rows
-            state |= {"_scores": self._copy_of(self._scores), "_labels": self._copy_of(self._labels)}
+            first_bad = self._rows.first_bad.core.item((0,))  # waits, so that any stream may read the rows
+            state["_rows"] = (self._copy_of(self._rows.scores), self._copy_of(self._rows.labels), first_bad)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _num_rows=0, _scores=None, _labels=None, _first_bad=None)
+        self.__dict__.update(state, _num_rows=0, _rows=None)
         if state["_num_rows"]:
-            self.update(state["_scores"], state["_labels"])
-            self._first_bad.core.assign(np.array([state["_first_bad"]]))
+            scores, labels, first_bad = state["_rows"]
+            self.update(scores, labels)
+            self._rows.first_bad.core.assign(np.array([first_bad]))
 
     def _check_rows(self, call: str) -> None:
         if not self._num_rows:
             raise ValueError(f"{call}: expected at least one row from update(), got none")
-        if (bad := self._bad_place()) is not None:
+        if (bad := self._rows.bad_place(self._num_rows)) is not None:
             raise ValueError(
                 f"labels: expected 0 or 1, got another value at row {bad[0]} of all updates, class {bad[1]}"
             )
@@ -164,26 +215,6 @@ class RunningAP:
         filled = filled.clone() if hasattr(filled, "clone") else filled.copy()
         same_place(rows=rows, filled=borrow("filled", filled))  # what is written next waits for the copy
         return filled
-
-    def _is_like(self, batch: Array) -> bool:
-        return (self._scores.dtype, self._scores.place.device) == (batch.dtype, batch.place.device)
-
-    def _allocate(self, batch: Array) -> None:
-        self._scores = self._labels = self._first_bad = None  # before there are new ones
-        shape = (self.capacity, self.num_classes)
-        wanted = ((shape, batch.dtype), (shape, "bool"), ((1,), "int64"))
-        self._scores, self._labels, self._first_bad = (
-            borrow("capacity", empty_like(batch, *array)) for array in wanted
-        )
-        self._forget_bad_place()
-
-    def _forget_bad_place(self) -> None:
-        self._first_bad.core.assign(np.array([_NONE_BAD]))
-
-    def _bad_place(self) -> tuple[int, int] | None:
-        """Row and class of the first bad label. On a CUDA device, waits until all updates are done."""
-        place = self._first_bad.core.item((0,))
-        return None if place == _NONE_BAD else divmod(place, self.num_classes)
 
 
 def _check_count(name: str, value: int) -> int:

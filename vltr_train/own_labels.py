@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +91,8 @@ def _read_table(path: Path, text: str) -> tuple[list[int], list[str], list[str],
     """Line numbers, ids, cells of labels, and splits."""
     head = text.partition("\n")[0]
     separator = "\t" if path.suffix.lower() == ".tsv" else ";" if "," not in head and ";" in head else ","
-    reader = csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True)
+    # Strict: a quote that is never closed would take the rest of the file for one cell.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
@@ -99,6 +101,14 @@ def _read_table(path: Path, text: str) -> tuple[list[int], list[str], list[str],
         return [], [], [], []
     header = [cell.lower() for cell in rows[0][1]]
     columns = [_column(header, names) for names in (_ID_COLUMNS, _LABEL_COLUMNS, _SPLIT_COLUMNS)]
+    twice = next(
+        (header[column] for column in columns if column is not None and header.count(header[column]) > 1), None
+    )
+    if twice is not None:
+        raise InputError(f"{path}: expected columns of different names, got {twice!r} more than once; rename them")
+    labels = [name for name in header if name in _LABEL_COLUMNS]
+    if len(labels) > 1:
+        raise InputError(f"{path}: expected one column of labels, got {' and '.join(labels)}; leave out the others")
     if None not in columns[:2]:
         rows = rows[1:]
     elif columns != [None] * 3 or len(header) not in (2, 3):

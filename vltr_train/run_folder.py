@@ -276,8 +276,7 @@ class RunFolder:
             raise ValueError(f"values: expected the key 'epoch' among them, got {', '.join(values) or 'none'}")
         if self._epochs and values["epoch"] <= self._epochs[-1]["epoch"]:
             raise ValueError(f"epoch: expected one above {self._epochs[-1]['epoch']}, got {values['epoch']}")
-        self._epochs.append(dict(values))
-        self._write_epochs()
+        self._write_epochs([*self._epochs, dict(values)])
         self._write_events(values)
 
     def rewind(self, epoch: int) -> None:
@@ -287,21 +286,22 @@ class RunFolder:
         """
         self.close()
         self._remove_unfinished()
-        self._epochs = [values for values in self._epochs if values["epoch"] <= epoch]
-        self._write_epochs()
+        self._write_epochs([values for values in self._epochs if values["epoch"] <= epoch])
         self._purge_step = epoch + 1
 
     def _remove_unfinished(self) -> None:
         for unfinished in _unfinished(self.path):
             unfinished.unlink(missing_ok=True)
 
-    def _write_epochs(self) -> None:
-        columns = dict.fromkeys(column for values in self._epochs for column in values)
+    def _write_epochs(self, epochs: list[dict[str, Any]]) -> None:
+        """Writes metrics.csv anew. The run has these epochs only once they are written."""
+        columns = dict.fromkeys(column for values in epochs for column in values)
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._epochs)
+        writer.writerows(epochs)
         self._write_text(METRICS, text.getvalue())
+        self._epochs = epochs
 
     def _write_events(self, values: Mapping[str, Any]) -> None:
         if self._writer is None:
@@ -394,9 +394,9 @@ class RunFolder:
         return (self.path / REPORT).exists()
 
     def save_report(self, report: Report) -> None:
-        """Write report.json and report.txt."""
+        """Write report.json, and report.txt with its notes."""
         self._write_text(REPORT, report.to_json())
-        self._write_text(REPORT_TEXT, report.to_text())
+        self._write_text(REPORT_TEXT, str(report))
 
     def load_report(self) -> Report:
         """The report in report.json. Raises ValueError when the run has none yet, or none of this version."""

@@ -3,6 +3,7 @@ refused."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tracemalloc
 
@@ -14,6 +15,7 @@ from cases import corner_labels, labels_by_id, make_case, slices
 from devices import on_device
 from hypothesis import given
 from hypothesis import strategies as st
+from ranks import Raised, group_of
 
 import vltr_eval
 from vltr_eval import LabelPairs, ShardFiles, evaluate, evaluate_batches, parts
@@ -474,6 +476,179 @@ def test_bad_shard_files_are_named(tmp_path):
     (tmp_path / "labels_9.npy").unlink()
     with pytest.raises(ValueError, match=r"labels_9\.npy: no such file$"):
         streamed(ShardFiles(preds, [f"{tmp_path}/labels_{i}.npy" for i in (8, 9, 10)]))
+
+
+NAMES = tuple("abcdef")
+
+
+def write_table(path, ids, values, names=NAMES, order=None):
+    """Writes a table of ids and named columns, its columns and rows in another order if asked for."""
+    columns, rows = order or (range(len(names)), range(len(values)))
+    columns, rows = list(columns), list(rows)
+    table = {"video": [ids[row] for row in rows]} | {names[c]: values[rows, c] for c in columns}
+    if path.suffix == ".parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(table), path)
+    else:
+        lines = [",".join(table), *(",".join(map(repr_of, row)) for row in zip(*table.values(), strict=True))]
+        path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def repr_of(cell):
+    return cell if isinstance(cell, str) else repr(cell.item())
+
+
+def named_shards(folder, suffixes=(".csv", ".parquet", ".csv"), *, seed=30):
+    """Three shards of scores and labels, each table with another order of columns and rows; and the whole."""
+    scores, labels = epoch(seed=seed)
+    scores, labels = scores.astype(np.float64), labels.astype(np.int64)
+    ids, rng = [f"v{row:03d}" for row in range(90)], np.random.default_rng(seed)
+    files = []
+    for shard, suffix in enumerate(suffixes):
+        part = slice(30 * shard, 30 * shard + 30)
+        for kind, values in (("preds", scores[part]), ("labels", labels[part])):
+            order = (rng.permutation(6), rng.permutation(30) if kind == "labels" else range(30))
+            if shard == 0 and kind == "preds":
+                order = (range(6), range(30))
+            files.append(write_table(folder / f"{kind}_{shard}{suffix}", ids[part], values, order=order))
+    return files[::2], files[1::2], scores, labels, ids
+
+
+def without_notes(report):
+    return dataclasses.replace(report, notes=())
+
+
+def test_columns_of_shards_are_matched_by_name_and_rows_by_id(tmp_path):
+    preds, targets, scores, labels, _ = named_shards(tmp_path)
+    report = streamed(ShardFiles(preds, targets))
+    expected = at_once(scores, labels, class_names=NAMES)
+    assert without_notes(report) == expected
+    assert "preds_1.parquet: columns are reordered by name to those of preds_0.csv" in report.notes
+    assert "labels_0.csv: rows are joined to those of preds_0.csv by id" in report.notes
+    assert len(report.notes) == 6
+    assert report.notes[-1] == "3 more notes of this kind about other shards"
+
+
+def test_given_class_names_are_the_order_of_the_shards(tmp_path):
+    preds, targets, scores, labels, _ = named_shards(tmp_path)
+    order = [3, 0, 5, 1, 4, 2]
+    names = [NAMES[c] for c in order]
+    expected = at_once(scores[:, order], labels[:, order], class_names=names)
+    assert without_notes(streamed(ShardFiles(preds, targets), class_names=names)) == expected
+    assert without_notes(streamed(ShardFiles(preds, targets, class_names=names))) == expected
+    assert without_notes(streamed(lambda: ShardFiles(preds, targets, class_names=NAMES), class_names=names)) == expected
+
+
+def test_label_columns_are_matched_by_name_beside_arrays_of_scores(tmp_path):
+    _, targets, scores, labels, ids = named_shards(tmp_path)
+    order, arrays = list(range(6)), []
+    write_table(targets[0], ids[:30], labels[:30])  # the first shard's columns are in the order of the arrays
+    for shard in range(3):
+        arrays.append(tmp_path / f"scores_{shard}.npy")
+        np.save(arrays[-1], scores[30 * shard : 30 * shard + 30])
+        if shard:
+            rng = np.random.default_rng(shard)
+            part = slice(30 * shard, 30 * shard + 30)
+            write_table(targets[shard], ids[part], labels[part], order=(rng.permutation(order), range(30)))
+    assert without_notes(streamed(ShardFiles(arrays, targets))) == at_once(scores, labels, class_names=NAMES)
+
+
+def evaluate_own_shard(rank, preds, targets):
+    return streamed(ShardFiles(preds[rank], targets[rank]))
+
+
+def evaluate_shards_of_other_order(rank, preds, targets):
+    return streamed(ShardFiles(preds[rank], targets[rank], class_names=NAMES[::-1] if rank else NAMES))
+
+
+def test_ranks_whose_shards_order_classes_differently_are_refused(tmp_path):
+    preds, targets, scores, labels, _ = named_shards(tmp_path, (".csv", ".csv"))
+    write_table(preds[1], [f"v{row:03d}" for row in range(30, 60)], scores[30:60])
+    expected = at_once(scores[:60], labels[:60], class_names=NAMES)
+    ranks = group_of(2)
+    first, second = ranks.run(evaluate_own_shard, preds, targets)
+    assert first == second
+    assert without_notes(first) == expected
+    sentence = "class_names: expected one order of classes on all ranks, got others; pass class_names="
+    assert ranks.errors(evaluate_shards_of_other_order, preds, targets) == [Raised("ValueError", sentence)] * 2
+
+
+def test_shards_of_other_class_names_are_refused(tmp_path):
+    preds, targets, scores, _, ids = named_shards(tmp_path)
+    write_table(preds[1], ids[30:60], scores[30:60], names=tuple("abcdeg"))
+    with pytest.raises(ValueError, match=r"preds_1\.parquet lacks 'f' and .*preds_0\.csv lacks 'g'$"):
+        streamed(ShardFiles(preds, targets))
+
+
+def test_an_id_that_a_shard_lacks_is_refused_unless_both_are_wanted(tmp_path):
+    preds, targets, scores, labels, ids = named_shards(tmp_path)
+    write_table(targets[2], ids[61:90], labels[61:90])
+    with pytest.raises(ValueError, match=r"labels_2\.csv lacks 1 id \('v060'\)"):
+        streamed(ShardFiles(preds, targets))
+    report = streamed(ShardFiles(preds, targets, join="inner"))
+    kept = np.arange(90) != 60
+    assert without_notes(report) == at_once(scores[kept], labels[kept], class_names=NAMES)
+
+
+def test_ids_of_files_are_sample_ids_where_asked_for(tmp_path):
+    preds, targets, scores, labels, ids = named_shards(tmp_path)
+    again = [ids[0], *ids[31:60]]  # the first row of the second shard is the first sample again
+    write_table(preds[1], again, np.concatenate([scores[:1], scores[31:60]]))
+    write_table(targets[1], again, np.concatenate([labels[:1], labels[31:60]]))
+    rows = np.r_[0:30, 0, 31:90]
+    assert without_notes(streamed(ShardFiles(preds, targets))) == at_once(scores[rows], labels[rows], class_names=NAMES)
+    once = np.r_[0:30, 31:90]
+    report = streamed(ShardFiles(preds, targets, sample_ids=True))
+    assert without_notes(report) == at_once(scores[once], labels[once], class_names=NAMES)
+    np.save(tmp_path / "preds_1.npy", scores[30:60])
+    np.save(tmp_path / "labels_1.npy", labels[30:60])
+    with pytest.raises(ValueError, match=r"preds_1\.npy: expected ids of the samples, got none; name their column"):
+        streamed(
+            ShardFiles([preds[0], tmp_path / "preds_1.npy"], [targets[0], tmp_path / "labels_1.npy"], sample_ids=1)
+        )
+
+
+def test_shards_of_one_class_may_be_columns_or_matrices(tmp_path):
+    scores, labels = epoch(seed=31)
+    scores, labels = scores[:, 0].astype(np.float32), labels[:, 0].astype(np.uint8)
+    for shard, part in enumerate(slices(90, [30, 30])):
+        np.save(tmp_path / f"preds_{shard}.npy", scores[part, None] if shard == 1 else scores[part])
+        np.save(tmp_path / f"labels_{shard}.npy", labels[part, None] if shard == 2 else labels[part])
+    files = ShardFiles(f"{tmp_path}/preds_*", f"{tmp_path}/labels_*")
+    assert evaluate_batches(files, 1, sap=4, topk=None) == evaluate(scores, labels, sap=4, topk=None)
+
+
+def test_what_is_no_option_of_reading_is_refused(tmp_path):
+    preds, targets, *_ = named_shards(tmp_path)
+    with pytest.raises(TypeError, match=r"^colums: expected one of columns, exclude, header, ids, join, label_form,"):
+        ShardFiles(preds, targets, colums="a")
+
+
+def test_a_path_is_no_stream_of_batches(tmp_path):
+    with pytest.raises(TypeError, match=r"^batches: expected .* got a path; pass ShardFiles\(preds, labels\)$"):
+        evaluate_batches(f"{tmp_path}/preds_*.npy", NUM_CLASSES)
+
+
+@pytest.mark.parametrize("call", ["update", "rank_table", "batches"])
+def test_a_path_or_a_frame_in_the_place_of_an_array_says_how_to_read_it(call, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    scores, labels = epoch(6)
+    calls = {
+        "update": lambda *batch: vltr_eval.Evaluator(NUM_CLASSES).update(*batch),
+        "rank_table": vltr_eval.distributed.rank_table,
+        "batches": lambda *batch: evaluate_batches([batch], NUM_CLASSES),
+    }
+    for name, array in (("scores", scores), ("labels", labels)):
+        np.save(tmp_path / "array.npy", array)
+        frame = pandas.DataFrame(array, columns=list(NAMES))
+        path = tmp_path / "array.npy"
+        read = {"scores": vltr_eval.read_scores, "labels": vltr_eval.read_labels}[name]
+        for wrong in (str(path), path, [str(path)], frame):
+            with pytest.raises(TypeError, match=rf"{name}: expected .*; pass vltr_eval\.read_{name}\(\w+\)\.values"):
+                calls[call](*((wrong, labels) if name == "scores" else (scores, wrong)))
+            right = read(wrong).values
+            calls[call](*((right, labels) if name == "scores" else (scores, right)))
 
 
 def test_a_shard_file_that_changes_is_found_out(tmp_path):

@@ -923,8 +923,7 @@ def bad_updates():
         "soft labels": (
             (scores, labels * 0.5, ids),
             ValueError,
-            "labels: expected 0 or 1, got 0.5 at row 0, class 3; soft targets have no average precision: "
-            "threshold them first",
+            "labels: expected 0 or 1, got 0.5 at row 0, class 3; soft targets have no average precision",
         ),
         "a class too far": (
             (scores, np.array([0, 1, 6, 0]), ids),

@@ -1,10 +1,12 @@
-"""Interrupts of Evaluator: Ctrl-C at any line, or between any two bytecodes, leaves it as before the call or as after.
+"""Interrupts of what takes batches: Ctrl-C at any line, or between any two bytecodes, leaves it as before or as after.
 
-Afterwards it goes on working: a report is never of scores and labels that do not belong together.
+Afterwards it goes on working: no result is ever of scores and labels that do not belong together.
 """
 
 from __future__ import annotations
 
+import copy
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,8 @@ import pytest
 from cases import corner_labels, labels_by_id, make_case
 
 import vltr_eval
-from vltr_eval import Evaluator, Report, row_store
+from vltr_eval import Evaluator, Report, RunningAP, row_store
+from vltr_eval.compat import youtube8m, youtube8m_ranked_lists
 
 PACKAGE = Path(vltr_eval.__file__).parent
 NUM_CLASSES = 6
@@ -101,31 +104,40 @@ CALLS = {
 
 
 def check_every_interrupt(
-    call: Callable[..., Any], event: str, *files: str, ids: str | None, had: int, **room: Any
+    make: Callable[[], Any],
+    call: Callable[[Any], Any],
+    found: Callable[[Any], Any],
+    event: str,
+    *files: str,
 ) -> None:
-    """Interrupts a call at each of its events: the evaluator is as before or as after, and goes on working.
+    """Interrupts a call at each of its events: the object is as before or as after, and goes on working.
 
-    had: batches that the evaluator has before the call.
+    make: Gives a new object in the state before the call. found: Gives what an object has, to be compared.
     """
-    batches, rows = [batch(1, ids)] * had, batch(2, ids)
-    other = taken(batch(3, ids), batch(4, ids))
-    before, after = taken(*batches, **room), taken(*batches, **room)
-    call(after, rows, other)
+    before, after = make(), make()
+    call(after)
     before, after = found(before), found(after)
     paths = tuple(str(PACKAGE / file) for file in files)
-    interrupts = 0
-    while True:
-        evaluator = taken(*batches, **room)
-        if not Interrupter(event, paths, interrupts).interrupts(lambda one=evaluator: call(one, rows, other)):
+    for at in itertools.count():
+        taken = make()
+        if not Interrupter(event, paths, at).interrupts(lambda one=taken: call(one)):
             break
-        now = found(evaluator)
+        now = found(taken)
         assert now in (before, after)
         if now != after:
-            call(evaluator, rows, other)
-            assert found(evaluator) == after
-        interrupts += 1
-    assert found(evaluator) == after
-    assert interrupts >= 3
+            call(taken)
+            assert found(taken) == after
+    assert found(taken) == after
+    assert at >= 3
+
+
+def check_evaluator(call: Callable[..., Any], event: str, *files: str, ids: str | None, had: int, **room: Any) -> None:
+    """Interrupts a call of an evaluator at each of its events. had: batches that it has before the call."""
+    batches, rows = [batch(1, ids)] * had, batch(2, ids)
+    other = taken(batch(3, ids), batch(4, ids))
+    check_every_interrupt(
+        lambda: taken(*batches, **room), lambda evaluator: call(evaluator, rows, other), found, event, *files
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +146,7 @@ def check_every_interrupt(
 )
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_an_interrupt_at_any_line_leaves_no_wrong_report(call, room, ids, had, tmp_path):
-    check_every_interrupt(call, "line", "", ids=ids, had=had, spill_dir=tmp_path, **ROOMS[room])
+    check_evaluator(call, "line", "", ids=ids, had=had, spill_dir=tmp_path, **ROOMS[room])
 
 
 @pytest.mark.parametrize(
@@ -143,8 +155,193 @@ def test_an_interrupt_at_any_line_leaves_no_wrong_report(call, room, ids, had, t
 )
 def test_an_interrupt_between_any_two_bytecodes_leaves_no_wrong_report(call, room, tmp_path):
     files = ("evaluator.py", "row_store.py")
-    check_every_interrupt(CALLS[call], "opcode", *files, ids="integers", had=1, spill_dir=tmp_path, **ROOMS[room])
+    check_evaluator(CALLS[call], "opcode", *files, ids="integers", had=1, spill_dir=tmp_path, **ROOMS[room])
 
 
 def test_an_interrupted_first_update_takes_nothing_or_all():
-    check_every_interrupt(CALLS["update"], "line", "", ids="strings", had=0)
+    check_evaluator(CALLS["update"], "line", "", ids="strings", had=0)
+
+
+# Other classes that take batches
+
+
+def small_batches(*seeds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Batches of 8 rows and 3 classes, all of one shape: what does not belong together would fit together."""
+    rngs = [np.random.default_rng(seed) for seed in seeds]
+    return [(rng.random((8, 3), np.float32), (rng.random((8, 3)) < 0.4).astype(np.int64)) for rng in rngs]
+
+
+FIRST, NEXT = small_batches(1, 2)
+BAD_LABELS = (NEXT[0], np.full((8, 3), 2))
+
+
+def running_of(*batches: tuple[Any, Any]) -> RunningAP:
+    running = RunningAP(num_classes=3, capacity=30, threads=1)
+    for scores, labels in batches:
+        running.update(scores, labels)
+    return running
+
+
+def found_running(running: RunningAP) -> tuple[int, Any]:
+    return len(running), running.compute().tolist() if len(running) else None
+
+
+@pytest.mark.parametrize("event", ["line", "opcode"])
+@pytest.mark.parametrize("had", [[], [FIRST]], ids=["first", "second"])
+def test_an_interrupted_update_of_running_ap_takes_nothing_or_all(event, had):
+    files = ("",) if event == "line" else ("running.py",)
+    check_every_interrupt(lambda: running_of(*had), lambda one: one.update(*NEXT), found_running, event, *files)
+
+
+def test_an_interrupted_reset_of_running_ap_forgets_nothing_or_all():
+    check_every_interrupt(lambda: running_of(FIRST), RunningAP.reset, found_running, "opcode", "running.py")
+
+
+def test_an_interrupted_refusal_leaves_running_ap_as_it_was():
+    before, after = found_running(running_of(FIRST)), found_running(running_of(FIRST, NEXT))
+    for at in itertools.count():
+        running = running_of(FIRST)
+
+        def refuse(one=running):
+            with pytest.raises(ValueError, match=r"expected 0 or 1, got 2 at row 0, class 0 of the batch"):
+                one.update(*BAD_LABELS)
+
+        was_interrupted = Interrupter("opcode", (str(PACKAGE / "running.py"),), at).interrupts(refuse)
+        assert found_running(running) == before
+        running.update(*NEXT)
+        assert found_running(running) == after
+        if not was_interrupted:
+            break
+    assert at > 50
+
+
+def meter_of(*batches: tuple[Any, ...]) -> Any:
+    torch = pytest.importorskip("torch")
+    from vltr_eval.compat.torchnet import APMeter
+
+    meter = APMeter()
+    for one in batches:
+        meter.add(*map(torch.from_numpy, one))
+    return meter
+
+
+def found_meter(meter: Any) -> Any:
+    value = meter.value()
+    return value if isinstance(value, int) else value.tolist()
+
+
+WEIGHTS = [np.linspace(start, 2, 8) for start in (0.1, 1.0)]
+
+
+@pytest.mark.parametrize("event", ["line", "opcode"])
+@pytest.mark.parametrize("had", [0, 1], ids=["first", "second"])
+@pytest.mark.parametrize("weights", [[(), ()], [(weights,) for weights in WEIGHTS]], ids=["plain", "weighted"])
+def test_an_interrupted_add_of_a_meter_takes_nothing_or_all(event, had, weights):
+    pytest.importorskip("torch")
+    first, last = ((*one, *own) for one, own in zip((FIRST, NEXT), weights, strict=True))
+
+    def make():
+        meter = meter_of(*[first] * had)
+        meter.value()  # a result that is kept
+        return meter
+
+    files = ("",) if event == "line" else ("compat/torchnet.py",)
+    check_every_interrupt(make, lambda meter: meter.add(*last), found_meter, event, *files)
+
+
+def test_an_interrupted_reset_of_a_meter_forgets_nothing_or_all():
+    pytest.importorskip("torch")
+    first = (*FIRST, WEIGHTS[0])
+    for at in itertools.count():
+        meter = meter_of(first, first)
+        meter.value()
+        was_interrupted = Interrupter("opcode", (str(PACKAGE / "compat/torchnet.py"),), at).interrupts(meter.reset)
+        assert found_meter(meter) in (0, found_meter(meter_of(first, first)))
+        meter.reset()
+        meter.add(*first)
+        assert found_meter(meter) == found_meter(meter_of(first))
+        if not was_interrupted:
+            break
+    assert at >= 2
+
+
+def calculator_of(kind: str, top_n: int | None, batches: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+    if kind == "map":
+        calculator = youtube8m.MeanAveragePrecisionCalculator(3, filter_empty_classes=False, top_n=top_n)
+    else:
+        calculator = youtube8m.EvaluationMetrics(3, top_k=2, top_n=top_n)
+    for one in batches:
+        accumulate(calculator, one)
+    return calculator
+
+
+def accumulate(calculator: Any, one: tuple[np.ndarray, np.ndarray]) -> None:
+    if isinstance(calculator, youtube8m.EvaluationMetrics):
+        calculator.accumulate(*one, loss=0.5)
+    else:
+        calculator.accumulate(one[0].T, one[1].T)
+
+
+def found_calculator(calculator: Any) -> Any:
+    if isinstance(calculator, youtube8m.EvaluationMetrics):
+        return calculator.num_examples, calculator.get() if calculator.num_examples else None
+    return calculator.peek_map_at_n()
+
+
+@pytest.mark.parametrize("top_n", [None, 5], ids=["whole", "highest"])
+@pytest.mark.parametrize("kind", ["map", "all"])
+def test_an_interrupted_accumulate_of_youtube8m_takes_nothing_or_all(kind, top_n, monkeypatch):
+    monkeypatch.setattr(youtube8m_ranked_lists, "_WAITING", 4)
+    files = ("compat/youtube8m.py", "compat/youtube8m_ranked_lists.py")
+    for had in ([], [FIRST, FIRST]) if kind == "map" else ([FIRST],):
+        check_every_interrupt(
+            lambda had=had: calculator_of(kind, top_n, had),
+            lambda one: accumulate(one, NEXT),
+            found_calculator,
+            "opcode",
+            *files,
+        )
+
+
+def test_an_interrupted_peek_of_mixed_pieces_changes_nothing():
+    """Pieces of one length are kept as matrices, others as ties; a look at the AP makes one of all."""
+
+    def make():
+        calculator = calculator_of("map", None, [FIRST])
+        calculator.accumulate([[0.5], [], [0.25, 0.75]], [[1], [], [0, 1]])
+        return calculator
+
+    files = ("compat/youtube8m.py", "compat/youtube8m_ranked_lists.py")
+    peek = youtube8m.MeanAveragePrecisionCalculator.peek_map_at_n
+    check_every_interrupt(make, peek, found_calculator, "opcode", *files)
+
+
+def metric_of(kind: str) -> tuple[Any, tuple[str, ...]]:
+    """A metric of 3 labels, and the files that take its batches."""
+    pytest.importorskip(kind.split(" ")[0])
+    if kind == "torcheval":
+        from vltr_eval.compat.torcheval import MultilabelAUPRC, OriginalMultilabelAUPRC
+
+        original = sys.modules[OriginalMultilabelAUPRC.__module__].__file__
+        return MultilabelAUPRC(num_labels=3, average=None), ("compat/torcheval.py", original)
+    from vltr_eval.compat.torchmetrics import MultilabelAveragePrecision, RunningAveragePrecision
+
+    if kind == "torchmetrics running":
+        return RunningAveragePrecision(num_labels=3, capacity=30), ("compat/torchmetrics.py",)
+    return MultilabelAveragePrecision(num_labels=3, average=None), ("compat/torchmetrics.py",)
+
+
+@pytest.mark.parametrize("kind", ["torcheval", "torchmetrics", "torchmetrics running"])
+def test_an_interrupted_update_of_a_metric_keeps_scores_with_their_labels(kind):
+    torch = pytest.importorskip("torch")
+    first, last = ([torch.from_numpy(part) for part in one] for one in (FIRST, NEXT))
+
+    def make():
+        metric, _ = metric_of(kind)
+        metric.update(*first)
+        return metric
+
+    def found_metric(metric):
+        return copy.deepcopy(metric).compute().tolist()  # of a copy, since torchmetrics keeps a result
+
+    check_every_interrupt(make, lambda metric: metric.update(*last), found_metric, "opcode", *metric_of(kind)[1])

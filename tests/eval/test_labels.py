@@ -12,7 +12,17 @@ import torch
 from cases import corner_labels, make_case
 from reference import assert_same_bits
 
-from vltr_eval import LabelPairs, Positives, average_precision, rank_table, topk_accuracy
+from vltr_eval import (
+    Evaluator,
+    LabelPairs,
+    Positives,
+    average_precision,
+    distributed,
+    evaluate,
+    evaluate_batches,
+    rank_table,
+    topk_accuracy,
+)
 from vltr_eval.labels import rows_between
 
 pytestmark = pytest.mark.any_device
@@ -199,8 +209,12 @@ def test_the_first_bad_row_is_named(threads, layout):
 @pytest.mark.parametrize(
     ("value", "piece"),
     [
-        (0.5, "got 0.5 at row 3, class 2; soft targets have no average precision: threshold them first"),
-        (-1, "got -1.0 at row 3, class 2; write -1 as 0"),
+        (0.5, "got 0.5 at row 3, class 2; soft targets have no average precision"),
+        (
+            -1,
+            "got -1.0 at row 3, class 2; -1 often marks an unknown label, which must not count as a negative: "
+            "leave such rows or classes out, or write 0 where -1 means absent",
+        ),
         (np.nan, "got nan at row 3, class 2"),
         (np.inf, "got inf at row 3, class 2"),
         (1 + 2**-20, "got 1.0000009536743164 at row 3, class 2"),
@@ -212,6 +226,53 @@ def test_what_a_bad_value_may_mean_is_said(value, piece):
     assert sentence(labels) == f"labels: expected 0 or 1, {piece}"
     assert sentence([labels[:2], labels[2:]]) == f"labels: expected 0 or 1, {piece}"
     assert sentence(torch.tensor(labels)) == f"labels: expected 0 or 1, {piece}"
+
+
+SWAPPED = "; the scores are all 0 or 1: were scores and labels swapped?"
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "advice"),
+    [
+        ([[0, 1], [1, 0]], [[0.25, 0.75], [1, 0]], SWAPPED),
+        ([[0, 1], [1, 1]], [[0, 0.75], [1, 2.5]], SWAPPED),
+        ([[False, True], [True, False]], [[0.25, 0.75], [0, 1]], SWAPPED),
+        ([[0, 1], [1, 0.5]], [[0.25, 0.75], [0, 1]], "; soft targets have no average precision"),
+        ([[0, np.nan], [1, 0]], [[0.25, 0.75], [0, 1]], "; soft targets have no average precision"),
+        ([[0, 1], [1, 0]], [[2.5, 0.75], [0, 1]], SWAPPED),
+        ([[0.5, 1], [1, 0]], [[2.5, 0.75], [0, 1]], ""),
+        ([[0, 1], [1, 0]], [[2, 1], [0, 1]], ""),
+    ],
+)
+def test_swapped_scores_and_labels_are_asked_about(scores, labels, advice):
+    scores, labels = np.array(scores), np.array(labels, float)
+    row, col = (int(place[0]) for place in np.nonzero((labels != 0) & (labels != 1)))
+    expected = f"labels: expected 0 or 1, got {labels[row, col]} at row {row}, class {col}{advice}"
+    forms = [labels, labels.tolist(), sparse.coo_matrix(labels), torch.tensor(labels)]
+    for form in forms:
+        calls = [
+            lambda form=form: evaluate(scores, form),
+            lambda form=form: average_precision(scores, form),
+            lambda form=form: Evaluator(2).update(scores, form),
+            lambda form=form: distributed.rank_table(scores, form),
+        ]
+        for call in calls:
+            with pytest.raises(ValueError, match=r"^labels: ") as raised:
+                call()
+            assert str(raised.value) == expected
+    with pytest.raises(ValueError, match=r"^batch 0: labels: ") as raised:
+        evaluate_batches([(scores, labels)], 2)
+    assert str(raised.value) == f"batch 0: {expected}"
+
+
+def test_swapped_files_are_asked_about(tmp_path):
+    truth, scores = tmp_path / "truth.npy", tmp_path / "scores.npy"
+    np.save(truth, np.array([[0, 1], [1, 0]], np.float32))
+    np.save(scores, np.array([[0.25, 0.75], [0.5, 0.125]], np.float32))
+    expected = f"labels: expected 0 or 1, got 0.25 at row 0, class 0{SWAPPED}"
+    with pytest.raises(ValueError, match=r"^labels: ") as raised:
+        evaluate(truth, scores)
+    assert str(raised.value) == expected
 
 
 def test_bad_sparse_values_are_named():

@@ -311,11 +311,11 @@ def test_batches_of_other_cuda_streams_are_joined(cuda, monkeypatch):
 def test_updates_take_no_new_memory(device):
     scores, labels = epoch(seed=20)
     running = run([(scores[:30], labels[:30])], device)
-    before = running._scores.address, running._labels.address
+    before = running._rows.scores.address, running._rows.labels.address
     running.update(on_device(scores[30:], device), on_device(labels[30:], device))
     running.reset()
     running.update(on_device(scores, device), on_device(labels, device))
-    assert (running._scores.address, running._labels.address) == before
+    assert (running._rows.scores.address, running._rows.labels.address) == before
 
 
 def test_too_large_a_capacity_is_a_memory_error_and_nothing_is_lost(device):

@@ -86,6 +86,13 @@ def test_two_numbers_on_each_line_need_a_word(write):
         ("l.csv", "id,labels\na b,1\n", "line 2: expected an id without blanks, got 'a b'"),
         ("l.csv", "id,labels,split\na,1,tset\n", "line 2: expected split train, validate or test, got 'tset'"),
         ("l.csv", "id,labels,split\na,1,\n", "line 2: expected split train, validate or test, got ''"),
+        ("l.csv", 'id,labels\na,"1\nb,2\n', "line 3: expected a CSV file (unexpected end of data)"),
+        ("l.csv", "id,labels,id\na,1,b\n", "expected columns of different names, got 'id' more than once; rename them"),
+        (
+            "l.csv",
+            "id,Labels,class\na,1,2\n",
+            "expected one column of labels, got labels and class; leave out the others",
+        ),
         ("x_videofolder.txt", "a 9 1\nb x 2\n", "line 2: expected a path, a number of frames and classes, got 'b'"),
     ],
 )
@@ -93,6 +100,11 @@ def test_files_without_one_meaning_are_refused(write, name, text, sentence):
     with pytest.raises(InputError) as refused:
         read_own_labels(write(name, text))
     assert str(refused.value).endswith(f"{name}: {sentence}")
+
+
+def test_a_line_separator_in_a_cell_ends_no_row(write):
+    path = write("l.csv", "id,labels\na,wash\u2028hands\nb,cut\x0cslowly\n")
+    assert read_own_labels(path)[:2] == (["a", "b"], [["wash\u2028hands"], ["cut\x0cslowly"]])
 
 
 def test_a_missing_or_binary_file_is_one_sentence(write, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import OrderedDict
@@ -351,6 +352,23 @@ def test_a_failed_save_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
 # Predictions and reports
 
 
+def test_an_epoch_that_could_not_be_written_may_be_written_again(tmp_path, monkeypatch):
+    run = RunFolder.create(tmp_path, DOCUMENT)
+    run.append_epoch({"epoch": 1, "loss": 2.0})
+    written = (tmp_path / "metrics.csv").read_text()
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "_write_text", fail)
+        with pytest.raises(KeyboardInterrupt):
+            run.append_epoch({"epoch": 2, "loss": 1.0})
+    assert (tmp_path / "metrics.csv").read_text() == written
+    run.append_epoch({"epoch": 2, "loss": 1.5})
+    assert (tmp_path / "metrics.csv").read_text() == written + "2,1.5\n"
+
+
 def test_predictions_and_report_are_what_vltr_eval_takes(tmp_path):
     generator = np.random.default_rng(0)
     preds, labels = generator.normal(size=(20, 4)), (generator.random((20, 4)) < 0.4).astype(np.float32)
@@ -360,12 +378,12 @@ def test_predictions_and_report_are_what_vltr_eval_takes(tmp_path):
     assert (saved_preds.dtype, saved_labels.dtype) == (np.float32, np.uint8)
     np.testing.assert_array_equal(saved_preds, preds.astype(np.float32))
     np.testing.assert_array_equal(saved_labels, labels)
-    report = vltr_eval.evaluate(saved_preds, saved_labels)
+    report = dataclasses.replace(vltr_eval.evaluate(saved_preds, saved_labels), notes=("3 rows are left out",))
     assert not run.has_report
     run.save_report(report)
     assert run.has_report
     assert RunFolder.open(tmp_path).load_report() == report
-    assert (tmp_path / "report.txt").read_text() == report.to_text()
+    assert (tmp_path / "report.txt").read_text() == report.to_text() + "note: 3 rows are left out\n"
 
 
 def test_predictions_and_reports_that_are_none(tmp_path):

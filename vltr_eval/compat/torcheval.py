@@ -88,8 +88,14 @@ class MultilabelAUPRC(OriginalMultilabelAUPRC):
     """
 
     @torch.inference_mode()
+    def update(self, input: Tensor, target: Tensor) -> MultilabelAUPRC:
+        """Takes a batch: all of it, or nothing where the call is interrupted (Ctrl-C)."""
+        del self.inputs[len(self.targets) :]  # scores whose labels an interrupt kept away
+        return super().update(input, target)
+
+    @torch.inference_mode()
     def compute(self) -> Tensor:
         """The metric of all batches since the last `reset`; ValueError where there are none."""
-        if not self.inputs:
+        if not self.targets:
             raise ValueError("compute: expected at least one batch from update(), got none")
-        return _auprc(self.inputs, self.targets, self.average)
+        return _auprc(self.inputs[: len(self.targets)], self.targets, self.average)

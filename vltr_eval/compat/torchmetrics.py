@@ -309,9 +309,17 @@ class _OverBatches:
     _group: Any = None  # the processes that compute together
     _kept = ("preds", "target")  # the states with scores and labels
 
+    def _keep(self, scores: Tensor, labels: Tensor) -> None:
+        """Takes a batch by one step, the last: scores without labels, of an interrupted call, do not count."""
+        kept, kept_labels = (getattr(self, name) for name in self._kept)
+        del kept[len(kept_labels) :]
+        kept.append(scores)
+        kept_labels.append(labels)
+
     def _shards(self) -> tuple[list[Tensor], list[Tensor]]:
         states = (getattr(self, name) for name in self._kept)
         scores, labels = ([state] if isinstance(state, Tensor) else state for state in states)  # one after a `sync`
+        scores = scores[: len(labels)]
         if not scores:
             empty = torch.empty((0, self.num_labels), device=self.device)
             return [empty], [empty.bool()]
@@ -392,8 +400,7 @@ class _OfLabels(_OverBatches):
         if self.validate_args:
             _check_cells(preds, target)
         scores, labels = _rows("preds", preds.detach(), self.num_labels), _rows("target", target, self.num_labels)
-        getattr(self, self._kept[0]).append(_squashed(scores) if self.squash else scores)
-        self.target.append(labels)
+        self._keep(_squashed(scores) if self.squash else scores, labels)
 
     def compute(self) -> Tensor:
         """The metric of all batches, and under torch.distributed of those of all processes."""
@@ -525,8 +532,7 @@ class RunningAveragePrecision(_OverBatches, Metric):
         if target.shape != preds.shape:
             raise ValueError(f"target: expected shape {tuple(preds.shape)} as preds, got {tuple(target.shape)}")
         self._check_room(preds)
-        self.scores.append(preds.detach().clone())
-        self.labels.append(_as_bytes(target))
+        self._keep(preds.detach().clone(), _as_bytes(target))
 
     def forward(self, preds: Tensor, target: Tensor) -> Tensor:
         """Takes a batch and gives the AP of that batch alone."""
@@ -534,7 +540,7 @@ class RunningAveragePrecision(_OverBatches, Metric):
         return super().forward(preds, target)
 
     def _check_room(self, preds: Tensor) -> None:
-        free = self.capacity - sum(map(len, self.scores))
+        free = self.capacity - sum(map(len, self.labels))
         if len(preds) > free:
             raise ValueError(
                 f"preds: expected at most {free} more rows for a capacity of {self.capacity}, got {len(preds)}; "

@@ -15,6 +15,7 @@ Different on purpose:
   than 0/1, NaN scores, shapes that do not fit.
 - On a device for which vltr_eval was built without kernels, batches are copied to CPU memory.
 - The result is computed once and kept until the next `add`; the published validation asks for it seven times.
+- An `add` that raises or is interrupted (Ctrl-C) has taken nothing, or its whole batch.
 """
 
 from __future__ import annotations
@@ -39,6 +40,37 @@ from vltr_eval.compat.tensors import in_reach
 __all__ = ["APMeter", "LTMeter", "get_indices", "mAPMeter"]
 
 
+class _Added:
+    """All batches of a meter. One step takes a batch: the update of the evaluator, whose rows alone count."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._evaluator = Evaluator(num_classes, sync_on_compute=False, sap=None, topk=None)
+        self._weights: dict[int, np.ndarray | None] = {}  # of each batch, by the number of rows before it
+        self._computed: tuple[int, np.ndarray] | None = None  # the number of rows, and their AP
+
+    def __len__(self) -> int:
+        return len(self._evaluator)
+
+    def add(self, scores: Any, labels: Any, weights: np.ndarray | None) -> None:
+        num_rows = len(self)
+        if num_rows and (weights is None) != (self._weights[0] is None):
+            raise ValueError("weight: expected one for every batch or for none, got it for some")
+        self._weights[num_rows] = weights  # in the place of those of an interrupted call
+        self._evaluator.update(scores, labels)
+
+    def average_precision(self) -> np.ndarray:
+        """(C,) float64"""
+        num_rows = len(self)
+        if self._computed is None or self._computed[0] != num_rows:
+            if self._weights[0] is None:
+                values = self._evaluator.rank_table().average_precision(absent="zero")
+            else:
+                weights = [of_batch for first, of_batch in self._weights.items() if first < num_rows]
+                values = _weighted_average_precision(self._evaluator, np.concatenate(weights))
+            self._computed = num_rows, values
+        return self._computed[1]
+
+
 class APMeter:
     """Average precision of each class over all that was added.
 
@@ -54,9 +86,7 @@ class APMeter:
 
     def reset(self) -> None:
         """Forgets everything that was added."""
-        self._evaluator: Evaluator | None = None
-        self._weights: list[np.ndarray] = []
-        self._computed: np.ndarray | None = None
+        self._added: _Added | None = None
 
     def add(self, output: Any, target: Any, weight: Any = None) -> None:
         """Takes a batch and keeps a copy of its scores.
@@ -70,20 +100,15 @@ class APMeter:
         if labels.shape != scores.shape:
             raise ValueError(f"target: expected shape {tuple(scores.shape)} as output, got {tuple(labels.shape)}")
         weights = None if weight is None else _read_weights(weight, scores.shape[0])
-        evaluator = self._evaluator or Evaluator(scores.shape[1], sync_on_compute=False, sap=None, topk=None)
-        if len(evaluator) and (weights is not None) != bool(self._weights):
-            raise ValueError("weight: expected one for every batch or for none, got it for some")
+        added = self._added or _Added(scores.shape[1])
         try:
-            evaluator.update(scores, labels)
+            added.add(scores, labels, weights)
         except (TypeError, ValueError) as error:
-            sentence = str(error).replace("scores:", "output:", 1).replace("labels:", "target:", 1)
+            sentence = str(error).replace("scores and labels", "output and target").replace("the scores", "the outputs")
+            sentence = sentence.replace("scores:", "output:", 1).replace("labels:", "target:", 1)
             raise type(error)(sentence) from None
-        if not len(evaluator):
-            return
-        self._evaluator = evaluator
-        self._computed = None
-        if weights is not None:
-            self._weights.append(weights)
+        if len(added):
+            self._added = added
 
     def value(self) -> Any:
         """AP of each class: (C,) FloatTensor in CPU memory, 0 for a class without positives; 0 when nothing was added.
@@ -92,16 +117,7 @@ class APMeter:
         its plain mean over the positives: the published definition, in which scikit-learn's differs by weighing the
         mean too. A positive above which nothing weighs anything makes it NaN. Raises ValueError for a NaN score.
         """
-        return 0 if self._evaluator is None else _float_tensor(self._average_precision())
-
-    def _average_precision(self) -> np.ndarray:
-        """(C,) float64 of what was added, which must be something."""
-        if self._computed is None:
-            if self._weights:
-                self._computed = _weighted_average_precision(self._evaluator, np.concatenate(self._weights))
-            else:
-                self._computed = self._evaluator.rank_table().average_precision(absent="zero")
-        return self._computed
+        return 0 if self._added is None else _float_tensor(self._added.average_precision())
 
 
 class mAPMeter(APMeter):
@@ -118,7 +134,7 @@ class mAPMeter(APMeter):
 
     def avg(self) -> Any:
         """Mean of `value` over all classes: a FloatTensor without dimensions; 0 when nothing was added."""
-        return 0 if self._evaluator is None else _float_tensor(self._average_precision().mean())
+        return 0 if self._added is None else _float_tensor(self._added.average_precision().mean())
 
 
 class LTMeter(mAPMeter):
@@ -144,9 +160,9 @@ class LTMeter(mAPMeter):
         NaN for a group without classes. 0 for any other when nothing was added. Raises IndexError for a class index
         that the scores do not have.
         """
-        if self._evaluator is None:
+        if self._added is None:
             return _float_tensor([0.0 if len(group) else np.nan for group in self.indices])
-        values = self._average_precision()
+        values = self._added.average_precision()
         return _float_tensor([values[group].mean() if len(group) else np.nan for group in self.indices])
 
 

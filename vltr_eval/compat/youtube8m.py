@@ -17,12 +17,14 @@ Different on purpose:
 - A NaN score is a ValueError; the originals leave its place to the sort.
 - Labels whose sum over a class or a row is negative, as of -1 for no, are a ValueError wherever the sum is used; the
   originals refuse them in the calculators alone.
+- A call that raises or is interrupted (Ctrl-C) has taken nothing, or all that it was given.
 - PERR of no rows is NaN, as their hit@1; the original divides by zero.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -77,7 +79,9 @@ class AveragePrecisionCalculator:
         Raises ValueError for lengths that differ, a NaN score, or a negative ``num_positives``.
         """
         given = None if num_positives is None else _read_num_positives("num_positives", num_positives, 1)
-        self._lists.add([predictions], [actuals], given)
+        lists = copy.copy(self._lists)
+        lists.add([predictions], [actuals], given)
+        self._lists = lists
 
     def clear(self) -> None:
         """Forgets everything that was accumulated."""
@@ -141,11 +145,19 @@ class MeanAveragePrecisionCalculator:
             if len(lists) != self._num_class:
                 raise ValueError(f"{name}: expected a list for each of {self._num_class} classes, got {len(lists)}")
         given = None if num_positives is None else _read_num_positives("num_positives", num_positives, self._num_class)
-        self._lists.add(predictions, actuals, given)
+        lists = copy.copy(self._lists)
+        lists.add(predictions, actuals, given)
+        self._lists = lists
 
     def clear(self) -> None:
         """Forgets everything that was accumulated."""
         self._lists = RankedLists(self._num_class, self._top_n)
+
+    def accumulate_entries(self, entries: Entries, num_positives: np.ndarray) -> None:
+        """Takes scores of any classes, in any order. num_positives: (C,)"""
+        lists = copy.copy(self._lists)
+        lists.add_entries(entries, num_positives)
+        self._lists = lists
 
     def is_empty(self) -> bool:
         """Whether no class has any score."""
@@ -155,6 +167,23 @@ class MeanAveragePrecisionCalculator:
         """AP@n of each class, of those with positives where empty ones are filtered."""
         values = self._lists.average_precision()
         return (values[self._lists.num_positives > 0] if self._filter_empty_classes else values).tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class _Epoch:
+    """What was accumulated; the metrics change by putting another one in its place."""
+
+    map_calculator: MeanAveragePrecisionCalculator
+    global_ap_calculator: AveragePrecisionCalculator
+    num_examples: int = 0
+    sums: dict[str, float] = field(default_factory=lambda: {"hit_at_one": 0.0, "perr": 0.0, "loss": 0.0})
+
+    def with_batch(self, pooled: Entries, num_positives: np.ndarray, num_rows: int, means: dict[str, float]) -> _Epoch:
+        of_classes, of_all = copy.copy(self.map_calculator), copy.copy(self.global_ap_calculator)
+        of_classes.accumulate_entries(pooled, num_positives)
+        of_all.accumulate(pooled.scores, pooled.actuals, num_positives.sum(dtype=np.float64))
+        sums = {name: self.sums[name] + value * num_rows for name, value in means.items()}
+        return _Epoch(of_classes, of_all, self.num_examples + num_rows, sums)
 
 
 class EvaluationMetrics:
@@ -173,9 +202,23 @@ class EvaluationMetrics:
     def __init__(self, num_class: int, top_k: int, top_n: int | None = None) -> None:
         self._num_class = _check_positive("num_class", num_class)
         self._top_k = _check_positive("top_k", top_k)
-        self.map_calculator = MeanAveragePrecisionCalculator(num_class, top_n=top_n)
-        self.global_ap_calculator = AveragePrecisionCalculator()
+        self._top_n = top_n
         self.clear()
+
+    @property
+    def num_examples(self) -> int:
+        """The rows so far."""
+        return self._epoch.num_examples
+
+    @property
+    def map_calculator(self) -> MeanAveragePrecisionCalculator:
+        """The AP of each class so far; each `accumulate` makes another one."""
+        return self._epoch.map_calculator
+
+    @property
+    def global_ap_calculator(self) -> AveragePrecisionCalculator:
+        """GAP so far; each `accumulate` makes another one."""
+        return self._epoch.global_ap_calculator
 
     def accumulate(self, predictions: Any, labels: Any, loss: Any) -> dict[str, float]:
         """Takes a batch. predictions, labels: (B, C); loss: a number or (B,).
@@ -195,11 +238,7 @@ class EvaluationMetrics:
             "loss": float(np.mean(read_numbers("loss", loss))),
         }
         pooled = batch.pooled(top[:, : self._top_k])
-        self.map_calculator._lists.add_entries(pooled, batch.num_positives)
-        self.global_ap_calculator.accumulate(pooled.scores, pooled.actuals, batch.num_positives.sum(dtype=np.float64))
-        self.num_examples += num_rows
-        for name, value in means.items():
-            self._sums[name] += value * num_rows
+        self._epoch = self._epoch.with_batch(pooled, batch.num_positives, num_rows, means)
         return means
 
     def get(self) -> dict[str, Any]:
@@ -209,7 +248,7 @@ class EvaluationMetrics:
         """
         if not self.num_examples:
             raise ValueError("get: expected at least one row from accumulate(), got none")
-        averages = {f"avg_{name}": value / self.num_examples for name, value in self._sums.items()}
+        averages = {f"avg_{name}": value / self.num_examples for name, value in self._epoch.sums.items()}
         return averages | {
             "aps": self.map_calculator.peek_map_at_n(),
             "gap": self.global_ap_calculator.peek_ap_at_n(),
@@ -217,10 +256,8 @@ class EvaluationMetrics:
 
     def clear(self) -> None:
         """Forgets everything that was accumulated."""
-        self._sums = {"hit_at_one": 0.0, "perr": 0.0, "loss": 0.0}
-        self.num_examples = 0
-        self.map_calculator.clear()
-        self.global_ap_calculator.clear()
+        of_classes = MeanAveragePrecisionCalculator(self._num_class, top_n=self._top_n)
+        self._epoch = _Epoch(of_classes, AveragePrecisionCalculator())
 
 
 def calculate_hit_at_one(predictions: Any, actuals: Any) -> float:

@@ -91,20 +91,29 @@ class _Block(NamedTuple):
         return _Ties.of_single(classes[kept], self.scores[kept], self.hits[kept])
 
 
+class _Kept(NamedTuple):
+    """All scores that are kept: matrices without top_n only, and ties."""
+
+    blocks: tuple[_Block, ...] = ()
+    ties: tuple[_Ties, ...] = ()
+    num_waiting: int = 0  # in ties, since they were last merged into one
+
+
 class RankedLists:
     """The ranked lists of several classes, and their AP@n.
 
     Whole lists of one length stay a matrix, which the rank table takes as it is. All else becomes ties; with ``top_n``
     those that cannot be among the highest are let go of as they become many.
+
+    `copy.copy` gives lists of their own, since what a list holds is replaced and never changed. An interrupt (Ctrl-C)
+    in an `add` may leave a part of a piece: add to a copy, and put it in the place of the lists.
     """
 
     def __init__(self, num_classes: int, top_n: int | None) -> None:
         self.sizes = np.zeros(num_classes, np.int64)  # scores seen of each class
         self.num_positives = np.zeros(num_classes, np.int64)  # of each class; floats once floats are added
         self._top_n = top_n
-        self._blocks: list[_Block] = []  # without top_n only
-        self._ties: list[_Ties] = []
-        self._num_waiting = 0  # in _ties, since it was last merged into one
+        self._kept = _Kept()
         self._lowest = np.full(num_classes, -np.inf)  # with top_n: scores below it are not among the highest
 
     def heap_sizes(self) -> np.ndarray:
@@ -135,7 +144,7 @@ class RankedLists:
         _check_scores(scores)
         block = _Block(scores, actuals > 0)
         if self._top_n is None:
-            self._blocks.append(block)
+            self._kept = self._kept._replace(blocks=(*self._kept.blocks, block))
         else:
             self._add_ties(block.ties(self._top_n))
         lengths = np.full(len(scores), scores.shape[1])
@@ -151,9 +160,9 @@ class RankedLists:
     def _add_ties(self, ties: _Ties) -> None:
         if self._top_n is not None:
             ties = ties.where(ties.scores >= self._lowest[ties.classes])
-        self._ties.append(ties)
-        self._num_waiting += len(ties.scores)
-        if self._top_n is not None and self._num_waiting > max(_WAITING, len(self._ties[0].scores)):
+        blocks, kept, num_waiting = self._kept
+        self._kept = _Kept(blocks, (*kept, ties), num_waiting + len(ties.scores))
+        if self._top_n is not None and self._kept.num_waiting > max(_WAITING, len(self._kept.ties[0].scores)):
             self._merge()
 
     def _count(self, lengths: np.ndarray, counted: np.ndarray, num_positives: np.ndarray | None) -> None:
@@ -162,22 +171,23 @@ class RankedLists:
 
     def _merge(self) -> _Ties:
         """Makes one of all ties."""
-        merged = _Ties.merge([*self._ties, *(block.ties() for block in self._blocks)])
+        merged = _Ties.merge([*self._kept.ties, *(block.ties() for block in self._kept.blocks)])
         if self._top_n is not None:
             merged = merged.among_highest(self._top_n)
             self._lowest = merged.lowest_of_full(len(self.sizes), self._top_n)
-        self._ties, self._blocks, self._num_waiting = [merged], [], 0
+        self._kept = _Kept(ties=(merged,))
         return merged
 
     def average_precision(self) -> np.ndarray:
         """AP@n of each class: (C,) float64, 0 without positives."""
         num_classes = len(self.sizes)
-        if self._ties:
+        if self._kept.ties:
             sums = self._merge().sums_of_precision(num_classes, self._top_n)
-        elif self._blocks:
-            dtype = np.result_type(*(block.scores.dtype for block in self._blocks))
-            scores = [block.scores.T.astype(dtype, copy=False) for block in self._blocks]
-            table = rank_table(scores, [block.hits.T for block in self._blocks])
+        elif self._kept.blocks:
+            blocks = self._kept.blocks
+            dtype = np.result_type(*(block.scores.dtype for block in blocks))
+            scores = [block.scores.T.astype(dtype, copy=False) for block in blocks]
+            table = rank_table(scores, [block.hits.T for block in blocks])
             sums = table.average_precision(absent="zero") * table.num_positives
         else:
             sums = np.zeros(num_classes)

@@ -63,6 +63,7 @@ class Aligned:
         ids: (N,) row ids, or None.
         notes: Sentences about everything that was left out, reordered or joined.
         name: The file of the scores, for messages.
+        label_names: C names that the labels give the classes, or None.
     """
 
     scores: Any
@@ -71,6 +72,7 @@ class Aligned:
     ids: np.ndarray | None
     notes: tuple[str, ...]
     name: str
+    label_names: tuple[str, ...] | None = None
 
 
 def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact") -> Aligned:
@@ -98,7 +100,10 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     _check_rows(scores, labels)
     labels = _as_pairs(labels)
     check_classes(labels, scores.num_classes)
-    return Aligned(scores.values, labels.values, None if names is None else names.names, ids, tuple(notes), scores.name)
+    own = labels.class_names
+    label_names = None if own is None or len(own) != scores.num_classes or _are_positions(own) else tuple(own)
+    known = None if names is None else names.names
+    return Aligned(scores.values, labels.values, known, ids, tuple(notes), scores.name, label_names)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
