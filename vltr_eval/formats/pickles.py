@@ -70,6 +70,10 @@ def summarize(stream: BinaryIO) -> PickleSummary:
     return machine.summary
 
 
+class UnknownObjectError(ValueError):
+    """A pickle holds an object that is not made; the message names it."""
+
+
 def build(
     stream: BinaryIO, functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str, int], Any]
 ) -> Any:
@@ -84,7 +88,8 @@ def build(
         Dicts, lists, tuples, numbers, strings, `PickledName`, and the results of ``functions``.
 
     Raises:
-        ValueError: No pickle, or one that holds anything else.
+        UnknownObjectError: The pickle holds anything else.
+        ValueError: No pickle, or a damaged one.
     """
     return _Builder(functions, load).run(stream)
 
@@ -95,6 +100,7 @@ _LITERALS = {
     *("LONG1", "LONG", "BINFLOAT", "FLOAT", "SHORT_BINBYTES", "BINBYTES", "SHORT_BINSTRING", "BINSTRING", "STRING"),
 }
 _TUPLES = {"EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+_MAX_NAME = 1000
 _OPAQUE = object()  # stands for every object that is not made
 
 
@@ -166,7 +172,10 @@ class _Machine:
         return operands + behind
 
     def _name(self, module: Any, name: Any) -> PickledName:
-        path = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "an unknown name"
+        # The memo could repeat a long text in few bytes.
+        if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > _MAX_NAME:
+            raise ValueError("a name in an unknown form")
+        path = f"{module}.{name}"
         self.summary.names.append(path)
         return PickledName(path)
 
@@ -216,15 +225,15 @@ class _Builder(_Machine):
         if kind == "REDUCE" and isinstance(operands[0], PickledName) and isinstance(operands[1], tuple):
             function = self._functions.get(operands[0].path)
             if function is None:
-                raise ValueError(operands[0].path)
+                raise UnknownObjectError(operands[0].path)
             return [function(*operands[1])]
-        raise ValueError(f"the opcode {kind}")
+        raise UnknownObjectError("storages as text" if kind == "PERSID" else f"the opcode {kind}")
 
 
 def _fill(target: dict[Any, Any], pairs: Sequence[Any]) -> dict[Any, Any]:
     keys, values = pairs[::2], pairs[1::2]
     # The hash of a tuple of tuples can take longer than anybody waits; the text of a long number is an error.
     if not all(type(key) is str or (type(key) is int and abs(key) < 2**63) for key in keys):
-        raise ValueError("a dict whose keys are not text or numbers")
+        raise UnknownObjectError("a dict whose keys are neither text nor whole numbers")
     target.update(zip(keys, values, strict=True))
     return target
