@@ -75,14 +75,14 @@ class UnknownObjectError(ValueError):
 
 
 def build(
-    stream: BinaryIO, functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str, int], Any]
+    stream: BinaryIO, functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str], Any]
 ) -> Any:
     """Make the value of the pickle where the stream stands, of any protocol that `torch.save` can write.
 
     Args:
         stream: The pickle.
         functions: Our own functions in place of those that the pickle calls, by the names that it gives them.
-        load: Gives the storage of a class, a key and a number of elements.
+        load: Gives the storage of a class and a key.
 
     Returns:
         Dicts, lists, tuples, numbers, strings, `PickledName`, and the results of ``functions``.
@@ -192,9 +192,9 @@ class _Machine:
         num_bytes = count * element_size
         if self.summary.storages.setdefault(key, num_bytes) != num_bytes:
             raise ValueError("a storage of two sizes")
-        return self._load(kind, key, count)
+        return self._load(kind, key)
 
-    def _load(self, kind: PickledName, key: str, count: int) -> Any:
+    def _load(self, kind: PickledName, key: str) -> Any:
         return _OPAQUE
 
     def _make(self, opcode: pickletools.OpcodeInfo, operands: Sequence[Any]) -> list[Any]:
@@ -204,9 +204,7 @@ class _Machine:
 class _Builder(_Machine):
     """A machine that makes lists and dicts too, and calls our functions."""
 
-    def __init__(
-        self, functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str, int], Any]
-    ) -> None:
+    def __init__(self, functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str], Any]) -> None:
         super().__init__()
         self._functions = functions
         self._load = load

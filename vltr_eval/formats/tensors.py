@@ -368,11 +368,11 @@ def _build_archive(torch: Any, source: Source, protocol: int) -> Any:
 
 def _storage_loader(
     torch: Any, source: Source, archive: zipfile.ZipFile, pickled: zipfile.ZipInfo
-) -> Callable[[PickledName, str, int], _Storage]:
+) -> Callable[[PickledName, str], _Storage]:
     """Return the function that gives a storage by its class and the key of its record."""
     data = torch.UntypedStorage.from_file(os.fspath(source.path), False, source.size)
 
-    def load(kind: PickledName, key: str, count: int) -> _Storage:
+    def load(kind: PickledName, key: str) -> _Storage:
         dtype = _STORAGE_DTYPES.get(kind.path.rpartition(".")[2])
         if dtype is None:
             raise UnknownObjectError(kind.path)
@@ -407,7 +407,7 @@ def _functions(torch: Any) -> dict[str, Callable[..., Any]]:
         if layout == "torch.sparse_coo":
             indices, values, shape, _ = parts
             return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False)
-        if layout not in _COMPRESSED_LAYOUTS:
+        if type(layout) is not str or layout not in _COMPRESSED_LAYOUTS:
             raise UnknownObjectError("a tensor of another layout than coo, csr and csc")
         outer, inner, values, shape = parts
         form = getattr(torch, layout.removeprefix("torch."))
@@ -438,10 +438,11 @@ def _view(torch: Any, storage: _Storage, dtype: Any, offset: Any, shape: Any, st
         raise ValueError("a tensor of an unknown shape")
     if any(type(number) is not int or not 0 <= number < 2**63 for number in (offset, *shape, *strides)):
         raise ValueError("a tensor of an unknown shape")
+    tensor = torch.empty(0, dtype=dtype)
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) and (last + 1) * dtype.itemsize > storage.data.nbytes():
+    if math.prod(shape) and (last + 1) * tensor.element_size() > storage.data.nbytes():
         raise ValueError("a tensor outside its storage")
-    return torch.empty(0, dtype=dtype).set_(storage.data, offset, shape, strides)
+    return tensor.set_(storage.data, offset, shape, strides)
 
 
 # The content of a .pt file
