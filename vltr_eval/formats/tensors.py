@@ -1,6 +1,7 @@
 """Read .safetensors and .pt: tensors in memory-mapped files.
 
-torch's weights-only loader reads .pt, after a look at the pickle in it: nothing else is ever unpickled.
+torch's weights-only loader reads the pickle of a .pt file after a look at it; the protocols that it does not take are
+followed opcode by opcode. Nothing else is ever unpickled.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import json
 import math
 import mmap
 import os
+import struct
+import sys
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,7 +35,7 @@ from vltr_eval.formats.arrays import (
     refuse_sparse,
     with_names,
 )
-from vltr_eval.formats.pickles import PickleSummary, summarize
+from vltr_eval.formats.pickles import PickledName, PickleSummary, UnknownObjectError, build, summarize
 from vltr_eval.formats.roles import LABELS, Role, choose, has_role, role_of
 from vltr_eval.formats.sources import InputError, Source, listing, printable, require
 from vltr_eval.formats.table import Lists, Table
@@ -238,17 +241,13 @@ def _load_pt(torch: Any, source: Source) -> Any:
             "save tensors only, torch.save(torch.as_tensor(array), FILE)"
         )
     try:
+        if start.startswith(_ZIP_MAGIC) and summary.protocol not in _LOADED_PROTOCOLS:
+            return _build_archive(torch, source, summary.protocol)
         path = os.fspath(source.path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP_MAGIC))
-    except OSError:
+    except (OSError, InputError):
         raise
     except Exception as error:  # its unpickler raises whatever a damaged file leads to
-        if summary.protocol not in _LOADED_PROTOCOLS:
-            protocol = summary.protocol or "0 or 1"
-            raise InputError(
-                f"{source}: expected a pickle of protocol 2, got protocol {protocol}; "
-                "save it by torch.save(tensor, FILE) without pickle_protocol"
-            ) from error
         raise _unreadable(source) from error
 
 
@@ -262,8 +261,8 @@ def _check_archive(source: Source) -> PickleSummary:
         records = {info.filename: info for info in archive.infolist()}
         if any(PurePosixPath(name).name == "constants.pkl" for name in records):
             raise InputError(f"{source}: expected a file of torch.save, got a TorchScript model; save tensors only")
-        pickled = [info for name, info in records.items() if PurePosixPath(name).name == "data.pkl"]
-        if len(pickled) != 1 or len(records) < len(archive.infolist()):
+        pickled = _pickle_record(archive)
+        if len(records) < len(archive.infolist()):
             raise _unreadable(source)
         for info in records.values():
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
@@ -273,11 +272,15 @@ def _check_archive(source: Source) -> PickleSummary:
                 )
             if max(info.file_size, info.compress_size) > source.size:
                 raise _unreadable(source)
-        with archive.open(pickled[0]) as stream:
+        with archive.open(pickled) as stream:
             summary = summarize(stream)
-        folder = PurePosixPath(pickled[0].filename).parent
+        if "torch.storage.UntypedStorage" in summary.names and _is_swapped(archive, pickled):
+            # torch swaps the bytes by the dtype of the storage, and this one has none.
+            raise InputError(
+                f"{source}: holds a dtype that torch cannot load from a machine of another byte order; save float32"
+            )
         for key, num_bytes in summary.storages.items():
-            record = records.get(str(folder / "data" / key))
+            record = records.get(_record_name(pickled, f"data/{key}"))
             if record is not None:
                 archive.open(record).close()  # raises where the record's own header does not agree with the list
             present = record.file_size if record else 0
@@ -287,6 +290,22 @@ def _check_archive(source: Source) -> PickleSummary:
                     f"but {present} are there"
                 )
     return summary
+
+
+def _pickle_record(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    (record,) = (info for info in archive.infolist() if PurePosixPath(info.filename).name == "data.pkl")
+    return record
+
+
+def _record_name(pickled: zipfile.ZipInfo, name: str) -> str:
+    """The full name of a record of the folder that the pickle lies in."""
+    return str(PurePosixPath(pickled.filename).parent / name)
+
+
+def _is_swapped(archive: zipfile.ZipFile, pickled: zipfile.ZipInfo) -> bool:
+    """True if the file states another byte order than this machine's."""
+    name = _record_name(pickled, "byteorder")
+    return name in archive.namelist() and archive.read(name) != sys.byteorder.encode()
 
 
 def _check_legacy(source: Source) -> PickleSummary:
@@ -310,6 +329,120 @@ def _check_legacy(source: Source) -> PickleSummary:
             f"{source}: truncated: the pickle promises {promised} bytes of data, but the file has {source.size}"
         )
     return summary
+
+
+# The pickle protocols of torch.save that torch's weights-only loader does not take
+
+_STORAGE_DTYPES = {
+    **{"DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16"},
+    **{"LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8"},
+    **{"ByteStorage": "uint8", "BoolStorage": "bool", "UntypedStorage": "uint8"},
+    **{"ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128"},
+}
+_MAX_DIMS = 64  # torch's own limit
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """The bytes of one record of the file, and the dtype of its class."""
+
+    data: Any
+    dtype: Any
+
+
+def _build_archive(torch: Any, source: Source, protocol: int) -> Any:
+    """Make the tensors of a zip archive over a private mapping of it, as torch.load does; its records are checked."""
+    with open_archive(source, _NO_PT) as archive:
+        pickled = _pickle_record(archive)
+        try:
+            if _is_swapped(archive, pickled):
+                raise UnknownObjectError("numbers of another byte order")
+            with archive.open(pickled) as stream:
+                return build(stream, _functions(torch), _storage_loader(torch, source, archive, pickled))
+        except UnknownObjectError as error:
+            raise InputError(
+                f"{source}: expected plain tensors in a pickle of protocol {protocol or '0 or 1'}, got {error}; "
+                "save it by torch.save(tensor, FILE) without pickle_protocol"
+            ) from error
+
+
+def _storage_loader(
+    torch: Any, source: Source, archive: zipfile.ZipFile, pickled: zipfile.ZipInfo
+) -> Callable[[PickledName, str], _Storage]:
+    """Return the function that gives a storage by its class and the key of its record."""
+    data = torch.UntypedStorage.from_file(os.fspath(source.path), False, source.size)
+
+    def load(kind: PickledName, key: str) -> _Storage:
+        dtype = _STORAGE_DTYPES.get(kind.path.rpartition(".")[2])
+        if dtype is None:
+            raise UnknownObjectError(kind.path)
+        record = archive.getinfo(_record_name(pickled, f"data/{key}"))
+        begin = _data_offset(source, record)
+        return _Storage(data[begin : begin + record.file_size], getattr(torch, dtype))
+
+    return load
+
+
+def _functions(torch: Any) -> dict[str, Callable[..., Any]]:
+    """Our functions by the names of those that torch.save writes.
+
+    They take a fixed number of arguments and copy none, since the memo of a pickle could repeat a long one.
+    """
+
+    def tensor(
+        storage: _Storage, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, lazy: Any = None
+    ) -> Any:
+        return typed_tensor(storage, offset, shape, strides, grad, hooks, None, lazy)
+
+    def typed_tensor(
+        storage: _Storage, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, named: Any, lazy: Any = None
+    ) -> Any:
+        if lazy:
+            raise UnknownObjectError("a lazily negated or conjugated view")
+        dtype = vars(torch)[named.path.removeprefix("torch.")] if named else storage.dtype
+        return _view(torch, storage, dtype, offset, shape, strides)
+
+    def sparse(layout: Any, parts: Any) -> Any:
+        # The places are checked where the labels are made of them.
+        if layout == "torch.sparse_coo":
+            indices, values, shape, _ = parts
+            return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False)
+        if type(layout) is not str or layout not in _COMPRESSED_LAYOUTS:
+            raise UnknownObjectError("a tensor of another layout than coo, csr and csc")
+        outer, inner, values, shape = parts
+        form = getattr(torch, layout.removeprefix("torch."))
+        return torch.sparse_compressed_tensor(outer, inner, values, shape, layout=form, check_invariants=False)
+
+    return {
+        "torch._utils._rebuild_tensor_v2": tensor,
+        "torch._utils._rebuild_tensor_v3": typed_tensor,
+        "torch._utils._rebuild_parameter": lambda value, grad, hooks: value,
+        "torch._utils._rebuild_sparse_tensor": sparse,
+        "torch.serialization._get_layout": lambda layout: layout,
+        "torch.Size": lambda shape: shape,
+        "collections.OrderedDict": lambda: {},
+    }
+
+
+def _data_offset(source: Source, record: zipfile.ZipInfo) -> int:
+    """The place of a stored record: behind its header of 30 bytes, its name and its extra field."""
+    with open(source.path, "rb") as stream:
+        stream.seek(record.header_offset + 26)
+        name_length, extra_length = struct.unpack("<2H", stream.read(4))
+    return record.header_offset + 30 + name_length + extra_length
+
+
+def _view(torch: Any, storage: _Storage, dtype: Any, offset: Any, shape: Any, strides: Any) -> Any:
+    """A tensor over a storage that holds all its elements."""
+    if len(shape) != len(strides) or len(shape) > _MAX_DIMS:
+        raise ValueError("a tensor of an unknown shape")
+    if any(type(number) is not int or not 0 <= number < 2**63 for number in (offset, *shape, *strides)):
+        raise ValueError("a tensor of an unknown shape")
+    tensor = torch.empty(0, dtype=dtype)
+    last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    if math.prod(shape) and (last + 1) * tensor.element_size() > storage.data.nbytes():
+        raise ValueError("a tensor outside its storage")
+    return tensor.set_(storage.data, offset, shape, strides)
 
 
 # The content of a .pt file

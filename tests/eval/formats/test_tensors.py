@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 import warnings
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -466,18 +467,203 @@ def test_key_of_an_unnamed_tensor_is_refused():
     assert complaint("p.pt::x") == "the file holds one unnamed object, so ::x cannot pick one"
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("protocol", [0, 1, 4, 5])
-def test_protocol_that_torch_cannot_load_is_named(protocol, zipped):
-    save({"preds": PREDS}, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
-    if not zipped:
-        assert complaint("p.pt").startswith("expected a file of torch.save, got ")
-        return
-    shown = "0 or 1" if protocol < 2 else str(protocol)
-    assert complaint("p.pt") == (
-        f"expected a pickle of protocol 2, got protocol {shown}; save it by torch.save(tensor, FILE) "
-        "without pickle_protocol"
+# Pickle protocols that torch's weights-only loader does not take
+
+OTHER_PROTOCOLS = pytest.mark.parametrize("protocol", [1, 4, 5])
+
+
+@OTHER_PROTOCOLS
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_every_dtype_of_other_protocols_is_read(dtype, protocol):
+    tensor = (torch.arange(12).reshape(4, 3) % 5).to(getattr(torch, dtype))
+    array = read(save({"preds": tensor}, pickle_protocol=protocol)).array
+    assert array.dtype == tensor.dtype
+    assert torch.equal(array, tensor)
+
+
+@OTHER_PROTOCOLS
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        PREDS,
+        torch.nn.Parameter(PREDS.clone()),
+        PREDS.T.contiguous().T,
+        torch.arange(100.0).reshape(10, 10)[2:6, 3:9:2],
+        PREDS[:0],
+        torch.tensor(3.0),
+        PREDS[None],
+    ],
+    ids=["plain", "parameter", "transposed", "strided", "empty", "scalar", "three dimensions"],
+)
+def test_views_of_other_protocols_keep_their_values(tensor, protocol):
+    array = read(save(tensor, pickle_protocol=protocol)).array
+    assert not array.requires_grad
+    assert array.shape == tensor.shape
+    np.testing.assert_array_equal(array.numpy(), tensor.detach().numpy())
+
+
+@pytest.mark.parametrize("protocol", [1, 2, 3, 4, 5])
+def test_every_protocol_gives_the_same_tables(protocol):
+    content = OrderedDict(
+        run={"preds": PREDS, "half": PREDS.bfloat16(), "best": 0.5, "sizes": PREDS.shape},
+        ids=[*"abcd"],
+        labels=[[1, 2], [], [0], [2]],
+        note=None,
+        done=True,
+        seed=2**40,
     )
+    content["also"] = content["run"]  # the memo of the pickle gives it twice
+    save(content, pickle_protocol=protocol)
+    assert torch.equal(read("p.pt::run.preds").array, PREDS)
+    assert torch.equal(read("p.pt::also.half").array, PREDS.bfloat16())
+    lists = read("p.pt::labels", LABELS).lists
+    assert (lists.indptr.tolist(), lists.values.tolist()) == ([0, 2, 2, 3, 4], [1, 2, 0, 2])
+    save({"preds": PREDS, "ids": [*"abcd"]}, pickle_protocol=protocol)
+    assert read("p.pt").ids.tolist() == [*"abcd"]
+
+
+@OTHER_PROTOCOLS
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+def test_sparse_labels_of_other_protocols_are_read(layout, protocol):
+    sparse = {"coo": TRUTH.to_sparse, "csr": TRUTH.to_sparse_csr, "csc": TRUTH.to_sparse_csc}[layout]()
+    save(sparse, pickle_protocol=2)
+    expected = read("p.pt", LABELS).pairs
+    pairs = read(save(sparse, pickle_protocol=protocol), LABELS).pairs
+    assert len(pairs.rows) == int(TRUTH.sum())
+    np.testing.assert_array_equal(pairs.rows, expected.rows)
+    np.testing.assert_array_equal(pairs.classes, expected.classes)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "make", "found"),
+    [
+        (0, lambda: PREDS, "storages as text"),
+        (1, lambda: PREDS.to("meta"), "torch._utils._rebuild_meta_tensor_no_storage"),
+        (4, lambda: torch.nested.nested_tensor([PREDS[0], PREDS[1]]), "torch._utils._rebuild_nested_tensor"),
+        (5, lambda: torch.quantize_per_tensor(PREDS, 0.1, 0, torch.quint8), "torch.QUInt8Storage"),
+        (5, lambda: torch.view_as_complex(torch.ones(4, 2)).conj().imag, "a lazily negated or conjugated view"),
+        (5, lambda: {"preds": PREDS, (0, 1): 2}, "a dict whose keys are neither text nor whole numbers"),
+        (5, lambda: {"preds": PREDS, "done": {1, 2}}, "the opcode EMPTY_SET"),
+        (5, lambda: {"preds": PREDS, "mask": bytearray(b"ab")}, "the opcode BYTEARRAY8"),
+        (5, lambda: {"preds": PREDS, "seed": 1 << 3000}, "the opcode LONG4"),
+    ],
+    ids=["protocol 0", "meta", "nested", "quantized", "negative", "tuple key", "set", "bytearray", "long number"],
+)
+def test_what_other_protocols_cannot_hold_is_named(protocol, make, found):
+    shown = protocol if protocol > 1 else "0 or 1"
+    assert complaint(save(make(), pickle_protocol=protocol)) == (
+        f"expected plain tensors in a pickle of protocol {shown}, got {found}; "
+        "save it by torch.save(tensor, FILE) without pickle_protocol"
+    )
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 4, 5])
+def test_other_protocols_in_the_old_container_are_refused(protocol):
+    save({"preds": PREDS}, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    assert complaint("p.pt").startswith("expected a file of torch.save, got ")
+
+
+def pickled_as(pickled: bytes) -> str:
+    """A .pt file of PREDS whose pickle is replaced."""
+    return rewrite(save(PREDS), lambda record, content: pickled if record == "p/data.pkl" else content)
+
+
+def global_(module: str, name: str) -> bytes:
+    return b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name)) + b"\x93"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("posix", "getcwd"), ("os", "getcwd"), ("numpy", "eye"), ("json", "loads")]
+)
+def test_foreign_functions_are_refused_by_name(module, name):
+    assert complaint(pickled_as(b"\x80\x05" + global_(module, name) + b")R.")) == (
+        f"holds {module}.{name}, and objects other than tensors are never unpickled; "
+        "save tensors only, torch.save(torch.as_tensor(array), FILE)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("torch", "get_num_threads"), ("builtins", "dict"), ("torch.hub", "get_dir")]
+)
+def test_functions_of_known_modules_are_not_called(module, name):
+    assert complaint(pickled_as(b"\x80\x05" + global_(module, name) + b")R.")) == (
+        f"expected plain tensors in a pickle of protocol 5, got {module}.{name}; "
+        "save it by torch.save(tensor, FILE) without pickle_protocol"
+    )
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x05.",  # no value
+        b"\x80\x05h\x07.",  # a memo that was never filled
+        b"\x80\x05\x86.",  # a tuple of two from nothing
+        b"\x80\x05K\x01K\x02\x93.",  # a name of two numbers
+        b"\x80\x05\x8d" + (2**40).to_bytes(8, "little") + b"ab.",  # a text longer than the file
+        b"\x80\x05\x8cstorageQ.",  # a storage that is no tuple
+    ],
+)
+def test_opcodes_that_do_not_fit_are_refused(pickled):
+    tracemalloc.start()
+    try:
+        assert complaint(pickled_as(pickled)) == UNREADABLE
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"K\x0ct", b"K\x0bt"),  # the elements of the storage
+        (b"QK\x00K\x04K\x03\x86", b"QK\x01K\x04K\x03\x86"),  # the offset
+        (b"QK\x00K\x04K\x03\x86", b"QK\x00K\x05K\x03\x86"),  # the shape
+        (b"K\x03K\x01\x86", b"K\x04K\x01\x86"),  # the strides
+        (b"K\x03K\x01\x86", b"K\x03K\x01\x85"),  # too few strides
+        (b"K\x03K\x01\x86", b"J" + (-3).to_bytes(4, "little", signed=True) + b"K\x01\x86"),  # a negative stride
+    ],
+)
+def test_views_outside_their_storage_are_refused(old, new):
+    with zipfile.ZipFile(save(PREDS, pickle_protocol=5)) as archive:
+        pickled = archive.read("p/data.pkl")
+    pickled = pickled[:2] + pickled[11:]  # without the frame, whose length would change; `\x94` fills the memo
+    pickled = pickled.replace(b"\x86\x94", b"\x86")
+    assert pickled.count(old) == 1
+    assert torch.equal(read(pickled_as(pickled)).array, PREDS)
+    message = complaint(pickled_as(pickled.replace(old, new)))
+    assert message == UNREADABLE or message.startswith("damaged: the pickle promises 44 bytes in record data/0")
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_storage_of_two_sizes_is_refused(protocol):
+    with zipfile.ZipFile(save({"preds": PREDS, "labels": PREDS + 1}, pickle_protocol=protocol)) as archive:
+        pickled = archive.read("p/data.pkl")
+    key = b"\x8c\x011" if protocol == 5 else b"X\x01\0\0\x001"
+    count = b"K\x0ct"
+    assert pickled.count(key) == 1
+    at = pickled.rindex(count)
+    changed = (pickled[:at] + b"K\x0dt" + pickled[at + 3 :]).replace(key, key[:-1] + b"0")
+    assert complaint(pickled_as(changed)) == UNREADABLE
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_other_byte_order_is_never_misread(protocol):
+    swapped = lambda record, content: b"big" if record == "p/byteorder" else content  # noqa: E731
+    message = complaint(rewrite(save(TRUTH.to(torch.uint16), pickle_protocol=protocol), swapped))
+    assert message == "holds a dtype that torch cannot load from a machine of another byte order; save float32"
+    rewrite(save(torch.tensor([[1, 256]], dtype=torch.int16), pickle_protocol=protocol), swapped)
+    if protocol == 2:
+        assert read("p.pt").array.tolist() == [[256, 1]]
+    else:
+        assert "protocol 5, got numbers of another byte order" in complaint("p.pt")
+
+
+def test_other_protocols_are_mapped_from_the_file():
+    save({"preds": torch.zeros(1 << 22)}, pickle_protocol=5)
+    array = read("p.pt").array
+    with open("/proc/self/maps") as maps:
+        assert any("p.pt" in line for line in maps)
+    assert not array.any()
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
