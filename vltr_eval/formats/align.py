@@ -2,7 +2,8 @@
 
 Classes. Scores' columns with names, labels' columns or class lists with names, and ``class_names`` are matched by name.
 Equal sets in another order are reordered, and a note says so; sets that differ are refused with the first names that
-differ. Names 0, 1, ..., C-1 are positions. Without names on one side, position decides.
+differ. Names 0, 1, ..., C-1 are positions. Without names on one side, position decides, and the other side's names are
+those of the classes.
 
 Rows. Where both sides have ids, rows are joined by id. ``join="exact"`` wants the same ids on both sides,
 ``join="inner"`` evaluates the ids that both have and says how many are left out. Without ids on one side position
@@ -98,6 +99,8 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     _check_rows(scores, labels)
     labels = _as_pairs(labels)
     check_classes(labels, scores.num_classes)
+    if names is None and labels.class_names is not None and not _are_positions(labels.class_names):
+        names = ClassNames.of(labels.class_names, labels.name)  # columns without names have those of the labels
     return Aligned(scores.values, labels.values, None if names is None else names.names, ids, tuple(notes), scores.name)
 
 

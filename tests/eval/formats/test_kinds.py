@@ -614,3 +614,24 @@ def test_classes_with_one_name_can_be_shown_but_not_matched(preds, labels, capsy
 def test_true_and_false_as_text_are_labels(preds):
     label_frame().astype(bool).to_csv("l.csv", index=False)
     assert run(preds, "l.csv") == RIGHT
+
+
+# Numbers of named classes
+
+
+@pytest.mark.parametrize("named", ["scores", "labels"])
+def test_counts_and_priors_follow_the_names_of_either_side(preds, labels, capsys, named):
+    frame().to_csv("p.csv", index=False)
+    label_frame().to_csv("l.csv", index=False)
+    files = ("p.csv", labels) if named == "scores" else (preds, "l.csv")
+    write("given.lst", "owl 0 5\ndog 1 7\ncat 2 2\n")
+    write("foreign.lst", "ant 0 5\nbee 1 7\nfly 2 2\n")
+    run(*files, "--counts", "given.lst", "--prior", "given.lst")
+    report = json.loads(Path("report.json").read_text())
+    assert report["classes"]["train_count"] == [2, 7, 5]
+    expected = evaluate(SCORES, INDICES, sap=None, topk=None, prior=[2, 7, 5]).metrics()["given/mAP"]
+    assert report["metrics"]["given/mAP"] == expected
+    for option in ("--counts", "--prior"):
+        assert "foreign.lst: expected the classes of the evaluation by name" in refused(
+            capsys, *files, option, "foreign.lst"
+        )
