@@ -21,7 +21,16 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.formats.cells import Cells, resolve_cells
-from vltr_eval.formats.label_forms import DENSE, INDICES, LISTS, NAMES, dense_of_lists, first_odd_value, form_of_lists
+from vltr_eval.formats.label_forms import (
+    DENSE,
+    INDICES,
+    LISTS,
+    NAMES,
+    check_array_form,
+    dense_of_lists,
+    first_odd_value,
+    form_of_lists,
+)
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import InputError, listing, quote
@@ -203,6 +212,8 @@ def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, no
             return replace(labels, values=dense_of_lists(values, num_classes))
         _check_indices(labels)
         check_index_range(values.rows, values.values, labels, num_classes)
+    elif hasattr(values, "shape"):
+        check_array_form(labels.name, values.shape, num_classes, labels.form)
     _refuse_digit_names(labels, scores, names)
     if own is None or _are_positions(own):
         return labels

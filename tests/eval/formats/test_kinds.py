@@ -635,3 +635,27 @@ def test_counts_and_priors_follow_the_names_of_either_side(preds, labels, capsys
         assert "foreign.lst: expected the classes of the evaluation by name" in refused(
             capsys, *files, option, "foreign.lst"
         )
+
+
+# Forms that the labels do not have
+
+
+@pytest.mark.parametrize("form", ["lists", "indices", "names", "long", "videofolder"])
+def test_dense_labels_are_of_no_other_form(preds, capsys, form):
+    label_frame().to_csv("l.csv", index=False)
+    assert run(preds, "l.csv", "--label-form", "dense") == RIGHT
+    error = refused(capsys, preds, "l.csv", "--label-form", form)
+    assert f"l.csv: expected labels of the form '{form}', got a column for each of 3 classes" in error
+    with pytest.raises(ValueError, match=f"^labels: expected labels of the form '{form}', got a column for each of 3"):
+        evaluate(SCORES, DENSE, label_form=form)
+
+
+def test_class_indices_are_not_dense(preds, labels, capsys):
+    assert run(preds, labels, "--label-form", "indices") == RIGHT
+    error = refused(capsys, preds, labels, "--label-form", "dense")
+    assert "labels.npy: expected labels of the form 'dense', got one column of class indices" in error
+    with pytest.raises(ValueError, match=r"^labels: expected labels of the form 'dense', got one column of class"):
+        evaluate(SCORES, INDICES, label_form="dense")
+    assert evaluate(SCORES, [[k] for k in INDICES], label_form="indices").metrics()["mAP"] == RIGHT
+    with pytest.raises(ValueError, match=r"^labels: expected one class index in every row, got 3 in row 0"):
+        evaluate(SCORES, DENSE.tolist(), label_form="indices")
