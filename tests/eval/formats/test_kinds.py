@@ -659,3 +659,21 @@ def test_class_indices_are_not_dense(preds, labels, capsys):
     assert evaluate(SCORES, [[k] for k in INDICES], label_form="indices").metrics()["mAP"] == RIGHT
     with pytest.raises(ValueError, match=r"^labels: expected one class index in every row, got 3 in row 0"):
         evaluate(SCORES, DENSE.tolist(), label_form="indices")
+
+
+# Ids that are misspelled
+
+
+def test_ids_that_are_no_file_and_no_column_are_refused(preds, capsys):
+    data = label_frame()
+    data.insert(0, "video", IDS)
+    data.to_csv("l.csv", index=False)
+    frame().set_index(pd.Index(IDS)).to_csv("p.csv")
+    assert run("p.csv", "l.csv", "--ids", "video") == RIGHT
+    error = refused(capsys, "p.csv", "l.csv", "--ids", "vidoe")
+    assert "ids: expected a file or a column, got 'vidoe'; the columns are cat, dog, owl, video (--ids)" in error
+    error = refused(capsys, "p.csv", "l.csv", "--label-ids", "vidoe")
+    assert "label_ids: expected a file or a column, got 'vidoe'; the columns are video, cat" in error
+    write("ids.txt", "v3\nv1\n")
+    assert "ids.txt: expected one id for each of 4 rows, got 2" in refused(capsys, preds, "l.csv", "--ids", "ids.txt")
+    assert "give ids= (--ids)" in refused(capsys, preds, "l.csv", "--label-ids", "video")
