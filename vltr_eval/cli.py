@@ -255,9 +255,13 @@ def _read_scores_alone(args: argparse.Namespace) -> Matrix:
 def _class_info(args: argparse.Namespace, num_classes: int, names: tuple[str, ...] | None = None) -> ClassInfo:
     if names is None and args.class_names is not None:
         names = read_class_names(args.class_names, num_classes).names
-    known = None if names is None else ClassNames.of(names, args.class_names or "the scores' columns")
-    counts = None if args.counts is None else read_train_counts(args.counts, num_classes, known)
+    counts = None if args.counts is None else read_train_counts(args.counts, num_classes, _named_classes(args, names))
     return ClassInfo.checked(num_classes, counts, getattr(args, "bounds", DEFAULT_BOUNDS), names)
+
+
+def _named_classes(args: argparse.Namespace, names: tuple[str, ...] | None) -> ClassNames | None:
+    """The classes by which numbers with names are matched."""
+    return None if names is None else ClassNames.of(names, args.class_names or "the evaluation")
 
 
 def _prior_files(args: argparse.Namespace) -> list[str]:
@@ -288,9 +292,9 @@ def _weightings(args: argparse.Namespace, about: ClassInfo, parts: Sequence[Part
         return {}
     positives = parts[0].positives
     _refuse_no_positives(positives.counts)
-    None if about.names is None else ClassNames.of(about.names)
+    known = _named_classes(args, about.names)
     stated = {
-        _prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes)
+        _prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes, known)
         for prior in args.prior
     }
     frequencies = read_priors(stated, positives.num_classes, about.train_counts)

@@ -14,6 +14,7 @@ from vltr_eval.formats.label_forms import (
     DENSE,
     LISTS,
     NAMES,
+    check_array_form,
     check_form,
     dense_of_lists,
     first_odd_value,
@@ -150,6 +151,7 @@ class Positives:
             labels = labels.tolist()
         if isinstance(labels, Lists) or is_rows(labels):
             return _from_lists(labels, num_rows, num_classes, form, place, first_row, threads, scores)
+        check_array_form("labels", getattr(labels, "shape", ()), num_classes, form)
         return _from_array(labels, num_rows, num_classes, place, first_row, threads, scores)
 
 

@@ -12,12 +12,12 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from vltr_eval.lazy import lazy_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vltr_eval.formats import InputError
+from vltr_eval.lazy import lazy_property
 
 __all__ = ["Boxes", "Images", "VideoNames", "read_boxes", "read_images"]
 

@@ -2,7 +2,8 @@
 
 Classes. Scores' columns with names, labels' columns or class lists with names, and ``class_names`` are matched by name.
 Equal sets in another order are reordered, and a note says so; sets that differ are refused with the first names that
-differ. Names 0, 1, ..., C-1 are positions. Without names on one side, position decides.
+differ. Names 0, 1, ..., C-1 are positions. Without names on one side, position decides, and the other side's names are
+those of the classes.
 
 Rows. Where both sides have ids, rows are joined by id. ``join="exact"`` wants the same ids on both sides,
 ``join="inner"`` evaluates the ids that both have and says how many are left out. Without ids on one side position
@@ -20,7 +21,16 @@ from typing import Any
 import numpy as np
 
 from vltr_eval.formats.cells import Cells, resolve_cells
-from vltr_eval.formats.label_forms import DENSE, INDICES, LISTS, NAMES, dense_of_lists, first_odd_value, form_of_lists
+from vltr_eval.formats.label_forms import (
+    DENSE,
+    INDICES,
+    LISTS,
+    NAMES,
+    check_array_form,
+    dense_of_lists,
+    first_odd_value,
+    form_of_lists,
+)
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import InputError, listing, quote, shorten
@@ -102,7 +112,8 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     check_classes(labels, scores.num_classes)
     own = labels.class_names
     label_names = None if own is None or len(own) != scores.num_classes or _are_positions(own) else tuple(own)
-    known = None if names is None else names.names
+    # Columns without names have those of the labels.
+    known = label_names if names is None else names.names
     return Aligned(scores.values, labels.values, known, ids, tuple(notes), scores.name, label_names)
 
 
@@ -205,6 +216,8 @@ def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, no
             return replace(labels, values=dense_of_lists(values, num_classes))
         _check_indices(labels)
         check_index_range(values.rows, values.values, labels, num_classes)
+    elif hasattr(values, "shape"):
+        check_array_form(labels.name, values.shape, num_classes, labels.form)
     _refuse_digit_names(labels, scores, names)
     if own is None or _are_positions(own):
         return labels
@@ -286,8 +299,8 @@ def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> t
     if labels.form == "long":
         if scores.ids is None:
             raise InputError(
-                f"{labels.name}: a line for each id and class can only be joined by id, but the scores have no ids; give "
-                "ids= (--ids)"
+                f"{labels.name}: a line for each id and class can only be joined by id, but the scores have no ids; "
+                "give ids= (--ids)"
             )
         labels = _unite(labels)
     if scores.ids is None or labels.ids is None or join == POSITION:

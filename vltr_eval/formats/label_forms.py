@@ -36,6 +36,20 @@ def check_form(form: str | None) -> str | None:
     return form
 
 
+def check_array_form(name: str, shape: tuple[int, ...], num_classes: int, form: str | None) -> None:
+    """Raise ValueError where labels that are an array cannot have the form that the user stated."""
+    if len(shape) == 2 and form not in (None, DENSE):
+        raise ValueError(
+            f"{name}: expected labels of the form {form!r}, got a column for each of {shape[1]} classes; leave out "
+            "label_form (--label-form)"
+        )
+    if len(shape) == 1 and num_classes > 1 and form in (DENSE, "videofolder"):
+        raise ValueError(
+            f"{name}: expected labels of the form {form!r}, got one column of class indices; leave out label_form "
+            "(--label-form)"
+        )
+
+
 def form_of_lists(lists: Lists, num_classes: int, name: str, form: str | None = None) -> str:
     """Tell the form of lists by the module's rule: NAMES, DENSE or LISTS.
 
@@ -53,6 +67,11 @@ def form_of_lists(lists: Lists, num_classes: int, name: str, form: str | None = 
     if lists.is_text:
         return NAMES
     lengths, values = lists.lengths, lists.values
+    if form == INDICES:
+        if (lengths > 1).any():
+            row = int(np.argmax(lengths > 1))
+            raise ValueError(f"{name}: expected one class index in every row, got {lengths[row]} in row {row}")
+        return LISTS
     is_full = lists.num_rows > 0 and bool((lengths == num_classes).all())
     if form == DENSE and not is_full:
         row = int(np.argmax(lengths != num_classes))

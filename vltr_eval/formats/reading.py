@@ -29,6 +29,7 @@ from vltr_eval.formats.sources import (
     expand,
     expand_one,
     is_spec,
+    listing,
     reading,
 )
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
@@ -180,25 +181,25 @@ def read_pair(
     known = () if names is None else tuple(names.index_of)
     score_column, score_ids = _ids_of(ids)
     label_column, own_ids = _ids_of(label_ids)
-    label_column = label_column or (score_column if label_ids is None else None)
     for_scores = _options(ids=score_column, columns=columns, exclude=exclude, header=header)
-    for_labels = _options(ids=label_column, columns=columns, exclude=exclude, header=header, label_form=label_form)
+    shared_column = label_column or (score_column if label_ids is None else None)
+    for_labels = _options(ids=shared_column, columns=columns, exclude=exclude, header=header, label_form=label_form)
     score_tables = _tables_of("scores", scores, SCORES, for_scores, progress)
     label_tables = _tables_of("labels", labels, LABELS, for_labels, progress)
     sides = (score_tables or [Table("scores", scores.num_rows)], label_tables or [Table("labels", labels.num_rows)])
+    _check_ids_columns(ids=(score_column, score_tables + label_tables), label_ids=(label_column, label_tables))
     one, other, notes = settle_headers(*sides, for_scores)
     if score_tables:
         scores = _scores_of_tables(one, for_scores, (*known, *_header_of(other)))
     if label_tables:
         for_labels = _for_labels(other, for_labels)
         labels = _labels_of_tables(other, for_labels, known or scores.class_names or ())
-    scores = replace(
-        scores, ids=_checked_ids("ids", score_ids, scores.num_rows) if score_ids is not None else scores.ids
-    )
+    if score_ids is not None:
+        scores = replace(scores, ids=_checked_ids(_file_or("ids", ids), score_ids, scores.num_rows))
     if own_ids is not None:
-        labels = replace(labels, ids=_checked_ids("label_ids", own_ids, labels.num_rows))
+        labels = replace(labels, ids=_checked_ids(_file_or("label_ids", label_ids), own_ids, labels.num_rows))
     if (ids is not None or label_ids is not None) and (scores.ids is None or labels.ids is None):
-        raise _ids_missing(scores if scores.ids is None else labels, score_column or label_column)
+        raise _ids_missing(scores if scores.ids is None else labels)
     aligned = align(scores, labels, names, join)
     return replace(aligned, notes=(*notes, *aligned.notes))
 
@@ -336,7 +337,8 @@ def _checked_ids(name: str, ids: Any, num_rows: int) -> np.ndarray:
     values = ids.to_numpy() if hasattr(ids, "to_numpy") else ids.tolist() if hasattr(ids, "tolist") else list(ids)
     values = np.asarray(values, None if isinstance(values, np.ndarray) else object)
     if values.shape != (num_rows,):
-        raise InputError(f"{name}: expected one id for each of {num_rows} rows, got shape {values.shape}")
+        got = len(values) if values.ndim == 1 else f"shape {values.shape}"
+        raise InputError(f"{name}: expected one id for each of {num_rows} rows, got {got}")
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     plain = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
@@ -348,11 +350,26 @@ def _checked_ids(name: str, ids: Any, num_rows: int) -> np.ndarray:
     return np.array(plain, object)
 
 
-def _ids_missing(side: Scores | Labels, column: str | None) -> InputError:
+def _file_or(argument: str, ids: Any) -> str:
+    """The name of ids in messages: their file, or the argument."""
+    return os.fspath(ids) if isinstance(ids, (str, os.PathLike)) else argument
+
+
+def _check_ids_columns(**named: tuple[str | None, Sequence[Table]]) -> None:
+    """Raise InputError for a name that is no file and no column of any table where it should be."""
+    for argument, (name, tables) in named.items():
+        known = list(dict.fromkeys(column.name for table in tables for column in table.columns if column.name))
+        if name is not None and tables and name not in known:
+            has = f"; the columns are {listing(known, 6)}" if known else ""
+            raise InputError(
+                f"{argument}: expected a file or a column, got {name!r}{has} (--{argument.replace('_', '-')})"
+            )
+
+
+def _ids_missing(side: Scores | Labels) -> InputError:
     """The error for ids on one side alone."""
-    option = "ids" if isinstance(side, Scores) else "label_ids"
-    got = "none" if column is None else f"no column {column!r} and no other ids"
-    return InputError(f"{side.name}: expected ids on both sides to join rows by, got {got}; give {option}=")
+    option = "ids= (--ids)" if isinstance(side, Scores) else "label_ids= (--label-ids)"
+    return InputError(f"{side.name}: expected ids on both sides to join rows by, got none; give {option}")
 
 
 def _for_labels(tables: Sequence[Table], options: Options) -> Options:

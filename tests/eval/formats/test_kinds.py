@@ -614,3 +614,66 @@ def test_classes_with_one_name_can_be_shown_but_not_matched(preds, labels, capsy
 def test_true_and_false_as_text_are_labels(preds):
     label_frame().astype(bool).to_csv("l.csv", index=False)
     assert run(preds, "l.csv") == RIGHT
+
+
+# Numbers of named classes
+
+
+@pytest.mark.parametrize("named", ["scores", "labels"])
+def test_counts_and_priors_follow_the_names_of_either_side(preds, labels, capsys, named):
+    frame().to_csv("p.csv", index=False)
+    label_frame().to_csv("l.csv", index=False)
+    files = ("p.csv", labels) if named == "scores" else (preds, "l.csv")
+    write("given.lst", "owl 0 5\ndog 1 7\ncat 2 2\n")
+    write("foreign.lst", "ant 0 5\nbee 1 7\nfly 2 2\n")
+    run(*files, "--counts", "given.lst", "--prior", "given.lst")
+    report = json.loads(Path("report.json").read_text())
+    assert report["classes"]["train_count"] == [2, 7, 5]
+    expected = evaluate(SCORES, INDICES, sap=None, topk=None, prior=[2, 7, 5]).metrics()["given/mAP"]
+    assert report["metrics"]["given/mAP"] == expected
+    for option in ("--counts", "--prior"):
+        assert "foreign.lst: expected the classes of the evaluation by name" in refused(
+            capsys, *files, option, "foreign.lst"
+        )
+
+
+# Forms that the labels do not have
+
+
+@pytest.mark.parametrize("form", ["lists", "indices", "names", "long", "videofolder"])
+def test_dense_labels_are_of_no_other_form(preds, capsys, form):
+    label_frame().to_csv("l.csv", index=False)
+    assert run(preds, "l.csv", "--label-form", "dense") == RIGHT
+    error = refused(capsys, preds, "l.csv", "--label-form", form)
+    assert f"l.csv: expected labels of the form '{form}', got a column for each of 3 classes" in error
+    with pytest.raises(ValueError, match=f"^labels: expected labels of the form '{form}', got a column for each of 3"):
+        evaluate(SCORES, DENSE, label_form=form)
+
+
+def test_class_indices_are_not_dense(preds, labels, capsys):
+    assert run(preds, labels, "--label-form", "indices") == RIGHT
+    error = refused(capsys, preds, labels, "--label-form", "dense")
+    assert "labels.npy: expected labels of the form 'dense', got one column of class indices" in error
+    with pytest.raises(ValueError, match=r"^labels: expected labels of the form 'dense', got one column of class"):
+        evaluate(SCORES, INDICES, label_form="dense")
+    assert evaluate(SCORES, [[k] for k in INDICES], label_form="indices").metrics()["mAP"] == RIGHT
+    with pytest.raises(ValueError, match=r"^labels: expected one class index in every row, got 3 in row 0"):
+        evaluate(SCORES, DENSE.tolist(), label_form="indices")
+
+
+# Ids that are misspelled
+
+
+def test_ids_that_are_no_file_and_no_column_are_refused(preds, capsys):
+    data = label_frame()
+    data.insert(0, "video", IDS)
+    data.to_csv("l.csv", index=False)
+    frame().set_index(pd.Index(IDS)).to_csv("p.csv")
+    assert run("p.csv", "l.csv", "--ids", "video") == RIGHT
+    error = refused(capsys, "p.csv", "l.csv", "--ids", "vidoe")
+    assert "ids: expected a file or a column, got 'vidoe'; the columns are cat, dog, owl, video (--ids)" in error
+    error = refused(capsys, "p.csv", "l.csv", "--label-ids", "vidoe")
+    assert "label_ids: expected a file or a column, got 'vidoe'; the columns are video, cat" in error
+    write("ids.txt", "v3\nv1\n")
+    assert "ids.txt: expected one id for each of 4 rows, got 2" in refused(capsys, preds, "l.csv", "--ids", "ids.txt")
+    assert "give ids= (--ids)" in refused(capsys, preds, "l.csv", "--label-ids", "video")
