@@ -134,7 +134,7 @@ class ShardFiles:
         names, notes = self._class_names, []
         for preds, labels in self._files:
             pair = read_pair(preds, labels, class_names=names, **self._reading)
-            named = pair.class_names or pair.label_names
+            named = pair.class_names
             if names is None and named is not None:
                 names = ClassNames.of(named, preds if pair.class_names else labels)
             notes.extend(pair.notes)

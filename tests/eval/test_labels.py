@@ -343,7 +343,7 @@ def test_a_column_of_the_wrong_length_is_a_matter_of_rows():
     ("labels", "error", "message"),
     [
         (None, TypeError, "labels: expected an array, got NoneType"),
-        ("labels.npy", TypeError, "labels: expected an array, got str"),
+        ("labels.npy", TypeError, "labels: expected an array, got str; pass vltr_eval.read_labels(path).values"),
         ({0: 1}, TypeError, "labels: expected an array, got dict"),
         (np.zeros((2, 3, 1)), ValueError, "labels: expected an (N, C) matrix or an (N,) column, got shape (2, 3, 1)"),
         (

@@ -69,11 +69,10 @@ class Aligned:
     Attributes:
         scores: (N, C) or (N,) array, or a list of row shards.
         labels: Dense array, (N,) class indices, or `LabelPairs`.
-        class_names: C names, or None.
+        class_names: C names, those of the labels where nothing names the columns of the scores; or None.
         ids: (N,) row ids, or None.
         notes: Sentences about everything that was left out, reordered or joined.
         name: The file of the scores, for messages.
-        label_names: C names that the labels give the classes, or None.
     """
 
     scores: Any
@@ -82,7 +81,6 @@ class Aligned:
     ids: np.ndarray | None
     notes: tuple[str, ...]
     name: str
-    label_names: tuple[str, ...] | None = None
 
 
 def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact") -> Aligned:
@@ -99,10 +97,6 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     """
     if join not in JOINS:
         raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
-    if scores.num_rows == 0 or scores.num_classes == 0:
-        own = "" if scores.name == "scores" else f"{scores.name}: "
-        shape = f"({scores.num_rows}, {scores.num_classes})"
-        raise InputError(f"{own}scores: expected at least one row and one class, got shape {shape}")
     notes = [*scores.notes, *labels.notes]
     scores, names = _order_classes(scores, class_names, notes)
     labels = _resolve_labels(labels, scores, names, notes)
@@ -114,7 +108,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     label_names = None if own is None or len(own) != scores.num_classes or _are_positions(own) else tuple(own)
     # Columns without names have those of the labels.
     known = label_names if names is None else names.names
-    return Aligned(scores.values, labels.values, known, ids, tuple(notes), scores.name, label_names)
+    return Aligned(scores.values, labels.values, known, ids, tuple(notes), scores.name)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -412,6 +406,9 @@ def _unite(labels: Labels) -> Labels:
 
 
 def _check_rows(scores: Scores, labels: Labels) -> None:
+    if scores.num_rows == 0 != labels.num_rows:
+        own = "" if scores.name == "scores" else f"{scores.name}: "
+        raise InputError(f"{own}scores: expected at least one row and one class, got shape (0, {scores.num_classes})")
     if scores.num_rows != labels.num_rows:
         raise InputError(f"{labels.name}: {labels.num_rows} rows of labels, but the scores have {scores.num_rows} rows")
 
