@@ -21,7 +21,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check clean
+.PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +36,8 @@ help:
 	@echo "make lint, make format    check, or mend, the style of Python and C++"
 	@echo "make compare              all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] measure against other libraries, in an environment of their own (benchmarks/README.md)"
+	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
+	@echo "                          mutate files of every format for a minute: each is read, or refused in one sentence"
 	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize, measure (benchmarks/README.md)"
 	@echo "make clean                remove environments, builds and the demo set"
 	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
@@ -85,6 +87,10 @@ test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
 
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)
+
+# Not in this folder, as test. The finds lie in build/fuzz.
+fuzz: $(VENV)/.installed-for-tests
+	cd build && ../$(VENV)/bin/python ../tests/fuzz/fuzz_reading.py --finds fuzz $(ARGS)
 
 # The one script for a machine with a GPU: offline, with the Python that has torch, in at most nine minutes.
 gpu-check:

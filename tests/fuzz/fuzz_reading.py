@@ -95,6 +95,11 @@ def make_case(seed_number: int, case: int, seeds: list[Seed]) -> tuple[Seed, byt
     return chosen, mutations.mutate(rng, chosen.format, chosen.data), rng
 
 
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def seeds_of_round(seed_number: int, number: int, only: str | None) -> list[Seed]:
     seeds = make_seeds(Random(f"{seed_number}:round {number}"))
     return [seed for seed in seeds if only in (None, seed.format, seed.suffix.lstrip("."), seed.target)]
@@ -173,7 +178,7 @@ def keep(finds: Path, kept: Counter[str], error: Exception, case: int, seed: See
     finds.mkdir(parents=True, exist_ok=True)
     (finds / f"{kind}-{case}{seed.suffix}").write_bytes(data)
     (finds / f"{kind}-{case}.txt").write_text("".join(traceback.format_exception(error)))
-    print(f"case {case}: {kind}: {str(error)[:300]}", flush=True)
+    say(f"case {case}: {kind}: {str(error)[:300]}")
 
 
 def _save_counts(folder: Path, counts: Counter[str], largest: int, case: int) -> None:
@@ -195,9 +200,8 @@ def run(options: argparse.Namespace) -> tuple[Counter[str], int]:
             state, log = folder / "state", folder / "log"
             state.write_text(f"{first:<12} starting")
             (folder / "counts.json").unlink(missing_ok=True)
-            worker = multiprocessing.get_context("spawn").Process(
-                target=work, args=(options, first, stop_at, state, log)
-            )
+            arguments = (options, first, stop_at, state, log)
+            worker = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
             worker.start()
             reason = _watch(worker, state, options.limit)
             counts, highest = _saved_counts(folder)
@@ -248,7 +252,7 @@ def _keep_end(finds: Path, reason: str, case: int, described: str, log: Path) ->
     if path.is_file():
         shutil.copy(path, f"{name}{path.suffix}")
     Path(f"{name}.txt").write_text(described + "\n" + log.read_text(errors="replace"))
-    print(f"case {case}: {reason}: {described}", flush=True)
+    say(f"case {case}: {reason}: {described}")
 
 
 def summary(total: Counter[str], largest: int, seconds: float) -> str:
@@ -288,12 +292,12 @@ def main(arguments: list[str] | None = None) -> int:
         seeds = seeds_of_round(options.seed, options.case // CASES_PER_ROUND, options.only)
         chosen, data, rng = make_case(options.seed, options.case, seeds)
         path = Path(tempfile.mkdtemp()) / f"file{chosen.suffix}"
-        print(chosen.format, chosen.target, path, data[:2000])
-        print(judge(chosen, path, data, rng))
+        say(chosen.format, chosen.target, path, data[:2000])
+        say(judge(chosen, path, data, rng))
         return 0
     start = time.time()
     total, largest = run(options)
-    print(summary(total, largest, time.time() - start))
+    say(summary(total, largest, time.time() - start))
     return 1 if num_found(total) else 0
 
 

@@ -18,68 +18,40 @@ from typing import Any
 
 NUMBERS = (
     *("0", "-0", "1", "-1", "2", "7", "255", "256", "32768", "65536", "2147483647", "2147483648", "4294967296"),
-    *(
-        "4611686018427387904",
-        "9223372036854775807",
-        "9223372036854775808",
-        "18446744073709551616",
-        "-9223372036854775809",
-    ),
-    *(
-        "0.5",
-        "1.0",
-        "1e999",
-        "-1e999",
-        "nan",
-        "NaN",
-        "Infinity",
-        "inf",
-        "1e-320",
-        "00",
-        "007",
-        "1_0",
-        "0x10",
-        "",
-        "9" * 400,
-    ),
+    *("4611686018427387904", "9223372036854775807", "9223372036854775808", "18446744073709551616"),
+    *("-9223372036854775809", "0.5", "1.0", "1e999", "-1e999", "nan", "NaN", "Infinity", "inf", "1e-320"),
+    *("00", "007", "1_0", "0x10", "", "9" * 400),
 )
 WORDS = (
-    "",
-    " ",
-    "null",
-    "true",
-    "True",
-    "[]",
-    "{}",
-    "a,b",
-    "a;b",
-    '"',
-    "'",
-    "\x00",
-    "\ufeff",
-    "\u00e9",
-    "\u2028",
-    "id",
-    "label",
+    *("", " ", "null", "true", "True", "[]", "{}", "a,b", "a;b", '"', "'", "\x00", "\ufeff", "\u00e9", "\u2028"),
+    *("id", "label"),
 )
 DTYPES = (
-    "<f4",
-    "<f8",
-    ">f8",
-    "<f2",
-    "|u1",
-    "|b1",
-    "<i8",
-    ">i4",
-    "<c16",
-    "|O",
-    "|S4",
-    "<U3",
-    "<M8[s]",
-    "|V2",
-    "<f16",
-    "f4,i4",
+    *("<f4", "<f8", ">f8", "<f2", "|u1", "|b1", "<i8", ">i4", "<c16", "|O", "|S4", "<U3", "<M8[s]", "|V2", "<f16"),
+    *("f4,i4", "<U0"),
 )
+VALUES = (
+    *(None, True, False, 0, 1, -1, 2**31, 2**53 + 1, 2**62, 2**63, 10**400, 0.5, -0.0, 1e300, float("nan")),
+    *(float("inf"), "", "x", "0", "3", "NaN", [], [[]], {}, [0, 0], [True], [1.0], [None], ["x", 1]),
+)
+MEMBERS = (
+    "x",
+    "labels.npy",
+    "ids.npy",
+    "format.npy",
+    "archive/data/1",
+    "data.pkl",
+    "constants.pkl",
+    "../x",
+    "\u00e9\n",
+)
+SIZES = (  # opcodes of a pickle that push a number
+    *(b"K\x00", b"K\x01", b"K\x07", b"M\xff\xff", b"J\xff\xff\xff\x7f", b"J\xff\xff\xff\xff", b"J\x00\x00\x00\x80"),
+    *(b"\x8a\x08" + (2**62).to_bytes(8, "little"), b"\x8a\x09" + b"\xff" * 8 + b"\x00"),
+    *(b"N", b"\x88", b"G\x40\x00" + b"\x00" * 6),
+)
+SEPARATORS = (b"", b",", b";", b"\t", b"\n", b"\r\n", b"\r", b'"', b'""', b" ", b"|", b"[", b"]", b"}", b"\n\n")
+HEADERS = ("(" * 300, "[0]*9**9", "\x00", "\u00e9", "{" * 90, "1+1j")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -97,9 +69,8 @@ def flip_byte(rng: Random, data: bytes) -> bytes:
     if not data:
         return data
     place = rng.randrange(len(data))
-    return (
-        data[:place] + bytes([rng.choice((0, 0xFF, 0x80, data[place] ^ (1 << rng.randrange(8))))]) + data[place + 1 :]
-    )
+    new = rng.choice((0, 0xFF, 0x80, data[place] ^ (1 << rng.randrange(8))))
+    return data[:place] + bytes([new]) + data[place + 1 :]
 
 
 def insert_bytes(rng: Random, data: bytes) -> bytes:
@@ -163,9 +134,7 @@ def change_separator(rng: Random, data: bytes) -> bytes:
     if not found:
         return insert_bytes(rng, data)
     match = rng.choice(found)
-    new = rng.choice(
-        (b"", b",", b";", b"\t", b"\n", b"\r\n", b"\r", b'"', b'""', b" ", b"|", b"[", b"]", b"}", b"\n\n")
-    )
+    new = rng.choice(SEPARATORS)
     return data[: match.start()] + new + data[match.end() :]
 
 
@@ -221,9 +190,8 @@ def _change_value(rng: Random, value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         place = rng.randrange(len(value))
         changed = [_change_value(rng, value[place], depth + 1)]
-        return rng.choice(
-            (value[:place] + changed + value[place + 1 :],) * 4 + (value[:place] + value[place + 1 :], value + changed)
-        )
+        before, after = value[:place], value[place + 1 :]
+        return rng.choice((*[before + changed + after] * 4, before + after, value + changed))
     name = rng.choice(list(value))
     if rng.random() < 0.8:
         return {**value, name: _change_value(rng, value[name], depth + 1)}
@@ -232,27 +200,7 @@ def _change_value(rng: Random, value: Any, depth: int = 0) -> Any:
 
 
 def _other_value(rng: Random, value: Any) -> Any:
-    return rng.choice(
-        (
-            None,
-            True,
-            False,
-            0,
-            1,
-            -1,
-            2**31,
-            2**53 + 1,
-            2**62,
-            2**63,
-            10**400,
-            0.5,
-            -0.0,
-            1e300,
-            float("nan"),
-            float("inf"),
-        )
-        + ("", "x", "0", "3", "NaN", [], [[]], {}, [value], {"a": value}, [0, 0], [True], [1.0], [None], ["x", 1])
-    )
+    return rng.choice((*VALUES, [value], {"a": value}))
 
 
 def nest_json(rng: Random, data: bytes) -> bytes:
@@ -296,9 +244,7 @@ def change_npy(rng: Random, data: bytes) -> bytes:
         case 6:
             return _npy_bytes(rng, header, rng.choice(BYTES)(rng, data[start:]))
         case _:
-            return _npy_bytes(
-                rng, header, data[start:], rng.choice(("(" * 300, "[0]*9**9", "\x00", "\u00e9", "{" * 90, "1+1j"))
-            )
+            return _npy_bytes(rng, header, data[start:], rng.choice(HEADERS))
     if "shape" in header:
         header["shape"] = tuple(shape)
     return _npy_bytes(rng, header, data[start:])
@@ -319,13 +265,8 @@ def _npy_header(data: bytes) -> tuple[dict[Any, Any] | None, int]:
 def _npy_bytes(rng: Random, header: dict[Any, Any], content: bytes, text: str | None = None) -> bytes:
     encoded = ((repr(header) if text is None else text) + "\n").encode("utf-8")
     version = rng.choice((1, 1, 1, 2, 3, 9))
-    return (
-        b"\x93NUMPY"
-        + bytes([version, 0])
-        + len(encoded).to_bytes(2 if version == 1 else 4, "little")
-        + encoded
-        + content
-    )
+    length = len(encoded).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + encoded + content
 
 
 NPY = (*BYTES, *(change_npy,) * 8)
@@ -354,34 +295,20 @@ def change_zip(rng: Random, data: bytes) -> bytes:
         case 2:
             del members[place]
         case 3:
-            new = rng.choice(
-                (
-                    "x",
-                    "labels.npy",
-                    "ids.npy",
-                    "format.npy",
-                    "archive/data/1",
-                    "data.pkl",
-                    "constants.pkl",
-                    "../x",
-                    "\u00e9\n",
-                )
-            )
-            members[place] = new, content, method
+            members[place] = rng.choice(MEMBERS), content, method
         case 4:
             members.insert(place, members[other])
         case 5:
             new = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
             members[place] = name, content, new
         case _:
-            members.append(
-                (rng.choice(("y.npy", "note.txt", "ids.npy")), rng.choice((b"", content, b"text")), zipfile.ZIP_STORED)
-            )
+            more = rng.choice((b"", content, b"text"))
+            members.append((rng.choice(("y.npy", "note.txt", "ids.npy")), more, zipfile.ZIP_STORED))
     stream = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as archive:
         warnings.simplefilter("ignore")  # a name that is there twice
         for member, content, method in members:
-            archive.writestr(member, content, method)
+            archive.writestr(zipfile.ZipInfo(member), content, method)  # without the time
     return stream.getvalue()
 
 
@@ -398,16 +325,7 @@ def change_pickle(rng: Random, data: bytes) -> bytes:
         return rng.choice(BYTES)(rng, data)
     place = rng.choice(found).start()
     width = {b"K": 1, b"M": 2, b"J": 4}[data[place : place + 1]]
-    new = rng.choice(
-        (b"K\x00", b"K\x01", b"K\x07", b"M\xff\xff", b"J\xff\xff\xff\x7f", b"J\xff\xff\xff\xff", b"J\x00\x00\x00\x80")
-        + (
-            b"\x8a\x08" + (2**62).to_bytes(8, "little"),
-            b"\x8a\x09" + b"\xff" * 8 + b"\x00",
-            b"N",
-            b"\x88",
-            b"G\x40\x00" + b"\x00" * 6,
-        )
-    )
+    new = rng.choice(SIZES)
     return data[:place] + new + data[place + 1 + width :]
 
 

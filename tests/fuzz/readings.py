@@ -1,7 +1,7 @@
 """Readers under the fuzz harness, and the judgement about the result of each file.
 
-A reader may return values or refuse the file: `InputError`, or ValueError and TypeError where these are documented, with
-one printable line that begins with the file's name. Values must be those of an independent reader where there is one.
+A reader may return values, or refuse the file: by `InputError`, or by ValueError where that is documented, with one
+printable line that begins with the file's name. Values must be those of an independent reader where there is one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import vltr_eval
 from vltr_eval.compat import ava
 from vltr_eval.formats import (
     LabelPairs,
-    Lists,
     read_class_names,
     read_ids,
     read_labels,
@@ -269,18 +268,3 @@ def with_pyarrow() -> Iterator[None]:
 
 def is_text_table(path: Path) -> bool:
     return path.suffix in (".csv", ".tsv", ".txt")
-
-
-__all__ = [
-    "TARGETS",
-    "Fault",
-    "Lists",
-    "array_of",
-    "check_same",
-    "check_truth",
-    "check_use",
-    "check_values",
-    "is_text_table",
-    "outcome_of",
-    "with_pyarrow",
-]

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,9 @@ class Seed:
 
 def make_seeds(rng: Random) -> list[Seed]:
     """One seed or more of every format; another ``rng`` gives other shapes, dtypes and layouts."""
-    return [seed for writer in WRITERS for seed in writer(rng)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes about layouts in beta, and about version 3.0 of .npy
+        return [seed for writer in WRITERS for seed in writer(rng)]
 
 
 def _scores(rng: Random, dtype: Any = np.float64) -> np.ndarray:

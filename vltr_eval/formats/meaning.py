@@ -8,6 +8,7 @@ text beside the ids, have a list for each row: text cells are split at ``;``, ``
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -175,12 +176,26 @@ def _picked_column(table: Table) -> int | None:
 def _rectangle(table: Table, lists: Lists) -> np.ndarray:
     """Lists of equally many numbers as an (N, C) array."""
     lengths = lists.lengths
-    if lists.num_rows == 0 or (lengths != lengths[0]).any() or lists.values.dtype == object:
-        large = next((value for value in lists.values.tolist() if type(value) is int and abs(value) > 2**53), None)
-        if large is not None:
-            raise table.error(f"expected scores that float64 or int64 holds exactly, got {quote(str(large))}")
-        raise table.error("expected equally many numbers in every row for scores, got lists of another kind or length")
+    if lists.num_rows == 0:
+        raise table.error("expected a list of numbers in every row for scores, got no rows")
+    if (lengths != lengths[0]).any():
+        row = int(np.argmax(lengths != lengths[0]))
+        raise table.error(
+            f"expected equally many numbers in every row for scores, got {lengths[0]} in {table.at(0)} and "
+            f"{lengths[row]} in {table.at(row)}"
+        )
+    if lists.values.dtype == object:
+        values = lists.values.tolist()
+        place = next(place for place, value in enumerate(values) if not _is_exact_number(value))
+        raise table.error(
+            f"{table.at(lists.rows[place])}: expected numbers that float64 or int64 holds exactly for scores, got "
+            f"{quote(json.dumps(values[place]))}"
+        )
     return lists.values.reshape(lists.num_rows, -1)
+
+
+def _is_exact_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) <= 2**53)
 
 
 def _pick_from_array(table: Table, options: Options) -> tuple[Any, tuple[str, ...] | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import sys
 import warnings
 import zipfile
 from collections import Counter
@@ -225,14 +226,17 @@ def _read_array(source: Source, header: _Header, stream: IO[bytes]) -> np.ndarra
 
 def _as_names(source: Source, values: np.ndarray) -> np.ndarray:
     """Text as objects of str; integers as they are."""
+    if values.dtype.kind == "U":
+        codes = np.frombuffer(values.tobytes(), np.uint32)
+        if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+            raise InputError(f"{source}: expected names in Unicode, got numbers that are no characters; is it damaged?")
+        return values.astype(object)
+    if values.dtype.kind != "S":
+        return values
     try:
-        if values.dtype.kind == "S":
-            return np.array([value.decode("utf-8") for value in values.tolist()], object)
-        return values.astype(object) if values.dtype.kind == "U" else values
+        return np.array([value.decode("utf-8") for value in values.tolist()], object)
     except UnicodeDecodeError:
         raise InputError(f"{source}: expected names in UTF-8, got other bytes; save .astype('U')") from None
-    except ValueError:  # numbers that are no characters
-        raise InputError(f"{source}: expected names, but the text is damaged") from None
 
 
 def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:

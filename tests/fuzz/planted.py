@@ -1,0 +1,24 @@
+"""Workers that never end or that die: planted faults for the watch of the harness."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def hang(options: argparse.Namespace, first: int, stop_at: float, state: Path, log: Path) -> None:
+    _begin(first, state, log)
+    time.sleep(600)
+
+
+def die(options: argparse.Namespace, first: int, stop_at: float, state: Path, log: Path) -> None:
+    _begin(first, state, log)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _begin(first: int, state: Path, log: Path) -> None:
+    log.write_text("")
+    state.write_text(f"{first:<12} npy scores file")
