@@ -16,8 +16,10 @@ from vltr_eval.findings import ClassInfo
 from vltr_eval.inputs import Inputs
 from vltr_eval.labels import Positives
 from vltr_eval.parts import Part, count
+from vltr_eval.progress import part_of
 from vltr_eval.report import Settings, shortlist
 
+_SUMMARY = 0.5  # of the time of an inspection, roughly: the look at each score; the rest counts ties
 _BLOCK_CELLS = 1 << 20  # 8 MiB of float64
 _MANY_EXTREME = 0.001  # share of scores on one extreme value that a continuous model does not reach by chance
 _MANY_TIED = 0.01  # share of positives tied with a negative above which mAP hangs on the tie rule
@@ -68,10 +70,10 @@ def inspect(
     if inputs is None:
         return inspection
     inspection.warnings += inputs.notes
-    is_clean = _inspect_scores(inspection, inputs.scores, progress)
+    is_clean = _inspect_scores(inspection, inputs.scores, part_of(progress, 0.0, _SUMMARY))
     positives = inspection.attempt(inputs.positives)
     if positives is not None and _inspect_labels(inspection, positives) and is_clean:
-        _inspect_ties(inspection, inputs.scores, positives, progress)
+        _inspect_ties(inspection, inputs.scores, positives, part_of(progress, _SUMMARY, 1.0))
     about = inspection.attempt(read_class_info, inputs)
     if about is not None and about.train_counts is not None:
         counts = about.train_counts
