@@ -114,7 +114,7 @@ def test_progress_of_counting_and_report_rises_to_one(call, sap):
     elif call == "batches":
         evaluate_batches([(scores, labels)] * 2, NUM_CLASSES, sap=sap, progress=seen.append)
     else:
-        found = count(Settings(sap), parts_of(sizes=[90]), NUM_CLASSES)
+        found = count(Settings(sap), parts_of(sizes=[10] * 8), NUM_CLASSES)
         found.report(ClassInfo(), seen.append)
     assert_rises_to_one(seen)
     assert seen.count(1) == 1
