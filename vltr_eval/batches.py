@@ -12,10 +12,11 @@ import numpy as np
 from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.exchange import current_group, telling
-from vltr_eval.findings import read_conventions
+from vltr_eval.findings import read_conventions, share_of_counting
 from vltr_eval.formats import ClassNames, InputError, Spec, is_spec, read_pair, split_spec
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
+from vltr_eval.progress import part_of
 from vltr_eval.report import Report
 from vltr_eval.row_store import RowStore
 from vltr_eval.sample_ids import id_kind, read_ids
@@ -69,10 +70,13 @@ def evaluate_batches(
         num_threads(threads)  # raises
         settings, about = read_conventions(num_classes, **conventions)
         stream = _Stream(batches, num_classes, threads, about.names)
-    found = count(settings, stream, num_classes, about=about, exchange=exchange, threads=threads, progress=progress)
+    counted = share_of_counting(settings)
+    counting = part_of(progress, 0.0, counted)
+    found = count(settings, stream, num_classes, about=about, exchange=exchange, threads=threads, progress=counting)
     everyone = exchange.gather(lambda: (stream.files.found_names, stream.files.found_notes) if stream.files else None)
     read = [of_rank for of_rank in everyone if of_rank is not None]
-    report = found.report(replace(about, names=_names_of_all([names for names, _ in read]) or about.names))
+    about = replace(about, names=_names_of_all([names for names, _ in read]) or about.names)
+    report = found.report(about, part_of(progress, counted, 1.0))
     return replace(report, notes=(*_shortened([note for _, notes in read for note in notes]), *report.notes))
 
 

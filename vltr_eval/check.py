@@ -16,8 +16,10 @@ from vltr_eval.findings import ClassInfo
 from vltr_eval.inputs import Inputs
 from vltr_eval.labels import Positives
 from vltr_eval.parts import Part, count
+from vltr_eval.progress import part_of
 from vltr_eval.report import Settings, shortlist
 
+_SUMMARY = 0.5  # of the time of an inspection, roughly: the look at each score; the rest counts ties
 _BLOCK_CELLS = 1 << 20  # 8 MiB of float64
 _MANY_EXTREME = 0.001  # share of scores on one extreme value that a continuous model does not reach by chance
 _MANY_TIED = 0.01  # share of positives tied with a negative above which mAP hangs on the tie rule
@@ -73,12 +75,12 @@ def inspect(
     matrix = inputs.scores if inputs is not None else _attempt_quietly(read_scores_alone)
     if matrix is None:
         return inspection
-    is_clean = _inspect_scores(inspection, matrix, progress)
+    is_clean = _inspect_scores(inspection, matrix, part_of(progress, 0.0, _SUMMARY))
     if inputs is not None:
         inspection.doubts += inputs.notes
         positives = inspection.attempt(inputs.positives)
         if positives is not None and _inspect_labels(inspection, positives) and is_clean:
-            _inspect_ties(inspection, matrix, positives, progress)
+            _inspect_ties(inspection, matrix, positives, part_of(progress, _SUMMARY, 1.0))
     names = None if inputs is None else inputs.class_names
     about = inspection.attempt(read_class_info, matrix.num_classes, names)
     if about is not None and about.train_counts is not None:

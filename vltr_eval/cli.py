@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vltr_eval.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval.exchange import ALONE, Alone, Group, launched_group, telling
-from vltr_eval.findings import ClassInfo, Findings
+from vltr_eval.findings import ClassInfo, Findings, share_of_counting
 from vltr_eval.formats import (
     FORMS,
     ClassNames,
@@ -38,6 +38,7 @@ from vltr_eval.labels import Positives, rows_between
 from vltr_eval.outputs import PendingFile
 from vltr_eval.parts import Part, count
 from vltr_eval.priors import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, reweighted, under_priors
+from vltr_eval.progress import part_of
 from vltr_eval.rank_table import RankTable
 from vltr_eval.report import MAX_TRIALS, OVERALL, Report, Settings, nearest_name, read_sort
 from vltr_eval.scan import check_seed
@@ -87,6 +88,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             parts = _share(matrix, inputs.labels, exchange, args.threads)
             weightings = _weightings(args, about, parts)
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
+        counted = share_of_counting(settings)
         start = time.perf_counter()
         found = count(
             settings,
@@ -95,7 +97,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             about=about,
             exchange=exchange,
             threads=args.threads,
-            progress=progress,
+            progress=part_of(progress, 0.0, counted),
         )
         seconds = time.perf_counter() - start
         _refuse_no_positives(found.table.num_positives)
@@ -103,7 +105,8 @@ def _evaluate(args: argparse.Namespace) -> int:
             return OK
         progress.wipe()
         _note(args, _speed(matrix, seconds))
-        report = found.report(about)
+        report = found.report(about, part_of(progress, counted, 1.0))
+        progress.wipe()
         if weightings:
             report = under_priors(report, found, about, parts[0], weightings, threads=args.threads)
         report = replace(report, notes=(*inputs.notes, *report.notes))
@@ -132,7 +135,8 @@ def _table(args: argparse.Namespace) -> int:
     with _Outputs(args) as outputs:
         table = RankTable.load(args.file)
         _refuse_no_positives(table.num_positives)
-        report = Findings(settings, table).report(_class_info(args, table.num_classes))
+        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            report = Findings(settings, table).report(_class_info(args, table.num_classes), progress)
         outputs.deliver(report, table)
     return _judge_limits(args, report)
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.findings import read_conventions
+from vltr_eval.findings import read_conventions, share_of_counting
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.groups import DEFAULT_BOUNDS
 from vltr_eval.inputs import read_inputs
 from vltr_eval.parts import Part, count
 from vltr_eval.priors import check_at_hand, read_priors, reweighted, under_priors
+from vltr_eval.progress import part_of
 from vltr_eval.report import Report
 
 
@@ -116,8 +117,10 @@ def evaluate(
     positives = inputs.positives(form=label_form, threads=threads)
     part = Part(matrix, positives)
     weightings = {name: reweighted(positives, wanted) for name, wanted in priors.items()}
-    found = count(settings, [part], matrix.num_classes, threads=threads, progress=progress)
-    report = under_priors(found.report(about), found, about, part, weightings, threads=threads)
+    counted = share_of_counting(settings)
+    found = count(settings, [part], matrix.num_classes, threads=threads, progress=part_of(progress, 0.0, counted))
+    report = found.report(about, part_of(progress, counted, 1.0))
+    report = under_priors(report, found, about, part, weightings, threads=threads)
     return replace(report, notes=(*inputs.notes, *report.notes))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
 from vltr_eval.lazy import lazy_property
+from vltr_eval.progress import Progress, part_of
 from vltr_eval.rank_table import RankTable, absent_value, mean_of_defined
 from vltr_eval.report import (
     AP,
@@ -164,6 +165,15 @@ _MOST_ERROR = 0.05  # of a mean ROC-AUC that says anything about the whole set
 _REVERSED = 0.4  # a mean ROC-AUC that an exchange of rows does not explain
 
 
+_OF_METRICS = 0.9  # of the time of a report; the rest is for ties, means and notes
+_OF_REPORT = 0.5  # of the time of counting and reporting, where the report has expected SAP
+
+
+def share_of_counting(settings: Settings) -> float:
+    """The fraction of an evaluation at which the counts are made, roughly, and the report begins."""
+    return 0.95 if settings.sap is None else 1.0 - _OF_REPORT
+
+
 @dataclass(frozen=True, eq=False)
 class Findings:
     """What an evaluation counted, to be read under the conventions of the settings.
@@ -179,13 +189,20 @@ class Findings:
     ranks: np.ndarray | None = None
     repeated_rows: int = 0
 
-    def report(self, about: ClassInfo) -> Report:
-        """The findings as plain data: overall, by group and by class."""
-        table, by_class = self.table, self._by_class()
+    def report(self, about: ClassInfo, progress: Progress | None = None) -> Report:
+        """The findings as plain data: overall, by group and by class.
+
+        Args:
+            about: What is known of the classes.
+            progress: Called with the fraction done, which never falls and ends at 1.
+        """
+        table, by_class = self.table, self._by_class(part_of(progress, 0.0, _OF_METRICS))
         lower, upper = map(self._filled, table.tie_interval())
         columns = {metric.class_name: column for metric, column in by_class.items()}
         columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
         note = chance_note(table)
+        if progress is not None:
+            progress(1.0)
         return Report(
             version=__version__,
             settings=self.settings,
@@ -208,14 +225,14 @@ class Findings:
         trials = 0 if self.trials is None else len(self.trials)
         return f"<Findings of {self.table.num_rows} rows and {self.table.num_classes} classes, {trials} SAP trials>"
 
-    def _by_class(self) -> dict[Metric, np.ndarray]:
+    def _by_class(self, progress: Progress | None) -> dict[Metric, np.ndarray]:
         """The values (C,) of every metric that the settings ask for, in their order."""
         table, settings = self.table, self.settings
         values = {AP: self._filled(table.average_precision()), ROC_AUC: table.roc_auc()}
         if self.trials is not None:
             values[SAP], values[SAP_STD] = map(self._filled, mean_and_std(self.trials))
         if settings.sap is not None:
-            values[EXPECTED_SAP] = self._filled(table.expected_sampled_average_precision())
+            values[EXPECTED_SAP] = self._filled(table.expected_sampled_average_precision(progress=progress))
             values[SAP_CHANCE] = self._filled(table.sampled_average_precision_chance())
         if self.hits is not None:
             values.update({accuracy_at(k): self.hits.rate_per_class(k, table.num_positives) for k in settings.topk})

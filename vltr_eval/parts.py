@@ -26,6 +26,7 @@ from vltr_eval.arrays import Matrix
 from vltr_eval.exchange import ALONE, Alone, Group, telling
 from vltr_eval.findings import ClassInfo, Findings
 from vltr_eval.labels import Positives
+from vltr_eval.progress import part_of
 from vltr_eval.rank_table import PositiveScores, RankTable
 from vltr_eval.report import Settings
 from vltr_eval.row_numbers import RowNumbers, number_by_id, number_by_place, sample_of
@@ -129,7 +130,7 @@ class _Progress:
 
         first, last: The fractions of the phase at which the part begins and ends.
         """
-        return None if self._report is None else lambda fraction: self(first + (last - first) * fraction)
+        return None if self._report is None else part_of(self, first, last)
 
     def end(self) -> None:
         """Reports that all is done."""

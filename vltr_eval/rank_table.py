@@ -15,6 +15,7 @@ from vltr_eval import _core
 from vltr_eval.arrays import num_threads
 from vltr_eval.lazy import lazy_property
 from vltr_eval.outputs import PendingFile
+from vltr_eval.progress import Progress
 
 __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
@@ -162,7 +163,7 @@ class RankTable:
         """What core metrics take of this table."""
         return self.indptr, self.tp, self.fp, self.tied
 
-    def _per_class(self, metric: str, *arguments: float, absent: str = "nan", threads: int | None = None) -> np.ndarray:
+    def _per_class(self, metric: str, *arguments: Any, absent: str = "nan", threads: int | None = None) -> np.ndarray:
         value = absent_value(absent)
         out = getattr(_core, metric)(*self._core_columns, self.num_rows, num_threads(threads), *arguments)
         if absent == "zero":
@@ -181,12 +182,16 @@ class RankTable:
         """Area under the ROC curve of each class: (C,) float64. See `vltr_eval.roc_auc`."""
         return self._per_class("roc_auc")
 
-    def expected_sampled_average_precision(self, *, absent: str = "nan", threads: int | None = None) -> np.ndarray:
+    def expected_sampled_average_precision(
+        self, *, absent: str = "nan", threads: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
         """Sampled AP in the limit of infinitely many trials: (C,) float64.
 
-        See `vltr_eval.expected_sampled_average_precision`.
+        See `vltr_eval.expected_sampled_average_precision`. progress: called with the fraction done, but for a table on
+        a device.
         """
-        return self._per_class("expected_sampled_average_precision", absent=absent, threads=threads)
+        name, told = "expected_sampled_average_precision", () if progress is None else (progress,)
+        return self._per_class(name, *told, absent=absent, threads=threads)
 
     def sampled_average_precision_chance(self) -> np.ndarray:
         """Sampled AP that random scores are expected to reach: (C,) float64, above 0.5 for rare classes."""
@@ -401,6 +406,12 @@ class DeviceRankTable(RankTable):
     @property
     def _core_columns(self) -> tuple[Any, ...]:
         return (self._core,)
+
+    def expected_sampled_average_precision(
+        self, *, absent: str = "nan", threads: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """As that of a `RankTable`; a kernel does not say how far it is."""
+        return super().expected_sampled_average_precision(absent=absent, threads=threads)
 
     @lazy_property
     def _on_host(self) -> RankTable:

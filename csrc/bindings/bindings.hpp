@@ -8,6 +8,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,7 +65,7 @@ class Call {
     const py::gil_scoped_acquire acquire;
     try {
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      if (!progress_.is_none()) progress_(fraction);
+      if (!progress_.is_none()) progress_(fraction_ = std::max(fraction_, fraction));
       return false;
     } catch (py::error_already_set& error) {
       raised_.emplace(std::move(error));
@@ -75,6 +76,7 @@ class Call {
   const py::object& progress_;
   std::optional<py::error_already_set> raised_;
   cpu::Runner runner_;
+  double fraction_ = 0.0;  // never falls, also where a NaN is looked for once more
 };
 
 // Positives, thresholds and cells from Python, with the checks that memory safety needs; a table to Python.

@@ -118,9 +118,9 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
   std::vector<double> out(static_cast<std::size_t>(classes));
   const std::int64_t* const begin = offset.data();
   Call(threads, py::none())([&](const cpu::Runner& runner) {
-    constexpr std::int64_t kClassesPerItem = 8;
-    runner.run((classes + kClassesPerItem - 1) / kClassesPerItem, [&](std::int64_t item, int) {
-      for (std::int64_t c = item * kClassesPerItem; c < std::min(classes, (item + 1) * kClassesPerItem); ++c) {
+    const std::int64_t step = cpu::items_per_step(classes, 8, runner.threads);
+    runner.run((classes + step - 1) / step, [&](std::int64_t item, int) {
+      for (std::int64_t c = item * step; c < std::min(classes, (item + 1) * step); ++c) {
         const std::int64_t first = begin[c];
         const std::int64_t count = begin[c + 1] - first;
         const std::int64_t positives = count == 0 ? 0 : tp.data()[first + count - 1];
@@ -135,13 +135,14 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
 
 // By thresholds, not by classes: one threshold of a large class is a long walk, and a call must be able to stop.
 DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
-                                                const IntArray& tied, std::int64_t num_rows, int threads) {
+                                                const IntArray& tied, std::int64_t num_rows, int threads,
+                                                const py::object& progress) {
   check_table(offset, tp, fp, tied, num_rows);
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
   const std::int64_t count = tp.size();
   std::vector<double> precision(static_cast<std::size_t>(count));
-  Call(threads, py::none())([&](const cpu::Runner& runner) {
+  Call(threads, progress)([&](const cpu::Runner& runner) {
     constexpr std::int64_t kThresholdsPerItem = 64;
     runner.run((count + kThresholdsPerItem - 1) / kThresholdsPerItem, [&](std::int64_t item, int) {
       const std::int64_t first = item * kThresholdsPerItem;
@@ -279,7 +280,8 @@ void bind_evaluation(py::module_& module) {
       return roc_auc(t, f, e, count, negatives);
     });
   });
-  module.def("expected_sampled_average_precision", &expected_sampled_average_precisions);
+  module.def("expected_sampled_average_precision", &expected_sampled_average_precisions, "offset"_a, "tp"_a, "fp"_a,
+             "tied"_a, "num_rows"_a, "threads"_a, "progress"_a = py::none());
   module.def("average_trials", &average_trials, "offset"_a, "tp"_a, "fp"_a, "drawn"_a, "num_rows"_a, "threads"_a,
              "AP of each trial and class, from how many drawn negatives of the trial score at or above each threshold "
              "but below the one before: drawn (T, K).");

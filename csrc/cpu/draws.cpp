@@ -113,7 +113,8 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std:
   const std::size_t items = tiles.size() * static_cast<std::size_t>(col_range_count);
   const TileOfRow tile_of_row(scores.rows, tiles);
   std::vector<std::vector<std::int64_t>> next(static_cast<std::size_t>(ranges), std::vector<std::int64_t>(items, 0));
-  runner.run(ranges, [&](std::int64_t item, int) {
+  constexpr double kListing = 0.7;  // of the work
+  runner.part(0.0, kListing).run(ranges, [&](std::int64_t item, int) {
     const std::int64_t first = range[static_cast<std::size_t>(item)];
     const std::int64_t end = range[static_cast<std::size_t>(item) + 1];
     list_draws(positives, scores.rows, all, seed, plan.slot_offset, first, end, rows);
@@ -137,7 +138,7 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std:
     }
   }
   plan.item_offset.push_back(place);
-  runner.run(ranges, [&](std::int64_t item, int) {
+  runner.part(kListing, 1.0).run(ranges, [&](std::int64_t item, int) {
     auto& write = next[static_cast<std::size_t>(item)];
     for (std::int64_t c = range[static_cast<std::size_t>(item)]; c < range[static_cast<std::size_t>(item) + 1]; ++c) {
       for (std::int64_t slot = plan.slot_offset[static_cast<std::size_t>(c)];

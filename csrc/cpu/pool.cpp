@@ -143,13 +143,33 @@ void Runner::run(std::int64_t items, const std::function<void(std::int64_t, int)
       if (!poll || Clock::now() - last_poll < std::chrono::milliseconds(50)) continue;
       last_poll = Clock::now();
       job.keep_failure([&] {
-        if (poll(static_cast<double>(job.done.load()) / static_cast<double>(items))) throw Cancelled();
+        const double share = static_cast<double>(job.done.load()) / static_cast<double>(items);
+        if (poll(first + (last - first) * share)) throw Cancelled();
       });
     }
   };
   const int helpers = static_cast<int>(std::min<std::int64_t>(std::max(threads, 1), items)) - 1;
   if (helpers == 0 || !pool_of_this_process().try_run(job, helpers, work)) work();
   if (job.failure) std::rethrow_exception(job.failure);
+}
+
+Runner Runner::part(double from, double to) const {
+  Runner part = *this;
+  part.first = first + (last - first) * from;
+  part.last = first + (last - first) * to;
+  return part;
+}
+
+Phases::Phases(const Runner& runner, std::initializer_list<double> costs) : runner_(runner) {
+  double total = 0.0;
+  for (const double cost : costs) total += cost;
+  double done = 0.0;
+  for (const double cost : costs) done_.push_back(total > 0.0 ? std::min(1.0, (done += cost) / total) : 1.0);
+}
+
+std::int64_t items_per_step(std::int64_t items, std::int64_t most, int threads) {
+  constexpr std::int64_t kStepsPerThread = 8;
+  return std::clamp<std::int64_t>(items / (kStepsPerThread * std::max(threads, 1)), 1, most);
 }
 
 }  // namespace vltr::cpu

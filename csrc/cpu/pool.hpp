@@ -8,7 +8,9 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <stdexcept>
+#include <vector>
 
 namespace vltr::cpu {
 
@@ -22,11 +24,31 @@ struct Cancelled : std::runtime_error {
 struct Runner {
   int threads = 1;
   std::function<bool(double)> poll;
-  mutable std::chrono::steady_clock::time_point last_poll = std::chrono::steady_clock::now();  // of all runs of a call
+  mutable std::chrono::steady_clock::time_point last_poll = std::chrono::steady_clock::now();  // of all runs
+  double first = 0.0;  // the shares of the call that are done before and after the runs of this runner
+  double last = 1.0;
 
   // Calls task(item, worker) once for each item in [0, items), worker < threads; the calling thread is worker 0.
   // An exception of a task ends the run and is thrown again here.
   void run(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& task) const;
+
+  // A runner for a part of the work, from one share of it to another.
+  Runner part(double from, double to) const;
 };
+
+// The phases of a call one after the other, so that the share that is done moves through all of them. Each has a cost,
+// of which only the ratios matter; a phase may be left out.
+class Phases {
+ public:
+  Phases(const Runner& runner, std::initializer_list<double> costs);
+  Runner phase(std::size_t number) const { return runner_.part(done_[number], done_[number + 1]); }
+
+ private:
+  const Runner& runner_;
+  std::vector<double> done_{0.0};  // the share that is done before each phase, and after the last
+};
+
+// How many of some items one step of a run takes: at most `most`, but so few that there are several steps a thread.
+std::int64_t items_per_step(std::int64_t items, std::int64_t most, int threads);
 
 }  // namespace vltr::cpu

@@ -35,7 +35,9 @@ std::vector<double> sample_columns(const Matrix& scores, const Positives& positi
   const auto block = static_cast<int>(std::clamp<std::int64_t>(kDrawsPerBlock / most_draws, 1, trials));
   for (int first_trial = 0; first_trial < trials; first_trial += block) {
     const int end_trial = std::min(trials, first_trial + block);
-    for_each_column<T>(scores, thresholds, runner, [&](std::int64_t c, std::uint32_t* reached, int worker) {
+    const Runner of_block =
+        runner.part(static_cast<double>(first_trial) / trials, static_cast<double>(end_trial) / trials);
+    for_each_column<T>(scores, thresholds, of_block, [&](std::int64_t c, std::uint32_t* reached, int worker) {
       const std::int64_t first = table.offset[static_cast<std::size_t>(c)];
       const std::int64_t keys = table.offset[static_cast<std::size_t>(c) + 1] - first;
       const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));

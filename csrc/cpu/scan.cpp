@@ -1,5 +1,6 @@
 #include "cpu/scan.hpp"
 
+#include <cmath>
 #include <optional>
 #include <type_traits>
 
@@ -20,10 +21,10 @@ RankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positi
   table.tp.resize(thresholds.keys.size());
   table.fp.resize(thresholds.keys.size());
   table.tied.resize(thresholds.keys.size());
-  constexpr std::int64_t kClassesPerItem = 32;
-  runner.run((thresholds.classes() + kClassesPerItem - 1) / kClassesPerItem, [&](std::int64_t item, int) {
-    const std::int64_t end_class = std::min(thresholds.classes(), (item + 1) * kClassesPerItem);
-    for (std::int64_t c = item * kClassesPerItem; c < end_class; ++c) {
+  const std::int64_t step = items_per_step(thresholds.classes(), 32, runner.threads);
+  runner.run((thresholds.classes() + step - 1) / step, [&](std::int64_t item, int) {
+    const std::int64_t end_class = std::min(thresholds.classes(), (item + 1) * step);
+    for (std::int64_t c = item * step; c < end_class; ++c) {
       const std::int64_t first = thresholds.offset[static_cast<std::size_t>(c)];
       const std::int64_t end = thresholds.offset[static_cast<std::size_t>(c) + 1];
       const Lane* const lowest = sorted.data() + positives.offset[static_cast<std::size_t>(c)];
@@ -86,13 +87,36 @@ struct BestLabels {
   }
 };
 
+enum Phase : std::size_t { kGather, kSort, kDraw, kCount, kTable, kTrials };
+
+// By their costs in nanoseconds of one thread, roughly.
+Phases phases_of(const Matrix& scores, const Positives& positives, int trials, bool draw_in_pass,
+                 const Runner& runner) {
+  const auto cells = static_cast<double>(scores.rows) * static_cast<double>(scores.cols);
+  const auto found = static_cast<double>(positives.rows.size());
+  const double per_class = found / static_cast<double>(std::max<std::int64_t>(scores.cols, 1));
+  const double levels = std::log2(2.0 + per_class);
+  const double far = std::min(per_class, 150'000.0) / 1000.0;  // a place in a class's thresholds, which caches may hold
+  double draws = 0.0;
+  for (std::int64_t c = 0; trials > 0 && c < scores.cols; ++c) {
+    draws += static_cast<double>(trials) * static_cast<double>(draws_per_trial(positives, scores.rows, c));
+  }
+  const double in_pass = draw_in_pass ? draws : 0.0;
+  const double by_column = trials > 0 && !draw_in_pass ? 30.0 * cells : 0.0;
+  return {runner,
+          {5.0 * found, 4.0 * found * levels, 15.0 * in_pass, cells * (0.25 + 0.4 * levels + far), 5.0 * found,
+           draws * (10.0 + far) + by_column}};
+}
+
 template <class T>
 ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Runner& runner) {
   using Lane = LaneOf<T>;
-  std::vector<Lane> sorted = positive_scores<Lane>(scores, positives, runner);
+  const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, positives, request.trials);
+  const Phases phases = phases_of(scores, positives, request.trials, draw_in_pass, runner);
+  std::vector<Lane> sorted = positive_scores<Lane>(scores, positives, phases.phase(kGather));
   std::optional<BestLabels<Lane>> best;
   if (request.ranks) best.emplace(scores.rows, positives, sorted);
-  sort_within_classes(positives, sorted, runner);
+  sort_within_classes(positives, sorted, phases.phase(kSort));
   const Thresholds<Lane> thresholds =
       request.given == nullptr ? thresholds_of(positives, sorted) : given_thresholds<Lane>(*request.given);
   ScanPlan<Lane> plan{};
@@ -109,9 +133,8 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
 
   const std::vector<Tile> tiles = row_tiles(scores, kTileRows);
   DrawPlan draws;
-  const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, positives, request.trials);
   if (draw_in_pass) {
-    draws = plan_draws(positives, scores, tiles, request.trials, request.seed, runner);
+    draws = plan_draws(positives, scores, tiles, request.trials, request.seed, phases.phase(kDraw));
     plan.draws = draws.draws.data();
     plan.draw_offset = draws.item_offset.data();
     plan.reached = draws.reached.data();
@@ -120,7 +143,7 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
   std::vector<ScanWorker<Lane>> workers(static_cast<std::size_t>(std::max(runner.threads, 1)));
   const std::int64_t ranges = col_ranges(scores.cols);
   const ScanTile<Lane> scan_tile = scan_tile_kernel<T>();
-  runner.run(static_cast<std::int64_t>(tiles.size()) * ranges, [&](std::int64_t item, int id) {
+  phases.phase(kCount).run(static_cast<std::int64_t>(tiles.size()) * ranges, [&](std::int64_t item, int id) {
     ScanWorker<Lane>& worker = workers[static_cast<std::size_t>(id)];
     if (worker.buckets.empty()) {
       worker.buckets.resize(2 * thresholds.keys.size() + 1);
@@ -141,9 +164,9 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
   }
   if (first.nan_row >= 0) throw BadValue("scores", first.nan_row, first.nan_col);
 
-  result.table = make_table(thresholds, positives, sorted, workers, runner);
+  result.table = make_table(thresholds, positives, sorted, workers, phases.phase(kTable));
   if (draw_in_pass) {
-    result.trials = average_trials(result.table, scores.rows, request.trials, runner,
+    result.trials = average_trials(result.table, scores.rows, request.trials, phases.phase(kTrials),
                                    [&](std::int64_t c, std::int64_t count, TrialAverage& average) {
                                      const std::uint32_t* reached =
                                          draws.reached.data() + draws.slot_offset[static_cast<std::size_t>(c)];
@@ -153,7 +176,8 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
                                    });
   } else if (request.trials > 0) {
     result.trials =
-        sample_columns<T>(scores, positives, thresholds, result.table, request.trials, request.seed, runner);
+        sample_columns<T>(scores, positives, thresholds, result.table, request.trials, request.seed,
+                          phases.phase(kTrials));
   }
   if (request.ranks) {
     result.ranks.resize(rank.size());

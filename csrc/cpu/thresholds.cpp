@@ -27,9 +27,9 @@ bool gather_class(const Matrix& scores, const std::uint32_t* rows, std::int64_t 
 template <class PerClass>
 void for_each_class(const Positives& positives, const Runner& runner, const PerClass& per_class) {
   const auto classes = static_cast<std::int64_t>(positives.offset.size()) - 1;
-  constexpr std::int64_t kClassesPerItem = 16;
-  runner.run((classes + kClassesPerItem - 1) / kClassesPerItem, [&](std::int64_t item, int) {
-    for (std::int64_t c = item * kClassesPerItem; c < std::min(classes, (item + 1) * kClassesPerItem); ++c) {
+  const std::int64_t step = items_per_step(classes, 16, runner.threads);
+  runner.run((classes + step - 1) / step, [&](std::int64_t item, int) {
+    for (std::int64_t c = item * step; c < std::min(classes, (item + 1) * step); ++c) {
       const std::int64_t first = positives.offset[static_cast<std::size_t>(c)];
       per_class(c, first, positives.offset[static_cast<std::size_t>(c) + 1] - first);
     }

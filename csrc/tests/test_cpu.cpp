@@ -1061,6 +1061,33 @@ void pool_stops_when_asked() {
   }
 }
 
+// Each phase has its share of the call, and a phase of no cost has none.
+void phases_share_a_call() {
+  std::vector<double> shares;
+  const Runner whole{1, [&](double share) {
+                       shares.push_back(share);
+                       return false;
+                     }};
+  const Runner second_half = whole.part(0.5, 1.0);
+  const Phases phases(second_half, {1.0, 0.0, 3.0});
+  const auto work = [](std::int64_t, int) { std::this_thread::sleep_for(std::chrono::milliseconds(55)); };
+  phases.phase(0).run(4, work);
+  CHECK(shares == (std::vector<double>{0.53125, 0.5625, 0.59375, 0.625}));
+  shares.clear();
+  phases.phase(1).run(1, work);
+  CHECK(shares == std::vector<double>{0.625});
+  shares.clear();
+  phases.phase(2).run(2, work);
+  CHECK(shares == (std::vector<double>{0.8125, 1.0}));
+}
+
+void steps_are_several_a_thread() {
+  CHECK(items_per_step(1000, 16, 2) == 16);
+  CHECK(items_per_step(20, 16, 2) == 1);
+  CHECK(items_per_step(64, 16, 1) == 8);
+  CHECK(items_per_step(0, 16, 1) == 1);
+}
+
 // A matrix without memory: every row is the same one, so that a scan of it takes long enough to be stopped.
 void scan_stops_when_asked() {
   std::array<float, 64> row{};
@@ -1143,6 +1170,8 @@ int main() {
       {"pool_runs_every_item_once", pool_runs_every_item_once},
       {"pool_gives_back_what_a_task_throws", pool_gives_back_what_a_task_throws},
       {"pool_stops_when_asked", pool_stops_when_asked},
+      {"phases_share_a_call", phases_share_a_call},
+      {"steps_are_several_a_thread", steps_are_several_a_thread},
       {"pool_works_after_fork", pool_works_after_fork},
       {"find_positives_finds_them", find_positives_finds_them},
       {"any_byte_but_zero_is_true", any_byte_but_zero_is_true},

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from cases import labels_by_id, make_case, slices
 
-from vltr_eval import Positives, evaluate_batches
+from vltr_eval import Positives, evaluate, evaluate_batches
 from vltr_eval import parts as counting
 from vltr_eval.arrays import borrow_matrix
+from vltr_eval.findings import ClassInfo, share_of_counting
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Settings
 from vltr_eval.sample_ids import read_ids
@@ -101,6 +102,31 @@ def test_progress_of_a_stream_rises_to_one(sap):
     report = evaluate_batches(batches, NUM_CLASSES, sap=sap, progress=seen.append)
     assert_rises_to_one(seen)
     assert report == evaluate_batches(batches, NUM_CLASSES, sap=sap)
+
+
+@pytest.mark.parametrize("sap", [None, 3, "exact"])
+@pytest.mark.parametrize("call", ["evaluate", "batches", "report"])
+def test_progress_of_counting_and_report_rises_to_one(call, sap):
+    scores, labels = make_case(90, NUM_CLASSES, seed=2)
+    seen = []
+    if call == "evaluate":
+        evaluate(scores, labels, sap=sap, progress=seen.append)
+    elif call == "batches":
+        evaluate_batches([(scores, labels)] * 2, NUM_CLASSES, sap=sap, progress=seen.append)
+    else:
+        found = count(Settings(sap), parts_of(sizes=[10] * 8), NUM_CLASSES)
+        found.report(ClassInfo(), seen.append)
+    assert_rises_to_one(seen)
+    assert seen.count(1) == 1
+
+
+def test_progress_of_a_report_comes_behind_that_of_counting():
+    """Expected SAP, which takes long where there are many positives, has its part of the fraction."""
+    scores, labels = make_case(90, NUM_CLASSES, seed=2)
+    seen = []
+    evaluate(scores, labels, sap="exact", progress=seen.append)
+    assert share_of_counting(Settings("exact")) in seen
+    assert 0.3 < share_of_counting(Settings("exact")) < share_of_counting(Settings(None)) < 1
 
 
 def test_an_error_in_progress_ends_the_count():

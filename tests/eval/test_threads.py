@@ -15,7 +15,15 @@ import pytest
 from cases import make_case
 from reference import assert_same_bits, assert_same_table
 
-from vltr_eval import Positives, average_precision, build_info, evaluate, rank_table, sampled_average_precision
+from vltr_eval import (
+    Positives,
+    RankTable,
+    average_precision,
+    build_info,
+    evaluate,
+    rank_table,
+    sampled_average_precision,
+)
 from vltr_eval.arrays import num_threads
 from vltr_eval.scan import scan
 
@@ -202,6 +210,34 @@ def test_progress_rises_within_0_and_1_on_the_calling_thread():
     assert fractions == sorted(fractions)
     assert all(0 <= fraction <= 1 for fraction in fractions)
     assert {thread for _, thread in seen} == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("trials", [0, 3, 40])
+def test_progress_moves_through_all_phases_of_a_scan(trials):
+    """Many positives: reading, sorting, drawing and averaging take their time beside the pass over the scores."""
+    rng = np.random.default_rng(0)
+    num_rows, num_classes = 400_000, 12
+    scores = rng.random((num_rows, num_classes), np.float32)
+    rows = np.sort(rng.permuted(np.tile(np.arange(num_rows, dtype=np.uint32), (num_classes, 1)), axis=1)[:, :150_000])
+    labels = Positives(num_rows, num_classes, np.arange(num_classes + 1) * 150_000, rows.ravel())
+    seen = []
+    scan(scores, labels, trials=trials, threads=1, progress=seen.append)
+    assert len(seen) >= 2
+    assert seen == sorted(seen)
+    assert seen[0] >= 0
+    assert seen[-1] <= 1
+    assert len(set(seen)) == len(seen)  # it never stands still
+
+
+def test_progress_of_expected_sampled_ap_rises_to_the_end():
+    num_rows, num_positives = 2**30, 4000
+    tp = np.arange(1, num_positives + 1)
+    table = RankTable(num_rows, np.array([0, num_positives]), -tp.astype(float), tp, tp * 200_000, tp * 0)
+    seen = []
+    values = table.expected_sampled_average_precision(threads=1, progress=seen.append)
+    assert values == table.expected_sampled_average_precision()
+    assert seen == sorted(seen)
+    assert all(0 <= fraction <= 1 for fraction in seen)
 
 
 def test_an_error_in_progress_ends_the_call():
