@@ -11,7 +11,7 @@ from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.exchange import current_group, telling
 from vltr_eval.findings import read_conventions
-from vltr_eval.formats import Spec, read_labels, read_scores, split_spec
+from vltr_eval.formats import ClassNames, Spec, read_pair, split_spec
 from vltr_eval.labels import LabelPairs, Positives
 from vltr_eval.parts import Part, count
 from vltr_eval.report import Report
@@ -74,6 +74,8 @@ def evaluate_batches(
 class ShardFiles:
     """Predictions and labels in files, shard by shard, for `evaluate_batches`; one shard is open at a time.
 
+    Classes are matched by name to those of the first shard, and the rows of a shard's two files are joined by id.
+
     Args:
         preds: Files of scores, as a list or a pattern; every format that the program reads.
         labels: As many files of labels.
@@ -86,10 +88,12 @@ class ShardFiles:
         return len(self._files)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        names = None
         for preds, labels in self._files:
-            scores = read_scores(preds)
-            num_classes = scores.shape[1] if len(scores.shape) == 2 else 1
-            yield scores, read_labels(labels, scores.shape[0], num_classes)
+            shard = read_pair(preds, labels, class_names=names)
+            if names is None and shard.class_names is not None:
+                names = ClassNames.of(shard.class_names, preds)
+            yield shard.scores, shard.labels
 
 
 def _paired(preds: list[str], labels: list[str]) -> tuple[list[str], list[str]]:

@@ -97,7 +97,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     """
     if join not in JOINS:
         raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
-    if scores.num_rows == 0 or scores.num_classes == 0:
+    if scores.num_classes == 0 or (scores.num_rows == 0 and labels.num_rows > 0):  # a shard may be empty on both sides
         own = "" if scores.name == "scores" else f"{scores.name}: "
         shape = f"({scores.num_rows}, {scores.num_classes})"
         raise InputError(f"{own}scores: expected at least one row and one class, got shape {shape}")
@@ -295,8 +295,8 @@ def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> t
     if labels.form == "long":
         if scores.ids is None:
             raise InputError(
-                f"{labels.name}: a line for each id and class can only be joined by id, but the scores have no ids; give "
-                "ids= (--ids)"
+                f"{labels.name}: a line for each id and class can only be joined by id, but the scores have no ids; "
+                "give ids= (--ids)"
             )
         labels = _unite(labels)
     if scores.ids is None or labels.ids is None or join == POSITION:
