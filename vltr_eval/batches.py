@@ -140,7 +140,7 @@ class ShardFiles:
             pair = read_pair(preds, labels, class_names=names, **self._reading)
             named = pair.class_names
             if names is None and named is not None:
-                names = ClassNames.of(named, preds if pair.class_names else labels)
+                names = ClassNames.of(named, preds)
             notes.extend(pair.notes)
             if self._sample_ids and pair.ids is None:
                 raise InputError(f"{preds}: expected ids of the samples, got none; name their column by ids=")

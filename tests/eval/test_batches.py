@@ -456,6 +456,22 @@ def test_a_column_of_class_indices_is_read_from_files(tmp_path):
     assert streamed(ShardFiles(f"{tmp_path}/preds_*", f"{tmp_path}/labels_*")) == at_once(scores, classes)
 
 
+def test_shard_files_match_classes_by_name_and_rows_by_id(tmp_path):
+    scores, labels = epoch(seed=25)
+    rng = np.random.default_rng(25)
+    for number, start in enumerate(range(0, 90, 30)):
+        for kind, values in (("preds", scores), ("labels", labels.astype(int))):
+            rows, order = start + rng.permutation(30), rng.permutation(NUM_CLASSES)
+            lines = [["id", *(f"class {c}" for c in order)], *([f"v{row}", *values[row, order]] for row in rows)]
+            text = "".join(",".join(map(str, line)) + "\n" for line in lines)
+            (tmp_path / f"{kind}_{number}.csv").write_text(text)
+    found = streamed(ShardFiles(f"{tmp_path}/preds_*.csv", f"{tmp_path}/labels_*.csv"))
+    assert found.metrics()["mAP"] == pytest.approx(at_once(scores, labels).metrics()["mAP"], abs=1e-12)
+    (tmp_path / "labels_1.csv").write_text((tmp_path / "labels_1.csv").read_text().replace("class 3", "class x"))
+    with pytest.raises(ValueError, match=r"labels_1\.csv: expected the classes of .*preds_0\.csv by name"):
+        streamed(ShardFiles(f"{tmp_path}/preds_*.csv", f"{tmp_path}/labels_*.csv"))
+
+
 def test_shard_files_may_be_empty(tmp_path):
     scores, labels = epoch(seed=22)
     write_shards(tmp_path, scores, labels, (0, 50))

@@ -517,6 +517,8 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
     Raises:
         InputError: A format that is not read, or a file that is not of its format.
     """
+    with reading(source):
+        check_regular(source)
     suffix = source.suffix
     formats = (*_FORMATS, ".lst") if role is not SCORES else _FORMATS
     if suffix not in formats:
@@ -526,7 +528,6 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
     if source.key is not None and suffix not in _SEVERAL_ARRAYS:
         raise InputError(f"{source}: a {suffix} file holds one array, so ::{source.key} cannot pick one")
     with reading(source):
-        check_regular(source)
         return _read(source, suffix, role, options, progress)
 
 

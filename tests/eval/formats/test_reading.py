@@ -183,7 +183,8 @@ def test_unknown_suffix_lists_the_formats():
     message = complaint(read_scores, write("p.pkl", pickle.dumps(1)))
     assert message.startswith("p.pkl: cannot read scores from a '.pkl' file; expected one of .npy, .npz")
     assert ".lst" not in message
-    assert ".lst" in complaint(read_labels, "labels")
+    assert ".lst" in complaint(read_labels, write("labels", "0\n"))
+    assert complaint(read_labels, "missing") == "missing: no such file"  # before the suffix is looked at
 
 
 # .npz
