@@ -632,7 +632,10 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "--exclude-columns", "--exclude", type=_names, default=(), metavar="NAME,...", help="columns to leave out"
     )
     parser.add_argument(
-        "--header", type=_yes_or_no, metavar="yes|no", help="whether the first line of text files is a header"
+        "--header",
+        type=_yes_or_no,
+        metavar="yes|no",
+        help="whether a first line that can be a header or a row is a header",
     )
     parser.add_argument(
         "--label-form", choices=FORMS, metavar="FORM", help=f"how to read LABELS: {', '.join(FORMS)} (default: by rule)"

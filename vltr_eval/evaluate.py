@@ -53,7 +53,7 @@ def evaluate(
         label_ids: The same for the labels.
         columns: The columns of files and frames that are classes: names, patterns, positions or ranges (``3:``).
         exclude: Columns to leave out.
-        header: Whether the first line of text files is a header; None where the lines tell.
+        header: Whether a first line of text files that can be a header or a row is a header.
         label_form: "dense", "indices", "lists", "names", "long" or "videofolder", where the labels do not tell.
         join: "exact": both sides must have the same ids. "inner": evaluate the rows that both have.
         sap: SAP trials to draw, "exact" for the closed form alone, None for no SAP.

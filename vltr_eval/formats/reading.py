@@ -68,7 +68,7 @@ def read_scores(
         ids: The name of the column with the row ids, where names do not tell it.
         columns: Names, patterns, positions or ranges (``3:``) of the columns that are classes.
         exclude: The same, of columns to leave out.
-        header: Whether the first line of a text file is a header; None where the lines tell.
+        header: Whether a first line of a text file that can be a header or a row is a header.
         class_names: Names that are known to be classes, so that none of them is suspected to be an id.
         progress: Called with the share of the bytes that have been read.
 
@@ -114,7 +114,7 @@ def read_labels(
         ids: The name of the column with the row ids, where names do not tell it.
         columns: Names, patterns, positions or ranges of the columns that are classes.
         exclude: The same, of columns to leave out.
-        header: Whether the first line of a text file is a header; None where the lines tell.
+        header: Whether a first line of a text file that can be a header or a row is a header.
         label_form: "dense", "indices", "lists", "names", "long" or "videofolder", where the file does not tell.
         class_names: The classes by name, in class order; needed where labels are names.
         progress: Called with the share of the bytes that have been read.
@@ -168,7 +168,7 @@ def read_pair(
         label_ids: The same for the labels; the column of ``ids`` unless given.
         columns: As of `read_scores`; of the labels where they have these columns.
         exclude: Columns to leave out, of both.
-        header: Whether the first line of text files is a header; None where the lines tell.
+        header: Whether a first line of text files that can be a header or a row is a header.
         label_form: As of `read_labels`.
         class_names: The names and the order of the classes.
         join: "exact": both sides must have the same ids; "inner": the rows that both have.

@@ -91,8 +91,6 @@ def read_text(
     """
     if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\n\r\0'):
         raise ValueError(f"delimiter: expected one ASCII character, got {delimiter!r}")
-    if source.key is not None:
-        raise InputError(f"{source}: a {source.suffix} file holds one table, so ::{source.key} cannot pick one")
     with reading(source):
         comments, sample = _first_lines(source)
         separator = _find_separator(source, sample) if delimiter is None else delimiter.encode()

@@ -677,3 +677,8 @@ def test_ids_that_are_no_file_and_no_column_are_refused(preds, capsys):
     write("ids.txt", "v3\nv1\n")
     assert "ids.txt: expected one id for each of 4 rows, got 2" in refused(capsys, preds, "l.csv", "--ids", "ids.txt")
     assert "give ids= (--ids)" in refused(capsys, preds, "l.csv", "--label-ids", "video")
+
+
+def test_a_key_picks_the_labels_column_of_a_table(preds):
+    write("l.csv", "narration_id,verb_class,noun_class\na,0,2\nb,0,1\nc,1,1\nd,2,0\n")
+    assert run(preds, "l.csv::verb_class") == RIGHT

@@ -395,11 +395,6 @@ def test_header_without_rows_is_a_table_without_rows(table):
     assert read.read_matrix([1]).shape == (0, 1)
 
 
-def test_key_is_refused_for_one_table(tmp_path):
-    with pytest.raises(InputError, match=r"a \.csv file holds one table, so ::x cannot pick one"):
-        read_text(Source(tmp_path / "p.csv", "x"))
-
-
 def test_empty_line_of_one_column_is_a_cell(table, complaint):
     assert complaint("1\n\n2\n", column=0) == "p.csv: line 2, column 1: expected a number, got an empty cell"
     assert columns(table("river\n\nriver\n\n")) == [["river", "", "river"]]
