@@ -20,6 +20,7 @@ import gc
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -52,16 +53,20 @@ class Memory:
 
     def __init__(self) -> None:
         self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY)
-        self._current = os.open("/proc/self/statm", os.O_RDONLY)
+        self._status = os.open("/proc/self/status", os.O_RDONLY)
         self._before = 0
 
     def reset(self) -> None:
         os.pwrite(self._reset, b"5", 0)
-        self._before = int(os.pread(self._current, 100, 0).split()[1]) * resource.getpagesize()
+        self._before = self._peak()
 
     def growth(self) -> int:
-        """Bytes by which the peak was above the memory at `reset`."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - self._before
+        """Bytes by which the peak is above the memory at `reset`."""
+        return self._peak() - self._before
+
+    def _peak(self) -> int:
+        # Not of getrusage, which remembers the parent's peak.
+        return int(re.search(rb"VmHWM:\s*(\d+)", os.pread(self._status, 4096, 0))[1]) << 10
 
 
 def judge(seed: Seed, path: Path, data: bytes, rng: Random, is_mutated: bool = True) -> str:
@@ -210,8 +215,10 @@ def run(options: argparse.Namespace) -> tuple[Counter[str], int]:
             if reason is None:
                 break
             case, described = int(state.read_text()[:12]), state.read_text()[12:].strip()
-            if described.startswith(("starting", "making")):
-                raise RuntimeError(f"the harness itself failed: {reason}\n{log.read_text(errors='replace')}")
+            if reason.startswith("exit") or described.startswith(("starting", "making")):
+                say(f"the harness itself failed: {reason}\n{log.read_text(errors='replace')}")
+                total["FOUND a fault of the harness"] += 1
+                break
             total[f"FOUND {reason}"] += 1
             _keep_end(options.finds, reason, case, described, log)
             first = case + 1

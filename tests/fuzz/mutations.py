@@ -227,7 +227,8 @@ def change_npy(rng: Random, data: bytes) -> bytes:
     header, start = _npy_header(data)
     if header is None:
         return rng.choice(BYTES)(rng, data)
-    shape = list(header.get("shape", ()))
+    shape = header.get("shape")
+    shape = list(shape) if isinstance(shape, tuple) else []
     match rng.randrange(8):
         case 0:
             header["descr"] = rng.choice(DTYPES)
