@@ -83,6 +83,11 @@ class Aligned:
     name: str
 
 
+def check_join(join: str) -> None:
+    if join not in JOINS:
+        raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
+
+
 def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact") -> Aligned:
     """Bring scores and labels together by the module's rules.
 
@@ -95,8 +100,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     Raises:
         InputError: Names or ids that differ, repeated ids, or another number of rows or classes.
     """
-    if join not in JOINS:
-        raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
+    check_join(join)
     if scores.num_classes == 0 or (scores.num_rows == 0 and labels.num_rows > 0):  # a shard may be empty on both sides
         own = "" if scores.name == "scores" else f"{scores.name}: "
         shape = f"({scores.num_rows}, {scores.num_classes})"

@@ -677,3 +677,21 @@ def test_ids_that_are_no_file_and_no_column_are_refused(preds, capsys):
     write("ids.txt", "v3\nv1\n")
     assert "ids.txt: expected one id for each of 4 rows, got 2" in refused(capsys, preds, "l.csv", "--ids", "ids.txt")
     assert "give ids= (--ids)" in refused(capsys, preds, "l.csv", "--label-ids", "video")
+
+
+# Options that arrays do not have
+
+
+@pytest.mark.parametrize("options", [{"columns": ["1:"]}, {"exclude": ["0"]}, {"exclude": "0"}])
+def test_columns_of_arrays_are_not_ignored(options, labels):
+    name = next(iter(options))
+    for targets in (DENSE, labels):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: expected scores in a file or a data frame, got ndarray; index"
+        ):
+            evaluate(SCORES, targets, **options)
+
+
+def test_unknown_joins_are_refused_for_arrays_too():
+    with pytest.raises(ValueError, match=r"^join: expected one of exact, inner, position, got 'left'"):
+        evaluate(SCORES, DENSE, join="left")
