@@ -695,3 +695,12 @@ def test_columns_of_arrays_are_not_ignored(options, labels):
 def test_unknown_joins_are_refused_for_arrays_too():
     with pytest.raises(ValueError, match=r"^join: expected one of exact, inner, position, got 'left'"):
         evaluate(SCORES, DENSE, join="left")
+
+
+def test_check_says_what_was_joined_and_doubts_nothing(capsys):
+    frame().set_index(pd.Index(IDS)).to_csv("p.csv")
+    label_frame().set_index(pd.Index(IDS)).iloc[::-1].to_csv("l.csv")
+    main(["check", "p.csv", "l.csv"])
+    found = capsys.readouterr().out
+    assert "note        l.csv: rows are joined to those of p.csv by id\n" in found
+    assert "verdict     fit for evaluation\n" in found
