@@ -101,7 +101,7 @@ clean:
 
 # One wheel serves every environment. Its build is isolated: it needs nothing installed.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
-	@echo "building vltr (under two minutes) ..."
+	@echo "building vltr (under two minutes; with an nvcc some minutes more, VLTR_CUDA=OFF leaves kernels out) ..."
 	@rm -rf build/wheel && mkdir -p build/wheel
 	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
 	@touch $@

@@ -77,7 +77,7 @@ def inspect(
         return inspection
     is_clean = _inspect_scores(inspection, matrix, part_of(progress, 0.0, _SUMMARY))
     if inputs is not None:
-        inspection.doubts += inputs.notes
+        inspection.facts += [("note", note) for note in inputs.notes]
         positives = inspection.attempt(inputs.positives)
         if positives is not None and _inspect_labels(inspection, positives) and is_clean:
             _inspect_ties(inspection, matrix, positives, part_of(progress, _SUMMARY, 1.0))

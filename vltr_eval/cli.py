@@ -601,13 +601,14 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "preds",
         nargs="+",
         metavar="PREDS",
-        help="(N, C) scores: .npy .npz .pt .safetensors .parquet .csv .tsv, FILE::KEY for one of several arrays; "
+        help="(N, C) scores: .npy .npz .pt .safetensors .parquet .csv .tsv .txt .json .jsonl, FILE::KEY for one of "
+        "several arrays; "
         "row shards as several files, in the order given, or as a quoted pattern like 'part_*.npy', in natural order",
     )
     parser.add_argument(
         "labels",
         metavar="LABELS",
-        help="(N, C) of 0/1, (N,) class indices or class lists: these formats, sparse .npz, .lst, .json, .jsonl",
+        help="(N, C) of 0/1, (N,) class indices or class lists: these formats, sparse .npz or .pt, .lst",
     )
     parser.add_argument(
         "--ids",
@@ -620,7 +621,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "--join",
         choices=JOINS,
         default="exact",
-        help="exact: both files must have the same ids; inner: evaluate the rows that both have (default: exact)",
+        help="exact: both files must have the same ids; inner: evaluate the rows that both have; position: leave ids "
+        "out (default: exact)",
     )
     parser.add_argument(
         "--columns",
@@ -659,13 +661,19 @@ def _add_counts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--counts",
         metavar="FILE",
-        help="training samples of each class, for head, medium and tail: .lst .npy .csv .txt",
+        help="training samples of each class, for head, medium and tail, matched by name where both have names: .lst, "
+        "a number for each class, or the training labels",
     )
 
 
 def _add_class_options(parser: argparse.ArgumentParser) -> None:
     _add_counts(parser)
-    parser.add_argument("--class-names", metavar="FILE", help="one name a line, or a count .lst")
+    parser.add_argument(
+        "--class-names",
+        metavar="FILE",
+        help="the names and the order of the classes, to which columns with names are matched: one name a line, a "
+        "count .lst, a table with an index column, or .json",
+    )
 
 
 def _add_report_options(parser: argparse.ArgumentParser) -> None:

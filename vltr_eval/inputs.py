@@ -14,6 +14,7 @@ import numpy as np
 
 from vltr_eval.arrays import Matrix, borrow_matrix
 from vltr_eval.formats import ClassNames, LabelPairs, Labels, Lists, Scores, is_spec, read_labels, read_pair
+from vltr_eval.formats.align import check_join
 from vltr_eval.formats.frames import is_frame
 from vltr_eval.formats.label_forms import is_rows
 from vltr_eval.labels import Positives, plain_row
@@ -78,6 +79,13 @@ def read_inputs(
         ValueError: Scores or labels that cannot be read, or that do not belong together.
         TypeError: An object that is neither an array nor a file.
     """
+    check_join(join)
+    for name, chosen in (("columns", columns), ("exclude", exclude)):
+        if chosen is not None and len(chosen) and not (is_spec(scores) or is_frame(scores)):
+            raise ValueError(
+                f"{name}: expected scores in a file or a data frame, got {type(scores).__name__}; index the arrays "
+                "instead, as in scores[:, 1:] and labels[:, 1:]"
+            )
     needs_reading = any(
         isinstance(side, (Scores, Labels)) or is_spec(side) or is_frame(side) for side in (scores, labels)
     )

@@ -83,6 +83,11 @@ class Aligned:
     name: str
 
 
+def check_join(join: str) -> None:
+    if join not in JOINS:
+        raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
+
+
 def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact") -> Aligned:
     """Bring scores and labels together by the module's rules.
 
@@ -95,8 +100,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     Raises:
         InputError: Names or ids that differ, repeated ids, or another number of rows or classes.
     """
-    if join not in JOINS:
-        raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
+    check_join(join)
     notes = [*scores.notes, *labels.notes]
     scores, names = _order_classes(scores, class_names, notes)
     labels = _resolve_labels(labels, scores, names, notes)

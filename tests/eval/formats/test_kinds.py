@@ -682,3 +682,30 @@ def test_ids_that_are_no_file_and_no_column_are_refused(preds, capsys):
 def test_a_key_picks_the_labels_column_of_a_table(preds):
     write("l.csv", "narration_id,verb_class,noun_class\na,0,2\nb,0,1\nc,1,1\nd,2,0\n")
     assert run(preds, "l.csv::verb_class") == RIGHT
+
+
+# Options that arrays do not have
+
+
+@pytest.mark.parametrize("options", [{"columns": ["1:"]}, {"exclude": ["0"]}, {"exclude": "0"}])
+def test_columns_of_arrays_are_not_ignored(options, labels):
+    name = next(iter(options))
+    for targets in (DENSE, labels):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: expected scores in a file or a data frame, got ndarray; index"
+        ):
+            evaluate(SCORES, targets, **options)
+
+
+def test_unknown_joins_are_refused_for_arrays_too():
+    with pytest.raises(ValueError, match=r"^join: expected one of exact, inner, position, got 'left'"):
+        evaluate(SCORES, DENSE, join="left")
+
+
+def test_check_says_what_was_joined_and_doubts_nothing(capsys):
+    frame().set_index(pd.Index(IDS)).to_csv("p.csv")
+    label_frame().set_index(pd.Index(IDS)).iloc[::-1].to_csv("l.csv")
+    main(["check", "p.csv", "l.csv"])
+    found = capsys.readouterr().out
+    assert "note        l.csv: rows are joined to those of p.csv by id\n" in found
+    assert "verdict     fit for evaluation\n" in found
