@@ -286,9 +286,9 @@ def _weightings(args: argparse.Namespace, about: ClassInfo, parts: Sequence[Part
         return {}
     positives = parts[0].positives
     _refuse_no_positives(positives.counts)
-    None if about.names is None else ClassNames.of(about.names)
+    known = None if about.names is None else ClassNames.of(about.names)
     stated = {
-        _prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes)
+        _prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes, known)
         for prior in args.prior
     }
     frequencies = read_priors(stated, positives.num_classes, about.train_counts)
