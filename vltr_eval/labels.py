@@ -215,7 +215,9 @@ def _from_array(
         _, row, col = error.args
         value = matrix.value(row, col)
         hint = "; soft targets have no average precision: threshold them first" if 0 < value < 1 else ""
-        hint = "; write -1 as 0" if value == -1 else hint
+        hint = (
+            "; write 0 where -1 means absent, leave rows or classes out where it means unknown" if value == -1 else hint
+        )
         raise ValueError(f"labels: expected 0 or 1, got {value} at row {first_row + row}, class {col}{hint}") from None
     if matrix.place.device is None:
         return Positives(num_rows, num_classes, *found)

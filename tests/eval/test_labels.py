@@ -200,7 +200,7 @@ def test_the_first_bad_row_is_named(threads, layout):
     ("value", "piece"),
     [
         (0.5, "got 0.5 at row 3, class 2; soft targets have no average precision: threshold them first"),
-        (-1, "got -1.0 at row 3, class 2; write -1 as 0"),
+        (-1, "got -1.0 at row 3, class 2; write 0 where -1 means absent, leave rows or classes out where it means unknown"),
         (np.nan, "got nan at row 3, class 2"),
         (np.inf, "got inf at row 3, class 2"),
         (1 + 2**-20, "got 1.0000009536743164 at row 3, class 2"),

@@ -145,6 +145,10 @@ def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
     first = next((shard for shard in shards if shard.class_names is not None), None)
     if first is None:
         return list(shards)
+    if shards[0].class_names is None:
+        raise InputError(
+            f"{shards[0].name}: expected names of columns as in {first.name}, got none; name them in all files or in none"
+        )
     ordered = []
     for shard in shards:
         if shard.class_names is None:
@@ -297,8 +301,8 @@ def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> t
     if labels.form == "long":
         if scores.ids is None:
             raise InputError(
-                f"{labels.name}: a line for each id and class can only be joined by id, but the scores have no ids; give "
-                "ids= (--ids)"
+                f"{labels.name}: a line for each id and class can only be joined by id, but the scores have no ids; "
+                "give ids= (--ids)"
             )
         labels = _unite(labels)
     if join != POSITION:

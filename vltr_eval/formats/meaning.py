@@ -314,10 +314,10 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
         )
     if numbers:
         return None
-    texts = [place for place in texts if not has_role(table.columns[place].name, IDS)] or texts
-    if len(texts) == 2 and not any(column.is_index for column in table.columns):
+    unnamed = [place for place in texts if not has_role(table.columns[place].name, IDS)] or texts
+    if len(unnamed) == 2 == len(texts) and not any(column.is_index for column in table.columns):
         return texts[1]
-    return texts[0] if len(texts) == 1 else None
+    return unnamed[0] if len(unnamed) == 1 else None
 
 
 def _all_but_ids(table: Table, labels_place: int, options: Options) -> list[str]:
@@ -337,6 +337,8 @@ def _all_but_ids(table: Table, labels_place: int, options: Options) -> list[str]
 
 def _dense_labels(table: Table, options: Options, known: frozenset[str], rest: dict[str, Any]) -> Labels:
     """A column for each class, or one column of class indices."""
+    if not table.columns:
+        raise table.error("expected labels, got an empty file")
     split = split_columns(table, LABELS, options, known)
     refused = [place for place in split.others if table.columns[place].kind in (LIST, MATRIX, OTHER)]
     if refused or not split.classes:

@@ -46,7 +46,7 @@ LABELS = Role(
 )
 COUNTS = Role(
     "training counts",
-    frozenset({"counts", "train_counts", "count", "num_train", "frequencies", "frequency", "train_count"}),
+    frozenset({"counts", "train_counts", "count", "num_train", "frequencies", "frequency"} | {"train_count"}),
 )
 IDS = Role(
     "row ids",

@@ -238,7 +238,7 @@ OUTPUT, TARGET = torch.rand(4, 3), torch.zeros(4, 3)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((OUTPUT, TARGET - 1), "target: expected 0 or 1, got -1.0 at row 0, class 0; write -1 as 0"),
+        ((OUTPUT, TARGET - 1), "target: expected 0 or 1, got -1.0 at row 0, class 0; write 0 where -1 means absent, leave rows or classes out where it means unknown"),
         ((OUTPUT, TARGET + 0.5), "target: expected 0 or 1, got 0.5 at row 0, class 0"),
         ((OUTPUT, TARGET[:3]), r"target: expected shape \(4, 3\) as output, got \(3, 3\)"),
         ((OUTPUT, torch.zeros(4).long()), r"target: expected shape \(4, 3\) as output, got \(4, 1\)"),
