@@ -147,7 +147,7 @@ def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
         return list(shards)
     if shards[0].class_names is None:
         raise InputError(
-            f"{shards[0].name}: expected names of columns as in {first.name}, got none; name them in all files or in none"
+            f"{shards[0].name}: expected names of columns as in {first.name}, got none; name them in all or in none"
         )
     ordered = []
     for shard in shards:

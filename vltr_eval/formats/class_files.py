@@ -68,7 +68,7 @@ def numbers_in_memory(values: Any, names: Sequence[str] | None) -> Any:
     own = list(map(str, own))
     if known is None and not are_shuffled_positions(own):
         raise ValueError(
-            f"train_counts: expected class names to match {listing(map(quote, own), 3)} with, got none; give class_names="
+            f"train_counts: expected class names to match {listing(map(quote, own), 3)}, got none; give class_names="
         )
     return _by_name("train_counts", own, numbers, known)
 

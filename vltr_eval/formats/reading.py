@@ -80,6 +80,15 @@ def read_scores(
 
     Raises:
         InputError: A file that is missing, truncated, foreign, of another shape or in doubt, and shards that disagree.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "scores.csv"
+        >>> _ = path.write_text("id,cat,dog\\nv1,0.5,0.25\\nv2,0.125,1\\n")
+        >>> scores = read_scores(path)
+        >>> scores.values.tolist(), scores.class_names, scores.ids.tolist()
+        ([[0.5, 0.25], [0.125, 1.0]], ('cat', 'dog'), ['v1', 'v2'])
     """
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header)
     tables = _tables_of("scores", spec, SCORES, options, progress)
@@ -119,6 +128,15 @@ def read_labels(
 
     Raises:
         InputError: As `read_scores`, and a shape or class index that disagrees with the scores.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+        >>> _ = path.write_text("id,labels\\nv1,0;2\\nv2,1\\n")
+        >>> labels = read_labels(path)
+        >>> labels.values.rows.tolist(), labels.values.classes.tolist(), labels.ids.tolist()
+        ([0, 0, 1], [0, 2, 1], ['v1', 'v2'])
     """
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header, label_form=label_form)
     names = _class_names(class_names)
@@ -176,6 +194,8 @@ def read_pair(
     label_tables = _tables_of("labels", labels, LABELS, for_labels, progress)
     sides = (score_tables or [Table("scores", scores.num_rows)], label_tables or [Table("labels", labels.num_rows)])
     _check_excluded((*score_tables, *label_tables), for_scores.exclude)
+    _check_ids_column("ids", score_column, (*score_tables, *label_tables))
+    _check_ids_column("label_ids", label_column, label_tables if label_ids is not None else ())
     one, other, notes = settle_headers(*sides, for_scores)
     if score_tables:
         scores = _scores_of_tables(one, for_scores, known)
@@ -353,6 +373,13 @@ def _for_labels(tables: Sequence[Table], options: Options) -> Options:
         return options
     names = {column.name for table in tables for column in table.columns}
     return options if names & set(options.columns) else replace(options, columns=None)
+
+
+def _check_ids_column(name: str, column: str | None, tables: Sequence[Table]) -> None:
+    """Raise InputError where no file with columns has the one that is said to hold the ids."""
+    known = {found: None for table in tables for found in table.column_names}
+    if known and column is not None and column not in known:
+        raise InputError(f"{name}: no file and no column is {quote(column)}; the columns are {listing(known, 6)}")
 
 
 def _check_excluded(tables: Iterable[Table], exclude: Iterable[str]) -> None:

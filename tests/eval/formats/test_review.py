@@ -361,10 +361,15 @@ def test_fields_of_json_may_begin_with_a_whole_number():
 
 def test_two_text_columns_beside_ids_are_refused(capsys):
     scores().to_csv("p.csv", index=False)
-    write(
-        "l.csv",
-        "id,verb,noun\n"
-        + "".join(f"{known},{NAMES[k]},{NAMES[(k + 1) % 3]}\n" for known, k in zip(IDS, INDICES, strict=True)),
-    )
+    words = {"id": IDS, "verb": [NAMES[k] for k in INDICES], "noun": [NAMES[2 - k] for k in INDICES]}
+    pd.DataFrame(words).to_csv("l.csv", index=False)
     assert "verb" in refused(capsys, "p.csv", "l.csv")
     assert run("p.csv", "l.csv", "--exclude", "noun") == RIGHT
+
+
+@pytest.mark.parametrize("option", ["--ids", "--label-ids"])
+def test_a_column_of_ids_that_no_file_has_is_named(option, capsys):
+    for name, data in (("p.csv", scores()), ("l.csv", labels())):
+        data.insert(0, "video", IDS)
+        data.to_csv(name, index=False)
+    assert "'vidoe'" in refused(capsys, "p.csv", "l.csv", option, "vidoe")
