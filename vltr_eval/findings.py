@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval.formats.class_files import numbers_in_memory
 from vltr_eval.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
 from vltr_eval.lazy import lazy_property
 from vltr_eval.progress import Progress, part_of
@@ -61,7 +62,7 @@ class ClassInfo:
         bounds = checked_bounds(bounds)
         if train_counts is None:
             return cls(names)
-        counts = checked_train_counts(train_counts, num_classes)
+        counts = checked_train_counts(numbers_in_memory(train_counts, names), num_classes)
         return cls(names, counts, bounds, class_groups(counts, bounds))
 
     @property

@@ -15,8 +15,9 @@ import numpy as np
 from vltr_eval.arrays import Matrix, borrow_matrix
 from vltr_eval.formats import ClassNames, LabelPairs, Labels, Lists, Scores, is_spec, read_labels, read_pair
 from vltr_eval.formats.align import check_join
+from vltr_eval.formats.cells import Cells
 from vltr_eval.formats.frames import is_frame
-from vltr_eval.formats.label_forms import is_rows
+from vltr_eval.formats.label_forms import form_of_rows, is_rows
 from vltr_eval.labels import Positives, plain_row
 
 __all__ = ["Inputs", "read_inputs", "read_matrix_and_positives", "to_labels"]
@@ -89,12 +90,16 @@ def read_inputs(
     needs_reading = any(
         isinstance(side, (Scores, Labels)) or is_spec(side) or is_frame(side) for side in (scores, labels)
     )
-    if not needs_reading and ids is None and label_ids is None:
+    needs_names = class_names is not None and _holds_names(labels)
+    if not needs_reading and (columns is not None or len(exclude)):
+        option = "exclude" if columns is None else "columns"
+        raise ValueError(f"{option}: chooses among the columns of files and data frames, got arrays; index the arrays")
+    if not needs_reading and not needs_names and ids is None and label_ids is None:
         names = class_names.names if isinstance(class_names, ClassNames) else class_names
         return Inputs(borrow_matrix("scores", scores), labels, None if names is None else tuple(map(str, names)))
     aligned = read_pair(
         scores if _is_readable(scores, Scores) else _scores_in_memory(scores),
-        labels if _is_readable(labels, Labels) else _labels_in_memory(labels),
+        labels if _is_readable(labels, Labels) else _labels_in_memory(labels, label_form),
         ids=ids,
         label_ids=label_ids,
         columns=columns,
@@ -133,8 +138,22 @@ def _scores_in_memory(scores: Any) -> Scores:
     return Scores(scores)
 
 
-def _labels_in_memory(labels: Any) -> Labels:
+def _holds_names(labels: Any) -> bool:
+    """Whether labels in memory are class names: text, or lists of text."""
+    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "UO":
+        labels = labels.tolist()
+    if not isinstance(labels, (list, tuple)):
+        return False
+    values = (value for row in labels for value in (row if isinstance(row, (list, tuple, set, frozenset)) else [row]))
+    return isinstance(next(values, None), str)
+
+
+def _labels_in_memory(labels: Any, form: str | None) -> Labels:
     """Labels of any form in memory, to be joined by id with something that is read."""
+    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "UO":
+        texts = labels.astype(object)
+        if len(texts) and all(isinstance(text, str) for text in texts):
+            return Labels(Cells(texts, "labels"))
     if isinstance(labels, np.ndarray) and labels.dtype == object and labels.ndim == 1:
         labels = labels.tolist()
     if isinstance(labels, (LabelPairs, Lists)):
@@ -145,7 +164,8 @@ def _labels_in_memory(labels: Any) -> Labels:
         classes = np.repeat(np.arange(labels.num_classes), labels.counts)
         return Labels(LabelPairs(labels.num_rows, labels.num_classes, labels.rows.astype(np.int64), classes))
     if is_rows(labels):
-        return Labels(Lists.from_rows([plain_row(row) for row in labels]))
+        form = form_of_rows(labels, form)
+        return Labels(Lists.from_rows([plain_row(row) for row in labels]), form=form)
     if isinstance(labels, (list, tuple)):
         is_shards = all(len(getattr(shard, "shape", ())) > 0 for shard in labels)
         return Labels(np.concatenate(labels) if is_shards and labels else np.array(labels))

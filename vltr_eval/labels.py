@@ -12,13 +12,13 @@ from vltr_eval import _core
 from vltr_eval.arrays import MAX_ROWS, Matrix, Place, borrow, borrow_matrix, check_place, num_threads, to_host
 from vltr_eval.formats.label_forms import (
     DENSE,
-    LISTS,
     NAMES,
     check_array_form,
     check_form,
     dense_of_lists,
     first_odd_value,
     form_of_lists,
+    form_of_rows,
     is_rows,
 )
 from vltr_eval.formats.table import LabelPairs, Lists
@@ -313,8 +313,7 @@ def _from_lists(
                 f"labels: expected one array of class indices for each of {num_rows} rows, got {len(labels)} arrays; "
                 "pass them joined by concatenate if they are row shards, or stacked along axis 1 if each is a class"
             )
-        # No matrix has rows that are sets.
-        form = LISTS if form is None and all(isinstance(row, (set, frozenset)) for row in labels) else form
+        form = form_of_rows(labels, form)
         labels = Lists.from_rows([plain_row(row) for row in labels])
     _check_shape((labels.num_rows, num_classes), num_rows, num_classes)
     form = form_of_lists(labels, num_classes, "labels", form)

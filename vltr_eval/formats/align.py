@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import InputError, listing, quote, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
+
+Side = TypeVar("Side", Scores, Labels)
 
 POSITION = "position"
 JOINS = ("exact", "inner", POSITION)
@@ -125,7 +127,7 @@ def _are_positions(names: Sequence[str]) -> bool:
     return all(name == str(place) for place, name in enumerate(names))
 
 
-def _are_shuffled_positions(names: Sequence[str]) -> bool:
+def are_shuffled_positions(names: Sequence[str]) -> bool:
     """Whether names are 0, 1, ..., C-1 in some order."""
     return set(names) == set(map(str, range(len(names))))
 
@@ -152,19 +154,37 @@ def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: s
     return np.array([place_of[known] for known in wanted])
 
 
-def order_shards(shards: Sequence[Scores], notes: list[str]) -> list[Scores]:
-    """Row shards with their columns in the order of the first, matched by name where all have names."""
-    first = shards[0]
-    if any(shard.class_names is None for shard in shards) or _are_positions(first.class_names or ()):
+def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
+    """Row shards with their columns in the order of the first that has names; those without names stay."""
+    first = next((shard for shard in shards if shard.class_names is not None), None)
+    if first is None:
         return list(shards)
-    ordered = [first]
-    for shard in shards[1:]:
-        order = permutation(shard.class_names or (), first.class_names or (), shard.name, first.name)
-        if order is not None:
+    if shards[0].class_names is None:
+        raise InputError(
+            f"{shards[0].name}: expected names of columns as in {first.name}, got none; name them in all or in none"
+        )
+    ordered = []
+    for shard in shards:
+        if shard.class_names is None:
+            notes.append(
+                f"{_short(shard.name)}: no names, so the columns are taken in the order of {_short(first.name)}"
+            )
+        elif (order := permutation(shard.class_names, first.class_names, shard.name, first.name)) is not None:
             notes.append(f"{_short(shard.name)}: columns are reordered by name to those of {_short(first.name)}")
-            shard = replace(shard, values=shard.values[:, order], class_names=first.class_names)
-        ordered.append(shard)
+            shard = replace(shard, values=shard.values[:, order])
+        ordered.append(replace(shard, class_names=first.class_names))
     return ordered
+
+
+def order_label_shard(shard: Labels, first: Labels, notes: list[str]) -> Labels:
+    """A row shard of class indices with the classes of the first shard, where both name them."""
+    if shard.class_names is None or first.class_names is None:
+        return shard
+    order = permutation(shard.class_names, first.class_names, shard.name, first.name)
+    if order is None:
+        return shard
+    notes.append(f"{_short(shard.name)}: classes are reordered by name to those of {_short(first.name)}")
+    return replace(shard, values=_reordered(shard.values, order), class_names=first.class_names)
 
 
 def _order_classes(scores: Scores, wanted: ClassNames | None, notes: list[str]) -> tuple[Scores, ClassNames | None]:
@@ -175,7 +195,7 @@ def _order_classes(scores: Scores, wanted: ClassNames | None, notes: list[str]) 
             f"{wanted.source}: {len(wanted.names)} names, but the scores have {scores.num_classes} classes"
         )
     if own is not None and not _are_positions(own):
-        if wanted is None and _are_shuffled_positions(own):
+        if wanted is None and are_shuffled_positions(own):
             wanted_order: Sequence[str] = [str(place) for place in range(len(own))]
         elif wanted is not None:
             wanted_order = _spelled_as(own, wanted)
@@ -219,7 +239,7 @@ def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, no
     _refuse_digit_names(labels, scores, names)
     if own is None or _are_positions(own):
         return labels
-    if names is None and not _are_shuffled_positions(own):
+    if names is None and not are_shuffled_positions(own):
         return labels
     wanted = list(map(str, range(len(own)))) if names is None else _spelled_as(own, names)
     order = permutation(own, wanted, labels.name, scores.name if names is None else names.source)
@@ -236,7 +256,7 @@ def _refuse_digit_names(labels: Labels, scores: Scores, names: ClassNames | None
     are_indices = isinstance(labels.values, Lists) or (
         not isinstance(labels.values, LabelPairs) and len(labels.values.shape) == 1 and scores.num_classes > 1
     )
-    if are_indices and all(map(str.isdecimal, names.names)) and not _are_shuffled_positions(names.names):
+    if are_indices and all(map(str.isdecimal, names.names)) and not are_shuffled_positions(names.names):
         raise InputError(
             f"{labels.name}: numbers can be indices from 0 or the names of the classes, which are "
             f"{listing(names.names, 3)}; say label_form='lists' (or 'indices'), or 'names' (--label-form)"
@@ -301,18 +321,20 @@ def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> t
                 "give ids= (--ids)"
             )
         labels = _unite(labels)
+    if join != POSITION:
+        scores, labels = _with_counted_ids(scores, labels), _with_counted_ids(labels, scores)
     if scores.ids is None or labels.ids is None or join == POSITION:
         _check_rows(scores, labels)
         return scores, labels, scores.ids if scores.ids is not None else labels.ids
     ours, theirs = _comparable(scores.ids, labels.ids)
-    if len(ours) == len(theirs) and bool((ours == theirs).all()):
-        return scores, labels, scores.ids
-    row_of = {known: row for row, known in enumerate(theirs.tolist())}
     by_position = "join='position' (--join position) leaves ids out"
     _refuse_repeated(ours, scores.name, f"; {by_position}")
     _refuse_repeated(
         theirs, labels.name, f"; label_form='long' (--label-form) unites the labels of one id, {by_position}"
     )
+    if len(ours) == len(theirs) and bool((ours == theirs).all()):
+        return scores, labels, scores.ids
+    row_of = {known: row for row, known in enumerate(theirs.tolist())}
     own = set(ours.tolist())
     unlabelled = [known for known in ours.tolist() if known not in row_of]
     unscored = [known for known in theirs.tolist() if known not in own]
@@ -335,6 +357,29 @@ def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> t
     order = np.fromiter((row_of[known] for known in ours.tolist()), np.int64, len(ours))
     notes.append(f"{_short(labels.name)}: rows are joined to those of {_short(scores.name)} by id")
     return scores, replace(labels, values=take_rows(labels.values, order), ids=scores.ids), scores.ids
+
+
+def _with_counted_ids(side: Side, other: Scores | Labels) -> Side:
+    """A side without ids, whose left-out index serves as ids where those of the other side are 0..N-1 in another order.
+
+    Raises:
+        InputError: The other side has such ids, and this side has no index: they can number its rows or not.
+    """
+    if side.ids is not None or other.ids is None or side.num_rows != len(other.ids):
+        return side
+    texts = other.ids.tolist()
+    if other.ids.dtype == object and not all(text.isascii() and text.isdecimal() and len(text) < 18 for text in texts):
+        return side
+    numbers, expected = other.ids.astype(np.int64), np.arange(len(other.ids))
+    if (numbers == expected).all() or (np.sort(numbers) != expected).any():
+        return side
+    if side.counts_rows:
+        return replace(side, ids=expected)
+    option = "ids= (--ids)" if isinstance(side, Scores) else "label_ids= (--label-ids)"
+    raise InputError(
+        f"{other.name}: the ids are 0 to {len(expected) - 1} in another order, but {side.name} has no ids; give "
+        f"{option} to join rows by id, or join='position' (--join position) to leave ids out"
+    )
 
 
 def _some(ids: Sequence[Any]) -> str:

@@ -12,17 +12,24 @@ names to indices, or lists names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from vltr_eval.formats.align import ClassNames, check_index_range, permutation, settle_labels
+from vltr_eval.formats.align import (
+    ClassNames,
+    are_shuffled_positions,
+    check_index_range,
+    permutation,
+    settle_labels,
+)
 from vltr_eval.formats.column_roles import Options
 from vltr_eval.formats.json_files import parse
 from vltr_eval.formats.label_lists import MAX_CLASSES, lines_of, only_digits
 from vltr_eval.formats.meaning import labels_of
-from vltr_eval.formats.roles import COUNTS, LABELS, has_role, plain
-from vltr_eval.formats.sources import InputError, Source, expand_one, quote, reading
+from vltr_eval.formats.roles import COUNTS, IDS, LABELS, has_role, plain
+from vltr_eval.formats.sources import InputError, Source, expand_one, listing, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Table
 
 ReadTable = Callable[[Source], Table]
@@ -54,44 +61,63 @@ def class_numbers(
     return _count_labels(table, num_classes, names)
 
 
-def _by_name(source: Source, own: Sequence[str], values: np.ndarray, names: ClassNames | None) -> np.ndarray:
-    """Numbers in the order of the classes, where both have the same names; otherwise as they are."""
+def numbers_in_memory(values: Any, names: Sequence[str] | None) -> Any:
+    """Numbers of classes in the order of the classes, where they have names: a mapping, or a pandas Series."""
+    if isinstance(values, Mapping):
+        own, numbers = list(values), np.array(list(values.values()))
+    elif type(values).__module__.partition(".")[0] == "pandas" and hasattr(values, "index") and values.ndim == 1:
+        own, numbers = values.index.tolist(), values.to_numpy()
+    else:
+        return values
+    known = None if names is None else ClassNames.of(names)
+    own = list(map(str, own))
+    if known is None and not are_shuffled_positions(own):
+        raise ValueError(
+            f"train_counts: expected class names to match {listing(map(quote, own), 3)}, got none; give class_names="
+        )
+    return _by_name("train_counts", own, numbers, known)
+
+
+def _by_name(source: Source | str, own: Sequence[str], values: np.ndarray, names: ClassNames | None) -> np.ndarray:
+    """Numbers in the order of the classes, where both have the same names; otherwise as they are.
+
+    The names 0, 1, ..., C-1 are positions, unless the classes have these names.
+    """
+    if are_shuffled_positions(own) and (names is None or not set(own) <= names.index_of.keys()):
+        return values[np.argsort(list(map(int, own)))]
     if names is None or len(set(own)) < len(own):
         return values
     known = [names.index_of.get(name) for name in own]
     if set(known) != set(range(len(names.names))) or len(known) != len(names.names):
         # Raises with the first names that differ.
         permutation(own, names.names, str(source), names.source)
-    order = np.argsort(np.array(known))
-    return values[order]
+    return values[np.argsort(np.array(known))]
+
+
+_INDEX_NAMES = {"index", "class", "class_index", "class_id", "label", "label_id", "label_index", "category_id"}
 
 
 def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     """C numbers and their names of a table of one number a class; None for another content."""
     if table.array is not None:
         found = _one_line(np.asarray(table.array))
-        names = None if table.ids is None else list(map(str, table.ids.tolist()))
-        return found if found is None or names is None else (found[0], names)
+        own = table.class_names if table.class_names is not None else table.ids
+        return found if found is None or own is None else (found[0], list(map(str, own)))
     if not table.columns:
         return None
     numbers, texts = table.places({NUMBER}), table.places({TEXT})
-    named = [place for place in numbers if has_role(table.columns[place].name, COUNTS)]
-    index = [
-        place
-        for place in numbers
-        if plain(table.columns[place].name or "") in ("index", "class_index")
-        or has_role(table.columns[place].name, LABELS)
-    ]
+    index = [place for place in numbers if _is_class_index(table, place)] if len(numbers) > 1 else []
     rest = [place for place in numbers if place not in index]
+    named = [place for place in rest if has_role(table.columns[place].name, COUNTS)]
     chosen = named if len(named) == 1 else rest
-    if len(chosen) == 1 and len(texts) <= 1 and (named or not texts or table.columns[texts[0]].name is None):
+    if len(chosen) == 1 and (texts or index or len(table.columns) == 1) and _name_classes(table, texts, chosen[0]):
         values = np.asarray(table.read_matrix(chosen)[:, 0], np.float64)
-        names = list(map(str, table.read_column(texts[0]).tolist())) if texts else None
-        if index:
-            order = _class_order(table, index[0])
-            values, names = values[order], None if names is None else [names[place] for place in order]
-        return values, names
-    if not texts and len(numbers) == len(table.columns) and not (len(numbers) == 1 and index):
+        own = list(map(str, table.read_column(texts[0]).tolist())) if texts else None
+        if index:  # the order of the lines says nothing then
+            order = np.argsort(table.read_column(index[0]))
+            values, own = values[order], None if own is None else [own[row] for row in order]
+        return values, own
+    if not texts and len(numbers) == len(table.columns):
         found = _one_line(table.read_matrix(numbers))
         if found is None:
             return None
@@ -100,17 +126,25 @@ def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     return None
 
 
-def _class_order(table: Table, place: int) -> np.ndarray:
-    """Rows in the order of their class index, which counts from 0 or 1."""
-    index = table.read_column(place)
-    order = np.argsort(index, kind="stable")
-    start = index[order[0]] if len(order) else 0
-    if start not in (0, 1) or (index[order] != start + np.arange(len(order))).any():
-        raise table.error(
-            f"expected each class index once in column {table.column_names[place]}, "
-            f"from 0 to {len(order) - 1} or from 1 to {len(order)}"
-        )
-    return order
+def _is_class_index(table: Table, place: int) -> bool:
+    """Whether a column holds the index of the class of each row."""
+    column = table.columns[place]
+    if not column.is_index and plain(column.name or "") not in _INDEX_NAMES:
+        return False
+    values = np.sort(table.read_column(place))
+    return bool((np.diff(values) == 1).all())
+
+
+def _name_classes(table: Table, texts: Sequence[int], chosen: int) -> bool:
+    """Whether the text beside a column of numbers names classes, rather than the samples of a label file."""
+    if has_role(table.columns[chosen].name, LABELS):
+        return False
+    for place in texts:
+        name = table.columns[place].name
+        is_sample = has_role(name, IDS) and plain(name or "") not in ("name", "names")
+        if is_sample or len(set(table.read_column(place).tolist())) < table.num_rows:
+            return False
+    return True
 
 
 def _one_line(values: np.ndarray) -> tuple[np.ndarray, None] | None:
@@ -150,7 +184,13 @@ def _count_labels(table: Table, num_classes: int | None, names: ClassNames | Non
         total = max(values.num_classes or 0, int(values.classes.max(initial=-1)) + 1)
         if total > len(values.classes) * 64 + 65_536:
             raise InputError(f"{labels.name}: class index {total - 1} among {len(values.classes)} labels is no class")
-    return np.bincount(values.classes, minlength=total).astype(np.float64)
+    counts = np.bincount(values.classes, minlength=total).astype(np.float64)
+    if table.places({NUMBER}) and (counts == 1).all():
+        raise InputError(
+            f"{labels.name}: every class is in one row, so the rows are classes and no samples; keep one column of "
+            "numbers, or call it count"
+        )
+    return counts
 
 
 def read_class_names(path: str | os.PathLike, read_table: ReadTable, num_classes: int | None = None) -> ClassNames:
@@ -209,7 +249,7 @@ def _names_of_table(source: Source, table: Table) -> ClassNames:
     columns = [list(map(str, table.read_column(place).tolist())) for place in texts]
     for place in numbers:
         index = table.read_column(place)
-        if sorted(index.tolist()) == list(range(table.num_rows)):
+        if (np.diff(np.sort(index)) == 1).all():  # from 0 or from 1
             order = np.argsort(index)
             columns = [[column[row] for row in order] for column in columns]
             break

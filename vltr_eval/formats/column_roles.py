@@ -4,11 +4,13 @@ Rules for the columns of scores, and of labels with one column a class, in this 
 
 1. ``exclude`` leaves columns out, ``columns`` names the classes, ``ids`` names the column of row ids.
 2. The index that a file declares (pandas' metadata in parquet, an empty first header cell in CSV) is never a class. Its
-   values are the row ids, unless they count 0, 1, 2, ... in order; then it is left out, and a note says so.
+   values are the row ids, several levels joined as text, unless they count 0, 1, 2, ... in order; then it is left out,
+   and a note says so.
 3. A column of text holds the row ids. Of several, the one whose name says so (`roles.IDS`).
 4. A column of distinct whole numbers whose name says that it holds ids holds the ids, and a note says so.
 5. Another name that says "no class" (fold, split, label, row, ...) is refused with the ways to go on, and so is a first
-   column of distinct whole numbers in front of fractions, or one that counts the rows.
+   column of distinct whole numbers in front of fractions, one that counts the rows, a first column of scores that
+   rises from row to row, or a column of whole numbers among fractions.
 6. All other number columns are classes.
 """
 
@@ -22,14 +24,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vltr_eval.formats.label_forms import check_form
-from vltr_eval.formats.roles import IDS, LABELS, Role, has_role, plain, role_of
+from vltr_eval.formats.roles import IDS, LABELS, SCORES, Role, has_role, plain, role_of
 from vltr_eval.formats.sources import listing, quote
-from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, TEXT, Column, Lists, Table, check_distinct_names
+from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Column, Lists, Table, check_distinct_names
 
 NO_CLASS = frozenset(
     {"row", "rows", "row_number", "index", "idx", "level_0", "fold", "folds", "split", "subset", "split_name", "frame"}
     | {"num_frames", "n_frames", "start_seconds", "end_seconds", "time_start", "time_end", "start_time", "end_time"}
-    | {"epoch", "seed"}
+    | {"epoch", "seed", "step", "batch", "loss", "argmax", "correct", "duration", "timestamp", "time", "unnamed:_0"}
 )
 """Names of columns that stand beside classes and are none."""
 
@@ -68,6 +70,7 @@ class ColumnSplit:
     others: list[int]
     ids: np.ndarray | None = None
     ids_place: int | None = None
+    counts_rows: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -80,7 +83,8 @@ def split_columns(
     places = (
         chosen_places(table, replace(options, columns=None)) if labels_place is None else chosen_places(table, options)
     )
-    chosen = None if options.columns is None or labels_place is not None else set(chosen_places(table, options))
+    chosen = None if options.columns is None or labels_place is not None else chosen_places(table, options)
+    counts_rows = False
     ids_place = _named_ids(table, options)
     index = [place for place in places if table.columns[place].is_index and place != ids_place]
     places = [place for place in places if place not in index and place != ids_place]
@@ -88,9 +92,9 @@ def split_columns(
     ids = table.ids
     if ids_place is None and ids is None:
         ids_place = _text_ids(table, texts, chosen)
-    if ids_place is None and ids is None and len(index) == 1:
-        values = _as_ids(table, index[0])
-        if _counts_rows(values):
+    if ids_place is None and ids is None and index:
+        values = _index_ids(table, index)
+        if counts_rows := _counts_rows(values):
             notes.append(f"{table.name}: {label_of(table, index[0])} is the index of the rows and is left out")
         else:
             ids = values
@@ -109,11 +113,11 @@ def split_columns(
     elif labels_place is None:
         ids_place, numbers = _without_suspects(table, role, numbers, ids_place, ids, known, notes)
     elif ids_place is None and ids is None:
-        ids_place = _number_ids(table, numbers, notes)
+        ids_place = _number_ids(table, numbers)
     others = [place for place in places if place not in numbers and place not in texts and place != ids_place]
     if ids is None and ids_place is not None:
         ids = _as_ids(table, ids_place)
-    return ColumnSplit(numbers, others, ids, ids_place, tuple(notes))
+    return ColumnSplit(numbers, others, ids, ids_place, counts_rows, tuple(notes))
 
 
 def is_aside(column: Column) -> bool:
@@ -130,7 +134,7 @@ def _named_ids(table: Table, options: Options) -> int | None:
     return next((place for place, column in enumerate(table.columns) if is_named_ids(column, options)), None)
 
 
-def _text_ids(table: Table, texts: list[int], chosen: set[int] | None) -> int | None:
+def _text_ids(table: Table, texts: list[int], chosen: list[int] | None) -> int | None:
     """The text column that holds the ids, where it is the only one or its name says so."""
     named = [place for place in texts if has_role(table.columns[place].name, IDS)]
     if len(texts) == 1 and role_of(table.columns[texts[0]].name) in (IDS, None):
@@ -140,7 +144,7 @@ def _text_ids(table: Table, texts: list[int], chosen: set[int] | None) -> int | 
     return None
 
 
-def _number_ids(table: Table, numbers: list[int], notes: list[str]) -> int | None:
+def _number_ids(table: Table, numbers: list[int]) -> int | None:
     """Among number columns beside a labels column: the one whose name says ids."""
     named = [place for place in numbers if has_role(table.columns[place].name, IDS)]
     return named[0] if named else None
@@ -171,12 +175,20 @@ def _without_suspects(
             f", name it as ids={column.name!r} (--ids), or choose the classes with columns= (--columns)"
         )
     numbers = [place for place in numbers if place not in named]
-    if len(numbers) > 1 and table.columns[numbers[0]].name not in known and _looks_like_ids(table, numbers, role):
-        first = table.columns[numbers[0]]
-        option = quote(first.name) if first.name else repr(str(numbers[0]))
+    free = [place for place in numbers if table.columns[place].name not in known]
+    found = None
+    if len(numbers) > 1 and numbers[0] in free and _looks_like_ids(table, numbers, role):
+        found = numbers[0], "holds distinct whole numbers in front of other values, like ids"
+    elif len(numbers) > 1 and numbers[0] in free and role is not LABELS and _rises(table, numbers):
+        found = numbers[0], "rises from row to row, like times or an index"
+    elif role is not LABELS and (odd := _whole_among_fractions(table, free, numbers)) is not None:
+        found = odd, "holds whole numbers, unlike the fractions beside it"
+    if found is not None:
+        name = table.columns[found[0]].name
+        option = quote(name) if name else repr(str(found[0]))
         raise table.error(
-            f"{label_of(table, numbers[0])} holds distinct whole numbers in front of other values, like ids; say "
-            f"ids={option} (--ids), exclude={option} (--exclude), or choose the classes with columns= (--columns)"
+            f"{label_of(table, found[0])} {found[1]}; say ids={option} (--ids), exclude={option} (--exclude), or "
+            "choose the classes with columns= (--columns)"
         )
     return ids_place, numbers
 
@@ -185,7 +197,10 @@ def _says_no_class(table: Table, place: int, role: Role, known: frozenset[str]) 
     name = table.columns[place].name
     if name is None or name in known:
         return False
-    return plain(name) in NO_CLASS or (role_of(name) not in (None, role) and len(table.columns) > 1)
+    if plain(name) in NO_CLASS:
+        return True
+    # "pred" beside columns of classes is a decision; labels called "label" are one of several columns at least.
+    return role_of(name) is not None and (role is SCORES or role_of(name) is not role)
 
 
 def _are_distinct(table: Table, place: int) -> bool:
@@ -206,15 +221,52 @@ def _looks_like_ids(table: Table, numbers: list[int], role: Role) -> bool:
     return _are_distinct(table, first)
 
 
+def _rises(table: Table, numbers: list[int]) -> bool:
+    """Whether the first number column rises from row to row and another does not."""
+    if table.num_rows < _MANY_ROWS or "float" not in table.columns[numbers[0]].dtype:
+        return False
+    if not (np.diff(table.read_column(numbers[0])) > 0).all():
+        return False
+    return not all((np.diff(table.read_column(place)) > 0).all() for place in numbers[1:])
+
+
+def _whole_among_fractions(table: Table, free: list[int], numbers: list[int]) -> int | None:
+    """A column of whole numbers, where at least as many columns hold fractions; zeros alone can be scores."""
+    whole = [place for place in free if "int" in table.columns[place].dtype]
+    if not whole or 2 * len(whole) > len(numbers) or table.num_rows < 2:
+        return None
+    for place in whole:
+        values = table.read_column(place)
+        is_binary = ((values == 0) | (values == 1)).all()
+        if (values != 0).any() and (not is_binary or ((values == 0).any() and table.num_rows >= _MANY_ROWS)):
+            return place
+    return None
+
+
+def _index_ids(table: Table, index: Sequence[int]) -> np.ndarray:
+    """The index as row ids; those of several levels are joined as text."""
+    levels = [_as_ids(table, place) for place in index]
+    if len(levels) == 1:
+        return levels[0]
+    ids = np.empty(table.num_rows, object)
+    ids[:] = [", ".join(map(str, level)) for level in zip(*(level.tolist() for level in levels), strict=True)]
+    return ids
+
+
 def _as_ids(table: Table, place: int) -> np.ndarray:
     """A column as row ids: objects of str, or int64."""
+    if table.columns[place].kind == OTHER:
+        raise table.error(
+            f"{label_of(table, place)} is the index, and ids of {table.columns[place].dtype} are not read; write them "
+            f"as text, or leave it out with exclude={str(table.column_names[place])!r} (--exclude)"
+        )
     values = table.read_column(place)
     if isinstance(values, Lists):
         raise table.error(f"{label_of(table, place)}: expected ids, got lists")
     values = np.asarray(values)
-    if values.dtype.kind == "f" and (np.abs(values) <= 2**53).all() and (values == np.floor(values)).all():
-        values = values.astype(np.int64)
-    if values.dtype.kind in "iu" and values.max(initial=0) < 2**63:
+    if values.dtype.kind in "iu" and not (values.dtype == np.uint64 and (values >= 2**63).any()):
+        return values.astype(np.int64)
+    if values.dtype.kind == "f" and (values == np.floor(values)).all() and (np.abs(values) < 2**53).all():
         return values.astype(np.int64)
     return np.array([value if isinstance(value, str) else str(value) for value in values.tolist()], object)
 
@@ -248,18 +300,27 @@ def described(table: Table, places: Iterable[int]) -> str:
     )
 
 
+def columns_of(table: Table) -> Table:
+    """The table; one that is an array has columns without names, or with the names that the file states."""
+    if table.columns or table.array is None or table.array.ndim != 2:
+        return table
+    names = table.class_names
+    if names is None or len(names) != table.array.shape[1]:
+        names = (None,) * table.array.shape[1]
+    return replace(table, columns=tuple(Column(name, NUMBER) for name in names))
+
+
 def chosen_places(table: Table, options: Options) -> list[int]:
-    """Positions of the columns that options leave, in the order that ``columns`` states."""
+    """Positions of the columns that options leave, in the order of the file."""
     excluded = set(matching_places(table, options.exclude))
     if options.columns is None:
         return [place for place in range(len(table.columns)) if place not in excluded]
-    found = [place for place in matching_places(table, options.columns) if place not in excluded]
-    if not found:
+    missing = [item for item in options.columns if not matching_places(table, [item])]
+    if missing:
         raise table.error(
-            f"columns: none of the file's columns is {listing(map(quote, options.columns), 3)}; it has "
-            f"{listing(table.column_names, 6)}"
+            f"columns: no column is {listing(map(quote, missing), 3)}; the file has {listing(table.column_names, 6)}"
         )
-    return found
+    return sorted(set(matching_places(table, options.columns)) - excluded)
 
 
 def matching_places(table: Table, wanted: Iterable[str]) -> list[int]:

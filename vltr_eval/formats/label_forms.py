@@ -15,6 +15,7 @@ A list for each row (JSON, list columns, Python lists, index tensors) is read as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,12 @@ def first_odd_value(lists: Lists) -> tuple[int, Any] | None:
 def is_rows(value: Any) -> bool:
     """Whether a list in memory has one entry of values for each row, rather than numbers or 2-D row shards."""
     return isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_row, value))
+
+
+def form_of_rows(rows: Sequence[Any], form: str | None) -> str | None:
+    """The form that rows in memory state: sets are class indices, since no matrix has rows that are sets."""
+    are_sets = all(isinstance(row, (set, frozenset)) for row in rows)
+    return LISTS if form is None and are_sets and not any(isinstance(v, str) for row in rows for v in row) else form
 
 
 def _is_row(value: Any) -> bool:

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.formats.cells import split_cells
+from vltr_eval.formats.cells import Cells, split_cells
 from vltr_eval.formats.column_roles import (
     Options,
     chosen_places,
+    columns_of,
     described,
     is_aside,
     is_named_ids,
@@ -37,7 +38,6 @@ from vltr_eval.formats.table import (
     NUMBER,
     OTHER,
     TEXT,
-    Column,
     LabelPairs,
     Lists,
     Table,
@@ -54,6 +54,7 @@ class Scores:
         ids: (N,) row ids, objects of str or int64; None where the files have none.
         notes: Sentences about what was left out or changed.
         name: The file, for messages.
+        counts_rows: The file has an index, which counts 0, 1, 2, ... and is left out.
     """
 
     values: Any
@@ -61,6 +62,7 @@ class Scores:
     ids: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     name: str = "scores"
+    counts_rows: bool = False
 
     @property
     def num_rows(self) -> int:
@@ -81,13 +83,14 @@ class Labels:
     """Labels as they were read.
 
     Attributes:
-        values: Dense (N, C) or (N,) array, `Lists`, or `LabelPairs`.
+        values: Dense (N, C) or (N,) array, `Lists`, `LabelPairs`, or `Cells` of class names.
         class_names: The names of dense columns, or of class indices; None where the file has none.
         ids: (N,) row ids, objects of str or int64; None where the file has none.
         notes: Sentences about what was left out or changed.
         name: The file, for messages.
         row_word: How messages count rows: "row" from 0, or "line" from 1.
         form: The form that the user stated.
+        counts_rows: As of `Scores`.
     """
 
     values: Any
@@ -97,10 +100,11 @@ class Labels:
     name: str = "labels"
     row_word: str = "row"
     form: str | None = None
+    counts_rows: bool = False
 
     @property
     def num_rows(self) -> int:
-        return self.values.num_rows if isinstance(self.values, (Lists, LabelPairs)) else len(self.values)
+        return self.values.num_rows if isinstance(self.values, (Lists, LabelPairs, Cells)) else len(self.values)
 
     def at(self, row: int) -> str:
         return f"line {row + 1}" if self.row_word == "line" else f"row {row}"
@@ -149,7 +153,8 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
             )
         content = table.read_column(chosen[0])
         values = content if table.columns[chosen[0]].kind == MATRIX else _rectangle(table, content)
-        return Scores(values, table.class_names, split.ids, (*table.notes, *split.notes), str(table.source))
+        notes = (*table.notes, *split.notes)
+        return Scores(values, table.class_names, split.ids, notes, str(table.source), split.counts_rows)
     refused = [place for place in split.others if table.columns[place].kind in (LIST, MATRIX, OTHER)]
     if refused:
         raise table.error(
@@ -160,7 +165,7 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     if values.shape[1] == 1:
         values = values[:, 0]
     names = names_of(table, split.classes)
-    return Scores(values, names, split.ids, (*table.notes, *split.notes), str(table.source))
+    return Scores(values, names, split.ids, (*table.notes, *split.notes), str(table.source), split.counts_rows)
 
 
 def _picked_column(table: Table) -> int | None:
@@ -204,8 +209,7 @@ def _pick_from_array(table: Table, options: Options) -> tuple[Any, tuple[str, ..
     if array.ndim not in (1, 2):
         raise table.error(f"expected an array of 1 or 2 dimensions, got shape {tuple(array.shape)}")
     if array.ndim == 2 and (options.columns is not None or options.exclude):
-        columns = tuple(Column(None if names is None else names[place], NUMBER) for place in range(array.shape[1]))
-        kept = chosen_places(replace(table, columns=columns), options)
+        kept = chosen_places(columns_of(table), options)
         array, names = array[:, kept], None if names is None else tuple(names[place] for place in kept)
     if array.ndim == 2 and options.columns is None and not options.exclude:
         _refuse_counting_column(table, array, range(array.shape[1]), options)
@@ -284,7 +288,7 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     ]
     if unread:
         notes = (*notes, f"{table.name}: labels are column {table.column_names[place]}; not read: {listing(unread, 6)}")
-    return Labels(values, table.class_names, split.ids, (*notes, *split.notes), **rest)
+    return Labels(values, table.class_names, split.ids, (*notes, *split.notes), counts_rows=split.counts_rows, **rest)
 
 
 def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int | None:
@@ -326,10 +330,10 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
         )
     if numbers:
         return None
-    texts = [place for place in texts if not has_role(table.columns[place].name, IDS)] or texts
-    if len(texts) == 2 and not any(column.is_index for column in table.columns):
+    unnamed = [place for place in texts if not has_role(table.columns[place].name, IDS)] or texts
+    if len(unnamed) == 2 == len(texts) and not any(column.is_index for column in table.columns):
         return texts[1]
-    return texts[0] if len(texts) == 1 else None
+    return unnamed[0] if len(unnamed) == 1 else None
 
 
 def _all_but_ids(table: Table, labels_place: int, options: Options) -> list[str]:
@@ -349,6 +353,8 @@ def _all_but_ids(table: Table, labels_place: int, options: Options) -> list[str]
 
 def _dense_labels(table: Table, options: Options, known: frozenset[str], rest: dict[str, Any]) -> Labels:
     """A column for each class, or one column of class indices."""
+    if not table.columns:
+        raise table.error("expected labels, got an empty file")
     split = split_columns(table, LABELS, options, known)
     refused = [place for place in split.others if table.columns[place].kind in (LIST, MATRIX, OTHER)]
     if refused or not split.classes:
@@ -361,7 +367,7 @@ def _dense_labels(table: Table, options: Options, known: frozenset[str], rest: d
     names = names_of(table, split.classes)
     if values.shape[1] == 1:
         values, names = _whole(table, split.classes[0], values[:, 0]), None
-    return Labels(values, names, split.ids, (*table.notes, *split.notes), **rest)
+    return Labels(values, names, split.ids, (*table.notes, *split.notes), counts_rows=split.counts_rows, **rest)
 
 
 def _whole(table: Table, place: int, values: np.ndarray) -> np.ndarray:

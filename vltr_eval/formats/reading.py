@@ -14,10 +14,11 @@ from vltr_eval.formats.align import (
     Aligned,
     ClassNames,
     align,
+    order_label_shard,
     order_shards,
     settle_labels,
 )
-from vltr_eval.formats.column_roles import Options
+from vltr_eval.formats.column_roles import Options, columns_of, matching_places
 from vltr_eval.formats.frames import is_frame, table_of_frame
 from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
@@ -30,6 +31,7 @@ from vltr_eval.formats.sources import (
     expand_one,
     is_spec,
     listing,
+    quote,
     reading,
 )
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
@@ -89,6 +91,7 @@ def read_scores(
     """
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header)
     tables = _tables_of("scores", spec, SCORES, options, progress)
+    _check_excluded(tables, options.exclude)
     return _scores_of_tables(tables, options, class_names or ())
 
 
@@ -136,6 +139,7 @@ def read_labels(
     options = _options(ids=ids, columns=columns, exclude=exclude, header=header, label_form=label_form)
     names = _class_names(class_names)
     tables = _tables_of("labels", spec, LABELS, options, progress)
+    _check_excluded(tables, options.exclude)
     if num_rows is not None:
         tables = settle_headers([Table("scores", num_rows)], tables, options)[1]
     labels = _labels_of_tables(tables, options, () if names is None else names.names)
@@ -187,10 +191,11 @@ def read_pair(
     score_tables = _tables_of("scores", scores, SCORES, for_scores, progress)
     label_tables = _tables_of("labels", labels, LABELS, for_labels, progress)
     sides = (score_tables or [Table("scores", scores.num_rows)], label_tables or [Table("labels", labels.num_rows)])
+    _check_excluded((*score_tables, *label_tables), for_scores.exclude)
     _check_ids_columns(ids=(score_column, score_tables + label_tables), label_ids=(label_column, label_tables))
     one, other, notes = settle_headers(*sides, for_scores)
     if score_tables:
-        scores = _scores_of_tables(one, for_scores, (*known, *_header_of(other)))
+        scores = _scores_of_tables(one, for_scores, known)
     if label_tables:
         for_labels = _for_labels(other, for_labels)
         labels = _labels_of_tables(other, for_labels, known or scores.class_names or ())
@@ -339,11 +344,12 @@ def _checked_ids(name: str, ids: Any, num_rows: int) -> np.ndarray:
     if values.shape != (num_rows,):
         got = len(values) if values.ndim == 1 else f"shape {values.shape}"
         raise InputError(f"{name}: expected one id for each of {num_rows} rows, got {got}")
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "iu" and values.dtype != np.uint64:
         return values.astype(np.int64)
     plain = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
     if all(type(value) is int for value in plain):
-        return np.array(plain, np.int64)
+        fits = all(-(2**63) <= value < 2**63 for value in plain)
+        return np.array(plain, np.int64) if fits else np.array(list(map(str, plain)), object)
     wrong = next((row for row, value in enumerate(plain) if not isinstance(value, str)), None)
     if wrong is not None:
         raise InputError(f"{name}: expected strings or integers, got {plain[wrong]!r} in row {wrong}")
@@ -380,9 +386,13 @@ def _for_labels(tables: Sequence[Table], options: Options) -> Options:
     return options if names & set(options.columns) else replace(options, columns=None)
 
 
-def _header_of(tables: Sequence[Table]) -> tuple[str, ...]:
-    """The names of the columns of the other file: what both sides name is a class."""
-    return tuple(str(column.name) for table in tables for column in table.columns if column.name)
+def _check_excluded(tables: Iterable[Table], exclude: Iterable[str]) -> None:
+    """Raise InputError where ``exclude`` names a column that no file has."""
+    tables = [table for side in tables for table in (side, side.first_line) if table is not None]
+    columns = {name: None for table in tables for name in columns_of(table).column_names}
+    for item in exclude:
+        if not any(matching_places(columns_of(table), [item]) for table in tables):
+            raise InputError(f"exclude: no column is {quote(item)}; the columns are {listing(columns, 6)}")
 
 
 def _read_tables(spec: Spec, role: Role, options: Options, progress: Progress | None) -> list[Table]:
@@ -416,14 +426,19 @@ def _scores_of_tables(tables: Sequence[Table], options: Options, class_names: It
     if len(shards) == 1:
         return replace(shards[0], notes=tuple(notes))
     _check_shards_agree(shards)
-    ids = None if any(shard.ids is None for shard in shards) else _joined_ids([shard.ids for shard in shards])
     name = f"{shards[0].name} and {len(shards) - 1} more"
     # Row shards are matrices: a list of columns could also be the rows of one matrix.
     values = [shard.values[:, None] if shard.values.ndim == 1 else shard.values for shard in shards]
-    return Scores(values, shards[0].class_names, ids, tuple(notes), name)
+    return Scores(values, shards[0].class_names, _joined_ids(shards), tuple(notes), name)
 
 
-def _joined_ids(parts: Sequence[np.ndarray]) -> np.ndarray:
+def _joined_ids(shards: Sequence[Scores | Labels]) -> np.ndarray | None:
+    """The ids of all shards; an index that counts the rows serves beside whole numbers. None where a shard has none."""
+    if all(shard.ids is None for shard in shards):
+        return None
+    parts = [np.arange(shard.num_rows) if shard.ids is None and shard.counts_rows else shard.ids for shard in shards]
+    if any(part is None for part in parts):
+        return None
     if len({part.dtype for part in parts}) > 1:
         parts = [np.array(list(map(str, part.tolist())), object) for part in parts]
     return np.concatenate(parts)
@@ -454,16 +469,22 @@ def _labels_of_tables(tables: Sequence[Table], options: Options, class_names: It
 
 def _join_labels(shards: Sequence[Labels]) -> Labels:
     """Row shards of labels as one."""
-    first = shards[0]
     notes = [note for shard in shards for note in shard.notes]
+    if any(isinstance(shard.values, Lists) for shard in shards):  # a shard with one class a row has a plain column
+        shards = [_as_lists(shard) for shard in shards]
+    if not all(isinstance(shard.values, np.ndarray) and shard.values.ndim == 2 for shard in shards):
+        shards = [order_label_shard(shard, shards[0], notes) for shard in shards]
+    first = shards[0]
     are_arrays = all(hasattr(shard.values, "shape") for shard in shards)
     odd = [s for s in shards if type(s.values) is not type(first.values) or _classes_of(s) != _classes_of(first)]
     if odd and not are_arrays:
         raise InputError(f"{odd[0].name}: labels of another form or number of classes than {first.name}")
     if are_arrays:
         _check_shards_agree(shards)
-        named = order_shards([Scores(s.values, s.class_names, name=s.name) for s in shards], notes)
-        values: Any = np.concatenate([np.asarray(shard.values) for shard in named])
+        if first.values.ndim == 2:
+            shards = order_shards(shards, notes)
+            first = shards[0]
+        values: Any = np.concatenate([np.asarray(shard.values) for shard in shards])
     elif isinstance(first.values, LabelPairs):
         starts = np.cumsum([0, *(shard.num_rows for shard in shards)])
         rows = [shard.values.rows + start for shard, start in zip(shards, starts[:-1], strict=True)]
@@ -477,9 +498,16 @@ def _join_labels(shards: Sequence[Labels]) -> Labels:
         )
     else:
         values = replace(first.values, cells=np.concatenate([shard.values.cells for shard in shards]))
-    ids = None if any(shard.ids is None for shard in shards) else _joined_ids([shard.ids for shard in shards])
     name = f"{first.name} and {len(shards) - 1} more"
-    return replace(first, values=values, ids=ids, notes=tuple(notes), name=name)
+    return replace(first, values=values, ids=_joined_ids(shards), notes=tuple(notes), name=name, counts_rows=False)
+
+
+def _as_lists(labels: Labels) -> Labels:
+    """One class index a row as lists of one; other labels as they are."""
+    values = labels.values
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
+        return labels
+    return replace(labels, values=Lists(np.arange(len(values) + 1), values.astype(np.int64)))
 
 
 def _classes_of(labels: Labels) -> int | None:

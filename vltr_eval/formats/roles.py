@@ -30,6 +30,7 @@ SCORES = Role(
             "pred_score",
             "pred_scores",
             "pred_logits",
+            "confidence",
             "confidences",
         }
     ),
@@ -44,7 +45,8 @@ LABELS = Role(
     ),
 )
 COUNTS = Role(
-    "training counts", frozenset({"counts", "train_counts", "count", "num_train", "frequencies", "frequency"})
+    "training counts",
+    frozenset({"counts", "train_counts", "count", "num_train", "frequencies", "frequency"} | {"train_count"}),
 )
 IDS = Role(
     "row ids",
@@ -61,7 +63,6 @@ IDS = Role(
             "keys",
             "sample_key",
             "sample_id",
-            "sample_ids",
         }
         | {"ytid", "youtube_id", "narration_id", "clip", "clip_id", "clip_ids", "segment_id", "row_id", "uid", "uuid"}
         | {"track_id", "audio_name", "utt_id", "example_id", "sample_ids"}
