@@ -106,7 +106,7 @@ def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     if not table.columns:
         return None
     numbers, texts = table.places({NUMBER}), table.places({TEXT})
-    index = [place for place in numbers if _is_class_index(table, place)] if len(numbers) > 1 else []
+    index = [place for place in numbers if _is_class_index(table, place, numbers)]
     rest = [place for place in numbers if place not in index]
     named = [place for place in rest if has_role(table.columns[place].name, COUNTS)]
     chosen = named if len(named) == 1 else rest
@@ -126,13 +126,20 @@ def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     return None
 
 
-def _is_class_index(table: Table, place: int) -> bool:
-    """Whether a column holds the index of the class of each row."""
+def _is_class_index(table: Table, place: int, numbers: Sequence[int]) -> bool:
+    """Whether a column holds the index of the class of each row, beside a column of numbers."""
     column = table.columns[place]
-    if not column.is_index and plain(column.name or "") not in _INDEX_NAMES:
+    if len(numbers) < 2 or (not column.is_index and plain(column.name or "") not in _INDEX_NAMES):
         return False
     values = np.sort(table.read_column(place))
-    return bool((np.diff(values) == 1).all())
+    if len(values) and values[0] in (0, 1) and (np.diff(values) == 1).all():
+        return True
+    if any(has_role(table.columns[other].name, COUNTS) for other in numbers):
+        raise table.error(
+            f"expected each class index once in column {table.column_names[place]}, from 0 to {len(values) - 1} or "
+            f"from 1 to {len(values)}"
+        )
+    return False
 
 
 def _name_classes(table: Table, texts: Sequence[int], chosen: int) -> bool:

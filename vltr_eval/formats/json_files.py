@@ -104,26 +104,9 @@ def parse(source: Source, text: str, line: int | None = None) -> Any:
     except json.JSONDecodeError as error:
         number = error.lineno if line is None else line + 1
         raise InputError(f"{source}: not JSON: {error.msg} at line {number}, column {error.colno}") from None
-    except _RepeatedKeyError as error:
-        place = "" if line is None else f"line {line + 1}: "
-        raise InputError(
-            f"{source}: {place}expected each key of an object once, got {quote(str(error))} twice"
-        ) from None
     except (ValueError, RecursionError):  # numbers of thousands of digits, thousands of brackets
         place = "" if line is None else f"line {line + 1}: "
         raise InputError(f"{source}: {place}not JSON of class indices") from None
-
-
-class _RepeatedKeyError(Exception):
-    """An object of JSON has a key twice, and either value could be meant."""
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        seen: set[str] = set()
-        raise _RepeatedKeyError(next(key for key, _ in pairs if key in seen or seen.add(key)))
-    return content
 
 
 def _of_dict(source: Source, content: dict[str, Any]) -> Table:
