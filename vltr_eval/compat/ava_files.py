@@ -12,12 +12,12 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vltr_eval.formats import InputError
+from vltr_eval.lazy import lazy_property
 
 __all__ = ["Boxes", "Images", "VideoNames", "read_boxes", "read_images"]
 
@@ -263,7 +263,7 @@ class _Block:
             return cls(path, first_line, lines, len(lines), share)
         return cls(path, first_line, data, size, share)
 
-    @cached_property
+    @lazy_property
     def num_line_ends(self) -> int:
         return self.data.count(b"\n", 0, self.size)
 

@@ -251,7 +251,7 @@ def _names_of_table(source: Source, table: Table) -> ClassNames:
     columns = [list(map(str, table.read_column(place).tolist())) for place in texts]
     for place in numbers:
         index = table.read_column(place)
-        if sorted(index.tolist()) == list(range(table.num_rows)):
+        if (np.diff(np.sort(index)) == 1).all():  # from 0 or from 1
             order = np.argsort(index)
             columns = [[column[row] for row in order] for column in columns]
             break

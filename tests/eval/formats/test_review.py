@@ -373,3 +373,17 @@ def test_a_column_of_ids_that_no_file_has_is_named(option, capsys):
         data.insert(0, "video", IDS)
         data.to_csv(name, index=False)
     assert "'vidoe'" in refused(capsys, "p.csv", "l.csv", option, "vidoe")
+
+
+def test_row_ids_of_another_length_are_refused(capsys):
+    np.savez("p.npz", scores=SCORES, ids=np.array(IDS[:7]))
+    np.save("l.npy", INDICES)
+    assert "ids has 7 entries for 8 rows" in refused(capsys, "p.npz", "l.npy")
+    assert run("p.npz::scores", "l.npy") == RIGHT
+
+
+def test_class_names_with_an_index_from_one_are_put_in_order():
+    np.save("p.npy", SCORES)
+    labels()[["owl", "cat", "dog"]].to_csv("l.csv", index=False)
+    write("names.csv", "id,name\n3,owl\n1,cat\n2,dog\n")
+    assert run("p.npy", "l.csv", "--class-names", "names.csv") == RIGHT
