@@ -236,15 +236,13 @@ def _with_ids(table: Table, beside: Mapping[str, Names]) -> Table:
 
 
 def _without_ids(table: Table, beside: Mapping[str, Names]) -> Table:
-    """The table; row ids of another number of rows are an error, unless the user picked the array."""
+    """The table, with a note about row ids of another number of rows."""
     for name, names in beside.items():
         is_ids = has_role(name, IDS) and plain(name) not in ("name", "names")  # which can be those of the classes
-        if not is_ids or names.length < 2 or names.kind not in ("text", "integer"):
-            continue
-        found = f"{name} has {names.length:,} entries for {table.num_rows:,} rows"
-        if isinstance(table.source, Source) and table.source.key is None:
-            raise table.error(f"expected one row id for each row, but {found}; pick the array as FILE::KEY without ids")
-        table = table.with_notes(f"the row ids are not used, because {found}")
+        if is_ids and names.length > 1:
+            return table.with_notes(
+                f"{table.name}: the row ids in {name} are not used: {names.length:,} for {table.num_rows:,} rows"
+            )
     return table
 
 
