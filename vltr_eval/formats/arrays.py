@@ -25,7 +25,7 @@ MAX_SPARSE_ROWS = 2**31  # a sparse matrix states its rows without a byte for ea
 
 _MAX_DIMS = 32  # of numpy before 2.0
 
-CLASS_NAME_KEYS = frozenset({"class_names", "classes", "label_names", "categories"})
+CLASS_NAME_KEYS = frozenset({"class_names", "classes", "label_names", "categories", "columns"})
 
 _NUMERIC = re.compile(r"(torch\.)?(bool|u?int(8|16|32|64)|b?float(16|32|64))")
 _REMEDIES = (
@@ -225,7 +225,7 @@ def _with_ids(table: Table, beside: Mapping[str, Names]) -> Table:
             table = table.with_notes(f"row ids are those of {readable[chosen]}, not of {_others(readable, chosen)}")
         return replace(table, ids=ids[chosen])
     if not fitting:
-        return table
+        return _without_ids(table, beside)
     name, names = next(iter(fitting.items()))
     if isinstance(table.source, Source) and table.source.key is None:
         raise table.error(
@@ -233,6 +233,17 @@ def _with_ids(table: Table, beside: Mapping[str, Names]) -> Table:
             "or pick the array as FILE::KEY to take its rows in their order"
         )
     return table.with_notes(f"the row ids in {name} are not read, because they are {names.kind}")
+
+
+def _without_ids(table: Table, beside: Mapping[str, Names]) -> Table:
+    """The table, with a note about row ids of another number of rows."""
+    for name, names in beside.items():
+        is_ids = has_role(name, IDS) and plain(name) not in ("name", "names")  # which can be those of the classes
+        if is_ids and names.length > 1:
+            return table.with_notes(
+                f"{table.name}: the row ids in {name} are not used: {names.length:,} for {table.num_rows:,} rows"
+            )
+    return table
 
 
 def _others(names: Sequence[str], chosen: int) -> str:

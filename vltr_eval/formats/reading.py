@@ -432,12 +432,21 @@ def _scores_of_tables(tables: Sequence[Table], options: Options, class_names: It
     return Scores(values, shards[0].class_names, _joined_ids(shards), tuple(notes), name)
 
 
+def _refuse_partial_ids(shards: Sequence[Scores | Labels]) -> None:
+    """Raise InputError where some shards have text ids and others have none."""
+    named = next((shard for shard in shards if shard.ids is not None and shard.ids.dtype == object), None)
+    if named is not None:
+        lacking = next(shard for shard in shards if shard.ids is None)
+        raise InputError(f"{lacking.name}: expected row ids as in {named.name}, got none; store them in all or in none")
+
+
 def _joined_ids(shards: Sequence[Scores | Labels]) -> np.ndarray | None:
     """The ids of all shards; an index that counts the rows serves beside whole numbers. None where a shard has none."""
     if all(shard.ids is None for shard in shards):
         return None
     parts = [np.arange(shard.num_rows) if shard.ids is None and shard.counts_rows else shard.ids for shard in shards]
     if any(part is None for part in parts):
+        _refuse_partial_ids(shards)
         return None
     if len({part.dtype for part in parts}) > 1:
         parts = [np.array(list(map(str, part.tolist())), object) for part in parts]

@@ -65,7 +65,7 @@ IDS = Role(
             "sample_id",
         }
         | {"ytid", "youtube_id", "narration_id", "clip", "clip_id", "clip_ids", "segment_id", "row_id", "uid", "uuid"}
-        | {"track_id", "audio_name", "utt_id", "example_id", "sample_ids"}
+        | {"video_name", "video_names", "track_id", "audio_name", "utt_id", "example_id", "sample_ids"}
     ),
 )
 ROLES = (SCORES, LABELS, COUNTS, IDS)

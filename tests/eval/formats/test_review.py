@@ -373,3 +373,26 @@ def test_a_column_of_ids_that_no_file_has_is_named(option, capsys):
         data.insert(0, "video", IDS)
         data.to_csv(name, index=False)
     assert "'vidoe'" in refused(capsys, "p.csv", "l.csv", option, "vidoe")
+
+
+def test_row_ids_of_another_length_are_said_to_be_left_out():
+    np.savez("p.npz", scores=SCORES, ids=np.array(IDS[:7]))
+    np.save("l.npy", INDICES)
+    assert run("p.npz", "l.npy") == RIGHT
+    assert "the row ids in ids are not used: 7 for 8 rows" in Path("report.json").read_text()
+
+
+def test_class_names_with_an_index_from_one_are_put_in_order():
+    np.save("p.npy", SCORES)
+    labels()[["owl", "cat", "dog"]].to_csv("l.csv", index=False)
+    write("names.csv", "id,name\n3,owl\n1,cat\n2,dog\n")
+    assert run("p.npy", "l.csv", "--class-names", "names.csv") == RIGHT
+
+
+def test_shards_without_the_ids_of_others_are_refused(capsys):
+    data = scores()
+    data.insert(0, "video", IDS)
+    data[:4].to_csv("p_0.csv", index=False)
+    scores()[4:].to_csv("p_1.csv", index=False)
+    labels(IDS).iloc[ORDER].to_csv("l.csv")
+    assert "expected row ids as in p_0.csv" in refused(capsys, "p_*.csv", "l.csv")
