@@ -2,8 +2,8 @@
 
     python benchmarks/bench_reading.py --scale 1 --formats csv --out results.md
 
-The scores are 51,239 x 1,004 at scale 1, with an id column, written with six digits and with all digits, as pandas
-writes. Each reader opens a file that is in the page cache and ends with its own kind of table; ours ends with a matrix.
+The scores have an id column and 1,004 classes, and at scale 1 so many rows that each file has about 1 GB: text with six
+digits, text with all digits as pandas writes it, parquet of float64, and JSON lines of an id and a list. Each reader opens a file that is in the page cache and ends with its own kind of table; ours ends with a matrix.
 The time excludes imports. Memory is the growth of the peak over the imports. Readers take turns; the table has the
 smallest time, with the CPU time and the memory of that run. On a busy machine CPU time tells more.
 
@@ -13,12 +13,14 @@ A format is a line of FORMATS, and a reader a line of READERS; a reader that can
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from machine import provenance, write_whole
 from measure import PeakMemory
 from tables import duration, size, table
 
-NUM_ROWS, NUM_CLASSES = 51_239, 1_004
+NUM_CLASSES = 1_004
 _ROWS_AT_ONCE = 1_000
 
 
@@ -49,10 +51,41 @@ def _write_text(path: Path, rows: int, form: str) -> None:
             stream.writelines(f"video{start + row:07d},{text}\n" for row, text in enumerate(lines))
 
 
-# Each format: its name, the file's name, and the function that writes the file with so many rows.
-FORMATS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
-    "csv": ("six_digits.csv", lambda path, rows: _write_text(path, rows, "%.6g")),
-    "csv-all-digits": ("all_digits.csv", lambda path, rows: _write_text(path, rows, "repr")),
+def _blocks(rows: int) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Ids and scores of some rows at a time."""
+    rng = np.random.default_rng(0)
+    for start in range(0, rows, _ROWS_AT_ONCE):
+        count = min(_ROWS_AT_ONCE, rows - start)
+        yield [f"video{start + row:07d}" for row in range(count)], rng.random((count, NUM_CLASSES)) ** 3
+
+
+def _write_parquet(path: Path, rows: int) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    names = ["id", *(f"class{column}" for column in range(NUM_CLASSES))]
+    writer = None
+    for ids, scores in _blocks(rows):
+        block = pyarrow.table([pyarrow.array(ids), *map(pyarrow.array, scores.T)], names=names)
+        writer = writer or parquet.ParquetWriter(path, block.schema)
+        writer.write_table(block, row_group_size=rows)
+    if writer is not None:
+        writer.close()
+
+
+def _write_json_lines(path: Path, rows: int) -> None:
+    with open(path, "w") as stream:
+        for ids, scores in _blocks(rows):
+            for name, row in zip(ids, scores, strict=True):
+                stream.write('{"id": "%s", "scores": [%s]}\n' % (name, ", ".join([f"{value:.6g}" for value in row])))
+
+
+# Each format: its name, the file's name, its rows at scale 1, and the function that writes the file with so many rows.
+FORMATS: dict[str, tuple[str, int, Callable[[Path, int], None]]] = {
+    "csv": ("six_digits.csv", 107_600, lambda path, rows: _write_text(path, rows, "%.6g")),
+    "csv-all-digits": ("all_digits.csv", 52_000, lambda path, rows: _write_text(path, rows, "repr")),
+    "parquet": ("scores.parquet", 124_000, _write_parquet),
+    "jsonl": ("scores.jsonl", 97_500, _write_json_lines),
 }
 
 
@@ -60,19 +93,15 @@ FORMATS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
 
 
 def _ours(use_pyarrow: bool) -> Callable[[Path], Any]:
+    import vltr_eval
     import vltr_eval.formats.text as text
-    from vltr_eval.formats.sources import Source
 
     if use_pyarrow:
-        import pyarrow.csv  # noqa: F401
+        import pyarrow.csv
+        import pyarrow.parquet  # noqa: F401
     else:
         text._ARROW_FROM = sys.maxsize
-
-    def read(path: Path) -> Any:
-        content = text.read_text(Source(path))
-        return content.read_matrix(range(1, len(content.columns))), content.read_column(0)
-
-    return read
+    return vltr_eval.read_scores
 
 
 def _pyarrow() -> Callable[[Path], Any]:
@@ -104,6 +133,18 @@ READERS: dict[str, dict[str, Callable[[], Callable[[Path], Any]]]] = {
     },
 }
 READERS["csv-all-digits"] = READERS["csv"]
+READERS["parquet"] = {
+    "vltr": lambda: _ours(True),
+    "pyarrow.parquet.read_table": lambda: importlib.import_module("pyarrow.parquet").read_table,
+    "pandas.read_parquet": lambda: importlib.import_module("pandas").read_parquet,
+    "polars.read_parquet": lambda: importlib.import_module("polars").read_parquet,
+}
+READERS["jsonl"] = {
+    "vltr": lambda: _ours(True),
+    "pyarrow.json.read_json": lambda: importlib.import_module("pyarrow.json").read_json,
+    "pandas.read_json": lambda: partial(importlib.import_module("pandas").read_json, lines=True),
+    "polars.read_ndjson": lambda: importlib.import_module("polars").read_ndjson,
+}
 
 
 def measure_here(format_name: str, reader: str, path: Path) -> dict[str, float] | None:
@@ -147,7 +188,7 @@ def rows_of(format_name: str, path: Path, runs: int) -> list[list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--scale", type=float, default=0.1, help="share of the 51,239 rows")
+    parser.add_argument("--scale", type=float, default=0.1, help="share of about 1 GB")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--runs", type=int, default=3, help="readings by each reader")
     parser.add_argument("--out", type=Path, help="file for the table")
@@ -161,9 +202,9 @@ def main() -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.formats:
-            file_name, write = FORMATS[name]
+            file_name, full_rows, write = FORMATS[name]
             path = Path(folder) / file_name
-            write(path, max(1, round(NUM_ROWS * arguments.scale)))
+            write(path, max(1, round(full_rows * arguments.scale)))
             rows += rows_of(name, path, arguments.runs)
             path.unlink()
     text = head + "\n" + table(["file", "size", "reader", "time", "CPU time", "extra memory"], rows, left=3)

@@ -22,9 +22,9 @@ def test_every_reader_gives_a_row(monkeypatch, tmp_path, capsys):
     text = out.read_text()
     assert capsys.readouterr().out == text
     assert READERS.keys() == FORMATS.keys()
-    for name, (file_name, _) in FORMATS.items():
+    for name, (file_name, *_) in FORMATS.items():
         assert f"| {file_name} | " in text
-        assert {"vltr", "vltr without pyarrow"} <= READERS[name].keys()
+        assert "vltr" in READERS[name]
 
 
 def test_reader_that_is_not_installed_is_left_out(monkeypatch, tmp_path):
