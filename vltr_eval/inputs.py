@@ -91,9 +91,6 @@ def read_inputs(
         isinstance(side, (Scores, Labels)) or is_spec(side) or is_frame(side) for side in (scores, labels)
     )
     needs_names = class_names is not None and _holds_names(labels)
-    if not needs_reading and (columns is not None or len(exclude)):
-        option = "exclude" if columns is None else "columns"
-        raise ValueError(f"{option}: chooses among the columns of files and data frames, got arrays; index the arrays")
     if not needs_reading and not needs_names and ids is None and label_ids is None:
         names = class_names.names if isinstance(class_names, ClassNames) else class_names
         return Inputs(borrow_matrix("scores", scores), labels, None if names is None else tuple(map(str, names)))

@@ -186,7 +186,7 @@ class _ColumnBuilder:
         self._source, self._name, self._row_word = source, name, row_word
         self._kind: str | None = None
         self._ints, self._floats = array("q"), array("d")
-        self._objects: list[Any] = []
+        self._objects: list[Any] | None = None
         self._ends = array("q")
         self._all_whole = True
 
@@ -199,6 +199,7 @@ class _ColumnBuilder:
         if kind == LIST:
             self._add_list(number, value)
         elif kind == TEXT:
+            self._objects = [] if self._objects is None else self._objects
             self._objects.append(value)
         else:
             self._add_number(number, value)
@@ -229,15 +230,37 @@ class _ColumnBuilder:
         self._floats.append(value)
 
     def _add_list(self, number: int, values: list[Any]) -> None:
-        is_index = all(type(value) is int and -(2**63) <= value < 2**63 for value in values)
-        if not self._objects and is_index:
-            self._ints.extend(values)
-            self._ends.append(len(self._ints))
-            return
-        if not self._objects and (self._ints or len(self._ends)):
-            ends = [0, *self._ends]
-            self._objects = [list(self._ints[start:stop]) for start, stop in itertools.pairwise(ends)]
+        if self._objects is None:
+            if self._append_numbers(values):
+                return
+            # Another kind of values: all lists become objects.
+            numbers = self._ints if self._all_whole else self._floats
+            self._objects = [numbers[start:stop].tolist() for start, stop in itertools.pairwise([0, *self._ends])]
         self._objects.append(values)
+
+    @staticmethod
+    def _are_exact(values: Iterable[int]) -> bool:
+        """Whether float64 holds all whole numbers among some values."""
+        return all(abs(value) <= 2**53 for value in values if type(value) is int)
+
+    def _append_numbers(self, values: list[Any]) -> bool:
+        """Keep a list of numbers without an object for each; False for values of another kind, or out of range."""
+        kinds = set(map(type, values))
+        try:
+            if self._all_whole and kinds <= {int}:
+                self._ints.extend(values)
+            elif kinds <= {int, float} and self._are_exact(values if int in kinds else ()):
+                if self._all_whole:
+                    if not self._are_exact(self._ints):
+                        return False
+                    self._floats, self._all_whole = array("d", self._ints), False
+                self._floats.extend(values)
+            else:
+                return False
+        except OverflowError:
+            return False
+        self._ends.append(len(self._ints) if self._all_whole else len(self._floats))
+        return True
 
     def _error(self, number: int, message: str) -> InputError:
         place = f"line {number + 1}" if self._row_word == "line" else f"row {number}"
@@ -246,14 +269,13 @@ class _ColumnBuilder:
 
     def done(self) -> tuple[Column, Any]:
         """The column, and its values as `Table.read_column` gives them."""
-        if self._kind == LIST:
-            if self._objects:
-                return Column(self._name, LIST), _lists(self._source, self._objects)
-            indptr = np.concatenate([np.zeros(1, np.int64), np.frombuffer(self._ends, np.int64)])
-            return Column(self._name, LIST), Lists(indptr, np.frombuffer(self._ints, np.int64))
+        if self._kind == LIST and self._objects is not None:
+            return Column(self._name, LIST), _lists(self._source, self._objects)
         if self._kind == TEXT:
             return Column(self._name, TEXT), np.array(self._objects, object)
         numbers = np.frombuffer(self._ints, np.int64) if self._all_whole else np.frombuffer(self._floats, np.float64)
+        if self._kind == LIST:
+            return Column(self._name, LIST), Lists(np.array([0, *self._ends], np.int64), numbers)
         if self._kind == BOOL:
             return Column(self._name, BOOL, "bool"), numbers.astype(bool)
         return Column(self._name, NUMBER, str(numbers.dtype)), numbers
