@@ -5,8 +5,8 @@
 The scores have an id column and 1,004 classes, and at scale 1 so many rows that each file has about 1 GB: text with six
 digits, text with all digits as pandas writes it, parquet of float64, and JSON lines of an id and a list. Each reader
 opens a file that is in the page cache and ends with its own kind of table; ours ends with a matrix. The time excludes
-imports. Memory is the growth of the peak over the imports. Readers take turns; the table has the smallest time, with the
-CPU time and the memory of that run. On a busy machine CPU time tells more.
+imports. Memory is the growth of the peak over the imports. Readers take turns; the table has the smallest time, with
+the CPU time and the memory of that run. On a busy machine CPU time tells more.
 
 A format is a line of FORMATS, and a reader a line of READERS; a reader that cannot be imported is left out.
 """
