@@ -175,9 +175,8 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
                                      }
                                    });
   } else if (request.trials > 0) {
-    result.trials =
-        sample_columns<T>(scores, positives, thresholds, result.table, request.trials, request.seed,
-                          phases.phase(kTrials));
+    result.trials = sample_columns<T>(scores, positives, thresholds, result.table, request.trials, request.seed,
+                                      phases.phase(kTrials));
   }
   if (request.ranks) {
     result.ranks.resize(rank.size());
