@@ -217,8 +217,11 @@ def _json_reference(path: Path, data: bytes, values: np.ndarray) -> Iterator[Any
 def _text_reference(path: Path, data: bytes, values: np.ndarray) -> Iterator[Any]:
     """The last N rows of a table as Python's csv module splits them and `float` reads them."""
     lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    separator = next((own for own in "\t;|," if own in lines[0]), None)
-    if separator is None or (path.suffix == ".txt" and values.dtype == np.uint8):
+    separators = [own for own in "\t;|," if own in lines[0]]
+    if len(separators) != 1:
+        return  # which of several parts the columns is for the reader to tell
+    (separator,) = separators
+    if path.suffix == ".txt" and values.dtype == np.uint8:
         return  # lines of an id and its classes
     if len({line.count(separator) for line in lines if line.strip()}) > 1:
         return
@@ -233,9 +236,11 @@ def _text_reference(path: Path, data: bytes, values: np.ndarray) -> Iterator[Any
 
 
 def _number(cell: str) -> float:
-    logicals = {"true": 1.0, "false": 0.0}
+    word = cell.strip().lower()
+    if word in ("true", "false"):
+        return float(word == "true")
     try:
-        return logicals.get(cell.strip().lower()) or float(logicals.get(cell.strip().lower(), cell))
+        return float(word)
     except ValueError:
         return np.nan
 

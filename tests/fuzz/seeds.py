@@ -257,8 +257,9 @@ def _ava(rng: Random) -> Iterator[Seed]:
 
 
 def _results(rng: Random) -> Iterator[Seed]:
-    scores, labels = np.round(_scores(rng), 1), None
+    scores = np.round(_scores(rng), 1)
     labels = (np.random.default_rng(rng.getrandbits(32)).random(scores.shape) < 0.4).astype(np.uint8)
+    labels[0] = 1  # a prior needs a class with positives
     table = vltr_eval.rank_table(scores, labels)
     yield Seed("zip", ".npz", "rank_table", _saved(table.save, "table.npz"))
     counts = np.arange(scores.shape[1]) + 1
