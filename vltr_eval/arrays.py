@@ -441,7 +441,7 @@ def borrow(name: str, array: Any) -> Array:
     elif hasattr(array, "__dlpack__"):
         _check_complete(name, array)
         borrowed = _borrow_offered(name, array, _borrow_dlpack)
-    elif _is_path(array) or (isinstance(array, (list, tuple)) and array and all(map(_is_path, array))):
+    elif _is_path(array) or (isinstance(array, (list, tuple)) and _how_to_read(name, "") and _are_paths(array)):
         kind = type(array).__name__ if _is_path(array) else "paths"
         raise TypeError(f"{name}: expected an array, got {kind}{_how_to_read(name, 'path')}")
     elif isinstance(array, (list, tuple)):
@@ -466,6 +466,10 @@ def borrow(name: str, array: Any) -> Array:
 
 def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike))
+
+
+def _are_paths(values: list[Any] | tuple[Any, ...]) -> bool:
+    return len(values) > 0 and all(map(_is_path, values))
 
 
 def _how_to_read(name: str, value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import warnings
 import zipfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
@@ -381,7 +382,9 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name}: compression {info.compress_type}")
     content = io.BytesIO(archive.read(info))
-    array = np.lib.format.read_array(content, allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a header of Python 2 is read rightly
+        array = np.lib.format.read_array(content, allow_pickle=False)
     if content.read(1):
         raise ValueError(f"{name}: more bytes than its header says")
     return array
