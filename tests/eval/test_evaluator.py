@@ -913,7 +913,11 @@ def bad_updates():
             TypeError,
             "scores: expected a bool, integer or float dtype of at most 64 bits, got complex64",
         ),
-        "text": (("abc", labels, ids), TypeError, "scores: expected an array, got str; pass vltr_eval.read_scores(path).values"),
+        "text": (
+            ("abc", labels, ids),
+            TypeError,
+            "scores: expected an array, got str; pass vltr_eval.read_scores(path).values",
+        ),
         "ragged": (
             ([[1, 2], [3]], labels, ids),
             ValueError,
