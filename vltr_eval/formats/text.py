@@ -117,9 +117,11 @@ class _Block:
 
 def _chunks(source: Source) -> Iterator[tuple[bytes, int, bool]]:
     """Each piece of the file, with LF line ends and no byte order mark; the bytes read; whether it is the last."""
+    # Hostile blocks take up to 50 times their bytes: those of a small file are small.
+    size = min(_BLOCK, max(256 << 10, source.size // 8))
     read, held = 0, b""
     with open(source.path, "rb") as stream:
-        while chunk := stream.read(_BLOCK):
+        while chunk := stream.read(size):
             if read == 0:
                 chunk = chunk.removeprefix(b"\xef\xbb\xbf")
             read = stream.tell()

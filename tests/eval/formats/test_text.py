@@ -552,5 +552,5 @@ def test_small_hostile_files_take_little(tmp_path, content):
     path = tmp_path / "p.csv"
     path.write_bytes(content)
     seconds, grown = peak_of_reading(path)
-    assert grown < 4 * len(content) + (192 << 20)
+    assert grown < 4 * len(content) + (64 << 20)
     assert seconds < 30
