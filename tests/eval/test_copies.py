@@ -163,7 +163,7 @@ def test_a_bad_label_on_cuda_is_not_lost_by_a_copy(cuda):
 def test_a_running_ap_in_memory_of_our_own_on_cuda_is_not_copied(cuda):
     running = RunningAP(7, 40)
     running.update(*(on_device(array, cuda) for array in make_case(9, 7, seed=9)))
-    assert isinstance(running._scores.owner, _core.DeviceArray)
+    assert isinstance(running._rows.scores.owner, _core.DeviceArray)
     for way in WAYS.values():
         with pytest.raises(TypeError, match=r"^RunningAP: expected rows in a library that slices its arrays, got "):
             way(running)

@@ -191,6 +191,7 @@ def test_labels_may_lie_elsewhere_than_scores(cuda):
 def test_batches_may_come_from_several_places(cuda):
     scores, labels = epoch(seed=10, levels=40)
     ids = np.random.default_rng(10).integers(0, 60, 90)
+    labels = labels_by_id(labels, ids)
     for budget in (None, 24 * 50):
         for own_ids in (None, ids):
             evaluator = Evaluator(NUM_CLASSES, memory_budget=budget, **CONVENTIONS)

@@ -231,6 +231,7 @@ def test_what_a_bad_value_may_mean_is_said(value, piece):
 SWAPPED = "; the scores are all 0 or 1: were scores and labels swapped?"
 
 
+@pytest.mark.host  # its forms are in CPU memory, as lists and torch tensors are
 @pytest.mark.parametrize(
     ("scores", "labels", "advice"),
     [
