@@ -268,7 +268,9 @@ def _borrow_torch(name: str, tensor: Any) -> Array:
     tensor = tensor.detach()
     dtype = str(tensor.dtype).removeprefix("torch.")
     itemsize = tensor.element_size()
-    strides = tuple(stride * itemsize for stride in tensor.stride())
+    # The stride of an axis of one element says nothing, and may be any number.
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    strides = tuple(stride * itemsize if size > 1 else itemsize for size, stride in sizes)
     try:
         storage = tensor.untyped_storage()
         block = storage.data_ptr(), storage.nbytes()

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from vltr_eval.formats.sources import InputError
 from vltr_eval.groups import checked_bounds
 from vltr_eval.outputs import PendingFile
 from vltr_eval.text_table import WIDTH, Column, text_table
@@ -488,16 +489,16 @@ class Report(BaseReport):
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"report: expected JSON, got text that is none ({error})") from None
+            raise InputError(f"report: expected JSON, got text that is none ({error})") from None
         schema = document.get("schema") if isinstance(document, dict) else None
         if schema != cls.SCHEMA:
-            raise ValueError(f"report: expected schema {cls.SCHEMA!r}, got {schema!r}")
+            raise InputError(f"report: expected schema {cls.SCHEMA!r}, got {schema!r}")
         try:
             return cls._from_document(document)
         except KeyError as error:
-            raise ValueError(f"report: key {error} is missing") from None
+            raise InputError(f"report: key {error} is missing") from None
         except (TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"report: expected the values of schema {cls.SCHEMA!r}, got others ({error})") from None
+            raise InputError(f"report: expected the values of schema {cls.SCHEMA!r}, got others ({error})") from None
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Report:

@@ -132,7 +132,7 @@ def _is_class_index(table: Table, place: int, numbers: Sequence[int]) -> bool:
     if len(numbers) < 2 or (not column.is_index and plain(column.name or "") not in _INDEX_NAMES):
         return False
     values = np.sort(table.read_column(place))
-    if len(values) and values[0] in (0, 1) and (np.diff(values) == 1).all():
+    if len(values) and values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values))):
         return True
     if any(has_role(table.columns[other].name, COUNTS) for other in numbers):
         raise table.error(
@@ -256,7 +256,8 @@ def _names_of_table(source: Source, table: Table) -> ClassNames:
     columns = [list(map(str, table.read_column(place).tolist())) for place in texts]
     for place in numbers:
         index = table.read_column(place)
-        if (np.diff(np.sort(index)) == 1).all():  # from 0 or from 1
+        ordered = np.sort(index)
+        if len(ordered) and ordered[0] in (0, 1) and np.array_equal(ordered, ordered[0] + np.arange(len(ordered))):
             order = np.argsort(index)
             columns = [[column[row] for row in order] for column in columns]
             break

@@ -216,7 +216,7 @@ def _looks_like_ids(table: Table, numbers: list[int], role: Role) -> bool:
     if all("int" in table.columns[place].dtype for place in others):
         values = table.read_column(first)
         if role is not LABELS:  # whole scores in every column: distinct values in order are ids
-            return len(values) >= _MANY_ROWS and bool((np.diff(values) > 0).all())
+            return len(values) >= _MANY_ROWS and _is_ascending(values)
         return bool(((values != 0) & (values != 1)).any()) and len(np.unique(values)) == len(values)
     return _are_distinct(table, first)
 
@@ -225,9 +225,14 @@ def _rises(table: Table, numbers: list[int]) -> bool:
     """Whether the first number column rises from row to row and another does not."""
     if table.num_rows < _MANY_ROWS or "float" not in table.columns[numbers[0]].dtype:
         return False
-    if not (np.diff(table.read_column(numbers[0])) > 0).all():
+    if not _is_ascending(table.read_column(numbers[0])):
         return False
-    return not all((np.diff(table.read_column(place)) > 0).all() for place in numbers[1:])
+    return not all(_is_ascending(table.read_column(place)) for place in numbers[1:])
+
+
+def _is_ascending(values: np.ndarray) -> bool:
+    # Compared and not subtracted: two infinities have no difference.
+    return bool((values[1:] > values[:-1]).all())
 
 
 def _whole_among_fractions(table: Table, free: list[int], numbers: list[int]) -> int | None:

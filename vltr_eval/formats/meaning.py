@@ -225,7 +225,7 @@ def _refuse_counting_column(table: Table, values: Any, places: Sequence[int], op
         return
     head = _as_float64(values[:4, :2])
     start = head[0, 0]
-    if start not in (0, 1) or (head[:, 0] != start + np.arange(4)).any() or (np.diff(head[:, 1]) == 1).all():
+    if start not in (0, 1) or (head[:, 0] != start + np.arange(4)).any() or (head[1:, 1] == head[:-1, 1] + 1).all():
         return
     first = _as_float64(values[:, 0])
     if (first == start + np.arange(len(first))).all():

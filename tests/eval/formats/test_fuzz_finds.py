@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+import torch
 
 import vltr_eval
 from vltr_eval.formats import (
@@ -252,3 +253,28 @@ def test_report_with_other_values_is_refused(interval):
     document["mAP_tie_interval"] = interval
     with pytest.raises(ValueError, match=r"^report: expected the values of schema"):
         vltr_eval.Report.from_json(json.dumps(document))
+
+
+def test_infinities_in_a_first_column_give_no_warning(tmp_path):
+    data = np.column_stack([np.full(8, np.inf), np.linspace(0, 1, 8)])
+    pd.DataFrame(data, columns=["a", "b"]).to_parquet(tmp_path / "p.parquet")
+    np.testing.assert_array_equal(vltr_eval.read_scores(tmp_path / "p.parquet").values, data)
+
+
+def test_class_names_beside_infinities_keep_their_order(tmp_path):
+    (tmp_path / "n.csv").write_text("weight,name\ninf,cat\ninf,dog\n")
+    assert vltr_eval.formats.read_class_names(tmp_path / "n.csv").names == ("cat", "dog")
+
+
+def test_the_stride_of_an_axis_of_one_element_may_be_any_number():
+    scores = torch.rand(4, 1).as_strided((4, 1), (1, 2**62))
+    labels = [[1], [0], [0], [1]]
+    expected = vltr_eval.average_precision(scores.clone(), np.array(labels))
+    np.testing.assert_array_equal(vltr_eval.average_precision(scores, np.array(labels)), expected)
+
+
+def test_errors_of_a_report_are_one_printable_line():
+    text = vltr_eval.evaluate(np.eye(3), np.eye(3)).to_json().replace('"sap"', '"a\\u2028b"', 1)
+    with pytest.raises(ValueError, match=r"^report: ") as raised:
+        vltr_eval.Report.from_json(text)
+    assert str(raised.value).isprintable()
