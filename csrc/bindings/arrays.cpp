@@ -22,11 +22,11 @@ cuda::Stream stream_of(const Tensor& tensor) { return {tensor.device, tensor.str
 
 // One element as a Python number, from wherever it lies.
 py::object item(const Tensor& tensor, const std::vector<std::int64_t>& index) {
-  const std::byte* place = tensor.data;
+  const std::byte* ptr = tensor.data;
   bool inside = index.size() == tensor.shape.size();
   for (std::size_t axis = 0; inside && axis < index.size(); ++axis) {
     inside = index[axis] >= 0 && index[axis] < tensor.shape[axis];
-    place += index[axis] * tensor.strides[axis];
+    ptr += index[axis] * tensor.strides[axis];
   }
   if (!inside) throw py::index_error("index: expected one within the array");
   return with_element_type(tensor.dtype, [&](auto tag) -> py::object {
@@ -35,12 +35,12 @@ py::object item(const Tensor& tensor, const std::vector<std::int64_t>& index) {
     std::byte copy[sizeof(T)];
     if (tensor.on_device()) {
       const py::gil_scoped_release release;
-      cuda::copy_to_host(stream_of(tensor), copy, place, sizeof(T));
+      cuda::copy_to_host(stream_of(tensor), copy, ptr, sizeof(T));
       cuda::synchronize(stream_of(tensor));
-      place = copy;
+      ptr = copy;
     }
 #endif
-    const T value = load_element<T>(place);
+    const T value = load_element<T>(ptr);
     if constexpr (std::is_integral_v<T>) {
       return py::cast(value);
     } else {
@@ -229,13 +229,13 @@ py::capsule to_dlpack(const SharedArray& array, std::optional<std::int64_t> stre
   if (consumer == 0 || consumer < -1) {
     throw py::value_error("stream: expected None, -1, 1, 2 or a CUDA stream, got " + std::to_string(consumer));
   }
-  std::optional<cuda::Stream> his;
+  std::optional<cuda::Stream> consumer_stream;
   if (consumer != -1) {
-    his = cuda::Stream{own.device, static_cast<std::uintptr_t>(consumer)};
-    cuda::wait_for(*his, own);
+    consumer_stream = cuda::Stream{own.device, static_cast<std::uintptr_t>(consumer)};
+    cuda::wait_for(*consumer_stream, own);
   }
-  return max_version && max_version->first >= 1 ? export_as<dlpack::ManagedVersioned>(array, his)
-                                                : export_as<dlpack::Managed>(array, his);
+  return max_version && max_version->first >= 1 ? export_as<dlpack::ManagedVersioned>(array, consumer_stream)
+                                                : export_as<dlpack::Managed>(array, consumer_stream);
 }
 
 py::array to_host(const DeviceArray& array) {

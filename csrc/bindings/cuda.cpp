@@ -3,8 +3,8 @@
 #include "bindings/bindings.hpp"
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
-#include "cuda/reached.hpp"
-#include "cuda/scan.hpp"
+#include "cuda/count_reached.hpp"
+#include "cuda/rank_scan.hpp"
 #include "cuda/thresholds.hpp"
 #include "cuda/weighted_average_precision.hpp"
 
@@ -49,13 +49,13 @@ auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, 
   }
 }
 
-py::tuple scan(const CudaMatrix& scores, const cuda::Positives& positives, std::int64_t trials, std::uint64_t seed,
+py::tuple rank_scan(const CudaMatrix& scores, const cuda::Positives& positives, std::int64_t trials, std::uint64_t seed,
                bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int,
                const py::object& progress) {
   RankTable shared;
   if (given) shared = to_thresholds(given->first, given->second, scores.matrix);
-  cuda::ScanResult result = with_positives(scores, positives, [&] {
-    return cuda::scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
+  cuda::RankScanResult result = with_positives(scores, positives, [&] {
+    return cuda::rank_scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
   });
   if (!progress.is_none()) progress(1.0);
   py::object trial_matrix = py::none();
@@ -131,7 +131,7 @@ void bind_cuda(py::module_& module) {
         }
         return to_tuple(std::move(host));
       });
-  module.def("scan", &scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
+  module.def("scan", &rank_scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
              "progress"_a);
   module.def("positive_scores", [](const CudaMatrix& scores, const cuda::Positives& positives, int) {
     return to_tuple(with_positives(scores, positives, [&] {
@@ -156,7 +156,7 @@ void bind_cuda(py::module_& module) {
         std::vector<std::uint32_t> counts;
         {
           const py::gil_scoped_release release;
-          counts = cuda::reached(scores.matrix, cells, given, scores.stream);
+          counts = cuda::count_reached(scores.matrix, cells, given, scores.stream);
         }
         return to_numpy(std::move(counts));
       },

@@ -1,8 +1,8 @@
 // Labels, the scan and the metrics, on CPU threads.
 #include "bindings/bindings.hpp"
 #include "core/sap_core.hpp"
-#include "cpu/reached.hpp"
-#include "cpu/scan.hpp"
+#include "cpu/count_reached.hpp"
+#include "cpu/rank_scan.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
 
@@ -25,8 +25,8 @@ cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::i
   bool sound = are_offsets(offset.data(), offset.size(), num_classes, rows.size());
   for (std::size_t c = 0; sound && c + 1 < positives.offset.size(); ++c) {
     for (std::int64_t i = positives.offset[c]; sound && i < positives.offset[c + 1]; ++i) {
-      const std::uint32_t row = positives.rows[static_cast<std::size_t>(i)];
-      sound = row < num_rows && (i == positives.offset[c] || positives.rows[static_cast<std::size_t>(i) - 1] < row);
+      const std::uint32_t row = positives.rows[i];
+      sound = row < num_rows && (i == positives.offset[c] || positives.rows[i - 1] < row);
     }
   }
   if (!sound)
@@ -87,12 +87,12 @@ void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp,
   }
 }
 
-py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
+py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
                bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
                const py::object& progress) {
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
   RankTable shared;
-  cpu::ScanRequest request;
+  cpu::RankScanRequest request;
   request.trials = trials;
   request.seed = seed;
   request.ranks = ranks;
@@ -100,8 +100,8 @@ py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& row
     shared = to_thresholds(given->first, given->second, scores);
     request.given = &shared;
   }
-  cpu::ScanResult result =
-      Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::scan(scores, positives, request, runner); });
+  cpu::RankScanResult result =
+      Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::rank_scan(scores, positives, request, runner); });
   py::object trial_matrix = py::none();
   if (trials > 0) trial_matrix = to_numpy(std::move(result.trials), {trials, static_cast<py::ssize_t>(scores.cols)});
   py::object rank = py::none();
@@ -115,7 +115,7 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
                       std::int64_t num_rows, int threads, const Metric& metric) {
   check_table(offset, tp, fp, tied, num_rows);
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
-  std::vector<double> out(static_cast<std::size_t>(classes));
+  std::vector<double> out(classes);
   const std::int64_t* const begin = offset.data();
   Call(threads, py::none())([&](const cpu::Runner& runner) {
     const std::int64_t step = cpu::items_per_step(classes, 8, runner.threads);
@@ -124,7 +124,7 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
         const std::int64_t first = begin[c];
         const std::int64_t count = begin[c + 1] - first;
         const std::int64_t positives = count == 0 ? 0 : tp.data()[first + count - 1];
-        out[static_cast<std::size_t>(c)] =
+        out[c] =
             metric(tp.data() + first, fp.data() + first, tied.data() + first, count, num_rows - positives);
       }
     });
@@ -141,7 +141,7 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
   const std::int64_t count = tp.size();
-  std::vector<double> precision(static_cast<std::size_t>(count));
+  std::vector<double> precision(count);
   Call(threads, progress)([&](const cpu::Runner& runner) {
     constexpr std::int64_t kThresholdsPerItem = 64;
     runner.run((count + kThresholdsPerItem - 1) / kThresholdsPerItem, [&](std::int64_t item, int) {
@@ -151,7 +151,7 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
         while (*after <= k) ++after;
         const std::int64_t positives = tp.data()[*after - 1];
         const std::int64_t negatives = num_rows - positives;
-        precision[static_cast<std::size_t>(k)] =
+        precision[k] =
             expected_precision(tp.data()[k], negatives, fp.data()[k], sap_draws(positives, negatives));
       }
     });
@@ -174,11 +174,11 @@ RowArray draw_rows(const IntArray& offset, const RowArray& rows, std::int64_t nu
   if (rows.size() > std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, trials))
     throw std::bad_alloc();
   const cpu::Trials chosen{first_trial, trials};
-  const std::vector<std::int64_t> places = cpu::draw_offsets(positives, num_rows, chosen);
-  RowArray drawn(places.back());
+  const std::vector<std::int64_t> draw_offset = cpu::draw_offsets(positives, num_rows, chosen);
+  RowArray drawn(draw_offset.back());
   std::uint32_t* const out = drawn.mutable_data();
   Call(threads, py::none())([&](const cpu::Runner& runner) {
-    cpu::draw_rows(positives, num_rows, chosen, seed, places, out, runner);
+    cpu::draw_rows(positives, num_rows, chosen, seed, draw_offset, out, runner);
     return 0;
   });
   return drawn;
@@ -201,7 +201,7 @@ DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const Int
   std::vector<double> out = Call(threads, py::none())([&](const cpu::Runner& runner) {
     return cpu::average_trials(table, num_rows, trials, runner,
                                [&](std::int64_t c, std::int64_t, cpu::TrialAverage& average) {
-                                 const std::int32_t* own = counts + table.offset[static_cast<std::size_t>(c)];
+                                 const std::int32_t* own = counts + table.offset[c];
                                  for (std::int64_t t = 0; t < trials; ++t, own += tp.size()) average.add_trial(own);
                                });
   });
@@ -216,7 +216,7 @@ void bind_evaluation(py::module_& module) {
         Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_positives(labels, runner); });
     return py::make_tuple(to_numpy(std::move(positives.offset)), to_numpy(std::move(positives.rows)));
   });
-  module.def("scan", &scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
+  module.def("scan", &rank_scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
              "progress"_a);
   module.def("positive_scores", [](const Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
     const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
@@ -240,7 +240,7 @@ void bind_evaluation(py::module_& module) {
       [](const RowArray& positives, std::int64_t num_rows, std::uint32_t cls, std::uint32_t trial, std::uint64_t seed) {
         if (num_rows > kMaxRows || positives.size() >= num_rows - positives.size())
           throw py::value_error("positives: expected fewer than negatives");
-        std::vector<std::uint32_t> rows(static_cast<std::size_t>(positives.size()));
+        std::vector<std::uint32_t> rows(positives.size());
         Call(1, py::none())([&](const cpu::Runner&) {
           cpu::DrawLister(num_rows, seed)
               .list(positives.data(), static_cast<std::uint32_t>(rows.size()), cls, {trial, 1}, rows.data());
@@ -256,7 +256,7 @@ void bind_evaluation(py::module_& module) {
         const Cells cells = to_cells(rows, classes, scores);
         const RankTable given = to_thresholds(thresholds.first, thresholds.second, scores);
         return to_numpy(Call(threads, py::none())(
-            [&](const cpu::Runner& runner) { return cpu::reached(scores, cells, given, runner); }));
+            [&](const cpu::Runner& runner) { return cpu::count_reached(scores, cells, given, runner); }));
       },
       "scores"_a, "rows"_a, "classes"_a, "thresholds"_a, "threads"_a,
       "How many of the given thresholds of its class (descending) the score of each cell reaches.");

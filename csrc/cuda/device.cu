@@ -132,7 +132,7 @@ void synchronize(const Stream& stream) {
   check(cudaStreamSynchronize(native(stream)), "waiting for a stream");
 }
 
-Stream own_stream(int device) {
+Stream library_stream(int device) {
   Device& own = device_at(device);
   std::call_once(own.stream_made, [&] {
     const DeviceGuard guard(device);
@@ -199,8 +199,8 @@ DeviceGuard::~DeviceGuard() {
 Memory::Memory(const Stream& stream, std::int64_t bytes) : stream_(stream), bytes_(bytes) {
   if (bytes == 0) return;
   const DeviceGuard guard(stream.device);
-  const auto wanted = static_cast<std::size_t>(bytes);
-  const cudaError_t status = cudaMallocFromPoolAsync(&data_, wanted, pool_of(stream.device), native(stream));
+  const auto size = static_cast<std::size_t>(bytes);
+  const cudaError_t status = cudaMallocFromPoolAsync(&data_, size, pool_of(stream.device), native(stream));
   if (status != cudaErrorMemoryAllocation) {
     check(status, "allocating memory");
     return;
@@ -209,7 +209,7 @@ Memory::Memory(const Stream& stream, std::int64_t bytes) : stream_(stream), byte
   std::size_t free = 0;
   std::size_t total = 0;
   check(cudaMemGetInfo(&free, &total), "reading how much memory is free");
-  throw OutOfMemory("CUDA out of memory: expected " + with_commas(wanted) +
+  throw OutOfMemory("CUDA out of memory: expected " + with_commas(size) +
                     " bytes on cuda:" + std::to_string(stream.device) + ", got " + with_commas(free) + " free");
 }
 
@@ -239,10 +239,10 @@ void copy_within_device(const Stream& stream, void* to, const void* from, std::i
   copy(stream, to, from, bytes, cudaMemcpyDeviceToDevice, "copying within the device");
 }
 
-void fill_bytes(const Stream& stream, void* place, int byte, std::int64_t bytes) {
+void fill_bytes(const Stream& stream, void* ptr, int byte, std::int64_t bytes) {
   if (bytes == 0) return;
   const DeviceGuard guard(stream.device);
-  check(cudaMemsetAsync(place, byte, static_cast<std::size_t>(bytes), native(stream)), "filling memory");
+  check(cudaMemsetAsync(ptr, byte, static_cast<std::size_t>(bytes), native(stream)), "filling memory");
 }
 
 }  // namespace vltr::cuda

@@ -40,7 +40,7 @@ void wait_for(const Stream& stream, const Stream& other);
 
 // A stream of the library's own on each device, which is never destroyed. What outlives a call is moved there: the
 // caller's stream may be gone by then, and handle 2 means another stream on another thread.
-Stream own_stream(int device);
+Stream library_stream(int device);
 
 // Waits until all work of the stream is done. Throws Error when a kernel of it failed.
 void synchronize(const Stream& stream);
@@ -101,7 +101,7 @@ class Memory {
 void copy_to_device(const Stream& stream, void* to, const void* from, std::int64_t bytes);
 void copy_to_host(const Stream& stream, void* to, const void* from, std::int64_t bytes);
 void copy_within_device(const Stream& stream, void* to, const void* from, std::int64_t bytes);
-void fill_bytes(const Stream& stream, void* place, int byte, std::int64_t bytes);
+void fill_bytes(const Stream& stream, void* ptr, int byte, std::int64_t bytes);
 
 // An array of elements in device memory.
 template <class T>

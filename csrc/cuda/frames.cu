@@ -26,8 +26,8 @@ int common_alignment(std::initializer_list<std::int64_t> values) {
   for (const std::int64_t value : values) all |= value;
   return static_cast<int>(all & -all);
 }
-std::int64_t address_of(const void* place) {
-  return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(place));
+std::int64_t address_of(const void* ptr) {
+  return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(ptr));
 }
 
 template <int kBytes>
@@ -111,8 +111,8 @@ __device__ void copy_rows(const std::byte* const* source, unsigned rows, unsigne
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i) {
       if (first + i * kThreads < total) {
-        const std::byte* const place = source[row];
-        loaded[i] = place != nullptr ? reinterpret_cast<const From*>(place)[vector]
+        const std::byte* const ptr = source[row];
+        loaded[i] = ptr != nullptr ? reinterpret_cast<const From*>(ptr)[vector]
                                      : repeat<static_cast<int>(sizeof(From))>(nan_pattern);
       }
       row += row_step;
@@ -242,7 +242,7 @@ template <int kCount>
 constexpr int kVectorsOfLane = kCount == 1 || kCount == 8 ? 2 : 4;
 
 // A warp has kVectors vectors a lane of one source frame: it adds what each slot that shows the frame gives, sample by
-// sample and slot by slot, so that no two threads write one place and the order of the sum is fixed.
+// sample and slot by slot, so that no two threads write one ptr and the order of the sum is fixed.
 template <class T, int kCount>
 __global__ void __launch_bounds__(kThreads, 4)
     frame_stack_gradient_kernel(const __grid_constant__ FrameStackGradient request, int pieces) {
@@ -267,11 +267,11 @@ __global__ void __launch_bounds__(kThreads, 4)
     for (unsigned takers = __ballot_sync(kWholeWarp, takes); takers != 0; takers &= takers - 1) {
       const std::int64_t taker = base + __ffs(static_cast<int>(takers)) - 1;
       request.for_each_slot(taker, source, frame, [&](std::uint32_t slot) {
-        const auto* const place = reinterpret_cast<const Loaded*>(request.gradient.at(taker, slot));
+        const auto* const ptr = reinterpret_cast<const Loaded*>(request.gradient.at(taker, slot));
         Loaded loaded[kVectors];
 #pragma unroll
         for (int v = 0; v < kVectors; ++v) {
-          if (first + v * kWarp < vectors) loaded[v] = place[first + v * kWarp];
+          if (first + v * kWarp < vectors) loaded[v] = ptr[first + v * kWarp];
         }
 #pragma unroll
         for (int v = 0; v < kVectors; ++v) {

@@ -76,9 +76,9 @@ __device__ Lane canonical(Lane lane) {
 }
 
 // Of a place in row order, for atomicMin: the first of all that are noted remains.
-constexpr unsigned long long kNoPlace = ~0ull;
+constexpr unsigned long long kNoIndex = ~0ull;
 
-__device__ inline void note_place(unsigned long long* first, std::int64_t row, std::int64_t cols, std::int64_t col) {
+__device__ inline void note_first(unsigned long long* first, std::int64_t row, std::int64_t cols, std::int64_t col) {
   atomicMin(first, static_cast<unsigned long long>(row * cols + col));
 }
 

@@ -37,7 +37,7 @@ __device__ unsigned long long ones_of_chunk(const Source& source, std::int64_t s
   for (int i = 0; i < Source::kPerChunk && source.is_there(slot, i); ++i) {
     const int label = label_of(source.load(slot, i));
     if (label == 1) found |= 1ull << i;
-    if (label == kBadLabel) note_place(bad, source.row(slot, i), source.cols, source.col(slot, i));
+    if (label == kBadLabel) note_first(bad, source.row(slot, i), source.cols, source.col(slot, i));
   }
   return found;
 }
@@ -101,17 +101,17 @@ struct StridedLabels {
   }
   std::int64_t slots() const { return lines() * slots_of_line(); }
 
-  __device__ std::int64_t place_in_line(std::int64_t slot, int i) const {
+  __device__ std::int64_t index_in_line(std::int64_t slot, int i) const {
     const std::int64_t within = slot % slots_of_line();
     return (within / kWarp * kPerChunk + i) * kWarp + within % kWarp;
   }
   __device__ std::int64_t row(std::int64_t slot, int i) const {
-    return shard.first_row + (by_column ? place_in_line(slot, i) : slot / slots_of_line());
+    return shard.first_row + (by_column ? index_in_line(slot, i) : slot / slots_of_line());
   }
   __device__ std::int64_t col(std::int64_t slot, int i) const {
-    return by_column ? slot / slots_of_line() : place_in_line(slot, i);
+    return by_column ? slot / slots_of_line() : index_in_line(slot, i);
   }
-  __device__ bool is_there(std::int64_t slot, int i) const { return place_in_line(slot, i) < line_size(); }
+  __device__ bool is_there(std::int64_t slot, int i) const { return index_in_line(slot, i) < line_size(); }
   __device__ T load(std::int64_t slot, int i) const { return load_element<T>(shard.at(row(slot, i), col(slot, i))); }
 
   __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
@@ -133,7 +133,7 @@ struct ClassIndices {
   __device__ unsigned long long positives(std::int64_t slot, unsigned long long* bad) const {
     const auto index = load_element<T>(shard.at(row(slot, 0), 0));
     if (static_cast<std::uint64_t>(index) < static_cast<std::uint64_t>(classes)) return 1;  // a negative one is huge
-    note_place(bad, row(slot, 0), 1, 0);
+    note_first(bad, row(slot, 0), 1, 0);
     return 0;
   }
 };
@@ -155,12 +155,12 @@ __global__ void __launch_bounds__(kThreads)
     const unsigned long long end = block_inclusive_sum<kThreads>(count, ends, total);
     if (threadIdx.x == 0) block_begin = atomicAdd(&findings->found, total);
     __syncthreads();
-    unsigned long long place = block_begin + end - count;
-    for (; found != 0; found &= found - 1, ++place) {
+    unsigned long long slot_in_list = block_begin + end - count;
+    for (; found != 0; found &= found - 1, ++slot_in_list) {
       const int i = __ffsll(static_cast<long long>(found)) - 1;
       const auto cls = static_cast<std::uint32_t>(source.col(slot, i));
       if (by_class != nullptr) atomicAdd(&by_class[cls], 1ull);
-      if (place < capacity) list[place] = {static_cast<std::uint32_t>(source.row(slot, i)), cls};
+      if (slot_in_list < capacity) list[slot_in_list] = {static_cast<std::uint32_t>(source.row(slot, i)), cls};
     }
   }
 }
@@ -195,9 +195,9 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
   if (i >= count) return;
   const Pair pair = list[i];
-  const unsigned long long place = atomicAdd(&next[pair.cls], 1ull);
-  row[place] = pair.row;
-  cls[place] = pair.cls;
+  const unsigned long long slot_in_list = atomicAdd(&next[pair.cls], 1ull);
+  row[slot_in_list] = pair.row;
+  cls[slot_in_list] = pair.cls;
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -208,8 +208,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The caller's stream may be gone when the positives are used.
-void move_to_own_stream(Positives& positives) {
-  const Stream own = own_stream(positives.stream().device);
+void move_to_library_stream(Positives& positives) {
+  const Stream own = library_stream(positives.stream().device);
   wait_for(own, positives.stream());
   positives.offset.move_to(own);
   positives.row.move_to(own);
@@ -227,35 +227,35 @@ Positives collect_into_classes(std::int64_t rows, std::int64_t classes, std::int
   positives.offset = DeviceArray<std::int64_t>(stream, classes + 1);
   DeviceArray<unsigned long long> by_class(stream, classes);
   DeviceArray<unsigned long long> next(stream, classes);
-  const DeviceArray<Findings> findings(stream, {Findings{0, kNoPlace, 0}});
+  const DeviceArray<Findings> findings(stream, {Findings{0, kNoIndex, 0}});
   DeviceArray<Pair> list(stream, capacity);
   by_class.fill(0);
   collect(list, by_class.data(), findings.data());
   launch(stream, "make_offsets", make_offsets, 1, kOffsetThreads, 0, by_class.data(), classes, positives.offset.data(),
          next.data(), findings.data());
   const Findings found = findings.to_host().front();
-  if (found.bad != kNoPlace) {
-    const auto place = static_cast<std::int64_t>(found.bad);
-    throw BadValue("labels", place / cols, place % cols);
+  if (found.bad != kNoIndex) {
+    const auto flat_index = static_cast<std::int64_t>(found.bad);
+    throw BadValue("labels", flat_index / cols, flat_index % cols);
   }
   positives.count = static_cast<std::int64_t>(found.found);
   positives.longest = found.longest;
   if (positives.count > capacity) {
     list = DeviceArray<Pair>(stream, positives.count);
-    const DeviceArray<Findings> again(stream, {Findings{0, kNoPlace, 0}});
+    const DeviceArray<Findings> again(stream, {Findings{0, kNoIndex, 0}});
     collect(list, nullptr, again.data());
     synchronize(stream);  // the labels need not outlive this call
   }
   positives.row = DeviceArray<std::uint32_t>(stream, positives.count);
   positives.cls = DeviceArray<std::uint32_t>(stream, positives.count);
   if (positives.count == 0) {
-    move_to_own_stream(positives);
+    move_to_library_stream(positives);
     return positives;
   }
   launch(stream, "spread_by_class", spread_by_class, blocks_for(positives.count, kThreads), kThreads, 0, list.data(),
          positives.count, next.data(), positives.row.data(), positives.cls.data());
   sort_within_segments(positives.row, positives.cls, positives.offset, positives.longest);
-  move_to_own_stream(positives);
+  move_to_library_stream(positives);
   return positives;
 }
 

@@ -29,7 +29,7 @@ struct RankPlan {
   const int* best_class = nullptr;                 // (N); kNoClass without label
   int* rank = nullptr;                             // (N)
 
-  __device__ bool wanted() const { return rank != nullptr; }
+  __device__ bool requested() const { return rank != nullptr; }
   template <class Lane>
   __device__ bool is_before_best(std::int64_t row, Lane score, std::int64_t col) const {
     const int best = best_class[row];

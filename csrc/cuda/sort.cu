@@ -59,8 +59,8 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t run = (at / kTile - first_tile) / width;
   const std::int64_t pair_tile = first_tile + run / 2 * 2 * width;
   const auto clip = [=](std::int64_t tile) {
-    const std::int64_t place = tile * kTile;
-    return place < begin ? begin : place > end ? end : place;
+    const std::int64_t boundary = tile * kTile;
+    return boundary < begin ? begin : boundary > end ? end : boundary;
   };
   const std::int64_t left = clip(pair_tile);
   const std::int64_t middle = clip(pair_tile + width);

@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t r = row[i];
   const LaneOf<T> lane = to_lane(load_element<T>(scores.shard_of(r).at(r, cls[i])));
   const bool is_nan = lane != lane;
-  if (is_nan) note_place(first_nan, r, cols, cls[i]);
+  if (is_nan) note_first(first_nan, r, cols, cls[i]);
   out[i] = is_nan ? LaneOf<T>{0} : canonical(lane);  // what is sorted and searched must be ordered
 }
 
@@ -147,9 +147,9 @@ DeviceRankTable positive_scores(const Matrix& scores, const Positives& positives
   return with_element_type(scores.dtype, [&](auto tag) {
     using Lane = LaneOf<typename decltype(tag)::type>;
     const DeviceArray<unsigned long long> first_nan(stream, 1);
-    first_nan.fill(0xFF);  // kNoPlace
+    first_nan.fill(0xFF);  // kNoIndex
     DeviceArray<Lane> found = gather_scores<Lane>(scores, positives, stream, first_nan.data());
-    if (first_nan.to_host().front() != kNoPlace) throw_if_nan(scores, stream);
+    if (first_nan.to_host().front() != kNoIndex) throw_if_nan(scores, stream);
     return make_table(make_thresholds(std::move(found), positives, nullptr, nullptr), positives, nullptr);
   });
 }

@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kWarp)
 std::vector<double> weighted_average_precision(const Matrix& scores, const Positives& positives,
                                                const Matrix& sample_weight, const Stream& stream) {
   const DeviceGuard guard(stream.device);
-  const DeviceArray<Findings> findings(stream, std::vector<Findings>{{0, kNoPlace, kNoPlace}});
+  const DeviceArray<Findings> findings(stream, std::vector<Findings>{{0, kNoIndex, kNoIndex}});
   const DeviceArray<double> weights(stream, scores.rows);
   const DeviceMatrix weight_matrix(sample_weight, stream);
   with_element_type(sample_weight.dtype, [&](auto tag) {
@@ -124,7 +124,7 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
            weights.data(), findings.data());
   });
   const unsigned long long bad_row = findings.to_host().front().bad_row;
-  if (bad_row != kNoPlace) throw BadValue("sample_weight", static_cast<std::int64_t>(bad_row), 0);
+  if (bad_row != kNoIndex) throw BadValue("sample_weight", static_cast<std::int64_t>(bad_row), 0);
   throw_if_nan(scores, stream);
   const DeviceArray<double> out(stream, scores.cols);
   with_element_type(scores.dtype, [&](auto tag) {

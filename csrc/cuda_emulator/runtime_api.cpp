@@ -72,11 +72,11 @@ struct Registry {
 
   // The allocation that holds an address, or the end.
   std::map<std::uintptr_t, Allocation>::iterator find(const void* address) {
-    const auto place = reinterpret_cast<std::uintptr_t>(address);
-    auto after = allocations.upper_bound(place);
+    const auto ptr = reinterpret_cast<std::uintptr_t>(address);
+    auto after = allocations.upper_bound(ptr);
     if (after == allocations.begin()) return allocations.end();
     --after;
-    return place < after->first + after->second.bytes ? after : allocations.end();
+    return ptr < after->first + after->second.bytes ? after : allocations.end();
   }
   // Whether a range does not begin in an allocation and end beyond it.
   bool fits(const void* address, std::size_t bytes) {

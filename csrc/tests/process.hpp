@@ -26,9 +26,9 @@ class Setting {
 
 struct Ending {
   bool clean;        // exit status 0
-  std::string said;  // on stderr
+  std::string message;  // on stderr
 
-  bool says(const char* text) const { return said.find(text) != std::string::npos; }
+  bool says(const char* text) const { return message.find(text) != std::string::npos; }
 };
 
 // Runs a function in a forked child of this process, which must have no other thread.
@@ -55,7 +55,7 @@ Ending in_child(const Function& function) {
   close(ends[1]);
   Ending ending{};
   char part[4096];
-  for (ssize_t got; (got = read(ends[0], part, sizeof(part))) > 0;) ending.said.append(part, static_cast<size_t>(got));
+  for (ssize_t got; (got = read(ends[0], part, sizeof(part))) > 0;) ending.message.append(part, static_cast<size_t>(got));
   close(ends[0]);
   int status = 0;
   waitpid(child, &status, 0);

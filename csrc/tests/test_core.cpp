@@ -188,7 +188,7 @@ void negatives_are_numbered_as_defined() {
   test::Random random(1);
   for (const int percent : {1, 10, 50, 90}) {
     for (int repeat = 0; repeat < 10; ++repeat) {
-      std::vector<bool> is_positive(static_cast<std::size_t>(100 + random.below(2000)));
+      std::vector<bool> is_positive(100 + random.below(2000));
       for (std::size_t row = 0; row < is_positive.size(); ++row) is_positive[row] = random.below(100) < percent;
       check_numbering(is_positive);
     }
@@ -255,7 +255,7 @@ std::int64_t walk(const std::vector<Lane>& tree, std::int64_t keys, Lane score) 
   for (auto level = width.rbegin(); level != width.rend(); ++level) {
     std::int64_t reached = 0;
     for (std::int64_t i = 0; i < 16; ++i)
-      reached += tree[static_cast<std::size_t>((level_start + node) * 16 + i)] <= score;
+      reached += tree[(level_start + node) * 16 + i] <= score;
     if (reached == 0) return 0;
     level_start += *level;
     node = node * 16 + reached - 1;
@@ -268,7 +268,7 @@ void check_tree(std::int64_t keys) {
   trying = "keys " + std::to_string(keys);
   std::vector<Lane> ascending;
   for (std::int64_t i = 0; i < keys; ++i) ascending.push_back(static_cast<Lane>(2 * i));
-  std::vector<Lane> tree(static_cast<std::size_t>(tree_nodes(keys) * kNodeKeys));
+  std::vector<Lane> tree(tree_nodes(keys) * kNodeKeys);
   build_tree(ascending.data(), keys, tree.data());
   const std::int64_t step = keys < 1000 ? 1 : keys / 500;
   for (std::int64_t score = -1; score <= 2 * keys; score += step) {
@@ -442,7 +442,7 @@ void metrics_equal_their_definitions() {
       scores[i] = random.below(levels);
       labels[i] = random.below(3) == 0;
     }
-    labels[static_cast<std::size_t>(random.below(static_cast<int>(rows)))] = true;
+    labels[random.below(static_cast<int>(rows))] = true;
     const Column column(scores, labels);
     const std::int64_t* tp = column.tp.data();
     const std::int64_t* fp = column.fp.data();
@@ -470,10 +470,10 @@ void chance_is_the_mean_over_all_orders() {
       for (std::uint32_t mask = 0; mask < 1u << rows; ++mask) {
         if (__builtin_popcount(mask) != positives) continue;
         int hits = 0;
-        for (int place = 0; place < rows; ++place) {
-          if ((mask >> place & 1u) == 0) continue;
+        for (int position = 0; position < rows; ++position) {
+          if ((mask >> position & 1u) == 0) continue;
           ++hits;
-          sum += static_cast<long double>(hits) / (place + 1) / positives;
+          sum += static_cast<long double>(hits) / (position + 1) / positives;
         }
         ++orders;
       }
@@ -512,7 +512,7 @@ std::uint64_t choose(std::int64_t n, std::int64_t k) {
     for (std::size_t i = 1; i + 1 < next.size(); ++i) next[i] = rows.back()[i - 1] + rows.back()[i];
     rows.push_back(next);
   }
-  return rows[static_cast<std::size_t>(n)][static_cast<std::size_t>(k)];
+  return rows[n][k];
 }
 
 void expected_precision_equals_enumeration() {

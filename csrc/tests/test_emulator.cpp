@@ -573,7 +573,7 @@ void kernels_that_do_not_meet_are_stopped() {
   static int numbers[64];
   struct Bug {
     std::function<void()> run;
-    const char* said;
+    const char* message;
   };
   const std::vector<Bug> bugs = {
       {[] { launch(skip_barrier, 1, 64); }, "1 of 64 threads never come: the first of them, thread (3, 0, 0)"},
@@ -591,8 +591,8 @@ void kernels_that_do_not_meet_are_stopped() {
     const Setting setting("VLTR_EMULATOR_ORDER", order);
     for (const Bug& bug : bugs) {
       const Ending ending = in_child(bug.run);
-      trying = std::string("order ") + order + ", expected '" + bug.said + "', got " + ending.said;
-      CHECK(!ending.clean && ending.says(bug.said) && ending.says("test_emulator.cpp:") &&
+      trying = std::string("order ") + order + ", expected '" + bug.message + "', got " + ending.message;
+      CHECK(!ending.clean && ending.says(bug.message) && ending.says("test_emulator.cpp:") &&
             ending.says("block (0, 0, 0)"));
     }
   }
@@ -663,7 +663,7 @@ void thread_sanitizer_finds_races() {
   static int out[64];
   for (const Race race : {Race{miss_barrier, 64}, {miss_syncwarp, 32}, {miss_atomic, 2}, {miss_atomic_in_shared, 64}}) {
     const Ending ending = in_child([&] { launch(race.kernel, 1, race.threads, out); });
-    trying = "expected a data race, got " + ending.said;
+    trying = "expected a data race, got " + ending.message;
     CHECK(ending.says("data race") && ending.says("test_emulator.cpp:"));
   }
 }
@@ -672,10 +672,10 @@ void address_sanitizer_finds_overruns() {
   if (!kAddressSanitizer) return;
   static int out[32];
   const Ending shared = in_child([] { launch_with(32 * sizeof(int), read_beyond_shared, 1, 32, out); });
-  trying = "expected an overrun, got " + shared.said;
+  trying = "expected an overrun, got " + shared.message;
   CHECK(!shared.clean && shared.says("AddressSanitizer") && shared.says("read_beyond_shared"));
   const Ending memory = in_child([] { launch(write_beyond_memory, 1, 64, new_memory(40), 40); });
-  trying = "expected an overrun, got " + memory.said;
+  trying = "expected an overrun, got " + memory.message;
   CHECK(!memory.clean && memory.says("heap-buffer-overflow") && memory.says("write_beyond_memory"));
 }
 

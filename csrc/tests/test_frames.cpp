@@ -52,7 +52,7 @@ void check_rounding(std::uint16_t infinity) {
     const double middle = (value(bits) + next) / 2;
     const int even = bits % 2 == 0 ? bits : bits + 1;
     for (const int sign : {0, 0x8000}) {
-      const auto is = [sign](T result, int wanted) { return result.bits == (wanted | sign); };
+      const auto is = [sign](T result, int expected) { return result.bits == (expected | sign); };
       const auto signed_as = [sign](auto magnitude) { return sign == 0 ? magnitude : -magnitude; };
       CHECK(is(convert<T>(signed_as(middle)), even));
       CHECK(is(convert<T>(signed_as(std::nextafter(middle, 0.0))), bits));
@@ -104,12 +104,12 @@ void doubles_are_rounded_as_the_processor_rounds() {
 
 constexpr int kOnDevice = 0;
 
-std::vector<int> all_places() {
-  std::vector<int> places = {1, 2, 5};
+std::vector<int> all_devices() {
+  std::vector<int> devices = {1, 2, 5};
 #if defined(VLTR_HAVE_CUDA)
-  if (cuda::device_count() > 0) places.push_back(kOnDevice);
+  if (cuda::device_count() > 0) devices.push_back(kOnDevice);
 #endif
-  return places;
+  return devices;
 }
 
 class Where {
@@ -305,7 +305,7 @@ float expected_beta(const StackCase& c, std::size_t sample) {
     return c.rule.per_class ? static_cast<float>(value) / static_cast<float>(c.classes) : static_cast<float>(value);
   };
   const float own = score(sample);
-  const float both = own + score(static_cast<std::size_t>(c.partner[sample]));
+  const float both = own + score(c.partner[sample]);
   return both < 1e-5f ? 0.5f : own / both;
 }
 
@@ -372,9 +372,9 @@ void clips_are_stacked_as_defined() {
   for (int i = 0; i < 60; ++i) {
     const StackCase c(random);
     const Stacked expected = expected_stack(c);
-    for (const int place : all_places()) {
-      trying = "case " + std::to_string(i) + " place " + std::to_string(place);
-      const Stacked got = stack(c, place);
+    for (const int device : all_devices()) {
+      trying = "case " + std::to_string(i) + " device " + std::to_string(device);
+      const Stacked got = stack(c, device);
       CHECK(got.beta == expected.beta);
       CHECK(got.partner == expected.partner);
       CHECK(got.features == expected.features);
@@ -416,14 +416,14 @@ void bad_partners_and_betas_are_found() {
   StackCase c(random);
   c.partner_dtype = DType::kInt64;
   c.mixed = c.samples = 1 + c.samples;  // one more, whose labels and frames are not read
-  c.partner.assign(static_cast<std::size_t>(c.samples), 0);
-  c.beta.assign(static_cast<std::size_t>(c.samples), 0.5f);
-  c.features.resize(static_cast<std::size_t>(c.samples * c.frames * c.dims));
-  c.targets.resize(static_cast<std::size_t>(c.samples * c.classes));
+  c.partner.assign(c.samples, 0);
+  c.beta.assign(c.samples, 0.5f);
+  c.features.resize(c.samples * c.frames * c.dims);
+  c.targets.resize(c.samples * c.classes);
   for (const int bad : {-1, static_cast<int>(c.mixed), 1 << 30}) {
     c.partner.back() = bad;
     CHECK_THROWS(BadValue, stack(c, 2));
-    if (all_places().back() != kOnDevice) continue;
+    if (all_devices().back() != kOnDevice) continue;
     const Stacked spoilt = stack(c, kOnDevice);
     const auto beta = from_bytes<float>(spoilt.beta);
     CHECK(std::isnan(beta.back()) && !std::isnan(beta.front()));
@@ -440,7 +440,7 @@ void bad_partners_and_betas_are_found() {
   for (const float bad : {-0.1f, 1.1f, NAN}) {
     c.beta.back() = bad;
     CHECK_THROWS(BadValue, stack(c, 2));
-    if (all_places().back() == kOnDevice) CHECK(std::isnan(from_bytes<float>(stack(c, kOnDevice).beta).back()));
+    if (all_devices().back() == kOnDevice) CHECK(std::isnan(from_bytes<float>(stack(c, kOnDevice).beta).back()));
   }
 }
 
@@ -466,7 +466,7 @@ void gradients_go_back_where_frames_came_from() {
   Random random(4);
   for (int i = 0; i < 60; ++i) {
     const StackCase c(random);
-    std::vector<int> slopes(static_cast<std::size_t>(c.samples * c.clip_length * c.dims));
+    std::vector<int> slopes(c.samples * c.clip_length * c.dims);
     for (int& slope : slopes) slope = random.below(9) - 4;
     const Bytes beta = stack(c, 1).beta;
     std::vector<int> sums(c.features.size());
@@ -480,9 +480,9 @@ void gradients_go_back_where_frames_came_from() {
         }
       }
     }
-    for (const int place : all_places()) {
-      trying = "case " + std::to_string(i) + " place " + std::to_string(place);
-      CHECK(gradient(c, slopes, beta, place) == elements(c.dtype, sums));
+    for (const int device : all_devices()) {
+      trying = "case " + std::to_string(i) + " device " + std::to_string(device);
+      CHECK(gradient(c, slopes, beta, device) == elements(c.dtype, sums));
     }
   }
 }
@@ -541,10 +541,10 @@ void frames_are_gathered_and_converted() {
             });
           }
         }
-        for (const int place : all_places()) {
+        for (const int device : all_devices()) {
           trying = std::to_string(static_cast<int>(from)) + " to " + std::to_string(static_cast<int>(to)) + ", " +
-                   std::to_string(dims) + " wide, place " + std::to_string(place);
-          CHECK(gather(from, to, dims, offsets, videos, picks, store, place) == expected);
+                   std::to_string(dims) + " wide, device " + std::to_string(device);
+          CHECK(gather(from, to, dims, offsets, videos, picks, store, device) == expected);
         }
       }
     }
@@ -553,8 +553,8 @@ void frames_are_gathered_and_converted() {
 
 void frames_that_are_not_there_are_found() {
   const Bytes store = elements(DType::kFloat16, {1, 2, 3, 4});
-  const auto run = [&](const std::vector<std::int64_t>& offsets, std::int32_t video, std::int64_t pick, int place) {
-    return gather(DType::kFloat16, DType::kFloat32, 1, offsets, {0, video}, {0, pick}, store, place);
+  const auto run = [&](const std::vector<std::int64_t>& offsets, std::int32_t video, std::int64_t pick, int device) {
+    return gather(DType::kFloat16, DType::kFloat32, 1, offsets, {0, video}, {0, pick}, store, device);
   };
   const std::vector<std::int64_t> good = {0, 2, 4};
   CHECK(run(good, 1, 1, 1) == to_bytes(std::vector<float>{1, 4}));
@@ -577,7 +577,7 @@ void frames_that_are_not_there_are_found() {
     } catch (const BadValue& error) {
       CHECK(std::string(error.what()) == c.what && error.row == 1);
     }
-    if (all_places().back() != kOnDevice) continue;
+    if (all_devices().back() != kOnDevice) continue;
     const auto got = from_bytes<float>(run(c.offsets, c.video, c.pick, kOnDevice));
     CHECK(got[0] == 1 && std::isnan(got[1]));
   }
@@ -605,18 +605,18 @@ std::vector<std::int64_t> sample(const std::vector<std::int64_t>& lengths, std::
 
 // Published runs depend on these: they change with no version.
 void drawn_frames_never_change() {
-  for (const int place : all_places()) {
-    trying = "place " + std::to_string(place);
+  for (const int device : all_devices()) {
+    trying = "device " + std::to_string(device);
     const auto drawn = [&](SampleMode mode, std::uint64_t seed, std::uint32_t epoch, std::int64_t id) {
-      return sample({150}, 6, mode, seed, epoch, {id}, place);
+      return sample({150}, 6, mode, seed, epoch, {id}, device);
     };
     using Frames = std::vector<std::int64_t>;
     CHECK(drawn(SampleMode::kWithReplacement, 0, 0, 0) == Frames({0, 10, 37, 55, 63, 71}));
     CHECK(drawn(SampleMode::kWithReplacement, 0xFEDCBA9876543210u, 7, -1) == Frames({27, 27, 58, 101, 109, 118}));
     CHECK(drawn(SampleMode::kDistinct, 0, 0, 0) == Frames({35, 44, 47, 73, 75, 81}));
     CHECK(drawn(SampleMode::kDistinct, 0xFEDCBA9876543210u, 7, 1LL << 40) == Frames({25, 32, 70, 121, 123, 126}));
-    CHECK(sample({4}, 6, SampleMode::kDistinct, 5, 0, {}, place) == Frames({0, 1, 1, 2, 2, 3}));
-    CHECK(sample({7}, 4, SampleMode::kUniform, 0, 0, {}, place) == Frames({0, 2, 4, 6}));
+    CHECK(sample({4}, 6, SampleMode::kDistinct, 5, 0, {}, device) == Frames({0, 1, 1, 2, 2, 3}));
+    CHECK(sample({7}, 4, SampleMode::kUniform, 0, 0, {}, device) == Frames({0, 2, 4, 6}));
   }
 }
 
@@ -628,9 +628,9 @@ void drawn_frames_do_not_depend_on_the_batch() {
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       const auto row = all.begin() + static_cast<std::ptrdiff_t>(60 * i);
       const std::vector<std::int64_t> own(row, row + 60);
-      for (const int place : all_places()) {
-        trying = "row " + std::to_string(i) + " place " + std::to_string(place);
-        CHECK(sample({lengths[i]}, 60, mode, 3, 2, {ids[i]}, place) == own);
+      for (const int device : all_devices()) {
+        trying = "row " + std::to_string(i) + " device " + std::to_string(device);
+        CHECK(sample({lengths[i]}, 60, mode, 3, 2, {ids[i]}, device) == own);
       }
       CHECK(std::is_sorted(own.begin(), own.end()) && own.front() >= 0 && own.back() < lengths[i]);
       if (mode == SampleMode::kWithReplacement) continue;
@@ -644,14 +644,14 @@ void drawn_frames_do_not_depend_on_the_batch() {
 void many_frames_are_sorted() {
   for (const SampleMode mode : {SampleMode::kWithReplacement, SampleMode::kDistinct}) {
     const auto expected = sample({700, 5000}, 2500, mode, 1, 0, {}, 1);
-    for (const int place : all_places()) CHECK(sample({700, 5000}, 2500, mode, 1, 0, {}, place) == expected);
+    for (const int device : all_devices()) CHECK(sample({700, 5000}, 2500, mode, 1, 0, {}, device) == expected);
   }
 }
 
 void videos_without_frames_are_found() {
   for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-3}, std::int64_t{1} << 32}) {
     CHECK_THROWS(BadValue, sample({5, bad}, 3, SampleMode::kUniform, 0, 0, {}, 1));
-    if (all_places().back() != kOnDevice) continue;
+    if (all_devices().back() != kOnDevice) continue;
     const auto got = sample({1, bad}, 3, SampleMode::kWithReplacement, 0, 0, {}, kOnDevice);
     CHECK(got == std::vector<std::int64_t>({0, 0, 0, -1, -1, -1}));
   }
@@ -691,14 +691,14 @@ void masks_keep_as_many_frames_as_labels_ask() {
     CHECK(*sizes.begin() >= fewest[s] && *sizes.rbegin() <= 60);
     CHECK(sizes.size() > (61 - fewest[s]) * 9 / 10);  // nearly all that are allowed
   }
-  for (const int place : all_places()) {
+  for (const int device : all_devices()) {
     for (const DType dtype : {DType::kBool, DType::kInt64, DType::kFloat16}) {
-      trying = "place " + std::to_string(place);
-      CHECK(masks(dtype, targets, bounds, 60, 300, 8, place) == expected);
+      trying = "device " + std::to_string(device);
+      CHECK(masks(dtype, targets, bounds, 60, 300, 8, device) == expected);
     }
-    CHECK(masks(DType::kUInt8, {1}, {2}, 8, 2, 0, place) ==
+    CHECK(masks(DType::kUInt8, {1}, {2}, 8, 2, 0, device) ==
           to_bytes(std::vector<std::uint8_t>{1, 1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1}));
-    CHECK(masks(DType::kUInt8, {1}, {2}, 1, 3, 0, place) == Bytes(3, std::byte{1}));
+    CHECK(masks(DType::kUInt8, {1}, {2}, 1, 3, 0, device) == Bytes(3, std::byte{1}));
   }
 }
 

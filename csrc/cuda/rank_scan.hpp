@@ -7,20 +7,20 @@
 
 namespace vltr::cuda {
 
-struct ScanRequest {
+struct RankScanRequest {
   std::int64_t trials = 0;  // of sampled AP
   std::uint64_t seed = 0;
   bool ranks = false;
   const RankTable* given = nullptr;  // thresholds to count against instead of those of the positives
 };
 
-struct ScanResult {
+struct RankScanResult {
   DeviceRankTable table;
   std::vector<double> trials;       // (trials, C) row-major
   std::vector<std::int32_t> ranks;  // (N): classes that rank before the row's best label; -1 without label
 };
 
 // Throws BadValue at a NaN score, and MissingThreshold. Waits for the stream, to know that there is none.
-ScanResult scan(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Stream& stream);
+RankScanResult rank_scan(const Matrix& scores, const Positives& positives, const RankScanRequest& request, const Stream& stream);
 
 }  // namespace vltr::cuda

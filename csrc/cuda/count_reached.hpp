@@ -8,7 +8,7 @@
 namespace vltr::cuda {
 
 // For each cell: how many thresholds of its class its score reaches; 0 for a NaN. Waits for the stream.
-std::vector<std::uint32_t> reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
+std::vector<std::uint32_t> count_reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
                                    const Stream& stream);
 
 }  // namespace vltr::cuda

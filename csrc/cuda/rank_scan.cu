@@ -2,7 +2,7 @@
 // shared memory. Each lane of a warp compares 8 scores at a time with the lowest threshold of their class. What
 // survives (a quarter, of a good model) goes to a queue of the warp; whenever 32 have gathered, each lane searches and
 // counts one of them, so that no lane idles through a search.
-#include "cuda/scan.hpp"
+#include "cuda/rank_scan.hpp"
 
 #include <algorithm>
 
@@ -47,7 +47,7 @@ struct SharedMemory {
   Lane lowest[kStrip];
   std::int64_t first[kStrip];  // of the class's keys in device memory
   std::int64_t count[kStrip];
-  int place[kStrip];  // of its keys in `keys`; -1: they do not fit
+  int first_key[kStrip];  // of its keys in `keys`; -1: they do not fit
 };
 
 // Lays the thresholds of the strip into shared memory, as far as there is room, and clears their buckets.
@@ -62,15 +62,15 @@ __device__ void load_strip(SharedMemory<Lane>& shared, const CountPlan<Lane>& pl
     const std::int64_t end = inclusive_sum(count <= kSharedKeys ? count : 0);
     shared.first[lane_id()] = first;
     shared.count[lane_id()] = count;
-    shared.place[lane_id()] = count <= kSharedKeys && end <= kSharedKeys ? static_cast<int>(end - count) : -1;
+    shared.first_key[lane_id()] = count <= kSharedKeys && end <= kSharedKeys ? static_cast<int>(end - count) : -1;
     shared.lowest[lane_id()] = count != 0 ? plan.keys[first] : Lane{0};  // asked with the count only
   }
   __syncthreads();
   for (int j = warp; j < kStrip; j += kWarps) {
-    if (shared.place[j] < 0) continue;
+    if (shared.first_key[j] < 0) continue;
     const int count = static_cast<int>(shared.count[j]);
-    for (int k = lane_id(); k < count; k += kWarp) shared.keys[shared.place[j] + k] = plan.keys[shared.first[j] + k];
-    for (int k = lane_id(); k < 2 * count; k += kWarp) shared.buckets[2 * shared.place[j] + k] = 0;
+    for (int k = lane_id(); k < count; k += kWarp) shared.keys[shared.first_key[j] + k] = plan.keys[shared.first[j] + k];
+    for (int k = lane_id(); k < 2 * count; k += kWarp) shared.buckets[2 * shared.first_key[j] + k] = 0;
   }
   __syncthreads();
 }
@@ -80,10 +80,10 @@ template <class Lane>
 __device__ void flush_strip(const SharedMemory<Lane>& shared, const CountPlan<Lane>& plan) {
   __syncthreads();
   for (int j = static_cast<int>(threadIdx.x) / kWarp; j < kStrip; j += kWarps) {
-    if (shared.place[j] < 0) continue;
+    if (shared.first_key[j] < 0) continue;
     const int count = static_cast<int>(shared.count[j]);
     for (int k = lane_id(); k < 2 * count; k += kWarp) {
-      const std::uint32_t rows = shared.buckets[2 * shared.place[j] + k];
+      const std::uint32_t rows = shared.buckets[2 * shared.first_key[j] + k];
       if (rows != 0) atomicAdd(&plan.buckets[2 * shared.first[j] + k], rows);
     }
   }
@@ -102,13 +102,13 @@ class SurvivorQueue {
   __device__ void push(unsigned survivors, const Lane (&score)[kUnroll], const ClassOf& class_of) {
     const int own = __popc(survivors);
     const int end = inclusive_sum(own);
-    int place = size_ + end - own;
+    int entry = size_ + end - own;
 #pragma unroll
     for (int i = 0; i < kUnroll; ++i) {
       if ((survivors >> i & 1) == 0) continue;
-      shared_.queue_score[warp_][place] = score[i];
-      shared_.queue_class[warp_][place] = static_cast<std::uint8_t>(class_of(i));
-      ++place;
+      shared_.queue_score[warp_][entry] = score[i];
+      shared_.queue_class[warp_][entry] = static_cast<std::uint8_t>(class_of(i));
+      ++entry;
     }
     size_ += last_lane(end);
     __syncwarp();
@@ -126,10 +126,10 @@ class SurvivorQueue {
   __device__ void count(int entry) {
     const Lane score = shared_.queue_score[warp_][entry];
     const int j = shared_.queue_class[warp_][entry];
-    if (shared_.place[j] >= 0) {
-      const Lane* const keys = shared_.keys + shared_.place[j];
+    if (shared_.first_key[j] >= 0) {
+      const Lane* const keys = shared_.keys + shared_.first_key[j];
       const unsigned at = last_reached(keys, static_cast<unsigned>(shared_.count[j]), score);
-      atomicAdd(&shared_.buckets[2 * (static_cast<unsigned>(shared_.place[j]) + at) + (keys[at] == score ? 0 : 1)], 1u);
+      atomicAdd(&shared_.buckets[2 * (static_cast<unsigned>(shared_.first_key[j]) + at) + (keys[at] == score ? 0 : 1)], 1u);
     } else {
       const Lane* const keys = plan_.keys + shared_.first[j];
       const std::int64_t at = last_reached(keys, shared_.count[j], score);
@@ -154,7 +154,7 @@ __device__ void note_nans(const CountPlan<Lane>& plan, const Lane (&score)[kUnro
   if (!any) return;
 #pragma unroll
   for (int i = 0; i < kUnroll; ++i) {
-    if ((there >> i & 1) != 0 && score[i] != score[i]) note_place(plan.first_nan, row_of(i), plan.cols, col_of(i));
+    if ((there >> i & 1) != 0 && score[i] != score[i]) note_first(plan.first_nan, row_of(i), plan.cols, col_of(i));
   }
 }
 
@@ -176,15 +176,15 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   const std::int64_t end = begin + plan.rows_per_block < shard.rows ? begin + plan.rows_per_block : shard.rows;
   for (std::int64_t first = begin + static_cast<int>(threadIdx.x) / kWarp * kUnroll; first < end;
        first += kWarps * kUnroll) {
-    const std::byte* place = shard.data + first * shard.row_stride + col * shard.col_stride;
+    const std::byte* ptr = shard.data + first * shard.row_stride + col * shard.col_stride;
     T element[kUnroll];
     const int rows = end - first < kUnroll ? static_cast<int>(end - first) : kUnroll;
     if (rows == kUnroll) {
 #pragma unroll
-      for (int i = 0; i < kUnroll; ++i, place += shard.row_stride) element[i] = load_element<T>(place);
+      for (int i = 0; i < kUnroll; ++i, ptr += shard.row_stride) element[i] = load_element<T>(ptr);
     } else {
 #pragma unroll
-      for (int i = 0; i < kUnroll; ++i, place += i < rows ? shard.row_stride : 0) element[i] = load_element<T>(place);
+      for (int i = 0; i < kUnroll; ++i, ptr += i < rows ? shard.row_stride : 0) element[i] = load_element<T>(ptr);
     }
     Lane score[kUnroll];
     unsigned survivors = 0;
@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     const auto row_of = [=](int i) { return shard.first_row + first + i; };
     note_nans(plan, score, there, row_of, [=](int) { return col; });
     queue.push(counts ? survivors & there : 0, score, [](int) { return lane_id(); });
-    if (plan.ranks.wanted()) {
+    if (plan.ranks.requested()) {
 #pragma unroll
       for (int i = 0; i < kUnroll; ++i) {
         if (i >= rows) break;
@@ -229,12 +229,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     const std::int64_t row = has_row ? first + lane_id() : end - 1;
     int before = 0;
     for (int start = 0; start < strip_classes; start += kUnroll) {
-      const std::byte* place = shard.data + row * shard.row_stride + (first_class + start) * shard.col_stride;
+      const std::byte* ptr = shard.data + row * shard.row_stride + (first_class + start) * shard.col_stride;
       const int classes = strip_classes - start < kUnroll ? strip_classes - start : kUnroll;
       T element[kUnroll];
 #pragma unroll
-      for (int i = 0; i < kUnroll; ++i, place += i < classes ? shard.col_stride : 0) {
-        element[i] = load_element<T>(place);
+      for (int i = 0; i < kUnroll; ++i, ptr += i < classes ? shard.col_stride : 0) {
+        element[i] = load_element<T>(ptr);
       }
       Lane score[kUnroll];
       unsigned survivors = 0;
@@ -248,14 +248,14 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
       const auto col_of = [=](int i) { return first_class + start + i; };
       note_nans(plan, score, there, [=](int) { return shard.first_row + row; }, col_of);
       queue.push(survivors & there, score, [=](int i) { return start + i; });
-      if (plan.ranks.wanted()) {
+      if (plan.ranks.requested()) {
 #pragma unroll
         for (int i = 0; i < kUnroll; ++i) {
           if ((there >> i & 1) != 0 && plan.ranks.is_before_best(shard.first_row + row, score[i], col_of(i))) ++before;
         }
       }
     }
-    if (plan.ranks.wanted() && has_row) plan.ranks.add(shard.first_row + row, before);
+    if (plan.ranks.requested() && has_row) plan.ranks.add(shard.first_row + row, before);
   }
   queue.finish();
   flush_strip(*shared, plan);
@@ -291,10 +291,10 @@ struct Findings {
 };
 
 template <class T>
-ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Stream& stream) {
+RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, const RankScanRequest& request, const Stream& stream) {
   using Lane = LaneOf<T>;
   const DeviceArray<Findings> findings(stream, 1);
-  findings.fill(0xFF);  // kNoPlace
+  findings.fill(0xFF);  // kNoIndex
   CountPlan<Lane> plan{};
   plan.first_nan = &findings.data()->first_nan;
   plan.cols = scores.cols;
@@ -311,19 +311,19 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
   plan.ranks = ranks.plan();
   count_scores<T>(scores, plan, stream);
 
-  ScanResult result;
+  RankScanResult result;
   result.table = make_table(thresholds, positives, buckets.data());
   DeviceArray<double> trials;
   if (request.trials > 0) {
     trials = sample_trials<T>(scores, positives, thresholds, result.table, request.trials, request.seed, stream);
   }
   const Findings wrong = findings.to_host().front();
-  if (wrong.first_nan != kNoPlace) {
-    const auto place = static_cast<std::int64_t>(wrong.first_nan);
-    throw BadValue("scores", place / scores.cols, place % scores.cols);
+  if (wrong.first_nan != kNoIndex) {
+    const auto flat_index = static_cast<std::int64_t>(wrong.first_nan);
+    throw BadValue("scores", flat_index / scores.cols, flat_index % scores.cols);
   }
-  if (wrong.missing_class != kNoPlace) throw MissingThreshold(static_cast<std::int64_t>(wrong.missing_class));
-  result.table.move_to(own_stream(stream.device));  // the caller's may be gone when the table is used
+  if (wrong.missing_class != kNoIndex) throw MissingThreshold(static_cast<std::int64_t>(wrong.missing_class));
+  result.table.move_to(library_stream(stream.device));  // the caller's may be gone when the table is used
   if (request.trials > 0) result.trials = trials.to_host();
   if (request.ranks) result.ranks = ranks.to_host();
   return result;
@@ -331,10 +331,10 @@ ScanResult scan_as(const Matrix& scores, const Positives& positives, const ScanR
 
 }  // namespace
 
-ScanResult scan(const Matrix& scores, const Positives& positives, const ScanRequest& request, const Stream& stream) {
+RankScanResult rank_scan(const Matrix& scores, const Positives& positives, const RankScanRequest& request, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   return with_element_type(scores.dtype, [&](auto tag) {
-    return scan_as<typename decltype(tag)::type>(scores, positives, request, stream);
+    return rank_scan_as<typename decltype(tag)::type>(scores, positives, request, stream);
   });
 }
 
