@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Cells come as their rows, and what each reaches goes where its row was.
+// row_then_reached has the row of each cell. The number of thresholds that the cell reaches replaces it.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     search_cells(MatrixView scores, const std::uint32_t* cls, std::int64_t count, const LaneOf<T>* keys,
@@ -29,7 +29,7 @@ DeviceArray<std::uint32_t> upload(const Stream& stream, const std::uint32_t* val
 
 }  // namespace
 
-std::vector<std::uint32_t> count_reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
+Array<std::uint32_t> count_reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
                                    const Stream& stream) {
   if (cells.count == 0) return {};
   const DeviceGuard guard(stream.device);

@@ -1,4 +1,4 @@
-// Single scores against given thresholds: what sampled AP over shards looks up.
+// Compares single scores with given thresholds, for sampled AP over several shards.
 #pragma once
 
 #include "core/matrix.hpp"
@@ -7,8 +7,8 @@
 
 namespace vltr::cuda {
 
-// For each cell: how many thresholds of its class its score reaches; 0 for a NaN. Waits for the stream.
-std::vector<std::uint32_t> count_reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
+// For each cell, the number of thresholds of its class that its score reaches; 0 for a NaN. Waits for the stream.
+Array<std::uint32_t> count_reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
                                    const Stream& stream);
 
 }  // namespace vltr::cuda

@@ -1,8 +1,7 @@
-// csrc/cpu against counts taken from the definitions, for each element type, layout, instruction set and number of
-// threads.
+// csrc/cpu against counts from the definitions, for each element type, layout, instruction set and number of threads.
 //
-// Every shard lies in a buffer of exactly its bytes, so that AddressSanitizer sees any read beside it. Small enough for
-// ThreadSanitizer.
+// Every shard has a buffer of exactly its bytes, so that AddressSanitizer sees any read outside it. The cases are small
+// enough for ThreadSanitizer.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,7 +62,7 @@ VLTR_DTYPE(float, kFloat32)
 VLTR_DTYPE(double, kFloat64)
 #undef VLTR_DTYPE
 
-// Something to compare elements by, not taken from the core.
+// A value to compare elements by, without the core.
 template <class T>
 T value_of(T element) {
   return element;
@@ -83,7 +82,7 @@ float value_of(BFloat16 element) {
   return value;
 }
 
-// What the table's threshold should be for an element: its value, and int64 order for uint64.
+// The table's threshold for an element: its value, in the order of int64 for uint64.
 template <class T>
 LaneOf<T> threshold_of(T element) {
   if constexpr (std::is_same_v<T, std::uint64_t>) {
@@ -125,7 +124,7 @@ T random_element(Random& random, bool coarse) {
 // Matrices
 // ---------------------------------------------------------------------------------------------------------------------
 
-// Row-major values, the truth that layouts are made of.
+// Row-major values, from which all layouts are made.
 template <class T>
 struct Values {
   std::int64_t rows;
@@ -144,7 +143,7 @@ constexpr Layout kLayouts[] = {Layout::kRowMajor,     Layout::kColMajor,     Lay
 const char* const kLayoutNames[] = {"row-major",     "column-major",     "unaligned",
                                     "rows reversed", "columns reversed", "every third column"};
 
-// The values in memory of their own, as the given number of row shards; of more than two, the second is empty.
+// A copy of the values as the given number of row shards. If there are more than two, the second is empty.
 template <class T>
 class Laid {
  public:
@@ -212,7 +211,7 @@ Positives positives_of(const Values<std::uint8_t>& labels) {
   return positives;
 }
 
-// Classes of every kind: without positives, without negatives, one positive, few, about half, more than half.
+// Classes of every kind: no positives, no negatives, one positive, few, about half, more than half.
 Values<std::uint8_t> random_labels(Random& random, std::int64_t rows, std::int64_t cols) {
   Values<std::uint8_t> labels(rows, cols);
   for (std::int64_t col = 0; col < cols; ++col) {
@@ -235,10 +234,10 @@ Values<T> random_scores(Random& random, std::int64_t rows, std::int64_t cols) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// What a scan should give
+// The expected results of a rank scan
 // ---------------------------------------------------------------------------------------------------------------------
 
-// AP of a class on chosen negatives: precision at each positive, equal scores together.
+// AP of a class on chosen negatives: the mean precision at each positive. Equal scores count together.
 template <class T>
 double defined_average_precision(const Values<T>& scores, std::int64_t col, const std::vector<std::uint32_t>& positives,
                                  const std::vector<std::uint32_t>& negatives) {
@@ -260,7 +259,7 @@ double defined_average_precision(const Values<T>& scores, std::int64_t col, cons
   return static_cast<double>(sum / static_cast<long double>(hits.size()));
 }
 
-// Rows of the negatives that a trial of a class draws; it has fewer positives than negatives.
+// Rows of the negatives that a trial of a class draws. The class has fewer positives than negatives.
 std::vector<std::uint32_t> defined_draws(const std::vector<std::uint32_t>& positives, std::uint32_t num_rows,
                                          std::uint64_t seed, std::int64_t col, std::int64_t trial) {
   const auto count = static_cast<std::uint32_t>(positives.size());
@@ -375,7 +374,7 @@ bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
                     [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
 }
 
-// Minus zero equals zero, so it must not be told apart in a table whose bits are promised.
+// Minus zero equals zero, so a table must not show the difference: its bits are guaranteed.
 bool has_minus_zero(const RankTable& table) {
   return std::visit(
       [](const auto& thresholds) {
@@ -385,7 +384,7 @@ bool has_minus_zero(const RankTable& table) {
       table.thresholds);
 }
 
-// Calls function for each instruction set of this processor, with VLTR_SIMD set to it.
+// Calls function for each instruction set of this processor, selected by VLTR_SIMD.
 template <class Function>
 void for_each_simd(const Function& function) {
   for (const Simd level : simd_available()) {
@@ -412,12 +411,12 @@ RankScanRequest everything(int trials, std::uint64_t seed) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Scan
+// Rank scan
 // ---------------------------------------------------------------------------------------------------------------------
 
 template <class T>
 void check_rank_scan(Random& random, std::int64_t rows, std::int64_t cols, const std::vector<Layout>& layouts,
-                std::int64_t shards) {
+                     std::int64_t shards) {
   const Values<T> scores = random_scores<T>(random, rows, cols);
   const Values<std::uint8_t> labels = random_labels(random, rows, cols);
   const Positives positives = positives_of(labels);
@@ -451,7 +450,7 @@ void check_rank_scan_shapes() {
                                                           {17, 33}, {1023, 7}, {1025, 66}, {700, 130}};
   std::size_t next = static_cast<std::size_t>(dtype_of<T>());
   for (const auto& [rows, cols] : shapes) {
-    // Small integers take the paths of their lanes' other types: the large shapes are left to those.
+    // Small integers take the code paths of other types with the same lanes, which are tested with the large shapes.
     if (std::is_integral_v<T> && sizeof(T) < 8 && rows * cols > 20000) continue;
     check_rank_scan<T>(random, rows, cols, {kLayouts[next % 6]}, next % 3 == 0 ? 1 : 4);
     ++next;
@@ -489,11 +488,12 @@ void rank_scan_counts_in_every_layout() {
     check_rank_scan<Float16>(random, 97, 129, all, shards);
     check_rank_scan<std::int64_t>(random, 97, 20, all, shards);
   }
-  check_rank_scan<float>(random, 40, 1030, {Layout::kRowMajor, Layout::kColMajor}, 2);  // more than one range of classes
-  check_rank_scan<float>(random, 3, 2, all, 7);                                         // more shards than rows
+  check_rank_scan<float>(random, 40, 1030, {Layout::kRowMajor, Layout::kColMajor},
+                         2);                     // more than one range of classes
+  check_rank_scan<float>(random, 3, 2, all, 7);  // more shards than rows
 }
 
-// Every float16 there is, against thresholds at every third of them: conversion and comparison in SIMD registers.
+// All float16 values against thresholds at every third value: conversion and comparison in SIMD registers.
 void rank_scan_orders_every_float16() {
   std::vector<Float16> elements;
   for (int bits = 0; bits < 0x10000; ++bits) {
@@ -515,7 +515,7 @@ void rank_scan_orders_every_float16() {
   }
 }
 
-// Trees of each depth that memory allows here: 16, 256, 4,096 and 65,536 thresholds and one more.
+// Trees of several depths: 16, 256, 4,096 and 65,536 thresholds, and one more.
 template <class T>
 void check_deep_tree(Random& random, std::int64_t positives) {
   Values<T> scores(positives + positives / 2 + 3, 1);
@@ -543,7 +543,7 @@ void rank_scan_counts_in_trees_of_every_depth() {
   check_deep_tree<float>(random, 65537);
 }
 
-// Many trials are sampled column by column, few in the scanning pass: the same trials either way.
+// Many trials are sampled column by column, few in the pass of the rank scan. Both give the same trials.
 void trials_are_the_same_in_pass_and_by_columns() {
   Random random(300);
   const Values<float> scores = random_scores<float>(random, 3001, 5);
@@ -567,7 +567,8 @@ void trials_are_the_same_in_pass_and_by_columns() {
         trying = describe(scores, layout, 3, simd, threads);
         const std::vector<double> in_pass =
             rank_scan(laid.matrix, positives, everything(few, 5), Runner{threads, {}}).trials;
-        std::vector<double> by_column = rank_scan(laid.matrix, positives, everything(many, 5), Runner{threads, {}}).trials;
+        std::vector<double> by_column =
+            rank_scan(laid.matrix, positives, everything(many, 5), Runner{threads, {}}).trials;
         if (expected.empty()) expected = by_column;
         CHECK(same_bits(by_column, expected));
         by_column.resize(in_pass.size());
@@ -579,7 +580,7 @@ void trials_are_the_same_in_pass_and_by_columns() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Draws that are looked up apart from a scan
+// Draws that are looked up without a rank scan
 // ---------------------------------------------------------------------------------------------------------------------
 
 std::vector<std::uint32_t> listed_draws(const Positives& positives, std::int64_t rows, const Trials& trials,
@@ -590,26 +591,26 @@ std::vector<std::uint32_t> listed_draws(const Positives& positives, std::int64_t
   return drawn;
 }
 
-// Positives that lie anywhere among `rows` rows, and at their end.
+// Positives at random rows and at the last rows.
 void check_draws(Random& random, std::int64_t rows, const std::vector<int>& positives_of_class, const Trials& trials) {
   Positives positives;
   positives.offset.push_back(0);
   std::vector<std::uint32_t> expected;
   const std::uint64_t seed = random.bits();
   for (std::size_t c = 0; c < positives_of_class.size(); ++c) {
-    std::vector<std::uint32_t> own;
+    std::vector<std::uint32_t> class_rows;
     for (int i = 0; i < positives_of_class[c]; ++i) {
-      own.push_back(static_cast<std::uint32_t>(
+      class_rows.push_back(static_cast<std::uint32_t>(
           i % 3 == 0 ? rows - 1 - i : static_cast<std::int64_t>(random.bits() % static_cast<std::uint64_t>(rows))));
     }
-    std::sort(own.begin(), own.end());
-    own.erase(std::unique(own.begin(), own.end()), own.end());
-    positives.rows.insert(positives.rows.end(), own.begin(), own.end());
+    std::sort(class_rows.begin(), class_rows.end());
+    class_rows.erase(std::unique(class_rows.begin(), class_rows.end()), class_rows.end());
+    positives.rows.insert(positives.rows.end(), class_rows.begin(), class_rows.end());
     positives.offset.push_back(static_cast<std::int64_t>(positives.rows.size()));
-    if (2 * static_cast<std::int64_t>(own.size()) >= rows) continue;
+    if (2 * static_cast<std::int64_t>(class_rows.size()) >= rows) continue;
     for (std::int64_t trial = trials.first; trial < trials.first + trials.count; ++trial) {
       const auto drawn =
-          defined_draws(own, static_cast<std::uint32_t>(rows), seed, static_cast<std::int64_t>(c), trial);
+          defined_draws(class_rows, static_cast<std::uint32_t>(rows), seed, static_cast<std::int64_t>(c), trial);
       expected.insert(expected.end(), drawn.begin(), drawn.end());
     }
   }
@@ -674,7 +675,7 @@ void reached_thresholds_are_counted() {
   CHECK(count_reached(laid.matrix, {&zero, &zero, 1}, table, Runner{}) == std::vector<std::uint32_t>{0});
 }
 
-// Draws listed, looked up and counted one after the other: the trials of a scan.
+// Listing, looking up and counting draws in separate calls gives the trials of a rank scan.
 void counted_trials_are_those_of_a_rank_scan() {
   Random random(330);
   const Values<float> scores = random_scores<float>(random, 400, 23);
@@ -689,8 +690,8 @@ void counted_trials_are_those_of_a_rank_scan() {
     classes.insert(classes.end(), static_cast<std::size_t>(kTrials * draws_per_trial(positives, scores.rows, c)),
                    static_cast<std::uint32_t>(c));
   }
-  const std::vector<std::uint32_t> counts =
-      count_reached(laid.matrix, {rows.data(), classes.data(), static_cast<std::int64_t>(rows.size())}, expected.table, {});
+  const std::vector<std::uint32_t> counts = count_reached(
+      laid.matrix, {rows.data(), classes.data(), static_cast<std::int64_t>(rows.size())}, expected.table, {});
   std::vector<std::int32_t> drawn(kTrials * offset.back());
   std::size_t slot = 0;
   for (std::int64_t c = 0; c < scores.cols; ++c) {
@@ -706,14 +707,15 @@ void counted_trials_are_those_of_a_rank_scan() {
     const std::vector<double> trials =
         average_trials(expected.table, scores.rows, kTrials, Runner{threads, {}},
                        [&](std::int64_t c, std::int64_t, TrialAverage& average) {
-                         const std::int32_t* own = drawn.data() + offset[c];
-                         for (int trial = 0; trial < kTrials; ++trial, own += offset.back()) average.add_trial(own);
+                         const std::int32_t* trial_counts = drawn.data() + offset[c];
+                         for (int trial = 0; trial < kTrials; ++trial, trial_counts += offset.back())
+                           average.add_trial(trial_counts);
                        });
     CHECK(same_bits(trials, expected.trials));
   }
 }
 
-// Shards counted apart against the thresholds of all, and added, are the whole.
+// Shards that are counted against the thresholds of all, and then added, give the table of the whole.
 template <class T>
 void check_merge(Random& random) {
   const Values<T> scores = random_scores<T>(random, 301, 19);
@@ -736,9 +738,10 @@ void check_merge(Random& random) {
     const Laid<T> laid(part, Layout::kRowMajor);
     trying = describe(part, Layout::kRowMajor, 1, "default", 2);
     const Runner runner{2, {}};
-    const RankTable own = positive_scores(laid.matrix, positives_of(part_labels), runner);
-    const RankTable own_defined = defined_table(part, part_labels);
-    CHECK(own.offset == own_defined.offset && own.thresholds == own_defined.thresholds && own.tp == own_defined.tp);
+    const RankTable local = positive_scores(laid.matrix, positives_of(part_labels), runner);
+    const RankTable local_defined = defined_table(part, part_labels);
+    CHECK(local.offset == local_defined.offset && local.thresholds == local_defined.thresholds &&
+          local.tp == local_defined.tp);
     RankScanRequest request;
     request.given = &given;
     const RankTable counted = rank_scan(laid.matrix, positives_of(part_labels), request, runner).table;
@@ -841,7 +844,7 @@ T random_zero(Random& random) {
   }
 }
 
-// Neither 0 nor 1, near and far: NaN, 0.5, the neighbours of 1, -1, 2, one bit in the highest byte.
+// Bad labels of all kinds: NaN, 0.5, the neighbours of 1, -1, 2, one bit in the highest byte.
 template <class T>
 T random_bad(Random& random) {
   if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
@@ -939,7 +942,7 @@ void any_byte_but_zero_is_true() {
   CHECK(find_positives(matrix, Runner{}).offset == offset);
 }
 
-// AP with sums of weights in the place of counts.
+// AP with sums of weights instead of counts.
 template <class T>
 long double defined_weighted_ap(const Values<T>& scores, const Values<std::uint8_t>& labels,
                                 const std::vector<double>& weights, std::int64_t col) {
@@ -1003,7 +1006,7 @@ void check_every_item_once(int threads, std::int64_t items) {
   std::vector<std::atomic<bool>> busy(threads);
   Runner{threads, {}}.run(items, [&](std::int64_t item, int worker) {
     CHECK(worker >= 0 && worker < threads);
-    CHECK(!busy[worker].exchange(true));  // a worker's scratch is its own
+    CHECK(!busy[worker].exchange(true));  // no two items share a worker at the same time
     ++runs[item];
     busy[worker] = false;
   });
@@ -1061,14 +1064,14 @@ void pool_stops_on_request() {
   }
 }
 
-// Each phase has its share of the call, and a phase of no cost has none.
+// Each phase has its fraction of the call, and a phase of cost 0 has none.
 void phases_share_a_call() {
   std::vector<double> shares;
   const Runner whole{1, [&](double share) {
                        shares.push_back(share);
                        return false;
                      }};
-  const Runner second_half = whole.part(0.5, 1.0);
+  const Runner second_half = whole.share(0.5, 1.0);
   const Phases phases(second_half, {1.0, 0.0, 3.0});
   const auto work = [](std::int64_t, int) { std::this_thread::sleep_for(std::chrono::milliseconds(55)); };
   phases.phase(0).run(4, work);
@@ -1088,7 +1091,7 @@ void steps_are_several_a_thread() {
   CHECK(items_per_step(0, 16, 1) == 1);
 }
 
-// A matrix without memory: every row is the same one, so that a scan of it takes long enough to be stopped.
+// A matrix of little memory: all rows are the same row, and a rank scan takes long enough to be stopped.
 void rank_scan_stops_on_request() {
   std::array<float, 64> row{};
   for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
@@ -1127,7 +1130,7 @@ void many_callers_share_the_pool() {
   for (std::thread& caller : callers) caller.join();
 }
 
-// A child has none of its parent's threads, and must not wait for them. ThreadSanitizer cannot follow such a child.
+// A child has none of its parent's threads and must not wait for them. ThreadSanitizer does not support such a child.
 void pool_works_after_fork() {
 #if !defined(VLTR_THREAD_SANITIZER)
   check_every_item_once(4, 100);
@@ -1135,7 +1138,7 @@ void pool_works_after_fork() {
     std::fflush(nullptr);
     const pid_t child = fork();
     if (child == 0) {
-      alarm(20);  // rather than hang
+      alarm(20);  // fails instead of hanging
       const int before = test::failures.load();
       check_every_item_once(4, 100);
       _exit(test::failures.load() == before ? 0 : 1);

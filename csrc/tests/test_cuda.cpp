@@ -110,11 +110,11 @@ void out_of_memory_is_survived() {
   CHECK(DeviceArray<int>(kStream, std::vector<int>{5}).to_host() == std::vector<int>{5});
 }
 
-// Only the emulator can be told to fail
+// Faults that only the emulator can produce
 
 #if defined(VLTR_CUDA_EMULATED)
 
-// A process looks for devices once, so each look needs a process of its own; run before any other test.
+// A process searches for devices once, so each search runs in a child process, before any other test.
 void missing_drivers_are_explained() {
   const Ending none = in_child([] {
     const Setting fault("VLTR_EMULATOR_FAULT", "no-device");

@@ -1,6 +1,6 @@
-// The evaluation kernels against their CPU twins (which test_cpu.cpp compares with the definitions): the same integers,
-// and so the same bits. On the emulator, or on a GPU when built for one and one is there. Small enough for
-// ThreadSanitizer.
+// The evaluation kernels against their CPU twins, which test_cpu.cpp compares with the definitions: the same
+// integers, and so the same bits. Runs on the emulator, or on a GPU if built for one and one is present. Small
+// enough for ThreadSanitizer.
 #include <cstring>
 #include <numeric>
 
@@ -29,7 +29,7 @@ bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
 }
 
-// A matrix in both memories: `shards` row shards of equal layout.
+// A matrix in CPU and device memory: `shards` row shards of equal layout.
 class TwinMatrix {
  public:
   TwinMatrix(DType dtype, const std::vector<std::byte>& elements, std::int64_t rows, std::int64_t cols,
@@ -92,8 +92,8 @@ TwinMatrix random_matrix(Random& random, std::int64_t rows, std::int64_t cols, i
   return TwinMatrix(code_of<T>(), elements, rows, cols, sizeof(T), by_column, shards);
 }
 
-// `common` of a hundred rows are positives of the even classes, a tenth of these of the odd ones; the first class has
-// none.
+// `common` percent of the rows are positives of the even classes, a tenth of that of the odd ones. The first
+// class has no positives.
 TwinMatrix random_labels(Random& random, std::int64_t rows, std::int64_t cols, int common, bool by_column) {
   std::vector<std::byte> elements(rows * cols);
   for (std::int64_t i = 0; i < rows * cols; ++i) {
@@ -119,12 +119,13 @@ void check_rank_scan(const TwinMatrix& scores, const TwinMatrix& labels, int tri
   const cpu::Positives positives = cpu::find_positives(labels.host, kAlone);
   const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
   check_same_positives(positives, device_positives);
-  cpu::RankScanRequest request;
+  RankScanRequest request;
   request.trials = trials;
   request.seed = 5;
   request.ranks = true;
   const cpu::RankScanResult expected = cpu::rank_scan(scores.host, positives, request, kAlone);
-  const cuda::RankScanResult result = cuda::rank_scan(scores.device, device_positives, {trials, 5, true, nullptr}, kStream);
+  const cuda::RankScanResult result =
+      cuda::rank_scan(scores.device, device_positives, {trials, 5, true, nullptr}, kStream);
   check_same_table(expected.table, cuda::to_host(result.table));
   CHECK(same_bits(result.trials, expected.trials));
   CHECK(result.ranks == expected.ranks);
@@ -206,7 +207,7 @@ void labels_of_every_type() {
 
 void many_positives_are_read_again() {
   Random random(3);
-  const TwinMatrix labels = random_labels(random, 3000, 5, 90, false);  // more than the first list takes
+  const TwinMatrix labels = random_labels(random, 3000, 5, 90, false);  // more than the first list holds
   check_same_positives(cpu::find_positives(labels.host, kAlone), cuda::find_positives(labels.device, kStream));
 }
 
@@ -242,7 +243,7 @@ void class_indices_are_positives() {
   }
 }
 
-// The scan
+// The rank scan
 
 template <class T>
 void check_type(Random& random) {
@@ -274,7 +275,7 @@ void shards_and_shapes() {
   }
 }
 
-// More positives than shared memory takes: of a class for its trials (1,024), of a strip for its thresholds (3,072).
+// More positives than shared memory holds: 1,024 for the trials of a class, 3,072 for the thresholds of a strip.
 void large_classes() {
   Random random(6);
   const TwinMatrix scores = random_matrix<float>(random, 9000, 3, 1 << 20, false, 1);
@@ -287,7 +288,7 @@ void given_thresholds() {
   const TwinMatrix labels = random_labels(random, 400, 9, 20, false);
   const cpu::Positives all = cpu::find_positives(labels.host, kAlone);
   const RankTable shared = cpu::positive_scores(scores.host, all, kAlone);
-  cpu::Positives half;  // of the labels: a shard that lacks some
+  cpu::Positives half;  // of the labels, as of a shard that lacks some
   half.offset.push_back(0);
   for (std::size_t c = 0; c + 1 < all.offset.size(); ++c) {
     for (std::int64_t i = all.offset[c]; i < all.offset[c + 1]; i += 2) {
@@ -295,7 +296,7 @@ void given_thresholds() {
     }
     half.offset.push_back(static_cast<std::int64_t>(half.rows.size()));
   }
-  cpu::RankScanRequest request;
+  RankScanRequest request;
   request.given = &shared;
   const cuda::Positives device_half = cuda::upload_positives(half.offset, half.rows, 400, kStream);
   const cuda::RankScanResult result = cuda::rank_scan(scores.device, device_half, {0, 0, false, &shared}, kStream);
@@ -304,8 +305,8 @@ void given_thresholds() {
   const RankTable lacking = cpu::positive_scores(scores.host, half, kAlone);
   const cuda::Positives device_all = cuda::upload_positives(all.offset, all.rows, 400, kStream);
   CHECK_THROWS(MissingThreshold, cuda::rank_scan(scores.device, device_all, {0, 0, false, &lacking}, kStream));
-  const RankTable own = cuda::to_host(cuda::positive_scores(scores.device, device_all, kStream));
-  CHECK(own.offset == shared.offset && own.thresholds == shared.thresholds && own.tp == shared.tp);
+  const RankTable local = cuda::to_host(cuda::positive_scores(scores.device, device_all, kStream));
+  CHECK(local.offset == shared.offset && local.thresholds == shared.thresholds && local.tp == shared.tp);
 }
 
 template <class T>
@@ -322,7 +323,8 @@ void check_reached(Random& random) {
         for (std::uint32_t& row : rows) row = static_cast<std::uint32_t>(random.below(90));
         for (std::uint32_t& cls : classes) cls = static_cast<std::uint32_t>(random.below(11));
         const Cells cells{rows.data(), classes.data(), static_cast<std::int64_t>(count)};
-        CHECK(cuda::count_reached(scores.device, cells, given, kStream) == cpu::count_reached(scores.host, cells, given, kAlone));
+        CHECK(cuda::count_reached(scores.device, cells, given, kStream) ==
+              cpu::count_reached(scores.host, cells, given, kAlone));
       }
     }
   }

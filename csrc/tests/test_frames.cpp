@@ -1,5 +1,5 @@
-// Tests of the training layer's gathers and draws: conversions against every neighbour, cpu/ against the definitions,
-// and cuda/ against cpu/, bit by bit, on the emulator or on a GPU when built for one.
+// Tests of the gathers and draws of vltr_train: conversions against every neighbour, cpu/ against the definitions, and
+// cuda/ against cpu/, bit by bit, on the emulator or on a GPU if built for one.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -41,8 +41,8 @@ void check_round_trips(std::uint16_t infinity) {
   }
 }
 
-// Between two neighbours of a 16-bit type: the middle goes to the even one, and what is beside it to the nearer one,
-// however little it is beside it. Infinity rounds as if it were the next number.
+// Between two neighbours of a 16-bit type, the middle rounds to the even one and every other value to the nearer one.
+// Infinity counts as the next number.
 template <class T>
 void check_rounding(std::uint16_t infinity) {
   const auto value = [](int bits) { return convert<double>(T{static_cast<std::uint16_t>(bits)}); };
@@ -58,7 +58,7 @@ void check_rounding(std::uint16_t infinity) {
       CHECK(is(convert<T>(signed_as(std::nextafter(middle, 0.0))), bits));
       CHECK(is(convert<T>(signed_as(std::nextafter(middle, HUGE_VAL))), bits + 1));
       const auto single = static_cast<float>(middle);
-      if (static_cast<double>(single) != middle) continue;  // half the least float
+      if (static_cast<double>(single) != middle) continue;  // half of the smallest float
       CHECK(is(convert<T>(signed_as(single)), even));
       CHECK(is(convert<T>(signed_as(std::nextafter(single, 0.0f))), bits));
       CHECK(is(convert<T>(signed_as(std::nextafter(single, HUGE_VALF))), bits + 1));
@@ -100,7 +100,7 @@ void doubles_are_rounded_as_the_processor_rounds() {
   }
 }
 
-// Where an operation runs: on some CPU threads, or on the device.
+// Runs an operation on a number of CPU threads, or on the device.
 
 constexpr int kOnDevice = 0;
 
@@ -116,21 +116,21 @@ class Where {
  public:
   explicit Where(int threads) : threads_(threads) {}
 
-  // A copy that the operation finds there, input or output.
+  // A copy for the operation, input or output, in CPU or device memory.
   std::byte* put(const Bytes& bytes) {
 #if defined(VLTR_HAVE_CUDA)
     if (threads_ == kOnDevice) return arrays_.emplace_back(kStream, bytes).data();
 #endif
     return copies_.emplace_back(bytes).data();
   }
-  // What the n-th of them holds.
+  // The content of the n-th copy.
   Bytes get(std::size_t n) const {
 #if defined(VLTR_HAVE_CUDA)
     if (threads_ == kOnDevice) return arrays_[n].to_host();
 #endif
     return copies_[n];
   }
-  // The second is generic, so that a build without CUDA has none of it.
+  // The second function is generic, so a build without CUDA does not compile it.
   template <class OnCpu, class OnDevice>
   void run(const OnCpu& on_cpu, [[maybe_unused]] const OnDevice& on_device) const {
 #if defined(VLTR_HAVE_CUDA)
@@ -175,7 +175,7 @@ std::int64_t bytes_of(DType dtype) {
                            [](auto tag) { return static_cast<std::int64_t>(sizeof(typename decltype(tag)::type)); });
 }
 
-// Numbers that every type holds, as elements of a type.
+// Numbers that every type can hold, as elements of a type.
 Bytes elements(DType dtype, const std::vector<int>& numbers) {
   return with_element_type(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -201,7 +201,7 @@ struct StackCase {
   DType dtype, target_dtype, partner_dtype;
   ScoreRule rule;
   bool partner_first;
-  std::size_t skew;  // bytes by which features stand beside a multiple of 16
+  std::size_t skew;  // offset in bytes of features from a multiple of 16
   std::vector<int> features, targets, partner;
   std::vector<double> rap;  // multiples of 1/64: their sums are exact in any order
   bool given_beta;
@@ -287,7 +287,7 @@ Stacked stack(const StackCase& c, int threads) {
   return {where.get(0), where.get(1), where.get(2), where.get(3)};
 }
 
-// The definition, with nothing shared but float arithmetic itself.
+// The definition; it shares only float arithmetic with the implementation.
 float expected_beta(const StackCase& c, std::size_t sample) {
   if (c.given_beta) return c.beta[sample];
   const auto score = [&](std::size_t row) {
@@ -304,29 +304,30 @@ float expected_beta(const StackCase& c, std::size_t sample) {
                                                              : least;
     return c.rule.per_class ? static_cast<float>(value) / static_cast<float>(c.classes) : static_cast<float>(value);
   };
-  const float own = score(sample);
-  const float both = own + score(c.partner[sample]);
-  return both < 1e-5f ? 0.5f : own / both;
+  const float sample_score = score(sample);
+  const float both = sample_score + score(c.partner[sample]);
+  return both < 1e-5f ? 0.5f : sample_score / both;
 }
 
-// The frame that stands at place k of `count` spread over `frames`: the last that is not beyond it.
+// Frame k of `count` frames spread over `frames`: the last frame at or before the exact position.
 std::uint32_t expected_frame(std::uint32_t k, std::uint32_t count, std::uint32_t frames) {
   std::uint32_t frame = 0;
   while (count > 1 && (frame + 1) * (count - 1) <= k * (frames - 1)) ++frame;
   return frame;
 }
 
-// Which (sample, frame) each slot of a sample's clip shows.
+// The (sample, frame) of each slot of a sample's clip.
 std::vector<std::pair<std::size_t, std::uint32_t>> expected_slots(const StackCase& c, std::size_t sample, float beta) {
   const auto from_partner = static_cast<std::uint32_t>(std::floor(beta * static_cast<float>(c.clip_length)));
-  std::vector<std::pair<std::size_t, std::uint32_t>> own, other;
+  std::vector<std::pair<std::size_t, std::uint32_t>> sample_slots, partner_slots;
   for (std::uint32_t k = 0; k < from_partner; ++k) {
-    other.emplace_back(static_cast<std::size_t>(c.partner[sample]), expected_frame(k, from_partner, c.frames));
+    partner_slots.emplace_back(static_cast<std::size_t>(c.partner[sample]), expected_frame(k, from_partner, c.frames));
   }
-  const std::uint32_t from_own = c.clip_length - from_partner;
-  for (std::uint32_t k = 0; k < from_own; ++k) own.emplace_back(sample, expected_frame(k, from_own, c.frames));
-  auto& first = c.partner_first ? other : own;
-  const auto& second = c.partner_first ? own : other;
+  const std::uint32_t from_sample = c.clip_length - from_partner;
+  for (std::uint32_t k = 0; k < from_sample; ++k)
+    sample_slots.emplace_back(sample, expected_frame(k, from_sample, c.frames));
+  auto& first = c.partner_first ? partner_slots : sample_slots;
+  const auto& second = c.partner_first ? sample_slots : partner_slots;
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }
@@ -349,15 +350,16 @@ Stacked expected_stack(const StackCase& c) {
     const std::size_t partner = is_mixed ? static_cast<std::size_t>(c.partner[i]) : i;
     partners.push_back(static_cast<std::int64_t>(partner));
     for (std::size_t k = 0; k < classes; ++k) {
-      const int own = c.targets[i * classes + k];
-      const int other = c.targets[partner * classes + k];
+      const int label = c.targets[i * classes + k];
+      const int partner_label = c.targets[partner * classes + k];
       with_element_type(c.mixed_dtype(), [&](auto tag) {
         using T = typename decltype(tag)::type;
         if constexpr (std::is_same_v<T, double>) {
           const double share = static_cast<double>(beta);
-          append(expected.targets, (1 - share) * own + share * other);
+          append(expected.targets, (1 - share) * label + share * partner_label);
         } else if constexpr (!std::is_integral_v<T>) {
-          append(expected.targets, convert<T>((1 - beta) * static_cast<float>(own) + beta * static_cast<float>(other)));
+          append(expected.targets,
+                 convert<T>((1 - beta) * static_cast<float>(label) + beta * static_cast<float>(partner_label)));
         }
       });
     }
@@ -384,9 +386,9 @@ void clips_are_stacked_as_defined() {
 }
 
 void published_example_is_met() {
-  // Own labels of running AP .2 and .4, the partner's .001, L = 60.
-  const float own = 0.6f / 1004;
-  const float beta = stack_beta(own, 0.001f / 1004);
+  // The sample's labels have running AP .2 and .4, the partner's label .001; L = 60.
+  const float sample_score = 0.6f / 1004;
+  const float beta = stack_beta(sample_score, 0.001f / 1004);
   CHECK(std::abs(beta - 0.99834f) < 1e-5f && partner_frames(beta, 60) == 59);
   CHECK(stack_beta(0, 0) == 0.5f && partner_frames(0.5f, 60) == 30);
   CHECK(stack_beta(0.9e-5f, 0) == 0.5f && stack_beta(1.1e-5f, 0) == 1.0f);
@@ -415,7 +417,7 @@ void bad_partners_and_betas_are_found() {
   Random random(3);
   StackCase c(random);
   c.partner_dtype = DType::kInt64;
-  c.mixed = c.samples = 1 + c.samples;  // one more, whose labels and frames are not read
+  c.mixed = c.samples = 1 + c.samples;  // one more sample, whose labels and frames are not read
   c.partner.assign(c.samples, 0);
   c.beta.assign(c.samples, 0.5f);
   c.features.resize(c.samples * c.frames * c.dims);
@@ -511,7 +513,7 @@ Bytes gather(DType from, DType to, std::int64_t dims, const std::vector<std::int
   return where.get(0);
 }
 
-// A store of random bits: every kind of number, and every place gives what convert() gives.
+// A store of random bits has every kind of number. Every device gives the results of convert().
 void frames_are_gathered_and_converted() {
   Random random(5);
   const std::vector<std::int64_t> offsets = {0, 5, 5, 12, 20};
@@ -603,7 +605,7 @@ std::vector<std::int64_t> sample(const std::vector<std::int64_t>& lengths, std::
   return from_bytes<std::int64_t>(where.get(0));
 }
 
-// Published runs depend on these: they change with no version.
+// Published runs depend on these numbers, so no version may change them.
 void drawn_frames_never_change() {
   for (const int device : all_devices()) {
     trying = "device " + std::to_string(device);
@@ -627,20 +629,22 @@ void drawn_frames_do_not_depend_on_the_batch() {
     const std::vector<std::int64_t> all = sample(lengths, 60, mode, 3, 2, ids, 1);
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       const auto row = all.begin() + static_cast<std::ptrdiff_t>(60 * i);
-      const std::vector<std::int64_t> own(row, row + 60);
+      const std::vector<std::int64_t> drawn_frames(row, row + 60);
       for (const int device : all_devices()) {
         trying = "row " + std::to_string(i) + " device " + std::to_string(device);
-        CHECK(sample({lengths[i]}, 60, mode, 3, 2, {ids[i]}, device) == own);
+        CHECK(sample({lengths[i]}, 60, mode, 3, 2, {ids[i]}, device) == drawn_frames);
       }
-      CHECK(std::is_sorted(own.begin(), own.end()) && own.front() >= 0 && own.back() < lengths[i]);
+      CHECK(std::is_sorted(drawn_frames.begin(), drawn_frames.end()) && drawn_frames.front() >= 0 &&
+            drawn_frames.back() < lengths[i]);
       if (mode == SampleMode::kWithReplacement) continue;
-      const auto distinct = static_cast<std::int64_t>(std::set<std::int64_t>(own.begin(), own.end()).size());
+      const auto distinct =
+          static_cast<std::int64_t>(std::set<std::int64_t>(drawn_frames.begin(), drawn_frames.end()).size());
       CHECK(distinct == std::min<std::int64_t>(60, lengths[i]));
     }
   }
 }
 
-// More draws than a block of the device holds at once.
+// More draws than a block of the device holds in shared memory.
 void many_frames_are_sorted() {
   for (const SampleMode mode : {SampleMode::kWithReplacement, SampleMode::kDistinct}) {
     const auto expected = sample({700, 5000}, 2500, mode, 1, 0, {}, 1);
@@ -677,7 +681,7 @@ Bytes masks(DType dtype, const std::vector<int>& targets, const std::vector<doub
 
 void masks_keep_as_many_frames_as_labels_ask() {
   const std::vector<int> targets = {1, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  const std::vector<double> bounds = {10.5, 61, 3, NAN};  // the last is nobody's but the last sample's
+  const std::vector<double> bounds = {10.5, 61, 3, NAN};  // only the last sample has the last class
   const std::uint32_t fewest[] = {10, 60, 35, 1, 1};
   const Bytes expected = masks(DType::kBool, targets, bounds, 60, 300, 8, 1);
   for (int s = 0; s < 5; ++s) {
@@ -689,7 +693,7 @@ void masks_keep_as_many_frames_as_labels_ask() {
     }
     trying = "sample " + std::to_string(s);
     CHECK(*sizes.begin() >= fewest[s] && *sizes.rbegin() <= 60);
-    CHECK(sizes.size() > (61 - fewest[s]) * 9 / 10);  // nearly all that are allowed
+    CHECK(sizes.size() > (61 - fewest[s]) * 9 / 10);  // nearly all allowed sizes
   }
   for (const int device : all_devices()) {
     for (const DType dtype : {DType::kBool, DType::kInt64, DType::kFloat16}) {
