@@ -21,12 +21,12 @@ import safetensors.numpy
 import torch
 
 import vltr_eval
-from vltr_eval.compat import ava
 from vltr_eval.compat.ava import files as ava_files
 from vltr_eval.formats import (
     LabelPairs,
     read_class_names,
     read_ids,
+    read_labelmap,
     read_labels,
     read_prior,
     read_scores,
@@ -57,7 +57,7 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
     "ids": read_ids,
     "boxes": ava_files.read_boxes,
     "images": ava_files.read_images,
-    "labelmap": ava.read_labelmap,
+    "labelmap": read_labelmap,
     "rank_table": vltr_eval.RankTable.load,
     "report": _read_report,
     "video": frame_store.open_video,
