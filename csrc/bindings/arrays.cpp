@@ -1,4 +1,4 @@
-// The core of Python's arrays module: borrowed arrays, DLPack, devices, and the library's own device memory.
+// The core of vltr_eval/_base/arrays.py: borrowed arrays, DLPack, devices, and the library's own device memory.
 #include <memory>
 
 #include "bindings/bindings.hpp"

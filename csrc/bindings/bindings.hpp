@@ -1,6 +1,6 @@
 // Shared by the files of this folder, the only ones that use pybind11.
 //
-// Matrices come as addresses, strides and dtype codes, which Python's arrays module takes from arrays. Data of size
+// Matrices come as addresses, strides and dtype codes, which vltr_eval/_base/arrays.py takes from arrays. Data of size
 // O(positives) comes and goes as numpy arrays. Python checks the meaning of arguments; these files check memory safety.
 #pragma once
 

@@ -133,8 +133,8 @@ void bind_cuda(py::module_& module) {
         }
         return to_tuple(std::move(host));
       });
-  module.def("scan", &rank_scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
-             "progress"_a);
+  module.def("rank_scan", &rank_scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
+             "threads"_a, "progress"_a);
   module.def("positive_scores", [](const CudaMatrix& scores, const cuda::Positives& positives, int) {
     return to_tuple(with_positives(scores, positives, [&] {
       return cuda::to_host(cuda::positive_scores(scores.matrix, positives, scores.stream));
@@ -150,7 +150,7 @@ void bind_cuda(py::module_& module) {
              });
 
   module.def(
-      "reached",
+      "count_reached",
       [](const CudaMatrix& scores, const RowArray& rows, const RowArray& classes,
          const std::pair<IntArray, py::array>& thresholds, int) {
         const Cells cells = to_cells(rows, classes, scores.matrix);

@@ -214,7 +214,7 @@ void bind_evaluation(py::module_& module) {
         Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_positives(labels, runner); });
     return py::make_tuple(to_numpy(std::move(positives.offset)), to_numpy(std::move(positives.rows)));
   });
-  module.def("scan", &rank_scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
+  module.def("rank_scan", &rank_scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
              "threads"_a, "progress"_a);
   module.def("positive_scores", [](const Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
     const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
@@ -248,7 +248,7 @@ void bind_evaluation(py::module_& module) {
       },
       "Returns the rows of the negatives that a trial draws, in draw order. Needs fewer positives than negatives.");
   module.def(
-      "reached",
+      "count_reached",
       [](const Matrix& scores, const RowArray& rows, const RowArray& classes,
          const std::pair<IntArray, py::array>& thresholds, int threads) {
         const Cells cells = to_cells(rows, classes, scores);
