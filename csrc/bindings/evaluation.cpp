@@ -92,7 +92,7 @@ py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray
                     const py::object& progress) {
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
   RankTable shared;
-  cpu::RankScanRequest request;
+  RankScanRequest request;
   request.trials = trials;
   request.seed = seed;
   request.ranks = ranks;

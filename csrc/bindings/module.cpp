@@ -1,4 +1,4 @@
-// The Python module vltr_eval._core.
+// The Python module vltr_eval._base._core.
 #include "bindings/bindings.hpp"
 #include "core/errors.hpp"
 #include "core/matrix.hpp"
