@@ -18,16 +18,17 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/* vltr_*/*.py vltr_*/*/*.py)
-PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
+PYTHON_FILES := $(wildcard vltr_*) tests benchmarks examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
+.PHONY: help demo demo-train compare examples test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
 	@echo "make demo-train [TRAIN_SCALE=0.05] [TRAIN_EPOCHS=20]"
 	@echo "                          make a synthetic data set, train a baseline and FrameStack on it, show their table"
+	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
 	@echo "                          pytest of all that runs on CUDA, with the kernels emulated on the CPU"
@@ -54,6 +55,10 @@ demo-train: $(VENV)/.installed-for-training
 # Finished runs are kept in build/compare: called again, it goes on.
 compare: $(VENV)/.installed-for-training
 	$(VENV)/bin/python benchmarks/compare_methods.py --work build/compare --out $(ARGS)
+
+examples: $(VENV)/.installed-for-training
+	@set -e; for script in examples/*.py; do echo "== $$script"; $(VENV)/bin/python $$script; done
+	$(VENV)/bin/python tests/examples/notebook_cells.py examples/evaluate.ipynb
 
 # Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
 test: $(VENV)/.installed-for-tests

@@ -54,7 +54,7 @@ def main():
         rap = running.compute().float()
         with torch.no_grad():
             found = vltr_eval.mean_average_precision(model(val_clips.mean(1)), val_labels)
-        print(f"epoch {epoch}: running mAP {rap.mean():.4f}, last beta {beta[:32].mean():.4f}, validation mAP {found:.4f}")
+        print(f"epoch {epoch}: running mAP {rap.mean():.4f}, validation mAP {found:.4f}, last betas {beta[:3].numpy()}")
 
 
 if __name__ == "__main__":

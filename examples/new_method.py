@@ -4,18 +4,19 @@ Run: python examples/new_method.py
 
 The name of a method is the name of its file. vltr_train looks for methods in the folders of
 `vltr_train.methods.__path__`, so appending your folder adds your methods. Everything then works as for built-in ones:
-settings, stages, checkpoints, resuming, `table`, and the program (see the last lines of `main`).
+settings, stages, checkpoints, resuming, `evaluate_run` and `table`. A process that reads such a run appends it too.
 """
 
 import tempfile
 from pathlib import Path
 
 import vltr_train
+import vltr_train.cli
 import vltr_train.methods
 
 vltr_train.methods.__path__.append(str(Path(__file__).parent / "methods"))
 
-SETTINGS = {"epochs": 12, "eval_every": 4, "batch_size": 64, "lr": 1e-2, "train_frames": 10, "test_frames": 20, "seed": 1}
+SETTINGS = {"epochs": 12, "eval_every": 4, "batch_size": 64, "lr": 1e-2, "train_frames": 10, "test_frames": 20}
 
 
 def main():
@@ -31,10 +32,11 @@ def main():
             runs.append(run.folder)
         print(vltr_train.table(runs, format="markdown"))
 
-        # `vltr-train methods asymmetric` and `vltr-train fit asymmetric` would not know the folder. A program of your
-        # own does: append the folder as above, then `sys.exit(vltr_train.cli.main())`.
         again = vltr_train.evaluate_run(root / "asymmetric", data, device="cpu")
         print(f"evaluated again: test mAP {again.metrics()['mAP']:.4f}")
+
+    # The program `vltr-train` does not know the folder. A script that appends it and calls `main` does.
+    vltr_train.cli.main(["methods", "asymmetric"])
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ Run: python examples/two_ranks.py
 a repeated row once. Use the same code under torchrun, without `spawn`. No scores leave their rank.
 """
 
-import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,8 +36,7 @@ def evaluate_share(rank, folder):
         for scores, labels, ids in DataLoader(rows, batch_size=64, sampler=sampler):
             evaluator.update(scores, labels, ids)
         report = evaluator.compute()
-    with open(f"{folder}/rank{rank}.json", "w") as file:
-        file.write(report.to_json())
+    Path(folder, f"rank{rank}.json").write_text(report.to_json())
     print(f"rank {rank}: {evaluator.num_rows} rows, mAP {report.metrics()['mAP']:.6f}", flush=True)
     dist.destroy_process_group()
 
@@ -46,7 +45,7 @@ def main():
     alone = vltr_eval.evaluate(*make_data(), sap=5)
     with tempfile.TemporaryDirectory() as folder:
         spawn(evaluate_share, (folder,), nprocs=NUM_RANKS)
-        reports = [open(os.path.join(folder, f"rank{rank}.json")).read() for rank in range(NUM_RANKS)]
+        reports = [Path(folder, f"rank{rank}.json").read_text() for rank in range(NUM_RANKS)]
     print(f"one process: {NUM_ROWS} rows, mAP {alone.metrics()['mAP']:.6f}")
     print(f"ranks whose JSON equals that of one process: {sum(text == alone.to_json() for text in reports)}")
 

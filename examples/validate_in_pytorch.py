@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import vltr_eval
 
 NUM_CLASSES, DIM = 20, 16
+SHOWN = "mAP", "mAP_head", "mAP_medium", "mAP_tail", "Acc@1"
 
 
 def make_data(num_rows, seed, centers):
@@ -48,7 +49,7 @@ def main():
             loss.backward()
             optimizer.step()
         metrics = validate(model, DataLoader(val, batch_size=256), train_counts).metrics()
-        shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in ("mAP", "mAP_head", "mAP_medium", "mAP_tail", "Acc@1"))
+        shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in SHOWN)
         print(f"epoch {epoch}: loss {loss:.4f}  {shown}")
 
 
