@@ -1,7 +1,7 @@
 # Commands for developers. Start with `make demo` and `make test`; `make help` lists the rest.
 #
-# Requirements: Python 3.10+, a C++17 compiler, and a package registry for pip, which installs CMake and Ninja. All results
-# are in .venv*/, build/, demo/ and demo-train/; `make clean` removes them.
+# Requirements: Python 3.10+, a C++17 compiler, and a package registry for pip, which installs CMake and Ninja. All
+# results are in .venv*/, build/, demo/ and demo-train/; `make clean` removes them.
 
 PYTHON ?= python3
 SCALE ?= 0.1
