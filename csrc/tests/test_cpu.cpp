@@ -282,7 +282,7 @@ struct ClassRows {
       (labels.at(row, col) != 0 ? positives : negatives).push_back(static_cast<std::uint32_t>(row));
     }
   }
-  std::vector<std::uint32_t> drawn(std::uint64_t seed, std::int64_t col, int trial) const {
+  std::vector<std::uint32_t> drawn(std::uint64_t seed, std::int64_t col, std::int64_t trial) const {
     if (positives.size() >= negatives.size()) return negatives;
     return defined_draws(positives, static_cast<std::uint32_t>(positives.size() + negatives.size()), seed, col, trial);
   }
@@ -345,12 +345,12 @@ std::vector<std::int32_t> defined_ranks(const Values<T>& scores, const Values<st
 }
 
 template <class T>
-std::vector<double> defined_trials(const Values<T>& scores, const Values<std::uint8_t>& labels, int trials,
+std::vector<double> defined_trials(const Values<T>& scores, const Values<std::uint8_t>& labels, std::int64_t trials,
                                    std::uint64_t seed) {
   std::vector<double> out(trials * scores.cols);
   for (std::int64_t col = 0; col < scores.cols; ++col) {
     const ClassRows rows(labels, col);
-    for (int trial = 0; trial < trials; ++trial) {
+    for (std::int64_t trial = 0; trial < trials; ++trial) {
       out[trial * scores.cols + col] =
           rows.positives.empty() ? std::nan("")
                                  : defined_average_precision(scores, col, rows.positives, rows.drawn(seed, col, trial));
