@@ -1130,9 +1130,10 @@ void many_callers_share_the_pool() {
   for (std::thread& caller : callers) caller.join();
 }
 
-// A child has none of its parent's threads and must not wait for them. ThreadSanitizer does not support such a child.
+// A child has none of its parent's threads and must not wait for them. ThreadSanitizer and qemu-user do not support
+// children that start threads.
 void pool_works_after_fork() {
-#if !defined(VLTR_THREAD_SANITIZER)
+#if !defined(VLTR_THREAD_SANITIZER) && !defined(VLTR_QEMU_USER)
   check_every_item_once(4, 100);
   for (int repeat = 0; repeat < 3; ++repeat) {
     std::fflush(nullptr);
