@@ -66,8 +66,8 @@ Thresholds<Lane> given_thresholds(const RankTable& given) {
   return thresholds;
 }
 
-// The score and class of the best label of each row. Of equal scores the lower class is best, as in the ranking itself.
-// 16 rows without labels follow the last one, so that a block of rows can be loaded whole.
+// The score and class of the best label of each row. If scores are equal, the lower class is best, as in the ranking
+// itself. 16 rows without labels follow the last one, so that a block of rows can be loaded whole.
 template <class Lane>
 struct BestLabels {
   Array<Lane> score;
