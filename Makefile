@@ -18,10 +18,10 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/* vltr_*/*.py vltr_*/*/*.py)
-PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
+PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +36,7 @@ help:
 	@echo "make lint, make format    check, or mend, the style of Python and C++"
 	@echo "make compare              all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] measure against other libraries, in an environment of their own (benchmarks/README.md)"
+	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute: each is read, or refused in one sentence"
 	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize, measure (benchmarks/README.md)"
@@ -50,6 +51,10 @@ demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
 	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
+
+# Not in this folder, as test.
+picture: $(VENV)/.installed
+	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
 # Finished runs are kept in build/compare: called again, it goes on.
 compare: $(VENV)/.installed-for-training
