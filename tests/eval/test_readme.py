@@ -83,7 +83,7 @@ def test_files_that_a_page_names_are_there(page):
 
 def test_readme_and_ci_call_the_same_targets():
     targets = re.search(r"^\.PHONY: (.*)$", text_of("Makefile"), re.MULTILINE)[1].split()
-    commands = re.findall(r"^    make ([\w-]+)|`make ([\w-]+)", README, re.MULTILINE)
+    commands = re.findall(r"(?:^    |`)make ([\w-]+)", README, re.MULTILINE)
     assert commands[:2] == ["demo", "test"]
     assert set(commands) <= set(targets)
     for target in ("demo", "test"):
