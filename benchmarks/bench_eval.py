@@ -217,7 +217,7 @@ def summary_table(cases: list[Case]) -> str:
 
 def header(threads: int, quick: bool) -> str:
     """Machine, versions and how to read the columns."""
-    from vltr_eval import _core
+    from vltr_eval._base import _core
 
     build = _core.build_info()
     warning = "\n\n**Quick run** on shrunk shapes that fit in caches: its ratios are not those of the real shapes."

@@ -27,7 +27,7 @@ from published.framestack_loop import Clock
 from tables import duration, figure, table
 from torch.utils.flop_counter import FlopCounterMode
 
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import FUSED_ADAM, Task
 from vltr_train.methods import find_method
 

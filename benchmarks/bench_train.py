@@ -4,7 +4,7 @@
     python benchmarks/bench_train.py --quick             # tiny shapes: does the benchmark itself work?
 
 Both train NonLinear by FrameStack on the same videos with the same threads: published/framestack_loop.py on one float32
-.npy a video, `vltr_train.fit` on the float16 store that `vltr_train.pack` makes of them, and on the files themselves.
+.npy a video, `vltr_train.fit` on the float16 store that `pack` makes of them, and on the files themselves.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from vltr_eval import RunningAP
-from vltr_train.dataset import Dataset, open_dataset
+from vltr_train.data.dataset import Dataset, open_dataset
+from vltr_train.data.label_lists import LabelList, write_videolt_list
+from vltr_train.data.loader import Batch, Loader
+from vltr_train.data.pack import pack, videolt
+from vltr_train.data.samplers import InstanceSampler
+from vltr_train.data.synth import synthesize
 from vltr_train.engine import fit
-from vltr_train.label_lists import LabelList, write_videolt_list
-from vltr_train.loader import Batch, Loader
 from vltr_train.method import Task
 from vltr_train.methods import find_method
-from vltr_train.pack import pack, videolt
-from vltr_train.samplers import InstanceSampler
-from vltr_train.synth import synthesize
 
 BATCH, FRAMES = 128, 60  # of the published scripts
 VIDEO_FRAMES = 150

@@ -35,11 +35,11 @@ from tables import duration, figure, one_line, size, table
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from vltr_eval import RunningAP
-from vltr_train.dataset import Dataset, TrainSplit
+from vltr_train.data.dataset import Dataset, TrainSplit
+from vltr_train.data.loader import Batch, Loader
 from vltr_train.engine import fit
-from vltr_train.loader import Batch, Loader
 from vltr_train.methods import find_method
-from vltr_train.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder
 
 METHOD = "framestack"
 KINDS = tuple((precision, source) for precision in ("float32", "bfloat16") for source in ("clean_train_mode", "reuse"))
@@ -407,7 +407,7 @@ def main() -> int:
     bench = Bench(device, shape, data, now + SHARE * (end - now))
     every: list[Trained] = []
     methods: list[Measured] = []
-    with patch("vltr_train.place.resident_frames", lambda frames, *_: frames.frames):
+    with patch("vltr_train.context.resident_frames", lambda frames, *_: frames.frames):
         for part, measuring in ((every, run_all(bench)), (methods, measure_methods(device, shape, data, end))):
             for found in measuring:
                 part.append(found)

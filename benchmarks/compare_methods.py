@@ -26,17 +26,17 @@ from machine import RESULTS, TODAY, num_cpus, provenance, write_whole
 from tables import table
 
 import vltr_eval
-from vltr_eval.groups import class_groups
-from vltr_eval.report import Report
+from vltr_eval._base.groups import class_groups
+from vltr_eval.report.report import Report
 from vltr_train.aggregators import CLUSTERED
-from vltr_train.dataset import open_dataset
+from vltr_train.data.dataset import open_dataset
+from vltr_train.data.synth import synthesize
 from vltr_train.method import Preset, TrainConfig
 from vltr_train.methods import find_method
-from vltr_train.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder
+from vltr_train.runs.tables import COLUMNS, PRINTABLE
+from vltr_train.runs.tables import table as table_of_runs
 from vltr_train.settings import build_config, settings_document
-from vltr_train.synth import synthesize
-from vltr_train.tables import COLUMNS, PRINTABLE
-from vltr_train.tables import table as table_of_runs
 
 SEEDS = (0, 1, 2)
 T_AT_5_PERCENT = 4.303  # of Student's distribution, for three seeds

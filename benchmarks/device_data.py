@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from tables import size
 
-from vltr_train.dataset import Dataset, TestSplit, TrainSplit
-from vltr_train.synth import make_world
+from vltr_train.data.dataset import Dataset, TestSplit, TrainSplit
+from vltr_train.data.synth import make_world
 
 TEST_VIDEOS = 256
 ROOM = 8 << 30  # of the device's memory, for all that is not frames

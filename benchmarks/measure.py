@@ -83,7 +83,7 @@ def _status_bytes(field: str) -> int | None:
 def our_operations(directory: Path, mapped: bool, threads: int) -> dict[str, Callable[[], object]]:
     """The rows of ours and the floor, by name, on one case: arrays in memory, or memory-mapped from the disk."""
     from vltr_eval import average_precision, evaluate, sampled_average_precision
-    from vltr_eval.labels import Positives
+    from vltr_eval._engine.labels import Positives
 
     mode = "r" if mapped else None
     scores = np.load(directory / "scores.npy", mmap_mode=mode)

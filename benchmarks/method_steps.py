@@ -23,13 +23,13 @@ import torch
 from device_data import Shape, release, synchronize
 from tables import duration, figure, one_line, size, table
 
-from vltr_train.dataset import Dataset
+from vltr_train.data.dataset import Dataset
+from vltr_train.data.label_lists import LabelList
+from vltr_train.data.loader import Batch, Loader
 from vltr_train.engine import fit
-from vltr_train.label_lists import LabelList
-from vltr_train.loader import Batch, Loader
 from vltr_train.method import Method, Stage
 from vltr_train.methods import all_methods, find_method
-from vltr_train.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder
 
 PRECISIONS = ("float32", "bfloat16")
 VARIANTS = ("bce:r101-netvlad", "meid:r101-netvlad")  # beside the defaults, whose pooled vectors are short

@@ -69,14 +69,14 @@ def write_case(directory: Path, name: str, quality: str, quick: bool) -> None:
 
 
 def _demo_case(quality: str, quick: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from vltr_eval.demo import make_demo
+    from vltr_eval.program.demo import make_demo
 
     demo = make_demo(scale=1 / _QUICK_DIVISOR if quick else 1.0, quality=quality)
     return demo.scores, demo.labels.view(np.uint8), demo.train_counts
 
 
 def _planted_case(shape: Shape, quality: str, quick: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from vltr_eval.demo import planted_scores
+    from vltr_eval.program.demo import planted_scores
 
     divisor = _QUICK_DIVISOR if quick and shape.num_rows * shape.num_classes > _QUICK_CELLS else 1
     num_rows, num_classes = shape.num_rows // divisor, shape.num_classes // divisor

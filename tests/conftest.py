@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import vltr_eval
-from vltr_eval import _core, arrays
+from vltr_eval._base import _core, arrays
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds nothing, and tests import devices.py by its name
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import vltr_eval
-from vltr_eval import _core
+from vltr_eval._base import _core
 
 DEVICES = ["cpu", "cuda"] if _core.device_count() else ["cpu"]
 EMULATED = "emulated" in vltr_eval.build_info()["cuda"].lower()

@@ -1,35 +1,36 @@
 """Exact evaluation of many-class, long-tailed, multi-label models at the speed of memory."""
 
-from vltr_eval._build import build_info  # the first import, because it explains a missing core
+from vltr_eval._base.build import build_info  # the first import, because it explains a missing core
 
 # isort: split
 from vltr_eval import distributed
+from vltr_eval._base.ranks import RankFailure
+from vltr_eval._base.version import __version__
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
+from vltr_eval._evaluate import evaluate
 from vltr_eval.batches import ShardFiles, evaluate_batches
-from vltr_eval.evaluate import evaluate
 from vltr_eval.evaluator import Evaluator
-from vltr_eval.exchange import RankFailure
-from vltr_eval.formats import InputError, Labels, Scores, read_labels, read_scores
-from vltr_eval.labels import LabelPairs, Positives
-from vltr_eval.metrics import (
+from vltr_eval.formats import InputError, LabelPairs, Labels, Scores, read_labels, read_scores
+from vltr_eval.metrics.rank_metrics import (
     average_precision,
     calibrated_average_precision,
     expected_sampled_average_precision,
     mean_average_precision,
+    positive_scores,
     precision_at_recall,
     precision_recall_curve,
+    rank_table,
     recall_at_precision,
     roc_auc,
     tie_interval,
     tie_rate,
 )
-from vltr_eval.priors import PriorWeights, prior_weights
-from vltr_eval.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
-from vltr_eval.report import Report
-from vltr_eval.running import RunningAP
-from vltr_eval.sampled import SampledAP, sampled_average_precision, sap_subset
-from vltr_eval.scan import positive_scores, rank_table
-from vltr_eval.topk import topk_accuracy
-from vltr_eval.version import __version__
+from vltr_eval.metrics.running import RunningAP
+from vltr_eval.metrics.sampled import SampledAP, sampled_average_precision, sap_subset
+from vltr_eval.metrics.topk import topk_accuracy
+from vltr_eval.priors.weights import PriorWeights, prior_weights
+from vltr_eval.report.report import Report
 
 __all__ = [
     "Evaluator",

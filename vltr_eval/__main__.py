@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from vltr_eval.cli import main
+from vltr_eval.program.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(launched=True))

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.arrays import as_columns, borrow_matrix, num_threads
+from vltr_eval._base.arrays import as_columns, borrow_matrix, num_threads
+from vltr_eval._base.progress import part_of
+from vltr_eval._base.ranks import current_group, telling
+from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.options import read_conventions
+from vltr_eval._engine.results import share_of_counting
+from vltr_eval._engine.row_store import RowStore
+from vltr_eval._engine.sample_ids import id_kind, read_ids
 from vltr_eval.evaluator import check_no_labels, check_whole
-from vltr_eval.exchange import current_group, telling
-from vltr_eval.findings import read_conventions, share_of_counting
-from vltr_eval.formats import ClassNames, InputError, Spec, is_spec, read_pair, split_spec
-from vltr_eval.labels import LabelPairs, Positives
-from vltr_eval.parts import Part, count
-from vltr_eval.progress import part_of
-from vltr_eval.report import Report
-from vltr_eval.row_store import RowStore
-from vltr_eval.sample_ids import id_kind, read_ids
+from vltr_eval.formats import ClassNames, InputError, LabelPairs, Spec, is_spec, read_pair, split_spec
+from vltr_eval.report.report import Report
 
 __all__ = ["ShardFiles", "evaluate_batches"]
 

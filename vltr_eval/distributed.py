@@ -18,16 +18,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from vltr_eval.arrays import borrow_matrix
-from vltr_eval.exchange import RankFailure, current_group, telling
-from vltr_eval.findings import ClassInfo, Findings, read_conventions
-from vltr_eval.labels import Positives
-from vltr_eval.parts import Part, count
-from vltr_eval.rank_table import RankTable, absent_value
-from vltr_eval.report import Report, Settings
-from vltr_eval.sample_ids import read_ids
-from vltr_eval.sampled import SampledAP, mean_and_std
-from vltr_eval.scan import check_seed, check_trials
+from vltr_eval._base.arguments import check_seed, check_trials
+from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._base.ranks import RankFailure, current_group, telling
+from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.draws import mean_and_std
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.options import read_conventions
+from vltr_eval._engine.rank_table import RankTable, absent_value
+from vltr_eval._engine.results import ClassInfo, Findings
+from vltr_eval._engine.sample_ids import read_ids
+from vltr_eval.metrics.sampled import SampledAP
+from vltr_eval.report.report import Report
+from vltr_eval.report.settings import Settings
 
 __all__ = ["RankFailure", "evaluate", "rank_table", "sampled_average_precision"]
 

@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
-from vltr_eval.exchange import ALONE, Alone, Group, current_group, telling
-from vltr_eval.findings import Findings, read_conventions
-from vltr_eval.groups import DEFAULT_BOUNDS
-from vltr_eval.labels import LabelPairs, Positives
-from vltr_eval.parts import Part, count
-from vltr_eval.rank_table import RankTable
-from vltr_eval.report import Report, Settings
-from vltr_eval.row_store import RowStore
-from vltr_eval.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
+from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
+from vltr_eval._base.groups import DEFAULT_BOUNDS
+from vltr_eval._base.ranks import ALONE, Alone, Group, current_group, telling
+from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.options import read_conventions
+from vltr_eval._engine.rank_table import RankTable
+from vltr_eval._engine.results import Findings
+from vltr_eval._engine.row_store import RowStore
+from vltr_eval._engine.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
+from vltr_eval.formats import LabelPairs
+from vltr_eval.report.report import Report
+from vltr_eval.report.settings import Settings
 
 __all__ = ["Evaluator", "check_no_labels", "check_whole"]
 

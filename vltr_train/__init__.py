@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vltr_train.dataset import Dataset, open_dataset
-from vltr_train.frames import (
+from vltr_train.data.dataset import Dataset, open_dataset
+from vltr_train.data.synth import synthesize
+from vltr_train.ops.frames import (
     FrameStack,
     dynamic_frame_bounds,
     dynamic_frame_masks,
@@ -17,20 +18,19 @@ from vltr_train.frames import (
     gather_frames,
     sample_frames,
 )
-from vltr_train.run_folder import RunFolder
-from vltr_train.synth import synthesize
-from vltr_train.tables import table
+from vltr_train.runs.run_folder import RunFolder
+from vltr_train.runs.tables import table
 
 if TYPE_CHECKING:
+    from vltr_train.data.loader import Batch, Loader
     from vltr_train.engine import Run, fit
-    from vltr_train.loader import Batch, Loader
     from vltr_train.method import Method
     from vltr_train.methods import all_methods, find_method
     from vltr_train.predict import evaluate_run
 
 _WITH_TORCH = {
     "engine": ("Run", "fit"),
-    "loader": ("Batch", "Loader"),
+    "data.loader": ("Batch", "Loader"),
     "method": ("Method",),
     "methods": ("all_methods", "find_method"),
     "predict": ("evaluate_run",),

@@ -14,18 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vltr_eval.exchange import current_group, launched_group
+from vltr_eval._base.groups import checked_bounds, class_groups
+from vltr_eval._base.ranks import current_group, launched_group
+from vltr_eval._base.terminal import OK, ProgressBar, answer
+from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
-from vltr_eval.groups import checked_bounds, class_groups
-from vltr_eval.terminal import OK, ProgressBar, answer
-from vltr_eval.version import __version__
-from vltr_train import pack as packing
-from vltr_train.dataset import Dataset, open_dataset
-from vltr_train.frame_store import FrameStore
-from vltr_train.run_folder import RunFolder, labels_fingerprint
+from vltr_train.data import pack as packing
+from vltr_train.data.dataset import Dataset, open_dataset
+from vltr_train.data.frame_store import FrameStore
+from vltr_train.data.synth import PROFILES, synthesize
+from vltr_train.runs.run_folder import RunFolder, labels_fingerprint
+from vltr_train.runs.tables import FORMATS, paper_tables, table
 from vltr_train.settings import build_config, parse_settings, settings_document
-from vltr_train.synth import PROFILES, synthesize
-from vltr_train.tables import FORMATS, paper_tables, table
 
 _PROGRAM = "vltr-train"
 _EPILOG = """\

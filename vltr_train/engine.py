@@ -18,16 +18,16 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vltr_eval.exchange import current_group, telling
-from vltr_eval.report import Report
-from vltr_eval.terminal import ProgressBar
-from vltr_train.dataset import Dataset, Split, TestSplit, TrainSplit, ValSplit, open_dataset
-from vltr_train.loader import Loader, derived_seed
+from vltr_eval import Report
+from vltr_eval._base.ranks import current_group, telling
+from vltr_eval._base.terminal import ProgressBar
+from vltr_train.context import Place, lost_ranks
+from vltr_train.data.dataset import Dataset, Split, TestSplit, TrainSplit, ValSplit, open_dataset
+from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
 from vltr_train.methods import find_method
-from vltr_train.place import Place, lost_ranks
 from vltr_train.predict import class_average_precision, load_weights, score, write_report
-from vltr_train.run_folder import RunFolder, is_resumed, run_document
+from vltr_train.runs.run_folder import RunFolder, is_resumed, run_document
 from vltr_train.schedule import describe_schedule
 from vltr_train.settings import build_config
 

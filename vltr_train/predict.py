@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 
 import vltr_eval.distributed
-from vltr_eval.exchange import current_group
-from vltr_eval.labels import LabelPairs
-from vltr_eval.report import Report
-from vltr_train.dataset import Dataset, Split
-from vltr_train.label_lists import LabelList
-from vltr_train.loader import Loader
+from vltr_eval import LabelPairs, Report
+from vltr_eval._base.ranks import current_group
+from vltr_train.context import Place
+from vltr_train.data.dataset import Dataset, Split
+from vltr_train.data.label_lists import LabelList
+from vltr_train.data.loader import Loader
 from vltr_train.method import Method, Task
 from vltr_train.methods import find_method
-from vltr_train.place import Place
-from vltr_train.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder
 from vltr_train.settings import config_from_document
 
 __all__ = ["class_average_precision", "evaluate_run", "load_weights", "predict", "score", "write_report"]

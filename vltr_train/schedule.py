@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vltr_train.dataset import Dataset
+from vltr_train.data.dataset import Dataset
 from vltr_train.method import Method, Stage, StepDecay
 
 __all__ = ["describe_schedule"]

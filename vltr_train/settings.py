@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from vltr_eval._base.arguments import unknown_name
+
 if TYPE_CHECKING:
     from vltr_train.method import Method, TrainConfig
 
-__all__ = ["build_config", "config_from_document", "parse_settings", "settings_document", "unknown"]
+__all__ = ["build_config", "config_from_document", "parse_settings", "settings_document"]
 
 Config = TypeVar("Config")
 Settings = Iterable[str] | Mapping[str, Any]
@@ -38,7 +39,7 @@ def parse_settings(config_class: type, settings: Iterable[str]) -> dict[str, Any
         if not equals:
             raise ValueError(f"setting: expected key=value, got {setting!r}")
         if key not in kinds:
-            raise unknown("setting", key, kinds)
+            raise unknown_name("setting", key, kinds)
         if key in values:
             raise ValueError(f"{key}: expected one value, got a second one by {setting!r}")
         values[key] = _converted(key, kinds[key].expected, kinds[key].from_text, text.strip())
@@ -62,9 +63,9 @@ def build_config(
     given = _checked(kinds | PROTOCOL, given)
     protocol = given.pop("protocol", protocol)
     if protocol not in protocols:
-        raise unknown("protocol", protocol, protocols)
+        raise unknown_name("protocol", protocol, protocols)
     if preset is not None and preset not in method.presets:
-        raise unknown("preset", preset, method.presets)
+        raise unknown_name("preset", preset, method.presets)
     printed = {}
     if preset is not None:
         printed = _checked(kinds, method.presets[preset].settings)
@@ -85,22 +86,6 @@ def config_from_document(config_class: type[Config], document: Mapping[str, Any]
     of other types.
     """
     return config_class(**_checked(_kinds(config_class), document, "settings of this version"))
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not among those known: it suggests the nearest of them, or lists all when none is.
-
-    Args:
-        what: The argument, such as "method".
-        name: The name that was given.
-        known: The names that exist.
-    """
-    known = list(known)
-    near = get_close_matches(name.lower(), known)
-    if near:
-        return ValueError(f"{what}: expected a known name, got {name!r}; did you mean {' or '.join(near)}?")
-    expected = f"one of {', '.join(known)}" if known else "none, because there is none to choose from"
-    return ValueError(f"{what}: expected {expected}, got {name!r}")
 
 
 class _Kind(NamedTuple):
@@ -191,7 +176,7 @@ PROTOCOL = {"protocol": _PLAIN[str]}
 def _checked(kinds: Mapping[str, _Kind], values: Mapping[str, Any], what: str = "setting") -> dict[str, Any]:
     for key in values:
         if key not in kinds:
-            raise unknown(what, key, kinds)
+            raise unknown_name(what, key, kinds)
     return {key: _converted(key, kinds[key].expected, kinds[key].from_value, value) for key, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-// What vltr_eval/arrays.py is made of: borrowed arrays, DLPack, devices, and device memory of our own.
+// What vltr_eval/_base/arrays.py is made of: borrowed arrays, DLPack, devices, and device memory of our own.
 #include <memory>
 
 #include "bindings/bindings.hpp"

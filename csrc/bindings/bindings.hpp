@@ -1,6 +1,6 @@
 // What the files of this folder share; they alone know pybind11.
 //
-// Matrices come as addresses, strides and dtype codes (vltr_eval/arrays.py makes them of arrays); what is O(positives)
+// Matrices come as addresses, strides and dtype codes (vltr_eval/_base/arrays.py makes them of arrays); what is O(positives)
 // comes and goes as numpy arrays. Python checks meaning; here only what memory safety needs is checked.
 #pragma once
 

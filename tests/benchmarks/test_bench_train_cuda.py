@@ -134,7 +134,7 @@ def measured(monkeypatch, *specs: str, seconds: float = 1e9):
     """What is found of these methods in float32."""
     monkeypatch.setattr(method_steps, "PRECISIONS", ("float32",))
     monkeypatch.setattr(method_steps, "all_methods", lambda: specs)
-    monkeypatch.setattr("vltr_train.place.resident_frames", lambda frames, *_: frames.frames)
+    monkeypatch.setattr("vltr_train.context.resident_frames", lambda frames, *_: frames.frames)
     data, _ = device_data.make_data(0.0005, SHAPES["cpu"], CPU)
     return list(measure_methods(CPU, SHAPES["cpu"], data, time.monotonic() + seconds))
 

@@ -15,10 +15,10 @@ from published import framestack_loop
 from published.torchnet import APMeter
 
 from vltr_eval import RunningAP
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
+from vltr_train.data.synth import synthesize
 from vltr_train.method import Task
 from vltr_train.methods import find_method
-from vltr_train.synth import synthesize
 
 B, T, D, C = 10, 12, 8, 6
 

@@ -17,7 +17,7 @@ import bench_move
 import torch
 from published import move_loop
 
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import Task
 from vltr_train.methods import find_method, move
 

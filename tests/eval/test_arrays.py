@@ -23,7 +23,6 @@ from torch.distributed.tensor import Shard, distribute_tensor
 from vltr_eval import (
     Positives,
     RunningAP,
-    _core,
     average_precision,
     positive_scores,
     rank_table,
@@ -31,8 +30,9 @@ from vltr_eval import (
     sampled_average_precision,
     topk_accuracy,
 )
-from vltr_eval.arrays import Matrix, borrow, borrow_matrix, copy_rows, empty_bits, empty_like, of_bits, to_host
-from vltr_eval.scan import scan
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import Matrix, borrow, borrow_matrix, copy_rows, empty_bits, empty_like, of_bits, to_host
+from vltr_eval._engine.rank_scan import scan
 
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 FLOATS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]

@@ -12,10 +12,12 @@ from cases import corner_labels, make_case
 from devices import CudaArray
 from reference import assert_same_bits
 
-from vltr_eval import Positives, _core, positive_scores, sap_subset
-from vltr_eval.arrays import borrow, borrow_matrix
-from vltr_eval.rank_table import lanes
-from vltr_eval.scan import rank_table, scan
+from vltr_eval import Positives, positive_scores, sap_subset
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import borrow, borrow_matrix
+from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_table import lanes
+from vltr_eval.metrics.rank_metrics import rank_table
 
 pytestmark = pytest.mark.any_device
 

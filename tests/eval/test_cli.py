@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from vltr_eval import evaluate
-from vltr_eval.report import Report
-from vltr_eval.terminal import ProgressBar, wants_style
+from vltr_eval._base.terminal import ProgressBar, wants_style
+from vltr_eval.report.report import Report
 
 OK, BAD_DATA, BAD_USAGE, LIMIT_NOT_MET = 0, 1, 2, 3
 
@@ -768,7 +768,7 @@ def test_the_program_is_bold_on_a_terminal(program, folder):
 def clock(monkeypatch):
     """A clock that stands still until it is set."""
     now = [100.0]
-    monkeypatch.setattr("vltr_eval.terminal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("vltr_eval._base.terminal.time.monotonic", lambda: now[0])
     return now
 
 

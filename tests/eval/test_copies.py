@@ -15,8 +15,9 @@ from cases import make_case
 from devices import on_device, to_host, torch_on_device
 from reference import assert_same_bits, assert_same_table
 
-from vltr_eval import Positives, RankTable, RunningAP, _core, average_precision, positive_scores, rank_table
-from vltr_eval.arrays import borrow, borrow_matrix
+from vltr_eval import Positives, RankTable, RunningAP, average_precision, positive_scores, rank_table
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import borrow, borrow_matrix
 
 
 def pickled(value):

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vltr_eval.demo import QUALITIES, make_demo, planted_scores, write_demo
+from vltr_eval._base.files import OutputError
 from vltr_eval.formats import read_class_names, read_labels, read_scores, read_train_counts
-from vltr_eval.outputs import OutputError
+from vltr_eval.program.demo import QUALITIES, make_demo, planted_scores, write_demo
 
 
 def textbook_ap(scores: np.ndarray, labels: np.ndarray) -> float:

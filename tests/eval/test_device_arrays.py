@@ -19,10 +19,10 @@ from devices import EMULATED, LEGACY_STREAM, THREAD_STREAM, CudaArray, on_device
 from reference import assert_same_bits
 
 import vltr_eval
-from vltr_eval import _core, arrays
-from vltr_eval.arrays import CPU, Place, borrow, borrow_matrix, empty_like, hand_back, same_place
-from vltr_eval.check import summarize_scores
-from vltr_eval.groups import class_groups
+from vltr_eval._base import _core, arrays
+from vltr_eval._base.arrays import CPU, Place, borrow, borrow_matrix, empty_like, hand_back, same_place
+from vltr_eval._base.groups import class_groups
+from vltr_eval.program.check import summarize_scores
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
 ADDRESS = 0x7F00_0000_0000  # nobody looks there

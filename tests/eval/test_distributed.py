@@ -20,8 +20,10 @@ from ranks import GONE, Raised, Ranks, group_of
 from torch.utils.data import DistributedSampler
 
 import vltr_eval
-from vltr_eval import Evaluator, _core, distributed, evaluate_batches, parts
-from vltr_eval.report import Settings
+from vltr_eval import Evaluator, distributed, evaluate_batches
+from vltr_eval._base import _core
+from vltr_eval._engine import counting as parts
+from vltr_eval.report.settings import Settings
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
 NUM_ROWS, NUM_CLASSES = 203, 9

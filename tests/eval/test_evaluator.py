@@ -27,7 +27,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import assert_agrees, assert_same_table
 
-from vltr_eval import Evaluator, LabelPairs, Positives, Report, evaluate, parts, rank_table, row_store
+from vltr_eval import Evaluator, LabelPairs, Positives, Report, evaluate, rank_table
+from vltr_eval._engine import counting as parts
+from vltr_eval._engine import row_store
 
 NUM_CLASSES = 6
 CONVENTIONS = {"sap": 4, "topk": (1, 3)}
@@ -794,7 +796,8 @@ def test_copies_and_pickles_go_their_own_way(device, copied):
 KILLED = """
 import pathlib, sys, time
 import numpy as np
-from vltr_eval import Evaluator, row_store
+from vltr_eval import Evaluator
+from vltr_eval._engine import row_store
 row_store._LEAST_FILE = 1 << 16
 folder = pathlib.Path(sys.argv[1])
 data = np.load(folder / "data.npz")

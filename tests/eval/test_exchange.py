@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 import torch.distributed as dist
 from ranks import GONE, Raised, Ranks, group_of
 
-from vltr_eval.exchange import ALONE, Group, current_group, launched_group, telling
+from vltr_eval._base.ranks import ALONE, Group, current_group, launched_group, telling
 
 
 @pytest.fixture(params=[2, 4])

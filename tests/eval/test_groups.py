@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vltr_eval.groups import class_groups
+from vltr_eval._base.groups import class_groups
 
 
 def _sizes(counts, *bounds):

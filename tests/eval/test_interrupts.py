@@ -17,8 +17,10 @@ import pytest
 from cases import corner_labels, labels_by_id, make_case
 
 import vltr_eval
-from vltr_eval import Evaluator, Report, RunningAP, row_store
-from vltr_eval.compat import youtube8m, youtube8m_ranked_lists
+from vltr_eval import Evaluator, Report, RunningAP
+from vltr_eval._engine import row_store
+from vltr_eval.compat import youtube8m
+from vltr_eval.compat.youtube8m import ranked_lists as youtube8m_ranked_lists
 
 PACKAGE = Path(vltr_eval.__file__).parent
 NUM_CLASSES = 6
@@ -154,7 +156,7 @@ def test_an_interrupt_at_any_line_leaves_no_wrong_report(call, room, ids, had, t
     [("update", "in both"), ("merge", "in memory"), ("load_state_dict", "in memory"), ("reset", "room for all")],
 )
 def test_an_interrupt_between_any_two_bytecodes_leaves_no_wrong_report(call, room, tmp_path):
-    files = ("evaluator.py", "row_store.py")
+    files = ("evaluator.py", "_engine/row_store.py")
     check_evaluator(CALLS[call], "opcode", *files, ids="integers", had=1, spill_dir=tmp_path, **ROOMS[room])
 
 
@@ -189,12 +191,12 @@ def found_running(running: RunningAP) -> tuple[int, Any]:
 @pytest.mark.parametrize("event", ["line", "opcode"])
 @pytest.mark.parametrize("had", [[], [FIRST]], ids=["first", "second"])
 def test_an_interrupted_update_of_running_ap_takes_nothing_or_all(event, had):
-    files = ("",) if event == "line" else ("running.py",)
+    files = ("",) if event == "line" else ("metrics/running.py",)
     check_every_interrupt(lambda: running_of(*had), lambda one: one.update(*NEXT), found_running, event, *files)
 
 
 def test_an_interrupted_reset_of_running_ap_forgets_nothing_or_all():
-    check_every_interrupt(lambda: running_of(FIRST), RunningAP.reset, found_running, "opcode", "running.py")
+    check_every_interrupt(lambda: running_of(FIRST), RunningAP.reset, found_running, "opcode", "metrics/running.py")
 
 
 def test_an_interrupted_refusal_leaves_running_ap_as_it_was():
@@ -206,7 +208,7 @@ def test_an_interrupted_refusal_leaves_running_ap_as_it_was():
             with pytest.raises(ValueError, match=r"expected 0 or 1, got 2 at row 0, class 0 of the batch"):
                 one.update(*BAD_LABELS)
 
-        was_interrupted = Interrupter("opcode", (str(PACKAGE / "running.py"),), at).interrupts(refuse)
+        was_interrupted = Interrupter("opcode", (str(PACKAGE / "metrics/running.py"),), at).interrupts(refuse)
         assert found_running(running) == before
         running.update(*NEXT)
         assert found_running(running) == after
@@ -292,7 +294,7 @@ def found_calculator(calculator: Any) -> Any:
 @pytest.mark.parametrize("kind", ["map", "all"])
 def test_an_interrupted_accumulate_of_youtube8m_takes_nothing_or_all(kind, top_n, monkeypatch):
     monkeypatch.setattr(youtube8m_ranked_lists, "_WAITING", 4)
-    files = ("compat/youtube8m.py", "compat/youtube8m_ranked_lists.py")
+    files = ("compat/youtube8m/calculators.py", "compat/youtube8m/ranked_lists.py")
     for had in ([], [FIRST, FIRST]) if kind == "map" else ([FIRST],):
         check_every_interrupt(
             lambda had=had: calculator_of(kind, top_n, had),
@@ -311,7 +313,7 @@ def test_an_interrupted_peek_of_mixed_pieces_changes_nothing():
         calculator.accumulate([[0.5], [], [0.25, 0.75]], [[1], [], [0, 1]])
         return calculator
 
-    files = ("compat/youtube8m.py", "compat/youtube8m_ranked_lists.py")
+    files = ("compat/youtube8m/calculators.py", "compat/youtube8m/ranked_lists.py")
     peek = youtube8m.MeanAveragePrecisionCalculator.peek_map_at_n
     check_every_interrupt(make, peek, found_calculator, "opcode", *files)
 

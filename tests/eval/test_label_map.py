@@ -7,7 +7,7 @@ import time
 import pytest
 
 from vltr_eval.formats import InputError
-from vltr_eval.label_map import read_labelmap
+from vltr_eval.formats.label_map import read_labelmap
 
 
 @pytest.fixture

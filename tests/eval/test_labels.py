@@ -23,7 +23,7 @@ from vltr_eval import (
     rank_table,
     topk_accuracy,
 )
-from vltr_eval.labels import rows_between
+from vltr_eval._engine.labels import rows_between
 
 pytestmark = pytest.mark.any_device
 

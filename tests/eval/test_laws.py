@@ -23,7 +23,7 @@ from vltr_eval import (
     tie_interval,
     tie_rate,
 )
-from vltr_eval.scan import scan
+from vltr_eval._engine.rank_scan import scan
 
 pytestmark = pytest.mark.any_device
 

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from vltr_eval.lazy import lazy_property
+from vltr_eval._base.lazy import lazy_property
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,7 @@ def last_line(tree: Path, arguments: list[str]) -> str:
 def test_sources_alone_say_what_to_do(tree, arguments):
     line = last_line(tree, arguments)
     assert line.startswith(
-        f"ImportError: vltr_eval: expected the compiled core in {tree / 'vltr_eval'}, got the sources"
+        f"ImportError: vltr_eval: expected the compiled core in {tree / 'vltr_eval' / '_base'}, got the sources"
     )
     assert "start Python in another folder" in line
     assert "pip install -e ." in line
@@ -48,7 +48,7 @@ def test_sources_alone_say_what_to_do(tree, arguments):
 
 
 def test_a_core_of_another_python_is_named(tree):
-    (tree / "vltr_eval" / "_core.cpython-30-other.so").touch()
+    (tree / "vltr_eval" / "_base" / "_core.cpython-30-other.so").touch()
     line = last_line(tree, STARTS[0])
     version = ".".join(map(str, sys.version_info[:2]))
     assert f"expected a compiled core for Python {version} in" in line
@@ -56,7 +56,7 @@ def test_a_core_of_another_python_is_named(tree):
 
 
 def test_a_core_that_does_not_load_is_told(tree):
-    (tree / "vltr_eval" / f"_core{importlib.machinery.EXTENSION_SUFFIXES[0]}").touch()
+    (tree / "vltr_eval" / "_base" / f"_core{importlib.machinery.EXTENSION_SUFFIXES[0]}").touch()
     line = last_line(tree, STARTS[0])
     assert line.startswith("ImportError: vltr_eval: expected a compiled core that loads, got ")
     assert "install vltr again" in line

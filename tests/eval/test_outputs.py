@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from vltr_eval import outputs
-from vltr_eval.outputs import OutputError, PendingFile
+from vltr_eval._base import files as outputs
+from vltr_eval._base.files import OutputError, PendingFile
 
 
 def names_in(folder) -> list[str]:
@@ -83,7 +83,7 @@ def test_content_and_entry_reach_the_disk_in_order(tmp_path, monkeypatch):
 
 KILLED = """
 import os, sys, time
-from vltr_eval.outputs import PendingFile
+from vltr_eval._base.files import PendingFile
 pending = PendingFile(sys.argv[1])
 pending.fill(lambda path: path.write_text("half"))
 print("ready", flush=True)
@@ -147,7 +147,7 @@ def test_demo_on_a_full_disk_is_one_sentence(tmp_path, limit):
     code = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-from vltr_eval.cli import main
+from vltr_eval.program.cli import main
 sys.exit(main(["demo", sys.argv[1], "--scale", "0.02"]))
 """
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "set"], capture_output=True, text=True, timeout=60)
@@ -159,6 +159,6 @@ sys.exit(main(["demo", sys.argv[1], "--scale", "0.02"]))
 
 def test_demo_in_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    code = "import sys; from vltr_eval.cli import main; sys.exit(main(['demo', sys.argv[1], '--scale', '0.01']))"
+    code = "import sys; from vltr_eval.program.cli import main; sys.exit(main(['demo', sys.argv[1], '--scale', '.01']))"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], capture_output=True, text=True, timeout=60)
     assert re.fullmatch(rf"vltr-eval: error: {re.escape(str(tmp_path))}/file: cannot be made \(.+\)\n", done.stderr)

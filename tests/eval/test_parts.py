@@ -9,12 +9,12 @@ import pytest
 from cases import labels_by_id, make_case, slices
 
 from vltr_eval import Positives, evaluate, evaluate_batches
-from vltr_eval import parts as counting
-from vltr_eval.arrays import borrow_matrix
-from vltr_eval.findings import ClassInfo, share_of_counting
-from vltr_eval.parts import Part, count
-from vltr_eval.report import Settings
-from vltr_eval.sample_ids import read_ids
+from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._engine import counting as counting
+from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.results import ClassInfo, share_of_counting
+from vltr_eval._engine.sample_ids import read_ids
+from vltr_eval.report.settings import Settings
 
 NUM_CLASSES = 6
 

@@ -14,8 +14,9 @@ from scipy.optimize import minimize
 from sklearn.metrics import average_precision_score
 
 import vltr_eval
-from vltr_eval import evaluate, prior_weights, priors
-from vltr_eval.report import Report
+from vltr_eval import evaluate, prior_weights
+from vltr_eval.priors import raking
+from vltr_eval.report.report import Report
 
 TRAIN_COUNTS = [900, 600, 300, 200, 90, 8]
 PRIORS = ("longtail", "uniform", "inverse")
@@ -525,8 +526,8 @@ def test_extreme_distributions_that_rows_can_have_are_met(labels, prior, shares)
 def test_extreme_distributions_end_after_a_fixed_number_of_passes(monkeypatch):
     """Half of 50 classes in every row can never come near to shares that fall by ten from class to class."""
     passes = []
-    by_set = priors._Raking._by_set
-    monkeypatch.setattr(priors._Raking, "_by_set", lambda *arguments: passes.append(1) or by_set(*arguments))
+    by_set = raking.Raking._by_set
+    monkeypatch.setattr(raking.Raking, "_by_set", lambda *arguments: passes.append(1) or by_set(*arguments))
     labels = np.random.default_rng(0).random((300, 50)) < 0.5
     found = prior_weights(labels, 10.0 ** -np.arange(50))
     assert 1000 < len(passes) < 4100

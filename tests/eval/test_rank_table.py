@@ -22,7 +22,7 @@ from sklearn.metrics import precision_recall_curve as sklearn_curve
 
 import vltr_eval
 from vltr_eval import Positives, PositiveScores, RankTable, positive_scores, rank_table
-from vltr_eval.outputs import OutputError
+from vltr_eval._base.files import OutputError
 
 pytestmark = pytest.mark.any_device
 

@@ -14,8 +14,9 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 
-from vltr_eval.evaluate import evaluate
-from vltr_eval.report import Report, Settings
+from vltr_eval._evaluate import evaluate
+from vltr_eval.report.report import Report
+from vltr_eval.report.settings import Settings
 
 TRAIN_COUNTS = [900, 700, 300, 200, 101, 100, 60, 10]
 
@@ -280,7 +281,7 @@ def test_json_is_the_same_bytes_in_another_process(report, tmp_path):
     scores, labels = _example(ties=True, absent=(2,))
     np.savez(tmp_path / "example.npz", scores=scores, labels=labels)
     program = (
-        "import sys, numpy as np; from vltr_eval.evaluate import evaluate; f = np.load(sys.argv[1]);"
+        "import sys, numpy as np; from vltr_eval import evaluate; f = np.load(sys.argv[1]);"
         f"sys.stdout.write(evaluate(f['scores'], f['labels'], sap=3, train_counts={TRAIN_COUNTS}).to_json())"
     )
     found = subprocess.run(
@@ -439,7 +440,7 @@ def test_per_class_says_what_to_install(report, monkeypatch):
 
 def test_evaluating_imports_numpy_alone():
     program = (
-        "import sys, numpy as np, vltr_eval.cli; from vltr_eval.evaluate import evaluate;"
+        "import sys, numpy as np, vltr_eval.program.cli; from vltr_eval import evaluate;"
         "evaluate(np.eye(3), np.eye(3)).to_text();"
         "print(sorted({'pandas', 'scipy', 'torch', 'sklearn', 'pyarrow'} & set(sys.modules)))"
     )

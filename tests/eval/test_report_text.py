@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 import vltr_eval
-from vltr_eval.evaluate import evaluate
-from vltr_eval.report import RANKS, Report, plain_name
-from vltr_eval.terminal import as_called, text_width
-from vltr_eval.text_table import Column, display_width, printable, shortened, text_table
+from vltr_eval._base.terminal import as_called, text_width
+from vltr_eval._base.text_table import Column, display_width, printable, shortened, text_table
+from vltr_eval._evaluate import evaluate
+from vltr_eval.report.names import RANKS, plain_name
+from vltr_eval.report.report import Report
 
 TRAIN_COUNTS = [900, 700, 300, 200, 101, 100, 60, 10]
 NAMES = ["swim", "run", "jump", "d", "e", "f", "g", "h"]
@@ -174,7 +175,7 @@ def test_width_of_stdout_comes_from_columns_or_is_80(monkeypatch, columns, width
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns is not None:
         monkeypatch.setenv("COLUMNS", columns)
-    code = "from vltr_eval.terminal import text_width; print(text_width())"
+    code = "from vltr_eval._base.terminal import text_width; print(text_width())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(width)
 
@@ -342,8 +343,8 @@ def test_plain_names_that_would_hide_a_metric_are_refused():
 
 
 def test_reprs_are_one_short_line(report):
-    from vltr_eval.findings import Findings
-    from vltr_eval.report import Settings
+    from vltr_eval._engine.results import Findings
+    from vltr_eval.report.settings import Settings
 
     scores, labels = example()
     table = vltr_eval.rank_table(scores, labels)
@@ -485,7 +486,7 @@ def test_a_program_called_from_python_has_its_plain_name(monkeypatch):
 
 
 def test_doctor_says_why_there_is_no_device(run):
-    from vltr_eval import _core
+    from vltr_eval._base import _core
 
     (line,) = [line for line in run("doctor").stdout.splitlines() if line.startswith("core devices")]
     value = line.removeprefix("core devices").strip()
@@ -499,7 +500,7 @@ def test_doctor_says_why_there_is_no_device(run):
 
 @pytest.fixture(scope="module")
 def demo():
-    from vltr_eval.demo import make_demo
+    from vltr_eval.program.demo import make_demo
 
     return make_demo(0.02)
 
@@ -523,7 +524,7 @@ def test_scores_of_the_wrong_sign_are_noted(demo):
 
 @pytest.mark.parametrize("quality", ["good", "poor"])
 def test_models_better_than_chance_are_not_noted(quality):
-    from vltr_eval.demo import make_demo
+    from vltr_eval.program.demo import make_demo
 
     demo = make_demo(0.02, quality=quality)
     assert evaluate(demo.scores, demo.labels, sap=None).notes == ()

@@ -13,9 +13,10 @@ from cases import slices
 from devices import on_device
 from reference import assert_same_bits
 
-from vltr_eval import _core, row_store
-from vltr_eval.arrays import borrow, to_host
-from vltr_eval.row_store import RowStore
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import borrow, to_host
+from vltr_eval._engine import row_store
+from vltr_eval._engine.row_store import RowStore
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
 

@@ -12,9 +12,10 @@ from devices import LEGACY_STREAM, THREAD_STREAM, CudaArray, on_device, to_host,
 from reference import assert_agrees, assert_same_bits
 
 import vltr_eval.distributed
-import vltr_eval.running
-from vltr_eval import RunningAP, _core, average_precision
-from vltr_eval.arrays import empty_like
+import vltr_eval.metrics.running
+from vltr_eval import RunningAP, average_precision
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import empty_like
 
 SCORE_DTYPES = [np.bool_, np.int8, np.uint16, np.int32, np.int64, np.uint64, np.float16, np.float32, np.float64]
 SCORE_DTYPES += [ml_dtypes.bfloat16]
@@ -343,7 +344,7 @@ def test_an_update_may_be_repeated_after_a_memory_error(device, monkeypatch, mad
 
     batch, flags = on_device(scores, device), on_device(labels, device)
     with monkeypatch.context() as patch:
-        patch.setattr(vltr_eval.running, "empty_like", make)
+        patch.setattr(vltr_eval.metrics.running, "empty_like", make)
         with pytest.raises(MemoryError):
             running.update(batch, flags)
     assert len(running) == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vltr_eval.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
+from vltr_eval._engine.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
 
 NAMES = ["v10", "v9", "", "\u00e9t\u00e9.mp4", "a\0", "\U0001f600", "\udcff"]
 

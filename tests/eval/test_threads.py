@@ -24,8 +24,8 @@ from vltr_eval import (
     rank_table,
     sampled_average_precision,
 )
-from vltr_eval.arrays import num_threads
-from vltr_eval.scan import scan
+from vltr_eval._base.arrays import num_threads
+from vltr_eval._engine.rank_scan import scan
 
 # A matrix without strides is as long to read as one wishes, and takes no memory: 2^26 x 256 cells last for seconds.
 LONG = """

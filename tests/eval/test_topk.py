@@ -11,8 +11,8 @@ from cases import make_case
 from sklearn.metrics import top_k_accuracy_score
 
 from vltr_eval import Positives, topk_accuracy
-from vltr_eval.scan import scan
-from vltr_eval.topk import Hits
+from vltr_eval._engine.hits import Hits
+from vltr_eval._engine.rank_scan import scan
 
 pytestmark = pytest.mark.any_device
 

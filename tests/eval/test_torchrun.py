@@ -23,9 +23,9 @@ import torch.distributed as dist
 from ranks import Ranks
 
 import vltr_eval
-from vltr_eval.arrays import num_threads
-from vltr_eval.cli import main
-from vltr_eval.rank_table import RankTable
+from vltr_eval._base.arrays import num_threads
+from vltr_eval._engine.rank_table import RankTable
+from vltr_eval.program.cli import main
 
 OK, BAD_DATA, BAD_USAGE, LIMIT_NOT_MET = 0, 1, 2, 3
 

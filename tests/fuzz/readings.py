@@ -21,18 +21,19 @@ import safetensors.numpy
 import torch
 
 import vltr_eval
-from vltr_eval.compat import ava
+from vltr_eval.compat.ava import files as ava_files
 from vltr_eval.formats import (
     LabelPairs,
     read_class_names,
     read_ids,
+    read_labelmap,
     read_labels,
     read_prior,
     read_scores,
     read_train_counts,
     text,
 )
-from vltr_train import frame_store, label_lists, own_labels
+from vltr_train.data import frame_store, label_lists, own_labels
 
 NAMES = (*(f"class {k:02d}" if k % 3 else f"cat_{k}" for k in range(7)), "/m/01", "/m/02")
 _MAX_MESSAGE = 1500  # characters
@@ -54,9 +55,9 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
     "prior": read_prior,
     "class_names": read_class_names,
     "ids": read_ids,
-    "boxes": ava.read_boxes,
-    "images": ava.read_images,
-    "labelmap": ava.read_labelmap,
+    "boxes": ava_files.read_boxes,
+    "images": ava_files.read_images,
+    "labelmap": read_labelmap,
     "rank_table": vltr_eval.RankTable.load,
     "report": _read_report,
     "video": frame_store.open_video,

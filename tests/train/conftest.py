@@ -22,7 +22,7 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
     """A data set of VideoLT's shape: 63 classes, 717 training videos of about 20 frames, 16 features."""
-    from vltr_train.synth import synthesize
+    from vltr_train.data.synth import synthesize
 
     folder = tmp_path_factory.mktemp("data") / "tiny"
     synthesize(folder, scale=0.004, dim=16, frames=20, length_spread=0.5)
@@ -32,7 +32,7 @@ def tiny_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_folder):
     """It, opened."""
-    from vltr_train.dataset import open_dataset
+    from vltr_train.data.dataset import open_dataset
 
     return open_dataset(tiny_folder)
 

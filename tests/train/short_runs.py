@@ -10,7 +10,7 @@ import torch
 
 from vltr_train.engine import Run, fit
 from vltr_train.methods import find_method
-from vltr_train.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
     "epochs": 3,

@@ -12,7 +12,7 @@ from small_methods import begin, make, make_batches
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vltr_train.methods import all_methods
-from vltr_train.tables import COLUMNS, METHOD_ORDER, PRINTABLE
+from vltr_train.runs.tables import COLUMNS, METHOD_ORDER, PRINTABLE
 
 METHODS = all_methods()
 PRESETS = [(name, preset) for name, kind in METHODS.items() for preset in kind.presets]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vltr_eval.formats import InputError
-from vltr_train.dataset import DatasetLists, TestSplit, TrainSplit, ValSplit, open_dataset
-from vltr_train.frame_store import FrameStore, StoreWriter, VideoFolder
-from vltr_train.label_lists import LabelList
+from vltr_train.data.dataset import DatasetLists, TestSplit, TrainSplit, ValSplit, open_dataset
+from vltr_train.data.frame_store import FrameStore, StoreWriter, VideoFolder
+from vltr_train.data.label_lists import LabelList
 
 DIM = 4
 LISTS = DatasetLists(

@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from vltr_train.dropout import Dropout
+from vltr_train.ops.dropout import Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.3, 0.5, 0.9, 1 / 256, 255 / 256])

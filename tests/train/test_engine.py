@@ -20,17 +20,17 @@ from short_runs import SETTINGS, assert_same_run, fit_with_stops, same, short_fi
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vltr_eval
-import vltr_eval.cli
-from vltr_eval import terminal
+import vltr_eval.program.cli
+from vltr_eval._base import terminal
 from vltr_train import cli, engine, open_dataset
-from vltr_train.dataset import TestSplit, TrainSplit, ValSplit
-from vltr_train.loader import Loader, derived_seed
+from vltr_train.context import Place, choose_device
+from vltr_train.data.dataset import TestSplit, TrainSplit, ValSplit
+from vltr_train.data.loader import Loader, derived_seed
+from vltr_train.data.samplers import InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods import all_methods, find_method
-from vltr_train.place import Place, choose_device
 from vltr_train.predict import evaluate_run, predict
-from vltr_train.run_folder import RunFolder
-from vltr_train.samplers import InstanceSampler
+from vltr_train.runs.run_folder import RunFolder
 from vltr_train.schedule import describe_schedule
 from vltr_train.settings import build_config
 
@@ -339,7 +339,7 @@ def test_predictions_give_the_numbers_of_the_report(run, tiny):
 
 def test_the_other_program_accepts_predictions_and_labels(run, tiny, capsys):
     files = [str(run.folder.path / f"{name}.npy") for name in ("preds", "labels")]
-    assert vltr_eval.cli.main([*files, "--json", "-", "--quiet"]) == 0
+    assert vltr_eval.program.cli.main([*files, "--json", "-", "--quiet"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert json.dumps(run.report.metrics()["mAP"]) in json.dumps(found)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vltr_train.frames import dynamic_frame_bounds, dynamic_frame_masks, frame_stack, gather_frames, sample_frames
+from vltr_train.ops.frames import dynamic_frame_bounds, dynamic_frame_masks, frame_stack, gather_frames, sample_frames
 
 B, T, D, C, K, L = 4, 5, 6, 3, 2, 5
 

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from only_dlpack import OnlyDlpack
 
-from vltr_eval import arrays
-from vltr_train import frame_stack, frames
+from vltr_eval._base import arrays
+from vltr_train import frame_stack
+from vltr_train.ops import frames
 
 FLOATS = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32), np.dtype(np.float64)]
 TARGETS = [np.dtype(name) for name in ("bool", "uint8", "int8", "uint16", "int64", "uint64")] + FLOATS

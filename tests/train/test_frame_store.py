@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vltr_eval._base.files import OutputError
 from vltr_eval.formats import InputError
-from vltr_eval.outputs import OutputError
-from vltr_train import frame_store
-from vltr_train.frame_store import FrameStore, StoreWriter, VideoFolder, open_video
+from vltr_train.data import frame_store
+from vltr_train.data.frame_store import FrameStore, StoreWriter, VideoFolder, open_video
 
 DIM = 5
 LENGTHS = (3, 1, 7, 2, 4, 9)

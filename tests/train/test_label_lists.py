@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vltr_eval.formats import InputError
-from vltr_train.label_lists import (
+from vltr_train.data.label_lists import (
     MINIKINETICS_CLASS_ORDER,
     LabelList,
     read_ava,

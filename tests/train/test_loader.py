@@ -15,11 +15,11 @@ pytest.importorskip("torch")
 import torch
 
 from vltr_eval.formats import InputError
-from vltr_train.dataset import TestSplit, TrainSplit, open_dataset
-from vltr_train.frames import sample_frames
-from vltr_train.label_lists import LabelList
-from vltr_train.loader import Loader, derived_seed, resident_frames
-from vltr_train.samplers import ClassSampler, InstanceSampler
+from vltr_train.data.dataset import TestSplit, TrainSplit, open_dataset
+from vltr_train.data.label_lists import LabelList
+from vltr_train.data.loader import Loader, derived_seed, resident_frames
+from vltr_train.data.samplers import ClassSampler, InstanceSampler
+from vltr_train.ops.frames import sample_frames
 
 FRAMES = 5
 

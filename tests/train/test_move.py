@@ -11,7 +11,7 @@ import torch
 from small_methods import COUNTS, TASK, B, C, D, T, begin, make, make_batch
 
 from vltr_train import losses
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import Task
 from vltr_train.methods import find_method, move
 from vltr_train.settings import build_config

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vltr_eval.formats import InputError
-from vltr_train.dataset import open_dataset
-from vltr_train.own_labels import read_own_labels
-from vltr_train.pack import own, pack
+from vltr_train.data.dataset import open_dataset
+from vltr_train.data.own_labels import read_own_labels
+from vltr_train.data.pack import own, pack
 
 
 @pytest.fixture

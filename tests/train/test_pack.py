@@ -10,13 +10,13 @@ import textwrap
 import numpy as np
 import pytest
 
+from vltr_eval._base.files import OutputError
 from vltr_eval.formats import InputError
-from vltr_eval.outputs import OutputError
-from vltr_train import frame_store
-from vltr_train import pack as pack_module
-from vltr_train.dataset import open_dataset
-from vltr_train.label_lists import MINIKINETICS_CLASS_ORDER
-from vltr_train.pack import ava, charades, minikinetics, pack, videolt
+from vltr_train.data import frame_store
+from vltr_train.data import pack as pack_module
+from vltr_train.data.dataset import open_dataset
+from vltr_train.data.label_lists import MINIKINETICS_CLASS_ORDER
+from vltr_train.data.pack import ava, charades, minikinetics, pack, videolt
 
 DIM = 4
 TRAIN = [f"t{i}" for i in range(12)]
@@ -183,7 +183,8 @@ def test_lists_that_are_there_are_never_replaced(tmp_path, source, place):
 def test_a_killed_packing_goes_on(tmp_path, source):
     script = f"""
         import os, signal, time
-        from vltr_train import frame_store, pack
+        from vltr_train.data import frame_store
+        from vltr_train.data import pack
         frame_store._SYNC_BYTES = 1
         open_video = pack.open_video
         def read(path):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import vltr_eval
-from vltr_eval.outputs import OutputError
-from vltr_train import run_folder
-from vltr_train.run_folder import RunFolder, classes_fingerprint, labels_fingerprint, run_document
+from vltr_eval._base.files import OutputError
+from vltr_train.runs import run_folder
+from vltr_train.runs.run_folder import RunFolder, classes_fingerprint, labels_fingerprint, run_document
 
 torch = pytest.importorskip("torch")
 

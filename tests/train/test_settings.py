@@ -202,6 +202,6 @@ def test_the_fields_of_every_method_can_be_set():
 
 
 def test_settings_tables_and_run_folders_do_without_torch():
-    modules = "vltr_train.settings, vltr_train.tables, vltr_train.run_folder"
+    modules = "vltr_train.settings, vltr_train.runs.tables, vltr_train.runs.run_folder"
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

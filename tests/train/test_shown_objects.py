@@ -10,13 +10,13 @@ pytest.importorskip("torch")
 import torch
 
 from vltr_train import frame_stack
-from vltr_train.frame_store import StoreWriter
-from vltr_train.loader import Batch, Loader
+from vltr_train.data.frame_store import StoreWriter
+from vltr_train.data.loader import Batch, Loader
+from vltr_train.data.pack import PackSource, PackSummary
+from vltr_train.data.samplers import InstanceSampler
+from vltr_train.data.synth import PROFILES, make_world
 from vltr_train.method import Stage
 from vltr_train.methods import all_methods
-from vltr_train.pack import PackSource, PackSummary
-from vltr_train.samplers import InstanceSampler
-from vltr_train.synth import PROFILES, make_world
 
 
 def test_the_data_set_and_its_parts_are_one_line(tiny, tiny_folder):
@@ -55,8 +55,8 @@ def test_a_configuration_shows_the_settings_that_were_changed(name):
 
 
 def test_a_source_shows_its_lists(tmp_path):
-    from vltr_train.dataset import DatasetLists
-    from vltr_train.label_lists import LabelList
+    from vltr_train.data.dataset import DatasetLists
+    from vltr_train.data.label_lists import LabelList
 
     lists = DatasetLists("toy", (1, 0), ("x",), LabelList.from_lists(["a"], [[0]], 1))
     assert repr(PackSource(lists, tmp_path)) == (

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from vltr_eval.groups import class_groups
-from vltr_train import synth
-from vltr_train.dataset import open_dataset
-from vltr_train.synth import PROFILES, make_world, synthesize
+from vltr_eval._base.groups import class_groups
+from vltr_train.data import synth
+from vltr_train.data.dataset import open_dataset
+from vltr_train.data.synth import PROFILES, make_world, synthesize
 
 make_tiny = partial(synthesize, scale=0.001, dim=8, frames=6)
 

@@ -10,8 +10,8 @@ import pytest
 
 import vltr_eval
 from vltr_train.method import Preset
-from vltr_train.run_folder import RunFolder
-from vltr_train.tables import FORMATS, paper_tables, table
+from vltr_train.runs.run_folder import RunFolder
+from vltr_train.runs.tables import FORMATS, paper_tables, table
 
 NONE = (None,) * 6
 

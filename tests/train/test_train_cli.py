@@ -16,11 +16,11 @@ pytest.importorskip("torch")
 
 from short_runs import SETTINGS
 
-import vltr_eval.cli
+import vltr_eval.program.cli
 from vltr_train import cli, engine, open_dataset
-from vltr_train.frame_store import FrameStore
+from vltr_train.data.frame_store import FrameStore
 from vltr_train.methods import all_methods
-from vltr_train.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder
 
 OK, BAD_DATA, BAD_USAGE = 0, 1, 2
 WORDS = [f"{key}={value}" for key, value in (SETTINGS | {"epochs": 1}).items() if key != "seed"]
@@ -263,7 +263,7 @@ def test_fit_prints_its_report_and_says_what_it_left(program, tiny_folder):
     assert last.startswith(f"{folder}: predictions, labels and report; vltr-eval {folder}/preds.npy")
     command = last.split("; ")[1].split()
     assert command[0] == "vltr-eval"
-    assert vltr_eval.cli.main([*command[1:], "--quiet"]) == OK
+    assert vltr_eval.program.cli.main([*command[1:], "--quiet"]) == OK
 
 
 @pytest.mark.parametrize(

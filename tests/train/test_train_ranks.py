@@ -23,11 +23,11 @@ from short_runs import assert_same_run, metrics_of, short_fit, short_settings
 
 import vltr_eval
 from vltr_train import cli, open_dataset
-from vltr_train.dataset import TestSplit
+from vltr_train.data.dataset import TestSplit
 from vltr_train.method import Task
 from vltr_train.methods import find_method
 from vltr_train.predict import evaluate_run, score
-from vltr_train.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder
 
 SIZE = 2
 

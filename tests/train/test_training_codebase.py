@@ -20,10 +20,14 @@ MODULES = sorted(
 )
 METHODS = [module for module in MODULES if module.startswith("methods.")]
 WITHOUT_TORCH = (
-    *("cli", "dataset", "frame_store", "frames", "label_lists", "pack", "run_folder", "samplers", "settings"),
-    *("synth", "tables"),
+    *("cli", "settings", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset", "data.frame_store"),
+    *("data.label_lists", "data.pack", "data.samplers", "data.synth"),
 )
-FOR_METHODS = {"aggregators", "dropout", "frames", "loader", "losses", "method", "presets", "samplers"}
+FOR_METHODS = {
+    *("aggregators", "losses", "method", "presets"),
+    *("data.loader", "data.samplers", "ops.dropout", "ops.frames"),
+}
+PUBLIC = {"vltr_eval", "vltr_eval.distributed", *(f"vltr_eval.{name}" for name in ("formats", "priors", "report"))}
 
 
 def imports_of(module: str, *, at_once: bool = False) -> set[str]:
@@ -37,7 +41,9 @@ def imports_of(module: str, *, at_once: bool = False) -> set[str]:
             if node.module == "vltr_train":
                 found |= {alias.name for alias in node.names}
             elif (node.module or "").startswith("vltr_train."):
-                found.add(node.module.removeprefix("vltr_train."))
+                package = node.module.removeprefix("vltr_train.")
+                names = {f"{package}.{alias.name}" for alias in node.names}
+                found |= {name if name in MODULES else package for name in names}
         elif isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("vltr_train.")}
     return found
@@ -54,8 +60,20 @@ def _walk(node, at_once):
 
 
 def test_rooms_are_found():
-    assert {"engine", "method", "loader", "methods.framestack"} <= set(MODULES)
+    assert {"engine", "method", "data.loader", "methods.framestack"} <= set(MODULES)
     assert set(WITHOUT_TORCH) | FOR_METHODS <= set(MODULES)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_training_stands_on_the_public_face_and_the_base(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else names
+        for name in names:
+            if name.partition(".")[0] == "vltr_eval":
+                assert name in PUBLIC or name.startswith("vltr_eval._base"), name
+        if isinstance(node, ast.ImportFrom) and node.module == "vltr_eval._base":
+            assert "_core" not in {alias.name for alias in node.names} or path.parent.name == "ops"
 
 
 def test_imports_have_no_cycle():

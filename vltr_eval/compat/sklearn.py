@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.arrays import read_numbers
-from vltr_eval.labels import Positives
-from vltr_eval.metrics import average_precision
-from vltr_eval.rank_table import RankTable
-from vltr_eval.scan import rank_table, scan
+from vltr_eval._base.arrays import read_numbers
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_table import RankTable
+from vltr_eval.metrics.rank_metrics import average_precision, rank_table
 
 __all__ = [
     "average_precision_score",

@@ -12,8 +12,8 @@ from __future__ import annotations
 import warnings
 from typing import Any, NoReturn
 
-from vltr_eval.rank_table import mean_of_defined
-from vltr_eval.scan import rank_table
+from vltr_eval._engine.rank_table import mean_of_defined
+from vltr_eval.metrics.rank_metrics import rank_table
 
 try:
     import torch
@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise ImportError("vltr_eval.compat.torcheval needs torch: pip install torch") from error
 
-from vltr_eval.compat.tensors import in_reach, one_dtype
+from vltr_eval.compat._tensors import in_reach, one_dtype
 
 try:
     with warnings.catch_warnings():  # of torch, about the torch.jit.script that torcheval uses

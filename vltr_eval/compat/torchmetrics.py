@@ -28,9 +28,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from vltr_eval import distributed
-from vltr_eval.rank_table import RankTable, mean_of_defined
-from vltr_eval.sampled import sampled_average_precision
-from vltr_eval.scan import check_seed, check_trials, rank_table
+from vltr_eval._base.arguments import check_seed, check_trials
+from vltr_eval._engine.rank_table import RankTable, mean_of_defined
+from vltr_eval.metrics.rank_metrics import rank_table
+from vltr_eval.metrics.sampled import sampled_average_precision
 
 try:
     import torch
@@ -39,7 +40,7 @@ try:
 except ImportError as error:
     raise ImportError("vltr_eval.compat.torchmetrics needs torch: pip install torch") from error
 
-from vltr_eval.compat.tensors import in_reach, one_dtype
+from vltr_eval.compat._tensors import in_reach, one_dtype
 
 try:
     from torchmetrics import Metric

@@ -25,17 +25,17 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.arrays import borrow, of_bits, read_numbers
+from vltr_eval._base.arrays import borrow, of_bits, read_numbers
+from vltr_eval._base.groups import DEFAULT_BOUNDS, GROUP_NAMES, class_groups
+from vltr_eval._engine.rank_scan import NaNScore
 from vltr_eval.evaluator import Evaluator
-from vltr_eval.groups import DEFAULT_BOUNDS, GROUP_NAMES, class_groups
-from vltr_eval.scan import NaNScore
 
 try:
     import torch
 except ImportError:
     raise ImportError("vltr_eval.compat.torchnet needs torch: pip install torch") from None
 
-from vltr_eval.compat.tensors import in_reach
+from vltr_eval.compat._tensors import in_reach
 
 __all__ = ["APMeter", "LTMeter", "get_indices", "mAPMeter"]
 

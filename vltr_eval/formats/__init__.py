@@ -17,6 +17,7 @@
     meaning       what a table means: scores or labels, and what is in doubt
     label_forms   the forms of labels, and the rule that tells each
     align         scores and labels brought together, by class names and ids
+    label_map     the label maps of AVA
     class_files   training counts, class distributions, class names
 
 Every failure is an `InputError` of one sentence that begins with the file's name. No Python object is ever unpickled.
@@ -24,8 +25,10 @@ Every failure is an `InputError` of one sentence that begins with the file's nam
 
 from __future__ import annotations
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.align import Aligned, ClassNames
 from vltr_eval.formats.label_forms import FORMS
+from vltr_eval.formats.label_map import read_labelmap
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.reading import (
     read_class_names,
@@ -36,7 +39,7 @@ from vltr_eval.formats.reading import (
     read_scores,
     read_train_counts,
 )
-from vltr_eval.formats.sources import InputError, Spec, input_files, is_spec, natural_order, split_spec
+from vltr_eval.formats.sources import Spec, input_files, is_spec, natural_order, split_spec
 from vltr_eval.formats.table import LabelPairs, Lists
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "natural_order",
     "read_class_names",
     "read_ids",
+    "read_labelmap",
     "read_labels",
     "read_pair",
     "read_prior",

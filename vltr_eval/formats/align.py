@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.cells import Cells, resolve_cells
 from vltr_eval.formats.label_forms import (
     DENSE,
@@ -33,7 +34,7 @@ from vltr_eval.formats.label_forms import (
 )
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
-from vltr_eval.formats.sources import InputError, listing, quote, shorten
+from vltr_eval.formats.sources import listing, quote, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
 
 Side = TypeVar("Side", Scores, Labels)

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, Role, has_role, plain
-from vltr_eval.formats.sources import InputError, Source, listing
+from vltr_eval.formats.sources import Source, listing
 from vltr_eval.formats.table import LabelPairs, Table
 
 MAX_CLASSES = 2**31  # an index beyond it is a mistake, not a class

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.columns import Progress, RowBuffer, allocate, stack_columns
 from vltr_eval.formats.roles import IDS, Role, choose, has_role
-from vltr_eval.formats.sources import InputError, Source, check_regular, listing, reading, require
+from vltr_eval.formats.sources import Source, check_regular, listing, reading, require
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Column, Lists, Table, check_distinct_names
 
 Batches = Callable[[Sequence[int]], Iterable[Any]]

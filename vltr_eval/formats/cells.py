@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vltr_eval.formats.sources import InputError, listing, quote
+from vltr_eval._base.files import InputError
+from vltr_eval.formats.sources import listing, quote
 from vltr_eval.formats.table import Lists, Table
 
 _LITERAL = re.compile(r"""^\s*[\[({](.*)[\])}]\s*$""", re.DOTALL)

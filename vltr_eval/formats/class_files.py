@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.align import (
     ClassNames,
     are_shuffled_positions,
@@ -29,7 +30,7 @@ from vltr_eval.formats.json_files import parse
 from vltr_eval.formats.label_lists import MAX_CLASSES, lines_of, only_digits
 from vltr_eval.formats.meaning import labels_of
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, has_role, plain
-from vltr_eval.formats.sources import InputError, Source, expand_one, listing, quote, reading
+from vltr_eval.formats.sources import Source, expand_one, listing, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Table
 
 ReadTable = Callable[[Source], Table]

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vltr_eval.formats.sources import InputError, Source, listing
+from vltr_eval._base.files import InputError
+from vltr_eval.formats.sources import Source, listing
 from vltr_eval.formats.table import Column
 
 Progress = Callable[[float], None]

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.arrow import column_of_chunks, table_of_arrow
 from vltr_eval.formats.columns import stack_columns
-from vltr_eval.formats.sources import InputError
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Column, Lists, Table, check_distinct_names
 
 # A column, and a function that reads it.

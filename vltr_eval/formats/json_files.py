@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.formats.sources import InputError, Source, listing, quote, reading
+from vltr_eval._base.files import InputError
+from vltr_eval.formats.sources import Source, listing, quote, reading
 from vltr_eval.formats.table import BOOL, LIST, NUMBER, TEXT, Column, Lists, Table
 
 _LISTS = "expected a list with one list of class indices a row"

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltr_eval.formats.sources import InputError, Source, quote, reading
+from vltr_eval._base.files import InputError
+from vltr_eval.formats.sources import Source, quote, reading
 from vltr_eval.formats.table import Lists, Table
 
 MAX_CLASSES = 2**31

@@ -18,6 +18,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.arrays import (
     CLASS_NAME_KEYS,
     Names,
@@ -34,7 +35,7 @@ from vltr_eval.formats.arrays import (
     with_names,
 )
 from vltr_eval.formats.roles import IDS, Role, choose, has_role, plain
-from vltr_eval.formats.sources import InputError, Source, printable
+from vltr_eval.formats.sources import Source, printable
 from vltr_eval.formats.table import Table
 
 _MAGIC = b"\x93NUMPY"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats import class_files, json_files, label_lists, published
 from vltr_eval.formats.align import (
     Aligned,
@@ -22,18 +23,7 @@ from vltr_eval.formats.column_roles import Options, columns_of, matching_places
 from vltr_eval.formats.frames import is_frame, table_of_frame
 from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
-from vltr_eval.formats.sources import (
-    InputError,
-    Source,
-    Spec,
-    check_regular,
-    expand,
-    expand_one,
-    is_spec,
-    listing,
-    quote,
-    reading,
-)
+from vltr_eval.formats.sources import Source, Spec, check_regular, expand, expand_one, is_spec, listing, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
 
 __all__ = [

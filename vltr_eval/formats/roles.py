@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vltr_eval.formats.sources import InputError, Source, listing
+from vltr_eval._base.files import InputError
+from vltr_eval.formats.sources import Source, listing
 
 
 @dataclass(frozen=True)

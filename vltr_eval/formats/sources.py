@@ -18,17 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vltr_eval._base.files import InputError
+
 Spec = str | os.PathLike | Sequence
-
-
-class InputError(ValueError):
-    """A file that cannot be read as asked; the message is one sentence that begins with the file's name.
-
-    Messages quote files, so characters that no terminal shows are written as escapes: a message is one line.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 @dataclass(frozen=True)

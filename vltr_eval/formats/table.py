@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.formats.sources import InputError, Source, listing
+from vltr_eval._base.files import InputError
+from vltr_eval.formats.sources import Source, listing
 
 NUMBER, BOOL, TEXT, LIST, MATRIX, OTHER = "number", "bool", "text", "list", "matrix", "other"
 

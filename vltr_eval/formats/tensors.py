@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.arrays import (
     Names,
     check_numbers,
@@ -37,7 +38,7 @@ from vltr_eval.formats.arrays import (
 )
 from vltr_eval.formats.pickles import PickledName, PickleSummary, UnknownObjectError, build, summarize
 from vltr_eval.formats.roles import LABELS, Role, choose, has_role, role_of
-from vltr_eval.formats.sources import InputError, Source, listing, printable, require
+from vltr_eval.formats.sources import Source, listing, printable, require
 from vltr_eval.formats.table import Lists, Table
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -48,8 +48,9 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.roles import IDS, LABELS, has_role, role_of
-from vltr_eval.formats.sources import InputError, Source, listing, quote, reading
+from vltr_eval.formats.sources import Source, listing, quote, reading
 from vltr_eval.formats.table import BOOL, NUMBER, TEXT, Column, Table, check_distinct_names
 
 _BLOCK = 4 << 20  # bytes; small enough for the caches, large enough for pyarrow's cost of each column

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vltr_train.aggregators.base import Aggregator, NonLinear, masked_mean
 from vltr_train.aggregators.vlad import NetVLAD
-from vltr_train.dropout import Dropout
+from vltr_train.ops.dropout import Dropout
 
 __all__ = ["MSA", "PSA", "Attentive"]
 

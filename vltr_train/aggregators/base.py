@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vltr_train.dropout import Dropout
+from vltr_train.ops.dropout import Dropout
 
 __all__ = ["Aggregator", "Mean", "NonLinear", "masked_mean"]
 

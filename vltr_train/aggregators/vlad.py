@@ -8,7 +8,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import normalize
 
 from vltr_train.aggregators.base import Aggregator
-from vltr_train.dropout import Dropout
+from vltr_train.ops.dropout import Dropout
 
 __all__ = ["NeXtVLAD", "NetVLAD"]
 

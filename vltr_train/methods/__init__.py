@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from vltr_eval._base.arguments import unknown_name
 from vltr_train.method import Method
-from vltr_train.settings import unknown
 
 __all__ = ["all_methods", "find_method"]
 
@@ -28,5 +28,5 @@ def find_method(name: str) -> type[Method]:
     """The method of this name; ValueError with the nearest ones otherwise."""
     methods = all_methods()
     if name not in methods:
-        raise unknown("method", name, methods)
+        raise unknown_name("method", name, methods)
     return methods[name]

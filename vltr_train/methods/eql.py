@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vltr_train import losses
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
 from vltr_train.presets import published
 

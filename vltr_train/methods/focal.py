@@ -15,7 +15,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from vltr_train import losses
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import Method, TrainConfig
 from vltr_train.presets import published
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from vltr_eval import RunningAP, distributed
 from vltr_train import losses
-from vltr_train.frames import frame_stack
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
+from vltr_train.ops.frames import frame_stack
 from vltr_train.presets import COMPARED, published
 
 __all__ = ["FrameStack", "FrameStackConfig"]

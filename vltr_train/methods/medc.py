@@ -24,11 +24,11 @@ from torch.nn.functional import logsigmoid, normalize, softplus
 
 from vltr_eval.priors import mirrored
 from vltr_train import losses
-from vltr_train.dropout import Dropout
-from vltr_train.loader import FRAME_SAMPLING, Batch
+from vltr_train.data.loader import FRAME_SAMPLING, Batch
+from vltr_train.data.samplers import ClassSampler, InstanceSampler, Sampler
 from vltr_train.method import Method, Stage, Task, TrainConfig
+from vltr_train.ops.dropout import Dropout
 from vltr_train.presets import published
-from vltr_train.samplers import ClassSampler, InstanceSampler, Sampler
 
 __all__ = [
     "MEDC",

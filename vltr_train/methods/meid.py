@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vltr_eval.groups import class_groups
+from vltr_eval._base.groups import class_groups
 from vltr_train import losses
 from vltr_train.aggregators import Mean, VideoClassifier
-from vltr_train.loader import FRAME_SAMPLING, Batch
+from vltr_train.data.loader import FRAME_SAMPLING, Batch
+from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Method, Stage, StepDecay, Task, TrainConfig
 from vltr_train.presets import published
-from vltr_train.samplers import ClassSampler, InstanceSampler
 
 __all__ = ["MEID", "MEIDConfig"]
 

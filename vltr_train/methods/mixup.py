@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from vltr_train import losses
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import Method, TrainConfig
 from vltr_train.presets import published
 

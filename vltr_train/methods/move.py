@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from vltr_train import losses
-from vltr_train.frames import dynamic_frame_bounds, dynamic_frame_masks
-from vltr_train.loader import Batch
+from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
+from vltr_train.ops.frames import dynamic_frame_bounds, dynamic_frame_masks
 from vltr_train.presets import published
 
 __all__ = ["Move", "MoveConfig"]

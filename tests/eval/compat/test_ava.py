@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from published import ava as published
 
 from vltr_eval.compat.ava import PROTOCOLS, Boxes, Images, Protocol, evaluate
-from vltr_eval.compat.ava_files import read_boxes, read_images
+from vltr_eval.compat.ava.files import read_boxes, read_images
 from vltr_eval.formats import InputError
-from vltr_eval.label_map import read_labelmap
+from vltr_eval.formats.label_map import read_labelmap
 
 TOLERANCE = 1e-9
 LABELMAP = {1: "stand", 2: "sit", 4: "hold"}

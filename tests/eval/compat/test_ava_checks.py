@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vltr_eval.compat import ava_files
 from vltr_eval.compat.ava import AvaReport, Images, evaluate
-from vltr_eval.compat.ava_files import VideoNames, read_boxes, read_images
+from vltr_eval.compat.ava import files as ava_files
+from vltr_eval.compat.ava.files import VideoNames, read_boxes, read_images
 from vltr_eval.formats import InputError
 
 GROUNDTRUTH = """\

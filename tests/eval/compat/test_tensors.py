@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vltr_eval.compat import tensors
-from vltr_eval.compat.tensors import in_reach, one_dtype
+from vltr_eval.compat import _tensors as tensors
+from vltr_eval.compat._tensors import in_reach, one_dtype
 
 
 def elsewhere(kind):

@@ -14,7 +14,7 @@ from published import youtube8m as published
 from reference import assert_agrees, assert_same_bits
 
 from vltr_eval import average_precision
-from vltr_eval.compat import youtube8m, youtube8m_ranked_lists
+from vltr_eval.compat import youtube8m
 from vltr_eval.compat.youtube8m import (
     AveragePrecisionCalculator,
     EvaluationMetrics,
@@ -24,6 +24,7 @@ from vltr_eval.compat.youtube8m import (
     calculate_precision_at_equal_recall_rate,
     top_k_by_class,
 )
+from vltr_eval.compat.youtube8m import ranked_lists as youtube8m_ranked_lists
 
 DTYPES = [np.float16, np.float32, np.float64, np.int64, np.uint8]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats import arrow, columns
 from vltr_eval.formats.roles import LABELS, SCORES
-from vltr_eval.formats.sources import InputError, Source
+from vltr_eval.formats.sources import Source
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Lists
 
 pa = pytest.importorskip("pyarrow", minversion="18")  # for the types that are newer than the reader's needs

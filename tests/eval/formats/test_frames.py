@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.frames import is_frame, table_of_frame
-from vltr_eval.formats.sources import InputError
 from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, OTHER, TEXT, Lists
 
 

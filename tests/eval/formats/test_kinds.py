@@ -16,8 +16,8 @@ from sklearn.metrics import average_precision_score
 
 import vltr_eval
 from vltr_eval import evaluate, mean_average_precision
-from vltr_eval.cli import main
 from vltr_eval.formats import InputError, read_class_names, read_labels, read_scores, read_train_counts
+from vltr_eval.program.cli import main
 
 SCORES = np.array([[0.9, 0.2, 0.1], [0.3, 0.8, 0.25], [0.4, 0.7, 0.6], [0.35, 0.15, 0.5]])
 INDICES = np.array([0, 0, 1, 2])

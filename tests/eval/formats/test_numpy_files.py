@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.numpy_files import read_npy, read_npz
 from vltr_eval.formats.roles import COUNTS, LABELS, SCORES
-from vltr_eval.formats.sources import InputError, expand_one
+from vltr_eval.formats.sources import expand_one
 
 PREDS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
 TRUTH = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]], np.uint8)

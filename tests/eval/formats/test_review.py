@@ -14,8 +14,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from vltr_eval import evaluate
-from vltr_eval.cli import main
 from vltr_eval.formats import InputError
+from vltr_eval.program.cli import main
 
 RNG = np.random.default_rng(5)
 INDICES = np.array([0, 2, 1, 0, 2, 1, 1, 0])

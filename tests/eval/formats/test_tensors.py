@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vltr_eval._base.files import InputError
 from vltr_eval.formats.roles import LABELS, SCORES
-from vltr_eval.formats.sources import InputError, expand_one
+from vltr_eval.formats.sources import expand_one
 from vltr_eval.formats.tensors import read_pt, read_safetensors
 
 torch = pytest.importorskip("torch")

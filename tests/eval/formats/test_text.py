@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vltr_eval.formats.text as text_module
-from vltr_eval.formats.sources import InputError, Source
+from vltr_eval._base.files import InputError
+from vltr_eval.formats.sources import Source
 from vltr_eval.formats.text import read_text
 
 

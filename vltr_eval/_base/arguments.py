@@ -1,0 +1,43 @@
+"""Checks of arguments that both packages take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import numpy as np
+
+
+def check_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected an integer from 0 to 2**64 - 1, got {seed!r}")
+    return int(seed)
+
+
+def check_trials(trials: int) -> int:
+    if isinstance(trials, bool) or not isinstance(trials, (int, np.integer)) or not 1 <= trials < 2**31:
+        raise ValueError(f"trials: expected a positive integer, got {trials!r}")
+    return int(trials)
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant; None where none is like it."""
+    folded = {other.casefold(): other for other in known}
+    near = get_close_matches(name.casefold(), folded, 1)
+    return folded[near[0]] if near else None
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:
+    """Return the error for a name that does not exist: it suggests the nearest known names, or lists all of them.
+
+    Args:
+        what: The argument, such as "method".
+        name: The name that came.
+        known: The names that exist.
+    """
+    known = list(known)
+    near = get_close_matches(name.lower(), known)
+    if near:
+        return ValueError(f"{what}: expected a known name, got {name!r}; did you mean {' or '.join(near)}?")
+    expected = f"one of {', '.join(known)}" if known else "none, because there is none to choose from"
+    return ValueError(f"{what}: expected {expected}, got {name!r}")

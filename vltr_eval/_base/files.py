@@ -1,0 +1,169 @@
+"""Output files that appear whole or not at all, and whose folder is known to be writable before the work starts."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # a system without locks of files
+    fcntl = None
+
+__all__ = ["OutputError", "PendingFile"]
+
+_LONGEST_NAME = 100  # bytes of a name that its temporary file carries: with what is added, every file system takes it
+
+
+class OutputError(ValueError):
+    """A file that cannot be written; the message is one sentence naming the file."""
+
+
+class PendingFile:
+    """A file that is reserved now and written later; used as a context manager, which removes what was not finished.
+
+    path: where the file shall be. A device or a pipe (``/dev/stdout``, ``>(command)``) is written to, never replaced.
+    Raises OutputError when the place cannot be written.
+
+    The content is written to a temporary file beside it, ``.NAME.12345678.unfinished``, reaches the disk and then takes
+    the place of the old file. A killed process leaves its temporary file behind; the next PendingFile of that path
+    removes it. A temporary file is locked as long as it is in use, so that one of a running process is never removed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            # Through a symbolic link the file behind it is replaced, not the link.
+            self._target = Path(os.path.realpath(path))
+            self._is_stream = self.path.exists() and not self.path.is_file() and not self.path.is_dir()
+            if self._target.is_dir():
+                raise IsADirectoryError(None, "it is a directory")
+            _remove_leftovers(self._folder, self._prefix)
+            self._unfinished, self._lock = self._reserve()
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def write(self, writer: Callable[[Path], object]) -> None:
+        """Let ``writer(temporary path)`` write the content, then put it in place."""
+        self.fill(writer)
+        self.put_in_place()
+
+    def write_text(self, text: str) -> None:
+        """Write the text as UTF-8, then put the file in place."""
+        self.write(lambda path: path.write_text(text, encoding="utf-8", newline=""))
+
+    def fill(self, writer: Callable[[Path], object]) -> None:
+        """Let ``writer(temporary path)`` write the content. `put_in_place` follows, once other files are filled too."""
+        with self._failing():
+            writer(self._unfinished)
+            if not self._is_stream:
+                _reach_disk(self._unfinished)
+
+    def put_in_place(self) -> None:
+        """Put what was filled where it shall be."""
+        with self._failing():
+            if self._is_stream:
+                with open(self._unfinished, "rb") as source, open(self.path, "wb") as stream:
+                    shutil.copyfileobj(source, stream)
+                return
+            os.replace(self._unfinished, self._target)
+            try:
+                _reach_disk(self._folder)  # its entry of the file
+            except OSError as error:
+                if error.errno not in _NOT_FOR_FOLDERS:
+                    raise
+
+    @property
+    def _folder(self) -> Path:
+        return Path(tempfile.gettempdir()) if self._is_stream else self._target.parent
+
+    @property
+    def _prefix(self) -> str:
+        name = os.fsencode(self._target.name)
+        return f".{self._target.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()}."
+
+    def _reserve(self) -> tuple[Path, int]:
+        """A new temporary file, and a descriptor that holds its lock."""
+        while True:
+            unfinished = self._folder / f"{self._prefix}{secrets.token_hex(4)}.unfinished"
+            # Not by tempfile: its files are readable by their owner alone, and so would the result be.
+            descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+            _lock(descriptor)
+            if unfinished.exists():
+                return unfinished, descriptor
+            os.close(descriptor)  # another process took it for a leftover before it was locked
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path}: cannot be written ({error.strerror or error})")
+
+    def __enter__(self) -> PendingFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._unfinished.unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+# Errors by which file systems, or a folder that may not be listed, refuse to bring a folder's entries to the disk.
+_NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
+
+
+def _reach_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether this process holds the lock of a file now; False where another one does, or where there are no locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_leftovers(folder: Path, prefix: str) -> None:
+    """Removes temporary files of a name whose processes have ended, which released their locks."""
+    pattern = re.compile(re.escape(prefix) + r"[0-9a-f]{8}\.unfinished")
+    try:
+        names = os.listdir(folder)
+    except OSError:  # not there, which the caller will see, or not to be listed
+        return
+    for name in filter(pattern.fullmatch, names):
+        with contextlib.suppress(OSError):  # of another user, or gone already
+            descriptor = os.open(folder / name, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if _lock(descriptor):
+                    os.unlink(folder / name)
+            finally:
+                os.close(descriptor)
+
+
+class InputError(ValueError):
+    """A file that cannot be read as asked; the message is one sentence that begins with the file's name.
+
+    Messages quote files, so characters that no terminal shows are written as escapes: a message is one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))

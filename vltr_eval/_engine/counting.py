@@ -1,0 +1,525 @@
+"""Rows that lie in several places, evaluated as if they lay in one: in chunks, in a stream, on other ranks.
+
+One part in one process is scanned once. Everything else takes two passes over the parts, between which the ranks of a
+distributed run exchange O(positives) numbers:
+
+1. the distinct scores of the positives, which become the thresholds of all;
+2. with sample ids, which rows there are (`row_numbers`): each is counted once, wherever and however often it came;
+3. with SAP trials, the rows of the positives, from which every rank draws the same negatives;
+4. the counts of every threshold, summed;
+5. for each drawn negative that reaches a threshold, which one.
+
+All counts are integers, so the result has the same bits however the rows are spread, and as one scan of all rows. Rows
+are numbered in the order of ranks, parts and rows within them, or by the order of their ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vltr_eval._base.arrays import Matrix
+from vltr_eval._base.progress import part_of
+from vltr_eval._base.ranks import ALONE, Alone, Group, telling
+from vltr_eval._engine.draws import average_trials, draw_rows, draws_per_trial
+from vltr_eval._engine.hits import Hits
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_scan import NaNScore, find_positive_scores, reached, scan
+from vltr_eval._engine.rank_table import PositiveScores, RankTable
+from vltr_eval._engine.results import ClassInfo, Findings
+from vltr_eval._engine.row_numbers import RowNumbers, number_by_id, number_by_place, sample_of
+from vltr_eval._engine.sample_ids import id_kind, pack_ids
+from vltr_eval.report.settings import Settings
+
+__all__ = ["Part", "count"]
+
+_DRAWS_AT_ONCE = 1 << 21  # some 60 bytes each
+_LEAST_MERGE = 1 << 16
+
+# Fractions of the time of a count, roughly: when the first and, with SAP trials, the second pass ends; and how much of
+# the trials' time goes into looking up what they drew.
+_FIRST_PASS, _SECOND_PASS, _LOOKING_UP = 0.1, 0.6, 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that lie in one place.
+
+    Attributes:
+        scores: (N, C).
+        positives: The labels of these rows.
+        ids: (N,) int64 or strings, as `read_ids` gives them; None where every row is a sample of its own.
+        first_row: The number of the first row, for messages.
+    """
+
+    scores: Matrix
+    positives: Positives
+    ids: np.ndarray | None = None
+    first_row: int = 0
+
+    @property
+    def num_rows(self) -> int:
+        return self.scores.num_rows
+
+    def only(self, kept: np.ndarray) -> Part:
+        """The kept rows, at least one: a view of the scores. kept: (N,) bool."""
+        if kept.all():
+            return self
+        runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
+        return Part(self.scores.only(runs.tolist()), self.positives.only(kept))
+
+
+def count(
+    settings: Settings,
+    parts: Iterable[Part],
+    num_classes: int,
+    *,
+    about: ClassInfo | None = None,
+    exchange: Alone | Group = ALONE,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Findings:
+    """Counts everything that the settings ask for, over the parts of all ranks of the exchange.
+
+    Args:
+        settings: The conventions; the same on all ranks.
+        parts: An iterable that gives the same parts each of the two times; a rank may have none.
+        num_classes: C.
+        about: The class names and train counts of the report; the same on all ranks.
+        exchange: The ranks.
+        threads: Threads of this process.
+        progress: Called with the fraction done, which never falls and ends at 1.
+
+    Returns:
+        The counts over all ranks. ``repeated_rows`` says how many rows were left out, because a row with the same id
+        was counted.
+
+    Raises:
+        ValueError: Where dtypes, settings, the kind of ids or the classes differ, where one id has rows with different
+            labels, and as `scan`; on every rank, when it raises on one.
+    """
+    progress = _Progress(progress)
+    if exchange.size == 1 and isinstance(parts, Sequence) and len(parts) == 1 and _is_in_order(parts[0].ids):
+        found = _count_at_once(settings, parts[0], threads, progress)
+    else:
+        about = about or ClassInfo()
+        found = _TwoPasses(settings, parts, num_classes, about, exchange, threads, progress).findings()
+    progress.end()
+    return found
+
+
+class _Progress:
+    """The fraction done of a count, which has phases: what is reported never falls."""
+
+    def __init__(self, report: Callable[[float], None] | None) -> None:
+        self._report = report
+        self._start, self._stop = 0.0, 1.0
+        self._reported = 0.0
+
+    def begin(self, start: float, stop: float) -> None:
+        """Begins a phase that lasts from one fraction of the count to another."""
+        self._start, self._stop = start, stop
+        self(0.0)
+
+    def part(self, first: float, last: float) -> Callable[[float], None] | None:
+        """A function that reports the fraction done of a part of the phase; None where nothing is reported.
+
+        first, last: The fractions of the phase at which the part begins and ends.
+        """
+        return None if self._report is None else part_of(self, first, last)
+
+    def end(self) -> None:
+        """Reports that all is done."""
+        self.begin(1.0, 1.0)
+
+    def __call__(self, fraction: float) -> None:
+        """Reports the fraction done of the phase."""
+        if self._report is not None:
+            self._reported = max(self._reported, self._start + (self._stop - self._start) * fraction)
+            self._report(self._reported)
+
+
+@contextlib.contextmanager
+def _rows_named(part: Part, kept: np.ndarray | None = None) -> Iterator[None]:
+    """A context that names a NaN by its row of all rows. kept: (N,) bool, the rows of the part that are scanned."""
+    try:
+        yield
+    except NaNScore as error:
+        row = error.row if kept is None else int(np.flatnonzero(kept)[error.row])
+        raise NaNScore(part.first_row + row, error.col) from None
+
+
+def _is_in_order(ids: np.ndarray | None) -> bool:
+    return ids is None or bool(np.all(ids[1:] > ids[:-1]))
+
+
+def _count_at_once(settings: Settings, part: Part, threads: int | None, progress: _Progress) -> Findings:
+    with _rows_named(part):
+        found = scan(
+            part.scores,
+            part.positives,
+            trials=settings.trials,
+            seed=settings.seed,
+            ranks=bool(settings.topk),
+            threads=threads,
+            progress=progress.part(0.0, 1.0),
+        )
+    hits = Hits.of(found.ranks, part.positives, settings.topk)
+    return Findings(settings, found.table, found.trials, hits, found.ranks)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """The results of a rank's first pass, which it sends to all ranks."""
+
+    settings: Settings
+    num_classes: int
+    about: str  # ClassInfo.fingerprint
+    num_rows: int
+    dtype: str | None  # None: no rows
+    id_kind: str | None  # None: no ids
+    id_sample: np.ndarray | None
+    scores: PositiveScores | None
+
+
+class _TwoPasses:
+    """The protocol above, step by step."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Iterable[Part],
+        num_classes: int,
+        about: ClassInfo,
+        exchange: Alone | Group,
+        threads: int | None,
+        progress: _Progress,
+    ) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._num_classes = num_classes
+        self._about = about
+        self._exchange = exchange
+        self._threads = threads
+        self._progress = progress
+        # A stream may be costly to go through, and may not be the same again.
+        self._is_stream = not isinstance(parts, Sequence)
+
+    def findings(self) -> Findings:
+        with telling(self._exchange):
+            found = self._findings()
+            self._exchange.meet()  # so that what fails last on one rank is heard by the others, too
+        return found
+
+    def _findings(self) -> Findings:
+        self._progress.begin(0.0, _FIRST_PASS)
+        everyone = self._exchange.gather(self._first_pass)
+        _check_agreement(everyone)
+        thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
+        self._numbers = self._number_rows(everyone)
+        positives = self._positives_of_all() if self._settings.trials else None
+        self._progress.begin(_FIRST_PASS, _SECOND_PASS if self._settings.trials else 1.0)
+        sums = self._exchange.add(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
+        hits, table = self._unpack(sums, thresholds)
+        # Thresholds that only rows left out have are removed.
+        kept = table.new_positives() > 0
+        table = table.only(kept)
+        self._progress.begin(_SECOND_PASS, 1.0)
+        trials = None if positives is None else self._sample(table, kept, thresholds, positives)
+        return Findings(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
+
+    # The first pass, and the numbers of rows.
+
+    def _first_pass(self) -> _Seen:
+        scores: list[PositiveScores] = []
+        rows, classes, ids, self._prints = [], [], [], []
+        dtype, num_rows, unmerged = None, 0, 0
+        total = None if self._is_stream else sum(part.num_rows for part in self._parts)
+        for part in self._parts:
+            self._check_part(part, dtype, ids[-1:] if num_rows else None)
+            dtype = part.scores.dtype
+            with _rows_named(part):
+                scores.append(find_positive_scores(part.scores, part.positives, threads=self._threads))
+            if self._is_stream:
+                self._prints.append(_fingerprint(part, scores[-1]))
+            rows.append(part.positives.rows.astype(np.int64) + num_rows)
+            classes.append(np.repeat(np.arange(self._num_classes, dtype=np.uint32), part.positives.counts))
+            if part.ids is not None:
+                ids.append(part.ids)
+            num_rows += part.num_rows
+            if total is not None:
+                self._progress(num_rows / total)
+            unmerged += len(scores[-1].scores) + self._num_classes
+            # Merge when as many are unmerged as merged, so that each score is sorted O(log) times.
+            if unmerged > max(len(scores[0].scores), _LEAST_MERGE):
+                scores, unmerged = [_merged(scores)], 0
+        self._rows = np.concatenate([np.empty(0, np.int64), *rows])
+        self._classes = np.concatenate([np.empty(0, np.uint32), *classes])
+        self._ids = np.concatenate(ids) if ids else None
+        self._num_rows = num_rows
+        return _Seen(
+            self._settings,
+            self._num_classes,
+            self._about.fingerprint,
+            num_rows,
+            dtype,
+            id_kind(self._ids),
+            None if self._ids is None else sample_of(self._ids),
+            _merged(scores) if scores else None,
+        )
+
+    def _check_part(self, part: Part, dtype: str | None, last_ids: list[np.ndarray] | None) -> None:
+        """Raises for a part that does not fit those before it. last_ids: ids of the last one; None: there is none."""
+        if part.scores.num_classes != self._num_classes:
+            raise ValueError(f"scores: expected {self._num_classes} classes, got {part.scores.num_classes}")
+        if dtype not in (None, part.scores.dtype):
+            raise ValueError(f"scores: expected {dtype} as before, got {part.scores.dtype}")
+        if last_ids is None:
+            return
+        if bool(last_ids) != (part.ids is not None):
+            raise ValueError("ids: expected sample ids with all rows or with none, got them with some")
+        if last_ids and id_kind(part.ids) != id_kind(last_ids[0]):
+            raise ValueError(f"ids: expected {id_kind(last_ids[0])} as before, got {id_kind(part.ids)}")
+
+    def _number_rows(self, everyone: Sequence[_Seen]) -> RowNumbers:
+        samples = [seen.id_sample for seen in everyone if seen.id_sample is not None]
+        if not samples:
+            return number_by_place(self._exchange, [seen.num_rows for seen in everyone])
+        return number_by_id(self._exchange, samples, self._ids, self._rows, self._classes)
+
+    def _positives_of_all(self) -> Positives:
+        if self._numbers.total >= 2**32:
+            raise ValueError(f"sap: expected fewer than {2**32} rows to draw from, got {self._numbers.total}")
+
+        def own() -> tuple[np.ndarray, np.ndarray]:
+            numbers = self._numbers.of(self._rows)
+            kept = numbers >= 0
+            return self._classes[kept], numbers[kept].astype(np.uint32)
+
+        classes, rows = (np.concatenate(column) for column in zip(*self._exchange.gather(own), strict=True))
+        indptr = np.zeros(self._num_classes + 1, np.int64)
+        np.cumsum(np.bincount(classes, minlength=self._num_classes), out=indptr[1:])
+        return Positives(self._numbers.total, self._num_classes, indptr, rows[np.lexsort((rows, classes))])
+
+    # The second pass, and the trials.
+
+    def _each_part(self) -> Iterator[tuple[int, Part]]:
+        """Parts with the number of their first row on this rank."""
+        start = 0
+        for part in self._parts:
+            yield start, part
+            start += part.num_rows
+
+    def _second_pass(self, thresholds: PositiveScores, positives: Positives | None) -> np.ndarray:
+        settings = self._settings
+        # The draws of a stream are looked up while it passes.
+        draws = None
+        if self._is_stream and positives is not None:
+            draws = self._draws = self._draw(range(settings.trials), positives, in_order=True)
+        hits = np.zeros(1 + len(settings.topk) * (1 + self._num_classes), np.int64)
+        counts = np.zeros((3, len(thresholds.scores)), np.int64)
+        again = iter(self._prints)
+        for start, part in self._each_part():
+            if self._is_stream and next(again, None) != _fingerprint(part, threads=self._threads):
+                raise _not_again()
+            kept = self._numbers.kept(start, start + part.num_rows)
+            if kept.any():
+                counted = part.only(kept)
+                with _rows_named(part, kept):
+                    found = scan(
+                        counted.scores,
+                        counted.positives,
+                        ranks=bool(settings.topk),
+                        thresholds=thresholds,
+                        threads=self._threads,
+                        progress=self._progress.part(start / self._num_rows, (start + part.num_rows) / self._num_rows),
+                    )
+                of_part = Hits.of(found.ranks, counted.positives, settings.topk)
+                hits += np.concatenate([[of_part.labelled], of_part.rows, of_part.classes.ravel()])
+                counts += (found.table.tp, found.table.fp, found.table.tied)
+            if draws is not None:
+                draws.look_up(start, part, thresholds)
+        if self._is_stream and next(again, None) is not None:
+            raise _not_again()
+        return np.concatenate([hits, counts.ravel()])
+
+    def _unpack(self, sums: np.ndarray, thresholds: PositiveScores) -> tuple[Hits, RankTable]:
+        topk, num_classes = self._settings.topk, self._num_classes
+        labelled, rows, classes, counts = np.split(sums, np.cumsum([1, len(topk), len(topk) * num_classes]))
+        hits = Hits(topk, int(labelled[0]), rows, classes.reshape(len(topk), num_classes))
+        counts = counts.reshape(3, len(thresholds.scores))
+        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, *counts)
+
+    def _sample(
+        self,
+        table: RankTable,
+        kept: np.ndarray,
+        thresholds: PositiveScores,
+        positives: Positives,
+    ) -> np.ndarray:
+        """AP of each trial: (T, C) float64."""
+        num_trials = self._settings.trials
+        at_once = num_trials
+        if not self._is_stream:
+            at_once = _trials_at_once(positives, len(kept))
+        trials = []
+        for first in range(0, num_trials, at_once):
+            block = range(first, min(num_trials, first + at_once))
+            found = self._exchange.gather(lambda block=block: self._find(block, positives, thresholds))
+            drawn = _by_threshold(np.concatenate(found).astype(np.int64), len(block), thresholds.indptr, kept)
+            trials.append(average_trials(table, drawn, threads=self._threads))
+            self._progress(block.stop / num_trials)
+        return np.concatenate(trials)
+
+    def _find(self, trials: range, positives: Positives, thresholds: PositiveScores) -> np.ndarray:
+        """The thresholds that the draws of this rank reach, as `_Draws.found`."""
+        if self._is_stream:
+            return self._draws.found()
+        draws = self._draw(trials, positives, in_order=len(self._parts) > 1)
+        for start, part in self._each_part():
+            draws.look_up(start, part, thresholds)
+            done = (start + part.num_rows) / self._num_rows
+            self._progress((trials.start + len(trials) * _LOOKING_UP * done) / self._settings.trials)
+        return draws.found()
+
+    def _draw(self, trials: range, positives: Positives, *, in_order: bool) -> _Draws:
+        seed = self._settings.seed
+        return _Draws(positives, trials, seed, self._numbers, in_order=in_order, threads=self._threads)
+
+
+def _trials_at_once(positives: Positives, num_thresholds: int = 0) -> int:
+    """So many that neither their draws nor their counts at the thresholds take much memory."""
+    return max(1, _DRAWS_AT_ONCE // max(1, int(draws_per_trial(positives).sum()), num_thresholds))
+
+
+def _check_agreement(everyone: Sequence[_Seen]) -> None:
+    first = everyone[0]
+    with_rows = [(rank, seen) for rank, seen in enumerate(everyone) if seen.num_rows]
+    if not with_rows:
+        raise ValueError("scores: expected at least one row, got none")
+    for rank, seen in enumerate(everyone):
+        if (seen.settings, seen.num_classes) != (first.settings, first.num_classes):
+            raise ValueError(
+                f"settings: expected the same on all ranks, got {first.num_classes} classes and {first.settings} on "
+                f"rank 0, {seen.num_classes} classes and {seen.settings} on rank {rank}"
+            )
+        if seen.about != first.about:
+            raise ValueError(
+                "train_counts and class_names: expected the same on all ranks, got others on rank "
+                f"{rank} than on rank 0"
+            )
+    (one, seen), *others = with_rows
+    for rank, other in others:
+        if other.dtype != seen.dtype:
+            raise ValueError(
+                f"scores: expected one dtype on all ranks, got {seen.dtype} on rank {one} and {other.dtype} on {rank}"
+            )
+        if None in (other.id_kind, seen.id_kind) and other.id_kind != seen.id_kind:
+            raise ValueError(
+                f"ids: expected sample ids on all ranks or on none, got them on rank {one if seen.id_kind else rank} "
+                f"and not on {rank if seen.id_kind else one}"
+            )
+        if other.id_kind != seen.id_kind:
+            raise ValueError(
+                f"ids: expected one kind on all ranks, got {seen.id_kind} on rank {one} and {other.id_kind} on {rank}"
+            )
+
+
+def _merged(scores: Sequence[PositiveScores]) -> PositiveScores:
+    return scores[0].merge(*scores[1:]) if len(scores) > 1 else scores[0]
+
+
+def _fingerprint(part: Part, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
+    """A checksum of a part of a stream: its ids, the places of its positives, and their scores; and its rows."""
+    positives = part.positives
+    if scores is None:
+        scores = find_positive_scores(part.scores, positives, threads=threads)
+    arrays = [positives.indptr, positives.rows, scores.indptr, scores.scores]
+    arrays += [] if part.ids is None else pack_ids(part.ids).values()
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), crc)
+    return part.num_rows, crc
+
+
+def _not_again() -> ValueError:
+    return ValueError(
+        "batches: expected the same scores and labels each time they are gone through, got others the second time"
+    )
+
+
+class _Draws:
+    """The negatives of some trials that this rank has, and what has been found of them.
+
+    in_order: sort them by row, as who looks up part after part needs them.
+    """
+
+    def __init__(
+        self,
+        positives: Positives,
+        trials: range,
+        seed: int,
+        numbers: RowNumbers,
+        *,
+        in_order: bool,
+        threads: int | None = None,
+    ) -> None:
+        self._num_trials = len(trials)
+        self._in_order = in_order
+        self._threads = threads
+        self._found: list[np.ndarray] = []
+        self._draws = draws_per_trial(positives)
+        at_once = _trials_at_once(positives)
+        blocks = [trials[first : first + at_once] for first in range(0, len(trials), at_once)]
+        own = [self._own(positives, block, trials.start, seed, numbers) for block in blocks]
+        columns = [np.concatenate(column) for column in zip(*own, strict=True)]
+        if in_order:
+            order = np.argsort(columns[0], kind="stable")
+            columns = [column[order] for column in columns]
+        self._rows, self._classes, self._trials = columns
+
+    def _own(
+        self, positives: Positives, trials: range, first_trial: int, seed: int, numbers: RowNumbers
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row, class and trial, counted from the first, of the draws that this rank has: 4 bytes each."""
+        drawn = draw_rows(positives, trials.start, len(trials), seed, threads=self._threads)
+        rows = numbers.find(drawn)
+        own = np.flatnonzero(rows >= 0)
+        first_of_class = np.concatenate([[0], np.cumsum(self._draws * len(trials))])
+        classes = np.searchsorted(first_of_class, own, side="right") - 1
+        trial = (own - first_of_class[classes]) // self._draws[classes] + (trials.start - first_trial)
+        return rows[own].astype(np.uint32), classes.astype(np.uint32), trial.astype(np.uint32)
+
+    def look_up(self, start: int, part: Part, thresholds: PositiveScores) -> None:
+        """Looks up what lies in a part whose first row is row ``start`` of this rank."""
+        here = slice(None)
+        if self._in_order:
+            here = slice(*np.searchsorted(self._rows, (start, start + part.num_rows)))
+        classes, trials = self._classes[here], self._trials[here]
+        if not len(classes):
+            return
+        of_cells = reached(part.scores, self._rows[here] - start, classes, thresholds, threads=self._threads)
+        above = np.flatnonzero(of_cells)
+        first_reached = thresholds.indptr[classes[above] + 1] - of_cells[above]
+        keys = len(thresholds.scores)
+        found = trials[above].astype(np.int64) * keys + first_reached
+        self._found.append(found.astype(np.uint32 if self._num_trials * keys < 2**32 else np.int64))
+
+    def found(self) -> np.ndarray:
+        """trial * K + the first threshold that is reached, of every draw that reaches one."""
+        return np.concatenate(self._found or [np.empty(0, np.uint32)])
+
+
+def _by_threshold(found: np.ndarray, num_trials: int, indptr: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Draws by trial and by the first of the kept thresholds that they reach: (T, K) int32."""
+    trials, first = np.divmod(found, len(kept))
+    before = np.concatenate([[0], np.cumsum(kept)])
+    classes = np.searchsorted(indptr, first, side="right") - 1
+    stays = before[first] < before[indptr[classes + 1]]
+    keys = int(before[-1])
+    found = trials[stays] * keys + before[first[stays]]
+    return np.bincount(found, minlength=num_trials * keys).reshape(num_trials, keys).astype(np.int32)

@@ -1,0 +1,57 @@
+"""Hits: the rows whose best label is among their k highest scores, counted for Acc@k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vltr_eval._engine.labels import Positives
+
+
+def check_topk(k: int | Iterable[int], name: str = "k") -> tuple[int, ...]:
+    """Distinct positive integers, ascending; ``name`` is what the caller calls them."""
+    values = tuple(k) if isinstance(k, Iterable) and not isinstance(k, str) else (k,)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}: expected positive integers, got {value!r}")
+    return tuple(sorted({int(value) for value in values}))
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """Rows with one of their labels among their k highest scores, counted: what Acc@k is made of. Adds over shards.
+
+    topk: the K values of k; labelled: rows with a label; rows: (K,) int64 hits; classes: (K, C) int64, hits among the
+    positive rows of each class, by whichever label (as the published code of MOVE counts them).
+    """
+
+    topk: tuple[int, ...]
+    labelled: int
+    rows: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...]) -> Hits:
+        """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is asked for."""
+        shape = (len(topk), positives.num_classes)
+        if ranks is None:
+            labelled = int(np.count_nonzero(positives.labels_per_row()))
+            return cls(topk, labelled, np.zeros(shape[:1], np.int64), np.zeros(shape, np.int64))
+        best = ranks[ranks >= 0]
+        rows = np.array([np.count_nonzero(best < k) for k in topk], np.int64)
+        classes = np.empty(shape, np.int64)
+        for i, k in enumerate(topk):
+            hits = np.concatenate([[0], np.cumsum(ranks[positives.rows] < k)])
+            classes[i] = hits[positives.indptr[1:]] - hits[positives.indptr[:-1]]
+        return cls(topk, len(best), rows, classes)
+
+    def rate(self, k: int) -> float:
+        """Acc@k over the labelled rows; NaN without any."""
+        return float(self.rows[self.topk.index(k)] / self.labelled) if self.labelled else float("nan")
+
+    def rate_per_class(self, k: int, num_positives: np.ndarray) -> np.ndarray:
+        """Share of each class's rows that are hits at k: (C,) float64, NaN without positives."""
+        hits = self.classes[self.topk.index(k)]
+        return np.divide(hits, num_positives, out=np.full(len(hits), np.nan), where=num_positives > 0)

@@ -1,0 +1,364 @@
+"""Label forms, and the one form that everything works on: the positives of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import MAX_ROWS, Matrix, Place, borrow, borrow_matrix, check_place, num_threads, to_host
+from vltr_eval._base.lazy import lazy_property
+from vltr_eval.formats.label_forms import (
+    DENSE,
+    NAMES,
+    check_array_form,
+    check_form,
+    dense_of_lists,
+    first_odd_value,
+    form_of_lists,
+    form_of_rows,
+    is_rows,
+)
+from vltr_eval.formats.table import LabelPairs, Lists
+
+__all__ = ["Positives"]
+
+
+@dataclass(frozen=True, eq=False)
+class Positives:
+    """The positive rows of each class: ascending, class after class (compressed columns).
+
+    indptr: (C + 1,) int64; rows: (nnz,) uint32. Make one with `from_labels` and pass it wherever labels are taken:
+    labels that are used more than once are then read once. Raises ValueError for arrays that do not fit together.
+    """
+
+    num_rows: int
+    num_classes: int
+    indptr: np.ndarray
+    rows: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"<Positives of {self.num_rows} rows and {self.num_classes} classes, {len(self.rows)} positives>"
+
+    def __post_init__(self) -> None:
+        for name, value in (("num_rows", self.num_rows), ("num_classes", self.num_classes)):
+            if not isinstance(value, (int, np.integer)) or not 0 <= value <= MAX_ROWS:  # both are uint32 in the core
+                raise ValueError(f"{name}: expected an integer from 0 to {MAX_ROWS}, got {value!r}")
+        indptr, rows = np.asarray(self.indptr), np.asarray(self.rows)
+        if indptr.dtype != np.int64 or indptr.shape != (self.num_classes + 1,):
+            raise ValueError(
+                f"indptr: expected ({self.num_classes + 1},) of int64, got {indptr.shape} of {indptr.dtype}"
+            )
+        if rows.dtype != np.uint32 or rows.ndim != 1:
+            raise ValueError(f"rows: expected (nnz,) of uint32, got {rows.shape} of {rows.dtype}")
+        if indptr[0] != 0 or indptr[-1] != len(rows) or bool(np.any(indptr[1:] < indptr[:-1])):
+            raise ValueError(
+                f"indptr: expected offsets that rise from 0 to the number of positives, {len(rows)}, got others"
+            )
+        if len(rows) and (largest := int(rows.max())) >= self.num_rows:
+            raise ValueError(f"rows: expected row numbers from 0 to {self.num_rows - 1}, got {largest}")
+        rises = rows[1:] > rows[:-1]
+        rises[indptr[1:-1][(indptr[1:-1] > 0) & (indptr[1:-1] < len(rows))] - 1] = True  # from class to class
+        if not rises.all():
+            i = int(np.argmin(rises)) + 1
+            raise ValueError(
+                "rows: expected each class's rows once and ascending, got "
+                f"{rows[i]} after {rows[i - 1]} in class {np.searchsorted(indptr, i, side='right') - 1}"
+            )
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Positives of each class: (C,) int64."""
+        return np.diff(self.indptr)
+
+    def rows_of(self, class_index: int) -> np.ndarray:
+        """Rows of one class, ascending: (P,) uint32."""
+        return self.rows[self.indptr[class_index] : self.indptr[class_index + 1]]
+
+    def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
+        """What core operations on a matrix take of these positives; for one on a device they are sent there."""
+        if matrix.place.device is None:
+            return self.indptr, self.rows
+        return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
+
+    def only(self, kept: np.ndarray) -> Positives:
+        """The positives of some of the rows, numbered anew. kept: (N,) bool."""
+        stays = kept[self.rows]
+        before = np.concatenate([[0], np.cumsum(stays)])
+        numbers = np.cumsum(kept) - 1
+        rows = numbers[self.rows[stays]].astype(np.uint32)
+        return Positives(int(np.count_nonzero(kept)), self.num_classes, before[self.indptr], rows)
+
+    def labels_per_row(self) -> np.ndarray:
+        """How many labels each row has: (N,) int64."""
+        return np.bincount(self.rows, minlength=self.num_rows)
+
+    @classmethod
+    def from_labels(
+        cls,
+        labels: Any,
+        num_rows: int,
+        num_classes: int,
+        *,
+        form: str | None = None,
+        place: Place | None = None,
+        first_row: int = 0,
+        threads: int | None = None,
+        scores: Any = None,
+    ) -> Positives:
+        """Read labels of any form that belong to (num_rows, num_classes) scores.
+
+        Args:
+            labels: Dense (N, C) of 0/1 in any bool, integer or float dtype; a scipy.sparse matrix of 0/1; a list with
+                the class indices of each row (lists, sets, or index arrays of any library); (N,) integer class indices;
+                (N,) of 0/1 when there is one class; LabelPairs; or Positives. Arrays on a CUDA device are read there,
+                and their positives stay there.
+            num_rows: N.
+            num_classes: C.
+            form: "dense" or "lists", for lists of rows that can be either; see `vltr_eval.formats.label_forms`.
+            place: Where the scores are (`Matrix.place`), if arrays of labels must be there too.
+            first_row: The number of the first row, for messages about arrays.
+            threads: CPU threads.
+            scores: The scores that the labels belong to, if at hand; read where labels are wrong, for the message.
+
+        Raises:
+            ValueError: Anything but 0/1, or a class index out of range; the message names the place.
+            TypeError: An object that is no form of labels.
+        """
+        check_form(form)
+        if isinstance(labels, Positives):
+            positives = labels
+            _check_shape((positives.num_rows, positives.num_classes), num_rows, num_classes)
+            return positives
+        if isinstance(labels, LabelPairs):
+            _check_shape(
+                (labels.num_rows, num_classes if labels.num_classes is None else labels.num_classes),
+                num_rows,
+                num_classes,
+            )
+            rows, classes = np.asarray(labels.rows), np.asarray(labels.classes)
+            if rows.shape != classes.shape or rows.ndim != 1:
+                raise ValueError(f"labels: expected a class for each row, got shapes {rows.shape} and {classes.shape}")
+            if rows.size and (rows.dtype.kind not in "iu" or classes.dtype.kind not in "iu"):
+                raise TypeError(f"labels: expected integer rows and classes, got {rows.dtype} and {classes.dtype}")
+            return _from_pairs(rows, classes, num_rows, num_classes)
+        if hasattr(labels, "tocoo") and hasattr(labels, "shape"):
+            return _from_sparse(labels, num_rows, num_classes, scores)
+        if isinstance(labels, np.ndarray) and labels.dtype == object and labels.ndim == 1:
+            labels = labels.tolist()
+        if isinstance(labels, Lists) or is_rows(labels):
+            return _from_lists(labels, num_rows, num_classes, form, place, first_row, threads, scores)
+        check_array_form("labels", getattr(labels, "shape", ()), num_classes, form)
+        return _from_array(labels, num_rows, num_classes, place, first_row, threads, scores)
+
+
+def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
+    if shape[0] != num_rows:
+        raise ValueError(f"labels: {shape[0]} rows, but scores has {num_rows}")
+    if shape[1] != num_classes:
+        raise ValueError(f"labels: {shape[1]} classes, but scores has {num_classes}")
+
+
+def rows_between(labels: Any, start: int, stop: int) -> Any:
+    """Labels of some of the rows, of an array or LabelPairs, as they are read from files."""
+    if not isinstance(labels, LabelPairs):
+        return labels[start:stop]
+    own = (labels.rows >= start) & (labels.rows < stop)
+    return LabelPairs(stop - start, labels.num_classes, labels.rows[own] - start, labels.classes[own])
+
+
+class _DevicePositives(Positives):
+    """Positives on a CUDA device; ``indptr`` and ``rows`` are copied from there when they are first asked for."""
+
+    def __init__(self, num_rows: int, num_classes: int, core: Any) -> None:
+        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, _core=core)
+
+    def __repr__(self) -> str:
+        return f"<Positives of {self.num_rows} rows and {self.num_classes} classes on cuda:{self._core.device}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are Positives in CPU memory."""
+        return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows)
+
+    @lazy_property
+    def _on_host(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._core.to_numpy()
+
+    @lazy_property
+    def indptr(self) -> np.ndarray:
+        return self._on_host[0]
+
+    @lazy_property
+    def rows(self) -> np.ndarray:
+        return self._on_host[1]
+
+    def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
+        if matrix.place.device != self._core.device:
+            raise ValueError(
+                f"labels: expected Positives of arrays where scores are, {matrix.place}, got those of arrays on "
+                f"cuda:{self._core.device}"
+            )
+        return (self._core,)
+
+
+def _from_array(
+    labels: Any,
+    num_rows: int,
+    num_classes: int,
+    place: Place | None,
+    first_row: int,
+    threads: int | None,
+    scores: Any,
+) -> Positives:
+    matrix = borrow_matrix("labels", labels)
+    if place is not None:
+        check_place("labels", matrix, place, "scores")
+    if len(matrix.shards[0].shape) == 1 and num_classes > 1:
+        return _from_indices(matrix, num_rows, num_classes, first_row)
+    _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
+    try:
+        found = _core.find_positives(matrix.core, num_threads(threads), None)
+    except _core.BadValue as error:
+        _, row, col = error.args
+        raise _bad_value(matrix.value(row, col), first_row + row, col, scores) from None
+    if matrix.place.device is None:
+        return Positives(num_rows, num_classes, *found)
+    return _DevicePositives(num_rows, num_classes, found)
+
+
+def _bad_value(value: Any, row: int, col: int, scores: Any) -> ValueError:
+    """The error for a label that is neither 0 nor 1."""
+    advice = ""
+    if value == -1:
+        advice = (
+            "; -1 often marks an unknown label, which must not count as a negative: leave such rows or classes out, "
+            "or write 0 where -1 means absent"
+        )
+    elif value % 1 > 0:
+        if scores is not None and _is_binary(scores):
+            advice = "; the scores are all 0 or 1: were scores and labels swapped?"
+        elif 0 < value < 1:
+            advice = "; soft targets have no average precision"
+    return ValueError(f"labels: expected 0 or 1, got {value} at row {row}, class {col}{advice}")
+
+
+def _is_binary(scores: Any) -> bool:
+    try:
+        _core.find_positives(borrow_matrix("scores", scores).core, num_threads(None), None)
+    except _core.BadValue:
+        return False
+    return True
+
+
+def _from_indices(matrix: Matrix, num_rows: int, num_classes: int, first_row: int) -> Positives:
+    """(N,) class indices, of one array or of shards."""
+    if "int" not in matrix.dtype:
+        raise TypeError(
+            f"labels: expected integer class indices or a dense ({num_rows}, {num_classes}) matrix, "
+            f"got (N,) of {matrix.dtype}"
+        )
+    _check_shape((matrix.num_rows, num_classes), num_rows, num_classes)
+    if matrix.place.device is None:
+        classes = np.concatenate([shard.to_numpy() for shard in matrix.shards])
+        return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes, first_row)
+    try:
+        return _DevicePositives(num_rows, num_classes, _core.index_positives(matrix.core, num_classes))
+    except _core.BadValue as error:
+        _, row, _ = error.args
+        raise _index_out_of_range(num_classes, matrix.value(row, 0), first_row + row) from None
+
+
+def _index_out_of_range(num_classes: int, index: int, row: int) -> ValueError:
+    return ValueError(f"labels: expected class indices from 0 to {num_classes - 1}, got {index} at row {row}")
+
+
+def _from_sparse(labels: Any, num_rows: int, num_classes: int, scores: Any) -> Positives:
+    if len(labels.shape) != 2:
+        raise ValueError(f"labels: expected a sparse (N, C) matrix, got shape {tuple(labels.shape)}")
+    _check_shape(labels.shape, num_rows, num_classes)
+    pairs = labels.tocoo()
+    if not isinstance(pairs.data, np.ndarray):
+        raise TypeError(
+            f"labels: expected a sparse matrix in CPU memory, got {type(labels).__name__} elsewhere; pass labels.get()"
+        )
+    bad = np.flatnonzero((pairs.data != 0) & (pairs.data != 1))
+    if bad.size:
+        i = bad[0]
+        raise _bad_value(pairs.data[i].item(), pairs.row[i], pairs.col[i], scores)
+    kept = pairs.data != 0
+    return _from_pairs(pairs.row[kept], pairs.col[kept], num_rows, num_classes)
+
+
+def _from_lists(
+    labels: Lists | Sequence[Any],
+    num_rows: int,
+    num_classes: int,
+    form: str | None,
+    place: Place | None,
+    first_row: int,
+    threads: int | None,
+    scores: Any,
+) -> Positives:
+    """Labels of a list for each row, by the rule of `vltr_eval.formats.label_forms`."""
+    if not isinstance(labels, Lists):
+        lengths = [row.shape[0] if hasattr(row, "shape") else len(row) for row in labels]
+        if len(labels) != num_rows and all(hasattr(row, "shape") for row in labels):
+            # Different lengths that add up can only be shards of a column of class indices.
+            if sum(lengths) == num_rows and len(set(lengths)) > 1:
+                return _from_array(labels, num_rows, num_classes, place, first_row, threads, scores)
+            raise ValueError(
+                f"labels: expected one array of class indices for each of {num_rows} rows, got {len(labels)} arrays; "
+                "pass them joined by concatenate if they are row shards, or stacked along axis 1 if each is a class"
+            )
+        form = form_of_rows(labels, form)
+        labels = Lists.from_rows([plain_row(row) for row in labels])
+    _check_shape((labels.num_rows, num_classes), num_rows, num_classes)
+    form = form_of_lists(labels, num_classes, "labels", form)
+    if form == DENSE:
+        dense = dense_of_lists(labels, num_classes)
+        return Positives.from_labels(dense, num_rows, num_classes, threads=threads, scores=scores)
+    if form == NAMES:
+        raise TypeError(
+            f"labels: expected lists of class indices, got {labels.values.tolist()[0]!r}; class names can be used in "
+            "evaluate and read_labels, which know the names of the classes"
+        )
+    if (odd := first_odd_value(labels)) is not None:
+        raise TypeError(f"labels: expected lists of class indices, got {odd[1]!r}")
+    return _from_pairs(labels.rows, labels.values, num_rows, num_classes)
+
+
+def plain_row(row: Any) -> list[Any]:
+    """The values of one row of a list of rows, as Python objects."""
+    if isinstance(row, np.ndarray):
+        return row.tolist()
+    if hasattr(row, "shape"):
+        return to_host(borrow("labels", row)).to_numpy().tolist()
+    return [value.item() if isinstance(value, np.generic) else value for value in row]
+
+
+def _from_pairs(
+    rows: np.ndarray, classes: np.ndarray, num_rows: int, num_classes: int, first_row: int = 0
+) -> Positives:
+    """Compresses (row, class) pairs, in any order, by class."""
+    if len(classes):
+        bad = np.flatnonzero((classes < 0) | (classes >= num_classes))
+        if bad.size:
+            i = bad[0]
+            raise _index_out_of_range(num_classes, classes[i], first_row + rows[i])
+        outside = np.flatnonzero((rows < 0) | (rows >= num_rows))
+        if outside.size:
+            raise ValueError(f"labels: expected row numbers from 0 to {num_rows - 1}, got {rows[outside[0]]}")
+    classes = np.asarray(classes, dtype=np.int64)
+    rows = np.asarray(rows, dtype=np.int64)
+    order = np.lexsort((rows, classes))
+    rows, classes = rows[order], classes[order]
+    repeated = np.flatnonzero((rows[1:] == rows[:-1]) & (classes[1:] == classes[:-1]))
+    if repeated.size:
+        i = repeated[0]
+        raise ValueError(f"labels: expected each class once a row, got class {classes[i]} twice at row {rows[i]}")
+    indptr = np.zeros(num_classes + 1, np.int64)
+    np.cumsum(np.bincount(classes, minlength=num_classes), out=indptr[1:])
+    return Positives(num_rows, num_classes, indptr, rows.astype(np.uint32))

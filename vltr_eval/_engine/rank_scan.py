@@ -1,0 +1,107 @@
+"""One pass over the scores: the rank table, and on request sampled AP and the rank of each row's best label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vltr_eval._base import _core
+from vltr_eval._base.arguments import check_seed
+from vltr_eval._base.arrays import Matrix, borrow_matrix, num_threads
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_table import DeviceRankTable, PositiveScores, RankTable, lanes
+
+__all__ = ["ScanResult", "reached", "scan"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """What one pass gives. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not asked for.
+
+    trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
+    row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.
+    """
+
+    table: RankTable
+    trials: np.ndarray | None
+    ranks: np.ndarray | None
+
+
+class NaNScore(ValueError):
+    """A score that is NaN, and where."""
+
+    def __init__(self, row: int, col: int) -> None:
+        super().__init__(f"scores: expected numbers, got NaN at row {row}, class {col}")
+        self.row, self.col = row, col
+
+
+def scan(
+    scores: Any,
+    positives: Positives,
+    *,
+    trials: int = 0,
+    seed: int = 0,
+    ranks: bool = False,
+    thresholds: PositiveScores | None = None,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> ScanResult:
+    """Reads the scores once for everything that is asked for.
+
+    scores: (N, C) array of any real dtype, (N,) for one class, or a list of row shards. trials: of sampled AP, 0 for
+    none. thresholds: scores of all shards' positives (`positive_scores`), to count this shard against; its table can
+    then be merged. progress: called with the share done, from the calling thread. Raises ValueError naming the place of
+    a NaN.
+    """
+    matrix = borrow_matrix("scores", scores)
+    positives = Positives.from_labels(positives, matrix.num_rows, matrix.num_classes)
+    given = None
+    if thresholds is not None:
+        if trials:
+            raise ValueError("trials: expected 0 with given thresholds: negatives are drawn from all rows, got a shard")
+        given = _given(thresholds, matrix)
+    try:
+        found, trial_matrix, rank = _core.scan(
+            matrix.core,
+            *positives.core_for(matrix),
+            trials=trials,
+            seed=check_seed(seed),
+            ranks=ranks,
+            given=given,
+            threads=num_threads(threads),
+            progress=progress,
+        )
+    except _core.BadValue as error:
+        raise NaNScore(*error.args[1:]) from None
+    if matrix.place.device is None:
+        indptr, keys, *counts = found
+        table = RankTable(matrix.num_rows, indptr, lanes(keys, matrix.dtype), *counts)
+    else:
+        table = DeviceRankTable(matrix.num_rows, matrix.dtype, found)
+    return ScanResult(table, trial_matrix, rank)
+
+
+def _given(thresholds: PositiveScores, matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds as core operations on a matrix take them."""
+    thresholds.check_fits(matrix.num_classes, matrix.dtype)
+    return thresholds.indptr, lanes(thresholds.scores, matrix.dtype)
+
+
+def reached(
+    matrix: Matrix, rows: np.ndarray, classes: np.ndarray, thresholds: PositiveScores, *, threads: int | None = None
+) -> np.ndarray:
+    """How many thresholds of its class the score of each cell (rows[i], classes[i]) reaches: (M,) uint32."""
+    cells = (np.ascontiguousarray(cell, np.uint32) for cell in (rows, classes))
+    return _core.reached(matrix.core, *cells, _given(thresholds, matrix), num_threads(threads))
+
+
+def find_positive_scores(matrix: Matrix, positives: Positives, *, threads: int | None = None) -> PositiveScores:
+    """Return the distinct scores of the positives of each class. Raises ValueError naming the place of a NaN."""
+    try:
+        indptr, keys, *_ = _core.positive_scores(matrix.core, *positives.core_for(matrix), num_threads(threads))
+    except _core.BadValue as error:
+        raise NaNScore(*error.args[1:]) from None
+    return PositiveScores(indptr, lanes(keys, matrix.dtype))

@@ -1,0 +1,442 @@
+"""The rank table: all that average precision and its relatives need to know of the scores, in O(positives) integers."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import warnings
+import zipfile
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import num_threads
+from vltr_eval._base.files import PendingFile
+from vltr_eval._base.lazy import lazy_property
+from vltr_eval._base.progress import Progress
+
+__all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
+
+_FORMAT = "vltr-eval/rank-table/1"
+_MAX_ROWS = 2**53  # up to which metrics, which take counts as doubles, are exact; a bound of the core too
+_ARRAYS = ("indptr", "thresholds", "tp", "fp", "tied")
+
+
+class PrecisionRecallCurve(NamedTuple):
+    """precision, recall, thresholds: (K,) each, thresholds descending, so recall rises; the last recall is 1."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    thresholds: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"<PrecisionRecallCurve of {len(self.thresholds)} thresholds>"
+
+
+def absent_value(absent: str) -> float:
+    """What a class without positives counts as: NaN (left out of means), or the 0 of VideoLT's published code."""
+    if absent not in ("nan", "zero"):
+        raise ValueError(f"absent: expected 'nan' or 'zero', got {absent!r}")
+    return np.nan if absent == "nan" else 0.0
+
+
+def mean_of_defined(values: np.ndarray) -> float:
+    """Mean of what is not NaN, correctly rounded, so that the order of classes cannot move it; NaN of nothing."""
+    defined = values[~np.isnan(values)].tolist()
+    return math.fsum(defined) / len(defined) if defined else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class PositiveScores:
+    """Distinct scores of the positives of each class, descending, class after class.
+
+    indptr: (C + 1,) int64; scores: (K,) float32, float64, int64 or uint64, in which the input's own values are exact.
+    """
+
+    indptr: np.ndarray
+    scores: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"<PositiveScores of {self.num_classes} classes, {len(self.scores)} distinct {self.scores.dtype} scores>"
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.indptr) - 1
+
+    def check_fits(self, num_classes: int, dtype: str) -> None:
+        if self.num_classes != num_classes:
+            raise ValueError(f"thresholds: {self.num_classes} classes, but scores has {num_classes}")
+        indptr, scores = self.indptr, self.scores
+        rises = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == len(scores) and bool(np.all(np.diff(indptr) >= 0))
+        if not rises or indptr.dtype != np.int64:
+            raise ValueError("thresholds: expected int64 offsets that rise from 0 to the number of scores, got others")
+        within = np.ones(max(0, len(scores) - 1), bool)  # neighbours of one class
+        starts = indptr[1:-1]
+        within[starts[(starts > 0) & (starts < len(scores))] - 1] = False
+        if not bool(np.all((scores[1:] < scores[:-1]) | ~within)) or bool(np.any(scores != scores)):
+            raise ValueError("thresholds: expected scores that fall within each class, got others")
+        wanted = lane_dtype(dtype)
+        if self.scores.dtype != wanted:
+            raise TypeError(
+                f"thresholds: expected {wanted} for {dtype} scores, got {self.scores.dtype}; "
+                "were all shards of one dtype?"
+            )
+
+    def merge(self, *others: PositiveScores) -> PositiveScores:
+        """The scores of all shards together, in any order and grouping. Raises where classes or dtypes differ."""
+        for other in others:
+            if (other.num_classes, other.scores.dtype) != (self.num_classes, self.scores.dtype):
+                raise ValueError(
+                    f"others: expected {self.num_classes} classes of {self.scores.dtype}, "
+                    f"got {other.num_classes} of {other.scores.dtype}"
+                )
+        shards = (self, *others)
+        scores = np.concatenate([shard.scores for shard in shards])
+        classes = np.concatenate([np.repeat(np.arange(self.num_classes), np.diff(shard.indptr)) for shard in shards])
+        order = np.lexsort((scores, classes))[::-1]  # both descending
+        scores, classes = scores[order], classes[order]
+        new = np.ones(len(scores), bool)
+        new[1:] = (scores[1:] != scores[:-1]) | (classes[1:] != classes[:-1])
+        scores, classes = scores[new], classes[new]
+        order = np.argsort(classes, kind="stable")
+        indptr = np.zeros(self.num_classes + 1, np.int64)
+        np.cumsum(np.bincount(classes, minlength=self.num_classes), out=indptr[1:])
+        return PositiveScores(indptr, scores[order])
+
+
+def lane_dtype(dtype: str) -> np.dtype:
+    """The dtype of the thresholds of scores of ``dtype``: the smallest lane that holds every value exactly."""
+    if dtype in ("int64", "uint64"):
+        return np.dtype(dtype)
+    return np.dtype(np.float64 if dtype in ("float64", "int32", "uint32") else np.float32)
+
+
+_TOP_BIT = np.uint64(1 << 63)
+
+
+def lanes(thresholds: np.ndarray, dtype: str) -> np.ndarray:
+    """Thresholds to or from the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
+    if dtype == "uint64" and thresholds.dtype == np.int64:
+        return thresholds.view(np.uint64) ^ _TOP_BIT
+    if dtype == "uint64":
+        return (thresholds ^ _TOP_BIT).view(np.int64)
+    return thresholds
+
+
+@dataclass(frozen=True, eq=False)
+class RankTable:
+    """Counts at the distinct scores of each class's positives, thresholds descending, class after class.
+
+    indptr: (C + 1,) int64; thresholds: (K,); tp, fp: (K,) int64 positives and negatives scoring at least the threshold;
+    tied: (K,) int64 negatives that equal it. The same bits for any row order, thread count, device and order of shards.
+    """
+
+    num_rows: int
+    indptr: np.ndarray
+    thresholds: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    tied: np.ndarray
+
+    def __repr__(self) -> str:
+        shape = f"{self.num_rows} rows and {self.num_classes} classes"
+        return f"<RankTable of {shape}, {self.num_positives.sum()} positives at {len(self.thresholds)} thresholds>"
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.indptr) - 1
+
+    @lazy_property
+    def num_positives(self) -> np.ndarray:
+        """(C,) int64"""
+        return np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
+
+    @lazy_property
+    def num_negatives(self) -> np.ndarray:
+        """(C,) int64"""
+        return self.num_rows - self.num_positives
+
+    @property
+    def _core_columns(self) -> tuple[Any, ...]:
+        """What core metrics take of this table."""
+        return self.indptr, self.tp, self.fp, self.tied
+
+    def _per_class(self, metric: str, *arguments: Any, absent: str = "nan", threads: int | None = None) -> np.ndarray:
+        value = absent_value(absent)
+        out = getattr(_core, metric)(*self._core_columns, self.num_rows, num_threads(threads), *arguments)
+        if absent == "zero":
+            out[np.isnan(out)] = value  # AP and its kin are undefined without positives only
+        return out
+
+    def average_precision(self, *, absent: str = "nan") -> np.ndarray:
+        """AP of each class: (C,) float64. See `vltr_eval.average_precision`."""
+        return self._per_class("average_precision", absent=absent)
+
+    def mean_average_precision(self, *, absent: str = "nan") -> float:
+        """Mean AP over the defined classes. See `vltr_eval.mean_average_precision`."""
+        return mean_of_defined(self.average_precision(absent=absent))
+
+    def roc_auc(self) -> np.ndarray:
+        """Area under the ROC curve of each class: (C,) float64. See `vltr_eval.roc_auc`."""
+        return self._per_class("roc_auc")
+
+    def expected_sampled_average_precision(
+        self, *, absent: str = "nan", threads: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Sampled AP in the limit of infinitely many trials: (C,) float64.
+
+        See `vltr_eval.expected_sampled_average_precision`. progress: called with the fraction done, but for a table on
+        a device.
+        """
+        name, told = "expected_sampled_average_precision", () if progress is None else (progress,)
+        return self._per_class(name, *told, absent=absent, threads=threads)
+
+    def sampled_average_precision_chance(self) -> np.ndarray:
+        """Sampled AP that random scores are expected to reach: (C,) float64, above 0.5 for rare classes."""
+        return self._per_class("sampled_average_precision_chance")
+
+    def calibrated_average_precision(self, prevalence: float = 0.5, *, absent: str = "nan") -> np.ndarray:
+        """AP restated at a class prevalence: (C,) float64. See `vltr_eval.calibrated_average_precision`."""
+        if not isinstance(prevalence, (int, float, np.number)) or not 0 < prevalence < 1:
+            raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
+        # Below that the result stays the same and products with it would vanish.
+        return self._per_class("calibrated_average_precision", max(float(prevalence), 1e-280), absent=absent)
+
+    def precision_recall_curve(self, class_index: int) -> PrecisionRecallCurve:
+        """The curve of one class at its positives' distinct scores. Raises IndexError for a class that is not there."""
+        if not 0 <= class_index < self.num_classes:
+            raise IndexError(f"class_index: expected 0 to {self.num_classes - 1}, got {class_index}")
+        part = slice(self.indptr[class_index], self.indptr[class_index + 1])
+        precisions, recalls = self._precision_recall()
+        return PrecisionRecallCurve(precisions[part], recalls[part], self.thresholds[part])
+
+    def _best(self, values: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+        """Largest allowed value of each class; 0 where none is allowed, NaN without positives."""
+        best = np.full(self.num_classes, np.nan)
+        has = np.diff(self.indptr) > 0
+        if has.any():
+            best[has] = np.maximum.reduceat(np.where(allowed, values, 0.0), self.indptr[:-1][has])
+        best[self.num_positives == 0] = np.nan
+        return best
+
+    def _precision_recall(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) each; 0 where no row reaches the threshold, as of other shards, and where the class has no positives."""
+        positives = np.repeat(self.num_positives, np.diff(self.indptr))
+        reached = self.tp + self.fp
+        zeros = np.zeros(len(self.tp))
+        return (
+            np.divide(self.tp, reached, out=zeros.copy(), where=reached > 0),
+            np.divide(self.tp, positives, out=zeros, where=positives > 0),
+        )
+
+    def precision_at_recall(self, recall: float) -> np.ndarray:
+        """Best precision among the thresholds with at least this recall: (C,) float64."""
+        if not 0 <= recall <= 1:
+            raise ValueError(f"recall: expected a number from 0 to 1, got {recall!r}")
+        precisions, recalls = self._precision_recall()
+        return self._best(precisions, recalls >= recall)
+
+    def recall_at_precision(self, precision: float) -> np.ndarray:
+        """Best recall among the thresholds with at least this precision, 0 when there is none: (C,) float64."""
+        if not 0 <= precision <= 1:
+            raise ValueError(f"precision: expected a number from 0 to 1, got {precision!r}")
+        precisions, recalls = self._precision_recall()
+        return self._best(recalls, precisions >= precision)
+
+    def new_positives(self) -> np.ndarray:
+        """Positives that equal each threshold: (K,)"""
+        new = np.diff(self.tp, prepend=0)
+        starts = self.indptr[:-1][np.diff(self.indptr) > 0]
+        new[starts] = self.tp[starts]
+        return new
+
+    def tied_positives(self) -> np.ndarray:
+        """Positives of each class whose score is also a negative's: (C,) int64."""
+        tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self.new_positives(), 0))])
+        return tied[self.indptr[1:]] - tied[self.indptr[:-1]]
+
+    def tie_rate(self) -> np.ndarray:
+        """Share of each class's positives whose score is also a negative's: (C,) float64, NaN without positives."""
+        positives = self.num_positives
+        return np.divide(self.tied_positives(), positives, out=np.full(self.num_classes, np.nan), where=positives > 0)
+
+    def tie_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """How far the order of tied rows could move the AP of each class: lower (C,), upper (C,) float64.
+
+        The smallest interval that holds the AP of every order of the rows within ties, as a library without a tie rule
+        may report it, and the AP reported here, which takes tied rows together.
+        """
+        new = self.new_positives()
+        average_precision = self.average_precision()
+        k = np.flatnonzero((new > 1) | (self.tied > 0))  # elsewhere there is but one order
+        if not k.size:
+            return average_precision, average_precision.copy()
+        # One element for each positive of a tie: the i-th, behind all or none of the tied negatives.
+        threshold = np.repeat(k, new[k])
+        first = np.cumsum(new[k]) - new[k]
+        hits = (self.tp - new)[threshold] + np.arange(len(threshold)) - np.repeat(first, new[k]) + 1
+        together = self.tp[threshold] / (self.tp + self.fp)[threshold]
+        positives = np.maximum(self.num_positives, 1)
+        classes = np.searchsorted(self.indptr, threshold, side="right") - 1
+
+        def moved(fp: np.ndarray) -> np.ndarray:
+            change = hits / (hits + fp[threshold]) - together
+            return average_precision + np.bincount(classes, change, self.num_classes) / positives
+
+        lower, upper = moved(self.fp), moved(self.fp - self.tied)
+        return np.minimum(lower, average_precision), np.minimum(np.maximum(upper, average_precision), 1.0)
+
+    def only(self, kept: np.ndarray) -> RankTable:
+        """The table without some of its thresholds. kept: (K,) bool."""
+        indptr = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
+        columns = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))
+        return RankTable(self.num_rows, indptr, *columns)
+
+    def merge(self, *others: RankTable) -> RankTable:
+        """The table of all shards together, in any order and grouping.
+
+        All tables must have been counted against the same thresholds: `positive_scores` of every shard, merged, and
+        then ``rank_table(..., thresholds=merged)`` for each. Raises ValueError where they were not.
+        """
+        for other in others:
+            same = np.array_equal(self.indptr, other.indptr) and np.array_equal(self.thresholds, other.thresholds)
+            if not same or self.thresholds.dtype != other.thresholds.dtype:
+                raise ValueError(
+                    "others: expected tables counted against the same thresholds, got different ones; "
+                    "merge positive_scores() of all shards first and pass them as thresholds="
+                )
+        tables = (self, *others)
+        return RankTable(
+            sum(table.num_rows for table in tables),
+            self.indptr,
+            self.thresholds,
+            *(sum(getattr(table, name) for table in tables) for name in ("tp", "fp", "tied")),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the table as one compressed .npz, whole or not at all. Raises OutputError where it cannot."""
+        with PendingFile(path) as pending:
+            pending.write(self._write)
+
+    def _write(self, path: os.PathLike[str]) -> None:
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, format=np.array(_FORMAT), num_rows=np.array(self.num_rows, np.int64), **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RankTable:
+        """Reads what `save` wrote. Raises FileNotFoundError, or ValueError for a file that is no rank table."""
+        name = os.fspath(path)
+        with open(path, "rb") as file:
+            try:
+                table = cls._read(file)
+            except Exception as error:  # a damaged zip or array header fails in many ways; all of them mean this
+                raise ValueError(
+                    f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another or a damaged file"
+                ) from (None if isinstance(error, ValueError) else error)
+        if not 0 <= table.num_rows <= _MAX_ROWS:
+            raise ValueError(f"{name}: expected a rank table of at most {_MAX_ROWS} rows, got {table.num_rows}")
+        if not table._is_sound():
+            raise ValueError(f"{name}: expected the arrays of a rank table to fit together, got damaged ones")
+        return table
+
+    @classmethod
+    def _read(cls, file: BinaryIO) -> RankTable:
+        with zipfile.ZipFile(file) as archive:
+            form, num_rows, *arrays = (_read_member(archive, name) for name in ("format", "num_rows", *_ARRAYS))
+        if str(form) != _FORMAT or num_rows.shape != () or num_rows.dtype.kind not in "iu":
+            raise ValueError(f"format {form}, rows {num_rows}")
+        return cls(int(num_rows), *arrays)
+
+    def _is_sound(self) -> bool:
+        """Whether a scan could have made this table; the core trusts its offsets."""
+        arrays = [getattr(self, name) for name in _ARRAYS]
+        if any(array.ndim != 1 for array in arrays) or self.thresholds.dtype.kind not in "fiu":
+            return False
+        k = len(self.thresholds)
+        counts = (self.tp, self.fp, self.tied)
+        if any(array.dtype != np.int64 for array in (self.indptr, *counts)) or any(len(count) != k for count in counts):
+            return False
+        offsets = self.indptr
+        if not (len(offsets) and offsets[0] == 0 and offsets[-1] == k and bool(np.all(np.diff(offsets) >= 0))):
+            return False
+        first = np.zeros(k, bool)
+        first[offsets[:-1][np.diff(offsets) > 0]] = True
+        again = ~first[1:]  # a threshold after another of its class
+        falls = (self.thresholds[1:] < self.thresholds[:-1])[again]
+        grows = [(np.diff(count) >= 0)[again] for count in (self.tp, self.fp)]
+        negatives = np.repeat(self.num_negatives, np.diff(offsets))
+        ordered = bool(np.all(falls)) and all(bool(np.all(grow)) for grow in grows)
+        bounded = all(bool(np.all(count >= 0)) for count in counts) and bool(np.all(self.fp <= negatives))
+        nan = bool(np.any(self.thresholds != self.thresholds))
+        above = np.concatenate([np.zeros(1, np.int64), self.fp])[:-1] * ~first  # negatives above each threshold
+        return ordered and bounded and bool(np.all(self.tied <= self.fp - above)) and not nan
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array of an .npz. Takes no more memory than its file can hold: deflate packs about 1 : 1000 at most."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name}: compression {info.compress_type}")
+    content = io.BytesIO(archive.read(info))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a header of Python 2 is read rightly
+        array = np.lib.format.read_array(content, allow_pickle=False)
+    if content.read(1):
+        raise ValueError(f"{name}: more bytes than its header says")
+    return array
+
+
+class DeviceRankTable(RankTable):
+    """A rank table on a CUDA device, where its metrics are computed, with the same bits.
+
+    Its columns are copied from there when they are first asked for.
+    """
+
+    def __init__(self, num_rows: int, dtype: str, core: Any) -> None:
+        self.__dict__.update(num_rows=num_rows, _dtype=dtype, _core=core)
+
+    def __repr__(self) -> str:
+        return f"<RankTable of {self.num_rows} rows of {self._dtype} scores on a CUDA device>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are tables in CPU memory."""
+        return RankTable, (self.num_rows, *(getattr(self, name) for name in _ARRAYS))
+
+    @property
+    def _core_columns(self) -> tuple[Any, ...]:
+        return (self._core,)
+
+    def expected_sampled_average_precision(
+        self, *, absent: str = "nan", threads: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """As that of a `RankTable`; a kernel does not say how far it is."""
+        return super().expected_sampled_average_precision(absent=absent, threads=threads)
+
+    @lazy_property
+    def _on_host(self) -> RankTable:
+        indptr, thresholds, *counts = self._core.to_numpy()
+        return RankTable(self.num_rows, indptr, lanes(thresholds, self._dtype), *counts)
+
+    @property
+    def indptr(self) -> np.ndarray:
+        return self._on_host.indptr
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        return self._on_host.thresholds
+
+    @property
+    def tp(self) -> np.ndarray:
+        return self._on_host.tp
+
+    @property
+    def fp(self) -> np.ndarray:
+        return self._on_host.fp
+
+    @property
+    def tied(self) -> np.ndarray:
+        return self._on_host.tied

@@ -1,0 +1,34 @@
+"""How drop-ins for torch hand their batches of tensors to vltr_eval."""
+
+from __future__ import annotations
+
+import functools
+
+from vltr_eval._base.arrays import works_on_cuda
+
+try:
+    import torch
+    from torch import Tensor
+except ImportError:
+    raise ImportError("vltr_eval.compat._tensors needs torch: pip install torch") from None
+
+__all__ = ["in_reach", "one_dtype"]
+
+
+def one_dtype(batches: list[Tensor]) -> list[Tensor]:
+    """Batches of different dtypes, promoted as torch.cat would promote them."""
+    dtype = functools.reduce(torch.promote_types, (batch.dtype for batch in batches))
+    return [batch.to(dtype) for batch in batches]
+
+
+def in_reach(batches: list[Tensor]) -> list[Tensor]:
+    """Batches where they are or, where this build has no kernels for their device, copied to CPU memory.
+
+    The rest of vltr_eval moves nothing unasked; a drop-in goes on working wherever its original does.
+    """
+    return [batch if _is_in_reach(batch) else batch.cpu() for batch in batches]
+
+
+def _is_in_reach(batch: Tensor) -> bool:
+    kind = batch.device.type
+    return kind == "cpu" or (kind == "cuda" and works_on_cuda() and not torch.version.hip)

@@ -1,0 +1,271 @@
+"""Which rows of the AVA evaluation's files count, and which detections find a box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from vltr_eval.compat.ava.checks import (
+    COUNTS,
+    EXCLUDED,
+    OTHER_CLASS,
+    UNLISTED,
+    Source,
+    ignored_note,
+    no_area_note,
+    no_match_error,
+)
+from vltr_eval.compat.ava.files import Boxes, Images, VideoNames
+
+__all__ = ["PROTOCOLS", "Protocol", "Rows", "match", "select"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which detections count, and how they find boxes; `PROTOCOLS` has those of published code.
+
+    whole_seconds: images are told apart by whole seconds, cut off, instead of times to six decimals.
+    max_per_image: best detections of an image that count, None for all.
+    unlisted_images: "ignore" detections in images that the ground truth does not list, or count them as "false"
+        positives.
+    order: within image and class, detections take boxes by "score", or in the order of the "file".
+    second_choice: a detection whose best box is taken or too far goes on to its next best, as in COCO's evaluation.
+    """
+
+    whole_seconds: bool = False
+    max_per_image: int | None = 50
+    unlisted_images: str = "ignore"
+    order: str = "score"
+    second_choice: bool = False
+
+    def __post_init__(self) -> None:
+        cap = self.max_per_image
+        if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+            raise ValueError(f"max_per_image: expected a whole number from 1 or None, got {cap!r}")
+        for name, allowed in (("unlisted_images", ("ignore", "false")), ("order", ("score", "file"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: expected one of {allowed}, got {getattr(self, name)!r}")
+
+    def __str__(self) -> str:
+        for name, protocol in PROTOCOLS.items():
+            if protocol == self:
+                return name
+        default = Protocol()
+        changed = [field.name for field in fields(self) if getattr(self, field.name) != getattr(default, field.name)]
+        return "official" + "".join(f",{name}={getattr(self, name)}" for name in changed)
+
+
+PROTOCOLS = {
+    "official": Protocol(),
+    "slowfast": Protocol(whole_seconds=True, max_per_image=None, unlisted_images="false", order="file"),
+    "mmaction2": Protocol(whole_seconds=True, max_per_image=None, unlisted_images="false"),
+}
+"""The official script's protocol, SlowFast's, and mmaction2's (with ``verbose``: it excludes nothing without)."""
+
+
+class Rows(NamedTuple):
+    """Rows of boxes in an order that only their content decides: by image, class, corners and score."""
+
+    image: np.ndarray  # (N,) int64
+    cls: np.ndarray  # (N,) int64, index among the classes to evaluate
+    corners: np.ndarray  # (N, 4) float64
+    score: np.ndarray  # (N,) float64
+    line: np.ndarray  # (N,) int64, place in the file
+
+    def take(self, index: np.ndarray) -> Rows:
+        return Rows(*(column[index] for column in self))
+
+
+class Selection(NamedTuple):
+    """The rows that count, the number of images, and notes on the rows that do not count."""
+
+    truth: Rows
+    kept: Rows
+    num_images: int
+    notes: list[str]
+
+
+def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.ndarray, protocol: Protocol) -> Selection:
+    """Take the rows of ground truth and detections that count.
+
+    Raises ValueError where nothing counts, and for a box of the ground truth with corners the wrong way round.
+    """
+    found, true = detections.boxes, groundtruth.boxes
+    tables = (true.images, true.empty, found.images, excluded)
+    *numbers, left_out = _image_numbers(tables, protocol.whole_seconds)
+    true_images, empty_images, found_images = numbers
+    left_out = np.unique(left_out)
+    every = np.unique(np.concatenate([true_images, empty_images]))
+    notes = []
+    if len(left_out) and not any(_are_in(images, left_out).any() for images in numbers):
+        notes.append(f"exclude: none of its {len(left_out):,} images is in the ground truth or the detections")
+
+    reasons = _why_ignored(true, true_images, ids, left_out, every)
+    if reasons.any():
+        notes.append(ignored_note(groundtruth, reasons, true))
+    lines = np.flatnonzero(reasons == COUNTS)
+    if not len(lines):
+        why = f" ({notes[-1]})" if reasons.any() else ""
+        raise ValueError(f"groundtruth: no boxes of the classes to evaluate, so no metric is defined{why}")
+    truth = _rows_of(true, true_images, ids, lines)
+    _check_corners(truth, groundtruth)
+
+    reasons = _why_ignored(found, found_images, ids, left_out, every)
+    if reasons.all() and len(found):
+        raise no_match_error(detections, reasons, true, ids)
+    counts = reasons == COUNTS
+    if protocol.unlisted_images == "false":
+        counts |= reasons == UNLISTED
+    if reasons.any():
+        notes.append(ignored_note(detections, reasons, true, unlisted_count=protocol.unlisted_images == "false"))
+    lines = np.flatnonzero(counts)
+    if len(lines) and not _have_area(found.corners)[lines].any():
+        raise ValueError(no_area_note(detections, lines, len(lines)))
+    if protocol.max_per_image is not None:
+        lines = lines[_may_be_best(found_images[lines], found.scores[lines], protocol.max_per_image)]
+    kept = _rows_of(found, found_images, ids, lines)
+    if protocol.max_per_image is not None:
+        kept = kept.take(_best_of_each_image(kept, protocol.max_per_image))
+    with_area = _have_area(kept.corners)
+    if not with_area.all():
+        notes.append(no_area_note(detections, kept.line[~with_area], len(with_area)))
+        kept = kept.take(with_area)
+    return Selection(truth, kept, int((~_are_in(every, left_out)).sum()), notes)
+
+
+def _have_area(corners: np.ndarray) -> np.ndarray:
+    x1, y1, x2, y2 = corners.T
+    return (x2 > x1) & (y2 > y1)
+
+
+def _why_ignored(
+    boxes: Boxes, image: np.ndarray, ids: np.ndarray, left_out: np.ndarray, listed: np.ndarray
+) -> np.ndarray:
+    """The first reason for which each row does not count, (N,) uint8; `COUNTS` where there is none."""
+    reasons = np.where(_are_in(image, listed), COUNTS, UNLISTED)
+    reasons[_are_in(image, left_out)] = EXCLUDED
+    reasons[~_are_in(boxes.classes, ids)] = OTHER_CLASS
+    return reasons
+
+
+def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Which values are among those of an array that is sorted; takes less memory than ``np.isin`` for many values."""
+    if not len(among):
+        return np.zeros(len(values), bool)
+    places = np.searchsorted(among, values)
+    np.minimum(places, len(among) - 1, out=places)
+    return among[places] == values
+
+
+def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
+    """A number for each row's image, rising with video and time; equal across tables where the images are the same."""
+    videos = [VideoNames.of(images.videos) for images in tables]
+    number_of = {name: number for number, name in enumerate(sorted(set().union(*(part.names for part in videos))))}
+    times = [np.trunc(images.times) if whole_seconds else np.rint(images.times * 1e6) for images in tables]
+    moments = np.unique(np.concatenate([np.unique(column) for column in times]))
+    return [
+        np.array([number_of[name] * len(moments) for name in part.names], np.int64)[part.codes]
+        + np.searchsorted(moments, column)
+        for part, column in zip(videos, times, strict=True)
+    ]
+
+
+def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, line: np.ndarray) -> Rows:
+    x1, y1, x2, y2 = boxes.corners[line].T
+    line = line[np.lexsort((boxes.scores[line], y2, x2, y1, x1, boxes.classes[line], image[line]))]
+    del x1, y1, x2, y2  # the columns that follow are as large
+    return Rows(image[line], np.searchsorted(ids, boxes.classes[line]), boxes.corners[line], boxes.scores[line], line)
+
+
+def _may_be_best(image: np.ndarray, score: np.ndarray, limit: int) -> np.ndarray:
+    """Which rows have at least the score of the ``limit``-th of their image, as a mask.
+
+    Most rows of a large file do not, so that the order by content is needed for few.
+    """
+    order = np.argsort(image, kind="stable")  # fast where a file has the rows of an image together, as most have
+    sorted_scores = score[order]
+    starts = np.flatnonzero(np.diff(image[order], prepend=-1))
+    lengths = np.diff(starts, append=len(order))
+    lowest = np.full(len(starts), -np.inf)
+    for group in np.flatnonzero(lengths > limit).tolist():
+        rest = lengths[group] - limit
+        lowest[group] = np.partition(sorted_scores[starts[group] : starts[group] + lengths[group]], rest)[rest]
+    mask = np.empty(len(order), bool)
+    mask[order] = sorted_scores >= np.repeat(lowest, lengths)
+    return mask
+
+
+def _check_corners(truth: Rows, groundtruth: Source) -> None:
+    """The original refuses such a box too; of one without area it says nothing, and none can find it."""
+    wrong = truth.line[(truth.corners[:, :2] > truth.corners[:, 2:]).any(axis=1)]
+    if wrong.size:
+        corners = groundtruth.boxes.corners[wrong.min()].tolist()
+        raise ValueError(f"{groundtruth.where(wrong.min())}: expected x1 <= x2 and y1 <= y2, got {corners}")
+
+
+def _best_of_each_image(rows: Rows, limit: int) -> np.ndarray:
+    """Which rows are among the ``limit`` highest scores of their image, as a mask."""
+    order = np.lexsort((-rows.score, rows.image))
+    image = rows.image[order]
+    best = np.empty(len(order), bool)
+    best[order] = np.arange(len(order)) - np.searchsorted(image, image) < limit
+    return best
+
+
+def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray:
+    """Which detections find a box, as a mask (N,)."""
+    detection, box, overlap = _overlaps(kept, truth)
+    near = overlap >= iou
+    detection, box, overlap = detection[near], box[near], overlap[near]
+    # The choices of a detection stand together, its best first.
+    order = np.lexsort((box, -overlap, detection))
+    detection, box = detection[order], box[order]
+    starts = np.flatnonzero(np.diff(detection, prepend=-1))
+    ends = np.append(starts[1:], len(detection))
+    turn = _turns(kept, protocol.order)
+    # Each asks for a box, and of those that ask for the same one the first in turn has it; with second choices, the
+    # others ask for their next. As all boxes prefer whose turn is first, this ends where taking turns would.
+    asking = starts
+    while True:
+        order = np.lexsort((turn[detection[asking]], box[asking]))
+        asking, ends = asking[order], ends[order]
+        lost = np.diff(box[asking], prepend=-1) == 0
+        if not (protocol.second_choice and lost.any()):
+            break
+        asking = asking + lost
+        still = asking < ends
+        asking, ends = asking[still], ends[still]
+    found = np.zeros(len(kept.score), bool)
+    found[detection[asking[~lost]]] = True
+    return found
+
+
+def _turns(kept: Rows, order: str) -> np.ndarray:
+    """When each detection takes its box, (N,) int64; only to be compared within image and class."""
+    turn = np.empty(len(kept.score), np.int64)
+    first_to_last = np.argsort(kept.line) if order == "file" else np.argsort(-kept.score, kind="stable")
+    turn[first_to_last] = np.arange(len(turn))
+    return turn
+
+
+def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Detection, box and IoU of all pairs of the same image and class."""
+    num_classes = 1 + max(truth.cls.max(initial=0), kept.cls.max(initial=0))
+    groups = truth.image * num_classes + truth.cls
+    wanted = kept.image * num_classes + kept.cls
+    first = np.searchsorted(groups, wanted, side="left")
+    count = np.searchsorted(groups, wanted, side="right") - first
+    detection = np.repeat(np.arange(len(wanted)), count)
+    box = np.arange(len(detection)) + np.repeat(first - (np.cumsum(count) - count), count)
+    a, b = kept.corners[detection], truth.corners[box]
+    width, height = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0).T
+    shared = width * height
+    return detection, box, shared / (_area(a) + _area(b) - shared)
+
+
+def _area(corners: np.ndarray) -> np.ndarray:
+    x1, y1, x2, y2 = corners.T
+    return (y2 - y1) * (x2 - x1)

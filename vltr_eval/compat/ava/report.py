@@ -1,0 +1,110 @@
+"""What an AVA evaluation was asked for, and what it found, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from vltr_eval.compat.ava.matching import PROTOCOLS, Protocol
+from vltr_eval.report.names import AP, RANKS, SAP, SAP_STD, Metric
+from vltr_eval.report.report import BaseReport
+from vltr_eval.report.settings import Settings
+
+__all__ = ["EXPECTED_STEP_SAP", "INTERPOLATIONS", "STEP_SAP_CHANCE", "AvaReport", "AvaSettings"]
+
+INTERPOLATIONS = ("voc", "step")
+
+EXPECTED_STEP_SAP = Metric(
+    "expected_step_SAP", "expected_step_SAP", "exact step SAP", "exact step SAP", "exact", RANKS["exact_SAP"]
+)
+STEP_SAP_CHANCE = Metric(
+    "step_SAP_chance", "step_SAP_chance", "chance step SAP", "chance step SAP", "chance", RANKS["SAP_chance"]
+)
+
+
+@dataclass(frozen=True)
+class AvaSettings(Settings):
+    """What was asked for; see `evaluate`. topk is always empty, and absent "nan"."""
+
+    COUNT_COLUMNS: ClassVar[tuple[str, ...]] = ("num_boxes", "num_found", "num_false_positives")
+    TIE_COLUMNS: ClassVar[tuple[str, ...]] = ("AP_tie_lower", "AP_tie_upper")
+
+    topk: tuple[int, ...] = ()
+    protocol: Protocol = PROTOCOLS["official"]
+    iou: float = 0.5
+    interpolation: str = "voc"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.iou <= 1:
+            raise ValueError(f"iou: expected a number above 0 and up to 1, got {self.iou!r}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: expected one of {INTERPOLATIONS}, got {self.interpolation!r}")
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that these settings ask for, in the order in which they are reported."""
+        sampled = (SAP, SAP_STD) if self.trials else ()
+        exact = () if self.sap is None else (EXPECTED_STEP_SAP, STEP_SAP_CHANCE)
+        return (AP, *sampled, *exact)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AvaReport(BaseReport):
+    """Every number of one evaluation, overall, by group and by class; compares equal when its JSON is the same.
+
+    num_images, num_boxes, num_found: of the ground truth. num_detections: that count under the protocol.
+    groups: "overall" first, then head, medium and tail when train counts were given.
+    classes: columns of the per-class table, ids ascending: class (the id), name, num_boxes, num_found, AP, ...
+    tie_rate: share of boxes that were found with the score of a false positive of their class.
+    mAP_tie_interval: lowest and highest mAP that an order of tied detections could give.
+    notes: sentences on rows that were ignored, and on what is unusual in the files.
+    """
+
+    SCHEMA: ClassVar[str] = "vltr-eval/ava/1"
+    COUNTS: ClassVar[Mapping[str, str]] = {"num_boxes": "boxes", "num_found": "found"}
+    UNTIED: ClassVar[str] = "no box was found with the score of a false positive"
+    TIED: ClassVar[str] = "boxes were found with the score of a false positive"
+
+    settings: AvaSettings
+    num_images: int
+    num_detections: int
+    num_boxes: int
+    num_found: int
+
+    def official_metrics(self) -> dict[str, float]:
+        """mAP and the AP of each class under the official script's names."""
+        at = f"@{self.settings.iou}IOU"
+        by_name = zip(self.classes["name"], self.classes[AP.class_name], strict=True)
+        return {
+            f"PascalBoxes_Precision/mAP{at}": self.groups[0].values[AP.name],
+            **{f"PascalBoxes_PerformanceByCategory/AP{at}/{name}": value for name, value in by_name},
+        }
+
+    def _conventions(self) -> list[str]:
+        settings = self.settings
+        return [
+            "frame-AP" if settings.sap is None else "frame-AP+SAP",
+            f"protocol:{settings.protocol}",
+            f"iou:{settings.iou:g}",
+            f"interpolation:{settings.interpolation}",
+            "ties:threshold",
+            f"classes:{self._num_defined}/{self.num_classes}",
+            f"images:{self.num_images}",
+        ]
+
+    def _totals(self) -> dict[str, int | None]:
+        return {
+            "num_images": self.num_images,
+            "num_detections": self.num_detections,
+            "num_boxes": self.num_boxes,
+            "num_found": self.num_found,
+        }
+
+    def _totals_in_words(self) -> str:
+        found = f"{self.num_found:,} of {self.num_boxes:,} boxes found"
+        return f"{self.num_images:,} images, {self.num_detections:,} detections, {found}"
+
+    def _document(self) -> dict[str, Any]:
+        return {**super()._document(), "official_metrics": self.official_metrics()}

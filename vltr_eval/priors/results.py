@@ -1,0 +1,90 @@
+"""The results of an evaluation under other class distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from vltr_eval._engine.counting import Part
+from vltr_eval._engine.results import ClassInfo, Findings, means_by_group
+from vltr_eval.metrics.rank_metrics import average_precision
+from vltr_eval.priors.weights import PriorWeights
+from vltr_eval.report.means import Shift
+from vltr_eval.report.names import AP, accuracy_at, shifted_name
+from vltr_eval.report.report import Report
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Findings
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def under_priors(
+    report: Report,
+    found: Findings,
+    about: ClassInfo,
+    part: Part,
+    weightings: Mapping[str, PriorWeights],
+    *,
+    threads: int | None = None,
+) -> Report:
+    """The report, and beside it AP and Acc@k of the same rows under each weighting.
+
+    found: what was counted of the part alone. Sums of weights are correctly rounded, so that no order of rows moves a
+    bit.
+    """
+    shifts, columns = [], {}
+    for name, weighting in weightings.items():
+        shift, by_class = _shift(name, weighting, found, about, part, threads)
+        shifts.append(shift)
+        columns |= {shifted_name(name, column): tuple(values) for column, values in by_class.items()}
+    return replace(report, shifts=tuple(shifts), classes=report.classes | columns)
+
+
+def _shift(
+    name: str, weighting: PriorWeights, found: Findings, about: ClassInfo, part: Part, threads: int | None
+) -> tuple[Shift, dict[str, Sequence[float]]]:
+    settings, positives, weights = found.settings, part.positives, weighting.weights
+    of_positive = weights[positives.rows]
+    total = _sums(of_positive, positives.indptr)
+    by_class = {
+        AP: average_precision(part.scores, positives, absent=settings.absent, sample_weight=weights, threads=threads)
+    }
+    labelled = weights[positives.labels_per_row() > 0]
+    rates = {}
+    for k in settings.topk:
+        hit = (found.ranks >= 0) & (found.ranks < k)
+        by_class[accuracy_at(k)] = _ratio(_sums(of_positive * hit[positives.rows], positives.indptr), total)
+        rates[accuracy_at(k).name] = float(_ratio(_sum(weights[hit]), _sum(labelled)))
+    overall, *groups = means_by_group(about, by_class, total == 0, None)
+    overall = replace(overall, values=overall.values | rates)
+    shift = Shift(
+        name,
+        effective_rows=_sum(labelled) ** 2 / _sum(labelled**2),
+        total_variation=weighting.total_variation,
+        left_out=weighting.left_out,
+        groups=(overall, *groups),
+    )
+    columns = {metric.class_name: values.tolist() for metric, values in by_class.items()}
+    columns["share"] = weighting.shares.tolist()
+    columns["effective_positives"] = _ratio(total**2, _sums(of_positive**2, positives.indptr)).tolist()
+    return shift, columns
+
+
+def _sum(values: np.ndarray) -> float:
+    return math.fsum(values.tolist())
+
+
+def _sums(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+    """(C,) sums of the values of each class."""
+    listed = values.tolist()
+    return np.array([math.fsum(listed[start:stop]) for start, stop in pairwise(indptr.tolist())])
+
+
+def _ratio(part: Any, whole: Any) -> np.ndarray:
+    """part / whole, NaN of nothing."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)

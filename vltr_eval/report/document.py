@@ -1,0 +1,108 @@
+"""A report as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vltr_eval.report.means import Group
+from vltr_eval.report.names import OVERALL, Metric, grouped_name
+
+
+def flat_means(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The means of groups by their flat names."""
+    return {grouped_name(metric, group.name): group.values[metric.name] for group in groups for metric in metrics}
+
+
+def group_sizes(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
+    """All of the groups but their means, for JSON."""
+    return {group.name: {"num_classes": group.num_classes, "num_undefined": group.num_undefined} for group in groups}
+
+
+def read_groups(
+    sizes: Mapping[str, Any], metrics: Sequence[Metric], values: Mapping[str, Any], prefix: str = ""
+) -> tuple[Group, ...]:
+    """What `group_sizes` and `flat_means` made of groups."""
+    groups = tuple(
+        Group(
+            name,
+            read_count(counts["num_classes"]),
+            read_count(counts["num_undefined"]),
+            {metric.name: read_number(values[prefix + grouped_name(metric, name)]) for metric in metrics},
+        )
+        for name, counts in sizes.items()
+    )
+    if [group.name for group in groups[:1]] != [OVERALL]:
+        raise TypeError(f"groups without {OVERALL!r} as the first")
+    return groups
+
+
+def is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def read_number(value: Any) -> float:
+    """A JSON value as a number: null is how JSON writes NaN. Like all that read JSON here, raises TypeError."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
+        raise TypeError(f"{value!r} where a number belongs")
+    return value
+
+
+def read_count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} where a count belongs")
+    return value
+
+
+def read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where text belongs")
+    return value
+
+
+def read_texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} where a list of texts belongs")
+    return tuple(map(read_text, value))
+
+
+_COLUMN_READERS = {"name": read_text, "group": read_text, "num_positives": read_count, "num_negatives": read_count}
+
+
+def read_column(name: str, values: Any, num_classes: int) -> tuple:
+    """A column of the per-class table, from JSON."""
+    column = tuple(map(_COLUMN_READERS.get(name, read_number), values))
+    if len(column) != num_classes:
+        raise TypeError(f"{len(column)} values of {name} for {num_classes} classes")
+    return column
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if is_nan(value) else value
+
+
+def render_json(value: Any, levels: int = 2, indent: str = "") -> str:
+    """JSON with a line for each entry of the outer objects and none within an array: 1,004 classes stay readable."""
+    if not isinstance(value, dict) or levels == 0:
+        return json.dumps(_without_nan(value), allow_nan=False)
+    inner = indent + "  "
+    entries = (f"{inner}{json.dumps(key)}: {render_json(item, levels - 1, inner)}" for key, item in value.items())
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+
+
+def csv_table(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of one length as CSV, undefined values empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(["" if is_nan(value) else value for value in row])
+    return text.getvalue()

@@ -1,5 +1,0 @@
-"""The version, as the compiled core was built with."""
-
-from vltr_eval._core import __version__
-
-__all__ = ["__version__"]

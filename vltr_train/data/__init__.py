@@ -1,0 +1,1 @@
+"""Data sets of frame features: lists, stores, packing, synthetic data, samplers and the loader."""

@@ -1,0 +1,1 @@
+"""Operations on frame features and tensors."""

@@ -1,0 +1,1 @@
+"""Folders of training runs, and tables of them."""

@@ -1,0 +1,332 @@
+"""Tables of runs: what was measured, beside what a paper prints, as text, Markdown, CSV or LaTeX.
+
+Printed numbers stand in the presets of the methods and nowhere else. A table of a paper is named after the data that it
+is on: DATASET-NUMBER or DATASET-PAPER-NUMBER, such as "videolt-1"; variants of a data set are named DATASET-VARIANT.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from vltr_eval._base.arguments import unknown_name
+from vltr_eval._base.groups import GROUP_NAMES
+from vltr_eval.report import AP, EXPECTED_SAP, SAP, accuracy_at, grouped_name
+
+if TYPE_CHECKING:
+    from vltr_train.method import Preset
+    from vltr_train.runs.run_folder import RunFolder
+
+    Presets = Mapping[str, Mapping[str, Preset]]
+
+__all__ = ["FORMATS", "paper_tables", "table"]
+
+FORMATS = ("text", "markdown", "csv", "latex")
+
+METHOD_ORDER = (
+    *("bce", "ldam_drw", "eql", "cbs", "srs", "focal", "cb_loss", "mixup", "framestack"),
+    *("move", "medc", "meid", "ava_two_stage"),
+)
+"""The order of rows in the tables of all these papers; methods that are not here come below, in the order given."""
+
+COLUMNS = {
+    "All": AP.name,
+    **{group.capitalize(): grouped_name(AP, group) for group in GROUP_NAMES},
+    **{f"Acc@{k}": accuracy_at(k).name for k in (1, 5)},
+}
+"""Columns of papers in the order of `Preset.printed`: the headings, and the names of these metrics in a report."""
+
+SAP_COLUMNS = {"SAP": SAP.name, "exact SAP": EXPECTED_SAP.name}
+PRINTABLE = COLUMNS | SAP_COLUMNS | {f"SAP {group}": grouped_name(SAP, group) for group in GROUP_NAMES}
+"""The columns that `Preset.columns` may name."""
+WORDS = ("row", "method")
+UNPRINTED = "not in this table"
+
+
+def paper_tables(presets: Presets) -> list[str]:
+    """The names of the papers' tables that presets are rows of. presets: of each method, by its name."""
+    return sorted({name for rows in presets.values() for preset in rows.values() for name in preset.tables})
+
+
+def table(
+    runs: Iterable[RunFolder], *, presets: Presets | None = None, paper: str | None = None, format: str = "text"
+) -> str:
+    """Runs as a table. Runs that differ in their seed alone are one line: mean +- standard deviation (n - 1).
+
+    runs: evaluated runs. paper: one of ``paper_tables(presets)``: its rows as printed, measured numbers beside them and
+    "-" where there is none, then the runs that are no row of it; None: the runs alone, with SAP. Its columns are those
+    in which it prints. format: one of `FORMATS`; "csv" has numbers in full, and data and selection in columns where the
+    others have notes.
+
+    Raises ValueError for an unknown paper or format, and for a run without a report.
+    """
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    lines, columns = _measured(runs), COLUMNS | SAP_COLUMNS
+    if paper is not None:
+        names = paper_tables(presets or {})
+        if paper not in names:
+            raise unknown_name("paper", paper, names)
+        lines, columns = _beside_printed(lines, presets, paper), _printed_columns(presets, paper)
+    groups: dict[str, list[_Line]] = {}
+    for line in lines:
+        groups.setdefault(line.group, []).append(line)
+    if format == "csv":
+        return _csv(groups, columns, paper)
+    cells = {name: [_cells(line, columns, paper) for line in group] for name, group in groups.items()}
+    render = {"text": _text, "markdown": _markdown, "latex": _latex}[format]
+    return render(_headings(columns, paper), cells, _notes(lines, paper))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row that a paper prints, runs that differ in their seed alone, or both.
+
+    spec: METHOD or METHOD:PRESET. changes: what tells its runs from the others of this spec. metrics: of each run.
+    printed: by heading. source: of these, what the table that the row is from has otherwise. variant: of a data set,
+    that the row is of.
+    """
+
+    spec: str
+    changes: str = ""
+    data: str = ""
+    select_on: str = ""
+    seeds: Sequence[int] = ()
+    metrics: Sequence[Mapping[str, float]] = ()
+    group: str = ""
+    row: str = ""
+    printed: Mapping[str, float | None] = field(default_factory=dict)
+    source: str = ""
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.spec} {self.changes}".rstrip()
+
+    def measured(self, metric: str) -> tuple[float | None, float | None]:
+        """Mean and standard deviation; None where a run has no such number, and for the deviation of one run."""
+        values = [metrics.get(metric, math.nan) for metrics in self.metrics]
+        if not values or any(map(math.isnan, values)):
+            return None, None
+        return fmean(values), stdev(values) if len(values) > 1 else None
+
+
+def _measured(runs: Iterable[RunFolder]) -> list[_Line]:
+    alike: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        alike.setdefault(json.dumps([_spec(run), _traits(run)], sort_keys=True), []).append(run)
+    variants = [(_spec(first), _traits(first)) for first, *_ in alike.values()]
+    lines = []
+    for (spec, traits), group in zip(variants, alike.values(), strict=True):
+        others = [theirs for name, theirs in variants if name == spec]
+        differing = [key for key, value in traits.items() if any(theirs.get(key) != value for theirs in others)]
+        lines.append(
+            _Line(
+                spec=spec,
+                changes=" ".join(f"{key}={_setting(traits[key])}" for key in differing),
+                data=traits["data"],
+                select_on=_selected_on(group[0]),
+                seeds=[run.value("settings", "seed") for run in group],
+                metrics=[run.load_report().metrics() for run in group],
+            )
+        )
+    return lines
+
+
+def _spec(run: RunFolder) -> str:
+    method, preset = run.document["method"], run.document["preset"]
+    return method if preset is None else f"{method}:{preset}"
+
+
+def _traits(run: RunFolder) -> dict[str, Any]:
+    """The values that runs must share to be repetitions of one another."""
+    traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
+    return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
+
+
+def _selected_on(run: RunFolder) -> str:
+    """The split that selected the checkpoint, or "last" where there was no validation split."""
+    select_on = run.value("settings", "select_on")
+    num_validation = run.value("dataset", "videos")[1]
+    return select_on if num_validation or select_on != "validate" else "last"
+
+
+def _setting(value: Any) -> str:
+    """A value as it would be given on the command line."""
+    if isinstance(value, list):
+        return ",".join(map(_setting, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> list[_Line]:
+    by_spec: dict[str, list[_Line]] = {}
+    for line in lines:
+        by_spec.setdefault(line.spec, []).append(line)
+    rows = []
+    for method in sorted(presets, key=_place):
+        for name, preset in presets[method].items():
+            if paper in preset.tables:
+                group = ", ".join(filter(None, (preset.data, preset.backbone, preset.settings.get("aggregator"))))
+                spec = f"{method}:{name}"
+                found = by_spec.pop(spec, [_Line(spec)])
+                of_row = {
+                    "group": group,
+                    "row": preset.row,
+                    "printed": _printed(preset, paper),
+                    "source": _source(preset, paper),
+                    "variant": preset.data,
+                }
+                rows += [replace(line, **of_row) for line in found]
+    return rows + [replace(line, group=UNPRINTED) for line in lines if line.spec in by_spec]
+
+
+def _printed(preset: Preset, paper: str) -> dict[str, float | None]:
+    """The numbers that a table prints of a row, by heading."""
+    return dict(zip(preset.columns or COLUMNS, preset.quoted.get(paper, preset.printed), strict=False))
+
+
+def _source(preset: Preset, paper: str) -> str:
+    """The numbers that were printed first, where a table repeats a row with other numbers."""
+    first = preset.tables[0]
+    original = _printed(preset, first)
+    others = [
+        f"{heading} {_decimal(original[heading], 3)}"
+        for heading, number in _printed(preset, paper).items()
+        if number not in (None, original[heading])
+    ]
+    return f"{first} prints {', '.join(others)}" if others else ""
+
+
+def _printed_columns(presets: Presets, paper: str) -> dict[str, str]:
+    """The columns that all rows of a table have, and some a number: who repeats rows of others may leave some out."""
+    rows = [
+        _printed(preset, paper)
+        for of_method in presets.values()
+        for preset in of_method.values()
+        if paper in preset.tables
+    ]
+    return {
+        name: PRINTABLE[name]
+        for name in rows[0]
+        if all(name in row for row in rows) and any(row[name] is not None for row in rows)
+    }
+
+
+def _place(method: str) -> int:
+    return METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
+
+
+def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
+    """Notes to read before comparing: the data, what selected the checkpoints, and seeds that are there twice."""
+    measured = [line for line in lines if line.metrics]
+    data = list(dict.fromkeys(line.data for line in measured))
+    notes = [f"measured on {', '.join(data)}"] if data else []
+    if paper is not None:
+        printed_on = paper.partition("-")[0]
+        others = [name for name in data if name.partition("-")[0] != printed_on]
+        notes = [f"measured on {', '.join(others)}, which is not the paper's data ({printed_on})"] if others else []
+    selection = Counter(line.select_on for line in measured for _ in line.metrics)
+    if selection:
+        counted = (f"{select_on} ({number:,} of the runs)" for select_on, number in selection.items())
+        notes.append(f"checkpoints selected on: {', '.join(counted if len(selection) > 1 else selection)}")
+    notes += dict.fromkeys(f"{line.spec}: {line.source}" for line in lines if line.source)
+    for line in measured:
+        if not line.data.endswith(line.variant):  # a synthetic set has the name behind its own
+            notes.append(f"{line.name}: measured on {line.data}, and the row is of {line.variant}")
+        if len(set(line.seeds)) < len(line.seeds):
+            notes.append(f"{line.name}: its {len(line.seeds)} runs have {len(set(line.seeds))} seeds between them")
+    return notes
+
+
+def _headings(columns: Mapping[str, str], paper: str | None) -> list[str]:
+    if paper is None:
+        return ["method", "n", *columns]
+    return ["row", "method", "n", *(heading for column in columns for heading in (column, "printed"))]
+
+
+def _cells(line: _Line, columns: Mapping[str, str], paper: str | None) -> list[str]:
+    cells = [line.name, str(len(line.metrics) or "-")]
+    if paper is not None:
+        cells = [line.row, *cells]
+    for heading, metric in columns.items():
+        mean, std = line.measured(metric)
+        cells.append(_decimal(mean, 4) + (f" +- {_decimal(std, 4)}" if std is not None else ""))
+        if paper is not None:
+            cells.append(_decimal(line.printed.get(heading), 3))
+    return cells
+
+
+def _decimal(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _text(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
+    rows = [row for group in groups.values() for row in group]
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    flush = [str.ljust if heading in WORDS else str.rjust for heading in headings]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(put(cell, width) for put, cell, width in zip(flush, cells, widths, strict=True)).rstrip()
+
+    lines = [line(headings)]
+    for name, group in groups.items():
+        lines += [f"[{name}]"] * bool(name) + [line(row) for row in group]
+    return "\n".join([*lines, *notes]) + "\n"
+
+
+def _markdown(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    lines = [line(headings), line("---" if heading in WORDS else "--:" for heading in headings)]
+    for name, group in groups.items():
+        lines += [line([f"**{name}**", *[""] * (len(headings) - 1)])] * bool(name) + [line(row) for row in group]
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
+
+
+def _latex(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return " & ".join(map(_latex_escaped, cells)) + r" \\"
+
+    columns = "".join("l" if heading in WORDS else "r" for heading in headings)
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\hline", line(headings)]
+    for name, group in groups.items():
+        heading = rf"\multicolumn{{{len(headings)}}}{{l}}{{\textit{{{_latex_escaped(name)}}}}} \\"
+        lines += [r"\hline", *[heading] * bool(name), *map(line, group)]
+    return "\n".join([*(f"% {note}" for note in notes), *lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _latex_escaped(text: str) -> str:
+    return text.translate(_LATEX).replace(" +- ", r" $\pm$ ")
+
+
+_LATEX = str.maketrans(
+    {character: rf"\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
+def _csv(groups: Mapping[str, list[_Line]], columns: Mapping[str, str], paper: str | None) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    parts = ("", "_std") if paper is None else ("", "_std", "_printed")
+    words = ["method", "n", "data", "select_on"]
+    if paper is not None:
+        words = ["group", "row", *words]
+    writer.writerow([*words, *(f"{column}{part}" for column in columns for part in parts)])
+    for line in chain.from_iterable(groups.values()):
+        cells = [line.name, len(line.metrics), line.data, line.select_on]
+        if paper is not None:
+            cells = [line.group, line.row, *cells]
+        for heading, metric in columns.items():
+            cells += (*line.measured(metric), line.printed.get(heading))[: len(parts)]
+        writer.writerow(cells)
+    return text.getvalue()
