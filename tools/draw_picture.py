@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import vltr_eval
-from vltr_eval.demo import make_demo
+from vltr_eval.program.demo import make_demo
 
 SCALE = 0.1  # of `make demo`, so that the picture and the table of the README show the same numbers
 BOUNDS = (500, 100)  # head has more training videos than the first, tail at most the second
