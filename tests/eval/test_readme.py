@@ -94,7 +94,7 @@ def test_python_prints_what_the_readme_says(capsys):
     (block,) = [block for language, block in BLOCKS if language == "python"]
     exec(compile(block, "README.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].split()[:3] == ["classes", "undef", "mAP"]
+    assert printed[0].split()[0] == "classes"
     assert printed[-1] == re.search(r"# ([\d.]+)$", block.rstrip())[1]
 
 
