@@ -53,7 +53,7 @@ demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
 
-# Runs in build/ for the same reason as test.
+# Run in build/, as `test` is.
 picture: $(VENV)/.installed
 	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
