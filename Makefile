@@ -17,11 +17,11 @@ BENCH := .venv-bench
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
-PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/* vltr_*/*.py vltr_*/*/*.py)
-PYTHON_FILES := $(wildcard vltr_*) tests benchmarks examples
+PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/*) $(shell find vltr_eval vltr_train -type f -not -name '*.pyc' -not -name '*.so')
+PYTHON_FILES := $(wildcard vltr_*) tests benchmarks examples tools
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare examples test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -40,6 +40,7 @@ help:
 	@echo "make lint, make format    check, or fix, the style of Python and C++"
 	@echo "make compare              train all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
+	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
 	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize and measure (benchmarks/README.md)"
@@ -54,6 +55,10 @@ demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
 	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
+
+# Run in build/, as `test` is.
+picture: $(VENV)/.installed
+	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
 # Finished runs stay in build/compare, so a second call continues the first.
 compare: $(VENV)/.installed-for-training
