@@ -14,6 +14,7 @@ WERROR ?= OFF
 VENV := .venv
 TOOLS := .venv-tools
 BENCH := .venv-bench
+DOCS := .venv-docs
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
@@ -21,7 +22,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
+.PHONY: help demo demo-train compare test test-cuda-emulated docs lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +40,7 @@ help:
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute: each is read, or refused in one sentence"
 	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize, measure (benchmarks/README.md)"
+	@echo "make docs                 build the site into build/docs; warnings are errors"
 	@echo "make clean                remove environments, builds and the demo set"
 	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
 
@@ -88,6 +90,12 @@ test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)
 
+# Not in this folder, as test: the reference is made from the wheel's docstrings.
+docs: $(DOCS)/.installed
+	@rm -rf build/docs
+	cd build && ../$(DOCS)/bin/python -m sphinx -W --keep-going -q -b html -d docs-cache ../docs docs $(ARGS)
+	@echo "the site: build/docs/index.html"
+
 # Not in this folder, as test. The finds lie in build/fuzz.
 fuzz: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/python ../tests/fuzz/fuzz_reading.py --finds fuzz $(ARGS)
@@ -97,7 +105,7 @@ gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo demo-train .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .hypothesis
 
 # One wheel serves every environment. Its build is isolated: it needs nothing installed.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -136,6 +144,12 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
 
 $(TOOLS)/.installed: $(TOOLS)/.made constraints.txt
 	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja
+	@touch $@
+
+$(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt
+	@echo "installing what the site needs ..."
+	@$(DOCS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[docs]"
+	@$(DOCS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 
 $(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt
