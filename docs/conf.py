@@ -14,7 +14,7 @@ author = "vltr developers"
 copyright = "vltr developers"
 release = version = vltr_eval.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "public_names"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 
@@ -25,7 +25,7 @@ myst_heading_anchors = 4
 default_role = "py:obj"
 nitpicky = True
 # There is no network, and so no inventory of other projects: only the names of this one are checked.
-nitpick_ignore_regex = [(r"py:.*", r"(?!vltr_(eval|train)\.).*"), (r"py:.*", r"vltr_(eval|train)\.\w+\._.*")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!vltr_(eval|train)\.).*")]
 
 add_module_names = False
 autodoc_member_order = "bysource"
