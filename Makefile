@@ -93,7 +93,7 @@ bench: $(BENCH)/.installed
 # Not in this folder, as test: the reference is made from the wheel's docstrings.
 docs: $(DOCS)/.installed
 	@rm -rf build/docs
-	cd build && ../$(DOCS)/bin/python -m sphinx -W --keep-going -q -b html -d docs-cache ../docs docs $(ARGS)
+	cd build && ../$(DOCS)/bin/python -m sphinx -W --keep-going -E -q -b html -d docs-cache ../docs docs $(ARGS)
 	@echo "the site: build/docs/index.html"
 
 # Not in this folder, as test. The finds lie in build/fuzz.
