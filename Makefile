@@ -22,7 +22,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare examples test test-cuda-emulated docs lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
+.PHONY: help demo demo-train compare examples test test-cuda-emulated docs lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +35,9 @@ help:
 	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
 	@echo "                          AddressSanitizer and UBSan"
+	@echo "make test-cpp-aarch64     C++ tests for aarch64 under qemu-user, and the same bits as here (needs Debian's"
+	@echo "                          g++-aarch64-linux-gnu and qemu-user)"
+	@echo "make bench-kernels        measure single CPU kernels (csrc/bench)"
 	@echo "make lint, make format    check, or fix, the style of Python and C++"
 	@echo "make compare              train all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
@@ -91,6 +94,21 @@ test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
 	cmake -G Ninja -S . -B build/$@ -DVLTR_TESTS=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=EMULATED -DVLTR_WERROR=$(WERROR) \
 	  -DVLTR_SANITIZE=$(SANITIZE) > build/$@.log && \
 	cmake --build build/$@ && ctest --test-dir build/$@ --output-on-failure --timeout 300
+
+# Outside CI: it needs a cross compiler and an emulator of the processor. VLTR_SIMD=generic runs the same code path here.
+test-cpp-aarch64: test-cpp-plain
+	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -ex && \
+	cmake -G Ninja -S . -B build/$@ -DVLTR_TESTS=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=OFF -DVLTR_WERROR=$(WERROR) \
+	  -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+	  "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu" > build/$@.log && \
+	cmake --build build/$@ && ctest --test-dir build/$@ --output-on-failure --timeout 600 && \
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/$@/print_bits > build/$@/bits.txt && \
+	for simd in generic ""; do VLTR_SIMD=$$simd build/test-cpp-plain/print_bits | cmp - build/$@/bits.txt; done
+
+bench-kernels: $(TOOLS)/.installed
+	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -e && \
+	cmake -G Ninja -S . -B build/$@ -DVLTR_BENCH=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=OFF > build/$@.log && \
+	cmake --build build/$@ --target bench_kernels
 
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)

@@ -93,7 +93,7 @@ def test_a_group_of_nccl_is_given_one_of_gloo(ranks):
 
 
 def gather_anything(rank, messages):
-    return current_group().gather(lambda: messages[rank])
+    return current_group().all_gather(lambda: messages[rank])
 
 
 def test_gather_gives_all_messages_in_the_order_of_ranks(ranks):
@@ -260,7 +260,7 @@ def test_a_subgroup_exchanges_among_its_own():
 
 def group_of_one(rank):
     groups = [dist.new_group([member]) for member in range(dist.get_world_size())]
-    return current_group(groups[rank]) is SINGLE_PROCESS, Communicator(groups[rank]).gather(lambda: rank)
+    return current_group(groups[rank]) is SINGLE_PROCESS, Communicator(groups[rank]).all_gather(lambda: rank)
 
 
 def test_a_group_of_one_is_alone(ranks):

@@ -1,16 +1,16 @@
-// The evaluation kernels against their CPU twins (which test_cpu.cpp compares with the definitions): the same integers,
-// and so the same bits. On the emulator, or on a GPU when built for one and one is there. Small enough for
-// ThreadSanitizer.
+// The evaluation kernels against their CPU twins, which test_cpu.cpp compares with the definitions: the same
+// integers, and so the same bits. Runs on the emulator, or on a GPU if built for one and one is present. Small
+// enough for ThreadSanitizer.
 #include <cstring>
 #include <numeric>
 
 #include "core/ap_core.hpp"
-#include "cpu/reached.hpp"
-#include "cpu/scan.hpp"
+#include "cpu/count_reached.hpp"
+#include "cpu/rank_scan.hpp"
 #include "cpu/weighted_average_precision.hpp"
 #include "cuda/copy_rows.hpp"
-#include "cuda/reached.hpp"
-#include "cuda/scan.hpp"
+#include "cuda/count_reached.hpp"
+#include "cuda/rank_scan.hpp"
 #include "cuda/sort.hpp"
 #include "cuda/thresholds.hpp"
 #include "cuda/weighted_average_precision.hpp"
@@ -29,7 +29,7 @@ bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
 }
 
-// A matrix in both memories: `shards` row shards of equal layout.
+// A matrix in CPU and device memory: `shards` row shards of equal layout.
 class TwinMatrix {
  public:
   TwinMatrix(DType dtype, const std::vector<std::byte>& elements, std::int64_t rows, std::int64_t cols,
@@ -39,7 +39,7 @@ class TwinMatrix {
     for (std::int64_t i = 0; i < shards; ++i) {
       const std::int64_t first = rows * i / shards;
       const std::int64_t count = rows * (i + 1) / shards - first;
-      std::vector<std::byte> part(static_cast<std::size_t>(count * cols * size));
+      std::vector<std::byte> part(count * cols * size);
       const std::int64_t row_stride = by_column ? size : cols * size;
       const std::int64_t col_stride = by_column ? count * size : size;
       for (std::int64_t row = 0; row < count; ++row) {
@@ -84,7 +84,7 @@ DType code_of() {
 template <class T>
 TwinMatrix random_matrix(Random& random, std::int64_t rows, std::int64_t cols, int levels, bool by_column,
                          std::int64_t shards) {
-  std::vector<std::byte> elements(static_cast<std::size_t>(rows * cols) * sizeof(T));
+  std::vector<std::byte> elements(rows * cols * sizeof(T));
   for (std::int64_t i = 0; i < rows * cols; ++i) {
     const T element = element_of<T>(random.below(levels));
     std::memcpy(elements.data() + i * static_cast<std::int64_t>(sizeof(T)), &element, sizeof(T));
@@ -92,14 +92,14 @@ TwinMatrix random_matrix(Random& random, std::int64_t rows, std::int64_t cols, i
   return TwinMatrix(code_of<T>(), elements, rows, cols, sizeof(T), by_column, shards);
 }
 
-// `common` of a hundred rows are positives of the even classes, a tenth of these of the odd ones; the first class has
-// none.
+// `common` percent of the rows are positives of the even classes, a tenth of that of the odd ones. The first
+// class has no positives.
 TwinMatrix random_labels(Random& random, std::int64_t rows, std::int64_t cols, int common, bool by_column) {
-  std::vector<std::byte> elements(static_cast<std::size_t>(rows * cols));
+  std::vector<std::byte> elements(rows * cols);
   for (std::int64_t i = 0; i < rows * cols; ++i) {
     const std::int64_t col = i % cols;
     const int chance = col == 0 ? 0 : 10 * common / (col % 2 == 0 ? 1 : 10);
-    elements[static_cast<std::size_t>(i)] = std::byte{random.below(1000) < chance};
+    elements[i] = std::byte{random.below(1000) < chance};
   }
   return TwinMatrix(DType::kBool, elements, rows, cols, 1, by_column, 1);
 }
@@ -115,16 +115,17 @@ void check_same_positives(const cpu::Positives& expected, const cuda::Positives&
   CHECK(positives.row.to_host() == expected.rows);
 }
 
-void check_scan(const TwinMatrix& scores, const TwinMatrix& labels, int trials) {
+void check_rank_scan(const TwinMatrix& scores, const TwinMatrix& labels, int trials) {
   const cpu::Positives positives = cpu::find_positives(labels.host, kAlone);
   const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
   check_same_positives(positives, device_positives);
-  cpu::ScanRequest request;
+  RankScanRequest request;
   request.trials = trials;
   request.seed = 5;
   request.ranks = true;
-  const cpu::ScanResult expected = cpu::scan(scores.host, positives, request, kAlone);
-  const cuda::ScanResult result = cuda::scan(scores.device, device_positives, {trials, 5, true, nullptr}, kStream);
+  const cpu::RankScanResult expected = cpu::rank_scan(scores.host, positives, request, kAlone);
+  const cuda::RankScanResult result =
+      cuda::rank_scan(scores.device, device_positives, {trials, 5, true, nullptr}, kStream);
   check_same_table(expected.table, cuda::to_host(result.table));
   CHECK(same_bits(result.trials, expected.trials));
   CHECK(result.ranks == expected.ranks);
@@ -206,7 +207,7 @@ void labels_of_every_type() {
 
 void many_positives_are_read_again() {
   Random random(3);
-  const TwinMatrix labels = random_labels(random, 3000, 5, 90, false);  // more than the first list takes
+  const TwinMatrix labels = random_labels(random, 3000, 5, 90, false);  // more than the first list holds
   check_same_positives(cpu::find_positives(labels.host, kAlone), cuda::find_positives(labels.device, kStream));
 }
 
@@ -242,14 +243,14 @@ void class_indices_are_positives() {
   }
 }
 
-// The scan
+// The rank scan
 
 template <class T>
 void check_type(Random& random) {
   trying = "dtype " + std::to_string(static_cast<int>(code_of<T>()));
   for (const bool by_column : {false, true}) {
     const TwinMatrix scores = random_matrix<T>(random, 150, 37, std::is_same_v<T, bool> ? 2 : 100, by_column, 1);
-    check_scan(scores, random_labels(random, 150, 37, 10, by_column), 2);
+    check_rank_scan(scores, random_labels(random, 150, 37, 10, by_column), 2);
   }
 }
 
@@ -269,16 +270,16 @@ void shards_and_shapes() {
     for (const bool by_column : {false, true}) {
       trying = std::to_string(shape.rows) + " x " + std::to_string(shape.cols);
       const TwinMatrix scores = random_matrix<float>(random, shape.rows, shape.cols, 50, by_column, shape.shards);
-      check_scan(scores, random_labels(random, shape.rows, shape.cols, 20, false), 9);
+      check_rank_scan(scores, random_labels(random, shape.rows, shape.cols, 20, false), 9);
     }
   }
 }
 
-// More positives than shared memory takes: of a class for its trials (1,024), of a strip for its thresholds (3,072).
+// More positives than shared memory holds: 1,024 for the trials of a class, 3,072 for the thresholds of a strip.
 void large_classes() {
   Random random(6);
   const TwinMatrix scores = random_matrix<float>(random, 9000, 3, 1 << 20, false, 1);
-  check_scan(scores, random_labels(random, 9000, 3, 45, false), 2);
+  check_rank_scan(scores, random_labels(random, 9000, 3, 45, false), 2);
 }
 
 void given_thresholds() {
@@ -287,25 +288,25 @@ void given_thresholds() {
   const TwinMatrix labels = random_labels(random, 400, 9, 20, false);
   const cpu::Positives all = cpu::find_positives(labels.host, kAlone);
   const RankTable shared = cpu::positive_scores(scores.host, all, kAlone);
-  cpu::Positives half;  // of the labels: a shard that lacks some
+  cpu::Positives half;  // of the labels, as of a shard that lacks some
   half.offset.push_back(0);
   for (std::size_t c = 0; c + 1 < all.offset.size(); ++c) {
     for (std::int64_t i = all.offset[c]; i < all.offset[c + 1]; i += 2) {
-      half.rows.push_back(all.rows[static_cast<std::size_t>(i)]);
+      half.rows.push_back(all.rows[i]);
     }
     half.offset.push_back(static_cast<std::int64_t>(half.rows.size()));
   }
-  cpu::ScanRequest request;
+  RankScanRequest request;
   request.given = &shared;
   const cuda::Positives device_half = cuda::upload_positives(half.offset, half.rows, 400, kStream);
-  const cuda::ScanResult result = cuda::scan(scores.device, device_half, {0, 0, false, &shared}, kStream);
-  check_same_table(cpu::scan(scores.host, half, request, kAlone).table, cuda::to_host(result.table));
+  const cuda::RankScanResult result = cuda::rank_scan(scores.device, device_half, {0, 0, false, &shared}, kStream);
+  check_same_table(cpu::rank_scan(scores.host, half, request, kAlone).table, cuda::to_host(result.table));
 
   const RankTable lacking = cpu::positive_scores(scores.host, half, kAlone);
   const cuda::Positives device_all = cuda::upload_positives(all.offset, all.rows, 400, kStream);
-  CHECK_THROWS(MissingThreshold, cuda::scan(scores.device, device_all, {0, 0, false, &lacking}, kStream));
-  const RankTable own = cuda::to_host(cuda::positive_scores(scores.device, device_all, kStream));
-  CHECK(own.offset == shared.offset && own.thresholds == shared.thresholds && own.tp == shared.tp);
+  CHECK_THROWS(MissingThreshold, cuda::rank_scan(scores.device, device_all, {0, 0, false, &lacking}, kStream));
+  const RankTable local = cuda::to_host(cuda::positive_scores(scores.device, device_all, kStream));
+  CHECK(local.offset == shared.offset && local.thresholds == shared.thresholds && local.tp == shared.tp);
 }
 
 template <class T>
@@ -322,7 +323,8 @@ void check_reached(Random& random) {
         for (std::uint32_t& row : rows) row = static_cast<std::uint32_t>(random.below(90));
         for (std::uint32_t& cls : classes) cls = static_cast<std::uint32_t>(random.below(11));
         const Cells cells{rows.data(), classes.data(), static_cast<std::int64_t>(count)};
-        CHECK(cuda::reached(scores.device, cells, given, kStream) == cpu::reached(scores.host, cells, given, kAlone));
+        CHECK(cuda::count_reached(scores.device, cells, given, kStream) ==
+              cpu::count_reached(scores.host, cells, given, kAlone));
       }
     }
   }
@@ -339,7 +341,7 @@ template <class T>
 void check_copies(Random& random) {
   trying = "dtype " + std::to_string(static_cast<int>(code_of<T>()));
   const std::int64_t row_bytes = 7 * static_cast<std::int64_t>(sizeof(T));
-  std::vector<std::byte> elements(static_cast<std::size_t>(61 * row_bytes));
+  std::vector<std::byte> elements(61 * row_bytes);
   for (std::byte& byte : elements) byte = std::byte{static_cast<unsigned char>(random.below(256))};
   for (const bool by_column : {false, true}) {
     const TwinMatrix source(code_of<T>(), elements, 61, 7, sizeof(T), by_column, 1);
@@ -397,7 +399,7 @@ void the_first_nan_is_named() {
       const cuda::Positives positives =
           cuda::find_positives(random_labels(random, 300, 20, common, false).device, kStream);
       try {
-        cuda::scan(scores.device, positives, {1, 0, true, nullptr}, kStream);
+        cuda::rank_scan(scores.device, positives, {1, 0, true, nullptr}, kStream);
         CHECK(false);
       } catch (const BadValue& error) {
         CHECK(error.row == 77 && error.col == 11);

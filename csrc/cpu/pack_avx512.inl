@@ -1,5 +1,19 @@
-// Sixteen lanes in AVX-512 registers: one for float, two for double and int64.
-// Included inside the namespace of an instruction set (scan_tile.inl).
+// Sixteen lanes in AVX-512 registers: one register for float, two for double and int64.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "core/draw_core.hpp"
+#include "core/tree_core.hpp"
+
+#define VLTR_ISA avx512
+#define VLTR_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,popcnt,lzcnt"
+#include "cpu/target_begin.inl"
+namespace vltr::cpu::avx512 {
 
 template <class Lane>
 struct Pack;
@@ -8,29 +22,29 @@ template <>
 struct Pack<float> {
   __m512 lanes;
 
-  static Pack load(const float* place) { return {_mm512_loadu_ps(place)}; }
+  static Pack load(const float* ptr) { return {_mm512_loadu_ps(ptr)}; }
   static Pack broadcast(float value) { return {_mm512_set1_ps(value)}; }
   template <class T>
-  static Pack load_elements(const std::byte* place) {
+  static Pack load_elements(const std::byte* ptr) {
     if constexpr (std::is_same_v<T, float>) {
-      return {_mm512_loadu_ps(place)};
+      return {_mm512_loadu_ps(ptr)};
     } else if constexpr (std::is_same_v<T, Float16>) {
-      return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(place)))};
+      return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(ptr)))};
     } else if constexpr (std::is_same_v<T, BFloat16>) {
-      const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(place)));
+      const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(ptr)));
       return {_mm512_castsi512_ps(_mm512_slli_epi32(words, 16))};
     } else {
       alignas(64) float lane[16];
-      for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(place + i * sizeof(T)));
+      for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(ptr + i * sizeof(T)));
       return load(lane);
     }
   }
   std::uint32_t nan_mask(const Pack& other) const { return _mm512_cmp_ps_mask(lanes, other.lanes, _CMP_UNORD_Q); }
   std::uint32_t greater(const Pack& other) const { return _mm512_cmp_ps_mask(lanes, other.lanes, _CMP_GT_OQ); }
   std::uint32_t greater_equal(const Pack& other) const { return _mm512_cmp_ps_mask(lanes, other.lanes, _CMP_GE_OQ); }
-  // Compressed in a register and stored whole: a compress to memory is microcode on some processors.
-  int compress_store(float* place, std::uint32_t mask) const {
-    _mm512_storeu_ps(place, _mm512_maskz_compress_ps(static_cast<__mmask16>(mask), lanes));
+  // Compresses in a register and stores all of it, because a compress to memory is microcode on some processors.
+  int compress_store(float* ptr, std::uint32_t mask) const {
+    _mm512_storeu_ps(ptr, _mm512_maskz_compress_ps(static_cast<__mmask16>(mask), lanes));
     return __builtin_popcount(mask);
   }
 };
@@ -39,15 +53,15 @@ template <>
 struct Pack<double> {
   __m512d low, high;
 
-  static Pack load(const double* place) { return {_mm512_loadu_pd(place), _mm512_loadu_pd(place + 8)}; }
+  static Pack load(const double* ptr) { return {_mm512_loadu_pd(ptr), _mm512_loadu_pd(ptr + 8)}; }
   static Pack broadcast(double value) { return {_mm512_set1_pd(value), _mm512_set1_pd(value)}; }
   template <class T>
-  static Pack load_elements(const std::byte* place) {
+  static Pack load_elements(const std::byte* ptr) {
     if constexpr (std::is_same_v<T, double>) {
-      return {_mm512_loadu_pd(place), _mm512_loadu_pd(place + 64)};
+      return {_mm512_loadu_pd(ptr), _mm512_loadu_pd(ptr + 64)};
     } else {
       alignas(64) double lane[16];
-      for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(place + i * sizeof(T)));
+      for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(ptr + i * sizeof(T)));
       return load(lane);
     }
   }
@@ -60,9 +74,9 @@ struct Pack<double> {
   std::uint32_t nan_mask(const Pack& other) const { return compare<_CMP_UNORD_Q>(other); }
   std::uint32_t greater(const Pack& other) const { return compare<_CMP_GT_OQ>(other); }
   std::uint32_t greater_equal(const Pack& other) const { return compare<_CMP_GE_OQ>(other); }
-  int compress_store(double* place, std::uint32_t mask) const {
-    _mm512_storeu_pd(place, _mm512_maskz_compress_pd(static_cast<__mmask8>(mask), low));
-    _mm512_storeu_pd(place + __builtin_popcount(mask & 0xFF),
+  int compress_store(double* ptr, std::uint32_t mask) const {
+    _mm512_storeu_pd(ptr, _mm512_maskz_compress_pd(static_cast<__mmask8>(mask), low));
+    _mm512_storeu_pd(ptr + __builtin_popcount(mask & 0xFF),
                      _mm512_maskz_compress_pd(static_cast<__mmask8>(mask >> 8), high));
     return __builtin_popcount(mask);
   }
@@ -72,12 +86,12 @@ template <>
 struct Pack<std::int64_t> {
   __m512i low, high;
 
-  static Pack load(const std::int64_t* place) { return {_mm512_loadu_si512(place), _mm512_loadu_si512(place + 8)}; }
+  static Pack load(const std::int64_t* ptr) { return {_mm512_loadu_si512(ptr), _mm512_loadu_si512(ptr + 8)}; }
   static Pack broadcast(std::int64_t value) { return {_mm512_set1_epi64(value), _mm512_set1_epi64(value)}; }
   template <class T>
-  static Pack load_elements(const std::byte* place) {
+  static Pack load_elements(const std::byte* ptr) {
     alignas(64) std::int64_t lane[16];
-    for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(place + i * sizeof(T)));
+    for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(ptr + i * sizeof(T)));
     return load(lane);
   }
   std::uint32_t nan_mask(const Pack&) const { return 0; }
@@ -89,9 +103,9 @@ struct Pack<std::int64_t> {
     const std::uint32_t first = _mm512_cmpge_epi64_mask(low, other.low);
     return first | static_cast<std::uint32_t>(_mm512_cmpge_epi64_mask(high, other.high)) << 8;
   }
-  int compress_store(std::int64_t* place, std::uint32_t mask) const {
-    _mm512_storeu_si512(place, _mm512_maskz_compress_epi64(static_cast<__mmask8>(mask), low));
-    _mm512_storeu_si512(place + __builtin_popcount(mask & 0xFF),
+  int compress_store(std::int64_t* ptr, std::uint32_t mask) const {
+    _mm512_storeu_si512(ptr, _mm512_maskz_compress_epi64(static_cast<__mmask8>(mask), low));
+    _mm512_storeu_si512(ptr + __builtin_popcount(mask & 0xFF),
                         _mm512_maskz_compress_epi64(static_cast<__mmask8>(mask >> 8), high));
     return __builtin_popcount(mask);
   }
@@ -173,8 +187,9 @@ int keys_reached(const Lane* node, Lane score) {
   return __builtin_popcount(Pack<Lane>::broadcast(score).greater_equal(Pack<Lane>::load(node)));
 }
 
-// Sixteen scores at once against up to kNodes * 16 <= 128 keys held in registers: a binary search whose every look-up
-// is a permutation of two registers. Returns the bucket of each score (tree_core.hpp); all scores reach the first key.
+// Searches sixteen scores at once among up to kNodes * 16 <= 128 keys in registers: a binary search in which
+// a look-up is a permutation of two registers. Returns the bucket of each score (tree_core.hpp). All scores
+// must reach the first key.
 template <int kNodes>
 struct KeyRegisters {
   __m512 key[kNodes];
@@ -184,7 +199,7 @@ struct KeyRegisters {
       key[i] = i < nodes ? _mm512_loadu_ps(leaves + 16 * i) : _mm512_set1_ps(unreachable<float>());
   }
   __m512 first_of(int node) const { return _mm512_broadcastss_ps(_mm512_castps512_ps128(key[node])); }
-  // Keys at 5-bit indices within the pair of registers that each lane is in.
+  // The keys at 5-bit indices within the pair of registers that `upper` and `odd` select for each lane.
   __m512 look_up(__m512i index, __mmask16 upper, __mmask16 odd) const {
     if constexpr (kNodes == 1) {
       return _mm512_permutexvar_ps(index, key[0]);
@@ -232,7 +247,7 @@ void find_in_registers(const float* leaves, std::int64_t nodes, const float* sco
     _mm512_storeu_si512(buckets + i, registers.buckets(_mm512_loadu_ps(scores + i)));
 }
 
-// Finds buckets for a class of at most 128 thresholds; false when it has more.
+// Finds the buckets if the class has at most 128 thresholds; returns false if it has more.
 inline bool find_buckets_of_few(const float* tree, std::int64_t keys, const float* scores, std::int64_t count,
                                 std::uint32_t* buckets) {
   const std::int64_t nodes = nodes_for(keys);
@@ -255,14 +270,14 @@ bool find_buckets_of_few(const Lane*, std::int64_t, const Lane*, std::int64_t, s
   return false;
 }
 
-// For sixteen rows, how many classes rank before the best label of each.
+// For each of sixteen rows, the number of classes that rank before its best label.
 class BeatenCounts {
  public:
   void start(const std::int32_t* best_class) {
     best_class_ = _mm512_loadu_si512(best_class);
     count_ = _mm512_setzero_si512();
   }
-  // Column c of the sixteen rows: a class ranks before when it scores more, or the same with a lower index.
+  // Adds column c of the sixteen rows. A class ranks before if it scores more, or the same with a lower index.
   template <class Lane>
   void add(const Pack<Lane>& column, const Pack<Lane>& best, std::int32_t c) {
     const std::uint32_t earlier = _mm512_cmpgt_epi32_mask(best_class_, _mm512_set1_epi32(c));
@@ -272,17 +287,17 @@ class BeatenCounts {
   void store(std::int32_t* counts) const { _mm512_storeu_si512(counts, count_); }
 
  private:
-  // Set by start(): the compiler's own constructor would not be compiled for this instruction set.
+  // Set by start(). An implicit constructor would not be compiled for this instruction set.
   __m512i best_class_;
   __m512i count_;
 };
 
-// Sixteen halves of the draw's permutation: rotate is rotate_half of core/draw_core.hpp, lane by lane.
+// Sixteen halves of points of the draw's permutation. rotate() is rotate_half() of core/draw_core.hpp in each lane.
 struct Halves {
   __m512i lanes;
 
-  static Halves load(const std::uint32_t* place) { return {_mm512_loadu_si512(place)}; }
-  void store(std::uint32_t* place) const { _mm512_storeu_si512(place, lanes); }
+  static Halves load(const std::uint32_t* ptr) { return {_mm512_loadu_si512(ptr)}; }
+  void store(std::uint32_t* ptr) const { _mm512_storeu_si512(ptr, lanes); }
   void rotate(const Halves& other, std::uint32_t key, std::uint32_t radix) {
     const __m512i wide_radix = _mm512_set1_epi32(static_cast<int>(radix));
     __m512i hash = _mm512_add_epi32(other.lanes, _mm512_set1_epi32(static_cast<int>(key)));
@@ -298,3 +313,6 @@ struct Halves {
     lanes = _mm512_mask_sub_epi32(sum, _mm512_cmpge_epu32_mask(sum, wide_radix), sum, wide_radix);
   }
 };
+
+}  // namespace vltr::cpu::avx512
+#include "cpu/target_end.inl"

@@ -1,5 +1,18 @@
-// Sixteen floats in two AVX2 registers; the other lanes use the plain pack.
-// Included inside the namespace of an instruction set (scan_tile.inl), after pack_generic.hpp.
+// Sixteen floats in two AVX2 registers. The other lanes use the plain pack.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#define VLTR_ISA avx2
+#define VLTR_TARGET "avx2,fma,f16c,bmi,bmi2,popcnt"
+#include "cpu/pack_generic.inl"
+
+#include "cpu/target_begin.inl"
+namespace vltr::cpu::avx2 {
 
 // For each mask of eight lanes, the permutation that moves them to the front.
 struct CompressTable {
@@ -21,18 +34,18 @@ template <>
 struct Pack<float> {
   __m256 low, high;
 
-  static Pack load(const float* place) { return {_mm256_loadu_ps(place), _mm256_loadu_ps(place + 8)}; }
+  static Pack load(const float* ptr) { return {_mm256_loadu_ps(ptr), _mm256_loadu_ps(ptr + 8)}; }
   static Pack broadcast(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
   template <class T>
-  static Pack load_elements(const std::byte* place) {
+  static Pack load_elements(const std::byte* ptr) {
     if constexpr (std::is_same_v<T, float>) {
-      return load(reinterpret_cast<const float*>(place));
+      return load(reinterpret_cast<const float*>(ptr));
     } else if constexpr (std::is_same_v<T, Float16>) {
-      return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place))),
-              _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place + 16)))};
+      return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(ptr))),
+              _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(ptr + 16)))};
     } else {
       alignas(32) float lane[16];
-      for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(place + i * sizeof(T)));
+      for (int i = 0; i < 16; ++i) lane[i] = to_lane(load_element<T>(ptr + i * sizeof(T)));
       return load(lane);
     }
   }
@@ -45,11 +58,11 @@ struct Pack<float> {
   std::uint32_t nan_mask(const Pack& other) const { return compare<_CMP_UNORD_Q>(other); }
   std::uint32_t greater(const Pack& other) const { return compare<_CMP_GT_OQ>(other); }
   std::uint32_t greater_equal(const Pack& other) const { return compare<_CMP_GE_OQ>(other); }
-  int compress_store(float* place, std::uint32_t mask) const {
+  int compress_store(float* ptr, std::uint32_t mask) const {
     const __m256i first = _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress.order[mask & 0xFF]));
     const __m256i second = _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress.order[mask >> 8]));
-    _mm256_storeu_ps(place, _mm256_permutevar8x32_ps(low, first));
-    _mm256_storeu_ps(place + __builtin_popcount(mask & 0xFF), _mm256_permutevar8x32_ps(high, second));
+    _mm256_storeu_ps(ptr, _mm256_permutevar8x32_ps(low, first));
+    _mm256_storeu_ps(ptr + __builtin_popcount(mask & 0xFF), _mm256_permutevar8x32_ps(high, second));
     return __builtin_popcount(mask);
   }
 };
@@ -92,3 +105,6 @@ inline void transpose(Pack<float> (&packs)[16]) {
 inline int keys_reached(const float* node, float score) {
   return __builtin_popcount(Pack<float>::broadcast(score).greater_equal(Pack<float>::load(node)));
 }
+
+}  // namespace vltr::cpu::avx2
+#include "cpu/target_end.inl"

@@ -1,4 +1,4 @@
-#include "cuda/reached.hpp"
+#include "cuda/count_reached.hpp"
 
 #include "cuda/matrix_view.cuh"
 #include "cuda/search.cuh"
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Cells come as their rows, and what each reaches goes where its row was.
+// row_then_reached has the row of each cell. The number of thresholds that the cell reaches replaces it.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     search_cells(MatrixView scores, const std::uint32_t* cls, std::int64_t count, const LaneOf<T>* keys,
@@ -29,7 +29,7 @@ DeviceArray<std::uint32_t> upload(const Stream& stream, const std::uint32_t* val
 
 }  // namespace
 
-std::vector<std::uint32_t> reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
+Array<std::uint32_t> count_reached(const Matrix& scores, const Cells& cells, const RankTable& thresholds,
                                    const Stream& stream) {
   if (cells.count == 0) return {};
   const DeviceGuard guard(stream.device);
@@ -40,7 +40,7 @@ std::vector<std::uint32_t> reached(const Matrix& scores, const Cells& cells, con
   with_element_type(scores.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const DeviceArray<LaneOf<T>> keys(stream, ascending_thresholds<LaneOf<T>>(thresholds));
-    launch(stream, "reached", search_cells<T>, blocks_for(cells.count, kThreads), kThreads, 0, matrix.view(),
+    launch(stream, "count_reached", search_cells<T>, blocks_for(cells.count, kThreads), kThreads, 0, matrix.view(),
            cls.data(), cells.count, keys.data(), offset.data(), row_then_reached.data());
   });
   return row_then_reached.to_host();

@@ -1,4 +1,21 @@
-// Body of scan_tile.hpp, included inside the namespace of an instruction set after its Pack.
+// The kernels of rank_scan_tile.hpp for one instruction set.
+//
+// Each rank_scan_*.cpp includes the pack of its instruction set (VLTR_ISA, VLTR_TARGET) and then this file. Opened
+// alone, for example by an editor, it has the generic pack.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "cpu/rank_scan_tile.hpp"
+
+#if !defined(VLTR_ISA)
+#include "cpu/pack_generic.inl"
+#endif
+
+#include "cpu/target_begin.inl"
+namespace vltr::cpu::VLTR_ISA {
 
 // The bucket (tree_core.hpp) of a score that reaches the lowest threshold.
 template <int kLevels, class Lane>
@@ -41,8 +58,8 @@ void with_levels(int levels, Function&& function) {
   }
 }
 
-// The buckets of many scores, all of which reach the class's lowest threshold. Room for 15 more is overwritten in
-// `buckets`.
+// The buckets of many scores, which must all reach the class's lowest threshold. Up to 15 elements of `buckets` after
+// the last one are overwritten.
 template <class Lane>
 void find_buckets(const Lane* tree, std::int64_t keys, const Lane* scores, std::int64_t count, std::uint32_t* buckets) {
   if (find_buckets_of_few(tree, keys, scores, count, buckets)) return;
@@ -51,7 +68,7 @@ void find_buckets(const Lane* tree, std::int64_t keys, const Lane* scores, std::
   });
 }
 
-// The same for any scores, as how many thresholds each reaches. `scores` is overwritten.
+// The number of thresholds that each score reaches, for any scores. Overwrites `scores`.
 template <class Lane>
 void find_reached(const Lane* tree, std::int64_t keys, Lane lowest, Lane* scores, std::int64_t count,
                   std::uint32_t* reached) {
@@ -59,47 +76,48 @@ void find_reached(const Lane* tree, std::int64_t keys, Lane lowest, Lane* scores
   for (std::int64_t i = 0; i < count; ++i) scores[i] = scores[i] >= lowest ? scores[i] : lowest;
   alignas(64) std::uint32_t buckets[kTileRows + 16];
   for (std::int64_t first = 0; first < count; first += kTileRows) {
-    const std::int64_t part = std::min<std::int64_t>(kTileRows, count - first);
-    find_buckets(tree, keys, scores + first, part, buckets);
-    for (std::int64_t i = 0; i < part; ++i) reached[first + i] *= buckets[i] / 2 + 1;
+    const std::int64_t filled = std::min<std::int64_t>(kTileRows, count - first);
+    find_buckets(tree, keys, scores + first, filled, buckets);
+    for (std::int64_t i = 0; i < filled; ++i) reached[first + i] *= buckets[i] / 2 + 1;
   }
 }
 
-// Adds one to counts[bucket] for each bucket, all below `width`. Many scores fall between the same two thresholds, and
-// an increment waits for the one before it at the same place: four sets of counts keep four apart.
+// Adds one to counts[bucket] for each bucket, all below `width`. Many scores fall into the same bucket,
+// and an increment waits for the previous one at the same address. With four sets of counts, four
+// increments run independently.
 inline void add_counts(const std::uint32_t* buckets, std::int64_t count, std::int64_t width, std::uint32_t* counts) {
   constexpr std::int64_t kWidest = 256;
   if (width > kWidest || count < width / 2) {
     for (std::int64_t i = 0; i < count; ++i) ++counts[buckets[i]];
     return;
   }
-  alignas(64) std::uint32_t part[4][kWidest];
-  for (auto& counters : part) std::fill(counters, counters + width, 0u);
+  alignas(64) std::uint32_t sets[4][kWidest];
+  for (auto& counters : sets) std::fill(counters, counters + width, 0u);
   std::int64_t i = 0;
   for (; i + 4 <= count; i += 4) {
-    for (int k = 0; k < 4; ++k) ++part[k][buckets[i + k]];
+    for (int k = 0; k < 4; ++k) ++sets[k][buckets[i + k]];
   }
-  for (; i < count; ++i) ++part[0][buckets[i]];
-  for (std::int64_t b = 0; b < width; ++b) counts[b] += part[0][b] + part[1][b] + part[2][b] + part[3][b];
+  for (; i < count; ++i) ++sets[0][buckets[i]];
+  for (std::int64_t b = 0; b < width; ++b) counts[b] += sets[0][b] + sets[1][b] + sets[2][b] + sets[3][b];
 }
 
-// A 16 x 16 block as packs of rows, whatever the strides; lanes and packs outside the matrix are zero.
+// Loads a 16 x 16 block as packs of rows, for any strides. Lanes and packs outside the matrix are zero.
 template <class T>
 __attribute__((always_inline)) inline void load_block(const Shard& shard, std::int64_t row, std::int64_t rows,
                                                       std::int64_t col, std::int64_t cols,
                                                       Pack<LaneOf<T>> (&packs)[16]) {
   constexpr std::int64_t kSize = sizeof(T);
-  const std::byte* place = shard.at(row, col);
+  const std::byte* ptr = shard.at(row, col);
   if (rows == 16 && cols == 16 && shard.col_stride == kSize) {
-    for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::template load_elements<T>(place + i * shard.row_stride);
+    for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::template load_elements<T>(ptr + i * shard.row_stride);
   } else if (rows == 16 && cols == 16 && shard.row_stride == kSize) {
-    for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::template load_elements<T>(place + i * shard.col_stride);
+    for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::template load_elements<T>(ptr + i * shard.col_stride);
     transpose(packs);
   } else {
     LaneOf<T> lanes[16][16] = {};
     for (std::int64_t i = 0; i < rows; ++i) {
       for (std::int64_t j = 0; j < cols; ++j) {
-        lanes[i][j] = to_lane(load_element<T>(place + i * shard.row_stride + j * shard.col_stride));
+        lanes[i][j] = to_lane(load_element<T>(ptr + i * shard.row_stride + j * shard.col_stride));
       }
     }
     for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::load(lanes[i]);
@@ -111,8 +129,8 @@ inline std::uint32_t low_bits(std::int64_t count) {
 }
 
 template <class T>
-void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int64_t col, std::int64_t cols,
-                ScanWorker<LaneOf<T>>& worker) {
+void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& item, std::int64_t col, std::int64_t cols,
+                     RankScanWorker<LaneOf<T>>& worker) {
   using Lane = LaneOf<T>;
   constexpr std::int64_t kBuffer = kTileRows + 16;
   constexpr std::int64_t kSize = sizeof(T);
@@ -123,8 +141,8 @@ void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int6
 
   for (std::int64_t row = tile.first_row; row < tile.first_row + tile.rows; row += 16) {
     const std::int64_t rows = std::min<std::int64_t>(16, tile.first_row + tile.rows - row);
-    // The block that comes next is a stride away, where no hardware prefetcher looks: the one below, or the next
-    // strip's first.
+    // The next block is the one below, or the first of the next strip. It is a stride away, where no
+    // hardware prefetcher looks.
     const std::uint32_t valid = low_bits(rows);
     const bool below = row + 16 < tile.first_row + tile.rows;
     const std::int64_t next_row = below ? row + 16 : tile.first_row;
@@ -160,8 +178,8 @@ void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int6
         for (std::int64_t j = 0; j < block_cols; ++j)
           beaten.add(packs[j], best, static_cast<std::int32_t>(col + block + j));
       }
-      // All sixteen columns, that the loop may unroll: those behind the last class have an unreachable lowest
-      // threshold.
+      // All sixteen columns, so that the loop unrolls. Columns after the last class have an
+      // unreachable lowest threshold.
       const Lane* const lowest = thresholds.lowest.data() + col + block;
       Lane* const buffer = survivors + block * kBuffer;
       std::int64_t* const ends = survived + block;
@@ -185,23 +203,22 @@ void scan_strip(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int6
     const std::int64_t c = col + j;
     const std::int64_t keys = thresholds.count(c);
     if (keys == 0) continue;
-    find_buckets(thresholds.tree.data() + thresholds.tree_offset[static_cast<std::size_t>(c)], keys,
-                 survivors + j * kBuffer, survived[j], buckets);
-    // Not in one loop with the search: increments right behind the stores of their buckets would wait for them.
-    add_counts(buckets, survived[j], 2 * keys,
-               worker.buckets.data() + 2 * thresholds.offset[static_cast<std::size_t>(c)]);
+    find_buckets(thresholds.tree.data() + thresholds.tree_offset[c], keys, survivors + j * kBuffer, survived[j],
+                 buckets);
+    // Not in one loop with the search: an increment right after the store of its bucket would wait for the store.
+    add_counts(buckets, survived[j], 2 * keys, worker.buckets.data() + 2 * thresholds.offset[c]);
   }
 }
 
-// The drawn negatives of this item and strip, while its scores are in the cache. Returns the first draw of the next
-// strip.
+// Looks up the drawn negatives of this item and strip, while its scores are in the cache. Returns the first
+// draw of the next strip.
 template <class T>
-const Draw* place_draws(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, std::int64_t end_col, const Draw* draw,
-                        const Draw* end) {
+const Draw* look_up_draws(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& item, std::int64_t end_col,
+                          const Draw* draw, const Draw* end) {
   using Lane = LaneOf<T>;
   const Thresholds<Lane>& thresholds = *plan.thresholds;
   const std::byte* const corner = item.tile.shard->at(item.tile.first_row, item.first_col);
-  const auto place_of = [&](const Draw& d) {
+  const auto ptr_of = [&](const Draw& d) {
     return corner + d.row * item.tile.shard->row_stride + d.col * item.tile.shard->col_stride;
   };
   constexpr std::int64_t kBatch = 64;
@@ -212,32 +229,32 @@ const Draw* place_draws(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, s
     const Draw* const first = draw;
     for (; draw < end && draw < first + kBatch && draw->col == first->col; ++draw) {
       if (draw + kAhead < end) {
-        __builtin_prefetch(place_of(draw[kAhead]));
+        __builtin_prefetch(ptr_of(draw[kAhead]));
         __builtin_prefetch(plan.reached + draw[kAhead].slot, 1);
       }
-      scores[draw - first] = to_lane(load_element<T>(place_of(*draw)));
+      scores[draw - first] = to_lane(load_element<T>(ptr_of(*draw)));
     }
     const std::int64_t c = item.first_col + first->col;
-    find_reached(thresholds.tree.data() + thresholds.tree_offset[static_cast<std::size_t>(c)], thresholds.count(c),
-                 thresholds.lowest[static_cast<std::size_t>(c)], scores, draw - first, reached);
-    for (const Draw* placed = first; placed < draw; ++placed) plan.reached[placed->slot] = reached[placed - first];
+    find_reached(thresholds.tree.data() + thresholds.tree_offset[c], thresholds.count(c), thresholds.lowest[c], scores,
+                 draw - first, reached);
+    for (const Draw* found = first; found < draw; ++found) plan.reached[found->slot] = reached[found - first];
   }
   return draw;
 }
 
 template <class T>
-void scan_tile(const ScanPlan<LaneOf<T>>& plan, const ScanItem& item, ScanWorker<LaneOf<T>>& worker) {
+void rank_scan_tile(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& item, RankScanWorker<LaneOf<T>>& worker) {
   const Draw* draw = plan.draws == nullptr ? nullptr : plan.draws + plan.draw_offset[item.index];
   const Draw* const draw_end = plan.draws == nullptr ? nullptr : plan.draws + plan.draw_offset[item.index + 1];
   for (std::int64_t col = item.first_col; col < item.end_col; col += kStripCols) {
     const std::int64_t cols = std::min<std::int64_t>(kStripCols, item.end_col - col);
-    scan_strip<T>(plan, item, col, cols, worker);
-    draw = place_draws<T>(plan, item, col + cols, draw, draw_end);
+    rank_scan_strip<T>(plan, item, col, cols, worker);
+    draw = look_up_draws<T>(plan, item, col + cols, draw, draw_end);
   }
 }
 
-// The permutation at 32 indices at a time, as two chains that the processor overlaps. The few points beyond the end
-// walk on one by one.
+// The permutation at 32 indices at a time, as two dependency chains that the processor overlaps. The few points beyond
+// the end are permuted again one by one.
 void draw_numbers(const KeyedPermutation& permutation, std::uint32_t draws, std::uint32_t* numbers) {
   std::uint32_t next_left = 0;
   std::uint32_t next_right = 0;
@@ -292,7 +309,7 @@ void reach_columns(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds
   columns.resize(16 * kColumn);
   for (const Tile& tile : row_tiles(scores, kTileRows)) {
     for (std::int64_t i = 0; i < tile.rows; i += 16) {
-      constexpr std::int64_t kAhead = 64;  // rows: each is a cache miss, and no prefetcher follows the stride
+      constexpr std::int64_t kAhead = 64;  // rows; each is a cache miss, and no hardware prefetcher follows the stride
       for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
         __builtin_prefetch(tile.shard->at(tile.first_row + ahead, first_col));
       }
@@ -303,20 +320,23 @@ void reach_columns(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds
     }
     for (std::int64_t j = 0; j < cols; ++j) {
       const std::int64_t c = first_col + j;
-      std::uint32_t* place = reached + j * scores.rows + tile.first_row;
+      std::uint32_t* column_reached = reached + j * scores.rows + tile.first_row;
       if (thresholds.count(c) == 0) {
-        std::fill(place, place + tile.rows, 0u);
+        std::fill(column_reached, column_reached + tile.rows, 0u);
       } else {
-        find_reached(thresholds.tree.data() + thresholds.tree_offset[static_cast<std::size_t>(c)], thresholds.count(c),
-                     thresholds.lowest[static_cast<std::size_t>(c)], columns.data() + j * kColumn, tile.rows, place);
+        find_reached(thresholds.tree.data() + thresholds.tree_offset[c], thresholds.count(c), thresholds.lowest[c],
+                     columns.data() + j * kColumn, tile.rows, column_reached);
       }
     }
   }
 }
 
-#define VLTR_KERNELS(T)                                                                                   \
-  template void scan_tile<T>(const ScanPlan<LaneOf<T>>&, const ScanItem&, ScanWorker<LaneOf<T>>&);        \
-  template void reach_columns<T>(const Matrix&, const Thresholds<LaneOf<T>>&, std::int64_t, std::int64_t, \
+#define VLTR_KERNELS(T)                                                                                             \
+  template void rank_scan_tile<T>(const RankScanPlan<LaneOf<T>>&, const RankScanItem&, RankScanWorker<LaneOf<T>>&); \
+  template void reach_columns<T>(const Matrix&, const Thresholds<LaneOf<T>>&, std::int64_t, std::int64_t,           \
                                  std::uint32_t*);
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
+
+}  // namespace vltr::cpu::VLTR_ISA
+#include "cpu/target_end.inl"
