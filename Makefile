@@ -14,6 +14,7 @@ WERROR ?= OFF
 VENV := .venv
 TOOLS := .venv-tools
 BENCH := .venv-bench
+DOCS := .venv-docs
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
@@ -21,7 +22,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks examples tools
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -44,6 +45,7 @@ help:
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
 	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize and measure (benchmarks/README.md)"
+	@echo "make docs                 build the site into build/docs; warnings are errors"
 	@echo "make clean                remove environments, builds and the demo set"
 	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
 
@@ -118,6 +120,12 @@ bench-kernels: $(TOOLS)/.installed
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)
 
+# Run in build/, as `test` is: autodoc reads the docstrings of the installed wheel.
+docs: $(DOCS)/.installed
+	@rm -rf build/docs
+	cd build && ../$(DOCS)/bin/python -m sphinx -W --keep-going -E -q -b html -d docs-cache ../docs docs $(ARGS)
+	@echo "the site: build/docs/index.html"
+
 # Run in build/, as `test` is. Finds are stored in build/fuzz.
 fuzz: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/python ../tests/fuzz/fuzz_reading.py --finds fuzz $(ARGS)
@@ -127,7 +135,7 @@ gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo demo-train .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -166,6 +174,12 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
 
 $(TOOLS)/.installed: $(TOOLS)/.made constraints.txt
 	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja
+	@touch $@
+
+$(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt
+	@echo "installing what the site needs ..."
+	@$(DOCS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[docs]"
+	@$(DOCS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 
 $(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt
