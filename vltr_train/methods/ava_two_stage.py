@@ -79,24 +79,10 @@ class AVATwoStage(Method):
     Config = AVATwoStageConfig
     official = MappingProxyType({"classifier_lr": 1e-3, "classifier_last_lr": 1e-4, "classifier_clip_norm": None})
     presets = MappingProxyType(
-        published(
-            "ours",
-            {"i3d-ava": (0.491, 0.539, 0.477, 0.176)},  # mAP is in Table 1
-            tables=("ava-2", "ava-3", "ava-4", "ava-5"),
-            quoted={"i3d-ava": {"ava-5": (0.491, 0.539, 0.476, None)}},
-        )
-        | published(
-            "1st stage all", {"i3d-ava-stage1-all": (0.474, 0.518, 0.461, None)}, tables=("ava-3",), stage1="all"
-        )
-        | published(
-            "2nd stage all", {"i3d-ava-stage2-all": (0.473, 0.509, 0.462, None)}, tables=("ava-4",), stage2="all"
-        )
-        | published(
-            "original distribution",
-            {"i3d-ava-unbalanced": (0.416, 0.351, 0.435, None)},
-            tables=("ava-5",),
-            stage2_balance=False,
-        )
+        published("ava_two_stage", "ours")
+        | published("ava_two_stage", "1st stage all", stage1="all")
+        | published("ava_two_stage", "2nd stage all", stage2="all")
+        | published("ava_two_stage", "original distribution", stage2_balance=False)
     )
 
     def __init__(self, config: AVATwoStageConfig, task: Task) -> None:

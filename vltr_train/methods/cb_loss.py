@@ -36,30 +36,7 @@ class CBLossConfig(TrainConfig):
 class CBLoss(Method):
     paper = "Class-balanced loss (arXiv 1901.05555)"
     Config = CBLossConfig
-    presets = MappingProxyType(
-        published(
-            "CB loss",
-            {
-                "r50": (0.495, 0.653, 0.546, 0.381, 0.643, 0.823),
-                "r101": (0.511, 0.665, 0.561, 0.398, 0.656, 0.832),
-                "tsm": (0.563, 0.744, 0.616, 0.440, None, None),
-                "tsm-netvlad": (0.666, 0.801, 0.712, 0.566, None, None),
-                "r50-agg": (0.681, 0.784, 0.717, 0.601, 0.695, 0.847),
-                "r101-agg": (0.693, 0.793, 0.728, 0.616, 0.705, 0.854),
-                "tsm-agg": (0.681, 0.818, 0.724, 0.584, 0.706, 0.862),
-                "r50-agg-mk0.01": (0.549, 0.440),
-                "r50-agg-mk0.02": (0.593, 0.497),
-                "r50-agg-mk0.05": (0.633, 0.565),
-                "r50-agg-mk0.1": (0.666, 0.613),
-                "r101-agg-mk0.01": (0.573, 0.470),
-                "r101-agg-mk0.02": (0.615, 0.521),
-                "r101-agg-mk0.05": (0.655, 0.584),
-                "r101-agg-mk0.1": (0.688, 0.624),
-                "r101-charadeslt": (0.112, 0.162, 0.113, 0.052),
-                "r101-charadesegolt": (0.129, 0.190, 0.115, 0.077),
-            },
-        )
-    )
+    presets = MappingProxyType(published("cb_loss", "CB loss"))
 
     def __init__(self, config: CBLossConfig, task: Task) -> None:
         super().__init__(config, task)

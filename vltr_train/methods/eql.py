@@ -37,22 +37,7 @@ class EQLConfig(TrainConfig):
 class EQL(Method):
     paper = "Equalization loss (arXiv 2003.05176)"
     Config = EQLConfig
-    presets = MappingProxyType(
-        published(
-            "EQL",
-            {
-                "r50": (0.502, 0.679, 0.557, 0.378, 0.653, 0.829),
-                "r101": (0.518, 0.690, 0.571, 0.398, 0.664, 0.838),
-                "tsm": (0.567, 0.757, 0.623, 0.439, None, None),
-                "tsm-netvlad": (0.665, 0.808, 0.713, 0.557, None, None),
-                "r50-agg": (0.676, 0.794, 0.717, 0.585, 0.704, 0.862),
-                "r101-agg": (0.690, 0.805, 0.729, 0.602, 0.714, 0.870),
-                "tsm-agg": (0.680, 0.825, 0.727, 0.575, 0.713, 0.874),
-                "r101-charadeslt": (0.121, 0.203, 0.113, 0.042),
-                "r101-charadesegolt": (0.158, 0.250, 0.136, 0.076),
-            },
-        )
-    )
+    presets = MappingProxyType(published("eql", "EQL"))
 
     def __init__(self, config: EQLConfig, task: Task) -> None:
         super().__init__(config, task)

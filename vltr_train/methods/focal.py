@@ -35,9 +35,7 @@ class FocalConfig(TrainConfig):
 class Focal(Method):
     paper = "Focal loss (arXiv 1708.02002)"
     Config = FocalConfig
-    presets = MappingProxyType(
-        published("focal loss", {"i3d-ava": (0.434, 0.411, 0.442, None)}, tables=("ava-2",), gamma=2.0)
-    )
+    presets = MappingProxyType(published("focal", "focal loss", gamma=2.0))
 
     def forward(self, batch: Batch) -> Tensor:
         return losses.focal(self.model(batch.features), batch.targets, self.config.gamma)

@@ -21,7 +21,7 @@ from vltr_train import losses
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
 from vltr_train.ops.frames import frame_stack
-from vltr_train.presets import COMPARED, published
+from vltr_train.presets import published
 
 __all__ = ["FrameStack", "FrameStackConfig"]
 
@@ -68,98 +68,15 @@ class FrameStack(Method):
     paper = "VideoLT / FrameStack (arXiv 2105.02668)"
     Config = FrameStackConfig
     presets = MappingProxyType(
-        published(
-            "FrameStack",
-            {
-                "r50": (0.516, 0.683, 0.569, 0.397, 0.658, 0.834),
-                "r101": (0.532, 0.695, 0.584, 0.417, 0.667, 0.843),
-                "tsm": (0.580, 0.759, 0.632, 0.459, 0.686, 0.859),
-                "r101-netvlad": (0.670, 0.780, 0.707, 0.590, 0.710, 0.858),
-                "tsm-netvlad": (0.667, 0.806, 0.713, 0.566, 0.708, 0.866),
-                "r50-agg": (0.680, 0.792, 0.720, 0.593, 0.708, 0.865),
-                "r101-agg": (0.693, 0.802, 0.730, 0.611, 0.718, 0.872),
-                "tsm-agg": (0.688, 0.825, 0.732, 0.590, 0.716, 0.879),
-                "r50-mk0.01": (0.477, 0.410),
-                "r50-mk0.02": (0.518, 0.465),
-                "r50-mk0.05": (0.560, 0.531),
-                "r50-mk0.1": (0.594, 0.579),
-                "r101-mk0.01": (0.504, 0.438),
-                "r101-mk0.02": (0.543, 0.490),
-                "r101-mk0.05": (0.581, 0.557),
-                "r101-mk0.1": (0.615, 0.596),
-                "r50-agg-mk0.01": (0.556, 0.480),
-                "r50-agg-mk0.02": (0.596, 0.525),
-                "r50-agg-mk0.05": (0.631, 0.582),
-                "r50-agg-mk0.1": (0.664, 0.620),
-                "r101-agg-mk0.01": (0.574, 0.499),
-                "r101-agg-mk0.02": (0.616, 0.545),
-                "r101-agg-mk0.05": (0.652, 0.598),
-                "r101-agg-mk0.1": (0.682, 0.634),
-                "r101-charadeslt": (0.113, 0.194, 0.103, 0.042),
-                "r101-charadesegolt": (0.152, 0.237, 0.131, 0.080),
-            },
-            tables={
-                "r101": (*COMPARED, "videolt-meid-2", "videolt-3", "videolt-4"),
-                "tsm": ("videolt-2", "videolt-4", "videolt-move-2"),
-                "r101-netvlad": ("videolt-3", "videolt-4", "videolt-5", "videolt-meid-2"),
-                "tsm-netvlad": ("videolt-2", "videolt-4"),
-            },
-            quoted={"r101": {"videolt-meid-2": (0.535, 0.697, 0.587, 0.419)}},
-        )
-        | published(
-            "FrameStack-BCE",
-            {
-                "r101-bce": (0.521, 0.684, 0.571, 0.406, 0.660, 0.839),
-                "tsm-bce": (0.568, 0.751, 0.622, 0.445, 0.679, 0.855),
-                "r101-netvlad-bce": (0.671, 0.781, 0.707, 0.589, 0.709, 0.858),
-                "tsm-netvlad-bce": (0.669, 0.807, 0.715, 0.568, 0.711, 0.872),
-            },
-            tables=("videolt-4",),
-            loss="bce",
-        )
-        | published(
-            "FrameStack, beta = 0.5",
-            {
-                "r101-constant": (0.414, 0.589, 0.460, 0.308, None, None),
-                "r101-netvlad-constant": (0.648, 0.758, 0.684, 0.567, None, None),
-            },
-            tables=("videolt-3",),
-            beta="constant",
-        )
-        | published(
-            "FrameStack, class frequency",
-            {
-                "r101-frequency": (0.520, 0.680, 0.571, 0.405, None, None),
-                "r101-netvlad-frequency": (0.663, 0.767, 0.699, 0.584, None, None),
-            },
-            tables=("videolt-3",),
-            beta="frequency",
-        )
-        | published(
-            "FrameStack, eta = 0",
-            {"r101-netvlad-eta0": (0.668, 0.775, 0.707, 0.584, 0.700, 0.864)},
-            tables=("videolt-5",),
-            ratio=0.0,
-            loss="bce",  # the paper prints the baseline's numbers here, and the baseline has BCE
-        )
-        | published(
-            "FrameStack, eta = 0.3",
-            {"r101-netvlad-eta0.3": (0.667, 0.780, 0.707, 0.586, 0.710, 0.860)},
-            tables=("videolt-5",),
-            ratio=0.3,
-        )
-        | published(
-            "FrameStack, eta = 0.7",
-            {"r101-netvlad-eta0.7": (0.669, 0.780, 0.707, 0.585, 0.709, 0.860)},
-            tables=("videolt-5",),
-            ratio=0.7,
-        )
-        | published(
-            "FrameStack, eta = 0.9",
-            {"r101-netvlad-eta0.9": (0.668, 0.774, 0.704, 0.588, 0.706, 0.859)},
-            tables=("videolt-5",),
-            ratio=0.9,
-        )
+        published("framestack", "FrameStack")
+        | published("framestack", "FrameStack-BCE", loss="bce")
+        | published("framestack", "FrameStack, beta = 0.5", beta="constant")
+        | published("framestack", "FrameStack, class frequency", beta="frequency")
+        # The paper prints the baseline's numbers here, and the baseline has BCE.
+        | published("framestack", "FrameStack, eta = 0", ratio=0.0, loss="bce")
+        | published("framestack", "FrameStack, eta = 0.3", ratio=0.3)
+        | published("framestack", "FrameStack, eta = 0.7", ratio=0.7)
+        | published("framestack", "FrameStack, eta = 0.9", ratio=0.9)
     )
 
     def __init__(self, config: FrameStackConfig, task: Task) -> None:

@@ -41,22 +41,7 @@ class LDAMDRWConfig(TrainConfig):
 class LDAMDRW(Method):
     paper = "LDAM + DRW (arXiv 1906.07413)"
     Config = LDAMDRWConfig
-    presets = MappingProxyType(
-        published(
-            "LDAM + DRW",
-            {
-                "r50": (0.502, 0.680, 0.557, 0.378, 0.656, 0.811),
-                "r101": (0.518, 0.687, 0.572, 0.397, 0.664, 0.820),
-                "tsm": (0.565, 0.750, 0.620, 0.439, None, None),
-                "tsm-netvlad": (0.627, 0.779, 0.675, 0.519, None, None),
-                "r50-agg": (0.658, 0.778, 0.701, 0.565, 0.697, 0.847),
-                "r101-agg": (0.672, 0.786, 0.713, 0.581, 0.709, 0.856),
-                "tsm-agg": (0.667, 0.807, 0.712, 0.566, 0.708, 0.863),
-                "r101-charadeslt": (0.114, 0.191, 0.105, 0.046),
-                "r101-charadesegolt": (0.154, 0.230, 0.137, 0.082),
-            },
-        )
-    )
+    presets = MappingProxyType(published("ldam_drw", "LDAM + DRW"))
 
     def __init__(self, config: LDAMDRWConfig, task: Task) -> None:
         super().__init__(config, task)

@@ -113,54 +113,11 @@ class MEDC(Method):
     paper = "MEDC (Hu, Gao and Xu)"
     Config = MEDCConfig
     presets = MappingProxyType(
-        published(
-            "MEDC",
-            {
-                "r50": (0.554, 0.720, 0.607, 0.436, 0.666, 0.834),
-                "r101": (0.583, 0.725, 0.622, 0.476, 0.670, 0.845),
-            },
-            tables=("videolt-medc-1", "videolt-medc-2", "videolt-meid-2"),
-            quoted={
-                "r50": {"videolt-meid-2": (0.567, 0.720, 0.607, 0.436)},
-                "r101": {"videolt-meid-2": (0.603, 0.737, 0.657, 0.499)},
-            },
-        )
-        | published(
-            "No Temporal-Attention",
-            {
-                "r50-no-attention": (0.545, 0.712, 0.589, 0.425, 0.659, 0.825),
-                "r101-no-attention": (0.580, 0.709, 0.614, 0.468, 0.668, 0.837),
-            },
-            tables=("videolt-medc-2",),
-            attn="none",
-        )
-        | published(
-            "Expert1",
-            {
-                "r50-expert1": (0.506, 0.683, 0.562, 0.377, 0.649, 0.812),
-                "r101-expert1": (0.546, 0.679, 0.588, 0.461, 0.646, 0.828),
-            },
-            tables=("videolt-medc-2",),
-            experts=("longtail",),
-        )
-        | published(
-            "Expert2",
-            {
-                "r50-expert2": (0.497, 0.679, 0.554, 0.370, 0.647, 0.801),
-                "r101-expert2": (0.531, 0.670, 0.577, 0.465, 0.643, 0.815),
-            },
-            tables=("videolt-medc-2",),
-            experts=("uniform",),
-        )
-        | published(
-            "Expert3",
-            {
-                "r50-expert3": (0.507, 0.679, 0.561, 0.384, 0.643, 0.807),
-                "r101-expert3": (0.547, 0.676, 0.586, 0.462, 0.649, 0.826),
-            },
-            tables=("videolt-medc-2",),
-            experts=("inverse",),
-        )
+        published("medc", "MEDC")
+        | published("medc", "No Temporal-Attention", attn="none")
+        | published("medc", "Expert1", experts=("longtail",))
+        | published("medc", "Expert2", experts=("uniform",))
+        | published("medc", "Expert3", experts=("inverse",))
     )
 
     def __init__(self, config: MEDCConfig, task: Task) -> None:

@@ -41,40 +41,7 @@ class Mixup(Method):
     paper = "mixup (arXiv 1710.09412)"
     Config = MixupConfig
     presets = MappingProxyType(
-        published(
-            "mixup",
-            {
-                "r50": (0.484, 0.649, 0.535, 0.368, 0.633, 0.818),
-                "r101": (0.495, 0.660, 0.546, 0.381, 0.641, 0.824),
-                "tsm": (0.548, 0.736, 0.602, 0.425, None, None),
-                "tsm-netvlad": (0.659, 0.800, 0.706, 0.556, None, None),
-                "r101-charadeslt": (0.119, 0.198, 0.113, 0.043),
-                "r101-charadesegolt": (0.155, 0.243, 0.133, 0.081),
-            },
-            quoted={
-                "r101": {
-                    "videolt-move-1": (0.495, 0.660, 0.546, 0.381, 0.641, 0.843),
-                    "videolt-meid-2": (0.500, 0.665, 0.550, 0.386),
-                }
-            },
-        )
-        | published(
-            "mixup",
-            {
-                "r50-agg": (0.686, 0.795, 0.726, 0.598, 0.703, 0.861),
-                "r101-agg": (0.699, 0.807, 0.737, 0.614, 0.715, 0.867),
-                "tsm-agg": (0.688, 0.828, 0.733, 0.588, 0.714, 0.874),
-                "r50-agg-mk0.01": (0.570, 0.488),
-                "r50-agg-mk0.02": (0.608, 0.533),
-                "r50-agg-mk0.05": (0.643, 0.588),
-                "r50-agg-mk0.1": (0.672, 0.626),
-                "r101-agg-mk0.01": (0.592, 0.499),
-                "r101-agg-mk0.02": (0.629, 0.547),
-                "r101-agg-mk0.05": (0.666, 0.602),
-                "r101-agg-mk0.1": (0.694, 0.637),
-            },
-            mix="vectors",
-        )
+        published("mixup", "mixup", without="*-agg*") | published("mixup", "mixup", only="*-agg*", mix="vectors")
     )
 
     def forward(self, batch: Batch) -> Tensor:

@@ -69,46 +69,11 @@ class Move(Method):
     Config = MoveConfig
     official = MappingProxyType({"psa_key_mask": "drop", "detach_codebook_input": True})
     presets = MappingProxyType(
-        published(
-            "MOVE",
-            {
-                "r50": (0.705, 0.804, 0.742, 0.626, 0.719, 0.875),
-                "r101": (0.719, 0.815, 0.753, 0.644, 0.730, 0.883),
-                "tsm": (0.704, 0.833, 0.746, 0.610, 0.725, 0.885),
-            },
-            {
-                "r50": ("videolt-move-1",),
-                "r101": ("videolt-move-1", "videolt-move-4"),
-                "tsm": ("videolt-move-2",),
-            },
-        )
-        | published(
-            "MOVE",
-            {
-                "r50-mk0.01": (0.570, 0.509),
-                "r50-mk0.02": (0.609, 0.553),
-                "r50-mk0.05": (0.646, 0.604),
-                "r50-mk0.1": (0.675, 0.636),
-                "r101-mk0.01": (0.593, 0.528),
-                "r101-mk0.02": (0.632, 0.577),
-                "r101-mk0.05": (0.667, 0.626),
-                "r101-mk0.1": (0.697, 0.655),
-            },
-            official={"minikinetics_code": True},
-        )
+        published("move", "MOVE", without="*-mk*")
+        | published("move", "MOVE", only="*-mk*", official={"minikinetics_code": True})
         # The check marks of rows (e) and (f) are taken in the order of their columns, Ex. and In.
-        | published(
-            "MOVE, extrapolation alone",
-            {"r101-extrapolation": (0.710, 0.817, 0.746, 0.632, 0.725, 0.878)},
-            ("videolt-move-4",),
-            interpolation=False,
-        )
-        | published(
-            "MOVE, interpolation alone",
-            {"r101-interpolation": (0.712, 0.810, 0.749, 0.632, 0.726, 0.876)},
-            ("videolt-move-4",),
-            extrapolation=False,
-        )
+        | published("move", "MOVE, extrapolation alone", interpolation=False)
+        | published("move", "MOVE, interpolation alone", extrapolation=False)
     )
 
     def __init__(self, config: MoveConfig, task: Task) -> None:

@@ -20,16 +20,7 @@ __all__ = ["SRS"]
 
 class SRS(Resampled):
     paper = "Square-root sampling (arXiv 1910.09217)"
-    presets = MappingProxyType(
-        published(
-            "SRS",
-            {
-                "r50": (0.486, 0.655, 0.539, 0.365, None, None),
-                "r101": (0.516, 0.680, 0.568, 0.399, None, None),
-            },
-            tables=("videolt-modelzoo",),
-        )
-    )
+    presets = MappingProxyType(published("srs", "SRS"))
 
     def stages(self) -> tuple[Stage, ...]:
         return (self.stage(samplers=(ClassSampler(power=0.5),)),)

@@ -1,7 +1,7 @@
 """Tables of runs: what was measured, beside what a paper prints, as text, Markdown, CSV or LaTeX.
 
-Printed numbers stand in the presets of the methods and nowhere else. A table of a paper is named after the data that it
-is on: DATASET-NUMBER or DATASET-PAPER-NUMBER, such as "videolt-1"; variants of a data set are named DATASET-VARIANT.
+Printed numbers come from the presets of methods, which read `vltr_train.papers`. A table of a paper is named after its
+data: DATASET-NUMBER or DATASET-PAPER-NUMBER, such as "videolt-1". A variant of a data set is named DATASET-VARIANT.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import accumulate, chain
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import GROUP_NAMES
+from vltr_eval._base.text_table import Column, text_table
 from vltr_eval.report import AP, EXPECTED_SAP, SAP, accuracy_at, grouped_name
+from vltr_train.papers import method_order
 
 if TYPE_CHECKING:
     from vltr_train.method import Preset
@@ -30,12 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "paper_tables", "table"]
 
 FORMATS = ("text", "markdown", "csv", "latex")
-
-METHOD_ORDER = (
-    *("bce", "ldam_drw", "eql", "cbs", "srs", "focal", "cb_loss", "mixup", "framestack"),
-    *("move", "medc", "meid", "ava_two_stage"),
-)
-"""The order of rows in the tables of all these papers; methods that are not here come below, in the order given."""
 
 COLUMNS = {
     "All": AP.name,
@@ -171,7 +167,7 @@ def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> lis
     for line in lines:
         by_spec.setdefault(line.spec, []).append(line)
     rows = []
-    for method in sorted(presets, key=_place):
+    for method in sorted(presets, key=_position):
         for name, preset in presets[method].items():
             if paper in preset.tables:
                 group = ", ".join(filter(None, (preset.data, preset.backbone, preset.settings.get("aggregator"))))
@@ -220,8 +216,10 @@ def _printed_columns(presets: Presets, paper: str) -> dict[str, str]:
     }
 
 
-def _place(method: str) -> int:
-    return METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
+def _position(method: str) -> int:
+    """The position of a method's rows in all tables; methods that no paper names come last."""
+    order = method_order()
+    return order.index(method) if method in order else len(order)
 
 
 def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
@@ -270,16 +268,13 @@ def _decimal(value: float | None, digits: int) -> str:
 
 def _text(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
     rows = [row for group in groups.values() for row in group]
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    flush = [str.ljust if heading in WORDS else str.rjust for heading in headings]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(put(cell, width) for put, cell, width in zip(flush, cells, widths, strict=True)).rstrip()
-
-    lines = [line(headings)]
-    for name, group in groups.items():
-        lines += [f"[{name}]"] * bool(name) + [line(row) for row in group]
-    return "\n".join([*lines, *notes]) + "\n"
+    columns = [
+        Column(heading, [row[number] for row in rows], is_name=heading in WORDS)
+        for number, heading in enumerate(headings)
+    ]
+    starts = accumulate((len(group) for group in groups.values()), initial=0)
+    titles = {start: f"[{name}]" for start, name in zip(starts, groups, strict=False) if name}
+    return text_table(columns, width=None, titles=titles) + "".join(f"{note}\n" for note in notes)
 
 
 def _markdown(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
