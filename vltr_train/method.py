@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -76,7 +76,8 @@ class TrainConfig:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.__repr__ = TrainConfig.__repr__  # the decorator would give each subclass one of all its fields
+        # Without this the decorator gives each subclass a __repr__ of all its fields.
+        cls.__repr__ = TrainConfig.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         """The settings that differ from their defaults."""
@@ -186,6 +187,8 @@ class Method(nn.Module):
     """
 
     paper: ClassVar[str]
+    config: TrainConfig
+    model: nn.Module
     Config: ClassVar[type[TrainConfig]] = TrainConfig
     presets: ClassVar[Mapping[str, Preset]] = {}
     official: ClassVar[Mapping[str, Any]] = {}
@@ -198,7 +201,11 @@ class Method(nn.Module):
         self.model = self.make_model()
 
     def make_model(self) -> nn.Module:
-        """The model to train: for most methods one classifier with the aggregator of the configuration."""
+        """Make the model to train: for most methods one classifier."""
+        return self.make_classifier()
+
+    def make_classifier(self) -> VideoClassifier:
+        """Make a classifier of all classes with the aggregator of the configuration."""
         config, task = self.config, self.task
         aggregator = make_aggregator(
             config.aggregator, task.feature_dim, dropout=config.dropout, clusters=config.clusters
@@ -212,7 +219,7 @@ class Method(nn.Module):
     def stage(self, **changes: Any) -> Stage:
         """A stage as the configuration says, but for the changes."""
         config = self.config
-        usual = {
+        usual: dict[str, Any] = {
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             "rate": StepDecay(config.lr, config.lr_steps, config.lr_decay),
@@ -248,7 +255,7 @@ class Method(nn.Module):
 
     def clipped(self) -> list[nn.Parameter]:
         """The parameters whose gradients together have a norm of at most `Stage.clip_norm`."""
-        scope = self.model.head if self.config.clip_scope == "classifier" else self
+        scope = cast("nn.Module", self.model.head) if self.config.clip_scope == "classifier" else self
         return [parameter for parameter in scope.parameters() if parameter.requires_grad]
 
     def compiled(self) -> tuple[nn.Module, ...]:
@@ -267,7 +274,8 @@ class Method(nn.Module):
     def end_epoch(self) -> None:
         """Called after each epoch, on all ranks."""
 
-    def forward(self, *batches: Batch) -> Tensor:
+    # Any, so that a subclass may name its batches.
+    def forward(self, *batches: Any, **options: Any) -> Tensor:
         """The loss of a step, a mean over the rows of its batches: one batch for each sampler of the stage."""
         raise NotImplementedError
 
@@ -279,9 +287,13 @@ class Method(nn.Module):
 class Resampled(Method):
     """Methods that draw videos by class: BCE with the settings of `ResampledConfig`."""
 
+    config: ResampledConfig
+    model: VideoClassifier
     Config = ResampledConfig
 
     def forward(self, batch: Batch) -> Tensor:
+        if batch.classes is None:
+            raise ValueError("batch: expected the classes that videos were drawn for, got none; draw by a ClassSampler")
         return losses.resampled_bce(
             self.model(batch.features),
             batch.targets,

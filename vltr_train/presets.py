@@ -102,7 +102,8 @@ def _preset(
         tables=(first.table, *first.repeated_in),
         backbone=first.features,
         printed=tuple(first.numbers.get(heading) for heading in headings),
-        settings={key: value for word in name.split("-") for key, value in WORDS.get(word, {}).items()} | settings,
+        settings={key: value for word in name.split("-") for key, value in WORDS.get(word, {}).items()}
+        | dict(settings),
         columns=columns,
         data=first.data,
         quoted={

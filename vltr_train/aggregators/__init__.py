@@ -6,6 +6,7 @@ of bool, True where a frame is kept, and give (B, out_dim). What a mask leaves o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -30,7 +31,7 @@ __all__ = [
     "make_aggregator",
 ]
 
-AGGREGATORS = {
+AGGREGATORS: Mapping[str, Callable[..., Aggregator]] = {
     "mean": Mean,
     "nonlinear": NonLinear,
     "netvlad": NetVLAD,
@@ -59,6 +60,8 @@ class VideoClassifier(nn.Module):
     Logits are float32, whatever autocast does to the aggregator: classes are ranked by them, and scores of 16 bits tie.
     """
 
+    classifier: nn.Module
+
     def __init__(self, aggregator: Aggregator, num_classes: int) -> None:
         super().__init__()
         self.aggregator = aggregator
@@ -68,6 +71,12 @@ class VideoClassifier(nn.Module):
     def head(self) -> nn.ModuleList:
         """All that is behind pooled vectors."""
         return nn.ModuleList([*self.aggregator.projection(), self.classifier])
+
+    def reset_classifier(self) -> None:
+        """Initialise the linear classifier anew."""
+        for module in self.classifier.modules():
+            if isinstance(module, nn.Linear):
+                module.reset_parameters()
 
     def embed(self, features: Tensor) -> Tensor:
         """See `Aggregator.embed`."""

@@ -76,6 +76,10 @@ class AVATwoStageConfig(TrainConfig):
 
 class AVATwoStage(Method):
     paper = "A Study on Action Detection in the Wild (arXiv 1904.12993)"
+    config: AVATwoStageConfig
+    model: VideoClassifier
+    head: Tensor
+    by_criterion: Tensor
     Config = AVATwoStageConfig
     official = MappingProxyType({"classifier_lr": 1e-3, "classifier_last_lr": 1e-4, "classifier_clip_norm": None})
     presets = MappingProxyType(
@@ -103,7 +107,7 @@ class AVATwoStage(Method):
             return "all"
         return "criterion" if self.by_criterion else "count"
 
-    def make_model(self) -> nn.Module:
+    def make_model(self) -> VideoClassifier:
         config, task = self.config, self.task
         aggregator = make_aggregator(config.aggregator, task.feature_dim, dropout=0.0, clusters=config.clusters)
         model = VideoClassifier(aggregator, task.num_classes)
@@ -140,7 +144,7 @@ class AVATwoStage(Method):
         elif stage.name == "classifier":
             if self.config.stage2 == "linear":
                 self.freeze(self.model.aggregator)
-            self.model.classifier[-1].reset_parameters()
+            self.model.reset_classifier()
 
     def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> str | None:
         """Makes `head` of the judge's APs; says what it did."""

@@ -35,6 +35,8 @@ class CBLossConfig(TrainConfig):
 
 class CBLoss(Method):
     paper = "Class-balanced loss (arXiv 1901.05555)"
+    config: CBLossConfig
+    class_weights: Tensor
     Config = CBLossConfig
     presets = MappingProxyType(published("cb_loss", "CB loss"))
 

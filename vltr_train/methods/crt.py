@@ -34,6 +34,7 @@ class CRTConfig(ResampledConfig):
 
 class CRT(Resampled):
     paper = "cRT, two-stage (arXiv 1910.09217)"
+    config: CRTConfig
     Config = CRTConfig
 
     def stages(self) -> tuple[Stage, ...]:
@@ -44,7 +45,7 @@ class CRT(Resampled):
         if stage.name == "classifier":
             # Frozen in eval mode: batch statistics of balanced videos would move what the classifier is learnt from.
             self.freeze(self.model.aggregator)
-            self.model.classifier.reset_parameters()
+            self.model.reset_classifier()
 
     def forward(self, batch: Batch) -> Tensor:
         if batch.classes is None:

@@ -36,6 +36,8 @@ class EQLConfig(TrainConfig):
 
 class EQL(Method):
     paper = "Equalization loss (arXiv 2003.05176)"
+    config: EQLConfig
+    tail: Tensor
     Config = EQLConfig
     presets = MappingProxyType(published("eql", "EQL"))
 

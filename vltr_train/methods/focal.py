@@ -34,6 +34,7 @@ class FocalConfig(TrainConfig):
 
 class Focal(Method):
     paper = "Focal loss (arXiv 1708.02002)"
+    config: FocalConfig
     Config = FocalConfig
     presets = MappingProxyType(published("focal", "focal loss", gamma=2.0))
 

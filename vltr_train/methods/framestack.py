@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vltr_eval import RunningAP, distributed
 from vltr_train import losses
+from vltr_train.aggregators import VideoClassifier
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
 from vltr_train.ops.frames import frame_stack
@@ -66,6 +67,9 @@ class FrameStackConfig(TrainConfig):
 
 class FrameStack(Method):
     paper = "VideoLT / FrameStack (arXiv 2105.02668)"
+    config: FrameStackConfig
+    model: VideoClassifier
+    rap: Tensor
     Config = FrameStackConfig
     presets = MappingProxyType(
         published("framestack", "FrameStack")

@@ -40,6 +40,9 @@ class LDAMDRWConfig(TrainConfig):
 
 class LDAMDRW(Method):
     paper = "LDAM + DRW (arXiv 1906.07413)"
+    config: LDAMDRWConfig
+    margins: Tensor
+    class_weights: Tensor
     Config = LDAMDRWConfig
     presets = MappingProxyType(published("ldam_drw", "LDAM + DRW"))
 

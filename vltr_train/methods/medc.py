@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import torch
@@ -111,6 +112,9 @@ class MEDCConfig(TrainConfig):
 
 class MEDC(Method):
     paper = "MEDC (Hu, Gao and Xu)"
+    config: MEDCConfig
+    model: nn.ModuleDict
+    noise: Tensor
     Config = MEDCConfig
     presets = MappingProxyType(
         published("medc", "MEDC")
@@ -163,8 +167,11 @@ class MEDC(Method):
     def forward(self, *batches: Batch) -> Tensor:
         if self.config.shared_batch:
             batches = batches * len(self.model)
-        experts = zip(self.model.values(), batches, strict=True)
+        experts = zip(self._experts(), batches, strict=True)
         return torch.stack([self._loss(expert, batch) for expert, batch in experts]).sum()
+
+    def _experts(self) -> list[Expert]:
+        return cast("list[Expert]", list(self.model.values()))
 
     def _loss(self, expert: Expert, batch: Batch) -> Tensor:
         """Eq. 8 of an expert and its batch."""
@@ -188,7 +195,7 @@ class MEDC(Method):
 
     def predict(self, features: Tensor) -> Tensor:
         noise = self.noise if len(self.noise) else None
-        logits = torch.cat([expert.predict(features, noise) for expert in self.model.values()])
+        logits = torch.cat([expert.predict(features, noise) for expert in self._experts()])
         return logits.mean(0) if self.config.average == "logits" else logit_of_mean_probability(logits)
 
 
@@ -198,6 +205,10 @@ class Expert(nn.Module):
     regions: (C,) gamma, the sigma^2 wanted of each class. offsets: (C,), what is added to its logits in training, or
     None.
     """
+
+    spread: FrameMean | TemporalAttention
+    regions: Tensor
+    offsets: Tensor | None
 
     def __init__(
         self, dim: int, num_classes: int, config: MEDCConfig, regions: Tensor, offsets: Tensor | None = None

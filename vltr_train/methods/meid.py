@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +115,9 @@ class FrameAttention(nn.Module):
 class Distillation(nn.Module):
     """L_d of logits (B, C), through a neck for those of head classes and one for those of tail classes; a number."""
 
+    head: Tensor
+    tail: Tensor
+
     def __init__(self, config: MEIDConfig, head: Any, tail: Any) -> None:
         super().__init__()
         self.register_buffer("head", torch.as_tensor(head), persistent=False)
@@ -183,9 +186,9 @@ class ComplementaryExpert(Expert):
         self.fusion = nn.Linear(2 * dim, dim) if config.motion else None
 
     def forward(self, features: Tensor, inherited: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        weights = None if self.beta is None else 1 / (inherited + self.beta)
+        weights = None if self.beta is None or inherited is None else 1 / (inherited + self.beta)
         frames = self.weigh(self.embedding(features), weights)
-        if self.motion is not None:
+        if self.motion is not None and self.fusion is not None:
             frames = torch.cat([frames, self.motion(motion_features(features))], -1)
             if isinstance(self.classifier.aggregator, Mean):
                 frames = frames.mean(1, keepdim=True)  # fusion is affine: the same mean for an N-th of the work
@@ -200,6 +203,9 @@ def motion_features(features: Tensor) -> Tensor:
 
 class MEID(Method):
     paper = "MEID (AAAI 2023)"
+    config: MEIDConfig
+    model: nn.ModuleDict
+    num_experts: Tensor
     Config = MEIDConfig
     presets = MappingProxyType(
         published("meid", "MEID", without="*-charades*")
@@ -231,10 +237,10 @@ class MEID(Method):
     def make_model(self) -> nn.ModuleDict:
         """The experts, by the names of their stages."""
         config, task = self.config, self.task
-        experts = {"expert1": AttentiveExpert(config, task, super().make_model())}
+        experts: dict[str, nn.Module] = {"expert1": AttentiveExpert(config, task, self.make_classifier())}
         if config.second_expert != "none":
             kind = ComplementaryExpert if config.second_expert == "complementary" else AttentiveExpert
-            experts["expert2"] = kind(config, task, super().make_model())
+            experts["expert2"] = kind(config, task, self.make_classifier())
         return nn.ModuleDict(experts)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -261,11 +267,14 @@ class MEID(Method):
     def compiled(self) -> tuple[nn.Module, ...]:
         return tuple(self.model.values())
 
+    def _expert(self, name: str) -> Expert:
+        return cast("Expert", self.model[name])
+
     def forward(self, batch: Batch) -> Tensor:
-        expert, known = self.model["expert1"], 0.0
+        expert, known = self._expert("expert1"), 0.0
         logits, attention = expert(batch.features)
         if self._num_experts == 2:  # the first is frozen then, so no gradient reaches it
-            expert, known = self.model["expert2"], logits
+            expert, known = self._expert("expert2"), logits
             logits, _ = expert(batch.features, attention)
         loss = self._focal(known + logits, batch)
         if expert.distillation is not None:
@@ -281,7 +290,7 @@ class MEID(Method):
 
     def predict(self, features: Tensor) -> Tensor:
         """The sum of the experts' logits, of the first alone until the second is trained."""
-        logits, attention = self.model["expert1"](features)
+        logits, attention = self._expert("expert1")(features)
         if self._num_experts == 2:
-            logits = logits + self.model["expert2"](features, attention)[0]
+            logits = logits + self._expert("expert2")(features, attention)[0]
         return logits

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from vltr_train import losses
+from vltr_train.aggregators import VideoClassifier
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, TrainConfig
 from vltr_train.presets import published
@@ -39,6 +40,8 @@ class MixupConfig(TrainConfig):
 
 class Mixup(Method):
     paper = "mixup (arXiv 1710.09412)"
+    config: MixupConfig
+    model: VideoClassifier
     Config = MixupConfig
     presets = MappingProxyType(
         published("mixup", "mixup", without="*-agg*") | published("mixup", "mixup", only="*-agg*", mix="vectors")

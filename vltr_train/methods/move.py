@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.distributions import Beta
 
 from vltr_train import losses
+from vltr_train.aggregators import Attentive, VideoClassifier
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
 from vltr_train.ops.frames import dynamic_frame_bounds, dynamic_frame_masks
@@ -66,6 +68,10 @@ class MoveConfig(TrainConfig):
 
 class Move(Method):
     paper = "MOVE (arXiv 2211.13471)"
+    config: MoveConfig
+    model: VideoClassifier
+    bounds: Tensor
+    factors: Tensor
     Config = MoveConfig
     official = MappingProxyType({"psa_key_mask": "drop", "detach_codebook_input": True})
     presets = MappingProxyType(
@@ -84,10 +90,15 @@ class Move(Method):
         self.register_buffer("bounds", torch.from_numpy(bounds), persistent=False)  # (C,) frames
         self.register_buffer("factors", factors, persistent=False)  # (C,)
         self._seed = self._step = 0  # of the masks
-        codebook = self.model.aggregator.codebook
+        codebook = self.aggregator.codebook
         if config.detach_codebook_input and codebook is not None:
             # Nothing that learns comes before this normalisation. Its statistics move on, so it is not `freeze`d.
             codebook.input_norm.requires_grad_(False)
+
+    @property
+    def aggregator(self) -> Attentive:
+        """The aggregator of the model: all choices of `MoveConfig.aggregator` are of this class."""
+        return cast("Attentive", self.model.aggregator)
 
     def begin_epoch(self, epoch: int, num_rows: int) -> None:
         # Drawn here and not in a step, where a device would be waited for; steps are told apart by their number.
@@ -96,7 +107,7 @@ class Move(Method):
     def forward(self, batch: Batch) -> Tensor:
         config, targets = self.config, batch.targets
         frames = self.model.embed(batch.features)
-        vectors = self._extrapolated(frames, targets) if config.extrapolation else self.model.aggregator.pool(frames)
+        vectors = self._extrapolated(frames, targets) if config.extrapolation else self.aggregator.pool(frames)
         if config.interpolation:
             # DIFFERS: of several ranks each has shares and partners of its own.
             share = self._shares(config.interpolation_alpha, vectors)
@@ -110,7 +121,7 @@ class Move(Method):
     def _extrapolated(self, frames: Tensor, targets: Tensor) -> Tensor:
         """The vectors (B, P) of clips (B, T, D), beyond the one of their two views."""
         masks = self._masks(targets, frames.shape[1])
-        views = self.model.aggregator.views(frames, masks[:, :2], masks[:, 2], masks[:, 3:]).float()
+        views = self.aggregator.views(frames, masks[:, :2], masks[:, 2], masks[:, 3:]).float()
         return torch.lerp(views[:, 1], views[:, 0], 1 + self._shares(self.config.extrapolation_alpha, views))
 
     def _masks(self, targets: Tensor, num_frames: int) -> Tensor:

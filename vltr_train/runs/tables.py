@@ -68,7 +68,8 @@ def table(
         raise unknown_name("format", format, FORMATS)
     lines, columns = _measured(runs), COLUMNS | SAP_COLUMNS
     if paper is not None:
-        names = paper_tables(presets or {})
+        presets = presets or {}
+        names = paper_tables(presets)
         if paper not in names:
             raise unknown_name("paper", paper, names)
         lines, columns = _beside_printed(lines, presets, paper), _printed_columns(presets, paper)
@@ -173,14 +174,17 @@ def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> lis
                 group = ", ".join(filter(None, (preset.data, preset.backbone, preset.settings.get("aggregator"))))
                 spec = f"{method}:{name}"
                 found = by_spec.pop(spec, [_Line(spec)])
-                of_row = {
-                    "group": group,
-                    "row": preset.row,
-                    "printed": _printed(preset, paper),
-                    "source": _source(preset, paper),
-                    "variant": preset.data,
-                }
-                rows += [replace(line, **of_row) for line in found]
+                rows += [
+                    replace(
+                        line,
+                        group=group,
+                        row=preset.row,
+                        printed=_printed(preset, paper),
+                        source=_source(preset, paper),
+                        variant=preset.data,
+                    )
+                    for line in found
+                ]
     return rows + [replace(line, group=UNPRINTED) for line in lines if line.spec in by_spec]
 
 
