@@ -1,4 +1,4 @@
-"""Tables of runs: what was measured, beside what a paper prints, as text, Markdown, CSV or LaTeX.
+"""Tables of runs: measured numbers beside the numbers that a paper prints, as text, Markdown, CSV or LaTeX.
 
 Printed numbers come from the presets of methods, which read `vltr_train.papers`. A table of a paper is named after its
 data: DATASET-NUMBER or DATASET-PAPER-NUMBER, such as "videolt-1". A variant of a data set is named DATASET-VARIANT.
@@ -38,7 +38,7 @@ COLUMNS = {
     **{group.capitalize(): grouped_name(AP, group) for group in GROUP_NAMES},
     **{f"Acc@{k}": accuracy_at(k).name for k in (1, 5)},
 }
-"""Columns of papers in the order of `Preset.printed`: the headings, and the names of these metrics in a report."""
+"""The columns of papers in the order of `Preset.printed`: the name in a report of each heading's metric."""
 
 SAP_COLUMNS = {"SAP": SAP.name, "exact SAP": EXPECTED_SAP.name}
 PRINTABLE = COLUMNS | SAP_COLUMNS | {f"SAP {group}": grouped_name(SAP, group) for group in GROUP_NAMES}
@@ -48,21 +48,35 @@ UNPRINTED = "not in this table"
 
 
 def paper_tables(presets: Presets) -> list[str]:
-    """The names of the papers' tables that presets are rows of. presets: of each method, by its name."""
+    """Return the names of the papers' tables that presets reproduce.
+
+    Args:
+        presets: The presets of each method, by the method's name.
+
+    Returns:
+        The names in alphabetical order.
+    """
     return sorted({name for rows in presets.values() for preset in rows.values() for name in preset.tables})
 
 
 def table(
     runs: Iterable[RunFolder], *, presets: Presets | None = None, paper: str | None = None, format: str = "text"
 ) -> str:
-    """Runs as a table. Runs that differ in their seed alone are one line: mean +- standard deviation (n - 1).
+    """Write runs as a table. Runs that differ only in their seed are one line: mean +- standard deviation (n - 1).
 
-    runs: evaluated runs. paper: one of ``paper_tables(presets)``: its rows as printed, measured numbers beside them and
-    "-" where there is none, then the runs that are no row of it; None: the runs alone, with SAP. Its columns are those
-    in which it prints. format: one of `FORMATS`; "csv" has numbers in full, and data and selection in columns where the
-    others have notes.
+    Args:
+        runs: Evaluated runs.
+        presets: The presets of each method, by the method's name; needed for ``paper``.
+        paper: One of ``paper_tables(presets)``. The table has the columns and rows that the paper prints, with the
+            measured numbers beside the printed ones and "-" for missing numbers. Runs that are no row of it come last.
+            None for the runs alone, with SAP.
+        format: One of `FORMATS`. "csv" has numbers in full, and data and selection in columns instead of notes.
 
-    Raises ValueError for an unknown paper or format, and for a run without a report.
+    Returns:
+        The table, with a line break at its end.
+
+    Raises:
+        ValueError: The paper or the format is unknown, or a run has no report.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
@@ -85,11 +99,11 @@ def table(
 
 @dataclass(frozen=True)
 class _Line:
-    """A row that a paper prints, runs that differ in their seed alone, or both.
+    """A row that a paper prints, runs that differ only in their seed, or both.
 
-    spec: METHOD or METHOD:PRESET. changes: what tells its runs from the others of this spec. metrics: of each run.
-    printed: by heading. source: of these, what the table that the row is from has otherwise. variant: of a data set,
-    that the row is of.
+    spec: METHOD or METHOD:PRESET. changes: the settings that distinguish these runs from others of this spec. metrics:
+    those of each run. printed: the paper's numbers by heading. source: the numbers that the row's first table prints
+    otherwise. variant: the variant of the data set that the row is on.
     """
 
     spec: str
@@ -109,7 +123,7 @@ class _Line:
         return f"{self.spec} {self.changes}".rstrip()
 
     def measured(self, metric: str) -> tuple[float | None, float | None]:
-        """Mean and standard deviation; None where a run has no such number, and for the deviation of one run."""
+        """The mean and standard deviation; None if a run lacks the number, and for the deviation of a single run."""
         values = [metrics.get(metric, math.nan) for metrics in self.metrics]
         if not values or any(map(math.isnan, values)):
             return None, None
@@ -144,20 +158,20 @@ def _spec(run: RunFolder) -> str:
 
 
 def _traits(run: RunFolder) -> dict[str, Any]:
-    """The values that runs must share to be repetitions of one another."""
+    """The values that runs share if they are repetitions of each other."""
     traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
     return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
 
 
 def _selected_on(run: RunFolder) -> str:
-    """The split that selected the checkpoint, or "last" where there was no validation split."""
+    """The split that selected the checkpoint, or "last" without a validation split."""
     select_on = run.value("settings", "select_on")
     num_validation = run.value("dataset", "videos")[1]
     return select_on if num_validation or select_on != "validate" else "last"
 
 
 def _setting(value: Any) -> str:
-    """A value as it would be given on the command line."""
+    """The value as text of the command line."""
     if isinstance(value, list):
         return ",".join(map(_setting, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
@@ -189,12 +203,12 @@ def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> lis
 
 
 def _printed(preset: Preset, paper: str) -> dict[str, float | None]:
-    """The numbers that a table prints of a row, by heading."""
+    """The numbers of a row in a table, by heading."""
     return dict(zip(preset.columns or COLUMNS, preset.quoted.get(paper, preset.printed), strict=False))
 
 
 def _source(preset: Preset, paper: str) -> str:
-    """The numbers that were printed first, where a table repeats a row with other numbers."""
+    """A note of the numbers that were printed first, if a table repeats the row with other numbers."""
     first = preset.tables[0]
     original = _printed(preset, first)
     others = [
@@ -206,7 +220,10 @@ def _source(preset: Preset, paper: str) -> str:
 
 
 def _printed_columns(presets: Presets, paper: str) -> dict[str, str]:
-    """The columns that all rows of a table have, and some a number: who repeats rows of others may leave some out."""
+    """The columns that all rows of a table have and that hold a number.
+
+    A paper that repeats rows of others may leave out columns.
+    """
     rows = [
         _printed(preset, paper)
         for of_method in presets.values()
@@ -227,7 +244,7 @@ def _position(method: str) -> int:
 
 
 def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
-    """Notes to read before comparing: the data, what selected the checkpoints, and seeds that are there twice."""
+    """Notes to read before comparing: the data, the split that selected checkpoints, and repeated seeds."""
     measured = [line for line in lines if line.metrics]
     data = list(dict.fromkeys(line.data for line in measured))
     notes = [f"measured on {', '.join(data)}"] if data else []
@@ -241,7 +258,7 @@ def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
         notes.append(f"checkpoints selected on: {', '.join(counted if len(selection) > 1 else selection)}")
     notes += dict.fromkeys(f"{line.spec}: {line.source}" for line in lines if line.source)
     for line in measured:
-        if not line.data.endswith(line.variant):  # a synthetic set has the name behind its own
+        if not line.data.endswith(line.variant):  # the name of a synthetic set ends with that of the data it imitates
             notes.append(f"{line.name}: measured on {line.data}, and the row is of {line.variant}")
         if len(set(line.seeds)) < len(line.seeds):
             notes.append(f"{line.name}: its {len(line.seeds)} runs have {len(set(line.seeds))} seeds between them")
