@@ -1,4 +1,4 @@
-"""Binary cross entropy on videos as they come: the baseline of every table.
+"""Binary cross entropy, with each video drawn once an epoch: the baseline of every table.
 
 Paper: VideoLT, arXiv 2105.02668, "baseline" of Tables 1 to 5. L = mean over b, c of BCE(sigmoid(z_bc), y_bc).
 Code: https://github.com/17Skye17/VideoLT (base_main.py).

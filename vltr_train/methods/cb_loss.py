@@ -1,6 +1,6 @@
-"""Class-balanced loss: classes weigh by the effective number of their training videos.
+"""Class-balanced loss: the weight of a class falls with the effective number of its training videos.
 
-Paper: Cui et al., arXiv 1901.05555: w_c = (1 - beta) / (1 - beta^n_c), brought to sum C; L = mean of w_c l_bc.
+Paper: Cui et al., arXiv 1901.05555: w_c = (1 - beta) / (1 - beta^n_c), scaled to the sum C; L = mean of w_c l_bc.
 Code: https://github.com/17Skye17/VideoLT (ops/losses.py), which weights class c in every row, positives and negatives.
 Command: vltr-train fit cb_loss:r101 --data DIR
 Expected: All .511, head .665, medium .561, tail .398, Acc@1 .656, Acc@5 .832.
@@ -24,7 +24,7 @@ __all__ = ["CBLoss", "CBLossConfig"]
 @dataclass(frozen=True, kw_only=True)
 class CBLossConfig(TrainConfig):
     cb_beta: float = 0.9999
-    # column: w_c at class c, as VideoLT's code. sample: a row weighs the sum of its labels' weights, as Cui et al.
+    # column: w_c weights class c, as in VideoLT's code. sample: a row has the summed weight of its labels (Cui et al.).
     cb_axis: str = field(default="column", metadata={"choices": ("column", "sample")})
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Class-balanced sampling: every class is drawn alike, then a video of it.
+"""Class-balanced sampling: each class is drawn with the same probability, then a video of it.
 
 Paper: VideoLT, arXiv 2105.02668, "CBS", after Kang et al., arXiv 1910.09217, Eq. 1 with q = 0: p_c = 1 / C.
-L = mean over b of the sum over c of m_bc l_bc; l is the BCE, and m is 0 at labels that a video was not drawn for.
+L = mean over b of the sum over c of m_bc l_bc; l is the BCE, and m is 0 at the labels that a video was not drawn for.
 Code: https://github.com/17Skye17/VideoLT (ResamplingDataset_Mask).
 Command: vltr-train fit cbs:r101 --data DIR
 Expected: All .507, head .660, medium .559, tail .390, Acc@1 .652, Acc@5 .828.

@@ -1,9 +1,9 @@
-"""Equalization loss: now and then a tail class does not learn from a negative.
+"""Equalization loss: with a small probability a tail class does not learn from a negative.
 
 Paper: Tan et al., arXiv 2003.05176: L = mean of (1 - E T_c (1 - y_bc)) l_bc, where T_c is 1 for tail classes and
 E is 1 with probability gamma.
-Code: https://github.com/17Skye17/VideoLT (ops/losses.py). Its gamma, 1.76e-3, is the paper's threshold of frequency;
-with it two negatives in a thousand are dropped and the loss is all but plain BCE. Try eql_gamma=0.9.
+Code: https://github.com/17Skye17/VideoLT (ops/losses.py). Its gamma, 1.76e-3, is the paper's frequency threshold.
+With it two negatives in a thousand are dropped, and the loss is nearly plain BCE. Try eql_gamma=0.9.
 Command: vltr-train fit eql:r101 --data DIR
 Expected: All .518, head .690, medium .571, tail .398, Acc@1 .664, Acc@5 .838.
 """

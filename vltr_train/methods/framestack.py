@@ -1,8 +1,8 @@
-"""FrameStack: clips of two videos are joined, fewer frames of the one whose classes the model knows better by now.
+"""FrameStack: clips of two videos are joined, with fewer frames of the video whose classes the model knows better.
 
 Paper: VideoLT, arXiv 2105.02668, Eq. 1 to 4 and Algorithm 1. With s_i the sum of the running AP (rAP) over the labels
 of video i: beta = s_i / (s_i + s_j), floor(beta L) frames from j and the rest from i, y = (1 - beta) y_i + beta y_j.
-rAP is the AP of each class over the predictions of the epoch before. Loss: focal, gamma 1.
+rAP is the AP of each class over the predictions of the previous epoch. Loss: focal, gamma 1.
 Code: https://github.com/17Skye17/VideoLT (dy_main.py, ops/Augment.py).
 Command: vltr-train fit framestack:r101 --data DIR
 Expected: All .532, head .695, medium .584, tail .417, Acc@1 .667, Acc@5 .843.
@@ -29,20 +29,21 @@ __all__ = ["FrameStack", "FrameStackConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStackConfig(TrainConfig):
-    # DIFFERS: 0 mixes nothing, as in Table 5. The published code mixes whole batches then.
-    ratio: float = 0.5  # eta, the share of a batch that is mixed, its first rows
-    warm_epochs: int = 1  # that are not mixed: there is no rAP yet. With 0, as in Algorithm 1, the first has beta 0.5
+    # DIFFERS: 0 mixes nothing, as in Table 5. With 0 the published code mixes whole batches.
+    ratio: float = 0.5  # eta, the share of a batch that is mixed; these are its first rows
+    warm_epochs: int = 1  # epochs without mixing, as there is no rAP yet; with 0 (Algorithm 1) the first has beta 0.5
     beta: str = field(default="rap", metadata={"choices": ("rap", "constant", "frequency")})  # Table 3
     constant_beta: float = 0.5
     loss: str = field(default="focal", metadata={"choices": ("focal", "bce")})  # Table 4
     gamma: float = 1.0
-    clip_length: int | None = None  # L; none: train_frames, from which it may differ where all rows are mixed
-    # Predictions that make the rAP: a second forward of the clean clips, in train mode as the published code (dropout
-    # acts, batch statistics move twice) or in eval mode; or the first one's, and a second for mixed rows alone.
+    clip_length: int | None = None  # L; none for train_frames; another value needs ratio=1
+    # The predictions for the rAP. clean_train_mode: a second forward of the clean clips in train mode, as in the
+    # published code (dropout acts, and batch statistics move twice). clean_eval_mode: the same in eval mode. reuse: the
+    # first forward, and a second one for the mixed rows only.
     rap_source: str = field(
         default="clean_train_mode", metadata={"choices": ("clean_train_mode", "clean_eval_mode", "reuse")}
     )
-    # See vltr_train.frame_stack.
+    # For the next three see vltr_train.frame_stack.
     multilabel_rap: str = field(default="sum", metadata={"choices": ("sum", "mean", "min")})
     eps_scale: str = field(default="code", metadata={"choices": ("code", "paper")})
     order: str = field(default="partner_first", metadata={"choices": ("partner_first", "own_first")})
@@ -86,7 +87,7 @@ class FrameStack(Method):
     def __init__(self, config: FrameStackConfig, task: Task) -> None:
         super().__init__(config, task)
         counts = torch.tensor(task.train_counts, dtype=torch.float32)
-        # (C,), saved with the weights: what the next epoch mixes by. The counts are Table 3's "CF".
+        # (C,), the rAP that the next epoch mixes by, saved with the weights. The counts are "CF" of Table 3.
         self.register_buffer("rap", counts if config.beta == "frequency" else torch.zeros_like(counts))
         self._running: RunningAP | None = None
         self._mixes = False
@@ -113,24 +114,24 @@ class FrameStack(Method):
 
     def forward(self, batch: Batch) -> Tensor:
         num_mixed = self._num_mixed(len(batch.features))
-        # Stacking moves frames about, so what the model does to each by itself is done once for mixed and clean clips.
+        # Stacking only moves frames, so they are embedded once for both the mixed and the clean clips.
         clean = self.model.embed(batch.features)
         frames, targets = self._mixed(clean, batch.targets, num_mixed) if num_mixed else (clean, batch.targets)
         logits = self.model(frames, embedded=True)
         loss = self._loss(logits, targets)
         if self._running is not None:
-            # After the first forward: autocast remembers weights, and without their gradients if it met them here.
+            # After the first forward: autocast caches weights, and it would cache them without gradients here.
             self._running.update(self._clean_logits(clean.detach(), logits.detach(), num_mixed), batch.targets)
         return loss
 
     def _num_mixed(self, num_rows: int) -> int:
-        """The rows of a batch that are mixed."""
-        # DIFFERS: of several ranks each mixes within its own rows; the published code has one batch on all GPUs.
+        """The number of rows of a batch that are mixed."""
+        # DIFFERS: each of several ranks mixes within its own rows; the published code has one batch on all GPUs.
         num_mixed = int(num_rows * self.config.ratio) if self._mixes else 0
         return num_mixed if num_mixed >= 2 else 0  # DIFFERS: the published code stacks a single row with itself
 
     def _mixed(self, frames: Tensor, targets: Tensor, num_mixed: int) -> tuple[Tensor, Tensor]:
-        """Frames (B, T, D) and targets (B, C), the first rows stacked with one another."""
+        """Frames (B, T, D) and targets (B, C), with the first rows stacked with each other."""
         config = self.config
         length = config.clip_length or frames.shape[1]
         stacked = frame_stack(
@@ -149,7 +150,7 @@ class FrameStack(Method):
         return stacked.features, stacked.targets
 
     def _room_for(self, frames: Tensor, length: int) -> Tensor:
-        """Memory for stacked frames, that of the step before where it fits: fresh memory costs more than stacking."""
+        """Memory for stacked frames: the previous step's if it fits, as fresh memory costs more than stacking."""
         num_rows, _, dim = frames.shape
         room = self._stacked
         if room is None or (room.shape, room.dtype, room.device) != (
@@ -167,7 +168,7 @@ class FrameStack(Method):
 
     @torch.no_grad()
     def _clean_logits(self, frames: Tensor, logits: Tensor, num_mixed: int) -> Tensor:
-        """Logits (B, C) of the clips as they came, of which the first forward gave those that were not mixed."""
+        """Logits (B, C) of the clean clips. The first forward has computed those of rows that were not mixed."""
         if self.config.rap_source == "reuse":
             return (
                 torch.cat([self.model(frames[:num_mixed], embedded=True), logits[num_mixed:]]) if num_mixed else logits

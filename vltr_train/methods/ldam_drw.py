@@ -1,7 +1,7 @@
-"""LDAM with deferred re-weighting: rarer classes get a larger margin, and after a while a larger weight.
+"""LDAM with deferred re-weighting: rarer classes have a larger margin and, in later epochs, a larger weight.
 
-Paper: Cao et al., arXiv 1906.07413, Eq. 13 and Algorithm 1: margins m_c ~ n_c^(-1/4), L = BCE(s (z - m y), y), weighted
-as the class-balanced loss from epoch `drw_epoch` on.
+Paper: Cao et al., arXiv 1906.07413, Eq. 13 and Algorithm 1: margins m_c ~ n_c^(-1/4), L = BCE(s (z - m y), y), with
+the weights of the class-balanced loss from epoch `drw_epoch` on.
 Code: https://github.com/17Skye17/VideoLT (ops/losses.py): s = 30 on logits of any length, margins summed over labels.
 Command: vltr-train fit ldam_drw:r101 --data DIR
 Expected: All .518, head .687, medium .572, tail .397, Acc@1 .664, Acc@5 .820.
@@ -26,8 +26,8 @@ __all__ = ["LDAMDRW", "LDAMDRWConfig"]
 class LDAMDRWConfig(TrainConfig):
     scale: float = 30.0
     largest_margin: float = 0.5
-    summed_margins: bool = True  # over the labels of a video, as VideoLT's code; else each label has its own
-    # DIFFERS: weights stay on for good. The published code picks them by epoch // 50 from a list of two and so ends
+    summed_margins: bool = True  # over the labels of a video, as in VideoLT's code; if False each label has its own
+    # DIFFERS: the weights stay on from this epoch. The published code indexes a list of two by epoch // 50, so it ends
     # with an IndexError in epoch 100.
     drw_epoch: int = 50
     cb_beta: float = 0.9999

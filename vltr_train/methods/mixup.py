@@ -1,8 +1,8 @@
-"""mixup: a batch is averaged with itself in another order, frames (or pooled vectors) and labels alike.
+"""mixup: a batch is averaged with a permutation of itself, both frames (or pooled vectors) and labels.
 
 Paper: Zhang et al., arXiv 1710.09412: x = l x_i + (1 - l) x_j, y = l y_i + (1 - l) y_j, l ~ Beta(alpha, alpha).
-Code: https://github.com/17Skye17/VideoLT (ops/Augment.py): one l and one order a batch, alpha 1, t-th frame with t-th;
-https://github.com/wjun0830/MOVE, where its aggregators are at work: vectors that these made.
+Code: https://github.com/17Skye17/VideoLT (ops/Augment.py): one l and one permutation a batch, alpha 1, and the t-th
+frame is mixed with the t-th. https://github.com/wjun0830/MOVE mixes the vectors that its aggregators pool.
 Command: vltr-train fit mixup:r101 --data DIR
 Expected: All .495, head .660, medium .546, tail .381, Acc@1 .641, Acc@5 .824.
 """
@@ -50,11 +50,11 @@ class Mixup(Method):
     def forward(self, batch: Batch) -> Tensor:
         clips, targets = batch.features, batch.targets
         if self.config.mix == "vectors":
-            # float32, as the share is, whatever autocast made them
+            # float32 like the share, even if autocast made them in 16 bits
             clips = self.model.aggregator.pool(self.model.embed(clips)).float()
         alpha = torch.full((), self.config.alpha, device=clips.device)
-        # DIFFERS: of several ranks each has a share and partners of its own.
-        share = Beta(alpha, alpha, validate_args=False).sample()  # checking the arguments would wait for the device
+        # DIFFERS: each of several ranks has a share and partners of its own.
+        share = Beta(alpha, alpha, validate_args=False).sample()  # a check of the arguments would wait for the device
         partner = torch.randperm(len(clips), device=clips.device)
         clips = torch.lerp(clips[partner], clips, share)
         targets = torch.lerp(targets[partner], targets, share)
