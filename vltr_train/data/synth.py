@@ -221,14 +221,17 @@ def make_world(
     rng = _generator(seed, _LABELS)
     if not shape.balanced_test:  # published by falling counts: class 0 is the largest
         tail = rng.permutation(tail)
-    ids, pairs, splits = [], [], {}
+    ids: list[str] = []
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    splits: dict[str, slice] = {}
     for split, num_videos in shape.videos.items():
         law = np.full(num_classes, tail.mean()) if shape.balanced_test and split == "test" else tail
         rows, classes = _deal_labels(split, round(num_videos * scale), law, shape.label_shares, rng)
         splits[split] = slice(len(ids), len(ids) + int(rows[-1]) + 1)
         pairs.append((rows + len(ids), classes))
         ids += [f"{split}-{row:06d}" for row in range(int(rows[-1]) + 1)]
-    labels = LabelList.from_pairs(tuple(ids), *np.concatenate(pairs, axis=1), num_classes)
+    rows, classes = np.concatenate(pairs, axis=1)
+    labels = LabelList.from_pairs(tuple(ids), rows, classes, num_classes)
 
     train_counts = np.bincount(pairs[0][1])
     shrink = train_counts.sum() / tail.sum()
