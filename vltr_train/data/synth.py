@@ -334,23 +334,34 @@ def synthesize(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SyntheticSet:
-    """Write a data set with a known structure into ``folder``, to be opened by `vltr_train.data.dataset.open_dataset`.
+    """Write a data set with a known structure into ``folder``, to be opened by `vltr_train.open_dataset`.
 
-    profile: a key of `PROFILES`, the published set whose labels it has. scale: 1 is its true size. Videos grow with it;
-        classes, and with them training counts and the bounds of head and tail, with its square root, so that the long
-        tail and its groups stay. Each class keeps 4 training videos and 2 of each other split; sets too small for
-        that get more videos. VideoLT at 0.05: 225 classes, 8,967 training videos, 418 to 10 a class.
-    dim: D. layout: "packed", one array as `vltr-train pack` makes it, or "npy", one features/<id>.npy a video.
-    dtype: "float16" or "float32". imbalance: of minikinetics, the smallest class's share of the largest.
-    frames: of a video; default that of the profile. length_spread: 0 for all alike, else the standard deviation of the
-        logarithm of lengths with that mean (VideoLT's own at one frame a second: 0.73). feature_std: of the noise in a
-        feature; default sqrt(8192 / dim), with which few features too are learnt from in some hundred steps. 2, which
-        is that of 2,048 features, is fair to methods that normalise frames or attend to them.
-    progress: called with the fraction done.
+    The same arguments give the same bytes in any number of threads, but for last bits on another CPU or numpy. The same
+    call continues an interrupted write.
 
-    The same arguments give the same bytes in any number of threads, but for last bits on another CPU or numpy. Writing
-    that was stopped is taken up again by the same call. Raises ValueError for an argument that does not fit, and where
-    the folder holds another data set.
+    Args:
+        folder: Folder of the data set.
+        profile: A key of `PROFILES`, the published set whose labels it has.
+        scale: 1 is the published size. Videos grow with it; classes, and with them training counts and the bounds of
+            head and tail, grow with its square root, so that the long tail and its groups stay. Each class keeps 4
+            training videos and 2 of each other split; sets too small for that get more videos. VideoLT at 0.05: 225
+            classes, 8,967 training videos, 418 to 10 a class.
+        dim: D, the number of features of a frame.
+        seed: Seed of all draws.
+        layout: "packed", one array as `vltr-train pack` makes it, or "npy", one features/<id>.npy a video.
+        dtype: "float16" or "float32".
+        imbalance: For minikinetics, the smallest class's share of the largest.
+        frames: Frames of a video; by default those of the profile.
+        length_spread: 0 if all lengths are equal, else the standard deviation of the logarithm of lengths with that
+            mean (VideoLT's own at one frame a second: 0.73).
+        feature_std: Standard deviation of the noise in a feature. The default, sqrt(8192 / dim), lets few features too
+            be learnt from in some hundred steps. 2, the value of 2,048 features, is fair to methods that normalise
+            frames or attend to them.
+        threads: Threads of the core; every core by default.
+        progress: Called with the fraction done.
+
+    Raises:
+        ValueError: An argument does not fit, or the folder holds another data set.
     """
     if layout not in ("packed", "npy"):
         raise ValueError(f"layout: expected packed or npy, got {layout!r}")
