@@ -50,7 +50,7 @@ class InvalidParameterError(ValueError, TypeError):
 
 
 class _NotNative(Exception):
-    """What scikit-learn's own function has to do; the message names the option."""
+    """An option that only scikit-learn's function supports; the message names it."""
 
 
 def _or_original(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -153,8 +153,12 @@ def roc_auc_score(
             raise ValueError("average: expected 'macro', 'weighted', 'micro' or None with 'ovr', got 'samples'")
         classes = _classes(present, labels)
         _check_columns(scores, len(classes))
-        if not np.allclose(1, scores.sum(axis=1)):
-            raise ValueError("y_score: expected probabilities whose rows sum up to 1.0, got others")
+        sums = scores.sum(axis=1)
+        if not np.allclose(1, sums):
+            row = int(np.argmax(~np.isclose(1, sums)))
+            raise ValueError(
+                f"y_score: expected probabilities whose rows sum up to 1.0, got {sums[row]:g} in row {row}"
+            )
         truth = np.searchsorted(classes, truth)
     return _averaged(metric, truth, scores, average, weights)
 
@@ -334,8 +338,10 @@ def _check_finite(scores: np.ndarray) -> None:
 
 def _isfinite(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.float16:
-        return np.isfinite(array)
-    return (array.view(np.uint16) & 0x7C00) != 0x7C00  # numpy's own takes eight times as long, and longer than AP
+        finite: np.ndarray = np.isfinite(array)
+    else:
+        finite = (array.view(np.uint16) & 0x7C00) != 0x7C00  # numpy's own takes eight times as long, and longer than AP
+    return finite
 
 
 def _check_columns(scores: np.ndarray, num_classes: int) -> None:
@@ -373,7 +379,8 @@ def _classes(present: np.ndarray, labels: Any) -> np.ndarray:
         return present
     classes = read_numbers("labels", labels).reshape(-1)
     if not np.array_equal(np.unique(classes), classes):
-        raise ValueError("labels: expected distinct labels in ascending order, got others")
+        shown = ", ".join(map(str, classes[:10].tolist())) + ", ..." * (len(classes) > 10)
+        raise ValueError(f"labels: expected distinct labels in ascending order, got {shown}")
     if len(np.setdiff1d(present, classes)):
         raise ValueError("labels: expected all labels of y_true among them, got fewer")
     return classes
@@ -446,7 +453,7 @@ def _positives_of_rows(labels: np.ndarray, scores: np.ndarray) -> Positives:
 
 
 def _support(positives: Positives, weights: np.ndarray | None) -> np.ndarray:
-    """What the positives of each class weigh: (C,)"""
+    """The total weight of the positives of each class: (C,)"""
     if weights is None:
         return positives.counts
     classes = np.repeat(np.arange(positives.num_classes), positives.counts)
@@ -500,13 +507,15 @@ def _partial_roc_auc(table: RankTable, max_fpr: float) -> np.ndarray:
     pairs[pairs == 0] = np.nan
     area = np.bincount(classes, pieces, table.num_classes) / pairs
     chance = max_fpr**2 / 2
-    return (1 + (area - chance) / (max_fpr - chance)) / 2
+    return np.asarray((1 + (area - chance) / (max_fpr - chance)) / 2)
 
 
 def _ranks(indices: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Classes that rank before the label of each row, equal scores by the higher class: (N,)"""
     backwards = scores[:, ::-1]  # our scan ranks equal scores by the lower class
-    return rank_scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True).ranks
+    ranks = rank_scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True).ranks
+    assert ranks is not None  # requested
+    return ranks
 
 
 def _binary_hits(indices: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
@@ -514,7 +523,7 @@ def _binary_hits(indices: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     if k > 1:
         return np.ones(len(scores), bool)
     threshold = 0.5 if scores.min() >= 0 and scores.max() <= 1 else 0
-    return (scores > threshold) == indices
+    return np.asarray((scores > threshold) == indices)
 
 
 # Warnings
@@ -525,6 +534,6 @@ def _warn_no_positives() -> None:
 
 
 def _warn_undefined(message: str) -> None:
-    # Who can name scikit-learn's class has imported it; importing it here would take longer than the metric.
+    # Code that names scikit-learn's class has imported it; importing it here would take longer than the metric.
     exceptions = sys.modules.get("sklearn.exceptions")
     warnings.warn(message, getattr(exceptions, "UndefinedMetricWarning", UndefinedMetricWarning), stacklevel=2)

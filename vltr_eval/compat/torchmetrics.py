@@ -1,8 +1,8 @@
 """Drop-in for torchmetrics: its multilabel AP and AUROC and its multiclass accuracy, and sampled AP and running AP.
 
 Arguments, inputs, states, shapes, dtypes and numbers are those of torchmetrics 1.9; classes are subclasses of the
-installed torchmetrics', so that collections, Lightning, `state_dict` and checkpoints take one for the other. What
-differs, on purpose:
+installed torchmetrics', so that collections, Lightning, `state_dict` and checkpoints take one for the other. The
+deliberate differences:
 
 - `compute` counts in the list of batches as it is, without joining or sorting it.
 - Under torch.distributed `compute` exchanges the scores of positives and sums counts; other scores stay where they are.
@@ -23,7 +23,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -42,22 +42,37 @@ except ImportError as error:
 
 from vltr_eval.compat._tensors import one_dtype, to_supported_device
 
-try:
+if TYPE_CHECKING:
     from torchmetrics import Metric
     from torchmetrics.classification import MulticlassAccuracy as OriginalMulticlassAccuracy
     from torchmetrics.classification import MultilabelAUROC as OriginalMultilabelAUROC
     from torchmetrics.classification import MultilabelAveragePrecision as OriginalMultilabelAveragePrecision
     from torchmetrics.utilities import rank_zero_warn as warn
-except ImportError:
-    warn = warnings.warn
 
-    class Metric:
-        """Stands in the place of torchmetrics' classes where it is not installed."""
+    # The mixins below call methods of the classes that they are combined with.
+    class _MixedWithMetric(Metric):
+        num_labels: int
 
-        def __new__(cls, *_: Any, **__: Any) -> NoReturn:
-            raise ImportError(f"{cls.__name__} needs torchmetrics: pip install torchmetrics")
+    class _MixedWithMultilabel(OriginalMultilabelAveragePrecision):
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+else:
+    _MixedWithMetric = _MixedWithMultilabel = object
+    try:
+        from torchmetrics import Metric
+        from torchmetrics.classification import MulticlassAccuracy as OriginalMulticlassAccuracy
+        from torchmetrics.classification import MultilabelAUROC as OriginalMultilabelAUROC
+        from torchmetrics.classification import MultilabelAveragePrecision as OriginalMultilabelAveragePrecision
+        from torchmetrics.utilities import rank_zero_warn as warn
+    except ImportError:
+        warn = warnings.warn
 
-    OriginalMulticlassAccuracy = OriginalMultilabelAUROC = OriginalMultilabelAveragePrecision = Metric
+        class Metric:
+            """Stand-in for torchmetrics' classes if torchmetrics is not installed."""
+
+            def __new__(cls, *_: Any, **__: Any) -> NoReturn:
+                raise ImportError(f"{cls.__name__} needs torchmetrics: pip install torchmetrics")
+
+        OriginalMulticlassAccuracy = OriginalMultilabelAUROC = OriginalMultilabelAveragePrecision = Metric
 
 __all__ = [
     "MulticlassAccuracy",
@@ -103,7 +118,7 @@ def _check_cells(preds: Tensor, target: Tensor) -> None:
     if not preds.is_floating_point():
         raise ValueError(f"preds: expected a floating point tensor, got {preds.dtype}")
     if target.dtype != torch.bool and bool(_reaches_out(target)):
-        raise RuntimeError(f"target: expected 0 and 1, got {target.unique().tolist()}")
+        raise RuntimeError(f"target: expected 0 and 1, got {torch.unique(target).tolist()}")
 
 
 def _rows(name: str, cells: Tensor, num_labels: int) -> Tensor:
@@ -160,7 +175,7 @@ def _average_precision(table: RankTable) -> np.ndarray:
 def _auroc(table: RankTable) -> np.ndarray:
     _warn_of(table.num_positives, "No positive samples in targets, AUROC is set to 0")
     _warn_of(table.num_negatives, "No negative samples in targets, AUROC is set to 0")
-    return np.nan_to_num(table.roc_auc())
+    return np.asarray(np.nan_to_num(table.roc_auc()))
 
 
 def _warn_of(counts: np.ndarray, what: str) -> None:
@@ -183,6 +198,7 @@ def _reduced(values: np.ndarray, average: str | None, support: np.ndarray | None
         if average == "macro":
             result = mean_of_defined(values)
         else:
+            assert support is not None  # given for weighted averages
             result = np.dot(values[defined], support[defined]) / max(1, support[defined].sum())
     return torch.as_tensor(result, dtype=torch.get_default_dtype(), device=device)
 
@@ -222,9 +238,8 @@ def _multilabel(
             raise ImportError(
                 f"{name}: thresholds and ignore_index need torchmetrics: pip install torchmetrics"
             ) from error
-        return getattr(classification, name)(
-            preds, target, num_labels, average, thresholds, ignore_index, validate_args
-        )
+        original: Callable[..., Tensor] = getattr(classification, name)
+        return original(preds, target, num_labels, average, thresholds, ignore_index, validate_args)
     _check_average(average)
     if validate_args:
         _check_num_labels(num_labels)
@@ -302,8 +317,8 @@ def multilabel_auroc(
 # Metrics over batches
 
 
-class _OverBatches:
-    """What metrics share that keep their batches: states that are not copied, and a collective compute."""
+class _OverBatches(_MixedWithMetric):
+    """Mixin of metrics that keep their batches: states are not copied, and `compute` is collective."""
 
     _exact = True  # whether `compute` reads the batches; if not, it is torchmetrics'
     _computes = False  # whether `compute` is running
@@ -348,11 +363,11 @@ class _OverBatches:
     @contextlib.contextmanager
     def sync_context(
         self,
-        dist_sync_fn: Callable | None = None,
+        dist_sync_fn: Callable[..., Any] | None = None,
         process_group: Any = None,
         should_sync: bool = True,
         should_unsync: bool = True,
-        distributed_available: Callable | None = None,
+        distributed_available: Callable[..., Any] | None = None,
     ) -> Iterator[None]:
         """torchmetrics' own, which gathers batches, but for `compute`, which then works with all processes."""
         collective = self._computes and self._exact and should_sync and dist_sync_fn is None and not self._is_synced
@@ -369,7 +384,7 @@ class _OverBatches:
             self._group = None
 
 
-class _OfLabels(_OverBatches):
+class _OfLabels(_OverBatches, _MixedWithMultilabel):
     """torchmetrics' multilabel metrics, with its states, computed from a rank table."""
 
     _metric: Callable[[RankTable], np.ndarray]
@@ -403,10 +418,11 @@ class _OfLabels(_OverBatches):
         scores, labels = _rows("preds", preds.detach(), self.num_labels), _rows("target", target, self.num_labels)
         self._keep(_squashed(scores) if self.squash else scores, labels)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]  # as torchmetrics' own subclasses of the curve do
         """The metric of all batches, and under torch.distributed of those of all processes."""
         if not self._exact:
-            return super().compute()
+            original: Tensor = super().compute()
+            return original
         return self._evaluate(*self._shards())
 
     def _shards(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -517,6 +533,8 @@ class RunningAveragePrecision(_OverBatches, Metric):
     plot_upper_bound = 1.0
     plot_legend_name = "Label"
     _kept = ("scores", "labels")
+    scores: list[Tensor]
+    labels: list[Tensor]
 
     def __init__(self, num_labels: int, capacity: int, average: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -540,7 +558,8 @@ class RunningAveragePrecision(_OverBatches, Metric):
     def forward(self, preds: Tensor, target: Tensor) -> Tensor:
         """Takes a batch and gives the AP of that batch alone."""
         self._check_room(preds)  # before earlier batches are put aside, which `update` then cannot see
-        return super().forward(preds, target)
+        value: Tensor = super().forward(preds, target)
+        return value
 
     def _check_room(self, preds: Tensor) -> None:
         free = self.capacity - sum(map(len, self.labels))
@@ -609,7 +628,7 @@ def _check_classes(
         return
     most = num_classes + (ignore_index is not None)
     for name, labels in (("target", target), ("preds", preds)):
-        found = len(labels.unique())
+        found = len(torch.unique(labels))
         if found > most:
             raise RuntimeError(f"{name}: expected at most {most} different values, got {found}")
 
@@ -625,8 +644,8 @@ def _class_counts(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """tp, fp, tn, fn as torchmetrics counts them: (C,), (N, C) samplewise, or scalars for the top-1 micro average.
 
-    Of k guesses one counts: the target if it is among them, else the best. O(N C) for the guesses and O(N + C) for the
-    counts, where torchmetrics makes (N, C) one-hot integers or a (C, C) matrix. Nothing waits for a device.
+    One of the k guesses counts: the target if it is among them, else the best. The guesses take O(N C), the counts
+    O(N + C), where torchmetrics makes (N, C) one-hot integers or a (C, C) matrix. Nothing waits for a device.
     """
     labels = target.reshape(len(target), -1)  # (N, X)
     if preds.ndim == target.ndim + 1:
@@ -656,7 +675,7 @@ def _class_counts(
     tp = count(labels, hit.long())
     fn, fp = count(labels, one) - tp, count(guess, one) - tp
     counts = tp, fp, rows - tp - fp - fn, fn
-    return tuple(value[0] for value in counts) if multidim_average == "global" else counts
+    return (tp[0], fp[0], counts[2][0], fn[0]) if multidim_average == "global" else counts
 
 
 def _best_guess(scores: Tensor, labels: Tensor, top_k: int) -> Tensor:

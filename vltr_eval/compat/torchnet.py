@@ -11,8 +11,8 @@ Different on purpose:
   decides (1 or 0.27 for six equal scores); without ties the numbers are the same.
 - Scores are ranked in their own precision, not cast to float32, and so must be of one dtype in all batches. AP is
   summed in float64 before it is made float32.
-- What the published meters reject by an assertion, or rank as if it meant something, is a ValueError: targets other
-  than 0/1, NaN scores, shapes that do not fit.
+- Targets other than 0/1, NaN scores and shapes that do not fit raise ValueError. The published meters reject them by
+  an assertion, or rank them as if they were valid.
 - On a device for which vltr_eval was built without kernels, batches are copied to CPU memory.
 - The result is computed once and kept until the next `add`; the published validation asks for it seven times.
 - An `add` that raises or is interrupted (Ctrl-C) has taken nothing, or its whole batch.
@@ -65,7 +65,7 @@ class _Added:
             if self._weights[0] is None:
                 values = self._evaluator.rank_table().average_precision(absent="zero")
             else:
-                weights = [of_batch for first, of_batch in self._weights.items() if first < num_rows]
+                weights = [w for first, w in self._weights.items() if first < num_rows and w is not None]
                 values = _weighted_average_precision(self._evaluator, np.concatenate(weights))
             self._computed = num_rows, values
         return self._computed[1]
@@ -166,7 +166,9 @@ class LTMeter(mAPMeter):
         return _float_tensor([values[group].mean() if len(group) else np.nan for group in self.indices])
 
 
-def get_indices(counts: Sequence[float], head: float = DEFAULT_BOUNDS[0], tail: float = DEFAULT_BOUNDS[1]) -> list:
+def get_indices(
+    counts: Sequence[float], head: float = DEFAULT_BOUNDS[0], tail: float = DEFAULT_BOUNDS[1]
+) -> list[list[int]]:
     """The classes of each group by their number of training samples: lists of class indices [tail, medium, head].
 
     counts: (C,) whole numbers. tail has n <= ``tail``, medium more and n <= ``head``, head more than that (VideoLT's

@@ -34,7 +34,7 @@ from vltr_eval.formats.label_forms import (
 )
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
-from vltr_eval.formats.sources import listing, quote, shorten
+from vltr_eval.formats.sources import listing, quote, repeated, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
 
 Side = TypeVar("Side", Scores, Labels)
@@ -158,7 +158,7 @@ def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: s
 def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
     """Row shards with their columns in the order of the first that has names; those without names stay."""
     first = next((shard for shard in shards if shard.class_names is not None), None)
-    if first is None:
+    if first is None or first.class_names is None:
         return list(shards)
     if shards[0].class_names is None:
         raise InputError(
@@ -391,13 +391,12 @@ def _comparable(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.nd
     """Ids of both sides as one type: where one side has text, both are compared as text."""
     if (ours.dtype == object) == (theirs.dtype == object):
         return ours, theirs
-    return tuple(np.array(list(map(str, ids.tolist())), object) for ids in (ours, theirs))
+    return np.array(list(map(str, ours.tolist())), object), np.array(list(map(str, theirs.tolist())), object)
 
 
 def _refuse_repeated(ids: np.ndarray, name: str, remedy: str) -> None:
     if len(set(ids.tolist())) < len(ids):
-        seen: set[Any] = set()
-        twice = list(dict.fromkeys(known for known in ids.tolist() if known in seen or seen.add(known)))
+        twice = repeated(ids.tolist())
         raise InputError(f"{name}: expected each id once, got {_some(twice)} more than once{remedy}")
 
 

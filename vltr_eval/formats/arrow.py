@@ -10,7 +10,6 @@ Legend: N rows (videos), C classes, K columns.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -181,7 +180,7 @@ def table_of_schema(
         return _read(source, columns[chosen], arrays, num_rows, schema.field(places[chosen]).type, progress)
 
     stated = set(names.values())
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(stated) > 1:
         remedy = "pick one as FILE::KEY" if isinstance(source, Source) else "pass one column to use its names"
         notes = (f"columns {listing(names)} state different class names, so none are used; {remedy}",)
@@ -267,9 +266,9 @@ def _pandas_index(schema: Any, num_rows: int) -> tuple[set[str], tuple[str, rang
         if isinstance(entry, str):
             names.add(entry)
         elif isinstance(entry, dict) and entry.get("kind") == "range":
-            start, stop, step = (entry.get(key) for key in ("start", "stop", "step"))
-            if all(isinstance(bound, int) for bound in (start, stop, step)) and step != 0:
-                labels = range(start, stop, step)
+            bounds = [bound for key in ("start", "stop", "step") if isinstance(bound := entry.get(key), int)]
+            if len(bounds) == 3 and bounds[2] != 0:
+                labels = range(*bounds)
                 # Rows that another library cut or joined keep the metadata of the first frame.
                 if len(labels) == num_rows and labels != range(num_rows):
                     found = entry.get("name") or "__index_level_0__", labels
@@ -378,15 +377,17 @@ def _convert(source: Source | str, column: Column, start: int, array: Any) -> An
 
 def _values(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
     _check_nulls(source, column, start, array, "text" if column.kind == TEXT else "a number")
-    return array.to_numpy(zero_copy_only=False)
+    values: np.ndarray = array.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _matrix(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
     size = array.type.list_size
     _check_nulls(source, column, start, array, f"{size} numbers")
     values = _plain(array.flatten())
-    _check_nulls(source, column, start, values, "a number", lambda place: place // size)
-    return values.to_numpy(zero_copy_only=False).reshape(len(array), size)
+    _check_nulls(source, column, start, values, "a number", lambda index: index // size)
+    matrix: np.ndarray = values.to_numpy(zero_copy_only=False).reshape(len(array), size)
+    return matrix
 
 
 def _lists(source: Source | str, column: Column, start: int, array: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -395,8 +396,8 @@ def _lists(source: Source | str, column: Column, start: int, array: Any) -> tupl
     lengths = compute.fill_null(compute.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     values = _plain(array.flatten())  # without the values under a null
     expected = "a class index or a number" if column.dtype else "a class name"
-    row_of = functools.partial(np.searchsorted, np.cumsum(lengths), side="right")
-    _check_nulls(source, column, start, values, expected, row_of)
+    ends = np.cumsum(lengths)
+    _check_nulls(source, column, start, values, expected, lambda index: int(np.searchsorted(ends, index, side="right")))
     return lengths, values.to_numpy(zero_copy_only=False)
 
 
@@ -425,7 +426,7 @@ def _check_nulls(
     start: int,
     array: Any,
     expected: str,
-    row_of: Callable[[int], int] = lambda place: place,
+    row_of: Callable[[int], int] = lambda index: index,
 ) -> None:
     """Raise InputError for the first null, which is no number and no text."""
     if array.null_count:

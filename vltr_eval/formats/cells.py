@@ -81,8 +81,9 @@ def resolve_cells(cells: Cells, index_of: Mapping[str, int]) -> Lists:
     unknown: list[str] = []
     for separator in (";", ",", "|", None):
         rows = [_by_name(text, separator, index_of) for text in texts]
-        if all(row is not None for row in rows):
-            return Lists.from_rows(rows)
+        found = [row for row in rows if row is not None]
+        if len(found) == len(rows):
+            return Lists.from_rows(found)
         missing = [text for text, row in zip(texts, rows, strict=True) if row is None]
         tokens = [token for text in missing for token in _tokens(text, separator) if token not in index_of]
         if not unknown or len(tokens) < len(unknown):

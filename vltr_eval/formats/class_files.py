@@ -45,7 +45,7 @@ def class_numbers(
         source: The file.
         read_table: Reads a file that is no count list.
         num_classes: C, or None where it is not known.
-        what: What the numbers are, in messages.
+        what: The kind of numbers, for messages.
         names: The classes of the evaluation, by which named numbers are matched.
     """
     if source.suffix == ".lst" and is_count_list(source):
@@ -102,8 +102,8 @@ def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     """C numbers and their names of a table of one number a class; None for another content."""
     if table.array is not None:
         found = _one_line(np.asarray(table.array))
-        own = table.class_names if table.class_names is not None else table.ids
-        return found if found is None or own is None else (found[0], list(map(str, own)))
+        stated = table.class_names if table.class_names is not None else table.ids
+        return found if found is None or stated is None else (found[0], list(map(str, stated)))
     if not table.columns:
         return None
     numbers, texts = table.places({NUMBER}), table.places({TEXT})
@@ -201,7 +201,7 @@ def _count_labels(table: Table, num_classes: int | None, names: ClassNames | Non
     return counts
 
 
-def read_class_names(path: str | os.PathLike, read_table: ReadTable, num_classes: int | None = None) -> ClassNames:
+def read_class_names(path: str | os.PathLike[str], read_table: ReadTable, num_classes: int | None = None) -> ClassNames:
     """Read the class names; see the module's docstring for the layouts.
 
     Raises:

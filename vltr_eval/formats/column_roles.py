@@ -6,7 +6,7 @@ Rules for the columns of scores, and of labels with one column a class, in this 
 2. The index that a file declares (pandas' metadata in parquet, an empty first header cell in CSV) is never a class. Its
    values are the row ids, several levels joined as text, unless they count 0, 1, 2, ... in order; then it is left out,
    and a note says so.
-3. A column of text holds the row ids. Of several, the one whose name says so (`roles.IDS`).
+3. A column of text holds the row ids. If several do, the name decides (`roles.IDS`).
 4. A column of distinct whole numbers whose name says that it holds ids holds the ids, and a note says so.
 5. Another name that says "no class" (fold, split, label, row, ...) is refused with the ways to go on, and so is a first
    column of distinct whole numbers in front of fractions, one that counts the rows, a first column of scores that
@@ -42,7 +42,7 @@ _MANY_ROWS = 6
 
 @dataclass(frozen=True)
 class Options:
-    """What a person says about the columns of the files.
+    """The user's choices about the columns of the files.
 
     Attributes:
         ids: The name of the column with the row ids.

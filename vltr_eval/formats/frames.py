@@ -166,8 +166,8 @@ def _table_of_pandas(name: str, frame: Any) -> Table:
             dtypes = set(frame.dtypes.iloc[places])
             if len(dtypes) == 1 and _is_plain(dtypes.pop()):
                 are_neighbours = places == list(range(places[0], places[-1] + 1))
-                return frame.iloc[:, slice(places[0], places[-1] + 1) if are_neighbours else places].to_numpy()
-        return table.read_matrix(places)
+                return frame.iloc[:, slice(places[0], places[-1] + 1) if are_neighbours else places].to_numpy()  # type: ignore[no-any-return]
+        return np.asarray(table.read_matrix(places))
 
     return Table(name, len(frame), table.columns, read_matrix, table.read_column)
 
@@ -214,7 +214,8 @@ def _describe_series(name: str, column: Column, series: Any) -> Part:
 
         def read_categories() -> np.ndarray:
             _check_missing(name, inner, codes < 0)
-            return read_names()[codes] if len(codes) else read_names()[:0]
+            names = read_names()
+            return np.asarray(names[codes] if len(codes) else names[:0])
 
         return inner, read_categories
     if isinstance(dtype, pandas.SparseDtype):
@@ -231,7 +232,8 @@ def _describe_series(name: str, column: Column, series: Any) -> Part:
 
     def read() -> np.ndarray:
         _check_missing(name, found, series.isna().to_numpy())
-        return series.to_numpy(dtype=own)
+        values: np.ndarray = series.to_numpy(dtype=own)
+        return values
 
     return found, read
 
@@ -266,7 +268,7 @@ def _describe_objects(name: str, of: Callable[..., Column], series: Any) -> Part
     def read() -> np.ndarray:
         _check_missing(name, column, missing)
         try:
-            values = cells.astype(dtype)
+            values: np.ndarray = cells.astype(dtype)
         except OverflowError:
             raise InputError(f"{name}: column {column.name}: expected whole numbers of at most 64 bits") from None
         if dtype.kind == "f" and (values != cells).any():
@@ -291,7 +293,8 @@ def _lists_of(cells: np.ndarray, missing: np.ndarray) -> Lists | None:
         return None
     filled = [row for row in rows if len(row)]
     dtypes = {row.dtype if isinstance(row, np.ndarray) else None for row in filled}
-    if len(dtypes) == 1 and _is_plain(dtype := dtypes.pop()) and dtype != np.uint64:
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    if dtype is not None and _is_plain(dtype) and dtype != np.uint64:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         values = np.concatenate(filled).astype(np.int64 if dtype.kind in "iu" else dtype, copy=False)
         return Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), values, int(missing.sum()))
@@ -307,7 +310,7 @@ def _lists_of(cells: np.ndarray, missing: np.ndarray) -> Lists | None:
 def _items(cell: Any) -> list[Any]:
     """The items of a list as Python objects; those of a set in order, so that a frame is always read alike."""
     if isinstance(cell, np.ndarray):
-        return cell.tolist()
+        return list(cell.tolist())
     items = [item.item() if isinstance(item, np.generic) else item for item in cell]
     if isinstance(cell, (set, frozenset)):
         items.sort(key=lambda item: (str(type(item)), item))
@@ -344,7 +347,7 @@ def _table_of_structured(name: str, array: np.ndarray) -> Table:
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{name}: expected a structured array without a mask; fill the masked values first")
     parts = []
-    for label in array.dtype.names:
+    for label in array.dtype.names or ():
 
         def of(kind: str, dtype: str = "", label: str = label) -> Column:
             return Column(label, kind, dtype)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
-from vltr_eval.formats.sources import Source, listing, quote, reading
+from vltr_eval.formats.sources import Source, listing, quote, reading, repeated
 from vltr_eval.formats.table import BOOL, LIST, NUMBER, TEXT, Column, Lists, Table
 
 _LISTS = "expected a list with one list of class indices a row"
@@ -86,8 +86,7 @@ class _RepeatedName(Exception):
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        seen: set[str] = set()
-        raise _RepeatedName(next(name for name, _ in pairs if name in seen or seen.add(name)))
+        raise _RepeatedName(repeated(name for name, _ in pairs)[0])
     return content
 
 
@@ -167,7 +166,7 @@ def _of_records(source: Source, records: Iterator[tuple[int, Any]] | Iterable[tu
             other = sorted(record.keys() ^ builders.keys())
             raise InputError(
                 f"{source}: {place}: expected the fields of the first record, {listing(builders)}; "
-                f"got others or fewer: {listing(other)}"
+                f"these are in one of the two alone: {listing(other)}"
             )
         for name, value in record.items():
             builders[name].add(number, value)

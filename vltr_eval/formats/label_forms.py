@@ -58,7 +58,7 @@ def form_of_lists(lists: Lists, num_classes: int, name: str, form: str | None = 
         lists: One list for each row.
         num_classes: C.
         name: Begins the messages: the file, or the argument.
-        form: What the user said, which decides.
+        form: The form that the user chose; it decides.
 
     Raises:
         ValueError: Both readings are possible, or dense rows have another number of values than C.

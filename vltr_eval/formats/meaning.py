@@ -120,7 +120,7 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
 
     Args:
         table: The file.
-        options: What the user said.
+        options: The user's choices.
         class_names: Names that are known to be classes, from the other file or ``class_names``; they are never
             suspected to be ids.
 
@@ -255,7 +255,7 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     """
     table = _with_header(table, options)
     name, notes = str(table.source), table.notes
-    rest = {"name": name, "row_word": table.row_word, "form": options.label_form}
+    rest: dict[str, Any] = {"name": name, "row_word": table.row_word, "form": options.label_form}
     if table.pairs is not None:
         return Labels(table.pairs, table.class_names, table.ids, notes, **rest)
     if table.lists is not None:

@@ -42,7 +42,7 @@ def _text(table: Table, place: int) -> np.ndarray:
     """A column as text, also where all its ids or class names are digits."""
     values = table.read_column(place)
     if table.columns[place].kind == TEXT:
-        return values
+        return np.asarray(values)
     if table.columns[place].kind == NUMBER and values.dtype.kind in "iu":
         return np.array(list(map(str, values.tolist())), object)
     raise table.error(f"column {table.column_names[place]}: expected text, got {table.columns[place].kind} values")

@@ -243,7 +243,8 @@ def _check_quotes(source: Source, separator: bytes, block: _Block, num_columns: 
 
 
 def _is_blank(raw: np.ndarray, separator: bytes) -> np.ndarray:
-    return ((raw == _SPACE) & (separator != b" ")) | ((raw == _TAB) & (separator != b"\t"))
+    blank: np.ndarray = ((raw == _SPACE) & (separator != b" ")) | ((raw == _TAB) & (separator != b"\t"))
+    return blank
 
 
 # The separator
@@ -355,7 +356,8 @@ class _Cells:
         """The text of each cell, with its quotes and blanks."""
         marked = np.frombuffer(self.data, np.uint8).copy()
         marked[self.ends] = 0  # no text holds NUL
-        return marked.tobytes().split(b"\0")[:-1]
+        pieces: list[bytes] = marked.tobytes().split(b"\0")[:-1]
+        return pieces
 
 
 def _split(source: Source, separator: bytes, block: _Block, num_columns: int | None) -> _Cells:
@@ -466,7 +468,7 @@ class _Part:
         numbers: (rows, number columns) float64.
         exact: Whole numbers that float64 may round, for each column that has some: (rows,) int64.
         texts: For each text column its cells, joined by NUL.
-        states: What was found in number columns; one that is not there holds what its type says.
+        states: The cells found in number columns; a column without a state holds only cells of its type.
     """
 
     num_rows: int
@@ -615,7 +617,8 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part |
 def _matrix(batch: Any, kind: str) -> np.ndarray:
     """The columns of a record batch, as (rows, columns)."""
     if kind != _BOOL and hasattr(batch, "to_tensor"):
-        return batch.to_tensor().to_numpy()
+        matrix: np.ndarray = batch.to_tensor().to_numpy()
+        return matrix
     return np.column_stack([column.to_numpy(zero_copy_only=False) for column in batch.columns])
 
 
@@ -691,7 +694,7 @@ class _Reader:
 
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = min(_MAX_THREADS, cpus)
-        pending: deque[tuple[_Block, Future[_Part]]] = deque()
+        pending: deque[tuple[_Block | Exception, Future[_Part]]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             for block in _with_error(blocks):
                 types = {column: state.type for column, state in enumerate(self.states)}
@@ -702,8 +705,9 @@ class _Reader:
                 self._take(*pending.popleft())
         self.numbers.resize((1 + self.num_rows, len(self.places)), refcheck=False)
 
-    def _take(self, block: _Block, future: Future[_Part]) -> None:
+    def _take(self, block: _Block | Exception, future: Future[_Part]) -> None:
         part = future.result()
+        assert not isinstance(block, Exception)  # `result` raises it
         start, stop = 1 + self.num_rows, 1 + self.num_rows + part.num_rows
         if stop > len(self.numbers):
             # The rest of the file has about as many rows for each byte; `resize` moves large arrays without a copy.
@@ -772,7 +776,7 @@ def _arrow_csv() -> Any:
     return csv
 
 
-# What the first line is
+# The kind of the first line
 
 
 def _header_names(reader: _Reader) -> bool | None:
@@ -967,13 +971,14 @@ class _Content:
         self._check_numbers(place)
         values = self.reader.numbers[self.skip :, self.reader.places[place]]
         if column.dtype != "int64":
-            return values != 0 if column.kind == BOOL else values.copy()
+            return np.asarray(values != 0) if column.kind == BOOL else values.copy()
         whole = np.empty(1 + self.reader.num_rows, np.int64)
         small = self.reader.numbers[:, self.reader.places[place]]
         whole[:] = np.where(np.abs(small) < _EXACT, small, 0)
         for start, values in self.reader.exact.get(place, ()):
             whole[start : start + len(values)] = values
-        return whole[self.skip :]
+        result: np.ndarray = whole[self.skip :]
+        return result
 
     def _check_numbers(self, place: int) -> None:
         """Raise InputError for the first cell of a column that is no number."""
@@ -991,6 +996,6 @@ class _Content:
 
     def _names(self, places: Sequence[int]) -> str:
         return listing(
-            f"{place + 1} ({quote(self.columns[place].name)[1:-1]})" if self.columns[place].name else str(place + 1)
-            for place in places
+            f"{index + 1} ({quote(name)[1:-1]})" if (name := self.columns[index].name) else str(index + 1)
+            for index in places
         )

@@ -30,7 +30,7 @@ def _rows_at_a_time(request, monkeypatch):
 
 
 def read(table, *, key=None, role=LABELS, **options):
-    """What the reader says of a table that is written first."""
+    """The message of the reader about a table that is written first."""
     if table is not None:
         pq.write_table(table if isinstance(table, pa.Table) else pa.table(table), "p.parquet", **options)
     return arrow.read_parquet(Source(Path("p.parquet"), key), role)

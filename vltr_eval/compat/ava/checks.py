@@ -91,7 +91,7 @@ def _share_in_pixels(corners: np.ndarray) -> float:
 
 
 def _first_beyond(corners: np.ndarray, lowest: float, highest: float) -> tuple[int, str, float]:
-    row = _first((corners < lowest).any(axis=1) | (corners > highest).any(axis=1))
+    row = int(np.argmax(((corners < lowest) | (corners > highest)).any(axis=1)))
     column = int(np.argmax((corners[row] < lowest) | (corners[row] > highest)))
     return row, _CORNERS[column], float(corners[row, column])
 
@@ -241,4 +241,6 @@ def _first_image(images: Images) -> str:
 
 def _used_names(images: Images) -> list[str]:
     videos = VideoNames.of(images.videos)
-    return [videos.names[code] for code in np.flatnonzero(np.bincount(videos.codes, minlength=len(videos.names)))]
+    return [
+        videos.names[code] for code in np.flatnonzero(np.bincount(videos.codes, minlength=len(videos.names))).tolist()
+    ]

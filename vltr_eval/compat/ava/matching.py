@@ -139,7 +139,7 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
 
 def _have_area(corners: np.ndarray) -> np.ndarray:
     x1, y1, x2, y2 = corners.T
-    return (x2 > x1) & (y2 > y1)
+    return np.asarray((x2 > x1) & (y2 > y1))
 
 
 def _why_ignored(
@@ -158,7 +158,7 @@ def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
         return np.zeros(len(values), bool)
     places = np.searchsorted(among, values)
     np.minimum(places, len(among) - 1, out=places)
-    return among[places] == values
+    return np.asarray(among[places] == values)
 
 
 def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
@@ -227,20 +227,20 @@ def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray
     starts = np.flatnonzero(np.diff(detection, prepend=-1))
     ends = np.append(starts[1:], len(detection))
     turn = _turns(kept, protocol.order)
-    # Each asks for a box, and of those that ask for the same one the first in turn has it; with second choices, the
-    # others ask for their next. As all boxes prefer whose turn is first, this ends where taking turns would.
-    asking = starts
+    # Deferred acceptance: each detection proposes to its best box; the box keeps the earliest in `order`; with second
+    # choices, losers propose to their next. All boxes rank detections alike, so the result is that of greedy matching.
+    proposals = starts
     while True:
-        order = np.lexsort((turn[detection[asking]], box[asking]))
-        asking, ends = asking[order], ends[order]
-        lost = np.diff(box[asking], prepend=-1) == 0
+        order = np.lexsort((turn[detection[proposals]], box[proposals]))
+        proposals, ends = proposals[order], ends[order]
+        lost = np.diff(box[proposals], prepend=-1) == 0
         if not (protocol.second_choice and lost.any()):
             break
-        asking = asking + lost
-        still = asking < ends
-        asking, ends = asking[still], ends[still]
+        proposals = proposals + lost
+        still = proposals < ends
+        proposals, ends = proposals[still], ends[still]
     found = np.zeros(len(kept.score), bool)
-    found[detection[asking[~lost]]] = True
+    found[detection[proposals[~lost]]] = True
     return found
 
 
@@ -269,4 +269,4 @@ def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def _area(corners: np.ndarray) -> np.ndarray:
     x1, y1, x2, y2 = corners.T
-    return (y2 - y1) * (x2 - x1)
+    return np.asarray((y2 - y1) * (x2 - x1))

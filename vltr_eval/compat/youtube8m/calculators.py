@@ -39,17 +39,18 @@ class AveragePrecisionCalculator:
 
     def __init__(self, top_n: int | None = None) -> None:
         self._top_n = None if top_n is None else _check_positive("top_n", top_n)
-        self.clear()
+        self._lists = RankedLists(1, self._top_n)
 
     @property
     def heap_size(self) -> int:
         """How many scores are kept: at most ``top_n``."""
-        return self._lists.heap_sizes()[0].item()
+        return int(self._lists.heap_sizes()[0])
 
     @property
     def num_accumulated_positives(self) -> int | float:
         """The positives so far, counted or as told by ``num_positives``."""
-        return self._lists.num_positives[0].item()
+        number: int | float = self._lists.num_positives[0].item()
+        return number
 
     def accumulate(self, predictions: Any, actuals: Any, num_positives: Any = None) -> None:
         """Takes a piece of the list. predictions: (N,) scores; actuals: (N,), positive above 0.
@@ -68,7 +69,7 @@ class AveragePrecisionCalculator:
 
     def peek_ap_at_n(self) -> float:
         """AP@n of what was accumulated; 0 when there was nothing, or no positive."""
-        return self._lists.average_precision()[0].item()
+        return float(self._lists.average_precision()[0])
 
     @staticmethod
     def ap(predictions: Any, actuals: Any) -> float:
@@ -93,7 +94,7 @@ class AveragePrecisionCalculator:
         if total is None:
             total = np.count_nonzero(read_numbers("actuals", actuals) > 0)
         ranked.add([predictions], [actuals], _read_num_positives("total_num_positives", total, 1))
-        return ranked.average_precision()[0].item()
+        return float(ranked.average_precision()[0])
 
 
 class MeanAveragePrecisionCalculator:
@@ -112,7 +113,7 @@ class MeanAveragePrecisionCalculator:
         self._num_class = _check_positive("num_class", num_class)
         self._filter_empty_classes = filter_empty_classes
         self._top_n = None if top_n is None else _check_positive("top_n", top_n)
-        self.clear()
+        self._lists = RankedLists(self._num_class, self._top_n)
 
     def accumulate(self, predictions: Any, actuals: Any, num_positives: Any = None) -> None:
         """Takes a piece of each class's list.
@@ -145,12 +146,12 @@ class MeanAveragePrecisionCalculator:
     def peek_map_at_n(self) -> list[float]:
         """AP@n of each class, of those with positives where empty ones are filtered."""
         values = self._lists.average_precision()
-        return (values[self._lists.num_positives > 0] if self._filter_empty_classes else values).tolist()
+        return list((values[self._lists.num_positives > 0] if self._filter_empty_classes else values).tolist())
 
 
 @dataclass(frozen=True, eq=False)
 class _Epoch:
-    """What was accumulated; the metrics change by putting another one in its place."""
+    """The accumulated batches. It is immutable: the metrics replace it by another one."""
 
     map_calculator: MeanAveragePrecisionCalculator
     global_ap_calculator: AveragePrecisionCalculator
@@ -182,7 +183,7 @@ class EvaluationMetrics:
         self._num_class = _check_positive("num_class", num_class)
         self._top_k = _check_positive("top_k", top_k)
         self._top_n = top_n
-        self.clear()
+        self._epoch = self._empty_epoch()
 
     @property
     def num_examples(self) -> int:
@@ -235,8 +236,10 @@ class EvaluationMetrics:
 
     def clear(self) -> None:
         """Forgets everything that was accumulated."""
-        of_classes = MeanAveragePrecisionCalculator(self._num_class, top_n=self._top_n)
-        self._epoch = _Epoch(of_classes, AveragePrecisionCalculator())
+        self._epoch = self._empty_epoch()
+
+    def _empty_epoch(self) -> _Epoch:
+        return _Epoch(MeanAveragePrecisionCalculator(self._num_class, top_n=self._top_n), AveragePrecisionCalculator())
 
 
 def calculate_hit_at_one(predictions: Any, actuals: Any) -> float:
@@ -324,12 +327,12 @@ class _Batch:
 
     @property
     def most_labels(self) -> int:
-        """Of any row, but at least 1."""
+        """The most labels of any row, but at least 1."""
         return int(self.labels_per_row.max(initial=1))
 
     @lazy_property
     def num_positives(self) -> np.ndarray:
-        """Of each class: (C,), integers where labels are."""
+        """The number of positives of each class: (C,), integers for integer labels."""
         return self._sum_of_labels(axis=0)
 
     def _sum_of_labels(self, axis: int) -> np.ndarray:
@@ -339,14 +342,14 @@ class _Batch:
         if bad.size:
             place = f"{('class', 'row')[axis]} {bad[0]}"
             raise ValueError(f"{self.labels_name}: expected labels of 0 and 1, got a sum of {sums[bad[0]]} in {place}")
-        return sums
+        return np.asarray(sums)
 
     def top(self, k: int) -> np.ndarray:
         """Classes of the k highest scores of each row, the highest first, equal scores by the lower class: (N, k)."""
         num_rows, num_classes = self.scores.shape
         k = min(k, num_classes)
         if k == 1:
-            top = np.argmax(self.scores, axis=1)[:, None]
+            top: np.ndarray = np.argmax(self.scores, axis=1)[:, None]
             self._check_highest(np.take_along_axis(self.scores, top, axis=1))
             return top
         # At least k a row, often just those: what reaches the k-th highest of the maxima of as many sets of classes.
@@ -358,7 +361,7 @@ class _Batch:
         order = np.lexsort((self.scores[rows, classes], rows))
         counts = np.bincount(rows)
         rank = np.repeat(np.cumsum(counts), counts) - np.arange(len(rows)) - 1
-        return classes[order[rank < k]].reshape(num_rows, k)[:, ::-1]
+        return np.asarray(classes[order[rank < k]].reshape(num_rows, k)[:, ::-1])
 
     @staticmethod
     def _check_highest(highest: np.ndarray) -> None:
@@ -393,7 +396,7 @@ def _folded(scores: np.ndarray, k: int) -> np.ndarray:
     for start in range(width, scores.shape[1], width):
         part = scores[:, start : start + width]
         np.maximum(folded[:, : part.shape[1]], part, out=folded[:, : part.shape[1]])
-    return folded
+    return np.asarray(folded)
 
 
 def _check_positive(name: str, value: int) -> int:
