@@ -55,15 +55,23 @@ def multilabel_auprc(
 ) -> Tensor:
     """`torcheval.metrics.functional.multilabel_auprc`, with its arguments and numbers.
 
-    input: (N, C) scores of any real dtype. target: (N, C) of any dtype, in which 1 is positive and all else negative.
-    num_labels: C, at least 2; by default that of input. average: "macro", or None or "none" for each label.
+    Args:
+        input: (N, C) scores of any real dtype.
+        target: (N, C) of any dtype; 1 is positive and every other value negative.
+        num_labels: C, at least 2; by default that of input.
+        average: "macro", or None or "none" for each label.
 
-    Returns a scalar, or (C,), of torch's default dtype on the device of input. A label without positives is 0 and
-    counts in the mean. Raises ValueError for shapes and arguments as torcheval does, and for a NaN score.
+    Returns:
+        A scalar, or (C,), of torch's default dtype on the device of input. A label without positives is 0 and counts
+        in the mean.
 
-    >>> input, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
-    >>> multilabel_auprc(input, target, average=None)
-    tensor([1.0000, 0.5000])
+    Raises:
+        ValueError: A shape or an argument that torcheval refuses, or a NaN score.
+
+    Example:
+        >>> input, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
+        >>> multilabel_auprc(input, target, average=None)
+        tensor([1.0000, 0.5000])
     """
     if input.ndim != 2:
         raise ValueError(f"input: expected shape (N, C), got {tuple(input.shape)}")

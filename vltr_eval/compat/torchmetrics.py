@@ -263,18 +263,29 @@ def multilabel_average_precision(
 ) -> Tensor:
     """`torchmetrics.functional.classification.multilabel_average_precision`, with its arguments and numbers.
 
-    preds: (N, C, ...) floating point probabilities or logits. target: (N, C, ...) of 0/1, bool or integer; with
-    ``validate_args=False`` of anything, 1 being positive. average: "macro", "weighted", "micro", or None or "none" for
-    each label. thresholds, ignore_index: for these torchmetrics does the work. squash: apply torchmetrics' sigmoid to
-    logits; False ranks scores as they are.
+    Args:
+        preds: (N, C, ...) floating point probabilities or logits.
+        target: (N, C, ...) of 0/1, bool or integer; with ``validate_args=False`` of any dtype, where 1 is positive.
+        num_labels: C, at least 2.
+        average: "macro", "weighted", "micro", or None or "none" for each label.
+        thresholds: torchmetrics does the work where these are given.
+        ignore_index: torchmetrics does the work where this is given.
+        validate_args: Whether to check the inputs.
+        squash: Apply torchmetrics' sigmoid to logits; False ranks scores as they are.
 
-    Returns a scalar, or (C,), of torch's default dtype on the device of preds. A label without positives has AP 0, with
-    a UserWarning, and counts in averages. Raises ValueError or RuntimeError as torchmetrics does, ValueError for a NaN
-    score, ImportError where torchmetrics is needed and missing.
+    Returns:
+        A scalar, or (C,), of torch's default dtype on the device of preds.
+        A label without positives has AP 0, with a UserWarning, and counts in averages.
 
-    >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
-    >>> multilabel_average_precision(preds, target, num_labels=2, average=None)
-    tensor([1.0000, 0.5000])
+    Raises:
+        ValueError: A NaN score, or an input that torchmetrics refuses by a ValueError.
+        RuntimeError: An input that torchmetrics refuses by a RuntimeError.
+        ImportError: torchmetrics is needed and missing.
+
+    Example:
+        >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
+        >>> multilabel_average_precision(preds, target, num_labels=2, average=None)
+        tensor([1.0000, 0.5000])
     """
     return _multilabel(
         "multilabel_average_precision",
@@ -301,13 +312,18 @@ def multilabel_auroc(
     *,
     squash: bool = True,
 ) -> Tensor:
-    """`torchmetrics.functional.classification.multilabel_auroc`; see `multilabel_average_precision`.
+    """`torchmetrics.functional.classification.multilabel_auroc`, with its arguments and numbers.
 
-    A label without positives or without negatives has AUROC 0, with a UserWarning, and counts in averages.
+    Args and errors are those of `multilabel_average_precision`.
 
-    >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
-    >>> multilabel_auroc(preds, target, num_labels=2, average=None)
-    tensor([1.0000, 0.5000])
+    Returns:
+        A scalar, or (C,), of torch's default dtype on the device of preds. A label without positives or without
+        negatives has AUROC 0, with a UserWarning, and counts in averages.
+
+    Example:
+        >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
+        >>> multilabel_auroc(preds, target, num_labels=2, average=None)
+        tensor([1.0000, 0.5000])
     """
     return _multilabel(
         "multilabel_auroc", _auroc, preds, target, num_labels, average, thresholds, ignore_index, validate_args, squash
@@ -466,16 +482,25 @@ class MultilabelAUROC(_OfLabels, OriginalMultilabelAUROC):
 class SampledAveragePrecision(MultilabelAveragePrecision):
     """Sampled AP (arXiv 1904.12993): the mean over trials of AP on all positives and as many drawn negatives.
 
-    trials, seed: see `vltr_eval.sampled_average_precision`. exact: the limit of infinitely many trials instead, in
-    closed form. average, validate_args, squash, kwargs: see `MultilabelAveragePrecision`, with which a MetricCollection
-    shares the batches. A label without positives is NaN and left out of averages, with a UserWarning.
+    A label without positives is NaN and left out of averages, with a UserWarning. The rows drawn depend on labels and
+    their order, which is that of updates and, among processes, of ranks. A MetricCollection shares the batches with
+    `MultilabelAveragePrecision`.
 
-    The rows drawn depend on labels and their order, which is that of updates and, among processes, of ranks.
+    Args:
+        num_labels: C, at least 2.
+        trials: The number of draws; see `vltr_eval.sampled_average_precision`.
+        seed: The seed of the draws; see `vltr_eval.sampled_average_precision`.
+        exact: Compute the limit of infinitely many trials instead, in closed form.
+        average: As `MultilabelAveragePrecision`.
+        validate_args: As `MultilabelAveragePrecision`.
+        squash: As `MultilabelAveragePrecision`.
+        kwargs: The arguments of torchmetrics' Metric.
 
-    >>> metric = SampledAveragePrecision(num_labels=2, exact=True, average=None)
-    >>> metric.update(torch.tensor([[.7, .1], [.4, .7], [.1, .5]]), torch.tensor([[1, 0], [0, 0], [0, 1]]))
-    >>> metric.compute()
-    tensor([1.0000, 0.7500])
+    Example:
+        >>> metric = SampledAveragePrecision(num_labels=2, exact=True, average=None)
+        >>> metric.update(torch.tensor([[.7, .1], [.4, .7], [.1, .5]]), torch.tensor([[1, 0], [0, 0], [0, 1]]))
+        >>> metric.compute()
+        tensor([1.0000, 0.7500])
     """
 
     def __init__(
@@ -515,15 +540,20 @@ class RunningAveragePrecision(_OverBatches, Metric):
     Scores are ranked as they are, in their own dtype; labels are 0/1 of any dtype and kept in a byte each. No `update`
     waits for a device: a bad label is a ValueError of `compute`.
 
-    capacity: the most rows that may come between two `reset`; one more is a ValueError, not an exhausted memory.
-    average: as `MultilabelAveragePrecision`, but None, so that `compute` gives (C,). A label without positives has AP
-    0, as in VideoLT's published code, and so has every label before the first update.
+    A label without positives has AP 0, as in VideoLT's published code, and so has every label before the first update.
 
-    >>> running = RunningAveragePrecision(num_labels=2, capacity=3)
-    >>> running.update(torch.tensor([[.9, .1], [.8, .2]]), torch.tensor([[1, 0], [0, 0]]))
-    >>> running.update(torch.tensor([[.7, .3]]), torch.tensor([[1, 0]]))
-    >>> running.compute()
-    tensor([0.8333, 0.0000])
+    Args:
+        num_labels: C, at least 2.
+        capacity: The most rows between two `reset`; one more is a ValueError, not an exhausted memory.
+        average: As `MultilabelAveragePrecision`, but None by default, so that `compute` gives (C,).
+        kwargs: The arguments of torchmetrics' Metric.
+
+    Example:
+        >>> running = RunningAveragePrecision(num_labels=2, capacity=3)
+        >>> running.update(torch.tensor([[.9, .1], [.8, .2]]), torch.tensor([[1, 0], [0, 0]]))
+        >>> running.update(torch.tensor([[.7, .3]]), torch.tensor([[1, 0]]))
+        >>> running.compute()
+        tensor([0.8333, 0.0000])
     """
 
     is_differentiable = False
@@ -703,19 +733,29 @@ def multiclass_accuracy(
 ) -> Tensor:
     """`torchmetrics.functional.classification.multiclass_accuracy`, with its arguments and numbers.
 
-    preds: (N, C, ...) floating point scores, or (N, ...) predicted classes. target: (N, ...) classes. num_classes: may
-    be None for ``average="micro"``. average: "macro" (classes that occur), "weighted", "micro", or None or "none" for
-    each class. top_k: a label among the k highest scores is a hit; ties are torch's. multidim_average: "global", or
-    "samplewise" for a result for each of N. ignore_index: a target that is left out.
+    Args:
+        preds: (N, C, ...) floating point scores, or (N, ...) predicted classes.
+        target: (N, ...) classes.
+        num_classes: C; may be None for ``average="micro"``.
+        average: "macro" (classes that occur), "weighted", "micro", or None or "none" for each class.
+        top_k: A label among the k highest scores is a hit; ties are torch's.
+        multidim_average: "global", or "samplewise" for a result for each of N.
+        ignore_index: A target that is left out.
+        validate_args: Whether to check the inputs.
 
-    Returns a scalar, (C,), (N,) or (N, C) of float32 on the device of preds. Raises ValueError or RuntimeError as
-    torchmetrics does; with ``validate_args=False`` inputs are not looked at.
+    Returns:
+        A scalar, (C,), (N,) or (N, C) of float32 on the device of preds.
 
-    >>> preds, target = torch.tensor([[.1, .2, .7], [.5, .4, .1], [.3, .6, .1]]), torch.tensor([2, 1, 0])
-    >>> multiclass_accuracy(preds, target, num_classes=3, average="micro", top_k=2)
-    tensor(1.)
-    >>> multiclass_accuracy(preds, target, num_classes=3, average=None)
-    tensor([0., 0., 1.])
+    Raises:
+        ValueError: An input that torchmetrics refuses by a ValueError.
+        RuntimeError: An input that torchmetrics refuses by a RuntimeError.
+
+    Example:
+        >>> preds, target = torch.tensor([[.1, .2, .7], [.5, .4, .1], [.3, .6, .1]]), torch.tensor([2, 1, 0])
+        >>> multiclass_accuracy(preds, target, num_classes=3, average="micro", top_k=2)
+        tensor(1.)
+        >>> multiclass_accuracy(preds, target, num_classes=3, average=None)
+        tensor([0., 0., 1.])
     """
     if validate_args:
         _check_accuracy(num_classes, average, top_k, multidim_average, ignore_index)

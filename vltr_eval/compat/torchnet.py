@@ -55,7 +55,7 @@ class _Added:
         num_rows = len(self)
         if num_rows and (weights is None) != (self._weights[0] is None):
             raise ValueError("weight: expected one for every batch or for none, got it for some")
-        self._weights[num_rows] = weights  # in the place of those of an interrupted call
+        self._weights[num_rows] = weights  # replaces the weights of an interrupted call
         self._evaluator.update(scores, labels)
 
     def average_precision(self) -> np.ndarray:
@@ -171,11 +171,17 @@ def get_indices(
 ) -> list[list[int]]:
     """The classes of each group by their number of training samples: lists of class indices [tail, medium, head].
 
-    counts: (C,) whole numbers. tail has n <= ``tail``, medium more and n <= ``head``, head more than that (VideoLT's
-    tools/utils.py). Raises ValueError where counts are not that, or head < tail.
+    Args:
+        counts: (C,) whole numbers.
+        head: The head has classes of more samples than this.
+        tail: The tail has classes of at most so many samples; medium lies between (VideoLT's tools/utils.py).
 
-    >>> get_indices([501, 500, 101, 100, 7])
-    [[3, 4], [1, 2], [0]]
+    Raises:
+        ValueError: ``counts`` are not whole numbers of one dimension, or head < tail.
+
+    Example:
+        >>> get_indices([501, 500, 101, 100, 7])
+        [[3, 4], [1, 2], [0]]
     """
     groups = class_groups(counts, (head, tail))
     return [groups[name].tolist() for name in reversed(GROUP_NAMES)]

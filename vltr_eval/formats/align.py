@@ -62,7 +62,7 @@ class ClassNames:
         """Make the names; a name that several classes share cannot be looked up."""
         names = tuple(map(str, names))
         count = Counter(names)
-        return cls(names, {name: place for place, name in enumerate(names) if count[name] == 1}, source)
+        return cls(names, {name: position for position, name in enumerate(names) if count[name] == 1}, source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
 
 def _are_positions(names: Sequence[str]) -> bool:
     """Whether names are 0, 1, ..., C-1 in this order: positions, written as names."""
-    return all(name == str(place) for place, name in enumerate(names))
+    return all(name == str(position) for position, name in enumerate(names))
 
 
 def are_shuffled_positions(names: Sequence[str]) -> bool:
@@ -145,14 +145,14 @@ def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: s
         if len(set(known)) < len(known):
             twice = next(known for known, count in Counter(known).items() if count > 1)
             raise InputError(f"{source}: expected different class names to match columns by, got {quote(twice)} twice")
-    place_of = {known: place for place, known in enumerate(names)}
-    missing = [known for known in wanted if known not in place_of]
+    position_of = {known: position for position, known in enumerate(names)}
+    missing = [known for known in wanted if known not in position_of]
     extra = sorted(set(names) - set(wanted), key=list(names).index)
     if missing or extra:
         parts = [f"{name} lacks {listing(map(quote, missing), 3)}"] * bool(missing)
         parts += [f"{other} lacks {listing(map(quote, extra), 3)}"] * bool(extra)
         raise InputError(f"{name}: expected the classes of {other} by name, but {' and '.join(parts)}")
-    return np.array([place_of[known] for known in wanted])
+    return np.array([position_of[known] for known in wanted])
 
 
 def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
@@ -197,7 +197,7 @@ def _order_classes(scores: Scores, wanted: ClassNames | None, notes: list[str]) 
         )
     if own is not None and not _are_positions(own):
         if wanted is None and are_shuffled_positions(own):
-            wanted_order: Sequence[str] = [str(place) for place in range(len(own))]
+            wanted_order: Sequence[str] = [str(position) for position in range(len(own))]
         elif wanted is not None:
             wanted_order = _spelled_as(own, wanted)
         else:
@@ -219,7 +219,7 @@ def _order_name(wanted: ClassNames | None) -> str:
 def _spelled_as(own: Sequence[str], wanted: ClassNames) -> list[str]:
     """The wanted order in the names that the file uses, which may be any of a class's names."""
     by_class = {wanted.index_of[known]: known for known in own if known in wanted.index_of}
-    return [by_class.get(place, known) for place, known in enumerate(wanted.names)]
+    return [by_class.get(position, known) for position, known in enumerate(wanted.names)]
 
 
 def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, notes: list[str]) -> Labels:
@@ -424,8 +424,8 @@ def take_rows(values: Any, order: np.ndarray) -> Any:
     if isinstance(values, Lists):
         lengths = values.lengths[order]
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        places = np.arange(indptr[-1]) + np.repeat(values.indptr[:-1][order] - indptr[:-1], lengths)
-        return Lists(indptr, values.values[places])
+        positions = np.arange(indptr[-1]) + np.repeat(values.indptr[:-1][order] - indptr[:-1], lengths)
+        return Lists(indptr, values.values[positions])
     return values[order]
 
 
@@ -444,11 +444,11 @@ def _unite(labels: Labels) -> Labels:
         values = Lists(np.arange(len(values) + 1), values.astype(np.int64))
     if not isinstance(values, Lists):
         raise InputError(f"{labels.name}: expected one class or a list of classes a line for label_form='long'")
-    place_of = {known: place for place, known in enumerate(dict.fromkeys(labels.ids.tolist()))}
-    places = np.fromiter((place_of[known] for known in labels.ids.tolist()), np.int64, len(labels.ids))
-    rows = places[values.rows]
+    position_of = {known: position for position, known in enumerate(dict.fromkeys(labels.ids.tolist()))}
+    positions = np.fromiter((position_of[known] for known in labels.ids.tolist()), np.int64, len(labels.ids))
+    rows = positions[values.rows]
     pairs = np.unique(np.stack([rows, values.values]), axis=1)
-    ids = np.array(list(place_of), labels.ids.dtype)
+    ids = np.array(list(position_of), labels.ids.dtype)
     counts = np.bincount(pairs[0], minlength=len(ids))
     lists = Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), pairs[1])
     return replace(labels, values=lists, ids=ids)

@@ -119,12 +119,12 @@ def _num_entries(source: Source, archive: zipfile.ZipFile) -> int:
 def label_pairs(
     source: Source, layout: str, shape: Sequence[int], rows: np.ndarray, classes: np.ndarray, values: np.ndarray
 ) -> LabelPairs:
-    """Return the labels of a sparse matrix, given by the place and the value of each entry.
+    """Return the labels of a sparse matrix, given by the position and the value of each entry.
 
     Entries of 0 are left out. Nothing is allocated by the shape.
 
     Raises:
-        InputError: A place outside the shape, a value that is neither 0 nor 1, or a label that is there twice.
+        InputError: A position outside the shape, a value that is neither 0 nor 1, or a label that is there twice.
     """
     num_rows, num_classes = map(int, shape)
     if not (0 <= num_rows <= MAX_SPARSE_ROWS and 0 <= num_classes <= MAX_CLASSES):

@@ -67,10 +67,10 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     if held != num_rows:
         raise InputError(f"{source}: damaged: states {num_rows:,} rows, but its row groups have {held:,}")
 
-    def batches(places: Sequence[int]) -> Iterator[Any]:
-        names = [schema.names[place] for place in places]
+    def batches(positions: Sequence[int]) -> Iterator[Any]:
+        names = [schema.names[position] for position in positions]
         with _decoding(source), parquet.ParquetFile(source.path, memory_map=True) as file:
-            for batch in file.iter_batches(_rows_at_a_time(schema, places), columns=names):
+            for batch in file.iter_batches(_rows_at_a_time(schema, positions), columns=names):
                 yield batch.select(names)  # iter_batches takes "a.b" for the field b of a struct a, too
 
     if source.key is not None:
@@ -82,8 +82,8 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     return table
 
 
-def _rows_at_a_time(schema: Any, places: Sequence[int]) -> int:
-    return max(1, min(_MAX_ROWS, _CELLS // max(1, sum(_width(schema.field(place).type) for place in places))))
+def _rows_at_a_time(schema: Any, positions: Sequence[int]) -> int:
+    return max(1, min(_MAX_ROWS, _CELLS // max(1, sum(_width(schema.field(position).type) for position in positions))))
 
 
 def _width(kind: Any) -> int:
@@ -131,8 +131,8 @@ def table_of_arrow(source: Source | str, data: Any) -> Table:
         InputError: Two columns of one name.
     """
 
-    def batches(places: Sequence[int]) -> Iterator[Any]:
-        yield from data.select(list(places)).to_batches(max_chunksize=_rows_at_a_time(data.schema, places))
+    def batches(positions: Sequence[int]) -> Iterator[Any]:
+        yield from data.select(list(positions)).to_batches(max_chunksize=_rows_at_a_time(data.schema, positions))
 
     table = table_of_schema(source, data.schema, data.num_rows, batches)
     check_distinct_names(table)
@@ -157,9 +157,9 @@ def table_of_schema(
     fields = list(enumerate(schema))
     if isinstance(source, Source) and source.key is not None:
         kept = {name for name in schema.names if name == source.key or name in index or has_role(name, IDS)}
-        fields = [(place, field) for place, field in fields if field.name in kept]
+        fields = [(position, field) for position, field in fields if field.name in kept]
         names = {name: value for name, value in names.items() if name == source.key}
-    places = [place for place, _ in fields]
+    positions = [position for position, _ in fields]
     columns = [Column(field.name, *_kind(field), field.name in index) for _, field in fields]
     if index_range is not None:
         name, labels = index_range
@@ -169,15 +169,15 @@ def table_of_schema(
         wanted = [columns[k] for k in chosen]
 
         def read(group: Sequence[int]) -> Iterator[Iterator[np.ndarray]]:
-            return _blocks(source, [wanted[k] for k in group], batches([places[chosen[k]] for k in group]))
+            return _blocks(source, [wanted[k] for k in group], batches([positions[chosen[k]] for k in group]))
 
         return stack_columns(source, wanted, num_rows, read, progress, _COLUMNS)
 
     def read_column(chosen: int) -> Any:
-        if chosen == len(places):
+        if chosen == len(positions):
             return np.arange(labels.start, labels.stop, labels.step)
-        arrays = (batch.column(0) for batch in batches([places[chosen]]))
-        return _read(source, columns[chosen], arrays, num_rows, schema.field(places[chosen]).type, progress)
+        arrays = (batch.column(0) for batch in batches([positions[chosen]]))
+        return _read(source, columns[chosen], arrays, num_rows, schema.field(positions[chosen]).type, progress)
 
     stated = set(names.values())
     notes: tuple[str, ...] = ()
@@ -431,5 +431,5 @@ def _check_nulls(
     """Raise InputError for the first null, which is no number and no text."""
     if array.null_count:
         row = start + row_of(int(array.is_null().to_numpy(zero_copy_only=False).argmax()))
-        place = f"row {row}" if column.name is None else f"row {row}, column {column.name}"
-        raise InputError(f"{source}: {place}: expected {expected}, got a null")
+        where = f"row {row}" if column.name is None else f"row {row}, column {column.name}"
+        raise InputError(f"{source}: {where}: expected {expected}, got a null")

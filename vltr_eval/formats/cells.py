@@ -31,7 +31,7 @@ class Cells:
         return replace(self, cells=self.cells[order])
 
 
-def split_cells(table: Table, place: int, cells: np.ndarray, *, as_names: bool = False) -> Lists | Cells:
+def split_cells(table: Table, position: int, cells: np.ndarray, *, as_names: bool = False) -> Lists | Cells:
     """Text cells as lists of class indices, or as `Cells` where they hold names.
 
     Cells such as ``3;17;40``, ``3, 17`` or ``[3, 17]`` are class indices: digits and one kind of separator. Charades'
@@ -47,7 +47,7 @@ def split_cells(table: Table, place: int, cells: np.ndarray, *, as_names: bool =
             return Lists.from_rows([[int(token) for token in _tokens(text, separator)] for text in texts])
     values = np.empty(len(texts), object)
     values[:] = texts
-    return Cells(values, f"{table.source}: column {table.column_names[place]}")
+    return Cells(values, f"{table.source}: column {table.column_names[position]}")
 
 
 def _inner(cell: str) -> str:

@@ -115,11 +115,11 @@ def _exports_arrow(value: Any) -> bool:
 def _table_of_parts(name: str, num_rows: int, parts: Sequence[Part]) -> Table:
     columns = tuple(column for column, _ in parts)
 
-    def read_matrix(places: Sequence[int]) -> np.ndarray:
-        wanted = [columns[place] for place in places]
-        return stack_columns(name, wanted, num_rows, lambda group: [(parts[places[k]][1]() for k in group)])
+    def read_matrix(positions: Sequence[int]) -> np.ndarray:
+        wanted = [columns[position] for position in positions]
+        return stack_columns(name, wanted, num_rows, lambda group: [(parts[positions[k]][1]() for k in group)])
 
-    return Table(name, num_rows, columns, read_matrix, lambda place: parts[place][1]())
+    return Table(name, num_rows, columns, read_matrix, lambda position: parts[position][1]())
 
 
 def _refused(name: str, column: Column) -> Part:
@@ -152,22 +152,23 @@ def _table_of_pandas(name: str, frame: Any) -> Table:
         parts = [_describe_series(name, Column(label, OTHER), frame)]
     else:
         parts = [
-            _describe_series(name, Column(str(label), OTHER), frame.iloc[:, place])
-            for place, label in enumerate(frame.columns)
+            _describe_series(name, Column(str(label), OTHER), frame.iloc[:, position])
+            for position, label in enumerate(frame.columns)
         ]
     num_columns = len(parts)
     parts += _index_parts(name, frame.index, {column.name for column, _ in parts})
     table = _table_of_parts(name, len(frame), parts)
 
-    def read_matrix(places: Sequence[int]) -> np.ndarray:
+    def read_matrix(positions: Sequence[int]) -> np.ndarray:
         """Columns of one numpy dtype leave pandas as one block, without a copy where they are neighbours in it."""
-        places = list(places)
-        if frame.ndim == 2 and places and max(places) < num_columns:
-            dtypes = set(frame.dtypes.iloc[places])
+        positions = list(positions)
+        if frame.ndim == 2 and positions and max(positions) < num_columns:
+            dtypes = set(frame.dtypes.iloc[positions])
             if len(dtypes) == 1 and _is_plain(dtypes.pop()):
-                are_neighbours = places == list(range(places[0], places[-1] + 1))
-                return frame.iloc[:, slice(places[0], places[-1] + 1) if are_neighbours else places].to_numpy()  # type: ignore[no-any-return]
-        return np.asarray(table.read_matrix(places))
+                are_neighbours = positions == list(range(positions[0], positions[-1] + 1))
+                chosen = slice(positions[0], positions[-1] + 1) if are_neighbours else positions
+                return np.asarray(frame.iloc[:, chosen].to_numpy())
+        return np.asarray(table.read_matrix(positions))
 
     return Table(name, len(frame), table.columns, read_matrix, table.read_column)
 
@@ -190,8 +191,8 @@ def _index_parts(name: str, index: Any, taken: set[str | None]) -> list[Part]:
             return []
         levels = [index]
     parts = []
-    for place, level in enumerate(levels):
-        label = f"__index_level_{place}__" if level.name is None or str(level.name) in taken else str(level.name)
+    for position, level in enumerate(levels):
+        label = f"__index_level_{position}__" if level.name is None or str(level.name) in taken else str(level.name)
         taken.add(label)
         parts.append(_describe_series(name, Column(label, OTHER, is_index=True), pandas.Series(level)))
     return parts
@@ -324,9 +325,9 @@ def _checked_items(name: str, column: Column, lists: Lists) -> Lists:
     kinds = set(map(type, lists.values))
     if kinds <= {str}:
         return lists
-    for place, item in enumerate(lists.values):
+    for position, item in enumerate(lists.values):
         if item is None or item is sys.modules["pandas"].NA or item != item:
-            row = int(np.searchsorted(lists.indptr, place, side="right")) - 1
+            row = int(np.searchsorted(lists.indptr, position, side="right")) - 1
             at = f"row {row}" + ("" if column.name is None else f", column {column.name}")
             raise InputError(f"{name}: {at}: expected class indices or names in the list, got a missing value")
     got = " and ".join(sorted(kind.__name__ for kind in kinds))

@@ -114,8 +114,8 @@ def first_odd_value(lists: Lists) -> tuple[int, Any] | None:
         odd = values != np.floor(values)
     if not odd.any():
         return None
-    place = int(np.argmax(odd))
-    return int(lists.rows[place]), values[place : place + 1].tolist()[0]
+    position = int(np.argmax(odd))
+    return int(lists.rows[position]), values[position : position + 1].tolist()[0]
 
 
 def is_rows(value: Any) -> bool:

@@ -308,16 +308,16 @@ def _read_sparse(source: Source, role: Role, members: Mapping[str, _Member]) -> 
     keys = coo_keys if layout == "coo" else ("indptr", "indices")
     if missing := [key for key in keys if key not in members]:
         raise damaged(source, layout, f"the array {missing[0]} is missing")
-    values, *places = (members[key].read() for key in ("data", *keys))
+    values, *positions = (members[key].read() for key in ("data", *keys))
     if keys == ("coords",):
-        if places[0].ndim != 2 or len(places[0]) != 2:
-            raise damaged(source, layout, f"coords has shape {places[0].shape}")
-        places = list(places[0])
-    if any(array.ndim != 1 for array in (values, *places)):
+        if positions[0].ndim != 2 or len(positions[0]) != 2:
+            raise damaged(source, layout, f"coords has shape {positions[0].shape}")
+        positions = list(positions[0])
+    if any(array.ndim != 1 for array in (values, *positions)):
         raise damaged(source, layout, "its arrays do not have one dimension")
     if "fill_value" in members and members["fill_value"].read().any():
         raise InputError(f"{source}: expected a sparse matrix with the fill value 0, got another one")
-    rows, classes = places if layout == "coo" else expand_compressed(source, layout, shape, *places)
+    rows, classes = positions if layout == "coo" else expand_compressed(source, layout, shape, *positions)
     pairs = label_pairs(source, layout, shape, rows, classes, values)
     return Table(source, pairs.num_rows, pairs=pairs)
 

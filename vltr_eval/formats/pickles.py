@@ -164,11 +164,11 @@ class _Machine:
         if "mark" in before:
             behind, self._stack = self._stack, self._outer.pop()
             del before[before.index("mark") :]
-        place = len(self._stack) - len(before)
-        if place < 0:
+        position = len(self._stack) - len(before)
+        if position < 0:
             raise IndexError
-        operands = self._stack[place:]
-        del self._stack[place:]
+        operands = self._stack[position:]
+        del self._stack[position:]
         return operands + behind
 
     def _name(self, module: Any, name: Any) -> PickledName:

@@ -278,11 +278,11 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
         return table.ids
     if table.array is not None and table.array.ndim == 1:
         return _checked_ids(str(source), np.asarray(table.array), table.num_rows)
-    named = [place for place, column in enumerate(table.columns) if has_role(column.name, IDS)]
-    texts = table.places({TEXT})
-    for places in (named, texts, table.places({TEXT, NUMBER})):
-        if len(places) == 1:
-            return _checked_ids(str(source), table.read_column(places[0]), table.num_rows)
+    named = [position for position, column in enumerate(table.columns) if has_role(column.name, IDS)]
+    texts = table.positions({TEXT})
+    for positions in (named, texts, table.positions({TEXT, NUMBER})):
+        if len(positions) == 1:
+            return _checked_ids(str(source), table.read_column(positions[0]), table.num_rows)
     raise InputError(f"{source}: expected one column of ids, got {len(table.columns)} columns")
 
 

@@ -171,12 +171,12 @@ class Table:
     @property
     def column_names(self) -> list[str]:
         """The names of the columns; of a column without one, its position."""
-        return [str(place) if column.name is None else column.name for place, column in enumerate(self.columns)]
+        return [str(position) if column.name is None else column.name for position, column in enumerate(self.columns)]
 
-    def places(self, kinds: Iterable[str]) -> list[int]:
+    def positions(self, kinds: Iterable[str]) -> list[int]:
         """Positions of the columns of some kinds."""
         kinds = set(kinds)
-        return [place for place, column in enumerate(self.columns) if column.kind in kinds]
+        return [position for position, column in enumerate(self.columns) if column.kind in kinds]
 
     def at(self, row: int) -> str:
         """A row, for messages."""
@@ -195,9 +195,9 @@ def check_distinct_names(table: Table) -> None:
     names = [column.name for column in table.columns if column.name]
     if len(set(names)) < len(names):
         twice = repeated(names)
-        places = [place for place, column in enumerate(table.columns) if column.name == twice[0]]
+        positions = [position for position, column in enumerate(table.columns) if column.name == twice[0]]
         raise table.error(
-            f"expected columns of different names, got {twice[0]!r} in columns {listing(places)}"
+            f"expected columns of different names, got {twice[0]!r} in columns {listing(positions)}"
             + (f" and {len(twice) - 1} more repeated names" if len(twice) > 1 else "")
             + "; rename them"
         )

@@ -405,7 +405,7 @@ def _functions(torch: Any) -> dict[str, Callable[..., Any]]:
         return _view(torch, storage, dtype, offset, shape, strides)
 
     def sparse(layout: Any, parts: Any) -> Any:
-        # The places are checked where the labels are made of them.
+        # The positions are checked where the labels are made of them.
         if layout == "torch.sparse_coo":
             indices, values, shape, _ = parts
             return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False)
@@ -427,7 +427,7 @@ def _functions(torch: Any) -> dict[str, Callable[..., Any]]:
 
 
 def _data_offset(source: Source, record: zipfile.ZipInfo) -> int:
-    """The place of a stored record: behind its header of 30 bytes, its name and its extra field."""
+    """The offset of a stored record: behind its header of 30 bytes, its name and its extra field."""
     with open(source.path, "rb") as stream:
         stream.seek(record.header_offset + 26)
         name_length, extra_length = struct.unpack("<2H", stream.read(4))

@@ -74,7 +74,7 @@ class Rows(NamedTuple):
     cls: np.ndarray  # (N,) int64, index among the classes to evaluate
     corners: np.ndarray  # (N, 4) float64
     score: np.ndarray  # (N,) float64
-    line: np.ndarray  # (N,) int64, place in the file
+    line: np.ndarray  # (N,) int64, line in the file
 
     def take(self, index: np.ndarray) -> Rows:
         return Rows(*(column[index] for column in self))
@@ -156,9 +156,9 @@ def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Which values are among those of an array that is sorted; takes less memory than ``np.isin`` for many values."""
     if not len(among):
         return np.zeros(len(values), bool)
-    places = np.searchsorted(among, values)
-    np.minimum(places, len(among) - 1, out=places)
-    return np.asarray(among[places] == values)
+    positions = np.searchsorted(among, values)
+    np.minimum(positions, len(among) - 1, out=positions)
+    return np.asarray(among[positions] == values)
 
 
 def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:

@@ -28,13 +28,15 @@ _FOLDS = 16  # columns in a group, at most, where a row is folded to the maxima 
 class AveragePrecisionCalculator:
     """AP@n of one ranked list that arrives in pieces.
 
-    top_n: n, or None for the whole list; only what can be among the n highest is then kept.
+    Args:
+        top_n: n, or None for the whole list. With n, only scores that can be among the n highest are kept.
 
-    >>> calculator = AveragePrecisionCalculator()
-    >>> calculator.accumulate([.9, .8], [1, 0])
-    >>> calculator.accumulate([.7], [1])
-    >>> calculator.heap_size, calculator.num_accumulated_positives, f"{calculator.peek_ap_at_n():.4f}"
-    (3, 2, '0.8333')
+    Example:
+        >>> calculator = AveragePrecisionCalculator()
+        >>> calculator.accumulate([.9, .8], [1, 0])
+        >>> calculator.accumulate([.7], [1])
+        >>> calculator.heap_size, calculator.num_accumulated_positives, f"{calculator.peek_ap_at_n():.4f}"
+        (3, 2, '0.8333')
     """
 
     def __init__(self, top_n: int | None = None) -> None:
@@ -48,7 +50,7 @@ class AveragePrecisionCalculator:
 
     @property
     def num_accumulated_positives(self) -> int | float:
-        """The positives so far, counted or as told by ``num_positives``."""
+        """The positives so far, counted or as stated by ``num_positives``."""
         number: int | float = self._lists.num_positives[0].item()
         return number
 
@@ -64,7 +66,7 @@ class AveragePrecisionCalculator:
         self._lists = lists
 
     def clear(self) -> None:
-        """Forgets everything that was accumulated."""
+        """Remove everything that was accumulated."""
         self._lists = RankedLists(1, self._top_n)
 
     def peek_ap_at_n(self) -> float:
@@ -130,7 +132,7 @@ class MeanAveragePrecisionCalculator:
         self._lists = lists
 
     def clear(self) -> None:
-        """Forgets everything that was accumulated."""
+        """Remove everything that was accumulated."""
         self._lists = RankedLists(self._num_class, self._top_n)
 
     def accumulate_entries(self, entries: Entries, num_positives: np.ndarray) -> None:
@@ -235,7 +237,7 @@ class EvaluationMetrics:
         }
 
     def clear(self) -> None:
-        """Forgets everything that was accumulated."""
+        """Remove everything that was accumulated."""
         self._epoch = self._empty_epoch()
 
     def _empty_epoch(self) -> _Epoch:
@@ -245,10 +247,16 @@ class EvaluationMetrics:
 def calculate_hit_at_one(predictions: Any, actuals: Any) -> float:
     """Share of the rows whose highest score is at one of their labels; rows without labels are misses.
 
-    predictions: (N, C) scores; actuals: (N, C) of 0/1. Equal scores rank by the lower class. NaN of no rows.
+    Args:
+        predictions: (N, C) scores; equal scores rank by the lower class.
+        actuals: (N, C) of 0/1.
 
-    >>> calculate_hit_at_one([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]])
-    0.5
+    Returns:
+        The share, NaN for no rows.
+
+    Example:
+        >>> calculate_hit_at_one([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]])
+        0.5
     """
     batch = _Batch.read(predictions, actuals)
     return batch.hit_at_one(batch.top(1))
@@ -287,12 +295,16 @@ def top_k_by_class(
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[int | float]]:
     """The ``k`` highest scores of every row, sorted by class: what `MeanAveragePrecisionCalculator` accumulates.
 
-    Returns for each of the C classes its scores, their labels (arrays of one length, in the order of the rows), and
-    how many positives it has in all rows. Inputs and ties as `calculate_hit_at_one`.
+    Args and ties as `calculate_hit_at_one`.
 
-    >>> scores, labels, num_positives = top_k_by_class([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], k=1)
-    >>> [len(of_class) for of_class in scores], num_positives
-    ([1, 1, 0], [1, 0, 1])
+    Returns:
+        For each of the C classes its scores, their labels (arrays of one length, in the order of the rows), and the
+        number of its positives in all rows.
+
+    Example:
+        >>> scores, labels, num_positives = top_k_by_class([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], k=1)
+        >>> [len(of_class) for of_class in scores], num_positives
+        ([1, 1, 0], [1, 0, 1])
     """
     batch = _Batch.read(predictions, labels, "labels")
     pooled = batch.pooled(batch.top(_check_positive("k", k)))
