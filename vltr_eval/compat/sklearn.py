@@ -84,16 +84,25 @@ def average_precision_score(
 ) -> float | np.ndarray:
     """Average precision, as sklearn.metrics.average_precision_score.
 
-    y_true: (N,) of two labels, of which ``pos_label`` is the positive one; (N,) of more, one for each column of
-    y_score; or (N, C) of 0/1. y_score: (N,) or (N, C) finite real numbers. average: "macro", "weighted" by positives,
-    "micro" (all cells as one column), "samples" (AP of each row) or None. sample_weight: (N,).
-    Returns a float, or (C,) float64 with ``average=None``. A class without positives is 0, with a UserWarning. Raises
-    ValueError for NaN, infinities, labels of other forms, and shapes that do not fit.
+    Args:
+        y_true: (N,) of two labels; (N,) of more, one for each column of y_score; or (N, C) of 0/1.
+        y_score: (N,) or (N, C) finite real numbers.
+        average: "macro", "weighted" by positives, "micro" (all cells as one column), "samples" (AP of each row) or
+            None.
+        pos_label: The positive one of two labels.
+        sample_weight: (N,).
 
-    >>> average_precision_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    0.8333333333333333
-    >>> average_precision_score([[1, 0], [0, 1], [1, 1]], [[.9, .1], [.8, .3], [.7, .2]], average=None)
-    array([0.83333333, 1.        ])
+    Returns:
+        A float, or (C,) float64 with ``average=None``. A class without positives is 0, with a UserWarning.
+
+    Raises:
+        ValueError: NaN, infinities, labels of other forms, or shapes that do not fit.
+
+    Example:
+        >>> average_precision_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        0.8333333333333333
+        >>> average_precision_score([[1, 0], [0, 1], [1, 1]], [[.9, .1], [.8, .3], [.7, .2]], average=None)
+        array([0.83333333, 1.        ])
     """
     _check_average(average)
     labels, scores, weights = _read(y_true, y_score, sample_weight)
@@ -123,13 +132,26 @@ def roc_auc_score(
 ) -> float | np.ndarray:
     """Area under the ROC curve, as sklearn.metrics.roc_auc_score.
 
-    y_true: (N,) of two labels, the greater one positive; (N, C) of 0/1; or with ``multi_class`` "ovr" or "ovo" (N,) of
-    more, among ``labels``, for y_score (N, C) whose rows sum to 1. max_fpr: the area up to this false positive rate,
-    standardized (McClish, "Analyzing a portion of the ROC curve", 1989). average, sample_weight, result and errors:
-    `average_precision_score`. A class without positives or without negatives is NaN, with an UndefinedMetricWarning.
+    Args:
+        y_true: (N,) of two labels, the greater one positive; (N, C) of 0/1; or with ``multi_class`` (N,) of more.
+        y_score: (N,) or (N, C) finite real numbers; with ``multi_class`` (N, C) whose rows sum to 1.
+        average: As `average_precision_score`.
+        sample_weight: As `average_precision_score`.
+        max_fpr: Compute the area up to this false positive rate, standardized (McClish, "Analyzing a portion of the
+            ROC curve", 1989).
+        multi_class: "ovr" or "ovo" for more than two labels.
+        labels: The classes of the columns, where y_true may lack some.
 
-    >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    0.75
+    Returns:
+        As `average_precision_score`. A class without positives or without negatives is NaN, with an
+        UndefinedMetricWarning.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        0.75
     """
     _check_average(average)
     if max_fpr is not None and not 0 < max_fpr <= 1:
@@ -169,13 +191,23 @@ def precision_recall_curve(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision and recall at every distinct score, as sklearn.metrics.precision_recall_curve.
 
-    y_true: (N,) of {0, 1} or {-1, 1}, or of any labels with ``pos_label``. y_score: (N,) finite real numbers.
-    drop_intermediate: leave out thresholds between two others of the same recall. Returns precision (K + 1,), recall
-    (K + 1,), thresholds (K,) ascending. Without positives recall is 1, with a UserWarning. Raises ValueError as
-    `average_precision_score`.
+    Args:
+        y_true: (N,) of {0, 1} or {-1, 1}, or of any labels with ``pos_label``.
+        y_score: (N,) finite real numbers.
+        pos_label: The positive label.
+        sample_weight: (N,); scikit-learn's own function does the work where it is given.
+        drop_intermediate: Leave out thresholds between two others of the same recall.
 
-    >>> precision_recall_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])[1]
-    array([1. , 1. , 0.5, 0.5, 0. ])
+    Returns:
+        Precision (K + 1,), recall (K + 1,) and thresholds (K,) ascending. Without positives recall is 1, with a
+        UserWarning.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> precision_recall_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])[1]
+        array([1. , 1. , 0.5, 0.5, 0. ])
     """
     if sample_weight is not None:
         raise _NotNative("sample_weight")
@@ -209,11 +241,20 @@ def precision_recall_curve(
 def label_ranking_average_precision_score(y_true: Any, y_score: Any, *, sample_weight: Any = None) -> float:
     """Mean AP of rows, as sklearn.metrics.label_ranking_average_precision_score.
 
-    y_true: (N, C) of 0/1, dense or sparse. y_score: (N, C) finite real numbers. sample_weight: (N,). A row with no
-    label or with all of them counts 1. Returns a float. Raises ValueError as `average_precision_score`.
+    Args:
+        y_true: (N, C) of 0/1, dense or sparse.
+        y_score: (N, C) finite real numbers.
+        sample_weight: (N,).
 
-    >>> round(label_ranking_average_precision_score([[1, 0, 0], [0, 0, 1]], [[0.75, 0.5, 1], [1, 0.2, 0.1]]), 12)
-    0.416666666667
+    Returns:
+        A float. A row with no label or with all of them counts 1.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> round(label_ranking_average_precision_score([[1, 0, 0], [0, 0, 1]], [[0.75, 0.5, 1], [1, 0.2, 0.1]]), 12)
+        0.416666666667
     """
     labels = y_true.tocoo().tocsr() if hasattr(y_true, "tocoo") else read_numbers("y_true", y_true)
     scores = _read_scores(y_score)
@@ -236,13 +277,24 @@ def top_k_accuracy_score(
 ) -> float:
     """Share of rows whose label has one of the k highest scores, as sklearn.metrics.top_k_accuracy_score.
 
-    y_true: (N,) labels. y_score: (N, C) finite real numbers, a column for each of ``labels``, or of the labels that are
-    there; (N,) for two labels. Equal scores rank by the higher class. normalize: a share, else the (weighted) number of
-    rows. Returns a float. A k that takes in all classes is an UndefinedMetricWarning. Raises ValueError as
-    `average_precision_score`.
+    Args:
+        y_true: (N,) labels.
+        y_score: (N, C) finite real numbers, a column for each of ``labels``; (N,) for two labels. Equal scores rank by
+            the higher class.
+        k: At least 1; a k that takes in all classes is an UndefinedMetricWarning.
+        normalize: Return a share; otherwise the (weighted) number of rows.
+        sample_weight: (N,).
+        labels: The classes of the columns; by default the labels that occur.
 
-    >>> top_k_accuracy_score([0, 1, 2, 2], [[.5, .2, .2], [.3, .4, .2], [.2, .4, .3], [.7, .2, .1]], k=2)
-    0.75
+    Returns:
+        A float.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> top_k_accuracy_score([0, 1, 2, 2], [[.5, .2, .2], [.3, .4, .2], [.2, .4, .3], [.7, .2, .1]], k=2)
+        0.75
     """
     if not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k: expected a positive integer, got {k!r}")

@@ -85,16 +85,21 @@ class APMeter:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything that was added."""
+        """Remove everything that was added."""
         self._added: _Added | None = None
 
     def add(self, output: Any, target: Any, weight: Any = None) -> None:
-        """Takes a batch and keeps a copy of its scores.
+        """Add a batch; a copy of its scores is kept.
 
-        output: (B, C) or (B,) scores of any real dtype, a torch tensor or a numpy array, in CPU memory or on a CUDA
-        device; the same C and dtype every time. target: 0/1 of the same shape, in any bool, integer or float dtype.
-        weight: (B,) or (B, 1) weights of the rows, finite and not negative, for every batch or for none. Raises
-        ValueError or TypeError, and takes nothing, for anything else.
+        Args:
+            output: (B, C) or (B,) scores of any real dtype, a torch tensor or a numpy array, in CPU memory or on a CUDA
+                device; the same C and dtype every time.
+            target: 0/1 of the same shape, in any bool, integer or float dtype.
+            weight: (B,) or (B, 1) weights of the rows, finite and not negative, for every batch or for none.
+
+        Raises:
+            ValueError: Values or shapes of another kind; the batch is not added.
+            TypeError: An argument of another type; the batch is not added.
         """
         scores, labels = _as_columns("output", output), _as_columns("target", target)
         if labels.shape != scores.shape:

@@ -118,10 +118,15 @@ class MeanAveragePrecisionCalculator:
         self._lists = RankedLists(self._num_class, self._top_n)
 
     def accumulate(self, predictions: Any, actuals: Any, num_positives: Any = None) -> None:
-        """Takes a piece of each class's list.
+        """Add a piece to the list of each class.
 
-        predictions, actuals: (C, N) matrices, or C lists of any lengths. num_positives: (C,), how many positives the
-        lists stand for; else they are counted. Raises ValueError where these do not fit, and for a NaN score.
+        Args:
+            predictions: (C, N) scores, or C lists of any lengths.
+            actuals: The same shape or lengths, positive above 0.
+            num_positives: (C,), the positives that the lists stand for; by default they are counted.
+
+        Raises:
+            ValueError: Shapes that do not fit, or a NaN score.
         """
         for name, lists in (("predictions", predictions), ("actuals", actuals)):
             if len(lists) != self._num_class:
