@@ -22,7 +22,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks examples tools
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -79,10 +79,12 @@ test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
 	cd build && PYTHONPATH="$(CURDIR)/build/emulated/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) \
 	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(addprefix ../,$(TESTS)) $(ARGS)
 
-lint: $(TOOLS)/.installed
+lint: types
 	$(TOOLS)/bin/ruff check $(PYTHON_FILES)
 	$(TOOLS)/bin/ruff format --check $(PYTHON_FILES)
 	$(TOOLS)/bin/clang-format --dry-run -Werror $(CXX_FILES)
+
+types: $(TOOLS)/.installed
 	$(TOOLS)/bin/mypy --strict vltr_eval
 	$(TOOLS)/bin/mypy vltr_train
 
