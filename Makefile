@@ -18,7 +18,7 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/* vltr_*/*.py vltr_*/*/*.py)
-PYTHON_FILES := $(wildcard vltr_*) tests benchmarks
+PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments
 CXX_FILES := $(shell find csrc -type f)
 
 .PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
@@ -53,7 +53,7 @@ demo-train: $(VENV)/.installed-for-training
 
 # Finished runs are kept in build/compare: called again, it goes on.
 compare: $(VENV)/.installed-for-training
-	$(VENV)/bin/python benchmarks/compare_methods.py --work build/compare --out $(ARGS)
+	$(VENV)/bin/python experiments/compare_methods.py --work build/compare --out $(ARGS)
 
 # Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
 test: $(VENV)/.installed-for-tests
@@ -94,7 +94,7 @@ fuzz: $(VENV)/.installed-for-tests
 
 # The one script for a machine with a GPU: offline, with the Python that has torch, in at most nine minutes.
 gpu-check:
-	$(PYTHON) benchmarks/gpu_check.py $(ARGS)
+	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo demo-train .pytest_cache .ruff_cache .hypothesis
