@@ -1,7 +1,7 @@
-# What a person types: `make demo` and `make test` first, `make help` for the rest.
+# Commands for developers. Start with `make demo` and `make test`; `make help` lists the rest.
 #
-# Needs Python 3.10+, a C++17 compiler and a package registry for pip; CMake and Ninja come from pip. All that is made lies in
-# .venv*/, build/ and demo/, and `make clean` removes it.
+# Requirements: Python 3.10+, a C++17 compiler, and a package registry for pip, which installs CMake and Ninja. All
+# results are in .venv*/, build/, demo/ and demo-train/; `make clean` removes them.
 
 PYTHON ?= python3
 SCALE ?= 0.1
@@ -18,27 +18,28 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/* vltr_*/*.py vltr_*/*/*.py)
-PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments
+PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
+.PHONY: help demo demo-train compare examples test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
 	@echo "make demo-train [TRAIN_SCALE=0.05] [TRAIN_EPOCHS=20]"
 	@echo "                          make a synthetic data set, train a baseline and FrameStack on it, show their table"
+	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
-	@echo "                          pytest of all that runs on CUDA, with the kernels emulated on the CPU"
+	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
 	@echo "                          AddressSanitizer and UBSan"
-	@echo "make lint, make format    check, or mend, the style of Python and C++"
-	@echo "make compare              all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
-	@echo "make bench [ARGS=--quick] measure against other libraries, in an environment of their own (benchmarks/README.md)"
+	@echo "make lint, make format    check, or fix, the style of Python and C++"
+	@echo "make compare              train all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
+	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
-	@echo "                          mutate files of every format for a minute: each is read, or refused in one sentence"
-	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize, measure (benchmarks/README.md)"
+	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
+	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize and measure (benchmarks/README.md)"
 	@echo "make clean                remove environments, builds and the demo set"
 	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
 
@@ -51,15 +52,19 @@ demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
 
-# Finished runs are kept in build/compare: called again, it goes on.
+# Finished runs stay in build/compare, so a second call continues the first.
 compare: $(VENV)/.installed-for-training
 	$(VENV)/bin/python experiments/compare_methods.py --work build/compare --out $(ARGS)
 
-# Not in this folder: here `import vltr_eval` would find the sources, which have no compiled core beside them.
+examples: $(VENV)/.installed-for-training
+	@set -e; for script in examples/*.py; do echo "== $$script"; $(VENV)/bin/python $$script; done
+	$(VENV)/bin/python tests/examples/notebook_cells.py examples/evaluate.ipynb
+
+# Run in build/, because in this folder `import vltr_eval` finds the sources, which have no compiled core.
 test: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(addprefix ../,$(TESTS)) $(ARGS)
 
-# Beside the installed wheel, not over it: PYTHONPATH comes first.
+# PYTHONPATH comes before the installed wheel, which stays as it is.
 test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
 	cd build && PYTHONPATH="$(CURDIR)/build/emulated/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) \
 	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(addprefix ../,$(TESTS)) $(ARGS)
@@ -88,20 +93,20 @@ test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)
 
-# Not in this folder, as test. The finds lie in build/fuzz.
+# Run in build/, as `test` is. Finds are stored in build/fuzz.
 fuzz: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/python ../tests/fuzz/fuzz_reading.py --finds fuzz $(ARGS)
 
-# The one script for a machine with a GPU: offline, with the Python that has torch, in at most nine minutes.
+# All checks on a machine with a GPU. They need a Python with torch and no network, and take at most nine minutes.
 gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo demo-train .pytest_cache .ruff_cache .hypothesis
 
-# One wheel serves every environment. Its build is isolated: it needs nothing installed.
+# Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
-	@echo "building vltr (under two minutes; with an nvcc some minutes more, VLTR_CUDA=OFF leaves kernels out) ..."
+	@echo "building vltr (under two minutes; some minutes more with nvcc, unless VLTR_CUDA=OFF) ..."
 	@rm -rf build/wheel && mkdir -p build/wheel
 	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
 	@touch $@
@@ -130,7 +135,7 @@ $(VENV)/.installed-for-training: $(VENV)/.installed constraints.txt
 	@touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
-	@echo "installing what the tests need ..."
+	@echo "installing the requirements of the tests ..."
 	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[test]"
 	@touch $@
 

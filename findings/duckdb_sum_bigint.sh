@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # duckdb 2.0.1
 #
-# The sum of a BIGINT column is a HUGEINT, which reaches pandas and numpy as a rounded float64.
+# The sum of a BIGINT column is a HUGEINT, which duckdb converts to a rounded float64 for pandas and numpy.
 #
-# max of the same column stays an exact int64. fetchall gives an exact Python int, and Arrow gives decimal128(38, 0),
-# so the type and the last digits of a sum depend on how it is fetched.
+# max of the same column stays an exact int64. fetchall gives an exact Python int, and Arrow gives decimal128(38, 0).
+# So the type and the last digits of a sum depend on the fetch method.
 #
 # Output seen:
 #   types:  [HUGEINT, BIGINT]

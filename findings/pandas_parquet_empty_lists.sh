@@ -3,8 +3,8 @@
 #
 # One `np.array([])` in a column of integer arrays makes `DataFrame.to_parquet` store lists of double; `[]` does not.
 #
-# np.array([]) is float64. Where a row without labels is written this way, the class indices of all rows are stored as
-# floats; and a number above 2**53 in any row makes the whole column fail.
+# np.array([]) is float64. If a row without labels is written this way, the class indices of all rows are stored as
+# floats. A number above 2**53 in any row then makes the whole column fail.
 #
 # Output seen:
 #   lists:                list<element: int64>

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # polars 2.1.0, pyarrow 26.0.1
 #
-# pyarrow takes a polars Categorical column and cannot turn it into text: no kernel takes from string_view.
+# pyarrow accepts a polars Categorical column but cannot convert it to text: array_take has no kernel for string_view.
 #
-# polars hands a Categorical over as a dictionary over string_view. take and to_pylist work on it. dictionary_decode
-# and a cast to string fail, as does take on a plain string_view array.
+# polars exports a Categorical as a dictionary of string_view. take and to_pylist work on it. dictionary_decode and a
+# cast to string fail, and so does take on a plain string_view array.
 #
 # Output seen:
 #   dictionary<values=string_view, indices=uint32, ordered=0>

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # polars 2.1.0
 #
-# polars sorts NaN as the largest number and finds NaN > 2 true, but `max` is the largest other number.
+# polars sorts NaN as the largest number and NaN > 2 is true, but `max` ignores NaN.
 #
-# So the first row of a descending sort, the top of a rank and the maximum disagree; a filter by a threshold keeps NaN.
+# The first row of a descending sort and rank 1 are NaN, but the maximum is not. A filter by a threshold keeps NaN.
 #
 # Output seen:
 #   sort: nan, rank: [3.0, 1.0, 2.0], above 2: [False, True, True], max: 3.0, nan_max: nan

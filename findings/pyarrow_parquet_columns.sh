@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # pyarrow 26.0.1
 #
-# `ParquetFile.read(columns=...)` drops a missing name without an error, and `a.b` gives the column `a.b` and also a
-# part of the struct `a`.
+# `ParquetFile.read(columns=...)` ignores a missing name without an error, and `a.b` selects the column `a.b` and also
+# field `b` of the struct `a`.
 #
-# pyarrow.parquet.read_table raises for the missing name, and gives the column of that name alone.
-# ParquetFile.iter_batches does as ParquetFile.read, and its batches cross the borders of row groups.
+# pyarrow.parquet.read_table raises an error for the missing name, and `a.b` selects only the column of that name.
+# ParquetFile.iter_batches behaves as ParquetFile.read does. Its batches span row groups.
 #
 # Output seen:
 #   read, missing: ['a.b', 'a']

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # pyarrow 26.0.1, pandas 3.1.1
 #
-# A table of a data frame with a RangeIndex, sorted or taken in another order, gives its old index to the new rows.
+# A pyarrow table made from a data frame with a RangeIndex keeps the old order of the index after sort_by or take.
 #
 # Table.from_pandas stores a RangeIndex as three numbers in the metadata, and no column. sort_by and take keep these
-# numbers, so to_pandas puts 5, 6, 7 on the rows in whatever order they are. The same index as a list of integers moves
-# with its rows. A slice has another length, and its index starts at 0.
+# numbers, so to_pandas labels the rows 5, 6, 7 in their new order. The same index as a list of integers moves with its
+# rows. After slice the length differs from the stored one, and the index starts at 0.
 #
 # Output seen:
 #   range, sorted: {5: 0.9, 6: 0.5, 7: 0.1}

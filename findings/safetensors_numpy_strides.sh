@@ -4,8 +4,8 @@
 # `safetensors.numpy.save` ignores the strides: a transposed or stepped array is saved with other values, without an
 # error.
 #
-# safetensors.torch refuses a tensor that is not contiguous. safetensors.numpy saves the first bytes of the memory
-# behind such an array under its shape.
+# safetensors.torch raises an error for a tensor that is not contiguous. safetensors.numpy saves the first bytes of the
+# memory of such an array with its shape.
 #
 # Output seen:
 #   transposed: saved [[0, 3], [1, 4], [2, 5]], loaded [[0, 1], [2, 3], [4, 5]]

@@ -3,8 +3,8 @@
 #
 # `scipy.sparse.save_npz` of a 1-D coo array writes `coords` in place of `row` and `col`, under the same format name.
 #
-# The members of the .npz file depend on the number of dimensions: two give row and col, one gives coords. The member
-# format says coo in both, so a reader that looks for row and col by the format finds neither.
+# The members of the .npz file depend on the number of dimensions: row and col for two, coords for one. The member
+# `format` is coo for both, so a reader that expects row and col in a coo file fails on a 1-D array.
 #
 # Output seen:
 #   2-D: ['_is_array', 'col', 'data', 'format', 'row', 'shape'] b'coo'

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # scikit-learn 1.9.1
 #
-# A multilabel svmlight file with a row of no labels and no features loses this row, so that the rows behind it move
-# up.
+# A multilabel svmlight file loses a row without labels and features, so that the rows after it move up.
 #
-# dump_svmlight_file writes such a row as a blank line, and load_svmlight_file takes blank lines for no rows. The file
-# comes back shorter than it was saved, without an error.
+# dump_svmlight_file writes such a row as a blank line, and load_svmlight_file skips blank lines. The loaded data have
+# fewer rows than the saved data, without an error.
 #
 # Output seen:
 #   saved 3 rows; loaded [[1.0, 0.0], [3.0, 0.0]] with labels [(0.0,), (1.0,)]

@@ -3,9 +3,9 @@
 #
 # `torch.load` swaps the bytes of a big-endian .pt file, but not those of uint16, uint32 and uint64.
 #
-# A .pt file names its byte order in the record byteorder, and torch.load swaps the bytes where the machine has the
-# other one. The newer unsigned dtypes lie in a storage of bytes, for which nothing is swapped: 1 becomes 256, without
-# an error. The script writes the record and the data as a big-endian machine does.
+# A .pt file has its byte order in the record `byteorder`, and torch.load swaps the bytes if the machine has the other
+# order. The newer unsigned dtypes are stored in a storage of bytes, which is not swapped: 1 becomes 256, without an
+# error. The script writes the record and the data as a big-endian machine does.
 #
 # Output seen:
 #   torch.int16 [1, 2]

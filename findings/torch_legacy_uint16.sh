@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torch 2.13.0
 #
-# `torch.save` writes uint16 into its old container, and no `torch.load` reads that file again.
+# `torch.save` writes uint16 in the old file format, but no setting of `torch.load` can read that file.
 #
-# The old container is the one of _use_new_zipfile_serialization=False. int16 passes through it. uint16 is saved
-# without a complaint, and then neither the default loader nor weights_only=False can load it.
+# The old format is that of _use_new_zipfile_serialization=False. int16 can be saved and loaded. uint16 is saved without
+# an error, but neither the default loader nor weights_only=False can load it.
 #
 # Output seen:
 #   torch.int16 weights_only=True: [1, 1]

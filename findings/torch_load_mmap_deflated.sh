@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torch 2.13.0
 #
-# `torch.load(mmap=True)` of a .pt file whose zip records are deflated gives other numbers without an error.
+# `torch.load(mmap=True)` returns wrong numbers, without an error, for a .pt file whose zip records are compressed.
 #
-# A .pt file is a zip archive, and tools that pack it again deflate its records. torch.load without mmap inflates them
-# and gives the right tensor. With mmap=True it takes the deflated bytes themselves for the numbers.
+# A .pt file is a zip archive, and zip tools that pack it again compress its records. torch.load without mmap
+# decompresses them and returns the right tensor. With mmap=True it reads the compressed bytes as numbers.
 #
 # Output seen:
 #   saved:  [0.0, 0.8414709568023682, 0.9092974066734314]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torch 2.13.0
 #
-# `torch.save(pickle_protocol=p)` takes 0 to 5, but `torch.load` takes 2 and 3 only, and nothing loads 0.
+# `torch.save(pickle_protocol=p)` accepts 0 to 5, but `torch.load` reads only 2 and 3 by default, and never 0.
 #
-# torch.save has an argument for the pickle protocol and writes all six. The default loader refuses what it just wrote
-# for 0, 1, 4 and 5. weights_only=False loads these but for protocol 0, which no setting loads again.
+# torch.save writes files of all six pickle protocols. The default loader raises an error for protocols 0, 1, 4 and 5.
+# weights_only=False loads all protocols except 0.
 #
 # Output seen:
 #   default:            ['UnpicklingError', 'UnpicklingError', True, True, 'UnpicklingError', 'UnpicklingError']

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # torchmetrics 1.9.0, torch 2.13.0
 #
-# torchmetrics applies a sigmoid to the logits of those batches that leave [0, 1], so that the metric depends on the
-# batches.
+# torchmetrics applies a sigmoid only to batches with logits outside [0, 1], so the metric depends on the batches.
 #
-# A batch whose logits happen to lie in [0, 1] is taken for probabilities; the next one is not. compute() then ranks
-# the two kinds of scores together, and the average precision of the same rows changes with the batch size.
+# A batch whose logits all lie in [0, 1] is treated as probabilities. compute() then ranks probabilities and logits
+# together, and the average precision of the same rows changes with the batch size.
 #
 # Output seen:
 #   one batch: [0.75, 0.5833], two batches: [0.75, 0.5]

@@ -11,13 +11,13 @@ import numpy as np
 
 from vltr_eval._base.groups import DEFAULT_BOUNDS
 from vltr_eval._base.progress import part_of
-from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import read_inputs
-from vltr_eval._engine.options import read_conventions
+from vltr_eval._engine.options import read_options
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
-from vltr_eval.priors.results import under_priors
-from vltr_eval.priors.weights import check_at_hand, read_priors, reweighted
+from vltr_eval.priors.results import add_prior_results
+from vltr_eval.priors.weights import read_priors, require_cpu, reweighted
 from vltr_eval.report.report import Report
 
 
@@ -104,7 +104,7 @@ def evaluate(
     if isinstance(train_counts, (str, os.PathLike)):
         known = None if inputs.class_names is None else ClassNames.of(inputs.class_names)
         train_counts = read_train_counts(train_counts, matrix.num_classes, known)
-    settings, about = read_conventions(
+    settings, class_info = read_options(
         matrix.num_classes,
         sap=sap,
         seed=seed,
@@ -114,15 +114,17 @@ def evaluate(
         class_names=inputs.class_names,
         absent=absent,
     )
-    priors = read_priors(prior, matrix.num_classes, about.train_counts)
-    check_at_hand(priors, matrix)
+    priors = read_priors(prior, matrix.num_classes, class_info.train_counts)
+    require_cpu(priors, matrix)
     positives = inputs.positives(form=label_form, threads=threads)
-    part = Part(matrix, positives)
+    chunk = Chunk(matrix, positives)
     weightings = {name: reweighted(positives, wanted) for name, wanted in priors.items()}
     counted = share_of_counting(settings)
-    found = count(settings, [part], matrix.num_classes, threads=threads, progress=part_of(progress, 0.0, counted))
-    report = found.report(about, part_of(progress, counted, 1.0))
-    report = under_priors(report, found, about, part, weightings, threads=threads)
+    found = count_chunks(
+        settings, [chunk], matrix.num_classes, threads=threads, progress=part_of(progress, 0.0, counted)
+    )
+    report = found.report(class_info, part_of(progress, counted, 1.0))
+    report = add_prior_results(report, found, class_info, chunk, weightings, threads=threads)
     return replace(report, notes=(*inputs.notes, *report.notes))
 
 

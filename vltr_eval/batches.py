@@ -11,10 +11,10 @@ import numpy as np
 
 from vltr_eval._base.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval._base.progress import part_of
-from vltr_eval._base.ranks import current_group, telling
-from vltr_eval._engine.counting import Part, count
+from vltr_eval._base.ranks import current_group, propagate_errors
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import read_conventions
+from vltr_eval._engine.options import read_options
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, read_ids
@@ -65,19 +65,29 @@ def evaluate_batches(
         >>> evaluate_batches(batches, 1, sap=None, topk=None).metrics()["mAP"]
         0.8333333333333333
     """
-    exchange = current_group(process_group)
-    with telling(exchange):
+    communicator = current_group(process_group)
+    with propagate_errors(communicator):
         num_classes = check_whole("num_classes", num_classes, 1)
         num_threads(threads)  # raises
-        settings, about = read_conventions(num_classes, **conventions)
-        stream = _Stream(batches, num_classes, threads, about.names)
+        settings, class_info = read_options(num_classes, **conventions)
+        stream = _Stream(batches, num_classes, threads, class_info.names)
     counted = share_of_counting(settings)
     counting = part_of(progress, 0.0, counted)
-    found = count(settings, stream, num_classes, about=about, exchange=exchange, threads=threads, progress=counting)
-    everyone = exchange.gather(lambda: (stream.files.found_names, stream.files.found_notes) if stream.files else None)
+    found = count_chunks(
+        settings,
+        stream,
+        num_classes,
+        class_info=class_info,
+        communicator=communicator,
+        threads=threads,
+        progress=counting,
+    )
+    everyone = communicator.all_gather(
+        lambda: (stream.files.found_names, stream.files.found_notes) if stream.files else None
+    )
     read = [of_rank for of_rank in everyone if of_rank is not None]
-    about = replace(about, names=_names_of_all([names for names, _ in read]) or about.names)
-    report = found.report(about, part_of(progress, counted, 1.0))
+    class_info = replace(class_info, names=_names_of_all([names for names, _ in read]) or class_info.names)
+    report = found.report(class_info, part_of(progress, counted, 1.0))
     return replace(report, notes=(*_shortened([note for _, notes in read for note in notes]), *report.notes))
 
 
@@ -199,7 +209,7 @@ class _Stream:
         self._class_names = class_names
         self.files: ShardFiles | None = None  # the batches, if they are that, as they were last read
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[Chunk]:
         batches = self._batches() if callable(self._batches) else self._batches
         if isinstance(batches, ShardFiles):
             batches = self.files = batches.in_order(self._class_names)
@@ -207,26 +217,26 @@ class _Stream:
         pile: _Pile | None = None
         for i, batch in enumerate(batches):
             try:
-                part = self._part(batch, first_row)
+                chunk = self._chunk(batch, first_row)
             except (TypeError, ValueError) as error:
                 kind = TypeError if isinstance(error, TypeError) else ValueError
                 raise kind(f"batch {i}: {error}") from None
-            if part is None:
+            if chunk is None:
                 continue
-            first_row += part.num_rows
-            if pile is not None and not pile.takes(part):
-                yield pile.part()
+            first_row += chunk.num_rows
+            if pile is not None and not pile.takes(chunk):
+                yield pile.chunk()
                 pile = None
-            if part.scores.nbytes > _PILE_BYTES:
-                yield part
+            if chunk.scores.nbytes > _PILE_BYTES:
+                yield chunk
             elif pile is None:
-                pile = _Pile(part)
+                pile = _Pile(chunk)
             else:
-                pile.add(part)
+                pile.add(chunk)
         if pile is not None:
-            yield pile.part()
+            yield pile.chunk()
 
-    def _part(self, batch: Any, first_row: int) -> Part | None:
+    def _chunk(self, batch: Any, first_row: int) -> Chunk | None:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             got = f"{len(batch)} values" if isinstance(batch, (tuple, list)) else type(batch).__name__
             raise TypeError(f"expected (scores, labels) or (scores, labels, ids), got {got}")
@@ -241,45 +251,45 @@ class _Stream:
             labels, matrix.num_rows, self._num_classes, threads=self._threads, scores=matrix
         )
         numbers = read_ids(ids[0], matrix.num_rows) if ids and ids[0] is not None else None
-        return Part(matrix, positives, numbers, first_row)
+        return Chunk(matrix, positives, numbers, first_row)
 
 
 class _Pile:
     """Small batches copied together: every part is counted against all thresholds, however few its rows are."""
 
-    def __init__(self, part: Part) -> None:
-        self._kind = _kind(part)
-        self._first_row = part.first_row
-        self._num_classes = part.scores.num_classes
-        row_bytes = max(1, part.scores.nbytes // part.num_rows)
-        self._store = RowStore(self._num_classes, num_rows=max(part.num_rows, _PILE_BYTES // row_bytes))
+    def __init__(self, chunk: Chunk) -> None:
+        self._kind = _kind(chunk)
+        self._first_row = chunk.first_row
+        self._num_classes = chunk.scores.num_classes
+        row_bytes = max(1, chunk.scores.nbytes // chunk.num_rows)
+        self._store = RowStore(self._num_classes, num_rows=max(chunk.num_rows, _PILE_BYTES // row_bytes))
         self._rows: list[np.ndarray] = []  # of the positives, with the class of each
         self._classes: list[np.ndarray] = []
         self._ids: list[np.ndarray] = []
         self._num_bytes = 0
-        self.add(part)
+        self.add(chunk)
 
-    def takes(self, part: Part) -> bool:
+    def takes(self, chunk: Chunk) -> bool:
         """Whether a batch is like those that are here, and there is room for it."""
-        return _kind(part) == self._kind and self._num_bytes + part.scores.nbytes <= _PILE_BYTES
+        return _kind(chunk) == self._kind and self._num_bytes + chunk.scores.nbytes <= _PILE_BYTES
 
-    def add(self, part: Part) -> None:
-        self._rows.append(part.positives.rows + np.int64(len(self._store)))
-        self._classes.append(np.repeat(np.arange(self._num_classes), part.positives.counts))
-        if part.ids is not None:
-            self._ids.append(part.ids)
-        self._num_bytes += part.scores.nbytes
-        self._store.append(*map(as_columns, part.scores.shards))
+    def add(self, chunk: Chunk) -> None:
+        self._rows.append(chunk.positives.rows + np.int64(len(self._store)))
+        self._classes.append(np.repeat(np.arange(self._num_classes), chunk.positives.counts))
+        if chunk.ids is not None:
+            self._ids.append(chunk.ids)
+        self._num_bytes += chunk.scores.nbytes
+        self._store.append(*map(as_columns, chunk.scores.shards))
 
-    def part(self) -> Part:
+    def chunk(self) -> Chunk:
         """All of them as one part."""
         (shards,) = self._store.shards()
         shape = len(self._store), self._num_classes
         pairs = LabelPairs(*shape, np.concatenate(self._rows), np.concatenate(self._classes))
         ids = np.concatenate(self._ids) if self._ids else None
-        return Part(borrow_matrix("scores", shards), Positives.from_labels(pairs, *shape), ids, self._first_row)
+        return Chunk(borrow_matrix("scores", shards), Positives.from_labels(pairs, *shape), ids, self._first_row)
 
 
-def _kind(part: Part) -> tuple[str, int | None, str | None]:
+def _kind(chunk: Chunk) -> tuple[str, int | None, str | None]:
     """Batches with the same key may be copied together: dtype, device and kind of ids."""
-    return part.scores.dtype, part.scores.place.device, id_kind(part.ids)
+    return chunk.scores.dtype, chunk.scores.device.index, id_kind(chunk.ids)

@@ -2,7 +2,7 @@
 
 Every function is a collective of torch.distributed (gloo or nccl): all ranks of the group call it, and all get the
 exact result, with the same bits as one process with all rows would get. Ranks exchange the scores of
-positives and their counts, never all scores (`parts`). When a rank fails, all do, with its message.
+positives and their counts, never all scores (`chunks`). When a rank fails, all do, with its message.
 
 The functions take these arguments:
 
@@ -20,13 +20,13 @@ from typing import Any
 
 from vltr_eval._base.arguments import check_seed, check_trials
 from vltr_eval._base.arrays import borrow_matrix
-from vltr_eval._base.ranks import RankFailure, current_group, telling
-from vltr_eval._engine.counting import Part, count
+from vltr_eval._base.ranks import RankFailure, current_group, propagate_errors
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.draws import mean_and_std
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import read_conventions
+from vltr_eval._engine.options import read_options
 from vltr_eval._engine.rank_table import RankTable, absent_value
-from vltr_eval._engine.results import ClassInfo, Findings
+from vltr_eval._engine.results import ClassInfo, EvaluationCounts
 from vltr_eval._engine.sample_ids import read_ids
 from vltr_eval.metrics.sampled import SampledAP
 from vltr_eval.report.report import Report
@@ -58,7 +58,7 @@ def sampled_average_precision(
 
     See `vltr_eval.sampled_average_precision`.
     """
-    with telling(current_group(group)):
+    with propagate_errors(current_group(group)):
         value = absent_value(absent)
         settings = Settings(check_trials(trials), check_seed(seed), topk=())
     found = _count(settings, scores, labels, ids, group, threads)
@@ -70,9 +70,9 @@ def evaluate(
     scores: Any, labels: Any, *, ids: Any = None, group: Any = None, threads: int | None = None, **conventions: Any
 ) -> Report:
     """The report over the rows of all ranks. conventions: sap, seed, topk, ..., as `vltr_eval.evaluate`."""
-    with telling(current_group(group)):
-        settings, about = read_conventions(_num_classes(scores), **conventions)
-    return _count(settings, scores, labels, ids, group, threads, about).report(about)
+    with propagate_errors(current_group(group)):
+        settings, class_info = read_options(_num_classes(scores), **conventions)
+    return _count(settings, scores, labels, ids, group, threads, class_info).report(class_info)
 
 
 def _count(
@@ -82,13 +82,15 @@ def _count(
     ids: Any,
     group: Any,
     threads: int | None,
-    about: ClassInfo | None = None,
-) -> Findings:
-    exchange = current_group(group)
-    with telling(exchange):
+    class_info: ClassInfo | None = None,
+) -> EvaluationCounts:
+    communicator = current_group(group)
+    with propagate_errors(communicator):
         num_classes = _num_classes(scores)
-        parts = _parts(scores, labels, ids, threads)
-    return count(settings, parts, num_classes, about=about, exchange=exchange, threads=threads)
+        chunks = _chunks(scores, labels, ids, threads)
+    return count_chunks(
+        settings, chunks, num_classes, class_info=class_info, communicator=communicator, threads=threads
+    )
 
 
 def _num_classes(scores: Any) -> int:
@@ -108,11 +110,11 @@ def _with_rows(scores: Any) -> Any:
     return next((shard for shard in scores if shard.shape[0]), scores[0])
 
 
-def _parts(scores: Any, labels: Any, ids: Any, threads: int | None) -> list[Part]:
+def _chunks(scores: Any, labels: Any, ids: Any, threads: int | None) -> list[Chunk]:
     if getattr(_with_rows(scores), "shape", (1,))[0] == 0:
         return []
     matrix = borrow_matrix("scores", scores)
     positives = Positives.from_labels(
-        labels, matrix.num_rows, matrix.num_classes, place=matrix.place, threads=threads, scores=matrix
+        labels, matrix.num_rows, matrix.num_classes, device=matrix.device, threads=threads, scores=matrix
     )
-    return [Part(matrix, positives, None if ids is None else read_ids(ids, matrix.num_rows))]
+    return [Chunk(matrix, positives, None if ids is None else read_ids(ids, matrix.num_rows))]

@@ -14,12 +14,12 @@ import numpy as np
 
 from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
 from vltr_eval._base.groups import DEFAULT_BOUNDS
-from vltr_eval._base.ranks import ALONE, Alone, Group, current_group, telling
-from vltr_eval._engine.counting import Part, count
+from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import read_conventions
+from vltr_eval._engine.options import read_options
 from vltr_eval._engine.rank_table import RankTable
-from vltr_eval._engine.results import Findings
+from vltr_eval._engine.results import EvaluationCounts
 from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
 from vltr_eval.formats import LabelPairs
@@ -136,8 +136,8 @@ class Evaluator:
         self._threads = threads
         self._sync_on_compute = sync_on_compute
         self._process_group = process_group
-        self._body: Alone | Group | None = None  # the exchange of a `with` block
-        self._settings, self._about = read_conventions(
+        self._body: SingleProcess | Communicator | None = None  # the exchange of a `with` block
+        self._settings, self._class_info = read_options(
             num_classes,
             sap=sap,
             seed=seed,
@@ -215,7 +215,7 @@ class Evaluator:
             ValueError: For a NaN score, where one id came with different labels, and where there are no rows at all.
             RankFailure: For another rank's error.
         """
-        return self._count(self._settings).report(self._about)
+        return self._count(self._settings).report(self._class_info)
 
     def rank_table(self) -> RankTable:
         """The rank table of the rows whose report `compute` gives; a collective as well."""
@@ -223,7 +223,7 @@ class Evaluator:
 
     def sync(self) -> Report:
         """The report of the rows of all ranks, whatever ``sync_on_compute`` says; a collective."""
-        return self._count(self._settings, always=True).report(self._about)
+        return self._count(self._settings, always=True).report(self._class_info)
 
     def merge(self, *others: Evaluator) -> None:
         """Takes all rows of other evaluators, behind its own; they stay as they are.
@@ -343,7 +343,7 @@ class Evaluator:
         self.load_state_dict(rows)
 
     def __enter__(self) -> Evaluator:
-        self._body = self._exchange()
+        self._body = self._communicator()
         return self
 
     def __exit__(
@@ -355,16 +355,23 @@ class Evaluator:
         else:
             body.tell(error)
 
-    def _exchange(self) -> Alone | Group:
+    def _communicator(self) -> SingleProcess | Communicator:
         return self._body or current_group(self._process_group)
 
-    def _count(self, settings: Settings, *, always: bool = False) -> Findings:
-        exchange = self._exchange() if always or self._sync_on_compute else ALONE
-        with telling(exchange):
-            parts = list(self._parts())
-        return count(settings, parts, self.num_classes, about=self._about, exchange=exchange, threads=self._threads)
+    def _count(self, settings: Settings, *, always: bool = False) -> EvaluationCounts:
+        communicator = self._communicator() if always or self._sync_on_compute else SINGLE_PROCESS
+        with propagate_errors(communicator):
+            chunks = list(self._chunks())
+        return count_chunks(
+            settings,
+            chunks,
+            self.num_classes,
+            class_info=self._class_info,
+            communicator=communicator,
+            threads=self._threads,
+        )
 
-    def _parts(self) -> Iterator[Part]:
+    def _chunks(self) -> Iterator[Chunk]:
         """The rows, by the places where they lie."""
         taken = self._taken
         labels, num_rows = taken.labels(), len(taken.scores)
@@ -377,7 +384,7 @@ class Evaluator:
                 own = (labels.rows >= start) & (labels.rows < stop)
             pairs = LabelPairs(matrix.num_rows, self.num_classes, labels.rows[own] - start, labels.classes[own])
             positives = Positives.from_labels(pairs, matrix.num_rows, self.num_classes)
-            yield Part(matrix, positives, None if labels.ids is None else labels.ids[start:stop], start)
+            yield Chunk(matrix, positives, None if labels.ids is None else labels.ids[start:stop], start)
             start = stop
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vltr_train.data.dataset import Dataset, open_dataset
 from vltr_train.data.synth import synthesize
 from vltr_train.ops.frames import (
-    FrameStack,
+    StackedClips,
     dynamic_frame_bounds,
     dynamic_frame_masks,
     frame_stack,
@@ -39,11 +39,11 @@ _WITH_TORCH = {
 __all__ = [
     "Batch",
     "Dataset",
-    "FrameStack",
     "Loader",
     "Method",
     "Run",
     "RunFolder",
+    "StackedClips",
     "all_methods",
     "dynamic_frame_bounds",
     "dynamic_frame_masks",

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vltr_eval._base.ranks import ALONE, Alone, Group, RankFailure
+from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, RankFailure, SingleProcess
 from vltr_train.data.dataset import Dataset
 from vltr_train.data.loader import resident_frames
 
-__all__ = ["Place", "choose_device", "lost_ranks"]
+__all__ = ["RunContext", "choose_device", "lost_ranks"]
 
 _LOST = ("gloo", "nccl", "closed by peer", "reset by peer", "broken pipe", "timed out", "timeout")
 """Words of the errors by which torch.distributed says that another process has gone."""
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """device; resident: the frames of the store where they lie on it; threads: of the core; exchange: with the other
     ranks of the process group.
     """
@@ -30,25 +30,25 @@ class Place:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     resident: Tensor | None = None
     threads: int | None = None
-    exchange: Alone | Group = ALONE
+    communicator: SingleProcess | Communicator = SINGLE_PROCESS
 
     def __repr__(self) -> str:
         where = "" if self.resident is None else ", frames on the device"
-        return f"Place({str(self.device)!r}, rank {self.exchange.rank} of {self.exchange.size}{where})"
+        return f"RunContext({str(self.device)!r}, rank {self.communicator.rank} of {self.communicator.size}{where})"
 
     @classmethod
     def choose(
         cls,
         dataset: Dataset,
-        exchange: Alone | Group,
+        communicator: SingleProcess | Communicator,
         *,
         device: torch.device | str | None,
         store: str,
         threads: int | None,
-    ) -> Place:
+    ) -> RunContext:
         """The place for a data set: see `choose_device`, `resident_frames`. Raises ValueError for what is not there."""
         chosen = choose_device(device)
-        return cls(chosen, resident_frames(dataset.frames, chosen, store), threads, exchange)
+        return cls(chosen, resident_frames(dataset.frames, chosen, store), threads, communicator)
 
     @property
     def of_batches(self) -> dict[str, Any]:
@@ -57,8 +57,8 @@ class Place:
             "device": self.device,
             "resident": self.resident,
             "threads": self.threads,
-            "rank": self.exchange.rank,
-            "size": self.exchange.size,
+            "rank": self.communicator.rank,
+            "size": self.communicator.size,
         }
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
@@ -69,7 +69,7 @@ class Place:
 
 
 @contextmanager
-def lost_ranks(exchange: Alone | Group) -> Iterator[None]:
+def lost_ranks(communicator: SingleProcess | Communicator) -> Iterator[None]:
     """Turn the error of a training step in which another rank has gone into a sentence.
 
     Raises:
@@ -79,7 +79,11 @@ def lost_ranks(exchange: Alone | Group) -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        if exchange.size == 1 or isinstance(error, RankFailure) or not any(word in reason.lower() for word in _LOST):
+        if (
+            communicator.size == 1
+            or isinstance(error, RankFailure)
+            or not any(word in reason.lower() for word in _LOST)
+        ):
             raise
         raise RankFailure(
             f"a rank went away in a training step ({reason}); start all ranks again with --resume"

@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vltr_eval import Report
-from vltr_eval._base.ranks import current_group, telling
+from vltr_eval._base.ranks import current_group, propagate_errors
 from vltr_eval._base.terminal import ProgressBar
-from vltr_train.context import Place, lost_ranks
+from vltr_train.context import RunContext, lost_ranks
 from vltr_train.data.dataset import Dataset, Split, TestSplit, TrainSplit, ValSplit, open_dataset
 from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
@@ -74,28 +74,28 @@ def fit(
     >>> run = fit("framestack", "data", "runs/framestack", epochs=20, seed=1)      # doctest: +SKIP
     >>> run.report.metrics()["mAP_tail"]                                           # doctest: +SKIP
     """
-    exchange = current_group()
-    with telling(exchange):
+    communicator = current_group()
+    with propagate_errors(communicator):
         dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
         name, _, preset = method.partition(":")
         kind = find_method(name)
         config = build_config(kind, preset or None, settings)
         selecting = _selecting_split(dataset, config.select_on)
-        place = Place.choose(dataset, exchange, device=device, store=store, threads=threads)
+        context = RunContext.choose(dataset, communicator, device=device, store=store, threads=threads)
         torch.manual_seed(derived_seed(config.seed))
         model = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds))
-        model = model.to(place.device)
-        if exchange.size > 1 and place.device.type == "cuda":
+        model = model.to(context.device)
+        if communicator.size > 1 and context.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
             for module in model.compiled():
                 module.compile()
-        training = _Training(model, dataset, selecting, place, quiet or exchange.rank > 0)
+        training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
         document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
-        how = {"resume": is_resumed(folder, resume, exchange), "overwrite": overwrite}
-        training.folder = RunFolder.start(folder, document, is_first=exchange.rank == 0, **how)
-    exchange.meet()  # the first rank has made the folder
-    with training.folder, lost_ranks(exchange):
+        how = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
+        training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, **how)
+    communicator.barrier()  # the first rank has made the folder
+    with training.folder, lost_ranks(communicator):
         training.run()
         return Run(training.folder, model, training.finish())
 
@@ -105,9 +105,11 @@ class _Training:
 
     folder: RunFolder
 
-    def __init__(self, method: Method, dataset: Dataset, selecting: Split | None, place: Place, quiet: bool) -> None:
-        self.method, self.dataset, self.selecting, self.place, self.quiet = method, dataset, selecting, place, quiet
-        self.config, self.exchange, self.device = method.config, place.exchange, place.device
+    def __init__(
+        self, method: Method, dataset: Dataset, selecting: Split | None, context: RunContext, quiet: bool
+    ) -> None:
+        self.method, self.dataset, self.selecting, self.context, self.quiet = method, dataset, selecting, context, quiet
+        self.config, self.communicator, self.device = method.config, context.communicator, context.device
         self.stages = method.stages()
         for number, stage in enumerate(self.stages):
             self.loaders_of(number, stage)  # raises now, and not after the stages before it
@@ -122,7 +124,7 @@ class _Training:
         if not self.quiet:
             lines = describe_schedule(self.method, self.stages, self.dataset, self.state["total"])
             sys.stderr.writelines(f"{line}\n" for line in lines)
-        if self.exchange.rank == 0 and self.folder.epochs:
+        if self.communicator.rank == 0 and self.folder.epochs:
             self.folder.rewind(self.state["total"] - 1)
         for number in range(self.state["stage"], len(self.stages)):
             self.run_stage(number, self.stages[number])
@@ -140,7 +142,7 @@ class _Training:
             optimizer.load_state_dict(state["optimizer"])
             scaler.load_state_dict(state["scaler"])
         loaders = self.loaders_of(number, method.stages()[number])
-        loss_of = method if self.exchange.size == 1 else DistributedDataParallel(method)
+        loss_of = method if self.communicator.size == 1 else DistributedDataParallel(method)
         with ProgressBar(sys.stderr, enabled=not self.quiet, done=state["epoch"] / stage.epochs) as bar:
             for epoch in range(state["epoch"], stage.epochs):
                 line = self.run_epoch(number, stage, epoch, loaders, loss_of, optimizer, scaler, bar)
@@ -165,7 +167,7 @@ class _Training:
         bar: ProgressBar,
     ) -> dict[str, Any]:
         start = time.perf_counter()
-        torch.manual_seed(derived_seed(self.seed_of(number), epoch, self.exchange.rank))
+        torch.manual_seed(derived_seed(self.seed_of(number), epoch, self.communicator.rank))
         self.method.train()
         self.method.begin_epoch(epoch, loaders[0].num_rows)
         total, num_rows, num_steps = torch.zeros((), device=self.device), 0, loaders[0].num_batches
@@ -174,7 +176,7 @@ class _Training:
             rate = stage.rate(epoch + step / num_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with self.place.autocast(self.config.precision):
+            with self.context.autocast(self.config.precision):
                 loss = loss_of(*batches)
             scaler.scale(loss * batches[0].weight).backward()
             if stage.clip_norm is not None:
@@ -190,7 +192,7 @@ class _Training:
                 bar((epoch + step / num_steps) / stage.epochs, f"{self.said(stage, epoch)}, loss {float(loss):.4f}")
         loss, rows = self.mean_loss(total, num_rows)
         self.method.end_epoch()
-        if self.exchange.size > 1:  # batch statistics that are each rank's own: all go on with those that are saved
+        if self.communicator.size > 1:  # batch statistics that are each rank's own: all go on with those that are saved
             for buffer in self.method.buffers():
                 torch.distributed.broadcast(buffer, 0)
         seconds = time.perf_counter() - start
@@ -199,7 +201,7 @@ class _Training:
 
     def mean_loss(self, total: torch.Tensor, num_rows: int) -> tuple[float, int]:
         """The mean loss of an epoch, and its rows, of all ranks."""
-        losses, rows = map(sum, zip(*self.exchange.gather(lambda: (float(total), num_rows)), strict=True))
+        losses, rows = map(sum, zip(*self.communicator.all_gather(lambda: (float(total), num_rows)), strict=True))
         if not math.isfinite(losses):
             raise ValueError(
                 f"loss: expected a finite one, got {losses} in epoch {self.state['total']}; lower the lr, "
@@ -214,7 +216,7 @@ class _Training:
     def average_precision(self, split: str) -> np.ndarray:
         """AP of each class on "train" or "validate", never on the test split."""
         rows = {"train": self.dataset.train, "validate": self.dataset.validate}[split]
-        return class_average_precision(self.method, rows, self.dataset, self.place)
+        return class_average_precision(self.method, rows, self.dataset, self.context)
 
     def loaders_of(self, number: int, stage: Stage) -> list[Loader]:
         """One for each batch of a step."""
@@ -227,7 +229,7 @@ class _Training:
                 frame_sampling=self.config.frame_sampling,
                 seed=self.seed_of(number),
                 stream=stream,
-                **self.place.of_batches,
+                **self.context.of_batches,
             )
             for stream, sampler in enumerate(stage.samplers)
         ]
@@ -241,7 +243,7 @@ class _Training:
         """Metrics of the selecting split; keeps the method where it is the best so far of its last stage."""
         found: dict[str, float] = {}
         if self.selecting is not None:
-            whole = score(self.method, self.selecting, self.dataset, self.place)
+            whole = score(self.method, self.selecting, self.dataset, self.context)
             found = {name: value for name, value in whole.metrics().items() if value == value}
         best = self.state["best"]
         if self.selecting is None or self.config.select_on == "last":
@@ -250,7 +252,7 @@ class _Training:
             is_better = best is None or found.get("mAP", -1.0) > best["mAP"]
         if is_last_stage and is_better:
             self.state["best"] = {"mAP": found.get("mAP", -1.0), "epoch": line["epoch"]}
-            if self.exchange.rank == 0:
+            if self.communicator.rank == 0:
                 self.folder.save_checkpoint("best", {"method": self.method.state_dict(), **self.state["best"]})
         return found
 
@@ -258,7 +260,7 @@ class _Training:
         """Writes what an epoch gave, and says what the end of its stage found out. The checkpoint comes last: what it
         says is done has been written.
         """
-        if self.exchange.rank:
+        if self.communicator.rank:
             return
         self.folder.append_epoch(line)
         self.folder.save_checkpoint("checkpoint", self.state)
@@ -272,10 +274,10 @@ class _Training:
 
     def finish(self) -> Report | None:
         """Predictions and report of the selected method, on the test split where there is one."""
-        self.exchange.meet()  # the first rank has written what all read now
+        self.communicator.barrier()  # the first rank has written what all read now
         load_weights(self.method, self.folder.load_checkpoint("best"), self.folder.checkpoint_file("best"))
         split = self.dataset.test if self.dataset.test is not None else self.dataset.validate
-        return None if split is None else write_report(self.method, split, self.dataset, self.folder, self.place)
+        return None if split is None else write_report(self.method, split, self.dataset, self.folder, self.context)
 
 
 def _selecting_split(dataset: Dataset, select_on: str) -> Split | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 import vltr_eval.distributed
 from vltr_eval import LabelPairs, Report
 from vltr_eval._base.ranks import current_group
-from vltr_train.context import Place
+from vltr_train.context import RunContext
 from vltr_train.data.dataset import Dataset, Split
 from vltr_train.data.label_lists import LabelList
 from vltr_train.data.loader import Loader
@@ -29,51 +29,56 @@ _TOPK = (1, 5)
 
 
 @torch.no_grad()
-def predict(method: Method, split: Split, place: Place | None = None) -> tuple[np.ndarray, Tensor]:
+def predict(method: Method, split: Split, context: RunContext | None = None) -> tuple[np.ndarray, Tensor]:
     """Logits of a split, of evenly spaced frames: the rows of this rank (n,) int64, and theirs (n, C) float32 on the
     device. The method is in evaluation mode then. place: default the CPU, and this process alone.
     """
-    config, place = method.config, place or Place()
-    loader = Loader(split, batch_size=config.batch_size, num_frames=config.test_frames, **place.of_batches)
+    config, context = method.config, context or RunContext()
+    loader = Loader(split, batch_size=config.batch_size, num_frames=config.test_frames, **context.of_batches)
     method.eval()
-    rows, logits = [np.empty(0, np.int64)], [torch.empty(0, split.num_classes, device=place.device)]
+    rows, logits = [np.empty(0, np.int64)], [torch.empty(0, split.num_classes, device=context.device)]
     for batch in loader.epoch(0):
-        with place.autocast(config.precision):
+        with context.autocast(config.precision):
             logits.append(method.predict(batch.features))
         rows.append(batch.rows.numpy())
     return np.concatenate(rows), torch.cat(logits)
 
 
-def score(method: Method, split: Split, dataset: Dataset, place: Place | None = None) -> Report:
+def score(method: Method, split: Split, dataset: Dataset, context: RunContext | None = None) -> Report:
     """mAP and Acc@k of a split, over all ranks, without sampled AP: what an epoch is judged by."""
-    rows, logits = predict(method, split, place)
+    rows, logits = predict(method, split, context)
     return vltr_eval.distributed.evaluate(
         logits, _pairs(split.labels.only(rows)), sap=None, **_conventions(dataset, method.config.absent)
     )
 
 
 def class_average_precision(
-    method: Method, split: Split | None, dataset: Dataset, place: Place | None = None
+    method: Method, split: Split | None, dataset: Dataset, context: RunContext | None = None
 ) -> np.ndarray:
     """AP of each class over all ranks, (C,) float64: NaN where it has no positives, and throughout without a split."""
     if split is None:
         return np.full(dataset.num_classes, np.nan)
-    rows, logits = predict(method, split, place)
+    rows, logits = predict(method, split, context)
     found = vltr_eval.distributed.evaluate(logits, _pairs(split.labels.only(rows)), sap=None)
     return np.array(found.classes["AP"])
 
 
 def write_report(
-    method: Method, split: Split, dataset: Dataset, folder: RunFolder | None, place: Place, sap: int | str | None = 15
+    method: Method,
+    split: Split,
+    dataset: Dataset,
+    folder: RunFolder | None,
+    context: RunContext,
+    sap: int | str | None = 15,
 ) -> Report | None:
     """The full report on a split, on the first rank (None on the others), which writes it into the folder beside the
     predictions and labels.
     """
-    exchange = place.exchange
-    rows, logits = predict(method, split, place)
+    communicator = context.communicator
+    rows, logits = predict(method, split, context)
     own = (rows, logits.cpu().numpy())
-    shares = exchange.scatter(lambda: [own if rank == 0 else None for rank in range(exchange.size)])
-    if exchange.rank:
+    shares = communicator.all_to_all(lambda: [own if rank == 0 else None for rank in range(communicator.size)])
+    if communicator.rank:
         return None
     whole = np.empty((len(split), split.num_classes), np.float32)
     for places, values in shares:
@@ -114,14 +119,16 @@ def evaluate_run(
     rows = getattr(dataset, split) if split in ("train", "validate", "test") else None
     if rows is None:
         raise ValueError(f"split: expected one that the data set has, got {split!r}")
-    place = Place.choose(dataset, current_group(), device=device, store=store, threads=threads)
-    method = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds)).to(place.device)
+    context = RunContext.choose(dataset, current_group(), device=device, store=store, threads=threads)
+    method = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds)).to(
+        context.device
+    )
     load_weights(method, folder.load_checkpoint("best"), folder.checkpoint_file("best"))
     target = None
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         target = RunFolder(Path(out), {}, [])
-    return write_report(method, rows, dataset, target, place, sap)
+    return write_report(method, rows, dataset, target, context, sap)
 
 
 def load_weights(method: Method, state: Mapping[str, Any], file: Path) -> None:

@@ -32,7 +32,7 @@ from vltr_eval import (
 )
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import Matrix, borrow, borrow_matrix, copy_rows, empty_bits, empty_like, of_bits, to_host
-from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_scan import rank_scan
 
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 FLOATS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
@@ -323,7 +323,7 @@ LAYOUTS = {
 def test_layout_changes_no_result(simd, layout, dtype):
     scores, labels = make_case(90, 37, seed=15, levels=9)
     scores = scores.astype(dtype)
-    result, expected = (scan(array, labels_of(labels), trials=4, ranks=True) for array in (layout(scores), scores))
+    result, expected = (rank_scan(array, labels_of(labels), trials=4, ranks=True) for array in (layout(scores), scores))
     assert_same_table(result.table, expected.table)
     assert_same_bits(result.trials, expected.trials)
     assert_same_bits(result.ranks, expected.ranks)
@@ -409,7 +409,7 @@ def test_lists_of_numbers_are_arrays():
 def test_inputs_are_left_as_they_were():
     scores, labels = make_case(60, 9, seed=20)
     kept = scores.copy(), labels.copy()
-    scan(scores, labels_of(labels), trials=5000, ranks=True)
+    rank_scan(scores, labels_of(labels), trials=5000, ranks=True)
     average_precision(scores, labels, sample_weight=np.ones(60))
     assert_same_bits(scores, kept[0])
     assert_same_bits(labels, kept[1])
@@ -436,9 +436,9 @@ def test_classes_around_every_width(simd, num_classes):
 @pytest.mark.parametrize("cut", [1, 15, 16, 17, 1023, 1024, 1025])
 def test_shards_around_every_width(simd, cut):
     scores, labels = make_case(1100, 18, seed=cut, levels=30)
-    expected = scan(scores, labels_of(labels), trials=3, ranks=True)
+    expected = rank_scan(scores, labels_of(labels), trials=3, ranks=True)
     for shards in ([scores[:cut], scores[cut:]], [scores[:cut], scores[cut : 2 * cut], scores[2 * cut :]]):
-        result = scan(shards, labels_of(labels), trials=3, ranks=True)
+        result = rank_scan(shards, labels_of(labels), trials=3, ranks=True)
         assert_same_table(result.table, expected.table)
         assert_same_bits(result.trials, expected.trials)
         assert_same_bits(result.ranks, expected.ranks)
@@ -450,7 +450,7 @@ def test_one_row_has_ap_one_where_it_is_positive():
 
 def test_scan_tells_what_it_read():
     scores, labels = make_case(50, 7, seed=21)
-    result = scan([scores[:20], scores[20:]], labels_of(labels))
+    result = rank_scan([scores[:20], scores[20:]], labels_of(labels))
     assert result.trials is None
     assert result.ranks is None
 
@@ -789,10 +789,10 @@ def test_flushing_of_subnormals_by_the_caller_changes_nothing(dtype, threads):
     smallest = np.finfo(dtype).smallest_subnormal
     scores = (np.random.default_rng(4).integers(0, 200, (2000, 3)) * smallest).astype(dtype)
     labels = np.random.default_rng(5).random((2000, 3)) < 0.1
-    expected = scan(scores, labels_of(labels), trials=3, ranks=True)
+    expected = rank_scan(scores, labels_of(labels), trials=3, ranks=True)
     assert torch.set_flush_denormal(True)
     try:
-        result = scan(scores, labels_of(labels), trials=3, ranks=True, threads=threads)
+        result = rank_scan(scores, labels_of(labels), trials=3, ranks=True, threads=threads)
     finally:
         torch.set_flush_denormal(False)
     for name in ("tp", "fp", "tied"):
@@ -826,7 +826,7 @@ def test_runs_of_rows_are_views(device, cuts, runs):
     some = whole.only(runs)
     rows = np.concatenate([np.arange(*run) for run in runs])
     assert_same_bits(values_of(some), scores[rows])
-    assert some.place == whole.place
+    assert some.device == whole.device
     assert {id(shard.owner) for shard in some.shards} <= {id(shard.owner) for shard in whole.shards}
     assert_same_table(
         rank_table(some, Positives.from_labels(labels[rows], len(rows), 5)), rank_table(scores[rows], labels[rows])

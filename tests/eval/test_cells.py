@@ -15,8 +15,8 @@ from reference import assert_same_bits
 from vltr_eval import Positives, positive_scores, sap_subset
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow, borrow_matrix
-from vltr_eval._engine.rank_scan import scan
-from vltr_eval._engine.rank_table import lanes
+from vltr_eval._engine.rank_scan import rank_scan
+from vltr_eval._engine.rank_table import to_compare_keys
 from vltr_eval.metrics.rank_metrics import rank_table
 
 pytestmark = pytest.mark.any_device
@@ -36,7 +36,7 @@ def draw_rows(positives: Positives, first_trial: int, trials: int, seed: int, th
 
 def reached(scores, rows, classes, thresholds, threads: int = 2) -> np.ndarray:
     matrix = borrow_matrix("scores", scores)
-    keys = lanes(thresholds.scores, matrix.dtype)
+    keys = to_compare_keys(thresholds.scores, matrix.dtype)
     return _core.reached(matrix.core, np.uint32(rows), np.uint32(classes), (thresholds.indptr, keys), threads)
 
 
@@ -165,7 +165,7 @@ def test_counted_trials_are_those_of_a_scan(levels):
     labels[:, :6] = corner_labels(120, seed=10)
     positives = Positives.from_labels(labels, 120, 9)
     trials, draws = 11, draws_of(positives)
-    result = scan(scores, positives, trials=trials, seed=12)
+    result = rank_scan(scores, positives, trials=trials, seed=12)
     table = rank_table(scores, labels)
     rows, classes = draw_rows(positives, 0, trials, 12), np.repeat(np.arange(9), trials * draws)
     counts = reached(scores, rows, classes, positive_scores(scores, labels)).astype(np.int64)
@@ -202,7 +202,7 @@ def test_rows_are_copied_on_the_device(cuda, dtype):
     values = (make_case(37, 13, seed=13)[0] * 50).astype(np.int64).astype(dtype)
     for source in (values, values[::-2, 1::3], np.asfortranarray(values), values[:0], values[:, 4:5]):
         batch = borrow("batch", CudaArray(source))
-        out = _core.DeviceArray(source.shape, _core.DTYPES.index(batch.dtype), 0, batch.place.stream)
+        out = _core.DeviceArray(source.shape, _core.DTYPES.index(batch.dtype), 0, batch.device.stream)
         _core.copy_rows(batch.core, borrow("out", out).core)
         assert_same_bits(out.to_numpy(), source)
 

@@ -20,13 +20,21 @@ from reference import assert_same_bits
 
 import vltr_eval
 from vltr_eval._base import _core, arrays
-from vltr_eval._base.arrays import CPU, Place, borrow, borrow_matrix, empty_like, hand_back, same_place
+from vltr_eval._base.arrays import (
+    CPU,
+    Device,
+    borrow,
+    borrow_matrix,
+    common_device,
+    empty_like,
+    release_inputs_after_launch,
+)
 from vltr_eval._base.groups import class_groups
 from vltr_eval.program.check import summarize_scores
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
 ADDRESS = 0x7F00_0000_0000  # nobody looks there
-ON_CUDA = Place(3, LEGACY_STREAM)
+ON_CUDA = Device(3, LEGACY_STREAM)
 
 
 @pytest.fixture
@@ -66,8 +74,8 @@ def test_cuda_array_interface_is_read(waits, version, read_only):
     array = offering_cuda(version=version, data=(ADDRESS, read_only))
     borrowed = borrow("scores", array)
     assert (borrowed.address, borrowed.shape, borrowed.strides) == (ADDRESS, (3, 4), (16, 4))
-    assert (borrowed.dtype, borrowed.place, borrowed.owner) == ("float32", ON_CUDA, array)
-    assert str(borrowed.place) == "cuda:3"
+    assert (borrowed.dtype, borrowed.device, borrowed.owner) == ("float32", ON_CUDA, array)
+    assert str(borrowed.device) == "cuda:3"
     assert borrowed.writable is not read_only
     assert not waits
 
@@ -105,7 +113,7 @@ def test_unaligned_device_elements_are_refused(waits, changes):
 
 @pytest.mark.parametrize(("entry", "stream"), [(None, 1), (1, 1), (2, 2), (0x5555, 0x5555)])
 def test_cuda_array_interface_names_the_stream_that_is_worked_on(waits, entry, stream):
-    assert borrow("scores", offering_cuda(stream=entry)).place == Place(3, stream)
+    assert borrow("scores", offering_cuda(stream=entry)).device == Device(3, stream)
     assert not waits
 
 
@@ -171,7 +179,7 @@ def test_torch_cuda_tensors_are_worked_on_in_torchs_current_stream(waits, torch_
     tensor = torch.zeros((6, 4)).to(dtype)[::2, 1:].as_subclass(PretendedTensor)
     torch_stream.cuda_stream = handle
     borrowed = borrow("scores", tensor)
-    assert borrowed.place == Place(3, handle or LEGACY_STREAM)
+    assert borrowed.device == Device(3, handle or LEGACY_STREAM)
     assert (borrowed.address, borrowed.shape) == (tensor.data_ptr(), (3, 3))
     assert borrowed.strides == (8 * dtype.itemsize, dtype.itemsize)
     assert borrowed.dtype == str(dtype).removeprefix("torch.")
@@ -276,7 +284,7 @@ def test_dlpack_capsules_of_both_kinds_are_read_and_deleted_once(versioned, stri
     borrowed = borrow("scores", producer)
     assert (borrowed.address, borrowed.shape, borrowed.dtype) == (ADDRESS + 64, (3, 4), "float32")
     assert borrowed.strides == tuple(4 * stride for stride in strides or (4, 1))
-    assert borrowed.place == CPU
+    assert borrowed.device == CPU
     assert producer.asked[-1] == ({"max_version": (1, 0)} if versioned else {})
     assert producer.deleted == 0
     del borrowed
@@ -401,16 +409,16 @@ def test_impossible_cuda_array_interfaces_are_refused(waits, changes, error, sen
 @pytest.mark.parametrize("kind", [2, 13])
 def test_dlpack_of_cuda_devices_is_asked_for_on_the_legacy_default_stream(waits, kind):
     producer = Producer(device=(kind, 3))
-    assert borrow("scores", producer).place == ON_CUDA
+    assert borrow("scores", producer).device == ON_CUDA
     assert producer.asked == [{"stream": LEGACY_STREAM, "max_version": (1, 0)}]
     older = Producer(device=(kind, 3), versioned=False)
-    assert borrow("scores", older).place == ON_CUDA
+    assert borrow("scores", older).device == ON_CUDA
     assert older.asked[-1] == {"stream": LEGACY_STREAM}
 
 
 def test_dlpack_of_page_locked_memory_is_in_cpu_memory():
     producer = Producer(device=(3, 0))
-    assert borrow("scores", producer).place == CPU
+    assert borrow("scores", producer).device == CPU
     assert "stream" not in producer.asked[0]
 
 
@@ -441,7 +449,7 @@ def test_dlpack_producers_that_refuse_are_quoted():
 )
 def test_dlpack_of_numpy_and_torch_tells_what_they_tell(array):
     direct, exchanged = borrow("scores", array), borrow("scores", offering_dlpack(array))
-    for field in ("address", "shape", "strides", "dtype", "place"):
+    for field in ("address", "shape", "strides", "dtype", "device"):
         assert getattr(direct, field) == getattr(exchanged, field)
 
 
@@ -508,18 +516,18 @@ def test_a_build_without_kernels_says_so():
 
 
 def test_arrays_of_one_place_are_together(waits):
-    assert same_place(scores=borrow("scores", np.zeros(3)), labels=borrow("labels", torch.zeros(3))) == CPU
-    assert same_place(scores=borrow("scores", offering_cuda()), labels=borrow("labels", offering_cuda())) == ON_CUDA
+    assert common_device(scores=borrow("scores", np.zeros(3)), labels=borrow("labels", torch.zeros(3))) == CPU
+    assert common_device(scores=borrow("scores", offering_cuda()), labels=borrow("labels", offering_cuda())) == ON_CUDA
     assert not waits
 
 
 def test_arrays_of_several_streams_are_joined_on_the_first(waits):
     on = {name: borrow(name, offering_cuda(stream=stream)) for name, stream in zip("abcd", (7, 8, 7, 9), strict=True)}
-    place = same_place(**on)
-    assert place == Place(3, 7)
+    device = common_device(**on)
+    assert device == Device(3, 7)
     assert sorted(waits) == [(3, 7, 8), (3, 7, 9)]
     waits.clear()
-    hand_back(place, *on.values())
+    release_inputs_after_launch(device, *on.values())
     assert sorted(waits) == [(3, 8, 7), (3, 9, 7)]
 
 
@@ -529,31 +537,31 @@ def test_arrays_of_several_places_are_refused(waits, torch_stream, monkeypatch):
     with pytest.raises(
         ValueError, match=r"^labels: expected an array on cuda:3 as scores, got one in CPU memory; move one of them$"
     ):
-        same_place(scores=on_cuda, labels=on_host)
+        common_device(scores=on_cuda, labels=on_host)
     with pytest.raises(
         ValueError, match=r"^labels: expected an array on cuda:3 as scores, got .*; pass labels\.to\('cuda:3'\)$"
     ):
-        same_place(scores=on_cuda, labels=tensor)
+        common_device(scores=on_cuda, labels=tensor)
     with pytest.raises(
         ValueError,
         match=r"^labels: expected an array in CPU memory as scores, got one on cuda:3; pass labels\.cpu\(\)$",
     ):
-        same_place(scores=tensor, labels=on_cuda)
+        common_device(scores=tensor, labels=on_cuda)
     monkeypatch.setattr(_core, "device_of", lambda address: 1)
     with pytest.raises(ValueError, match=r"^labels: expected an array on cuda:3 as scores, got one on cuda:1; "):
-        same_place(scores=on_cuda, labels=borrow("labels", offering_cuda()))
+        common_device(scores=on_cuda, labels=borrow("labels", offering_cuda()))
 
 
 def test_arrays_without_an_address_are_at_home_anywhere(waits):
     nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
-    assert same_place(scores=nothing, labels=borrow("b", np.zeros(3))) == CPU
-    assert same_place(scores=borrow("a", offering_cuda()), labels=borrow("b", torch.zeros(0))) == ON_CUDA
+    assert common_device(scores=nothing, labels=borrow("b", np.zeros(3))) == CPU
+    assert common_device(scores=borrow("a", offering_cuda()), labels=borrow("b", torch.zeros(0))) == ON_CUDA
 
 
 def test_arrays_that_live_elsewhere_are_not_handed_back(waits):
     nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
-    hand_back(CPU, borrow("b", np.zeros(3)), nothing)
-    hand_back(Place(3, 7), borrow("a", offering_cuda(stream=7)), borrow("b", torch.zeros(0)))
+    release_inputs_after_launch(CPU, borrow("b", np.zeros(3)), nothing)
+    release_inputs_after_launch(Device(3, 7), borrow("a", offering_cuda(stream=7)), borrow("b", torch.zeros(0)))
     assert not waits
 
 
@@ -567,17 +575,17 @@ def test_dlpack_owners_are_kept_until_the_device_is_done_with_them(waits, monkey
 
     monkeypatch.setattr(_core, "Event", Event, raising=False)
     first, second = Producer(device=(2, 3)), Producer(device=(2, 3))
-    place = Place(3, 7)
-    hand_back(place, borrow("a", offering_cuda()), borrow("b", first))
-    hand_back(place, borrow("a", second))
+    device = Device(3, 7)
+    release_inputs_after_launch(device, borrow("a", offering_cuda()), borrow("b", first))
+    release_inputs_after_launch(device, borrow("a", second))
     assert [event.at for event in events] == [(3, 7), (3, 7)]
-    hand_back(place)
+    release_inputs_after_launch(device)
     assert (first.deleted, second.deleted) == (0, 0)
     events[1].done = lambda: True
-    hand_back(place)
+    release_inputs_after_launch(device)
     assert (first.deleted, second.deleted) == (0, 1)
     events[0].done = lambda: True
-    hand_back(place)
+    release_inputs_after_launch(device)
     assert (first.deleted, second.deleted) == (1, 1)
     assert not arrays._in_use
 
@@ -639,7 +647,7 @@ def test_new_cupy_arrays_are_made_by_cupy_on_its_device(waits, monkeypatch):
         ("exit", 3),
     ]
     with pytest.raises(ValueError, match=r"; pass labels\.get\(\)$"):
-        same_place(scores=borrow("a", np.zeros(3)), labels=array)
+        common_device(scores=borrow("a", np.zeros(3)), labels=array)
 
 
 # Numpy views
@@ -743,10 +751,10 @@ def test_train_counts_come_from_any_library_in_cpu_memory(waits):
 def test_elements_are_read_as_python_numbers(device, dtype):
     values = np.array([[0, 1, 2], [3, 100, 1]]).astype(dtype)
     core = borrow("a", on_device(values[:, ::-1], device)).core
-    for place in np.ndindex(2, 3):
-        element = core.item(place)
-        assert element == values[:, ::-1][place].item()
-        assert type(element) is type(values[place].item())
+    for device in np.ndindex(2, 3):
+        element = core.item(device)
+        assert element == values[:, ::-1][device].item()
+        assert type(element) is type(values[device].item())
     for outside in ((2, 0), (0, 3), (-1, 0), (0,), (0, 0, 0)):
         with pytest.raises(IndexError):
             core.item(outside)
@@ -792,7 +800,7 @@ def test_device_arrays_on_cuda_offer_every_protocol(cuda, dtype):
     assert_same_bits(array.to_numpy(), values)
     assert array.__dlpack_device__() == (2, 0)
     by_dlpack = borrow("a", offering_dlpack(array))
-    for field in ("address", "shape", "strides", "dtype", "place"):
+    for field in ("address", "shape", "strides", "dtype", "device"):
         assert getattr(by_dlpack, field) == getattr(by_interface, field)
     assert by_dlpack.address == array.address
 
@@ -851,7 +859,7 @@ def test_arrays_on_cuda_come_back_as_they_were(cuda, layout, stream):
     values = layout(np.arange(48, dtype=np.float32).reshape(6, 8))
     array = CudaArray(values, stream=stream)
     borrowed = borrow("a", array)
-    assert (borrowed.shape, borrowed.place) == (values.shape, Place(0, stream or LEGACY_STREAM))
+    assert (borrowed.shape, borrowed.device) == (values.shape, Device(0, stream or LEGACY_STREAM))
     assert_same_bits(array.to_numpy(), values)
     assert_same_bits(
         np.array(
@@ -866,20 +874,20 @@ def test_torch_tensors_on_cuda_are_borrowed_where_they_are(cuda, dtype):
     values = torch.tensor([[0.0, 1, 2], [3, 4, 5]]).to(dtype)
     tensor = torch_on_device(values, cuda)[:, ::2]
     borrowed = borrow("a", tensor)
-    assert (borrowed.place.device, borrowed.address) == (0, tensor.data_ptr())
+    assert (borrowed.device.index, borrowed.address) == (0, tensor.data_ptr())
     assert [borrowed.core.item((1, j)) for j in range(2)] == values[1, ::2].tolist()
     made = empty_like(borrowed, (2, 2), "float64")
-    assert borrow("a", made).place.device == 0
+    assert borrow("a", made).device.index == 0
     borrow("a", made).core.assign(np.eye(2))
     assert_same_bits(to_host(made), np.eye(2))
 
 
 def test_streams_on_cuda_wait_for_each_other(cuda):
     _core.wait_for(0, THREAD_STREAM, LEGACY_STREAM)
-    place = same_place(
+    device = common_device(
         a=borrow("a", CudaArray(np.zeros(3), stream=THREAD_STREAM)), b=borrow("b", CudaArray(np.zeros(3)))
     )
-    assert place == Place(0, THREAD_STREAM)
+    assert device == Device(0, THREAD_STREAM)
 
 
 def test_events_on_cuda_pass(cuda):

@@ -23,7 +23,7 @@ from vltr_eval import (
     tie_interval,
     tie_rate,
 )
-from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_scan import rank_scan
 
 pytestmark = pytest.mark.any_device
 
@@ -48,7 +48,7 @@ def cases(draw, max_rows=40, max_classes=5):
 def everything(scores, labels, **options) -> tuple:
     """All that one pass gives: table, trials, ranks."""
     positives = Positives.from_labels(labels, *labels.shape)
-    result = scan(scores, positives, trials=3, ranks=True, **options)
+    result = rank_scan(scores, positives, trials=3, ranks=True, **options)
     return result.table, result.trials, result.ranks
 
 

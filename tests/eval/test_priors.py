@@ -174,7 +174,7 @@ def test_out_of_reach_is_the_nearest_and_says_how_far():
     shares = shares_of([[c in row for c in range(3)] for row in labels], found.weights.tolist())
     np.testing.assert_allclose(found.shares, shares, rtol=1e-12)
     report = evaluate(np.random.default_rng(0).random((60, 3)), labels, prior={"p": [0.2, 0.4, 0.4]})
-    distance = report.shifts[0].total_variation
+    distance = report.prior_results[0].total_variation
     assert distance == found.total_variation
     assert f"p: the labels allow it to be met to a total variation of {distance:.4f}\n" in str(report)
 
@@ -224,7 +224,7 @@ def test_a_class_of_no_share_has_no_weight_and_no_ap():
     assert found.total_variation <= REACHED
     report = evaluate(scores, labels, prior={"p": [1, 1, 1, 1, 1, 0]}, train_counts=TRAIN_COUNTS)
     assert np.isnan([report.classes["p/AP"][5], report.classes["p/Acc@1"][5]]).all()
-    assert [group.num_undefined for group in report.shifts[0].groups] == [1, 0, 0, 1]
+    assert [group.num_undefined for group in report.prior_results[0].groups] == [1, 0, 0, 1]
     assert_agrees(report.metrics()["p/mAP"], np.mean(report.classes["p/AP"][:5]))
     zero = evaluate(scores, labels, prior={"p": [1, 1, 1, 1, 1, 0]}, absent="zero")
     assert_agrees(zero.metrics()["p/mAP"], np.sum(report.classes["p/AP"][:5]) / 6)
@@ -295,7 +295,7 @@ def test_uniform_changes_no_bit_of_a_balanced_set(num_classes, each, unlabelled)
     for name in ("AP", "Acc@1"):
         np.testing.assert_array_equal(report.classes[f"uniform/{name}"], report.classes[name])
     assert report.metrics()["uniform/Acc@1"] == report.metrics()["Acc@1"]
-    assert report.shifts[0].effective_rows == num_classes * each
+    assert report.prior_results[0].effective_rows == num_classes * each
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_report_against_scikit_learn_and_loops(prior):
         ]
         assert_agrees(report.classes[f"{prior}/Acc@{k}"], rates)
         assert_agrees(report.metrics()[f"{prior}/Acc@{k}_tail"], np.mean(rates[4:]))
-    (shift,) = report.shifts
+    (shift,) = report.prior_results
     own = weights[labelled]
     assert shift.effective_rows == pytest.approx(own.sum() ** 2 / (own**2).sum(), rel=1e-12)
     assert_agrees(report.classes[f"{prior}/share"], shares_of(labels.tolist(), weights.tolist()))
@@ -338,7 +338,7 @@ def test_the_rest_of_the_report_stays_as_it_is():
     scores, labels = example()
     plain = evaluate(scores, labels, train_counts=TRAIN_COUNTS)
     shifted = evaluate(scores, labels, train_counts=TRAIN_COUNTS, prior=PRIORS)
-    assert plain.shifts == ()
+    assert plain.prior_results == ()
     assert "prior" not in plain.to_json() + plain.to_text() + plain.to_csv()
     assert {name: shifted.metrics()[name] for name in plain.metrics()} == plain.metrics()
     assert {name: shifted.classes[name] for name in plain.classes} == plain.classes
@@ -376,7 +376,7 @@ def test_json_is_read_back(topk):
     assert again.to_text() == report.to_text()
     assert again.metrics().keys() == set(report.settings.metric_names(("overall", "head", "medium", "tail"), PRIORS))
     document = json.loads(report.to_json())
-    assert document["metrics"]["inverse/mAP_tail"] == report.shifts[2].groups[3].values["mAP"]
+    assert document["metrics"]["inverse/mAP_tail"] == report.prior_results[2].groups[3].values["mAP"]
     assert document["shifts"]["uniform"]["left_out"] == pytest.approx(1 / 6)
     header = report.to_csv().splitlines()[0].split(",")
     assert {"inverse/AP", "longtail/share", "uniform/effective_positives"} <= set(header)

@@ -603,7 +603,7 @@ def test_thresholds_that_no_positive_has_are_left_out():
     labels[:, 2] = False
     rows = np.arange(90) % 3 > 0
     counted = rank_table(scores[rows], labels[rows], thresholds=positive_scores(scores, labels))
-    kept = counted.new_positives() > 0
+    kept = counted.positives_at() > 0
     assert not kept.all()
     assert_same_table(counted.only(kept), rank_table(scores[rows], labels[rows]))
 

@@ -343,7 +343,7 @@ def test_plain_names_that_would_hide_a_metric_are_refused():
 
 
 def test_reprs_are_one_short_line(report):
-    from vltr_eval._engine.results import Findings
+    from vltr_eval._engine.results import EvaluationCounts
     from vltr_eval.report.settings import Settings
 
     scores, labels = example()
@@ -359,7 +359,7 @@ def test_reprs_are_one_short_line(report):
         vltr_eval.LabelPairs(3, None, np.arange(2), np.arange(2)): (
             "<LabelPairs of 3 rows and an unknown number of classes, 2 pairs>"
         ),
-        Findings(Settings("exact"), table): "<Findings of 200 rows and 8 classes, 0 SAP trials>",
+        EvaluationCounts(Settings("exact"), table): "<EvaluationCounts of 200 rows and 8 classes, 0 SAP trials>",
     }
     for value, text in expected.items():
         assert repr(value) == text
@@ -369,7 +369,7 @@ def test_reprs_are_one_short_line(report):
     assert repr(sampled) == f"<SampledAP of 8 classes, mean {np.nanmean(sampled.mean):.4f}, trials 2 kept>"
     weights = vltr_eval.prior_weights(labels, "uniform")
     assert repr(weights).startswith("<PriorWeights of 200 rows and 8 classes, total_variation=")
-    for value in (*expected, curve, sampled, weights, *report.groups, *report.shifts):
+    for value in (*expected, curve, sampled, weights, *report.groups, *report.prior_results):
         assert len(repr(value)) < 120
         assert "\n" not in repr(value)
 

@@ -199,13 +199,13 @@ def test_rows_of_several_places_come_in_turn(cuda):
     store = fill(RowStore(3, memory_budget=12 * 40), rows[:30], device=cuda)
     fill(store, rows[30:50])
     fill(store, rows[50:], device=cuda)
-    places = [shards[0].place.device for shards in store.shards()]
+    places = [shards[0].device.index for shards in store.shards()]
     assert places == [0, None]
     assert_same_bits(held(store), rows)
     mixed = RowStore(3)
     for i, part in enumerate(slices(70, [10] * 6)):
         fill(mixed, rows[part], device=("cpu", cuda)[i % 2])
-    assert [shards[0].place.device for shards in mixed.shards()] == [None, 0, None, 0, None, 0, None]
+    assert [shards[0].device.index for shards in mixed.shards()] == [None, 0, None, 0, None, 0, None]
     assert_same_bits(mixed.bits(), rows)
 
 

@@ -25,7 +25,7 @@ from vltr_eval import (
     sampled_average_precision,
 )
 from vltr_eval._base.arrays import num_threads
-from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_scan import rank_scan
 
 # A matrix without strides is as long to read as one wishes, and takes no memory: 2^26 x 256 cells last for seconds.
 LONG = """
@@ -81,11 +81,11 @@ def test_other_python_threads_run_meanwhile(threads):
 
 def test_calls_from_many_python_threads_do_not_disturb_each_other():
     cases = [make_case(400 + 50 * i, 60, seed=i, levels=20) for i in range(6)]
-    expected = [scan(s, Positives.from_labels(y, *y.shape), trials=5, ranks=True) for s, y in cases]
+    expected = [rank_scan(s, Positives.from_labels(y, *y.shape), trials=5, ranks=True) for s, y in cases]
 
     def work(i):
         scores, labels = cases[i % 6]
-        return i % 6, scan(
+        return i % 6, rank_scan(
             scores, Positives.from_labels(labels, *labels.shape), trials=5, ranks=True, threads=1 + i % 4
         )
 
@@ -204,7 +204,7 @@ def test_progress_rises_within_0_and_1_on_the_calling_thread():
     scores = np.broadcast_to(np.float32(1), (2**22, 256))
     labels = Positives(2**22, 256, np.arange(257), np.arange(256, dtype=np.uint32))
     seen = []
-    scan(scores, labels, progress=lambda fraction: seen.append((fraction, threading.get_ident())))
+    rank_scan(scores, labels, progress=lambda fraction: seen.append((fraction, threading.get_ident())))
     fractions = [fraction for fraction, _ in seen]
     assert fractions
     assert fractions == sorted(fractions)
@@ -221,7 +221,7 @@ def test_progress_moves_through_all_phases_of_a_scan(trials):
     rows = np.sort(rng.permuted(np.tile(np.arange(num_rows, dtype=np.uint32), (num_classes, 1)), axis=1)[:, :150_000])
     labels = Positives(num_rows, num_classes, np.arange(num_classes + 1) * 150_000, rows.ravel())
     seen = []
-    scan(scores, labels, trials=trials, threads=1, progress=seen.append)
+    rank_scan(scores, labels, trials=trials, threads=1, progress=seen.append)
     assert len(seen) >= 2
     assert seen == sorted(seen)
     assert seen[0] >= 0
@@ -249,7 +249,7 @@ def test_an_error_in_progress_ends_the_call():
 
     start = time.perf_counter()
     with pytest.raises(LookupError, match=r"^from progress$"):
-        scan(scores, labels, progress=fail)
+        rank_scan(scores, labels, progress=fail)
     assert time.perf_counter() - start < 5
 
 

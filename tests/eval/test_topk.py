@@ -12,14 +12,14 @@ from sklearn.metrics import top_k_accuracy_score
 
 from vltr_eval import Positives, topk_accuracy
 from vltr_eval._engine.hits import Hits
-from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_scan import rank_scan
 
 pytestmark = pytest.mark.any_device
 
 
 def ranks_of(scores, labels, **options) -> np.ndarray:
     positives = Positives.from_labels(labels, *np.shape(scores))
-    return scan(scores, positives, ranks=True, **options).ranks
+    return rank_scan(scores, positives, ranks=True, **options).ranks
 
 
 @pytest.mark.parametrize("levels", [None, 2, 10])
@@ -128,7 +128,7 @@ def test_ranks_name_nan_in_unlabelled_classes():
 
 def hits_of(scores, labels, topk) -> Hits:
     positives = Positives.from_labels(labels, *np.shape(scores))
-    return Hits.of(scan(scores, positives, ranks=bool(topk)).ranks, positives, topk)
+    return Hits.of(rank_scan(scores, positives, ranks=bool(topk)).ranks, positives, topk)
 
 
 @pytest.mark.parametrize("levels", [None, 3])

@@ -1,14 +1,17 @@
-"""Fuzz every reader: mutated files are read, or refused in one sentence; never a crash, a hang or a wrong number.
+"""Fuzz every reader: it must read a mutated file or refuse it in one sentence.
+
+A crash, a hang, a wrong number or too much memory is a find.
 
     make fuzz ARGS="--seconds 600"        or  --count 100000, --seed 7, --only csv, --case 1234
 
-A worker process makes case after case: a valid file (`seeds`), mutated (`mutations`), read and judged (`readings`). A
-case depends on the seed and its number alone, so `--case` repeats one. The parent watches: it ends a worker whose case
-takes longer than `--limit` seconds, notes a worker that dies, and starts another one at the next case.
+A worker process runs one case after the other. It takes a valid file (`seeds`), mutates it (`mutations`), reads it and
+judges the result (`readings`). A case depends only on the seed and its number, so `--case` repeats it. The parent
+process ends a worker whose case takes longer than `--limit` seconds. It records each worker that dies, and starts a new
+one at the next case.
 
-The memory of a case is the growth of the process's peak resident memory, which the kernel resets for each case
-(/proc/self/clear_refs). It may be 4 times the file plus 64 MiB. Promised memory that is never touched is bounded by
-RLIMIT_AS. Finds are stored in build/fuzz: the file, and the traceback or the message beside it.
+The memory of a case is the growth of the process's peak resident memory, which /proc/self/clear_refs resets for each
+case. The limit is 4 times the file plus 64 MiB. RLIMIT_AS limits memory that is allocated but never touched. Finds are
+stored in build/fuzz: the file, and the traceback or the message beside it.
 """
 
 from __future__ import annotations
@@ -44,12 +47,12 @@ _ADDRESS_SPACE = 4 << 30  # bytes beyond those of the idle worker
 _USED = 16  # every 16th result is evaluated
 _KEPT = 3  # finds stored of one kind
 
-# torch and pyarrow are slower by some ten times than the others.
+# The formats of torch and pyarrow are chosen less often, because they take about ten times as long.
 _WEIGHTS = {"legacy_pt": 1, "zip": 2, "parquet": 1, "npy": 4, "safetensors": 3, "text": 3, "json": 3}
 
 
 class Memory:
-    """Peak resident memory of this process; the kernel forgets the peak at `reset`."""
+    """Peak resident memory of this process since the last `reset`."""
 
     def __init__(self) -> None:
         self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY)
@@ -65,7 +68,7 @@ class Memory:
         return self._peak() - self._before
 
     def _peak(self) -> int:
-        # Not of getrusage, which remembers the parent's peak.
+        # getrusage would include the parent's peak.
         return int(re.search(rb"VmHWM:\s*(\d+)", os.pread(self._status, 4096, 0))[1]) << 10
 
 
@@ -73,7 +76,7 @@ def judge(seed: Seed, path: Path, data: bytes, rng: Random, is_mutated: bool = T
     """Read one file and return "read" or "refused".
 
     Raises:
-        Exception: `readings.Fault`, or whatever a reader raised that is no refusal.
+        Exception: `readings.Fault`, or any error of a reader that is no refusal.
     """
     path.write_bytes(data)
     outcome = readings.outcome_of(seed.target, path)
@@ -94,7 +97,7 @@ def judge(seed: Seed, path: Path, data: bytes, rng: Random, is_mutated: bool = T
 
 
 def make_case(seed_number: int, case: int, seeds: list[Seed]) -> tuple[Seed, bytes, Random]:
-    """The valid file and the mutated content of one case."""
+    """Return the valid file and the mutated content of one case."""
     rng = Random(f"{seed_number}:{case}")
     chosen = rng.choices(seeds, [_WEIGHTS[seed.format] for seed in seeds])[0]
     return chosen, mutations.mutate(rng, chosen.format, chosen.data), rng
@@ -114,7 +117,7 @@ def seeds_of_round(seed_number: int, number: int, only: str | None) -> list[Seed
 
 
 def work(options: argparse.Namespace, first: int, stop_at: float, state: Path, log: Path) -> None:
-    """Run cases until the time or the count is over; ``state`` holds the number and the file of the running case."""
+    """Run cases until the time or the count is over, and write the number and the file of each into ``state``."""
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     faulthandler.enable()
     memory = Memory()
@@ -154,7 +157,7 @@ def work(options: argparse.Namespace, first: int, stop_at: float, state: Path, l
 
 
 def check_seeds(options, seeds, folder, case, counts, kept) -> None:
-    """Valid files have the right values: round trips against the writers."""
+    """Read the valid files and compare them with the values that were written."""
     for seed in seeds:
         try:
             judge(seed, folder / f"file{seed.suffix}", seed.data, Random(0), is_mutated=False)
@@ -170,7 +173,7 @@ def limit_address_space() -> None:
 
 
 def keep(finds: Path, kept: Counter[str], error: Exception, case: int, seed: Seed, data: bytes) -> None:
-    """Store a find, at most some of one kind."""
+    """Store a find, unless enough of its kind are stored."""
     frames = traceback.extract_tb(error.__traceback__)
     own = next((frame for frame in reversed(frames) if "/vltr_" in frame.filename), frames[-1])
     kind = f"{type(error).__name__}-{Path(own.filename).stem}-{own.lineno}"
@@ -195,7 +198,11 @@ def _save_counts(folder: Path, counts: Counter[str], largest: int, case: int) ->
 
 
 def run(options: argparse.Namespace) -> tuple[Counter[str], int]:
-    """Run workers one after the other; return the outcomes and the largest growth of memory beyond 4 times a file."""
+    """Run workers one after the other.
+
+    Returns:
+        The number of each outcome, and the largest growth of memory beyond 4 times the file, in bytes.
+    """
     total: Counter[str] = Counter()
     largest, first, stop_at = 0, options.first, time.time() + options.seconds
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -226,7 +233,7 @@ def run(options: argparse.Namespace) -> tuple[Counter[str], int]:
 
 
 def _watch(worker, state: Path, limit: float) -> str | None:
-    """Wait for the end of a worker; return the reason where it is not the planned one."""
+    """Wait for the end of a worker; return the reason if the end was not planned."""
     seen, since = "", time.time()
     while worker.is_alive():
         worker.join(0.2)
@@ -234,7 +241,7 @@ def _watch(worker, state: Path, limit: float) -> str | None:
         if now != seen or "making" in state.read_text() or "starting" in state.read_text():
             seen, since = now, time.time()
         elif time.time() - since > limit:
-            os.kill(worker.pid, signal.SIGABRT)  # faulthandler writes where it hangs
+            os.kill(worker.pid, signal.SIGABRT)  # faulthandler writes the stack
             worker.join(5)
             if worker.is_alive():
                 worker.kill()
@@ -263,7 +270,7 @@ def _keep_end(finds: Path, reason: str, case: int, described: str, log: Path) ->
 
 
 def summary(total: Counter[str], largest: int, seconds: float) -> str:
-    """The figures of a run: files by format and outcome, time, memory."""
+    """Return the figures of a run: files by format and outcome, time and memory."""
     rows: dict[str, Counter[str]] = {}
     for name, number in total.items():
         kind, _, outcome = name.rpartition(" ")
@@ -287,13 +294,13 @@ def num_found(total: Counter[str]) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fuzz every reader of vltr.")
     parser.add_argument("--seconds", type=float, default=60, help="time to run")
-    parser.add_argument("--count", type=int, help="number of the last case; the time still ends the run")
+    parser.add_argument("--count", type=int, help="end before this case; --seconds can end the run earlier")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other files")
-    parser.add_argument("--only", help="one format, suffix or reader, as csv, npz, parquet, ids")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the files and mutations")
+    parser.add_argument("--only", help="run one format, suffix or reader only, such as csv, npz, parquet or ids")
     parser.add_argument("--limit", type=float, default=20, help="seconds for one file")
-    parser.add_argument("--finds", type=Path, default=Path("build/fuzz"), help="folder of the finds")
-    parser.add_argument("--case", type=int, help="run this case alone, in this process")
+    parser.add_argument("--finds", type=Path, default=Path("build/fuzz"), help="folder for the finds")
+    parser.add_argument("--case", type=int, help="run only this case, in this process")
     options = parser.parse_args(arguments)
     if options.case is not None:
         seeds = seeds_of_round(options.seed, options.case // CASES_PER_ROUND, options.only)

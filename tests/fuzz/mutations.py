@@ -1,7 +1,7 @@
-"""Mutations of valid files: of bytes, of the tokens of text, and of the structure of containers.
+"""Mutate valid files: their bytes, the tokens of text, and the structure of containers.
 
-A mutation gives a file that is damaged or merely different; `readings` judges what the readers make of it. Containers
-are opened, changed inside and closed again with right checksums and lengths, so that the change reaches the reader.
+The mutated file is damaged or merely different; `readings` judges the readers' results. Containers are opened, changed
+inside and closed again with correct checksums and lengths, so that the reader sees the change.
 """
 
 from __future__ import annotations
@@ -35,17 +35,9 @@ VALUES = (
     *(float("inf"), "", "x", "0", "3", "NaN", [], [[]], {}, [0, 0], [True], [1.0], [None], ["x", 1]),
 )
 MEMBERS = (
-    "x",
-    "labels.npy",
-    "ids.npy",
-    "format.npy",
-    "archive/data/1",
-    "data.pkl",
-    "constants.pkl",
-    "../x",
-    "\u00e9\n",
+    *("x", "labels.npy", "ids.npy", "format.npy", "archive/data/1", "data.pkl", "constants.pkl", "../x", "\u00e9\n"),
 )
-SIZES = (  # opcodes of a pickle that push a number
+SIZES = (  # pickle opcodes that push a number
     *(b"K\x00", b"K\x01", b"K\x07", b"M\xff\xff", b"J\xff\xff\xff\x7f", b"J\xff\xff\xff\xff", b"J\x00\x00\x00\x80"),
     *(b"\x8a\x08" + (2**62).to_bytes(8, "little"), b"\x8a\x09" + b"\xff" * 8 + b"\x00"),
     *(b"N", b"\x88", b"G\x40\x00" + b"\x00" * 6),
@@ -56,7 +48,7 @@ _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
 def mutate(rng: Random, kind: str, data: bytes) -> bytes:
-    """Return the content of a file of some format after one to three mutations."""
+    """Return the content of a file after one to three mutations of its format."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         data = rng.choice(_OF_FORMAT[kind])(rng, data)
     return data
@@ -68,19 +60,19 @@ def mutate(rng: Random, kind: str, data: bytes) -> bytes:
 def flip_byte(rng: Random, data: bytes) -> bytes:
     if not data:
         return data
-    place = rng.randrange(len(data))
-    new = rng.choice((0, 0xFF, 0x80, data[place] ^ (1 << rng.randrange(8))))
-    return data[:place] + bytes([new]) + data[place + 1 :]
+    position = rng.randrange(len(data))
+    new = rng.choice((0, 0xFF, 0x80, data[position] ^ (1 << rng.randrange(8))))
+    return data[:position] + bytes([new]) + data[position + 1 :]
 
 
 def insert_bytes(rng: Random, data: bytes) -> bytes:
-    place = rng.randint(0, len(data))
-    return data[:place] + rng.randbytes(rng.choice((1, 1, 2, 8, 64))) + data[place:]
+    position = rng.randint(0, len(data))
+    return data[:position] + rng.randbytes(rng.choice((1, 1, 2, 8, 64))) + data[position:]
 
 
 def delete_bytes(rng: Random, data: bytes) -> bytes:
-    place = rng.randint(0, len(data))
-    return data[:place] + data[place + rng.choice((1, 1, 2, 8, 64)) :]
+    position = rng.randint(0, len(data))
+    return data[:position] + data[position + rng.choice((1, 1, 2, 8, 64)) :]
 
 
 def repeat_bytes(rng: Random, data: bytes) -> bytes:
@@ -93,18 +85,18 @@ def truncate(rng: Random, data: bytes) -> bytes:
 
 
 def splice(rng: Random, data: bytes) -> bytes:
-    """A piece of the file over another one."""
+    """Overwrite one piece of the file with another."""
     size = rng.choice((1, 4, 8, 64))
     one, other = rng.randint(0, len(data)), rng.randint(0, len(data))
     return data[:one] + data[other : other + size] + data[one + size :]
 
 
 def extreme_word(rng: Random, data: bytes) -> bytes:
-    """A 32-bit or 64-bit word with an extreme value somewhere."""
+    """Write an extreme 32-bit or 64-bit word somewhere."""
     code, values = rng.choice((("<I", (0, 1, 0x7FFFFFFF, 0xFFFFFFFF)), ("<Q", (0, 1, 1 << 31, 1 << 62, (1 << 64) - 1))))
     word = struct.pack(code, rng.choice(values))
-    place = rng.randint(0, max(0, len(data) - len(word)))
-    return data[:place] + word + data[place + len(word) :]
+    position = rng.randint(0, max(0, len(data) - len(word)))
+    return data[:position] + word + data[position + len(word) :]
 
 
 BYTES = (flip_byte, flip_byte, insert_bytes, delete_bytes, repeat_bytes, truncate, splice, extreme_word)
@@ -139,25 +131,25 @@ def change_separator(rng: Random, data: bytes) -> bytes:
 
 
 def change_lines(rng: Random, data: bytes) -> bytes:
-    """Lines that are dropped, repeated, swapped, blank, quoted or a comment, or another line end."""
+    """Drop, repeat, swap or quote lines, add blank lines or comments, or change the line ends."""
     lines = data.split(b"\n")
-    place = rng.randrange(len(lines))
+    position = rng.randrange(len(lines))
     match rng.randrange(7):
         case 0:
-            del lines[place]
+            del lines[position]
         case 1:
-            lines.insert(place, lines[rng.randrange(len(lines))])
+            lines.insert(position, lines[rng.randrange(len(lines))])
         case 2:
             other = rng.randrange(len(lines))
-            lines[place], lines[other] = lines[other], lines[place]
+            lines[position], lines[other] = lines[other], lines[position]
         case 3:
-            lines.insert(place, rng.choice((b"", b"   ", b"# comment", b",,,", b'"')))
+            lines.insert(position, rng.choice((b"", b"   ", b"# comment", b",,,", b'"')))
         case 4:
-            lines[place] = b",".join(b'"' + cell + b'"' for cell in lines[place].split(b","))
+            lines[position] = b",".join(b'"' + cell + b'"' for cell in lines[position].split(b","))
         case 5:
             lines = [line.rstrip(b"\r") + b"\r" for line in lines]
         case _:
-            lines[place] += rng.choice((b",", b",x", b";", b" ", b"\t1", b"#"))
+            lines[position] += rng.choice((b",", b",x", b";", b" ", b"\t1", b"#"))
     return b"\n".join(lines)
 
 
@@ -168,10 +160,10 @@ TEXT = (*BYTES, *(change_number, change_word, change_separator, change_lines) * 
 
 
 def change_json(rng: Random, data: bytes) -> bytes:
-    """Another value somewhere in a JSON document; JSON lines are documents of one line."""
+    """Replace one value of a JSON document, or of one line of JSON lines."""
     lines = data.split(b"\n")
-    place = rng.randrange(len(lines))
-    for text, before, after in ((data, b"", b""), (lines[place], *_around(lines, place))):
+    position = rng.randrange(len(lines))
+    for text, before, after in ((data, b"", b""), (lines[position], *_around(lines, position))):
         try:
             changed = _change_value(rng, json.loads(text))
         except (ValueError, RecursionError):
@@ -180,17 +172,17 @@ def change_json(rng: Random, data: bytes) -> bytes:
     return change_number(rng, data)
 
 
-def _around(lines: list[bytes], place: int) -> tuple[bytes, bytes]:
-    return b"".join(line + b"\n" for line in lines[:place]), b"".join(b"\n" + line for line in lines[place + 1 :])
+def _around(lines: list[bytes], position: int) -> tuple[bytes, bytes]:
+    return b"".join(line + b"\n" for line in lines[:position]), b"".join(b"\n" + line for line in lines[position + 1 :])
 
 
 def _change_value(rng: Random, value: Any, depth: int = 0) -> Any:
     if not value or not isinstance(value, (list, dict)) or depth > 20 or rng.random() < 0.2:
         return _other_value(rng, value)
     if isinstance(value, list):
-        place = rng.randrange(len(value))
-        changed = [_change_value(rng, value[place], depth + 1)]
-        before, after = value[:place], value[place + 1 :]
+        position = rng.randrange(len(value))
+        changed = [_change_value(rng, value[position], depth + 1)]
+        before, after = value[:position], value[position + 1 :]
         return rng.choice((*[before + changed + after] * 4, before + after, value + changed))
     name = rng.choice(list(value))
     if rng.random() < 0.8:
@@ -223,7 +215,7 @@ JSON = (*TEXT, *(change_json,) * 16, nest_json, repeat_key)
 
 
 def change_npy(rng: Random, data: bytes) -> bytes:
-    """Another header over the same data, or the same header over other data."""
+    """Change the header, or the data behind it."""
     header, start = _npy_header(data)
     if header is None:
         return rng.choice(BYTES)(rng, data)
@@ -277,7 +269,7 @@ NPY = (*BYTES, *(change_npy,) * 8)
 
 
 def change_zip(rng: Random, data: bytes) -> bytes:
-    """Members that are changed inside, swapped, dropped, renamed, repeated, compressed or added."""
+    """Change one member inside, or swap, drop, rename, repeat, compress or add members."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [(info.filename, archive.read(info), info.compress_type) for info in archive.infolist()]
@@ -285,31 +277,31 @@ def change_zip(rng: Random, data: bytes) -> bytes:
         return rng.choice(BYTES)(rng, data)
     if not members:
         return rng.choice(BYTES)(rng, data)
-    place, other = rng.randrange(len(members)), rng.randrange(len(members))
-    name, content, method = members[place]
+    position, other = rng.randrange(len(members)), rng.randrange(len(members))
+    name, content, method = members[position]
     match rng.choice((0, 0, 0, 0, 1, 2, 3, 4, 5, 6)):
         case 0:
             inner = NPY if content.startswith(b"\x93NUMPY") else PICKLE if name.endswith(".pkl") else BYTES
-            members[place] = name, rng.choice(inner)(rng, content), method
+            members[position] = name, rng.choice(inner)(rng, content), method
         case 1:
-            members[place], members[other] = (name, *members[other][1:]), (members[other][0], content, method)
+            members[position], members[other] = (name, *members[other][1:]), (members[other][0], content, method)
         case 2:
-            del members[place]
+            del members[position]
         case 3:
-            members[place] = rng.choice(MEMBERS), content, method
+            members[position] = rng.choice(MEMBERS), content, method
         case 4:
-            members.insert(place, members[other])
+            members.insert(position, members[other])
         case 5:
             new = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
-            members[place] = name, content, new
+            members[position] = name, content, new
         case _:
             more = rng.choice((b"", content, b"text"))
             members.append((rng.choice(("y.npy", "note.txt", "ids.npy")), more, zipfile.ZIP_STORED))
     stream = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as archive:
-        warnings.simplefilter("ignore")  # a name that is there twice
+        warnings.simplefilter("ignore")  # the name is there twice
         for member, content, method in members:
-            archive.writestr(zipfile.ZipInfo(member), content, method)  # without the time
+            archive.writestr(zipfile.ZipInfo(member), content, method)  # without the time, so that a case repeats
     return stream.getvalue()
 
 
@@ -320,14 +312,14 @@ ZIP = (*BYTES, *(change_zip,) * 16)
 
 
 def change_pickle(rng: Random, data: bytes) -> bytes:
-    """Another number after an opcode that states one: sizes, strides, offsets and memo places."""
+    """Replace a number that an opcode pushes: a size, a stride, an offset or a memo index."""
     found = list(re.finditer(rb"[KMJ]", data))
     if not found:
         return rng.choice(BYTES)(rng, data)
-    place = rng.choice(found).start()
-    width = {b"K": 1, b"M": 2, b"J": 4}[data[place : place + 1]]
+    position = rng.choice(found).start()
+    width = {b"K": 1, b"M": 2, b"J": 4}[data[position : position + 1]]
     new = rng.choice(SIZES)
-    return data[:place] + new + data[place + 1 + width :]
+    return data[:position] + new + data[position + 1 + width :]
 
 
 PICKLE = (*BYTES, *(change_pickle,) * 8)
@@ -350,7 +342,7 @@ SAFETENSORS = (*BYTES, *(change_safetensors,) * 10)
 
 
 def change_footer(rng: Random, data: bytes) -> bytes:
-    """A change in the footer, whose length is set right again."""
+    """Change the footer and store its new length."""
     if len(data) < 12:
         return rng.choice(BYTES)(rng, data)
     length = int.from_bytes(data[-8:-4], "little")

@@ -1,4 +1,4 @@
-"""Workers that never end or that die: planted faults for the watch of the harness."""
+"""Workers that hang or die, so that a test sees the harness notice them."""
 
 from __future__ import annotations
 

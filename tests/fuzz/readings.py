@@ -1,7 +1,8 @@
-"""Readers under the fuzz harness, and the judgement about the result of each file.
+"""The readers that the fuzz harness runs, and the checks of their results.
 
-A reader may return values, or refuse the file: by `InputError`, or by ValueError where that is documented, with one
-printable line that begins with the file's name. Values must be those of an independent reader where there is one.
+A reader may return values or refuse the file. It refuses by `InputError`, or by ValueError if its documentation says
+so, with one printable line that begins with the file's name. If an independent reader exists, the values must equal its
+values.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _MAX_MESSAGE = 1500  # characters
 
 
 class Fault(AssertionError):
-    """A result that no reader may give."""
+    """A reader gave a result that is not allowed."""
 
 
 def _read_report(path: Path) -> Any:
@@ -69,11 +70,11 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
 
 
 def outcome_of(target: str, path: Path) -> tuple[Any, str | None]:
-    """Read one file: its values, or the sentence that refuses it.
+    """Read one file, and return its values or the sentence that refuses it.
 
     Raises:
-        Fault: A sentence of several lines, too long, or about something else than the file.
-        Exception: Anything else that the reader raises, which is a fault too.
+        Fault: The sentence has several lines, is too long, or does not begin with the file's name.
+        Exception: Any other error of the reader, which is a fault too.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # a cast or an overflow that changes numbers
@@ -95,7 +96,7 @@ def check_message(target: str, path: Path, error: Exception) -> None:
 
 
 def array_of(result: Any) -> np.ndarray | None:
-    """The numbers of a result as one array; None where it has none."""
+    """Return the numbers of a result as one array, or None if it has none."""
     values = getattr(result, "values", result)
     if isinstance(values, torch.Tensor):
         return values.double().numpy() if values.is_floating_point() else values.numpy()
@@ -110,14 +111,14 @@ def array_of(result: Any) -> np.ndarray | None:
 
 
 def check_truth(result: Any, truth: np.ndarray) -> None:
-    """Raise Fault unless the reading of a valid file has the right values."""
+    """Raise Fault unless a valid file was read with the right values."""
     values = array_of(result)
     if values is None or values.size != truth.size or not _equal(values.reshape(-1), np.asarray(truth).reshape(-1)):
         raise Fault(f"another value than was written: {values!r} for {truth!r}")
 
 
 def check_use(result: Any) -> None:
-    """Raise Fault unless scores evaluate, or are refused in one sentence."""
+    """Raise Fault unless `evaluate` takes the scores, or refuses them in one sentence."""
     scores = result.values
     if not hasattr(scores, "shape") or scores.ndim != 2 or 0 in scores.shape:
         return
@@ -133,7 +134,7 @@ def check_use(result: Any) -> None:
 
 
 def check_values(target: str, path: Path, data: bytes, result: Any) -> None:
-    """Raise Fault where an independent reader of the format has other values."""
+    """Raise Fault if an independent reader of the format gives other values."""
     values = array_of(result)
     reference = _REFERENCES.get(path.suffix)
     if target not in ("scores", "labels", "video") or values is None or reference is None or not values.size:
@@ -142,7 +143,7 @@ def check_values(target: str, path: Path, data: bytes, result: Any) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             candidates = list(reference(path, data, values))
-    except Exception:  # the other reader is stricter, or the text has another form than it knows
+    except Exception:  # the other reader is stricter, or does not know this form of text
         return
     if candidates and not any(_fits(values, candidate) for candidate in candidates):
         raise Fault(f"other values than an independent reading: {values!r}, expected one of {candidates!r}")
@@ -164,7 +165,7 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _fits(values: np.ndarray, candidate: Any) -> bool:
-    """Whether an array is another one, or has some of its columns in their order."""
+    """Return whether the values equal the candidate, or some of its columns in their order."""
     candidate = np.asarray(candidate)
     if values.shape == candidate.shape or candidate.ndim != 2:
         return values.size == candidate.size and _equal(values.reshape(-1), candidate.reshape(-1))
@@ -216,14 +217,14 @@ def _json_reference(path: Path, data: bytes, values: np.ndarray) -> Iterator[Any
 
 
 def _text_reference(path: Path, data: bytes, values: np.ndarray) -> Iterator[Any]:
-    """The last N rows of a table as Python's csv module splits them and `float` reads them."""
+    """Yield the last N rows of a table, split by Python's csv module and converted by `float`."""
     lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    separators = [own for own in "\t;|," if own in lines[0]]
+    separators = [mark for mark in "\t;|," if mark in lines[0]]
     if len(separators) != 1:
-        return  # which of several parts the columns is for the reader to tell
+        return  # the separator is ambiguous here; the reader decides
     (separator,) = separators
     if path.suffix == ".txt" and values.dtype == np.uint8:
-        return  # lines of an id and its classes
+        return  # each line is an id and its classes
     if len({line.count(separator) for line in lines if line.strip()}) > 1:
         return
     rows = [row for row in csv.reader(lines, delimiter=separator) if "".join(row).strip()][-len(values) :]
@@ -264,7 +265,7 @@ _REFERENCES: dict[str, Callable[[Path, bytes, np.ndarray], Iterable[Any]]] = {
 
 @contextmanager
 def with_pyarrow() -> Iterator[None]:
-    """Let pyarrow convert the cells of small files too."""
+    """Make pyarrow convert the cells of small files too."""
     before, text._ARROW_FROM = text._ARROW_FROM, 0
     try:
         yield

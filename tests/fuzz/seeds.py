@@ -1,4 +1,4 @@
-"""Valid files for the fuzz harness, written by the libraries that people write such files with.
+"""Valid files for the fuzz harness, written by the usual library of each format.
 
 Legend: N rows, C classes.
 """
@@ -37,11 +37,11 @@ class Seed:
     """One valid file.
 
     Attributes:
-        format: The family that mutations know: "npy", "zip", "safetensors", "legacy_pt", "parquet", "text", "json".
+        format: The kind of mutations: "npy", "zip", "safetensors", "legacy_pt", "parquet", "text" or "json".
         suffix: The end of the file's name.
         target: The reader; a key of `readings.TARGETS`.
         data: The content.
-        truth: The right values, (N, C) or (N,); None where the harness has no independent values.
+        truth: The right values, (N, C) or (N,); None if the harness has no independent values.
     """
 
     format: str
@@ -52,9 +52,9 @@ class Seed:
 
 
 def make_seeds(rng: Random) -> list[Seed]:
-    """One seed or more of every format; another ``rng`` gives other shapes, dtypes and layouts."""
+    """Make at least one seed of every format; ``rng`` decides shapes, dtypes and layouts."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # notes about layouts in beta, and about version 3.0 of .npy
+        warnings.simplefilter("ignore")  # of torch about layouts in beta, and of numpy about version 3.0 of .npy
         return [seed for writer in WRITERS for seed in writer(rng)]
 
 

@@ -1,4 +1,4 @@
-"""The fuzz harness finds planted faults: an exception, a wrong number, a long message, memory, a hang, a death."""
+"""Tests that the fuzz harness finds planted faults: exceptions, wrong numbers, bad messages, memory, hangs, deaths."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_cases_repeat_by_their_number():
     seeds = [fuzz_reading.seeds_of_round(3, 0, None) for _ in range(2)]
     for case in range(200):
         one, other = (fuzz_reading.make_case(3, case, known) for known in seeds)
-        if one[0].format != "legacy_pt":  # which holds addresses
+        if one[0].format != "legacy_pt":  # these files contain memory addresses
             assert one[1] == other[1]
 
 
@@ -165,7 +165,7 @@ def test_short_run_reads_and_refuses(tmp_path):
 
 
 def _save_everywhere(folder: Path, scores: np.ndarray, labels: np.ndarray) -> dict[str, tuple[list[Path], list[Path]]]:
-    """The files of one table: those with names for its classes, and those without."""
+    """Save one table in every format, with and without class names."""
     names = [f"c_{k}" for k in range(scores.shape[1])]
     frame, dense = pd.DataFrame(scores, columns=names), pd.DataFrame(labels, columns=names)
     lists = [np.flatnonzero(row).tolist() for row in labels]

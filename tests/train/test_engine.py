@@ -23,7 +23,7 @@ import vltr_eval
 import vltr_eval.program.cli
 from vltr_eval._base import terminal
 from vltr_train import cli, engine, open_dataset
-from vltr_train.context import Place, choose_device
+from vltr_train.context import RunContext, choose_device
 from vltr_train.data.dataset import TestSplit, TrainSplit, ValSplit
 from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.data.samplers import InstanceSampler
@@ -678,7 +678,7 @@ def test_results_and_settings_are_shown_in_one_line(tiny, tmp_path):
         "eval_every=1, seed=3)"
     )
     assert repr(run.method.task) == f"Task({tiny.num_classes} classes, 16 features, bounds {tiny.bounds})"
-    assert repr(Place()) == "Place('cpu', rank 0 of 1)"
+    assert repr(RunContext()) == "RunContext('cpu', rank 0 of 1)"
 
 
 def test_a_run_is_not_evaluated_on_other_classes(tiny, tmp_path):

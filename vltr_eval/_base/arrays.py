@@ -5,10 +5,10 @@ is decided here, from where an array lives. No address from outside is used befo
 shape, its strides and, where the library tells it, the memory that it is a view of.
 
 On a device, a call works on the stream of its first array, on which that array is ready; the streams of others are
-joined (`same_place`). Nothing must be kept alive for the device once a call is over. A result of numbers has waited for
-its kernels. Where kernels may still run when a call returns, their inputs may be let go all the same (`hand_back`):
-allocators of device memory (torch's and cupy's pools, cudaFreeAsync) hand memory out again in the order of the stream
-it was taken on, so its next owner's kernels come after ours, and streams other than ours are made to wait for us.
+joined (`common_device`). Nothing must be kept alive for the device once a call is over. A result of numbers has waited
+for its kernels. Where kernels may still run when a call returns, `release_inputs_after_launch` makes it safe to free or
+overwrite their inputs. Allocators of device memory (torch's and cupy's pools, cudaFreeAsync) reuse memory in the order
+of the stream it was taken on, so its next owner's kernels come after ours, and other streams are made to wait for us.
 Arrays of libraries that may free them in no such order (jax) are kept here until the device is done with them.
 
 Streams are the caller's to keep. Positives and rank tables on a device are moved to a stream of our own, but an array
@@ -35,22 +35,22 @@ __all__ = [
     "CPU",
     "MAX_ROWS",
     "Array",
+    "Device",
     "Matrix",
-    "Place",
     "as_columns",
     "borrow",
     "borrow_matrix",
-    "check_place",
+    "check_device",
+    "common_device",
     "copy_rows",
+    "cuda_is_usable",
     "empty_bits",
     "empty_like",
-    "hand_back",
     "num_threads",
     "of_bits",
     "read_numbers",
-    "same_place",
+    "release_inputs_after_launch",
     "to_host",
-    "works_on_cuda",
 ]
 
 _CODES = {name: code for code, name in enumerate(_core.DTYPES)}
@@ -68,21 +68,21 @@ _DLPACK_HOST, _DLPACK_CUDA = (1, 3), (2, 13)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an array lives: ``device`` is None for CPU memory, else a CUDA device, and ``stream`` where it is ready."""
+class Device:
+    """CPU memory (``index`` None) or a CUDA device, with the stream on which an array is ready."""
 
-    device: int | None = None
+    index: int | None = None
     stream: int = 0
 
     def __str__(self) -> str:
-        return "CPU memory" if self.device is None else f"cuda:{self.device}"
+        return "CPU memory" if self.index is None else f"cuda:{self.index}"
 
     @property
     def _preposition(self) -> str:
-        return "in" if self.device is None else "on"
+        return "in" if self.index is None else "on"
 
 
-CPU = Place()
+CPU = Device()
 
 
 class _Borrowed:
@@ -106,7 +106,7 @@ class Array(_Borrowed):
     strides: tuple[int, ...]
     dtype: str
     owner: Any
-    place: Place = CPU
+    device: Device = CPU
     writable: bool = True
     block: tuple[int, int] | None = None
 
@@ -125,8 +125,8 @@ class Array(_Borrowed):
     @property
     def core(self) -> Any:
         """What C++ operations on arrays of any rank take."""
-        device = -1 if self.place.device is None else self.place.device
-        return _core.Tensor(self.address, self.shape, self.strides, _CODES[self.dtype], device, self.place.stream)
+        index = -1 if self.device.index is None else self.device.index
+        return _core.Tensor(self.address, self.shape, self.strides, _CODES[self.dtype], index, self.device.stream)
 
     def rows(self, start: int, stop: int) -> Array:
         """A view of some of the rows."""
@@ -135,8 +135,8 @@ class Array(_Borrowed):
 
     def bits(self) -> np.ndarray:
         """A view of an array in CPU memory; one of bfloat16, which numpy does not have, is seen as uint16."""
-        if self.place.device is not None:
-            raise ValueError(f"bits: expected an array in CPU memory, got one on {self.place}")
+        if self.device.index is not None:
+            raise ValueError(f"bits: expected an array in CPU memory, got one on {self.device}")
         return np.asarray(
             SimpleNamespace(
                 __array_interface__={
@@ -235,14 +235,14 @@ def _check_complete(name: str, array: Any) -> None:
     )
 
 
-def works_on_cuda() -> bool:
+def cuda_is_usable() -> bool:
     """Whether this build on this machine can work on CUDA arrays."""
     return _core.device_count() > 0
 
 
 def _check_device(name: str, got: str) -> None:
     """Raises where this build on this machine cannot work on CUDA arrays."""
-    if not works_on_cuda():
+    if not cuda_is_usable():
         raise ValueError(
             f"{name}: expected an array in CPU memory, got {got}; {_core.why_no_device()}, pass {name}.cpu()"
         )
@@ -250,15 +250,15 @@ def _check_device(name: str, got: str) -> None:
 
 def _borrow_torch(name: str, tensor: Any) -> Array:
     """A torch tensor, by its own methods: torch itself is never imported."""
-    place = CPU
+    device = CPU
     if tensor.device.type == "cuda":
         _check_device(name, f"a tensor on {tensor.device}")
         torch = sys.modules["torch"]
         if torch.version.hip:  # AMD's devices have the same name there
             raise ValueError(f"{name}: expected an array on a CUDA device, got one on a ROCm device; pass {name}.cpu()")
-        device = tensor.device.index
+        index = tensor.device.index
         # torch calls the legacy default stream 0.
-        place = Place(device, torch.cuda.current_stream(device).cuda_stream or _LEGACY_STREAM)
+        device = Device(index, torch.cuda.current_stream(index).cuda_stream or _LEGACY_STREAM)
     elif tensor.device.type != "cpu":
         raise ValueError(f"{name}: expected an array in CPU memory, got a tensor on {tensor.device}")
     if tensor.layout.__str__() != "torch.strided":
@@ -278,7 +278,7 @@ def _borrow_torch(name: str, tensor: Any) -> Array:
         block = 0, 0
     # A view of a tensor without memory has an address: the offset of its first element.
     address = tensor.data_ptr() if block[0] else 0
-    return Array(address, tuple(tensor.shape), strides, dtype, tensor, place, block=block)
+    return Array(address, tuple(tensor.shape), strides, dtype, tensor, device, block=block)
 
 
 def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
@@ -303,9 +303,9 @@ def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
     stream = interface.get("stream")
     if stream == 0:
         raise ValueError(f"{name}: expected a stream of None, 1, 2 or a handle in __cuda_array_interface__, got 0")
-    device = _device_of(name, address) if address else 0  # that of an array without an address matters to nobody
-    place = Place(device, stream or _LEGACY_STREAM)
-    return Array(address or 0, shape, tuple(strides), dtype, array, place, not read_only)
+    index = _device_of(name, address) if address else 0  # that of an array without an address matters to nobody
+    device = Device(index, stream or _LEGACY_STREAM)
+    return Array(address or 0, shape, tuple(strides), dtype, array, device, not read_only)
 
 
 def _device_of(name: str, address: int) -> int:
@@ -317,11 +317,11 @@ def _device_of(name: str, address: int) -> int:
 
 
 def _borrow_dlpack(name: str, array: Any) -> Array:
-    kind, device = map(int, array.__dlpack_device__())
-    place, stream = CPU, {}
+    kind, index = map(int, array.__dlpack_device__())
+    device, stream = CPU, {}
     if kind in _DLPACK_CUDA:
         _check_device(name, "one on a CUDA device")
-        place, stream = Place(device, _LEGACY_STREAM), {"stream": _LEGACY_STREAM}
+        device, stream = Device(index, _LEGACY_STREAM), {"stream": _LEGACY_STREAM}
     elif kind not in _DLPACK_HOST:
         raise ValueError(
             f"{name}: expected an array in CPU memory or on a CUDA device, got one on DLPack's device type {kind}"
@@ -331,11 +331,11 @@ def _borrow_dlpack(name: str, array: Any) -> Array:
     except TypeError:  # a producer from before version 1
         capsule = array.__dlpack__(**stream)
     address, shape, strides, dtype, owner, writable, found = _core.from_dlpack(capsule)
-    if not (found[0] in _DLPACK_HOST if place is CPU else found[0] in _DLPACK_CUDA and found[1] == device):
-        raise BufferError(f"expected memory of DLPack's device {kind}, {device}, got that of {found[0]}, {found[1]}")
-    if place is not CPU and address and (actual := _device_of(name, address)) != place.device:
-        raise BufferError(f"expected memory of {place}, got that of cuda:{actual}")
-    return Array(address, shape, strides, dtype, owner, place, writable)
+    if not (found[0] in _DLPACK_HOST if device is CPU else found[0] in _DLPACK_CUDA and found[1] == index):
+        raise BufferError(f"expected memory of DLPack's device {kind}, {index}, got that of {found[0]}, {found[1]}")
+    if device is not CPU and address and (actual := _device_of(name, address)) != device.index:
+        raise BufferError(f"expected memory of {device}, got that of cuda:{actual}")
+    return Array(address, shape, strides, dtype, owner, device, writable)
 
 
 def _borrow_list(name: str, values: list[Any] | tuple[Any, ...]) -> Array:
@@ -461,7 +461,7 @@ def borrow(name: str, array: Any) -> Array:
     if borrowed.dtype not in _CODES:
         raise _dtype_error(name, str(getattr(array, "dtype", borrowed.dtype)).removeprefix("torch."))
     _check_memory(name, borrowed)
-    if borrowed.place is not CPU and not borrowed.is_aligned:
+    if borrowed.device is not CPU and not borrowed.is_aligned:
         raise ValueError(f"{name}: expected aligned elements on a device, got an address or strides between them")
     return borrowed
 
@@ -480,46 +480,46 @@ def _how_to_read(name: str, value: str) -> str:
     return f"; pass vltr_eval.read_{role}({value}).values" if role in ("scores", "labels") else ""
 
 
-def same_place(**arrays: Array | Matrix) -> Place:
+def common_device(**arrays: Array | Matrix) -> Device:
     """The place of the first array, after all of them: where a call that takes them all works.
 
     On a device the first array's stream is made to wait for those of the others. Raises ValueError where the arrays
     live in different places; one that is empty and has no address lives nowhere.
     """
     housed = {name: array for name, array in arrays.items() if getattr(array, "address", 1)} or arrays
-    (first, place), *others = ((name, array.place) for name, array in housed.items())
+    (first, device), *others = ((name, array.device) for name, array in housed.items())
     for name, _ in others:
-        check_place(name, arrays[name], place, first)
-    for stream in {other.stream for _, other in others} - {place.stream}:
-        _core.wait_for(place.device, place.stream, stream)
-    return place
+        check_device(name, arrays[name], device, first)
+    for stream in {other.stream for _, other in others} - {device.stream}:
+        _core.wait_for(device.index, device.stream, stream)
+    return device
 
 
-def check_place(name: str, array: Array | Matrix, place: Place, first: str) -> None:
+def check_device(name: str, array: Array | Matrix, device: Device, first: str) -> None:
     """Raises ValueError for an array that is not where the array called ``first`` is."""
-    if array.place.device != place.device:
+    if array.device.index != device.index:
         raise ValueError(
-            f"{name}: expected an array {place._preposition} {place} as {first}, got one {array.place._preposition} "
-            f"{array.place}; {_how_to_move(name, array, place)}"
+            f"{name}: expected an array {device._preposition} {device} as {first}, got one {array.device._preposition} "
+            f"{array.device}; {_how_to_move(name, array, device)}"
         )
 
 
-def hand_back(place: Place, *arrays: Array | Matrix) -> None:
+def release_inputs_after_launch(device: Device, *arrays: Array | Matrix) -> None:
     """After a call that returns while its kernels run: what they read may be changed or let go of as if they did not.
 
     Other streams of its arrays wait for the call before they go on, and owners whose library may free them in any order
-    are kept until it is done. Arrays that live nowhere near it, the empty ones of `same_place`, are left alone.
+    are kept until it is done. Arrays that live nowhere near it, the empty ones of `common_device`, are left alone.
     """
-    if place.device is None:
+    if device.index is None:
         return
     _let_go_of_unused()
-    arrays = tuple(array for array in arrays if array.place.device == place.device)
-    for stream in {array.place.stream for array in arrays} - {place.stream}:
-        _core.wait_for(place.device, stream, place.stream)
+    arrays = tuple(array for array in arrays if array.device.index == device.index)
+    for stream in {array.device.stream for array in arrays} - {device.stream}:
+        _core.wait_for(device.index, stream, device.stream)
     shards = [shard for array in arrays for shard in getattr(array, "shards", (array,))]
     owners = [shard.owner for shard in shards if _library(shard.owner) not in _ALLOCATE_IN_ORDER]
     if owners:
-        _in_use.append((_core.Event(place.device, place.stream), owners))
+        _in_use.append((_core.Event(device.index, device.stream), owners))
 
 
 def _let_go_of_unused() -> None:
@@ -533,11 +533,11 @@ def _let_go_of_unused() -> None:
             _in_use.append(entry)
 
 
-def _how_to_move(name: str, array: Array | Matrix, place: Place) -> str:
+def _how_to_move(name: str, array: Array | Matrix, device: Device) -> str:
     owner = array.owner if isinstance(array, Array) else array.shards[0].owner
-    if place.device is None:
+    if device.index is None:
         return f"pass {name}.get()" if _library(owner) == "cupy" else f"pass {name}.cpu()"
-    return f"pass {name}.to('{place}')" if hasattr(owner, "data_ptr") else "move one of them"
+    return f"pass {name}.to('{device}')" if hasattr(owner, "data_ptr") else "move one of them"
 
 
 def _library(owner: Any) -> str:
@@ -553,33 +553,33 @@ def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
     """
     if hasattr(array.owner, "new_empty"):
         return array.owner.new_empty(shape, dtype=getattr(sys.modules["torch"], dtype))
-    if array.place.device is None:
+    if array.device.index is None:
         # numpy may not know bfloat16 by its name, but an array of it knows.
         same = isinstance(array.owner, np.ndarray) and dtype == array.dtype
         return np.empty(shape, array.owner.dtype if same else dtype)
     if _library(array.owner) == "cupy":
         cupy = sys.modules["cupy"]
-        with cupy.cuda.Device(array.place.device):
+        with cupy.cuda.Device(array.device.index):
             return cupy.empty(shape, array.owner.dtype if dtype == array.dtype else dtype)
-    return _core.DeviceArray(shape, _CODES[dtype], array.place.device, array.place.stream)
+    return _core.DeviceArray(shape, _CODES[dtype], array.device.index, array.device.stream)
 
 
 def copy_rows(batch: Array, out: Array) -> None:
     """Copies (B, C) into a C-ordered array of the same shape and dtype in the same place; waits for no device."""
-    if batch.place.device is None:
+    if batch.device.index is None:
         out.bits()[...] = batch.bits()
         return
-    place = same_place(out=out, batch=batch)
+    device = common_device(out=out, batch=batch)
     _core.copy_rows(batch.core, out.core)
-    hand_back(place, batch)
+    release_inputs_after_launch(device, batch)
 
 
 def to_host(array: Array) -> Array:
     """An array in CPU memory: the array itself, or a copy once its device has got there. (B, C)"""
-    if array.place.device is None:
+    if array.device.index is None:
         return array
     name = _numpy_name(array.dtype)
-    copy = _core.DeviceArray(array.shape, _CODES[name], array.place.device, array.place.stream)
+    copy = _core.DeviceArray(array.shape, _CODES[name], array.device.index, array.device.stream)
     copy_rows(replace(array, dtype=name), borrow("copy", copy))
     return of_bits(copy.to_numpy(), array.dtype)
 
@@ -596,9 +596,9 @@ def read_numbers(name: str, values: Any) -> np.ndarray:
         _check_complete(name, values)  # __array__ may give a mask, as that of netCDF4 does
         return np.asarray(values)
     array = borrow(name, values)
-    if array.place.device is not None:
+    if array.device.index is not None:
         raise ValueError(
-            f"{name}: expected an array in CPU memory, got one on {array.place}; {_how_to_move(name, array, CPU)}"
+            f"{name}: expected an array in CPU memory, got one on {array.device}; {_how_to_move(name, array, CPU)}"
         )
     return array.to_numpy()
 
@@ -626,7 +626,7 @@ class Matrix(_Borrowed):
     num_rows: int
     num_classes: int
     core: Any
-    place: Place = CPU
+    device: Device = CPU
 
     @property
     def dtype(self) -> str:
@@ -687,17 +687,17 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
         raise ValueError(
             f"{name}: expected at most {MAX_ROWS} rows, got {num_rows}; evaluate shards and merge their rank tables"
         )
-    place = first.place
+    device = first.device
     if len(shards) > 1:
-        place = same_place(**{f"{name}[{i}]": shard for i, shard in enumerate(shards)})
-    if place.device is None:
+        device = common_device(**{f"{name}[{i}]": shard for i, shard in enumerate(shards)})
+    if device.index is None:
         core = _core.Matrix(_CODES[first.dtype], num_classes)
     else:
-        core = _core.CudaMatrix(_CODES[first.dtype], num_classes, place.device, place.stream)
+        core = _core.CudaMatrix(_CODES[first.dtype], num_classes, device.index, device.stream)
     for shard in shards:
         col_stride = shard.strides[1] if len(shard.shape) == 2 else shard.itemsize
         core.append(shard.address, shard.shape[0], shard.strides[0], col_stride)
-    return Matrix(tuple(shards), num_rows, num_classes, core, place)
+    return Matrix(tuple(shards), num_rows, num_classes, core, device)
 
 
 def num_threads(threads: int | None = None) -> int:

@@ -16,42 +16,50 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALONE", "Alone", "Group", "RankFailure", "current_group", "launched_group", "telling"]
+__all__ = [
+    "SINGLE_PROCESS",
+    "Communicator",
+    "RankFailure",
+    "SingleProcess",
+    "current_group",
+    "launched_group",
+    "propagate_errors",
+]
 
 
 class RankFailure(RuntimeError):
     """Another rank could not do its share; the message is its rank and its error."""
 
 
-class Alone:
+class SingleProcess:
     """The exchange of one process with itself."""
 
     rank = 0
     size = 1
 
-    def scatter(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
+    def all_to_all(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
         """Makes one message for each rank; gives the messages of all ranks to this one, in the order of ranks."""
         return list(make())
 
-    def gather(self, make: Callable[[], Any]) -> list[Any]:
+    def all_gather(self, make: Callable[[], Any]) -> list[Any]:
         """Makes one message for all ranks; gives the messages of all ranks, in their order."""
         return [make()]
 
-    def add(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
+    def all_reduce(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
         """Makes an array of whole numbers whose sums are at most ``most``; gives the sums over all ranks, int64."""
         return make()
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Waits until all ranks are here."""
 
-    def tell(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """Tells the other ranks, which wait in some other method, that this one has failed; once all know, nothing."""
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-class Group:
+class Communicator:
     """The exchange of the ranks of a process group of torch.distributed, by gloo or nccl.
 
     group: as torch.distributed takes it; None is the default group of all ranks.
@@ -69,13 +77,13 @@ class Group:
         self._over_gloo = None if "cpu" in dist.get_backend_config(group) else _over_gloo(group)
         self._has_failed = False  # and all ranks know it
 
-    def scatter(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
+    def all_to_all(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
         return self._exchange(lambda: [pickle.dumps(message, protocol=5) for message in make()])
 
-    def gather(self, make: Callable[[], Any]) -> list[Any]:
+    def all_gather(self, make: Callable[[], Any]) -> list[Any]:
         return self._exchange(lambda: [pickle.dumps(make(), protocol=5)] * self.size)
 
-    def add(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
+    def all_reduce(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
         # Not by all_reduce, in which ranks wait for neighbours: when one is killed, only its own neighbours notice.
         dtype = np.int32 if most < 2**31 else np.int64
         slices = self._all_to_all(lambda: [part.astype(dtype).tobytes() for part in np.array_split(make(), self.size)])
@@ -83,7 +91,7 @@ class Group:
         sums = b"".join(self._all_to_all(lambda: [own] * self.size))
         return np.frombuffer(sums, dtype).astype(np.int64)
 
-    def tell(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         if self._has_failed:
             return
 
@@ -96,7 +104,7 @@ class Group:
             if told is not error and not isinstance(told, RankFailure):
                 raise
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         self._all_to_all(lambda: [b""] * self.size)
 
     def _exchange(self, make: Callable[[], list[bytes]]) -> list[Any]:
@@ -180,31 +188,31 @@ def _over_gloo(group: Any) -> Any:
     return over_gloo
 
 
-def current_group(group: Any = None) -> Alone | Group:
-    """A process group, by default that of all ranks, where torch.distributed is in use, else `ALONE`.
+def current_group(group: Any = None) -> SingleProcess | Communicator:
+    """A process group, by default that of all ranks, where torch.distributed is in use, else `SINGLE_PROCESS`.
 
     Imports no torch: who uses it has done so.
     """
     dist = getattr(sys.modules.get("torch"), "distributed", None)
     joined = dist is not None and dist.is_available() and dist.is_initialized()
-    return Group(group) if joined and dist.get_world_size(group) != 1 else ALONE
+    return Communicator(group) if joined and dist.get_world_size(group) != 1 else SINGLE_PROCESS
 
 
 @contextlib.contextmanager
-def telling(exchange: Alone | Group) -> Iterator[None]:
+def propagate_errors(communicator: SingleProcess | Communicator) -> Iterator[None]:
     """Around what a rank does alone before it meets the others: they hear of its error where they wait."""
     try:
         yield
     except BaseException as error:
-        exchange.tell(error)
+        communicator.abort(error)
         raise
 
 
 @contextlib.contextmanager
-def launched_group(backend: str = "gloo") -> Iterator[Alone | Group]:
+def launched_group(backend: str = "gloo") -> Iterator[SingleProcess | Communicator]:
     """The group of the processes that ``torchrun`` (or whatever sets WORLD_SIZE and its kin) started."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     try:
         import torch.distributed as dist
@@ -212,6 +220,6 @@ def launched_group(backend: str = "gloo") -> Iterator[Alone | Group]:
         raise ImportError('WORLD_SIZE: several processes need torch: pip install "vltr[torch]"') from None
     dist.init_process_group(backend)
     try:
-        yield Group()
+        yield Communicator()
     finally:
         dist.destroy_process_group()

@@ -24,18 +24,18 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
-from vltr_eval._base.ranks import ALONE, Alone, Group, telling
+from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, propagate_errors
 from vltr_eval._engine.draws import average_trials, draw_rows, draws_per_trial
 from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.rank_scan import NaNScore, find_positive_scores, reached, scan
+from vltr_eval._engine.rank_scan import NaNScore, count_reached, find_positive_scores, rank_scan
 from vltr_eval._engine.rank_table import PositiveScores, RankTable
-from vltr_eval._engine.results import ClassInfo, Findings
-from vltr_eval._engine.row_numbers import RowNumbers, number_by_id, number_by_place, sample_of
+from vltr_eval._engine.results import ClassInfo, EvaluationCounts
+from vltr_eval._engine.row_numbers import RowNumbers, number_by_id, number_by_order, sample_of
 from vltr_eval._engine.sample_ids import id_kind, pack_ids
 from vltr_eval.report.settings import Settings
 
-__all__ = ["Part", "count"]
+__all__ = ["Chunk", "count_chunks"]
 
 _DRAWS_AT_ONCE = 1 << 21  # some 60 bytes each
 _LEAST_MERGE = 1 << 16
@@ -46,7 +46,7 @@ _FIRST_PASS, _SECOND_PASS, _LOOKING_UP = 0.1, 0.6, 0.8
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Chunk:
     """Rows that lie in one place.
 
     Attributes:
@@ -65,24 +65,24 @@ class Part:
     def num_rows(self) -> int:
         return self.scores.num_rows
 
-    def only(self, kept: np.ndarray) -> Part:
+    def only(self, kept: np.ndarray) -> Chunk:
         """The kept rows, at least one: a view of the scores. kept: (N,) bool."""
         if kept.all():
             return self
         runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
-        return Part(self.scores.only(runs.tolist()), self.positives.only(kept))
+        return Chunk(self.scores.only(runs.tolist()), self.positives.only(kept))
 
 
-def count(
+def count_chunks(
     settings: Settings,
-    parts: Iterable[Part],
+    chunks: Iterable[Chunk],
     num_classes: int,
     *,
-    about: ClassInfo | None = None,
-    exchange: Alone | Group = ALONE,
+    class_info: ClassInfo | None = None,
+    communicator: SingleProcess | Communicator = SINGLE_PROCESS,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Findings:
+) -> EvaluationCounts:
     """Counts everything that the settings ask for, over the parts of all ranks of the exchange.
 
     Args:
@@ -100,14 +100,14 @@ def count(
 
     Raises:
         ValueError: Where dtypes, settings, the kind of ids or the classes differ, where one id has rows with different
-            labels, and as `scan`; on every rank, when it raises on one.
+            labels, and as `rank_scan`; on every rank, when it raises on one.
     """
     progress = _Progress(progress)
-    if exchange.size == 1 and isinstance(parts, Sequence) and len(parts) == 1 and _is_in_order(parts[0].ids):
-        found = _count_at_once(settings, parts[0], threads, progress)
+    if communicator.size == 1 and isinstance(chunks, Sequence) and len(chunks) == 1 and _is_in_order(chunks[0].ids):
+        found = _count_at_once(settings, chunks[0], threads, progress)
     else:
-        about = about or ClassInfo()
-        found = _TwoPasses(settings, parts, num_classes, about, exchange, threads, progress).findings()
+        class_info = class_info or ClassInfo()
+        found = _TwoPasses(settings, chunks, num_classes, class_info, communicator, threads, progress).counts()
     progress.end()
     return found
 
@@ -144,32 +144,32 @@ class _Progress:
 
 
 @contextlib.contextmanager
-def _rows_named(part: Part, kept: np.ndarray | None = None) -> Iterator[None]:
+def _rows_named(chunk: Chunk, kept: np.ndarray | None = None) -> Iterator[None]:
     """A context that names a NaN by its row of all rows. kept: (N,) bool, the rows of the part that are scanned."""
     try:
         yield
     except NaNScore as error:
         row = error.row if kept is None else int(np.flatnonzero(kept)[error.row])
-        raise NaNScore(part.first_row + row, error.col) from None
+        raise NaNScore(chunk.first_row + row, error.col) from None
 
 
 def _is_in_order(ids: np.ndarray | None) -> bool:
     return ids is None or bool(np.all(ids[1:] > ids[:-1]))
 
 
-def _count_at_once(settings: Settings, part: Part, threads: int | None, progress: _Progress) -> Findings:
-    with _rows_named(part):
-        found = scan(
-            part.scores,
-            part.positives,
+def _count_at_once(settings: Settings, chunk: Chunk, threads: int | None, progress: _Progress) -> EvaluationCounts:
+    with _rows_named(chunk):
+        found = rank_scan(
+            chunk.scores,
+            chunk.positives,
             trials=settings.trials,
             seed=settings.seed,
             ranks=bool(settings.topk),
             threads=threads,
             progress=progress.part(0.0, 1.0),
         )
-    hits = Hits.of(found.ranks, part.positives, settings.topk)
-    return Findings(settings, found.table, found.trials, hits, found.ranks)
+    hits = Hits.of(found.ranks, chunk.positives, settings.topk)
+    return EvaluationCounts(settings, found.table, found.trials, hits, found.ranks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ class _Seen:
 
     settings: Settings
     num_classes: int
-    about: str  # ClassInfo.fingerprint
+    class_info: str  # ClassInfo.fingerprint
     num_rows: int
     dtype: str | None  # None: no rows
     id_kind: str | None  # None: no ids
@@ -192,45 +192,45 @@ class _TwoPasses:
     def __init__(
         self,
         settings: Settings,
-        parts: Iterable[Part],
+        chunks: Iterable[Chunk],
         num_classes: int,
-        about: ClassInfo,
-        exchange: Alone | Group,
+        class_info: ClassInfo,
+        communicator: SingleProcess | Communicator,
         threads: int | None,
         progress: _Progress,
     ) -> None:
         self._settings = settings
-        self._parts = parts
+        self._chunks = chunks
         self._num_classes = num_classes
-        self._about = about
-        self._exchange = exchange
+        self._class_info = class_info
+        self._communicator = communicator
         self._threads = threads
         self._progress = progress
         # A stream may be costly to go through, and may not be the same again.
-        self._is_stream = not isinstance(parts, Sequence)
+        self._is_stream = not isinstance(chunks, Sequence)
 
-    def findings(self) -> Findings:
-        with telling(self._exchange):
-            found = self._findings()
-            self._exchange.meet()  # so that what fails last on one rank is heard by the others, too
+    def counts(self) -> EvaluationCounts:
+        with propagate_errors(self._communicator):
+            found = self._counts()
+            self._communicator.barrier()  # so that what fails last on one rank is heard by the others, too
         return found
 
-    def _findings(self) -> Findings:
+    def _counts(self) -> EvaluationCounts:
         self._progress.begin(0.0, _FIRST_PASS)
-        everyone = self._exchange.gather(self._first_pass)
+        everyone = self._communicator.all_gather(self._first_pass)
         _check_agreement(everyone)
         thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
         self._numbers = self._number_rows(everyone)
         positives = self._positives_of_all() if self._settings.trials else None
         self._progress.begin(_FIRST_PASS, _SECOND_PASS if self._settings.trials else 1.0)
-        sums = self._exchange.add(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
+        sums = self._communicator.all_reduce(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
         hits, table = self._unpack(sums, thresholds)
         # Thresholds that only rows left out have are removed.
-        kept = table.new_positives() > 0
+        kept = table.positives_at() > 0
         table = table.only(kept)
         self._progress.begin(_SECOND_PASS, 1.0)
         trials = None if positives is None else self._sample(table, kept, thresholds, positives)
-        return Findings(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
+        return EvaluationCounts(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
 
     # The first pass, and the numbers of rows.
 
@@ -238,19 +238,19 @@ class _TwoPasses:
         scores: list[PositiveScores] = []
         rows, classes, ids, self._prints = [], [], [], []
         dtype, num_rows, unmerged = None, 0, 0
-        total = None if self._is_stream else sum(part.num_rows for part in self._parts)
-        for part in self._parts:
-            self._check_part(part, dtype, ids[-1:] if num_rows else None)
-            dtype = part.scores.dtype
-            with _rows_named(part):
-                scores.append(find_positive_scores(part.scores, part.positives, threads=self._threads))
+        total = None if self._is_stream else sum(chunk.num_rows for chunk in self._chunks)
+        for chunk in self._chunks:
+            self._check_chunk(chunk, dtype, ids[-1:] if num_rows else None)
+            dtype = chunk.scores.dtype
+            with _rows_named(chunk):
+                scores.append(find_positive_scores(chunk.scores, chunk.positives, threads=self._threads))
             if self._is_stream:
-                self._prints.append(_fingerprint(part, scores[-1]))
-            rows.append(part.positives.rows.astype(np.int64) + num_rows)
-            classes.append(np.repeat(np.arange(self._num_classes, dtype=np.uint32), part.positives.counts))
-            if part.ids is not None:
-                ids.append(part.ids)
-            num_rows += part.num_rows
+                self._prints.append(_fingerprint(chunk, scores[-1]))
+            rows.append(chunk.positives.rows.astype(np.int64) + num_rows)
+            classes.append(np.repeat(np.arange(self._num_classes, dtype=np.uint32), chunk.positives.counts))
+            if chunk.ids is not None:
+                ids.append(chunk.ids)
+            num_rows += chunk.num_rows
             if total is not None:
                 self._progress(num_rows / total)
             unmerged += len(scores[-1].scores) + self._num_classes
@@ -264,7 +264,7 @@ class _TwoPasses:
         return _Seen(
             self._settings,
             self._num_classes,
-            self._about.fingerprint,
+            self._class_info.fingerprint,
             num_rows,
             dtype,
             id_kind(self._ids),
@@ -272,24 +272,24 @@ class _TwoPasses:
             _merged(scores) if scores else None,
         )
 
-    def _check_part(self, part: Part, dtype: str | None, last_ids: list[np.ndarray] | None) -> None:
+    def _check_chunk(self, chunk: Chunk, dtype: str | None, last_ids: list[np.ndarray] | None) -> None:
         """Raises for a part that does not fit those before it. last_ids: ids of the last one; None: there is none."""
-        if part.scores.num_classes != self._num_classes:
-            raise ValueError(f"scores: expected {self._num_classes} classes, got {part.scores.num_classes}")
-        if dtype not in (None, part.scores.dtype):
-            raise ValueError(f"scores: expected {dtype} as before, got {part.scores.dtype}")
+        if chunk.scores.num_classes != self._num_classes:
+            raise ValueError(f"scores: expected {self._num_classes} classes, got {chunk.scores.num_classes}")
+        if dtype not in (None, chunk.scores.dtype):
+            raise ValueError(f"scores: expected {dtype} as before, got {chunk.scores.dtype}")
         if last_ids is None:
             return
-        if bool(last_ids) != (part.ids is not None):
+        if bool(last_ids) != (chunk.ids is not None):
             raise ValueError("ids: expected sample ids with all rows or with none, got them with some")
-        if last_ids and id_kind(part.ids) != id_kind(last_ids[0]):
-            raise ValueError(f"ids: expected {id_kind(last_ids[0])} as before, got {id_kind(part.ids)}")
+        if last_ids and id_kind(chunk.ids) != id_kind(last_ids[0]):
+            raise ValueError(f"ids: expected {id_kind(last_ids[0])} as before, got {id_kind(chunk.ids)}")
 
     def _number_rows(self, everyone: Sequence[_Seen]) -> RowNumbers:
         samples = [seen.id_sample for seen in everyone if seen.id_sample is not None]
         if not samples:
-            return number_by_place(self._exchange, [seen.num_rows for seen in everyone])
-        return number_by_id(self._exchange, samples, self._ids, self._rows, self._classes)
+            return number_by_order(self._communicator, [seen.num_rows for seen in everyone])
+        return number_by_id(self._communicator, samples, self._ids, self._rows, self._classes)
 
     def _positives_of_all(self) -> Positives:
         if self._numbers.total >= 2**32:
@@ -300,19 +300,19 @@ class _TwoPasses:
             kept = numbers >= 0
             return self._classes[kept], numbers[kept].astype(np.uint32)
 
-        classes, rows = (np.concatenate(column) for column in zip(*self._exchange.gather(own), strict=True))
+        classes, rows = (np.concatenate(column) for column in zip(*self._communicator.all_gather(own), strict=True))
         indptr = np.zeros(self._num_classes + 1, np.int64)
         np.cumsum(np.bincount(classes, minlength=self._num_classes), out=indptr[1:])
         return Positives(self._numbers.total, self._num_classes, indptr, rows[np.lexsort((rows, classes))])
 
     # The second pass, and the trials.
 
-    def _each_part(self) -> Iterator[tuple[int, Part]]:
+    def _each_chunk(self) -> Iterator[tuple[int, Chunk]]:
         """Parts with the number of their first row on this rank."""
         start = 0
-        for part in self._parts:
-            yield start, part
-            start += part.num_rows
+        for chunk in self._chunks:
+            yield start, chunk
+            start += chunk.num_rows
 
     def _second_pass(self, thresholds: PositiveScores, positives: Positives | None) -> np.ndarray:
         settings = self._settings
@@ -323,26 +323,26 @@ class _TwoPasses:
         hits = np.zeros(1 + len(settings.topk) * (1 + self._num_classes), np.int64)
         counts = np.zeros((3, len(thresholds.scores)), np.int64)
         again = iter(self._prints)
-        for start, part in self._each_part():
-            if self._is_stream and next(again, None) != _fingerprint(part, threads=self._threads):
+        for start, chunk in self._each_chunk():
+            if self._is_stream and next(again, None) != _fingerprint(chunk, threads=self._threads):
                 raise _not_again()
-            kept = self._numbers.kept(start, start + part.num_rows)
+            kept = self._numbers.kept(start, start + chunk.num_rows)
             if kept.any():
-                counted = part.only(kept)
-                with _rows_named(part, kept):
-                    found = scan(
+                counted = chunk.only(kept)
+                with _rows_named(chunk, kept):
+                    found = rank_scan(
                         counted.scores,
                         counted.positives,
                         ranks=bool(settings.topk),
                         thresholds=thresholds,
                         threads=self._threads,
-                        progress=self._progress.part(start / self._num_rows, (start + part.num_rows) / self._num_rows),
+                        progress=self._progress.part(start / self._num_rows, (start + chunk.num_rows) / self._num_rows),
                     )
-                of_part = Hits.of(found.ranks, counted.positives, settings.topk)
-                hits += np.concatenate([[of_part.labelled], of_part.rows, of_part.classes.ravel()])
+                of_chunk = Hits.of(found.ranks, counted.positives, settings.topk)
+                hits += np.concatenate([[of_chunk.labelled], of_chunk.rows, of_chunk.classes.ravel()])
                 counts += (found.table.tp, found.table.fp, found.table.tied)
             if draws is not None:
-                draws.look_up(start, part, thresholds)
+                draws.look_up(start, chunk, thresholds)
         if self._is_stream and next(again, None) is not None:
             raise _not_again()
         return np.concatenate([hits, counts.ravel()])
@@ -369,7 +369,7 @@ class _TwoPasses:
         trials = []
         for first in range(0, num_trials, at_once):
             block = range(first, min(num_trials, first + at_once))
-            found = self._exchange.gather(lambda block=block: self._find(block, positives, thresholds))
+            found = self._communicator.all_gather(lambda block=block: self._find(block, positives, thresholds))
             drawn = _by_threshold(np.concatenate(found).astype(np.int64), len(block), thresholds.indptr, kept)
             trials.append(average_trials(table, drawn, threads=self._threads))
             self._progress(block.stop / num_trials)
@@ -379,10 +379,10 @@ class _TwoPasses:
         """The thresholds that the draws of this rank reach, as `_Draws.found`."""
         if self._is_stream:
             return self._draws.found()
-        draws = self._draw(trials, positives, in_order=len(self._parts) > 1)
-        for start, part in self._each_part():
-            draws.look_up(start, part, thresholds)
-            done = (start + part.num_rows) / self._num_rows
+        draws = self._draw(trials, positives, in_order=len(self._chunks) > 1)
+        for start, chunk in self._each_chunk():
+            draws.look_up(start, chunk, thresholds)
+            done = (start + chunk.num_rows) / self._num_rows
             self._progress((trials.start + len(trials) * _LOOKING_UP * done) / self._settings.trials)
         return draws.found()
 
@@ -407,7 +407,7 @@ def _check_agreement(everyone: Sequence[_Seen]) -> None:
                 f"settings: expected the same on all ranks, got {first.num_classes} classes and {first.settings} on "
                 f"rank 0, {seen.num_classes} classes and {seen.settings} on rank {rank}"
             )
-        if seen.about != first.about:
+        if seen.class_info != first.class_info:
             raise ValueError(
                 "train_counts and class_names: expected the same on all ranks, got others on rank "
                 f"{rank} than on rank 0"
@@ -433,17 +433,17 @@ def _merged(scores: Sequence[PositiveScores]) -> PositiveScores:
     return scores[0].merge(*scores[1:]) if len(scores) > 1 else scores[0]
 
 
-def _fingerprint(part: Part, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
+def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
     """A checksum of a part of a stream: its ids, the places of its positives, and their scores; and its rows."""
-    positives = part.positives
+    positives = chunk.positives
     if scores is None:
-        scores = find_positive_scores(part.scores, positives, threads=threads)
+        scores = find_positive_scores(chunk.scores, positives, threads=threads)
     arrays = [positives.indptr, positives.rows, scores.indptr, scores.scores]
-    arrays += [] if part.ids is None else pack_ids(part.ids).values()
+    arrays += [] if chunk.ids is None else pack_ids(chunk.ids).values()
     crc = 0
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), crc)
-    return part.num_rows, crc
+    return chunk.num_rows, crc
 
 
 def _not_again() -> ValueError:
@@ -494,15 +494,15 @@ class _Draws:
         trial = (own - first_of_class[classes]) // self._draws[classes] + (trials.start - first_trial)
         return rows[own].astype(np.uint32), classes.astype(np.uint32), trial.astype(np.uint32)
 
-    def look_up(self, start: int, part: Part, thresholds: PositiveScores) -> None:
+    def look_up(self, start: int, chunk: Chunk, thresholds: PositiveScores) -> None:
         """Looks up what lies in a part whose first row is row ``start`` of this rank."""
         here = slice(None)
         if self._in_order:
-            here = slice(*np.searchsorted(self._rows, (start, start + part.num_rows)))
+            here = slice(*np.searchsorted(self._rows, (start, start + chunk.num_rows)))
         classes, trials = self._classes[here], self._trials[here]
         if not len(classes):
             return
-        of_cells = reached(part.scores, self._rows[here] - start, classes, thresholds, threads=self._threads)
+        of_cells = count_reached(chunk.scores, self._rows[here] - start, classes, thresholds, threads=self._threads)
         above = np.flatnonzero(of_cells)
         first_reached = thresholds.indptr[classes[above] + 1] - of_cells[above]
         keys = len(thresholds.scores)

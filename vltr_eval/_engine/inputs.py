@@ -49,7 +49,7 @@ class Inputs:
             matrix.num_rows,
             matrix.num_classes,
             form=form,
-            place=matrix.place,
+            device=matrix.device,
             threads=threads,
             scores=matrix,
         )

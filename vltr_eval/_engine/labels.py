@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base import _core
-from vltr_eval._base.arrays import MAX_ROWS, Matrix, Place, borrow, borrow_matrix, check_place, num_threads, to_host
+from vltr_eval._base.arrays import MAX_ROWS, Device, Matrix, borrow, borrow_matrix, check_device, num_threads, to_host
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval.formats.label_forms import (
     DENSE,
@@ -80,7 +80,7 @@ class Positives:
 
     def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
         """What core operations on a matrix take of these positives; for one on a device they are sent there."""
-        if matrix.place.device is None:
+        if matrix.device.index is None:
             return self.indptr, self.rows
         return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
 
@@ -104,7 +104,7 @@ class Positives:
         num_classes: int,
         *,
         form: str | None = None,
-        place: Place | None = None,
+        device: Device | None = None,
         first_row: int = 0,
         threads: int | None = None,
         scores: Any = None,
@@ -119,7 +119,7 @@ class Positives:
             num_rows: N.
             num_classes: C.
             form: "dense" or "lists", for lists of rows that can be either; see `vltr_eval.formats.label_forms`.
-            place: Where the scores are (`Matrix.place`), if arrays of labels must be there too.
+            place: Where the scores are (`Matrix.device`), if arrays of labels must be there too.
             first_row: The number of the first row, for messages about arrays.
             threads: CPU threads.
             scores: The scores that the labels belong to, if at hand; read where labels are wrong, for the message.
@@ -150,9 +150,9 @@ class Positives:
         if isinstance(labels, np.ndarray) and labels.dtype == object and labels.ndim == 1:
             labels = labels.tolist()
         if isinstance(labels, Lists) or is_rows(labels):
-            return _from_lists(labels, num_rows, num_classes, form, place, first_row, threads, scores)
+            return _from_lists(labels, num_rows, num_classes, form, device, first_row, threads, scores)
         check_array_form("labels", getattr(labels, "shape", ()), num_classes, form)
-        return _from_array(labels, num_rows, num_classes, place, first_row, threads, scores)
+        return _from_array(labels, num_rows, num_classes, device, first_row, threads, scores)
 
 
 def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
@@ -196,9 +196,9 @@ class _DevicePositives(Positives):
         return self._on_host[1]
 
     def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
-        if matrix.place.device != self._core.device:
+        if matrix.device.index != self._core.device:
             raise ValueError(
-                f"labels: expected Positives of arrays where scores are, {matrix.place}, got those of arrays on "
+                f"labels: expected Positives of arrays where scores are, {matrix.device}, got those of arrays on "
                 f"cuda:{self._core.device}"
             )
         return (self._core,)
@@ -208,14 +208,14 @@ def _from_array(
     labels: Any,
     num_rows: int,
     num_classes: int,
-    place: Place | None,
+    device: Device | None,
     first_row: int,
     threads: int | None,
     scores: Any,
 ) -> Positives:
     matrix = borrow_matrix("labels", labels)
-    if place is not None:
-        check_place("labels", matrix, place, "scores")
+    if device is not None:
+        check_device("labels", matrix, device, "scores")
     if len(matrix.shards[0].shape) == 1 and num_classes > 1:
         return _from_indices(matrix, num_rows, num_classes, first_row)
     _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
@@ -224,7 +224,7 @@ def _from_array(
     except _core.BadValue as error:
         _, row, col = error.args
         raise _bad_value(matrix.value(row, col), first_row + row, col, scores) from None
-    if matrix.place.device is None:
+    if matrix.device.index is None:
         return Positives(num_rows, num_classes, *found)
     return _DevicePositives(num_rows, num_classes, found)
 
@@ -261,7 +261,7 @@ def _from_indices(matrix: Matrix, num_rows: int, num_classes: int, first_row: in
             f"got (N,) of {matrix.dtype}"
         )
     _check_shape((matrix.num_rows, num_classes), num_rows, num_classes)
-    if matrix.place.device is None:
+    if matrix.device.index is None:
         classes = np.concatenate([shard.to_numpy() for shard in matrix.shards])
         return _from_pairs(np.arange(num_rows), classes, num_rows, num_classes, first_row)
     try:
@@ -297,7 +297,7 @@ def _from_lists(
     num_rows: int,
     num_classes: int,
     form: str | None,
-    place: Place | None,
+    device: Device | None,
     first_row: int,
     threads: int | None,
     scores: Any,
@@ -308,7 +308,7 @@ def _from_lists(
         if len(labels) != num_rows and all(hasattr(row, "shape") for row in labels):
             # Different lengths that add up can only be shards of a column of class indices.
             if sum(lengths) == num_rows and len(set(lengths)) > 1:
-                return _from_array(labels, num_rows, num_classes, place, first_row, threads, scores)
+                return _from_array(labels, num_rows, num_classes, device, first_row, threads, scores)
             raise ValueError(
                 f"labels: expected one array of class indices for each of {num_rows} rows, got {len(labels)} arrays; "
                 "pass them joined by concatenate if they are row shards, or stacked along axis 1 if each is a class"

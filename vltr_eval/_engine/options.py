@@ -14,7 +14,7 @@ from vltr_eval._engine.results import ClassInfo
 from vltr_eval.report.settings import Settings
 
 
-def read_conventions(
+def read_options(
     num_classes: int,
     *,
     sap: int | str | None = 15,
@@ -30,7 +30,7 @@ def read_conventions(
     if unknown:
         known = "sap, seed, topk, train_counts, bounds, class_names, absent"
         raise TypeError(f"{next(iter(unknown))}: expected one of {known}, got an argument that there is not")
-    about = ClassInfo.checked(num_classes, train_counts, bounds, class_names)
+    class_info = ClassInfo.checked(num_classes, train_counts, bounds, class_names)
     sap = int(sap) if isinstance(sap, np.integer) else sap
     ks = check_topk(() if topk is None else topk, "topk")
-    return Settings(sap, check_seed(seed), ks, about.bounds, absent), about
+    return Settings(sap, check_seed(seed), ks, class_info.bounds, absent), class_info

@@ -12,13 +12,13 @@ from vltr_eval._base import _core
 from vltr_eval._base.arguments import check_seed
 from vltr_eval._base.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.rank_table import DeviceRankTable, PositiveScores, RankTable, lanes
+from vltr_eval._engine.rank_table import DeviceRankTable, PositiveScores, RankTable, to_compare_keys
 
-__all__ = ["ScanResult", "reached", "scan"]
+__all__ = ["NaNScore", "RankScanResult", "count_reached", "find_positive_scores", "rank_scan"]
 
 
 @dataclass(frozen=True, eq=False)
-class ScanResult:
+class RankScanResult:
     """What one pass gives. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not asked for.
 
     trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
@@ -38,7 +38,7 @@ class NaNScore(ValueError):
         self.row, self.col = row, col
 
 
-def scan(
+def rank_scan(
     scores: Any,
     positives: Positives,
     *,
@@ -48,7 +48,7 @@ def scan(
     thresholds: PositiveScores | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
-) -> ScanResult:
+) -> RankScanResult:
     """Reads the scores once for everything that is asked for.
 
     scores: (N, C) array of any real dtype, (N,) for one class, or a list of row shards. trials: of sampled AP, 0 for
@@ -76,21 +76,21 @@ def scan(
         )
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
-    if matrix.place.device is None:
+    if matrix.device.index is None:
         indptr, keys, *counts = found
-        table = RankTable(matrix.num_rows, indptr, lanes(keys, matrix.dtype), *counts)
+        table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts)
     else:
         table = DeviceRankTable(matrix.num_rows, matrix.dtype, found)
-    return ScanResult(table, trial_matrix, rank)
+    return RankScanResult(table, trial_matrix, rank)
 
 
 def _given(thresholds: PositiveScores, matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds as core operations on a matrix take them."""
     thresholds.check_fits(matrix.num_classes, matrix.dtype)
-    return thresholds.indptr, lanes(thresholds.scores, matrix.dtype)
+    return thresholds.indptr, to_compare_keys(thresholds.scores, matrix.dtype)
 
 
-def reached(
+def count_reached(
     matrix: Matrix, rows: np.ndarray, classes: np.ndarray, thresholds: PositiveScores, *, threads: int | None = None
 ) -> np.ndarray:
     """How many thresholds of its class the score of each cell (rows[i], classes[i]) reaches: (M,) uint32."""
@@ -104,4 +104,4 @@ def find_positive_scores(matrix: Matrix, positives: Positives, *, threads: int |
         indptr, keys, *_ = _core.positive_scores(matrix.core, *positives.core_for(matrix), num_threads(threads))
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
-    return PositiveScores(indptr, lanes(keys, matrix.dtype))
+    return PositiveScores(indptr, to_compare_keys(keys, matrix.dtype))

@@ -117,7 +117,7 @@ def lane_dtype(dtype: str) -> np.dtype:
 _TOP_BIT = np.uint64(1 << 63)
 
 
-def lanes(thresholds: np.ndarray, dtype: str) -> np.ndarray:
+def to_compare_keys(thresholds: np.ndarray, dtype: str) -> np.ndarray:
     """Thresholds to or from the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
     if dtype == "uint64" and thresholds.dtype == np.int64:
         return thresholds.view(np.uint64) ^ _TOP_BIT
@@ -246,7 +246,7 @@ class RankTable:
         precisions, recalls = self._precision_recall()
         return self._best(recalls, precisions >= precision)
 
-    def new_positives(self) -> np.ndarray:
+    def positives_at(self) -> np.ndarray:
         """Positives that equal each threshold: (K,)"""
         new = np.diff(self.tp, prepend=0)
         starts = self.indptr[:-1][np.diff(self.indptr) > 0]
@@ -255,7 +255,7 @@ class RankTable:
 
     def tied_positives(self) -> np.ndarray:
         """Positives of each class whose score is also a negative's: (C,) int64."""
-        tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self.new_positives(), 0))])
+        tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self.positives_at(), 0))])
         return tied[self.indptr[1:]] - tied[self.indptr[:-1]]
 
     def tie_rate(self) -> np.ndarray:
@@ -269,7 +269,7 @@ class RankTable:
         The smallest interval that holds the AP of every order of the rows within ties, as a library without a tie rule
         may report it, and the AP reported here, which takes tied rows together.
         """
-        new = self.new_positives()
+        new = self.positives_at()
         average_precision = self.average_precision()
         k = np.flatnonzero((new > 1) | (self.tied > 0))  # elsewhere there is but one order
         if not k.size:
@@ -419,7 +419,7 @@ class DeviceRankTable(RankTable):
     @lazy_property
     def _on_host(self) -> RankTable:
         indptr, thresholds, *counts = self._core.to_numpy()
-        return RankTable(self.num_rows, indptr, lanes(thresholds, self._dtype), *counts)
+        return RankTable(self.num_rows, indptr, to_compare_keys(thresholds, self._dtype), *counts)
 
     @property
     def indptr(self) -> np.ndarray:

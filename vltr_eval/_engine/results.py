@@ -72,14 +72,14 @@ class ClassInfo:
 
 
 def means_by_group(
-    about: ClassInfo, by_class: Mapping[Metric, np.ndarray], absent: np.ndarray, trials: np.ndarray | None
+    class_info: ClassInfo, by_class: Mapping[Metric, np.ndarray], absent: np.ndarray, trials: np.ndarray | None
 ) -> tuple[Group, ...]:
     """The means over all classes, then over head, medium and tail where train counts are known.
 
     by_class: (C,) values of each metric. absent: (C,) bool, classes without positives. trials: (T, C) AP of each SAP
     trial, or None.
     """
-    groups = {OVERALL: np.arange(len(absent)), **about.groups}
+    groups = {OVERALL: np.arange(len(absent)), **class_info.groups}
     return tuple(_means(name, members, by_class, absent, trials) for name, members in groups.items())
 
 
@@ -142,7 +142,7 @@ def share_of_counting(settings: Settings) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class EvaluationCounts:
     """What an evaluation counted, to be read under the conventions of the settings.
 
     trials: (T, C) AP of each SAP trial. hits: None when only a saved table is at hand. ranks: (N,) those of `scan`, of
@@ -156,7 +156,7 @@ class Findings:
     ranks: np.ndarray | None = None
     repeated_rows: int = 0
 
-    def report(self, about: ClassInfo, progress: Progress | None = None) -> Report:
+    def report(self, class_info: ClassInfo, progress: Progress | None = None) -> Report:
         """The findings as plain data: overall, by group and by class.
 
         Args:
@@ -178,9 +178,9 @@ class Findings:
             rows_without_labels=self._rows_without_labels(),
             tie_rate=self._overall_tie_rate(),
             mAP_tie_interval=(mean_of_defined(lower), mean_of_defined(upper)),
-            groups=self._groups(about, by_class),
+            groups=self._groups(class_info, by_class),
             classes={
-                **about.columns(),
+                **class_info.columns(),
                 "num_positives": tuple(table.num_positives.tolist()),
                 "num_negatives": tuple(table.num_negatives.tolist()),
                 **{name: tuple(column.tolist()) for name, column in columns.items()},
@@ -190,7 +190,8 @@ class Findings:
 
     def __repr__(self) -> str:
         trials = 0 if self.trials is None else len(self.trials)
-        return f"<Findings of {self.table.num_rows} rows and {self.table.num_classes} classes, {trials} SAP trials>"
+        shape = f"{self.table.num_rows} rows and {self.table.num_classes} classes"
+        return f"<EvaluationCounts of {shape}, {trials} SAP trials>"
 
     def _by_class(self, progress: Progress | None) -> dict[Metric, np.ndarray]:
         """The values (C,) of every metric that the settings ask for, in their order."""
@@ -205,9 +206,9 @@ class Findings:
             values.update({accuracy_at(k): self.hits.rate_per_class(k, table.num_positives) for k in settings.topk})
         return {metric: values[metric] for metric in settings.metrics}
 
-    def _groups(self, about: ClassInfo, by_class: Mapping[Metric, np.ndarray]) -> tuple[Group, ...]:
+    def _groups(self, class_info: ClassInfo, by_class: Mapping[Metric, np.ndarray]) -> tuple[Group, ...]:
         trials = None if self.trials is None else self._filled(self.trials)
-        overall, *parts = means_by_group(about, by_class, self._absent, trials)
+        overall, *parts = means_by_group(class_info, by_class, self._absent, trials)
         if self.hits is not None:
             rates = {accuracy_at(k).name: self.hits.rate(k) for k in self.settings.topk}
             overall = replace(overall, values=overall.values | rates)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from vltr_eval._base.lazy import lazy_property
-from vltr_eval._base.ranks import Alone, Group
+from vltr_eval._base.ranks import Communicator, SingleProcess
 from vltr_eval._engine.sample_ids import distinct_ids
 
-__all__ = ["RowNumbers", "number_by_id", "number_by_place", "sample_of"]
+__all__ = ["RowNumbers", "number_by_id", "number_by_order", "sample_of"]
 
 _SAMPLE_SIZE = 32
 _NUM_NAMED = 3
@@ -67,9 +67,9 @@ class RowNumbers:
         return rows
 
 
-def number_by_place(exchange: Alone | Group, counts: Sequence[int]) -> RowNumbers:
+def number_by_order(communicator: SingleProcess | Communicator, counts: Sequence[int]) -> RowNumbers:
     """Numbers rows in the order of ranks and, within a rank, of rows. counts: rows of each rank."""
-    return RowNumbers(sum(counts), sum(counts[: exchange.rank]), counts[exchange.rank])
+    return RowNumbers(sum(counts), sum(counts[: communicator.rank]), counts[communicator.rank])
 
 
 def sample_of(ids: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ def sample_of(ids: np.ndarray) -> np.ndarray:
 
 
 def number_by_id(
-    exchange: Alone | Group,
+    communicator: SingleProcess | Communicator,
     samples: Sequence[np.ndarray],
     ids: np.ndarray | None,
     rows: np.ndarray,
@@ -98,30 +98,30 @@ def number_by_id(
     """
     sample = np.sort(np.concatenate(samples))
     ids = sample[:0] if ids is None else ids
-    ranks = range(exchange.size)
-    splitters = sample[[len(sample) * rank // exchange.size for rank in ranks[1:]]]
+    ranks = range(communicator.size)
+    splitters = sample[[len(sample) * rank // communicator.size for rank in ranks[1:]]]
     owner = np.searchsorted(splitters, ids, side="right")
     rows_of = [np.flatnonzero(owner == rank) for rank in ranks]
-    received = exchange.scatter(lambda: [ids[own] for own in rows_of])
+    received = communicator.all_to_all(lambda: [ids[own] for own in rows_of])
     ends = np.cumsum([len(part) for part in received])[:-1]
     distinct, first, group = distinct_ids(np.concatenate(received))
-    counts = exchange.gather(lambda: (len(distinct), len(group) - len(distinct)))
-    start = sum(count for count, _ in counts[: exchange.rank])
+    counts = communicator.all_gather(lambda: (len(distinct), len(group) - len(distinct)))
+    start = sum(count for count, _ in counts[: communicator.rank])
     repeated = sum(count for _, count in counts)
 
     numbers = np.full(len(group), -1, np.int64)
     numbers[first] = start + np.arange(len(distinct))
-    answers = exchange.scatter(lambda: np.split(numbers, ends))
+    answers = communicator.all_to_all(lambda: np.split(numbers, ends))
     own_numbers = np.empty(len(ids), np.int64)
     for own, answer in zip(rows_of, answers, strict=True):
         own_numbers[own] = answer
 
     if repeated:
         comes_again = np.bincount(group, minlength=len(distinct))[group] > 1
-        asked = exchange.scatter(lambda: [np.flatnonzero(part) for part in np.split(comes_again, ends)])
+        asked = communicator.all_to_all(lambda: [np.flatnonzero(part) for part in np.split(comes_again, ends)])
         asked = [own[places] for own, places in zip(rows_of, asked, strict=True)]
-        labels = exchange.scatter(lambda: _labels_of(asked, len(ids), rows, classes))
-        differ = exchange.gather(lambda: _differing(distinct, group[comes_again], labels))
+        labels = communicator.all_to_all(lambda: _labels_of(asked, len(ids), rows, classes))
+        differ = communicator.all_gather(lambda: _differing(distinct, group[comes_again], labels))
         _refuse_differing(differ)
     return RowNumbers(sum(count for count, _ in counts), numbers=own_numbers, repeated=repeated)
 

@@ -97,7 +97,7 @@ class RowStore:
     def shards(self) -> Iterator[list[Array]]:
         """The rows in their order: in turn the shards that lie in one place."""
         filled = [chunk.rows.rows(0, chunk.filled) for chunk in self._chunks if chunk.filled]
-        for _, run in groupby(filled, key=lambda rows: rows.place.device):
+        for _, run in groupby(filled, key=lambda rows: rows.device.index):
             yield list(run)
 
     def bits(self) -> np.ndarray:
@@ -118,7 +118,7 @@ class RowStore:
         """The chunk that takes the next of some rows of the batch: the last one, or one that is added."""
         if chunks:
             last = chunks[-1]
-            is_near = last.in_file or last.rows.place.device == batch.place.device
+            is_near = last.in_file or last.rows.device.index == batch.device.index
             if last.room and is_near and last.rows.dtype == batch.dtype:
                 return last
             if last.filled == 0:
@@ -134,7 +134,7 @@ class RowStore:
         left = wanted if self._memory_budget is None else (self._memory_budget - in_memory) // row_bytes
         if left >= least_rows:
             shape = (min(wanted, left), self._num_classes)
-            if batch.place.device is None:
+            if batch.device.index is None:
                 return _Chunk(of_bits(empty_bits(shape, batch.dtype), batch.dtype))
             return _Chunk(borrow("rows", empty_like(batch, shape, batch.dtype)))
         in_file = _total_bytes(chunk for chunk in chunks if chunk.in_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from vltr_eval._base.arrays import works_on_cuda
+from vltr_eval._base.arrays import cuda_is_usable
 
 try:
     import torch
@@ -12,7 +12,7 @@ try:
 except ImportError:
     raise ImportError("vltr_eval.compat._tensors needs torch: pip install torch") from None
 
-__all__ = ["in_reach", "one_dtype"]
+__all__ = ["one_dtype", "to_supported_device"]
 
 
 def one_dtype(batches: list[Tensor]) -> list[Tensor]:
@@ -21,7 +21,7 @@ def one_dtype(batches: list[Tensor]) -> list[Tensor]:
     return [batch.to(dtype) for batch in batches]
 
 
-def in_reach(batches: list[Tensor]) -> list[Tensor]:
+def to_supported_device(batches: list[Tensor]) -> list[Tensor]:
     """Batches where they are or, where this build has no kernels for their device, copied to CPU memory.
 
     The rest of vltr_eval moves nothing unasked; a drop-in goes on working wherever its original does.
@@ -31,4 +31,4 @@ def in_reach(batches: list[Tensor]) -> list[Tensor]:
 
 def _is_in_reach(batch: Tensor) -> bool:
     kind = batch.device.type
-    return kind == "cpu" or (kind == "cuda" and works_on_cuda() and not torch.version.hip)
+    return kind == "cpu" or (kind == "cuda" and cuda_is_usable() and not torch.version.hip)

@@ -25,7 +25,7 @@ import numpy as np
 
 from vltr_eval._base.arrays import read_numbers
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_scan import rank_scan
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval.metrics.rank_metrics import average_precision, rank_table
 
@@ -506,7 +506,7 @@ def _partial_roc_auc(table: RankTable, max_fpr: float) -> np.ndarray:
 def _ranks(indices: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Classes that rank before the label of each row, equal scores by the higher class: (N,)"""
     backwards = scores[:, ::-1]  # our scan ranks equal scores by the lower class
-    return scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True).ranks
+    return rank_scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True).ranks
 
 
 def _binary_hits(indices: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise ImportError("vltr_eval.compat.torcheval needs torch: pip install torch") from error
 
-from vltr_eval.compat._tensors import in_reach, one_dtype
+from vltr_eval.compat._tensors import one_dtype, to_supported_device
 
 try:
     with warnings.catch_warnings():  # of torch, about the torch.jit.script that torcheval uses
@@ -42,7 +42,7 @@ __all__ = ["MultilabelAUPRC", "multilabel_auprc"]
 def _auprc(inputs: list[Tensor], targets: list[Tensor], average: str | None) -> Tensor:
     labels = [target if target.dtype == torch.bool else target == 1 for target in targets]
     scores = one_dtype([shard.detach() for shard in inputs])
-    values = rank_table(in_reach(scores), in_reach(labels)).average_precision(absent="zero")
+    values = rank_table(to_supported_device(scores), to_supported_device(labels)).average_precision(absent="zero")
     result = mean_of_defined(values) if average == "macro" else values
     return torch.as_tensor(result, dtype=torch.get_default_dtype(), device=inputs[0].device)
 

@@ -40,7 +40,7 @@ try:
 except ImportError as error:
     raise ImportError("vltr_eval.compat.torchmetrics needs torch: pip install torch") from error
 
-from vltr_eval.compat._tensors import in_reach, one_dtype
+from vltr_eval.compat._tensors import one_dtype, to_supported_device
 
 try:
     from torchmetrics import Metric
@@ -144,7 +144,7 @@ def _evaluators(group: Any) -> tuple[Callable[..., RankTable], Callable[..., Any
 
 def _rank_table(scores: list[Tensor], labels: list[Tensor], group: Any = None) -> RankTable:
     count, _ = _evaluators(group)
-    return count(in_reach(scores), in_reach(labels))
+    return count(to_supported_device(scores), to_supported_device(labels))
 
 
 def _columns(shards: list[Tensor]) -> list[Tensor]:
@@ -486,7 +486,9 @@ class SampledAveragePrecision(MultilabelAveragePrecision):
         if self.average == "micro":
             scores, labels = _columns(scores), _columns(labels)
         _, sample = _evaluators(self._group)
-        values = sample(in_reach(scores), in_reach(labels), trials=self.trials, seed=self.seed).mean
+        values = sample(
+            to_supported_device(scores), to_supported_device(labels), trials=self.trials, seed=self.seed
+        ).mean
         support = _rank_table(scores, labels, self._group).num_positives if self.average == "weighted" else None
         return _reduced(values, self.average, support, device)
 

@@ -35,7 +35,7 @@ try:
 except ImportError:
     raise ImportError("vltr_eval.compat.torchnet needs torch: pip install torch") from None
 
-from vltr_eval.compat._tensors import in_reach
+from vltr_eval.compat._tensors import to_supported_device
 
 __all__ = ["APMeter", "LTMeter", "get_indices", "mAPMeter"]
 
@@ -187,7 +187,7 @@ def _as_columns(name: str, batch: Any) -> Any:
     if len(shape) not in (1, 2) or 0 in shape[1:]:
         raise ValueError(f"{name}: expected shape (B, C) or (B,), got {shape}")
     if isinstance(batch, torch.Tensor):
-        (batch,) = in_reach([batch])
+        (batch,) = to_supported_device([batch])
     return batch.reshape((*shape, 1)[:2])
 
 

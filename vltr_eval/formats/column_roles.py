@@ -69,30 +69,32 @@ class ColumnSplit:
     classes: list[int]
     others: list[int]
     ids: np.ndarray | None = None
-    ids_place: int | None = None
+    ids_column: int | None = None
     counts_rows: bool = False
     notes: tuple[str, ...] = ()
 
 
 def split_columns(
-    table: Table, role: Role, options: Options, known: frozenset[str], labels_place: int | None = None
+    table: Table, role: Role, options: Options, known: frozenset[str], labels_column: int | None = None
 ) -> ColumnSplit:
     """Part the columns into ids, classes and others, by the rules of the module."""
     check_distinct_names(table)
     notes: list[str] = []
     places = (
-        chosen_places(table, replace(options, columns=None)) if labels_place is None else chosen_places(table, options)
+        chosen_columns(table, replace(options, columns=None))
+        if labels_column is None
+        else chosen_columns(table, options)
     )
-    chosen = None if options.columns is None or labels_place is not None else chosen_places(table, options)
+    chosen = None if options.columns is None or labels_column is not None else chosen_columns(table, options)
     counts_rows = False
-    ids_place = _named_ids(table, options)
-    index = [place for place in places if table.columns[place].is_index and place != ids_place]
-    places = [place for place in places if place not in index and place != ids_place]
+    ids_column = _named_ids(table, options)
+    index = [place for place in places if table.columns[place].is_index and place != ids_column]
+    places = [place for place in places if place not in index and place != ids_column]
     texts = [place for place in places if table.columns[place].kind == TEXT]
     ids = table.ids
-    if ids_place is None and ids is None:
-        ids_place = _text_ids(table, texts, chosen)
-    if ids_place is None and ids is None and index:
+    if ids_column is None and ids is None:
+        ids_column = _text_ids(table, texts, chosen)
+    if ids_column is None and ids is None and index:
         values = _index_ids(table, index)
         if counts_rows := _counts_rows(values):
             notes.append(f"{table.name}: {label_of(table, index[0])} is the index of the rows and is left out")
@@ -101,23 +103,23 @@ def split_columns(
     elif index:
         left = listing((label_of(table, place) for place in index), 3)
         notes.append(f"{table.name}: {left} {'is' if len(index) == 1 else 'are'} the index and left out")
-    texts = [place for place in texts if place != ids_place]
+    texts = [place for place in texts if place != ids_column]
     if texts and chosen is None:
         raise table.error(
             f"expected columns of numbers, got text in {listing((label_of(table, place) for place in texts), 3)}; "
             "name the ids with ids= (--ids), or leave columns out with exclude= (--exclude)"
         )
-    numbers = [place for place in places if table.columns[place].kind in (NUMBER, BOOL) and place != ids_place]
+    numbers = [place for place in places if table.columns[place].kind in (NUMBER, BOOL) and place != ids_column]
     if chosen is not None:
         numbers = [place for place in numbers if place in chosen]
-    elif labels_place is None:
-        ids_place, numbers = _without_suspects(table, role, numbers, ids_place, ids, known, notes)
-    elif ids_place is None and ids is None:
-        ids_place = _number_ids(table, numbers)
-    others = [place for place in places if place not in numbers and place not in texts and place != ids_place]
-    if ids is None and ids_place is not None:
-        ids = _as_ids(table, ids_place)
-    return ColumnSplit(numbers, others, ids, ids_place, counts_rows, tuple(notes))
+    elif labels_column is None:
+        ids_column, numbers = _without_suspects(table, role, numbers, ids_column, ids, known, notes)
+    elif ids_column is None and ids is None:
+        ids_column = _number_ids(table, numbers)
+    others = [place for place in places if place not in numbers and place not in texts and place != ids_column]
+    if ids is None and ids_column is not None:
+        ids = _as_ids(table, ids_column)
+    return ColumnSplit(numbers, others, ids, ids_column, counts_rows, tuple(notes))
 
 
 def is_aside(column: Column) -> bool:
@@ -154,21 +156,21 @@ def _without_suspects(
     table: Table,
     role: Role,
     numbers: list[int],
-    ids_place: int | None,
+    ids_column: int | None,
     ids: np.ndarray | None,
     known: frozenset[str],
     notes: list[str],
 ) -> tuple[int | None, list[int]]:
     """Number columns that are classes; those that say or look otherwise become ids, or are refused."""
     if len(numbers) < 2:
-        return ids_place, numbers
+        return ids_column, numbers
     named = [place for place in numbers if _says_no_class(table, place, role, known)]
     for place in named:
         column = table.columns[place]
         is_id = has_role(column.name, IDS) and "int" in column.dtype
-        if is_id and ids_place is None and ids is None and _are_distinct(table, place):
+        if is_id and ids_column is None and ids is None and _are_distinct(table, place):
             notes.append(f"{table.name}: column {column.name} holds the row ids, not scores of a class")
-            ids_place = place
+            ids_column = place
             continue
         raise table.error(
             f"column {column.name} does not look like a class; leave it out with exclude={column.name!r} (--exclude)"
@@ -190,7 +192,7 @@ def _without_suspects(
             f"{label_of(table, found[0])} {found[1]}; say ids={option} (--ids), exclude={option} (--exclude), or "
             "choose the classes with columns= (--columns)"
         )
-    return ids_place, numbers
+    return ids_column, numbers
 
 
 def _says_no_class(table: Table, place: int, role: Role, known: frozenset[str]) -> bool:
@@ -315,20 +317,20 @@ def columns_of(table: Table) -> Table:
     return replace(table, columns=tuple(Column(name, NUMBER) for name in names))
 
 
-def chosen_places(table: Table, options: Options) -> list[int]:
+def chosen_columns(table: Table, options: Options) -> list[int]:
     """Positions of the columns that options leave, in the order of the file."""
-    excluded = set(matching_places(table, options.exclude))
+    excluded = set(matching_columns(table, options.exclude))
     if options.columns is None:
         return [place for place in range(len(table.columns)) if place not in excluded]
-    missing = [item for item in options.columns if not matching_places(table, [item])]
+    missing = [item for item in options.columns if not matching_columns(table, [item])]
     if missing:
         raise table.error(
             f"columns: no column is {listing(map(quote, missing), 3)}; the file has {listing(table.column_names, 6)}"
         )
-    return sorted(set(matching_places(table, options.columns)) - excluded)
+    return sorted(set(matching_columns(table, options.columns)) - excluded)
 
 
-def matching_places(table: Table, wanted: Iterable[str]) -> list[int]:
+def matching_columns(table: Table, wanted: Iterable[str]) -> list[int]:
     """Positions of the columns that are named: by name, pattern, position, or range of positions."""
     places: dict[int, None] = {}
     names = [column.name for column in table.columns]

@@ -18,13 +18,13 @@ import numpy as np
 from vltr_eval.formats.cells import Cells, split_cells
 from vltr_eval.formats.column_roles import (
     Options,
-    chosen_places,
+    chosen_columns,
     columns_of,
     described,
     is_aside,
     is_named_ids,
     label_of,
-    matching_places,
+    matching_columns,
     names_of,
     split_columns,
 )
@@ -209,7 +209,7 @@ def _pick_from_array(table: Table, options: Options) -> tuple[Any, tuple[str, ..
     if array.ndim not in (1, 2):
         raise table.error(f"expected an array of 1 or 2 dimensions, got shape {tuple(array.shape)}")
     if array.ndim == 2 and (options.columns is not None or options.exclude):
-        kept = chosen_places(columns_of(table), options)
+        kept = chosen_columns(columns_of(table), options)
         array, names = array[:, kept], None if names is None else tuple(names[place] for place in kept)
     if array.ndim == 2 and options.columns is None and not options.exclude:
         _refuse_counting_column(table, array, range(array.shape[1]), options)
@@ -272,7 +272,7 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     if place is None:
         return _dense_labels(table, options, known, rest)
     others = replace(options, exclude=(*options.exclude, *_all_but_ids(table, place, options)))
-    split = split_columns(table, LABELS, others, known, labels_place=place)
+    split = split_columns(table, LABELS, others, known, labels_column=place)
     column, content = table.columns[place], table.read_column(place)
     values = content
     if column.kind == TEXT:
@@ -284,7 +284,7 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     unread = [
         table.column_names[other]
         for other, found in enumerate(table.columns)
-        if other not in (place, split.ids_place) and not found.is_index
+        if other not in (place, split.ids_column) and not found.is_index
     ]
     if unread:
         notes = (*notes, f"{table.name}: labels are column {table.column_names[place]}; not read: {listing(unread, 6)}")
@@ -297,7 +297,7 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
         return picked
     if options.columns is not None:
         return None
-    excluded = set(matching_places(table, options.exclude))
+    excluded = set(matching_columns(table, options.exclude))
     free = [
         place
         for place, column in enumerate(table.columns)
@@ -336,19 +336,19 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
     return unnamed[0] if len(unnamed) == 1 else None
 
 
-def _all_but_ids(table: Table, labels_place: int, options: Options) -> list[str]:
+def _all_but_ids(table: Table, labels_column: int, options: Options) -> list[str]:
     """Positions, as options take them, of the columns that are neither the labels nor can be ids."""
     texts = [
         place
         for place, column in enumerate(table.columns)
-        if place != labels_place and not column.is_index and not is_named_ids(column, options)
+        if place != labels_column and not column.is_index and not is_named_ids(column, options)
     ]
     ids = [place for place in texts if has_role(table.columns[place].name, IDS)]
     if not ids:
         ids = [
             place for place in texts if table.columns[place].kind == TEXT and role_of(table.columns[place].name) is None
         ]
-    return [f"#{place}" for place in texts if place not in ids[:1]] + [f"#{labels_place}"]
+    return [f"#{place}" for place in texts if place not in ids[:1]] + [f"#{labels_column}"]
 
 
 def _dense_labels(table: Table, options: Options, known: frozenset[str], rest: dict[str, Any]) -> Labels:

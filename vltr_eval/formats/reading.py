@@ -19,7 +19,7 @@ from vltr_eval.formats.align import (
     order_shards,
     settle_labels,
 )
-from vltr_eval.formats.column_roles import Options, columns_of, matching_places
+from vltr_eval.formats.column_roles import Options, columns_of, matching_columns
 from vltr_eval.formats.frames import is_frame, table_of_frame
 from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
@@ -381,7 +381,7 @@ def _check_excluded(tables: Iterable[Table], exclude: Iterable[str]) -> None:
     tables = [table for side in tables for table in (side, side.first_line) if table is not None]
     columns = {name: None for table in tables for name in columns_of(table).column_names}
     for item in exclude:
-        if not any(matching_places(columns_of(table), [item]) for table in tables):
+        if not any(matching_columns(columns_of(table), [item]) for table in tables):
             raise InputError(f"exclude: no column is {quote(item)}; the columns are {listing(columns, 6)}")
 
 

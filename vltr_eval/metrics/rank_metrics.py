@@ -17,13 +17,13 @@ from vltr_eval._base.arrays import (
     as_columns,
     borrow,
     borrow_matrix,
+    common_device,
     num_threads,
     read_numbers,
-    same_place,
     to_host,
 )
 from vltr_eval._engine.inputs import read_matrix_and_positives
-from vltr_eval._engine.rank_scan import NaNScore, find_positive_scores, scan
+from vltr_eval._engine.rank_scan import NaNScore, find_positive_scores, rank_scan
 from vltr_eval._engine.rank_table import (
     PositiveScores,
     PrecisionRecallCurve,
@@ -97,9 +97,9 @@ def _check_weight_of_class(weights: np.ndarray | Matrix, rows: np.ndarray, class
 
 def _read_weights(sample_weight: Any, scores: Matrix) -> np.ndarray | Matrix:
     """(N,) float64, checked; or on a device the column as it is, which is checked and converted there."""
-    if scores.place.device is not None:
+    if scores.device.index is not None:
         column = borrow("sample_weight", sample_weight)
-        same_place(scores=scores, sample_weight=column)
+        common_device(scores=scores, sample_weight=column)
         _check_weights_shape(column.shape, scores.num_rows)
         return borrow_matrix("sample_weight", column)
     weights = read_numbers("sample_weight", sample_weight)
@@ -251,4 +251,4 @@ def rank_table(
     Time O(N C) plus O(P log P) a class; extra memory O(positives).
     """
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
-    return scan(matrix, positives, thresholds=thresholds, threads=threads).table
+    return rank_scan(matrix, positives, thresholds=thresholds, threads=threads).table

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base import _core
-from vltr_eval._base.arrays import MAX_ROWS, Array, borrow, empty_like, hand_back, num_threads, same_place
+from vltr_eval._base.arrays import (
+    MAX_ROWS,
+    Array,
+    borrow,
+    common_device,
+    empty_like,
+    num_threads,
+    release_inputs_after_launch,
+)
 from vltr_eval.metrics.rank_metrics import rank_table
 
 __all__ = ["RunningAP"]
@@ -37,15 +45,15 @@ class _Rows:
         return rows
 
     def is_for(self, batch: Array) -> bool:
-        return (self.scores.dtype, self.scores.place.device) == (batch.dtype, batch.place.device)
+        return (self.scores.dtype, self.scores.device.index) == (batch.dtype, batch.device.index)
 
     def forget_bad(self) -> None:
         self.first_bad.core.assign(np.array([_NONE_BAD]))
 
-    def bad_place(self, num_rows: int) -> tuple[int, int] | None:
+    def first_bad_cell(self, num_rows: int) -> tuple[int, int] | None:
         """Row and class of the first bad label of so many rows. On a CUDA device, waits until all updates are done."""
-        place, num_classes = self.first_bad.core.item((0,)), self.scores.shape[1]
-        return None if place == _NONE_BAD or place >= num_rows * num_classes else divmod(place, num_classes)
+        device, num_classes = self.first_bad.core.item((0,)), self.scores.shape[1]
+        return None if device == _NONE_BAD or device >= num_rows * num_classes else divmod(device, num_classes)
 
 
 class RunningAP:
@@ -104,19 +112,19 @@ class RunningAP:
                 f"scores: expected at most {self.capacity - start} more rows for a capacity of {self.capacity}, "
                 f"got {batch.shape[0]}"
             )
-        same_place(scores=batch, labels=flags)
+        common_device(scores=batch, labels=flags)
         rows = self._rows if self._rows is not None and self._rows.is_for(batch) else None
         if rows is None and start > 0:
             raise ValueError(
-                f"scores: expected {self._rows.scores.dtype} ({self._rows.scores.place}) as in earlier updates, "
-                f"got {batch.dtype} ({batch.place})"
+                f"scores: expected {self._rows.scores.dtype} ({self._rows.scores.device}) as in earlier updates, "
+                f"got {batch.dtype} ({batch.device})"
             )
         if start == stop:
             return
         if rows is None:
             self._rows = None  # before there is memory for others
             self._rows = rows = _Rows.like(batch, self.capacity)
-        place = same_place(rows=rows.scores, scores=batch)
+        device = common_device(rows=rows.scores, scores=batch)
         self._settle()
         self._is_settled = False
         _core.append_batch(
@@ -128,8 +136,8 @@ class RunningAP:
             rows.first_bad.core,
             num_threads(self._threads),
         )
-        hand_back(place, batch, flags)
-        if place.device is None and (bad := rows.bad_place(stop)) is not None:
+        release_inputs_after_launch(device, batch, flags)
+        if device.index is None and (bad := rows.first_bad_cell(stop)) is not None:
             row, col = bad[0] - start, bad[1]
             raise ValueError(
                 f"labels: expected 0 or 1, got {flags.core.item((row, col))} at row {row}, class {col} of the batch"
@@ -174,7 +182,7 @@ class RunningAP:
         if self._is_settled:
             return
         # Without rows there is nothing to look at, so that the first update of an epoch does not wait.
-        if self._rows is not None and (not self._num_rows or self._rows.bad_place(self._num_rows) is None):
+        if self._rows is not None and (not self._num_rows or self._rows.first_bad_cell(self._num_rows) is None):
             self._rows.forget_bad()
         self._is_settled = True
 
@@ -196,7 +204,7 @@ class RunningAP:
     def _check_rows(self, call: str) -> None:
         if not self._num_rows:
             raise ValueError(f"{call}: expected at least one row from update(), got none")
-        if (bad := self._rows.bad_place(self._num_rows)) is not None:
+        if (bad := self._rows.first_bad_cell(self._num_rows)) is not None:
             raise ValueError(
                 f"labels: expected 0 or 1, got another value at row {bad[0]} of all updates, class {bad[1]}"
             )
@@ -213,7 +221,7 @@ class RunningAP:
         """A copy of the filled rows, by their library."""
         filled = self._filled(rows)
         filled = filled.clone() if hasattr(filled, "clone") else filled.copy()
-        same_place(rows=rows, filled=borrow("filled", filled))  # what is written next waits for the copy
+        common_device(rows=rows, filled=borrow("filled", filled))  # what is written next waits for the copy
         return filled
 
 

@@ -10,7 +10,7 @@ from vltr_eval._base import _core
 from vltr_eval._base.arguments import check_seed, check_trials
 from vltr_eval._engine.draws import mean_and_std
 from vltr_eval._engine.inputs import positives_alone, read_matrix_and_positives
-from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_scan import rank_scan
 from vltr_eval._engine.rank_table import absent_value, mean_of_defined
 
 __all__ = ["SampledAP", "sampled_average_precision", "sap_subset"]
@@ -50,7 +50,7 @@ def sampled_average_precision(
     """
     value = absent_value(absent)
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
-    matrix_of_trials = scan(matrix, positives, trials=check_trials(trials), seed=seed, threads=threads).trials
+    matrix_of_trials = rank_scan(matrix, positives, trials=check_trials(trials), seed=seed, threads=threads).trials
     matrix_of_trials[:, positives.counts == 0] = value
     return SampledAP(*mean_and_std(matrix_of_trials), matrix_of_trials if return_trials else None)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vltr_eval._engine.hits import Hits, check_topk
 from vltr_eval._engine.inputs import read_matrix_and_positives
-from vltr_eval._engine.rank_scan import scan
+from vltr_eval._engine.rank_scan import rank_scan
 
 __all__ = ["topk_accuracy"]
 
@@ -25,5 +25,5 @@ def topk_accuracy(
     """
     values = check_topk(k)
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
-    hits = Hits.of(scan(matrix, positives, ranks=True, threads=threads).ranks, positives, values)
+    hits = Hits.of(rank_scan(matrix, positives, ranks=True, threads=threads).ranks, positives, values)
     return {value: hits.rate(value) for value in values}

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vltr_eval.priors.weights import PriorWeights, mirrored, prior_weights
+from vltr_eval.priors.weights import PriorWeights, prior_weights, reverse_by_rank
 
-__all__ = ["PriorWeights", "mirrored", "prior_weights"]
+__all__ = ["PriorWeights", "prior_weights", "reverse_by_rank"]

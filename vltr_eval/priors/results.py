@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval._engine.counting import Part
-from vltr_eval._engine.results import ClassInfo, Findings, means_by_group
+from vltr_eval._engine.counting import Chunk
+from vltr_eval._engine.results import ClassInfo, EvaluationCounts, means_by_group
 from vltr_eval.metrics.rank_metrics import average_precision
 from vltr_eval.priors.weights import PriorWeights
-from vltr_eval.report.means import Shift
-from vltr_eval.report.names import AP, accuracy_at, shifted_name
+from vltr_eval.report.means import PriorResult
+from vltr_eval.report.names import AP, accuracy_at, name_under_prior
 from vltr_eval.report.report import Report
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Findings
+# EvaluationCounts
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def under_priors(
+def add_prior_results(
     report: Report,
-    found: Findings,
-    about: ClassInfo,
-    part: Part,
+    found: EvaluationCounts,
+    class_info: ClassInfo,
+    chunk: Chunk,
     weightings: Mapping[str, PriorWeights],
     *,
     threads: int | None = None,
@@ -37,22 +37,27 @@ def under_priors(
     found: what was counted of the part alone. Sums of weights are correctly rounded, so that no order of rows moves a
     bit.
     """
-    shifts, columns = [], {}
+    results, columns = [], {}
     for name, weighting in weightings.items():
-        shift, by_class = _shift(name, weighting, found, about, part, threads)
-        shifts.append(shift)
-        columns |= {shifted_name(name, column): tuple(values) for column, values in by_class.items()}
-    return replace(report, shifts=tuple(shifts), classes=report.classes | columns)
+        result, by_class = _prior_result(name, weighting, found, class_info, chunk, threads)
+        results.append(result)
+        columns |= {name_under_prior(name, column): tuple(values) for column, values in by_class.items()}
+    return replace(report, prior_results=tuple(results), classes=report.classes | columns)
 
 
-def _shift(
-    name: str, weighting: PriorWeights, found: Findings, about: ClassInfo, part: Part, threads: int | None
-) -> tuple[Shift, dict[str, Sequence[float]]]:
-    settings, positives, weights = found.settings, part.positives, weighting.weights
+def _prior_result(
+    name: str,
+    weighting: PriorWeights,
+    found: EvaluationCounts,
+    class_info: ClassInfo,
+    chunk: Chunk,
+    threads: int | None,
+) -> tuple[PriorResult, dict[str, Sequence[float]]]:
+    settings, positives, weights = found.settings, chunk.positives, weighting.weights
     of_positive = weights[positives.rows]
     total = _sums(of_positive, positives.indptr)
     by_class = {
-        AP: average_precision(part.scores, positives, absent=settings.absent, sample_weight=weights, threads=threads)
+        AP: average_precision(chunk.scores, positives, absent=settings.absent, sample_weight=weights, threads=threads)
     }
     labelled = weights[positives.labels_per_row() > 0]
     rates = {}
@@ -60,9 +65,9 @@ def _shift(
         hit = (found.ranks >= 0) & (found.ranks < k)
         by_class[accuracy_at(k)] = _ratio(_sums(of_positive * hit[positives.rows], positives.indptr), total)
         rates[accuracy_at(k).name] = float(_ratio(_sum(weights[hit]), _sum(labelled)))
-    overall, *groups = means_by_group(about, by_class, total == 0, None)
+    overall, *groups = means_by_group(class_info, by_class, total == 0, None)
     overall = replace(overall, values=overall.values | rates)
-    shift = Shift(
+    result = PriorResult(
         name,
         effective_rows=_sum(labelled) ** 2 / _sum(labelled**2),
         total_variation=weighting.total_variation,
@@ -72,7 +77,7 @@ def _shift(
     columns = {metric.class_name: values.tolist() for metric, values in by_class.items()}
     columns["share"] = weighting.shares.tolist()
     columns["effective_positives"] = _ratio(total**2, _sums(of_positive**2, positives.indptr)).tolist()
-    return shift, columns
+    return result, columns
 
 
 def _sum(values: np.ndarray) -> float:
@@ -85,6 +90,6 @@ def _sums(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
     return np.array([math.fsum(listed[start:stop]) for start, stop in pairwise(indptr.tolist())])
 
 
-def _ratio(part: Any, whole: Any) -> np.ndarray:
+def _ratio(chunk: Any, whole: Any) -> np.ndarray:
     """part / whole, NaN of nothing."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+    return np.divide(chunk, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)

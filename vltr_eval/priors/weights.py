@@ -26,7 +26,7 @@ from vltr_eval._engine.inputs import positives_alone
 from vltr_eval._engine.labels import Positives
 from vltr_eval.priors.raking import LabelSets
 
-__all__ = ["PRIORS", "PriorWeights", "check_at_hand", "prior_weights", "read_priors", "reweighted"]
+__all__ = ["PRIORS", "PriorWeights", "prior_weights", "read_priors", "require_cpu", "reweighted"]
 
 PRIORS = ("longtail", "uniform", "inverse")
 """Distributions that have a name."""
@@ -100,10 +100,10 @@ def read_priors(prior: Any, num_classes: int, train_counts: Any = None) -> dict[
     return {name: _frequencies(value, num_classes, train_counts) for name, value in prior.items()}
 
 
-def check_at_hand(priors: Mapping[str, np.ndarray], scores: Matrix) -> None:
+def require_cpu(priors: Mapping[str, np.ndarray], scores: Matrix) -> None:
     """Weights are made from labels, on the CPU, so scores must be there when any are wanted."""
-    if priors and scores.place.device is not None:
-        raise ValueError(f"prior: expected scores and labels in CPU memory, got scores on {scores.place}")
+    if priors and scores.device.index is not None:
+        raise ValueError(f"prior: expected scores and labels in CPU memory, got scores on {scores.device}")
 
 
 def _frequencies(prior: Any, num_classes: int, train_counts: Any) -> np.ndarray:
@@ -117,7 +117,7 @@ def _frequencies(prior: Any, num_classes: int, train_counts: Any) -> np.ndarray:
     if train_counts is None:
         raise ValueError(f"train_counts: expected the training samples of each class with prior {prior!r}, got None")
     counts = checked_train_counts(train_counts, num_classes).astype(np.float64)
-    return _checked(counts if prior == "longtail" else mirrored(counts), num_classes)
+    return _checked(counts if prior == "longtail" else reverse_by_rank(counts), num_classes)
 
 
 def _checked(prior: np.ndarray, num_classes: int) -> np.ndarray:
@@ -132,15 +132,15 @@ def _checked(prior: np.ndarray, num_classes: int) -> np.ndarray:
     return prior
 
 
-def mirrored(counts: np.ndarray) -> np.ndarray:
+def reverse_by_rank(counts: np.ndarray) -> np.ndarray:
     """Each class has the count of the rank that mirrors its own, (C,) of (C,): SADE's inverse test sets, and MEDC's
     inverse expert.
 
     DIFFERS: there, of classes with equal counts, indices decide which gets what; here they get the same, the mean.
     """
     _, of_class, number = np.unique(counts, return_inverse=True, return_counts=True)
-    mirrored = np.sort(counts)[::-1]
-    return (np.add.reduceat(mirrored, np.cumsum(number) - number) / number)[of_class]
+    descending = np.sort(counts)[::-1]
+    return (np.add.reduceat(descending, np.cumsum(number) - number) / number)[of_class]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
-from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.results import ClassInfo
@@ -83,9 +83,9 @@ def inspect(
         if positives is not None and _inspect_labels(inspection, positives) and is_clean:
             _inspect_ties(inspection, matrix, positives, part_of(progress, _SUMMARY, 1.0))
     names = None if inputs is None else inputs.class_names
-    about = inspection.attempt(read_class_info, matrix.num_classes, names)
-    if about is not None and about.train_counts is not None:
-        counts = about.train_counts
+    class_info = inspection.attempt(read_class_info, matrix.num_classes, names)
+    if class_info is not None and class_info.train_counts is not None:
+        counts = class_info.train_counts
         inspection.facts.append(("counts", f"{int(counts.min()):,} to {int(counts.max()):,} training samples a class"))
     return inspection
 
@@ -267,7 +267,7 @@ def _inspect_ties(
 ) -> None:
     """Note how many positives tie with negatives and how far that could move mAP."""
     settings = Settings(sap=None, topk=())
-    found = count(settings, [Part(matrix, positives)], matrix.num_classes, progress=progress)
+    found = count_chunks(settings, [Chunk(matrix, positives)], matrix.num_classes, progress=progress)
     report = found.report(ClassInfo())
     lower, upper = report.mAP_tie_interval
     inspection.facts.append(("ties", f"{report.tie_rate:.2%} of positives share their score with a negative"))

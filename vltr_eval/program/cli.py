@@ -22,14 +22,14 @@ from vltr_eval._base.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
 from vltr_eval._base.progress import part_of
-from vltr_eval._base.ranks import ALONE, Alone, Group, launched_group, telling
+from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, launched_group, propagate_errors
 from vltr_eval._base.terminal import BAD_DATA, OK, ProgressBar, answer, as_called, text_width, wants_style
 from vltr_eval._base.version import __version__
-from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs, read_inputs
 from vltr_eval._engine.labels import Positives, rows_between
 from vltr_eval._engine.rank_table import RankTable
-from vltr_eval._engine.results import ClassInfo, Findings, share_of_counting
+from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
 from vltr_eval.formats import (
     FORMS,
     ClassNames,
@@ -42,7 +42,7 @@ from vltr_eval.formats import (
     read_train_counts,
 )
 from vltr_eval.formats.align import JOINS
-from vltr_eval.priors.results import under_priors
+from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, reweighted
 from vltr_eval.report.names import OVERALL
 from vltr_eval.report.report import Report
@@ -79,27 +79,29 @@ def _evaluate(args: argparse.Namespace) -> int:
     _check_names(args, settings)
     _check_priors(args)
     _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *_prior_files(args), *_id_files(args))
-    with launched_group() if args.launched else nullcontext(ALONE) as exchange, ExitStack() as stack:
-        with telling(exchange):
-            is_first = exchange.rank == 0
-            if args.prior and exchange.size > 1:
-                raise ValueError(f"--prior: expected one process, which has all rows to weight, got {exchange.size}")
+    with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
+        with propagate_errors(communicator):
+            is_first = communicator.rank == 0
+            if args.prior and communicator.size > 1:
+                raise ValueError(
+                    f"--prior: expected one process, which has all rows to weight, got {communicator.size}"
+                )
             outputs = stack.enter_context(_Outputs(args)) if is_first else None
             with ProgressBar(sys.stderr, enabled=is_first and not args.quiet) as reading:
                 inputs = _read_inputs(args, lambda fraction: reading(fraction, "reading"))
             matrix = inputs.scores
-            about = _class_info(args, matrix.num_classes, inputs.class_names)
-            parts = _share(matrix, inputs.labels, exchange, args.threads)
-            weightings = _weightings(args, about, parts)
+            class_info = _class_info(args, matrix.num_classes, inputs.class_names)
+            chunks = _share(matrix, inputs.labels, communicator, args.threads)
+            weightings = _weightings(args, class_info, chunks)
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
         counted = share_of_counting(settings)
         start = time.perf_counter()
-        found = count(
+        found = count_chunks(
             settings,
-            parts,
+            chunks,
             matrix.num_classes,
-            about=about,
-            exchange=exchange,
+            class_info=class_info,
+            communicator=communicator,
             threads=args.threads,
             progress=part_of(progress, 0.0, counted),
         )
@@ -109,27 +111,27 @@ def _evaluate(args: argparse.Namespace) -> int:
             return OK
         progress.wipe()
         _note(args, _speed(matrix, seconds))
-        report = found.report(about, part_of(progress, counted, 1.0))
+        report = found.report(class_info, part_of(progress, counted, 1.0))
         progress.wipe()
         if weightings:
-            report = under_priors(report, found, about, parts[0], weightings, threads=args.threads)
+            report = add_prior_results(report, found, class_info, chunks[0], weightings, threads=args.threads)
         report = replace(report, notes=(*inputs.notes, *report.notes))
         outputs.deliver(report, found.table)
     return _judge_limits(args, report)
 
 
-def _share(matrix: Matrix, labels: Any, exchange: Alone | Group, threads: int | None) -> list[Part]:
+def _share(matrix: Matrix, labels: Any, communicator: SingleProcess | Communicator, threads: int | None) -> list[Chunk]:
     """The rows that this process evaluates: all of them, or its share when there are several."""
-    first, end = (matrix.num_rows * rank // exchange.size for rank in (exchange.rank, exchange.rank + 1))
+    first, end = (matrix.num_rows * rank // communicator.size for rank in (communicator.rank, communicator.rank + 1))
     if first == end:
         return []
-    if exchange.size > 1:
+    if communicator.size > 1:
         matrix = matrix.only([(first, end)])
         labels = rows_between(labels, first, end)
     positives = Positives.from_labels(
         labels, end - first, matrix.num_classes, first_row=first, threads=threads, scores=matrix
     )
-    return [Part(matrix, positives, None, first)]
+    return [Chunk(matrix, positives, None, first)]
 
 
 def _table(args: argparse.Namespace) -> int:
@@ -140,7 +142,7 @@ def _table(args: argparse.Namespace) -> int:
         table = RankTable.load(args.file)
         _refuse_no_positives(table.num_positives)
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-            report = Findings(settings, table).report(_class_info(args, table.num_classes), progress)
+            report = EvaluationCounts(settings, table).report(_class_info(args, table.num_classes), progress)
         outputs.deliver(report, table)
     return _judge_limits(args, report)
 
@@ -294,18 +296,18 @@ def _check_priors(args: argparse.Namespace) -> None:
             args.refuse(f"argument --prior: expected {', '.join(PRIORS)} or a file, got {prior!r}, which there is not")
 
 
-def _weightings(args: argparse.Namespace, about: ClassInfo, parts: Sequence[Part]) -> dict[str, PriorWeights]:
+def _weightings(args: argparse.Namespace, class_info: ClassInfo, chunks: Sequence[Chunk]) -> dict[str, PriorWeights]:
     """The weights of the rows under each distribution that was asked for."""
     if not args.prior:
         return {}
-    positives = parts[0].positives
+    positives = chunks[0].positives
     _refuse_no_positives(positives.counts)
-    known = _named_classes(args, about.names)
+    known = _named_classes(args, class_info.names)
     stated = {
         _prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes, known)
         for prior in args.prior
     }
-    frequencies = read_priors(stated, positives.num_classes, about.train_counts)
+    frequencies = read_priors(stated, positives.num_classes, class_info.train_counts)
     return {name: reweighted(positives, prior) for name, prior in frequencies.items()}
 
 
@@ -523,8 +525,8 @@ def _table_parser() -> argparse.ArgumentParser:
 def _ava_parser() -> argparse.ArgumentParser:
     from vltr_eval.compat.ava import INTERPOLATIONS, PROTOCOLS
 
-    about = "Frame mAP of action detections as AVA's official script computes it, and sampled AP over the boxes."
-    parser = _new_parser("ava", _ava, about)
+    class_info = "Frame mAP of action detections as AVA's official script computes it, and sampled AP over the boxes."
+    parser = _new_parser("ava", _ava, class_info)
     parser.add_argument(
         "detections", metavar="DETECTIONS", help="CSV without header: video,time,x1,y1,x2,y2,class,score"
     )
@@ -565,8 +567,8 @@ def _doctor_parser() -> argparse.ArgumentParser:
 
 
 def _demo_parser() -> argparse.ArgumentParser:
-    about = "Write a demo set: VideoLT's shape and class frequencies, scores from a planted model."
-    parser = _new_parser("demo", _demo, about)
+    class_info = "Write a demo set: VideoLT's shape and class frequencies, scores from a planted model."
+    parser = _new_parser("demo", _demo, class_info)
     parser.add_argument("directory", metavar="DIR", help="folder to write preds.npy, labels.npy, ... into")
     parser.add_argument("--scale", type=float, default=1.0, help="1 is 51,239 x 1,004 (default: 1)")
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="default: 0")

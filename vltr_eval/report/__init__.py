@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vltr_eval.report.means import Group, Shift
+from vltr_eval.report.means import Group, PriorResult
 from vltr_eval.report.names import (
     AP,
     EXPECTED_SAP,
@@ -14,8 +14,8 @@ from vltr_eval.report.names import (
     Metric,
     accuracy_at,
     grouped_name,
+    name_under_prior,
     plain_name,
-    shifted_name,
 )
 from vltr_eval.report.report import BaseReport, Report
 from vltr_eval.report.settings import Settings
@@ -31,11 +31,11 @@ __all__ = [
     "BaseReport",
     "Group",
     "Metric",
+    "PriorResult",
     "Report",
     "Settings",
-    "Shift",
     "accuracy_at",
     "grouped_name",
+    "name_under_prior",
     "plain_name",
-    "shifted_name",
 ]

@@ -25,7 +25,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Shift:
+class PriorResult:
     """The means under another class distribution, for which the rows were weighted (`vltr_eval.prior_weights`).
 
     effective_rows: as many labelled rows of equal weight would tell as much (Kish): the squared sum of their weights
@@ -42,7 +42,7 @@ class Shift:
 
     def __repr__(self) -> str:
         mean = decimal(self.groups[0].values[AP.name])
-        return f"<Shift to {self.name}, {self.effective_rows:.1f} effective rows, mAP={mean}>"
+        return f"<PriorResult to {self.name}, {self.effective_rows:.1f} effective rows, mAP={mean}>"
 
 
 def decimal(value: float) -> str:

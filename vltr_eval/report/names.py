@@ -62,7 +62,7 @@ def grouped_name(metric: Metric, group: str) -> str:
     return metric.name if group == OVERALL else f"{metric.name}_{group}"
 
 
-def shifted_name(prior: str, name: str) -> str:
+def name_under_prior(prior: str, name: str) -> str:
     """The name of a metric, flat or of a column, under another class distribution: ``inverse/mAP_tail``."""
     return f"{prior}/{name}"
 

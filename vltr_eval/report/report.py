@@ -31,8 +31,8 @@ from vltr_eval.report.document import (
     read_texts,
     render_json,
 )
-from vltr_eval.report.means import Group, Shift, decimal
-from vltr_eval.report.names import AP, RANKS, ROC_AUC, SAP, plain_name, shifted_name
+from vltr_eval.report.means import Group, PriorResult, decimal
+from vltr_eval.report.names import AP, RANKS, ROC_AUC, SAP, name_under_prior, plain_name
 from vltr_eval.report.settings import Settings
 from vltr_eval.report.text import cell, metric_columns, shortlist, sorted_lines, undefined_column
 
@@ -269,8 +269,8 @@ class Report(BaseReport):
     rows_without_labels: None when the report was made from a saved rank table, which does not know it.
     tie_rate: share of all positives that share their score with a negative of their class.
     mAP_tie_interval: lowest and highest mAP that an order of tied scores could give; mAP itself needs no such choice.
-    shifts: the means under other class distributions, where any were asked for. Each then adds columns to ``classes``:
-        its AP and Acc@k, the share of the weighted labels, and how many positives of equal weight would tell as much.
+    prior_results: the means under other class distributions, if requested. Each adds columns to ``classes``: its AP and
+        Acc@k, the share of the weighted labels, and the effective number of positives.
     notes: sentences about inputs that were changed to be evaluated, or that make the numbers doubtful; none otherwise.
         JSON has them, ``str(report)`` ends with them, and the program writes them to stderr instead of into the text.
 
@@ -284,7 +284,7 @@ class Report(BaseReport):
 
     num_rows: int
     rows_without_labels: int | None
-    shifts: tuple[Shift, ...] = ()
+    prior_results: tuple[PriorResult, ...] = ()
 
     @property
     def num_labels(self) -> int:
@@ -328,13 +328,13 @@ class Report(BaseReport):
         num_classes = read_count(document["num_classes"])
         metrics = document["metrics"]
         groups = read_groups(document["groups"], settings.metrics, metrics)
-        shifts = tuple(
-            Shift(
+        results = tuple(
+            PriorResult(
                 name,
-                *(read_number(shift[key]) for key in _SHIFT_NUMBERS),
-                read_groups(shift["groups"], settings.shifted_metrics, metrics, shifted_name(name, "")),
+                *(read_number(result[key]) for key in _PRIOR_NUMBERS),
+                read_groups(result["groups"], settings.prior_metrics, metrics, name_under_prior(name, "")),
             )
-            for name, shift in document.get("shifts", {}).items()
+            for name, result in document.get("shifts", {}).items()
         )
         lower, upper = document["mAP_tie_interval"]
         classes = {name: read_column(name, column, num_classes) for name, column in document["classes"].items()}
@@ -352,15 +352,15 @@ class Report(BaseReport):
             mAP_tie_interval=(read_number(lower), read_number(upper)),
             groups=groups,
             classes=classes,
-            shifts=shifts,
+            prior_results=results,
             notes=read_texts(document.get("notes", [])),  # reports of before had none
         )
 
     def _metrics(self) -> dict[str, float]:
         found = super()._metrics()
-        for shift in self.shifts:
-            means = flat_means(shift.groups, self.settings.shifted_metrics)
-            found |= {shifted_name(shift.name, name): value for name, value in means.items()}
+        for result in self.prior_results:
+            means = flat_means(result.groups, self.settings.prior_metrics)
+            found |= {name_under_prior(result.name, name): value for name, value in means.items()}
         return found
 
     def _conventions(self) -> list[str]:
@@ -375,49 +375,52 @@ class Report(BaseReport):
             "ties:threshold",
             f"absent:{settings.absent}",
             f"classes:{self._num_defined}/{self.num_classes}",
-            *(["priors:" + ",".join(shift.name for shift in self.shifts)] if self.shifts else []),
+            *(["priors:" + ",".join(result.name for result in self.prior_results)] if self.prior_results else []),
         ]
 
     def _document(self) -> dict[str, Any]:
         document = super()._document()
-        if self.shifts:  # a report without stays as it is
+        if self.prior_results:  # a report without stays as it is
             document["shifts"] = {
-                shift.name: {key: getattr(shift, key) for key in _SHIFT_NUMBERS} | {"groups": group_sizes(shift.groups)}
-                for shift in self.shifts
+                result.name: {key: getattr(result, key) for key in _PRIOR_NUMBERS}
+                | {"groups": group_sizes(result.groups)}
+                for result in self.prior_results
             }
         return document
 
     def _more_tables(self, width: int | None, bold: bool) -> list[str]:
-        if not self.shifts:
+        if not self.prior_results:
             return []
         labelled = self.num_rows - (self.rows_without_labels or 0)
-        table = text_table(self._shift_columns(labelled), width=width, bold=bold)
+        table = text_table(self._prior_columns(labelled), width=width, bold=bold)
         lines = ["under other class distributions\n", table]
-        for shift in self.shifts:
-            if shift.left_out:
-                lines.append(f"{shift.name}: {shift.left_out:.2%} of it is of absent classes and left out\n")
-            if shift.total_variation > _REACHED:
+        for result in self.prior_results:
+            if result.left_out:
+                lines.append(f"{result.name}: {result.left_out:.2%} of it is of absent classes and left out\n")
+            if result.total_variation > _REACHED:
                 lines.append(
-                    f"{shift.name}: the labels allow it to be met to a total variation of "
-                    f"{decimal(shift.total_variation)}\n"
+                    f"{result.name}: the labels allow it to be met to a total variation of "
+                    f"{decimal(result.total_variation)}\n"
                 )
-            if shift.effective_rows < labelled * _FEW:
-                lines.append(f"{shift.name}: rests on few rows, as {shift.effective_rows:,.1f} of {labelled:,} would\n")
+            if result.effective_rows < labelled * _FEW:
+                lines.append(
+                    f"{result.name}: rests on few rows, as {result.effective_rows:,.1f} of {labelled:,} would\n"
+                )
         return ["".join(lines)]
 
-    def _shift_columns(self, labelled: int) -> list[Column]:
+    def _prior_columns(self, labelled: int) -> list[Column]:
         """A line for each class distribution, that of the set first: mAP overall and of the groups, Acc@k, rows."""
-        mean, *accuracies = self.settings.shifted_metrics
-        lines = [self.groups, *(shift.groups for shift in self.shifts)]
+        mean, *accuracies = self.settings.prior_metrics
+        lines = [self.groups, *(result.groups for result in self.prior_results)]
         means = [
             Column(
                 mean.heading if number == 0 else group.name, [cell(line[number].values[mean.name]) for line in lines]
             )
             for number, group in enumerate(self.groups)
         ]
-        effective = [f"{labelled:,}", *(f"{shift.effective_rows:,.1f}" for shift in self.shifts)]
+        effective = [f"{labelled:,}", *(f"{result.effective_rows:,.1f}" for result in self.prior_results)]
         return [
-            Column("", ["as it is", *(shift.name for shift in self.shifts)], is_name=True),
+            Column("", ["as it is", *(result.name for result in self.prior_results)], is_name=True),
             undefined_column([line[0] for line in lines]),
             *means,
             *metric_columns(accuracies, [line[0].values for line in lines]),
@@ -440,6 +443,6 @@ class Report(BaseReport):
         return text
 
 
-_SHIFT_NUMBERS = ("effective_rows", "total_variation", "left_out")
+_PRIOR_NUMBERS = ("effective_rows", "total_variation", "left_out")
 _REACHED = 1e-6  # total variation that no number in a table would show
 _FEW = 0.1  # of the labelled rows

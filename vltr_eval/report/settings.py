@@ -17,7 +17,7 @@ from vltr_eval.report.names import (
     Metric,
     accuracy_at,
     grouped_name,
-    shifted_name,
+    name_under_prior,
 )
 
 MAX_TRIALS = 2**31 - 1
@@ -61,15 +61,15 @@ class Settings:
         return (AP, *sampled, *exact, ROC_AUC, *map(accuracy_at, self.topk))
 
     @property
-    def shifted_metrics(self) -> tuple[Metric, ...]:
+    def prior_metrics(self) -> tuple[Metric, ...]:
         """Those of the metrics that are shown under other class distributions."""
         return (AP, *map(accuracy_at, self.topk))
 
     def metric_names(self, groups: Sequence[str] = (OVERALL,), priors: Iterable[str] = ()) -> list[str]:
         """The keys that ``Report.metrics()`` has under these settings."""
         own = [grouped_name(metric, group) for group in groups for metric in self.metrics]
-        shifted = [grouped_name(metric, group) for group in groups for metric in self.shifted_metrics]
-        return own + [shifted_name(prior, name) for prior in priors for name in shifted]
+        under_prior = [grouped_name(metric, group) for group in groups for metric in self.prior_metrics]
+        return own + [name_under_prior(prior, name) for prior in priors for name in under_prior]
 
     def class_columns(self, known: Iterable[str] = (), priors: Iterable[str] = ()) -> list[str]:
         """The columns that the per-class table has under these settings.
@@ -77,5 +77,5 @@ class Settings:
         known: those of name, group and train_count that are known.
         """
         own = ["class", *known, *self.COUNT_COLUMNS, *(metric.class_name for metric in self.metrics), *self.TIE_COLUMNS]
-        shifted = [*(metric.class_name for metric in self.shifted_metrics), "share", "effective_positives"]
-        return own + [shifted_name(prior, name) for prior in priors for name in shifted]
+        under_prior = [*(metric.class_name for metric in self.prior_metrics), "share", "effective_positives"]
+        return own + [name_under_prior(prior, name) for prior in priors for name in under_prior]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize, softplus
 
-from vltr_eval.priors import mirrored
+from vltr_eval.priors import reverse_by_rank
 from vltr_train import losses
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
 from vltr_train.data.samplers import ClassSampler, InstanceSampler, Sampler
@@ -338,7 +338,7 @@ def class_weights(expert: str, counts: np.ndarray, inverse_law: str = "rank_reve
     elif expert == "inverse" and inverse_law == "inverse_frequency":
         found = 1 / found
     elif expert == "inverse":
-        found = mirrored(found)
+        found = reverse_by_rank(found)
     weights[present] = found
     return weights
 

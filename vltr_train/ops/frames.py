@@ -1,4 +1,4 @@
-"""Frames of videos: FrameStack's mixing, gathers from a flat store, frame sampling, and MOVE's dynamic frame sampler.
+"""Frames of videos: StackedClips's mixing, gathers from a flat store, frame sampling, and MOVE's dynamic frame sampler.
 
 Functions take arrays of any library, in CPU memory or on one CUDA device, and give the same bits on both. A result is
 where the first array is, and of its library (mixed labels: of that of targets); where that is no library which gives
@@ -20,10 +20,10 @@ import numpy as np
 
 from vltr_eval._base import _core
 from vltr_eval._base.arguments import check_seed
-from vltr_eval._base.arrays import Array, borrow, empty_like, hand_back, num_threads, same_place
+from vltr_eval._base.arrays import Array, borrow, common_device, empty_like, num_threads, release_inputs_after_launch
 
 __all__ = [
-    "FrameStack",
+    "StackedClips",
     "dynamic_frame_bounds",
     "dynamic_frame_masks",
     "frame_stack",
@@ -38,7 +38,7 @@ _MAX_MASKS = 2**22
 _DISTINCT = 2  # of SampleMode in csrc/core/frame_core.hpp, after "uniform" and "random" with replacement
 
 
-class FrameStack(NamedTuple):
+class StackedClips(NamedTuple):
     """features: (B, L, D); targets: (B, C); beta: (B,) float32, the partner's share of the label."""
 
     features: Any
@@ -46,7 +46,7 @@ class FrameStack(NamedTuple):
     beta: Any
 
     def __repr__(self) -> str:
-        return f"FrameStack({', '.join(f'{name} {tuple(part.shape)}' for name, part in self._asdict().items())})"
+        return f"StackedClips({', '.join(f'{name} {tuple(part.shape)}' for name, part in self._asdict().items())})"
 
 
 def frame_stack(
@@ -63,8 +63,8 @@ def frame_stack(
     order: str = "partner_first",
     out: Any = None,
     threads: int | None = None,
-) -> FrameStack:
-    """FrameStack (VideoLT, arXiv 2105.02668): each clip gets frames of its partner's, the more the better its classes
+) -> StackedClips:
+    """StackedClips (VideoLT, arXiv 2105.02668): each clip gets frames of its partner's, the more the better its classes
     are known already, and their labels are mixed alike.
 
     features: (B, T, D) float16, bfloat16, float32 or float64; any strides over B and T. targets: (B, C) of any real
@@ -85,7 +85,7 @@ def frame_stack(
     from them, to fill with the mixed ones; in CPU memory that spares the system a fresh one each step, which takes
     longer than the mixing.
 
-    Returns `FrameStack`. Gradients of torch flow to features, backwards and of any order, and to nothing else; later
+    Returns `StackedClips`. Gradients of torch flow to features, backwards and of any order, and to nothing else; later
     changes of partner do not matter to them. Raises ValueError or TypeError for what does not fit. On a device, a row
     whose partner is no mixed row, or whose given beta is outside [0, 1], is NaN in all three results.
 
@@ -143,7 +143,7 @@ def frame_stack(
         _choose("order", order, ("own_first", "partner_first")) == 1,
         num_threads(threads),
     )
-    place = same_place(**arrays)
+    device = common_device(**arrays)
     mixed_dtype = labels.dtype if labels.dtype in _FLOATS else "float32"
     out_targets, out_beta = _new_like("targets", labels, labels.shape, mixed_dtype), _new_shares(clips)
     if _wants_gradient(features):
@@ -153,9 +153,9 @@ def frame_stack(
         from vltr_train.ops.autograd import attach_gradient
 
         out_features = attach_gradient(out_features, features, out_partner, out_beta, stacking.gather, stacking.scatter)
-    hand_back(place, *arrays.values())
+    release_inputs_after_launch(device, *arrays.values())
     _note_change(out)
-    return FrameStack(out_features, out_targets, out_beta)
+    return StackedClips(out_features, out_targets, out_beta)
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def gather_frames(
         if dtype is not None or pin_memory:
             raise ValueError("out: expected neither dtype nor pin_memory beside it, got one of them")
         arrays["out"] = _borrow_output(out, shape)
-    place = same_place(**arrays)
+    device = common_device(**arrays)
     if out is None:
         out = _new_output(frames, shape, frames.dtype if dtype is None else _float_name("dtype", dtype), pin_memory)
         arrays["out"] = borrow("out", out)
@@ -287,7 +287,7 @@ def gather_frames(
         _core.gather_frames(*(array.core for array in arrays.values()), count)
     except _core.BadValue as error:
         raise _bad_pick(error, arrays) from None
-    hand_back(place, *arrays.values())
+    release_inputs_after_launch(device, *arrays.values())
     _note_change(out)
     return out
 
@@ -323,7 +323,7 @@ def sample_frames(
     """
     videos = _borrow_integers("lengths", lengths)
     # A device ranks every draw among all of its sample: 2**16 of them keep it busy for milliseconds.
-    most = _MAX_DRAWS if videos.place.device is None else _MAX_CLIP
+    most = _MAX_DRAWS if videos.device.index is None else _MAX_CLIP
     shape = (videos.shape[0], _check_count("num_frames", num_frames, most))
     how = _choose("mode", mode, ("uniform", "random"))
     if not isinstance(replacement, (bool, np.bool_)):
@@ -334,7 +334,7 @@ def sample_frames(
     ids = _borrow_ids(samples, arrays, shape[0])
     draw = (check_seed(seed), _check_count("epoch", epoch, 2**32 - 1, least=0))
     count = num_threads(threads)
-    place = same_place(**arrays)
+    device = common_device(**arrays)
     out = empty_like(videos, shape, "int64")
     try:
         _core.sample_frames(videos.core, ids and ids.core, how, *draw, borrow("out", out).core, count)
@@ -343,7 +343,7 @@ def sample_frames(
         raise ValueError(
             f"lengths: expected from 1 to 2**32 - 1, got {videos.core.item((row,))} at row {row}"
         ) from None
-    hand_back(place, *arrays.values())
+    release_inputs_after_launch(device, *arrays.values())
     return out
 
 
@@ -386,10 +386,10 @@ def dynamic_frame_masks(
     ids = _borrow_ids(samples, arrays, num_rows)
     draw = (check_seed(seed), _check_count("epoch", epoch, 2**32 - 1, least=0))
     count = num_threads(threads)
-    place = same_place(**arrays)
+    device = common_device(**arrays)
     out = empty_like(labels, shape, "bool")
     _core.dynamic_frame_masks(labels.core, lowest.core, ids and ids.core, *draw, borrow("out", out).core, count)
-    hand_back(place, *arrays.values())
+    release_inputs_after_launch(device, *arrays.values())
     return out
 
 
@@ -404,8 +404,8 @@ def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0)
     array([60.        ,  4.88222698,  3.        ])
     """
     borrowed = borrow("train_counts", train_counts)
-    if borrowed.place.device is not None:
-        raise ValueError(f"train_counts: expected numbers in CPU memory, got an array on {borrowed.place}; copy them")
+    if borrowed.device.index is not None:
+        raise ValueError(f"train_counts: expected numbers in CPU memory, got an array on {borrowed.device}; copy them")
     counts = borrowed.to_numpy().astype(np.float64)
     if counts.ndim != 1 or not counts.size:
         raise ValueError(f"train_counts: expected shape (C,) of at least one class, got {counts.shape}")
@@ -521,8 +521,8 @@ def _new_output(store: Array, shape: tuple[int, ...], dtype: str, pin_memory: bo
             return empty_like(store, shape, dtype)
         except TypeError:  # numpy has no bfloat16 of its own
             raise TypeError(f"dtype: expected one that numpy has, got {dtype}; pass out= of that dtype") from None
-    if store.place.device is not None:
-        raise ValueError(f"pin_memory: expected a store in CPU memory, got one on {store.place}")
+    if store.device.index is not None:
+        raise ValueError(f"pin_memory: expected a store in CPU memory, got one on {store.device}")
     try:
         import torch
     except ImportError:

@@ -39,7 +39,7 @@ from vltr_train.settings import settings_document
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from vltr_eval._base.ranks import Alone, Group
+    from vltr_eval._base.ranks import Communicator, SingleProcess
     from vltr_train.data.dataset import Dataset
     from vltr_train.data.label_lists import LabelList
 
@@ -120,7 +120,7 @@ def labels_fingerprint(splits: Iterable[LabelList | None]) -> str:
     return digest.hexdigest()
 
 
-def is_resumed(folder: str | os.PathLike[str], resume: bool | str, exchange: Alone | Group) -> bool:
+def is_resumed(folder: str | os.PathLike[str], resume: bool | str, communicator: SingleProcess | Communicator) -> bool:
     """Whether a training goes on from a run that is there.
 
     Args:
@@ -135,7 +135,7 @@ def is_resumed(folder: str | os.PathLike[str], resume: bool | str, exchange: Alo
         return resume
     if resume != "auto":
         raise ValueError(f"resume: expected True, False or 'auto', got {resume!r}")
-    return exchange.gather(lambda: RunFolder.is_at(folder))[0]
+    return communicator.all_gather(lambda: RunFolder.is_at(folder))[0]
 
 
 class RunFolder:

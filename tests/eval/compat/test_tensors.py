@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vltr_eval.compat import _tensors as tensors
-from vltr_eval.compat._tensors import in_reach, one_dtype
+from vltr_eval.compat._tensors import one_dtype, to_supported_device
 
 
 def elsewhere(kind):
@@ -26,17 +26,17 @@ def test_dtypes_are_promoted_as_joining_would(dtypes):
 
 def test_what_lies_in_cpu_memory_is_not_copied():
     batch = torch.ones(2)
-    assert in_reach([batch])[0] is batch
+    assert to_supported_device([batch])[0] is batch
 
 
 @pytest.mark.parametrize("kind", ["mps", "xpu"])
 def test_devices_without_kernels_are_copied_from(kind):
-    assert in_reach([elsewhere(kind)]) == ["in CPU memory"]
+    assert to_supported_device([elsewhere(kind)]) == ["in CPU memory"]
 
 
 @pytest.mark.parametrize(("works", "hip"), [(True, None), (True, "6.2"), (False, None)])
 def test_cuda_stays_where_this_build_has_kernels(works, hip, monkeypatch):
-    monkeypatch.setattr(tensors, "works_on_cuda", lambda: works)
+    monkeypatch.setattr(tensors, "cuda_is_usable", lambda: works)
     monkeypatch.setattr(torch.version, "hip", hip)
     batch = elsewhere("cuda")
-    assert in_reach([batch]) == [batch if works and hip is None else "in CPU memory"]
+    assert to_supported_device([batch]) == [batch if works and hip is None else "in CPU memory"]

@@ -91,7 +91,7 @@ def evaluate(
     )
     sources = _read((detections, groundtruth), progress)
     names = _class_names(labelmap, *(source.boxes for source in sources))
-    about = _about(names, train_counts, bounds)
+    class_info = _class_info(names, train_counts, bounds)
     ids = np.array(list(names), np.int64)
     notes = check_scores(*sources) + check_corners(*sources)
     _check_ids(sources, ids, labelmap)
@@ -99,7 +99,7 @@ def evaluate(
     del sources  # large, and the rows that count are copies
     found = match(kept, truth, settings.protocol, settings.iou)
     pools = _pools(kept, found, truth, len(ids))
-    return _report(settings, about, ids, pools, num_images, (*notes, *notes_on_rows))
+    return _report(settings, class_info, ids, pools, num_images, (*notes, *notes_on_rows))
 
 
 def _read(
@@ -173,7 +173,7 @@ def _class_names(
     return read_labelmap(labelmap)
 
 
-def _about(
+def _class_info(
     names: Mapping[int, str], train_counts: Sequence[float] | np.ndarray | None, bounds: tuple[float, float]
 ) -> ClassInfo:
     if not names:
@@ -312,7 +312,7 @@ def _average_precision(tp: np.ndarray, fp: np.ndarray, num_boxes: int, interpola
 
 def _report(
     settings: AvaSettings,
-    about: ClassInfo,
+    class_info: ClassInfo,
     ids: np.ndarray,
     pools: Sequence[_Pool],
     num_images: int,
@@ -340,10 +340,10 @@ def _report(
         num_found=int(num_found.sum()),
         tie_rate=sum(pool.num_tied() for pool in pools) / int(num_boxes.sum()),
         mAP_tie_interval=(mean_of_defined(lower), mean_of_defined(upper)),
-        groups=means_by_group(about, by_class, num_boxes == 0, trials),
+        groups=means_by_group(class_info, by_class, num_boxes == 0, trials),
         classes={
             "class": tuple(ids.tolist()),
-            **about.columns(),
+            **class_info.columns(),
             **{name: tuple(column.tolist()) for name, column in columns.items()},
         },
         notes=notes,

@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 import torch.distributed as dist
 from ranks import GONE, Raised, Ranks, group_of
 
-from vltr_eval._base.ranks import ALONE, Group, current_group, launched_group, telling
+from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, current_group, launched_group, propagate_errors
 
 
 @pytest.fixture(params=[2, 4])
@@ -26,23 +26,23 @@ def ranks(request):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Alone
+# SingleProcess
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_alone_a_process_gets_back_what_it_made():
-    assert ALONE.scatter(lambda: ["mine"]) == ["mine"]
-    assert ALONE.gather(lambda: "mine") == ["mine"]
-    assert ALONE.add(lambda: np.arange(3), most=2).tolist() == [0, 1, 2]
+    assert SINGLE_PROCESS.all_to_all(lambda: ["mine"]) == ["mine"]
+    assert SINGLE_PROCESS.all_gather(lambda: "mine") == ["mine"]
+    assert SINGLE_PROCESS.all_reduce(lambda: np.arange(3), most=2).tolist() == [0, 1, 2]
 
 
 def test_alone_an_error_is_the_error_itself():
-    with pytest.raises(KeyError, match="model"), telling(ALONE):
+    with pytest.raises(KeyError, match="model"), propagate_errors(SINGLE_PROCESS):
         raise KeyError("model")
 
 
 def test_without_a_process_group_a_process_is_alone():
-    assert current_group() is ALONE
+    assert current_group() is SINGLE_PROCESS
 
 
 @pytest.mark.parametrize("size", [None, "1"])
@@ -50,8 +50,8 @@ def test_one_launched_process_is_alone(monkeypatch, size):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     if size is not None:
         monkeypatch.setenv("WORLD_SIZE", size)
-    with launched_group() as exchange:
-        assert exchange is ALONE
+    with launched_group() as communicator:
+        assert communicator is SINGLE_PROCESS
     assert not dist.is_initialized()
 
 
@@ -62,9 +62,9 @@ def test_one_launched_process_is_alone(monkeypatch, size):
 
 def scatter_ragged(rank):
     """A message from s to r is r numbers of s, none to rank 0, and many to the last."""
-    exchange = current_group()
-    length = [10**6 if to == exchange.size - 1 else to for to in range(exchange.size)]
-    return [part.tolist()[:3] for part in exchange.scatter(lambda: [np.full(n, rank) for n in length])]
+    communicator = current_group()
+    length = [10**6 if to == communicator.size - 1 else to for to in range(communicator.size)]
+    return [part.tolist()[:3] for part in communicator.all_to_all(lambda: [np.full(n, rank) for n in length])]
 
 
 def test_scatter_takes_each_message_to_its_rank(ranks):
@@ -77,13 +77,13 @@ def gather_where_only_nccl_is(rank):
     """nccl does not move CPU memory, in which messages are made. One rank is in more groups than the others."""
     dist.new_group([0])
     with mock.patch.object(dist, "get_backend_config", return_value="cuda:nccl"):
-        exchange, again = Group(), Group()
-    assert exchange._over_gloo is again._over_gloo
-    assert exchange._over_gloo is not None
+        communicator, again = Communicator(), Communicator()
+    assert communicator._over_gloo is again._over_gloo
+    assert communicator._over_gloo is not None
     return (
-        exchange._over_gloo.name(),
-        exchange.gather(lambda: rank),
-        exchange.add(lambda: np.arange(3), 9).tolist(),
+        communicator._over_gloo.name(),
+        communicator.all_gather(lambda: rank),
+        communicator.all_reduce(lambda: np.arange(3), 9).tolist(),
     )
 
 
@@ -135,11 +135,11 @@ def test_sums_of_nothing_are_none(ranks):
 
 def count_bytes_of_scatter(rank, length):
     moved = []
-    exchange = current_group()
+    communicator = current_group()
     move = dist.all_to_all_single
     dist.all_to_all_single = lambda out, sent, *sizes, **kw: moved.append(sent.nbytes) or move(out, sent, *sizes, **kw)
     try:
-        exchange.scatter(lambda: [b"x" * length] * exchange.size)
+        communicator.all_to_all(lambda: [b"x" * length] * communicator.size)
     finally:
         dist.all_to_all_single = move
     return sum(moved)
@@ -177,19 +177,19 @@ METHODS = ("scatter", "gather", "add", "tell")
 
 def fail(rank, method, failing, kind):
     """The failing ranks fail in a method, or before it and tell; the others make their share."""
-    exchange = current_group()
+    communicator = current_group()
 
     def make():
         if rank in failing:
             raise ERRORS[kind]
-        return {"scatter": [None] * exchange.size, "gather": None, "add": np.zeros(3, int)}[method]
+        return {"scatter": [None] * communicator.size, "gather": None, "add": np.zeros(3, int)}[method]
 
     if method == "tell":
         method = "gather"
         if rank in failing:
-            with telling(exchange):
+            with propagate_errors(communicator):
                 raise ERRORS[kind]
-    return exchange.add(make, most=1) if method == "add" else getattr(exchange, method)(make)
+    return communicator.all_reduce(make, most=1) if method == "add" else getattr(communicator, method)(make)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -226,10 +226,10 @@ def test_ranks_may_all_fail(ranks):
 
 def fail_and_go_on(rank):
     """What has been told is over: the next meeting of the ranks is the next thing that each of them does."""
-    exchange = current_group()
+    communicator = current_group()
     with contextlib.suppress(KeyError, RuntimeError):
         fail(rank, "tell", [0], "KeyError")
-    return exchange.gather(lambda: rank)
+    return communicator.all_gather(lambda: rank)
 
 
 def test_ranks_can_go_on_after_a_failure(ranks):
@@ -244,8 +244,8 @@ def test_ranks_can_go_on_after_a_failure(ranks):
 def group_of_odd_ranks(rank):
     group = dist.new_group([1, 3])
     try:
-        exchange = current_group(group)
-        return exchange.rank, exchange.size, exchange.gather(lambda: rank)
+        communicator = current_group(group)
+        return communicator.rank, communicator.size, communicator.all_gather(lambda: rank)
     finally:
         if rank in (1, 3):
             dist.destroy_process_group(group)
@@ -260,7 +260,7 @@ def test_a_subgroup_exchanges_among_its_own():
 
 def group_of_one(rank):
     groups = [dist.new_group([member]) for member in range(dist.get_world_size())]
-    return current_group(groups[rank]) is ALONE, Group(groups[rank]).gather(lambda: rank)
+    return current_group(groups[rank]) is SINGLE_PROCESS, Communicator(groups[rank]).gather(lambda: rank)
 
 
 def test_a_group_of_one_is_alone(ranks):
@@ -307,7 +307,7 @@ def test_the_others_notice_a_rank_that_was_killed(mortal, when):
 def tell_the_dead(rank):
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    with telling(current_group()):
+    with propagate_errors(current_group()):
         raise KeyError("model")
 
 

@@ -11,7 +11,7 @@ from cases import labels_by_id, make_case, slices
 from vltr_eval import Positives, evaluate, evaluate_batches
 from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine import counting as counting
-from vltr_eval._engine.counting import Part, count
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.results import ClassInfo, share_of_counting
 from vltr_eval._engine.sample_ids import read_ids
 from vltr_eval.report.settings import Settings
@@ -19,12 +19,12 @@ from vltr_eval.report.settings import Settings
 NUM_CLASSES = 6
 
 
-def parts_of(num_rows=90, sizes=(), ids=None) -> list[Part]:
+def parts_of(num_rows=90, sizes=(), ids=None) -> list[Chunk]:
     scores, labels = make_case(num_rows, NUM_CLASSES, seed=1, levels=12)
     if ids is not None:
         labels = labels_by_id(labels, np.array(ids))
     return [
-        Part(
+        Chunk(
             borrow_matrix("scores", scores[own]),
             Positives.from_labels(labels[own], own.stop - own.start, NUM_CLASSES),
             None if ids is None else read_ids(ids[own], own.stop - own.start),
@@ -47,7 +47,7 @@ def parts_of(num_rows=90, sizes=(), ids=None) -> list[Part]:
     ids=["no ids", "in order", "in reverse", "ten twice", "all three times"],
 )
 def test_rows_that_come_again_are_counted(sizes, ids, repeated):
-    found = count(Settings(3), parts_of(sizes=sizes, ids=ids), NUM_CLASSES)
+    found = count_chunks(Settings(3), parts_of(sizes=sizes, ids=ids), NUM_CLASSES)
     assert (found.repeated_rows, found.table.num_rows) == (repeated, 90 - repeated)
 
 
@@ -64,10 +64,10 @@ def assert_rises_to_one(fractions: list[float]) -> None:
 @pytest.mark.parametrize("sizes", [[], [10] * 8])
 def test_progress_of_parts_rises_to_one(sizes, sap):
     seen = []
-    parts = parts_of(sizes=sizes)
-    found = count(Settings(sap), parts, NUM_CLASSES, progress=seen.append)
+    chunks = parts_of(sizes=sizes)
+    found = count_chunks(Settings(sap), chunks, NUM_CLASSES, progress=seen.append)
     assert_rises_to_one(seen)
-    np.testing.assert_array_equal(found.table.tp, count(Settings(sap), parts, NUM_CLASSES).table.tp)
+    np.testing.assert_array_equal(found.table.tp, count_chunks(Settings(sap), chunks, NUM_CLASSES).table.tp)
 
 
 def test_progress_covers_both_passes_and_the_trials(monkeypatch):
@@ -77,7 +77,7 @@ def test_progress_covers_both_passes_and_the_trials(monkeypatch):
     def report(fraction: float) -> None:
         seen.append(fraction)
 
-    count(Settings(8), parts_of(sizes=[10] * 8), NUM_CLASSES, progress=report)
+    count_chunks(Settings(8), parts_of(sizes=[10] * 8), NUM_CLASSES, progress=report)
     assert_rises_to_one(seen)
     distinct = set(seen)
     assert len([fraction for fraction in distinct if fraction < counting._FIRST_PASS]) >= 8
@@ -87,9 +87,9 @@ def test_progress_covers_both_passes_and_the_trials(monkeypatch):
 def test_progress_of_a_long_second_pass_is_shown():
     scores = np.broadcast_to(np.float32(1), (2**19, 256))
     labels = Positives(2**19, 256, np.arange(257), np.arange(256, dtype=np.uint32))
-    part = Part(borrow_matrix("scores", scores), labels)
+    chunk = Chunk(borrow_matrix("scores", scores), labels)
     seen = []
-    count(Settings(None), [part] * 8, 256, threads=1, progress=seen.append)
+    count_chunks(Settings(None), [chunk] * 8, 256, threads=1, progress=seen.append)
     assert_rises_to_one(seen)
     assert len({fraction for fraction in seen if counting._FIRST_PASS < fraction < 1}) >= 4
 
@@ -114,7 +114,7 @@ def test_progress_of_counting_and_report_rises_to_one(call, sap):
     elif call == "batches":
         evaluate_batches([(scores, labels)] * 2, NUM_CLASSES, sap=sap, progress=seen.append)
     else:
-        found = count(Settings(sap), parts_of(sizes=[10] * 8), NUM_CLASSES)
+        found = count_chunks(Settings(sap), parts_of(sizes=[10] * 8), NUM_CLASSES)
         found.report(ClassInfo(), seen.append)
     assert_rises_to_one(seen)
     assert seen.count(1) == 1
@@ -134,4 +134,4 @@ def test_an_error_in_progress_ends_the_count():
         raise LookupError("from progress")
 
     with pytest.raises(LookupError, match=r"^from progress$"):
-        count(Settings(None), parts_of(sizes=[30]), NUM_CLASSES, progress=fail)
+        count_chunks(Settings(None), parts_of(sizes=[30]), NUM_CLASSES, progress=fail)
