@@ -14,14 +14,15 @@ WERROR ?= OFF
 VENV := .venv
 TOOLS := .venv-tools
 BENCH := .venv-bench
+DOCS := .venv-docs
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
-PACKAGE := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/* vltr_*/*.py vltr_*/*/*.py)
+PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/*) $(shell find vltr_eval vltr_train -type f -not -name '*.pyc' -not -name '*.so')
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train compare examples test test-cuda-emulated lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address bench gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,12 +35,17 @@ help:
 	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
 	@echo "                          AddressSanitizer and UBSan"
+	@echo "make test-cpp-aarch64     C++ tests for aarch64 under qemu-user, and the same bits as here (needs Debian's"
+	@echo "                          g++-aarch64-linux-gnu and qemu-user)"
+	@echo "make bench-kernels        measure single CPU kernels (csrc/bench)"
 	@echo "make lint, make format    check, or fix, the style of Python and C++"
 	@echo "make compare              train all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
+	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
 	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize and measure (benchmarks/README.md)"
+	@echo "make docs                 build the site into build/docs; warnings are errors"
 	@echo "make clean                remove environments, builds and the demo set"
 	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
 
@@ -51,6 +57,10 @@ demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
 	$(VENV)/bin/vltr-train sweep bce:r101 framestack:r101 --data demo-train/data --runs demo-train/runs --seeds 0 \
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
+
+# Run in build/, as `test` is.
+picture: $(VENV)/.installed
+	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
 # Finished runs stay in build/compare, so a second call continues the first.
 compare: $(VENV)/.installed-for-training
@@ -90,8 +100,31 @@ test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
 	  -DVLTR_SANITIZE=$(SANITIZE) > build/$@.log && \
 	cmake --build build/$@ && ctest --test-dir build/$@ --output-on-failure --timeout 300
 
+# Not part of CI, because it needs a cross compiler and qemu-user. The results must have the bits of every instruction set
+# of this machine; VLTR_SIMD=generic runs the code of aarch64.
+test-cpp-aarch64: test-cpp-plain
+	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -ex && \
+	cmake -G Ninja -S . -B build/$@ -DVLTR_TESTS=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=OFF -DVLTR_WERROR=$(WERROR) \
+	  -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+	  -DCMAKE_CXX_FLAGS=-Wno-psabi \
+	  "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu" > build/$@.log && \
+	cmake --build build/$@ && ctest --test-dir build/$@ --output-on-failure --timeout 600 && \
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/$@/print_bits > build/$@/bits.txt && \
+	for simd in generic ""; do VLTR_SIMD=$$simd build/test-cpp-plain/print_bits | cmp - build/$@/bits.txt || exit 1; done
+
+bench-kernels: $(TOOLS)/.installed
+	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -e && \
+	cmake -G Ninja -S . -B build/$@ -DVLTR_BENCH=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=OFF > build/$@.log && \
+	cmake --build build/$@ --target bench_kernels
+
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_eval.py --out $(ARGS)
+
+# Run in build/, as `test` is: autodoc reads the docstrings of the installed wheel.
+docs: $(DOCS)/.installed
+	@rm -rf build/docs
+	cd build && ../$(DOCS)/bin/python -m sphinx -W --keep-going -E -q -b html -d docs-cache ../docs docs $(ARGS)
+	@echo "the site: build/docs/index.html"
 
 # Run in build/, as `test` is. Finds are stored in build/fuzz.
 fuzz: $(VENV)/.installed-for-tests
@@ -102,7 +135,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) build demo demo-train .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -141,6 +174,12 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
 
 $(TOOLS)/.installed: $(TOOLS)/.made constraints.txt
 	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja
+	@touch $@
+
+$(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt
+	@echo "installing what the site needs ..."
+	@$(DOCS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[docs]"
+	@$(DOCS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 
 $(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt

@@ -1,7 +1,7 @@
-# Finds a working CUDA compiler as VLTR_CUDA asks, and enables the language; or has the kernels emulated, which needs none.
+# Finds a working CUDA compiler and enables the language, or emulates the kernels, by the value of VLTR_CUDA.
 #
-# Sets VLTR_HAVE_CUDA, VLTR_CUDA_EMULATED and VLTR_CUDA_BUILD (what build_info() prints). FindCUDAToolkit is not used: the
-# toolkit of Python wheels has a layout that it does not know, and a static runtime needs nothing but the compiler.
+# Sets VLTR_HAVE_CUDA, VLTR_CUDA_EMULATED and VLTR_CUDA_BUILD (printed by build_info()). FindCUDAToolkit is not used: it
+# does not know the layout of the toolkit in Python wheels, and a static runtime needs only the compiler.
 
 set(VLTR_HAVE_CUDA OFF)
 set(VLTR_CUDA_EMULATED OFF)
@@ -21,11 +21,11 @@ if(_vltr_cuda STREQUAL "EMULATED")
 endif()
 
 if(NOT CMAKE_CUDA_COMPILER)
-  unset(CMAKE_CUDA_COMPILER CACHE)  # a NOTFOUND of an earlier run must not outlive the toolkit's arrival
+  unset(CMAKE_CUDA_COMPILER CACHE)  # forgets the NOTFOUND of an earlier run, in case a toolkit was installed since
   if(NOT DEFINED ENV{CUDACXX})
     find_program(VLTR_NVCC nvcc HINTS "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin" PATHS /usr/local/cuda/bin)
     if(VLTR_NVCC)
-      set(ENV{CUDACXX} "${VLTR_NVCC}")  # not CMAKE_CUDA_COMPILER: check_language must really try it
+      set(ENV{CUDACXX} "${VLTR_NVCC}")  # not CMAKE_CUDA_COMPILER, so that check_language tries it
     endif()
   endif()
 endif()

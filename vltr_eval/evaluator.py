@@ -351,9 +351,9 @@ class Evaluator:
     ) -> None:
         body, self._body = self._body, None
         if error is None:
-            body.meet()
+            body.barrier()
         else:
-            body.tell(error)
+            body.abort(error)
 
     def _communicator(self) -> SingleProcess | Communicator:
         return self._body or current_group(self._process_group)

@@ -292,7 +292,8 @@ def _data_of(folder: str) -> tuple[str, str | None]:
 
 
 def _table(args: argparse.Namespace) -> int:
-    runs, unfinished = [], []
+    runs: list[RunFolder] = []
+    unfinished: list[RunFolder] = []
     for run in map(RunFolder.open, args.folders):
         (runs if run.has_report else unfinished).append(run)
     if not runs:

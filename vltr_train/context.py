@@ -46,7 +46,7 @@ class RunContext:
         store: str,
         threads: int | None,
     ) -> RunContext:
-        """The place for a data set: see `choose_device`, `resident_frames`. Raises ValueError for what is not there."""
+        """Choose the context of a data set. Raises ValueError as `choose_device` and `resident_frames` do."""
         chosen = choose_device(device)
         return cls(chosen, resident_frames(dataset.frames, chosen, store), threads, communicator)
 
@@ -97,14 +97,14 @@ def choose_device(device: torch.device | str | None) -> torch.device:
     Raises ValueError for what is no device, or not there.
     """
     try:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError:
         raise ValueError(f"device: expected cpu, cuda or cuda:N, got {device!r}") from None
-    if place.type not in ("cpu", "cuda"):
+    if chosen.type not in ("cpu", "cuda"):
         raise ValueError(f"device: expected cpu, cuda or cuda:N, got {str(device)!r}")
-    if place.type == "cpu":
-        return place
-    index = int(os.environ.get("LOCAL_RANK", 0)) if place.index is None else place.index
+    if chosen.type == "cpu":
+        return chosen
+    index = int(os.environ.get("LOCAL_RANK", 0)) if chosen.index is None else chosen.index
     count = torch.cuda.device_count()
     if index >= count:
         expected = f"cuda:0 to cuda:{count - 1}, the GPUs" if count else "cpu, because there is no GPU"

@@ -1,8 +1,8 @@
 """Losses of multi-label classification with a long tail.
 
-logits: (B, C). targets: (B, C) from 0 to 1, soft ones too unless said. reduction: "mean" over all B x C, or "none" for
-the (B, C) matrix. Weights and margins of classes are made once, in float64 on the CPU, and come as (C,) float32. No
-loss waits for a device.
+Logits and targets are (B, C). Targets are from 0 to 1 and may be soft unless a function says otherwise. ``reduction``
+is "mean" over all B x C, or "none" for the (B, C) matrix. Weights and margins of classes are computed once, in float64
+on the CPU, and returned as (C,) float32. No loss waits for a device.
 """
 
 from __future__ import annotations
@@ -26,34 +26,80 @@ __all__ = [
 
 
 def bce(logits: Tensor, targets: Tensor, weight: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
-    """Binary cross entropy. weight: anything that broadcasts to (B, C); the mean is over B x C all the same."""
+    """Compute the binary cross entropy of logits.
+
+    Args:
+        logits: (B, C).
+        targets: (B, C), from 0 to 1.
+        weight: The weights of the terms, broadcast to (B, C). The mean still divides by B x C.
+        reduction: "mean" or "none".
+
+    Returns:
+        A scalar, or (B, C).
+
+    Raises:
+        ValueError: The reduction is neither.
+
+    Example:
+        >>> bce(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+        tensor(0.6931)
+    """
     return binary_cross_entropy_with_logits(logits, targets, weight, reduction=_known(reduction))
 
 
 def focal(
     logits: Tensor, targets: Tensor, gamma: float = 1.0, alpha: float = 1.0, *, reduction: str = "mean"
 ) -> Tensor:
-    """Focal loss (arXiv 1708.02002): alpha (1 - p)**gamma l, where l is the binary cross entropy and p = exp(-l).
+    """Compute the focal loss, alpha (1 - p)**gamma l, with l the binary cross entropy and p = exp(-l).
 
-    alpha scales all of it, as in VideoLT's published code. Soft targets keep a loss, and so a p below 1, at their best.
+    The minimum of l at a soft target is above 0, so p stays below 1 there.
 
-    >>> focal(torch.zeros(1, 1), torch.zeros(1, 1))
-    tensor(0.3466)
+    Args:
+        logits: (B, C).
+        targets: (B, C), from 0 to 1.
+        gamma: The power; 0 gives alpha times the binary cross entropy.
+        alpha: The factor of all terms, positives and negatives, as in VideoLT's published code.
+        reduction: "mean" or "none".
+
+    Returns:
+        A scalar, or (B, C).
+
+    Raises:
+        ValueError: The reduction is neither.
+
+    Source:
+        Lin et al., arXiv 1708.02002, Eq. 4.
+
+    Example:
+        >>> focal(torch.zeros(1, 1), torch.zeros(1, 1))
+        tensor(0.3466)
     """
     entropy = bce(logits, targets, reduction="none")
-    # 1 - p, kept from 0: rounding may bring a soft target's below it, and x**gamma has no slope at 0 for gamma below 1.
+    # 1 - p, kept above 0: rounding may make it negative at a soft target, and x**gamma has no finite slope at 0 for
+    # gamma below 1.
     missing = (-torch.expm1(-entropy)).clamp_min(torch.finfo(entropy.dtype).tiny)
     return _reduced(alpha * missing**gamma * entropy, reduction)
 
 
 def class_balanced_weights(counts: np.ndarray, beta: float = 0.9999) -> Tensor:
-    """Weights (C,) of the class-balanced loss (arXiv 1901.05555), brought to sum C: (1 - beta) / (1 - beta**n).
+    """Compute the class weights of the class-balanced loss, (1 - beta) / (1 - beta**n), scaled to the sum C.
 
-    counts: (C,) training videos of each class; one without any counts as having one. beta: from 0 (all alike) to
-    below 1.
+    Args:
+        counts: (C,), the training videos of each class. A class without videos counts as having one.
+        beta: From 0, for equal weights, to below 1.
 
-    >>> class_balanced_weights(np.array([1, 2]), beta=0.5)
-    tensor([1.2000, 0.8000])
+    Returns:
+        (C,) float32.
+
+    Raises:
+        ValueError: beta is outside its range.
+
+    Source:
+        Cui et al., arXiv 1901.05555.
+
+    Example:
+        >>> class_balanced_weights(np.array([1, 2]), beta=0.5)
+        tensor([1.2000, 0.8000])
     """
     if not 0 <= beta < 1:
         raise ValueError(f"beta: expected from 0 to below 1, got {beta}")
@@ -62,12 +108,21 @@ def class_balanced_weights(counts: np.ndarray, beta: float = 0.9999) -> Tensor:
 
 
 def ldam_margins(counts: np.ndarray, largest: float = 0.5) -> Tensor:
-    """Margins (C,) of LDAM (arXiv 1906.07413, Eq. 13): proportional to n**(-1/4), the largest as given.
+    """Compute the class margins of LDAM, proportional to n**(-1/4).
 
-    counts: (C,) training videos of each class; one without any counts as having one.
+    Args:
+        counts: (C,), the training videos of each class. A class without videos counts as having one.
+        largest: The largest margin, which scales the others.
 
-    >>> ldam_margins(np.array([16, 1]))
-    tensor([0.2500, 0.5000])
+    Returns:
+        (C,) float32.
+
+    Source:
+        Cao et al., arXiv 1906.07413, Eq. 13.
+
+    Example:
+        >>> ldam_margins(np.array([16, 1]))
+        tensor([0.2500, 0.5000])
     """
     margins = _at_least_one(counts) ** -0.25
     return _float32(margins * largest / margins.max())
@@ -83,10 +138,28 @@ def ldam(
     summed: bool = True,
     reduction: str = "mean",
 ) -> Tensor:
-    """LDAM for several labels, as VideoLT's code has it: bce(scale * z), z being the logit less a margin at positives.
+    """Compute the LDAM loss for several labels, as in VideoLT's published code.
 
-    The margin of a video is the sum of those of its labels, or with ``summed=False`` at each label its own. Labels are
-    where a target is 1; soft targets below have no margin. weight: as `bce`, for deferred re-weighting.
+    The loss is bce(scale * z), with z the logit minus a margin at the labels of the video.
+
+    Args:
+        logits: (B, C).
+        targets: (B, C), from 0 to 1. A label is a target of 1; soft targets below 1 have no margin.
+        margins: (C,), from `ldam_margins`.
+        scale: The factor of the logits.
+        weight: As for `bce`; deferred re-weighting passes the class weights.
+        summed: Use the sum of the margins of a video's labels at each label, as the published code does. If False, each
+            label has its own margin.
+        reduction: "mean" or "none".
+
+    Returns:
+        A scalar, or (B, C).
+
+    Raises:
+        ValueError: The reduction is neither.
+
+    Source:
+        Cao et al., arXiv 1906.07413, Eq. 13; 17Skye17/VideoLT, ops/losses.py.
     """
     labels = (targets >= 1).to(logits.dtype)
     margin = labels * margins
@@ -96,39 +169,83 @@ def ldam(
 
 
 def eql(logits: Tensor, targets: Tensor, tail: Tensor, gamma: float = 1.76e-3, *, reduction: str = "mean") -> Tensor:
-    """Equalization loss (arXiv 2003.05176), with sigmoids: `bce` weighted by 1 - E T (1 - target).
+    """Compute the equalization loss with sigmoids: `bce` weighted by 1 - E T (1 - target).
 
-    T is 1 at tail classes and E is 1 with probability gamma, drawn for each video and class: with that probability a
-    tail class does not learn from a negative. tail: (C,) bool.
+    T is 1 at tail classes. E is 1 with probability gamma, drawn for each video and class. With that probability a tail
+    class does not learn from a negative.
+
+    Args:
+        logits: (B, C).
+        targets: (B, C), from 0 to 1.
+        tail: (C,) bool, the tail classes.
+        gamma: The probability that E is 1.
+        reduction: "mean" or "none".
+
+    Returns:
+        A scalar, or (B, C).
+
+    Raises:
+        ValueError: The reduction is neither.
+
+    Source:
+        Tan et al., arXiv 2003.05176.
     """
     dropped = (torch.rand_like(logits) < gamma) & tail
     return bce(logits, targets, 1 - dropped * (1 - targets), reduction=reduction)
 
 
 def other_positives_mask(targets: Tensor, classes: Tensor) -> Tensor:
-    """(B, C): 0 at the labels of a video other than the class that it was drawn for, 1 elsewhere.
+    """Mask the labels of each video other than the class that it was drawn for.
 
-    targets: (B, C) of 0/1. classes: (B,) int64, the classes that the videos were drawn for.
+    Args:
+        targets: (B, C) of 0/1.
+        classes: (B,) int64, the classes that the videos were drawn for.
 
-    >>> other_positives_mask(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([0]))
-    tensor([[1., 0., 1.]])
+    Returns:
+        (B, C), 0 at the other labels and 1 elsewhere.
+
+    Example:
+        >>> other_positives_mask(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([0]))
+        tensor([[1., 0., 1.]])
     """
     return (1 - targets).scatter(1, classes.unsqueeze(1), 1.0)
 
 
 def masked_sum(losses: Tensor, mask: Tensor) -> Tensor:
-    """Losses (B, C) where the mask is 1: their sum over classes, its mean over the batch."""
+    """Sum the losses over classes where the mask is 1, and return the mean over the batch.
+
+    Args:
+        losses: (B, C).
+        mask: Of 0/1 or bool, broadcast to (B, C).
+
+    Returns:
+        A scalar.
+    """
     return (losses * mask).sum(1).mean()
 
 
 def resampled_bce(
     logits: Tensor, targets: Tensor, classes: Tensor, *, mask_other_positives: bool = True, over_classes: str = "sum"
 ) -> Tensor:
-    """`bce` of videos that were drawn by class: a number.
+    """Compute the binary cross entropy of videos that were drawn by class.
 
-    mask_other_positives: the labels that a video was not drawn for have no part in it, so that each class is seen as
-    often as it was drawn. over_classes: "sum", as VideoLT's code has it, which is C times "mean" and so meets the
-    clipping of gradients.
+    Args:
+        logits: (B, C).
+        targets: (B, C) of 0/1.
+        classes: (B,) int64, the classes that the videos were drawn for.
+        mask_other_positives: Leave out the labels that a video was not drawn for, so that each class is seen as often
+            as it was drawn.
+        over_classes: "sum", as in VideoLT's published code, or "mean". The sum is C times the mean, so gradient
+            clipping acts on it more often.
+
+    Returns:
+        A scalar, the mean over the batch.
+
+    Raises:
+        ValueError: over_classes is neither.
+
+    Source:
+        17Skye17/VideoLT, ResamplingDataset_Mask.
     """
     if over_classes not in ("sum", "mean"):
         raise ValueError(f"over_classes: expected 'sum' or 'mean', got {over_classes!r}")

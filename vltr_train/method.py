@@ -1,8 +1,8 @@
-"""A training method: its configuration, its stages, and its loss of a step. A method is a file of methods/.
+"""The base class of training methods, and the configuration and stages of a method. Each method is a file of methods/.
 
-The engine knows nothing of any method: it runs the stages in order, gives each step its batches, and minimises what
-`Method.forward` returns. A method keeps what it learns besides weights (FrameStack: running AP) in buffers, which are
-saved, moved and resumed with them.
+The engine knows no method by name. It runs the stages in order, gives each step its batches, and minimises the loss
+that `Method.forward` returns. A method keeps its state besides weights in buffers (FrameStack: running AP). Buffers are
+saved, moved and resumed together with the weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -35,7 +35,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Task:
-    """The data as a method knows them: C classes, D features, (C,) int64 training counts, bounds of head and tail."""
+    """The facts about the data that a method may use.
+
+    Attributes:
+        num_classes: C, the number of classes.
+        feature_dim: D, the numbers of a frame's feature vector.
+        train_counts: (C,) int64, the training videos of each class.
+        bounds: Head classes have more training videos than the first bound; tail classes have at most the second.
+    """
 
     num_classes: int
     feature_dim: int
@@ -48,27 +55,58 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of every method. The defaults are the scripts of VideoLT's published code (17Skye17/VideoLT)."""
+    """The settings that every method has; a method's ``Config`` extends them.
+
+    The defaults are those of the scripts of VideoLT's published code (17Skye17/VideoLT), except where a comment says
+    DIFFERS.
+
+    Attributes:
+        aggregator: A name of `AGGREGATORS`.
+        dropout: The dropout of the aggregator; None for the aggregator's own, which is 0 in netvlad and 0.5 elsewhere.
+        clusters: The clusters of a VLAD or codebook; None for 64.
+        epochs: The epochs of the main stage.
+        batch_size: The videos of a batch, of all ranks together.
+        lr: The learning rate at the start.
+        lr_steps: The epochs from which on the rate is multiplied by ``lr_decay``, once for each.
+        lr_decay: See ``lr_steps``.
+        clip_norm: The largest norm of the gradients; None for no clipping.
+        clip_scope: The parameters whose gradients are clipped: "all", or "classifier" for those behind pooled vectors,
+            as in MOVE's "Agg" rows.
+        train_frames: The frames of a training clip.
+        test_frames: The frames of a clip in evaluation.
+        frame_sampling: The rule that draws the frames of a training clip; the published code draws with replacement.
+        eval_every: The epochs between two evaluations.
+        select_on: The split that selects the best checkpoint; "last" keeps the last one.
+        absent: The AP of a class without positives.
+        precision: The float type of the forward pass.
+        compile: Whether torch compiles the modules of `Method.compiled`.
+        seed: The seed of all draws.
+
+    Raises:
+        ValueError: A setting is outside its choices or its range.
+
+    Example:
+        >>> TrainConfig(epochs=20, aggregator="netvlad")
+        TrainConfig(aggregator='netvlad', epochs=20)
+    """
 
     aggregator: str = field(default="nonlinear", metadata={"choices": tuple(AGGREGATORS)})
-    dropout: float | None = None  # none: the aggregator's own, which is 0 in netvlad and 0.5 elsewhere
-    clusters: int | None = None  # of a VLAD or codebook; none: 64
+    dropout: float | None = None
+    clusters: int | None = None
     epochs: int = 100
-    batch_size: int = 128  # of all ranks together
+    batch_size: int = 128
     lr: float = 1e-4
     lr_steps: tuple[int, ...] = (30, 60)
     lr_decay: float = 0.1
     clip_norm: float | None = 20.0
-    # The parameters whose gradients are clipped. "classifier": those behind pooled vectors, as in MOVE's "Agg" rows.
     clip_scope: str = field(default="all", metadata={"choices": ("all", "classifier")})
     train_frames: int = 60
     test_frames: int = 150
-    # Which frames a training clip has; the published code draws them with replacement.
     frame_sampling: str = field(default="with_replacement", metadata={"choices": tuple(FRAME_SAMPLING)})
     eval_every: int = 5
     # DIFFERS: the published code selects on the test split.
     select_on: str = field(default="validate", metadata={"choices": ("validate", "test", "last")})
-    # DIFFERS: a class without positives is AP 0 there. VideoLT has none.
+    # DIFFERS: the published code counts a class without positives as AP 0. VideoLT has no such class.
     absent: str = field(default="nan", metadata={"choices": ("nan", "zero")})
     precision: str = field(default="float32", metadata={"choices": ("float32", "bfloat16", "float16")})
     compile: bool = False
@@ -76,10 +114,11 @@ class TrainConfig:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.__repr__ = TrainConfig.__repr__  # the decorator would give each subclass one of all its fields
+        # Without this the decorator gives each subclass a __repr__ of all its fields.
+        cls.__repr__ = TrainConfig.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        """The settings that differ from their defaults."""
+        """Show the settings that differ from their defaults."""
         changed = (
             f"{entry.name}={value!r}" for entry in fields(self) if (value := getattr(self, entry.name)) != entry.default
         )
@@ -94,8 +133,8 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.clusters is not None and (self.clusters < 1 or self.aggregator not in CLUSTERED):
-            wanted = "at least 1 or none" if self.aggregator in CLUSTERED else f"none with aggregator={self.aggregator}"
-            raise ValueError(f"clusters: expected {wanted}, got {self.clusters}")
+            legal = "at least 1 or none" if self.aggregator in CLUSTERED else f"none with aggregator={self.aggregator}"
+            raise ValueError(f"clusters: expected {legal}, got {self.clusters}")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
         if not self.lr > 0:
@@ -108,7 +147,12 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ResampledConfig(TrainConfig):
-    """Settings of methods that draw videos by class: see `losses.resampled_bce`. Defaults are the published code's."""
+    """The settings of methods that draw videos by class; the defaults are those of VideoLT's published code.
+
+    Attributes:
+        mask_other_positives: See `losses.resampled_bce`.
+        over_classes: See `losses.resampled_bce`.
+    """
 
     mask_other_positives: bool = True
     over_classes: str = field(default="sum", metadata={"choices": ("sum", "mean")})
@@ -117,19 +161,26 @@ class ResampledConfig(TrainConfig):
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
 OFFICIAL = {"select_on": "test", "absent": "zero"}
-"""``protocol=official``: checkpoints are selected on the test set and classes without positives count as AP 0, as in
-the published code. Its other choices are the default here already, or are in `Method.official`."""
+"""Settings of ``protocol=official``, which follows the published code.
+
+Checkpoints are selected on the test set, and classes without positives count as AP 0. The other choices of the
+published code are defaults already, or stand in `Method.official`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A row that a paper prints: what to set for it, and the numbers in it.
+    """The settings that reproduce a row of a paper, and the numbers of that row.
 
-    tables: names such as "videolt-1", in whose printed rows it stands. backbone: of the features that it wants.
-    printed: All, Head, Medium, Tail (mAP), Acc@1, Acc@5 as fractions; None where the paper has no number. columns:
-    their headings where they are others, of `tables.PRINTABLE`. data: the variant of a data set that the row is of.
-    quoted: by the tables that repeat the row with other numbers, what these print. official: what ``protocol=official``
-    sets beside `Method.official`, where the published code does something else on this data.
+    Attributes:
+        row: The name of the row in the paper's table.
+        tables: The tables that print the row, such as "videolt-1"; the first one printed it first.
+        backbone: The backbone of the features.
+        printed: The numbers All, Head, Medium, Tail (mAP), Acc@1, Acc@5 as fractions; None where the paper has none.
+        settings: The settings of the row that differ from the method's defaults.
+        columns: The headings of ``printed``, of `tables.PRINTABLE`, if they are not those six.
+        data: The variant of the data set, or "".
+        quoted: The numbers of tables that repeat the row with other numbers, by table.
+        official: Further settings of ``protocol=official`` on this data, beside `Method.official`.
     """
 
     row: str
@@ -144,12 +195,25 @@ class Preset:
 
 
 AveragePrecision = Callable[[str], np.ndarray]
-"""AP of each class (C,) float64, of "train" or "validate" by what `predict` says now; NaN where it has no positives."""
+"""A function from "train" or "validate" to the AP of each class, (C,) float64, by the method's present predictions.
+
+A class without positives in the split has NaN."""
 
 
 @dataclass(frozen=True)
 class StepDecay:
-    """Learning rate by the epochs gone: ``lr``, times ``decay`` from each of the steps on."""
+    """A learning rate that falls in steps.
+
+    Args:
+        lr: The rate at the start.
+        steps: The epochs from which on the rate is multiplied by ``decay``, once for each.
+        decay: The factor.
+
+    Example:
+        >>> rate = StepDecay(1.0, (30, 60), 0.5)
+        >>> rate(29.9), rate(30), rate(60)
+        (1.0, 0.5, 0.25)
+    """
 
     lr: float
     steps: Sequence[int]
@@ -163,8 +227,14 @@ class StepDecay:
 class Stage:
     """A part of training with an optimizer of its own.
 
-    samplers: one for each batch of a step, so `Method.forward` gets as many batches. rate: the learning rate by the
-    epochs of this stage that are gone, a fraction within an epoch.
+    Attributes:
+        name: The name of the stage in logs.
+        epochs: The epochs of the stage.
+        batch_size: The videos of a batch, of all ranks together.
+        rate: The learning rate by the finished epochs of this stage, a fraction inside an epoch.
+        clip_norm: The largest norm of the gradients; None for no clipping.
+        samplers: One sampler for each batch of a step; `Method.forward` gets that many batches.
+        optimizer: Makes the optimizer of a list of parameters and the keyword ``lr``.
     """
 
     name: str = "train"
@@ -180,16 +250,38 @@ class Stage:
 
 
 class Method(nn.Module):
-    """A method of training: a model, the stages it goes through, and the loss of a step.
+    """The base class of training methods: a model, the stages of its training, and the loss of a step.
 
-    Subclasses say what they change. `forward` is the loss of a step and `predict` what evaluation ranks by.
+    A subclass sets ``paper``, defines `forward`, and overrides whatever else it changes. Evaluation ranks videos by the
+    logits of `predict`.
+
+    Args:
+        config: The settings, an instance of the method's ``Config``.
+        task: The facts about the data.
+
+    Attributes:
+        paper: The paper of the method, a line for ``vltr-train methods``.
+        Config: The class of the settings.
+        presets: The rows of papers that the method reproduces, by name.
+        official: The settings of ``protocol=official``, beside `OFFICIAL`.
+        model: The module to train, made by `make_model`.
+
+    Example:
+        >>> class Plain(Method):
+        ...     paper = "binary cross entropy"
+        ...     def forward(self, batch):
+        ...         return losses.bce(self.model(batch.features), batch.targets)
+        >>> plain = Plain(TrainConfig(), Task(3, 4, np.array([5, 2, 1]), (3, 1)))
+        >>> plain.predict(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 3])
     """
 
     paper: ClassVar[str]
+    config: TrainConfig
+    model: nn.Module
     Config: ClassVar[type[TrainConfig]] = TrainConfig
     presets: ClassVar[Mapping[str, Preset]] = {}
     official: ClassVar[Mapping[str, Any]] = {}
-    """Settings of ``protocol=official`` beside `OFFICIAL`."""
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__()
@@ -198,7 +290,11 @@ class Method(nn.Module):
         self.model = self.make_model()
 
     def make_model(self) -> nn.Module:
-        """The model to train: for most methods one classifier with the aggregator of the configuration."""
+        """Make the model to train: for most methods one classifier."""
+        return self.make_classifier()
+
+    def make_classifier(self) -> VideoClassifier:
+        """Make a classifier of all classes with the aggregator of the configuration."""
         config, task = self.config, self.task
         aggregator = make_aggregator(
             config.aggregator, task.feature_dim, dropout=config.dropout, clusters=config.clusters
@@ -206,13 +302,20 @@ class Method(nn.Module):
         return VideoClassifier(aggregator, task.num_classes)
 
     def stages(self) -> tuple[Stage, ...]:
-        """The parts of training, in order. Asked again before each, whose samplers may depend on what was learnt."""
+        """Return the stages of training, in order.
+
+        The engine calls this again after `begin_stage` of each stage, for its samplers: these may depend on the state.
+        """
         return (self.stage(),)
 
     def stage(self, **changes: Any) -> Stage:
-        """A stage as the configuration says, but for the changes."""
+        """Make a stage with the settings of the configuration.
+
+        Args:
+            **changes: Fields of `Stage` that differ from the configuration.
+        """
         config = self.config
-        usual = {
+        usual: dict[str, Any] = {
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             "rate": StepDecay(config.lr, config.lr_steps, config.lr_decay),
@@ -221,38 +324,53 @@ class Method(nn.Module):
         return Stage(**(usual | changes))
 
     def notes(self) -> list[str]:
-        """Sentences that a training prints before it starts, about settings that have no effect in it."""
+        """Return sentences to print before training, about settings that have no effect."""
         return []
 
     def begin_stage(self, stage: Stage) -> None:
-        """Called before a stage, and before a checkpoint of it is loaded: `freeze` and begin parts anew here."""
+        """Prepare a stage: override this to `freeze` modules or to initialise them anew.
+
+        The engine calls this on all ranks before the stage starts, and before a checkpoint of the stage is loaded. A
+        resumed run also gets this call for each finished stage.
+        """
 
     def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> str | None:
-        """Called after the last epoch of a stage, on all ranks; what it finds out is kept in buffers. Returns what is
-        to be said of it. The best checkpoint, by which a run predicts, is older than what it leaves in the last stage.
+        """Finish a stage: override this to compute results that later stages need.
+
+        The engine calls this on all ranks, after the last epoch of the stage and its evaluation, and before it saves
+        the checkpoint. Store results in buffers, so that the checkpoint has them. Buffers set in the last stage are not
+        in best.pt, which is saved earlier and by which a run predicts.
+
+        Args:
+            stage: The finished stage.
+            average_precision: Gives the AP of each class, (C,) float64, on "train" or "validate". All ranks must call
+                it the same number of times.
+
+        Returns:
+            A message to print, or None.
         """
 
     def freeze(self, *modules: nn.Module) -> None:
-        """Takes modules out of training: no gradients, and from here on in eval mode, whatever `train` says."""
+        """Exclude modules from training: they get no gradients, and stay in eval mode even after ``train()``."""
         self._frozen.extend(modules)
         for module in modules:
             module.requires_grad_(False)
             module.eval()
 
     def unfreeze(self, *modules: nn.Module) -> None:
-        """Takes modules that `freeze` was given back into training."""
+        """Include modules in training again, after `freeze`."""
         self._frozen = [frozen for frozen in self._frozen if frozen not in modules]
         for module in modules:
             module.requires_grad_(True)
             module.train(self.training)
 
     def clipped(self) -> list[nn.Parameter]:
-        """The parameters whose gradients together have a norm of at most `Stage.clip_norm`."""
-        scope = self.model.head if self.config.clip_scope == "classifier" else self
+        """Return the parameters whose gradients are clipped, together, to a norm of `Stage.clip_norm`."""
+        scope = cast("nn.Module", self.model.head) if self.config.clip_scope == "classifier" else self
         return [parameter for parameter in scope.parameters() if parameter.requires_grad]
 
     def compiled(self) -> tuple[nn.Module, ...]:
-        """The modules that ``compile=true`` compiles."""
+        """Return the modules that ``compile=true`` compiles."""
         return (self.model,)
 
     def train(self, mode: bool = True) -> Method:
@@ -262,26 +380,55 @@ class Method(nn.Module):
         return self
 
     def begin_epoch(self, epoch: int, num_rows: int) -> None:
-        """Called before each epoch of a stage. num_rows: how many rows each stream will give this rank in it."""
+        """Prepare an epoch; the engine calls this before each epoch of a stage.
+
+        Args:
+            epoch: The number of the epoch in its stage, from 0.
+            num_rows: The rows that each sampler gives this rank in the epoch.
+        """
 
     def end_epoch(self) -> None:
-        """Called after each epoch, on all ranks."""
+        """Finish an epoch; the engine calls this after each epoch, on all ranks."""
 
-    def forward(self, *batches: Batch) -> Tensor:
-        """The loss of a step, a mean over the rows of its batches: one batch for each sampler of the stage."""
+    # Any, so that a subclass may name its batches.
+    def forward(self, *batches: Any, **options: Any) -> Tensor:
+        """Compute the loss of a step.
+
+        Args:
+            *batches: One `Batch` for each sampler of the stage.
+            **options: None; a subclass need not take any.
+
+        Returns:
+            A scalar, the mean over the rows of the batches.
+        """
         raise NotImplementedError
 
     def predict(self, features: Tensor) -> Tensor:
-        """Logits (B, C) float32 of clips (B, T, D)."""
+        """Score clips for evaluation.
+
+        Args:
+            features: (B, T, D), the frames of the clips.
+
+        Returns:
+            (B, C) float32, the logits.
+        """
         return self.model(features)
 
 
 class Resampled(Method):
-    """Methods that draw videos by class: BCE with the settings of `ResampledConfig`."""
+    """The base class of methods that draw videos by class: BCE with the settings of `ResampledConfig`.
 
+    Raises:
+        ValueError: A sampler of the stage does not draw by class.
+    """
+
+    config: ResampledConfig
+    model: VideoClassifier
     Config = ResampledConfig
 
     def forward(self, batch: Batch) -> Tensor:
+        if batch.classes is None:
+            raise ValueError("batch: expected the classes that videos were drawn for, got none; draw by a ClassSampler")
         return losses.resampled_bce(
             self.model(batch.features),
             batch.targets,

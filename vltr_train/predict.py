@@ -31,7 +31,7 @@ _TOPK = (1, 5)
 @torch.no_grad()
 def predict(method: Method, split: Split, context: RunContext | None = None) -> tuple[np.ndarray, Tensor]:
     """Logits of a split, of evenly spaced frames: the rows of this rank (n,) int64, and theirs (n, C) float32 on the
-    device. The method is in evaluation mode then. place: default the CPU, and this process alone.
+    device. The method is in evaluation mode then. context: default the CPU, and this process alone.
     """
     config, context = method.config, context or RunContext()
     loader = Loader(split, batch_size=config.batch_size, num_frames=config.test_frames, **context.of_batches)
@@ -81,8 +81,8 @@ def write_report(
     if communicator.rank:
         return None
     whole = np.empty((len(split), split.num_classes), np.float32)
-    for places, values in shares:
-        whole[places] = values
+    for rows_of_rank, values in shares:
+        whole[rows_of_rank] = values
     found = vltr_eval.evaluate(
         whole,
         _pairs(split.labels),

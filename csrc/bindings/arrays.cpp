@@ -1,4 +1,4 @@
-// What vltr_eval/_base/arrays.py is made of: borrowed arrays, DLPack, devices, and device memory of our own.
+// The core of vltr_eval/_base/arrays.py: borrowed arrays, DLPack, devices, and the library's own device memory.
 #include <memory>
 
 #include "bindings/bindings.hpp"
@@ -20,13 +20,13 @@ constexpr const char* kDTypeNames[] = {"bool",   "uint8", "int8",    "uint16",  
 cuda::Stream stream_of(const Tensor& tensor) { return {tensor.device, tensor.stream}; }
 #endif
 
-// One element as a Python number, from wherever it lies.
+// One element as a Python number, from CPU or device memory.
 py::object item(const Tensor& tensor, const std::vector<std::int64_t>& index) {
-  const std::byte* place = tensor.data;
+  const std::byte* ptr = tensor.data;
   bool inside = index.size() == tensor.shape.size();
   for (std::size_t axis = 0; inside && axis < index.size(); ++axis) {
     inside = index[axis] >= 0 && index[axis] < tensor.shape[axis];
-    place += index[axis] * tensor.strides[axis];
+    ptr += index[axis] * tensor.strides[axis];
   }
   if (!inside) throw py::index_error("index: expected one within the array");
   return with_element_type(tensor.dtype, [&](auto tag) -> py::object {
@@ -35,12 +35,12 @@ py::object item(const Tensor& tensor, const std::vector<std::int64_t>& index) {
     std::byte copy[sizeof(T)];
     if (tensor.on_device()) {
       const py::gil_scoped_release release;
-      cuda::copy_to_host(stream_of(tensor), copy, place, sizeof(T));
+      cuda::copy_to_host(stream_of(tensor), copy, ptr, sizeof(T));
       cuda::synchronize(stream_of(tensor));
-      place = copy;
+      ptr = copy;
     }
 #endif
-    const T value = load_element<T>(place);
+    const T value = load_element<T>(ptr);
     if constexpr (std::is_integral_v<T>) {
       return py::cast(value);
     } else {
@@ -49,7 +49,7 @@ py::object item(const Tensor& tensor, const std::vector<std::int64_t>& index) {
   });
 }
 
-// Fills a tensor from a numpy array of the same bytes. On a device without waiting for it.
+// Fills a tensor from a numpy array of the same bytes. Asynchronous on a device.
 void assign(const Tensor& tensor, const py::array& values) {
   const std::int64_t bytes = tensor.size() * size_of(tensor.dtype);
   if (!tensor.contiguous() || values.nbytes() != bytes || (values.flags() & py::array::c_style) == 0) {
@@ -75,9 +75,9 @@ std::string dtype_name(const dlpack::DataType& dtype) {
   return name;
 }
 
-// Takes what a capsule holds: (address, shape, strides in bytes, dtype name, owner, writable, (device type, device)).
-// The capsule is marked as used; the producer's deleter is called once, when the owner goes, which is a Python object
-// and so goes with the GIL.
+// Takes the tensor of a capsule: (address, shape, strides in bytes, dtype name, owner, writable, (device type,
+// device)). Marks the capsule as used. The owner is a Python object; its destructor runs with the GIL and calls the
+// producer's deleter once.
 template <class Managed>
 py::tuple take(const py::object& capsule) {
   auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), Managed::kName));
@@ -86,9 +86,9 @@ py::tuple take(const py::object& capsule) {
     if (owned->deleter != nullptr) owned->deleter(owned);
   });
   if (PyCapsule_SetName(capsule.ptr(), Managed::kUsedName) != 0) throw py::error_already_set();
-  bool writable = true;  // capsules from before version 1 cannot tell
+  bool writable = true;  // capsules before version 1 have no flag
   if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>) {
-    if (managed->major != 1) {  // of another major version only what lies before the tensor is known
+    if (managed->major != 1) {  // other major versions may lay out the tensor differently
       throw py::buffer_error("expected DLPack version 1, got " + std::to_string(managed->major));
     }
     writable = (managed->flags & dlpack::kReadOnly) == 0;
@@ -109,7 +109,7 @@ py::tuple take(const py::object& capsule) {
     strides[axis] = tensor.strides != nullptr ? py::int_(itemsize) * py::int_(tensor.strides[axis]) : stride;
     stride = stride * extent;
   }
-  // Null plus an offset is null still. The sum is Python's, which does not wrap.
+  // Null plus an offset stays null. Python adds the numbers, because its integers do not wrap.
   const auto data = reinterpret_cast<std::uintptr_t>(tensor.data);
   const py::object address = py::int_(data) + py::int_(data == 0 ? 0 : tensor.byte_offset);
   const auto device = py::make_tuple(tensor.device.type, tensor.device.index);
@@ -121,13 +121,13 @@ py::tuple from_dlpack(const py::object& capsule) {
     return take<dlpack::ManagedVersioned>(capsule);
   }
   if (PyCapsule_IsValid(capsule.ptr(), dlpack::Managed::kName) != 0) return take<dlpack::Managed>(capsule);
-  throw py::buffer_error("expected a DLPack capsule that nobody has used");
+  throw py::buffer_error("expected an unused DLPack capsule, got a used one or another object");
 }
 
 #ifdef VLTR_HAVE_CUDA
 
-// Device memory of our own, for results whose library cannot allocate them for us. It offers itself by every protocol,
-// and goes back in stream order when Python and all who borrow it have let go.
+// The library's own device memory, for results in arrays that no other library allocates. It exports itself by every
+// protocol. It is freed in stream order when neither Python nor a consumer refers to it.
 class DeviceArray {
  public:
   DeviceArray(std::vector<std::int64_t> shape, DType dtype, const cuda::Stream& stream)
@@ -143,7 +143,7 @@ class DeviceArray {
     std::int64_t bytes = size_of(dtype);
     for (const std::int64_t extent : shape) {
       if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) {
-        throw py::value_error("shape: expected one whose bytes can be counted in 63 bits");
+        throw py::value_error("shape: expected one with fewer than 2^63 bytes");
       }
     }
     return bytes;
@@ -171,7 +171,7 @@ py::dict cuda_array_interface(const DeviceArray& array) {
   const std::string kind = array.dtype() == DType::kBool       ? "|b"
                            : array.dtype() == DType::kBFloat16 ? "<V"  // as ml_dtypes names it
                                                                : "<" + std::string(1, name_of(array.dtype())[0]);
-  // The protocol has no 0: the legacy default stream is 1.
+  // In this protocol the legacy default stream is 1, and 0 is not allowed.
   const std::uintptr_t stream = std::max<std::uintptr_t>(1, array.stream().handle);
   return py::dict("shape"_a = py::tuple(py::cast(array.shape())),
                   "typestr"_a = kind + std::to_string(size_of(array.dtype())),
@@ -187,11 +187,11 @@ py::capsule export_as(const SharedArray& array, const std::optional<cuda::Stream
     std::vector<std::int64_t> strides;
     Managed managed{};
 
-    // The memory may be given back in the order of our stream, so that waits for what the consumer has put on his.
+    // The memory is freed in the order of the array's stream, which therefore waits for the consumer's work.
     ~Export() {
       try {
         if (consumer) cuda::wait_for(array->stream(), *consumer);
-      } catch (const cuda::Error&) {  // his stream is gone, and with it his work
+      } catch (const cuda::Error&) {  // the consumer's stream no longer exists, so it has no work
       }
     }
   };
@@ -202,14 +202,14 @@ py::capsule export_as(const SharedArray& array, const std::optional<cuda::Stream
                          {dlpack::kCuda, array->stream().device},
                          static_cast<std::int32_t>(out->strides.size()),
                          dlpack_type(array->dtype()),
-                         const_cast<std::int64_t*>(array->shape().data()),  // consumers do not write it
+                         const_cast<std::int64_t*>(array->shape().data()),  // consumers do not write to it
                          out->strides.data(),
                          0};
   out->managed.context = out;
   out->managed.deleter = [](Managed* managed) { delete static_cast<Export*>(managed->context); };
   if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>) out->managed.major = 1;
   return py::capsule(&out->managed, Managed::kName, [](PyObject* capsule) {
-    if (PyCapsule_IsValid(capsule, Managed::kName) == 0) return;  // a consumer took it, and will delete it
+    if (PyCapsule_IsValid(capsule, Managed::kName) == 0) return;  // a consumer took it and will delete it
     auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, Managed::kName));
     managed->deleter(managed);
   });
@@ -219,23 +219,23 @@ using IntPair = std::pair<int, int>;
 
 py::capsule to_dlpack(const SharedArray& array, std::optional<std::int64_t> stream, std::optional<IntPair> max_version,
                       std::optional<IntPair> dl_device, std::optional<bool> copy) {
-  const cuda::Stream& own = array->stream();
-  if (dl_device && *dl_device != IntPair(dlpack::kCuda, own.device)) {
-    throw py::buffer_error("dl_device: expected the array's own device, got another");
+  const cuda::Stream& array_stream = array->stream();
+  if (dl_device && *dl_device != IntPair(dlpack::kCuda, array_stream.device)) {
+    throw py::buffer_error("dl_device: expected the device of the array, got another one");
   }
   if (copy.value_or(false)) throw py::buffer_error("copy: expected None or False; the memory is shared");
-  // The rules of the protocol: none is the legacy default stream, -1 asks for no order at all, 0 could mean two things.
+  // The protocol's rules: None is the legacy default stream, -1 is no synchronization, and 0 is ambiguous.
   const std::int64_t consumer = stream.value_or(1);
   if (consumer == 0 || consumer < -1) {
     throw py::value_error("stream: expected None, -1, 1, 2 or a CUDA stream, got " + std::to_string(consumer));
   }
-  std::optional<cuda::Stream> his;
+  std::optional<cuda::Stream> consumer_stream;
   if (consumer != -1) {
-    his = cuda::Stream{own.device, static_cast<std::uintptr_t>(consumer)};
-    cuda::wait_for(*his, own);
+    consumer_stream = cuda::Stream{array_stream.device, static_cast<std::uintptr_t>(consumer)};
+    cuda::wait_for(*consumer_stream, array_stream);
   }
-  return max_version && max_version->first >= 1 ? export_as<dlpack::ManagedVersioned>(array, his)
-                                                : export_as<dlpack::Managed>(array, his);
+  return max_version && max_version->first >= 1 ? export_as<dlpack::ManagedVersioned>(array, consumer_stream)
+                                                : export_as<dlpack::Managed>(array, consumer_stream);
 }
 
 py::array to_host(const DeviceArray& array) {
@@ -264,13 +264,14 @@ void bind_devices(py::module_& module) {
       [](int device, std::uintptr_t stream, std::uintptr_t other) {
         cuda::wait_for({device, stream}, {device, other});
       },
-      "device"_a, "stream"_a, "other"_a, "What is put on `stream` from now on waits for what is on `other` by now.");
-  py::class_<cuda::Event>(module, "Event", "A point in the work of a stream: all that is on it when this is made.")
+      "device"_a, "stream"_a, "other"_a, "Later work on `stream` waits for all present work on `other`.");
+  py::class_<cuda::Event>(module, "Event",
+                          "A point in the work of a stream: all work before the construction of the event.")
       .def(py::init([](int device, std::uintptr_t stream) {
              return std::make_unique<cuda::Event>(cuda::Stream{device, stream});
            }),
            "device"_a, "stream"_a)
-      .def("done", &cuda::Event::done, "Whether the device has got there. Does not wait.");
+      .def("done", &cuda::Event::done, "True once the device has finished that work. Does not wait.");
   py::class_<DeviceArray, SharedArray>(module, "DeviceArray", "An array in device memory, not yet filled.")
       .def(py::init([](std::vector<std::int64_t> shape, int dtype, int device, std::uintptr_t stream) {
              return std::make_shared<DeviceArray>(std::move(shape), static_cast<DType>(dtype),
@@ -284,7 +285,7 @@ void bind_devices(py::module_& module) {
       .def("__dlpack_device__", [](const DeviceArray& a) { return IntPair(dlpack::kCuda, a.stream().device); })
       .def("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(),
            "dl_device"_a = py::none(), "copy"_a = py::none())
-      .def("to_numpy", &to_host, "A copy in CPU memory, once the work on the array's stream is done.");
+      .def("to_numpy", &to_host, "Copies the array to CPU memory once the work on its stream is done.");
 }
 
 #else
@@ -307,8 +308,11 @@ void bind_arrays(py::module_& module) {
              const auto itemsize = static_cast<std::uintptr_t>(size_of(static_cast<DType>(dtype)));
              std::uintptr_t offsets = address;
              for (const std::int64_t stride : strides) offsets |= static_cast<std::uintptr_t>(stride);
-             if (device >= 0 && offsets % itemsize != 0) {  // a fault there would end the process's use of the device
-               throw py::value_error("address: expected aligned elements on a device, got others");
+             // A misaligned load would make the device unusable for this process.
+             if (device >= 0 && offsets % itemsize != 0) {
+               throw py::value_error(
+                   "address: expected elements at multiples of their size in device memory, got a misaligned address "
+                   "or stride");
              }
              return Tensor{reinterpret_cast<std::byte*>(address),
                            std::move(shape),
@@ -318,7 +322,7 @@ void bind_arrays(py::module_& module) {
                            stream};
            }),
            "address"_a, "shape"_a, "strides"_a, "dtype"_a, "device"_a, "stream"_a)
-      .def("item", &item, "index"_a, "One element as a Python number, from wherever it lies.")
+      .def("item", &item, "index"_a, "Returns one element as a Python number, from CPU or device memory.")
       .def("assign", &assign, "values"_a, "Copies a numpy array of the same bytes into the tensor, in C order.");
   module.def(
       "from_dlpack", &from_dlpack, "capsule"_a,

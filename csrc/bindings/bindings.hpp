@@ -1,7 +1,7 @@
-// What the files of this folder share; they alone know pybind11.
+// Shared by the files of this folder, the only ones that use pybind11.
 //
-// Matrices come as addresses, strides and dtype codes (vltr_eval/_base/arrays.py makes them of arrays); what is O(positives)
-// comes and goes as numpy arrays. Python checks meaning; here only what memory safety needs is checked.
+// Matrices come as addresses, strides and dtype codes, which vltr_eval/_base/arrays.py takes from arrays. Data of size
+// O(positives) comes and goes as numpy arrays. Python checks the meaning of arguments; these files check memory safety.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -23,14 +23,14 @@ namespace vltr {
 namespace py = pybind11;
 using namespace py::literals;
 
-// In C order and aligned: numpy copies what is not, such as a field of packed records.
+// In C order and aligned. numpy copies other arrays, such as a field of packed records.
 template <class T>
 using NumberArray = py::array_t<T, py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
 using IntArray = NumberArray<std::int64_t>;
 using RowArray = NumberArray<std::uint32_t>;
 using DoubleArray = NumberArray<double>;
 
-// Hands a vector's memory to numpy.
+// Moves a vector's memory to numpy.
 template <class T>
 py::array_t<T> to_numpy(std::vector<T>&& values, std::vector<py::ssize_t> shape = {}) {
   auto* owned = new std::vector<T>(std::move(values));
@@ -39,8 +39,8 @@ py::array_t<T> to_numpy(std::vector<T>&& values, std::vector<py::ssize_t> shape 
   return py::array_t<T>(shape, owned->data(), owner);
 }
 
-// Runs a call without the GIL. Its calling thread looks for Ctrl-C and reports progress between items of work; what
-// these raise is raised again when the call has stopped.
+// Runs a call without the GIL. Between items of work the calling thread checks for Ctrl-C and reports progress. An
+// exception of these stops the call and is then raised again.
 class Call {
  public:
   Call(int threads, const py::object& progress) : progress_(progress) {
@@ -76,17 +76,18 @@ class Call {
   const py::object& progress_;
   std::optional<py::error_already_set> raised_;
   cpu::Runner runner_;
-  double fraction_ = 0.0;  // never falls, also where a NaN is looked for once more
+  double fraction_ = 0.0;  // never decreases, also during a second search for a NaN
 };
 
-// Positives, thresholds and cells from Python, with the checks that memory safety needs; a table to Python.
+// Conversion of positives, thresholds and cells from Python, with the checks for memory safety,
+// and of a table to Python.
 cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
                             std::int64_t num_classes);
 RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_positives, const Matrix& scores);
 Cells to_cells(const RowArray& rows, const RowArray& classes, const Matrix& scores);  // borrows both
 py::tuple to_tuple(RankTable&& table);  // (offset, thresholds, tp, fp, tied)
 
-// The operations, by subject; module.cpp calls them all.
+// Each function binds one group of operations; module.cpp calls all of them.
 void bind_arrays(py::module_& module);
 void bind_cuda(py::module_& module);
 void bind_evaluation(py::module_& module);

@@ -1,36 +1,38 @@
-// Labels, the scan and the metrics on a CUDA device: overloads of the functions of evaluation.cpp, chosen by the type
-// of the matrix or table.
+// Labels, the rank scan and the metrics on a CUDA device. They overload the functions of evaluation.cpp; the type of
+// the matrix or table selects the overload.
 #include "bindings/bindings.hpp"
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
-#include "cuda/reached.hpp"
-#include "cuda/scan.hpp"
+#include "cuda/count_reached.hpp"
+#include "cuda/rank_scan.hpp"
 #include "cuda/thresholds.hpp"
 #include "cuda/weighted_average_precision.hpp"
 
 namespace vltr {
 namespace {
 
-// A borrowed matrix in device memory, and the stream on which it is ready.
+// A borrowed matrix in device memory, and the stream that its content is ordered on.
 struct CudaMatrix {
   Matrix matrix;
   cuda::Stream stream;
 };
 
-// Kernels read whole elements.
+// Appends a shard. Kernels need aligned elements.
 void append(CudaMatrix& scores, std::uintptr_t address, std::int64_t rows, std::int64_t row_stride,
             std::int64_t col_stride) {
   const auto size = static_cast<std::int64_t>(
       with_element_type(scores.matrix.dtype, [](auto tag) { return sizeof(typename decltype(tag)::type); }));
   if (rows > 0 &&
       (static_cast<std::int64_t>(address) % size != 0 || row_stride % size != 0 || col_stride % size != 0)) {
-    throw py::value_error("array: expected elements at multiples of their size in device memory, got others");
+    throw py::value_error(
+        "array: expected elements at multiples of their size in device memory, got a misaligned address or stride");
   }
   scores.matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
 }
 
-// Calls function() without the GIL. Positives live on a stream of their own: the scores' stream waits for them before
-// and, should the call end early with kernels under way, they wait for it before they may go.
+// Calls function() without the GIL. Positives are on the library's stream, so the scores' stream waits for it
+// first. If the call throws while its kernels run, the library's stream waits for them, so that the positives
+// are not freed too early.
 template <class Function>
 auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, const Function& function) {
   if (positives.rows != scores.matrix.rows || positives.classes != scores.matrix.cols) {
@@ -49,13 +51,13 @@ auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, 
   }
 }
 
-py::tuple scan(const CudaMatrix& scores, const cuda::Positives& positives, std::int64_t trials, std::uint64_t seed,
-               bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int,
-               const py::object& progress) {
+py::tuple rank_scan(const CudaMatrix& scores, const cuda::Positives& positives, std::int64_t trials, std::uint64_t seed,
+                    bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int,
+                    const py::object& progress) {
   RankTable shared;
   if (given) shared = to_thresholds(given->first, given->second, scores.matrix);
-  cuda::ScanResult result = with_positives(scores, positives, [&] {
-    return cuda::scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
+  cuda::RankScanResult result = with_positives(scores, positives, [&] {
+    return cuda::rank_scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
   });
   if (!progress.is_none()) progress(1.0);
   py::object trial_matrix = py::none();
@@ -68,11 +70,11 @@ py::tuple scan(const CudaMatrix& scores, const cuda::Positives& positives, std::
   return py::make_tuple(std::move(result.table), trial_matrix, rank);
 }
 
-// A metric of each class of a table; the number of rows and of threads are what the CPU's overload takes.
+// A metric of each class of a table. The overload on the CPU also takes the number of rows and of threads.
 template <class... Arguments>
-auto per_class(std::vector<double> (*metric)(const cuda::DeviceRankTable&, Arguments...)) {
+auto per_class(Array<double> (*metric)(const cuda::DeviceRankTable&, Arguments...)) {
   return [metric](const cuda::DeviceRankTable& table, std::int64_t, int, Arguments... arguments) {
-    std::vector<double> values;
+    Array<double> values;
     {
       const py::gil_scoped_release release;
       values = metric(table, arguments...);
@@ -85,7 +87,7 @@ auto per_class(std::vector<double> (*metric)(const cuda::DeviceRankTable&, Argum
 
 void bind_cuda(py::module_& module) {
   py::class_<CudaMatrix>(module, "CudaMatrix",
-                         "A borrowed (N, C) matrix in device memory, with the stream on which it is ready.")
+                         "A borrowed (N, C) matrix in device memory, and the stream that its content is ordered on.")
       .def(py::init([](int dtype, std::int64_t cols, int device, std::uintptr_t stream) {
              CudaMatrix scores;
              scores.matrix.dtype = static_cast<DType>(dtype);
@@ -131,8 +133,8 @@ void bind_cuda(py::module_& module) {
         }
         return to_tuple(std::move(host));
       });
-  module.def("scan", &scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
-             "progress"_a);
+  module.def("rank_scan", &rank_scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
+             "threads"_a, "progress"_a);
   module.def("positive_scores", [](const CudaMatrix& scores, const cuda::Positives& positives, int) {
     return to_tuple(with_positives(scores, positives, [&] {
       return cuda::to_host(cuda::positive_scores(scores.matrix, positives, scores.stream));
@@ -148,7 +150,7 @@ void bind_cuda(py::module_& module) {
              });
 
   module.def(
-      "reached",
+      "count_reached",
       [](const CudaMatrix& scores, const RowArray& rows, const RowArray& classes,
          const std::pair<IntArray, py::array>& thresholds, int) {
         const Cells cells = to_cells(rows, classes, scores.matrix);
@@ -156,7 +158,7 @@ void bind_cuda(py::module_& module) {
         std::vector<std::uint32_t> counts;
         {
           const py::gil_scoped_release release;
-          counts = cuda::reached(scores.matrix, cells, given, scores.stream);
+          counts = cuda::count_reached(scores.matrix, cells, given, scores.stream);
         }
         return to_numpy(std::move(counts));
       },

@@ -1,4 +1,4 @@
-// The structs of DLPack (https://dmlc.github.io/dlpack), version 1.0: a fixed binary interface, so no header is needed.
+// The structs of DLPack 1.0 (https://dmlc.github.io/dlpack). Its binary interface is fixed, so no header is needed.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ struct Tensor {
   std::uint64_t byte_offset;
 };
 
-// What capsules hold: until version 1.0 the first, since then, when the consumer asks for it, the second.
+// The content of capsules: Managed before version 1.0; ManagedVersioned since then, if the consumer requests it.
 struct Managed {
   static constexpr const char* kName = "dltensor";
   static constexpr const char* kUsedName = "used_dltensor";

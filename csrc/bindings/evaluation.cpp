@@ -1,15 +1,15 @@
-// Labels, the scan and the metrics, on CPU threads.
+// Labels, the rank scan and the metrics on CPU threads.
 #include "bindings/bindings.hpp"
 #include "core/sap_core.hpp"
-#include "cpu/reached.hpp"
-#include "cpu/scan.hpp"
+#include "cpu/count_reached.hpp"
+#include "cpu/rank_scan.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
 
 namespace vltr {
 namespace {
 
-// Offsets of compressed rows or columns that cover `count` elements in `classes` parts.
+// True for offsets of `classes` lists with `count` elements in total.
 bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t classes, std::int64_t count) {
   return size > 0 && size == classes + 1 && offset[0] == 0 && offset[classes] == count &&
          std::is_sorted(offset, offset + size);
@@ -22,14 +22,14 @@ cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::i
   cpu::Positives positives;
   positives.offset.assign(offset.data(), offset.data() + offset.size());
   positives.rows.assign(rows.data(), rows.data() + rows.size());
-  bool sound = are_offsets(offset.data(), offset.size(), num_classes, rows.size());
-  for (std::size_t c = 0; sound && c + 1 < positives.offset.size(); ++c) {
-    for (std::int64_t i = positives.offset[c]; sound && i < positives.offset[c + 1]; ++i) {
-      const std::uint32_t row = positives.rows[static_cast<std::size_t>(i)];
-      sound = row < num_rows && (i == positives.offset[c] || positives.rows[static_cast<std::size_t>(i) - 1] < row);
+  bool valid = are_offsets(offset.data(), offset.size(), num_classes, rows.size());
+  for (std::int64_t c = 0; valid && c < positives.classes(); ++c) {
+    for (std::int64_t i = positives.offset[c]; valid && i < positives.offset[c + 1]; ++i) {
+      const std::uint32_t row = positives.rows[i];
+      valid = row < num_rows && (i == positives.offset[c] || positives.rows[i - 1] < row);
     }
   }
-  if (!sound)
+  if (!valid)
     throw py::value_error(
         "positives: expected an offset for each class of scores and one more, rising from 0, and rows that rise "
         "within each class and are below the number of rows");
@@ -70,7 +70,7 @@ py::tuple to_tuple(RankTable&& table) {
 
 namespace {
 
-// Metrics take counts as doubles and add two of them: with more rows neither would be exact.
+// Metrics convert counts to doubles and add two of them. With more rows neither would be exact.
 constexpr std::int64_t kMaxTableRows = std::int64_t{1} << 53;
 
 void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
@@ -87,12 +87,12 @@ void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp,
   }
 }
 
-py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
-               bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
-               const py::object& progress) {
+py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
+                    bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
+                    const py::object& progress) {
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
   RankTable shared;
-  cpu::ScanRequest request;
+  RankScanRequest request;
   request.trials = trials;
   request.seed = seed;
   request.ranks = ranks;
@@ -100,8 +100,8 @@ py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& row
     shared = to_thresholds(given->first, given->second, scores);
     request.given = &shared;
   }
-  cpu::ScanResult result =
-      Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::scan(scores, positives, request, runner); });
+  cpu::RankScanResult result = Call(
+      threads, progress)([&](const cpu::Runner& runner) { return cpu::rank_scan(scores, positives, request, runner); });
   py::object trial_matrix = py::none();
   if (trials > 0) trial_matrix = to_numpy(std::move(result.trials), {trials, static_cast<py::ssize_t>(scores.cols)});
   py::object rank = py::none();
@@ -109,13 +109,13 @@ py::tuple scan(const Matrix& scores, const IntArray& offset, const RowArray& row
   return py::make_tuple(to_tuple(std::move(result.table)), trial_matrix, rank);
 }
 
-// Calls metric(tp, fp, tied, count, negatives) for each class of a rank table.
+// Calls metric(tp, fp, tied, count, negatives) for each class of a rank table, and returns the results.
 template <class Metric>
 DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
                       std::int64_t num_rows, int threads, const Metric& metric) {
   check_table(offset, tp, fp, tied, num_rows);
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
-  std::vector<double> out(static_cast<std::size_t>(classes));
+  Array<double> out(classes);
   const std::int64_t* const begin = offset.data();
   Call(threads, py::none())([&](const cpu::Runner& runner) {
     const std::int64_t step = cpu::items_per_step(classes, 8, runner.threads);
@@ -124,8 +124,7 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
         const std::int64_t first = begin[c];
         const std::int64_t count = begin[c + 1] - first;
         const std::int64_t positives = count == 0 ? 0 : tp.data()[first + count - 1];
-        out[static_cast<std::size_t>(c)] =
-            metric(tp.data() + first, fp.data() + first, tied.data() + first, count, num_rows - positives);
+        out[c] = metric(tp.data() + first, fp.data() + first, tied.data() + first, count, num_rows - positives);
       }
     });
     return 0;
@@ -133,7 +132,7 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
   return to_numpy(std::move(out));
 }
 
-// By thresholds, not by classes: one threshold of a large class is a long walk, and a call must be able to stop.
+// Items are thresholds, not classes: one threshold of a large class takes many steps, and a call must stop soon.
 DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                 const IntArray& tied, std::int64_t num_rows, int threads,
                                                 const py::object& progress) {
@@ -141,7 +140,7 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
   const std::int64_t count = tp.size();
-  std::vector<double> precision(static_cast<std::size_t>(count));
+  Array<double> precision(count);
   Call(threads, progress)([&](const cpu::Runner& runner) {
     constexpr std::int64_t kThresholdsPerItem = 64;
     runner.run((count + kThresholdsPerItem - 1) / kThresholdsPerItem, [&](std::int64_t item, int) {
@@ -151,15 +150,14 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
         while (*after <= k) ++after;
         const std::int64_t positives = tp.data()[*after - 1];
         const std::int64_t negatives = num_rows - positives;
-        precision[static_cast<std::size_t>(k)] =
-            expected_precision(tp.data()[k], negatives, fp.data()[k], sap_draws(positives, negatives));
+        precision[k] = expected_precision(tp.data()[k], negatives, fp.data()[k], sap_draws(positives, negatives));
       }
     });
     return 0;
   });
   return per_class(offset, tp, fp, tied, num_rows, threads, [&](auto t, auto, auto, auto keys, auto) {
-    const double* own = precision.data() + (t - tp.data());
-    return mean_over_positives(t, keys, [own](std::int64_t k) { return own[k]; });
+    const double* class_precision = precision.data() + (t - tp.data());
+    return mean_over_positives(t, keys, [class_precision](std::int64_t k) { return class_precision[k]; });
   });
 }
 
@@ -174,11 +172,11 @@ RowArray draw_rows(const IntArray& offset, const RowArray& rows, std::int64_t nu
   if (rows.size() > std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, trials))
     throw std::bad_alloc();
   const cpu::Trials chosen{first_trial, trials};
-  const std::vector<std::int64_t> places = cpu::draw_offsets(positives, num_rows, chosen);
-  RowArray drawn(places.back());
+  const Offsets draw_offset = cpu::draw_offsets(positives, num_rows, chosen);
+  RowArray drawn(draw_offset.back());
   std::uint32_t* const out = drawn.mutable_data();
   Call(threads, py::none())([&](const cpu::Runner& runner) {
-    cpu::draw_rows(positives, num_rows, chosen, seed, places, out, runner);
+    cpu::draw_rows(positives, num_rows, chosen, seed, draw_offset, out, runner);
     return 0;
   });
   return drawn;
@@ -198,11 +196,11 @@ DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const Int
   table.fp.assign(fp.data(), fp.data() + fp.size());
   const std::int64_t trials = drawn.shape(0);
   const std::int32_t* const counts = drawn.data();
-  std::vector<double> out = Call(threads, py::none())([&](const cpu::Runner& runner) {
+  Array<double> out = Call(threads, py::none())([&](const cpu::Runner& runner) {
     return cpu::average_trials(table, num_rows, trials, runner,
                                [&](std::int64_t c, std::int64_t, cpu::TrialAverage& average) {
-                                 const std::int32_t* own = counts + table.offset[static_cast<std::size_t>(c)];
-                                 for (std::int64_t t = 0; t < trials; ++t, own += tp.size()) average.add_trial(own);
+                                 const std::int32_t* trial = counts + table.offset[c];
+                                 for (std::int64_t t = 0; t < trials; ++t, trial += tp.size()) average.add_trial(trial);
                                });
   });
   return to_numpy(std::move(out), {trials, offset.size() - 1});
@@ -216,8 +214,8 @@ void bind_evaluation(py::module_& module) {
         Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_positives(labels, runner); });
     return py::make_tuple(to_numpy(std::move(positives.offset)), to_numpy(std::move(positives.rows)));
   });
-  module.def("scan", &scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a, "threads"_a,
-             "progress"_a);
+  module.def("rank_scan", &rank_scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
+             "threads"_a, "progress"_a);
   module.def("positive_scores", [](const Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
     const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
     return to_tuple(Call(threads, py::none())(
@@ -231,16 +229,16 @@ void bind_evaluation(py::module_& module) {
       return cpu::weighted_average_precision(scores, positives, weights.data(), runner);
     }));
   });
-  module.def(
-      "draw_rows", &draw_rows, "offset"_a, "rows"_a, "num_rows"_a, "first_trial"_a, "trials"_a, "seed"_a, "threads"_a,
-      "Rows of the negatives that trials draw from all classes, class after class, then by trial, in draw order. "
-      "A class with no more negatives than positives draws none: its trials hold all of them.");
+  module.def("draw_rows", &draw_rows, "offset"_a, "rows"_a, "num_rows"_a, "first_trial"_a, "trials"_a, "seed"_a,
+             "threads"_a,
+             "Returns the rows of the negatives that trials draw: class after class, then by trial, in draw order. "
+             "A class with no more negatives than positives draws none, because its trials have all negatives.");
   module.def(
       "draw_negatives",
       [](const RowArray& positives, std::int64_t num_rows, std::uint32_t cls, std::uint32_t trial, std::uint64_t seed) {
         if (num_rows > kMaxRows || positives.size() >= num_rows - positives.size())
           throw py::value_error("positives: expected fewer than negatives");
-        std::vector<std::uint32_t> rows(static_cast<std::size_t>(positives.size()));
+        Array<std::uint32_t> rows(positives.size());
         Call(1, py::none())([&](const cpu::Runner&) {
           cpu::DrawLister(num_rows, seed)
               .list(positives.data(), static_cast<std::uint32_t>(rows.size()), cls, {trial, 1}, rows.data());
@@ -248,18 +246,18 @@ void bind_evaluation(py::module_& module) {
         });
         return to_numpy(std::move(rows));
       },
-      "Rows of the negatives that a trial draws, in draw order. The class has fewer positives than negatives.");
+      "Returns the rows of the negatives that a trial draws, in draw order. Needs fewer positives than negatives.");
   module.def(
-      "reached",
+      "count_reached",
       [](const Matrix& scores, const RowArray& rows, const RowArray& classes,
          const std::pair<IntArray, py::array>& thresholds, int threads) {
         const Cells cells = to_cells(rows, classes, scores);
         const RankTable given = to_thresholds(thresholds.first, thresholds.second, scores);
         return to_numpy(Call(threads, py::none())(
-            [&](const cpu::Runner& runner) { return cpu::reached(scores, cells, given, runner); }));
+            [&](const cpu::Runner& runner) { return cpu::count_reached(scores, cells, given, runner); }));
       },
       "scores"_a, "rows"_a, "classes"_a, "thresholds"_a, "threads"_a,
-      "How many of the given thresholds of its class (descending) the score of each cell reaches.");
+      "Returns, for each cell, the number of the given thresholds of its class (descending) that its score reaches.");
 
   module.def("average_precision", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                      const IntArray& tied, std::int64_t num_rows, int threads) {
@@ -282,9 +280,10 @@ void bind_evaluation(py::module_& module) {
   });
   module.def("expected_sampled_average_precision", &expected_sampled_average_precisions, "offset"_a, "tp"_a, "fp"_a,
              "tied"_a, "num_rows"_a, "threads"_a, "progress"_a = py::none());
-  module.def("average_trials", &average_trials, "offset"_a, "tp"_a, "fp"_a, "drawn"_a, "num_rows"_a, "threads"_a,
-             "AP of each trial and class, from how many drawn negatives of the trial score at or above each threshold "
-             "but below the one before: drawn (T, K).");
+  module.def(
+      "average_trials", &average_trials, "offset"_a, "tp"_a, "fp"_a, "drawn"_a, "num_rows"_a, "threads"_a,
+      "Returns the AP of each trial and class. drawn (T, K): the number of drawn negatives of a trial at or above each "
+      "threshold and below the one before.");
   module.def("sampled_average_precision_chance", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                     const IntArray& tied, std::int64_t num_rows, int threads) {
     return per_class(offset, tp, fp, tied, num_rows, threads, [](auto t, auto, auto, auto count, auto negatives) {

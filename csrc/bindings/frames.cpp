@@ -1,4 +1,4 @@
-// The training layer's gathers and draws. Outputs are tensors that Python has made in the caller's library.
+// The gathers and draws of vltr_train. Outputs are tensors that Python allocates in the caller's library.
 #include <initializer_list>
 #include <variant>
 
@@ -12,9 +12,9 @@ namespace {
 
 using MaybeTensor = std::optional<Tensor>;
 
-// Runs an operation where its tensors lie. The second function is generic, so that a build without CUDA has none of it.
+// Runs an operation on the device of its tensors. on_device is generic, so a build without CUDA does not compile it.
 template <class OnCpu, class OnDevice>
-void run_where(const Tensor& tensor, int threads, const OnCpu& on_cpu, const OnDevice& on_device) {
+void run_on_device_of(const Tensor& tensor, int threads, const OnCpu& on_cpu, const OnDevice& on_device) {
   if (!tensor.on_device()) return Call(threads, py::none())(on_cpu);
 #ifdef VLTR_HAVE_CUDA
   const py::gil_scoped_release release;
@@ -25,8 +25,8 @@ void run_where(const Tensor& tensor, int threads, const OnCpu& on_cpu, const OnD
 #endif
 }
 
-void expect(bool sound, const char* what) {
-  if (!sound) throw py::value_error(what);
+void expect(bool valid, const char* message) {
+  if (!valid) throw py::value_error(message);
 }
 
 bool has_shape(const Tensor& tensor, std::initializer_list<std::int64_t> shape) {
@@ -36,7 +36,7 @@ bool has_shape(const Tensor& tensor, std::initializer_list<std::int64_t> shape) 
 bool is_float(DType dtype) { return dtype >= DType::kFloat16; }
 bool is_index(DType dtype) { return dtype > DType::kBool && dtype < DType::kFloat16; }
 
-// Frames are copied whole, so their numbers lie one after another.
+// Frames are copied whole, so the numbers of a frame must be contiguous.
 bool has_whole_frames(const Tensor& tensor) {
   return is_float(tensor.dtype) && (tensor.shape.back() == 1 || tensor.strides.back() == size_of(tensor.dtype));
 }
@@ -79,7 +79,7 @@ void frame_stack(const Tensor& features, const MaybeTensor& targets, const Maybe
   expect(out_features.shape.size() == 3 && is_output(out_features, features.dtype) &&
              has_shape(out_features, {samples, out_features.shape[1], features.shape[2]}) &&
              has_shape(out_beta, {samples}) && is_output(out_beta, DType::kFloat32),
-         "out: expected what frame_stack makes of such features");
+         "out: expected outputs of the shape and dtype of frame_stack's results");
   FrameStack request{};
   request.plan = stack_plan(samples, mixed, features.shape[1], out_features.shape[1], partner, partner_first);
   request.features = clips_of(features);
@@ -93,7 +93,7 @@ void frame_stack(const Tensor& features, const MaybeTensor& targets, const Maybe
     request.given_beta = column_of(*given);
   }
   const bool has_beta = !std::holds_alternative<std::monostate>(beta);
-  expect(has_beta || targets, "beta: expected one where there are no targets");
+  expect(has_beta || targets, "beta: expected one if there are no targets, got None");
   if (targets) {
     expect(targets->shape.size() == 2 && targets->shape[0] == samples && out_targets &&
                out_targets->shape == targets->shape &&
@@ -115,7 +115,7 @@ void frame_stack(const Tensor& features, const MaybeTensor& targets, const Maybe
   request.rule = {static_cast<LabelRule>(label_rule), per_class};
   request.out_features = out_features.data;
   request.out_beta = reinterpret_cast<float*>(out_beta.data);
-  run_where(
+  run_on_device_of(
       features, threads, [&](const cpu::Runner& runner) { cpu::frame_stack(request, runner); },
       [&](const auto& stream) { cuda::frame_stack(request, stream); });
 }
@@ -136,7 +136,7 @@ void frame_stack_gradient(const Tensor& gradient, const Tensor& partner, const T
   request.dims = gradient.shape[2];
   request.beta = column_of(beta);
   request.out = out.data;
-  run_where(
+  run_on_device_of(
       gradient, threads, [&](const cpu::Runner& runner) { cpu::frame_stack_gradient(request, runner); },
       [&](const auto& stream) { cuda::frame_stack_gradient(request, stream); });
 }
@@ -166,7 +166,7 @@ void gather_frames(const Tensor& store, const Tensor& offsets, const Tensor& vid
   request.num_picks = picks.shape[1];
   request.out_dtype = out.dtype;
   request.out = out.data;
-  run_where(
+  run_on_device_of(
       store, threads, [&](const cpu::Runner& runner) { cpu::gather_frames(request, runner); },
       [&](const auto& stream) { cuda::gather_frames(request, stream); });
 }
@@ -187,7 +187,7 @@ void sample_frames(const Tensor& lengths, const MaybeTensor& ids, int mode, std:
   request.epoch = epoch;
   request.out = reinterpret_cast<std::int64_t*>(out.data);
   if (request.samples == 0) return;
-  run_where(
+  run_on_device_of(
       lengths, threads, [&](const cpu::Runner& runner) { cpu::sample_frames(request, runner); },
       [&](const auto& stream) { cuda::sample_frames(request, stream); });
 }
@@ -211,7 +211,7 @@ void dynamic_frame_masks(const Tensor& targets, const Tensor& bounds, const Mayb
   request.epoch = epoch;
   request.out = out.data;
   if (request.samples == 0) return;
-  run_where(
+  run_on_device_of(
       targets, threads, [&](const cpu::Runner& runner) { cpu::dynamic_frame_masks(request, runner); },
       [&](const auto& stream) { cuda::dynamic_frame_masks(request, stream); });
 }

@@ -1,4 +1,4 @@
-// The Python module vltr_eval._core.
+// The Python module vltr_eval._base._core.
 #include "bindings/bindings.hpp"
 #include "core/errors.hpp"
 #include "core/matrix.hpp"
@@ -19,9 +19,9 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_core, module) {
   module.attr("__version__") = VLTR_VERSION;
-  module.doc() = "The C++ core of vltr: counting, drawing and ranking. Use vltr_eval, which checks and explains.";
+  module.doc() = "The C++ core of vltr: counting, drawing and ranking. Use vltr_eval, which checks its arguments.";
 
-  // BadValue(argument, row, class); vltr_eval makes the sentence.
+  // BadValue(argument, row, class). vltr_eval makes a sentence from it.
   static py::handle bad_value = py::exception<BadValue>(module, "BadValue", PyExc_ValueError).release();
   py::register_exception_translator([](std::exception_ptr thrown) {
     try {
@@ -60,7 +60,7 @@ PYBIND11_MODULE(_core, module) {
           return cpu::read_floor(reinterpret_cast<const unsigned char*>(address), bytes, runner);
         });
       },
-      "Reads memory once on `threads` threads; what benchmarks compare with.");
+      "Reads memory once on `threads` threads: the lower bound that benchmarks report.");
   module.def("build_info", &build_info);
 }
 

@@ -1,4 +1,4 @@
-// What a running evaluation does with a batch, on either device.
+// The operations of a running evaluation on a batch, on CPU or CUDA.
 #include "bindings/bindings.hpp"
 #include "core/tensor.hpp"
 #include "cpu/append_batch.hpp"
@@ -27,7 +27,7 @@ void append_batch(const Tensor& scores, const Tensor& labels, const Tensor& to_s
   const bool together = labels.device == scores.device && to_scores.device == scores.device &&
                         to_labels.device == scores.device && first_bad.device == scores.device;
   if (!fits || !together) {
-    throw py::value_error("scores: expected (B, C) with labels and rows to fill of that shape, all in one place");
+    throw py::value_error("scores: expected (B, C) with labels and rows to fill of that shape, all on one device");
   }
 #ifdef VLTR_HAVE_CUDA
   if (scores.on_device()) {
@@ -55,13 +55,13 @@ void copy_rows(const Tensor& source, const Tensor& to) {
 }  // namespace
 
 void bind_running(py::module_& module) {
-  module.def("append_batch", &append_batch, "scores"_a, "labels"_a, "to_scores"_a, "to_labels"_a, "first_row"_a,
-             "first_bad"_a, "threads"_a,
-             "Copies a batch behind others, on the stream of to_scores; first_bad: row * C + col, as unsigned.");
+  module.def(
+      "append_batch", &append_batch, "scores"_a, "labels"_a, "to_scores"_a, "to_labels"_a, "first_row"_a, "first_bad"_a,
+      "threads"_a,
+      "Appends a batch, on the stream of to_scores. Lowers first_bad to the unsigned row * C + col of a bad label.");
 #ifdef VLTR_HAVE_CUDA
   module.def("copy_rows", &copy_rows, "source"_a, "to"_a,
-             "Copies a (B, C) array of any strides into one in C order, on the stream of `to`, which it does not wait "
-             "for.");
+             "Copies a (B, C) array of any strides into one in C order. Asynchronous on the stream of `to`.");
 #endif
 }
 

@@ -6,9 +6,9 @@
 //
 // In    tp, fp, tied (K,) int64   thresholds descending; tp / fp score at least threshold k, tied negatives equal it
 // Out   double                    NaN where undefined: P = 0 (all), n = 0 (ROC-AUC)
-// Bits  one fixed summation order, + - * / only, no contraction: equal on host and device. Each sum is split into its
-//       summands, which a device may compute side by side, and their addition in ascending k. ROC-AUC is summed in
-//       integers and is exact: tables of many shards together may have more rows than one call.
+// Bits  one fixed summation order, + - * / only, no contraction: equal on host and device. A device may compute the
+//       summands in parallel; it adds them in ascending k. ROC-AUC is summed in integers and is exact, because the
+//       table of many shards may have more rows than one call takes.
 // Test  tests/eval/test_average_precision.py, test_roc_auc.py (textbook, scikit-learn)
 #pragma once
 
@@ -18,15 +18,16 @@ namespace vltr {
 
 VLTR_HD double undefined() { return __builtin_nan(""); }
 
-// Summand k of the sum that all kinds of AP share, (tp[k] - tp[k-1]) * precision_at(k). Thresholds that no new positive
-// reaches add nothing: a shard counted against the thresholds of all shards has such, and no precision there.
+// Summand k of AP, (tp[k] - tp[k-1]) * precision_at(k). All kinds of AP share it. A threshold that adds no
+// positive adds 0. Such thresholds occur where a shard is counted against the thresholds of all shards;
+// precision may be 0/0 there.
 template <class Precision>
 VLTR_HD double precision_summand(const std::int64_t* tp, std::int64_t k, const Precision& precision_at) {
   const std::int64_t previous = k == 0 ? 0 : tp[k - 1];
   return tp[k] == previous ? 0.0 : static_cast<double>(tp[k] - previous) * precision_at(k);
 }
 
-// The mean over positives that a sum of such summands becomes.
+// AP from the sum of its summands: the mean over the positives.
 VLTR_HD double mean_over_positives(double sum, const std::int64_t* tp, std::int64_t count) {
   return count == 0 || tp[count - 1] == 0 ? undefined() : sum / static_cast<double>(tp[count - 1]);
 }
@@ -50,7 +51,7 @@ VLTR_HD double average_precision(const std::int64_t* tp, const std::int64_t* fp,
   return mean_over_positives(tp, count, Precision{tp, fp});
 }
 
-// Of a class that has negatives; without them AP is 1 at any prevalence.
+// Precision at a given prevalence. The class must have negatives; without them AP is 1 at any prevalence.
 struct CalibratedPrecision {
   const std::int64_t* tp;
   const std::int64_t* fp;
@@ -76,7 +77,7 @@ VLTR_HD double calibrated_average_precision(const std::int64_t* tp, const std::i
   return mean_over_positives(tp, count, calibrated_precision(tp, fp, count, negatives, prevalence));
 }
 
-// Twice the pairs of a positive at threshold k and a negative that it outscores, ties counting one half.
+// Twice the number of pairs that positives at threshold k win against negatives. A tie counts one half.
 VLTR_HD Wide twice_wins(const std::int64_t* tp, const std::int64_t* fp, const std::int64_t* tied, std::int64_t k,
                         std::int64_t negatives) {
   const std::int64_t previous = k == 0 ? 0 : tp[k - 1];

@@ -1,9 +1,9 @@
 // Conversion between float16, bfloat16, float32 and float64: the nearest value of the other type, ties to even.
 //
 // In    a value of one of the four types
-// Out   its value in another, rounded once (float64 to a 16-bit type too); beyond the largest is infinity; a NaN stays
-//       one, with its sign and the highest bits of its payload
-// Bits  the same on every device: where processors differ (the NaN), bits are moved by integer operations
+// Out   its value in another, rounded once, also from float64 to a 16-bit type; too large a value becomes infinity; a
+//       NaN stays a NaN, with its sign and the highest bits of its payload
+// Bits  the same on every device: processors convert NaN differently, so integer operations move its bits
 // Test  csrc/tests/test_frames.cpp (every float16 and bfloat16, and every float32 between two neighbours)
 #pragma once
 
@@ -24,8 +24,8 @@ VLTR_HD float narrow(double value) {
       static_cast<std::uint32_t>(((bits >> 32) & 0x80000000u) | 0x7FC00000u | ((bits >> 29) & 0x7FFFFFu)));
 }
 
-// Rounded to odd: towards zero, with the last bit set where that lost something. Rounding once more, to a type with at
-// least two bits less, then gives what rounding the double itself would.
+// Rounds to odd: towards zero, and sets the last bit if the result is inexact. A second rounding, to a type with at
+// least two bits less, then gives the same value as rounding the double once.
 VLTR_HD float narrow_to_odd(double value) {
   const float nearest = narrow(value);
   const double back = static_cast<double>(nearest);
@@ -34,13 +34,13 @@ VLTR_HD float narrow_to_odd(double value) {
   return bit_cast<float>((bit_cast<std::uint32_t>(nearest) - away_from_zero) | 1u);
 }
 
-// One or the other, by masks: around a branch, compilers do not vectorise what follows.
+// Selects a or b by masks. Compilers do not vectorise the code around a branch.
 VLTR_HD std::uint32_t choose(bool first, std::uint32_t a, std::uint32_t b) {
   const std::uint32_t mask = 0u - static_cast<std::uint32_t>(first);
   return (a & mask) | (b & ~mask);
 }
 
-// What to_lane gives, without its branch.
+// The value of to_lane(), computed without a branch.
 VLTR_HD float widen(Float16 value) {
   const std::uint32_t sign = (value.bits & 0x8000u) << 16;
   const std::uint32_t magnitude = (value.bits & 0x7FFFu) << 13;
@@ -52,7 +52,7 @@ VLTR_HD std::uint16_t float16_bits(float value) {
   const std::uint32_t bits = bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16) & 0x8000u;
   const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
-  // Below 2^-14 the result is subnormal: adding 1/2, whose last bit is worth 2^-24, rounds it to that.
+  // Below 2^-14 the result is subnormal. The last bit of 1/2 is worth 2^-24, so adding 1/2 rounds to that.
   const std::uint32_t small = bit_cast<std::uint32_t>(bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
   const std::uint32_t normal = (magnitude + 0xC8000FFFu + ((magnitude >> 13) & 1u)) >> 13;
   const std::uint32_t nan = 0x7E00u | ((magnitude >> 13) & 0x3FFu);

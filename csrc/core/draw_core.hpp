@@ -2,12 +2,12 @@
 //
 // The negatives are numbered 0 .. n-1 (row_of_negative). Trial t of class c takes the negatives permutation(0) ..
 // permutation(d-1), d = min(positives, negatives). The permutation is a Feistel network over the mixed radix a * b >= n
-// (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002): a point is (left, right), left < a, right
-// < b; each round adds to one half a keyed hash of the other, modulo its radix. Points beyond n walk on until they fall
-// inside; because a * b - n < a ~ sqrt(n), that is rare. Only 32-bit integer operations, so every device gives the same
-// rows.
+// (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). A point is (left, right) with left < a and
+// right < b. Each round adds a keyed hash of one half to the other half, modulo its radix. A point beyond n is permuted
+// again until it falls below n (cycle walking); because a * b - n < a ~ sqrt(n), that is rare. All operations are on
+// 32-bit integers, so every device gives the same rows.
 //
-// Key   (seed, class, trial) through Philox: independent of the other classes, of threads and of call order
+// Key   (seed, class, trial) through Philox: independent of other classes, of threads and of the call order
 // Bound n < 2^32
 // Test  csrc/tests/test_core.cpp (a permutation for every n), tests/eval/test_sampled.py (uniformity, moments)
 #pragma once
@@ -16,9 +16,9 @@
 
 namespace vltr {
 
-// Rounds that make the draw uniform. Small grids mix slowly: by exact enumeration over random round functions the worst
-// subset of 2 among 4 is off its probability by 1/4 after 4 rounds and by 1/4 of that after each further two, of 2
-// among 6 by 1/6; the gain of two rounds grows with the grid.
+// Rounds that make the draw uniform. Small grids mix slowly. Exact enumeration over random round functions gives the
+// error of the probability of the worst subset: for 2 of 4 it is 1/4 after 4 rounds, and each further two rounds divide
+// it by 4; for 2 of 6 they divide it by 6. The gain of two rounds grows with the grid.
 constexpr int kMostDrawRounds = 16;
 VLTR_HD int draw_rounds(std::uint32_t size) { return size < 1024 ? kMostDrawRounds : 8; }
 
@@ -30,11 +30,11 @@ struct KeyedPermutation {
   std::uint32_t round_key[kMostDrawRounds];
 };
 
-// Room for a permutation of `size` points, without its keys.
+// The permutation of `size` points, before its keys are set.
 VLTR_HD KeyedPermutation permutation_grid(std::uint32_t size) {
   KeyedPermutation permutation{};
   permutation.size = size;
-  std::uint32_t root = 1;  // ceil(sqrt(size)) by bits: no floating point, so no rounding to agree on
+  std::uint32_t root = 1;  // ceil(sqrt(size)) by bits: floating point could round differently on a device
   for (std::uint32_t bit = 1u << 16; bit != 0; bit >>= 1) {
     const std::uint64_t candidate = std::uint64_t{root} + bit;
     if ((candidate - 1) * (candidate - 1) < size) root = static_cast<std::uint32_t>(candidate);
@@ -47,9 +47,9 @@ VLTR_HD KeyedPermutation permutation_grid(std::uint32_t size) {
 }
 
 constexpr int kKeysOfBlock = 4;
-static_assert(kMostDrawRounds % kKeysOfBlock == 0, "blocks of keys fill the rounds");
+static_assert(kMostDrawRounds % kKeysOfBlock == 0, "the rounds must be whole blocks of keys");
 
-// Writes the keys of rounds 4 * block to 4 * block + 3; each block can be written apart.
+// Writes the keys of rounds 4 * block to 4 * block + 3. Blocks are independent of each other.
 VLTR_HD void set_keys_of_block(KeyedPermutation& permutation, std::uint64_t seed, std::uint32_t cls,
                                std::uint32_t trial, std::uint32_t block) {
   const Philox random =
@@ -106,12 +106,10 @@ VLTR_HD std::uint32_t permute(const KeyedPermutation& permutation, std::uint32_t
   return point;
 }
 
-// How the negatives are numbered 0 .. n-1: a negative row below n is its own number; the numbers that positive rows
-// below n leave free go to the negatives at or above n, in order. Knowing the row of a number is then nearly always
-// knowing the number.
+// The row of negative `number`, in [0, n). Negative i is row i unless row i is a positive; those numbers go, in order,
+// to the negatives at rows >= n. So number and row differ only for displaced rows.
 //
-// positives (P,) ascending; displaced: the negative rows at or above n, ascending, as many as there are positives below
-// n.
+// positives (P,) ascending; displaced: the negative rows >= n, ascending; there is one for each positive below n.
 VLTR_HD std::uint32_t row_of_negative(const std::uint32_t* positives, std::uint32_t count,
                                       const std::uint32_t* displaced, std::uint32_t number) {
   std::uint32_t below = 0;  // positives before `number`
@@ -124,8 +122,8 @@ VLTR_HD std::uint32_t row_of_negative(const std::uint32_t* positives, std::uint3
   return below < count && positives[below] == number ? displaced[below] : number;
 }
 
-// Writes the displaced negatives of a class with `count` positives among `rows` rows; returns how many there are (at
-// most count).
+// Writes the displaced negatives of a class with `count` positives among `rows` rows. Returns their
+// number, at most `count`.
 VLTR_HD std::uint32_t displaced_negatives(const std::uint32_t* positives, std::uint32_t count, std::uint32_t rows,
                                           std::uint32_t* displaced) {
   const std::uint32_t negatives = rows - count;

@@ -3,8 +3,7 @@
 // A lane holds every value of the element exactly, so comparing lanes is comparing elements in their own precision:
 //   float16, bfloat16, float32, bool, 8- and 16-bit integers -> float
 //   float64, 32-bit integers                                 -> double
-//   64-bit integers                                          -> int64 (uint64 with its top bit flipped, which keeps the
-//   order)
+//   64-bit integers                                          -> int64 (the top bit of uint64 is flipped: same order)
 #pragma once
 
 #include <cstddef>
@@ -47,29 +46,29 @@ VLTR_HD To bit_cast(From from) {
   return to;
 }
 
-// An element of borrowed memory. In host memory it may be unaligned (a view into packed records), so it is copied out;
-// on a device the bindings take aligned ones only.
+// Reads an element of borrowed memory. In host memory it may be unaligned (a view into packed records), so it is copied
+// out. On a device it is aligned: the bindings check that.
 template <class T>
-VLTR_HD T load_element(const std::byte* place) {
+VLTR_HD T load_element(const std::byte* ptr) {
 #if defined(__CUDA_ARCH__)
-  return *reinterpret_cast<const T*>(place);
+  return *reinterpret_cast<const T*>(ptr);
 #else
   T value;
-  std::memcpy(&value, place, sizeof(T));
+  std::memcpy(&value, ptr, sizeof(T));
   return value;
 #endif
 }
-// Any byte of a bool array but 0 is true; loading it as bool would be undefined.
+// Any byte but 0 is true. Loading other bytes than 0 and 1 as bool would be undefined.
 template <>
-VLTR_HD bool load_element<bool>(const std::byte* place) {
-  return *place != std::byte{0};
+VLTR_HD bool load_element<bool>(const std::byte* ptr) {
+  return *ptr != std::byte{0};
 }
 
 VLTR_HD float to_lane(Float16 value) {
   const std::uint32_t sign = (value.bits & 0x8000u) << 16;
   const std::uint32_t magnitude = (value.bits & 0x7FFFu) << 13;
   if (magnitude >= 0x0F800000u) return bit_cast<float>(sign | 0x70000000u | magnitude | 0x7F800000u);  // infinity, NaN
-  // A float with the half's bits is 2^112 too small, subnormals included: one exact product mends both.
+  // A float with the bits of the half is 2^112 times too small, also for subnormals. One exact product corrects both.
   return bit_cast<float>(sign | bit_cast<std::uint32_t>(bit_cast<float>(magnitude) * 0x1p112f));
 }
 VLTR_HD float to_lane(BFloat16 value) { return bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16); }
@@ -98,7 +97,7 @@ VLTR_HD LaneOf<T> lane_of(int value) {
   }
 }
 
-// What a label says: 1 or 0, or -1 for any other value. Minus zero is a zero.
+// The value of a label: 1 or 0, or kBadLabel for any other value. Minus zero is a zero.
 constexpr int kBadLabel = -1;
 template <class T>
 VLTR_HD int label_of(T element) {
@@ -106,7 +105,7 @@ VLTR_HD int label_of(T element) {
   return lane == lane_of<T>(0) ? 0 : lane == lane_of<T>(1) ? 1 : kBadLabel;
 }
 
-// A key that no lane reaches: lane >= unreachable() is false for every lane but, in int64, its own value.
+// A key that no lane reaches: lane >= unreachable() is false. The one exception is the largest int64.
 template <class Lane>
 VLTR_HD Lane unreachable() {
   return std::numeric_limits<Lane>::has_quiet_NaN ? std::numeric_limits<Lane>::quiet_NaN()
@@ -119,7 +118,7 @@ struct Tag {
   using type = T;
 };
 #if defined(__CUDACC__)
-#pragma nv_exec_check_disable  // host code calls it with functions of the host, kernels with functions of the device
+#pragma nv_exec_check_disable  // called with host functions by host code and with device functions by kernels
 #endif
 template <class Function>
 VLTR_HD decltype(auto) with_element_type(DType dtype, Function&& function) {
@@ -154,7 +153,7 @@ VLTR_HD decltype(auto) with_element_type(DType dtype, Function&& function) {
   return function(Tag<double>{});
 }
 
-// The same for a code that is one of a float type.
+// The same, for dtype codes of float types.
 template <class Function>
 decltype(auto) with_float_type(DType dtype, Function&& function) {
   switch (dtype) {

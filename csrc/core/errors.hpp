@@ -1,4 +1,4 @@
-// What a call may find wrong with its data: each device throws the same.
+// Errors in the data of a call. Every device throws the same.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,15 @@
 
 namespace vltr {
 
-// What a value of the input should not have been, with the first place (in row order) where it stands.
+// A bad value in an input: the argument's name, and the first cell in row order that has one.
 struct BadValue : std::runtime_error {
-  BadValue(const char* what, std::int64_t bad_row, std::int64_t bad_col)
-      : std::runtime_error(what), row(bad_row), col(bad_col) {}
+  BadValue(const char* argument, std::int64_t bad_row, std::int64_t bad_col)
+      : std::runtime_error(argument), row(bad_row), col(bad_col) {}
   std::int64_t row;
   std::int64_t col;
 };
 
-// Given thresholds lack a score of this shard's positives.
+// The given thresholds lack the score of a positive of this shard.
 struct MissingThreshold : std::invalid_argument {
   explicit MissingThreshold(std::int64_t cls)
       : std::invalid_argument(

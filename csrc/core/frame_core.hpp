@@ -1,14 +1,13 @@
-// The frame rules of training: which frames of two videos FrameStack puts together and in what proportion it mixes
-// their labels, where a frame lies in a flat store, which frames of a video are drawn, and MOVE's dynamic frame
-// sampler.
+// The frame rules of training: the frames and the label weights of FrameStack, the position of a frame in a flat store,
+// the frames drawn from a video, and the dynamic frame sampler of MOVE.
 //
-// FrameStack (Zhang et al., "VideoLT", ICCV 2021) puts partner j's frames beside those of sample i: with s the score of
-// a sample (from its labels and their running APs), beta = s_i / (s_i + s_j), F_j = floor(beta L) frames come from the
-// partner and F_i = L - F_j from the sample itself, and the label is (1 - beta) y_i + beta y_j.
-// MOVE (Hu et al., 2023) keeps n frames of T at random, n from [m, T], m the mean of its labels' bounds.
+// FrameStack (Zhang et al., "VideoLT", ICCV 2021) joins frames of sample i and of its partner j. The score s of a
+// sample follows from its labels and their running APs, and beta = s_i / (s_i + s_j). F_j = floor(beta L) frames come
+// from the partner and F_i = L - F_j from the sample itself; the label is (1 - beta) y_i + beta y_j. MOVE (Hu et al.,
+// 2023) keeps n frames of T at random, n from [m, T], where m is the mean bound of the sample's labels.
 //
-// Bits  all sums go over 128 lanes (lane l has classes l, l + 128, ...) that are folded in one fixed tree, and all
-//       draws are Philox of (seed; sample, epoch, purpose): the same numbers on every device and for any batch
+// Bits  all sums go over 128 lanes (lane l has classes l, l + 128, ...), which are folded in one fixed tree; all draws
+//       are Philox of (seed; sample, epoch, purpose): the same numbers on every device and for any batch
 // Test  csrc/tests/test_frames.cpp, tests/train/
 #pragma once
 
@@ -37,7 +36,7 @@ struct Grid {
     return data + row * row_stride + col * col_stride;
   }
 };
-// (samples, frames, D): the D numbers of a frame lie one after another.
+// (samples, frames, D): the D numbers of a frame are contiguous.
 struct Clips {
   const std::byte* data;
   std::int64_t sample_stride;
@@ -58,27 +57,27 @@ VLTR_HD double number_of(T value) {
 }
 VLTR_HD double number_of(double value) { return value; }
 
-// An element of an integer array; what int64 cannot hold becomes negative, so that no index check accepts it.
-VLTR_HD std::int64_t index_at(const std::byte* place, DType dtype) {
+// An element of an integer array. A uint64 beyond int64 becomes negative, so every index check refuses it.
+VLTR_HD std::int64_t index_at(const std::byte* ptr, DType dtype) {
   switch (dtype) {
     case DType::kUInt8:
-      return load_element<std::uint8_t>(place);
+      return load_element<std::uint8_t>(ptr);
     case DType::kInt8:
-      return load_element<std::int8_t>(place);
+      return load_element<std::int8_t>(ptr);
     case DType::kUInt16:
-      return load_element<std::uint16_t>(place);
+      return load_element<std::uint16_t>(ptr);
     case DType::kInt16:
-      return load_element<std::int16_t>(place);
+      return load_element<std::int16_t>(ptr);
     case DType::kUInt32:
-      return load_element<std::uint32_t>(place);
+      return load_element<std::uint32_t>(ptr);
     case DType::kInt32:
-      return load_element<std::int32_t>(place);
+      return load_element<std::int32_t>(ptr);
     default:
-      return load_element<std::int64_t>(place);
+      return load_element<std::int64_t>(ptr);
   }
 }
 
-// The NaN that results hold: processors differ in the sign and payload of those that arithmetic makes.
+// The one NaN of all results. Processors give the NaN of an operation different signs and payloads.
 template <class Lane>
 constexpr Lane kNan = std::numeric_limits<Lane>::quiet_NaN();
 
@@ -119,7 +118,7 @@ VLTR_HD LabelSum no_labels(LabelRule rule) { return {rule == LabelRule::kMin ? d
 // The lower of two; NaN if either is.
 VLTR_HD double lower(double a, double b) { return b < a || b != b ? b : a; }
 
-// A class that the sample does not have is left out, so that its score may be NaN.
+// Classes that the sample does not have are skipped, so their scores may be NaN.
 VLTR_HD LabelSum add_label(LabelRule rule, LabelSum sum, double target, double score) {
   if (target == 0) return sum;
   if (rule == LabelRule::kMin) return {lower(sum.value, score), sum.weight + 1};
@@ -130,7 +129,7 @@ VLTR_HD LabelSum join(LabelRule rule, LabelSum a, LabelSum b) {
   return {rule == LabelRule::kMin ? lower(a.value, b.value) : a.value + b.value, a.weight + b.weight};
 }
 
-// Without a label: 0.
+// 0 for a sample without labels.
 VLTR_HD double label_score(LabelRule rule, LabelSum sum) {
   if (rule == LabelRule::kSum) return sum.value;
   if (sum.weight == 0) return 0;
@@ -139,18 +138,18 @@ VLTR_HD double label_score(LabelRule rule, LabelSum sum) {
 
 // FrameStack.
 
-// Of T and L: so the products below fit in 32 bits, whose division is a dozen instructions of a device.
+// The largest T and L. The products below then fit in 32 bits, where a division is a dozen instructions on a device.
 constexpr std::uint32_t kMostClipFrames = 1u << 16;
 
 struct StackPlan {
   std::int64_t samples;       // B
-  std::int64_t mixed;         // the first samples, which are mixed among themselves; the rest stay as they are
+  std::int64_t mixed;         // the first samples, mixed among themselves; the others stay unchanged
   std::uint32_t frames;       // T of a sample
   std::uint32_t clip_length;  // L of a result; T where not all samples are mixed
   Column partner;             // (mixed,) of integers
-  bool partner_first;         // its frames stand before the sample's own
+  bool partner_first;         // frames of the partner come first
 
-  // -1 where there is no such sample.
+  // -1 if the index is not one of the mixed samples.
   VLTR_HD std::int64_t partner_of(std::int64_t sample) const {
     if (sample >= mixed) return sample;
     const std::int64_t index = index_at(partner.at(sample), partner.dtype);
@@ -158,10 +157,10 @@ struct StackPlan {
   }
 };
 
-// How the score of a sample follows from its labels.
+// The rule for the score of a sample from its labels.
 struct ScoreRule {
   LabelRule labels;
-  bool per_class;  // divided by the number of classes, as the published code does before it looks at the threshold
+  bool per_class;  // divided by the number of classes before the comparison with 1e-5, as in the published code
 };
 
 VLTR_HD float stack_score(ScoreRule rule, LabelSum sum, std::int64_t classes) {
@@ -171,14 +170,14 @@ VLTR_HD float stack_score(ScoreRule rule, LabelSum sum, std::int64_t classes) {
 
 VLTR_HD bool is_share(float value) { return value >= 0.0f && value <= 1.0f; }
 
-// Scores that say nothing, which are NaN or nearly 0 or not of one sign, give one half.
-VLTR_HD float stack_beta(float own, float partner) {
-  const float sum = own + partner;
-  const float share = own / sum;
+// One half if the scores carry no information: NaN, nearly 0, or of different signs.
+VLTR_HD float stack_beta(float sample_score, float partner_score) {
+  const float sum = sample_score + partner_score;
+  const float share = sample_score / sum;
   return sum >= 1e-5f && is_share(share) ? share : 0.5f;
 }
 
-// F_j, by the float32 product; beta is from [0, 1].
+// F_j, by the float32 product. beta must be in [0, 1].
 VLTR_HD std::uint32_t partner_frames(float beta, std::uint32_t clip_length) {
   return static_cast<std::uint32_t>(beta * static_cast<float>(clip_length));
 }
@@ -189,7 +188,7 @@ VLTR_HD Int spread_frame(Int k, Int count, Int frames) {
   return count > 1 ? k * (frames - 1) / (count - 1) : 0;
 }
 
-// The first k whose spread_frame is not below `frame`; count where there is none. frame <= frames
+// The first k with spread_frame(k) >= frame, or `count` if there is none. Needs frame <= frames.
 VLTR_HD std::uint32_t first_spread_at(std::uint32_t frame, std::uint32_t count, std::uint32_t frames) {
   if (frame == 0) return 0;
   if (count <= 1 || frames == 1) return count;
@@ -197,7 +196,7 @@ VLTR_HD std::uint32_t first_spread_at(std::uint32_t frame, std::uint32_t count, 
   return k < count ? k : count;
 }
 
-// A clip is two parts, one of a sample and one of its partner; this is one of them.
+// One of the two parts of a clip: frames of the sample, or frames of its partner.
 struct StackPart {
   bool of_partner;
   std::uint32_t first_slot;
@@ -221,48 +220,48 @@ VLTR_HD StackPick stack_pick(const StackPlan& plan, std::uint32_t partner_count,
   return {part.of_partner, spread_frame(slot - part.first_slot, part.count, plan.frames)};
 }
 
-// What labels become when they are mixed: their own float type, float32 for bool and integers.
+// The type of mixed labels: the labels' float type, or float32 for bool and integers.
 template <class T>
 using MixedOf = std::conditional_t<std::is_integral_v<T>, float, T>;
 
 template <class T>
-VLTR_HD MixedOf<T> mix_labels(float beta, T own, T partner) {
+VLTR_HD MixedOf<T> mix_labels(float beta, T sample, T partner) {
   if constexpr (std::is_same_v<T, double>) {
     const double share = static_cast<double>(beta);
-    return one_nan((1.0 - share) * own + share * partner);
+    return one_nan((1.0 - share) * sample + share * partner);
   } else if constexpr (std::is_integral_v<T>) {
-    return (1.0f - beta) * static_cast<float>(own) + beta * static_cast<float>(partner);
+    return (1.0f - beta) * static_cast<float>(sample) + beta * static_cast<float>(partner);
   } else {
-    return from_lane<T>(one_nan((1.0f - beta) * to_lane(own) + beta * to_lane(partner)));
+    return from_lane<T>(one_nan((1.0f - beta) * to_lane(sample) + beta * to_lane(partner)));
   }
 }
 
-// All that a call needs. Outputs are contiguous.
+// The arguments of frame_stack(). Outputs are contiguous.
 struct FrameStack {
   StackPlan plan;
   Clips features;
   DType dtype;
   std::int64_t frame_bytes;
-  Grid targets;  // (samples, classes); without data: no labels are mixed, and beta is given
+  Grid targets;  // (samples, classes); null data: beta is given and no labels are mixed
   Column rap;    // (classes,)
   std::int64_t classes;
   ScoreRule rule;
-  Column given_beta;            // (samples,) of float32, or without data
-  float constant_beta = -1.0f;  // of every sample; no share: given_beta or the labels say it
+  Column given_beta;            // (samples,) of float32, or null data
+  float constant_beta = -1.0f;  // of every sample; outside [0, 1]: given_beta or the labels decide
   std::byte* out_features;      // (samples, clip_length, D)
-  std::byte* out_targets;       // (samples, classes) of MixedOf the targets' type
+  std::byte* out_targets;       // (samples, classes) of MixedOf<type of targets>
   float* out_beta;              // (samples,)
   std::int64_t* out_partner;    // (samples,): partner_of each, for the gradient; or null
 
   VLTR_HD bool has_beta() const { return given_beta.data != nullptr || is_share(constant_beta); }
 
-  // Where has_beta().
+  // Needs has_beta().
   VLTR_HD float beta_of(std::int64_t sample) const {
     return given_beta.data != nullptr ? load_element<float>(given_beta.at(sample)) : constant_beta;
   }
 };
 
-// Of features, from that of what frame_stack made of them.
+// The arguments of frame_stack_gradient(): the gradient of `features` from the gradient of frame_stack's output.
 struct FrameStackGradient {
   StackPlan plan;
   Clips gradient;  // (samples, clip_length, D)
@@ -271,15 +270,15 @@ struct FrameStackGradient {
   Column beta;        // (samples,) of float32, as frame_stack gave it
   std::byte* out;     // (samples, frames, D)
 
-  // Whether frame_stack found a partner and a beta for the sample, and did not make NaN of it.
+  // False for samples whose output in frame_stack was NaN: without a partner or a valid beta.
   VLTR_HD bool takes_part(std::int64_t sample) const { return plan.partner_of(sample) >= 0 && is_share(share(sample)); }
 
   VLTR_HD float share(std::int64_t sample) const {
     return sample < plan.mixed ? load_element<float>(beta.at(sample)) : 0.0f;
   }
 
-  // Calls add(slot) for each slot of the clip of sample `taker` that holds frame `frame` of sample `source`, ascending.
-  // The taker takes part.
+  // Calls add(slot), ascending, for each slot in the clip of sample `taker` that holds frame `frame` of sample
+  // `source`. Needs takes_part(taker).
   template <class Function>
   VLTR_HD void for_each_slot(std::int64_t taker, std::int64_t source, std::uint32_t frame, const Function& add) const {
     const std::uint32_t partners = partner_frames(share(taker), plan.clip_length);
@@ -317,7 +316,7 @@ struct FrameRange {
   std::int64_t end;
 };
 
-// The rows of a video that exists; whether they lie in the store is for the caller to see.
+// The rows of a video. The video must exist; the caller checks the range with in_store().
 VLTR_HD FrameRange frames_of(const FrameGather& gather, std::int64_t video) {
   return {index_at(gather.offsets.at(video), gather.offsets.dtype),
           index_at(gather.offsets.at(video + 1), gather.offsets.dtype)};
@@ -326,7 +325,7 @@ VLTR_HD bool in_store(const FrameGather& gather, FrameRange range) {
   return range.begin >= 0 && range.begin <= range.end && range.end <= gather.frames;
 }
 
-// The row of the store that a pick means; -1 where there is no such video or frame.
+// The store's row for a pick, or -1 if the video or the frame does not exist.
 VLTR_HD std::int64_t picked_row(const FrameGather& gather, std::int64_t sample, std::int64_t pick) {
   const std::int64_t video = index_at(gather.videos.at(sample), gather.videos.dtype);
   if (video < 0 || video >= gather.num_videos) return -1;
@@ -335,11 +334,11 @@ VLTR_HD std::int64_t picked_row(const FrameGather& gather, std::int64_t sample, 
   return in_store(gather, range) && frame >= 0 && frame < range.end - range.begin ? range.begin + frame : -1;
 }
 
-// Draws. A word is a function of (seed; sample, epoch, purpose, its number) and of nothing else.
+// Draws. A word depends on (seed; sample, epoch, purpose, its number) alone.
 
 enum class Purpose : std::uint32_t { kFrames = 1, kDistinctFrames, kMaskSize, kMaskFrames };
 
-// Blocks of four words that a purpose has.
+// Blocks of four words for each purpose.
 constexpr std::uint32_t kDrawBlocks = 1u << 24;
 
 struct DrawKey {
@@ -355,13 +354,14 @@ VLTR_HD Philox draw_block(const DrawKey& key, Purpose purpose, std::uint32_t blo
       static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32));
 }
 
-// From 0 to bound - 1, by the high half of a product.
+// A number in [0, bound): the high half of the product of a word and the bound.
 VLTR_HD std::uint32_t draw_below(const DrawKey& key, Purpose purpose, std::uint32_t number, std::uint32_t bound) {
   const std::uint32_t word = draw_block(key, purpose, number / 4).word[number % 4];
   return static_cast<std::uint32_t>((std::uint64_t{word} * bound) >> 32);
 }
 
-// Makes permutation `number` of a sample, in place: a device has it in shared memory, where all threads read its keys.
+// Makes permutation `number` of a sample in `permutation`, which is shared memory on a device: all
+// threads read its keys.
 VLTR_HD void set_frame_permutation(KeyedPermutation& permutation, const DrawKey& key, Purpose purpose,
                                    std::uint32_t number, std::uint32_t size) {
   permutation = permutation_grid(size);
@@ -377,7 +377,7 @@ enum class SampleMode : int { kUniform, kWithReplacement, kDistinct };
 
 struct FrameSample {
   Column lengths;  // (samples,): frames of each video
-  Column ids;      // (samples,) of 64-bit integers; without data, a sample's id is its row
+  Column ids;      // (samples,) of 64-bit integers; null data: the id of a sample is its row
   std::int64_t samples;
   std::uint32_t num_frames;
   SampleMode mode;
@@ -393,8 +393,8 @@ VLTR_HD DrawKey draw_key(std::uint64_t seed, const Column& ids, std::int64_t sam
   return {seed, static_cast<std::uint64_t>(id), epoch};
 }
 
-// The k-th frame drawn, before they are sorted. Of a video with fewer frames than are drawn, every frame is taken as
-// often as all can be, and the rest are distinct.
+// The k-th drawn frame, before sorting. If more frames are drawn than the video has, every frame is taken equally often
+// as far as possible, and the remaining draws are distinct.
 VLTR_HD std::uint32_t drawn_frame(const FrameSample& request, const DrawKey& key, const KeyedPermutation& permutation,
                                   std::uint32_t length, std::uint32_t k) {
   if (request.mode == SampleMode::kWithReplacement) return draw_below(key, Purpose::kFrames, k, length);
@@ -417,14 +417,14 @@ struct FrameMasks {
   std::byte* out;  // (samples, num_masks, num_frames): 1 for a chosen frame
 };
 
-// m: the mean bound of the labels, down to an integer from [1, T]; 1 where it is NaN or there is no label.
+// m: the mean bound of the labels, rounded down and clamped to [1, T]. 1 if it is NaN or the sample has no label.
 VLTR_HD std::uint32_t fewest_frames(LabelSum sum, std::uint32_t num_frames) {
   const double mean = label_score(LabelRule::kMean, sum);
   if (mean >= static_cast<double>(num_frames)) return num_frames;
   return mean >= 1 ? static_cast<std::uint32_t>(mean) : 1;
 }
 
-// n: from [fewest, T]
+// n, drawn from [fewest, T].
 VLTR_HD std::uint32_t mask_size(const FrameMasks& request, const DrawKey& key, std::uint32_t mask,
                                 std::uint32_t fewest) {
   return fewest + draw_below(key, Purpose::kMaskSize, mask, request.num_frames - fewest + 1);

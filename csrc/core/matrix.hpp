@@ -1,5 +1,5 @@
-// A borrowed (N, C) matrix: row shards of one element type, any strides, never copied. The memory may be the host's or
-// a device's; whoever works on it knows.
+// A borrowed (N, C) matrix: row shards of one element type, any strides, never copied. The memory may be on the host or
+// on a device; the type does not record which.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@ struct Shard {
   std::int64_t row_stride;
   std::int64_t col_stride;
 
-  // Whether walking down a column stays closer together in memory than walking along a row.
+  // True if neighbours in a column are closer together in memory than neighbours in a row.
   VLTR_HD bool is_class_major() const {
     const auto size = [](std::int64_t stride) { return stride < 0 ? -stride : stride; };
     return size(row_stride) < size(col_stride);
@@ -46,7 +46,7 @@ struct Matrix {
   }
 };
 
-// Single elements of a matrix, listed in host memory.
+// Single elements of a matrix: their rows and classes, listed in host memory.
 struct Cells {
   const std::uint32_t* row = nullptr;
   const std::uint32_t* cls = nullptr;

@@ -1,7 +1,7 @@
 // Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 //
 // In    counter (4 words), key (2 words)
-// Out   4 words that depend on nothing else: the same on every device, thread and call order
+// Out   4 words that depend on the input alone: the same on every device and thread, in any call order
 // Test  csrc/tests/test_core.cpp (the known answers published with Random123)
 #pragma once
 

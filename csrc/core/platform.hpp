@@ -1,4 +1,4 @@
-// What every device-neutral header needs: the host/device mark and the limits that the integer types below rely on.
+// The host/device mark of device-neutral headers, and the largest number of rows.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace vltr {
 
-// Rows are counted and stored in 32 bits (a class bucket can hold every row), so a call takes fewer than 2^32 of them.
+// A call takes fewer than 2^32 rows: row numbers and counts have 32 bits, and one bucket can hold every row.
 constexpr std::int64_t kMaxRows = (std::int64_t{1} << 32) - 1;
 
 }  // namespace vltr

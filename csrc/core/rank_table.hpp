@@ -1,4 +1,4 @@
-// The rank table in host memory.
+// The rank table in host memory: for each class, its thresholds and the counts of rows that reach them.
 #pragma once
 
 #include <algorithm>
@@ -6,25 +6,27 @@
 #include <variant>
 #include <vector>
 
+#include "core/span.hpp"
+
 namespace vltr {
 
 using LaneVector = std::variant<std::vector<float>, std::vector<double>, std::vector<std::int64_t>>;
 
-// Compressed rows by class, thresholds descending. Counts are of rows scoring at least the threshold; tied negatives
-// equal it.
+// Class after class, thresholds descending in each. tp and fp count the rows that score at least the threshold, tied
+// the negatives that score exactly the threshold.
 struct RankTable {
-  std::vector<std::int64_t> offset;
+  Offsets offset;
   LaneVector thresholds;
-  std::vector<std::int64_t> tp;
-  std::vector<std::int64_t> fp;
-  std::vector<std::int64_t> tied;
+  Array<std::int64_t> tp;
+  Array<std::int64_t> fp;
+  Array<std::int64_t> tied;
 };
 
-// The thresholds as searches take them: ascending in each class.
+// The thresholds, ascending in each class, as the searches need them.
 template <class Lane>
 std::vector<Lane> ascending_thresholds(const RankTable& table) {
   std::vector<Lane> ascending = std::get<std::vector<Lane>>(table.thresholds);
-  for (std::size_t c = 0; c + 1 < table.offset.size(); ++c) {
+  for (std::int64_t c = 0; c < table.offset.lists(); ++c) {
     std::reverse(ascending.begin() + table.offset[c], ascending.begin() + table.offset[c + 1]);
   }
   return ascending;

@@ -1,4 +1,4 @@
-// A borrowed array of any rank: what operations other than the scan take. Where it lies is part of it.
+// A borrowed array of any rank with its device and stream: the argument of all operations but those on score matrices.
 #pragma once
 
 #include <cstddef>
@@ -14,12 +14,12 @@ inline std::int64_t size_of(DType dtype) {
 }
 
 struct Tensor {
-  std::byte* data = nullptr;  // of element (0, ..., 0); an empty array may have none
+  std::byte* data = nullptr;  // address of element (0, ..., 0); may be null if the array is empty
   std::vector<std::int64_t> shape;
   std::vector<std::int64_t> strides;  // in bytes; may be zero or negative
   DType dtype = DType::kFloat32;
-  int device = -1;            // of CUDA; -1 is CPU memory
-  std::uintptr_t stream = 0;  // on a device: the stream on which its content is ready
+  int device = -1;            // CUDA device; -1 is CPU memory
+  std::uintptr_t stream = 0;  // on a device: the stream that its content is ordered on
 
   bool on_device() const { return device >= 0; }
   std::int64_t size() const {
@@ -27,7 +27,7 @@ struct Tensor {
     for (const std::int64_t extent : shape) count *= extent;
     return count;
   }
-  // Whether the elements lie one after another in C order.
+  // True if the elements are contiguous in C order.
   bool contiguous() const {
     std::int64_t stride = size_of(dtype);
     for (std::size_t axis = shape.size(); axis-- > 0; stride *= shape[axis]) {

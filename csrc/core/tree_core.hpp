@@ -1,12 +1,12 @@
 // The thresholds of a class as a static 16-ary search tree (a B+ tree without pointers).
 //
 // The leaf level is the ascending thresholds, padded to whole nodes of 16 with unreachable keys. Each level above holds
-// the first key of every node below it, until one node is left. Levels are stored from the root down. A score that
-// reaches the lowest threshold finds its place by one node per level: child = (keys <= score) - 1. So 16 thresholds
-// cost one node, 256 two, 65,536 four, whatever their values are.
+// the first key of every node below it, until one node is left. Levels are stored from the root down. The search for a
+// score reads one node per level and descends to child (number of keys <= score) - 1. The score must reach the lowest
+// threshold. So 16 thresholds cost one node, 256 two and 65,536 four, for any values.
 //
-// Bucket of a score, `at` being the highest threshold it reaches (0 = lowest): 2 * at when it equals it, 2 * at + 1
-// between.
+// Bucket of a score, if `at` is the highest threshold that it reaches (0 = lowest): 2 * at if it equals the threshold,
+// 2 * at + 1 if it is above.
 #pragma once
 
 #include "core/element.hpp"
@@ -29,8 +29,7 @@ VLTR_HD std::int64_t tree_nodes(std::int64_t keys) {
   return total;
 }
 
-// Writes the tree of ascending distinct `keys` (count > 0) into `tree`, which has room for tree_nodes(count) * 16
-// lanes.
+// Writes the tree of ascending distinct `keys` (count > 0) into `tree`, an array of tree_nodes(count) * 16 lanes.
 template <class Lane>
 VLTR_HD void build_tree(const Lane* keys, std::int64_t count, Lane* tree) {
   Lane* level = tree + (tree_nodes(count) - nodes_for(count)) * kNodeKeys;

@@ -1,8 +1,9 @@
-// Row weights as 128-bit integers scaled to the largest weight: summed in any order they give the same bits, and are
-// exact for weights down to 2^-37 of the largest.
+// Row weights as 128-bit integers, scaled to the largest weight. Their sum has the same bits in any order. It is exact
+// for weights down to 2^-37 of the largest.
 //
 // In    weight, finite and not negative (minus zero is zero); exponent_of(largest weight)
-// Out   the weight in units in which the largest has kLargestBits bits, rounded down: 2^32 of them stay below 2^122
+// Out   the weight, rounded down, in units in which the largest weight has kLargestBits bits: 2^32
+//       of them are below 2^122
 // Test  csrc/tests/test_core.cpp
 #pragma once
 
@@ -19,7 +20,7 @@ struct SplitWeight {
 };
 VLTR_HD SplitWeight split_weight(double weight) {
   const auto bits = bit_cast<std::uint64_t>(weight);
-  const auto field = static_cast<int>(bits >> 52) & 0x7FF;  // without the sign bit, which minus zero has
+  const auto field = static_cast<int>(bits >> 52) & 0x7FF;  // drops the sign bit, which minus zero has
   const std::uint64_t fraction = bits & ((std::uint64_t{1} << 52) - 1);
   return field == 0 ? SplitWeight{fraction, -1074} : SplitWeight{fraction | std::uint64_t{1} << 52, field - 1075};
 }

@@ -15,17 +15,17 @@ void copy_row(const std::byte* from, std::int64_t stride, std::int64_t cols, std
   for (std::int64_t col = 0; col < cols; ++col) std::memcpy(to + col * kSize, from + col * stride, sizeof(T));
 }
 
-// Gives the first column whose label is neither 0 nor 1, or cols.
+// Copies a row of labels as 0 and 1. Returns the first column whose label is neither 0 nor 1, or `cols`.
 template <class T>
 std::int64_t flag_row(const std::byte* from, std::int64_t stride, std::int64_t cols, std::byte* to) {
   const auto label_at = [=](std::int64_t col) { return label_of(load_element<T>(from + col * stride)); };
-  bool sound = true;
+  bool valid = true;
   for (std::int64_t col = 0; col < cols; ++col) {
     const int label = label_at(col);
-    sound &= label != kBadLabel;
+    valid &= label != kBadLabel;
     to[col] = static_cast<std::byte>(label == 1);
   }
-  std::int64_t bad = sound ? cols : 0;
+  std::int64_t bad = valid ? cols : 0;
   while (bad < cols && label_at(bad) != kBadLabel) ++bad;
   return bad;
 }
@@ -38,9 +38,9 @@ void append_batch(const Matrix& scores, const Matrix& labels, std::byte* to_scor
   const std::int64_t cols = scores.cols;
   const std::int64_t rows_per_item = std::max<std::int64_t>(1, kElementsPerItem / cols);
   const std::int64_t items = (scores.rows + rows_per_item - 1) / rows_per_item;
-  std::vector<std::uint64_t> bad(static_cast<std::size_t>(items), *first_bad);
+  Array<std::uint64_t> bad(items, *first_bad);
   runner.run(items, [&](std::int64_t item, int) {
-    std::uint64_t& own = bad[static_cast<std::size_t>(item)];
+    std::uint64_t& item_bad = bad[item];
     const std::int64_t end = std::min(scores.rows, (item + 1) * rows_per_item);
     for (std::int64_t row = item * rows_per_item; row < end; ++row) {
       const Shard& from = scores.shard_of(row);
@@ -53,10 +53,10 @@ void append_batch(const Matrix& scores, const Matrix& labels, std::byte* to_scor
         using T = typename decltype(tag)::type;
         return flag_row<T>(flags.at(row, 0), flags.col_stride, cols, to_labels + row * cols);
       });
-      if (col < cols) own = std::min(own, static_cast<std::uint64_t>((first_row + row) * cols + col));
+      if (col < cols) item_bad = std::min(item_bad, static_cast<std::uint64_t>((first_row + row) * cols + col));
     }
   });
-  for (const std::uint64_t place : bad) *first_bad = std::min(*first_bad, place);
+  for (const std::uint64_t index : bad) *first_bad = std::min(*first_bad, index);
 }
 
 }  // namespace vltr::cpu

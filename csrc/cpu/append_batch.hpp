@@ -1,4 +1,4 @@
-// A running evaluation takes a batch: its scores and labels go behind those that it holds.
+// Appends a batch to the rows of a running evaluation.
 #pragma once
 
 #include "cpu/matrix.hpp"
@@ -6,8 +6,8 @@
 
 namespace vltr::cpu {
 
-// Copies (B, C) scores, and labels as bytes of 0 or 1, to C-ordered rows. Lowers *first_bad to row * C + col of the
-// first label that is neither 0 nor 1, where rows are counted from first_row.
+// Copies (B, C) scores to rows in C order, and labels to bytes of 0 or 1. If a label is neither 0 nor 1, lowers
+// *first_bad to the row * C + col of the first such label; first_row is the row number of the batch's first row.
 void append_batch(const Matrix& scores, const Matrix& labels, std::byte* to_scores, std::byte* to_labels,
                   std::int64_t first_row, std::uint64_t* first_bad, const Runner& runner);
 

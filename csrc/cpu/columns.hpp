@@ -1,14 +1,15 @@
-// Whole columns, class by class: for what needs every row of a class at once. Reads the matrix in groups of columns.
+// Whole columns, class by class, for operations that need all rows of a class at once. Reads groups of columns.
 #pragma once
 
-#include "cpu/scan_tile.hpp"
+#include "cpu/rank_scan_tile.hpp"
 
 namespace vltr::cpu {
 
 constexpr std::int64_t kColumnScratchBytes = std::int64_t{32} << 20;
 
-// Calls per_class(c, reached, worker) for each class; reached (N) is how many thresholds of the class each row's score
-// reaches, and may be overwritten. Scratch: kColumnScratchBytes in all, or one column a thread where that is more.
+// Calls per_class(c, reached, worker) for each class. reached (N) is the number of thresholds of the class
+// that each row reaches; per_class may overwrite it. Scratch: kColumnScratchBytes in total, or one column per
+// thread if that is more.
 template <class T, class PerClass>
 void for_each_column(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds, const Runner& runner,
                      const PerClass& per_class) {
@@ -17,10 +18,10 @@ void for_each_column(const Matrix& scores, const Thresholds<LaneOf<T>>& threshol
       std::max<std::int64_t>(1, scores.rows * static_cast<std::int64_t>(sizeof(std::uint32_t)));
   const std::int64_t group = std::clamp<std::int64_t>(kColumnScratchBytes / (column_bytes * workers), 1, 16);
   const ReachColumns<LaneOf<T>> reach_columns = reach_columns_kernel<T>();
-  std::vector<std::vector<std::uint32_t>> scratch(static_cast<std::size_t>(workers));
+  Array<Array<std::uint32_t>> scratch(workers);
   runner.run((scores.cols + group - 1) / group, [&](std::int64_t item, int worker) {
-    std::vector<std::uint32_t>& reached = scratch[static_cast<std::size_t>(worker)];
-    reached.resize(static_cast<std::size_t>(group * scores.rows));
+    Array<std::uint32_t>& reached = scratch[worker];
+    reached.resize(group * scores.rows);
     const std::int64_t first_col = item * group;
     const std::int64_t cols = std::min(group, scores.cols - first_col);
     reach_columns(scores, thresholds, first_col, cols, reached.data());

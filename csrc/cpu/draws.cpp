@@ -3,22 +3,23 @@
 namespace vltr::cpu {
 namespace {
 
-// Consecutive classes with about the same number of draws together: the unit of parallel work.
-std::vector<std::int64_t> class_ranges(const std::vector<std::int64_t>& slot_offset, std::int64_t ranges) {
-  std::vector<std::int64_t> first{0};
+// The first class of each range of consecutive classes. The ranges, which are the unit of parallel work, have about
+// the same number of draws.
+Array<std::int64_t> class_ranges(const Offsets& slot_offset, std::int64_t ranges) {
+  Array<std::int64_t> first{0};
   for (std::int64_t r = 1; r < ranges; ++r) {
     const std::int64_t target = slot_offset.back() / ranges * r;
-    const auto place = std::lower_bound(slot_offset.begin(), slot_offset.end() - 1, target);
-    first.push_back(std::max<std::int64_t>(first.back(), place - slot_offset.begin()));
+    const auto found = std::lower_bound(slot_offset.begin(), slot_offset.end() - 1, target);
+    first.push_back(std::max<std::int64_t>(first.back(), found - slot_offset.begin()));
   }
-  first.push_back(static_cast<std::int64_t>(slot_offset.size()) - 1);
+  first.push_back(slot_offset.lists());
   return first;
 }
 
-// Tile of a row: a table of the tiles at multiples of kTileRows, and a step or two where shards end in between.
+// The tile of a row. A table has the tiles at multiples of kTileRows; after a shard's end a few steps follow.
 class TileOfRow {
  public:
-  TileOfRow(std::int64_t rows, const std::vector<Tile>& tiles) {
+  TileOfRow(std::int64_t rows, const Array<Tile>& tiles) {
     for (const Tile& tile : tiles) end_.push_back(tile.first_row + tile.rows);
     std::uint32_t tile = 0;
     for (std::int64_t row = 0; row < rows; row += kTileRows) {
@@ -33,33 +34,31 @@ class TileOfRow {
   }
 
  private:
-  std::vector<std::int64_t> end_;
-  std::vector<std::uint32_t> coarse_;
+  Array<std::int64_t> end_;
+  Array<std::uint32_t> coarse_;
 };
 
-// Lists the draws of the classes from `first` to before `end`.
+// Lists the draws of classes first .. end - 1.
 void list_draws(const Positives& positives, std::int64_t rows, const Trials& trials, std::uint64_t seed,
-                const std::vector<std::int64_t>& offset, std::int64_t first, std::int64_t end, std::uint32_t* out) {
+                const Offsets& offset, std::int64_t first, std::int64_t end, std::uint32_t* out) {
   DrawLister lister(rows, seed);
   for (std::int64_t c = first; c < end; ++c) {
     const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, rows, c));
     if (draws == 0) continue;
-    lister.list(positives.rows.data() + positives.offset[static_cast<std::size_t>(c)], draws,
-                static_cast<std::uint32_t>(c), trials, out + offset[static_cast<std::size_t>(c)]);
+    lister.list(positives.rows_of(c).data(), draws, static_cast<std::uint32_t>(c), trials, out + offset.first(c));
   }
 }
 
 }  // namespace
 
 std::int64_t draws_per_trial(const Positives& positives, std::int64_t rows, std::int64_t c) {
-  return draws_per_trial(
-      positives.offset[static_cast<std::size_t>(c) + 1] - positives.offset[static_cast<std::size_t>(c)], rows);
+  return draws_per_trial(positives.offset.length(c), rows);
 }
 
-std::vector<std::int64_t> draw_offsets(const Positives& positives, std::int64_t rows, const Trials& trials) {
-  std::vector<std::int64_t> offset{0};
-  for (std::size_t c = 0; c + 1 < positives.offset.size(); ++c) {
-    offset.push_back(offset.back() + trials.count * draws_per_trial(positives, rows, static_cast<std::int64_t>(c)));
+Offsets draw_offsets(const Positives& positives, std::int64_t rows, const Trials& trials) {
+  Offsets offset{0};
+  for (std::int64_t c = 0; c < positives.classes(); ++c) {
+    offset.push_back(offset.back() + trials.count * draws_per_trial(positives, rows, c));
   }
   return offset;
 }
@@ -68,7 +67,7 @@ void DrawLister::list(const std::uint32_t* positives, std::uint32_t count, std::
                       std::uint32_t* out) {
   displaced_.resize(count);
   displaced_negatives(positives, count, rows_, displaced_.data());
-  // A bit for all rows that share their lowest bits: few negatives share it with a positive, and are looked up in vain.
+  // One bit for all rows with the same lowest bits. Few negatives share a bit with a positive and are searched in vain.
   constexpr std::size_t kBitsPerPositive = 256;
   std::size_t bits = 1;
   while (bits < std::min<std::size_t>(rows_, kBitsPerPositive * count)) bits *= 2;
@@ -85,18 +84,16 @@ void DrawLister::list(const std::uint32_t* positives, std::uint32_t count, std::
 }
 
 void draw_rows(const Positives& positives, std::int64_t rows, const Trials& trials, std::uint64_t seed,
-               const std::vector<std::int64_t>& offset, std::uint32_t* out, const Runner& runner) {
+               const Offsets& offset, std::uint32_t* out, const Runner& runner) {
   constexpr std::int64_t kDrawsPerItem = 1 << 16;
-  const std::vector<std::int64_t> range = class_ranges(
-      offset,
-      std::max<std::int64_t>(1, std::min(offset.back() / kDrawsPerItem, static_cast<std::int64_t>(offset.size()) - 1)));
-  runner.run(static_cast<std::int64_t>(range.size()) - 1, [&](std::int64_t item, int) {
-    list_draws(positives, rows, trials, seed, offset, range[static_cast<std::size_t>(item)],
-               range[static_cast<std::size_t>(item) + 1], out);
+  const Array<std::int64_t> range =
+      class_ranges(offset, std::max<std::int64_t>(1, std::min(offset.back() / kDrawsPerItem, offset.lists())));
+  runner.run(range.count() - 1, [&](std::int64_t item, int) {
+    list_draws(positives, rows, trials, seed, offset, range[item], range[item + 1], out);
   });
 }
 
-DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std::vector<Tile>& tiles, int trials,
+DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const Array<Tile>& tiles, std::int64_t trials,
                     std::uint64_t seed, const Runner& runner) {
   DrawPlan plan;
   const Trials all{0, trials};
@@ -104,50 +101,47 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std:
   const std::int64_t total = plan.slot_offset.back();
   plan.reached.resize(total);
   plan.draws.resize(total);
-  std::uint32_t* const rows = plan.reached.data();  // until the scan, `reached` holds the drawn rows
+  std::uint32_t* const rows = plan.reached.data();  // before the rank scan, `reached` holds the drawn rows
 
-  const std::vector<std::int64_t> range = class_ranges(
+  const Array<std::int64_t> range = class_ranges(
       plan.slot_offset, std::max<std::int64_t>(1, std::min<std::int64_t>(8 * runner.threads, scores.cols)));
-  const auto ranges = static_cast<std::int64_t>(range.size()) - 1;
+  const std::int64_t ranges = range.count() - 1;
   const std::int64_t col_range_count = col_ranges(scores.cols);
-  const std::size_t items = tiles.size() * static_cast<std::size_t>(col_range_count);
+  const std::int64_t items = tiles.count() * col_range_count;
   const TileOfRow tile_of_row(scores.rows, tiles);
-  std::vector<std::vector<std::int64_t>> next(static_cast<std::size_t>(ranges), std::vector<std::int64_t>(items, 0));
+  Array<Array<std::int64_t>> next(ranges, Array<std::int64_t>(items, 0));
   constexpr double kListing = 0.7;  // of the work
-  runner.part(0.0, kListing).run(ranges, [&](std::int64_t item, int) {
-    const std::int64_t first = range[static_cast<std::size_t>(item)];
-    const std::int64_t end = range[static_cast<std::size_t>(item) + 1];
+  runner.share(0.0, kListing).run(ranges, [&](std::int64_t item, int) {
+    const std::int64_t first = range[item];
+    const std::int64_t end = range[item + 1];
     list_draws(positives, scores.rows, all, seed, plan.slot_offset, first, end, rows);
-    auto& count = next[static_cast<std::size_t>(item)];
+    auto& count = next[item];
     for (std::int64_t c = first; c < end; ++c) {
       std::int64_t* const class_count = count.data() + c / kRangeCols;
-      for (std::int64_t slot = plan.slot_offset[static_cast<std::size_t>(c)];
-           slot < plan.slot_offset[static_cast<std::size_t>(c) + 1]; ++slot) {
+      for (std::int64_t slot = plan.slot_offset[c]; slot < plan.slot_offset[c + 1]; ++slot) {
         ++class_count[tile_of_row(rows[slot]) * col_range_count];
       }
     }
   });
 
-  std::int64_t place = 0;
-  for (std::size_t i = 0; i < items; ++i) {
-    plan.item_offset.push_back(place);
+  std::int64_t next_draw = 0;
+  for (std::int64_t i = 0; i < items; ++i) {
+    plan.item_offset.push_back(next_draw);
     for (auto& count : next) {
       const std::int64_t draws = count[i];
-      count[i] = place;
-      place += draws;
+      count[i] = next_draw;
+      next_draw += draws;
     }
   }
-  plan.item_offset.push_back(place);
-  runner.part(kListing, 1.0).run(ranges, [&](std::int64_t item, int) {
-    auto& write = next[static_cast<std::size_t>(item)];
-    for (std::int64_t c = range[static_cast<std::size_t>(item)]; c < range[static_cast<std::size_t>(item) + 1]; ++c) {
-      for (std::int64_t slot = plan.slot_offset[static_cast<std::size_t>(c)];
-           slot < plan.slot_offset[static_cast<std::size_t>(c) + 1]; ++slot) {
+  plan.item_offset.push_back(next_draw);
+  runner.share(kListing, 1.0).run(ranges, [&](std::int64_t item, int) {
+    auto& write = next[item];
+    for (std::int64_t c = range[item]; c < range[item + 1]; ++c) {
+      for (std::int64_t slot = plan.slot_offset[c]; slot < plan.slot_offset[c + 1]; ++slot) {
         const std::int64_t tile = tile_of_row(rows[slot]);
-        Draw& draw = plan.draws.data()[static_cast<std::size_t>(
-            write[static_cast<std::size_t>(tile * col_range_count + c / kRangeCols)]++)];
+        Draw& draw = plan.draws.data()[write[tile * col_range_count + c / kRangeCols]++];
         draw.slot = static_cast<std::uint32_t>(slot);
-        draw.row = static_cast<std::uint16_t>(rows[slot] - tiles[static_cast<std::size_t>(tile)].first_row);
+        draw.row = static_cast<std::uint16_t>(rows[slot] - tiles[tile].first_row);
         draw.col = static_cast<std::uint16_t>(c % kRangeCols);
       }
     }

@@ -1,13 +1,13 @@
-// The drawn negatives of classes and trials: their rows, and these laid out for one pass over the score matrix.
+// The drawn negatives of classes and trials: lists of their rows, and their order in one pass over the score matrix.
 #pragma once
 
 #include "cpu/large_array.hpp"
-#include "cpu/scan_tile.hpp"
+#include "cpu/rank_scan_tile.hpp"
 
 namespace vltr::cpu {
 
-// Negatives that each trial of a class draws: as many as it has positives. 0 when it has no more negatives than that:
-// every trial then holds all of them, and is the AP of the class itself.
+// The number of negatives that each trial of a class draws: its number of positives. 0 if the class has no more
+// negatives than that: every trial then has all negatives, and its AP is the AP of the class.
 inline std::int64_t draws_per_trial(std::int64_t positives, std::int64_t rows) {
   return positives < rows - positives ? positives : 0;
 }
@@ -19,15 +19,15 @@ struct Trials {
   std::int64_t count = 0;
 };
 
-// Where the draws of each class begin, (C + 1), in a list of all: class after class, trial after trial, in draw order.
-std::vector<std::int64_t> draw_offsets(const Positives& positives, std::int64_t rows, const Trials& trials);
+// (C + 1): the first draw of each class in the list of all draws: class after class, trial after trial, in draw order.
+Offsets draw_offsets(const Positives& positives, std::int64_t rows, const Trials& trials);
 
 // Lists the rows of draws, class after class.
 class DrawLister {
  public:
   DrawLister(std::int64_t rows, std::uint64_t seed) : rows_(static_cast<std::uint32_t>(rows)), seed_(seed) {}
-  // Writes the rows that the trials of a class draw. positives (count,) ascending, fewer than negatives. Memory
-  // O(count), whatever the number of rows.
+  // Writes the rows that the trials of a class draw. positives (count,) must be ascending and fewer than the negatives.
+  // Memory O(count), for any number of rows.
   void list(const std::uint32_t* positives, std::uint32_t count, std::uint32_t cls, const Trials& trials,
             std::uint32_t* out);
 
@@ -35,24 +35,24 @@ class DrawLister {
   std::uint32_t rows_;
   std::uint64_t seed_;
   DrawNumbers draw_numbers_ = draw_numbers_kernel();
-  std::vector<std::uint32_t> displaced_;
+  Array<std::uint32_t> displaced_;
   std::vector<bool> may_be_positive_;
 };
 
-// Writes the rows that trials draw from all classes, each at its `draw_offsets`.
+// Writes the rows that trials draw from all classes. offset: from draw_offsets().
 void draw_rows(const Positives& positives, std::int64_t rows, const Trials& trials, std::uint64_t seed,
-               const std::vector<std::int64_t>& offset, std::uint32_t* out, const Runner& runner);
+               const Offsets& offset, std::uint32_t* out, const Runner& runner);
 
 struct DrawPlan {
-  std::vector<std::int64_t> slot_offset;  // (C + 1): draws of class c in (trial, draw) order
-  std::vector<std::int64_t> item_offset;  // (items + 1) into draws
-  LargeArray<Draw> draws;                 // by item, ascending by slot in each
-  LargeArray<std::uint32_t> reached;      // by slot: thresholds that the drawn score reaches
+  Offsets slot_offset;                // (C + 1): draws of class c in (trial, draw) order
+  Offsets item_offset;                // (items + 1) into draws
+  LargeArray<Draw> draws;             // by item, ascending by slot in each
+  LargeArray<std::uint32_t> reached;  // by slot: the number of thresholds that the drawn score reaches
 
   static constexpr std::int64_t kBytesPerDraw = sizeof(Draw) + sizeof(std::uint32_t);
 };
 
-DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const std::vector<Tile>& tiles, int trials,
+DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const Array<Tile>& tiles, std::int64_t trials,
                     std::uint64_t seed, const Runner& runner);
 
 }  // namespace vltr::cpu

@@ -6,23 +6,23 @@
 namespace vltr::cpu {
 
 void throw_if_nan(const Matrix& scores, const Runner& runner) {
-  const std::vector<Tile> tiles = row_tiles(scores, 1024);
-  std::vector<std::optional<std::pair<std::int64_t, std::int64_t>>> found(tiles.size());
-  runner.run(static_cast<std::int64_t>(tiles.size()), [&](std::int64_t item, int) {
-    const Tile& tile = tiles[static_cast<std::size_t>(item)];
+  const Array<Tile> tiles = row_tiles(scores, 1024);
+  Array<std::optional<std::pair<std::int64_t, std::int64_t>>> found(tiles.count());
+  runner.run(tiles.count(), [&](std::int64_t item, int) {
+    const Tile& tile = tiles[item];
     with_element_type(scores.dtype, [&](auto tag) {
       for (std::int64_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
         for (std::int64_t col = 0; col < scores.cols; ++col) {
           const auto lane = to_lane(load_element<typename decltype(tag)::type>(tile.shard->at(row, col)));
           if (lane == lane) continue;
-          found[static_cast<std::size_t>(item)] = std::make_pair(row, col);
+          found[item] = std::make_pair(row, col);
           return;
         }
       }
     });
   });
-  for (const auto& place : found) {
-    if (place) throw BadValue("scores", place->first, place->second);
+  for (const auto& cell : found) {
+    if (cell) throw BadValue("scores", cell->first, cell->second);
   }
 }
 

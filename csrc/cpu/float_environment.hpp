@@ -1,6 +1,6 @@
-// The floating-point environment that results are promised in: a caller may have turned on flush-to-zero (torch has a
-// switch for it, and code built with -ffast-math turns it on when it is loaded), under which small scores would all be
-// zero.
+// The default floating-point environment, for the same results in every process. A caller may have turned on
+// flush-to-zero, where small scores become zero: torch has a switch for it, and libraries built with -ffast-math turn
+// it on when they are loaded.
 #pragma once
 
 #if defined(__x86_64__)
@@ -11,7 +11,7 @@
 
 namespace vltr::cpu {
 
-// Default rounding and no flushing of subnormal numbers, while it lives, on this thread.
+// Sets default rounding, without flushing of subnormal numbers, on this thread until its destructor.
 class DefaultFloatEnvironment {
  public:
 #if defined(__x86_64__)

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/errors.hpp"
+#include "core/span.hpp"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -12,19 +13,19 @@
 namespace vltr::cpu {
 namespace {
 
-constexpr std::int64_t kItemBytes = 256 << 10;  // that an item of work writes
-constexpr std::int64_t kSamplesPerItem = 8;     // where an item is small sums or draws
+constexpr std::int64_t kItemBytes = 256 << 10;  // output of one item of work
+constexpr std::int64_t kSamplesPerItem = 8;     // if an item is small sums or draws
 
-std::int64_t parts(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
+std::int64_t ceil_divide(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
 
 std::int64_t rows_per_item(std::int64_t row_bytes) {
   return std::max<std::int64_t>(1, kItemBytes / std::max<std::int64_t>(row_bytes, 1));
 }
 
-// Calls task(sample) for each.
+// Calls task(sample) for each sample.
 template <class Task>
 void for_each_sample(std::int64_t samples, const Runner& runner, const Task& task) {
-  runner.run(parts(samples, kSamplesPerItem), [&](std::int64_t item, int) {
+  runner.run(ceil_divide(samples, kSamplesPerItem), [&](std::int64_t item, int) {
     const std::int64_t end = std::min(samples, (item + 1) * kSamplesPerItem);
     for (std::int64_t sample = item * kSamplesPerItem; sample < end; ++sample) task(sample);
   });
@@ -35,7 +36,7 @@ void copy_row(const std::byte* from, std::byte* to, std::int64_t bytes) {
 }
 
 #if defined(__SSE2__)
-// Past the caches: what is written is not read first, which saves a third of the memory's work.
+// Streaming stores bypass the caches. Memory is not read before it is written, which saves a third of the traffic.
 void stream_row(const std::byte* from, std::byte* to, std::int64_t bytes) {
   const auto head = std::min<std::int64_t>(bytes, -reinterpret_cast<std::intptr_t>(to) & 15);
   copy_row(from, to, head);
@@ -53,7 +54,7 @@ void stream_row(const std::byte* from, std::byte* to, std::int64_t bytes) { copy
 void end_streaming() {}
 #endif
 
-// Outputs of more bytes than caches keep are streamed.
+// Outputs larger than the caches are streamed.
 constexpr std::int64_t kStreamedBytes = 16 << 20;
 
 using CopyRow = void (*)(const std::byte*, std::byte*, std::int64_t);
@@ -62,26 +63,26 @@ CopyRow row_copier(std::int64_t out_bytes) { return out_bytes >= kStreamedBytes 
 
 // Sums over labels
 
-std::vector<double> numbers(const Column& column, std::int64_t count) {
-  std::vector<double> values(static_cast<std::size_t>(count));
+Array<double> numbers(const Column& column, std::int64_t count) {
+  Array<double> values(count);
   with_element_type(column.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (std::int64_t i = 0; i < count; ++i) {
-      values[static_cast<std::size_t>(i)] = number_of(load_element<T>(column.at(i)));
+      values[i] = number_of(load_element<T>(column.at(i)));
     }
   });
   return values;
 }
 
-LabelSum label_sum(LabelRule rule, const Grid& targets, std::int64_t sample, const std::vector<double>& scores) {
+LabelSum label_sum(LabelRule rule, const Grid& targets, std::int64_t sample, const Array<double>& scores) {
   LabelSum lanes[kLabelLanes];
   std::fill(std::begin(lanes), std::end(lanes), no_labels(rule));
   with_element_type(targets.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const std::byte* place = targets.at(sample, 0);
-    for (std::size_t c = 0; c < scores.size(); ++c, place += targets.col_stride) {
+    const std::byte* ptr = targets.at(sample, 0);
+    for (std::int64_t c = 0; c < scores.count(); ++c, ptr += targets.col_stride) {
       LabelSum& lane = lanes[c % kLabelLanes];
-      lane = add_label(rule, lane, number_of(load_element<T>(place)), scores[c]);
+      lane = add_label(rule, lane, number_of(load_element<T>(ptr)), scores[c]);
     }
   });
   for (int step = kLabelLanes / 2; step > 0; step /= 2) {
@@ -99,14 +100,14 @@ void check(const FrameStack& request) {
   }
 }
 
-// Of the mixed samples; empty where beta is given.
-std::vector<float> stack_scores(const FrameStack& request, const Runner& runner) {
+// The scores of the mixed samples, or nothing if beta is given.
+Array<float> stack_scores(const FrameStack& request, const Runner& runner) {
   if (request.has_beta()) return {};
-  std::vector<float> scores(static_cast<std::size_t>(request.plan.mixed));
-  const std::vector<double> rap = numbers(request.rap, request.classes);
+  Array<float> scores(request.plan.mixed);
+  const Array<double> rap = numbers(request.rap, request.classes);
   for_each_sample(request.plan.mixed, runner, [&](std::int64_t sample) {
     const LabelSum sum = label_sum(request.rule.labels, request.targets, sample, rap);
-    scores[static_cast<std::size_t>(sample)] = stack_score(request.rule, sum, request.classes);
+    scores[sample] = stack_score(request.rule, sum, request.classes);
   });
   return scores;
 }
@@ -115,17 +116,17 @@ void mix_row(const FrameStack& request, float beta, std::int64_t sample, std::in
   with_element_type(request.targets.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     auto* const out = reinterpret_cast<MixedOf<T>*>(request.out_targets) + sample * request.classes;
-    const std::byte* own = request.targets.at(sample, 0);
-    const std::byte* other = request.targets.at(partner, 0);
+    const std::byte* label = request.targets.at(sample, 0);
+    const std::byte* partner_label = request.targets.at(partner, 0);
     for (std::int64_t c = 0; c < request.classes; ++c) {
-      out[c] = mix_labels(beta, load_element<T>(own), load_element<T>(other));
-      own += request.targets.col_stride;
-      other += request.targets.col_stride;
+      out[c] = mix_labels(beta, load_element<T>(label), load_element<T>(partner_label));
+      label += request.targets.col_stride;
+      partner_label += request.targets.col_stride;
     }
   });
 }
 
-// Gathers
+// Gathers of frames
 
 template <class T, class U>
 void convert_row(const std::byte* from, std::byte* to, std::int64_t dims) {
@@ -151,18 +152,16 @@ void check(const FrameGather& request) {
 void frame_stack(const FrameStack& request, const Runner& runner) {
   check(request);
   const StackPlan& plan = request.plan;
-  const std::vector<float> scores = stack_scores(request, runner);
+  const Array<float> scores = stack_scores(request, runner);
   const std::int64_t rows = rows_per_item(request.frame_bytes);
-  const std::int64_t pieces = parts(plan.clip_length, rows);
+  const std::int64_t pieces = ceil_divide(plan.clip_length, rows);
   const CopyRow copy = row_copier(plan.samples * plan.clip_length * request.frame_bytes);
   runner.run(plan.samples * pieces, [&](std::int64_t item, int) {
     const std::int64_t sample = item / pieces;
     const std::int64_t partner = plan.partner_of(sample);
     float beta = 0.0f;
     if (sample < plan.mixed) {
-      beta = scores.empty()
-                 ? request.beta_of(sample)
-                 : stack_beta(scores[static_cast<std::size_t>(sample)], scores[static_cast<std::size_t>(partner)]);
+      beta = scores.empty() ? request.beta_of(sample) : stack_beta(scores[sample], scores[partner]);
     }
     const std::uint32_t partner_count = partner_frames(beta, plan.clip_length);
     const auto first = static_cast<std::uint32_t>(item % pieces * rows);
@@ -182,13 +181,13 @@ void frame_stack(const FrameStack& request, const Runner& runner) {
 
 void frame_stack_gradient(const FrameStackGradient& request, const Runner& runner) {
   const StackPlan& plan = request.plan;
-  // The samples whose clips show frames of a source, ascending: a list for each source.
-  std::vector<std::vector<std::int64_t>> takers(static_cast<std::size_t>(plan.samples));
+  // For each source sample, the samples whose clips have frames of it, ascending.
+  Array<Array<std::int64_t>> takers(plan.samples);
   for (std::int64_t sample = 0; sample < plan.samples; ++sample) {
     if (!request.takes_part(sample)) continue;
-    takers[static_cast<std::size_t>(sample)].push_back(sample);
+    takers[sample].push_back(sample);
     const std::int64_t partner = plan.partner_of(sample);
-    if (partner != sample) takers[static_cast<std::size_t>(partner)].push_back(sample);
+    if (partner != sample) takers[partner].push_back(sample);
   }
   with_float_type(request.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -196,17 +195,17 @@ void frame_stack_gradient(const FrameStackGradient& request, const Runner& runne
     constexpr std::int64_t kSize = sizeof(T);
     const std::int64_t rows = rows_per_item(request.dims * kSize);
     const std::int64_t all_rows = plan.samples * plan.frames;
-    runner.run(parts(all_rows, rows), [&](std::int64_t item, int) {
-      std::vector<Lane> sum(static_cast<std::size_t>(request.dims));
+    runner.run(ceil_divide(all_rows, rows), [&](std::int64_t item, int) {
+      Array<Lane> sum(request.dims);
       for (std::int64_t row = item * rows; row < std::min(all_rows, (item + 1) * rows); ++row) {
         const std::int64_t source = row / plan.frames;
         std::fill(sum.begin(), sum.end(), Lane{0});
-        for (const std::int64_t taker : takers[static_cast<std::size_t>(source)]) {
+        for (const std::int64_t taker : takers[source]) {
           request.for_each_slot(taker, source, static_cast<std::uint32_t>(row % plan.frames), [&](std::uint32_t slot) {
-            const std::byte* place = request.gradient.at(taker, slot);
+            const std::byte* ptr = request.gradient.at(taker, slot);
             for (Lane& total : sum) {
-              total += to_lane(load_element<T>(place));
-              place += kSize;
+              total += to_lane(load_element<T>(ptr));
+              ptr += kSize;
             }
           });
         }
@@ -228,15 +227,15 @@ void gather_frames(const FrameGather& request, const Runner& runner) {
       const std::int64_t out_bytes = dims * static_cast<std::int64_t>(sizeof(U));
       const std::int64_t rows = rows_per_item(out_bytes);
       const CopyRow copy = row_copier(all_rows * out_bytes);
-      runner.run(parts(all_rows, rows), [&](std::int64_t item, int) {
+      runner.run(ceil_divide(all_rows, rows), [&](std::int64_t item, int) {
         for (std::int64_t row = item * rows; row < std::min(all_rows, (item + 1) * rows); ++row) {
-          const std::byte* const place =
+          const std::byte* const ptr =
               request.frame(picked_row(request, row / request.num_picks, row % request.num_picks));
           std::byte* const out = request.out + row * out_bytes;
           if constexpr (std::is_same_v<T, U>) {
-            copy(place, out, out_bytes);
+            copy(ptr, out, out_bytes);
           } else {
-            convert_row<T, U>(place, out, dims);
+            convert_row<T, U>(ptr, out, dims);
           }
         }
         end_streaming();
@@ -272,7 +271,7 @@ void sample_frames(const FrameSample& request, const Runner& runner) {
 }
 
 void dynamic_frame_masks(const FrameMasks& request, const Runner& runner) {
-  const std::vector<double> bounds = numbers(request.bounds, request.classes);
+  const Array<double> bounds = numbers(request.bounds, request.classes);
   for_each_sample(request.samples, runner, [&](std::int64_t sample) {
     const std::uint32_t fewest =
         fewest_frames(label_sum(LabelRule::kMean, request.targets, sample, bounds), request.num_frames);

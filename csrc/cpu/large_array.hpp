@@ -1,5 +1,5 @@
-// Uninitialised memory for large scratch, in huge pages where the system has them: a call that takes ten megabytes pays
-// for a few page faults instead of thousands.
+// Uninitialised memory for large scratch arrays, in huge pages if the system has them: ten megabytes then cost a few
+// page faults instead of thousands.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ class LargeArray {
         static_cast<T*>(pages <= 1 ? std::malloc(bytes + 1) : std::aligned_alloc(kHugePage, pages * kHugePage)));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__)
-    if (pages > 1) madvise(data_.get(), pages * kHugePage, MADV_HUGEPAGE);  // a wish: failing changes nothing
+    if (pages > 1) madvise(data_.get(), pages * kHugePage, MADV_HUGEPAGE);  // a hint; a failure changes nothing
 #endif
   }
   T* data() { return data_.get(); }
@@ -35,7 +35,7 @@ class LargeArray {
 
  private:
   struct Free {
-    void operator()(T* place) const { std::free(place); }
+    void operator()(T* ptr) const { std::free(ptr); }
   };
   std::unique_ptr<T, Free> data_;
 };

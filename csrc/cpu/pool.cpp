@@ -27,7 +27,7 @@ struct Job {
 
   void stop() { next.store(items); }
 
-  // An exception here must not unwind the caller's stack, where this job lies and helpers still work on it.
+  // Keeps an exception until the helpers are done: this job is on the caller's stack, which must not unwind before.
   template <class Function>
   void keep_failure(const Function& function) {
     try {
@@ -50,9 +50,9 @@ struct Job {
 
 class Pool {
  public:
-  // False when another call is using the pool: the caller then works alone.
+  // Returns false if another call is using the pool. The caller then does all work itself.
   bool try_run(Job& job, int helpers, const std::function<void()>& work) {
-    if (inside_) return false;  // a poll that calls us: this thread has the turn already
+    if (inside_) return false;  // called from a poll: this thread has the turn already
     const std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
     if (!turn.owns_lock()) return false;
     inside_ = true;
@@ -73,17 +73,17 @@ class Pool {
   }
 
  private:
-  // Returns how many there are, which is fewer where the system gives no more.
-  int start_threads(int wanted) {
+  // Returns the number of threads, which is lower if the system starts no more.
+  int start_threads(int requested) {
     try {
-      while (static_cast<int>(threads_.size()) < wanted) {
+      while (static_cast<int>(threads_.size()) < requested) {
         const int worker = static_cast<int>(threads_.size()) + 1;
         threads_.emplace_back([this, worker] { serve(worker); });
       }
     } catch (const std::system_error&) {
       return static_cast<int>(threads_.size());
     }
-    return wanted;
+    return requested;
   }
 
   void serve(int worker) {
@@ -118,7 +118,7 @@ thread_local bool Pool::inside_ = false;
 
 std::atomic<Pool*> process_pool{nullptr};
 
-// After fork the parent's threads do not exist in the child, which leaks the copy it can neither join nor use.
+// After a fork the parent's threads do not exist in the child. The child cannot join or use its copy, and leaks it.
 Pool& pool_of_this_process() {
   static const int forget_in_children = pthread_atfork(nullptr, nullptr, [] { process_pool.store(nullptr); });
   (void)forget_in_children;
@@ -153,7 +153,7 @@ void Runner::run(std::int64_t items, const std::function<void(std::int64_t, int)
   if (job.failure) std::rethrow_exception(job.failure);
 }
 
-Runner Runner::part(double from, double to) const {
+Runner Runner::share(double from, double to) const {
   Runner part = *this;
   part.first = first + (last - first) * from;
   part.last = first + (last - first) * to;

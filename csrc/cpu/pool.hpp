@@ -1,8 +1,8 @@
 // One persistent pool of std::threads for the whole process.
 //
-// No OpenMP: its runtime would be torch's too, and hangs after fork. Work is handed out by an atomic counter, item by
-// item; results never depend on which thread took which item. A forked child starts threads of its own. The pool is
-// never destroyed: at exit its threads sleep until the process ends.
+// OpenMP is not used, because its runtime would be shared with torch and hangs after a fork. An atomic counter gives
+// out the items of work; results never depend on the thread that processes an item. A forked child starts its own
+// threads. The pool is never destroyed: at exit its threads sleep until the process ends.
 #pragma once
 
 #include <chrono>
@@ -14,41 +14,41 @@
 
 namespace vltr::cpu {
 
-// Thrown by run() after the caller's poll asked to stop.
+// Thrown by run() after the caller's poll returned true.
 struct Cancelled : std::runtime_error {
   Cancelled() : std::runtime_error("cancelled") {}
 };
 
-// How a call runs: on how many threads, and what its calling thread asks between items, about every 50 ms and with the
-// share of the work that is done. Returning true cancels the call.
+// The execution of a call: its number of threads, and a poll. Between items the calling thread calls the poll, about
+// every 50 ms, with the fraction of the work that is done. If the poll returns true, the call is cancelled.
 struct Runner {
   int threads = 1;
   std::function<bool(double)> poll;
   mutable std::chrono::steady_clock::time_point last_poll = std::chrono::steady_clock::now();  // of all runs
-  double first = 0.0;  // the shares of the call that are done before and after the runs of this runner
+  double first = 0.0;  // the fractions of the call that are done before and after the runs of this runner
   double last = 1.0;
 
-  // Calls task(item, worker) once for each item in [0, items), worker < threads; the calling thread is worker 0.
-  // An exception of a task ends the run and is thrown again here.
+  // Calls task(item, worker) once for each item in [0, items), worker < threads. The calling thread is worker 0. An
+  // exception of a task ends the run and is thrown again here.
   void run(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& task) const;
 
-  // A runner for a part of the work, from one share of it to another.
-  Runner part(double from, double to) const;
+  // A runner for part of the work: from fraction `from` to fraction `to` of this runner's work.
+  Runner share(double from, double to) const;
 };
 
-// The phases of a call one after the other, so that the share that is done moves through all of them. Each has a cost,
-// of which only the ratios matter; a phase may be left out.
+// Runners for the phases of a call, in order, so that the reported fraction rises through all of them. Only the ratios
+// of the costs matter. A phase may be skipped.
 class Phases {
  public:
   Phases(const Runner& runner, std::initializer_list<double> costs);
-  Runner phase(std::size_t number) const { return runner_.part(done_[number], done_[number + 1]); }
+  Runner phase(std::size_t number) const { return runner_.share(done_[number], done_[number + 1]); }
 
  private:
   const Runner& runner_;
-  std::vector<double> done_{0.0};  // the share that is done before each phase, and after the last
+  std::vector<double> done_{0.0};  // the fraction that is done before each phase, and after the last
 };
 
-// How many of some items one step of a run takes: at most `most`, but so few that there are several steps a thread.
+// The number of items in one step of a run: at most `most`, and low enough for several steps per thread.
 std::int64_t items_per_step(std::int64_t items, std::int64_t most, int threads);
 
 }  // namespace vltr::cpu

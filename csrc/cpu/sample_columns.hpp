@@ -1,19 +1,19 @@
-// Sampled AP with many trials, class by class: where a class is drawn from more often than it has rows, its column is
-// read and searched once, and the trials look up the result.
+// Sampled AP with many trials, class by class. If a class has more draws than rows, it is cheaper to read and search
+// its column once and to look up the result in each trial.
 #pragma once
 
 #include "cpu/draws.hpp"
-#include "cpu/scan.hpp"
+#include "cpu/rank_scan.hpp"
 
 namespace vltr::cpu {
 
-// Whether all draws are few enough to be laid out for the scanning pass (an eighth of the matrix's bytes, or 32 MiB).
-bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, int trials);
+// True if the list of all draws fits in an eighth of the matrix's bytes, or in 32 MiB. The rank
+// scan then looks them up.
+bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, std::int64_t trials);
 
-// (trials, C) row-major. Scratch: up to 32 MiB, or one column of counts a thread where that is more.
+// (trials, C) row-major. Scratch: up to 32 MiB, or one column of counts per thread if that is more.
 template <class T>
-std::vector<double> sample_columns(const Matrix& scores, const Positives& positives,
-                                   const Thresholds<LaneOf<T>>& thresholds, const RankTable& table, int trials,
-                                   std::uint64_t seed, const Runner& runner);
+Array<double> sample_columns(const Matrix& scores, const Positives& positives, const Thresholds<LaneOf<T>>& thresholds,
+                             const RankTable& table, std::int64_t trials, std::uint64_t seed, const Runner& runner);
 
 }  // namespace vltr::cpu

@@ -26,14 +26,14 @@ std::vector<Simd> simd_available() {
 
 Simd simd_level() {
   static const std::vector<Simd> available = simd_available();
-  const char* wanted = std::getenv("VLTR_SIMD");
-  if (wanted == nullptr || *wanted == '\0') return available.back();
+  const char* requested = std::getenv("VLTR_SIMD");
+  if (requested == nullptr || *requested == '\0') return available.back();
   std::string names;
   for (const Simd level : available) {
-    if (std::string(wanted) == simd_name(level)) return level;
+    if (std::string(requested) == simd_name(level)) return level;
     names += names.empty() ? simd_name(level) : std::string(", ") + simd_name(level);
   }
-  throw std::invalid_argument("VLTR_SIMD: expected one of " + names + " on this processor, got '" + wanted + "'");
+  throw std::invalid_argument("VLTR_SIMD: expected one of " + names + " on this processor, got '" + requested + "'");
 }
 
 }  // namespace vltr::cpu

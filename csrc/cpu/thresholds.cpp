@@ -11,7 +11,7 @@ namespace {
 template <class T>
 bool gather_class(const Matrix& scores, const std::uint32_t* rows, std::int64_t count, std::int64_t col,
                   LaneOf<T>* out) {
-  constexpr std::int64_t kAhead = 16;  // each read is a cache miss: keep several in flight
+  constexpr std::int64_t kAhead = 16;  // each read is a cache miss, so several are in flight
   bool nan = false;
   for (std::int64_t i = 0; i < count; ++i) {
     if (i + kAhead < count) __builtin_prefetch(scores.shard_of(rows[i + kAhead]).at(rows[i + kAhead], col));
@@ -22,16 +22,15 @@ bool gather_class(const Matrix& scores, const std::uint32_t* rows, std::int64_t 
   return nan;
 }
 
-// Calls per_class(c, first, count) for every class, a few classes an item; scores of class c are [first, first +
-// count).
+// Calls per_class(c, first, count) for every class, a few classes per item. The scores of class c are
+// [first, first + count).
 template <class PerClass>
 void for_each_class(const Positives& positives, const Runner& runner, const PerClass& per_class) {
-  const auto classes = static_cast<std::int64_t>(positives.offset.size()) - 1;
+  const std::int64_t classes = positives.classes();
   const std::int64_t step = items_per_step(classes, 16, runner.threads);
   runner.run((classes + step - 1) / step, [&](std::int64_t item, int) {
     for (std::int64_t c = item * step; c < std::min(classes, (item + 1) * step); ++c) {
-      const std::int64_t first = positives.offset[static_cast<std::size_t>(c)];
-      per_class(c, first, positives.offset[static_cast<std::size_t>(c) + 1] - first);
+      per_class(c, positives.offset.first(c), positives.offset.length(c));
     }
   });
 }
@@ -39,8 +38,8 @@ void for_each_class(const Positives& positives, const Runner& runner, const PerC
 }  // namespace
 
 template <class Lane>
-std::vector<Lane> positive_scores(const Matrix& scores, const Positives& positives, const Runner& runner) {
-  std::vector<Lane> found(positives.rows.size());
+Array<Lane> positive_scores(const Matrix& scores, const Positives& positives, const Runner& runner) {
+  Array<Lane> found(positives.rows.count());
   std::atomic<bool> nan{false};
   with_element_type(scores.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -57,7 +56,7 @@ std::vector<Lane> positive_scores(const Matrix& scores, const Positives& positiv
 }
 
 template <class Lane>
-void sort_within_classes(const Positives& positives, std::vector<Lane>& scores, const Runner& runner) {
+void sort_within_classes(const Positives& positives, Array<Lane>& scores, const Runner& runner) {
   for_each_class(positives, runner, [&](std::int64_t, std::int64_t first, std::int64_t count) {
     std::sort(scores.begin() + first, scores.begin() + first + count);
   });
@@ -65,44 +64,44 @@ void sort_within_classes(const Positives& positives, std::vector<Lane>& scores, 
 
 template <class Lane>
 void Thresholds<Lane>::build_trees() {
-  const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
-  tree_offset.resize(static_cast<std::size_t>(classes));
-  lowest.assign(static_cast<std::size_t>((classes + 15) / 16 * 16), unreachable<Lane>());
+  const std::int64_t classes = offset.lists();
+  tree_offset.resize(classes);
+  lowest.assign((classes + 15) / 16 * 16, unreachable<Lane>());
   std::int64_t lanes = 0;
   for (std::int64_t c = 0; c < classes; ++c) {
-    tree_offset[static_cast<std::size_t>(c)] = lanes;
+    tree_offset[c] = lanes;
     lanes += tree_nodes(count(c)) * kNodeKeys;
   }
   tree.resize(lanes);
   for (std::int64_t c = 0; c < classes; ++c) {
     if (count(c) == 0) continue;
-    const Lane* first = keys.data() + offset[static_cast<std::size_t>(c)];
-    lowest[static_cast<std::size_t>(c)] = *first;
-    build_tree(first, count(c), tree.data() + tree_offset[static_cast<std::size_t>(c)]);
+    const Lane* first = keys.data() + offset[c];
+    lowest[c] = *first;
+    build_tree(first, count(c), tree.data() + tree_offset[c]);
   }
 }
 
 template <class Lane>
-Thresholds<Lane> thresholds_of(const Positives& positives, const std::vector<Lane>& sorted_scores) {
+Thresholds<Lane> thresholds_of(const Positives& positives, const Array<Lane>& sorted_scores) {
   Thresholds<Lane> thresholds;
   thresholds.offset.push_back(0);
   thresholds.keys.reserve(sorted_scores.size());
-  for (std::size_t c = 0; c + 1 < positives.offset.size(); ++c) {
+  for (std::int64_t c = 0; c < positives.classes(); ++c) {
     for (std::int64_t i = positives.offset[c]; i < positives.offset[c + 1]; ++i) {
-      const Lane score = sorted_scores[static_cast<std::size_t>(i)];
+      const Lane score = sorted_scores[i];
       if (i == positives.offset[c] || score != thresholds.keys.back()) thresholds.keys.push_back(score);
     }
-    thresholds.offset.push_back(static_cast<std::int64_t>(thresholds.keys.size()));
+    thresholds.offset.push_back(thresholds.keys.count());
   }
   thresholds.build_trees();
   return thresholds;
 }
 
-#define VLTR_LANE(Lane)                                                                             \
-  template struct Thresholds<Lane>;                                                                 \
-  template std::vector<Lane> positive_scores<Lane>(const Matrix&, const Positives&, const Runner&); \
-  template void sort_within_classes<Lane>(const Positives&, std::vector<Lane>&, const Runner&);     \
-  template Thresholds<Lane> thresholds_of<Lane>(const Positives&, const std::vector<Lane>&);
+#define VLTR_LANE(Lane)                                                                       \
+  template struct Thresholds<Lane>;                                                           \
+  template Array<Lane> positive_scores<Lane>(const Matrix&, const Positives&, const Runner&); \
+  template void sort_within_classes<Lane>(const Positives&, Array<Lane>&, const Runner&);     \
+  template Thresholds<Lane> thresholds_of<Lane>(const Positives&, const Array<Lane>&);
 VLTR_LANE(float)
 VLTR_LANE(double)
 VLTR_LANE(std::int64_t)

@@ -27,29 +27,27 @@ class AlignedLanes {
 
 template <class Lane>
 struct Thresholds {
-  std::vector<std::int64_t> offset;       // (C + 1) into keys
-  std::vector<Lane> keys;                 // ascending and distinct in each class
-  std::vector<std::int64_t> tree_offset;  // (C) into tree
+  Offsets offset;                   // (C + 1) into keys
+  Array<Lane> keys;                 // ascending and distinct in each class
+  Array<std::int64_t> tree_offset;  // (C) into tree
   AlignedLanes<Lane> tree;
-  std::vector<Lane> lowest;  // (C, padded to a multiple of 16) first key, or unreachable
+  Array<Lane> lowest;  // (C, padded to a multiple of 16) first key, or unreachable
 
-  std::int64_t classes() const { return static_cast<std::int64_t>(tree_offset.size()); }
-  std::int64_t count(std::int64_t c) const {
-    return offset[static_cast<std::size_t>(c) + 1] - offset[static_cast<std::size_t>(c)];
-  }
+  std::int64_t classes() const { return tree_offset.count(); }
+  std::int64_t count(std::int64_t c) const { return offset.length(c); }
   void build_trees();
 };
 
-// Scores of the positives, in the order of positives.rows, minus zero made zero. Throws BadValue at a NaN; the place is
-// that of the first NaN of the whole matrix.
+// The scores of the positives, in the order of positives.rows; minus zero becomes zero. If one is NaN, throws BadValue
+// with the first NaN of the whole matrix.
 template <class Lane>
-std::vector<Lane> positive_scores(const Matrix& scores, const Positives& positives, const Runner& runner);
+Array<Lane> positive_scores(const Matrix& scores, const Positives& positives, const Runner& runner);
 
-// Sorts each class's scores ascending.
+// Sorts the scores of each class ascending.
 template <class Lane>
-void sort_within_classes(const Positives& positives, std::vector<Lane>& scores, const Runner& runner);
+void sort_within_classes(const Positives& positives, Array<Lane>& scores, const Runner& runner);
 
 template <class Lane>
-Thresholds<Lane> thresholds_of(const Positives& positives, const std::vector<Lane>& sorted_scores);
+Thresholds<Lane> thresholds_of(const Positives& positives, const Array<Lane>& sorted_scores);
 
 }  // namespace vltr::cpu

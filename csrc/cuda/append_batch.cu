@@ -12,14 +12,14 @@ template <class Label>
 __global__ void __launch_bounds__(kThreads)
     append_elements(Shard scores, std::int64_t score_size, Shard labels, std::int64_t cols, std::byte* to_scores,
                     std::byte* to_labels, std::int64_t first_row, unsigned long long* first_bad) {
-  const std::int64_t place = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
-  if (place >= scores.rows * cols) return;
-  const std::int64_t row = place / cols;
-  const std::int64_t col = place % cols;
-  copy_element(to_scores + place * score_size, scores.at(row, col), score_size);
+  const std::int64_t index = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
+  if (index >= scores.rows * cols) return;
+  const std::int64_t row = index / cols;
+  const std::int64_t col = index % cols;
+  copy_element(to_scores + index * score_size, scores.at(row, col), score_size);
   const int label = label_of(load_element<Label>(labels.at(row, col)));
-  if (label == kBadLabel) note_place(first_bad, first_row + row, cols, col);
-  to_labels[place] = static_cast<std::byte>(label == 1);
+  if (label == kBadLabel) note_first(first_bad, first_row + row, cols, col);
+  to_labels[index] = static_cast<std::byte>(label == 1);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A running evaluation takes a batch: its scores and labels go behind those that it holds.
+// Appends a batch to the rows of a running evaluation.
 #pragma once
 
 #include "core/matrix.hpp"
@@ -6,8 +6,8 @@
 
 namespace vltr::cuda {
 
-// As on the CPU, in one launch, which this does not wait for: *first_bad lies on the device, and who wants the result
-// looks there. scores and labels are one shard each.
+// The same as cpu::append_batch, in one asynchronous launch. *first_bad is device memory; the caller reads it later.
+// scores and labels are one shard each.
 void append_batch(const Matrix& scores, const Matrix& labels, std::byte* to_scores, std::byte* to_labels,
                   std::int64_t first_row, unsigned long long* first_bad, const Stream& stream);
 

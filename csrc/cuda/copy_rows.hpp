@@ -5,7 +5,7 @@
 
 namespace vltr::cuda {
 
-// Copies a (B, C) matrix of one shard and any strides to rows in C order, on the stream, which this does not wait for.
+// Copies a (B, C) matrix of one shard and any strides to rows in C order. Asynchronous on the stream.
 void copy_rows(const Matrix& from, std::byte* to, const Stream& stream);
 
 }  // namespace vltr::cuda

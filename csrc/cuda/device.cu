@@ -16,7 +16,7 @@ std::string name_of(cudaError_t status) {
   return std::string(cudaGetErrorName(status)) + " (" + cudaGetErrorString(status) + ")";
 }
 
-Probe look() {
+Probe find_devices() {
   Probe probe;
   const cudaError_t status = cudaGetDeviceCount(&probe.devices);
   if (status == cudaSuccess && probe.devices > 0) return probe;
@@ -36,14 +36,14 @@ Probe look() {
   return probe;
 }
 
-// Never at import: a process that forks after CUDA has started leaves its children without it.
+// Runs at the first use, never at import: CUDA does not work in a child that is forked after CUDA has started.
 const Probe& probe() {
-  static const Probe found = look();
+  static const Probe found = find_devices();
   return found;
 }
 
-// What is made once for each device, when it is first asked for.
-struct Device {
+// The state of a device, each part made at its first use.
+struct DeviceState {
   std::once_flag pool_made;
   cudaMemPool_t pool = nullptr;
   std::once_flag multiprocessors_read;
@@ -53,22 +53,22 @@ struct Device {
   cudaStream_t stream = nullptr;
 };
 
-Device& device_at(int device) {
+DeviceState& device_at(int device) {
   const Probe& found = probe();
   if (found.devices == 0) throw Error("CUDA: " + found.why_none);
   if (device < 0 || device >= found.devices) {
     throw Error("device: expected one of " + std::to_string(found.devices) + ", got cuda:" + std::to_string(device));
   }
-  // Never destroyed: the driver may be gone when a process ends, and it gives back what is left.
-  static auto* const devices = new std::vector<Device>(static_cast<std::size_t>(found.devices));
-  return (*devices)[static_cast<std::size_t>(device)];
+  // Never destroyed: the driver may already be gone when a process ends, and it frees the rest.
+  static auto* const devices = new Array<DeviceState>(found.devices);
+  return (*devices)[device];
 }
 
-// A pool of our own, so that no setting of the application's default pool changes, nor changes us. What is freed stays
-// mapped up to the threshold, so that small calls do not pay for mapping and others get back what a large one took.
+// The library's own memory pool, independent of the settings of the application's default pool. Freed memory stays
+// mapped up to the threshold: small calls do not pay for mapping, and memory beyond it goes back to other users.
 cudaMemPool_t pool_of(int device) {
-  Device& own = device_at(device);
-  std::call_once(own.pool_made, [&] {
+  DeviceState& state = device_at(device);
+  std::call_once(state.pool_made, [&] {
     cudaMemPoolProps properties{};
     properties.allocType = cudaMemAllocationTypePinned;
     properties.location.type = cudaMemLocationTypeDevice;
@@ -77,9 +77,9 @@ cudaMemPool_t pool_of(int device) {
     check(cudaMemPoolCreate(&pool, &properties), "making a memory pool");
     std::uint64_t kept = std::uint64_t{64} << 20;
     check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept), "setting up a memory pool");
-    own.pool = pool;
+    state.pool = pool;
   });
-  return own.pool;
+  return state.pool;
 }
 
 // 1234567 -> 1,234,567
@@ -132,31 +132,31 @@ void synchronize(const Stream& stream) {
   check(cudaStreamSynchronize(native(stream)), "waiting for a stream");
 }
 
-Stream own_stream(int device) {
-  Device& own = device_at(device);
-  std::call_once(own.stream_made, [&] {
+Stream library_stream(int device) {
+  DeviceState& state = device_at(device);
+  std::call_once(state.stream_made, [&] {
     const DeviceGuard guard(device);
-    check(cudaStreamCreateWithFlags(&own.stream, cudaStreamNonBlocking), "making a stream");
+    check(cudaStreamCreateWithFlags(&state.stream, cudaStreamNonBlocking), "making a stream");
   });
-  return {device, reinterpret_cast<std::uintptr_t>(own.stream)};
+  return {device, reinterpret_cast<std::uintptr_t>(state.stream)};
 }
 
 namespace {
 
-Device& with_attributes(int device) {
-  Device& own = device_at(device);
-  std::call_once(own.multiprocessors_read, [&] {
-    check(cudaDeviceGetAttribute(&own.multiprocessors, cudaDevAttrMultiProcessorCount, device),
+DeviceState& with_attributes(int device) {
+  DeviceState& state = device_at(device);
+  std::call_once(state.multiprocessors_read, [&] {
+    check(cudaDeviceGetAttribute(&state.multiprocessors, cudaDevAttrMultiProcessorCount, device),
           "reading the number of multiprocessors");
-    check(cudaDeviceGetAttribute(&own.shared_memory, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device),
+    check(cudaDeviceGetAttribute(&state.shared_memory, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device),
           "reading the size of shared memory");
   });
-  return own;
+  return state;
 }
 
 }  // namespace
 
-// An event is made and recorded where its device is current; it may be waited for and looked at on any.
+// CUDA makes and records an event on its own device, which must be current. Any device may wait for it or query it.
 Event::Event(const Stream& stream) {
   const DeviceGuard guard(stream.device);
   cudaEvent_t event = nullptr;
@@ -167,12 +167,12 @@ Event::Event(const Stream& stream) {
   check(status, "recording an event");
 }
 
-Event::~Event() { cudaEventDestroy(native(*this)); }  // of what is recorded or waited for, CUDA keeps what it needs
+Event::~Event() { cudaEventDestroy(native(*this)); }  // CUDA keeps an event that is still recorded or waited for
 
 bool Event::done() const {
   const cudaError_t status = cudaEventQuery(native(*this));
   if (status == cudaErrorNotReady) {
-    cudaGetLastError();  // no fault, but kept as if it were one
+    cudaGetLastError();  // clears it: CUDA keeps "not ready" like an error
     return false;
   }
   check(status, "looking at an event");
@@ -199,21 +199,21 @@ DeviceGuard::~DeviceGuard() {
 Memory::Memory(const Stream& stream, std::int64_t bytes) : stream_(stream), bytes_(bytes) {
   if (bytes == 0) return;
   const DeviceGuard guard(stream.device);
-  const auto wanted = static_cast<std::size_t>(bytes);
-  const cudaError_t status = cudaMallocFromPoolAsync(&data_, wanted, pool_of(stream.device), native(stream));
+  const auto size = static_cast<std::size_t>(bytes);
+  const cudaError_t status = cudaMallocFromPoolAsync(&data_, size, pool_of(stream.device), native(stream));
   if (status != cudaErrorMemoryAllocation) {
     check(status, "allocating memory");
     return;
   }
-  cudaGetLastError();  // forgotten: the device and the process are as they were
+  cudaGetLastError();  // clears the error: the device and the process still work
   std::size_t free = 0;
   std::size_t total = 0;
   check(cudaMemGetInfo(&free, &total), "reading how much memory is free");
-  throw OutOfMemory("CUDA out of memory: expected " + with_commas(wanted) +
+  throw OutOfMemory("CUDA out of memory: expected " + with_commas(size) +
                     " bytes on cuda:" + std::to_string(stream.device) + ", got " + with_commas(free) + " free");
 }
 
-// Faults are of no consequence here: when a process ends, the driver may be gone, and with it the memory.
+// Ignores errors: when a process ends, the driver may already be gone, and the memory with it.
 Memory::~Memory() {
   if (data_ == nullptr) return;
   int current = stream_.device;
@@ -223,7 +223,7 @@ Memory::~Memory() {
   if (current != stream_.device) cudaSetDevice(current);
 }
 
-// Of pageable memory CUDA takes a copy before it returns; of pinned memory it does not, so that is waited for.
+// CUDA copies pageable memory before it returns. It does not copy pinned memory, so this waits for the stream then.
 void copy_to_device(const Stream& stream, void* to, const void* from, std::int64_t bytes) {
   copy(stream, to, from, bytes, cudaMemcpyHostToDevice, "copying to the device");
   cudaPointerAttributes attributes{};
@@ -239,10 +239,10 @@ void copy_within_device(const Stream& stream, void* to, const void* from, std::i
   copy(stream, to, from, bytes, cudaMemcpyDeviceToDevice, "copying within the device");
 }
 
-void fill_bytes(const Stream& stream, void* place, int byte, std::int64_t bytes) {
+void fill_bytes(const Stream& stream, void* ptr, int byte, std::int64_t bytes) {
   if (bytes == 0) return;
   const DeviceGuard guard(stream.device);
-  check(cudaMemsetAsync(place, byte, static_cast<std::size_t>(bytes), native(stream)), "filling memory");
+  check(cudaMemsetAsync(ptr, byte, static_cast<std::size_t>(bytes), native(stream)), "filling memory");
 }
 
 }  // namespace vltr::cuda

@@ -8,58 +8,60 @@
 #include <utility>
 #include <vector>
 
+#include "core/span.hpp"
+
 namespace vltr::cuda {
 
-// Where a call works. All its kernels, copies and allocations are ordered on this stream.
+// The device and stream of a call. All its kernels, copies and allocations are ordered on this stream.
 struct Stream {
   int device = 0;
   std::uintptr_t handle = 0;  // a cudaStream_t: 1 is the legacy default stream, 2 the per-thread default stream
 };
 
-// A CUDA call failed: one sentence, with CUDA's own name for the fault.
+// A CUDA call failed. The message is one sentence with CUDA's name of the error.
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The device has not as much memory as was asked for. The process can go on.
+// The device has less free memory than requested. The process can continue.
 struct OutOfMemory : Error {
   using Error::Error;
 };
 
-// How many devices this process can use; 0 without a driver. Never throws, and looks only once.
+// The number of devices that this process can use; 0 without a driver. Never throws. Queries CUDA once.
 int device_count();
 
-// Why there is no device, in one sentence; empty when there is one.
+// The reason why there is no device, in one sentence; empty if there is one.
 std::string why_no_device();
 
-// The device on which an address lies. Throws Error when it is not device memory.
+// The device of an address. Throws Error if it is not device memory.
 int device_of(const void* address);
 
-// What is put on `stream` from now on waits for what is on `other` by now.
+// Later work on `stream` waits for all present work on `other`.
 void wait_for(const Stream& stream, const Stream& other);
 
-// A stream of the library's own on each device, which is never destroyed. What outlives a call is moved there: the
-// caller's stream may be gone by then, and handle 2 means another stream on another thread.
-Stream own_stream(int device);
+// The library's stream on a device, which is never destroyed. Memory that outlives a call moves there, because the
+// caller's stream may be destroyed before, and handle 2 is a different stream on every thread.
+Stream library_stream(int device);
 
-// Waits until all work of the stream is done. Throws Error when a kernel of it failed.
+// Waits until all work of the stream is done. Throws Error if one of its kernels failed.
 void synchronize(const Stream& stream);
 
-// A point in the work of a stream: all that is on it when this is made.
+// A point in the work of a stream: all work before the construction of the event.
 class Event {
  public:
   explicit Event(const Stream& stream);
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
-  bool done() const;  // does not wait; throws Error when a kernel failed
+  bool done() const;  // does not wait; throws Error if a kernel failed
   void* get() const { return event_; }
 
  private:
   void* event_ = nullptr;  // a cudaEvent_t
 };
 
-// Makes a device current on this thread, while it lives.
+// Makes a device current on this thread until its destructor.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device);
@@ -68,10 +70,10 @@ class DeviceGuard {
   DeviceGuard& operator=(const DeviceGuard&) = delete;
 
  private:
-  int previous_ = -1;  // -1: the device was current already
+  int previous_ = -1;  // -1 if the device was already current
 };
 
-// Device memory, taken and given back in stream order: what is on the stream when this ends may still use it.
+// Device memory, allocated and freed in stream order: work that is on the stream at the destructor may still use it.
 class Memory {
  public:
   Memory() = default;
@@ -87,7 +89,8 @@ class Memory {
   void* data() const { return data_; }
   std::int64_t bytes() const { return bytes_; }
   const Stream& stream() const { return stream_; }
-  // From here on it is used and given back in the order of another stream, which waits for the old one already.
+  // From now on, uses and frees the memory in the order of another stream. That stream must
+  // already wait for the old one.
   void move_to(const Stream& stream) { stream_ = stream; }
 
  private:
@@ -96,12 +99,12 @@ class Memory {
   void* data_ = nullptr;
 };
 
-// Asynchronous: the host memory of copy_to_device may be reused at once (pageable memory is staged), that of
-// copy_to_host is filled when the stream has been synchronized.
+// Asynchronous. The host memory of copy_to_device may be reused at once, because CUDA copies pageable memory first. The
+// host memory of copy_to_host is filled once the stream has been synchronized.
 void copy_to_device(const Stream& stream, void* to, const void* from, std::int64_t bytes);
 void copy_to_host(const Stream& stream, void* to, const void* from, std::int64_t bytes);
 void copy_within_device(const Stream& stream, void* to, const void* from, std::int64_t bytes);
-void fill_bytes(const Stream& stream, void* place, int byte, std::int64_t bytes);
+void fill_bytes(const Stream& stream, void* ptr, int byte, std::int64_t bytes);
 
 // An array of elements in device memory.
 template <class T>
@@ -120,8 +123,8 @@ class DeviceArray {
   void move_to(const Stream& stream) { memory_.move_to(stream); }
   void fill(int byte) const { fill_bytes(memory_.stream(), memory_.data(), byte, memory_.bytes()); }
   // Waits for the stream.
-  std::vector<T> to_host() const {
-    std::vector<T> values(static_cast<std::size_t>(count_));
+  Array<T> to_host() const {
+    Array<T> values(count_);
     copy_to_host(memory_.stream(), values.data(), memory_.data(), memory_.bytes());
     synchronize(memory_.stream());
     return values;

@@ -1,5 +1,5 @@
-// Gathers move memory and little else, so a thread keeps several independent loads of up to 16 bytes in flight. A block
-// first writes down where its rows come from (in shared memory), then copies them as one flat range.
+// The gathers are bound by memory, so a thread keeps several independent loads of up to 16 bytes in flight. A block
+// first writes the addresses of its rows to shared memory, then copies the rows as one flat range.
 #include "cuda/frames.hpp"
 
 #include <algorithm>
@@ -13,22 +13,20 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kInFlight = 4;                    // loads of a thread
-constexpr std::int64_t kBlockBytes = 64 << 10;  // that a block copies: enough to outweigh what it looks up first
+constexpr std::int64_t kBlockBytes = 64 << 10;  // copied by a block; enough to outweigh its look-ups
 constexpr std::int64_t kMostBlockRows = 64;
 
 std::int64_t rows_per_block(std::int64_t row_bytes) {
   return std::clamp<std::int64_t>(kBlockBytes / std::max<std::int64_t>(row_bytes, 1), 1, kMostBlockRows);
 }
 
-// The largest power of two up to 16 that divides all of these addresses, strides and sizes.
+// The largest power of two up to 16 that divides all given addresses, strides and sizes.
 int common_alignment(std::initializer_list<std::int64_t> values) {
   std::int64_t all = 16;
   for (const std::int64_t value : values) all |= value;
   return static_cast<int>(all & -all);
 }
-std::int64_t address_of(const void* place) {
-  return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(place));
-}
+std::int64_t address_of(const void* ptr) { return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(ptr)); }
 
 template <int kBytes>
 struct BitsOf;
@@ -49,7 +47,7 @@ struct BitsOf<16> {
   using type = uint4;
 };
 
-// What a load and a store of so many bytes move.
+// The type of a load or store of kBytes bytes.
 template <int kBytes>
 using Bits = typename BitsOf<kBytes>::type;
 
@@ -71,7 +69,7 @@ struct Elements {
   T value[kCount];
 };
 
-// Rows to copy, bit by bit: a vector of kBytes becomes one.
+// Copies the bits of a vector of kBytes bytes.
 template <int kBytes>
 struct CopyBits {
   using From = Bits<kBytes>;
@@ -79,7 +77,7 @@ struct CopyBits {
   __device__ static To convert(From bits) { return bits; }
 };
 
-// kCount elements become as many of another type.
+// Converts a vector of kCount elements to another element type.
 template <class T, class U, int kCount>
 struct ConvertElements {
   using From = Bits<kCount* static_cast<int>(sizeof(T))>;
@@ -93,8 +91,8 @@ struct ConvertElements {
   }
 };
 
-// The block copies `rows` rows, each of `vectors` vectors, to rows that lie one after another. source: the rows'
-// places, in shared memory; none for a row of NaN, whose bits are the pattern.
+// The block copies `rows` rows of `vectors` vectors each to contiguous rows. source: the rows' addresses, in shared
+// memory; null for a row of NaN, which gets the bits of nan_pattern.
 template <class Copy>
 __device__ void copy_rows(const std::byte* const* source, unsigned rows, unsigned vectors, std::uint64_t nan_pattern,
                           std::byte* destination) {
@@ -111,9 +109,9 @@ __device__ void copy_rows(const std::byte* const* source, unsigned rows, unsigne
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i) {
       if (first + i * kThreads < total) {
-        const std::byte* const place = source[row];
-        loaded[i] = place != nullptr ? reinterpret_cast<const From*>(place)[vector]
-                                     : repeat<static_cast<int>(sizeof(From))>(nan_pattern);
+        const std::byte* const ptr = source[row];
+        loaded[i] = ptr != nullptr ? reinterpret_cast<const From*>(ptr)[vector]
+                                   : repeat<static_cast<int>(sizeof(From))>(nan_pattern);
       }
       row += row_step;
       vector += vector_step;
@@ -129,7 +127,7 @@ __device__ void copy_rows(const std::byte* const* source, unsigned rows, unsigne
   }
 }
 
-// Loads of one lane from a row of numbers, all in flight together; 0 beyond the end.
+// The loads of one lane from a row of numbers, all in flight together; 0 beyond the end.
 constexpr int kLabelsInFlight = 8;
 
 __device__ void load_numbers(const Column& row, std::int64_t first, std::int64_t end,
@@ -144,7 +142,7 @@ __device__ void load_numbers(const Column& row, std::int64_t first, std::int64_t
   });
 }
 
-// What one of the kLabelLanes lanes has of a sample's sum.
+// The part of a sample's sum that belongs to one of the kLabelLanes lanes.
 __device__ LabelSum lane_sum(LabelRule rule, const Grid& targets, std::int64_t sample, const Column& scores,
                              std::int64_t classes, int lane) {
   const Column row{targets.at(sample, 0), targets.col_stride, targets.dtype};
@@ -160,7 +158,7 @@ __device__ LabelSum lane_sum(LabelRule rule, const Grid& targets, std::int64_t s
   return sum;
 }
 
-// The fold of the lanes' sums, in shared memory, by one warp; its lane 0 has the result.
+// Folds the lanes' sums, in shared memory, with one warp. Lane 0 of the warp returns the result.
 __device__ LabelSum fold_lanes(LabelRule rule, const LabelSum* lanes) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   LabelSum sum = join(rule, join(rule, lanes[lane], lanes[lane + 64]), join(rule, lanes[lane + 32], lanes[lane + 96]));
@@ -172,7 +170,7 @@ __device__ LabelSum fold_lanes(LabelRule rule, const LabelSum* lanes) {
   return sum;
 }
 
-// Beta of a sample, from the labels of both: half of the block sums its own, the other half its partner's.
+// Beta of a sample from its labels and its partner's: each half of the block sums the labels of one of the two.
 __device__ float beta_of_labels(const FrameStack& request, std::int64_t sample, std::int64_t partner) {
   static_assert(kThreads == 2 * kLabelLanes, "a half for each of the two");
   __shared__ LabelSum lanes[kThreads];
@@ -191,8 +189,8 @@ __device__ float beta_of_labels(const FrameStack& request, std::int64_t sample, 
   return stack_beta(score[0], score[1]);
 }
 
-// Each block copies some slots of one sample's clip and mixes some of its labels. All blocks of a sample work out its
-// beta: reading two rows of labels from the L2 cache costs less than a launch and a wait between the two steps.
+// Each block copies some slots of one sample's clip and mixes some of its labels. Every block of a sample computes beta
+// again: reading two rows of labels from the L2 cache costs less than a second launch.
 template <int kBytes>
 __global__ void __launch_bounds__(kThreads)
     frame_stack_kernel(const __grid_constant__ FrameStack request, int pieces, unsigned rows) {
@@ -230,19 +228,19 @@ __global__ void __launch_bounds__(kThreads)
     using T = typename decltype(tag)::type;
     auto* const out = reinterpret_cast<MixedOf<T>*>(request.out_targets) + sample * request.classes;
     for (std::int64_t c = piece * kThreads + threadIdx.x; c < request.classes; c += pieces * kThreads) {
-      const T own = load_element<T>(request.targets.at(sample, c));
-      const T other = known ? load_element<T>(request.targets.at(partner, c)) : own;
-      out[c] = mix_labels(known ? beta : float{kNan<float>}, own, other);
+      const T label = load_element<T>(request.targets.at(sample, c));
+      const T partner_label = known ? load_element<T>(request.targets.at(partner, c)) : label;
+      out[c] = mix_labels(known ? beta : float{kNan<float>}, label, partner_label);
     }
   });
 }
 
-// Vectors of kCount elements whose sums a lane keeps.
+// The number of vectors of kCount elements that a lane sums.
 template <int kCount>
 constexpr int kVectorsOfLane = kCount == 1 || kCount == 8 ? 2 : 4;
 
-// A warp has kVectors vectors a lane of one source frame: it adds what each slot that shows the frame gives, sample by
-// sample and slot by slot, so that no two threads write one place and the order of the sum is fixed.
+// A warp sums the gradient of kVectors vectors per lane of one source frame. It adds all slots that hold the frame,
+// sample by sample and slot by slot, so that each output has one writer and the order of the sum is fixed.
 template <class T, int kCount>
 __global__ void __launch_bounds__(kThreads, 4)
     frame_stack_gradient_kernel(const __grid_constant__ FrameStackGradient request, int pieces) {
@@ -267,11 +265,11 @@ __global__ void __launch_bounds__(kThreads, 4)
     for (unsigned takers = __ballot_sync(kWholeWarp, takes); takers != 0; takers &= takers - 1) {
       const std::int64_t taker = base + __ffs(static_cast<int>(takers)) - 1;
       request.for_each_slot(taker, source, frame, [&](std::uint32_t slot) {
-        const auto* const place = reinterpret_cast<const Loaded*>(request.gradient.at(taker, slot));
+        const auto* const ptr = reinterpret_cast<const Loaded*>(request.gradient.at(taker, slot));
         Loaded loaded[kVectors];
 #pragma unroll
         for (int v = 0; v < kVectors; ++v) {
-          if (first + v * kWarp < vectors) loaded[v] = place[first + v * kWarp];
+          if (first + v * kWarp < vectors) loaded[v] = ptr[first + v * kWarp];
         }
 #pragma unroll
         for (int v = 0; v < kVectors; ++v) {
@@ -301,22 +299,22 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int kBytes = static_cast<int>(sizeof(typename Copy::From));
   const std::int64_t first_row = std::int64_t{blockIdx.x} * rows;
   const std::int64_t left = request.samples * request.num_picks - first_row;
-  const int own_rows = static_cast<int>(left < rows ? left : rows);
-  if (static_cast<int>(threadIdx.x) < own_rows) {
+  const int block_rows = static_cast<int>(left < rows ? left : rows);
+  if (static_cast<int>(threadIdx.x) < block_rows) {
     const std::int64_t row = first_row + threadIdx.x;
     const std::int64_t stored = picked_row(request, row / request.num_picks, row % request.num_picks);
     source[threadIdx.x] = stored >= 0 ? request.frame(stored) : nullptr;
   }
   __syncthreads();
   const std::int64_t vectors = request.frame_bytes / kBytes;
-  copy_rows<Copy>(source, static_cast<unsigned>(own_rows), static_cast<unsigned>(vectors), nan_pattern(request.dtype),
+  copy_rows<Copy>(source, static_cast<unsigned>(block_rows), static_cast<unsigned>(vectors), nan_pattern(request.dtype),
                   request.out + first_row * vectors * static_cast<std::int64_t>(sizeof(typename Copy::To)));
 }
 
 constexpr int kDrawThreads = 128;
 
-// A block draws the frames of one sample. Each thread counts how many of all draws come before its own, which is where
-// it goes; the draws to compare with are drawn again by the block, a chunk at a time.
+// A block draws the frames of one sample. Each thread counts the draws before its draw: that count is its index in the
+// sorted output. The block repeats the draws to compare with, a chunk at a time.
 __global__ void __launch_bounds__(kDrawThreads) sample_frames_kernel(const __grid_constant__ FrameSample request) {
   constexpr unsigned kChunk = 1024;
   __shared__ std::uint32_t chunk[kChunk];
@@ -339,7 +337,7 @@ __global__ void __launch_bounds__(kDrawThreads) sample_frames_kernel(const __gri
   __syncthreads();
   for (std::uint32_t base = 0; base < count; base += kDrawThreads) {
     const std::uint32_t k = base + threadIdx.x;
-    const std::uint32_t own = k < count ? drawn_frame(request, key, permutation, frames, k) : 0;
+    const std::uint32_t drawn = k < count ? drawn_frame(request, key, permutation, frames, k) : 0;
     std::uint32_t rank = 0;
     for (std::uint32_t first = 0; first < count; first += kChunk) {
       const std::uint32_t filled = count - first < kChunk ? count - first : kChunk;
@@ -348,9 +346,10 @@ __global__ void __launch_bounds__(kDrawThreads) sample_frames_kernel(const __gri
         chunk[i] = drawn_frame(request, key, permutation, frames, first + i);
       }
       __syncthreads();
-      for (std::uint32_t i = 0; i < filled; ++i) rank += chunk[i] < own || (chunk[i] == own && first + i < k) ? 1 : 0;
+      for (std::uint32_t i = 0; i < filled; ++i)
+        rank += chunk[i] < drawn || (chunk[i] == drawn && first + i < k) ? 1 : 0;
     }
-    if (k < count) out[rank] = own;
+    if (k < count) out[rank] = drawn;
   }
 }
 
@@ -381,7 +380,7 @@ __global__ void __launch_bounds__(kDrawThreads, 8)
   }
 }
 
-// Calls function(kBytes) with the widest vector, as a compile-time constant, that an alignment allows.
+// Calls function(kBytes) with the widest vector that the alignment allows, as a compile-time constant.
 template <class Function>
 void with_vector_bytes(int alignment, const Function& function) {
   switch (alignment) {
@@ -410,7 +409,7 @@ void gather_as(const FrameGather& request, const Stream& stream) {
     with_vector_bytes(common_alignment({from, address_of(request.out)}),
                       [&](auto bytes) { launch_gather<CopyBits<bytes>>(request, stream); });
   } else {
-    // As many elements as make 16 bytes of the wider type.
+    // 16 bytes of the wider type.
     constexpr int kCount = static_cast<int>(16 / std::max(sizeof(T), sizeof(U)));
     const std::int64_t elements = request.frame_bytes / static_cast<std::int64_t>(sizeof(T));
     const int to = common_alignment({address_of(request.out), elements * static_cast<std::int64_t>(sizeof(U))});

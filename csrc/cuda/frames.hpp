@@ -1,6 +1,6 @@
-// The training layer's gathers and draws on a device; csrc/core/frame_core.hpp says what each computes. Each is one
-// launch on the stream and waits for nothing. What the CPU refuses by name cannot be refused without waiting, so here a
-// bad index or length only spoils what depends on it, and nothing is read out of bounds.
+// The gathers and draws of vltr_train on a device. csrc/core/frame_core.hpp defines each of them. Each is one
+// asynchronous launch on the stream. To refuse a bad index or length, as on the CPU, a call would have to wait. Here
+// bad inputs spoil only the outputs that depend on them, and nothing is read out of bounds.
 #pragma once
 
 #include "core/frame_core.hpp"
@@ -8,16 +8,16 @@
 
 namespace vltr::cuda {
 
-// A sample whose partner is none of the mixed samples, or whose given beta is not from [0, 1]: NaN in all its outputs.
+// All outputs of a sample are NaN if its partner is not one of the mixed samples or its given beta is not in [0, 1].
 void frame_stack(const FrameStack& request, const Stream& stream);
 
-// Such a sample takes no part.
+// Samples with NaN outputs in frame_stack() are left out of the sums.
 void frame_stack_gradient(const FrameStackGradient& request, const Stream& stream);
 
-// A frame that is not there: a row of NaN.
+// A frame that does not exist gives a row of NaN.
 void gather_frames(const FrameGather& request, const Stream& stream);
 
-// A video without frames: -1 throughout.
+// A video without frames gives -1 in its whole row.
 void sample_frames(const FrameSample& request, const Stream& stream);
 
 void dynamic_frame_masks(const FrameMasks& request, const Stream& stream);

@@ -1,9 +1,9 @@
-// How kernels are launched and take dynamic shared memory: one spelling for nvcc and for the emulator.
+// Kernel launches and dynamic shared memory, in one syntax for nvcc and for the emulator.
 //
-//   __global__ void __launch_bounds__(256) add(const float* x, float* y) { VLTR_DYNAMIC_SHARED(float, part); ... }
+//   __global__ void __launch_bounds__(256) add(const float* x, float* y) { VLTR_DYNAMIC_SHARED(float, sums); ... }
 //   launch(stream, "add", add, blocks, 256, 256 * sizeof(float), x, y);
 //
-// Kernels use no inline PTX and no library of device code, so that the emulator runs their very source.
+// Kernels use no inline PTX and no library of device code, so that the emulator runs the same source.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -26,26 +26,26 @@ constexpr int kWarp = 32;
 
 inline cudaStream_t native(const Stream& stream) { return reinterpret_cast<cudaStream_t>(stream.handle); }
 
-// Throws Error with a sentence made of what was done and CUDA's name for the fault; the fault itself is forgotten, so
-// that later calls do not meet it again.
+// Throws Error if the status is not success. The sentence has the operation and CUDA's name of the error. Clears the
+// error, so that later calls do not report it again.
 void check(cudaError_t status, const char* doing);
 
-// Multiprocessors of the stream's device: what a grid is sized by.
+// Multiprocessors of the stream's device, for the size of a grid.
 int multiprocessors(const Stream& stream);
 int shared_memory_of_multiprocessor(const Stream& stream);
 
-// Blocks that cover so many units of work.
+// The number of blocks that cover `units` units of work.
 inline std::int64_t blocks_for(std::int64_t units, std::int64_t units_of_block) {
   return (units + units_of_block - 1) / units_of_block;
 }
 
-// No more blocks than about run at once: for kernels that stride over their work.
+// At most about as many blocks as run at once, for kernels that stride over their work.
 inline std::int64_t at_once(const Stream& stream, std::int64_t blocks) {
   const std::int64_t resident = std::int64_t{multiprocessors(stream)} * 8;
   return blocks < resident ? blocks : resident;
 }
 
-// Puts a kernel on the stream, whose device must be current (DeviceGuard). Throws Error where it cannot be launched.
+// Launches a kernel on the stream, whose device must be current (DeviceGuard). Throws Error if the launch fails.
 template <class... Parameters, class... Arguments>
 void launch(const Stream& stream, const char* name, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
             std::size_t shared_bytes, Arguments&&... arguments) {

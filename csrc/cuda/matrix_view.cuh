@@ -1,4 +1,4 @@
-// A borrowed matrix as kernels see it.
+// A borrowed matrix as a kernel argument.
 #pragma once
 
 #include "core/matrix.hpp"
@@ -6,7 +6,7 @@
 
 namespace vltr::cuda {
 
-// Shards in device memory; the first by value, for mostly there is no other.
+// Shards in device memory. The first is stored by value, because most matrices have one shard.
 struct MatrixView {
   Shard first;
   const Shard* shards;
@@ -24,7 +24,7 @@ struct MatrixView {
   }
 };
 
-// Keeps what a view points to.
+// Owns the shards that a view points to.
 class DeviceMatrix {
  public:
   DeviceMatrix(const Matrix& matrix, const Stream& stream) : first_(matrix.shards.front()) {
@@ -39,8 +39,8 @@ class DeviceMatrix {
   DeviceArray<Shard> shards_;
 };
 
-// Calls function(row, col) for every element of a shard. The threads of the grid stride over them in the order in which
-// they lie closest together.
+// Calls function(row, col) for every element of a shard. The threads of the grid stride over the elements in the
+// order of their addresses.
 template <class Function>
 __device__ void for_each_element(const Shard& shard, std::int64_t cols, const Function& function) {
   const bool class_major = shard.is_class_major();
@@ -52,7 +52,7 @@ __device__ void for_each_element(const Shard& shard, std::int64_t cols, const Fu
   }
 }
 
-// Copies one element of 1, 2, 4 or 8 bytes, whatever its type.
+// Copies one element of 1, 2, 4 or 8 bytes and any type.
 __device__ inline void copy_element(std::byte* to, const std::byte* from, std::int64_t size) {
   switch (size) {
     case 1:
@@ -69,16 +69,17 @@ __device__ inline void copy_element(std::byte* to, const std::byte* from, std::i
   }
 }
 
-// Minus zero is made zero, so that lanes which compare equal are the same bits.
+// Makes minus zero zero, so that lanes that compare equal have the same bits.
 template <class Lane>
 __device__ Lane canonical(Lane lane) {
   return lane + Lane{0};
 }
 
-// Of a place in row order, for atomicMin: the first of all that are noted remains.
-constexpr unsigned long long kNoPlace = ~0ull;
+// A flat index is row * cols + col. kNoIndex is larger than all, so that a minimum replaces it.
+constexpr unsigned long long kNoIndex = ~0ull;
 
-__device__ inline void note_place(unsigned long long* first, std::int64_t row, std::int64_t cols, std::int64_t col) {
+// Lowers *first to the flat index of a cell: the first cell in row order remains.
+__device__ inline void note_first(unsigned long long* first, std::int64_t row, std::int64_t cols, std::int64_t col) {
   atomicMin(first, static_cast<unsigned long long>(row * cols + col));
 }
 

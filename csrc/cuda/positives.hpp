@@ -7,7 +7,7 @@
 
 namespace vltr::cuda {
 
-// Compressed columns, as on the CPU; the class of each positive stands beside its row.
+// The positives by class, as on the CPU, with the class of each positive next to its row.
 struct Positives {
   std::int64_t rows = 0;  // of the labels
   std::int64_t classes = 0;
@@ -20,15 +20,15 @@ struct Positives {
   const Stream& stream() const { return offset.stream(); }
 };
 
-// Reads dense 0/1 labels once (twice where more than one in 64 is a 1). Throws BadValue at the first element that is
-// neither 0 nor 1. Waits for the stream, to know how many there are.
+// Reads dense 0/1 labels once (twice if more than one in 64 is a 1). Throws BadValue at the first element that is
+// neither 0 nor 1. Waits for the stream to read the number of positives.
 Positives find_positives(const Matrix& labels, const Stream& stream);
 
-// The same from one column with the class index of each row. Throws BadValue at the first that is none.
+// The same from one column with the class index of each row. Throws BadValue at the first that is no class index.
 Positives index_positives(const Matrix& indices, std::int64_t classes, const Stream& stream);
 
-// From host memory, where they have been checked.
-Positives upload_positives(const std::vector<std::int64_t>& offset, const std::vector<std::uint32_t>& row,
-                           std::int64_t rows, const Stream& stream);
+// Copies positives from host memory. The caller has checked them.
+Positives upload_positives(const Offsets& offset, const Array<std::uint32_t>& row, std::int64_t rows,
+                           const Stream& stream);
 
 }  // namespace vltr::cuda

@@ -1,4 +1,4 @@
-// A warp for each class: its lanes compute the summands of a metric side by side and add them in the order of the CPU.
+// One warp per class. Its lanes compute the summands of a metric in parallel and add them in the order of the CPU.
 #include "cuda/rank_table.hpp"
 
 #include "core/sap_core.hpp"
@@ -26,7 +26,7 @@ TableView view_of(const DeviceRankTable& table) {
 
 // One class of a table.
 struct ClassView {
-  std::int64_t first;  // of the class in the table
+  std::int64_t first;  // index in the table of the class's first threshold
   const std::int64_t* tp;
   const std::int64_t* fp;
   const std::int64_t* tied;
@@ -45,49 +45,49 @@ struct ClassView {
 
   template <class PrecisionAt>
   __device__ double mean_of(const PrecisionAt& precision_at, double* staged) const {
-    const std::int64_t* const own = tp;
+    const std::int64_t* const class_tp = tp;
     const double sum =
-        ordered_sum(count, [&](std::int64_t k) { return precision_summand(own, k, precision_at); }, staged);
+        ordered_sum(count, [&](std::int64_t k) { return precision_summand(class_tp, k, precision_at); }, staged);
     return mean_over_positives(sum, tp, count);
   }
 };
 
 struct AveragePrecision {
-  __device__ double operator()(const ClassView& own, double* staged) const {
-    return own.mean_of(Precision{own.tp, own.fp}, staged);
+  __device__ double operator()(const ClassView& cls, double* staged) const {
+    return cls.mean_of(Precision{cls.tp, cls.fp}, staged);
   }
 };
 
 struct CalibratedAveragePrecision {
   double prevalence;
-  __device__ double operator()(const ClassView& own, double* staged) const {
-    if (own.count != 0 && own.negatives == 0) return 1.0;
-    return own.mean_of(calibrated_precision(own.tp, own.fp, own.count, own.negatives, prevalence), staged);
+  __device__ double operator()(const ClassView& cls, double* staged) const {
+    if (cls.count != 0 && cls.negatives == 0) return 1.0;
+    return cls.mean_of(calibrated_precision(cls.tp, cls.fp, cls.count, cls.negatives, prevalence), staged);
   }
 };
 
 struct RocAuc {
-  __device__ double operator()(const ClassView& own, double*) const {
+  __device__ double operator()(const ClassView& cls, double*) const {
     Wide sum = 0;
-    for (std::int64_t k = lane_id(); k < own.count; k += kWarp) {
-      sum += twice_wins(own.tp, own.fp, own.tied, k, own.negatives);
+    for (std::int64_t k = lane_id(); k < cls.count; k += kWarp) {
+      sum += twice_wins(cls.tp, cls.fp, cls.tied, k, cls.negatives);
     }
-    return vltr::roc_auc(last_lane(inclusive_sum(sum)), own.positives, own.negatives);
+    return vltr::roc_auc(last_lane(inclusive_sum(sum)), cls.positives, cls.negatives);
   }
 };
 
-// From the expected precision of every threshold.
+// The expected sampled AP from the expected precision of every threshold.
 struct MeanOfPrecisions {
   const double* precision;
-  __device__ double operator()(const ClassView& own, double* staged) const {
-    const double* const at = precision + own.first;
-    return own.mean_of([at](std::int64_t k) { return at[k]; }, staged);
+  __device__ double operator()(const ClassView& cls, double* staged) const {
+    const double* const at = precision + cls.first;
+    return cls.mean_of([at](std::int64_t k) { return at[k]; }, staged);
   }
 };
 
 struct Chance {
-  __device__ double operator()(const ClassView& own, double*) const {
-    return vltr::sampled_average_precision_chance(own.positives, own.negatives);
+  __device__ double operator()(const ClassView& cls, double*) const {
+    return vltr::sampled_average_precision_chance(cls.positives, cls.negatives);
   }
 };
 
@@ -101,20 +101,20 @@ __global__ void __launch_bounds__(kThreads, 6) metric_of_classes(TableView table
   if (lane_id() == 0) out[c] = value;
 }
 
-// A thread for each threshold, since one threshold of a large class is a long walk.
+// One thread per threshold, because one threshold of a large class takes many steps.
 __global__ void __launch_bounds__(kThreads)
     expected_precisions(TableView table, std::int64_t count, double* precision) {
   const std::int64_t k = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
   if (k >= count) return;
   const std::int64_t c = segment_of(table.offset, table.classes, k);
-  const ClassView own(table, c);
-  const std::int64_t at = k - own.first;
-  if (own.tp[at] == (at == 0 ? 0 : own.tp[at - 1])) return;  // adds nothing, and is not looked at
-  precision[k] = expected_precision(own.tp[at], own.negatives, own.fp[at], sap_draws(own.positives, own.negatives));
+  const ClassView cls(table, c);
+  const std::int64_t at = k - cls.first;
+  if (cls.tp[at] == (at == 0 ? 0 : cls.tp[at - 1])) return;  // its summand is 0 and does not read the precision
+  precision[k] = expected_precision(cls.tp[at], cls.negatives, cls.fp[at], sap_draws(cls.positives, cls.negatives));
 }
 
 template <class Metric>
-std::vector<double> per_class(const DeviceRankTable& table, const char* name, const Metric& metric) {
+Array<double> per_class(const DeviceRankTable& table, const char* name, const Metric& metric) {
   const DeviceArray<double> out(table.stream(), table.classes);
   launch(table.stream(), name, metric_of_classes<Metric>, blocks_for(table.classes, kWarps), kThreads, 0,
          view_of(table), metric, out.data());
@@ -125,10 +125,10 @@ std::vector<double> per_class(const DeviceRankTable& table, const char* name, co
 
 RankTable to_host(const DeviceRankTable& table) {
   const DeviceGuard guard(table.stream().device);
-  const std::vector<std::int64_t> offset = table.offset.to_host();
-  const std::vector<std::int64_t> tp = table.tp.to_host();
-  const std::vector<std::int64_t> fp = table.fp.to_host();
-  const std::vector<std::int64_t> tied = table.tied.to_host();
+  const Array<std::int64_t> offset = table.offset.to_host();
+  const Array<std::int64_t> tp = table.tp.to_host();
+  const Array<std::int64_t> fp = table.fp.to_host();
+  const Array<std::int64_t> tied = table.tied.to_host();
   RankTable host;
   std::visit(
       [&](const auto& device_thresholds) {
@@ -136,15 +136,15 @@ RankTable to_host(const DeviceRankTable& table) {
         auto kept = all;
         kept.clear();
         host.offset.push_back(0);
-        for (std::size_t c = 0; c + 1 < offset.size(); ++c) {
-          for (auto k = static_cast<std::size_t>(offset[c]); k < static_cast<std::size_t>(offset[c + 1]); ++k) {
-            if (k > static_cast<std::size_t>(offset[c]) && all[k] == all[k - 1]) continue;
+        for (std::int64_t c = 0; c < table.classes; ++c) {
+          for (std::int64_t k = offset[c]; k < offset[c + 1]; ++k) {
+            if (k > offset[c] && all[k] == all[k - 1]) continue;
             kept.push_back(all[k]);
             host.tp.push_back(tp[k]);
             host.fp.push_back(fp[k]);
             host.tied.push_back(tied[k]);
           }
-          host.offset.push_back(static_cast<std::int64_t>(kept.size()));
+          host.offset.push_back(kept.count());
         }
         host.thresholds = std::move(kept);
       },
@@ -152,22 +152,22 @@ RankTable to_host(const DeviceRankTable& table) {
   return host;
 }
 
-std::vector<double> average_precision(const DeviceRankTable& table) {
+Array<double> average_precision(const DeviceRankTable& table) {
   const DeviceGuard guard(table.stream().device);
   return per_class(table, "average_precision", AveragePrecision{});
 }
 
-std::vector<double> calibrated_average_precision(const DeviceRankTable& table, double prevalence) {
+Array<double> calibrated_average_precision(const DeviceRankTable& table, double prevalence) {
   const DeviceGuard guard(table.stream().device);
   return per_class(table, "calibrated_average_precision", CalibratedAveragePrecision{prevalence});
 }
 
-std::vector<double> roc_auc(const DeviceRankTable& table) {
+Array<double> roc_auc(const DeviceRankTable& table) {
   const DeviceGuard guard(table.stream().device);
   return per_class(table, "roc_auc", RocAuc{});
 }
 
-std::vector<double> expected_sampled_average_precision(const DeviceRankTable& table) {
+Array<double> expected_sampled_average_precision(const DeviceRankTable& table) {
   const DeviceGuard guard(table.stream().device);
   const std::int64_t count = table.tp.size();
   const DeviceArray<double> precision(table.stream(), count);
@@ -178,7 +178,7 @@ std::vector<double> expected_sampled_average_precision(const DeviceRankTable& ta
   return per_class(table, "expected_sampled_average_precision", MeanOfPrecisions{precision.data()});
 }
 
-std::vector<double> sampled_average_precision_chance(const DeviceRankTable& table) {
+Array<double> sampled_average_precision_chance(const DeviceRankTable& table) {
   const DeviceGuard guard(table.stream().device);
   return per_class(table, "sampled_average_precision_chance", Chance{});
 }

@@ -10,8 +10,8 @@ namespace vltr::cuda {
 
 using LaneArray = std::variant<DeviceArray<float>, DeviceArray<double>, DeviceArray<std::int64_t>>;
 
-// Compressed rows by class, thresholds descending. Unlike the table in host memory it may hold a threshold several
-// times, once for each positive that has this score: the first stands for all, the others repeat its tp and fp, and add
+// Class after class, thresholds descending in each. Unlike the table in host memory it may hold a threshold several
+// times, once for each positive with this score. The first entry counts; the others repeat its tp and fp and add
 // nothing to any metric.
 struct DeviceRankTable {
   std::int64_t rows = 0;
@@ -23,7 +23,7 @@ struct DeviceRankTable {
   DeviceArray<std::int64_t> tied;
 
   const Stream& stream() const { return offset.stream(); }
-  // As Memory::move_to.
+  // Moves all arrays (see Memory::move_to).
   void move_to(const Stream& stream) {
     offset.move_to(stream);
     std::visit([&](auto& array) { array.move_to(stream); }, thresholds);
@@ -33,14 +33,14 @@ struct DeviceRankTable {
   }
 };
 
-// Each threshold once. Waits for the stream, as all below do.
+// Copies the table, each threshold once. Waits for the stream, like all functions below.
 RankTable to_host(const DeviceRankTable& table);
 
-// Of each class: (classes) values, the same bits as on the CPU (core/ap_core.hpp, core/sap_core.hpp).
-std::vector<double> average_precision(const DeviceRankTable& table);
-std::vector<double> calibrated_average_precision(const DeviceRankTable& table, double prevalence);
-std::vector<double> roc_auc(const DeviceRankTable& table);
-std::vector<double> expected_sampled_average_precision(const DeviceRankTable& table);
-std::vector<double> sampled_average_precision_chance(const DeviceRankTable& table);
+// The metrics of each class (classes), with the bits of the CPU (core/ap_core.hpp, core/sap_core.hpp).
+Array<double> average_precision(const DeviceRankTable& table);
+Array<double> calibrated_average_precision(const DeviceRankTable& table, double prevalence);
+Array<double> roc_auc(const DeviceRankTable& table);
+Array<double> expected_sampled_average_precision(const DeviceRankTable& table);
+Array<double> sampled_average_precision_chance(const DeviceRankTable& table);
 
 }  // namespace vltr::cuda

@@ -1,4 +1,4 @@
-// The rank of each row's best label: how many classes score higher, or the same with a lower index.
+// The rank of each row's best label: the number of classes that score higher, or the same with a lower index.
 #pragma once
 
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace vltr::cuda {
 
-// Bits that are ordered as the lanes are.
+// Unsigned bits in the order of the lanes.
 __device__ inline unsigned long long ordered_bits(float lane) {
   const auto bits = bit_cast<std::uint32_t>(lane);
   return bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
@@ -21,15 +21,15 @@ __device__ inline unsigned long long ordered_bits(std::int64_t lane) {
   return bit_cast<unsigned long long>(lane) ^ 1ull << 63;
 }
 
-constexpr int kNoClass = 0x7F7F7F7F;  // above every class, and four equal bytes, as a fill writes them
+constexpr int kNoClass = 0x7F7F7F7F;  // above every class; four equal bytes, so that a fill can write it
 
-// What the counting pass needs; without ranks all are null.
+// The arrays of the counting pass. All are null if ranks are not requested.
 struct RankPlan {
   const unsigned long long* best_score = nullptr;  // (N) ordered bits
-  const int* best_class = nullptr;                 // (N); kNoClass without label
+  const int* best_class = nullptr;                 // (N); kNoClass without labels
   int* rank = nullptr;                             // (N)
 
-  __device__ bool wanted() const { return rank != nullptr; }
+  __device__ bool requested() const { return rank != nullptr; }
   template <class Lane>
   __device__ bool is_before_best(std::int64_t row, Lane score, std::int64_t col) const {
     const int best = best_class[row];
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kRankThreads)
   }
 }
 
-// Ranks of one scan.
+// The ranks of one rank scan.
 class Ranks {
  public:
   Ranks() = default;
@@ -82,11 +82,11 @@ class Ranks {
            positives.row.data(), positives.cls.data(), positives.count, best_score_.data(), best_class_.data());
   }
   RankPlan plan() const { return {best_score_.data(), best_class_.data(), rank_.data()}; }
-  // After the counting pass: (N), -1 for a row without label. Waits for the stream.
-  std::vector<std::int32_t> to_host() const {
-    std::vector<std::int32_t> ranks = rank_.to_host();
-    const std::vector<int> best_class = best_class_.to_host();
-    for (std::size_t row = 0; row < ranks.size(); ++row) {
+  // (N), after the counting pass; -1 for rows without labels. Waits for the stream.
+  Array<std::int32_t> to_host() const {
+    Array<std::int32_t> ranks = rank_.to_host();
+    const Array<int> best_class = best_class_.to_host();
+    for (std::int64_t row = 0; row < ranks.count(); ++row) {
       if (best_class[row] == kNoClass) ranks[row] = -1;
     }
     return ranks;

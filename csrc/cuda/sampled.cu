@@ -1,5 +1,5 @@
-// A warp (a block, for classes of many positives) makes one trial of one class: it draws the negatives, looks their
-// scores up where they lie, counts between which thresholds they fall, and computes AP from the counts.
+// A warp, or a block for classes of many positives, makes one trial of one class. It draws the negatives, reads their
+// scores in the matrix, counts them between the thresholds, and computes AP from the counts.
 #include "cuda/sampled.hpp"
 
 #include <algorithm>
@@ -15,19 +15,19 @@ namespace vltr::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-// Thresholds of a class whose counts fit into shared memory for each warp of a block.
+// The largest number of thresholds of a class whose counts fit into shared memory for each warp of a block.
 constexpr std::int64_t kSharedCounts = 1024;
 constexpr std::int64_t kScratchBytes = std::int64_t{64} << 20;
 
-// What trials need of a class, whatever the trial.
+// The properties of a class that all its trials share.
 struct DrawClass {
   std::uint32_t negatives;
-  std::uint32_t draws;  // 0: no more negatives than positives, every trial takes all of them
+  std::uint32_t draws;  // 0: no more negatives than positives, so every trial takes all of them
   std::uint32_t left_radix;
   std::uint32_t right_radix;
 };
 
-// The negatives at or above the number of negatives, class by class at the offsets of the positives (draw_core.hpp).
+// Writes the displaced negatives of each class (draw_core.hpp), at the offsets of its positives.
 __global__ void __launch_bounds__(kThreads)
     prepare_draws(const std::uint32_t* row, const std::int64_t* offset, std::int64_t rows, DrawClass* classes,
                   std::uint32_t* displaced) {
@@ -41,12 +41,12 @@ __global__ void __launch_bounds__(kThreads)
                            grid.left_radix, grid.right_radix};
   }
   if (!draws) return;
-  const std::uint32_t* const own = row + first;
-  const std::int64_t low = keys_before(own, positives, static_cast<std::uint32_t>(negatives), false);
+  const std::uint32_t* const class_rows = row + first;
+  const std::int64_t low = keys_before(class_rows, positives, static_cast<std::uint32_t>(negatives), false);
   for (std::int64_t i = threadIdx.x; i < positives; i += kThreads) {
     const auto high_row = static_cast<std::uint32_t>(negatives + i);
-    const std::int64_t before = keys_before(own, positives, high_row, false);
-    if (before < positives && own[before] == high_row) continue;
+    const std::int64_t before = keys_before(class_rows, positives, high_row, false);
+    if (before < positives && class_rows[before] == high_row) continue;
     displaced[first + i - (before - low)] = high_row;
   }
 }
@@ -81,24 +81,25 @@ __device__ void sync_group() {
   }
 }
 
-// Draws of one trial, counted: drawn[k] scores lie at or above threshold k (descending) and below threshold k - 1.
+// Counts the draws of one trial: drawn[k] scores are at or above threshold k (descending) and below threshold k - 1.
 template <class T, int kGroup>
 __device__ void count_draws(const TrialPlan<LaneOf<T>>& plan, std::int64_t c, const KeyedPermutation& permutation,
                             std::uint32_t draws, std::int32_t* drawn) {
-  using Index = std::conditional_t<kGroup == kWarp, int, std::int64_t>;  // few keys are cheaper to search
+  using Index =
+      std::conditional_t<kGroup == kWarp, int, std::int64_t>;  // 32-bit indices make the search of few keys cheaper
   const std::int64_t first_key = plan.key_offset[c];
   const auto keys = static_cast<Index>(plan.key_offset[c + 1] - first_key);
-  const std::uint32_t* const own = plan.row + plan.offset[c];
+  const std::uint32_t* const class_rows = plan.row + plan.offset[c];
   const std::uint32_t* const displaced = plan.displaced + plan.offset[c];
   for (std::uint32_t i = threadIdx.x % kGroup; i < draws; i += kGroup) {
-    const std::int64_t r = row_of_negative(own, draws, displaced, permute(permutation, i));
+    const std::int64_t r = row_of_negative(class_rows, draws, displaced, permute(permutation, i));
     const LaneOf<T> score = to_lane(load_element<T>(plan.scores.shard_of(r).at(r, c)));
     const Index reached = keys_before(plan.keys + first_key, keys, score, true);
     if (reached != 0) atomicAdd(&drawn[keys - reached], 1);
   }
 }
 
-// AP of one trial from its counts, by one warp; every lane gets it.
+// AP of one trial from its counts, by one warp. Every lane returns it.
 __device__ double average_trial(const std::int64_t* tp, const std::int32_t* drawn, std::int64_t keys, double* staged) {
   double sum = 0.0;
   std::int64_t fp = 0;
@@ -125,7 +126,7 @@ __global__ void __launch_bounds__(kThreads, 7) sample(TrialPlan<LaneOf<T>> plan)
   const int group = static_cast<int>(threadIdx.x) / kGroup;
   const std::int64_t at = blockIdx.x * std::int64_t{kGroups} + group;
   if (at >= plan.trials * plan.classes) return;
-  const std::int64_t c = at % plan.classes;  // neighbours take the same trial of neighbouring classes
+  const std::int64_t c = at % plan.classes;  // neighbouring groups take the same trial of neighbouring classes
   const std::int64_t trial = at / plan.classes;
   const std::int64_t first_key = plan.key_offset[c];
   const std::int64_t keys = plan.key_offset[c + 1] - first_key;
@@ -135,7 +136,7 @@ __global__ void __launch_bounds__(kThreads, 7) sample(TrialPlan<LaneOf<T>> plan)
   double* const out = plan.out + (plan.first_trial + trial) * plan.classes + c;
   const DrawClass draw = plan.draw[c];
   const bool first_warp = threadIdx.x % kGroup < kWarp;
-  if (draw.draws == 0) {  // no positives, or all negatives every time
+  if (draw.draws == 0) {  // no positives, or all negatives in every trial
     if (!first_warp) return;
     const double sum =
         ordered_sum(keys, [=](std::int64_t k) { return precision_summand(tp, k, Precision{tp, fp}); }, staged[group]);
@@ -196,7 +197,7 @@ DeviceArray<double> sample_trials(const Matrix& scores, const Positives& positiv
   plan.seed = seed;
   plan.out = out.data();
   plan.counts_of_trial = thresholds.count;
-  // A launch has at most 2^31 - 1 blocks, which only a great many trials would exceed.
+  // A launch has at most 2^31 - 1 blocks. Only a very large number of trials would exceed that.
   const std::int64_t most = std::max<std::int64_t>(1, (std::int64_t{1} << 30) / positives.classes);
   for (plan.first_trial = 0; plan.first_trial < trials; plan.first_trial += plan.trials) {
     plan.trials = std::min(most, trials - plan.first_trial);

@@ -1,12 +1,12 @@
-// Sampled AP from the thresholds of a scan.
+// Sampled AP from the thresholds of a rank scan.
 #pragma once
 
 #include "cuda/thresholds.hpp"
 
 namespace vltr::cuda {
 
-// AP of each trial, (trials, C) row-major, all classes and trials in one launch (classes of many positives in another).
-// The drawn negatives are looked up where they lie: nothing is read but their scores.
+// AP of each trial, (trials, C) row-major, with all classes and trials in one launch (classes of many positives in a
+// second one). Only the scores of the drawn negatives are read.
 template <class T>
 DeviceArray<double> sample_trials(const Matrix& scores, const Positives& positives,
                                   const Thresholds<LaneOf<T>>& thresholds, const DeviceRankTable& table,

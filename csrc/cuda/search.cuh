@@ -5,7 +5,7 @@
 
 namespace vltr::cuda {
 
-// How many of the keys are below `key` (or, with equal_too, at most `key`).
+// The number of keys below `key`, or at most `key` with equal_too.
 template <class Key, class Index>
 __device__ Index keys_before(const Key* keys, Index count, Key key, bool equal_too) {
   Index before = 0;
@@ -24,8 +24,8 @@ __device__ inline std::int64_t greatest_power_of_two(std::int64_t up_to) {
   return std::int64_t{1} << (63 - __clzll(static_cast<long long>(up_to)));
 }
 
-// The last key that `key` reaches; it reaches keys[0]. After one step the range is a power of two that every further
-// step halves, so that a step is a load, a comparison and an addition.
+// The last key that `key` reaches; `key` must reach keys[0]. After one step the range is a power of two, and each
+// further step halves it: a step is a load, a comparison and an addition.
 template <class Key, class Index>
 __device__ Index last_reached(const Key* keys, Index count, Key key) {
   const Index width = greatest_power_of_two(count);
@@ -36,8 +36,7 @@ __device__ Index last_reached(const Key* keys, Index count, Key key) {
   return at;
 }
 
-// The segment that holds element `i`: the last of those that begin at or before it, which is none of the empty ones
-// before it.
+// The segment of element `i`: the last segment that begins at or before it. It is not one of the empty segments before.
 __device__ inline std::int64_t segment_of(const std::int64_t* offset, std::int64_t segments, std::int64_t i) {
   return last_reached(offset, segments, i);
 }

@@ -1,6 +1,6 @@
-// Tiles of the array are sorted in shared memory by (segment, key), which leaves segments where they are. Then the
-// pieces of a segment that spans several tiles are merged pairwise: each key finds its place by a binary search in the
-// other piece. A segment that fits in a tile spans two at most, so mostly one round of merging is enough.
+// Tiles of the array are sorted in shared memory by (segment, key), so segments do not move. Then the pieces of a
+// segment that spans several tiles are merged pairwise: a binary search in the other piece gives the index of each key.
+// A segment that fits in a tile spans at most two tiles, so usually one round of merging is enough.
 #include "cuda/sort.hpp"
 
 #include "cuda/search.cuh"
@@ -14,37 +14,39 @@ constexpr int kThreads = 512;
 template <class Key>
 __global__ void __launch_bounds__(kThreads) sort_tiles(Key* keys, const std::uint32_t* segment, std::int64_t count) {
   __shared__ Key key[kTile];
-  __shared__ std::uint32_t part[kTile];
+  __shared__ std::uint32_t segment_of_key[kTile];
   const std::int64_t first = blockIdx.x * std::int64_t{kTile};
   const int filled = static_cast<int>(count - first < kTile ? count - first : kTile);
   for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
     key[i] = i < filled ? keys[first + i] : Key{0};
-    part[i] = i < filled ? segment[first + i] : ~0u;  // beyond all segments
+    segment_of_key[i] = i < filled ? segment[first + i] : ~0u;  // beyond all segments
   }
-  // Bitonic: blocks of `size` become sorted, each by comparators at distances size/2, size/4, .., 1.
+  // Bitonic sort: blocks of `size` become sorted by comparators at distances size/2, size/4, .., 1.
   for (int size = 2; size <= kTile; size *= 2) {
     for (int distance = size / 2; distance > 0; distance /= 2) {
       __syncthreads();
-      const int pair = static_cast<int>(threadIdx.x);  // kTile / 2 comparators, a thread each
+      const int pair = static_cast<int>(threadIdx.x);  // kTile / 2 comparators, one per thread
       const int low = 2 * pair - (pair & (distance - 1));
       const int high = low + distance;
       const bool falling = (low & size) != 0;
-      const bool greater = part[low] != part[high] ? part[low] > part[high] : key[low] > key[high];
-      const bool less = part[low] != part[high] ? part[low] < part[high] : key[low] < key[high];
+      const bool greater = segment_of_key[low] != segment_of_key[high] ? segment_of_key[low] > segment_of_key[high]
+                                                                       : key[low] > key[high];
+      const bool less = segment_of_key[low] != segment_of_key[high] ? segment_of_key[low] < segment_of_key[high]
+                                                                    : key[low] < key[high];
       if (falling ? less : greater) {
         const Key held_key = key[low];
-        const std::uint32_t held_part = part[low];
+        const std::uint32_t held_segment = segment_of_key[low];
         key[low] = key[high];
-        part[low] = part[high];
+        segment_of_key[low] = segment_of_key[high];
         key[high] = held_key;
-        part[high] = held_part;
+        segment_of_key[high] = held_segment;
       }
     }
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < filled; i += kThreads) keys[first + i] = key[i];
 }
-static_assert(kThreads * 2 == kTile, "a thread for each comparator");
+static_assert(kThreads * 2 == kTile, "one thread per comparator");
 
 // Merges neighbouring runs of `width` tiles, counted from the tile in which the segment begins.
 template <class Key>
@@ -59,18 +61,18 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t run = (at / kTile - first_tile) / width;
   const std::int64_t pair_tile = first_tile + run / 2 * 2 * width;
   const auto clip = [=](std::int64_t tile) {
-    const std::int64_t place = tile * kTile;
-    return place < begin ? begin : place > end ? end : place;
+    const std::int64_t boundary = tile * kTile;
+    return boundary < begin ? begin : boundary > end ? end : boundary;
   };
   const std::int64_t left = clip(pair_tile);
   const std::int64_t middle = clip(pair_tile + width);
   const std::int64_t right = clip(pair_tile + 2 * width);
   const Key key = from[at];
   const bool in_left = at < middle;
-  const std::int64_t own = in_left ? at - left : at - middle;
-  const std::int64_t other = in_left ? keys_before(from + middle, right - middle, key, false)
-                                     : keys_before(from + left, middle - left, key, true);
-  to[left + own + other] = key;
+  const std::int64_t in_this_run = in_left ? at - left : at - middle;
+  const std::int64_t in_other_run = in_left ? keys_before(from + middle, right - middle, key, false)
+                                            : keys_before(from + left, middle - left, key, true);
+  to[left + in_this_run + in_other_run] = key;
 }
 
 }  // namespace
@@ -85,7 +87,7 @@ void sort_within_segments(DeviceArray<Key>& keys, const DeviceArray<std::uint32_
   launch(stream, "sort_tiles", sort_tiles<Key>, tiles, kThreads, 0, keys.data(), segment.data(), count);
   if (tiles == 1) return;
   DeviceArray<Key> merged(stream, count);
-  const std::int64_t most_tiles = (longest + kTile - 2) / kTile + 1;  // that a segment can span
+  const std::int64_t most_tiles = (longest + kTile - 2) / kTile + 1;  // the most tiles that a segment can span
   for (std::int64_t width = 1; width < most_tiles; width *= 2) {
     launch(stream, "merge_runs", merge_runs<Key>, blocks_for(count, kThreads), kThreads, 0, keys.data(), merged.data(),
            segment.data(), offset.data(), count, width);

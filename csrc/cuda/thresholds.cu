@@ -20,8 +20,8 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t r = row[i];
   const LaneOf<T> lane = to_lane(load_element<T>(scores.shard_of(r).at(r, cls[i])));
   const bool is_nan = lane != lane;
-  if (is_nan) note_place(first_nan, r, cols, cls[i]);
-  out[i] = is_nan ? LaneOf<T>{0} : canonical(lane);  // what is sorted and searched must be ordered
+  if (is_nan) note_first(first_nan, r, cols, cls[i]);
+  out[i] = is_nan ? LaneOf<T>{0} : canonical(lane);  // sorting and searching need ordered values
 }
 
 template <class Lane>
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A block for each class walks its thresholds down, and adds up how many rows reach each.
+// One block per class goes down its thresholds and sums the rows that reach each.
 template <class Lane>
 __global__ void __launch_bounds__(kThreads, 4)
     count_down(const Lane* keys, const std::int64_t* offset, const Lane* sorted, const std::int64_t* positive_offset,
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   __shared__ long long ends[kThreads / kWarp];
   const std::int64_t first = offset[blockIdx.x];
   const std::int64_t count = offset[blockIdx.x + 1] - first;
-  const Lane* const own = sorted + positive_offset[blockIdx.x];
+  const Lane* const class_sorted = sorted + positive_offset[blockIdx.x];
   const std::int64_t positives = positive_offset[blockIdx.x + 1] - positive_offset[blockIdx.x];
   long long carry = 0;
   for (std::int64_t start = 0; start < count; start += kThreads) {
@@ -60,13 +60,13 @@ __global__ void __launch_bounds__(kThreads, 4)
     carry += total;
     if (inside) {
       const Lane key = keys[at];
-      const std::int64_t below = keys_before(own, positives, key, false);
-      const std::int64_t up_to = keys_before(own, positives, key, true);
+      const std::int64_t below = keys_before(class_sorted, positives, key, false);
+      const std::int64_t up_to = keys_before(class_sorted, positives, key, true);
       const std::int64_t to = first + k;
       thresholds[to] = key;
       tp[to] = positives - below;
       fp[to] = buckets != nullptr ? at_least - (positives - below) : 0;
-      // Of a threshold that stands several times, the rows that equal it are counted at the first.
+      // The rows that equal a repeated threshold are counted at its first entry.
       tied[to] = buckets != nullptr && equal != 0 ? equal - (up_to - below) : 0;
     }
   }
@@ -147,9 +147,9 @@ DeviceRankTable positive_scores(const Matrix& scores, const Positives& positives
   return with_element_type(scores.dtype, [&](auto tag) {
     using Lane = LaneOf<typename decltype(tag)::type>;
     const DeviceArray<unsigned long long> first_nan(stream, 1);
-    first_nan.fill(0xFF);  // kNoPlace
+    first_nan.fill(0xFF);  // kNoIndex
     DeviceArray<Lane> found = gather_scores<Lane>(scores, positives, stream, first_nan.data());
-    if (first_nan.to_host().front() != kNoPlace) throw_if_nan(scores, stream);
+    if (first_nan.to_host().front() != kNoIndex) throw_if_nan(scores, stream);
     return make_table(make_thresholds(std::move(found), positives, nullptr, nullptr), positives, nullptr);
   });
 }

@@ -1,4 +1,4 @@
-// The thresholds of every class in device memory: scores of its positives, ascending.
+// The thresholds of every class in device memory: the scores of its positives, ascending.
 #pragma once
 
 #include "cuda/positives.hpp"
@@ -6,8 +6,8 @@
 
 namespace vltr::cuda {
 
-// `sorted` holds every positive's score, ascending in each class, minus zero made zero. The thresholds are these, a
-// score as often as it occurs, or those given by the caller.
+// `sorted` has every positive's score, ascending in each class; minus zero becomes zero. The thresholds are these
+// scores, with repetitions, or those given by the caller.
 template <class Lane>
 struct Thresholds {
   DeviceArray<Lane> sorted;
@@ -18,25 +18,25 @@ struct Thresholds {
   std::int64_t count = 0;
 };
 
-// Scores of the positives in the order of positives.row, minus zero made zero. A NaN becomes zero and is noted in
-// *first_nan, in row order among the positives.
+// The scores of the positives in the order of positives.row; minus zero becomes zero. A NaN becomes zero, and
+// *first_nan is lowered to its flat index.
 template <class Lane>
 DeviceArray<Lane> gather_scores(const Matrix& scores, const Positives& positives, const Stream& stream,
                                 unsigned long long* first_nan);
 
-// Takes the scores of `gather_scores`. Where `given` (descending, as a table) is not null, missing_class becomes the
-// first class of which it lacks a score.
+// Takes the scores of gather_scores(). If `given` (descending, as in a table) is not null, *missing_class becomes the
+// first class for which it lacks a score.
 template <class Lane>
 Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& positives, const RankTable* given,
                                  unsigned long long* missing_class);
 
-// The table of thresholds and, where rows were counted, their buckets (two of a threshold: equal to it, and above it
-// but below the next). Null buckets: no rows were counted, and fp and tied are those of none.
+// The table from the thresholds and their buckets. A threshold has two buckets: rows equal to it, and rows above it but
+// below the next. If buckets is null, no rows were counted, and fp and tied are 0.
 template <class Lane>
 DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives,
                            const std::uint32_t* buckets);
 
-// The distinct scores of the positives: what shards exchange. Throws BadValue at a NaN, with the first place of all.
+// The distinct scores of the positives; ranks exchange them. Throws BadValue with the matrix's first NaN if one is NaN.
 DeviceRankTable positive_scores(const Matrix& scores, const Positives& positives, const Stream& stream);
 
 }  // namespace vltr::cuda

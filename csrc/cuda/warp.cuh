@@ -1,4 +1,4 @@
-// What the lanes of one warp do together.
+// Sums over the lanes of a warp and the threads of a block.
 #pragma once
 
 #include "core/wide.hpp"
@@ -8,10 +8,10 @@ namespace vltr::cuda {
 
 __device__ inline int lane_id() { return static_cast<int>(threadIdx.x) % kWarp; }
 
-// How many lanes before this one have their bit set.
+// The number of lanes before this one whose bit is set.
 __device__ inline int rank_among(unsigned lanes) { return __popc(lanes & ((1u << lane_id()) - 1)); }
 
-// Sum of the values of this lane and those before it.
+// The sum of the values of this lane and the lanes before it.
 template <class T>
 __device__ T inclusive_sum(T value) {
   for (int step = 1; step < kWarp; step *= 2) {
@@ -39,8 +39,8 @@ __device__ inline Wide last_lane(Wide value) {
   return Wide{high} << 64 | low;
 }
 
-// The same over a block of kThreads threads; `total` becomes the sum of all. `ends` is shared memory of the block;
-// every thread calls, and again if it likes.
+// The same over a block of kThreads threads; `total` becomes the sum of all. `ends` is shared memory of the block.
+// Every thread of the block must call it; calls may follow each other directly.
 template <int kThreads, class T>
 __device__ T block_inclusive_sum(T value, T (&ends)[kThreads / kWarp], T& total) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -57,8 +57,8 @@ __device__ T block_inclusive_sum(T value, T (&ends)[kThreads / kWarp], T& total)
   return before + end;
 }
 
-// sum + the lanes' values in their order, and so with the bits of a plain loop: each lane adds all of them. `staged` is
-// shared memory of this warp, kSummands for each lane: lane l has the values l, l + 32, ..; every lane gets the sum.
+// Adds the lanes' values to `sum` in their order, with the bits of a plain loop: each lane adds all values and returns
+// the sum. Lane l has the values l, l + 32, .. `staged` is shared memory of this warp, kSummands for each lane.
 template <int kSummands>
 __device__ double add_in_order(double sum, const double (&value)[kSummands], double* staged) {
 #pragma unroll
@@ -70,7 +70,7 @@ __device__ double add_in_order(double sum, const double (&value)[kSummands], dou
   return sum;
 }
 
-// summand(0) + .. + summand(count - 1) in this order, the summands computed side by side.
+// summand(0) + .. + summand(count - 1), added in this order. The lanes compute the summands in parallel.
 constexpr int kSummandsOfLane = 2;
 constexpr int kStagedSummands = kWarp * kSummandsOfLane;
 

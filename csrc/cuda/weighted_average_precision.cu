@@ -13,31 +13,36 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct Findings {
-  unsigned long long largest;  // bits of the largest weight: of numbers that are not negative they are ordered as these
+struct WeightErrors {
   unsigned long long bad_row;
-  unsigned long long first_nan;
+  unsigned long long first_nan;  // among the scores
 };
 
-// A 128-bit sum that many threads add to.
+// The results of reading the weights. The bits of numbers that are not negative are in the order of the numbers.
+struct WeightSummary {
+  unsigned long long largest;  // bits of the largest weight
+  WeightErrors errors;
+};
+
+// A 128-bit sum to which many threads add.
 struct WideSum {
   unsigned long long low;
   unsigned long long high;
 
   __device__ void add(Wide value) {
-    const auto low_part = static_cast<unsigned long long>(value);
-    const unsigned long long before = atomicAdd(&low, low_part);
-    const unsigned long long carry = before + low_part < before ? 1 : 0;
-    const unsigned long long high_part = static_cast<unsigned long long>(value >> 64) + carry;
-    if (high_part != 0) atomicAdd(&high, high_part);
+    const auto low_word = static_cast<unsigned long long>(value);
+    const unsigned long long before = atomicAdd(&low, low_word);
+    const unsigned long long carry = before + low_word < before ? 1 : 0;
+    const unsigned long long high_word = static_cast<unsigned long long>(value >> 64) + carry;
+    if (high_word != 0) atomicAdd(&high, high_word);
   }
   __device__ Wide value() const { return Wide{high} << 64 | low; }
 };
 
-// Weights of any type as doubles, and what is to be known of all of them.
+// Converts weights of any type to doubles, and finds the largest and the bad ones.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    read_weights(MatrixView from, std::int64_t rows, double* weights, Findings* findings) {
+    read_weights(MatrixView from, std::int64_t rows, double* weights, WeightSummary* summary) {
   for (std::int64_t row = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; row < rows;
        row += gridDim.x * std::int64_t{kThreads}) {
     const T element = load_element<T>(from.shard_of(row).at(row, 0));
@@ -49,9 +54,9 @@ __global__ void __launch_bounds__(kThreads)
     }
     weights[row] = weight;
     if (weight >= 0.0 && weight - weight == 0.0) {
-      atomicMax(&findings->largest, bit_cast<unsigned long long>(weight));
+      atomicMax(&summary->largest, bit_cast<unsigned long long>(weight));
     } else {
-      atomicMin(&findings->bad_row, static_cast<unsigned long long>(row));
+      atomicMin(&summary->errors.bad_row, static_cast<unsigned long long>(row));
     }
   }
 }
@@ -59,8 +64,8 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     add_weights(Shard shard, std::int64_t cols, const LaneOf<T>* keys, const std::int64_t* offset,
-                const double* weights, const Findings* findings, WideSum* all) {
-  const int largest = exponent_of(bit_cast<double>(findings->largest));
+                const double* weights, const WeightSummary* summary, WideSum* all) {
+  const int largest = exponent_of(bit_cast<double>(summary->largest));
   for_each_element(shard, cols, [&](std::int64_t row, std::int64_t col) {
     const std::int64_t first = offset[col];
     const std::int64_t count = offset[col + 1] - first;
@@ -73,9 +78,9 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     add_positive_weights(MatrixView scores, const LaneOf<T>* keys, const std::int64_t* offset, const std::uint32_t* row,
-                         const std::uint32_t* cls, std::int64_t count, const double* weights, const Findings* findings,
-                         WideSum* positive) {
-  const int largest = exponent_of(bit_cast<double>(findings->largest));
+                         const std::uint32_t* cls, std::int64_t count, const double* weights,
+                         const WeightSummary* summary, WideSum* positive) {
+  const int largest = exponent_of(bit_cast<double>(summary->largest));
   for (std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; i < count;
        i += gridDim.x * std::int64_t{kThreads}) {
     const std::int64_t r = row[i];
@@ -86,7 +91,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A warp for each class walks its thresholds down.
+// One warp per class goes down its thresholds.
 __global__ void __launch_bounds__(kWarp)
     average_weights(const std::int64_t* offset, const WideSum* all, const WideSum* positive, double* out) {
   __shared__ double staged[kWarp];
@@ -98,11 +103,11 @@ __global__ void __launch_bounds__(kWarp)
   for (std::int64_t start = 0; start < count; start += kWarp) {
     const std::int64_t k = start + lane_id();
     const std::int64_t at = first + count - 1 - k;
-    const Wide own = k < count ? positive[at].value() : Wide{0};
-    const Wide lane_hits = hits + inclusive_sum(own);
+    const Wide weight = k < count ? positive[at].value() : Wide{0};
+    const Wide lane_hits = hits + inclusive_sum(weight);
     const Wide lane_at_least = at_least + inclusive_sum(k < count ? all[at].value() : Wide{0});
     const double summand[] = {
-        k < count && lane_hits != 0 ? to_double(own) * (to_double(lane_hits) / to_double(lane_at_least)) : 0.0};
+        k < count && lane_hits != 0 ? to_double(weight) * (to_double(lane_hits) / to_double(lane_at_least)) : 0.0};
     sum = add_in_order(sum, summand, staged);
     hits = last_lane(lane_hits);
     at_least = last_lane(lane_at_least);
@@ -112,26 +117,26 @@ __global__ void __launch_bounds__(kWarp)
 
 }  // namespace
 
-std::vector<double> weighted_average_precision(const Matrix& scores, const Positives& positives,
-                                               const Matrix& sample_weight, const Stream& stream) {
+Array<double> weighted_average_precision(const Matrix& scores, const Positives& positives, const Matrix& sample_weight,
+                                         const Stream& stream) {
   const DeviceGuard guard(stream.device);
-  const DeviceArray<Findings> findings(stream, std::vector<Findings>{{0, kNoPlace, kNoPlace}});
+  const DeviceArray<WeightSummary> summary(stream, {WeightSummary{0, {kNoIndex, kNoIndex}}});
   const DeviceArray<double> weights(stream, scores.rows);
   const DeviceMatrix weight_matrix(sample_weight, stream);
   with_element_type(sample_weight.dtype, [&](auto tag) {
     launch(stream, "read_weights", read_weights<typename decltype(tag)::type>,
            at_once(stream, blocks_for(scores.rows, kThreads)), kThreads, 0, weight_matrix.view(), scores.rows,
-           weights.data(), findings.data());
+           weights.data(), summary.data());
   });
-  const unsigned long long bad_row = findings.to_host().front().bad_row;
-  if (bad_row != kNoPlace) throw BadValue("sample_weight", static_cast<std::int64_t>(bad_row), 0);
+  const unsigned long long bad_row = summary.to_host().front().errors.bad_row;
+  if (bad_row != kNoIndex) throw BadValue("sample_weight", static_cast<std::int64_t>(bad_row), 0);
   throw_if_nan(scores, stream);
   const DeviceArray<double> out(stream, scores.cols);
   with_element_type(scores.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using Lane = LaneOf<T>;
     const Thresholds<Lane> thresholds = make_thresholds(
-        gather_scores<Lane>(scores, positives, stream, &findings.data()->first_nan), positives, nullptr, nullptr);
+        gather_scores<Lane>(scores, positives, stream, &summary.data()->errors.first_nan), positives, nullptr, nullptr);
     const DeviceArray<WideSum> all(stream, thresholds.count);
     const DeviceArray<WideSum> positive(stream, thresholds.count);
     all.fill(0);
@@ -140,14 +145,14 @@ std::vector<double> weighted_average_precision(const Matrix& scores, const Posit
       for (const Shard& shard : scores.shards) {
         if (shard.rows == 0) continue;
         launch(stream, "add_weights", add_weights<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)),
-               kThreads, 0, shard, scores.cols, thresholds.keys, thresholds.offset, weights.data(), findings.data(),
+               kThreads, 0, shard, scores.cols, thresholds.keys, thresholds.offset, weights.data(), summary.data(),
                all.data());
       }
       const DeviceMatrix matrix(scores, stream);
       launch(stream, "add_positive_weights", add_positive_weights<T>,
              at_once(stream, blocks_for(positives.count, kThreads)), kThreads, 0, matrix.view(), thresholds.keys,
              thresholds.offset, positives.row.data(), positives.cls.data(), positives.count, weights.data(),
-             findings.data(), positive.data());
+             summary.data(), positive.data());
     }
     launch(stream, "average_weights", average_weights, scores.cols, kWarp, 0, thresholds.offset, all.data(),
            positive.data(), out.data());

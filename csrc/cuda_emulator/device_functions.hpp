@@ -1,4 +1,4 @@
-// The device functions of CUDA that kernels here may use, under CUDA's names.
+// The device functions that the project's kernels may use, with CUDA's names.
 #pragma once
 
 #include <cmath>
@@ -18,7 +18,7 @@ To reinterpret(From from) {
   return to;
 }
 
-// What CUDA's overloads make of an argument: smaller integers become int.
+// The type that CUDA's overloads choose for an argument: smaller integers become int.
 template <class T>
 using Register = std::conditional_t<(sizeof(T) < 4), int, T>;
 
@@ -48,25 +48,25 @@ Register<T> shuffle(unsigned mask, T value, unsigned source, const Site& site) {
   return from_bits<Register<T>>(meet_warp(Exchange::kShuffle, mask, to_bits(held), source, site));
 }
 
-// Sign- or zero-extended, so that 64-bit comparison and addition suit both.
+// Sign- or zero-extended, so that 64-bit comparison and addition are right for both.
 template <class T>
 T reduce(Exchange exchange, unsigned mask, T value, const Site& site) {
   static_assert(std::is_integral_v<T> && sizeof(T) == 4, "a type that CUDA reduces");
   return static_cast<T>(meet_warp(exchange, mask, static_cast<std::uint64_t>(value), 0, site));
 }
 
-// Applies a function to memory atomically, for what the hardware of a CPU does not offer as one instruction.
+// Applies a function to memory atomically, for operations that CPUs do not have as one instruction.
 template <class T, class Function>
 T update(T* address, const Function& function) {
   T old;
   __atomic_load(address, &old, __ATOMIC_RELAXED);
   for (;;) {
-    T wanted = function(old);
-    if (__atomic_compare_exchange(address, &old, &wanted, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return old;
+    T desired = function(old);
+    if (__atomic_compare_exchange(address, &old, &desired, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return old;
   }
 }
 
-// Keeps an argument out of template deduction: the address alone says the type, as overloads do.
+// Keeps an argument out of template deduction: the type of the address decides, as with overloads.
 template <class T>
 struct Same {
   using Type = T;
@@ -113,7 +113,8 @@ unsigned __match_any_sync(unsigned mask, T value, const vltr::emulator::Site& si
   return static_cast<unsigned>(vltr::emulator::meet_warp(vltr::emulator::Exchange::kMatch, mask, bits, 0, site));
 }
 
-// Shuffles. A warp is cut into segments of `width` lanes; who would read beyond its own keeps its value.
+// Shuffles. A warp is divided into segments of `width` lanes. A lane that would read beyond its
+// segment keeps its value.
 
 template <class T>
 auto __shfl_sync(unsigned mask, T value, int source, int width = 32,
@@ -137,7 +138,7 @@ auto __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
   const bool inside = delta <= within && (lane & within) + delta <= within;
   return vltr::emulator::shuffle(mask, value, inside ? lane + delta : lane, site);
 }
-// Segments before its own may be read too.
+// A lane may also read the segments before its segment.
 template <class T>
 auto __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32,
                      const vltr::emulator::Site& site = {"__shfl_xor_sync"}) {
@@ -247,7 +248,7 @@ inline float __uint_as_float(unsigned bits) { return vltr::emulator::reinterpret
 inline long long __double_as_longlong(double value) { return vltr::emulator::reinterpret<long long>(value); }
 inline double __longlong_as_double(long long bits) { return vltr::emulator::reinterpret<double>(bits); }
 
-// Numbers: CUDA has them in the global namespace, for mixed types too
+// Numbers: in the global namespace and for mixed types, as in CUDA
 
 template <class A, class B>
 constexpr std::common_type_t<A, B> min(A a, B b) {

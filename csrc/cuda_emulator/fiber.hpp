@@ -1,4 +1,4 @@
-// Fibers: stacks of their own, switched by hand, and known to the sanitizers.
+// Fibers: separate stacks that are switched explicitly. The sanitizers are informed of each switch.
 #pragma once
 
 #include <pthread.h>
@@ -12,9 +12,9 @@
 #if !defined(__x86_64__)
 #include <ucontext.h>
 #endif
-// The sanitizers are called where they are linked in. The scheduler itself is compiled without them, so no macro tells:
-// its fibers share one OS thread and need no locks between them, which ThreadSanitizer could not know, and a fiber that
-// has ended leaves frames behind, whose red zones AddressSanitizer would find in the way of the next.
+// The sanitizers' functions are called if they are linked in. No macro shows that, because the scheduler itself is
+// compiled without sanitizers: ThreadSanitizer does not know that fibers of one OS thread need no locks between them,
+// and AddressSanitizer would report the red zones of the frames that an ended fiber leaves on its stack.
 extern "C" {
 __attribute__((weak)) void* __tsan_get_current_fiber();
 __attribute__((weak)) void* __tsan_create_fiber(unsigned flags);
@@ -29,7 +29,7 @@ __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* ad
 
 namespace vltr::emulator {
 
-// What is done before a release at an address is ordered with what is done after an acquire there.
+// Accesses before release(address) are ordered before accesses after acquire(address).
 inline void release(void* address) {
   if (__tsan_release) __tsan_release(address);
 }
@@ -38,8 +38,8 @@ inline void acquire(void* address) {
 }
 
 #if defined(__x86_64__)
-// Pushes what a called function must preserve onto the stack it leaves, notes that stack, and returns on the other.
-// Some nanoseconds; swapcontext() enters the kernel for the signal mask.
+// Pushes the callee-saved registers onto the old stack, stores its stack pointer, and returns on the new stack. It
+// takes some nanoseconds; swapcontext() would enter the kernel for the signal mask.
 [[gnu::naked, gnu::noinline]] inline void switch_stack(void** /*left: rdi*/, void* /*entered: rsi*/) {
   __asm__ volatile(
       "pushq %rbp\n\t"
@@ -62,7 +62,7 @@ inline void acquire(void* address) {
 
 class Fiber {
  public:
-  // The OS thread itself: only to be switched from and back to.
+  // The OS thread itself, for switches from it and back.
   Fiber() {
     if (__sanitizer_start_switch_fiber) {
       pthread_attr_t attributes;
@@ -75,9 +75,9 @@ class Fiber {
     if (__tsan_get_current_fiber) tsan_ = __tsan_get_current_fiber();
   }
 
-  // A fiber with a stack, the `number`-th of its kind, which is never given back.
+  // A fiber with a stack that is never freed; `number` counts the fibers.
   explicit Fiber(unsigned number) : size_(kStackBytes) {
-    // Equal addresses within a page would make the hot ends of all stacks compete for one set of the cache.
+    // With equal addresses within a page, the hot ends of all stacks would compete for one set of the cache.
     offset_ = number % 61 * 64;
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     void* mapped =
@@ -91,7 +91,7 @@ class Fiber {
   // The next switch to this fiber calls `entry` on its empty stack. It must not return.
   void start_with(void (*entry)()) {
 #if defined(__x86_64__)
-    // As if `entry` had been called and had then called switch_stack(): return address, six registers.
+    // The stack as after a call of `entry` and, in it, of switch_stack(): a return address and six registers.
     auto* top = reinterpret_cast<void**>(stack_ + kStackBytes - offset_ - 64);
     *--top = nullptr;  // where entry would return to
     *--top = reinterpret_cast<void*>(entry);
@@ -110,7 +110,7 @@ class Fiber {
     if (__sanitizer_finish_switch_fiber) __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
   }
 
-  // Returns when something switches back. With `for_good` nothing may, before the next start_with().
+  // Returns when something switches back. With `for_good` nothing may switch back before the next start_with().
   void switch_to(Fiber& other, bool for_good = false) {
     constexpr unsigned kUnordered = 1;  // a switch is no synchronization
     if (__sanitizer_start_switch_fiber) {
@@ -126,7 +126,7 @@ class Fiber {
   }
 
  private:
-  // Kernels use little; a page is taken when it is touched first.
+  // Kernels use little. The system allocates a page at its first access.
   static constexpr std::size_t kStackBytes = 256 * 1024;
 
   std::byte* stack_ = nullptr;

@@ -1,4 +1,4 @@
-// What nvcc adds to the language: qualifiers and vector types. (threadIdx and the like: scheduler.hpp)
+// nvcc's additions to the language: qualifiers and vector types. threadIdx and the like are in scheduler.hpp.
 #pragma once
 
 #define __global__
@@ -14,7 +14,7 @@
 
 #define warpSize 32
 
-// Aligned as in CUDA, where a load of one of these is a single instruction and wants it.
+// Aligned as in CUDA, where one instruction loads a vector and needs the alignment.
 #define VLTR_EMULATOR_VECTOR2(Type, T, alignment) \
   struct alignas(alignment) Type {                \
     T x, y;                                       \

@@ -59,7 +59,7 @@ struct Allocation {
   int device;
 };
 
-// What exists on the devices. Never destroyed: memory may be freed while the process ends.
+// The allocations and streams of the devices. Never destroyed: memory may be freed while the process ends.
 struct Registry {
   std::mutex mutex;
   std::map<std::uintptr_t, Allocation> allocations;
@@ -67,24 +67,24 @@ struct Registry {
   std::set<cudaStream_t> streams;
   std::set<cudaEvent_t> events;
   std::set<cudaMemPool_t> pools;
-  std::map<const void*, std::size_t> shared_limits;  // of kernels that raised theirs
+  std::map<const void*, std::size_t> shared_limits;  // of kernels with a raised limit
   std::set<cudaStream_t> failed;                     // streams on which a launch has failed
 
-  // The allocation that holds an address, or the end.
+  // The allocation that contains an address, or the end.
   std::map<std::uintptr_t, Allocation>::iterator find(const void* address) {
-    const auto place = reinterpret_cast<std::uintptr_t>(address);
-    auto after = allocations.upper_bound(place);
+    const auto begin = reinterpret_cast<std::uintptr_t>(address);
+    auto after = allocations.upper_bound(begin);
     if (after == allocations.begin()) return allocations.end();
     --after;
-    return place < after->first + after->second.bytes ? after : allocations.end();
+    return begin < after->first + after->second.bytes ? after : allocations.end();
   }
-  // Whether a range does not begin in an allocation and end beyond it.
+  // False if a range begins in an allocation and ends beyond it.
   bool fits(const void* address, std::size_t bytes) {
     const auto found = find(address);
     return found == allocations.end() ||
            reinterpret_cast<std::uintptr_t>(address) + bytes <= found->first + found->second.bytes;
   }
-  // Streams that someone made belong to a device; the default ones to the current.
+  // Created streams belong to a device, default streams to the current device.
   bool exists(cudaStream_t stream) {
     return stream == nullptr || stream == cudaStreamLegacy || stream == cudaStreamPerThread ||
            streams.count(stream) != 0;
@@ -96,7 +96,7 @@ Registry& registry() {
   return *all;
 }
 
-// Checks a call that puts something on a stream.
+// Checks a call that adds work to a stream.
 cudaError_t check_stream(cudaStream_t stream) {
   if (!is_device(current_device)) return cudaErrorNoDevice;
   const std::lock_guard<std::mutex> lock(registry().mutex);
@@ -282,7 +282,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  return cudaEventRecord(event, stream);  // the same checks, and nothing to wait for
+  return cudaEventRecord(event, stream);  // the same checks; there is nothing to wait for
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {

@@ -1,4 +1,4 @@
-// The part of CUDA's host API that the project uses. Streams do their work at once: it is done when the call returns.
+// The functions of CUDA's host API that the project uses. Streams are synchronous: work is done when its call returns.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ enum cudaError_t {
 };
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
-// The last fault of this OS thread's calls; Get forgets it.
+// The last error of this OS thread's calls. cudaGetLastError clears it.
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 
@@ -93,11 +93,11 @@ enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
 
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties);
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value);
-// New memory is full of 0xCD. To free what is not there stops the process.
+// New memory is filled with 0xCD. Freeing an address that is not allocated stops the process.
 cudaError_t cudaMallocFromPoolAsync(void** address, std::size_t bytes, cudaMemPool_t pool, cudaStream_t stream);
 cudaError_t cudaFreeAsync(void* address, cudaStream_t stream);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
-// All memory is device memory, so that any may play that part in a test: of device 0 what was not allocated here.
+// All memory counts as device memory, so that tests can use any. Memory that was not allocated here is on device 0.
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream = nullptr);
@@ -105,7 +105,7 @@ cudaError_t cudaMemsetAsync(void* address, int byte, std::size_t bytes, cudaStre
 
 namespace vltr::emulator {
 
-// Of device memory, on all devices: 0 when nothing leaks.
+// Bytes of allocated device memory on all devices; 0 if nothing leaks.
 std::int64_t live_bytes();
 
 }  // namespace vltr::emulator
@@ -136,8 +136,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   using Values = std::tuple<void (*)(Parameters...), Parameters...>;
   const Values values(kernel, std::forward<Arguments>(arguments)...);
   const auto call = [](const void* given) {
-    Values own = *static_cast<const Values*>(given);  // a kernel may change its parameters
-    std::apply([](auto* function, auto&... parameters) { function(parameters...); }, own);
+    Values copy = *static_cast<const Values*>(given);  // a kernel may change its parameters
+    std::apply([](auto* function, auto&... parameters) { function(parameters...); }, copy);
   };
   return vltr::emulator::launch(*config, reinterpret_cast<const void*>(kernel), call, &values);
 }

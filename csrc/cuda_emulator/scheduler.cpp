@@ -46,10 +46,10 @@ std::string text(const Site& site) { return text("%s at %s:%d", site.operation, 
 
 unsigned lowest_bit(unsigned bits) { return static_cast<unsigned>(__builtin_ctz(bits)); }
 
-// Which block, and which of the threads that can go on, runs next. A kernel's results may depend on neither.
+// The order of blocks and of runnable threads. A kernel's results must not depend on it.
 class Order {
  public:
-  // As VLTR_EMULATOR_ORDER says.
+  // Reads VLTR_EMULATOR_ORDER.
   Order() {
     const char* order = std::getenv("VLTR_EMULATOR_ORDER");
     if (order == nullptr || std::strcmp(order, "forward") == 0) return;
@@ -64,14 +64,14 @@ class Order {
   std::uint64_t block(std::uint64_t turn, std::uint64_t blocks) const {
     if (kind_ == Kind::kForward) return turn;
     if (kind_ == Kind::kReverse) return blocks - 1 - turn;
-    std::uint64_t step = mix(seed_) % blocks + 1;  // without a factor in common with `blocks` it visits each block once
+    std::uint64_t step = mix(seed_) % blocks + 1;  // coprime to `blocks`, so that each block is visited once
     while (std::gcd(step, blocks) != 1) ++step;
     return static_cast<std::uint64_t>((static_cast<Wide>(step) * turn + mix(seed_ + 1)) % blocks);
   }
 
   void start_block(std::uint64_t block) { state_ = mix(seed_ ^ mix(block)); }
 
-  // The number of one of the bits that are set.
+  // The index of one of the set bits.
   unsigned pick(unsigned bits) {
     if (kind_ == Kind::kForward) return lowest_bit(bits);
     if (kind_ == Kind::kReverse) return 31 - static_cast<unsigned>(__builtin_clz(bits));
@@ -103,43 +103,43 @@ struct Thread {
   unsigned lane;
   uint3 index{};
   Fiber fiber;
-  const Site* site = nullptr;  // where it waits, if it does
+  const Site* site = nullptr;  // the line at which it waits, or null
 };
 
-// Lanes that wait for each other in one warp operation.
+// A warp operation in progress, with the lanes that wait in it.
 struct Meeting {
   const Site* site;
   Exchange exchange;
   unsigned mask;
   unsigned arrived;
-  char* ordered;  // the address by which ThreadSanitizer learns of a __syncwarp
+  char* ordered;  // address for release() and acquire() of a __syncwarp
 };
 
-// Lanes as bits. A lane is in one of ready, at_barrier, meeting, returned, or is the running thread.
+// Sets of lanes as bits. A lane is in one of ready, at_barrier, meeting, returned, or is the running thread.
 struct Warp {
-  unsigned lanes;  // that the block has
+  unsigned lanes;  // that exist in the block
   unsigned ready;
   unsigned at_barrier;
   unsigned returned;
-  unsigned open;  // how many of `meetings` are under way; at most one a lane
+  unsigned open;  // the number of `meetings` in progress; at most one per lane
   Meeting meetings[kWarpLanes];
   std::uint64_t given[kWarpLanes];
   unsigned source[kWarpLanes];
   std::uint64_t received[kWarpLanes];
-  // Consecutive meetings use different addresses: who leaves the first must not seem ordered after who came to the
-  // next.
+  // Consecutive meetings use different addresses. Otherwise a lane that leaves the first would appear ordered after a
+  // lane that arrives at the next.
   char ordered[8];
   unsigned next_ordered;
 };
 
-// Runs blocks, one after another, on the OS thread that calls it. The fibers are kept from block to block.
+// Runs blocks, one after another, on the calling OS thread. Blocks reuse the fibers.
 class BlockRunner {
  public:
   void run_block(const Grid& grid, const Order& order, std::uint64_t block);
   unsigned meet_block(bool predicate, const Site& site);
   std::uint64_t meet_warp(Exchange exchange, unsigned mask, std::uint64_t value, unsigned source, const Site& site);
 
-  // The block that this OS thread is running.
+  // The block that runs on this OS thread.
   static BlockRunner& active() { return *active_; }
   void* shared() const { return shared_.get(); }
 
@@ -172,7 +172,7 @@ class BlockRunner {
   const Site* barrier_ = nullptr;
 
   std::vector<std::unique_ptr<Thread>> threads_;
-  Fiber* host_ = nullptr;  // the OS thread, which goes on when all have returned
+  Fiber* host_ = nullptr;  // the OS thread, which continues when all threads have returned
   std::unique_ptr<std::byte[]> shared_;
   char started_, ended_, barrier_ordered_[2];  // addresses for release() and acquire()
 };
@@ -237,7 +237,7 @@ void BlockRunner::run_thread() {
   block.pass_on(true);
 }
 
-// Chooses the thread that goes on.
+// Chooses the next thread to run.
 Thread& BlockRunner::take_ready() {
   const unsigned number = order_.pick(ready_warps_);
   Warp& warp = warps_[number];
@@ -249,7 +249,7 @@ Thread& BlockRunner::take_ready() {
   return thread;
 }
 
-// Lets another thread go on, and returns when it is this one's turn.
+// Runs another thread, and returns when it is this thread's turn again.
 void BlockRunner::pass_on(bool for_good) {
   Thread& self = *current_;
   if (live_ == 0) self.fiber.switch_to(*host_, for_good);
@@ -327,7 +327,7 @@ std::uint64_t BlockRunner::meet_warp(Exchange exchange, unsigned mask, std::uint
   return warp.received[self.lane];
 }
 
-// Gives each lane its result at once, so that none has to keep its value until the others have read it.
+// Stores the result of each lane at once, so that no lane must keep its value until the others have read it.
 void BlockRunner::complete(Warp& warp, const Meeting& meeting) {
   const auto each_lane = [&](auto&& function) {
     for (unsigned left = meeting.mask; left != 0; left &= left - 1) function(lowest_bit(left));
@@ -393,7 +393,7 @@ std::string BlockRunner::what_it_does(const Warp& warp, const Thread& thread) co
   return "waits in " + text(*thread.site);
 }
 
-// No thread can go on: either a warp operation or the barrier lacks somebody.
+// No thread can run: a warp operation or the barrier lacks a participant.
 void BlockRunner::stop_deadlock() const {
   for (unsigned i = 0; i * kWarpLanes < count_; ++i) {
     const Warp& warp = warps_[i];
@@ -429,7 +429,7 @@ void BlockRunner::prepare_shared(std::size_t bytes) {
   std::memset(shared_.get(), kUninitialized, bytes);
 }
 
-// Runners with their fibers, kept for the next launch. Never destroyed: kernels may run as long as the process does.
+// Runners with their fibers, kept for the next launch. Never destroyed: kernels may run until the process ends.
 class Runners {
  public:
   static Runners& all() {
@@ -453,13 +453,13 @@ class Runners {
   std::vector<std::unique_ptr<BlockRunner>> idle_;
 };
 
-// An OS thread is started when there is enough for it to do: that takes as long as running some hundred CUDA threads.
+// An OS thread is started only if it has enough work: a start takes as long as running some hundred CUDA threads.
 std::uint64_t os_threads(std::uint64_t blocks, std::uint64_t threads_of_block) {
   constexpr std::uint64_t kWorthAnother = 4096;
-  const char* wanted = std::getenv("VLTR_EMULATOR_THREADS");
-  const std::uint64_t most = wanted != nullptr ? std::strtoull(wanted, nullptr, 10)
-                                               : std::min<std::uint64_t>(std::thread::hardware_concurrency(),
-                                                                         blocks * threads_of_block / kWorthAnother);
+  const char* requested = std::getenv("VLTR_EMULATOR_THREADS");
+  const std::uint64_t most = requested != nullptr ? std::strtoull(requested, nullptr, 10)
+                                                  : std::min<std::uint64_t>(std::thread::hardware_concurrency(),
+                                                                            blocks * threads_of_block / kWorthAnother);
   return std::clamp<std::uint64_t>(most, 1, blocks);
 }
 

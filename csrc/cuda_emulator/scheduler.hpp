@@ -1,4 +1,4 @@
-// Runs the threads of a block as fibers, and lets them wait for each other where CUDA lets them.
+// Runs the threads of a block as fibers, with the barriers and warp operations of CUDA.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ struct dim3 {
   constexpr dim3(unsigned size_x = 1, unsigned size_y = 1, unsigned size_z = 1) : x(size_x), y(size_y), z(size_z) {}
 };
 
-// Of the CUDA thread that this OS thread is running. (__thread: without the wrapper call of a thread_local.)
+// The indices of the CUDA thread that this OS thread runs. __thread avoids the wrapper call of a thread_local.
 extern __thread uint3 threadIdx;
 extern __thread uint3 blockIdx;
 extern __thread dim3 blockDim;
@@ -22,7 +22,7 @@ namespace vltr::emulator {
 
 constexpr unsigned kWarpLanes = 32;
 
-// Where in the sources a thread waits. As the default argument of a function it names the line of the call.
+// The source line at which a thread waits. As the default argument of a function it is the line of the call.
 struct Site {
   constexpr Site(const char* what, const char* in_file = __builtin_FILE(), int at_line = __builtin_LINE())
       : operation(what), file(in_file), line(at_line) {}
@@ -34,16 +34,16 @@ struct Site {
 // The dynamic shared memory of the running block.
 void* dynamic_shared();
 
-// The barrier of the running thread's block. Returns how many of its threads gave `true`.
+// The barrier of the running thread's block. Returns the number of its threads that passed `true`.
 unsigned meet_block(bool predicate, const Site& site);
 
-// What the lanes of a mask get from each other.
+// The kinds of warp operations.
 enum class Exchange {
-  kNothing,  // ordered memory, as __syncwarp promises
+  kNothing,  // orders memory, as __syncwarp does
   kShuffle,  // the value of lane `source`
-  kBallot,   // which lanes gave something other than 0
-  kMatch,    // which lanes gave the same as this one
-  kAdd,      // the others: one result of all values, as 64-bit integers
+  kBallot,   // the lanes that passed something other than 0
+  kMatch,    // the lanes that passed the same value as this one
+  kAdd,      // this and the next kinds: one result of all values, as 64-bit integers
   kMin,
   kMax,
   kAnd,
@@ -52,10 +52,11 @@ enum class Exchange {
 };
 std::uint64_t meet_warp(Exchange exchange, unsigned mask, std::uint64_t value, unsigned source, const Site& site);
 
-// Orders what this thread did before with what others do after: of use to ThreadSanitizer, which knows no fences.
+// Orders the earlier accesses of this thread before later accesses of others, for
+// ThreadSanitizer, which ignores fences.
 void fence();
 
-// What a launch runs: kernel(arguments) in each thread of each block.
+// The work of a launch: kernel(arguments) in each thread of each block.
 struct Grid {
   dim3 blocks;
   dim3 threads;
@@ -64,7 +65,7 @@ struct Grid {
   const void* arguments;
 };
 
-// Returns when every block is done. May be called by several OS threads at once.
+// Returns when every block is done. Several OS threads may call it at once.
 void run(const Grid& grid);
 
 }  // namespace vltr::emulator

@@ -1,4 +1,4 @@
-// CHECK and a runner of named tests: all that the C++ tests need of a framework.
+// CHECK and a runner of named tests: the whole framework of the C++ tests.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,7 @@ namespace vltr::test {
 
 inline std::atomic<int> failures{0};
 
-// What is being tried, for the message of a failed CHECK: each thread has its own.
+// A description of the current case, for the message of a failed CHECK. Each thread has one.
 inline thread_local std::string trying;
 
 inline void fail(const char* file, int line, const char* condition) {
@@ -24,12 +24,12 @@ inline void fail(const char* file, int line, const char* condition) {
   }
 }
 
-// The same numbers everywhere: the standard fixes the engine, not its distributions.
+// The same numbers on every platform: the standard fixes the engine, but not its distributions.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}
   std::uint64_t bits() { return engine_(); }
-  // From 0 to bound - 1; the bias of the remainder does not matter here.
+  // A number in [0, bound). The bias of the remainder does not matter here.
   int below(int bound) { return static_cast<int>(engine_() % static_cast<std::uint64_t>(bound)); }
 
  private:
@@ -41,7 +41,7 @@ struct Test {
   void (*run)();
 };
 
-// The exit status of main(): 0 when every CHECK held and no test threw.
+// The exit status of main(): 0 if every CHECK held and no test threw.
 inline int run_tests(const std::vector<Test>& tests) {
   for (const Test& test : tests) {
     const auto start = std::chrono::steady_clock::now();
@@ -64,7 +64,7 @@ inline int run_tests(const std::vector<Test>& tests) {
 
 #define CHECK(...) ((__VA_ARGS__) ? static_cast<void>(0) : ::vltr::test::fail(__FILE__, __LINE__, #__VA_ARGS__))
 
-// Whether the expression throws exactly the given type or one derived from it.
+// Checks that the expression throws the given type or one derived from it.
 #define CHECK_THROWS(Type, ...)                                                         \
   do {                                                                                  \
     bool thrown = false;                                                                \

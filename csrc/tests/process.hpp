@@ -1,4 +1,4 @@
-// What a test does to its process: environment variables for a while, and code that is expected to end it.
+// Environment variables for the duration of a test, and code that must end its process.
 #pragma once
 
 #include <sys/resource.h>
@@ -12,7 +12,7 @@
 
 namespace vltr::test {
 
-// Sets an environment variable while it lives.
+// Sets an environment variable until its destructor.
 class Setting {
  public:
   Setting(const char* name, const std::string& value) : name_(name) { setenv(name, value.c_str(), 1); }
@@ -25,10 +25,10 @@ class Setting {
 };
 
 struct Ending {
-  bool clean;        // exit status 0
-  std::string said;  // on stderr
+  bool clean;           // exit status 0
+  std::string message;  // on stderr
 
-  bool says(const char* text) const { return said.find(text) != std::string::npos; }
+  bool says(const char* text) const { return message.find(text) != std::string::npos; }
 };
 
 // Runs a function in a forked child of this process, which must have no other thread.
@@ -55,7 +55,8 @@ Ending in_child(const Function& function) {
   close(ends[1]);
   Ending ending{};
   char part[4096];
-  for (ssize_t got; (got = read(ends[0], part, sizeof(part))) > 0;) ending.said.append(part, static_cast<size_t>(got));
+  for (ssize_t got; (got = read(ends[0], part, sizeof(part))) > 0;)
+    ending.message.append(part, static_cast<size_t>(got));
   close(ends[0]);
   int status = 0;
   waitpid(child, &status, 0);

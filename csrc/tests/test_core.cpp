@@ -1,5 +1,4 @@
-// csrc/core against published answers, brute force and full enumeration. The references share no code with what they
-// judge.
+// csrc/core against published answers, brute force and full enumeration. The references share no code with csrc/core.
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
@@ -47,14 +46,14 @@ void philox_gives_the_published_answers() {
 }
 
 void hash_gives_the_published_answers() {
-  // MurmurHash3_x86_32 of nothing, with these seeds, is its finaliser alone.
+  // MurmurHash3_x86_32 of an empty key is its finaliser alone, applied to the seed.
   CHECK(keyed_hash(0, 0) == 0);
   CHECK(keyed_hash(0, 1) == 0x514E28B7);
   CHECK(keyed_hash(1, 0) == 0x514E28B7);
   CHECK(keyed_hash(0xffffffff, 0) == 0x81F16F39);
 }
 
-// The permutation as its header defines it, in wide arithmetic and one point at a time.
+// The permutation by the definition in its header, in wide arithmetic and one point at a time.
 std::uint64_t defined_permutation(std::uint64_t index, std::uint64_t size, std::uint64_t seed, std::uint32_t cls,
                                   std::uint32_t trial) {
   std::uint64_t a = 1;
@@ -120,7 +119,7 @@ void keyed_permutation_holds_for_huge_sizes() {
 }
 
 void drawn_rows_never_change() {
-  // Published results depend on these: a change of the draw needs a new name, not new numbers here.
+  // Published results depend on these numbers. A different draw needs a new name, not new numbers here.
   struct Golden {
     std::uint32_t size;
     std::uint64_t seed;
@@ -141,7 +140,7 @@ void drawn_rows_never_change() {
   }
 }
 
-// Numbers the negatives as draw_core.hpp says, from a row of labels, and compares every number.
+// Numbers the negatives by the definition in draw_core.hpp, from a row of labels, and compares every number.
 void check_numbering(const std::vector<bool>& is_positive) {
   std::vector<std::uint32_t> positives;
   std::vector<std::uint32_t> negatives;
@@ -188,7 +187,7 @@ void negatives_are_numbered_as_defined() {
   test::Random random(1);
   for (const int percent : {1, 10, 50, 90}) {
     for (int repeat = 0; repeat < 10; ++repeat) {
-      std::vector<bool> is_positive(static_cast<std::size_t>(100 + random.below(2000)));
+      std::vector<bool> is_positive(100 + random.below(2000));
       for (std::size_t row = 0; row < is_positive.size(); ++row) is_positive[row] = random.below(100) < percent;
       check_numbering(is_positive);
     }
@@ -199,7 +198,7 @@ void negatives_are_numbered_as_defined() {
 // element.hpp, tree_core.hpp
 // ---------------------------------------------------------------------------------------------------------------------
 
-// A small float from its fields, by the definition of IEEE 754 formats.
+// The value of a small float from its fields, by the definition of IEEE 754 formats.
 float from_fields(std::uint32_t bits, int exponent_bits, int mantissa_bits) {
   const std::uint32_t mantissa = bits & ((1u << mantissa_bits) - 1);
   const int biased = static_cast<int>(bits >> mantissa_bits & ((1u << exponent_bits) - 1));
@@ -241,7 +240,7 @@ void lanes_keep_the_order_of_integers() {
   CHECK(to_lane(std::int8_t{-128}) == -128.0f);
 }
 
-// Walks the tree as tree_core.hpp describes it; returns how many keys the score reaches.
+// Searches the tree by the description in tree_core.hpp. Returns the number of keys that the score reaches.
 template <class Lane>
 std::int64_t walk(const std::vector<Lane>& tree, std::int64_t keys, Lane score) {
   std::vector<std::int64_t> width;  // nodes of each level, leaves first
@@ -254,8 +253,7 @@ std::int64_t walk(const std::vector<Lane>& tree, std::int64_t keys, Lane score) 
   std::int64_t level_start = 0;
   for (auto level = width.rbegin(); level != width.rend(); ++level) {
     std::int64_t reached = 0;
-    for (std::int64_t i = 0; i < 16; ++i)
-      reached += tree[static_cast<std::size_t>((level_start + node) * 16 + i)] <= score;
+    for (std::int64_t i = 0; i < 16; ++i) reached += tree[(level_start + node) * 16 + i] <= score;
     if (reached == 0) return 0;
     level_start += *level;
     node = node * 16 + reached - 1;
@@ -268,7 +266,7 @@ void check_tree(std::int64_t keys) {
   trying = "keys " + std::to_string(keys);
   std::vector<Lane> ascending;
   for (std::int64_t i = 0; i < keys; ++i) ascending.push_back(static_cast<Lane>(2 * i));
-  std::vector<Lane> tree(static_cast<std::size_t>(tree_nodes(keys) * kNodeKeys));
+  std::vector<Lane> tree(tree_nodes(keys) * kNodeKeys);
   build_tree(ascending.data(), keys, tree.data());
   const std::int64_t step = keys < 1000 ? 1 : keys / 500;
   for (std::int64_t score = -1; score <= 2 * keys; score += step) {
@@ -291,7 +289,7 @@ void tree_finds_what_binary_search_finds() {
 // ap_core.hpp, sap_core.hpp
 // ---------------------------------------------------------------------------------------------------------------------
 
-// One class: scores, labels, and its rank table by counting.
+// One class: scores, labels, and the rank table by counting.
 struct Column {
   std::vector<int> scores;
   std::vector<bool> labels;
@@ -323,7 +321,7 @@ struct Column {
   std::int64_t count() const { return static_cast<std::int64_t>(tp.size()); }
 };
 
-// Precision at the score of each positive, averaged: the definition, with equal scores taken together.
+// The definition of AP: the mean of the precision at the score of each positive. Equal scores count together.
 long double textbook_average_precision(const Column& column, const std::vector<bool>& used) {
   long double sum = 0;
   for (std::size_t i = 0; i < column.scores.size(); ++i) {
@@ -351,7 +349,7 @@ long double textbook_roc_auc(const Column& column) {
   return wins / static_cast<long double>(column.positives * column.negatives);
 }
 
-// AP over every choice of `draws` negatives, averaged.
+// The mean of AP over every choice of `draws` negatives.
 long double enumerated_sap(const Column& column) {
   std::vector<std::size_t> negative_rows;
   for (std::size_t i = 0; i < column.labels.size(); ++i) {
@@ -404,7 +402,7 @@ void undefined_is_nan() {
   CHECK(std::isnan(roc_auc(all.tp.data(), all.fp.data(), all.tied.data(), all.count(), 0)));
 }
 
-// Trials of every number of draws side by side: the definition on the drawn rows, and AP itself where all are drawn.
+// Trials with every number of draws: the definition on the drawn rows, and AP itself if all negatives are drawn.
 void check_trials(const Column& column, test::Random& random, double average_precision_of_all) {
   std::vector<std::int32_t> drawn((column.tp.size() + 1) * kSapLanes);
   std::vector<bool> used[kSapLanes];
@@ -442,7 +440,7 @@ void metrics_equal_their_definitions() {
       scores[i] = random.below(levels);
       labels[i] = random.below(3) == 0;
     }
-    labels[static_cast<std::size_t>(random.below(static_cast<int>(rows)))] = true;
+    labels[random.below(static_cast<int>(rows))] = true;
     const Column column(scores, labels);
     const std::int64_t* tp = column.tp.data();
     const std::int64_t* fp = column.fp.data();
@@ -463,17 +461,17 @@ void chance_is_the_mean_over_all_orders() {
   for (int rows = 1; rows <= 12; ++rows) {
     for (int positives = 1; positives <= rows; ++positives) {
       const int negatives = rows - positives;
-      if (negatives > positives) continue;  // the chance level draws as many negatives as there are positives, or all
+      if (negatives > positives) continue;  // the chance level draws as many negatives as positives, or all
       trying = std::to_string(positives) + " positives, " + std::to_string(negatives) + " negatives";
       long double sum = 0;
       std::int64_t orders = 0;
       for (std::uint32_t mask = 0; mask < 1u << rows; ++mask) {
         if (__builtin_popcount(mask) != positives) continue;
         int hits = 0;
-        for (int place = 0; place < rows; ++place) {
-          if ((mask >> place & 1u) == 0) continue;
+        for (int position = 0; position < rows; ++position) {
+          if ((mask >> position & 1u) == 0) continue;
           ++hits;
-          sum += static_cast<long double>(hits) / (place + 1) / positives;
+          sum += static_cast<long double>(hits) / (position + 1) / positives;
         }
         ++orders;
       }
@@ -493,7 +491,7 @@ void harmonic_numbers_equal_their_sums() {
     trying = "m " + std::to_string(m);
     CHECK(close(harmonic_number(m), sum, 5e-16L));
   }
-  // Far beyond what can be summed, ln m + 1/(2m) and Euler's constant are all that a double tells.
+  // For m far too large to sum, a double shows only ln m, Euler's constant and 1/(2m).
   for (int bits = 30; bits < 63; ++bits) {
     trying = "m 2^" + std::to_string(bits);
     const std::int64_t m = (std::int64_t{1} << bits) / 5 * 4;
@@ -512,7 +510,7 @@ std::uint64_t choose(std::int64_t n, std::int64_t k) {
     for (std::size_t i = 1; i + 1 < next.size(); ++i) next[i] = rows.back()[i - 1] + rows.back()[i];
     rows.push_back(next);
   }
-  return rows[static_cast<std::size_t>(n)][static_cast<std::size_t>(k)];
+  return rows[n][k];
 }
 
 void expected_precision_equals_enumeration() {
@@ -536,7 +534,7 @@ void expected_precision_equals_enumeration() {
   }
 }
 
-// E[tp / (tp + H)] from every term, walked up from the smallest H in long double.
+// E[tp / (tp + H)] as the sum of all terms from the smallest H up, in long double.
 long double summed_expectation(std::int64_t tp, std::int64_t negatives, std::int64_t marked, std::int64_t draws) {
   const std::int64_t lowest = std::max<std::int64_t>(0, draws + marked - negatives);
   long double weight = 1;
@@ -571,13 +569,13 @@ void expected_precision_holds_for_large_classes() {
   }
 }
 
-// Where the variance is so large that the series takes over, and on both sides of that.
+// Variances large enough for the series, and values on both sides of the limit.
 void expected_precision_is_a_series_for_huge_classes() {
   struct Size {
     std::int64_t tp, negatives, marked, draws;
   };
-  // In units of kSeriesVariance: 0.999, 1.002, 1.3, 1.8, and 1.1 in the worst case: few hits, and a variance near the
-  // mean.
+  // In units of kSeriesVariance: 0.999, 1.002, 1.3, 1.8, and 1.1 in the worst case: few hits, and a
+  // variance near the mean.
   const Size sizes[] = {{1, 16770000, 8400000, 8300000},
                         {1, 16820000, 8400000, 8300000},
                         {1, 40000000, 10000000, 30000000},
@@ -589,7 +587,7 @@ void expected_precision_is_a_series_for_huge_classes() {
     const long double expected = summed_expectation(size.tp, size.negatives, size.marked, size.draws);
     CHECK(std::fabs(expected_precision(size.tp, size.negatives, size.marked, size.draws) / expected - 1) < 1e-13L);
   }
-  // Half of 2^52 negatives are drawn, half are marked: 2^50 is the mean, and nothing else is left of the expectation.
+  // Half of 2^52 negatives are drawn and half are marked, so the mean is 2^50 and the other terms vanish in a double.
   const std::int64_t quarter = std::int64_t{1} << 50;
   CHECK(close(expected_precision(quarter, 4 * quarter, 2 * quarter, 2 * quarter), 0.5L, 1e-15L));
 }
@@ -615,8 +613,8 @@ void weights_are_taken_apart_exactly() {
   CHECK(scaled_weight(smallest, exponent_of(largest)) == Wide{0});
 }
 
-// All that label_of, to_lane and canonical comparisons rest on: minus zero equals zero, and stays apart from the least
-// number of each sign.
+// label_of, to_lane and canonical comparisons rely on this: minus zero equals zero, and both differ from the
+// smallest number of each sign.
 template <class T>
 void check_zeros(std::uint16_t minus_zero) {
   CHECK(to_lane(T{minus_zero}) == to_lane(T{0}) && std::signbit(to_lane(T{minus_zero})));

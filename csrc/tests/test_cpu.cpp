@@ -1,8 +1,7 @@
-// csrc/cpu against counts taken from the definitions, for each element type, layout, instruction set and number of
-// threads.
+// csrc/cpu against counts from the definitions, for each element type, layout, instruction set and number of threads.
 //
-// Every shard lies in a buffer of exactly its bytes, so that AddressSanitizer sees any read beside it. Small enough for
-// ThreadSanitizer.
+// Every shard has a buffer of exactly its bytes, so that AddressSanitizer sees any read outside it. The cases are small
+// enough for ThreadSanitizer.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,9 +12,9 @@
 #include <thread>
 
 #include "core/draw_core.hpp"
-#include "cpu/reached.hpp"
+#include "cpu/count_reached.hpp"
 #include "cpu/sample_columns.hpp"
-#include "cpu/scan.hpp"
+#include "cpu/rank_scan.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -63,7 +62,7 @@ VLTR_DTYPE(float, kFloat32)
 VLTR_DTYPE(double, kFloat64)
 #undef VLTR_DTYPE
 
-// Something to compare elements by, not taken from the core.
+// A value to compare elements by, without the core.
 template <class T>
 T value_of(T element) {
   return element;
@@ -83,7 +82,7 @@ float value_of(BFloat16 element) {
   return value;
 }
 
-// What the table's threshold should be for an element: its value, and int64 order for uint64.
+// The table's threshold for an element: its value, in the order of int64 for uint64.
 template <class T>
 LaneOf<T> threshold_of(T element) {
   if constexpr (std::is_same_v<T, std::uint64_t>) {
@@ -125,7 +124,7 @@ T random_element(Random& random, bool coarse) {
 // Matrices
 // ---------------------------------------------------------------------------------------------------------------------
 
-// Row-major values, the truth that layouts are made of.
+// Row-major values, from which all layouts are made.
 template <class T>
 struct Values {
   std::int64_t rows;
@@ -134,8 +133,8 @@ struct Values {
 
   Values(std::int64_t num_rows, std::int64_t num_cols)
       : rows(num_rows), cols(num_cols), data(static_cast<std::size_t>(rows * cols)) {}
-  decltype(auto) at(std::int64_t row, std::int64_t col) { return data[static_cast<std::size_t>(row * cols + col)]; }
-  T at(std::int64_t row, std::int64_t col) const { return data[static_cast<std::size_t>(row * cols + col)]; }
+  decltype(auto) at(std::int64_t row, std::int64_t col) { return data[row * cols + col]; }
+  T at(std::int64_t row, std::int64_t col) const { return data[row * cols + col]; }
 };
 
 enum class Layout { kRowMajor, kColMajor, kUnaligned, kRowsReversed, kColsReversed, kSparse };
@@ -144,7 +143,7 @@ constexpr Layout kLayouts[] = {Layout::kRowMajor,     Layout::kColMajor,     Lay
 const char* const kLayoutNames[] = {"row-major",     "column-major",     "unaligned",
                                     "rows reversed", "columns reversed", "every third column"};
 
-// The values in memory of their own, as the given number of row shards; of more than two, the second is empty.
+// A copy of the values as the given number of row shards. If there are more than two, the second is empty.
 template <class T>
 class Laid {
  public:
@@ -177,7 +176,7 @@ class Laid {
     const std::int64_t offset = layout == Layout::kUnaligned ? 1 : 0;
     const std::int64_t bytes =
         rows == 0 ? 0 : offset + (rows - 1) * row_stride + (values.cols - 1) * col_stride + kSize;
-    buffers_.emplace_back(new std::byte[static_cast<std::size_t>(bytes)]);
+    buffers_.emplace_back(new std::byte[bytes]);
     std::byte* data = buffers_.back().get() + (rows == 0 ? 0 : offset);
     std::fill(buffers_.back().get(), buffers_.back().get() + bytes,
               std::byte{0xFF});  // NaN in any float between the elements
@@ -212,7 +211,7 @@ Positives positives_of(const Values<std::uint8_t>& labels) {
   return positives;
 }
 
-// Classes of every kind: without positives, without negatives, one positive, few, about half, more than half.
+// Classes of every kind: no positives, no negatives, one positive, few, about half, more than half.
 Values<std::uint8_t> random_labels(Random& random, std::int64_t rows, std::int64_t cols) {
   Values<std::uint8_t> labels(rows, cols);
   for (std::int64_t col = 0; col < cols; ++col) {
@@ -235,10 +234,10 @@ Values<T> random_scores(Random& random, std::int64_t rows, std::int64_t cols) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// What a scan should give
+// The expected results of a rank scan
 // ---------------------------------------------------------------------------------------------------------------------
 
-// AP of a class on chosen negatives: precision at each positive, equal scores together.
+// AP of a class on chosen negatives: the mean precision at each positive. Equal scores count together.
 template <class T>
 double defined_average_precision(const Values<T>& scores, std::int64_t col, const std::vector<std::uint32_t>& positives,
                                  const std::vector<std::uint32_t>& negatives) {
@@ -260,7 +259,7 @@ double defined_average_precision(const Values<T>& scores, std::int64_t col, cons
   return static_cast<double>(sum / static_cast<long double>(hits.size()));
 }
 
-// Rows of the negatives that a trial of a class draws; it has fewer positives than negatives.
+// Rows of the negatives that a trial of a class draws. The class has fewer positives than negatives.
 std::vector<std::uint32_t> defined_draws(const std::vector<std::uint32_t>& positives, std::uint32_t num_rows,
                                          std::uint64_t seed, std::int64_t col, std::int64_t trial) {
   const auto count = static_cast<std::uint32_t>(positives.size());
@@ -283,7 +282,7 @@ struct ClassRows {
       (labels.at(row, col) != 0 ? positives : negatives).push_back(static_cast<std::uint32_t>(row));
     }
   }
-  std::vector<std::uint32_t> drawn(std::uint64_t seed, std::int64_t col, int trial) const {
+  std::vector<std::uint32_t> drawn(std::uint64_t seed, std::int64_t col, std::int64_t trial) const {
     if (positives.size() >= negatives.size()) return negatives;
     return defined_draws(positives, static_cast<std::uint32_t>(positives.size() + negatives.size()), seed, col, trial);
   }
@@ -346,13 +345,13 @@ std::vector<std::int32_t> defined_ranks(const Values<T>& scores, const Values<st
 }
 
 template <class T>
-std::vector<double> defined_trials(const Values<T>& scores, const Values<std::uint8_t>& labels, int trials,
+std::vector<double> defined_trials(const Values<T>& scores, const Values<std::uint8_t>& labels, std::int64_t trials,
                                    std::uint64_t seed) {
-  std::vector<double> out(static_cast<std::size_t>(trials * scores.cols));
+  std::vector<double> out(trials * scores.cols);
   for (std::int64_t col = 0; col < scores.cols; ++col) {
     const ClassRows rows(labels, col);
-    for (int trial = 0; trial < trials; ++trial) {
-      out[static_cast<std::size_t>(trial * scores.cols + col)] =
+    for (std::int64_t trial = 0; trial < trials; ++trial) {
+      out[trial * scores.cols + col] =
           rows.positives.empty() ? std::nan("")
                                  : defined_average_precision(scores, col, rows.positives, rows.drawn(seed, col, trial));
     }
@@ -375,7 +374,7 @@ bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
                     [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
 }
 
-// Minus zero equals zero, so it must not be told apart in a table whose bits are promised.
+// Minus zero equals zero, so a table must not show the difference: its bits are guaranteed.
 bool has_minus_zero(const RankTable& table) {
   return std::visit(
       [](const auto& thresholds) {
@@ -385,7 +384,7 @@ bool has_minus_zero(const RankTable& table) {
       table.thresholds);
 }
 
-// Calls function for each instruction set of this processor, with VLTR_SIMD set to it.
+// Calls function for each instruction set of this processor, selected by VLTR_SIMD.
 template <class Function>
 void for_each_simd(const Function& function) {
   for (const Simd level : simd_available()) {
@@ -403,8 +402,8 @@ std::string describe(const Values<T>& values, Layout layout, std::int64_t shards
          " shards, " + simd + ", " + std::to_string(threads) + " threads";
 }
 
-ScanRequest everything(int trials, std::uint64_t seed) {
-  ScanRequest request;
+RankScanRequest everything(int trials, std::uint64_t seed) {
+  RankScanRequest request;
   request.trials = trials;
   request.seed = seed;
   request.ranks = true;
@@ -412,17 +411,17 @@ ScanRequest everything(int trials, std::uint64_t seed) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Scan
+// Rank scan
 // ---------------------------------------------------------------------------------------------------------------------
 
 template <class T>
-void check_scan(Random& random, std::int64_t rows, std::int64_t cols, const std::vector<Layout>& layouts,
-                std::int64_t shards) {
+void check_rank_scan(Random& random, std::int64_t rows, std::int64_t cols, const std::vector<Layout>& layouts,
+                     std::int64_t shards) {
   const Values<T> scores = random_scores<T>(random, rows, cols);
   const Values<std::uint8_t> labels = random_labels(random, rows, cols);
   const Positives positives = positives_of(labels);
   const std::uint64_t seed = random.bits();
-  const ScanRequest request = everything(3, seed);
+  const RankScanRequest request = everything(3, seed);
   const RankTable table = defined_table(scores, labels);
   const std::vector<std::int32_t> ranks = defined_ranks(scores, labels);
   const std::vector<double> trials = defined_trials(scores, labels, request.trials, seed);
@@ -432,7 +431,7 @@ void check_scan(Random& random, std::int64_t rows, std::int64_t cols, const std:
     for_each_simd([&](const char* simd) {
       for (const int threads : kThreads) {
         trying = describe(scores, layout, shards, simd, threads);
-        const ScanResult result = scan(laid.matrix, positives, request, Runner{threads, {}});
+        const RankScanResult result = rank_scan(laid.matrix, positives, request, Runner{threads, {}});
         CHECK(same(result.table, table));
         CHECK(!has_minus_zero(result.table));
         CHECK(result.ranks == ranks);
@@ -445,56 +444,57 @@ void check_scan(Random& random, std::int64_t rows, std::int64_t cols, const std:
 }
 
 template <class T>
-void check_scan_shapes() {
+void check_rank_scan_shapes() {
   Random random(static_cast<std::uint64_t>(dtype_of<T>()) + 1);
   const std::pair<std::int64_t, std::int64_t> shapes[] = {{1, 1},   {3, 5},    {15, 17},   {16, 16},
                                                           {17, 33}, {1023, 7}, {1025, 66}, {700, 130}};
   std::size_t next = static_cast<std::size_t>(dtype_of<T>());
   for (const auto& [rows, cols] : shapes) {
-    // Small integers take the paths of their lanes' other types: the large shapes are left to those.
+    // Small integers take the code paths of other types with the same lanes, which are tested with the large shapes.
     if (std::is_integral_v<T> && sizeof(T) < 8 && rows * cols > 20000) continue;
-    check_scan<T>(random, rows, cols, {kLayouts[next % 6]}, next % 3 == 0 ? 1 : 4);
+    check_rank_scan<T>(random, rows, cols, {kLayouts[next % 6]}, next % 3 == 0 ? 1 : 4);
     ++next;
   }
 }
 
-void scan_counts_floats() {
-  check_scan_shapes<float>();
-  check_scan_shapes<double>();
+void rank_scan_counts_floats() {
+  check_rank_scan_shapes<float>();
+  check_rank_scan_shapes<double>();
 }
 
-void scan_counts_small_floats() {
-  check_scan_shapes<Float16>();
-  check_scan_shapes<BFloat16>();
+void rank_scan_counts_small_floats() {
+  check_rank_scan_shapes<Float16>();
+  check_rank_scan_shapes<BFloat16>();
 }
 
-void scan_counts_integers() {
-  check_scan_shapes<std::int64_t>();
-  check_scan_shapes<std::uint64_t>();
-  check_scan_shapes<std::int32_t>();
-  check_scan_shapes<std::uint32_t>();
-  check_scan_shapes<std::int16_t>();
-  check_scan_shapes<std::uint16_t>();
-  check_scan_shapes<std::int8_t>();
-  check_scan_shapes<std::uint8_t>();
-  check_scan_shapes<bool>();
+void rank_scan_counts_integers() {
+  check_rank_scan_shapes<std::int64_t>();
+  check_rank_scan_shapes<std::uint64_t>();
+  check_rank_scan_shapes<std::int32_t>();
+  check_rank_scan_shapes<std::uint32_t>();
+  check_rank_scan_shapes<std::int16_t>();
+  check_rank_scan_shapes<std::uint16_t>();
+  check_rank_scan_shapes<std::int8_t>();
+  check_rank_scan_shapes<std::uint8_t>();
+  check_rank_scan_shapes<bool>();
 }
 
-void scan_counts_in_every_layout() {
+void rank_scan_counts_in_every_layout() {
   Random random(100);
   const std::vector<Layout> all(std::begin(kLayouts), std::end(kLayouts));
   for (const std::int64_t shards : {1, 5}) {
-    check_scan<float>(random, 530, 37, all, shards);
-    check_scan<double>(random, 130, 67, all, shards);
-    check_scan<Float16>(random, 97, 129, all, shards);
-    check_scan<std::int64_t>(random, 97, 20, all, shards);
+    check_rank_scan<float>(random, 530, 37, all, shards);
+    check_rank_scan<double>(random, 130, 67, all, shards);
+    check_rank_scan<Float16>(random, 97, 129, all, shards);
+    check_rank_scan<std::int64_t>(random, 97, 20, all, shards);
   }
-  check_scan<float>(random, 40, 1030, {Layout::kRowMajor, Layout::kColMajor}, 2);  // more than one range of classes
-  check_scan<float>(random, 3, 2, all, 7);                                         // more shards than rows
+  check_rank_scan<float>(random, 40, 1030, {Layout::kRowMajor, Layout::kColMajor},
+                         2);                     // more than one range of classes
+  check_rank_scan<float>(random, 3, 2, all, 7);  // more shards than rows
 }
 
-// Every float16 there is, against thresholds at every third of them: conversion and comparison in SIMD registers.
-void scan_orders_every_float16() {
+// All float16 values against thresholds at every third value: conversion and comparison in SIMD registers.
+void rank_scan_orders_every_float16() {
   std::vector<Float16> elements;
   for (int bits = 0; bits < 0x10000; ++bits) {
     const Float16 element{static_cast<std::uint16_t>(bits)};
@@ -510,12 +510,12 @@ void scan_orders_every_float16() {
     const Laid<Float16> laid(scores, layout);
     for_each_simd([&](const char* simd) {
       trying = describe(scores, layout, 1, simd, 2);
-      CHECK(same(scan(laid.matrix, positives, {}, Runner{2, {}}).table, table));
+      CHECK(same(rank_scan(laid.matrix, positives, {}, Runner{2, {}}).table, table));
     });
   }
 }
 
-// Trees of each depth that memory allows here: 16, 256, 4,096 and 65,536 thresholds and one more.
+// Trees of several depths: 16, 256, 4,096 and 65,536 thresholds, and one more.
 template <class T>
 void check_deep_tree(Random& random, std::int64_t positives) {
   Values<T> scores(positives + positives / 2 + 3, 1);
@@ -529,11 +529,11 @@ void check_deep_tree(Random& random, std::int64_t positives) {
   const Laid<T> laid(scores, Layout::kRowMajor);
   for_each_simd([&](const char* simd) {
     trying = describe(scores, Layout::kRowMajor, 1, simd, 2);
-    CHECK(same(scan(laid.matrix, positives_of(labels), {}, Runner{2, {}}).table, table));
+    CHECK(same(rank_scan(laid.matrix, positives_of(labels), {}, Runner{2, {}}).table, table));
   });
 }
 
-void scan_counts_in_trees_of_every_depth() {
+void rank_scan_counts_in_trees_of_every_depth() {
   Random random(200);
   for (const std::int64_t positives : {16, 17, 256, 257, 4096, 4097}) {
     check_deep_tree<float>(random, positives);
@@ -543,7 +543,7 @@ void scan_counts_in_trees_of_every_depth() {
   check_deep_tree<float>(random, 65537);
 }
 
-// Many trials are sampled column by column, few in the scanning pass: the same trials either way.
+// Many trials are sampled column by column, few in the pass of the rank scan. Both give the same trials.
 void trials_are_the_same_in_pass_and_by_columns() {
   Random random(300);
   const Values<float> scores = random_scores<float>(random, 3001, 5);
@@ -566,8 +566,9 @@ void trials_are_the_same_in_pass_and_by_columns() {
       for (const int threads : {1, 3}) {
         trying = describe(scores, layout, 3, simd, threads);
         const std::vector<double> in_pass =
-            scan(laid.matrix, positives, everything(few, 5), Runner{threads, {}}).trials;
-        std::vector<double> by_column = scan(laid.matrix, positives, everything(many, 5), Runner{threads, {}}).trials;
+            rank_scan(laid.matrix, positives, everything(few, 5), Runner{threads, {}}).trials;
+        std::vector<double> by_column =
+            rank_scan(laid.matrix, positives, everything(many, 5), Runner{threads, {}}).trials;
         if (expected.empty()) expected = by_column;
         CHECK(same_bits(by_column, expected));
         by_column.resize(in_pass.size());
@@ -579,37 +580,37 @@ void trials_are_the_same_in_pass_and_by_columns() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Draws that are looked up apart from a scan
+// Draws that are looked up without a rank scan
 // ---------------------------------------------------------------------------------------------------------------------
 
 std::vector<std::uint32_t> listed_draws(const Positives& positives, std::int64_t rows, const Trials& trials,
                                         std::uint64_t seed, const Runner& runner) {
   const std::vector<std::int64_t> offset = draw_offsets(positives, rows, trials);
-  std::vector<std::uint32_t> drawn(static_cast<std::size_t>(offset.back()));
+  std::vector<std::uint32_t> drawn(offset.back());
   draw_rows(positives, rows, trials, seed, offset, drawn.data(), runner);
   return drawn;
 }
 
-// Positives that lie anywhere among `rows` rows, and at their end.
+// Positives at random rows and at the last rows.
 void check_draws(Random& random, std::int64_t rows, const std::vector<int>& positives_of_class, const Trials& trials) {
   Positives positives;
   positives.offset.push_back(0);
   std::vector<std::uint32_t> expected;
   const std::uint64_t seed = random.bits();
   for (std::size_t c = 0; c < positives_of_class.size(); ++c) {
-    std::vector<std::uint32_t> own;
+    std::vector<std::uint32_t> class_rows;
     for (int i = 0; i < positives_of_class[c]; ++i) {
-      own.push_back(static_cast<std::uint32_t>(
+      class_rows.push_back(static_cast<std::uint32_t>(
           i % 3 == 0 ? rows - 1 - i : static_cast<std::int64_t>(random.bits() % static_cast<std::uint64_t>(rows))));
     }
-    std::sort(own.begin(), own.end());
-    own.erase(std::unique(own.begin(), own.end()), own.end());
-    positives.rows.insert(positives.rows.end(), own.begin(), own.end());
+    std::sort(class_rows.begin(), class_rows.end());
+    class_rows.erase(std::unique(class_rows.begin(), class_rows.end()), class_rows.end());
+    positives.rows.insert(positives.rows.end(), class_rows.begin(), class_rows.end());
     positives.offset.push_back(static_cast<std::int64_t>(positives.rows.size()));
-    if (2 * static_cast<std::int64_t>(own.size()) >= rows) continue;
+    if (2 * static_cast<std::int64_t>(class_rows.size()) >= rows) continue;
     for (std::int64_t trial = trials.first; trial < trials.first + trials.count; ++trial) {
       const auto drawn =
-          defined_draws(own, static_cast<std::uint32_t>(rows), seed, static_cast<std::int64_t>(c), trial);
+          defined_draws(class_rows, static_cast<std::uint32_t>(rows), seed, static_cast<std::int64_t>(c), trial);
       expected.insert(expected.end(), drawn.begin(), drawn.end());
     }
   }
@@ -650,7 +651,7 @@ void check_reached(Random& random, std::int64_t count) {
       const Laid<T> laid(scores, layout, shards);
       for (const int threads : {1, 3}) {
         trying = describe(scores, layout, shards, "default", threads);
-        CHECK(reached(laid.matrix, {rows.data(), classes.data(), count}, table, Runner{threads, {}}) == expected);
+        CHECK(count_reached(laid.matrix, {rows.data(), classes.data(), count}, table, Runner{threads, {}}) == expected);
       }
     }
   }
@@ -671,33 +672,33 @@ void reached_thresholds_are_counted() {
   table.offset = {0, 2};
   table.thresholds = std::vector<float>{1, -std::numeric_limits<float>::infinity()};
   const std::uint32_t zero = 0;
-  CHECK(reached(laid.matrix, {&zero, &zero, 1}, table, Runner{}) == std::vector<std::uint32_t>{0});
+  CHECK(count_reached(laid.matrix, {&zero, &zero, 1}, table, Runner{}) == std::vector<std::uint32_t>{0});
 }
 
-// Draws listed, looked up and counted one after the other: the trials of a scan.
-void counted_trials_are_those_of_a_scan() {
+// Listing, looking up and counting draws in separate calls gives the trials of a rank scan.
+void counted_trials_are_those_of_a_rank_scan() {
   Random random(330);
   const Values<float> scores = random_scores<float>(random, 400, 23);
   const Positives positives = positives_of(random_labels(random, scores.rows, scores.cols));
   const Laid<float> laid(scores, Layout::kRowMajor);
   constexpr int kTrials = 11;
   const std::vector<std::uint32_t> rows = listed_draws(positives, scores.rows, {0, kTrials}, 5, Runner{});
-  const ScanResult expected = scan(laid.matrix, positives, everything(kTrials, 5), Runner{});
+  const RankScanResult expected = rank_scan(laid.matrix, positives, everything(kTrials, 5), Runner{});
   const std::vector<std::int64_t>& offset = expected.table.offset;
   std::vector<std::uint32_t> classes;
   for (std::int64_t c = 0; c < scores.cols; ++c) {
     classes.insert(classes.end(), static_cast<std::size_t>(kTrials * draws_per_trial(positives, scores.rows, c)),
                    static_cast<std::uint32_t>(c));
   }
-  const std::vector<std::uint32_t> counts =
-      reached(laid.matrix, {rows.data(), classes.data(), static_cast<std::int64_t>(rows.size())}, expected.table, {});
-  std::vector<std::int32_t> drawn(static_cast<std::size_t>(kTrials * offset.back()));
+  const std::vector<std::uint32_t> counts = count_reached(
+      laid.matrix, {rows.data(), classes.data(), static_cast<std::int64_t>(rows.size())}, expected.table, {});
+  std::vector<std::int32_t> drawn(kTrials * offset.back());
   std::size_t slot = 0;
   for (std::int64_t c = 0; c < scores.cols; ++c) {
     for (int trial = 0; trial < kTrials; ++trial) {
       for (std::int64_t i = 0; i < draws_per_trial(positives, scores.rows, c); ++i, ++slot) {
-        const std::int64_t k = offset[static_cast<std::size_t>(c) + 1] - counts[slot];
-        if (counts[slot] != 0) ++drawn[static_cast<std::size_t>(trial * offset.back() + k)];
+        const std::int64_t k = offset[c + 1] - counts[slot];
+        if (counts[slot] != 0) ++drawn[trial * offset.back() + k];
       }
     }
   }
@@ -706,14 +707,15 @@ void counted_trials_are_those_of_a_scan() {
     const std::vector<double> trials =
         average_trials(expected.table, scores.rows, kTrials, Runner{threads, {}},
                        [&](std::int64_t c, std::int64_t, TrialAverage& average) {
-                         const std::int32_t* own = drawn.data() + offset[static_cast<std::size_t>(c)];
-                         for (int trial = 0; trial < kTrials; ++trial, own += offset.back()) average.add_trial(own);
+                         const std::int32_t* trial_counts = drawn.data() + offset[c];
+                         for (int trial = 0; trial < kTrials; ++trial, trial_counts += offset.back())
+                           average.add_trial(trial_counts);
                        });
     CHECK(same_bits(trials, expected.trials));
   }
 }
 
-// Shards counted apart against the thresholds of all, and added, are the whole.
+// Shards that are counted against the thresholds of all, and then added, give the table of the whole.
 template <class T>
 void check_merge(Random& random) {
   const Values<T> scores = random_scores<T>(random, 301, 19);
@@ -736,12 +738,13 @@ void check_merge(Random& random) {
     const Laid<T> laid(part, Layout::kRowMajor);
     trying = describe(part, Layout::kRowMajor, 1, "default", 2);
     const Runner runner{2, {}};
-    const RankTable own = positive_scores(laid.matrix, positives_of(part_labels), runner);
-    const RankTable own_defined = defined_table(part, part_labels);
-    CHECK(own.offset == own_defined.offset && own.thresholds == own_defined.thresholds && own.tp == own_defined.tp);
-    ScanRequest request;
+    const RankTable local = positive_scores(laid.matrix, positives_of(part_labels), runner);
+    const RankTable local_defined = defined_table(part, part_labels);
+    CHECK(local.offset == local_defined.offset && local.thresholds == local_defined.thresholds &&
+          local.tp == local_defined.tp);
+    RankScanRequest request;
     request.given = &given;
-    const RankTable counted = scan(laid.matrix, positives_of(part_labels), request, runner).table;
+    const RankTable counted = rank_scan(laid.matrix, positives_of(part_labels), request, runner).table;
     CHECK(counted.offset == whole.offset && counted.thresholds == whole.thresholds);
     for (std::size_t k = 0; k < sum.tp.size(); ++k) {
       sum.tp[k] += counted.tp[k];
@@ -787,9 +790,9 @@ void check_nan() {
     const Values<std::uint8_t> labels = random_labels(random, rows, cols);
     std::int64_t first = rows * cols;
     for (int i = 0; i <= repeat % 4; ++i) {
-      const std::int64_t place = random.below(static_cast<int>(rows * cols));
-      scores.data[static_cast<std::size_t>(place)] = nan_of<T>(random.below(2000));
-      first = std::min(first, place);
+      const std::int64_t flat_index = random.below(static_cast<int>(rows * cols));
+      scores.data[flat_index] = nan_of<T>(random.below(2000));
+      first = std::min(first, flat_index);
     }
     const Layout layout = kLayouts[repeat % 6];
     const Laid<T> laid(scores, layout, 1 + repeat % 3);
@@ -797,7 +800,7 @@ void check_nan() {
       for (const int threads : kThreads) {
         trying = describe(scores, layout, 1 + repeat % 3, simd, threads);
         try {
-          scan(laid.matrix, positives_of(labels), everything(repeat % 2, 0), Runner{threads, {}});
+          rank_scan(laid.matrix, positives_of(labels), everything(repeat % 2, 0), Runner{threads, {}});
           CHECK(!"a NaN was not found");
         } catch (const BadValue& bad) {
           CHECK(bad.row == first / cols && bad.col == first % cols);
@@ -808,7 +811,7 @@ void check_nan() {
   }
 }
 
-void scan_names_the_first_nan() {
+void rank_scan_names_the_first_nan() {
   check_nan<float>();
   check_nan<double>();
   check_nan<Float16>();
@@ -841,7 +844,7 @@ T random_zero(Random& random) {
   }
 }
 
-// Neither 0 nor 1, near and far: NaN, 0.5, the neighbours of 1, -1, 2, one bit in the highest byte.
+// Bad labels of all kinds: NaN, 0.5, the neighbours of 1, -1, 2, one bit in the highest byte.
 template <class T>
 T random_bad(Random& random) {
   if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
@@ -878,9 +881,9 @@ void check_labels(std::int64_t rows, std::int64_t cols, int per_mille) {
   std::int64_t first = rows * cols;
   if constexpr (!std::is_same_v<T, bool>) {
     for (int i = 0; i < 3; ++i) {
-      const std::int64_t place = random.below(static_cast<int>(rows * cols));
-      spoilt.data[static_cast<std::size_t>(place)] = random_bad<T>(random);
-      first = std::min(first, place);
+      const std::int64_t flat_index = random.below(static_cast<int>(rows * cols));
+      spoilt.data[flat_index] = random_bad<T>(random);
+      first = std::min(first, flat_index);
     }
   }
   for (const Layout layout : kLayouts) {
@@ -895,9 +898,9 @@ void check_labels(std::int64_t rows, std::int64_t cols, int per_mille) {
         try {
           find_positives(bad.matrix, Runner{threads, {}});
           CHECK(!"a bad label was not found");
-        } catch (const BadValue& place) {
-          CHECK(place.row == first / cols && place.col == first % cols);
-          CHECK(std::string(place.what()) == "labels");
+        } catch (const BadValue& error) {
+          CHECK(error.row == first / cols && error.col == first % cols);
+          CHECK(std::string(error.what()) == "labels");
         }
       }
     }
@@ -939,7 +942,7 @@ void any_byte_but_zero_is_true() {
   CHECK(find_positives(matrix, Runner{}).offset == offset);
 }
 
-// AP with sums of weights in the place of counts.
+// AP with sums of weights instead of counts.
 template <class T>
 long double defined_weighted_ap(const Values<T>& scores, const Values<std::uint8_t>& labels,
                                 const std::vector<double>& weights, std::int64_t col) {
@@ -951,11 +954,11 @@ long double defined_weighted_ap(const Values<T>& scores, const Values<std::uint8
     long double all = 0;
     for (std::int64_t j = 0; j < scores.rows; ++j) {
       if (value_of(scores.at(j, col)) < value_of(scores.at(i, col))) continue;
-      all += weights[static_cast<std::size_t>(j)];
-      if (labels.at(j, col) != 0) hits += weights[static_cast<std::size_t>(j)];
+      all += weights[j];
+      if (labels.at(j, col) != 0) hits += weights[j];
     }
-    total += weights[static_cast<std::size_t>(i)];
-    if (all > 0) sum += weights[static_cast<std::size_t>(i)] * (hits / all);
+    total += weights[i];
+    if (all > 0) sum += weights[i] * (hits / all);
   }
   return total > 0 ? sum / total : std::nanl("");
 }
@@ -999,13 +1002,13 @@ void weighted_average_precision_equals_its_definition() {
 // ---------------------------------------------------------------------------------------------------------------------
 
 void check_every_item_once(int threads, std::int64_t items) {
-  std::vector<std::atomic<int>> runs(static_cast<std::size_t>(items));
-  std::vector<std::atomic<bool>> busy(static_cast<std::size_t>(threads));
+  std::vector<std::atomic<int>> runs(items);
+  std::vector<std::atomic<bool>> busy(threads);
   Runner{threads, {}}.run(items, [&](std::int64_t item, int worker) {
     CHECK(worker >= 0 && worker < threads);
-    CHECK(!busy[static_cast<std::size_t>(worker)].exchange(true));  // a worker's scratch is its own
-    ++runs[static_cast<std::size_t>(item)];
-    busy[static_cast<std::size_t>(worker)] = false;
+    CHECK(!busy[worker].exchange(true));  // no two items share a worker at the same time
+    ++runs[item];
+    busy[worker] = false;
   });
   CHECK(std::all_of(runs.begin(), runs.end(), [](const auto& count) { return count == 1; }));
 }
@@ -1039,7 +1042,7 @@ void pool_gives_back_what_a_task_throws() {
   }
 }
 
-void pool_stops_when_asked() {
+void pool_stops_on_request() {
   for (const int threads : kThreads) {
     trying = std::to_string(threads) + " threads";
     std::atomic<int> runs{0};
@@ -1061,14 +1064,14 @@ void pool_stops_when_asked() {
   }
 }
 
-// Each phase has its share of the call, and a phase of no cost has none.
+// Each phase has its fraction of the call, and a phase of cost 0 has none.
 void phases_share_a_call() {
   std::vector<double> shares;
   const Runner whole{1, [&](double share) {
                        shares.push_back(share);
                        return false;
                      }};
-  const Runner second_half = whole.part(0.5, 1.0);
+  const Runner second_half = whole.share(0.5, 1.0);
   const Phases phases(second_half, {1.0, 0.0, 3.0});
   const auto work = [](std::int64_t, int) { std::this_thread::sleep_for(std::chrono::milliseconds(55)); };
   phases.phase(0).run(4, work);
@@ -1088,8 +1091,8 @@ void steps_are_several_a_thread() {
   CHECK(items_per_step(0, 16, 1) == 1);
 }
 
-// A matrix without memory: every row is the same one, so that a scan of it takes long enough to be stopped.
-void scan_stops_when_asked() {
+// A matrix of little memory: all rows are the same row, and a rank scan takes long enough to be stopped.
+void rank_scan_stops_on_request() {
   std::array<float, 64> row{};
   for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
   Matrix matrix{DType::kFloat32, 0, 64, {}};
@@ -1099,7 +1102,7 @@ void scan_stops_when_asked() {
   for (std::uint32_t c = 0; c < 64; ++c) positives.rows.push_back(c);
   for (const int threads : kThreads) {
     trying = std::to_string(threads) + " threads";
-    CHECK_THROWS(Cancelled, scan(matrix, positives, {}, Runner{threads, [](double) { return true; }}));
+    CHECK_THROWS(Cancelled, rank_scan(matrix, positives, {}, Runner{threads, [](double) { return true; }}));
   }
 }
 
@@ -1111,14 +1114,14 @@ void many_callers_share_the_pool() {
   const Laid<std::uint8_t> laid_labels(labels, Layout::kRowMajor);
   const Positives positives = positives_of(labels);
   const RankTable table = defined_table(scores, labels);
-  const ScanResult alone = scan(laid.matrix, positives, everything(4, 1), Runner{});
+  const RankScanResult alone = rank_scan(laid.matrix, positives, everything(4, 1), Runner{});
   std::vector<std::thread> callers;
   for (int caller = 0; caller < 5; ++caller) {
     callers.emplace_back([&, caller] {
       trying = "caller " + std::to_string(caller);
       for (int repeat = 0; repeat < 6; ++repeat) {
         const Runner runner{1 + (caller + repeat) % 4, {}};
-        const ScanResult result = scan(laid.matrix, positives, everything(4, 1), runner);
+        const RankScanResult result = rank_scan(laid.matrix, positives, everything(4, 1), runner);
         CHECK(same(result.table, table) && result.ranks == alone.ranks && same_bits(result.trials, alone.trials));
         CHECK(find_positives(laid_labels.matrix, runner).rows == positives.rows);
       }
@@ -1127,15 +1130,16 @@ void many_callers_share_the_pool() {
   for (std::thread& caller : callers) caller.join();
 }
 
-// A child has none of its parent's threads, and must not wait for them. ThreadSanitizer cannot follow such a child.
+// A child has none of its parent's threads and must not wait for them. ThreadSanitizer and qemu-user do not support
+// children that start threads.
 void pool_works_after_fork() {
-#if !defined(VLTR_THREAD_SANITIZER)
+#if !defined(VLTR_THREAD_SANITIZER) && !defined(VLTR_QEMU_USER)
   check_every_item_once(4, 100);
   for (int repeat = 0; repeat < 3; ++repeat) {
     std::fflush(nullptr);
     const pid_t child = fork();
     if (child == 0) {
-      alarm(20);  // rather than hang
+      alarm(20);  // fails instead of hanging
       const int before = test::failures.load();
       check_every_item_once(4, 100);
       _exit(test::failures.load() == before ? 0 : 1);
@@ -1147,7 +1151,7 @@ void pool_works_after_fork() {
 #endif
 }
 
-void simd_level_is_the_one_asked_for() {
+void simd_level_follows_the_environment() {
   setenv("VLTR_SIMD", "sse9", 1);
   CHECK_THROWS(std::invalid_argument, simd_level());
   setenv("VLTR_SIMD", "", 1);
@@ -1166,27 +1170,27 @@ int main() {
   for (const Simd level : simd_available()) std::printf(" %s", simd_name(level));
   std::printf("\n");
   return vltr::test::run_tests({
-      {"simd_level_is_the_one_asked_for", simd_level_is_the_one_asked_for},
+      {"simd_level_follows_the_environment", simd_level_follows_the_environment},
       {"pool_runs_every_item_once", pool_runs_every_item_once},
       {"pool_gives_back_what_a_task_throws", pool_gives_back_what_a_task_throws},
-      {"pool_stops_when_asked", pool_stops_when_asked},
+      {"pool_stops_on_request", pool_stops_on_request},
       {"phases_share_a_call", phases_share_a_call},
       {"steps_are_several_a_thread", steps_are_several_a_thread},
       {"pool_works_after_fork", pool_works_after_fork},
       {"find_positives_finds_them", find_positives_finds_them},
       {"any_byte_but_zero_is_true", any_byte_but_zero_is_true},
-      {"scan_counts_floats", scan_counts_floats},
-      {"scan_counts_small_floats", scan_counts_small_floats},
-      {"scan_counts_integers", scan_counts_integers},
-      {"scan_counts_in_every_layout", scan_counts_in_every_layout},
-      {"scan_orders_every_float16", scan_orders_every_float16},
-      {"scan_counts_in_trees_of_every_depth", scan_counts_in_trees_of_every_depth},
-      {"scan_names_the_first_nan", scan_names_the_first_nan},
-      {"scan_stops_when_asked", scan_stops_when_asked},
+      {"rank_scan_counts_floats", rank_scan_counts_floats},
+      {"rank_scan_counts_small_floats", rank_scan_counts_small_floats},
+      {"rank_scan_counts_integers", rank_scan_counts_integers},
+      {"rank_scan_counts_in_every_layout", rank_scan_counts_in_every_layout},
+      {"rank_scan_orders_every_float16", rank_scan_orders_every_float16},
+      {"rank_scan_counts_in_trees_of_every_depth", rank_scan_counts_in_trees_of_every_depth},
+      {"rank_scan_names_the_first_nan", rank_scan_names_the_first_nan},
+      {"rank_scan_stops_on_request", rank_scan_stops_on_request},
       {"trials_are_the_same_in_pass_and_by_columns", trials_are_the_same_in_pass_and_by_columns},
       {"draws_are_listed", draws_are_listed},
       {"reached_thresholds_are_counted", reached_thresholds_are_counted},
-      {"counted_trials_are_those_of_a_scan", counted_trials_are_those_of_a_scan},
+      {"counted_trials_are_those_of_a_rank_scan", counted_trials_are_those_of_a_rank_scan},
       {"shards_add_up_to_the_whole", shards_add_up_to_the_whole},
       {"weighted_average_precision_equals_its_definition", weighted_average_precision_equals_its_definition},
       {"many_callers_share_the_pool", many_callers_share_the_pool},

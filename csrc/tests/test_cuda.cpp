@@ -103,18 +103,18 @@ void out_of_memory_is_survived() {
     const DeviceArray<char> too_much(kStream, std::int64_t{1} << 50);
     CHECK(false);
   } catch (const OutOfMemory& error) {
-    const std::string said = error.what();
-    vltr::test::trying = said;
-    CHECK(said.find("CUDA out of memory: expected 1,125,899,906,842,624 bytes on cuda:0, got ") == 0);
+    const std::string message = error.what();
+    vltr::test::trying = message;
+    CHECK(message.find("CUDA out of memory: expected 1,125,899,906,842,624 bytes on cuda:0, got ") == 0);
   }
   CHECK(DeviceArray<int>(kStream, std::vector<int>{5}).to_host() == std::vector<int>{5});
 }
 
-// Only the emulator can be told to fail
+// Faults that only the emulator can produce
 
 #if defined(VLTR_CUDA_EMULATED)
 
-// A process looks for devices once, so each look needs a process of its own; run before any other test.
+// A process searches for devices once, so each search runs in a child process, before any other test.
 void missing_drivers_are_explained() {
   const Ending none = in_child([] {
     const Setting fault("VLTR_EMULATOR_FAULT", "no-device");
@@ -122,15 +122,15 @@ void missing_drivers_are_explained() {
     CHECK_THROWS(Error, DeviceArray<int>(kStream, 1));
     synchronize(kStream);
   });
-  vltr::test::trying = none.said;
-  CHECK(none.said == "threw 'CUDA: no CUDA driver was found'\n");
+  vltr::test::trying = none.message;
+  CHECK(none.message == "threw 'CUDA: no CUDA driver was found'\n");
   const Ending old = in_child([] {
     const Setting fault("VLTR_EMULATOR_FAULT", "old-driver");
     CHECK(device_count() == 0);
     device_of(&fault);
   });
-  vltr::test::trying = old.said;
-  CHECK(old.said == "threw 'CUDA: the CUDA driver (12.4) is older than this build needs (13.0)'\n");
+  vltr::test::trying = old.message;
+  CHECK(old.message == "threw 'CUDA: the CUDA driver (12.4) is older than this build needs (13.0)'\n");
 }
 
 void memory_is_given_back() {

@@ -1,5 +1,5 @@
 // Tests of csrc/cuda_emulator: collectives against their definitions, memory and launches against CUDA's rules, and
-// bugs, planted in kernels, that it or a sanitizer must find.
+// kernels with bugs that the emulator or a sanitizer must find.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -47,7 +47,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... a
   CHECK(launch_with(0, kernel, grid, block, arguments...) == cudaSuccess);
 }
 
-// Whatever the order and the OS threads, a correct kernel does the same.
+// A correct kernel gives the same results for every order and every number of OS threads.
 void in_every_order(const std::function<void()>& run) {
   constexpr const char* kOrders[][2] = {{"forward", "1"}, {"reverse", "3"}, {"1", "3"}, {"20250101", "1"}};
   for (const auto& [order, threads] : kOrders) {
@@ -74,7 +74,7 @@ void every_thread_runs_once() {
   in_every_order([&] {
     for (const dim3& grid : grids) {
       for (const dim3& block : blocks) {
-        if (block.x == 1024 && kThreadSanitizer) continue;  // it takes 4 ms to make a fiber
+        if (block.x == 1024 && kThreadSanitizer) continue;  // a fiber takes 4 ms to make
         const unsigned count = grid.x * grid.y * grid.z * block.x * block.y * block.z;
         std::vector<int> visits(count, 0);
         launch(count_visits, grid, block, visits.data());
@@ -176,7 +176,7 @@ void barriers_count_votes() {
 
 // Warp operations
 
-// A value whose bits say which lane gave it.
+// A value whose bits identify its lane.
 template <class T>
 T value_of(unsigned lane) {
   return static_cast<T>(lane * 3 + 1) * static_cast<T>(sizeof(T) == 8 ? 1234567891 : 1);
@@ -185,11 +185,11 @@ T value_of(unsigned lane) {
 template <class T>
 __global__ void shuffle_all(T* out, int width, int step) {
   const unsigned lane = threadIdx.x % 32;
-  T* own = out + threadIdx.x * 4;
-  own[0] = __shfl_sync(kAll, value_of<T>(lane), step, width);
-  own[1] = __shfl_up_sync(kAll, value_of<T>(lane), static_cast<unsigned>(step), width);
-  own[2] = __shfl_down_sync(kAll, value_of<T>(lane), static_cast<unsigned>(step), width);
-  own[3] = __shfl_xor_sync(kAll, value_of<T>(lane), step, width);
+  T* results = out + threadIdx.x * 4;
+  results[0] = __shfl_sync(kAll, value_of<T>(lane), step, width);
+  results[1] = __shfl_up_sync(kAll, value_of<T>(lane), static_cast<unsigned>(step), width);
+  results[2] = __shfl_down_sync(kAll, value_of<T>(lane), static_cast<unsigned>(step), width);
+  results[3] = __shfl_xor_sync(kAll, value_of<T>(lane), step, width);
 }
 
 template <class T>
@@ -234,7 +234,7 @@ struct Votes {
   unsigned ands, ors, xors;
 };
 
-// The lanes part into the groups that the masks say, and each group votes on its own.
+// The masks divide the lanes into groups, and each group votes separately.
 __global__ void vote_in_groups(const unsigned* masks, const int* values, Votes* out) {
   const unsigned i = threadIdx.x;
   const unsigned mask = masks[i];
@@ -242,7 +242,7 @@ __global__ void vote_in_groups(const unsigned* masks, const int* values, Votes* 
   const auto bits = static_cast<unsigned>(value);
   Votes votes{};
   for (unsigned lane = 0; lane < 32; ++lane) {
-    if ((mask & (0u - mask)) != 1u << lane) continue;  // divergent: groups come here one by one
+    if ((mask & (0u - mask)) != 1u << lane) continue;  // divergent: the groups arrive one by one
     votes.ballot = __ballot_sync(mask, value > 0);
     votes.any = __any_sync(mask, value > 0);
     votes.all = __all_sync(mask, value > 0);
@@ -365,7 +365,7 @@ void atomics_lose_nothing() {
   });
 }
 
-// The last block to come sums what all have written, ordered by fences alone.
+// The last block sums the results of all blocks, ordered by fences alone.
 __global__ void sum_in_last_block(int* parts, unsigned* done, int* sum) {
   if (threadIdx.x != 0) return;
   parts[blockIdx.x] = static_cast<int>(blockIdx.x) + 1;
@@ -573,7 +573,7 @@ void kernels_that_do_not_meet_are_stopped() {
   static int numbers[64];
   struct Bug {
     std::function<void()> run;
-    const char* said;
+    const char* message;
   };
   const std::vector<Bug> bugs = {
       {[] { launch(skip_barrier, 1, 64); }, "1 of 64 threads never come: the first of them, thread (3, 0, 0)"},
@@ -591,14 +591,14 @@ void kernels_that_do_not_meet_are_stopped() {
     const Setting setting("VLTR_EMULATOR_ORDER", order);
     for (const Bug& bug : bugs) {
       const Ending ending = in_child(bug.run);
-      trying = std::string("order ") + order + ", expected '" + bug.said + "', got " + ending.said;
-      CHECK(!ending.clean && ending.says(bug.said) && ending.says("test_emulator.cpp:") &&
+      trying = std::string("order ") + order + ", expected '" + bug.message + "', got " + ending.message;
+      CHECK(!ending.clean && ending.says(bug.message) && ending.says("test_emulator.cpp:") &&
             ending.says("block (0, 0, 0)"));
     }
   }
 }
 
-// Each thread reads what another wrote, and nothing makes it wait for that.
+// Each thread reads the result of another without waiting for it.
 __global__ void miss_barrier(int* out) {
   __shared__ int slot[64];
   slot[threadIdx.x] = 0;
@@ -612,7 +612,7 @@ __global__ void miss_syncwarp(int* out) {
   slot[threadIdx.x] = 0;
   __syncwarp();
   slot[threadIdx.x] = static_cast<int>(threadIdx.x);
-  const int shuffled = __shfl_sync(kAll, 0, 0);  // meets, but orders no memory
+  const int shuffled = __shfl_sync(kAll, 0, 0);  // synchronizes the lanes, but does not order memory
   out[threadIdx.x] = slot[31 - threadIdx.x] + shuffled;
 }
 
@@ -644,7 +644,7 @@ int* new_memory(std::size_t count) {
 }
 
 void a_missing_barrier_depends_on_the_order() {
-  if (kThreadSanitizer) return;  // it would end here
+  if (kThreadSanitizer) return;  // it would report the race and exit
   const auto result_in = [](const char* order) {
     const Setting setting("VLTR_EMULATOR_ORDER", order);
     std::vector<int> out(64);
@@ -663,7 +663,7 @@ void thread_sanitizer_finds_races() {
   static int out[64];
   for (const Race race : {Race{miss_barrier, 64}, {miss_syncwarp, 32}, {miss_atomic, 2}, {miss_atomic_in_shared, 64}}) {
     const Ending ending = in_child([&] { launch(race.kernel, 1, race.threads, out); });
-    trying = "expected a data race, got " + ending.said;
+    trying = "expected a data race, got " + ending.message;
     CHECK(ending.says("data race") && ending.says("test_emulator.cpp:"));
   }
 }
@@ -672,10 +672,10 @@ void address_sanitizer_finds_overruns() {
   if (!kAddressSanitizer) return;
   static int out[32];
   const Ending shared = in_child([] { launch_with(32 * sizeof(int), read_beyond_shared, 1, 32, out); });
-  trying = "expected an overrun, got " + shared.said;
+  trying = "expected an overrun, got " + shared.message;
   CHECK(!shared.clean && shared.says("AddressSanitizer") && shared.says("read_beyond_shared"));
   const Ending memory = in_child([] { launch(write_beyond_memory, 1, 64, new_memory(40), 40); });
-  trying = "expected an overrun, got " + memory.said;
+  trying = "expected an overrun, got " + memory.message;
   CHECK(!memory.clean && memory.says("heap-buffer-overflow") && memory.says("write_beyond_memory"));
 }
 
@@ -683,12 +683,12 @@ void address_sanitizer_finds_overruns() {
 
 int main() {
   return vltr::test::run_tests({
-      // These fork, which takes ThreadSanitizer long when there are many fibers.
+      // These fork, which is slow under ThreadSanitizer if there are many fibers.
       {"kernels_that_do_not_meet_are_stopped", kernels_that_do_not_meet_are_stopped},
       {"thread_sanitizer_finds_races", thread_sanitizer_finds_races},
       {"address_sanitizer_finds_overruns", address_sanitizer_finds_overruns},
       {"memory_is_accounted_for", memory_is_accounted_for},
-      // These need not.
+      // These do not fork.
       {"every_thread_runs_once", every_thread_runs_once},
       {"orders_are_what_they_say", orders_are_what_they_say},
       {"shared_memory_belongs_to_the_block", shared_memory_belongs_to_the_block},

@@ -1,5 +1,5 @@
-// Tests of the training layer's gathers and draws: conversions against every neighbour, cpu/ against the definitions,
-// and cuda/ against cpu/, bit by bit, on the emulator or on a GPU when built for one.
+// Tests of the gathers and draws of vltr_train: conversions against every neighbour, cpu/ against the definitions, and
+// cuda/ against cpu/, bit by bit, on the emulator or on a GPU if built for one.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -41,8 +41,8 @@ void check_round_trips(std::uint16_t infinity) {
   }
 }
 
-// Between two neighbours of a 16-bit type: the middle goes to the even one, and what is beside it to the nearer one,
-// however little it is beside it. Infinity rounds as if it were the next number.
+// Between two neighbours of a 16-bit type, the middle rounds to the even one and every other value to the nearer one.
+// Infinity counts as the next number.
 template <class T>
 void check_rounding(std::uint16_t infinity) {
   const auto value = [](int bits) { return convert<double>(T{static_cast<std::uint16_t>(bits)}); };
@@ -52,13 +52,13 @@ void check_rounding(std::uint16_t infinity) {
     const double middle = (value(bits) + next) / 2;
     const int even = bits % 2 == 0 ? bits : bits + 1;
     for (const int sign : {0, 0x8000}) {
-      const auto is = [sign](T result, int wanted) { return result.bits == (wanted | sign); };
+      const auto is = [sign](T result, int expected) { return result.bits == (expected | sign); };
       const auto signed_as = [sign](auto magnitude) { return sign == 0 ? magnitude : -magnitude; };
       CHECK(is(convert<T>(signed_as(middle)), even));
       CHECK(is(convert<T>(signed_as(std::nextafter(middle, 0.0))), bits));
       CHECK(is(convert<T>(signed_as(std::nextafter(middle, HUGE_VAL))), bits + 1));
       const auto single = static_cast<float>(middle);
-      if (static_cast<double>(single) != middle) continue;  // half the least float
+      if (static_cast<double>(single) != middle) continue;  // half of the smallest float
       CHECK(is(convert<T>(signed_as(single)), even));
       CHECK(is(convert<T>(signed_as(std::nextafter(single, 0.0f))), bits));
       CHECK(is(convert<T>(signed_as(std::nextafter(single, HUGE_VALF))), bits + 1));
@@ -100,37 +100,37 @@ void doubles_are_rounded_as_the_processor_rounds() {
   }
 }
 
-// Where an operation runs: on some CPU threads, or on the device.
+// Runs an operation on a number of CPU threads, or on the device.
 
 constexpr int kOnDevice = 0;
 
-std::vector<int> all_places() {
-  std::vector<int> places = {1, 2, 5};
+std::vector<int> all_devices() {
+  std::vector<int> devices = {1, 2, 5};
 #if defined(VLTR_HAVE_CUDA)
-  if (cuda::device_count() > 0) places.push_back(kOnDevice);
+  if (cuda::device_count() > 0) devices.push_back(kOnDevice);
 #endif
-  return places;
+  return devices;
 }
 
 class Where {
  public:
   explicit Where(int threads) : threads_(threads) {}
 
-  // A copy that the operation finds there, input or output.
+  // A copy for the operation, input or output, in CPU or device memory.
   std::byte* put(const Bytes& bytes) {
 #if defined(VLTR_HAVE_CUDA)
     if (threads_ == kOnDevice) return arrays_.emplace_back(kStream, bytes).data();
 #endif
     return copies_.emplace_back(bytes).data();
   }
-  // What the n-th of them holds.
+  // The content of the n-th copy.
   Bytes get(std::size_t n) const {
 #if defined(VLTR_HAVE_CUDA)
     if (threads_ == kOnDevice) return arrays_[n].to_host();
 #endif
     return copies_[n];
   }
-  // The second is generic, so that a build without CUDA has none of it.
+  // The second function is generic, so a build without CUDA does not compile it.
   template <class OnCpu, class OnDevice>
   void run(const OnCpu& on_cpu, [[maybe_unused]] const OnDevice& on_device) const {
 #if defined(VLTR_HAVE_CUDA)
@@ -175,7 +175,7 @@ std::int64_t bytes_of(DType dtype) {
                            [](auto tag) { return static_cast<std::int64_t>(sizeof(typename decltype(tag)::type)); });
 }
 
-// Numbers that every type holds, as elements of a type.
+// Numbers that every type can hold, as elements of a type.
 Bytes elements(DType dtype, const std::vector<int>& numbers) {
   return with_element_type(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -201,7 +201,7 @@ struct StackCase {
   DType dtype, target_dtype, partner_dtype;
   ScoreRule rule;
   bool partner_first;
-  std::size_t skew;  // bytes by which features stand beside a multiple of 16
+  std::size_t skew;  // offset in bytes of features from a multiple of 16
   std::vector<int> features, targets, partner;
   std::vector<double> rap;  // multiples of 1/64: their sums are exact in any order
   bool given_beta;
@@ -287,7 +287,7 @@ Stacked stack(const StackCase& c, int threads) {
   return {where.get(0), where.get(1), where.get(2), where.get(3)};
 }
 
-// The definition, with nothing shared but float arithmetic itself.
+// The definition; it shares only float arithmetic with the implementation.
 float expected_beta(const StackCase& c, std::size_t sample) {
   if (c.given_beta) return c.beta[sample];
   const auto score = [&](std::size_t row) {
@@ -304,29 +304,30 @@ float expected_beta(const StackCase& c, std::size_t sample) {
                                                              : least;
     return c.rule.per_class ? static_cast<float>(value) / static_cast<float>(c.classes) : static_cast<float>(value);
   };
-  const float own = score(sample);
-  const float both = own + score(static_cast<std::size_t>(c.partner[sample]));
-  return both < 1e-5f ? 0.5f : own / both;
+  const float sample_score = score(sample);
+  const float both = sample_score + score(c.partner[sample]);
+  return both < 1e-5f ? 0.5f : sample_score / both;
 }
 
-// The frame that stands at place k of `count` spread over `frames`: the last that is not beyond it.
+// Frame k of `count` frames spread over `frames`: the last frame at or before the exact position.
 std::uint32_t expected_frame(std::uint32_t k, std::uint32_t count, std::uint32_t frames) {
   std::uint32_t frame = 0;
   while (count > 1 && (frame + 1) * (count - 1) <= k * (frames - 1)) ++frame;
   return frame;
 }
 
-// Which (sample, frame) each slot of a sample's clip shows.
+// The (sample, frame) of each slot of a sample's clip.
 std::vector<std::pair<std::size_t, std::uint32_t>> expected_slots(const StackCase& c, std::size_t sample, float beta) {
   const auto from_partner = static_cast<std::uint32_t>(std::floor(beta * static_cast<float>(c.clip_length)));
-  std::vector<std::pair<std::size_t, std::uint32_t>> own, other;
+  std::vector<std::pair<std::size_t, std::uint32_t>> sample_slots, partner_slots;
   for (std::uint32_t k = 0; k < from_partner; ++k) {
-    other.emplace_back(static_cast<std::size_t>(c.partner[sample]), expected_frame(k, from_partner, c.frames));
+    partner_slots.emplace_back(static_cast<std::size_t>(c.partner[sample]), expected_frame(k, from_partner, c.frames));
   }
-  const std::uint32_t from_own = c.clip_length - from_partner;
-  for (std::uint32_t k = 0; k < from_own; ++k) own.emplace_back(sample, expected_frame(k, from_own, c.frames));
-  auto& first = c.partner_first ? other : own;
-  const auto& second = c.partner_first ? own : other;
+  const std::uint32_t from_sample = c.clip_length - from_partner;
+  for (std::uint32_t k = 0; k < from_sample; ++k)
+    sample_slots.emplace_back(sample, expected_frame(k, from_sample, c.frames));
+  auto& first = c.partner_first ? partner_slots : sample_slots;
+  const auto& second = c.partner_first ? sample_slots : partner_slots;
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }
@@ -349,15 +350,16 @@ Stacked expected_stack(const StackCase& c) {
     const std::size_t partner = is_mixed ? static_cast<std::size_t>(c.partner[i]) : i;
     partners.push_back(static_cast<std::int64_t>(partner));
     for (std::size_t k = 0; k < classes; ++k) {
-      const int own = c.targets[i * classes + k];
-      const int other = c.targets[partner * classes + k];
+      const int label = c.targets[i * classes + k];
+      const int partner_label = c.targets[partner * classes + k];
       with_element_type(c.mixed_dtype(), [&](auto tag) {
         using T = typename decltype(tag)::type;
         if constexpr (std::is_same_v<T, double>) {
           const double share = static_cast<double>(beta);
-          append(expected.targets, (1 - share) * own + share * other);
+          append(expected.targets, (1 - share) * label + share * partner_label);
         } else if constexpr (!std::is_integral_v<T>) {
-          append(expected.targets, convert<T>((1 - beta) * static_cast<float>(own) + beta * static_cast<float>(other)));
+          append(expected.targets,
+                 convert<T>((1 - beta) * static_cast<float>(label) + beta * static_cast<float>(partner_label)));
         }
       });
     }
@@ -372,9 +374,9 @@ void clips_are_stacked_as_defined() {
   for (int i = 0; i < 60; ++i) {
     const StackCase c(random);
     const Stacked expected = expected_stack(c);
-    for (const int place : all_places()) {
-      trying = "case " + std::to_string(i) + " place " + std::to_string(place);
-      const Stacked got = stack(c, place);
+    for (const int device : all_devices()) {
+      trying = "case " + std::to_string(i) + " device " + std::to_string(device);
+      const Stacked got = stack(c, device);
       CHECK(got.beta == expected.beta);
       CHECK(got.partner == expected.partner);
       CHECK(got.features == expected.features);
@@ -384,9 +386,9 @@ void clips_are_stacked_as_defined() {
 }
 
 void published_example_is_met() {
-  // Own labels of running AP .2 and .4, the partner's .001, L = 60.
-  const float own = 0.6f / 1004;
-  const float beta = stack_beta(own, 0.001f / 1004);
+  // The sample's labels have running AP .2 and .4, the partner's label .001; L = 60.
+  const float sample_score = 0.6f / 1004;
+  const float beta = stack_beta(sample_score, 0.001f / 1004);
   CHECK(std::abs(beta - 0.99834f) < 1e-5f && partner_frames(beta, 60) == 59);
   CHECK(stack_beta(0, 0) == 0.5f && partner_frames(0.5f, 60) == 30);
   CHECK(stack_beta(0.9e-5f, 0) == 0.5f && stack_beta(1.1e-5f, 0) == 1.0f);
@@ -415,15 +417,15 @@ void bad_partners_and_betas_are_found() {
   Random random(3);
   StackCase c(random);
   c.partner_dtype = DType::kInt64;
-  c.mixed = c.samples = 1 + c.samples;  // one more, whose labels and frames are not read
-  c.partner.assign(static_cast<std::size_t>(c.samples), 0);
-  c.beta.assign(static_cast<std::size_t>(c.samples), 0.5f);
-  c.features.resize(static_cast<std::size_t>(c.samples * c.frames * c.dims));
-  c.targets.resize(static_cast<std::size_t>(c.samples * c.classes));
+  c.mixed = c.samples = 1 + c.samples;  // one more sample, whose labels and frames are not read
+  c.partner.assign(c.samples, 0);
+  c.beta.assign(c.samples, 0.5f);
+  c.features.resize(c.samples * c.frames * c.dims);
+  c.targets.resize(c.samples * c.classes);
   for (const int bad : {-1, static_cast<int>(c.mixed), 1 << 30}) {
     c.partner.back() = bad;
     CHECK_THROWS(BadValue, stack(c, 2));
-    if (all_places().back() != kOnDevice) continue;
+    if (all_devices().back() != kOnDevice) continue;
     const Stacked spoilt = stack(c, kOnDevice);
     const auto beta = from_bytes<float>(spoilt.beta);
     CHECK(std::isnan(beta.back()) && !std::isnan(beta.front()));
@@ -440,7 +442,7 @@ void bad_partners_and_betas_are_found() {
   for (const float bad : {-0.1f, 1.1f, NAN}) {
     c.beta.back() = bad;
     CHECK_THROWS(BadValue, stack(c, 2));
-    if (all_places().back() == kOnDevice) CHECK(std::isnan(from_bytes<float>(stack(c, kOnDevice).beta).back()));
+    if (all_devices().back() == kOnDevice) CHECK(std::isnan(from_bytes<float>(stack(c, kOnDevice).beta).back()));
   }
 }
 
@@ -466,7 +468,7 @@ void gradients_go_back_where_frames_came_from() {
   Random random(4);
   for (int i = 0; i < 60; ++i) {
     const StackCase c(random);
-    std::vector<int> slopes(static_cast<std::size_t>(c.samples * c.clip_length * c.dims));
+    std::vector<int> slopes(c.samples * c.clip_length * c.dims);
     for (int& slope : slopes) slope = random.below(9) - 4;
     const Bytes beta = stack(c, 1).beta;
     std::vector<int> sums(c.features.size());
@@ -480,9 +482,9 @@ void gradients_go_back_where_frames_came_from() {
         }
       }
     }
-    for (const int place : all_places()) {
-      trying = "case " + std::to_string(i) + " place " + std::to_string(place);
-      CHECK(gradient(c, slopes, beta, place) == elements(c.dtype, sums));
+    for (const int device : all_devices()) {
+      trying = "case " + std::to_string(i) + " device " + std::to_string(device);
+      CHECK(gradient(c, slopes, beta, device) == elements(c.dtype, sums));
     }
   }
 }
@@ -511,7 +513,7 @@ Bytes gather(DType from, DType to, std::int64_t dims, const std::vector<std::int
   return where.get(0);
 }
 
-// A store of random bits: every kind of number, and every place gives what convert() gives.
+// A store of random bits has every kind of number. Every device gives the results of convert().
 void frames_are_gathered_and_converted() {
   Random random(5);
   const std::vector<std::int64_t> offsets = {0, 5, 5, 12, 20};
@@ -541,10 +543,10 @@ void frames_are_gathered_and_converted() {
             });
           }
         }
-        for (const int place : all_places()) {
+        for (const int device : all_devices()) {
           trying = std::to_string(static_cast<int>(from)) + " to " + std::to_string(static_cast<int>(to)) + ", " +
-                   std::to_string(dims) + " wide, place " + std::to_string(place);
-          CHECK(gather(from, to, dims, offsets, videos, picks, store, place) == expected);
+                   std::to_string(dims) + " wide, device " + std::to_string(device);
+          CHECK(gather(from, to, dims, offsets, videos, picks, store, device) == expected);
         }
       }
     }
@@ -553,8 +555,8 @@ void frames_are_gathered_and_converted() {
 
 void frames_that_are_not_there_are_found() {
   const Bytes store = elements(DType::kFloat16, {1, 2, 3, 4});
-  const auto run = [&](const std::vector<std::int64_t>& offsets, std::int32_t video, std::int64_t pick, int place) {
-    return gather(DType::kFloat16, DType::kFloat32, 1, offsets, {0, video}, {0, pick}, store, place);
+  const auto run = [&](const std::vector<std::int64_t>& offsets, std::int32_t video, std::int64_t pick, int device) {
+    return gather(DType::kFloat16, DType::kFloat32, 1, offsets, {0, video}, {0, pick}, store, device);
   };
   const std::vector<std::int64_t> good = {0, 2, 4};
   CHECK(run(good, 1, 1, 1) == to_bytes(std::vector<float>{1, 4}));
@@ -577,7 +579,7 @@ void frames_that_are_not_there_are_found() {
     } catch (const BadValue& error) {
       CHECK(std::string(error.what()) == c.what && error.row == 1);
     }
-    if (all_places().back() != kOnDevice) continue;
+    if (all_devices().back() != kOnDevice) continue;
     const auto got = from_bytes<float>(run(c.offsets, c.video, c.pick, kOnDevice));
     CHECK(got[0] == 1 && std::isnan(got[1]));
   }
@@ -603,20 +605,20 @@ std::vector<std::int64_t> sample(const std::vector<std::int64_t>& lengths, std::
   return from_bytes<std::int64_t>(where.get(0));
 }
 
-// Published runs depend on these: they change with no version.
+// Published runs depend on these numbers, so no version may change them.
 void drawn_frames_never_change() {
-  for (const int place : all_places()) {
-    trying = "place " + std::to_string(place);
+  for (const int device : all_devices()) {
+    trying = "device " + std::to_string(device);
     const auto drawn = [&](SampleMode mode, std::uint64_t seed, std::uint32_t epoch, std::int64_t id) {
-      return sample({150}, 6, mode, seed, epoch, {id}, place);
+      return sample({150}, 6, mode, seed, epoch, {id}, device);
     };
     using Frames = std::vector<std::int64_t>;
     CHECK(drawn(SampleMode::kWithReplacement, 0, 0, 0) == Frames({0, 10, 37, 55, 63, 71}));
     CHECK(drawn(SampleMode::kWithReplacement, 0xFEDCBA9876543210u, 7, -1) == Frames({27, 27, 58, 101, 109, 118}));
     CHECK(drawn(SampleMode::kDistinct, 0, 0, 0) == Frames({35, 44, 47, 73, 75, 81}));
     CHECK(drawn(SampleMode::kDistinct, 0xFEDCBA9876543210u, 7, 1LL << 40) == Frames({25, 32, 70, 121, 123, 126}));
-    CHECK(sample({4}, 6, SampleMode::kDistinct, 5, 0, {}, place) == Frames({0, 1, 1, 2, 2, 3}));
-    CHECK(sample({7}, 4, SampleMode::kUniform, 0, 0, {}, place) == Frames({0, 2, 4, 6}));
+    CHECK(sample({4}, 6, SampleMode::kDistinct, 5, 0, {}, device) == Frames({0, 1, 1, 2, 2, 3}));
+    CHECK(sample({7}, 4, SampleMode::kUniform, 0, 0, {}, device) == Frames({0, 2, 4, 6}));
   }
 }
 
@@ -627,31 +629,33 @@ void drawn_frames_do_not_depend_on_the_batch() {
     const std::vector<std::int64_t> all = sample(lengths, 60, mode, 3, 2, ids, 1);
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       const auto row = all.begin() + static_cast<std::ptrdiff_t>(60 * i);
-      const std::vector<std::int64_t> own(row, row + 60);
-      for (const int place : all_places()) {
-        trying = "row " + std::to_string(i) + " place " + std::to_string(place);
-        CHECK(sample({lengths[i]}, 60, mode, 3, 2, {ids[i]}, place) == own);
+      const std::vector<std::int64_t> drawn_frames(row, row + 60);
+      for (const int device : all_devices()) {
+        trying = "row " + std::to_string(i) + " device " + std::to_string(device);
+        CHECK(sample({lengths[i]}, 60, mode, 3, 2, {ids[i]}, device) == drawn_frames);
       }
-      CHECK(std::is_sorted(own.begin(), own.end()) && own.front() >= 0 && own.back() < lengths[i]);
+      CHECK(std::is_sorted(drawn_frames.begin(), drawn_frames.end()) && drawn_frames.front() >= 0 &&
+            drawn_frames.back() < lengths[i]);
       if (mode == SampleMode::kWithReplacement) continue;
-      const auto distinct = static_cast<std::int64_t>(std::set<std::int64_t>(own.begin(), own.end()).size());
+      const auto distinct =
+          static_cast<std::int64_t>(std::set<std::int64_t>(drawn_frames.begin(), drawn_frames.end()).size());
       CHECK(distinct == std::min<std::int64_t>(60, lengths[i]));
     }
   }
 }
 
-// More draws than a block of the device holds at once.
+// More draws than a block of the device holds in shared memory.
 void many_frames_are_sorted() {
   for (const SampleMode mode : {SampleMode::kWithReplacement, SampleMode::kDistinct}) {
     const auto expected = sample({700, 5000}, 2500, mode, 1, 0, {}, 1);
-    for (const int place : all_places()) CHECK(sample({700, 5000}, 2500, mode, 1, 0, {}, place) == expected);
+    for (const int device : all_devices()) CHECK(sample({700, 5000}, 2500, mode, 1, 0, {}, device) == expected);
   }
 }
 
 void videos_without_frames_are_found() {
   for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-3}, std::int64_t{1} << 32}) {
     CHECK_THROWS(BadValue, sample({5, bad}, 3, SampleMode::kUniform, 0, 0, {}, 1));
-    if (all_places().back() != kOnDevice) continue;
+    if (all_devices().back() != kOnDevice) continue;
     const auto got = sample({1, bad}, 3, SampleMode::kWithReplacement, 0, 0, {}, kOnDevice);
     CHECK(got == std::vector<std::int64_t>({0, 0, 0, -1, -1, -1}));
   }
@@ -677,7 +681,7 @@ Bytes masks(DType dtype, const std::vector<int>& targets, const std::vector<doub
 
 void masks_keep_as_many_frames_as_labels_ask() {
   const std::vector<int> targets = {1, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  const std::vector<double> bounds = {10.5, 61, 3, NAN};  // the last is nobody's but the last sample's
+  const std::vector<double> bounds = {10.5, 61, 3, NAN};  // only the last sample has the last class
   const std::uint32_t fewest[] = {10, 60, 35, 1, 1};
   const Bytes expected = masks(DType::kBool, targets, bounds, 60, 300, 8, 1);
   for (int s = 0; s < 5; ++s) {
@@ -689,16 +693,16 @@ void masks_keep_as_many_frames_as_labels_ask() {
     }
     trying = "sample " + std::to_string(s);
     CHECK(*sizes.begin() >= fewest[s] && *sizes.rbegin() <= 60);
-    CHECK(sizes.size() > (61 - fewest[s]) * 9 / 10);  // nearly all that are allowed
+    CHECK(sizes.size() > (61 - fewest[s]) * 9 / 10);  // nearly all allowed sizes
   }
-  for (const int place : all_places()) {
+  for (const int device : all_devices()) {
     for (const DType dtype : {DType::kBool, DType::kInt64, DType::kFloat16}) {
-      trying = "place " + std::to_string(place);
-      CHECK(masks(dtype, targets, bounds, 60, 300, 8, place) == expected);
+      trying = "device " + std::to_string(device);
+      CHECK(masks(dtype, targets, bounds, 60, 300, 8, device) == expected);
     }
-    CHECK(masks(DType::kUInt8, {1}, {2}, 8, 2, 0, place) ==
+    CHECK(masks(DType::kUInt8, {1}, {2}, 8, 2, 0, device) ==
           to_bytes(std::vector<std::uint8_t>{1, 1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1}));
-    CHECK(masks(DType::kUInt8, {1}, {2}, 1, 3, 0, place) == Bytes(3, std::byte{1}));
+    CHECK(masks(DType::kUInt8, {1}, {2}, 1, 3, 0, device) == Bytes(3, std::byte{1}));
   }
 }
 

@@ -19,7 +19,7 @@ from ranks import Raised, group_of
 
 import vltr_eval
 from vltr_eval import LabelPairs, ShardFiles, evaluate, evaluate_batches
-from vltr_eval._engine import counting as parts
+from vltr_eval._engine import counting
 
 NUM_CLASSES = 6
 CONVENTIONS = {"sap": 4, "topk": (1, 3)}
@@ -203,7 +203,7 @@ def test_conventions_are_those_of_evaluate():
 
 def test_many_batches_are_merged_as_they_come(monkeypatch):
     scores, labels = epoch(400, seed=13, levels=1000)
-    monkeypatch.setattr(parts, "_LEAST_MERGE", 10)
+    monkeypatch.setattr(counting, "_LEAST_MERGE", 10)
     assert streamed(batched(scores, labels, [1] * 399)) == at_once(scores, labels)
 
 

@@ -37,7 +37,7 @@ def draw_rows(positives: Positives, first_trial: int, trials: int, seed: int, th
 def reached(scores, rows, classes, thresholds, threads: int = 2) -> np.ndarray:
     matrix = borrow_matrix("scores", scores)
     keys = to_compare_keys(thresholds.scores, matrix.dtype)
-    return _core.reached(matrix.core, np.uint32(rows), np.uint32(classes), (thresholds.indptr, keys), threads)
+    return _core.count_reached(matrix.core, np.uint32(rows), np.uint32(classes), (thresholds.indptr, keys), threads)
 
 
 # Draws

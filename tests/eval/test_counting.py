@@ -10,7 +10,7 @@ from cases import labels_by_id, make_case, slices
 
 from vltr_eval import Positives, evaluate, evaluate_batches
 from vltr_eval._base.arrays import borrow_matrix
-from vltr_eval._engine import counting as counting
+from vltr_eval._engine import counting
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.results import ClassInfo, share_of_counting
 from vltr_eval._engine.sample_ids import read_ids

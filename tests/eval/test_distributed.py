@@ -22,7 +22,7 @@ from torch.utils.data import DistributedSampler
 import vltr_eval
 from vltr_eval import Evaluator, distributed, evaluate_batches
 from vltr_eval._base import _core
-from vltr_eval._engine import counting as parts
+from vltr_eval._engine import counting
 from vltr_eval.report.settings import Settings
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
@@ -96,14 +96,14 @@ def table_of_own(rank, scores, labels, ends, ids=None):
 
 def trials_of_own(rank, scores, labels, ends, ids=None, draws_at_once=None, **conventions):
     own = own_rows(rank, ends)
-    before = parts._DRAWS_AT_ONCE
-    parts._DRAWS_AT_ONCE = draws_at_once or before
+    before = counting._DRAWS_AT_ONCE
+    counting._DRAWS_AT_ONCE = draws_at_once or before
     try:
         return distributed.sampled_average_precision(
             scores[own], labels[own], ids=None if ids is None else ids[own], return_trials=True, **conventions
         )
     finally:
-        parts._DRAWS_AT_ONCE = before
+        counting._DRAWS_AT_ONCE = before
 
 
 def stream_own(rank, scores, labels, ends, batch=20):
@@ -642,14 +642,14 @@ def fail_between_exchanges(rank, scores, labels):
     def fail(*_, **__):
         raise MemoryError("no room")
 
-    average_trials, at_once = parts.average_trials, parts._DRAWS_AT_ONCE
-    parts._DRAWS_AT_ONCE = 1
+    average_trials, at_once = counting.average_trials, counting._DRAWS_AT_ONCE
+    counting._DRAWS_AT_ONCE = 1
     if rank == 1:
-        parts.average_trials = fail
+        counting.average_trials = fail
     try:
         distributed.evaluate(scores, labels, sap=3)
     finally:
-        parts.average_trials, parts._DRAWS_AT_ONCE = average_trials, at_once
+        counting.average_trials, counting._DRAWS_AT_ONCE = average_trials, at_once
 
 
 def test_an_error_between_exchanges_is_of_all_ranks(ranks, case):
@@ -699,7 +699,7 @@ def be_killed(rank, when, scores, labels):
         if rank == 1:
             if when == "before":
                 die()
-            parts.scan = die
+            counting.rank_scan = die
         return evaluator.compute()
 
 

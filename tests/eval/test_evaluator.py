@@ -28,8 +28,7 @@ from hypothesis import strategies as st
 from reference import assert_agrees, assert_same_table
 
 from vltr_eval import Evaluator, LabelPairs, Positives, Report, evaluate, rank_table
-from vltr_eval._engine import counting as parts
-from vltr_eval._engine import row_store
+from vltr_eval._engine import counting, row_store
 
 NUM_CLASSES = 6
 CONVENTIONS = {"sap": 4, "topk": (1, 3)}
@@ -333,7 +332,7 @@ def test_trials_in_blocks_are_the_same_trials(device, monkeypatch):
     scores, labels = epoch(seed=40, levels=200)
     ids = np.random.default_rng(40).permutation(90)
     for at_once_draws in (1, 200):
-        monkeypatch.setattr(parts, "_DRAWS_AT_ONCE", at_once_draws)
+        monkeypatch.setattr(counting, "_DRAWS_AT_ONCE", at_once_draws)
         evaluator = taken(scores, labels, [40], ids=ids, device=device, memory_budget=24 * 40, sap=7)
         assert evaluator.compute() == at_once(scores, labels, ids, sap=7)
 

@@ -60,20 +60,20 @@ def test_one_launched_process_is_alone(monkeypatch, size):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def scatter_ragged(rank):
+def all_to_all_ragged(rank):
     """A message from s to r is r numbers of s, none to rank 0, and many to the last."""
     communicator = current_group()
     length = [10**6 if to == communicator.size - 1 else to for to in range(communicator.size)]
     return [part.tolist()[:3] for part in communicator.all_to_all(lambda: [np.full(n, rank) for n in length])]
 
 
-def test_scatter_takes_each_message_to_its_rank(ranks):
-    for rank, arrived in enumerate(ranks.run(scatter_ragged)):
+def test_all_to_all_takes_each_message_to_its_rank(ranks):
+    for rank, arrived in enumerate(ranks.run(all_to_all_ragged)):
         length = 3 if rank == ranks.size - 1 else rank
         assert arrived == [[sender] * length for sender in range(ranks.size)]
 
 
-def gather_where_only_nccl_is(rank):
+def all_gather_where_only_nccl_is(rank):
     """nccl does not move CPU memory, in which messages are made. One rank is in more groups than the others."""
     dist.new_group([0])
     with mock.patch.object(dist, "get_backend_config", return_value="cuda:nccl"):
@@ -89,26 +89,26 @@ def gather_where_only_nccl_is(rank):
 
 def test_a_group_of_nccl_is_given_one_of_gloo(ranks):
     sums = [0, ranks.size, 2 * ranks.size]
-    assert ranks.run(gather_where_only_nccl_is) == [("gloo", list(range(ranks.size)), sums)] * ranks.size
+    assert ranks.run(all_gather_where_only_nccl_is) == [("gloo", list(range(ranks.size)), sums)] * ranks.size
 
 
-def gather_anything(rank, messages):
-    return current_group().gather(lambda: messages[rank])
+def all_gather_anything(rank, messages):
+    return current_group().all_gather(lambda: messages[rank])
 
 
-def test_gather_gives_all_messages_in_the_order_of_ranks(ranks):
+def test_all_gather_gives_all_messages_in_the_order_of_ranks(ranks):
     messages = [None, {"a": (1, "two")}, b"", [3.5]][: ranks.size]
-    assert ranks.run(gather_anything, messages) == [messages] * ranks.size
+    assert ranks.run(all_gather_anything, messages) == [messages] * ranks.size
 
 
 def add_most(rank, most):
     share = [most // 4, 0, -1, rank]
-    sums = current_group().add(lambda: np.array(share), most=most)
+    sums = current_group().all_reduce(lambda: np.array(share), most=most)
     return sums.dtype.name, sums.tolist()
 
 
 @pytest.mark.parametrize("most", [2**31 - 1, 2**31, 2**60])
-def test_add_is_exact_up_to_the_most(ranks, most):
+def test_all_reduce_is_exact_up_to_the_most(ranks, most):
     size = ranks.size
     expected = "int64", [most // 4 * size, 0, -size, size * (size - 1) // 2]
     assert ranks.run(add_most, most) == [expected] * size
@@ -117,23 +117,23 @@ def test_add_is_exact_up_to_the_most(ranks, most):
 def add_columns(rank):
     """Neither contiguous nor owned by the caller alone; stays as it is."""
     own = np.arange(12).reshape(3, 4)
-    sums = current_group().add(lambda: own[:, 1], most=100)
+    sums = current_group().all_reduce(lambda: own[:, 1], most=100)
     return own.ravel().tolist() == list(range(12)), sums.tolist()
 
 
-def test_add_leaves_what_was_made_as_it_is(ranks):
+def test_all_reduce_leaves_what_was_made_as_it_is(ranks):
     assert ranks.run(add_columns) == [(True, [ranks.size * n for n in (1, 5, 9)])] * ranks.size
 
 
 def add_none(rank):
-    return current_group().add(lambda: np.empty(0, np.int64), most=5).tolist()
+    return current_group().all_reduce(lambda: np.empty(0, np.int64), most=5).tolist()
 
 
 def test_sums_of_nothing_are_none(ranks):
     assert ranks.run(add_none) == [[]] * ranks.size
 
 
-def count_bytes_of_scatter(rank, length):
+def count_bytes_of_all_to_all(rank, length):
     moved = []
     communicator = current_group()
     move = dist.all_to_all_single
@@ -145,8 +145,8 @@ def count_bytes_of_scatter(rank, length):
     return sum(moved)
 
 
-def test_scatter_moves_the_messages_and_little_more(ranks):
-    for moved in ranks.run(count_bytes_of_scatter, 10_000):
+def test_all_to_all_moves_the_messages_and_little_more(ranks):
+    for moved in ranks.run(count_bytes_of_all_to_all, 10_000):
         assert 10_000 * ranks.size <= moved <= (10_000 + 50) * ranks.size
 
 
@@ -172,24 +172,24 @@ SENTENCES = {
     "ValueError of a file": "rank 0: ValueError: gr\u00fc\u00dfe \\udcff.npy: empty",
     "RuntimeError": "rank 0: RuntimeError: several lines",
 }
-METHODS = ("scatter", "gather", "add", "tell")
+METHODS = ("all_to_all", "all_gather", "all_reduce", "abort")
 
 
 def fail(rank, method, failing, kind):
-    """The failing ranks fail in a method, or before it and tell; the others make their share."""
+    """The failing ranks fail in a method, or call abort before it; the others make their share."""
     communicator = current_group()
 
     def make():
         if rank in failing:
             raise ERRORS[kind]
-        return {"scatter": [None] * communicator.size, "gather": None, "add": np.zeros(3, int)}[method]
+        return {"all_to_all": [None] * communicator.size, "all_gather": None, "all_reduce": np.zeros(3, int)}[method]
 
-    if method == "tell":
-        method = "gather"
+    if method == "abort":
+        method = "all_gather"
         if rank in failing:
             with propagate_errors(communicator):
                 raise ERRORS[kind]
-    return communicator.all_reduce(make, most=1) if method == "add" else getattr(communicator, method)(make)
+    return communicator.all_reduce(make, most=1) if method == "all_reduce" else getattr(communicator, method)(make)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -202,7 +202,7 @@ def test_the_failure_of_one_rank_is_that_of_all(ranks, method):
 
 @pytest.mark.parametrize("kind", ERRORS)
 def test_every_kind_of_error_reaches_the_others(ranks, kind):
-    for method in ("gather", "tell"):
+    for method in ("all_gather", "abort"):
         errors = ranks.errors(fail, method, [0], kind)
         assert errors[0].kind == type(ERRORS[kind]).__name__
         for error in errors[1:]:
@@ -225,10 +225,10 @@ def test_ranks_may_all_fail(ranks):
 
 
 def fail_and_go_on(rank):
-    """What has been told is over: the next meeting of the ranks is the next thing that each of them does."""
+    """An abort is over once it is received: the next collective is the next call of each rank."""
     communicator = current_group()
     with contextlib.suppress(KeyError, RuntimeError):
-        fail(rank, "tell", [0], "KeyError")
+        fail(rank, "abort", [0], "KeyError")
     return communicator.all_gather(lambda: rank)
 
 
@@ -260,7 +260,7 @@ def test_a_subgroup_exchanges_among_its_own():
 
 def group_of_one(rank):
     groups = [dist.new_group([member]) for member in range(dist.get_world_size())]
-    return current_group(groups[rank]) is SINGLE_PROCESS, Communicator(groups[rank]).gather(lambda: rank)
+    return current_group(groups[rank]) is SINGLE_PROCESS, Communicator(groups[rank]).all_gather(lambda: rank)
 
 
 def test_a_group_of_one_is_alone(ranks):
@@ -285,7 +285,7 @@ def go_away(rank, when):
     calls = [dist.all_to_all_single] * when
     if rank == 1:
         dist.all_to_all_single = lambda *args, **kw: calls.pop()(*args, **kw) if calls else die()
-    return current_group().add(lambda: np.zeros(100_000, int), most=1).tolist()
+    return current_group().all_reduce(lambda: np.zeros(100_000, int), most=1).tolist()
 
 
 def die():
@@ -304,7 +304,7 @@ def test_the_others_notice_a_rank_that_was_killed(mortal, when):
         assert outcome.message.isprintable()
 
 
-def tell_the_dead(rank):
+def abort_to_the_dead(rank):
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     with propagate_errors(current_group()):
@@ -312,5 +312,5 @@ def tell_the_dead(rank):
 
 
 @pytest.mark.parametrize("mortal", [2], indirect=True)
-def test_an_error_stays_itself_when_nobody_is_left_to_be_told(mortal):
-    assert mortal.outcomes(tell_the_dead) == [Raised("KeyError", "'model'"), GONE]
+def test_an_error_stays_itself_when_no_rank_is_left_to_receive_it(mortal):
+    assert mortal.outcomes(abort_to_the_dead) == [Raised("KeyError", "'model'"), GONE]

@@ -1,22 +1,150 @@
-"""The README's "Switch in one line": each example holds with the new import line, and with the old one it replaces."""
+"""The front door: README, CONTRIBUTING, CHANGELOG, CITATION.cff and docs/drop_ins.md say only what holds.
+
+Each code block of the README runs as it is printed, and each example of a drop-in holds with both import lines.
+"""
 
 from __future__ import annotations
 
 import doctest
 import importlib.util
+import os
 import re
+import shlex
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = re.search(r"^## Switch in one line\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
-SWITCHES = re.findall(r"```diff\n-(.*?)\n\+(.*?)\n```\n```pycon\n(.*?)```", SECTION, re.DOTALL)
-ORIGINALS = {old.split()[1].split(".")[0]: old for old, _, _ in SWITCHES}
+ROOT = Path(__file__).parents[2]
 
-# Imports of the blocks above are those of one document.
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+README = text_of("README.md")
+DROP_INS = text_of("docs/drop_ins.md")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
+TABLE = next(block for language, block in BLOCKS if not language)
+SWITCHES = re.findall(r"```diff\n-(.*?)\n\+(.*?)\n```\n+```pycon\n(.*?)```", DROP_INS, re.DOTALL)
+ORIGINALS = {old.split()[1].split(".")[0]: old for old, _, _ in SWITCHES}
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+
+# Imports of the blocks above those of one document.
 SHARED = "import numpy as np, torch"
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run a line of the README in a folder, with the Python of the tests."""
+    program, *arguments = shlex.split(command)
+    return subprocess.run(
+        [sys.executable, "-m", program.replace("-", "_"), *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+    )
+
+
+# Form
+
+
+def test_readme_is_short_and_shows_python_early():
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert lines.index("```python") < 40 - 1
+    assert README.count("![") == 1
+
+
+def test_contributing_is_short():
+    assert len(text_of("CONTRIBUTING.md").split()) <= 1_200
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(page))
+    assert targets
+    assert [target for target in targets if "//" not in target and not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page):
+    """Names in backticks with a folder or a suffix of the sources; <name> stands for any name, * for several."""
+    named = re.findall(r"`((?:\.ci|\.github|[\w.]+/|[\w/]+\.(?=py|cpp|hpp|cu|md|toml|txt))[\w./<>*-]*)`", text_of(page))
+    patterns = [re.sub(r"<\w+>", "*", name).rstrip("/") for name in named if not name.startswith(("build/", "demo/"))]
+    assert [pattern for pattern in patterns if not any(ROOT.glob(pattern))] == []
+
+
+# Commands
+
+
+def test_readme_and_ci_call_the_same_targets():
+    targets = re.search(r"^\.PHONY: (.*)$", text_of("Makefile"), re.MULTILINE)[1].split()
+    commands = re.findall(r"(?:^    |`)make ([\w-]+)", README, re.MULTILINE)
+    assert commands[:2] == ["demo", "test"]
+    assert set(commands) <= set(targets)
+    for target in ("demo", "test"):
+        assert re.search(rf"^step .* make {target}\b", text_of(".ci/run"), re.MULTILINE)
+
+
+def test_python_prints_what_the_readme_says(capsys):
+    (block,) = [block for language, block in BLOCKS if language == "python"]
+    exec(compile(block, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[0] == "classes"
+    assert printed[-1] == re.search(r"# ([\d.]+)$", block.rstrip())[1]
+
+
+def test_evaluation_prints_what_the_readme_says(tmp_path):
+    commands = [command for command in COMMANDS if command.startswith("vltr-eval")]
+    assert len(commands) >= 5
+    done = [run(command, tmp_path) for command in commands]
+    assert [result.stderr for result in done if result.returncode] == []
+    assert done[1].stdout == TABLE
+
+
+def test_training_runs(tmp_path):
+    """The same commands on a tenth of the data and for one epoch."""
+    commands = [command for command in COMMANDS if command.startswith("vltr-train")]
+    assert len(commands) == 3
+    small = {"--scale 0.05": "--scale 0.005", "epochs=20": "epochs=1"}
+    done = []
+    for command in commands:
+        for given, used in small.items():
+            command = command.replace(given, used)
+        done.append(run(command, tmp_path))
+    assert [result.stderr for result in done if result.returncode] == []
+    assert "framestack:r101" in done[2].stdout
+
+
+def test_picture_is_of_this_version():
+    """`make picture` draws the same file."""
+    specification = importlib.util.spec_from_file_location("draw_picture", ROOT / "tools" / "draw_picture.py")
+    tool = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(tool)
+    assert tool.draw_picture() == text_of("docs/picture.svg")
+
+
+# One fact in several files
+
+
+def test_versions_agree():
+    version = re.search(r'^version = "(.*)"$', text_of("pyproject.toml"), re.MULTILINE)[1]
+    assert f"\nversion: {version}\n" in text_of("CITATION.cff")
+    assert f"\n## [{version}]" in text_of("CHANGELOG.md")
+    assert f"|vltr:{version}\n" in TABLE
+
+
+def test_hooks_have_the_versions_of_make_lint():
+    pinned = re.findall(r'"([\w-]+==[\w.]+)"', text_of(".pre-commit-config.yaml"))
+    assert pinned
+    assert set(pinned) <= set(text_of("constraints.txt").split())
+
+
+# Drop-ins
 
 
 def run_example(line: str, example: str) -> doctest.TestResults:
@@ -24,22 +152,25 @@ def run_example(line: str, example: str) -> doctest.TestResults:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torcheval's own, at its import
         exec(f"{SHARED}\n{line}", names)
-    test = doctest.DocTestParser().get_doctest(example, names, line, "README.md", 0)
+    test = doctest.DocTestParser().get_doctest(example, names, line, "drop_ins.md", 0)
     return doctest.DocTestRunner().run(test)
 
 
 def test_every_drop_in_has_an_example():
-    assert [new.split()[1].split(".")[-1] for _, new, _ in SWITCHES[:4]] == [
-        "sklearn",
-        "torchmetrics",
-        "torcheval",
-        "torchnet",
-    ]
-    assert len(SWITCHES) == 5
+    """ava was a program: its page shows the command."""
+    names = {path.stem for path in (ROOT / "vltr_eval" / "compat").iterdir() if not path.name.startswith("_")}
+    shown = {re.search(r"vltr_eval\.compat(?:\.| import )(\w+)", new)[1] for _, new, _ in SWITCHES}
+    assert shown == names - {"ava"}
+    assert "`vltr-eval ava`" in DROP_INS
+
+
+def test_readme_switches_as_the_page_of_drop_ins():
+    (block,) = [block for language, block in BLOCKS if language == "diff"]
+    assert f"```diff\n{block}```" in DROP_INS
 
 
 @pytest.mark.parametrize(("old", "new", "example"), SWITCHES, ids=ORIGINALS)
-def test_new_line_gives_what_the_readme_says(old, new, example):
+def test_new_line_gives_what_the_page_says(old, new, example):
     result = run_example(new, example)
     assert result.attempted > 0
     assert result.failed == 0
@@ -55,7 +186,7 @@ def test_old_line_gives_the_same(package):
 @pytest.mark.parametrize(("package", "published"), [("ops", "torchnet"), ("eval_util", "youtube8m")])
 def test_definition_of_the_original_gives_the_same(package, published, monkeypatch):
     """These originals are in no registry; the benchmarks have them re-expressed from their definition."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     old, example = next((old, example) for old, _, example in SWITCHES if old == ORIGINALS[package])
     line = old.replace("ops.apmeter", "published.torchnet").replace(
         "import eval_util", f"import published.{published} as eval_util"

@@ -12,7 +12,8 @@ from small_methods import begin, make, make_batches
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vltr_train.methods import all_methods
-from vltr_train.runs.tables import COLUMNS, METHOD_ORDER, PRINTABLE
+from vltr_train.papers import method_order
+from vltr_train.runs.tables import COLUMNS, PRINTABLE
 
 METHODS = all_methods()
 PRESETS = [(name, preset) for name, kind in METHODS.items() for preset in kind.presets]
@@ -42,7 +43,7 @@ def test_presets_are_configurations(name, preset):
     assert set(columns) <= set(PRINTABLE)
     assert len(row.printed) == len(columns)
     assert set(row.quoted) <= set(row.tables[1:])
-    assert name in METHOD_ORDER
+    assert name in method_order()
     assert all(value is None or 0 < value < 1 for value in row.printed)
     assert row.backbone in ("ResNet50", "ResNet101", "TSM-R50", "I3D-R50")
     assert row.tables

@@ -44,7 +44,7 @@ def test_sizes_are_those_of_the_object(tmp_path):
     stage = Stage(epochs=3, batch_size=64, rate=lambda progress: 0.1, clip_norm=None)
     assert repr(stage) == "Stage('train', 3 epochs, batches of 64)"
     stacked = frame_stack(np.ones((2, 4, 3), "f4"), np.eye(2, dtype="f4"), np.ones(2, "f4"), [1, 0], 4)
-    assert repr(stacked) == "FrameStack(features (2, 4, 3), targets (2, 2), beta (2,))"
+    assert repr(stacked) == "StackedClips(features (2, 4, 3), targets (2, 2), beta (2,))"
 
 
 @pytest.mark.parametrize("name", all_methods())

@@ -20,7 +20,7 @@ MODULES = sorted(
 )
 METHODS = [module for module in MODULES if module.startswith("methods.")]
 WITHOUT_TORCH = (
-    *("cli", "settings", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset", "data.frame_store"),
+    *("cli", "settings", "papers", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset", "data.frame_store"),
     *("data.label_lists", "data.pack", "data.samplers", "data.synth"),
 )
 FOR_METHODS = {

@@ -7,7 +7,8 @@ next, and the last resort is to drop the least important columns. The line under
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 WIDTH = 80
@@ -72,10 +73,13 @@ class _Layout(NamedTuple):
             columns=[self.columns[index] for index in kept], widths=[self.widths[index] for index in kept]
         )
 
-    def render(self, bold: bool) -> str:
+    def render(self, bold: bool, titles: Mapping[int, str]) -> str:
         lines = zip(*([column.heading, *column.cells] for column in self.columns), strict=True)
-        head, *rest = map(self._line, lines)
-        return "\n".join([f"\033[1m{head}\033[0m" if bold else head, *rest]) + "\n"
+        head, *rows = map(self._line, lines)
+        text = [f"\033[1m{head}\033[0m" if bold else head]
+        for number, row in enumerate(rows):
+            text += [titles[number], row] if number in titles else [row]
+        return "\n".join(text) + "\n"
 
     def _line(self, cells: Sequence[str]) -> str:
         shown = zip(self.columns, self.widths, cells, strict=True)
@@ -83,29 +87,37 @@ class _Layout(NamedTuple):
         return (" " * self.gap).join(padded).rstrip()
 
 
-def text_table(columns: Sequence[Column], *, width: int | None = WIDTH, bold: bool = False) -> str:
+def text_table(
+    columns: Sequence[Column],
+    *,
+    width: int | None = WIDTH,
+    bold: bool = False,
+    titles: Mapping[int, str] = MappingProxyType({}),
+) -> str:
     """An aligned table no wider than ``width`` cells, and a line about the columns that do not fit, if there are any.
 
     Args:
         columns: from left to right; all have the same number of cells.
         width: cells of a line, None for no limit.
         bold: mark the headings for a terminal.
+        titles: lines above rows, such as the name of a group, by the number of the row from 0.
     """
     columns = [
         column._replace(heading=printable(column.heading), cells=list(map(printable, column.cells)))
         for column in columns
     ]
+    titles = {number: printable(title) for number, title in titles.items()}
     layouts = [_Layout.of(columns, narrow=narrow, gap=gap) for narrow, gap in ((False, 2), (True, 2), (True, 1))]
     for layout in layouts:
         if width is None or layout.width <= width:
-            return layout.render(bold)
+            return layout.render(bold, titles)
     layout, wanted = layouts[-1].with_short_names(), layouts[-1]
     headings, dropped = [column.heading for column in columns], []
     while layout.width > width and any(column.rank for column in layout.columns):
         number = max(range(len(layout.columns)), key=lambda index: (layout.columns[index].rank, index))
         layout, wanted = layout.without(number), wanted.without(number)
         dropped.append(headings.pop(number))
-    text = layout.widened(wanted, width).render(bold)
+    text = layout.widened(wanted, width).render(bold, titles)
     if dropped:
         text += (
             f"not shown at {width} columns: {', '.join(dropped)}; set COLUMNS={layouts[-1].width}, or see the JSON\n"

@@ -64,7 +64,7 @@ def rank_scan(
             raise ValueError("trials: expected 0 with given thresholds: negatives are drawn from all rows, got a shard")
         given = _given(thresholds, matrix)
     try:
-        found, trial_matrix, rank = _core.scan(
+        found, trial_matrix, rank = _core.rank_scan(
             matrix.core,
             *positives.core_for(matrix),
             trials=trials,
@@ -95,7 +95,7 @@ def count_reached(
 ) -> np.ndarray:
     """How many thresholds of its class the score of each cell (rows[i], classes[i]) reaches: (M,) uint32."""
     cells = (np.ascontiguousarray(cell, np.uint32) for cell in (rows, classes))
-    return _core.reached(matrix.core, *cells, _given(thresholds, matrix), num_threads(threads))
+    return _core.count_reached(matrix.core, *cells, _given(thresholds, matrix), num_threads(threads))
 
 
 def find_positive_scores(matrix: Matrix, positives: Positives, *, threads: int | None = None) -> PositiveScores:

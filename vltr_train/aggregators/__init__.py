@@ -1,11 +1,12 @@
-"""Aggregators, which make one vector of the frames of a clip, and the classifier behind them.
+"""Aggregators, which pool the frames of a clip into one vector, and the classifier on top of them.
 
-All take features (B, T, D) of any float dtype that the weights can meet (or autocast casts) and an optional mask (B, T)
-of bool, True where a frame is kept, and give (B, out_dim). What a mask leaves out must still be finite numbers.
+Each takes features (B, T, D) of the dtype of the weights (or of any float dtype under autocast), and an optional mask
+(B, T) of bool that is True for frames to keep. It returns (B, out_dim). Masked frames must still be finite numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -30,7 +31,7 @@ __all__ = [
     "make_aggregator",
 ]
 
-AGGREGATORS = {
+AGGREGATORS: Mapping[str, Callable[..., Aggregator]] = {
     "mean": Mean,
     "nonlinear": NonLinear,
     "netvlad": NetVLAD,
@@ -41,23 +42,48 @@ AGGREGATORS = {
     "codebook": partial(Attentive, psa=False),
     "psa-codebook": Attentive,
 }
-"""By the names of a configuration: each takes D and, where it shall not be its own default, dropout."""
+"""The aggregators by their names in a configuration. Each takes D and, optionally, ``dropout``."""
 
 CLUSTERED = ("netvlad", "netvlad-centers", "nextvlad", "codebook", "psa-codebook")
-"""Those of them that take clusters too."""
+"""The names of the aggregators that also take ``clusters``."""
 
 
 def make_aggregator(name: str, dim: int, *, dropout: float | None = None, clusters: int | None = None) -> Aggregator:
-    """The aggregator of this name for D features; None is its own default."""
+    """Make an aggregator by its name.
+
+    Args:
+        name: A name of `AGGREGATORS`.
+        dim: D, the numbers of a frame's feature vector.
+        dropout: The dropout; None for the aggregator's own default.
+        clusters: The number of clusters; None for the default. Only the aggregators of `CLUSTERED` take it.
+
+    Returns:
+        The aggregator, with weights of torch's present seed.
+
+    Example:
+        >>> make_aggregator("netvlad", 16, clusters=4).out_dim
+        1024
+    """
     options = {"dropout": dropout, "clusters": clusters}
     return AGGREGATORS[name](dim, **{key: value for key, value in options.items() if value is not None})
 
 
 class VideoClassifier(nn.Module):
-    """Logits (B, C) of clips: an aggregator and a linear classifier.
+    """An aggregator and a linear classifier of its vectors.
 
-    Logits are float32, whatever autocast does to the aggregator: classes are ranked by them, and scores of 16 bits tie.
+    Logits are always float32, even if autocast runs the aggregator in 16 bits. Evaluation ranks by them, and 16-bit
+    scores would tie.
+
+    Args:
+        aggregator: The aggregator.
+        num_classes: C.
+
+    Example:
+        >>> VideoClassifier(Mean(4), 3)(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 3])
     """
+
+    classifier: nn.Module
 
     def __init__(self, aggregator: Aggregator, num_classes: int) -> None:
         super().__init__()
@@ -66,19 +92,41 @@ class VideoClassifier(nn.Module):
 
     @property
     def head(self) -> nn.ModuleList:
-        """All that is behind pooled vectors."""
+        """The modules after pooling: the aggregator's projection and the classifier."""
         return nn.ModuleList([*self.aggregator.projection(), self.classifier])
 
+    def reset_classifier(self) -> None:
+        """Initialise the linear classifier anew."""
+        for module in self.classifier.modules():
+            if isinstance(module, nn.Linear):
+                module.reset_parameters()
+
     def embed(self, features: Tensor) -> Tensor:
-        """See `Aggregator.embed`."""
+        """Embed each frame: see `Aggregator.embed`."""
         return self.aggregator.embed(features)
 
     def classify(self, vectors: Tensor) -> Tensor:
-        """Logits (..., C) of pooled vectors (..., P), which may be mixtures of several clips'."""
+        """Classify pooled vectors, which may be mixtures of the vectors of several clips.
+
+        Args:
+            vectors: (..., P), from `Aggregator.pool`.
+
+        Returns:
+            (..., C) float32, the logits.
+        """
         projected = self.aggregator.project(vectors)
         with torch.autocast(projected.device.type, enabled=False):
             return self.classifier(projected.float())
 
     def forward(self, features: Tensor, mask: Tensor | None = None, *, embedded: bool = False) -> Tensor:
-        """features: (B, T, D), or frames that `embed` gave. mask: (B, T) of bool, True where a frame is kept."""
+        """Classify clips.
+
+        Args:
+            features: (B, T, D), or the result of `embed` if ``embedded``.
+            mask: (B, T) bool, True for frames to keep; None for all.
+            embedded: Whether ``features`` are embedded already.
+
+        Returns:
+            (B, C) float32, the logits.
+        """
         return self.classify(self.aggregator.pool(features if embedded else self.embed(features), mask))

@@ -1,4 +1,4 @@
-"""Aggregators that attend to frames: PSA and MSA of MOVE, and its pair of PSA and a codebook."""
+"""Aggregators with attention over frames: PSA and MSA of MOVE, and its pair of PSA and a codebook."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ __all__ = ["MSA", "PSA", "Attentive"]
 
 
 class PSA(Aggregator):
-    """Prototypical self-attention of MOVE: the mean of the frames asks, and what it finds in them is added to it.
+    """Prototypical self-attention of MOVE: the mean of the frames is the query.
 
-    q = the mean, k = v = the frames, without positions: in each head softmax over T of (Wq q . Wk k) / sqrt(d) weights
-    Wv v; LayerNorm(q + Dropout(Wo heads)), which is (B, D).
+    q is the mean, and k = v are the frames, without positions. In each head, the softmax over T of
+    (Wq q . Wk k) / sqrt(d) weights Wv v. The result is LayerNorm(q + Dropout(Wo heads)), (B, D). Masked frames count
+    neither in the mean nor in the attention.
 
-    heads: each of d = D // heads numbers, at least one. dropout: of the attention, and behind Wo.
-    mask: frames left out are no part of the mean, nor attended to.
+    Args:
+        dim: D, which is ``out_dim`` too.
+        dropout: The dropout of the attention and after Wo.
+        heads: The number of heads, each of d = max(1, D // heads) numbers.
+
+    Source:
+        MOVE, arXiv 2211.13471.
     """
 
     def __init__(self, dim: int, dropout: float = 0.1, *, heads: int = 4) -> None:
@@ -35,12 +41,18 @@ class PSA(Aggregator):
         return self.attend(frames, masked_mean(frames, mask).unsqueeze(1), mask).squeeze(1)
 
     def attend(self, frames: Tensor, queries: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """What each of the queries (B, Q, D) finds in the frames (B, T, D), added to it and normalised: (B, Q, D).
+        """Attend to the frames, add the result to each query, and normalise.
 
-        key_mask: (B, T) of bool, True where a frame may be attended to, by all queries of its row alike.
+        Args:
+            frames: (B, T, D).
+            queries: (B, Q, D).
+            key_mask: (B, T) bool, True for frames that all queries of the row may attend to; None for all.
+
+        Returns:
+            (B, Q, D).
         """
         # Q is small, so the frames are not projected: q . Wk k = Wk^T q . k, and sum_t a_t Wv v_t = Wv sum_t a_t v_t,
-        # as both maps are linear and have no bias. Each costs B Q D^2 + B Q heads T D then, in the place of B T D^2.
+        # as both maps are linear and have no bias. Each then costs B Q D^2 + B Q heads T D instead of B T D^2.
         split = (self.heads, self.head_dim)
         asked = self.query(queries).unflatten(-1, split) * self.head_dim**-0.5
         asked = torch.einsum("bqhd,hdn->bqhn", asked, self.key.weight.unflatten(0, split))
@@ -50,22 +62,34 @@ class PSA(Aggregator):
         return self.add(found.flatten(2), queries)
 
     def weigh(self, scores: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """The shares of frames, of scores (B, R, T), with dropout. Blocked scores are all the same finite number, so a
-        row of which all frames are blocked attends to all alike, 1 / T, as with the -1e9 of the published code."""
+        """Compute the attention weights of scores (B, R, T), with dropout.
+
+        Masked scores are one finite number. So a row with all frames masked attends to all equally, with 1 / T, as with
+        the -1e9 of the published code.
+        """
         if key_mask is not None:
             scores = scores.masked_fill(~key_mask.unsqueeze(1), torch.finfo(scores.dtype).min)
         return self.attention_dropout(scores.softmax(-1))
 
     def add(self, found: Tensor, queries: Tensor) -> Tensor:
-        """What the heads found, (B, Q, heads x d), on top of the queries (B, Q, D)."""
+        """Add the output of the heads, (B, Q, heads x d), to the queries (B, Q, D), and normalise."""
         return self.norm(self.output_dropout(self.output(found)) + queries)
 
 
 class MSA(PSA):
-    """Ordinary self-attention, in which each frame asks, and then NonLinear: what MOVE compares PSA with (Table 5).
+    """Ordinary self-attention with each frame as a query, then NonLinear. MOVE compares PSA with it (Table 5).
 
-    No code of it is published; all but the queries is PSA's here. dropout: of NonLinear.
-    mask: frames left out are not attended to, nor part of the mean.
+    No code of it is published. Here everything except the queries is as in PSA. Masked frames count neither in the
+    attention nor in the mean.
+
+    Args:
+        dim: D, which is ``out_dim`` too.
+        dropout: The dropout of NonLinear.
+        attention_dropout: The dropout of the attention and after Wo.
+        heads: The number of heads.
+
+    Source:
+        MOVE, arXiv 2211.13471, Table 5.
     """
 
     def __init__(self, dim: int, dropout: float = 0.5, *, attention_dropout: float = 0.1, heads: int = 4) -> None:
@@ -89,10 +113,20 @@ class MSA(PSA):
 class Attentive(Aggregator):
     """MOVE's self-attentive and codebook-attentive aggregators side by side ("Agg" in its tables), or one alone.
 
-    Pooled vectors are [PSA; NetVLAD], of D + 1024 numbers; the classifier sees Dropout(ReLU(Linear(P, D))) of them.
+    Pooled vectors are [PSA; NetVLAD], of P = D + 1024 numbers. The projection is Dropout(ReLU(Linear(P, D))).
 
-    dropout: of the classifier. psa, codebook: which of the two there are; ValueError without either. clusters: of the
-    codebook.
+    Args:
+        dim: D, which is ``out_dim`` too.
+        dropout: The dropout of the projection.
+        psa: Whether PSA is a part.
+        codebook: Whether NetVLAD is a part.
+        clusters: The clusters of NetVLAD.
+
+    Raises:
+        ValueError: Neither is a part.
+
+    Source:
+        MOVE, arXiv 2211.13471.
     """
 
     psa: PSA | None
@@ -108,7 +142,7 @@ class Attentive(Aggregator):
         self.psa = PSA(dim) if psa else None
         self.codebook = NetVLAD(dim, clusters=clusters) if codebook else None
         pooled = sum(part.out_dim for part in self._parts())
-        # DIFFERS: there 2048 are hidden, whatever D is.
+        # DIFFERS: MOVE has 2048 hidden units for every D.
         self.hidden = nn.Sequential(nn.Linear(pooled, dim), nn.ReLU(), Dropout(dropout))
 
     def _parts(self) -> list[Aggregator]:
@@ -118,12 +152,18 @@ class Attentive(Aggregator):
         return torch.cat([part.pool(frames, mask) for part in self._parts()], -1)
 
     def views(self, frames: Tensor, query_masks: Tensor, key_mask: Tensor | None, codebook_masks: Tensor) -> Tensor:
-        """Vectors (B, V, P) of V views of each clip, not projected yet: MOVE's dynamic frame sampling.
+        """Pool V views of each clip, without projecting them: MOVE's dynamic frame sampling.
 
-        frames: (B, T, D). query_masks: (B, V, T), the frames whose mean asks in a view. key_mask: (B, T), those that
-        all views may attend to. codebook_masks: (B, V, T), those that the codebook sees.
+        Args:
+            frames: (B, T, D).
+            query_masks: (B, V, T) bool, the frames whose mean is the query of a view.
+            key_mask: (B, T) bool, the frames that all views may attend to; None for all.
+            codebook_masks: (B, V, T) bool, the frames that the codebook pools.
+
+        Returns:
+            (B, V, P).
         """
-        # DIFFERS: there the codebook sees zeros for the frames left out, which count in its batch statistics.
+        # DIFFERS: in MOVE's code the codebook gets zeros for masked frames, and these count in its batch statistics.
         found = []
         if self.psa is not None:
             found.append(self.psa.attend(frames, masked_mean(frames, query_masks), key_mask))

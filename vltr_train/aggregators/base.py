@@ -1,4 +1,4 @@
-"""What an aggregator is, and the two that need no more than a mean."""
+"""The base class of aggregators, and the two that only need a mean."""
 
 from __future__ import annotations
 
@@ -11,29 +11,47 @@ __all__ = ["Aggregator", "Mean", "NonLinear", "masked_mean"]
 
 
 class Aggregator(nn.Module):
-    """What makes one vector of a clip, in three steps. `embed` is what it does to each frame by itself, so that who
-    only moves frames about (FrameStack) may embed them once for several clips; `pool` makes vectors of them, and who
-    mixes videos when their frames are gone (MOVE) mixes these; `project` is what the linear classifier sees of them.
+    """The base class of aggregators, which turn the frames of a clip into one vector, in three steps.
 
-    out_dim: of what `project` gives.
+    1. `embed` transforms each frame on its own. FrameStack only moves frames, so it embeds them once for several clips.
+    2. `pool` makes one vector of the frames. MOVE mixes videos by these vectors.
+    3. `project` makes the input of the linear classifier from the vector.
+
+    Attributes:
+        out_dim: The length of the vectors of `project`.
     """
 
     out_dim: int
 
     def embed(self, features: Tensor) -> Tensor:
-        """Frames (B, T, D') of features (B, T, D): no dropout, no statistics of other frames, no order."""
+        """Transform each frame on its own: without dropout, statistics of other frames, or the order of frames.
+
+        Args:
+            features: (B, T, D).
+
+        Returns:
+            (B, T, D'), the embedded frames.
+        """
         return features
 
     def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The vectors (B, P) of embedded frames."""
+        """Pool embedded frames.
+
+        Args:
+            frames: (B, T, D'), from `embed`.
+            mask: (B, T) bool, True for frames to keep; None for all.
+
+        Returns:
+            (B, P), one vector for each clip.
+        """
         raise NotImplementedError
 
     def project(self, vectors: Tensor) -> Tensor:
-        """Vectors (..., P) as (..., out_dim)."""
+        """Project pooled vectors (..., P) to the classifier's input (..., out_dim)."""
         return vectors
 
     def projection(self) -> tuple[nn.Module, ...]:
-        """The modules that `project` runs, which the papers count as the classifier's."""
+        """Return the modules that `project` runs; the papers count them as part of the classifier."""
         return ()
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -41,15 +59,32 @@ class Aggregator(nn.Module):
 
 
 def masked_mean(frames: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Means (B, D) of the frames (B, T, D) that a mask (B, T) keeps, or (B, V, D) of V masks (B, V, T); of none 0."""
+    """Compute the mean of the frames that a mask keeps.
+
+    Args:
+        frames: (B, T, D).
+        mask: (B, T) bool, or (B, V, T) for V masks of each clip; None for all frames.
+
+    Returns:
+        (B, D), or (B, V, D); 0 where a mask keeps no frame.
+
+    Example:
+        >>> masked_mean(torch.tensor([[[1.0], [3.0], [8.0]]]), torch.tensor([[True, True, False]]))
+        tensor([[2.]])
+    """
     if mask is None:
-        return frames.sum(1) / frames.shape[1]  # of which the gradient is a view where a mean's is not
+        return frames.sum(1) / frames.shape[1]  # the gradient of this is a view, and that of a mean is not
     kept = mask.to(frames.dtype)
     return torch.einsum("b...t,btd->b...d", kept, frames) / kept.sum(-1, keepdim=True).clamp_min(1)
 
 
 class Mean(Aggregator):
-    """Dropout of the mean over the frames, without a weight: behind it the model is linear."""
+    """The mean over the frames, then dropout. It has no weights, so the whole model is linear.
+
+    Args:
+        dim: D, which is ``out_dim`` too.
+        dropout: The dropout of the mean.
+    """
 
     def __init__(self, dim: int, dropout: float = 0.5) -> None:
         super().__init__()
@@ -61,10 +96,17 @@ class Mean(Aggregator):
 
 
 class NonLinear(Aggregator):
-    """Mean over the frames of Dropout(ReLU(Linear(D, D))): "Nonlinear" of VideoLT (arXiv 2105.02668, Table 1).
+    """The mean over the frames of Dropout(ReLU(Linear(D, D))), "Nonlinear" of VideoLT.
 
-    There the classifier comes before the mean. It is affine, so the mean may come first: the same logits, exactly, for
-    a T-th of the work. mask: frames left out are no part of the mean; a clip without any frame is 0.
+    VideoLT puts the classifier before the mean. The classifier is affine, so with the mean first the logits are exactly
+    the same, for a T-th of the work. Masked frames do not count in the mean. A clip without frames gives 0.
+
+    Args:
+        dim: D, which is ``out_dim`` too.
+        dropout: The dropout of each frame.
+
+    Source:
+        arXiv 2105.02668, Table 1.
     """
 
     def __init__(self, dim: int, dropout: float = 0.5) -> None:

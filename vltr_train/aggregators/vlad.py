@@ -1,4 +1,4 @@
-"""Aggregators that sum frames by the clusters they belong to: NetVLAD and NeXtVLAD."""
+"""Aggregators that sum frames by cluster: NetVLAD and NeXtVLAD."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from vltr_train.ops.dropout import Dropout
 
 __all__ = ["NeXtVLAD", "NetVLAD"]
 
-_EPS = 1e-12  # the least length that is divided by, as in torch's `normalize`
+_EPS = 1e-12  # the smallest divisor of a normalisation, as in torch's `normalize`
 
 
 class NetVLAD(Aggregator):
-    """NetVLAD (Arandjelovic et al., CVPR 2016) as VideoLT has it, with a gate in the place of the centers.
+    """NetVLAD as in VideoLT's published code, with a gate instead of the centers.
 
-    x = BatchNorm(features); a = softmax over K clusters of BatchNorm(Linear(x)); v_k = sigmoid(gate_k) sum_t a_tk x_t;
-    each v_k and then all of them together brought to length 1; ReLU6(BatchNorm(Linear(v))), which is (B, hidden).
+    x = BatchNorm(features); a = softmax over K clusters of BatchNorm(Linear(x)); v_k = sigmoid(gate_k) sum_t a_tk x_t.
+    Each v_k is scaled to length 1, and then all of them together. The result is ReLU6(BatchNorm(Linear(v))).
 
-    clusters: K. residual_centers: v_k = sum_t a_tk (x_t - c_k), as the paper of NetVLAD; the published code of VideoLT
-    has no centers. dropout: of the result; none in VideoLT. mask: frames left out are assigned to no cluster, and so
-    add nothing to any v_k; in training they still count in the batch statistics of both normalisations of frames.
+    Masked frames belong to no cluster, so they add nothing to any v_k. In training they still count in the batch
+    statistics of both normalisations of frames.
+
+    Args:
+        dim: D.
+        dropout: The dropout of the result; VideoLT has none.
+        clusters: K.
+        hidden: The length of the result, ``out_dim``.
+        residual_centers: Use v_k = sigmoid(gate_k) sum_t a_tk (x_t - c_k), with centers as in the paper of NetVLAD.
+
+    Source:
+        Arandjelovic et al., CVPR 2016; 17Skye17/VideoLT.
     """
 
     def __init__(
@@ -51,18 +60,31 @@ class NetVLAD(Aggregator):
         return self.encode(*self.assign(frames), mask)
 
     def assign(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The normalised frames (B, T, D) and how much of each belongs to each cluster, (B, T, K)."""
+        """Assign frames to clusters.
+
+        Args:
+            features: (B, T, D).
+
+        Returns:
+            The normalised frames (B, T, D), and the share of each that belongs to each cluster, (B, T, K).
+        """
         num_rows, num_frames, dim = features.shape
         frames = self.input_norm(features.reshape(-1, dim))
         shares = self.assignment_norm(self.assignment(frames)).softmax(-1)
         return frames.view(num_rows, num_frames, dim), shares.view(num_rows, num_frames, -1)
 
     def encode(self, frames: Tensor, shares: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What `assign` gave, as (B, hidden): other masks of the same frames need not assign them again.
+        """Encode assigned frames; several masks of the same frames need only one `assign`.
 
-        mask: (B, T), or (B, V, T) for V views of each clip, as (B, V, hidden). Views are clusters of their own until
-        their sums are made, so that frames are read once and never copied; batch statistics are of all B x V rows.
+        Args:
+            frames: (B, T, D), from `assign`.
+            shares: (B, T, K), from `assign`.
+            mask: (B, T) bool, or (B, V, T) for V views of each clip; None for all frames.
+
+        Returns:
+            (B, hidden), or (B, V, hidden). Batch statistics are over all B x V rows.
         """
+        # A view is a set of clusters of its own until the sums are made, so frames are read once and never copied.
         num_clusters = shares.shape[-1]
         shares = shares.unsqueeze(2)  # (B, T, V, K)
         if mask is not None:
@@ -73,7 +95,7 @@ class NetVLAD(Aggregator):
         if self.centers is not None:
             sums = sums - shares.sum(1).unsqueeze(2) * self.centers.mT
         clusters = sums * self.gate.sigmoid().mT
-        # Each to length 1 and then all of them together: by one scaling, as what is scaled is large.
+        # Both normalisations are one scaling, because the array is large.
         lengths = vector_norm(clusters, dim=2, keepdim=True)
         scales = 1 / lengths.clamp_min(_EPS)
         scales = scales / vector_norm(lengths * scales, dim=3, keepdim=True).clamp_min(_EPS)
@@ -82,18 +104,32 @@ class NetVLAD(Aggregator):
 
 
 class NeXtVLAD(Aggregator):
-    """NeXtVLAD (Lin, Xiao and Fan, arXiv 1811.05014), of MEID: VLAD of the groups that a frame is cut into.
+    """NeXtVLAD, which MEID uses: VLAD of the groups that each frame is split into.
 
-    x = Linear(features), (B, T, expansion x D), cut into G groups; attention = sigmoid(Linear(x)), one number a group;
-    a = softmax over K clusters of BatchNorm(Linear(x)), times attention; v_k = sum over frames and groups of
-    a_tgk (x_tg - c_k), each brought to length 1; h = BatchNorm(Linear(Dropout(BatchNorm(v)))); and
-    h x sigmoid(Linear(ReLU(BatchNorm(Linear(h))))), narrowed by gating_reduction in between, which is (B, hidden).
+    x = Linear(features), (B, T, expansion x D), split into G groups; attention = sigmoid(Linear(x)), one number for
+    each group; a = softmax over K clusters of BatchNorm(Linear(x)), times attention; v_k = the sum over frames and
+    groups of a_tgk (x_tg - c_k), each scaled to length 1; h = BatchNorm(Linear(Dropout(BatchNorm(v)))). The result is
+    h x sigmoid(Linear(ReLU(BatchNorm(Linear(h))))), (B, hidden).
 
-    clusters: K. groups: G. dropout: of v. mask: frames left out get no attention; in training they still count in the
-    batch statistics of the assignment. ValueError where G does not divide expansion x D.
+    Masked frames get no attention. In training they still count in the batch statistics of the assignment.
+
+    Args:
+        dim: D.
+        dropout: The dropout of v.
+        clusters: K.
+        hidden: The length of the result, ``out_dim``.
+        groups: G.
+        expansion: The factor by which the first layer widens a frame.
+        gating_reduction: The factor by which the gate's inner layer is narrower than ``hidden``.
+
+    Raises:
+        ValueError: G does not divide expansion x D.
+
+    Source:
+        Lin, Xiao and Fan, arXiv 1811.05014.
     """
 
-    # DIFFERS: weights begin as torch's layers do, and batch statistics are torch's; the published code is TensorFlow.
+    # DIFFERS: the published code is TensorFlow; initial weights and batch statistics are those of torch's layers here.
     def __init__(
         self,
         dim: int,

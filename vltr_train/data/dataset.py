@@ -13,6 +13,7 @@ import os
 from collections.abc import Container, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class DatasetLists:
 
     def only(self, ids: Container[str]) -> DatasetLists:
         """The lists of some videos. Raises ValueError where none is left of a list."""
-        kept = {}
+        kept: dict[str, Any] = {}
         for split, labels in self.splits.items():
             rows = np.array([row for row, name in enumerate(labels.ids) if name in ids], np.int64)
             if not rows.size:
@@ -96,17 +97,17 @@ class DatasetLists:
 
         The other splits are validate.lst and test.lst, or else VideoLT's val_videofolder.txt and test_videofolder.txt.
 
-        name, bounds: in the place of what dataset.json says, or else the folder's name and VideoLT's bounds. Without
+        name, bounds: instead of those in dataset.json, or else the folder's name and VideoLT's bounds. Without
         count-labels-train.lst classes are named by number, and there are as many as the lists have.
         Raises InputError, also for a class whose count is not that of train.lst, and a video in two of the lists.
         """
-        place = Path(folder)
-        if not (place / "train.lst").is_file():
-            raise InputError(f"{place}: not a data set, it has no train.lst")
-        own_name, own_bounds, is_published = _read_card(place)
-        names, counts = read_class_counts(place / _COUNTS) if (place / _COUNTS).exists() else (None, None)
+        root = Path(folder)
+        if not (root / "train.lst").is_file():
+            raise InputError(f"{root}: not a data set, it has no train.lst")
+        own_name, own_bounds, is_published = _read_card(root)
+        names, counts = read_class_counts(root / _COUNTS) if (root / _COUNTS).exists() else (None, None)
         wanted = None if names is None else len(names)
-        files = {split: path for split in _SPLITS for path in reversed(_list_files(place, split)) if path.exists()}
+        files = {split: path for split in _SPLITS for path in reversed(_list_files(root, split)) if path.exists()}
         lists = {
             split: (read_videolt_list if path.suffix == ".lst" else read_videofolder)(path, wanted)
             for split, path in files.items()
@@ -114,9 +115,9 @@ class DatasetLists:
         if names is None:
             total = max(labels.num_classes for labels in lists.values())
             lists = {split: replace(labels, num_classes=total) for split, labels in lists.items()}
-            names = default_class_names(total)
+            names = list(default_class_names(total))
         else:
-            _check_counts(place / _COUNTS, names, counts, lists["train"].counts(), is_published)
+            _check_counts(root / _COUNTS, names, counts, lists["train"].counts(), is_published)
         found = cls(
             own_name if name is None else name,
             own_bounds if bounds is None else bounds,
@@ -143,15 +144,15 @@ class DatasetLists:
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write the lists, the counts and dataset.json. Raises OutputError."""
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
+        root = Path(folder)
+        root.mkdir(parents=True, exist_ok=True)
         for split, labels in self.splits.items():
-            write_videolt_list(place / f"{split}.lst", labels)
-        write_class_counts(place / _COUNTS, self.class_names, self.train_counts)
+            write_videolt_list(root / f"{split}.lst", labels)
+        write_class_counts(root / _COUNTS, self.class_names, self.train_counts)
         card = {"format": _FORMAT, "name": self.name, "bounds": list(self.bounds)}
         if self.published_counts is not None:
             card["counts"] = _PUBLISHED
-        with PendingFile(place / "dataset.json") as file:
+        with PendingFile(root / "dataset.json") as file:
             file.write_text(json.dumps(card) + "\n")
 
 
@@ -290,19 +291,19 @@ def open_dataset(
     Raises InputError: for a file that is missing or wrong, a class whose count is not that of train.lst, and videos
     without features, of which the first is named.
     """
-    place = Path(folder)
-    lists = DatasetLists.read(place)
-    frames = _open_frames(place, features, lists.ids)
+    root = Path(folder)
+    lists = DatasetLists.read(root)
+    frames = _open_frames(root, features, lists.ids)
     number_of = {name: number for number, name in enumerate(frames.ids)}
     missing = {split: [name for name in labels.ids if name not in number_of] for split, labels in lists.splits.items()}
     for split, ids in missing.items():
         if ids and not skip_missing:
-            raise InputError(f"{place / split}.lst: no features of {ids[0]}, and of {len(ids)} videos in all")
+            raise InputError(f"{root / split}.lst: no features of {ids[0]}, and of {len(ids)} videos in all")
     if any(missing.values()):
         try:
             lists = lists.only(number_of)
         except ValueError as error:
-            raise InputError(f"{place}/{error}") from None
+            raise InputError(f"{root}/{error}") from None
     splits = {
         split: _SPLITS[split](labels, np.array([number_of[name] for name in labels.ids], np.int64), frames)
         for split, labels in lists.splits.items()
@@ -316,7 +317,7 @@ def open_dataset(
         splits.get("validate"),
         splits.get("test"),
         sum(map(len, missing.values())),
-        place,
+        root,
         None if features is None else Path(features),
         lists.published_counts,
     )
@@ -324,14 +325,14 @@ def open_dataset(
 
 def _open_frames(folder: Path, features: str | os.PathLike[str] | None, ids: Sequence[str]) -> FrameStore | VideoFolder:
     """The packed store, or of a folder of .npy the videos wanted."""
-    places = [Path(features)] if features is not None else [folder, folder / "features"]
-    for place in places:
-        if FrameStore.is_at(place):
-            return FrameStore.open(place)
-    place = places[-1]
-    if not place.is_dir():
-        raise InputError(f"{place}: no frames there, neither frames.npy nor a folder of .npy")
-    wanted = VideoFolder.present(place, ids)
-    if not wanted:
-        raise InputError(f"{place}: no .npy of any video of the lists")
-    return VideoFolder(place, wanted)
+    folders = [Path(features)] if features is not None else [folder, folder / "features"]
+    for candidate in folders:
+        if FrameStore.is_at(candidate):
+            return FrameStore.open(candidate)
+    root = folders[-1]
+    if not root.is_dir():
+        raise InputError(f"{root}: no frames there, neither frames.npy nor a folder of .npy")
+    present = VideoFolder.present(root, ids)
+    if not present:
+        raise InputError(f"{root}: no .npy of any video of the lists")
+    return VideoFolder(root, present)

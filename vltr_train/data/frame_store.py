@@ -64,16 +64,16 @@ class FrameStore:
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> FrameStore:
         """Open the store of a folder that `StoreWriter` made. Raises InputError where it is not whole."""
-        place = Path(folder)
+        root = Path(folder)
         try:
-            described = json.loads((place / "store.json").read_text())
+            described = json.loads((root / "store.json").read_text())
             if described["format"] != _FORMAT:
-                raise InputError(f"{place}/store.json: expected format {_FORMAT}, got {described['format']!r}")
-            ids = tuple((place / "ids.txt").read_text(encoding="utf-8").splitlines())
-            frames = _map_array(place / "frames.npy", 2, *_DTYPES)
+                raise InputError(f"{root}/store.json: expected format {_FORMAT}, got {described['format']!r}")
+            ids = tuple((root / "ids.txt").read_text(encoding="utf-8").splitlines())
+            frames = _map_array(root / "frames.npy", 2, *_DTYPES)
             # Copies, because the files are small and read at every gather.
-            offsets = _map_array(place / "offsets.npy", 1, "int64").copy()
-            checksums = _map_array(place / "checksums.npy", 1, "uint32").copy()
+            offsets = _map_array(root / "offsets.npy", 1, "int64").copy()
+            checksums = _map_array(root / "checksums.npy", 1, "uint32").copy()
             found = {
                 "dtype": frames.dtype.name,
                 "dim": frames.shape[1],
@@ -84,17 +84,17 @@ class FrameStore:
         except InputError:
             raise
         except FileNotFoundError as error:
-            raise InputError(f"{place}: not a whole frame store (no {Path(error.filename).name})") from None
+            raise InputError(f"{root}: not a whole frame store (no {Path(error.filename).name})") from None
         except Exception as error:  # damaged JSON raises more than ValueError: RecursionError, TypeError, LookupError
-            raise InputError(f"{place}: a damaged frame store ({_first_line(error)})") from None
+            raise InputError(f"{root}: a damaged frame store ({_first_line(error)})") from None
         if found != expected or offsets.shape != (len(ids) + 1,) or checksums.shape != (len(ids),):
-            raise InputError(f"{place}: a frame store of files that do not belong together")
+            raise InputError(f"{root}: a frame store of files that do not belong together")
         if offsets[0] != 0 or offsets[-1] != len(frames) or (np.diff(offsets) < 1).any():
-            raise InputError(f"{place}: a damaged frame store (offsets.npy does not rise from 0 to {len(frames)})")
+            raise InputError(f"{root}: a damaged frame store (offsets.npy does not rise from 0 to {len(frames)})")
         is_checked = _INDEX_CHECKSUM in described  # stores of version 0.1 are not
         if is_checked and described[_INDEX_CHECKSUM] != _index_checksum(ids, offsets, checksums):
-            raise InputError(f"{place}: a damaged frame store (ids.txt, offsets.npy or checksums.npy has changed)")
-        return cls(place, ids, frames, offsets, checksums)
+            raise InputError(f"{root}: a damaged frame store (ids.txt, offsets.npy or checksums.npy has changed)")
+        return cls(root, ids, frames, offsets, checksums)
 
     def __repr__(self) -> str:
         return f"FrameStore({str(self.folder)!r}, {_summary(self)})"
@@ -143,14 +143,15 @@ class VideoFolder:
         self.ids = self.ids_in(folder) if ids is None else tuple(ids)
         headers = read_headers(self.folder, self.ids, threads)
         bad = [f"{name}: {header}" for name, header in zip(self.ids, headers, strict=True) if isinstance(header, str)]
+        known = [header for header in headers if not isinstance(header, str)]
         if bad or not headers:
             more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
             raise InputError(
                 f"{self.folder}: {bad[0]}{more}" if bad else f"{self.folder}: expected .npy files, got none"
             )
-        self.lengths = np.array([length for length, _, _ in headers], np.int64)
-        self.dim = headers[0][1]
-        self.dtype = np.result_type(*{dtype for _, _, dtype in headers}).name
+        self.lengths = np.array([length for length, _, _ in known], np.int64)
+        self.dim = known[0][1]
+        self.dtype = np.result_type(*{dtype for _, _, dtype in known}).name
 
     def __repr__(self) -> str:
         return f"VideoFolder({str(self.folder)!r}, {_summary(self)})"
@@ -224,7 +225,7 @@ def _check_picks(videos: np.ndarray, picks: np.ndarray, lengths: np.ndarray) -> 
         raise ValueError(f"videos: expected from 0 to {len(lengths) - 1}, got {videos[row]} at row {row}")
     beyond = (picks < 0) | (picks >= lengths[videos][:, None])
     if beyond.any():
-        row, col = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
+        row, col = divmod(int(np.argmax(beyond)), beyond.shape[1])
         raise ValueError(
             f"frame_indices: expected from 0 to {lengths[videos[row]] - 1} for video {videos[row]}, "
             f"got {picks[row, col]} at row {row}, column {col}"
@@ -348,7 +349,7 @@ class StoreWriter:
         self._offsets = self._bounds()
         try:
             self._file: int | None = os.open(self._frames_path, os.O_RDWR | os.O_CREAT, 0o666)
-            os.truncate(self._file, self._place(self._offsets[-1]))
+            os.truncate(self._file, self._file_offset(self._offsets[-1]))
         except OSError as error:
             raise OutputError(f"{self._frames_path}: cannot be written ({error.strerror})") from None
 
@@ -439,8 +440,8 @@ class StoreWriter:
         if not kept.size:
             raise ValueError(f"{self.folder}: expected at least one video, but all were left out")
         shape = (int(self._offsets[-1]), self.dim)
-        os.pwrite(self._file, _npy_header(shape, self.dtype), 0)
-        os.truncate(self._file, self._place(shape[0]))
+        os.pwrite(self._open_file, _npy_header(shape, self.dtype), 0)
+        os.truncate(self._open_file, self._file_offset(shape[0]))
         self._sync()
         described = {
             "format": _FORMAT,
@@ -458,7 +459,7 @@ class StoreWriter:
         _write_durably(self.folder / "store.json", json.dumps(described, indent=1).encode())
         os.replace(self._frames_path, self.folder / "frames.npy")
         self._journal_path.unlink()
-        os.close(self._file)
+        os.close(self._open_file)
         self._file = None
         return FrameStore.open(self.folder)
 
@@ -468,6 +469,12 @@ class StoreWriter:
             self._sync()
             os.close(self._file)
             self._file = None
+
+    @property
+    def _open_file(self) -> int:
+        if self._file is None:
+            raise ValueError(f"{self.folder}: expected an open writer, got one that is closed")
+        return self._file
 
     def _prepare(self, video: int, frames: Any) -> np.ndarray:
         """The frames of a video as they are stored: checked, and rounded to nearest."""
@@ -488,17 +495,17 @@ class StoreWriter:
         """Compare the last finished video with what is read of it now."""
         stored = (video for video in reversed(range(self.finished)) if video not in self._left_out)
         last = next(stored, None)
-        if last is not None and zlib.crc32(self._prepare(last, read(last))) != self._checksums[last]:
+        if last is not None and zlib.crc32(self._prepare(last, read(last)).data) != self._checksums[last]:
             raise OutputError(
                 f"{self._frames_path}: was begun with other frames of {self.ids[last]}; remove it to start anew"
             )
 
     def _put(self, video: int, stored: np.ndarray) -> None:
-        content = memoryview(stored).cast("B")
+        content = stored.data.cast("B")
         try:
             done = 0
             while done < len(content):
-                done += os.pwrite(self._file, content[done:], self._place(self._offsets[video]) + done)
+                done += os.pwrite(self._open_file, content[done:], self._file_offset(self._offsets[video]) + done)
         except OSError as error:
             raise OutputError(f"{self._frames_path}: cannot be written ({error.strerror})") from None
         self._checksums[video] = zlib.crc32(content)
@@ -521,7 +528,7 @@ class StoreWriter:
             with self._lock:
                 waiting = np.flatnonzero(~self._settled[self._durable :])
                 leading = self._durable + int(waiting[0]) if waiting.size else len(self.ids)
-            os.fsync(self._file)
+            os.fsync(self._open_file)
             self._durable = leading
             self._write_journal()
 
@@ -578,7 +585,7 @@ class StoreWriter:
         lengths[list(self._left_out)] = 0
         return np.concatenate([[0], np.cumsum(lengths)])
 
-    def _place(self, frame: int) -> int:
+    def _file_offset(self, frame: int) -> int:
         """Where a frame starts in the file."""
         return _HEADER_BYTES + int(frame) * self.dim * np.dtype(self.dtype).itemsize
 
@@ -620,7 +627,7 @@ def _map_array(path: Path, ndim: int, *dtypes: str) -> np.ndarray:
 
 def _index_checksum(ids: tuple[str, ...], offsets: np.ndarray, checksums: np.ndarray) -> int:
     """crc32 of the names, places and checksums of all videos: a damaged index would give the frames of another."""
-    return zlib.crc32(checksums, zlib.crc32(offsets, zlib.crc32("\n".join(ids).encode())))
+    return zlib.crc32(checksums.data, zlib.crc32(offsets.data, zlib.crc32("\n".join(ids).encode())))
 
 
 def _summary(frames: FrameStore | VideoFolder) -> str:
@@ -667,7 +674,7 @@ def _verify(
     """Compare the crc32 of each video's bytes with its checksum."""
 
     def damaged(chunk: range) -> list[int]:
-        return [v for v in chunk if zlib.crc32(frames[offsets[v] : offsets[v + 1]]) != checksums[v]]
+        return [v for v in chunk if zlib.crc32(frames[offsets[v] : offsets[v + 1]].data) != checksums[v]]
 
     with ThreadPoolExecutor(num_threads(threads)) as pool:
         for chunk, found in zip(_chunks(len(ids)), pool.map(damaged, _chunks(len(ids))), strict=True):

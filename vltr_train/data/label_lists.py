@@ -134,14 +134,18 @@ class LabelList:
         lengths = np.diff(self.offsets)[rows]
         numbers = np.repeat(np.arange(len(rows)), lengths)
         before = np.cumsum(lengths) - lengths
-        places = np.arange(len(numbers)) + (self.offsets[:-1][rows] - before)[numbers]
-        return numbers, self.classes[places]
+        positions = np.arange(len(numbers)) + (self.offsets[:-1][rows] - before)[numbers]
+        return numbers, self.classes[positions]
 
 
 def _first_repeated(names: Sequence[str]) -> int:
-    """Where the first name stands that stood before."""
-    seen = set()
-    return next(place for place, name in enumerate(names) if name in seen or seen.add(name))
+    """Return the index of the first name that an earlier index has as well."""
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            return index
+        seen.add(name)
+    raise ValueError("names: expected a repeated name, got distinct ones")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -310,8 +314,8 @@ def read_minikinetics(
         )
     targets = np.array([int(sizes[0] * imbalance ** (k / (total - 1))) for k in range(total)])
     offsets, rows = train.by_class()
-    place_in_class = np.arange(len(rows)) - np.repeat(offsets[:-1], sizes)
-    kept = np.sort(rows[place_in_class < np.repeat(targets, sizes)])
+    rank_in_class = np.arange(len(rows)) - np.repeat(offsets[:-1], sizes)
+    kept = np.sort(rows[rank_in_class < np.repeat(targets, sizes)])
     return train.only(kept), test
 
 

@@ -65,7 +65,7 @@ class Loader:
     batch_size: rows of all ranks together, of which each gets a contiguous share. In training a last batch that leaves
     a rank fewer than two rows is dropped (DIFFERS: the published code keeps it; batch normalisation and mixing need
     two). num_frames: T. frame_sampling: in training, one of `FRAME_SAMPLING`. seed, stream: draws depend on these, on
-    the epoch and the place in it alone, so that ranks, threads and a resumption do not change them. resident: the
+    the epoch and the position in it alone, so that ranks, threads and a resumption do not change them. resident: the
     frames of the store where they lie on the device (`resident_frames`). threads: of the core. A batch is good until
     the next one is asked for, and one epoch at a time is read: memory is used again.
     """
@@ -149,9 +149,10 @@ class Loader:
         return self.sampler.draw(self.split.labels, self._seed, epoch, self._stream)
 
     def _share(self, batch: tuple[int, int]) -> tuple[int, int]:
-        """The places in the epoch that are this rank's of a batch."""
+        """The positions in the epoch that are this rank's of a batch."""
         start, end = batch
-        return tuple(start + (end - start) * rank // self._size for rank in (self._rank, self._rank + 1))
+        first, last = (start + (end - start) * rank // self._size for rank in (self._rank, self._rank + 1))
+        return first, last
 
 
 def derived_seed(seed: int, *purpose: int) -> int:
@@ -202,8 +203,8 @@ class _OnHost:
         self._stream = torch.cuda.Stream(device) if self._is_cuda else None
         self._memory: deque[tuple[Tensor, Any]] = deque((torch.empty(0), None) for _ in range(_AHEAD + 1))
 
-    def make(self, rows: np.ndarray, classes: np.ndarray | None, place: int, epoch: int, weight: float) -> _Prepared:
-        clips = self._gather(rows, place, epoch)
+    def make(self, rows: np.ndarray, classes: np.ndarray | None, position: int, epoch: int, weight: float) -> _Prepared:
+        clips = self._gather(rows, position, epoch)
         targets = torch.from_numpy(self._split.labels.multi_hot(rows))
         drawn = None if classes is None else torch.from_numpy(classes)
         sent = None
@@ -228,10 +229,10 @@ class _OnHost:
             batch.features = batch.features.float()
         return batch
 
-    def _gather(self, rows: np.ndarray, place: int, epoch: int) -> Tensor:
+    def _gather(self, rows: np.ndarray, position: int, epoch: int) -> Tensor:
         split = self._split
-        places = np.arange(place, place + len(rows))
-        frames = sample_frames(self._lengths[rows], epoch=epoch, samples=places, **self._picks)
+        positions = np.arange(position, position + len(rows))
+        frames = sample_frames(self._lengths[rows], epoch=epoch, samples=positions, **self._picks)
         memory, sent = self._memory[0]
         self._memory.rotate(-1)
         if sent is not None:
@@ -254,10 +255,10 @@ class _OnDevice:
         self._lengths = self._put(split.lengths)
         self._targets = self._put(split.labels.multi_hot(dtype=np.uint8))
 
-    def make(self, rows: np.ndarray, classes: np.ndarray | None, place: int, epoch: int, weight: float) -> Batch:
+    def make(self, rows: np.ndarray, classes: np.ndarray | None, position: int, epoch: int, weight: float) -> Batch:
         there = self._put(rows)
-        places = torch.arange(place, place + len(rows), device=self._device)
-        frames = sample_frames(self._lengths[there], epoch=epoch, samples=places, **self._picks)
+        positions = torch.arange(position, position + len(rows), device=self._device)
+        frames = sample_frames(self._lengths[there], epoch=epoch, samples=positions, **self._picks)
         clips = gather_frames(
             self._frames, self._offsets, self._videos[there], frames, dtype="float32", threads=self._picks["threads"]
         )

@@ -59,30 +59,30 @@ def read_own_labels(
     Raises:
         InputError: The file cannot be read, or a line has no id, an unknown split, or the id of another line.
     """
-    place = Path(path)
+    source = Path(path)
     try:
-        text = place.read_text(encoding="utf-8-sig")
+        text = source.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{place}: no such file") from None
+        raise InputError(f"{source}: no such file") from None
     except OSError as error:
-        raise InputError(f"{place}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise InputError(f"{place}: expected UTF-8 text, got binary data") from None
-    if place.suffix.lower() in (".csv", ".tsv"):
-        lines, ids, cells, splits = _read_table(place, text)
+        raise InputError(f"{source}: expected UTF-8 text, got binary data") from None
+    if source.suffix.lower() in (".csv", ".tsv"):
+        lines, ids, cells, splits = _read_table(source, text)
         labels = _divide(cells, class_names or ())
     else:
-        lines, ids, labels = _read_list(place, text, frame_counts)
+        lines, ids, labels = _read_list(source, text, frame_counts)
         splits = [None] * len(ids)
     if not ids:
-        raise InputError(f"{place}: expected a video with its labels on each line, got no video")
+        raise InputError(f"{source}: expected a video with its labels on each line, got no video")
     line_of: dict[str, int] = {}
     for line, name in zip(lines, ids, strict=True):
         if not name or name.split() != [name]:
-            raise InputError(f"{place}: line {line}: expected an id without blanks, got {name!r}")
+            raise InputError(f"{source}: line {line}: expected an id without blanks, got {name!r}")
         if line_of.setdefault(name, line) != line:
             raise InputError(
-                f"{place}: line {line}: video {name} is on line {line_of[name]} already; give each video one line"
+                f"{source}: line {line}: video {name} is on line {line_of[name]} already; give each video one line"
             )
     return ids, labels, splits
 

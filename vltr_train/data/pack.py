@@ -104,9 +104,9 @@ def minikinetics(labels: PathLike, features: PathLike, imbalance: float = 0.01) 
     Classes have their names where kinetics_val.csv lies beside, else the numbers of the published lists: kinetics007.
     Raises InputError.
     """
-    place = Path(labels)
-    train, test = read_minikinetics(place / "train.lst", place / "val.lst", imbalance)
-    names = _kinetics_names(place / "kinetics_val.csv")
+    folder = Path(labels)
+    train, test = read_minikinetics(folder / "train.lst", folder / "val.lst", imbalance)
+    names = _kinetics_names(folder / "kinetics_val.csv")
     ordered = tuple(names[original] for original in MINIKINETICS_CLASS_ORDER)
     lists = DatasetLists(f"minikinetics-{imbalance:g}", MINIKINETICS_BOUNDS, ordered, train, test=test)
     return PackSource(lists, Path(features))
@@ -134,18 +134,17 @@ def ava(labels: PathLike, features: PathLike) -> PackSource:
     is none. Ids are those of `read_ava`. Raises InputError.
     """
     # DIFFERS: the paper (arXiv 1904.12993) names neither its 46 head and 14 tail classes nor bounds; VideoLT's here.
-    place = Path(labels)
+    folder = Path(labels)
     # The official file of v2.1 ends in .pbtxt.txt.
-    action_lists = sorted(path for end in ("", ".txt") for path in place.glob(f"*for_activitynet*.pbtxt{end}"))
+    action_lists = sorted(path for end in ("", ".txt") for path in folder.glob(f"*for_activitynet*.pbtxt{end}"))
     classes = read_labelmap(action_lists[-1]) if action_lists else None
-    train, test = (read_ava(_one_match(place, f"ava_{split}_v*.csv"), classes) for split in ("train", "val"))
+    train, test = (read_ava(_one_match(folder, f"ava_{split}_v*.csv"), classes) for split in ("train", "val"))
     note = ""
     if classes is None:
         names = default_class_names(train.num_classes)
-        note = (
-            f"{place}: no *for_activitynet*.pbtxt, so all {len(names)} actions are classes, called {names[0]} and so on"
-        )
-    else:
+        note = f"{folder}: no *for_activitynet*.pbtxt, so all {len(names)} actions are classes, called {names[0]} and so on"
+            f"{folder}: no *for_activitynet*.pbtxt, so all {len(names)} actions are classes, called {names[0]} "
+            "and so on"
         names = tuple(classes[action] for action in sorted(classes))
     return PackSource(DatasetLists("ava", DEFAULT_BOUNDS, names, train, test=test), Path(features), note)
 

@@ -71,10 +71,13 @@ class InstanceSampler:
 class ClassSampler:
     """A class by chance, then one of its rows by chance, with replacement: as many draws as there are rows.
 
-    power: class c has a chance in proportion to n_c ** power. 0 is class-balanced sampling (CBS), 0.5 square-root
-        sampling (SRS, as in the published VideoLT model zoo), 1 each (row, class) pair alike, -1 the inverse frequency.
-    probabilities: (C,) chances in place of that law, in any unit.
     Classes without rows are never drawn.
+
+    Args:
+        power: Class c has a chance in proportion to n_c ** power. 0 is class-balanced sampling (CBS), 0.5 square-root
+            sampling (SRS, as in the published VideoLT model zoo), 1 each (row, class) pair alike, -1 the inverse
+            frequency.
+        probabilities: (C,) chances in place of that law, in any unit.
     """
 
     power: float = 0.0

@@ -221,14 +221,17 @@ def make_world(
     rng = _generator(seed, _LABELS)
     if not shape.balanced_test:  # published by falling counts: class 0 is the largest
         tail = rng.permutation(tail)
-    ids, pairs, splits = [], [], {}
+    ids: list[str] = []
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    splits: dict[str, slice] = {}
     for split, num_videos in shape.videos.items():
         law = np.full(num_classes, tail.mean()) if shape.balanced_test and split == "test" else tail
         rows, classes = _deal_labels(split, round(num_videos * scale), law, shape.label_shares, rng)
         splits[split] = slice(len(ids), len(ids) + int(rows[-1]) + 1)
         pairs.append((rows + len(ids), classes))
         ids += [f"{split}-{row:06d}" for row in range(int(rows[-1]) + 1)]
-    labels = LabelList.from_pairs(tuple(ids), *np.concatenate(pairs, axis=1), num_classes)
+    rows, classes = np.concatenate(pairs, axis=1)
+    labels = LabelList.from_pairs(tuple(ids), rows, classes, num_classes)
 
     train_counts = np.bincount(pairs[0][1])
     shrink = train_counts.sum() / tail.sum()
@@ -334,23 +337,34 @@ def synthesize(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SyntheticSet:
-    """Write a data set with a known structure into ``folder``, to be opened by `vltr_train.data.dataset.open_dataset`.
+    """Write a data set with a known structure into ``folder``, to be opened by `vltr_train.open_dataset`.
 
-    profile: a key of `PROFILES`, the published set whose labels it has. scale: 1 is its true size. Videos grow with it;
-        classes, and with them training counts and the bounds of head and tail, with its square root, so that the long
-        tail and its groups stay. Each class keeps 4 training videos and 2 of each other split; sets too small for
-        that get more videos. VideoLT at 0.05: 225 classes, 8,967 training videos, 418 to 10 a class.
-    dim: D. layout: "packed", one array as `vltr-train pack` makes it, or "npy", one features/<id>.npy a video.
-    dtype: "float16" or "float32". imbalance: of minikinetics, the smallest class's share of the largest.
-    frames: of a video; default that of the profile. length_spread: 0 for all alike, else the standard deviation of the
-        logarithm of lengths with that mean (VideoLT's own at one frame a second: 0.73). feature_std: of the noise in a
-        feature; default sqrt(8192 / dim), with which few features too are learnt from in some hundred steps. 2, which
-        is that of 2,048 features, is fair to methods that normalise frames or attend to them.
-    progress: called with the fraction done.
+    The same arguments give the same bytes in any number of threads, but for last bits on another CPU or numpy. The same
+    call continues an interrupted write.
 
-    The same arguments give the same bytes in any number of threads, but for last bits on another CPU or numpy. Writing
-    that was stopped is taken up again by the same call. Raises ValueError for an argument that does not fit, and where
-    the folder holds another data set.
+    Args:
+        folder: Folder of the data set.
+        profile: A key of `PROFILES`, the published set whose labels it has.
+        scale: 1 is the published size. Videos grow with it; classes, and with them training counts and the bounds of
+            head and tail, grow with its square root, so that the long tail and its groups stay. Each class keeps 4
+            training videos and 2 of each other split; sets too small for that get more videos. VideoLT at 0.05: 225
+            classes, 8,967 training videos, 418 to 10 a class.
+        dim: D, the number of features of a frame.
+        seed: Seed of all draws.
+        layout: "packed", one array as `vltr-train pack` makes it, or "npy", one features/<id>.npy a video.
+        dtype: "float16" or "float32".
+        imbalance: For minikinetics, the smallest class's share of the largest.
+        frames: Frames of a video; by default those of the profile.
+        length_spread: 0 if all lengths are equal, else the standard deviation of the logarithm of lengths with that
+            mean (VideoLT's own at one frame a second: 0.73).
+        feature_std: Standard deviation of the noise in a feature. The default, sqrt(8192 / dim), lets few features too
+            be learnt from in some hundred steps. 2, the value of 2,048 features, is fair to methods that normalise
+            frames or attend to them.
+        threads: Threads of the core; every core by default.
+        progress: Called with the fraction done.
+
+    Raises:
+        ValueError: An argument does not fit, or the folder holds another data set.
     """
     if layout not in ("packed", "npy"):
         raise ValueError(f"layout: expected packed or npy, got {layout!r}")

@@ -1,4 +1,4 @@
-"""The methods, one file each; the name of a method is that of its file."""
+"""The training methods, one file each. The name of a method is the name of its file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ __all__ = ["all_methods", "find_method"]
 
 
 def all_methods() -> dict[str, type[Method]]:
-    """Every method by its name, which is that of its file in methods/."""
+    """Return every training method by its name, which is the name of its file in methods/.
+
+    Returns:
+        The classes of the methods, in alphabetical order of their names.
+
+    Example:
+        >>> list(all_methods())[:3]
+        ['ava_two_stage', 'bce', 'cb_loss']
+    """
     found = {}
     for module in pkgutil.iter_modules(__path__):
         loaded = importlib.import_module(f"{__name__}.{module.name}")
@@ -25,7 +33,21 @@ def all_methods() -> dict[str, type[Method]]:
 
 
 def find_method(name: str) -> type[Method]:
-    """The method of this name; ValueError with the nearest ones otherwise."""
+    """Return the training method of a name.
+
+    Args:
+        name: The name of a method, such as "framestack".
+
+    Returns:
+        The class of the method.
+
+    Raises:
+        ValueError: There is no such method; the message suggests the nearest names.
+
+    Example:
+        >>> find_method("bce").__name__
+        'BCE'
+    """
     methods = all_methods()
     if name not in methods:
         raise unknown_name("method", name, methods)

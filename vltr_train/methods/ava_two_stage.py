@@ -1,16 +1,18 @@
-"""From head to tail (AVA): features are learnt from the head classes, then a classifier of all, from balanced videos.
+"""From head to tail (AVA): head classes train the features, then balanced videos train a classifier of all classes.
 
 Paper: Zhang et al., "A Study on Action Detection in the Wild", arXiv 1904.12993, Section 5.2 and Algorithm 1.
-Stage "judge": BCE of all classes, for few epochs. Head is where AP_train - AP_validate >= margin: of the others there
-is too little for a model to fit it even where it may look. Where that tells nothing apart, head is n > the lower bound
-of the groups.
-Stage "features": the model begun anew, on videos with a head label; L = mean over b and head classes c of l_bc.
-Stage "classifier": trunk frozen, dropout, a new linear classifier of all classes, each drawn alike; L = mean over b of
-the sum over c of l_bc; SGD in batches of 1000 for one epoch, at a rate that falls linearly to a tenth.
-Code: none is published. Presets are for one vector a box, as ROI pooling gives it; say train_frames and test_frames of
-others. AVA has no list for validation: without one of your own head is judged by counts.
+Stage "judge": BCE of all classes, for a few epochs. Head classes have AP_train - AP_validate >= margin; the others have
+too few videos for the model to fit even the training set. If this criterion separates no classes, head classes are
+those with n > the lower bound of the groups.
+Stage "features": the model is initialised anew and trained on videos with a head label; L = mean over b and head
+classes c of l_bc.
+Stage "classifier": the trunk is frozen. A new linear classifier of all classes, with dropout, is trained on videos that
+are drawn by class, each class equally often; L = mean over b of the sum over c of l_bc. SGD runs for one epoch in
+batches of 1000, and its rate falls linearly to a tenth.
+Code: none is published. The presets are for one vector a box, as ROI pooling gives it. Set train_frames and test_frames
+for other data. AVA has no list for validation; without your own list, counts select the head classes.
 Command: vltr-train fit ava_two_stage:i3d-ava --data DIR
-Expected: SAP .491, of the tail .539, of the head .477, mAP .176; of boxes that were detected, in the paper.
+Expected: SAP .491, tail SAP .539, head SAP .477, mAP .176. The paper measures these on detected boxes.
 """
 
 from __future__ import annotations
@@ -37,23 +39,24 @@ __all__ = ["AVATwoStage", "AVATwoStageConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class AVATwoStageConfig(TrainConfig):
-    # The trunk of the paper is a video network and the trunk here an aggregator; the mean has nothing to transfer.
+    # The paper's trunk is a video network; here it is an aggregator. The mean has no weights to transfer.
     aggregator: str = field(
         default="nonlinear", metadata={"choices": tuple(name for name in AGGREGATORS if name != "mean")}
     )
-    dropout: float = 0.3  # of what the linear classifier sees, in all stages
+    dropout: float = 0.3  # on the input of the linear classifier, in all stages
     head_rule: str = field(default="criterion", metadata={"choices": ("criterion", "count")})
     judge_epochs: int = 10
     margin: float = 0.0
-    least_tail: float = 0.05  # the share of classes that the criterion must call tail to be believed, and at least one
+    # The criterion is used if it finds at least this share of tail classes, and at least one.
+    least_tail: float = 0.05
     stage1: str = field(default="head", metadata={"choices": ("head", "all")})
     stage2: str = field(default="linear", metadata={"choices": ("linear", "all")})
     stage2_balance: bool = True
     classifier_epochs: int = 1
     classifier_batch_size: int = 1000
-    # DIFFERS: 1e-3 to 1e-4 there, and no clipping (protocol=official). In 180 steps, which are an epoch of VideoLT, a
-    # classifier begun anew hardly leaves chance so: on synthetic features an SAP of .61, and of .93 with these. At such
-    # a rate the gradients of a sum over classes, where not clipped, destroy a trunk that is trained too (stage2=all).
+    # DIFFERS: the paper has 1e-3 to 1e-4 and no clipping (protocol=official). With these, the 180 steps of an epoch of
+    # VideoLT hardly move a new classifier from chance: on synthetic features its SAP is .61, and .93 with the rates
+    # below. At these rates unclipped gradients of a sum over classes destroy a trunk that is trained too (stage2=all).
     classifier_lr: float = 0.1
     classifier_last_lr: float = 0.01
     classifier_clip_norm: float | None = 5.0
@@ -76,27 +79,17 @@ class AVATwoStageConfig(TrainConfig):
 
 class AVATwoStage(Method):
     paper = "A Study on Action Detection in the Wild (arXiv 1904.12993)"
+    config: AVATwoStageConfig
+    model: VideoClassifier
+    head: Tensor
+    by_criterion: Tensor
     Config = AVATwoStageConfig
     official = MappingProxyType({"classifier_lr": 1e-3, "classifier_last_lr": 1e-4, "classifier_clip_norm": None})
     presets = MappingProxyType(
-        published(
-            "ours",
-            {"i3d-ava": (0.491, 0.539, 0.477, 0.176)},  # mAP is in Table 1
-            tables=("ava-2", "ava-3", "ava-4", "ava-5"),
-            quoted={"i3d-ava": {"ava-5": (0.491, 0.539, 0.476, None)}},
-        )
-        | published(
-            "1st stage all", {"i3d-ava-stage1-all": (0.474, 0.518, 0.461, None)}, tables=("ava-3",), stage1="all"
-        )
-        | published(
-            "2nd stage all", {"i3d-ava-stage2-all": (0.473, 0.509, 0.462, None)}, tables=("ava-4",), stage2="all"
-        )
-        | published(
-            "original distribution",
-            {"i3d-ava-unbalanced": (0.416, 0.351, 0.435, None)},
-            tables=("ava-5",),
-            stage2_balance=False,
-        )
+        published("ava_two_stage", "ours")
+        | published("ava_two_stage", "1st stage all", stage1="all")
+        | published("ava_two_stage", "2nd stage all", stage2="all")
+        | published("ava_two_stage", "original distribution", stage2_balance=False)
     )
 
     def __init__(self, config: AVATwoStageConfig, task: Task) -> None:
@@ -112,29 +105,29 @@ class AVATwoStage(Method):
 
     @property
     def rule(self) -> str:
-        """What made `head`, the (C,) bool classes of the features: "criterion", "count" or "all"."""
+        """The rule that selected `head`, the (C,) bool classes of the features: "criterion", "count" or "all"."""
         if self.config.stage1 == "all":
             return "all"
         return "criterion" if self.by_criterion else "count"
 
-    def make_model(self) -> nn.Module:
+    def make_model(self) -> VideoClassifier:
         config, task = self.config, self.task
         aggregator = make_aggregator(config.aggregator, task.feature_dim, dropout=0.0, clusters=config.clusters)
         model = VideoClassifier(aggregator, task.num_classes)
-        # Not the aggregator's own dropout, which would be frozen with it.
+        # The aggregator's own dropout would be frozen together with it.
         model.classifier = nn.Sequential(Dropout(config.dropout), model.classifier)
         return model
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config
-        # DIFFERS: there SGD fine-tunes a network that was pre-trained, with its batch statistics frozen. This trunk is
-        # new, so it is trained as the trunks of all the methods that it is compared with are.
+        # DIFFERS: the paper fine-tunes a pre-trained network by SGD, with its batch statistics frozen. This trunk is
+        # new, so it is trained like the trunks of all methods that it is compared with.
         judge = self.stage(name="judge", epochs=config.judge_epochs)
-        # Videos without any label teach all classes, but no head class.
+        # A video without any label is a negative of all classes, but it has no head label.
         head = None if config.stage1 == "all" else self.head.cpu().numpy()
         features = self.stage(name="features", samplers=(InstanceSampler(classes=head),))
         fall = (config.classifier_last_lr - config.classifier_lr) / config.classifier_epochs
-        # What the frozen trunk says is not kept: frames are drawn anew in each epoch, and there is one.
+        # The outputs of the frozen trunk are not cached: each epoch draws frames anew, and there is only one.
         classifier = Stage(
             name="classifier",
             epochs=config.classifier_epochs,
@@ -142,7 +135,7 @@ class AVATwoStage(Method):
             rate=lambda progress: config.classifier_lr + fall * progress,
             clip_norm=config.classifier_clip_norm,
             samplers=(ClassSampler() if config.stage2_balance else InstanceSampler(),),
-            optimizer=partial(torch.optim.SGD, momentum=0.9),  # which momentum is not said there
+            optimizer=partial(torch.optim.SGD, momentum=0.9),  # the paper does not say which momentum
         )
         is_judged = config.stage1 == "head" and config.head_rule == "criterion"
         return (*[judge] * is_judged, features, classifier)
@@ -154,15 +147,18 @@ class AVATwoStage(Method):
         elif stage.name == "classifier":
             if self.config.stage2 == "linear":
                 self.freeze(self.model.aggregator)
-            self.model.classifier[-1].reset_parameters()
+            self.model.reset_classifier()
 
     def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> str | None:
-        """Makes `head` of the judge's APs; says what it did."""
+        """Select `head` by the APs of stage "judge"; return a message with the rule."""
         if stage.name != "judge":
             return None
-        # DIFFERS: there AP_train is compared with the AP of the very set that results are reported on.
+        # DIFFERS: the paper compares AP_train with the AP on the set that it reports results on.
         gap = average_precision("train") - average_precision("validate")
-        is_tail, is_head = gap < self.config.margin, gap >= self.config.margin  # neither where a split lacks the class
+        is_tail, is_head = (
+            gap < self.config.margin,
+            gap >= self.config.margin,
+        )  # NaN is neither
         least, compared = max(1, math.ceil(self.config.least_tail * len(gap))), int((is_tail | is_head).sum())
         by = f"more than {self.task.bounds[1]:g} training videos"
         if least <= is_tail.sum() < compared:
@@ -182,5 +178,5 @@ class AVATwoStage(Method):
             return entropies.mean()
         if self._stage == "features":
             return losses.masked_sum(entropies, self.head) / self.head.sum()
-        # A sum: each class is a classifier of its own, which the rates above would not move at a C-th of its gradient.
+        # A sum, because each class is a classifier of its own: a C-th of its gradient would not move it at these rates.
         return entropies.sum(1).mean()

@@ -1,6 +1,6 @@
-"""Class-balanced loss: classes weigh by the effective number of their training videos.
+"""Class-balanced loss: the weight of a class falls with the effective number of its training videos.
 
-Paper: Cui et al., arXiv 1901.05555: w_c = (1 - beta) / (1 - beta^n_c), brought to sum C; L = mean of w_c l_bc.
+Paper: Cui et al., arXiv 1901.05555: w_c = (1 - beta) / (1 - beta^n_c), scaled to the sum C; L = mean of w_c l_bc.
 Code: https://github.com/17Skye17/VideoLT (ops/losses.py), which weights class c in every row, positives and negatives.
 Command: vltr-train fit cb_loss:r101 --data DIR
 Expected: All .511, head .665, medium .561, tail .398, Acc@1 .656, Acc@5 .832.
@@ -24,7 +24,7 @@ __all__ = ["CBLoss", "CBLossConfig"]
 @dataclass(frozen=True, kw_only=True)
 class CBLossConfig(TrainConfig):
     cb_beta: float = 0.9999
-    # column: w_c at class c, as VideoLT's code. sample: a row weighs the sum of its labels' weights, as Cui et al.
+    # column: w_c weights class c, as in VideoLT's code. sample: a row has the summed weight of its labels (Cui et al.).
     cb_axis: str = field(default="column", metadata={"choices": ("column", "sample")})
 
     def __post_init__(self) -> None:
@@ -35,31 +35,10 @@ class CBLossConfig(TrainConfig):
 
 class CBLoss(Method):
     paper = "Class-balanced loss (arXiv 1901.05555)"
+    config: CBLossConfig
+    class_weights: Tensor
     Config = CBLossConfig
-    presets = MappingProxyType(
-        published(
-            "CB loss",
-            {
-                "r50": (0.495, 0.653, 0.546, 0.381, 0.643, 0.823),
-                "r101": (0.511, 0.665, 0.561, 0.398, 0.656, 0.832),
-                "tsm": (0.563, 0.744, 0.616, 0.440, None, None),
-                "tsm-netvlad": (0.666, 0.801, 0.712, 0.566, None, None),
-                "r50-agg": (0.681, 0.784, 0.717, 0.601, 0.695, 0.847),
-                "r101-agg": (0.693, 0.793, 0.728, 0.616, 0.705, 0.854),
-                "tsm-agg": (0.681, 0.818, 0.724, 0.584, 0.706, 0.862),
-                "r50-agg-mk0.01": (0.549, 0.440),
-                "r50-agg-mk0.02": (0.593, 0.497),
-                "r50-agg-mk0.05": (0.633, 0.565),
-                "r50-agg-mk0.1": (0.666, 0.613),
-                "r101-agg-mk0.01": (0.573, 0.470),
-                "r101-agg-mk0.02": (0.615, 0.521),
-                "r101-agg-mk0.05": (0.655, 0.584),
-                "r101-agg-mk0.1": (0.688, 0.624),
-                "r101-charadeslt": (0.112, 0.162, 0.113, 0.052),
-                "r101-charadesegolt": (0.129, 0.190, 0.115, 0.077),
-            },
-        )
-    )
+    presets = MappingProxyType(published("cb_loss", "CB loss"))
 
     def __init__(self, config: CBLossConfig, task: Task) -> None:
         super().__init__(config, task)

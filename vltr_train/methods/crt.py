@@ -1,11 +1,12 @@
-"""Classifier re-training (cRT): features are learnt from videos as they come, a new classifier from balanced ones.
+"""Classifier re-training (cRT): all videos train the features, then balanced videos train a new classifier.
 
-Paper: Kang et al., arXiv 1910.09217, Section 4.1; VideoLT (arXiv 2105.02668) has it in its supplement only.
-Stage "train": BCE. Stage "classifier": aggregator frozen, classifier begun anew, class-balanced sampling, the loss of
-which is the mean over videos of the sum over classes of m_bc l_bc; m is 0 at labels that a video was not drawn for.
+Paper: Kang et al., arXiv 1910.09217, Section 4.1; VideoLT (arXiv 2105.02668) reports it in its supplement only.
+Stage "train": BCE. Stage "classifier": the aggregator is frozen, and a new classifier is trained on class-balanced
+videos. Its loss is the mean over videos of the sum over classes of m_bc l_bc; m is 0 at the labels that a video was not
+drawn for.
 Code: none for videos; https://github.com/facebookresearch/classifier-balancing for images.
 Command: vltr-train fit crt --data DIR
-Expected: no number is in reach.
+Expected: no number is available.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class CRTConfig(ResampledConfig):
 
 class CRT(Resampled):
     paper = "cRT, two-stage (arXiv 1910.09217)"
+    config: CRTConfig
     Config = CRTConfig
 
     def stages(self) -> tuple[Stage, ...]:
@@ -42,9 +44,9 @@ class CRT(Resampled):
 
     def begin_stage(self, stage: Stage) -> None:
         if stage.name == "classifier":
-            # Frozen in eval mode: batch statistics of balanced videos would move what the classifier is learnt from.
+            # Frozen in eval mode: batch statistics of balanced videos would change the features of the classifier.
             self.freeze(self.model.aggregator)
-            self.model.classifier.reset_parameters()
+            self.model.reset_classifier()
 
     def forward(self, batch: Batch) -> Tensor:
         if batch.classes is None:

@@ -1,9 +1,9 @@
-"""Equalization loss: now and then a tail class does not learn from a negative.
+"""Equalization loss: with a small probability a tail class does not learn from a negative.
 
 Paper: Tan et al., arXiv 2003.05176: L = mean of (1 - E T_c (1 - y_bc)) l_bc, where T_c is 1 for tail classes and
 E is 1 with probability gamma.
-Code: https://github.com/17Skye17/VideoLT (ops/losses.py). Its gamma, 1.76e-3, is the paper's threshold of frequency;
-with it two negatives in a thousand are dropped and the loss is all but plain BCE. Try eql_gamma=0.9.
+Code: https://github.com/17Skye17/VideoLT (ops/losses.py). Its gamma, 1.76e-3, is the paper's frequency threshold.
+With it two negatives in a thousand are dropped, and the loss is nearly plain BCE. Try eql_gamma=0.9.
 Command: vltr-train fit eql:r101 --data DIR
 Expected: All .518, head .690, medium .571, tail .398, Acc@1 .664, Acc@5 .838.
 """
@@ -36,23 +36,10 @@ class EQLConfig(TrainConfig):
 
 class EQL(Method):
     paper = "Equalization loss (arXiv 2003.05176)"
+    config: EQLConfig
+    tail: Tensor
     Config = EQLConfig
-    presets = MappingProxyType(
-        published(
-            "EQL",
-            {
-                "r50": (0.502, 0.679, 0.557, 0.378, 0.653, 0.829),
-                "r101": (0.518, 0.690, 0.571, 0.398, 0.664, 0.838),
-                "tsm": (0.567, 0.757, 0.623, 0.439, None, None),
-                "tsm-netvlad": (0.665, 0.808, 0.713, 0.557, None, None),
-                "r50-agg": (0.676, 0.794, 0.717, 0.585, 0.704, 0.862),
-                "r101-agg": (0.690, 0.805, 0.729, 0.602, 0.714, 0.870),
-                "tsm-agg": (0.680, 0.825, 0.727, 0.575, 0.713, 0.874),
-                "r101-charadeslt": (0.121, 0.203, 0.113, 0.042),
-                "r101-charadesegolt": (0.158, 0.250, 0.136, 0.076),
-            },
-        )
-    )
+    presets = MappingProxyType(published("eql", "EQL"))
 
     def __init__(self, config: EQLConfig, task: Task) -> None:
         super().__init__(config, task)

@@ -1,10 +1,10 @@
 """Focal loss: an easy label of a video counts less than a hard one.
 
 Paper: Lin et al., arXiv 1708.02002, Eq. 4, with sigmoids: L = mean of (1 - p)^gamma l, l the BCE and p = exp(-l).
-Code: https://github.com/17Skye17/VideoLT (ops/losses.py), where it is the loss of FrameStack, with gamma 1.
+Code: https://github.com/17Skye17/VideoLT (ops/losses.py), which uses it in FrameStack, with gamma 1.
 Command: vltr-train fit focal:i3d-ava --data DIR
-Expected: SAP .434, of the tail .411, of the head .442 (arXiv 1904.12993, Table 2). Nothing is printed for it alone in
-VideoLT; FrameStack without mixing is this.
+Expected: SAP .434, tail SAP .411, head SAP .442 (arXiv 1904.12993, Table 2). VideoLT prints no number for it alone. It
+equals FrameStack without mixing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Focal", "FocalConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class FocalConfig(TrainConfig):
-    gamma: float = 1.0  # the paper of the loss has 2, VideoLT's scripts 1
+    gamma: float = 1.0  # the paper of the loss has 2, and VideoLT's scripts have 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,10 +34,9 @@ class FocalConfig(TrainConfig):
 
 class Focal(Method):
     paper = "Focal loss (arXiv 1708.02002)"
+    config: FocalConfig
     Config = FocalConfig
-    presets = MappingProxyType(
-        published("focal loss", {"i3d-ava": (0.434, 0.411, 0.442, None)}, tables=("ava-2",), gamma=2.0)
-    )
+    presets = MappingProxyType(published("focal", "focal loss", gamma=2.0))
 
     def forward(self, batch: Batch) -> Tensor:
         return losses.focal(self.model(batch.features), batch.targets, self.config.gamma)

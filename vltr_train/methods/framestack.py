@@ -1,8 +1,8 @@
-"""FrameStack: clips of two videos are joined, fewer frames of the one whose classes the model knows better by now.
+"""FrameStack: clips of two videos are joined, with fewer frames of the video whose classes the model knows better.
 
 Paper: VideoLT, arXiv 2105.02668, Eq. 1 to 4 and Algorithm 1. With s_i the sum of the running AP (rAP) over the labels
 of video i: beta = s_i / (s_i + s_j), floor(beta L) frames from j and the rest from i, y = (1 - beta) y_i + beta y_j.
-rAP is the AP of each class over the predictions of the epoch before. Loss: focal, gamma 1.
+rAP is the AP of each class over the predictions of the previous epoch. Loss: focal, gamma 1.
 Code: https://github.com/17Skye17/VideoLT (dy_main.py, ops/Augment.py).
 Command: vltr-train fit framestack:r101 --data DIR
 Expected: All .532, head .695, medium .584, tail .417, Acc@1 .667, Acc@5 .843.
@@ -18,30 +18,32 @@ from torch import Tensor
 
 from vltr_eval import RunningAP, distributed
 from vltr_train import losses
+from vltr_train.aggregators import VideoClassifier
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
 from vltr_train.ops.frames import frame_stack
-from vltr_train.presets import COMPARED, published
+from vltr_train.presets import published
 
 __all__ = ["FrameStack", "FrameStackConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStackConfig(TrainConfig):
-    # DIFFERS: 0 mixes nothing, as in Table 5. The published code mixes whole batches then.
-    ratio: float = 0.5  # eta, the share of a batch that is mixed, its first rows
-    warm_epochs: int = 1  # that are not mixed: there is no rAP yet. With 0, as in Algorithm 1, the first has beta 0.5
+    # DIFFERS: 0 mixes nothing, as in Table 5. With 0 the published code mixes whole batches.
+    ratio: float = 0.5  # eta, the share of a batch that is mixed; these are its first rows
+    warm_epochs: int = 1  # epochs without mixing, as there is no rAP yet; with 0 (Algorithm 1) the first has beta 0.5
     beta: str = field(default="rap", metadata={"choices": ("rap", "constant", "frequency")})  # Table 3
     constant_beta: float = 0.5
     loss: str = field(default="focal", metadata={"choices": ("focal", "bce")})  # Table 4
     gamma: float = 1.0
-    clip_length: int | None = None  # L; none: train_frames, from which it may differ where all rows are mixed
-    # Predictions that make the rAP: a second forward of the clean clips, in train mode as the published code (dropout
-    # acts, batch statistics move twice) or in eval mode; or the first one's, and a second for mixed rows alone.
+    clip_length: int | None = None  # L; none for train_frames; another value needs ratio=1
+    # The predictions for the rAP. clean_train_mode: a second forward of the clean clips in train mode, as in the
+    # published code (dropout acts, and batch statistics move twice). clean_eval_mode: the same in eval mode. reuse: the
+    # first forward, and a second one for the mixed rows only.
     rap_source: str = field(
         default="clean_train_mode", metadata={"choices": ("clean_train_mode", "clean_eval_mode", "reuse")}
     )
-    # See vltr_train.frame_stack.
+    # For the next three see vltr_train.frame_stack.
     multilabel_rap: str = field(default="sum", metadata={"choices": ("sum", "mean", "min")})
     eps_scale: str = field(default="code", metadata={"choices": ("code", "paper")})
     order: str = field(default="partner_first", metadata={"choices": ("partner_first", "own_first")})
@@ -66,106 +68,26 @@ class FrameStackConfig(TrainConfig):
 
 class FrameStack(Method):
     paper = "VideoLT / FrameStack (arXiv 2105.02668)"
+    config: FrameStackConfig
+    model: VideoClassifier
+    rap: Tensor
     Config = FrameStackConfig
     presets = MappingProxyType(
-        published(
-            "FrameStack",
-            {
-                "r50": (0.516, 0.683, 0.569, 0.397, 0.658, 0.834),
-                "r101": (0.532, 0.695, 0.584, 0.417, 0.667, 0.843),
-                "tsm": (0.580, 0.759, 0.632, 0.459, 0.686, 0.859),
-                "r101-netvlad": (0.670, 0.780, 0.707, 0.590, 0.710, 0.858),
-                "tsm-netvlad": (0.667, 0.806, 0.713, 0.566, 0.708, 0.866),
-                "r50-agg": (0.680, 0.792, 0.720, 0.593, 0.708, 0.865),
-                "r101-agg": (0.693, 0.802, 0.730, 0.611, 0.718, 0.872),
-                "tsm-agg": (0.688, 0.825, 0.732, 0.590, 0.716, 0.879),
-                "r50-mk0.01": (0.477, 0.410),
-                "r50-mk0.02": (0.518, 0.465),
-                "r50-mk0.05": (0.560, 0.531),
-                "r50-mk0.1": (0.594, 0.579),
-                "r101-mk0.01": (0.504, 0.438),
-                "r101-mk0.02": (0.543, 0.490),
-                "r101-mk0.05": (0.581, 0.557),
-                "r101-mk0.1": (0.615, 0.596),
-                "r50-agg-mk0.01": (0.556, 0.480),
-                "r50-agg-mk0.02": (0.596, 0.525),
-                "r50-agg-mk0.05": (0.631, 0.582),
-                "r50-agg-mk0.1": (0.664, 0.620),
-                "r101-agg-mk0.01": (0.574, 0.499),
-                "r101-agg-mk0.02": (0.616, 0.545),
-                "r101-agg-mk0.05": (0.652, 0.598),
-                "r101-agg-mk0.1": (0.682, 0.634),
-                "r101-charadeslt": (0.113, 0.194, 0.103, 0.042),
-                "r101-charadesegolt": (0.152, 0.237, 0.131, 0.080),
-            },
-            tables={
-                "r101": (*COMPARED, "videolt-meid-2", "videolt-3", "videolt-4"),
-                "tsm": ("videolt-2", "videolt-4", "videolt-move-2"),
-                "r101-netvlad": ("videolt-3", "videolt-4", "videolt-5", "videolt-meid-2"),
-                "tsm-netvlad": ("videolt-2", "videolt-4"),
-            },
-            quoted={"r101": {"videolt-meid-2": (0.535, 0.697, 0.587, 0.419)}},
-        )
-        | published(
-            "FrameStack-BCE",
-            {
-                "r101-bce": (0.521, 0.684, 0.571, 0.406, 0.660, 0.839),
-                "tsm-bce": (0.568, 0.751, 0.622, 0.445, 0.679, 0.855),
-                "r101-netvlad-bce": (0.671, 0.781, 0.707, 0.589, 0.709, 0.858),
-                "tsm-netvlad-bce": (0.669, 0.807, 0.715, 0.568, 0.711, 0.872),
-            },
-            tables=("videolt-4",),
-            loss="bce",
-        )
-        | published(
-            "FrameStack, beta = 0.5",
-            {
-                "r101-constant": (0.414, 0.589, 0.460, 0.308, None, None),
-                "r101-netvlad-constant": (0.648, 0.758, 0.684, 0.567, None, None),
-            },
-            tables=("videolt-3",),
-            beta="constant",
-        )
-        | published(
-            "FrameStack, class frequency",
-            {
-                "r101-frequency": (0.520, 0.680, 0.571, 0.405, None, None),
-                "r101-netvlad-frequency": (0.663, 0.767, 0.699, 0.584, None, None),
-            },
-            tables=("videolt-3",),
-            beta="frequency",
-        )
-        | published(
-            "FrameStack, eta = 0",
-            {"r101-netvlad-eta0": (0.668, 0.775, 0.707, 0.584, 0.700, 0.864)},
-            tables=("videolt-5",),
-            ratio=0.0,
-            loss="bce",  # the paper prints the baseline's numbers here, and the baseline has BCE
-        )
-        | published(
-            "FrameStack, eta = 0.3",
-            {"r101-netvlad-eta0.3": (0.667, 0.780, 0.707, 0.586, 0.710, 0.860)},
-            tables=("videolt-5",),
-            ratio=0.3,
-        )
-        | published(
-            "FrameStack, eta = 0.7",
-            {"r101-netvlad-eta0.7": (0.669, 0.780, 0.707, 0.585, 0.709, 0.860)},
-            tables=("videolt-5",),
-            ratio=0.7,
-        )
-        | published(
-            "FrameStack, eta = 0.9",
-            {"r101-netvlad-eta0.9": (0.668, 0.774, 0.704, 0.588, 0.706, 0.859)},
-            tables=("videolt-5",),
-            ratio=0.9,
-        )
+        published("framestack", "FrameStack")
+        | published("framestack", "FrameStack-BCE", loss="bce")
+        | published("framestack", "FrameStack, beta = 0.5", beta="constant")
+        | published("framestack", "FrameStack, class frequency", beta="frequency")
+        # The paper prints the baseline's numbers here, and the baseline has BCE.
+        | published("framestack", "FrameStack, eta = 0", ratio=0.0, loss="bce")
+        | published("framestack", "FrameStack, eta = 0.3", ratio=0.3)
+        | published("framestack", "FrameStack, eta = 0.7", ratio=0.7)
+        | published("framestack", "FrameStack, eta = 0.9", ratio=0.9)
     )
 
     def __init__(self, config: FrameStackConfig, task: Task) -> None:
         super().__init__(config, task)
         counts = torch.tensor(task.train_counts, dtype=torch.float32)
-        # (C,), saved with the weights: what the next epoch mixes by. The counts are Table 3's "CF".
+        # (C,), the rAP that the next epoch mixes by, saved with the weights. The counts are "CF" of Table 3.
         self.register_buffer("rap", counts if config.beta == "frequency" else torch.zeros_like(counts))
         self._running: RunningAP | None = None
         self._mixes = False
@@ -192,24 +114,24 @@ class FrameStack(Method):
 
     def forward(self, batch: Batch) -> Tensor:
         num_mixed = self._num_mixed(len(batch.features))
-        # Stacking moves frames about, so what the model does to each by itself is done once for mixed and clean clips.
+        # Stacking only moves frames, so they are embedded once for both the mixed and the clean clips.
         clean = self.model.embed(batch.features)
         frames, targets = self._mixed(clean, batch.targets, num_mixed) if num_mixed else (clean, batch.targets)
         logits = self.model(frames, embedded=True)
         loss = self._loss(logits, targets)
         if self._running is not None:
-            # After the first forward: autocast remembers weights, and without their gradients if it met them here.
+            # After the first forward: autocast caches weights, and it would cache them without gradients here.
             self._running.update(self._clean_logits(clean.detach(), logits.detach(), num_mixed), batch.targets)
         return loss
 
     def _num_mixed(self, num_rows: int) -> int:
-        """The rows of a batch that are mixed."""
-        # DIFFERS: of several ranks each mixes within its own rows; the published code has one batch on all GPUs.
+        """The number of rows of a batch that are mixed."""
+        # DIFFERS: each of several ranks mixes within its own rows; the published code has one batch on all GPUs.
         num_mixed = int(num_rows * self.config.ratio) if self._mixes else 0
         return num_mixed if num_mixed >= 2 else 0  # DIFFERS: the published code stacks a single row with itself
 
     def _mixed(self, frames: Tensor, targets: Tensor, num_mixed: int) -> tuple[Tensor, Tensor]:
-        """Frames (B, T, D) and targets (B, C), the first rows stacked with one another."""
+        """Frames (B, T, D) and targets (B, C), with the first rows stacked with each other."""
         config = self.config
         length = config.clip_length or frames.shape[1]
         stacked = frame_stack(
@@ -228,7 +150,7 @@ class FrameStack(Method):
         return stacked.features, stacked.targets
 
     def _room_for(self, frames: Tensor, length: int) -> Tensor:
-        """Memory for stacked frames, that of the step before where it fits: fresh memory costs more than stacking."""
+        """Memory for stacked frames: the previous step's if it fits, as fresh memory costs more than stacking."""
         num_rows, _, dim = frames.shape
         room = self._stacked
         if room is None or (room.shape, room.dtype, room.device) != (
@@ -246,7 +168,7 @@ class FrameStack(Method):
 
     @torch.no_grad()
     def _clean_logits(self, frames: Tensor, logits: Tensor, num_mixed: int) -> Tensor:
-        """Logits (B, C) of the clips as they came, of which the first forward gave those that were not mixed."""
+        """Logits (B, C) of the clean clips. The first forward has computed those of rows that were not mixed."""
         if self.config.rap_source == "reuse":
             return (
                 torch.cat([self.model(frames[:num_mixed], embedded=True), logits[num_mixed:]]) if num_mixed else logits

@@ -1,7 +1,7 @@
-"""LDAM with deferred re-weighting: rarer classes get a larger margin, and after a while a larger weight.
+"""LDAM with deferred re-weighting: rarer classes have a larger margin and, in later epochs, a larger weight.
 
-Paper: Cao et al., arXiv 1906.07413, Eq. 13 and Algorithm 1: margins m_c ~ n_c^(-1/4), L = BCE(s (z - m y), y), weighted
-as the class-balanced loss from epoch `drw_epoch` on.
+Paper: Cao et al., arXiv 1906.07413, Eq. 13 and Algorithm 1: margins m_c ~ n_c^(-1/4), L = BCE(s (z - m y), y), with
+the weights of the class-balanced loss from epoch `drw_epoch` on.
 Code: https://github.com/17Skye17/VideoLT (ops/losses.py): s = 30 on logits of any length, margins summed over labels.
 Command: vltr-train fit ldam_drw:r101 --data DIR
 Expected: All .518, head .687, medium .572, tail .397, Acc@1 .664, Acc@5 .820.
@@ -26,8 +26,8 @@ __all__ = ["LDAMDRW", "LDAMDRWConfig"]
 class LDAMDRWConfig(TrainConfig):
     scale: float = 30.0
     largest_margin: float = 0.5
-    summed_margins: bool = True  # over the labels of a video, as VideoLT's code; else each label has its own
-    # DIFFERS: weights stay on for good. The published code picks them by epoch // 50 from a list of two and so ends
+    summed_margins: bool = True  # over the labels of a video, as in VideoLT's code; if False each label has its own
+    # DIFFERS: the weights stay on from this epoch. The published code indexes a list of two by epoch // 50, so it ends
     # with an IndexError in epoch 100.
     drw_epoch: int = 50
     cb_beta: float = 0.9999
@@ -40,23 +40,11 @@ class LDAMDRWConfig(TrainConfig):
 
 class LDAMDRW(Method):
     paper = "LDAM + DRW (arXiv 1906.07413)"
+    config: LDAMDRWConfig
+    margins: Tensor
+    class_weights: Tensor
     Config = LDAMDRWConfig
-    presets = MappingProxyType(
-        published(
-            "LDAM + DRW",
-            {
-                "r50": (0.502, 0.680, 0.557, 0.378, 0.656, 0.811),
-                "r101": (0.518, 0.687, 0.572, 0.397, 0.664, 0.820),
-                "tsm": (0.565, 0.750, 0.620, 0.439, None, None),
-                "tsm-netvlad": (0.627, 0.779, 0.675, 0.519, None, None),
-                "r50-agg": (0.658, 0.778, 0.701, 0.565, 0.697, 0.847),
-                "r101-agg": (0.672, 0.786, 0.713, 0.581, 0.709, 0.856),
-                "tsm-agg": (0.667, 0.807, 0.712, 0.566, 0.708, 0.863),
-                "r101-charadeslt": (0.114, 0.191, 0.105, 0.046),
-                "r101-charadesegolt": (0.154, 0.230, 0.137, 0.082),
-            },
-        )
-    )
+    presets = MappingProxyType(published("ldam_drw", "LDAM + DRW"))
 
     def __init__(self, config: LDAMDRWConfig, task: Task) -> None:
         super().__init__(config, task)

@@ -1,21 +1,24 @@
-"""MEDC: three experts see the classes long-tailed, balanced and reversed, and a video is a Gaussian to each of them.
+"""MEDC: three experts train on long-tailed, balanced and reversed classes; each models a video as a Gaussian.
 
 Paper: Hu, Gao and Xu, "Learning Muti-experts Distribution Calibration for Long-tailed Video Classification", Eq. 1-8.
-Of a clip of frames x_l an expert has mu = mean_l phi(x_l) and, with h_l = MLP(x_l) and a_l = h_l - mu, sigma =
-sum_l alpha_l f_v(|a_l|), alpha = softmax_l(f_q(a_l) . f_k(a_l) / sqrt(d)); what it classifies is z = mu + eps sigma,
-eps ~ N(0, 1). Loss: the sum over experts of l1 L_mu + l2 L_cls + l3 L_sigma. L_mu: the mu of videos that share a class
-are near each other. L_sigma: sigma^2 is near gamma_k, the larger the more often the expert meets class k. Prediction:
-the mean of the experts' probabilities at eps = 0, where logits are affine in the mean frame, unless phi is an MLP.
-Code: none is published, and of Eq. 3, 6, 7 and 8 as printed none can be trained by: see `sorting_loss`,
-`classification_loss`, `region_loss` and `MEDCConfig`, of which `literal` and `learn_lambdas` have them all the same.
+For a clip of frames x_l an expert computes mu = mean_l phi(x_l). With h_l = MLP(x_l) and a_l = h_l - mu, it computes
+sigma = sum_l alpha_l f_v(|a_l|), alpha = softmax_l(f_q(a_l) . f_k(a_l) / sqrt(d)). It classifies z = mu + eps sigma,
+eps ~ N(0, 1). Loss: the sum over experts of l1 L_mu + l2 L_cls + l3 L_sigma. L_mu pulls together the mu of videos that
+share a class. L_sigma pulls sigma^2 to gamma_k, which is larger for classes k that the expert trains on more often.
+Prediction: the mean of the experts' probabilities at eps = 0. There logits are affine in the mean frame, unless phi is
+an MLP.
+Code: none is published. Eq. 3, 6, 7 and 8 cannot be trained as printed, so the default implements the intended ones;
+`literal=` and `learn_lambdas=` select the printed ones. See `sorting_loss`, `classification_loss`, `region_loss` and
+`MEDCConfig`.
 Command: vltr-train fit medc:r101 --data DIR
-Expected: All .583, head .725, medium .622, tail .476, Acc@1 .670, Acc@5 .845. Its groups' mean is .577, not .583.
+Expected: All .583, head .725, medium .622, tail .476, Acc@1 .670, Acc@5 .845. The groups' mean is .577, not .583.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import torch
@@ -51,40 +54,42 @@ LITERAL = ("sorting", "classification", "region")
 
 @dataclass(frozen=True, kw_only=True)
 class MEDCConfig(TrainConfig):
-    aggregator: str = field(default="gaussian", metadata={"choices": ("gaussian",)})  # each expert is one
-    dropout: float | None = None  # of z; none is 0
-    # 120 is the paper's, which says nothing of steps and clipping: they are what VideoLT's code has beside 120.
+    aggregator: str = field(default="gaussian", metadata={"choices": ("gaussian",)})  # each expert pools frames itself
+    dropout: float | None = None  # on z; none is 0
+    # The paper gives 120 epochs, but no steps and no clipping; those are from VideoLT's code for 120 epochs.
     epochs: int = 120
     lr_steps: tuple[int, ...] = (50, 100)
     clip_norm: float | None = None
     clip_scope: str = field(default="all", metadata={"choices": ("all",)})
     train_frames: int = 150
     frame_sampling: str = field(default="uniform", metadata={"choices": tuple(FRAME_SAMPLING)})
-    experts: tuple[str, ...] = EXPERTS  # some of them alone are rows of Table II
+    experts: tuple[str, ...] = EXPERTS  # subsets are rows of Table II
     embedding_dim: int = 1024  # d, which the paper does not give
-    # One layer, as "Implementation Details" has it, or the MLP of Eq. 2.
+    # One layer, as in "Implementation Details", or the MLP of Eq. 2.
     phi: str = field(default="linear", metadata={"choices": ("linear", "mlp")})
-    # The weight of a frame is by itself, as Eq. 4 reads; or by all others ("directly related to other frames"), the
-    # mean over the frames that ask; or sigma is made as mu is, "No Temporal-Attention" of Table II.
+    # diag: the weight of a frame depends on itself alone, as Eq. 4 reads. full: it depends on all frames ("directly
+    # related to other frames"), by the mean over queries. none: sigma is computed like mu ("No Temporal-Attention" of
+    # Table II).
     attn: str = field(default="diag", metadata={"choices": ("diag", "full", "none")})
-    # What the inverse expert meets: reversed label frequencies, or frequencies in proportion to 1 / n. The paper says
-    # both.
+    # The class frequencies of the inverse expert: reversed by rank, or in proportion to 1 / n. The paper says both.
     inverse_law: str = field(default="rank_reversal", metadata={"choices": ("rank_reversal", "inverse_frequency")})
-    shared_batch: bool = False  # one batch for all experts, who see other classes by `logit_offsets` alone
+    shared_batch: bool = False  # one batch for all experts, whose class frequencies differ by `logit_offsets` alone
     similarity: str = field(default="cosine", metadata={"choices": ("cosine", "dot")})  # Eq. 3 has "dot"
-    temperature: float = 0.1  # Eq. 3 has none, which is 1
-    gamma_range: tuple[float, ...] = (0.0, 1.0)  # of the class met least often, and of the one met most
+    temperature: float = 0.1  # Eq. 3 has none, so 1
+    gamma_range: tuple[float, ...] = (0.0, 1.0)  # for the expert's rarest and most frequent class
     gamma_uniform: float = 0.5
-    # DIFFERS: none of Eq. 3, 6 and 7 can be trained by as it is printed. Those of LITERAL that are named here are so.
+    # DIFFERS: Eq. 3, 6 and 7 cannot be trained as printed, so the default implements the intended ones; `literal=`
+    # selects the printed ones.
     literal: tuple[str, ...] = ()
-    # Of the sorting, classification and region loss. The second is a mean over classes, and so by far the smallest: on
-    # synthetic features (100 classes, one run each) 1, 1, 1 reaches an mAP of .046 and these .103; bce has .044.
+    # The weights of the sorting, classification and region loss. The second is a mean over classes, so it is by far the
+    # smallest: on synthetic features (100 classes, one run each) 1, 1, 1 reaches an mAP of .046, these reach .103, and
+    # bce reaches .044.
     lambdas: tuple[float, ...] = (0.01, 1.0, 0.01)
-    # DIFFERS: the paper learns the lambdas, with a sum of 1, and what minimises that is the smallest loss alone. Here
-    # they stand still unless this is set; then they begin in proportion to `lambdas`.
+    # DIFFERS: the paper learns the lambdas with a sum of 1. The minimum of that puts all weight on the smallest loss.
+    # Here they are constant unless this is set. If it is, they start in proportion to `lambdas`.
     learn_lambdas: bool = False
     average: str = field(default="probabilities", metadata={"choices": ("probabilities", "logits")})  # over experts
-    mc_samples: int = 0  # z that predictions are averaged over; 0: one, of eps = 0
+    mc_samples: int = 0  # draws of z that predictions are averaged over; 0 for a single one at eps = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,69 +116,29 @@ class MEDCConfig(TrainConfig):
 
 class MEDC(Method):
     paper = "MEDC (Hu, Gao and Xu)"
+    config: MEDCConfig
+    model: nn.ModuleDict
+    noise: Tensor
     Config = MEDCConfig
     presets = MappingProxyType(
-        published(
-            "MEDC",
-            {
-                "r50": (0.554, 0.720, 0.607, 0.436, 0.666, 0.834),
-                "r101": (0.583, 0.725, 0.622, 0.476, 0.670, 0.845),
-            },
-            tables=("videolt-medc-1", "videolt-medc-2", "videolt-meid-2"),
-            quoted={
-                "r50": {"videolt-meid-2": (0.567, 0.720, 0.607, 0.436)},
-                "r101": {"videolt-meid-2": (0.603, 0.737, 0.657, 0.499)},
-            },
-        )
-        | published(
-            "No Temporal-Attention",
-            {
-                "r50-no-attention": (0.545, 0.712, 0.589, 0.425, 0.659, 0.825),
-                "r101-no-attention": (0.580, 0.709, 0.614, 0.468, 0.668, 0.837),
-            },
-            tables=("videolt-medc-2",),
-            attn="none",
-        )
-        | published(
-            "Expert1",
-            {
-                "r50-expert1": (0.506, 0.683, 0.562, 0.377, 0.649, 0.812),
-                "r101-expert1": (0.546, 0.679, 0.588, 0.461, 0.646, 0.828),
-            },
-            tables=("videolt-medc-2",),
-            experts=("longtail",),
-        )
-        | published(
-            "Expert2",
-            {
-                "r50-expert2": (0.497, 0.679, 0.554, 0.370, 0.647, 0.801),
-                "r101-expert2": (0.531, 0.670, 0.577, 0.465, 0.643, 0.815),
-            },
-            tables=("videolt-medc-2",),
-            experts=("uniform",),
-        )
-        | published(
-            "Expert3",
-            {
-                "r50-expert3": (0.507, 0.679, 0.561, 0.384, 0.643, 0.807),
-                "r101-expert3": (0.547, 0.676, 0.586, 0.462, 0.649, 0.826),
-            },
-            tables=("videolt-medc-2",),
-            experts=("inverse",),
-        )
+        published("medc", "MEDC")
+        | published("medc", "No Temporal-Attention", attn="none")
+        | published("medc", "Expert1", experts=("longtail",))
+        | published("medc", "Expert2", experts=("uniform",))
+        | published("medc", "Expert3", experts=("inverse",))
     )
 
     def __init__(self, config: MEDCConfig, task: Task) -> None:
         super().__init__(config, task)
         self.log_lambdas = nn.Parameter(torch.tensor(config.lambdas).log()) if config.learn_lambdas else None
-        # The same eps for all videos and experts, so that chance does not rank one video above another.
+        # All videos and experts share eps, so that chance does not rank one video above another.
         draws = torch.Generator().manual_seed(config.seed)
         noise = torch.randn(config.mc_samples, 1, config.embedding_dim, generator=draws)
         self.register_buffer("noise", noise, persistent=False)
 
     def make_model(self) -> nn.ModuleDict:
-        # DIFFERS: the paper's experts have the last stages of a ResNet of their own, where features are frozen here;
-        # but it also extracts features with a ResNet pretrained on ImageNet.
+        # DIFFERS: each expert of the paper has its own last stages of a ResNet; here features are frozen. But the paper
+        # also says that it extracts features with a ResNet pretrained on ImageNet.
         return nn.ModuleDict({name: self._make_expert(name) for name in self.config.experts})
 
     def _make_expert(self, name: str) -> Expert:
@@ -206,17 +171,20 @@ class MEDC(Method):
     def forward(self, *batches: Batch) -> Tensor:
         if self.config.shared_batch:
             batches = batches * len(self.model)
-        experts = zip(self.model.values(), batches, strict=True)
+        experts = zip(self._experts(), batches, strict=True)
         return torch.stack([self._loss(expert, batch) for expert, batch in experts]).sum()
 
+    def _experts(self) -> list[Expert]:
+        return cast("list[Expert]", list(self.model.values()))
+
     def _loss(self, expert: Expert, batch: Batch) -> Tensor:
-        """Eq. 8 of an expert and its batch."""
+        """Compute Eq. 8 for an expert and its batch."""
         config, targets = self.config, batch.targets
         logits, mean, spread = expert(batch.features)
         weights = config.lambdas if self.log_lambdas is None else self.log_lambdas.softmax(0)
         with torch.autocast(mean.device.type, enabled=False):
             parts = (
-                # DIFFERS: of several ranks each compares its own videos alone.
+                # DIFFERS: each of several ranks compares its own videos only.
                 sorting_loss(
                     mean,
                     targets,
@@ -231,16 +199,24 @@ class MEDC(Method):
 
     def predict(self, features: Tensor) -> Tensor:
         noise = self.noise if len(self.noise) else None
-        logits = torch.cat([expert.predict(features, noise) for expert in self.model.values()])
+        logits = torch.cat([expert.predict(features, noise) for expert in self._experts()])
         return logits.mean(0) if self.config.average == "logits" else logit_of_mean_probability(logits)
 
 
 class Expert(nn.Module):
-    """A Gaussian of each clip, and a classifier of draws from it.
+    """A Gaussian for each clip, and a classifier of draws from it.
 
-    regions: (C,) gamma, the sigma^2 wanted of each class. offsets: (C,), what is added to its logits in training, or
-    None.
+    Args:
+        dim: D, the numbers of a frame's feature vector.
+        num_classes: C.
+        config: The settings.
+        regions: (C,) float32, gamma: the target of sigma^2 for each class.
+        offsets: (C,) float32, added to the logits in training; None for none.
     """
+
+    spread: FrameMean | TemporalAttention
+    regions: Tensor
+    offsets: Tensor | None
 
     def __init__(
         self, dim: int, num_classes: int, config: MEDCConfig, regions: Tensor, offsets: Tensor | None = None
@@ -258,19 +234,23 @@ class Expert(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, C) of a draw for each clip (B, T, D), mu (B, d) and sigma (B, d), of either sign: all float32."""
+        """Classify one draw for each clip (B, T, D).
+
+        Returns:
+            The logits (B, C), mu (B, d) and sigma (B, d), all float32. sigma may have either sign.
+        """
         mean, spread = self.gaussian(features)
         return self.classify(mean + torch.randn_like(mean) * spread), mean, spread
 
     def predict(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Logits (n, B, C) of the draws that a noise (n, 1, d) makes, or (1, B, C) of mu without."""
+        """Classify the draws of a noise (n, 1, d), or mu without noise: logits (n, B, C) or (1, B, C)."""
         if noise is None:
             return self.classify(self.mean(features).float().unsqueeze(0))
         mean, spread = self.gaussian(features)
         return self.classify(mean + noise * spread)
 
     def gaussian(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and sigma."""
+        """Compute mu and sigma, (B, d) float32 each."""
         mean = self.mean(features)
         spread = self.spread(features) if isinstance(self.spread, FrameMean) else self.spread(features, mean)
         return mean.float(), spread.float()
@@ -281,9 +261,9 @@ class Expert(nn.Module):
 
 
 class FrameMean(nn.Module):
-    """mu (B, d) of clips (B, T, D): the mean over frames of BatchNorm(phi(x)), its statistics those of all frames.
+    """mu (B, d) of clips (B, T, D): the mean over frames of BatchNorm(phi(x)), with statistics over all frames.
 
-    phi: Linear(D, d), or with ``hidden`` Linear(ReLU(Linear(D, d))).
+    phi is Linear(D, d), or Linear(ReLU(Linear(D, d))) if ``hidden``.
     """
 
     def __init__(self, dim: int, width: int, *, hidden: bool = False) -> None:
@@ -294,7 +274,7 @@ class FrameMean(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         frames = self.hidden(features)
-        if not self.training:  # all that is left is affine, so the mean may come first: for a T-th of the work
+        if not self.training:  # the rest is affine, so the mean comes first, for a T-th of the work
             return self.norm(self.linear(frames.mean(1)))
         frames = self.linear(frames)
         return self.norm(frames.flatten(0, 1)).view_as(frames).mean(1)
@@ -303,7 +283,7 @@ class FrameMean(nn.Module):
 class TemporalAttention(nn.Module):
     """sigma (B, d) of clips (B, T, D) and their mu (B, d), Eq. 4: see the top of this file. d_k is d.
 
-    full: frames weigh each other, and alpha is the mean over those that ask; else each weighs itself.
+    With ``full``, frames attend to each other, and alpha is the mean over queries. Otherwise each frame weights itself.
     """
 
     def __init__(self, dim: int, width: int, *, full: bool = False) -> None:
@@ -317,19 +297,25 @@ class TemporalAttention(nn.Module):
         queries, keys = self.query(away) * away.shape[-1] ** -0.5, self.key(away)
         scores = queries @ keys.mT if self.full else (queries * keys).sum(-1).unsqueeze(1)
         shares = scores.softmax(-1).mean(1)  # (B, T)
-        # f_v is affine and the shares sum to 1, so it may come last: for a T-th of the work.
+        # f_v is affine and the shares sum to 1, so it comes last, for a T-th of the work.
         return self.value(torch.einsum("bt,btd->bd", shares, away.abs()))
 
 
 def class_weights(expert: str, counts: np.ndarray, inverse_law: str = "rank_reversal") -> np.ndarray:
-    """How often an expert meets each class, (C,) float64 of any sum: 0 for those without videos.
+    """Compute the class frequencies of an expert.
 
-    "longtail": as they occur. "uniform": all alike. "inverse", by law: "rank_reversal", the class of the r-th most
-    videos as often as that of the r-th fewest occurs (classes of equal counts alike: the mean of what they would get);
-    "inverse_frequency", in proportion to 1 / n.
+    Args:
+        expert: "longtail" for the frequencies of the data, "uniform" for equal ones, or "inverse".
+        counts: (C,), the training videos of each class.
+        inverse_law: The law of "inverse". "rank_reversal": the class with the r-th most videos gets the count of the
+            class with the r-th fewest; classes of equal counts share the mean. "inverse_frequency": 1 / n.
 
-    >>> class_weights("inverse", np.array([900, 90, 9, 0]))
-    array([  9.,  90., 900.,   0.])
+    Returns:
+        (C,) float64 of any sum; 0 for classes without videos.
+
+    Example:
+        >>> class_weights("inverse", np.array([900, 90, 9, 0]))
+        array([  9.,  90., 900.,   0.])
     """
     weights, present = np.zeros(len(counts)), np.flatnonzero(counts)
     found = np.asarray(counts, np.float64)[present]
@@ -344,37 +330,58 @@ def class_weights(expert: str, counts: np.ndarray, inverse_law: str = "rank_reve
 
 
 def class_regions(weights: np.ndarray, bounds: tuple[float, ...] = (0.0, 1.0), uniform: float = 0.5) -> Tensor:
-    """gamma (C,) float32 of an expert: from one bound to the other, linear in how often it meets a class (C,).
+    """Compute gamma of an expert, linear in the class frequencies from one bound to the other.
 
-    uniform: of all, where an expert meets all alike. Classes that it never meets have the lower bound.
+    Args:
+        weights: (C,), from `class_weights`.
+        bounds: The gamma of the rarest and of the most frequent class. Classes with weight 0 get the lower bound.
+        uniform: The gamma of all classes if their frequencies are equal.
 
-    >>> class_regions(np.array([9.0, 90.0, 900.0]))
-    tensor([0.0000, 0.0909, 1.0000])
+    Returns:
+        (C,) float32.
+
+    Example:
+        >>> class_regions(np.array([9.0, 90.0, 900.0]))
+        tensor([0.0000, 0.0909, 1.0000])
     """
     met, (low, high) = weights[weights > 0], bounds
     if not met.size or met.min() == met.max():
         return torch.full((len(weights),), uniform, dtype=torch.float32)
-    place = ((weights - met.min()) / (met.max() - met.min())).clip(0)
-    return torch.from_numpy((low + (high - low) * place).astype(np.float32))
+    share = ((weights - met.min()) / (met.max() - met.min())).clip(0)
+    return torch.from_numpy((low + (high - low) * share).astype(np.float32))
 
 
 def logit_offsets(counts: np.ndarray, weights: np.ndarray, power: float = 1.0) -> Tensor:
-    """What is added to the logits of an expert that learns from videos as they come, (C,) float32, so that without it
-    its logits are those of other class frequencies: `weights` to the power, brought to the sum of the counts.
+    """Compute the offsets that are added to an expert's logits in training, for other class frequencies in prediction.
 
-    Where only the share of a class changes, from p to q, and not what its videos look like, Bayes' rule moves its logit
-    by logit(q) - logit(p); so what is trained has logit(p) - logit(q) on top. SADE adds log p and log p - 2 log q,
-    which for a softmax is the same up to what all classes share and to the odds being small. A sigmoid has no such
-    freedom: without the common sum the experts' probabilities would differ a thousandfold, and their mean would be one
-    expert's. p and q are of all labels, as the paper's. Classes without videos, and one alone, have 0.
+    The expert trains on videos with the data's class frequencies. Without the offsets, its logits are those of the
+    frequencies `weights` ** power, scaled to the sum of the counts.
 
-    >>> logit_offsets(np.array([1, 3]), np.array([1.0, 1.0]))
-    tensor([-1.0986,  1.0986])
+    If the share of a class changes from p to q, and its videos look the same, Bayes' rule moves its logit by
+    logit(q) - logit(p). So training adds logit(p) - logit(q). SADE adds log p and log p - 2 log q. For a softmax and
+    small odds this is the same up to a constant. A sigmoid has no such freedom: without the common sum the experts'
+    probabilities would differ a thousandfold, and one expert would dominate their mean. p and q are shares of all
+    labels, as in the paper.
+
+    Args:
+        counts: (C,), the training videos of each class.
+        weights: (C,), from `class_weights`.
+        power: The power of the weights.
+
+    Returns:
+        (C,) float32; 0 for classes without videos, and for a single class.
+
+    Source:
+        SADE, arXiv 2107.09249.
+
+    Example:
+        >>> logit_offsets(np.array([1, 3]), np.array([1.0, 1.0]))
+        tensor([-1.0986,  1.0986])
     """
     offsets, met = np.zeros(len(counts)), (counts > 0) & (weights > 0)
     if met.sum() > 1:
-        given, wanted = (values / values.sum() for values in (counts[met].astype(np.float64), weights[met] ** power))
-        offsets[met] = np.log(given / (1 - given)) - np.log(wanted / (1 - wanted))
+        before, after = (values / values.sum() for values in (counts[met].astype(np.float64), weights[met] ** power))
+        offsets[met] = np.log(before / (1 - before)) - np.log(after / (1 - after))
     return torch.from_numpy(offsets.astype(np.float32))
 
 
@@ -386,11 +393,20 @@ def sorting_loss(
     temperature: float = 0.1,
     literal: bool = False,
 ) -> Tensor:
-    """Eq. 3, L_mu, as InfoNCE: -log(e^s+ / (e^s+ + sum e^s-)), a number.
+    """Compute L_mu (Eq. 3) as InfoNCE, -log(e^s+ / (e^s+ + sum e^s-)).
 
-    means: (B, d). targets: (B, C). s: "cosine" or "dot" of two means, over the temperature. Of each video, s+ is with
-    one that shares a class and s- with all that share none; the mean over the former, and then over the videos that
-    have any (0 where none has). literal: without the minus, as Eq. 3 is printed: that pushes positives apart.
+    s+ is the similarity of a video to one that shares a class, and s- to each that shares none. The loss is the mean
+    over the former, then the mean over the videos that have any.
+
+    Args:
+        means: (B, d).
+        targets: (B, C).
+        similarity: "cosine" or "dot".
+        temperature: The divisor of the similarities.
+        literal: Drop the minus, as Eq. 3 is printed. That pushes positives apart.
+
+    Returns:
+        A scalar; 0 if no two videos share a class.
     """
     vectors = normalize(means) if similarity == "cosine" else means
     scores = vectors @ vectors.T / temperature
@@ -406,10 +422,16 @@ def sorting_loss(
 def classification_loss(
     logits: Tensor, targets: Tensor, offsets: Tensor | None = None, *, literal: bool = False
 ) -> Tensor:
-    """Eq. 6, L_cls, as binary cross entropy: the mean over (B, C), a number.
+    """Compute L_cls (Eq. 6) as binary cross entropy.
 
-    offsets: (C,), added to the logits. literal: without the term of the negatives, as Eq. 6 is printed: p = 1 for all
-    classes of all videos is its minimum.
+    Args:
+        logits: (B, C).
+        targets: (B, C).
+        offsets: (C,), added to the logits; None for none.
+        literal: Drop the term of the negatives, as Eq. 6 is printed. Its minimum is p = 1 everywhere.
+
+    Returns:
+        A scalar, the mean over B x C.
     """
     if offsets is not None:
         logits = logits + offsets
@@ -417,20 +439,35 @@ def classification_loss(
 
 
 def region_loss(spread: Tensor, targets: Tensor, regions: Tensor, *, literal: bool = False) -> Tensor:
-    """Eq. 7, L_sigma: the mean over (B, d) of (sigma^2 - gamma)^2, a number.
+    """Compute L_sigma (Eq. 7), the mean of (sigma^2 - gamma)^2.
 
-    spread: sigma (B, d). regions: gamma (C,); of a video the mean over its labels, without one 0. literal: without the
-    square, as Eq. 7 is printed: sigma = 0 is its minimum whatever gamma.
+    Args:
+        spread: (B, d), sigma.
+        targets: (B, C).
+        regions: (C,), gamma. The gamma of a video is the mean over its labels, or 0 without labels.
+        literal: Drop the outer square, as Eq. 7 is printed. Its minimum is sigma = 0 for every gamma.
+
+    Returns:
+        A scalar, the mean over B x d.
     """
-    wanted = targets @ regions / targets.sum(1).clamp_min(1)
-    off = spread.square() - wanted.unsqueeze(1)
+    gamma = targets @ regions / targets.sum(1).clamp_min(1)
+    off = spread.square() - gamma.unsqueeze(1)
     return off.mean() if literal else off.square().mean()
 
 
 def logit_of_mean_probability(logits: Tensor) -> Tensor:
-    """logit(mean_n sigmoid(x_n)) of logits (n, ...): log sum p - log sum (1 - p), which ranks where p rounds to 0 or 1.
+    """Compute the logit of the mean probability, log sum p - log sum (1 - p).
 
-    >>> logit_of_mean_probability(torch.tensor([100.0, 101.0]))
-    tensor(100.3799)
+    The result ranks even where p rounds to 0 or 1.
+
+    Args:
+        logits: (n, ...).
+
+    Returns:
+        (...), the shape without the first axis.
+
+    Example:
+        >>> logit_of_mean_probability(torch.tensor([100.0, 101.0]))
+        tensor(100.3799)
     """
     return logsigmoid(logits).logsumexp(0) - logsigmoid(-logits).logsumexp(0)

@@ -1,16 +1,17 @@
-"""MEID: a second expert learns, from balanced videos, what the first has paid little attention to, and its motion.
+"""MEID: a second expert trains on balanced videos, on the frames that the first attends to least and on motion.
 
 Paper: Li and Xu, "MEID: Mixture-of-Experts with Internal Distillation for Long-Tailed Video Recognition", AAAI 2023,
 Eq. 2 to 14. Frames X (B, N, D), logits Y (B, C).
 Expert 1: T = FrameEmbedding(X), A = FrameAttention(X) in (0, 1), Y = Linear(aggregate(T A)).
 Expert 2: R = 1 / (A + beta), X_C = FrameEmbedding(X) R, X_M = [x_2 - x_1, ..., x_N - x_{N-1}, mean of all x],
-X_F = Linear([X_C, FrameEmbedding(X_M)]), Y_F = Linear(aggregate(X_F)); all but A is its own.
+X_F = Linear([X_C, FrameEmbedding(X_M)]), Y_F = Linear(aggregate(X_F)). Its modules are its own; only A is expert 1's.
 Stage "expert1": focal(Y) + 0.1 L_d(Y). Stage "expert2", expert 1 frozen, class-balanced: focal(Y + Y_F) + 0.1 L_d(Y_F).
 L_d = |Var(Linear_head(Y at head classes)) - Var(Linear_tail(Y at tail classes))|^2. Prediction: Y + Y_F.
-Code: none; the repository that the paper names, VisionLanguageLab/MEID, has a README alone. What the paper leaves open
-is settled here, with reasons in the comments.
-Frames must be in the order of time: those that MiniKinetics's published script extracts are not, and then X_M says
-nothing. Of Charades neither lists nor features are published, so runs on a split of one's own are not the paper's.
+Code: none; the repository that the paper names, VisionLanguageLab/MEID, has a README only. The comments give reasons
+for choices that the paper leaves open.
+Frames must be in temporal order, or X_M is meaningless. The published script of MiniKinetics extracts them out of
+order.
+Neither lists nor features of Charades are published, so runs on your own split do not reproduce the paper's.
 Command: vltr-train fit meid:r50 --data DIR
 Expected: All .619, head .750, medium .661, tail .524.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,34 +39,34 @@ __all__ = ["MEID", "MEIDConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class MEIDConfig(TrainConfig):
-    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", which is a mean behind it; dropout is
-    # of that mean here, and there of each frame.
+    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", followed by a mean. Here dropout acts
+    # on the mean, and in VideoLT on each frame.
     aggregator: str = field(default="mean", metadata={"choices": ("mean", "netvlad", "nextvlad")})
     clip_scope: str = field(default="all", metadata={"choices": ("all",)})
     lr: float = 1e-3
-    # A frame drawn twice would have no motion, so none is.
+    # A frame that is drawn twice would have no motion.
     frame_sampling: str = field(default="without_replacement", metadata={"choices": tuple(FRAME_SAMPLING)})
-    gamma: float = 1.0  # of the focal loss, of which the paper says no more than "following" VideoLT
+    gamma: float = 1.0  # of the focal loss; the paper only says that it follows VideoLT
     # "Normalization, linear layer and relu": over all frames of a batch, over each frame, or to length 1.
     norm: str = field(default="bn", metadata={"choices": ("bn", "ln", "l2")})
-    # Two linear layers and then this, or no attention (Table 4). A softmax is taken N times, so that its mean is 1. The
-    # paper has neither, but its 1 / (A + 0.5) would be the same for all frames of a plain softmax, each about 1 / N.
+    # The function after two linear layers, or no attention (Table 4). The softmax is multiplied by N, so its mean is 1.
+    # The paper names no function. With a plain softmax, about 1 / N, its 1 / (A + 0.5) would be equal for all frames.
     attention: str = field(default="sigmoid", metadata={"choices": ("sigmoid", "softmax", "none")})
-    attention_dim: int = 512  # between the two
-    # A and R are divided by their mean in a clip, so that the mean over frames is a weighted one.
+    attention_dim: int = 512  # between the two layers
+    # Divide A and R by their mean in a clip, so that the mean over frames is a weighted mean.
     weighted_mean: bool = False
-    distillation: float = 0.1  # the weight of L_d in both stages; 0: without (Table 4)
+    distillation: float = 0.1  # the weight of L_d in both stages; 0 for none (Table 4)
     neck_dim: int = 256
-    # The variance over the units of a neck, of each video; or of each unit, over the batch (of a rank).
+    # The variance is over the units of a neck, for each video, or over the batch of a rank, for each unit.
     variance_over: str = field(default="units", metadata={"choices": ("units", "batch")})
     detach_head: bool = False  # L_d moves the logits of tail classes alone
-    # Table 6; "copy" is another of the first, with an attention of its own, begun anew.
+    # Table 6; "copy" is a new expert like the first, with its own attention.
     second_expert: str = field(default="complementary", metadata={"choices": ("complementary", "copy", "none")})
-    selection: bool = True  # R (Table 5), without which all frames of the second expert are alike
+    selection: bool = True  # R (Table 5); without it all frames of the second expert have equal weight
     beta: float = 0.5  # of R (Table 7)
-    motion: bool = True  # X_M (Table 5), without which X_F is X_C
+    motion: bool = True  # X_M (Table 5); without it X_F is X_C
     class_balanced: bool = True  # the videos of the second stage (Table 5)
-    # Labels that a video was not drawn for have no part in its loss, as in VideoLT's code; not with the 7 of Charades.
+    # Leave out labels that a video was not drawn for, as VideoLT's code does; not on Charades, with 7 labels a video.
     mask_other_positives: bool = True
     expert2_epochs: int = 100
     expert2_lr: float = 1e-4
@@ -100,7 +101,7 @@ class FrameEmbedding(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """How much each frame matters, by two linear layers: float32 (B, N) of (B, N, D)."""
+    """The weight of each frame, by two linear layers: float32 (B, N) of (B, N, D)."""
 
     def __init__(self, dim: int, hidden: int, kind: str) -> None:
         super().__init__()
@@ -113,7 +114,10 @@ class FrameAttention(nn.Module):
 
 
 class Distillation(nn.Module):
-    """L_d of logits (B, C), through a neck for those of head classes and one for those of tail classes; a number."""
+    """L_d of logits (B, C), through one neck for head classes and one for tail classes; a scalar."""
+
+    head: Tensor
+    tail: Tensor
 
     def __init__(self, config: MEIDConfig, head: Any, tail: Any) -> None:
         super().__init__()
@@ -131,8 +135,10 @@ class Distillation(nn.Module):
 
 
 class Expert(nn.Module):
-    """What the experts have in common: they embed frames, weigh and classify them, and distil. Called with clips
-    (B, N, D) and the A (B, N) of the expert before, they give logits (B, C) and their A."""
+    """The base class of the experts: embed frames, weight and classify them, and distil.
+
+    A call takes clips (B, N, D) and the A (B, N) of the previous expert. It returns logits (B, C) and the expert's A.
+    """
 
     distillation: Distillation | None
 
@@ -142,12 +148,12 @@ class Expert(nn.Module):
         self.weighted_mean = config.weighted_mean
         self.embedding = FrameEmbedding(task.feature_dim, config.norm)
         self.classifier = classifier
-        # Without head or tail classes nothing can be distilled, and necks that no loss sees would get no gradient.
+        # Distillation needs head and tail classes. Necks outside the loss would get no gradient.
         distils = config.distillation > 0 and groups["head"].size and groups["tail"].size
         self.distillation = Distillation(config, groups["head"], groups["tail"]) if distils else None
 
     def weigh(self, frames: Tensor, weights: Tensor | None) -> Tensor:
-        """Frames (B, N, D) times weights (B, N)."""
+        """Multiply frames (B, N, D) by weights (B, N)."""
         if weights is None:
             return frames
         if self.weighted_mean:
@@ -156,7 +162,7 @@ class Expert(nn.Module):
 
 
 class AttentiveExpert(Expert):
-    """The first: frames weighted by an attention of its own."""
+    """The first expert: frames weighted by its own attention."""
 
     attention: FrameAttention | None
 
@@ -171,7 +177,7 @@ class AttentiveExpert(Expert):
 
 
 class ComplementaryExpert(Expert):
-    """The second: frames weighted by how little attention the first pays to them, fused with their motion."""
+    """The second expert: frames that the first attends to less weigh more, fused with their motion."""
 
     motion: FrameEmbedding | None
 
@@ -183,105 +189,61 @@ class ComplementaryExpert(Expert):
         self.fusion = nn.Linear(2 * dim, dim) if config.motion else None
 
     def forward(self, features: Tensor, inherited: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        weights = None if self.beta is None else 1 / (inherited + self.beta)
+        weights = None if self.beta is None or inherited is None else 1 / (inherited + self.beta)
         frames = self.weigh(self.embedding(features), weights)
-        if self.motion is not None:
+        if self.motion is not None and self.fusion is not None:
             frames = torch.cat([frames, self.motion(motion_features(features))], -1)
             if isinstance(self.classifier.aggregator, Mean):
-                frames = frames.mean(1, keepdim=True)  # fusion is affine: the same mean for an N-th of the work
+                frames = frames.mean(1, keepdim=True)  # fusion is affine: the same mean, for an N-th of the work
             frames = self.fusion(frames)
         return self.classifier(frames), inherited
 
 
 def motion_features(features: Tensor) -> Tensor:
-    """X_M (B, N, D) of clips (B, N, D): from each frame to the next, and in the place of the last their mean."""
+    """X_M (B, N, D) of clips (B, N, D): the difference to the next frame, and for the last frame the mean frame."""
     return torch.cat([features.diff(dim=1), features.mean(1, keepdim=True)], 1)
 
 
 class MEID(Method):
     paper = "MEID (AAAI 2023)"
+    config: MEIDConfig
+    model: nn.ModuleDict
+    num_experts: Tensor
     Config = MEIDConfig
     presets = MappingProxyType(
-        published(
-            "MEID",
-            {"r50": (0.619, 0.750, 0.661, 0.524, None, None)},
-            tables=("videolt-meid-2", "videolt-meid-5", "videolt-meid-6", "videolt-meid-7"),
-        )
-        | published("MEID", {"r101-netvlad": (0.716, 0.811, 0.745, 0.652, None, None)}, tables=("videolt-meid-2",))
+        published("meid", "MEID", without="*-charades*")
+        | published("meid", "MEID", only="*-charades*", mask_other_positives=False)
+        | published("meid", "Expert 1", second_expert="none")
+        | published("meid", "Expert 1 without distillation", second_expert="none", distillation=0.0)
         | published(
-            "MEID",
-            {"r101-charadeslt": (0.151, 0.217, 0.151, 0.076), "r101-charadesegolt": (0.197, 0.280, 0.179, 0.118)},
-            mask_other_positives=False,
-        )
-        | published(
-            "Expert 1",
-            {"r50-e1": (0.588, 0.720, 0.636, 0.483, None, None)},
-            tables=("videolt-meid-4", "videolt-meid-5", "videolt-meid-6"),
-            second_expert="none",
-        )
-        | published(
-            "Expert 1 without distillation",
-            {"r50-e1-attention": (0.580, 0.715, 0.629, 0.472, None, None)},
-            tables=("videolt-meid-4",),
-            second_expert="none",
-            distillation=0.0,
-        )
-        | published(
+            "meid",
             "Expert 1 without distillation and attention",
-            {"r50-e1-plain": (0.564, 0.710, 0.622, 0.439, None, None)},
-            tables=("videolt-meid-4",),
             second_expert="none",
             distillation=0.0,
             attention="none",
         )
-        # Which check marks these two rows of Table 5 have is lost; they are taken in the order of the text.
-        | published(
-            "MEID, selection alone",
-            {"r50-selection": (0.604, 0.734, 0.651, 0.501, None, None)},
-            tables=("videolt-meid-5",),
-            motion=False,
-            class_balanced=False,
-        )
-        | published(
-            "MEID, selection and motion",
-            {"r50-selection-motion": (0.615, 0.757, 0.661, 0.513, None, None)},
-            tables=("videolt-meid-5",),
-            class_balanced=False,
-        )
-        | published(
-            "Expert 1 twice",
-            {"r50-e1-e1": (0.592, 0.723, 0.650, 0.467, None, None)},
-            tables=("videolt-meid-6",),
-            second_expert="copy",
-            class_balanced=False,  # "without our designed modules", of which Table 5 counts balanced sampling as one
-        )
-        | published(
-            "MEID, beta = 0.3",
-            {"r50-beta0.3": (0.611, 0.746, 0.651, 0.521, None, None)},
-            tables=("videolt-meid-7",),
-            beta=0.3,
-        )
-        | published(
-            "MEID, beta = 0.7",
-            {"r50-beta0.7": (0.612, 0.747, 0.655, 0.514, None, None)},
-            tables=("videolt-meid-7",),
-            beta=0.7,
-        )
+        # Table 5 has lost its check marks for the next two rows. They are read in the order of the text.
+        | published("meid", "MEID, selection alone", motion=False, class_balanced=False)
+        | published("meid", "MEID, selection and motion", class_balanced=False)
+        # The row is "without our designed modules", and Table 5 counts balanced sampling as one of these.
+        | published("meid", "Expert 1 twice", second_expert="copy", class_balanced=False)
+        | published("meid", "MEID, beta = 0.3", beta=0.3)
+        | published("meid", "MEID, beta = 0.7", beta=0.7)
     )
 
     def __init__(self, config: MEIDConfig, task: Task) -> None:
         super().__init__(config, task)
-        # Those that predict: saved with the weights, so that a loaded method knows; and again as a number of the host.
+        # The experts that predict: a buffer, so that it is saved, and an int, so that no step waits for the device.
         self.register_buffer("num_experts", torch.tensor(1))
         self._num_experts = 1
 
     def make_model(self) -> nn.ModuleDict:
-        """The experts, by the names of their stages."""
+        """Make the experts, named like their stages."""
         config, task = self.config, self.task
-        experts = {"expert1": AttentiveExpert(config, task, super().make_model())}
+        experts: dict[str, nn.Module] = {"expert1": AttentiveExpert(config, task, self.make_classifier())}
         if config.second_expert != "none":
             kind = ComplementaryExpert if config.second_expert == "complementary" else AttentiveExpert
-            experts["expert2"] = kind(config, task, super().make_model())
+            experts["expert2"] = kind(config, task, self.make_classifier())
         return nn.ModuleDict(experts)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -308,11 +270,14 @@ class MEID(Method):
     def compiled(self) -> tuple[nn.Module, ...]:
         return tuple(self.model.values())
 
+    def _expert(self, name: str) -> Expert:
+        return cast("Expert", self.model[name])
+
     def forward(self, batch: Batch) -> Tensor:
-        expert, known = self.model["expert1"], 0.0
+        expert, known = self._expert("expert1"), 0.0
         logits, attention = expert(batch.features)
         if self._num_experts == 2:  # the first is frozen then, so no gradient reaches it
-            expert, known = self.model["expert2"], logits
+            expert, known = self._expert("expert2"), logits
             logits, _ = expert(batch.features, attention)
         loss = self._focal(known + logits, batch)
         if expert.distillation is not None:
@@ -320,15 +285,15 @@ class MEID(Method):
         return loss
 
     def _focal(self, logits: Tensor, batch: Batch) -> Tensor:
-        """A mean over all B x C, whatever is masked."""
+        """The focal loss; its mean is over all B x C, masked or not."""
         found = losses.focal(logits, batch.targets, self.config.gamma, reduction="none")
         if batch.classes is not None and self.config.mask_other_positives:
             found = found * losses.other_positives_mask(batch.targets, batch.classes)
         return found.mean()
 
     def predict(self, features: Tensor) -> Tensor:
-        """The sum of the experts' logits, of the first alone until the second is trained."""
-        logits, attention = self.model["expert1"](features)
+        """Sum the experts' logits; before stage "expert2" return those of the first."""
+        logits, attention = self._expert("expert1")(features)
         if self._num_experts == 2:
-            logits = logits + self.model["expert2"](features, attention)[0]
+            logits = logits + self._expert("expert2")(features, attention)[0]
         return logits

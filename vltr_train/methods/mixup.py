@@ -1,8 +1,8 @@
-"""mixup: a batch is averaged with itself in another order, frames (or pooled vectors) and labels alike.
+"""mixup: a batch is averaged with a permutation of itself, both frames (or pooled vectors) and labels.
 
 Paper: Zhang et al., arXiv 1710.09412: x = l x_i + (1 - l) x_j, y = l y_i + (1 - l) y_j, l ~ Beta(alpha, alpha).
-Code: https://github.com/17Skye17/VideoLT (ops/Augment.py): one l and one order a batch, alpha 1, t-th frame with t-th;
-https://github.com/wjun0830/MOVE, where its aggregators are at work: vectors that these made.
+Code: https://github.com/17Skye17/VideoLT (ops/Augment.py): one l and one permutation a batch, alpha 1, and the t-th
+frame is mixed with the t-th. https://github.com/wjun0830/MOVE mixes the vectors that its aggregators pool.
 Command: vltr-train fit mixup:r101 --data DIR
 Expected: All .495, head .660, medium .546, tail .381, Acc@1 .641, Acc@5 .824.
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from vltr_train import losses
+from vltr_train.aggregators import VideoClassifier
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, TrainConfig
 from vltr_train.presets import published
@@ -39,52 +40,21 @@ class MixupConfig(TrainConfig):
 
 class Mixup(Method):
     paper = "mixup (arXiv 1710.09412)"
+    config: MixupConfig
+    model: VideoClassifier
     Config = MixupConfig
     presets = MappingProxyType(
-        published(
-            "mixup",
-            {
-                "r50": (0.484, 0.649, 0.535, 0.368, 0.633, 0.818),
-                "r101": (0.495, 0.660, 0.546, 0.381, 0.641, 0.824),
-                "tsm": (0.548, 0.736, 0.602, 0.425, None, None),
-                "tsm-netvlad": (0.659, 0.800, 0.706, 0.556, None, None),
-                "r101-charadeslt": (0.119, 0.198, 0.113, 0.043),
-                "r101-charadesegolt": (0.155, 0.243, 0.133, 0.081),
-            },
-            quoted={
-                "r101": {
-                    "videolt-move-1": (0.495, 0.660, 0.546, 0.381, 0.641, 0.843),
-                    "videolt-meid-2": (0.500, 0.665, 0.550, 0.386),
-                }
-            },
-        )
-        | published(
-            "mixup",
-            {
-                "r50-agg": (0.686, 0.795, 0.726, 0.598, 0.703, 0.861),
-                "r101-agg": (0.699, 0.807, 0.737, 0.614, 0.715, 0.867),
-                "tsm-agg": (0.688, 0.828, 0.733, 0.588, 0.714, 0.874),
-                "r50-agg-mk0.01": (0.570, 0.488),
-                "r50-agg-mk0.02": (0.608, 0.533),
-                "r50-agg-mk0.05": (0.643, 0.588),
-                "r50-agg-mk0.1": (0.672, 0.626),
-                "r101-agg-mk0.01": (0.592, 0.499),
-                "r101-agg-mk0.02": (0.629, 0.547),
-                "r101-agg-mk0.05": (0.666, 0.602),
-                "r101-agg-mk0.1": (0.694, 0.637),
-            },
-            mix="vectors",
-        )
+        published("mixup", "mixup", without="*-agg*") | published("mixup", "mixup", only="*-agg*", mix="vectors")
     )
 
     def forward(self, batch: Batch) -> Tensor:
         clips, targets = batch.features, batch.targets
         if self.config.mix == "vectors":
-            # float32, as the share is, whatever autocast made them
+            # float32 like the share, even if autocast made them in 16 bits
             clips = self.model.aggregator.pool(self.model.embed(clips)).float()
         alpha = torch.full((), self.config.alpha, device=clips.device)
-        # DIFFERS: of several ranks each has a share and partners of its own.
-        share = Beta(alpha, alpha, validate_args=False).sample()  # checking the arguments would wait for the device
+        # DIFFERS: each of several ranks has a share and partners of its own.
+        share = Beta(alpha, alpha, validate_args=False).sample()  # a check of the arguments would wait for the device
         partner = torch.randperm(len(clips), device=clips.device)
         clips = torch.lerp(clips[partner], clips, share)
         targets = torch.lerp(targets[partner], targets, share)

@@ -1,11 +1,11 @@
-"""MOVE: vectors of two samples of a clip's frames are extrapolated, the rarer its classes the further, then mixed.
+"""MOVE: the vectors of two samples of a clip's frames are extrapolated, further for rarer classes, then mixed.
 
 Paper: MOVE, AAAI 2023 (arXiv 2211.13471), Eq. 4 and 7 to 12. With tau_c from 0 of the rarest class to 1 of the most
 frequent, u and v the vectors of a clip by random frames, at least max(tau T, sigma) of them: z = w u + (1 - w) v, w of
 Beta(2, 2) + 1; z' = l z_i + (1 - l) z_j and y' = min((l y_i + (1 - l) y_j) (1 - tau + gamma), 1), l of Beta(1, 1).
 Loss: BCE. Evaluation sees all frames.
 Code: https://github.com/wjun0830/MOVE (VideoLT/MOVE.py, models/models.py). Sigma, gamma and the parameters of both Beta
-are its own; the paper's are in an appendix that is not published with it.
+are those of the code; the paper's are in an appendix that is not published.
 Command: vltr-train fit move:r101 --data DIR
 Expected: All .719, head .815, medium .753, tail .644, Acc@1 .730, Acc@5 .883.
 """
@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.distributions import Beta
 
 from vltr_train import losses
+from vltr_train.aggregators import Attentive, VideoClassifier
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
 from vltr_train.ops.frames import dynamic_frame_bounds, dynamic_frame_masks
@@ -32,21 +34,21 @@ __all__ = ["Move", "MoveConfig"]
 class MoveConfig(TrainConfig):
     aggregator: str = field(default="psa-codebook", metadata={"choices": ("psa-codebook", "psa", "codebook")})
     clip_norm: float | None = None
-    # False: a clip has one vector, of all its frames. They are sampled for the two that are extrapolated (Section 3.1).
+    # False: a clip has one vector, of all its frames. Frames are only sampled for extrapolation (Section 3.1).
     extrapolation: bool = True
     interpolation: bool = True
-    label_calibration: bool = True  # of interpolated labels: times 1 - tau + gamma, at most 1
+    label_calibration: bool = True  # multiplies interpolated labels by 1 - tau + gamma, up to 1
     lower_bound: float = 3.0  # sigma, frames
     calibration_bias: float = 0.5  # gamma
     extrapolation_alpha: float = 2.0
     interpolation_alpha: float = 1.0
-    # w and l are drawn for a batch, or for each of its clips, which is how the paper's expectations read.
+    # w and l are drawn once for a batch, or for each of its clips, as the paper's expectations suggest.
     mix_granularity: str = field(default="batch", metadata={"choices": ("batch", "sample")})
-    # DIFFERS: the published code drops the frames that are drawn for the keys of PSA, where Eq. 8 and 9 keep them.
+    # DIFFERS: the published code drops the frames drawn for the keys of PSA; Eq. 8 and 9 keep them.
     psa_key_mask: str = field(default="keep", metadata={"choices": ("keep", "drop")})
-    # DIFFERS: in the published code no gradient reaches the normalisation in front of the codebook.
+    # DIFFERS: in the published code no gradient reaches the normalisation before the codebook.
     detach_codebook_input: bool = False
-    # DIFFERS: of each batch the published code for MiniKinetics samples the first clip's frames alone.
+    # DIFFERS: the published code for MiniKinetics samples only the frames of a batch's first clip.
     minikinetics_code: bool = False
 
     def __post_init__(self) -> None:
@@ -66,49 +68,18 @@ class MoveConfig(TrainConfig):
 
 class Move(Method):
     paper = "MOVE (arXiv 2211.13471)"
+    config: MoveConfig
+    model: VideoClassifier
+    bounds: Tensor
+    factors: Tensor
     Config = MoveConfig
     official = MappingProxyType({"psa_key_mask": "drop", "detach_codebook_input": True})
     presets = MappingProxyType(
-        published(
-            "MOVE",
-            {
-                "r50": (0.705, 0.804, 0.742, 0.626, 0.719, 0.875),
-                "r101": (0.719, 0.815, 0.753, 0.644, 0.730, 0.883),
-                "tsm": (0.704, 0.833, 0.746, 0.610, 0.725, 0.885),
-            },
-            {
-                "r50": ("videolt-move-1",),
-                "r101": ("videolt-move-1", "videolt-move-4"),
-                "tsm": ("videolt-move-2",),
-            },
-        )
-        | published(
-            "MOVE",
-            {
-                "r50-mk0.01": (0.570, 0.509),
-                "r50-mk0.02": (0.609, 0.553),
-                "r50-mk0.05": (0.646, 0.604),
-                "r50-mk0.1": (0.675, 0.636),
-                "r101-mk0.01": (0.593, 0.528),
-                "r101-mk0.02": (0.632, 0.577),
-                "r101-mk0.05": (0.667, 0.626),
-                "r101-mk0.1": (0.697, 0.655),
-            },
-            official={"minikinetics_code": True},
-        )
+        published("move", "MOVE", without="*-mk*")
+        | published("move", "MOVE", only="*-mk*", official={"minikinetics_code": True})
         # The check marks of rows (e) and (f) are taken in the order of their columns, Ex. and In.
-        | published(
-            "MOVE, extrapolation alone",
-            {"r101-extrapolation": (0.710, 0.817, 0.746, 0.632, 0.725, 0.878)},
-            ("videolt-move-4",),
-            interpolation=False,
-        )
-        | published(
-            "MOVE, interpolation alone",
-            {"r101-interpolation": (0.712, 0.810, 0.749, 0.632, 0.726, 0.876)},
-            ("videolt-move-4",),
-            extrapolation=False,
-        )
+        | published("move", "MOVE, extrapolation alone", interpolation=False)
+        | published("move", "MOVE, interpolation alone", extrapolation=False)
     )
 
     def __init__(self, config: MoveConfig, task: Task) -> None:
@@ -118,22 +89,27 @@ class Move(Method):
         factors = torch.from_numpy(1 - tau + config.calibration_bias).float()
         self.register_buffer("bounds", torch.from_numpy(bounds), persistent=False)  # (C,) frames
         self.register_buffer("factors", factors, persistent=False)  # (C,)
-        self._seed = self._step = 0  # of the masks
-        codebook = self.model.aggregator.codebook
+        self._seed = self._step = 0  # for the masks
+        codebook = self.aggregator.codebook
         if config.detach_codebook_input and codebook is not None:
-            # Nothing that learns comes before this normalisation. Its statistics move on, so it is not `freeze`d.
+            # No parameters stand before this normalisation. `freeze` would stop its statistics, so it is not used.
             codebook.input_norm.requires_grad_(False)
 
+    @property
+    def aggregator(self) -> Attentive:
+        """The aggregator of the model: all choices of `MoveConfig.aggregator` are of this class."""
+        return cast("Attentive", self.model.aggregator)
+
     def begin_epoch(self, epoch: int, num_rows: int) -> None:
-        # Drawn here and not in a step, where a device would be waited for; steps are told apart by their number.
+        # Drawn here, because a draw in a step would wait for the device. The number of the step varies the masks.
         self._seed, self._step = int(torch.randint(2**63 - 1, ())), 0
 
     def forward(self, batch: Batch) -> Tensor:
         config, targets = self.config, batch.targets
         frames = self.model.embed(batch.features)
-        vectors = self._extrapolated(frames, targets) if config.extrapolation else self.model.aggregator.pool(frames)
+        vectors = self._extrapolated(frames, targets) if config.extrapolation else self.aggregator.pool(frames)
         if config.interpolation:
-            # DIFFERS: of several ranks each has shares and partners of its own.
+            # DIFFERS: each of several ranks has shares and partners of its own.
             share = self._shares(config.interpolation_alpha, vectors)
             partner = torch.randperm(len(vectors), device=vectors.device)
             vectors = torch.lerp(vectors[partner].float(), vectors.float(), share)
@@ -143,16 +119,16 @@ class Move(Method):
         return losses.bce(self.model.classify(vectors), targets)
 
     def _extrapolated(self, frames: Tensor, targets: Tensor) -> Tensor:
-        """The vectors (B, P) of clips (B, T, D), beyond the one of their two views."""
+        """The extrapolated vectors (B, P) of clips (B, T, D), from two views of each."""
         masks = self._masks(targets, frames.shape[1])
-        views = self.model.aggregator.views(frames, masks[:, :2], masks[:, 2], masks[:, 3:]).float()
+        views = self.aggregator.views(frames, masks[:, :2], masks[:, 2], masks[:, 3:]).float()
         return torch.lerp(views[:, 1], views[:, 0], 1 + self._shares(self.config.extrapolation_alpha, views))
 
     def _masks(self, targets: Tensor, num_frames: int) -> Tensor:
-        """(B, 5, T) of bool, True for frames that are kept: for two queries, the keys, two views of the codebook."""
+        """Masks (B, 5, T) bool, True for frames to keep: of two queries, the keys, and two views of the codebook."""
         self._step += 1
         whole_batch = self.config.minikinetics_code
-        sampled = targets.sum(0, keepdim=True) if whole_batch else targets  # whose labels say how many frames
+        sampled = targets.sum(0, keepdim=True) if whole_batch else targets  # the labels determine the number of frames
         masks = dynamic_frame_masks(sampled, self.bounds, num_frames, seed=self._seed, epoch=self._step)
         if self.config.psa_key_mask == "drop":
             masks[:, 2].logical_not_()
@@ -163,7 +139,7 @@ class Move(Method):
         return masks
 
     def _shares(self, alpha: float, vectors: Tensor) -> Tensor:
-        """Beta(alpha, alpha): a number, or (B, 1)."""
+        """Draw shares from Beta(alpha, alpha): a scalar, or (B, 1)."""
         shape = (len(vectors), 1) if self.config.mix_granularity == "sample" else ()
         parameter = torch.full((), alpha, device=vectors.device)
         return Beta(parameter, parameter, validate_args=False).sample(shape)  # validation would wait for the device

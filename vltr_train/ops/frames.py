@@ -189,8 +189,8 @@ class _Stacking:
         try:
             _core.frame_stack(
                 clips.core,
-                labels and labels.core,
-                scores and scores.core,
+                None if labels is None else labels.core,
+                None if scores is None else scores.core,
                 partner.core,
                 given_beta.core if isinstance(given_beta, Array) else given_beta,
                 self.num_mixed,
@@ -205,11 +205,12 @@ class _Stacking:
             )
         except _core.BadValue as error:
             name, row, _ = error.args
-            array, wanted = {
+            array, expected = {
                 "partner": (partner, f"a row from 0 to {self.num_mixed - 1}"),
                 "beta": (given_beta, "from 0 to 1"),
             }[name]
-            raise ValueError(f"{name}: expected {wanted}, got {array.core.item((row,))} at row {row}") from None
+            value = array.core.item((row,)) if isinstance(array, Array) else array
+            raise ValueError(f"{name}: expected {expected}, got {value} at row {row}") from None
         return out
 
     def gather(self, values: Any, partner: Any, beta: Any) -> Any:
@@ -284,7 +285,7 @@ def gather_frames(
         out = _new_output(frames, shape, frames.dtype if dtype is None else _float_name("dtype", dtype), pin_memory)
         arrays["out"] = borrow("out", out)
     try:
-        _core.gather_frames(*(array.core for array in arrays.values()), count)
+        _core.gather_frames(frames.core, bounds.core, rows.core, picks.core, borrow("out", out).core, count)
     except _core.BadValue as error:
         raise _bad_pick(error, arrays) from None
     release_inputs_after_launch(device, *arrays.values())
@@ -337,7 +338,8 @@ def sample_frames(
     device = common_device(**arrays)
     out = empty_like(videos, shape, "int64")
     try:
-        _core.sample_frames(videos.core, ids and ids.core, how, *draw, borrow("out", out).core, count)
+        of_samples = None if ids is None else ids.core
+        _core.sample_frames(videos.core, of_samples, how, *draw, borrow("out", out).core, count)
     except _core.BadValue as error:
         row = error.args[1]
         raise ValueError(
@@ -388,7 +390,8 @@ def dynamic_frame_masks(
     count = num_threads(threads)
     device = common_device(**arrays)
     out = empty_like(labels, shape, "bool")
-    _core.dynamic_frame_masks(labels.core, lowest.core, ids and ids.core, *draw, borrow("out", out).core, count)
+    of_samples = None if ids is None else ids.core
+    _core.dynamic_frame_masks(labels.core, lowest.core, of_samples, *draw, borrow("out", out).core, count)
     release_inputs_after_launch(device, *arrays.values())
     return out
 

@@ -1,7 +1,7 @@
-"""Tables of runs: what was measured, beside what a paper prints, as text, Markdown, CSV or LaTeX.
+"""Tables of runs: measured numbers beside the numbers that a paper prints, as text, Markdown, CSV or LaTeX.
 
-Printed numbers stand in the presets of the methods and nowhere else. A table of a paper is named after the data that it
-is on: DATASET-NUMBER or DATASET-PAPER-NUMBER, such as "videolt-1"; variants of a data set are named DATASET-VARIANT.
+Printed numbers come from the presets of methods, which read `vltr_train.papers`. A table of a paper is named after its
+data: DATASET-NUMBER or DATASET-PAPER-NUMBER, such as "videolt-1". A variant of a data set is named DATASET-VARIANT.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import accumulate, chain
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import GROUP_NAMES
+from vltr_eval._base.text_table import Column, text_table
 from vltr_eval.report import AP, EXPECTED_SAP, SAP, accuracy_at, grouped_name
+from vltr_train.papers import method_order
 
 if TYPE_CHECKING:
     from vltr_train.method import Preset
@@ -31,18 +33,12 @@ __all__ = ["FORMATS", "paper_tables", "table"]
 
 FORMATS = ("text", "markdown", "csv", "latex")
 
-METHOD_ORDER = (
-    *("bce", "ldam_drw", "eql", "cbs", "srs", "focal", "cb_loss", "mixup", "framestack"),
-    *("move", "medc", "meid", "ava_two_stage"),
-)
-"""The order of rows in the tables of all these papers; methods that are not here come below, in the order given."""
-
 COLUMNS = {
     "All": AP.name,
     **{group.capitalize(): grouped_name(AP, group) for group in GROUP_NAMES},
     **{f"Acc@{k}": accuracy_at(k).name for k in (1, 5)},
 }
-"""Columns of papers in the order of `Preset.printed`: the headings, and the names of these metrics in a report."""
+"""The columns of papers in the order of `Preset.printed`: the name in a report of each heading's metric."""
 
 SAP_COLUMNS = {"SAP": SAP.name, "exact SAP": EXPECTED_SAP.name}
 PRINTABLE = COLUMNS | SAP_COLUMNS | {f"SAP {group}": grouped_name(SAP, group) for group in GROUP_NAMES}
@@ -52,27 +48,42 @@ UNPRINTED = "not in this table"
 
 
 def paper_tables(presets: Presets) -> list[str]:
-    """The names of the papers' tables that presets are rows of. presets: of each method, by its name."""
+    """Return the names of the papers' tables that presets reproduce.
+
+    Args:
+        presets: The presets of each method, by the method's name.
+
+    Returns:
+        The names in alphabetical order.
+    """
     return sorted({name for rows in presets.values() for preset in rows.values() for name in preset.tables})
 
 
 def table(
     runs: Iterable[RunFolder], *, presets: Presets | None = None, paper: str | None = None, format: str = "text"
 ) -> str:
-    """Runs as a table. Runs that differ in their seed alone are one line: mean +- standard deviation (n - 1).
+    """Write runs as a table. Runs that differ only in their seed are one line: mean +- standard deviation (n - 1).
 
-    runs: evaluated runs. paper: one of ``paper_tables(presets)``: its rows as printed, measured numbers beside them and
-    "-" where there is none, then the runs that are no row of it; None: the runs alone, with SAP. Its columns are those
-    in which it prints. format: one of `FORMATS`; "csv" has numbers in full, and data and selection in columns where the
-    others have notes.
+    Args:
+        runs: Evaluated runs.
+        presets: The presets of each method, by the method's name; needed for ``paper``.
+        paper: One of ``paper_tables(presets)``. The table has the columns and rows that the paper prints, with the
+            measured numbers beside the printed ones and "-" for missing numbers. Runs that are no row of it come last.
+            None for the runs alone, with SAP.
+        format: One of `FORMATS`. "csv" has numbers in full, and data and selection in columns instead of notes.
 
-    Raises ValueError for an unknown paper or format, and for a run without a report.
+    Returns:
+        The table, with a line break at its end.
+
+    Raises:
+        ValueError: The paper or the format is unknown, or a run has no report.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     lines, columns = _measured(runs), COLUMNS | SAP_COLUMNS
     if paper is not None:
-        names = paper_tables(presets or {})
+        presets = presets or {}
+        names = paper_tables(presets)
         if paper not in names:
             raise unknown_name("paper", paper, names)
         lines, columns = _beside_printed(lines, presets, paper), _printed_columns(presets, paper)
@@ -88,11 +99,11 @@ def table(
 
 @dataclass(frozen=True)
 class _Line:
-    """A row that a paper prints, runs that differ in their seed alone, or both.
+    """A row that a paper prints, runs that differ only in their seed, or both.
 
-    spec: METHOD or METHOD:PRESET. changes: what tells its runs from the others of this spec. metrics: of each run.
-    printed: by heading. source: of these, what the table that the row is from has otherwise. variant: of a data set,
-    that the row is of.
+    spec: METHOD or METHOD:PRESET. changes: the settings that distinguish these runs from others of this spec. metrics:
+    those of each run. printed: the paper's numbers by heading. source: the numbers that the row's first table prints
+    otherwise. variant: the variant of the data set that the row is on.
     """
 
     spec: str
@@ -112,7 +123,7 @@ class _Line:
         return f"{self.spec} {self.changes}".rstrip()
 
     def measured(self, metric: str) -> tuple[float | None, float | None]:
-        """Mean and standard deviation; None where a run has no such number, and for the deviation of one run."""
+        """The mean and standard deviation; None if a run lacks the number, and for the deviation of a single run."""
         values = [metrics.get(metric, math.nan) for metrics in self.metrics]
         if not values or any(map(math.isnan, values)):
             return None, None
@@ -147,20 +158,20 @@ def _spec(run: RunFolder) -> str:
 
 
 def _traits(run: RunFolder) -> dict[str, Any]:
-    """The values that runs must share to be repetitions of one another."""
+    """The values that runs share if they are repetitions of each other."""
     traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
     return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
 
 
 def _selected_on(run: RunFolder) -> str:
-    """The split that selected the checkpoint, or "last" where there was no validation split."""
+    """The split that selected the checkpoint, or "last" without a validation split."""
     select_on = run.value("settings", "select_on")
     num_validation = run.value("dataset", "videos")[1]
     return select_on if num_validation or select_on != "validate" else "last"
 
 
 def _setting(value: Any) -> str:
-    """A value as it would be given on the command line."""
+    """The value as text of the command line."""
     if isinstance(value, list):
         return ",".join(map(_setting, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
@@ -171,30 +182,33 @@ def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> lis
     for line in lines:
         by_spec.setdefault(line.spec, []).append(line)
     rows = []
-    for method in sorted(presets, key=_place):
+    for method in sorted(presets, key=_position):
         for name, preset in presets[method].items():
             if paper in preset.tables:
                 group = ", ".join(filter(None, (preset.data, preset.backbone, preset.settings.get("aggregator"))))
                 spec = f"{method}:{name}"
                 found = by_spec.pop(spec, [_Line(spec)])
-                of_row = {
-                    "group": group,
-                    "row": preset.row,
-                    "printed": _printed(preset, paper),
-                    "source": _source(preset, paper),
-                    "variant": preset.data,
-                }
-                rows += [replace(line, **of_row) for line in found]
+                rows += [
+                    replace(
+                        line,
+                        group=group,
+                        row=preset.row,
+                        printed=_printed(preset, paper),
+                        source=_source(preset, paper),
+                        variant=preset.data,
+                    )
+                    for line in found
+                ]
     return rows + [replace(line, group=UNPRINTED) for line in lines if line.spec in by_spec]
 
 
 def _printed(preset: Preset, paper: str) -> dict[str, float | None]:
-    """The numbers that a table prints of a row, by heading."""
+    """The numbers of a row in a table, by heading."""
     return dict(zip(preset.columns or COLUMNS, preset.quoted.get(paper, preset.printed), strict=False))
 
 
 def _source(preset: Preset, paper: str) -> str:
-    """The numbers that were printed first, where a table repeats a row with other numbers."""
+    """A note of the numbers that were printed first, if a table repeats the row with other numbers."""
     first = preset.tables[0]
     original = _printed(preset, first)
     others = [
@@ -206,7 +220,10 @@ def _source(preset: Preset, paper: str) -> str:
 
 
 def _printed_columns(presets: Presets, paper: str) -> dict[str, str]:
-    """The columns that all rows of a table have, and some a number: who repeats rows of others may leave some out."""
+    """The columns that all rows of a table have and that hold a number.
+
+    A paper that repeats rows of others may leave out columns.
+    """
     rows = [
         _printed(preset, paper)
         for of_method in presets.values()
@@ -220,12 +237,14 @@ def _printed_columns(presets: Presets, paper: str) -> dict[str, str]:
     }
 
 
-def _place(method: str) -> int:
-    return METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
+def _position(method: str) -> int:
+    """The position of a method's rows in all tables; methods that no paper names come last."""
+    order = method_order()
+    return order.index(method) if method in order else len(order)
 
 
 def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
-    """Notes to read before comparing: the data, what selected the checkpoints, and seeds that are there twice."""
+    """Notes to read before comparing: the data, the split that selected checkpoints, and repeated seeds."""
     measured = [line for line in lines if line.metrics]
     data = list(dict.fromkeys(line.data for line in measured))
     notes = [f"measured on {', '.join(data)}"] if data else []
@@ -239,7 +258,7 @@ def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
         notes.append(f"checkpoints selected on: {', '.join(counted if len(selection) > 1 else selection)}")
     notes += dict.fromkeys(f"{line.spec}: {line.source}" for line in lines if line.source)
     for line in measured:
-        if not line.data.endswith(line.variant):  # a synthetic set has the name behind its own
+        if not line.data.endswith(line.variant):  # the name of a synthetic set ends with that of the data it imitates
             notes.append(f"{line.name}: measured on {line.data}, and the row is of {line.variant}")
         if len(set(line.seeds)) < len(line.seeds):
             notes.append(f"{line.name}: its {len(line.seeds)} runs have {len(set(line.seeds))} seeds between them")
@@ -270,16 +289,13 @@ def _decimal(value: float | None, digits: int) -> str:
 
 def _text(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
     rows = [row for group in groups.values() for row in group]
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    flush = [str.ljust if heading in WORDS else str.rjust for heading in headings]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(put(cell, width) for put, cell, width in zip(flush, cells, widths, strict=True)).rstrip()
-
-    lines = [line(headings)]
-    for name, group in groups.items():
-        lines += [f"[{name}]"] * bool(name) + [line(row) for row in group]
-    return "\n".join([*lines, *notes]) + "\n"
+    columns = [
+        Column(heading, [row[number] for row in rows], is_name=heading in WORDS)
+        for number, heading in enumerate(headings)
+    ]
+    starts = accumulate((len(group) for group in groups.values()), initial=0)
+    titles = {start: f"[{name}]" for start, name in zip(starts, groups, strict=False) if name}
+    return text_table(columns, width=None, titles=titles) + "".join(f"{note}\n" for note in notes)
 
 
 def _markdown(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:

@@ -25,14 +25,15 @@ __all__ = ["PROTOCOLS", "Protocol", "Rows", "match", "select"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which detections count, and how they find boxes; `PROTOCOLS` has those of published code.
+    """The detections that count, and how they find boxes; `PROTOCOLS` has those of published code.
 
-    whole_seconds: images are told apart by whole seconds, cut off, instead of times to six decimals.
-    max_per_image: best detections of an image that count, None for all.
-    unlisted_images: "ignore" detections in images that the ground truth does not list, or count them as "false"
-        positives.
-    order: within image and class, detections take boxes by "score", or in the order of the "file".
-    second_choice: a detection whose best box is taken or too far goes on to its next best, as in COCO's evaluation.
+    Args:
+        whole_seconds: Identify images by whole seconds, cut off, instead of times to six decimals.
+        max_per_image: Number of best detections of an image that count, None for all.
+        unlisted_images: "ignore" detections in images that the ground truth does not list, or count them as "false"
+            positives.
+        order: Within image and class, detections take boxes by "score", or in the order of the "file".
+        second_choice: A detection whose best box is taken or too far goes on to its next best, as in COCO's evaluation.
     """
 
     whole_seconds: bool = False

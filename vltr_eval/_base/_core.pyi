@@ -1,0 +1,244 @@
+"""Types of the compiled core (csrc/bindings). The core trusts its callers: `vltr_eval` checks the arguments first.
+
+An offset is (C + 1,) int64: the rows, or the thresholds, of class c stand at offset[c] to offset[c + 1]. A build
+without CUDA has none of the names for devices.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Int64 = NDArray[np.int64]
+_UInt32 = NDArray[np.uint32]
+_Float64 = NDArray[np.float64]
+_Progress = Callable[[float], object] | None
+_Thresholds = tuple[_Int64, NDArray[Any]]
+_TableColumns = tuple[_Int64, NDArray[Any], _Int64, _Int64, _Int64]  # offset, keys, tp, fp, tied
+
+__version__: str
+DTYPES: tuple[str, ...]
+
+class BadValue(ValueError):
+    """A label or a score that no metric takes. args: the sentence, the row, the class."""
+
+# Borrowed memory
+
+class Matrix:
+    """A borrowed (N, C) matrix: row shards of one dtype. The caller keeps the memory alive."""
+
+    def __init__(self, dtype: int, cols: int) -> None: ...
+    def append(self, address: int, rows: int, row_stride: int, col_stride: int, /) -> None: ...
+
+class Tensor:
+    """A borrowed array of any rank. The caller keeps the memory alive. device: -1 for CPU memory."""
+
+    def __init__(
+        self, address: int, shape: Sequence[int], strides: Sequence[int], dtype: int, device: int, stream: int
+    ) -> None: ...
+    def item(self, index: Sequence[int]) -> Any: ...
+    def assign(self, values: NDArray[Any]) -> None: ...
+
+def from_dlpack(
+    capsule: Any,
+) -> tuple[int, tuple[int, ...], tuple[int, ...], str, Any, bool, tuple[int, int]]: ...
+def read_floor(address: int, bytes: int, threads: int, /) -> int: ...
+def build_info() -> dict[str, Any]: ...
+
+# Devices
+
+def device_count() -> int: ...
+def why_no_device() -> str: ...
+def device_of(address: int, /) -> int: ...
+def wait_for(device: int, stream: int, other: int) -> None: ...
+def copy_rows(source: Tensor, to: Tensor) -> None: ...
+
+class Event:
+    """A point in the work of a stream: all work before the construction of the event."""
+
+    def __init__(self, device: int, stream: int) -> None: ...
+    def done(self) -> bool: ...
+
+class DeviceArray:
+    """An array in device memory, not yet filled."""
+
+    def __init__(self, shape: Sequence[int], dtype: int, device: int, stream: int) -> None: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def to_numpy(self) -> NDArray[Any]: ...
+
+class CudaMatrix:
+    """A borrowed (N, C) matrix in device memory, and the stream that its content is ordered on."""
+
+    def __init__(self, dtype: int, cols: int, device: int, stream: int) -> None: ...
+    def append(self, address: int, rows: int, row_stride: int, col_stride: int, /) -> None: ...
+
+class CudaPositives:
+    """The positive rows of each class, in device memory."""
+
+    @property
+    def device(self) -> int: ...
+    def to_numpy(self) -> tuple[_Int64, _UInt32]: ...
+
+class CudaRankTable:
+    """A rank table in device memory."""
+
+    def to_numpy(self) -> _TableColumns: ...
+
+# Labels
+
+@overload
+def find_positives(labels: Matrix, threads: int, progress: _Progress, /) -> tuple[_Int64, _UInt32]: ...
+@overload
+def find_positives(labels: CudaMatrix, threads: int, progress: _Progress, /) -> CudaPositives: ...
+def index_positives(indices: CudaMatrix, classes: int, /) -> CudaPositives: ...
+def upload_positives(scores: CudaMatrix, offset: _Int64, rows: _UInt32, /) -> CudaPositives: ...
+
+# The pass over the scores
+
+@overload
+def rank_scan(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    trials: int,
+    seed: int,
+    ranks: bool,
+    given: _Thresholds | None,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_TableColumns, _Float64 | None, NDArray[np.int32] | None]: ...
+@overload
+def rank_scan(
+    scores: CudaMatrix,
+    positives: CudaPositives,
+    trials: int,
+    seed: int,
+    ranks: bool,
+    given: _Thresholds | None,
+    threads: int,
+    progress: _Progress,
+) -> tuple[CudaRankTable, _Float64 | None, NDArray[np.int32] | None]: ...
+@overload
+def positive_scores(scores: Matrix, offset: _Int64, rows: _UInt32, threads: int, /) -> _TableColumns: ...
+@overload
+def positive_scores(scores: CudaMatrix, positives: CudaPositives, threads: int, /) -> _TableColumns: ...
+def count_reached(
+    scores: Matrix | CudaMatrix, rows: _UInt32, classes: _UInt32, thresholds: _Thresholds, threads: int
+) -> _UInt32: ...
+@overload
+def weighted_average_precision(
+    scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
+) -> _Float64: ...
+@overload
+def weighted_average_precision(
+    scores: CudaMatrix, positives: CudaPositives, sample_weight: CudaMatrix, threads: int, /
+) -> _Float64: ...
+
+# Sampled AP
+
+def draw_rows(
+    offset: _Int64, rows: _UInt32, num_rows: int, first_trial: int, trials: int, seed: int, threads: int
+) -> _UInt32: ...
+def draw_negatives(positives: _UInt32, num_rows: int, cls: int, trial: int, seed: int, /) -> _UInt32: ...
+def average_trials(
+    offset: _Int64, tp: _Int64, fp: _Int64, drawn: NDArray[np.int32], num_rows: int, threads: int
+) -> _Float64: ...
+
+# Metrics of each class of a rank table: (C,)
+
+@overload
+def average_precision(
+    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /
+) -> _Float64: ...
+@overload
+def average_precision(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
+@overload
+def calibrated_average_precision(
+    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, prevalence: float, /
+) -> _Float64: ...
+@overload
+def calibrated_average_precision(
+    table: CudaRankTable, num_rows: int, threads: int, prevalence: float, /
+) -> _Float64: ...
+@overload
+def roc_auc(offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /) -> _Float64: ...
+@overload
+def roc_auc(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
+@overload
+def expected_sampled_average_precision(
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    progress: _Progress = None,
+) -> _Float64: ...
+@overload
+def expected_sampled_average_precision(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
+@overload
+def sampled_average_precision_chance(
+    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /
+) -> _Float64: ...
+@overload
+def sampled_average_precision_chance(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
+
+# Running AP
+
+def append_batch(
+    scores: Tensor,
+    labels: Tensor,
+    to_scores: Tensor,
+    to_labels: Tensor,
+    first_row: int,
+    first_bad: Tensor,
+    threads: int,
+) -> None: ...
+
+# Frames
+
+def frame_stack(
+    features: Tensor,
+    targets: Tensor | None,
+    rap: Tensor | None,
+    partner: Tensor,
+    beta: Tensor | float | None,
+    mixed: int,
+    label_rule: int,
+    per_class: bool,
+    partner_first: bool,
+    out_features: Tensor,
+    out_targets: Tensor | None,
+    out_beta: Tensor,
+    out_partner: Tensor | None,
+    threads: int,
+) -> None: ...
+def frame_stack_gradient(
+    gradient: Tensor, partner: Tensor, beta: Tensor, mixed: int, partner_first: bool, out: Tensor, threads: int
+) -> None: ...
+def gather_frames(
+    store: Tensor, offsets: Tensor, videos: Tensor, frame_indices: Tensor, out: Tensor, threads: int
+) -> None: ...
+def sample_frames(
+    lengths: Tensor, samples: Tensor | None, mode: int, seed: int, epoch: int, out: Tensor, threads: int
+) -> None: ...
+def dynamic_frame_masks(
+    targets: Tensor, bounds: Tensor, samples: Tensor | None, seed: int, epoch: int, out: Tensor, threads: int
+) -> None: ...
