@@ -38,7 +38,7 @@ help:
 	@echo "make test-cpp-aarch64     C++ tests for aarch64 under qemu-user, and the same bits as here (needs Debian's"
 	@echo "                          g++-aarch64-linux-gnu and qemu-user)"
 	@echo "make bench-kernels        measure single CPU kernels (csrc/bench)"
-	@echo "make lint, make format    check, or fix, the style of Python and C++"
+	@echo "make lint, make format    check, or fix, the style of Python and C++; lint checks types as well"
 	@echo "make compare              train all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
@@ -83,6 +83,8 @@ lint: $(TOOLS)/.installed
 	$(TOOLS)/bin/ruff check $(PYTHON_FILES)
 	$(TOOLS)/bin/ruff format --check $(PYTHON_FILES)
 	$(TOOLS)/bin/clang-format --dry-run -Werror $(CXX_FILES)
+	$(TOOLS)/bin/mypy --strict vltr_eval
+	$(TOOLS)/bin/mypy vltr_train
 
 format: $(TOOLS)/.installed
 	$(TOOLS)/bin/ruff check --fix $(PYTHON_FILES)
@@ -173,7 +175,7 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
 	@touch $@
 
 $(TOOLS)/.installed: $(TOOLS)/.made constraints.txt
-	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja
+	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja mypy numpy torch torchmetrics torcheval
 	@touch $@
 
 $(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt

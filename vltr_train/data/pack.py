@@ -142,9 +142,9 @@ def ava(labels: PathLike, features: PathLike) -> PackSource:
     note = ""
     if classes is None:
         names = default_class_names(train.num_classes)
-        note = f"{folder}: no *for_activitynet*.pbtxt, so all {len(names)} actions are classes, called {names[0]} and so on"
-            f"{folder}: no *for_activitynet*.pbtxt, so all {len(names)} actions are classes, called {names[0]} "
-            "and so on"
+        actions = f"all {len(names)} actions are classes, called {names[0]} and so on"
+        note = f"{folder}: no *for_activitynet*.pbtxt, so {actions}"
+    else:
         names = tuple(classes[action] for action in sorted(classes))
     return PackSource(DatasetLists("ava", DEFAULT_BOUNDS, names, train, test=test), Path(features), note)
 
