@@ -490,8 +490,9 @@ def common_device(**arrays: Array | Matrix) -> Device:
     (first, device), *others = ((name, array.device) for name, array in housed.items())
     for name, _ in others:
         check_device(name, arrays[name], device, first)
-    for stream in {other.stream for _, other in others} - {device.stream}:
-        _core.wait_for(device.index, device.stream, stream)
+    if device.index is not None:
+        for stream in {other.stream for _, other in others} - {device.stream}:
+            _core.wait_for(device.index, device.stream, stream)
     return device
 
 
@@ -513,10 +514,10 @@ def release_inputs_after_launch(device: Device, *arrays: Array | Matrix) -> None
     if device.index is None:
         return
     _let_go_of_unused()
-    arrays = tuple(array for array in arrays if array.device.index == device.index)
-    for stream in {array.device.stream for array in arrays} - {device.stream}:
+    beside = [array for array in arrays if array.device.index == device.index]
+    for stream in {array.device.stream for array in beside} - {device.stream}:
         _core.wait_for(device.index, stream, device.stream)
-    shards = [shard for array in arrays for shard in getattr(array, "shards", (array,))]
+    shards = [shard for array in beside for shard in (array.shards if isinstance(array, Matrix) else (array,))]
     owners = [shard.owner for shard in shards if _library(shard.owner) not in _ALLOCATE_IN_ORDER]
     if owners:
         _in_use.append((_core.Event(device.index, device.stream), owners))
@@ -690,6 +691,7 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
     device = first.device
     if len(shards) > 1:
         device = common_device(**{f"{name}[{i}]": shard for i, shard in enumerate(shards)})
+    core: _core.Matrix | _core.CudaMatrix
     if device.index is None:
         core = _core.Matrix(_CODES[first.dtype], num_classes)
     else:

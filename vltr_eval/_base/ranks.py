@@ -87,8 +87,8 @@ class Communicator:
         # Not by all_reduce, in which ranks wait for neighbours: when one is killed, only its own neighbours notice.
         dtype = np.int32 if most < 2**31 else np.int64
         slices = self._all_to_all(lambda: [part.astype(dtype).tobytes() for part in np.array_split(make(), self.size)])
-        own = sum(np.frombuffer(part, dtype) for part in slices).tobytes()
-        sums = b"".join(self._all_to_all(lambda: [own] * self.size))
+        local = np.sum([np.frombuffer(part, dtype) for part in slices], axis=0, dtype=dtype).tobytes()
+        sums = b"".join(self._all_to_all(lambda: [local] * self.size))
         return np.frombuffer(sums, dtype).astype(np.int64)
 
     def abort(self, error: BaseException) -> None:
@@ -173,8 +173,9 @@ def _over_gloo(group: Any) -> Any:
     Not by new_group, in which all ranks of the run must take part; where they need not, it numbers the new group by
     the groups this rank is in, and ranks that are in more or fewer of them wait for each other for ever.
     """
-    import torch.distributed as dist
+    from torch import distributed
 
+    dist: Any = distributed  # PrefixStore and ProcessGroupGloo are not declared
     world = dist.group.WORLD
     ranks = tuple(dist.get_process_group_ranks(world if group is None else group))
     for of_world, of_ranks, over_gloo in _groups_over_gloo:
@@ -194,8 +195,9 @@ def current_group(group: Any = None) -> SingleProcess | Communicator:
     Imports no torch: who uses it has done so.
     """
     dist = getattr(sys.modules.get("torch"), "distributed", None)
-    joined = dist is not None and dist.is_available() and dist.is_initialized()
-    return Communicator(group) if joined and dist.get_world_size(group) != 1 else SINGLE_PROCESS
+    if dist is None or not dist.is_available() or not dist.is_initialized() or dist.get_world_size(group) == 1:
+        return SINGLE_PROCESS
+    return Communicator(group)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -69,8 +70,8 @@ class Chunk:
         """The kept rows, at least one: a view of the scores. kept: (N,) bool."""
         if kept.all():
             return self
-        runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
-        return Chunk(self.scores.only(runs.tolist()), self.positives.only(kept))
+        runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2).tolist()
+        return Chunk(self.scores.only((start, stop) for start, stop in runs), self.positives.only(kept))
 
 
 def count_chunks(
@@ -236,7 +237,10 @@ class _TwoPasses:
 
     def _first_pass(self) -> _Seen:
         scores: list[PositiveScores] = []
-        rows, classes, ids, self._prints = [], [], [], []
+        rows: list[np.ndarray] = []
+        classes: list[np.ndarray] = []
+        ids: list[np.ndarray] = []
+        self._prints = []
         dtype, num_rows, unmerged = None, 0, 0
         total = None if self._is_stream else sum(chunk.num_rows for chunk in self._chunks)
         for chunk in self._chunks:
@@ -369,7 +373,7 @@ class _TwoPasses:
         trials = []
         for first in range(0, num_trials, at_once):
             block = range(first, min(num_trials, first + at_once))
-            found = self._communicator.all_gather(lambda block=block: self._find(block, positives, thresholds))
+            found = self._communicator.all_gather(partial(self._find, block, positives, thresholds))
             drawn = _by_threshold(np.concatenate(found).astype(np.int64), len(block), thresholds.indptr, kept)
             trials.append(average_trials(table, drawn, threads=self._threads))
             self._progress(block.stop / num_trials)
@@ -379,7 +383,7 @@ class _TwoPasses:
         """The thresholds that the draws of this rank reach, as `_Draws.found`."""
         if self._is_stream:
             return self._draws.found()
-        draws = self._draw(trials, positives, in_order=len(self._chunks) > 1)
+        draws = self._draw(trials, positives, in_order=isinstance(self._chunks, Sequence) and len(self._chunks) > 1)
         for start, chunk in self._each_chunk():
             draws.look_up(start, chunk, thresholds)
             done = (start + chunk.num_rows) / self._num_rows
@@ -442,7 +446,7 @@ def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads:
     arrays += [] if chunk.ids is None else pack_ids(chunk.ids).values()
     crc = 0
     for array in arrays:
-        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, crc)
     return chunk.num_rows, crc
 
 

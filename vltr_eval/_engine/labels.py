@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from vltr_eval.formats.label_forms import (
     is_rows,
 )
 from vltr_eval.formats.table import LabelPairs, Lists
+
+if TYPE_CHECKING:
+    from vltr_eval._base._core import CudaPositives
 
 __all__ = ["Positives"]
 
@@ -173,7 +176,9 @@ def rows_between(labels: Any, start: int, stop: int) -> Any:
 class _DevicePositives(Positives):
     """Positives on a CUDA device; ``indptr`` and ``rows`` are copied from there when they are first asked for."""
 
-    def __init__(self, num_rows: int, num_classes: int, core: Any) -> None:
+    _core: CudaPositives
+
+    def __init__(self, num_rows: int, num_classes: int, core: CudaPositives) -> None:
         self.__dict__.update(num_rows=num_rows, num_classes=num_classes, _core=core)
 
     def __repr__(self) -> str:
@@ -333,9 +338,9 @@ def _from_lists(
 def plain_row(row: Any) -> list[Any]:
     """The values of one row of a list of rows, as Python objects."""
     if isinstance(row, np.ndarray):
-        return row.tolist()
+        return list(row.tolist())
     if hasattr(row, "shape"):
-        return to_host(borrow("labels", row)).to_numpy().tolist()
+        return list(to_host(borrow("labels", row)).to_numpy().tolist())
     return [value.item() if isinstance(value, np.generic) else value for value in row]
 
 

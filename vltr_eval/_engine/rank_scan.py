@@ -64,7 +64,8 @@ def rank_scan(
             raise ValueError("trials: expected 0 with given thresholds: negatives are drawn from all rows, got a shard")
         given = _given(thresholds, matrix)
     try:
-        found, trial_matrix, rank = _core.rank_scan(
+        found: Any
+        found, trial_matrix, rank = _core.rank_scan(  # type: ignore[call-overload]  # positives are two arguments, or one
             matrix.core,
             *positives.core_for(matrix),
             trials=trials,
@@ -76,6 +77,7 @@ def rank_scan(
         )
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
+    table: RankTable
     if matrix.device.index is None:
         indptr, keys, *counts = found
         table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts)
@@ -94,14 +96,16 @@ def count_reached(
     matrix: Matrix, rows: np.ndarray, classes: np.ndarray, thresholds: PositiveScores, *, threads: int | None = None
 ) -> np.ndarray:
     """How many thresholds of its class the score of each cell (rows[i], classes[i]) reaches: (M,) uint32."""
-    cells = (np.ascontiguousarray(cell, np.uint32) for cell in (rows, classes))
-    return _core.count_reached(matrix.core, *cells, _given(thresholds, matrix), num_threads(threads))
+    row, cls = (np.ascontiguousarray(cell, np.uint32) for cell in (rows, classes))
+    return _core.count_reached(matrix.core, row, cls, _given(thresholds, matrix), num_threads(threads))
 
 
 def find_positive_scores(matrix: Matrix, positives: Positives, *, threads: int | None = None) -> PositiveScores:
     """Return the distinct scores of the positives of each class. Raises ValueError naming the place of a NaN."""
     try:
-        indptr, keys, *_ = _core.positive_scores(matrix.core, *positives.core_for(matrix), num_threads(threads))
+        of_positives: Any = positives.core_for(matrix)  # two arguments, or one
+        found: Any = _core.positive_scores(matrix.core, *of_positives, num_threads(threads))  # type: ignore[call-overload]
+        indptr, keys, *_ = found
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
     return PositiveScores(indptr, to_compare_keys(keys, matrix.dtype))

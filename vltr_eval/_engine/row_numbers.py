@@ -53,15 +53,19 @@ class RowNumbers:
     @lazy_property
     def _row_of(self) -> np.ndarray:
         """The row of this rank that has a number, of all numbers."""
-        own = np.flatnonzero(self._numbers >= 0)
-        row_of = np.full(self.total, -1, np.int32 if len(self._numbers) < 2**31 else np.int64)
-        row_of[self._numbers[own]] = own
+        numbers = self._numbers
+        if numbers is None:
+            raise ValueError("numbers: expected those of the rows, got rows in order")
+        counted = np.flatnonzero(numbers >= 0)
+        row_of = np.full(self.total, -1, np.int32 if len(numbers) < 2**31 else np.int64)
+        row_of[numbers[counted]] = counted
         return row_of
 
     def find(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of this rank that have these numbers, negative where it has none."""
         if self._numbers is not None:
-            return self._row_of[numbers]
+            rows: np.ndarray = self._row_of[numbers]
+            return rows
         rows = numbers.astype(np.int64) - self._start
         rows[rows >= self._count] = -1
         return rows
