@@ -103,8 +103,8 @@ class Positives:
     def from_labels(
         cls,
         labels: Any,
-        num_rows: int,
-        num_classes: int,
+        num_rows: int | None = None,
+        num_classes: int | None = None,
         *,
         form: str | None = None,
         device: Device | None = None,
@@ -119,8 +119,9 @@ class Positives:
                 the class indices of each row (lists, sets, or index arrays of any library); (N,) integer class indices;
                 (N,) of 0/1 when there is one class; LabelPairs; or Positives. Arrays on a CUDA device are read there,
                 and their positives stay there.
-            num_rows: N.
-            num_classes: C.
+            num_rows: N; None takes it from the labels.
+            num_classes: C; None takes it from dense or sparse (N, C) labels, LabelPairs or Positives. Other forms do
+                not have it.
             form: "dense" or "lists", for lists of rows that can be either; see `vltr_eval.formats.label_forms`.
             place: Where the scores are (`Matrix.device`), if arrays of labels must be there too.
             first_row: The number of the first row, for messages about arrays.
@@ -130,8 +131,16 @@ class Positives:
         Raises:
             ValueError: Anything but 0/1, or a class index out of range; the message names the place.
             TypeError: An object that is no form of labels.
+
+        Example:
+            >>> Positives.from_labels(np.uint8([[1, 0], [0, 0], [1, 1]])).counts
+            array([2, 1])
+            >>> Positives.from_labels([[0], [], [0, 1]], num_classes=2).rows_of(0)
+            array([0, 2], dtype=uint32)
         """
         check_form(form)
+        if num_rows is None or num_classes is None:
+            num_rows, num_classes = _inferred_shape(labels, num_rows, num_classes)
         if isinstance(labels, Positives):
             positives = labels
             _check_shape((positives.num_rows, positives.num_classes), num_rows, num_classes)
@@ -156,6 +165,36 @@ class Positives:
             return _from_lists(labels, num_rows, num_classes, form, device, first_row, threads, scores)
         check_array_form("labels", getattr(labels, "shape", ()), num_classes, form)
         return _from_array(labels, num_rows, num_classes, device, first_row, threads, scores)
+
+
+def _inferred_shape(labels: Any, num_rows: int | None, num_classes: int | None) -> tuple[int, int]:
+    """The shape of the labels, where the argument is None."""
+    rows, classes = _shape_of(labels)
+    num_rows = rows if num_rows is None else num_rows
+    num_classes = classes if num_classes is None else num_classes
+    if num_rows is None:
+        raise TypeError(
+            f"labels: expected an array, a sparse matrix, lists, LabelPairs or Positives, got {type(labels).__name__}"
+        )
+    if num_classes is None:
+        raise ValueError(
+            f"num_classes: expected the number of classes, because {type(labels).__name__} labels of {num_rows} rows "
+            "do not have it, got None; pass num_classes="
+        )
+    return num_rows, num_classes
+
+
+def _shape_of(labels: Any) -> tuple[int | None, int | None]:
+    """Rows and classes as far as labels have them."""
+    if isinstance(labels, (list, tuple)):
+        shapes = [tuple(getattr(shard, "shape", ())) for shard in labels]
+        if shapes and all(len(shape) == 2 for shape in shapes):  # row shards
+            return sum(shape[0] for shape in shapes), shapes[0][1]
+        return len(labels), None
+    if isinstance(labels, (Positives, LabelPairs, Lists)):
+        return labels.num_rows, getattr(labels, "num_classes", None)
+    shape = tuple(getattr(labels, "shape", ()))
+    return (shape[0] if shape else None), (shape[1] if len(shape) > 1 else None)
 
 
 def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
