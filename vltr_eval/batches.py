@@ -184,7 +184,7 @@ def _names_of_all(of_ranks: Sequence[tuple[str, ...] | None]) -> tuple[str, ...]
     """The class names that the shards of all ranks have in common."""
     named = {names for names in of_ranks if names is not None}
     if len(named) > 1:
-        raise ValueError("class_names: expected one order of classes on all ranks, got others; pass class_names=")
+        raise ValueError("class_names: expected one order of classes on all ranks, got several; pass class_names=")
     return next(iter(named), None)
 
 

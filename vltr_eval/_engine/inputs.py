@@ -1,4 +1,4 @@
-"""What the evaluation functions take as scores and labels, in memory or in files, made ready for the core.
+"""Scores and labels of evaluation functions, in memory or in files, made ready for the core.
 
 Arrays are borrowed without a copy. Paths and data frames are read by `vltr_eval.formats`, which matches classes by name
 and rows by id.

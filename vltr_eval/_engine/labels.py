@@ -59,7 +59,8 @@ class Positives:
             raise ValueError(f"rows: expected (nnz,) of uint32, got {rows.shape} of {rows.dtype}")
         if indptr[0] != 0 or indptr[-1] != len(rows) or bool(np.any(indptr[1:] < indptr[:-1])):
             raise ValueError(
-                f"indptr: expected offsets that rise from 0 to the number of positives, {len(rows)}, got others"
+                f"indptr: expected offsets that rise from 0 to the number of positives, {len(rows)}, got "
+                f"{_first_and_last(indptr)}"
             )
         if len(rows) and (largest := int(rows.max())) >= self.num_rows:
             raise ValueError(f"rows: expected row numbers from 0 to {self.num_rows - 1}, got {largest}")
@@ -82,7 +83,7 @@ class Positives:
         return self.rows[self.indptr[class_index] : self.indptr[class_index + 1]]
 
     def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
-        """What core operations on a matrix take of these positives; for one on a device they are sent there."""
+        """The arguments of core operations on a matrix; for a matrix on a device, the positives are copied there."""
         if matrix.device.index is None:
             return self.indptr, self.rows
         return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
@@ -406,3 +407,11 @@ def _from_pairs(
     indptr = np.zeros(num_classes + 1, np.int64)
     np.cumsum(np.bincount(classes, minlength=num_classes), out=indptr[1:])
     return Positives(num_rows, num_classes, indptr, rows.astype(np.uint32))
+
+
+def _first_and_last(offsets: np.ndarray) -> str:
+    """Offsets for a message: whether they fall, and where they begin and end."""
+    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if falls.size:
+        return f"{offsets[falls[0]]} before {offsets[falls[0] + 1]}"
+    return f"{offsets[0]} to {offsets[-1]}"

@@ -40,7 +40,7 @@ class PrecisionRecallCurve(NamedTuple):
 
 
 def absent_value(absent: str) -> float:
-    """What a class without positives counts as: NaN (left out of means), or the 0 of VideoLT's published code."""
+    """The value of a class without positives: NaN (left out of means), or the 0 of VideoLT's published code."""
     if absent not in ("nan", "zero"):
         raise ValueError(f"absent: expected 'nan' or 'zero', got {absent!r}")
     return np.nan if absent == "nan" else 0.0
@@ -75,16 +75,25 @@ class PositiveScores:
         indptr, scores = self.indptr, self.scores
         rises = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == len(scores) and bool(np.all(np.diff(indptr) >= 0))
         if not rises or indptr.dtype != np.int64:
-            raise ValueError("thresholds: expected int64 offsets that rise from 0 to the number of scores, got others")
+            raise ValueError(
+                f"thresholds: expected int64 offsets that rise from 0 to the number of scores, {len(scores)}, got "
+                f"{indptr.tolist()[:3]} ... of {indptr.dtype}"
+            )
         within = np.ones(max(0, len(scores) - 1), bool)  # neighbours of one class
         starts = indptr[1:-1]
         within[starts[(starts > 0) & (starts < len(scores))] - 1] = False
-        if not bool(np.all((scores[1:] < scores[:-1]) | ~within)) or bool(np.any(scores != scores)):
-            raise ValueError("thresholds: expected scores that fall within each class, got others")
-        wanted = lane_dtype(dtype)
-        if self.scores.dtype != wanted:
+        falls = (scores[1:] < scores[:-1]) | ~within
+        if not bool(np.all(falls)):
+            at = int(np.argmin(falls))
+            raise ValueError(
+                f"thresholds: expected scores that fall within each class, got {scores[at]} before {scores[at + 1]}"
+            )
+        if bool(np.any(scores != scores)):
+            raise ValueError("thresholds: expected scores that fall within each class, got NaN")
+        expected = lane_dtype(dtype)
+        if self.scores.dtype != expected:
             raise TypeError(
-                f"thresholds: expected {wanted} for {dtype} scores, got {self.scores.dtype}; "
+                f"thresholds: expected {expected} for {dtype} scores, got {self.scores.dtype}; "
                 "were all shards of one dtype?"
             )
 
@@ -165,7 +174,7 @@ class RankTable:
 
     @property
     def _core_columns(self) -> tuple[Any, ...]:
-        """What core metrics take of this table."""
+        """The columns that the core's metrics take."""
         return self.indptr, self.tp, self.fp, self.tied
 
     def _per_class(self, metric: str, *arguments: Any, absent: str = "nan", threads: int | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The numbers of rows over all ranks: by their place, or by sample ids, of which each is counted once.
+"""The numbers of rows over all ranks: by their order, or by sample ids, of which each is counted once.
 
 Rows with ids are numbered in the order of their ids, so that no number depends on how samples were dealt out. The ranks
 do so by a sample sort: each rank takes the ids of one range, from all ranks, and numbers them. A sample that comes
@@ -91,7 +91,7 @@ def number_by_id(
     """Numbers rows in the order of their ids; of the rows of one id the first of the lowest rank is counted.
 
     Args:
-        exchange: The ranks. All of them call this.
+        communicator: The ranks. All of them call this.
         samples: `sample_of` the ids of each rank that has rows.
         ids: (N,) ids of the rows of this rank; None without rows.
         rows: (nnz,) the row of each positive of this rank.

@@ -695,7 +695,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    """What every command that makes a report has: bounds of the groups, places for the report, limits."""
+    """Options of every command that makes a report: bounds of the groups, output files, limits."""
     parser.add_argument(
         "--bounds",
         type=_bounds,
