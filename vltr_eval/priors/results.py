@@ -98,4 +98,5 @@ def _sums(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
 def _ratio(part: Any, whole: Any) -> np.ndarray:
     """part / whole, NaN where the whole is 0."""
     out = np.full(np.shape(whole), np.nan)
-    return np.divide(part, whole, out=out, where=np.asarray(whole) > 0)
+    np.divide(part, whole, out=out, where=np.asarray(whole) > 0)
+    return out
