@@ -280,7 +280,7 @@ class _Pile:
         self._num_classes = chunk.scores.num_classes
         row_bytes = max(1, chunk.scores.nbytes // chunk.num_rows)
         self._store = RowStore(self._num_classes, num_rows=max(chunk.num_rows, _PILE_BYTES // row_bytes))
-        self._rows: list[np.ndarray] = []  # of the positives, with the class of each
+        self._rows: list[np.ndarray] = []  # rows of the positives, and below their classes
         self._classes: list[np.ndarray] = []
         self._ids: list[np.ndarray] = []
         self._num_bytes = 0

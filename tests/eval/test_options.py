@@ -10,6 +10,8 @@ import pytest
 
 import vltr_eval
 from vltr_eval import EvalOptions, EvalOptionsDict, Evaluator, distributed, evaluate, evaluate_batches
+from vltr_eval._engine import results
+from vltr_eval.report.names import METRICS
 
 SCORES, LABELS = np.float32([[0.9, 0.1], [0.8, 0.7], [0.7, 0.2]]), np.uint8([[1, 0], [0, 1], [1, 0]])
 DOORS = {
@@ -71,3 +73,7 @@ def test_signatures_name_the_type_of_the_options(function):
 def test_options_of_reading_shards_suggest_the_nearest_name():
     with pytest.raises(TypeError, match=r"^colums: expected one of columns, .*; did you mean columns\?$"):
         vltr_eval.ShardFiles("a", "b", colums="a")
+
+
+def test_every_metric_of_a_report_has_its_values():
+    assert set(results._VALUES) == set(METRICS)

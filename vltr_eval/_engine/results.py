@@ -241,7 +241,8 @@ class EvaluationCounts:
 
     @lazy_property
     def _absent(self) -> np.ndarray:
-        return self.table.num_positives == 0
+        absent: np.ndarray = self.table.num_positives == 0
+        return absent
 
     def _filled(self, values: np.ndarray) -> np.ndarray:
         """The values (..., C), with those of absent classes replaced as the settings require."""

@@ -13,7 +13,7 @@ from vltr_eval.report.names import RANKS, Metric
 
 _ASCENDING = ("class", "name", "group")
 _SMALLEST_DISTANCE = 1e-6  # a total variation below this would be 0.0000 in a table
-_FEW = 0.1  # of the labelled rows
+_FEW = 0.1  # share of the labelled rows
 
 
 def group_table(groups: Sequence[Group], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
