@@ -1,4 +1,4 @@
-"""The one place that knows array types: makes addresses, strides and dtype codes for the core of any library's arrays.
+"""Borrows arrays of any library: addresses, strides and dtype codes for the core.
 
 Nothing is copied, moved or synchronised: what cannot be borrowed as it is, is an error that names the fix. CPU or CUDA
 is decided here, from where an array lives. No address from outside is used before `_check_memory` has seen it with its
@@ -60,7 +60,7 @@ _LEGACY_STREAM = 1  # CUDA's default stream, which is in order with every other 
 
 _ALLOCATE_IN_ORDER = ("torch", "cupy")
 
-# What kernels may still read: the events after which they do not, each with the owners that must live until then.
+# Owners of memory that kernels may still read, each with the event after which they no longer do.
 _in_use: deque[tuple[Any, list[Any]]] = deque()
 
 # Device types of DLPack; page-locked host memory is host memory, managed memory is a device's.
@@ -86,7 +86,7 @@ CPU = Device()
 
 
 class _Borrowed:
-    """What holds addresses, which mean nothing in another process and would be shared by a copy in this one."""
+    """Base of classes that hold addresses: these mean nothing in another process, and a copy would share them."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -96,7 +96,7 @@ class _Borrowed:
 
 @dataclass(frozen=True)
 class Array(_Borrowed):
-    """A borrowed array: address, shape, strides in bytes, dtype name, place; ``owner`` keeps the memory alive.
+    """A borrowed array: address, shape, strides in bytes, dtype name, device; ``owner`` keeps the memory alive.
 
     block: address and bytes of the memory that the array is a view of, where its library tells them.
     """
@@ -124,7 +124,7 @@ class Array(_Borrowed):
 
     @property
     def core(self) -> Any:
-        """What C++ operations on arrays of any rank take."""
+        """The array as C++ operations on arrays of any rank take it."""
         index = -1 if self.device.index is None else self.device.index
         return _core.Tensor(self.address, self.shape, self.strides, _CODES[self.dtype], index, self.device.stream)
 
@@ -481,13 +481,13 @@ def _how_to_read(name: str, value: str) -> str:
 
 
 def common_device(**arrays: Array | Matrix) -> Device:
-    """The place of the first array, after all of them: where a call that takes them all works.
+    """Check that all arrays are on one device; return that device with the first array's stream.
 
-    On a device the first array's stream is made to wait for those of the others. Raises ValueError where the arrays
-    live in different places; one that is empty and has no address lives nowhere.
+    On a CUDA device that stream is synchronised with those of the other arrays. Empty arrays without an address are
+    ignored. Raises ValueError if the arrays are on different devices.
     """
-    housed = {name: array for name, array in arrays.items() if getattr(array, "address", 1)} or arrays
-    (first, device), *others = ((name, array.device) for name, array in housed.items())
+    located = {name: array for name, array in arrays.items() if getattr(array, "address", 1)} or arrays
+    (first, device), *others = ((name, array.device) for name, array in located.items())
     for name, _ in others:
         check_device(name, arrays[name], device, first)
     if device.index is not None:
@@ -506,10 +506,10 @@ def check_device(name: str, array: Array | Matrix, device: Device, first: str) -
 
 
 def release_inputs_after_launch(device: Device, *arrays: Array | Matrix) -> None:
-    """After a call that returns while its kernels run: what they read may be changed or let go of as if they did not.
+    """Call this after launching asynchronous kernels; the caller may then overwrite or free the inputs at once.
 
-    Other streams of its arrays wait for the call before they go on, and owners whose library may free them in any order
-    are kept until it is done. Arrays that live nowhere near it, the empty ones of `common_device`, are left alone.
+    The streams of the inputs wait for the kernels. An owner whose library frees memory in no stream order is kept alive
+    until the kernels are done. Arrays on other devices, the empty ones of `common_device`, are ignored.
     """
     if device.index is None:
         return
@@ -546,7 +546,7 @@ def _library(owner: Any) -> str:
 
 
 def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
-    """A new C-ordered array, not yet filled, in the library and place of a borrowed one.
+    """A new C-ordered array, not yet filled, in the library and on the device of a borrowed one.
 
     A library that cannot give memory to be filled, such as jax, gets a numpy array, or on a device a
     `_core.DeviceArray`, which offers itself by DLPack. Raises MemoryError, or torch's own error, where there is not as
@@ -566,7 +566,7 @@ def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
 
 
 def copy_rows(batch: Array, out: Array) -> None:
-    """Copies (B, C) into a C-ordered array of the same shape and dtype in the same place; waits for no device."""
+    """Copies (B, C) into a C-ordered array of the same shape and dtype on the same device; waits for no device."""
     if batch.device.index is None:
         out.bits()[...] = batch.bits()
         return
@@ -675,10 +675,10 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
         if len(shard.shape) not in (1, 2):
             raise ValueError(f"{name}: expected an (N, C) matrix or an (N,) column, got shape {shard.shape}")
         if shard.shape[1:] != first.shape[1:] or shard.dtype != first.dtype:
-            wanted = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
+            expected = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
             got = shard.shape[1] if len(shard.shape) == 2 else "a column"
             raise ValueError(
-                f"{name}[{i}]: expected {wanted} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
+                f"{name}[{i}]: expected {expected} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
             )
     num_classes = first.shape[1] if len(first.shape) == 2 else 1
     num_rows = sum(shard.shape[0] for shard in shards)

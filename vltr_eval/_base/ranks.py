@@ -2,7 +2,7 @@
 
 Every method is a collective: all ranks call the same ones in the same order. Each takes a function that makes this
 rank's share, and runs it: when it raises on one rank, all ranks leave the call by an error that says why, instead of
-waiting for the one that has gone. What moves are few and small messages (`parts` has the protocol).
+waiting for the one that has gone. Messages are few and small (`counting` has the protocol).
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class Communicator:
 
         try:
             self._all_to_all(fail)
-        except BaseException as told:
-            if told is not error and not isinstance(told, RankFailure):
+        except BaseException as received:
+            if received is not error and not isinstance(received, RankFailure):
                 raise
 
     def barrier(self) -> None:
@@ -202,7 +202,7 @@ def current_group(group: Any = None) -> SingleProcess | Communicator:
 
 @contextlib.contextmanager
 def propagate_errors(communicator: SingleProcess | Communicator) -> Iterator[None]:
-    """Around what a rank does alone before it meets the others: they hear of its error where they wait."""
+    """Wrap rank-local work: an error in the body is raised on the other ranks, too, at their next collective."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Rows that lie in several places, evaluated as if they lay in one: in chunks, in a stream, on other ranks.
+"""Evaluates rows in chunks, in a stream or on several ranks, with the result of one matrix.
 
 One part in one process is scanned once. Everything else takes two passes over the parts, between which the ranks of a
 distributed run exchange O(positives) numbers:
@@ -213,7 +213,7 @@ class _TwoPasses:
     def counts(self) -> EvaluationCounts:
         with propagate_errors(self._communicator):
             found = self._counts()
-            self._communicator.barrier()  # so that what fails last on one rank is heard by the others, too
+            self._communicator.barrier()  # so that a last failure on one rank is raised on all
         return found
 
     def _counts(self) -> EvaluationCounts:
@@ -413,8 +413,8 @@ def _check_agreement(everyone: Sequence[_Seen]) -> None:
             )
         if seen.class_info != first.class_info:
             raise ValueError(
-                "train_counts and class_names: expected the same on all ranks, got others on rank "
-                f"{rank} than on rank 0"
+                "train_counts and class_names: expected the same on all ranks, got different ones "
+                f"on rank {rank} and on rank 0"
             )
     (one, seen), *others = with_rows
     for rank, other in others:
@@ -438,7 +438,7 @@ def _merged(scores: Sequence[PositiveScores]) -> PositiveScores:
 
 
 def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
-    """A checksum of a part of a stream: its ids, the places of its positives, and their scores; and its rows."""
+    """A checksum of a part of a stream: its ids, the cells of its positives, and their scores; and its rows."""
     positives = chunk.positives
     if scores is None:
         scores = find_positive_scores(chunk.scores, positives, threads=threads)
@@ -452,7 +452,7 @@ def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads:
 
 def _not_again() -> ValueError:
     return ValueError(
-        "batches: expected the same scores and labels each time they are gone through, got others the second time"
+        "batches: expected the same scores and labels each time they are gone through, got different ones the second time"
     )
 
 

@@ -19,7 +19,7 @@ __all__ = ["NaNScore", "RankScanResult", "count_reached", "find_positive_scores"
 
 @dataclass(frozen=True, eq=False)
 class RankScanResult:
-    """What one pass gives. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not asked for.
+    """The results of one pass. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not requested.
 
     trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
     row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.
@@ -49,11 +49,11 @@ def rank_scan(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RankScanResult:
-    """Reads the scores once for everything that is asked for.
+    """Reads the scores once for all that is requested.
 
     scores: (N, C) array of any real dtype, (N,) for one class, or a list of row shards. trials: of sampled AP, 0 for
     none. thresholds: scores of all shards' positives (`positive_scores`), to count this shard against; its table can
-    then be merged. progress: called with the share done, from the calling thread. Raises ValueError naming the place of
+    then be merged. progress: called with the share done, from the calling thread. Raises ValueError naming the cell of
     a NaN.
     """
     matrix = borrow_matrix("scores", scores)
@@ -101,7 +101,7 @@ def count_reached(
 
 
 def find_positive_scores(matrix: Matrix, positives: Positives, *, threads: int | None = None) -> PositiveScores:
-    """Return the distinct scores of the positives of each class. Raises ValueError naming the place of a NaN."""
+    """Return the distinct scores of the positives of each class. Raises ValueError naming the cell of a NaN."""
     try:
         of_positives: Any = positives.core_for(matrix)  # two arguments, or one
         found: Any = _core.positive_scores(matrix.core, *of_positives, num_threads(threads))  # type: ignore[call-overload]

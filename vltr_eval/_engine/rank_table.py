@@ -40,7 +40,7 @@ class PrecisionRecallCurve(NamedTuple):
 
 
 def absent_value(absent: str) -> float:
-    """What a class without positives counts as: NaN (left out of means), or the 0 of VideoLT's published code."""
+    """The value of a class without positives: NaN (left out of means), or the 0 of VideoLT's published code."""
     if absent not in ("nan", "zero"):
         raise ValueError(f"absent: expected 'nan' or 'zero', got {absent!r}")
     return np.nan if absent == "nan" else 0.0
@@ -75,16 +75,19 @@ class PositiveScores:
         indptr, scores = self.indptr, self.scores
         rises = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == len(scores) and bool(np.all(np.diff(indptr) >= 0))
         if not rises or indptr.dtype != np.int64:
-            raise ValueError("thresholds: expected int64 offsets that rise from 0 to the number of scores, got others")
+            raise ValueError(
+                f"thresholds: expected int64 offsets that rise from 0 to the number of scores, {len(scores)}, "
+                f"got {indptr.dtype} {indptr.tolist() if len(indptr) < 9 else [*indptr[:3].tolist(), '...', *indptr[-3:].tolist()]}"
+            )
         within = np.ones(max(0, len(scores) - 1), bool)  # neighbours of one class
         starts = indptr[1:-1]
         within[starts[(starts > 0) & (starts < len(scores))] - 1] = False
         if not bool(np.all((scores[1:] < scores[:-1]) | ~within)) or bool(np.any(scores != scores)):
-            raise ValueError("thresholds: expected scores that fall within each class, got others")
-        wanted = lane_dtype(dtype)
-        if self.scores.dtype != wanted:
+            raise ValueError("thresholds: expected scores that fall within each class, got equal, rising or NaN ones")
+        expected = lane_dtype(dtype)
+        if self.scores.dtype != expected:
             raise TypeError(
-                f"thresholds: expected {wanted} for {dtype} scores, got {self.scores.dtype}; "
+                f"thresholds: expected {expected} for {dtype} scores, got {self.scores.dtype}; "
                 "were all shards of one dtype?"
             )
 
@@ -165,7 +168,7 @@ class RankTable:
 
     @property
     def _core_columns(self) -> tuple[Any, ...]:
-        """What core metrics take of this table."""
+        """The table as core metrics take it."""
         return self.indptr, self.tp, self.fp, self.tied
 
     def _per_class(self, metric: str, *arguments: Any, absent: str = "nan", threads: int | None = None) -> np.ndarray:
@@ -195,8 +198,8 @@ class RankTable:
         See `vltr_eval.expected_sampled_average_precision`. progress: called with the fraction done, but for a table on
         a device.
         """
-        name, told = "expected_sampled_average_precision", () if progress is None else (progress,)
-        return self._per_class(name, *told, absent=absent, threads=threads)
+        name, callbacks = "expected_sampled_average_precision", () if progress is None else (progress,)
+        return self._per_class(name, *callbacks, absent=absent, threads=threads)
 
     def sampled_average_precision_chance(self) -> np.ndarray:
         """Sampled AP that random scores are expected to reach: (C,) float64, above 0.5 for rare classes."""
@@ -400,7 +403,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 class DeviceRankTable(RankTable):
     """A rank table on a CUDA device, where its metrics are computed, with the same bits.
 
-    Its columns are copied from there when they are first asked for.
+    Its columns are copied from there on first use.
     """
 
     _dtype: str

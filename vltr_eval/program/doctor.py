@@ -1,4 +1,4 @@
-"""What this installation is made of: versions, the compiled core, the machine, and whether it computes rightly."""
+"""Describes this installation: versions, the compiled core, the machine, and whether it computes rightly."""
 
 from __future__ import annotations
 
