@@ -294,10 +294,8 @@ def _check_priors(args: argparse.Namespace) -> None:
         if prior not in PRIORS and name in PRIORS:
             args.refuse(f"argument --prior: expected a file of another name than {', '.join(PRIORS)}, got {prior!r}")
         if prior not in PRIORS and not any(map(os.path.exists, _files_of(prior))):
-            known = ', '.join(PRIORS)
+            known = ", ".join(PRIORS)
             args.refuse(f"argument --prior: expected {known} or a file, got {prior!r}; there is no such file")
-                f"argument --prior: expected {', '.join(PRIORS)} or a file, got {prior!r}; there is no such file"
-            )
 
 
 def _weightings(args: argparse.Namespace, class_info: ClassInfo, chunks: Sequence[Chunk]) -> dict[str, PriorWeights]:
