@@ -308,8 +308,8 @@ def test_a_stream_that_is_another_the_second_time_is_refused(device, again, sap)
     assert streamed(lambda: first, sap=sap) == at_once(scores[::-1], labels[::-1], sap=sap)
     with pytest.raises(
         ValueError,
-        match=r"^batches: expected the same scores and labels each time they are gone through, got different ones the second "
-        r"time$",
+        match=r"^batches: expected the same scores and labels each time they are gone through, "
+        r"got different ones the second time$",
     ):
         streamed(second_time(first, second), sap=sap)
 

@@ -386,7 +386,7 @@ _READ_BY = {
     "jaxlib": "np.asarray({})",  # of several devices
 }
 
-# What tensors without memory of their own are turned into ordinary ones by: DTensor, AsyncCollectiveTensor,
+# Methods that turn tensors without memory of their own into ordinary ones: DTensor, AsyncCollectiveTensor,
 # MaskedTensor.
 _MADE_ORDINARY_BY = {
     "full_tensor": "pass {}.full_tensor()",

@@ -452,7 +452,8 @@ def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads:
 
 def _not_again() -> ValueError:
     return ValueError(
-        "batches: expected the same scores and labels each time they are gone through, got different ones the second time"
+        "batches: expected the same scores and labels each time they are gone through, "
+        "got different ones the second time"
     )
 
 

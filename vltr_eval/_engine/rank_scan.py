@@ -19,7 +19,7 @@ __all__ = ["NaNScore", "RankScanResult", "count_reached", "find_positive_scores"
 
 @dataclass(frozen=True, eq=False)
 class RankScanResult:
-    """The results of one pass. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not requested.
+    """The results of one pass. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None if not requested.
 
     trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
     row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.

@@ -77,7 +77,7 @@ class PositiveScores:
         if not rises or indptr.dtype != np.int64:
             raise ValueError(
                 f"thresholds: expected int64 offsets that rise from 0 to the number of scores, {len(scores)}, "
-                f"got {indptr.dtype} {indptr.tolist() if len(indptr) < 9 else [*indptr[:3].tolist(), '...', *indptr[-3:].tolist()]}"
+                f"got {indptr.dtype} from {indptr[:1].tolist()} to {indptr[-1:].tolist()}"
             )
         within = np.ones(max(0, len(scores) - 1), bool)  # neighbours of one class
         starts = indptr[1:-1]
