@@ -1,4 +1,4 @@
-"""What a run tells before its tests: what it runs on, and what it cannot test here. And each device in turn.
+"""Reports the machine of a run and the tests that it cannot run; gives tests each device in turn.
 
 `--device cuda` runs what concerns CUDA: tests marked ``any_device``, whose numpy inputs are then put on the device on
 their way into the library, and of those that take the fixture `device` or `cuda` the ones that got "cuda".

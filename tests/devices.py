@@ -64,7 +64,7 @@ class CudaArray:
 
 
 def _span(array: np.ndarray) -> tuple[int, int]:
-    """Where the memory of an array begins, as an offset from its first element, and how many bytes it has."""
+    """The begin of an array's memory, as an offset from its first element, and its bytes."""
     if not array.size:
         return 0, 0
     reach = [(extent - 1) * stride for extent, stride in zip(array.shape, array.strides, strict=True)]

@@ -1,4 +1,4 @@
-"""What the tests of vltr_eval share: each instruction set in turn."""
+"""Fixtures of the tests of vltr_eval: each instruction set in turn."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Processes that stand for the ranks of a distributed run, kept for many tests: to start one costs more than its work.
 
-`group_of` gives the ranks of one gloo group. What they run is a function of a test file, which each gets by the file's
+`group_of` gives the ranks of one gloo group. They run a function of a test file, which each gets by the file's
 path and the function's name; its first argument is the rank. Nothing can hang: who does not answer in time is killed.
 """
 
@@ -57,19 +57,19 @@ class Ranks:
         assert self._answers(SECONDS_TO_START) == [None] * size
 
     def outcomes(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What ``function(rank, *arguments)`` returned on each rank, or Raised."""
+        """The result of ``function(rank, *arguments)`` on each rank, or Raised."""
         for pipe in self._pipes:
             pipe.send((function.__code__.co_filename, function.__name__, arguments))
         return self._answers(SECONDS_TO_ANSWER)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What it returned on each rank; none may raise."""
+        """The result on each rank; none may raise."""
         outcomes = self.outcomes(function, *arguments)
         assert not [outcome for outcome in outcomes if isinstance(outcome, Raised)], outcomes
         return outcomes
 
     def errors(self, function: Callable[..., Any], *arguments: Any) -> list[Raised]:
-        """What it raised on each rank; all must."""
+        """The error of each rank; all must raise."""
         outcomes = self.outcomes(function, *arguments)
         assert all(isinstance(outcome, Raised) for outcome in outcomes), outcomes
         return outcomes

@@ -455,7 +455,7 @@ def test_scan_tells_what_it_read():
     assert result.ranks is None
 
 
-# What cannot be read
+# Refused arrays
 
 
 @pytest.mark.parametrize(

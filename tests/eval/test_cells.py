@@ -1,4 +1,4 @@
-"""What sampled AP over shards is made of in the core: listed draws, looked-up cells, and AP from counted trials.
+"""The parts of sampled AP over shards in the core: listed draws, looked-up cells, and AP from counted trials.
 
 Each is compared with what a single scan does, bit for bit, and with numpy.
 """

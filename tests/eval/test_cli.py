@@ -155,7 +155,10 @@ def test_limits_know_priors(run):
     [
         (["longtail"], "argument --prior: longtail needs the training samples of each class, --counts FILE"),
         (["uniform,inverse"], "argument --prior: inverse needs the training samples of each class, --counts FILE"),
-        (["tail"], "argument --prior: expected longtail, uniform, inverse or a file, got 'tail', which there is not"),
+        (
+            ["tail"],
+            "argument --prior: expected longtail, uniform, inverse or a file, got 'tail'; there is no such file",
+        ),
         (["uniform,"], "argument --prior: expected names or files, got 'uniform,'"),
         (["uniform", "--prior", "uniform"], "argument --prior: expected different names, got uniform twice"),
         (

@@ -691,7 +691,7 @@ def test_device_arrays_have_no_numpy_view(waits):
         borrow("a", offering_cuda()).to_numpy()
 
 
-# What is given beside scores
+# Arguments beside scores
 
 
 def test_class_indices_come_from_any_library():

@@ -26,7 +26,7 @@ from vltr_eval._base.files import OutputError
 
 pytestmark = pytest.mark.any_device
 
-# What is in it
+# Contents
 
 
 def assert_table_is_the_textbook(table, scores, labels) -> None:
@@ -380,7 +380,7 @@ def test_a_table_of_as_many_rows_as_can_be_counts_at_once(tmp_path, positives):
     harmonic = 1.5 if positives == 1 else math.log(rows) + 0.5772156649015329 + 1 / (2 * rows)
     chance = ((positives - 1) / (rows - 1) * (rows - harmonic) + harmonic) / rows
     assert table.sampled_average_precision_chance()[0] == pytest.approx(chance, rel=1e-13)
-    # Of P draws half are expected to reach the threshold: P / (P + P / 2), moved by the spread of that number.
+    # Half of P draws are expected to reach the threshold: P / (P + P / 2), moved by the spread of that number.
     exact = 0.75 if positives == 1 else 2 / 3 * (1 + (0.25 / positives) / 2.25)
     assert table.expected_sampled_average_precision()[0] == pytest.approx(exact, rel=1e-9)
     assert table.average_precision()[0] == positives / (positives + negatives // 2)

@@ -141,7 +141,7 @@ def test_an_empty_store_has_no_dtype():
     assert (len(store), store.dtype, list(store.shards())) == (0, None, [])
 
 
-# Where it holds it
+# Memory or file
 
 
 def test_a_known_number_of_rows_gets_one_chunk(device):

@@ -106,7 +106,7 @@ def run(launched, folder):
 
 
 def alone(*arguments):
-    """What one process prints."""
+    """The output of one process."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert main([*map(str, arguments), "--quiet"]) == OK
     return out.getvalue()

@@ -674,10 +674,10 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
         if len(shard.shape) not in (1, 2):
             raise ValueError(f"{name}: expected an (N, C) matrix or an (N,) column, got shape {shard.shape}")
         if shard.shape[1:] != first.shape[1:] or shard.dtype != first.dtype:
-            wanted = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
+            expected = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
             got = shard.shape[1] if len(shard.shape) == 2 else "a column"
             raise ValueError(
-                f"{name}[{i}]: expected {wanted} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
+                f"{name}[{i}]: expected {expected} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
             )
     num_classes = first.shape[1] if len(first.shape) == 2 else 1
     num_rows = sum(shard.shape[0] for shard in shards)

@@ -213,7 +213,7 @@ class _TwoPasses:
     def counts(self) -> EvaluationCounts:
         with propagate_errors(self._communicator):
             found = self._counts()
-            self._communicator.barrier()  # so that what fails last on one rank is heard by the others, too
+            self._communicator.barrier()  # so that a last failure on one rank is raised on all
         return found
 
     def _counts(self) -> EvaluationCounts:

@@ -34,7 +34,7 @@ class Hits:
 
     @classmethod
     def of(cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...]) -> Hits:
-        """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is asked for."""
+        """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is requested."""
         shape = (len(topk), positives.num_classes)
         if ranks is None:
             labelled = int(np.count_nonzero(positives.labels_per_row()))

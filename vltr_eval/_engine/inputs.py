@@ -178,7 +178,7 @@ def read_matrix_and_positives(scores: Any, labels: Any, threads: int | None) -> 
 
 
 def positives_alone(labels: Any, num_classes: int | None) -> Positives:
-    """Labels without scores: their own shape tells rows and, if they are dense or sparse, classes."""
+    """Labels without scores: their shape gives rows and, if they are dense or sparse, classes."""
     labels = to_labels(labels, num_classes)
     if isinstance(labels, Positives):
         return labels

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["Positives"]
 
 
+def _summary(offsets: np.ndarray[Any, Any]) -> str:
+    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if len(falls):
+        return f"{offsets[falls[0]]} before {offsets[falls[0] + 1]}"
+    return f"{offsets[0]} to {offsets[-1]}"
+
+
 @dataclass(frozen=True, eq=False)
 class Positives:
     """The positive rows of each class: ascending, class after class (compressed columns).
@@ -124,13 +131,13 @@ class Positives:
             num_classes: C; None takes it from dense or sparse (N, C) labels, LabelPairs or Positives. Other forms do
                 not have it.
             form: "dense" or "lists", for lists of rows that can be either; see `vltr_eval.formats.label_forms`.
-            place: Where the scores are (`Matrix.device`), if arrays of labels must be there too.
+            device: The device of the scores (`Matrix.device`), if arrays of labels must be there too.
             first_row: The number of the first row, for messages about arrays.
             threads: CPU threads.
-            scores: The scores that the labels belong to, if at hand; read where labels are wrong, for the message.
+            scores: The scores that the labels belong to, if available; read where labels are wrong, for the message.
 
         Raises:
-            ValueError: Anything but 0/1, or a class index out of range; the message names the place.
+            ValueError: Anything but 0/1, or a class index out of range; the message names the cell.
             TypeError: An object that is no form of labels.
 
         Example:
@@ -209,12 +216,12 @@ def rows_between(labels: Any, start: int, stop: int) -> Any:
     """Labels of some of the rows, of an array or LabelPairs, as they are read from files."""
     if not isinstance(labels, LabelPairs):
         return labels[start:stop]
-    own = (labels.rows >= start) & (labels.rows < stop)
-    return LabelPairs(stop - start, labels.num_classes, labels.rows[own] - start, labels.classes[own])
+    selected = (labels.rows >= start) & (labels.rows < stop)
+    return LabelPairs(stop - start, labels.num_classes, labels.rows[selected] - start, labels.classes[selected])
 
 
 class _DevicePositives(Positives):
-    """Positives on a CUDA device; ``indptr`` and ``rows`` are copied from there when they are first asked for."""
+    """Positives on a CUDA device; ``indptr`` and ``rows`` are copied from there on first use."""
 
     _core: CudaPositives
 

@@ -204,8 +204,8 @@ class RankTable:
         See `vltr_eval.expected_sampled_average_precision`. progress: called with the fraction done, but for a table on
         a device.
         """
-        name, told = "expected_sampled_average_precision", () if progress is None else (progress,)
-        return self._per_class(name, *told, absent=absent, threads=threads)
+        name, callbacks = "expected_sampled_average_precision", () if progress is None else (progress,)
+        return self._per_class(name, *callbacks, absent=absent, threads=threads)
 
     def sampled_average_precision_chance(self) -> np.ndarray:
         """Sampled AP that random scores are expected to reach: (C,) float64, above 0.5 for rare classes."""
@@ -409,7 +409,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 class DeviceRankTable(RankTable):
     """A rank table on a CUDA device, where its metrics are computed, with the same bits.
 
-    Its columns are copied from there when they are first asked for.
+    Its columns are copied from there on first use.
     """
 
     _dtype: str

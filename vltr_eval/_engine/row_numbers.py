@@ -122,26 +122,26 @@ def number_by_id(
 
     if repeated:
         comes_again = np.bincount(group, minlength=len(distinct))[group] > 1
-        asked = communicator.all_to_all(lambda: [np.flatnonzero(part) for part in np.split(comes_again, ends)])
-        asked = [own[places] for own, places in zip(rows_of, asked, strict=True)]
-        labels = communicator.all_to_all(lambda: _labels_of(asked, len(ids), rows, classes))
+        requested = communicator.all_to_all(lambda: [np.flatnonzero(part) for part in np.split(comes_again, ends)])
+        requested = [own[positions] for own, positions in zip(rows_of, requested, strict=True)]
+        labels = communicator.all_to_all(lambda: _labels_of(requested, len(ids), rows, classes))
         differ = communicator.all_gather(lambda: _differing(distinct, group[comes_again], labels))
         _refuse_differing(differ)
     return RowNumbers(sum(count for count, _ in counts), numbers=own_numbers, repeated=repeated)
 
 
 def _labels_of(
-    asked: Sequence[np.ndarray], num_rows: int, rows: np.ndarray, classes: np.ndarray
+    requested: Sequence[np.ndarray], num_rows: int, rows: np.ndarray, classes: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each rank, the labels of the rows that it asked for: how many each row has, and all of them, ascending."""
-    place_of = np.full(num_rows, -1, np.int64)
-    wanted = np.concatenate(asked)
-    place_of[wanted] = np.arange(len(wanted))
-    places = place_of[rows]
-    is_asked = places >= 0
-    places, classes = places[is_asked], classes[is_asked]
-    classes = classes[np.lexsort((classes, places))]
-    counts = np.split(np.bincount(places, minlength=len(wanted)), np.cumsum([len(own) for own in asked])[:-1])
+    """For each rank, the labels of the rows that it requested: how many each row has, and all of them, ascending."""
+    position_of = np.full(num_rows, -1, np.int64)
+    wanted = np.concatenate(requested)
+    position_of[wanted] = np.arange(len(wanted))
+    positions = position_of[rows]
+    is_requested = positions >= 0
+    positions, classes = positions[is_requested], classes[is_requested]
+    classes = classes[np.lexsort((classes, positions))]
+    counts = np.split(np.bincount(positions, minlength=len(wanted)), np.cumsum([len(own) for own in requested])[:-1])
     return list(zip(counts, np.split(classes, np.cumsum([own.sum() for own in counts])[:-1]), strict=True))
 
 
@@ -165,10 +165,10 @@ def _differing(
     within = np.arange(len(row_of)) - np.repeat(np.cumsum(counts[same]) - counts[same], counts[same])
     differs[row_of[classes[starts[row_of] + within] != classes[starts[first[row_of]] + within]]] = True
     bad = np.flatnonzero(differs)
-    ids, place = np.unique(group[bad], return_index=True)
+    ids, position = np.unique(group[bad], return_index=True)
     named = [
         (name, *(classes[starts[row] : starts[row] + counts[row]].tolist() for row in (first[bad[i]], bad[i])))
-        for name, i in zip(distinct[ids[:_NUM_NAMED]].tolist(), place, strict=False)
+        for name, i in zip(distinct[ids[:_NUM_NAMED]].tolist(), position, strict=False)
     ]
     return len(ids), named
 
