@@ -104,23 +104,23 @@ class DatasetLists:
         root = Path(folder)
         if not (root / "train.lst").is_file():
             raise InputError(f"{root}: not a data set, it has no train.lst")
-        own_name, own_bounds, is_published = _read_card(root)
+        card_name, card_bounds, is_published = _read_card(root)
         names, counts = read_class_counts(root / _COUNTS) if (root / _COUNTS).exists() else (None, None)
-        wanted = None if names is None else len(names)
+        num_classes = None if names is None else len(names)
         files = {split: path for split in _SPLITS for path in reversed(_list_files(root, split)) if path.exists()}
         lists = {
-            split: (read_videolt_list if path.suffix == ".lst" else read_videofolder)(path, wanted)
+            split: (read_videolt_list if path.suffix == ".lst" else read_videofolder)(path, num_classes)
             for split, path in files.items()
         }
-        if names is None:
+        if names is None or counts is None:
             total = max(labels.num_classes for labels in lists.values())
             lists = {split: replace(labels, num_classes=total) for split, labels in lists.items()}
             names = list(default_class_names(total))
         else:
             _check_counts(root / _COUNTS, names, counts, lists["train"].counts(), is_published)
         found = cls(
-            own_name if name is None else name,
-            own_bounds if bounds is None else bounds,
+            card_name if name is None else name,
+            card_bounds if bounds is None else bounds,
             tuple(names),
             **lists,
             published_counts=counts if is_published else None,
@@ -277,7 +277,7 @@ class Dataset:
         return self.train.labels.counts() if self.published_counts is None else self.published_counts
 
 
-_SPLITS = {"train": TrainSplit, "validate": ValSplit, "test": TestSplit}
+_SPLITS = ("train", "validate", "test")
 
 
 def open_dataset(
@@ -304,18 +304,17 @@ def open_dataset(
             lists = lists.only(number_of)
         except ValueError as error:
             raise InputError(f"{root}/{error}") from None
-    splits = {
-        split: _SPLITS[split](labels, np.array([number_of[name] for name in labels.ids], np.int64), frames)
-        for split, labels in lists.splits.items()
+    videos = {
+        split: np.array([number_of[name] for name in labels.ids], np.int64) for split, labels in lists.splits.items()
     }
     return Dataset(
         lists.name,
         lists.class_names,
         lists.bounds,
         frames,
-        splits["train"],
-        splits.get("validate"),
-        splits.get("test"),
+        TrainSplit(lists.train, videos["train"], frames),
+        None if lists.validate is None else ValSplit(lists.validate, videos["validate"], frames),
+        None if lists.test is None else TestSplit(lists.test, videos["test"], frames),
         sum(map(len, missing.values())),
         root,
         None if features is None else Path(features),
@@ -324,7 +323,7 @@ def open_dataset(
 
 
 def _open_frames(folder: Path, features: str | os.PathLike[str] | None, ids: Sequence[str]) -> FrameStore | VideoFolder:
-    """The packed store, or of a folder of .npy the videos wanted."""
+    """Open the packed store, or the requested videos of a folder of .npy."""
     folders = [Path(features)] if features is not None else [folder, folder / "features"]
     for candidate in folders:
         if FrameStore.is_at(candidate):

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import OutputError
@@ -198,7 +199,7 @@ def own(
     if "train" not in pairs:
         raise InputError(f"{labels}: expected videos of split train, got none")
     names, index_of = _class_indices([row for split in pairs.values() for row in split], class_names)
-    lists = {}
+    lists: dict[str, Any] = {}  # of LabelList
     for split, videos in pairs.items():
         indices = [sorted({index_of[token] for token in tokens}) for _, tokens, _ in videos]
         lists[split] = LabelList.from_lists([video for video, _, _ in videos], indices, len(names))
