@@ -287,7 +287,7 @@ MINIKINETICS_CLASS_ORDER = (
 """MiniKinetics' 200 classes from the largest to the smallest: class k of the long-tailed set is class ORDER[k].
 
 The published code sorts by an unstable argsort, whose order of equal counts depends on numpy and the CPU; this is the
-order of its own numpy.
+order of the numpy that it used.
 """
 
 
@@ -296,8 +296,8 @@ def read_minikinetics(
 ) -> tuple[LabelList, LabelList]:
     """Imbalanced-MiniKinetics200 for training and test, out of MiniKinetics' train.lst and val.lst.
 
-    Classes are numbered anew, the largest first. Of class k the first ``int(n_0 * imbalance ** (k / 199))`` training
-    videos stay, in the order of the file, where n_0 is the size of the largest; of the test videos all.
+    Classes are numbered anew, the largest first. Class k keeps its first ``int(n_0 * imbalance ** (k / 199))`` training
+    videos in the order of the file, where n_0 is the size of the largest class. All test videos stay.
     imbalance: above 0, at most 1; the paper has 0.01, 0.02, 0.05 and 0.1. Raises InputError, also for other lists.
     """
     if not 0 < imbalance <= 1:

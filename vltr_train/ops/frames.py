@@ -160,7 +160,7 @@ def frame_stack(
 
 @dataclass(frozen=True)
 class _Stacking:
-    """What of a call its gradients need too, and the maps that they are made of."""
+    """The arguments of a call that its gradients need as well, and the maps of the gradients."""
 
     num_frames: int
     clip_length: int
@@ -362,7 +362,7 @@ def dynamic_frame_masks(
 ) -> Any:
     """MOVE's dynamic frame sampler: (B, num_masks, T) bool, True for a frame that is chosen.
 
-    Of the T = num_frames frames of a sample, each of its masks chooses n at random, n itself at random from m to T, and
+    Each mask of a sample chooses n of its T = num_frames frames at random, n itself at random from m to T, and
     m the mean bound of the sample's labels, down to an integer from [1, T]: the rarer its classes, the fewer frames may
     do. targets: (B, C) of any real dtype (they weight the mean; without a label m is 1). bounds: (C,), those of
     `dynamic_frame_bounds`, moved beside targets once (``torch.as_tensor(bounds, device=targets.device)``); NaN is fine
@@ -397,8 +397,8 @@ def dynamic_frame_masks(
 
 
 def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0) -> np.ndarray:
-    """MOVE's lower bound of each class, (C,) float64: max(tau T, lower), tau the class's place from the rarest class
-    (0) to the most frequent (1) by its training count.
+    """MOVE's lower bound of each class, (C,) float64: max(tau T, lower), tau the position of its training count
+    between the rarest class (0) and the most frequent (1).
 
     train_counts: (C,) finite numbers in CPU memory, not negative. Where all are equal, tau is 0. A count's tau is
     (n - min) / (max - min), which is what the published code computes from shares of the total, rounded less.
@@ -412,8 +412,12 @@ def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0)
     counts = borrowed.to_numpy().astype(np.float64)
     if counts.ndim != 1 or not counts.size:
         raise ValueError(f"train_counts: expected shape (C,) of at least one class, got {counts.shape}")
-    if not (np.isfinite(counts) & (counts >= 0)).all():
-        raise ValueError("train_counts: expected finite counts that are not negative, got others")
+    wrong = np.flatnonzero(~(np.isfinite(counts) & (counts >= 0)))
+    if wrong.size:
+        at = wrong[0]
+        raise ValueError(
+            f"train_counts: expected finite counts that are not negative, got {counts[at]:g} of class {at}"
+        )
     length = _check_count("num_frames", num_frames, _MAX_DRAWS)
     if isinstance(lower, bool) or not isinstance(lower, (int, float, np.integer, np.floating)):
         raise TypeError(f"lower: expected a number, got {lower!r}")
@@ -424,14 +428,14 @@ def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0)
     return np.maximum(tau * length, lower)
 
 
-# What the functions above take
+# Arguments of the functions above
 
 
 def _borrow_frames(name: str, array: Any, rank: int) -> Array:
     frames = borrow(name, array)
-    wanted = {2: "(F, D)", 3: "(B, T, D)"}[rank]
+    expected = {2: "(F, D)", 3: "(B, T, D)"}[rank]
     if len(frames.shape) != rank or 0 in frames.shape:
-        raise ValueError(f"{name}: expected shape {wanted} without a 0, got {frames.shape}")
+        raise ValueError(f"{name}: expected shape {expected} without a 0, got {frames.shape}")
     if frames.dtype not in _FLOATS:
         raise TypeError(f"{name}: expected float16, bfloat16, float32 or float64, got {frames.dtype}")
     if frames.shape[-1] > 1 and frames.strides[-1] != frames.itemsize:
@@ -446,8 +450,8 @@ def _borrow_frames(name: str, array: Any, rank: int) -> Array:
 def _borrow_labels(targets: Any, num_rows: int | None) -> Array:
     labels = borrow("targets", targets)
     if len(labels.shape) != 2 or num_rows not in (None, labels.shape[0]):
-        wanted = "(B, C)" if num_rows is None else f"({num_rows}, C)"
-        raise ValueError(f"targets: expected shape {wanted}, got {labels.shape}")
+        expected = "(B, C)" if num_rows is None else f"({num_rows}, C)"
+        raise ValueError(f"targets: expected shape {expected}, got {labels.shape}")
     return labels
 
 
@@ -577,7 +581,7 @@ def _check_no_gradient(name: str, array: Any) -> None:
 
 
 def _check_no_tangent(name: str, array: Any) -> None:
-    """Of forward-mode differentiation, which would get no tangent of the result, and not know it."""
+    """Refuse forward-mode differentiation, which would silently get no tangent of the result."""
     if _is_torch(array) and sys.modules["torch"].autograd.forward_ad.unpack_dual(array).tangent is not None:
         raise NotImplementedError(f"{name}: expected a tensor without tangent, got one of forward-mode differentiation")
 
