@@ -31,7 +31,7 @@ from vltr_train.data.label_lists import (
     write_videolt_list,
 )
 
-__all__ = ["Dataset", "DatasetLists", "Split", "TestSplit", "TrainSplit", "ValSplit", "open_dataset"]
+__all__ = ["Dataset", "DatasetLists", "Split", "TestSplit", "TrainSplit", "ValSplit", "open_dataset", "selecting_split"]
 
 _FORMAT = 1
 _COUNTS = "count-labels-train.lst"
@@ -335,3 +335,16 @@ def _open_frames(folder: Path, features: str | os.PathLike[str] | None, ids: Seq
     if not present:
         raise InputError(f"{root}: no .npy of any video of the lists")
     return VideoFolder(root, present)
+
+
+def selecting_split(dataset: Dataset, select_on: str) -> Split | None:
+    """Return the split that selects checkpoints: the test split only if `select_on` names it."""
+    if not isinstance(dataset.train, TrainSplit):
+        raise TypeError(f"dataset: expected a TrainSplit to train on, got {type(dataset.train).__name__}")
+    if select_on == "test":
+        if not isinstance(dataset.test, TestSplit):
+            raise ValueError("select_on: expected a data set with a test split, got one without")
+        return dataset.test
+    if not isinstance(dataset.validate, ValSplit | None):
+        raise TypeError(f"dataset: expected a ValSplit to select on, got {type(dataset.validate).__name__}")
+    return dataset.validate
