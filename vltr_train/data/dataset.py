@@ -235,8 +235,20 @@ class TestSplit(Split):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """class_names: C; bounds: (high, low) of head and tail by training counts; num_skipped: videos left out for want of
-    features. folder, features: where `open_dataset` found it. published_counts: as in `DatasetLists`.
+    """A data set with its frames: `open_dataset` opens one.
+
+    Attributes:
+        name: The name of the data set.
+        class_names: The names of the C classes.
+        bounds: (high, low): head has more training videos than high, tail at most low.
+        frames: The frames of all videos.
+        train: The training split.
+        validate: The validation split, or None.
+        test: The test split, or None.
+        num_skipped: The number of videos left out for missing features.
+        folder: The folder that `open_dataset` read.
+        features: Its argument of this name.
+        published_counts: (C,) training videos of each class in the published set; None: groups come from the lists.
     """
 
     name: str
@@ -285,11 +297,22 @@ def open_dataset(
 ) -> Dataset:
     """Open the data set of a folder; frames are read when they are gathered.
 
-    features: where the frames are, if not in the folder or its features/: a packed store or a folder of .npy.
-    skip_missing: leave out videos without features, and count them, instead of raising. Groups come from the videos
-    that remain, unless the data set keeps published counts.
-    Raises InputError: for a file that is missing or wrong, a class whose count is not that of train.lst, and videos
-    without features, of which the first is named.
+    Args:
+        folder: The folder with train.lst and perhaps validate.lst, test.lst and dataset.json.
+        features: A packed store or a folder of .npy; default: the folder, or its features/.
+        skip_missing: Leave out and count videos without features instead of raising. Groups come from the remaining
+            videos, unless the data set keeps published counts.
+
+    Returns:
+        The `Dataset`.
+
+    Raises:
+        InputError: A file is missing or wrong, the count of a class is not that of train.lst, or videos have no
+            features; the first is named.
+
+    Example:
+        >>> dataset = open_dataset("data")      # doctest: +SKIP
+        >>> dataset.train_counts.sum()          # doctest: +SKIP
     """
     root = Path(folder)
     lists = DatasetLists.read(root)

@@ -40,11 +40,15 @@ _ROWS_AT_ONCE = 1 << 16  # of a store, on their way to the device
 
 @dataclass
 class Batch:
-    """Clips of B videos, their labels, and where they come from.
+    """Clips of B videos with their labels: one batch of a `Loader`.
 
-    features: (B, T, D) float32. targets: (B, C) float32 of 0/1. rows: (B,) int64 in CPU memory, rows of the split.
-    classes: (B,) int64, the class that each was drawn for, where the sampler draws classes. weight: rows of this rank x
-    ranks / rows of all ranks, which makes the mean of the ranks' mean losses that of all rows.
+    Attributes:
+        features: (B, T, D) float32.
+        targets: (B, C) float32 of 0 and 1.
+        rows: (B,) int64 in CPU memory, rows of the split.
+        classes: (B,) int64, the class that each row was drawn for; None if the sampler draws no classes.
+        weight: Rows of this rank x ranks / rows of all ranks. With this factor the mean of the ranks' mean losses is
+            the mean over all rows.
     """
 
     features: Tensor
@@ -59,15 +63,31 @@ class Batch:
 
 
 class Loader:
-    """The batches of a split, epoch by epoch: random frames of what a sampler draws, or, without one, evenly spaced
-    frames of every row in order, as in evaluation.
+    """The batches of a split, epoch by epoch.
 
-    batch_size: rows of all ranks together, of which each gets a contiguous share. In training a last batch that leaves
-    a rank fewer than two rows is dropped (DIFFERS: the published code keeps it; batch normalisation and mixing need
-    two). num_frames: T. frame_sampling: in training, one of `FRAME_SAMPLING`. seed, stream: draws depend on these, on
-    the epoch and the position in it alone, so that ranks, threads and a resumption do not change them. resident: the
-    frames of the store where they lie on the device (`resident_frames`). threads: of the core. A batch is valid until
-    the next one is drawn, and one epoch at a time is read, because batches share memory.
+    With a sampler: random frames of the rows that it draws. Without one: evenly spaced frames of every row in order, as
+    in evaluation. Draws depend on seed, stream, epoch and position in the epoch alone, so ranks, threads and a
+    resumption do not change them. A batch is valid until the next one is drawn, and one epoch at a time is read,
+    because batches share memory.
+
+    Args:
+        split: The split, with its frames.
+        batch_size: Rows of all ranks together; each rank gets a contiguous share. In training a last batch with fewer
+            than two rows for a rank is dropped (DIFFERS: the published code keeps it; batch normalisation and mixing
+            need two).
+        num_frames: T.
+        sampler: Draws the rows of an epoch; None in evaluation.
+        frame_sampling: One of `FRAME_SAMPLING`, for training.
+        seed: The seed of the draws.
+        stream: The number of the loader among those of one step; each has different draws.
+        device: The device of the batches.
+        rank: The index of this rank.
+        size: The number of ranks.
+        resident: The frames of the store on the device: see `resident_frames`.
+        threads: Threads of the core.
+
+    Raises:
+        ValueError: The batch size or the number of threads does not fit.
     """
 
     def __init__(
