@@ -19,10 +19,10 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/*) $(shell find vltr_eval vltr_train -type f -not -name '*.pyc' -not -name '*.so')
-PYTHON_FILES := $(wildcard vltr_*) tests benchmarks examples tools
+PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,7 +38,7 @@ help:
 	@echo "make test-cpp-aarch64     C++ tests for aarch64 under qemu-user, and the same bits as here (needs Debian's"
 	@echo "                          g++-aarch64-linux-gnu and qemu-user)"
 	@echo "make bench-kernels        measure single CPU kernels (csrc/bench)"
-	@echo "make lint, make format    check, or fix, the style of Python and C++"
+	@echo "make lint, make format    check, or fix, the style of Python and C++; lint checks types as well"
 	@echo "make compare              train all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
 	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
@@ -64,7 +64,7 @@ picture: $(VENV)/.installed
 
 # Finished runs stay in build/compare, so a second call continues the first.
 compare: $(VENV)/.installed-for-training
-	$(VENV)/bin/python benchmarks/compare_methods.py --work build/compare --out $(ARGS)
+	$(VENV)/bin/python experiments/compare_methods.py --work build/compare --out $(ARGS)
 
 examples: $(VENV)/.installed-for-training
 	@set -e; for script in examples/*.py; do echo "== $$script"; $(VENV)/bin/python $$script; done
@@ -79,10 +79,14 @@ test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
 	cd build && PYTHONPATH="$(CURDIR)/build/emulated/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) \
 	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(addprefix ../,$(TESTS)) $(ARGS)
 
-lint: $(TOOLS)/.installed
+lint: types
 	$(TOOLS)/bin/ruff check $(PYTHON_FILES)
 	$(TOOLS)/bin/ruff format --check $(PYTHON_FILES)
 	$(TOOLS)/bin/clang-format --dry-run -Werror $(CXX_FILES)
+
+types: $(TOOLS)/.installed
+	$(TOOLS)/bin/mypy --strict vltr_eval
+	$(TOOLS)/bin/mypy vltr_train
 
 format: $(TOOLS)/.installed
 	$(TOOLS)/bin/ruff check --fix $(PYTHON_FILES)
@@ -132,7 +136,7 @@ fuzz: $(VENV)/.installed-for-tests
 
 # All checks on a machine with a GPU. They need a Python with torch and no network, and take at most nine minutes.
 gpu-check:
-	$(PYTHON) benchmarks/gpu_check.py $(ARGS)
+	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .hypothesis
@@ -173,7 +177,7 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
 	@touch $@
 
 $(TOOLS)/.installed: $(TOOLS)/.made constraints.txt
-	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja
+	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja mypy numpy torch torchmetrics torcheval
 	@touch $@
 
 $(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt

@@ -28,10 +28,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from machine import RESULTS, TODAY, num_cpus, provenance, write_whole
-from measure import PeakMemory
-from shapes import SHAPES, write_case
-from tables import duration, figure, one_line, size, table
+from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from _lib.measure import PeakMemory
+from _lib.shapes import SHAPES, write_case
+from _lib.tables import duration, figure, one_line, size, table
 
 BATCH = 256  # rows of an update, where a drop-in takes batches
 _WARM_UP_ROWS = 64

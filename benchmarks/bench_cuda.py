@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from _lib.shapes import QUALITIES, SHAPES, write_case
+from _lib.tables import duration, figure, one_line, size, table
 from bench_frames import published_gather, share_read
 from published import framestack_loop
-from shapes import QUALITIES, SHAPES, write_case
-from tables import duration, figure, one_line, size, table
 
 import vltr_eval
 import vltr_train

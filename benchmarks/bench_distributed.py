@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import RESULTS, TODAY, num_cpus, provenance, write_whole
-from shapes import write_case
-from tables import duration, figure, size, table
+from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from _lib.shapes import write_case
+from _lib.tables import duration, figure, size, table
 
 WORLDS = (2, 4)
 BATCH = 256

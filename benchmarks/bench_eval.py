@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from machine import RESULTS, TODAY, cpu_model, load, num_cpus, versions, write_whole
-from peers import PEERS
-from shapes import QUALITIES, SHAPES, write_case
-from tables import figure
+from _lib.machine import RESULTS, TODAY, cpu_model, load, num_cpus, versions, write_whole
+from _lib.peers import PEERS
+from _lib.shapes import QUALITIES, SHAPES, write_case
+from _lib.tables import figure
 
 HERE = Path(__file__).resolve().parent
 PEER_TIMEOUT = 1_800  # seconds after which a peer's row says that it was stopped
@@ -143,7 +143,7 @@ def _stop_if_failed(title: str, answer: dict) -> None:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Runs one task of measure.py on one case in a process of its own."""
+    """Runs one task of _lib/measure.py on one case in a process of its own."""
 
     directory: Path
     threads: int
@@ -151,10 +151,16 @@ class Measurement:
     def __call__(self, task: str, **arguments: object) -> dict:
         request = json.dumps({"task": task, "directory": str(self.directory), **arguments})
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
-        command = [sys.executable, str(HERE / "measure.py"), request]
+        command = [sys.executable, "-m", "_lib.measure", request]
         try:
             done = subprocess.run(
-                command, env=os.environ | limits, capture_output=True, text=True, timeout=PEER_TIMEOUT, check=False
+                command,
+                cwd=HERE,
+                env=os.environ | limits,
+                capture_output=True,
+                text=True,
+                timeout=PEER_TIMEOUT,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return {"failed": f"stopped after {PEER_TIMEOUT} s"}
@@ -295,7 +301,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        from vltr_eval import _core  # noqa: F401
+        import vltr_eval._base._core  # noqa: F401
     except ImportError as error:
         parser.exit(1, f"bench_eval: vltr_eval is not installed in this environment ({error})\n")
     if args.out:

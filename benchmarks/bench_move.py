@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from _lib.machine import RESULTS, TODAY, load, num_cpus, provenance, write_whole
+from _lib.tables import duration, figure, table
 from bench_train import BATCH, FRAMES, TARGET, in_process
-from machine import RESULTS, TODAY, load, num_cpus, provenance, write_whole
 from published import move_loop
 from published.framestack_loop import Clock
-from tables import duration, figure, table
 from torch.utils.flop_counter import FlopCounterMode
 
 from vltr_train.data.loader import Batch

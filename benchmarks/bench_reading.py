@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import provenance, write_whole
-from measure import PeakMemory
-from tables import duration, size, table
+from _lib.machine import provenance, write_whole
+from _lib.measure import PeakMemory
+from _lib.tables import duration, size, table
 
 NUM_CLASSES = 1_004
 _ROWS_AT_ONCE = 1_000

@@ -27,10 +27,10 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from machine import RESULTS, TODAY, load, num_cpus, provenance, write_whole
+from _lib.machine import RESULTS, TODAY, load, num_cpus, provenance, write_whole
+from _lib.tables import duration, figure, size, table
 from published import framestack_loop
 from published.torchnet import APMeter
-from tables import duration, figure, size, table
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -28,10 +28,10 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from device_data import SHAPES, Shape, make_data, release, synchronize
-from machine import cpu_model, versions, write_whole
-from method_steps import Measured, measure_methods, method_section
-from tables import duration, figure, one_line, size, table
+from _lib.device_data import SHAPES, Shape, make_data, release, synchronize
+from _lib.machine import cpu_model, versions, write_whole
+from _lib.method_steps import Measured, measure_methods, method_section
+from _lib.tables import duration, figure, one_line, size, table
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from vltr_eval import RunningAP

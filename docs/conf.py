@@ -35,7 +35,7 @@ autodoc_preserve_defaults = True
 maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
+napoleon_use_ivar = True  # else an attribute is documented twice: with its annotation and with its section
 napoleon_custom_sections = [("Source", "params_style")]
 
 html_theme = "furo"

@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
-from vltr_eval._base.groups import DEFAULT_BOUNDS
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import read_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts
 from vltr_eval._engine.row_store import RowStore
@@ -25,6 +24,9 @@ from vltr_eval._engine.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
 from vltr_eval.formats import LabelPairs
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Evaluator", "check_no_labels", "check_whole"]
 
@@ -78,27 +80,32 @@ class _Taken:
 
 
 class Evaluator:
-    """Takes scores and labels batch by batch and gives the report that `evaluate` gives of all rows at once.
+    """Evaluate rows that arrive in batches: the report equals that of `evaluate` on all rows at once.
 
-    Scores are kept in their own dtype and on their own device: numpy, torch, CPU or CUDA. Labels are kept as the few
-    positives that they are. Under torch.distributed every rank gets the exact result over the rows of all ranks, with
-    the same bits as one process would get, for O(positives) bytes of communication; no scores leave their rank.
+    Scores keep their dtype and stay on their device: numpy or torch, CPU or CUDA. Only the positives of the labels are
+    kept. Under torch.distributed every rank gets the exact result over the rows of all ranks, with the same bits as one
+    process would get. The ranks exchange O(positives) bytes; no scores leave their rank.
 
-    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows: `num_rows` says which.
+    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows; `num_rows` shows which.
 
-    Used as a context manager, it makes all ranks fail together: they leave the block together, and when the body raises
-    on one rank, the ranks that wait in `compute` or at the end of the block raise as well, with its message. (Without
-    it they wait until that process ends.) The body should call no other collectives, which would wait for a rank that
-    has failed: of a DistributedDataParallel model call ``model.module``.
+    Use the evaluator as a context manager to make all ranks fail together. If the body raises on one rank, the ranks
+    that wait in `compute` or at the end of the block raise as well, with that message. Without the block they wait
+    until that process ends. Do not call other collectives inside the block: they would wait for a rank that has failed.
+    Call ``model.module`` instead of a DistributedDataParallel model.
 
     Args:
         num_classes: C.
-        num_rows: How many rows will come to this process, if known: memory for them is taken at once.
-        memory_budget: Bytes of scores after which further ones go to a file.
-        spill_dir: The folder of that file, which has no name there and is gone with the process.
-        sync_on_compute: Whether `compute` is over all ranks where torch.distributed has been initialised.
-        process_group: Over which of them; None for all.
-        sap: As `evaluate`; so are seed, topk, train_counts, bounds, class_names, absent and threads.
+        num_rows: Number of rows that will come to this process, if known. Their memory is allocated at once.
+        memory_budget: Bytes of scores to keep in memory. Further scores go to a file.
+        spill_dir: Folder of that file. The file has no name there and disappears with the process.
+        sync_on_compute: Whether `compute` covers all ranks once torch.distributed is initialised.
+        process_group: Process group of these ranks; None for all ranks.
+        threads: Number of CPU threads; all cores if None.
+        **options: sap, seed, topk, train_counts, bounds, class_names and absent; see `EvalOptions`.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has the wrong type, or an option does not exist.
 
     Example:
         >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
@@ -117,17 +124,12 @@ class Evaluator:
         spill_dir: str | os.PathLike[str] | None = None,
         sync_on_compute: bool = True,
         process_group: Any = None,
-        sap: int | str | None = 15,
-        seed: int = 0,
-        topk: Iterable[int] | None = (1, 5),
-        train_counts: Sequence[float] | np.ndarray | None = None,
-        bounds: tuple[float, float] = DEFAULT_BOUNDS,
-        class_names: Sequence[str] | None = None,
-        absent: str = "nan",
         threads: int | None = None,
+        **options: Unpack[EvalOptionsDict],
     ) -> None:
+        chosen = EvalOptions.from_keywords(options, Evaluator)
         self.num_classes = check_whole("num_classes", num_classes, 1)
-        self._room = {
+        self._room: dict[str, Any] = {
             "num_rows": None if num_rows is None else check_whole("num_rows", num_rows, 1),
             "memory_budget": None if memory_budget is None else check_whole("memory_budget", memory_budget, 0),
             "spill_dir": None if spill_dir is None else os.fspath(spill_dir),
@@ -136,17 +138,8 @@ class Evaluator:
         self._threads = threads
         self._sync_on_compute = sync_on_compute
         self._process_group = process_group
-        self._body: SingleProcess | Communicator | None = None  # the exchange of a `with` block
-        self._settings, self._class_info = read_options(
-            num_classes,
-            sap=sap,
-            seed=seed,
-            topk=topk,
-            train_counts=train_counts,
-            bounds=bounds,
-            class_names=class_names,
-            absent=absent,
-        )
+        self._body: SingleProcess | Communicator | None = None  # the communicator of a `with` block
+        self._settings, self._class_info = chosen.checked(num_classes)
         self._taken = _Taken(self._new_store())
 
     def _new_store(self) -> RowStore:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyarrow")
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import bench_reading
 from bench_reading import FORMATS, READERS
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import bench_train_cuda
-import device_data
-import method_steps
 import torch
+from _lib import device_data, method_steps
+from _lib.device_data import SHAPES
+from _lib.method_steps import StageSteps, measure_methods, method_section, seconds_between, short_settings, watched
 from bench_train_cuda import ELEMENTWISE, KINDS, MODEL, OPTIMIZER, OTHER, PRODUCTS
-from device_data import SHAPES
-from method_steps import StageSteps, measure_methods, method_section, seconds_between, short_settings, watched
 
 from vltr_train.methods import all_methods, find_method
 

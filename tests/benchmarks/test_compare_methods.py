@@ -5,14 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import compare_methods as compare
 

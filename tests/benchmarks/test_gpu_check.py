@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import gpu_check
+import pytest
 from gpu_check import CUT_SHORT, FAILED, NOT_RUN, PASSED, WRITING, Check, Finished, Outcome, Step
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import random
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import bench_move
 import torch
 from published import move_loop

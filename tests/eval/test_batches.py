@@ -308,8 +308,8 @@ def test_a_stream_that_is_another_the_second_time_is_refused(device, again, sap)
     assert streamed(lambda: first, sap=sap) == at_once(scores[::-1], labels[::-1], sap=sap)
     with pytest.raises(
         ValueError,
-        match=r"^batches: expected the same scores and labels each time they are gone through, got others the second "
-        r"time$",
+        match=r"^batches: expected the same scores and labels in both passes, got different ones in the "
+        r"second$",
     ):
         streamed(second_time(first, second), sap=sap)
 
@@ -317,7 +317,7 @@ def test_a_stream_that_is_another_the_second_time_is_refused(device, again, sap)
 def test_a_function_that_gives_the_same_iterator_is_refused():
     scores, labels = epoch(seed=17)
     batches = iter(batched(scores, labels, [30]))
-    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels each time"):
+    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels in both passes"):
         streamed(lambda: batches)
 
 
@@ -587,7 +587,7 @@ def test_ranks_whose_shards_order_classes_differently_are_refused(tmp_path):
     first, second = ranks.run(evaluate_own_shard, preds, targets)
     assert first == second
     assert without_notes(first) == expected
-    sentence = "class_names: expected one order of classes on all ranks, got others; pass class_names="
+    sentence = "class_names: expected one order of classes on all ranks, got several; pass class_names="
     assert ranks.errors(evaluate_shards_of_other_order, preds, targets) == [Raised("ValueError", sentence)] * 2
 
 
@@ -678,5 +678,5 @@ def test_a_shard_file_that_changes_is_found_out(tmp_path):
         np.save(tmp_path / "new.npy", scores[60:] + 1)
         (tmp_path / "new.npy").replace(tmp_path / "preds_10.npy")
 
-    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels each time"):
+    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels in both passes"):
         streamed(rewritten)

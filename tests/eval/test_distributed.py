@@ -666,7 +666,9 @@ def know_other_classes(rank, what, scores, labels):
 
 @pytest.mark.parametrize("what", ["train_counts", "class_names"])
 def test_ranks_must_know_the_same_of_the_classes(ranks, case, what):
-    sentence = "train_counts and class_names: expected the same on all ranks, got others on rank 1 than on rank 0"
+    sentence = (
+        "train_counts and class_names: expected the same on all ranks, got different ones on rank 0 and on rank 1"
+    )
     assert ranks.errors(know_other_classes, what, *case) == [Raised("ValueError", sentence)] * ranks.size
 
 

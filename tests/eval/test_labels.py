@@ -481,3 +481,60 @@ def test_labels_between_rows_are_theirs(start, stop):
     assert rows_between(classes, start, stop).tolist() == classes[start:stop].tolist()
     open_ended = LabelPairs(NUM_ROWS, None, *np.nonzero(DENSE))
     assert_holds(positives_of(rows_between(open_ended, start, stop), part.shape), part)
+
+
+# Labels that have their own shape
+
+
+def with_shape():
+    rows, classes = np.nonzero(DENSE)
+    return {
+        "dense": DENSE,
+        "float": DENSE.astype(np.float32),
+        "torch": torch.tensor(DENSE),
+        "csr": sparse.csr_matrix(DENSE),
+        "coo": sparse.coo_array(DENSE),
+        "shards": [DENSE[:10], DENSE[10:]],
+        "pairs": LabelPairs(NUM_ROWS, NUM_CLASSES, rows, classes),
+        "positives": positives_of(DENSE),
+    }
+
+
+@pytest.mark.parametrize("form", with_shape())
+def test_labels_with_a_shape_need_no_other(form):
+    labels = with_shape()[form]
+    expected = positives_of(DENSE)
+    for found in (
+        Positives.from_labels(labels),
+        Positives.from_labels(labels, num_rows=NUM_ROWS),
+        Positives.from_labels(labels, num_classes=NUM_CLASSES),
+    ):
+        assert (found.num_rows, found.num_classes) == (NUM_ROWS, NUM_CLASSES)
+        assert np.array_equal(found.indptr, expected.indptr)
+        assert np.array_equal(found.rows, expected.rows)
+
+
+def test_lists_and_indices_have_their_rows_and_need_the_classes():
+    lists, indices = [[2], [], [0, 1]], np.array([2, 0, 1])
+    for labels in (lists, indices):
+        found = Positives.from_labels(labels, num_classes=4)
+        assert (found.num_rows, found.num_classes) == (3, 4)
+        with pytest.raises(ValueError, match=r"^num_classes: expected the number of classes, .*; pass num_classes=$"):
+            Positives.from_labels(labels)
+    pairs = LabelPairs(3, None, np.array([0]), np.array([1]))
+    with pytest.raises(ValueError, match=r"^num_classes: expected .* LabelPairs labels of 3 rows do not have it, got"):
+        Positives.from_labels(pairs)
+    assert Positives.from_labels(pairs, num_classes=2).num_rows == 3
+
+
+def test_an_inferred_shape_is_checked_against_a_stated_one():
+    with pytest.raises(ValueError, match=rf"^labels: {NUM_CLASSES} classes, but scores has 5$"):
+        Positives.from_labels(DENSE, num_classes=5)
+    with pytest.raises(ValueError, match=rf"^labels: {NUM_ROWS} rows, but scores has 5$"):
+        Positives.from_labels(DENSE, num_rows=5)
+
+
+@pytest.mark.parametrize("labels", [5, "labels", np.float32(1.0), None])
+def test_what_has_no_rows_is_no_form_of_labels(labels):
+    with pytest.raises(TypeError, match=r"^labels: expected an array, a sparse matrix, lists, LabelPairs or Positives"):
+        Positives.from_labels(labels)

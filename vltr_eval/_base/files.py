@@ -15,8 +15,8 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # a system without locks of files
-    fcntl = None
+except ImportError:  # a system without file locks
+    fcntl = None  # type: ignore[assignment]  # a module that is not there
 
 __all__ = ["OutputError", "PendingFile"]
 

@@ -1,4 +1,4 @@
-"""The numbers of rows over all ranks: by their place, or by sample ids, of which each is counted once.
+"""The numbers of rows over all ranks: by their order, or by sample ids, of which each is counted once.
 
 Rows with ids are numbered in the order of their ids, so that no number depends on how samples were dealt out. The ranks
 do so by a sample sort: each rank takes the ids of one range, from all ranks, and numbers them. A sample that comes
@@ -53,15 +53,19 @@ class RowNumbers:
     @lazy_property
     def _row_of(self) -> np.ndarray:
         """The row of this rank that has a number, of all numbers."""
-        own = np.flatnonzero(self._numbers >= 0)
-        row_of = np.full(self.total, -1, np.int32 if len(self._numbers) < 2**31 else np.int64)
-        row_of[self._numbers[own]] = own
+        numbers = self._numbers
+        if numbers is None:
+            raise ValueError("numbers: expected those of the rows, got rows in order")
+        counted = np.flatnonzero(numbers >= 0)
+        row_of = np.full(self.total, -1, np.int32 if len(numbers) < 2**31 else np.int64)
+        row_of[numbers[counted]] = counted
         return row_of
 
     def find(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of this rank that have these numbers, negative where it has none."""
         if self._numbers is not None:
-            return self._row_of[numbers]
+            rows: np.ndarray = self._row_of[numbers]
+            return rows
         rows = numbers.astype(np.int64) - self._start
         rows[rows >= self._count] = -1
         return rows
@@ -87,7 +91,7 @@ def number_by_id(
     """Numbers rows in the order of their ids; of the rows of one id the first of the lowest rank is counted.
 
     Args:
-        exchange: The ranks. All of them call this.
+        communicator: The ranks. All of them call this.
         samples: `sample_of` the ids of each rank that has rows.
         ids: (N,) ids of the rows of this rank; None without rows.
         rows: (nnz,) the row of each positive of this rank.

@@ -222,16 +222,17 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _preds(args: argparse.Namespace) -> str | list[str]:
     """PREDS as a spec for `read_scores`; warns when a shell's sorting seems to have shuffled the shards."""
-    if len(args.preds) == 1:
-        return args.preds[0]
-    for first, second in pairwise(args.preds):
+    preds: list[str] = args.preds
+    if len(preds) == 1:
+        return preds[0]
+    for first, second in pairwise(preds):
         if first < second and natural_order(first) > natural_order(second):
             message = (
                 f"{first} comes before {second} in PREDS, so its rows come first; quote a pattern for natural order"
             )
             _note(args, f"vltr-eval: warning: {message}")
             break
-    return args.preds
+    return preds
 
 
 def _read_inputs(args: argparse.Namespace, progress: Callable[[float], None] | None = None) -> Inputs:
@@ -694,7 +695,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    """What every command that makes a report has: bounds of the groups, places for the report, limits."""
+    """Options of every command that makes a report: bounds of the groups, output files, limits."""
     parser.add_argument(
         "--bounds",
         type=_bounds,

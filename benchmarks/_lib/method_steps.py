@@ -20,9 +20,9 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from device_data import Shape, release, synchronize
-from tables import duration, figure, one_line, size, table
 
+from _lib.device_data import Shape, release, synchronize
+from _lib.tables import duration, figure, one_line, size, table
 from vltr_train.data.dataset import Dataset
 from vltr_train.data.label_lists import LabelList
 from vltr_train.data.loader import Batch, Loader

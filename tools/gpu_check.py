@@ -1,8 +1,8 @@
 """The one script for a machine with an NVIDIA GPU: build, compare, test, sanitize and measure, in at most nine minutes.
 
-    python3 benchmarks/gpu_check.py                  all of it, offline; writes results/<device>-<date>.md
-    python3 benchmarks/gpu_check.py --out DIR        the results and the log of every step there too
-    python3 benchmarks/gpu_check.py --dry-run        the same without a GPU, on the emulated build and tiny inputs
+    python3 tools/gpu_check.py                  all of it, offline; writes benchmarks/results/<device>-<date>.md
+    python3 tools/gpu_check.py --out DIR        the results and the log of every step there too
+    python3 tools/gpu_check.py --dry-run        the same without a GPU, on the emulated build and tiny inputs
 
 Needs Python 3.10 or later with torch and numpy, nvcc, a C++ compiler and CMake; pytest, hypothesis, ml_dtypes, scipy
 and scikit-learn for the tests; compute-sanitizer, torchmetrics and torcheval are used where they are. Nothing is
@@ -28,15 +28,16 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+TOOLS = Path(__file__).resolve().parent
+ROOT = TOOLS.parent
+BENCHMARKS = ROOT / "benchmarks"
 BUILD = ROOT / "build" / "gpu"
 SITE = BUILD / "site"
 BUDGET = 540.0  # seconds
 WRITING = 15.0  # of them, kept for ending the last step and for writing
 
 PASSED, FAILED, NOT_RUN = "passed", "**FAILED**", "**not run**"
-TOOLS = ("memcheck", "racecheck", "initcheck")
+SANITIZERS = ("memcheck", "racecheck", "initcheck")
 CUT_SHORT = 3  # exit status of compare_devices.py: nothing differed, and not all inputs had their turn
 
 # What tests import besides numpy and torch; they leave out by themselves what needs a package less common.
@@ -270,7 +271,7 @@ def pybind11_directory(check: Check) -> Path:
 
 
 def bandwidth(check: Check, seconds: float) -> Outcome:
-    command = [sys.executable, HERE / "bench_cuda.py", "--bandwidth", *dry(check)]
+    command = [sys.executable, BENCHMARKS / "bench_cuda.py", "--bandwidth", *dry(check)]
     finished = check.command("bandwidth", command, seconds)
     measured = re.search(r"^Copy of .*$", finished.output, re.MULTILINE)
     return judged(finished, measured.group(0) if measured else "")
@@ -279,7 +280,7 @@ def bandwidth(check: Check, seconds: float) -> Outcome:
 def compare(check: Check, seconds: float) -> Outcome:
     report = BUILD / "compare.md"
     report.unlink(missing_ok=True)
-    command = [sys.executable, HERE / "compare_devices.py", "--out", report, "--seconds", f"{seconds - 20:.0f}"]
+    command = [sys.executable, TOOLS / "compare_devices.py", "--out", report, "--seconds", f"{seconds - 20:.0f}"]
     finished = check.command("compare", [*command, *(["--small"] if check.dry else [])], seconds)
     text = report.read_text() if report.exists() else ""
     return judged_comparison(finished, text.partition("\n")[0], text.partition("\n")[2])
@@ -311,7 +312,7 @@ def sanitize(check: Check, seconds: float, tool: str) -> Outcome:
     if sanitizer is None:
         return Outcome(NOT_RUN, "compute-sanitizer was not found")
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", "--print-limit", "20", sys.executable]
-    command += [HERE / "compare_devices.py", "--small", "--seconds", f"{seconds / 2:.0f}"]  # the start is slow too
+    command += [TOOLS / "compare_devices.py", "--small", "--seconds", f"{seconds / 2:.0f}"]  # the start is slow too
     # Without torch's own pool each tensor is an allocation, and a step beyond its end is found.
     finished = check.command(tool, command, seconds, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
     if "Device not supported" in finished.output:
@@ -324,8 +325,8 @@ def sanitize(check: Check, seconds: float, tool: str) -> Outcome:
 def measure(check: Check, seconds: float) -> Outcome:
     report = BUILD / "bench.md"
     report.unlink(missing_ok=True)
-    command = [sys.executable, HERE / "bench_cuda.py", "--out", report, "--seconds", f"{seconds - 20:.0f}", *dry(check)]
-    finished = check.command("benchmark", command, seconds)
+    command = [sys.executable, BENCHMARKS / "bench_cuda.py", "--out", report, "--seconds", f"{seconds - 20:.0f}"]
+    finished = check.command("benchmark", [*command, *dry(check)], seconds)
     text = report.read_text() if report.exists() else ""
     reached, missed = (text.count(f"| {verdict} |") for verdict in ("reached", "**not reached**"))
     return judged(finished, f"{reached} targets reached, {missed} not", text)
@@ -334,7 +335,7 @@ def measure(check: Check, seconds: float) -> Outcome:
 def train(check: Check, seconds: float) -> Outcome:
     report = BUILD / "train.md"
     report.unlink(missing_ok=True)
-    command = [sys.executable, HERE / "bench_train_cuda.py", "--out", report, "--seconds", f"{seconds - 20:.0f}"]
+    command = [sys.executable, BENCHMARKS / "bench_train_cuda.py", "--out", report, "--seconds", f"{seconds - 20:.0f}"]
     tiny = ["--device", "cpu", "--scale", "0.0005"] if check.dry else []
     finished = check.command("training", [*command, *tiny], seconds)
     summary, _, text = (report.read_text() if report.exists() else "").partition("\n")
@@ -353,7 +354,7 @@ def steps_of(check: Check) -> list[Step]:
         Step("tests, inputs on the device", 110, 40, lambda seconds: tests(check, seconds, ["--device", "cuda"])),
         Step("tests, whole suite", 110, 30, lambda seconds: tests(check, seconds, [])),
     ]
-    for tool in TOOLS:
+    for tool in SANITIZERS:
         steps.append(Step(f"compute-sanitizer {tool}", 70, 25, lambda seconds, t=tool: sanitize(check, seconds, t)))
     steps.append(Step("benchmark", 200, 100, lambda seconds: measure(check, seconds)))
     steps.append(Step("training", 250, 75, lambda seconds: train(check, seconds)))
@@ -426,7 +427,7 @@ def results(check: Check, outcomes: dict[str, Outcome], date: str) -> str:
         f"{machine}; driver {facts.get('driver', 'unknown')}, CUDA runtime of torch {facts['cuda']}, "
         f"nvcc {facts.get('nvcc', 'unknown')}, torch {facts['torch']}, numpy {facts['numpy']}, "
         f"Python {facts['python']}, {jobs()} CPUs. Commit {facts.get('commit', 'unknown')}. "
-        f"Written by `benchmarks/gpu_check.py` after {time.monotonic() - check.start:.0f} s.",
+        f"Written by `tools/gpu_check.py` after {time.monotonic() - check.start:.0f} s.",
         "",
         "| step | result | seconds | |",
         "|---|---|---:|---|",
@@ -471,7 +472,7 @@ def main() -> int:
     text = results(check, outcomes, date)
     device = re.sub(r"[^a-z0-9]+", "-", (check.facts["name"] or "dry run").lower()).strip("-")
     name = f"{device}-{date}.md"
-    places = [BUILD if check.dry else HERE / "results", *([args.out] if args.out else [])]
+    places = [BUILD if check.dry else BENCHMARKS / "results", *([args.out] if args.out else [])]
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
         write_whole(place / name, text)

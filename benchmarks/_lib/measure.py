@@ -1,8 +1,8 @@
 """One measurement in a process of its own: time, peak extra memory and per-class AP of some rows of the table.
 
-`python measure.py REQUEST` with REQUEST a JSON object (see `main`); the last line on stdout is the JSON answer.
-A process per measurement, because a peak of memory can only be told apart from imports, loaded inputs and the
-leftovers of other rows where there are none.
+Run `python -m _lib.measure REQUEST` in benchmarks/. REQUEST is a JSON object (see `main`); the last line on stdout is
+the JSON answer. Each measurement has its own process: imports, loaded inputs and leftovers of other rows would blur
+the peak memory.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from floor import read_floor
-from peers import PEERS
+
+from _lib.floor import read_floor
+from _lib.peers import PEERS
 
 # Rows of ours: what each does is in `our_operations`. The floor is timed among them, turn by turn.
 FLOOR = "floor"

@@ -1,8 +1,8 @@
 """Compares CPU and CUDA bit by bit: every operation on adversarial inputs, then on random ones until the time is up.
 
-    python benchmarks/compare_devices.py --seconds 60        exit status 1 where anything differs
-    python benchmarks/compare_devices.py --small             each kernel a few times on small inputs, for sanitizers
-    python benchmarks/compare_devices.py --only random-17    one input again
+    python tools/compare_devices.py --seconds 60        exit status 1 where anything differs
+    python tools/compare_devices.py --small             each kernel a few times on small inputs, for sanitizers
+    python tools/compare_devices.py --only random-17    one input again
 
 A result is the same when shape, dtype and every bit are, NaN included; where the CPU refuses an input, the device must
 refuse it with the same sentence. Inputs depend on their name alone. Without a GPU it runs on the emulated build.

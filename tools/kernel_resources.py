@@ -1,11 +1,15 @@
 """What the compiler made of each kernel, and what that and the bytes it moves say about its speed: no GPU needed.
 
-    python benchmarks/kernel_resources.py            compiles csrc/cuda for sm_80 and sm_90 (minutes)
-    python benchmarks/kernel_resources.py --print    the same to stdout alone
+    python tools/kernel_resources.py            compiles csrc/cuda for sm_80 and sm_90 (minutes)
+    python tools/kernel_resources.py --print    the same to stdout alone
 
-Needs nvcc, and cuobjdump for the instruction counts (of the toolkit, or of `pip install --target tools --no-deps
-nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`, named with --tools tools/nvidia/cu13/bin). Objects are kept in
-build/kernel-resources and made again where a source is younger. Writes results/kernels-sm80-sm90.md.
+Needs nvcc. The instruction counts also need cuobjdump, from the toolkit or from these wheels:
+
+    pip install --target build/cuda-tools --no-deps nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
+    python tools/kernel_resources.py --tools build/cuda-tools/nvidia/cu13/bin
+
+Objects stay in build/kernel-resources; a source that is newer than its object is compiled again. Writes
+benchmarks/results/kernels-sm80-sm90.md.
 """
 
 from __future__ import annotations
@@ -24,12 +28,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tables import duration, figure, size, table
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+from _lib.machine import RESULTS, ROOT
+from _lib.tables import duration, figure, size, table
+
 BUILD = ROOT / "build" / "kernel-resources"
-RESULT = HERE / "results" / "kernels-sm80-sm90.md"
+RESULT = RESULTS / "kernels-sm80-sm90.md"
 FLAGS = ("-std=c++17", "-O3", "-fmad=false", "--extended-lambda", "-Xptxas", "-v", "-Icsrc")
 
 ELEMENTS = (
@@ -608,7 +613,7 @@ def report(kernels: dict[int, list[Kernel]], dynamic: dict[str, int], facts: Fac
     spills = f"**Registers are spilled by** {', '.join(spilled)}." if spilled else "None spills a register."
     intro = paragraph(
         f"{len(kernels[H200.arch])} kernels of `csrc/cuda`, compiled by nvcc {compiler} with `{' '.join(FLAGS[:4])}`. "
-        f"{spills} Written by `python benchmarks/kernel_resources.py`. {NOT_MEASURED}"
+        f"{spills} Written by `python tools/kernel_resources.py`. {NOT_MEASURED}"
     )
     return f"""# Kernels on sm_80 and sm_90
 

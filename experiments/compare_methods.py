@@ -2,8 +2,8 @@
 evaluation under other class distributions, and what is left of each paper's claims.
 
     make compare                                          # over an hour on two cores
-    python benchmarks/compare_methods.py --work DIR --out # what is finished in DIR is kept
-    python benchmarks/compare_methods.py --work DIR --only charadeslt
+    python experiments/compare_methods.py --work DIR --out # what is finished in DIR is kept
+    python experiments/compare_methods.py --work DIR --only charadeslt
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-from machine import RESULTS, TODAY, num_cpus, provenance, write_whole
-from tables import table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from _lib.tables import table
 
 import vltr_eval
 from vltr_eval._base.groups import class_groups

@@ -11,7 +11,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
 TODAY = datetime.date.today().isoformat()
 
 
@@ -48,7 +49,9 @@ def provenance(*packages: str) -> str:
     from vltr_eval import build_info
 
     build = build_info()
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    script = Path(sys.argv[0]).resolve()
+    name = script.relative_to(ROOT).as_posix() if script.is_relative_to(ROOT) else script.name
+    command = shlex.join(["python", name, *sys.argv[1:]])
     return f"""Written by `{command}`.
 {cpu_model()}, {num_cpus()} CPUs available; SIMD {build["simd"]}, {build["compiler"]}.
 Load of the machine before the first run: {load()} (0 is best).

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tables import size
 
+from _lib.tables import size
 from vltr_train.data.dataset import Dataset, TestSplit, TrainSplit
 from vltr_train.data.synth import make_world
 
