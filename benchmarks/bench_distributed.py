@@ -91,7 +91,7 @@ def _reduced(rank: int, size: int, tensor: Any, **_: Any) -> float:
 
 
 def _dealt(rank: int, size: int, output: Any, output_split_sizes: list | None = None, **_: Any) -> float:
-    if output_split_sizes is None:
+    if not output_split_sizes:  # equal shares
         return output.nbytes * (size - 1) / size
     row = output.nbytes // max(1, len(output))
     return row * (sum(output_split_sizes) - output_split_sizes[rank])
