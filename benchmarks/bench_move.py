@@ -183,10 +183,10 @@ def product_rate(shape: Shape, threads: int) -> float:
 # The tables
 
 
-def shape_tables(shape: Shape, threads: int, in_own_process: Callable[..., Any]) -> list[str]:
+def shape_tables(shape: Shape, threads: int, run: Callable[..., Any]) -> list[str]:
     progress(f"{shape.title} (load {load()})")
-    measured = in_own_process(measure, shape, threads)
-    rate = in_own_process(product_rate, shape, threads)
+    measured = run(measure, shape, threads)
+    rate = run(product_rate, shape, threads)
     published = min((measured[row] for row in ROWS if row.published), key=middle)
     cells, part_cells = [], []
     for row, it in measured.items():
