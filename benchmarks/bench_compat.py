@@ -1,11 +1,11 @@
-"""Every drop-in of vltr_eval.compat against its original: time, peak extra memory, largest difference of the result.
+"""Compare each drop-in of vltr_eval.compat with its original: time, peak extra memory, largest difference.
 
     python benchmarks/bench_compat.py --out             all drop-ins (about ten minutes), into results/compat-DATE.md
     python benchmarks/bench_compat.py --quick           small shapes: does the benchmark itself work?
     python benchmarks/bench_compat.py --libraries sklearn,ava
 
-Each row is one call, written once and made of both modules: what a user of the original gets by changing the import.
-The table goes to stdout, progress to stderr.
+Each row is one call, written once and run with both modules. It shows the effect of a changed import. The table goes
+to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from _lib.measure import PeakMemory
 from _lib.shapes import SHAPES, write_case
 from _lib.tables import duration, figure, one_line, size, table
 
-BATCH = 256  # rows of an update, where a drop-in takes batches
+BATCH = 256  # rows of an update, for drop-ins that take batches
 _WARM_UP_ROWS = 64
-_QUICK_DIVISOR = 32  # --quick: of the rows of every drop-in; the shape has its own
-_OUR_RUNS = 5  # at least; the original runs once, and both more often
-_MIN_SECONDS = 1.0  # until this much time is spent on them,
-_MAX_RUNS = 50  # but not more often than this
+_QUICK_DIVISOR = 32  # --quick divides the rows of each drop-in by this; `write_case` shrinks the shape itself
+_OUR_RUNS = 5  # at least; the original runs at least once
+_MIN_SECONDS = 1.0  # both repeat for this long,
+_MAX_RUNS = 50  # at most this often
 
-# Where the names of an original are found, and what the table calls it; later modules go before earlier ones.
+# The title of each original in the table, and its modules. A later module overrides the names of an earlier one.
 ORIGINALS = {
     "sklearn": ("scikit-learn", ("sklearn.metrics",)),
     "torchmetrics": ("torchmetrics", ("torchmetrics.functional.classification", "torchmetrics.classification")),
@@ -52,14 +52,14 @@ ORIGINALS = {
 PACKAGES = ("numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")
 
 
-# What goes in: (directory, rows) -> what the table says of it, and the arguments
+# Inputs: (directory, rows) -> the text for the table, and the arguments
 
 
 Inputs = tuple[str, tuple[Any, ...]]
 
 
 def matrix(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
-    """Scores (N, C) float32 and labels (N, C) uint8. scores: "distinct" for those without any two alike."""
+    """Return scores (N, C) float32 and labels (N, C) uint8. scores: "distinct" for scores without ties."""
     arrays = tuple(np.load(directory / f"{name}.npy", mmap_mode="r")[:rows].copy() for name in (scores, "labels"))
     return _shape(arrays[0]), arrays
 
@@ -72,21 +72,21 @@ def tensors(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
 
 
 def one_label(directory: Path, rows: int, *, torch_tensors: bool = False) -> Inputs:
-    """Scores (N, C) and (N,) int64 labels, each row's first."""
+    """Return scores (N, C) and the first label of each row, (N,) int64."""
     make = tensors if torch_tensors else matrix
     shape, (scores, labels) = make(directory, rows)
     return shape, (scores, labels.argmax(1))
 
 
 def column(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
-    """All cells of so many rows as one class."""
+    """Return all cells of the first rows as one class."""
     _, arrays = matrix(directory, rows, scores=scores)
     flat = tuple(array.reshape(-1) for array in arrays)
     return _shape(flat[0]), flat
 
 
 def ava_files(directory: Path, frames: int) -> Inputs:
-    """Detections, ground truth and label map of so many key frames, 60 scores for each box that is detected."""
+    """Write detections, ground truth and label map of some key frames, with 60 scores for each detected box."""
     rng = np.random.default_rng(frames)
     folder = directory / f"ava-{frames}"
     folder.mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def ava_files(directory: Path, frames: int) -> Inputs:
     seen = corners + rng.normal(0, 0.02, corners.shape)
     logits = rng.normal(0, 1, acts.shape) + 2.5 * acts + np.log(frequency)
     scores = np.empty(acts.size)
-    scores[np.argsort(logits, axis=None)] = (np.arange(acts.size) + 1) / (acts.size + 1)  # no two alike
+    scores[np.argsort(logits, axis=None)] = (np.arange(acts.size) + 1) / (acts.size + 1)  # all distinct
 
     def lines(chosen: np.ndarray, boxes: np.ndarray, last: np.ndarray | None) -> Iterator[str]:
         for i, c in zip(*np.nonzero(chosen), strict=True):
@@ -118,10 +118,10 @@ def ava_files(directory: Path, frames: int) -> Inputs:
 
 
 def write_distinct(directory: Path) -> None:
-    """Scores in the same order without ties, for originals that leave the order of ties to their sort: distinct.npy."""
+    """Write distinct.npy: scores in the same order without ties, for originals whose sort decides the order of ties."""
     scores = np.load(directory / "scores.npy")
     least, most = np.float32([2.0**-20, 1.0]).view(np.uint32)
-    floats = np.linspace(least, most, scores.size, endpoint=False, dtype=np.uint32).view(np.float32)  # they rise
+    floats = np.linspace(least, most, scores.size, endpoint=False, dtype=np.uint32).view(np.float32)  # ascending
     distinct = np.empty(scores.size, np.float32)
     distinct[np.argsort(scores, axis=None, kind="stable")] = floats
     np.save(directory / "distinct.npy", distinct.reshape(scores.shape))
@@ -131,7 +131,7 @@ def _shape(array: Any) -> str:
     return " x ".join(f"{length:,}" for length in array.shape)
 
 
-# The calls: m is the original's module or ours, s the scores, y the labels
+# The calls: m is the module of the original or of vltr, s the scores, y the labels
 
 
 def batches(s: Any, y: Any) -> Iterator[tuple[Any, Any]]:
@@ -178,19 +178,19 @@ def thirds(num_classes: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class DropIn:
-    """One row: what is called, of either module, on how many rows of which inputs."""
+    """One row: the call, its inputs and their number of rows."""
 
     title: str
     call: Callable[..., Any]
     rows: int
     inputs: Callable[[Path, int], Inputs]
-    original: Callable[..., Any] | None = None  # where the original is not called alike
+    original: Callable[..., Any] | None = None  # if the original needs another call
 
 
 ALL = SHAPES["videolt"].num_rows
 _distinct, _distinct_tensors = partial(matrix, scores="distinct"), partial(tensors, scores="distinct")
 
-# Rows fewer than all keep an original to about half a minute.
+# A number of rows below that of the shape keeps an original to about half a minute.
 DROP_INS: dict[str, tuple[DropIn, ...]] = {
     "sklearn": (
         DropIn(
@@ -302,12 +302,12 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
 }
 
 
-# One measurement, in a process of its own
+# One measurement, in a separate process
 
 
 @dataclass
 class Measured:
-    """A row; what is missing in it was not measured, as the remark says."""
+    """A row. None marks a value that was not measured; the remark gives the reason."""
 
     shape: str = "-"
     seconds: float | None = None
@@ -319,7 +319,7 @@ class Measured:
 
 
 def original_of(library: str) -> SimpleNamespace:
-    """What the original's modules have, under one roof as ours has it. Raises ImportError."""
+    """Return the names of the original's modules in one namespace, as the drop-in has them. Raises ImportError."""
     names: dict[str, Any] = {}
     for module in ORIGINALS[library][1]:
         names |= vars(import_module(module))
@@ -327,9 +327,9 @@ def original_of(library: str) -> SimpleNamespace:
 
 
 def measure(library: str, index: int, rows: int, directory: Path, threads: int) -> Measured:
-    """Both modules on the same inputs, ours first: what it leaves behind in the heap can only help the original."""
+    """Measure both modules on the same inputs. vltr runs first: memory left in the heap can only help the original."""
     drop_in = DROP_INS[library][index]
-    warnings.simplefilter("ignore")  # of originals, of classes without positives among fewer rows
+    warnings.simplefilter("ignore")  # originals warn of classes without positives in the first rows
     try:
         original = partial(drop_in.original or drop_in.call, original_of(library))
     except ImportError:
@@ -351,7 +351,7 @@ def measure(library: str, index: int, rows: int, directory: Path, threads: int) 
         original(*warm_up)
         with PeakMemory(anonymous=False) as memory:
             measured.original_seconds, result = timed(partial(original, *arguments), 1)
-    except Exception as error:  # of the original; costs its cells
+    except Exception as error:  # an original that fails leaves its cells empty
         measured.remark = one_line(error)
         return measured
     measured.original_extra_bytes = memory.extra
@@ -360,7 +360,7 @@ def measure(library: str, index: int, rows: int, directory: Path, threads: int) 
 
 
 def timed(call: Callable[[], Any], min_runs: int) -> tuple[float, Any]:
-    """Median seconds of some runs, and the last result."""
+    """Return the median seconds of some runs, and the last result."""
     seconds: list[float] = []
     while len(seconds) < min_runs or (sum(seconds) < _MIN_SECONDS and len(seconds) < _MAX_RUNS):
         start = time.perf_counter()
@@ -370,7 +370,7 @@ def timed(call: Callable[[], Any], min_runs: int) -> tuple[float, Any]:
 
 
 def values_of(result: Any) -> np.ndarray:
-    """All numbers of a result as one column; of a dictionary by its keys."""
+    """Return all numbers of a result in one array; the values of a dictionary in the order of its keys."""
     if isinstance(result, dict):
         result = [result[key] for key in sorted(result)]
     if isinstance(result, (list, tuple)):
@@ -379,55 +379,55 @@ def values_of(result: Any) -> np.ndarray:
 
 
 def largest_difference(ours: np.ndarray, original: np.ndarray) -> float:
-    """NaN in both is no difference; NaN in one of them makes it NaN."""
+    """Return the largest absolute difference. NaN in both counts as 0; NaN in one gives NaN."""
     if ours.shape != original.shape:
-        raise ValueError(f"results: expected as many numbers of both, got {ours.size} of ours and {original.size}")
-    apart = np.abs(ours - original)
-    apart[np.isnan(ours) & np.isnan(original)] = 0.0
-    return float(apart.max(initial=0.0))
+        raise ValueError(f"results: expected as many numbers from both, got {ours.size} from vltr and {original.size}")
+    difference = np.abs(ours - original)
+    difference[np.isnan(ours) & np.isnan(original)] = 0.0
+    return float(difference.max(initial=0.0))
 
 
 # The table
 
 
-def cells(library: str, title: str, found: Measured) -> list[str]:
+def cells(library: str, title: str, row: Measured) -> list[str]:
     def optional(write: Callable[[Any], str], value: float | None) -> str:
         return "-" if value is None else write(value)
 
-    ratio = found.original_seconds / found.seconds if found.original_seconds and found.seconds else None
+    ratio = row.original_seconds / row.seconds if row.original_seconds and row.seconds else None
     return [
         ORIGINALS[library][0],
         title,
-        found.shape,
-        optional(duration, found.original_seconds),
-        optional(duration, found.seconds),
-        found.remark or optional(lambda value: f"{figure(value)}x", ratio),
-        optional(size, found.original_extra_bytes),
-        optional(size, found.extra_bytes),
-        optional(lambda value: f"{value:.1e}", found.difference),
+        row.shape,
+        optional(duration, row.original_seconds),
+        optional(duration, row.seconds),
+        row.remark or optional(lambda value: f"{figure(value)}x", ratio),
+        optional(size, row.original_extra_bytes),
+        optional(size, row.extra_bytes),
+        optional(lambda value: f"{value:.1e}", row.difference),
     ]
 
 
-HEAD = ("original", "call", "shape", "its time", "ours", "ratio", "its memory", "ours", "largest difference")
+HEAD = ("original", "call", "shape", "its time", "vltr", "ratio", "its memory", "vltr", "largest difference")
 
 
 def header(threads: int, quick: bool) -> str:
     warning = "\n**Quick run** on small shapes: its ratios are not those of the real ones.\n" if quick else ""
     return f"""# Drop-ins against their originals, {TODAY}
 
-{provenance(*PACKAGES)}{threads} threads for ours and for torch.
+{provenance(*PACKAGES)}{threads} threads for vltr and for torch.
 {warning}
-- Data: VideoLT's test shape, good model (`shapes.py`), float32 scores and uint8 labels in memory, its first rows where
-  the original would take over about half a minute on all; both are timed on the shape that the row gives. "batches" are
-  updates of {BATCH} rows and the result at the end, all of it timed. AVA: planted CSV files, read by both.
-- Scores of torchnet's and YouTube-8M's rows and of AVA's are all distinct: these originals rank equal scores as their
-  sort leaves them, ours do not. The others have the few ties of the data (one positive in a thousand).
-- (*) No package of these is to be had: the originals are those of `published/`, written plainly from their definition,
-  and as fast as that makes them. They stand for what the definition costs in loops, not for the authors' own files.
-- time: each row in a process of its own, after a warm-up on {_WARM_UP_ROWS} rows; median of at least {_OUR_RUNS} runs
-  of ours, of one or more of the original's. memory: peak resident memory over imports and inputs, of the first call of
-  ours and then of the original's runs.
-- largest difference: over all numbers of the result. torch's are float32.
+- Data: VideoLT's test shape, good model (`_lib/shapes.py`), float32 scores and uint8 labels in memory. If the original
+  takes over about half a minute on all rows, both are timed on the first rows; the row gives the shape. "batches" are
+  updates of {BATCH} rows and the result at the end, all timed. AVA: planted CSV files, which both read.
+- The rows of torchnet, YouTube-8M and AVA have distinct scores. These originals order equal scores by their sort, and
+  vltr groups them. The other rows have the few ties of the data (one positive in a thousand).
+- (*) No registry has a package of these. The originals are those of `published/`, written plainly from their
+  definition. Their time is that of the definition in loops, not that of the authors' files.
+- time: each row in a separate process, after a warm-up on {_WARM_UP_ROWS} rows; the median of at least {_OUR_RUNS} runs
+  of vltr and of at least one run of the original. memory: peak resident memory over imports and inputs, for the first
+  call of vltr, then for the runs of the original.
+- largest difference: over all numbers of the result. Those of torch are float32.
 """
 
 
@@ -447,7 +447,7 @@ def names_of_libraries(text: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--libraries", type=names_of_libraries, default=list(DROP_INS), help=f"of {','.join(DROP_INS)}")
-    parser.add_argument("--quick", action="store_true", help="small shapes: tests the benchmark itself")
+    parser.add_argument("--quick", action="store_true", help="use small shapes, to test the benchmark itself")
     parser.add_argument("--threads", type=int, default=num_cpus(), help="for vltr and torch")
     parser.add_argument("--out", nargs="?", type=Path, const=RESULTS, help="also write compat-<date>.md there")
     args = parser.parse_args()
@@ -466,8 +466,8 @@ def main() -> None:
                 progress(f"{library}: {drop_in.title}")
                 num_rows = drop_in.rows // (_QUICK_DIVISOR if args.quick else 1)
                 with ProcessPoolExecutor(1, get_context("spawn")) as process:
-                    found = process.submit(measure, library, index, num_rows, directory, args.threads).result()
-                rows.append(cells(library, drop_in.title, found))
+                    row = process.submit(measure, library, index, num_rows, directory, args.threads).result()
+                rows.append(cells(library, drop_in.title, row))
     text = f"{top}\n{table(HEAD, rows, left=3)}"
     sys.stdout.write(text)
     if args.out:

@@ -1,10 +1,10 @@
-"""Benchmark of the CUDA kernels: our time, the peers' on the same device, and the floor of one read, as Markdown.
+"""Benchmark the CUDA kernels: times of vltr, of the peers on the same device, and of one read, as Markdown.
 
     python benchmarks/bench_cuda.py --seconds 170 --out FILE    sections in order of importance, until the time is up
     python benchmarks/bench_cuda.py --dry-run                   every line at tiny sizes, without a GPU
 
-The file is rewritten after each section, so that one that never ends costs only itself. A row that fails says so. A dry
-run takes the emulated build, or else the CPU, and times nothing that means anything.
+The file is rewritten after each section, so a section that hangs loses only its own results. A row that fails states
+its error. A dry run uses the emulated build, or else the CPU; its times have no meaning.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ import vltr_train
 
 HERE = Path(__file__).resolve().parent
 MANY_TRIALS = 1_000
-ROTATED_BYTES = 512 << 20  # of inputs that calls take turns on: several times any L2 cache
+ROTATED_BYTES = 512 << 20  # calls cycle through inputs of this size: several times any L2 cache
 SECONDS_A_ROW = 0.6
 MOST_RUNS = 200
-PEER_SECONDS = 12.0  # a peer that would take longer runs on a part of the classes
+PEER_SECONDS = 12.0  # a slower peer runs on some of the classes
 
 
 # Devices
@@ -54,7 +54,7 @@ class Gpu:
     name = "cuda"
     dry = False
 
-    def place(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
+    def put(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(array).to("cuda")
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -67,7 +67,7 @@ class Gpu:
         return torch.cuda.Event(enable_timing=True)
 
     def hold(self) -> None:
-        """Keeps the device busy for some milliseconds, while calls that do not wait for it are queued."""
+        """Keep the device busy for some milliseconds, so that asynchronous calls queue behind this."""
         torch.cuda._sleep(10_000_000)
 
     def free_bytes(self) -> int:
@@ -75,7 +75,7 @@ class Gpu:
 
     @contextmanager
     def peak_of_torch(self) -> Iterator[SimpleNamespace]:
-        """Most bytes that torch's allocator held more than before."""
+        """Measure the peak bytes of torch's allocator over those at the start."""
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         peak = SimpleNamespace(extra=0)
@@ -83,7 +83,7 @@ class Gpu:
         peak.extra = torch.cuda.max_memory_allocated() - before
 
     def kernel_times(self, call: Callable[[], Any]) -> dict[str, float]:
-        """Seconds that each kernel (and copy) of one call takes, by name, as the profiler sees them."""
+        """Return the profiler's seconds of each kernel and copy of one call, by name."""
         from torch.profiler import ProfilerActivity, profile
 
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
@@ -97,7 +97,7 @@ class Gpu:
 
 
 class DryDevice:
-    """What stands for a device in a dry run: the emulated build, or the CPU."""
+    """Stand-in for a device in a dry run: the emulated build, or the CPU."""
 
     dry = True
 
@@ -108,11 +108,11 @@ class DryDevice:
         self.name = DEVICES[-1]
         self._put = torch_on_device
 
-    def place(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
+    def put(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
         return self._put(torch.as_tensor(array).clone(), self.name)
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return self.place(torch.zeros(shape, dtype=dtype))
+        return self.put(torch.zeros(shape, dtype=dtype))
 
     def synchronize(self) -> None: ...
 
@@ -146,13 +146,13 @@ Device = Gpu | DryDevice
 
 @dataclass
 class Row:
-    """One measured row; without times it has only its remark."""
+    """One measured row. A row without times has only its remark."""
 
     title: str
-    wall: list[float] = field(default_factory=list)  # as a user sees it: the call, and the wait for its end
+    wall: list[float] = field(default_factory=list)  # host time of the call and of the wait for its end
     device: list[float] = field(default_factory=list)  # between events on the stream
     kernels: float | None = None  # sum of the kernels alone
-    moved: float = 0.0  # bytes that must be moved
+    moved: float = 0.0  # bytes that the call must move
     extra_bytes: int | None = None
     difference: float | None = None
     scale: float = 1.0
@@ -168,7 +168,7 @@ class Row:
 
 
 def time_calls(device: Device, row: Row, calls: list[Callable[[], Any]], seconds: float = SECONDS_A_ROW) -> None:
-    """Whole calls, one after another, each on the next of the inputs."""
+    """Time whole calls, one after another, each on the next of the inputs."""
     for call in calls:
         call()
     start = time.perf_counter()
@@ -188,7 +188,7 @@ def time_calls(device: Device, row: Row, calls: list[Callable[[], Any]], seconds
 
 
 def time_queued(device: Device, row: Row, calls: list[Callable[[], Any]]) -> None:
-    """Calls that do not wait: whole calls as above, and the device's time from calls that were queued beforehand."""
+    """Time asynchronous calls: whole calls as `time_calls` does, and device time of calls that are already queued."""
     time_calls(device, row, calls, SECONDS_A_ROW / 2)
     row.device.clear()
     for _ in range(1 if device.dry else 20):
@@ -205,15 +205,15 @@ def time_queued(device: Device, row: Row, calls: list[Callable[[], Any]]) -> Non
 
 @dataclass
 class Bandwidth:
-    """Bytes a second that the device's memory was measured to move, on arrays of `size` bytes."""
+    """The measured bandwidth of device memory in bytes a second, on arrays of `size` bytes."""
 
     size: int
-    copy: float  # read and written, both counted
+    copy: float  # counts bytes read and bytes written
     read: float
 
 
 def measure_bandwidth(device: Device) -> Bandwidth:
-    """A copy and a sum of 2 GiB each, medians of 20."""
+    """Measure a copy and a sum of 2 GiB; medians of 20."""
     elements = 1 << (12 if device.dry else 29)
     source, target = device.empty((elements,), torch.float32), device.empty((elements,), torch.float32)
     source.fill_(1.0)
@@ -239,7 +239,7 @@ def torchmetrics_average_precision(scores: torch.Tensor, labels: torch.Tensor) -
     from torchmetrics.functional.classification import multilabel_average_precision
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # classes without positives; the comparison leaves them out
+        warnings.simplefilter("ignore")  # classes without positives; the comparison skips them
         return multilabel_average_precision(scores, labels, num_labels=scores.shape[1], average=None)
 
 
@@ -251,7 +251,7 @@ def torcheval_average_precision(scores: torch.Tensor, labels: torch.Tensor) -> t
 
 
 def torchnet_average_precision(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The loop of the published meter, from its definition (peers.py), on the device: a sort a class."""
+    """The loop of the published meter on the device, from its definition (_lib/peers.py): one sort a class."""
     rank = torch.arange(1, scores.shape[0] + 1, dtype=torch.float32, device=scores.device)
     ap = torch.zeros(scores.shape[1], device=scores.device)
     for c in range(scores.shape[1]):
@@ -273,7 +273,7 @@ AP_PEERS: dict[str, tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tens
 
 @dataclass
 class Bench:
-    """What all sections share; `results` are figures for the table of targets."""
+    """Data that all sections share. `results` holds the figures for the table of targets."""
 
     device: Device
     deadline: float
@@ -285,7 +285,7 @@ class Bench:
         return self.deadline - time.monotonic()
 
     def row(self, title: str, measure: Callable[[Row], None]) -> Row:
-        """A row, measured; its failure, a lack of memory too, is its remark."""
+        """Measure a row. A failure, including a lack of memory, becomes its remark."""
         row = Row(title)
         try:
             if self.seconds_left() < 2:
@@ -303,13 +303,13 @@ def bandwidth_section(bench: Bench) -> str:
     rate = bench.bandwidth
     return (
         "## Bandwidth of device memory\n\n"
-        f"Copy of {size(rate.size)}: {figure(rate.copy / 1e9)} GB/s, bytes read and written both counted. "
-        f"Sum of as many: {figure(rate.read / 1e9)} GB/s.\n"
+        f"Copy of {size(rate.size)}: {figure(rate.copy / 1e9)} GB/s, bytes read and bytes written both counted. "
+        f"Sum of the same size: {figure(rate.read / 1e9)} GB/s.\n"
     )
 
 
 def eval_table(bench: Bench, rows: dict[str, Row], num_bytes: int) -> str:
-    """Rows of one case; AP is the row that others are compared with."""
+    """Return the table of one case. The column "/ AP" compares each row with the row of AP."""
     one_read = num_bytes / bench.bandwidth.copy
     ap = rows["ap"].time
 
@@ -336,7 +336,7 @@ def eval_table(bench: Bench, rows: dict[str, Row], num_bytes: int) -> str:
 
 
 def our_operations(scores: Any, labels: Any, train_counts: np.ndarray) -> dict[str, tuple[str, Callable[[], Any]]]:
-    """Rows of ours: what a user calls."""
+    """Return the calls of vltr, as a user makes them, with their titles."""
     positives = vltr_eval.Positives.from_labels(labels, *scores.shape)
     return {
         "table": ("rank table", lambda: vltr_eval.rank_table(scores, labels)),
@@ -359,7 +359,7 @@ def our_operations(scores: Any, labels: Any, train_counts: np.ndarray) -> dict[s
 
 
 def load_case(directory: Path, dry: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """scores float32, labels bool, train_counts of a case that `write_case` made; a corner of it in a dry run."""
+    """Load scores float32, labels bool and train_counts of a case of `write_case`; a corner of it in a dry run."""
     scores, labels = np.load(directory / "scores.npy"), np.load(directory / "labels.npy").view(bool)
     counts = np.load(directory / "train_counts.npy")
     if dry:
@@ -374,7 +374,7 @@ def videolt_section(bench: Bench, quality: str, with_peers: bool) -> str:
     scores, labels, counts = load_case(directory, device.dry)
     num_bytes = scores.nbytes + labels.nbytes
     sets = max(2, -(-ROTATED_BYTES // num_bytes)) if not device.dry else 2
-    inputs = [(device.place(scores), device.place(labels)) for _ in range(sets)]
+    inputs = [(device.put(scores), device.put(labels)) for _ in range(sets)]
     turns = [our_operations(*pair, counts) for pair in inputs]
     rows: dict[str, Row] = {}
     for name, (title, _) in turns[0].items():
@@ -430,12 +430,12 @@ def time_peer(
     inputs: tuple[torch.Tensor, torch.Tensor],
     reference: np.ndarray,
 ) -> None:
-    """A peer on all classes, or on a block of neighbouring ones where all would take too long."""
+    """Time a peer on all classes, or on a block of adjacent ones if all would take too long."""
     if find_spec(package) is None:
         row.remark = "not installed"
         return
     scores, labels = map(plain, inputs)
-    labels = labels.to(torch.uint8)  # costs the peers less than int64, and not all take bool
+    labels = labels.to(torch.uint8)  # faster than int64 for the peers, and some do not take bool
     num_classes = scores.shape[1]
     pilot = min(8, num_classes)
     function(scores[:, :pilot], labels[:, :pilot])
@@ -446,7 +446,7 @@ def time_peer(
     per_class = (time.perf_counter() - start) / pilot
     classes = min(num_classes, max(pilot, int(PEER_SECONDS / 3 / per_class)))
     if classes < num_classes:
-        row.scale, row.remark = num_classes / classes, f"scaled from {classes:,} classes (memory: of those)"
+        row.scale, row.remark = num_classes / classes, f"scaled from {classes:,} classes (memory is theirs)"
     scores, labels = scores[:, :classes], labels[:, :classes]
     with device.peak_of_torch() as peak:
         result = function(scores, labels)
@@ -459,19 +459,19 @@ def time_peer(
 
 
 def kernel_table(title: str, times: dict[str, float]) -> str:
-    """Every kernel and copy of a call, the longest first."""
+    """Return a table of the kernels and copies of a call, the longest first."""
     rows = [(readable(name), duration(spent)) for name, spent in sorted(times.items(), key=lambda item: -item[1])]
     return f"{title}\n\n" + table(("kernel", "time"), rows)
 
 
 def readable(name: str) -> str:
-    """A kernel's name without namespaces and parameters."""
+    """Return a kernel's name without namespaces and parameters."""
     name = name.replace("vltr::cuda::", "").replace("(anonymous namespace)::", "").removeprefix("void ")
     return name.partition("(")[0][:100]
 
 
 def memory_of(bench: Bench, directory: Path, operation: str) -> int | None:
-    """Device memory that the first call of an operation takes, measured in a process of its own (`extra_memory`)."""
+    """Measure the device memory of an operation's first call in a separate process (`extra_memory`)."""
     command = [sys.executable, __file__, "--memory", operation, "--case", str(directory)]
     command += ["--dry-run"] if bench.device.dry else []
     try:
@@ -482,17 +482,17 @@ def memory_of(bench: Bench, directory: Path, operation: str) -> int | None:
 
 
 def extra_memory(device: Device, directory: Path, operation: str) -> int:
-    """Bytes of device memory that one call takes over inputs, loaded kernels and the smallest of memory pools.
+    """Return the bytes of device memory that one call needs beyond inputs, loaded kernels and the smallest pool.
 
-    Our pool keeps up to 64 MiB of what it took, so what is missing afterwards is the peak where the peak is less;
-    during the call a thread looks for more.
+    The core's memory pool keeps up to 64 MiB. A smaller peak therefore shows in the free memory after the call. A
+    thread samples the free memory during the call to find a larger one.
     """
     from threading import Event, Thread
 
     scores, labels, counts = load_case(directory, device.dry)
-    corner = our_operations(device.place(scores[:100]), device.place(labels[:100]), counts)
+    corner = our_operations(device.put(scores[:100]), device.put(labels[:100]), counts)
     corner[operation][1]()  # loads the kernels
-    call = our_operations(device.place(scores), device.place(labels), counts)[operation][1]
+    call = our_operations(device.put(scores), device.put(labels), counts)[operation][1]
     device.synchronize()
     before = lowest = device.free_bytes()
     over = Event()
@@ -511,24 +511,24 @@ def extra_memory(device: Device, directory: Path, operation: str) -> int:
 
 
 def frames_section(bench: Bench) -> str:
-    """The training layer: a batch of 128 clips of 60 frames, 2,048 features a frame."""
+    """Measure the training layer on a batch of 128 clips of 60 frames, 2,048 features a frame."""
     device = bench.device
     batch, frames, dims, classes, videos = (4, 6, 16, 9, 8) if device.dry else (128, 60, 2048, 1004, 1500)
     rng = np.random.default_rng(0)
     sets = 2 if device.dry else 8
-    clips = [device.place(rng.standard_normal((batch, frames, dims), np.float32)) for _ in range(sets)]
-    targets = device.place((rng.random((batch, classes)) < 1.1 / classes).astype(np.float32))
-    rap = device.place(rng.random(classes, np.float32))
-    partner = device.place(rng.permutation(batch))
+    clips = [device.put(rng.standard_normal((batch, frames, dims), np.float32)) for _ in range(sets)]
+    targets = device.put((rng.random((batch, classes)) < 1.1 / classes).astype(np.float32))
+    rap = device.put(rng.random(classes, np.float32))
+    partner = device.put(rng.permutation(batch))
     stored = 2 * frames
     store = device.empty((videos * stored, dims), torch.float32)
     store.normal_()
-    half = device.place(store.to(torch.float16))
+    half = device.put(store.to(torch.float16))
     starts = np.arange(0, videos * stored + 1, stored)
     chosen_on_host = [rng.choice(videos, batch, replace=False) for _ in range(sets)]
-    offsets, chosen = device.place(starts), [device.place(rows) for rows in chosen_on_host]
-    picks = [device.place(np.sort(rng.integers(0, stored, (batch, frames)), axis=1)) for _ in range(sets)]
-    lengths = device.place(np.full(batch, stored))
+    offsets, chosen = device.put(starts), [device.put(rows) for rows in chosen_on_host]
+    picks = [device.put(np.sort(rng.integers(0, stored, (batch, frames)), axis=1)) for _ in range(sets)]
+    lengths = device.put(np.full(batch, stored))
     clip_bytes = 4 * batch * frames * dims
 
     def stack(i: int) -> Any:
@@ -541,15 +541,15 @@ def frames_section(bench: Bench) -> str:
         leaf = clips[i].detach().requires_grad_()
         vltr_train.frame_stack(leaf, targets, rap, partner, frames).features.backward(clips[i - 1])
 
-    # How many frames must be read for each that is written, by stacking and picking the frames' own numbers.
+    # Each frame holds its number here, so the results show how many distinct frames a call reads for each one written.
     numbers = torch.arange(videos * stored, dtype=torch.float64)[:, None]
-    own = device.place(numbers[: batch * frames].reshape(batch, frames, 1))
-    stacked_read = share_read(plain(vltr_train.frame_stack(own, targets, rap, partner, frames).features))
-    gathered = [vltr_train.gather_frames(device.place(numbers), offsets, chosen[i], picks[i]) for i in range(sets)]
+    numbered = device.put(numbers[: batch * frames].reshape(batch, frames, 1))
+    stacked_read = share_read(plain(vltr_train.frame_stack(numbered, targets, rap, partner, frames).features))
+    gathered = [vltr_train.gather_frames(device.put(numbers), offsets, chosen[i], picks[i]) for i in range(sets)]
     gathered_read = statistics.mean(share_read(plain(frames_of_set)) for frames_of_set in gathered)
 
     outputs = [device.empty((batch, frames, dims), torch.float32) for _ in range(2)]
-    bounds = device.place(vltr_train.dynamic_frame_bounds(rng.integers(1, 500, classes), frames))
+    bounds = device.put(vltr_train.dynamic_frame_bounds(rng.integers(1, 500, classes), frames))
     ours: dict[str, tuple[str, float, Callable[[int], Any]]] = {
         "copy": ("copy of one clip batch (torch)", 2 * clip_bytes, lambda i: outputs[i % 2].copy_(clips[i])),
         "frame_stack": ("**frame_stack**", (stacked_read + 1) * clip_bytes, stack),
@@ -577,7 +577,7 @@ def frames_section(bench: Bench) -> str:
         ),
     }  # fmt: skip
     rows: dict[str, Row] = {}
-    kept: list[Any] = [None] * sets  # so that outputs take turns too, and none is in the cache
+    kept: list[Any] = [None] * sets  # outputs alternate too, so none is in the cache
 
     def call_and_keep(call: Callable[[int], Any], i: int) -> None:
         kept[i] = call(i)
@@ -592,11 +592,11 @@ def frames_section(bench: Bench) -> str:
         rows[name] = bench.row(title, lambda row, calls=calls: time_calls(device, row, calls, seconds=2.0))
     agrees = check_loops(stack(0), loops["frame_stack_loop"][2](0), gather(store, 0), loops["gather_loop"][2](0))
 
-    for name, (_, mine, _) in loops.items():
-        if rows[name].time and rows[mine].time:
-            bench.results[f"published loop / {mine}"] = rows[name].time / rows[mine].time
-            bench.results[f"{mine} of copy bandwidth"] = (
-                rows[mine].moved / rows[mine].device_time / bench.bandwidth.copy
+    for name, (_, kernel, _) in loops.items():
+        if rows[name].time and rows[kernel].time:
+            bench.results[f"published loop / {kernel}"] = rows[name].time / rows[kernel].time
+            bench.results[f"{kernel} of copy bandwidth"] = (
+                rows[kernel].moved / rows[kernel].device_time / bench.bandwidth.copy
             )
 
     def cells(row: Row) -> list[str]:
@@ -608,10 +608,10 @@ def frames_section(bench: Bench) -> str:
 
     return (
         f"## Gathers: {batch} clips of {frames} frames of {dims:,} float32, {classes:,} classes\n\n"
-        "Device time is that of calls queued behind a busy device; bytes are those that must be moved: the output, "
-        "and each distinct frame that it shows, once. Draws with replacement repeat frames, and the two parts of a "
-        f"clip share some: {gathered_read:.0%} of the picks of gather_frames are distinct, {stacked_read:.0%} of "
-        "those of frame_stack. "
+        "Device time is that of calls queued behind a busy device. Bytes are the output, and each distinct frame in "
+        "it once. Draws with replacement repeat frames, and the two parts of a clip share some: "
+        f"{gathered_read:.0%} of the picks of gather_frames are distinct, and {stacked_read:.0%} of those of "
+        "frame_stack. "
         f"{agrees}\n\n"
         + table(
             ("", "whole call", "device", "GB/s", "of copy bandwidth", "remark"), [cells(row) for row in rows.values()]
@@ -620,28 +620,28 @@ def frames_section(bench: Bench) -> str:
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor as torch's own type, which that of the emulated build is not."""
+    """Return the tensor as torch.Tensor. The emulated build has a subclass."""
     return tensor.as_subclass(torch.Tensor)
 
 
 def check_loops(stacked: Any, loop_stacked: Any, gathered: torch.Tensor, loop_gathered: torch.Tensor) -> str:
-    """Whether the published loops gave what ours did."""
+    """State whether the published loops and vltr gave the same results."""
 
     clips = torch.equal(plain(stacked.features), loop_stacked[0])
     labels = torch.allclose(plain(stacked.targets), loop_stacked[1], atol=1e-6)
     frames = torch.equal(plain(gathered), loop_gathered)
-    said = [f"{name} {'equal' if same else '**differ**'}" for name, same in
+    verdicts = [f"{name} {'equal' if same else '**differ**'}" for name, same in
             (("clips", clips), ("labels", labels), ("gathered frames", frames))]  # fmt: skip
-    return f"Against the published loops: {', '.join(said)}."
+    return f"Against the published loops: {', '.join(verdicts)}."
 
 
 def running_section(bench: Bench) -> str:
-    """RunningAP: what a training step pays, and what an epoch's end does."""
+    """Measure RunningAP: the update in a training step, and the result at the end of an epoch."""
     device = bench.device
     batch, classes, rows_of_epoch = (8, 9, 40) if device.dry else (128, 1004, 51_200)
     rng = np.random.default_rng(1)
-    scores = device.place(rng.standard_normal((batch, classes), np.float32))
-    labels = device.place(rng.random((batch, classes)) < 1.1 / classes)
+    scores = device.put(rng.standard_normal((batch, classes), np.float32))
+    labels = device.put(rng.random((batch, classes)) < 1.1 / classes)
     running = vltr_eval.RunningAP(classes, rows_of_epoch)
 
     def update() -> None:
@@ -661,20 +661,22 @@ def running_section(bench: Bench) -> str:
 
 
 def drawn_case(device: Device, num_rows: int, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """float16 scores and bool labels that are drawn on the device, a stretch of rows at a time: about one label a row,
-    and scores that know something of them."""
+    """Draw float16 scores and bool labels on the device, 50,000 rows at a time.
+
+    A row has about one label, and its score is higher there.
+    """
     scores = device.empty((num_rows, num_classes), torch.float16)
     labels = device.empty((num_rows, num_classes), torch.bool)
     for start in range(0, num_rows, 50_000):
-        part, flags = scores[start : start + 50_000], labels[start : start + 50_000]
+        block, flags = scores[start : start + 50_000], labels[start : start + 50_000]
         flags.copy_(torch.rand(flags.shape, device=None if device.dry else "cuda") < 1.1 / num_classes)
-        part.normal_()
-        part += 3.6 * flags.to(part.dtype)
+        block.normal_()
+        block += 3.6 * flags.to(block.dtype)
     return scores, labels
 
 
 def large_section(bench: Bench, num_rows: int, num_classes: int, what: str) -> str:
-    """One large case on random data; some of its classes are checked against the CPU, bit by bit."""
+    """Measure one large case on random data, and check four of its classes against the CPU, bit by bit."""
     device = bench.device
     if device.dry:
         num_rows, num_classes = 120, 37
@@ -726,7 +728,7 @@ def targets_section(results: dict[str, float]) -> str:
 
 
 def run_sections(bench: Bench, out: Path | None) -> str:
-    """All sections for which there is time; the file is rewritten after each."""
+    """Run the sections until the deadline, and rewrite the file after each."""
     sections: list[tuple[str, float, Callable[[], str]]] = [
         ("bandwidth", 0, lambda: bandwidth_section(bench)),
         ("VideoLT, good model", 10, lambda: videolt_section(bench, QUALITIES[0], with_peers=True)),
@@ -761,11 +763,11 @@ def run_sections(bench: Bench, out: Path | None) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=170.0, help="no section is started when these are over")
-    parser.add_argument("--out", type=Path, help="also write the sections to this file, as they are done")
+    parser.add_argument("--seconds", type=float, default=170.0, help="no section starts after this time")
+    parser.add_argument("--out", type=Path, help="also write the sections to this file, each at its end")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes on the emulated build or the CPU")
     parser.add_argument("--bandwidth", action="store_true", help="only the bandwidth of device memory")
-    parser.add_argument("--memory", help=argparse.SUPPRESS)  # of this row on --case, in a process of its own
+    parser.add_argument("--memory", help=argparse.SUPPRESS)  # measure this row on --case, in a separate process
     parser.add_argument("--case", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if not args.dry_run and not torch.cuda.is_available():

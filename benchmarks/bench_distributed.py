@@ -1,11 +1,11 @@
-"""Exact metrics over the ranks of a distributed run: bytes and time, ours against torchmetrics' gather.
+"""Compare exact metrics over distributed ranks with the gather of torchmetrics: bytes and time.
 
     python benchmarks/bench_distributed.py --out        2 and 4 gloo processes, into results/distributed-DATE.md
     python benchmarks/bench_distributed.py --quick      small shapes: does the benchmark itself work?
 
-Counted: the bytes that every collective of torch.distributed gives a rank, by wrapping the collectives themselves, the
-same wrapper for all. Modelled: the bytes at other sizes, by a line through counted runs on parts of the data, which is
-checked against the counted runs on all of it. Tables go to stdout, progress to stderr.
+One wrapper around the collectives of torch.distributed counts the bytes that a rank receives, for all libraries. A
+linear model gives the bytes at other sizes. It is fitted to counted runs on subsets of the data, and checked against
+the counted runs on all data. Tables go to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _OUR_RUNS = 5
 _PARTS = ((1 / 16, 1 / 8), (1 / 16, 1 / 2), (1 / 4, 1 / 8), (1 / 4, 1 / 2))  # shares of rows and classes
 
 
-# What is measured: (num_classes) -> something with update(scores, labels[, ids]) and compute()
+# The operations: (num_classes) -> an object with update(scores, labels[, ids]) and compute()
 
 
 @dataclass(frozen=True)
 class Operation:
     title: str
     make: Callable[[int], Any]
-    runs: int = 1 + _OUR_RUNS  # on all of the data; the first of several is a warm-up
+    runs: int = 1 + _OUR_RUNS  # on all data; the first of several is a warm-up
     with_ids: bool = False
 
 
@@ -87,11 +87,11 @@ def _gathered(rank: int, size: int, tensor_list: list, **_: Any) -> float:
 
 
 def _reduced(rank: int, size: int, tensor: Any, **_: Any) -> float:
-    return 2 * (size - 1) / size * tensor.nbytes  # of a ring; other algorithms give a rank as much or more
+    return 2 * (size - 1) / size * tensor.nbytes  # of a ring; no other algorithm needs fewer
 
 
 def _dealt(rank: int, size: int, output: Any, output_split_sizes: list | None = None, **_: Any) -> float:
-    if output_split_sizes is None:
+    if not output_split_sizes:  # equal shares
         return output.nbytes * (size - 1) / size
     row = output.nbytes // max(1, len(output))
     return row * (sum(output_split_sizes) - output_split_sizes[rank])
@@ -112,7 +112,7 @@ NOT_COUNTED = (
 
 @dataclass
 class Count:
-    """What this rank received, and by how many collectives."""
+    """Bytes that this rank received, and the number of collectives."""
 
     received: float = 0.0
     calls: int = 0
@@ -120,7 +120,7 @@ class Count:
 
 @contextmanager
 def counting() -> Iterator[Count]:
-    """Counts the collectives of a block, whatever library calls them; one that is not known how to count raises."""
+    """Count the collectives in a block, from any library. A collective that is not in RECEIVED raises."""
     import torch.distributed as dist
     from torch.distributed import distributed_c10d
 
@@ -147,7 +147,7 @@ def counting() -> Iterator[Count]:
     try:
         for name, collective in kept.items():
             wrapped = counted(name, collective) if name in RECEIVED else refused(name)
-            for module in (dist, distributed_c10d):  # the latter for those that call one another
+            for module in (dist, distributed_c10d):  # the latter for collectives that call other ones
                 setattr(module, name, wrapped)
         yield count
     finally:
@@ -160,11 +160,11 @@ def counting() -> Iterator[Count]:
 
 
 def rank_main(rank: int, world: int, directory: str, parts: list[tuple[int, int]]) -> None:
-    """Every operation on every part of the data, in step with the other ranks; writes rank-<rank>.json."""
+    """Run every operation on every subset of the data, in step with the other ranks. Write rank-<rank>.json."""
     import torch
     import torch.distributed as dist
 
-    warnings.simplefilter("ignore")  # torchmetrics', of classes without positives in a part
+    warnings.simplefilter("ignore")  # torchmetrics warns of classes without positives
     torch.set_num_threads(threads_of_rank(world))
     os.environ["VLTR_NUM_THREADS"] = str(threads_of_rank(world))
     store = Path(directory, f"store-{world}")
@@ -195,7 +195,7 @@ def threads_of_rank(world: int) -> int:
 
 
 def own_rows(num_rows: int, rank: int, world: int, dealt: bool) -> np.ndarray:
-    """The rows of a rank: a block, or as DistributedSampler deals them out, which repeats some to make ranks even."""
+    """Return the rows of a rank. dealt: as DistributedSampler does, with repeats to make ranks even; else a block."""
     if dealt:
         return np.arange(rank, -(-num_rows // world) * world, world) % num_rows
     return np.array_split(np.arange(num_rows), world)[rank]
@@ -221,7 +221,7 @@ def run(operation: Operation, num_classes: int, batches: list[list[Any]]) -> dic
 
 
 def judge(result: Any, directory: Path) -> dict[str, Any]:
-    """Against one process with all rows: the same bits, of a report, or the largest difference of a class's AP."""
+    """Compare with one process that has all rows: the bits of a report, or the largest difference of a class's AP."""
     from vltr_eval import Report
 
     expected = {name: Report.from_json((directory / f"{name}.json").read_text()) for name in ("ap", "sap")}
@@ -236,33 +236,33 @@ def judge(result: Any, directory: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Counted:
-    """One operation on one part of the data by so many ranks."""
+    """One operation on one subset of the data, on `world` ranks."""
 
     part: tuple[int, int]
     world: int
-    update: float  # seconds, of the slowest rank, median of runs
+    update: float  # seconds on the slowest rank, median of runs
     compute: float
-    received: float  # bytes, mean of ranks
+    received: float  # bytes, mean over ranks
     calls: int
     remark: str
 
 
 def measure_world(world: int, directory: Path, parts: list[tuple[int, int]]) -> dict[str, list[Counted]]:
-    """By operation, what each part took, in their order."""
+    """Return, for each operation, the counts of each subset in the order of `parts`."""
     from torch.multiprocessing import spawn
 
     spawn(rank_main, (world, str(directory), parts), nprocs=world)
     ranks = [json.loads((directory / f"rank-{rank}.json").read_text()) for rank in range(world)]
-    found: dict[str, list[Counted]] = {name: [] for name in OPERATIONS}
+    counted: dict[str, list[Counted]] = {name: [] for name in OPERATIONS}
     for answers in zip(*ranks, strict=True):
         runs = list(zip(*(answer["runs"] for answer in answers), strict=True))
         update, compute = (
-            statistics.median(max(own[key] for own in of) for of in runs) for key in ("update", "compute")
+            statistics.median(max(rank[key] for rank in of) for of in runs) for key in ("update", "compute")
         )
-        received = statistics.mean(own["received"] for own in runs[-1])
+        received = statistics.mean(rank["received"] for rank in runs[-1])
         part, calls = tuple(answers[0]["part"]), runs[-1][0]["calls"]
-        found[answers[0]["operation"]].append(Counted(part, world, update, compute, received, calls, remark(answers)))
-    return found
+        counted[answers[0]["operation"]].append(Counted(part, world, update, compute, received, calls, remark(answers)))
+    return counted
 
 
 def remark(answers: tuple[dict[str, Any], ...]) -> str:
@@ -279,7 +279,7 @@ def remark(answers: tuple[dict[str, Any], ...]) -> str:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the bytes of an evaluation depend on. reaching: of draws of a trial, those at or above a positive."""
+    """The sizes that determine the bytes of an evaluation. reaching: draws of a trial at or above a positive."""
 
     num_rows: float
     num_classes: float
@@ -290,17 +290,17 @@ class Facts:
     def of(scores: np.ndarray, labels: np.ndarray) -> Facts:
         from vltr_eval import rank_table
 
-        found = rank_table(scores, labels)
-        present = np.diff(found.indptr) > 0
-        fp, draws = found.fp[found.indptr[1:][present] - 1], found.num_positives[present]
-        reaching = float((draws * fp / found.num_negatives[present]).sum())
-        return Facts(*scores.shape, int(found.num_positives.sum()), reaching)
+        counts = rank_table(scores, labels)
+        present = np.diff(counts.indptr) > 0
+        fp, draws = counts.fp[counts.indptr[1:][present] - 1], counts.num_positives[present]
+        reaching = float((draws * fp / counts.num_negatives[present]).sum())
+        return Facts(*scores.shape, int(counts.num_positives.sum()), reaching)
 
 
 Terms = dict[str, Callable[[Facts, int], float]]
 
 _OF_RANK: Terms = {"rank": lambda f, r: r - 1}
-# What grows with the number of all of something comes from the other ranks: (R - 1) / R of it.
+# A quantity that is spread over R ranks is received from the other ranks: (R - 1) / R of it.
 TERMS: dict[str, Terms] = {
     "ap": {
         "positive": lambda f, r: (r - 1) / r * f.num_positives,
@@ -315,18 +315,18 @@ TERMS: dict[str, Terms] = {
     },
     "torchmetrics": {"score": lambda f, r: (r - 1) / r * f.num_rows * f.num_classes, **_OF_RANK},
 }
-BEYOND = {"ids": "ap", "sap": "ap"}  # whose terms are for what comes on top
+BEYOND = {"ids": "ap", "sap": "ap"}  # operation -> the one whose bytes it needs as well
 
 
 def fitted(terms: Terms, where: list[tuple[Facts, int]], received: np.ndarray) -> dict[str, float]:
-    """Bytes for each term: least squares of the relative deviation."""
+    """Fit the bytes of each term by least squares of the relative deviation."""
     values = np.array([[term(*at) for term in terms.values()] for at in where])
     coefficients = np.linalg.lstsq(values / received[:, None], np.ones(len(received)), rcond=None)[0]
     return dict(zip(terms, coefficients.tolist(), strict=True))
 
 
 class Model:
-    """Bytes that a rank receives, by lines through the counted runs on parts of the data."""
+    """A linear model of the bytes that a rank receives, fitted to the counted runs on subsets of the data."""
 
     def __init__(self, facts: list[Facts], worlds: dict[int, dict[str, list[Counted]]]) -> None:
         where = [(of, world) for world in worlds for of in facts]
@@ -340,8 +340,8 @@ class Model:
         }
 
     def received(self, name: str, facts: Facts, world: int) -> float:
-        own = sum(self.bytes_of[name][of] * term(facts, world) for of, term in TERMS[name].items())
-        return own + (self.received(BEYOND[name], facts, world) if name in BEYOND else 0)
+        terms = sum(self.bytes_of[name][of] * term(facts, world) for of, term in TERMS[name].items())
+        return terms + (self.received(BEYOND[name], facts, world) if name in BEYOND else 0)
 
     def formulas(self) -> str:
         rows = [
@@ -355,7 +355,7 @@ class Model:
 
 
 YOUTUBE8M_WORLD = 64
-YOUTUBE8M = Facts(6.8e6, 3_862, 3.0 * 6.8e6, 3.0 * 6.8e6)  # every draw reaches a positive: the most there can be
+YOUTUBE8M = Facts(6.8e6, 3_862, 3.0 * 6.8e6, 3.0 * 6.8e6)  # every draw reaches a positive: the maximum
 
 
 # The tables
@@ -400,19 +400,19 @@ def model_tables(model: Model, facts: Facts, worlds: dict[int, dict[str, list[Co
     shape = f"{YOUTUBE8M.num_rows:,.0f} x {YOUTUBE8M.num_classes:,}"
     return f"""## Modelled: any number of ranks
 
-Fitted to the counted runs on {len(_PARTS)} parts of the data, by {ranks} processes. Of R ranks: "a positive",
-"a score", "a draw", "a row": (R - 1) / R of them all, which are those of others; "a class and rank", "a rank": for each
-of the R - 1 others.
+Fitted to the counted runs on {len(_PARTS)} subsets of the data, by {ranks} processes. With R ranks, "a positive",
+"a score", "a draw" and "a row" count (R - 1) / R of all, those of other ranks. "A class and rank" and "a rank" count
+each of the R - 1 other ranks.
 
 {model.formulas()}
-Model over count on all of the data, to which it was not fitted:
+Model over count on all data, which is not part of the fit:
 
 {table(worlds_head, deviations)}
 ## Modelled: {YOUTUBE8M_WORLD} ranks, YouTube-8M
 
-{shape} float32, {YOUTUBE8M.num_positives:,.0f} positives. The most that ours could take: no two positives of a class
-with one score, and every draw of SAP at or above some positive. torchmetrics with uint8 labels: int64 ones, the usual,
-are 7 bytes a score more. What a rank receives there it must also hold.
+{shape} float32, {YOUTUBE8M.num_positives:,.0f} positives. This is the maximum for vltr: all positives of a class have
+distinct scores, and every draw of SAP is at or above a positive. torchmetrics has uint8 labels here; the usual int64
+labels need 7 bytes a score more. With torchmetrics, a rank must also hold all bytes that it receives.
 
 {table(("", "bytes a rank receives", "fewer"), sizes)}"""
 
@@ -425,16 +425,17 @@ def header(facts: Facts, quick: bool) -> str:
 
 {provenance(*PACKAGES)}gloo over the loopback device, all processes on this machine; threads: {threads}.
 {warning}
-VideoLT's test shape, good model (`shapes.py`): {shape}, uint8 labels.
-Rows are dealt out in blocks; with ids as torch's DistributedSampler does, which repeats some to make the ranks even.
+VideoLT's test shape, good model (`_lib/shapes.py`): {shape}, uint8 labels.
+Each rank has a block of the rows. With ids, torch's DistributedSampler distributes them and repeats some to make the
+ranks even.
 
-- Counted are the bytes that collectives give a rank, the mean over ranks: what it gathers from others, what others send
-  it, and 2 (R - 1) / R of n bytes for a sum of n (a ring). Barriers count as a collective of no bytes.
-- updates: all batches of {BATCH} rows; compute: from a barrier on. Both of the slowest rank; medians of {_OUR_RUNS}
-  runs after a warm-up, but one run of torchmetrics. faster: of both together.
-- These times are the work of the ranks, up to {max(WORLDS)} of them on {num_cpus()} CPUs with one memory.
-  Of a network's time they say nothing. The bytes are the same on any.
-- Same bits: all numbers of the report equal those of one process with all rows, each once.
+- The bytes are those that a rank receives by collectives, the mean over ranks: bytes gathered from other ranks, bytes
+  sent by them, and 2 (R - 1) / R of n bytes for a sum of n (a ring). A barrier counts as a collective of no bytes.
+- updates: all batches of {BATCH} rows. compute: the time after a barrier. Both are those of the slowest rank, medians
+  of {_OUR_RUNS} runs after a warm-up; torchmetrics has one run. faster: updates and compute together.
+- The times are the work of up to {max(WORLDS)} ranks on {num_cpus()} CPUs with one memory. They do not include a
+  network. The bytes are the same on any network.
+- Same bits: all numbers of the report equal those of one process that has each row once.
 """
 
 
@@ -445,7 +446,7 @@ def progress(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small shapes: tests the benchmark itself")
+    parser.add_argument("--quick", action="store_true", help="use small shapes, to test the benchmark itself")
     parser.add_argument("--out", nargs="?", type=Path, const=RESULTS, help="also write distributed-<date>.md there")
     args = parser.parse_args()
     from vltr_eval import evaluate

@@ -1,10 +1,11 @@
-"""Benchmark of vltr_eval: our time, each peer's, the floor of one plain read, and peak extra memory, as Markdown.
+"""Benchmark vltr_eval, each peer and one plain read (the floor): time and peak extra memory, as Markdown.
 
     python benchmarks/bench_eval.py                     all shapes, both model qualities, all peers (about half an hour)
     python benchmarks/bench_eval.py --quick             shrunk shapes, a first look in a minute or two
     python benchmarks/bench_eval.py --shapes videolt --threads 2 --out
 
-The tables go to stdout, progress to stderr. Shapes are in shapes.py, peers in peers.py, one measurement in measure.py.
+The tables go to stdout, progress to stderr. _lib/shapes.py has the shapes, _lib/peers.py the peers, and _lib/measure.py
+makes one measurement.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from _lib.shapes import QUALITIES, SHAPES, write_case
 from _lib.tables import figure
 
 HERE = Path(__file__).resolve().parent
-PEER_TIMEOUT = 1_800  # seconds after which a peer's row says that it was stopped
+PEER_TIMEOUT = 1_800  # seconds; a slower peer is stopped, and its row states this
 
-# Row name -> what the table calls it. A name that ends in "_mapped" is the same operation on memory-mapped inputs.
+# Row name -> its title in the table. A name that ends in "_mapped" is the same operation on memory-mapped inputs.
 OUR_ROWS = {
     "floor": "floor: plain read of the scores",
     "ap": "**vltr AP**",
@@ -45,7 +46,7 @@ OUR_ROWS = {
 
 @dataclass
 class Row:
-    """One measured row; a row without seconds has only its remark."""
+    """One measured row. A row without seconds has only its remark."""
 
     title: str
     seconds: list[float] = field(default_factory=list)
@@ -67,19 +68,19 @@ class Case:
     rows: dict[str, Row]
 
     def ratio(self, numerator: str, denominator: str) -> float | None:
-        """Time of one row over that of another; None where either was not measured."""
+        """Return the time of one row over that of another; None if either was not measured."""
         over, under = (self.rows[name].time if name in self.rows else None for name in (numerator, denominator))
         return over / under if over and under else None
 
     def mapped_extra_mib(self) -> float | None:
-        """The larger peak of anonymous memory on memory-mapped inputs, AP or evaluate, in MiB."""
+        """Return the larger peak of anonymous memory of AP and evaluate on memory-mapped inputs, in MiB."""
         extras = [row.extra_bytes for name, row in self.rows.items() if name.endswith("_mapped")]
         return max((extra / 2**20 for extra in extras if extra is not None), default=None)
 
 
 @dataclass(frozen=True)
 class Target:
-    """One number that the project promises for the VideoLT shape, good model, two threads."""
+    """A target of the project for the VideoLT shape, good model, two threads."""
 
     title: str
     value: Callable[[Case], float | None]
@@ -136,14 +137,14 @@ def measure_case(directory: Path, name: str, quality: str, args: argparse.Namesp
 
 
 def _stop_if_failed(title: str, answer: dict) -> None:
-    """A peer that fails costs its row; a failure of ours leaves nothing to compare with."""
+    """Exit if a measurement of vltr failed: nothing is left to compare with. A peer that fails loses only its row."""
     if "failed" in answer:
         sys.exit(f"bench_eval: {title}: {answer['failed']}")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Runs one task of _lib/measure.py on one case in a process of its own."""
+    """Run one task of _lib/measure.py on one case in a separate process."""
 
     directory: Path
     threads: int
@@ -181,12 +182,12 @@ def _peer_row(name: str, answer: dict, num_classes: int, threads: int) -> Row:
     else:
         row.seconds, row.extra_bytes, row.difference = answer["seconds"], answer["extra_bytes"], answer["difference"]
         if answer["classes"] < num_classes:
-            row.remark = f"scaled from {answer['classes']:,} classes (memory: of those)"
+            row.remark = f"scaled from {answer['classes']:,} classes (memory is theirs)"
     return row
 
 
 def case_table(case: Case) -> str:
-    """The Markdown section of one case."""
+    """Return the Markdown section of one case."""
     facts = case.facts
     lines = [
         f"## {case.title}",
@@ -213,7 +214,7 @@ def case_table(case: Case) -> str:
 
 
 def summary_table(cases: list[Case]) -> str:
-    """The targets against every case that was measured."""
+    """Return the table of targets for every measured case."""
     head = "| | " + " | ".join(target.title for target in TARGETS) + " |"
     rule = "|---|" + "---|" * len(TARGETS)
     rows = [f"| {case.title} | " + " | ".join(t.verdict(case) for t in TARGETS) + " |" for case in cases]
@@ -222,7 +223,7 @@ def summary_table(cases: list[Case]) -> str:
 
 
 def header(threads: int, quick: bool) -> str:
-    """Machine, versions and how to read the columns."""
+    """Return the machine, the versions, and the meaning of the columns."""
     from vltr_eval._base import _core
 
     build = _core.build_info()
@@ -230,16 +231,16 @@ def header(threads: int, quick: bool) -> str:
     return f"""# vltr_eval benchmark, {TODAY}
 
 {cpu_model()}, {num_cpus()} CPUs available, {threads} threads used; SIMD {build["simd"]}, {build["compiler"]}.
-Load of the machine before the first run: {load()} (the torch peers crawl when a core is taken from them; 0 is best).
+Load of the machine before the first run: {load()} (0 is best; the torch peers are very slow if a core is not free).
 {versions("vltr", "numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")}.{warning if quick else ""}
 
-- time: median after a warm-up; rows of vltr and the floor take turns in one process. A peer is warmed up on 256 rows
-  and runs once, more often if it is quick; one that would take over a minute runs on a block of classes ("scaled").
+- time: median after a warm-up. Rows of vltr and the floor alternate in one process. A peer warms up on 256 rows and
+  runs once, more often if it is fast. A peer that would take over a minute runs on a block of classes ("scaled").
 - / AP and / floor: the time over that of "vltr AP" and of the plain read.
 - GB/s: bytes of the score matrix over the time.
-- extra MiB: peak resident memory of one call in a process of its own over imports and loaded inputs. On memory-mapped
+- extra MiB: peak resident memory of one call in a separate process, over imports and loaded inputs. On memory-mapped
   rows it is the peak of anonymous memory (RssAnon, sampled every ms): mapped pages are page cache that can be dropped.
-- max AP difference: largest difference of a class's AP from ours, over the classes (measured) that have positives.
+- max AP difference: the largest difference from the AP of vltr, over the measured classes that have positives.
 """
 
 
@@ -270,7 +271,7 @@ def _progress(text: str) -> None:
 
 
 def _names(known: object) -> Callable[[str], list[str]]:
-    """An argparse type: names from `known`, separated by commas; "none" is the empty list."""
+    """Return an argparse type for names from `known`, separated by commas; "none" is the empty list."""
 
     def parse(text: str) -> list[str]:
         names = [] if text == "none" else text.split(",")
@@ -293,9 +294,9 @@ def main() -> int:
     parser.add_argument("--shapes", type=_names(SHAPES), default=list(SHAPES), help=f"of {','.join(SHAPES)}")
     parser.add_argument("--qualities", type=_names(QUALITIES), default=list(QUALITIES), help="of good,poor")
     parser.add_argument("--peers", type=_names(PEERS), default=list(PEERS), help=f"of {','.join(PEERS)}, or none")
-    parser.add_argument("--quick", action="store_true", help="shrunk shapes: tests the benchmark itself")
+    parser.add_argument("--quick", action="store_true", help="use shrunk shapes, to test the benchmark itself")
     parser.add_argument("--threads", type=_positive, default=num_cpus(), help="for vltr, the floor and torch")
-    parser.add_argument("--runs", type=_positive, default=9, help="at least so many runs of each of our rows")
+    parser.add_argument("--runs", type=_positive, default=9, help="runs of each row of vltr, at least")
     parser.add_argument(
         "--out", nargs="?", type=Path, const=RESULTS, help="also write <machine>-<date>.md in this directory"
     )
@@ -305,14 +306,14 @@ def main() -> int:
     except ImportError as error:
         parser.exit(1, f"bench_eval: vltr_eval is not installed in this environment ({error})\n")
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)  # an unwritable place is found before the work, not after
+        args.out.mkdir(parents=True, exist_ok=True)  # fails before the measurements if the folder cannot be written
 
     top = header(args.threads, args.quick)
     sys.stdout.write(top + "\n")
     cases = []
     for name in args.shapes:
         for quality in args.qualities:
-            # The largest case takes 2 GiB on disk; each is deleted before the next is made.
+            # The largest case needs 2 GiB on disk, so each is deleted before the next is written.
             with tempfile.TemporaryDirectory(prefix="vltr-bench-") as directory:
                 cases.append(measure_case(Path(directory), name, quality, args))
             sys.stdout.write(case_table(cases[-1]) + "\n")

@@ -1,13 +1,12 @@
-"""frame_stack and gather_frames against a plain copy of their output and against the published way of doing them.
+"""Compare frame_stack and gather_frames with a plain copy of their output and with the published loops.
 
     python benchmarks/bench_frames.py --device cpu --threads 2 --out results.md
 
-The copy is torch's own, into memory as fresh as the result's: on the CPU fresh pages cost more than the copying, so
-both are also timed into memory that is there already. GB/s are of the bytes that must be moved: the output, and each
-distinct frame that it shows, once (draws with replacement repeat frames, and the two parts of a clip share some). The
-published way, told in our own words, is a Python loop over the samples of a batch (FrameStack), and reading each video
-whole and then picking its frames (the feature loader). Rows take turns, so that a drifting clock drifts for all; the
-table has medians.
+torch makes the copy, into newly allocated memory as the results have. On the CPU new pages cost more than the copy, so
+both are also timed into existing memory. GB/s count the output, and each distinct frame in it once: draws with
+replacement repeat frames, and the two parts of a clip share some. The published loops are rewritten from their
+definition. That of FrameStack runs over the samples of a batch; that of the feature loader reads each video whole and
+then picks its frames. Rows alternate, so a drift of the clock affects all. The table has medians.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from published import framestack_loop
 import vltr_eval
 from vltr_train import frame_stack, gather_frames
 
-_VIDEOS, _VIDEO_FRAMES = 256, 150  # of the store
+_VIDEOS, _VIDEO_FRAMES = 256, 150  # in the store
 _MIN_RUNS, _MIN_SECONDS = 7, 1.0
 
-Rows = dict[str, tuple[int, Callable[[], object]]]  # bytes that a call must move, and the call
+Rows = dict[str, tuple[int, Callable[[], object]]]  # the bytes that a call must move, and the call
 
 
 def share_read(numbers: torch.Tensor) -> float:
-    """Of gathered frames that are their own numbers: how many are distinct, over how many they are."""
+    """Return the share of distinct frames among gathered frames. numbers: each frame holds its number."""
     return torch.unique(numbers).numel() / numbers.numel()
 
 
 def published_gather(store, offsets, videos, picks):
-    """Every video read whole, then picked from, then put together: what a loader of one file a video does."""
+    """Read each video whole, pick its frames and stack the clips, as a loader of one file a video does."""
     clips = [store[offsets[v] : offsets[v + 1]].clone()[index] for v, index in zip(videos, picks, strict=True)]
     return torch.stack(clips).float()
 
@@ -53,7 +52,7 @@ def frame_stack_rows(device, threads, rows, frames, dims, classes) -> Rows:
     partner = torch.randperm(rows, generator=generator).to(device)
     leaf = features.clone().requires_grad_()
     stacked = frame_stack(leaf, targets, rap, partner, frames).features
-    room = torch.empty_like(features)
+    output = torch.empty_like(features)
     numbers = torch.arange(rows * frames, dtype=torch.float64, device=device).reshape(rows, frames, 1)
     read = share_read(frame_stack(numbers, targets, rap, partner, frames).features)
     copied, moved = 2 * features.nbytes, round((read + 1) * features.nbytes)
@@ -61,9 +60,9 @@ def frame_stack_rows(device, threads, rows, frames, dims, classes) -> Rows:
     inputs = (features, targets, rap, partner, frames)
     return {
         "copy": (copied, lambda: features.clone()),
-        "copy, memory there": (copied, lambda: room.copy_(features)),
+        "copy, existing memory": (copied, lambda: output.copy_(features)),
         "frame_stack": (moved, lambda: frame_stack(*inputs, threads=threads)),
-        "frame_stack, memory there": (moved, lambda: frame_stack(*inputs, out=room, threads=threads)),
+        "frame_stack, existing memory": (moved, lambda: frame_stack(*inputs, out=output, threads=threads)),
         "frame_stack, its gradient": (
             copied,
             lambda: torch.autograd.grad(stacked, leaf, features, retain_graph=True),
@@ -79,21 +78,24 @@ def gather_rows(device, threads, rows, frames, dims, dtype) -> Rows:
     videos = rng.integers(0, _VIDEOS, rows)
     picks = np.sort(rng.integers(0, _VIDEO_FRAMES, (rows, frames)))
     arrays = [torch.from_numpy(array).to(device) for array in (offsets, videos, picks)]
-    room, source = (torch.empty(rows, frames, dims, device=device) for _ in range(2))
+    output, source = (torch.empty(rows, frames, dims, device=device) for _ in range(2))
     numbers = torch.arange(len(store), dtype=torch.float64, device=device)[:, None]
     read = share_read(gather_frames(numbers, *arrays))
-    copied, moved = 2 * room.nbytes, room.nbytes + round(read * room.numel() * store.itemsize)
+    copied, moved = 2 * output.nbytes, output.nbytes + round(read * output.numel() * store.itemsize)
     return {
         "copy": (copied, lambda: source.clone()),
-        "copy, memory there": (copied, lambda: room.copy_(source)),
+        "copy, existing memory": (copied, lambda: output.copy_(source)),
         "gather_frames": (moved, lambda: gather_frames(store, *arrays, dtype="float32", threads=threads)),
-        "gather_frames, memory there": (moved, lambda: gather_frames(store, *arrays, out=room, threads=threads)),
+        "gather_frames, existing memory": (moved, lambda: gather_frames(store, *arrays, out=output, threads=threads)),
         "published loop": (moved, lambda: published_gather(store, offsets, videos, arrays[2])),
     }
 
 
 def seconds_of(rows: Rows, device: str) -> dict[str, float]:
-    """Medians, the rows in turn; on a device by its own clock, each call behind enough work to hide its launch."""
+    """Return the median seconds of each row; the rows alternate.
+
+    On a device, events give the time, and each call is queued behind enough work to hide its launch.
+    """
     spent: dict[str, list[float]] = {name: [] for name in rows}
     for _, call in rows.values():
         call()
@@ -109,11 +111,11 @@ def _seconds(call: Callable[[], object], device: str) -> float:
         start = time.perf_counter()
         result = call()
         elapsed = time.perf_counter() - start
-        del result  # giving memory back is not what is compared
+        del result  # the time to free memory is not measured
         return elapsed
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
-    torch.cuda._sleep(2_000_000)  # the device is busy for a millisecond, while the call is made
+    torch.cuda._sleep(2_000_000)  # keeps the device busy for a millisecond during the launch
     start.record()
     call()
     end.record()
@@ -126,7 +128,7 @@ def table(title: str, rows: Rows, device: str) -> list[str]:
     lines = [f"## {title}", "", "| | ms | GB/s | times the copy | times faster than the published loop |"]
     lines.append("|---|---:|---:|---:|---:|")
     for name, spent in seconds.items():
-        copy = seconds["copy, memory there" if name.endswith("there") or device != "cpu" else "copy"]
+        copy = seconds["copy, existing memory" if name.endswith("existing memory") or device != "cpu" else "copy"]
         ratio, faster = spent / copy, seconds["published loop"] / spent
         rate = rows[name][0] / spent / 1e9
         lines.append(f"| {name} | {spent * 1e3:.3f} | {rate:.0f} | {ratio:.2f} | {faster:.1f} |")

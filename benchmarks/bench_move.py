@@ -1,9 +1,10 @@
-"""A training step of MOVE against the published one on the CPU, in time and by part.
+"""Compare a training step of MOVE with the published one on the CPU: time in all, and by part.
 
     python benchmarks/bench_move.py --out                # some minutes, 12 GiB of memory, an otherwise idle machine
     python benchmarks/bench_move.py --quick              # a tiny shape: does the benchmark itself work?
 
-Both train PSA and the codebook on the same batch with the same threads: published/move_loop.py and vltr_train's method.
+published/move_loop.py and the method of vltr_train both train PSA and the codebook, on the same batch with the same
+threads.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LR = 1e-4
 
 @dataclass(frozen=True)
 class Shape:
-    """What is trained: B rows of T frames of D features, C classes; so many steps are timed."""
+    """Sizes of the training: B rows of T frames of D features, C classes, and the number of timed steps."""
 
     title: str
     dim: int
@@ -51,7 +52,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Row:
-    """One way of training. fused: with the Adam of one pass, which ours always has."""
+    """One training step. fused: with torch's fused Adam, which vltr always uses."""
 
     title: str
     published: bool = False
@@ -67,7 +68,7 @@ ROWS = (
 
 @dataclass
 class Measured:
-    """Of the timed steps: seconds, and by part; the products of a step in flop; the loss of the last."""
+    """The timed steps: seconds, seconds by part, flop of a step's matrix products, and the last loss."""
 
     seconds: list[float]
     parts: dict[str, list[float]]
@@ -83,12 +84,12 @@ QUICK = {"tiny": Shape("8 features, 12 classes", 8, 12, steps=2, batch=6, frames
 
 
 def counts_of(shape: Shape) -> np.ndarray:
-    """(C,) videos of each class, from the most to the fewest of VideoLT, each by the same factor less."""
+    """Return the videos of each class (C,), a geometric sequence from VideoLT's largest class to its smallest."""
     return np.geomspace(MOST, LEAST, shape.num_classes).round()
 
 
 def batch_of(shape: Shape) -> tuple[Batch, list[list[int]]]:
-    """Rectified noise with labels as they are frequent, one a video, and they as lists."""
+    """Return a batch of rectified noise, and its labels as lists: one a video, drawn by class frequency."""
     rng = np.random.default_rng(0)
     counts = counts_of(shape)
     labels = [[int(c)] for c in rng.choice(len(counts), shape.batch, p=counts / counts.sum())]
@@ -137,7 +138,7 @@ def our_step(shape: Shape, clock: Clock) -> Callable[[], float]:
 
 
 def measure(shape: Shape, threads: int) -> dict[Row, Measured]:
-    """Rows take turns, step by step, so that a machine that slows down does so for all."""
+    """Measure all rows. They alternate step by step, so a slower machine affects all of them."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     clocks = {row: Clock() for row in ROWS}
@@ -145,13 +146,13 @@ def measure(shape: Shape, threads: int) -> dict[Row, Measured]:
         row: published_step(shape, row, clock) if row.published else our_step(shape, clock)
         for row, clock in clocks.items()
     }
-    found = {}
+    measured = {}
     for row, step in steps.items():
         with FlopCounterMode(display=False) as counter:
-            loss = step()  # a first one that warms up
-        found[row] = Measured([], {name: [] for name in PARTS}, counter.get_total_flops(), loss)
+            loss = step()  # warms up
+        measured[row] = Measured([], {name: [] for name in PARTS}, counter.get_total_flops(), loss)
     for _ in range(shape.steps):
-        for row, it in found.items():
+        for row, it in measured.items():
             spent = clocks[row].seconds
             spent.clear()
             start = time.perf_counter()
@@ -161,12 +162,14 @@ def measure(shape: Shape, threads: int) -> dict[Row, Measured]:
                 spent["forward"] -= spent["draw"]
             for name in PARTS:
                 it.parts[name].append(spent[name])
-    return found
+    return measured
 
 
 def product_rate(shape: Shape, threads: int) -> float:
-    """Floating-point operations a second of the largest product that both have, two views into the codebook's hidden
-    layer; the best of a few."""
+    """Return the flop a second of the largest matrix product of both steps; the best of six runs.
+
+    It is the product of two views with the hidden layer of the codebook.
+    """
     torch.set_num_threads(threads)
     vectors, weights = torch.rand(2 * shape.batch, CLUSTERS * shape.dim), torch.rand(HIDDEN, CLUSTERS * shape.dim)
     spent = []
@@ -180,13 +183,13 @@ def product_rate(shape: Shape, threads: int) -> float:
 # The tables
 
 
-def shape_tables(shape: Shape, threads: int, apart: Callable[..., Any]) -> list[str]:
+def shape_tables(shape: Shape, threads: int, run: Callable[..., Any]) -> list[str]:
     progress(f"{shape.title} (load {load()})")
-    found = apart(measure, shape, threads)
-    rate = apart(product_rate, shape, threads)
-    published = min((found[row] for row in ROWS if row.published), key=middle)
+    measured = run(measure, shape, threads)
+    rate = run(product_rate, shape, threads)
+    published = min((measured[row] for row in ROWS if row.published), key=middle)
     cells, part_cells = [], []
-    for row, it in found.items():
+    for row, it in measured.items():
         ratio = "-" if row.published else f"{figure(middle(published) / middle(it))}x"
         low, high = np.quantile(it.seconds, (0.25, 0.75))
         cells.append(
@@ -201,7 +204,7 @@ def shape_tables(shape: Shape, threads: int, apart: Callable[..., Any]) -> list[
             ]
         )
         part_cells.append([row.title, *(duration(statistics.median(it.parts[name])) for name in PARTS)])
-    ours = found[ROWS[-1]]
+    ours = measured[ROWS[-1]]
     best, bound = middle(published) / middle(ours), middle(published) * rate / ours.flop
     verdict = "met" if best >= TARGET else "missed"
     head = ("", "a step", "middle half", "faster", "products, Gflop", "products alone", "last loss")
@@ -209,11 +212,11 @@ def shape_tables(shape: Shape, threads: int, apart: Callable[..., Any]) -> list[
         f"## {shape.title}",
         "",
         f"{shape.steps} steps of {shape.batch} clips of {shape.frames} frames. The codebook's hidden layer runs at "
-        f"{rate / 1e9:.0f} Gflop/s; were our step its products alone, it would be {figure(bound)}x as fast as the "
-        f"published one. It is {figure(best)}x; the target of {TARGET:.0f}x is {verdict}.",
+        f"{rate / 1e9:.0f} Gflop/s. At this rate the products of vltr's step alone would be {figure(bound)}x as fast "
+        f"as the published step. The step is {figure(best)}x as fast; the target of {TARGET:.0f}x is {verdict}.",
         "",
         table(head, cells),
-        "Where the time of a step goes:",
+        "Time of a step by part:",
         "",
         table(("", *PARTS), part_cells),
     ]
@@ -227,19 +230,19 @@ def header(threads: int, quick: bool) -> str:
     warning = "\n**Quick run** on a tiny shape: its ratios are not those of the real ones.\n" if quick else ""
     return f"""# MOVE's training step against the published one, {TODAY}
 
-{provenance("torch", "numpy")}{threads} threads for torch on both sides, and for ours.
+{provenance("torch", "numpy")}{threads} threads for torch on both sides, and for vltr.
 {warning}
-- The published step is `published/move_loop.py`, written plainly from its definition: it stands for what that costs in
-  loops, not for the authors' own file. A test holds its loss and its gradients against ours, for equal draws and batch
-  statistics that stand still: those of the published codebook count the frames that it blanks.
-- PSA and the codebook ({CLUSTERS} clusters, {HIDDEN} hidden), extrapolation, calibrated interpolation, Adam, float32:
-  the draws of frames, both passes and the update, of one batch that lies in memory, again and again; nothing is read.
-  Rows take turns, step by step, after one that warms up. Published: with torch's default Adam, and with the fused one
-  that ours has. faster: than the faster of these.
-- products, Gflop: of all matrix products of a step, counted by torch, two operations each. products alone: what they
-  would take at the rate of the hidden layer's, measured by itself.
-- meters: training accuracy and the hits and scores of classes, which ours leaves to the evaluation.
-- Losses differ by the draws of weights, frames and partners.
+- The published step is `published/move_loop.py`, written plainly from its definition. Its time is that of the
+  definition in loops, not that of the authors' file. A test compares its loss and gradients with those of vltr, for
+  equal draws and frozen batch statistics: those of the published codebook count the frames that it blanks.
+- PSA and the codebook ({CLUSTERS} clusters, {HIDDEN} hidden), extrapolation, calibrated interpolation, Adam, float32.
+  A step draws frames, runs both passes and the update, always on one batch in memory; it reads no file. Rows alternate
+  step by step, after a warm-up. The published step has torch's default Adam, and the fused one that vltr uses.
+  faster: than the faster of these two.
+- products, Gflop: all matrix products of a step, counted by torch, two operations each. products alone: their time at
+  the separately measured rate of the hidden layer.
+- meters: training accuracy and the hits and scores of classes, which vltr leaves to the evaluation.
+- Losses differ because weights, frames and partners are drawn differently.
 """
 
 
@@ -250,9 +253,9 @@ def progress(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tiny shape: tests the benchmark itself")
+    parser.add_argument("--quick", action="store_true", help="use a tiny shape, to test the benchmark itself")
     parser.add_argument("--shapes", help=f"of {','.join(SHAPES)}; default: all")
-    parser.add_argument("--steps", type=int, help="to time, in the place of each shape's own number")
+    parser.add_argument("--steps", type=int, help="steps to time; default: those of each shape")
     parser.add_argument("--threads", type=int, default=num_cpus(), help="for vltr and torch")
     parser.add_argument("--out", nargs="?", type=Path, const=RESULTS, help="also write move-<date>.md there")
     args = parser.parse_args()

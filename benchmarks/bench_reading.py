@@ -1,14 +1,14 @@
-"""Readers of score files: ours beside those of pyarrow, pandas and polars, each in a process of its own.
+"""Compare readers of score files: vltr, pyarrow, pandas and polars, each in a separate process.
 
     python benchmarks/bench_reading.py --scale 1 --formats csv --out results.md
 
-The scores have an id column and 1,004 classes, and at scale 1 so many rows that each file has about 1 GB: text with six
-digits, text with all digits as pandas writes it, parquet of float64, and JSON lines of an id and a list. Each reader
-opens a file that is in the page cache and ends with its own kind of table; ours ends with a matrix. The time excludes
-imports. Memory is the growth of the peak over the imports. Readers take turns; the table has the smallest time, with
-the CPU time and the memory of that run. On a busy machine CPU time tells more.
+The scores have an id column and 1,004 classes. At scale 1 each file has about 1 GB: text with six digits, text with all
+digits as pandas writes it, parquet of float64, and JSON lines of an id and a list. Each reader opens a file in the page
+cache and returns its kind of table; vltr returns a matrix. The time excludes imports. Memory is the growth of the peak
+over the imports. Readers alternate. The table has the smallest time, with the CPU time and the memory of that run. On
+a busy machine, compare CPU times.
 
-A format is a line of FORMATS, and a reader a line of READERS; a reader that cannot be imported is left out.
+A format is a line of FORMATS, and a reader a line of READERS. A reader that cannot be imported is skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ROWS_AT_ONCE = 1_000
 
 
 def _write_text(path: Path, rows: int, form: str) -> None:
-    """An id column and the scores, as text."""
+    """Write an id column and the scores as text."""
     rng = np.random.default_rng(0)
     with open(path, "w") as stream:
         stream.write(",".join(["id", *(f"class{column}" for column in range(NUM_CLASSES))]) + "\n")
@@ -53,7 +53,7 @@ def _write_text(path: Path, rows: int, form: str) -> None:
 
 
 def _blocks(rows: int) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Ids and scores of some rows at a time."""
+    """Yield the ids and scores of up to _ROWS_AT_ONCE rows at a time."""
     rng = np.random.default_rng(0)
     for start in range(0, rows, _ROWS_AT_ONCE):
         count = min(_ROWS_AT_ONCE, rows - start)
@@ -82,7 +82,7 @@ def _write_json_lines(path: Path, rows: int) -> None:
                 stream.write(f'{{"id": "{name}", "scores": [{values}]}}\n')
 
 
-# Each format: its name, the file's name, its rows at scale 1, and the function that writes the file with so many rows.
+# Each format: its name, the file's name, its rows at scale 1, and the function that writes the file.
 FORMATS: dict[str, tuple[str, int, Callable[[Path, int], None]]] = {
     "csv": ("six_digits.csv", 107_600, lambda path, rows: _write_text(path, rows, "%.6g")),
     "csv-all-digits": ("all_digits.csv", 52_000, lambda path, rows: _write_text(path, rows, "repr")),
@@ -124,7 +124,7 @@ def _polars() -> Callable[[Path], Any]:
     return polars.read_csv
 
 
-# Each reader of a format: its name, and the function that imports it and returns what is timed.
+# Each reader of a format: its name, and the function that imports it and returns the call to time.
 READERS: dict[str, dict[str, Callable[[], Callable[[Path], Any]]]] = {
     "csv": {
         "vltr": lambda: _ours(True),
@@ -150,7 +150,7 @@ READERS["jsonl"] = {
 
 
 def measure_here(format_name: str, reader: str, path: Path) -> dict[str, float] | None:
-    """Seconds, CPU seconds and extra bytes of one reading in this process; None if the reader is not installed."""
+    """Read once in this process; return seconds, CPU seconds and extra bytes, or None without the package."""
     try:
         read = READERS[format_name][reader]()
     except ImportError:
@@ -164,21 +164,21 @@ def measure_here(format_name: str, reader: str, path: Path) -> dict[str, float] 
 
 
 def measure(format_name: str, reader: str, path: Path) -> dict[str, float] | None:
-    """`measure_here` in a process of its own."""
+    """Run `measure_here` in a separate process."""
     command = [sys.executable, __file__, "--measure", format_name, reader, str(path)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(run.stdout.splitlines()[-1])
 
 
 def rows_of(format_name: str, path: Path, runs: int) -> list[list[str]]:
-    """A row of the table for each reader of a format."""
-    found: dict[str, list[dict[str, float]]] = {}
+    """Return a row of the table for each reader of a format."""
+    by_reader: dict[str, list[dict[str, float]]] = {}
     for _ in range(runs):
         for reader in READERS[format_name]:
             result = measure(format_name, reader, path)
             if result is not None:
-                found.setdefault(reader, []).append(result)
-    best = {reader: min(results, key=lambda result: result["seconds"]) for reader, results in found.items()}
+                by_reader.setdefault(reader, []).append(result)
+    best = {reader: min(results, key=lambda result: result["seconds"]) for reader, results in by_reader.items()}
     return [
         [
             *(path.name, size(path.stat().st_size), reader),

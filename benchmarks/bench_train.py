@@ -1,10 +1,10 @@
-"""FrameStack's time per epoch against the published loop, end to end on the CPU, and what the loader reads for it.
+"""Compare an epoch of FrameStack with the published loop, end to end on the CPU, and measure the bytes of the loader.
 
     python benchmarks/bench_train.py --out               # 2 GiB under $TMPDIR, an otherwise idle machine
     python benchmarks/bench_train.py --quick             # tiny shapes: does the benchmark itself work?
 
-Both train NonLinear by FrameStack on the same videos with the same threads: published/framestack_loop.py on one float32
-.npy a video, `vltr_train.fit` on the float16 store that `pack` makes of them, and on the files themselves.
+Both train NonLinear by FrameStack on the same videos with the same threads. published/framestack_loop.py reads one
+float32 .npy file a video. `vltr_train.fit` reads the float16 store that `pack` makes of these files, and the files.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from vltr_train.engine import fit
 from vltr_train.method import Task
 from vltr_train.methods import find_method
 
-BATCH, FRAMES = 128, 60  # of the published scripts
+BATCH, FRAMES = 128, 60  # as in the published scripts
 VIDEO_FRAMES = 150
-MIXED_EPOCHS = 3  # measured, after one that is not mixed and warms the page cache
+MIXED_EPOCHS = 3  # measured, after an unmixed epoch that warms the page cache
 TARGET = 5.0
 PARTS = ("load", "mix", "forward", "clean forward", "meters", "backward and update")
 _PAGE = 4096
@@ -60,15 +60,15 @@ _PACKAGES = ("torch", "numpy")
 
 @dataclass(frozen=True)
 class Shape:
-    """What is trained on. write: makes lists and features/<id>.npy of float32 in a folder."""
+    """A data set to train on. write: writes lists and float32 features/<id>.npy files into a folder."""
 
     title: str
     write: Callable[[Path], object]
-    workers: tuple[int, ...]  # of the published loop's DataLoader; where products dominate they change nothing
+    workers: tuple[int, ...]  # of the published loop's DataLoader; they have no effect if products dominate
 
 
 def write_random(folder: Path, *, videos: int, classes: int, dim: int) -> None:
-    """Rectified noise, a class a video: enough to take time, nothing to learn."""
+    """Write rectified noise with one class a video. It takes time to train on, and there is nothing to learn."""
     (folder / "features").mkdir(parents=True)
     rng = np.random.default_rng(0)
     ids = [f"video{number:06d}" for number in range(videos)]
@@ -91,11 +91,11 @@ def shapes(quick: bool) -> dict[str, Shape]:
 
 
 def opened(folder: Path, layout: str) -> Dataset:
-    """The training split alone: nothing is evaluated, so an epoch is the training in it."""
+    """Open the training split alone. No evaluation adds to the time of an epoch."""
     return replace(open_dataset(folder / layout), validate=None, test=None)
 
 
-# Time per epoch: each row in a process of its own
+# Time per epoch: each row in a separate process
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Row:
 
 @dataclass
 class Measured:
-    """Of the mixed epochs: seconds, seconds by part, the last loss, and the products of a mixed step in flop."""
+    """The mixed epochs: seconds, seconds by part, the last loss, and the flop of a mixed step's products."""
 
     seconds: list[float]
     parts: dict[str, float]
@@ -137,15 +137,15 @@ def measure(row: Row, folder: Path, threads: int, epochs: int) -> Measured:
 
 def measure_published(row: Row, folder: Path, epochs: int) -> Measured:
     data = opened(folder, "npy")
-    place, shape = folder / "npy", (data.num_classes, data.dim)
-    found = framestack_loop.train_epochs(
-        place / "train.lst", place / "features", *shape, epochs=1 + epochs, num_workers=row.workers
+    root, shape = folder / "npy", (data.num_classes, data.dim)
+    measured = framestack_loop.train_epochs(
+        root / "train.lst", root / "features", *shape, epochs=1 + epochs, num_workers=row.workers
     )[1:]
     model = framestack_loop.NonlinearClassifier(data.dim, data.num_classes)
     step = framestack_loop.Step(model, torch.optim.Adam(model.parameters()), APMeter())
     flop = flop_of(lambda batch: step(batch.features, batch.targets, torch.rand(data.num_classes)), data)
-    parts = {name: statistics.median(epoch.parts[name] for epoch in found) for name in PARTS}
-    return Measured([epoch.seconds for epoch in found], parts, found[-1].loss, flop)
+    parts = {name: statistics.median(epoch.parts[name] for epoch in measured) for name in PARTS}
+    return Measured([epoch.seconds for epoch in measured], parts, measured[-1].loss, flop)
 
 
 def measure_ours(row: Row, folder: Path, threads: int, epochs: int) -> Measured:
@@ -164,7 +164,7 @@ def measure_ours(row: Row, folder: Path, threads: int, epochs: int) -> Measured:
 
 
 def flop_of(step: Callable[[Batch], object], data: Dataset) -> int:
-    """Floating-point operations of the matrix products of a step."""
+    """Count the floating-point operations of the matrix products of a step."""
     rows = min(BATCH, len(data.train))
     targets = torch.from_numpy(data.train.labels.multi_hot(np.arange(rows)))
     batch = Batch(torch.rand(rows, FRAMES, data.dim), targets, torch.arange(rows))
@@ -174,7 +174,7 @@ def flop_of(step: Callable[[Batch], object], data: Dataset) -> int:
 
 
 class EpochParts:
-    """While it is entered, `fit` of FrameStack is timed by part. What is in no other part is "backward and update"."""
+    """Context that times `fit` of FrameStack by part. "backward and update" is the rest of an epoch."""
 
     def __init__(self) -> None:
         self._epochs: list[dict[str, float]] = []
@@ -198,15 +198,15 @@ class EpochParts:
         self._patches.close()
 
     def medians(self, seconds: list[float]) -> dict[str, float]:
-        """Of the last epochs, whose seconds these are."""
-        found = []
+        """Return the median of each part over the last epochs. seconds: of each of these epochs."""
+        epochs = []
         for whole, spent in zip(seconds, self._epochs[-len(seconds) :], strict=True):
             inner = {name: spent.get(name, 0.0) for name in ("mix", "clean forward", "update")}
             forward = spent["whole forward"] - sum(inner.values())
             parts = {"load": spent["load"], "mix": inner["mix"], "forward": forward}
             parts |= {"clean forward": inner["clean forward"], "meters": inner["update"] + spent["end"]}
-            found.append(parts | {"backward and update": whole - sum(parts.values())})
-        return {name: statistics.median(parts[name] for parts in found) for name in PARTS}
+            epochs.append(parts | {"backward and update": whole - sum(parts.values())})
+        return {name: statistics.median(parts[name] for parts in epochs) for name in PARTS}
 
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -238,7 +238,7 @@ class EpochParts:
 
 
 def product_rate(dim: int, threads: int) -> float:
-    """Floating-point operations a second of the product that the hidden layer is, the best of a few."""
+    """Return the flop a second of the hidden layer's matrix product; the best of six runs."""
     torch.set_num_threads(threads)
     frames, weights = torch.rand(BATCH * FRAMES, dim), torch.rand(dim, dim)
     best = min(_seconds(lambda: frames @ weights) for _ in range(6))
@@ -255,7 +255,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 class CountedFrames:
-    """A frame store that counts what is gathered from it: bytes of the frames, and of the pages on which they lie."""
+    """A frame store that counts the bytes of the gathered frames, and those of the pages that hold them."""
 
     def __init__(self, frames: Any) -> None:
         self._frames = frames
@@ -279,7 +279,7 @@ class CountedFrames:
 
 @dataclass
 class Loaded:
-    """videos_per_second: median over epochs; bytes of a full step."""
+    """The speed of a loader. videos_per_second: median over epochs. gathered, touched: bytes of a full step."""
 
     videos_per_second: float
     gathered: float
@@ -291,16 +291,16 @@ def measure_loaders(layouts: tuple[str | None, ...], folder: Path, threads: int,
 
 
 def measure_loader(layout: str | None, folder: Path, threads: int, epochs: int) -> Loaded:
-    """Batches of an epoch, made and dropped. layout: of ours; None for the published one's files."""
+    """Time the batches of an epoch without training. layout: of vltr's data set; None for the published loader."""
     torch.set_num_threads(threads)
     data = opened(folder, layout or "npy").train
     share = BATCH / len(data)  # of an epoch's bytes
     if layout is None:
-        place = folder / "npy"
-        dataset = framestack_loop.VideoDataset(place / "train.lst", place / "features", data.num_classes, FRAMES)
+        root = folder / "npy"
+        dataset = framestack_loop.VideoDataset(root / "train.lst", root / "features", data.num_classes, FRAMES)
         loader = DataLoader(dataset, BATCH, shuffle=True, num_workers=0 if threads == 1 else threads)
         epoch = partial(iter, loader)
-        bytes_of_files = sum((place / "features" / f"{name}.npy").stat().st_size for name in data.labels.ids)
+        bytes_of_files = sum((root / "features" / f"{name}.npy").stat().st_size for name in data.labels.ids)
         counts = (bytes_of_files, bytes_of_files)
     else:
         how = {"batch_size": BATCH, "num_frames": FRAMES, "sampler": InstanceSampler(), "threads": threads}
@@ -322,28 +322,28 @@ def measure_loader(layout: str | None, folder: Path, threads: int, epochs: int) 
 # The tables
 
 
-def epoch_tables(shape: Shape, folder: Path, threads: int, epochs: int, apart: Callable[..., Any]) -> list[str]:
+def epoch_tables(shape: Shape, folder: Path, threads: int, epochs: int, run: Callable[..., Any]) -> list[str]:
     rows = rows_of(shape)
-    found = {}
+    measured = {}
     for row in rows:
         progress(f"{shape.title}: {row.title} (load {load()})")
-        found[row] = apart(measure, row, folder, threads, epochs)
+        measured[row] = run(measure, row, folder, threads, epochs)
     data = opened(folder, "packed")
-    rate = apart(product_rate, data.dim, threads)
-    published = min((row for row in rows if row.published), key=lambda row: middle(found[row]))
+    rate = run(product_rate, data.dim, threads)
+    published = min((row for row in rows if row.published), key=lambda row: middle(measured[row]))
     cells, part_cells = [], []
     steps = -(-len(data.train) // BATCH)
     for row in rows:
-        it = found[row]
+        it = measured[row]
         seconds = middle(it)
         spread = f"{duration(min(it.seconds))} to {duration(max(it.seconds))}"
-        ratio = "-" if row.published else f"{figure(middle(found[published]) / seconds)}x"
+        ratio = "-" if row.published else f"{figure(middle(measured[published]) / seconds)}x"
         products = it.flop * steps / rate
-        bound = "-" if row.published else f"{figure(found[published].flop / it.flop)}x"
+        bound = "-" if row.published else f"{figure(measured[published].flop / it.flop)}x"
         cells.append([row.title, duration(seconds), spread, ratio, duration(products), bound, f"{it.loss:.5f}"])
         part_cells.append([row.title, *(duration(max(it.parts[name], 0.0)) for name in PARTS)])
     head = ("", "an epoch", "fastest to slowest", "faster", "products alone", "fewer products", "last loss")
-    best = max(middle(found[published]) / middle(found[row]) for row in rows if not row.published)
+    best = max(middle(measured[published]) / middle(measured[row]) for row in rows if not row.published)
     return [
         f"## {shape.title}",
         "",
@@ -352,7 +352,7 @@ def epoch_tables(shape: Shape, folder: Path, threads: int, epochs: int, apart: C
         f"At best {figure(best)}x; the target of {TARGET:.0f}x is {'met' if best >= TARGET else 'missed'}.",
         "",
         table(head, cells),
-        "Where the time of an epoch goes:",
+        "Time of an epoch by part:",
         "",
         table(("", *PARTS), part_cells),
     ]
@@ -362,16 +362,16 @@ def middle(measured: Measured) -> float:
     return statistics.median(measured.seconds)
 
 
-def loader_table(shape: Shape, folder: Path, epochs: int, apart: Callable[..., Any]) -> list[str]:
+def loader_table(shape: Shape, folder: Path, epochs: int, run: Callable[..., Any]) -> list[str]:
     titles = {None: "np.load of each file", "npy": "file a video", "packed": "packed store"}
     cells = []
     for threads in (1, 2):
         progress(f"{shape.title}: loaders, {threads} threads (load {load()})")
-        found = apart(measure_loaders, tuple(titles), folder, threads, epochs)
+        measured = run(measure_loaders, tuple(titles), folder, threads, epochs)
         for layout, title in titles.items():
-            rate = found[layout].videos_per_second
-            faster = f"{figure(rate / found[None].videos_per_second)}x" if layout else "-"
-            numbers = (f"{rate:,.0f}", faster, size(found[layout].gathered), size(found[layout].touched))
+            rate = measured[layout].videos_per_second
+            faster = f"{figure(rate / measured[None].videos_per_second)}x" if layout else "-"
+            numbers = (f"{rate:,.0f}", faster, size(measured[layout].gathered), size(measured[layout].touched))
             cells.append([title, str(threads), *numbers])
     head = ("", "threads", "videos a second", "faster", "bytes read a step", "of whole pages")
     return [f"## Loader: {shape.title}", "", table(head, cells)]
@@ -381,20 +381,21 @@ def header(threads: int, quick: bool) -> str:
     warning = "\n**Quick run** on tiny shapes: its ratios are not those of the real ones.\n" if quick else ""
     return f"""# FrameStack's training against the published loop, {TODAY}
 
-{provenance(*_PACKAGES)}{threads} threads for torch on both sides, and for ours.
+{provenance(*_PACKAGES)}{threads} threads for torch on both sides, and for vltr.
 {warning}
-- The published loop is `published/framestack_loop.py`, written plainly from its definition: it stands for what that
-  costs in loops, not for the authors' own file. A test holds its loss, gradients and running AP against ours.
+- The published loop is `published/framestack_loop.py`, written plainly from its definition. Its time is that of the
+  definition in loops, not that of the authors' file. A test compares its loss, gradients and running AP with vltr's.
 - NonLinear, batches of {BATCH}, {FRAMES} of {VIDEO_FRAMES} frames, Adam, half of each batch mixed, float32. Published:
-  one float32 .npy a video; ours: the float16 store packed from these, and the same files. All is in the page cache.
-- an epoch: median of {MIXED_EPOCHS} mixed ones, each with the running AP at its end, each row in a process of its own.
-  Of ours "seconds" in metrics.csv. faster: against the faster of the published loop's rows. The losses differ by the
-  draws of weights, frames and partners.
-- products alone: what the row's matrix products would take at the rate of the hidden layer's, measured by itself; fewer
-  products: the published loop's over the row's. Where products dominate no loader or meter can make more of it.
-- Loader: an epoch's batches, made and dropped. bytes read: of the frames gathered, or of the files read whole. Of whole
-  pages: of the pages of {_PAGE} bytes on which they lie, which is what a disk must give. np.load with 1 thread is in
-  the process itself, with 2 in so many workers of torch's DataLoader.
+  one float32 .npy file a video. vltr: the float16 store packed from these files, and the files. The page cache holds
+  all of them.
+- an epoch: the median of {MIXED_EPOCHS} mixed epochs, each with the running AP at its end, each row in a separate
+  process. For vltr it is "seconds" in metrics.csv. faster: than the faster row of the published loop. The losses differ
+  because weights, frames and partners are drawn differently.
+- products alone: the time of the row's matrix products at the separately measured rate of the hidden layer. fewer
+  products: those of the published loop over those of the row. If products dominate, no faster loader or meter helps.
+- Loader: the batches of an epoch without training. bytes read: the gathered frames, or the whole files. of whole pages:
+  the pages of {_PAGE} bytes that hold them, which a disk must read. np.load with 1 thread runs in the process itself,
+  with 2 in that many workers of torch's DataLoader.
 """
 
 
@@ -411,7 +412,7 @@ def progress(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", default="small,full", help="of small,full")
-    parser.add_argument("--quick", action="store_true", help="tiny shapes: tests the benchmark itself")
+    parser.add_argument("--quick", action="store_true", help="use tiny shapes, to test the benchmark itself")
     parser.add_argument("--threads", type=int, default=num_cpus(), help="for vltr and torch")
     parser.add_argument("--out", nargs="?", type=Path, const=RESULTS, help="also write train-<date>.md there")
     args = parser.parse_args()

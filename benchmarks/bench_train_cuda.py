@@ -1,12 +1,13 @@
-"""Training at VideoLT's size on a GPU: FrameStack's epochs and where their time goes, and a step of every method.
+"""Measure training at VideoLT's size on a GPU: epochs of FrameStack, their time by kernel, and a step of every method.
 
     python benchmarks/bench_train_cuda.py --out FILE                   offline; a GPU with 128 GiB for all frames
     python benchmarks/bench_train_cuda.py --scale 0.2                  a fifth of the videos, for smaller ones
     python benchmarks/bench_train_cuda.py --device cpu --scale 0.0005  tiny, without a GPU: does the benchmark work?
 
-What trains is `vltr_train.fit`. The frames are made on the device, where `fit` would have copied them; the labels are
-those of the synthetic VideoLT. The file is rewritten after each training: one that never ends costs only itself.
-FrameStack's epochs come first; the steps of all methods (method_steps.py) have the time that these leave.
+`vltr_train.fit` does the training. The frames are made on the device, where `fit` copies those of a data set; the
+labels are those of the synthetic VideoLT. The file is rewritten after each training, so a training that hangs loses
+only its own results. The epochs of FrameStack run first; the steps of all methods (_lib/method_steps.py) get the
+remaining time.
 """
 
 from __future__ import annotations
@@ -44,36 +45,36 @@ from vltr_train.runs.run_folder import RunFolder
 METHOD = "framestack"
 KINDS = tuple((precision, source) for precision in ("float32", "bfloat16") for source in ("clean_train_mode", "reuse"))
 EPOCHS = 2  # the first is not mixed, the second is
-PROFILED_EPOCH = 2  # of the short training, after one that warms up and one that is timed
-LEAST_SECONDS = 6.0  # for a training to be begun
-SETTLING = 2.0  # seconds of a training that are not in its epochs: checkpoints, the test split
-SHARE = 0.55  # of the time that is left when the data are made; the methods have the rest
+PROFILED_EPOCH = 2  # in the short training, after one epoch to warm up and one for its time
+LEAST_SECONDS = 6.0  # a training does not start with less time
+SETTLING = 2.0  # seconds of a training outside its epochs: checkpoints, the test split
+SHARE = 0.55  # of the time after the data are made; the methods get the rest
 
 
 def only_some(data: Dataset, count: int) -> Dataset:
-    """The data set with so many of its training videos, evenly spaced over all memory."""
+    """Return the data set with `count` of its training videos, evenly spaced over all memory."""
     rows = np.arange(count) * len(data.train) // count
     return replace(data, train=TrainSplit(data.train.labels.only(rows), rows, data.frames))
 
 
-# Where the time goes
+# Time by group of kernels
 
 MODEL = f"{METHOD}.forward"
 PRODUCTS, ELEMENTWISE = "model and loss: matrix products", "model and loss: elementwise and reductions"
 OPTIMIZER, OTHER = "optimizer and clipping", "other"
-# Kernels of the core, by a part of their names: the first that fits.
+# Substrings of the names of the core's kernels; the first match counts.
 CORE = ("gather_frames", "sample_frames", "frame_stack_gradient", "frame_stack", "append")
 GROUPS = (PRODUCTS, ELEMENTWISE, OPTIMIZER, *(f"vltr: {kernel}" for kernel in (*CORE, "others")), OTHER)
 _IS_PRODUCT = re.compile(r"^aten::(addmm|mm|bmm|baddbmm|_addmm_activation)$|gemm|cutlass|nvjet|xmma", re.IGNORECASE)
 
 
 def group_of(names: tuple[str, ...]) -> str:
-    """The group of a kernel's time. names: of the kernel, of the operator that launched it, of what that is part of.
+    """Return the group of a kernel. names: of the kernel, of the operator that launched it, and of its callers.
 
-    Products and the optimizer's kernels are known by their own names too: nothing else in a step has any.
+    The names of kernels for products and for the optimizer also decide, because no other part of a step has any.
     """
-    if own := next((name for name in names if "vltr" in name), None):
-        return f"vltr: {next((kernel for kernel in CORE if kernel in own), 'others')}"
+    if core_name := next((name for name in names if "vltr" in name), None):
+        return f"vltr: {next((kernel for kernel in CORE if kernel in core_name), 'others')}"
     if any(name.startswith("Optimizer.") or "multi_tensor" in name for name in names):
         return OPTIMIZER
     if any(map(_IS_PRODUCT.search, names)):
@@ -93,9 +94,9 @@ def ancestry(event: Any) -> Iterator[str]:
 
 
 def seconds_by_group(events: Iterable[Any], on_device: bool) -> Counter[str]:
-    """Of a profiler's events: the kernels' time, or without a device the operators' own.
+    """Sum a profiler's events by group: times of kernels, or without a device those of operators alone.
 
-    A kernel that no operator launched is known by its name alone: those of the core, and what the loader's thread did.
+    Kernels of the core and of the loader's thread have no operator, so only their names decide.
     """
     spent: Counter[str] = Counter()
     host = [event for event in events if is_on_host(event)]
@@ -117,13 +118,13 @@ def seconds_by_group(events: Iterable[Any], on_device: bool) -> Counter[str]:
 
 
 def kernels_of(events: Iterable[Any]) -> list[Any]:
-    """Kernels, copies and fills. Named ranges appear on the device too, by the name that they have on the host."""
+    """Return kernels, copies and fills. Named ranges also appear on the device, with the same name; skip them."""
     ranges = {event.name for event in events if is_on_host(event)}
     return [event for event in events if not is_on_host(event) and event.name not in ranges]
 
 
 def busy_seconds(events: Iterable[Any], on_device: bool) -> float:
-    """Time in which anything ran: kernels that overlap count once."""
+    """Return the seconds in which at least one kernel ran; overlapping kernels count once."""
     chosen = kernels_of(events) if on_device else [event for event in events if event.cpu_parent is None]
     total = end = 0.0
     for start, stop in sorted((event.time_range.start, event.time_range.end) for event in chosen):
@@ -133,7 +134,7 @@ def busy_seconds(events: Iterable[Any], on_device: bool) -> float:
 
 
 class StepProfile:
-    """While it is entered, the last steps of the epoch `PROFILED_EPOCH` are profiled."""
+    """Context that profiles the last steps of the epoch `PROFILED_EPOCH`."""
 
     def __init__(self, shape: Shape, device: torch.device) -> None:
         self._warm, self._device = shape.warm, device
@@ -158,7 +159,7 @@ class StepProfile:
         self._patches.close()
 
     def a_step(self) -> tuple[dict[str, float], float]:
-        """Seconds of a step by group, and those in which the device was busy."""
+        """Return the seconds of a step by group, and the seconds in which the device was busy."""
         events = self._profiler.events()
         spent = seconds_by_group(events, self._on_device)
         parts = {group: spent[group] / self._steps for group in GROUPS}
@@ -195,8 +196,17 @@ def ranged(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass
 class Trained:
-    """Of one kind of training. videos: of an epoch. unmixed, mixed: seconds of an epoch, ap: of them the running AP at
-    the mixed one's end; peak: bytes of torch's allocator; parts, busy: seconds of a mixed step."""
+    """The measurements of one kind of training.
+
+    Attributes:
+        videos: Videos of an epoch.
+        unmixed: Seconds of the unmixed epoch.
+        mixed: Seconds of the mixed epoch.
+        ap: Seconds of the running AP at the end of the mixed epoch, which `mixed` includes.
+        peak: Bytes of torch's allocator.
+        parts: Seconds of a mixed step by group.
+        busy: Seconds of a mixed step in which the device is busy.
+    """
 
     precision: str
     rap_source: str
@@ -216,7 +226,7 @@ class Trained:
 
     @property
     def wall(self) -> float:
-        """Seconds of a mixed step, without a profiler."""
+        """The seconds of a mixed step without a profiler."""
         return (self.mixed - self.ap) / self.steps
 
 
@@ -251,31 +261,31 @@ class Bench:
             )
         return run.folder
 
-    def measure(self, found: Trained, seconds: float) -> None:
-        """Profiles a short training, then times one of as many videos as the time allows."""
+    def measure(self, trained: Trained, seconds: float) -> None:
+        """Profile a short training, then time one with as many videos as the time allows."""
         shape, total = self.shape, len(self.data.train)
         end = time.monotonic() + seconds
         few = min((shape.warm + shape.profiled) * shape.batch, total)
         with StepProfile(shape, self.device) as steps:
-            short = self.train(found.precision, found.rap_source, few, PROFILED_EPOCH + 1)
+            short = self.train(trained.precision, trained.rap_source, few, PROFILED_EPOCH + 1)
         parts, busy = steps.a_step()
         rate = few / short.epochs[1]["seconds"]
         affordable = int((end - time.monotonic() - SETTLING) / EPOCHS * rate) // shape.batch * shape.batch
-        found.videos = min(total, max(few // shape.batch * shape.batch, affordable))
-        found.steps = math.ceil(found.videos / shape.batch)
+        trained.videos = min(total, max(few // shape.batch * shape.batch, affordable))
+        trained.steps = math.ceil(trained.videos / shape.batch)
         with timed_ends() as ends:
             if self.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            run = self.train(found.precision, found.rap_source, found.videos, EPOCHS)
+            run = self.train(trained.precision, trained.rap_source, trained.videos, EPOCHS)
             if self.device.type == "cuda":
-                found.peak = torch.cuda.max_memory_allocated()
-        found.unmixed, found.mixed = (line["seconds"] for line in run.epochs)
-        found.ap, found.parts, found.busy = ends[-1], parts, busy
+                trained.peak = torch.cuda.max_memory_allocated()
+        trained.unmixed, trained.mixed = (line["seconds"] for line in run.epochs)
+        trained.ap, trained.parts, trained.busy = ends[-1], parts, busy
 
 
 @contextmanager
 def timed_ends() -> Iterator[list[float]]:
-    """Seconds that the end of each epoch takes a method. The loop has waited for the device before."""
+    """Collect the seconds of the method's `end_epoch`. The loop has waited for the device before it."""
     kind, seconds = find_method(METHOD), []
 
     def timed(method: Any) -> None:
@@ -289,36 +299,36 @@ def timed_ends() -> Iterator[list[float]]:
 
 
 def run_all(bench: Bench) -> Iterator[Trained]:
-    """All kinds, trained where there is time."""
+    """Train all kinds until the deadline."""
     for number, kind in enumerate(KINDS):
-        found = Trained(*kind)
+        trained = Trained(*kind)
         share = bench.seconds_left() / (len(KINDS) - number)
-        sys.stderr.write(f"bench_train_cuda: {found.title} ({bench.seconds_left():.0f} s left)\n")
+        sys.stderr.write(f"bench_train_cuda: {trained.title} ({bench.seconds_left():.0f} s left)\n")
         if bench.seconds_left() < LEAST_SECONDS:
-            found.remark = "not run: no time was left"
+            trained.remark = "not run: no time was left"
         else:
             try:
-                bench.measure(found, share)
-            except Exception as error:  # the other kinds can still tell something
-                found.remark = f"**failed**: {one_line(error)}"
+                bench.measure(trained, share)
+            except Exception as error:  # the other kinds still run
+                trained.remark = f"**failed**: {one_line(error)}"
         release(bench.device)
-        yield found
+        yield trained
 
 
 # The report
 
 
 def report(bench: Bench, note: str, making: float, every: list[Trained], methods: list[Measured]) -> str:
-    """Its first line is the summary."""
+    """Return the report. Its first line is the summary."""
     data, shape, frames = bench.data, bench.shape, bench.data.frames
     total, on_device = len(data.train), bench.device.type == "cuda"
-    measured = [found for found in every if not found.remark]
-    times = "; ".join(f"{duration(found.mixed * total / found.videos)} ({found.title})" for found in measured)
+    measured = [trained for trained in every if not trained.remark]
+    times = "; ".join(f"{duration(trained.mixed * total / trained.videos)} ({trained.title})" for trained in measured)
     summary = f"a mixed epoch of {total:,} videos: {times or 'not measured'}"
     notes = [] if on_device else ["**A check of the benchmark itself, on the CPU: its numbers mean nothing.**", ""]
     notes += [note, ""] if note else []
-    if any(found.videos < total for found in measured):
-        notes += ["The time was too short for whole epochs: see the videos that each row's epochs have.", ""]
+    if any(trained.videos < total for trained in measured):
+        notes += ["The time was too short for whole epochs; each row states the videos of its epochs.", ""]
     store = frames.frames.nbytes
     name = torch.cuda.get_device_name() if on_device else cpu_model()
     return "\n".join(
@@ -333,17 +343,18 @@ def report(bench: Bench, note: str, making: float, every: list[Trained], methods
             "",
             "## Epochs",
             "",
-            "Of `vltr_train.fit`: the seconds that its metrics.csv has. The first epoch is not mixed; the second is, "
-            "by the running AP of the first, and the rates are its own. Seconds for all videos are scaled where an "
-            "epoch has fewer. Peak memory is that of torch's allocator, the frames included; what the core itself "
-            "takes while it ranks at an epoch's end is not in it.",
+            "The seconds are those of metrics.csv, which `vltr_train.fit` writes. The first epoch is not mixed; the "
+            "second is mixed by the running AP of the first, and the rates are those of the second. Seconds for all "
+            "videos are scaled if an epoch has fewer. Peak memory is that of torch's allocator and includes the "
+            "frames. It does not include the memory that the core uses to rank at the end of an epoch.",
             "",
             epoch_table(every, total, store),
             "## A mixed step",
             "",
             f"By torch.profiler, mean of up to {shape.profiled} steps. "
             + ("Kernels" if on_device else "Operators' own time, without the loader's thread,")
-            + " by what launched them; idle is what they leave of a step of the timed epoch, in which no profiler ran.",
+            + " by the operator that launched them. Idle is the rest of a step of the timed epoch, which has no "
+            "profiler.",
             "",
             step_table(measured),
             *method_section(methods, shape, len(data.train.labels) * data.num_classes),
@@ -355,43 +366,45 @@ def epoch_table(every: list[Trained], total: int, store: int) -> str:
     head = ["precision", "rap_source", "videos", "unmixed epoch", "mixed epoch", "of it running AP", "all videos"]
     head += ["videos/s", "steps/s", "peak memory", "remark"]
     cells = []
-    for found in every:
-        row = [found.precision, found.rap_source]
-        if found.remark:
-            cells.append([*row, *["-"] * (len(head) - 3), found.remark])
+    for trained in every:
+        row = [trained.precision, trained.rap_source]
+        if trained.remark:
+            cells.append([*row, *["-"] * (len(head) - 3), trained.remark])
             continue
-        seconds = [found.unmixed, found.mixed, found.ap, found.mixed * total / found.videos]
-        rates = [figure(count / found.mixed) for count in (found.videos, found.steps)]
-        memory = f"{size(found.peak)}, frames {store / found.peak:.0%}" if found.peak else "-"
-        cells.append([*row, f"{found.videos:,}", *map(duration, seconds), *rates, memory, ""])
+        seconds = [trained.unmixed, trained.mixed, trained.ap, trained.mixed * total / trained.videos]
+        rates = [figure(count / trained.mixed) for count in (trained.videos, trained.steps)]
+        memory = f"{size(trained.peak)}, frames {store / trained.peak:.0%}" if trained.peak else "-"
+        cells.append([*row, f"{trained.videos:,}", *map(duration, seconds), *rates, memory, ""])
     return table(head, cells, left=2)
 
 
 def step_table(measured: list[Trained]) -> str:
     def row(title: str, part: Callable[[Trained], float], whole: Callable[[Trained], float]) -> list[str]:
-        return [title, *(f"{duration(part(found))} ({part(found) / whole(found):.1%})" for found in measured)]
+        return [title, *(f"{duration(part(kind))} ({part(kind) / whole(kind):.1%})" for kind in measured)]
 
-    def kernels(found: Trained) -> float:
-        return sum(found.parts.values())
+    def kernels(kind: Trained) -> float:
+        return sum(kind.parts.values())
 
-    def outside(found: Trained) -> float:
-        return kernels(found) - found.parts[PRODUCTS] - found.parts[ELEMENTWISE]
+    def outside(kind: Trained) -> float:
+        return kernels(kind) - kind.parts[PRODUCTS] - kind.parts[ELEMENTWISE]
 
-    there = [group for group in GROUPS if any(found.parts[group] for found in measured)]
-    rows = [row(group, lambda found, group=group: found.parts[group], kernels) for group in there]
+    present = [group for group in GROUPS if any(kind.parts[group] for kind in measured)]
+    rows = [row(group, lambda kind, group=group: kind.parts[group], kernels) for group in present]
     rows.append(row("**all but model and loss**", outside, kernels))
     rows.append(row("all", kernels, kernels))
-    rows.append(row("step, wall time", lambda found: found.wall, lambda found: found.wall))
-    rows.append(row("**of it idle**", lambda found: max(found.wall - found.busy, 0.0), lambda found: found.wall))
-    return table(("", *(found.title for found in measured)), rows)
+    rows.append(row("step, wall time", lambda kind: kind.wall, lambda kind: kind.wall))
+    rows.append(row("**of it idle**", lambda kind: max(kind.wall - kind.busy, 0.0), lambda kind: kind.wall))
+    return table(("", *(kind.title for kind in measured)), rows)
 
 
 def main() -> int:
     start = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=tuple(SHAPES), default="cuda", help="cpu: a check of this script alone")
-    parser.add_argument("--scale", type=float, default=1.0, help="of VideoLT's number of videos (default 1)")
-    parser.add_argument("--seconds", type=float, default=240.0, help="for all of it: shorter epochs where need be")
+    parser.add_argument("--device", choices=tuple(SHAPES), default="cuda", help="cpu: only to check this script")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of VideoLT's number of videos (default 1)")
+    parser.add_argument(
+        "--seconds", type=float, default=240.0, help="for the whole run; epochs get shorter if necessary"
+    )
     parser.add_argument("--out", type=Path, help="also write the results to this file, after each training")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -408,13 +421,13 @@ def main() -> int:
     every: list[Trained] = []
     methods: list[Measured] = []
     with patch("vltr_train.context.resident_frames", lambda frames, *_: frames.frames):
-        for part, measuring in ((every, run_all(bench)), (methods, measure_methods(device, shape, data, end))):
-            for found in measuring:
-                part.append(found)
+        for section, measuring in ((every, run_all(bench)), (methods, measure_methods(device, shape, data, end))):
+            for measured in measuring:
+                section.append(measured)
                 if args.out:
                     write_whole(args.out, report(bench, note, making, every, methods))
     sys.stdout.write(report(bench, note, making, every, methods))
-    return 1 if any("**failed**" in found.remark for found in (*every, *methods)) else 0
+    return 1 if any("**failed**" in row.remark for row in (*every, *methods)) else 0
 
 
 if __name__ == "__main__":

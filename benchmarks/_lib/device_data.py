@@ -1,4 +1,7 @@
-"""Videos made on the device, where `fit` would have copied them: what bench_train_cuda.py and its parts train on."""
+"""Synthetic videos, made on the device, for bench_train_cuda.py and method_steps.py.
+
+`fit` copies the frames of a data set to the device. Frames made there need no copy and no host memory.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,24 @@ from vltr_train.data.dataset import Dataset, TestSplit, TrainSplit
 from vltr_train.data.synth import make_world
 
 TEST_VIDEOS = 256
-ROOM = 8 << 30  # of the device's memory, for all that is not frames
-FEWEST_FRAMES = 8  # of a video, that are worth training on
+ROOM = 8 << 30  # bytes of device memory that stay free of frames
+FEWEST_FRAMES = 8  # shorter videos make no useful training
 _ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is trained on and how: D, frames of a video and of a clip, rows of a batch; steps of the profiled epoch that
-    warm up, and those that are profiled; steps of an epoch where each method has a few."""
+    """Sizes of the data and of the training.
+
+    Attributes:
+        dim: Features D of a frame.
+        frames: Frames of a video.
+        clip: Frames of a clip.
+        batch: Rows of a batch.
+        warm: Steps of the profiled epoch before the profile.
+        profiled: Steps in the profile.
+        few: Steps of an epoch in the section on all methods.
+    """
 
     dim: int
     frames: int
@@ -40,7 +52,7 @@ SHAPES = {
 
 @dataclass(frozen=True, eq=False)
 class MadeFrames:
-    """What stands for a `FrameStore` whose frames (F, D) lie on the device and nowhere else."""
+    """Stand-in for a `FrameStore`; its frames (F, D) exist only on the device."""
 
     ids: tuple[str, ...]
     offsets: np.ndarray
@@ -62,7 +74,11 @@ class MadeFrames:
 
 
 def make_data(scale: float, shape: Shape, device: torch.device) -> tuple[Dataset, str]:
-    """The data set, and a sentence where memory made it smaller. Raises ValueError where it fits not at all."""
+    """Return the data set, and a sentence if memory made it smaller.
+
+    Raises:
+        ValueError: The device has no room for FEWEST_FRAMES frames a video.
+    """
     world = make_world("videolt", scale=scale, dim=1)
     train, test = world.splits["train"], world.splits["test"]
     rows = np.r_[train, test.start : min(test.stop, test.start + TEST_VIDEOS)]
@@ -89,7 +105,7 @@ def make_data(scale: float, shape: Shape, device: torch.device) -> tuple[Dataset
 
 
 def make_frames(count: int, dim: int, device: torch.device) -> torch.Tensor:
-    """Rectified noise (count, D) float16, drawn where it stays: nothing to learn, and nothing beside it in memory."""
+    """Draw rectified noise (count, D) float16 on the device. It carries no signal and needs no second copy."""
     torch.manual_seed(0)
     frames = torch.empty(count, dim, dtype=torch.float16, device=device)
     for part in frames.split(_ROWS_AT_ONCE):
@@ -104,7 +120,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def release(device: torch.device) -> None:
-    """Gives back what a training had, though it failed."""
+    """Free the memory of a training, also after a failure."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

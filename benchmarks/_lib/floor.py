@@ -1,7 +1,7 @@
-"""The floor: what reading the score matrix once, on the same threads, costs on this machine.
+"""The floor: the time of one read of the score matrix on this machine, with the same threads.
 
-No evaluation that looks at every score can be faster. The read is the core's own (`_core.read_floor`), so the thread
-pool and the thread count are those of the operations judged against it.
+No evaluation that reads every score can be faster. The core performs the read (`_core.read_floor`), so it uses the
+thread pool and the thread count of the measured operations.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def read_floor(scores: np.ndarray, threads: int) -> float:
-    """Seconds that one plain multi-threaded read of a C-contiguous matrix takes."""
+    """Return the seconds of one multi-threaded read of a C-contiguous matrix."""
     from vltr_eval._base import _core
 
     start = time.perf_counter()

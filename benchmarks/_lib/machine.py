@@ -1,4 +1,4 @@
-"""What a result belongs to: the machine, the versions, the command; and the file that the result goes to."""
+"""The provenance of a result (machine, versions, command), and how its file is written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def load() -> str:
 
 
 def versions(*packages: str) -> str:
-    """Python and each package with its version."""
+    """Return one line with the versions of Python and of each package."""
     found = [f"Python {platform.python_version()}"]
     for package in packages:
         try:
@@ -45,7 +45,7 @@ def versions(*packages: str) -> str:
 
 
 def provenance(*packages: str) -> str:
-    """Lines that say by which command, on which machine and with which versions a result comes about."""
+    """Return lines with the command, the machine and the versions of a result."""
     from vltr_eval import build_info
 
     build = build_info()
@@ -60,7 +60,7 @@ Load of the machine before the first run: {load()} (0 is best).
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Write a file atomically: a reader sees all of it or the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")

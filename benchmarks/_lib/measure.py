@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: time, peak extra memory and per-class AP of some rows of the table.
+"""One measurement in a separate process: time, peak extra memory and per-class AP of some rows of the table.
 
 Run `python -m _lib.measure REQUEST` in benchmarks/. REQUEST is a JSON object (see `main`); the last line on stdout is
 the JSON answer. Each measurement has its own process: imports, loaded inputs and leftovers of other rows would blur
@@ -20,23 +20,24 @@ import numpy as np
 from _lib.floor import read_floor
 from _lib.peers import PEERS
 
-# Rows of ours: what each does is in `our_operations`. The floor is timed among them, turn by turn.
+# `our_operations` defines the rows of vltr. The floor is timed in turn with them.
 FLOOR = "floor"
 SAP_TRIALS_MANY = 1_000
 
-_MIN_SECONDS = 0.5  # short operations are repeated until this much time is spent on each,
-_MAX_RUNS = 100  # but not more often than this;
-_MAX_SECONDS = 60.0  # long ones are not started again once this is spent.
+_MIN_SECONDS = 0.5  # short operations repeat for this long,
+_MAX_RUNS = 100  # at most this often
+_MAX_SECONDS = 60.0  # a long operation does not start again after this
 _MAX_PEER_RUNS = 5
-_SLOW_WARM_UP = 20.0  # a warm-up that took this long is counted as a run
+_SLOW_WARM_UP = 20.0  # a warm-up of this length counts as a run
 
 
 class PeakMemory:
-    """Bytes by which a block's peak memory exceeds what was resident when it began; None where Linux is missing.
+    """Measure the growth of a block's peak memory over the resident memory at its start; None outside Linux.
 
-    anonymous=False: resident memory, by the kernel's own high-water mark (reset at the start of the block).
-    anonymous=True: RssAnon, sampled every millisecond. For memory-mapped inputs, whose touched pages count as
-    resident although they are page cache that the kernel can drop at any time.
+    Args:
+        anonymous: False measures resident memory by the kernel's high-water mark, which is reset at the start.
+            True samples RssAnon every millisecond. Use it for memory-mapped inputs: their touched pages are page
+            cache, which the kernel can drop, but they count as resident.
     """
 
     def __init__(self, anonymous: bool) -> None:
@@ -73,7 +74,7 @@ class PeakMemory:
 
 
 def _status_bytes(field: str) -> int | None:
-    """One memory field of this process's /proc status, in bytes."""
+    """Return one memory field of this process's /proc status, in bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -82,7 +83,7 @@ def _status_bytes(field: str) -> int | None:
 
 
 def our_operations(directory: Path, mapped: bool, threads: int) -> dict[str, Callable[[], object]]:
-    """The rows of ours and the floor, by name, on one case: arrays in memory, or memory-mapped from the disk."""
+    """Return the operations of vltr and the floor, by name, on one case. mapped: read its arrays by memory mapping."""
     from vltr_eval import average_precision, evaluate, sampled_average_precision
     from vltr_eval._engine.labels import Positives
 
@@ -101,9 +102,9 @@ def our_operations(directory: Path, mapped: bool, threads: int) -> dict[str, Cal
 
 
 def time_ours(directory: Path, rows: list[str], mapped: bool, threads: int, min_runs: int) -> dict:
-    """Seconds of each run of each row, after one warm-up each.
+    """Return the seconds of each run of each row, after one warm-up each.
 
-    The rows take turns, so that a machine whose clock drifts drifts for all of them and the ratios stay fair.
+    The rows alternate, so a drift of the clock affects all of them and the ratios stay fair.
     """
     operations = our_operations(directory, mapped, threads)
     seconds: dict[str, list[float]] = {row: [] for row in rows}
@@ -112,11 +113,11 @@ def time_ours(directory: Path, rows: list[str], mapped: bool, threads: int, min_
         if spent > _SLOW_WARM_UP:
             seconds[row].append(spent)
 
-    def wants_a_run(row: str) -> bool:
+    def needs_run(row: str) -> bool:
         spent, runs = sum(seconds[row]), len(seconds[row])
         return spent < _MAX_SECONDS and (runs < min_runs or (spent < _MIN_SECONDS and runs < _MAX_RUNS))
 
-    while turn := [row for row in rows if wants_a_run(row)]:
+    while turn := [row for row in rows if needs_run(row)]:
         for row in turn:
             seconds[row].append(_timed(operations[row]))
     if "ap" in rows and not mapped:
@@ -125,7 +126,7 @@ def time_ours(directory: Path, rows: list[str], mapped: bool, threads: int, min_
 
 
 def _timed(operation: Callable[[], object]) -> float:
-    """Seconds of one call; the floor reports its own."""
+    """Return the seconds of one call. The floor returns its own time."""
     start = time.perf_counter()
     result = operation()
     elapsed = time.perf_counter() - start
@@ -133,7 +134,7 @@ def _timed(operation: Callable[[], object]) -> float:
 
 
 def memory_of_ours(directory: Path, rows: list[str], mapped: bool, threads: int) -> dict:
-    """Peak extra bytes of the first call of one row: nothing is warm, so threads and scratch count too."""
+    """Return the peak extra bytes of the first call of one row. A cold call includes threads and scratch memory."""
     operations = our_operations(directory, mapped, threads)
     with PeakMemory(anonymous=mapped) as memory:
         operations[rows[0]]()
@@ -141,10 +142,10 @@ def memory_of_ours(directory: Path, rows: list[str], mapped: bool, threads: int)
 
 
 def measure_peer(directory: Path, name: str, threads: int, max_seconds: float) -> dict:
-    """A run of a peer, or a few if they are short; on a part of the classes if all would take over max_seconds.
+    """Run a peer once, or a few times if it is fast; on some of the classes if all would take over max_seconds.
 
-    The part takes about a third of max_seconds. It is a block of neighbouring columns of the whole matrix, so that
-    memory is walked as in a full run.
+    Some of the classes are a block of adjacent columns of the whole matrix, so memory access is that of a full run.
+    The block takes about a third of max_seconds.
     """
     peer = PEERS[name]
     if any(find_spec(module) is None for module in peer.modules):
@@ -156,7 +157,7 @@ def measure_peer(directory: Path, name: str, threads: int, max_seconds: float) -
     scores = np.load(directory / "scores.npy")
     labels = np.load(directory / "labels.npy")
     num_classes = scores.shape[1]
-    peer.function(scores[:256, :2], labels[:256, :2])  # imports and compilation are not what is compared
+    peer.function(scores[:256, :2], labels[:256, :2])  # imports and compilation are not measured
 
     pilot = min(num_classes, 8)
     start = time.perf_counter()
@@ -184,7 +185,7 @@ def measure_peer(directory: Path, name: str, threads: int, max_seconds: float) -
 
 
 def describe_case(directory: Path) -> dict:
-    """What a reader needs to know of a case: size, positives, mAP, and how many negatives the filter leaves."""
+    """Describe a case: its size, positives and mAP, and the share of negatives that the filter leaves."""
     from vltr_eval import rank_table
 
     scores = np.load(directory / "scores.npy", mmap_mode="r")
@@ -202,7 +203,7 @@ def describe_case(directory: Path) -> dict:
 
 
 def main() -> None:
-    """Answer one request: {"task": name of a function below, "directory": ..., its other arguments}."""
+    """Answer one request: {"task": a function of this module, "directory": ..., its other arguments}."""
     request = json.loads(sys.argv[1])
     tasks = {f.__name__: f for f in (time_ours, memory_of_ours, measure_peer, describe_case)}
     task = tasks[request.pop("task")]

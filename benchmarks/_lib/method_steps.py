@@ -1,7 +1,7 @@
-"""A step of every method at VideoLT's size, in each of its stages: time and memory. A part of bench_train_cuda.py.
+"""Time and memory of a step of every method at VideoLT's size, in each of its stages. bench_train_cuda.py runs this.
 
-What trains is `vltr_train.fit` with each method's own defaults. Its epochs end after a few steps and its checkpoints
-stay in memory; no step waits for the device, whose own clock is read where each step begins.
+`vltr_train.fit` trains each method with its defaults. An epoch ends after a few steps, and checkpoints stay in
+memory. No step waits for the device; CUDA events mark the start of each step.
 """
 
 from __future__ import annotations
@@ -32,15 +32,21 @@ from vltr_train.methods import all_methods, find_method
 from vltr_train.runs.run_folder import RunFolder
 
 PRECISIONS = ("float32", "bfloat16")
-VARIANTS = ("bce:r101-netvlad", "meid:r101-netvlad")  # beside the defaults, whose pooled vectors are short
-EPOCHS = 2  # of a stage: the first warms up, and does not mix where FrameStack does
-LEAST_SECONDS = 8.0  # for a method to be begun
+VARIANTS = ("bce:r101-netvlad", "meid:r101-netvlad")  # longer pooled vectors than those of the defaults
+EPOCHS = 2  # in a stage; the first warms up, and FrameStack does not mix in it
+LEAST_SECONDS = 8.0  # a method does not start with less time
 
 
 @dataclass
 class StageSteps:
-    """Of the last epoch of a stage. clips: (streams, B, T); marks: where each step began, and where the last ended;
-    peak: bytes of torch's allocator beyond what there was before the training."""
+    """The steps of a stage's last epoch.
+
+    Attributes:
+        title: Name of the stage.
+        clips: (streams, B, T).
+        marks: The start of each step, then the end of the last.
+        peak: Bytes of torch's allocator beyond those before the training.
+    """
 
     title: str
     clips: tuple[int, int, int] = (0, 0, 0)
@@ -49,13 +55,13 @@ class StageSteps:
 
     @property
     def seconds(self) -> float:
-        """Of a step, the median."""
+        """The median time of a step."""
         return statistics.median(seconds_between(*marks) for marks in pairwise(self.marks))
 
 
 @dataclass
 class Measured:
-    """A method, or METHOD:PRESET, in a precision: its stages, or a remark that says why there are none."""
+    """A method, or METHOD:PRESET, in one precision: its stages, or a remark that explains why it has none."""
 
     spec: str
     precision: str
@@ -64,8 +70,8 @@ class Measured:
 
 
 def measure_methods(device: torch.device, shape: Shape, data: Dataset, deadline: float) -> Iterator[Measured]:
-    """All methods in float32, then all in bfloat16; measured where there is time."""
-    # Every stream has the labels on the device; making them on the host would take longer than a method's steps.
+    """Measure all methods in float32, then all in bfloat16, until the deadline."""
+    # Each stream keeps the labels on the device. To make them on the host takes longer than a method's steps.
     with patch.object(LabelList, "multi_hot", cache(LabelList.multi_hot)):
         for precision, spec in product(PRECISIONS, (*all_methods(), *VARIANTS)):
             found = Measured(spec, precision)
@@ -78,14 +84,14 @@ def measure_methods(device: torch.device, shape: Shape, data: Dataset, deadline:
                     found.stages = stages_of(spec, precision, device, shape, data)
                 except (MemoryError, torch.cuda.OutOfMemoryError) as error:
                     found.remark = f"memory did not suffice: {one_line(error)}"
-                except Exception as error:  # the others can still tell something
+                except Exception as error:  # the other methods still run
                     found.remark = f"**failed**: {one_line(error)}"
             release(device)
             yield found
 
 
 def stages_of(spec: str, precision: str, device: torch.device, shape: Shape, data: Dataset) -> list[StageSteps]:
-    """A short training of the method, by stages."""
+    """Train the method briefly; return the steps of each stage."""
     kind = find_method(spec.partition(":")[0])
     with (
         tempfile.TemporaryDirectory(prefix="vltr-bench-") as folder,
@@ -95,7 +101,7 @@ def stages_of(spec: str, precision: str, device: torch.device, shape: Shape, dat
     ):
         fit(
             spec,
-            replace(data, test=None),  # nothing is evaluated but what a stage asks for at its end
+            replace(data, test=None),  # no evaluation but that at the end of a stage
             Path(folder) / "run",
             device=str(device),
             quiet=True,
@@ -108,7 +114,7 @@ def stages_of(spec: str, precision: str, device: torch.device, shape: Shape, dat
 
 
 def short_settings(kind: type[Method], device: torch.device, shape: Shape) -> dict[str, int]:
-    """Few epochs of each stage; small batches and clips where the benchmark itself is checked."""
+    """Return settings for few epochs in each stage, and on the CPU for small batches and clips."""
     names = [entry.name for entry in fields(kind.Config)]
     settings = {name: EPOCHS for name in names if name.endswith("epochs") and name != "warm_epochs"}
     if device.type == "cpu":
@@ -118,7 +124,7 @@ def short_settings(kind: type[Method], device: torch.device, shape: Shape) -> di
 
 @contextmanager
 def watched(kind: type[Method], device: torch.device) -> Iterator[list[StageSteps]]:
-    """Of the stages that methods of this kind go through."""
+    """Record the steps of each stage while methods of this class train."""
     on_device, found = device.type == "cuda", []
     begin_stage, begin_epoch, forward, end_epoch = kind.begin_stage, kind.begin_epoch, kind.forward, kind.end_epoch
     there = torch.cuda.memory_allocated() if on_device else 0
@@ -155,7 +161,7 @@ def watched(kind: type[Method], device: torch.device) -> Iterator[list[StageStep
 
 
 def mark(device: torch.device) -> Any:
-    """A time, of the device where there is one: it is read when the device comes by, and nobody waits for that."""
+    """Return the current time: on a GPU a recorded event, which does not wait; on the CPU seconds."""
     if device.type == "cpu":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
@@ -168,7 +174,7 @@ def seconds_between(start: Any, end: Any) -> float:
 
 
 def epochs_of(steps: int) -> Any:
-    """A context in which an epoch ends after so many steps, of rows that are drawn of all."""
+    """Return a context in which an epoch ends after this many steps. Its rows are drawn from all videos."""
     make = Loader.__init__
 
     def made(loader: Loader, *args: Any, **options: Any) -> None:
@@ -180,7 +186,7 @@ def epochs_of(steps: int) -> Any:
 
 @contextmanager
 def checkpoints_in_memory() -> Iterator[None]:
-    """They are no part of a step, and those of a VLAD take longer than all its steps here."""
+    """Keep checkpoints in memory: they are not part of a step, and those of a VLAD take longer than all its steps."""
     kept: dict[str, Any] = {}
     with (
         patch.object(RunFolder, "save_checkpoint", lambda _, name, state: kept.update({name: state})),
@@ -193,16 +199,17 @@ def checkpoints_in_memory() -> Iterator[None]:
 
 
 def method_section(every: list[Measured], shape: Shape, num_labels: int) -> list[str]:
-    """num_labels: n x C, a byte each on the device."""
+    """Return the lines of the section. num_labels: n x C, one byte each on the device."""
     return [
         "## A step of each method",
         "",
-        "Of `vltr_train.fit` with a method's own defaults, or a preset's: epochs that end after "
-        f"{shape.few} steps, of videos drawn from all. A step is the median of those of a stage's epoch {EPOCHS}, from "
-        "where it begins to where the next one does, by the device's clock; the host waits for none. Videos are those "
-        "of one stream, as in metrics.csv. Memory is the peak of torch's allocator beyond the frames: weights, "
-        f"optimizer, activations, batches made ahead, and the labels of all videos ({size(num_labels)}) a stream. "
-        "There is no list for validation, so ava_two_stage goes through its judge and then takes head by counts.",
+        "`vltr_train.fit` with the defaults of each method or preset. An epoch ends after "
+        f"{shape.few} steps, and its videos are drawn from all. The time of a step is the median over epoch {EPOCHS} "
+        "of a stage, from the start of a step to the start of the next, by the device's clock; the host does not "
+        "wait. Videos are those of one stream, as in metrics.csv. Memory is the peak of torch's allocator beyond the "
+        "frames: weights, optimizer, activations, prepared batches, and for each stream the labels of all videos "
+        f"({size(num_labels)}). There is no validation list, so ava_two_stage trains its judge and then chooses head "
+        "classes by counts.",
         "",
         method_table(every),
     ]

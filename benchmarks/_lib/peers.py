@@ -1,8 +1,8 @@
 """The peers: one function each, from scores (N, C) float32 and labels (N, C) uint8 to per-class AP (C,).
 
-Each gets its inputs in the form that costs it least: arrays in memory, uint8 labels (int64 ones cost torchmetrics
-twice the time), torch tensors that share memory with the numpy arrays. Imports are inside, so that a peer that is not
-installed costs a row that says so, and so that each subprocess holds only the packages of the peer it measures.
+Each peer gets its inputs in the form that is cheapest for it: arrays in memory, uint8 labels (int64 labels double the
+time of torchmetrics), torch tensors that share memory with the numpy arrays. Each function imports its own package:
+a peer that is not installed gets a row that states this, and a subprocess loads only the package that it measures.
 
 To add a peer: write its function, add it to `PEERS`, add its package to requirements.txt.
 """
@@ -21,7 +21,7 @@ def sklearn_average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndar
     from sklearn.metrics import average_precision_score
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # classes without positives are 0 here; the comparison leaves them out
+        warnings.simplefilter("ignore")  # scikit-learn gives 0 to classes without positives; the comparison skips them
         return np.atleast_1d(average_precision_score(labels, scores, average=None))
 
 
@@ -48,11 +48,11 @@ def torcheval_average_precision(scores: np.ndarray, labels: np.ndarray) -> np.nd
 
 
 def torchnet_average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The torchnet-style meter that the published long-tailed video code uses, written from its definition.
+    """The torchnet-style meter of the published long-tailed video code, written from its definition.
 
-    Precision at rank i is (positives among the i best) / i; AP is its mean over the positives. Every sample has a rank
-    of its own, so the order in which the sort leaves equal scores decides the result (ours groups them).
-    The published meter also stores every score and an int64 label a second time; that is left out in its favour.
+    Precision at rank i is (positives among the i best) / i; AP is its mean over the positives. Each sample has a
+    separate rank, so the sort's order of equal scores decides the result; vltr groups equal scores. The published
+    meter also stores each score and an int64 label a second time; this version does not, which makes it faster.
     """
     import torch
 
@@ -67,7 +67,7 @@ def torchnet_average_precision(scores: np.ndarray, labels: np.ndarray) -> np.nda
 
 
 def numpy_positives_only(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The easy version to beat: only the scores of the positives can be thresholds, so nothing else is sorted."""
+    """The simple numpy version: only scores of positives can be thresholds, so it sorts nothing else."""
     ap = np.full(scores.shape[1], np.nan)
     for c in range(scores.shape[1]):
         column = scores[:, c]
@@ -84,11 +84,11 @@ def numpy_positives_only(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Peer:
-    """One column of the comparison: where it comes from and how many threads it can use."""
+    """One peer: its function, its packages, and whether it uses several threads."""
 
     title: str
     function: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    modules: tuple[str, ...]  # what has to be importable; the version of the first is named in the table
+    modules: tuple[str, ...]  # must be importable; the table states the version of the first
     threaded: bool
 
 

@@ -1,8 +1,9 @@
-"""The shapes that are measured, and their data: planted models with a known skill, one good and one poor.
+"""The measured shapes, and their data: planted models with a known skill, one good and one poor.
 
-A good model (mAP about 0.5) puts most negatives below the lowest positive of a class, where a positives-only method
-drops them at sight; a poor one (mAP about 0.05) does not, and most negatives have to be placed among the thresholds.
-(With thousands of positives a class, as in "rows", one of them is always low, and nearly all negatives stay.)
+A good model (mAP about 0.5) scores most negatives below the lowest positive of their class. A positives-only method
+drops these with one comparison. A poor model (mAP about 0.05) does not, so most negatives need a search among the
+thresholds. With thousands of positives a class, as in "rows", one positive is always low, and nearly all negatives
+need the search.
 
 Legend: N rows, C classes.
 """
@@ -20,12 +21,12 @@ QUALITIES = ("good", "poor")
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape: its size, how many positives the class of each frequency rank has, and its two models."""
+    """One shape: its size, the number of positives for each frequency rank, and its two models."""
 
     title: str
     num_rows: int
     num_classes: int
-    counts: Callable[[int, np.ndarray], np.ndarray] | None  # (N, rank 1..C) -> positives; None: the demo set's own
+    counts: Callable[[int, np.ndarray], np.ndarray] | None  # (N, rank 1..C) -> positives; None: those of the demo set
     models: dict[str, tuple[float, float]]  # quality -> lift of a median class's positives, spread; found by trial
 
 
@@ -40,7 +41,7 @@ def _many_rows_counts(num_rows: int, rank: np.ndarray) -> np.ndarray:
 
 
 def _many_classes_counts(num_rows: int, rank: np.ndarray) -> np.ndarray:
-    """Extreme classification: three labels a row, a handful of positives in most classes."""
+    """Extreme classification: three labels a row, a few positives in most classes."""
     return 0.1 * num_rows * rank**-0.8
 
 
@@ -51,8 +52,8 @@ SHAPES: dict[str, Shape] = {
     "classes": Shape("many classes", 20_000, 20_000, _many_classes_counts, {"good": (3.6, 1.0), "poor": (-1.0, 2.5)}),
 }
 
-_QUICK_DIVISOR = 8  # --quick: an eighth of the rows and of the classes of every shape
-_QUICK_CELLS = 1_000_000  # that is larger than this
+_QUICK_DIVISOR = 8  # --quick: an eighth of the rows and of the classes,
+_QUICK_CELLS = 1_000_000  # of shapes with more cells than this
 _HEAD_SKILL = 0.3  # extra lift of a class with e times the median's positives
 
 
@@ -81,7 +82,7 @@ def _planted_case(shape: Shape, quality: str, quick: bool) -> tuple[np.ndarray, 
     divisor = _QUICK_DIVISOR if quick and shape.num_rows * shape.num_classes > _QUICK_CELLS else 1
     num_rows, num_classes = shape.num_rows // divisor, shape.num_classes // divisor
     rng = np.random.default_rng(0)
-    # Frequent and rare classes in random order: a subset of the classes is then a fair sample of them.
+    # In random order of frequency, a subset of the classes is a fair sample of them.
     rank = rng.permutation(np.arange(1.0, num_classes + 1))
     counts = np.clip(shape.counts(num_rows, rank).round().astype(np.int64), 1, num_rows)
     labels = np.zeros((num_rows, num_classes), np.uint8)

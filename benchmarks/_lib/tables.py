@@ -1,4 +1,4 @@
-"""How numbers are written in the results: three digits, a unit that fits, Markdown tables."""
+"""Format numbers for the results: three digits, a suitable unit, Markdown tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def figure(value: float) -> str:
-    """Three significant digits, thousands separated, no exponent."""
+    """Format with three significant digits, separated thousands and no exponent."""
     if value >= 100:
         return f"{value:,.0f}"
     digits = 2 - math.floor(math.log10(value)) if value > 0 else 2
@@ -29,13 +29,13 @@ def size(num_bytes: float) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table; the first `left` columns are aligned to the left, the rest to the right."""
+    """Return a Markdown table. The first `left` columns are left-aligned, the rest right-aligned."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * left + "---:|" * (len(head) - left)]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, short enough for a table."""
+    """Return an error as one short line for a table."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return text if len(text) <= 200 else text[:197] + "..."

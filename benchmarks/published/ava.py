@@ -1,7 +1,8 @@
-"""AVA's official frame mAP, written again from its description: a loop over images, classes, detections and rows.
+"""AVA's official frame mAP, rewritten from its description: a loop over images, classes, detections and rows.
 
-Slow and plain on purpose: what `vltr_eval.compat.ava` is tested against and timed beside. Numpy and the standard
-library alone; no code of the original (ActivityNet, Evaluation/get_ava_performance.py) and none of vltr_eval.
+It is slow and plain on purpose. Tests compare `vltr_eval.compat.ava` with it, and a benchmark times both. It uses
+numpy and the standard library, no code of the original (ActivityNet, Evaluation/get_ava_performance.py), and no code
+of vltr_eval.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def official_metrics(
     order: str = "score",
     second_choice: bool = False,
 ) -> dict[str, float]:
-    """mAP and the AP of each class of the label map, under the official script's names.
+    """Return mAP and the AP of each class of the label map, under the names of the official script.
 
     The defaults are the official protocol; the options are those of vltr_eval's ``Protocol``.
     """
@@ -64,7 +65,7 @@ def official_metrics(
 
 
 def read_labelmap(path: str) -> dict[int, str]:
-    """Names by id: a line with the name, then one with the id, each indented by two spaces."""
+    """Read the names by id: a line with the name, then one with the id, each indented by two spaces."""
     names = {}
     name = ""
     with open(path) as file:
@@ -88,9 +89,9 @@ def read_keys(path: str, whole_seconds: bool) -> set[str]:
 def read_csv(
     path: str, actions: Collection[int], whole_seconds: bool, limit: int | None, order: str
 ) -> tuple[dict[str, list[tuple]], set[str]]:
-    """(score, action, y1, x1, y2, x2) of each image's rows, and all images that the file names.
+    """Return the rows (score, action, y1, x1, y2, x2) of each image, and all images that the file names.
 
-    Once an image has ``limit`` rows, another comes in for its worst when its score is greater.
+    Once an image has ``limit`` rows, another row replaces the worst one if its score is greater.
     """
     rows: dict[str, list[tuple]] = defaultdict(list)
     keys = set()
@@ -115,7 +116,7 @@ def read_csv(
 
 
 def match(detected: list[tuple], boxes: np.ndarray, iou: float, second_choice: bool) -> list[bool]:
-    """Which detections of an image and class find a box, taken in turn."""
+    """Match the detections of one image and class with its boxes, in order; return which of them match."""
     free = np.ones(len(boxes), bool)
     hits = []
     for corners in detected:
@@ -129,7 +130,7 @@ def match(detected: list[tuple], boxes: np.ndarray, iou: float, second_choice: b
 
 
 def overlap(a: tuple, b: np.ndarray) -> float:
-    """Intersection over union of two boxes y1, x1, y2, x2."""
+    """Return the intersection over union of two boxes y1, x1, y2, x2."""
     height = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     width = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     shared = height * width
@@ -137,7 +138,7 @@ def overlap(a: tuple, b: np.ndarray) -> float:
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray, num_boxes: int) -> float:
-    """Area under the precision-recall curve after its precision is made to rise toward low recall; ties as sorted."""
+    """Return the area under the monotone envelope of the precision-recall curve. The sort orders tied scores."""
     if num_boxes == 0:
         return float("nan")
     hits = 0

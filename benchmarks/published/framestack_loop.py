@@ -1,7 +1,7 @@
 """VideoLT's training by FrameStack (arXiv 2105.02668) on the CPU, written plainly from its definition.
 
-What makes it slow is meant to be here: each video is read whole, samples are mixed and judged one by one, every frame
-is classified before the mean, and classes are sorted one by one, all of it twice.
+It keeps the slow parts on purpose: it reads each video whole, mixes and scores samples one by one, classifies every
+frame before the mean, and sorts classes one by one, all of it twice.
 
 Legend: B rows of a batch, T frames, D features, C classes, n training videos.
 """
@@ -42,7 +42,7 @@ class VideoDataset(Dataset):
 
 
 class NonlinearClassifier(nn.Module):
-    """Logits (B, C) of clips (B, T, D): the mean over the frames of a classifier of each frame."""
+    """A classifier of each frame and the mean over the frames: clips (B, T, D) to logits (B, C)."""
 
     def __init__(self, dim: int, num_classes: int, dropout: float = 0.5) -> None:
         super().__init__()
@@ -56,8 +56,9 @@ class NonlinearClassifier(nn.Module):
 def frame_stack(
     features: Tensor, targets: Tensor, rap: Tensor, partner: Tensor, clip_length: int
 ) -> tuple[Tensor, Tensor]:
-    """Clips (B, L, D) and labels (B, C), a sample at a time: its share a scalar, its picks two index arrays, its clip
-    two pieces. partner: (B,) int64.
+    """Mix clips (B, L, D) and labels (B, C) one sample at a time. partner: (B,) int64.
+
+    A sample has one scalar share, two index arrays for its frames, and a clip of two pieces.
     """
     scores = (targets * rap).mean(dim=1)
     clips, labels = [], []
@@ -80,7 +81,7 @@ def focal_loss(logits: Tensor, targets: Tensor, gamma: float = 1.0) -> Tensor:
 
 
 def accuracy(logits: Tensor, targets: Tensor, ks: tuple[int, ...] = (1, 5)) -> list[float]:
-    """Percent of the rows that have a true class among their first k, for each k."""
+    """Return, for each k, the percentage of rows that have a true class among their first k."""
     top = logits.topk(max(ks), dim=1).indices
     percents = []
     for k in ks:
@@ -96,7 +97,7 @@ def accuracy(logits: Tensor, targets: Tensor, ks: tuple[int, ...] = (1, 5)) -> l
 
 @dataclass
 class Clock:
-    """Seconds by the part of the loop that they went into."""
+    """The seconds of each part of the loop."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -109,7 +110,7 @@ class Clock:
 
 @dataclass
 class Step:
-    """A step of training: model, optimizer, meter and how far it mixes. rap: (C,), or None where nothing is mixed."""
+    """A step of training. rap: running AP (C,), or None to mix nothing."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -119,7 +120,7 @@ class Step:
     clock: Clock = field(default_factory=Clock)
 
     def __call__(self, features: Tensor, targets: Tensor, rap: Tensor | None, partner: Tensor | None = None) -> float:
-        """The loss; gradients are left as they are clipped. partner: of the mixed rows, default a permutation."""
+        """Return the loss; the clipped gradients stay. partner: of the mixed rows, default a permutation."""
         with self.clock.part("mix"):
             mixed, labels = self.mixed(features, targets, rap, partner)
         with self.clock.part("forward"):
@@ -141,7 +142,7 @@ class Step:
     def mixed(
         self, features: Tensor, targets: Tensor, rap: Tensor | None, partner: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The batch, its first rows stacked with one another."""
+        """Return the batch with its first rows stacked with each other."""
         if rap is None:
             return features, targets
         count = int(len(features) * self.ratio)
@@ -152,7 +153,7 @@ class Step:
 
 @dataclass
 class Epoch:
-    """What an epoch took and came to. rap: (C,); parts: seconds by part."""
+    """The result of an epoch. rap: running AP (C,). parts: seconds by part."""
 
     seconds: float
     loss: float
@@ -173,7 +174,7 @@ def train_epochs(
     lr: float = 1e-4,
     num_workers: int = 0,
 ) -> list[Epoch]:
-    """Trains a `NonlinearClassifier`; the first epoch is not mixed, as there is no running AP yet."""
+    """Train a `NonlinearClassifier`. The first epoch is not mixed, because there is no running AP yet."""
     dataset = VideoDataset(list_file, folder, num_classes, num_frames)
     loader = DataLoader(dataset, batch_size, shuffle=True, num_workers=num_workers)
     model = NonlinearClassifier(dim, num_classes, dropout)
@@ -191,6 +192,6 @@ def train_epochs(
             total += step(features, targets, rap) * len(targets)
         with step.clock.part("meters"):
             rap = step.meter.value()
-            rap = step.meter.value()  # once to print it and once to use it
+            rap = step.meter.value()  # the published code computes it twice: to print it and to use it
         found.append(Epoch(time.perf_counter() - start, total / len(dataset), rap, dict(step.clock.seconds)))
     return found

@@ -1,7 +1,7 @@
 """MOVE's training step (arXiv 2211.13471) on the CPU, written plainly from its definition.
 
-What makes it slow is meant to be here: frames are drawn a sample at a time as lists of indices, keys and values are
-made of all frames for two queries, the codebook gets two copies of the clips with zeros in them, and the meters of
+It keeps the slow parts on purpose. It draws frames one sample at a time as lists of indices. It computes keys and
+values of all frames for two queries. The codebook gets two copies of the clips with zeros in them, and the meters of
 classes take one number at a time.
 
 Legend: B rows of a batch, T frames, D features, K clusters, C classes.
@@ -19,11 +19,11 @@ from published.framestack_loop import Clock, accuracy
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
-DRAWS = 5  # of frames, a sample: two queries, the keys, two views of the codebook
+DRAWS = 5  # sets of frames a sample: two queries, the keys, two views of the codebook
 
 
 class SelfAttentive(nn.Module):
-    """Vectors (B, Q, D): what each query finds among the frames, and the query itself."""
+    """Attention of queries over frames: vectors (B, Q, D), each the attended value plus the query."""
 
     def __init__(self, dim: int, dropout: float, heads: int = 4) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SelfAttentive(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
     def forward(self, frames: Tensor, queries: Tensor, kept: Tensor) -> Tensor:
-        """frames: (B, T, D). queries: (B, Q, D). kept: (B, 1, T), 0 at frames that nobody attends to."""
+        """frames: (B, T, D). queries: (B, Q, D). kept: (B, 1, T), 0 at frames without attention."""
         q, k, v = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for layer, x in ((self.query, queries), (self.key, frames), (self.value, frames))
@@ -45,7 +45,7 @@ class SelfAttentive(nn.Module):
 
 
 class CodebookAttentive(nn.Module):
-    """Vectors (B, H) of two views of each clip."""
+    """The codebook: vectors (B, H) of two views of each clip."""
 
     def __init__(self, dim: int, clusters: int = 64, hidden: int = 1024) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class CodebookAttentive(nn.Module):
         )
 
     def forward(self, frames: Tensor, views: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor]:
-        """frames: (B, T, D). views: of each sample the frames that its two views keep."""
+        """frames: (B, T, D). views: for each sample, the frames that its two views keep."""
         num_rows, num_frames, dim = frames.shape
         normal = self.input_norm(frames.reshape(-1, dim)).view(num_rows, num_frames, dim).detach()
         copies = [normal.clone(), normal.clone()]
@@ -76,7 +76,7 @@ class CodebookAttentive(nn.Module):
 
 
 class Aggregators(nn.Module):
-    """Both of them, and the hidden layer of the classifier."""
+    """Attention, codebook, and the hidden layer of the classifier."""
 
     def __init__(self, dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
@@ -94,14 +94,14 @@ class Model(nn.Module):
 def class_constants(
     counts: np.ndarray, num_frames: int, lowest: float = 3.0, bias: float = 0.5
 ) -> tuple[list[float], Tensor]:
-    """Of each class the frames that a sample of it has at least, and the factor of its label."""
+    """Return, for each class, the fewest frames of a sample and the factor of its label."""
     shares = counts / counts.sum()
     tau = (shares - shares.min()) / (shares.max() - shares.min())
     return [max(t * num_frames, lowest) for t in tau], torch.tensor(1 - tau + bias, dtype=torch.float32)
 
 
 def draw_frames(labels: list[list[int]], bounds: list[float], num_frames: int) -> list[list[list[int]]]:
-    """Of each sample, by its labels, `DRAWS` lists of different frames, each of a length of its own."""
+    """Draw `DRAWS` lists of distinct frames for each sample. The labels bound the random length of each list."""
     drawn = []
     for classes in labels:
         lowest = int(sum(bounds[c] for c in classes) / len(classes))
@@ -111,7 +111,7 @@ def draw_frames(labels: list[list[int]], bounds: list[float], num_frames: int) -
 
 
 class ClassMeters:
-    """Of each class, over videos that have it: hits among the first 1 and 5, and the mean score; and that of all."""
+    """Meters of each class over its videos: hits among the first 1 and 5, and the mean score; also over all videos."""
 
     def __init__(self, num_classes: int) -> None:
         self.hits = {k: torch.zeros(num_classes) for k in (1, 5)}
@@ -138,8 +138,8 @@ class ClassMeters:
 class Step:
     """A step of training.
 
-    bounds, factors: of `class_constants`. What is drawn may be given: frames as `draw_frames` gives them, the share of
-    the first view, the partners (B,) int64 and the share of the own clip.
+    bounds, factors: from `class_constants`. Arguments can replace the draws: frames as `draw_frames` returns them, the
+    share of the first view, the partners (B,) int64, and the clip's share in the mix with its partner.
     """
 
     model: Model
@@ -160,7 +160,7 @@ class Step:
         partner: Tensor | None = None,
         share: float | None = None,
     ) -> float:
-        """The loss. labels: of each sample the classes in targets."""
+        """Return the loss. labels: the classes of each sample, as in targets."""
         with self.clock.part("draw"):
             num_rows, num_frames, _ = features.shape
             drawn = draw_frames(labels, self.bounds, num_frames) if drawn is None else drawn
@@ -190,7 +190,7 @@ class Step:
         for i, (first, second, keys, *_) in enumerate(drawn):
             queries[i, 0] = features[i][first].mean(0)
             queries[i, 1] = features[i][second].mean(0)
-            kept[i, 0, keys] = 0  # the frames drawn are those left out
+            kept[i, 0, keys] = 0  # the keys leave out the drawn frames
         aggregator = self.model.aggregator
         prototypes = aggregator.psa(features, queries, kept)
         codes = aggregator.codebook(features, [picks[3:] for picks in drawn])

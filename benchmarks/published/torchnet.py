@@ -1,7 +1,7 @@
 """The meters of torchnet, as the published long-tailed video code uses them, written plainly from their definition.
 
-Scores are kept as float32 and targets as int64; each class is sorted with every row at a rank of its own; AP is the sum
-of the precision at the positives over max(positives, 1); a class without positives has AP 0 and counts in the means.
+They keep scores as float32 and targets as int64. They sort each class and give each row a separate rank. AP is the sum
+of the precision at the positives over max(positives, 1). A class without positives has AP 0 and counts in the means.
 With weights, precision is the cumulative weight of the positives over that of all rows.
 """
 
@@ -59,7 +59,7 @@ class LTMeter:
 
 
 def get_indices(counts, head=500, tail=100):
-    """[tail, medium, head] of the training counts."""
+    """Return the classes [tail, medium, head] by their training counts."""
     groups = [[], [], []]
     for index, count in enumerate(counts):
         groups[0 if count <= tail else 1 if count <= head else 2].append(index)

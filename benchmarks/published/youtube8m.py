@@ -1,8 +1,9 @@
 """The metrics of YouTube-8M's starter code, written plainly from their definition, with its loops.
 
 A calculator keeps (score, actual) pairs, the highest ``top_n`` of them in a heap. AP@n sums the precision at each
-positive (actual above 0) among the n highest scores, over min(positives, n); positives are told, or counted. Scores are
-shuffled by Python's global random generator, seeded with 0, before they are sorted.
+positive (actual above 0) among the n highest scores, over min(positives, n). The caller passes the number of
+positives, or the calculator counts them. It shuffles the scores by Python's global random generator, seeded with 0,
+before it sorts them.
 """
 
 from __future__ import annotations
