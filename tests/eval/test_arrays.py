@@ -1,4 +1,4 @@
-"""Scores of every kind: dtypes, layouts, libraries, sizes around tiles and lanes, and values at the edges."""
+"""Scores of every dtype, layout and library, sizes around tiles and lanes, and extreme values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WIDTHS = [1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025]
 
 
 def assert_counts_are_the_textbooks(scores, labels) -> None:
-    """The rank table of an array of any kind against the reference on its values as Python numbers."""
+    """Assert that the rank table of any array equals the reference on its values as Python numbers."""
     table = rank_table(scores, labels)
     values = np.asarray(scores)
     for c in range(labels.shape[1]):
@@ -54,7 +54,7 @@ def assert_counts_are_the_textbooks(scores, labels) -> None:
 
 
 def small_integers(num_rows=90, num_classes=35, high=100, seed=1):
-    """Values that every dtype but bool holds exactly."""
+    """Return values that every dtype but bool holds exactly."""
     labels = make_case(num_rows, num_classes, seed=seed)[1]
     return np.random.default_rng(seed).integers(0, high, labels.shape), labels
 
@@ -98,7 +98,7 @@ def test_equal_values_of_any_dtype_give_equal_trials_ranks_and_weighted_ap(simd,
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, np.float16, ml_dtypes.bfloat16])
 def test_every_kind_of_value_is_compared_as_it_is(simd, dtype):
-    """Random bits: every integer, every half there is but NaN, subnormals and infinities among them."""
+    """Random bits give every integer and every half but NaN, with subnormals and infinities."""
     rng = np.random.default_rng(2)
     scores = rng.integers(0, 256, (3000, 6 * np.dtype(dtype).itemsize), np.uint8).view(dtype)
     with np.errstate(invalid="ignore"):
@@ -140,7 +140,7 @@ def test_integers_at_both_ends_are_exact(simd, dtype, num_rows):
     scores = rng.choice(ends, labels.shape)
     assert_counts_are_the_textbooks(scores, labels)
     trials = sampled_average_precision(scores, labels, trials=3, return_trials=True).trials
-    shifted = np.searchsorted(ends, scores).astype(np.float32)  # the same order, far from the ends
+    shifted = np.searchsorted(ends, scores).astype(np.float32)  # the same order, far from both extremes
     assert_same_bits(trials, sampled_average_precision(shifted, labels, trials=3, return_trials=True).trials)
     assert topk_accuracy(scores, labels, k=(1, 3, 9)) == topk_accuracy(shifted, labels, k=(1, 3, 9))
     weights = rng.random(num_rows)
@@ -155,7 +155,7 @@ def test_large_integers_that_equal_as_floats_are_apart():
     assert average_precision(scores, np.array([[0], [1]]))[0] == 1
 
 
-# Values at the edges
+# Extreme values
 
 
 def test_minus_zero_ties_with_zero(simd):
@@ -226,7 +226,7 @@ def test_nan_is_named_by_row_and_class(simd, dtype, place):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_nan_of_either_sign_below_every_positive_is_found(simd, sign):
-    """A NaN reaches no threshold, so a pass that only counts would not see it."""
+    """A NaN reaches no threshold, so a pass that only counts would miss it."""
     scores, labels = make_case(300, 20, seed=10)
     scores[labels] += 100
     scores[211, 13] = np.copysign(np.float32(np.nan), sign)
@@ -287,7 +287,7 @@ def read_only(scores):
 
 
 class Exposes:
-    """An array of some library, known by one protocol alone."""
+    """An array of some library that offers one protocol only."""
 
     def __init__(self, array, *protocols):
         for protocol in protocols:
@@ -354,7 +354,7 @@ def test_torch_bfloat16_equals_ml_dtypes_bfloat16():
 
 
 def test_torch_views_with_a_pending_negation_are_refused():
-    """torch keeps the imaginary part of a conjugate as a view of the original with a note to flip its sign."""
+    """torch keeps the imaginary part of a conjugate as a view of the original with its negative bit set."""
     values = torch.tensor([[4.0], [1.0], [3.0], [2.0]])
     view = torch.complex(torch.zeros(4, 1), values).conj().imag
     assert view.is_neg()
@@ -455,7 +455,7 @@ def test_scan_tells_what_it_read():
     assert result.ranks is None
 
 
-# What cannot be read
+# Inputs that cannot be read
 
 
 @pytest.mark.parametrize(
@@ -562,7 +562,7 @@ def test_missing_numbers_of_one_dimension_are_refused():
 
 
 def test_a_mask_that_only_conversion_shows_is_obeyed():
-    class Variable:  # as netCDF4's
+    class Variable:  # as in netCDF4
         def __array__(self, *_, **__):
             return np.ma.array(np.ones(3), mask=[True, False, False])
 
@@ -611,11 +611,11 @@ def test_small_dtypes_are_told_to_a_wider_one():
         rank_table(scores.astype(wider), np.eye(2))
 
 
-# Memory that is not there: none of these may be read
+# Tensors without memory: none of these may be read
 
 
 def without_memory() -> dict[str, torch.Tensor]:
-    """Tensors that have a shape and no elements."""
+    """Return tensors that have a shape and no elements."""
     values = torch.rand(4, 3)
     emptied = torch.rand(4, 3)
     emptied.untyped_storage().resize_(0)
@@ -647,7 +647,7 @@ def test_tensors_without_memory_are_refused(kind):
 
 
 class Wrapper(torch.Tensor):
-    """A tensor of another one, as DTensor, AsyncCollectiveTensor and MaskedTensor are: it has no memory."""
+    """A tensor that wraps another one and has no memory, like DTensor, AsyncCollectiveTensor and MaskedTensor."""
 
     @staticmethod
     def __new__(cls, values):
@@ -785,7 +785,7 @@ def test_columns_in_shards_equal_the_whole_column():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_flushing_of_subnormals_by_the_caller_changes_nothing(dtype, threads):
-    """torch can switch the processor of the calling thread to read subnormal numbers as zero."""
+    """torch can set the processor of the calling thread to read subnormal numbers as zero."""
     smallest = np.finfo(dtype).smallest_subnormal
     scores = (np.random.default_rng(4).integers(0, 200, (2000, 3)) * smallest).astype(dtype)
     labels = np.random.default_rng(5).random((2000, 3)) < 0.1
@@ -835,7 +835,7 @@ def test_runs_of_rows_are_views(device, cuts, runs):
 
 def test_runs_of_a_strided_matrix_and_of_a_column():
     scores, _ = make_case(40, 6, seed=8)
-    for view in (scores[::-2, ::3], np.asfortranarray(scores), scores[:, 2]):  # parts of different lengths
+    for view in (scores[::-2, ::3], np.asfortranarray(scores), scores[:, 2]):  # columns of different lengths
         some = borrow_matrix("scores", [view[:7], view[7:]]).only([(3, 9), (11, 15)])
         assert_same_bits(values_of(some), np.concatenate([view[3:9], view[11:15]]))
 

@@ -22,7 +22,7 @@ LEVELS = [None, 2, 5, 50]
 
 
 def sklearn_ap(scores, labels, weights=None) -> np.ndarray:
-    """scikit-learn's AP of each class; it has no NaN, so undefined classes are put in here."""
+    """Return scikit-learn's AP of each class, with NaN for undefined classes, which it does not have."""
     return np.array(
         [
             average_precision_score(labels[:, c], scores[:, c], sample_weight=weights)
@@ -71,7 +71,7 @@ def test_ap_of_one_tie_is_prevalence():
     assert average_precision(np.zeros(4), labels)[0] == 0.5
     assert (
         average_precision(np.zeros(4), labels[[1, 2, 0, 3]])[0] == 0.5
-    )  # where published code says .750 or .417 by order
+    )  # published code gives .750 or .417, by row order
 
 
 def test_ap_is_one_when_every_positive_is_on_top():
@@ -83,7 +83,7 @@ def test_ap_without_negatives_is_one():
 
 
 def test_ap_of_the_last_rank_is_the_smallest():
-    """All P positives behind all P negatives: 1/P sum r / (P + r)."""
+    """With all P positives below all P negatives, AP is 1/P sum r / (P + r)."""
     for positives, smallest in ((5, 0.354), (32, 0.315)):
         labels = np.repeat([0, 1], positives)
         assert average_precision(-np.arange(2.0 * positives), labels)[0] == pytest.approx(smallest, abs=5e-4)
@@ -139,7 +139,7 @@ def test_weighted_ap_agrees_with_sklearn(simd, levels, kind):
     }[kind]
     expected = sklearn_ap(
         scores, labels, weights * 2.0**40 if kind == "subnormal" else weights
-    )  # AP has no unit of weight
+    )  # AP does not depend on the unit of weight
     assert_agrees(average_precision(scores, labels, sample_weight=weights), expected)
 
 
@@ -257,7 +257,7 @@ def test_calibrated_ap_agrees_with_the_textbook(prevalence, levels):
 
 
 def test_calibrated_ap_is_sklearn_on_reweighted_negatives():
-    """At prevalence 1/2 the negatives weigh as much together as the positives do."""
+    """At prevalence 1/2 the negatives have the same total weight as the positives."""
     scores, labels = make_case(300, 3, seed=12, levels=20)
     for c in range(3):
         positives = labels[:, c].sum()

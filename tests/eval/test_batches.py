@@ -1,5 +1,7 @@
-"""Streams and shard files, gone through twice, give the report of `evaluate` on all rows; what may not come twice is
-refused."""
+"""Streams and shard files, read twice, give the report of `evaluate` on all rows.
+
+Streams that cannot be read twice are refused.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def at_once(scores, labels, ids=None, **options):
 
 
 class Loader:
-    """An iterable that counts how often it was gone through."""
+    """An iterable that counts how often it was iterated."""
 
     def __init__(self, batches) -> None:
         self.batches, self.times = batches, 0
@@ -63,7 +65,7 @@ class Loader:
 
 @pytest.fixture(autouse=True, params=[0, 400, None], ids=["no pile", "small piles", "one pile"])
 def _piles(request, monkeypatch):
-    """Batches that are parts of their own, that are copied together a few at a time, and all together."""
+    """Set chunk sizes: one batch a chunk, a few batches copied into one, and all batches in one."""
     if request.param is not None:
         monkeypatch.setattr(vltr_eval.batches, "_PILE_BYTES", request.param)
 
@@ -237,7 +239,7 @@ def test_memory_holds_few_batches():
     tracemalloc.start()
     try:
         report = evaluate_batches(batches, num_classes, sap=2)
-        assert tracemalloc.get_traced_memory()[1] < 40 << 20  # two piles of 16 MiB, and a batch
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20  # two chunks of 16 MiB, and a batch
     finally:
         tracemalloc.stop()
     assert report.num_rows == num_batches * 262
@@ -266,13 +268,13 @@ def test_what_cannot_come_twice_is_refused(batches, sentence):
 
 
 def second_time(first, second):
-    """A function that makes one stream the first time and another the second."""
+    """Return a function that makes one stream the first time and another the second."""
     times = iter((first, second))
     return lambda: next(times)
 
 
 def changed(batches, place, column, value):
-    """The batches, of which one value of one is another."""
+    """Return the batches with one value of one batch changed."""
     batches = [tuple(array.copy() for array in batch) for batch in batches]
     batches[place[0]][column][place[1:]] = value
     return batches
@@ -418,7 +420,7 @@ def test_an_error_of_the_stream_is_the_callers():
 
 def write_shards(folder, scores, labels, sizes=(30, 30)):
     for i, part in enumerate(slices(len(scores), sizes)):
-        np.save(folder / f"preds_{i + 8}.npy", scores[part])  # 8, 9, 10: in the order of numbers
+        np.save(folder / f"preds_{i + 8}.npy", scores[part])  # 8, 9, 10: in numeric order
         np.save(folder / f"labels_{i + 8}.npy", labels[part])
 
 
@@ -499,7 +501,7 @@ NAMES = tuple("abcdef")
 
 
 def write_table(path, ids, values, names=NAMES, order=None):
-    """Writes a table of ids and named columns, its columns and rows in another order if asked for."""
+    """Write a table of ids and named columns, optionally with its columns and rows in another order."""
     columns, rows = order or (range(len(names)), range(len(values)))
     columns, rows = list(columns), list(rows)
     table = {"video": [ids[row] for row in rows]} | {names[c]: values[rows, c] for c in columns}
@@ -517,7 +519,7 @@ def repr_of(cell):
 
 
 def named_shards(folder, suffixes=(".csv", ".parquet", ".csv"), *, seed=30):
-    """Three shards of scores and labels, each table with another order of columns and rows; and the whole."""
+    """Return three shards of scores and labels, each with another order of columns and rows, and the whole."""
     scores, labels = epoch(seed=seed)
     scores, labels = scores.astype(np.float64), labels.astype(np.int64)
     ids, rng = [f"v{row:03d}" for row in range(90)], np.random.default_rng(seed)

@@ -1,6 +1,6 @@
-"""What sampled AP over shards is made of in the core: listed draws, looked-up cells, and AP from counted trials.
+"""The core functions behind sampled AP over shards: listed draws, cell look-ups, and AP from counted trials.
 
-Each is compared with what a single scan does, bit for bit, and with numpy.
+Each is compared with a single rank scan, bit for bit, and with numpy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_ROWS = 2**32 - 1
 
 
 def draws_of(positives: Positives) -> np.ndarray:
-    """(C,) draws of a trial of each class, 0 where a trial takes all negatives."""
+    """Return the (C,) draws of a trial of each class, 0 where a trial takes all negatives."""
     return np.where(positives.counts < positives.num_rows - positives.counts, positives.counts, 0)
 
 

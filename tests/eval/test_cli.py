@@ -1,4 +1,4 @@
-"""The installed `vltr-eval` program: what it prints where, what it writes, and how it ends."""
+"""The installed `vltr-eval` program: its output on stdout and stderr, its files, and its exit codes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def program():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with small inputs: six classes, rows with several labels and with none."""
+    """Return a working folder with small inputs: six classes, rows with several labels and with none."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(program, folder):
-    """Run the program in the folder and check its exit code; no traceback may ever show."""
+    """Return a function that runs the program in the folder and checks its exit code; a traceback is a failure."""
 
     def run_program(*arguments, code=OK, env=None):
         done = subprocess.run(
@@ -449,12 +449,12 @@ def test_a_command_name_is_a_command_and_a_path_is_a_file(run, folder):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Bad data: each a sentence on stderr, exit code 1, nothing on stdout, no file written
+# Bad data: one sentence on stderr, exit code 1, nothing on stdout, no file written
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 class _Unpickled:
-    """Leaves a file behind when it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __reduce__(self):
         return open, ("unpickled", "w")
@@ -587,7 +587,7 @@ def test_bad_class_files_are_one_sentence(run):
 @pytest.mark.parametrize("place", ["no_such_folder/out", "a_folder", "preds.npy/out"])
 def test_unwritable_output_is_found_before_the_work(run, folder, option, place):
     os.mkdir("a_folder")
-    _change("preds.npy", _put(0, 0, np.nan))  # would be found too, but later
+    _change("preds.npy", _put(0, 0, np.nan))  # an error as well, but a later one
     before = sorted(os.listdir(folder))
     done = run("preds.npy", "labels.npy", option, place, code=BAD_DATA)
     line = _only_line(done.stderr)
@@ -766,7 +766,7 @@ def test_the_program_is_bold_on_a_terminal(program, folder):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is set."""
+    """Replace the clock by one that changes only when a test sets it."""
     now = [100.0]
     monkeypatch.setattr("vltr_eval._base.terminal.time.monotonic", lambda: now[0])
     return now
@@ -813,7 +813,7 @@ def test_ctrl_c_ends_the_work_at_once_and_leaves_no_file(program, folder):
     before = sorted(os.listdir(folder))
     command = [program, "preds.npy", "labels.npy", "--sap", "60000", "--json", "r.json"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while sorted(os.listdir(folder)) == before:  # until the output is reserved
+        while sorted(os.listdir(folder)) == before:  # until the output file is created
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.3)

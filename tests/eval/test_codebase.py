@@ -1,4 +1,4 @@
-"""Tests of the code base itself: which way imports point, what a room may include, and true examples in docstrings."""
+"""Tests of the code base itself: import directions, C++ includes, and docstring examples that run."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ SOURCES = {
     }.items()
 }
 
-# What a drop-in imports to be one; the rest of the package imports without.
+# Drop-ins import the libraries that they replace; the rest of the package imports without them.
 NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet")}
 
 CORE = "_base._core"
 
-# The rooms that call the C++ core: where arrays become addresses, and the operations themselves.
+# The packages that call the C++ core: the conversion of arrays to addresses, and the operations.
 CALLS_CORE = ("_base.", "_engine.", "metrics.")
 
-# The rooms from the ground up: a module imports modules of its own floor and of those below.
+# The packages by layer, lowest first: a module imports modules of its layer and of lower ones.
 FLOORS = (
     *(("_base",), ("formats",), ("report",), ("_engine",), ("metrics",), ("priors",)),
     *(("_evaluate", "evaluator", "batches", "distributed"), ("compat",), ("program",)),
@@ -60,7 +60,7 @@ def source_of(module: str) -> str:
 
 
 def imports_of(module: str) -> set[str]:
-    """Modules of the package that one of them imports, anywhere in its text; "" is the package itself."""
+    """Return the modules of the package that a module imports anywhere in its text; "" is the package itself."""
     found = set()
     for node in ast.walk(ast.parse(source_of(module))):
         if isinstance(node, ast.ImportFrom):
@@ -111,7 +111,7 @@ def test_no_import_points_back_up(module):
 
 @pytest.mark.parametrize("package", ["vltr_eval", "vltr_train"])
 def test_no_name_shadows_a_module(package):
-    """`import package.name` gives the module, whatever the package exports."""
+    """`import package.name` gives the module, not a function of the same name."""
     for folder in [ROOT / package, *(path.parent for path in (ROOT / package).rglob("__init__.py"))]:
         name = ".".join(folder.relative_to(ROOT).parts)
         exported = set(getattr(importlib.import_module(name), "__all__", ())) if name not in NEEDS else set()
@@ -121,7 +121,7 @@ def test_no_name_shadows_a_module(package):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_import_modules_not_the_package(module):
-    """Importing names through the package would make its __init__ part of every cycle."""
+    """An import through the package would put its __init__ in a cycle."""
     assert "" not in imports_of(module)
 
 
@@ -246,7 +246,7 @@ def test_cuda_stands_on_the_core_alone(path):
     for header in includes_of(SOURCES["cuda"][path]):
         assert "/" not in header or header.startswith(("core/", "cuda/")), header
         assert not re.match(r"cub|thrust|cooperative|torch|numpy|Python", header), header
-    if path.suffix == ".hpp":  # what code without CUDA's headers may include
+    if path.suffix == ".hpp":  # the headers that code without CUDA may include
         assert not re.search(r"cuda_runtime|\.cuh", " ".join(includes_of(SOURCES["cuda"][path])))
 
 
@@ -294,7 +294,7 @@ def test_every_test_says_what_it_expects():
 
 @pytest.mark.parametrize("kind", ["python", "training"])
 def test_no_attribute_holds_a_lock_while_it_computes(kind):
-    """functools.cached_property does on Python 3.10 and 3.11, and a child forked then hangs; lazy_property does not."""
+    """functools.cached_property holds one on Python 3.10 and 3.11, so a forked child can hang; use lazy_property."""
     for path, text in SOURCES[kind].items():
         for node in ast.walk(ast.parse(text)):
             names = {node.attr} if isinstance(node, ast.Attribute) else set()
@@ -327,4 +327,4 @@ def test_public_functions_have_examples():
         and not isinstance(getattr(vltr_eval, name), type)
         and ">>>" not in (getattr(vltr_eval, name).__doc__ or "")
     ]
-    assert set(missing) <= {"build_info", "rank_table", "positive_scores"}  # what they return has no short repr
+    assert set(missing) <= {"build_info", "rank_table", "positive_scores"}  # their results have no short repr

@@ -1,4 +1,4 @@
-"""Copies and pickles: independent objects that hold the same, or a sentence; never a second user of an address."""
+"""Copies and pickles are independent objects with equal content, or are refused; no address is shared."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def tensors(scores, labels, device):
 
 
 def assert_independent(running: RunningAP, twin: RunningAP, device: str) -> None:
-    """Both have the 30 rows of case 5, and what is done to one does not reach the other."""
+    """Assert that both have the 30 rows of case 5, and that a change of one leaves the other alone."""
     scores, labels = make_case(40, 7, seed=5)
     expected = average_precision(scores[:30], labels[:30], absent="zero")
     assert (len(twin), twin.num_classes, twin.capacity) == (30, 7, 40)

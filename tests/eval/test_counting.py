@@ -1,4 +1,4 @@
-"""A count says how many rows came again, and how far it is."""
+"""Counting reports the number of repeated rows, and its progress."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_progress_of_counting_and_report_rises_to_one(call, sap):
 
 
 def test_progress_of_a_report_comes_behind_that_of_counting():
-    """Expected SAP, which takes long where there are many positives, has its part of the fraction."""
+    """Expected SAP is slow with many positives, so it has a share of the progress."""
     scores, labels = make_case(90, NUM_CLASSES, seed=2)
     seen = []
     evaluate(scores, labels, sap="exact", progress=seen.append)

@@ -1,6 +1,6 @@
-"""Arrays of every library and protocol, on the CPU and on CUDA devices: what is borrowed, how, and what is refused.
+"""Arrays of every library and protocol, on the CPU and on CUDA devices: borrowed without a copy, or refused.
 
-What only reads descriptions of arrays is tested in every build, with a device that is pretended to be there.
+Code that only reads array descriptions is tested in every build, with a fake device.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from vltr_eval._base.groups import class_groups
 from vltr_eval.program.check import summarize_scores
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
-ADDRESS = 0x7F00_0000_0000  # nobody looks there
+ADDRESS = 0x7F00_0000_0000  # never dereferenced
 ON_CUDA = Device(3, LEGACY_STREAM)
 
 
 @pytest.fixture
 def waits(monkeypatch) -> list[tuple[int, int, int]]:
-    """A CUDA device 3 that is pretended to be there. Gives what was made to wait: (device, stream, other)."""
+    """Fake a CUDA device 3 and return the recorded stream waits: (device, stream, other)."""
     calls = []
     monkeypatch.setattr(_core, "device_count", lambda: 4)
     monkeypatch.setattr(_core, "device_of", lambda address: 3, raising=False)
@@ -50,7 +50,7 @@ def waits(monkeypatch) -> list[tuple[int, int, int]]:
 
 
 class Offers:
-    """An array known by the attributes that it is given, and no others."""
+    """An array that has only the given attributes."""
 
     def __init__(self, **attributes):
         vars(self).update(attributes)
@@ -157,7 +157,7 @@ def test_host_addresses_in_a_cuda_array_interface_are_refused(waits, monkeypatch
 
 
 class PretendedTensor(torch.Tensor):
-    """A tensor that says it is on CUDA device 3."""
+    """A tensor whose device is CUDA device 3."""
 
     @property
     def device(self):
@@ -166,7 +166,7 @@ class PretendedTensor(torch.Tensor):
 
 @pytest.fixture
 def torch_stream(monkeypatch) -> SimpleNamespace:
-    """torch's current stream on device 3, to be set."""
+    """Fake torch's current stream on device 3; a test sets it."""
     stream = SimpleNamespace(cuda_stream=0)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream if device == 3 else pytest.fail("device"))
     monkeypatch.setattr(torch.version, "hip", None)
@@ -236,7 +236,7 @@ new_capsule.restype, new_capsule.argtypes = ctypes.py_object, (ctypes.c_void_p, 
 
 
 class Producer:
-    """Makes DLPack capsules of made-up arrays, and counts how often each is deleted."""
+    """Makes DLPack capsules of fake arrays, and counts the deletions of each."""
 
     def __init__(
         self,
@@ -617,7 +617,7 @@ def test_new_arrays_are_of_the_library():
 
 
 def test_new_cupy_arrays_are_made_by_cupy_on_its_device(waits, monkeypatch):
-    """A stand-in: cupy needs a GPU to be imported."""
+    """A fake cupy, because the real one needs a GPU at import."""
     calls = []
 
     class Device:
@@ -691,7 +691,7 @@ def test_device_arrays_have_no_numpy_view(waits):
         borrow("a", offering_cuda()).to_numpy()
 
 
-# What is given beside scores
+# Arguments beside the scores
 
 
 def test_class_indices_come_from_any_library():
@@ -780,13 +780,13 @@ def test_tensors_are_filled_from_numpy_arrays(device):
 
 @pytest.mark.parametrize("address", [1, 2])
 def test_the_core_refuses_unaligned_device_elements(address):
-    """A kernel that met one would end the process's use of the device."""
+    """A kernel that reads one leaves the process without a usable CUDA context."""
     with pytest.raises(ValueError, match="aligned"):
         _core.Tensor(ADDRESS + address, (3,), (4,), arrays._CODES["float32"], 0, 1)
     _core.Tensor(ADDRESS + address, (3,), (4,), arrays._CODES["float32"], -1, 0)
 
 
-# Device memory of our own
+# Device memory that vltr allocates
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -1,4 +1,4 @@
-"""Evaluation over the rows of several ranks: the same bits on all of them as from one process with all rows."""
+"""Evaluation over the rows of several ranks: each rank gets the bits of one process with all rows."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ NUM_ROWS, NUM_CLASSES = 203, 9
 
 @pytest.fixture(params=[2, 4])
 def ranks(request):
-    """A process group of two, and one of four."""
+    """Return a process group of two ranks, then one of four."""
     return group_of(request.param)
 
 
 @pytest.fixture(scope="module")
 def case():
-    """Scores with ties, and labels of all corners: absent, rare, frequent, nearly all, all."""
+    """Return scores with ties, and labels of every frequency: absent, rare, frequent, nearly all, all."""
     scores, labels = make_case(NUM_ROWS, NUM_CLASSES, seed=1, levels=9)
     labels[:, :6] = corner_labels(NUM_ROWS, seed=2)
     return scores, labels
@@ -49,7 +49,7 @@ def whole(case):
 
 
 def ends_of(size: int, how: str) -> list[int]:
-    """Where the rows of each rank end that has its rows behind those of the ranks before it."""
+    """Return the end of each rank's rows; ranks have consecutive rows in rank order."""
     return {
         "even": [NUM_ROWS * rank // size for rank in range(1, size + 1)],
         "ragged": [1, 3, 150, NUM_ROWS][-size:],
@@ -70,7 +70,7 @@ def assert_same_table(table, expected) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The work of a rank with its rows
+# Functions that each rank runs on its rows
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -80,7 +80,7 @@ def evaluate_own(rank, scores, labels, ends, **conventions):
 
 
 def compute_own(rank, scores, labels, ends, ids=None, batch=32, **conventions):
-    """As a loop over batches: the ranks update as often as they have batches, and compute once."""
+    """Update once for each batch of the rank, then compute once."""
     evaluator = Evaluator(scores.shape[1], **conventions)
     own = np.arange(len(scores))[own_rows(rank, ends)]
     for start in range(0, len(own), batch):
@@ -114,7 +114,7 @@ def stream_own(rank, scores, labels, ends, batch=20):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# However rows are spread
+# Distributions of rows over ranks
 # ---------------------------------------------------------------------------------------------------------------------
 
 SPREADS = ("even", "ragged", "first has none", "last has none", "one has all")
@@ -213,7 +213,7 @@ def test_one_class_may_be_a_column(ranks, case):
 
 
 def evaluate_shards(rank, scores, labels, ends):
-    """Each rank's rows as a list of shards, some of them empty, and labels as lists."""
+    """Evaluate each rank's rows as a list of shards, some of them empty, with labels as lists."""
     own = own_rows(rank, ends)
     shards = np.split(scores[own], [0, len(scores[own]) // 3])
     return distributed.evaluate(shards, [np.flatnonzero(row).tolist() for row in labels[own]], sap=20, seed=3)
@@ -254,7 +254,7 @@ def test_conventions_are_those_of_one_process(ranks, case):
 
 
 def follow_the_sampler(rank, scores, labels, num_rows, shuffle, batch=16):
-    """An epoch as torch deals it out: padded by repeated samples until all ranks have as many."""
+    """Evaluate an epoch of torch's DistributedSampler, which pads with repeated samples to equal counts."""
     sampler = DistributedSampler(range(num_rows), shuffle=shuffle, seed=4)
     sampler.set_epoch(2)
     evaluator = Evaluator(NUM_CLASSES, sap=20, seed=3)
@@ -318,7 +318,7 @@ def test_alone_rows_are_numbered_by_their_ids(case, whole, kind):
 
 
 def test_of_a_repeated_sample_that_of_the_lowest_rank_counts(ranks, case, whole):
-    """Others may have other scores, and even no numbers."""
+    """The other copies may have other scores, even NaN."""
     rng = np.random.default_rng(7)
     rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS)])
     scores = np.concatenate([case[0], rng.normal(size=case[0].shape)]).astype(np.float32)
@@ -329,7 +329,7 @@ def test_of_a_repeated_sample_that_of_the_lowest_rank_counts(ranks, case, whole)
 
 
 def names_of(numbers) -> list[str]:
-    """Strings in the order of the numbers by their UTF-8 bytes, of several lengths."""
+    """Return strings of several lengths whose order by UTF-8 bytes is that of the numbers."""
     starts = ["", "Z", "a", "\u00e9" * 50, "\uffff", "\U0001f600"]
     return [f"{starts[number // 40]}{number:03}" for number in np.asarray(numbers)]
 
@@ -363,7 +363,7 @@ def count_own(rank, scores, labels, ends, ids):
 
 
 def different_labels(make_ids):
-    """All rows twice, of which samples 60, 7 and 130 and 12 have other labels the second time, and 9 the third time."""
+    """Evaluate all rows twice; samples 60, 7, 130 and 12 have other labels the second time, and 9 the third time."""
     rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS), np.arange(20)])
     labels = np.zeros((len(rows), NUM_CLASSES), bool)
     labels[:, 2] = True
@@ -413,12 +413,12 @@ def compute_all(rank, scores, labels):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The evaluator among ranks
+# Evaluator on several ranks
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def compute_twice(rank, scores, labels):
-    """In the middle, with rows on one rank only, and at the end; and once more after a reset."""
+    """Compute midway with rows on one rank only, at the end, and once more after a reset."""
     reports = []
     with Evaluator(NUM_CLASSES, sap=4) as evaluator:
         if rank == 1:
@@ -502,7 +502,7 @@ def test_a_rank_outside_the_group_is_told_so(case):
 
 
 def fail(rank, how, scores, labels):
-    """Rank 1 fails in some way, in the loop or in the evaluation, while the others wait in compute."""
+    """Fail on rank 1, in the loop or in the evaluation, while the others wait in compute."""
     failing = rank == 1
     scores, labels = scores.copy(), labels.astype(np.int64)
     if failing and how == "NaN":
@@ -600,7 +600,7 @@ def test_no_rows_at_all_are_an_error(ranks, case):
 
 
 def fail_in_the_block(rank, when, scores, labels):
-    """Rank 1 fails where the others wait for it, or at the end when they have all they need."""
+    """Fail on rank 1 while the others wait for it, or at the end when they have all messages."""
     with Evaluator(NUM_CLASSES, sap=4, sync_on_compute=when != "before sync") as evaluator:
         if when == "before sync":
             if rank == 1:
@@ -688,7 +688,7 @@ def test_one_of_two_evaluators_tells(ranks, case):
 
 
 def be_killed(rank, when, scores, labels):
-    """Rank 1 is killed before it computes, or in the middle of it; the others have more rows than it."""
+    """Kill rank 1 before or during its compute; the other ranks have more rows."""
 
     def die(*_, **__):
         time.sleep(0.1)
@@ -721,9 +721,9 @@ def test_the_others_notice_a_rank_that_was_killed(case, size, when):
 
 
 def count_bytes(rank, scores, labels, ids, conventions):
-    """Bytes that this rank hands to collectives for others and itself; no other way out may be taken.
+    """Return the bytes that this rank passes to collectives; any other communication fails.
 
-    ids: of all rows; True for the numbers of rows, False for none.
+    ids: the ids of all rows; True for the row numbers, False for no ids.
     """
     ids = np.arange(len(scores)) if ids is True else ids
     moved = []
@@ -754,7 +754,7 @@ COLLECTIVES = {
 
 @pytest.fixture(scope="module")
 def rare():
-    """20,000 x 50 scores with 1,000 labels; the upper half of the rows has none, and is below all the others."""
+    """Return 20,000 x 50 scores with 1,000 labels; the upper half of the rows has no label and the lowest scores."""
     rng = np.random.default_rng(8)
     scores = rng.normal(size=(20_000, 50)).astype(np.float32)
     labels = np.zeros(scores.shape, bool)
@@ -773,18 +773,18 @@ def test_what_moves_is_a_few_bytes_a_positive(ranks, rare):
     scores, labels = rare
     positives, size = int(labels.sum()), ranks.size
     for moved in ranks.run(count_bytes, *rare, False, {"sap": None}):
-        # A score of 4 bytes and two counts of each that go out and come back, the classes' offsets and hits.
+        # A score of 4 bytes and two counts of each, sent and returned, and the classes' offsets and hits.
         assert moved <= 4 * positives + 2 * 3 * 4 * positives + (8 + 2 * 2 * 4) * 50 * size + 3000 * size
         assert moved < scores.nbytes / size / 20
     draws = 15 * positives
     for moved in ranks.run(count_bytes, *rare, False, {"sap": 15}):
-        # And the row and class of each positive, and at most 4 bytes for each drawn negative.
+        # The row and class of each positive come on top, and at most 4 bytes for each drawn negative.
         assert moved <= 40 * positives + 4 * draws + 24 * 50 * size + 5000 * size
         assert moved < scores.nbytes / size / 10
 
 
 def test_labels_of_repeated_rows_alone_move(ranks, rare):
-    """With ids, all rows once and 100 of them twice: as without repeated rows, but for these."""
+    """With ids and 100 of all rows repeated, the traffic grows by these 100 rows only."""
     scores, labels = (np.concatenate([array, array[:100]]) for array in rare)
     once = ranks.run(count_bytes, *rare, True, {"sap": None})
     twice = ranks.run(count_repeated_bytes, scores, labels, {"sap": None})

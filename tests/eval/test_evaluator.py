@@ -1,6 +1,6 @@
-"""Evaluator: rows taken batch by batch give the report of `evaluate` on all of them, bit for bit.
+"""Evaluator: rows added batch by batch give the report of `evaluate` on all rows, bit for bit.
 
-However they are cut, kept, merged, saved and resumed; and what is refused is not taken.
+This holds for every split, budget, merge and resumed state. A refused batch changes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _small_files(monkeypatch):
 
 
 def epoch(num_rows=90, *, seed=0, levels=12, dtype=np.float32):
-    """Scores (N, C) with ties and labels (N, C) bool, with classes that are absent, rare, frequent and everywhere."""
+    """Return scores (N, C) with ties and labels (N, C) bool; classes are absent, rare, frequent or in every row."""
     scores, _ = make_case(num_rows, NUM_CLASSES, seed=seed, levels=levels)
     labels = corner_labels(num_rows, seed=seed)
     scores = np.clip(scores + labels + 20, 0, 100)
@@ -50,7 +50,7 @@ def epoch(num_rows=90, *, seed=0, levels=12, dtype=np.float32):
 
 
 def at_once(scores, labels, ids=None, **options) -> Report:
-    """The expected report: of all rows; with ids, of the first of each sample, in their order."""
+    """Return the expected report: of all rows or, with ids, of the first row of each sample in id order."""
     if ids is not None:
         _, first = np.unique(ids, return_index=True)
         scores, labels = scores[first], labels[first]
@@ -58,7 +58,7 @@ def at_once(scores, labels, ids=None, **options) -> Report:
 
 
 def taken(scores, labels, sizes=(), *, ids=None, device="cpu", into: Evaluator | None = None, **options) -> Evaluator:
-    """An evaluator that was given the rows in batches of these sizes."""
+    """Return an evaluator updated with the rows in batches of these sizes."""
     evaluator = Evaluator(NUM_CLASSES, **{**CONVENTIONS, **options}) if into is None else into
     for part in slices(len(scores), sizes):
         own_ids = None if ids is None else ids[part]
@@ -282,7 +282,7 @@ def test_evaluators_tell_what_they_are():
     assert repr(taken(*epoch())) == "<Evaluator of 90 rows and 6 classes>"
 
 
-# Samples that are told apart by ids
+# Sample ids
 
 
 @pytest.mark.parametrize("budget", [None, 24 * 40])
@@ -352,7 +352,7 @@ def test_zeros_of_both_signs_and_infinities_are_scores(device, dtype):
 
 
 def names_of(numbers) -> np.ndarray:
-    """Strings in the order of the numbers, by their UTF-8 bytes; as UTF-16 they would have another order."""
+    """Return strings in the order of the numbers by UTF-8 bytes; their order by UTF-16 differs."""
     starts = ["", "Z", "a\0", "a", "\u00e9", "\uffff", "\U0001f600"]
     return np.array([f"{starts[number // 13]}{number:03}" for number in np.asarray(numbers)], object)
 
@@ -411,7 +411,7 @@ def test_states_keep_strings(make, saved):
 
 
 def test_a_state_with_strings_is_of_another_format():
-    """A version that knows no strings would take the rows without them."""
+    """A version without string ids would load the rows without them."""
     scores, labels = epoch(4)
     assert taken(scores, labels, ids=np.arange(4)).state_dict()["format"] == "vltr-eval/evaluator/1"
     assert taken(scores, labels, ids=list("abcd")).state_dict()["format"] == "vltr-eval/evaluator/2"
@@ -442,7 +442,7 @@ def test_ids_of_another_kind_are_refused(first):
 
 
 def relabelled(make_ids):
-    """90 rows of 45 samples, of which some come again with other labels, and what is said of them."""
+    """Return 90 rows of 45 samples, some repeated with other labels, and the expected error."""
     scores, labels = epoch(seed=65)
     labels[45:] = labels[:45] = False
     labels[[3, 48], 1] = True
@@ -492,7 +492,7 @@ def test_many_different_labels_are_shortened():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sets(st.integers(0, 2))), min_size=1, max_size=12), st.data())
 def test_samples_are_refused_when_any_label_differs(samples, data):
-    """However the rows of a sample are spread over updates."""
+    """This holds for any split of a sample's rows over updates."""
     evaluator = Evaluator(3, sap=None)
     sizes = data.draw(st.lists(st.integers(0, 5), max_size=4))
     for part in slices(len(samples), sizes):
@@ -508,7 +508,7 @@ def test_samples_are_refused_when_any_label_differs(samples, data):
     assert len(bad) == 1 or f"; {len(bad)} samples in all; " in str(raised.value)
 
 
-# Several evaluators as one
+# Merges
 
 
 @pytest.mark.parametrize("budget", [None, 24 * 20])
@@ -595,7 +595,7 @@ def test_a_merge_without_room_takes_nothing(tmp_path, monkeypatch):
     assert evaluator.num_rows == 150
 
 
-# A new start
+# Resets
 
 
 def test_a_reset_begins_anew(device):
@@ -1095,7 +1095,7 @@ def test_more_rows_than_32_bits_count_are_refused():
 
 @st.composite
 def streams(draw):
-    """Scores that tie, labels, ids that repeat or none, and the sizes of batches."""
+    """Draw scores with ties, labels, ids with repeats or none, and the sizes of batches."""
     num_rows = draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     levels = draw(st.sampled_from([2, 9, 1000]))

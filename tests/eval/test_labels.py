@@ -1,4 +1,4 @@
-"""Every form of labels is the same positives, and every bad label gets one sentence with its place."""
+"""Every form of labels gives the same positives; a bad label raises an error with its row and class."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def positives_of(labels, shape=(NUM_ROWS, NUM_CLASSES)) -> Positives:
 
 
 def assert_holds(positives: Positives, dense: np.ndarray) -> None:
-    """Positives have exactly the pairs of dense labels, ascending in each class, in the documented types."""
+    """Assert that positives have the pairs of dense labels, ascending in each class, in the documented types."""
     assert (positives.num_rows, positives.num_classes) == dense.shape
     assert_same_bits(positives.indptr, np.concatenate([[0], np.cumsum(dense.sum(axis=0))]).astype(np.int64))
     assert_same_bits(positives.rows, np.nonzero(dense.T)[1].astype(np.uint32))
@@ -231,7 +231,7 @@ def test_what_a_bad_value_may_mean_is_said(value, piece):
 SWAPPED = "; the scores are all 0 or 1: were scores and labels swapped?"
 
 
-@pytest.mark.host  # its forms are in CPU memory, as lists and torch tensors are
+@pytest.mark.host  # lists and torch tensors are in CPU memory
 @pytest.mark.parametrize(
     ("scores", "labels", "advice"),
     [

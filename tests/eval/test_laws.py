@@ -1,4 +1,4 @@
-"""What must hold for every input: laws that tie results to each other, searched by hypothesis."""
+"""Laws that relate results to each other for every input; hypothesis searches for counterexamples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PER_CLASS = (
 
 @st.composite
 def cases(draw, max_rows=40, max_classes=5):
-    """scores (N, C) of integers, which tie often, and labels (N, C) bool."""
+    """Draw scores (N, C) of small integers, which often tie, and labels (N, C) bool."""
     shape = (draw(st.integers(1, max_rows)), draw(st.integers(1, max_classes)))
     scores = draw(arrays.arrays(np.int8, shape, elements=st.integers(-4, 4)))
     labels = draw(arrays.arrays(bool, shape))
@@ -46,7 +46,7 @@ def cases(draw, max_rows=40, max_classes=5):
 
 
 def everything(scores, labels, **options) -> tuple:
-    """All that one pass gives: table, trials, ranks."""
+    """Return all results of one rank scan: table, trials, ranks."""
     positives = Positives.from_labels(labels, *labels.shape)
     result = rank_scan(scores, positives, trials=3, ranks=True, **options)
     return result.table, result.trials, result.ranks
@@ -59,7 +59,7 @@ def assert_same_everything(actual, expected) -> None:
 
 
 def per_class(table) -> np.ndarray:
-    """(metrics, C): all metrics of the table side by side."""
+    """Return all metrics of the table, (metrics, C)."""
     return np.stack([getattr(table, metric)() for metric in PER_CLASS] + list(table.tie_interval()))
 
 
@@ -145,7 +145,7 @@ def test_raising_a_positive_never_lowers_a_metric(case):
 
 @st.composite
 def merge_trees(draw, leaves):
-    """A random binary tree over shuffled leaves, as nested pairs."""
+    """Draw a random binary tree over shuffled leaves, as nested pairs."""
     trees = draw(st.permutations(leaves))
     while len(trees) > 1:
         place = draw(st.integers(0, len(trees) - 2))

@@ -1,4 +1,4 @@
-"""Attributes that are computed when they are first read: once, without a lock."""
+"""Lazy attributes are computed once, at the first read, without a lock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Squares:
     @lazy_property
     def total(self) -> int:
         """The sum of the squares."""
-        self.numbers.append(0)  # tells how often it was computed
+        self.numbers.append(0)  # the number of computations
         return sum(number**2 for number in self.numbers)
 
 

@@ -1,4 +1,4 @@
-"""If only one file is run, then this one: each operation once, by hand, on six rows."""
+"""A smoke test: each operation once, on six rows, against results by hand."""
 
 from __future__ import annotations
 

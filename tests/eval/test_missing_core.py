@@ -1,4 +1,4 @@
-"""A source tree without its compiled core says what to do, whichever module or program is started first."""
+"""A source tree without its compiled core prints the remedy, from any module or program."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STARTS = ["-c", "import vltr_eval"], ["-m", "vltr_eval"], ["-c", "import vltr_ev
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder with the packages, but for compiled files."""
+    """Return a folder with the packages, without compiled files."""
     for package in (PACKAGE, Path(__file__).parents[2] / "vltr_train"):
         shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
     return tmp_path
 
 
 def last_line(tree: Path, arguments: list[str]) -> str:
-    # -S: without the import hooks of an editable vltr, which would find that one.
+    # -S: without the import hooks of an editable install, which would import that vltr.
     env = {**os.environ, "PYTHONPATH": str(Path(np.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, "-S", *arguments], cwd=tree, env=env, capture_output=True, text=True, timeout=60

@@ -1,4 +1,4 @@
-"""The options of an evaluation: every function takes the same ones, and a wrong name is answered with the right one."""
+"""Every evaluation function takes the same options; the error for a wrong name suggests the nearest one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output files: whole or not at all, on the disk, of any name that the file system takes, and no leftovers."""
+"""Output files are written atomically and durably, under any valid name, without leftovers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_names_longer_than_the_file_system_takes_are_refused(tmp_path):
 
 
 def test_content_and_entry_reach_the_disk_in_order(tmp_path, monkeypatch):
-    """First the content, then the rename, then the folder: whenever power fails, one of both files is there whole."""
+    """The order is content, rename, folder; a power failure leaves the old or the new file complete."""
     calls = []
     replace, fsync = os.replace, os.fsync
 
@@ -99,7 +99,7 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path, name):
         with subprocess.Popen([sys.executable, "-c", KILLED, target], stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"ready\n"
             if target == path:
-                # While the process runs, its file stays, whoever writes to the same place.
+                # While the process runs, its file stays, even if another process writes to the same path.
                 with PendingFile(path) as pending:
                     pending.write_text("ours")
                 assert sorted(map(len, names_in(tmp_path))) == sorted([len(name), len(unfinished_of(tmp_path)[0])])
@@ -143,7 +143,7 @@ def test_files_that_only_look_like_leftovers_stay(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a limit of file sizes")
 @pytest.mark.parametrize("limit", [1000, 100_000])
 def test_demo_on_a_full_disk_is_one_sentence(tmp_path, limit):
-    """A limit of file sizes stands in for the full disk: writes fail in the middle as they do there."""
+    """A limit of file sizes replaces the full disk: writes fail midway in the same manner."""
     code = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

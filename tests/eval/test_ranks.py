@@ -1,4 +1,4 @@
-"""How ranks exchange messages: what arrives where, and that the failure of one is the failure of all."""
+"""Messages between ranks arrive at the right rank, and a failure of one rank raises on all ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, current_group, l
 
 @pytest.fixture(params=[2, 4])
 def ranks(request):
-    """A process group of two, and one of four."""
+    """Return a process group of two ranks, then one of four."""
     return group_of(request.param)
 
 
@@ -56,12 +56,12 @@ def test_one_launched_process_is_alone(monkeypatch, size):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What arrives
+# Messages
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def all_to_all_ragged(rank):
-    """A message from s to r is r numbers of s, none to rank 0, and many to the last."""
+    """Send r numbers from rank s to rank r: none to rank 0, and the most to the last."""
     communicator = current_group()
     length = [10**6 if to == communicator.size - 1 else to for to in range(communicator.size)]
     return [part.tolist()[:3] for part in communicator.all_to_all(lambda: [np.full(n, rank) for n in length])]
@@ -74,7 +74,7 @@ def test_all_to_all_takes_each_message_to_its_rank(ranks):
 
 
 def all_gather_where_only_nccl_is(rank):
-    """nccl does not move CPU memory, in which messages are made. One rank is in more groups than the others."""
+    """nccl does not move CPU memory, which holds the messages. One rank is in more groups than the others."""
     dist.new_group([0])
     with mock.patch.object(dist, "get_backend_config", return_value="cuda:nccl"):
         communicator, again = Communicator(), Communicator()
@@ -115,7 +115,7 @@ def test_all_reduce_is_exact_up_to_the_most(ranks, most):
 
 
 def add_columns(rank):
-    """Neither contiguous nor owned by the caller alone; stays as it is."""
+    """Reduce an array that is neither contiguous nor owned by the caller alone; it must not change."""
     own = np.arange(12).reshape(3, 4)
     sums = current_group().all_reduce(lambda: own[:, 1], most=100)
     return own.ravel().tolist() == list(range(12)), sums.tolist()
@@ -176,7 +176,7 @@ METHODS = ("all_to_all", "all_gather", "all_reduce", "abort")
 
 
 def fail(rank, method, failing, kind):
-    """The failing ranks fail in a method, or call abort before it; the others make their share."""
+    """Fail on some ranks in a method, or by abort before it; the other ranks send their messages."""
     communicator = current_group()
 
     def make():
@@ -225,7 +225,7 @@ def test_ranks_may_all_fail(ranks):
 
 
 def fail_and_go_on(rank):
-    """An abort is over once it is received: the next collective is the next call of each rank."""
+    """An abort ends once it is received: the next collective is the next call of each rank."""
     communicator = current_group()
     with contextlib.suppress(KeyError, RuntimeError):
         fail(rank, "abort", [0], "KeyError")
@@ -237,7 +237,7 @@ def test_ranks_can_go_on_after_a_failure(ranks):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Who is there
+# Groups
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -268,20 +268,20 @@ def test_a_group_of_one_is_alone(ranks):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Who has gone
+# Killed ranks
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def mortal(request):
-    """A group of its own, for what its ranks do not survive."""
+    """Return a separate group, for tests that kill its ranks."""
     started = Ranks(request.param)
     yield started
     started.stop()
 
 
 def go_away(rank, when):
-    """Rank 1 is killed instead of its ``when``-th collective call; a sum has four."""
+    """Kill rank 1 in place of its ``when``-th collective call; a sum has four calls."""
     calls = [dist.all_to_all_single] * when
     if rank == 1:
         dist.all_to_all_single = lambda *args, **kw: calls.pop()(*args, **kw) if calls else die()

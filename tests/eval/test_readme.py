@@ -1,6 +1,6 @@
-"""The front door: README, CONTRIBUTING, CHANGELOG, CITATION.cff and docs/drop_ins.md say only what holds.
+"""README, CONTRIBUTING, CHANGELOG, CITATION.cff and docs/drop_ins.md are true.
 
-Each code block of the README runs as it is printed, and each example of a drop-in holds with both import lines.
+Each code block of the README runs as printed, and each example of a drop-in holds with both import lines.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SWITCHES = re.findall(r"```diff\n-(.*?)\n\+(.*?)\n```\n+```pycon\n(.*?)```", DRO
 ORIGINALS = {old.split()[1].split(".")[0]: old for old, _, _ in SWITCHES}
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
-# Imports of the blocks above those of one document.
+# Names that earlier blocks of the document import.
 SHARED = "import numpy as np, torch"
 
 
@@ -72,7 +72,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_are_there(page):
-    """Names in backticks with a folder or a suffix of the sources; <name> stands for any name, * for several."""
+    """Names in backticks with a folder or a source suffix must exist; <name> is any name, * any text."""
     named = re.findall(r"`((?:\.ci|\.github|[\w.]+/|[\w/]+\.(?=py|cpp|hpp|cu|md|toml|txt))[\w./<>*-]*)`", text_of(page))
     patterns = [re.sub(r"<\w+>", "*", name).rstrip("/") for name in named if not name.startswith(("build/", "demo/"))]
     assert [pattern for pattern in patterns if not any(ROOT.glob(pattern))] == []
@@ -107,7 +107,7 @@ def test_evaluation_prints_what_the_readme_says(tmp_path):
 
 
 def test_training_runs(tmp_path):
-    """The same commands on a tenth of the data and for one epoch."""
+    """Run the same commands on a tenth of the data, for one epoch."""
     commands = [command for command in COMMANDS if command.startswith("vltr-train")]
     assert len(commands) == 3
     small = {"--scale 0.05": "--scale 0.005", "epochs=20": "epochs=1"}
@@ -121,7 +121,7 @@ def test_training_runs(tmp_path):
 
 
 def test_picture_is_of_this_version():
-    """`make picture` draws the same file."""
+    """`make picture` draws the committed file."""
     specification = importlib.util.spec_from_file_location("draw_picture", ROOT / "tools" / "draw_picture.py")
     tool = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(tool)
@@ -150,14 +150,14 @@ def test_hooks_have_the_versions_of_make_lint():
 def run_example(line: str, example: str) -> doctest.TestResults:
     names: dict[str, object] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torcheval's own, at its import
+        warnings.simplefilter("ignore")  # raised by torcheval at its import
         exec(f"{SHARED}\n{line}", names)
     test = doctest.DocTestParser().get_doctest(example, names, line, "drop_ins.md", 0)
     return doctest.DocTestRunner().run(test)
 
 
 def test_every_drop_in_has_an_example():
-    """ava was a program: its page shows the command."""
+    """ava replaces a program, so its page shows the command."""
     names = {path.stem for path in (ROOT / "vltr_eval" / "compat").iterdir() if not path.name.startswith("_")}
     shown = {re.search(r"vltr_eval\.compat(?:\.| import )(\w+)", new)[1] for _, new, _ in SWITCHES}
     assert shown == names - {"ava"}
@@ -185,7 +185,7 @@ def test_old_line_gives_the_same(package):
 
 @pytest.mark.parametrize(("package", "published"), [("ops", "torchnet"), ("eval_util", "youtube8m")])
 def test_definition_of_the_original_gives_the_same(package, published, monkeypatch):
-    """These originals are in no registry; the benchmarks have them re-expressed from their definition."""
+    """These originals are in no registry, so the benchmarks re-express their definitions."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     old, example = next((old, example) for old, _, example in SWITCHES if old == ORIGINALS[package])
     line = old.replace("ops.apmeter", "published.torchnet").replace(

@@ -1,4 +1,4 @@
-"""Reports: what `evaluate` puts in them against slow references, and how they are written down and read again."""
+"""Reports: the values of `evaluate` against slow references, and their text, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAIN_COUNTS = [900, 700, 300, 200, 101, 100, 60, 10]
 
 
 def _example(*, ties=False, absent=(), seed=0, num_rows=60):
-    """Scores and labels (N, 8): classes of very different size, rows with several labels and with none."""
+    """Return scores and labels (N, 8): classes of very different size, rows with several labels and with none."""
     rng = np.random.default_rng(seed)
     share = np.array([0.5, 0.4, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05])
     labels = rng.random((num_rows, 8)) < share
@@ -38,14 +38,14 @@ def _example(*, ties=False, absent=(), seed=0, num_rows=60):
 
 
 def _reference_ap(scores, labels):
-    """AP of one class: for each positive, precision among all rows that score at least as high."""
+    """Return the AP of one class: for each positive, precision among all rows that score at least as high."""
     if not labels.any():
         return math.nan
     return mean(float(labels[scores >= threshold].mean()) for threshold in scores[labels])
 
 
 def _reference_rank(scores, labels):
-    """0-based rank of the best label of one row; the lower class index goes first among equals."""
+    """Return the 0-based rank of the best label of one row; the lower class index wins a tie."""
     order = sorted(range(len(scores)), key=lambda c: (-scores[c], c))
     return min((order.index(c) for c in np.flatnonzero(labels)), default=None)
 
@@ -64,7 +64,7 @@ def _check(found, expected):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What evaluate finds
+# Results of evaluate
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +246,7 @@ def test_evaluate_refuses_bad_options_in_a_sentence(options, sentence):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How it is written down
+# Text, JSON and CSV
 # ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Text of reports: tables that fit a width, the order and number of classes, notes, names for loggers, and reprs."""
+"""Text of reports: table width, order and number of classes, notes, names for loggers, and reprs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROGRAM = [sys.executable, "-m", "vltr_eval"]
 
 
 def example(num_rows: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (N, 8) of a fair model, and labels; class 2 has no positives."""
+    """Return scores (N, 8) of a fair model, and labels; class 2 has no positives."""
     rng = np.random.default_rng(seed)
     labels = rng.random((num_rows, 8)) < 0.2
     labels[0] = True
@@ -43,7 +43,7 @@ def report():
 
 
 def tables_of(text: str) -> list[str]:
-    """The lines of the tables of a report, without its sentences."""
+    """Return the lines of the tables of a report, without its sentences."""
     kept = [line for line in text.splitlines() if not re.match(r"\S+: |ties|[\d,]+ (rows|of)|not shown|under", line)]
     return [line for line in kept if line]
 
@@ -117,7 +117,7 @@ def test_display_width_counts_terminal_cells(text, width):
     [
         ("\u4e2d\u6587\u5b57\u7b26", 8, "\u4e2d\u6587\u5b57\u7b26"),
         ("\u4e2d\u6587\u5b57\u7b26", 7, "\u4e2d\u6587..."),
-        ("\u4e2d\u6587\u5b57\u7b26", 6, "\u4e2d..."),  # 5 cells: half a character is none
+        ("\u4e2d\u6587\u5b57\u7b26", 6, "\u4e2d..."),  # 5 cells: a wide character is not halved
         ("e\u0301e\u0301e\u0301e\u0301e\u0301", 4, "e\u0301..."),
         ("abcdef", 5, "ab..."),
         ("abcdef", 2, ".."),
@@ -303,7 +303,7 @@ def test_notes_that_are_no_texts_are_refused(value):
 
 # Names for loggers
 
-MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # the strictest rule of its versions; 3.17 takes ":" as well
+MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # the strictest rule of its versions; 3.17 allows ":" too
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # the strictest rule of its vers
 def test_plain_names_follow_the_rule_of_mlflow(name, plain):
     assert plain_name(name) == plain
     assert MLFLOW.match(plain)
-    assert os.path.normpath(plain) == plain  # MLflow refuses names that are other paths
+    assert os.path.normpath(plain) == plain  # MLflow refuses names that are not normalized paths
 
 
 def test_plain_metrics_have_the_same_values(report):
@@ -538,7 +538,7 @@ def test_constant_scores_are_noted(demo):
 
 
 def test_few_labels_are_not_accused():
-    """Two classes of ten positives have a standard error above .05, whatever the scores are."""
+    """Two classes of ten positives have a standard error above .05 for any scores."""
     labels = np.zeros((1000, 2), bool)
     labels[:10, 0] = labels[10:20, 1] = True
     for seed in range(20):
@@ -549,7 +549,7 @@ def test_few_labels_are_not_accused():
 
 
 def test_a_mean_three_standard_errors_above_half_is_never_noted():
-    """One class whose ROC-AUC is set exactly, by the number of negatives that each positive beats."""
+    """The ROC-AUC of the one class is set exactly, by the number of negatives below each positive."""
     positives, negatives = 100, 1000
     error = math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
     labels = np.arange(positives + negatives) < positives

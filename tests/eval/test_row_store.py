@@ -1,4 +1,4 @@
-"""RowStore: rows come back as they went in, wherever they lie; files leave nothing behind; what fails takes nothing."""
+"""RowStore returns rows unchanged from memory and files; files leave no trace; a failed call stores nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16)
 
 @pytest.fixture(autouse=True)
 def files(monkeypatch) -> list[int]:
-    """Sizes of the files that a test makes, in bytes; they are small here."""
+    """Return the sizes in bytes of the files that a test makes; they are small here."""
     made: list[int] = []
     allocate = getattr(os, "posix_fallocate", lambda file, _, size: os.ftruncate(file, size))
 
@@ -37,12 +37,12 @@ def files(monkeypatch) -> list[int]:
 
 
 def numbers(num_rows: int, num_classes: int = 3, dtype=np.float32) -> np.ndarray:
-    """Rows of which no two are alike."""
+    """Return distinct rows."""
     return np.arange(num_rows * num_classes).reshape(num_rows, num_classes).astype(dtype)
 
 
 def held(store: RowStore) -> np.ndarray:
-    """The rows of a store, read from its shards."""
+    """Return the rows of a store, read from its shards."""
     return np.concatenate([to_host(shard).bits() for shards in store.shards() for shard in shards])
 
 
@@ -52,7 +52,7 @@ def fill(store: RowStore, rows: np.ndarray, sizes=(), device: str = "cpu") -> Ro
     return store
 
 
-# Rows that come back
+# Reads
 
 
 @pytest.mark.parametrize("budget", [None, 0, 100, 10**6])
@@ -141,7 +141,7 @@ def test_an_empty_store_has_no_dtype():
     assert (len(store), store.dtype, list(store.shards())) == (0, None, [])
 
 
-# Where it holds it
+# Memory and files
 
 
 def test_a_known_number_of_rows_gets_one_chunk(device):
@@ -209,7 +209,7 @@ def test_rows_of_several_places_come_in_turn(cuda):
     assert_same_bits(mixed.bits(), rows)
 
 
-# Rows that are forgotten
+# Clear
 
 
 def test_clear_keeps_memory_of_a_known_number_of_rows(device):

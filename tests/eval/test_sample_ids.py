@@ -1,4 +1,4 @@
-"""Sample ids of every library and kind are read as integers or strings; states keep them; what is no id is named."""
+"""Sample ids of every library are read as integers or strings and saved in states; other values are refused."""
 
 from __future__ import annotations
 
