@@ -47,8 +47,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Make an error of a missing device or instruction set that VLTR_REQUIRE names, as in cuda,avx512."""
-    config.addinivalue_line("markers", "any_device: the test holds for inputs on any device; --device cuda moves its numpy arrays there")
-    config.addinivalue_line("markers", "host: the test is for inputs in CPU memory only, though its module is any_device")
+    config.addinivalue_line("markers", "any_device: holds for inputs on any device; --device cuda moves numpy arrays")
+    config.addinivalue_line("markers", "host: for inputs in CPU memory only, in a module that is any_device")
     if config.getoption("--device") not in DEVICES:
         raise pytest.UsageError(f"--device: expected one of {DEVICES}, got cuda; {describe_devices()}")
     build = vltr_eval.build_info()

@@ -1,7 +1,7 @@
 """The devices that a test run covers, and arrays on them.
 
-Without a GPU the CUDA backend can be built for an emulator, which runs the kernels' source on the CPU. Its device memory
-is host memory. `CudaArray` copies any numpy array to either kind of device and keeps its strides.
+Without a GPU the CUDA backend can be built for an emulator, which runs the kernels' source on the CPU. The emulator's
+device memory is host memory. `CudaArray` copies any numpy array to either kind of device and keeps its strides.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ def test_an_interrupted_accumulate_of_youtube8m_takes_nothing_or_all(kind, top_n
 
 
 def test_an_interrupted_peek_of_mixed_pieces_changes_nothing():
-    """Pieces of one length are stored as matrices, others as lists; reading the AP joins them."""
+    """Pieces of one length are stored as matrices, others as ties; reading the AP merges all into one."""
 
     def make():
         calculator = calculator_of("map", None, [FIRST])
