@@ -40,9 +40,7 @@ settings.load_profile(os.environ.get("VLTR_HYPOTHESIS", "quick"))
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: run the tests of CUDA only"
-    )
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: run the tests of CUDA only")
 
 
 def pytest_configure(config):

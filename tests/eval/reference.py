@@ -157,7 +157,7 @@ def ap_of_every_order(scores, labels) -> list[float]:
     return values
 
 
-def best_label_place(row_scores, row_labels) -> int | None:
+def best_label_rank(row_scores, row_labels) -> int | None:
     """Return the 0-based rank of a row's best label among its classes by score; the lower index wins a tie."""
     order = sorted(range(len(row_scores)), key=lambda c: (-row_scores[c], c))
     return next((place for place, c in enumerate(order) if row_labels[c]), None)
@@ -165,7 +165,7 @@ def best_label_place(row_scores, row_labels) -> int | None:
 
 def topk_accuracy(scores, labels, k: int) -> float:
     """Return the share of the labelled rows that have a label among their k best classes."""
-    places = [best_label_place(numbers(s), numbers(y)) for s, y in zip(scores, labels, strict=True) if any(y)]
+    places = [best_label_rank(numbers(s), numbers(y)) for s, y in zip(scores, labels, strict=True) if any(y)]
     return sum(place < k for place in places) / len(places) if places else math.nan
 
 

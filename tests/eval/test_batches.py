@@ -79,7 +79,7 @@ def test_streams_give_the_report_of_all_rows(device, sizes):
     assert streamed(batched(scores, labels, sizes, device=device)) == at_once(scores, labels)
 
 
-def test_streams_are_gone_through_twice():
+def test_streams_are_read_twice():
     scores, labels = epoch(seed=2)
     for options in (CONVENTIONS, {"sap": None, "topk": None}, {"sap": "exact"}, {"sap": 1000}):
         loader = Loader(batched(scores, labels, [40]))
@@ -134,7 +134,7 @@ def test_every_batch_may_have_labels_of_another_form(device):
     assert streamed(batches) == at_once(scores, labels)
 
 
-def test_batches_may_lie_in_several_places(cuda):
+def test_batches_may_be_on_several_devices(cuda):
     scores, labels = epoch(seed=8)
     batches = [
         batch
@@ -151,7 +151,7 @@ def test_columns_are_batches_of_one_class():
 
 
 @pytest.mark.parametrize("sizes", [[], [30, 0, 30], [1] * 89])
-def test_of_a_repeated_sample_the_first_is_counted(device, sizes):
+def test_the_first_row_of_a_repeated_sample_is_counted(device, sizes):
     scores, labels = epoch(seed=10, levels=200)
     ids = np.random.default_rng(10).integers(-20, 30, 90)
     labels = labels_by_id(labels, ids)
@@ -182,7 +182,7 @@ def test_a_sample_with_different_labels_is_named(sizes, ids):
         streamed(batched(scores, labels, sizes, ids))
 
 
-def test_no_ids_may_be_said_as_none():
+def test_ids_may_be_none():
     scores, labels = epoch(seed=11)
     batches = [(*batch, None) for batch in batched(scores, labels, [40])]
     assert streamed(batches) == at_once(scores, labels)
@@ -262,7 +262,7 @@ def test_memory_holds_few_batches():
     ],
     ids=["iterator", "map", "generator", "number", "nothing"],
 )
-def test_what_cannot_come_twice_is_refused(batches, sentence):
+def test_streams_that_cannot_be_read_twice_are_refused(batches, sentence):
     with pytest.raises(TypeError, match="^" + re.escape(sentence)):
         streamed(batches)
 
@@ -300,7 +300,7 @@ AGAIN = {
 
 @pytest.mark.parametrize("sap", [None, 3])
 @pytest.mark.parametrize("again", AGAIN.values(), ids=AGAIN.keys())
-def test_a_stream_that_is_another_the_second_time_is_refused(device, again, sap):
+def test_a_stream_that_differs_the_second_time_is_refused(device, again, sap):
     scores, labels = epoch(seed=16)
     batches = batched(scores, labels, [30, 30], np.arange(90)[::-1])
     first, second = (
@@ -397,7 +397,7 @@ def test_a_number_of_classes_is_an_integer(num_classes, error, sentence):
         evaluate_batches([epoch()], num_classes)
 
 
-def test_bad_conventions_are_named_before_the_stream_is_touched():
+def test_bad_conventions_are_named_before_the_stream_is_read():
     loader = Loader([epoch()])
     with pytest.raises(ValueError, match=r"^topk: expected positive integers, got 0$"):
         streamed(loader, topk=0)
@@ -406,7 +406,7 @@ def test_bad_conventions_are_named_before_the_stream_is_touched():
     assert loader.times == 0
 
 
-def test_an_error_of_the_stream_is_the_callers():
+def test_an_error_of_the_stream_reaches_the_caller():
     def failing():
         yield epoch()
         raise RuntimeError("the disk is gone")
@@ -573,7 +573,7 @@ def test_label_columns_are_matched_by_name_beside_arrays_of_scores(tmp_path):
     assert without_notes(streamed(ShardFiles(arrays, targets))) == at_once(scores, labels, class_names=NAMES)
 
 
-def evaluate_own_shard(rank, preds, targets):
+def evaluate_local_shard(rank, preds, targets):
     return streamed(ShardFiles(preds[rank], targets[rank]))
 
 
@@ -586,7 +586,7 @@ def test_ranks_whose_shards_order_classes_differently_are_refused(tmp_path):
     write_table(preds[1], [f"v{row:03d}" for row in range(30, 60)], scores[30:60])
     expected = at_once(scores[:60], labels[:60], class_names=NAMES)
     ranks = group_of(2)
-    first, second = ranks.run(evaluate_own_shard, preds, targets)
+    first, second = ranks.run(evaluate_local_shard, preds, targets)
     assert first == second
     assert without_notes(first) == expected
     sentence = "class_names: expected one order of classes on all ranks, got others; pass class_names="
@@ -600,7 +600,7 @@ def test_shards_of_other_class_names_are_refused(tmp_path):
         streamed(ShardFiles(preds, targets))
 
 
-def test_an_id_that_a_shard_lacks_is_refused_unless_both_are_wanted(tmp_path):
+def test_an_id_that_a_shard_lacks_is_refused_unless_shared_rows_are_requested(tmp_path):
     preds, targets, scores, labels, ids = named_shards(tmp_path)
     write_table(targets[2], ids[61:90], labels[61:90])
     with pytest.raises(ValueError, match=r"labels_2\.csv lacks 1 id \('v060'\)"):
@@ -610,7 +610,7 @@ def test_an_id_that_a_shard_lacks_is_refused_unless_both_are_wanted(tmp_path):
     assert without_notes(report) == at_once(scores[kept], labels[kept], class_names=NAMES)
 
 
-def test_ids_of_files_are_sample_ids_where_asked_for(tmp_path):
+def test_ids_of_files_are_sample_ids_on_request(tmp_path):
     preds, targets, scores, labels, ids = named_shards(tmp_path)
     again = [ids[0], *ids[31:60]]  # the first row of the second shard is the first sample again
     write_table(preds[1], again, np.concatenate([scores[:1], scores[31:60]]))
@@ -638,7 +638,7 @@ def test_shards_of_one_class_may_be_columns_or_matrices(tmp_path):
     assert evaluate_batches(files, 1, sap=4, topk=None) == evaluate(scores, labels, sap=4, topk=None)
 
 
-def test_what_is_no_option_of_reading_is_refused(tmp_path):
+def test_unknown_options_of_reading_are_refused(tmp_path):
     preds, targets, *_ = named_shards(tmp_path)
     with pytest.raises(TypeError, match=r"^colums: expected one of columns, exclude, header, ids, join, label_form,"):
         ShardFiles(preds, targets, colums="a")
@@ -650,7 +650,7 @@ def test_a_path_is_no_stream_of_batches(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["update", "rank_table", "batches"])
-def test_a_path_or_a_frame_in_the_place_of_an_array_says_how_to_read_it(call, tmp_path):
+def test_the_error_on_a_path_or_a_frame_names_the_reading_function(call, tmp_path):
     pandas = pytest.importorskip("pandas")
     scores, labels = epoch(6)
     calls = {
@@ -670,7 +670,7 @@ def test_a_path_or_a_frame_in_the_place_of_an_array_says_how_to_read_it(call, tm
             calls[call](*((right, labels) if name == "scores" else (scores, right)))
 
 
-def test_a_shard_file_that_changes_is_found_out(tmp_path):
+def test_a_shard_file_that_changes_is_refused(tmp_path):
     scores, labels = epoch(seed=24)
     write_shards(tmp_path, scores, labels)
     files = ShardFiles(f"{tmp_path}/preds_*.npy", f"{tmp_path}/labels_*.npy")

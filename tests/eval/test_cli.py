@@ -91,7 +91,7 @@ def test_evaluate_prints_the_report_on_stdout(run):
     assert done.stderr.rstrip().endswith(" GB/s")
 
 
-def test_quiet_says_nothing_beside_the_result(run):
+def test_quiet_prints_only_the_result(run):
     done = run("preds.npy", "labels.npy", "--quiet")
     assert done.stdout
     assert done.stderr == ""
@@ -134,7 +134,7 @@ def test_prior_adds_a_table_below_the_report(run):
     )
 
 
-def test_limits_know_priors(run):
+def test_limits_accept_priors(run):
     value = evaluate(*_inputs(), prior="uniform").metrics()["uniform/mAP"]
     run("preds.npy", "labels.npy", "--prior", "uniform", "--fail-under", f"uniform/mAP={value}")
     done = run(
@@ -287,7 +287,7 @@ def test_labels_may_be_class_indices(run, folder):
     assert Report.from_json(done.stdout) == evaluate(preds, indices)
 
 
-def test_one_class_is_fine(run, folder):
+def test_one_class_is_evaluated(run, folder):
     preds, labels = _inputs()
     np.save("preds.npy", preds[:, :1])
     np.save("labels.npy", labels[:, :1])
@@ -296,7 +296,7 @@ def test_one_class_is_fine(run, folder):
     assert found.metrics()["mAP"] == evaluate(preds, labels).classes["AP"][0]
 
 
-def test_one_row_is_fine(run, folder):
+def test_one_row_is_evaluated(run, folder):
     preds, labels = _inputs()
     np.save("preds.npy", preds[:1])
     np.save("labels.npy", labels[:1])
@@ -306,7 +306,7 @@ def test_one_row_is_fine(run, folder):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64"])
-def test_score_dtypes_are_compared_as_they_are(run, dtype):
+def test_score_dtypes_are_compared_without_conversion(run, dtype):
     preds, labels = _inputs()
     preds = (preds * 10).astype(dtype)
     np.save("preds.npy", preds)
@@ -320,12 +320,12 @@ def test_score_dtypes_are_compared_as_they_are(run, dtype):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_limit_that_is_met_is_silent(run):
+def test_a_limit_that_holds_prints_nothing(run):
     done = run("preds.npy", "labels.npy", "--fail-under", "mAP=0.1", "--quiet")
     assert done.stderr == ""
 
 
-def test_a_limit_that_is_not_met_exits_3_after_writing(run, folder):
+def test_a_limit_that_fails_exits_3_after_writing(run, folder):
     done = run(
         "preds.npy", "labels.npy", "--counts", "counts.lst", "--quiet", "--json", "r.json",
         "--fail-under", "mAP=0.01", "--fail-under", "mAP_tail=1.01", "--fail-under", "Acc@1=2",
@@ -339,7 +339,7 @@ def test_a_limit_that_is_not_met_exits_3_after_writing(run, folder):
     assert done.stdout
 
 
-def test_an_undefined_metric_meets_no_limit(run):
+def test_an_undefined_metric_fails_every_limit(run):
     done = run(
         "preds.npy", "labels.npy", "--counts", "counts.lst", "--bounds", "5000,0", "--quiet",
         "--fail-under", "mAP_head=0", code=LIMIT_NOT_MET,
@@ -523,7 +523,7 @@ BAD_DATA_CASES = {
 
 
 @pytest.mark.parametrize("case", BAD_DATA_CASES)
-def test_bad_data_is_one_sentence(run, folder, case):
+def test_bad_data_prints_one_sentence(run, folder, case):
     spoil, words = BAD_DATA_CASES[case]
     spoil()
     before = sorted(os.listdir(folder))
@@ -537,7 +537,7 @@ def test_bad_data_is_one_sentence(run, folder, case):
 
 
 @pytest.mark.parametrize("case", BAD_DATA_CASES)
-def test_check_finds_what_evaluation_would_refuse(run, folder, case):
+def test_check_reports_the_errors_of_evaluation(run, folder, case):
     spoil, _ = BAD_DATA_CASES[case]
     spoil()
     done = run("check", "preds.npy", "labels.npy", code=BAD_DATA)
@@ -557,14 +557,14 @@ def test_check_finds_what_evaluation_would_refuse(run, folder, case):
         ("labels.txt2", "0\n", ["labels.txt2"]),
     ],
 )
-def test_bad_label_files_are_one_sentence(run, name, content, words):
+def test_bad_label_files_print_one_sentence(run, name, content, words):
     Path(name).write_text(content)
     line = _only_line(run("preds.npy", name, code=BAD_DATA).stderr)
     for word in words:
         assert word in line
 
 
-def test_shards_that_disagree_are_one_sentence(run):
+def test_shards_that_disagree_print_one_sentence(run):
     np.save("part_1.npy", np.zeros((30, 6), np.float32))
     np.save("part_2.npy", np.zeros((10, 5), np.float32))
     line = _only_line(run("part_*.npy", "labels.npy", code=BAD_DATA).stderr)
@@ -572,7 +572,7 @@ def test_shards_that_disagree_are_one_sentence(run):
     assert "no_such_*.npy" in _only_line(run("no_such_*.npy", "labels.npy", code=BAD_DATA).stderr)
 
 
-def test_bad_class_files_are_one_sentence(run):
+def test_bad_class_files_print_one_sentence(run):
     for option, good in (("--counts", "counts.lst"), ("--class-names", "names.txt")):
         run("preds.npy", "labels.npy", option, good)
         assert "no_such" in _only_line(run("preds.npy", "labels.npy", option, "no_such.txt", code=BAD_DATA).stderr)
@@ -597,18 +597,18 @@ def test_unwritable_output_is_found_before_the_work(run, folder, option, place):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
-def test_a_full_disk_is_one_sentence(run):
+def test_a_full_disk_prints_one_sentence(run):
     done = run("preds.npy", "labels.npy", "--quiet", "--json", "/dev/full", code=BAD_DATA)
     assert "/dev/full: cannot be written (No space left on device)" in _only_line(done.stderr)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps([1, 2])])
-def test_a_table_that_is_none_is_one_sentence(run, content):
+def test_an_invalid_table_prints_one_sentence(run, content):
     Path("foreign.npz").write_bytes(content)
     assert "foreign.npz" in _only_line(run("table", "foreign.npz", code=BAD_DATA).stderr)
 
 
-def test_other_files_are_no_tables(run):
+def test_files_of_other_formats_are_no_tables(run):
     assert "no_such.npz" in _only_line(run("table", "no_such.npz", code=BAD_DATA).stderr)
     np.savez("other.npz", scores=np.zeros(3))
     assert "other.npz" in _only_line(run("table", "other.npz", code=BAD_DATA).stderr)
@@ -616,7 +616,7 @@ def test_other_files_are_no_tables(run):
 
 
 @pytest.mark.parametrize(("switch", "value"), [("VLTR_SIMD", "foo"), ("VLTR_NUM_THREADS", "many")])
-def test_a_bad_switch_is_one_sentence(run, folder, switch, value):
+def test_a_bad_environment_variable_prints_one_sentence(run, folder, switch, value):
     env = {switch: value}
     before = sorted(os.listdir(folder))
     done = run("preds.npy", "labels.npy", "--json", "r.json", code=BAD_DATA, env=env)
@@ -694,7 +694,7 @@ def test_check_collects_several_problems(run):
     assert done.stdout.count("\nproblem ") == 3
 
 
-def test_doctor_says_what_is_installed(run):
+def test_doctor_prints_the_installed_versions(run):
     done = run("doctor", env={"VLTR_NUM_THREADS": "1"})
     facts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert facts["numpy"] == np.__version__
@@ -785,7 +785,7 @@ def test_progress_shows_after_two_seconds_and_leaves_nothing(clock):
     assert terminal.getvalue().endswith(" \r")
 
 
-def test_progress_of_a_later_phase_does_not_go_back(monkeypatch):
+def test_progress_of_a_later_phase_does_not_decrease(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     terminal = io.StringIO()
@@ -827,7 +827,7 @@ def test_ctrl_c_ends_the_work_at_once_and_leaves_no_file(program, folder):
     assert sorted(os.listdir(folder)) == before
 
 
-def test_a_reader_that_leaves_is_no_error(program, folder):
+def test_a_closed_pipe_is_no_error(program, folder):
     done = subprocess.run(
         f"{program} preds.npy labels.npy --quiet --json - | head -c 1",
         shell=True,

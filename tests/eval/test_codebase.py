@@ -104,7 +104,7 @@ def floor_of(module: str) -> int:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_import_points_back_up(module):
+def test_no_module_imports_a_higher_layer(module):
     for name in imports_of(module) - {CORE, ""}:
         assert floor_of(name) <= floor_of(module), name
 
@@ -126,12 +126,12 @@ def test_modules_import_modules_not_the_package(module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_the_program_knows_the_drop_ins(module):
+def test_only_the_program_imports_the_drop_ins(module):
     known = {name for name in imports_of(module) if name.startswith("compat")}
     assert not known or module.startswith("compat") or module == "program.cli"
 
 
-def test_vltr_eval_knows_nothing_of_training():
+def test_vltr_eval_does_not_import_training():
     for path, text in SOURCES["python"].items():
         assert "vltr_train" not in text, path
 
@@ -242,7 +242,7 @@ def test_cpu_includes_nothing_above_it(path):
 
 
 @pytest.mark.parametrize("path", SOURCES["cuda"], ids=lambda path: path.name)
-def test_cuda_stands_on_the_core_alone(path):
+def test_cuda_includes_the_core_alone(path):
     for header in includes_of(SOURCES["cuda"][path]):
         assert "/" not in header or header.startswith(("core/", "cuda/")), header
         assert not re.match(r"cub|thrust|cooperative|torch|numpy|Python", header), header
@@ -250,7 +250,7 @@ def test_cuda_stands_on_the_core_alone(path):
         assert not re.search(r"cuda_runtime|\.cuh", " ".join(includes_of(SOURCES["cuda"][path])))
 
 
-def test_only_the_bindings_know_pybind11():
+def test_only_the_bindings_include_pybind11():
     assert {path.parent.name for path, text in SOURCES["c++"].items() if "pybind11" in text} == {"bindings"}
 
 
@@ -271,7 +271,7 @@ def test_sources_are_ascii(kind):
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_no_file_is_a_grab_bag(kind):
+def test_no_file_name_is_generic(kind):
     for path in SOURCES[kind]:
         assert not re.fullmatch(r"_?(utils?|helpers?|misc|commons?|tools)", path.stem), path
 
@@ -302,7 +302,7 @@ def test_no_attribute_holds_a_lock_while_it_computes(kind):
             assert "cached_property" not in names, path
 
 
-def test_users_never_meet_an_assert():
+def test_no_module_asserts():
     for path, text in {**SOURCES["python"], **SOURCES["training"]}.items():
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))), path
 
@@ -313,7 +313,7 @@ def test_users_never_meet_an_assert():
 @pytest.mark.parametrize(
     "module", ["vltr_eval", *(f"vltr_eval.{module}" for module in MODULES), "vltr_train", "vltr_train.ops.frames"]
 )
-def test_examples_in_docstrings_are_true(module):
+def test_examples_in_docstrings_run(module):
     loaded = importlib.import_module(module)
     result = doctest.testmod(loaded, extraglobs={"np": np}, raise_on_error=False)
     assert result.failed == 0

@@ -46,7 +46,7 @@ def parts_of(num_rows=90, sizes=(), ids=None) -> list[Chunk]:
     ],
     ids=["no ids", "in order", "in reverse", "ten twice", "all three times"],
 )
-def test_rows_that_come_again_are_counted(sizes, ids, repeated):
+def test_repeated_rows_are_counted(sizes, ids, repeated):
     found = count_chunks(Settings(3), parts_of(sizes=sizes, ids=ids), NUM_CLASSES)
     assert (found.repeated_rows, found.table.num_rows) == (repeated, 90 - repeated)
 
@@ -120,7 +120,7 @@ def test_progress_of_counting_and_report_rises_to_one(call, sap):
     assert seen.count(1) == 1
 
 
-def test_progress_of_a_report_comes_behind_that_of_counting():
+def test_progress_of_a_report_follows_that_of_counting():
     """Expected SAP is slow with many positives, so it has a share of the progress."""
     scores, labels = make_case(90, NUM_CLASSES, seed=2)
     seen = []

@@ -82,7 +82,7 @@ def test_small_set_ranks_head_above_medium_above_tail():
         assert head > medium > tail
 
 
-def test_seed_decides_the_set():
+def test_seed_determines_the_set():
     first, again, other = make_demo(0.01, seed=3), make_demo(0.01, seed=3), make_demo(0.01, seed=4)
     np.testing.assert_array_equal(first.scores, again.scores)
     np.testing.assert_array_equal(first.labels, again.labels)

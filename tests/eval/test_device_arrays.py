@@ -112,7 +112,7 @@ def test_unaligned_device_elements_are_refused(waits, changes):
 
 
 @pytest.mark.parametrize(("entry", "stream"), [(None, 1), (1, 1), (2, 2), (0x5555, 0x5555)])
-def test_cuda_array_interface_names_the_stream_that_is_worked_on(waits, entry, stream):
+def test_cuda_array_interface_names_the_stream_of_the_work(waits, entry, stream):
     assert borrow("scores", offering_cuda(stream=entry)).device == Device(3, stream)
     assert not waits
 
@@ -175,7 +175,7 @@ def torch_stream(monkeypatch) -> SimpleNamespace:
 
 @pytest.mark.parametrize("handle", [0, 0x5555])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.bool, torch.int64])
-def test_torch_cuda_tensors_are_worked_on_in_torchs_current_stream(waits, torch_stream, handle, dtype):
+def test_torch_cuda_tensors_are_read_in_torchs_current_stream(waits, torch_stream, handle, dtype):
     tensor = torch.zeros((6, 4)).to(dtype)[::2, 1:].as_subclass(PretendedTensor)
     torch_stream.cuda_stream = handle
     borrowed = borrow("scores", tensor)
@@ -333,7 +333,7 @@ def test_dlpack_of_another_major_version_is_refused_and_deleted_once():
     assert producer.deleted == 1
 
 
-def test_a_dlpack_capsule_is_taken_once():
+def test_a_dlpack_capsule_is_consumed_once():
     producer = Producer()
     capsule = producer.__dlpack__()
     taken = _core.from_dlpack(capsule)
@@ -376,7 +376,7 @@ def test_impossible_dlpack_capsules_are_refused_and_deleted_once(tensor, error, 
     assert producer.deleted == 1
 
 
-def test_dlpack_of_another_device_than_it_says_is_refused(waits):
+def test_dlpack_of_another_device_than_declared_is_refused(waits):
     with pytest.raises(TypeError, match=r"^scores: .* expected memory of DLPack's device 2, 3, got that of 1, 3$"):
         borrow("scores", Producer(device=(2, 3), device_type=1))
     with pytest.raises(TypeError, match=r"^scores: .* expected memory of cuda:1, got that of cuda:3$"):
@@ -407,7 +407,7 @@ def test_impossible_cuda_array_interfaces_are_refused(waits, changes, error, sen
 
 
 @pytest.mark.parametrize("kind", [2, 13])
-def test_dlpack_of_cuda_devices_is_asked_for_on_the_legacy_default_stream(waits, kind):
+def test_dlpack_of_cuda_devices_is_requested_on_the_legacy_default_stream(waits, kind):
     producer = Producer(device=(kind, 3))
     assert borrow("scores", producer).device == ON_CUDA
     assert producer.asked == [{"stream": LEGACY_STREAM, "max_version": (1, 0)}]
@@ -447,13 +447,13 @@ def test_dlpack_producers_that_refuse_are_quoted():
     ],
     ids=lambda array: f"{type(array).__module__}-{array.dtype}",
 )
-def test_dlpack_of_numpy_and_torch_tells_what_they_tell(array):
+def test_dlpack_of_numpy_and_torch_has_their_shapes_and_dtypes(array):
     direct, exchanged = borrow("scores", array), borrow("scores", offering_dlpack(array))
     for field in ("address", "shape", "strides", "dtype", "device"):
         assert getattr(direct, field) == getattr(exchanged, field)
 
 
-def test_read_only_memory_is_known_as_such():
+def test_read_only_memory_is_marked_read_only():
     array = np.zeros((3, 4))
     array.flags.writeable = False
     for fixed in (array, offering_dlpack(array), Offers(__array_interface__=array.__array_interface__)):
@@ -471,7 +471,7 @@ def test_dlpack_of_empty_arrays(array):
     assert (borrowed.shape, borrowed.nbytes) == (tuple(array.shape), 0)
 
 
-def test_dlpack_keeps_its_producer_alive_and_lets_it_go():
+def test_dlpack_keeps_its_producer_alive_and_releases_it():
     array = np.zeros((3, 4))
     before = sys.getrefcount(array)
     borrowed = borrow("scores", offering_dlpack(array))
@@ -494,7 +494,7 @@ def test_borrowing_holds_one_reference(waits, torch_stream):
 
 
 @pytest.mark.parametrize("why", ["this build has no CUDA kernels", "no driver"])
-def test_cuda_arrays_without_a_device_are_refused_and_told_why(monkeypatch, torch_stream, why):
+def test_errors_on_cuda_arrays_without_a_device_have_the_reason(monkeypatch, torch_stream, why):
     monkeypatch.setattr(_core, "device_count", lambda: 0)
     monkeypatch.setattr(_core, "why_no_device", lambda: why)
     producer = Producer(device=(2, 0))
@@ -515,13 +515,13 @@ def test_a_build_without_kernels_says_so():
 # Several arrays
 
 
-def test_arrays_of_one_place_are_together(waits):
+def test_arrays_on_one_device_are_accepted(waits):
     assert common_device(scores=borrow("scores", np.zeros(3)), labels=borrow("labels", torch.zeros(3))) == CPU
     assert common_device(scores=borrow("scores", offering_cuda()), labels=borrow("labels", offering_cuda())) == ON_CUDA
     assert not waits
 
 
-def test_arrays_of_several_streams_are_joined_on_the_first(waits):
+def test_arrays_of_several_streams_are_synchronized_on_the_first(waits):
     on = {name: borrow(name, offering_cuda(stream=stream)) for name, stream in zip("abcd", (7, 8, 7, 9), strict=True)}
     device = common_device(**on)
     assert device == Device(3, 7)
@@ -531,7 +531,7 @@ def test_arrays_of_several_streams_are_joined_on_the_first(waits):
     assert sorted(waits) == [(3, 8, 7), (3, 9, 7)]
 
 
-def test_arrays_of_several_places_are_refused(waits, torch_stream, monkeypatch):
+def test_arrays_on_several_devices_are_refused(waits, torch_stream, monkeypatch):
     on_cuda, on_host = borrow("a", offering_cuda()), borrow("b", np.zeros(3))
     tensor = borrow("b", torch.zeros(3))
     with pytest.raises(
@@ -552,20 +552,20 @@ def test_arrays_of_several_places_are_refused(waits, torch_stream, monkeypatch):
         common_device(scores=on_cuda, labels=borrow("labels", offering_cuda()))
 
 
-def test_arrays_without_an_address_are_at_home_anywhere(waits):
+def test_empty_arrays_fit_any_device(waits):
     nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
     assert common_device(scores=nothing, labels=borrow("b", np.zeros(3))) == CPU
     assert common_device(scores=borrow("a", offering_cuda()), labels=borrow("b", torch.zeros(0))) == ON_CUDA
 
 
-def test_arrays_that_live_elsewhere_are_not_handed_back(waits):
+def test_arrays_on_other_devices_are_not_released(waits):
     nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
     release_inputs_after_launch(CPU, borrow("b", np.zeros(3)), nothing)
     release_inputs_after_launch(Device(3, 7), borrow("a", offering_cuda(stream=7)), borrow("b", torch.zeros(0)))
     assert not waits
 
 
-def test_dlpack_owners_are_kept_until_the_device_is_done_with_them(waits, monkeypatch):
+def test_dlpack_owners_are_kept_until_their_kernels_end(waits, monkeypatch):
     events = []
 
     class Event(SimpleNamespace):
@@ -590,7 +590,7 @@ def test_dlpack_owners_are_kept_until_the_device_is_done_with_them(waits, monkey
     assert not arrays._in_use
 
 
-def test_row_shards_live_in_one_place(waits):
+def test_row_shards_are_on_one_device(waits):
     with pytest.raises(
         ValueError, match=r"^scores\[1\]: expected an array in CPU memory as scores\[0\], got one on cuda"
     ):
@@ -728,7 +728,7 @@ def test_weights_come_from_any_library(device):
     assert_same_bits(vltr_eval.average_precision(scores, labels, sample_weight=offering_dlpack(weights)), expected)
 
 
-def test_weights_elsewhere_than_scores_are_refused(waits):
+def test_weights_on_another_device_than_scores_are_refused(waits):
     with pytest.raises(
         ValueError, match=r"^sample_weight: expected .* in CPU memory, got one on cuda:3; pass sample_weight\.cpu\(\)$"
     ):
@@ -806,7 +806,7 @@ def test_device_arrays_on_cuda_offer_every_protocol(cuda, dtype):
 
 
 @pytest.mark.parametrize("version", [None, (0, 8), (1, 0), (1, 1)])
-def test_device_arrays_on_cuda_live_as_long_as_who_borrows_them(cuda, version):
+def test_device_arrays_on_cuda_live_as_long_as_their_borrowers(cuda, version):
     array = _core.DeviceArray((4,), arrays._CODES["float32"], 0, LEGACY_STREAM)
     borrow("a", array).core.assign(np.float32([1, 2, 3, 4]))
     capsule = array.__dlpack__(max_version=version)
@@ -842,7 +842,7 @@ def test_device_arrays_on_cuda_may_be_empty_or_single(cuda, shape):
     assert borrow("a", array).shape == shape
 
 
-def test_too_much_device_memory_on_cuda_is_a_memory_error_and_the_process_goes_on(cuda):
+def test_too_much_device_memory_on_cuda_is_a_memory_error_and_the_process_continues(cuda):
     with pytest.raises(MemoryError, match=f"expected {2**52:,} bytes on cuda:0"):
         _core.DeviceArray((2**49,), arrays._CODES["float64"], 0, LEGACY_STREAM)
     with pytest.raises(ValueError, match="63 bits"):
@@ -855,7 +855,7 @@ def test_too_much_device_memory_on_cuda_is_a_memory_error_and_the_process_goes_o
 
 @pytest.mark.parametrize("stream", [None, LEGACY_STREAM, THREAD_STREAM])
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, lambda a: a[::-1, ::2], lambda a: a[2:2]])
-def test_arrays_on_cuda_come_back_as_they_were(cuda, layout, stream):
+def test_arrays_on_cuda_keep_every_bit(cuda, layout, stream):
     values = layout(np.arange(48, dtype=np.float32).reshape(6, 8))
     array = CudaArray(values, stream=stream)
     borrowed = borrow("a", array)
@@ -870,7 +870,7 @@ def test_arrays_on_cuda_come_back_as_they_were(cuda, layout, stream):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.bool])
-def test_torch_tensors_on_cuda_are_borrowed_where_they_are(cuda, dtype):
+def test_torch_tensors_on_cuda_are_borrowed_without_a_copy(cuda, dtype):
     values = torch.tensor([[0.0, 1, 2], [3, 4, 5]]).to(dtype)
     tensor = torch_on_device(values, cuda)[:, ::2]
     borrowed = borrow("a", tensor)
@@ -890,7 +890,7 @@ def test_streams_on_cuda_wait_for_each_other(cuda):
     assert device == Device(0, THREAD_STREAM)
 
 
-def test_events_on_cuda_pass(cuda):
+def test_events_on_cuda_complete(cuda):
     event = _core.Event(0, LEGACY_STREAM)
     _core.DeviceArray((1,), arrays._CODES["float32"], 0, LEGACY_STREAM).to_numpy()
     assert event.done()

@@ -160,7 +160,7 @@ def test_an_interrupt_between_any_two_bytecodes_leaves_no_wrong_report(call, roo
     check_evaluator(CALLS[call], "opcode", *files, ids="integers", had=1, spill_dir=tmp_path, **ROOMS[room])
 
 
-def test_an_interrupted_first_update_takes_nothing_or_all():
+def test_an_interrupted_first_update_adds_all_rows_or_none():
     check_evaluator(CALLS["update"], "line", "", ids="strings", had=0)
 
 
@@ -190,16 +190,16 @@ def found_running(running: RunningAP) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("event", ["line", "opcode"])
 @pytest.mark.parametrize("had", [[], [FIRST]], ids=["first", "second"])
-def test_an_interrupted_update_of_running_ap_takes_nothing_or_all(event, had):
+def test_an_interrupted_update_of_running_ap_adds_all_rows_or_none(event, had):
     files = ("",) if event == "line" else ("metrics/running.py",)
     check_every_interrupt(lambda: running_of(*had), lambda one: one.update(*NEXT), found_running, event, *files)
 
 
-def test_an_interrupted_reset_of_running_ap_forgets_nothing_or_all():
+def test_an_interrupted_reset_of_running_ap_removes_all_rows_or_none():
     check_every_interrupt(lambda: running_of(FIRST), RunningAP.reset, found_running, "opcode", "metrics/running.py")
 
 
-def test_an_interrupted_refusal_leaves_running_ap_as_it_was():
+def test_an_interrupted_refusal_does_not_change_running_ap():
     before, after = found_running(running_of(FIRST)), found_running(running_of(FIRST, NEXT))
     for at in itertools.count():
         running = running_of(FIRST)
@@ -238,7 +238,7 @@ WEIGHTS = [np.linspace(start, 2, 8) for start in (0.1, 1.0)]
 @pytest.mark.parametrize("event", ["line", "opcode"])
 @pytest.mark.parametrize("had", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("weights", [[(), ()], [(weights,) for weights in WEIGHTS]], ids=["plain", "weighted"])
-def test_an_interrupted_add_of_a_meter_takes_nothing_or_all(event, had, weights):
+def test_an_interrupted_add_of_a_meter_adds_all_rows_or_none(event, had, weights):
     pytest.importorskip("torch")
     first, last = ((*one, *own) for one, own in zip((FIRST, NEXT), weights, strict=True))
 
@@ -251,7 +251,7 @@ def test_an_interrupted_add_of_a_meter_takes_nothing_or_all(event, had, weights)
     check_every_interrupt(make, lambda meter: meter.add(*last), found_meter, event, *files)
 
 
-def test_an_interrupted_reset_of_a_meter_forgets_nothing_or_all():
+def test_an_interrupted_reset_of_a_meter_removes_all_rows_or_none():
     pytest.importorskip("torch")
     first = (*FIRST, WEIGHTS[0])
     for at in itertools.count():
@@ -292,7 +292,7 @@ def found_calculator(calculator: Any) -> Any:
 
 @pytest.mark.parametrize("top_n", [None, 5], ids=["whole", "highest"])
 @pytest.mark.parametrize("kind", ["map", "all"])
-def test_an_interrupted_accumulate_of_youtube8m_takes_nothing_or_all(kind, top_n, monkeypatch):
+def test_an_interrupted_accumulate_of_youtube8m_adds_all_or_none(kind, top_n, monkeypatch):
     monkeypatch.setattr(youtube8m_ranked_lists, "_WAITING", 4)
     files = ("compat/youtube8m/calculators.py", "compat/youtube8m/ranked_lists.py")
     for had in ([], [FIRST, FIRST]) if kind == "map" else ([FIRST],):

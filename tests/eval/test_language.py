@@ -89,7 +89,7 @@ def test_sentences_begin_with_their_subject(path):
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != Path(__file__)], ids=lambda path: path.name)
-def test_no_text_hides_what_it_means(path):
+def test_no_text_has_an_unclear_phrase(path):
     assert not UNCLEAR.findall(path.read_text(encoding="utf-8"))
 
 

@@ -97,7 +97,7 @@ MONOTONE = {
 @pytest.mark.parametrize("mapping", MONOTONE.values(), ids=MONOTONE.keys())
 @given(case=cases())
 @settings(max_examples=25)
-def test_maps_that_keep_the_order_change_no_bit(mapping, case):
+def test_monotonic_maps_change_no_bit(mapping, case):
     scores, labels = case
     mapped, expected = everything(mapping(scores), labels), everything(scores, labels)
     for name in ("indptr", "tp", "fp", "tied"):
@@ -107,7 +107,7 @@ def test_maps_that_keep_the_order_change_no_bit(mapping, case):
 
 
 @given(cases())
-def test_negated_scores_mirror_roc_auc_and_keep_ties(case):
+def test_negated_scores_complement_roc_auc_and_keep_ties(case):
     scores, labels = case
     assert_agrees(roc_auc(-scores, labels), 1 - roc_auc(scores, labels))
     assert_same_bits(tie_rate(-scores, labels), tie_rate(scores, labels))
@@ -161,7 +161,7 @@ def fold(tree, tables: list):
 
 
 @given(cases(), st.data())
-def test_any_merge_tree_of_any_shards_is_the_whole(case, data):
+def test_any_merge_tree_of_any_shards_equals_the_whole(case, data):
     scores, labels = case
     places = sorted({0, *data.draw(st.lists(st.integers(1, len(scores)), max_size=4)), len(scores)})
     shards = list(itertools.starmap(slice, itertools.pairwise(places)))
@@ -216,7 +216,7 @@ def test_strides_change_no_bit(case, data):
 
 
 @given(cases())
-def test_breaking_ties_against_the_positives_keeps_ap_and_for_them_gains(case):
+def test_breaking_ties_against_the_positives_keeps_ap_and_in_their_favor_raises_it(case):
     scores, labels = case
     wide = scores.astype(np.int64) * 2
     ap = average_precision(scores, labels)

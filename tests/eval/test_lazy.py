@@ -38,7 +38,7 @@ def test_the_class_shows_the_property_itself():
     assert Squares.total.__doc__ == "The sum of the squares."
 
 
-def test_errors_are_kept_by_nobody():
+def test_errors_are_not_cached():
     class Fickle:
         tries = 0
 
@@ -57,7 +57,7 @@ def test_errors_are_kept_by_nobody():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.* may lead to deadlocks")
-def test_a_child_forked_while_a_value_is_computed_computes_its_own():
+def test_a_child_forked_while_a_value_is_computed_computes_it_again():
     computing, go_on = threading.Event(), threading.Event()
 
     class Slow:

@@ -37,7 +37,7 @@ def last_line(tree: Path, arguments: list[str]) -> str:
 
 
 @pytest.mark.parametrize("arguments", [*STARTS, ["-c", "import vltr_train"], ["-m", "vltr_train"]], ids=" ".join)
-def test_sources_alone_say_what_to_do(tree, arguments):
+def test_sources_alone_print_the_remedy(tree, arguments):
     line = last_line(tree, arguments)
     assert line.startswith(
         f"ImportError: vltr_eval: expected the compiled core in {tree / 'vltr_eval' / '_base'}, got the sources"
@@ -55,7 +55,7 @@ def test_a_core_of_another_python_is_named(tree):
     assert "got _core.cpython-30-other.so; install vltr with this Python" in line
 
 
-def test_a_core_that_does_not_load_is_told(tree):
+def test_a_core_that_does_not_load_is_reported(tree):
     (tree / "vltr_eval" / "_base" / f"_core{importlib.machinery.EXTENSION_SUFFIXES[0]}").touch()
     line = last_line(tree, STARTS[0])
     assert line.startswith("ImportError: vltr_eval: expected a compiled core that loads, got ")

@@ -35,7 +35,7 @@ def test_a_file_appears_whole(tmp_path):
     assert names_in(tmp_path) == ["out.txt"]
 
 
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "out.txt"
     path.write_text("old")
     sentence = rf"^{re.escape(str(path))}: cannot be written \(No space left on device\)$"
@@ -126,7 +126,7 @@ def test_files_in_use_in_this_process_are_no_leftovers(tmp_path):
     assert (names_in(tmp_path), path.read_text()) == (["out.txt"], "first")
 
 
-def test_files_that_only_look_like_leftovers_stay(tmp_path):
+def test_files_with_names_like_leftovers_stay(tmp_path):
     kept = [
         ".out.txt.123.unfinished",
         ".out.txt.0123456g.unfinished",
@@ -142,7 +142,7 @@ def test_files_that_only_look_like_leftovers_stay(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a limit of file sizes")
 @pytest.mark.parametrize("limit", [1000, 100_000])
-def test_demo_on_a_full_disk_is_one_sentence(tmp_path, limit):
+def test_demo_on_a_full_disk_prints_one_sentence(tmp_path, limit):
     """A limit of file sizes replaces the full disk: writes fail midway in the same manner."""
     code = f"""
 import resource, sys
@@ -157,7 +157,7 @@ sys.exit(main(["demo", sys.argv[1], "--scale", "0.02"]))
     assert names_in(tmp_path / "set") == []
 
 
-def test_demo_in_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+def test_demo_in_a_folder_that_cannot_be_made_prints_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     code = "import sys; from vltr_eval.program.cli import main; sys.exit(main(['demo', sys.argv[1], '--scale', '.01']))"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], capture_output=True, text=True, timeout=60)

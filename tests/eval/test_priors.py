@@ -78,12 +78,12 @@ def test_one_label_a_row_has_the_closed_form(prior, frequencies):
         ([7, 0, 0, 0], [0, 7 / 3, 7 / 3, 7 / 3]),
     ],
 )
-def test_inverse_mirrors_the_ranks_and_equal_counts_share(train_counts, expected):
+def test_inverse_reverses_the_ranks_and_equal_counts_share(train_counts, expected):
     found = prior_weights(np.array(INDICES), "inverse", train_counts=train_counts)
     np.testing.assert_allclose(found.shares, np.divide(expected, sum(expected)), rtol=1e-14)
 
 
-def test_weights_in_whole_numbers_are_rows_repeated():
+def test_integer_weights_equal_repeated_rows():
     """AP, Acc@k and their means are equal to the bit, with ties and with rows without labels."""
     rng = np.random.default_rng(3)
     classes = rng.permutation([0] * 16 + [1] * 8 + [2] * 8 + [None] * 6)
@@ -163,7 +163,7 @@ def test_a_factor_of_ten_for_all_labels_of_a_row_is_ten():
     np.testing.assert_allclose(weights[50:] / weights[0], 10, rtol=1e-7)
 
 
-def test_out_of_reach_is_the_nearest_and_says_how_far():
+def test_an_unreachable_prior_gives_the_nearest_and_its_distance():
     """Class 1 occurs with class 0 only: AB 4/7 and C 3/7 are nearest to the shares .2, .4, .4."""
     labels = [[0]] * 20 + [[0, 1]] * 10 + [[2]] * 30
     found = prior_weights(labels, [0.2, 0.4, 0.4])
@@ -179,7 +179,7 @@ def test_out_of_reach_is_the_nearest_and_says_how_far():
     assert f"p: the labels allow it to be met to a total variation of {distance:.4f}\n" in str(report)
 
 
-def test_one_more_sweep_comes_no_nearer():
+def test_one_more_sweep_does_not_lower_the_distance():
     """No move of mass between two label sets lowers the chi-square distance noticeably."""
     rng = np.random.default_rng(5)
     labels = rng.random((40, 6)) < 0.3
@@ -259,13 +259,13 @@ def test_row_order_changes_no_bit(case, rng):
 
 
 @given(cases(), st.integers(-30, 30))
-def test_the_sum_of_a_prior_says_nothing(case, exponent):
+def test_the_sum_of_a_prior_changes_nothing(case, exponent):
     labels, prior = case
     assert_same_bits(prior_weights(labels, prior * 2.0**exponent).weights, prior_weights(labels, prior).weights)
 
 
 @given(cases())
-def test_weights_have_mean_one_and_the_shares_that_are_told(case):
+def test_weights_have_mean_one_and_the_reported_shares(case):
     labels, prior = case
     found = prior_weights(labels, prior)
     assert (found.weights >= 0).all()
@@ -358,7 +358,7 @@ def test_text_has_a_line_for_each_distribution():
     assert "\nas it is          0  " in per_class
 
 
-def test_few_rows_are_told():
+def test_few_effective_rows_are_noted():
     """Two rows of a rare class have nearly all of the weight."""
     labels = np.array([0] * 500 + [1] * 2)
     text = str(evaluate(np.random.default_rng(0).random((502, 2)), labels, prior={"p": [1, 99]}))
@@ -390,7 +390,7 @@ def test_json_is_read_back(topk):
         lambda shift: shift.update(groups={}),
     ],
 )
-def test_a_damaged_shift_is_refused(change):
+def test_a_damaged_prior_result_is_refused(change):
     scores, labels = example()
     document = json.loads(evaluate(scores, labels, prior="uniform").to_json())
     change(document["shifts"]["uniform"])
@@ -398,7 +398,7 @@ def test_a_damaged_shift_is_refused(change):
         Report.from_json(json.dumps(document))
 
 
-def test_forms_of_a_prior_are_one():
+def test_all_forms_of_a_prior_are_equal():
     scores, labels = example()
     options = {"sap": None, "train_counts": TRAIN_COUNTS}
     report = evaluate(scores, labels, prior="inverse", **options)
@@ -445,7 +445,7 @@ def test_forms_of_a_prior_are_one():
         ({3: "uniform"}, ValueError, r"^prior: expected names of letters and digits, got 3$"),
     ],
 )
-def test_wrong_priors_are_one_sentence(prior, error, sentence):
+def test_wrong_priors_are_refused(prior, error, sentence):
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
     with pytest.raises(error, match=sentence):
         evaluate(np.zeros((3, 3)), labels, prior=prior)
@@ -457,7 +457,7 @@ def test_a_prior_that_no_row_can_have_is_an_error():
         prior_weights(np.ones((2, 2)), [1, 0])
 
 
-def test_lists_need_to_know_the_classes():
+def test_lists_need_the_number_of_classes():
     with pytest.raises(ValueError, match=r"^num_classes: expected the number of classes"):
         prior_weights([[0], [1]], "uniform")
 
@@ -467,7 +467,7 @@ def test_train_counts_are_checked():
         prior_weights(np.eye(3), "inverse", train_counts=[1, 2])
 
 
-def test_what_never_has_all_rows_takes_no_prior():
+def test_other_evaluations_take_no_prior():
     batches = [(np.zeros((2, 2)), [[0], [1]])]
     with pytest.raises(TypeError, match=r"^prior: expected one of sap, "):
         vltr_eval.evaluate_batches(batches, 2, prior="uniform")
@@ -477,7 +477,7 @@ def test_what_never_has_all_rows_takes_no_prior():
         vltr_eval.Evaluator(2, prior="uniform")
 
 
-def test_a_device_takes_no_prior(cuda):
+def test_scores_on_a_device_refuse_a_prior(cuda):
     from devices import on_device
 
     scores, labels = example()
@@ -517,7 +517,7 @@ def test_extreme_distributions_give_finite_weights_and_their_distance(data):
         ([[1, 1], [1, 0], [0, 1]], [5e-324, 1e308], [0, 1]),
     ],
 )
-def test_extreme_distributions_that_rows_can_have_are_met(labels, prior, shares):
+def test_extreme_distributions_that_rows_can_have_are_reached(labels, prior, shares):
     found = prior_weights(np.array(labels), prior)
     assert found.total_variation < REACHED
     np.testing.assert_allclose(found.shares, shares, atol=REACHED)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.any_device
 # Content
 
 
-def assert_table_is_the_textbook(table, scores, labels) -> None:
+def assert_table_equals_the_textbook(table, scores, labels) -> None:
     assert table.num_rows == len(scores)
     for c in range(table.num_classes):
         assert table_rows(table, c) == reference.rank_table(
@@ -39,27 +39,27 @@ def assert_table_is_the_textbook(table, scores, labels) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (130, 70), (1500, 20)])
 @pytest.mark.parametrize("levels", [None, 3, 40])
-def test_table_is_the_textbook(simd, shape, levels):
+def test_table_equals_the_textbook(simd, shape, levels):
     scores, labels = make_case(*shape, seed=1, levels=levels)
-    assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+    assert_table_equals_the_textbook(rank_table(scores, labels), scores, labels)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 15, 16, 17, 300])
-def test_table_is_the_textbook_for_any_number_of_positives(simd, num_rows):
+def test_table_equals_the_textbook_for_any_number_of_positives(simd, num_rows):
     labels = corner_labels(num_rows, seed=2)
     for levels in (None, 4):
         scores, _ = make_case(*labels.shape, seed=3, levels=levels)
-        assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+        assert_table_equals_the_textbook(rank_table(scores, labels), scores, labels)
 
 
 @pytest.mark.parametrize("positives", [15, 16, 17, 255, 256, 257, 4095, 4096, 4097])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-def test_table_is_the_textbook_around_the_widths_of_its_search_tree(simd, positives, dtype):
+def test_table_equals_the_textbook_around_the_widths_of_its_search_tree(simd, positives, dtype):
     rng = np.random.default_rng(positives)
     scores = rng.permutation(9000)[:, None].astype(dtype)
     labels = np.zeros((9000, 1), bool)
     labels[rng.permutation(9000)[:positives]] = True
-    assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+    assert_table_equals_the_textbook(rank_table(scores, labels), scores, labels)
 
 
 def test_table_has_the_documented_types():
@@ -85,7 +85,7 @@ def test_counts_of_both_sides():
 
 
 @pytest.mark.parametrize("levels", [None, 5])
-def test_curve_lies_on_sklearns(levels):
+def test_curve_agrees_with_sklearn(levels):
     """scikit-learn has a point at every score; the rank table has those at the scores of positives."""
     scores, labels = make_case(200, 3, seed=4, levels=levels)
     for c, curve in enumerate(vltr_eval.precision_recall_curve(scores, labels)):
@@ -104,7 +104,7 @@ def test_curve_of_an_absent_class_is_empty():
 
 
 @pytest.mark.parametrize("class_index", [-1, 2])
-def test_curve_refuses_a_class_that_is_not_there(class_index):
+def test_curve_refuses_a_class_out_of_range(class_index):
     with pytest.raises(IndexError, match=rf"^class_index: expected 0 to 1, got {class_index}$"):
         rank_table(np.zeros((3, 2)), np.zeros((3, 2))).precision_recall_curve(class_index)
 
@@ -183,7 +183,7 @@ def table():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint64, np.float16, np.bool_])
-def test_saved_table_comes_back_whole(tmp_path, dtype):
+def test_saved_table_loads_unchanged(tmp_path, dtype):
     scores, labels = make_case(60, 5, seed=12, levels=6)
     labels[:, 2] = False
     table = rank_table(np.abs(scores).astype(dtype), labels)
@@ -322,7 +322,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_tables_that_no_scan_could_have_made_are_refused(tmp_path, table, damage):
+def test_inconsistent_tables_are_refused(tmp_path, table, damage):
     arrays = fields(table)
     damage(arrays)
     path = tmp_path / "table.npz"
@@ -369,7 +369,7 @@ def test_unaligned_arrays_are_read_exactly(table):
 
 
 @pytest.mark.parametrize("positives", [1, 10**6, 2**51])
-def test_a_table_of_as_many_rows_as_can_be_counts_at_once(tmp_path, positives):
+def test_metrics_of_a_table_with_the_most_rows_are_fast(tmp_path, positives):
     """Use one threshold that all positives and half of the negatives reach; the file has a few hundred bytes."""
     path, counts = tmp_path / "table.npz", np.array([positives])
     negatives = 2**53 - positives
@@ -413,7 +413,7 @@ MEMBERS = {
 
 
 @pytest.mark.parametrize("change", MEMBERS.values(), ids=MEMBERS.keys())
-def test_damaged_members_get_one_sentence(tmp_path, table, change):
+def test_damaged_members_are_refused(tmp_path, table, change):
     path = tmp_path / "table.npz"
     table.save(path)
     rewrite(path, change)
@@ -422,7 +422,7 @@ def test_damaged_members_get_one_sentence(tmp_path, table, change):
     )
 
 
-def test_members_that_pack_without_bound_are_refused(tmp_path, table):
+def test_members_of_other_compression_are_refused(tmp_path, table):
     path = tmp_path / "table.npz"
     table.save(path)
     with zipfile.ZipFile(path) as archive:
@@ -480,7 +480,7 @@ def test_merged_positive_scores_are_those_of_the_whole():
     assert_same_bits(whole.indptr, table.indptr)
 
 
-def test_merge_of_nothing_is_the_same(table):
+def test_merge_of_no_other_table_changes_nothing(table):
     assert_same_table(table.merge(), table)
 
 

@@ -116,7 +116,7 @@ def test_absent_classes_are_zero_or_nan(device):
         running.compute(absent="one")
 
 
-def test_computing_ends_nothing(device):
+def test_updates_may_follow_compute(device):
     scores, labels = epoch(seed=8)
     running = run([(scores[:30], labels[:30])], device)
     assert_same_bits(to_host(running.compute()), average_precision(scores[:30], labels[:30], absent="zero"))
@@ -137,7 +137,7 @@ def test_a_reset_begins_a_new_epoch(device):
         running.reset()
 
 
-def test_rows_are_what_was_taken(device):
+def test_rows_equal_the_updates(device):
     scores, labels = epoch(seed=8)
     running = RunningAP(7, 100)
     tensor, flags = (torch_on_device(torch.tensor(array), device) for array in (scores, labels))
@@ -283,7 +283,7 @@ def test_sizes_are_positive_integers(value, error):
         RunningAP(3, value)
 
 
-def test_threads_are_looked_at_once():
+def test_threads_are_checked_in_the_constructor():
     with pytest.raises(ValueError, match=r"^threads: expected an integer from 1 to 4096, got 0$"):
         RunningAP(3, 3, threads=0)
 
@@ -291,7 +291,7 @@ def test_threads_are_looked_at_once():
 # Streams and memory
 
 
-def test_batches_of_other_cuda_streams_are_joined(cuda, monkeypatch):
+def test_batches_of_other_cuda_streams_are_synchronized(cuda, monkeypatch):
     calls = []
     wait_for = _core.wait_for
     monkeypatch.setattr(_core, "wait_for", lambda *call: calls.append(call) or wait_for(*call))

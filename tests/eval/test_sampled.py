@@ -221,7 +221,7 @@ def test_expected_sap_by_hand():
     assert average_precision(scores, labels)[0] == pytest.approx(0.45, abs=1e-15)
 
 
-def test_expected_sap_of_missing_sides():
+def test_expected_sap_without_positives_or_negatives():
     labels = np.array([[0, 1], [0, 1]])
     assert_same_bits(expected_sampled_average_precision(np.zeros((2, 2)), labels), np.array([np.nan, 1.0]))
     assert_same_bits(expected_sampled_average_precision(np.zeros((2, 2)), labels, absent="zero"), np.array([0.0, 1.0]))
@@ -248,7 +248,7 @@ def test_chance_of_an_absent_class_is_nan():
 
 
 @pytest.mark.parametrize("levels", [None, 6])
-def test_mean_of_trials_nears_the_expected_sap(levels):
+def test_mean_of_trials_converges_to_the_expected_sap(levels):
     scores, labels = make_case(300, 12, seed=8, levels=levels, prevalence=0.05)
     trials = trials_of(scores, labels, 4000, seed=9)
     error = trials.std(axis=0, ddof=1) / math.sqrt(4000)
@@ -257,7 +257,7 @@ def test_mean_of_trials_nears_the_expected_sap(levels):
     )
 
 
-def test_mean_of_random_scores_nears_chance():
+def test_mean_of_random_scores_converges_to_chance():
     rng = np.random.default_rng(10)
     labels = np.zeros((50, 2000), bool)
     labels[:5] = True
@@ -306,7 +306,7 @@ def test_every_negative_is_equally_likely(num_rows, positives, spread):
 
 
 @pytest.mark.parametrize("vary", ["seed", "high bits of the seed", "trial", "class"])
-def test_every_part_of_the_key_draws_anew_and_evenly(vary):
+def test_every_part_of_the_key_gives_new_and_uniform_draws(vary):
     draws = 3000
     rows = np.array([4, 9, 13], np.uint32)
     labels = Positives(20, draws, np.arange(draws + 1) * 3, np.tile(rows, draws))
@@ -335,7 +335,7 @@ def test_subsets_hold_all_positives_and_as_many_negatives_without_repeats(num_ro
         assert len(rows) == (min(2 * len(positives), num_rows) if len(positives) else 0)
 
 
-def test_pairs_of_negatives_meet_as_often_as_chance_says():
+def test_pairs_of_negatives_occur_together_as_often_as_expected():
     draws, num_rows, positives = 20_000, 40, 9
     labels = one_class(SPREADS["spread"](positives, num_rows), num_rows)
     negatives = num_rows - positives
@@ -351,7 +351,7 @@ def test_pairs_of_negatives_meet_as_often_as_chance_says():
 
 
 @pytest.mark.parametrize("negatives", [1023, 1024, 1089, 3000])
-def test_two_draws_fall_anywhere_on_the_grid_of_the_permutation(negatives):
+def test_two_draws_are_uniform_on_the_grid_of_the_permutation(negatives):
     """A large draw has few rounds: neighbours on the grid of its permutation must not stay in one row or column."""
     draws, side = 60_000, math.isqrt(negatives - 1) + 1
     labels = one_class([negatives, negatives + 1], negatives + 2)
@@ -394,14 +394,14 @@ def test_trials_of_one_class_are_uncorrelated():
         assert abs(np.corrcoef(trials[:-lag], trials[lag:])[0, 1]) < STANDARD_ERRORS / math.sqrt(5000)
 
 
-def test_equal_classes_draw_apart():
+def test_equal_classes_have_different_draws():
     scores, labels = make_case(200, 1, seed=14, prevalence=0.05)
     trials = trials_of(scores.repeat(3, axis=1), labels.repeat(3, axis=1), 5000)
     correlation = np.corrcoef(trials.T)[np.triu_indices(3, 1)]
     assert np.abs(correlation).max() < STANDARD_ERRORS / math.sqrt(5000)
 
 
-def test_draws_depend_on_the_own_class_alone():
+def test_draws_of_a_class_depend_on_that_class_alone():
     labels = make_case(50, 6, seed=15)[1]
     others = labels.copy()
     others[:, [0, 1, 3, 4, 5]] = make_case(50, 5, seed=16)[1]

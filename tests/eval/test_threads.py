@@ -96,7 +96,7 @@ def test_calls_from_many_python_threads_do_not_disturb_each_other():
             assert_same_bits(result.ranks, expected[i].ranks)
 
 
-def test_an_error_in_one_python_thread_leaves_the_others_alone():
+def test_an_error_in_one_python_thread_does_not_affect_the_others():
     scores, labels = make_case(3000, 60, seed=7)
     spoiled = scores.copy()
     spoiled[2999, 59] = np.nan
@@ -213,7 +213,7 @@ def test_progress_rises_within_0_and_1_on_the_calling_thread():
 
 
 @pytest.mark.parametrize("trials", [0, 3, 40])
-def test_progress_moves_through_all_phases_of_a_scan(trials):
+def test_progress_rises_through_all_phases_of_a_scan(trials):
     """With many positives, reading, sorting, drawing and averaging take a visible share of the time."""
     rng = np.random.default_rng(0)
     num_rows, num_classes = 400_000, 12
@@ -278,7 +278,7 @@ def test_children_of_a_fork_can_evaluate():
 # How many threads
 
 
-def test_threads_are_those_asked_for():
+def test_threads_are_the_requested_number():
     code = """
     import os
     scores, labels = endless(2**20)
@@ -291,7 +291,7 @@ def test_threads_are_those_asked_for():
     assert run_python(code, VLTR_NUM_THREADS="4").split() == ["3", "5"]  # the calling thread works too
 
 
-def test_the_environment_sets_the_default_and_the_argument_wins(monkeypatch):
+def test_the_environment_sets_the_default_and_the_argument_overrides_it(monkeypatch):
     monkeypatch.setenv("VLTR_NUM_THREADS", "3")
     assert num_threads() == 3
     assert num_threads(5) == 5
@@ -342,5 +342,5 @@ def test_an_unknown_instruction_set_is_named(monkeypatch):
         rank_table(*make_case(5, 2))
 
 
-def test_the_forced_instruction_set_is_told(simd):
+def test_the_forced_instruction_set_is_reported(simd):
     assert build_info()["simd"] == simd

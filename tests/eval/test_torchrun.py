@@ -162,7 +162,7 @@ def test_there_may_be_more_processes_than_rows(run):
     assert (set(codes), out) == ({OK}, alone("few.npy", "few_labels.npy", "--json", "-"))
 
 
-def test_a_limit_that_is_not_met_is_told_once(run):
+def test_a_limit_that_fails_is_reported_once(run):
     codes, out, errs = run("preds.npy", "labels.npy", "--fail-under", "mAP=0.99", "--fail-under", "Acc@5=0", "--quiet")
     assert codes == (LIMIT_NOT_MET, *[OK] * (len(codes) - 1))
     assert out == alone("preds.npy", "labels.npy")
@@ -206,7 +206,7 @@ def test_bad_data_of_one_rank_end_all(run, launched, folder, kind):
     assert not (folder / "out.json").exists()
 
 
-def test_what_the_first_rank_cannot_write_ends_all(run):
+def test_a_write_error_of_the_first_rank_ends_all(run):
     codes, out, errs = run("preds.npy", "labels.npy", "--json", "no_such_folder/out.json", "--quiet")
     assert set(codes) == {BAD_DATA}
     assert out == ""
@@ -214,7 +214,7 @@ def test_what_the_first_rank_cannot_write_ends_all(run):
         assert re.fullmatch(r"vltr-eval: error: (rank 0: OutputError: )?no_such_folder/out.json: cannot be .*\n", err)
 
 
-def test_what_no_rank_can_read_ends_all(run):
+def test_an_unreadable_file_ends_all_ranks(run):
     for arguments in (("no_such_file.npy", "labels.npy"), ("preds.npy", "labelled.npy")):
         codes, _, errs = run(*arguments, "--quiet")
         assert set(codes) == {BAD_DATA}
@@ -236,7 +236,7 @@ def test_priors_are_for_one_process(run):
     assert set(errs) == {"vltr-eval: error: --prior: expected one process, which has all rows to weight, got 3\n"}
 
 
-def test_bad_usage_waits_for_nobody(run):
+def test_bad_usage_exits_without_waiting(run):
     codes, _, _ = run("preds.npy", "labels.npy", "--fail-under", "nonsense=1")
     assert set(codes) == {BAD_USAGE}
 
