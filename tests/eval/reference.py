@@ -138,7 +138,7 @@ def chance_of_balanced_ap(positives: int, negatives: int) -> float:
     size = positives + min(positives, negatives)
     values = []
     for hits in itertools.combinations(range(size), positives):
-        values.append(math.fsum((i + 1) / (place + 1) for i, place in enumerate(hits)) / positives)
+        values.append(math.fsum((i + 1) / (position + 1) for i, position in enumerate(hits)) / positives)
     return math.fsum(values) / len(values)
 
 
@@ -149,10 +149,10 @@ def ap_of_every_order(scores, labels) -> list[float]:
     values = []
     for order in itertools.product(*(set(itertools.permutations(tie)) for tie in ties)):
         hits, precisions = 0, []
-        for place, label in enumerate(itertools.chain.from_iterable(order), start=1):
+        for position, label in enumerate(itertools.chain.from_iterable(order), start=1):
             hits += label
             if label:
-                precisions.append(hits / place)
+                precisions.append(hits / position)
         values.append(math.fsum(precisions) / hits)
     return values
 
@@ -160,13 +160,13 @@ def ap_of_every_order(scores, labels) -> list[float]:
 def best_label_rank(row_scores, row_labels) -> int | None:
     """Return the 0-based rank of a row's best label among its classes by score; the lower index wins a tie."""
     order = sorted(range(len(row_scores)), key=lambda c: (-row_scores[c], c))
-    return next((place for place, c in enumerate(order) if row_labels[c]), None)
+    return next((position for position, c in enumerate(order) if row_labels[c]), None)
 
 
 def topk_accuracy(scores, labels, k: int) -> float:
     """Return the share of the labelled rows that have a label among their k best classes."""
-    places = [best_label_rank(numbers(s), numbers(y)) for s, y in zip(scores, labels, strict=True) if any(y)]
-    return sum(place < k for place in places) / len(places) if places else math.nan
+    positions = [best_label_rank(numbers(s), numbers(y)) for s, y in zip(scores, labels, strict=True) if any(y)]
+    return sum(position < k for position in positions) / len(positions) if positions else math.nan
 
 
 def per_class(metric, scores, labels, *arguments) -> np.ndarray:

@@ -25,12 +25,12 @@ def parts_of(num_rows=90, sizes=(), ids=None) -> list[Chunk]:
         labels = labels_by_id(labels, np.array(ids))
     return [
         Chunk(
-            borrow_matrix("scores", scores[own]),
-            Positives.from_labels(labels[own], own.stop - own.start, NUM_CLASSES),
-            None if ids is None else read_ids(ids[own], own.stop - own.start),
-            own.start,
+            borrow_matrix("scores", scores[part]),
+            Positives.from_labels(labels[part], part.stop - part.start, NUM_CLASSES),
+            None if ids is None else read_ids(ids[part], part.stop - part.start),
+            part.start,
         )
-        for own in slices(num_rows, sizes)
+        for part in slices(num_rows, sizes)
     ]
 
 
@@ -97,7 +97,7 @@ def test_progress_of_a_long_second_pass_is_shown():
 @pytest.mark.parametrize("sap", [None, 3])
 def test_progress_of_a_stream_rises_to_one(sap):
     scores, labels = make_case(90, NUM_CLASSES, seed=2)
-    batches = [(scores[own], labels[own]) for own in slices(90, [20] * 4)]
+    batches = [(scores[part], labels[part]) for part in slices(90, [20] * 4)]
     seen = []
     report = evaluate_batches(batches, NUM_CLASSES, sap=sap, progress=seen.append)
     assert_rises_to_one(seen)

@@ -252,7 +252,7 @@ class Producer:
         **tensor,
     ):
         self.versioned, self.device = versioned, device
-        self.deleted, self.asked = 0, []
+        self.deleted, self.requests = 0, []
         self._extents = (ctypes.c_int64 * 2)(*shape)
         self._strides = (ctypes.c_int64 * 2)(*strides) if strides else None
         self._deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._delete)
@@ -270,7 +270,7 @@ class Producer:
         return self.device
 
     def __dlpack__(self, **options):
-        self.asked.append(options)
+        self.requests.append(options)
         if not self.versioned and "max_version" in options:
             raise TypeError("__dlpack__() got an unexpected keyword argument 'max_version'")
         name = b"dltensor_versioned" if self.versioned else b"dltensor"
@@ -285,7 +285,7 @@ def test_dlpack_capsules_of_both_kinds_are_read_and_deleted_once(versioned, stri
     assert (borrowed.address, borrowed.shape, borrowed.dtype) == (ADDRESS + 64, (3, 4), "float32")
     assert borrowed.strides == tuple(4 * stride for stride in strides or (4, 1))
     assert borrowed.device == CPU
-    assert producer.asked[-1] == ({"max_version": (1, 0)} if versioned else {})
+    assert producer.requests[-1] == ({"max_version": (1, 0)} if versioned else {})
     assert producer.deleted == 0
     del borrowed
     assert producer.deleted == 1
@@ -410,16 +410,16 @@ def test_impossible_cuda_array_interfaces_are_refused(waits, changes, error, sen
 def test_dlpack_of_cuda_devices_is_requested_on_the_legacy_default_stream(waits, kind):
     producer = Producer(device=(kind, 3))
     assert borrow("scores", producer).device == ON_CUDA
-    assert producer.asked == [{"stream": LEGACY_STREAM, "max_version": (1, 0)}]
+    assert producer.requests == [{"stream": LEGACY_STREAM, "max_version": (1, 0)}]
     older = Producer(device=(kind, 3), versioned=False)
     assert borrow("scores", older).device == ON_CUDA
-    assert older.asked[-1] == {"stream": LEGACY_STREAM}
+    assert older.requests[-1] == {"stream": LEGACY_STREAM}
 
 
 def test_dlpack_of_page_locked_memory_is_in_cpu_memory():
     producer = Producer(device=(3, 0))
     assert borrow("scores", producer).device == CPU
-    assert "stream" not in producer.asked[0]
+    assert "stream" not in producer.requests[0]
 
 
 @pytest.mark.parametrize("kind", [4, 8, 10])
@@ -503,7 +503,7 @@ def test_errors_on_cuda_arrays_without_a_device_have_the_reason(monkeypatch, tor
             ValueError, match=rf"^scores: expected an array in CPU memory, got .* on .*; {why}, pass scores\.cpu\(\)$"
         ):
             borrow("scores", array)
-    assert not producer.asked
+    assert not producer.requests
 
 
 def test_a_build_without_kernels_says_so():
@@ -558,7 +558,7 @@ def test_empty_arrays_fit_any_device(waits):
     assert common_device(scores=borrow("a", offering_cuda()), labels=borrow("b", torch.zeros(0))) == ON_CUDA
 
 
-def test_arrays_on_other_devices_are_not_released(waits):
+def test_release_ignores_empty_arrays_and_cpu_memory(waits):
     nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
     release_inputs_after_launch(CPU, borrow("b", np.zeros(3)), nothing)
     release_inputs_after_launch(Device(3, 7), borrow("a", offering_cuda(stream=7)), borrow("b", torch.zeros(0)))
@@ -633,7 +633,7 @@ def test_new_cupy_arrays_are_made_by_cupy_on_its_device(waits, monkeypatch):
     class CupyArray(Offers):
         __module__ = "cupy"
 
-    cupy = SimpleNamespace(cuda=SimpleNamespace(Device=Device), empty=lambda *wanted: calls.append(wanted))
+    cupy = SimpleNamespace(cuda=SimpleNamespace(Device=Device), empty=lambda *arguments: calls.append(arguments))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     array = borrow("a", CupyArray(**vars(offering_cuda()), dtype=np.dtype(np.float32)))
     empty_like(array, (5,), "float64")

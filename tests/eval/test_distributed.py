@@ -75,41 +75,41 @@ def assert_same_table(table, expected) -> None:
 
 
 def evaluate_local(rank, scores, labels, ends, **conventions):
-    own = local_rows(rank, ends)
-    return distributed.evaluate(scores[own], labels[own], **conventions)
+    local = local_rows(rank, ends)
+    return distributed.evaluate(scores[local], labels[local], **conventions)
 
 
 def compute_local(rank, scores, labels, ends, ids=None, batch=32, **conventions):
     """Update once for each batch of the rank, then compute once."""
     evaluator = Evaluator(scores.shape[1], **conventions)
-    own = np.arange(len(scores))[local_rows(rank, ends)]
-    for start in range(0, len(own), batch):
-        rows = own[start : start + batch]
+    local = np.arange(len(scores))[local_rows(rank, ends)]
+    for start in range(0, len(local), batch):
+        rows = local[start : start + batch]
         evaluator.update(scores[rows], labels[rows], None if ids is None else ids[rows])
     return evaluator.compute()
 
 
 def table_of_local(rank, scores, labels, ends, ids=None):
-    own = local_rows(rank, ends)
-    return distributed.rank_table(scores[own], labels[own], ids=None if ids is None else ids[own])
+    local = local_rows(rank, ends)
+    return distributed.rank_table(scores[local], labels[local], ids=None if ids is None else ids[local])
 
 
 def trials_of_local(rank, scores, labels, ends, ids=None, draws_at_once=None, **conventions):
-    own = local_rows(rank, ends)
+    local = local_rows(rank, ends)
     before = counting._DRAWS_AT_ONCE
     counting._DRAWS_AT_ONCE = draws_at_once or before
     try:
         return distributed.sampled_average_precision(
-            scores[own], labels[own], ids=None if ids is None else ids[own], return_trials=True, **conventions
+            scores[local], labels[local], ids=None if ids is None else ids[local], return_trials=True, **conventions
         )
     finally:
         counting._DRAWS_AT_ONCE = before
 
 
 def stream_local(rank, scores, labels, ends, batch=20):
-    own = local_rows(rank, ends)
-    starts = range(own.start, own.stop, batch)
-    batches = [(scores[a : min(a + batch, own.stop)], labels[a : min(a + batch, own.stop)]) for a in starts]
+    local = local_rows(rank, ends)
+    starts = range(local.start, local.stop, batch)
+    batches = [(scores[a : min(a + batch, local.stop)], labels[a : min(a + batch, local.stop)]) for a in starts]
     return evaluate_batches(batches, scores.shape[1], sap=20, seed=3)
 
 
@@ -147,8 +147,8 @@ def test_every_rank_gets_the_table_of_all_rows(ranks, case, how):
 def test_trials_draw_from_the_rows_of_all(ranks, case, draws_at_once):
     expected = vltr_eval.sampled_average_precision(*case, trials=7, seed=5, return_trials=True)
     for found in ranks.run(trials_and_seed, *case, ends_of(ranks.size, "ragged"), draws_at_once):
-        for values, wanted in zip(found, expected, strict=True):
-            assert_same_bits(values, wanted)
+        for values, expected_values in zip(found, expected, strict=True):
+            assert_same_bits(values, expected_values)
 
 
 def trials_and_seed(rank, scores, labels, ends, draws_at_once):
@@ -214,9 +214,9 @@ def test_one_class_may_be_a_column(ranks, case):
 
 def evaluate_shards(rank, scores, labels, ends):
     """Evaluate each rank's rows as a list of shards, some of them empty, with labels as lists."""
-    own = local_rows(rank, ends)
-    shards = np.split(scores[own], [0, len(scores[own]) // 3])
-    return distributed.evaluate(shards, [np.flatnonzero(row).tolist() for row in labels[own]], sap=20, seed=3)
+    local = local_rows(rank, ends)
+    shards = np.split(scores[local], [0, len(scores[local]) // 3])
+    return distributed.evaluate(shards, [np.flatnonzero(row).tolist() for row in labels[local]], sap=20, seed=3)
 
 
 def test_a_rank_may_have_shards_and_lists(ranks, case, whole):
@@ -258,11 +258,11 @@ def follow_the_sampler(rank, scores, labels, num_rows, shuffle, batch=16):
     sampler = DistributedSampler(range(num_rows), shuffle=shuffle, seed=4)
     sampler.set_epoch(2)
     evaluator = Evaluator(NUM_CLASSES, sap=20, seed=3)
-    own = np.fromiter(sampler, int)
-    for rows in np.split(own, range(batch, len(own), batch)):
+    local = np.fromiter(sampler, int)
+    for rows in np.split(local, range(batch, len(local), batch)):
         evaluator.update(scores[rows], labels[rows], torch.from_numpy(rows))
-    table, found = evaluator.rank_table(), distributed.evaluate(scores[own], labels[own], ids=own, sap=20, seed=3)
-    return len(own), table, evaluator.compute(), found
+    table, found = evaluator.rank_table(), distributed.evaluate(scores[local], labels[local], ids=local, sap=20, seed=3)
+    return len(local), table, evaluator.compute(), found
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -298,8 +298,8 @@ def test_rows_are_numbered_by_their_ids(ranks, case, whole, kind):
     assert ranks.run(compute_ids, scores, labels, ends, ids) == [whole] * ranks.size
     expected = vltr_eval.sampled_average_precision(*case, trials=7, return_trials=True)
     for found in ranks.run(trials_of_ids, scores, labels, ends, ids):
-        for values, wanted in zip(found, expected, strict=True):
-            assert_same_bits(values, wanted)
+        for values, expected_values in zip(found, expected, strict=True):
+            assert_same_bits(values, expected_values)
 
 
 def compute_ids(rank, scores, labels, ends, ids):
@@ -342,8 +342,8 @@ def test_rows_are_numbered_by_strings(ranks, case, whole):
         assert ranks.run(compute_ids, case[0][rows], case[1][rows], ends[-ranks.size :], names) == [whole] * ranks.size
     expected = vltr_eval.sampled_average_precision(*case, trials=7, return_trials=True)
     for found in ranks.run(trials_of_ids, case[0][rows], case[1][rows], [0, 30, 170, len(rows)][-ranks.size :], names):
-        for values, wanted in zip(found, expected, strict=True):
-            assert_same_bits(values, wanted)
+        for values, expected_values in zip(found, expected, strict=True):
+            assert_same_bits(values, expected_values)
 
 
 @pytest.mark.parametrize("kind", ["integers", "strings"])
@@ -357,9 +357,9 @@ def test_repeated_rows_of_all_ranks_are_counted(ranks, case, kind):
 
 
 def count_local(rank, scores, labels, ends, ids):
-    own = local_rows(rank, ends)
+    local = local_rows(rank, ends)
     settings = Settings(5, topk=(1,))
-    return distributed._count(settings, scores[own], labels[own], ids[own], None, 1).repeated_rows
+    return distributed._count(settings, scores[local], labels[local], ids[local], None, 1).repeated_rows
 
 
 def different_labels(make_ids):
@@ -464,12 +464,12 @@ def compute_in_a_subgroup(rank, scores, labels, members):
     group = dist.new_group(members)
     if rank not in members:
         return distributed.evaluate(scores, labels, group=group)
-    place = members.index(rank)
-    ends = [NUM_ROWS * place // len(members) for place in range(1, len(members) + 1)]
-    own = local_rows(place, ends)
+    position = members.index(rank)
+    ends = [NUM_ROWS * position // len(members) for position in range(1, len(members) + 1)]
+    local = local_rows(position, ends)
     evaluator = Evaluator(NUM_CLASSES, process_group=group, sap=20, seed=3)
-    evaluator.update(scores[own], labels[own])
-    found = distributed.evaluate(scores[own], labels[own], group=group, sap=20, seed=3)
+    evaluator.update(scores[local], labels[local])
+    found = distributed.evaluate(scores[local], labels[local], group=group, sap=20, seed=3)
     return evaluator.compute(), found
 
 

@@ -1134,7 +1134,7 @@ def test_no_tree_of_merges_changes_a_bit(stream, rng):
 
 @given(streams(), st.data())
 @settings(max_examples=40)
-def test_no_resumed_state_changes_a_bit(stream, data):
+def test_no_compute_load_or_copy_between_updates_changes_a_bit(stream, data):
     scores, labels, ids, sizes = stream
     evaluator = Evaluator(4, memory_budget=data.draw(st.sampled_from([None, 60])), **CONVENTIONS)
     for part in slices(len(scores), sizes):

@@ -112,9 +112,9 @@ def test_labels_are_distributed_as_stated(prior):
     _, labels = example()
     found = prior_weights(labels, prior, train_counts=TRAIN_COUNTS)
     frequencies = {"longtail": TRAIN_COUNTS, "uniform": [1] * 6, "inverse": TRAIN_COUNTS[::-1]}[prior]
-    wanted = np.divide(frequencies, sum(frequencies))
+    target = np.divide(frequencies, sum(frequencies))
     shares = shares_of(labels.tolist(), found.weights.tolist())
-    assert np.abs(shares - wanted).sum() / 2 <= REACHED
+    assert np.abs(shares - target).sum() / 2 <= REACHED
     assert found.total_variation <= REACHED
     np.testing.assert_allclose(found.shares, shares, rtol=1e-12)
     unlabelled = ~labels.any(axis=1)
@@ -138,18 +138,18 @@ def test_weights_are_those_of_the_least_divergence():
     """Compare with a general minimiser of sum v log(v / v0) over the rows' shares v of all pairs."""
     labels = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]])
     sizes = labels.sum(axis=1)
-    before, wanted = sizes / sizes.sum(), np.array([0.15, 0.35, 0.5])
+    before, target = sizes / sizes.sum(), np.array([0.15, 0.35, 0.5])
     best = minimize(
         lambda v: float((v * np.log(v / before)).sum()),
         before,
         jac=lambda v: np.log(v / before) + 1,
         bounds=[(1e-9, 1)] * len(before),
-        constraints={"type": "eq", "fun": lambda v: labels.T @ (v / sizes) - wanted},
+        constraints={"type": "eq", "fun": lambda v: labels.T @ (v / sizes) - target},
         method="SLSQP",
         options={"ftol": 1e-15, "maxiter": 500},
     )
     expected = best.x / sizes / (best.x / sizes).mean()
-    found = prior_weights(labels, wanted).weights
+    found = prior_weights(labels, target).weights
     np.testing.assert_allclose(found, expected, rtol=1e-5)  # the precision of SLSQP
     assert np.ptp(found) > 1
 
@@ -185,14 +185,14 @@ def test_one_more_sweep_does_not_lower_the_distance():
     labels = rng.random((40, 6)) < 0.3
     labels[:, 5] = labels[:, 4]
     labels = labels[labels.any(axis=1)]
-    wanted = np.array([1, 3, 5, 9, 20, 50]) / 88
-    found = prior_weights(labels, wanted)
+    prior = np.array([1, 3, 5, 9, 20, 50]) / 88
+    found = prior_weights(labels, prior)
     assert found.total_variation > 0.1
     pairs = found.weights * labels.sum(axis=1)
 
     def distance(pairs):
         shares = np.array(shares_of(labels.tolist(), (pairs / labels.sum(axis=1)).tolist()))
-        return float(((shares - wanted) ** 2 / wanted).sum())
+        return float(((shares - prior) ** 2 / prior).sum())
 
     least = distance(pairs)
     for source in range(len(pairs)):
@@ -271,12 +271,12 @@ def test_weights_have_mean_one_and_the_reported_shares(case):
     assert (found.weights >= 0).all()
     assert_agrees(found.weights.mean(), 1)
     assert_agrees(found.shares, shares_of(labels.tolist(), found.weights.tolist()))
-    wanted = np.where(labels.any(axis=0), prior, 0)
-    assert_agrees(found.total_variation, np.abs(found.shares - wanted / wanted.sum()).sum() / 2)
+    target = np.where(labels.any(axis=0), prior, 0)
+    assert_agrees(found.total_variation, np.abs(found.shares - target / target.sum()).sum() / 2)
     # The distance never exceeds that of the unweighted set.
-    before = ((np.array(shares_of(labels.tolist(), [1] * len(labels))) - wanted / wanted.sum()) ** 2)[wanted > 0]
-    after = ((found.shares - wanted / wanted.sum()) ** 2)[wanted > 0]
-    assert (after / wanted[wanted > 0]).sum() <= (before / wanted[wanted > 0]).sum() + 1e-12
+    before = ((np.array(shares_of(labels.tolist(), [1] * len(labels))) - target / target.sum()) ** 2)[target > 0]
+    after = ((found.shares - target / target.sum()) ** 2)[target > 0]
+    assert (after / target[target > 0]).sum() <= (before / target[target > 0]).sum() + 1e-12
 
 
 @given(cases())
@@ -504,9 +504,9 @@ def test_extreme_distributions_give_finite_weights_and_their_distance(data):
     assert np.isfinite(found.weights).all()
     assert found.weights.mean() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(found.shares, shares_of(labels, found.weights), atol=1e-12)
-    asked = np.where(labels.any(axis=0), prior, 0.0)
-    asked = asked / asked.max()
-    assert found.total_variation == pytest.approx(np.abs(found.shares - asked / asked.sum()).sum() / 2, abs=1e-12)
+    target = np.where(labels.any(axis=0), prior, 0.0)
+    target = target / target.max()
+    assert found.total_variation == pytest.approx(np.abs(found.shares - target / target.sum()).sum() / 2, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,9 @@ def test_all_reduce_is_exact_up_to_the_maximum(ranks, most):
 
 def add_columns(rank):
     """Reduce an array that is neither contiguous nor owned by the caller alone; it must not change."""
-    own = np.arange(12).reshape(3, 4)
-    sums = current_group().all_reduce(lambda: own[:, 1], most=100)
-    return own.ravel().tolist() == list(range(12)), sums.tolist()
+    array = np.arange(12).reshape(3, 4)
+    sums = current_group().all_reduce(lambda: array[:, 1], most=100)
+    return array.ravel().tolist() == list(range(12)), sums.tolist()
 
 
 def test_all_reduce_does_not_change_its_input(ranks):
@@ -195,8 +195,8 @@ def fail(rank, method, failing, kind):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_error_of_one_rank_is_raised_on_all(ranks, method):
     for rank, error in enumerate(ranks.errors(fail, method, [1], "ValueError")):
-        own = Raised("ValueError", "scores: expected numbers")
-        assert error == (own if rank == 1 else Raised("RankFailure", f"rank 1: ValueError: {own.message}"))
+        failure = Raised("ValueError", "scores: expected numbers")
+        assert error == (failure if rank == 1 else Raised("RankFailure", f"rank 1: ValueError: {failure.message}"))
     assert ranks.run(add_none)
 
 

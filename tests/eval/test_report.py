@@ -400,7 +400,7 @@ def test_text_is_bold_only_on_request(report):
 
 def test_text_lists_every_class_on_request(report):
     lines = report.to_text(per_class=True, width=None).splitlines()
-    first = next(place for place, line in enumerate(lines) if line.split()[:1] == ["class"])
+    first = next(position for position, line in enumerate(lines) if line.split()[:1] == ["class"])
     rows = lines[first + 1 :]
     assert len(rows) == 8
     assert rows[2].split()[:1] == ["2"]

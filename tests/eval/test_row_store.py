@@ -199,8 +199,8 @@ def test_rows_of_several_devices_keep_their_order(cuda):
     store = fill(RowStore(3, memory_budget=12 * 40), rows[:30], device=cuda)
     fill(store, rows[30:50])
     fill(store, rows[50:], device=cuda)
-    places = [shards[0].device.index for shards in store.shards()]
-    assert places == [0, None]
+    devices = [shards[0].device.index for shards in store.shards()]
+    assert devices == [0, None]
     assert_same_bits(held(store), rows)
     mixed = RowStore(3)
     for i, part in enumerate(slices(70, [10] * 6)):

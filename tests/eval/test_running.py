@@ -336,10 +336,10 @@ def test_an_update_may_be_repeated_after_a_memory_error(device, monkeypatch, mad
     running.reset()
     made = []
 
-    def make(*wanted):
+    def make(*arguments):
         if len(made) == made_before:
             raise MemoryError
-        made.append(empty_like(*wanted))
+        made.append(empty_like(*arguments))
         return made[-1]
 
     batch, flags = on_device(scores, device), on_device(labels, device)
