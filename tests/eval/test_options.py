@@ -1,4 +1,4 @@
-"""The options of an evaluation: every function takes the same ones, and a wrong name is answered with the right one."""
+"""Every evaluation function takes the same options; the error for a wrong name suggests the nearest one."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_keywords_have_the_names_and_types_of_the_dataclass():
 @pytest.mark.parametrize(
     ("wrong", "right"), [("top_k", "topk"), ("traincounts", "train_counts"), ("SEED", "seed"), ("bound", "bounds")]
 )
-def test_a_wrong_name_is_answered_with_the_nearest_right_one(door, wrong, right):
+def test_the_error_for_a_wrong_name_suggests_the_nearest(door, wrong, right):
     with pytest.raises(TypeError, match=rf"^{wrong}: expected one of {NAMES}, .*; did you mean {right}\?$"):
         DOORS[door](**{wrong: 1})
 
 
-def test_a_name_that_is_like_none_has_no_suggestion():
+def test_a_name_far_from_all_has_no_suggestion():
     with pytest.raises(TypeError, match=rf"^xyz: expected one of {NAMES}, process_group, threads, progress$"):
         evaluate_batches([(SCORES, LABELS)], 2, xyz=1)
 
