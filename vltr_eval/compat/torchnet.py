@@ -14,7 +14,7 @@ Different on purpose:
 - Targets other than 0/1, NaN scores and shapes that do not fit raise ValueError. The published meters reject them by
   an assertion, or rank them as if they were valid.
 - On a device for which vltr_eval was built without kernels, batches are copied to CPU memory.
-- The result is computed once and kept until the next `add`; the published validation asks for it seven times.
+- The result is computed once and kept until the next `add`; the published validation reads it seven times.
 - An `add` that raises or is interrupted (Ctrl-C) has taken nothing, or its whole batch.
 """
 

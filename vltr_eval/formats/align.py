@@ -133,26 +133,26 @@ def are_shuffled_positions(names: Sequence[str]) -> bool:
     return set(names) == set(map(str, range(len(names))))
 
 
-def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: str) -> np.ndarray | None:
-    """Positions in ``names`` of the ``wanted`` names, or None where the order is the same.
+def permutation(names: Sequence[str], requested: Sequence[str], name: str, other: str) -> np.ndarray | None:
+    """Positions in ``names`` of the ``requested`` names, or None where the order is the same.
 
     Raises:
         InputError: The sets differ; the first names that differ are listed.
     """
-    if tuple(names) == tuple(wanted):
+    if tuple(names) == tuple(requested):
         return None
-    for known, source in ((names, name), (wanted, other)):
+    for known, source in ((names, name), (requested, other)):
         if len(set(known)) < len(known):
             twice = next(known for known, count in Counter(known).items() if count > 1)
             raise InputError(f"{source}: expected different class names to match columns by, got {quote(twice)} twice")
     position_of = {known: position for position, known in enumerate(names)}
-    missing = [known for known in wanted if known not in position_of]
-    extra = sorted(set(names) - set(wanted), key=list(names).index)
+    missing = [known for known in requested if known not in position_of]
+    extra = sorted(set(names) - set(requested), key=list(names).index)
     if missing or extra:
         parts = [f"{name} lacks {listing(map(quote, missing), 3)}"] * bool(missing)
         parts += [f"{other} lacks {listing(map(quote, extra), 3)}"] * bool(extra)
         raise InputError(f"{name}: expected the classes of {other} by name, but {' and '.join(parts)}")
-    return np.array([position_of[known] for known in wanted])
+    return np.array([position_of[known] for known in requested])
 
 
 def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
@@ -188,38 +188,40 @@ def order_label_shard(shard: Labels, first: Labels, notes: list[str]) -> Labels:
     return replace(shard, values=_reordered(shard.values, order), class_names=first.class_names)
 
 
-def _order_classes(scores: Scores, wanted: ClassNames | None, notes: list[str]) -> tuple[Scores, ClassNames | None]:
-    """Scores in the class order that is wanted, and the names of their classes."""
+def _order_classes(scores: Scores, requested: ClassNames | None, notes: list[str]) -> tuple[Scores, ClassNames | None]:
+    """Scores in the class order that is requested, and the names of their classes."""
     own = scores.class_names
-    if wanted is not None and len(wanted.names) != scores.num_classes:
+    if requested is not None and len(requested.names) != scores.num_classes:
         raise InputError(
-            f"{wanted.source}: {len(wanted.names)} names, but the scores have {scores.num_classes} classes"
+            f"{requested.source}: {len(requested.names)} names, but the scores have {scores.num_classes} classes"
         )
     if own is not None and not _are_positions(own):
-        if wanted is None and are_shuffled_positions(own):
-            wanted_order: Sequence[str] = [str(position) for position in range(len(own))]
-        elif wanted is not None:
-            wanted_order = _spelled_as(own, wanted)
+        if requested is None and are_shuffled_positions(own):
+            requested_order: Sequence[str] = [str(position) for position in range(len(own))]
+        elif requested is not None:
+            requested_order = _spelled_as(own, requested)
         else:
             return scores, ClassNames.of(own, scores.name)
-        order = permutation(own, wanted_order, scores.name, "the class order" if wanted is None else wanted.source)
+        order = permutation(
+            own, requested_order, scores.name, "the class order" if requested is None else requested.source
+        )
         if order is not None:
-            notes.append(f"{_short(scores.name)}: columns are reordered by name to {_order_name(wanted)}")
+            notes.append(f"{_short(scores.name)}: columns are reordered by name to {_order_name(requested)}")
             values = [shard[:, order] for shard in scores.shards]
             scores = replace(scores, values=values if isinstance(scores.values, list) else values[0])
-        scores = replace(scores, class_names=tuple(wanted_order))
-        return scores, wanted
-    return scores, wanted
+        scores = replace(scores, class_names=tuple(requested_order))
+        return scores, requested
+    return scores, requested
 
 
-def _order_name(wanted: ClassNames | None) -> str:
-    return "0, 1, 2, ..." if wanted is None else f"those of {_short(wanted.source)}"
+def _order_name(requested: ClassNames | None) -> str:
+    return "0, 1, 2, ..." if requested is None else f"those of {_short(requested.source)}"
 
 
-def _spelled_as(own: Sequence[str], wanted: ClassNames) -> list[str]:
-    """The wanted order in the names that the file uses, which may be any of a class's names."""
-    by_class = {wanted.index_of[known]: known for known in own if known in wanted.index_of}
-    return [by_class.get(position, known) for position, known in enumerate(wanted.names)]
+def _spelled_as(own: Sequence[str], requested: ClassNames) -> list[str]:
+    """The requested order in the names that the file uses, which may be any of a class's names."""
+    by_class = {requested.index_of[known]: known for known in own if known in requested.index_of}
+    return [by_class.get(position, known) for position, known in enumerate(requested.names)]
 
 
 def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, notes: list[str]) -> Labels:
@@ -242,12 +244,12 @@ def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, no
         return labels
     if names is None and not are_shuffled_positions(own):
         return labels
-    wanted = list(map(str, range(len(own)))) if names is None else _spelled_as(own, names)
-    order = permutation(own, wanted, labels.name, scores.name if names is None else names.source)
+    requested = list(map(str, range(len(own)))) if names is None else _spelled_as(own, names)
+    order = permutation(own, requested, labels.name, scores.name if names is None else names.source)
     if order is None:
         return labels
     notes.append(f"{_short(labels.name)}: classes are reordered by name to {_order_name(names)}")
-    return replace(labels, values=_reordered(values, order), class_names=tuple(wanted))
+    return replace(labels, values=_reordered(values, order), class_names=tuple(requested))
 
 
 def _refuse_digit_names(labels: Labels, scores: Scores, names: ClassNames | None) -> None:

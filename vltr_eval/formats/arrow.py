@@ -42,7 +42,7 @@ _PLAIN_EXTENSIONS = {"arrow.bool8", "arrow.fixed_shape_tensor", "arrow.json"}
 
 
 def read_parquet(source: Source, role: Role, *, progress: Progress | None = None) -> Table:
-    """Describe the columns of a parquet file; their values are read when the table is asked for them.
+    """Describe the columns of a parquet file; their values are read on request.
 
     ``FILE::KEY`` picks one column. The columns that say which row is which stay beside it: the index that pandas
     declares, and those whose name says that they are row ids.
@@ -166,12 +166,12 @@ def table_of_schema(
         columns.append(Column(name, NUMBER, "int64", True))
 
     def read_matrix(chosen: Sequence[int]) -> np.ndarray:
-        wanted = [columns[k] for k in chosen]
+        requested = [columns[k] for k in chosen]
 
         def read(group: Sequence[int]) -> Iterator[Iterator[np.ndarray]]:
-            return _blocks(source, [wanted[k] for k in group], batches([positions[chosen[k]] for k in group]))
+            return _blocks(source, [requested[k] for k in group], batches([positions[chosen[k]] for k in group]))
 
-        return stack_columns(source, wanted, num_rows, read, progress, _COLUMNS)
+        return stack_columns(source, requested, num_rows, read, progress, _COLUMNS)
 
     def read_column(chosen: int) -> Any:
         if chosen == len(positions):

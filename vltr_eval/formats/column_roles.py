@@ -336,11 +336,11 @@ def chosen_columns(table: Table, options: Options) -> list[int]:
     return sorted(set(matching_columns(table, options.columns)) - excluded)
 
 
-def matching_columns(table: Table, wanted: Iterable[str]) -> list[int]:
+def matching_columns(table: Table, requested: Iterable[str]) -> list[int]:
     """Positions of the columns that are named: by name, pattern, position, or range of positions."""
     positions: dict[int, None] = {}
     names = [column.name for column in table.columns]
-    for item in wanted:
+    for item in requested:
         if item in names:
             positions[names.index(item)] = None
         elif item.startswith("#") and item[1:].isdecimal():

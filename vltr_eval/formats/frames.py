@@ -116,8 +116,8 @@ def _table_of_parts(name: str, num_rows: int, parts: Sequence[Part]) -> Table:
     columns = tuple(column for column, _ in parts)
 
     def read_matrix(positions: Sequence[int]) -> np.ndarray:
-        wanted = [columns[position] for position in positions]
-        return stack_columns(name, wanted, num_rows, lambda group: [(parts[positions[k]][1]() for k in group)])
+        requested = [columns[position] for position in positions]
+        return stack_columns(name, requested, num_rows, lambda group: [(parts[positions[k]][1]() for k in group)])
 
     return Table(name, num_rows, columns, read_matrix, lambda position: parts[position][1]())
 

@@ -147,8 +147,8 @@ def _lists(source: Source, rows: list[list[Any]]) -> Lists:
         for row, value in zip(lists.rows, lists.values, strict=True):
             is_index = type(value) is int and 0 <= value < 2**63
             if not (isinstance(value, str) if wants_text else is_index):
-                wanted = "a class name" if wants_text else "a class index (0, 1, ...)"
-                raise InputError(f"{source}: row {row}: expected {wanted}, got {quote(json.dumps(value))}")
+                expected = "a class name" if wants_text else "a class index (0, 1, ...)"
+                raise InputError(f"{source}: row {row}: expected {expected}, got {quote(json.dumps(value))}")
     return lists
 
 

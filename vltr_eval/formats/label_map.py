@@ -153,8 +153,8 @@ class _Reader:
                 strings = None
             elif kind == "close":
                 if not opened or opened[-1][1] != token["close"]:
-                    wanted = f"expected {opened[-1][1]}" if opened else "expected item { or label {"
-                    raise self.error(token.start("close"), f"{wanted}, got {token['close']}")
+                    expected = f"expected {opened[-1][1]}" if opened else "expected item { or label {"
+                    raise self.error(token.start("close"), f"{expected}, got {token['close']}")
                 start, _ = opened.pop()
                 if not opened:
                     yield _Block(start, position, names, ids)

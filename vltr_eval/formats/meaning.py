@@ -1,6 +1,6 @@
 """The one place that decides what a table means: which columns are ids, classes or labels, and what is in doubt.
 
-The columns of a table are told apart by `column_roles`.
+The columns of a table are distinguished by `column_roles`.
 
 Label files with one labels column, found by its name (`roles.LABELS`) or by being the only column that holds lists or
 text beside the ids, have a list for each row: text cells are split at ``;``, ``,``, ``|`` or white space.

@@ -144,13 +144,13 @@ def _not_text(source: Source) -> InputError:
 def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
     """Blocks that end outside quotes. Comments at the head and empty lines at the end are in none of them."""
     pieces: list[bytes] = []
-    size = wanted = 0
+    size = needed = 0
     line = 1
     in_head = True
     for piece, read, is_last in _chunks(source):
         pieces.append(piece)
         size += len(piece)
-        if size < wanted and not is_last:
+        if size < needed and not is_last:
             continue
         data = b"".join(pieces)
         if in_head:
@@ -168,7 +168,7 @@ def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
         elif not in_head and b'"' in data:  # a wrong quote is found here, before the block grows to the end of the file
             _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         pieces, size = [data], len(data)
-        wanted = 0 if end else 2 * size  # what spans many pieces is not searched again at each of them
+        needed = 0 if end else 2 * size  # what spans many pieces is not searched again at each of them
     if data.count(b'"') % 2:
         _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         opened = line + data.count(b"\n", 0, data.rindex(b'"'))

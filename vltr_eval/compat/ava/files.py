@@ -378,12 +378,12 @@ class _Lines(NamedTuple):
     numbers: list[str]  # the text after the video and its comma
     widths: np.ndarray  # (N,) int64, columns in all
 
-    def take(self, wanted: np.ndarray) -> _Lines:
-        if wanted.all():
+    def take(self, requested: np.ndarray) -> _Lines:
+        if requested.all():
             return self
-        index = np.flatnonzero(wanted).tolist()
+        index = np.flatnonzero(requested).tolist()
         videos, numbers = ([column[i] for i in index] for column in (self.videos, self.numbers))
-        return _Lines(self.lines[wanted], videos, numbers, self.widths[wanted])
+        return _Lines(self.lines[requested], videos, numbers, self.widths[requested])
 
 
 def _read_by_lines(block: _Block, allowed: tuple[int, ...], expected: str, codes: _Codes) -> list[_Table]:

@@ -256,10 +256,10 @@ def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Detection, box and IoU of all pairs of the same image and class."""
     num_classes = 1 + max(truth.cls.max(initial=0), kept.cls.max(initial=0))
     groups = truth.image * num_classes + truth.cls
-    wanted = kept.image * num_classes + kept.cls
-    first = np.searchsorted(groups, wanted, side="left")
-    count = np.searchsorted(groups, wanted, side="right") - first
-    detection = np.repeat(np.arange(len(wanted)), count)
+    requested = kept.image * num_classes + kept.cls
+    first = np.searchsorted(groups, requested, side="left")
+    count = np.searchsorted(groups, requested, side="right") - first
+    detection = np.repeat(np.arange(len(requested)), count)
     box = np.arange(len(detection)) + np.repeat(first - (np.cumsum(count) - count), count)
     a, b = kept.corners[detection], truth.corners[box]
     width, height = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0).T

@@ -351,11 +351,11 @@ def _report(
 
 
 def _trials(settings: AvaSettings, pools: Sequence[_Pool]) -> np.ndarray | None:
-    """(T, C) sampled AP of each trial, None where none are asked for."""
+    """(T, C) sampled AP of each trial, None where none are requested."""
     if not settings.trials:
         return None
-    asked = settings.trials, settings.seed, settings.interpolation
-    return np.column_stack([pool.sampled_average_precisions(c, *asked) for c, pool in enumerate(pools)])
+    requested = settings.trials, settings.seed, settings.interpolation
+    return np.column_stack([pool.sampled_average_precisions(c, *requested) for c, pool in enumerate(pools)])
 
 
 def _by_class(settings: AvaSettings, pools: Sequence[_Pool], trials: np.ndarray | None) -> dict[Metric, np.ndarray]:

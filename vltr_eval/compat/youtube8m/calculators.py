@@ -103,7 +103,7 @@ class MeanAveragePrecisionCalculator:
     """AP@n of each class.
 
     num_class: C. filter_empty_classes: classes without positives are left out of the list of `peek_map_at_n`, which
-    then does not tell whose its numbers are; otherwise they are 0. top_n: as of `AveragePrecisionCalculator`.
+    then does not state the classes of its numbers; otherwise they are 0. top_n: as of `AveragePrecisionCalculator`.
 
     >>> calculator = MeanAveragePrecisionCalculator(num_class=3, filter_empty_classes=False)
     >>> calculator.accumulate([[.9, .8], [.2, .3], [.5, .4]], [[1, 0], [1, 0], [0, 0]])
@@ -177,7 +177,7 @@ class EvaluationMetrics:
     """Hit@1, PERR, GAP, the AP of each class, and the mean loss of an epoch.
 
     num_class: C. top_k: how many of each row's scores GAP and the APs see (the starter code's default is 20, so that
-    its mAP knows nothing of scores below). top_n: of the APs.
+    its mAP ignores scores below). top_n: of the APs.
 
     >>> metrics = EvaluationMetrics(num_class=3, top_k=2)
     >>> metrics.accumulate([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], loss=[.3, .5])
