@@ -216,7 +216,7 @@ def masked_sum(losses: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         losses: (B, C).
-        mask: Of 0/1 or bool, broadcast to (B, C).
+        mask: 0/1 or bool, broadcast to (B, C).
 
     Returns:
         A scalar.

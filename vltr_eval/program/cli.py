@@ -56,6 +56,8 @@ LIMIT_NOT_MET = 3
 
 STDOUT = "-"
 
+_PROGRAM = "vltr-eval"
+
 
 def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     """Run the program and return its exit code; bad usage ends it by SystemExit(2), as argparse does.
@@ -63,10 +65,11 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     launched: whether a launcher such as torchrun started this process to be one of several. A program that is merely
     called by such a process inherits the same environment, and must not wait for the others.
     """
-    command, arguments = _split_command(list(sys.argv[1:] if argv is None else argv))
-    args = _PARSERS[command]().parse_args(arguments)
+    args, others = _parser().parse_known_args(_with_command(list(sys.argv[1:] if argv is None else argv)))
+    if others:
+        args.refuse(f"unrecognized arguments: {' '.join(others)}")
     args.launched = launched
-    return answer("vltr-eval", lambda: args.run(args), debug=args.debug)
+    return answer(_PROGRAM, lambda: args.run(args), debug=args.debug)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -474,18 +477,26 @@ other commands, each with its own --help:
 exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a --fail-under limit was not met"""
 
 
-def _split_command(argv: list[str]) -> tuple[str, list[str]]:
-    """The command and its arguments: a first positional that names a command selects it, else it is PREDS."""
+def _with_command(argv: list[str]) -> list[str]:
+    """The arguments with their command first: a first positional that names none is PREDS, which are evaluated."""
     for index, argument in enumerate(argv):
-        if argument in _PARSERS:
-            return argument, argv[:index] + argv[index + 1 :]
+        if argument in _COMMANDS:
+            return [argument, *argv[:index], *argv[index + 1 :]]
         if argument not in ("--quiet", "--debug"):
             break
-    return "evaluate", argv
+    return ["evaluate", *argv]
 
 
-def _evaluate_parser() -> argparse.ArgumentParser:
-    parser = _new_parser("", _evaluate, _DESCRIPTION, _EPILOG)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=_PROGRAM, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in _COMMANDS.values():
+        add(commands)
+    return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(commands, "evaluate", _evaluate, _DESCRIPTION, prog=_PROGRAM, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"vltr-eval {__version__}")
     _add_inputs(parser)
     _add_sap_options(parser)
@@ -512,23 +523,21 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=_accepted(num_threads), metavar="N", help="CPU threads (default: all, or VLTR_NUM_THREADS)"
     )
-    return parser
 
 
-def _table_parser() -> argparse.ArgumentParser:
-    parser = _new_parser(
-        "table", _table, "Report on a rank table that --save-table wrote: all but SAP trials and Acc@k."
+def _add_table(commands: Any) -> None:
+    parser = _command(
+        commands, "table", _table, "Report on a rank table that --save-table wrote: all but SAP trials and Acc@k."
     )
     parser.add_argument("file", metavar="FILE", help="rank table (.npz)")
     _add_report_options(parser)
-    return parser
 
 
-def _ava_parser() -> argparse.ArgumentParser:
+def _add_ava(commands: Any) -> None:
     from vltr_eval.compat.ava import INTERPOLATIONS, PROTOCOLS
 
-    class_info = "Frame mAP of action detections as AVA's official script computes it, and sampled AP over the boxes."
-    parser = _new_parser("ava", _ava, class_info)
+    description = "Frame mAP of action detections as AVA's official script computes it, and sampled AP over the boxes."
+    parser = _command(commands, "ava", _ava, description)
     parser.add_argument(
         "detections", metavar="DETECTIONS", help="CSV without header: video,time,x1,y1,x2,y2,class,score"
     )
@@ -553,50 +562,49 @@ def _ava_parser() -> argparse.ArgumentParser:
     _add_sap_options(parser)
     _add_counts(parser)
     _add_output_options(parser)
-    return parser
 
 
-def _check_parser() -> argparse.ArgumentParser:
-    about = "Say what is in the inputs and what in them would fail or mislead; exit 1 when an evaluation would fail."
-    parser = _new_parser("check", _check, about)
+def _add_check(commands: Any) -> None:
+    description = (
+        "Say what is in the inputs and what in them would fail or mislead; exit 1 when an evaluation would fail."
+    )
+    parser = _command(commands, "check", _check, description)
     _add_inputs(parser)
     _add_class_options(parser)
-    return parser
 
 
-def _doctor_parser() -> argparse.ArgumentParser:
-    return _new_parser("doctor", _doctor, "Say what this installation is made of, and whether it computes rightly.")
+def _add_doctor(commands: Any) -> None:
+    _command(commands, "doctor", _doctor, "Say what this installation is made of, and whether it computes rightly.")
 
 
-def _demo_parser() -> argparse.ArgumentParser:
-    class_info = "Write a demo set: VideoLT's shape and class frequencies, scores from a planted model."
-    parser = _new_parser("demo", _demo, class_info)
+def _add_demo(commands: Any) -> None:
+    description = "Write a demo set: VideoLT's shape and class frequencies, scores from a planted model."
+    parser = _command(commands, "demo", _demo, description)
     parser.add_argument("directory", metavar="DIR", help="folder to write preds.npy, labels.npy, ... into")
     parser.add_argument("--scale", type=float, default=1.0, help="1 is 51,239 x 1,004 (default: 1)")
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="default: 0")
     parser.add_argument("--quality", choices=("good", "poor"), default="good", help="of the model (default: good)")
-    return parser
 
 
-_PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "evaluate": _evaluate_parser,
-    "table": _table_parser,
-    "ava": _ava_parser,
-    "check": _check_parser,
-    "doctor": _doctor_parser,
-    "demo": _demo_parser,
+_COMMANDS: dict[str, Callable[[Any], None]] = {
+    "evaluate": _add_evaluate,
+    "table": _add_table,
+    "ava": _add_ava,
+    "check": _add_check,
+    "doctor": _add_doctor,
+    "demo": _add_demo,
 }
 
 
-def _new_parser(
-    name: str, run: Callable[[argparse.Namespace], int], description: str, epilog: str | None = None
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str, **how: Any
 ) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"vltr-eval {name}".rstrip(),
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
         description=description,
-        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        **how,
     )
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
