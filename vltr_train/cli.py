@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     if others and (not takes_settings or any(text.startswith("-") for text in others)):
         advice = _written_as_setting(others) if takes_settings else ""
         parser.error(f"unrecognized arguments: {' '.join(others)}{advice}")
-    if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one place alone
+    if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one position alone
         words = [*args.methods, *others]
         args.settings = [text for text in words if "=" in text]
         args.methods = [text for text in words if "=" not in text]
@@ -412,7 +412,7 @@ def _add_synth(commands: Any) -> None:
 
 def _add_pack(commands: Any) -> None:
     parser = _command(commands, "pack", _pack, "Pack one .npy a video into one array. Called again, it goes on.")
-    parser.add_argument("labels", metavar="LABELS", help="folder of the label lists, or one's own file: id,labels")
+    parser.add_argument("labels", metavar="LABELS", help="folder of the label lists, or a labels file: id,labels")
     parser.add_argument("features", metavar="FEATURES", help="folder of <video>.npy")
     parser.add_argument("folder", metavar="DIR", help="where the data set shall be")
     parser.add_argument(
@@ -453,7 +453,7 @@ def _add_fit(commands: Any) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/METHOD...)")
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
-    # Its own option: a value that may be left out would take the METHOD behind --resume.
+    # A separate option: a value that may be left out would take the METHOD behind --resume.
     there.add_argument(
         "--resume=auto", action="store_const", const="auto", dest="resume", help="the same, or start if there is no run"
     )

@@ -42,8 +42,8 @@ def write_store(folder, names=tuple(VIDEOS)):
 def test_frames_are_found_and_belong_to_their_labels(tmp_path, layout):
     folder, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
     LISTS.write(folder)
-    place = elsewhere if "elsewhere" in layout else folder if layout == "packed" else folder / "features"
-    (write_store if "packed" in layout else write_files)(place)
+    target = elsewhere if "elsewhere" in layout else folder if layout == "packed" else folder / "features"
+    (write_store if "packed" in layout else write_files)(target)
     dataset = open_dataset(folder, features=elsewhere if "elsewhere" in layout else None)
     assert isinstance(dataset.frames, FrameStore if "packed" in layout else VideoFolder)
     assert (dataset.name, dataset.bounds, dataset.num_classes, dataset.dim) == ("toy", (2, 1), 3, DIM)

@@ -16,10 +16,10 @@ def test_a_share_p_is_zeroed_and_the_rest_scaled(p):
     torch.manual_seed(0)
     out = Dropout(p)(torch.ones(400, 1003))
     dropped = (out == 0).double()
-    # Five standard deviations, of all elements and of each place in the words that they share.
+    # Five standard deviations, of all elements and of each position in the words that they share.
     assert abs(dropped.mean() - p) < 5 * (p * (1 - p) / out.numel()) ** 0.5 + 2**-17
-    for place in range(8):
-        assert abs(dropped.flatten()[place::8].mean() - p) < 5 * (8 * p * (1 - p) / out.numel()) ** 0.5 + 2**-17
+    for position in range(8):
+        assert abs(dropped.flatten()[position::8].mean() - p) < 5 * (8 * p * (1 - p) / out.numel()) ** 0.5 + 2**-17
     assert out[out != 0].unique().tolist() == pytest.approx([1 / (1 - p)], rel=2**-17 / (1 - p) + 1e-6)
 
 

@@ -134,9 +134,9 @@ def test_frames_are_spread_as_published(device, beta, first):
 def test_equal_batches_in_another_order_give_equal_clips(device):
     features, targets, rap, partner = make(num_rows=6)
     order = np.array([4, 2, 0, 5, 1, 3])
-    place = np.argsort(order)
+    new_row = np.argsort(order)
     plain = run(device, features, targets, rap, partner, 7)
-    moved = run(device, features[order], targets[order], rap, place[partner[order]], 7)
+    moved = run(device, features[order], targets[order], rap, new_row[partner[order]], 7)
     assert_same(moved, tuple(array[order] for array in plain))
 
 

@@ -279,11 +279,11 @@ def test_every_damaged_header_is_one_sentence(tmp_path, name):
     """Each byte of a header is changed in turn: the parser raises a dozen types, and shapes become impossible."""
     write_store(tmp_path, make_videos())
     whole = (tmp_path / name).read_bytes()
-    for place in range(128):
+    for offset in range(128):
         for value in (0, ord("9"), ord("("), ord("'"), 0xFF):
-            if whole[place] == value:
+            if whole[offset] == value:
                 continue
-            (tmp_path / name).write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            (tmp_path / name).write_bytes(whole[:offset] + bytes([value]) + whole[offset + 1 :])
             with contextlib.suppress(InputError):
                 store = FrameStore.open(tmp_path)
                 # The byte means nothing, such as one of the padding.

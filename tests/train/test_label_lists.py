@@ -36,8 +36,8 @@ def test_multi_hot_counts_and_by_class_equal_loops(rows, data):
     labels = make(rows)
     picked = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8))
     expected = np.zeros((len(picked), NUM_CLASSES))
-    for place, row in enumerate(picked):
-        expected[place, rows[row]] = 1
+    for number, row in enumerate(picked):
+        expected[number, rows[row]] = 1
     targets = labels.multi_hot(np.array(picked, np.int64))
     assert targets.dtype == np.float32
     np.testing.assert_array_equal(targets, expected)

@@ -66,14 +66,14 @@ def assert_same_batches(one, other):
             np.testing.assert_array_equal(array, expected)
 
 
-def textbook(split, rows, places, frames_of):
+def textbook(split, rows, positions, frames_of):
     """Clips and labels, video by video."""
     store = split.frames
     clips = np.empty((len(rows), FRAMES, store.dim), np.float32)
     targets = np.zeros((len(rows), split.num_classes), np.float32)
-    for index, (row, place) in enumerate(zip(rows, places, strict=True)):
+    for index, (row, position) in enumerate(zip(rows, positions, strict=True)):
         start, end = store.offsets[split.videos[row]], store.offsets[split.videos[row] + 1]
-        clips[index] = store.frames[start:end][frames_of(end - start, place)]
+        clips[index] = store.frames[start:end][frames_of(end - start, position)]
         first, last = split.labels.offsets[row : row + 2]
         targets[index, split.labels.classes[first:last]] = 1
     return clips, targets
@@ -95,28 +95,28 @@ def test_training_batches_are_those_of_the_textbook(few, sampler, sampling, mean
     seed, stream, epoch = 11, 1, 3
     draw = sampler.draw(few.labels, seed, epoch, stream)
 
-    def frames_of(length, place):
-        how = {"seed": derived_seed(seed, stream), "epoch": epoch, "samples": [place]}
+    def frames_of(length, position):
+        how = {"seed": derived_seed(seed, stream), "epoch": epoch, "samples": [position]}
         return sample_frames([length], FRAMES, **how | meaning)[0]
 
     loader = load(few, sampler, seed=seed, stream=stream, frame_sampling=sampling)
     batches = list(map(frozen, loader.epoch(epoch)))
     assert [len(batch[2]) for batch in batches] == [8] * 6 + [2]
     assert (loader.num_batches, loader.num_rows) == (7, 50)
-    place = 0
+    position = 0
     for features, targets, rows, classes, weight in batches:
-        places = range(place, place + len(rows))
-        clips, labels = textbook(few, rows, places, frames_of)
-        np.testing.assert_array_equal(rows, draw.rows[list(places)])
+        positions = range(position, position + len(rows))
+        clips, labels = textbook(few, rows, positions, frames_of)
+        np.testing.assert_array_equal(rows, draw.rows[list(positions)])
         np.testing.assert_array_equal(features, clips)
         np.testing.assert_array_equal(targets, labels)
         assert (features.dtype, targets.dtype, weight) == (np.float32, np.float32, 1.0)
         if draw.classes is None:
             assert classes is None
         else:
-            np.testing.assert_array_equal(classes, draw.classes[list(places)])
+            np.testing.assert_array_equal(classes, draw.classes[list(positions)])
             assert (labels[range(len(rows)), classes] == 1).all()
-        place += len(rows)
+        position += len(rows)
 
 
 def test_evaluation_sees_every_row_in_order_at_even_spaces(few):
@@ -224,17 +224,17 @@ def test_batches_are_the_same_on_every_device(few, torch_device, sampler, is_res
 def test_a_batch_stays_what_it_is_until_the_next_is_asked_for(few, waits):
     loader = load(few, InstanceSampler(), batch_size=4)
     expected = [frozen(batch) for epoch in range(2) for batch in loader.epoch(epoch)]
-    places, found = set(), []
+    addresses, found = set(), []
     for epoch in range(2):
         for batch in loader.epoch(epoch):
             before = frozen(batch)
             if waits:
                 time.sleep(0.01)  # the thread has made what it may
             assert_same_batches([before], [frozen(batch)])
-            places.add(batch.features.data_ptr())
+            addresses.add(batch.features.data_ptr())
             found.append(before)
     assert_same_batches(found, expected)
-    assert len(places) == 3  # one in use, two ahead
+    assert len(addresses) == 3  # one in use, two ahead
 
 
 def test_batches_are_made_ahead_and_no_further(few, monkeypatch):

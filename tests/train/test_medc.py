@@ -303,7 +303,7 @@ def test_regions_are_linear_in_what_an_expert_meets():
     np.testing.assert_allclose(experts["inverse"].regions, expected[::-1], rtol=1e-6)
     assert experts["uniform"].regions.tolist() == [0.5] * C
     experts = small(gamma_range=(0.1, 0.9), gamma_uniform=0.3).model
-    np.testing.assert_allclose(experts["longtail"].regions, [0.1 + 0.8 * place for place in expected], rtol=1e-6)
+    np.testing.assert_allclose(experts["longtail"].regions, [0.1 + 0.8 * region for region in expected], rtol=1e-6)
     assert experts["uniform"].regions.tolist() == pytest.approx([0.3] * C)
     assert medc.class_regions(np.array([3.0, 0.0, 5.0])).tolist() == [0, 0, 1]
 

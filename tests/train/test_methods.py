@@ -446,11 +446,11 @@ def test_gradients_flow_under_autocast_with_a_second_forward():
 
 def test_steps_share_the_memory_of_mixed_clips():
     method, batch = begin(framestack(np.ones(C), ratio=1.0, aggregator="netvlad")), make_batch()
-    places = set()
-    method.model.register_forward_pre_hook(lambda _, inputs: places.add(inputs[0].data_ptr()))
+    addresses = set()
+    method.model.register_forward_pre_hook(lambda _, inputs: addresses.add(inputs[0].data_ptr()))
     for _ in range(3):
         method(batch).backward()
-    assert len(places - {batch.features.data_ptr()}) == 1
+    assert len(addresses - {batch.features.data_ptr()}) == 1
 
 
 def test_other_clip_lengths_where_all_rows_are_mixed(monkeypatch):

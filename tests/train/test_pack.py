@@ -168,14 +168,14 @@ def test_a_packing_does_not_go_on_with_features_of_another_network(tmp_path, sou
     assert pack(source, tmp_path / "packed").videos == 16
 
 
-@pytest.mark.parametrize("place", ["labels", "elsewhere"])
-def test_lists_that_are_there_are_never_replaced(tmp_path, source, place):
-    folder = tmp_path / place
+@pytest.mark.parametrize("name", ["labels", "elsewhere"])
+def test_lists_that_are_there_are_never_replaced(tmp_path, source, name):
+    folder = tmp_path / name
     folder.mkdir(exist_ok=True)
     (folder / "validate.lst").write_text("t0 1\n")  # nor taken for a split of what is packed beside it
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     spoil(source)
-    with pytest.raises(OutputError, match=f"{place}: holds label lists, which packing would replace; choose another"):
+    with pytest.raises(OutputError, match=f"{name}: holds label lists, which packing would replace; choose another"):
         pack(source, folder, skip_bad=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

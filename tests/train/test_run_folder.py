@@ -225,7 +225,7 @@ def test_a_checkpoint_has_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "place"),
+    ("value", "key_path"),
     [
         ({"a": [np.zeros(2)]}, r"state\['x'\]\['a'\]\[0\]: expected tensors and plain containers, got ndarray"),
         (np.float64(1), r"state\['x'\]: .*, got float64"),
@@ -233,9 +233,9 @@ def test_a_checkpoint_has_the_same_bits(tmp_path):
         ({(1, object()): 1}, r"a key of state\['x'\]\[1\]: .*, got object"),
     ],
 )
-def test_a_state_that_would_need_code_to_read(tmp_path, value, place):
+def test_a_state_that_would_need_code_to_read(tmp_path, value, key_path):
     run = RunFolder.create(tmp_path, DOCUMENT)
-    with pytest.raises(ValueError, match=f"^{place}"):
+    with pytest.raises(ValueError, match=f"^{key_path}"):
         run.save_checkpoint("checkpoint", {"x": value})
     assert files_of(tmp_path) == ["config.json"]
 
@@ -265,8 +265,8 @@ def test_a_flipped_bit_is_refused_or_means_nothing(tmp_path):
     path = run.checkpoint_file("best")
     whole = path.read_bytes()
     damaged = 0
-    for place in range(0, len(whole), 7):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+    for offset in range(0, len(whole), 7):
+        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1 << offset % 8]) + whole[offset + 1 :])
         try:
             found = run.load_checkpoint("best")
         except ValueError as error:

@@ -229,7 +229,7 @@ def test_a_number_that_a_report_lacks_is_a_dash(make_run):
     labels = np.eye(4, dtype=bool)
     run.save_report(vltr_eval.evaluate(np.arange(16.0).reshape(4, 4), labels, sap=None))
     row = table([run]).splitlines()[1].split()
-    assert [place for place, cell in enumerate(row) if cell == "-"] == [3, 4, 5, 8, 9]
+    assert [column for column, cell in enumerate(row) if cell == "-"] == [3, 4, 5, 8, 9]
 
 
 def test_markdown_is_a_table_of_even_rows(make_run):

@@ -115,8 +115,8 @@ class FrameStore:
     ) -> Any:
         """Picked frames (B, K, D) of the videos (B,) int64 by their indices (B, K) int64 within the video.
 
-        dtype: of the result, rounded once to nearest. out: an array to fill in its place, numpy or torch in CPU memory.
-        Raises ValueError that names the place of a video or frame that is not there.
+        dtype: of the result, rounded once to nearest. out: an array to fill instead, numpy or torch in CPU memory.
+        Raises ValueError that names the position of a video or frame that does not exist.
         """
         target = {"dtype": dtype} if out is None else {"out": out}
         return gather_frames(self.frames, self.offsets, videos, frame_indices, threads=threads, **target)
@@ -313,7 +313,7 @@ class StoreWriter:
     "float32".
 
     Unfinished work lies beside as frames.npy.unfinished and a journal; a writer of the same arguments goes on from
-    there. Used as a context manager, which leaves the unfinished files in place where `finish` was not reached.
+    there. Used as a context manager, which keeps the unfinished files if `finish` was not reached.
     Raises OutputError where a store is there already, or an unfinished one of other videos.
     """
 
@@ -433,7 +433,7 @@ class StoreWriter:
         _verify(self._frames_path, self.ids, frames, self._offsets, self._checksums, progress, threads)
 
     def finish(self) -> FrameStore:
-        """Put the store in place, whole, and open it. Raises ValueError that names a video that was not written."""
+        """Give the finished store its final name, and open it. Raises ValueError for a video that was not written."""
         if not self._settled.all():
             raise ValueError(f"{self.ids[int(np.argmin(self._settled))]}: expected to be written before the end")
         kept = np.array([row for row in range(len(self.ids)) if row not in self._left_out], np.int64)
@@ -598,7 +598,7 @@ def _all_finite(stored: np.ndarray) -> bool:
 
 
 def _not_finite(given: np.ndarray, stored: np.ndarray) -> tuple[int, str]:
-    """The row of the first frame that is not finite once stored, and a sentence with a place for the frame's number."""
+    """The row of the first frame that is not finite once stored, and a sentence with a field for the frame's number."""
     finite = np.isfinite(stored)
     row, col = np.unravel_index(int(np.argmin(finite)), finite.shape)
     value = given[row, col]
@@ -626,7 +626,7 @@ def _map_array(path: Path, ndim: int, *dtypes: str) -> np.ndarray:
 
 
 def _index_checksum(ids: tuple[str, ...], offsets: np.ndarray, checksums: np.ndarray) -> int:
-    """crc32 of the names, places and checksums of all videos: a damaged index would give the frames of another."""
+    """crc32 of the names, offsets and checksums of all videos: a damaged index would give the frames of another."""
     return zlib.crc32(checksums.data, zlib.crc32(offsets.data, zlib.crc32("\n".join(ids).encode())))
 
 

@@ -1,6 +1,6 @@
 """Label lists: which classes each video has, in the published formats of VideoLT, MiniKinetics and AVA.
 
-CharadesLT and CharadesEgoLT have no published lists; lists of one's own go into VideoLT's format. A file that cannot be
+CharadesLT and CharadesEgoLT have no published lists; write lists for them in VideoLT's format. A file that cannot be
 read as it should is a `vltr_eval.formats.InputError` that names the file and, where there is one, the line.
 
 Legend: n videos (rows of a list), C classes, B picked rows.
@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -162,8 +163,8 @@ def read_videolt_list(path: str | os.PathLike[str], num_classes: int | None = No
     Raises InputError.
     """
     labels = read_labels(path)
-    assert labels.ids is not None  # read_labels always reads ids
-    pairs, ids = labels.values, tuple(labels.ids.tolist())
+    pairs = labels.values
+    ids = tuple(cast(np.ndarray, labels.ids).tolist())  # read_labels always reads ids
     if len(set(ids)) < len(ids):
         row = _first_repeated(ids)
         raise InputError(f"{path}: line {row + 1}: video {ids[row]} is listed already")

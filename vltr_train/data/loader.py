@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -272,8 +272,8 @@ class _OnDevice:
 
     def __init__(self, split: Split, picks: dict[str, Any], resident: Tensor) -> None:
         self._picks, self._frames, self._device = picks, resident, resident.device
-        assert isinstance(split.frames, FrameStore)  # resident_frames gives None for other frames
-        self._offsets, self._videos = self._put(split.frames.offsets), self._put(split.videos)
+        store = cast(FrameStore, split.frames)  # resident_frames returns None for other frames
+        self._offsets, self._videos = self._put(store.offsets), self._put(split.videos)
         self._lengths = self._put(split.lengths)
         self._targets = self._put(split.labels.multi_hot(dtype=np.uint8))
 

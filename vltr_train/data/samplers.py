@@ -77,7 +77,7 @@ class ClassSampler:
         power: Class c has a chance in proportion to n_c ** power. 0 is class-balanced sampling (CBS), 0.5 square-root
             sampling (SRS, as in the published VideoLT model zoo), 1 each (row, class) pair alike, -1 the inverse
             frequency.
-        probabilities: (C,) chances in place of that law, in any unit.
+        probabilities: (C,) chances instead of that law, in any unit.
     """
 
     power: float = 0.0

@@ -120,7 +120,7 @@ _MOST = 0.8  # of the videos of a split may carry one class
 _SCENES = 48
 _CLASSES_OF_FAMILY = 5
 _FAMILY_SHARE = 0.35  # of a class's variance that its family has in common
-_WAY_SHARE = 0.5  # of the variance of a way of looking that is its own
+_WAY_SHARE = 0.5  # of the variance of a way of looking that no other shares
 _VIDEO_SHARE = 0.6  # of the variance of a class in a video that no other video has
 _SCENE = 0.3  # standard deviation of a scene, where the noise of a frame has 1
 _SIGNAL = 2.5  # of a class in a frame that shows it, of 128 features
@@ -175,14 +175,14 @@ class SyntheticWorld:
             way = rng.integers(self.first_way[shown], self.first_way[shown + 1])
             num_shown = max(1, round(length * rng.uniform(*_INFORMATIVE)))
             start = rng.integers(length - num_shown + 1)
-            own = rng.standard_normal(self.dim, dtype=np.float32) * np.float32(_strength(self.dim))
-            frames[start : start + num_shown] += _blend(own, self.ways[way], _VIDEO_SHARE)
+            look = rng.standard_normal(self.dim, dtype=np.float32) * np.float32(_strength(self.dim))
+            frames[start : start + num_shown] += _blend(look, self.ways[way], _VIDEO_SHARE)
         frames -= np.float32(_THRESHOLD)
         frames *= np.float32(self.feature_std)
         return np.maximum(frames, 0, out=frames)
 
 
-_LABELS, _LOOKS, _FRAMES = range(3)  # purposes, each with random numbers of its own
+_LABELS, _LOOKS, _FRAMES = range(3)  # purposes, each with separate random numbers
 
 
 def _generator(seed: int, *purpose: int) -> np.random.Generator:
@@ -356,7 +356,7 @@ def synthesize(
         imbalance: For minikinetics, the smallest class's share of the largest.
         frames: Frames of a video; by default those of the profile.
         length_spread: 0 if all lengths are equal, else the standard deviation of the logarithm of lengths with that
-            mean (VideoLT's own at one frame a second: 0.73).
+            mean (VideoLT's at one frame a second: 0.73).
         feature_std: Standard deviation of the noise in a feature. The default, sqrt(8192 / dim), lets few features too
             be learnt from in some hundred steps. 2, the value of 2,048 features, is fair to methods that normalise
             frames or attend to them.

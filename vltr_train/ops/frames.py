@@ -6,8 +6,8 @@ memory to be filled, it is numpy's, or on a device an array that offers DLPack. 
 once a training, takes and gives CPU memory alone.
 
 On a device a call is one launch on the stream of its first array, and nothing waits for it. So what is refused in CPU
-memory with a sentence that names the place (an index, a length) cannot be refused there: it spoils what depends on it,
-as each function says, and nothing is read out of bounds.
+memory by the position of a value (an index, a length) cannot be refused there: it spoils the results that depend on it,
+as each function describes, and nothing is read out of bounds.
 """
 
 from __future__ import annotations
@@ -585,7 +585,7 @@ def _new_shares(clips: Array) -> Any:
 def _new_like(name: str, array: Array, shape: tuple[int, ...], dtype: str) -> Any:
     try:
         return empty_like(array, shape, dtype)
-    except TypeError:  # numpy has no bfloat16 of its own
+    except TypeError:  # numpy has no bfloat16
         raise TypeError(f"{name}: expected a dtype that numpy has, got {dtype}; pass a tensor of torch") from None
 
 
@@ -593,7 +593,7 @@ def _new_output(store: Array, shape: tuple[int, ...], dtype: str, pin_memory: bo
     if not pin_memory:
         try:
             return empty_like(store, shape, dtype)
-        except TypeError:  # numpy has no bfloat16 of its own
+        except TypeError:  # numpy has no bfloat16
             raise TypeError(f"dtype: expected one that numpy has, got {dtype}; pass out= of that dtype") from None
     if store.device.index is not None:
         raise ValueError(f"pin_memory: expected a store in CPU memory, got one on {store.device}")

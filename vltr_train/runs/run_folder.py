@@ -105,7 +105,7 @@ def _published(counts: np.ndarray | None) -> dict[str, str]:
 
 
 def classes_fingerprint(class_names: Sequence[str]) -> str | None:
-    """SHA-256 of the class names in their order, in hexadecimal; None where classes have no names of their own."""
+    """SHA-256 of the class names in their order, in hexadecimal; None if the classes have no names."""
     if tuple(class_names) == default_class_names(len(class_names)):
         return None
     return hashlib.sha256("\n".join(class_names).encode()).hexdigest()
@@ -237,7 +237,7 @@ class RunFolder:
     def check_classes(self, class_names: Sequence[str]) -> None:
         """Refuse data whose classes have other names, or another order, than those of the training.
 
-        Raises ValueError. Runs of version 0.1 and classes without names of their own are not compared.
+        Raises ValueError. Runs of version 0.1 and classes without names are not compared.
         """
         trained, given = self.document.get("classes"), classes_fingerprint(class_names)
         if None not in (trained, given) and trained != given:
@@ -455,7 +455,7 @@ def _unfinished(path: Path) -> list[Path]:
     return [file for name in FILES for file in path.glob(f".{name}.*.unfinished")]
 
 
-def _check_plain(place: str, value: Any) -> None:
+def _check_plain(key_path: str, value: Any) -> None:
     """Refuse what torch.load(weights_only=True) would, by exact type: numpy's float64 is a float, but not to pickle."""
     import torch
 
@@ -464,13 +464,13 @@ def _check_plain(place: str, value: Any) -> None:
     if type(value) in (dict, OrderedDict):
         entries: Iterable[tuple[Any, Any]] = value.items()
         for key in value:
-            _check_plain(f"a key of {place}", key)
+            _check_plain(f"a key of {key_path}", key)
     elif type(value) in (list, tuple):
         entries = enumerate(value)
     else:
-        raise ValueError(f"{place}: expected tensors and plain containers, got {type(value).__name__}")
+        raise ValueError(f"{key_path}: expected tensors and plain containers, got {type(value).__name__}")
     for key, item in entries:
-        _check_plain(f"{place}[{key!r}]", item)
+        _check_plain(f"{key_path}[{key!r}]", item)
 
 
 def _parsed_epochs(path: Path, text: str) -> list[dict[str, Any]]:
