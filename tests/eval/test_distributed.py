@@ -666,7 +666,9 @@ def pass_other_classes(rank, what, scores, labels):
 
 @pytest.mark.parametrize("what", ["train_counts", "class_names"])
 def test_ranks_must_have_equal_class_options(ranks, case, what):
-    sentence = "train_counts and class_names: expected the same on all ranks, got others on rank 1 than on rank 0"
+    sentence = (
+        "train_counts and class_names: expected the same on all ranks, got different ones on rank 0 and on rank 1"
+    )
     assert ranks.errors(pass_other_classes, what, *case) == [Raised("ValueError", sentence)] * ranks.size
 
 
