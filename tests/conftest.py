@@ -1,7 +1,7 @@
-"""What a run tells before its tests: what it runs on, and what it cannot test here. And each device in turn.
+"""The header of a test run, with the machine and the checks left out; fixtures of each device.
 
-`--device cuda` runs what concerns CUDA: tests marked ``any_device``, whose numpy inputs are then put on the device on
-their way into the library, and of those that take the fixture `device` or `cuda` the ones that got "cuda".
+`--device cuda` runs the CUDA tests only. These are the tests marked ``any_device``, whose numpy inputs are moved to the
+device before the library reads them, and the tests whose fixture `device` or `cuda` is "cuda".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 import vltr_eval
 from vltr_eval._base import _core, arrays
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds nothing, and tests import devices.py by its name
+sys.path.insert(0, str(Path(__file__).parent))  # for tests that import devices.py by name
 
 from devices import DEVICES, CudaArray, describe_devices
 
@@ -28,7 +28,7 @@ WITNESSES = (
 )
 
 
-# The same examples every time, so that a red run is red for its author too; "thorough" looks for new ones.
+# The same examples every time, so that a failure is reproducible; "thorough" searches for new ones.
 settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "thorough",
@@ -40,22 +40,20 @@ settings.load_profile(os.environ.get("VLTR_HYPOTHESIS", "quick"))
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: what concerns CUDA, and nothing else"
-    )
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: run the tests of CUDA only")
 
 
 def pytest_configure(config):
-    """VLTR_REQUIRE=cuda,avx512 turns what would be left out into an error."""
-    config.addinivalue_line("markers", "any_device: holds for inputs on any device, numpy arrays being put there")
-    config.addinivalue_line("markers", "host: of a module that is any_device, but for inputs in CPU memory only")
+    """Make an error of a missing device or instruction set that VLTR_REQUIRE names, as in cuda,avx512."""
+    config.addinivalue_line("markers", "any_device: holds for inputs on any device; --device cuda moves numpy arrays")
+    config.addinivalue_line("markers", "host: for inputs in CPU memory only, in a module that is any_device")
     if config.getoption("--device") not in DEVICES:
         raise pytest.UsageError(f"--device: expected one of {DEVICES}, got cuda; {describe_devices()}")
     build = vltr_eval.build_info()
-    for wanted in filter(None, os.environ.get("VLTR_REQUIRE", "").split(",")):
-        there = "cuda" in DEVICES if wanted == "cuda" else wanted in build["simd_available"]
-        if not there:
-            raise pytest.UsageError(f"VLTR_REQUIRE: {wanted} is required, and this build on this machine has none")
+    for required in filter(None, os.environ.get("VLTR_REQUIRE", "").split(",")):
+        is_available = "cuda" in DEVICES if required == "cuda" else required in build["simd_available"]
+        if not is_available:
+            raise pytest.UsageError(f"VLTR_REQUIRE: {required} is required, and this build on this machine has none")
 
 
 def pytest_report_header(config):
@@ -80,7 +78,7 @@ def pytest_collection_modifyitems(config, items):
 def _concerns_cuda(item) -> bool:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     if _moves_inputs(item):
-        return parameters.get("simd") in (None, ALL_SIMD_LEVELS[0])  # instruction sets are the CPU's
+        return parameters.get("simd") in (None, ALL_SIMD_LEVELS[0])  # instruction sets concern the CPU only
     return any(parameters.get(fixture) == "cuda" for fixture in ("device", "cuda"))
 
 
@@ -103,7 +101,7 @@ def _inputs_on_device(request, monkeypatch):
 
 @pytest.fixture(params=DEVICES, scope="session")
 def device(request) -> str:
-    """Each device that there is in turn: "cpu", and "cuda" where kernels were built and something runs them."""
+    """Return each device in turn: "cpu", and "cuda" if the kernels are built and can run."""
     return request.param
 
 
@@ -112,7 +110,7 @@ _NO_CUDA = [] if "cuda" in DEVICES else [pytest.mark.skip(reason=describe_device
 
 @pytest.fixture(params=[pytest.param("cuda", marks=_NO_CUDA)], scope="session")
 def cuda(request) -> str:
-    """For what only a CUDA device has."""
+    """Return "cuda", for tests of CUDA alone; they are skipped without a device."""
     return request.param
 
 

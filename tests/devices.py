@@ -1,7 +1,7 @@
 """The devices that a test run covers, and arrays on them.
 
-Without a GPU the CUDA half can be built for an emulator that runs the kernels' source on the CPU; its device memory is
-host memory. `CudaArray` puts any numpy array, strides and all, on either kind of device.
+Without a GPU the CUDA backend can be built for an emulator, which runs the kernels' source on the CPU. The emulator's
+device memory is host memory. `CudaArray` copies any numpy array to either kind of device and keeps its strides.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from vltr_eval._base import _core
 DEVICES = ["cpu", "cuda"] if _core.device_count() else ["cpu"]
 EMULATED = "emulated" in vltr_eval.build_info()["cuda"].lower()
 
-# Streams that exist on every device: the legacy default one and that of the thread.
+# Streams that exist on every device: the legacy default stream and the per-thread one.
 LEGACY_STREAM, THREAD_STREAM = 1, 2
 
 
 def describe_devices() -> str:
-    """A line for the header of a run."""
+    """Return a line on the devices, for the header of a run."""
     if "cuda" not in DEVICES:
         return f"CUDA: NOT TESTED ({_core.why_no_device()})"
     if EMULATED:
@@ -64,7 +64,7 @@ class CudaArray:
 
 
 def _span(array: np.ndarray) -> tuple[int, int]:
-    """Where the memory of an array begins, as an offset from its first element, and how many bytes it has."""
+    """Return the start of an array's memory, as an offset from its first element, and its size in bytes."""
     if not array.size:
         return 0, 0
     reach = [(extent - 1) * stride for extent, stride in zip(array.shape, array.strides, strict=True)]
@@ -82,7 +82,7 @@ def _address(array) -> int:
 
 
 def _to_device(memory: np.ndarray):
-    """Device memory with these bytes, at an address that is a multiple of 16 where the original is."""
+    """Return device memory with these bytes, with the original's alignment to 16 bytes."""
     if EMULATED:
         room = np.empty(memory.size + 32, np.uint8)
         start = (_address(memory) - _address(room)) % 16
@@ -98,12 +98,12 @@ def _to_device(memory: np.ndarray):
 
 
 def on_device(array, device: str):
-    """An array as the library under test shall get it: as it is for "cpu", in device memory for "cuda"."""
+    """Return the array itself for "cpu", and a copy in device memory for "cuda"."""
     return array if device == "cpu" else CudaArray(np.asarray(array))
 
 
 def torch_on_device(tensor, device: str):
-    """A torch tensor on the device; on the emulator one that says so, with its memory where it was."""
+    """Return a torch tensor on the device; on the emulator, a CPU tensor whose device is CUDA."""
     if device == "cpu" or not EMULATED:
         return tensor.to(device)
     return tensor.as_subclass(_emulated_tensor_type())
@@ -114,7 +114,7 @@ def _emulated_tensor_type():
     import torch
 
     class EmulatedTensor(torch.Tensor):
-        """A tensor in CPU memory that tells what a CUDA tensor tells."""
+        """A tensor in CPU memory with the attributes of a CUDA tensor."""
 
         @property
         def device(self):
@@ -123,13 +123,13 @@ def _emulated_tensor_type():
         def __deepcopy__(self, memo):
             return self.clone()
 
-    # A torch that was built for the CPU has no streams to tell of; 0 is what it calls the legacy default one.
+    # A CPU build of torch has no streams; 0 is torch's name of the legacy default stream.
     torch.cuda.current_stream = lambda device=None: SimpleNamespace(cuda_stream=0)
     return EmulatedTensor
 
 
 def to_host(array) -> np.ndarray:
-    """A numpy array of the values of any array, wherever it is."""
+    """Return the values of an array on any device as a numpy array."""
     if isinstance(array, np.ndarray):
         return array
     if hasattr(array, "to_numpy"):

@@ -7,6 +7,7 @@ from vltr_eval import distributed
 from vltr_eval._base.ranks import RankFailure
 from vltr_eval._base.version import __version__
 from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
 from vltr_eval._engine.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
 from vltr_eval._evaluate import evaluate
 from vltr_eval.batches import ShardFiles, evaluate_batches
@@ -33,6 +34,8 @@ from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.report.report import Report
 
 __all__ = [
+    "EvalOptions",
+    "EvalOptionsDict",
     "Evaluator",
     "InputError",
     "LabelPairs",

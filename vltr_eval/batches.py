@@ -1,11 +1,11 @@
-"""Evaluation of a stream of batches, which is gone through twice and never held in memory as a whole."""
+"""Evaluation of a stream of batches, which is read twice and never held in memory as a whole."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import read_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, unknown_keyword
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, read_ids
 from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.formats import ClassNames, InputError, LabelPairs, Spec, is_spec, read_pair, split_spec
 from vltr_eval.report.report import Report
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["ShardFiles", "evaluate_batches"]
 
@@ -34,31 +37,34 @@ def evaluate_batches(
     process_group: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
-    **conventions: Any,
+    **options: Unpack[EvalOptionsDict],
 ) -> Report:
-    """Gives the report of all rows of a stream, of which little is in memory at a time.
+    """Evaluate a stream of batches that is never in memory as a whole.
 
-    The stream is gone through twice: the first time only the scores of positives are looked at, the second time all are
-    counted. Under torch.distributed this is a collective: each rank goes through its own batches, and gets the report
-    of all rows.
+    The stream is read twice. The first pass looks only at the scores of positives; the second counts all scores. Under
+    torch.distributed this is a collective: each rank reads its own batches and gets the report over all rows.
 
-    Extra memory: small batches are copied together, 16 MiB at a time; a dozen bytes a label; and, for each draw of each
-    SAP trial that is a row of this process, 12 bytes to keep and 24 to sort it.
+    Extra memory: small batches are copied together, 16 MiB at a time. Each label takes a dozen bytes. Each draw of a
+    SAP trial that is a row of this process takes 12 bytes to keep and 24 to sort.
 
     Args:
-        batches: An iterable of (scores, labels) or (scores, labels, ids), as `Evaluator.update` takes them, that gives
-            the same each time (a list, a data loader that does not shuffle, `ShardFiles`), or a function that returns
-            one.
+        batches: An iterable of (scores, labels) or (scores, labels, ids), as `Evaluator.update` takes them, or a
+            function that returns one. It must give the same batches each time: a list, a data loader that does not
+            shuffle, or `ShardFiles`.
         num_classes: C.
-        process_group: The ranks, as torch.distributed takes them; None for all.
-        threads: Threads of this process.
+        process_group: Process group of the ranks; None for all ranks.
+        threads: Number of CPU threads of this process; all cores if None.
         progress: Called with the fraction done, which never falls and ends at 1.
-        conventions: sap, seed, topk, train_counts, bounds, class_names, absent, as `evaluate`.
+        **options: sap, seed, topk, train_counts, bounds, class_names and absent; see `EvalOptions`.
+
+    Returns:
+        The `Report` of all rows.
 
     Raises:
-        TypeError: For an iterator, which could be gone through once.
-        ValueError: Where the second time differs in rows, ids, labels or scores of positives (those of negatives are
-            looked at the second time only), and where one id comes with different labels.
+        TypeError: The batches are an iterator, which can be read only once, or an option does not exist.
+        ValueError: The second pass has other rows, ids, labels or scores of positives than the first. (The scores of
+            negatives are read only in the second pass.) Or one id has different labels.
+        RankFailure: Another rank raised an error.
 
     Example:
         >>> batches = [(np.float32([[.9], [.8]]), [[0], []]), (np.float32([[.7]]), [{0}])]
@@ -69,11 +75,12 @@ def evaluate_batches(
     with propagate_errors(communicator):
         num_classes = check_whole("num_classes", num_classes, 1)
         num_threads(threads)  # raises
-        settings, class_info = read_options(num_classes, **conventions)
+        chosen = EvalOptions.from_keywords(options, evaluate_batches)
+        settings, class_info = chosen.checked(num_classes)
         stream = _Stream(batches, num_classes, threads, class_info.names)
     counted = share_of_counting(settings)
     counting = part_of(progress, 0.0, counted)
-    found = count_chunks(
+    counts = count_chunks(
         settings,
         stream,
         num_classes,
@@ -83,38 +90,46 @@ def evaluate_batches(
         progress=counting,
     )
     everyone = communicator.all_gather(
-        lambda: (stream.files.found_names, stream.files.found_notes) if stream.files else None
+        lambda: (stream.files.read_names, stream.files.read_notes) if stream.files else None
     )
     read = [of_rank for of_rank in everyone if of_rank is not None]
     class_info = replace(class_info, names=_names_of_all([names for names, _ in read]) or class_info.names)
-    report = found.report(class_info, part_of(progress, counted, 1.0))
+    report = counts.report(class_info, part_of(progress, counted, 1.0))
     return replace(report, notes=(*_shortened([note for _, notes in read for note in notes]), *report.notes))
 
 
 class ShardFiles:
     """Predictions and labels in files, shard by shard, for `evaluate_batches`; one shard is open at a time.
 
-    The classes are those of the first shard that names them: the columns of all shards, of scores and of labels, are
-    matched to its names, and other names are refused. Columns without names are matched by position. The rows of a
-    shard's labels are joined to those of its scores by id where both files have ids, and by position elsewhere.
+    The first shard that names its classes decides the class order. The columns of all scores and labels are matched to
+    these names, and other names are refused. Columns without names are matched by position. If both files of a shard
+    have ids, their rows are joined by id; otherwise by position.
 
-    An id need not be one sample: several rows may have the id of one video. So ids do no more than join, unless
-    ``sample_ids`` says that a row whose id came before is the same sample again, which is counted once.
+    Several rows may have the id of one video, so ids only join by default. With ``sample_ids=True`` a row whose id came
+    before is the same sample again and is counted once.
 
     Args:
-        preds: Files of scores, as a list or a pattern; every format that the program reads.
-        labels: As many files of labels.
-        sample_ids: Whether the ids of the rows are passed on as sample ids; every shard must then have ids.
-        class_names: C names, in class order, in the place of those of the first shard; those that `evaluate_batches`
-            is given come before both.
-        reading: How each pair of files is read: ids, label_ids (names of columns), columns, exclude, header, label_form
-            and join, as `evaluate`.
+        preds: Files of scores: a list or a pattern, in any format that `read_scores` reads.
+        labels: The same number of label files, in the same order.
+        sample_ids: Whether the row ids identify samples. Every shard must then have ids.
+        class_names: C names, in class order, used instead of those of the first shard. The ``class_names`` of
+            `evaluate_batches` take precedence over both.
+        **reading: How each pair of files is read: ids, label_ids (names of columns), columns, exclude, header,
+            label_form and join, as in `evaluate`.
 
     Raises:
-        InputError: No file, or not as many files of labels; where files are read, what `evaluate` raises for them.
+        InputError: There is no file, or the number of label files differs. Reading the files raises as `evaluate` does.
+        TypeError: An option of reading does not exist.
 
     Example:
-        >>> files = ShardFiles("preds_*.npy", "labels_*.npy", label_form="dense")  # doctest: +SKIP
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/preds_0.npy", np.float32([[.9, .1], [.8, .7], [.7, .2]]))
+        ...     np.save(f"{folder}/labels_0.npy", np.uint8([[1, 0], [0, 1], [1, 0]]))
+        ...     files = ShardFiles(f"{folder}/preds_*.npy", f"{folder}/labels_*.npy")
+        ...     report = evaluate_batches(files, num_classes=2, sap=None, topk=None)
+        >>> round(report.metrics()["mAP"], 4)
+        0.9167
     """
 
     def __init__(
@@ -127,16 +142,17 @@ class ShardFiles:
         **reading: Any,
     ) -> None:
         if unknown := set(reading) - _READING:
-            raise TypeError(f"{min(unknown)}: expected one of {', '.join(sorted(_READING))}, got another argument")
+            raise unknown_keyword(min(unknown), sorted(_READING))
         self._files = list(zip(*_paired(split_spec(preds), split_spec(labels)), strict=True))
         self._sample_ids = sample_ids
         self._class_names = None if class_names is None else ClassNames.of(class_names)
         self._reading = reading
-        self.found_names: tuple[str, ...] | None = None  # of the classes; this and the notes are of the last reading
-        self.found_notes: tuple[str, ...] = ()
+        # Class names and notes of the last pass over the files.
+        self.read_names: tuple[str, ...] | None = None
+        self.read_notes: tuple[str, ...] = ()
 
     def in_order(self, class_names: Sequence[str] | None) -> ShardFiles:
-        """The same files with their classes in an order that is wanted, if any."""
+        """The same files, with their classes in the requested order, if any."""
         files = copy.copy(self)
         if class_names is not None:
             files._class_names = ClassNames.of(class_names)
@@ -146,7 +162,8 @@ class ShardFiles:
         return len(self._files)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        names, notes = self._class_names, []
+        names = self._class_names
+        notes: list[str] = []
         for preds, labels in self._files:
             pair = read_pair(preds, labels, class_names=names, **self._reading)
             named = pair.class_names
@@ -156,7 +173,7 @@ class ShardFiles:
             if self._sample_ids and pair.ids is None:
                 raise InputError(f"{preds}: expected ids of the samples, got none; name their column by ids=")
             yield (pair.scores, pair.labels, pair.ids) if self._sample_ids else (pair.scores, pair.labels)
-        self.found_names, self.found_notes = None if names is None else names.names, tuple(notes)
+        self.read_names, self.read_notes = None if names is None else names.names, tuple(notes)
 
 
 _READING = frozenset({"ids", "label_ids", "columns", "exclude", "header", "label_form", "join"})
@@ -164,15 +181,15 @@ _MOST_NOTES = 5
 
 
 def _names_of_all(of_ranks: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    """The class names of the shards of all ranks."""
+    """The class names that the shards of all ranks have in common."""
     named = {names for names in of_ranks if names is not None}
     if len(named) > 1:
-        raise ValueError("class_names: expected one order of classes on all ranks, got others; pass class_names=")
+        raise ValueError("class_names: expected one order of classes on all ranks, got several; pass class_names=")
     return next(iter(named), None)
 
 
 def _shortened(notes: Sequence[str]) -> Sequence[str]:
-    """The first notes, and how many more there are: many shards may say the same."""
+    """The first notes and the number of the others, since many shards may have the same note."""
     if len(notes) <= _MOST_NOTES:
         return notes
     return (*notes[:_MOST_NOTES], f"{len(notes) - _MOST_NOTES} more notes of this kind about other shards")
@@ -185,7 +202,7 @@ def _paired(preds: list[str], labels: list[str]) -> tuple[list[str], list[str]]:
 
 
 class _Stream:
-    """Batches as parts, each time anew."""
+    """The batches as chunks; each iteration reads them again."""
 
     def __init__(
         self,
@@ -207,7 +224,7 @@ class _Stream:
         self._num_classes = num_classes
         self._threads = threads
         self._class_names = class_names
-        self.files: ShardFiles | None = None  # the batches, if they are that, as they were last read
+        self.files: ShardFiles | None = None  # the batches of the last pass, if they are files
 
     def __iter__(self) -> Iterator[Chunk]:
         batches = self._batches() if callable(self._batches) else self._batches
@@ -255,7 +272,7 @@ class _Stream:
 
 
 class _Pile:
-    """Small batches copied together: every part is counted against all thresholds, however few its rows are."""
+    """Small batches copied together, because counting a chunk costs time for all thresholds, however few its rows."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._kind = _kind(chunk)
@@ -263,14 +280,14 @@ class _Pile:
         self._num_classes = chunk.scores.num_classes
         row_bytes = max(1, chunk.scores.nbytes // chunk.num_rows)
         self._store = RowStore(self._num_classes, num_rows=max(chunk.num_rows, _PILE_BYTES // row_bytes))
-        self._rows: list[np.ndarray] = []  # of the positives, with the class of each
+        self._rows: list[np.ndarray] = []  # rows of the positives, and below their classes
         self._classes: list[np.ndarray] = []
         self._ids: list[np.ndarray] = []
         self._num_bytes = 0
         self.add(chunk)
 
     def takes(self, chunk: Chunk) -> bool:
-        """Whether a batch is like those that are here, and there is room for it."""
+        """Whether a batch is of the same kind as the pile's batches and fits into it."""
         return _kind(chunk) == self._kind and self._num_bytes + chunk.scores.nbytes <= _PILE_BYTES
 
     def add(self, chunk: Chunk) -> None:
@@ -282,7 +299,7 @@ class _Pile:
         self._store.append(*map(as_columns, chunk.scores.shards))
 
     def chunk(self) -> Chunk:
-        """All of them as one part."""
+        """All batches of the pile as one chunk."""
         (shards,) = self._store.shards()
         shape = len(self._store), self._num_classes
         pairs = LabelPairs(*shape, np.concatenate(self._rows), np.concatenate(self._classes))
@@ -291,5 +308,5 @@ class _Pile:
 
 
 def _kind(chunk: Chunk) -> tuple[str, int | None, str | None]:
-    """Batches with the same key may be copied together: dtype, device and kind of ids."""
+    """The key of batches that may be copied together: dtype, device and kind of ids."""
     return chunk.scores.dtype, chunk.scores.device.index, id_kind(chunk.ids)

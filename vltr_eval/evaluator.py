@@ -1,23 +1,22 @@
-"""An evaluation that takes its rows batch by batch, and, in a distributed run, together with the other ranks."""
+"""An evaluation of rows that arrive in batches and, in a distributed run, on several ranks."""
 
 from __future__ import annotations
 
 import copy
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
-from vltr_eval._base.groups import DEFAULT_BOUNDS
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import read_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts
 from vltr_eval._engine.row_store import RowStore
@@ -26,16 +25,19 @@ from vltr_eval.formats import LabelPairs
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import Settings
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["Evaluator", "check_no_labels", "check_whole"]
 
 _FORMAT = "vltr-eval/evaluator/1"
-_FORMAT_OF_STRING_IDS = "vltr-eval/evaluator/2"  # a version that knows no string ids refuses it
+_FORMAT_OF_STRING_IDS = "vltr-eval/evaluator/2"  # versions without string ids refuse it
 _MAX_ROWS = 2**32 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class _Labels:
-    """The positives of one update, as rows of all updates and the class of each, (nnz,) int64; and ids, if any."""
+    """The positives of one update: their rows, counted over all updates, and classes, (nnz,) int64; ids, if any."""
 
     rows: np.ndarray
     classes: np.ndarray
@@ -44,9 +46,9 @@ class _Labels:
 
 @dataclass(frozen=True, eq=False)
 class _Taken:
-    """The rows that an evaluator has taken; the evaluator changes by putting another one in its place.
+    """The rows that an evaluator has taken; the evaluator changes by replacing this object.
 
-    Two of them may share the memory of scores and the list of labels, of which each counts its own first part.
+    Two of them may share the memory of scores and the list of labels. Each uses its own first part of them.
     """
 
     scores: RowStore
@@ -59,10 +61,10 @@ class _Taken:
         return id_kind(self.listed[0].ids) if self.num_listed else None
 
     def with_rows(self, scores: Iterable[Array], labels: Iterable[_Labels], *, is_torch: bool) -> _Taken:
-        """These rows and more behind them. Only the last of several such may be used further."""
+        """Return these rows with more behind them. Only the last such object may be extended further."""
         store = copy.copy(self.scores)
         store.append(*scores)
-        del self.listed[self.num_listed :]  # of an update that was interrupted
+        del self.listed[self.num_listed :]  # those of an interrupted update
         self.listed.extend(labels)
         return _Taken(store, self.listed, len(self.listed), self.is_torch or is_torch)
 
@@ -78,27 +80,32 @@ class _Taken:
 
 
 class Evaluator:
-    """Takes scores and labels batch by batch and gives the report that `evaluate` gives of all rows at once.
+    """Evaluate rows that arrive in batches: the report equals that of `evaluate` on all rows at once.
 
-    Scores are kept in their own dtype and on their own device: numpy, torch, CPU or CUDA. Labels are kept as the few
-    positives that they are. Under torch.distributed every rank gets the exact result over the rows of all ranks, with
-    the same bits as one process would get, for O(positives) bytes of communication; no scores leave their rank.
+    Scores keep their dtype and stay on their device: numpy or torch, CPU or CUDA. Only the positives of the labels are
+    kept. Under torch.distributed every rank gets the exact result over the rows of all ranks, with the same bits as one
+    process would get. The ranks exchange O(positives) bytes; no scores leave their rank.
 
-    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows: `num_rows` says which.
+    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows; `num_rows` shows which.
 
-    Used as a context manager, it makes all ranks fail together: they leave the block together, and when the body raises
-    on one rank, the ranks that wait in `compute` or at the end of the block raise as well, with its message. (Without
-    it they wait until that process ends.) The body should call no other collectives, which would wait for a rank that
-    has failed: of a DistributedDataParallel model call ``model.module``.
+    Use the evaluator as a context manager to make all ranks fail together. If the body raises on one rank, the ranks
+    that wait in `compute` or at the end of the block raise as well, with that message. Without the block they wait
+    until that process ends. Do not call other collectives inside the block: they would wait for a rank that has failed.
+    Call ``model.module`` instead of a DistributedDataParallel model.
 
     Args:
         num_classes: C.
-        num_rows: How many rows will come to this process, if known: memory for them is taken at once.
-        memory_budget: Bytes of scores after which further ones go to a file.
-        spill_dir: The folder of that file, which has no name there and is gone with the process.
-        sync_on_compute: Whether `compute` is over all ranks where torch.distributed has been initialised.
-        process_group: Over which of them; None for all.
-        sap: As `evaluate`; so are seed, topk, train_counts, bounds, class_names, absent and threads.
+        num_rows: Number of rows that will come to this process, if known. Their memory is allocated at once.
+        memory_budget: Bytes of scores to keep in memory. Further scores go to a file.
+        spill_dir: Folder of that file. The file has no name there and disappears with the process.
+        sync_on_compute: Whether `compute` covers all ranks once torch.distributed is initialised.
+        process_group: Process group of these ranks; None for all ranks.
+        threads: Number of CPU threads; all cores if None.
+        **options: sap, seed, topk, train_counts, bounds, class_names and absent; see `EvalOptions`.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument has the wrong type, or an option does not exist.
 
     Example:
         >>> evaluator = Evaluator(num_classes=2, sap="exact", topk=(1,))
@@ -117,17 +124,12 @@ class Evaluator:
         spill_dir: str | os.PathLike[str] | None = None,
         sync_on_compute: bool = True,
         process_group: Any = None,
-        sap: int | str | None = 15,
-        seed: int = 0,
-        topk: Iterable[int] | None = (1, 5),
-        train_counts: Sequence[float] | np.ndarray | None = None,
-        bounds: tuple[float, float] = DEFAULT_BOUNDS,
-        class_names: Sequence[str] | None = None,
-        absent: str = "nan",
         threads: int | None = None,
+        **options: Unpack[EvalOptionsDict],
     ) -> None:
+        chosen = EvalOptions.from_keywords(options, Evaluator)
         self.num_classes = check_whole("num_classes", num_classes, 1)
-        self._room = {
+        self._room: dict[str, Any] = {
             "num_rows": None if num_rows is None else check_whole("num_rows", num_rows, 1),
             "memory_budget": None if memory_budget is None else check_whole("memory_budget", memory_budget, 0),
             "spill_dir": None if spill_dir is None else os.fspath(spill_dir),
@@ -136,17 +138,8 @@ class Evaluator:
         self._threads = threads
         self._sync_on_compute = sync_on_compute
         self._process_group = process_group
-        self._body: SingleProcess | Communicator | None = None  # the exchange of a `with` block
-        self._settings, self._class_info = read_options(
-            num_classes,
-            sap=sap,
-            seed=seed,
-            topk=topk,
-            train_counts=train_counts,
-            bounds=bounds,
-            class_names=class_names,
-            absent=absent,
-        )
+        self._body: SingleProcess | Communicator | None = None  # the communicator of a `with` block
+        self._settings, self._class_info = chosen.checked(num_classes)
         self._taken = _Taken(self._new_store())
 
     def _new_store(self) -> RowStore:
@@ -154,7 +147,7 @@ class Evaluator:
 
     @property
     def num_rows(self) -> int:
-        """Rows taken since the start or the last `reset`, repeated samples included."""
+        """Number of rows taken since the start or the last `reset`, repeated samples included."""
         return len(self._taken.scores)
 
     def __len__(self) -> int:
@@ -164,20 +157,22 @@ class Evaluator:
         return f"<Evaluator of {self.num_rows} rows and {self.num_classes} classes>"
 
     def update(self, scores: Any, labels: Any, ids: Any = None) -> None:
-        """Takes one batch: all of it, or nothing where the call raises or is interrupted.
+        """Take one batch: all of it, or nothing if the call raises or is interrupted.
 
         Args:
-            scores: (B, C) of any real dtype, the same in every update; they are copied.
-            labels: Every form that `evaluate` takes, on any device; those on a CUDA device are waited for.
-            ids: (B,) integers or strings that tell samples apart, of one kind in every update, or in no update. A list,
-                a numpy array, a pandas or polars Series, a pyarrow array, or a tensor of integers. A sample that comes
-                again, as from the padding of a DistributedSampler, is counted once (as it came to the lowest rank,
-                first), and must have the same labels. Rows are numbered for the SAP draws in the order of ids (strings
-                by their UTF-8 bytes), so that the result does not depend on how samples were dealt out.
+            scores: (B, C) array of any real dtype, the same in every update. It is copied.
+            labels: Labels of the B rows in any form that `evaluate` takes, on any device. Labels on a CUDA device make
+                the call wait for them.
+            ids: (B,) integers or strings that identify samples, of one kind in every update, or None in all. A list, a
+                numpy array, a pandas or polars Series, a pyarrow array, or a tensor of integers. A repeated sample, as
+                from the padding of a DistributedSampler, is counted once and must have the same labels. Its first row
+                on the lowest rank counts. The SAP draws number the rows in the order of ids (strings by their UTF-8
+                bytes), so the result does not depend on the distribution of samples over ranks.
 
         Raises:
-            ValueError: For what does not fit. A NaN, and different labels of one sample, are found by `compute`.
-            TypeError: For what is no array, no labels or no ids.
+            ValueError: Shapes, dtype or ids do not fit. `compute` raises for a NaN and for different labels of one
+                sample.
+            TypeError: An argument is no array, no labels or no ids.
 
         Example:
             >>> evaluator = Evaluator(num_classes=1)
@@ -207,32 +202,35 @@ class Evaluator:
         self._taken = taken.with_rows([batch], [of_batch], is_torch=hasattr(batch.owner, "data_ptr"))
 
     def compute(self) -> Report:
-        """Gives the report of all rows since the start or the last `reset`; further updates may follow.
+        """Compute the report of all rows since the start or the last `reset`; further updates may follow.
 
         In a distributed run this is a collective: all ranks must call it, and all get the same report.
 
         Raises:
-            ValueError: For a NaN score, where one id came with different labels, and where there are no rows at all.
-            RankFailure: For another rank's error.
+            ValueError: A score is NaN, one id has different labels, or there are no rows.
+            RankFailure: Another rank raised an error.
         """
         return self._count(self._settings).report(self._class_info)
 
     def rank_table(self) -> RankTable:
-        """The rank table of the rows whose report `compute` gives; a collective as well."""
+        """Make the rank table of the rows that `compute` evaluates; also a collective."""
         return self._count(Settings(None, topk=())).table
 
     def sync(self) -> Report:
-        """The report of the rows of all ranks, whatever ``sync_on_compute`` says; a collective."""
+        """Compute the report of the rows of all ranks, even with ``sync_on_compute=False``; a collective."""
         return self._count(self._settings, always=True).report(self._class_info)
 
     def merge(self, *others: Evaluator) -> None:
-        """Takes all rows of other evaluators, behind its own; they stay as they are.
+        """Append all rows of other evaluators, which do not change.
 
-        It takes nothing where the call raises or is interrupted.
+        A call that raises or is interrupted appends nothing.
+
+        Args:
+            *others: Evaluators with the same number of classes, dtype and kind of ids.
 
         Raises:
-            TypeError: For what is no evaluator.
-            ValueError: Where classes, dtype or the kind of ids differ.
+            TypeError: An argument is no evaluator.
+            ValueError: Classes, dtype or the kind of ids differ.
         """
         for other in others:
             if not isinstance(other, Evaluator):
@@ -245,11 +243,11 @@ class Evaluator:
         dtypes = {rows.scores.dtype for rows in with_rows}
         kinds = {rows.id_kind for rows in with_rows}
         if len(dtypes) > 1:
-            raise ValueError(f"others: expected scores of one dtype, got {' and '.join(sorted(dtypes))}")
+            raise ValueError(f"others: expected scores of one dtype, got {' and '.join(sorted(map(str, dtypes)))}")
         if len(kinds) > 1 and None in kinds:
             raise ValueError("others: expected sample ids in all evaluators or in none, got them in some")
         if len(kinds) > 1:
-            raise ValueError(f"others: expected sample ids of one kind, got {' and '.join(sorted(kinds))}")
+            raise ValueError(f"others: expected sample ids of one kind, got {' and '.join(sorted(map(str, kinds)))}")
         num_rows = start + sum(len(rows.scores) for rows in added)
         if num_rows > _MAX_ROWS:
             raise ValueError(f"others: expected at most {_MAX_ROWS} rows, got {num_rows}")
@@ -262,44 +260,44 @@ class Evaluator:
         self._taken = taken.with_rows(scores, labels, is_torch=any(rows.is_torch for rows in added))
 
     def reset(self) -> None:
-        """Forgets all rows; memory that was taken for a known number of rows is kept."""
+        """Discard all rows; memory that was allocated for a known number of rows is kept."""
         store = copy.copy(self._taken.scores)
         store.clear()
         self._taken = _Taken(store)
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives all rows in CPU memory, for `load_state_dict`.
+        """Return all rows in CPU memory, for `load_state_dict`.
 
         Returns:
-            Strings and arrays of numbers, arrays of torch where scores were, else numpy's. torch.save, numpy.savez and
-            pickle can save them. String ids are their UTF-8 bytes and where each string ends. The conventions (sap,
-            topk, ...) are not in it.
+            A dict of strings and arrays of numbers: torch tensors if the scores are, else numpy arrays. torch.save,
+            numpy.savez and pickle can save it. String ids are stored as their UTF-8 bytes and the end of each string.
+            The options (sap, topk, ...) are not part of it.
         """
         taken = self._taken
         if not taken.num_listed:
-            return {"format": _FORMAT}  # without arrays, which would be of a library that the loader may not take
+            return {"format": _FORMAT}  # no arrays: the loader may not have their library
         labels, dtype = taken.labels(), taken.scores.dtype
         ids = {} if labels.ids is None else pack_ids(labels.ids)
         state = {"scores": taken.scores.bits(), "rows": labels.rows, "classes": labels.classes, **ids}
         if taken.is_torch:
             torch = sys.modules["torch"]
-            # As signed integers first: not every torch has all that numpy shows of scores.
+            # As signed integers first, because not every version of torch has all dtypes of numpy.
             state["scores"] = state["scores"].view(f"i{state['scores'].itemsize}")
             state = {name: torch.from_numpy(array) for name, array in state.items()}
-            state["scores"] = state["scores"].view(getattr(torch, dtype))
+            state["scores"] = state["scores"].view(getattr(torch, str(dtype)))
         return {"format": _FORMAT_OF_STRING_IDS if "id_bytes" in ids else _FORMAT, "dtype": dtype, **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Puts the rows of a saved state in the place of its own.
+        """Replace all rows by those of a saved state.
 
-        It keeps its own where the call raises or is interrupted.
+        A call that raises or is interrupted changes nothing.
 
         Args:
-            state: What `state_dict` gave.
+            state: The result of `state_dict`.
 
         Raises:
-            TypeError: For what is no mapping, and arrays of another kind.
-            ValueError: For anything else that `state_dict` does not give.
+            TypeError: The state is no mapping, or its arrays have another kind.
+            ValueError: The state is not one that `state_dict` returns.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state: expected what Evaluator.state_dict gave, got {type(state).__name__}")
@@ -330,7 +328,7 @@ class Evaluator:
         self._taken = taken
 
     def __getstate__(self) -> dict[str, Any]:
-        """With the rows in CPU memory."""
+        """The attributes, with the rows in CPU memory."""
         if self._process_group is not None:
             raise TypeError("process_group: expected None in an Evaluator to be copied or pickled, got a group")
         hidden = ("_taken", "_body")
@@ -349,7 +347,7 @@ class Evaluator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        body, self._body = self._body, None
+        body, self._body = self._communicator(), None
         if error is None:
             body.barrier()
         else:
@@ -372,24 +370,29 @@ class Evaluator:
         )
 
     def _chunks(self) -> Iterator[Chunk]:
-        """The rows, by the places where they lie."""
+        """The rows, one chunk per device."""
         taken = self._taken
         labels, num_rows = taken.labels(), len(taken.scores)
         start = 0
         for shards in taken.scores.shards():
             matrix = borrow_matrix("scores", shards)
             stop = start + matrix.num_rows
-            own = slice(None)
+            rows, classes = labels.rows, labels.classes
             if matrix.num_rows != num_rows:
-                own = (labels.rows >= start) & (labels.rows < stop)
-            pairs = LabelPairs(matrix.num_rows, self.num_classes, labels.rows[own] - start, labels.classes[own])
+                local = (rows >= start) & (rows < stop)
+                rows, classes = rows[local], classes[local]
+            pairs = LabelPairs(matrix.num_rows, self.num_classes, rows - start, classes)
             positives = Positives.from_labels(pairs, matrix.num_rows, self.num_classes)
             yield Chunk(matrix, positives, None if labels.ids is None else labels.ids[start:stop], start)
             start = stop
 
 
 def check_no_labels(labels: Any) -> None:
-    """Raises ValueError for labels of rows, which come with scores that have none."""
+    """Check that labels which come with no scores have no rows either.
+
+    Raises:
+        ValueError: The labels have rows.
+    """
     shape = getattr(labels, "shape", None)
     num_rows = shape[0] if shape else getattr(labels, "num_rows", None)
     if num_rows is None and hasattr(labels, "__len__"):
@@ -399,6 +402,12 @@ def check_no_labels(labels: Any) -> None:
 
 
 def check_whole(name: str, value: int, least: int) -> int:
+    """Check an integer argument and return it as an int.
+
+    Raises:
+        TypeError: The value is no integer.
+        ValueError: The value is below ``least``.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     if value < least:

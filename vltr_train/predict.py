@@ -76,8 +76,8 @@ def write_report(
     """
     communicator = context.communicator
     rows, logits = predict(method, split, context)
-    own = (rows, logits.cpu().numpy())
-    shares = communicator.all_to_all(lambda: [own if rank == 0 else None for rank in range(communicator.size)])
+    local = (rows, logits.cpu().numpy())
+    shares = communicator.all_to_all(lambda: [local if rank == 0 else None for rank in range(communicator.size)])
     if communicator.rank:
         return None
     whole = np.empty((len(split), split.num_classes), np.float32)
@@ -107,8 +107,26 @@ def evaluate_run(
     store: str = "auto",
     threads: int | None = None,
 ) -> Report | None:
-    """The report on a split of the checkpoint that a run has selected, on the first rank. out: a folder for the
-    predictions, labels and report; the run itself is left as it is.
+    """Evaluate the selected checkpoint of a run on a split; the run folder is not changed.
+
+    Args:
+        run: The run folder.
+        dataset: A data set with the classes of the training.
+        split: "train", "validate" or "test".
+        sap: The number of trials of sampled AP, or "exact"; None leaves it out.
+        out: A folder for predictions, labels and report.
+        device: Default: a GPU if there is one.
+        store: "auto", "host" or "device": see `resident_frames`.
+        threads: Threads of the core.
+
+    Returns:
+        The report on the first rank, None on the others.
+
+    Raises:
+        ValueError: The run, the classes, the split or the weights do not fit, or ``out`` holds a run.
+
+    Example:
+        >>> evaluate_run("runs/framestack", open_dataset("data")).metrics()["mAP"]      # doctest: +SKIP
     """
     if out is not None and RunFolder.is_at(out):
         raise ValueError(f"out: expected a folder without a run, whose own report stays, got {str(out)!r}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vltr_train.data.dataset import Dataset
 from vltr_train.method import Method, Stage, StepDecay
 
-__all__ = ["describe_schedule"]
+__all__ = ["describe_epoch", "describe_schedule"]
 
 
 def describe_schedule(method: Method, stages: Sequence[Stage], dataset: Dataset, epochs_done: int) -> list[str]:
@@ -48,3 +49,9 @@ def describe_schedule(method: Method, stages: Sequence[Stage], dataset: Dataset,
 
 def _epochs(number: int) -> str:
     return f"{number:,} epoch" + "s" * (number != 1)
+
+
+def describe_epoch(line: dict[str, Any]) -> str:
+    """Return the results of an epoch as a line to print."""
+    judged = "".join(f", {name} {line[name]:.4f}" for name in ("mAP", "mAP_tail") if name in line)
+    return f"epoch {line['epoch']} ({line['stage']}): loss {line['loss']:.5f}{judged}, {line['seconds']:.1f} s"

@@ -1,7 +1,7 @@
-"""Processes that stand for the ranks of a distributed run, kept for many tests: to start one costs more than its work.
+"""Rank processes for distributed tests, kept for many tests because starting one costs more than its work.
 
-`group_of` gives the ranks of one gloo group. What they run is a function of a test file, which each gets by the file's
-path and the function's name; its first argument is the rank. Nothing can hang: who does not answer in time is killed.
+`group_of` returns the ranks of one gloo group. They run functions of test files. A rank receives the path of the file
+and the name of the function, whose first argument is the rank. A rank that does not answer in time is killed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any
 
 import torch.distributed as dist
 
-SECONDS_TO_START, SECONDS_TO_ANSWER = 120, 50  # generous: a busy machine takes ten seconds to import torch
+SECONDS_TO_START, SECONDS_TO_ANSWER = 120, 50  # long, because a busy machine takes ten seconds to import torch
 
-# The server imports what takes long once; ranks are forked from it, in which nothing has run yet.
+# The fork server imports the slow modules once. It runs nothing else before it forks the ranks.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["torch.distributed", "pytest", "scipy.sparse", "hypothesis", "vltr_eval", "ml_dtypes"])
 
 
 @dataclass(frozen=True)
 class Raised:
-    """An error that a rank ended with."""
+    """An error that a rank raised."""
 
     kind: str
     message: str
@@ -39,7 +39,7 @@ GONE = Raised("", "the process is gone")
 
 
 class Ranks:
-    """The ranks of one group, rank by rank in every answer. grouped: whether they have joined a process group."""
+    """The ranks of one group; every result is a list by rank. grouped: whether they have joined a process group."""
 
     def __init__(self, size: int, *, grouped: bool = True) -> None:
         self.size = size
@@ -57,19 +57,19 @@ class Ranks:
         assert self._answers(SECONDS_TO_START) == [None] * size
 
     def outcomes(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What ``function(rank, *arguments)`` returned on each rank, or Raised."""
+        """Return the result of ``function(rank, *arguments)`` on each rank, or Raised."""
         for pipe in self._pipes:
             pipe.send((function.__code__.co_filename, function.__name__, arguments))
         return self._answers(SECONDS_TO_ANSWER)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What it returned on each rank; none may raise."""
+        """Return the result of each rank; fail if a rank raises."""
         outcomes = self.outcomes(function, *arguments)
         assert not [outcome for outcome in outcomes if isinstance(outcome, Raised)], outcomes
         return outcomes
 
     def errors(self, function: Callable[..., Any], *arguments: Any) -> list[Raised]:
-        """What it raised on each rank; all must."""
+        """Return the error of each rank; fail if a rank raises none."""
         outcomes = self.outcomes(function, *arguments)
         assert all(isinstance(outcome, Raised) for outcome in outcomes), outcomes
         return outcomes
@@ -101,7 +101,7 @@ _GROUPS: dict[int, Ranks] = {}
 
 
 def group_of(size: int) -> Ranks:
-    """The group of this size that tests share; a new one where the last was killed."""
+    """Return the shared group of this size; start a new one if the last was killed."""
     if size not in _GROUPS or not _GROUPS[size].are_alive:
         _GROUPS[size] = Ranks(size)
     return _GROUPS[size]
@@ -111,7 +111,7 @@ def _serve(rank: int, size: int, port: int | None, pipe: Any) -> None:
     os.environ["VLTR_NUM_THREADS"] = "1"
     if port is not None:
         store = dist.TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False)
-        # Longer than the tests wait, so that what a timeout ends is a hang for them.
+        # Longer than the tests wait, so that a collective that only a timeout ends counts as a hang.
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=30))
     pipe.send(None)
     while True:

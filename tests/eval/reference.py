@@ -12,40 +12,40 @@ from fractions import Fraction
 
 import numpy as np
 
-# The one tolerance of the suite, absolute, for values in [0, 1]. Counts, and whatever promises equal bits, are exact.
+# The one absolute tolerance of the suite, for values in [0, 1]. Counts and bit-equal results are compared exactly.
 WITNESS = 1e-12
 
 
 def assert_same_bits(actual, expected) -> None:
-    """The exact family: same shape, dtype kind and values; NaN equals NaN."""
+    """Assert equal shape, dtype kind and values; NaN equals NaN."""
     np.testing.assert_array_equal(actual, expected, strict=True)
 
 
 def assert_agrees(actual, expected) -> None:
-    """The witness family: two different computations of a number in [0, 1]; NaN equals NaN."""
+    """Assert that two different computations of a number in [0, 1] agree within ATOL; NaN equals NaN."""
     np.testing.assert_allclose(actual, expected, rtol=0, atol=WITNESS)
 
 
 def numbers(column) -> list:
-    """A column of any array as Python numbers."""
+    """Return a column of any array as Python numbers."""
     return np.asarray(column).tolist()
 
 
 def assert_same_table(actual, expected) -> None:
-    """Two rank tables with the same bits in every field."""
+    """Assert that two rank tables have the same bits in every field."""
     assert actual.num_rows == expected.num_rows
     for name in ("indptr", "thresholds", "tp", "fp", "tied"):
         assert_same_bits(getattr(actual, name), getattr(expected, name))
 
 
 def table_rows(table, class_index: int) -> list[tuple]:
-    """(threshold, tp, fp, tied) of one class of a RankTable, as `rank_table` gives them."""
+    """Return (threshold, tp, fp, tied) of one class of a RankTable, in the form of `rank_table`."""
     part = slice(table.indptr[class_index], table.indptr[class_index + 1])
     return list(zip(*(getattr(table, name)[part].tolist() for name in ("thresholds", "tp", "fp", "tied")), strict=True))
 
 
 def rank_table(scores, labels) -> list[tuple]:
-    """(threshold, tp, fp, tied) at each distinct score of a positive, descending: sort, then walk tie by tie."""
+    """Return (threshold, tp, fp, tied) at each distinct score of a positive, descending: sort, then go tie by tie."""
     ranked = sorted(zip(scores, labels, strict=True), key=lambda pair: pair[0], reverse=True)
     rows, tp, fp = [], 0, 0
     for score, tie in itertools.groupby(ranked, key=lambda pair: pair[0]):
@@ -57,7 +57,7 @@ def rank_table(scores, labels) -> list[tuple]:
 
 
 def average_precision(scores, labels, weights=None) -> float:
-    """sum_k (R_k - R_{k-1}) P_k over the distinct scores, descending. NaN where the positives weigh nothing."""
+    """Return sum_k (R_k - R_{k-1}) P_k over the distinct scores, descending; NaN if the positives' weights are 0."""
     weights = [1] * len(scores) if weights is None else [Fraction(weight) for weight in weights]
     total = sum(weight for weight, label in zip(weights, labels, strict=True) if label)
     if total == 0:
@@ -74,7 +74,7 @@ def average_precision(scores, labels, weights=None) -> float:
 
 
 def calibrated_average_precision(scores, labels, prevalence: float) -> float:
-    """AP with precision restated as pi TPR / (pi TPR + (1 - pi) FPR)."""
+    """Return AP with precision pi TPR / (pi TPR + (1 - pi) FPR)."""
     positives, negatives = sum(map(bool, labels)), len(labels) - sum(map(bool, labels))
     if positives == 0:
         return math.nan
@@ -88,7 +88,7 @@ def calibrated_average_precision(scores, labels, prevalence: float) -> float:
 
 
 def roc_auc(scores, labels) -> float:
-    """Share of (positive, negative) pairs in the right order, ties counting one half: by looking at every pair."""
+    """Return the share of (positive, negative) pairs in the right order, from every pair; a tie counts one half."""
     positives = [score for score, label in zip(scores, labels, strict=True) if label]
     negatives = [score for score, label in zip(scores, labels, strict=True) if not label]
     if not positives or not negatives:
@@ -98,7 +98,7 @@ def roc_auc(scores, labels) -> float:
 
 
 def expected_sap_by_enumeration(scores, labels) -> float:
-    """Mean AP over all C(n, d) subsets of d = min(P, n) negatives, each put beside all positives."""
+    """Return the mean AP over all C(n, d) subsets of d = min(P, n) negatives, each with all positives."""
     positives = [i for i, label in enumerate(labels) if label]
     negatives = [i for i, label in enumerate(labels) if not label]
     if not positives:
@@ -111,7 +111,7 @@ def expected_sap_by_enumeration(scores, labels) -> float:
 
 
 def hypergeometric(total: int, marked: int, draws: int) -> dict[int, Fraction]:
-    """Probability of each number of marked items among ``draws`` from ``total``, as exact fractions."""
+    """Return the probability of each number of marked items among ``draws`` from ``total``, as exact fractions."""
     all_draws = math.comb(total, draws)
     low, high = max(0, draws + marked - total), min(draws, marked)
     return {
@@ -121,7 +121,7 @@ def hypergeometric(total: int, marked: int, draws: int) -> dict[int, Fraction]:
 
 
 def expected_sap_by_hypergeometric(scores, labels) -> float:
-    """The same mean, from the law of the drawn negatives above each threshold, in exact fractions."""
+    """Return the same mean in exact fractions; the drawn negatives above a threshold are hypergeometric."""
     positives, negatives = sum(map(bool, labels)), len(labels) - sum(map(bool, labels))
     if positives == 0:
         return math.nan
@@ -134,42 +134,42 @@ def expected_sap_by_hypergeometric(scores, labels) -> float:
 
 
 def chance_of_balanced_ap(positives: int, negatives: int) -> float:
-    """Expected AP of a random order of the P positives and min(P, n) negatives: the mean over every arrangement."""
+    """Return the expected AP of a random order of P positives and min(P, n) negatives: the mean over every order."""
     size = positives + min(positives, negatives)
     values = []
     for hits in itertools.combinations(range(size), positives):
-        values.append(math.fsum((i + 1) / (place + 1) for i, place in enumerate(hits)) / positives)
+        values.append(math.fsum((i + 1) / (position + 1) for i, position in enumerate(hits)) / positives)
     return math.fsum(values) / len(values)
 
 
 def ap_of_every_order(scores, labels) -> list[float]:
-    """AP of each order of the rows within their ties, with precision read after every single row."""
+    """Return the AP of each order of the rows within their ties, with the precision after every single row."""
     ranked = sorted(zip(scores, labels, strict=True), key=lambda pair: pair[0], reverse=True)
     ties = [[bool(label) for _, label in tie] for _, tie in itertools.groupby(ranked, key=lambda pair: pair[0])]
     values = []
     for order in itertools.product(*(set(itertools.permutations(tie)) for tie in ties)):
         hits, precisions = 0, []
-        for place, label in enumerate(itertools.chain.from_iterable(order), start=1):
+        for position, label in enumerate(itertools.chain.from_iterable(order), start=1):
             hits += label
             if label:
-                precisions.append(hits / place)
+                precisions.append(hits / position)
         values.append(math.fsum(precisions) / hits)
     return values
 
 
-def best_label_place(row_scores, row_labels) -> int | None:
-    """0-based place of a row's best label among its classes sorted by score, the lower index first among equals."""
+def best_label_rank(row_scores, row_labels) -> int | None:
+    """Return the 0-based rank of a row's best label among its classes by score; the lower index wins a tie."""
     order = sorted(range(len(row_scores)), key=lambda c: (-row_scores[c], c))
-    return next((place for place, c in enumerate(order) if row_labels[c]), None)
+    return next((position for position, c in enumerate(order) if row_labels[c]), None)
 
 
 def topk_accuracy(scores, labels, k: int) -> float:
-    """Share of the labelled rows that have a label among their k best classes."""
-    places = [best_label_place(numbers(s), numbers(y)) for s, y in zip(scores, labels, strict=True) if any(y)]
-    return sum(place < k for place in places) / len(places) if places else math.nan
+    """Return the share of the labelled rows that have a label among their k best classes."""
+    positions = [best_label_rank(numbers(s), numbers(y)) for s, y in zip(scores, labels, strict=True) if any(y)]
+    return sum(position < k for position in positions) / len(positions) if positions else math.nan
 
 
 def per_class(metric, scores, labels, *arguments) -> np.ndarray:
-    """A metric of this file on each column of two matrices: (C,) float64."""
+    """Return a metric of this file for each column of two matrices, (C,) float64."""
     scores, labels = np.asarray(scores), np.asarray(labels)
     return np.array([metric(numbers(scores[:, c]), numbers(labels[:, c]), *arguments) for c in range(scores.shape[1])])

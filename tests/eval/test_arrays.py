@@ -1,4 +1,4 @@
-"""Scores of every kind: dtypes, layouts, libraries, sizes around tiles and lanes, and values at the edges."""
+"""Scores of every dtype, layout and library, sizes around tiles and lanes, and extreme values."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ DTYPES = [np.bool_, *INTEGERS, *FLOATS]
 WIDTHS = [1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025]
 
 
-def assert_counts_are_the_textbooks(scores, labels) -> None:
-    """The rank table of an array of any kind against the reference on its values as Python numbers."""
+def assert_counts_equal_the_textbook(scores, labels) -> None:
+    """Assert that the rank table of any array equals the reference on its values as Python numbers."""
     table = rank_table(scores, labels)
     values = np.asarray(scores)
     for c in range(labels.shape[1]):
@@ -54,7 +54,7 @@ def assert_counts_are_the_textbooks(scores, labels) -> None:
 
 
 def small_integers(num_rows=90, num_classes=35, high=100, seed=1):
-    """Values that every dtype but bool holds exactly."""
+    """Return values that every dtype but bool holds exactly."""
     labels = make_case(num_rows, num_classes, seed=seed)[1]
     return np.random.default_rng(seed).integers(0, high, labels.shape), labels
 
@@ -97,8 +97,8 @@ def test_equal_values_of_any_dtype_give_equal_trials_ranks_and_weighted_ap(simd,
 
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, np.float16, ml_dtypes.bfloat16])
-def test_every_kind_of_value_is_compared_as_it_is(simd, dtype):
-    """Random bits: every integer, every half there is but NaN, subnormals and infinities among them."""
+def test_values_of_every_dtype_are_compared_exactly(simd, dtype):
+    """Random bits give every integer and every half but NaN, with subnormals and infinities."""
     rng = np.random.default_rng(2)
     scores = rng.integers(0, 256, (3000, 6 * np.dtype(dtype).itemsize), np.uint8).view(dtype)
     with np.errstate(invalid="ignore"):
@@ -108,7 +108,7 @@ def test_every_kind_of_value_is_compared_as_it_is(simd, dtype):
             else scores
         )
     labels = rng.random(scores.shape) < 0.1
-    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_equal_the_textbook(scores, labels)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
@@ -116,31 +116,31 @@ def test_low_precision_ties_are_ties(dtype):
     values, labels = make_case(500, 6, seed=3)
     scores = (values * 0.01 + 1).astype(dtype)
     assert len(np.unique(scores.astype(float))) < len(np.unique(values)) / 20
-    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_equal_the_textbook(scores, labels)
     assert_same_table(rank_table(scores, labels), rank_table(scores.astype(np.float32), labels))
 
 
-def test_uint64_near_its_end_is_exact(simd):
+def test_uint64_near_its_maximum_is_exact(simd):
     labels = make_case(80, 20, seed=4)[1]
     scores = np.uint64(2**64 - 1) - np.random.default_rng(4).integers(0, 40, labels.shape).astype(np.uint64)
     assert len(np.unique(scores.astype(float))) < len(np.unique(scores))
-    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_equal_the_textbook(scores, labels)
     scores[::3] = np.random.default_rng(5).integers(0, 3, scores[::3].shape)
-    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_equal_the_textbook(scores, labels)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
 @pytest.mark.parametrize("num_rows", [5, 40, 700])
-def test_integers_at_both_ends_are_exact(simd, dtype, num_rows):
+def test_integers_at_both_extremes_are_exact(simd, dtype, num_rows):
     info = np.iinfo(dtype)
     rng = np.random.default_rng(num_rows)
     labels = make_case(num_rows, 40, seed=5, prevalence=0.4)[1]
     labels[:, 7] = False
     ends = np.array([info.min, info.min + 1, info.max // 2, info.max - 1, info.max], dtype)
     scores = rng.choice(ends, labels.shape)
-    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_equal_the_textbook(scores, labels)
     trials = sampled_average_precision(scores, labels, trials=3, return_trials=True).trials
-    shifted = np.searchsorted(ends, scores).astype(np.float32)  # the same order, far from the ends
+    shifted = np.searchsorted(ends, scores).astype(np.float32)  # the same order, far from both extremes
     assert_same_bits(trials, sampled_average_precision(shifted, labels, trials=3, return_trials=True).trials)
     assert topk_accuracy(scores, labels, k=(1, 3, 9)) == topk_accuracy(shifted, labels, k=(1, 3, 9))
     weights = rng.random(num_rows)
@@ -150,12 +150,12 @@ def test_integers_at_both_ends_are_exact(simd, dtype, num_rows):
     )
 
 
-def test_large_integers_that_equal_as_floats_are_apart():
+def test_large_integers_with_equal_floats_are_distinct():
     scores = np.array([[2**53], [2**53 + 1]])
     assert average_precision(scores, np.array([[0], [1]]))[0] == 1
 
 
-# Values at the edges
+# Extreme values
 
 
 def test_minus_zero_ties_with_zero(simd):
@@ -174,7 +174,7 @@ def test_infinities_are_scores(simd, dtype):
     scores = rng.choice([-np.inf, -1, 0, 2, np.inf], (70, 20)).astype(dtype)
     labels = make_case(70, 20, seed=7)[1]
     labels[scores == -np.inf] |= rng.random(np.count_nonzero(scores == -np.inf)) < 0.3
-    assert_counts_are_the_textbooks(scores, labels)
+    assert_counts_equal_the_textbook(scores, labels)
 
 
 def test_a_lowest_positive_of_minus_infinity_is_reached_by_every_row():
@@ -186,7 +186,7 @@ def test_subnormals_are_not_flushed(simd):
     for dtype in (np.float32, np.float64, np.float16):
         tiny = np.finfo(dtype).smallest_subnormal
         scores = np.array([tiny, 0, -tiny, 2 * tiny] * 9, dtype)
-        assert_counts_are_the_textbooks(scores[:, None], np.array([1, 0, 1, 0] * 9)[:, None])
+        assert_counts_equal_the_textbook(scores[:, None], np.array([1, 0, 1, 0] * 9)[:, None])
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -np.inf, np.inf])
@@ -199,7 +199,7 @@ def test_constant_columns_have_ap_of_prevalence_and_auc_of_a_half(simd, value):
 
 def test_saturated_columns_are_counted_by_ties(simd):
     logits, labels = make_case(400, 9, seed=8)
-    assert_counts_are_the_textbooks(
+    assert_counts_equal_the_textbook(
         np.where(logits > 0.5, np.float32(1), np.where(logits < -0.5, np.float32(0), logits)), labels
     )
 
@@ -226,7 +226,7 @@ def test_nan_is_named_by_row_and_class(simd, dtype, place):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_nan_of_either_sign_below_every_positive_is_found(simd, sign):
-    """A NaN reaches no threshold, so a pass that only counts would not see it."""
+    """A NaN reaches no threshold, so a pass that only counts would miss it."""
     scores, labels = make_case(300, 20, seed=10)
     scores[labels] += 100
     scores[211, 13] = np.copysign(np.float32(np.nan), sign)
@@ -256,7 +256,7 @@ def test_the_first_nan_in_row_order_is_named(threads, labelled):
         rank_table(scores, labels, threads=threads)
 
 
-def test_nan_in_the_padding_of_a_view_is_not_seen():
+def test_nan_in_the_padding_of_a_view_is_ignored():
     scores, labels = make_case(40, 21, seed=13)
     wide = np.full((45, 64), np.nan, np.float32)
     wide[:40, :21] = scores
@@ -287,7 +287,7 @@ def read_only(scores):
 
 
 class Exposes:
-    """An array of some library, known by one protocol alone."""
+    """An array of some library that offers one protocol only."""
 
     def __init__(self, array, *protocols):
         for protocol in protocols:
@@ -354,7 +354,7 @@ def test_torch_bfloat16_equals_ml_dtypes_bfloat16():
 
 
 def test_torch_views_with_a_pending_negation_are_refused():
-    """torch keeps the imaginary part of a conjugate as a view of the original with a note to flip its sign."""
+    """torch keeps the imaginary part of a conjugate as a view of the original with its negative bit set."""
     values = torch.tensor([[4.0], [1.0], [3.0], [2.0]])
     view = torch.complex(torch.zeros(4, 1), values).conj().imag
     assert view.is_neg()
@@ -364,7 +364,7 @@ def test_torch_views_with_a_pending_negation_are_refused():
     assert_same_table(rank_table(view.resolve_neg(), labels), rank_table(-values.numpy(), labels))
 
 
-def test_torch_tensors_elsewhere_are_refused():
+def test_torch_tensors_on_other_devices_are_refused():
     with pytest.raises(ValueError, match=r"^scores: expected an array in CPU memory, got a tensor on meta"):
         rank_table(torch.zeros((3, 2), device="meta"), np.zeros((3, 2)))
     with pytest.raises(
@@ -373,7 +373,7 @@ def test_torch_tensors_elsewhere_are_refused():
         rank_table(torch.zeros((3, 2)).to_sparse(), np.zeros((3, 2)))
 
 
-def test_arrays_on_a_cuda_device_are_refused_where_there_is_none(monkeypatch):
+def test_arrays_on_a_cuda_device_are_refused_without_one(monkeypatch):
     class OnCuda:
         __cuda_array_interface__ = {}  # noqa: RUF012
 
@@ -392,7 +392,7 @@ def test_broadcast_arrays_are_read_without_strides(simd, axis):
     assert_same_table(rank_table(point, labels), rank_table(point.copy(), labels))
 
 
-def test_memory_maps_are_read_in_place(tmp_path):
+def test_memory_maps_are_read_without_a_copy(tmp_path):
     scores, labels = make_case(200, 30, seed=18)
     np.save(tmp_path / "scores.npy", scores)
     mapped = np.load(tmp_path / "scores.npy", mmap_mode="r")
@@ -406,7 +406,7 @@ def test_lists_of_numbers_are_arrays():
     assert average_precision([0.9, 0.8, 0.7], [1, 0, 1])[0] == pytest.approx(5 / 6, abs=1e-15)
 
 
-def test_inputs_are_left_as_they_were():
+def test_inputs_are_not_changed():
     scores, labels = make_case(60, 9, seed=20)
     kept = scores.copy(), labels.copy()
     rank_scan(scores, labels_of(labels), trials=5000, ranks=True)
@@ -422,15 +422,15 @@ def test_inputs_are_left_as_they_were():
 @pytest.mark.parametrize("num_classes", [1, 17])
 def test_rows_around_every_width(simd, num_rows, num_classes):
     scores, labels = make_case(num_rows, num_classes, seed=num_rows, levels=60)
-    assert_counts_are_the_textbooks(scores, labels)
-    assert_counts_are_the_textbooks(np.asfortranarray(scores.astype(np.int64)), labels)
+    assert_counts_equal_the_textbook(scores, labels)
+    assert_counts_equal_the_textbook(np.asfortranarray(scores.astype(np.int64)), labels)
 
 
 @pytest.mark.parametrize("num_classes", [*WIDTHS, 2049])
 def test_classes_around_every_width(simd, num_classes):
     scores, labels = make_case(19, num_classes, seed=num_classes, levels=12)
-    assert_counts_are_the_textbooks(scores, labels)
-    assert_counts_are_the_textbooks(scores.astype(np.float64), labels)
+    assert_counts_equal_the_textbook(scores, labels)
+    assert_counts_equal_the_textbook(scores.astype(np.float64), labels)
 
 
 @pytest.mark.parametrize("cut", [1, 15, 16, 17, 1023, 1024, 1025])
@@ -448,14 +448,14 @@ def test_one_row_has_ap_one_where_it_is_positive():
     assert_same_bits(average_precision(np.float32([[0.3, 0.4]]), np.array([[1, 0]])), np.array([1.0, np.nan]))
 
 
-def test_scan_tells_what_it_read():
+def test_scan_returns_trials_and_ranks_only_on_request():
     scores, labels = make_case(50, 7, seed=21)
     result = rank_scan([scores[:20], scores[20:]], labels_of(labels))
     assert result.trials is None
     assert result.ranks is None
 
 
-# What cannot be read
+# Inputs that cannot be read
 
 
 @pytest.mark.parametrize(
@@ -502,7 +502,7 @@ def test_scan_tells_what_it_read():
         ),
     ],
 )
-def test_what_is_no_score_matrix_is_named(scores, error, sentence):
+def test_invalid_score_matrices_are_refused(scores, error, sentence):
     with pytest.raises(error) as caught:
         rank_table(scores, np.zeros((2, 2)))
     assert str(caught.value) == sentence
@@ -524,7 +524,7 @@ def test_more_rows_than_32_bits_count_are_refused():
         rank_table(scores, np.zeros(1))
 
 
-def test_what_could_only_be_copied_is_refused():
+def test_inputs_that_need_a_copy_are_refused():
     with pytest.raises(
         TypeError, match=r"^scores: expected an array that can be borrowed, got Exposes.*np\.asarray\(scores\)$"
     ):
@@ -561,8 +561,8 @@ def test_missing_numbers_of_one_dimension_are_refused():
         average_precision(np.zeros(3), [1, 0, 1], sample_weight=pd.Series([1, 2, None], dtype="Int64"))
 
 
-def test_a_mask_that_only_conversion_shows_is_obeyed():
-    class Variable:  # as netCDF4's
+def test_a_mask_that_appears_in_conversion_is_applied():
+    class Variable:  # as in netCDF4
         def __array__(self, *_, **__):
             return np.ma.array(np.ones(3), mask=[True, False, False])
 
@@ -570,7 +570,7 @@ def test_a_mask_that_only_conversion_shows_is_obeyed():
         average_precision(np.zeros(3), [1, 0, 1], sample_weight=Variable())
 
 
-def test_a_mask_in_the_array_interface_is_obeyed():
+def test_a_mask_in_the_array_interface_is_applied():
     values = np.ones((2, 2))
     offered = SimpleNamespace(__array_interface__=values.__array_interface__ | {"mask": np.eye(2, dtype=bool)})
     with pytest.raises(ValueError, match=missing("scores", 2, "row 0, column 0")):
@@ -589,7 +589,7 @@ def test_nulls_of_pandas_and_arrow_are_missing_cells():
     assert_same_table(rank_table(scores, [0, 1, 0]), rank_table(scores.to_numpy(), [0, 1, 0]))
 
 
-def test_advice_is_right_for_the_type_at_hand(tmp_path):
+def test_advice_fits_the_type_of_the_input(tmp_path):
     h5py = pytest.importorskip("h5py")
     frame = pd.DataFrame({"a": [0.5, 0.25], "b": [0.0, 1.0]})
     with h5py.File(tmp_path / "scores.h5", "w") as file:
@@ -603,7 +603,7 @@ def test_advice_is_right_for_the_type_at_hand(tmp_path):
             assert_same_table(rank_table(read(scores), np.eye(2)), rank_table(frame.to_numpy(), np.eye(2)))
 
 
-def test_small_dtypes_are_told_to_a_wider_one():
+def test_errors_on_small_dtypes_name_a_wider_one():
     for dtype, wider in ((ml_dtypes.int4, "int8"), (ml_dtypes.uint4, "uint8"), (ml_dtypes.float8_e4m3fn, "float32")):
         scores = np.zeros((2, 2), dtype)
         with pytest.raises(TypeError, match=rf"^scores: .*, got {scores.dtype}; pass scores\.astype\('{wider}'\)$"):
@@ -611,11 +611,11 @@ def test_small_dtypes_are_told_to_a_wider_one():
         rank_table(scores.astype(wider), np.eye(2))
 
 
-# Memory that is not there: none of these may be read
+# Tensors without memory: none of these may be read
 
 
 def without_memory() -> dict[str, torch.Tensor]:
-    """Tensors that have a shape and no elements."""
+    """Return tensors that have a shape and no elements."""
     values = torch.rand(4, 3)
     emptied = torch.rand(4, 3)
     emptied.untyped_storage().resize_(0)
@@ -647,7 +647,7 @@ def test_tensors_without_memory_are_refused(kind):
 
 
 class Wrapper(torch.Tensor):
-    """A tensor of another one, as DTensor, AsyncCollectiveTensor and MaskedTensor are: it has no memory."""
+    """A tensor that wraps another one and has no memory, like DTensor, AsyncCollectiveTensor and MaskedTensor."""
 
     @staticmethod
     def __new__(cls, values):
@@ -666,7 +666,7 @@ class Wrapper(torch.Tensor):
         ("get_mask", r"pass scores\.get_data\(\) if all of scores\.get_mask\(\) is True, else leave out .*"),
     ],
 )
-def test_wrapped_tensors_are_told_how_to_be_unwrapped(method, advice):
+def test_errors_on_wrapped_tensors_name_the_unwrapping_call(method, advice):
     tensor = type("Wrapped", (Wrapper,), {method: None})(torch.rand(4, 3))
     with pytest.raises(TypeError, match=rf"^scores: expected an array with memory, got Wrapped of .*; {advice}$"):
         rank_table(tensor, np.zeros((4, 3)))
@@ -706,7 +706,7 @@ def test_tensors_inside_of_transforms_are_refused():
     torch.func.grad(traced)(torch.rand(3))
 
 
-def test_tensors_with_less_memory_than_they_claim_are_refused():
+def test_tensors_with_less_memory_than_their_shape_are_refused():
     tensor = torch.rand(4, 3)
     tensor.untyped_storage().resize_(40)
     with pytest.raises(ValueError, match=r"^scores: expected elements within .* 40 bytes, got bytes 0 to 48 "):
@@ -718,7 +718,7 @@ def test_tensors_with_less_memory_than_they_claim_are_refused():
     ("shape", "strides", "reach"),
     [((5, 3), (24, 8), "0 to 120"), ((2, 2), (-8, 8), "-8 to 16"), ((1000, 1), (1000, 8), "0 to 999008")],
 )
-def test_views_that_leave_their_array_are_refused(shape, strides, reach):
+def test_views_outside_their_array_are_refused(shape, strides, reach):
     scores = np.lib.stride_tricks.as_strided(np.zeros(12), shape, strides)
     with pytest.raises(ValueError, match=rf"^scores: expected elements within .* 96 bytes, got bytes {reach} "):
         rank_table(scores, np.zeros(shape))
@@ -737,7 +737,7 @@ def test_views_of_an_array_without_elements_are_refused():
         rank_table(np.lib.stride_tricks.as_strided(np.zeros(0), (4, 3), (0, 0)), np.zeros((4, 3)))
 
 
-def test_subclasses_are_read_as_the_arrays_that_they_are():
+def test_subclasses_are_read_as_their_base_arrays():
     class Odd(np.ndarray):
         shape = property(lambda self: (100, 100))
         strides = property(lambda self: (1 << 40, 1))
@@ -758,7 +758,7 @@ def test_impossible_array_interfaces_are_named(changes):
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000])
-def test_mapped_files_that_were_cut_are_refused(tmp_path, size):
+def test_truncated_mapped_files_are_refused(tmp_path, size):
     path = tmp_path / "scores.npy"
     np.save(path, np.zeros((400, 4)))
     scores = np.load(path, mmap_mode="r")
@@ -785,7 +785,7 @@ def test_columns_in_shards_equal_the_whole_column():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_flushing_of_subnormals_by_the_caller_changes_nothing(dtype, threads):
-    """torch can switch the processor of the calling thread to read subnormal numbers as zero."""
+    """torch can set the processor of the calling thread to read subnormal numbers as zero."""
     smallest = np.finfo(dtype).smallest_subnormal
     scores = (np.random.default_rng(4).integers(0, 200, (2000, 3)) * smallest).astype(dtype)
     labels = np.random.default_rng(5).random((2000, 3)) < 0.1
@@ -835,7 +835,7 @@ def test_runs_of_rows_are_views(device, cuts, runs):
 
 def test_runs_of_a_strided_matrix_and_of_a_column():
     scores, _ = make_case(40, 6, seed=8)
-    for view in (scores[::-2, ::3], np.asfortranarray(scores), scores[:, 2]):  # parts of different lengths
+    for view in (scores[::-2, ::3], np.asfortranarray(scores), scores[:, 2]):  # columns of different lengths
         some = borrow_matrix("scores", [view[:7], view[7:]]).only([(3, 9), (11, 15)])
         assert_same_bits(values_of(some), np.concatenate([view[3:9], view[11:15]]))
 
@@ -858,13 +858,13 @@ def test_copied_rows_keep_every_bit(device, dtype):
     assert_same_bits(to_host(out).to_numpy(), np.ascontiguousarray(borrow("values", values).to_numpy()[::3, ::-1]))
 
 
-def test_arrays_in_cpu_memory_are_their_own_copy_there():
+def test_arrays_in_cpu_memory_are_not_copied_to_cpu_memory():
     array = borrow("a", np.zeros((3, 2)))
     assert to_host(array) is array
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_bits_are_a_view_and_make_the_array_again(dtype):
+def test_bits_are_a_view_and_restore_the_array(dtype):
     values = np.arange(12).reshape(4, 3).astype(dtype)
     bits = borrow("a", values).bits()
     assert np.shares_memory(bits, values)

@@ -22,7 +22,7 @@ LEVELS = [None, 2, 5, 50]
 
 
 def sklearn_ap(scores, labels, weights=None) -> np.ndarray:
-    """scikit-learn's AP of each class; it has no NaN, so undefined classes are put in here."""
+    """Return scikit-learn's AP of each class, with NaN for undefined classes, which it does not have."""
     return np.array(
         [
             average_precision_score(labels[:, c], scores[:, c], sample_weight=weights)
@@ -71,10 +71,10 @@ def test_ap_of_one_tie_is_prevalence():
     assert average_precision(np.zeros(4), labels)[0] == 0.5
     assert (
         average_precision(np.zeros(4), labels[[1, 2, 0, 3]])[0] == 0.5
-    )  # where published code says .750 or .417 by order
+    )  # published code gives .750 or .417, by row order
 
 
-def test_ap_is_one_when_every_positive_is_on_top():
+def test_ap_is_one_when_every_positive_is_ranked_first():
     assert average_precision(np.array([3.0, 2.0, 1.0, 0.0]), np.array([1, 1, 0, 0]))[0] == 1
 
 
@@ -83,7 +83,7 @@ def test_ap_without_negatives_is_one():
 
 
 def test_ap_of_the_last_rank_is_the_smallest():
-    """All P positives behind all P negatives: 1/P sum r / (P + r)."""
+    """With all P positives below all P negatives, AP is 1/P sum r / (P + r)."""
     for positives, smallest in ((5, 0.354), (32, 0.315)):
         labels = np.repeat([0, 1], positives)
         assert average_precision(-np.arange(2.0 * positives), labels)[0] == pytest.approx(smallest, abs=5e-4)
@@ -139,7 +139,7 @@ def test_weighted_ap_agrees_with_sklearn(simd, levels, kind):
     }[kind]
     expected = sklearn_ap(
         scores, labels, weights * 2.0**40 if kind == "subnormal" else weights
-    )  # AP has no unit of weight
+    )  # AP does not depend on the unit of weight
     assert_agrees(average_precision(scores, labels, sample_weight=weights), expected)
 
 
@@ -166,7 +166,7 @@ def test_integer_weights_are_repeated_rows():
     assert_agrees(average_precision(scores, labels, sample_weight=weights), repeated)
 
 
-def test_positives_that_weigh_nothing_are_absent():
+def test_positives_of_weight_zero_are_absent():
     scores, labels = np.arange(4.0), np.array([1, 0, 1, 0])
     assert math.isnan(average_precision(scores, labels, sample_weight=1.0 - labels)[0])
     assert average_precision(scores, labels, sample_weight=1.0 - labels, absent="zero")[0] == 0
@@ -174,7 +174,7 @@ def test_positives_that_weigh_nothing_are_absent():
 
 @pytest.mark.parametrize("other", [1.0, 5e-324, 1.7976931348623157e308])
 @pytest.mark.parametrize("zero", [0.0, -0.0])
-def test_weights_of_minus_zero_weigh_nothing(zero, other):
+def test_weights_of_minus_zero_are_zero(zero, other):
     scores, labels = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 0])
     assert average_precision(scores, labels, sample_weight=[zero, other, other, other])[0] == 0.5
     assert math.isnan(average_precision(scores, labels, sample_weight=[zero, other, zero, other])[0])
@@ -194,7 +194,7 @@ def test_weights_that_are_not_aligned_are_read_exactly():
         )
 
 
-def test_positives_too_light_to_be_counted_are_named():
+def test_positives_of_too_small_weight_are_named():
     scores, labels = np.zeros((3, 2)), np.array([[0, 1], [0, 0], [1, 0]])
     with pytest.raises(ValueError, match=r"^sample_weight: .* class 1 .* 2\^-90 .* 1e\+200, got at most 1e-200$"):
         average_precision(scores, labels, sample_weight=[1e-200, 1e200, 1e200])
@@ -233,7 +233,7 @@ def test_mean_ap_takes_weights():
         ),
     ],
 )
-def test_bad_weights_get_one_sentence(weights, error, sentence):
+def test_bad_weights_are_refused(weights, error, sentence):
     with pytest.raises(error, match=sentence):
         average_precision(np.arange(3.0), np.array([1, 0, 1]), sample_weight=weights)
 
@@ -257,7 +257,7 @@ def test_calibrated_ap_agrees_with_the_textbook(prevalence, levels):
 
 
 def test_calibrated_ap_is_sklearn_on_reweighted_negatives():
-    """At prevalence 1/2 the negatives weigh as much together as the positives do."""
+    """At prevalence 1/2 the negatives have the same total weight as the positives."""
     scores, labels = make_case(300, 3, seed=12, levels=20)
     for c in range(3):
         positives = labels[:, c].sum()
@@ -266,7 +266,7 @@ def test_calibrated_ap_is_sklearn_on_reweighted_negatives():
         assert_agrees(calibrated_average_precision(scores[:, c], labels[:, c]), [expected])
 
 
-def test_calibrated_ap_at_the_own_prevalence_is_ap():
+def test_calibrated_ap_at_the_prevalence_of_the_class_is_ap():
     scores, labels = make_case(300, 1, seed=13)
     assert_agrees(
         calibrated_average_precision(scores, labels, prevalence=float(labels.mean())), average_precision(scores, labels)
@@ -274,12 +274,12 @@ def test_calibrated_ap_at_the_own_prevalence_is_ap():
 
 
 @pytest.mark.parametrize("prevalence", [5e-324, 1e-310, 1e-300])
-def test_calibrated_ap_at_the_least_prevalences_counts_what_no_negative_reaches(prevalence):
+def test_calibrated_ap_at_the_least_prevalences_counts_positives_above_all_negatives(prevalence):
     scores, labels = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 0])
     assert calibrated_average_precision(scores, labels, prevalence=prevalence)[0] == 0.5
 
 
-def test_calibrated_ap_of_missing_sides():
+def test_calibrated_ap_without_positives_or_negatives():
     labels = np.array([[0, 1], [0, 1]])
     assert_same_bits(calibrated_average_precision(np.zeros((2, 2)), labels), np.array([np.nan, 1.0]))
     assert_same_bits(calibrated_average_precision(np.zeros((2, 2)), labels, absent="zero"), np.array([0.0, 1.0]))

@@ -1,5 +1,7 @@
-"""Streams and shard files, gone through twice, give the report of `evaluate` on all rows; what may not come twice is
-refused."""
+"""Streams and shard files, read twice, give the report of `evaluate` on all rows.
+
+Streams that cannot be read twice are refused.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def at_once(scores, labels, ids=None, **options):
 
 
 class Loader:
-    """An iterable that counts how often it was gone through."""
+    """An iterable that counts how often it was iterated."""
 
     def __init__(self, batches) -> None:
         self.batches, self.times = batches, 0
@@ -63,7 +65,7 @@ class Loader:
 
 @pytest.fixture(autouse=True, params=[0, 400, None], ids=["no pile", "small piles", "one pile"])
 def _piles(request, monkeypatch):
-    """Batches that are parts of their own, that are copied together a few at a time, and all together."""
+    """Set chunk sizes: one batch a chunk, a few batches copied into one, and all batches in one."""
     if request.param is not None:
         monkeypatch.setattr(vltr_eval.batches, "_PILE_BYTES", request.param)
 
@@ -77,7 +79,7 @@ def test_streams_give_the_report_of_all_rows(device, sizes):
     assert streamed(batched(scores, labels, sizes, device=device)) == at_once(scores, labels)
 
 
-def test_streams_are_gone_through_twice():
+def test_streams_are_read_twice():
     scores, labels = epoch(seed=2)
     for options in (CONVENTIONS, {"sap": None, "topk": None}, {"sap": "exact"}, {"sap": 1000}):
         loader = Loader(batched(scores, labels, [40]))
@@ -132,7 +134,7 @@ def test_every_batch_may_have_labels_of_another_form(device):
     assert streamed(batches) == at_once(scores, labels)
 
 
-def test_batches_may_lie_in_several_places(cuda):
+def test_batches_may_be_on_several_devices(cuda):
     scores, labels = epoch(seed=8)
     batches = [
         batch
@@ -149,7 +151,7 @@ def test_columns_are_batches_of_one_class():
 
 
 @pytest.mark.parametrize("sizes", [[], [30, 0, 30], [1] * 89])
-def test_of_a_repeated_sample_the_first_is_counted(device, sizes):
+def test_the_first_row_of_a_repeated_sample_is_counted(device, sizes):
     scores, labels = epoch(seed=10, levels=200)
     ids = np.random.default_rng(10).integers(-20, 30, 90)
     labels = labels_by_id(labels, ids)
@@ -180,7 +182,7 @@ def test_a_sample_with_different_labels_is_named(sizes, ids):
         streamed(batched(scores, labels, sizes, ids))
 
 
-def test_no_ids_may_be_said_as_none():
+def test_ids_may_be_none():
     scores, labels = epoch(seed=11)
     batches = [(*batch, None) for batch in batched(scores, labels, [40])]
     assert streamed(batches) == at_once(scores, labels)
@@ -237,7 +239,7 @@ def test_memory_holds_few_batches():
     tracemalloc.start()
     try:
         report = evaluate_batches(batches, num_classes, sap=2)
-        assert tracemalloc.get_traced_memory()[1] < 40 << 20  # two piles of 16 MiB, and a batch
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20  # two chunks of 16 MiB, and a batch
     finally:
         tracemalloc.stop()
     assert report.num_rows == num_batches * 262
@@ -260,19 +262,19 @@ def test_memory_holds_few_batches():
     ],
     ids=["iterator", "map", "generator", "number", "nothing"],
 )
-def test_what_cannot_come_twice_is_refused(batches, sentence):
+def test_streams_that_cannot_be_read_twice_are_refused(batches, sentence):
     with pytest.raises(TypeError, match="^" + re.escape(sentence)):
         streamed(batches)
 
 
 def second_time(first, second):
-    """A function that makes one stream the first time and another the second."""
+    """Return a function that makes one stream the first time and another the second."""
     times = iter((first, second))
     return lambda: next(times)
 
 
 def changed(batches, place, column, value):
-    """The batches, of which one value of one is another."""
+    """Return the batches with one value of one batch changed."""
     batches = [tuple(array.copy() for array in batch) for batch in batches]
     batches[place[0]][column][place[1:]] = value
     return batches
@@ -298,7 +300,7 @@ AGAIN = {
 
 @pytest.mark.parametrize("sap", [None, 3])
 @pytest.mark.parametrize("again", AGAIN.values(), ids=AGAIN.keys())
-def test_a_stream_that_is_another_the_second_time_is_refused(device, again, sap):
+def test_a_stream_that_differs_the_second_time_is_refused(device, again, sap):
     scores, labels = epoch(seed=16)
     batches = batched(scores, labels, [30, 30], np.arange(90)[::-1])
     first, second = (
@@ -308,8 +310,8 @@ def test_a_stream_that_is_another_the_second_time_is_refused(device, again, sap)
     assert streamed(lambda: first, sap=sap) == at_once(scores[::-1], labels[::-1], sap=sap)
     with pytest.raises(
         ValueError,
-        match=r"^batches: expected the same scores and labels each time they are gone through, got others the second "
-        r"time$",
+        match=r"^batches: expected the same scores and labels in both passes, got different ones in the "
+        r"second$",
     ):
         streamed(second_time(first, second), sap=sap)
 
@@ -317,7 +319,7 @@ def test_a_stream_that_is_another_the_second_time_is_refused(device, again, sap)
 def test_a_function_that_gives_the_same_iterator_is_refused():
     scores, labels = epoch(seed=17)
     batches = iter(batched(scores, labels, [30]))
-    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels each time"):
+    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels in both passes"):
         streamed(lambda: batches)
 
 
@@ -395,7 +397,7 @@ def test_a_number_of_classes_is_an_integer(num_classes, error, sentence):
         evaluate_batches([epoch()], num_classes)
 
 
-def test_bad_conventions_are_named_before_the_stream_is_touched():
+def test_bad_conventions_are_named_before_the_stream_is_read():
     loader = Loader([epoch()])
     with pytest.raises(ValueError, match=r"^topk: expected positive integers, got 0$"):
         streamed(loader, topk=0)
@@ -404,7 +406,7 @@ def test_bad_conventions_are_named_before_the_stream_is_touched():
     assert loader.times == 0
 
 
-def test_an_error_of_the_stream_is_the_callers():
+def test_an_error_of_the_stream_reaches_the_caller():
     def failing():
         yield epoch()
         raise RuntimeError("the disk is gone")
@@ -418,7 +420,7 @@ def test_an_error_of_the_stream_is_the_callers():
 
 def write_shards(folder, scores, labels, sizes=(30, 30)):
     for i, part in enumerate(slices(len(scores), sizes)):
-        np.save(folder / f"preds_{i + 8}.npy", scores[part])  # 8, 9, 10: in the order of numbers
+        np.save(folder / f"preds_{i + 8}.npy", scores[part])  # 8, 9, 10: in numeric order
         np.save(folder / f"labels_{i + 8}.npy", labels[part])
 
 
@@ -499,7 +501,7 @@ NAMES = tuple("abcdef")
 
 
 def write_table(path, ids, values, names=NAMES, order=None):
-    """Writes a table of ids and named columns, its columns and rows in another order if asked for."""
+    """Write a table of ids and named columns, optionally with its columns and rows in another order."""
     columns, rows = order or (range(len(names)), range(len(values)))
     columns, rows = list(columns), list(rows)
     table = {"video": [ids[row] for row in rows]} | {names[c]: values[rows, c] for c in columns}
@@ -517,7 +519,7 @@ def repr_of(cell):
 
 
 def named_shards(folder, suffixes=(".csv", ".parquet", ".csv"), *, seed=30):
-    """Three shards of scores and labels, each table with another order of columns and rows; and the whole."""
+    """Return three shards of scores and labels, each with another order of columns and rows, and the whole."""
     scores, labels = epoch(seed=seed)
     scores, labels = scores.astype(np.float64), labels.astype(np.int64)
     ids, rng = [f"v{row:03d}" for row in range(90)], np.random.default_rng(seed)
@@ -571,7 +573,7 @@ def test_label_columns_are_matched_by_name_beside_arrays_of_scores(tmp_path):
     assert without_notes(streamed(ShardFiles(arrays, targets))) == at_once(scores, labels, class_names=NAMES)
 
 
-def evaluate_own_shard(rank, preds, targets):
+def evaluate_local_shard(rank, preds, targets):
     return streamed(ShardFiles(preds[rank], targets[rank]))
 
 
@@ -584,10 +586,10 @@ def test_ranks_whose_shards_order_classes_differently_are_refused(tmp_path):
     write_table(preds[1], [f"v{row:03d}" for row in range(30, 60)], scores[30:60])
     expected = at_once(scores[:60], labels[:60], class_names=NAMES)
     ranks = group_of(2)
-    first, second = ranks.run(evaluate_own_shard, preds, targets)
+    first, second = ranks.run(evaluate_local_shard, preds, targets)
     assert first == second
     assert without_notes(first) == expected
-    sentence = "class_names: expected one order of classes on all ranks, got others; pass class_names="
+    sentence = "class_names: expected one order of classes on all ranks, got several; pass class_names="
     assert ranks.errors(evaluate_shards_of_other_order, preds, targets) == [Raised("ValueError", sentence)] * 2
 
 
@@ -598,7 +600,7 @@ def test_shards_of_other_class_names_are_refused(tmp_path):
         streamed(ShardFiles(preds, targets))
 
 
-def test_an_id_that_a_shard_lacks_is_refused_unless_both_are_wanted(tmp_path):
+def test_an_id_that_a_shard_lacks_is_refused_unless_shared_rows_are_requested(tmp_path):
     preds, targets, scores, labels, ids = named_shards(tmp_path)
     write_table(targets[2], ids[61:90], labels[61:90])
     with pytest.raises(ValueError, match=r"labels_2\.csv lacks 1 id \('v060'\)"):
@@ -608,7 +610,7 @@ def test_an_id_that_a_shard_lacks_is_refused_unless_both_are_wanted(tmp_path):
     assert without_notes(report) == at_once(scores[kept], labels[kept], class_names=NAMES)
 
 
-def test_ids_of_files_are_sample_ids_where_asked_for(tmp_path):
+def test_ids_of_files_are_sample_ids_on_request(tmp_path):
     preds, targets, scores, labels, ids = named_shards(tmp_path)
     again = [ids[0], *ids[31:60]]  # the first row of the second shard is the first sample again
     write_table(preds[1], again, np.concatenate([scores[:1], scores[31:60]]))
@@ -636,7 +638,7 @@ def test_shards_of_one_class_may_be_columns_or_matrices(tmp_path):
     assert evaluate_batches(files, 1, sap=4, topk=None) == evaluate(scores, labels, sap=4, topk=None)
 
 
-def test_what_is_no_option_of_reading_is_refused(tmp_path):
+def test_unknown_options_of_reading_are_refused(tmp_path):
     preds, targets, *_ = named_shards(tmp_path)
     with pytest.raises(TypeError, match=r"^colums: expected one of columns, exclude, header, ids, join, label_form,"):
         ShardFiles(preds, targets, colums="a")
@@ -648,7 +650,7 @@ def test_a_path_is_no_stream_of_batches(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["update", "rank_table", "batches"])
-def test_a_path_or_a_frame_in_the_place_of_an_array_says_how_to_read_it(call, tmp_path):
+def test_the_error_on_a_path_or_a_frame_names_the_reading_function(call, tmp_path):
     pandas = pytest.importorskip("pandas")
     scores, labels = epoch(6)
     calls = {
@@ -668,7 +670,7 @@ def test_a_path_or_a_frame_in_the_place_of_an_array_says_how_to_read_it(call, tm
             calls[call](*((right, labels) if name == "scores" else (scores, right)))
 
 
-def test_a_shard_file_that_changes_is_found_out(tmp_path):
+def test_a_shard_file_that_changes_is_refused(tmp_path):
     scores, labels = epoch(seed=24)
     write_shards(tmp_path, scores, labels)
     files = ShardFiles(f"{tmp_path}/preds_*.npy", f"{tmp_path}/labels_*.npy")
@@ -678,5 +680,5 @@ def test_a_shard_file_that_changes_is_found_out(tmp_path):
         np.save(tmp_path / "new.npy", scores[60:] + 1)
         (tmp_path / "new.npy").replace(tmp_path / "preds_10.npy")
 
-    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels each time"):
+    with pytest.raises(ValueError, match=r"^batches: expected the same scores and labels in both passes"):
         streamed(rewritten)

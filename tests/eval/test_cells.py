@@ -1,6 +1,6 @@
-"""What sampled AP over shards is made of in the core: listed draws, looked-up cells, and AP from counted trials.
+"""The core functions behind sampled AP over shards: listed draws, cell look-ups, and AP from counted trials.
 
-Each is compared with what a single scan does, bit for bit, and with numpy.
+Each is compared with a single rank scan, bit for bit, and with numpy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_ROWS = 2**32 - 1
 
 
 def draws_of(positives: Positives) -> np.ndarray:
-    """(C,) draws of a trial of each class, 0 where a trial takes all negatives."""
+    """Return the (C,) draws of a trial of each class, 0 where a trial takes all negatives."""
     return np.where(positives.counts < positives.num_rows - positives.counts, positives.counts, 0)
 
 
@@ -58,7 +58,7 @@ def test_drawn_rows_are_those_of_sap_subset(simd, threads):
     assert_same_bits(drawn, np.concatenate(expected))
 
 
-def test_trials_are_drawn_apart_as_together():
+def test_trials_drawn_separately_equal_those_drawn_together():
     positives = Positives.from_labels(make_case(500, 7, seed=3)[1], 500, 7)
     whole = np.split(draw_rows(positives, 0, 5, 1), np.cumsum(5 * draws_of(positives))[:-1])
     for trial in range(5):
@@ -68,7 +68,7 @@ def test_trials_are_drawn_apart_as_together():
     assert draw_rows(positives, 2, 0, 1).size == 0
 
 
-def test_rows_may_be_more_than_a_shard_could_hold():
+def test_rows_may_exceed_those_of_a_shard():
     rows = np.sort(np.random.default_rng(4).choice(MAX_ROWS, 3000, replace=False)).astype(np.uint32)
     rows[-2:] = MAX_ROWS - 2, MAX_ROWS - 1
     positives = Positives(MAX_ROWS, 1, np.array([0, 3000]), rows)
@@ -93,7 +93,7 @@ def test_rows_may_be_more_than_a_shard_could_hold():
         ({"first_trial": 2**31 - 1, "trials": 2}, "trials"),
     ],
 )
-def test_unsound_draws_are_refused(changes, says):
+def test_invalid_draws_are_refused(changes, says):
     sound = {"offset": np.array([0, 2]), "rows": np.uint32([1, 5]), "num_rows": 9, "first_trial": 0, "trials": 1}
     assert _core.draw_rows(**sound, seed=0, threads=1).size == 2
     with pytest.raises(ValueError, match=says):
@@ -180,7 +180,7 @@ def test_counted_trials_are_those_of_a_scan(levels):
     assert _core.average_trials(table.indptr, table.tp, table.fp, drawn[:0], 120, 1).shape == (0, 9)
 
 
-def test_unsound_counts_are_refused():
+def test_invalid_counts_are_refused():
     indptr, tp, fp = np.array([0, 2]), np.array([1, 2]), np.array([0, 1])
     average = _core.average_trials(indptr, tp, fp, np.int32([[1, 1]]), 9, 1)
     assert average.tolist() == [[(1 / 2 + 2 / 4) / 2]]
@@ -208,7 +208,7 @@ def test_rows_are_copied_on_the_device(cuda, dtype):
 
 
 @pytest.mark.host
-def test_unlike_rows_are_refused(cuda):
+def test_rows_of_other_shapes_are_refused(cuda):
     def on_cuda(array):
         return borrow("array", CudaArray(array)).core
 

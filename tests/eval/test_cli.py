@@ -1,4 +1,4 @@
-"""The installed `vltr-eval` program: what it prints where, what it writes, and how it ends."""
+"""The installed `vltr-eval` program: its output on stdout and stderr, its files, and its exit codes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def program():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with small inputs: six classes, rows with several labels and with none."""
+    """Return a working folder with small inputs: six classes, rows with several labels and with none."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(program, folder):
-    """Run the program in the folder and check its exit code; no traceback may ever show."""
+    """Return a function that runs the program in the folder and checks its exit code; a traceback is a failure."""
 
     def run_program(*arguments, code=OK, env=None):
         done = subprocess.run(
@@ -91,7 +91,7 @@ def test_evaluate_prints_the_report_on_stdout(run):
     assert done.stderr.rstrip().endswith(" GB/s")
 
 
-def test_quiet_says_nothing_beside_the_result(run):
+def test_quiet_prints_only_the_result(run):
     done = run("preds.npy", "labels.npy", "--quiet")
     assert done.stdout
     assert done.stderr == ""
@@ -134,7 +134,7 @@ def test_prior_adds_a_table_below_the_report(run):
     )
 
 
-def test_limits_know_priors(run):
+def test_limits_accept_priors(run):
     value = evaluate(*_inputs(), prior="uniform").metrics()["uniform/mAP"]
     run("preds.npy", "labels.npy", "--prior", "uniform", "--fail-under", f"uniform/mAP={value}")
     done = run(
@@ -155,7 +155,10 @@ def test_limits_know_priors(run):
     [
         (["longtail"], "argument --prior: longtail needs the training samples of each class, --counts FILE"),
         (["uniform,inverse"], "argument --prior: inverse needs the training samples of each class, --counts FILE"),
-        (["tail"], "argument --prior: expected longtail, uniform, inverse or a file, got 'tail', which there is not"),
+        (
+            ["tail"],
+            "argument --prior: expected longtail, uniform, inverse or a file, got 'tail'; there is no such file",
+        ),
         (["uniform,"], "argument --prior: expected names or files, got 'uniform,'"),
         (["uniform", "--prior", "uniform"], "argument --prior: expected different names, got uniform twice"),
         (
@@ -287,7 +290,7 @@ def test_labels_may_be_class_indices(run, folder):
     assert Report.from_json(done.stdout) == evaluate(preds, indices)
 
 
-def test_one_class_is_fine(run, folder):
+def test_one_class_is_evaluated(run, folder):
     preds, labels = _inputs()
     np.save("preds.npy", preds[:, :1])
     np.save("labels.npy", labels[:, :1])
@@ -296,7 +299,7 @@ def test_one_class_is_fine(run, folder):
     assert found.metrics()["mAP"] == evaluate(preds, labels).classes["AP"][0]
 
 
-def test_one_row_is_fine(run, folder):
+def test_one_row_is_evaluated(run, folder):
     preds, labels = _inputs()
     np.save("preds.npy", preds[:1])
     np.save("labels.npy", labels[:1])
@@ -306,7 +309,7 @@ def test_one_row_is_fine(run, folder):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64"])
-def test_score_dtypes_are_compared_as_they_are(run, dtype):
+def test_score_dtypes_are_compared_without_conversion(run, dtype):
     preds, labels = _inputs()
     preds = (preds * 10).astype(dtype)
     np.save("preds.npy", preds)
@@ -320,12 +323,12 @@ def test_score_dtypes_are_compared_as_they_are(run, dtype):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_limit_that_is_met_is_silent(run):
+def test_a_limit_that_holds_prints_nothing(run):
     done = run("preds.npy", "labels.npy", "--fail-under", "mAP=0.1", "--quiet")
     assert done.stderr == ""
 
 
-def test_a_limit_that_is_not_met_exits_3_after_writing(run, folder):
+def test_a_limit_that_fails_exits_3_after_writing(run, folder):
     done = run(
         "preds.npy", "labels.npy", "--counts", "counts.lst", "--quiet", "--json", "r.json",
         "--fail-under", "mAP=0.01", "--fail-under", "mAP_tail=1.01", "--fail-under", "Acc@1=2",
@@ -339,7 +342,7 @@ def test_a_limit_that_is_not_met_exits_3_after_writing(run, folder):
     assert done.stdout
 
 
-def test_an_undefined_metric_meets_no_limit(run):
+def test_an_undefined_metric_fails_every_limit(run):
     done = run(
         "preds.npy", "labels.npy", "--counts", "counts.lst", "--bounds", "5000,0", "--quiet",
         "--fail-under", "mAP_head=0", code=LIMIT_NOT_MET,
@@ -449,12 +452,12 @@ def test_a_command_name_is_a_command_and_a_path_is_a_file(run, folder):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Bad data: each a sentence on stderr, exit code 1, nothing on stdout, no file written
+# Bad data: one sentence on stderr, exit code 1, nothing on stdout, no file written
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 class _Unpickled:
-    """Leaves a file behind when it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __reduce__(self):
         return open, ("unpickled", "w")
@@ -523,7 +526,7 @@ BAD_DATA_CASES = {
 
 
 @pytest.mark.parametrize("case", BAD_DATA_CASES)
-def test_bad_data_is_one_sentence(run, folder, case):
+def test_bad_data_prints_one_sentence(run, folder, case):
     spoil, words = BAD_DATA_CASES[case]
     spoil()
     before = sorted(os.listdir(folder))
@@ -537,7 +540,7 @@ def test_bad_data_is_one_sentence(run, folder, case):
 
 
 @pytest.mark.parametrize("case", BAD_DATA_CASES)
-def test_check_finds_what_evaluation_would_refuse(run, folder, case):
+def test_check_reports_the_errors_of_evaluation(run, folder, case):
     spoil, _ = BAD_DATA_CASES[case]
     spoil()
     done = run("check", "preds.npy", "labels.npy", code=BAD_DATA)
@@ -557,14 +560,14 @@ def test_check_finds_what_evaluation_would_refuse(run, folder, case):
         ("labels.txt2", "0\n", ["labels.txt2"]),
     ],
 )
-def test_bad_label_files_are_one_sentence(run, name, content, words):
+def test_bad_label_files_print_one_sentence(run, name, content, words):
     Path(name).write_text(content)
     line = _only_line(run("preds.npy", name, code=BAD_DATA).stderr)
     for word in words:
         assert word in line
 
 
-def test_shards_that_disagree_are_one_sentence(run):
+def test_shards_that_disagree_print_one_sentence(run):
     np.save("part_1.npy", np.zeros((30, 6), np.float32))
     np.save("part_2.npy", np.zeros((10, 5), np.float32))
     line = _only_line(run("part_*.npy", "labels.npy", code=BAD_DATA).stderr)
@@ -572,7 +575,7 @@ def test_shards_that_disagree_are_one_sentence(run):
     assert "no_such_*.npy" in _only_line(run("no_such_*.npy", "labels.npy", code=BAD_DATA).stderr)
 
 
-def test_bad_class_files_are_one_sentence(run):
+def test_bad_class_files_print_one_sentence(run):
     for option, good in (("--counts", "counts.lst"), ("--class-names", "names.txt")):
         run("preds.npy", "labels.npy", option, good)
         assert "no_such" in _only_line(run("preds.npy", "labels.npy", option, "no_such.txt", code=BAD_DATA).stderr)
@@ -587,7 +590,7 @@ def test_bad_class_files_are_one_sentence(run):
 @pytest.mark.parametrize("place", ["no_such_folder/out", "a_folder", "preds.npy/out"])
 def test_unwritable_output_is_found_before_the_work(run, folder, option, place):
     os.mkdir("a_folder")
-    _change("preds.npy", _put(0, 0, np.nan))  # would be found too, but later
+    _change("preds.npy", _put(0, 0, np.nan))  # an error as well, but a later one
     before = sorted(os.listdir(folder))
     done = run("preds.npy", "labels.npy", option, place, code=BAD_DATA)
     line = _only_line(done.stderr)
@@ -597,18 +600,18 @@ def test_unwritable_output_is_found_before_the_work(run, folder, option, place):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
-def test_a_full_disk_is_one_sentence(run):
+def test_a_full_disk_prints_one_sentence(run):
     done = run("preds.npy", "labels.npy", "--quiet", "--json", "/dev/full", code=BAD_DATA)
     assert "/dev/full: cannot be written (No space left on device)" in _only_line(done.stderr)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps([1, 2])])
-def test_a_table_that_is_none_is_one_sentence(run, content):
+def test_an_invalid_table_prints_one_sentence(run, content):
     Path("foreign.npz").write_bytes(content)
     assert "foreign.npz" in _only_line(run("table", "foreign.npz", code=BAD_DATA).stderr)
 
 
-def test_other_files_are_no_tables(run):
+def test_files_of_other_formats_are_no_tables(run):
     assert "no_such.npz" in _only_line(run("table", "no_such.npz", code=BAD_DATA).stderr)
     np.savez("other.npz", scores=np.zeros(3))
     assert "other.npz" in _only_line(run("table", "other.npz", code=BAD_DATA).stderr)
@@ -616,7 +619,7 @@ def test_other_files_are_no_tables(run):
 
 
 @pytest.mark.parametrize(("switch", "value"), [("VLTR_SIMD", "foo"), ("VLTR_NUM_THREADS", "many")])
-def test_a_bad_switch_is_one_sentence(run, folder, switch, value):
+def test_a_bad_environment_variable_prints_one_sentence(run, folder, switch, value):
     env = {switch: value}
     before = sorted(os.listdir(folder))
     done = run("preds.npy", "labels.npy", "--json", "r.json", code=BAD_DATA, env=env)
@@ -694,7 +697,7 @@ def test_check_collects_several_problems(run):
     assert done.stdout.count("\nproblem ") == 3
 
 
-def test_doctor_says_what_is_installed(run):
+def test_doctor_prints_the_installed_versions(run):
     done = run("doctor", env={"VLTR_NUM_THREADS": "1"})
     facts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert facts["numpy"] == np.__version__
@@ -766,7 +769,7 @@ def test_the_program_is_bold_on_a_terminal(program, folder):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is set."""
+    """Replace the clock by one that changes only when a test sets it."""
     now = [100.0]
     monkeypatch.setattr("vltr_eval._base.terminal.time.monotonic", lambda: now[0])
     return now
@@ -785,7 +788,7 @@ def test_progress_shows_after_two_seconds_and_leaves_nothing(clock):
     assert terminal.getvalue().endswith(" \r")
 
 
-def test_progress_of_a_later_phase_does_not_go_back(monkeypatch):
+def test_progress_of_a_later_phase_does_not_decrease(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     terminal = io.StringIO()
@@ -813,7 +816,7 @@ def test_ctrl_c_ends_the_work_at_once_and_leaves_no_file(program, folder):
     before = sorted(os.listdir(folder))
     command = [program, "preds.npy", "labels.npy", "--sap", "60000", "--json", "r.json"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while sorted(os.listdir(folder)) == before:  # until the output is reserved
+        while sorted(os.listdir(folder)) == before:  # until the output file is created
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.3)
@@ -827,7 +830,7 @@ def test_ctrl_c_ends_the_work_at_once_and_leaves_no_file(program, folder):
     assert sorted(os.listdir(folder)) == before
 
 
-def test_a_reader_that_leaves_is_no_error(program, folder):
+def test_a_closed_pipe_is_no_error(program, folder):
     done = subprocess.run(
         f"{program} preds.npy labels.npy --quiet --json - | head -c 1",
         shell=True,

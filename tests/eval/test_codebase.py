@@ -1,4 +1,4 @@
-"""Tests of the code base itself: which way imports point, what a room may include, and true examples in docstrings."""
+"""Tests of the code base itself: import directions, C++ includes, and docstring examples that run."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ SOURCES = {
     }.items()
 }
 
-# What a drop-in imports to be one; the rest of the package imports without.
+# Drop-ins import the libraries that they replace; the rest of the package imports without them.
 NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet")}
 
 CORE = "_base._core"
 
-# The rooms that call the C++ core: where arrays become addresses, and the operations themselves.
+# The packages that call the C++ core: the conversion of arrays to addresses, and the operations.
 CALLS_CORE = ("_base.", "_engine.", "metrics.")
 
-# The rooms from the ground up: a module imports modules of its own floor and of those below.
+# The packages by layer, lowest first: a module imports modules of its layer and of lower ones.
 FLOORS = (
     *(("_base",), ("formats",), ("report",), ("_engine",), ("metrics",), ("priors",)),
     *(("_evaluate", "evaluator", "batches", "distributed"), ("compat",), ("program",)),
@@ -60,7 +60,7 @@ def source_of(module: str) -> str:
 
 
 def imports_of(module: str) -> set[str]:
-    """Modules of the package that one of them imports, anywhere in its text; "" is the package itself."""
+    """Return the modules of the package that a module imports anywhere in its text; "" is the package itself."""
     found = set()
     for node in ast.walk(ast.parse(source_of(module))):
         if isinstance(node, ast.ImportFrom):
@@ -104,14 +104,14 @@ def floor_of(module: str) -> int:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_import_points_back_up(module):
+def test_no_module_imports_a_higher_layer(module):
     for name in imports_of(module) - {CORE, ""}:
         assert floor_of(name) <= floor_of(module), name
 
 
 @pytest.mark.parametrize("package", ["vltr_eval", "vltr_train"])
 def test_no_name_shadows_a_module(package):
-    """`import package.name` gives the module, whatever the package exports."""
+    """`import package.name` gives the module, not a function of the same name."""
     for folder in [ROOT / package, *(path.parent for path in (ROOT / package).rglob("__init__.py"))]:
         name = ".".join(folder.relative_to(ROOT).parts)
         exported = set(getattr(importlib.import_module(name), "__all__", ())) if name not in NEEDS else set()
@@ -121,17 +121,17 @@ def test_no_name_shadows_a_module(package):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_import_modules_not_the_package(module):
-    """Importing names through the package would make its __init__ part of every cycle."""
+    """An import through the package would put its __init__ in a cycle."""
     assert "" not in imports_of(module)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_the_program_knows_the_drop_ins(module):
+def test_only_the_program_imports_the_drop_ins(module):
     known = {name for name in imports_of(module) if name.startswith("compat")}
     assert not known or module.startswith("compat") or module == "program.cli"
 
 
-def test_vltr_eval_knows_nothing_of_training():
+def test_vltr_eval_does_not_import_training():
     for path, text in SOURCES["python"].items():
         assert "vltr_train" not in text, path
 
@@ -242,15 +242,15 @@ def test_cpu_includes_nothing_above_it(path):
 
 
 @pytest.mark.parametrize("path", SOURCES["cuda"], ids=lambda path: path.name)
-def test_cuda_stands_on_the_core_alone(path):
+def test_cuda_includes_the_core_alone(path):
     for header in includes_of(SOURCES["cuda"][path]):
         assert "/" not in header or header.startswith(("core/", "cuda/")), header
         assert not re.match(r"cub|thrust|cooperative|torch|numpy|Python", header), header
-    if path.suffix == ".hpp":  # what code without CUDA's headers may include
+    if path.suffix == ".hpp":  # the headers that code without CUDA may include
         assert not re.search(r"cuda_runtime|\.cuh", " ".join(includes_of(SOURCES["cuda"][path])))
 
 
-def test_only_the_bindings_know_pybind11():
+def test_only_the_bindings_include_pybind11():
     assert {path.parent.name for path, text in SOURCES["c++"].items() if "pybind11" in text} == {"bindings"}
 
 
@@ -271,7 +271,7 @@ def test_sources_are_ascii(kind):
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_no_file_is_a_grab_bag(kind):
+def test_no_file_name_is_generic(kind):
     for path in SOURCES[kind]:
         assert not re.fullmatch(r"_?(utils?|helpers?|misc|commons?|tools)", path.stem), path
 
@@ -294,7 +294,7 @@ def test_every_test_says_what_it_expects():
 
 @pytest.mark.parametrize("kind", ["python", "training"])
 def test_no_attribute_holds_a_lock_while_it_computes(kind):
-    """functools.cached_property does on Python 3.10 and 3.11, and a child forked then hangs; lazy_property does not."""
+    """functools.cached_property holds one on Python 3.10 and 3.11, so a forked child can hang; use lazy_property."""
     for path, text in SOURCES[kind].items():
         for node in ast.walk(ast.parse(text)):
             names = {node.attr} if isinstance(node, ast.Attribute) else set()
@@ -302,7 +302,7 @@ def test_no_attribute_holds_a_lock_while_it_computes(kind):
             assert "cached_property" not in names, path
 
 
-def test_users_never_meet_an_assert():
+def test_no_module_asserts():
     for path, text in {**SOURCES["python"], **SOURCES["training"]}.items():
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(text))), path
 
@@ -313,7 +313,7 @@ def test_users_never_meet_an_assert():
 @pytest.mark.parametrize(
     "module", ["vltr_eval", *(f"vltr_eval.{module}" for module in MODULES), "vltr_train", "vltr_train.ops.frames"]
 )
-def test_examples_in_docstrings_are_true(module):
+def test_examples_in_docstrings_run(module):
     loaded = importlib.import_module(module)
     result = doctest.testmod(loaded, extraglobs={"np": np}, raise_on_error=False)
     assert result.failed == 0
@@ -327,4 +327,4 @@ def test_public_functions_have_examples():
         and not isinstance(getattr(vltr_eval, name), type)
         and ">>>" not in (getattr(vltr_eval, name).__doc__ or "")
     ]
-    assert set(missing) <= {"build_info", "rank_table", "positive_scores"}  # what they return has no short repr
+    assert set(missing) <= {"build_info", "rank_table", "positive_scores"}  # their results have no short repr

@@ -1,4 +1,4 @@
-"""Copies and pickles: independent objects that hold the same, or a sentence; never a second user of an address."""
+"""Copies and pickles are independent objects with equal content, or are refused; no address is shared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 
 
 @every_way
-def test_what_borrows_is_not_copied(device, way):
+def test_objects_that_borrow_memory_are_not_copied(device, way):
     array = on_device(np.zeros((3, 4)), device)
     for borrowed in (borrow("scores", array), borrow_matrix("scores", array)):
         with pytest.raises(TypeError, match=rf"^{type(borrowed).__name__}: expected what owns memory to be copied or "):
@@ -47,7 +47,7 @@ def test_tables_on_cuda_are_copied_to_cpu_memory(cuda, way):
     assert_same_table(twin, rank_table(scores, labels))
 
 
-def test_tables_of_shards_on_cuda_are_merged_where_they_are_sent(cuda):
+def test_tables_of_shards_on_cuda_are_merged_after_pickling(cuda):
     scores, labels = make_case(50, 4, seed=2)
     shards = [(on_device(scores[part], cuda), on_device(labels[part], cuda)) for part in np.split(np.arange(50), [20])]
     merged = pickled(positive_scores(*shards[0])).merge(pickled(positive_scores(*shards[1])))
@@ -80,7 +80,7 @@ def tensors(scores, labels, device):
 
 
 def assert_independent(running: RunningAP, twin: RunningAP, device: str) -> None:
-    """Both have the 30 rows of case 5, and what is done to one does not reach the other."""
+    """Assert that both have the 30 rows of case 5, and that a change of one leaves the other alone."""
     scores, labels = make_case(40, 7, seed=5)
     expected = average_precision(scores[:30], labels[:30], absent="zero")
     assert (len(twin), twin.num_classes, twin.capacity) == (30, 7, 40)
@@ -140,7 +140,7 @@ def test_an_empty_running_ap_is_copied(way):
         running.reset()
 
 
-def test_another_process_has_rows_of_its_own(tmp_path):
+def test_another_process_has_separate_rows(tmp_path):
     running = RunningAP(100, 2000)
     running.update(np.tile(np.arange(1000.0)[:, None], 100), np.tile(np.arange(1000)[:, None] > 900, 100))
     (tmp_path / "running.pkl").write_bytes(pickle.dumps(running))
@@ -161,7 +161,7 @@ def test_a_bad_label_on_cuda_is_not_lost_by_a_copy(cuda):
         copy.deepcopy(running).compute()
 
 
-def test_a_running_ap_in_memory_of_our_own_on_cuda_is_not_copied(cuda):
+def test_a_running_ap_in_memory_of_vltr_on_cuda_is_not_copied(cuda):
     running = RunningAP(7, 40)
     running.update(*(on_device(array, cuda) for array in make_case(9, 7, seed=9)))
     assert isinstance(running._rows.scores.owner, _core.DeviceArray)

@@ -1,4 +1,4 @@
-"""The stub of the compiled core names what the core has, with the same parameters."""
+"""The stub of the compiled core has the names and parameters of the core."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOR_DEVICES |= {"CudaMatrix", "CudaPositives", "CudaRankTable", "DeviceArray", "
 
 
 def parameters(signature: str) -> list[str]:
-    """Parameter names of a pybind11 signature, "" for those without a name."""
+    """Return the parameter names of a pybind11 signature, "" for those without a name."""
     depth, names, inner = 0, [""], signature[signature.index("(") + 1 : signature.rindex(") ->")]
     for char in inner:
         depth += char in "[(" or -(char in "])")

@@ -1,4 +1,4 @@
-"""A count says how many rows came again, and how far it is."""
+"""Counting reports the number of repeated rows, and its progress."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def parts_of(num_rows=90, sizes=(), ids=None) -> list[Chunk]:
         labels = labels_by_id(labels, np.array(ids))
     return [
         Chunk(
-            borrow_matrix("scores", scores[own]),
-            Positives.from_labels(labels[own], own.stop - own.start, NUM_CLASSES),
-            None if ids is None else read_ids(ids[own], own.stop - own.start),
-            own.start,
+            borrow_matrix("scores", scores[part]),
+            Positives.from_labels(labels[part], part.stop - part.start, NUM_CLASSES),
+            None if ids is None else read_ids(ids[part], part.stop - part.start),
+            part.start,
         )
-        for own in slices(num_rows, sizes)
+        for part in slices(num_rows, sizes)
     ]
 
 
@@ -46,7 +46,7 @@ def parts_of(num_rows=90, sizes=(), ids=None) -> list[Chunk]:
     ],
     ids=["no ids", "in order", "in reverse", "ten twice", "all three times"],
 )
-def test_rows_that_come_again_are_counted(sizes, ids, repeated):
+def test_repeated_rows_are_counted(sizes, ids, repeated):
     found = count_chunks(Settings(3), parts_of(sizes=sizes, ids=ids), NUM_CLASSES)
     assert (found.repeated_rows, found.table.num_rows) == (repeated, 90 - repeated)
 
@@ -97,7 +97,7 @@ def test_progress_of_a_long_second_pass_is_shown():
 @pytest.mark.parametrize("sap", [None, 3])
 def test_progress_of_a_stream_rises_to_one(sap):
     scores, labels = make_case(90, NUM_CLASSES, seed=2)
-    batches = [(scores[own], labels[own]) for own in slices(90, [20] * 4)]
+    batches = [(scores[part], labels[part]) for part in slices(90, [20] * 4)]
     seen = []
     report = evaluate_batches(batches, NUM_CLASSES, sap=sap, progress=seen.append)
     assert_rises_to_one(seen)
@@ -120,8 +120,8 @@ def test_progress_of_counting_and_report_rises_to_one(call, sap):
     assert seen.count(1) == 1
 
 
-def test_progress_of_a_report_comes_behind_that_of_counting():
-    """Expected SAP, which takes long where there are many positives, has its part of the fraction."""
+def test_progress_of_a_report_follows_that_of_counting():
+    """Expected SAP is slow with many positives, so it has a share of the progress."""
     scores, labels = make_case(90, NUM_CLASSES, seed=2)
     seen = []
     evaluate(scores, labels, sap="exact", progress=seen.append)

@@ -1,4 +1,4 @@
-"""The demo set has VideoLT's shape and profile, and the planted skill shows in the average precision."""
+"""The demo set has the shape and class profile of VideoLT, and the planted skill raises the average precision."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vltr_eval.program.demo import QUALITIES, make_demo, planted_scores, write_d
 
 
 def textbook_ap(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean precision at the positives, by a sort of what is not below them; scores are taken as distinct."""
+    """Return the mean precision at the positives, from one sort; the scores must be distinct."""
     relevant = scores >= scores[labels].min()
     hits = labels[relevant][np.argsort(-scores[relevant])]
     return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
 
 
 def group_means(demo) -> list[float]:
-    """mAP of the head, medium and tail classes."""
+    """Return the mAP of the head, medium and tail classes."""
     by_class = zip(np.ascontiguousarray(demo.scores.T), np.ascontiguousarray(demo.labels.T), strict=True)
     ap = np.array([textbook_ap(scores, labels) for scores, labels in by_class])
     n = demo.train_counts
@@ -82,7 +82,7 @@ def test_small_set_ranks_head_above_medium_above_tail():
         assert head > medium > tail
 
 
-def test_seed_decides_the_set():
+def test_seed_determines_the_set():
     first, again, other = make_demo(0.01, seed=3), make_demo(0.01, seed=3), make_demo(0.01, seed=4)
     np.testing.assert_array_equal(first.scores, again.scores)
     np.testing.assert_array_equal(first.labels, again.labels)

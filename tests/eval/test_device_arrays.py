@@ -1,6 +1,6 @@
-"""Arrays of every library and protocol, on the CPU and on CUDA devices: what is borrowed, how, and what is refused.
+"""Arrays of every library and protocol, on the CPU and on CUDA devices: borrowed without a copy, or refused.
 
-What only reads descriptions of arrays is tested in every build, with a device that is pretended to be there.
+Code that only reads array descriptions is tested in every build, with a fake device.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from vltr_eval._base.groups import class_groups
 from vltr_eval.program.check import summarize_scores
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
-ADDRESS = 0x7F00_0000_0000  # nobody looks there
+ADDRESS = 0x7F00_0000_0000  # never dereferenced
 ON_CUDA = Device(3, LEGACY_STREAM)
 
 
 @pytest.fixture
 def waits(monkeypatch) -> list[tuple[int, int, int]]:
-    """A CUDA device 3 that is pretended to be there. Gives what was made to wait: (device, stream, other)."""
+    """Fake a CUDA device 3 and return the recorded stream waits: (device, stream, other)."""
     calls = []
     monkeypatch.setattr(_core, "device_count", lambda: 4)
     monkeypatch.setattr(_core, "device_of", lambda address: 3, raising=False)
@@ -50,7 +50,7 @@ def waits(monkeypatch) -> list[tuple[int, int, int]]:
 
 
 class Offers:
-    """An array known by the attributes that it is given, and no others."""
+    """An array that has only the given attributes."""
 
     def __init__(self, **attributes):
         vars(self).update(attributes)
@@ -112,7 +112,7 @@ def test_unaligned_device_elements_are_refused(waits, changes):
 
 
 @pytest.mark.parametrize(("entry", "stream"), [(None, 1), (1, 1), (2, 2), (0x5555, 0x5555)])
-def test_cuda_array_interface_names_the_stream_that_is_worked_on(waits, entry, stream):
+def test_cuda_array_interface_names_the_stream_of_the_work(waits, entry, stream):
     assert borrow("scores", offering_cuda(stream=entry)).device == Device(3, stream)
     assert not waits
 
@@ -157,7 +157,7 @@ def test_host_addresses_in_a_cuda_array_interface_are_refused(waits, monkeypatch
 
 
 class PretendedTensor(torch.Tensor):
-    """A tensor that says it is on CUDA device 3."""
+    """A tensor whose device is CUDA device 3."""
 
     @property
     def device(self):
@@ -166,7 +166,7 @@ class PretendedTensor(torch.Tensor):
 
 @pytest.fixture
 def torch_stream(monkeypatch) -> SimpleNamespace:
-    """torch's current stream on device 3, to be set."""
+    """Fake torch's current stream on device 3; a test sets it."""
     stream = SimpleNamespace(cuda_stream=0)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream if device == 3 else pytest.fail("device"))
     monkeypatch.setattr(torch.version, "hip", None)
@@ -175,7 +175,7 @@ def torch_stream(monkeypatch) -> SimpleNamespace:
 
 @pytest.mark.parametrize("handle", [0, 0x5555])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.bool, torch.int64])
-def test_torch_cuda_tensors_are_worked_on_in_torchs_current_stream(waits, torch_stream, handle, dtype):
+def test_torch_cuda_tensors_are_read_in_torchs_current_stream(waits, torch_stream, handle, dtype):
     tensor = torch.zeros((6, 4)).to(dtype)[::2, 1:].as_subclass(PretendedTensor)
     torch_stream.cuda_stream = handle
     borrowed = borrow("scores", tensor)
@@ -236,7 +236,7 @@ new_capsule.restype, new_capsule.argtypes = ctypes.py_object, (ctypes.c_void_p, 
 
 
 class Producer:
-    """Makes DLPack capsules of made-up arrays, and counts how often each is deleted."""
+    """Makes DLPack capsules of fake arrays, and counts the deletions of each."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ class Producer:
         **tensor,
     ):
         self.versioned, self.device = versioned, device
-        self.deleted, self.asked = 0, []
+        self.deleted, self.requests = 0, []
         self._extents = (ctypes.c_int64 * 2)(*shape)
         self._strides = (ctypes.c_int64 * 2)(*strides) if strides else None
         self._deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._delete)
@@ -270,7 +270,7 @@ class Producer:
         return self.device
 
     def __dlpack__(self, **options):
-        self.asked.append(options)
+        self.requests.append(options)
         if not self.versioned and "max_version" in options:
             raise TypeError("__dlpack__() got an unexpected keyword argument 'max_version'")
         name = b"dltensor_versioned" if self.versioned else b"dltensor"
@@ -285,7 +285,7 @@ def test_dlpack_capsules_of_both_kinds_are_read_and_deleted_once(versioned, stri
     assert (borrowed.address, borrowed.shape, borrowed.dtype) == (ADDRESS + 64, (3, 4), "float32")
     assert borrowed.strides == tuple(4 * stride for stride in strides or (4, 1))
     assert borrowed.device == CPU
-    assert producer.asked[-1] == ({"max_version": (1, 0)} if versioned else {})
+    assert producer.requests[-1] == ({"max_version": (1, 0)} if versioned else {})
     assert producer.deleted == 0
     del borrowed
     assert producer.deleted == 1
@@ -333,7 +333,7 @@ def test_dlpack_of_another_major_version_is_refused_and_deleted_once():
     assert producer.deleted == 1
 
 
-def test_a_dlpack_capsule_is_taken_once():
+def test_a_dlpack_capsule_is_consumed_once():
     producer = Producer()
     capsule = producer.__dlpack__()
     taken = _core.from_dlpack(capsule)
@@ -376,7 +376,7 @@ def test_impossible_dlpack_capsules_are_refused_and_deleted_once(tensor, error, 
     assert producer.deleted == 1
 
 
-def test_dlpack_of_another_device_than_it_says_is_refused(waits):
+def test_dlpack_of_another_device_than_declared_is_refused(waits):
     with pytest.raises(TypeError, match=r"^scores: .* expected memory of DLPack's device 2, 3, got that of 1, 3$"):
         borrow("scores", Producer(device=(2, 3), device_type=1))
     with pytest.raises(TypeError, match=r"^scores: .* expected memory of cuda:1, got that of cuda:3$"):
@@ -407,19 +407,19 @@ def test_impossible_cuda_array_interfaces_are_refused(waits, changes, error, sen
 
 
 @pytest.mark.parametrize("kind", [2, 13])
-def test_dlpack_of_cuda_devices_is_asked_for_on_the_legacy_default_stream(waits, kind):
+def test_dlpack_of_cuda_devices_is_requested_on_the_legacy_default_stream(waits, kind):
     producer = Producer(device=(kind, 3))
     assert borrow("scores", producer).device == ON_CUDA
-    assert producer.asked == [{"stream": LEGACY_STREAM, "max_version": (1, 0)}]
+    assert producer.requests == [{"stream": LEGACY_STREAM, "max_version": (1, 0)}]
     older = Producer(device=(kind, 3), versioned=False)
     assert borrow("scores", older).device == ON_CUDA
-    assert older.asked[-1] == {"stream": LEGACY_STREAM}
+    assert older.requests[-1] == {"stream": LEGACY_STREAM}
 
 
 def test_dlpack_of_page_locked_memory_is_in_cpu_memory():
     producer = Producer(device=(3, 0))
     assert borrow("scores", producer).device == CPU
-    assert "stream" not in producer.asked[0]
+    assert "stream" not in producer.requests[0]
 
 
 @pytest.mark.parametrize("kind", [4, 8, 10])
@@ -447,13 +447,13 @@ def test_dlpack_producers_that_refuse_are_quoted():
     ],
     ids=lambda array: f"{type(array).__module__}-{array.dtype}",
 )
-def test_dlpack_of_numpy_and_torch_tells_what_they_tell(array):
+def test_dlpack_of_numpy_and_torch_has_their_shapes_and_dtypes(array):
     direct, exchanged = borrow("scores", array), borrow("scores", offering_dlpack(array))
     for field in ("address", "shape", "strides", "dtype", "device"):
         assert getattr(direct, field) == getattr(exchanged, field)
 
 
-def test_read_only_memory_is_known_as_such():
+def test_read_only_memory_is_marked_read_only():
     array = np.zeros((3, 4))
     array.flags.writeable = False
     for fixed in (array, offering_dlpack(array), Offers(__array_interface__=array.__array_interface__)):
@@ -471,7 +471,7 @@ def test_dlpack_of_empty_arrays(array):
     assert (borrowed.shape, borrowed.nbytes) == (tuple(array.shape), 0)
 
 
-def test_dlpack_keeps_its_producer_alive_and_lets_it_go():
+def test_dlpack_keeps_its_producer_alive_and_releases_it():
     array = np.zeros((3, 4))
     before = sys.getrefcount(array)
     borrowed = borrow("scores", offering_dlpack(array))
@@ -494,7 +494,7 @@ def test_borrowing_holds_one_reference(waits, torch_stream):
 
 
 @pytest.mark.parametrize("why", ["this build has no CUDA kernels", "no driver"])
-def test_cuda_arrays_without_a_device_are_refused_and_told_why(monkeypatch, torch_stream, why):
+def test_errors_on_cuda_arrays_without_a_device_have_the_reason(monkeypatch, torch_stream, why):
     monkeypatch.setattr(_core, "device_count", lambda: 0)
     monkeypatch.setattr(_core, "why_no_device", lambda: why)
     producer = Producer(device=(2, 0))
@@ -503,7 +503,7 @@ def test_cuda_arrays_without_a_device_are_refused_and_told_why(monkeypatch, torc
             ValueError, match=rf"^scores: expected an array in CPU memory, got .* on .*; {why}, pass scores\.cpu\(\)$"
         ):
             borrow("scores", array)
-    assert not producer.asked
+    assert not producer.requests
 
 
 def test_a_build_without_kernels_says_so():
@@ -515,13 +515,13 @@ def test_a_build_without_kernels_says_so():
 # Several arrays
 
 
-def test_arrays_of_one_place_are_together(waits):
+def test_arrays_on_one_device_are_accepted(waits):
     assert common_device(scores=borrow("scores", np.zeros(3)), labels=borrow("labels", torch.zeros(3))) == CPU
     assert common_device(scores=borrow("scores", offering_cuda()), labels=borrow("labels", offering_cuda())) == ON_CUDA
     assert not waits
 
 
-def test_arrays_of_several_streams_are_joined_on_the_first(waits):
+def test_arrays_of_several_streams_are_synchronized_on_the_first(waits):
     on = {name: borrow(name, offering_cuda(stream=stream)) for name, stream in zip("abcd", (7, 8, 7, 9), strict=True)}
     device = common_device(**on)
     assert device == Device(3, 7)
@@ -531,7 +531,7 @@ def test_arrays_of_several_streams_are_joined_on_the_first(waits):
     assert sorted(waits) == [(3, 8, 7), (3, 9, 7)]
 
 
-def test_arrays_of_several_places_are_refused(waits, torch_stream, monkeypatch):
+def test_arrays_on_several_devices_are_refused(waits, torch_stream, monkeypatch):
     on_cuda, on_host = borrow("a", offering_cuda()), borrow("b", np.zeros(3))
     tensor = borrow("b", torch.zeros(3))
     with pytest.raises(
@@ -552,20 +552,20 @@ def test_arrays_of_several_places_are_refused(waits, torch_stream, monkeypatch):
         common_device(scores=on_cuda, labels=borrow("labels", offering_cuda()))
 
 
-def test_arrays_without_an_address_are_at_home_anywhere(waits):
+def test_empty_arrays_fit_any_device(waits):
     nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
     assert common_device(scores=nothing, labels=borrow("b", np.zeros(3))) == CPU
     assert common_device(scores=borrow("a", offering_cuda()), labels=borrow("b", torch.zeros(0))) == ON_CUDA
 
 
-def test_arrays_that_live_elsewhere_are_not_handed_back(waits):
+def test_release_ignores_empty_arrays_and_cpu_memory(waits):
     nothing = borrow("a", offering_cuda(shape=(0,), data=(0, False)))
     release_inputs_after_launch(CPU, borrow("b", np.zeros(3)), nothing)
     release_inputs_after_launch(Device(3, 7), borrow("a", offering_cuda(stream=7)), borrow("b", torch.zeros(0)))
     assert not waits
 
 
-def test_dlpack_owners_are_kept_until_the_device_is_done_with_them(waits, monkeypatch):
+def test_dlpack_owners_are_kept_until_their_kernels_end(waits, monkeypatch):
     events = []
 
     class Event(SimpleNamespace):
@@ -590,7 +590,7 @@ def test_dlpack_owners_are_kept_until_the_device_is_done_with_them(waits, monkey
     assert not arrays._in_use
 
 
-def test_row_shards_live_in_one_place(waits):
+def test_row_shards_are_on_one_device(waits):
     with pytest.raises(
         ValueError, match=r"^scores\[1\]: expected an array in CPU memory as scores\[0\], got one on cuda"
     ):
@@ -617,7 +617,7 @@ def test_new_arrays_are_of_the_library():
 
 
 def test_new_cupy_arrays_are_made_by_cupy_on_its_device(waits, monkeypatch):
-    """A stand-in: cupy needs a GPU to be imported."""
+    """A fake cupy, because the real one needs a GPU at import."""
     calls = []
 
     class Device:
@@ -633,7 +633,7 @@ def test_new_cupy_arrays_are_made_by_cupy_on_its_device(waits, monkeypatch):
     class CupyArray(Offers):
         __module__ = "cupy"
 
-    cupy = SimpleNamespace(cuda=SimpleNamespace(Device=Device), empty=lambda *wanted: calls.append(wanted))
+    cupy = SimpleNamespace(cuda=SimpleNamespace(Device=Device), empty=lambda *arguments: calls.append(arguments))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     array = borrow("a", CupyArray(**vars(offering_cuda()), dtype=np.dtype(np.float32)))
     empty_like(array, (5,), "float64")
@@ -691,7 +691,7 @@ def test_device_arrays_have_no_numpy_view(waits):
         borrow("a", offering_cuda()).to_numpy()
 
 
-# What is given beside scores
+# Arguments beside the scores
 
 
 def test_class_indices_come_from_any_library():
@@ -728,7 +728,7 @@ def test_weights_come_from_any_library(device):
     assert_same_bits(vltr_eval.average_precision(scores, labels, sample_weight=offering_dlpack(weights)), expected)
 
 
-def test_weights_elsewhere_than_scores_are_refused(waits):
+def test_weights_on_another_device_than_scores_are_refused(waits):
     with pytest.raises(
         ValueError, match=r"^sample_weight: expected .* in CPU memory, got one on cuda:3; pass sample_weight\.cpu\(\)$"
     ):
@@ -780,13 +780,13 @@ def test_tensors_are_filled_from_numpy_arrays(device):
 
 @pytest.mark.parametrize("address", [1, 2])
 def test_the_core_refuses_unaligned_device_elements(address):
-    """A kernel that met one would end the process's use of the device."""
+    """A kernel that reads one leaves the process without a usable CUDA context."""
     with pytest.raises(ValueError, match="aligned"):
         _core.Tensor(ADDRESS + address, (3,), (4,), arrays._CODES["float32"], 0, 1)
     _core.Tensor(ADDRESS + address, (3,), (4,), arrays._CODES["float32"], -1, 0)
 
 
-# Device memory of our own
+# Device memory that vltr allocates
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -806,7 +806,7 @@ def test_device_arrays_on_cuda_offer_every_protocol(cuda, dtype):
 
 
 @pytest.mark.parametrize("version", [None, (0, 8), (1, 0), (1, 1)])
-def test_device_arrays_on_cuda_live_as_long_as_who_borrows_them(cuda, version):
+def test_device_arrays_on_cuda_live_as_long_as_their_borrowers(cuda, version):
     array = _core.DeviceArray((4,), arrays._CODES["float32"], 0, LEGACY_STREAM)
     borrow("a", array).core.assign(np.float32([1, 2, 3, 4]))
     capsule = array.__dlpack__(max_version=version)
@@ -842,7 +842,7 @@ def test_device_arrays_on_cuda_may_be_empty_or_single(cuda, shape):
     assert borrow("a", array).shape == shape
 
 
-def test_too_much_device_memory_on_cuda_is_a_memory_error_and_the_process_goes_on(cuda):
+def test_too_much_device_memory_on_cuda_is_a_memory_error_and_the_process_continues(cuda):
     with pytest.raises(MemoryError, match=f"expected {2**52:,} bytes on cuda:0"):
         _core.DeviceArray((2**49,), arrays._CODES["float64"], 0, LEGACY_STREAM)
     with pytest.raises(ValueError, match="63 bits"):
@@ -855,7 +855,7 @@ def test_too_much_device_memory_on_cuda_is_a_memory_error_and_the_process_goes_o
 
 @pytest.mark.parametrize("stream", [None, LEGACY_STREAM, THREAD_STREAM])
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, lambda a: a[::-1, ::2], lambda a: a[2:2]])
-def test_arrays_on_cuda_come_back_as_they_were(cuda, layout, stream):
+def test_arrays_on_cuda_keep_every_bit(cuda, layout, stream):
     values = layout(np.arange(48, dtype=np.float32).reshape(6, 8))
     array = CudaArray(values, stream=stream)
     borrowed = borrow("a", array)
@@ -870,7 +870,7 @@ def test_arrays_on_cuda_come_back_as_they_were(cuda, layout, stream):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.bool])
-def test_torch_tensors_on_cuda_are_borrowed_where_they_are(cuda, dtype):
+def test_torch_tensors_on_cuda_are_borrowed_without_a_copy(cuda, dtype):
     values = torch.tensor([[0.0, 1, 2], [3, 4, 5]]).to(dtype)
     tensor = torch_on_device(values, cuda)[:, ::2]
     borrowed = borrow("a", tensor)
@@ -890,7 +890,7 @@ def test_streams_on_cuda_wait_for_each_other(cuda):
     assert device == Device(0, THREAD_STREAM)
 
 
-def test_events_on_cuda_pass(cuda):
+def test_events_on_cuda_complete(cuda):
     event = _core.Event(0, LEGACY_STREAM)
     _core.DeviceArray((1,), arrays._CODES["float32"], 0, LEGACY_STREAM).to_numpy()
     assert event.done()

@@ -1,4 +1,4 @@
-"""Evaluation over the rows of several ranks: the same bits on all of them as from one process with all rows."""
+"""Evaluation over the rows of several ranks: each rank gets the bits of one process with all rows."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ NUM_ROWS, NUM_CLASSES = 203, 9
 
 @pytest.fixture(params=[2, 4])
 def ranks(request):
-    """A process group of two, and one of four."""
+    """Return a process group of two ranks, then one of four."""
     return group_of(request.param)
 
 
 @pytest.fixture(scope="module")
 def case():
-    """Scores with ties, and labels of all corners: absent, rare, frequent, nearly all, all."""
+    """Return scores with ties, and labels of every frequency: absent, rare, frequent, nearly all, all."""
     scores, labels = make_case(NUM_ROWS, NUM_CLASSES, seed=1, levels=9)
     labels[:, :6] = corner_labels(NUM_ROWS, seed=2)
     return scores, labels
@@ -49,7 +49,7 @@ def whole(case):
 
 
 def ends_of(size: int, how: str) -> list[int]:
-    """Where the rows of each rank end that has its rows behind those of the ranks before it."""
+    """Return the end of each rank's rows; ranks have consecutive rows in rank order."""
     return {
         "even": [NUM_ROWS * rank // size for rank in range(1, size + 1)],
         "ragged": [1, 3, 150, NUM_ROWS][-size:],
@@ -59,7 +59,7 @@ def ends_of(size: int, how: str) -> list[int]:
     }[how]
 
 
-def own_rows(rank: int, ends: list[int]) -> slice:
+def local_rows(rank: int, ends: list[int]) -> slice:
     return slice(ends[rank - 1] if rank else 0, ends[rank])
 
 
@@ -70,51 +70,51 @@ def assert_same_table(table, expected) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The work of a rank with its rows
+# Functions that each rank runs on its rows
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def evaluate_own(rank, scores, labels, ends, **conventions):
-    own = own_rows(rank, ends)
-    return distributed.evaluate(scores[own], labels[own], **conventions)
+def evaluate_local(rank, scores, labels, ends, **conventions):
+    local = local_rows(rank, ends)
+    return distributed.evaluate(scores[local], labels[local], **conventions)
 
 
-def compute_own(rank, scores, labels, ends, ids=None, batch=32, **conventions):
-    """As a loop over batches: the ranks update as often as they have batches, and compute once."""
+def compute_local(rank, scores, labels, ends, ids=None, batch=32, **conventions):
+    """Update once for each batch of the rank, then compute once."""
     evaluator = Evaluator(scores.shape[1], **conventions)
-    own = np.arange(len(scores))[own_rows(rank, ends)]
-    for start in range(0, len(own), batch):
-        rows = own[start : start + batch]
+    local = np.arange(len(scores))[local_rows(rank, ends)]
+    for start in range(0, len(local), batch):
+        rows = local[start : start + batch]
         evaluator.update(scores[rows], labels[rows], None if ids is None else ids[rows])
     return evaluator.compute()
 
 
-def table_of_own(rank, scores, labels, ends, ids=None):
-    own = own_rows(rank, ends)
-    return distributed.rank_table(scores[own], labels[own], ids=None if ids is None else ids[own])
+def table_of_local(rank, scores, labels, ends, ids=None):
+    local = local_rows(rank, ends)
+    return distributed.rank_table(scores[local], labels[local], ids=None if ids is None else ids[local])
 
 
-def trials_of_own(rank, scores, labels, ends, ids=None, draws_at_once=None, **conventions):
-    own = own_rows(rank, ends)
+def trials_of_local(rank, scores, labels, ends, ids=None, draws_at_once=None, **conventions):
+    local = local_rows(rank, ends)
     before = counting._DRAWS_AT_ONCE
     counting._DRAWS_AT_ONCE = draws_at_once or before
     try:
         return distributed.sampled_average_precision(
-            scores[own], labels[own], ids=None if ids is None else ids[own], return_trials=True, **conventions
+            scores[local], labels[local], ids=None if ids is None else ids[local], return_trials=True, **conventions
         )
     finally:
         counting._DRAWS_AT_ONCE = before
 
 
-def stream_own(rank, scores, labels, ends, batch=20):
-    own = own_rows(rank, ends)
-    starts = range(own.start, own.stop, batch)
-    batches = [(scores[a : min(a + batch, own.stop)], labels[a : min(a + batch, own.stop)]) for a in starts]
+def stream_local(rank, scores, labels, ends, batch=20):
+    local = local_rows(rank, ends)
+    starts = range(local.start, local.stop, batch)
+    batches = [(scores[a : min(a + batch, local.stop)], labels[a : min(a + batch, local.stop)]) for a in starts]
     return evaluate_batches(batches, scores.shape[1], sap=20, seed=3)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# However rows are spread
+# Distributions of rows over ranks
 # ---------------------------------------------------------------------------------------------------------------------
 
 SPREADS = ("even", "ragged", "first has none", "last has none", "one has all")
@@ -124,22 +124,22 @@ SPREADS = ("even", "ragged", "first has none", "last has none", "one has all")
 def test_every_rank_gets_the_report_of_all_rows(ranks, case, whole, how):
     ends = ends_of(ranks.size, how)
     assert len(ends) == ranks.size
-    for run in (run_evaluate, run_compute, stream_own):
+    for run in (run_evaluate, run_compute, stream_local):
         assert ranks.run(run, *case, ends) == [whole] * ranks.size
 
 
 def run_evaluate(rank, scores, labels, ends):
-    return evaluate_own(rank, scores, labels, ends, sap=20, seed=3)
+    return evaluate_local(rank, scores, labels, ends, sap=20, seed=3)
 
 
 def run_compute(rank, scores, labels, ends):
-    return compute_own(rank, scores, labels, ends, sap=20, seed=3)
+    return compute_local(rank, scores, labels, ends, sap=20, seed=3)
 
 
 @pytest.mark.parametrize("how", SPREADS)
 def test_every_rank_gets_the_table_of_all_rows(ranks, case, how):
     expected = vltr_eval.rank_table(*case)
-    for table in ranks.run(table_of_own, *case, ends_of(ranks.size, how)):
+    for table in ranks.run(table_of_local, *case, ends_of(ranks.size, how)):
         assert_same_table(table, expected)
 
 
@@ -147,12 +147,12 @@ def test_every_rank_gets_the_table_of_all_rows(ranks, case, how):
 def test_trials_draw_from_the_rows_of_all(ranks, case, draws_at_once):
     expected = vltr_eval.sampled_average_precision(*case, trials=7, seed=5, return_trials=True)
     for found in ranks.run(trials_and_seed, *case, ends_of(ranks.size, "ragged"), draws_at_once):
-        for values, wanted in zip(found, expected, strict=True):
-            assert_same_bits(values, wanted)
+        for values, expected_values in zip(found, expected, strict=True):
+            assert_same_bits(values, expected_values)
 
 
 def trials_and_seed(rank, scores, labels, ends, draws_at_once):
-    return trials_of_own(rank, scores, labels, ends, draws_at_once=draws_at_once, trials=7, seed=5)
+    return trials_of_local(rank, scores, labels, ends, draws_at_once=draws_at_once, trials=7, seed=5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -164,7 +164,7 @@ def test_every_dtype_gives_the_bits_of_one_process(ranks, case, dtype):
     assert ranks.run(run_evaluate, scores, case[1], ends) == [expected] * ranks.size
     assert ranks.run(run_compute, scores, case[1], ends) == [expected] * ranks.size
     table = vltr_eval.rank_table(scores, case[1])
-    for found in ranks.run(table_of_own, scores, case[1], ends):
+    for found in ranks.run(table_of_local, scores, case[1], ends):
         assert_same_table(found, table)
 
 
@@ -172,19 +172,19 @@ def test_extreme_scores_give_the_bits_of_one_process(ranks, case):
     for dtype in (np.float16, np.float32, np.float64):
         extremes = np.array([-np.inf, np.inf, -0.0, 0.0, np.finfo(dtype).max, np.finfo(dtype).tiny], dtype)
         scores = np.random.default_rng(3).choice(extremes, case[0].shape)
-        assert_spread_changes_nothing(ranks, scores, case[1])
+        assert_distribution_changes_nothing(ranks, scores, case[1])
     for dtype in (np.int64, np.uint64):
         extremes = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max, np.iinfo(dtype).max - 1, 5], dtype)
-        assert_spread_changes_nothing(ranks, np.random.default_rng(3).choice(extremes, case[0].shape), case[1])
+        assert_distribution_changes_nothing(ranks, np.random.default_rng(3).choice(extremes, case[0].shape), case[1])
 
 
-def assert_spread_changes_nothing(ranks, scores, labels):
+def assert_distribution_changes_nothing(ranks, scores, labels):
     ends = [len(scores) * rank // ranks.size for rank in range(1, ranks.size + 1)]
     assert ranks.run(run_evaluate, scores, labels, ends) == [vltr_eval.evaluate(scores, labels, sap=20, seed=3)] * len(
         ends
     )
     expected = vltr_eval.rank_table(scores, labels)
-    for table in ranks.run(table_of_own, scores, labels, ends):
+    for table in ranks.run(table_of_local, scores, labels, ends):
         assert_same_table(table, expected)
 
 
@@ -192,31 +192,31 @@ def test_a_class_may_have_positives_on_one_rank_only(ranks, case):
     labels = np.zeros((NUM_ROWS, NUM_CLASSES), bool)
     ends = ends_of(ranks.size, "even")
     for c in range(NUM_CLASSES):
-        labels[own_rows(c % ranks.size, ends)][:: c + 1, c] = True
+        labels[local_rows(c % ranks.size, ends)][:: c + 1, c] = True
     expected = vltr_eval.evaluate(case[0], labels, sap=20, seed=3)
     assert ranks.run(run_evaluate, case[0], labels, ends) == [expected] * ranks.size
 
 
 @pytest.mark.parametrize("fill", [False, True])
 def test_labels_may_be_none_or_all(ranks, case, fill):
-    assert_spread_changes_nothing(ranks, case[0], np.full((NUM_ROWS, NUM_CLASSES), fill))
+    assert_distribution_changes_nothing(ranks, case[0], np.full((NUM_ROWS, NUM_CLASSES), fill))
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 3, 5])
 def test_there_may_be_more_ranks_than_rows(ranks, case, num_rows):
-    assert_spread_changes_nothing(ranks, case[0][:num_rows], case[1][:num_rows])
+    assert_distribution_changes_nothing(ranks, case[0][:num_rows], case[1][:num_rows])
 
 
 def test_one_class_may_be_a_column(ranks, case):
     for scores, labels in ((case[0][:, 2], case[1][:, 2]), (case[0][:1, 2], case[1][:1, 2])):
-        assert_spread_changes_nothing(ranks, scores, labels)
+        assert_distribution_changes_nothing(ranks, scores, labels)
 
 
 def evaluate_shards(rank, scores, labels, ends):
-    """Each rank's rows as a list of shards, some of them empty, and labels as lists."""
-    own = own_rows(rank, ends)
-    shards = np.split(scores[own], [0, len(scores[own]) // 3])
-    return distributed.evaluate(shards, [np.flatnonzero(row).tolist() for row in labels[own]], sap=20, seed=3)
+    """Evaluate each rank's rows as a list of shards, some of them empty, with labels as lists."""
+    local = local_rows(rank, ends)
+    shards = np.split(scores[local], [0, len(scores[local]) // 3])
+    return distributed.evaluate(shards, [np.flatnonzero(row).tolist() for row in labels[local]], sap=20, seed=3)
 
 
 def test_a_rank_may_have_shards_and_lists(ranks, case, whole):
@@ -239,8 +239,8 @@ def evaluate_conventions(rank, scores, labels, ends):
     }
     if rank is None:
         return vltr_eval.evaluate(scores, labels, **conventions)
-    report = evaluate_own(rank, scores, labels, ends, **conventions)
-    return report if report == compute_own(rank, scores, labels, ends, **conventions) else None
+    report = evaluate_local(rank, scores, labels, ends, **conventions)
+    return report if report == compute_local(rank, scores, labels, ends, **conventions) else None
 
 
 def test_conventions_are_those_of_one_process(ranks, case):
@@ -254,15 +254,15 @@ def test_conventions_are_those_of_one_process(ranks, case):
 
 
 def follow_the_sampler(rank, scores, labels, num_rows, shuffle, batch=16):
-    """An epoch as torch deals it out: padded by repeated samples until all ranks have as many."""
+    """Evaluate an epoch of torch's DistributedSampler, which pads with repeated samples to equal counts."""
     sampler = DistributedSampler(range(num_rows), shuffle=shuffle, seed=4)
     sampler.set_epoch(2)
     evaluator = Evaluator(NUM_CLASSES, sap=20, seed=3)
-    own = np.fromiter(sampler, int)
-    for rows in np.split(own, range(batch, len(own), batch)):
+    local = np.fromiter(sampler, int)
+    for rows in np.split(local, range(batch, len(local), batch)):
         evaluator.update(scores[rows], labels[rows], torch.from_numpy(rows))
-    table, found = evaluator.rank_table(), distributed.evaluate(scores[own], labels[own], ids=own, sap=20, seed=3)
-    return len(own), table, evaluator.compute(), found
+    table, found = evaluator.rank_table(), distributed.evaluate(scores[local], labels[local], ids=local, sap=20, seed=3)
+    return len(local), table, evaluator.compute(), found
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -298,27 +298,27 @@ def test_rows_are_numbered_by_their_ids(ranks, case, whole, kind):
     assert ranks.run(compute_ids, scores, labels, ends, ids) == [whole] * ranks.size
     expected = vltr_eval.sampled_average_precision(*case, trials=7, return_trials=True)
     for found in ranks.run(trials_of_ids, scores, labels, ends, ids):
-        for values, wanted in zip(found, expected, strict=True):
-            assert_same_bits(values, wanted)
+        for values, expected_values in zip(found, expected, strict=True):
+            assert_same_bits(values, expected_values)
 
 
 def compute_ids(rank, scores, labels, ends, ids):
-    return compute_own(rank, scores, labels, ends, ids, sap=20, seed=3)
+    return compute_local(rank, scores, labels, ends, ids, sap=20, seed=3)
 
 
 def trials_of_ids(rank, scores, labels, ends, ids):
-    return trials_of_own(rank, scores, labels, ends, ids, trials=7)
+    return trials_of_local(rank, scores, labels, ends, ids, trials=7)
 
 
 @pytest.mark.parametrize("kind", IDS)
-def test_alone_rows_are_numbered_by_their_ids(case, whole, kind):
+def test_rows_of_a_single_process_are_numbered_by_their_ids(case, whole, kind):
     rng = np.random.default_rng(6)
     rows = rng.permutation(np.concatenate([np.arange(NUM_ROWS), rng.integers(NUM_ROWS, size=40)]))
     assert compute_ids(0, case[0][rows], case[1][rows], [len(rows)], IDS[kind](rng)[rows]) == whole
 
 
-def test_of_a_repeated_sample_that_of_the_lowest_rank_counts(ranks, case, whole):
-    """Others may have other scores, and even no numbers."""
+def test_the_copy_of_the_lowest_rank_counts_for_a_repeated_sample(ranks, case, whole):
+    """The other copies may have other scores, even NaN."""
     rng = np.random.default_rng(7)
     rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS)])
     scores = np.concatenate([case[0], rng.normal(size=case[0].shape)]).astype(np.float32)
@@ -329,7 +329,7 @@ def test_of_a_repeated_sample_that_of_the_lowest_rank_counts(ranks, case, whole)
 
 
 def names_of(numbers) -> list[str]:
-    """Strings in the order of the numbers by their UTF-8 bytes, of several lengths."""
+    """Return strings of several lengths whose order by UTF-8 bytes is that of the numbers."""
     starts = ["", "Z", "a", "\u00e9" * 50, "\uffff", "\U0001f600"]
     return [f"{starts[number // 40]}{number:03}" for number in np.asarray(numbers)]
 
@@ -342,8 +342,8 @@ def test_rows_are_numbered_by_strings(ranks, case, whole):
         assert ranks.run(compute_ids, case[0][rows], case[1][rows], ends[-ranks.size :], names) == [whole] * ranks.size
     expected = vltr_eval.sampled_average_precision(*case, trials=7, return_trials=True)
     for found in ranks.run(trials_of_ids, case[0][rows], case[1][rows], [0, 30, 170, len(rows)][-ranks.size :], names):
-        for values, wanted in zip(found, expected, strict=True):
-            assert_same_bits(values, wanted)
+        for values, expected_values in zip(found, expected, strict=True):
+            assert_same_bits(values, expected_values)
 
 
 @pytest.mark.parametrize("kind", ["integers", "strings"])
@@ -351,19 +351,19 @@ def test_repeated_rows_of_all_ranks_are_counted(ranks, case, kind):
     rows = np.concatenate([np.arange(NUM_ROWS), np.arange(17), np.arange(5)])
     ids = rows if kind == "integers" else np.array(names_of(rows), object)
     ends = [0, 100, NUM_ROWS + 9, len(rows)][-ranks.size :]
-    assert ranks.run(count_own, case[0][rows], case[1][rows], ends, ids) == [22] * ranks.size
-    first = slice(NUM_ROWS)
-    assert ranks.run(count_own, case[0], case[1], [0, 30, 170, NUM_ROWS][-ranks.size :], ids[first]) == [0] * ranks.size
+    assert ranks.run(count_local, case[0][rows], case[1][rows], ends, ids) == [22] * ranks.size
+    first, ends = slice(NUM_ROWS), [0, 30, 170, NUM_ROWS][-ranks.size :]
+    assert ranks.run(count_local, case[0], case[1], ends, ids[first]) == [0] * ranks.size
 
 
-def count_own(rank, scores, labels, ends, ids):
-    own = own_rows(rank, ends)
+def count_local(rank, scores, labels, ends, ids):
+    local = local_rows(rank, ends)
     settings = Settings(5, topk=(1,))
-    return distributed._count(settings, scores[own], labels[own], ids[own], None, 1).repeated_rows
+    return distributed._count(settings, scores[local], labels[local], ids[local], None, 1).repeated_rows
 
 
 def different_labels(make_ids):
-    """All rows twice, of which samples 60, 7 and 130 and 12 have other labels the second time, and 9 the third time."""
+    """Evaluate all rows twice; samples 60, 7, 130 and 12 have other labels the second time, and 9 the third time."""
     rows = np.concatenate([np.arange(NUM_ROWS), np.arange(NUM_ROWS), np.arange(20)])
     labels = np.zeros((len(rows), NUM_CLASSES), bool)
     labels[:, 2] = True
@@ -413,12 +413,12 @@ def compute_all(rank, scores, labels):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The evaluator among ranks
+# Evaluator on several ranks
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def compute_twice(rank, scores, labels):
-    """In the middle, with rows on one rank only, and at the end; and once more after a reset."""
+    """Compute midway with rows on one rank only, at the end, and once more after a reset."""
     reports = []
     with Evaluator(NUM_CLASSES, sap=4) as evaluator:
         if rank == 1:
@@ -464,17 +464,17 @@ def compute_in_a_subgroup(rank, scores, labels, members):
     group = dist.new_group(members)
     if rank not in members:
         return distributed.evaluate(scores, labels, group=group)
-    place = members.index(rank)
-    ends = [NUM_ROWS * place // len(members) for place in range(1, len(members) + 1)]
-    own = own_rows(place, ends)
+    position = members.index(rank)
+    ends = [NUM_ROWS * position // len(members) for position in range(1, len(members) + 1)]
+    local = local_rows(position, ends)
     evaluator = Evaluator(NUM_CLASSES, process_group=group, sap=20, seed=3)
-    evaluator.update(scores[own], labels[own])
-    found = distributed.evaluate(scores[own], labels[own], group=group, sap=20, seed=3)
+    evaluator.update(scores[local], labels[local])
+    found = distributed.evaluate(scores[local], labels[local], group=group, sap=20, seed=3)
     return evaluator.compute(), found
 
 
 @pytest.mark.parametrize("members", [[1, 3], [0, 2, 3], [2], [0, 1, 2, 3]], ids=str)
-def test_a_subgroup_evaluates_among_its_own(case, whole, members):
+def test_a_subgroup_evaluates_its_rows_only(case, whole, members):
     for rank, outcome in enumerate(group_of(4).outcomes(compute_in_a_subgroup, *case, members)):
         if rank in members:
             assert outcome == (whole, whole)
@@ -490,7 +490,7 @@ def compute_outside(rank, scores, labels):
     return evaluator.compute().num_rows
 
 
-def test_a_rank_outside_the_group_is_told_so(case):
+def test_a_rank_outside_the_group_is_refused(case):
     first, second = group_of(2).outcomes(compute_outside, *case)
     assert first == NUM_ROWS
     assert second == Raised("ValueError", "group: expected a process group with this process in it, got one without")
@@ -502,7 +502,7 @@ def test_a_rank_outside_the_group_is_told_so(case):
 
 
 def fail(rank, how, scores, labels):
-    """Rank 1 fails in some way, in the loop or in the evaluation, while the others wait in compute."""
+    """Fail on rank 1, in the loop or in the evaluation, while the others wait in compute."""
     failing = rank == 1
     scores, labels = scores.copy(), labels.astype(np.int64)
     if failing and how == "NaN":
@@ -537,7 +537,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("how", TOLD)
-def test_the_failure_of_one_rank_is_that_of_all(ranks, case, how):
+def test_the_error_of_one_rank_is_raised_on_all(ranks, case, how):
     kind, _, message = TOLD[how].partition(": ")
     for rank, error in enumerate(ranks.errors(fail, how, *case)):
         assert error == (Raised(kind, message) if rank == 1 else Raised("RankFailure", f"rank 1: {TOLD[how]}"))
@@ -553,7 +553,7 @@ AGREED = {
 
 
 @pytest.mark.parametrize("how", AGREED)
-def test_ranks_that_differ_are_told_so(ranks, case, how):
+def test_ranks_that_differ_are_refused(ranks, case, how):
     errors = ranks.errors(fail, how, *case)
     assert errors == [errors[0]] * ranks.size
     assert errors[0].kind == "ValueError"
@@ -600,7 +600,7 @@ def test_no_rows_at_all_are_an_error(ranks, case):
 
 
 def fail_in_the_block(rank, when, scores, labels):
-    """Rank 1 fails where the others wait for it, or at the end when they have all they need."""
+    """Fail on rank 1 while the others wait for it, or at the end when they have all messages."""
     with Evaluator(NUM_CLASSES, sap=4, sync_on_compute=when != "before sync") as evaluator:
         if when == "before sync":
             if rank == 1:
@@ -616,7 +616,7 @@ def fail_in_the_block(rank, when, scores, labels):
 
 
 @pytest.mark.parametrize("when", ["in the second step", "after the result", "before sync"])
-def test_an_error_in_the_block_is_of_all_ranks(ranks, case, when):
+def test_an_error_in_the_block_is_raised_on_all_ranks(ranks, case, when):
     errors = ranks.errors(fail_in_the_block, when, *case)
     assert errors.pop(1) == Raised("KeyError", "'model'")
     assert errors == [Raised("RankFailure", "rank 1: KeyError: 'model'")] * (ranks.size - 1)
@@ -638,7 +638,7 @@ def test_a_rank_that_leaves_the_block_early_is_named(ranks, case):
     assert_a_next_evaluation_succeeds(ranks, case)
 
 
-def fail_between_exchanges(rank, scores, labels):
+def fail_between_collectives(rank, scores, labels):
     def fail(*_, **__):
         raise MemoryError("no room")
 
@@ -652,22 +652,22 @@ def fail_between_exchanges(rank, scores, labels):
         counting.average_trials, counting._DRAWS_AT_ONCE = average_trials, at_once
 
 
-def test_an_error_between_exchanges_is_of_all_ranks(ranks, case):
-    errors = ranks.errors(fail_between_exchanges, *case)
+def test_an_error_between_collectives_is_raised_on_all_ranks(ranks, case):
+    errors = ranks.errors(fail_between_collectives, *case)
     assert errors.pop(1) == Raised("MemoryError", "no room")
     assert errors == [Raised("RankFailure", "rank 1: MemoryError: no room")] * (ranks.size - 1)
     assert_a_next_evaluation_succeeds(ranks, case)
 
 
-def know_other_classes(rank, what, scores, labels):
+def pass_other_classes(rank, what, scores, labels):
     other = {"train_counts": np.arange(NUM_CLASSES) + rank, "class_names": [f"{rank}"] * NUM_CLASSES}
     return distributed.evaluate(scores, labels, **{what: other[what]})
 
 
 @pytest.mark.parametrize("what", ["train_counts", "class_names"])
-def test_ranks_must_know_the_same_of_the_classes(ranks, case, what):
+def test_ranks_must_have_equal_class_options(ranks, case, what):
     sentence = "train_counts and class_names: expected the same on all ranks, got others on rank 1 than on rank 0"
-    assert ranks.errors(know_other_classes, what, *case) == [Raised("ValueError", sentence)] * ranks.size
+    assert ranks.errors(pass_other_classes, what, *case) == [Raised("ValueError", sentence)] * ranks.size
 
 
 def fail_among_two_evaluators(rank, scores, labels):
@@ -680,7 +680,7 @@ def fail_among_two_evaluators(rank, scores, labels):
         return unseen.compute()
 
 
-def test_one_of_two_evaluators_tells(ranks, case):
+def test_the_error_of_one_of_two_evaluators_reaches_all_ranks(ranks, case):
     errors = ranks.errors(fail_among_two_evaluators, *case)
     assert errors.pop(1) == Raised("KeyError", "'model'")
     assert errors == [Raised("RankFailure", "rank 1: KeyError: 'model'")] * (ranks.size - 1)
@@ -688,7 +688,7 @@ def test_one_of_two_evaluators_tells(ranks, case):
 
 
 def be_killed(rank, when, scores, labels):
-    """Rank 1 is killed before it computes, or in the middle of it; the others have more rows than it."""
+    """Kill rank 1 before or during its compute; the other ranks have more rows."""
 
     def die(*_, **__):
         time.sleep(0.1)
@@ -705,7 +705,7 @@ def be_killed(rank, when, scores, labels):
 
 @pytest.mark.parametrize("when", ["before", "within"])
 @pytest.mark.parametrize("size", [2, 4])
-def test_the_others_notice_a_rank_that_was_killed(case, size, when):
+def test_a_killed_rank_is_an_error_on_the_others(case, size, when):
     mortal = Ranks(size)
     outcomes = mortal.outcomes(be_killed, when, *case)
     mortal.stop()
@@ -721,9 +721,9 @@ def test_the_others_notice_a_rank_that_was_killed(case, size, when):
 
 
 def count_bytes(rank, scores, labels, ids, conventions):
-    """Bytes that this rank hands to collectives for others and itself; no other way out may be taken.
+    """Return the bytes that this rank passes to collectives; any other communication fails.
 
-    ids: of all rows; True for the numbers of rows, False for none.
+    ids: the ids of all rows; True for the row numbers, False for no ids.
     """
     ids = np.arange(len(scores)) if ids is True else ids
     moved = []
@@ -754,7 +754,7 @@ COLLECTIVES = {
 
 @pytest.fixture(scope="module")
 def rare():
-    """20,000 x 50 scores with 1,000 labels; the upper half of the rows has none, and is below all the others."""
+    """Return 20,000 x 50 scores with 1,000 labels; the upper half of the rows has no label and the lowest scores."""
     rng = np.random.default_rng(8)
     scores = rng.normal(size=(20_000, 50)).astype(np.float32)
     labels = np.zeros(scores.shape, bool)
@@ -763,28 +763,28 @@ def rare():
     return scores, labels
 
 
-def test_what_moves_does_not_grow_with_the_negatives(ranks, rare):
+def test_traffic_does_not_grow_with_the_negatives(ranks, rare):
     for conventions in ({"sap": None}, {"sap": "exact", "topk": ()}):
         of_half = ranks.run(count_bytes, *(array[:10_000] for array in rare), False, conventions)
         assert ranks.run(count_bytes, *rare, False, conventions) == of_half
 
 
-def test_what_moves_is_a_few_bytes_a_positive(ranks, rare):
+def test_traffic_is_a_few_bytes_a_positive(ranks, rare):
     scores, labels = rare
     positives, size = int(labels.sum()), ranks.size
     for moved in ranks.run(count_bytes, *rare, False, {"sap": None}):
-        # A score of 4 bytes and two counts of each that go out and come back, the classes' offsets and hits.
+        # A score of 4 bytes and two counts of each, sent and returned, and the classes' offsets and hits.
         assert moved <= 4 * positives + 2 * 3 * 4 * positives + (8 + 2 * 2 * 4) * 50 * size + 3000 * size
         assert moved < scores.nbytes / size / 20
     draws = 15 * positives
     for moved in ranks.run(count_bytes, *rare, False, {"sap": 15}):
-        # And the row and class of each positive, and at most 4 bytes for each drawn negative.
+        # The row and class of each positive come on top, and at most 4 bytes for each drawn negative.
         assert moved <= 40 * positives + 4 * draws + 24 * 50 * size + 5000 * size
         assert moved < scores.nbytes / size / 10
 
 
-def test_labels_of_repeated_rows_alone_move(ranks, rare):
-    """With ids, all rows once and 100 of them twice: as without repeated rows, but for these."""
+def test_only_labels_of_repeated_rows_are_sent(ranks, rare):
+    """With ids and 100 of all rows repeated, the traffic grows by these 100 rows only."""
     scores, labels = (np.concatenate([array, array[:100]]) for array in rare)
     once = ranks.run(count_bytes, *rare, True, {"sap": None})
     twice = ranks.run(count_repeated_bytes, scores, labels, {"sap": None})
@@ -797,7 +797,7 @@ def count_repeated_bytes(rank, scores, labels, conventions):
     return count_bytes(rank, scores, labels, ids, conventions)
 
 
-def test_sample_ids_move_a_few_bytes_a_row(ranks, rare):
+def test_sample_ids_send_a_few_bytes_a_row(ranks, rare):
     without = ranks.run(count_bytes, *rare, False, {"sap": None})
     with_ids = ranks.run(count_bytes, *rare, True, {"sap": None})
     for more, less in zip(with_ids, without, strict=True):

@@ -17,10 +17,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 BLOCK = re.compile(r"^```(python|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# Blocks that need files or a trained model: they are only compiled.
+# Blocks that need files or a trained model; they are only compiled.
 NOT_RUN = {"evaluate.md": 1, "training/index.md": 2}
 
-# A test of its own runs these blocks, once with each of two import lines.
+# test_readme.py runs these blocks, once with each of two import lines.
 TESTED_ELSEWHERE = {"drop_ins.md"}
 
 
@@ -29,7 +29,7 @@ def name_of(page: Path) -> str:
 
 
 def blocks_of(page: Path) -> list[tuple[str, str]]:
-    """Language and text of the Python blocks, in order; blocks in comments are set-up that readers do not see."""
+    """Return language and text of the Python blocks, in order; blocks in comments are set-up that the page hides."""
     return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
@@ -62,14 +62,14 @@ def help_of(package: str, *command: str, capsys) -> str:
 
 
 def section(heading: str) -> str:
-    """A section of the page, with its subsections."""
+    """Return a section of the page, with its subsections."""
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
     level, start = heading.count("#"), text.index(f"\n{heading}\n") + 1
     end = re.compile(rf"^#{{1,{level}}} ", re.MULTILINE).search(text, start + 1)
     return text[start : end.start() if end else len(text)]
 
 
-# Each command, and the section that has its options.
+# Each command with the section that lists its options.
 NAMES = {
     "vltr_eval": ["", "table", "check", "ava", "doctor", "demo"],
     "vltr_train": ["", "synth", "pack", "inspect", "fit", "eval", "table", "methods", "sweep"],

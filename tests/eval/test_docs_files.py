@@ -1,4 +1,4 @@
-"""Files of the sources that a page names in backquotes are in the repository."""
+"""Source files that a page names in backquotes exist in the repository."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Evaluator: rows taken batch by batch give the report of `evaluate` on all of them, bit for bit.
+"""Evaluator: rows added batch by batch give the report of `evaluate` on all rows, bit for bit.
 
-However they are cut, kept, merged, saved and resumed; and what is refused is not taken.
+This holds for every split, budget, merge and resumed state. A refused batch changes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _small_files(monkeypatch):
 
 
 def epoch(num_rows=90, *, seed=0, levels=12, dtype=np.float32):
-    """Scores (N, C) with ties and labels (N, C) bool, with classes that are absent, rare, frequent and everywhere."""
+    """Return scores (N, C) with ties and labels (N, C) bool; classes are absent, rare, frequent or in every row."""
     scores, _ = make_case(num_rows, NUM_CLASSES, seed=seed, levels=levels)
     labels = corner_labels(num_rows, seed=seed)
     scores = np.clip(scores + labels + 20, 0, 100)
@@ -50,7 +50,7 @@ def epoch(num_rows=90, *, seed=0, levels=12, dtype=np.float32):
 
 
 def at_once(scores, labels, ids=None, **options) -> Report:
-    """The expected report: of all rows; with ids, of the first of each sample, in their order."""
+    """Return the expected report: of all rows or, with ids, of the first row of each sample in id order."""
     if ids is not None:
         _, first = np.unique(ids, return_index=True)
         scores, labels = scores[first], labels[first]
@@ -58,7 +58,7 @@ def at_once(scores, labels, ids=None, **options) -> Report:
 
 
 def taken(scores, labels, sizes=(), *, ids=None, device="cpu", into: Evaluator | None = None, **options) -> Evaluator:
-    """An evaluator that was given the rows in batches of these sizes."""
+    """Return an evaluator updated with the rows in batches of these sizes."""
     evaluator = Evaluator(NUM_CLASSES, **{**CONVENTIONS, **options}) if into is None else into
     for part in slices(len(scores), sizes):
         own_ids = None if ids is None else ids[part]
@@ -137,7 +137,7 @@ def test_torch_batches_of_every_dtype(device, dtype, budget):
     assert evaluator.compute() == at_once(scores, labels)
 
 
-def test_gradients_are_not_followed():
+def test_gradients_are_not_tracked():
     scores, labels = epoch(seed=5)
     evaluator = Evaluator(NUM_CLASSES, **CONVENTIONS)
     evaluator.update(torch.tensor(scores, requires_grad=True), torch.tensor(labels))
@@ -180,7 +180,7 @@ def test_class_indices_are_labels(device):
     assert evaluator.compute() == at_once(scores, classes)
 
 
-def test_labels_may_lie_elsewhere_than_scores(cuda):
+def test_labels_may_be_on_another_device_than_scores(cuda):
     scores, labels = epoch(seed=9)
     evaluator = Evaluator(NUM_CLASSES, **CONVENTIONS)
     evaluator.update(CudaArray(scores[:40]), labels[:40])
@@ -189,7 +189,7 @@ def test_labels_may_lie_elsewhere_than_scores(cuda):
     assert evaluator.compute() == at_once(scores, labels)
 
 
-def test_batches_may_come_from_several_places(cuda):
+def test_batches_may_come_from_several_devices(cuda):
     scores, labels = epoch(seed=10, levels=40)
     ids = np.random.default_rng(10).integers(0, 60, 90)
     labels = labels_by_id(labels, ids)
@@ -250,7 +250,7 @@ def test_threads_change_no_bit(threads):
     assert taken(scores, labels, [300], ids=ids, threads=threads).compute() == at_once(scores, labels, ids)
 
 
-def test_computing_ends_nothing(device):
+def test_updates_may_follow_compute(device):
     scores, labels = epoch(seed=15)
     evaluator = Evaluator(NUM_CLASSES, memory_budget=24 * 40, **CONVENTIONS)
     for part in slices(90, [30, 30]):
@@ -278,11 +278,11 @@ def test_rows_without_any_label():
         assert taken(scores, labels & False, [40], ids=ids).compute() == at_once(scores, labels & False)
 
 
-def test_evaluators_tell_what_they_are():
+def test_evaluators_have_a_repr():
     assert repr(taken(*epoch())) == "<Evaluator of 90 rows and 6 classes>"
 
 
-# Samples that are told apart by ids
+# Sample ids
 
 
 @pytest.mark.parametrize("budget", [None, 24 * 40])
@@ -296,7 +296,7 @@ def test_shuffled_samples_are_put_in_order(device, dtype, budget):
 
 @pytest.mark.parametrize("budget", [None, 24 * 40])
 @pytest.mark.parametrize("sizes", [[], [30], [1] * 89])
-def test_of_a_repeated_sample_the_first_is_counted(device, sizes, budget):
+def test_the_first_row_of_a_repeated_sample_is_counted(device, sizes, budget):
     scores, labels = epoch(seed=19, levels=200)
     ids = np.random.default_rng(19).integers(-20, 30, 90)
     labels = labels_by_id(labels, ids)
@@ -306,13 +306,13 @@ def test_of_a_repeated_sample_the_first_is_counted(device, sizes, budget):
     assert report.num_rows == len(np.unique(ids)) < evaluator.num_rows == 90
 
 
-def test_samples_that_are_one_are_one_row():
+def test_rows_of_one_sample_are_one_row():
     scores, labels = epoch(seed=20)
     labels = labels_by_id(labels, np.full(90, 7))
     assert taken(scores, labels, [40], ids=np.full(90, 7)).compute() == at_once(scores[:1], labels[:1])
 
 
-def test_ids_reach_over_all_64_bits():
+def test_ids_use_all_64_bits():
     scores, labels = epoch(5, seed=21)
     ids = np.array([2**63 - 1, 0, -(2**63), -1, 2**63 - 1])
     labels = labels_by_id(labels, ids)
@@ -352,7 +352,7 @@ def test_zeros_of_both_signs_and_infinities_are_scores(device, dtype):
 
 
 def names_of(numbers) -> np.ndarray:
-    """Strings in the order of the numbers, by their UTF-8 bytes; as UTF-16 they would have another order."""
+    """Return strings in the order of the numbers by UTF-8 bytes; their order by UTF-16 differs."""
     starts = ["", "Z", "a\0", "a", "\u00e9", "\uffff", "\U0001f600"]
     return np.array([f"{starts[number // 13]}{number:03}" for number in np.asarray(numbers)], object)
 
@@ -368,7 +368,7 @@ def test_rows_are_numbered_by_the_bytes_of_strings():
 
 
 @pytest.mark.parametrize("sizes", [[], [30], [1] * 89])
-def test_of_samples_with_one_string_the_first_is_counted(sizes):
+def test_the_first_row_of_a_repeated_string_is_counted(sizes):
     scores, labels = epoch(seed=61, levels=200)
     numbers = np.random.default_rng(61).integers(0, 60, 90)
     labels = labels_by_id(labels, numbers)
@@ -411,7 +411,7 @@ def test_states_keep_strings(make, saved):
 
 
 def test_a_state_with_strings_is_of_another_format():
-    """A version that knows no strings would take the rows without them."""
+    """A version without string ids would load the rows without them."""
     scores, labels = epoch(4)
     assert taken(scores, labels, ids=np.arange(4)).state_dict()["format"] == "vltr-eval/evaluator/1"
     assert taken(scores, labels, ids=list("abcd")).state_dict()["format"] == "vltr-eval/evaluator/2"
@@ -442,7 +442,7 @@ def test_ids_of_another_kind_are_refused(first):
 
 
 def relabelled(make_ids):
-    """90 rows of 45 samples, of which some come again with other labels, and what is said of them."""
+    """Return 90 rows of 45 samples, some repeated with other labels, and the expected error."""
     scores, labels = epoch(seed=65)
     labels[45:] = labels[:45] = False
     labels[[3, 48], 1] = True
@@ -492,7 +492,7 @@ def test_many_different_labels_are_shortened():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sets(st.integers(0, 2))), min_size=1, max_size=12), st.data())
 def test_samples_are_refused_when_any_label_differs(samples, data):
-    """However the rows of a sample are spread over updates."""
+    """This holds for any split of a sample's rows over updates."""
     evaluator = Evaluator(3, sap=None)
     sizes = data.draw(st.lists(st.integers(0, 5), max_size=4))
     for part in slices(len(samples), sizes):
@@ -508,12 +508,12 @@ def test_samples_are_refused_when_any_label_differs(samples, data):
     assert len(bad) == 1 or f"; {len(bad)} samples in all; " in str(raised.value)
 
 
-# Several evaluators as one
+# Merges
 
 
 @pytest.mark.parametrize("budget", [None, 24 * 20])
 @pytest.mark.parametrize("with_ids", [False, True])
-def test_merged_evaluators_are_one(device, with_ids, budget):
+def test_merged_evaluators_give_the_report_of_all_rows(device, with_ids, budget):
     scores, labels = epoch(seed=23)
     ids = np.random.default_rng(23).integers(0, 60, 90) if with_ids else None
     labels = labels_by_id(labels, ids)
@@ -584,7 +584,7 @@ def test_evaluators_that_do_not_fit_are_not_merged(what):
     assert evaluator.compute() == at_once(*epoch())
 
 
-def test_a_merge_without_room_takes_nothing(tmp_path, monkeypatch):
+def test_a_merge_without_memory_changes_nothing(tmp_path, monkeypatch):
     first, second = epoch(seed=26), epoch(seed=27)
     evaluator = taken(*first, memory_budget=24 * 150, spill_dir=tmp_path, num_rows=150)
     monkeypatch.setattr(os, "posix_fallocate", no_room, raising=False)
@@ -595,10 +595,10 @@ def test_a_merge_without_room_takes_nothing(tmp_path, monkeypatch):
     assert evaluator.num_rows == 150
 
 
-# A new start
+# Resets
 
 
-def test_a_reset_begins_anew(device):
+def test_a_reset_removes_all_rows(device):
     scores, labels = epoch(seed=29)
     for options in ({}, {"num_rows": 90}, {"memory_budget": 24 * 40}, {"num_rows": 90, "memory_budget": 0}):
         evaluator = Evaluator(NUM_CLASSES, **CONVENTIONS, **options)
@@ -619,7 +619,7 @@ def test_a_reset_begins_anew(device):
 @pytest.mark.parametrize("budget", [None, 100])
 @pytest.mark.parametrize("saved", ["dict", "npz", "pickle"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.uint64, np.bool_])
-def test_states_of_numpy_come_back(device, dtype, saved, budget, with_ids):
+def test_states_of_numpy_are_restored(device, dtype, saved, budget, with_ids):
     scores, labels = epoch(seed=30, dtype=dtype)
     ids = np.random.default_rng(30).integers(0, 70, 90) if with_ids else None
     labels = labels_by_id(labels, ids)
@@ -636,7 +636,7 @@ def test_states_of_numpy_come_back(device, dtype, saved, budget, with_ids):
 
 @pytest.mark.parametrize("saved", ["dict", "torch", "pickle"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.uint8])
-def test_states_of_torch_come_back(device, dtype, saved):
+def test_states_of_torch_are_restored(device, dtype, saved):
     scores, labels = epoch(seed=32)
     scores = torch.tensor(scores).to(dtype)
     evaluator = Evaluator(NUM_CLASSES, memory_budget=24 * 20, **CONVENTIONS)
@@ -653,7 +653,7 @@ def test_states_of_torch_come_back(device, dtype, saved):
 
 
 @pytest.mark.parametrize("saved", STATES)
-def test_states_without_rows_come_back(saved):
+def test_states_without_rows_are_restored(saved):
     used = taken(*epoch())
     used.load_state_dict(STATES[saved](Evaluator(NUM_CLASSES).state_dict()))
     assert used.num_rows == 0
@@ -769,7 +769,7 @@ def test_a_bad_state_changes_nothing(what):
     assert evaluator.compute() == at_once(*epoch())
 
 
-def test_a_state_without_room_changes_nothing(tmp_path, monkeypatch):
+def test_a_state_without_memory_changes_nothing(tmp_path, monkeypatch):
     evaluator = taken(*epoch(50), memory_budget=24 * 50, spill_dir=tmp_path)
     state = taken(*epoch(90, seed=1)).state_dict()
     monkeypatch.setattr(os, "posix_fallocate", no_room, raising=False)
@@ -779,7 +779,7 @@ def test_a_state_without_room_changes_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda evaluator: pickle.loads(pickle.dumps(evaluator))])
-def test_copies_and_pickles_go_their_own_way(device, copied):
+def test_copies_and_pickles_are_independent(device, copied):
     scores, labels = epoch(seed=35)
     options = {"train_counts": [900, 300, 10, 50, 600, 101], "absent": "zero", "num_rows": 90}
     evaluator = taken(scores[:50], labels[:50], [20], device=device, memory_budget=24 * 30, **options)
@@ -964,7 +964,7 @@ def bad_updates():
 
 
 @pytest.mark.parametrize("what", bad_updates())
-def test_a_bad_update_takes_nothing(what):
+def test_a_bad_update_changes_nothing(what):
     arguments, error, sentence = bad_updates()[what]
     scores, labels = epoch()
     evaluator = taken(scores, labels, ids=np.arange(90))
@@ -983,7 +983,7 @@ def test_ids_that_come_too_late_are_refused():
     assert evaluator.compute() == at_once(scores, labels)
 
 
-def test_an_empty_first_update_decides_nothing():
+def test_an_empty_first_update_fixes_neither_dtype_nor_ids():
     scores, labels = epoch()
     evaluator = Evaluator(NUM_CLASSES, **CONVENTIONS)
     evaluator.update(np.empty((0, NUM_CLASSES)), [])
@@ -1014,7 +1014,7 @@ def test_a_state_on_a_device_is_refused(cuda):
         Evaluator(NUM_CLASSES).load_state_dict(state)
 
 
-def test_an_update_without_room_takes_nothing(device, tmp_path, monkeypatch):
+def test_an_update_without_memory_changes_nothing(device, tmp_path, monkeypatch):
     scores, labels = epoch()
     evaluator = taken(scores[:50], labels[:50], device=device, memory_budget=24 * 60, spill_dir=tmp_path)
     with monkeypatch.context() as patched:
@@ -1095,7 +1095,7 @@ def test_more_rows_than_32_bits_count_are_refused():
 
 @st.composite
 def streams(draw):
-    """Scores that tie, labels, ids that repeat or none, and the sizes of batches."""
+    """Draw scores with ties, labels, ids with repeats or none, and the sizes of batches."""
     num_rows = draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     levels = draw(st.sampled_from([2, 9, 1000]))
@@ -1134,7 +1134,7 @@ def test_no_tree_of_merges_changes_a_bit(stream, rng):
 
 @given(streams(), st.data())
 @settings(max_examples=40)
-def test_no_stop_on_the_way_changes_a_bit(stream, data):
+def test_no_compute_load_or_copy_between_updates_changes_a_bit(stream, data):
     scores, labels, ids, sizes = stream
     evaluator = Evaluator(4, memory_budget=data.draw(st.sampled_from([None, 60])), **CONVENTIONS)
     for part in slices(len(scores), sizes):

@@ -46,7 +46,7 @@ def test_groups_take_other_bounds():
         ([[1, 2]], r"train_counts: expected one number a class \(C,\), got shape \(1, 2\)"),
     ],
 )
-def test_groups_refuse_counts_that_are_none(counts, sentence):
+def test_groups_refuse_invalid_counts(counts, sentence):
     with pytest.raises(ValueError, match=sentence):
         class_groups(counts)
 

@@ -1,6 +1,6 @@
-"""Interrupts of what takes batches: Ctrl-C at any line, or between any two bytecodes, leaves it as before or as after.
+"""Ctrl-C at any line, or between any two bytecodes, leaves an object that takes batches as before or after the call.
 
-Afterwards it goes on working: no result is ever of scores and labels that do not belong together.
+The object stays usable: no result pairs scores with the labels of other rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOMS = {
     "in both": {"memory_budget": 24 * 12, "num_rows": 40},
 }
 
-# A file that an interrupt keeps from its `with` is closed by the interpreter, which warns of that.
+# An interrupt before a file's `with` leaves the file to the interpreter, which closes it with a warning.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -45,7 +45,7 @@ def _small_files(monkeypatch):
 
 
 class Interrupter:
-    """Raises KeyboardInterrupt at one event, counted from 0, of those in frames of the files of some paths."""
+    """Raises KeyboardInterrupt at one trace event, counted from 0, in frames of the given files."""
 
     def __init__(self, event: str, paths: tuple[str, ...], at: int) -> None:
         self._event, self._paths, self._left = event, paths, at
@@ -61,7 +61,7 @@ class Interrupter:
         return self._trace
 
     def interrupts(self, call: Callable[[], Any]) -> bool:
-        """Runs a call; whether it had as many events, so that it was interrupted."""
+        """Run a call; return whether it was interrupted, which needs that many events."""
         before = sys.gettrace()
         sys.settrace(self._trace)
         try:
@@ -74,7 +74,7 @@ class Interrupter:
 
 
 def batch(seed: int, ids: str | None) -> tuple[Any, ...]:
-    """20 rows; with ids some samples come more than once, and have the same labels for every seed."""
+    """Return 20 rows; with ids, some samples repeat, and their labels are the same for every seed."""
     scores, _ = make_case(20, NUM_CLASSES, seed=seed, levels=12)
     if ids is None:
         return scores, corner_labels(20, seed=seed)
@@ -91,7 +91,7 @@ def taken(*batches: tuple[Any, ...], **room: Any) -> Evaluator:
 
 
 def found(evaluator: Evaluator) -> tuple[int, Report | None]:
-    """The number of rows of an evaluator, and their report."""
+    """Return the number of rows of an evaluator, and their report."""
     return evaluator.num_rows, evaluator.compute() if evaluator.num_rows else None
 
 
@@ -112,9 +112,9 @@ def check_every_interrupt(
     event: str,
     *files: str,
 ) -> None:
-    """Interrupts a call at each of its events: the object is as before or as after, and goes on working.
+    """Interrupt a call at each event; assert that the object is as before or after it, and stays usable.
 
-    make: Gives a new object in the state before the call. found: Gives what an object has, to be compared.
+    make: Returns a new object in the state before the call. found: Returns the state of an object, for comparison.
     """
     before, after = make(), make()
     call(after)
@@ -134,7 +134,7 @@ def check_every_interrupt(
 
 
 def check_evaluator(call: Callable[..., Any], event: str, *files: str, ids: str | None, had: int, **room: Any) -> None:
-    """Interrupts a call of an evaluator at each of its events. had: batches that it has before the call."""
+    """Interrupt a call of an evaluator at each event. had: the batches before the call."""
     batches, rows = [batch(1, ids)] * had, batch(2, ids)
     other = taken(batch(3, ids), batch(4, ids))
     check_every_interrupt(
@@ -160,7 +160,7 @@ def test_an_interrupt_between_any_two_bytecodes_leaves_no_wrong_report(call, roo
     check_evaluator(CALLS[call], "opcode", *files, ids="integers", had=1, spill_dir=tmp_path, **ROOMS[room])
 
 
-def test_an_interrupted_first_update_takes_nothing_or_all():
+def test_an_interrupted_first_update_adds_all_rows_or_none():
     check_evaluator(CALLS["update"], "line", "", ids="strings", had=0)
 
 
@@ -168,7 +168,7 @@ def test_an_interrupted_first_update_takes_nothing_or_all():
 
 
 def small_batches(*seeds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Batches of 8 rows and 3 classes, all of one shape: what does not belong together would fit together."""
+    """Return batches of 8 rows and 3 classes; as the shapes are equal, a wrong pairing raises no error."""
     rngs = [np.random.default_rng(seed) for seed in seeds]
     return [(rng.random((8, 3), np.float32), (rng.random((8, 3)) < 0.4).astype(np.int64)) for rng in rngs]
 
@@ -190,16 +190,16 @@ def found_running(running: RunningAP) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("event", ["line", "opcode"])
 @pytest.mark.parametrize("had", [[], [FIRST]], ids=["first", "second"])
-def test_an_interrupted_update_of_running_ap_takes_nothing_or_all(event, had):
+def test_an_interrupted_update_of_running_ap_adds_all_rows_or_none(event, had):
     files = ("",) if event == "line" else ("metrics/running.py",)
     check_every_interrupt(lambda: running_of(*had), lambda one: one.update(*NEXT), found_running, event, *files)
 
 
-def test_an_interrupted_reset_of_running_ap_forgets_nothing_or_all():
+def test_an_interrupted_reset_of_running_ap_removes_all_rows_or_none():
     check_every_interrupt(lambda: running_of(FIRST), RunningAP.reset, found_running, "opcode", "metrics/running.py")
 
 
-def test_an_interrupted_refusal_leaves_running_ap_as_it_was():
+def test_an_interrupted_refusal_does_not_change_running_ap():
     before, after = found_running(running_of(FIRST)), found_running(running_of(FIRST, NEXT))
     for at in itertools.count():
         running = running_of(FIRST)
@@ -238,20 +238,20 @@ WEIGHTS = [np.linspace(start, 2, 8) for start in (0.1, 1.0)]
 @pytest.mark.parametrize("event", ["line", "opcode"])
 @pytest.mark.parametrize("had", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("weights", [[(), ()], [(weights,) for weights in WEIGHTS]], ids=["plain", "weighted"])
-def test_an_interrupted_add_of_a_meter_takes_nothing_or_all(event, had, weights):
+def test_an_interrupted_add_of_a_meter_adds_all_rows_or_none(event, had, weights):
     pytest.importorskip("torch")
     first, last = ((*one, *own) for one, own in zip((FIRST, NEXT), weights, strict=True))
 
     def make():
         meter = meter_of(*[first] * had)
-        meter.value()  # a result that is kept
+        meter.value()  # a cached result
         return meter
 
     files = ("",) if event == "line" else ("compat/torchnet.py",)
     check_every_interrupt(make, lambda meter: meter.add(*last), found_meter, event, *files)
 
 
-def test_an_interrupted_reset_of_a_meter_forgets_nothing_or_all():
+def test_an_interrupted_reset_of_a_meter_removes_all_rows_or_none():
     pytest.importorskip("torch")
     first = (*FIRST, WEIGHTS[0])
     for at in itertools.count():
@@ -292,7 +292,7 @@ def found_calculator(calculator: Any) -> Any:
 
 @pytest.mark.parametrize("top_n", [None, 5], ids=["whole", "highest"])
 @pytest.mark.parametrize("kind", ["map", "all"])
-def test_an_interrupted_accumulate_of_youtube8m_takes_nothing_or_all(kind, top_n, monkeypatch):
+def test_an_interrupted_accumulate_of_youtube8m_adds_all_or_none(kind, top_n, monkeypatch):
     monkeypatch.setattr(youtube8m_ranked_lists, "_WAITING", 4)
     files = ("compat/youtube8m/calculators.py", "compat/youtube8m/ranked_lists.py")
     for had in ([], [FIRST, FIRST]) if kind == "map" else ([FIRST],):
@@ -306,7 +306,7 @@ def test_an_interrupted_accumulate_of_youtube8m_takes_nothing_or_all(kind, top_n
 
 
 def test_an_interrupted_peek_of_mixed_pieces_changes_nothing():
-    """Pieces of one length are kept as matrices, others as ties; a look at the AP makes one of all."""
+    """Pieces of one length are stored as matrices, others as ties; reading the AP merges all into one."""
 
     def make():
         calculator = calculator_of("map", None, [FIRST])
@@ -319,7 +319,7 @@ def test_an_interrupted_peek_of_mixed_pieces_changes_nothing():
 
 
 def metric_of(kind: str) -> tuple[Any, tuple[str, ...]]:
-    """A metric of 3 labels, and the files that take its batches."""
+    """Return a metric of 3 labels, and the files of its update."""
     pytest.importorskip(kind.split(" ")[0])
     if kind == "torcheval":
         from vltr_eval.compat.torcheval import MultilabelAUPRC, OriginalMultilabelAUPRC
@@ -344,6 +344,6 @@ def test_an_interrupted_update_of_a_metric_keeps_scores_with_their_labels(kind):
         return metric
 
     def found_metric(metric):
-        return copy.deepcopy(metric).compute().tolist()  # of a copy, since torchmetrics keeps a result
+        return copy.deepcopy(metric).compute().tolist()  # of a copy, since torchmetrics caches a result
 
     check_every_interrupt(make, lambda metric: metric.update(*last), found_metric, "opcode", *metric_of(kind)[1])

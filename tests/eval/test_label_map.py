@@ -1,4 +1,4 @@
-"""Label maps: the forms that are read, damage, and the time for files made to be slow."""
+"""Label maps: accepted forms, damaged files, and linear time on adversarial files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vltr_eval.formats.label_map import read_labelmap
 
 @pytest.fixture
 def read(tmp_path):
-    """Read a text as a label map; the error's sentence without the path where it is refused."""
+    """Read a text as a label map; return the error message without the path if it is refused."""
     path = tmp_path / "map.pbtxt"
 
     def read_text(text: str | bytes) -> dict[int, str] | str:
@@ -133,7 +133,7 @@ def test_a_label_map_without_end_is_refused():
     ids=["open blocks", "open classes", "spaces", "lines", "escapes", "strings", "comments", "letters", "classes"],
 )
 def test_time_grows_in_step_with_the_size(read, text):
-    """A reader that searches the rest of the file for each block takes 40 s and more."""
+    """A reader that searches the rest of the file for each block takes over 40 s."""
     start = time.process_time()
     got = read(text)
     assert time.process_time() - start < 4

@@ -1,4 +1,4 @@
-"""Every form of labels is the same positives, and every bad label gets one sentence with its place."""
+"""Every form of labels gives the same positives; a bad label raises an error with its row and class."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def positives_of(labels, shape=(NUM_ROWS, NUM_CLASSES)) -> Positives:
 
 
 def assert_holds(positives: Positives, dense: np.ndarray) -> None:
-    """Positives have exactly the pairs of dense labels, ascending in each class, in the documented types."""
+    """Assert that positives have the pairs of dense labels, ascending in each class, in the documented types."""
     assert (positives.num_rows, positives.num_classes) == dense.shape
     assert_same_bits(positives.indptr, np.concatenate([[0], np.cumsum(dense.sum(axis=0))]).astype(np.int64))
     assert_same_bits(positives.rows, np.nonzero(dense.T)[1].astype(np.uint32))
@@ -176,7 +176,7 @@ def test_positives_are_not_copied():
     assert positives_of(positives) is positives
 
 
-def test_positives_tell_their_counts():
+def test_positives_have_their_counts():
     positives = positives_of(DENSE)
     assert_same_bits(positives.counts, DENSE.sum(axis=0))
     assert_same_bits(positives.labels_per_row(), DENSE.sum(axis=1))
@@ -190,7 +190,7 @@ def test_positives_tell_their_counts():
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64, np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("layout", ["C", "F"])
 @pytest.mark.parametrize("place", [(0, 0), (36, 10), (20, 3)])
-def test_a_bad_value_is_named_with_its_place(dtype, layout, place):
+def test_a_bad_value_is_named_with_its_row_and_class(dtype, layout, place):
     labels = DENSE.astype(dtype, order=layout)
     labels[place] = 2
     value = "2.0" if np.issubdtype(dtype, np.floating) else "2"
@@ -220,7 +220,7 @@ def test_the_first_bad_row_is_named(threads, layout):
         (1 + 2**-20, "got 1.0000009536743164 at row 3, class 2"),
     ],
 )
-def test_what_a_bad_value_may_mean_is_said(value, piece):
+def test_errors_on_bad_values_name_the_likely_cause(value, piece):
     labels = DENSE.astype(np.float32)
     labels[3, 2] = value
     assert sentence(labels) == f"labels: expected 0 or 1, {piece}"
@@ -231,7 +231,7 @@ def test_what_a_bad_value_may_mean_is_said(value, piece):
 SWAPPED = "; the scores are all 0 or 1: were scores and labels swapped?"
 
 
-@pytest.mark.host  # its forms are in CPU memory, as lists and torch tensors are
+@pytest.mark.host  # lists and torch tensors are in CPU memory
 @pytest.mark.parametrize(
     ("scores", "labels", "advice"),
     [
@@ -245,7 +245,7 @@ SWAPPED = "; the scores are all 0 or 1: were scores and labels swapped?"
         ([[0, 1], [1, 0]], [[2, 1], [0, 1]], ""),
     ],
 )
-def test_swapped_scores_and_labels_are_asked_about(scores, labels, advice):
+def test_errors_suggest_swapped_scores_and_labels(scores, labels, advice):
     scores, labels = np.array(scores), np.array(labels, float)
     row, col = (int(place[0]) for place in np.nonzero((labels != 0) & (labels != 1)))
     expected = f"labels: expected 0 or 1, got {labels[row, col]} at row {row}, class {col}{advice}"
@@ -266,7 +266,7 @@ def test_swapped_scores_and_labels_are_asked_about(scores, labels, advice):
     assert str(raised.value) == f"batch 0: {expected}"
 
 
-def test_swapped_files_are_asked_about(tmp_path):
+def test_errors_suggest_swapped_files(tmp_path):
     truth, scores = tmp_path / "truth.npy", tmp_path / "scores.npy"
     np.save(truth, np.array([[0, 1], [1, 0]], np.float32))
     np.save(scores, np.array([[0.25, 0.75], [0.5, 0.125]], np.float32))
@@ -336,7 +336,7 @@ def test_a_column_for_many_classes_must_be_integers(dtype):
     assert sentence(np.zeros(NUM_ROWS, dtype), error=TypeError) == expected
 
 
-def test_a_column_of_the_wrong_length_is_a_matter_of_rows():
+def test_errors_on_a_column_of_the_wrong_length_name_the_rows():
     assert sentence(np.zeros(5, int)) == "labels: 5 rows, but scores has 37"
 
 
@@ -364,7 +364,7 @@ def test_a_column_of_the_wrong_length_is_a_matter_of_rows():
         ),
     ],
 )
-def test_what_is_no_label_form_is_named(labels, error, message):
+def test_invalid_label_forms_are_refused(labels, error, message):
     assert sentence(labels, 2, 3, error) == message
 
 
@@ -378,7 +378,7 @@ def test_pairs_must_be_pairs():
     assert sentence(labels, 2, 3, (TypeError, ValueError)).startswith("labels: ")
 
 
-def test_sparse_columns_get_a_sentence():
+def test_sparse_columns_are_refused():
     assert sentence(sparse.coo_array(np.array([0, 1, 0])), 3, 2, (TypeError, ValueError)).startswith("labels: ")
 
 
@@ -395,7 +395,7 @@ def test_sparse_columns_get_a_sentence():
         ([], []),
     ],
 )
-def test_positives_that_do_not_fit_together_are_refused(indptr, rows):
+def test_inconsistent_positives_are_refused(indptr, rows):
     with pytest.raises(ValueError, match=r"^(indptr|rows): expected "):
         Positives(4, 2, np.array(indptr, np.int64), np.array(rows, np.uint32))
 
@@ -429,7 +429,7 @@ def test_positives_made_by_hand_are_checked_at_once(changes, sentence):
         Positives(**(sound | changes))
 
 
-def test_classes_without_positives_may_stand_anywhere():
+def test_classes_without_positives_may_have_any_index():
     positives = Positives(2, 5, np.array([0, 0, 1, 1, 3, 3]), np.uint32([1, 0, 1]))
     assert [positives.rows_of(c).tolist() for c in range(5)] == [[], [1], [], [0, 1], []]
 
@@ -473,7 +473,7 @@ def test_positives_of_some_rows_of_corner_labels(kept):
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, NUM_ROWS), (0, 1), (5, 6), (7, 30), (36, 37)])
-def test_labels_between_rows_are_theirs(start, stop):
+def test_labels_between_rows_belong_to_them(start, stop):
     part = DENSE[start:stop]
     for labels in (DENSE, pairs(DENSE)):
         assert_holds(positives_of(rows_between(labels, start, stop), part.shape), part)
@@ -481,3 +481,60 @@ def test_labels_between_rows_are_theirs(start, stop):
     assert rows_between(classes, start, stop).tolist() == classes[start:stop].tolist()
     open_ended = LabelPairs(NUM_ROWS, None, *np.nonzero(DENSE))
     assert_holds(positives_of(rows_between(open_ended, start, stop), part.shape), part)
+
+
+# Labels that have their own shape
+
+
+def with_shape():
+    rows, classes = np.nonzero(DENSE)
+    return {
+        "dense": DENSE,
+        "float": DENSE.astype(np.float32),
+        "torch": torch.tensor(DENSE),
+        "csr": sparse.csr_matrix(DENSE),
+        "coo": sparse.coo_array(DENSE),
+        "shards": [DENSE[:10], DENSE[10:]],
+        "pairs": LabelPairs(NUM_ROWS, NUM_CLASSES, rows, classes),
+        "positives": positives_of(DENSE),
+    }
+
+
+@pytest.mark.parametrize("form", with_shape())
+def test_labels_with_a_shape_need_no_other(form):
+    labels = with_shape()[form]
+    expected = positives_of(DENSE)
+    for found in (
+        Positives.from_labels(labels),
+        Positives.from_labels(labels, num_rows=NUM_ROWS),
+        Positives.from_labels(labels, num_classes=NUM_CLASSES),
+    ):
+        assert (found.num_rows, found.num_classes) == (NUM_ROWS, NUM_CLASSES)
+        assert np.array_equal(found.indptr, expected.indptr)
+        assert np.array_equal(found.rows, expected.rows)
+
+
+def test_lists_and_indices_have_their_rows_and_need_the_classes():
+    lists, indices = [[2], [], [0, 1]], np.array([2, 0, 1])
+    for labels in (lists, indices):
+        found = Positives.from_labels(labels, num_classes=4)
+        assert (found.num_rows, found.num_classes) == (3, 4)
+        with pytest.raises(ValueError, match=r"^num_classes: expected the number of classes, .*; pass num_classes=$"):
+            Positives.from_labels(labels)
+    pairs = LabelPairs(3, None, np.array([0]), np.array([1]))
+    with pytest.raises(ValueError, match=r"^num_classes: expected .* LabelPairs labels of 3 rows do not have it, got"):
+        Positives.from_labels(pairs)
+    assert Positives.from_labels(pairs, num_classes=2).num_rows == 3
+
+
+def test_an_inferred_shape_is_checked_against_a_stated_one():
+    with pytest.raises(ValueError, match=rf"^labels: {NUM_CLASSES} classes, but scores has 5$"):
+        Positives.from_labels(DENSE, num_classes=5)
+    with pytest.raises(ValueError, match=rf"^labels: {NUM_ROWS} rows, but scores has 5$"):
+        Positives.from_labels(DENSE, num_rows=5)
+
+
+@pytest.mark.parametrize("labels", [5, "labels", np.float32(1.0), None])
+def test_labels_without_a_row_axis_are_refused(labels):
+    with pytest.raises(TypeError, match=r"^labels: expected an array, a sparse matrix, lists, LabelPairs or Positives"):
+        Positives.from_labels(labels)

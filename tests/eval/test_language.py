@@ -1,4 +1,4 @@
-"""Plain English, held mechanically: how sentences of docstrings, comments and documents may begin."""
+"""Plain English: sentences of docstrings, comments and documents begin with their subject."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FILES = sorted(
     if path.is_file() and path.suffix not in (".json", ".csv")
 )
 
-# The subject comes first. A clause in its place makes the reader wait for the verb.
+# The subject comes first. A clause as subject delays the verb.
 INVERTED = re.compile(r"(?:What|Who|Whose|Whom|Whatever|Whoever|Of)\b[^?]*$")
 
-# Phrases that hide what came, or that give data a mind.
+# Phrases that hide the value received, or that personify data.
 UNCLEAR = re.compile(r"got others\b|that there is not\b|lives nowhere", re.IGNORECASE)
 
 
@@ -89,7 +89,7 @@ def test_sentences_begin_with_their_subject(path):
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != Path(__file__)], ids=lambda path: path.name)
-def test_no_text_hides_what_it_means(path):
+def test_no_text_has_an_unclear_phrase(path):
     assert not UNCLEAR.findall(path.read_text(encoding="utf-8"))
 
 

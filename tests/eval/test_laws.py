@@ -1,4 +1,4 @@
-"""What must hold for every input: laws that tie results to each other, searched by hypothesis."""
+"""Laws that relate results to each other for every input; hypothesis searches for counterexamples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PER_CLASS = (
 
 @st.composite
 def cases(draw, max_rows=40, max_classes=5):
-    """scores (N, C) of integers, which tie often, and labels (N, C) bool."""
+    """Draw scores (N, C) of small integers, which often tie, and labels (N, C) bool."""
     shape = (draw(st.integers(1, max_rows)), draw(st.integers(1, max_classes)))
     scores = draw(arrays.arrays(np.int8, shape, elements=st.integers(-4, 4)))
     labels = draw(arrays.arrays(bool, shape))
@@ -46,7 +46,7 @@ def cases(draw, max_rows=40, max_classes=5):
 
 
 def everything(scores, labels, **options) -> tuple:
-    """All that one pass gives: table, trials, ranks."""
+    """Return all results of one rank scan: table, trials, ranks."""
     positives = Positives.from_labels(labels, *labels.shape)
     result = rank_scan(scores, positives, trials=3, ranks=True, **options)
     return result.table, result.trials, result.ranks
@@ -59,7 +59,7 @@ def assert_same_everything(actual, expected) -> None:
 
 
 def per_class(table) -> np.ndarray:
-    """(metrics, C): all metrics of the table side by side."""
+    """Return all metrics of the table, (metrics, C)."""
     return np.stack([getattr(table, metric)() for metric in PER_CLASS] + list(table.tie_interval()))
 
 
@@ -97,7 +97,7 @@ MONOTONE = {
 @pytest.mark.parametrize("mapping", MONOTONE.values(), ids=MONOTONE.keys())
 @given(case=cases())
 @settings(max_examples=25)
-def test_maps_that_keep_the_order_change_no_bit(mapping, case):
+def test_monotonic_maps_change_no_bit(mapping, case):
     scores, labels = case
     mapped, expected = everything(mapping(scores), labels), everything(scores, labels)
     for name in ("indptr", "tp", "fp", "tied"):
@@ -107,7 +107,7 @@ def test_maps_that_keep_the_order_change_no_bit(mapping, case):
 
 
 @given(cases())
-def test_negated_scores_mirror_roc_auc_and_keep_ties(case):
+def test_negated_scores_complement_roc_auc_and_keep_ties(case):
     scores, labels = case
     assert_agrees(roc_auc(-scores, labels), 1 - roc_auc(scores, labels))
     assert_same_bits(tie_rate(-scores, labels), tie_rate(scores, labels))
@@ -145,7 +145,7 @@ def test_raising_a_positive_never_lowers_a_metric(case):
 
 @st.composite
 def merge_trees(draw, leaves):
-    """A random binary tree over shuffled leaves, as nested pairs."""
+    """Draw a random binary tree over shuffled leaves, as nested pairs."""
     trees = draw(st.permutations(leaves))
     while len(trees) > 1:
         place = draw(st.integers(0, len(trees) - 2))
@@ -161,7 +161,7 @@ def fold(tree, tables: list):
 
 
 @given(cases(), st.data())
-def test_any_merge_tree_of_any_shards_is_the_whole(case, data):
+def test_any_merge_tree_of_any_shards_equals_the_whole(case, data):
     scores, labels = case
     places = sorted({0, *data.draw(st.lists(st.integers(1, len(scores)), max_size=4)), len(scores)})
     shards = list(itertools.starmap(slice, itertools.pairwise(places)))
@@ -216,7 +216,7 @@ def test_strides_change_no_bit(case, data):
 
 
 @given(cases())
-def test_breaking_ties_against_the_positives_keeps_ap_and_for_them_gains(case):
+def test_breaking_ties_against_the_positives_keeps_ap_and_in_their_favor_raises_it(case):
     scores, labels = case
     wide = scores.astype(np.int64) * 2
     ap = average_precision(scores, labels)

@@ -1,4 +1,4 @@
-"""Attributes that are computed when they are first read: once, without a lock."""
+"""Lazy attributes are computed once, at the first read, without a lock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Squares:
     @lazy_property
     def total(self) -> int:
         """The sum of the squares."""
-        self.numbers.append(0)  # tells how often it was computed
+        self.numbers.append(0)  # the number of computations
         return sum(number**2 for number in self.numbers)
 
 
@@ -38,7 +38,7 @@ def test_the_class_shows_the_property_itself():
     assert Squares.total.__doc__ == "The sum of the squares."
 
 
-def test_errors_are_kept_by_nobody():
+def test_errors_are_not_cached():
     class Fickle:
         tries = 0
 
@@ -57,7 +57,7 @@ def test_errors_are_kept_by_nobody():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.* may lead to deadlocks")
-def test_a_child_forked_while_a_value_is_computed_computes_its_own():
+def test_a_child_forked_while_a_value_is_computed_computes_it_again():
     computing, go_on = threading.Event(), threading.Event()
 
     class Slow:

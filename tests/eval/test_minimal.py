@@ -1,4 +1,4 @@
-"""If only one file is run, then this one: each operation once, by hand, on six rows."""
+"""A smoke test: each operation once, on six rows, against results by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCORES = np.float32([[0.9], [0.8], [0.7], [0.6], [0.5], [0.4]])
 LABELS = np.uint8([[0], [1], [0], [0], [1], [0]])
 
 
-def test_build_says_what_it_is():
+def test_build_info_names_the_build():
     build = vltr_eval.build_info()
     assert build["version"] == vltr_eval.__version__
     assert {"cuda", "simd", "simd_available", "compiler", "threads"} <= build.keys()

@@ -1,4 +1,4 @@
-"""A source tree without its compiled core says what to do, whichever module or program is started first."""
+"""A source tree without its compiled core prints the remedy, from any module or program."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STARTS = ["-c", "import vltr_eval"], ["-m", "vltr_eval"], ["-c", "import vltr_ev
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder with the packages, but for compiled files."""
+    """Return a folder with the packages, without compiled files."""
     for package in (PACKAGE, Path(__file__).parents[2] / "vltr_train"):
         shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
     return tmp_path
 
 
 def last_line(tree: Path, arguments: list[str]) -> str:
-    # -S: without the import hooks of an editable vltr, which would find that one.
+    # -S: without the import hooks of an editable install, which would import that vltr.
     env = {**os.environ, "PYTHONPATH": str(Path(np.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, "-S", *arguments], cwd=tree, env=env, capture_output=True, text=True, timeout=60
@@ -37,7 +37,7 @@ def last_line(tree: Path, arguments: list[str]) -> str:
 
 
 @pytest.mark.parametrize("arguments", [*STARTS, ["-c", "import vltr_train"], ["-m", "vltr_train"]], ids=" ".join)
-def test_sources_alone_say_what_to_do(tree, arguments):
+def test_sources_alone_print_the_remedy(tree, arguments):
     line = last_line(tree, arguments)
     assert line.startswith(
         f"ImportError: vltr_eval: expected the compiled core in {tree / 'vltr_eval' / '_base'}, got the sources"
@@ -55,7 +55,7 @@ def test_a_core_of_another_python_is_named(tree):
     assert "got _core.cpython-30-other.so; install vltr with this Python" in line
 
 
-def test_a_core_that_does_not_load_is_told(tree):
+def test_a_core_that_does_not_load_is_reported(tree):
     (tree / "vltr_eval" / "_base" / f"_core{importlib.machinery.EXTENSION_SUFFIXES[0]}").touch()
     line = last_line(tree, STARTS[0])
     assert line.startswith("ImportError: vltr_eval: expected a compiled core that loads, got ")

@@ -1,4 +1,4 @@
-"""Output files: whole or not at all, on the disk, of any name that the file system takes, and no leftovers."""
+"""Output files are written atomically and durably, under any valid name, without leftovers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_file_appears_whole(tmp_path):
     assert names_in(tmp_path) == ["out.txt"]
 
 
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "out.txt"
     path.write_text("old")
     sentence = rf"^{re.escape(str(path))}: cannot be written \(No space left on device\)$"
@@ -63,7 +63,7 @@ def test_names_longer_than_the_file_system_takes_are_refused(tmp_path):
 
 
 def test_content_and_entry_reach_the_disk_in_order(tmp_path, monkeypatch):
-    """First the content, then the rename, then the folder: whenever power fails, one of both files is there whole."""
+    """The order is content, rename, folder; a power failure leaves the old or the new file complete."""
     calls = []
     replace, fsync = os.replace, os.fsync
 
@@ -99,7 +99,7 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path, name):
         with subprocess.Popen([sys.executable, "-c", KILLED, target], stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"ready\n"
             if target == path:
-                # While the process runs, its file stays, whoever writes to the same place.
+                # While the process runs, its file stays, even if another process writes to the same path.
                 with PendingFile(path) as pending:
                     pending.write_text("ours")
                 assert sorted(map(len, names_in(tmp_path))) == sorted([len(name), len(unfinished_of(tmp_path)[0])])
@@ -126,7 +126,7 @@ def test_files_in_use_in_this_process_are_no_leftovers(tmp_path):
     assert (names_in(tmp_path), path.read_text()) == (["out.txt"], "first")
 
 
-def test_files_that_only_look_like_leftovers_stay(tmp_path):
+def test_files_with_names_like_leftovers_stay(tmp_path):
     kept = [
         ".out.txt.123.unfinished",
         ".out.txt.0123456g.unfinished",
@@ -142,8 +142,8 @@ def test_files_that_only_look_like_leftovers_stay(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a limit of file sizes")
 @pytest.mark.parametrize("limit", [1000, 100_000])
-def test_demo_on_a_full_disk_is_one_sentence(tmp_path, limit):
-    """A limit of file sizes stands in for the full disk: writes fail in the middle as they do there."""
+def test_demo_on_a_full_disk_prints_one_sentence(tmp_path, limit):
+    """A limit of file sizes replaces the full disk: writes fail midway in the same manner."""
     code = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
@@ -157,7 +157,7 @@ sys.exit(main(["demo", sys.argv[1], "--scale", "0.02"]))
     assert names_in(tmp_path / "set") == []
 
 
-def test_demo_in_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+def test_demo_in_a_folder_that_cannot_be_made_prints_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     code = "import sys; from vltr_eval.program.cli import main; sys.exit(main(['demo', sys.argv[1], '--scale', '.01']))"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Test sets under other class distributions: the weights of rows, and what `evaluate` reports under them."""
+"""Test sets under other class distributions: row weights, and the results of `evaluate` with them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REACHED = 1e-9
 
 
 def example(num_rows=200, *, seed=0, ties=True):
-    """Scores and labels (N, 6): rows with several labels and with none, and enough of each class alone."""
+    """Return scores and labels (N, 6): rows with several labels and with none, and single-label rows of each class."""
     rng = np.random.default_rng(seed)
     labels = rng.random((num_rows, 6)) < [0.3, 0.25, 0.2, 0.15, 0.1, 0.08]
     labels[:8] = np.eye(8, 6, dtype=bool)  # each class once alone, and two rows without labels
@@ -35,7 +35,7 @@ def example(num_rows=200, *, seed=0, ties=True):
 
 
 def shares_of(labels, weights) -> list[float]:
-    """The share of each class of all weighted labels, by loops over rows."""
+    """Return the share of each class among all weighted labels, by loops over rows."""
     totals = [math.fsum(weights[row] for row in range(len(labels)) if labels[row][c]) for c in range(len(labels[0]))]
     return [total / math.fsum(totals) for total in totals]
 
@@ -73,18 +73,18 @@ def test_one_label_a_row_has_the_closed_form(prior, frequencies):
         ([3, 100, 10, 50], [100, 3, 50, 10]),
         ([100, 10, 10, 1], [1, 10, 10, 100]),
         ([5, 2, 5, 9], [5, 9, 5, 2]),
-        ([5, 5, 2, 1], [1.5, 1.5, 5, 5]),  # ranks 0 and 1 share what ranks 3 and 2 have
+        ([5, 5, 2, 1], [1.5, 1.5, 5, 5]),  # ranks 0 and 1 share the values of ranks 3 and 2
         ([4, 4, 4, 4], [4, 4, 4, 4]),
         ([7, 0, 0, 0], [0, 7 / 3, 7 / 3, 7 / 3]),
     ],
 )
-def test_inverse_mirrors_the_ranks_and_equal_counts_share(train_counts, expected):
+def test_inverse_reverses_the_ranks_and_equal_counts_share(train_counts, expected):
     found = prior_weights(np.array(INDICES), "inverse", train_counts=train_counts)
     np.testing.assert_allclose(found.shares, np.divide(expected, sum(expected)), rtol=1e-14)
 
 
-def test_weights_in_whole_numbers_are_rows_repeated():
-    """To the bit: AP, Acc@k, their means; with ties, and rows without labels among the rest."""
+def test_integer_weights_equal_repeated_rows():
+    """AP, Acc@k and their means are equal to the bit, with ties and with rows without labels."""
     rng = np.random.default_rng(3)
     classes = rng.permutation([0] * 16 + [1] * 8 + [2] * 8 + [None] * 6)
     labels = np.array([[c == k for k in range(3)] for c in classes])
@@ -112,9 +112,9 @@ def test_labels_are_distributed_as_stated(prior):
     _, labels = example()
     found = prior_weights(labels, prior, train_counts=TRAIN_COUNTS)
     frequencies = {"longtail": TRAIN_COUNTS, "uniform": [1] * 6, "inverse": TRAIN_COUNTS[::-1]}[prior]
-    wanted = np.divide(frequencies, sum(frequencies))
+    target = np.divide(frequencies, sum(frequencies))
     shares = shares_of(labels.tolist(), found.weights.tolist())
-    assert np.abs(shares - wanted).sum() / 2 <= REACHED
+    assert np.abs(shares - target).sum() / 2 <= REACHED
     assert found.total_variation <= REACHED
     np.testing.assert_allclose(found.shares, shares, rtol=1e-12)
     unlabelled = ~labels.any(axis=1)
@@ -124,7 +124,7 @@ def test_labels_are_distributed_as_stated(prior):
 
 
 def test_weights_are_means_over_the_labels_of_a_factor_of_each_class():
-    """Which makes them the solution: no other weights of this form have these shares."""
+    """This form makes them the solution: no other weights of this form have these shares."""
     _, labels = example()
     labelled = labels.any(axis=1)
     found = prior_weights(labels, "inverse", train_counts=TRAIN_COUNTS)
@@ -135,22 +135,22 @@ def test_weights_are_means_over_the_labels_of_a_factor_of_each_class():
 
 
 def test_weights_are_those_of_the_least_divergence():
-    """Against a general minimiser of sum v log(v / v0) over the rows' shares v of all pairs."""
+    """Compare with a general minimiser of sum v log(v / v0) over the rows' shares v of all pairs."""
     labels = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]])
     sizes = labels.sum(axis=1)
-    before, wanted = sizes / sizes.sum(), np.array([0.15, 0.35, 0.5])
+    before, target = sizes / sizes.sum(), np.array([0.15, 0.35, 0.5])
     best = minimize(
         lambda v: float((v * np.log(v / before)).sum()),
         before,
         jac=lambda v: np.log(v / before) + 1,
         bounds=[(1e-9, 1)] * len(before),
-        constraints={"type": "eq", "fun": lambda v: labels.T @ (v / sizes) - wanted},
+        constraints={"type": "eq", "fun": lambda v: labels.T @ (v / sizes) - target},
         method="SLSQP",
         options={"ftol": 1e-15, "maxiter": 500},
     )
     expected = best.x / sizes / (best.x / sizes).mean()
-    found = prior_weights(labels, wanted).weights
-    np.testing.assert_allclose(found, expected, rtol=1e-5)  # SLSQP's own precision
+    found = prior_weights(labels, target).weights
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # the precision of SLSQP
     assert np.ptp(found) > 1
 
 
@@ -163,11 +163,11 @@ def test_a_factor_of_ten_for_all_labels_of_a_row_is_ten():
     np.testing.assert_allclose(weights[50:] / weights[0], 10, rtol=1e-7)
 
 
-def test_out_of_reach_is_the_nearest_and_says_how_far():
-    """Class 1 only comes with class 0: of A, AB, C the shares .2, .4, .4 are nearest to AB 4/7 and C 3/7."""
+def test_an_unreachable_prior_gives_the_nearest_and_its_distance():
+    """Class 1 occurs with class 0 only: AB 4/7 and C 3/7 are nearest to the shares .2, .4, .4."""
     labels = [[0]] * 20 + [[0, 1]] * 10 + [[2]] * 30
     found = prior_weights(labels, [0.2, 0.4, 0.4])
-    assert_close = {"rtol": 0, "atol": 1e-3}  # it stops where it comes no nearer
+    assert_close = {"rtol": 0, "atol": 1e-3}  # it stops when the distance no longer falls
     np.testing.assert_allclose(found.shares, [2 / 7, 2 / 7, 3 / 7], **assert_close)
     np.testing.assert_allclose(found.total_variation, 0.8 / 7, **assert_close)
     np.testing.assert_allclose(found.weights[:20], 0, **assert_close)
@@ -179,20 +179,20 @@ def test_out_of_reach_is_the_nearest_and_says_how_far():
     assert f"p: the labels allow it to be met to a total variation of {distance:.4f}\n" in str(report)
 
 
-def test_one_more_sweep_comes_no_nearer():
-    """Nothing that moves mass between two sets of labels lessens the chi-square distance by more than a trace."""
+def test_one_more_sweep_does_not_lower_the_distance():
+    """No move of mass between two label sets lowers the chi-square distance noticeably."""
     rng = np.random.default_rng(5)
     labels = rng.random((40, 6)) < 0.3
     labels[:, 5] = labels[:, 4]
     labels = labels[labels.any(axis=1)]
-    wanted = np.array([1, 3, 5, 9, 20, 50]) / 88
-    found = prior_weights(labels, wanted)
+    prior = np.array([1, 3, 5, 9, 20, 50]) / 88
+    found = prior_weights(labels, prior)
     assert found.total_variation > 0.1
     pairs = found.weights * labels.sum(axis=1)
 
     def distance(pairs):
         shares = np.array(shares_of(labels.tolist(), (pairs / labels.sum(axis=1)).tolist()))
-        return float(((shares - wanted) ** 2 / wanted).sum())
+        return float(((shares - prior) ** 2 / prior).sum())
 
     least = distance(pairs)
     for source in range(len(pairs)):
@@ -204,7 +204,7 @@ def test_one_more_sweep_comes_no_nearer():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Classes that are absent or not wanted
+# Classes that are absent or have a share of 0
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +237,7 @@ def test_a_class_of_no_share_has_no_weight_and_no_ap():
 
 @st.composite
 def cases(draw):
-    """Labels (N, C) bool with a positive, and a prior (C,) that wants a class that is there."""
+    """Draw labels (N, C) bool with a positive, and a prior (C,) above 0 for a present class."""
     num_rows, num_classes = draw(st.integers(1, 25)), draw(st.integers(1, 5))
     row = st.lists(st.booleans(), min_size=num_classes, max_size=num_classes)
     labels = np.array(draw(st.lists(row, min_size=num_rows, max_size=num_rows)))
@@ -259,24 +259,24 @@ def test_row_order_changes_no_bit(case, rng):
 
 
 @given(cases(), st.integers(-30, 30))
-def test_the_sum_of_a_prior_says_nothing(case, exponent):
+def test_the_sum_of_a_prior_changes_nothing(case, exponent):
     labels, prior = case
     assert_same_bits(prior_weights(labels, prior * 2.0**exponent).weights, prior_weights(labels, prior).weights)
 
 
 @given(cases())
-def test_weights_have_mean_one_and_the_shares_that_are_told(case):
+def test_weights_have_mean_one_and_the_reported_shares(case):
     labels, prior = case
     found = prior_weights(labels, prior)
     assert (found.weights >= 0).all()
     assert_agrees(found.weights.mean(), 1)
     assert_agrees(found.shares, shares_of(labels.tolist(), found.weights.tolist()))
-    wanted = np.where(labels.any(axis=0), prior, 0)
-    assert_agrees(found.total_variation, np.abs(found.shares - wanted / wanted.sum()).sum() / 2)
-    # Never farther than the set as it is.
-    before = ((np.array(shares_of(labels.tolist(), [1] * len(labels))) - wanted / wanted.sum()) ** 2)[wanted > 0]
-    after = ((found.shares - wanted / wanted.sum()) ** 2)[wanted > 0]
-    assert (after / wanted[wanted > 0]).sum() <= (before / wanted[wanted > 0]).sum() + 1e-12
+    target = np.where(labels.any(axis=0), prior, 0)
+    assert_agrees(found.total_variation, np.abs(found.shares - target / target.sum()).sum() / 2)
+    # The distance never exceeds that of the unweighted set.
+    before = ((np.array(shares_of(labels.tolist(), [1] * len(labels))) - target / target.sum()) ** 2)[target > 0]
+    after = ((found.shares - target / target.sum()) ** 2)[target > 0]
+    assert (after / target[target > 0]).sum() <= (before / target[target > 0]).sum() + 1e-12
 
 
 @given(cases())
@@ -358,8 +358,8 @@ def test_text_has_a_line_for_each_distribution():
     assert "\nas it is          0  " in per_class
 
 
-def test_few_rows_are_told():
-    """Two rows of a rare class with nearly all of the weight."""
+def test_few_effective_rows_are_noted():
+    """Two rows of a rare class have nearly all of the weight."""
     labels = np.array([0] * 500 + [1] * 2)
     text = str(evaluate(np.random.default_rng(0).random((502, 2)), labels, prior={"p": [1, 99]}))
     assert "\np: rests on few rows, as 2.0 of 502 would\n" in text
@@ -390,7 +390,7 @@ def test_json_is_read_back(topk):
         lambda shift: shift.update(groups={}),
     ],
 )
-def test_a_damaged_shift_is_refused(change):
+def test_a_damaged_prior_result_is_refused(change):
     scores, labels = example()
     document = json.loads(evaluate(scores, labels, prior="uniform").to_json())
     change(document["shifts"]["uniform"])
@@ -398,7 +398,7 @@ def test_a_damaged_shift_is_refused(change):
         Report.from_json(json.dumps(document))
 
 
-def test_forms_of_a_prior_are_one():
+def test_all_forms_of_a_prior_are_equal():
     scores, labels = example()
     options = {"sap": None, "train_counts": TRAIN_COUNTS}
     report = evaluate(scores, labels, prior="inverse", **options)
@@ -445,7 +445,7 @@ def test_forms_of_a_prior_are_one():
         ({3: "uniform"}, ValueError, r"^prior: expected names of letters and digits, got 3$"),
     ],
 )
-def test_wrong_priors_are_one_sentence(prior, error, sentence):
+def test_wrong_priors_are_refused(prior, error, sentence):
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
     with pytest.raises(error, match=sentence):
         evaluate(np.zeros((3, 3)), labels, prior=prior)
@@ -457,7 +457,7 @@ def test_a_prior_that_no_row_can_have_is_an_error():
         prior_weights(np.ones((2, 2)), [1, 0])
 
 
-def test_lists_need_to_know_the_classes():
+def test_lists_need_the_number_of_classes():
     with pytest.raises(ValueError, match=r"^num_classes: expected the number of classes"):
         prior_weights([[0], [1]], "uniform")
 
@@ -467,7 +467,7 @@ def test_train_counts_are_checked():
         prior_weights(np.eye(3), "inverse", train_counts=[1, 2])
 
 
-def test_what_never_has_all_rows_takes_no_prior():
+def test_other_evaluations_take_no_prior():
     batches = [(np.zeros((2, 2)), [[0], [1]])]
     with pytest.raises(TypeError, match=r"^prior: expected one of sap, "):
         vltr_eval.evaluate_batches(batches, 2, prior="uniform")
@@ -477,7 +477,7 @@ def test_what_never_has_all_rows_takes_no_prior():
         vltr_eval.Evaluator(2, prior="uniform")
 
 
-def test_a_device_takes_no_prior(cuda):
+def test_scores_on_a_device_refuse_a_prior(cuda):
     from devices import on_device
 
     scores, labels = example()
@@ -504,9 +504,9 @@ def test_extreme_distributions_give_finite_weights_and_their_distance(data):
     assert np.isfinite(found.weights).all()
     assert found.weights.mean() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(found.shares, shares_of(labels, found.weights), atol=1e-12)
-    asked = np.where(labels.any(axis=0), prior, 0.0)
-    asked = asked / asked.max()
-    assert found.total_variation == pytest.approx(np.abs(found.shares - asked / asked.sum()).sum() / 2, abs=1e-12)
+    target = np.where(labels.any(axis=0), prior, 0.0)
+    target = target / target.max()
+    assert found.total_variation == pytest.approx(np.abs(found.shares - target / target.sum()).sum() / 2, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -517,14 +517,14 @@ def test_extreme_distributions_give_finite_weights_and_their_distance(data):
         ([[1, 1], [1, 0], [0, 1]], [5e-324, 1e308], [0, 1]),
     ],
 )
-def test_extreme_distributions_that_rows_can_have_are_met(labels, prior, shares):
+def test_extreme_distributions_that_rows_can_have_are_reached(labels, prior, shares):
     found = prior_weights(np.array(labels), prior)
     assert found.total_variation < REACHED
     np.testing.assert_allclose(found.shares, shares, atol=REACHED)
 
 
 def test_extreme_distributions_end_after_a_fixed_number_of_passes(monkeypatch):
-    """Half of 50 classes in every row can never come near to shares that fall by ten from class to class."""
+    """Rows with half of 50 classes cannot reach shares that fall by a factor of ten from class to class."""
     passes = []
     by_set = raking.Raking._by_set
     monkeypatch.setattr(raking.Raking, "_by_set", lambda *arguments: passes.append(1) or by_set(*arguments))

@@ -1,4 +1,4 @@
-"""The rank table: what is in it, what follows from it, how it is saved, and how tables of shards become one."""
+"""The rank table: its content, its metrics, its files, and merges of the tables of shards."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from vltr_eval._base.files import OutputError
 
 pytestmark = pytest.mark.any_device
 
-# What is in it
+# Content
 
 
-def assert_table_is_the_textbook(table, scores, labels) -> None:
+def assert_table_equals_the_textbook(table, scores, labels) -> None:
     assert table.num_rows == len(scores)
     for c in range(table.num_classes):
         assert table_rows(table, c) == reference.rank_table(
@@ -39,27 +39,27 @@ def assert_table_is_the_textbook(table, scores, labels) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (130, 70), (1500, 20)])
 @pytest.mark.parametrize("levels", [None, 3, 40])
-def test_table_is_the_textbook(simd, shape, levels):
+def test_table_equals_the_textbook(simd, shape, levels):
     scores, labels = make_case(*shape, seed=1, levels=levels)
-    assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+    assert_table_equals_the_textbook(rank_table(scores, labels), scores, labels)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 15, 16, 17, 300])
-def test_table_is_the_textbook_for_any_number_of_positives(simd, num_rows):
+def test_table_equals_the_textbook_for_any_number_of_positives(simd, num_rows):
     labels = corner_labels(num_rows, seed=2)
     for levels in (None, 4):
         scores, _ = make_case(*labels.shape, seed=3, levels=levels)
-        assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+        assert_table_equals_the_textbook(rank_table(scores, labels), scores, labels)
 
 
 @pytest.mark.parametrize("positives", [15, 16, 17, 255, 256, 257, 4095, 4096, 4097])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-def test_table_is_the_textbook_around_the_widths_of_its_search_tree(simd, positives, dtype):
+def test_table_equals_the_textbook_around_the_widths_of_its_search_tree(simd, positives, dtype):
     rng = np.random.default_rng(positives)
     scores = rng.permutation(9000)[:, None].astype(dtype)
     labels = np.zeros((9000, 1), bool)
     labels[rng.permutation(9000)[:positives]] = True
-    assert_table_is_the_textbook(rank_table(scores, labels), scores, labels)
+    assert_table_equals_the_textbook(rank_table(scores, labels), scores, labels)
 
 
 def test_table_has_the_documented_types():
@@ -85,8 +85,8 @@ def test_counts_of_both_sides():
 
 
 @pytest.mark.parametrize("levels", [None, 5])
-def test_curve_lies_on_sklearns(levels):
-    """scikit-learn has points at every score; ours are those at the scores of positives."""
+def test_curve_agrees_with_sklearn(levels):
+    """scikit-learn has a point at every score; the rank table has those at the scores of positives."""
     scores, labels = make_case(200, 3, seed=4, levels=levels)
     for c, curve in enumerate(vltr_eval.precision_recall_curve(scores, labels)):
         precision, recall, thresholds = sklearn_curve(labels[:, c], scores[:, c])
@@ -104,7 +104,7 @@ def test_curve_of_an_absent_class_is_empty():
 
 
 @pytest.mark.parametrize("class_index", [-1, 2])
-def test_curve_refuses_a_class_that_is_not_there(class_index):
+def test_curve_refuses_a_class_out_of_range(class_index):
     with pytest.raises(IndexError, match=rf"^class_index: expected 0 to 1, got {class_index}$"):
         rank_table(np.zeros((3, 2)), np.zeros((3, 2))).precision_recall_curve(class_index)
 
@@ -183,7 +183,7 @@ def table():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint64, np.float16, np.bool_])
-def test_saved_table_comes_back_whole(tmp_path, dtype):
+def test_saved_table_loads_unchanged(tmp_path, dtype):
     scores, labels = make_case(60, 5, seed=12, levels=6)
     labels[:, 2] = False
     table = rank_table(np.abs(scores).astype(dtype), labels)
@@ -229,7 +229,7 @@ def test_load_of_a_missing_file_is_an_oserror(tmp_path):
 
 
 def refused(path) -> str:
-    """The one sentence with which a file must be refused."""
+    """Return the error message of a file that must be refused."""
     with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: expected ") as caught:
         RankTable.load(path)
     assert "\n" not in str(caught.value)
@@ -269,7 +269,7 @@ def test_every_flipped_byte_is_refused_or_harmless(tmp_path, table):
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         try:
-            assert_same_table(RankTable.load(path), table)  # the byte was a date or the like
+            assert_same_table(RankTable.load(path), table)  # the byte was a date or similar
         except Exception as error:
             if type(error) is not ValueError or not str(error).startswith(f"{path}: expected "):
                 surprises[place] = repr(error)
@@ -322,7 +322,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_tables_that_no_scan_could_have_made_are_refused(tmp_path, table, damage):
+def test_inconsistent_tables_are_refused(tmp_path, table, damage):
     arrays = fields(table)
     damage(arrays)
     path = tmp_path / "table.npz"
@@ -356,7 +356,7 @@ def unaligned(array: np.ndarray) -> np.ndarray:
 
 
 def test_unaligned_arrays_are_read_exactly(table):
-    """Checked by the undefined-behaviour sanitizer too, which sees a core that reads them in place."""
+    """The undefined-behaviour sanitizer also runs this test and reports unaligned reads."""
     scores, labels = make_case(60, 5, seed=11, levels=6)
     positives = Positives.from_labels(labels, 60, 5)
     positives = Positives(60, 5, unaligned(positives.indptr), unaligned(positives.rows))
@@ -369,8 +369,8 @@ def test_unaligned_arrays_are_read_exactly(table):
 
 
 @pytest.mark.parametrize("positives", [1, 10**6, 2**51])
-def test_a_table_of_as_many_rows_as_can_be_counts_at_once(tmp_path, positives):
-    """One threshold, which all positives and half of the negatives reach. Its file has some hundred bytes."""
+def test_metrics_of_a_table_with_the_most_rows_are_fast(tmp_path, positives):
+    """Use one threshold that all positives and half of the negatives reach; the file has a few hundred bytes."""
     path, counts = tmp_path / "table.npz", np.array([positives])
     negatives = 2**53 - positives
     whole = RankTable(2**53, np.array([0, 1]), np.float32([0.5]), counts, np.array([negatives // 2]), counts * 0)
@@ -380,14 +380,14 @@ def test_a_table_of_as_many_rows_as_can_be_counts_at_once(tmp_path, positives):
     harmonic = 1.5 if positives == 1 else math.log(rows) + 0.5772156649015329 + 1 / (2 * rows)
     chance = ((positives - 1) / (rows - 1) * (rows - harmonic) + harmonic) / rows
     assert table.sampled_average_precision_chance()[0] == pytest.approx(chance, rel=1e-13)
-    # Of P draws half are expected to reach the threshold: P / (P + P / 2), moved by the spread of that number.
+    # Half of the P draws are expected to reach the threshold: P / (P + P / 2), corrected for their variance.
     exact = 0.75 if positives == 1 else 2 / 3 * (1 + (0.25 / positives) / 2.25)
     assert table.expected_sampled_average_precision()[0] == pytest.approx(exact, rel=1e-9)
     assert table.average_precision()[0] == positives / (positives + negatives // 2)
 
 
 def rewrite(path, change) -> None:
-    """Changes the bytes of each member of a zip: change(name, content) gives them, or None to leave the member out."""
+    """Rewrite the members of a zip: change(name, content) returns the new bytes, or None to drop the member."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -397,7 +397,7 @@ def rewrite(path, change) -> None:
 
 
 def huge(name: str, content: bytes) -> bytes:
-    """The header of `fp` promises 2^40 numbers; the content stays."""
+    """Make the header of `fp` claim 2^40 numbers; the content stays."""
     return content.replace(b"(", b"(1099511627776", 1) if name == "fp.npy" else content
 
 
@@ -413,7 +413,7 @@ MEMBERS = {
 
 
 @pytest.mark.parametrize("change", MEMBERS.values(), ids=MEMBERS.keys())
-def test_damaged_members_get_one_sentence(tmp_path, table, change):
+def test_damaged_members_are_refused(tmp_path, table, change):
     path = tmp_path / "table.npz"
     table.save(path)
     rewrite(path, change)
@@ -422,7 +422,7 @@ def test_damaged_members_get_one_sentence(tmp_path, table, change):
     )
 
 
-def test_members_that_pack_without_bound_are_refused(tmp_path, table):
+def test_members_of_other_compression_are_refused(tmp_path, table):
     path = tmp_path / "table.npz"
     table.save(path)
     with zipfile.ZipFile(path) as archive:
@@ -437,13 +437,13 @@ def test_members_that_pack_without_bound_are_refused(tmp_path, table):
 
 
 def cut(num_rows: int, rng: random.Random) -> list[slice]:
-    """Random row shards that cover all rows."""
+    """Return random row shards that cover all rows."""
     places = sorted(rng.sample(range(1, num_rows), rng.randint(0, min(5, num_rows - 1)))) if num_rows > 1 else []
     return [slice(a, b) for a, b in zip([0, *places], [*places, num_rows], strict=True)]
 
 
 def merge_in_any_tree(parts: list, rng: random.Random):
-    """Folds parts two or three at a time in random order, until one is left."""
+    """Merge two or three tables at a time in random order, until one is left."""
     parts = list(parts)
     while len(parts) > 1:
         rng.shuffle(parts)
@@ -480,7 +480,7 @@ def test_merged_positive_scores_are_those_of_the_whole():
     assert_same_bits(whole.indptr, table.indptr)
 
 
-def test_merge_of_nothing_is_the_same(table):
+def test_merge_of_no_other_table_changes_nothing(table):
     assert_same_table(table.merge(), table)
 
 
@@ -517,7 +517,7 @@ def test_thresholds_must_fit_the_scores():
     ids=["beyond the end", "negative", "falling", "NaN", "rising scores"],
 )
 def test_thresholds_that_do_not_fit_together_are_refused(indptr, scores):
-    """In a process of its own, because what is trusted here may end it."""
+    """This runs in a separate process, because an unchecked value may crash it."""
     code = f"""
 import numpy as np, vltr_eval
 thresholds = vltr_eval.PositiveScores(np.array({indptr}), np.array({scores}).astype(np.float32))
@@ -532,14 +532,14 @@ except ValueError as error:
 
 
 def test_thresholds_that_miss_a_positive_are_refused():
-    """Thresholds of another shard alone would lose positives of this one, and every number after them."""
+    """Thresholds of another shard alone would lose positives of this one, so every count would be wrong."""
     scores, labels = np.array([3.0, 2.0, 1.0, 0.0]), np.array([1, 0, 1, 0])
     with pytest.raises(ValueError, match=r"^thresholds: expected "):
         rank_table(scores[2:], labels[2:], thresholds=positive_scores(scores[:2], labels[:2]))
 
 
 def test_a_shard_counted_against_all_thresholds_keeps_its_metrics():
-    """More thresholds than its positives need change no metric of a shard, nor do those above its best score."""
+    """Extra thresholds change no metric of a shard, even above its best score."""
     scores, labels = make_case(90, 7, seed=15, levels=9, prevalence=0.1)
     thresholds = positive_scores(scores, labels)
     for shard in (slice(0, 30), slice(30, 31), slice(31, 90)):

@@ -1,4 +1,4 @@
-"""How ranks exchange messages: what arrives where, and that the failure of one is the failure of all."""
+"""Messages between ranks arrive at the right rank, and a failure of one rank raises on all ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, current_group, l
 
 @pytest.fixture(params=[2, 4])
 def ranks(request):
-    """A process group of two, and one of four."""
+    """Return a process group of two ranks, then one of four."""
     return group_of(request.param)
 
 
@@ -30,23 +30,23 @@ def ranks(request):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_alone_a_process_gets_back_what_it_made():
+def test_a_single_process_receives_its_messages():
     assert SINGLE_PROCESS.all_to_all(lambda: ["mine"]) == ["mine"]
     assert SINGLE_PROCESS.all_gather(lambda: "mine") == ["mine"]
     assert SINGLE_PROCESS.all_reduce(lambda: np.arange(3), most=2).tolist() == [0, 1, 2]
 
 
-def test_alone_an_error_is_the_error_itself():
+def test_a_single_process_raises_the_error_itself():
     with pytest.raises(KeyError, match="model"), propagate_errors(SINGLE_PROCESS):
         raise KeyError("model")
 
 
-def test_without_a_process_group_a_process_is_alone():
+def test_without_a_process_group_there_is_a_single_process():
     assert current_group() is SINGLE_PROCESS
 
 
 @pytest.mark.parametrize("size", [None, "1"])
-def test_one_launched_process_is_alone(monkeypatch, size):
+def test_one_launched_process_is_a_single_process(monkeypatch, size):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     if size is not None:
         monkeypatch.setenv("WORLD_SIZE", size)
@@ -56,25 +56,25 @@ def test_one_launched_process_is_alone(monkeypatch, size):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What arrives
+# Messages
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def all_to_all_ragged(rank):
-    """A message from s to r is r numbers of s, none to rank 0, and many to the last."""
+    """Send r numbers from rank s to rank r: none to rank 0, and the most to the last."""
     communicator = current_group()
     length = [10**6 if to == communicator.size - 1 else to for to in range(communicator.size)]
     return [part.tolist()[:3] for part in communicator.all_to_all(lambda: [np.full(n, rank) for n in length])]
 
 
-def test_all_to_all_takes_each_message_to_its_rank(ranks):
+def test_all_to_all_sends_each_message_to_its_rank(ranks):
     for rank, arrived in enumerate(ranks.run(all_to_all_ragged)):
         length = 3 if rank == ranks.size - 1 else rank
         assert arrived == [[sender] * length for sender in range(ranks.size)]
 
 
 def all_gather_where_only_nccl_is(rank):
-    """nccl does not move CPU memory, in which messages are made. One rank is in more groups than the others."""
+    """nccl does not move CPU memory, which holds the messages. One rank is in more groups than the others."""
     dist.new_group([0])
     with mock.patch.object(dist, "get_backend_config", return_value="cuda:nccl"):
         communicator, again = Communicator(), Communicator()
@@ -87,7 +87,7 @@ def all_gather_where_only_nccl_is(rank):
     )
 
 
-def test_a_group_of_nccl_is_given_one_of_gloo(ranks):
+def test_a_group_of_nccl_gets_one_of_gloo(ranks):
     sums = [0, ranks.size, 2 * ranks.size]
     assert ranks.run(all_gather_where_only_nccl_is) == [("gloo", list(range(ranks.size)), sums)] * ranks.size
 
@@ -108,20 +108,20 @@ def add_most(rank, most):
 
 
 @pytest.mark.parametrize("most", [2**31 - 1, 2**31, 2**60])
-def test_all_reduce_is_exact_up_to_the_most(ranks, most):
+def test_all_reduce_is_exact_up_to_the_maximum(ranks, most):
     size = ranks.size
     expected = "int64", [most // 4 * size, 0, -size, size * (size - 1) // 2]
     assert ranks.run(add_most, most) == [expected] * size
 
 
 def add_columns(rank):
-    """Neither contiguous nor owned by the caller alone; stays as it is."""
-    own = np.arange(12).reshape(3, 4)
-    sums = current_group().all_reduce(lambda: own[:, 1], most=100)
-    return own.ravel().tolist() == list(range(12)), sums.tolist()
+    """Reduce an array that is neither contiguous nor owned by the caller alone; it must not change."""
+    array = np.arange(12).reshape(3, 4)
+    sums = current_group().all_reduce(lambda: array[:, 1], most=100)
+    return array.ravel().tolist() == list(range(12)), sums.tolist()
 
 
-def test_all_reduce_leaves_what_was_made_as_it_is(ranks):
+def test_all_reduce_does_not_change_its_input(ranks):
     assert ranks.run(add_columns) == [(True, [ranks.size * n for n in (1, 5, 9)])] * ranks.size
 
 
@@ -145,7 +145,7 @@ def count_bytes_of_all_to_all(rank, length):
     return sum(moved)
 
 
-def test_all_to_all_moves_the_messages_and_little_more(ranks):
+def test_all_to_all_sends_little_beside_the_messages(ranks):
     for moved in ranks.run(count_bytes_of_all_to_all, 10_000):
         assert 10_000 * ranks.size <= moved <= (10_000 + 50) * ranks.size
 
@@ -176,7 +176,7 @@ METHODS = ("all_to_all", "all_gather", "all_reduce", "abort")
 
 
 def fail(rank, method, failing, kind):
-    """The failing ranks fail in a method, or call abort before it; the others make their share."""
+    """Fail on some ranks in a method, or by abort before it; the other ranks send their messages."""
     communicator = current_group()
 
     def make():
@@ -193,10 +193,10 @@ def fail(rank, method, failing, kind):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_failure_of_one_rank_is_that_of_all(ranks, method):
+def test_the_error_of_one_rank_is_raised_on_all(ranks, method):
     for rank, error in enumerate(ranks.errors(fail, method, [1], "ValueError")):
-        own = Raised("ValueError", "scores: expected numbers")
-        assert error == (own if rank == 1 else Raised("RankFailure", f"rank 1: ValueError: {own.message}"))
+        failure = Raised("ValueError", "scores: expected numbers")
+        assert error == (failure if rank == 1 else Raised("RankFailure", f"rank 1: ValueError: {failure.message}"))
     assert ranks.run(add_none)
 
 
@@ -224,20 +224,20 @@ def test_ranks_may_all_fail(ranks):
     assert ranks.run(add_none)
 
 
-def fail_and_go_on(rank):
-    """An abort is over once it is received: the next collective is the next call of each rank."""
+def fail_and_continue(rank):
+    """An abort ends once it is received: the next collective is the next call of each rank."""
     communicator = current_group()
     with contextlib.suppress(KeyError, RuntimeError):
         fail(rank, "abort", [0], "KeyError")
     return communicator.all_gather(lambda: rank)
 
 
-def test_ranks_can_go_on_after_a_failure(ranks):
-    assert ranks.run(fail_and_go_on) == [list(range(ranks.size))] * ranks.size
+def test_ranks_can_continue_after_an_error(ranks):
+    assert ranks.run(fail_and_continue) == [list(range(ranks.size))] * ranks.size
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Who is there
+# Groups
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +251,7 @@ def group_of_odd_ranks(rank):
             dist.destroy_process_group(group)
 
 
-def test_a_subgroup_exchanges_among_its_own():
+def test_a_subgroup_exchanges_within_itself():
     outcomes = group_of(4).outcomes(group_of_odd_ranks)
     assert outcomes[1::2] == [(0, 2, [1, 3]), (1, 2, [1, 3])]
     outside = Raised("ValueError", "group: expected a process group with this process in it, got one without")
@@ -263,25 +263,25 @@ def group_of_one(rank):
     return current_group(groups[rank]) is SINGLE_PROCESS, Communicator(groups[rank]).all_gather(lambda: rank)
 
 
-def test_a_group_of_one_is_alone(ranks):
+def test_a_group_of_one_is_a_single_process(ranks):
     assert ranks.run(group_of_one) == [(True, [rank]) for rank in range(ranks.size)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Who has gone
+# Killed ranks
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def mortal(request):
-    """A group of its own, for what its ranks do not survive."""
+    """Return a separate group, for tests that kill its ranks."""
     started = Ranks(request.param)
     yield started
     started.stop()
 
 
-def go_away(rank, when):
-    """Rank 1 is killed instead of its ``when``-th collective call; a sum has four."""
+def be_killed(rank, when):
+    """Kill rank 1 in place of its ``when``-th collective call; a sum has four calls."""
     calls = [dist.all_to_all_single] * when
     if rank == 1:
         dist.all_to_all_single = lambda *args, **kw: calls.pop()(*args, **kw) if calls else die()
@@ -295,8 +295,8 @@ def die():
 
 @pytest.mark.parametrize("mortal", [2, 4], indirect=True)
 @pytest.mark.parametrize("when", range(4))
-def test_the_others_notice_a_rank_that_was_killed(mortal, when):
-    outcomes = mortal.outcomes(go_away, when)
+def test_a_killed_rank_is_an_error_on_the_others(mortal, when):
+    outcomes = mortal.outcomes(be_killed, when)
     assert outcomes.pop(1) == GONE
     for outcome in outcomes:
         assert outcome.kind == "RankFailure"
@@ -304,7 +304,7 @@ def test_the_others_notice_a_rank_that_was_killed(mortal, when):
         assert outcome.message.isprintable()
 
 
-def abort_to_the_dead(rank):
+def abort_to_killed_ranks(rank):
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     with propagate_errors(current_group()):
@@ -312,5 +312,5 @@ def abort_to_the_dead(rank):
 
 
 @pytest.mark.parametrize("mortal", [2], indirect=True)
-def test_an_error_stays_itself_when_no_rank_is_left_to_receive_it(mortal):
-    assert mortal.outcomes(abort_to_the_dead) == [Raised("KeyError", "'model'"), GONE]
+def test_an_error_is_raised_when_no_other_rank_is_left(mortal):
+    assert mortal.outcomes(abort_to_killed_ranks) == [Raised("KeyError", "'model'"), GONE]

@@ -1,6 +1,6 @@
-"""The front door: README, CONTRIBUTING, CHANGELOG, CITATION.cff and docs/drop_ins.md say only what holds.
+"""README, CONTRIBUTING, CHANGELOG, CITATION.cff and docs/drop_ins.md are true.
 
-Each code block of the README runs as it is printed, and each example of a drop-in holds with both import lines.
+Each code block of the README runs as printed, and each example of a drop-in holds with both import lines.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SWITCHES = re.findall(r"```diff\n-(.*?)\n\+(.*?)\n```\n+```pycon\n(.*?)```", DRO
 ORIGINALS = {old.split()[1].split(".")[0]: old for old, _, _ in SWITCHES}
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
-# Imports of the blocks above those of one document.
+# Names that earlier blocks of the document import.
 SHARED = "import numpy as np, torch"
 
 
@@ -64,15 +64,15 @@ def test_contributing_is_short():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(page))
     assert targets
     assert [target for target in targets if "//" not in target and not (ROOT / target).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_files_that_a_page_names_are_there(page):
-    """Names in backticks with a folder or a suffix of the sources; <name> stands for any name, * for several."""
+def test_files_that_a_page_names_exist(page):
+    """Names in backticks with a folder or a source suffix must exist; <name> is any name, * any text."""
     named = re.findall(r"`((?:\.ci|\.github|[\w.]+/|[\w/]+\.(?=py|cpp|hpp|cu|md|toml|txt))[\w./<>*-]*)`", text_of(page))
     patterns = [re.sub(r"<\w+>", "*", name).rstrip("/") for name in named if not name.startswith(("build/", "demo/"))]
     assert [pattern for pattern in patterns if not any(ROOT.glob(pattern))] == []
@@ -90,7 +90,7 @@ def test_readme_and_ci_call_the_same_targets():
         assert re.search(rf"^step .* make {target}\b", text_of(".ci/run"), re.MULTILINE)
 
 
-def test_python_prints_what_the_readme_says(capsys):
+def test_python_prints_the_output_in_the_readme(capsys):
     (block,) = [block for language, block in BLOCKS if language == "python"]
     exec(compile(block, "README.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
@@ -98,7 +98,7 @@ def test_python_prints_what_the_readme_says(capsys):
     assert printed[-1] == re.search(r"# ([\d.]+)$", block.rstrip())[1]
 
 
-def test_evaluation_prints_what_the_readme_says(tmp_path):
+def test_evaluation_prints_the_output_in_the_readme(tmp_path):
     commands = [command for command in COMMANDS if command.startswith("vltr-eval")]
     assert len(commands) >= 5
     done = [run(command, tmp_path) for command in commands]
@@ -107,7 +107,7 @@ def test_evaluation_prints_what_the_readme_says(tmp_path):
 
 
 def test_training_runs(tmp_path):
-    """The same commands on a tenth of the data and for one epoch."""
+    """Run the same commands on a tenth of the data, for one epoch."""
     commands = [command for command in COMMANDS if command.startswith("vltr-train")]
     assert len(commands) == 3
     small = {"--scale 0.05": "--scale 0.005", "epochs=20": "epochs=1"}
@@ -121,7 +121,7 @@ def test_training_runs(tmp_path):
 
 
 def test_picture_is_of_this_version():
-    """`make picture` draws the same file."""
+    """`make picture` draws the committed file."""
     specification = importlib.util.spec_from_file_location("draw_picture", ROOT / "tools" / "draw_picture.py")
     tool = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(tool)
@@ -150,42 +150,42 @@ def test_hooks_have_the_versions_of_make_lint():
 def run_example(line: str, example: str) -> doctest.TestResults:
     names: dict[str, object] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torcheval's own, at its import
+        warnings.simplefilter("ignore")  # raised by torcheval at its import
         exec(f"{SHARED}\n{line}", names)
     test = doctest.DocTestParser().get_doctest(example, names, line, "drop_ins.md", 0)
     return doctest.DocTestRunner().run(test)
 
 
 def test_every_drop_in_has_an_example():
-    """ava was a program: its page shows the command."""
+    """ava replaces a program, so its page shows the command."""
     names = {path.stem for path in (ROOT / "vltr_eval" / "compat").iterdir() if not path.name.startswith("_")}
     shown = {re.search(r"vltr_eval\.compat(?:\.| import )(\w+)", new)[1] for _, new, _ in SWITCHES}
     assert shown == names - {"ava"}
     assert "`vltr-eval ava`" in DROP_INS
 
 
-def test_readme_switches_as_the_page_of_drop_ins():
+def test_readme_and_the_page_of_drop_ins_have_the_same_import_lines():
     (block,) = [block for language, block in BLOCKS if language == "diff"]
     assert f"```diff\n{block}```" in DROP_INS
 
 
 @pytest.mark.parametrize(("old", "new", "example"), SWITCHES, ids=ORIGINALS)
-def test_new_line_gives_what_the_page_says(old, new, example):
+def test_new_import_gives_the_output_on_the_page(old, new, example):
     result = run_example(new, example)
     assert result.attempted > 0
     assert result.failed == 0
 
 
 @pytest.mark.parametrize("package", sorted(set(ORIGINALS) - {"ops", "eval_util"}))
-def test_old_line_gives_the_same(package):
+def test_old_import_gives_the_same_output(package):
     assert importlib.util.find_spec(package), f"{package}: expected the original to be installed"
     old, example = next((old, example) for old, _, example in SWITCHES if old == ORIGINALS[package])
     assert run_example(old, example).failed == 0
 
 
 @pytest.mark.parametrize(("package", "published"), [("ops", "torchnet"), ("eval_util", "youtube8m")])
-def test_definition_of_the_original_gives_the_same(package, published, monkeypatch):
-    """These originals are in no registry; the benchmarks have them re-expressed from their definition."""
+def test_definition_of_the_original_gives_the_same_output(package, published, monkeypatch):
+    """These originals are in no registry, so the benchmarks re-express their definitions."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     old, example = next((old, example) for old, _, example in SWITCHES if old == ORIGINALS[package])
     line = old.replace("ops.apmeter", "published.torchnet").replace(

@@ -1,4 +1,4 @@
-"""Reports: what `evaluate` puts in them against slow references, and how they are written down and read again."""
+"""Reports: the values of `evaluate` against slow references, and their text, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAIN_COUNTS = [900, 700, 300, 200, 101, 100, 60, 10]
 
 
 def _example(*, ties=False, absent=(), seed=0, num_rows=60):
-    """Scores and labels (N, 8): classes of very different size, rows with several labels and with none."""
+    """Return scores and labels (N, 8): classes of very different size, rows with several labels and with none."""
     rng = np.random.default_rng(seed)
     share = np.array([0.5, 0.4, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05])
     labels = rng.random((num_rows, 8)) < share
@@ -38,14 +38,14 @@ def _example(*, ties=False, absent=(), seed=0, num_rows=60):
 
 
 def _reference_ap(scores, labels):
-    """AP of one class: for each positive, precision among all rows that score at least as high."""
+    """Return the AP of one class: for each positive, precision among all rows that score at least as high."""
     if not labels.any():
         return math.nan
     return mean(float(labels[scores >= threshold].mean()) for threshold in scores[labels])
 
 
 def _reference_rank(scores, labels):
-    """0-based rank of the best label of one row; the lower class index goes first among equals."""
+    """Return the 0-based rank of the best label of one row; the lower class index wins a tie."""
     order = sorted(range(len(scores)), key=lambda c: (-scores[c], c))
     return min((order.index(c) for c in np.flatnonzero(labels)), default=None)
 
@@ -64,7 +64,7 @@ def _check(found, expected):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What evaluate finds
+# Results of evaluate
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -240,13 +240,13 @@ def test_a_single_trial_has_no_spread():
         ({"class_names": ["one"]}, "class_names: 1 names, but scores has 8 classes"),
     ],
 )
-def test_evaluate_refuses_bad_options_in_a_sentence(options, sentence):
+def test_evaluate_refuses_bad_options(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         evaluate(*_example(), **options)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How it is written down
+# Text, JSON and CSV
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -310,7 +310,7 @@ def test_a_report_pickles(report):
         ('{"schema": "vltr-eval/report/1", "settings": 3}', "report: expected the values of schema"),
     ],
 )
-def test_from_json_refuses_what_is_no_report(text, sentence):
+def test_from_json_refuses_other_text(text, sentence):
     with pytest.raises(ValueError, match=sentence):
         Report.from_json(text)
 
@@ -358,18 +358,18 @@ def test_from_json_refuses_a_list_for_an_object(report, path):
         Report.from_json(json.dumps(document))
 
 
-def test_from_json_refuses_bottomless_brackets():
+def test_from_json_refuses_deep_nesting():
     with pytest.raises(ValueError, match="report: expected JSON"):
         Report.from_json("[" * 200_000)
 
 
-def test_signature_has_the_bounds_as_they_were_given():
+def test_signature_has_the_given_bounds():
     report = evaluate(*_example(), train_counts=TRAIN_COUNTS, bounds=(1234567, 0.1234567891))
     assert "|groups:train>1234567,>0.1234567891|" in report.signature
     assert Report.from_json(report.to_json()).signature == report.signature
 
 
-def test_signature_says_what_was_computed(report):
+def test_signature_names_the_settings(report):
     assert report.signature == (
         "AP+SAP+ROC-AUC+Acc@1,5|ties:threshold|absent:nan|classes:7/8|sap:3/seed:0|groups:train>500,>100|"
         f"vltr:{report.version}"
@@ -391,16 +391,16 @@ def test_text_is_aligned_and_complete(report):
     assert report.to_text().isascii()
 
 
-def test_text_is_bold_only_when_asked(report):
+def test_text_is_bold_only_on_request(report):
     assert "\033" not in report.to_text(per_class=True)
     bold = report.to_text(per_class=True, bold=True)
     assert bold.replace("\033[1m", "").replace("\033[0m", "") == report.to_text(per_class=True)
     assert bold.count("\033[1m") == 2
 
 
-def test_text_lists_every_class_when_asked(report):
+def test_text_lists_every_class_on_request(report):
     lines = report.to_text(per_class=True, width=None).splitlines()
-    first = next(place for place, line in enumerate(lines) if line.split()[:1] == ["class"])
+    first = next(position for position, line in enumerate(lines) if line.split()[:1] == ["class"])
     rows = lines[first + 1 :]
     assert len(rows) == 8
     assert rows[2].split()[:1] == ["2"]
@@ -432,7 +432,7 @@ def test_per_class_is_a_frame(report):
     assert frame.groupby("group")["train_count"].sum().to_dict() == {"head": 1600, "medium": 601, "tail": 170}
 
 
-def test_per_class_says_what_to_install(report, monkeypatch):
+def test_per_class_without_pandas_names_the_package(report, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r'pip install "vltr\[pandas\]"'):
         report.per_class()

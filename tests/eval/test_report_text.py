@@ -1,4 +1,4 @@
-"""Text of reports: tables that fit a width, the order and number of classes, notes, names for loggers, and reprs."""
+"""Text of reports: table width, order and number of classes, notes, names for loggers, and reprs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROGRAM = [sys.executable, "-m", "vltr_eval"]
 
 
 def example(num_rows: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (N, 8) of a fair model, and labels; class 2 has no positives."""
+    """Return scores (N, 8) of a fair model, and labels; class 2 has no positives."""
     rng = np.random.default_rng(seed)
     labels = rng.random((num_rows, 8)) < 0.2
     labels[0] = True
@@ -43,7 +43,7 @@ def report():
 
 
 def tables_of(text: str) -> list[str]:
-    """The lines of the tables of a report, without its sentences."""
+    """Return the lines of the tables of a report, without its sentences."""
     kept = [line for line in text.splitlines() if not re.match(r"\S+: |ties|[\d,]+ (rows|of)|not shown|under", line)]
     return [line for line in kept if line]
 
@@ -58,7 +58,7 @@ def class_rows(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("width", [50, 60, 80, 100])
-def test_no_line_of_a_table_is_wider_than_asked(report, width):
+def test_no_line_of_a_table_is_wider_than_requested(report, width):
     lines = tables_of(report.to_text(per_class=True, width=width))
     assert len(lines) == 5 + 4 + 9
     assert max(map(display_width, lines)) <= width
@@ -117,7 +117,7 @@ def test_display_width_counts_terminal_cells(text, width):
     [
         ("\u4e2d\u6587\u5b57\u7b26", 8, "\u4e2d\u6587\u5b57\u7b26"),
         ("\u4e2d\u6587\u5b57\u7b26", 7, "\u4e2d\u6587..."),
-        ("\u4e2d\u6587\u5b57\u7b26", 6, "\u4e2d..."),  # 5 cells: half a character is none
+        ("\u4e2d\u6587\u5b57\u7b26", 6, "\u4e2d..."),  # 5 cells: a wide character is not halved
         ("e\u0301e\u0301e\u0301e\u0301e\u0301", 4, "e\u0301..."),
         ("abcdef", 5, "ab..."),
         ("abcdef", 2, ".."),
@@ -142,7 +142,7 @@ def test_wide_names_keep_the_columns_aligned():
     assert "".join(text.split("\n")).replace("\u0301", "").isprintable()
 
 
-def test_long_names_take_the_room_that_is_left():
+def test_long_names_take_the_remaining_width():
     names = [f"a very long name of the class with index {c}, longer than any line of a terminal is" for c in range(8)]
     text = evaluate(*example(), sap=None, topk=(), class_names=names).to_text(per_class=True)
     rows = text.split("\n\n")[-1].splitlines()
@@ -199,7 +199,7 @@ def test_a_terminal_sets_the_width(tmp_path, monkeypatch, cells, shown):
     assert ("not shown at 60 columns" in text) != shown
 
 
-def test_text_width_is_positive_here():
+def test_text_width_is_positive():
     assert text_width() > 0
 
 
@@ -261,7 +261,7 @@ def test_wrong_order_or_limit_is_refused(report, options, sentence):
         report.to_text(**options)
 
 
-def test_settings_know_the_columns_of_the_report(report):
+def test_settings_list_the_columns_of_the_report(report):
     assert report.settings.class_columns(["name", "group", "train_count"], ["longtail", "inverse"]) == [
         "class",
         *report.classes,
@@ -294,7 +294,7 @@ def test_a_report_without_notes_in_its_json_is_read():
 
 
 @pytest.mark.parametrize("value", ["words", [3], [None], {"a": 1}, None, 3])
-def test_notes_that_are_no_texts_are_refused(value):
+def test_notes_that_are_not_text_are_refused(value):
     document = json.loads(evaluate(*example()).to_json())
     document["notes"] = value
     with pytest.raises(ValueError, match="report: expected the values of schema"):
@@ -303,7 +303,7 @@ def test_notes_that_are_no_texts_are_refused(value):
 
 # Names for loggers
 
-MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # the strictest rule of its versions; 3.17 takes ":" as well
+MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # the strictest rule of its versions; 3.17 allows ":" too
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ MLFLOW = re.compile(r"^[/\w.\- ]*$", re.ASCII)  # the strictest rule of its vers
 def test_plain_names_follow_the_rule_of_mlflow(name, plain):
     assert plain_name(name) == plain
     assert MLFLOW.match(plain)
-    assert os.path.normpath(plain) == plain  # MLflow refuses names that are other paths
+    assert os.path.normpath(plain) == plain  # MLflow refuses names that are not normalized paths
 
 
 def test_plain_metrics_have_the_same_values(report):
@@ -432,7 +432,7 @@ def test_program_fits_the_table_to_columns(run):
         (["--fail-under", "roc_auc=0"], "unknown metric 'roc_auc', expected one of ROC_AUC, mAP, "),
     ],
 )
-def test_wrong_names_are_refused_before_the_work(run, arguments, sentence):
+def test_wrong_names_are_refused_before_the_evaluation(run, arguments, sentence):
     done = run("preds.npy", "labels.npy", *arguments, code=2)
     assert sentence in done.stderr
     assert done.stdout == ""
@@ -485,7 +485,7 @@ def test_a_program_called_from_python_has_its_plain_name(monkeypatch):
     assert as_called("vltr-eval") == ["vltr-eval"]
 
 
-def test_doctor_says_why_there_is_no_device(run):
+def test_doctor_prints_why_there_is_no_device(run):
     from vltr_eval._base import _core
 
     (line,) = [line for line in run("doctor").stdout.splitlines() if line.startswith("core devices")]
@@ -537,8 +537,8 @@ def test_constant_scores_are_noted(demo):
     assert "no better than" in evaluate(np.zeros_like(demo.scores), demo.labels, sap=None).notes[0]
 
 
-def test_few_labels_are_not_accused():
-    """Two classes of ten positives have a standard error above .05, whatever the scores are."""
+def test_few_labels_are_not_noted():
+    """Two classes of ten positives have a standard error above .05 for any scores."""
     labels = np.zeros((1000, 2), bool)
     labels[:10, 0] = labels[10:20, 1] = True
     for seed in range(20):
@@ -549,7 +549,7 @@ def test_few_labels_are_not_accused():
 
 
 def test_a_mean_three_standard_errors_above_half_is_never_noted():
-    """One class whose ROC-AUC is set exactly, by the number of negatives that each positive beats."""
+    """The ROC-AUC of the one class is set exactly, by the number of negatives below each positive."""
     positives, negatives = 100, 1000
     error = math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
     labels = np.arange(positives + negatives) < positives

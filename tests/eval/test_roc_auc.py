@@ -29,7 +29,7 @@ def test_roc_auc_agrees_with_sklearn(levels):
     assert_agrees(roc_auc(scores, labels), [roc_auc_score(labels[:, c], scores[:, c]) for c in range(5)])
 
 
-def test_roc_auc_of_a_missing_side_is_nan():
+def test_roc_auc_without_positives_or_negatives_is_nan():
     labels = corner_labels(30)
     values = roc_auc(np.random.default_rng(3).random(labels.shape), labels)
     assert np.isnan(values).tolist() == [True, False, False, False, False, True]
@@ -42,7 +42,7 @@ def test_roc_auc_by_hand(scores, expected):
     assert roc_auc(np.array(scores), np.array([0, 0, 1, 1]))[0] == expected
 
 
-def test_roc_auc_of_negated_scores_is_the_rest():
+def test_roc_auc_of_negated_scores_is_the_complement():
     scores, labels = make_case(100, 4, seed=4, levels=5)
     assert_agrees(roc_auc(scores, labels) + roc_auc(-scores, labels), np.ones(4))
 

@@ -1,4 +1,4 @@
-"""RowStore: rows come back as they went in, wherever they lie; files leave nothing behind; what fails takes nothing."""
+"""RowStore returns rows unchanged from memory and files; files leave no trace; a failed call stores nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16)
 
 @pytest.fixture(autouse=True)
 def files(monkeypatch) -> list[int]:
-    """Sizes of the files that a test makes, in bytes; they are small here."""
+    """Return the sizes in bytes of the files that a test makes; they are small here."""
     made: list[int] = []
     allocate = getattr(os, "posix_fallocate", lambda file, _, size: os.ftruncate(file, size))
 
@@ -37,12 +37,12 @@ def files(monkeypatch) -> list[int]:
 
 
 def numbers(num_rows: int, num_classes: int = 3, dtype=np.float32) -> np.ndarray:
-    """Rows of which no two are alike."""
+    """Return distinct rows."""
     return np.arange(num_rows * num_classes).reshape(num_rows, num_classes).astype(dtype)
 
 
 def held(store: RowStore) -> np.ndarray:
-    """The rows of a store, read from its shards."""
+    """Return the rows of a store, read from its shards."""
     return np.concatenate([to_host(shard).bits() for shards in store.shards() for shard in shards])
 
 
@@ -52,13 +52,13 @@ def fill(store: RowStore, rows: np.ndarray, sizes=(), device: str = "cpu") -> Ro
     return store
 
 
-# Rows that come back
+# Reads
 
 
 @pytest.mark.parametrize("budget", [None, 0, 100, 10**6])
 @pytest.mark.parametrize("num_rows", [None, 1, 40, 90, 1000])
 @pytest.mark.parametrize("sizes", [[], [1], [0, 89, 0], [30, 30], [1] * 89])
-def test_rows_come_back_in_their_order(device, tmp_path, sizes, num_rows, budget):
+def test_rows_are_returned_in_order(device, tmp_path, sizes, num_rows, budget):
     rows = numbers(90)
     store = RowStore(3, num_rows=num_rows, memory_budget=budget, spill_dir=tmp_path)
     fill(store, rows, sizes, device)
@@ -117,7 +117,7 @@ def test_rows_are_copies(device):
     assert_same_bits(held(store), rows)
 
 
-def test_rows_stay_where_they_are(device):
+def test_rows_are_not_moved(device):
     store = RowStore(512, num_rows=20)
     fill(store, numbers(3, 512), device=device)
     (first,), *_ = store.shards()
@@ -125,7 +125,7 @@ def test_rows_stay_where_they_are(device):
     assert next(store.shards())[0].address == first.address
 
 
-def test_a_store_takes_its_own_rows():
+def test_a_store_may_append_its_rows_to_itself():
     rows = numbers(50)
     for budget in (None, 0, 200):
         store = fill(RowStore(3, memory_budget=budget), rows, [20])
@@ -141,7 +141,7 @@ def test_an_empty_store_has_no_dtype():
     assert (len(store), store.dtype, list(store.shards())) == (0, None, [])
 
 
-# Where it holds it
+# Memory and files
 
 
 def test_a_known_number_of_rows_gets_one_chunk(device):
@@ -150,7 +150,7 @@ def test_a_known_number_of_rows_gets_one_chunk(device):
     assert shard.shape == (90, 3)
 
 
-def test_memory_goes_up_to_the_budget_and_the_rest_to_files(device, files):
+def test_memory_fills_up_to_the_budget_and_files_take_the_rest(device, files):
     store = RowStore(3, memory_budget=12 * 30)
     fill(store, numbers(30), [10, 10], device)
     assert not files
@@ -194,13 +194,13 @@ def test_files_have_no_name(tmp_path, files):
     assert os.listdir(tmp_path) == []
 
 
-def test_rows_of_several_places_come_in_turn(cuda):
+def test_rows_of_several_devices_keep_their_order(cuda):
     rows = numbers(70)
     store = fill(RowStore(3, memory_budget=12 * 40), rows[:30], device=cuda)
     fill(store, rows[30:50])
     fill(store, rows[50:], device=cuda)
-    places = [shards[0].device.index for shards in store.shards()]
-    assert places == [0, None]
+    devices = [shards[0].device.index for shards in store.shards()]
+    assert devices == [0, None]
     assert_same_bits(held(store), rows)
     mixed = RowStore(3)
     for i, part in enumerate(slices(70, [10] * 6)):
@@ -209,7 +209,7 @@ def test_rows_of_several_places_come_in_turn(cuda):
     assert_same_bits(mixed.bits(), rows)
 
 
-# Rows that are forgotten
+# Clear
 
 
 def test_clear_keeps_memory_of_a_known_number_of_rows(device):
@@ -241,7 +241,7 @@ def test_rows_of_another_dtype_may_follow_a_clear(device, num_rows, budget):
         store.clear()
 
 
-def test_rows_of_another_place_may_follow_a_clear(cuda):
+def test_rows_of_another_device_may_follow_a_clear(cuda):
     store = RowStore(3, num_rows=40)
     for device in (cuda, "cpu", cuda):
         fill(store, numbers(40), [30], device)
@@ -257,7 +257,7 @@ def no_room(file: int, offset: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 10])
-def test_a_full_disk_takes_nothing(device, tmp_path, monkeypatch, before):
+def test_a_full_disk_changes_nothing(device, tmp_path, monkeypatch, before):
     rows = numbers(100)
     store = fill(RowStore(3, memory_budget=12 * 20, spill_dir=tmp_path), rows[:before], device=device)
     with monkeypatch.context() as patched:
@@ -279,7 +279,7 @@ def test_a_full_disk_names_the_folder_of_temporary_files(tmp_path, monkeypatch):
         fill(RowStore(3, memory_budget=0), numbers(5))
 
 
-def test_of_several_batches_all_are_taken_or_none(monkeypatch):
+def test_several_batches_are_stored_together_or_not_at_all(monkeypatch):
     rows = numbers(40)
     store = fill(RowStore(3, memory_budget=12 * 20), rows[:10])
     monkeypatch.setattr(os, "posix_fallocate", no_room)
@@ -295,7 +295,7 @@ def test_a_missing_folder_is_named(tmp_path):
     assert len(store) == 0
 
 
-def test_memory_that_cannot_be_had_takes_nothing(device, monkeypatch):
+def test_a_failed_allocation_changes_nothing(device, monkeypatch):
     def none(*_):
         raise MemoryError("none left")
 
@@ -319,6 +319,6 @@ def test_a_cleared_store_that_fails_keeps_its_memory(monkeypatch):
     assert_same_bits(held(store), numbers(40))
 
 
-def test_systems_without_fallocate_have_files_too(monkeypatch):
+def test_systems_without_fallocate_use_files(monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate")
     assert_same_bits(held(fill(RowStore(3, memory_budget=0), numbers(50), [20])), numbers(50))

@@ -1,4 +1,4 @@
-"""RunningAP: an epoch taken batch by batch is the epoch taken whole, on each device; what is refused is not taken."""
+"""RunningAP: batches give the AP of the whole epoch, on each device; a refused batch changes nothing."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LABEL_DTYPES = [np.bool_, np.uint8, np.int8, np.int32, np.int64, np.float16, np.
 
 
 def slow_running_ap(batches) -> np.ndarray:
-    """The definition: all predictions and labels of the epoch, AP class by class, 0 without positives."""
+    """Return the AP of each class over all rows of the epoch, by definition; 0 without positives."""
     scores, labels = (np.concatenate(parts).astype(np.float64) for parts in zip(*batches, strict=True))
     return np.nan_to_num(reference.per_class(reference.average_precision, scores, labels))
 
 
 def split(scores, labels, sizes):
-    """Batches of the given sizes, the last as large as is left."""
+    """Return batches of the given sizes; the last has the remaining rows."""
     ends = np.cumsum(sizes)
     return list(zip(np.split(scores, ends), np.split(labels, ends), strict=True))
 
@@ -116,7 +116,7 @@ def test_absent_classes_are_zero_or_nan(device):
         running.compute(absent="one")
 
 
-def test_computing_ends_nothing(device):
+def test_updates_may_follow_compute(device):
     scores, labels = epoch(seed=8)
     running = run([(scores[:30], labels[:30])], device)
     assert_same_bits(to_host(running.compute()), average_precision(scores[:30], labels[:30], absent="zero"))
@@ -130,14 +130,14 @@ def test_a_reset_begins_a_new_epoch(device):
     assert len(running) == 0
     with pytest.raises(ValueError, match=r"^compute: expected at least one row from update\(\), got none$"):
         running.compute()
-    for dtype in (np.float32, np.float64):  # the memory that there is, and other memory
+    for dtype in (np.float32, np.float64):  # the same memory, and other memory
         scores, labels = epoch(seed=10)
         running.update(on_device(scores.astype(dtype), device), on_device(labels, device))
         assert_same_bits(to_host(running.compute()), average_precision(scores, labels, absent="zero"))
         running.reset()
 
 
-def test_rows_are_what_was_taken(device):
+def test_rows_equal_the_updates(device):
     scores, labels = epoch(seed=8)
     running = RunningAP(7, 100)
     tensor, flags = (torch_on_device(torch.tensor(array), device) for array in (scores, labels))
@@ -180,11 +180,11 @@ def test_lists_are_batches():
     assert running.compute().tolist() == [pytest.approx(5 / 6, abs=1e-15), 0]
 
 
-# What is refused, is refused whole
+# Refused batches change nothing
 
 
 def assert_refused(running, scores, labels, error, sentence):
-    """The update raises, and what was there before is there after."""
+    """Assert that the update raises and that the rows stay as before."""
     before, rows = to_host(running.compute()), len(running)
     with pytest.raises(error, match=sentence):
         running.update(scores, labels)
@@ -242,7 +242,7 @@ def test_a_label_other_than_0_and_1_is_named(device, value):
         named = rf"^labels: expected 0 or 1, got {float(value)} at row 5, class 4 of the batch$"
         assert_refused(running, batch, flags, ValueError, named)
         running.update(scores[50:], labels[50:])
-    else:  # without waiting for the device, who updates cannot know
+    else:  # an update does not wait for the device, so it cannot know
         running.update(batch, flags)
         for _ in range(2):
             with pytest.raises(ValueError, match=r"^labels: .*, got another value at row 55 of all updates, class 4$"):
@@ -283,7 +283,7 @@ def test_sizes_are_positive_integers(value, error):
         RunningAP(3, value)
 
 
-def test_threads_are_looked_at_once():
+def test_threads_are_checked_in_the_constructor():
     with pytest.raises(ValueError, match=r"^threads: expected an integer from 1 to 4096, got 0$"):
         RunningAP(3, 3, threads=0)
 
@@ -291,7 +291,7 @@ def test_threads_are_looked_at_once():
 # Streams and memory
 
 
-def test_batches_of_other_cuda_streams_are_joined(cuda, monkeypatch):
+def test_batches_of_other_cuda_streams_are_synchronized(cuda, monkeypatch):
     calls = []
     wait_for = _core.wait_for
     monkeypatch.setattr(_core, "wait_for", lambda *call: calls.append(call) or wait_for(*call))
@@ -336,10 +336,10 @@ def test_an_update_may_be_repeated_after_a_memory_error(device, monkeypatch, mad
     running.reset()
     made = []
 
-    def make(*wanted):
+    def make(*arguments):
         if len(made) == made_before:
             raise MemoryError
-        made.append(empty_like(*wanted))
+        made.append(empty_like(*arguments))
         return made[-1]
 
     batch, flags = on_device(scores, device), on_device(labels, device)

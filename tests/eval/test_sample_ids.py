@@ -1,4 +1,4 @@
-"""Sample ids of every library and kind are read as integers or strings; states keep them; what is no id is named."""
+"""Sample ids of every library are read as integers or strings and saved in states; other values are refused."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_bad_ids_are_named_in_a_sentence(what):
+def test_bad_ids_are_refused(what):
     ids, error, sentence = BAD[what]
     with pytest.raises(error) as raised:
         read_ids(ids, 2)
@@ -115,7 +115,7 @@ def test_a_missing_string_is_named_by_its_row(make):
 
 
 @pytest.mark.parametrize("names", [NAMES, [], [""], ["", ""]])
-def test_packed_strings_come_back(names):
+def test_packed_strings_are_restored(names):
     packed = pack_ids(np.array(names, object))
     assert {name: array.dtype for name, array in packed.items()} == {"id_bytes": np.uint8, "id_ends": np.int64}
     assert unpack_ids(packed, len(names)).tolist() == names
@@ -167,7 +167,7 @@ BAD_PACKED = {
 
 
 @pytest.mark.parametrize("what", BAD_PACKED)
-def test_arrays_that_are_no_packed_strings_are_refused(what):
+def test_invalid_packed_strings_are_refused(what):
     arrays, error, sentence = BAD_PACKED[what]
     with pytest.raises(error) as raised:
         unpack_ids(arrays, 2)

@@ -1,6 +1,6 @@
-"""Sampled AP: each trial against scikit-learn on its rows, its expectation against enumeration, its draw against luck.
+"""Sampled AP: trials against scikit-learn, the expectation against enumeration, draws against chance.
 
-The statistical tests take fixed seeds, so they pass or fail for good.
+The statistical tests have fixed seeds, so their results are reproducible.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def trials_of(scores, labels, trials, seed=0, **options) -> np.ndarray:
 
 
 def one_class(positives, num_rows: int) -> Positives:
-    """Labels of one class from its positive rows."""
+    """Return labels of one class from its positive rows."""
     rows = np.array(sorted(positives), np.uint32)
     return Positives(num_rows, 1, np.array([0, len(rows)]), rows)
 
@@ -52,7 +52,7 @@ def drawn_negatives(labels: Positives, trial: int, seed: int, class_index: int =
 
 
 def goodness_of_fit(observed: dict, expected: dict) -> float:
-    """p-value of counts against expected counts (chi-square)."""
+    """Return the chi-square p-value of counts against expected counts."""
     assert observed.keys() <= expected.keys()
     statistic = sum((observed.get(event, 0) - mean) ** 2 / mean for event, mean in expected.items())
     return float(chi2.sf(statistic, len(expected) - 1))
@@ -88,13 +88,13 @@ def test_trials_are_ap_on_their_subsets_for_any_number_of_positives(simd, num_ro
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whole_columns_give_the_trials_of_the_pass(simd, seed):
-    """More draws than fit beside the pass are made column by column instead: the same trials, bit for bit."""
+    """Draws that do not fit in memory with the rank scan are made column by column: the same trials, bit for bit."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([corner_labels(150, seed=seed), make_case(150, 13, seed=seed, prevalence=0.3)[1]], axis=1)
     scores = np.floor(rng.normal(size=labels.shape) * 20).astype([np.float32, np.float64, np.int64, np.float16][seed])
     few, many = trials_of(scores, labels, 50), trials_of(scores, labels, 5000)
     draws = np.minimum(labels.sum(axis=0), (~labels).sum(axis=0)).sum()
-    assert 5000 * draws * 12 > 2**25 > 50 * draws * 12  # the room for draws, see draws_fit_in_pass
+    assert 5000 * draws * 12 > 2**25 > 50 * draws * 12  # the memory for draws, see draws_fit_in_pass
     assert_same_bits(many[:50], few)
 
 
@@ -205,7 +205,7 @@ def test_expected_sap_agrees_with_exact_fractions(num_rows, levels):
 
 
 def test_expected_sap_agrees_with_exact_fractions_far_from_the_mode():
-    """Rare classes among many rows, ranked first, in the middle and last."""
+    """Rare classes are ranked first, in the middle and last among many rows."""
     num_rows = 20_000
     scores = np.arange(num_rows)[:, None].repeat(4, axis=1)
     labels = np.zeros((num_rows, 4), bool)
@@ -215,13 +215,13 @@ def test_expected_sap_agrees_with_exact_fractions_far_from_the_mode():
 
 
 def test_expected_sap_by_hand():
-    """Best first N P N N P N: the mean over the six pairs of negatives is 2/3, while AP is 0.45."""
+    """With N P N N P N, best first, the mean over the six pairs of negatives is 2/3, while AP is 0.45."""
     scores, labels = -np.arange(6.0), np.array([0, 1, 0, 0, 1, 0])
     assert expected_sampled_average_precision(scores, labels)[0] == pytest.approx(0.666667, abs=5e-7)
     assert average_precision(scores, labels)[0] == pytest.approx(0.45, abs=1e-15)
 
 
-def test_expected_sap_of_missing_sides():
+def test_expected_sap_without_positives_or_negatives():
     labels = np.array([[0, 1], [0, 1]])
     assert_same_bits(expected_sampled_average_precision(np.zeros((2, 2)), labels), np.array([np.nan, 1.0]))
     assert_same_bits(expected_sampled_average_precision(np.zeros((2, 2)), labels, absent="zero"), np.array([0.0, 1.0]))
@@ -248,7 +248,7 @@ def test_chance_of_an_absent_class_is_nan():
 
 
 @pytest.mark.parametrize("levels", [None, 6])
-def test_mean_of_trials_nears_the_expected_sap(levels):
+def test_mean_of_trials_converges_to_the_expected_sap(levels):
     scores, labels = make_case(300, 12, seed=8, levels=levels, prevalence=0.05)
     trials = trials_of(scores, labels, 4000, seed=9)
     error = trials.std(axis=0, ddof=1) / math.sqrt(4000)
@@ -257,7 +257,7 @@ def test_mean_of_trials_nears_the_expected_sap(levels):
     )
 
 
-def test_mean_of_random_scores_nears_chance():
+def test_mean_of_random_scores_converges_to_chance():
     rng = np.random.default_rng(10)
     labels = np.zeros((50, 2000), bool)
     labels[:5] = True
@@ -297,7 +297,7 @@ def test_every_negative_is_equally_likely(num_rows, positives, spread):
     )
     negatives = sorted(set(range(num_rows)) - set(own))
     assert set(counts) <= set(negatives)
-    # Without replacement the counts spread less than multinomially; this makes up for it.
+    # Without replacement the variance is below the multinomial one; this factor corrects it.
     mean = draws * positives / len(negatives)
     statistic = (
         sum((counts[row] - mean) ** 2 for row in negatives) / mean * (len(negatives) - 1) / (len(negatives) - positives)
@@ -306,7 +306,7 @@ def test_every_negative_is_equally_likely(num_rows, positives, spread):
 
 
 @pytest.mark.parametrize("vary", ["seed", "high bits of the seed", "trial", "class"])
-def test_every_part_of_the_key_draws_anew_and_evenly(vary):
+def test_every_part_of_the_key_gives_new_and_uniform_draws(vary):
     draws = 3000
     rows = np.array([4, 9, 13], np.uint32)
     labels = Positives(20, draws, np.arange(draws + 1) * 3, np.tile(rows, draws))
@@ -335,7 +335,7 @@ def test_subsets_hold_all_positives_and_as_many_negatives_without_repeats(num_ro
         assert len(rows) == (min(2 * len(positives), num_rows) if len(positives) else 0)
 
 
-def test_pairs_of_negatives_meet_as_often_as_chance_says():
+def test_pairs_of_negatives_occur_together_as_often_as_expected():
     draws, num_rows, positives = 20_000, 40, 9
     labels = one_class(SPREADS["spread"](positives, num_rows), num_rows)
     negatives = num_rows - positives
@@ -351,7 +351,7 @@ def test_pairs_of_negatives_meet_as_often_as_chance_says():
 
 
 @pytest.mark.parametrize("negatives", [1023, 1024, 1089, 3000])
-def test_two_draws_fall_anywhere_on_the_grid_of_the_permutation(negatives):
+def test_two_draws_are_uniform_on_the_grid_of_the_permutation(negatives):
     """A large draw has few rounds: neighbours on the grid of its permutation must not stay in one row or column."""
     draws, side = 60_000, math.isqrt(negatives - 1) + 1
     labels = one_class([negatives, negatives + 1], negatives + 2)
@@ -394,14 +394,14 @@ def test_trials_of_one_class_are_uncorrelated():
         assert abs(np.corrcoef(trials[:-lag], trials[lag:])[0, 1]) < STANDARD_ERRORS / math.sqrt(5000)
 
 
-def test_equal_classes_draw_apart():
+def test_equal_classes_have_different_draws():
     scores, labels = make_case(200, 1, seed=14, prevalence=0.05)
     trials = trials_of(scores.repeat(3, axis=1), labels.repeat(3, axis=1), 5000)
     correlation = np.corrcoef(trials.T)[np.triu_indices(3, 1)]
     assert np.abs(correlation).max() < STANDARD_ERRORS / math.sqrt(5000)
 
 
-def test_draws_depend_on_the_own_class_alone():
+def test_draws_of_a_class_depend_on_that_class_alone():
     labels = make_case(50, 6, seed=15)[1]
     others = labels.copy()
     others[:, [0, 1, 3, 4, 5]] = make_case(50, 5, seed=16)[1]
@@ -412,7 +412,7 @@ def test_draws_depend_on_the_own_class_alone():
 
 
 def test_draws_do_not_depend_on_the_scores():
-    """Every compared model is judged on the same rows: its own scores decide nothing."""
+    """All compared models are evaluated on the same rows."""
     labels = make_case(60, 3, seed=17)[1]
     for seed in range(3):
         scores = np.random.default_rng(seed).random(labels.shape)
@@ -422,7 +422,7 @@ def test_draws_do_not_depend_on_the_scores():
             assert_same_bits(trials[trial, c], average_precision(scores[rows, c], labels[rows, c])[0])
 
 
-@pytest.mark.host  # threads are the CPU's
+@pytest.mark.host  # threads exist on the CPU only
 @pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("trials", [9, 6000])
 def test_trials_do_not_depend_on_threads(simd, threads, trials):

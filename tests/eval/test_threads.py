@@ -1,4 +1,4 @@
-"""Threads and the process around them: the GIL, Ctrl-C, fork, progress, and how many threads there are."""
+"""Threads and the process: the GIL, Ctrl-C, fork, progress, and the number of threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vltr_eval import (
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._engine.rank_scan import rank_scan
 
-# A matrix without strides is as long to read as one wishes, and takes no memory: 2^26 x 256 cells last for seconds.
+# A broadcast matrix takes no memory and any time to read: 2^26 x 256 cells take seconds.
 LONG = """
 import numpy as np
 import vltr_eval
@@ -41,7 +41,7 @@ def endless(num_rows=2**26, num_classes=256, positives=1):
 
 
 def run_python(code: str, timeout: float = 60, **environment: str) -> str:
-    """Runs code in a fresh interpreter, which must end well; returns its output."""
+    """Run code in a new interpreter, assert that it exits with 0, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", LONG + textwrap.dedent(code)],
         capture_output=True,
@@ -76,7 +76,7 @@ def test_other_python_threads_run_meanwhile(threads):
         time.sleep(0.001)
     seconds = time.perf_counter() - start
     worker.join()
-    assert ticks > 20 * seconds  # held, the GIL would pass only at the 50 ms looks for Ctrl-C, if at all
+    assert ticks > 20 * seconds  # if the GIL were held, it could pass only at the checks for Ctrl-C, every 50 ms
 
 
 def test_calls_from_many_python_threads_do_not_disturb_each_other():
@@ -96,7 +96,7 @@ def test_calls_from_many_python_threads_do_not_disturb_each_other():
             assert_same_bits(result.ranks, expected[i].ranks)
 
 
-def test_an_error_in_one_python_thread_leaves_the_others_alone():
+def test_an_error_in_one_python_thread_does_not_affect_the_others():
     scores, labels = make_case(3000, 60, seed=7)
     spoiled = scores.copy()
     spoiled[2999, 59] = np.nan
@@ -155,7 +155,7 @@ call = table.expected_sampled_average_precision
 
 @pytest.mark.parametrize("call", LONG_CALLS.values(), ids=LONG_CALLS.keys())
 def test_ctrl_c_ends_a_long_call_within_a_second(call):
-    """The process interrupts itself in the middle of the call, waits 8 seconds at most, and prints how long it took."""
+    """The process interrupts itself during the call, waits at most 8 seconds, and prints the elapsed time."""
     code = f"""
 import os, signal, threading, time
 
@@ -179,7 +179,7 @@ try:
 except KeyboardInterrupt:
     print(time.monotonic() - sent)
 """
-    assert float(run_python(code)) < 1.5  # "within a second", and time to be scheduled on a busy machine
+    assert float(run_python(code)) < 1.5  # one second, plus scheduling time on a busy machine
 
 
 def test_the_next_call_after_ctrl_c_works():
@@ -213,8 +213,8 @@ def test_progress_rises_within_0_and_1_on_the_calling_thread():
 
 
 @pytest.mark.parametrize("trials", [0, 3, 40])
-def test_progress_moves_through_all_phases_of_a_scan(trials):
-    """Many positives: reading, sorting, drawing and averaging take their time beside the pass over the scores."""
+def test_progress_rises_through_all_phases_of_a_scan(trials):
+    """With many positives, reading, sorting, drawing and averaging take a visible share of the time."""
     rng = np.random.default_rng(0)
     num_rows, num_classes = 400_000, 12
     scores = rng.random((num_rows, num_classes), np.float32)
@@ -226,7 +226,7 @@ def test_progress_moves_through_all_phases_of_a_scan(trials):
     assert seen == sorted(seen)
     assert seen[0] >= 0
     assert seen[-1] <= 1
-    assert len(set(seen)) == len(seen)  # it never stands still
+    assert len(set(seen)) == len(seen)  # no long pause
 
 
 def test_progress_of_expected_sampled_ap_rises_to_the_end():
@@ -278,7 +278,7 @@ def test_children_of_a_fork_can_evaluate():
 # How many threads
 
 
-def test_threads_are_those_asked_for():
+def test_threads_are_the_requested_number():
     code = """
     import os
     scores, labels = endless(2**20)
@@ -291,7 +291,7 @@ def test_threads_are_those_asked_for():
     assert run_python(code, VLTR_NUM_THREADS="4").split() == ["3", "5"]  # the calling thread works too
 
 
-def test_the_environment_sets_the_default_and_the_argument_wins(monkeypatch):
+def test_the_environment_sets_the_default_and_the_argument_overrides_it(monkeypatch):
     monkeypatch.setenv("VLTR_NUM_THREADS", "3")
     assert num_threads() == 3
     assert num_threads(5) == 5
@@ -342,5 +342,5 @@ def test_an_unknown_instruction_set_is_named(monkeypatch):
         rank_table(*make_case(5, 2))
 
 
-def test_the_forced_instruction_set_is_told(simd):
+def test_the_forced_instruction_set_is_reported(simd):
     assert build_info()["simd"] == simd

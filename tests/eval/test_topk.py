@@ -24,27 +24,27 @@ def ranks_of(scores, labels, **options) -> np.ndarray:
 
 @pytest.mark.parametrize("levels", [None, 2, 10])
 @pytest.mark.parametrize("shape", [(1, 1), (40, 1), (1, 200), (70, 33), (200, 7)])
-def test_ranks_are_places_in_the_sorted_row(simd, shape, levels):
+def test_ranks_are_positions_in_the_sorted_row(simd, shape, levels):
     scores, labels = make_case(*shape, seed=1, levels=levels, prevalence=0.1)
-    expected = [reference.best_label_place(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
+    expected = [reference.best_label_rank(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
     ranks = ranks_of(scores, labels)
     assert ranks.dtype == np.int32
-    assert ranks.tolist() == [-1 if place is None else place for place in expected]
+    assert ranks.tolist() == [-1 if position is None else position for position in expected]
 
 
 @pytest.mark.parametrize("num_classes", [15, 16, 17, 63, 64, 65, 1023, 1024, 1025, 2049])
-def test_ranks_are_places_around_tile_widths(simd, num_classes):
+def test_ranks_are_positions_around_tile_widths(simd, num_classes):
     scores, labels = make_case(20, num_classes, seed=2, levels=6, prevalence=2 / num_classes)
-    expected = [reference.best_label_place(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
-    assert ranks_of(scores, labels).tolist() == [-1 if place is None else place for place in expected]
+    expected = [reference.best_label_rank(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
+    assert ranks_of(scores, labels).tolist() == [-1 if position is None else position for position in expected]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int64, np.uint64, np.int8])
-def test_ranks_are_places_in_every_lane(simd, dtype):
+def test_ranks_are_positions_in_every_lane(simd, dtype):
     scores, labels = make_case(60, 21, seed=3, levels=10, prevalence=0.1)
     scores = np.clip(scores + 20, 0, 100).astype(dtype)
-    expected = [reference.best_label_place(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
-    assert ranks_of(scores, labels).tolist() == [-1 if place is None else place for place in expected]
+    expected = [reference.best_label_rank(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
+    assert ranks_of(scores, labels).tolist() == [-1 if position is None else position for position in expected]
 
 
 def test_ranks_take_the_extremes_of_int64():
@@ -98,7 +98,7 @@ def test_k_defaults_to_one_and_five():
     assert list(topk_accuracy(*make_case(9, 7))) == [1, 5]
 
 
-def test_each_k_is_answered_once_in_order():
+def test_each_k_has_one_result_in_order():
     assert list(topk_accuracy(*make_case(9, 7), k=(5, np.int64(1), 5))) == [1, 5]
     assert topk_accuracy(*make_case(9, 7), k=()) == {}
 
@@ -110,7 +110,7 @@ def test_impossible_k_is_refused(k):
 
 
 @pytest.mark.parametrize("k", [2.5, None])
-def test_k_that_is_no_integer_gets_a_sentence(k):
+def test_k_that_is_no_integer_is_refused(k):
     with pytest.raises((TypeError, ValueError), match=r"^k: expected positive integers, got "):
         topk_accuracy(*make_case(9, 7), k=k)
 
@@ -136,10 +136,10 @@ def test_hits_are_counted_by_row_and_by_class(levels):
     scores, labels = make_case(150, 12, seed=7, levels=levels, prevalence=0.1)
     labels[:, 4] = False
     hits = hits_of(scores, labels, (1, 3, 50))
-    places = [reference.best_label_place(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
-    assert hits.labelled == sum(place is not None for place in places)
+    positions = [reference.best_label_rank(s.tolist(), y.tolist()) for s, y in zip(scores, labels, strict=True)]
+    assert hits.labelled == sum(position is not None for position in positions)
     for i, k in enumerate((1, 3, 50)):
-        is_hit = np.array([place is not None and place < k for place in places])
+        is_hit = np.array([position is not None and position < k for position in positions])
         assert hits.rows[i] == is_hit.sum()
         assert hits.classes[i].tolist() == (labels & is_hit[:, None]).sum(axis=0).tolist()
         assert hits.rate(k) == reference.topk_accuracy(scores, labels, k)
@@ -157,7 +157,7 @@ def test_hits_of_shards_add_up():
     assert sum(part.classes for part in parts).tolist() == whole.classes.tolist()
 
 
-def test_hits_without_any_k_know_how_many_rows_are_labelled():
+def test_hits_without_any_k_count_the_labelled_rows():
     scores, labels = make_case(40, 5, seed=9, prevalence=0.1)
     hits = hits_of(scores, labels, ())
     assert (hits.topk, hits.labelled) == ((), int(labels.any(axis=1).sum()))

@@ -1,6 +1,6 @@
-"""The program under torchrun: several processes share the rows, and the result is that of one, to the byte.
+"""The program under torchrun: several processes share the rows; the output is byte for byte that of one process.
 
-Most tests run it in ranks that are kept, with the environment that torchrun gives; a few run torchrun itself.
+Most tests run it in the kept ranks of ranks.py with the environment of torchrun; a few run torchrun itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NUM_ROWS, NUM_CLASSES = 61, 6
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with the same predictions and labels in several forms."""
+    """Return a working folder with the same predictions and labels in several forms."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     labels = rng.random((NUM_ROWS, NUM_CLASSES)) < [0.5, 0.4, 0.3, 0.2, 0.1, 0]
@@ -58,20 +58,20 @@ def folder(tmp_path, monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# In ranks that are kept
+# In kept ranks
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def launched():
-    """Processes that torchrun could have started. Their shares of the rows differ."""
+    """Return processes with the environment of torchrun. Their shares of the rows differ."""
     ranks = Ranks(3, grouped=False)
     yield ranks
     ranks.stop()
 
 
 def run_program(rank, size, port, folder, arguments):
-    """The exit code and both streams."""
+    """Run the program; return the exit code, stdout and stderr."""
     os.chdir(folder)
     place = {
         "RANK": rank,
@@ -91,7 +91,7 @@ def run_program(rank, size, port, folder, arguments):
 
 @pytest.fixture
 def run(launched, folder):
-    """Run the program on all ranks: their exit codes, what the first printed, and what each said on stderr."""
+    """Run the program on all ranks; return the exit codes, the stdout of rank 0, and every stderr."""
 
     def run_on_all(*arguments):
         store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -106,14 +106,14 @@ def run(launched, folder):
 
 
 def alone(*arguments):
-    """What one process prints."""
+    """Return the output of one process."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert main([*map(str, arguments), "--quiet"]) == OK
     return out.getvalue()
 
 
 def test_program_called_by_a_rank_works_alone(folder, monkeypatch):
-    """It inherits the rank's environment, and would wait for ever."""
+    """The program inherits the rank's environment; without a check it would wait for ever."""
     monkeypatch.chdir(folder)
     expected = alone("preds.npy", "labels.npy", "--json", "-")
     for name, value in {"RANK": "1", "WORLD_SIZE": "8", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
@@ -162,7 +162,7 @@ def test_there_may_be_more_processes_than_rows(run):
     assert (set(codes), out) == ({OK}, alone("few.npy", "few_labels.npy", "--json", "-"))
 
 
-def test_a_limit_that_is_not_met_is_told_once(run):
+def test_a_limit_that_fails_is_reported_once(run):
     codes, out, errs = run("preds.npy", "labels.npy", "--fail-under", "mAP=0.99", "--fail-under", "Acc@5=0", "--quiet")
     assert codes == (LIMIT_NOT_MET, *[OK] * (len(codes) - 1))
     assert out == alone("preds.npy", "labels.npy")
@@ -178,7 +178,7 @@ BAD = {
 
 
 def spoil(kind):
-    """Bad data in the last row, which is the last rank's. Returns the labels' file."""
+    """Put bad data in the last row, which the last rank reads; return the labels' file."""
     if kind == "NaN":
         scores = np.load("preds.npy")
         scores[60, 3] = np.nan
@@ -206,7 +206,7 @@ def test_bad_data_of_one_rank_end_all(run, launched, folder, kind):
     assert not (folder / "out.json").exists()
 
 
-def test_what_the_first_rank_cannot_write_ends_all(run):
+def test_a_write_error_of_the_first_rank_ends_all(run):
     codes, out, errs = run("preds.npy", "labels.npy", "--json", "no_such_folder/out.json", "--quiet")
     assert set(codes) == {BAD_DATA}
     assert out == ""
@@ -214,7 +214,7 @@ def test_what_the_first_rank_cannot_write_ends_all(run):
         assert re.fullmatch(r"vltr-eval: error: (rank 0: OutputError: )?no_such_folder/out.json: cannot be .*\n", err)
 
 
-def test_what_no_rank_can_read_ends_all(run):
+def test_an_unreadable_file_ends_all_ranks(run):
     for arguments in (("no_such_file.npy", "labels.npy"), ("preds.npy", "labelled.npy")):
         codes, _, errs = run(*arguments, "--quiet")
         assert set(codes) == {BAD_DATA}
@@ -236,7 +236,7 @@ def test_priors_are_for_one_process(run):
     assert set(errs) == {"vltr-eval: error: --prior: expected one process, which has all rows to weight, got 3\n"}
 
 
-def test_bad_usage_waits_for_nobody(run):
+def test_bad_usage_exits_without_waiting(run):
     codes, _, _ = run("preds.npy", "labels.npy", "--fail-under", "nonsense=1")
     assert set(codes) == {BAD_USAGE}
 
@@ -282,7 +282,7 @@ def test_torchrun_fails_when_one_rank_does(folder):
     assert done.returncode != OK
     assert done.stdout == ""
     said = [line for line in done.stderr.splitlines() if line.startswith("vltr-eval: ")]
-    # The one that failed, and the other, unless torchrun ended it before it could speak.
+    # Both ranks print the error, unless torchrun ends the second one first.
     assert f"vltr-eval: error: {BAD['NaN']}" in said or f"vltr-eval: error: rank 1: NaNScore: {BAD['NaN']}" in said
     assert len(said) == len(set(said)) <= 2
     assert not list(folder.glob("*out.json*"))

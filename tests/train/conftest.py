@@ -1,4 +1,4 @@
-"""What the tests of vltr_train share: their folders, and a data set that every training of theirs is on."""
+"""Fixtures that the tests of vltr_train share: folders, and the data set of every training."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def make_batch(seed=0, num_rows=B, classes=True) -> Batch:
 
 
 def make_batches(method, stage, seed=0, num_rows=B) -> list[Batch]:
-    """What a step of the stage is given: a batch of each sampler, with classes where that draws classes."""
+    """Return the batches of one step: one for each sampler, with classes if the sampler draws classes."""
     samplers = method.stages()[stage].samplers
     return [
         make_batch(seed + stream, num_rows, classes=not isinstance(sampler, InstanceSampler))

@@ -28,7 +28,7 @@ def clips(seed=0) -> torch.Tensor:
 
 
 def masks(*shape: int, seed=3) -> torch.Tensor:
-    """Of three fifths of the frames; the first row keeps none and the second all."""
+    """Masks keep three fifths of the frames; the first row keeps none and the second all."""
     mask = torch.from_numpy(np.random.default_rng(seed).random(shape) < 0.6)
     mask[0], mask[1] = False, True
     return mask
@@ -89,7 +89,7 @@ def test_published_parameter_counts(name):
 
 
 def test_published_parameter_count_of_nextvlad():
-    """Of which no more digits are printed."""
+    """The paper prints no more digits than these."""
     with torch.device("meta"):
         assert round(count(AGGREGATORS["nextvlad"](2048)) / 1e6, 2) == 44.44
 
@@ -147,7 +147,7 @@ def normalized(values: np.ndarray, norm: torch.nn.BatchNorm1d, training: bool) -
 
 
 def slow_netvlad(module: NetVLAD, features: np.ndarray, mask: np.ndarray, training: bool) -> np.ndarray:
-    """Of masks (B, V, T) as (B, V, hidden)."""
+    """Masks (B, V, T) give the same result as masks (B, V, hidden)."""
     num_rows, num_views, num_frames = mask.shape
     rows = normalized(features.reshape(-1, features.shape[-1]), module.input_norm, training)
     scores = normalized(rows @ array(module.assignment.weight).T, module.assignment_norm, training)
@@ -291,7 +291,7 @@ def small_attention(kind: type[PSA], dim: int = D) -> PSA:
 @pytest.mark.parametrize("dim", [D, 6, 2])  # which four heads need not divide
 @pytest.mark.parametrize("kind", [PSA, MSA])
 def test_attention_is_its_loops(kind, dim, masked, num_queries):
-    """Whatever the order of its products."""
+    """The result does not depend on the order of the products."""
     module, frames = small_attention(kind, dim), clips().double()[..., :dim]
     queries = torch.randn(B, num_queries, dim, dtype=torch.float64)
     mask = masks(B, T) if masked else None
@@ -392,7 +392,7 @@ def test_a_view_of_all_that_a_mask_keeps_is_the_pooled_vector(parts):
 
 @PARTS
 def test_classifier_of_attentive_is_its_loops(parts):
-    """Of any number of vectors: clips, or views of them."""
+    """The number of vectors is free: clips, or views of clips."""
     model = VideoClassifier(small_attentive(**parts), C).double().eval()
     model.classifier.float()
     first, last = model.aggregator.hidden[0], model.classifier

@@ -1,4 +1,4 @@
-"""What every method says of itself, its presets, and that no step of any stage waits for the device."""
+"""Every method: its description, its presets, and that no step of any stage waits for the device."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_presets_are_configurations(name, preset):
 
 # Classes in head, medium and tail, of the data of a table.
 SIZES = {"videolt": (47, 617, 340), "charadeslt": (41, 81, 35), "charadesegolt": (43, 89, 25)}
-# What papers print as the mean of all classes, and is not that of their groups: by so much.
+# Papers print a mean of all classes that differs from the mean of their groups: by so much.
 SLIPS = {
     ("framestack", "r101-netvlad-eta0.3"): 0.0025,
     ("medc", "r50-no-attention"): 0.0058,
@@ -72,7 +72,7 @@ def _with_groups():
 
 @pytest.mark.parametrize(("name", "preset", "sizes"), list(_with_groups()))
 def test_printed_means_are_those_of_their_groups(name, preset, sizes):
-    """What was typed wrong would not be."""
+    """A mistyped number would break this."""
     whole, *groups = METHODS[name].presets[preset].printed[:4]
     expected = np.average(groups, weights=sizes)
     assert abs(whole - expected) < SLIPS.get((name, preset), 0.0016), expected

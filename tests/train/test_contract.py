@@ -1,4 +1,4 @@
-"""What every method promises, found by its file: it learns, repeats to the bit, and goes on where it was stopped."""
+"""Every method, found by its file, learns, repeats to the bit, and resumes where it was stopped."""
 
 from __future__ import annotations
 

@@ -313,7 +313,7 @@ def test_selecting_on_a_test_split_that_is_not_there_is_refused(tiny, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a run leaves
+# The files of a run
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -564,7 +564,7 @@ def test_a_killed_run_resumes_to_the_bit(tiny_folder, tmp_path, method, stage, e
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What people see
+# Printed output
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -763,7 +763,7 @@ def test_a_bad_setting_leaves_no_folder(tiny, tmp_path):
 def judging(monkeypatch):
     """cRT with a judgement: its second stage visits the videos of the classes that the first one found, alone.
 
-    What is noted: of each end of a stage, its name and what is asked of it; of each step, the stage and its rows.
+    It notes the name and the arguments of each end of a stage, and the stage and the rows of each step.
     """
     kind = find_method("crt")
     make, stages, begin, forward = kind.__init__, kind.stages, kind.begin_stage, kind.forward

@@ -79,7 +79,7 @@ def textbook(split, rows, places, frames_of):
     return clips, targets
 
 
-# What is in a batch
+# Contents of a batch
 
 
 @pytest.mark.parametrize("sampler", [InstanceSampler(), ClassSampler(), ClassSampler(0.5)], ids=repr)
@@ -146,7 +146,7 @@ def test_a_last_batch_that_is_too_small_is_dropped_in_training_alone(few, batch_
     assert sorted(kept) == list(range(50))
 
 
-# What it depends on
+# Dependence on seed, epoch and ranks
 
 
 @pytest.mark.parametrize("sampler", [InstanceSampler(), ClassSampler(), None], ids=repr)
@@ -217,7 +217,7 @@ def test_batches_are_the_same_on_every_device(few, torch_device, sampler, is_res
     assert_same_batches(found, epoch_of(few, sampler, epoch=1))
 
 
-# What is made ahead
+# Batches made ahead
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -307,7 +307,7 @@ def test_frames_are_put_on_a_gpu_with_room(tiny, gpu, monkeypatch):
     assert resident_frames(tiny.frames, gpu) is None
 
 
-# What is refused
+# Refused arguments
 
 
 def test_what_cannot_be_loaded_is_refused(tiny, unpacked, few):

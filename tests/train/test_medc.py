@@ -261,7 +261,7 @@ def test_reversed_frequencies():
     np.testing.assert_array_equal(medc.class_weights("longtail", counts), counts)
     np.testing.assert_array_equal(medc.class_weights("uniform", counts), np.ones(5))
     np.testing.assert_allclose(medc.class_weights("inverse", counts, "inverse_frequency"), 1 / counts)
-    # Of equal counts none is preferred, and classes without videos have no part.
+    # No class of equal counts is preferred, and classes without videos are left out.
     np.testing.assert_array_equal(medc.class_weights("inverse", np.array([7, 0, 5, 5, 1])), [1, 0, 5, 5, 7])
     np.testing.assert_array_equal(medc.class_weights("inverse", np.array([9, 5, 5, 1])), [1, 5, 5, 9])
     np.testing.assert_array_equal(medc.class_weights("inverse", np.array([9, 9, 5, 1])), [3, 3, 9, 9])
@@ -464,7 +464,7 @@ def test_predictions_of_several_draws():
         for noise in method.noise:
             p += expert.classifier(mean + noise * spread).double().sigmoid() / 8
     np.testing.assert_allclose(found.detach(), p.logit().detach(), rtol=1e-5, atol=1e-5)
-    # What is drawn depends on the seed alone, and not on what else is in the batch.
+    # The draws depend on the seed alone, not on the other rows of the batch.
     np.testing.assert_allclose(method.predict(features[3:4]).detach(), found[3:4].detach(), rtol=1e-5, atol=1e-5)
     assert torch.equal(small(mc_samples=4).noise, method.noise)
     other = MEDC(MEDCConfig(mc_samples=4, embedding_dim=WIDTH, seed=1), TASK)

@@ -93,7 +93,7 @@ def times(weights, clip, weighted_mean=False):
 
 
 def frames_of_first(arrays, clips, config, training=False, name="expert1"):
-    """What is aggregated, and the attention."""
+    """Return the aggregated features and the attention."""
     frames = embedded(arrays, f"{name}.embedding", clips, config.norm, training)
     if config.attention == "none":
         return frames, [None] * len(clips)
@@ -506,7 +506,7 @@ def test_defaults_are_those_of_the_paper():
 
 
 def test_ablations_change_one_thing_each():
-    """What rows of Tables 4 to 7 differ in from the whole method."""
+    """Rows of Tables 4 to 7 differ from the whole method in these settings."""
     whole = dataclasses.asdict(build_config(MEID, "r50"))
     assert whole == dataclasses.asdict(MEIDConfig())
     rows = {

@@ -24,7 +24,7 @@ from vltr_train.methods import find_method
 BASELINES = ("bce", "focal", "cb_loss", "ldam_drw", "eql", "cbs", "srs", "mixup", "crt", "framestack")
 
 
-# What VideoLT's methods have in common
+# Properties that VideoLT's methods share
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_dropout_is_the_aggregators_own_unless_said():
     assert make("bce", dropout=0.25, aggregator="netvlad").model.aggregator.hidden[3].p == 0.25
 
 
-# What the scripts and losses of VideoLT's published code set; cRT's epochs are those of its own paper.
+# Settings of the scripts and losses of VideoLT's published code; cRT's epochs are those of its own paper.
 SCRIPTS = {
     "aggregator": "nonlinear",
     "epochs": 100,
@@ -278,7 +278,7 @@ def test_mixup_shares_are_beta_distributed(monkeypatch):
 
 
 def test_mixup_of_vectors_mixes_what_was_pooled(monkeypatch):
-    """Of means of frames it is mixup of frames, and of what a model makes of frames it is not."""
+    """Mixing means of frames is mixup of frames; mixing the outputs of a model is not."""
     batch = make_batch()
     for aggregator, alike in (("mean", True), ("nonlinear", False)):
         losses_taken = []
@@ -488,7 +488,7 @@ def test_rap_is_of_all_ranks(tmp_path):
         assert [float(value) for value in line.split(",")] == method.rap.tolist()
 
 
-# What is refused
+# Refused arguments
 
 
 @pytest.mark.parametrize(

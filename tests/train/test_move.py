@@ -21,7 +21,7 @@ HEADS = 4
 
 @pytest.fixture
 def draws(monkeypatch):
-    """What steps draw, and the targets of their losses: lists, a step after another."""
+    """Record the draws of each step and the targets of its loss, as lists in the order of the steps."""
     seen = SimpleNamespace(masks=[], labels=[], shares=[], partners=[], targets=[])
     masks, randperm, bce = move.dynamic_frame_masks, torch.randperm, losses.bce
 
@@ -220,7 +220,7 @@ def test_each_setting_tells_in_the_loss(settings):
 
 
 def videolt(num_classes=3, **settings):
-    """Of VideoLT's largest class, its smallest, and one of the mean count; 60 frames."""
+    """The classes are VideoLT's largest, its smallest, and one of the mean count; 60 frames."""
     counts = np.array([1912, 44, 196])[:num_classes]
     return begin(make("move", Task(num_classes, D, counts, (500, 100)), train_frames=60, **settings))
 
@@ -249,7 +249,7 @@ def test_frames_are_as_many_as_classes_allow(draws):
 
 
 def attention(method, batch) -> torch.Tensor:
-    """What a step's PSA makes of its scores: (B, views x heads, T)."""
+    """Return the output of a step's PSA for its scores: (B, views x heads, T)."""
     seen = []
     hook = method.model.aggregator.psa.attention_dropout.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
     method(batch)
@@ -301,7 +301,7 @@ def test_minikinetics_code_samples_one_clip_by_the_labels_of_all(draws):
     assert [torch.equal(row[0], row[1]) for row in of_codebook] == [False, True, True, True]
 
 
-# What is drawn
+# Draws
 
 
 @pytest.mark.parametrize(("granularity", "shape"), [("batch", ()), ("sample", (B, 1))])

@@ -1,4 +1,4 @@
-"""What the names of published rows say: the model and the data that a row is of, and the tables in which it stands."""
+"""Names of published rows: they give the model, the data and the tables of a row."""
 
 from __future__ import annotations
 

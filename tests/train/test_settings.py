@@ -1,4 +1,4 @@
-"""Settings: text and plain data to typed fields and back, what wins over what, and what wrong ones are told."""
+"""Settings: text and plain data to typed fields and back, the order of precedence, and errors of wrong ones."""
 
 from __future__ import annotations
 

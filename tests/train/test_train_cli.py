@@ -28,7 +28,7 @@ WORDS = [f"{key}={value}" for key, value in (SETTINGS | {"epochs": 1}).items() i
 
 @pytest.fixture
 def program(tmp_path, monkeypatch, capsys):
-    """Runs the program in a folder of its own: its exit code, and what it said on both streams."""
+    """Run the program in a separate folder; return its exit code and its output on both streams."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -43,7 +43,7 @@ def program(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def fine(program):
-    """What a command prints that goes well, and says nothing on stderr."""
+    """Return the output of a command that succeeds and prints nothing on stderr."""
 
     def run(*arguments):
         code, out, err = program(*arguments, "--quiet")
@@ -279,10 +279,10 @@ def test_fit_prints_its_report_and_says_what_it_left(program, tiny_folder):
 )
 def test_settings_and_the_method_may_stand_anywhere(fine, tiny_folder, line, monkeypatch):
     words = [word for word in WORDS if not ("epochs=1 " in line and word == "epochs=1")]
-    asked = []
-    monkeypatch.setattr(engine, "fit", lambda *args, **kw: asked.append((args, kw)) or engine.Run(None, None, None))
+    calls = []
+    monkeypatch.setattr(engine, "fit", lambda *args, **kw: calls.append((args, kw)) or engine.Run(None, None, None))
     fine(*line.format(words=" ".join(words), data=tiny_folder).split())
-    ((method, dataset, folder), options) = asked[0]
+    ((method, dataset, folder), options) = calls[0]
     assert (method, dataset.name, folder) == ("bce", "synthetic-videolt", Path("run"))
     assert options.items() >= (SETTINGS | {"epochs": 1, "seed": 3}).items() - {("seed", 3)}
     assert (options["resume"], options["overwrite"], options["quiet"]) == (False, False, True)
@@ -477,9 +477,9 @@ def test_methods_are_listed_with_their_papers(fine):
     out = fine("methods")
     lines = out.splitlines()
     for name, kind in all_methods().items():
-        told = next(line for line in lines if line.startswith(f"{name} "))
-        assert f"  {kind.paper}; " in told
-        assert told.endswith(f"; presets: {len(kind.presets)}")
+        line = next(text for text in lines if text.startswith(f"{name} "))
+        assert f"  {kind.paper}; " in line
+        assert line.endswith(f"; presets: {len(kind.presets)}")
     assert "tables of papers: " in lines[-1]
     assert "videolt-1" in lines[-1]
 
@@ -489,10 +489,10 @@ def test_a_method_says_its_settings_and_presets(fine, name):
     out = fine("methods", name)
     assert "Paper: " in out
     for preset, row in all_methods()[name].presets.items():
-        (told,) = (line for line in out.splitlines() if line.startswith(f"  {preset}: "))
-        assert f"{row.backbone} features" in told
-        assert row.data in told
-        assert told.endswith(f"; {', '.join(row.tables)}")
+        (line,) = (text for text in out.splitlines() if text.startswith(f"  {preset}: "))
+        assert f"{row.backbone} features" in line
+        assert row.data in line
+        assert line.endswith(f"; {', '.join(row.tables)}")
     config = all_methods()[name].Config()
     for setting in (f"lr={config.lr}", f"batch_size={config.batch_size}", "lr_decay=0.1", "seed=2021"):
         assert f"\n  {setting}\n" in out

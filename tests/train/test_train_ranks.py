@@ -218,7 +218,7 @@ def test_what_one_rank_refuses_ends_all(ranks, tiny_folder, tmp_path, changes, m
 
 
 def sweep_on(rank, data, folder):
-    """What the program says on both streams."""
+    """Return the output of the program on both streams."""
     torch.set_num_threads(1)
     words = [f"{key}={value}" for key, value in short_settings("bce", epochs=1).items() if key != "seed"]
     command = ["sweep", "bce", "focal", "--data", str(data), "--runs", str(folder), "--device", "cpu", "--seeds", "1"]

@@ -1,18 +1,18 @@
-"""The one place that knows array types: makes addresses, strides and dtype codes for the core of any library's arrays.
+"""Arrays of any library as addresses, strides and dtype codes for the core. No other module knows array types.
 
-Nothing is copied, moved or synchronised: what cannot be borrowed as it is, is an error that names the fix. CPU or CUDA
-is decided here, from where an array lives. No address from outside is used before `_check_memory` has seen it with its
-shape, its strides and, where the library tells it, the memory that it is a view of.
+Nothing is copied, moved or synchronised. An array that cannot be borrowed as it is raises an error that names the fix.
+The memory of an array decides between CPU and CUDA. `_check_memory` checks every address from outside before its use,
+with the shape, the strides and, if the library gives it, the memory that the array is a view of.
 
-On a device, a call works on the stream of its first array, on which that array is ready; the streams of others are
-joined (`common_device`). Nothing must be kept alive for the device once a call is over. A result of numbers has waited
-for its kernels. Where kernels may still run when a call returns, `release_inputs_after_launch` makes it safe to free or
-overwrite their inputs. Allocators of device memory (torch's and cupy's pools, cudaFreeAsync) reuse memory in the order
-of the stream it was taken on, so its next owner's kernels come after ours, and other streams are made to wait for us.
+On a device, a call works on the stream of its first array, and joins the streams of the others (`common_device`). The
+caller keeps nothing alive for the device after a call. A result of numbers has waited for its kernels. If kernels may
+still run when a call returns, `release_inputs_after_launch` makes it safe to free or overwrite their inputs. Allocators
+of device memory (torch's and cupy's pools, cudaFreeAsync) reuse memory in the order of the stream it was taken on, so
+its next owner's kernels come after ours, and other streams are made to wait for us.
 Arrays of libraries that may free them in no such order (jax) are kept here until the device is done with them.
 
-Streams are the caller's to keep. Positives and rank tables on a device are moved to a stream of our own, but an array
-that we make there (`empty_like`) and a RunningAP stay on the one they were made on, which must live as long as they do.
+The caller owns its streams. Positives and rank tables on a device move to a stream of ours. An array that we make there
+(`empty_like`) and a RunningAP stay on the stream they were made on, which must live as long as they do.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _LEGACY_STREAM = 1  # CUDA's default stream, which is in order with every other 
 
 _ALLOCATE_IN_ORDER = ("torch", "cupy")
 
-# What kernels may still read: the events after which they do not, each with the owners that must live until then.
+# Events after which kernels read no more, each with the owners of memory that must live until then.
 _in_use: deque[tuple[Any, list[Any]]] = deque()
 
 # Device types of DLPack; page-locked host memory is host memory, managed memory is a device's.
@@ -86,7 +86,7 @@ CPU = Device()
 
 
 class _Borrowed:
-    """What holds addresses, which mean nothing in another process and would be shared by a copy in this one."""
+    """An object that holds addresses: they mean nothing in another process, and a copy in this one would share them."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -96,7 +96,7 @@ class _Borrowed:
 
 @dataclass(frozen=True)
 class Array(_Borrowed):
-    """A borrowed array: address, shape, strides in bytes, dtype name, place; ``owner`` keeps the memory alive.
+    """A borrowed array: address, shape, strides in bytes, dtype name, device; ``owner`` keeps the memory alive.
 
     block: address and bytes of the memory that the array is a view of, where its library tells them.
     """
@@ -124,7 +124,7 @@ class Array(_Borrowed):
 
     @property
     def core(self) -> Any:
-        """What C++ operations on arrays of any rank take."""
+        """The array as C++ operations on arrays of any rank take it."""
         index = -1 if self.device.index is None else self.device.index
         return _core.Tensor(self.address, self.shape, self.strides, _CODES[self.dtype], index, self.device.stream)
 
@@ -214,7 +214,7 @@ def _check_byte_order(name: str, dtype: np.dtype, array: Any) -> None:
 
 
 def _check_complete(name: str, array: Any) -> None:
-    """Raises ValueError where cells are missing: behind a mask, or as the null of pandas and pyarrow."""
+    """Raise ValueError where cells are missing: behind a mask, or as the null of pandas and pyarrow."""
     if type(array) is np.ndarray:
         return
     if isinstance(array, np.ndarray):
@@ -241,7 +241,7 @@ def cuda_is_usable() -> bool:
 
 
 def _check_device(name: str, got: str) -> None:
-    """Raises where this build on this machine cannot work on CUDA arrays."""
+    """Raise where this build on this machine cannot work on CUDA arrays."""
     if not cuda_is_usable():
         raise ValueError(
             f"{name}: expected an array in CPU memory, got {got}; {_core.why_no_device()}, pass {name}.cpu()"
@@ -347,7 +347,7 @@ def _borrow_list(name: str, values: list[Any] | tuple[Any, ...]) -> Array:
 
 
 def _borrow_offered(name: str, array: Any, borrow_by: Callable[[str, Any], Array]) -> Array:
-    """Borrows what a library must hand out first; what it then raises becomes a sentence that names the argument."""
+    """Borrow what a library must hand out first; what it then raises becomes a sentence that names the argument."""
     try:
         return borrow_by(name, array)
     except Exception as error:
@@ -386,8 +386,7 @@ _READ_BY = {
     "jaxlib": "np.asarray({})",  # of several devices
 }
 
-# What tensors without memory of their own are turned into ordinary ones by: DTensor, AsyncCollectiveTensor,
-# MaskedTensor.
+# Methods that make ordinary tensors of tensors without memory: DTensor, AsyncCollectiveTensor, MaskedTensor.
 _MADE_ORDINARY_BY = {
     "full_tensor": "pass {}.full_tensor()",
     "wait": "pass {}.wait()",
@@ -396,7 +395,7 @@ _MADE_ORDINARY_BY = {
 
 
 def _check_memory(name: str, array: Array) -> None:
-    """Raises for an array whose elements cannot lie where it says, as far as can be told without reading them."""
+    """Raise for an array whose elements cannot lie where it says, as far as can be told without reading them."""
     shape, strides = array.shape, array.strides
     if len(shape) != len(strides) or any(extent < 0 for extent in shape):
         raise TypeError(f"{name}: expected a shape and strides of its axes, got {shape} and {strides}")
@@ -420,7 +419,7 @@ def _check_memory(name: str, array: Array) -> None:
 
 
 def borrow(name: str, array: Any) -> Array:
-    """Borrows an array of any library, in CPU memory or on a CUDA device.
+    """Borrow an array of any library, in CPU memory or on a CUDA device.
 
     Taken are numpy arrays, torch tensors, whatever offers ``__cuda_array_interface__``, ``__array_interface__`` or
     DLPack, and lists of numbers. A masked array is its data if nothing is masked. Raises TypeError for what the core
@@ -481,22 +480,23 @@ def _how_to_read(name: str, value: str) -> str:
 
 
 def common_device(**arrays: Array | Matrix) -> Device:
-    """The place of the first array, after all of them: where a call that takes them all works.
+    """Check that all arrays are on one device; return that device with the first array's stream.
 
-    On a device the first array's stream is made to wait for those of the others. Raises ValueError where the arrays
-    live in different places; one that is empty and has no address lives nowhere.
+    On a CUDA device, that stream then waits for the streams of the others. Empty arrays without an address are ignored.
+    Raises ValueError for arrays on different devices.
     """
-    housed = {name: array for name, array in arrays.items() if getattr(array, "address", 1)} or arrays
-    (first, device), *others = ((name, array.device) for name, array in housed.items())
+    located = {name: array for name, array in arrays.items() if getattr(array, "address", 1)} or arrays
+    (first, device), *others = ((name, array.device) for name, array in located.items())
     for name, _ in others:
         check_device(name, arrays[name], device, first)
-    for stream in {other.stream for _, other in others} - {device.stream}:
-        _core.wait_for(device.index, device.stream, stream)
+    if device.index is not None:
+        for stream in {other.stream for _, other in others} - {device.stream}:
+            _core.wait_for(device.index, device.stream, stream)
     return device
 
 
 def check_device(name: str, array: Array | Matrix, device: Device, first: str) -> None:
-    """Raises ValueError for an array that is not where the array called ``first`` is."""
+    """Raise ValueError for an array on another device than that of the array called ``first``."""
     if array.device.index != device.index:
         raise ValueError(
             f"{name}: expected an array {device._preposition} {device} as {first}, got one {array.device._preposition} "
@@ -505,18 +505,18 @@ def check_device(name: str, array: Array | Matrix, device: Device, first: str) -
 
 
 def release_inputs_after_launch(device: Device, *arrays: Array | Matrix) -> None:
-    """After a call that returns while its kernels run: what they read may be changed or let go of as if they did not.
+    """Call this after launching asynchronous kernels; the caller may then overwrite or free the inputs at once.
 
-    Other streams of its arrays wait for the call before they go on, and owners whose library may free them in any order
-    are kept until it is done. Arrays that live nowhere near it, the empty ones of `common_device`, are left alone.
+    Other streams of the arrays wait for the kernels. Owners whose library may free memory in any order are kept until
+    the kernels are done. Arrays on no device or on another one, the empty ones of `common_device`, are ignored.
     """
     if device.index is None:
         return
     _let_go_of_unused()
-    arrays = tuple(array for array in arrays if array.device.index == device.index)
-    for stream in {array.device.stream for array in arrays} - {device.stream}:
+    beside = [array for array in arrays if array.device.index == device.index]
+    for stream in {array.device.stream for array in beside} - {device.stream}:
         _core.wait_for(device.index, stream, device.stream)
-    shards = [shard for array in arrays for shard in getattr(array, "shards", (array,))]
+    shards = [shard for array in beside for shard in (array.shards if isinstance(array, Matrix) else (array,))]
     owners = [shard.owner for shard in shards if _library(shard.owner) not in _ALLOCATE_IN_ORDER]
     if owners:
         _in_use.append((_core.Event(device.index, device.stream), owners))
@@ -545,7 +545,7 @@ def _library(owner: Any) -> str:
 
 
 def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
-    """A new C-ordered array, not yet filled, in the library and place of a borrowed one.
+    """A new C-ordered array, not yet filled, in the library and on the device of a borrowed one.
 
     A library that cannot give memory to be filled, such as jax, gets a numpy array, or on a device a
     `_core.DeviceArray`, which offers itself by DLPack. Raises MemoryError, or torch's own error, where there is not as
@@ -565,7 +565,7 @@ def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Any:
 
 
 def copy_rows(batch: Array, out: Array) -> None:
-    """Copies (B, C) into a C-ordered array of the same shape and dtype in the same place; waits for no device."""
+    """Copy (B, C) into a C-ordered array of the same shape and dtype on the same device; does not wait."""
     if batch.device.index is None:
         out.bits()[...] = batch.bits()
         return
@@ -665,7 +665,7 @@ def as_columns(array: Array) -> Array:
 
 
 def borrow_matrix(name: str, array: Any) -> Matrix:
-    """Borrows an (N, C) matrix, an (N,) column, or a list of row shards that agree in classes and dtype."""
+    """Borrow an (N, C) matrix, an (N,) column, or a list of row shards that agree in classes and dtype."""
     if isinstance(array, Matrix):
         return array
     shards = _shards(name, array)
@@ -674,10 +674,10 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
         if len(shard.shape) not in (1, 2):
             raise ValueError(f"{name}: expected an (N, C) matrix or an (N,) column, got shape {shard.shape}")
         if shard.shape[1:] != first.shape[1:] or shard.dtype != first.dtype:
-            wanted = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
+            expected = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
             got = shard.shape[1] if len(shard.shape) == 2 else "a column"
             raise ValueError(
-                f"{name}[{i}]: expected {wanted} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
+                f"{name}[{i}]: expected {expected} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
             )
     num_classes = first.shape[1] if len(first.shape) == 2 else 1
     num_rows = sum(shard.shape[0] for shard in shards)
@@ -690,6 +690,7 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
     device = first.device
     if len(shards) > 1:
         device = common_device(**{f"{name}[{i}]": shard for i, shard in enumerate(shards)})
+    core: _core.Matrix | _core.CudaMatrix
     if device.index is None:
         core = _core.Matrix(_CODES[first.dtype], num_classes)
     else:

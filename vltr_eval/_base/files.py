@@ -15,8 +15,8 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # a system without locks of files
-    fcntl = None
+except ImportError:  # a system without file locks
+    fcntl = None  # type: ignore[assignment]  # a module that is not there
 
 __all__ = ["OutputError", "PendingFile"]
 
@@ -31,7 +31,7 @@ class PendingFile:
     """A file that is reserved now and written later; used as a context manager, which removes what was not finished.
 
     path: where the file shall be. A device or a pipe (``/dev/stdout``, ``>(command)``) is written to, never replaced.
-    Raises OutputError when the place cannot be written.
+    Raises OutputError when the path cannot be written.
 
     The content is written to a temporary file beside it, ``.NAME.12345678.unfinished``, reaches the disk and then takes
     the place of the old file. A killed process leaves its temporary file behind; the next PendingFile of that path
@@ -160,7 +160,7 @@ def _remove_leftovers(folder: Path, prefix: str) -> None:
 
 
 class InputError(ValueError):
-    """A file that cannot be read as asked; the message is one sentence that begins with the file's name.
+    """A file that cannot be read as requested; the message is one sentence that begins with the file's name.
 
     Messages quote files, so characters that no terminal shows are written as escapes: a message is one line.
     """

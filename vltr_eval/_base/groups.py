@@ -1,4 +1,4 @@
-"""Head, medium and tail classes, told apart by how often each class occurs in the training set."""
+"""Head, medium and tail classes, by how often each class occurs in the training set."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def checked_train_counts(train_counts: Sequence[float] | np.ndarray, num_classes
         raise ValueError(f"train_counts: {len(counts)} classes, but scores has {num_classes}")
     wrong = ~((counts >= 0) & (counts <= 2**62) & (counts == np.floor(counts)))  # NaN fails every comparison
     if wrong.any():
-        place = int(np.argmax(wrong))
-        raise ValueError(f"train_counts: expected whole numbers from 0 up, got {counts[place]} for class {place}")
+        index = int(np.argmax(wrong))
+        raise ValueError(f"train_counts: expected whole numbers from 0 up, got {counts[index]} for class {index}")
     return counts.astype(np.int64)
 
 

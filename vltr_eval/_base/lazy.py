@@ -35,4 +35,5 @@ class lazy_property(Generic[Value]):
         if instance is None:
             return self
         # Python looks here only while the instance has no attribute of this name.
-        return instance.__dict__.setdefault(self._name, self._compute(instance))
+        value: Value = instance.__dict__.setdefault(self._name, self._compute(instance))
+        return value

@@ -31,7 +31,8 @@ def tail_counts(stretches: Sequence[Stretch]) -> np.ndarray:
 
 def even_pick(counts: np.ndarray, num_classes: int) -> np.ndarray:
     """``num_classes`` of the counts, evenly along them, the first and last included."""
-    return counts[np.linspace(0, len(counts) - 1, num_classes).round().astype(np.int64)]
+    picked: np.ndarray = counts[np.linspace(0, len(counts) - 1, num_classes).round().astype(np.int64)]
+    return picked
 
 
 def _decay(stretch: Stretch) -> np.ndarray:
@@ -48,7 +49,7 @@ def _decay(stretch: Stretch) -> np.ndarray:
 
 def round_to_sum(values: np.ndarray, total: int, smallest: int, largest: int) -> np.ndarray:
     """Round ``values`` to integers in [smallest, largest] that sum to ``total``, each moved as little as possible."""
-    counts = np.clip(np.floor(values), smallest, largest).astype(np.int64)
+    counts: np.ndarray = np.clip(np.floor(values), smallest, largest).astype(np.int64)
     by_remainder = np.argsort(counts - values, kind="stable")
     while (missing := total - counts.sum()) != 0:
         step = np.sign(missing)
@@ -85,5 +86,6 @@ def plant_labels(
 def _repeated_pairs(rows: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
     """Positions of the (row, class) pairs that occurred before."""
     pairs = rows * num_classes + classes
-    order = np.argsort(pairs, kind="stable")
-    return order[1:][np.diff(pairs[order]) == 0]
+    order: np.ndarray = np.argsort(pairs, kind="stable")
+    repeated: np.ndarray = order[1:][np.diff(pairs[order]) == 0]
+    return repeated

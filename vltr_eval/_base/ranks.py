@@ -1,8 +1,8 @@
-"""How the ranks of a distributed run exchange what they know, and fail together.
+"""Collectives of the ranks of a distributed run, which fail together.
 
-Every method is a collective: all ranks call the same ones in the same order. Each takes a function that makes this
-rank's share, and runs it: when it raises on one rank, all ranks leave the call by an error that says why, instead of
-waiting for the one that has gone. What moves are few and small messages (`parts` has the protocol).
+All ranks call the same methods in the same order. A method takes a function that makes this rank's share, and calls it.
+If the function raises on one rank, every rank raises an error with the reason; no rank waits for one that has gone.
+Messages are few and small (`vltr_eval._engine.counting` has the protocol).
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ __all__ = [
 
 
 class RankFailure(RuntimeError):
-    """Another rank could not do its share; the message is its rank and its error."""
+    """The error of another rank; the message names the rank and the error."""
 
 
 class SingleProcess:
-    """The exchange of one process with itself."""
+    """The communicator of a process that is alone."""
 
     rank = 0
     size = 1
 
     def all_to_all(self, make: Callable[[], Sequence[Any]]) -> list[Any]:
-        """Makes one message for each rank; gives the messages of all ranks to this one, in the order of ranks."""
+        """Send one message to each rank. Return the messages of all ranks to this one, in the order of ranks."""
         return list(make())
 
     def all_gather(self, make: Callable[[], Any]) -> list[Any]:
-        """Makes one message for all ranks; gives the messages of all ranks, in their order."""
+        """Send one message to all ranks. Return the messages of all ranks, in their order."""
         return [make()]
 
     def all_reduce(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
-        """Makes an array of whole numbers whose sums are at most ``most``; gives the sums over all ranks, int64."""
+        """Return the sums over all ranks, int64, of an array of whole numbers; the sums are at most ``most``."""
         return make()
 
     def barrier(self) -> None:
-        """Waits until all ranks are here."""
+        """Wait until all ranks call this."""
 
     def abort(self, error: BaseException) -> None:
-        """Tells the other ranks, which wait in some other method, that this one has failed; once all know, nothing."""
+        """Send the error to the other ranks, which wait in another method. Does nothing once all have received one."""
 
 
 SINGLE_PROCESS = SingleProcess()
 
 
 class Communicator:
-    """The exchange of the ranks of a process group of torch.distributed, by gloo or nccl.
+    """The communicator of a process group of torch.distributed, by gloo or nccl.
 
     group: as torch.distributed takes it; None is the default group of all ranks.
     """
@@ -84,11 +84,11 @@ class Communicator:
         return self._exchange(lambda: [pickle.dumps(make(), protocol=5)] * self.size)
 
     def all_reduce(self, make: Callable[[], np.ndarray], most: int) -> np.ndarray:
-        # Not by all_reduce, in which ranks wait for neighbours: when one is killed, only its own neighbours notice.
+        # Not by torch's all_reduce: ranks wait for neighbours there, so only the neighbours of a killed rank notice.
         dtype = np.int32 if most < 2**31 else np.int64
         slices = self._all_to_all(lambda: [part.astype(dtype).tobytes() for part in np.array_split(make(), self.size)])
-        own = sum(np.frombuffer(part, dtype) for part in slices).tobytes()
-        sums = b"".join(self._all_to_all(lambda: [own] * self.size))
+        local = np.sum([np.frombuffer(part, dtype) for part in slices], axis=0, dtype=dtype).tobytes()
+        sums = b"".join(self._all_to_all(lambda: [local] * self.size))
         return np.frombuffer(sums, dtype).astype(np.int64)
 
     def abort(self, error: BaseException) -> None:
@@ -100,8 +100,8 @@ class Communicator:
 
         try:
             self._all_to_all(fail)
-        except BaseException as told:
-            if told is not error and not isinstance(told, RankFailure):
+        except BaseException as raised:
+            if raised is not error and not isinstance(raised, RankFailure):
                 raise
 
     def barrier(self) -> None:
@@ -115,9 +115,9 @@ class Communicator:
         return [pickle.loads(message) for message in messages]
 
     def _all_to_all(self, make: Callable[[], list[bytes]]) -> list[bytes]:
-        """Sends each rank its message; gives what each rank sent to this one. Moves no byte more than that.
+        """Send each rank its message, and return the messages to this one. No other byte moves.
 
-        A rank that cannot make its messages sends all ranks its error instead, which every rank then raises.
+        A rank that cannot make its messages sends its error to all ranks, which then raise it.
         """
         failure: BaseException | None = None
         try:
@@ -168,13 +168,14 @@ _groups_over_gloo: list[tuple[Any, tuple[int, ...], Any]] = []
 
 
 def _over_gloo(group: Any) -> Any:
-    """A group of the same ranks by gloo, made by the first exchange that needs it.
+    """Return a gloo group of the same ranks, made by the first collective that needs one.
 
-    Not by new_group, in which all ranks of the run must take part; where they need not, it numbers the new group by
-    the groups this rank is in, and ranks that are in more or fewer of them wait for each other for ever.
+    new_group would not do: all ranks of the run must call it. With use_local_synchronization it names the new group by
+    the number of groups this rank is in, and ranks in more or fewer groups wait for each other for ever.
     """
-    import torch.distributed as dist
+    from torch import distributed
 
+    dist: Any = distributed  # PrefixStore and ProcessGroupGloo are not declared
     world = dist.group.WORLD
     ranks = tuple(dist.get_process_group_ranks(world if group is None else group))
     for of_world, of_ranks, over_gloo in _groups_over_gloo:
@@ -189,18 +190,19 @@ def _over_gloo(group: Any) -> Any:
 
 
 def current_group(group: Any = None) -> SingleProcess | Communicator:
-    """A process group, by default that of all ranks, where torch.distributed is in use, else `SINGLE_PROCESS`.
+    """Return the communicator of a process group, by default of all ranks; `SINGLE_PROCESS` without torch.distributed.
 
-    Imports no torch: who uses it has done so.
+    This imports no torch: a program that uses torch.distributed has imported it.
     """
     dist = getattr(sys.modules.get("torch"), "distributed", None)
-    joined = dist is not None and dist.is_available() and dist.is_initialized()
-    return Communicator(group) if joined and dist.get_world_size(group) != 1 else SINGLE_PROCESS
+    if dist is None or not dist.is_available() or not dist.is_initialized() or dist.get_world_size(group) == 1:
+        return SINGLE_PROCESS
+    return Communicator(group)
 
 
 @contextlib.contextmanager
 def propagate_errors(communicator: SingleProcess | Communicator) -> Iterator[None]:
-    """Around what a rank does alone before it meets the others: they hear of its error where they wait."""
+    """Wrap rank-local work before a collective: its error is raised on every rank, instead of a wait for ever."""
     try:
         yield
     except BaseException as error:
@@ -210,7 +212,7 @@ def propagate_errors(communicator: SingleProcess | Communicator) -> Iterator[Non
 
 @contextlib.contextmanager
 def launched_group(backend: str = "gloo") -> Iterator[SingleProcess | Communicator]:
-    """The group of the processes that ``torchrun`` (or whatever sets WORLD_SIZE and its kin) started."""
+    """Join the processes that ``torchrun`` started, or any launcher that sets WORLD_SIZE and the other variables."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield SINGLE_PROCESS
         return

@@ -49,7 +49,7 @@ def answer(program: str, run: Callable[[], int], *, debug: bool = False) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    """What an error has to say, on one line."""
+    """The message of an error, on one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):

@@ -108,8 +108,10 @@ def text_table(
     ]
     titles = {number: printable(title) for number, title in titles.items()}
     layouts = [_Layout.of(columns, narrow=narrow, gap=gap) for narrow, gap in ((False, 2), (True, 2), (True, 1))]
+    if width is None:
+        return layouts[0].render(bold, titles)
     for layout in layouts:
-        if width is None or layout.width <= width:
+        if layout.width <= width:
             return layout.render(bold, titles)
     layout, wanted = layouts[-1].with_short_names(), layouts[-1]
     headings, dropped = [column.heading for column in columns], []

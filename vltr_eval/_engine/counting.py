@@ -1,6 +1,6 @@
-"""Rows that lie in several places, evaluated as if they lay in one: in chunks, in a stream, on other ranks.
+"""Evaluation of rows in several chunks, in a stream or on several ranks, with the bits of one matrix of all rows.
 
-One part in one process is scanned once. Everything else takes two passes over the parts, between which the ranks of a
+One chunk in one process takes one pass. Everything else takes two passes over the chunks, between which the ranks of a
 distributed run exchange O(positives) numbers:
 
 1. the distinct scores of the positives, which become the thresholds of all;
@@ -10,7 +10,7 @@ distributed run exchange O(positives) numbers:
 5. for each drawn negative that reaches a threshold, which one.
 
 All counts are integers, so the result has the same bits however the rows are spread, and as one scan of all rows. Rows
-are numbered in the order of ranks, parts and rows within them, or by the order of their ids.
+are numbered in the order of ranks, chunks and rows within them, or in the order of their ids.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -47,7 +48,7 @@ _FIRST_PASS, _SECOND_PASS, _LOOKING_UP = 0.1, 0.6, 0.8
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Rows that lie in one place.
+    """Rows in one memory.
 
     Attributes:
         scores: (N, C).
@@ -69,8 +70,8 @@ class Chunk:
         """The kept rows, at least one: a view of the scores. kept: (N,) bool."""
         if kept.all():
             return self
-        runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2)
-        return Chunk(self.scores.only(runs.tolist()), self.positives.only(kept))
+        runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2).tolist()
+        return Chunk(self.scores.only((start, stop) for start, stop in runs), self.positives.only(kept))
 
 
 def count_chunks(
@@ -83,14 +84,14 @@ def count_chunks(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> EvaluationCounts:
-    """Counts everything that the settings ask for, over the parts of all ranks of the exchange.
+    """Count everything that the settings ask for, over the chunks of all ranks.
 
     Args:
         settings: The conventions; the same on all ranks.
         parts: An iterable that gives the same parts each of the two times; a rank may have none.
         num_classes: C.
         about: The class names and train counts of the report; the same on all ranks.
-        exchange: The ranks.
+        communicator: The ranks.
         threads: Threads of this process.
         progress: Called with the fraction done, which never falls and ends at 1.
 
@@ -212,7 +213,7 @@ class _TwoPasses:
     def counts(self) -> EvaluationCounts:
         with propagate_errors(self._communicator):
             found = self._counts()
-            self._communicator.barrier()  # so that what fails last on one rank is heard by the others, too
+            self._communicator.barrier()  # so that a last failure on one rank is raised on all
         return found
 
     def _counts(self) -> EvaluationCounts:
@@ -236,7 +237,10 @@ class _TwoPasses:
 
     def _first_pass(self) -> _Seen:
         scores: list[PositiveScores] = []
-        rows, classes, ids, self._prints = [], [], [], []
+        rows: list[np.ndarray] = []
+        classes: list[np.ndarray] = []
+        ids: list[np.ndarray] = []
+        self._prints = []
         dtype, num_rows, unmerged = None, 0, 0
         total = None if self._is_stream else sum(chunk.num_rows for chunk in self._chunks)
         for chunk in self._chunks:
@@ -369,7 +373,7 @@ class _TwoPasses:
         trials = []
         for first in range(0, num_trials, at_once):
             block = range(first, min(num_trials, first + at_once))
-            found = self._communicator.all_gather(lambda block=block: self._find(block, positives, thresholds))
+            found = self._communicator.all_gather(partial(self._find, block, positives, thresholds))
             drawn = _by_threshold(np.concatenate(found).astype(np.int64), len(block), thresholds.indptr, kept)
             trials.append(average_trials(table, drawn, threads=self._threads))
             self._progress(block.stop / num_trials)
@@ -379,7 +383,7 @@ class _TwoPasses:
         """The thresholds that the draws of this rank reach, as `_Draws.found`."""
         if self._is_stream:
             return self._draws.found()
-        draws = self._draw(trials, positives, in_order=len(self._chunks) > 1)
+        draws = self._draw(trials, positives, in_order=isinstance(self._chunks, Sequence) and len(self._chunks) > 1)
         for start, chunk in self._each_chunk():
             draws.look_up(start, chunk, thresholds)
             done = (start + chunk.num_rows) / self._num_rows
@@ -409,8 +413,8 @@ def _check_agreement(everyone: Sequence[_Seen]) -> None:
             )
         if seen.class_info != first.class_info:
             raise ValueError(
-                "train_counts and class_names: expected the same on all ranks, got others on rank "
-                f"{rank} than on rank 0"
+                "train_counts and class_names: expected the same on all ranks, got different ones on rank 0 and on "
+                f"rank {rank}"
             )
     (one, seen), *others = with_rows
     for rank, other in others:
@@ -434,7 +438,7 @@ def _merged(scores: Sequence[PositiveScores]) -> PositiveScores:
 
 
 def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
-    """A checksum of a part of a stream: its ids, the places of its positives, and their scores; and its rows."""
+    """The number of rows of a chunk, and a checksum of its ids, its positives and their scores."""
     positives = chunk.positives
     if scores is None:
         scores = find_positive_scores(chunk.scores, positives, threads=threads)
@@ -442,14 +446,12 @@ def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads:
     arrays += [] if chunk.ids is None else pack_ids(chunk.ids).values()
     crc = 0
     for array in arrays:
-        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, crc)
     return chunk.num_rows, crc
 
 
 def _not_again() -> ValueError:
-    return ValueError(
-        "batches: expected the same scores and labels each time they are gone through, got others the second time"
-    )
+    return ValueError("batches: expected the same scores and labels in both passes, got different ones in the second")
 
 
 class _Draws:

@@ -34,7 +34,7 @@ class Hits:
 
     @classmethod
     def of(cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...]) -> Hits:
-        """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is asked for."""
+        """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is requested."""
         shape = (len(topk), positives.num_classes)
         if ranks is None:
             labelled = int(np.count_nonzero(positives.labels_per_row()))
@@ -54,4 +54,6 @@ class Hits:
     def rate_per_class(self, k: int, num_positives: np.ndarray) -> np.ndarray:
         """Share of each class's rows that are hits at k: (C,) float64, NaN without positives."""
         hits = self.classes[self.topk.index(k)]
-        return np.divide(hits, num_positives, out=np.full(len(hits), np.nan), where=num_positives > 0)
+        rate = np.full(len(hits), np.nan)
+        np.divide(hits, num_positives, out=rate, where=num_positives > 0)
+        return rate

@@ -1,4 +1,4 @@
-"""What the evaluation functions take as scores and labels, in memory or in files, made ready for the core.
+"""Scores and labels of evaluation functions, in memory or in files, made ready for the core.
 
 Arrays are borrowed without a copy. Paths and data frames are read by `vltr_eval.formats`, which matches classes by name
 and rows by id.
@@ -178,11 +178,11 @@ def read_matrix_and_positives(scores: Any, labels: Any, threads: int | None) -> 
 
 
 def positives_alone(labels: Any, num_classes: int | None) -> Positives:
-    """Labels without scores: their own shape tells rows and, if they are dense or sparse, classes."""
+    """Labels without scores: their shape gives rows and, if they are dense or sparse, classes."""
     labels = to_labels(labels, num_classes)
     if isinstance(labels, Positives):
         return labels
-    shape = getattr(labels, "shape", None)
+    shape: Any = getattr(labels, "shape", None)
     if shape is None:
         shape = (getattr(labels, "num_rows", None) or len(labels),)
         num_classes = num_classes or getattr(labels, "num_classes", None)

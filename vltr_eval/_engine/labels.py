@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,17 @@ from vltr_eval.formats.label_forms import (
 )
 from vltr_eval.formats.table import LabelPairs, Lists
 
+if TYPE_CHECKING:
+    from vltr_eval._base._core import CudaPositives
+
 __all__ = ["Positives"]
+
+
+def _summary(offsets: np.ndarray[Any, Any]) -> str:
+    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if len(falls):
+        return f"{offsets[falls[0]]} before {offsets[falls[0] + 1]}"
+    return f"{offsets[0]} to {offsets[-1]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +66,8 @@ class Positives:
             raise ValueError(f"rows: expected (nnz,) of uint32, got {rows.shape} of {rows.dtype}")
         if indptr[0] != 0 or indptr[-1] != len(rows) or bool(np.any(indptr[1:] < indptr[:-1])):
             raise ValueError(
-                f"indptr: expected offsets that rise from 0 to the number of positives, {len(rows)}, got others"
+                f"indptr: expected offsets that rise from 0 to the number of positives, {len(rows)}, got "
+                f"{_first_and_last(indptr)}"
             )
         if len(rows) and (largest := int(rows.max())) >= self.num_rows:
             raise ValueError(f"rows: expected row numbers from 0 to {self.num_rows - 1}, got {largest}")
@@ -79,7 +90,7 @@ class Positives:
         return self.rows[self.indptr[class_index] : self.indptr[class_index + 1]]
 
     def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
-        """What core operations on a matrix take of these positives; for one on a device they are sent there."""
+        """The arguments of core operations on a matrix; for a matrix on a device, the positives are copied there."""
         if matrix.device.index is None:
             return self.indptr, self.rows
         return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
@@ -100,8 +111,8 @@ class Positives:
     def from_labels(
         cls,
         labels: Any,
-        num_rows: int,
-        num_classes: int,
+        num_rows: int | None = None,
+        num_classes: int | None = None,
         *,
         form: str | None = None,
         device: Device | None = None,
@@ -116,19 +127,28 @@ class Positives:
                 the class indices of each row (lists, sets, or index arrays of any library); (N,) integer class indices;
                 (N,) of 0/1 when there is one class; LabelPairs; or Positives. Arrays on a CUDA device are read there,
                 and their positives stay there.
-            num_rows: N.
-            num_classes: C.
+            num_rows: N; None takes it from the labels.
+            num_classes: C; None takes it from dense or sparse (N, C) labels, LabelPairs or Positives. Other forms do
+                not have it.
             form: "dense" or "lists", for lists of rows that can be either; see `vltr_eval.formats.label_forms`.
-            place: Where the scores are (`Matrix.device`), if arrays of labels must be there too.
+            device: The device of the scores (`Matrix.device`), if arrays of labels must be there too.
             first_row: The number of the first row, for messages about arrays.
             threads: CPU threads.
-            scores: The scores that the labels belong to, if at hand; read where labels are wrong, for the message.
+            scores: The scores that the labels belong to, if available; read where labels are wrong, for the message.
 
         Raises:
-            ValueError: Anything but 0/1, or a class index out of range; the message names the place.
+            ValueError: Anything but 0/1, or a class index out of range; the message names the cell.
             TypeError: An object that is no form of labels.
+
+        Example:
+            >>> Positives.from_labels(np.uint8([[1, 0], [0, 0], [1, 1]])).counts
+            array([2, 1])
+            >>> Positives.from_labels([[0], [], [0, 1]], num_classes=2).rows_of(0)
+            array([0, 2], dtype=uint32)
         """
         check_form(form)
+        if num_rows is None or num_classes is None:
+            num_rows, num_classes = _inferred_shape(labels, num_rows, num_classes)
         if isinstance(labels, Positives):
             positives = labels
             _check_shape((positives.num_rows, positives.num_classes), num_rows, num_classes)
@@ -155,6 +175,36 @@ class Positives:
         return _from_array(labels, num_rows, num_classes, device, first_row, threads, scores)
 
 
+def _inferred_shape(labels: Any, num_rows: int | None, num_classes: int | None) -> tuple[int, int]:
+    """The shape of the labels, where the argument is None."""
+    rows, classes = _shape_of(labels)
+    num_rows = rows if num_rows is None else num_rows
+    num_classes = classes if num_classes is None else num_classes
+    if num_rows is None:
+        raise TypeError(
+            f"labels: expected an array, a sparse matrix, lists, LabelPairs or Positives, got {type(labels).__name__}"
+        )
+    if num_classes is None:
+        raise ValueError(
+            f"num_classes: expected the number of classes, because {type(labels).__name__} labels of {num_rows} rows "
+            "do not have it, got None; pass num_classes="
+        )
+    return num_rows, num_classes
+
+
+def _shape_of(labels: Any) -> tuple[int | None, int | None]:
+    """Rows and classes as far as labels have them."""
+    if isinstance(labels, (list, tuple)):
+        shapes = [tuple(getattr(shard, "shape", ())) for shard in labels]
+        if shapes and all(len(shape) == 2 for shape in shapes):  # row shards
+            return sum(shape[0] for shape in shapes), shapes[0][1]
+        return len(labels), None
+    if isinstance(labels, (Positives, LabelPairs, Lists)):
+        return labels.num_rows, getattr(labels, "num_classes", None)
+    shape = tuple(getattr(labels, "shape", ()))
+    return (shape[0] if shape else None), (shape[1] if len(shape) > 1 else None)
+
+
 def _check_shape(shape: tuple[int, int], num_rows: int, num_classes: int) -> None:
     if shape[0] != num_rows:
         raise ValueError(f"labels: {shape[0]} rows, but scores has {num_rows}")
@@ -166,14 +216,16 @@ def rows_between(labels: Any, start: int, stop: int) -> Any:
     """Labels of some of the rows, of an array or LabelPairs, as they are read from files."""
     if not isinstance(labels, LabelPairs):
         return labels[start:stop]
-    own = (labels.rows >= start) & (labels.rows < stop)
-    return LabelPairs(stop - start, labels.num_classes, labels.rows[own] - start, labels.classes[own])
+    selected = (labels.rows >= start) & (labels.rows < stop)
+    return LabelPairs(stop - start, labels.num_classes, labels.rows[selected] - start, labels.classes[selected])
 
 
 class _DevicePositives(Positives):
-    """Positives on a CUDA device; ``indptr`` and ``rows`` are copied from there when they are first asked for."""
+    """Positives on a CUDA device; ``indptr`` and ``rows`` are copied from there on first use."""
 
-    def __init__(self, num_rows: int, num_classes: int, core: Any) -> None:
+    _core: CudaPositives
+
+    def __init__(self, num_rows: int, num_classes: int, core: CudaPositives) -> None:
         self.__dict__.update(num_rows=num_rows, num_classes=num_classes, _core=core)
 
     def __repr__(self) -> str:
@@ -333,9 +385,9 @@ def _from_lists(
 def plain_row(row: Any) -> list[Any]:
     """The values of one row of a list of rows, as Python objects."""
     if isinstance(row, np.ndarray):
-        return row.tolist()
+        return list(row.tolist())
     if hasattr(row, "shape"):
-        return to_host(borrow("labels", row)).to_numpy().tolist()
+        return list(to_host(borrow("labels", row)).to_numpy().tolist())
     return [value.item() if isinstance(value, np.generic) else value for value in row]
 
 
@@ -362,3 +414,11 @@ def _from_pairs(
     indptr = np.zeros(num_classes + 1, np.int64)
     np.cumsum(np.bincount(classes, minlength=num_classes), out=indptr[1:])
     return Positives(num_rows, num_classes, indptr, rows.astype(np.uint32))
+
+
+def _first_and_last(offsets: np.ndarray) -> str:
+    """Offsets for a message: whether they fall, and where they begin and end."""
+    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if falls.size:
+        return f"{offsets[falls[0]]} before {offsets[falls[0] + 1]}"
+    return f"{offsets[0]} to {offsets[-1]}"

@@ -1,36 +1,106 @@
-"""The options of an evaluation, beside its scores and labels."""
+"""The options of an evaluation: their names, types, defaults and meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
-from vltr_eval._base.arguments import check_seed
+from vltr_eval._base.arguments import check_seed, nearest_name
 from vltr_eval._base.groups import DEFAULT_BOUNDS
 from vltr_eval._engine.hits import check_topk
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval.report.settings import Settings
 
+__all__ = ["EvalOptions", "EvalOptionsDict", "unknown_keyword"]
 
-def read_options(
-    num_classes: int,
-    *,
-    sap: int | str | None = 15,
-    seed: int = 0,
-    topk: Iterable[int] | None = (1, 5),
-    train_counts: Sequence[float] | np.ndarray | None = None,
-    bounds: tuple[float, float] = DEFAULT_BOUNDS,
-    class_names: Sequence[str] | None = None,
-    absent: str = "nan",
-    **unknown: Any,
-) -> tuple[Settings, ClassInfo]:
-    """What may be asked of an evaluation beside scores and labels, checked. See `vltr_eval.evaluate`."""
-    if unknown:
-        known = "sap, seed, topk, train_counts, bounds, class_names, absent"
-        raise TypeError(f"{next(iter(unknown))}: expected one of {known}, got an argument that there is not")
-    class_info = ClassInfo.checked(num_classes, train_counts, bounds, class_names)
-    sap = int(sap) if isinstance(sap, np.integer) else sap
-    ks = check_topk(() if topk is None else topk, "topk")
-    return Settings(sap, check_seed(seed), ks, class_info.bounds, absent), class_info
+
+class EvalOptionsDict(TypedDict, total=False):
+    """The options as keyword arguments, for editors and type checkers; `EvalOptions` describes them."""
+
+    sap: int | str | None
+    seed: int
+    topk: Iterable[int] | None
+    train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | str | os.PathLike[str] | None
+    bounds: tuple[float, float]
+    class_names: Sequence[str] | str | os.PathLike[str] | None
+    absent: str
+
+
+@dataclass(frozen=True, eq=False)
+class EvalOptions:
+    """The options that every evaluation takes as keyword arguments, with their defaults.
+
+    `evaluate`, `Evaluator`, `evaluate_batches` and `vltr_eval.distributed.evaluate` take them.
+
+    Args:
+        sap: Number of SAP trials to draw, "exact" for the closed form alone, None for no SAP.
+        seed: Seed of the SAP trials, an integer from 0 to 2**64 - 1.
+        topk: The values of k for Acc@k, None for no Acc@k.
+        train_counts: (C,) number of training samples of each class: numbers, a mapping from class names to numbers, or
+            a pandas Series. They add the means over head, medium and tail classes. `evaluate` also takes a file of
+            them, or of training labels.
+        bounds: (high, low). Head classes have more than high training samples, tail classes at most low.
+        class_names: C names, in class order. `evaluate` also takes a file of them. Files and data frames with named
+            columns are matched to these names.
+        absent: "nan" leaves classes without positives out of every mean. "zero" counts their AP and SAP as 0, as the
+            published VideoLT code does.
+
+    Example:
+        >>> EvalOptions().topk, EvalOptions(topk=(1,)).sap
+        ((1, 5), 15)
+    """
+
+    sap: int | str | None = 15
+    seed: int = 0
+    topk: Iterable[int] | None = (1, 5)
+    train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | str | os.PathLike[str] | None = None
+    bounds: tuple[float, float] = DEFAULT_BOUNDS
+    class_names: Sequence[str] | str | os.PathLike[str] | None = None
+    absent: str = "nan"
+
+    @classmethod
+    def from_keywords(cls, options: Mapping[str, Any], function: Callable[..., Any]) -> EvalOptions:
+        """Return the options that came as keyword arguments of a function.
+
+        Raises:
+            TypeError: A name is no option; the message has the nearest keyword of the function.
+        """
+        known = [option.name for option in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise unknown_keyword(name, [*known, *_keywords(function)])
+        return cls(**options)
+
+    def checked(self, num_classes: int) -> tuple[Settings, ClassInfo]:
+        """Return the settings of the report and the facts about the classes.
+
+        Raises:
+            ValueError: An option is out of range, or does not have one entry for each of ``num_classes`` classes.
+            TypeError: An option has the wrong type.
+        """
+        # `evaluate` has read the files by now. Elsewhere a path is refused like any other text.
+        train_counts = cast("Sequence[float] | None", self.train_counts)
+        class_names = cast("Sequence[str] | None", self.class_names)
+        class_info = ClassInfo.checked(num_classes, train_counts, self.bounds, class_names)
+        sap = int(self.sap) if isinstance(self.sap, np.integer) else self.sap
+        topk = check_topk(() if self.topk is None else self.topk, "topk")
+        return Settings(sap, check_seed(self.seed), topk, class_info.bounds, self.absent), class_info
+
+
+def unknown_keyword(name: str, known: Sequence[str]) -> TypeError:
+    """Return the error for a keyword argument that does not exist; it suggests the nearest known name."""
+    near = nearest_name(name, known)
+    hint = "" if near is None else f"; did you mean {near}?"
+    return TypeError(f"{name}: expected one of {', '.join(known)}{hint}")
+
+
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    """The keyword-only parameters of a function."""
+    import inspect  # only for the message of an error
+
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]

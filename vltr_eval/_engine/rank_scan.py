@@ -1,4 +1,4 @@
-"""One pass over the scores: the rank table, and on request sampled AP and the rank of each row's best label."""
+"""The pass over the scores: the rank table, and on request sampled AP and the rank of each row's best label."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["NaNScore", "RankScanResult", "count_reached", "find_positive_scores"
 
 @dataclass(frozen=True, eq=False)
 class RankScanResult:
-    """What one pass gives. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None when they were not asked for.
+    """The results of one pass. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None unless requested.
 
     trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
     row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.
@@ -31,7 +31,7 @@ class RankScanResult:
 
 
 class NaNScore(ValueError):
-    """A score that is NaN, and where."""
+    """A score that is NaN: the message and the attributes name its row and class."""
 
     def __init__(self, row: int, col: int) -> None:
         super().__init__(f"scores: expected numbers, got NaN at row {row}, class {col}")
@@ -49,12 +49,12 @@ def rank_scan(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RankScanResult:
-    """Reads the scores once for everything that is asked for.
+    """Read the scores once for everything that is requested.
 
     scores: (N, C) array of any real dtype, (N,) for one class, or a list of row shards. trials: of sampled AP, 0 for
     none. thresholds: scores of all shards' positives (`positive_scores`), to count this shard against; its table can
-    then be merged. progress: called with the share done, from the calling thread. Raises ValueError naming the place of
-    a NaN.
+    then be merged. progress: called with the fraction done, from the calling thread. Raises ValueError naming row
+    and class of a NaN.
     """
     matrix = borrow_matrix("scores", scores)
     positives = Positives.from_labels(positives, matrix.num_rows, matrix.num_classes)
@@ -64,7 +64,8 @@ def rank_scan(
             raise ValueError("trials: expected 0 with given thresholds: negatives are drawn from all rows, got a shard")
         given = _given(thresholds, matrix)
     try:
-        found, trial_matrix, rank = _core.rank_scan(
+        found: Any
+        found, trial_matrix, rank = _core.rank_scan(  # type: ignore[call-overload]  # positives are two arguments, or one
             matrix.core,
             *positives.core_for(matrix),
             trials=trials,
@@ -76,6 +77,7 @@ def rank_scan(
         )
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
+    table: RankTable
     if matrix.device.index is None:
         indptr, keys, *counts = found
         table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts)
@@ -94,14 +96,16 @@ def count_reached(
     matrix: Matrix, rows: np.ndarray, classes: np.ndarray, thresholds: PositiveScores, *, threads: int | None = None
 ) -> np.ndarray:
     """How many thresholds of its class the score of each cell (rows[i], classes[i]) reaches: (M,) uint32."""
-    cells = (np.ascontiguousarray(cell, np.uint32) for cell in (rows, classes))
-    return _core.count_reached(matrix.core, *cells, _given(thresholds, matrix), num_threads(threads))
+    row, cls = (np.ascontiguousarray(cell, np.uint32) for cell in (rows, classes))
+    return _core.count_reached(matrix.core, row, cls, _given(thresholds, matrix), num_threads(threads))
 
 
 def find_positive_scores(matrix: Matrix, positives: Positives, *, threads: int | None = None) -> PositiveScores:
-    """Return the distinct scores of the positives of each class. Raises ValueError naming the place of a NaN."""
+    """Return the distinct scores of the positives of each class. Raises ValueError naming row and class of a NaN."""
     try:
-        indptr, keys, *_ = _core.positive_scores(matrix.core, *positives.core_for(matrix), num_threads(threads))
+        of_positives: Any = positives.core_for(matrix)  # two arguments, or one
+        found: Any = _core.positive_scores(matrix.core, *of_positives, num_threads(threads))  # type: ignore[call-overload]
+        indptr, keys, *_ = found
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
     return PositiveScores(indptr, to_compare_keys(keys, matrix.dtype))

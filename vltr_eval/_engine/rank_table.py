@@ -8,7 +8,7 @@ import os
 import warnings
 import zipfile
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress
+
+if TYPE_CHECKING:
+    from vltr_eval._base._core import CudaRankTable
 
 __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
@@ -37,7 +40,7 @@ class PrecisionRecallCurve(NamedTuple):
 
 
 def absent_value(absent: str) -> float:
-    """What a class without positives counts as: NaN (left out of means), or the 0 of VideoLT's published code."""
+    """The value of a class without positives: NaN (left out of means), or the 0 of VideoLT's published code."""
     if absent not in ("nan", "zero"):
         raise ValueError(f"absent: expected 'nan' or 'zero', got {absent!r}")
     return np.nan if absent == "nan" else 0.0
@@ -72,16 +75,25 @@ class PositiveScores:
         indptr, scores = self.indptr, self.scores
         rises = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == len(scores) and bool(np.all(np.diff(indptr) >= 0))
         if not rises or indptr.dtype != np.int64:
-            raise ValueError("thresholds: expected int64 offsets that rise from 0 to the number of scores, got others")
+            raise ValueError(
+                f"thresholds: expected int64 offsets that rise from 0 to the number of scores, {len(scores)}, got "
+                f"{indptr.tolist()[:3]} ... of {indptr.dtype}"
+            )
         within = np.ones(max(0, len(scores) - 1), bool)  # neighbours of one class
         starts = indptr[1:-1]
         within[starts[(starts > 0) & (starts < len(scores))] - 1] = False
-        if not bool(np.all((scores[1:] < scores[:-1]) | ~within)) or bool(np.any(scores != scores)):
-            raise ValueError("thresholds: expected scores that fall within each class, got others")
-        wanted = lane_dtype(dtype)
-        if self.scores.dtype != wanted:
+        falls = (scores[1:] < scores[:-1]) | ~within
+        if not bool(np.all(falls)):
+            at = int(np.argmin(falls))
+            raise ValueError(
+                f"thresholds: expected scores that fall within each class, got {scores[at]} before {scores[at + 1]}"
+            )
+        if bool(np.any(scores != scores)):
+            raise ValueError("thresholds: expected scores that fall within each class, got NaN")
+        expected = lane_dtype(dtype)
+        if self.scores.dtype != expected:
             raise TypeError(
-                f"thresholds: expected {wanted} for {dtype} scores, got {self.scores.dtype}; "
+                f"thresholds: expected {expected} for {dtype} scores, got {self.scores.dtype}; "
                 "were all shards of one dtype?"
             )
 
@@ -120,9 +132,9 @@ _TOP_BIT = np.uint64(1 << 63)
 def to_compare_keys(thresholds: np.ndarray, dtype: str) -> np.ndarray:
     """Thresholds to or from the core, where uint64 is compared as int64 with its top bit flipped (an involution)."""
     if dtype == "uint64" and thresholds.dtype == np.int64:
-        return thresholds.view(np.uint64) ^ _TOP_BIT
-    if dtype == "uint64":
-        return (thresholds ^ _TOP_BIT).view(np.int64)
+        thresholds = thresholds.view(np.uint64) ^ _TOP_BIT
+    elif dtype == "uint64":
+        thresholds = (thresholds ^ _TOP_BIT).view(np.int64)
     return thresholds
 
 
@@ -152,7 +164,8 @@ class RankTable:
     @lazy_property
     def num_positives(self) -> np.ndarray:
         """(C,) int64"""
-        return np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
+        counts: np.ndarray = np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
+        return counts
 
     @lazy_property
     def num_negatives(self) -> np.ndarray:
@@ -161,12 +174,12 @@ class RankTable:
 
     @property
     def _core_columns(self) -> tuple[Any, ...]:
-        """What core metrics take of this table."""
+        """The columns that the core's metrics take."""
         return self.indptr, self.tp, self.fp, self.tied
 
     def _per_class(self, metric: str, *arguments: Any, absent: str = "nan", threads: int | None = None) -> np.ndarray:
         value = absent_value(absent)
-        out = getattr(_core, metric)(*self._core_columns, self.num_rows, num_threads(threads), *arguments)
+        out: np.ndarray = getattr(_core, metric)(*self._core_columns, self.num_rows, num_threads(threads), *arguments)
         if absent == "zero":
             out[np.isnan(out)] = value  # AP and its kin are undefined without positives only
         return out
@@ -191,8 +204,8 @@ class RankTable:
         See `vltr_eval.expected_sampled_average_precision`. progress: called with the fraction done, but for a table on
         a device.
         """
-        name, told = "expected_sampled_average_precision", () if progress is None else (progress,)
-        return self._per_class(name, *told, absent=absent, threads=threads)
+        name, callbacks = "expected_sampled_average_precision", () if progress is None else (progress,)
+        return self._per_class(name, *callbacks, absent=absent, threads=threads)
 
     def sampled_average_precision_chance(self) -> np.ndarray:
         """Sampled AP that random scores are expected to reach: (C,) float64, above 0.5 for rare classes."""
@@ -256,12 +269,14 @@ class RankTable:
     def tied_positives(self) -> np.ndarray:
         """Positives of each class whose score is also a negative's: (C,) int64."""
         tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self.positives_at(), 0))])
-        return tied[self.indptr[1:]] - tied[self.indptr[:-1]]
+        counts: np.ndarray = tied[self.indptr[1:]] - tied[self.indptr[:-1]]
+        return counts
 
     def tie_rate(self) -> np.ndarray:
         """Share of each class's positives whose score is also a negative's: (C,) float64, NaN without positives."""
-        positives = self.num_positives
-        return np.divide(self.tied_positives(), positives, out=np.full(self.num_classes, np.nan), where=positives > 0)
+        positives, rate = self.num_positives, np.full(self.num_classes, np.nan)
+        np.divide(self.tied_positives(), positives, out=rate, where=positives > 0)
+        return rate
 
     def tie_interval(self) -> tuple[np.ndarray, np.ndarray]:
         """How far the order of tied rows could move the AP of each class: lower (C,), upper (C,) float64.
@@ -284,7 +299,8 @@ class RankTable:
 
         def moved(fp: np.ndarray) -> np.ndarray:
             change = hits / (hits + fp[threshold]) - together
-            return average_precision + np.bincount(classes, change, self.num_classes) / positives
+            changed: np.ndarray = average_precision + np.bincount(classes, change, self.num_classes) / positives
+            return changed
 
         lower, upper = moved(self.fp), moved(self.fp - self.tied)
         return np.minimum(lower, average_precision), np.minimum(np.maximum(upper, average_precision), 1.0)
@@ -393,10 +409,13 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 class DeviceRankTable(RankTable):
     """A rank table on a CUDA device, where its metrics are computed, with the same bits.
 
-    Its columns are copied from there when they are first asked for.
+    Its columns are copied from there on first use.
     """
 
-    def __init__(self, num_rows: int, dtype: str, core: Any) -> None:
+    _dtype: str
+    _core: CudaRankTable
+
+    def __init__(self, num_rows: int, dtype: str, core: CudaRankTable) -> None:
         self.__dict__.update(num_rows=num_rows, _dtype=dtype, _core=core)
 
     def __repr__(self) -> str:

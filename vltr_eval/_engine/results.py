@@ -1,14 +1,15 @@
-"""What an evaluation counted, and how that becomes a report: overall, for head, medium and tail, and class by class.
+"""The counts of an evaluation, and the report that they give: overall, for head, medium and tail, and class by class.
 
-Means over classes are correctly rounded (math.fsum), so neither the order of the classes nor the machine moves a bit.
+Means over classes are correctly rounded (math.fsum), so neither the order of the classes nor the machine changes a bit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,11 @@ from vltr_eval.report.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class ClassInfo:
-    """What is known of the classes beside their scores and labels."""
+    """Facts about the classes beside their scores and labels.
+
+    names: C names. train_counts: (C,) int64. bounds: of head and tail. groups: class indices of head, medium and tail.
+    Without train counts there are no bounds and no groups.
+    """
 
     names: tuple[str, ...] | None = None
     train_counts: np.ndarray | None = None
@@ -39,11 +44,16 @@ class ClassInfo:
     def checked(
         cls,
         num_classes: int,
-        train_counts: Sequence[float] | np.ndarray | None = None,
+        train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | None = None,
         bounds: tuple[float, float] = DEFAULT_BOUNDS,
         names: Sequence[str] | None = None,
     ) -> ClassInfo:
-        """What is known, after checking lengths and values; without train counts there are no groups and no bounds."""
+        """Check the lengths and values of these facts.
+
+        Raises:
+            ValueError: A length is not ``num_classes``, or a value is out of range.
+            TypeError: The train counts are no numbers.
+        """
         if names is not None and len(names) != num_classes:
             raise ValueError(f"class_names: {len(names)} names, but scores has {num_classes} classes")
         names = None if names is None else tuple(map(str, names))
@@ -55,13 +65,13 @@ class ClassInfo:
 
     @property
     def fingerprint(self) -> str:
-        """By which ranks tell whether they know the same."""
+        """A hash that is equal on two ranks if they have the same facts."""
         known = (self.names, None if self.train_counts is None else self.train_counts.tolist(), self.bounds)
         return hashlib.sha256(repr(known).encode()).hexdigest()
 
-    def columns(self) -> dict[str, tuple]:
-        """What is known, as columns of the per-class table."""
-        columns: dict[str, tuple] = {}
+    def columns(self) -> dict[str, tuple[Any, ...]]:
+        """These facts as columns of the per-class table."""
+        columns: dict[str, tuple[Any, ...]] = {}
         if self.names is not None:
             columns["name"] = self.names
         if self.train_counts is not None:
@@ -74,10 +84,13 @@ class ClassInfo:
 def means_by_group(
     class_info: ClassInfo, by_class: Mapping[Metric, np.ndarray], absent: np.ndarray, trials: np.ndarray | None
 ) -> tuple[Group, ...]:
-    """The means over all classes, then over head, medium and tail where train counts are known.
+    """Compute the means over all classes, then over head, medium and tail if there are train counts.
 
-    by_class: (C,) values of each metric. absent: (C,) bool, classes without positives. trials: (T, C) AP of each SAP
-    trial, or None.
+    Args:
+        class_info: Facts about the classes.
+        by_class: (C,) values of each metric.
+        absent: (C,) bool, classes without positives.
+        trials: (T, C) AP of each SAP trial, or None.
     """
     groups = {OVERALL: np.arange(len(absent)), **class_info.groups}
     return tuple(_means(name, members, by_class, absent, trials) for name, members in groups.items())
@@ -99,12 +112,12 @@ def _means(
 
 
 def chance_note(table: RankTable) -> str | None:
-    """A sentence for scores that rank no better than random ones; None where they do, or where labels are too few.
+    """Return a sentence if the scores rank no better than random ones; None if they do, or with too few labels.
 
     The mean ROC-AUC over the defined classes is compared with 0.5, the mean of random scores. The variance of one
     class is (P + N + 1) / (12 P N) for P positives and N negatives (Mann and Whitney 1947). Classes count as
-    independent, and there is no correction for ties. A mean above 0.5 by three standard errors is never noted, so no
-    mean above 0.65 is.
+    independent, and there is no correction for ties. A mean above 0.5 by three standard errors has no note. No mean
+    above 0.65 has one.
     """
     auc = table.roc_auc()
     defined = ~np.isnan(auc)
@@ -115,38 +128,42 @@ def chance_note(table: RankTable) -> str | None:
     mean, error = mean_of_defined(auc), math.sqrt(math.fsum(variance.tolist())) / len(variance)
     if error > _MOST_ERROR or mean > 0.5 + _SURE * error:
         return None
-    found = f"the mean ROC-AUC {mean:.4f} is"
+    sentence = f"the mean ROC-AUC {mean:.4f} is"
     if mean < min(_REVERSED, 0.5 - _SURE * error):
         return (
-            f"{found} far below the 0.5 of random scores: does a higher score mean a surer prediction? "
+            f"{sentence} far below the 0.5 of random scores: does a higher score mean a surer prediction? "
             "Negate distances and losses"
         )
     return (
-        f"{found} no better than the 0.5 of random scores (standard error {error:.4f}): "
+        f"{sentence} no better than the 0.5 of random scores (standard error {error:.4f}): "
         "are the rows and the classes of scores and labels in the same order?"
     )
 
 
 _SURE = 3  # standard errors
-_MOST_ERROR = 0.05  # of a mean ROC-AUC that says anything about the whole set
-_REVERSED = 0.4  # a mean ROC-AUC that an exchange of rows does not explain
+_MOST_ERROR = 0.05  # a larger standard error makes the mean ROC-AUC useless
+_REVERSED = 0.4  # a lower mean ROC-AUC cannot come from exchanged rows
 
-
-_OF_METRICS = 0.9  # of the time of a report; the rest is for ties, means and notes
-_OF_REPORT = 0.5  # of the time of counting and reporting, where the report has expected SAP
+_OF_METRICS = 0.9  # share of the report's time; the rest is for ties, means and notes
+_OF_REPORT = 0.5  # share of the time of counting and reporting, if the report has expected SAP
 
 
 def share_of_counting(settings: Settings) -> float:
-    """The fraction of an evaluation at which the counts are made, roughly, and the report begins."""
+    """Estimate the fraction of an evaluation's time after which the counts are complete and the report begins."""
     return 0.95 if settings.sap is None else 1.0 - _OF_REPORT
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCounts:
-    """What an evaluation counted, to be read under the conventions of the settings.
+    """The counts of an evaluation, with the settings that turn them into a report.
 
-    trials: (T, C) AP of each SAP trial. hits: None when only a saved table is at hand. ranks: (N,) those of `scan`, of
-    rows that lie in one place. repeated_rows: rows of samples that came before, which were not counted again.
+    Attributes:
+        settings: The conventions.
+        table: The rank table.
+        trials: (T, C) AP of each SAP trial, or None.
+        hits: None for counts of a saved table.
+        ranks: (N,) ranks of `rank_scan`, if all rows are on one device; else None.
+        repeated_rows: Number of rows of samples that came before. They are not counted again.
     """
 
     settings: Settings
@@ -157,10 +174,10 @@ class EvaluationCounts:
     repeated_rows: int = 0
 
     def report(self, class_info: ClassInfo, progress: Progress | None = None) -> Report:
-        """The findings as plain data: overall, by group and by class.
+        """Turn the counts into plain data: overall, by group and by class.
 
         Args:
-            about: What is known of the classes.
+            class_info: Facts about the classes.
             progress: Called with the fraction done, which never falls and ends at 1.
         """
         table, by_class = self.table, self._by_class(part_of(progress, 0.0, _OF_METRICS))
@@ -194,17 +211,25 @@ class EvaluationCounts:
         return f"<EvaluationCounts of {shape}, {trials} SAP trials>"
 
     def _by_class(self, progress: Progress | None) -> dict[Metric, np.ndarray]:
-        """The values (C,) of every metric that the settings ask for, in their order."""
-        table, settings = self.table, self.settings
-        values = {AP: self._filled(table.average_precision()), ROC_AUC: table.roc_auc()}
-        if self.trials is not None:
-            values[SAP], values[SAP_STD] = map(self._filled, mean_and_std(self.trials))
-        if settings.sap is not None:
-            values[EXPECTED_SAP] = self._filled(table.expected_sampled_average_precision(progress=progress))
-            values[SAP_CHANCE] = self._filled(table.sampled_average_precision_chance())
-        if self.hits is not None:
-            values.update({accuracy_at(k): self.hits.rate_per_class(k, table.num_positives) for k in settings.topk})
-        return {metric: values[metric] for metric in settings.metrics}
+        """The values (C,) of every metric of the settings, in their order."""
+        accuracies = {accuracy_at(k): k for k in self.settings.topk}
+        return {
+            metric: self._accuracy(accuracies[metric]) if metric in accuracies else _VALUES[metric](self, progress)
+            for metric in self.settings.metrics
+        }
+
+    def _accuracy(self, k: int) -> np.ndarray:
+        if self.hits is None:
+            raise ValueError(f"topk: expected () for the counts of a saved table, which has no hits, got {k}")
+        return self.hits.rate_per_class(k, self.table.num_positives)
+
+    @lazy_property
+    def _trial_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation (C,) over the SAP trials."""
+        if self.trials is None:
+            raise ValueError(f"sap: expected no trials for counts without them, got {self.settings.sap}")
+        mean, std = map(self._filled, mean_and_std(self.trials))
+        return mean, std
 
     def _groups(self, class_info: ClassInfo, by_class: Mapping[Metric, np.ndarray]) -> tuple[Group, ...]:
         trials = None if self.trials is None else self._filled(self.trials)
@@ -216,11 +241,13 @@ class EvaluationCounts:
 
     @lazy_property
     def _absent(self) -> np.ndarray:
-        return self.table.num_positives == 0
+        absent: np.ndarray = self.table.num_positives == 0
+        return absent
 
     def _filled(self, values: np.ndarray) -> np.ndarray:
-        """The values (..., C), with what the convention asks for at classes without positives."""
-        return np.where(self._absent, absent_value(self.settings.absent), values)
+        """The values (..., C), with those of absent classes replaced as the settings require."""
+        filled: np.ndarray = np.where(self._absent, absent_value(self.settings.absent), values)
+        return filled
 
     def _overall_tie_rate(self) -> float:
         """Share of all positives that are tied with at least one negative of their class."""
@@ -229,3 +256,16 @@ class EvaluationCounts:
 
     def _rows_without_labels(self) -> int | None:
         return None if self.hits is None else int(self.table.num_rows - self.hits.labelled)
+
+
+_VALUES: dict[Metric, Callable[[EvaluationCounts, Progress | None], np.ndarray]] = {
+    AP: lambda counts, _: counts._filled(counts.table.average_precision()),
+    SAP: lambda counts, _: counts._trial_statistics[0],
+    SAP_STD: lambda counts, _: counts._trial_statistics[1],
+    EXPECTED_SAP: lambda counts, progress: counts._filled(
+        counts.table.expected_sampled_average_precision(progress=progress)
+    ),
+    SAP_CHANCE: lambda counts, _: counts._filled(counts.table.sampled_average_precision_chance()),
+    ROC_AUC: lambda counts, _: counts.table.roc_auc(),
+}
+"""The values (C,) of each metric of `vltr_eval.report.names.METRICS`."""

@@ -1,4 +1,4 @@
-"""The numbers of rows over all ranks: by their place, or by sample ids, of which each is counted once.
+"""The numbers of rows over all ranks: by their order, or by sample ids, of which each is counted once.
 
 Rows with ids are numbered in the order of their ids, so that no number depends on how samples were dealt out. The ranks
 do so by a sample sort: each rank takes the ids of one range, from all ranks, and numbers them. A sample that comes
@@ -53,15 +53,19 @@ class RowNumbers:
     @lazy_property
     def _row_of(self) -> np.ndarray:
         """The row of this rank that has a number, of all numbers."""
-        own = np.flatnonzero(self._numbers >= 0)
-        row_of = np.full(self.total, -1, np.int32 if len(self._numbers) < 2**31 else np.int64)
-        row_of[self._numbers[own]] = own
+        numbers = self._numbers
+        if numbers is None:
+            raise ValueError("numbers: expected those of the rows, got rows in order")
+        counted = np.flatnonzero(numbers >= 0)
+        row_of = np.full(self.total, -1, np.int32 if len(numbers) < 2**31 else np.int64)
+        row_of[numbers[counted]] = counted
         return row_of
 
     def find(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of this rank that have these numbers, negative where it has none."""
         if self._numbers is not None:
-            return self._row_of[numbers]
+            rows: np.ndarray = self._row_of[numbers]
+            return rows
         rows = numbers.astype(np.int64) - self._start
         rows[rows >= self._count] = -1
         return rows
@@ -87,7 +91,7 @@ def number_by_id(
     """Numbers rows in the order of their ids; of the rows of one id the first of the lowest rank is counted.
 
     Args:
-        exchange: The ranks. All of them call this.
+        communicator: The ranks. All of them call this.
         samples: `sample_of` the ids of each rank that has rows.
         ids: (N,) ids of the rows of this rank; None without rows.
         rows: (nnz,) the row of each positive of this rank.
@@ -118,26 +122,26 @@ def number_by_id(
 
     if repeated:
         comes_again = np.bincount(group, minlength=len(distinct))[group] > 1
-        asked = communicator.all_to_all(lambda: [np.flatnonzero(part) for part in np.split(comes_again, ends)])
-        asked = [own[places] for own, places in zip(rows_of, asked, strict=True)]
-        labels = communicator.all_to_all(lambda: _labels_of(asked, len(ids), rows, classes))
+        requested = communicator.all_to_all(lambda: [np.flatnonzero(part) for part in np.split(comes_again, ends)])
+        requested = [own[positions] for own, positions in zip(rows_of, requested, strict=True)]
+        labels = communicator.all_to_all(lambda: _labels_of(requested, len(ids), rows, classes))
         differ = communicator.all_gather(lambda: _differing(distinct, group[comes_again], labels))
         _refuse_differing(differ)
     return RowNumbers(sum(count for count, _ in counts), numbers=own_numbers, repeated=repeated)
 
 
 def _labels_of(
-    asked: Sequence[np.ndarray], num_rows: int, rows: np.ndarray, classes: np.ndarray
+    requested: Sequence[np.ndarray], num_rows: int, rows: np.ndarray, classes: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each rank, the labels of the rows that it asked for: how many each row has, and all of them, ascending."""
-    place_of = np.full(num_rows, -1, np.int64)
-    wanted = np.concatenate(asked)
-    place_of[wanted] = np.arange(len(wanted))
-    places = place_of[rows]
-    is_asked = places >= 0
-    places, classes = places[is_asked], classes[is_asked]
-    classes = classes[np.lexsort((classes, places))]
-    counts = np.split(np.bincount(places, minlength=len(wanted)), np.cumsum([len(own) for own in asked])[:-1])
+    """For each rank, the labels of the rows that it requested: how many each row has, and all of them, ascending."""
+    position_of = np.full(num_rows, -1, np.int64)
+    wanted = np.concatenate(requested)
+    position_of[wanted] = np.arange(len(wanted))
+    positions = position_of[rows]
+    is_requested = positions >= 0
+    positions, classes = positions[is_requested], classes[is_requested]
+    classes = classes[np.lexsort((classes, positions))]
+    counts = np.split(np.bincount(positions, minlength=len(wanted)), np.cumsum([len(own) for own in requested])[:-1])
     return list(zip(counts, np.split(classes, np.cumsum([own.sum() for own in counts])[:-1]), strict=True))
 
 
@@ -161,10 +165,10 @@ def _differing(
     within = np.arange(len(row_of)) - np.repeat(np.cumsum(counts[same]) - counts[same], counts[same])
     differs[row_of[classes[starts[row_of] + within] != classes[starts[first[row_of]] + within]]] = True
     bad = np.flatnonzero(differs)
-    ids, place = np.unique(group[bad], return_index=True)
+    ids, position = np.unique(group[bad], return_index=True)
     named = [
         (name, *(classes[starts[row] : starts[row] + counts[row]].tolist() for row in (first[bad[i]], bad[i])))
-        for name, i in zip(distinct[ids[:_NUM_NAMED]].tolist(), place, strict=False)
+        for name, i in zip(distinct[ids[:_NUM_NAMED]].tolist(), position, strict=False)
     ]
     return len(ids), named
 

@@ -37,7 +37,7 @@ class RowStore:
 
     A change is one assignment: an interrupted `append` or `clear` has either happened or not. Rows are written behind
     those that the store has, where no reader looks. `copy.copy` gives a store of the same memory, and what is appended
-    to the copy is not in the original; only one of the two may grow from then on, since both write to the same place.
+    to the copy is not in the original; only one of the two may grow from then on, since both write to the same memory.
 
     Args:
         num_classes: C.
@@ -95,7 +95,7 @@ class RowStore:
             chunks[-1], done = replace(chunk, filled=end), stop
 
     def shards(self) -> Iterator[list[Array]]:
-        """The rows in their order: in turn the shards that lie in one place."""
+        """The rows in their order: in turn the shards in one memory."""
         filled = [chunk.rows.rows(0, chunk.filled) for chunk in self._chunks if chunk.filled]
         for _, run in groupby(filled, key=lambda rows: rows.device.index):
             yield list(run)
@@ -110,7 +110,7 @@ class RowStore:
         return out
 
     def clear(self) -> None:
-        """Forgets all rows; memory of a size that was asked for is kept."""
+        """Forgets all rows; memory of a requested size is kept."""
         kept = self._chunks[: self._num_rows is not None]
         self._chunks = tuple(replace(chunk, filled=0) for chunk in kept)
 

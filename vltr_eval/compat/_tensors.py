@@ -24,7 +24,7 @@ def one_dtype(batches: list[Tensor]) -> list[Tensor]:
 def to_supported_device(batches: list[Tensor]) -> list[Tensor]:
     """Batches where they are or, where this build has no kernels for their device, copied to CPU memory.
 
-    The rest of vltr_eval moves nothing unasked; a drop-in goes on working wherever its original does.
+    The rest of vltr_eval copies nothing without a request; a drop-in works wherever its original works.
     """
     return [batch if _is_in_reach(batch) else batch.cpu() for batch in batches]
 

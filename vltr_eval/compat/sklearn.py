@@ -50,7 +50,7 @@ class InvalidParameterError(ValueError, TypeError):
 
 
 class _NotNative(Exception):
-    """What scikit-learn's own function has to do; the message names the option."""
+    """An option that only scikit-learn's function supports; the message names it."""
 
 
 def _or_original(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,16 +84,25 @@ def average_precision_score(
 ) -> float | np.ndarray:
     """Average precision, as sklearn.metrics.average_precision_score.
 
-    y_true: (N,) of two labels, of which ``pos_label`` is the positive one; (N,) of more, one for each column of
-    y_score; or (N, C) of 0/1. y_score: (N,) or (N, C) finite real numbers. average: "macro", "weighted" by positives,
-    "micro" (all cells as one column), "samples" (AP of each row) or None. sample_weight: (N,).
-    Returns a float, or (C,) float64 with ``average=None``. A class without positives is 0, with a UserWarning. Raises
-    ValueError for NaN, infinities, labels of other forms, and shapes that do not fit.
+    Args:
+        y_true: (N,) of two labels; (N,) of more, one for each column of y_score; or (N, C) of 0/1.
+        y_score: (N,) or (N, C) finite real numbers.
+        average: "macro", "weighted" by positives, "micro" (all cells as one column), "samples" (AP of each row) or
+            None.
+        pos_label: The positive one of two labels.
+        sample_weight: (N,).
 
-    >>> average_precision_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    0.8333333333333333
-    >>> average_precision_score([[1, 0], [0, 1], [1, 1]], [[.9, .1], [.8, .3], [.7, .2]], average=None)
-    array([0.83333333, 1.        ])
+    Returns:
+        A float, or (C,) float64 with ``average=None``. A class without positives is 0, with a UserWarning.
+
+    Raises:
+        ValueError: NaN, infinities, labels of other forms, or shapes that do not fit.
+
+    Example:
+        >>> average_precision_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        0.8333333333333333
+        >>> average_precision_score([[1, 0], [0, 1], [1, 1]], [[.9, .1], [.8, .3], [.7, .2]], average=None)
+        array([0.83333333, 1.        ])
     """
     _check_average(average)
     labels, scores, weights = _read(y_true, y_score, sample_weight)
@@ -123,13 +132,26 @@ def roc_auc_score(
 ) -> float | np.ndarray:
     """Area under the ROC curve, as sklearn.metrics.roc_auc_score.
 
-    y_true: (N,) of two labels, the greater one positive; (N, C) of 0/1; or with ``multi_class`` "ovr" or "ovo" (N,) of
-    more, among ``labels``, for y_score (N, C) whose rows sum to 1. max_fpr: the area up to this false positive rate,
-    standardized (McClish, "Analyzing a portion of the ROC curve", 1989). average, sample_weight, result and errors:
-    `average_precision_score`. A class without positives or without negatives is NaN, with an UndefinedMetricWarning.
+    Args:
+        y_true: (N,) of two labels, the greater one positive; (N, C) of 0/1; or with ``multi_class`` (N,) of more.
+        y_score: (N,) or (N, C) finite real numbers; with ``multi_class`` (N, C) whose rows sum to 1.
+        average: As `average_precision_score`.
+        sample_weight: As `average_precision_score`.
+        max_fpr: Compute the area up to this false positive rate, standardized (McClish, "Analyzing a portion of the
+            ROC curve", 1989).
+        multi_class: "ovr" or "ovo" for more than two labels.
+        labels: The classes of the columns, where y_true may lack some.
 
-    >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    0.75
+    Returns:
+        As `average_precision_score`. A class without positives or without negatives is NaN, with an
+        UndefinedMetricWarning.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        0.75
     """
     _check_average(average)
     if max_fpr is not None and not 0 < max_fpr <= 1:
@@ -153,8 +175,12 @@ def roc_auc_score(
             raise ValueError("average: expected 'macro', 'weighted', 'micro' or None with 'ovr', got 'samples'")
         classes = _classes(present, labels)
         _check_columns(scores, len(classes))
-        if not np.allclose(1, scores.sum(axis=1)):
-            raise ValueError("y_score: expected probabilities whose rows sum up to 1.0, got others")
+        sums = scores.sum(axis=1)
+        if not np.allclose(1, sums):
+            row = int(np.argmax(~np.isclose(1, sums)))
+            raise ValueError(
+                f"y_score: expected probabilities whose rows sum up to 1.0, got {sums[row]:g} in row {row}"
+            )
         truth = np.searchsorted(classes, truth)
     return _averaged(metric, truth, scores, average, weights)
 
@@ -165,13 +191,23 @@ def precision_recall_curve(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision and recall at every distinct score, as sklearn.metrics.precision_recall_curve.
 
-    y_true: (N,) of {0, 1} or {-1, 1}, or of any labels with ``pos_label``. y_score: (N,) finite real numbers.
-    drop_intermediate: leave out thresholds between two others of the same recall. Returns precision (K + 1,), recall
-    (K + 1,), thresholds (K,) ascending. Without positives recall is 1, with a UserWarning. Raises ValueError as
-    `average_precision_score`.
+    Args:
+        y_true: (N,) of {0, 1} or {-1, 1}, or of any labels with ``pos_label``.
+        y_score: (N,) finite real numbers.
+        pos_label: The positive label.
+        sample_weight: (N,); scikit-learn's own function does the work where it is given.
+        drop_intermediate: Leave out thresholds between two others of the same recall.
 
-    >>> precision_recall_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])[1]
-    array([1. , 1. , 0.5, 0.5, 0. ])
+    Returns:
+        Precision (K + 1,), recall (K + 1,) and thresholds (K,) ascending. Without positives recall is 1, with a
+        UserWarning.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> precision_recall_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])[1]
+        array([1. , 1. , 0.5, 0.5, 0. ])
     """
     if sample_weight is not None:
         raise _NotNative("sample_weight")
@@ -205,11 +241,20 @@ def precision_recall_curve(
 def label_ranking_average_precision_score(y_true: Any, y_score: Any, *, sample_weight: Any = None) -> float:
     """Mean AP of rows, as sklearn.metrics.label_ranking_average_precision_score.
 
-    y_true: (N, C) of 0/1, dense or sparse. y_score: (N, C) finite real numbers. sample_weight: (N,). A row with no
-    label or with all of them counts 1. Returns a float. Raises ValueError as `average_precision_score`.
+    Args:
+        y_true: (N, C) of 0/1, dense or sparse.
+        y_score: (N, C) finite real numbers.
+        sample_weight: (N,).
 
-    >>> round(label_ranking_average_precision_score([[1, 0, 0], [0, 0, 1]], [[0.75, 0.5, 1], [1, 0.2, 0.1]]), 12)
-    0.416666666667
+    Returns:
+        A float. A row with no label or with all of them counts 1.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> round(label_ranking_average_precision_score([[1, 0, 0], [0, 0, 1]], [[0.75, 0.5, 1], [1, 0.2, 0.1]]), 12)
+        0.416666666667
     """
     labels = y_true.tocoo().tocsr() if hasattr(y_true, "tocoo") else read_numbers("y_true", y_true)
     scores = _read_scores(y_score)
@@ -232,13 +277,24 @@ def top_k_accuracy_score(
 ) -> float:
     """Share of rows whose label has one of the k highest scores, as sklearn.metrics.top_k_accuracy_score.
 
-    y_true: (N,) labels. y_score: (N, C) finite real numbers, a column for each of ``labels``, or of the labels that are
-    there; (N,) for two labels. Equal scores rank by the higher class. normalize: a share, else the (weighted) number of
-    rows. Returns a float. A k that takes in all classes is an UndefinedMetricWarning. Raises ValueError as
-    `average_precision_score`.
+    Args:
+        y_true: (N,) labels.
+        y_score: (N, C) finite real numbers, a column for each of ``labels``; (N,) for two labels. Equal scores rank by
+            the higher class.
+        k: At least 1; a k that takes in all classes is an UndefinedMetricWarning.
+        normalize: Return a share; otherwise the (weighted) number of rows.
+        sample_weight: (N,).
+        labels: The classes of the columns; by default the labels that occur.
 
-    >>> top_k_accuracy_score([0, 1, 2, 2], [[.5, .2, .2], [.3, .4, .2], [.2, .4, .3], [.7, .2, .1]], k=2)
-    0.75
+    Returns:
+        A float.
+
+    Raises:
+        ValueError: As `average_precision_score`.
+
+    Example:
+        >>> top_k_accuracy_score([0, 1, 2, 2], [[.5, .2, .2], [.3, .4, .2], [.2, .4, .3], [.7, .2, .1]], k=2)
+        0.75
     """
     if not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k: expected a positive integer, got {k!r}")
@@ -334,8 +390,10 @@ def _check_finite(scores: np.ndarray) -> None:
 
 def _isfinite(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.float16:
-        return np.isfinite(array)
-    return (array.view(np.uint16) & 0x7C00) != 0x7C00  # numpy's own takes eight times as long, and longer than AP
+        finite: np.ndarray = np.isfinite(array)
+    else:
+        finite = (array.view(np.uint16) & 0x7C00) != 0x7C00  # numpy's own takes eight times as long, and longer than AP
+    return finite
 
 
 def _check_columns(scores: np.ndarray, num_classes: int) -> None:
@@ -373,7 +431,8 @@ def _classes(present: np.ndarray, labels: Any) -> np.ndarray:
         return present
     classes = read_numbers("labels", labels).reshape(-1)
     if not np.array_equal(np.unique(classes), classes):
-        raise ValueError("labels: expected distinct labels in ascending order, got others")
+        shown = ", ".join(map(str, classes[:10].tolist())) + ", ..." * (len(classes) > 10)
+        raise ValueError(f"labels: expected distinct labels in ascending order, got {shown}")
     if len(np.setdiff1d(present, classes)):
         raise ValueError("labels: expected all labels of y_true among them, got fewer")
     return classes
@@ -446,7 +505,7 @@ def _positives_of_rows(labels: np.ndarray, scores: np.ndarray) -> Positives:
 
 
 def _support(positives: Positives, weights: np.ndarray | None) -> np.ndarray:
-    """What the positives of each class weigh: (C,)"""
+    """The total weight of the positives of each class: (C,)"""
     if weights is None:
         return positives.counts
     classes = np.repeat(np.arange(positives.num_classes), positives.counts)
@@ -500,13 +559,15 @@ def _partial_roc_auc(table: RankTable, max_fpr: float) -> np.ndarray:
     pairs[pairs == 0] = np.nan
     area = np.bincount(classes, pieces, table.num_classes) / pairs
     chance = max_fpr**2 / 2
-    return (1 + (area - chance) / (max_fpr - chance)) / 2
+    return np.asarray((1 + (area - chance) / (max_fpr - chance)) / 2)
 
 
 def _ranks(indices: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Classes that rank before the label of each row, equal scores by the higher class: (N,)"""
     backwards = scores[:, ::-1]  # our scan ranks equal scores by the lower class
-    return rank_scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True).ranks
+    ranks = rank_scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True).ranks
+    assert ranks is not None  # requested
+    return ranks
 
 
 def _binary_hits(indices: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
@@ -514,7 +575,7 @@ def _binary_hits(indices: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     if k > 1:
         return np.ones(len(scores), bool)
     threshold = 0.5 if scores.min() >= 0 and scores.max() <= 1 else 0
-    return (scores > threshold) == indices
+    return np.asarray((scores > threshold) == indices)
 
 
 # Warnings
@@ -525,6 +586,6 @@ def _warn_no_positives() -> None:
 
 
 def _warn_undefined(message: str) -> None:
-    # Who can name scikit-learn's class has imported it; importing it here would take longer than the metric.
+    # Code that names scikit-learn's class has imported it; importing it here would take longer than the metric.
     exceptions = sys.modules.get("sklearn.exceptions")
     warnings.warn(message, getattr(exceptions, "UndefinedMetricWarning", UndefinedMetricWarning), stacklevel=2)

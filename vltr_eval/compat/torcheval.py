@@ -1,8 +1,11 @@
 """Drop-in for torcheval: `multilabel_auprc` and `MultilabelAUPRC`, which are step-wise average precision.
 
-Arguments, states and numbers are those of torcheval 0.0.7, of which the class is a subclass. What differs, on purpose:
-a NaN score is a ValueError that names row and class; infinite scores that are equal are one threshold, like all others
-(torcheval lets the order of rows decide among them); and the class counts in its list of batches without joining it.
+Arguments, states and numbers are those of torcheval 0.0.7; the class is a subclass of torcheval's. The deliberate
+differences:
+
+- A NaN score raises a ValueError that names row and class.
+- Equal infinite scores are one threshold, like all other equal scores; torcheval lets the order of rows decide.
+- The class counts in its list of batches without joining it.
 
 The function needs torch, the class torcheval as well.
 """
@@ -29,8 +32,8 @@ try:
         from torcheval.metrics import MultilabelAUPRC as OriginalMultilabelAUPRC
 except ImportError:
 
-    class OriginalMultilabelAUPRC:
-        """Stands in the place of torcheval's class where it is not installed."""
+    class OriginalMultilabelAUPRC:  # type: ignore[no-redef]  # the stand-in has the name of the import
+        """Stand-in for torcheval's class if torcheval is not installed."""
 
         def __new__(cls, *_: Any, **__: Any) -> NoReturn:
             raise ImportError(f"{cls.__name__} needs torcheval: pip install torcheval")
@@ -52,15 +55,23 @@ def multilabel_auprc(
 ) -> Tensor:
     """`torcheval.metrics.functional.multilabel_auprc`, with its arguments and numbers.
 
-    input: (N, C) scores of any real dtype. target: (N, C) of any dtype, in which 1 is positive and all else negative.
-    num_labels: C, at least 2; by default that of input. average: "macro", or None or "none" for each label.
+    Args:
+        input: (N, C) scores of any real dtype.
+        target: (N, C) of any dtype; 1 is positive and every other value negative.
+        num_labels: C, at least 2; by default that of input.
+        average: "macro", or None or "none" for each label.
 
-    Returns a scalar, or (C,), of torch's default dtype on the device of input. A label without positives is 0 and
-    counts in the mean. Raises ValueError for shapes and arguments as torcheval does, and for a NaN score.
+    Returns:
+        A scalar, or (C,), of torch's default dtype on the device of input. A label without positives is 0 and counts
+        in the mean.
 
-    >>> input, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
-    >>> multilabel_auprc(input, target, average=None)
-    tensor([1.0000, 0.5000])
+    Raises:
+        ValueError: A shape or an argument that torcheval refuses, or a NaN score.
+
+    Example:
+        >>> input, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
+        >>> multilabel_auprc(input, target, average=None)
+        tensor([1.0000, 0.5000])
     """
     if input.ndim != 2:
         raise ValueError(f"input: expected shape (N, C), got {tuple(input.shape)}")

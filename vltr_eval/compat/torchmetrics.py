@@ -1,8 +1,8 @@
 """Drop-in for torchmetrics: its multilabel AP and AUROC and its multiclass accuracy, and sampled AP and running AP.
 
 Arguments, inputs, states, shapes, dtypes and numbers are those of torchmetrics 1.9; classes are subclasses of the
-installed torchmetrics', so that collections, Lightning, `state_dict` and checkpoints take one for the other. What
-differs, on purpose:
+installed torchmetrics', so that collections, Lightning, `state_dict` and checkpoints take one for the other. The
+deliberate differences:
 
 - `compute` counts in the list of batches as it is, without joining or sorting it.
 - Under torch.distributed `compute` exchanges the scores of positives and sums counts; other scores stay where they are.
@@ -23,7 +23,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -42,22 +42,37 @@ except ImportError as error:
 
 from vltr_eval.compat._tensors import one_dtype, to_supported_device
 
-try:
+if TYPE_CHECKING:
     from torchmetrics import Metric
     from torchmetrics.classification import MulticlassAccuracy as OriginalMulticlassAccuracy
     from torchmetrics.classification import MultilabelAUROC as OriginalMultilabelAUROC
     from torchmetrics.classification import MultilabelAveragePrecision as OriginalMultilabelAveragePrecision
     from torchmetrics.utilities import rank_zero_warn as warn
-except ImportError:
-    warn = warnings.warn
 
-    class Metric:
-        """Stands in the place of torchmetrics' classes where it is not installed."""
+    # The mixins below call methods of the classes that they are combined with.
+    class _MixedWithMetric(Metric):
+        num_labels: int
 
-        def __new__(cls, *_: Any, **__: Any) -> NoReturn:
-            raise ImportError(f"{cls.__name__} needs torchmetrics: pip install torchmetrics")
+    class _MixedWithMultilabel(OriginalMultilabelAveragePrecision):
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+else:
+    _MixedWithMetric = _MixedWithMultilabel = object
+    try:
+        from torchmetrics import Metric
+        from torchmetrics.classification import MulticlassAccuracy as OriginalMulticlassAccuracy
+        from torchmetrics.classification import MultilabelAUROC as OriginalMultilabelAUROC
+        from torchmetrics.classification import MultilabelAveragePrecision as OriginalMultilabelAveragePrecision
+        from torchmetrics.utilities import rank_zero_warn as warn
+    except ImportError:
+        warn = warnings.warn
 
-    OriginalMulticlassAccuracy = OriginalMultilabelAUROC = OriginalMultilabelAveragePrecision = Metric
+        class Metric:
+            """Stand-in for torchmetrics' classes if torchmetrics is not installed."""
+
+            def __new__(cls, *_: Any, **__: Any) -> NoReturn:
+                raise ImportError(f"{cls.__name__} needs torchmetrics: pip install torchmetrics")
+
+        OriginalMulticlassAccuracy = OriginalMultilabelAUROC = OriginalMultilabelAveragePrecision = Metric
 
 __all__ = [
     "MulticlassAccuracy",
@@ -103,7 +118,7 @@ def _check_cells(preds: Tensor, target: Tensor) -> None:
     if not preds.is_floating_point():
         raise ValueError(f"preds: expected a floating point tensor, got {preds.dtype}")
     if target.dtype != torch.bool and bool(_reaches_out(target)):
-        raise RuntimeError(f"target: expected 0 and 1, got {target.unique().tolist()}")
+        raise RuntimeError(f"target: expected 0 and 1, got {torch.unique(target).tolist()}")
 
 
 def _rows(name: str, cells: Tensor, num_labels: int) -> Tensor:
@@ -160,7 +175,7 @@ def _average_precision(table: RankTable) -> np.ndarray:
 def _auroc(table: RankTable) -> np.ndarray:
     _warn_of(table.num_positives, "No positive samples in targets, AUROC is set to 0")
     _warn_of(table.num_negatives, "No negative samples in targets, AUROC is set to 0")
-    return np.nan_to_num(table.roc_auc())
+    return np.asarray(np.nan_to_num(table.roc_auc()))
 
 
 def _warn_of(counts: np.ndarray, what: str) -> None:
@@ -183,6 +198,7 @@ def _reduced(values: np.ndarray, average: str | None, support: np.ndarray | None
         if average == "macro":
             result = mean_of_defined(values)
         else:
+            assert support is not None  # given for weighted averages
             result = np.dot(values[defined], support[defined]) / max(1, support[defined].sum())
     return torch.as_tensor(result, dtype=torch.get_default_dtype(), device=device)
 
@@ -222,9 +238,8 @@ def _multilabel(
             raise ImportError(
                 f"{name}: thresholds and ignore_index need torchmetrics: pip install torchmetrics"
             ) from error
-        return getattr(classification, name)(
-            preds, target, num_labels, average, thresholds, ignore_index, validate_args
-        )
+        original: Callable[..., Tensor] = getattr(classification, name)
+        return original(preds, target, num_labels, average, thresholds, ignore_index, validate_args)
     _check_average(average)
     if validate_args:
         _check_num_labels(num_labels)
@@ -248,18 +263,29 @@ def multilabel_average_precision(
 ) -> Tensor:
     """`torchmetrics.functional.classification.multilabel_average_precision`, with its arguments and numbers.
 
-    preds: (N, C, ...) floating point probabilities or logits. target: (N, C, ...) of 0/1, bool or integer; with
-    ``validate_args=False`` of anything, 1 being positive. average: "macro", "weighted", "micro", or None or "none" for
-    each label. thresholds, ignore_index: for these torchmetrics does the work. squash: apply torchmetrics' sigmoid to
-    logits; False ranks scores as they are.
+    Args:
+        preds: (N, C, ...) floating point probabilities or logits.
+        target: (N, C, ...) of 0/1, bool or integer; with ``validate_args=False`` of any dtype, where 1 is positive.
+        num_labels: C, at least 2.
+        average: "macro", "weighted", "micro", or None or "none" for each label.
+        thresholds: torchmetrics does the work where these are given.
+        ignore_index: torchmetrics does the work where this is given.
+        validate_args: Whether to check the inputs.
+        squash: Apply torchmetrics' sigmoid to logits; False ranks scores as they are.
 
-    Returns a scalar, or (C,), of torch's default dtype on the device of preds. A label without positives has AP 0, with
-    a UserWarning, and counts in averages. Raises ValueError or RuntimeError as torchmetrics does, ValueError for a NaN
-    score, ImportError where torchmetrics is needed and missing.
+    Returns:
+        A scalar, or (C,), of torch's default dtype on the device of preds.
+        A label without positives has AP 0, with a UserWarning, and counts in averages.
 
-    >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
-    >>> multilabel_average_precision(preds, target, num_labels=2, average=None)
-    tensor([1.0000, 0.5000])
+    Raises:
+        ValueError: A NaN score, or an input that torchmetrics refuses by a ValueError.
+        RuntimeError: An input that torchmetrics refuses by a RuntimeError.
+        ImportError: torchmetrics is needed and missing.
+
+    Example:
+        >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
+        >>> multilabel_average_precision(preds, target, num_labels=2, average=None)
+        tensor([1.0000, 0.5000])
     """
     return _multilabel(
         "multilabel_average_precision",
@@ -286,13 +312,18 @@ def multilabel_auroc(
     *,
     squash: bool = True,
 ) -> Tensor:
-    """`torchmetrics.functional.classification.multilabel_auroc`; see `multilabel_average_precision`.
+    """`torchmetrics.functional.classification.multilabel_auroc`, with its arguments and numbers.
 
-    A label without positives or without negatives has AUROC 0, with a UserWarning, and counts in averages.
+    Args and errors are those of `multilabel_average_precision`.
 
-    >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
-    >>> multilabel_auroc(preds, target, num_labels=2, average=None)
-    tensor([1.0000, 0.5000])
+    Returns:
+        A scalar, or (C,), of torch's default dtype on the device of preds. A label without positives or without
+        negatives has AUROC 0, with a UserWarning, and counts in averages.
+
+    Example:
+        >>> preds, target = torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]])
+        >>> multilabel_auroc(preds, target, num_labels=2, average=None)
+        tensor([1.0000, 0.5000])
     """
     return _multilabel(
         "multilabel_auroc", _auroc, preds, target, num_labels, average, thresholds, ignore_index, validate_args, squash
@@ -302,8 +333,8 @@ def multilabel_auroc(
 # Metrics over batches
 
 
-class _OverBatches:
-    """What metrics share that keep their batches: states that are not copied, and a collective compute."""
+class _OverBatches(_MixedWithMetric):
+    """Mixin of metrics that keep their batches: states are not copied, and `compute` is collective."""
 
     _exact = True  # whether `compute` reads the batches; if not, it is torchmetrics'
     _computes = False  # whether `compute` is running
@@ -348,11 +379,11 @@ class _OverBatches:
     @contextlib.contextmanager
     def sync_context(
         self,
-        dist_sync_fn: Callable | None = None,
+        dist_sync_fn: Callable[..., Any] | None = None,
         process_group: Any = None,
         should_sync: bool = True,
         should_unsync: bool = True,
-        distributed_available: Callable | None = None,
+        distributed_available: Callable[..., Any] | None = None,
     ) -> Iterator[None]:
         """torchmetrics' own, which gathers batches, but for `compute`, which then works with all processes."""
         collective = self._computes and self._exact and should_sync and dist_sync_fn is None and not self._is_synced
@@ -369,7 +400,7 @@ class _OverBatches:
             self._group = None
 
 
-class _OfLabels(_OverBatches):
+class _OfLabels(_OverBatches, _MixedWithMultilabel):
     """torchmetrics' multilabel metrics, with its states, computed from a rank table."""
 
     _metric: Callable[[RankTable], np.ndarray]
@@ -403,10 +434,11 @@ class _OfLabels(_OverBatches):
         scores, labels = _rows("preds", preds.detach(), self.num_labels), _rows("target", target, self.num_labels)
         self._keep(_squashed(scores) if self.squash else scores, labels)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]  # as torchmetrics' own subclasses of the curve do
         """The metric of all batches, and under torch.distributed of those of all processes."""
         if not self._exact:
-            return super().compute()
+            original: Tensor = super().compute()
+            return original
         return self._evaluate(*self._shards())
 
     def _shards(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -450,16 +482,25 @@ class MultilabelAUROC(_OfLabels, OriginalMultilabelAUROC):
 class SampledAveragePrecision(MultilabelAveragePrecision):
     """Sampled AP (arXiv 1904.12993): the mean over trials of AP on all positives and as many drawn negatives.
 
-    trials, seed: see `vltr_eval.sampled_average_precision`. exact: the limit of infinitely many trials instead, in
-    closed form. average, validate_args, squash, kwargs: see `MultilabelAveragePrecision`, with which a MetricCollection
-    shares the batches. A label without positives is NaN and left out of averages, with a UserWarning.
+    A label without positives is NaN and left out of averages, with a UserWarning. The rows drawn depend on labels and
+    their order, which is that of updates and, among processes, of ranks. A MetricCollection shares the batches with
+    `MultilabelAveragePrecision`.
 
-    The rows drawn depend on labels and their order, which is that of updates and, among processes, of ranks.
+    Args:
+        num_labels: C, at least 2.
+        trials: The number of draws; see `vltr_eval.sampled_average_precision`.
+        seed: The seed of the draws; see `vltr_eval.sampled_average_precision`.
+        exact: Compute the limit of infinitely many trials instead, in closed form.
+        average: As `MultilabelAveragePrecision`.
+        validate_args: As `MultilabelAveragePrecision`.
+        squash: As `MultilabelAveragePrecision`.
+        kwargs: The arguments of torchmetrics' Metric.
 
-    >>> metric = SampledAveragePrecision(num_labels=2, exact=True, average=None)
-    >>> metric.update(torch.tensor([[.7, .1], [.4, .7], [.1, .5]]), torch.tensor([[1, 0], [0, 0], [0, 1]]))
-    >>> metric.compute()
-    tensor([1.0000, 0.7500])
+    Example:
+        >>> metric = SampledAveragePrecision(num_labels=2, exact=True, average=None)
+        >>> metric.update(torch.tensor([[.7, .1], [.4, .7], [.1, .5]]), torch.tensor([[1, 0], [0, 0], [0, 1]]))
+        >>> metric.compute()
+        tensor([1.0000, 0.7500])
     """
 
     def __init__(
@@ -499,15 +540,20 @@ class RunningAveragePrecision(_OverBatches, Metric):
     Scores are ranked as they are, in their own dtype; labels are 0/1 of any dtype and kept in a byte each. No `update`
     waits for a device: a bad label is a ValueError of `compute`.
 
-    capacity: the most rows that may come between two `reset`; one more is a ValueError, not an exhausted memory.
-    average: as `MultilabelAveragePrecision`, but None, so that `compute` gives (C,). A label without positives has AP
-    0, as in VideoLT's published code, and so has every label before the first update.
+    A label without positives has AP 0, as in VideoLT's published code, and so has every label before the first update.
 
-    >>> running = RunningAveragePrecision(num_labels=2, capacity=3)
-    >>> running.update(torch.tensor([[.9, .1], [.8, .2]]), torch.tensor([[1, 0], [0, 0]]))
-    >>> running.update(torch.tensor([[.7, .3]]), torch.tensor([[1, 0]]))
-    >>> running.compute()
-    tensor([0.8333, 0.0000])
+    Args:
+        num_labels: C, at least 2.
+        capacity: The most rows between two `reset`; one more is a ValueError, not an exhausted memory.
+        average: As `MultilabelAveragePrecision`, but None by default, so that `compute` gives (C,).
+        kwargs: The arguments of torchmetrics' Metric.
+
+    Example:
+        >>> running = RunningAveragePrecision(num_labels=2, capacity=3)
+        >>> running.update(torch.tensor([[.9, .1], [.8, .2]]), torch.tensor([[1, 0], [0, 0]]))
+        >>> running.update(torch.tensor([[.7, .3]]), torch.tensor([[1, 0]]))
+        >>> running.compute()
+        tensor([0.8333, 0.0000])
     """
 
     is_differentiable = False
@@ -517,6 +563,8 @@ class RunningAveragePrecision(_OverBatches, Metric):
     plot_upper_bound = 1.0
     plot_legend_name = "Label"
     _kept = ("scores", "labels")
+    scores: list[Tensor]
+    labels: list[Tensor]
 
     def __init__(self, num_labels: int, capacity: int, average: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -540,7 +588,8 @@ class RunningAveragePrecision(_OverBatches, Metric):
     def forward(self, preds: Tensor, target: Tensor) -> Tensor:
         """Takes a batch and gives the AP of that batch alone."""
         self._check_room(preds)  # before earlier batches are put aside, which `update` then cannot see
-        return super().forward(preds, target)
+        value: Tensor = super().forward(preds, target)
+        return value
 
     def _check_room(self, preds: Tensor) -> None:
         free = self.capacity - sum(map(len, self.labels))
@@ -609,7 +658,7 @@ def _check_classes(
         return
     most = num_classes + (ignore_index is not None)
     for name, labels in (("target", target), ("preds", preds)):
-        found = len(labels.unique())
+        found = len(torch.unique(labels))
         if found > most:
             raise RuntimeError(f"{name}: expected at most {most} different values, got {found}")
 
@@ -625,8 +674,8 @@ def _class_counts(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """tp, fp, tn, fn as torchmetrics counts them: (C,), (N, C) samplewise, or scalars for the top-1 micro average.
 
-    Of k guesses one counts: the target if it is among them, else the best. O(N C) for the guesses and O(N + C) for the
-    counts, where torchmetrics makes (N, C) one-hot integers or a (C, C) matrix. Nothing waits for a device.
+    One of the k guesses counts: the target if it is among them, else the best. The guesses take O(N C), the counts
+    O(N + C), where torchmetrics makes (N, C) one-hot integers or a (C, C) matrix. Nothing waits for a device.
     """
     labels = target.reshape(len(target), -1)  # (N, X)
     if preds.ndim == target.ndim + 1:
@@ -656,7 +705,7 @@ def _class_counts(
     tp = count(labels, hit.long())
     fn, fp = count(labels, one) - tp, count(guess, one) - tp
     counts = tp, fp, rows - tp - fp - fn, fn
-    return tuple(value[0] for value in counts) if multidim_average == "global" else counts
+    return (tp[0], fp[0], counts[2][0], fn[0]) if multidim_average == "global" else counts
 
 
 def _best_guess(scores: Tensor, labels: Tensor, top_k: int) -> Tensor:
@@ -684,19 +733,29 @@ def multiclass_accuracy(
 ) -> Tensor:
     """`torchmetrics.functional.classification.multiclass_accuracy`, with its arguments and numbers.
 
-    preds: (N, C, ...) floating point scores, or (N, ...) predicted classes. target: (N, ...) classes. num_classes: may
-    be None for ``average="micro"``. average: "macro" (classes that occur), "weighted", "micro", or None or "none" for
-    each class. top_k: a label among the k highest scores is a hit; ties are torch's. multidim_average: "global", or
-    "samplewise" for a result for each of N. ignore_index: a target that is left out.
+    Args:
+        preds: (N, C, ...) floating point scores, or (N, ...) predicted classes.
+        target: (N, ...) classes.
+        num_classes: C; may be None for ``average="micro"``.
+        average: "macro" (classes that occur), "weighted", "micro", or None or "none" for each class.
+        top_k: A label among the k highest scores is a hit; ties are torch's.
+        multidim_average: "global", or "samplewise" for a result for each of N.
+        ignore_index: A target that is left out.
+        validate_args: Whether to check the inputs.
 
-    Returns a scalar, (C,), (N,) or (N, C) of float32 on the device of preds. Raises ValueError or RuntimeError as
-    torchmetrics does; with ``validate_args=False`` inputs are not looked at.
+    Returns:
+        A scalar, (C,), (N,) or (N, C) of float32 on the device of preds.
 
-    >>> preds, target = torch.tensor([[.1, .2, .7], [.5, .4, .1], [.3, .6, .1]]), torch.tensor([2, 1, 0])
-    >>> multiclass_accuracy(preds, target, num_classes=3, average="micro", top_k=2)
-    tensor(1.)
-    >>> multiclass_accuracy(preds, target, num_classes=3, average=None)
-    tensor([0., 0., 1.])
+    Raises:
+        ValueError: An input that torchmetrics refuses by a ValueError.
+        RuntimeError: An input that torchmetrics refuses by a RuntimeError.
+
+    Example:
+        >>> preds, target = torch.tensor([[.1, .2, .7], [.5, .4, .1], [.3, .6, .1]]), torch.tensor([2, 1, 0])
+        >>> multiclass_accuracy(preds, target, num_classes=3, average="micro", top_k=2)
+        tensor(1.)
+        >>> multiclass_accuracy(preds, target, num_classes=3, average=None)
+        tensor([0., 0., 1.])
     """
     if validate_args:
         _check_accuracy(num_classes, average, top_k, multidim_average, ignore_index)

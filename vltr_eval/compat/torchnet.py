@@ -11,10 +11,10 @@ Different on purpose:
   decides (1 or 0.27 for six equal scores); without ties the numbers are the same.
 - Scores are ranked in their own precision, not cast to float32, and so must be of one dtype in all batches. AP is
   summed in float64 before it is made float32.
-- What the published meters reject by an assertion, or rank as if it meant something, is a ValueError: targets other
-  than 0/1, NaN scores, shapes that do not fit.
+- Targets other than 0/1, NaN scores and shapes that do not fit raise ValueError. The published meters reject them by
+  an assertion, or rank them as if they were valid.
 - On a device for which vltr_eval was built without kernels, batches are copied to CPU memory.
-- The result is computed once and kept until the next `add`; the published validation asks for it seven times.
+- The result is computed once and kept until the next `add`; the published validation reads it seven times.
 - An `add` that raises or is interrupted (Ctrl-C) has taken nothing, or its whole batch.
 """
 
@@ -55,7 +55,7 @@ class _Added:
         num_rows = len(self)
         if num_rows and (weights is None) != (self._weights[0] is None):
             raise ValueError("weight: expected one for every batch or for none, got it for some")
-        self._weights[num_rows] = weights  # in the place of those of an interrupted call
+        self._weights[num_rows] = weights  # replaces the weights of an interrupted call
         self._evaluator.update(scores, labels)
 
     def average_precision(self) -> np.ndarray:
@@ -65,7 +65,7 @@ class _Added:
             if self._weights[0] is None:
                 values = self._evaluator.rank_table().average_precision(absent="zero")
             else:
-                weights = [of_batch for first, of_batch in self._weights.items() if first < num_rows]
+                weights = [w for first, w in self._weights.items() if first < num_rows and w is not None]
                 values = _weighted_average_precision(self._evaluator, np.concatenate(weights))
             self._computed = num_rows, values
         return self._computed[1]
@@ -85,16 +85,21 @@ class APMeter:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything that was added."""
+        """Remove everything that was added."""
         self._added: _Added | None = None
 
     def add(self, output: Any, target: Any, weight: Any = None) -> None:
-        """Takes a batch and keeps a copy of its scores.
+        """Add a batch; a copy of its scores is kept.
 
-        output: (B, C) or (B,) scores of any real dtype, a torch tensor or a numpy array, in CPU memory or on a CUDA
-        device; the same C and dtype every time. target: 0/1 of the same shape, in any bool, integer or float dtype.
-        weight: (B,) or (B, 1) weights of the rows, finite and not negative, for every batch or for none. Raises
-        ValueError or TypeError, and takes nothing, for anything else.
+        Args:
+            output: (B, C) or (B,) scores of any real dtype, a torch tensor or a numpy array, in CPU memory or on a CUDA
+                device; the same C and dtype every time.
+            target: 0/1 of the same shape, in any bool, integer or float dtype.
+            weight: (B,) or (B, 1) weights of the rows, finite and not negative, for every batch or for none.
+
+        Raises:
+            ValueError: Values or shapes of another kind; the batch is not added.
+            TypeError: An argument of another type; the batch is not added.
         """
         scores, labels = _as_columns("output", output), _as_columns("target", target)
         if labels.shape != scores.shape:
@@ -166,14 +171,22 @@ class LTMeter(mAPMeter):
         return _float_tensor([values[group].mean() if len(group) else np.nan for group in self.indices])
 
 
-def get_indices(counts: Sequence[float], head: float = DEFAULT_BOUNDS[0], tail: float = DEFAULT_BOUNDS[1]) -> list:
+def get_indices(
+    counts: Sequence[float], head: float = DEFAULT_BOUNDS[0], tail: float = DEFAULT_BOUNDS[1]
+) -> list[list[int]]:
     """The classes of each group by their number of training samples: lists of class indices [tail, medium, head].
 
-    counts: (C,) whole numbers. tail has n <= ``tail``, medium more and n <= ``head``, head more than that (VideoLT's
-    tools/utils.py). Raises ValueError where counts are not that, or head < tail.
+    Args:
+        counts: (C,) whole numbers.
+        head: The head has classes of more samples than this.
+        tail: The tail has classes of at most so many samples; medium lies between (VideoLT's tools/utils.py).
 
-    >>> get_indices([501, 500, 101, 100, 7])
-    [[3, 4], [1, 2], [0]]
+    Raises:
+        ValueError: ``counts`` are not whole numbers of one dimension, or head < tail.
+
+    Example:
+        >>> get_indices([501, 500, 101, 100, 7])
+        [[3, 4], [1, 2], [0]]
     """
     groups = class_groups(counts, (head, tail))
     return [groups[name].tolist() for name in reversed(GROUP_NAMES)]

@@ -34,7 +34,7 @@ from vltr_eval.formats.label_forms import (
 )
 from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
-from vltr_eval.formats.sources import listing, quote, shorten
+from vltr_eval.formats.sources import listing, quote, repeated, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
 
 Side = TypeVar("Side", Scores, Labels)
@@ -62,7 +62,7 @@ class ClassNames:
         """Make the names; a name that several classes share cannot be looked up."""
         names = tuple(map(str, names))
         count = Counter(names)
-        return cls(names, {name: place for place, name in enumerate(names) if count[name] == 1}, source)
+        return cls(names, {name: position for position, name in enumerate(names) if count[name] == 1}, source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
 
 def _are_positions(names: Sequence[str]) -> bool:
     """Whether names are 0, 1, ..., C-1 in this order: positions, written as names."""
-    return all(name == str(place) for place, name in enumerate(names))
+    return all(name == str(position) for position, name in enumerate(names))
 
 
 def are_shuffled_positions(names: Sequence[str]) -> bool:
@@ -133,32 +133,32 @@ def are_shuffled_positions(names: Sequence[str]) -> bool:
     return set(names) == set(map(str, range(len(names))))
 
 
-def permutation(names: Sequence[str], wanted: Sequence[str], name: str, other: str) -> np.ndarray | None:
-    """Positions in ``names`` of the ``wanted`` names, or None where the order is the same.
+def permutation(names: Sequence[str], requested: Sequence[str], name: str, other: str) -> np.ndarray | None:
+    """Positions in ``names`` of the ``requested`` names, or None where the order is the same.
 
     Raises:
         InputError: The sets differ; the first names that differ are listed.
     """
-    if tuple(names) == tuple(wanted):
+    if tuple(names) == tuple(requested):
         return None
-    for known, source in ((names, name), (wanted, other)):
+    for known, source in ((names, name), (requested, other)):
         if len(set(known)) < len(known):
             twice = next(known for known, count in Counter(known).items() if count > 1)
             raise InputError(f"{source}: expected different class names to match columns by, got {quote(twice)} twice")
-    place_of = {known: place for place, known in enumerate(names)}
-    missing = [known for known in wanted if known not in place_of]
-    extra = sorted(set(names) - set(wanted), key=list(names).index)
+    position_of = {known: position for position, known in enumerate(names)}
+    missing = [known for known in requested if known not in position_of]
+    extra = sorted(set(names) - set(requested), key=list(names).index)
     if missing or extra:
         parts = [f"{name} lacks {listing(map(quote, missing), 3)}"] * bool(missing)
         parts += [f"{other} lacks {listing(map(quote, extra), 3)}"] * bool(extra)
         raise InputError(f"{name}: expected the classes of {other} by name, but {' and '.join(parts)}")
-    return np.array([place_of[known] for known in wanted])
+    return np.array([position_of[known] for known in requested])
 
 
 def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
     """Row shards with their columns in the order of the first that has names; those without names stay."""
     first = next((shard for shard in shards if shard.class_names is not None), None)
-    if first is None:
+    if first is None or first.class_names is None:
         return list(shards)
     if shards[0].class_names is None:
         raise InputError(
@@ -188,38 +188,40 @@ def order_label_shard(shard: Labels, first: Labels, notes: list[str]) -> Labels:
     return replace(shard, values=_reordered(shard.values, order), class_names=first.class_names)
 
 
-def _order_classes(scores: Scores, wanted: ClassNames | None, notes: list[str]) -> tuple[Scores, ClassNames | None]:
-    """Scores in the class order that is wanted, and the names of their classes."""
+def _order_classes(scores: Scores, requested: ClassNames | None, notes: list[str]) -> tuple[Scores, ClassNames | None]:
+    """Scores in the class order that is requested, and the names of their classes."""
     own = scores.class_names
-    if wanted is not None and len(wanted.names) != scores.num_classes:
+    if requested is not None and len(requested.names) != scores.num_classes:
         raise InputError(
-            f"{wanted.source}: {len(wanted.names)} names, but the scores have {scores.num_classes} classes"
+            f"{requested.source}: {len(requested.names)} names, but the scores have {scores.num_classes} classes"
         )
     if own is not None and not _are_positions(own):
-        if wanted is None and are_shuffled_positions(own):
-            wanted_order: Sequence[str] = [str(place) for place in range(len(own))]
-        elif wanted is not None:
-            wanted_order = _spelled_as(own, wanted)
+        if requested is None and are_shuffled_positions(own):
+            requested_order: Sequence[str] = [str(position) for position in range(len(own))]
+        elif requested is not None:
+            requested_order = _spelled_as(own, requested)
         else:
             return scores, ClassNames.of(own, scores.name)
-        order = permutation(own, wanted_order, scores.name, "the class order" if wanted is None else wanted.source)
+        order = permutation(
+            own, requested_order, scores.name, "the class order" if requested is None else requested.source
+        )
         if order is not None:
-            notes.append(f"{_short(scores.name)}: columns are reordered by name to {_order_name(wanted)}")
+            notes.append(f"{_short(scores.name)}: columns are reordered by name to {_order_name(requested)}")
             values = [shard[:, order] for shard in scores.shards]
             scores = replace(scores, values=values if isinstance(scores.values, list) else values[0])
-        scores = replace(scores, class_names=tuple(wanted_order))
-        return scores, wanted
-    return scores, wanted
+        scores = replace(scores, class_names=tuple(requested_order))
+        return scores, requested
+    return scores, requested
 
 
-def _order_name(wanted: ClassNames | None) -> str:
-    return "0, 1, 2, ..." if wanted is None else f"those of {_short(wanted.source)}"
+def _order_name(requested: ClassNames | None) -> str:
+    return "0, 1, 2, ..." if requested is None else f"those of {_short(requested.source)}"
 
 
-def _spelled_as(own: Sequence[str], wanted: ClassNames) -> list[str]:
-    """The wanted order in the names that the file uses, which may be any of a class's names."""
-    by_class = {wanted.index_of[known]: known for known in own if known in wanted.index_of}
-    return [by_class.get(place, known) for place, known in enumerate(wanted.names)]
+def _spelled_as(own: Sequence[str], requested: ClassNames) -> list[str]:
+    """The requested order in the names that the file uses, which may be any of a class's names."""
+    by_class = {requested.index_of[known]: known for known in own if known in requested.index_of}
+    return [by_class.get(position, known) for position, known in enumerate(requested.names)]
 
 
 def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, notes: list[str]) -> Labels:
@@ -242,12 +244,12 @@ def _resolve_labels(labels: Labels, scores: Scores, names: ClassNames | None, no
         return labels
     if names is None and not are_shuffled_positions(own):
         return labels
-    wanted = list(map(str, range(len(own)))) if names is None else _spelled_as(own, names)
-    order = permutation(own, wanted, labels.name, scores.name if names is None else names.source)
+    requested = list(map(str, range(len(own)))) if names is None else _spelled_as(own, names)
+    order = permutation(own, requested, labels.name, scores.name if names is None else names.source)
     if order is None:
         return labels
     notes.append(f"{_short(labels.name)}: classes are reordered by name to {_order_name(names)}")
-    return replace(labels, values=_reordered(values, order), class_names=tuple(wanted))
+    return replace(labels, values=_reordered(values, order), class_names=tuple(requested))
 
 
 def _refuse_digit_names(labels: Labels, scores: Scores, names: ClassNames | None) -> None:
@@ -391,13 +393,12 @@ def _comparable(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.nd
     """Ids of both sides as one type: where one side has text, both are compared as text."""
     if (ours.dtype == object) == (theirs.dtype == object):
         return ours, theirs
-    return tuple(np.array(list(map(str, ids.tolist())), object) for ids in (ours, theirs))
+    return np.array(list(map(str, ours.tolist())), object), np.array(list(map(str, theirs.tolist())), object)
 
 
 def _refuse_repeated(ids: np.ndarray, name: str, remedy: str) -> None:
     if len(set(ids.tolist())) < len(ids):
-        seen: set[Any] = set()
-        twice = list(dict.fromkeys(known for known in ids.tolist() if known in seen or seen.add(known)))
+        twice = repeated(ids.tolist())
         raise InputError(f"{name}: expected each id once, got {_some(twice)} more than once{remedy}")
 
 
@@ -425,8 +426,8 @@ def take_rows(values: Any, order: np.ndarray) -> Any:
     if isinstance(values, Lists):
         lengths = values.lengths[order]
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        places = np.arange(indptr[-1]) + np.repeat(values.indptr[:-1][order] - indptr[:-1], lengths)
-        return Lists(indptr, values.values[places])
+        positions = np.arange(indptr[-1]) + np.repeat(values.indptr[:-1][order] - indptr[:-1], lengths)
+        return Lists(indptr, values.values[positions])
     return values[order]
 
 
@@ -445,11 +446,11 @@ def _unite(labels: Labels) -> Labels:
         values = Lists(np.arange(len(values) + 1), values.astype(np.int64))
     if not isinstance(values, Lists):
         raise InputError(f"{labels.name}: expected one class or a list of classes a line for label_form='long'")
-    place_of = {known: place for place, known in enumerate(dict.fromkeys(labels.ids.tolist()))}
-    places = np.fromiter((place_of[known] for known in labels.ids.tolist()), np.int64, len(labels.ids))
-    rows = places[values.rows]
+    position_of = {known: position for position, known in enumerate(dict.fromkeys(labels.ids.tolist()))}
+    positions = np.fromiter((position_of[known] for known in labels.ids.tolist()), np.int64, len(labels.ids))
+    rows = positions[values.rows]
     pairs = np.unique(np.stack([rows, values.values]), axis=1)
-    ids = np.array(list(place_of), labels.ids.dtype)
+    ids = np.array(list(position_of), labels.ids.dtype)
     counts = np.bincount(pairs[0], minlength=len(ids))
     lists = Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), pairs[1])
     return replace(labels, values=lists, ids=ids)

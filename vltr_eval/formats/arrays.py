@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -68,7 +68,9 @@ def check_shape(source: Source, shape: Sequence[Any]) -> None:
         raise InputError(f"{source}: expected an array with values, got the empty shape {tuple(shape)}")
 
 
-def map_array(source: Source, dtype: np.dtype, shape: tuple[int, ...], offset: int, order: str = "C") -> np.ndarray:
+def map_array(
+    source: Source, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, order: Literal["C", "F"] = "C"
+) -> np.ndarray:
     """Return the array at ``offset`` of the file: read-only and not read yet, or a copy if it is not in native form."""
     native = dtype.newbyteorder("=")
     if math.prod(shape) == 0:  # an empty region cannot be mapped
@@ -117,12 +119,12 @@ def _num_entries(source: Source, archive: zipfile.ZipFile) -> int:
 def label_pairs(
     source: Source, layout: str, shape: Sequence[int], rows: np.ndarray, classes: np.ndarray, values: np.ndarray
 ) -> LabelPairs:
-    """Return the labels of a sparse matrix, given by the place and the value of each entry.
+    """Return the labels of a sparse matrix, given by the position and the value of each entry.
 
     Entries of 0 are left out. Nothing is allocated by the shape.
 
     Raises:
-        InputError: A place outside the shape, a value that is neither 0 nor 1, or a label that is there twice.
+        InputError: A position outside the shape, a value that is neither 0 nor 1, or a label that is there twice.
     """
     num_rows, num_classes = map(int, shape)
     if not (0 <= num_rows <= MAX_SPARSE_ROWS and 0 <= num_classes <= MAX_CLASSES):
@@ -202,7 +204,7 @@ class Names:
 
     kind: str
     length: int
-    read: Callable[[], np.ndarray]
+    read: Callable[[], Any]
 
 
 def with_names(table: Table, role: Role, beside: Mapping[str, Names]) -> Table:

@@ -10,7 +10,6 @@ Legend: N rows (videos), C classes, K columns.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +42,7 @@ _PLAIN_EXTENSIONS = {"arrow.bool8", "arrow.fixed_shape_tensor", "arrow.json"}
 
 
 def read_parquet(source: Source, role: Role, *, progress: Progress | None = None) -> Table:
-    """Describe the columns of a parquet file; their values are read when the table is asked for them.
+    """Describe the columns of a parquet file; their values are read on request.
 
     ``FILE::KEY`` picks one column. The columns that say which row is which stay beside it: the index that pandas
     declares, and those whose name says that they are row ids.
@@ -68,10 +67,10 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     if held != num_rows:
         raise InputError(f"{source}: damaged: states {num_rows:,} rows, but its row groups have {held:,}")
 
-    def batches(places: Sequence[int]) -> Iterator[Any]:
-        names = [schema.names[place] for place in places]
+    def batches(positions: Sequence[int]) -> Iterator[Any]:
+        names = [schema.names[position] for position in positions]
         with _decoding(source), parquet.ParquetFile(source.path, memory_map=True) as file:
-            for batch in file.iter_batches(_rows_at_a_time(schema, places), columns=names):
+            for batch in file.iter_batches(_rows_at_a_time(schema, positions), columns=names):
                 yield batch.select(names)  # iter_batches takes "a.b" for the field b of a struct a, too
 
     if source.key is not None:
@@ -83,8 +82,8 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     return table
 
 
-def _rows_at_a_time(schema: Any, places: Sequence[int]) -> int:
-    return max(1, min(_MAX_ROWS, _CELLS // max(1, sum(_width(schema.field(place).type) for place in places))))
+def _rows_at_a_time(schema: Any, positions: Sequence[int]) -> int:
+    return max(1, min(_MAX_ROWS, _CELLS // max(1, sum(_width(schema.field(position).type) for position in positions))))
 
 
 def _width(kind: Any) -> int:
@@ -132,8 +131,8 @@ def table_of_arrow(source: Source | str, data: Any) -> Table:
         InputError: Two columns of one name.
     """
 
-    def batches(places: Sequence[int]) -> Iterator[Any]:
-        yield from data.select(list(places)).to_batches(max_chunksize=_rows_at_a_time(data.schema, places))
+    def batches(positions: Sequence[int]) -> Iterator[Any]:
+        yield from data.select(list(positions)).to_batches(max_chunksize=_rows_at_a_time(data.schema, positions))
 
     table = table_of_schema(source, data.schema, data.num_rows, batches)
     check_distinct_names(table)
@@ -158,30 +157,30 @@ def table_of_schema(
     fields = list(enumerate(schema))
     if isinstance(source, Source) and source.key is not None:
         kept = {name for name in schema.names if name == source.key or name in index or has_role(name, IDS)}
-        fields = [(place, field) for place, field in fields if field.name in kept]
+        fields = [(position, field) for position, field in fields if field.name in kept]
         names = {name: value for name, value in names.items() if name == source.key}
-    places = [place for place, _ in fields]
+    positions = [position for position, _ in fields]
     columns = [Column(field.name, *_kind(field), field.name in index) for _, field in fields]
     if index_range is not None:
         name, labels = index_range
         columns.append(Column(name, NUMBER, "int64", True))
 
     def read_matrix(chosen: Sequence[int]) -> np.ndarray:
-        wanted = [columns[k] for k in chosen]
+        requested = [columns[k] for k in chosen]
 
         def read(group: Sequence[int]) -> Iterator[Iterator[np.ndarray]]:
-            return _blocks(source, [wanted[k] for k in group], batches([places[chosen[k]] for k in group]))
+            return _blocks(source, [requested[k] for k in group], batches([positions[chosen[k]] for k in group]))
 
-        return stack_columns(source, wanted, num_rows, read, progress, _COLUMNS)
+        return stack_columns(source, requested, num_rows, read, progress, _COLUMNS)
 
     def read_column(chosen: int) -> Any:
-        if chosen == len(places):
+        if chosen == len(positions):
             return np.arange(labels.start, labels.stop, labels.step)
-        arrays = (batch.column(0) for batch in batches([places[chosen]]))
-        return _read(source, columns[chosen], arrays, num_rows, schema.field(places[chosen]).type, progress)
+        arrays = (batch.column(0) for batch in batches([positions[chosen]]))
+        return _read(source, columns[chosen], arrays, num_rows, schema.field(positions[chosen]).type, progress)
 
     stated = set(names.values())
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(stated) > 1:
         remedy = "pick one as FILE::KEY" if isinstance(source, Source) else "pass one column to use its names"
         notes = (f"columns {listing(names)} state different class names, so none are used; {remedy}",)
@@ -267,9 +266,9 @@ def _pandas_index(schema: Any, num_rows: int) -> tuple[set[str], tuple[str, rang
         if isinstance(entry, str):
             names.add(entry)
         elif isinstance(entry, dict) and entry.get("kind") == "range":
-            start, stop, step = (entry.get(key) for key in ("start", "stop", "step"))
-            if all(isinstance(bound, int) for bound in (start, stop, step)) and step != 0:
-                labels = range(start, stop, step)
+            bounds = [bound for key in ("start", "stop", "step") if isinstance(bound := entry.get(key), int)]
+            if len(bounds) == 3 and bounds[2] != 0:
+                labels = range(*bounds)
                 # Rows that another library cut or joined keep the metadata of the first frame.
                 if len(labels) == num_rows and labels != range(num_rows):
                     found = entry.get("name") or "__index_level_0__", labels
@@ -378,15 +377,17 @@ def _convert(source: Source | str, column: Column, start: int, array: Any) -> An
 
 def _values(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
     _check_nulls(source, column, start, array, "text" if column.kind == TEXT else "a number")
-    return array.to_numpy(zero_copy_only=False)
+    values: np.ndarray = array.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _matrix(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
     size = array.type.list_size
     _check_nulls(source, column, start, array, f"{size} numbers")
     values = _plain(array.flatten())
-    _check_nulls(source, column, start, values, "a number", lambda place: place // size)
-    return values.to_numpy(zero_copy_only=False).reshape(len(array), size)
+    _check_nulls(source, column, start, values, "a number", lambda index: index // size)
+    matrix: np.ndarray = values.to_numpy(zero_copy_only=False).reshape(len(array), size)
+    return matrix
 
 
 def _lists(source: Source | str, column: Column, start: int, array: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -395,8 +396,8 @@ def _lists(source: Source | str, column: Column, start: int, array: Any) -> tupl
     lengths = compute.fill_null(compute.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     values = _plain(array.flatten())  # without the values under a null
     expected = "a class index or a number" if column.dtype else "a class name"
-    row_of = functools.partial(np.searchsorted, np.cumsum(lengths), side="right")
-    _check_nulls(source, column, start, values, expected, row_of)
+    ends = np.cumsum(lengths)
+    _check_nulls(source, column, start, values, expected, lambda index: int(np.searchsorted(ends, index, side="right")))
     return lengths, values.to_numpy(zero_copy_only=False)
 
 
@@ -425,10 +426,10 @@ def _check_nulls(
     start: int,
     array: Any,
     expected: str,
-    row_of: Callable[[int], int] = lambda place: place,
+    row_of: Callable[[int], int] = lambda index: index,
 ) -> None:
     """Raise InputError for the first null, which is no number and no text."""
     if array.null_count:
         row = start + row_of(int(array.is_null().to_numpy(zero_copy_only=False).argmax()))
-        place = f"row {row}" if column.name is None else f"row {row}, column {column.name}"
-        raise InputError(f"{source}: {place}: expected {expected}, got a null")
+        where = f"row {row}" if column.name is None else f"row {row}, column {column.name}"
+        raise InputError(f"{source}: {where}: expected {expected}, got a null")

@@ -31,7 +31,7 @@ class Cells:
         return replace(self, cells=self.cells[order])
 
 
-def split_cells(table: Table, place: int, cells: np.ndarray, *, as_names: bool = False) -> Lists | Cells:
+def split_cells(table: Table, position: int, cells: np.ndarray, *, as_names: bool = False) -> Lists | Cells:
     """Text cells as lists of class indices, or as `Cells` where they hold names.
 
     Cells such as ``3;17;40``, ``3, 17`` or ``[3, 17]`` are class indices: digits and one kind of separator. Charades'
@@ -47,7 +47,7 @@ def split_cells(table: Table, place: int, cells: np.ndarray, *, as_names: bool =
             return Lists.from_rows([[int(token) for token in _tokens(text, separator)] for text in texts])
     values = np.empty(len(texts), object)
     values[:] = texts
-    return Cells(values, f"{table.source}: column {table.column_names[place]}")
+    return Cells(values, f"{table.source}: column {table.column_names[position]}")
 
 
 def _inner(cell: str) -> str:
@@ -81,8 +81,9 @@ def resolve_cells(cells: Cells, index_of: Mapping[str, int]) -> Lists:
     unknown: list[str] = []
     for separator in (";", ",", "|", None):
         rows = [_by_name(text, separator, index_of) for text in texts]
-        if all(row is not None for row in rows):
-            return Lists.from_rows(rows)
+        found = [row for row in rows if row is not None]
+        if len(found) == len(rows):
+            return Lists.from_rows(found)
         missing = [text for text, row in zip(texts, rows, strict=True) if row is None]
         tokens = [token for text in missing for token in _tokens(text, separator) if token not in index_of]
         if not unknown or len(tokens) < len(unknown):

@@ -45,7 +45,7 @@ def class_numbers(
         source: The file.
         read_table: Reads a file that is no count list.
         num_classes: C, or None where it is not known.
-        what: What the numbers are, in messages.
+        what: The kind of numbers, for messages.
         names: The classes of the evaluation, by which named numbers are matched.
     """
     if source.suffix == ".lst" and is_count_list(source):
@@ -102,14 +102,14 @@ def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     """C numbers and their names of a table of one number a class; None for another content."""
     if table.array is not None:
         found = _one_line(np.asarray(table.array))
-        own = table.class_names if table.class_names is not None else table.ids
-        return found if found is None or own is None else (found[0], list(map(str, own)))
+        stated = table.class_names if table.class_names is not None else table.ids
+        return found if found is None or stated is None else (found[0], list(map(str, stated)))
     if not table.columns:
         return None
-    numbers, texts = table.places({NUMBER}), table.places({TEXT})
-    index = [place for place in numbers if _is_class_index(table, place, numbers)]
-    rest = [place for place in numbers if place not in index]
-    named = [place for place in rest if has_role(table.columns[place].name, COUNTS)]
+    numbers, texts = table.positions({NUMBER}), table.positions({TEXT})
+    index = [position for position in numbers if _is_class_index(table, position, numbers)]
+    rest = [position for position in numbers if position not in index]
+    named = [position for position in rest if has_role(table.columns[position].name, COUNTS)]
     chosen = named if len(named) == 1 else rest
     if len(chosen) == 1 and (texts or index or len(table.columns) == 1) and _name_classes(table, texts, chosen[0]):
         values = np.asarray(table.read_matrix(chosen)[:, 0], np.float64)
@@ -127,17 +127,17 @@ def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
     return None
 
 
-def _is_class_index(table: Table, place: int, numbers: Sequence[int]) -> bool:
+def _is_class_index(table: Table, position: int, numbers: Sequence[int]) -> bool:
     """Whether a column holds the index of the class of each row, beside a column of numbers."""
-    column = table.columns[place]
+    column = table.columns[position]
     if len(numbers) < 2 or (not column.is_index and plain(column.name or "") not in _INDEX_NAMES):
         return False
-    values = np.sort(table.read_column(place))
+    values = np.sort(table.read_column(position))
     if len(values) and values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values))):
         return True
     if any(has_role(table.columns[other].name, COUNTS) for other in numbers):
         raise table.error(
-            f"expected each class index once in column {table.column_names[place]}, from 0 to {len(values) - 1} or "
+            f"expected each class index once in column {table.column_names[position]}, from 0 to {len(values) - 1} or "
             f"from 1 to {len(values)}"
         )
     return False
@@ -147,10 +147,10 @@ def _name_classes(table: Table, texts: Sequence[int], chosen: int) -> bool:
     """Whether the text beside a column of numbers names classes, rather than the samples of a label file."""
     if has_role(table.columns[chosen].name, LABELS):
         return False
-    for place in texts:
-        name = table.columns[place].name
+    for position in texts:
+        name = table.columns[position].name
         is_sample = has_role(name, IDS) and plain(name or "") not in ("name", "names")
-        if is_sample or len(set(table.read_column(place).tolist())) < table.num_rows:
+        if is_sample or len(set(table.read_column(position).tolist())) < table.num_rows:
             return False
     return True
 
@@ -193,7 +193,7 @@ def _count_labels(table: Table, num_classes: int | None, names: ClassNames | Non
         if total > len(values.classes) * 64 + 65_536:
             raise InputError(f"{labels.name}: class index {total - 1} among {len(values.classes)} labels is no class")
     counts = np.bincount(values.classes, minlength=total).astype(np.float64)
-    if table.places({NUMBER}) and (counts == 1).all():
+    if table.positions({NUMBER}) and (counts == 1).all():
         raise InputError(
             f"{labels.name}: every class is in one row, so the rows are classes and no samples; keep one column of "
             "numbers, or call it count"
@@ -201,7 +201,7 @@ def _count_labels(table: Table, num_classes: int | None, names: ClassNames | Non
     return counts
 
 
-def read_class_names(path: str | os.PathLike, read_table: ReadTable, num_classes: int | None = None) -> ClassNames:
+def read_class_names(path: str | os.PathLike[str], read_table: ReadTable, num_classes: int | None = None) -> ClassNames:
     """Read the class names; see the module's docstring for the layouts.
 
     Raises:
@@ -227,10 +227,10 @@ def read_class_names(path: str | os.PathLike, read_table: ReadTable, num_classes
 def _with_codes(names: ClassNames) -> ClassNames:
     """Names such as Charades' ``c008 Opening a door``, which can be looked up by their code and their words too."""
     parts = [name.partition(" ") for name in names.names]
-    codes = [f"c{place:03d}" for place in range(len(parts))]
+    codes = [f"c{position:03d}" for position in range(len(parts))]
     if not parts or [code for code, _, _ in parts] != codes or not all(words for _, _, words in parts):
         return names
-    index_of = {known: place for place, (code, _, words) in enumerate(parts) for known in (code, words)}
+    index_of = {known: position for position, (code, _, words) in enumerate(parts) for known in (code, words)}
     return ClassNames(names.names, {**index_of, **names.index_of}, names.source)
 
 
@@ -251,19 +251,19 @@ def _names_of_json(source: Source) -> ClassNames:
 
 def _names_of_table(source: Source, table: Table) -> ClassNames:
     """Names of a table: a row for each class."""
-    texts, numbers = table.places({TEXT}), table.places({NUMBER})
+    texts, numbers = table.positions({TEXT}), table.positions({NUMBER})
     if table.array is not None or not texts:
         raise InputError(f"{source}: expected a column of class names, got {_content_of(table)}")
-    columns = [list(map(str, table.read_column(place).tolist())) for place in texts]
-    for place in numbers:
-        index = table.read_column(place)
+    columns = [list(map(str, table.read_column(position).tolist())) for position in texts]
+    for position in numbers:
+        index = table.read_column(position)
         ordered = np.sort(index)
         if len(ordered) and ordered[0] in (0, 1) and np.array_equal(ordered, ordered[0] + np.arange(len(ordered))):
             order = np.argsort(index)
             columns = [[column[row] for row in order] for column in columns]
             break
     shown = next(
-        (k for k, place in enumerate(texts) if "name" in plain(table.columns[place].name or "")), len(texts) - 1
+        (k for k, position in enumerate(texts) if "name" in plain(table.columns[position].name or "")), len(texts) - 1
     )
     shown = 0 if len(texts) == 1 else shown
     if len(set(columns[shown])) < len(columns[shown]):

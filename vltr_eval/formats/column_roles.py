@@ -6,7 +6,7 @@ Rules for the columns of scores, and of labels with one column a class, in this 
 2. The index that a file declares (pandas' metadata in parquet, an empty first header cell in CSV) is never a class. Its
    values are the row ids, several levels joined as text, unless they count 0, 1, 2, ... in order; then it is left out,
    and a note says so.
-3. A column of text holds the row ids. Of several, the one whose name says so (`roles.IDS`).
+3. A column of text holds the row ids. If several do, the name decides (`roles.IDS`).
 4. A column of distinct whole numbers whose name says that it holds ids holds the ids, and a note says so.
 5. Another name that says "no class" (fold, split, label, row, ...) is refused with the ways to go on, and so is a first
    column of distinct whole numbers in front of fractions, one that counts the rows, a first column of scores that
@@ -42,7 +42,7 @@ _MANY_ROWS = 6
 
 @dataclass(frozen=True)
 class Options:
-    """What a person says about the columns of the files.
+    """The user's choices about the columns of the files.
 
     Attributes:
         ids: The name of the column with the row ids.
@@ -80,7 +80,7 @@ def split_columns(
     """Part the columns into ids, classes and others, by the rules of the module."""
     check_distinct_names(table)
     notes: list[str] = []
-    places = (
+    positions = (
         chosen_columns(table, replace(options, columns=None))
         if labels_column is None
         else chosen_columns(table, options)
@@ -88,9 +88,9 @@ def split_columns(
     chosen = None if options.columns is None or labels_column is not None else chosen_columns(table, options)
     counts_rows = False
     ids_column = _named_ids(table, options)
-    index = [place for place in places if table.columns[place].is_index and place != ids_column]
-    places = [place for place in places if place not in index and place != ids_column]
-    texts = [place for place in places if table.columns[place].kind == TEXT]
+    index = [position for position in positions if table.columns[position].is_index and position != ids_column]
+    positions = [position for position in positions if position not in index and position != ids_column]
+    texts = [position for position in positions if table.columns[position].kind == TEXT]
     ids = table.ids
     if ids_column is None and ids is None:
         ids_column = _text_ids(table, texts, chosen)
@@ -101,22 +101,28 @@ def split_columns(
         else:
             ids = values
     elif index:
-        left = listing((label_of(table, place) for place in index), 3)
+        left = listing((label_of(table, position) for position in index), 3)
         notes.append(f"{table.name}: {left} {'is' if len(index) == 1 else 'are'} the index and left out")
-    texts = [place for place in texts if place != ids_column]
+    texts = [position for position in texts if position != ids_column]
     if texts and chosen is None:
         raise table.error(
-            f"expected columns of numbers, got text in {listing((label_of(table, place) for place in texts), 3)}; "
+            f"expected columns of numbers, got text in {listing((label_of(table, column) for column in texts), 3)}; "
             "name the ids with ids= (--ids), or leave columns out with exclude= (--exclude)"
         )
-    numbers = [place for place in places if table.columns[place].kind in (NUMBER, BOOL) and place != ids_column]
+    numbers = [
+        position for position in positions if table.columns[position].kind in (NUMBER, BOOL) and position != ids_column
+    ]
     if chosen is not None:
-        numbers = [place for place in numbers if place in chosen]
+        numbers = [position for position in numbers if position in chosen]
     elif labels_column is None:
         ids_column, numbers = _without_suspects(table, role, numbers, ids_column, ids, known, notes)
     elif ids_column is None and ids is None:
         ids_column = _number_ids(table, numbers)
-    others = [place for place in places if place not in numbers and place not in texts and place != ids_column]
+    others = [
+        position
+        for position in positions
+        if position not in numbers and position not in texts and position != ids_column
+    ]
     if ids is None and ids_column is not None:
         ids = _as_ids(table, ids_column)
     return ColumnSplit(numbers, others, ids, ids_column, counts_rows, tuple(notes))
@@ -133,12 +139,12 @@ def is_named_ids(column: Column, options: Options) -> bool:
 
 
 def _named_ids(table: Table, options: Options) -> int | None:
-    return next((place for place, column in enumerate(table.columns) if is_named_ids(column, options)), None)
+    return next((position for position, column in enumerate(table.columns) if is_named_ids(column, options)), None)
 
 
 def _text_ids(table: Table, texts: list[int], chosen: list[int] | None) -> int | None:
     """The text column that holds the ids, where it is the only one or its name says so."""
-    named = [place for place in texts if has_role(table.columns[place].name, IDS)]
+    named = [position for position in texts if has_role(table.columns[position].name, IDS)]
     if len(texts) == 1 and role_of(table.columns[texts[0]].name) in (IDS, None):
         return texts[0]
     if named and (len(named) == 1 or chosen is not None):
@@ -148,7 +154,7 @@ def _text_ids(table: Table, texts: list[int], chosen: list[int] | None) -> int |
 
 def _number_ids(table: Table, numbers: list[int]) -> int | None:
     """Among number columns beside a labels column: the one whose name says ids."""
-    named = [place for place in numbers if has_role(table.columns[place].name, IDS)]
+    named = [position for position in numbers if has_role(table.columns[position].name, IDS)]
     return named[0] if named else None
 
 
@@ -164,20 +170,20 @@ def _without_suspects(
     """Number columns that are classes; those that say or look otherwise become ids, or are refused."""
     if len(numbers) < 2:
         return ids_column, numbers
-    named = [place for place in numbers if _says_no_class(table, place, role, known)]
-    for place in named:
-        column = table.columns[place]
+    named = [position for position in numbers if _says_no_class(table, position, role, known)]
+    for position in named:
+        column = table.columns[position]
         is_id = has_role(column.name, IDS) and "int" in column.dtype
-        if is_id and ids_column is None and ids is None and _are_distinct(table, place):
+        if is_id and ids_column is None and ids is None and _are_distinct(table, position):
             notes.append(f"{table.name}: column {column.name} holds the row ids, not scores of a class")
-            ids_column = place
+            ids_column = position
             continue
         raise table.error(
             f"column {column.name} does not look like a class; leave it out with exclude={column.name!r} (--exclude)"
             f", name it as ids={column.name!r} (--ids), or choose the classes with columns= (--columns)"
         )
-    numbers = [place for place in numbers if place not in named]
-    free = [place for place in numbers if table.columns[place].name not in known]
+    numbers = [position for position in numbers if position not in named]
+    free = [position for position in numbers if table.columns[position].name not in known]
     found = None
     if len(numbers) > 1 and numbers[0] in free and _looks_like_ids(table, numbers, role):
         found = numbers[0], "holds distinct whole numbers in front of other values, like ids"
@@ -195,8 +201,8 @@ def _without_suspects(
     return ids_column, numbers
 
 
-def _says_no_class(table: Table, place: int, role: Role, known: frozenset[str]) -> bool:
-    name = table.columns[place].name
+def _says_no_class(table: Table, position: int, role: Role, known: frozenset[str]) -> bool:
+    name = table.columns[position].name
     if name is None or name in known:
         return False
     if plain(name) in NO_CLASS:
@@ -205,8 +211,8 @@ def _says_no_class(table: Table, place: int, role: Role, known: frozenset[str]) 
     return role_of(name) is not None and (role is SCORES or role_of(name) is not role)
 
 
-def _are_distinct(table: Table, place: int) -> bool:
-    values = table.read_column(place)
+def _are_distinct(table: Table, position: int) -> bool:
+    values = table.read_column(position)
     return len(np.unique(values)) == len(values)
 
 
@@ -215,7 +221,7 @@ def _looks_like_ids(table: Table, numbers: list[int], role: Role) -> bool:
     first, *others = numbers
     if "int" not in table.columns[first].dtype or table.num_rows < 2:
         return False
-    if all("int" in table.columns[place].dtype for place in others):
+    if all("int" in table.columns[position].dtype for position in others):
         values = table.read_column(first)
         if role is not LABELS:  # whole scores in every column: distinct values in order are ids
             return len(values) >= _MANY_ROWS and _is_ascending(values)
@@ -229,7 +235,7 @@ def _rises(table: Table, numbers: list[int]) -> bool:
         return False
     if not _is_ascending(table.read_column(numbers[0])):
         return False
-    return not all(_is_ascending(table.read_column(place)) for place in numbers[1:])
+    return not all(_is_ascending(table.read_column(position)) for position in numbers[1:])
 
 
 def _is_ascending(values: np.ndarray) -> bool:
@@ -239,20 +245,20 @@ def _is_ascending(values: np.ndarray) -> bool:
 
 def _whole_among_fractions(table: Table, free: list[int], numbers: list[int]) -> int | None:
     """A column of whole numbers, where at least as many columns hold fractions; zeros alone can be scores."""
-    whole = [place for place in free if "int" in table.columns[place].dtype]
+    whole = [position for position in free if "int" in table.columns[position].dtype]
     if not whole or 2 * len(whole) > len(numbers) or table.num_rows < 2:
         return None
-    for place in whole:
-        values = table.read_column(place)
+    for position in whole:
+        values = table.read_column(position)
         is_binary = ((values == 0) | (values == 1)).all()
         if (values != 0).any() and (not is_binary or ((values == 0).any() and table.num_rows >= _MANY_ROWS)):
-            return place
+            return position
     return None
 
 
 def _index_ids(table: Table, index: Sequence[int]) -> np.ndarray:
     """The index as row ids; those of several levels are joined as text."""
-    levels = [_as_ids(table, place) for place in index]
+    levels = [_as_ids(table, position) for position in index]
     if len(levels) == 1:
         return levels[0]
     ids = np.empty(table.num_rows, object)
@@ -260,16 +266,16 @@ def _index_ids(table: Table, index: Sequence[int]) -> np.ndarray:
     return ids
 
 
-def _as_ids(table: Table, place: int) -> np.ndarray:
+def _as_ids(table: Table, position: int) -> np.ndarray:
     """A column as row ids: objects of str, or int64."""
-    if table.columns[place].kind == OTHER:
+    if table.columns[position].kind == OTHER:
         raise table.error(
-            f"{label_of(table, place)} is the index, and ids of {table.columns[place].dtype} are not read; write them "
-            f"as text, or leave it out with exclude={str(table.column_names[place])!r} (--exclude)"
+            f"{label_of(table, position)} is the index, and ids of {table.columns[position].dtype} are not read; write "
+            f"them as text, or leave it out with exclude={str(table.column_names[position])!r} (--exclude)"
         )
-    values = table.read_column(place)
+    values = table.read_column(position)
     if isinstance(values, Lists):
-        raise table.error(f"{label_of(table, place)}: expected ids, got lists")
+        raise table.error(f"{label_of(table, position)}: expected ids, got lists")
     values = np.asarray(values)
     if values.dtype.kind in "iu" and not (values.dtype == np.uint64 and (values >= 2**63).any()):
         return values.astype(np.int64)
@@ -283,25 +289,25 @@ def _counts_rows(ids: np.ndarray) -> bool:
     return ids.dtype != object and bool((ids == np.arange(len(ids))).all())
 
 
-def names_of(table: Table, places: Sequence[int]) -> tuple[str, ...] | None:
-    names = [table.columns[place].name for place in places]
+def names_of(table: Table, positions: Sequence[int]) -> tuple[str, ...] | None:
+    names = [table.columns[position].name for position in positions]
     return None if any(name is None for name in names) else tuple(map(str, names))
 
 
-def label_of(table: Table, place: int) -> str:
+def label_of(table: Table, position: int) -> str:
     """A column, for messages."""
-    name = table.columns[place].name
+    name = table.columns[position].name
     if name == "":
-        return "the first column, which has no name," if place == 0 else f"column {place}, which has no name,"
-    return f"column {place}" if name is None else f"column {name}"
+        return "the first column, which has no name," if position == 0 else f"column {position}, which has no name,"
+    return f"column {position}" if name is None else f"column {name}"
 
 
-def described(table: Table, places: Iterable[int]) -> str:
+def described(table: Table, positions: Iterable[int]) -> str:
     words = {LIST: "lists", MATRIX: "arrays", TEXT: "text", NUMBER: "numbers", BOOL: "True and False"}
     return listing(
         (
-            f"{label_of(table, place)} of {words.get(table.columns[place].kind, table.columns[place].dtype)}"
-            for place in places
+            f"{label_of(table, position)} of {words.get(table.columns[position].kind, table.columns[position].dtype)}"
+            for position in positions
         ),
         3,
     )
@@ -321,7 +327,7 @@ def chosen_columns(table: Table, options: Options) -> list[int]:
     """Positions of the columns that options leave, in the order of the file."""
     excluded = set(matching_columns(table, options.exclude))
     if options.columns is None:
-        return [place for place in range(len(table.columns)) if place not in excluded]
+        return [position for position in range(len(table.columns)) if position not in excluded]
     missing = [item for item in options.columns if not matching_columns(table, [item])]
     if missing:
         raise table.error(
@@ -330,22 +336,22 @@ def chosen_columns(table: Table, options: Options) -> list[int]:
     return sorted(set(matching_columns(table, options.columns)) - excluded)
 
 
-def matching_columns(table: Table, wanted: Iterable[str]) -> list[int]:
+def matching_columns(table: Table, requested: Iterable[str]) -> list[int]:
     """Positions of the columns that are named: by name, pattern, position, or range of positions."""
-    places: dict[int, None] = {}
+    positions: dict[int, None] = {}
     names = [column.name for column in table.columns]
-    for item in wanted:
+    for item in requested:
         if item in names:
-            places[names.index(item)] = None
+            positions[names.index(item)] = None
         elif item.startswith("#") and item[1:].isdecimal():
-            places[int(item[1:])] = None
+            positions[int(item[1:])] = None
         elif re.fullmatch(r"-?\d+", item) and -len(names) <= int(item) < len(names):
-            places[range(len(names))[int(item)]] = None
+            positions[range(len(names))[int(item)]] = None
         elif re.fullmatch(r"(-?\d*):(-?\d*)", item):
             start, stop = (int(part) if part else None for part in item.split(":"))
-            places |= dict.fromkeys(range(len(names))[start:stop])
+            positions |= dict.fromkeys(range(len(names))[start:stop])
         else:
-            places |= dict.fromkeys(
-                place for place, name in enumerate(names) if name and fnmatch.fnmatchcase(name, item)
+            positions |= dict.fromkeys(
+                position for position, name in enumerate(names) if name and fnmatch.fnmatchcase(name, item)
             )
-    return list(places)
+    return list(positions)

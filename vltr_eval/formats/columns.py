@@ -61,9 +61,9 @@ def stack_columns(
         rows = RowBuffer(source, matrix[:, group.start : group.stop], _part(progress, group, len(columns)))
         for block in read(group):
             target = None
-            for place, (k, values) in enumerate(zip(group, block, strict=True)):
+            for position, (k, values) in enumerate(zip(group, block, strict=True)):
                 target = rows.next_rows(len(values)) if target is None else target
-                target[:, place] = values
+                target[:, position] = values
                 if k in doubted and len(values) and (values.max() > _EXACT or values.min() < -_EXACT):
                     rounded.add(k)
         rows.finish()

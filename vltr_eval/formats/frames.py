@@ -115,11 +115,11 @@ def _exports_arrow(value: Any) -> bool:
 def _table_of_parts(name: str, num_rows: int, parts: Sequence[Part]) -> Table:
     columns = tuple(column for column, _ in parts)
 
-    def read_matrix(places: Sequence[int]) -> np.ndarray:
-        wanted = [columns[place] for place in places]
-        return stack_columns(name, wanted, num_rows, lambda group: [(parts[places[k]][1]() for k in group)])
+    def read_matrix(positions: Sequence[int]) -> np.ndarray:
+        requested = [columns[position] for position in positions]
+        return stack_columns(name, requested, num_rows, lambda group: [(parts[positions[k]][1]() for k in group)])
 
-    return Table(name, num_rows, columns, read_matrix, lambda place: parts[place][1]())
+    return Table(name, num_rows, columns, read_matrix, lambda position: parts[position][1]())
 
 
 def _refused(name: str, column: Column) -> Part:
@@ -152,22 +152,23 @@ def _table_of_pandas(name: str, frame: Any) -> Table:
         parts = [_describe_series(name, Column(label, OTHER), frame)]
     else:
         parts = [
-            _describe_series(name, Column(str(label), OTHER), frame.iloc[:, place])
-            for place, label in enumerate(frame.columns)
+            _describe_series(name, Column(str(label), OTHER), frame.iloc[:, position])
+            for position, label in enumerate(frame.columns)
         ]
     num_columns = len(parts)
     parts += _index_parts(name, frame.index, {column.name for column, _ in parts})
     table = _table_of_parts(name, len(frame), parts)
 
-    def read_matrix(places: Sequence[int]) -> np.ndarray:
+    def read_matrix(positions: Sequence[int]) -> np.ndarray:
         """Columns of one numpy dtype leave pandas as one block, without a copy where they are neighbours in it."""
-        places = list(places)
-        if frame.ndim == 2 and places and max(places) < num_columns:
-            dtypes = set(frame.dtypes.iloc[places])
+        positions = list(positions)
+        if frame.ndim == 2 and positions and max(positions) < num_columns:
+            dtypes = set(frame.dtypes.iloc[positions])
             if len(dtypes) == 1 and _is_plain(dtypes.pop()):
-                are_neighbours = places == list(range(places[0], places[-1] + 1))
-                return frame.iloc[:, slice(places[0], places[-1] + 1) if are_neighbours else places].to_numpy()
-        return table.read_matrix(places)
+                are_neighbours = positions == list(range(positions[0], positions[-1] + 1))
+                chosen = slice(positions[0], positions[-1] + 1) if are_neighbours else positions
+                return np.asarray(frame.iloc[:, chosen].to_numpy())
+        return np.asarray(table.read_matrix(positions))
 
     return Table(name, len(frame), table.columns, read_matrix, table.read_column)
 
@@ -190,8 +191,8 @@ def _index_parts(name: str, index: Any, taken: set[str | None]) -> list[Part]:
             return []
         levels = [index]
     parts = []
-    for place, level in enumerate(levels):
-        label = f"__index_level_{place}__" if level.name is None or str(level.name) in taken else str(level.name)
+    for position, level in enumerate(levels):
+        label = f"__index_level_{position}__" if level.name is None or str(level.name) in taken else str(level.name)
         taken.add(label)
         parts.append(_describe_series(name, Column(label, OTHER, is_index=True), pandas.Series(level)))
     return parts
@@ -214,7 +215,8 @@ def _describe_series(name: str, column: Column, series: Any) -> Part:
 
         def read_categories() -> np.ndarray:
             _check_missing(name, inner, codes < 0)
-            return read_names()[codes] if len(codes) else read_names()[:0]
+            names = read_names()
+            return np.asarray(names[codes] if len(codes) else names[:0])
 
         return inner, read_categories
     if isinstance(dtype, pandas.SparseDtype):
@@ -231,7 +233,8 @@ def _describe_series(name: str, column: Column, series: Any) -> Part:
 
     def read() -> np.ndarray:
         _check_missing(name, found, series.isna().to_numpy())
-        return series.to_numpy(dtype=own)
+        values: np.ndarray = series.to_numpy(dtype=own)
+        return values
 
     return found, read
 
@@ -266,7 +269,7 @@ def _describe_objects(name: str, of: Callable[..., Column], series: Any) -> Part
     def read() -> np.ndarray:
         _check_missing(name, column, missing)
         try:
-            values = cells.astype(dtype)
+            values: np.ndarray = cells.astype(dtype)
         except OverflowError:
             raise InputError(f"{name}: column {column.name}: expected whole numbers of at most 64 bits") from None
         if dtype.kind == "f" and (values != cells).any():
@@ -291,7 +294,8 @@ def _lists_of(cells: np.ndarray, missing: np.ndarray) -> Lists | None:
         return None
     filled = [row for row in rows if len(row)]
     dtypes = {row.dtype if isinstance(row, np.ndarray) else None for row in filled}
-    if len(dtypes) == 1 and _is_plain(dtype := dtypes.pop()) and dtype != np.uint64:
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    if dtype is not None and _is_plain(dtype) and dtype != np.uint64:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         values = np.concatenate(filled).astype(np.int64 if dtype.kind in "iu" else dtype, copy=False)
         return Lists(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), values, int(missing.sum()))
@@ -307,7 +311,7 @@ def _lists_of(cells: np.ndarray, missing: np.ndarray) -> Lists | None:
 def _items(cell: Any) -> list[Any]:
     """The items of a list as Python objects; those of a set in order, so that a frame is always read alike."""
     if isinstance(cell, np.ndarray):
-        return cell.tolist()
+        return list(cell.tolist())
     items = [item.item() if isinstance(item, np.generic) else item for item in cell]
     if isinstance(cell, (set, frozenset)):
         items.sort(key=lambda item: (str(type(item)), item))
@@ -321,9 +325,9 @@ def _checked_items(name: str, column: Column, lists: Lists) -> Lists:
     kinds = set(map(type, lists.values))
     if kinds <= {str}:
         return lists
-    for place, item in enumerate(lists.values):
+    for position, item in enumerate(lists.values):
         if item is None or item is sys.modules["pandas"].NA or item != item:
-            row = int(np.searchsorted(lists.indptr, place, side="right")) - 1
+            row = int(np.searchsorted(lists.indptr, position, side="right")) - 1
             at = f"row {row}" + ("" if column.name is None else f", column {column.name}")
             raise InputError(f"{name}: {at}: expected class indices or names in the list, got a missing value")
     got = " and ".join(sorted(kind.__name__ for kind in kinds))
@@ -344,7 +348,7 @@ def _table_of_structured(name: str, array: np.ndarray) -> Table:
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{name}: expected a structured array without a mask; fill the masked values first")
     parts = []
-    for label in array.dtype.names:
+    for label in array.dtype.names or ():
 
         def of(kind: str, dtype: str = "", label: str = label) -> Column:
             return Column(label, kind, dtype)

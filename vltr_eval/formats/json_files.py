@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
-from vltr_eval.formats.sources import Source, listing, quote, reading
+from vltr_eval.formats.sources import Source, listing, quote, reading, repeated
 from vltr_eval.formats.table import BOOL, LIST, NUMBER, TEXT, Column, Lists, Table
 
 _LISTS = "expected a list with one list of class indices a row"
@@ -86,8 +86,7 @@ class _RepeatedName(Exception):
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        seen: set[str] = set()
-        raise _RepeatedName(next(name for name, _ in pairs if name in seen or seen.add(name)))
+        raise _RepeatedName(repeated(name for name, _ in pairs)[0])
     return content
 
 
@@ -100,14 +99,14 @@ def parse(source: Source, text: str, line: int | None = None) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_distinct)
     except _RepeatedName as error:
-        place = "" if line is None else f"line {line + 1}: "
-        raise InputError(f"{source}: {place}expected each name once, got {quote(str(error))} twice") from None
+        where = "" if line is None else f"line {line + 1}: "
+        raise InputError(f"{source}: {where}expected each name once, got {quote(str(error))} twice") from None
     except json.JSONDecodeError as error:
         number = error.lineno if line is None else line + 1
         raise InputError(f"{source}: not JSON: {error.msg} at line {number}, column {error.colno}") from None
     except (ValueError, RecursionError):  # numbers of thousands of digits, thousands of brackets
-        place = "" if line is None else f"line {line + 1}: "
-        raise InputError(f"{source}: {place}not JSON of class indices") from None
+        where = "" if line is None else f"line {line + 1}: "
+        raise InputError(f"{source}: {where}not JSON of class indices") from None
 
 
 def _of_dict(source: Source, content: dict[str, Any]) -> Table:
@@ -133,7 +132,7 @@ def _of_values(source: Source, content: list[Any]) -> Table:
         column, values = builder.done()
         if column.kind == NUMBER:
             return Table(source, len(content), array=values)
-        return Table(source, len(content), (Column(None, TEXT),), read_column=lambda place: values)
+        return Table(source, len(content), (Column(None, TEXT),), read_column=lambda position: values)
     for row, values in enumerate(content):
         if not isinstance(values, list):
             raise InputError(f"{source}: row {row}: {_LISTS}, got {quote(json.dumps(values))}")
@@ -148,8 +147,8 @@ def _lists(source: Source, rows: list[list[Any]]) -> Lists:
         for row, value in zip(lists.rows, lists.values, strict=True):
             is_index = type(value) is int and 0 <= value < 2**63
             if not (isinstance(value, str) if wants_text else is_index):
-                wanted = "a class name" if wants_text else "a class index (0, 1, ...)"
-                raise InputError(f"{source}: row {row}: expected {wanted}, got {quote(json.dumps(value))}")
+                expected = "a class name" if wants_text else "a class index (0, 1, ...)"
+                raise InputError(f"{source}: row {row}: expected {expected}, got {quote(json.dumps(value))}")
     return lists
 
 
@@ -158,26 +157,26 @@ def _of_records(source: Source, records: Iterator[tuple[int, Any]] | Iterable[tu
     builders: dict[str, _ColumnBuilder] = {}
     num_rows = 0
     for number, record in records:
-        place = f"line {number + 1}" if row_word == "line" else f"row {number}"
+        where = f"line {number + 1}" if row_word == "line" else f"row {number}"
         if not isinstance(record, dict):
-            raise InputError(f"{source}: {place}: expected a record as above, got {quote(json.dumps(record))}")
+            raise InputError(f"{source}: {where}: expected a record as above, got {quote(json.dumps(record))}")
         if num_rows == 0:
             builders = {name: _ColumnBuilder(source, name, row_word) for name in record}
         elif record.keys() != builders.keys():
             other = sorted(record.keys() ^ builders.keys())
             raise InputError(
-                f"{source}: {place}: expected the fields of the first record, {listing(builders)}; "
-                f"got others or fewer: {listing(other)}"
+                f"{source}: {where}: expected the fields of the first record, {listing(builders)}; "
+                f"these are in one of the two alone: {listing(other)}"
             )
         for name, value in record.items():
             builders[name].add(number, value)
         num_rows += 1
     columns, values = zip(*(builder.done() for builder in builders.values()), strict=True) if builders else ((), ())
 
-    def read_matrix(places: Any) -> np.ndarray:
-        return np.column_stack([values[place] for place in places])
+    def read_matrix(positions: Any) -> np.ndarray:
+        return np.column_stack([values[position] for position in positions])
 
-    return Table(source, num_rows, tuple(columns), read_matrix, lambda place: values[place])
+    return Table(source, num_rows, tuple(columns), read_matrix, lambda position: values[position])
 
 
 class _ColumnBuilder:
@@ -264,9 +263,9 @@ class _ColumnBuilder:
         return True
 
     def _error(self, number: int, message: str) -> InputError:
-        place = f"line {number + 1}" if self._row_word == "line" else f"row {number}"
+        where = f"line {number + 1}" if self._row_word == "line" else f"row {number}"
         field = f", field {self._name}" if self._name else ""
-        return InputError(f"{self._source}: {place}{field}: {message}")
+        return InputError(f"{self._source}: {where}{field}: {message}")
 
     def done(self) -> tuple[Column, Any]:
         """The column, and its values as `Table.read_column` gives them."""

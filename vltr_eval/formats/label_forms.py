@@ -58,7 +58,7 @@ def form_of_lists(lists: Lists, num_classes: int, name: str, form: str | None = 
         lists: One list for each row.
         num_classes: C.
         name: Begins the messages: the file, or the argument.
-        form: What the user said, which decides.
+        form: The form that the user chose; it decides.
 
     Raises:
         ValueError: Both readings are possible, or dense rows have another number of values than C.
@@ -114,8 +114,8 @@ def first_odd_value(lists: Lists) -> tuple[int, Any] | None:
         odd = values != np.floor(values)
     if not odd.any():
         return None
-    place = int(np.argmax(odd))
-    return int(lists.rows[place]), values[place : place + 1].tolist()[0]
+    position = int(np.argmax(odd))
+    return int(lists.rows[position]), values[position : position + 1].tolist()[0]
 
 
 def is_rows(value: Any) -> bool:

@@ -118,8 +118,8 @@ def _form(source: Source, rows: list[list[str]]) -> str:
 def _complaint(source: Source, rows: list[list[str]], lengths: np.ndarray, tokens: list[str]) -> str:
     """The first error of lines, given as their fields."""
     expected = "'<id> <class>[,<class>...]'"
-    for place, token in enumerate(tokens):
+    for position, token in enumerate(tokens):
         if not _is_index(token):
-            number = int(np.searchsorted(np.cumsum(lengths), place, side="right")) + 1
+            number = int(np.searchsorted(np.cumsum(lengths), position, side="right")) + 1
             return f"{source}: line {number}: expected a class index (0, 1, ...), got {quote(token)}"
     return f"{source}: expected lines {expected}, but no line has a class"

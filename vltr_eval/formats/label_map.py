@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from vltr_eval._base.files import InputError
@@ -153,8 +153,8 @@ class _Reader:
                 strings = None
             elif kind == "close":
                 if not opened or opened[-1][1] != token["close"]:
-                    wanted = f"expected {opened[-1][1]}" if opened else "expected item { or label {"
-                    raise self.error(token.start("close"), f"{wanted}, got {token['close']}")
+                    expected = f"expected {opened[-1][1]}" if opened else "expected item { or label {"
+                    raise self.error(token.start("close"), f"{expected}, got {token['close']}")
                 start, _ = opened.pop()
                 if not opened:
                     yield _Block(start, position, names, ids)
@@ -186,7 +186,7 @@ class _Reader:
             raise self.error(position, "expected a name, got an empty one")
         return name
 
-    def _check_field(self, block: _Block, values: list, what: str) -> None:
+    def _check_field(self, block: _Block, values: Sequence[tuple[int, object]], what: str) -> None:
         if not values:
             raise self.error(
                 block.start, f"expected a class with name and id, got {self._shown(block.start, block.end)}"
@@ -210,7 +210,9 @@ class _Reader:
             raise self.error(position, sentence) from None
 
     def _unexpected(self, position: int) -> InputError:
-        start = _NOT_SPACE.search(self._text, position).start()
+        found = _NOT_SPACE.search(self._text, position)
+        assert found is not None  # callers pass the position of a token
+        start = found.start()
         end = self._text.find("\n", start)
         shown = self._shown(start, len(self._text) if end < 0 else end)
         return self.error(start, f'expected name: "...", id: N or a bracket, got {shown}')

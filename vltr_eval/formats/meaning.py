@@ -1,6 +1,6 @@
 """The one place that decides what a table means: which columns are ids, classes or labels, and what is in doubt.
 
-The columns of a table are told apart by `column_roles`.
+The columns of a table are distinguished by `column_roles`.
 
 Label files with one labels column, found by its name (`roles.LABELS`) or by being the only column that holds lists or
 text beside the ids, have a list for each row: text cells are split at ``;``, ``,``, ``|`` or white space.
@@ -120,14 +120,14 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
 
     Args:
         table: The file.
-        options: What the user said.
+        options: The user's choices.
         class_names: Names that are known to be classes, from the other file or ``class_names``; they are never
             suspected to be ids.
 
     Raises:
         InputError: Columns in doubt, or a table that holds no scores.
     """
-    if table.first_line is not None and not table.places({NUMBER, BOOL, LIST, MATRIX}):
+    if table.first_line is not None and not table.positions({NUMBER, BOOL, LIST, MATRIX}):
         table = table.first_line  # a line of words cannot be scores
     table = _with_header(table, options)
     if table.pairs is not None:
@@ -143,8 +143,8 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
         options = replace(options, columns=(f"#{picked}",))
     split = split_columns(table, SCORES, options, frozenset(class_names))
     if not split.classes:
-        wide = [place for place in split.others if table.columns[place].kind in (LIST, MATRIX)]
-        named = [place for place in wide if has_role(table.columns[place].name, SCORES)]
+        wide = [position for position in split.others if table.columns[position].kind in (LIST, MATRIX)]
+        named = [position for position in wide if has_role(table.columns[position].name, SCORES)]
         chosen = wide if len(wide) == 1 else named
         if len(chosen) != 1:
             raise table.error(
@@ -155,7 +155,7 @@ def scores_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
         values = content if table.columns[chosen[0]].kind == MATRIX else _rectangle(table, content)
         notes = (*table.notes, *split.notes)
         return Scores(values, table.class_names, split.ids, notes, str(table.source), split.counts_rows)
-    refused = [place for place in split.others if table.columns[place].kind in (LIST, MATRIX, OTHER)]
+    refused = [position for position in split.others if table.columns[position].kind in (LIST, MATRIX, OTHER)]
     if refused:
         raise table.error(
             f"expected columns of numbers, got {described(table, refused)}; leave it out with exclude= (--exclude)"
@@ -191,10 +191,10 @@ def _rectangle(table: Table, lists: Lists) -> np.ndarray:
         )
     if lists.values.dtype == object:
         values = lists.values.tolist()
-        place = next(place for place, value in enumerate(values) if not _is_exact_number(value))
+        position = next(position for position, value in enumerate(values) if not _is_exact_number(value))
         raise table.error(
-            f"{table.at(lists.rows[place])}: expected numbers that float64 or int64 holds exactly for scores, got "
-            f"{quote(json.dumps(values[place]))}"
+            f"{table.at(lists.rows[position])}: expected numbers that float64 or int64 holds exactly for scores, got "
+            f"{quote(json.dumps(values[position]))}"
         )
     return lists.values.reshape(lists.num_rows, -1)
 
@@ -210,7 +210,7 @@ def _pick_from_array(table: Table, options: Options) -> tuple[Any, tuple[str, ..
         raise table.error(f"expected an array of 1 or 2 dimensions, got shape {tuple(array.shape)}")
     if array.ndim == 2 and (options.columns is not None or options.exclude):
         kept = chosen_columns(columns_of(table), options)
-        array, names = array[:, kept], None if names is None else tuple(names[place] for place in kept)
+        array, names = array[:, kept], None if names is None else tuple(names[position] for position in kept)
     if array.ndim == 2 and options.columns is None and not options.exclude:
         _refuse_counting_column(table, array, range(array.shape[1]), options)
     if names is not None and (array.ndim != 2 or len(names) != array.shape[1]):
@@ -219,7 +219,7 @@ def _pick_from_array(table: Table, options: Options) -> tuple[Any, tuple[str, ..
 
 
 @np.errstate(invalid="ignore")  # a signalling NaN, and the difference of infinities
-def _refuse_counting_column(table: Table, values: Any, places: Sequence[int], options: Options) -> None:
+def _refuse_counting_column(table: Table, values: Any, positions: Sequence[int], options: Options) -> None:
     """Refuse a first column that counts the rows in front of other columns: a saved index, not scores."""
     if options.columns is not None or values.ndim != 2 or values.shape[1] < 2 or len(values) < 4:
         return
@@ -229,10 +229,10 @@ def _refuse_counting_column(table: Table, values: Any, places: Sequence[int], op
         return
     first = _as_float64(values[:, 0])
     if (first == start + np.arange(len(first))).all():
-        name = label_of(table, places[0]) if table.columns else "the first column"
+        name = label_of(table, positions[0]) if table.columns else "the first column"
         raise table.error(
             f"{name} counts the rows ({start:.0f}, {start + 1:.0f}, ...), so it is an index and no class; leave it out "
-            f"with exclude={places[0] if not table.columns else table.column_names[places[0]]!r} (--exclude), or "
+            f"with exclude={positions[0] if not table.columns else table.column_names[positions[0]]!r} (--exclude), or "
             "choose the classes with columns= (--columns)"
         )
 
@@ -255,7 +255,7 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
     """
     table = _with_header(table, options)
     name, notes = str(table.source), table.notes
-    rest = {"name": name, "row_word": table.row_word, "form": options.label_form}
+    rest: dict[str, Any] = {"name": name, "row_word": table.row_word, "form": options.label_form}
     if table.pairs is not None:
         return Labels(table.pairs, table.class_names, table.ids, notes, **rest)
     if table.lists is not None:
@@ -268,26 +268,29 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
             names = None
         return Labels(table.array, names, table.ids, notes, **rest)
     known = frozenset(class_names)
-    place = _labels_column(table, options, known)
-    if place is None:
+    position = _labels_column(table, options, known)
+    if position is None:
         return _dense_labels(table, options, known, rest)
-    others = replace(options, exclude=(*options.exclude, *_all_but_ids(table, place, options)))
-    split = split_columns(table, LABELS, others, known, labels_column=place)
-    column, content = table.columns[place], table.read_column(place)
+    others = replace(options, exclude=(*options.exclude, *_all_but_ids(table, position, options)))
+    split = split_columns(table, LABELS, others, known, labels_column=position)
+    column, content = table.columns[position], table.read_column(position)
     values = content
     if column.kind == TEXT:
-        values = split_cells(table, place, content, as_names=options.label_form == NAMES)
+        values = split_cells(table, position, content, as_names=options.label_form == NAMES)
     elif column.kind == NUMBER:
-        values = _whole(table, place, content)
+        values = _whole(table, position, content)
         if options.label_form == NAMES:
             values = Lists(np.arange(table.num_rows + 1), values)
     unread = [
         table.column_names[other]
         for other, found in enumerate(table.columns)
-        if other not in (place, split.ids_column) and not found.is_index
+        if other not in (position, split.ids_column) and not found.is_index
     ]
     if unread:
-        notes = (*notes, f"{table.name}: labels are column {table.column_names[place]}; not read: {listing(unread, 6)}")
+        notes = (
+            *notes,
+            f"{table.name}: labels are column {table.column_names[position]}; not read: {listing(unread, 6)}",
+        )
     return Labels(values, table.class_names, split.ids, (*notes, *split.notes), counts_rows=split.counts_rows, **rest)
 
 
@@ -299,18 +302,18 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
         return None
     excluded = set(matching_columns(table, options.exclude))
     free = [
-        place
-        for place, column in enumerate(table.columns)
-        if place not in excluded and not column.is_index and not is_named_ids(column, options)
+        position
+        for position, column in enumerate(table.columns)
+        if position not in excluded and not column.is_index and not is_named_ids(column, options)
     ]
-    numbers = [place for place in free if table.columns[place].kind in (NUMBER, BOOL)]
-    wide = [place for place in free if table.columns[place].kind in (LIST, MATRIX)]
-    texts = [place for place in free if table.columns[place].kind == TEXT]
-    named = [place for place in free if has_role(table.columns[place].name, LABELS)]
-    named = [place for place in named if table.columns[place].name not in known]
+    numbers = [position for position in free if table.columns[position].kind in (NUMBER, BOOL)]
+    wide = [position for position in free if table.columns[position].kind in (LIST, MATRIX)]
+    texts = [position for position in free if table.columns[position].kind == TEXT]
+    named = [position for position in free if has_role(table.columns[position].name, LABELS)]
+    named = [position for position in named if table.columns[position].name not in known]
     for candidates in (
-        [place for place in named if table.columns[place].kind in (LIST, MATRIX, TEXT)],
-        [place for place in wide if role_of(table.columns[place].name) in (LABELS, None)],
+        [position for position in named if table.columns[position].kind in (LIST, MATRIX, TEXT)],
+        [position for position in wide if role_of(table.columns[position].name) in (LABELS, None)],
     ):
         if len(candidates) == 1:
             return candidates[0]
@@ -321,7 +324,7 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
             )
     if named:
         # A number column called "label": class indices, unless classes have columns of their own beside it.
-        others = [place for place in numbers if place not in named and not is_aside(table.columns[place])]
+        others = [position for position in numbers if position not in named and not is_aside(table.columns[position])]
         if len(named) == 1 and not others:
             return named[0]
         raise table.error(
@@ -330,7 +333,7 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
         )
     if numbers:
         return None
-    unnamed = [place for place in texts if not has_role(table.columns[place].name, IDS)] or texts
+    unnamed = [position for position in texts if not has_role(table.columns[position].name, IDS)] or texts
     if len(unnamed) == 2 == len(texts) and not any(column.is_index for column in table.columns):
         return texts[1]
     return unnamed[0] if len(unnamed) == 1 else None
@@ -339,16 +342,18 @@ def _labels_column(table: Table, options: Options, known: frozenset[str]) -> int
 def _all_but_ids(table: Table, labels_column: int, options: Options) -> list[str]:
     """Positions, as options take them, of the columns that are neither the labels nor can be ids."""
     texts = [
-        place
-        for place, column in enumerate(table.columns)
-        if place != labels_column and not column.is_index and not is_named_ids(column, options)
+        position
+        for position, column in enumerate(table.columns)
+        if position != labels_column and not column.is_index and not is_named_ids(column, options)
     ]
-    ids = [place for place in texts if has_role(table.columns[place].name, IDS)]
+    ids = [position for position in texts if has_role(table.columns[position].name, IDS)]
     if not ids:
         ids = [
-            place for place in texts if table.columns[place].kind == TEXT and role_of(table.columns[place].name) is None
+            position
+            for position in texts
+            if table.columns[position].kind == TEXT and role_of(table.columns[position].name) is None
         ]
-    return [f"#{place}" for place in texts if place not in ids[:1]] + [f"#{labels_column}"]
+    return [f"#{position}" for position in texts if position not in ids[:1]] + [f"#{labels_column}"]
 
 
 def _dense_labels(table: Table, options: Options, known: frozenset[str], rest: dict[str, Any]) -> Labels:
@@ -356,11 +361,11 @@ def _dense_labels(table: Table, options: Options, known: frozenset[str], rest: d
     if not table.columns:
         raise table.error("expected labels, got an empty file")
     split = split_columns(table, LABELS, options, known)
-    refused = [place for place in split.others if table.columns[place].kind in (LIST, MATRIX, OTHER)]
+    refused = [position for position in split.others if table.columns[position].kind in (LIST, MATRIX, OTHER)]
     if refused or not split.classes:
-        places = refused or range(len(table.columns))
+        positions = refused or range(len(table.columns))
         raise table.error(
-            f"expected labels, got {described(table, places)}; choose columns with columns= or exclude= (--columns, "
+            f"expected labels, got {described(table, positions)}; choose columns with columns= or exclude= (--columns, "
             "--exclude)"
         )
     values = table.read_matrix(split.classes)
@@ -370,7 +375,7 @@ def _dense_labels(table: Table, options: Options, known: frozenset[str], rest: d
     return Labels(values, names, split.ids, (*table.notes, *split.notes), counts_rows=split.counts_rows, **rest)
 
 
-def _whole(table: Table, place: int, values: np.ndarray) -> np.ndarray:
+def _whole(table: Table, position: int, values: np.ndarray) -> np.ndarray:
     """A column of whole numbers as int64: class indices. Another column stays as it is."""
     if values.dtype.kind != "f":
         return values

@@ -14,7 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, BinaryIO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -110,7 +110,7 @@ class _Header:
     """Shape, order and dtype from the header of .npy data."""
 
     shape: tuple[int, ...]
-    order: str
+    order: Literal["C", "F"]
     dtype: np.dtype
 
     @property
@@ -118,7 +118,7 @@ class _Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def _read_header(stream: BinaryIO, source: Source) -> _Header:
+def _read_header(stream: IO[bytes], source: Source) -> _Header:
     """Read the header of the .npy data that starts where the stream stands; it ends where the data begins."""
     magic = stream.read(len(_MAGIC) + 2)
     width = _LENGTH_BYTES.get(magic[len(_MAGIC) :])
@@ -219,7 +219,7 @@ def _read_array(source: Source, header: _Header, stream: IO[bytes]) -> np.ndarra
         raise InputError(f"{source}: expected {promised} bytes of data as its header says, got more")
     if promised == 0:
         return np.zeros(header.shape, header.dtype.newbyteorder("="))
-    array = np.ndarray(header.shape, header.dtype, data, order=header.order)
+    array: np.ndarray = np.ndarray(header.shape, header.dtype, data, order=header.order)
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
     return array
@@ -308,16 +308,16 @@ def _read_sparse(source: Source, role: Role, members: Mapping[str, _Member]) -> 
     keys = coo_keys if layout == "coo" else ("indptr", "indices")
     if missing := [key for key in keys if key not in members]:
         raise damaged(source, layout, f"the array {missing[0]} is missing")
-    values, *places = (members[key].read() for key in ("data", *keys))
+    values, *positions = (members[key].read() for key in ("data", *keys))
     if keys == ("coords",):
-        if places[0].ndim != 2 or len(places[0]) != 2:
-            raise damaged(source, layout, f"coords has shape {places[0].shape}")
-        places = list(places[0])
-    if any(array.ndim != 1 for array in (values, *places)):
+        if positions[0].ndim != 2 or len(positions[0]) != 2:
+            raise damaged(source, layout, f"coords has shape {positions[0].shape}")
+        positions = list(positions[0])
+    if any(array.ndim != 1 for array in (values, *positions)):
         raise damaged(source, layout, "its arrays do not have one dimension")
     if "fill_value" in members and members["fill_value"].read().any():
         raise InputError(f"{source}: expected a sparse matrix with the fill value 0, got another one")
-    rows, classes = places if layout == "coo" else expand_compressed(source, layout, shape, *places)
+    rows, classes = positions if layout == "coo" else expand_compressed(source, layout, shape, *positions)
     pairs = label_pairs(source, layout, shape, rows, classes, values)
     return Table(source, pairs.num_rows, pairs=pairs)
 
@@ -330,7 +330,8 @@ def _read_shape(source: Source, layout: str, member: _Member) -> list[int]:
     if num_dims != 2:
         advice = "; save it as a dense array" if num_dims == 1 else ""
         raise InputError(f"{source}: expected a sparse matrix of 2 dimensions, got {num_dims}{advice}")
-    return member.read().tolist()
+    sizes: list[int] = member.read().tolist()
+    return sizes
 
 
 def _text_of(member: _Member) -> str:

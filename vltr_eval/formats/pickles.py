@@ -11,7 +11,7 @@ import pickletools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 # Bytes of one element by the class that torch names in a pickle; newer dtypes are stored as bytes.
 _ELEMENT_SIZES = {
@@ -59,7 +59,7 @@ class PickleSummary:
         ]
 
 
-def summarize(stream: BinaryIO) -> PickleSummary:
+def summarize(stream: Any) -> PickleSummary:
     """Follow the opcodes of the pickle where the stream stands, up to its end.
 
     Raises:
@@ -75,7 +75,7 @@ class UnknownObjectError(ValueError):
 
 
 def build(
-    stream: BinaryIO, functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str], Any]
+    stream: IO[bytes], functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str], Any]
 ) -> Any:
     """Make the value of the pickle where the stream stands, of any protocol that `torch.save` can write.
 
@@ -113,7 +113,7 @@ class _Machine:
         self._outer: list[list[Any]] = []  # before each mark
         self._memo: dict[int, Any] = {}
 
-    def run(self, stream: BinaryIO) -> Any:
+    def run(self, stream: Any) -> Any:
         try:
             for opcode, argument, _ in pickletools.genops(stream):
                 self._step(opcode, argument)
@@ -164,11 +164,11 @@ class _Machine:
         if "mark" in before:
             behind, self._stack = self._stack, self._outer.pop()
             del before[before.index("mark") :]
-        place = len(self._stack) - len(before)
-        if place < 0:
+        position = len(self._stack) - len(before)
+        if position < 0:
             raise IndexError
-        operands = self._stack[place:]
-        del self._stack[place:]
+        operands = self._stack[position:]
+        del self._stack[position:]
         return operands + behind
 
     def _name(self, module: Any, name: Any) -> PickledName:
@@ -207,7 +207,10 @@ class _Builder(_Machine):
     def __init__(self, functions: Mapping[str, Callable[..., Any]], load: Callable[[PickledName, str], Any]) -> None:
         super().__init__()
         self._functions = functions
-        self._load = load
+        self._loader = load
+
+    def _load(self, kind: PickledName, key: str) -> Any:
+        return self._loader(kind, key)
 
     def _make(self, opcode: pickletools.OpcodeInfo, operands: Sequence[Any]) -> list[Any]:
         kind = opcode.name

@@ -30,29 +30,33 @@ def unfold(table: Table) -> tuple[Table, bool]:
     return table, False
 
 
-def _only(table: Table, places: Sequence[int], labels: np.ndarray | None = None) -> Table:
+def _only(table: Table, positions: Sequence[int], labels: np.ndarray | None = None) -> Table:
     columns = (Column("id", TEXT), Column("labels", TEXT))
-    values = [_text(table, place) for place in places]
+    values = [_text(table, position) for position in positions]
     if labels is not None:
         values[1] = labels
-    return Table(table.source, table.num_rows, columns, read_column=lambda place: values[place], notes=table.notes)
+    return Table(
+        table.source, table.num_rows, columns, read_column=lambda position: values[position], notes=table.notes
+    )
 
 
-def _text(table: Table, place: int) -> np.ndarray:
+def _text(table: Table, position: int) -> np.ndarray:
     """A column as text, also where all its ids or class names are digits."""
-    values = table.read_column(place)
-    if table.columns[place].kind == TEXT:
-        return values
-    if table.columns[place].kind == NUMBER and values.dtype.kind in "iu":
+    values = table.read_column(position)
+    if table.columns[position].kind == TEXT:
+        return np.asarray(values)
+    if table.columns[position].kind == NUMBER and values.dtype.kind in "iu":
         return np.array(list(map(str, values.tolist())), object)
-    raise table.error(f"column {table.column_names[place]}: expected text, got {table.columns[place].kind} values")
+    raise table.error(
+        f"column {table.column_names[position]}: expected text, got {table.columns[position].kind} values"
+    )
 
 
 def _open_images(table: Table, names: list[str]) -> Table:
-    place = names.index("confidence")
-    if table.columns[place].kind != NUMBER:
-        raise table.error(f"column {table.column_names[place]}: expected 0 or 1, got {table.columns[place].kind}")
-    confidence = table.read_column(place)
+    position = names.index("confidence")
+    if table.columns[position].kind != NUMBER:
+        raise table.error(f"column {table.column_names[position]}: expected 0 or 1, got {table.columns[position].kind}")
+    confidence = table.read_column(position)
     odd = np.flatnonzero((confidence != 0) & (confidence != 1))
     if len(odd):
         raise table.error(

@@ -200,7 +200,7 @@ def read_pair(
 
 
 def read_train_counts(
-    path: str | os.PathLike, num_classes: int | None = None, class_names: Sequence[str] | ClassNames | None = None
+    path: str | os.PathLike[str], num_classes: int | None = None, class_names: Sequence[str] | ClassNames | None = None
 ) -> np.ndarray:
     """Read the number of training examples of each class.
 
@@ -226,7 +226,7 @@ def read_train_counts(
 
 
 def read_prior(
-    path: str | os.PathLike, num_classes: int | None = None, class_names: Sequence[str] | ClassNames | None = None
+    path: str | os.PathLike[str], num_classes: int | None = None, class_names: Sequence[str] | ClassNames | None = None
 ) -> np.ndarray:
     """Read a class distribution, (C,) of numbers from 0 up of any sum; formats and names as `read_train_counts`.
 
@@ -243,7 +243,7 @@ def read_prior(
     return shares
 
 
-def read_class_names(path: str | os.PathLike, num_classes: int | None = None) -> ClassNames:
+def read_class_names(path: str | os.PathLike[str], num_classes: int | None = None) -> ClassNames:
     """Read the class names, in class order, with every name under which a class can be looked up.
 
     Args:
@@ -257,7 +257,7 @@ def read_class_names(path: str | os.PathLike, num_classes: int | None = None) ->
     return class_files.read_class_names(path, lambda source: read_table(source, LABELS, Options()), num_classes)
 
 
-def read_ids(path: str | os.PathLike) -> np.ndarray:
+def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
     """Read row ids: one a line, the ids of a .lst, a JSON list, an .npy of strings or integers, or the id column.
 
     Returns:
@@ -278,11 +278,11 @@ def read_ids(path: str | os.PathLike) -> np.ndarray:
         return table.ids
     if table.array is not None and table.array.ndim == 1:
         return _checked_ids(str(source), np.asarray(table.array), table.num_rows)
-    named = [place for place, column in enumerate(table.columns) if has_role(column.name, IDS)]
-    texts = table.places({TEXT})
-    for places in (named, texts, table.places({TEXT, NUMBER})):
-        if len(places) == 1:
-            return _checked_ids(str(source), table.read_column(places[0]), table.num_rows)
+    named = [position for position, column in enumerate(table.columns) if has_role(column.name, IDS)]
+    texts = table.positions({TEXT})
+    for positions in (named, texts, table.positions({TEXT, NUMBER})):
+        if len(positions) == 1:
+            return _checked_ids(str(source), table.read_column(positions[0]), table.num_rows)
     raise InputError(f"{source}: expected one column of ids, got {len(table.columns)} columns")
 
 
@@ -338,7 +338,7 @@ def _checked_ids(name: str, ids: Any, num_rows: int) -> np.ndarray:
         return values.astype(np.int64)
     plain = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
     if all(type(value) is int for value in plain):
-        fits = all(-(2**63) <= value < 2**63 for value in plain)
+        fits = all(-(2**63) <= int(value) < 2**63 for value in plain)
         return np.array(plain, np.int64) if fits else np.array(list(map(str, plain)), object)
     wrong = next((row for row, value in enumerate(plain) if not isinstance(value, str)), None)
     if wrong is not None:
@@ -435,12 +435,13 @@ def _joined_ids(shards: Sequence[Scores | Labels]) -> np.ndarray | None:
     if all(shard.ids is None for shard in shards):
         return None
     parts = [np.arange(shard.num_rows) if shard.ids is None and shard.counts_rows else shard.ids for shard in shards]
-    if any(part is None for part in parts):
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
         _refuse_partial_ids(shards)
         return None
-    if len({part.dtype for part in parts}) > 1:
-        parts = [np.array(list(map(str, part.tolist())), object) for part in parts]
-    return np.concatenate(parts)
+    if len({part.dtype for part in found}) > 1:
+        found = [np.array(list(map(str, part.tolist())), object) for part in found]
+    return np.concatenate(found)
 
 
 def _check_shards_agree(shards: Sequence[Scores | Labels]) -> None:
@@ -452,7 +453,7 @@ def _check_shards_agree(shards: Sequence[Scores | Labels]) -> None:
 
 
 def _form(values: Any) -> tuple[str, str]:
-    """What row shards must have in common, in words."""
+    """The properties that row shards must have in common, in words."""
     columns = f"{values.shape[1]} columns" if values.ndim == 2 else "no columns"
     return columns, str(values.dtype)
 

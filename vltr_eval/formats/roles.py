@@ -1,4 +1,4 @@
-"""What a file is read for, and which of several arrays in it that is; never a guess between two."""
+"""The purpose for which a file is read, and the choice of one of its arrays; an ambiguous choice is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vltr_eval.formats.sources import Source, listing
 
 @dataclass(frozen=True)
 class Role:
-    """What a file is read for: its name in messages, and the array and column names that say so."""
+    """The purpose for which a file is read: its name in messages, and the names of arrays and columns that state it."""
 
     name: str
     keys: frozenset[str]

@@ -12,15 +12,15 @@ import importlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from vltr_eval._base.files import InputError
 
-Spec = str | os.PathLike | Sequence
+Spec = Union[str, "os.PathLike[str]", Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,17 @@ def printable(name: Any) -> str:
     """A name from a file for a message: on one line, whatever it holds."""
     text = str(name)
     return text if text.isprintable() else repr(text)
+
+
+def repeated(values: Iterable[Hashable]) -> list[Any]:
+    """Values that occur more than once, in the order in which they are found to be repeated."""
+    seen: set[Hashable] = set()
+    found: dict[Hashable, None] = {}
+    for value in values:
+        if value in seen:
+            found[value] = None
+        seen.add(value)
+    return list(found)
 
 
 def listing(names: Iterable[Any], limit: int = 12) -> str:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from vltr_eval._base.files import InputError
-from vltr_eval.formats.sources import Source, listing
+from vltr_eval.formats.sources import Source, listing, repeated
 
 NUMBER, BOOL, TEXT, LIST, MATRIX, OTHER = "number", "bool", "text", "list", "matrix", "other"
 
@@ -30,8 +30,8 @@ class Column:
         kind: NUMBER, BOOL, TEXT, LIST (each cell holds several values), MATRIX (each cell holds the same number of
             numbers, as the type says), or OTHER (no reader knows how to use the values).
         dtype: The numpy name of a number's dtype in the file; text files have "int64" (every cell that was looked at is
-            written as a whole number) and "float64". Of a LIST or MATRIX that of its values, "" for text. Of OTHER the
-            type's name, for messages.
+            written as a whole number) and "float64". A LIST or MATRIX has the dtype of its values, "" for text. OTHER
+            has the type's name, for messages.
         is_index: The file declares this column to be the index of its rows.
     """
 
@@ -77,7 +77,8 @@ class Lists:
 
     def of(self, row: int) -> list[Any]:
         """The values of one row, as Python objects."""
-        return self.values[self.indptr[row] : self.indptr[row + 1]].tolist()
+        values: list[Any] = self.values[self.indptr[row] : self.indptr[row + 1]].tolist()
+        return values
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Lists:
@@ -123,9 +124,13 @@ class LabelPairs:
         return f"<LabelPairs of {self.num_rows} rows and {classes} classes, {len(self.rows)} pairs>"
 
 
+def _without_columns(_: Any) -> NoReturn:
+    raise TypeError("this table has no columns")
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What one file or one data frame holds.
+    """The content of one file or one data frame.
 
     Attributes:
         source: The file, or the argument's name; begins every message.
@@ -147,8 +152,8 @@ class Table:
     source: Source | str
     num_rows: int
     columns: tuple[Column, ...] = ()
-    read_matrix: Callable[[Sequence[int]], Any] | None = None
-    read_column: Callable[[int], Any] | None = None
+    read_matrix: Callable[[Sequence[int]], Any] = _without_columns
+    read_column: Callable[[int], Any] = _without_columns
     array: Any = None
     lists: Lists | None = None
     pairs: LabelPairs | None = None
@@ -166,12 +171,12 @@ class Table:
     @property
     def column_names(self) -> list[str]:
         """The names of the columns; of a column without one, its position."""
-        return [str(place) if column.name is None else column.name for place, column in enumerate(self.columns)]
+        return [str(position) if column.name is None else column.name for position, column in enumerate(self.columns)]
 
-    def places(self, kinds: Iterable[str]) -> list[int]:
+    def positions(self, kinds: Iterable[str]) -> list[int]:
         """Positions of the columns of some kinds."""
         kinds = set(kinds)
-        return [place for place, column in enumerate(self.columns) if column.kind in kinds]
+        return [position for position, column in enumerate(self.columns) if column.kind in kinds]
 
     def at(self, row: int) -> str:
         """A row, for messages."""
@@ -189,11 +194,10 @@ def check_distinct_names(table: Table) -> None:
     """Raise InputError where two columns have one name, since neither could be chosen or matched by it."""
     names = [column.name for column in table.columns if column.name]
     if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))
-        places = [place for place, column in enumerate(table.columns) if column.name == twice[0]]
+        twice = repeated(names)
+        positions = [position for position, column in enumerate(table.columns) if column.name == twice[0]]
         raise table.error(
-            f"expected columns of different names, got {twice[0]!r} in columns {listing(places)}"
+            f"expected columns of different names, got {twice[0]!r} in columns {listing(positions)}"
             + (f" and {len(twice) - 1} more repeated names" if len(twice) > 1 else "")
             + "; rename them"
         )

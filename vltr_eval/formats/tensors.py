@@ -6,6 +6,7 @@ followed opcode by opcode. Nothing else is ever unpickled.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import math
@@ -75,7 +76,7 @@ def read_safetensors(source: Source, role: Role) -> Table:
     array = _map_entry(source, chosen)
     table = Table(source, chosen.shape[0] if chosen.shape else 1, array=array)
     beside = {
-        name: Names(_kind_of_code(entry.code), entry.shape[0], lambda entry=entry: _map_entry(source, entry))
+        name: Names(_kind_of_code(entry.code), entry.shape[0], functools.partial(_map_entry, source, entry))
         for name, entry in entries.items()
         if len(entry.shape) == 1
     }
@@ -404,7 +405,7 @@ def _functions(torch: Any) -> dict[str, Callable[..., Any]]:
         return _view(torch, storage, dtype, offset, shape, strides)
 
     def sparse(layout: Any, parts: Any) -> Any:
-        # The places are checked where the labels are made of them.
+        # The positions are checked where the labels are made of them.
         if layout == "torch.sparse_coo":
             indices, values, shape, _ = parts
             return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False)
@@ -426,11 +427,11 @@ def _functions(torch: Any) -> dict[str, Callable[..., Any]]:
 
 
 def _data_offset(source: Source, record: zipfile.ZipInfo) -> int:
-    """The place of a stored record: behind its header of 30 bytes, its name and its extra field."""
+    """The offset of a stored record: behind its header of 30 bytes, its name and its extra field."""
     with open(source.path, "rb") as stream:
         stream.seek(record.header_offset + 26)
         name_length, extra_length = struct.unpack("<2H", stream.read(4))
-    return record.header_offset + 30 + name_length + extra_length
+    return int(record.header_offset + 30 + name_length + extra_length)
 
 
 def _view(torch: Any, storage: _Storage, dtype: Any, offset: Any, shape: Any, strides: Any) -> Any:

@@ -97,7 +97,7 @@ def read_text(
         separator = _find_separator(source, sample) if delimiter is None else delimiter.encode()
         reader = _Reader(source, separator, progress)
         if reader.num_columns == 0:
-            return Table(source, 0, (), lambda places: np.empty((0, len(places))))
+            return Table(source, 0, (), lambda positions: np.empty((0, len(positions))))
         return _describe(reader, _comment_names(comments, separator, reader.num_columns))
 
 
@@ -144,13 +144,13 @@ def _not_text(source: Source) -> InputError:
 def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
     """Blocks that end outside quotes. Comments at the head and empty lines at the end are in none of them."""
     pieces: list[bytes] = []
-    size = wanted = 0
+    size = needed = 0
     line = 1
     in_head = True
     for piece, read, is_last in _chunks(source):
         pieces.append(piece)
         size += len(piece)
-        if size < wanted and not is_last:
+        if size < needed and not is_last:
             continue
         data = b"".join(pieces)
         if in_head:
@@ -168,7 +168,7 @@ def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:
         elif not in_head and b'"' in data:  # a wrong quote is found here, before the block grows to the end of the file
             _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         pieces, size = [data], len(data)
-        wanted = 0 if end else 2 * size  # what spans many pieces is not searched again at each of them
+        needed = 0 if end else 2 * size  # what spans many pieces is not searched again at each of them
     if data.count(b'"') % 2:
         _check_quotes(source, separator, _with_one_separator(_Block(data, line, read), separator))
         opened = line + data.count(b"\n", 0, data.rindex(b'"'))
@@ -215,10 +215,10 @@ def _last_end(data: bytes) -> int:
 def _check_quotes(source: Source, separator: bytes, block: _Block, num_columns: int | None = None) -> bool:
     """Raise InputError for a quote inside a cell; return whether blanks stand between a quote and a separator."""
     raw = np.frombuffer(block.data, np.uint8)
-    places = np.flatnonzero(raw == _QUOTE)
-    neighbours = np.pad(raw, 1, constant_values=_NEWLINE)  # of place p: p before it, p + 2 behind it
+    positions = np.flatnonzero(raw == _QUOTE)
+    neighbours = np.pad(raw, 1, constant_values=_NEWLINE)  # of position p: p before it, p + 2 behind it
     wrong, spaced = [], False
-    for own, step in ((places[0::2], 0), (places[1::2], 2)):  # quotes that open, and quotes that close
+    for own, step in ((positions[0::2], 0), (positions[1::2], 2)):  # quotes that open, and quotes that close
         beside = own + step
         blank = _is_blank(neighbours[beside], separator)
         if blank.any():
@@ -243,7 +243,8 @@ def _check_quotes(source: Source, separator: bytes, block: _Block, num_columns: 
 
 
 def _is_blank(raw: np.ndarray, separator: bytes) -> np.ndarray:
-    return ((raw == _SPACE) & (separator != b" ")) | ((raw == _TAB) & (separator != b"\t"))
+    blank: np.ndarray = ((raw == _SPACE) & (separator != b" ")) | ((raw == _TAB) & (separator != b"\t"))
+    return blank
 
 
 # The separator
@@ -355,7 +356,8 @@ class _Cells:
         """The text of each cell, with its quotes and blanks."""
         marked = np.frombuffer(self.data, np.uint8).copy()
         marked[self.ends] = 0  # no text holds NUL
-        return marked.tobytes().split(b"\0")[:-1]
+        pieces: list[bytes] = marked.tobytes().split(b"\0")[:-1]
+        return pieces
 
 
 def _split(source: Source, separator: bytes, block: _Block, num_columns: int | None) -> _Cells:
@@ -391,9 +393,9 @@ def _split(source: Source, separator: bytes, block: _Block, num_columns: int | N
     wrong = np.flatnonzero(widths != num_columns)
     if num_columns > 1 and wrong.size:
         is_gap = (widths[wrong] == 1) & (line_starts[wrong] == ends[last[wrong]])
-        for place in np.flatnonzero((widths[wrong] == 1) & ~is_gap):
-            is_gap[place] = is_empty(wrong[place])
-            if not is_gap[place]:
+        for position in np.flatnonzero((widths[wrong] == 1) & ~is_gap):
+            is_gap[position] = is_empty(wrong[position])
+            if not is_gap[position]:
                 break
         empty, wrong = wrong[is_gap], wrong[~is_gap]
         removed = ends[last[empty]]
@@ -419,11 +421,11 @@ def _with_one_separator(block: _Block, separator: bytes) -> _Block:
 def _single_spaces(data: bytes) -> bytes:
     """White space as a separator: one space between two cells, and none at the ends of a line."""
     segments = data.split(b'"')
-    for place in range(0, len(segments), 2):  # outside quotes
-        segment = segments[place]
+    for position in range(0, len(segments), 2):  # outside quotes
+        segment = segments[position]
         if b"\t" in segment or b"  " in segment:
             segment = re.sub(rb"[ \t]+", b" ", segment)
-        segments[place] = segment.replace(b"\n ", b"\n").replace(b" \n", b"\n")
+        segments[position] = segment.replace(b"\n ", b"\n").replace(b" \n", b"\n")
     segments[0] = segments[0].removeprefix(b" ")
     return b'"'.join(segments)
 
@@ -466,7 +468,7 @@ class _Part:
         numbers: (rows, number columns) float64.
         exact: Whole numbers that float64 may round, for each column that has some: (rows,) int64.
         texts: For each text column its cells, joined by NUL.
-        states: What was found in number columns; one that is not there holds what its type says.
+        states: The cells found in number columns; a column without a state holds only cells of its type.
     """
 
     num_rows: int
@@ -481,7 +483,7 @@ def _convert(cells: _Cells, types: dict[int, str]) -> _Part:
     pieces, width = cells.pieces(), cells.num_columns
     doubtful = _with_leading_zeros(cells)
     part = _empty_part(cells, types)
-    place = 0
+    position = 0
     for column, kind in types.items():
         own = pieces[column::width]
         if kind == _TEXT:
@@ -489,10 +491,10 @@ def _convert(cells: _Cells, types: dict[int, str]) -> _Part:
             continue
         if cells.quoted:
             own = list(map(_unquote, own))
-        part.numbers[:, place], exact, part.states[column] = _read_numbers(own, kind, doubtful[column], cells)
+        part.numbers[:, position], exact, part.states[column] = _read_numbers(own, kind, doubtful[column], cells)
         if exact is not None:
             part.exact[column] = exact
-        place += 1
+        position += 1
     return part
 
 
@@ -599,7 +601,7 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part |
             return None  # pyarrow reads nan(1), which is no number here
         if kind == _INT and (values.max() >= _EXACT or values.min() <= -_EXACT):
             large = ((values >= _EXACT) | (values <= -_EXACT)).any(axis=0)
-            part.exact.update((own[place], values[:, place].copy()) for place in np.flatnonzero(large))
+            part.exact.update((own[position], values[:, position].copy()) for position in np.flatnonzero(large))
         if kind == _FLOAT:
             values = values + 0.0  # -0 is 0, since a column of whole numbers cannot hold it
         part.numbers[:, slice(None) if own == numbers else np.searchsorted(numbers, own)] = values
@@ -615,7 +617,8 @@ def _convert_by_arrow(cells: _Cells, types: dict[int, str], csv: Any) -> _Part |
 def _matrix(batch: Any, kind: str) -> np.ndarray:
     """The columns of a record batch, as (rows, columns)."""
     if kind != _BOOL and hasattr(batch, "to_tensor"):
-        return batch.to_tensor().to_numpy()
+        matrix: np.ndarray = batch.to_tensor().to_numpy()
+        return matrix
     return np.column_stack([column.to_numpy(zero_copy_only=False) for column in batch.columns])
 
 
@@ -631,7 +634,7 @@ class _Reader:
         num_rows: Rows below the first line.
         look: For each column, the kinds of the cells in the first rows below the first line.
         states: For each column, what is known of the cells below the first line.
-        places: For each column that was read as numbers, its place in them.
+        positions: For each column that was read as numbers, its position in them.
         numbers: (1 + num_rows, number columns) float64; row 0 is the first line.
     """
 
@@ -656,15 +659,15 @@ class _Reader:
             _State(_type_of(below or [first], first)) for first, below in zip(self.first_kinds, self.look, strict=True)
         ]
         numbers = [column for column, state in enumerate(self.states) if state.type != _TEXT]
-        self.places = {column: place for place, column in enumerate(numbers)}
+        self.positions = {column: position for position, column in enumerate(numbers)}
         self.exact: dict[int, list[tuple[int, np.ndarray]]] = {}
         self._texts: dict[int, list[bytes]] = {
-            column: [self.first[column]] for column in range(self.num_columns) if column not in self.places
+            column: [self.first[column]] for column in range(self.num_columns) if column not in self.positions
         }
         self.numbers = np.zeros((1, len(numbers)))
-        for column, place in self.places.items():
+        for column, position in self.positions.items():
             value, found = _read_cell(self.first[column].strip(), self.states[column].type)
-            self.numbers[0, place] = value
+            self.numbers[0, position] = value
             if found.type == _INT and found.has_value and abs(value) >= _EXACT:
                 self.exact[column] = [(0, np.array([int(self.first[column])]))]
         if below is not None:
@@ -691,7 +694,7 @@ class _Reader:
 
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = min(_MAX_THREADS, cpus)
-        pending: deque[tuple[_Block, Future[_Part]]] = deque()
+        pending: deque[tuple[_Block | Exception, Future[_Part]]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             for block in _with_error(blocks):
                 types = {column: state.type for column, state in enumerate(self.states)}
@@ -700,21 +703,22 @@ class _Reader:
                     self._take(*pending.popleft())
             while pending:
                 self._take(*pending.popleft())
-        self.numbers.resize((1 + self.num_rows, len(self.places)), refcheck=False)
+        self.numbers.resize((1 + self.num_rows, len(self.positions)), refcheck=False)
 
-    def _take(self, block: _Block, future: Future[_Part]) -> None:
+    def _take(self, block: _Block | Exception, future: Future[_Part]) -> None:
         part = future.result()
+        assert not isinstance(block, Exception)  # `result` raises it
         start, stop = 1 + self.num_rows, 1 + self.num_rows + part.num_rows
         if stop > len(self.numbers):
             # The rest of the file has about as many rows for each byte; `resize` moves large arrays without a copy.
             expected = stop + int(1.02 * stop * (self._size - block.read) / max(block.read, 1)) + 1
-            self.numbers.resize((expected, len(self.places)), refcheck=False)
+            self.numbers.resize((expected, len(self.positions)), refcheck=False)
         self.numbers[start:stop] = part.numbers
         for column, whole in part.exact.items():
             self.exact.setdefault(column, []).append((start, whole))
         for column, text in part.texts.items():
             self._texts[column].append(text)
-        for column in self.places:
+        for column in self.positions:
             self.states[column].add(part.states.get(column, _State(self.states[column].type, has_value=True)))
         self.num_rows += part.num_rows
         if self._progress is not None:
@@ -772,7 +776,7 @@ def _arrow_csv() -> Any:
     return csv
 
 
-# What the first line is
+# The kind of the first line
 
 
 def _header_names(reader: _Reader) -> bool | None:
@@ -854,7 +858,7 @@ def _occurs_below(reader: _Reader, column: int) -> bool:
 
 def _is_binary(reader: _Reader, columns: Sequence[int]) -> bool:
     for column in columns:
-        values = reader.numbers[1:, reader.places[column]]
+        values = reader.numbers[1:, reader.positions[column]]
         if not ((values == 0) | (values == 1)).all():
             return False
     return True
@@ -934,63 +938,68 @@ class _Content:
     columns: tuple[Column, ...]
     states: list[_State]
 
-    def read_matrix(self, places: Sequence[int]) -> np.ndarray:
-        for place in places:
-            self._check_numbers(place)
-        kinds = {self.columns[place].dtype for place in places}
-        large = [place for place in places if self.columns[place].dtype == "int64" and place in self.reader.exact]
+    def read_matrix(self, positions: Sequence[int]) -> np.ndarray:
+        for position in positions:
+            self._check_numbers(position)
+        kinds = {self.columns[position].dtype for position in positions}
+        large = [
+            position
+            for position in positions
+            if self.columns[position].dtype == "int64" and position in self.reader.exact
+        ]
         if large and kinds == {"int64"}:
-            return np.column_stack([self.read_column(place) for place in places])
+            return np.column_stack([self.read_column(position) for position in positions])
         if large:
-            others = [place for place in places if self.columns[place].dtype != "int64"]
+            others = [position for position in positions if self.columns[position].dtype != "int64"]
             raise InputError(
                 f"{self.reader.source}: expected whole numbers below 2**53 beside fractions, got larger ones "
                 f"in column {self._names(large)} beside column {self._names(others)}; leave one of them out"
             )
         numbers = self.reader.numbers[self.skip :]
         if not len(numbers):
-            return np.empty((0, len(places)))
-        own = [self.reader.places[place] for place in places]
+            return np.empty((0, len(positions)))
+        own = [self.reader.positions[position] for position in positions]
         if own and own == list(range(own[0], own[0] + len(own))):
             numbers = numbers[:, own[0] : own[0] + len(own)]  # no copy
         else:
             numbers = numbers[:, own]
         return numbers != 0 if kinds == {"bool"} else numbers
 
-    def read_column(self, place: int) -> np.ndarray:
-        column = self.columns[place]
+    def read_column(self, position: int) -> np.ndarray:
+        column = self.columns[position]
         if column.kind == TEXT:
-            cells = self.reader.text(place).decode().split("\0")[self.skip :]
+            cells = self.reader.text(position).decode().split("\0")[self.skip :]
             values = np.empty(len(cells), object)
             values[:] = cells
             return values
-        self._check_numbers(place)
-        values = self.reader.numbers[self.skip :, self.reader.places[place]]
+        self._check_numbers(position)
+        values = self.reader.numbers[self.skip :, self.reader.positions[position]]
         if column.dtype != "int64":
-            return values != 0 if column.kind == BOOL else values.copy()
+            return np.asarray(values != 0) if column.kind == BOOL else values.copy()
         whole = np.empty(1 + self.reader.num_rows, np.int64)
-        small = self.reader.numbers[:, self.reader.places[place]]
+        small = self.reader.numbers[:, self.reader.positions[position]]
         whole[:] = np.where(np.abs(small) < _EXACT, small, 0)
-        for start, values in self.reader.exact.get(place, ()):
+        for start, values in self.reader.exact.get(position, ()):
             whole[start : start + len(values)] = values
-        return whole[self.skip :]
+        result: np.ndarray = whole[self.skip :]
+        return result
 
-    def _check_numbers(self, place: int) -> None:
+    def _check_numbers(self, position: int) -> None:
         """Raise InputError for the first cell of a column that is no number."""
-        fault = self.states[place].fault
-        if self.columns[place].kind == TEXT:
-            fault = self.reader.first_word(place, self.skip)
+        fault = self.states[position].fault
+        if self.columns[position].kind == TEXT:
+            fault = self.reader.first_word(position, self.skip)
         if fault is None:
             return
         line, cell = fault
-        expected = "True or False" if self.columns[place].kind == BOOL else "a number"
+        expected = "True or False" if self.columns[position].kind == BOOL else "a number"
         got = quote(cell.decode()) if cell else "an empty cell"
         raise InputError(
-            f"{self.reader.source}: line {line}, column {self._names([place])}: expected {expected}, got {got}"
+            f"{self.reader.source}: line {line}, column {self._names([position])}: expected {expected}, got {got}"
         )
 
-    def _names(self, places: Sequence[int]) -> str:
+    def _names(self, positions: Sequence[int]) -> str:
         return listing(
-            f"{place + 1} ({quote(self.columns[place].name)[1:-1]})" if self.columns[place].name else str(place + 1)
-            for place in places
+            f"{index + 1} ({quote(name)[1:-1]})" if (name := self.columns[index].name) else str(index + 1)
+            for index in positions
         )

@@ -1,8 +1,8 @@
 """Metrics that follow from the rank table, as functions of scores and labels.
 
-Every function takes ``scores`` and ``labels`` as `rank_table` does and raises as it does. Who wants several metrics of
-one matrix makes the rank table once and calls its methods, or `evaluate`. Undefined is NaN: a class without positives
-(all), a class without negatives (ROC-AUC).
+Every function takes ``scores`` and ``labels`` as `rank_table` does and raises the same errors. For several metrics of
+one matrix, make the rank table once and call its methods, or use `evaluate`. Undefined values are NaN: all metrics of a
+class without positives, and the ROC-AUC of a class without negatives.
 """
 
 from __future__ import annotations
@@ -51,18 +51,28 @@ __all__ = [
 def average_precision(
     scores: Any, labels: Any, *, absent: str = "nan", sample_weight: Any = None, threads: int | None = None
 ) -> np.ndarray:
-    """Average precision of each class: the area under its step-wise precision-recall curve.
+    """Compute the average precision of each class, the area under its step-wise precision-recall curve.
 
-    scores: (N, C) real array; anything that orders the samples. labels: (N, C) of 0/1, dense or sparse; a row may have
-    several positives or none. sample_weight: (N,) finite weights, not negative, in the place of counts.
-    Returns (C,) float64; a class without positives (or whose positives weigh nothing) is NaN, or 0 with
-    ``absent="zero"``. Raises ValueError naming row and class for a NaN score or a label other than 0/1.
-
-    Equal scores are one threshold, so row order cannot change the result. Equal to scikit-learn's
+    Equal scores are one threshold, so the row order cannot change the result. It equals scikit-learn's
     average_precision_score.
 
-    >>> average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
-    array([0.83333333])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        absent: Value of classes without positives: "nan", or "zero" for 0.
+        sample_weight: (N,) finite weights of the rows, not negative; None weighs all rows the same.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C,) float64. A class without positives, or with positives of weight 0, is NaN, or 0 with ``absent="zero"``.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
+        array([0.83333333])
     """
     if sample_weight is None:
         return rank_table(scores, labels, threads=threads).average_precision(absent=absent)
@@ -76,15 +86,16 @@ def average_precision(
         argument, row, col = error.args
         if argument == "scores":
             raise NaNScore(row, col) from None
-        raise _bad_weight(float(weights.value(row, 0)), row) from None
+        bad = weights.value(row, 0) if isinstance(weights, Matrix) else weights[row]
+        raise _bad_weight(float(bad), row) from None
     undefined = np.isnan(out)
-    for c in np.flatnonzero(undefined & (positives.counts > 0)):
+    for c in np.flatnonzero(undefined & (positives.counts > 0)).tolist():
         _check_weight_of_class(weights, positives.rows_of(c), c)
     return np.where(undefined, value, out)
 
 
 def _check_weight_of_class(weights: np.ndarray | Matrix, rows: np.ndarray, class_index: int) -> None:
-    """Raises ValueError where the core, which sums in units of 2^-90 of the largest weight, saw 0 for the positives."""
+    """Raise ValueError if a positive has a weight that the core rounds to 0, in units of 2^-90 of the largest one."""
     if isinstance(weights, Matrix):
         weights = np.concatenate([to_host(as_columns(shard)).to_numpy()[:, 0] for shard in weights.shards])
     heaviest = weights[rows].max()
@@ -96,7 +107,7 @@ def _check_weight_of_class(weights: np.ndarray | Matrix, rows: np.ndarray, class
 
 
 def _read_weights(sample_weight: Any, scores: Matrix) -> np.ndarray | Matrix:
-    """(N,) float64, checked; or on a device the column as it is, which is checked and converted there."""
+    """Read the weights: (N,) float64, checked; on a device the column, which the core checks and converts there."""
     if scores.device.index is not None:
         column = borrow("sample_weight", sample_weight)
         common_device(scores=scores, sample_weight=column)
@@ -125,10 +136,25 @@ def _bad_weight(weight: float, row: int) -> ValueError:
 def mean_average_precision(
     scores: Any, labels: Any, *, absent: str = "nan", sample_weight: Any = None, threads: int | None = None
 ) -> float:
-    """Mean of `average_precision` over the defined classes (over all of them with ``absent="zero"``): a float.
+    """Compute mAP, the mean of `average_precision` over the defined classes.
 
-    >>> mean_average_precision(np.float32([[.9, .1], [.8, .2], [.7, .3]]), np.uint8([[1, 0], [0, 0], [1, 0]]))
-    0.8333333333333333
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        absent: "nan" leaves classes without positives out of the mean; "zero" counts their AP as 0.
+        sample_weight: (N,) finite weights of the rows, not negative; None weighs all rows the same.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        The mean, a float; NaN without defined classes.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> mean_average_precision(np.float32([[.9, .1], [.8, .2], [.7, .3]]), np.uint8([[1, 0], [0, 0], [1, 0]]))
+        0.8333333333333333
     """
     return mean_of_defined(
         average_precision(scores, labels, absent=absent, sample_weight=sample_weight, threads=threads)
@@ -136,12 +162,25 @@ def mean_average_precision(
 
 
 def roc_auc(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarray:
-    """Area under the ROC curve of each class: the chance that a positive outscores a negative, ties counting one half.
+    """Compute the area under the ROC curve of each class.
 
-    Returns (C,) float64; a class without positives or without negatives is NaN.
+    It is the probability that a positive has a higher score than a negative; a tie counts one half.
 
-    >>> roc_auc(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
-    array([0.5])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C,) float64; a class without positives or without negatives is NaN.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> roc_auc(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
+        array([0.5])
     """
     return rank_table(scores, labels, threads=threads).roc_auc()
 
@@ -149,13 +188,31 @@ def roc_auc(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarr
 def expected_sampled_average_precision(
     scores: Any, labels: Any, *, absent: str = "nan", threads: int | None = None
 ) -> np.ndarray:
-    """Exact SAP: the mean of `sampled_average_precision` over infinitely many trials, in closed form.
+    """Compute exact SAP, the mean of `sampled_average_precision` over infinitely many trials, in closed form.
 
-    The number of drawn negatives above a threshold is hypergeometric, so SAP has no sampling noise to pay for
-    (csrc/core/sap_core.hpp has the formula). Returns (C,) float64, undefined as `average_precision`.
+    The number of drawn negatives above a threshold is hypergeometric, so the result has no sampling noise.
 
-    >>> expected_sampled_average_precision(np.arange(6, 0, -1.)[:, None], np.uint8([[0], [1], [0], [0], [1], [0]]))
-    array([0.66666667])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        absent: Value of classes without positives: "nan", or "zero" for 0.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C,) float64; undefined where `average_precision` is.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> scores, labels = np.arange(6, 0, -1.)[:, None], np.uint8([[0], [1], [0], [0], [1], [0]])
+        >>> expected_sampled_average_precision(scores, labels)
+        array([0.66666667])
+
+    Source:
+        csrc/core/sap_core.hpp derives the formula. SAP is from "A Study on Action Detection in the Wild"
+        (arXiv 1904.12993).
     """
     return rank_table(scores, labels, threads=threads).expected_sampled_average_precision(
         absent=absent, threads=threads
@@ -165,75 +222,174 @@ def expected_sampled_average_precision(
 def calibrated_average_precision(
     scores: Any, labels: Any, *, prevalence: float = 0.5, absent: str = "nan", threads: int | None = None
 ) -> np.ndarray:
-    """Average precision at a stated class prevalence, so that classes of different frequency can be compared.
+    """Compute average precision at a fixed class prevalence, to compare classes of different frequency.
 
-    Precision is restated as pi TPR / (pi TPR + (1 - pi) FPR) with pi = ``prevalence`` (Siblini et al., "Master your
-    metrics with calibration", 2020); at the class's own prevalence it is AP. Returns (C,) float64; 1 for a class
-    without negatives.
+    Precision becomes pi TPR / (pi TPR + (1 - pi) FPR) with pi = ``prevalence``. At the prevalence of the class itself
+    it is AP.
 
-    >>> calibrated_average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
-    array([0.75])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        prevalence: The share of positives pi, between 0 and 1.
+        absent: Value of classes without positives: "nan", or "zero" for 0.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C,) float64; 1 for a class without negatives, and undefined where `average_precision` is.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> calibrated_average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
+        array([0.75])
+
+    Source:
+        Siblini et al., "Master your metrics with calibration", 2020.
     """
     return rank_table(scores, labels, threads=threads).calibrated_average_precision(prevalence, absent=absent)
 
 
 def precision_recall_curve(scores: Any, labels: Any, *, threads: int | None = None) -> list[PrecisionRecallCurve]:
-    """The step-wise curve of each class at its positives' distinct scores, thresholds descending.
+    """Compute the step-wise precision-recall curve of each class at the distinct scores of its positives.
 
-    Thresholds at other scores would add points of equal recall and lower precision only.
+    Thresholds at other scores would only add points of equal recall and lower precision.
 
-    >>> precision_recall_curve(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))[0].precision
-    array([1.        , 0.66666667])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        A list of C `PrecisionRecallCurve`, each with its thresholds in descending order.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> precision_recall_curve(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))[0].precision
+        array([1.        , 0.66666667])
     """
     table = rank_table(scores, labels, threads=threads)
     return [table.precision_recall_curve(c) for c in range(table.num_classes)]
 
 
 def precision_at_recall(scores: Any, labels: Any, *, recall: float, threads: int | None = None) -> np.ndarray:
-    """Best precision among the thresholds with at least this recall: (C,) float64.
+    """Compute the best precision among the thresholds with at least a given recall.
 
-    >>> precision_at_recall(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]), recall=0.6)
-    array([0.66666667])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        recall: The least recall.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C,) float64; NaN for a class without positives.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> precision_at_recall(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]), recall=0.6)
+        array([0.66666667])
     """
     return rank_table(scores, labels, threads=threads).precision_at_recall(recall)
 
 
 def recall_at_precision(scores: Any, labels: Any, *, precision: float, threads: int | None = None) -> np.ndarray:
-    """Best recall among the thresholds with at least this precision, 0 when there is none: (C,) float64.
+    """Compute the best recall among the thresholds with at least a given precision.
 
-    >>> recall_at_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]), precision=0.9)
-    array([0.5])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        precision: The least precision.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C,) float64; 0 if no threshold has the precision, NaN for a class without positives.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> recall_at_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]), precision=0.9)
+        array([0.5])
     """
     return rank_table(scores, labels, threads=threads).recall_at_precision(precision)
 
 
 def tie_rate(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarray:
-    """Share of each class's positives whose score is also a negative's: (C,) float64.
+    """Compute the share of each class's positives that have the same score as a negative.
 
-    Much above 0 it tells of a saturated sigmoid or of low precision, and the order of rows would decide other
-    libraries' AP.
+    A value much above 0 indicates a saturated sigmoid or low precision. The row order would then decide the AP of other
+    libraries.
 
-    >>> tie_rate(np.float32([[.9], [.9], [.7]]), np.uint8([[1], [0], [1]]))
-    array([0.5])
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C,) float64; NaN for a class without positives.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> tie_rate(np.float32([[.9], [.9], [.7]]), np.uint8([[1], [0], [1]]))
+        array([0.5])
     """
     return rank_table(scores, labels, threads=threads).tie_rate()
 
 
 def tie_interval(scores: Any, labels: Any, *, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """How far the order of tied rows could move the AP of each class: lower (C,), upper (C,) float64.
+    """Compute the lowest and highest AP of each class that an order of tied rows could give.
 
-    >>> tie_interval(np.float32([[.9], [.9]]), np.uint8([[1], [0]]))
-    (array([0.5]), array([1.]))
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        lower (C,) and upper (C,), float64.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> tie_interval(np.float32([[.9], [.9]]), np.uint8([[1], [0]]))
+        (array([0.5]), array([1.]))
     """
     return rank_table(scores, labels, threads=threads).tie_interval()
 
 
 def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> PositiveScores:
-    """The distinct scores of the positives of each class: what shards exchange before they count.
+    """Find the distinct scores of the positives of each class, which shards exchange before they count.
 
-    Merge those of all shards, then count each shard with ``rank_table(..., thresholds=merged)``: the merged tables are
-    the table of the whole. Inputs as `rank_table`. Only the scores of
-    positives are read.
+    Merge those of all shards, then count each shard with ``rank_table(..., thresholds=merged)``. The merged tables are
+    the table of all rows. Only the scores of positives are read.
+
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        The `PositiveScores`.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> positive_scores(np.float32([[.9], [.5], [.7]]), np.uint8([[1], [1], [0]])).scores
+        array([0.9, 0.5], dtype=float32)
     """
     return find_positive_scores(*read_matrix_and_positives(scores, labels, threads), threads=threads)
 
@@ -241,14 +397,31 @@ def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> 
 def rank_table(
     scores: Any, labels: Any, *, thresholds: PositiveScores | None = None, threads: int | None = None
 ) -> RankTable:
-    """The rank table of each class: a few integers per positive, from which every metric follows.
+    """Make the rank table: a few integers per positive, from which every metric follows.
 
-    scores: (N, C) array of any real dtype, anything that orders the samples (raw logits are best: a saturated sigmoid
-    makes ties); (N,) for one class; or a list of row shards. labels: see `Positives.from_labels`. thresholds: the
-    scores to count against instead of those of ``labels`` (see `positive_scores`). Raises ValueError naming row and
-    class for a NaN score or a label other than 0/1.
+    It takes O(N C) time plus O(P log P) per class of P positives, and O(positives) extra memory.
 
-    Time O(N C) plus O(P log P) a class; extra memory O(positives).
+    Args:
+        scores: (N, C) array of any real dtype, on CPU or a CUDA device. (N,) is one class. A list of arrays is row
+            shards. Any values that order the samples will do. Raw logits are best, because a saturated sigmoid makes
+            ties. A data frame or a path is read.
+        labels: Labels of the N rows: an (N, C) array of 0/1 of any bool, integer or float dtype, a scipy.sparse matrix,
+            a list of class indices per row, (N,) class indices, `LabelPairs`, or `Positives`; see
+            `Positives.from_labels`. A row may have several labels or none.
+        thresholds: Scores to count against instead of those of ``labels``; see `positive_scores`.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        The `RankTable`.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> table = rank_table(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
+        >>> table.average_precision(), table.roc_auc()
+        (array([0.83333333]), array([0.5]))
     """
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
     return rank_scan(matrix, positives, thresholds=thresholds, threads=threads).table

@@ -1,4 +1,4 @@
-"""Average precision of an epoch, taken batch by batch while it runs: the running AP of FrameStack."""
+"""Average precision of an epoch, accumulated batch by batch: the running AP of FrameStack."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from vltr_eval.metrics.rank_metrics import rank_table
 
 __all__ = ["RunningAP"]
 
-_NONE_BAD = -1  # the largest place there is, in the unsigned word where the core keeps the least
+_NONE_BAD = -1  # read as uint64: larger than any index, so a minimum replaces it
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """Memory for the rows of an epoch: scores (capacity, C), labels (capacity, C) of bool.
 
-    first_bad: (1,) int64, the least place of a label that is neither 0 nor 1.
+    first_bad: (1,) int64, the lowest flat index of a label that is neither 0 nor 1.
     """
 
     scores: Array
@@ -39,8 +39,8 @@ class _Rows:
     def like(cls, batch: Array, capacity: int) -> _Rows:
         """Memory where a batch of scores is, in its library and dtype."""
         shape = (capacity, batch.shape[1])
-        wanted = ((shape, batch.dtype), (shape, "bool"), ((1,), "int64"))
-        rows = cls(*(borrow("capacity", empty_like(batch, *array)) for array in wanted))
+        arrays = ((shape, batch.dtype), (shape, "bool"), ((1,), "int64"))
+        rows = cls(*(borrow("capacity", empty_like(batch, *array)) for array in arrays))
         rows.forget_bad()
         return rows
 
@@ -52,29 +52,42 @@ class _Rows:
 
     def first_bad_cell(self, num_rows: int) -> tuple[int, int] | None:
         """Row and class of the first bad label of so many rows. On a CUDA device, waits until all updates are done."""
-        device, num_classes = self.first_bad.core.item((0,)), self.scores.shape[1]
-        return None if device == _NONE_BAD or device >= num_rows * num_classes else divmod(device, num_classes)
+        flat_index, num_classes = int(self.first_bad.core.item((0,))), self.scores.shape[1]
+        is_bad = flat_index != _NONE_BAD and flat_index < num_rows * num_classes
+        return divmod(flat_index, num_classes) if is_bad else None
 
 
 class RunningAP:
-    """Takes the scores and labels of every step and gives each class's average precision over all of them.
+    """Accumulate the scores and labels of training steps and compute each class's AP over all of them.
 
-    What FrameStack needs each epoch (VideoLT, arXiv 2105.02668, Algorithm 1): predictions of a model that moves on
-    between the steps, and its AP as the next epoch's constants. Scores and labels are kept where they are made: the
-    first update decides library, dtype and device, and takes ``capacity`` rows of memory there. On a CUDA device no
-    update waits for the device; all work is done on the stream of the first one, which must live as long as this.
+    FrameStack needs this each epoch: the predictions come from a model that changes between the steps, and their AP
+    sets the constants of the next epoch. Scores and labels stay on their device. The first update decides library,
+    dtype and device, and allocates ``capacity`` rows there. On a CUDA device no update waits for the device. All work
+    runs on the stream of the first update, which must live as long as this object.
 
-    num_classes: C. capacity: the most rows of an epoch. threads: as everywhere. Copies and pickles have the same rows
-    in memory of their own, in the library and on the device where they were. Where the rows are kept in memory of
-    vltr_eval's own (on a device, for a library that cannot be given memory to fill), there are none: TypeError.
+    A copy or a pickle has the same rows in its own memory, in the same library and on the same device. It raises
+    TypeError if vltr_eval itself holds the memory, as it does on a device for a library whose arrays cannot be filled.
 
-    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows: `num_rows` says which.
+    A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows; `num_rows` shows which.
 
-    >>> running = RunningAP(num_classes=2, capacity=3)
-    >>> running.update(np.float32([[.9, .1], [.8, .2]]), np.uint8([[1, 0], [0, 0]]))
-    >>> running.update(np.float32([[.7, .3]]), np.uint8([[1, 0]]))
-    >>> len(running), running.compute()
-    (3, array([0.83333333, 0.        ]))
+    Args:
+        num_classes: C.
+        capacity: The largest number of rows of an epoch.
+        threads: Number of CPU threads; all cores if None.
+
+    Raises:
+        ValueError: An argument is out of range.
+        TypeError: An argument is no integer.
+
+    Example:
+        >>> running = RunningAP(num_classes=2, capacity=3)
+        >>> running.update(np.float32([[.9, .1], [.8, .2]]), np.uint8([[1, 0], [0, 0]]))
+        >>> running.update(np.float32([[.7, .3]]), np.uint8([[1, 0]]))
+        >>> len(running), running.compute()
+        (3, array([0.83333333, 0.        ]))
+
+    Source:
+        VideoLT (arXiv 2105.02668), Algorithm 1.
     """
 
     def __init__(self, num_classes: int, capacity: int, *, threads: int | None = None) -> None:
@@ -83,7 +96,7 @@ class RunningAP:
         num_threads(threads)  # raises
         self._threads = threads
         self._num_rows = 0
-        self._rows: _Rows | None = None  # of which the first _num_rows are filled
+        self._rows: _Rows | None = None  # the first _num_rows are filled
         self._is_settled = True  # whether the first bad label, if any, is one of the filled rows
 
     @property
@@ -95,11 +108,16 @@ class RunningAP:
         return self._num_rows
 
     def update(self, scores: Any, labels: Any) -> None:
-        """Takes one batch. scores: (B, C) of any real dtype; labels: (B, C) of 0/1 in any bool, integer or float dtype.
+        """Take one batch: all of it, or nothing if the call raises.
 
-        Raises ValueError or TypeError, and takes nothing, where shapes, dtype or device do not fit, where the capacity
-        is exceeded, and for a label other than 0/1 (on a CUDA device, where labels cannot be looked at without waiting,
-        it is `compute` that raises).
+        Args:
+            scores: (B, C) array of any real dtype, the same in every update.
+            labels: (B, C) array of 0/1 of any bool, integer or float dtype, on the same device.
+
+        Raises:
+            ValueError: Shapes, dtype or device do not fit, the capacity is exceeded, or a label is not 0/1. On a CUDA
+                device `compute` raises for such a label, because `update` does not wait for the device.
+            TypeError: An argument is no array.
         """
         batch, flags = borrow("scores", scores), borrow("labels", labels)
         if len(batch.shape) != 2 or batch.shape[1] != self.num_classes:
@@ -113,16 +131,17 @@ class RunningAP:
                 f"got {batch.shape[0]}"
             )
         common_device(scores=batch, labels=flags)
-        rows = self._rows if self._rows is not None and self._rows.is_for(batch) else None
-        if rows is None and start > 0:
+        kept = self._rows
+        rows = kept if kept is not None and kept.is_for(batch) else None
+        if kept is not None and rows is None and start > 0:
             raise ValueError(
-                f"scores: expected {self._rows.scores.dtype} ({self._rows.scores.device}) as in earlier updates, "
+                f"scores: expected {kept.scores.dtype} ({kept.scores.device}) as in earlier updates, "
                 f"got {batch.dtype} ({batch.device})"
             )
         if start == stop:
             return
         if rows is None:
-            self._rows = None  # before there is memory for others
+            self._rows = kept = None  # frees the memory before more is allocated
             self._rows = rows = _Rows.like(batch, self.capacity)
         device = common_device(rows=rows.scores, scores=batch)
         self._settle()
@@ -146,42 +165,56 @@ class RunningAP:
         self._is_settled = True
 
     def compute(self, *, absent: str = "zero") -> Any:
-        """AP of each class over all rows since the start or the last `reset`: (C,) float64.
+        """Compute the AP of each class over all rows since the start or the last `reset`.
 
-        It comes in the library and on the device of the scores (where the library cannot be given memory to fill, as
-        jax, as a numpy array or what it takes by DLPack). absent: what a class without positives gets, the "zero" of
-        VideoLT's published code, which FrameStack is fed with, or "nan". Raises ValueError that names row and class for
-        a NaN score or, on a CUDA device, for a label other than 0/1; rows are numbered in the order of the updates.
+        Args:
+            absent: Value of classes without positives: "zero", as in VideoLT's published code and for FrameStack, or
+                "nan".
+
+        Returns:
+            (C,) float64, in the library and on the device of the scores. If that library's arrays cannot be filled (as
+            with jax), it is a numpy array or an array that the library imports by DLPack.
+
+        Raises:
+            ValueError: There are no rows, a score is NaN or, on a CUDA device, a label is not 0/1. The message has row
+                and class; rows are numbered in the order of the updates.
         """
-        self._check_rows("compute")
-        scores, labels = (rows.rows(0, self._num_rows) for rows in (self._rows.scores, self._rows.labels))
+        kept = self._checked_rows("compute")
+        scores, labels = (rows.rows(0, self._num_rows) for rows in (kept.scores, kept.labels))
         values = rank_table(scores, labels, threads=self._threads).average_precision(absent=absent)
-        out = empty_like(self._rows.scores, values.shape, "float64")
+        out = empty_like(kept.scores, values.shape, "float64")
         borrow("out", out).core.assign(values)
         return out
 
     def rows(self) -> tuple[Any, Any]:
-        """Scores (n, C) and labels (n, C) of bool of all rows taken, as views in the library and on the device of the
-        scores. `vltr_eval.distributed.rank_table` makes one table of those of all ranks. Raises as `compute`
-        does, and TypeError where the rows are kept in memory of vltr_eval's own.
+        """Return all n rows as views in the library and on the device of the scores.
+
+        `vltr_eval.distributed.rank_table` makes one table from the rows of all ranks.
+
+        Returns:
+            Scores (n, C), and labels (n, C) of bool.
+
+        Raises:
+            ValueError: As `compute`, except for NaN scores.
+            TypeError: vltr_eval itself holds the memory of the rows.
         """
-        self._check_rows("rows")
-        return self._filled(self._rows.scores), self._filled(self._rows.labels)
+        kept = self._checked_rows("rows")
+        return self._filled(kept.scores), self._filled(kept.labels)
 
     def reset(self) -> None:
-        """Forgets all rows and keeps their memory: the next epoch may begin."""
+        """Discard all rows and keep their memory, for the next epoch."""
         self._is_settled = False
         self._num_rows = 0
         self._settle()
 
     def _settle(self) -> None:
-        """Forgets a bad label of rows that were not taken; an update that did not end may have left one.
+        """Discard a bad label of rows that were not taken, which an interrupted update may have left.
 
-        On a CUDA device, waits for one that was interrupted when there were rows before.
+        On a CUDA device this waits for the interrupted update if there were rows before.
         """
         if self._is_settled:
             return
-        # Without rows there is nothing to look at, so that the first update of an epoch does not wait.
+        # Without rows there is nothing to check, so the first update of an epoch does not wait.
         if self._rows is not None and (not self._num_rows or self._rows.first_bad_cell(self._num_rows) is None):
             self._rows.forget_bad()
         self._is_settled = True
@@ -189,7 +222,7 @@ class RunningAP:
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
         state = self.__dict__ | {"_rows": None}
-        if self._num_rows:
+        if self._rows is not None and self._num_rows:
             first_bad = self._rows.first_bad.core.item((0,))  # waits, so that any stream may read the rows
             state["_rows"] = (self._copy_of(self._rows.scores), self._copy_of(self._rows.labels), first_bad)
         return state
@@ -199,18 +232,20 @@ class RunningAP:
         if state["_num_rows"]:
             scores, labels, first_bad = state["_rows"]
             self.update(scores, labels)
-            self._rows.first_bad.core.assign(np.array([first_bad]))
+            if self._rows is not None:  # `update` has set it
+                self._rows.first_bad.core.assign(np.array([first_bad]))
 
-    def _check_rows(self, call: str) -> None:
-        if not self._num_rows:
+    def _checked_rows(self, call: str) -> _Rows:
+        if self._rows is None or not self._num_rows:
             raise ValueError(f"{call}: expected at least one row from update(), got none")
         if (bad := self._rows.first_bad_cell(self._num_rows)) is not None:
             raise ValueError(
                 f"labels: expected 0 or 1, got another value at row {bad[0]} of all updates, class {bad[1]}"
             )
+        return self._rows
 
     def _filled(self, rows: Array) -> Any:
-        """The filled rows, as a view of their library."""
+        """The filled rows, as a view by their library."""
         if isinstance(rows.owner, getattr(_core, "DeviceArray", ())):
             raise TypeError(
                 "RunningAP: expected rows in a library that slices its arrays, got ones in device memory of vltr_eval"
@@ -221,7 +256,7 @@ class RunningAP:
         """A copy of the filled rows, by their library."""
         filled = self._filled(rows)
         filled = filled.clone() if hasattr(filled, "clone") else filled.copy()
-        common_device(rows=rows, filled=borrow("filled", filled))  # what is written next waits for the copy
+        common_device(rows=rows, filled=borrow("filled", filled))  # later writes wait for the copy
         return filled
 
 

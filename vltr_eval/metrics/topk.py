@@ -15,13 +15,26 @@ __all__ = ["topk_accuracy"]
 def topk_accuracy(
     scores: Any, labels: Any, *, k: int | Iterable[int] = (1, 5), threads: int | None = None
 ) -> dict[int, float]:
-    """Share of the labelled rows with one of their labels among their k highest scores (hit@k), for each k.
+    """Compute Acc@k (hit@k): the share of labelled rows with one of their labels among their k highest scores.
 
-    scores, labels: see `rank_table`. Equal scores rank by the lower class index. Rows without labels are left out;
-    without any labelled row the result is NaN. A k above the number of classes counts every labelled row.
+    Equal scores rank by the lower class index. Rows without labels are left out.
 
-    >>> topk_accuracy(np.float32([[.9, .8, .1], [.2, .3, .1]]), [[1], [1]], k=(1, 2))
-    {1: 0.5, 2: 1.0}
+    Args:
+        scores: (N, C) array of any real dtype; see `rank_table`.
+        labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        k: One value of k, or several. A k above the number of classes counts every labelled row.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        The share for each k, ascending; NaN without any labelled row.
+
+    Raises:
+        ValueError: A score is NaN, a label is not 0/1, or the shapes do not fit; the message has row and class.
+        TypeError: An input has no form of scores or labels.
+
+    Example:
+        >>> topk_accuracy(np.float32([[.9, .8, .1], [.2, .3, .1]]), [[1], [1]], k=(1, 2))
+        {1: 0.5, 2: 1.0}
     """
     values = check_topk(k)
     matrix, positives = read_matrix_and_positives(scores, labels, threads)

@@ -1,4 +1,4 @@
-"""Evaluation under another class distribution: weights of rows, and the results under them."""
+"""Evaluation under another class distribution: weights of rows, and results with these weights."""
 
 from __future__ import annotations
 

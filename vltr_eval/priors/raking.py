@@ -1,4 +1,20 @@
-"""Raking: the least change of weights under which labels have a stated distribution."""
+"""Raking: the weights of rows nearest to equal under which the labels have a requested distribution.
+
+Legend: N rows, C classes, S different sets of labels, p the requested shares of the (row, class) pairs of labels.
+
+With one label per row the weight has a closed form: p[c] / q[c], where q are the shares of the unweighted set. With
+several labels per row, raking finds it. Among all weights under which the labels have distribution p, it takes those
+with the smallest Kullback-Leibler divergence from the unweighted pairs. They have the form
+exp(mean of theta[c] over the row's labels), the geometric mean of one factor per class. (Raking rows instead of pairs
+would multiply the factors: a row with three classes that are each ten times as frequent would weigh a thousand, not
+ten.) Rows without labels have no influence on the distribution and keep the mean weight, 1.
+
+Some p cannot be reached: a class that never occurs alone cannot be more frequent than its companion. The nearest
+reachable distribution by chi-square is then used, and its distance is reported.
+
+Source: Deming and Stephan, "On a least squares adjustment of a sampled frequency table when the expected marginal
+totals are known", 1940, is the origin of raking.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +25,21 @@ import numpy as np
 
 from vltr_eval._engine.labels import Positives
 
-_MET = 1e-9  # total variation from p at which it counts as reached
-
-
-_MOST_STEPS = 100  # of Newton's method, for one tau
-
-
-_MOST_PRODUCTS = 1000  # with the Hessian, for one step
-
-
-_MOST_PASSES = 4000  # over the labels in all; distributions that are not extreme take some hundred
+_REACHED = 1e-9  # total variation from p below which p counts as reached
+_MOST_STEPS = 100  # Newton steps for one tau
+_MOST_PRODUCTS = 1000  # products with the Hessian for one step
+_MOST_PASSES = 4000  # passes over the labels in all; distributions that are not extreme take some hundred
+_LEAST_SHARE = 1e-13  # replaces smaller shares of p; too small to be visible at _REACHED
 
 
 class Raking:
-    """The least change of the sets' masses (their shares of all pairs) that gives classes the shares p.
+    """Finds the masses of the sets (their shares of all pairs) nearest to the unweighted ones that give shares p.
 
-    It is the dual that is solved, log sum_s m_s exp(mean of theta over s) - p theta, with m the masses as they are, by
-    Newton's method, the products with its Hessian by conjugate gradients: time and memory O(pairs) a product. A term
-    tau / 2 sum_c p_c theta_c^2 bounds theta where p is out of reach, and makes the solution exact to tau |theta|; tau
-    falls until p is reached, or until no nearer to it. Sums are numpy's, not a BLAS's, whose bits depend on threads.
+    It minimises the dual, log sum_s m_s exp(mean of theta over s) - p theta, where m are the unweighted masses, by
+    Newton's method. Conjugate gradients solve for each step; a product with the Hessian takes O(pairs) time and memory.
+    A term tau / 2 sum_c p_c theta_c^2 bounds theta where p is out of reach, and makes the solution exact to
+    tau |theta|. tau falls until p is reached, or until the result comes no nearer to it. Sums are numpy's, because the
+    bits of a BLAS depend on threads.
     """
 
     def __init__(self, sets: LabelSets, p: np.ndarray) -> None:
@@ -38,13 +50,13 @@ class Raking:
         self._passes_left = _MOST_PASSES
 
     def solve(self) -> np.ndarray:
-        """(S,) masses, of sum 1: converged, or the nearest found when the passes are used up."""
+        """Compute the (S,) masses, with sum 1: converged, or the nearest when no passes are left."""
         theta, before = np.zeros(len(self._p)), math.inf
         for tau in 10.0 ** -np.arange(13):
             theta, mass = self._minimise(theta, tau)
             off = self._by_class(mass) - self._p
             distance = float((off[self._p > 0] ** 2 / self._p[self._p > 0]).sum())
-            reached = np.abs(off).sum() / 2 <= _MET or (tau < 1e-2 and distance > 0.9 * before)
+            reached = np.abs(off).sum() / 2 <= _REACHED or (tau < 1e-2 and distance > 0.9 * before)
             if reached or self._passes_left <= 0:
                 break
             before = distance
@@ -66,7 +78,7 @@ class Raking:
         return theta, mass
 
     def _at(self, theta: np.ndarray, tau: float) -> tuple[float, np.ndarray]:
-        """What is minimised, and the masses there."""
+        """The value of the dual, and the masses there."""
         tilt = self._by_set(theta)
         top = tilt.max()
         mass = self._mass * np.exp(tilt - top)
@@ -74,7 +86,7 @@ class Raking:
         return float(top + np.log(total) - _dot(self._p, theta) + tau / 2 * _dot(self._p, theta**2)), mass / total
 
     def _newton_step(self, theta: np.ndarray, mass: np.ndarray, tau: float) -> tuple[np.ndarray, float]:
-        """The step, and twice the decrease that it promises: conjugate gradients, scaled by the Hessian's diagonal."""
+        """The Newton step and twice its predicted decrease, by conjugate gradients scaled by the Hessian's diagonal."""
         shares = self._by_class(mass)
         ridge = tau * self._p
         gradient = shares - self._p + ridge * theta
@@ -87,7 +99,7 @@ class Raking:
                 break
             product = self._by_class(mass * self._by_set(ahead)) - shares * _dot(shares, ahead) + ridge * ahead
             curvature = _dot(ahead, product)
-            if not curvature > 0:  # lost in rounding
+            if not curvature > 0:  # rounding error
                 break
             length = size / curvature
             step += length * ahead
@@ -98,12 +110,13 @@ class Raking:
         return step, _dot(gradient, step)
 
     def _by_set(self, values: np.ndarray) -> np.ndarray:
-        """(S,) means over the classes of each set, of (C,)."""
+        """The (S,) means of (C,) values over the classes of each set."""
         self._passes_left -= 1
-        return np.add.reduceat(values[self._sets.classes], self._starts) / self._sets.sizes
+        means: np.ndarray = np.add.reduceat(values[self._sets.classes], self._starts) / self._sets.sizes
+        return means
 
     def _by_class(self, mass: np.ndarray) -> np.ndarray:
-        """(C,) shares of the classes, of (S,) masses."""
+        """The (C,) shares of the classes under (S,) masses."""
         return np.bincount(self._sets.classes, (mass / self._sets.sizes)[self._sets.of_pair], len(self._p))
 
 
@@ -111,14 +124,17 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum())
 
 
-_LEAST_SHARE = 1e-13  # what a smaller share of p counts as in raking; too little to be seen at _MET
-
-
 class LabelSets(NamedTuple):
     """The S different sets of labels that rows have, in an order that does not depend on that of the rows.
 
-    Rows of one set have one weight. of_row: (N,) the set of each row, -1 without labels; rows, sizes: (S,) how many
-    rows and labels each has; classes, of_pair: of each label of each set, and the set.
+    Rows with the same set have the same weight.
+
+    Attributes:
+        of_row: (N,) set of each row, -1 for a row without labels.
+        rows: (S,) number of rows of each set.
+        sizes: (S,) number of labels of each set.
+        classes: Class of each label of each set, set after set.
+        of_pair: Set of each of these labels.
     """
 
     of_row: np.ndarray
@@ -129,42 +145,52 @@ class LabelSets(NamedTuple):
 
     @classmethod
     def of(cls, positives: Positives) -> LabelSets:
+        """Find the sets of labels."""
         by_row = np.argsort(positives.rows, kind="stable")  # and by class within a row
         classes = np.repeat(np.arange(positives.num_classes), positives.counts)[by_row]
         sizes = positives.labels_per_row()
         starts = np.cumsum(sizes) - sizes
         of_row = np.full(positives.num_rows, -1)
-        found: list[tuple[np.ndarray, np.ndarray]] = []  # sets of one size: their classes, their rows
+        by_size: list[tuple[np.ndarray, np.ndarray]] = []  # classes and row counts of the sets of one size
         for size in np.unique(sizes[sizes > 0]).tolist():
             rows = np.flatnonzero(sizes == size)
             members = classes[starts[rows][:, None] + np.arange(size)]
             distinct, number, counts = np.unique(members, axis=0, return_inverse=True, return_counts=True)
-            of_row[rows] = number.reshape(-1) + sum(len(counts) for _, counts in found)
-            found.append((distinct, counts))
-        sizes = np.concatenate([np.full(*members.shape) for members, _ in found])
+            of_row[rows] = number.reshape(-1) + sum(len(counts) for _, counts in by_size)
+            by_size.append((distinct, counts))
+        sizes = np.concatenate([np.full(*members.shape) for members, _ in by_size])
         return cls(
             of_row,
-            np.concatenate([counts for _, counts in found]),
+            np.concatenate([counts for _, counts in by_size]),
             sizes,
-            np.concatenate([members.reshape(-1) for members, _ in found]),
+            np.concatenate([members.reshape(-1) for members, _ in by_size]),
             np.repeat(np.arange(len(sizes)), sizes),
         )
 
-    def weights(self, asked: np.ndarray) -> np.ndarray:
-        """(S,) float64, 1 in the mean over the rows. asked: (C,) of any sum."""
+    def weights(self, shares: np.ndarray) -> np.ndarray:
+        """Compute the weight of each set, (S,) float64 with mean 1 over the rows.
+
+        Args:
+            shares: (C,) requested shares p, of any sum.
+
+        Raises:
+            ValueError: Every row has a class of share 0.
+        """
         num_rows = int(self.rows.sum())
-        if len(self.classes) == len(self.rows):
-            return asked[self.classes] * num_rows / (self.rows * asked[self.classes].sum())
+        if len(self.classes) == len(self.rows):  # one label per row
+            closed: np.ndarray = shares[self.classes] * num_rows / (self.rows * shares[self.classes].sum())
+            return closed
         out = np.zeros(len(self.rows))
-        kept = np.minimum.reduceat(asked[self.classes], np.cumsum(self.sizes) - self.sizes) > 0
+        kept = np.minimum.reduceat(shares[self.classes], np.cumsum(self.sizes) - self.sizes) > 0
         if not kept.any():
             raise ValueError("prior: expected shares above 0 for all labels of some row, got 0 for one in every row")
-        p = asked / asked.sum()
+        p = shares / shares.sum()
         mass = Raking(self.only(kept), np.where(p > 0, np.maximum(p, _LEAST_SHARE), 0.0)).solve()
         out[kept] = mass / (self.rows * self.sizes)[kept]
-        return out * (num_rows / (out * self.rows).sum())
+        scaled: np.ndarray = out * (num_rows / (out * self.rows).sum())
+        return scaled
 
     def only(self, kept: np.ndarray) -> LabelSets:
-        """Some of the sets. kept: (S,) bool."""
+        """Select sets. kept: (S,) bool."""
         sizes, classes = self.sizes[kept], self.classes[kept[self.of_pair]]
         return LabelSets(self.of_row, self.rows[kept], sizes, classes, np.repeat(np.arange(len(sizes)), sizes))

@@ -18,28 +18,32 @@ from vltr_eval.report.means import PriorResult
 from vltr_eval.report.names import AP, accuracy_at, name_under_prior
 from vltr_eval.report.report import Report
 
-# ---------------------------------------------------------------------------------------------------------------------
-# EvaluationCounts
-# ---------------------------------------------------------------------------------------------------------------------
-
 
 def add_prior_results(
     report: Report,
-    found: EvaluationCounts,
+    counts: EvaluationCounts,
     class_info: ClassInfo,
     chunk: Chunk,
     weightings: Mapping[str, PriorWeights],
     *,
     threads: int | None = None,
 ) -> Report:
-    """The report, and beside it AP and Acc@k of the same rows under each weighting.
+    """Add AP and Acc@k of the same rows under each weighting to a report.
 
-    found: what was counted of the part alone. Sums of weights are correctly rounded, so that no order of rows moves a
-    bit.
+    Sums of weights are correctly rounded, so the order of the rows changes no bit.
+
+    Args:
+        report: The report without weights.
+        counts: The counts of the rows.
+        class_info: Facts about the classes.
+        chunk: The rows, all in one chunk.
+        weightings: The weights of the rows, by the name of the distribution.
+        threads: Number of CPU threads.
     """
-    results, columns = [], {}
+    results: list[PriorResult] = []
+    columns: dict[str, tuple[Any, ...]] = {}
     for name, weighting in weightings.items():
-        result, by_class = _prior_result(name, weighting, found, class_info, chunk, threads)
+        result, by_class = _prior_result(name, weighting, counts, class_info, chunk, threads)
         results.append(result)
         columns |= {name_under_prior(name, column): tuple(values) for column, values in by_class.items()}
     return replace(report, prior_results=tuple(results), classes=report.classes | columns)
@@ -48,12 +52,12 @@ def add_prior_results(
 def _prior_result(
     name: str,
     weighting: PriorWeights,
-    found: EvaluationCounts,
+    counts: EvaluationCounts,
     class_info: ClassInfo,
     chunk: Chunk,
     threads: int | None,
 ) -> tuple[PriorResult, dict[str, Sequence[float]]]:
-    settings, positives, weights = found.settings, chunk.positives, weighting.weights
+    settings, positives, weights = counts.settings, chunk.positives, weighting.weights
     of_positive = weights[positives.rows]
     total = _sums(of_positive, positives.indptr)
     by_class = {
@@ -61,8 +65,9 @@ def _prior_result(
     }
     labelled = weights[positives.labels_per_row() > 0]
     rates = {}
+    ranks = np.asarray(counts.ranks)  # there are ranks if there is a k
     for k in settings.topk:
-        hit = (found.ranks >= 0) & (found.ranks < k)
+        hit = (ranks >= 0) & (ranks < k)
         by_class[accuracy_at(k)] = _ratio(_sums(of_positive * hit[positives.rows], positives.indptr), total)
         rates[accuracy_at(k).name] = float(_ratio(_sum(weights[hit]), _sum(labelled)))
     overall, *groups = means_by_group(class_info, by_class, total == 0, None)
@@ -85,11 +90,13 @@ def _sum(values: np.ndarray) -> float:
 
 
 def _sums(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
-    """(C,) sums of the values of each class."""
+    """The (C,) sums of the values of each class."""
     listed = values.tolist()
     return np.array([math.fsum(listed[start:stop]) for start, stop in pairwise(indptr.tolist())])
 
 
-def _ratio(chunk: Any, whole: Any) -> np.ndarray:
-    """part / whole, NaN of nothing."""
-    return np.divide(chunk, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+def _ratio(part: Any, whole: Any) -> np.ndarray:
+    """part / whole, NaN where the whole is 0."""
+    out = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=out, where=np.asarray(whole) > 0)
+    return out

@@ -1,16 +1,6 @@
-"""A test set under another class distribution: its rows weighted, so that its labels are distributed as stated.
+"""Weights of rows under which the labels of a test set have another class distribution.
 
-Legend: N rows, C classes, p the distribution that is asked for: shares of the (row, class) pairs of labels.
-
-With one label a row the weight is in closed form p[c] / q[c], q being the shares of the set as it is. With several, it
-is found by raking: of all weights under which the labels are distributed as p, those that make the least change,
-measured as Kullback-Leibler divergence of the pairs. They are of the form exp(mean of theta[c] over the row's labels):
-the geometric mean of a factor of each of its classes. (Rows in the place of pairs would multiply the factors, so that
-three labels of a class each ten times as frequent would weigh a thousand, and not ten.) Rows without labels say nothing
-of the distribution, and keep the mean weight, 1.
-
-What p cannot be reached (a class that never comes alone cannot be more frequent than its companion) gets the nearest
-that can, by chi-square, and is told how far away that is.
+`vltr_eval.priors.raking` has the method.
 """
 
 from __future__ import annotations
@@ -29,17 +19,23 @@ from vltr_eval.priors.raking import LabelSets
 __all__ = ["PRIORS", "PriorWeights", "prior_weights", "read_priors", "require_cpu", "reweighted"]
 
 PRIORS = ("longtail", "uniform", "inverse")
-"""Distributions that have a name."""
+"""Class distributions with a name."""
 
 NEEDS_COUNTS = ("longtail", "inverse")
+"""Class distributions that follow from train counts."""
 
 
 class PriorWeights(NamedTuple):
-    """weights: (N,) float64, mean 1. shares: (C,) float64, how the weighted labels are distributed.
+    """Weights of rows, and the class distribution that they give.
 
-    total_variation: between the shares and what was asked for, 0 to 1; up to 1e-9 where it could be met. An extreme
-    distribution that is not met within a fixed number of passes over the labels has a larger one too. left_out: the
-    share that was asked for classes without positives; the others' were divided by what is left.
+    Attributes:
+        weights: (N,) float64 with mean 1.
+        shares: (C,) float64, the distribution of the weighted labels.
+        total_variation: Distance from the requested distribution to ``shares``, 0 to 1. It is at most 1e-9 if the
+            distribution can be reached. It is also larger if an extreme distribution takes more than a fixed number of
+            passes over the labels.
+        left_out: Share that the request gives to classes without positives. The shares of the others are divided by the
+            rest.
     """
 
     weights: np.ndarray
@@ -60,26 +56,53 @@ def prior_weights(
     train_counts: Sequence[float] | np.ndarray | None = None,
     num_classes: int | None = None,
 ) -> PriorWeights:
-    """Weights of rows under which the labels of a set are distributed as stated, for any ``sample_weight=``.
-
-    labels: any form that `rank_table` takes; lists and class indices need ``num_classes``, train counts or an array.
-    prior: "longtail", as train_counts; "uniform"; "inverse", where the class of the r-th most training samples has the
-    frequency of that of the r-th fewest (classes of equal train counts share theirs); or (C,) numbers from 0 up, of any
-    sum. Classes without positives are left out of it. Raises ValueError where no weighted row would be left.
+    """Compute row weights under which the labels have another class distribution, for any ``sample_weight=``.
 
     The weights have the same bits for any order of the rows.
 
-    >>> prior_weights([[0], [0], [0], [1]], "uniform", num_classes=2).weights
-    array([0.66666667, 0.66666667, 0.66666667, 2.        ])
+    Args:
+        labels: Labels of N rows in any form that `rank_table` takes. Lists and class indices need ``num_classes``,
+            ``train_counts`` or an array as ``prior``.
+        prior: The distribution. "longtail" is that of ``train_counts``. "uniform" gives all classes the same share.
+            "inverse" gives the class with the r-th most training samples the frequency of the class with the r-th
+            fewest; classes with equal train counts share theirs. (C,) numbers from 0 up, of any sum, state it directly.
+            Classes without positives are left out of it.
+        train_counts: (C,) number of training samples of each class, for "longtail" and "inverse".
+        num_classes: C, if nothing else has it.
+
+    Returns:
+        A `PriorWeights` with weights (N,) float64.
+
+    Raises:
+        ValueError: The distribution is unknown, has another number of classes or values below 0, or leaves no row with
+            a weight.
+        TypeError: The distribution has no real numbers.
+
+    Example:
+        >>> prior_weights([[0], [0], [0], [1]], "uniform", num_classes=2).weights
+        array([0.66666667, 0.66666667, 0.66666667, 2.        ])
+
+    Source:
+        Raking, the weights of minimum Kullback-Leibler divergence; `vltr_eval.priors.raking` has the formula. "inverse"
+        follows the inverse test sets of SADE (arXiv 2107.09249).
     """
     for known in (train_counts, None if isinstance(prior, str) else prior):
-        num_classes = len(known) if num_classes is None and hasattr(known, "__len__") else num_classes
+        if num_classes is None and known is not None and hasattr(known, "__len__"):
+            num_classes = len(known)
     positives = positives_alone(labels, num_classes)
     return reweighted(positives, _frequencies(prior, positives.num_classes, train_counts))
 
 
 def read_priors(prior: Any, num_classes: int, train_counts: Any = None) -> dict[str, np.ndarray]:
-    """What `evaluate` takes as ``prior``, as (C,) float64 by name: a name, several, numbers, or a mapping of these."""
+    """Read the ``prior`` of `evaluate`: a name, several, numbers, or a mapping of these.
+
+    Returns:
+        The shares of each distribution, (C,) float64 of any sum, by name.
+
+    Raises:
+        ValueError: A name is unknown or not allowed, or numbers do not fit the classes.
+        TypeError: The numbers are not real.
+    """
     if prior is None:
         return {}
     if isinstance(prior, str):
@@ -101,13 +124,17 @@ def read_priors(prior: Any, num_classes: int, train_counts: Any = None) -> dict[
 
 
 def require_cpu(priors: Mapping[str, np.ndarray], scores: Matrix) -> None:
-    """Weights are made from labels, on the CPU, so scores must be there when any are wanted."""
+    """Check that scores are in CPU memory if there are priors, because the weights are computed there.
+
+    Raises:
+        ValueError: The scores are on a device.
+    """
     if priors and scores.device.index is not None:
         raise ValueError(f"prior: expected scores and labels in CPU memory, got scores on {scores.device}")
 
 
 def _frequencies(prior: Any, num_classes: int, train_counts: Any) -> np.ndarray:
-    """(C,) float64 of one distribution, of any sum."""
+    """The shares of one distribution, (C,) float64 of any sum."""
     if not isinstance(prior, str):
         return _checked(read_numbers("prior", prior), num_classes)
     if prior not in PRIORS:
@@ -133,36 +160,35 @@ def _checked(prior: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def reverse_by_rank(counts: np.ndarray) -> np.ndarray:
-    """Each class has the count of the rank that mirrors its own, (C,) of (C,): SADE's inverse test sets, and MEDC's
-    inverse expert.
+    """Give the r-th most frequent class the count of the r-th rarest, (C,) to (C,).
 
-    DIFFERS: there, of classes with equal counts, indices decide which gets what; here they get the same, the mean.
+    DIFFERS: SADE's inverse test sets and MEDC's inverse expert break ties of equal counts by class index; here classes
+    with equal counts all get the mean.
+
+    Example:
+        >>> reverse_by_rank(np.array([900.0, 30.0, 10.0]))
+        array([ 10.,  30., 900.])
     """
     _, of_class, number = np.unique(counts, return_inverse=True, return_counts=True)
     descending = np.sort(counts)[::-1]
     return (np.add.reduceat(descending, np.cumsum(number) - number) / number)[of_class]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Weights
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 def reweighted(positives: Positives, prior: np.ndarray) -> PriorWeights:
-    """See `prior_weights`. prior: (C,) float64 of any sum."""
-    asked = np.where(positives.counts > 0, prior, 0.0)
-    if not asked.any():
+    """Weight the rows of positives; see `prior_weights`. prior: (C,) float64 of any sum."""
+    requested = np.where(positives.counts > 0, prior, 0.0)
+    if not requested.any():
         raise ValueError("prior: expected a share above 0 for a class that has positives, got none")
-    # So that no sum of them overflows; exact, and what is above 0 stays so.
-    scaled = np.ldexp(asked, -int(np.frexp(asked.max())[1]))
-    asked = np.where(asked > 0, np.maximum(scaled, np.finfo(np.float64).tiny), 0.0)
+    # Scale by a power of two, so that no sum overflows; exact, and positive shares stay positive.
+    scaled = np.ldexp(requested, -int(np.frexp(requested.max())[1]))
+    requested = np.where(requested > 0, np.maximum(scaled, np.finfo(np.float64).tiny), 0.0)
     sets = LabelSets.of(positives)
-    weight = sets.weights(asked)
+    weight = sets.weights(requested)
     weights = np.ones(positives.num_rows)
     labelled = sets.of_row >= 0
     weights[labelled] = weight[sets.of_row[labelled]]
-    shares = np.bincount(sets.classes, (sets.rows * weight)[sets.of_pair], len(asked))
-    shares /= shares.sum()
-    distance = float(np.abs(shares - asked / asked.sum()).sum() / 2)
+    masses = np.bincount(sets.classes, (sets.rows * weight)[sets.of_pair], len(requested))
+    shares = masses / masses.sum()
+    distance = float(np.abs(shares - requested / requested.sum()).sum() / 2)
     absent = float((prior * (positives.counts == 0) / prior.max()).sum())
     return PriorWeights(weights, shares, distance, absent / float((prior / prior.max()).sum()))

@@ -172,7 +172,8 @@ def _count_odd_rows(summary: ScoreSummary, block: np.ndarray, weights: np.ndarra
     summary.num_zero_rows += int(np.count_nonzero(is_constant & (block[:, 0] == 0)))
     summary.num_constant_rows += int(np.count_nonzero(is_constant & (block[:, 0] != 0)))
     bits = (block[~is_constant] + 0.0).view(np.uint64)  # -0.0 becomes 0.0
-    return (bits ^ (bits >> np.uint64(29))) @ weights  # modulo 2**64
+    hashes: np.ndarray = (bits ^ (bits >> np.uint64(29))) @ weights  # modulo 2**64
+    return hashes
 
 
 def _row_blocks(matrix: Matrix) -> Iterator[tuple[int, np.ndarray]]:

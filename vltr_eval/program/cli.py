@@ -222,16 +222,17 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _preds(args: argparse.Namespace) -> str | list[str]:
     """PREDS as a spec for `read_scores`; warns when a shell's sorting seems to have shuffled the shards."""
-    if len(args.preds) == 1:
-        return args.preds[0]
-    for first, second in pairwise(args.preds):
+    preds: list[str] = args.preds
+    if len(preds) == 1:
+        return preds[0]
+    for first, second in pairwise(preds):
         if first < second and natural_order(first) > natural_order(second):
             message = (
                 f"{first} comes before {second} in PREDS, so its rows come first; quote a pattern for natural order"
             )
             _note(args, f"vltr-eval: warning: {message}")
             break
-    return args.preds
+    return preds
 
 
 def _read_inputs(args: argparse.Namespace, progress: Callable[[float], None] | None = None) -> Inputs:
@@ -293,11 +294,12 @@ def _check_priors(args: argparse.Namespace) -> None:
         if prior not in PRIORS and name in PRIORS:
             args.refuse(f"argument --prior: expected a file of another name than {', '.join(PRIORS)}, got {prior!r}")
         if prior not in PRIORS and not any(map(os.path.exists, _files_of(prior))):
-            args.refuse(f"argument --prior: expected {', '.join(PRIORS)} or a file, got {prior!r}, which there is not")
+            known = ", ".join(PRIORS)
+            args.refuse(f"argument --prior: expected {known} or a file, got {prior!r}; there is no such file")
 
 
 def _weightings(args: argparse.Namespace, class_info: ClassInfo, chunks: Sequence[Chunk]) -> dict[str, PriorWeights]:
-    """The weights of the rows under each distribution that was asked for."""
+    """The weights of the rows under each requested distribution."""
     if not args.prior:
         return {}
     positives = chunks[0].positives
@@ -322,7 +324,7 @@ def _refuse_no_positives(counts: Any) -> None:
 
 
 class _Outputs:
-    """Where the report goes; files are reserved on entry, so that an unwritable one is found before the work."""
+    """The destinations of the report; reserves files on entry, so that an unwritable one is found early."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
@@ -342,7 +344,7 @@ class _Outputs:
         self._stack.__exit__(*reason)
 
     def deliver(self, report: Report | AvaReport, table: RankTable | None = None) -> None:
-        """Write the files that were asked for, then the one result that belongs on stdout."""
+        """Write the requested files, then the one result that belongs on stdout."""
         for note in report.notes:
             _note(self._args, f"vltr-eval: note: {note}")
         if table is not None and "save_table" in self._files:
@@ -447,7 +449,7 @@ def _judge_limits(args: argparse.Namespace, report: Report | AvaReport) -> int:
     found = report.metrics()
     code = OK
     for name, limit in args.fail_under:
-        if not found[name] >= limit:  # so that an undefined metric meets no limit
+        if not found[name] >= limit:  # an undefined metric is below every limit
             _say(f"{name} is {found[name]:.6g}, under the limit of {limit:g}")
             code = LIMIT_NOT_MET
     return code
@@ -474,9 +476,9 @@ exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a --fail-under limit was not met"
 
 def _split_command(argv: list[str]) -> tuple[str, list[str]]:
     """The command and its arguments: a first positional that names a command selects it, else it is PREDS."""
-    for place, argument in enumerate(argv):
+    for index, argument in enumerate(argv):
         if argument in _PARSERS:
-            return argument, argv[:place] + argv[place + 1 :]
+            return argument, argv[:index] + argv[index + 1 :]
         if argument not in ("--quiet", "--debug"):
             break
     return "evaluate", argv
@@ -694,7 +696,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    """What every command that makes a report has: bounds of the groups, places for the report, limits."""
+    """Options of every command that makes a report: bounds of the groups, output files, limits."""
     parser.add_argument(
         "--bounds",
         type=_bounds,

@@ -158,7 +158,8 @@ def _positive_pairs(labels: Any) -> tuple[int, np.ndarray, np.ndarray]:
         return labels.num_rows, labels.rows, np.repeat(np.arange(labels.num_classes), np.diff(labels.indptr))
     if hasattr(labels, "classes"):  # LabelPairs
         return labels.num_rows, labels.rows, labels.classes
-    return len(labels), *np.nonzero(labels)
+    rows, classes = np.nonzero(labels)
+    return len(labels), rows, classes
 
 
 def _plant_labels(num_rows: int, train_counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What this installation is made of: versions, the compiled core, the machine, and whether it computes rightly."""
+"""Facts of this installation: versions, the compiled core, the machine, and a check of its results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from vltr_eval._base.version import __version__
 from vltr_eval._evaluate import evaluate
 
 _OPTIONAL = ("pandas", "scipy", "torch", "ml_dtypes", "pyarrow")
-_SWITCHES = {"VLTR_NUM_THREADS": num_threads, "VLTR_SIMD": build_info}  # and what reads each of them
+_SWITCHES: dict[str, Callable[[], object]] = {
+    "VLTR_NUM_THREADS": num_threads,
+    "VLTR_SIMD": build_info,
+}  # and what reads each of them
 
 
 def diagnose() -> tuple[str, bool]:
@@ -79,8 +82,8 @@ def _cpu_name() -> str:
 
 def _self_check() -> tuple[bool, str]:
     """Evaluate a ranking worked out by hand: N P N N P N, best first, has AP 0.45 and exact SAP 2/3."""
-    scores = np.float32([[6], [5], [4], [3], [2], [1]])
-    labels = np.uint8([[0], [1], [0], [0], [1], [0]])
+    scores = np.array([[6], [5], [4], [3], [2], [1]], np.float32)
+    labels = np.array([[0], [1], [0], [0], [1], [0]], np.uint8)
     try:
         metrics = evaluate(scores, labels, sap="exact", topk=()).metrics()
     except (ValueError, RuntimeError) as error:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vltr_eval.report.means import Group
@@ -14,19 +14,19 @@ from vltr_eval.report.names import OVERALL, Metric, grouped_name
 
 
 def flat_means(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, float]:
-    """The means of groups by their flat names."""
+    """Return the means of groups by their flat names."""
     return {grouped_name(metric, group.name): group.values[metric.name] for group in groups for metric in metrics}
 
 
 def group_sizes(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
-    """All of the groups but their means, for JSON."""
+    """Return the sizes of the groups for JSON, where the means stand apart."""
     return {group.name: {"num_classes": group.num_classes, "num_undefined": group.num_undefined} for group in groups}
 
 
 def read_groups(
     sizes: Mapping[str, Any], metrics: Sequence[Metric], values: Mapping[str, Any], prefix: str = ""
 ) -> tuple[Group, ...]:
-    """What `group_sizes` and `flat_means` made of groups."""
+    """Read groups from the output of `group_sizes` and `flat_means`."""
     groups = tuple(
         Group(
             name,
@@ -46,12 +46,12 @@ def is_nan(value: Any) -> bool:
 
 
 def read_number(value: Any) -> float:
-    """A JSON value as a number: null is how JSON writes NaN. Like all that read JSON here, raises TypeError."""
+    """Read a JSON value as a number; null is NaN. All readers of this module raise TypeError for other values."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
         raise TypeError(f"{value!r} where a number belongs")
-    return value
+    return value  # an int stays one, so that the JSON of the report stays the same
 
 
 def read_count(value: Any) -> int:
@@ -72,11 +72,16 @@ def read_texts(value: Any) -> tuple[str, ...]:
     return tuple(map(read_text, value))
 
 
-_COLUMN_READERS = {"name": read_text, "group": read_text, "num_positives": read_count, "num_negatives": read_count}
+_COLUMN_READERS: dict[str, Callable[[Any], Any]] = {
+    "name": read_text,
+    "group": read_text,
+    "num_positives": read_count,
+    "num_negatives": read_count,
+}
 
 
-def read_column(name: str, values: Any, num_classes: int) -> tuple:
-    """A column of the per-class table, from JSON."""
+def read_column(name: str, values: Any, num_classes: int) -> tuple[Any, ...]:
+    """Read a column of the per-class table from JSON."""
     column = tuple(map(_COLUMN_READERS.get(name, read_number), values))
     if len(column) != num_classes:
         raise TypeError(f"{len(column)} values of {name} for {num_classes} classes")
@@ -90,7 +95,10 @@ def _without_nan(value: Any) -> Any:
 
 
 def render_json(value: Any, levels: int = 2, indent: str = "") -> str:
-    """JSON with a line for each entry of the outer objects and none within an array: 1,004 classes stay readable."""
+    """Write JSON with a line for each entry of the outer objects and none within an array.
+
+    A report of 1,004 classes stays readable that way.
+    """
     if not isinstance(value, dict) or levels == 0:
         return json.dumps(_without_nan(value), allow_nan=False)
     inner = indent + "  "
@@ -99,7 +107,7 @@ def render_json(value: Any, levels: int = 2, indent: str = "") -> str:
 
 
 def csv_table(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Columns of one length as CSV, undefined values empty."""
+    """Write columns of one length as CSV; undefined values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -9,9 +9,13 @@ from vltr_eval.report.names import AP
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The means over one group of classes: ``values`` maps Metric.name to the mean over its defined classes.
+    """The means over one group of classes.
 
-    num_undefined: classes of the group without a positive in the evaluated set.
+    Attributes:
+        name: "overall", "head", "medium" or "tail".
+        num_classes: Classes of the group.
+        num_undefined: Classes of the group without a positive in the evaluated set.
+        values: The mean of each metric over its defined classes, by ``Metric.name``.
     """
 
     name: str
@@ -26,12 +30,15 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class PriorResult:
-    """The means under another class distribution, for which the rows were weighted (`vltr_eval.prior_weights`).
+    """The means under another class distribution, by weighted rows (`vltr_eval.prior_weights`).
 
-    effective_rows: as many labelled rows of equal weight would tell as much (Kish): the squared sum of their weights
-        over the sum of squares. total_variation: from the distribution that was asked for to that of the weighted
-        labels. left_out: the share that was asked for classes without positives. groups: as of the report, AP and Acc@k
-        only; a class that has no weight is undefined.
+    Attributes:
+        name: The name of the distribution.
+        effective_rows: Kish's effective sample size of the labelled rows: the squared sum of their weights over the sum
+            of squared weights. A small value means that the result rests on few rows.
+        total_variation: Distance from the requested distribution to that of the weighted labels, 0 to 1.
+        left_out: Share that the distribution gives to classes without positives.
+        groups: The means over the groups of the report, AP and Acc@k only. A class without weight is undefined.
     """
 
     name: str
@@ -46,5 +53,5 @@ class PriorResult:
 
 
 def decimal(value: float) -> str:
-    """A number as the text tables print it."""
+    """Format a number as the text tables print it."""
     return f"{value:.4f}"

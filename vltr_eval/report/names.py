@@ -1,4 +1,12 @@
-"""The names of metrics."""
+"""The names of metrics, the order in which reports list them, and when a report has them.
+
+To add a metric to the report, add it to `METRICS` here and its values to ``_VALUES`` in `vltr_eval._engine.results`.
+
+``Metric.name`` is the key in ``Report.metrics()``, in the JSON file and in ``vltr-eval --fail-under``. The mean over a
+group has the group's name appended (``mAP``, ``mAP_tail``). ``Metric.class_name`` is the per-class column in CSV, JSON
+and the pandas frame. The headings are those of the text tables. Results under another class distribution have its name
+in front of both (``inverse/mAP_tail``, ``inverse/AP``). `plain_name` is for loggers that refuse some characters.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +17,19 @@ OVERALL = "overall"
 
 
 class Metric(NamedTuple):
-    """The names of one metric: of its mean over classes and of its value for one class.
+    """The names of one metric.
 
-    short: the heading of both in a narrow table, "" if it is the same. rank: see `RANKS`.
+    Attributes:
+        name: The flat name of the mean over classes.
+        class_name: The column of the values of single classes.
+        heading: The heading of the mean in a text table; "" for a metric without a column of its own.
+        class_heading: The heading of the values of single classes.
+        short: The heading of both in a narrow table, "" if it is the same.
+        rank: The rank of the column, see `RANKS`.
+        needs: The settings under which a report has the metric: "" for all, "sap" for sampled AP of any kind, "trials"
+            for SAP trials.
+        signature: The part of the signature that names the metric, "" for none.
+        spread: The metric whose value follows this one's in the same cell, as ``0.98 +- 0.01``.
     """
 
     name: str
@@ -20,6 +38,9 @@ class Metric(NamedTuple):
     class_heading: str
     short: str = ""
     rank: int = 0
+    needs: str = ""
+    signature: str = ""
+    spread: Metric | None = None
 
 
 RANKS = {
@@ -28,53 +49,61 @@ RANKS = {
         ("AP", "SAP", "counts", "Acc", "undefined", "train_count", "group", "ROC_AUC", "exact_SAP", "SAP_chance")
     )
 }
-"""Columns of the text tables: where the width is too small, the last of these is dropped first, and AP never.
+"""Columns of the text tables. A table that is too wide drops the last of these first, and never AP.
 
-Of the Acc@k, the last k is dropped first. The index and the name of a class always stay.
+Among the Acc@k, the last k is dropped first. The index and the name of a class always stay.
 """
 
+AP = Metric("mAP", "AP", "mAP", "AP", signature="AP")
 
-AP = Metric("mAP", "AP", "mAP", "AP")
+SAP_STD = Metric("SAP_std", "SAP_std", "", "", needs="trials")
 
+SAP = Metric("SAP", "SAP", "SAP +- std", "SAP +- std", "SAP+-std", RANKS["SAP"], needs="trials", spread=SAP_STD)
 
-SAP = Metric("SAP", "SAP", "SAP +- std", "SAP +- std", "SAP+-std", RANKS["SAP"])
+EXPECTED_SAP = Metric(
+    "expected_SAP",
+    "expected_SAP",
+    "exact SAP",
+    "exact SAP",
+    "exact",
+    RANKS["exact_SAP"],
+    needs="sap",
+    signature="SAP",
+)
 
+SAP_CHANCE = Metric("SAP_chance", "SAP_chance", "chance SAP", "chance SAP", "chance", RANKS["SAP_chance"], needs="sap")
 
-SAP_STD = Metric("SAP_std", "SAP_std", "", "")  # has no column of its own: it is printed inside SAP's
+ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC", rank=RANKS["ROC_AUC"], signature="ROC-AUC")
 
-
-EXPECTED_SAP = Metric("expected_SAP", "expected_SAP", "exact SAP", "exact SAP", "exact", RANKS["exact_SAP"])
-
-
-SAP_CHANCE = Metric("SAP_chance", "SAP_chance", "chance SAP", "chance SAP", "chance", RANKS["SAP_chance"])
-
-
-ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC", rank=RANKS["ROC_AUC"])
+METRICS = (AP, SAP, SAP_STD, EXPECTED_SAP, SAP_CHANCE, ROC_AUC)
+"""The metrics of a report in their order; the Acc@k follow them."""
 
 
 def accuracy_at(k: int) -> Metric:
-    """The metric Acc@k, the only one whose name carries a number."""
-    return Metric(*[f"Acc@{k}"] * 4, rank=RANKS["Acc"])
+    """Return the metric Acc@k, the only one with a number in its name."""
+    name = f"Acc@{k}"
+    return Metric(name, name, name, name, rank=RANKS["Acc"])
 
 
 def grouped_name(metric: Metric, group: str) -> str:
-    """The flat name of a metric's mean over a group: ``mAP``, ``mAP_tail``."""
+    """Return the flat name of a metric's mean over a group: ``mAP``, ``mAP_tail``."""
     return metric.name if group == OVERALL else f"{metric.name}_{group}"
 
 
 def name_under_prior(prior: str, name: str) -> str:
-    """The name of a metric, flat or of a column, under another class distribution: ``inverse/mAP_tail``."""
+    """Return the name of a metric or a column under another class distribution: ``inverse/mAP_tail``."""
     return f"{prior}/{name}"
 
 
 def plain_name(name: str) -> str:
-    """The name of a metric for loggers that refuse some characters, such as MLflow.
+    """Return the name of a metric for loggers that refuse some characters, such as MLflow.
 
-    ``@`` becomes ``_at_``, as MLflow's own loggers write it. Every other character than ASCII letters, digits and
-    ``_ - . /`` becomes ``_``, and so do the dots of a part of the name that is nothing but dots.
+    ``@`` becomes ``_at_``, as in MLflow's own loggers. Every other character than ASCII letters, digits and ``_ - . /``
+    becomes ``_``, and so do the dots of a part of the name that is nothing but dots.
 
-    >>> plain_name("inverse/Acc@1_tail")
-    'inverse/Acc_at_1_tail'
+    Example:
+        >>> plain_name("inverse/Acc@1_tail")
+        'inverse/Acc_at_1_tail'
     """
     name = re.sub(r"[^A-Za-z0-9_./-]", "_", name.replace("@", "_at_"))
     return "/".join("_" * len(part) if set(part) <= {"."} else part for part in name.split("/"))

@@ -6,29 +6,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vltr_eval.report.names import (
-    AP,
-    EXPECTED_SAP,
-    OVERALL,
-    ROC_AUC,
-    SAP,
-    SAP_CHANCE,
-    SAP_STD,
-    Metric,
-    accuracy_at,
-    grouped_name,
-    name_under_prior,
-)
+from vltr_eval.report.names import AP, METRICS, OVERALL, Metric, accuracy_at, grouped_name, name_under_prior
 
 MAX_TRIALS = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for; with the input and the version it determines every number of a report.
+    """The conventions of an evaluation; with the input and the version they determine every number of a report.
 
-    sap: number of SAP trials, "exact" for the closed form alone, None for no SAP at all.
-    bounds: train counts that part head, medium and tail; None when there were no train counts.
+    Attributes:
+        sap: Number of SAP trials, "exact" for the closed form alone, None for no SAP.
+        seed: Seed of the SAP trials.
+        topk: The values of k for Acc@k, ascending.
+        bounds: Train counts that separate head, medium and tail; None without train counts.
+        absent: "nan" or "zero", the AP and SAP of classes without positives.
+
+    Raises:
+        ValueError: ``sap`` or ``absent`` has another value.
     """
 
     COUNT_COLUMNS: ClassVar[tuple[str, ...]] = ("num_positives", "num_negatives")
@@ -41,8 +36,8 @@ class Settings:
     absent: str = "nan"
 
     def __post_init__(self) -> None:
-        is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool)
-        if not (self.sap in ("exact", None) or (is_trials and 1 <= self.sap <= MAX_TRIALS)):
+        is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool) and 1 <= self.sap <= MAX_TRIALS
+        if not (is_trials or self.sap in ("exact", None)):
             expected = f'a number of trials from 1 to {MAX_TRIALS}, "exact" or None'
             raise ValueError(f"sap: expected {expected}, got {self.sap!r}")
         if self.absent not in ("nan", "zero"):
@@ -50,32 +45,34 @@ class Settings:
 
     @property
     def trials(self) -> int:
-        """SAP trials to draw."""
+        """Number of SAP trials to draw."""
         return self.sap if isinstance(self.sap, int) else 0
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that these settings ask for, in the order in which they are reported."""
-        sampled = (SAP, SAP_STD) if self.trials else ()
-        exact = () if self.sap is None else (EXPECTED_SAP, SAP_CHANCE)
-        return (AP, *sampled, *exact, ROC_AUC, *map(accuracy_at, self.topk))
+        """The metrics of a report under these settings, in their order."""
+        met = {"", *(["sap"] if self.sap is not None else []), *(["trials"] if self.trials else [])}
+        return (*(metric for metric in METRICS if metric.needs in met), *map(accuracy_at, self.topk))
 
     @property
     def prior_metrics(self) -> tuple[Metric, ...]:
-        """Those of the metrics that are shown under other class distributions."""
+        """The metrics that a report also has under other class distributions."""
         return (AP, *map(accuracy_at, self.topk))
 
     def metric_names(self, groups: Sequence[str] = (OVERALL,), priors: Iterable[str] = ()) -> list[str]:
-        """The keys that ``Report.metrics()`` has under these settings."""
-        own = [grouped_name(metric, group) for group in groups for metric in self.metrics]
+        """Return the keys that ``Report.metrics()`` has under these settings."""
+        names = [grouped_name(metric, group) for group in groups for metric in self.metrics]
         under_prior = [grouped_name(metric, group) for group in groups for metric in self.prior_metrics]
-        return own + [name_under_prior(prior, name) for prior in priors for name in under_prior]
+        return names + [name_under_prior(prior, name) for prior in priors for name in under_prior]
 
     def class_columns(self, known: Iterable[str] = (), priors: Iterable[str] = ()) -> list[str]:
-        """The columns that the per-class table has under these settings.
+        """Return the columns that the per-class table has under these settings.
 
-        known: those of name, group and train_count that are known.
+        Args:
+            known: Those of name, group and train_count that are known.
+            priors: The names of other class distributions.
         """
-        own = ["class", *known, *self.COUNT_COLUMNS, *(metric.class_name for metric in self.metrics), *self.TIE_COLUMNS]
+        metrics = [metric.class_name for metric in self.metrics]
+        columns = ["class", *known, *self.COUNT_COLUMNS, *metrics, *self.TIE_COLUMNS]
         under_prior = [*(metric.class_name for metric in self.prior_metrics), "share", "effective_positives"]
-        return own + [name_under_prior(prior, name) for prior in priors for name in under_prior]
+        return columns + [name_under_prior(prior, name) for prior in priors for name in under_prior]

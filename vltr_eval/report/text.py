@@ -1,4 +1,4 @@
-"""Text tables of a report."""
+"""The text tables of a report: groups, classes, and other class distributions."""
 
 from __future__ import annotations
 
@@ -6,41 +6,155 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vltr_eval._base.arguments import nearest_name
-from vltr_eval._base.text_table import Column
+from vltr_eval._base.text_table import Column, text_table
 from vltr_eval.report.document import is_nan
-from vltr_eval.report.means import Group, decimal
-from vltr_eval.report.names import RANKS, SAP, SAP_STD, Metric
+from vltr_eval.report.means import Group, PriorResult, decimal
+from vltr_eval.report.names import RANKS, Metric
+
+_ASCENDING = ("class", "name", "group")
+_SMALLEST_DISTANCE = 1e-6  # a total variation below this would be 0.0000 in a table
+_FEW = 0.1  # share of the labelled rows
+
+
+def group_table(groups: Sequence[Group], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
+    """Build the table with a line for each group: its classes, and the mean of each metric over them."""
+    columns = [
+        Column("", [group.name for group in groups], is_name=True),
+        Column("classes", [f"{group.num_classes:,}" for group in groups], rank=RANKS["counts"]),
+        _undefined_column(groups),
+        *_metric_columns(metrics, [group.values for group in groups]),
+    ]
+    return text_table(columns, width=width, bold=bold)
+
+
+def class_table(
+    columns: Mapping[str, Sequence[Any]],
+    metrics: Sequence[Metric],
+    counts: Mapping[str, str],
+    *,
+    sort: str | None,
+    limit: int | None,
+    width: int | None,
+    bold: bool,
+) -> str:
+    """Build the table with a line for each class: its name and group, its counts, then the metrics.
+
+    Args:
+        columns: The per-class table, with the column "class".
+        metrics: The metrics to show.
+        counts: The columns of counts to show, and their headings.
+        sort: See `read_sort`.
+        limit: Number of classes to show.
+        width: Terminal cells of a line; None for no limit.
+        bold: Whether the headings are bold.
+
+    Raises:
+        ValueError: ``sort`` is no column, or ``limit`` is not positive.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ValueError(f"limit: expected a number of classes from 1 up, got {limit!r}")
+    num_classes = len(columns["class"])
+    chosen = _sorted_lines(columns, sort)[:limit]
+    rows = [{name: column[line] for name, column in columns.items()} for line in chosen]
+    headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **counts}
+    known = [
+        Column(
+            heading,
+            [str(row[name]) for row in rows],
+            rank=0 if name in ("class", "name") else RANKS.get(name, RANKS["counts"]),
+            is_name=name in ("name", "group"),
+        )
+        for name, heading in headings.items()
+        if name in columns
+    ]
+    text = text_table([*known, *_metric_columns(metrics, rows, by_class=True)], width=width, bold=bold)
+    if len(rows) < num_classes:
+        text += f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit\n"
+    return text
+
+
+def prior_table(
+    groups: Sequence[Group],
+    results: Sequence[PriorResult],
+    metrics: Sequence[Metric],
+    labelled: int,
+    *,
+    width: int | None,
+    bold: bool,
+) -> str:
+    """Build the table with a line for each class distribution, and sentences on distributions to be careful with.
+
+    Args:
+        groups: The means without weights, as the first line.
+        results: The means under each distribution.
+        metrics: mAP, shown for each group, then the Acc@k.
+        labelled: Number of labelled rows.
+        width: Terminal cells of a line; None for no limit.
+        bold: Whether the headings are bold.
+    """
+    mean, *accuracies = metrics
+    lines = [groups, *(result.groups for result in results)]
+    means = [
+        Column(mean.heading if number == 0 else group.name, [_cell(line[number].values[mean.name]) for line in lines])
+        for number, group in enumerate(groups)
+    ]
+    effective = [f"{labelled:,}", *(f"{result.effective_rows:,.1f}" for result in results)]
+    columns = [
+        Column("", ["as it is", *(result.name for result in results)], is_name=True),
+        _undefined_column([line[0] for line in lines]),
+        *means,
+        *_metric_columns(accuracies, [line[0].values for line in lines]),
+        Column("effective rows", effective, "eff.rows", RANKS["counts"]),
+    ]
+    table = text_table(columns, width=width, bold=bold)
+    cautions = "".join(_cautions(result, labelled) for result in results)
+    return f"under other class distributions\n{table}{cautions}"
+
+
+def _cautions(result: PriorResult, labelled: int) -> str:
+    """A line for each reason to be careful with the result."""
+    name, lines = result.name, ""
+    if result.left_out:
+        lines += f"{name}: {result.left_out:.2%} of it is of absent classes and left out\n"
+    if result.total_variation > _SMALLEST_DISTANCE:
+        distance = decimal(result.total_variation)
+        lines += f"{name}: the labels allow it to be met to a total variation of {distance}\n"
+    if result.effective_rows < labelled * _FEW:
+        lines += f"{name}: rests on few rows, as {result.effective_rows:,.1f} of {labelled:,} would\n"
+    return lines
 
 
 def read_sort(sort: str, columns: Sequence[str]) -> tuple[str, bool]:
-    """The column to sort by, and whether its largest value comes first.
+    """Return the column to sort by, and whether its largest value comes first.
 
-    sort: a column, or one with ``:asc`` or ``:desc``. Without, class, name and group ascend and numbers descend.
-    Raises ValueError for a column that is not there.
+    Args:
+        sort: A column, or one with ``:asc`` or ``:desc``. Without these, class, name and group ascend and numbers
+            descend.
+        columns: The columns that there are.
+
+    Raises:
+        ValueError: There is no such column.
     """
     name, colon, direction = sort.rpartition(":")
     if sort in columns:
         return sort, sort not in _ASCENDING
     if colon and name in columns and direction in ("asc", "desc"):
         return name, direction == "desc"
-    wanted = name if colon and direction in ("asc", "desc") else sort
-    near = nearest_name(wanted, columns)
+    column = name if colon and direction in ("asc", "desc") else sort
+    near = nearest_name(column, columns)
     hint = "" if near is None else f"did you mean {near}? "
     raise ValueError(
         f"sort: expected a column, COLUMN:asc or COLUMN:desc, got {sort!r}; {hint}the columns are {', '.join(columns)}"
     )
 
 
-_ASCENDING = ("class", "name", "group")
-
-
 def shortlist(classes: Sequence[int], most: int = 20) -> str:
-    """Class indices for a sentence: the first few, and how many more there are."""
+    """List the first class indices for a sentence, and the number of the others."""
     listed = ", ".join(map(str, classes[:most]))
     return listed if len(classes) <= most else f"{listed} and {len(classes) - most:,} more"
 
 
-def sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list[int]:
+def _sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list[int]:
     """Indices of the table's lines in the order that `read_sort` describes; undefined values come last."""
     lines = range(len(columns["class"]))
     if sort is None:
@@ -52,30 +166,31 @@ def sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list
     return sorted(defined, key=values.__getitem__, reverse=descending) + undefined
 
 
-def undefined_column(groups: Sequence[Group]) -> Column:
+def _undefined_column(groups: Sequence[Group]) -> Column:
     return Column("undefined", [f"{group.num_undefined:,}" for group in groups], "undef", RANKS["undefined"])
 
 
-def metric_columns(
+def _metric_columns(
     metrics: Sequence[Metric], rows: Sequence[Mapping[str, Any]], *, by_class: bool = False
 ) -> list[Column]:
-    """A column for each metric, its values found in each row by its name; the spread of SAP stands in SAP's cells."""
+    """A column for each metric with a heading; each row has the values by name. A spread stands in the same cell."""
     columns = []
     for metric in metrics:
-        name, heading = (metric.class_name, metric.class_heading) if by_class else (metric.name, metric.heading)
-        if metric is SAP_STD:
-            continue
-        cells = [cell(row[name]) for row in rows]
-        if metric is SAP:
-            spreads = [row[SAP_STD.class_name if by_class else SAP_STD.name] for row in rows]
-            cells = [
-                f"{cell} +- {spread:.4f}" if spread == spread else cell
-                for cell, spread in zip(cells, spreads, strict=True)
-            ]
-        columns.append(Column(heading, cells, metric.short, metric.rank))
+        heading = metric.class_heading if by_class else metric.heading
+        if heading:
+            cells = [_metric_cell(metric, row, by_class) for row in rows]
+            columns.append(Column(heading, cells, metric.short, metric.rank))
     return columns
 
 
-def cell(value: float) -> str:
+def _metric_cell(metric: Metric, row: Mapping[str, Any], by_class: bool) -> str:
+    text = _cell(row[metric.class_name if by_class else metric.name])
+    if metric.spread is None:
+        return text
+    spread = row[metric.spread.class_name if by_class else metric.spread.name]
+    return text if is_nan(spread) else f"{text} +- {decimal(spread)}"
+
+
+def _cell(value: float) -> str:
     """A number as the tables show it, - where it is undefined."""
     return "-" if is_nan(value) else decimal(value)

@@ -31,7 +31,7 @@ from vltr_train.data.label_lists import (
     write_videolt_list,
 )
 
-__all__ = ["Dataset", "DatasetLists", "Split", "TestSplit", "TrainSplit", "ValSplit", "open_dataset"]
+__all__ = ["Dataset", "DatasetLists", "Split", "TestSplit", "TrainSplit", "ValSplit", "open_dataset", "selecting_split"]
 
 _FORMAT = 1
 _COUNTS = "count-labels-train.lst"
@@ -104,23 +104,23 @@ class DatasetLists:
         root = Path(folder)
         if not (root / "train.lst").is_file():
             raise InputError(f"{root}: not a data set, it has no train.lst")
-        own_name, own_bounds, is_published = _read_card(root)
+        card_name, card_bounds, is_published = _read_card(root)
         names, counts = read_class_counts(root / _COUNTS) if (root / _COUNTS).exists() else (None, None)
-        wanted = None if names is None else len(names)
+        num_classes = None if names is None else len(names)
         files = {split: path for split in _SPLITS for path in reversed(_list_files(root, split)) if path.exists()}
         lists = {
-            split: (read_videolt_list if path.suffix == ".lst" else read_videofolder)(path, wanted)
+            split: (read_videolt_list if path.suffix == ".lst" else read_videofolder)(path, num_classes)
             for split, path in files.items()
         }
-        if names is None:
+        if names is None or counts is None:
             total = max(labels.num_classes for labels in lists.values())
             lists = {split: replace(labels, num_classes=total) for split, labels in lists.items()}
             names = list(default_class_names(total))
         else:
             _check_counts(root / _COUNTS, names, counts, lists["train"].counts(), is_published)
         found = cls(
-            own_name if name is None else name,
-            own_bounds if bounds is None else bounds,
+            card_name if name is None else name,
+            card_bounds if bounds is None else bounds,
             tuple(names),
             **lists,
             published_counts=counts if is_published else None,
@@ -235,8 +235,20 @@ class TestSplit(Split):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """class_names: C; bounds: (high, low) of head and tail by training counts; num_skipped: videos left out for want of
-    features. folder, features: where `open_dataset` found it. published_counts: as in `DatasetLists`.
+    """A data set with its frames: `open_dataset` opens one.
+
+    Attributes:
+        name: The name of the data set.
+        class_names: The names of the C classes.
+        bounds: (high, low): head has more training videos than high, tail at most low.
+        frames: The frames of all videos.
+        train: The training split.
+        validate: The validation split, or None.
+        test: The test split, or None.
+        num_skipped: The number of videos left out for missing features.
+        folder: The folder that `open_dataset` read.
+        features: Its argument of this name.
+        published_counts: (C,) training videos of each class in the published set; None: groups come from the lists.
     """
 
     name: str
@@ -277,7 +289,7 @@ class Dataset:
         return self.train.labels.counts() if self.published_counts is None else self.published_counts
 
 
-_SPLITS = {"train": TrainSplit, "validate": ValSplit, "test": TestSplit}
+_SPLITS = ("train", "validate", "test")
 
 
 def open_dataset(
@@ -285,11 +297,22 @@ def open_dataset(
 ) -> Dataset:
     """Open the data set of a folder; frames are read when they are gathered.
 
-    features: where the frames are, if not in the folder or its features/: a packed store or a folder of .npy.
-    skip_missing: leave out videos without features, and count them, instead of raising. Groups come from the videos
-    that remain, unless the data set keeps published counts.
-    Raises InputError: for a file that is missing or wrong, a class whose count is not that of train.lst, and videos
-    without features, of which the first is named.
+    Args:
+        folder: The folder with train.lst and perhaps validate.lst, test.lst and dataset.json.
+        features: A packed store or a folder of .npy; default: the folder, or its features/.
+        skip_missing: Leave out and count videos without features instead of raising. Groups come from the remaining
+            videos, unless the data set keeps published counts.
+
+    Returns:
+        The `Dataset`.
+
+    Raises:
+        InputError: A file is missing or wrong, the count of a class is not that of train.lst, or videos have no
+            features; the first is named.
+
+    Example:
+        >>> dataset = open_dataset("data")      # doctest: +SKIP
+        >>> dataset.train_counts.sum()          # doctest: +SKIP
     """
     root = Path(folder)
     lists = DatasetLists.read(root)
@@ -304,18 +327,17 @@ def open_dataset(
             lists = lists.only(number_of)
         except ValueError as error:
             raise InputError(f"{root}/{error}") from None
-    splits = {
-        split: _SPLITS[split](labels, np.array([number_of[name] for name in labels.ids], np.int64), frames)
-        for split, labels in lists.splits.items()
+    videos = {
+        split: np.array([number_of[name] for name in labels.ids], np.int64) for split, labels in lists.splits.items()
     }
     return Dataset(
         lists.name,
         lists.class_names,
         lists.bounds,
         frames,
-        splits["train"],
-        splits.get("validate"),
-        splits.get("test"),
+        TrainSplit(lists.train, videos["train"], frames),
+        None if lists.validate is None else ValSplit(lists.validate, videos["validate"], frames),
+        None if lists.test is None else TestSplit(lists.test, videos["test"], frames),
         sum(map(len, missing.values())),
         root,
         None if features is None else Path(features),
@@ -324,7 +346,7 @@ def open_dataset(
 
 
 def _open_frames(folder: Path, features: str | os.PathLike[str] | None, ids: Sequence[str]) -> FrameStore | VideoFolder:
-    """The packed store, or of a folder of .npy the videos wanted."""
+    """Open the packed store, or the requested videos of a folder of .npy."""
     folders = [Path(features)] if features is not None else [folder, folder / "features"]
     for candidate in folders:
         if FrameStore.is_at(candidate):
@@ -336,3 +358,16 @@ def _open_frames(folder: Path, features: str | os.PathLike[str] | None, ids: Seq
     if not present:
         raise InputError(f"{root}: no .npy of any video of the lists")
     return VideoFolder(root, present)
+
+
+def selecting_split(dataset: Dataset, select_on: str) -> Split | None:
+    """Return the split that selects checkpoints: the test split only if `select_on` names it."""
+    if not isinstance(dataset.train, TrainSplit):
+        raise TypeError(f"dataset: expected a TrainSplit to train on, got {type(dataset.train).__name__}")
+    if select_on == "test":
+        if not isinstance(dataset.test, TestSplit):
+            raise ValueError("select_on: expected a data set with a test split, got one without")
+        return dataset.test
+    if not isinstance(dataset.validate, ValSplit | None):
+        raise TypeError(f"dataset: expected a ValSplit to select on, got {type(dataset.validate).__name__}")
+    return dataset.validate

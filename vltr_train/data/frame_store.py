@@ -118,8 +118,8 @@ class FrameStore:
         dtype: of the result, rounded once to nearest. out: an array to fill in its place, numpy or torch in CPU memory.
         Raises ValueError that names the place of a video or frame that is not there.
         """
-        wanted = {"dtype": dtype} if out is None else {"out": out}
-        return gather_frames(self.frames, self.offsets, videos, frame_indices, threads=threads, **wanted)
+        target = {"dtype": dtype} if out is None else {"out": out}
+        return gather_frames(self.frames, self.offsets, videos, frame_indices, threads=threads, **target)
 
     def verify(self, progress: Progress | None = None, threads: int | None = None) -> None:
         """Read every frame; raises InputError that names the first damaged video."""
@@ -129,7 +129,7 @@ class FrameStore:
 class VideoFolder:
     """Frames that lie as one ``<id>.npy`` a video, (n, D) of float16, float32 or float64; n may differ.
 
-    ids: the videos wanted; default all of the folder, by name. An id may name a subfolder: "a/b" is the file a/b.npy.
+    ids: the videos to open; default all of the folder, by name. An id may name a subfolder: "a/b" is the file a/b.npy.
     Headers are read here, frames when they are gathered.
     Raises InputError that names the first video that cannot be used, and how many there are.
     """

@@ -118,12 +118,12 @@ class LabelList:
 
     def rows_with(self, classes: np.ndarray) -> np.ndarray:
         """The rows that carry one of the classes or more, ascending; ValueError for classes that are not (C,) bool."""
-        wanted = np.asarray(classes)
-        if wanted.dtype != bool or wanted.shape != (self.num_classes,):
+        mask = np.asarray(classes)
+        if mask.dtype != bool or mask.shape != (self.num_classes,):
             raise ValueError(
-                f"classes: expected bool of shape ({self.num_classes},), got {wanted.dtype} of shape {wanted.shape}"
+                f"classes: expected bool of shape ({self.num_classes},), got {mask.dtype} of shape {mask.shape}"
             )
-        return np.unique(self.rows[wanted[self.classes]])
+        return np.unique(self.rows[mask[self.classes]])
 
     def by_class(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows of each class: offsets (C + 1,) int64, and rows (labels,) int64 that ascend within a class."""
@@ -162,19 +162,19 @@ def read_videolt_list(path: str | os.PathLike[str], num_classes: int | None = No
     Raises InputError.
     """
     labels = read_labels(path)
-    pairs = labels.values
-    ids = tuple(labels.ids.tolist())
+    assert labels.ids is not None  # read_labels always reads ids
+    pairs, ids = labels.values, tuple(labels.ids.tolist())
     if len(set(ids)) < len(ids):
         row = _first_repeated(ids)
         raise InputError(f"{path}: line {row + 1}: video {ids[row]} is listed already")
-    wanted = class_total(path, int(pairs.classes.max()), len(pairs.classes)) if num_classes is None else num_classes
-    outside = np.flatnonzero(pairs.classes >= wanted)
+    total = class_total(path, int(pairs.classes.max()), len(pairs.classes)) if num_classes is None else num_classes
+    outside = np.flatnonzero(pairs.classes >= total)
     if outside.size:
         at = outside[0]
         raise InputError(
-            f"{path}: line {pairs.rows[at] + 1}: expected classes from 0 to {wanted - 1}, got {pairs.classes[at]}"
+            f"{path}: line {pairs.rows[at] + 1}: expected classes from 0 to {total - 1}, got {pairs.classes[at]}"
         )
-    return LabelList.from_pairs(ids, pairs.rows, pairs.classes, wanted)
+    return LabelList.from_pairs(ids, pairs.rows, pairs.classes, total)
 
 
 def is_index(text: str) -> bool:
@@ -223,9 +223,9 @@ def read_videofolder(path: str | os.PathLike[str], num_classes: int | None = Non
     if not ids:
         raise InputError(f"{path}: expected lines '<folder>/<id> <frames> <class>,...', got none")
     largest = max(map(max, labels))
-    wanted = class_total(path, largest, sum(map(len, labels))) if num_classes is None else num_classes
+    total = class_total(path, largest, sum(map(len, labels))) if num_classes is None else num_classes
     try:
-        return LabelList.from_lists(ids, labels, wanted)
+        return LabelList.from_lists(ids, labels, total)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -287,7 +287,7 @@ MINIKINETICS_CLASS_ORDER = (
 """MiniKinetics' 200 classes from the largest to the smallest: class k of the long-tailed set is class ORDER[k].
 
 The published code sorts by an unstable argsort, whose order of equal counts depends on numpy and the CPU; this is the
-order of its own numpy.
+order of the numpy that it used.
 """
 
 
@@ -296,8 +296,8 @@ def read_minikinetics(
 ) -> tuple[LabelList, LabelList]:
     """Imbalanced-MiniKinetics200 for training and test, out of MiniKinetics' train.lst and val.lst.
 
-    Classes are numbered anew, the largest first. Of class k the first ``int(n_0 * imbalance ** (k / 199))`` training
-    videos stay, in the order of the file, where n_0 is the size of the largest; of the test videos all.
+    Classes are numbered anew, the largest first. Class k keeps its first ``int(n_0 * imbalance ** (k / 199))`` training
+    videos in the order of the file, where n_0 is the size of the largest class. All test videos stay.
     imbalance: above 0, at most 1; the paper has 0.01, 0.02, 0.05 and 0.1. Raises InputError, also for other lists.
     """
     if not 0 < imbalance <= 1:

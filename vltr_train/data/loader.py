@@ -26,7 +26,7 @@ from vltr_train.ops.frames import gather_frames, sample_frames
 
 __all__ = ["FRAME_SAMPLING", "Batch", "Loader", "derived_seed", "resident_frames"]
 
-FRAME_SAMPLING = {
+FRAME_SAMPLING: dict[str, dict[str, Any]] = {
     "with_replacement": {"mode": "random", "replacement": True},
     "without_replacement": {"mode": "random", "replacement": False},
     "uniform": {"mode": "uniform"},
@@ -40,11 +40,15 @@ _ROWS_AT_ONCE = 1 << 16  # of a store, on their way to the device
 
 @dataclass
 class Batch:
-    """Clips of B videos, their labels, and where they come from.
+    """Clips of B videos with their labels: one batch of a `Loader`.
 
-    features: (B, T, D) float32. targets: (B, C) float32 of 0/1. rows: (B,) int64 in CPU memory, rows of the split.
-    classes: (B,) int64, the class that each was drawn for, where the sampler draws classes. weight: rows of this rank x
-    ranks / rows of all ranks, which makes the mean of the ranks' mean losses that of all rows.
+    Attributes:
+        features: (B, T, D) float32.
+        targets: (B, C) float32 of 0 and 1.
+        rows: (B,) int64 in CPU memory, rows of the split.
+        classes: (B,) int64, the class that each row was drawn for; None if the sampler draws no classes.
+        weight: Rows of this rank x ranks / rows of all ranks. With this factor the mean of the ranks' mean losses is
+            the mean over all rows.
     """
 
     features: Tensor
@@ -59,15 +63,31 @@ class Batch:
 
 
 class Loader:
-    """The batches of a split, epoch by epoch: random frames of what a sampler draws, or, without one, evenly spaced
-    frames of every row in order, as in evaluation.
+    """The batches of a split, epoch by epoch.
 
-    batch_size: rows of all ranks together, of which each gets a contiguous share. In training a last batch that leaves
-    a rank fewer than two rows is dropped (DIFFERS: the published code keeps it; batch normalisation and mixing need
-    two). num_frames: T. frame_sampling: in training, one of `FRAME_SAMPLING`. seed, stream: draws depend on these, on
-    the epoch and the position in it alone, so that ranks, threads and a resumption do not change them. resident: the
-    frames of the store where they lie on the device (`resident_frames`). threads: of the core. A batch is good until
-    the next one is asked for, and one epoch at a time is read: memory is used again.
+    With a sampler: random frames of the rows that it draws. Without one: evenly spaced frames of every row in order, as
+    in evaluation. Draws depend on seed, stream, epoch and position in the epoch alone, so ranks, threads and a
+    resumption do not change them. A batch is valid until the next one is drawn, and one epoch at a time is read,
+    because batches share memory.
+
+    Args:
+        split: The split, with its frames.
+        batch_size: Rows of all ranks together; each rank gets a contiguous share. In training a last batch with fewer
+            than two rows for a rank is dropped (DIFFERS: the published code keeps it; batch normalisation and mixing
+            need two).
+        num_frames: T.
+        sampler: Draws the rows of an epoch; None in evaluation.
+        frame_sampling: One of `FRAME_SAMPLING`, for training.
+        seed: The seed of the draws.
+        stream: The number of the loader among those of one step; each has different draws.
+        device: The device of the batches.
+        rank: The index of this rank.
+        size: The number of ranks.
+        resident: The frames of the store on the device: see `resident_frames`.
+        threads: Threads of the core.
+
+    Raises:
+        ValueError: The batch size or the number of threads does not fit.
     """
 
     def __init__(
@@ -103,7 +123,7 @@ class Loader:
 
     @lazy_property
     def _source(self) -> _OnHost | _OnDevice:
-        """Made when it is asked for: a loader whose arguments are looked at takes no memory."""
+        """Allocate on first use, so that a loader takes no memory until its first epoch."""
         if self._resident is None:
             return _OnHost(self.split, self._picks, self._device)
         return _OnDevice(self.split, self._picks, self._resident)
@@ -208,15 +228,16 @@ class _OnHost:
         targets = torch.from_numpy(self._split.labels.multi_hot(rows))
         drawn = None if classes is None else torch.from_numpy(classes)
         sent = None
-        if self._is_cuda:
+        if self._stream is not None:
             with torch.cuda.stream(self._stream):
-                clips, targets, drawn = (
-                    array if array is None else array.pin_memory().to(self._device, non_blocking=True)
-                    for array in (clips, targets, drawn)
-                )
+                clips, targets = self._send(clips), self._send(targets)
+                drawn = None if drawn is None else self._send(drawn)
                 sent = self._stream.record_event()
         self._memory[-1] = (self._memory[-1][0], sent)
         return _Prepared(Batch(clips, targets, torch.from_numpy(rows), drawn, weight), sent)
+
+    def _send(self, array: Tensor) -> Tensor:
+        return array.pin_memory().to(self._device, non_blocking=True)
 
     def hand_over(self, prepared: _Prepared) -> Batch:
         batch, sent = prepared
@@ -251,6 +272,7 @@ class _OnDevice:
 
     def __init__(self, split: Split, picks: dict[str, Any], resident: Tensor) -> None:
         self._picks, self._frames, self._device = picks, resident, resident.device
+        assert isinstance(split.frames, FrameStore)  # resident_frames gives None for other frames
         self._offsets, self._videos = self._put(split.frames.offsets), self._put(split.videos)
         self._lengths = self._put(split.lengths)
         self._targets = self._put(split.labels.multi_hot(dtype=np.uint8))

@@ -109,13 +109,13 @@ def _read_table(path: Path, text: str) -> tuple[list[int], list[str], list[str],
     labels = [name for name in header if name in _LABEL_COLUMNS]
     if len(labels) > 1:
         raise InputError(f"{path}: expected one column of labels, got {' and '.join(labels)}; leave out the others")
-    if None not in columns[:2]:
+    id_column, label_column, split_column = columns
+    if id_column is not None and label_column is not None:
         rows = rows[1:]
     elif columns != [None] * 3 or len(header) not in (2, 3):
         raise InputError(f"{path}: expected columns id, labels and perhaps split, got {', '.join(rows[0][1][:6])}")
     else:
-        columns = [0, 1, 2 if len(header) == 3 else None]
-    id_column, label_column, split_column = columns
+        id_column, label_column, split_column = 0, 1, 2 if len(header) == 3 else None
     splits: list[str | None] = []
     for line, row in rows:
         if len(row) != len(header):

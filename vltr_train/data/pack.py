@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import OutputError
@@ -81,9 +82,9 @@ class PackSummary:
 
 
 def videolt(labels: PathLike, features: PathLike) -> PackSource:
-    """VideoLT, or any lists in its format: a folder that `DatasetLists.read` reads. Raises InputError.
+    """Read VideoLT, or any lists in its format: a folder that `DatasetLists.read` reads. Raises InputError.
 
-    Lists of VideoLT's own size are called videolt, whatever their folder is called.
+    Lists of VideoLT's size are called videolt; other lists have the name of their folder.
     """
     lists = DatasetLists.read(labels)
     is_videolt = (len(lists.class_names), len(lists.train)) == VIDEOLT_SIZE
@@ -91,7 +92,7 @@ def videolt(labels: PathLike, features: PathLike) -> PackSource:
 
 
 def charades(labels: PathLike, features: PathLike, name: str = "own-charadeslt") -> PackSource:
-    """CharadesLT or CharadesEgoLT: lists of one's own in VideoLT's format, as none were published, hence the name.
+    """Read CharadesLT or CharadesEgoLT from lists in VideoLT's format; no lists were published, hence the name.
 
     Raises InputError.
     """
@@ -99,7 +100,7 @@ def charades(labels: PathLike, features: PathLike, name: str = "own-charadeslt")
 
 
 def minikinetics(labels: PathLike, features: PathLike, imbalance: float = 0.01) -> PackSource:
-    """Imbalanced-MiniKinetics200 out of the published train.lst and val.lst; the latter is the test split.
+    """Read Imbalanced-MiniKinetics200 from the published train.lst and val.lst; the latter is the test split.
 
     Classes have their names where kinetics_val.csv lies beside, else the numbers of the published lists: kinetics007.
     Raises InputError.
@@ -128,7 +129,7 @@ def _kinetics_names(path: Path) -> list[str]:
 
 
 def ava(labels: PathLike, features: PathLike) -> PackSource:
-    """AVA's person boxes: a folder with ava_train_v*.csv and ava_val_v*.csv, and for each box <id>.npy of its clip.
+    """Read AVA's person boxes from ava_train_v*.csv and ava_val_v*.csv of a folder; each box has <id>.npy of its clip.
 
     The classes are those of *for_activitynet*.pbtxt or .pbtxt.txt (the 60 that are evaluated), or all 80 where there
     is none. Ids are those of `read_ava`. Raises InputError.
@@ -160,7 +161,7 @@ def own(
     name: str | None = None,
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
 ) -> PackSource:
-    """Read the labels of one's own data: one file with a column of splits, or a file for each split.
+    """Read the labels of your data: one file with a column of splits, or a file for each split.
 
     Args:
         labels: A file that `read_own_labels` reads. Videos without a split are for training.
@@ -198,7 +199,7 @@ def own(
     if "train" not in pairs:
         raise InputError(f"{labels}: expected videos of split train, got none")
     names, index_of = _class_indices([row for split in pairs.values() for row in split], class_names)
-    lists = {}
+    lists: dict[str, Any] = {}  # of LabelList
     for split, videos in pairs.items():
         indices = [sorted({index_of[token] for token in tokens}) for _, tokens, _ in videos]
         lists[split] = LabelList.from_lists([video for video, _, _ in videos], indices, len(names))
@@ -262,9 +263,10 @@ def pack(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> PackSummary:
-    """Pack a source into a folder for `vltr_train.open_dataset`; the same call goes on after an interruption.
+    """Pack a source into a folder for `vltr_train.open_dataset`.
 
-    Packed frames are read again and compared before they are put in place.
+    After an interruption the same call continues the unfinished pack. A finished pack is not packed again: the call
+    raises OutputError. Packed frames are read again and compared before they get their final name.
 
     Args:
         source: The labels and the folder of features.
@@ -280,7 +282,7 @@ def pack(
     Raises:
         ValueError: A video is missing or corrupt; the first is named (InputError where its file cannot be read, or its
             id leads out of the folder of features).
-        OutputError: The folder holds a store or label lists already, or an unfinished store of other videos.
+        OutputError: The folder holds a finished store, label lists, or an unfinished store of other videos.
     """
     if DatasetLists.are_at(folder) and not (FrameStore.is_at(folder) or StoreWriter.is_begun_at(folder)):
         raise OutputError(f"{folder}: holds label lists, which packing would replace; choose another folder")

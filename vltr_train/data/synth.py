@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -396,7 +396,7 @@ def synthesize(
     _claim(folder, origin)
     write = _write_packed if layout == "packed" else _write_files
     write(world, folder, dtype, num_threads(threads), progress or (lambda fraction: None))
-    splits = {split: world.split_labels(split) for split in world.splits}
+    splits: dict[str, Any] = {split: world.split_labels(split) for split in world.splits}
     DatasetLists(world.name, world.bounds, world.class_names, **splits).write(folder)
     return SyntheticSet(
         {split: part.stop - part.start for split, part in world.splits.items()},

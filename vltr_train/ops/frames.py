@@ -39,7 +39,13 @@ _DISTINCT = 2  # of SampleMode in csrc/core/frame_core.hpp, after "uniform" and 
 
 
 class StackedClips(NamedTuple):
-    """features: (B, L, D); targets: (B, C); beta: (B,) float32, the partner's share of the label."""
+    """Mixed clips, the result of `frame_stack`.
+
+    Attributes:
+        features: (B, L, D), of the dtype of the features.
+        targets: (B, C) float32 or float64.
+        beta: (B,) float32, the partner's share of the label.
+    """
 
     features: Any
     targets: Any
@@ -64,39 +70,52 @@ def frame_stack(
     out: Any = None,
     threads: int | None = None,
 ) -> StackedClips:
-    """StackedClips (VideoLT, arXiv 2105.02668): each clip gets frames of its partner's, the more the better its classes
-    are known already, and their labels are mixed alike.
+    """Mix each clip with frames of its partner, and their labels alike: FrameStack.
 
-    features: (B, T, D) float16, bfloat16, float32 or float64; any strides over B and T. targets: (B, C) of any real
-    dtype. rap: (C,), the running AP of each class (or its training count, for the paper's "CF"); NaN is fine for a
-    class that no sample has. partner: (B,) or (num_mixed,) integers, the row j that row i is mixed with; it need not be
-    a permutation. clip_length: L.
+    A row whose classes are known better gets more frames of its partner. With s the score of a row, the sum of
+    target x rap over its classes: beta = s_i / (s_i + s_j). It is 0.5 if that is undefined (s_i + s_j below 1e-5 or
+    NaN, a share outside [0, 1]). floor(beta L) frames come from the partner and the rest from the row. The k-th of F
+    frames is frame floor(k (T - 1) / (F - 1)) of T. The label is (1 - beta) y_i + beta y_j. All is computed in float32,
+    labels of float64 in float64; integer and bool labels become float32.
 
-    With s the score of a row, the sum of target x rap over its classes: beta = s_i / (s_i + s_j), or 0.5 where that
-    says nothing (s_i + s_j below 1e-5 or NaN, a share outside [0, 1]); floor(beta L) frames come from the partner and
-    the rest are the row's own; the k-th of F frames is frame floor(k (T - 1) / (F - 1)) of T; the label is
-    (1 - beta) y_i + beta y_j. All in float32, labels of float64 in float64; integer and bool labels become float32.
+    Gradients of torch flow to features, backwards and of any order, and to nothing else. Later changes of partner do
+    not affect them.
 
-    num_mixed: only the first so many rows are mixed, among themselves; the rest stay as they are, with beta 0, and L
-    must be T. beta: a constant from [0, 1] or a (B,) float32 array in the place of what labels and rap give; rap may
-    then be None. multilabel_rap: "sum" (published code), "mean" over the labels (weighted by targets) or "min".
-    eps_scale: "code" divides s by C before the threshold, as the published code does, "paper" does not.
-    order: "partner_first" (code) or "own_first" (paper). out: a C-ordered (B, L, D) array of the features' dtype, apart
-    from them, to fill with the mixed ones; in CPU memory that spares the system a fresh one each step, which takes
-    longer than the mixing.
+    Args:
+        features: (B, T, D) float16, bfloat16, float32 or float64; any strides over B and T.
+        targets: (B, C) of any real dtype.
+        rap: (C,), the running AP of each class, or its training count for the paper's "CF". NaN is allowed for a class
+            that no sample has. It may be None if beta is given.
+        partner: (B,) or (num_mixed,) integers: row i is mixed with row partner[i]; need not be a permutation.
+        clip_length: L.
+        num_mixed: Mix only the first rows, among themselves. The rest stay unchanged, with beta 0, and L must be T.
+        beta: A constant from [0, 1] or a (B,) float32 array, instead of the shares from labels and rap.
+        multilabel_rap: "sum" (published code), "mean" over the labels (weighted by targets) or "min".
+        eps_scale: "code" divides s by C before the threshold, as the published code does; "paper" does not.
+        order: "partner_first" (code) or "own_first" (paper).
+        out: A C-ordered (B, L, D) array of the features' dtype to fill, apart from the features. In CPU memory it saves
+            an allocation each step, which takes longer than the mixing.
+        threads: Threads of the core.
 
-    Returns `StackedClips`. Gradients of torch flow to features, backwards and of any order, and to nothing else; later
-    changes of partner do not matter to them. Raises ValueError or TypeError for what does not fit. On a device, a row
-    whose partner is no mixed row, or whose given beta is outside [0, 1], is NaN in all three results.
+    Returns:
+        `StackedClips`.
 
-    >>> clips = np.float32([[[0], [1], [2]], [[10], [11], [12]]])
-    >>> stacked = frame_stack(clips, np.eye(2, dtype=np.float32), np.float32([.6, .3]), [1, 0], 3)
-    >>> stacked.features[:, :, 0]
-    array([[10., 12.,  0.],
-           [ 0., 10., 12.]], dtype=float32)
-    >>> stacked.targets
-    array([[0.3333333 , 0.6666667 ],
-           [0.33333334, 0.6666666 ]], dtype=float32)
+    Raises:
+        ValueError: An argument does not fit. On a device, a row with a partner outside the mixed rows, or with a given
+            beta outside [0, 1], is NaN in all three results instead.
+        TypeError: An array has a wrong dtype.
+
+    Source: VideoLT, arXiv 2105.02668.
+
+    Example:
+        >>> clips = np.float32([[[0], [1], [2]], [[10], [11], [12]]])
+        >>> stacked = frame_stack(clips, np.eye(2, dtype=np.float32), np.float32([.6, .3]), [1, 0], 3)
+        >>> stacked.features[:, :, 0]
+        array([[10., 12.,  0.],
+               [ 0., 10., 12.]], dtype=float32)
+        >>> stacked.targets
+        array([[0.3333333 , 0.6666667 ],
+               [0.33333334, 0.6666666 ]], dtype=float32)
     """
     clips = _borrow_frames("features", features, 3)
     num_rows, num_frames, _ = clips.shape
@@ -160,7 +179,7 @@ def frame_stack(
 
 @dataclass(frozen=True)
 class _Stacking:
-    """What of a call its gradients need too, and the maps that they are made of."""
+    """The arguments of a call that its gradients need as well, and the maps of the gradients."""
 
     num_frames: int
     clip_length: int
@@ -246,22 +265,32 @@ def gather_frames(
     pin_memory: bool = False,
     threads: int | None = None,
 ) -> Any:
-    """Picked frames of many videos, out of one flat array of all their frames.
+    """Gather chosen frames of many videos from one flat array of all their frames.
 
-    store: (F, D) float16, bfloat16, float32 or float64, in memory, memory-mapped (read by the threads of the call, and
-    only where frames are picked) or on a device. offsets: (V + 1,) int64: video v has rows offsets[v] to
-    offsets[v + 1] - 1. videos: (B,) integers. frame_indices: (B, K) integers, counted within the video.
+    Args:
+        store: (F, D) float16, bfloat16, float32 or float64, in memory, memory-mapped or on a device. The threads of the
+            call read a memory map, and only at the chosen frames.
+        offsets: (V + 1,) int64: video v has rows offsets[v] to offsets[v + 1] - 1.
+        videos: (B,) integers.
+        frame_indices: (B, K) integers, counted within the video.
+        dtype: The dtype of the result; default: that of the store.
+        out: A C-ordered array (B, K, D) to fill, whose dtype is the result's. It is not touched if an input is refused,
+            and autograd takes it as changed in place.
+        pin_memory: Return a torch tensor in page-locked CPU memory, for asynchronous copies to a device.
+        threads: Threads of the core.
 
-    Returns (B, K, D) in ``dtype`` (default: the store's), rounded once to nearest, ties to even; no gradients. out: a
-    C-ordered array to fill in its place, whose dtype is then the result's; it is not touched where an input is refused,
-    and autograd takes it as changed in place. pin_memory: the result is a torch tensor in page-locked CPU memory, for a
-    copy to the device that does not wait. Raises ValueError that names the place of a video or frame that is not there;
-    on a device such a frame is a row of NaN.
+    Returns:
+        (B, K, D), rounded once to nearest, ties to even; no gradients.
 
-    >>> store = np.arange(5, dtype=np.float16)[:, None]  # video 0 has 2 frames, video 1 has 3
-    >>> gather_frames(store, np.array([0, 2, 5]), [1, 0], [[0, 2], [1, 1]], dtype="float32")[:, :, 0]
-    array([[2., 4.],
-           [1., 1.]], dtype=float32)
+    Raises:
+        ValueError: An argument does not fit, or a video or frame does not exist; its position is named. On a device
+            such a frame is a row of NaN instead.
+
+    Example:
+        >>> store = np.arange(5, dtype=np.float16)[:, None]  # video 0 has 2 frames, video 1 has 3
+        >>> gather_frames(store, np.array([0, 2, 5]), [1, 0], [[0, 2], [1, 1]], dtype="float32")[:, :, 0]
+        array([[2., 4.],
+               [1., 1.]], dtype=float32)
     """
     frames = _borrow_frames("store", store, 2)
     _check_no_gradient("store", store)
@@ -304,23 +333,34 @@ def sample_frames(
     samples: Any = None,
     threads: int | None = None,
 ) -> Any:
-    """Which frames of each video are taken: (B, num_frames) int64, ascending in each row.
+    """Choose frames of each video: (B, num_frames) int64, ascending in each row.
 
-    lengths: (B,) integers, the frames of each video. mode: "random" as in training, with replacement as the published
-    code draws or without; of a video with n < num_frames frames, ``replacement=False`` takes every frame
-    num_frames // n times and draws the rest without replacement. "uniform", as in evaluation, takes frame
-    floor(k (n - 1) / (num_frames - 1)).
+    A draw depends on seed, epoch and sample alone, not on the rest of the batch.
 
-    A draw depends on seed, epoch and sample alone, and not on what else is in the batch. seed: 0 to 2**64 - 1. epoch:
-    0 to 2**32 - 1. samples: (B,) integers, the id of each sample (default: its row). On a device num_frames is 2**16 at
-    most. Raises ValueError for a length below 1 or from 2**32; on a device its row is -1 throughout.
+    Args:
+        lengths: (B,) integers, the frames of each video.
+        num_frames: Frames to choose; on a device at most 2**16.
+        mode: "random" as in training, or "uniform" as in evaluation: frame floor(k (n - 1) / (num_frames - 1)).
+        replacement: Draw with replacement, as the published code does. Without, a video of n < num_frames frames gives
+            every frame num_frames // n times, and the rest is drawn without replacement.
+        seed: From 0 to 2**64 - 1.
+        epoch: From 0 to 2**32 - 1.
+        samples: (B,) integers, the id of each sample; default: its row.
+        threads: Threads of the core.
 
-    >>> sample_frames([100, 3], 4, mode="uniform")
-    array([[ 0, 33, 66, 99],
-           [ 0,  0,  1,  2]])
-    >>> sample_frames([100, 3], 4, replacement=False, seed=1)
-    array([[ 1, 42, 55, 69],
-           [ 0,  1,  2,  2]])
+    Returns:
+        (B, num_frames) int64 on the device of lengths.
+
+    Raises:
+        ValueError: A length is below 1 or above 2**32 - 1. On a device its row is -1 throughout instead.
+
+    Example:
+        >>> sample_frames([100, 3], 4, mode="uniform")
+        array([[ 0, 33, 66, 99],
+               [ 0,  0,  1,  2]])
+        >>> sample_frames([100, 3], 4, replacement=False, seed=1)
+        array([[ 1, 42, 55, 69],
+               [ 0,  1,  2,  2]])
     """
     videos = _borrow_integers("lengths", lengths)
     # A device ranks every draw among all of its sample: 2**16 of them keep it busy for milliseconds.
@@ -360,22 +400,37 @@ def dynamic_frame_masks(
     samples: Any = None,
     threads: int | None = None,
 ) -> Any:
-    """MOVE's dynamic frame sampler: (B, num_masks, T) bool, True for a frame that is chosen.
+    """Draw the masks of MOVE's dynamic frame sampler: (B, num_masks, T) bool, True for a chosen frame.
 
-    Of the T = num_frames frames of a sample, each of its masks chooses n at random, n itself at random from m to T, and
-    m the mean bound of the sample's labels, down to an integer from [1, T]: the rarer its classes, the fewer frames may
-    do. targets: (B, C) of any real dtype (they weight the mean; without a label m is 1). bounds: (C,), those of
-    `dynamic_frame_bounds`, moved beside targets once (``torch.as_tensor(bounds, device=targets.device)``); NaN is fine
-    for a class that no sample has. seed, epoch, samples: see `sample_frames`.
+    Each mask of a sample chooses n of its T frames at random, n itself at random from m to T. m is the mean bound of
+    the sample's labels, rounded down, from [1, T]. Samples of rarer classes may have fewer frames.
 
     The paper keeps the chosen frames: multiply frames (or the keys and pooling weights of attention) by the mask. So
-    does the published code, but for the key mask of its attention, where it blocks the chosen frames and keeps the
-    others: that is ``~mask``. It draws five masks a sample: two queries, the key mask, and two codebook views.
+    does the published code, except for the key mask of its attention: it blocks the chosen frames and keeps the others,
+    which is ``~mask``. It draws five masks a sample: two queries, the key mask, and two codebook views.
 
-    >>> masks = dynamic_frame_masks(np.eye(2, dtype=bool), [3., 60.], 60, seed=3)
-    >>> masks.sum(axis=2)
-    array([[27,  8, 59, 29, 12],
-           [60, 60, 60, 60, 60]])
+    Args:
+        targets: (B, C) of any real dtype; they weight the mean. Without a label m is 1.
+        bounds: (C,), from `dynamic_frame_bounds`, on the device of targets: move them once, by
+            ``torch.as_tensor(bounds, device=targets.device)``. NaN is allowed for a class that no sample has.
+        num_frames: T.
+        num_masks: Masks of each sample.
+        seed: See `sample_frames`.
+        epoch: See `sample_frames`.
+        samples: See `sample_frames`.
+        threads: Threads of the core.
+
+    Returns:
+        (B, num_masks, T) bool.
+
+    Raises:
+        ValueError: An argument does not fit.
+
+    Example:
+        >>> masks = dynamic_frame_masks(np.eye(2, dtype=bool), [3., 60.], 60, seed=3)
+        >>> masks.sum(axis=2)
+        array([[27,  8, 59, 29, 12],
+               [60, 60, 60, 60, 60]])
     """
     labels = _borrow_labels(targets, None)
     lowest = borrow("bounds", bounds)
@@ -397,14 +452,26 @@ def dynamic_frame_masks(
 
 
 def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0) -> np.ndarray:
-    """MOVE's lower bound of each class, (C,) float64: max(tau T, lower), tau the class's place from the rarest class
-    (0) to the most frequent (1) by its training count.
+    """Compute MOVE's lower bound of each class: max(tau T, lower).
 
-    train_counts: (C,) finite numbers in CPU memory, not negative. Where all are equal, tau is 0. A count's tau is
-    (n - min) / (max - min), which is what the published code computes from shares of the total, rounded less.
+    tau is the position of the class between the rarest (0) and the most frequent (1): (n - min) / (max - min) of the
+    training counts n. The published code computes the same from shares of the total, rounded less. If all counts are
+    equal, tau is 0.
 
-    >>> dynamic_frame_bounds([1912, 196, 44], 60)
-    array([60.        ,  4.88222698,  3.        ])
+    Args:
+        train_counts: (C,) finite numbers in CPU memory, not negative.
+        num_frames: T.
+        lower: The least bound, from 0 to T.
+
+    Returns:
+        (C,) float64.
+
+    Raises:
+        ValueError: A count is negative or not finite, or lower is outside [0, T].
+
+    Example:
+        >>> dynamic_frame_bounds([1912, 196, 44], 60)
+        array([60.        ,  4.88222698,  3.        ])
     """
     borrowed = borrow("train_counts", train_counts)
     if borrowed.device.index is not None:
@@ -412,8 +479,12 @@ def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0)
     counts = borrowed.to_numpy().astype(np.float64)
     if counts.ndim != 1 or not counts.size:
         raise ValueError(f"train_counts: expected shape (C,) of at least one class, got {counts.shape}")
-    if not (np.isfinite(counts) & (counts >= 0)).all():
-        raise ValueError("train_counts: expected finite counts that are not negative, got others")
+    wrong = np.flatnonzero(~(np.isfinite(counts) & (counts >= 0)))
+    if wrong.size:
+        at = wrong[0]
+        raise ValueError(
+            f"train_counts: expected finite counts that are not negative, got {counts[at]:g} of class {at}"
+        )
     length = _check_count("num_frames", num_frames, _MAX_DRAWS)
     if isinstance(lower, bool) or not isinstance(lower, (int, float, np.integer, np.floating)):
         raise TypeError(f"lower: expected a number, got {lower!r}")
@@ -424,14 +495,14 @@ def dynamic_frame_bounds(train_counts: Any, num_frames: int, lower: float = 3.0)
     return np.maximum(tau * length, lower)
 
 
-# What the functions above take
+# Arguments of the functions above
 
 
 def _borrow_frames(name: str, array: Any, rank: int) -> Array:
     frames = borrow(name, array)
-    wanted = {2: "(F, D)", 3: "(B, T, D)"}[rank]
+    expected = {2: "(F, D)", 3: "(B, T, D)"}[rank]
     if len(frames.shape) != rank or 0 in frames.shape:
-        raise ValueError(f"{name}: expected shape {wanted} without a 0, got {frames.shape}")
+        raise ValueError(f"{name}: expected shape {expected} without a 0, got {frames.shape}")
     if frames.dtype not in _FLOATS:
         raise TypeError(f"{name}: expected float16, bfloat16, float32 or float64, got {frames.dtype}")
     if frames.shape[-1] > 1 and frames.strides[-1] != frames.itemsize:
@@ -446,8 +517,8 @@ def _borrow_frames(name: str, array: Any, rank: int) -> Array:
 def _borrow_labels(targets: Any, num_rows: int | None) -> Array:
     labels = borrow("targets", targets)
     if len(labels.shape) != 2 or num_rows not in (None, labels.shape[0]):
-        wanted = "(B, C)" if num_rows is None else f"({num_rows}, C)"
-        raise ValueError(f"targets: expected shape {wanted}, got {labels.shape}")
+        expected = "(B, C)" if num_rows is None else f"({num_rows}, C)"
+        raise ValueError(f"targets: expected shape {expected}, got {labels.shape}")
     return labels
 
 
@@ -577,7 +648,7 @@ def _check_no_gradient(name: str, array: Any) -> None:
 
 
 def _check_no_tangent(name: str, array: Any) -> None:
-    """Of forward-mode differentiation, which would get no tangent of the result, and not know it."""
+    """Refuse forward-mode differentiation, which would silently get no tangent of the result."""
     if _is_torch(array) and sys.modules["torch"].autograd.forward_ad.unpack_dual(array).tangent is not None:
         raise NotImplementedError(f"{name}: expected a tensor without tangent, got one of forward-mode differentiation")
 

@@ -139,9 +139,15 @@ def is_resumed(folder: str | os.PathLike[str], resume: bool | str, communicator:
 
 
 class RunFolder:
-    """The folder of a run. `RunFolder.create` starts one, `RunFolder.open` finds one; close it after the last epoch.
+    """The folder of a run: `RunFolder.create` starts one, `RunFolder.open` opens one. Close it after the last epoch.
 
-    path: the folder. document: what config.json says.
+    Args:
+        path: The folder.
+        document: The content of config.json.
+        epochs: The lines of metrics.csv.
+
+    Example:
+        >>> RunFolder.open("runs/framestack").document["method"]      # doctest: +SKIP
     """
 
     def __init__(self, path: Path, document: dict[str, Any], epochs: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the drop-in modules share: the published originals, re-expressed in benchmarks/published."""
+"""Fixtures of the drop-in tests: the published originals, re-expressed in benchmarks/published."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def random_case(seed: int, *, levels: int | None = None) -> tuple[list[str], lis
         return f"{rng.choice(['film', 'other film'])},{rng.choice(times)}"
 
     def corners() -> np.ndarray:
-        """Of a large box, so that boxes of an image overlap; sometimes of a small one, which may be without area."""
+        """Corners of a large box, so that boxes of an image overlap; sometimes of a small one, perhaps without area."""
         if rng.random() < 0.8:
             return np.concatenate([rng.choice(grid[:4], 2), rng.choice(grid[-4:], 2)])
         return np.sort(rng.choice(grid, (2, 2)), axis=0).ravel()
@@ -93,7 +93,7 @@ def write(folder: Path, **files: list[str]) -> dict[str, str]:
 
 
 def both(folder: Path, protocol: Protocol, iou: float = 0.5) -> tuple[dict[str, float], dict[str, float]]:
-    """What we and the reference make of the files in the folder."""
+    """Our results and the reference's for the files in the folder."""
     names = (folder / "detections.csv", folder / "groundtruth.csv")
     options = {"labelmap": str(folder / "map.pbtxt"), "exclude": str(folder / "exclude.csv"), "iou": iou}
     ours = evaluate(*names, protocol=protocol, sap=None, **options).official_metrics()
@@ -362,7 +362,7 @@ def test_sampled_mean_converges_to_the_exact_value_by_steps(missed):
 
 
 def envelope_ap(num_boxes: int, hits: list[float], false: list[float]) -> float:
-    """Of each found box the best precision at its score or below, over all boxes."""
+    """The best precision at the score of each found box or below, over all boxes."""
     precision = {s: sum(h >= s for h in hits) / sum(d >= s for d in (*hits, *false)) for s in hits}
     return sum(max(precision[other] for other in hits if other <= s) for s in hits) / num_boxes
 
@@ -574,9 +574,9 @@ def test_bad_protocols_are_refused_in_one_sentence(options, sentence):
     ("columns", "sentence"),
     [
         ({"corners": np.zeros((2, 4))}, "corners: expected finite numbers of shape (1, 4), got shape (2, 4)"),
-        ({"corners": np.array([[0, 0, np.nan, 1]])}, "corners: expected finite numbers of shape (1, 4), got others"),
+        ({"corners": np.array([[0, 0, np.nan, 1]])}, "corners: expected finite numbers of shape (1, 4), got nan"),
         ({"classes": np.array([1, 2])}, "classes: expected finite numbers of shape (1,), got shape (2,)"),
-        ({"scores": np.array([-np.inf])}, "scores: expected finite numbers of shape (1,), got others"),
+        ({"scores": np.array([-np.inf])}, "scores: expected finite numbers of shape (1,), got -inf"),
     ],
 )
 def test_boxes_that_do_not_fit_are_refused_in_one_sentence(boxes, columns, sentence):
@@ -637,7 +637,7 @@ def test_an_empty_file_has_no_boxes(tmp_path):
         ("v,\n", "line 1: expected 2, 7 or 8 columns, got 1"),
         ("v, \n", "line 1, column 2: expected a finite number, got ' '"),
         ('v,1,0,0,"1,0",1,3,.5\n', "line 1: expected 2, 7 or 8 columns, got 9"),
-        ('v,1\n\n"v,1\n', "line 3: expected quotes around whole columns, got others (unexpected end of data)"),
+        ('v,1\n\n"v,1\n', "line 3: expected quotes around whole columns, got '\"v,1' (unexpected end of data)"),
         ("v,1,0,0,1,1,3.5,.5\n", "line 1: expected the id of a class in column 7, got 3.5"),
         ("v,1,0,0,1,1,2147483648\n", "line 1: expected the id of a class in column 7, got 2.14748e+09"),
         ("video,time,x1,y1,x2,y2,class\n", "line 1, column 2: expected a finite number, got 'time'"),

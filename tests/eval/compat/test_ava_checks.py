@@ -322,7 +322,10 @@ def test_lines_of_all_widths_are_read_across_blocks(tmp_path):
         (b"v,1,0,0,1e999,1,3,.5\n", "line 31, column 5: expected a finite number, got '1e999'"),
         (b"v,1,0,0,1,1,3,-inf\n", "line 31, column 8: expected a finite number, got '-inf'"),
         (b"v,1,0,0,1,1,3,\xff\n", "line 31: expected UTF-8 text, got binary data"),
-        (b'v,1,0,0,1,"1,3,.5\n', "line 31: expected quotes around whole columns, got others (unexpected end of data)"),
+        (
+            b'v,1,0,0,1,"1,3,.5\n',
+            "line 31: expected quotes around whole columns, got 'v,1,0,0,1,\"1,3,.5' (unexpected end of data)",
+        ),
         (b"v,1,0,0,1,1,3.5,1\n", "line 31: expected the id of a class in column 7, got 3.5"),
         (b"v" * 200, "line 31: expected columns, got a line of over "),
     ],

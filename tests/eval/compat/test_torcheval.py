@@ -141,7 +141,7 @@ def test_errors_are_those_of_torcheval(arguments, options):
             library.multilabel_auprc(*arguments, **options)
 
 
-def test_nan_names_its_place():
+def test_nan_names_row_and_class():
     scores, positive = batch(4, 3, 0)
     scores[2, 1] = torch.nan
     with pytest.raises(ValueError, match="NaN at row 2, class 1"):

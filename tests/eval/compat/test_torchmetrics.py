@@ -214,7 +214,7 @@ def test_without_validation_the_number_of_labels_still_counts(name):
         getattr(ours, name)(2, validate_args=False).update(*EXAMPLE)
 
 
-def test_nan_names_its_place():
+def test_nan_names_row_and_class():
     scores, positive = EXAMPLE[0].clone(), EXAMPLE[1]
     scores[2, 1] = torch.nan
     metric = updated(ours.MultilabelAveragePrecision(3), [EXAMPLE, (scores, positive)])

@@ -273,7 +273,7 @@ def test_batches_unlike_earlier_ones_are_errors(arguments, sentence):
 
 
 @pytest.mark.parametrize("weights", [None, np.ones(4)])
-def test_nan_scores_are_errors_that_name_the_place(weights):
+def test_nan_scores_are_errors_that_name_row_and_class(weights):
     output = OUTPUT.clone()
     output[3, 1] = torch.nan
     meter = filled(APMeter(), output, TARGET, weights, size=2)

@@ -30,7 +30,7 @@ def _rows_at_a_time(request, monkeypatch):
 
 
 def read(table, *, key=None, role=LABELS, **options):
-    """What the reader says of a table that is written first."""
+    """The message of the reader about a table that is written first."""
     if table is not None:
         pq.write_table(table if isinstance(table, pa.Table) else pa.table(table), "p.parquet", **options)
     return arrow.read_parquet(Source(Path("p.parquet"), key), role)
@@ -332,8 +332,8 @@ def index_of(frame) -> list[tuple[str, str, list]]:
     table = read(None)
     assert [column.name for column in table.columns if not column.is_index] == ["dog", "cat"]
     return [
-        (column.name, column.kind, list(table.read_column(place)))
-        for place, column in enumerate(table.columns)
+        (column.name, column.kind, list(table.read_column(position)))
+        for position, column in enumerate(table.columns)
         if column.is_index
     ]
 
@@ -490,12 +490,12 @@ def test_rows_are_streamed_into_the_matrix():
 
 
 @pytest.mark.usefixtures("_rows_at_a_time")
-@pytest.mark.parametrize("place", range(4))
-def test_each_kind_of_column_tells_its_progress(place):
+@pytest.mark.parametrize("position", range(4))
+def test_each_kind_of_column_tells_its_progress(position):
     fixed = pa.array([[0.5, 1]] * 10, pa.list_(pa.float32(), 2))
     pq.write_table(pa.table({"a": [0.5] * 10, "t": ["x"] * 10, "l": [[1]] * 10, "m": fixed}), "p.parquet")
     shares = []
-    arrow.read_parquet(Source(Path("p.parquet")), SCORES, progress=shares.append).read_column(place)
+    arrow.read_parquet(Source(Path("p.parquet")), SCORES, progress=shares.append).read_column(position)
     assert shares == ([1.0] if arrow._MAX_ROWS > 10 else [0.2, 0.4, 0.6, 0.8, 1.0])
 
 

@@ -283,8 +283,8 @@ def test_other_dtypes_are_refused_when_read(pd):
     assert {column.kind for column in table.columns} == {OTHER}
     assert table.columns[1].dtype == "complex128"
     assert table.columns[2].dtype == "period[M]"
-    for place in range(5):
-        assert "expected numbers, text or lists of them, got" in complaint(table.read_column, place)
+    for position in range(5):
+        assert "expected numbers, text or lists of them, got" in complaint(table.read_column, position)
 
 
 def test_dtypes_of_arrow_in_pandas_are_read(pd, pa):

@@ -67,22 +67,22 @@ def mean_ap(*arguments, **options) -> float:
 
 
 @pytest.mark.parametrize("name", ["fold", "split", "label", "score", "count"])
-@pytest.mark.parametrize("place", [0, 1, 3])
-def test_a_column_of_both_files_can_be_no_class(name, place, capsys):
+@pytest.mark.parametrize("position", [0, 1, 3])
+def test_a_column_of_both_files_can_be_no_class(name, position, capsys):
     ours, theirs = scores(), labels()
     for data in (ours, theirs):
-        data.insert(place, name, [0, 1] * 4)
+        data.insert(position, name, [0, 1] * 4)
     ours.to_csv("p.csv", index=False)
     theirs.to_csv("l.csv", index=False)
     assert f"column {name} does not look like a class" in refused(capsys, "p.csv", "l.csv")
     assert run("p.csv", "l.csv", "--exclude", name) == RIGHT
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
-def test_integer_ids_of_both_files_join_the_rows(place):
+@pytest.mark.parametrize("position", [0, 1, 3])
+def test_integer_ids_of_both_files_join_the_rows(position):
     ours, theirs = scores(), labels()
     for data in (ours, theirs):
-        data.insert(place, "video", range(8))
+        data.insert(position, "video", range(8))
     ours.to_csv("p.csv", index=False)
     theirs.iloc[ORDER].to_csv("l.csv", index=False)
     assert run("p.csv", "l.csv") == RIGHT

@@ -51,7 +51,7 @@ def names(table):
 
 
 def columns(table):
-    return [table.read_column(place).tolist() for place in range(len(table.columns))]
+    return [table.read_column(position).tolist() for position in range(len(table.columns))]
 
 
 # Cells
@@ -318,8 +318,8 @@ def test_first_line_in_doubt_is_read_both_ways(table, content):
     assert read.first_line.num_rows == len(cells) - 1
     assert names(read.first_line) == cells[0]
     for both, skip in ((read, 0), (read.first_line, 1)):
-        for place, values in enumerate(columns(both)):
-            assert values == [type(value)(row[place]) for value, row in zip(values, cells[skip:], strict=True)]
+        for position, values in enumerate(columns(both)):
+            assert values == [type(value)(row[position]) for value, row in zip(values, cells[skip:], strict=True)]
 
 
 def test_separator_at_the_end_of_lines_is_an_empty_column(table):
@@ -409,10 +409,10 @@ def outcome(path, monkeypatch, *, arrow, block):
 
     def state(table):
         found = [table.num_rows, table.columns]
-        for place in range(len(table.columns)):
-            for read in (table.read_column, lambda place: table.read_matrix([place])):
+        for position in range(len(table.columns)):
+            for read in (table.read_column, lambda position: table.read_matrix([position])):
                 try:
-                    values = read(place)
+                    values = read(position)
                 except InputError as error:
                     found.append(str(error))
                     continue

@@ -4,11 +4,11 @@
 ``python get_ava_performance.py -d detections.csv -g ava_val_v2.2.csv -l ...pbtxt``, and ``official_metrics()`` of what
 it returns for the script's output; ``vltr-eval ava`` is the same as a program.
 
-What the official protocol says, and this module does by default (`Protocol` has the variants of other code bases):
+The official protocol, which is the default here (`Protocol` has the variants of other code bases):
 
 1. An image is a video and a time to six decimals. The ground truth says which images there are, by rows of boxes (of
    whatever class) or by rows of two columns for images without boxes; detections elsewhere are ignored.
-2. Classes that the label map does not list are ignored. Of an image's detections the 50 best count.
+2. Classes that the label map does not list are ignored. The 50 best detections of an image count.
 3. Detections with x2 <= x1 or y2 <= y1 are dropped.
 4. Within image and class, detections take their boxes in order of score. Each looks at the one box that it overlaps
    most: when the overlap (IoU) is at least 0.5 and the box is still free it is found, else the detection is a false

@@ -91,7 +91,7 @@ def _share_in_pixels(corners: np.ndarray) -> float:
 
 
 def _first_beyond(corners: np.ndarray, lowest: float, highest: float) -> tuple[int, str, float]:
-    row = _first((corners < lowest).any(axis=1) | (corners > highest).any(axis=1))
+    row = int(np.argmax(((corners < lowest) | (corners > highest)).any(axis=1)))
     column = int(np.argmax((corners[row] < lowest) | (corners[row] > highest)))
     return row, _CORNERS[column], float(corners[row, column])
 
@@ -198,13 +198,13 @@ def _in_words(source: Source, reasons: np.ndarray) -> str:
 def _likely_cause(images: Images, groundtruth: Boxes) -> str:
     """Why images are not in the ground truth, as the end of a sentence; empty where nothing is likely."""
     listed = _some_images(groundtruth)
-    wanted = {name for part in (groundtruth.images, groundtruth.empty) for name in _used_names(part)}
+    requested = {name for part in (groundtruth.images, groundtruth.empty) for name in _used_names(part)}
     names = _used_names(images)
-    others = [name for name in names if name not in wanted]
+    others = [name for name in names if name not in requested]
     if not others:
         return _cause_of_times(images, listed)
     for change, simplified in _SIMPLIFIED.items():
-        known = {simplified(name): name for name in wanted}
+        known = {simplified(name): name for name in requested}
         same = next((name for name in others if simplified(name) in known), None)
         if same is not None:
             return f"; {same} and {known[simplified(same)]} are equal {change}"
@@ -241,4 +241,6 @@ def _first_image(images: Images) -> str:
 
 def _used_names(images: Images) -> list[str]:
     videos = VideoNames.of(images.videos)
-    return [videos.names[code] for code in np.flatnonzero(np.bincount(videos.codes, minlength=len(videos.names)))]
+    return [
+        videos.names[code] for code in np.flatnonzero(np.bincount(videos.codes, minlength=len(videos.names))).tolist()
+    ]

@@ -18,6 +18,7 @@ import numpy as np
 
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval.formats import InputError
+from vltr_eval.formats.sources import quote
 
 __all__ = ["Boxes", "Images", "VideoNames", "read_boxes", "read_images"]
 
@@ -53,7 +54,7 @@ class VideoNames(Sequence[str]):
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # rows compare by content, as lists do
 
     def __repr__(self) -> str:
         return f"<VideoNames of {len(self.codes)} rows, {len(self.names)} names>"
@@ -120,7 +121,10 @@ class Boxes:
 
 def _check_numbers(name: str, column: np.ndarray, shape: tuple[int, ...]) -> None:
     if np.shape(column) != shape or not np.isfinite(column).all():
-        got = "others" if np.shape(column) == shape else f"shape {np.shape(column)}"
+        got = f"shape {np.shape(column)}"
+        if np.shape(column) == shape:
+            values = np.ravel(column)
+            got = str(values[~np.isfinite(values)][0])
         raise ValueError(f"{name}: expected finite numbers of shape {shape}, got {got}")
 
 
@@ -189,7 +193,7 @@ class _Column:
     """
 
     def __init__(self, dtype: type = np.float64, shape: tuple[int, ...] = ()) -> None:
-        self._whole = np.empty((0, *shape), dtype)
+        self._whole: np.ndarray = np.empty((0, *shape), dtype)
         self._size = 0
 
     @property
@@ -374,12 +378,12 @@ class _Lines(NamedTuple):
     numbers: list[str]  # the text after the video and its comma
     widths: np.ndarray  # (N,) int64, columns in all
 
-    def take(self, wanted: np.ndarray) -> _Lines:
-        if wanted.all():
+    def take(self, requested: np.ndarray) -> _Lines:
+        if requested.all():
             return self
-        index = np.flatnonzero(wanted).tolist()
+        index = np.flatnonzero(requested).tolist()
         videos, numbers = ([column[i] for i in index] for column in (self.videos, self.numbers))
-        return _Lines(self.lines[wanted], videos, numbers, self.widths[wanted])
+        return _Lines(self.lines[requested], videos, numbers, self.widths[requested])
 
 
 def _read_by_lines(block: _Block, allowed: tuple[int, ...], expected: str, codes: _Codes) -> list[_Table]:
@@ -392,7 +396,7 @@ def _read_by_lines(block: _Block, allowed: tuple[int, ...], expected: str, codes
             for i in np.flatnonzero(part.widths < width).tolist():
                 part.numbers[i] += ",1"
             numbers = _parse(block.path, part, width)
-            tables.append(_Table(width, part.lines, codes.of(part.videos), numbers.T))
+            tables.append(_Table(width, part.lines.tolist(), codes.of(part.videos), list(numbers.T)))
     return tables
 
 
@@ -418,7 +422,7 @@ def _without_quotes(row: str, where: str) -> tuple[str, str]:
     try:
         video, *numbers = next(csv.reader([row], strict=True))
     except csv.Error as error:
-        raise InputError(f"{where}: expected quotes around whole columns, got others ({error})") from None
+        raise InputError(f"{where}: expected quotes around whole columns, got {quote(row)} ({error})") from None
     return video, ",".join(numbers)
 
 

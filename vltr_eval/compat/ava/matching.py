@@ -74,7 +74,7 @@ class Rows(NamedTuple):
     cls: np.ndarray  # (N,) int64, index among the classes to evaluate
     corners: np.ndarray  # (N, 4) float64
     score: np.ndarray  # (N,) float64
-    line: np.ndarray  # (N,) int64, place in the file
+    line: np.ndarray  # (N,) int64, line in the file
 
     def take(self, index: np.ndarray) -> Rows:
         return Rows(*(column[index] for column in self))
@@ -139,7 +139,7 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
 
 def _have_area(corners: np.ndarray) -> np.ndarray:
     x1, y1, x2, y2 = corners.T
-    return (x2 > x1) & (y2 > y1)
+    return np.asarray((x2 > x1) & (y2 > y1))
 
 
 def _why_ignored(
@@ -156,9 +156,9 @@ def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Which values are among those of an array that is sorted; takes less memory than ``np.isin`` for many values."""
     if not len(among):
         return np.zeros(len(values), bool)
-    places = np.searchsorted(among, values)
-    np.minimum(places, len(among) - 1, out=places)
-    return among[places] == values
+    positions = np.searchsorted(among, values)
+    np.minimum(positions, len(among) - 1, out=positions)
+    return np.asarray(among[positions] == values)
 
 
 def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
@@ -227,20 +227,20 @@ def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray
     starts = np.flatnonzero(np.diff(detection, prepend=-1))
     ends = np.append(starts[1:], len(detection))
     turn = _turns(kept, protocol.order)
-    # Each asks for a box, and of those that ask for the same one the first in turn has it; with second choices, the
-    # others ask for their next. As all boxes prefer whose turn is first, this ends where taking turns would.
-    asking = starts
+    # Deferred acceptance: each detection proposes to its best box; the box keeps the earliest in `order`; with second
+    # choices, losers propose to their next. All boxes rank detections alike, so the result is that of greedy matching.
+    proposals = starts
     while True:
-        order = np.lexsort((turn[detection[asking]], box[asking]))
-        asking, ends = asking[order], ends[order]
-        lost = np.diff(box[asking], prepend=-1) == 0
+        order = np.lexsort((turn[detection[proposals]], box[proposals]))
+        proposals, ends = proposals[order], ends[order]
+        lost = np.diff(box[proposals], prepend=-1) == 0
         if not (protocol.second_choice and lost.any()):
             break
-        asking = asking + lost
-        still = asking < ends
-        asking, ends = asking[still], ends[still]
+        proposals = proposals + lost
+        still = proposals < ends
+        proposals, ends = proposals[still], ends[still]
     found = np.zeros(len(kept.score), bool)
-    found[detection[asking[~lost]]] = True
+    found[detection[proposals[~lost]]] = True
     return found
 
 
@@ -256,10 +256,10 @@ def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Detection, box and IoU of all pairs of the same image and class."""
     num_classes = 1 + max(truth.cls.max(initial=0), kept.cls.max(initial=0))
     groups = truth.image * num_classes + truth.cls
-    wanted = kept.image * num_classes + kept.cls
-    first = np.searchsorted(groups, wanted, side="left")
-    count = np.searchsorted(groups, wanted, side="right") - first
-    detection = np.repeat(np.arange(len(wanted)), count)
+    requested = kept.image * num_classes + kept.cls
+    first = np.searchsorted(groups, requested, side="left")
+    count = np.searchsorted(groups, requested, side="right") - first
+    detection = np.repeat(np.arange(len(requested)), count)
     box = np.arange(len(detection)) + np.repeat(first - (np.cumsum(count) - count), count)
     a, b = kept.corners[detection], truth.corners[box]
     width, height = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0).T
@@ -269,4 +269,4 @@ def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def _area(corners: np.ndarray) -> np.ndarray:
     x1, y1, x2, y2 = corners.T
-    return (y2 - y1) * (x2 - x1)
+    return np.asarray((y2 - y1) * (x2 - x1))

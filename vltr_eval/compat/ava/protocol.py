@@ -184,7 +184,7 @@ def _class_info(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What follows for a class
+# Results of one class
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -252,7 +252,7 @@ class _Pool:
         drawn = fp[None]
         if self.num_boxes < len(self.false):
             thresholds = self.table.thresholds[: len(tp)]
-            # Of each false positive, the first threshold that it is at or above.
+            # The first threshold that each false positive is at or above.
             reaches = len(tp) - np.searchsorted(thresholds[::-1], self.false, side="right")
             places = self._draws(class_index, trials, seed)
             drawn = np.stack([np.bincount(reaches[row], minlength=len(tp) + 1)[: len(tp)] for row in places])
@@ -302,7 +302,7 @@ def _average_precision(tp: np.ndarray, fp: np.ndarray, num_boxes: int, interpola
     precision = tp / (tp + fp)
     if interpolation == "voc":
         precision = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-    return (precision * np.diff(tp, prepend=0)).sum(axis=-1) / num_boxes
+    return np.asarray((precision * np.diff(tp, prepend=0)).sum(axis=-1) / num_boxes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -351,11 +351,11 @@ def _report(
 
 
 def _trials(settings: AvaSettings, pools: Sequence[_Pool]) -> np.ndarray | None:
-    """(T, C) sampled AP of each trial, None where none are asked for."""
+    """(T, C) sampled AP of each trial, None where none are requested."""
     if not settings.trials:
         return None
-    asked = settings.trials, settings.seed, settings.interpolation
-    return np.column_stack([pool.sampled_average_precisions(c, *asked) for c, pool in enumerate(pools)])
+    requested = settings.trials, settings.seed, settings.interpolation
+    return np.column_stack([pool.sampled_average_precisions(c, *requested) for c, pool in enumerate(pools)])
 
 
 def _by_class(settings: AvaSettings, pools: Sequence[_Pool], trials: np.ndarray | None) -> dict[Metric, np.ndarray]:

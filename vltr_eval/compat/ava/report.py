@@ -1,4 +1,4 @@
-"""What an AVA evaluation was asked for, and what it found, as plain data."""
+"""The options and the results of an AVA evaluation, as plain data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEP_SAP_CHANCE = Metric(
 
 @dataclass(frozen=True)
 class AvaSettings(Settings):
-    """What was asked for; see `evaluate`. topk is always empty, and absent "nan"."""
+    """The options of the evaluation; see `evaluate`. topk is always empty, and absent is "nan"."""
 
     COUNT_COLUMNS: ClassVar[tuple[str, ...]] = ("num_boxes", "num_found", "num_false_positives")
     TIE_COLUMNS: ClassVar[tuple[str, ...]] = ("AP_tie_lower", "AP_tie_upper")

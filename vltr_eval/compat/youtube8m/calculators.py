@@ -28,28 +28,31 @@ _FOLDS = 16  # columns in a group, at most, where a row is folded to the maxima 
 class AveragePrecisionCalculator:
     """AP@n of one ranked list that arrives in pieces.
 
-    top_n: n, or None for the whole list; only what can be among the n highest is then kept.
+    Args:
+        top_n: n, or None for the whole list. With n, only scores that can be among the n highest are kept.
 
-    >>> calculator = AveragePrecisionCalculator()
-    >>> calculator.accumulate([.9, .8], [1, 0])
-    >>> calculator.accumulate([.7], [1])
-    >>> calculator.heap_size, calculator.num_accumulated_positives, f"{calculator.peek_ap_at_n():.4f}"
-    (3, 2, '0.8333')
+    Example:
+        >>> calculator = AveragePrecisionCalculator()
+        >>> calculator.accumulate([.9, .8], [1, 0])
+        >>> calculator.accumulate([.7], [1])
+        >>> calculator.heap_size, calculator.num_accumulated_positives, f"{calculator.peek_ap_at_n():.4f}"
+        (3, 2, '0.8333')
     """
 
     def __init__(self, top_n: int | None = None) -> None:
         self._top_n = None if top_n is None else _check_positive("top_n", top_n)
-        self.clear()
+        self._lists = RankedLists(1, self._top_n)
 
     @property
     def heap_size(self) -> int:
         """How many scores are kept: at most ``top_n``."""
-        return self._lists.heap_sizes()[0].item()
+        return int(self._lists.heap_sizes()[0])
 
     @property
     def num_accumulated_positives(self) -> int | float:
-        """The positives so far, counted or as told by ``num_positives``."""
-        return self._lists.num_positives[0].item()
+        """The positives so far, counted or as stated by ``num_positives``."""
+        number: int | float = self._lists.num_positives[0].item()
+        return number
 
     def accumulate(self, predictions: Any, actuals: Any, num_positives: Any = None) -> None:
         """Takes a piece of the list. predictions: (N,) scores; actuals: (N,), positive above 0.
@@ -63,12 +66,12 @@ class AveragePrecisionCalculator:
         self._lists = lists
 
     def clear(self) -> None:
-        """Forgets everything that was accumulated."""
+        """Remove everything that was accumulated."""
         self._lists = RankedLists(1, self._top_n)
 
     def peek_ap_at_n(self) -> float:
         """AP@n of what was accumulated; 0 when there was nothing, or no positive."""
-        return self._lists.average_precision()[0].item()
+        return float(self._lists.average_precision()[0])
 
     @staticmethod
     def ap(predictions: Any, actuals: Any) -> float:
@@ -93,14 +96,14 @@ class AveragePrecisionCalculator:
         if total is None:
             total = np.count_nonzero(read_numbers("actuals", actuals) > 0)
         ranked.add([predictions], [actuals], _read_num_positives("total_num_positives", total, 1))
-        return ranked.average_precision()[0].item()
+        return float(ranked.average_precision()[0])
 
 
 class MeanAveragePrecisionCalculator:
     """AP@n of each class.
 
     num_class: C. filter_empty_classes: classes without positives are left out of the list of `peek_map_at_n`, which
-    then does not tell whose its numbers are; otherwise they are 0. top_n: as of `AveragePrecisionCalculator`.
+    then does not state the classes of its numbers; otherwise they are 0. top_n: as of `AveragePrecisionCalculator`.
 
     >>> calculator = MeanAveragePrecisionCalculator(num_class=3, filter_empty_classes=False)
     >>> calculator.accumulate([[.9, .8], [.2, .3], [.5, .4]], [[1, 0], [1, 0], [0, 0]])
@@ -112,13 +115,18 @@ class MeanAveragePrecisionCalculator:
         self._num_class = _check_positive("num_class", num_class)
         self._filter_empty_classes = filter_empty_classes
         self._top_n = None if top_n is None else _check_positive("top_n", top_n)
-        self.clear()
+        self._lists = RankedLists(self._num_class, self._top_n)
 
     def accumulate(self, predictions: Any, actuals: Any, num_positives: Any = None) -> None:
-        """Takes a piece of each class's list.
+        """Add a piece to the list of each class.
 
-        predictions, actuals: (C, N) matrices, or C lists of any lengths. num_positives: (C,), how many positives the
-        lists stand for; else they are counted. Raises ValueError where these do not fit, and for a NaN score.
+        Args:
+            predictions: (C, N) scores, or C lists of any lengths.
+            actuals: The same shape or lengths, positive above 0.
+            num_positives: (C,), the positives that the lists stand for; by default they are counted.
+
+        Raises:
+            ValueError: Shapes that do not fit, or a NaN score.
         """
         for name, lists in (("predictions", predictions), ("actuals", actuals)):
             if len(lists) != self._num_class:
@@ -129,7 +137,7 @@ class MeanAveragePrecisionCalculator:
         self._lists = lists
 
     def clear(self) -> None:
-        """Forgets everything that was accumulated."""
+        """Remove everything that was accumulated."""
         self._lists = RankedLists(self._num_class, self._top_n)
 
     def accumulate_entries(self, entries: Entries, num_positives: np.ndarray) -> None:
@@ -145,12 +153,12 @@ class MeanAveragePrecisionCalculator:
     def peek_map_at_n(self) -> list[float]:
         """AP@n of each class, of those with positives where empty ones are filtered."""
         values = self._lists.average_precision()
-        return (values[self._lists.num_positives > 0] if self._filter_empty_classes else values).tolist()
+        return list((values[self._lists.num_positives > 0] if self._filter_empty_classes else values).tolist())
 
 
 @dataclass(frozen=True, eq=False)
 class _Epoch:
-    """What was accumulated; the metrics change by putting another one in its place."""
+    """The accumulated batches. It is immutable: the metrics replace it by another one."""
 
     map_calculator: MeanAveragePrecisionCalculator
     global_ap_calculator: AveragePrecisionCalculator
@@ -169,7 +177,7 @@ class EvaluationMetrics:
     """Hit@1, PERR, GAP, the AP of each class, and the mean loss of an epoch.
 
     num_class: C. top_k: how many of each row's scores GAP and the APs see (the starter code's default is 20, so that
-    its mAP knows nothing of scores below). top_n: of the APs.
+    its mAP ignores scores below). top_n: of the APs.
 
     >>> metrics = EvaluationMetrics(num_class=3, top_k=2)
     >>> metrics.accumulate([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], loss=[.3, .5])
@@ -182,7 +190,7 @@ class EvaluationMetrics:
         self._num_class = _check_positive("num_class", num_class)
         self._top_k = _check_positive("top_k", top_k)
         self._top_n = top_n
-        self.clear()
+        self._epoch = self._empty_epoch()
 
     @property
     def num_examples(self) -> int:
@@ -234,18 +242,26 @@ class EvaluationMetrics:
         }
 
     def clear(self) -> None:
-        """Forgets everything that was accumulated."""
-        of_classes = MeanAveragePrecisionCalculator(self._num_class, top_n=self._top_n)
-        self._epoch = _Epoch(of_classes, AveragePrecisionCalculator())
+        """Remove everything that was accumulated."""
+        self._epoch = self._empty_epoch()
+
+    def _empty_epoch(self) -> _Epoch:
+        return _Epoch(MeanAveragePrecisionCalculator(self._num_class, top_n=self._top_n), AveragePrecisionCalculator())
 
 
 def calculate_hit_at_one(predictions: Any, actuals: Any) -> float:
     """Share of the rows whose highest score is at one of their labels; rows without labels are misses.
 
-    predictions: (N, C) scores; actuals: (N, C) of 0/1. Equal scores rank by the lower class. NaN of no rows.
+    Args:
+        predictions: (N, C) scores; equal scores rank by the lower class.
+        actuals: (N, C) of 0/1.
 
-    >>> calculate_hit_at_one([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]])
-    0.5
+    Returns:
+        The share, NaN for no rows.
+
+    Example:
+        >>> calculate_hit_at_one([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]])
+        0.5
     """
     batch = _Batch.read(predictions, actuals)
     return batch.hit_at_one(batch.top(1))
@@ -284,12 +300,16 @@ def top_k_by_class(
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[int | float]]:
     """The ``k`` highest scores of every row, sorted by class: what `MeanAveragePrecisionCalculator` accumulates.
 
-    Returns for each of the C classes its scores, their labels (arrays of one length, in the order of the rows), and
-    how many positives it has in all rows. Inputs and ties as `calculate_hit_at_one`.
+    Args and ties as `calculate_hit_at_one`.
 
-    >>> scores, labels, num_positives = top_k_by_class([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], k=1)
-    >>> [len(of_class) for of_class in scores], num_positives
-    ([1, 1, 0], [1, 0, 1])
+    Returns:
+        For each of the C classes its scores, their labels (arrays of one length, in the order of the rows), and the
+        number of its positives in all rows.
+
+    Example:
+        >>> scores, labels, num_positives = top_k_by_class([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], k=1)
+        >>> [len(of_class) for of_class in scores], num_positives
+        ([1, 1, 0], [1, 0, 1])
     """
     batch = _Batch.read(predictions, labels, "labels")
     pooled = batch.pooled(batch.top(_check_positive("k", k)))
@@ -324,12 +344,12 @@ class _Batch:
 
     @property
     def most_labels(self) -> int:
-        """Of any row, but at least 1."""
+        """The most labels of any row, but at least 1."""
         return int(self.labels_per_row.max(initial=1))
 
     @lazy_property
     def num_positives(self) -> np.ndarray:
-        """Of each class: (C,), integers where labels are."""
+        """The number of positives of each class: (C,), integers for integer labels."""
         return self._sum_of_labels(axis=0)
 
     def _sum_of_labels(self, axis: int) -> np.ndarray:
@@ -339,14 +359,14 @@ class _Batch:
         if bad.size:
             place = f"{('class', 'row')[axis]} {bad[0]}"
             raise ValueError(f"{self.labels_name}: expected labels of 0 and 1, got a sum of {sums[bad[0]]} in {place}")
-        return sums
+        return np.asarray(sums)
 
     def top(self, k: int) -> np.ndarray:
         """Classes of the k highest scores of each row, the highest first, equal scores by the lower class: (N, k)."""
         num_rows, num_classes = self.scores.shape
         k = min(k, num_classes)
         if k == 1:
-            top = np.argmax(self.scores, axis=1)[:, None]
+            top: np.ndarray = np.argmax(self.scores, axis=1)[:, None]
             self._check_highest(np.take_along_axis(self.scores, top, axis=1))
             return top
         # At least k a row, often just those: what reaches the k-th highest of the maxima of as many sets of classes.
@@ -358,7 +378,7 @@ class _Batch:
         order = np.lexsort((self.scores[rows, classes], rows))
         counts = np.bincount(rows)
         rank = np.repeat(np.cumsum(counts), counts) - np.arange(len(rows)) - 1
-        return classes[order[rank < k]].reshape(num_rows, k)[:, ::-1]
+        return np.asarray(classes[order[rank < k]].reshape(num_rows, k)[:, ::-1])
 
     @staticmethod
     def _check_highest(highest: np.ndarray) -> None:
@@ -393,7 +413,7 @@ def _folded(scores: np.ndarray, k: int) -> np.ndarray:
     for start in range(width, scores.shape[1], width):
         part = scores[:, start : start + width]
         np.maximum(folded[:, : part.shape[1]], part, out=folded[:, : part.shape[1]])
-    return folded
+    return np.asarray(folded)
 
 
 def _check_positive(name: str, value: int) -> int:

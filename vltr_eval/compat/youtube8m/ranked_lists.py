@@ -48,27 +48,27 @@ class _Ties(NamedTuple):
         return cls(classes[first], scores[first], *(np.add.reduceat(part[order], first) for part in (hits, sizes)))
 
     def sums_before(self, values: np.ndarray) -> np.ndarray:
-        """Of merged ties: for each, the sum of the values of its class that come before it."""
+        """For each merged tie, the sum of the values of its class that come before it."""
         before = np.cumsum(values) - values
         first = np.flatnonzero(np.diff(self.classes, prepend=-1))
-        return before - np.repeat(before[first], np.diff(first, append=len(values)))
+        return np.asarray(before - np.repeat(before[first], np.diff(first, append=len(values))))
 
     def where(self, kept: np.ndarray) -> _Ties:
         return _Ties(*(column[kept] for column in self))
 
     def among_highest(self, n: int) -> _Ties:
-        """Of merged ties: those that begin among the n highest of their class."""
+        """The merged ties that begin among the n highest of their class."""
         return self.where(self.sums_before(self.sizes) < n)
 
     def lowest_of_full(self, num_classes: int, n: int) -> np.ndarray:
-        """Of merged ties among the n highest: the least score of each class that has n, -inf for others; (C,)."""
+        """The least score of each class with n scores, -inf for other classes: (C,). Needs `among_highest` ties."""
         lowest = np.full(num_classes, -np.inf)
         full = self.sums_before(self.sizes) + self.sizes >= n
         lowest[self.classes[full]] = self.scores[full]
         return lowest
 
     def sums_of_precision(self, num_classes: int, n: int | None) -> np.ndarray:
-        """Of merged ties: the sum of the precision at the hits among the n highest of each class, (C,) float64."""
+        """The sum of the precision at the hits among the n highest of each class: (C,) float64. Needs merged ties."""
         rank, hits_before = self.sums_before(self.sizes), self.sums_before(self.hits)
         places = self.sizes if n is None else np.minimum(self.sizes, n - rank)
         hits = self.hits * (places / self.sizes)
@@ -134,7 +134,7 @@ class RankedLists:
         elif (lengths == lengths[0]).all():
             self._add_matrices(np.stack(scores), np.stack(labels), num_positives)
         else:
-            filled = np.flatnonzero(lengths)  # an empty list would make floats of integers
+            filled = np.flatnonzero(lengths).tolist()  # an empty list would make floats of integers
             classes = np.repeat(filled, lengths[filled])
             entries = (np.concatenate([lists[c] for c in filled]) for lists in (scores, labels))
             self.add_entries(Entries(classes, *entries), num_positives)
@@ -192,13 +192,13 @@ class RankedLists:
         else:
             sums = np.zeros(num_classes)
         positives = self.num_positives if self._top_n is None else np.minimum(self.num_positives, self._top_n)
-        return np.divide(sums, positives, out=np.zeros(num_classes), where=positives > 0)
+        return np.asarray(np.divide(sums, positives, out=np.zeros(num_classes), where=positives > 0))
 
 
 def _read_lists(name: str, lists: Sequence[Any]) -> Sequence[np.ndarray]:
     """An array for each class; the rows of a matrix are left in it."""
     if getattr(lists, "ndim", 1) == 2:
-        return read_numbers(name, lists)
+        return list(read_numbers(name, lists))
     return [read_numbers(name, of_class) for of_class in lists]
 
 
