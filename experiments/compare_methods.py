@@ -1,9 +1,10 @@
-"""The methods of all five papers and their baselines, on synthetic sets in the shape of the papers': tables, ablations,
-evaluation under other class distributions, and what is left of each paper's claims.
+"""Compare the methods of all five papers and their baselines on synthetic sets in the shape of the papers' sets.
 
-    make compare                                          # over an hour on two cores
-    python experiments/compare_methods.py --work DIR --out # what is finished in DIR is kept
+    make compare                                           # over an hour on two cores
+    python experiments/compare_methods.py --work DIR --out # keeps the finished runs in DIR
     python experiments/compare_methods.py --work DIR --only charadeslt
+
+The report has tables, ablations, evaluation under other class distributions, and a verdict on each paper's claims.
 """
 
 from __future__ import annotations
@@ -42,23 +43,23 @@ from vltr_train.runs.tables import table as table_of_runs
 from vltr_train.settings import build_config, settings_document
 
 SEEDS = (0, 1, 2)
-T_AT_5_PERCENT = 4.303  # of Student's distribution, for three seeds
+T_AT_5_PERCENT = 4.303  # two-sided quantile of Student's t distribution, for three seeds
 DATA_SEED = 1
 COMMON: dict[str, Any] = {"lr": 1e-2, "batch_size": 64, "eval_every": 4, "train_frames": 30, "test_frames": 75}
-CLUSTERS = 16  # of every VLAD and codebook, for 64 to 128 features; the papers have 64 for 2,048
+CLUSTERS = 16  # in every VLAD and codebook, for 64 to 128 features; the papers have 64 for 2,048
 
 
 def schedule(epochs: int) -> dict[str, Any]:
     return {**COMMON, "epochs": epochs, "lr_steps": (epochs * 7 // 12, epochs * 5 // 6)}
 
 
-def own(method: str, epochs: int) -> dict[str, Any]:
-    """What of a method's own is brought to this schedule and these features."""
+def method_settings(method: str, epochs: int) -> dict[str, Any]:
+    """Return the settings that adapt one method to this schedule and these features."""
     return {
         "ldam_drw": {"drw_epoch": epochs // 2},
         "meid": {"expert2_epochs": epochs, "expert2_lr": COMMON["lr"] / 10},
         "medc": {"embedding_dim": 64},
-        # Some 150 to 200 batches of 1,000, as an epoch of VideoLT has.
+        # Some 150 to 200 batches of 1,000, as in an epoch of VideoLT.
         "ava_two_stage": {"classifier_epochs": 48},
     }.get(method, {})
 
@@ -68,7 +69,7 @@ PRIORS = ("longtail", "uniform", "inverse")
 
 @dataclass(frozen=True)
 class Row:
-    """A method or METHOD:PRESET, and what is set beside the schedule."""
+    """A method or METHOD:PRESET, and its settings beside the schedule."""
 
     spec: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Row:
         return build_config(find_method(self.method), self.spec.partition(":")[2] or None, settings)
 
     def all_settings(self, epochs: int) -> dict[str, Any]:
-        settings = {**schedule(epochs), **own(self.method, epochs), **self.settings}
+        settings = {**schedule(epochs), **method_settings(self.method, epochs), **self.settings}
         return settings | ({"clusters": CLUSTERS} if self.config(settings).aggregator in CLUSTERED else {})
 
 
@@ -95,10 +96,12 @@ def rows(*specs: str, **settings: Any) -> tuple[Row, ...]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A synthetic set, what is trained on it, and the printed tables that stand beside the measured numbers.
+    """A synthetic set, the methods to train on it, and the printed tables to show beside the measured numbers.
 
-    synth: of `synthesize`. ablations: rows that only the printed tables need. priors: specs that are evaluated under
-    other class distributions too.
+    Attributes:
+        synth: Arguments of `synthesize`.
+        ablations: Rows that only the printed tables need.
+        priors: Specs to evaluate under other class distributions too.
     """
 
     title: str
@@ -163,18 +166,18 @@ COMPARISONS = {
 
 @dataclass(frozen=True)
 class Claim:
-    """That a row is above another in a metric."""
+    """The claim that row `one` is above row `other` in a metric."""
 
     text: str
     data: str
     one: str
     other: str
     metric: str
-    as_printed: tuple[str, str] | None = None  # presets in whose numbers the paper has it, where others
+    as_printed: tuple[str, str] | None = None  # the presets in the paper's numbers, if they differ
 
     @property
     def printed(self) -> float | None:
-        """By how much the paper has it."""
+        """The difference in the paper."""
         one, other = (printed(spec, self.metric) for spec in self.as_printed or (self.one, self.other))
         return None if one is None or other is None else one - other
 
@@ -234,7 +237,7 @@ CLAIMS = {
         Claim("head classes first, not all", "videolt", "ava_two_stage", "ava_two_stage stage1=all", "SAP", AVA_STAGE1),
     ),
 }
-"""By paper. Rows are those of its claims that this data can decide."""
+"""The claims of each paper that this data can decide."""
 
 
 def preset_of(spec: str) -> Preset | None:
@@ -243,7 +246,7 @@ def preset_of(spec: str) -> Preset | None:
 
 
 def printed(spec: str, metric: str) -> float | None:
-    """What a preset's paper prints."""
+    """Return the number that the paper of a preset prints."""
     preset = preset_of(spec)
     columns = () if preset is None else preset.columns or tuple(COLUMNS)
     return preset.printed[columns.index(metric)] if metric in columns else None
@@ -253,7 +256,7 @@ def printed(spec: str, metric: str) -> float | None:
 
 
 def train(row: Row, epochs: int, data: Path, folder: Path, seed: int) -> float:
-    """A run in a process with one thread; returns its seconds."""
+    """Train one run on one thread; return its seconds."""
     import torch
 
     from vltr_train.engine import fit
@@ -266,11 +269,11 @@ def train(row: Row, epochs: int, data: Path, folder: Path, seed: int) -> float:
 
 
 def run_all(work: Path, names: Sequence[str], jobs: int) -> None:
-    """Makes the sets and all runs that are not finished, several at once."""
+    """Make the sets and all unfinished runs, several at once."""
     todo = []
     for name in names:
         comparison, data = COMPARISONS[name], work / name / "data"
-        synthesize(data, seed=DATA_SEED, **comparison.synth)  # what is there is kept, if it is this
+        synthesize(data, seed=DATA_SEED, **comparison.synth)  # keeps an equal set
         for seed in SEEDS:
             for row in comparison.every_row:
                 todo.append((row, comparison.epochs, data, folder_of(work, name, row, seed), seed))
@@ -287,19 +290,19 @@ def folder_of(work: Path, name: str, row: Row, seed: int) -> Path:
 
 
 def is_finished(folder: Path, row: Row, epochs: int, seed: int) -> bool:
-    """Whether a run is there; ValueError where it is one of other settings."""
+    """Return whether a run is finished. Raises ValueError for a run with other settings."""
     if not RunFolder.is_at(folder):
         return False
     run = RunFolder.open(folder)
     if run.document["settings"] != settings_document(row.config(row.all_settings(epochs) | {"seed": seed})):
-        raise ValueError(f"{folder}: expected a run of the settings of {row.name}, got another; remove it")
+        raise ValueError(f"{folder}: expected a run of {row.name} with its settings, got other settings; remove it")
     return run.has_report
 
 
-# What it came to
+# Results
 
 
-class Found:
+class Results:
     """The reports of a comparison's runs."""
 
     def __init__(self, work: Path, name: str) -> None:
@@ -314,13 +317,13 @@ class Found:
         return [RunFolder.open(folder) for row in rows for folder in self._folders[row.name]]
 
     def values(self, spec: str, heading: str) -> np.ndarray:
-        """A metric of each seed's run; "Tail, inverse" is that under a class distribution."""
+        """Return a metric for each seed. The heading "Tail, inverse" names a class distribution too."""
         heading, _, prior = heading.partition(", ")
         name = f"{prior}/{PRINTABLE[heading]}" if prior else PRINTABLE[heading]
         return np.array([self._report(path, prior != "").metrics()[name] for path in self._folders[spec]])
 
     def _report(self, path: Path, is_shifted: bool) -> Report:
-        """What the run has left, or its predictions evaluated again under `PRIORS`."""
+        """Return the report of a run, or one of its predictions under `PRIORS`."""
         if (path, is_shifted) not in self._reports:
             self._reports[path, is_shifted] = self._shifted(path) if is_shifted else RunFolder.open(path).load_report()
         return self._reports[path, is_shifted]
@@ -336,36 +339,38 @@ def spread(values: np.ndarray, sign: str = "") -> str:
 
 
 def judged(differences: np.ndarray) -> str:
-    """What three seeds say, by a t-test of their pairs at 5 %."""
+    """Return the verdict of a paired t-test over three seeds at 5 %."""
     mean, error = fmean(differences), stdev(differences) / len(differences) ** 0.5
     if abs(mean) < T_AT_5_PERCENT * error:
         return "undecided"
     return "holds" if mean > 0 else "**the opposite**"
 
 
-def claims_table(found: Mapping[str, Found]) -> str:
+def claims_table(results: Mapping[str, Results]) -> str:
     lines = []
     for paper, claims in CLAIMS.items():
-        for claim in (claim for claim in claims if claim.data in found):
-            one, other = (found[claim.data].values(spec, claim.metric) for spec in (claim.one, claim.other))
+        for claim in (claim for claim in claims if claim.data in results):
+            one, other = (results[claim.data].values(spec, claim.metric) for spec in (claim.one, claim.other))
             by_paper = "-" if claim.printed is None else f"{claim.printed:+.3f}"
             difference = f"{claim.one} - {claim.other}"
             lines.append([paper, claim.text, claim.data, difference, claim.metric, by_paper])
             lines[-1] += [spread(one - other, "+"), judged(one - other)]
-    head = ("paper", "claim", "data", "difference", "of", "printed", "measured", "")
+    head = ("paper", "claim", "data", "difference", "metric", "printed", "measured", "")
     return table(head, lines, left=5)
 
 
-def priors_table(found: Found) -> str:
+def priors_table(results: Results) -> str:
     headings = [f"{heading}, {prior}" for heading in ("All", "Acc@1") for prior in PRIORS]
     head = ("", *headings)
-    lines = [[spec, *(spread(found.values(spec, heading)) for heading in headings)] for spec in found.comparison.priors]
+    lines = [
+        [spec, *(spread(results.values(spec, heading)) for heading in headings)] for spec in results.comparison.priors
+    ]
     return table(head, lines)
 
 
-def section(name: str, found: Found) -> list[str]:
-    comparison, data = found.comparison, found.data
-    counts, every = data.train_counts, found.runs(comparison.every_row)
+def section(name: str, results: Results) -> list[str]:
+    comparison, data = results.comparison, results.data
+    counts, every = data.train_counts, results.runs(comparison.every_row)
     sizes = " / ".join(str(len(members)) for members in class_groups(counts, data.bounds).values())
     synth = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in comparison.synth.items())
     parts = [
@@ -381,55 +386,55 @@ def section(name: str, found: Found) -> list[str]:
         "",
         beside_schedule(comparison),
         "",
-        *([still_learning(found), ""] if data.validate is not None else []),
+        *([still_learning(results), ""] if data.validate is not None else []),
         table_of_runs(every, format="markdown"),
     ]
     if comparison.priors:
         parts += [
             "### Under other class distributions",
             "",
-            "The test set weighted (`vltr-eval --prior`) so that its labels are as the training set's, uniform, or as "
-            "the training set's in reverse.",
+            "The test set is weighted (`vltr-eval --prior`) so that its labels have the distribution of the training "
+            "set, a uniform one, or that of the training set in reverse.",
             "",
-            priors_table(found),
+            priors_table(results),
         ]
     for paper in comparison.papers:
         rows, presets = rows_of(paper, comparison)
-        beside = table_of_runs(found.runs(rows), presets=presets, paper=paper, format="markdown")
+        beside = table_of_runs(results.runs(rows), presets=presets, paper=paper, format="markdown")
         parts += [f"### Beside {paper}, as printed", "", beside]
     return parts
 
 
-def still_learning(found: Found) -> str:
-    """The rows whose validation mAP rose by over a tenth in the last epochs before the rate fell."""
+def still_learning(results: Results) -> str:
+    """Name the rows whose validation mAP rose by over a tenth in the last epochs before the rate fell."""
     gains = {}
-    for row in found.comparison.every_row:
-        curves = [full_rate_precisions(run)[-2:] for run in found.runs([row])]
+    for row in results.comparison.every_row:
+        curves = [full_rate_precisions(run)[-2:] for run in results.runs([row])]
         before, last = np.mean(curves, axis=0) if len(curves[0]) == 2 else (1, 1)
         gains[row.name] = last / before - 1
     cut_off = [f"{name} (+{gain:.0%})" for name, gain in gains.items() if gain > 0.1]
     return (
-        f"Still learning when the rate first fell, by the validation mAP of the {COMMON['eval_every']} epochs before: "
-        f"{', '.join(cut_off) or 'none'}."
+        f"Rows that still learned when the rate first fell, by the rise of validation mAP in the "
+        f"{COMMON['eval_every']} epochs before: {', '.join(cut_off) or 'none'}."
     )
 
 
 def full_rate_precisions(run: RunFolder) -> list[float]:
-    """Validation mAP of the evaluations at the schedule's first rate, in the longest stage that has it."""
+    """Return validation mAP at the schedule's first rate, in the longest stage with that rate."""
     lines = [line for line in run.epochs if line["lr"] == COMMON["lr"]]
     (stage, _), *_ = Counter(line["stage"] for line in lines).most_common()
     return [line["mAP"] for line in lines if line["stage"] == stage and "mAP" in line]
 
 
 def beside_schedule(comparison: Comparison) -> str:
-    """What single methods are told beside the schedule that all have."""
+    """Return the settings of single methods in addition to the common schedule."""
     methods = dict.fromkeys(row.method for row in comparison.rows)
-    told = {method: settings_text(own(method, comparison.epochs)) for method in methods}
-    return "Beside it: " + "; ".join(f"{method} {text}" for method, text in told.items() if text) + "."
+    extra = {method: settings_text(method_settings(method, comparison.epochs)) for method in methods}
+    return "In addition: " + "; ".join(f"{method} {text}" for method, text in extra.items() if text) + "."
 
 
 def rows_of(paper: str, comparison: Comparison) -> tuple[list[Row], dict[str, dict[str, Preset]]]:
-    """The rows that a table prints, and their presets."""
+    """Return the rows that a table prints, and their presets."""
     rows, presets = [], {}
     for row in comparison.every_row:
         preset = preset_of(row.spec)
@@ -439,14 +444,14 @@ def rows_of(paper: str, comparison: Comparison) -> tuple[list[Row], dict[str, di
     return rows, presets
 
 
-def report(found: Mapping[str, Found]) -> str:
+def report(results: Mapping[str, Results]) -> str:
     parts = [
         HEADER.format(
             today=TODAY, provenance=provenance("torch", "numpy"), schedule=settings_text(COMMON), clusters=CLUSTERS
         )
     ]
-    parts += ["## What holds of each paper's claims", "", CLAIMS_NOTE, claims_table(found)]
-    for name, one in found.items():
+    parts += ["## The claims of each paper", "", CLAIMS_NOTE, claims_table(results)]
+    for name, one in results.items():
         parts += section(name, one)
     return "\n".join(parts)
 
@@ -460,21 +465,21 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 HEADER = """# The methods compared on synthetic sets, {today}
 
 {provenance}
-Every run: `{schedule}` and `epochs` as said, the rate a tenth from 7/12 and again from 5/6 of them on; VLADs and
-codebooks of {clusters} clusters; three seeds of training on one set, the checkpoint of the best validation mAP
-(the last one where there is no validation split), evaluated once on the test split; mean +- standard deviation.
-Methods of several stages have more: MEID as many epochs again for its second expert, cRT 10, and the AVA schema
-10 and 48 (of 3 or 4 steps). On data of another seed the rate was chosen for the baseline, and the number of
-epochs and the spread of features after a look at MOVE, which needs more steps than the baseline, and at MEID,
-whose attention saturates on features many times larger than a network's. No method was tuned beside that, and the
-schedule is short: what makes learning harder gets no more of it, and "still learning" says which rows it cut off.
-The data is not the papers': printed numbers stand beside for their differences, not as targets.
+Every run has `{schedule}` and the stated `epochs`. The rate falls to a tenth after 7/12 of them and again after 5/6.
+VLADs and codebooks have {clusters} clusters. Three seeds train on one set. The checkpoint with the best validation mAP
+(the last one without a validation split) is evaluated once on the test split. Numbers are mean +- standard deviation.
+Methods of several stages have more epochs: MEID the same number for its second expert, cRT 10, and the AVA schema 10
+and 48 (of 3 or 4 steps). On data of another seed, the rate was chosen for the baseline. The number of epochs and the
+spread of features were chosen after a look at MOVE, which needs more steps than the baseline, and at MEID, whose
+attention saturates on features many times larger than a network's. No other setting was tuned. The schedule is short,
+and a method that learns more slowly gets no more epochs; the text names the rows that still learned at its end.
+The data differs from the papers' data, so compare the differences of printed numbers, not the numbers themselves.
 """
 
-CLAIMS_NOTE = """Differences of runs of the same seed, mean +- standard deviation over three seeds; printed: the same
-difference in the paper. "holds", "the opposite": by a t-test of the three pairs at 5 %; of this many claims one or two
-would be decided by chance alone. The seeds are of the training: all runs have the same set, and on another one the
-differences would spread further.
+CLAIMS_NOTE = """Differences of runs with the same seed, mean +- standard deviation over three seeds; printed: the same
+difference in the paper. "holds" and "the opposite" come from a t-test of the three pairs at 5 %; among this many claims
+it decides one or two by chance alone. The seeds are those of the training. All runs have the same set; with other sets
+the differences would vary more.
 """
 
 
@@ -485,9 +490,9 @@ def say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of the sets and runs; what is there is kept")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the sets and runs; finished ones are kept")
     parser.add_argument("--only", default=",".join(COMPARISONS), help=f"of {','.join(COMPARISONS)}")
-    parser.add_argument("--jobs", type=int, default=num_cpus(), help="runs at once, each on one thread")
+    parser.add_argument("--jobs", type=int, default=num_cpus(), help="parallel runs, each on one thread")
     parser.add_argument(
         "--out", nargs="?", type=Path, const=RESULTS, help="also write methods-<date>.md and .csv there"
     )
@@ -496,14 +501,14 @@ def main() -> None:
     for name in names:
         if name not in COMPARISONS:
             parser.error(f"argument --only: expected names among {', '.join(COMPARISONS)}, got {name!r}")
-    os.environ.update(dict.fromkeys(("VLTR_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))  # of each run
+    os.environ.update(dict.fromkeys(("VLTR_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))  # for each run
     run_all(args.work, names, args.jobs)
-    found = {name: Found(args.work, name) for name in names}
-    text = report(found)
+    results = {name: Results(args.work, name) for name in names}
+    text = report(results)
     sys.stdout.write(text)
     if args.out:
         write_whole(args.out / f"methods-{TODAY}.md", text)
-        for name, one in found.items():
+        for name, one in results.items():
             runs = one.runs(one.comparison.every_row)
             write_whole(args.out / f"methods-{name}-{TODAY}.csv", table_of_runs(runs, format="csv"))
 

@@ -1,11 +1,12 @@
-"""Compares CPU and CUDA bit by bit: every operation on adversarial inputs, then on random ones until the time is up.
+"""Compare CPU and CUDA bit by bit: every operation on adversarial inputs, then on random ones until the time is up.
 
-    python tools/compare_devices.py --seconds 60        exit status 1 where anything differs
+    python tools/compare_devices.py --seconds 60        exit status 1 if anything differs
     python tools/compare_devices.py --small             each kernel a few times on small inputs, for sanitizers
     python tools/compare_devices.py --only random-17    one input again
 
-A result is the same when shape, dtype and every bit are, NaN included; where the CPU refuses an input, the device must
-refuse it with the same sentence. Inputs depend on their name alone. Without a GPU it runs on the emulated build.
+Two results are the same if shape, dtype and every bit are equal, including NaN. If the CPU refuses an input, the device
+must refuse it with the same sentence. The name of an input determines its data. Without a GPU this script needs the
+emulated build.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from devices import DEVICES, describe_devices, on_device, to_host
 import vltr_eval
 import vltr_train
 
-CUT_SHORT = 3  # exit status where nothing differed, and planned inputs were left out for want of time
-MOST_REPORTED = 40  # differences that are written out; the rest are counted
+CUT_SHORT = 3  # exit status if nothing differed, but the time was too short for all planned inputs
+MOST_REPORTED = 40  # differences in the report; the rest are counted
 
 SCORE_DTYPES = (
     "float16", "bfloat16", "float32", "float64", "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32",
@@ -42,7 +43,7 @@ FRAME_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Input:
-    """What one comparison works on: arrays in CPU memory by name, and arguments that are no arrays."""
+    """The input of one comparison: arrays in CPU memory by name, and the other arguments."""
 
     name: str
     arrays: dict[str, Any]  # an array, or a list of row shards
@@ -50,7 +51,7 @@ class Input:
 
 
 def dtype_of(name: str) -> np.dtype | None:
-    """A dtype by its name; None for bfloat16 where ml_dtypes is not installed."""
+    """Return a dtype by its name; None for bfloat16 if ml_dtypes is not installed."""
     if name != "bfloat16":
         return np.dtype(name)
     try:
@@ -68,13 +69,13 @@ def generator(name: str) -> np.random.Generator:
 
 
 def planted(rng: np.random.Generator, num_rows: int, num_classes: int, prevalence: float, lift: float = 1.0) -> Any:
-    """Scores (N, C) float64 that know something of labels (N, C) bool."""
+    """Return scores (N, C) float64 that are higher at the labels (N, C) bool."""
     labels = rng.random((num_rows, num_classes)) < prevalence
     return rng.normal(size=labels.shape) + lift * labels, labels
 
 
 def adversarial_matrices(small: bool) -> Iterator[Input]:
-    """Ties, extremes, empty and full classes, long classes, every dtype, every layout, and what must be refused."""
+    """Yield ties, extremes, empty and full classes, long classes, every dtype and layout, and invalid inputs."""
     rng = generator("adversarial")
     rows, cols = (70, 37) if small else (1_500, 70)
     scores, labels = planted(rng, rows, cols, 0.1)
@@ -148,7 +149,7 @@ def adversarial_matrices(small: bool) -> Iterator[Input]:
     yield case("a class index too many", scores, np.where(np.arange(rows) == rows // 2, cols, indices))
 
     if not small:
-        # Beyond what a block keeps in shared memory: thresholds of a class, of a strip, counts of a trial.
+        # Thresholds of a class, thresholds of a strip and counts of a trial that exceed the shared memory of a block.
         long_scores, long_labels = planted(rng, 9_000, 40, 0.02)
         long_labels[:, 3] = rng.random(9_000) < 0.4
         long_labels[:, 17] = rng.random(9_000) < 0.15
@@ -163,7 +164,7 @@ def adversarial_matrices(small: bool) -> Iterator[Input]:
 
 
 def random_matrix(number: int) -> Input:
-    """Any shape up to a few hundred thousand scores, any dtype, layout, prevalence, number of ties and shards."""
+    """Draw a matrix of up to a few hundred thousand scores: shape, dtype, layout, prevalence, ties and shards."""
     name = f"random-{number}"
     rng = generator(name)
     num_rows = int(np.exp(rng.uniform(0, np.log(8_000))))
@@ -190,11 +191,11 @@ def random_matrix(number: int) -> Input:
     return Input(name, {"scores": scores, "labels": labels}, {"seed": int(rng.integers(0, 2**63))})
 
 
-# Evaluation: operations. Each is called with the arrays on one device and gives host values.
+# Evaluation: operations. Each takes the arrays on one device and returns host values.
 
 
 def table_of(scores: Any, labels: Any, **_: Any) -> dict[str, Any]:
-    """The rank table and everything that follows from it."""
+    """Return the rank table and all metrics from it."""
     table = vltr_eval.rank_table(scores, labels)
     return {
         "indptr": table.indptr,
@@ -225,10 +226,10 @@ def report_of(scores: Any, labels: Any, seed: int = 0, **_: Any) -> str:
 
 
 def shards_of(scores: Any, labels: Any, **_: Any) -> dict[str, Any]:
-    """Thresholds that shards exchange, and the count against them."""
-    own = vltr_eval.positive_scores(scores, labels)
-    table = vltr_eval.rank_table(scores, labels, thresholds=own)
-    return {"positive scores": (own.indptr, own.scores), "fp": table.fp, "tied": table.tied}
+    """Return the thresholds that shards exchange, and the counts at them."""
+    thresholds = vltr_eval.positive_scores(scores, labels)
+    table = vltr_eval.rank_table(scores, labels, thresholds=thresholds)
+    return {"positive scores": (thresholds.indptr, thresholds.scores), "fp": table.fp, "tied": table.tied}
 
 
 def weighted_of(scores: Any, labels: Any, weights: Any, **_: Any) -> Any:
@@ -246,7 +247,7 @@ MATRIX_OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def with_weights(given: Input) -> Input:
-    """Weights of the rows beside scores and labels, some of them 0."""
+    """Return the input with weights of its rows, some of them 0."""
     scores = given.arrays["scores"]
     num_rows = sum(len(shard) for shard in scores) if isinstance(scores, list) else len(scores)
     rng = generator(given.name + " weights")
@@ -264,7 +265,7 @@ def running_input(name: str, small: bool) -> Input:
 
 
 def running_of(scores: Any, labels: Any, device: str) -> Any:
-    """An epoch of steps, forgotten once and taken again."""
+    """Run an epoch of updates, a reset, and the epoch again."""
     num_rows, num_classes = scores.shape
     running = vltr_eval.RunningAP(num_classes, num_rows)
     result = []
@@ -278,7 +279,7 @@ def running_of(scores: Any, labels: Any, device: str) -> Any:
 
 
 def frame_inputs(small: bool) -> Iterator[tuple[str, Input]]:
-    """(operation, input): every dtype, option and edge of the picks, widths of all alignments."""
+    """Yield (operation, input): every dtype and option, all edge cases of the picks, and widths of all alignments."""
     batch, frames, dims, classes = (5, 7, 36, 11) if small else (32, 60, 512, 203)
     for number, name in enumerate(FRAME_DTYPES):
         dtype = dtype_of(name)
@@ -338,7 +339,7 @@ FRAME_OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def frame_stack_gradient(device: str, dtype_name: str, small: bool) -> Any:
-    """The backward pass, through torch as users call it."""
+    """Return the gradients of frame_stack, from a backward pass in torch."""
     import torch
     from devices import torch_on_device
 
@@ -362,7 +363,7 @@ def frame_stack_gradient(device: str, dtype_name: str, small: bool) -> Any:
 
 
 def bits(value: Any) -> Any:
-    """A result as nested tuples of what must be equal: shapes, dtypes and bytes of arrays."""
+    """Convert a result to nested tuples that must be equal: shapes, dtypes and bytes of arrays."""
     if isinstance(value, dict):
         return tuple((key, bits(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -377,13 +378,13 @@ def bits(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Refused:
-    """The sentence with which an operation refused its inputs."""
+    """The error message of an operation that refuses its inputs."""
 
     sentence: str
 
 
 def outcome(operation: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What an operation gives, or that it refuses."""
+    """Return the bits of an operation's result, or its refusal."""
     try:
         return bits(operation(*arguments, **options))
     except (ValueError, TypeError) as error:
@@ -397,7 +398,7 @@ def moved(array: Any, device: str) -> Any:
 
 
 def difference(expected: Any, got: Any) -> str:
-    """Where two outcomes part, in a few words."""
+    """Describe the first difference of two outcomes in a few words."""
     if isinstance(expected, Refused) or isinstance(got, Refused):
         one, other = (repr(side.sentence) if isinstance(side, Refused) else "a result" for side in (expected, got))
         return f"CPU {one}, CUDA {other}"
@@ -413,25 +414,25 @@ def difference(expected: Any, got: Any) -> str:
         if one != other:
             if isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str):
                 return f"{one[0]}: {difference(one[1], other[1])}"
-            return f"part {at}: {difference(one, other)}"
-    return f"CPU {len(expected)} parts, CUDA {len(got)}"
+            return f"item {at}: {difference(one, other)}"
+    return f"CPU {len(expected)} items, CUDA {len(got)}"
 
 
 @dataclass
 class Tally:
-    """Comparisons made, and what differed."""
+    """The number of comparisons, and the differences."""
 
     deadline: float
     made: dict[str, int] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
-    left_out: int = 0  # of the planned inputs, for want of time
+    left_out: int = 0  # planned inputs for which there was no time
 
     @property
     def is_over(self) -> bool:
         return time.monotonic() > self.deadline
 
     def compare(self, operation: str, name: str, run: Callable[[str], Any]) -> None:
-        """run: takes "cpu" or "cuda" and gives an `outcome`."""
+        """Compare one input. run: takes "cpu" or "cuda" and returns an `outcome`."""
         if self.is_over:
             self.left_out += 1
             return
@@ -439,7 +440,7 @@ class Tally:
         expected = run("cpu")
         try:
             got = run("cuda")
-        except Exception as error:  # a CUDA fault is a finding too, and the next input may go through
+        except Exception as error:  # a CUDA fault is a difference too, and the next input may work
             got = Refused(f"{type(error).__name__}: {error}")
         if expected != got:
             self.differences.append(f"{operation}, {name}: {difference(expected, got)}")
@@ -450,7 +451,7 @@ class Tally:
         lines = [
             f"{total:,} comparisons of CPU with CUDA ({describe_devices().removeprefix('CUDA: ')}) in {seconds:.0f} s: "
             + (f"**{len(self.differences)} differ**." if self.differences else "all have the same bits.")
-            + (f" **{self.left_out:,} planned ones were left out for want of time.**" if self.left_out else ""),
+            + (f" **The time was too short for {self.left_out:,} planned ones.**" if self.left_out else ""),
             "",
             "| operation | inputs |",
             "|---|---:|",
@@ -469,49 +470,49 @@ def compare_matrix(tally: Tally, given: Input) -> None:
         arrays = (weighted if operation is weighted_of else given).arrays
 
         def run(device: str, operation: Callable[..., Any] = operation, arrays: dict[str, Any] = arrays) -> Any:
-            there = {key: moved(array, device) for key, array in arrays.items()}
-            return outcome(operation, **there, **given.options)
+            on_one_device = {key: moved(array, device) for key, array in arrays.items()}
+            return outcome(operation, **on_one_device, **given.options)
 
         tally.compare(name, given.name, run)
 
 
 def compare_frames(tally: Tally, operation: str, given: Input) -> None:
     def run(device: str) -> Any:
-        there = {key: moved(array, device) for key, array in given.arrays.items()}
-        return outcome(FRAME_OPERATIONS[operation], **there, **given.options)
+        on_one_device = {key: moved(array, device) for key, array in given.arrays.items()}
+        return outcome(FRAME_OPERATIONS[operation], **on_one_device, **given.options)
 
     tally.compare(operation, given.name, run)
 
 
 def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
-    """Everything that is planned, and random matrices until the deadline, which cuts the plan short too."""
+    """Compare all planned inputs, then random matrices, until the deadline. It can also end the planned ones."""
     tally = Tally(deadline)
 
-    def wanted(name: str) -> bool:
+    def is_requested(name: str) -> bool:
         return only is None or only == name
 
     for operation, given in frame_inputs(small):
-        if wanted(given.name):
+        if is_requested(given.name):
             compare_frames(tally, operation, given)
     for name in FRAME_DTYPES:
-        if wanted(f"gradient {name}"):
+        if is_requested(f"gradient {name}"):
             tally.compare(
                 "frame_stack gradient",
                 f"gradient {name}",
                 lambda device, name=name: outcome(frame_stack_gradient, device, name, small),
             )
     for name in ("running AP", "running AP again"):
-        if wanted(name):
+        if is_requested(name):
             given = running_input(name, small)
             tally.compare(
                 "running AP", name, lambda device, given=given: outcome(running_of, **given.arrays, device=device)
             )
     for given in adversarial_matrices(small):
-        if wanted(given.name):
+        if is_requested(given.name):
             compare_matrix(tally, given)
     if only is not None and only.startswith("random-"):
         compare_matrix(tally, random_matrix(int(only.removeprefix("random-"))))
-    tally.deadline = math.inf  # a random input that was begun is finished
+    tally.deadline = math.inf  # finish a random input that has started
     number = 0
     while only is None and not small and time.monotonic() < deadline:
         compare_matrix(tally, random_matrix(number))
@@ -522,12 +523,12 @@ def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="small inputs only, a few for each kernel")
-    parser.add_argument("--seconds", type=float, default=60.0, help="random inputs until, and no input after, so many")
-    parser.add_argument("--only", metavar="NAME", help="one input, by the name that a difference is reported with")
+    parser.add_argument("--seconds", type=float, default=60.0, help="no input starts after this time")
+    parser.add_argument("--only", metavar="NAME", help="one input, by its name in a reported difference")
     parser.add_argument("--out", type=Path, help="also write the report to this file")
     args = parser.parse_args()
     if "cuda" not in DEVICES:
-        parser.exit(2, f"compare_devices: there is nothing to compare with ({describe_devices()})\n")
+        parser.exit(2, f"compare_devices: expected a CUDA device or the emulated build, got {describe_devices()}\n")
     start = time.monotonic()
     tally = compare_all(args.small, args.only, start + args.seconds)
     report = tally.report(time.monotonic() - start)

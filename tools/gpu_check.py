@@ -1,13 +1,13 @@
-"""The one script for a machine with an NVIDIA GPU: build, compare, test, sanitize and measure, in at most nine minutes.
+"""Build, compare, test, sanitize and measure on a machine with an NVIDIA GPU, in at most nine minutes.
 
-    python3 tools/gpu_check.py                  all of it, offline; writes benchmarks/results/<device>-<date>.md
-    python3 tools/gpu_check.py --out DIR        the results and the log of every step there too
+    python3 tools/gpu_check.py                  all steps, offline; writes benchmarks/results/<device>-<date>.md
+    python3 tools/gpu_check.py --out DIR        also write the results and the log of all steps into DIR
     python3 tools/gpu_check.py --dry-run        the same without a GPU, on the emulated build and tiny inputs
 
-Needs Python 3.10 or later with torch and numpy, nvcc, a C++ compiler and CMake; pytest, hypothesis, ml_dtypes, scipy
-and scikit-learn for the tests; compute-sanitizer, torchmetrics and torcheval are used where they are. Nothing is
-installed but into build/gpu. A step that fails, or for which no time is left, is recorded as such, and the rest goes
-on. The results are written whole or not at all. Exit status 0: every step passed.
+The script needs Python 3.10 or later with torch and numpy, nvcc, a C++ compiler and CMake. The tests need pytest,
+hypothesis, ml_dtypes, scipy and scikit-learn. compute-sanitizer, torchmetrics and torcheval are optional. The script
+installs only into build/gpu. A step that fails, or that has no time left, is recorded as such, and the next step runs.
+The results file is written atomically. Exit status 0: every step passed.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ BENCHMARKS = ROOT / "benchmarks"
 BUILD = ROOT / "build" / "gpu"
 SITE = BUILD / "site"
 BUDGET = 540.0  # seconds
-WRITING = 15.0  # of them, kept for ending the last step and for writing
+WRITING = 15.0  # of these, reserved to end the last step and to write the results
 
 PASSED, FAILED, NOT_RUN = "passed", "**FAILED**", "**not run**"
 SANITIZERS = ("memcheck", "racecheck", "initcheck")
-CUT_SHORT = 3  # exit status of compare_devices.py: nothing differed, and not all inputs had their turn
+CUT_SHORT = 3  # exit status of compare_devices.py: nothing differed, but some inputs did not run
 
-# What tests import besides numpy and torch; they leave out by themselves what needs a package less common.
+# Packages that the tests import besides numpy and torch. Tests of less common packages skip without them.
 OF_TESTS = ("pytest", "hypothesis", "ml_dtypes", "scipy", "sklearn")
 
-# What the machine is, from a process of its own: torch's CUDA context is not for this one.
+# Describes the machine in a separate process, so that this one holds no CUDA context.
 PROBE = """
 import importlib, json, platform, sys, numpy, torch
 def is_missing(name):
@@ -63,7 +63,7 @@ print(json.dumps(facts))
 
 @dataclass
 class Outcome:
-    """What a step came to. `summary` stands in the table of steps, `detail` in a section of its own."""
+    """The result of a step. `summary` is for the table of steps, `detail` for a separate section."""
 
     status: str
     summary: str = ""
@@ -73,7 +73,7 @@ class Outcome:
 
 @dataclass
 class Finished:
-    """A command that ended, or was ended when its time was up."""
+    """A command that ended by itself or at its time limit."""
 
     code: int
     output: str
@@ -82,24 +82,24 @@ class Finished:
 
     @property
     def last_lines(self) -> str:
-        """The end of what it said, for the results."""
+        """The last lines of its output, for the results."""
         lines = self.output.replace(str(ROOT), ".").replace(str(Path.home()), "~").strip().splitlines()
         return "\n".join(line[:300] for line in lines[-25:])
 
 
 @dataclass(frozen=True)
 class Step:
-    """limit: its longest time. least: the time that is kept for it while earlier steps run."""
+    """A step. limit: its most seconds. least: seconds that earlier steps leave for it."""
 
     title: str
     limit: float
     least: float
-    run: Callable[[float], Outcome]  # takes the seconds that it has
+    run: Callable[[float], Outcome]  # takes the available seconds
 
 
 @dataclass
 class Check:
-    """The machine, the clock, and how commands are run."""
+    """The facts about the machine, the clock, and the execution of commands."""
 
     dry: bool
     budget: float
@@ -111,22 +111,22 @@ class Check:
         return self.start + self.budget - WRITING - time.monotonic()
 
     def environment(self) -> dict[str, str]:
-        """That of commands which import the build."""
+        """Return the environment of commands that import the build."""
         paths = [str(SITE), os.environ.get("PYTHONPATH", "")]
         binaries = [str(SITE / "bin"), os.environ.get("PATH", "")]
         return os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "PATH": os.pathsep.join(filter(None, binaries)),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "VLTR_REQUIRE": "cuda",  # of the tests: what would be left out is an error
+            "VLTR_REQUIRE": "cuda",  # a test that would skip CUDA is an error
         }
 
     def command(self, title: str, command: list[str | Path], seconds: float, **environment: str) -> Finished:
-        """Runs a command in build/gpu, where `import vltr_eval` does not find the sources, and logs what it says."""
+        """Run a command and log its output. In build/gpu `import vltr_eval` does not find the sources."""
         BUILD.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [str(word) for word in command],
             cwd=BUILD,
             env=self.environment() | environment,
             stdin=subprocess.DEVNULL,
@@ -134,7 +134,7 @@ class Check:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # so that all its children can be ended with it
+            start_new_session=True,  # so that `end` also reaches its children
         )
         out_of_time = False
         try:
@@ -153,7 +153,7 @@ class Check:
 
 
 def end(process: subprocess.Popen[str]) -> str:
-    """Ends a command and its children; what it had said. Interrupted, pytest still tells how far it came."""
+    """End a command and its children; return their output. An interrupt lets pytest print its summary."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -165,7 +165,7 @@ def end(process: subprocess.Popen[str]) -> str:
 
 
 def judged(finished: Finished, summary: str, detail: str = "") -> Outcome:
-    """Passed or failed by exit status; a failure brings the end of what was said."""
+    """Return PASSED or FAILED by exit status. A failure includes the last lines of the output."""
     if finished.out_of_time:
         summary = f"{summary}; stopped, out of time" if summary else "stopped, out of time"
     passed = finished.code == 0 and not finished.out_of_time
@@ -175,7 +175,7 @@ def judged(finished: Finished, summary: str, detail: str = "") -> Outcome:
 
 
 def judged_comparison(finished: Finished, summary: str, detail: str = "") -> Outcome:
-    """Of compare_devices.py: where nothing differed in the inputs that had their turn, it passed in part."""
+    """Judge compare_devices.py. It passes in part if the inputs that ran do not differ."""
     if finished.code == CUT_SHORT and not finished.out_of_time:
         finished.code, summary = 0, f"in part: {summary}"
     return judged(finished, summary, detail)
@@ -185,19 +185,19 @@ def judged_comparison(finished: Finished, summary: str, detail: str = "") -> Out
 
 
 def build(check: Check, seconds: float) -> Outcome:
-    """Builds into build/gpu/site: by pip where its build back end is there, by CMake alone where it is not."""
+    """Build into build/gpu/site: by pip if its build back end is installed, else by CMake alone."""
     shutil.rmtree(SITE, ignore_errors=True)
     start = time.monotonic()
-    said = ""
+    detail = ""
     if find_spec("scikit_build_core") and find_spec("pybind11") and find_spec("pip"):
         finished = build_by_pip(check, seconds)
         outcome = judged(finished, f"pip, {architecture(check)}")
         if outcome.status == PASSED or finished.out_of_time:
             return outcome
-        said = outcome.detail
+        detail = outcome.detail
     left = seconds - (time.monotonic() - start)
     outcome = build_by_cmake(check, left)
-    outcome.detail = said + outcome.detail
+    outcome.detail = detail + outcome.detail
     return outcome
 
 
@@ -222,7 +222,7 @@ def build_by_pip(check: Check, seconds: float) -> Finished:
 
 
 def build_by_cmake(check: Check, seconds: float) -> Outcome:
-    """What scikit-build-core would do: configure, build, install, and the Python packages beside it."""
+    """Build as scikit-build-core does: configure, build, install, and copy the Python packages."""
     if not (cmake := shutil.which("cmake")):
         return Outcome(FAILED, "neither scikit-build-core nor cmake was found")
     project = (ROOT / "pyproject.toml").read_text()
@@ -252,11 +252,11 @@ def build_by_cmake(check: Check, seconds: float) -> Outcome:
 
 
 def pybind11_directory(check: Check) -> Path:
-    """Where CMake finds pybind11: that of the package, or one made here for the headers that torch brings."""
+    """Return the folder of pybind11's CMake files: of the package, or new ones for the headers in torch."""
     if find_spec("pybind11"):
-        said = check.command("pybind11", [sys.executable, "-m", "pybind11", "--cmakedir"], 30)
-        if said.code == 0:
-            return Path(said.output.strip().splitlines()[-1])
+        finished = check.command("pybind11", [sys.executable, "-m", "pybind11", "--cmakedir"], 30)
+        if finished.code == 0:
+            return Path(finished.output.strip().splitlines()[-1])
     torch = Path(find_spec("torch").origin).parent
     folder = BUILD / "pybind11"
     folder.mkdir(parents=True, exist_ok=True)
@@ -287,9 +287,9 @@ def compare(check: Check, seconds: float) -> Outcome:
 
 
 def tests(check: Check, seconds: float, selection: list[str]) -> Outcome:
-    """Newer libraries than the project was tested with may warn of what they will change: that is no error here."""
+    """Run pytest. Deprecation warnings are not errors here, because the libraries may be newer than the pinned ones."""
     if missing := check.facts["missing"]:
-        return Outcome(NOT_RUN, f"tests import {', '.join(missing)}, which this Python cannot")
+        return Outcome(NOT_RUN, f"this Python cannot import {', '.join(missing)}, which the tests need")
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
     command += ["-p", "no:cacheprovider", "-p", "no:benchmark", *selection]
     for warning in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning"):
@@ -306,14 +306,14 @@ def tests(check: Check, seconds: float, selection: list[str]) -> Outcome:
 
 
 def sanitize(check: Check, seconds: float, tool: str) -> Outcome:
-    """compute-sanitizer over every kernel at small sizes."""
-    places = [shutil.which("compute-sanitizer"), "/usr/local/cuda/bin/compute-sanitizer"]
-    sanitizer = next((place for place in places if place and Path(place).exists()), None)
+    """Run every kernel at small sizes under compute-sanitizer."""
+    paths = [shutil.which("compute-sanitizer"), "/usr/local/cuda/bin/compute-sanitizer"]
+    sanitizer = next((path for path in paths if path and Path(path).exists()), None)
     if sanitizer is None:
         return Outcome(NOT_RUN, "compute-sanitizer was not found")
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", "--print-limit", "20", sys.executable]
-    command += [TOOLS / "compare_devices.py", "--small", "--seconds", f"{seconds / 2:.0f}"]  # the start is slow too
-    # Without torch's own pool each tensor is an allocation, and a step beyond its end is found.
+    command += [TOOLS / "compare_devices.py", "--small", "--seconds", f"{seconds / 2:.0f}"]  # the start also takes time
+    # Without torch's memory pool each tensor is a separate allocation, so an access beyond its end is an error.
     finished = check.command(tool, command, seconds, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
     if "Device not supported" in finished.output:
         return Outcome(NOT_RUN, "the tool does not support this device here")
@@ -362,7 +362,7 @@ def steps_of(check: Check) -> list[Step]:
 
 
 def run_steps(check: Check, steps: list[Step]) -> dict[str, Outcome]:
-    """Every step for which there is time, each with what the later ones leave it."""
+    """Run the steps. Each gets the time that is left minus the least times of the later ones."""
     outcomes: dict[str, Outcome] = {}
     reason = ""
     for at, step in enumerate(steps):
@@ -379,7 +379,7 @@ def run_steps(check: Check, steps: list[Step]) -> dict[str, Outcome]:
             except KeyboardInterrupt:
                 reason = "the check was interrupted"
                 outcome = Outcome(FAILED, reason)
-            except Exception as error:  # of this script itself: the other steps can still tell something
+            except Exception as error:  # an error of this script; the other steps still run
                 outcome = Outcome(FAILED, f"{type(error).__name__}: {error}".replace("\n", " ")[:200])
             outcome.seconds = time.monotonic() - start
             sys.stderr.write(f"{outcome.status} in {outcome.seconds:.0f} s: {outcome.summary}\n")
@@ -393,7 +393,7 @@ def run_steps(check: Check, steps: list[Step]) -> dict[str, Outcome]:
 
 
 def look(check: Check) -> str | None:
-    """Fills in the facts of the machine; why there is nothing to check, or None."""
+    """Collect the facts about the machine. Return None, or the reason why there is nothing to check."""
     finished = check.command("look", [sys.executable, "-c", PROBE, *OF_TESTS], 120)
     if finished.code != 0:
         return f"expected a Python with torch and numpy, got: {(finished.last_lines.splitlines() or ['nothing'])[-1]}"
@@ -406,10 +406,10 @@ def look(check: Check) -> str | None:
         ("commit", ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]),
     ):
         if shutil.which(command[0]):
-            said = check.command(name, list(command), 20)
-            lines = said.output.strip().splitlines() if said.code == 0 else []
-            found = re.search(r"V([\d.]+)", said.output) if name == "nvcc" else None
-            check.facts[name] = found.group(1) if found else lines[0] if lines else "unknown"
+            finished = check.command(name, list(command), 20)
+            lines = finished.output.strip().splitlines() if finished.code == 0 else []
+            version = re.search(r"V([\d.]+)", finished.output) if name == "nvcc" else None
+            check.facts[name] = version.group(1) if version else lines[0] if lines else "unknown"
     return None
 
 
@@ -442,21 +442,23 @@ def results(check: Check, outcomes: dict[str, Outcome], date: str) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="also put the results and the log of every step into this folder")
-    parser.add_argument("--seconds", type=float, default=BUDGET, help=f"for all of it (default {BUDGET:.0f})")
-    parser.add_argument("--installed", action="store_true", help="check what this Python finds, and build nothing")
+    parser.add_argument("--out", type=Path, help="also write the results and the log of all steps into this folder")
+    parser.add_argument("--seconds", type=float, default=BUDGET, help=f"for all steps (default {BUDGET:.0f})")
+    parser.add_argument(
+        "--installed", action="store_true", help="check the installed vltr of this Python, without a build"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="no GPU: the emulated build, tiny inputs, no results file"
     )
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this still gets the results so far
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM also writes the results so far
     BUILD.mkdir(parents=True, exist_ok=True)
     log = BUILD / "gpu_check.log"
     log.unlink(missing_ok=True)
@@ -465,21 +467,21 @@ def main() -> int:
         parser.exit(2, f"gpu_check: {nothing}\n")
     steps = steps_of(check)
     if args.installed:
-        shutil.rmtree(SITE, ignore_errors=True)  # of an earlier build, which would come first
+        shutil.rmtree(SITE, ignore_errors=True)  # an earlier build would come first on the path
         del steps[0]
     outcomes = run_steps(check, steps)
     date = datetime.date.today().isoformat()
     text = results(check, outcomes, date)
     device = re.sub(r"[^a-z0-9]+", "-", (check.facts["name"] or "dry run").lower()).strip("-")
     name = f"{device}-{date}.md"
-    places = [BUILD if check.dry else BENCHMARKS / "results", *([args.out] if args.out else [])]
-    for place in places:
-        place.mkdir(parents=True, exist_ok=True)
-        write_whole(place / name, text)
+    folders = [BUILD if check.dry else BENCHMARKS / "results", *([args.out] if args.out else [])]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / name, text)
     if args.out:
         shutil.copyfile(log, args.out / log.name)
     sys.stdout.write(text.partition("\n# ")[0] + "\n")  # the table of steps
-    sys.stderr.write(f"gpu_check: wrote {places[0] / name}; what each step said is in {log}\n")
+    sys.stderr.write(f"gpu_check: wrote {folders[0] / name}; {log} has the output of each step\n")
     return 0 if all(outcome.status == PASSED for outcome in outcomes.values()) else 1
 
 

@@ -1,14 +1,14 @@
-"""What the compiler made of each kernel, and what that and the bytes it moves say about its speed: no GPU needed.
+"""Report registers, spills and occupancy of each kernel, and lower bounds of its time. It needs no GPU.
 
     python tools/kernel_resources.py            compiles csrc/cuda for sm_80 and sm_90 (minutes)
-    python tools/kernel_resources.py --print    the same to stdout alone
+    python tools/kernel_resources.py --print    only prints the report
 
 Needs nvcc. The instruction counts also need cuobjdump, from the toolkit or from these wheels:
 
     pip install --target build/cuda-tools --no-deps nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
     python tools/kernel_resources.py --tools build/cuda-tools/nvidia/cu13/bin
 
-Objects stay in build/kernel-resources; a source that is newer than its object is compiled again. Writes
+Objects stay in build/kernel-resources. A source that is newer than its object is compiled again. The report goes to
 benchmarks/results/kernels-sm80-sm90.md.
 """
 
@@ -46,23 +46,23 @@ WIDE_LANES = {"int": "double", "unsigned int": "double", "double": "double", "lo
 
 @dataclass(frozen=True)
 class Processor:
-    """One multiprocessor and its chip, from the vendor's tables."""
+    """A GPU and its multiprocessors, from the vendor's tables."""
 
     name: str
     arch: int
-    shared_bytes: int  # of a multiprocessor, 1 KiB of which each block loses
+    shared_bytes: int  # of a multiprocessor; each block reserves 1 KiB of it
     multiprocessors: int
-    bandwidth: float  # bytes a second, by the datasheet
+    bandwidth: float  # bytes a second, from the datasheet
     clock: float  # Hz, boost
     warps: int = 64
     blocks: int = 32
     registers: int = 65_536
 
     def resident_blocks(self, threads: int, registers: int, shared: int) -> int:
-        """How many blocks of a kernel a multiprocessor holds at once."""
+        """Return the number of blocks of a kernel that a multiprocessor holds at once."""
         warps = -(-threads // 32)
         registers_of_warp = -(-registers * 32 // 256) * 256
-        by_registers = self.registers // registers_of_warp // 4 * 4 // warps  # a warp stays in one of four parts
+        by_registers = self.registers // registers_of_warp // 4 * 4 // warps  # a warp stays on one of four schedulers
         shared_of_block = -(-(shared + 1024) // 128) * 128
         return min(self.blocks, self.warps // warps, by_registers, self.shared_bytes // shared_of_block)
 
@@ -71,7 +71,7 @@ class Processor:
 
     @property
     def instructions(self) -> float:
-        """Instructions of warps that can be issued a second: one a clock by each of a multiprocessor's four parts."""
+        """Warp instructions issued a second at most: one a clock by each of a multiprocessor's four schedulers."""
         return 4 * self.multiprocessors * self.clock
 
 
@@ -87,14 +87,14 @@ class Kernel:
     mangled: str
     registers: int = 0
     stack: int = 0
-    spilled: int = 0  # bytes stored and loaded
+    spilled: int = 0  # bytes of spill stores and loads
     shared: int = 0  # static
     threads: int = 0
     uses_dynamic: bool = False
 
     @functools.cached_property
     def name(self) -> str:
-        """Name and template arguments, without namespaces, result and parameters."""
+        """The name with template arguments, without namespaces, return type and parameters."""
         text = demangle(self.mangled)
         for pattern in (r"\(anonymous namespace\)::", r"_GLOBAL__N__\w+::", r"\bvltr::cuda::", r"\bvltr::"):
             text = re.sub(pattern, "", text)
@@ -108,8 +108,8 @@ class Kernel:
 
     @property
     def elements(self) -> list[str]:
-        """Element types among the template arguments."""
-        return [part for part in re.split(r"[<>,]\s*", self.name)[1:] if part.strip() in ELEMENTS]
+        """The element types among the template arguments."""
+        return [word for word in re.split(r"[<>,]\s*", self.name)[1:] if word.strip() in ELEMENTS]
 
     @property
     def family(self) -> str:
@@ -125,9 +125,9 @@ def demangle(name: str) -> str:
 
 
 def run(command: Iterable[str | Path]) -> str:
-    """Output of a command, stderr too; its failure ends the program with what it said."""
+    """Return a command's output, with stderr. If it fails, exit with its output."""
     done = subprocess.run(
-        [str(part) for part in command],
+        [str(word) for word in command],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -143,14 +143,14 @@ def run(command: Iterable[str | Path]) -> str:
 
 
 def nvcc() -> str:
-    for place in (os.environ.get("CUDACXX"), shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"):
-        if place and Path(place).exists():
-            return place
+    for path in (os.environ.get("CUDACXX"), shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"):
+        if path and Path(path).exists():
+            return path
     sys.exit("kernel_resources: expected nvcc on the PATH or as CUDACXX, found none")
 
 
 def compile_source(source: Path, arch: int, youngest: float) -> Path:
-    """Folder with the cubin, PTX and resource report of one file, made where it is older than the sources."""
+    """Return the folder with a file's cubin, PTX and resource report. Compile if it is older than the sources."""
     folder = BUILD / f"{source.stem}-sm{arch}"
     report = folder / "resources.txt"
     if not report.exists() or report.stat().st_mtime < youngest:
@@ -176,25 +176,25 @@ def compile_source(source: Path, arch: int, youngest: float) -> Path:
 
 
 def kernels_of(source: Path, folder: Path) -> list[Kernel]:
-    """Reads the resource report of ptxas, and from the PTX the threads of a block."""
+    """Read the kernels from the resource report of ptxas, and the threads of a block from the PTX."""
     kernels: dict[str, Kernel] = {}
     entry, subject = "", ""
     for line in (folder / "resources.txt").read_text().splitlines():
-        if found := re.search(r"Compiling entry function '(\w+)'", line):
-            entry = found.group(1)
+        if match := re.search(r"Compiling entry function '(\w+)'", line):
+            entry = match.group(1)
             kernels[entry] = Kernel(source.name, entry)
-        elif found := re.search(r"Function properties for (\w+)", line):
-            subject = found.group(1)
-        elif (found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", line)) and entry:
-            kernel = kernels[entry]  # functions that are not inlined count for the kernel that they are compiled for
-            kernel.stack = max(kernel.stack, int(found.group(1))) if subject != entry else int(found.group(1))
-            kernel.spilled += int(found.group(2)) + int(found.group(3))
-        elif (found := re.search(r"Used (\d+) registers", line)) and entry:
-            kernels[entry].registers = int(found.group(1))
+        elif match := re.search(r"Function properties for (\w+)", line):
+            subject = match.group(1)
+        elif (match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", line)) and entry:
+            kernel = kernels[entry]  # a function that is not inlined counts for its kernel
+            kernel.stack = max(kernel.stack, int(match.group(1))) if subject != entry else int(match.group(1))
+            kernel.spilled += int(match.group(2)) + int(match.group(3))
+        elif (match := re.search(r"Used (\d+) registers", line)) and entry:
+            kernels[entry].registers = int(match.group(1))
             shared = re.search(r"(\d+) bytes smem", line)
             kernels[entry].shared = int(shared.group(1)) if shared else 0
     for ptx in folder.glob("*.ptx"):
-        # An entry runs from its name to the brace that ends it in the first column.
+        # An entry extends from its name to the closing brace in the first column.
         for name, head, body in re.findall(r"\.entry (\w+)\((.*?)^\{(.*?)^\}", ptx.read_text(), re.M | re.S):
             if name in kernels:
                 threads = re.search(r"\.maxntid (\d+)(?:, (\d+))?(?:, (\d+))?", head)
@@ -204,7 +204,7 @@ def kernels_of(source: Path, folder: Path) -> list[Kernel]:
 
 
 def dynamic_bytes(youngest: float) -> dict[str, int]:
-    """Dynamic shared memory of a block of the counting kernels by lane: the size of their SharedMemory."""
+    """Return the bytes of dynamic shared memory of a block of the counting kernels, by the type of a lane."""
     folder = BUILD / "dynamic-shared"
     result = folder / "probe.ptx"
     if not result.exists() or result.stat().st_mtime < youngest:
@@ -215,7 +215,7 @@ def dynamic_bytes(youngest: float) -> dict[str, int]:
             f'extern "C" __device__ unsigned char bytes_of_{lane}[sizeof(vltr::cuda::SharedMemory<{type_name}>)];'
             for lane, type_name in lanes
         ]
-        (folder / "probe.cu").write_text('#include "cuda/scan.cu"\n' + "\n".join(probes) + "\n")
+        (folder / "probe.cu").write_text('#include "cuda/rank_scan.cu"\n' + "\n".join(probes) + "\n")
         flags = [flag for flag in FLAGS if flag not in ("-Xptxas", "-v")]
         run([nvcc(), *flags, "-arch=compute_90", "-ptx", "-o", result, folder / "probe.cu"])
     return {lane: int(count) for lane, count in re.findall(r"bytes_of_(\w+)\[(\d+)\]", result.read_text())}
@@ -249,7 +249,7 @@ def disassemble(cuobjdump: str, cubin: Path, mangled: str) -> list[Instruction]:
 
 @dataclass(frozen=True)
 class Loop:
-    """A stretch of instructions from the target of a backward branch to that branch."""
+    """The instructions from the target of a backward branch to that branch."""
 
     listing: tuple[Instruction, ...]
 
@@ -268,9 +268,9 @@ class Loop:
         return other.first <= self.first and self.last <= other.last and self != other
 
     def cheapest(self, **passing: int) -> int | None:
-        """Fewest instructions of one round that passes so many of each named opcode (exactly; others at will).
+        """Return the fewest instructions of one iteration with exactly this many of each named opcode.
 
-        Every loop within is gone through once. None where no such round exists.
+        Other opcodes are free. Each inner loop runs once. None if no such iteration exists.
         """
         names = list(passing)
         end = self.last
@@ -298,27 +298,27 @@ class Loop:
 
 
 def loops_of(listing: list[Instruction]) -> list[Loop]:
-    """All loops, the longest first. What jumps back from beyond an EXIT is the end of a branch that is hardly taken."""
+    """Return all loops, the longest first. A backward branch behind an EXIT belongs to a rare branch and is no loop."""
     index = {instruction.address: at for at, instruction in enumerate(listing)}
-    found = [
+    loops = [
         Loop(tuple(listing[index[instruction.target] : at + 1]))
         for at, instruction in enumerate(listing)
         if instruction.target is not None and instruction.target < instruction.address and instruction.target in index
     ]
-    return sorted((loop for loop in found if not loop.count("EXIT")), key=lambda loop: -len(loop.listing))
+    return sorted((loop for loop in loops if not loop.count("EXIT")), key=lambda loop: -len(loop.listing))
 
 
 @dataclass
 class Counting:
-    """Instructions of a warp in the counting loop of float32 scores, row by row, for 32 scores."""
+    """Warp instructions for 32 scores in the loop that counts float32 scores by row."""
 
-    rows: int  # of a lane that one round handles
+    rows: int  # rows of a lane in one iteration
     compare: float  # to compare and to queue
-    drain: float  # more, where 32 survivors are searched and counted, the search's steps left out
-    step: int  # one step of the search
+    drain: float  # to search and count 32 survivors, without the steps of the search
+    step: int  # for one step of the search
 
     def per_row(self, survivors: float, steps: float) -> float:
-        """survivors: share of the scores that reach the lowest threshold of their class."""
+        """Return the instructions for 32 scores. survivors: share of scores at or above the lowest threshold."""
         return self.compare + survivors * (self.drain + steps * self.step)
 
 
@@ -373,24 +373,24 @@ def resources_table(kernels: dict[int, list[Kernel]], dynamic: dict[str, int]) -
 
 @dataclass
 class Facts:
-    """Numbers of the text below the table; what could not be read is None."""
+    """The numbers for the text below the table. None marks a number that could not be read."""
 
     threads: int = 0  # of a block of the counting kernel
     registers: int = 0
-    blocks: int = 0  # of it on an H200's multiprocessor
-    blocks_wanted: int = 0  # by the size of the grid
+    blocks: int = 0  # of the counting kernel on a multiprocessor of an H200
+    blocks_requested: int = 0  # by the size of the grid
     counting: Counting | None = None
-    labels: int | None = None  # instructions of a warp for 2,048 labels without a positive
-    draw: int | None = None  # instructions of a warp for 32 draws, at most
-    copies: dict[str, float] = field(default_factory=dict)  # instructions of a warp for 512 bytes, by kernel
+    labels: int | None = None  # warp instructions for 2,048 labels without a positive
+    draw: int | None = None  # warp instructions for 32 draws, at most
+    copies: dict[str, float] = field(default_factory=dict)  # warp instructions for 512 bytes, by kernel
 
 
 def gather_facts(kernels: list[Kernel], dynamic: dict[str, int], cuobjdump: str | None) -> Facts:
-    """kernels: those of sm_90."""
+    """Collect the facts. kernels: those of sm_90."""
     by_name = {kernel.name: kernel for kernel in kernels}
     facts = Facts()
-    constant = re.search(r"kBlocksPerProcessor = (\d+)", (ROOT / "csrc/cuda/scan.cu").read_text())
-    facts.blocks_wanted = int(constant.group(1)) if constant else 0
+    constant = re.search(r"kBlocksPerProcessor = (\d+)", (ROOT / "csrc/cuda/rank_scan.cu").read_text())
+    facts.blocks_requested = int(constant.group(1)) if constant else 0
     if count := by_name.get("count_by_row<float>"):
         facts.threads, facts.registers = count.threads, count.registers
         facts.blocks = H200.resident_blocks(count.threads, count.registers, count.shared + dynamic.get("float", 0))
@@ -406,15 +406,15 @@ def gather_facts(kernels: list[Kernel], dynamic: dict[str, int], cuobjdump: str 
     facts.labels = read_labels(loops("collect_positives<DenseLabels<bool>>"))
     facts.draw = read_draw(loops("sample<float, 32>"))
     for name in ("frame_stack_kernel<16>", "gather_frames_kernel<CopyBits<16>>"):
-        found = [loop for loop in loops(name) if loop.count("STG.E.128") > 1 and loop.count("LDS")]
-        if found:
-            shortest = min(found, key=lambda loop: len(loop.listing))
+        copying = [loop for loop in loops(name) if loop.count("STG.E.128") > 1 and loop.count("LDS")]
+        if copying:
+            shortest = min(copying, key=lambda loop: len(loop.listing))
             facts.copies[name] = len(shortest.listing) / shortest.count("STG.E.128")
     return facts
 
 
 def read_counting(loops: list[Loop]) -> Counting | None:
-    """From the loop that queues (a byte, the class, for each row of a lane) and the one within that drains it."""
+    """Read the counting loop and its inner loops. It queues a byte for each row of a lane; an inner loop drains it."""
     main = next((loop for loop in loops if loop.count("STS.U8") > 1), None)
     if main is None:
         return None
@@ -434,13 +434,13 @@ def read_counting(loops: list[Loop]) -> Counting | None:
 
 
 def read_labels(loops: list[Loop]) -> int | None:
-    """From the loop that loads whole vectors, on the way past the single elements."""
+    """Count the instructions of the loop that loads whole vectors, on its path without single elements."""
     loop = next((loop for loop in loops if loop.count("LDG.E.128")), None)
     return loop and loop.cheapest(**{"LDG.E.128": loop.count("LDG.E.128"), "LDG.E.U8": 0, "ATOMG": 0})
 
 
 def read_draw(loops: list[Loop]) -> int | None:
-    """All of the loop over draws, more of the permutation's rounds, and the steps of a search."""
+    """Count the instructions of the loop over draws, with all rounds of the permutation and all steps of a search."""
     main = next((loop for loop in loops if loop.count("ATOMS") == 1), None)
     if main is None:
         return None
@@ -451,28 +451,28 @@ def read_draw(loops: list[Loop]) -> int | None:
     return len(main.listing) + DRAW_ROUNDS * rounds + SEARCH_STEPS * step
 
 
-NOT_MEASURED = "**NOT YET MEASURED: no GPU was at hand.**"
+NOT_MEASURED = "**NOT YET MEASURED: no GPU was available.**"
 
-# VideoLT's test shape, the positives of its labels, and which share of the scores survives the comparison (results/).
+# VideoLT's test shape, the positives of its labels, and the share of scores that survives the comparison (results/).
 ROWS, CLASSES, POSITIVES = 51_239, 1_004, 56_170
 SURVIVORS = {"good": 0.25, "poor": 0.82}
-SEARCH_STEPS = math.ceil(math.log2(POSITIVES / CLASSES))  # among the thresholds of an average class
-DRAW_ROUNDS = 8  # of the keyed permutation, at most
+SEARCH_STEPS = math.ceil(math.log2(POSITIVES / CLASSES))  # for the thresholds of an average class
+DRAW_ROUNDS = 8  # at most, in the keyed permutation
 CLIP_BYTES = 4 * 128 * 60 * 2048
-LAUNCH = 4e-6  # seconds that torch takes to start a kernel
+LAUNCH = 4e-6  # seconds to launch a kernel from torch
 
 
 def reasoning(facts: Facts) -> str:
-    """A floor from bytes and, where they could be read, from instructions, for each target."""
+    """Return, for each target, a lower bound from bytes and, if they could be read, from instructions."""
     return "\n".join(
         (
-            "## What bytes and operations say\n",
+            "## Lower bounds from bytes and instructions\n",
             paragraph(
-                f"{NOT_MEASURED} What follows is arithmetic: bytes over {H200.bandwidth / 1e12:.1f} TB/s, the "
-                "bandwidth of an H200's datasheet, and instructions, counted in the machine code of sm_90, over "
-                f"{H200.instructions / 1e9:,.0f} billion instructions of warps a second (full issue: "
-                f"{H200.multiprocessors} multiprocessors, four a clock, {H200.clock / 1e9:.2f} GHz). Both are floors "
-                "that no kernel reaches: latency, launches, waits for the host and conflicts come on top."
+                f"{NOT_MEASURED} These bounds are arithmetic. Bytes are divided by {H200.bandwidth / 1e12:.1f} TB/s, "
+                "the bandwidth in the datasheet of an H200. Instructions, counted in the machine code of sm_90, are "
+                f"divided by {H200.instructions / 1e9:,.0f} billion warp instructions a second (full issue: "
+                f"{H200.multiprocessors} multiprocessors, four a clock, {H200.clock / 1e9:.2f} GHz). No kernel reaches "
+                "these bounds: latency, launches, waits for the host and conflicts add to them."
             ),
             average_precision_text(facts),
             trials_text("SAP 15 adds at most 20 %", 15, facts),
@@ -487,26 +487,26 @@ def reasoning(facts: Facts) -> str:
 def average_precision_text(facts: Facts) -> str:
     scores, labels = 4 * ROWS * CLASSES, ROWS * CLASSES
     one_read = (scores + labels) / H200.bandwidth
-    enough = facts.blocks >= facts.blocks_wanted
+    enough = facts.blocks >= facts.blocks_requested
     parts = [
         heading(f"AP of {ROWS:,} x {CLASSES:,} float32 with bool labels: at most 3 times one read of both"),
         bullet(
             f"Scores {size(scores)}, labels {size(labels)}: one read takes {duration(one_read)}, so the target is "
-            f"{duration(3 * one_read)} for the whole call. Each is read once; all else (positives, thresholds, "
-            "buckets) is under 3 MiB. Some fifteen launches and three waits for the host (how many positives there "
-            "are, whether there was a NaN, the result), a few us each, are as much again."
+            f"{duration(3 * one_read)} for the whole call. Each is read once; all other data (positives, thresholds, "
+            "buckets) are under 3 MiB. Some fifteen launches and three waits for the host (the number of positives, "
+            "the check for NaN, the result), a few us each, take about as long again."
         ),
         bullet(
             f"A multiprocessor holds {facts.blocks} blocks of the counting kernel ({facts.threads} threads, "
-            f"{facts.registers} registers each), and the grid is made for {facts.blocks_wanted}"
-            + ("." if enough else ": **part of it waits for a second round.**")
+            f"{facts.registers} registers each), and the grid has {facts.blocks_requested} for each multiprocessor"
+            + ("." if enough else ": **some of them wait for a second round.**")
         ),
     ]
     if facts.labels is not None:
         at_issue = facts.labels * labels / 2048 / H200.instructions
         parts.append(
             bullet(
-                f"Labels: {facts.labels:,} instructions of a warp for 2,048 labels without a positive, "
+                f"Labels: {facts.labels:,} warp instructions for 2,048 labels without a positive, "
                 f"{duration(at_issue)} at full issue, against {duration(labels / H200.bandwidth)} for their bytes."
             )
         )
@@ -521,9 +521,9 @@ def average_precision_text(facts: Facts) -> str:
         rows.append((quality, f"{survivors:.0%}", figure(instructions), duration(at_issue), figure(of_read)))
     parts += [
         bullet(
-            f"Counting 32 scores of a warp ({counting.rows} of each lane in a round of the loop): "
-            f"{figure(counting.compare)} instructions to compare and to queue them, {figure(counting.drain)} more when "
-            f"32 of the queue are counted, and {counting.step} for each step of their "
+            f"To count 32 scores of a warp ({counting.rows} of each lane in an iteration), the loop needs "
+            f"{figure(counting.compare)} instructions to compare and to queue them, {figure(counting.drain)} more to "
+            f"count 32 scores of the queue, and {counting.step} for each step of their "
             f"search ({SEARCH_STEPS} for the {POSITIVES / CLASSES:.0f} thresholds of an average class):"
         ),
         "\n",
@@ -538,16 +538,16 @@ def trials_text(target: str, trials: int, facts: Facts) -> str:
     parts = [
         heading(target),
         bullet(
-            f"{draws:,} draws, each of one score and so of a sector of 32 bytes: {size(sectors)}, "
-            f"{duration(sectors / H200.bandwidth)} if none is found in the cache and random access had the whole "
-            f"bandwidth, {duration(4 * sectors / H200.bandwidth)} at a quarter of it."
+            f"{draws:,} draws, each of one score and so of a sector of 32 bytes: {size(sectors)}. They take "
+            f"{duration(sectors / H200.bandwidth)} without any cache hit and with the full bandwidth for random "
+            f"access, {duration(4 * sectors / H200.bandwidth)} with a quarter of it."
         ),
     ]
     if facts.draw is not None:
         at_issue = facts.draw * draws / 32 / H200.instructions
         parts.append(
             bullet(
-                f"At most {facts.draw:,} instructions of a warp for 32 draws ({DRAW_ROUNDS} rounds of the permutation, "
+                f"At most {facts.draw:,} warp instructions for 32 draws ({DRAW_ROUNDS} rounds of the permutation, "
                 f"{SEARCH_STEPS} steps of the search): {duration(at_issue)} at full issue."
             )
         )
@@ -556,19 +556,17 @@ def trials_text(target: str, trials: int, facts: Facts) -> str:
 
 def gather_text(operation: str, kernel: str, facts: Facts) -> str:
     moved = 2 * CLIP_BYTES
-    looked_up = "its rows" if operation == "gather_frames" else "its rows; the labels of two samples, in the L2 cache"
+    lookup = "its rows" if operation == "gather_frames" else "its rows, and the labels of two samples in the L2 cache"
     parts = [
         heading(f"{operation} (128 x 60 x 2048): 85 % of copy bandwidth, over 20 times the published loop"),
         bullet(
-            f"At most {size(moved)} read and written: {duration(moved / H200.bandwidth)}. What a block looks up before "
-            f"it copies 64 KiB ({looked_up}) is what a plain copy does not do."
+            f"At most {size(moved)} read and written: {duration(moved / H200.bandwidth)}. Before a block copies "
+            f"64 KiB, it looks up {lookup}; a plain copy does not."
         ),
     ]
     if kernel in facts.copies:
         at_issue = facts.copies[kernel] * CLIP_BYTES / 512 / H200.instructions
-        parts.append(
-            bullet(f"{figure(facts.copies[kernel])} instructions of a warp for 512 bytes: {duration(at_issue)}.")
-        )
+        parts.append(bullet(f"{figure(facts.copies[kernel])} warp instructions for 512 bytes: {duration(at_issue)}."))
     launches = 128 * (12 if operation == "frame_stack" else 2)
     waits = " and waits twice a sample for the device" if operation == "frame_stack" else ""
     parts.append(
@@ -583,8 +581,8 @@ def gather_text(operation: str, kernel: str, facts: Facts) -> str:
 def torchmetrics_text() -> str:
     launches = 40 * CLASSES
     return heading("Over 300 times torchmetrics on the same device") + bullet(
-        f"torchmetrics sorts and sums each class by itself: {CLASSES:,} classes of some 40 launches each, at "
-        f"{duration(LAUNCH)}, are {duration(launches * LAUNCH)}; a 300th is {duration(launches * LAUNCH / 300)}."
+        f"torchmetrics sorts and sums each class separately. {CLASSES:,} classes with some 40 launches each, at "
+        f"{duration(LAUNCH)}, take {duration(launches * LAUNCH)}; 1/300 of it is {duration(launches * LAUNCH / 300)}."
     )
 
 
@@ -610,7 +608,7 @@ def report(kernels: dict[int, list[Kernel]], dynamic: dict[str, int], facts: Fac
         f"`{family}` (sm_{arch}, {len(bytes_spilled)} of its types, {spread(bytes_spilled)} bytes)"
         for (family, arch), bytes_spilled in families.items()
     ]
-    spills = f"**Registers are spilled by** {', '.join(spilled)}." if spilled else "None spills a register."
+    spills = f"**These spill registers:** {', '.join(spilled)}." if spilled else "No kernel spills registers."
     intro = paragraph(
         f"{len(kernels[H200.arch])} kernels of `csrc/cuda`, compiled by nvcc {compiler} with `{' '.join(FLAGS[:4])}`. "
         f"{spills} Written by `python tools/kernel_resources.py`. {NOT_MEASURED}"
@@ -618,9 +616,9 @@ def report(kernels: dict[int, list[Kernel]], dynamic: dict[str, int], facts: Fac
     return f"""# Kernels on sm_80 and sm_90
 
 {intro}
-- T stands for an element type; a range is over the types that the kernel is compiled for.
-- stack, spills, shared: bytes, of a thread or a block. Stack and spills: on either architecture.
-- occupancy: share of a multiprocessor's 64 warps that can be resident, by threads, registers and shared memory.
+- T stands for an element type. A range covers the types of the kernel.
+- stack and spills: bytes of a thread, on both architectures. shared: bytes of a block.
+- occupancy: the share of a multiprocessor's 64 warps that can be resident, given threads, registers and shared memory.
 
 {resources_table(kernels, dynamic)}
 {reasoning(facts)}"""
@@ -628,8 +626,8 @@ def report(kernels: dict[int, list[Kernel]], dynamic: dict[str, int], facts: Fac
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tools", type=Path, help="folder with cuobjdump and nvdisasm, where they are not on the PATH")
-    parser.add_argument("--print", action="store_true", help="to stdout, and no file")
+    parser.add_argument("--tools", type=Path, help="folder with cuobjdump and nvdisasm, if they are not on the PATH")
+    parser.add_argument("--print", action="store_true", help="print the report and write no file")
     args = parser.parse_args()
     if args.tools:
         os.environ["PATH"] = f"{args.tools.resolve()}{os.pathsep}{os.environ['PATH']}"
@@ -643,7 +641,7 @@ def main() -> int:
     dynamic = dynamic_bytes(youngest)
     facts = gather_facts(kernels[H200.arch], dynamic, shutil.which("cuobjdump"))
     version = re.search(r"release [\d.]+, V([\d.]+)", run([nvcc(), "--version"]))
-    text = report(kernels, dynamic, facts, version.group(1) if version else "of an unknown version")
+    text = report(kernels, dynamic, facts, version.group(1) if version else "of unknown version")
     if args.print:
         sys.stdout.write(text)
     else:

@@ -1,4 +1,4 @@
-"""bench_reading.py at its smallest: every format has readers, and each gives a line of the table."""
+"""bench_reading.py on its smallest input: every format has readers, and each gives a line of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bench_train_cuda.py at its smallest, without a GPU: it trains, tells kernels apart, and times steps of methods."""
+"""bench_train_cuda.py on its smallest input, without a GPU: it trains, groups kernels, and times steps of methods."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_kernels_go_to_what_launched_them_and_ranges_count_for_nothing():
                 ("void vltr::cuda::(anonymous namespace)::frame_stack_gradient_kernel<float>()", 20, 23),
                 ("multi_tensor", 30, 32),
                 ("Memcpy HtoD (Pinned -> Device)", 31, 35),
-                ("nvjet_tst_128x256", 40, 46),  # whose operator the profiler has lost
+                ("nvjet_tst_128x256", 40, 46),  # the profiler lost its operator
             )
         ),
     ]
@@ -127,7 +127,7 @@ def test_frames_of_a_video_are_fewer_where_memory_is_short(monkeypatch):
 
 
 def measured(monkeypatch, *specs: str, seconds: float = 1e9):
-    """What is found of these methods in float32."""
+    """Measure these methods in float32."""
     monkeypatch.setattr(method_steps, "PRECISIONS", ("float32",))
     monkeypatch.setattr(method_steps, "all_methods", lambda: specs)
     monkeypatch.setattr("vltr_train.context.resident_frames", lambda frames, *_: frames.frames)

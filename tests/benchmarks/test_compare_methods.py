@@ -1,4 +1,4 @@
-"""The comparison of all methods: that its claims are of what it trains, how they are judged, and a small one whole."""
+"""The comparison of all methods: its claims name trained rows, its verdicts are right, and a small one runs whole."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_printed_differences_are_those_of_the_papers():
     [
         ((0.02, 0.03, 0.025), "holds"),
         ((-0.02, -0.03, -0.025), "**the opposite**"),
-        ((0.02, -0.001, 0.03), "undecided"),  # not in every seed
-        ((0.001, 0.03, 0.001), "undecided"),  # in every seed, by less than two standard errors
+        ((0.02, -0.001, 0.03), "undecided"),  # differs in sign between seeds
+        ((0.001, 0.03, 0.001), "undecided"),  # positive in every seed, by less than two standard errors
     ],
 )
 def test_three_seeds_decide_or_do_not(differences, verdict):
@@ -90,6 +90,6 @@ def test_a_small_comparison_whole(monkeypatch, tmp_path, capsys):
         ("framestack:r101", "3"),
     ]
     capsys.readouterr()
-    monkeypatch.setattr(compare, "train", None)  # what is finished is kept
+    monkeypatch.setattr(compare, "train", None)  # finished runs are kept
     compare.main()
     assert capsys.readouterr().out.splitlines()[8:] == text.splitlines()[8:]

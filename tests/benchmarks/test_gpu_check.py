@@ -1,4 +1,4 @@
-"""The parts of benchmarks/ that judge: what gpu_check.py makes of how its steps end, which bytes a gather moves."""
+"""How gpu_check.py judges the end of its steps, and how bench_frames.py counts the bytes of a gather."""
 
 from __future__ import annotations
 

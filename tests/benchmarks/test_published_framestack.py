@@ -1,4 +1,4 @@
-"""The published loop that FrameStack is timed against computes the same: loss, gradients and running AP."""
+"""The published loop of the FrameStack benchmark computes the same as vltr_train: loss, gradients and running AP."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_ours(rap_source: str):
 
 
 def make_published(ours):
-    """The same model with the same weights."""
+    """Return the published model with the same weights."""
     model = framestack_loop.NonlinearClassifier(D, C, dropout=0.0)
     model.hidden.load_state_dict(ours.model.aggregator.hidden.state_dict())
     model.classifier.load_state_dict(ours.model.classifier.state_dict())
@@ -43,7 +43,7 @@ def make_published(ours):
 @pytest.mark.parametrize("rap_source", ["clean_train_mode", "reuse"])
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_a_step_is_that_of_ours(rap_source, epoch, monkeypatch):
-    """The first epoch is not mixed; what the second mixes by is what the first has left."""
+    """The first epoch is not mixed. The second is mixed by the running AP of the first."""
     ours = make_ours(rap_source)
     step = make_published(ours)
     rap = torch.linspace(0, 0.9, C)
@@ -60,16 +60,16 @@ def test_a_step_is_that_of_ours(rap_source, epoch, monkeypatch):
         torch.nn.utils.clip_grad_norm_(ours.parameters(), 20.0)
         assert loss.item() == pytest.approx(expected, rel=1e-6)
         pairs = ((step.model.hidden, ours.model.aggregator.hidden), (step.model.classifier, ours.model.classifier))
-        for theirs, own in pairs:
-            torch.testing.assert_close(own.weight.grad, theirs.weight.grad, rtol=1e-5, atol=1e-7)
-            torch.testing.assert_close(own.bias.grad, theirs.bias.grad, rtol=1e-5, atol=1e-7)
+        for theirs, layer in pairs:
+            torch.testing.assert_close(layer.weight.grad, theirs.weight.grad, rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(layer.bias.grad, theirs.bias.grad, rtol=1e-5, atol=1e-7)
     ours.end_epoch()
     torch.testing.assert_close(ours.rap, step.meter.value(), rtol=1e-6, atol=1e-6)
 
 
 def test_running_ap_of_the_same_scores():
     rng = np.random.default_rng(0)
-    scores = torch.from_numpy(rng.permutation(200 * C).reshape(200, C).astype(np.float32))  # no two alike
+    scores = torch.from_numpy(rng.permutation(200 * C).reshape(200, C).astype(np.float32))  # all distinct
     targets = torch.from_numpy((rng.random((200, C)) < [0.5, 0.2, 0.1, 0.05, 0.01, 0]).astype(np.float32))
     meter, running = APMeter(), RunningAP(C, 200)
     for rows in torch.arange(200).split(64):

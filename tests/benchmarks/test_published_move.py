@@ -1,4 +1,4 @@
-"""The published step that MOVE is timed against computes the same, but for batch statistics of blanked frames."""
+"""The published step of the MOVE benchmark equals that of vltr_train, except for batch statistics of blanked frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTS = np.array([600, 300, 120, 60, 20, 5])
 
 
 def make_batch() -> tuple[Batch, list[list[int]]]:
-    """Clips, of which every third has two labels."""
+    """Make clips; every third one has two labels."""
     rng = np.random.default_rng(0)
     labels = [[int(c)] for c in rng.integers(0, C - 1, B)]
     for row in range(0, B, 3):
@@ -36,7 +36,7 @@ def make_batch() -> tuple[Batch, list[list[int]]]:
 
 
 def make_both(counts):
-    """Ours as the published code has it, and the published model with the same weights; no dropout."""
+    """Make vltr's method with official settings, and the published model with the same weights; no dropout."""
     torch.manual_seed(0)
     kind = find_method("move")
     ours = kind(kind.Config(**kind.official, train_frames=T, dropout=0.0), Task(C, D, counts, (500, 100))).train()
@@ -52,8 +52,10 @@ def make_both(counts):
 
 @pytest.mark.parametrize("whole", [False, True], ids=["sampled", "whole"])
 def test_a_step_is_that_of_ours(whole, monkeypatch):
-    """Frames that the codebook does not see are zeros there, and count in its batch statistics: these stand still here,
-    but where it sees all."""
+    """The published codebook replaces unseen frames by zeros, which count in its batch statistics.
+
+    These statistics are therefore frozen here, unless the codebook sees all frames.
+    """
     ours, step = make_both(COUNTS)
     batch, labels = make_batch()
     if not whole:
