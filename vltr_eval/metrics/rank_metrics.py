@@ -79,9 +79,12 @@ def average_precision(
     value = absent_value(absent)
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
     weights = _read_weights(sample_weight, matrix)
-    core = weights.core if isinstance(weights, Matrix) else weights
+    of_positives: Any = positives.core_for(matrix)  # two arguments, or one on a device
+    core: Any = weights.core if isinstance(weights, Matrix) else weights
     try:
-        out = _core.weighted_average_precision(matrix.core, *positives.core_for(matrix), core, num_threads(threads))
+        out: np.ndarray = _core.weighted_average_precision(  # type: ignore[call-overload]  # see of_positives
+            matrix.core, *of_positives, core, num_threads(threads)
+        )
     except _core.BadValue as error:
         argument, row, col = error.args
         if argument == "scores":

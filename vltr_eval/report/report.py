@@ -11,7 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from vltr_eval._base.files import InputError, PendingFile
 from vltr_eval._base.groups import checked_bounds
@@ -115,6 +115,12 @@ class BaseReport(ABC):
         The same report gives the same bytes. `Report.from_json` reads it.
         """
         return render_json(self._document()) + "\n"
+
+    @overload
+    def to_csv(self, path: None = None) -> str: ...
+
+    @overload
+    def to_csv(self, path: str | os.PathLike[str]) -> None: ...
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Write the per-class table as CSV with one line per class; undefined values are empty.
