@@ -33,9 +33,9 @@ class PendingFile:
     path: where the file shall be. A device or a pipe (``/dev/stdout``, ``>(command)``) is written to, never replaced.
     Raises OutputError when the path cannot be written.
 
-    The content is written to a temporary file beside it, ``.NAME.12345678.unfinished``, reaches the disk and then takes
-    the place of the old file. A killed process leaves its temporary file behind; the next PendingFile of that path
-    removes it. A temporary file is locked as long as it is in use, so that one of a running process is never removed.
+    The content is written to a temporary file beside it, ``.NAME.12345678.unfinished``, reaches the disk, and then
+    replaces the old file. A killed process leaves its temporary file behind; the next PendingFile of that path removes
+    it. A temporary file is locked as long as it is in use, so that one of a running process is never removed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

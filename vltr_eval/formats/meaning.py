@@ -1,4 +1,4 @@
-"""The one place that decides what a table means: which columns are ids, classes or labels, and what is in doubt.
+"""The meaning of a table: the columns that are ids, classes or labels, and doubts. No other module decides it.
 
 The columns of a table are distinguished by `column_roles`.
 

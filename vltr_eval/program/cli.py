@@ -376,12 +376,12 @@ class _Outputs:
 def _check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
     """Refuse outputs that would overwrite each other or an input."""
     outputs = [path for path in (args.json, args.csv, getattr(args, "save_table", None)) if path is not None]
-    places = [path if path == STDOUT else os.path.realpath(path) for path in outputs]
+    targets = [path if path == STDOUT else os.path.realpath(path) for path in outputs]
     taken = {os.path.realpath(file) for spec in inputs if spec is not None for file in _files_of(spec)}
-    for number, (path, place) in enumerate(zip(outputs, places, strict=True)):
-        if place in places[:number]:
+    for number, (path, target) in enumerate(zip(outputs, targets, strict=True)):
+        if target in targets[:number]:
             args.refuse(f"two outputs cannot both go to {path}")
-        if place in taken:
+        if target in taken:
             args.refuse(f"{path} is an input and cannot be an output as well")
 
 

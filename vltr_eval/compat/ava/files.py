@@ -436,8 +436,8 @@ def _parse(path: str | os.PathLike[str], lines: _Lines, width: int) -> np.ndarra
     if not np.isfinite(numbers).all():
         row, column = divmod(int(np.argmin(np.isfinite(numbers))), width - 1)
         field = rows[row].split(",")[column]
-        place = f"line {lines.lines[row]}, column {column + 2}"
-        raise InputError(f"{path}: {place}: expected a finite number, got {field[:40]!r}")
+        where = f"line {lines.lines[row]}, column {column + 2}"
+        raise InputError(f"{path}: {where}: expected a finite number, got {field[:40]!r}")
     return numbers
 
 

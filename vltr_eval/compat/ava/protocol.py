@@ -254,8 +254,8 @@ class _Pool:
             thresholds = self.table.thresholds[: len(tp)]
             # The first threshold that each false positive is at or above.
             reaches = len(tp) - np.searchsorted(thresholds[::-1], self.false, side="right")
-            places = self._draws(class_index, trials, seed)
-            drawn = np.stack([np.bincount(reaches[row], minlength=len(tp) + 1)[: len(tp)] for row in places])
+            draws = self._draws(class_index, trials, seed)
+            drawn = np.stack([np.bincount(reaches[row], minlength=len(tp) + 1)[: len(tp)] for row in draws])
             drawn = np.cumsum(drawn, axis=1)
         return np.broadcast_to(_average_precision(tp, drawn, self.num_boxes, interpolation), (trials,))
 

@@ -357,8 +357,8 @@ class _Batch:
         sums = self.labels.sum(axis, dtype=np.result_type(dtype, np.float32) if dtype.kind == "f" else np.int64)
         bad = np.flatnonzero(~(sums >= 0))
         if bad.size:
-            place = f"{('class', 'row')[axis]} {bad[0]}"
-            raise ValueError(f"{self.labels_name}: expected labels of 0 and 1, got a sum of {sums[bad[0]]} in {place}")
+            where = f"{('class', 'row')[axis]} {bad[0]}"
+            raise ValueError(f"{self.labels_name}: expected labels of 0 and 1, got a sum of {sums[bad[0]]} in {where}")
         return np.asarray(sums)
 
     def top(self, k: int) -> np.ndarray:

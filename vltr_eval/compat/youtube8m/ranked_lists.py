@@ -70,9 +70,9 @@ class _Ties(NamedTuple):
     def sums_of_precision(self, num_classes: int, n: int | None) -> np.ndarray:
         """The sum of the precision at the hits among the n highest of each class: (C,) float64. Needs merged ties."""
         rank, hits_before = self.sums_before(self.sizes), self.sums_before(self.hits)
-        places = self.sizes if n is None else np.minimum(self.sizes, n - rank)
-        hits = self.hits * (places / self.sizes)
-        return np.bincount(self.classes, hits * (hits_before + hits) / (rank + places), num_classes)
+        slots = self.sizes if n is None else np.minimum(self.sizes, n - rank)
+        hits = self.hits * (slots / self.sizes)
+        return np.bincount(self.classes, hits * (hits_before + hits) / (rank + slots), num_classes)
 
 
 class _Block(NamedTuple):
@@ -106,7 +106,7 @@ class RankedLists:
     those that cannot be among the highest are let go of as they become many.
 
     `copy.copy` gives lists of their own, since what a list holds is replaced and never changed. An interrupt (Ctrl-C)
-    in an `add` may leave a part of a piece: add to a copy, and put it in the place of the lists.
+    in an `add` may leave a part of a piece: add to a copy, and replace the lists by it.
     """
 
     def __init__(self, num_classes: int, top_n: int | None) -> None:
