@@ -347,15 +347,15 @@ def frame_stack_gradient(device: str, dtype_name: str, small: bool) -> Any:
     batch, frames, dims, classes = (4, 5, 9, 6) if small else (24, 40, 257, 50)
     dtype = getattr(torch, dtype_name)
 
-    def place(values: np.ndarray, as_type: torch.dtype) -> torch.Tensor:
+    def put(values: np.ndarray, as_type: torch.dtype) -> torch.Tensor:
         return torch_on_device(torch.from_numpy(values).to(as_type), device)
 
-    features = place(rng.normal(size=(batch, frames, dims)), dtype).requires_grad_()
-    targets = place((rng.random((batch, classes)) < 0.2).astype(np.float32), torch.float32)
-    rap = place(rng.random(classes), torch.float32)
-    partner = place(rng.permutation(batch), torch.int64)
+    features = put(rng.normal(size=(batch, frames, dims)), dtype).requires_grad_()
+    targets = put((rng.random((batch, classes)) < 0.2).astype(np.float32), torch.float32)
+    rap = put(rng.random(classes), torch.float32)
+    partner = put(rng.permutation(batch), torch.int64)
     stacked = vltr_train.frame_stack(features, targets, rap, partner, frames)
-    stacked.features.backward(place(rng.normal(size=(batch, frames, dims)), dtype))
+    stacked.features.backward(put(rng.normal(size=(batch, frames, dims)), dtype))
     return [to_host(array) for array in (*stacked, features.grad)]
 
 
