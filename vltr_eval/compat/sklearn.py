@@ -19,7 +19,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -565,9 +565,8 @@ def _partial_roc_auc(table: RankTable, max_fpr: float) -> np.ndarray:
 def _ranks(indices: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Classes that rank before the label of each row, equal scores by the higher class: (N,)"""
     backwards = scores[:, ::-1]  # our scan ranks equal scores by the lower class
-    ranks = rank_scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True).ranks
-    assert ranks is not None  # requested
-    return ranks
+    result = rank_scan(backwards, _positives(scores.shape[1] - 1 - indices, scores), ranks=True)
+    return cast(np.ndarray, result.ranks)  # not None, because ranks are requested
 
 
 def _binary_hits(indices: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:

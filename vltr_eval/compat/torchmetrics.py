@@ -195,10 +195,9 @@ def _reduced(values: np.ndarray, average: str | None, support: np.ndarray | None
         defined = ~np.isnan(values)
         if not defined.all():
             warn(f"{(~defined).sum()} of {len(values)} labels are nan and left out of the {average} average")
-        if average == "macro":
+        if average == "macro" or support is None:
             result = mean_of_defined(values)
         else:
-            assert support is not None  # given for weighted averages
             result = np.dot(values[defined], support[defined]) / max(1, support[defined].sum())
     return torch.as_tensor(result, dtype=torch.get_default_dtype(), device=device)
 

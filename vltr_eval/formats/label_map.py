@@ -210,9 +210,8 @@ class _Reader:
             raise self.error(position, sentence) from None
 
     def _unexpected(self, position: int) -> InputError:
-        found = _NOT_SPACE.search(self._text, position)
-        assert found is not None  # callers pass the position of a token
-        start = found.start()
+        token = _NOT_SPACE.search(self._text, position)
+        start = position if token is None else token.start()
         end = self._text.find("\n", start)
         shown = self._shown(start, len(self._text) if end < 0 else end)
         return self.error(start, f'expected name: "...", id: N or a bracket, got {shown}')

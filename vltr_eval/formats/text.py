@@ -707,7 +707,8 @@ class _Reader:
 
     def _take(self, block: _Block | Exception, future: Future[_Part]) -> None:
         part = future.result()
-        assert not isinstance(block, Exception)  # `result` raises it
+        if isinstance(block, Exception):
+            raise block
         start, stop = 1 + self.num_rows, 1 + self.num_rows + part.num_rows
         if stop > len(self.numbers):
             # The rest of the file has about as many rows for each byte; `resize` moves large arrays without a copy.
