@@ -55,6 +55,7 @@ def evaluate(
         label_form: "dense", "indices", "lists", "names", "long" or "videofolder", if the labels can be read in several
             ways.
         join: "exact" requires the same ids on both sides. "inner" evaluates the rows that both sides have.
+            "position" ignores ids.
         prior: Class distributions under which AP and Acc@k are also reported, by weighting the rows: "longtail",
             "uniform", "inverse", several of these, (C,) numbers, or a mapping from names to any of them. See
             `prior_weights`. Scores and labels must be in CPU memory.
