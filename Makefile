@@ -139,7 +139,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)

@@ -54,7 +54,7 @@ SHARE = 0.55  # of the time after the data are made; the methods get the rest
 def only_some(data: Dataset, count: int) -> Dataset:
     """Return the data set with `count` of its training videos, evenly spaced over all memory."""
     rows = np.arange(count) * len(data.train) // count
-    return replace(data, train=TrainSplit(data.train.labels.only(rows), rows, data.frames))
+    return replace(data, train=TrainSplit(data.train.labels.select(rows), rows, data.frames))
 
 
 # Time by group of kernels

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import read_inputs
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import read_priors, require_cpu, reweighted
 from vltr_eval.report.report import Report
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def evaluate(
@@ -99,7 +96,7 @@ def evaluate(
     matrix = inputs.scores
     train_counts: Any = chosen.train_counts
     if isinstance(train_counts, (str, os.PathLike)):
-        known = None if inputs.class_names is None else ClassNames.of(inputs.class_names)
+        known = None if inputs.class_names is None else ClassNames.from_names(inputs.class_names)
         train_counts = read_train_counts(train_counts, matrix.num_classes, known)
     chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names)
     settings, class_info = chosen.checked(matrix.num_classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +14,13 @@ from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, unknown_keyword
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, unknown_keyword
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, read_ids
 from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.formats import ClassNames, InputError, LabelPairs, Spec, is_spec, read_pair, split_spec
 from vltr_eval.report.report import Report
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 __all__ = ["ShardFiles", "evaluate_batches"]
 
@@ -145,7 +142,7 @@ class ShardFiles:
             raise unknown_keyword(min(unknown), sorted(_READING))
         self._files = list(zip(*_paired(split_spec(preds), split_spec(labels)), strict=True))
         self._sample_ids = sample_ids
-        self._class_names = None if class_names is None else ClassNames.of(class_names)
+        self._class_names = None if class_names is None else ClassNames.from_names(class_names)
         self._reading = reading
         # Class names and notes of the last pass over the files.
         self.read_names: tuple[str, ...] | None = None
@@ -155,7 +152,7 @@ class ShardFiles:
         """The same files, with their classes in the requested order, if any."""
         files = copy.copy(self)
         if class_names is not None:
-            files._class_names = ClassNames.of(class_names)
+            files._class_names = ClassNames.from_names(class_names)
         return files
 
     def __len__(self) -> int:
@@ -168,7 +165,7 @@ class ShardFiles:
             pair = read_pair(preds, labels, class_names=names, **self._reading)
             named = pair.class_names
             if names is None and named is not None:
-                names = ClassNames.of(named, preds)
+                names = ClassNames.from_names(named, preds)
             notes.extend(pair.notes)
             if self._sample_ids and pair.ids is None:
                 raise InputError(f"{preds}: expected ids of the samples, got none; name their column by ids=")

@@ -26,7 +26,7 @@ from vltr_eval._base.ranks import RankFailure, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.draws import mean_and_std
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.rank_table import RankTable, absent_value
 from vltr_eval._engine.results import ClassInfo, EvaluationCounts
 from vltr_eval._engine.sample_ids import read_ids
@@ -36,7 +36,6 @@ from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
-    from typing_extensions import Unpack
 
 __all__ = ["RankFailure", "evaluate", "rank_table", "sampled_average_precision"]
 

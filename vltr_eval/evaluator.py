@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts
 from vltr_eval._engine.row_store import RowStore
@@ -24,9 +24,6 @@ from vltr_eval._engine.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
 from vltr_eval.formats import LabelPairs
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import Settings
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 __all__ = ["Evaluator", "check_no_labels", "check_whole"]
 

@@ -259,7 +259,7 @@ def _is_done(folder: Path, labels: str) -> bool:
 
 
 def _run_name(method: str, settings: dict[str, Any]) -> Path:
-    """Where a run goes when nobody says: a name that tells it from others of the same method."""
+    """The default run folder; its name differs from that of other runs of the method."""
     others = [f"{key}={_plain(value)}" for key, value in sorted(settings.items()) if key != "seed"]
     seed = [f"seed{settings['seed']}"] if "seed" in settings else []
     return Path("runs", "-".join([method.replace(":", "-"), *others, *seed]))

@@ -23,7 +23,7 @@ _LOST = ("gloo", "nccl", "closed by peer", "reset by peer", "broken pipe", "time
 
 @dataclass(frozen=True)
 class RunContext:
-    """device; resident: the frames of the store where they lie on it; threads: of the core; exchange: with the other
+    """device; resident: the frames of the store where they lie on it; threads: of the core; communicator: of the
     ranks of the process group.
     """
 

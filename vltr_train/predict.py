@@ -48,7 +48,7 @@ def score(method: Method, split: Split, dataset: Dataset, context: RunContext | 
     """mAP and Acc@k of a split, over all ranks, without sampled AP: what an epoch is judged by."""
     rows, logits = predict(method, split, context)
     return vltr_eval.distributed.evaluate(
-        logits, _pairs(split.labels.only(rows)), sap=None, **_conventions(dataset, method.config.absent)
+        logits, _pairs(split.labels.select(rows)), sap=None, **_conventions(dataset, method.config.absent)
     )
 
 
@@ -59,7 +59,7 @@ def class_average_precision(
     if split is None:
         return np.full(dataset.num_classes, np.nan)
     rows, logits = predict(method, split, context)
-    found = vltr_eval.distributed.evaluate(logits, _pairs(split.labels.only(rows)), sap=None)
+    found = vltr_eval.distributed.evaluate(logits, _pairs(split.labels.select(rows)), sap=None)
     return np.array(found.classes["AP"])
 
 

@@ -94,12 +94,12 @@ def make_data(scale: float, shape: Shape, device: torch.device) -> tuple[Dataset
             raise ValueError(f"scale: expected one whose {len(rows):,} videos fit into {there}, got {scale:g}")
         if num_frames < shape.frames:
             note = f"{shape.frames} frames a video do not fit into {there}: each video has {num_frames} here."
-    labels = world.labels.only(rows)
+    labels = world.labels.select(rows)
     frames = MadeFrames(
         labels.ids, np.arange(len(rows) + 1) * num_frames, make_frames(len(rows) * num_frames, shape.dim, device)
     )
     numbers = np.arange(len(rows))
-    splits = [kind(labels.only(part), part, frames) for kind, part in
+    splits = [kind(labels.select(part), part, frames) for kind, part in
               ((TrainSplit, numbers[: train.stop]), (TestSplit, numbers[train.stop :]))]  # fmt: skip
     return Dataset(world.name, world.class_names, world.bounds, frames, splits[0], None, splits[1]), note
 

@@ -823,7 +823,7 @@ RUNS = {
 def test_runs_of_rows_are_views(device, cuts, runs):
     scores, labels = make_case(60, 5, seed=7, levels=9)
     whole = borrow_matrix("scores", [on_device(shard, device) for shard in np.split(scores, cuts)])
-    some = whole.only(runs)
+    some = whole.select(runs)
     rows = np.concatenate([np.arange(*run) for run in runs])
     assert_same_bits(values_of(some), scores[rows])
     assert some.device == whole.device
@@ -836,13 +836,13 @@ def test_runs_of_rows_are_views(device, cuts, runs):
 def test_runs_of_a_strided_matrix_and_of_a_column():
     scores, _ = make_case(40, 6, seed=8)
     for view in (scores[::-2, ::3], np.asfortranarray(scores), scores[:, 2]):  # columns of different lengths
-        some = borrow_matrix("scores", [view[:7], view[7:]]).only([(3, 9), (11, 15)])
+        some = borrow_matrix("scores", [view[:7], view[7:]]).select([(3, 9), (11, 15)])
         assert_same_bits(values_of(some), np.concatenate([view[3:9], view[11:15]]))
 
 
 def test_no_rows_are_no_matrix():
     with pytest.raises(ValueError, match=r"^scores: expected at least one row and one class, got "):
-        borrow_matrix("scores", np.zeros((3, 2))).only([(1, 1)])
+        borrow_matrix("scores", np.zeros((3, 2))).select([(1, 1)])
 
 
 # Copies

@@ -463,13 +463,13 @@ KEPT = {
 
 @pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT.keys())
 def test_positives_of_some_rows_are_those_of_their_labels(kept):
-    assert_holds(positives_of(DENSE).only(kept), DENSE[kept])
+    assert_holds(positives_of(DENSE).select(kept), DENSE[kept])
 
 
 @pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT.keys())
 def test_positives_of_some_rows_of_corner_labels(kept):
     dense = corner_labels(NUM_ROWS, seed=4)
-    assert_holds(positives_of(dense, dense.shape).only(kept), dense[kept])
+    assert_holds(positives_of(dense, dense.shape).select(kept), dense[kept])
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, NUM_ROWS), (0, 1), (5, 6), (7, 30), (36, 37)])

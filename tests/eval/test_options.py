@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -77,3 +78,8 @@ def test_options_of_reading_shards_suggest_the_nearest_name():
 
 def test_every_metric_of_a_report_has_its_values():
     assert set(results._VALUES) == set(METRICS)
+
+
+@pytest.mark.parametrize("function", [evaluate, Evaluator.__init__, evaluate_batches, distributed.evaluate])
+def test_annotations_can_be_evaluated(function):
+    assert "options" in get_type_hints(function)

@@ -595,7 +595,7 @@ def test_roc_auc_of_many_merged_shards_is_exact():
 
 
 def test_a_table_of_all_thresholds_is_the_same(table):
-    assert_same_table(table.only(np.ones(len(table.tp), bool)), table)
+    assert_same_table(table.select(np.ones(len(table.tp), bool)), table)
 
 
 def test_thresholds_that_no_positive_has_are_left_out():
@@ -605,10 +605,10 @@ def test_thresholds_that_no_positive_has_are_left_out():
     counted = rank_table(scores[rows], labels[rows], thresholds=positive_scores(scores, labels))
     kept = counted.positives_at() > 0
     assert not kept.all()
-    assert_same_table(counted.only(kept), rank_table(scores[rows], labels[rows]))
+    assert_same_table(counted.select(kept), rank_table(scores[rows], labels[rows]))
 
 
 def test_a_table_without_thresholds_has_no_positives(table):
-    none = table.only(np.zeros(len(table.tp), bool))
+    none = table.select(np.zeros(len(table.tp), bool))
     assert none.num_positives.tolist() == [0] * table.num_classes
     assert np.isnan(none.average_precision()).all()

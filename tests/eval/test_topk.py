@@ -128,7 +128,7 @@ def test_ranks_name_nan_in_unlabelled_classes():
 
 def hits_of(scores, labels, topk) -> Hits:
     positives = Positives.from_labels(labels, *np.shape(scores))
-    return Hits.of(rank_scan(scores, positives, ranks=bool(topk)).ranks, positives, topk)
+    return Hits.from_ranks(rank_scan(scores, positives, ranks=bool(topk)).ranks, positives, topk)
 
 
 @pytest.mark.parametrize("levels", [None, 3])

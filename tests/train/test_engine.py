@@ -525,7 +525,7 @@ def test_resuming_with_something_else_says_what_differs(tiny, tmp_path):
         with pytest.raises(ValueError, match=f"^{folder}: {message}$"):
             short_fit(method, tiny, folder, resume=True, **{"epochs": 1} | changes)
     rows = np.arange(100)
-    test = TestSplit(tiny.test.labels.only(rows), tiny.test.videos[rows], tiny.frames)
+    test = TestSplit(tiny.test.labels.select(rows), tiny.test.videos[rows], tiny.frames)
     with pytest.raises(
         ValueError, match=r"expected dataset \{'videos': \[717, 173, 205\], 'labels': .*, got \{'videos"
     ):

@@ -50,7 +50,7 @@ def test_multi_hot_counts_and_by_class_equal_loops(rows, data):
 @given(label_rows, st.data())
 def test_only_keeps_rows_in_the_given_order(rows, data):
     picked = data.draw(st.lists(st.integers(0, len(rows) - 1), unique=True))
-    part = make(rows).only(np.array(picked, np.int64))
+    part = make(rows).select(np.array(picked, np.int64))
     assert part.ids == tuple(f"v{row}" for row in picked)
     assert [part.classes[a:b].tolist() for a, b in zip(part.offsets, part.offsets[1:], strict=False)] == [
         sorted(rows[row]) for row in picked

@@ -28,7 +28,7 @@ FRAMES = 5
 def few(tiny):
     """The first 50 training videos."""
     rows = np.arange(50)
-    return dataclasses.replace(tiny.train, labels=tiny.train.labels.only(rows), videos=tiny.train.videos[rows])
+    return dataclasses.replace(tiny.train, labels=tiny.train.labels.select(rows), videos=tiny.train.videos[rows])
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_ranks_together_have_the_batches_of_one_process(few, sampler, size):
 
 
 def test_more_ranks_than_rows_leave_some_without(tiny):
-    three = dataclasses.replace(tiny.test, labels=tiny.test.labels.only(np.arange(3)), videos=tiny.test.videos[:3])
+    three = dataclasses.replace(tiny.test, labels=tiny.test.labels.select(np.arange(3)), videos=tiny.test.videos[:3])
     found = [epoch_of(three, rank=rank, size=5) for rank in range(5)]
     assert [row for batches in found for batch in batches for row in batch[2]] == [0, 1, 2]
     assert sum(not batches for batches in found) == 2

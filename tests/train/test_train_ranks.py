@@ -189,7 +189,7 @@ def score_few(rank, data, folder):
     found = []
     for number in (2, 1):
         rows = np.arange(number)
-        few = TestSplit(dataset.test.labels.only(rows), dataset.test.videos[rows], dataset.frames)
+        few = TestSplit(dataset.test.labels.select(rows), dataset.test.videos[rows], dataset.frames)
         found.append(score(method, few, dataset).metrics())
     return found
 

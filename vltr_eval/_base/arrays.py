@@ -299,7 +299,7 @@ def _borrow_cuda(name: str, array: Any, interface: dict[str, Any]) -> Array:
     strides = interface.get("strides")
     if strides is None:
         strides = [math.prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape))]
-    # No stream means that there is nothing to wait for; of 0 the protocol says that it could be two different ones.
+    # No stream: nothing to wait for. The protocol forbids 0, which could be either of two streams.
     stream = interface.get("stream")
     if stream == 0:
         raise ValueError(f"{name}: expected a stream of None, 1, 2 or a handle in __cuda_array_interface__, got 0")
@@ -347,7 +347,7 @@ def _borrow_list(name: str, values: list[Any] | tuple[Any, ...]) -> Array:
 
 
 def _borrow_offered(name: str, array: Any, borrow_by: Callable[[str, Any], Array]) -> Array:
-    """Borrow what a library must hand out first; what it then raises becomes a sentence that names the argument."""
+    """Borrow an array through a protocol of its library. Errors name the argument."""
     try:
         return borrow_by(name, array)
     except Exception as error:
@@ -395,7 +395,7 @@ _MADE_ORDINARY_BY = {
 
 
 def _check_memory(name: str, array: Array) -> None:
-    """Raise for an array whose elements cannot lie where it says, as far as can be told without reading them."""
+    """Raise if the elements cannot be at the stated address. Reads no element."""
     shape, strides = array.shape, array.strides
     if len(shape) != len(strides) or any(extent < 0 for extent in shape):
         raise TypeError(f"{name}: expected a shape and strides of its axes, got {shape} and {strides}")
@@ -636,7 +636,7 @@ class Matrix(_Borrowed):
     def nbytes(self) -> int:
         return sum(shard.nbytes for shard in self.shards)
 
-    def only(self, runs: Iterable[tuple[int, int]]) -> Matrix:
+    def select(self, runs: Iterable[tuple[int, int]]) -> Matrix:
         """A view of some runs of rows, (start, stop) each, in the order given. At least one row."""
         ends = np.cumsum([shard.shape[0] for shard in self.shards])
         pieces = []

@@ -68,7 +68,7 @@ class PendingFile:
                 _reach_disk(self._unfinished)
 
     def put_in_place(self) -> None:
-        """Put what was filled where it shall be."""
+        """Move the finished temporary file to its path."""
         with self._failing():
             if self._is_stream:
                 with open(self._unfinished, "rb") as source, open(self.path, "wb") as stream:

@@ -8,6 +8,7 @@ Messages are few and small (`vltr_eval._engine.counting` has the protocol).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import sys
@@ -87,7 +88,7 @@ class Communicator:
         # Not by torch's all_reduce: ranks wait for neighbours there, so only the neighbours of a killed rank notice.
         dtype = np.int32 if most < 2**31 else np.int64
         slices = self._all_to_all(lambda: [part.astype(dtype).tobytes() for part in np.array_split(make(), self.size)])
-        local = np.sum([np.frombuffer(part, dtype) for part in slices], axis=0, dtype=dtype).tobytes()
+        local = functools.reduce(np.add, (np.frombuffer(part, dtype) for part in slices)).tobytes()
         sums = b"".join(self._all_to_all(lambda: [local] * self.size))
         return np.frombuffer(sums, dtype).astype(np.int64)
 

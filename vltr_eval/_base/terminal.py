@@ -21,7 +21,7 @@ _PATIENCE = 2.0
 _WIDTH = 40
 
 _PAUSE = 0.2
-"""Seconds between two looks of who asks `ProgressBar.is_due`."""
+"""Seconds between two true values of `ProgressBar.is_due`."""
 
 
 def answer(program: str, run: Callable[[], int], *, debug: bool = False) -> int:
@@ -99,7 +99,7 @@ class ProgressBar:
 
     @property
     def is_due(self) -> bool:
-        """Whether a call would show something new; for those to whom it costs something to say how far they are."""
+        """Whether a call would draw. Check it first if the note is expensive to compute."""
         return self._enabled and time.monotonic() >= self._due
 
     def __call__(self, fraction: float, note: str = "") -> None:

@@ -40,7 +40,7 @@ class _Layout(NamedTuple):
     gap: int
 
     @classmethod
-    def of(cls, columns: Sequence[Column], *, narrow: bool, gap: int) -> _Layout:
+    def from_columns(cls, columns: Sequence[Column], *, narrow: bool, gap: int) -> _Layout:
         if narrow:
             columns = [_narrowed(column) for column in columns]
         widths = [max(map(display_width, (column.heading, *column.cells))) for column in columns]
@@ -107,7 +107,9 @@ def text_table(
         for column in columns
     ]
     titles = {number: printable(title) for number, title in titles.items()}
-    layouts = [_Layout.of(columns, narrow=narrow, gap=gap) for narrow, gap in ((False, 2), (True, 2), (True, 1))]
+    layouts = [
+        _Layout.from_columns(columns, narrow=narrow, gap=gap) for narrow, gap in ((False, 2), (True, 2), (True, 1))
+    ]
     if width is None:
         return layouts[0].render(bold, titles)
     for layout in layouts:

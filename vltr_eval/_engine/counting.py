@@ -41,8 +41,8 @@ __all__ = ["Chunk", "count_chunks"]
 _DRAWS_AT_ONCE = 1 << 21  # some 60 bytes each
 _LEAST_MERGE = 1 << 16
 
-# Fractions of the time of a count, roughly: when the first and, with SAP trials, the second pass ends; and how much of
-# the trials' time goes into looking up what they drew.
+# Fractions of the time of a count, roughly: when the first and, with SAP trials, the second pass ends; and the share
+# of the trials' time that goes into looking up the drawn cells.
 _FIRST_PASS, _SECOND_PASS, _LOOKING_UP = 0.1, 0.6, 0.8
 
 
@@ -66,12 +66,12 @@ class Chunk:
     def num_rows(self) -> int:
         return self.scores.num_rows
 
-    def only(self, kept: np.ndarray) -> Chunk:
+    def select(self, kept: np.ndarray) -> Chunk:
         """The kept rows, at least one: a view of the scores. kept: (N,) bool."""
         if kept.all():
             return self
         runs = np.flatnonzero(np.diff(kept, prepend=False, append=False)).reshape(-1, 2).tolist()
-        return Chunk(self.scores.only((start, stop) for start, stop in runs), self.positives.only(kept))
+        return Chunk(self.scores.select((start, stop) for start, stop in runs), self.positives.select(kept))
 
 
 def count_chunks(
@@ -88,9 +88,9 @@ def count_chunks(
 
     Args:
         settings: The conventions; the same on all ranks.
-        parts: An iterable that gives the same parts each of the two times; a rank may have none.
+        chunks: An iterable that gives the same chunks in both passes; a rank may have none.
         num_classes: C.
-        about: The class names and train counts of the report; the same on all ranks.
+        class_info: The class names and train counts of the report; the same on all ranks.
         communicator: The ranks.
         threads: Threads of this process.
         progress: Called with the fraction done, which never falls and ends at 1.
@@ -146,7 +146,7 @@ class _Progress:
 
 @contextlib.contextmanager
 def _rows_named(chunk: Chunk, kept: np.ndarray | None = None) -> Iterator[None]:
-    """A context that names a NaN by its row of all rows. kept: (N,) bool, the rows of the part that are scanned."""
+    """A context that names a NaN by its row of all rows. kept: (N,) bool, the rows of the chunk that are counted."""
     try:
         yield
     except NaNScore as error:
@@ -169,7 +169,7 @@ def _count_at_once(settings: Settings, chunk: Chunk, threads: int | None, progre
             threads=threads,
             progress=progress.part(0.0, 1.0),
         )
-    hits = Hits.of(found.ranks, chunk.positives, settings.topk)
+    hits = Hits.from_ranks(found.ranks, chunk.positives, settings.topk)
     return EvaluationCounts(settings, found.table, found.trials, hits, found.ranks)
 
 
@@ -228,7 +228,7 @@ class _TwoPasses:
         hits, table = self._unpack(sums, thresholds)
         # Thresholds that only rows left out have are removed.
         kept = table.positives_at() > 0
-        table = table.only(kept)
+        table = table.select(kept)
         self._progress.begin(_SECOND_PASS, 1.0)
         trials = None if positives is None else self._sample(table, kept, thresholds, positives)
         return EvaluationCounts(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
@@ -277,7 +277,7 @@ class _TwoPasses:
         )
 
     def _check_chunk(self, chunk: Chunk, dtype: str | None, last_ids: list[np.ndarray] | None) -> None:
-        """Raises for a part that does not fit those before it. last_ids: ids of the last one; None: there is none."""
+        """Raise for a chunk that does not fit those before it. last_ids: ids of the last one; None: there is none."""
         if chunk.scores.num_classes != self._num_classes:
             raise ValueError(f"scores: expected {self._num_classes} classes, got {chunk.scores.num_classes}")
         if dtype not in (None, chunk.scores.dtype):
@@ -332,7 +332,7 @@ class _TwoPasses:
                 raise _not_again()
             kept = self._numbers.kept(start, start + chunk.num_rows)
             if kept.any():
-                counted = chunk.only(kept)
+                counted = chunk.select(kept)
                 with _rows_named(chunk, kept):
                     found = rank_scan(
                         counted.scores,
@@ -342,7 +342,7 @@ class _TwoPasses:
                         threads=self._threads,
                         progress=self._progress.part(start / self._num_rows, (start + chunk.num_rows) / self._num_rows),
                     )
-                of_chunk = Hits.of(found.ranks, counted.positives, settings.topk)
+                of_chunk = Hits.from_ranks(found.ranks, counted.positives, settings.topk)
                 hits += np.concatenate([[of_chunk.labelled], of_chunk.rows, of_chunk.classes.ravel()])
                 counts += (found.table.tp, found.table.fp, found.table.tied)
             if draws is not None:
@@ -457,7 +457,7 @@ def _not_again() -> ValueError:
 class _Draws:
     """The negatives of some trials that this rank has, and what has been found of them.
 
-    in_order: sort them by row, as who looks up part after part needs them.
+    in_order: sort the draws by row, for lookups chunk by chunk.
     """
 
     def __init__(
@@ -497,7 +497,7 @@ class _Draws:
         return rows[own].astype(np.uint32), classes.astype(np.uint32), trial.astype(np.uint32)
 
     def look_up(self, start: int, chunk: Chunk, thresholds: PositiveScores) -> None:
-        """Looks up what lies in a part whose first row is row ``start`` of this rank."""
+        """Look up the draws in a chunk whose first row is row ``start`` of this rank."""
         here = slice(None)
         if self._in_order:
             here = slice(*np.searchsorted(self._rows, (start, start + chunk.num_rows)))

@@ -33,7 +33,7 @@ def draw_rows(
 
 
 def average_trials(table: RankTable, drawn: np.ndarray, *, threads: int | None = None) -> np.ndarray:
-    """AP of trials: (T, C) float64, the same bits as of `scan`.
+    """AP of trials: (T, C) float64, the same bits as of `rank_scan`.
 
     drawn: (T, K) int32, drawn negatives that reach a threshold of the table but not the one before it.
     """

@@ -33,7 +33,7 @@ class Hits:
     classes: np.ndarray
 
     @classmethod
-    def of(cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...]) -> Hits:
+    def from_ranks(cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...]) -> Hits:
         """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is requested."""
         shape = (len(topk), positives.num_classes)
         if ranks is None:

@@ -95,7 +95,7 @@ class Positives:
             return self.indptr, self.rows
         return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
 
-    def only(self, kept: np.ndarray) -> Positives:
+    def select(self, kept: np.ndarray) -> Positives:
         """The positives of some of the rows, numbered anew. kept: (N,) bool."""
         stays = kept[self.rows]
         before = np.concatenate([[0], np.cumsum(stays)])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 
@@ -15,7 +16,18 @@ from vltr_eval._engine.hits import check_topk
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval.report.settings import Settings
 
-__all__ = ["EvalOptions", "EvalOptionsDict", "unknown_keyword"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+elif sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+
+    class Unpack:  # so that annotations can be evaluated on Python 3.10, too
+        def __class_getitem__(cls, item: Any) -> Any:
+            return item
+
+
+__all__ = ["EvalOptions", "EvalOptionsDict", "Unpack", "unknown_keyword"]
 
 
 class EvalOptionsDict(TypedDict, total=False):

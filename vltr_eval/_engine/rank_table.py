@@ -305,7 +305,7 @@ class RankTable:
         lower, upper = moved(self.fp), moved(self.fp - self.tied)
         return np.minimum(lower, average_precision), np.minimum(np.maximum(upper, average_precision), 1.0)
 
-    def only(self, kept: np.ndarray) -> RankTable:
+    def select(self, kept: np.ndarray) -> RankTable:
         """The table without some of its thresholds. kept: (K,) bool."""
         indptr = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
         columns = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))

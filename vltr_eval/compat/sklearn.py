@@ -8,7 +8,7 @@ scikit-learn's own function is called: ``sample_weight`` of these two, negative 
 matrices of two values that are not 0 and 1, and dtypes that are neither real numbers nor strings. Where scikit-learn is
 not installed that is an ImportError that names the option.
 
-Bad values are ValueErrors, in sentences of our own. Undefined is what scikit-learn makes of it since 1.6: AP 0 with a
+Bad values are ValueErrors with vltr's messages. Undefined results are those of scikit-learn since 1.6: AP 0 with a
 UserWarning, ROC-AUC NaN with an UndefinedMetricWarning (its own class where scikit-learn has been imported). A warning
 comes once a call, not once a class. Tensors of torch may be bfloat16 or require gradients.
 """

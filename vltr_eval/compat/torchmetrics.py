@@ -384,7 +384,7 @@ class _OverBatches(_MixedWithMetric):
         should_unsync: bool = True,
         distributed_available: Callable[..., Any] | None = None,
     ) -> Iterator[None]:
-        """torchmetrics' own, which gathers batches, but for `compute`, which then works with all processes."""
+        """Synchronise as torchmetrics does, except `compute`, which already covers all processes."""
         collective = self._computes and self._exact and should_sync and dist_sync_fn is None and not self._is_synced
         if not (collective and dist.is_available() and dist.is_initialized()):
             with super().sync_context(dist_sync_fn, process_group, should_sync, should_unsync, distributed_available):

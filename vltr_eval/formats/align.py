@@ -58,7 +58,7 @@ class ClassNames:
     source: str = "class_names"
 
     @classmethod
-    def of(cls, names: Sequence[str], source: str = "class_names") -> ClassNames:
+    def from_names(cls, names: Sequence[str], source: str = "class_names") -> ClassNames:
         """Make the names; a name that several classes share cannot be looked up."""
         names = tuple(map(str, names))
         count = Counter(names)
@@ -201,7 +201,7 @@ def _order_classes(scores: Scores, requested: ClassNames | None, notes: list[str
         elif requested is not None:
             requested_order = _spelled_as(own, requested)
         else:
-            return scores, ClassNames.of(own, scores.name)
+            return scores, ClassNames.from_names(own, scores.name)
         order = permutation(
             own, requested_order, scores.name, "the class order" if requested is None else requested.source
         )
@@ -269,7 +269,7 @@ def _refuse_digit_names(labels: Labels, scores: Scores, names: ClassNames | None
 def _known(names: ClassNames | None, labels: Labels) -> ClassNames:
     """The names under which labels are looked up."""
     if names is None and labels.class_names is not None:
-        names = ClassNames.of(labels.class_names, labels.name)
+        names = ClassNames.from_names(labels.class_names, labels.name)
     if names is None:
         raise InputError(
             f"{labels.name}: labels are class names, but nothing names the columns of the scores; give class_names= "

@@ -70,7 +70,7 @@ def numbers_in_memory(values: Any, names: Sequence[str] | None) -> Any:
         own, numbers = values.index.tolist(), values.to_numpy()
     else:
         return values
-    known = None if names is None else ClassNames.of(names)
+    known = None if names is None else ClassNames.from_names(names)
     own = list(map(str, own))
     if known is None and not are_shuffled_positions(own):
         raise ValueError(
@@ -210,7 +210,7 @@ def read_class_names(path: str | os.PathLike[str], read_table: ReadTable, num_cl
     source = expand_one(path)
     if source.suffix == ".lst":
         names = [name for name, _ in read_count_list(source)]
-        found = ClassNames.of(names, str(source))
+        found = ClassNames.from_names(names, str(source))
     elif source.suffix == ".json":
         found = _names_of_json(source)
     elif source.suffix in (".csv", ".tsv", ".parquet"):
@@ -219,7 +219,7 @@ def read_class_names(path: str | os.PathLike[str], read_table: ReadTable, num_cl
         names = [line.strip() for line in lines_of(source)]
         if "" in names:
             raise InputError(f"{source}: line {names.index('') + 1}: expected a class name, got an empty line")
-        found = _with_codes(ClassNames.of(names, str(source)))
+        found = _with_codes(ClassNames.from_names(names, str(source)))
     check_total(source, len(found.names), "names", num_classes)
     return found
 
@@ -239,13 +239,15 @@ def _names_of_json(source: Source) -> ClassNames:
         text = source.path.read_text(encoding="utf-8-sig")
     content = parse(source, text)
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
-        return ClassNames.of(content, str(source))
+        return ClassNames.from_names(content, str(source))
     if isinstance(content, dict):
         pairs = [(name, str(index)) for name, index in content.items() if isinstance(index, (int, str))]
         if all(only_digits(name) for name in content):  # {"0": "cat"}: the other way round
             pairs = [(name, index) for index, name in content.items() if isinstance(name, str)]
         if len(pairs) == len(content) and sorted(index for _, index in pairs) == sorted(map(str, range(len(pairs)))):
-            return ClassNames.of([name for name, _ in sorted(pairs, key=lambda pair: int(pair[1]))], str(source))
+            return ClassNames.from_names(
+                [name for name, _ in sorted(pairs, key=lambda pair: int(pair[1]))], str(source)
+            )
     raise InputError(f"{source}: expected a list of class names, or an object of a name and its index for each class")
 
 
@@ -269,7 +271,7 @@ def _names_of_table(source: Source, table: Table) -> ClassNames:
     if len(set(columns[shown])) < len(columns[shown]):
         # Some published display names occur twice (OpenImages); another column tells the classes apart.
         shown = next((k for k, column in enumerate(columns) if len(set(column)) == len(column)), shown)
-    names = ClassNames.of(columns[shown], str(source))
+    names = ClassNames.from_names(columns[shown], str(source))
     index_of: dict[str, int] = {}
     for column in columns:
         if len(set(column)) == len(column):

@@ -315,7 +315,7 @@ def _options(
 
 
 def _class_names(names: Sequence[str] | ClassNames | None) -> ClassNames | None:
-    return names if names is None or isinstance(names, ClassNames) else ClassNames.of(names)
+    return names if names is None or isinstance(names, ClassNames) else ClassNames.from_names(names)
 
 
 def _ids_of(ids: Any) -> tuple[str | None, np.ndarray | None]:

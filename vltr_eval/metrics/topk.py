@@ -38,5 +38,5 @@ def topk_accuracy(
     """
     values = check_topk(k)
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
-    hits = Hits.of(rank_scan(matrix, positives, ranks=True, threads=threads).ranks, positives, values)
+    hits = Hits.from_ranks(rank_scan(matrix, positives, ranks=True, threads=threads).ranks, positives, values)
     return {value: hits.rate(value) for value in values}

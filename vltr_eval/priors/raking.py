@@ -144,7 +144,7 @@ class LabelSets(NamedTuple):
     of_pair: np.ndarray
 
     @classmethod
-    def of(cls, positives: Positives) -> LabelSets:
+    def from_positives(cls, positives: Positives) -> LabelSets:
         """Find the sets of labels."""
         by_row = np.argsort(positives.rows, kind="stable")  # and by class within a row
         classes = np.repeat(np.arange(positives.num_classes), positives.counts)[by_row]
@@ -185,12 +185,12 @@ class LabelSets(NamedTuple):
         if not kept.any():
             raise ValueError("prior: expected shares above 0 for all labels of some row, got 0 for one in every row")
         p = shares / shares.sum()
-        mass = Raking(self.only(kept), np.where(p > 0, np.maximum(p, _LEAST_SHARE), 0.0)).solve()
+        mass = Raking(self.select(kept), np.where(p > 0, np.maximum(p, _LEAST_SHARE), 0.0)).solve()
         out[kept] = mass / (self.rows * self.sizes)[kept]
         scaled: np.ndarray = out * (num_rows / (out * self.rows).sum())
         return scaled
 
-    def only(self, kept: np.ndarray) -> LabelSets:
+    def select(self, kept: np.ndarray) -> LabelSets:
         """Select sets. kept: (S,) bool."""
         sizes, classes = self.sizes[kept], self.classes[kept[self.of_pair]]
         return LabelSets(self.of_row, self.rows[kept], sizes, classes, np.repeat(np.arange(len(sizes)), sizes))

@@ -182,7 +182,7 @@ def reweighted(positives: Positives, prior: np.ndarray) -> PriorWeights:
     # Scale by a power of two, so that no sum overflows; exact, and positive shares stay positive.
     scaled = np.ldexp(requested, -int(np.frexp(requested.max())[1]))
     requested = np.where(requested > 0, np.maximum(scaled, np.finfo(np.float64).tiny), 0.0)
-    sets = LabelSets.of(positives)
+    sets = LabelSets.from_positives(positives)
     weight = sets.weights(requested)
     weights = np.ones(positives.num_rows)
     labelled = sets.of_row >= 0

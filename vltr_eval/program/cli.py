@@ -129,7 +129,7 @@ def _share(matrix: Matrix, labels: Any, communicator: SingleProcess | Communicat
     if first == end:
         return []
     if communicator.size > 1:
-        matrix = matrix.only([(first, end)])
+        matrix = matrix.select([(first, end)])
         labels = rows_between(labels, first, end)
     positives = Positives.from_labels(
         labels, end - first, matrix.num_classes, first_row=first, threads=threads, scores=matrix
@@ -275,7 +275,7 @@ def _class_info(args: argparse.Namespace, num_classes: int, names: tuple[str, ..
 
 def _named_classes(args: argparse.Namespace, names: tuple[str, ...] | None) -> ClassNames | None:
     """The classes by which numbers with names are matched."""
-    return None if names is None else ClassNames.of(names, args.class_names or "the evaluation")
+    return None if names is None else ClassNames.from_names(names, args.class_names or "the evaluation")
 
 
 def _prior_files(args: argparse.Namespace) -> list[str]:
@@ -574,7 +574,7 @@ def _add_check(commands: Any) -> None:
 
 
 def _add_doctor(commands: Any) -> None:
-    _command(commands, "doctor", _doctor, "Say what this installation is made of, and whether it computes rightly.")
+    _command(commands, "doctor", _doctor, "Describe this installation and verify its results.")
 
 
 def _add_demo(commands: Any) -> None:

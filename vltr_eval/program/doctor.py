@@ -25,7 +25,7 @@ _SWITCHES: dict[str, Callable[[], object]] = {
 
 
 def diagnose() -> tuple[str, bool]:
-    """The findings as aligned text, and whether the core computes what it should."""
+    """Return the facts as aligned text, and whether the core computes a known result."""
     works, verdict = _self_check()
     lines = [*_installation(), *_core(), *_switches(), *_machine(), ("self-check", verdict)]
     width = max(len(name) for name, _ in lines) + 2

@@ -74,14 +74,14 @@ class DatasetLists:
         """Every video once, in the order of the lists."""
         return tuple(dict.fromkeys(name for labels in self.splits.values() for name in labels.ids))
 
-    def only(self, ids: Container[str]) -> DatasetLists:
+    def select(self, ids: Container[str]) -> DatasetLists:
         """The lists of some videos. Raises ValueError where none is left of a list."""
         kept: dict[str, Any] = {}
         for split, labels in self.splits.items():
             rows = np.array([row for row, name in enumerate(labels.ids) if name in ids], np.int64)
             if not rows.size:
                 raise ValueError(f"{split}.lst: none of its {len(labels)} videos has features that can be used")
-            kept[split] = labels if len(rows) == len(labels) else labels.only(rows)
+            kept[split] = labels if len(rows) == len(labels) else labels.select(rows)
         return replace(self, **kept)
 
     @staticmethod
@@ -324,7 +324,7 @@ def open_dataset(
             raise InputError(f"{root / split}.lst: no features of {ids[0]}, and of {len(ids)} videos in all")
     if any(missing.values()):
         try:
-            lists = lists.only(number_of)
+            lists = lists.select(number_of)
         except ValueError as error:
             raise InputError(f"{root}/{error}") from None
     videos = {

@@ -111,7 +111,7 @@ class LabelList:
         targets[self._pairs(picked)] = 1
         return targets
 
-    def only(self, rows: np.ndarray) -> LabelList:
+    def select(self, rows: np.ndarray) -> LabelList:
         """The list of some rows (B,), in that order."""
         picked = np.asarray(rows)
         numbers, classes = self._pairs(picked)
@@ -317,7 +317,7 @@ def read_minikinetics(
     offsets, rows = train.by_class()
     rank_in_class = np.arange(len(rows)) - np.repeat(offsets[:-1], sizes)
     kept = np.sort(rows[rank_in_class < np.repeat(targets, sizes)])
-    return train.only(kept), test
+    return train.select(kept), test
 
 
 def _largest_first(path: str | os.PathLike[str], labels: LabelList) -> LabelList:

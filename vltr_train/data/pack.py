@@ -300,7 +300,7 @@ def pack(
     lists = source.lists
     if published_counts:
         lists = replace(lists, published_counts=lists.train_counts)
-    lists.only(usable)  # raises here, not after hours, where nothing would be left of a list
+    lists.select(usable)  # raises here, not after hours, where nothing would be left of a list
     lengths, dims, _ = zip(*usable.values(), strict=True)
     with StoreWriter(folder, usable, lengths, dims[0], dtype) as writer:
         writer.fill(
@@ -314,7 +314,7 @@ def pack(
             name = writer.ids[video]
             path = video_file(source.features, name)
             skipped[name] = reason.removeprefix(f"{path}: ").removeprefix(f"{name}: ")
-        lists.only(headers.keys() - skipped.keys()).write(folder)
+        lists.select(headers.keys() - skipped.keys()).write(folder)
         store = writer.finish()
     return PackSummary(len(store.ids), len(store.frames), store.frames.nbytes, tuple(skipped.items()))
 

@@ -160,7 +160,7 @@ class SyntheticWorld:
 
     def split_labels(self, split: str) -> LabelList:
         """Labels of the videos of one split."""
-        return self.labels.only(np.arange(len(self.labels))[self.splits[split]])
+        return self.labels.select(np.arange(len(self.labels))[self.splits[split]])
 
     def frames_of(self, video: int) -> np.ndarray:
         """Frames (n, D) float32 of a video by its number among all V, the same whatever was made before."""

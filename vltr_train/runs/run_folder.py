@@ -125,8 +125,8 @@ def is_resumed(folder: str | os.PathLike[str], resume: bool | str, communicator:
 
     Args:
         folder: The folder of the run.
-        resume: True or False, which is the answer; or "auto", which is yes if the folder holds a run.
-        exchange: The ranks, which all call this before any of them makes the folder.
+        resume: True, False, or "auto": True if the folder holds a run.
+        communicator: The ranks, which all call this before any of them makes the folder.
 
     Raises:
         ValueError: `resume` is another value.

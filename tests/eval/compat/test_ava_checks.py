@@ -356,11 +356,11 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
 
 
 def test_names_of_videos_are_stored_once():
-    names = VideoNames.of(["b", "a", "b"])
+    names = VideoNames.from_names(["b", "a", "b"])
     assert (names.names, names.codes.tolist()) == (["b", "a"], [0, 1, 0])
     assert names == ["b", "a", "b"]
     assert names[1:] == ("a", "b")
     assert names != ["b", "a"]
     assert names != 3
-    assert VideoNames.of(names) is names
+    assert VideoNames.from_names(names) is names
     assert repr(names) == "<VideoNames of 3 rows, 2 names>"

@@ -240,7 +240,7 @@ def _first_image(images: Images) -> str:
 
 
 def _used_names(images: Images) -> list[str]:
-    videos = VideoNames.of(images.videos)
+    videos = VideoNames.from_names(images.videos)
     return [
         videos.names[code] for code in np.flatnonzero(np.bincount(videos.codes, minlength=len(videos.names))).tolist()
     ]

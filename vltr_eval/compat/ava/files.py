@@ -35,7 +35,7 @@ class VideoNames(Sequence[str]):
         self.codes = codes
 
     @classmethod
-    def of(cls, videos: Sequence[str] | np.ndarray) -> VideoNames:
+    def from_names(cls, videos: Sequence[str] | np.ndarray) -> VideoNames:
         """Store the names of a sequence; one that is stored already is returned as it is."""
         if isinstance(videos, cls):
             return videos
@@ -90,7 +90,7 @@ class Images:
 
     def take(self, rows: np.ndarray) -> Images:
         """Return the images of some rows."""
-        videos = VideoNames.of(self.videos)
+        videos = VideoNames.from_names(self.videos)
         return Images(VideoNames(videos.names, videos.codes[rows]), self.times[rows])
 
 

@@ -163,7 +163,7 @@ def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
     """A number for each row's image, rising with video and time; equal across tables where the images are the same."""
-    videos = [VideoNames.of(images.videos) for images in tables]
+    videos = [VideoNames.from_names(images.videos) for images in tables]
     number_of = {name: number for number, name in enumerate(sorted(set().union(*(part.names for part in videos))))}
     times = [np.trunc(images.times) if whole_seconds else np.rint(images.times * 1e6) for images in tables]
     moments = np.unique(np.concatenate([np.unique(column) for column in times]))

@@ -204,7 +204,7 @@ class _Pool:
     table: RankTable
 
     @classmethod
-    def of(cls, num_boxes: int, scores: np.ndarray, found: np.ndarray) -> _Pool:
+    def from_detections(cls, num_boxes: int, scores: np.ndarray, found: np.ndarray) -> _Pool:
         false = scores[~found]
         missed = np.full(num_boxes - np.count_nonzero(found), -np.inf)
         pool = np.concatenate([scores[found], missed, false])
@@ -292,7 +292,7 @@ def _pools(kept: Rows, found: np.ndarray, truth: Rows, num_classes: int) -> list
     ends = np.cumsum(np.bincount(kept.cls, minlength=num_classes))[:-1]
     parts = zip(np.split(kept.score[order], ends), np.split(found[order], ends), strict=True)
     num_boxes = np.bincount(truth.cls, minlength=num_classes).tolist()
-    return [_Pool.of(number, *part) for number, part in zip(num_boxes, parts, strict=True)]
+    return [_Pool.from_detections(number, *part) for number, part in zip(num_boxes, parts, strict=True)]
 
 
 def _average_precision(tp: np.ndarray, fp: np.ndarray, num_boxes: int, interpolation: str) -> np.ndarray:

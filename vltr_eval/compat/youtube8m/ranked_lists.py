@@ -13,7 +13,7 @@ from vltr_eval.metrics.rank_metrics import rank_table
 __all__ = ["Entries", "RankedLists"]
 
 _COUNTED = 1e-5  # the originals count an actual above this as a positive, and one above 0 as a hit
-_WAITING = 1 << 18  # at least so many scores are taken before what cannot be among the highest is let go of
+_WAITING = 1 << 18  # scores kept before those outside the top n are dropped
 
 
 class Entries(NamedTuple):
