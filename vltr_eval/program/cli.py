@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     launched: whether a launcher such as torchrun started this process to be one of several. A program that is merely
     called by such a process inherits the same environment, and must not wait for the others.
     """
-    args, others = _parser().parse_known_args(_with_command(list(sys.argv[1:] if argv is None else argv)))
+    command, *arguments = _with_command(list(sys.argv[1:] if argv is None else argv))
+    args, others = _parser(command).parse_known_args([command, *arguments])
     if others:
         args.refuse(f"unrecognized arguments: {' '.join(others)}")
     args.launched = launched
@@ -487,11 +488,10 @@ def _with_command(argv: list[str]) -> list[str]:
     return ["evaluate", *argv]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The parser with one of its commands: the modules that the others need are not imported."""
     parser = argparse.ArgumentParser(prog=_PROGRAM, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in _COMMANDS.values():
-        add(commands)
+    _COMMANDS[command](parser.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 
 
