@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -88,12 +86,16 @@ class PendingFile:
     @property
     def _prefix(self) -> str:
         name = os.fsencode(self._target.name)
-        return f".{self._target.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()}."
+        if len(name) <= _LONGEST_NAME:
+            return f".{self._target.name}."
+        import hashlib  # not above: it loads OpenSSL, which takes milliseconds
+
+        return f".{hashlib.sha256(name).hexdigest()}."
 
     def _reserve(self) -> tuple[Path, int]:
         """A new temporary file, and a descriptor that holds its lock."""
         while True:
-            unfinished = self._folder / f"{self._prefix}{secrets.token_hex(4)}.unfinished"
+            unfinished = self._folder / f"{self._prefix}{os.urandom(4).hex()}.unfinished"
             # Not by tempfile: its files are readable by their owner alone, and so would the result be.
             descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
             _lock(descriptor)

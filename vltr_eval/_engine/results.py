@@ -5,7 +5,6 @@ Means over classes are correctly rounded (math.fsum), so neither the order of th
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -67,6 +66,8 @@ class ClassInfo:
     def fingerprint(self) -> str:
         """A hash that is equal on two ranks if they have the same facts."""
         known = (self.names, None if self.train_counts is None else self.train_counts.tolist(), self.bounds)
+        import hashlib  # not above: it loads OpenSSL, which takes milliseconds
+
         return hashlib.sha256(repr(known).encode()).hexdigest()
 
     def columns(self) -> dict[str, tuple[Any, ...]]:
