@@ -41,8 +41,21 @@ def _summary(offsets: np.ndarray[Any, Any]) -> str:
 class Positives:
     """The positive rows of each class: ascending, class after class (compressed columns).
 
-    indptr: (C + 1,) int64; rows: (nnz,) uint32. Make one with `from_labels` and pass it wherever labels are taken:
-    labels that are used more than once are then read once. Raises ValueError for arrays that do not fit together.
+    Make one with `from_labels` and pass it wherever labels are taken: labels that are used several times are then read
+    once.
+
+    Args:
+        num_rows: N.
+        num_classes: C.
+        indptr: (C + 1,) int64; class c has the rows ``rows[indptr[c]:indptr[c + 1]]``.
+        rows: (P,) uint32 row numbers of all positives, ascending within a class.
+
+    Raises:
+        ValueError: The arrays do not fit together.
+
+    Example:
+        >>> Positives.from_labels(np.uint8([[1, 0], [1, 1]])).counts
+        array([2, 1])
     """
 
     num_rows: int

@@ -29,7 +29,13 @@ _ARRAYS = ("indptr", "thresholds", "tp", "fp", "tied")
 
 
 class PrecisionRecallCurve(NamedTuple):
-    """precision, recall, thresholds: (K,) each, thresholds descending, so recall rises; the last recall is 1."""
+    """The step-wise precision-recall curve of a class. Recall rises, and its last value is 1.
+
+    Args:
+        precision: (K,) float64.
+        recall: (K,) float64.
+        thresholds: (K,) distinct scores of the positives, descending.
+    """
 
     precision: np.ndarray
     recall: np.ndarray
@@ -56,7 +62,9 @@ def mean_of_defined(values: np.ndarray) -> float:
 class PositiveScores:
     """Distinct scores of the positives of each class, descending, class after class.
 
-    indptr: (C + 1,) int64; scores: (K,) float32, float64, int64 or uint64, in which the input's own values are exact.
+    Args:
+        indptr: (C + 1,) int64; class c has ``scores[indptr[c]:indptr[c + 1]]``.
+        scores: (K,) float32, float64, int64 or uint64: the type that holds the values of the input exactly.
     """
 
     indptr: np.ndarray
@@ -142,8 +150,15 @@ def to_compare_keys(thresholds: np.ndarray, dtype: str) -> np.ndarray:
 class RankTable:
     """Counts at the distinct scores of each class's positives, thresholds descending, class after class.
 
-    indptr: (C + 1,) int64; thresholds: (K,); tp, fp: (K,) int64 positives and negatives scoring at least the threshold;
-    tied: (K,) int64 negatives that equal it. The same bits for any row order, thread count, device and order of shards.
+    The table has the same bits for any row order, thread count, device and order of shards.
+
+    Args:
+        num_rows: N.
+        indptr: (C + 1,) int64; class c has the thresholds ``indptr[c]`` to ``indptr[c + 1]``.
+        thresholds: (K,) distinct scores of positives.
+        tp: (K,) int64 positives that score at least the threshold.
+        fp: (K,) int64 negatives that score at least the threshold.
+        tied: (K,) int64 negatives that equal the threshold.
     """
 
     num_rows: int

@@ -90,12 +90,16 @@ def multilabel_auprc(
 class MultilabelAUPRC(OriginalMultilabelAUPRC):
     """`torcheval.metrics.MultilabelAUPRC`, with its arguments, states and numbers; see `multilabel_auprc`.
 
-    num_labels: C, at least 2. average: "macro", or None or "none". device: where batches are kept, by default the CPU.
+    Args:
+        num_labels: C, at least 2.
+        average: "macro", or None or "none" for a value of each label.
+        device: The device where batches are kept, by default the CPU.
 
-    >>> metric = MultilabelAUPRC(num_labels=2, average=None)
-    >>> _ = metric.update(torch.tensor([[.75, .05], [.45, .75]]), torch.tensor([[1, 0], [0, 0]]))
-    >>> metric.update(torch.tensor([[.05, .55]]), torch.tensor([[0, 1]])).compute()
-    tensor([1.0000, 0.5000])
+    Example:
+        >>> metric = MultilabelAUPRC(num_labels=2, average=None)
+        >>> _ = metric.update(torch.tensor([[.75, .05], [.45, .75]]), torch.tensor([[1, 0], [0, 0]]))
+        >>> metric.update(torch.tensor([[.05, .55]]), torch.tensor([[0, 1]])).compute()
+        tensor([1.0000, 0.5000])
     """
 
     @torch.inference_mode()

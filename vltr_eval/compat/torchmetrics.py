@@ -453,26 +453,39 @@ class _OfLabels(_OverBatches, _MixedWithMultilabel):
 class MultilabelAveragePrecision(_OfLabels, OriginalMultilabelAveragePrecision):
     """`torchmetrics.classification.MultilabelAveragePrecision`, with its arguments, states and numbers.
 
-    See `multilabel_average_precision` for arguments and errors; ``kwargs`` are those of torchmetrics' Metric.
+    Args:
+        num_labels: C, at least 2.
+        average: "macro", "micro", "weighted", or None or "none" for a value of each label.
+        thresholds: As of `multilabel_average_precision`.
+        ignore_index: A value of target that is left out.
+        validate_args: Whether arguments and batches are checked.
+        kwargs: Those of torchmetrics' Metric.
 
-    >>> metric = MultilabelAveragePrecision(num_labels=2, average=None)
-    >>> metric.update(torch.tensor([[.75, .05], [.45, .75]]), torch.tensor([[1, 0], [0, 0]]))
-    >>> metric.update(torch.tensor([[.05, .55]]), torch.tensor([[0, 1]]))
-    >>> metric.compute()
-    tensor([1.0000, 0.5000])
+    Raises:
+        ValueError, RuntimeError: As `multilabel_average_precision`.
+
+    Example:
+        >>> metric = MultilabelAveragePrecision(num_labels=2, average=None)
+        >>> metric.update(torch.tensor([[.75, .05], [.45, .75]]), torch.tensor([[1, 0], [0, 0]]))
+        >>> metric.update(torch.tensor([[.05, .55]]), torch.tensor([[0, 1]]))
+        >>> metric.compute()
+        tensor([1.0000, 0.5000])
     """
 
     _metric = staticmethod(_average_precision)
 
 
 class MultilabelAUROC(_OfLabels, OriginalMultilabelAUROC):
-    """`torchmetrics.classification.MultilabelAUROC`, with its arguments, states and numbers; see `multilabel_auroc`.
+    """`torchmetrics.classification.MultilabelAUROC`, with its arguments, states and numbers.
 
-    >>> metric = MultilabelAUROC(num_labels=2, average=None)
-    >>> metric.update(torch.tensor([[.75, .05], [.45, .75]]), torch.tensor([[1, 0], [0, 0]]))
-    >>> metric.update(torch.tensor([[.05, .55]]), torch.tensor([[0, 1]]))
-    >>> metric.compute()
-    tensor([1.0000, 0.5000])
+    Args and errors are those of `MultilabelAveragePrecision` and `multilabel_auroc`.
+
+    Example:
+        >>> metric = MultilabelAUROC(num_labels=2, average=None)
+        >>> metric.update(torch.tensor([[.75, .05], [.45, .75]]), torch.tensor([[1, 0], [0, 0]]))
+        >>> metric.update(torch.tensor([[.05, .55]]), torch.tensor([[0, 1]]))
+        >>> metric.compute()
+        tensor([1.0000, 0.5000])
     """
 
     _metric = staticmethod(_auroc)
@@ -773,13 +786,14 @@ def multiclass_accuracy(
 class MulticlassAccuracy(OriginalMulticlassAccuracy):
     """`torchmetrics.classification.MulticlassAccuracy`, with its arguments, states and numbers.
 
-    See `multiclass_accuracy`; ``kwargs`` are those of torchmetrics' Metric and its ``zero_division``. States are
-    counts, so that processes exchange as little as they do in torchmetrics.
+    The arguments are those of `multiclass_accuracy`, and ``kwargs`` those of torchmetrics' Metric with its
+    ``zero_division``. States are counts, so processes exchange as little as they do in torchmetrics.
 
-    >>> metric = MulticlassAccuracy(num_classes=3, average="micro", top_k=2)
-    >>> metric.update(torch.tensor([[.1, .2, .7], [.5, .4, .1]]), torch.tensor([2, 2]))
-    >>> metric.compute()
-    tensor(0.5000)
+    Example:
+        >>> metric = MulticlassAccuracy(num_classes=3, average="micro", top_k=2)
+        >>> metric.update(torch.tensor([[.1, .2, .7], [.5, .4, .1]]), torch.tensor([2, 2]))
+        >>> metric.compute()
+        tensor(0.5000)
     """
 
     def update(self, preds: Tensor, target: Tensor) -> None:

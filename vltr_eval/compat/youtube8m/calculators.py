@@ -102,13 +102,17 @@ class AveragePrecisionCalculator:
 class MeanAveragePrecisionCalculator:
     """AP@n of each class.
 
-    num_class: C. filter_empty_classes: classes without positives are left out of the list of `peek_map_at_n`, which
-    then does not state the classes of its numbers; otherwise they are 0. top_n: as of `AveragePrecisionCalculator`.
+    Args:
+        num_class: C.
+        filter_empty_classes: Whether `peek_map_at_n` leaves out classes without positives; its list then does not state
+            the classes of its numbers. Otherwise they are 0.
+        top_n: As of `AveragePrecisionCalculator`.
 
-    >>> calculator = MeanAveragePrecisionCalculator(num_class=3, filter_empty_classes=False)
-    >>> calculator.accumulate([[.9, .8], [.2, .3], [.5, .4]], [[1, 0], [1, 0], [0, 0]])
-    >>> calculator.peek_map_at_n()
-    [1.0, 0.5, 0.0]
+    Example:
+        >>> calculator = MeanAveragePrecisionCalculator(num_class=3, filter_empty_classes=False)
+        >>> calculator.accumulate([[.9, .8], [.2, .3], [.5, .4]], [[1, 0], [1, 0], [0, 0]])
+        >>> calculator.peek_map_at_n()
+        [1.0, 0.5, 0.0]
     """
 
     def __init__(self, num_class: int, filter_empty_classes: bool = True, top_n: int | None = None) -> None:
@@ -176,14 +180,18 @@ class _Epoch:
 class EvaluationMetrics:
     """Hit@1, PERR, GAP, the AP of each class, and the mean loss of an epoch.
 
-    num_class: C. top_k: how many of each row's scores GAP and the APs see (the starter code's default is 20, so that
-    its mAP ignores scores below). top_n: of the APs.
+    Args:
+        num_class: C.
+        top_k: Scores of each row that count in GAP and the APs. The starter code's default is 20, so its mAP ignores
+            lower scores.
+        top_n: As of `AveragePrecisionCalculator`, for the APs.
 
-    >>> metrics = EvaluationMetrics(num_class=3, top_k=2)
-    >>> metrics.accumulate([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], loss=[.3, .5])
-    {'hit_at_one': 0.5, 'perr': 0.5, 'loss': 0.4}
-    >>> metrics.get()["aps"]
-    [1.0, 1.0]
+    Example:
+        >>> metrics = EvaluationMetrics(num_class=3, top_k=2)
+        >>> metrics.accumulate([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], loss=[.3, .5])
+        {'hit_at_one': 0.5, 'perr': 0.5, 'loss': 0.4}
+        >>> metrics.get()["aps"]
+        [1.0, 1.0]
     """
 
     def __init__(self, num_class: int, top_k: int, top_n: int | None = None) -> None:
@@ -270,11 +278,18 @@ def calculate_hit_at_one(predictions: Any, actuals: Any) -> float:
 def calculate_precision_at_equal_recall_rate(predictions: Any, actuals: Any) -> float:
     """PERR: mean over the rows of the precision among their highest scores, as many as the row has labels.
 
-    Only scores above 0 count as hits; a row without labels counts as 0. Inputs and ties as
-    `calculate_hit_at_one`, and NaN of no rows.
+    Only scores above 0 count as hits; a row without labels counts as 0. Ties are as in `calculate_hit_at_one`.
 
-    >>> calculate_precision_at_equal_recall_rate([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 1], [0, 1, 1]])
-    0.75
+    Args:
+        predictions: (N, C) scores.
+        actuals: (N, C) labels; positives are above 0.
+
+    Returns:
+        PERR; NaN of no rows.
+
+    Example:
+        >>> calculate_precision_at_equal_recall_rate([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 1], [0, 1, 1]])
+        0.75
     """
     batch = _Batch.read(predictions, actuals)
     return batch.precision_at_equal_recall(batch.top(batch.most_labels))
@@ -283,10 +298,19 @@ def calculate_precision_at_equal_recall_rate(predictions: Any, actuals: Any) -> 
 def calculate_gap(predictions: Any, actuals: Any, top_k: int = 20) -> float:
     """Global AP: AP of the ``top_k`` highest scores of every row in one list, with all labels as positives.
 
-    Inputs and ties within a row as `calculate_hit_at_one`. 0 of no rows.
+    Ties within a row are as in `calculate_hit_at_one`.
 
-    >>> calculate_gap([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], top_k=2)
-    0.75
+    Args:
+        predictions: (N, C) scores.
+        actuals: (N, C) labels; positives are above 0.
+        top_k: Scores of each row that count.
+
+    Returns:
+        GAP; 0 of no rows.
+
+    Example:
+        >>> calculate_gap([[.9, .8, .1], [.2, .7, .4]], [[1, 0, 0], [0, 0, 1]], top_k=2)
+        0.75
     """
     batch = _Batch.read(predictions, actuals)
     pooled = batch.pooled(batch.top(_check_positive("top_k", top_k)))
