@@ -57,12 +57,12 @@ class _Layout(NamedTuple):
             widths=[min(width, _SHORTEST_NAME) if column.is_name else width for column, width in pairs]
         )
 
-    def widened(self, wanted: _Layout, width: int) -> _Layout:
+    def widened(self, target: _Layout, width: int) -> _Layout:
         """The same, with names as wide as there is room for."""
         widths, spare = list(self.widths), width - self.width
         for number, column in enumerate(self.columns):
             if column.is_name:
-                more = max(0, min(spare, wanted.widths[number] - widths[number]))
+                more = max(0, min(spare, target.widths[number] - widths[number]))
                 widths[number] += more
                 spare -= more
         return self._replace(widths=widths)
@@ -115,13 +115,13 @@ def text_table(
     for layout in layouts:
         if layout.width <= width:
             return layout.render(bold, titles)
-    layout, wanted = layouts[-1].with_short_names(), layouts[-1]
+    layout, target = layouts[-1].with_short_names(), layouts[-1]
     headings, dropped = [column.heading for column in columns], []
     while layout.width > width and any(column.rank for column in layout.columns):
         number = max(range(len(layout.columns)), key=lambda index: (layout.columns[index].rank, index))
-        layout, wanted = layout.without(number), wanted.without(number)
+        layout, target = layout.without(number), target.without(number)
         dropped.append(headings.pop(number))
-    text = layout.widened(wanted, width).render(bold, titles)
+    text = layout.widened(target, width).render(bold, titles)
     if dropped:
         text += (
             f"not shown at {width} columns: {', '.join(dropped)}; set COLUMNS={layouts[-1].width}, or see the JSON\n"
