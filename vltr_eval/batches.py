@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from vltr_eval._base.arguments import unknown_keyword
 from vltr_eval._base.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, unknown_keyword
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, read_ids

@@ -16,7 +16,7 @@ from typing import Any
 
 from vltr_eval._base.groups import checked_bounds, class_groups
 from vltr_eval._base.ranks import current_group, launched_group
-from vltr_eval._base.terminal import OK, ProgressBar, answer
+from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
 from vltr_train.data import pack as packing
@@ -398,7 +398,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_synth(commands: Any) -> None:
-    parser = _command(commands, "synth", _synth, "Write a data set whose structure is planted.")
+    parser = add_command(commands, "synth", _synth, "Write a data set whose structure is planted.")
     parser.add_argument("folder", metavar="DIR")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="videolt", help="whose shape (default: videolt)")
     parser.add_argument("--scale", type=float, default=0.05, help="1 is the published size (default: 0.05)")
@@ -411,7 +411,9 @@ def _add_synth(commands: Any) -> None:
 
 
 def _add_pack(commands: Any) -> None:
-    parser = _command(commands, "pack", _pack, "Pack one .npy a video into one array. Called again, it goes on.")
+    parser = add_command(
+        commands, "pack", _pack, "Pack one .npy a video into one array. Called again, an unfinished pack goes on."
+    )
     parser.add_argument("labels", metavar="LABELS", help="folder of the label lists, or a labels file: id,labels")
     parser.add_argument("features", metavar="FEATURES", help="folder of <video>.npy")
     parser.add_argument("folder", metavar="DIR", help="where the data set shall be")
@@ -440,7 +442,7 @@ def _add_pack(commands: Any) -> None:
 
 
 def _add_inspect(commands: Any) -> None:
-    parser = _command(commands, "inspect", _inspect, "Say what a data set holds.")
+    parser = add_command(commands, "inspect", _inspect, "Say what a data set holds.")
     parser.add_argument("data", metavar="DIR")
     _add_data_options(parser)
     parser.add_argument("--verify", action="store_true", help="read every packed video and compare its checksum")
@@ -448,7 +450,7 @@ def _add_inspect(commands: Any) -> None:
 
 
 def _add_fit(commands: Any) -> None:
-    parser = _command(commands, "fit", _fit, "Train a method.")
+    parser = add_command(commands, "fit", _fit, "Train a method.")
     _add_training_options(parser, "METHOD[:PRESET]")
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/METHOD...)")
     there = parser.add_mutually_exclusive_group()
@@ -461,7 +463,7 @@ def _add_fit(commands: Any) -> None:
 
 
 def _add_sweep(commands: Any) -> None:
-    parser = _command(commands, "sweep", _sweep, "Train methods or presets over seeds; what is finished is kept.")
+    parser = add_command(commands, "sweep", _sweep, "Train methods or presets over seeds; what is finished is kept.")
     _add_training_options(parser, "METHOD[:PRESET]...")
     parser.add_argument("--seeds", type=_integers, default=(0, 1, 2), metavar="S,...", help="(default: 0,1,2)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
@@ -469,7 +471,7 @@ def _add_sweep(commands: Any) -> None:
 
 
 def _add_eval(commands: Any) -> None:
-    parser = _command(commands, "eval", _eval, "Evaluate the selected checkpoint of a run.")
+    parser = add_command(commands, "eval", _eval, "Evaluate the selected checkpoint of a run.")
     parser.add_argument("folder", metavar="RUN")
     parser.add_argument("--data", metavar="DIR", help="(default: that of the run)")
     _add_data_options(parser)
@@ -480,24 +482,16 @@ def _add_eval(commands: Any) -> None:
 
 
 def _add_table(commands: Any) -> None:
-    parser = _command(commands, "table", _table, "Runs as a table; those that differ in their seed alone are one row.")
+    parser = add_command(
+        commands, "table", _table, "Runs as a table; those that differ in their seed alone are one row."
+    )
     parser.add_argument("folders", nargs="+", metavar="RUN")
     _add_table_options(parser)
 
 
 def _add_methods(commands: Any) -> None:
-    parser = _command(commands, "methods", _methods, "List the methods, or say all of one.")
+    parser = add_command(commands, "methods", _methods, "List the methods, or say all of one.")
     parser.add_argument("method", nargs="?", metavar="METHOD")
-
-
-def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, description=description, allow_abbrev=False)
-    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:

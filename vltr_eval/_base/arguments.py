@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -20,11 +20,26 @@ def check_trials(trials: int) -> int:
     return int(trials)
 
 
+def describe_offsets(offsets: np.ndarray) -> str:
+    """Offsets for a message: the first two that fall, or else the first and the last."""
+    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if falls.size:
+        return f"{offsets[falls[0]]} before {offsets[falls[0] + 1]}"
+    return f"{offsets[0]} to {offsets[-1]}" if offsets.size else "none"
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant; None where none is like it."""
     folded = {other.casefold(): other for other in known}
     near = get_close_matches(name.casefold(), folded, 1)
     return folded[near[0]] if near else None
+
+
+def unknown_keyword(name: str, known: Sequence[str]) -> TypeError:
+    """Return the error for a keyword argument that does not exist; it suggests the nearest known name."""
+    near = nearest_name(name, known)
+    hint = "" if near is None else f"; did you mean {near}?"
+    return TypeError(f"{name}: expected one of {', '.join(known)}{hint}")
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:

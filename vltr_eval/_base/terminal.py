@@ -7,10 +7,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vltr_eval._base.ranks import RankFailure
 from vltr_eval._base.text_table import WIDTH
+
+if TYPE_CHECKING:
+    import argparse
 
 OK, BAD_DATA, INTERRUPTED = 0, 1, 130
 """Exit codes; 2 is bad usage, by which argparse ends a program."""
@@ -22,6 +25,28 @@ _WIDTH = 40
 
 _PAUSE = 0.2
 """Seconds between two true values of `ProgressBar.is_due`."""
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str, **how: Any
+) -> argparse.ArgumentParser:
+    """Add a command of a program, with the options that all commands have.
+
+    Args:
+        commands: The result of argparse's ``add_subparsers``.
+        name: The name of the command.
+        run: The function that runs the command and returns the exit code; the arguments have it as ``run``.
+        description: The text of the command's help.
+        **how: Other arguments of ``ArgumentParser``.
+
+    Returns:
+        The parser of the command. Its ``error`` is in the arguments as ``refuse``.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(name, description=description, allow_abbrev=False, **how)
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(run=run, refuse=parser.error)
+    return parser
 
 
 def answer(program: str, run: Callable[[], int], *, debug: bool = False) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vltr_eval._base import _core
+from vltr_eval._base.arguments import describe_offsets
 from vltr_eval._base.arrays import MAX_ROWS, Device, Matrix, borrow, borrow_matrix, check_device, num_threads, to_host
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval.formats.label_forms import (
@@ -80,7 +81,7 @@ class Positives:
         if indptr[0] != 0 or indptr[-1] != len(rows) or bool(np.any(indptr[1:] < indptr[:-1])):
             raise ValueError(
                 f"indptr: expected offsets that rise from 0 to the number of positives, {len(rows)}, got "
-                f"{_first_and_last(indptr)}"
+                f"{describe_offsets(indptr)}"
             )
         if len(rows) and (largest := int(rows.max())) >= self.num_rows:
             raise ValueError(f"rows: expected row numbers from 0 to {self.num_rows - 1}, got {largest}")
@@ -427,11 +428,3 @@ def _from_pairs(
     indptr = np.zeros(num_classes + 1, np.int64)
     np.cumsum(np.bincount(classes, minlength=num_classes), out=indptr[1:])
     return Positives(num_rows, num_classes, indptr, rows.astype(np.uint32))
-
-
-def _first_and_last(offsets: np.ndarray) -> str:
-    """Offsets for a message: whether they fall, and where they begin and end."""
-    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
-    if falls.size:
-        return f"{offsets[falls[0]]} before {offsets[falls[0] + 1]}"
-    return f"{offsets[0]} to {offsets[-1]}"

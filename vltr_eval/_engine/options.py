@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 
-from vltr_eval._base.arguments import check_seed, nearest_name
+from vltr_eval._base.arguments import check_seed, unknown_keyword
 from vltr_eval._base.groups import DEFAULT_BOUNDS
 from vltr_eval._engine.hits import check_topk
 from vltr_eval._engine.results import ClassInfo
@@ -27,7 +27,7 @@ else:
             return item
 
 
-__all__ = ["EvalOptions", "EvalOptionsDict", "Unpack", "unknown_keyword"]
+__all__ = ["EvalOptions", "EvalOptionsDict", "Unpack"]
 
 
 class EvalOptionsDict(TypedDict, total=False):
@@ -101,13 +101,6 @@ class EvalOptions:
         sap = int(self.sap) if isinstance(self.sap, np.integer) else self.sap
         topk = check_topk(() if self.topk is None else self.topk, "topk")
         return Settings(sap, check_seed(self.seed), topk, class_info.bounds, self.absent), class_info
-
-
-def unknown_keyword(name: str, known: Sequence[str]) -> TypeError:
-    """Return the error for a keyword argument that does not exist; it suggests the nearest known name."""
-    near = nearest_name(name, known)
-    hint = "" if near is None else f"; did you mean {near}?"
-    return TypeError(f"{name}: expected one of {', '.join(known)}{hint}")
 
 
 def _keywords(function: Callable[..., Any]) -> list[str]:

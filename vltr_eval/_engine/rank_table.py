@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from vltr_eval._base import _core
+from vltr_eval._base.arguments import describe_offsets
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.lazy import lazy_property
@@ -85,7 +86,7 @@ class PositiveScores:
         if not rises or indptr.dtype != np.int64:
             raise ValueError(
                 f"thresholds: expected int64 offsets that rise from 0 to the number of scores, {len(scores)}, got "
-                f"{indptr.tolist()[:3]} ... of {indptr.dtype}"
+                f"{describe_offsets(indptr)} of {indptr.dtype}"
             )
         within = np.ones(max(0, len(scores) - 1), bool)  # neighbours of one class
         starts = indptr[1:-1]

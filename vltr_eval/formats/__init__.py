@@ -28,11 +28,11 @@ from __future__ import annotations
 from vltr_eval._base.files import InputError
 from vltr_eval.formats.align import Aligned, ClassNames
 from vltr_eval.formats.label_forms import FORMS
-from vltr_eval.formats.label_map import read_labelmap
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.reading import (
     read_class_names,
     read_ids,
+    read_labelmap,
     read_labels,
     read_pair,
     read_prior,

@@ -48,19 +48,7 @@ def read_labelmap(path: str | os.PathLike[str]) -> dict[int, str]:
     DIFFERS from AVA's official script, which reads only lines that are indented by two spaces, skips all others without
     a message, and keeps escapes in names as they are.
 
-    Args:
-        path: A text file (UTF-8).
-
-    Returns:
-        The names by id, ids ascending.
-
-    Raises:
-        InputError: The file is missing, is no label map or is damaged; a block has no name or no id, or several; or two
-            blocks have the same id or the same name.
-
-    Example:
-        >>> read_labelmap("ava_action_list_v2.2_for_activitynet_2019.pbtxt")[1]  # doctest: +SKIP
-        'bend/bow (at the waist)'
+    See `vltr_eval.formats.read_labelmap` for arguments and errors.
     """
     text = _read_text(path)
     if "{" not in text and "<" not in text:

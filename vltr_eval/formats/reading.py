@@ -29,6 +29,7 @@ from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
 __all__ = [
     "read_class_names",
     "read_ids",
+    "read_labelmap",
     "read_labels",
     "read_pair",
     "read_prior",
@@ -255,6 +256,28 @@ def read_class_names(path: str | os.PathLike[str], num_classes: int | None = Non
         InputError: An empty or repeated name, or another number of names.
     """
     return class_files.read_class_names(path, lambda source: read_table(source, LABELS, Options()), num_classes)
+
+
+def read_labelmap(path: str | os.PathLike[str]) -> dict[int, str]:
+    """Read the name of each class by its id from a label map of AVA (.pbtxt).
+
+    Args:
+        path: A text file (UTF-8) of blocks ``item { name: "..." id: N }``.
+
+    Returns:
+        The names by id, ids ascending.
+
+    Raises:
+        InputError: The file is missing, is no label map or is damaged; a block has no name or no id, or several; or two
+            blocks have the same id or the same name.
+
+    Example:
+        >>> read_labelmap("ava_action_list_v2.2_for_activitynet_2019.pbtxt")[1]  # doctest: +SKIP
+        'bend/bow (at the waist)'
+    """
+    from vltr_eval.formats import label_map
+
+    return label_map.read_labelmap(path)
 
 
 def read_ids(path: str | os.PathLike[str]) -> np.ndarray:

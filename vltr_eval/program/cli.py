@@ -23,7 +23,7 @@ from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, launched_group, propagate_errors
-from vltr_eval._base.terminal import BAD_DATA, OK, ProgressBar, answer, as_called, text_width, wants_style
+from vltr_eval._base.terminal import BAD_DATA, OK, ProgressBar, add_command, answer, as_called, text_width, wants_style
 from vltr_eval._base.version import __version__
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs, read_inputs
@@ -496,7 +496,15 @@ def _parser(command: str) -> argparse.ArgumentParser:
 
 
 def _add_evaluate(commands: Any) -> None:
-    parser = _command(commands, "evaluate", _evaluate, _DESCRIPTION, prog=_PROGRAM, epilog=_EPILOG)
+    parser = add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        _DESCRIPTION,
+        prog=_PROGRAM,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"vltr-eval {__version__}")
     _add_inputs(parser)
     _add_sap_options(parser)
@@ -526,7 +534,7 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_table(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands, "table", _table, "Report on a rank table that --save-table wrote: all but SAP trials and Acc@k."
     )
     parser.add_argument("file", metavar="FILE", help="rank table (.npz)")
@@ -537,7 +545,7 @@ def _add_ava(commands: Any) -> None:
     from vltr_eval.compat.ava import INTERPOLATIONS, PROTOCOLS
 
     description = "Frame mAP of action detections as AVA's official script computes it, and sampled AP over the boxes."
-    parser = _command(commands, "ava", _ava, description)
+    parser = add_command(commands, "ava", _ava, description)
     parser.add_argument(
         "detections", metavar="DETECTIONS", help="CSV without header: video,time,x1,y1,x2,y2,class,score"
     )
@@ -568,18 +576,18 @@ def _add_check(commands: Any) -> None:
     description = (
         "Say what is in the inputs and what in them would fail or mislead; exit 1 when an evaluation would fail."
     )
-    parser = _command(commands, "check", _check, description)
+    parser = add_command(commands, "check", _check, description)
     _add_inputs(parser)
     _add_class_options(parser)
 
 
 def _add_doctor(commands: Any) -> None:
-    _command(commands, "doctor", _doctor, "Describe this installation and verify its results.")
+    add_command(commands, "doctor", _doctor, "Describe this installation and verify its results.")
 
 
 def _add_demo(commands: Any) -> None:
     description = "Write a demo set: VideoLT's shape and class frequencies, scores from a planted model."
-    parser = _command(commands, "demo", _demo, description)
+    parser = add_command(commands, "demo", _demo, description)
     parser.add_argument("directory", metavar="DIR", help="folder to write preds.npy, labels.npy, ... into")
     parser.add_argument("--scale", type=float, default=1.0, help="1 is 51,239 x 1,004 (default: 1)")
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="default: 0")
@@ -594,22 +602,6 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "doctor": _add_doctor,
     "demo": _add_demo,
 }
-
-
-def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str, **how: Any
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        **how,
-    )
-    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=run, refuse=parser.error)
-    return parser
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
