@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,7 +80,11 @@ class PendingFile:
 
     @property
     def _folder(self) -> Path:
-        return Path(tempfile.gettempdir()) if self._is_stream else self._target.parent
+        if not self._is_stream:
+            return self._target.parent
+        import tempfile  # not above: few programs need it, and it loads random
+
+        return Path(tempfile.gettempdir())
 
     @property
     def _prefix(self) -> str:

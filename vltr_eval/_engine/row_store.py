@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -130,18 +129,20 @@ class RowStore:
         row_bytes = self._num_classes * batch.itemsize
         in_memory = _total_bytes(chunk for chunk in chunks if not chunk.in_file)
         expected = max(0, (self._num_rows or 0) - sum(chunk.filled for chunk in chunks))
-        wanted = max(least_rows, expected or min(max(in_memory, _LEAST_CHUNK), _MOST_CHUNK) // row_bytes)
-        left = wanted if self._memory_budget is None else (self._memory_budget - in_memory) // row_bytes
+        num_rows = max(least_rows, expected or min(max(in_memory, _LEAST_CHUNK), _MOST_CHUNK) // row_bytes)
+        left = num_rows if self._memory_budget is None else (self._memory_budget - in_memory) // row_bytes
         if left >= least_rows:
-            shape = (min(wanted, left), self._num_classes)
+            shape = (min(num_rows, left), self._num_classes)
             if batch.device.index is None:
                 return _Chunk(of_bits(empty_bits(shape, batch.dtype), batch.dtype))
             return _Chunk(borrow("rows", empty_like(batch, shape, batch.dtype)))
         in_file = _total_bytes(chunk for chunk in chunks if chunk.in_file)
-        wanted = max(least_rows, expected or max(in_file // 4, _LEAST_FILE) // row_bytes)
-        return _Chunk(self._in_file((wanted, self._num_classes), batch.dtype), in_file=True)
+        num_rows = max(least_rows, expected or max(in_file // 4, _LEAST_FILE) // row_bytes)
+        return _Chunk(self._in_file((num_rows, self._num_classes), batch.dtype), in_file=True)
 
     def _in_file(self, shape: tuple[int, int], dtype: str) -> Array:
+        import tempfile  # not above: few stores spill, and it loads random
+
         like = empty_bits((0, 0), dtype).dtype
         num_bytes = shape[0] * shape[1] * like.itemsize
         allocate = getattr(os, "posix_fallocate", lambda file, _, size: os.ftruncate(file, size))
