@@ -135,14 +135,15 @@ def _labels_of(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each rank, the labels of the rows that it requested: how many each row has, and all of them, ascending."""
     position_of = np.full(num_rows, -1, np.int64)
-    wanted = np.concatenate(requested)
-    position_of[wanted] = np.arange(len(wanted))
+    joined = np.concatenate(requested)
+    position_of[joined] = np.arange(len(joined))
     positions = position_of[rows]
     is_requested = positions >= 0
     positions, classes = positions[is_requested], classes[is_requested]
     classes = classes[np.lexsort((classes, positions))]
-    counts = np.split(np.bincount(positions, minlength=len(wanted)), np.cumsum([len(own) for own in requested])[:-1])
-    return list(zip(counts, np.split(classes, np.cumsum([own.sum() for own in counts])[:-1]), strict=True))
+    ends = np.cumsum([len(numbers) for numbers in requested])
+    counts = np.split(np.bincount(positions, minlength=len(joined)), ends[:-1])
+    return list(zip(counts, np.split(classes, np.cumsum([part.sum() for part in counts])[:-1]), strict=True))
 
 
 def _differing(
