@@ -1,4 +1,6 @@
 // Labels, the rank scan and the metrics on CPU threads.
+#include <map>
+
 #include "bindings/bindings.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/count_reached.hpp"
@@ -107,6 +109,23 @@ py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray
   py::object rank = py::none();
   if (ranks) rank = to_numpy(std::move(result.ranks));
   return py::make_tuple(to_tuple(std::move(result.table)), trial_matrix, rank);
+}
+
+// A metric of each class without the table of the classes, which takes time and memory where positives are many.
+DoubleArray scan_metric(const Matrix& scores, const IntArray& offset, const RowArray& rows, const std::string& name,
+                        int threads) {
+  const std::map<std::string, ClassMetric> metrics{
+      {"average_precision", ClassMetric::kAveragePrecision},
+      {"roc_auc", ClassMetric::kRocAuc},
+      {"expected_sampled_average_precision", ClassMetric::kExpectedSampledAveragePrecision}};
+  const auto metric = metrics.find(name);
+  if (metric == metrics.end()) throw py::value_error("metric: expected one that a scan computes, got " + name);
+  const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
+  RankScanRequest request;
+  request.metric = metric->second;
+  cpu::RankScanResult result = Call(threads, py::none())(
+      [&](const cpu::Runner& runner) { return cpu::rank_scan(scores, positives, request, runner); });
+  return to_numpy(std::move(result.metric));
 }
 
 // Calls metric(tp, fp, tied, count, negatives) for each class of a rank table, and returns the results.
@@ -229,6 +248,8 @@ void bind_evaluation(py::module_& module) {
       return cpu::weighted_average_precision(scores, positives, weights.data(), runner);
     }));
   });
+  module.def("scan_metric", &scan_metric, "scores"_a, "offset"_a, "rows"_a, "metric"_a, "threads"_a,
+             "Returns a metric of each class: the method of a rank table with this name, without the table.");
   module.def("draw_rows", &draw_rows, "offset"_a, "rows"_a, "num_rows"_a, "first_trial"_a, "trials"_a, "seed"_a,
              "threads"_a,
              "Returns the rows of the negatives that trials draw: class after class, then by trial, in draw order. "

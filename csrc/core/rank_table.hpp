@@ -32,4 +32,13 @@ std::vector<Lane> ascending_thresholds(const RankTable& table) {
   return ascending;
 }
 
+// Moves `count` thresholds from element `from` of the columns to element `to`, to <= from.
+template <class Lane>
+void move_thresholds(RankTable& table, std::int64_t from, std::int64_t count, std::int64_t to) {
+  if (from == to) return;
+  const auto move = [=](auto* column) { std::copy(column + from, column + from + count, column + to); };
+  move(std::get<std::vector<Lane>>(table.thresholds).data());
+  for (auto* column : {&table.tp, &table.fp, &table.tied}) move(column->data());
+}
+
 }  // namespace vltr

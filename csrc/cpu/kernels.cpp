@@ -1,5 +1,6 @@
 // The choice of kernels by instruction set, made here alone.
 #include "cpu/columns.hpp"
+#include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
 #include "cpu/simd.hpp"
 
@@ -40,10 +41,51 @@ ReachColumns<LaneOf<T>> reach_columns_kernel() {
 
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
+template <class T>
+ReadColumns<LaneOf<T>> read_columns_kernel() {
+  return VLTR_CHOOSE(read_columns<T>);
+}
+
+template <class Lane>
+CountCells<Lane> count_cells_kernel() {
+  return VLTR_CHOOSE(count_cells<Lane>);
+}
+
+template <class Lane>
+ScatterWords<Lane> scatter_words_kernel() {
+  return VLTR_CHOOSE(scatter_words<Lane>);
+}
+
+template <class Key>
+SortWords<Key> sort_words_kernel() {
+  return VLTR_CHOOSE(sort_words<Key>);
+}
+
+template <class Key>
+AppendSteps<Key> append_steps_kernel() {
+  return VLTR_CHOOSE(append_steps<Key>);
+}
+
+PrecisionSummands precision_summands_kernel() { return VLTR_CHOOSE(precision_summands); }
+
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
-  template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();
+  template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
+  template ReadColumns<LaneOf<T>> read_columns_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
+#undef VLTR_KERNELS
+#define VLTR_KERNELS(Lane)                        \
+  template CountCells<Lane> count_cells_kernel(); \
+  template ScatterWords<Lane> scatter_words_kernel();
+VLTR_KERNELS(float)
+VLTR_KERNELS(double)
+VLTR_KERNELS(std::int64_t)
+#undef VLTR_KERNELS
+#define VLTR_KERNELS(Key)                      \
+  template SortWords<Key> sort_words_kernel(); \
+  template AppendSteps<Key> append_steps_kernel();
+VLTR_KERNELS(std::uint32_t)
+VLTR_KERNELS(std::uint64_t)
 #undef VLTR_KERNELS
 
 }  // namespace vltr::cpu

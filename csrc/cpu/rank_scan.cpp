@@ -4,7 +4,11 @@
 #include <optional>
 #include <type_traits>
 
+#include "core/sap_core.hpp"
+#include "cpu/class_path.hpp"
+#include "cpu/dense_classes.hpp"
 #include "cpu/draws.hpp"
+#include "cpu/find_nan.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/trial_average.hpp"
 
@@ -12,16 +16,16 @@ namespace vltr::cpu {
 namespace {
 
 // The table from the sorted scores of the positives and from the workers' buckets. Without workers fp and
-// tied are those of no rows.
+// tied are those of no rows. Class c begins at element slot[c] of the columns.
 template <class Lane>
-RankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives, const Array<Lane>& sorted,
-                     const Array<RankScanWorker<Lane>>& workers, const Runner& runner) {
+RankTable make_table(const Thresholds<Lane>& thresholds, const Offsets& slot, const Positives& positives,
+                     const Array<Lane>& sorted, const Array<RankScanWorker<Lane>>& workers, const Runner& runner) {
   RankTable table;
-  table.offset = thresholds.offset;
-  Array<Lane> descending(thresholds.keys.count());
-  table.tp.resize(thresholds.keys.count());
-  table.fp.resize(thresholds.keys.count());
-  table.tied.resize(thresholds.keys.count());
+  table.offset = slot;
+  Array<Lane> descending(slot.back());
+  table.tp.resize(slot.back());
+  table.fp.resize(slot.back());
+  table.tied.resize(slot.back());
   const std::int64_t step = items_per_step(thresholds.classes(), 32, runner.threads);
   runner.run((thresholds.classes() + step - 1) / step, [&](std::int64_t item, int) {
     const std::int64_t end_class = std::min(thresholds.classes(), (item + 1) * step);
@@ -34,7 +38,7 @@ RankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positi
       std::int64_t reach = 0;
       std::int64_t missing = 0;
       for (std::int64_t k = end; k-- > first;) {
-        const std::int64_t to = first + end - 1 - k;
+        const std::int64_t to = slot[c] + end - 1 - k;
         const Lane key = thresholds.keys[k];
         for (; above != lowest && above[-1] > key; --above) ++missing;
         std::int64_t positives_equal = 0;
@@ -87,6 +91,53 @@ struct BestLabels {
   }
 };
 
+// The positives of all classes but some.
+Positives without(const Positives& positives, const Array<std::int64_t>& classes) {
+  Positives rest;
+  rest.offset.push_back(0);
+  auto left_out = classes.begin();
+  for (std::int64_t c = 0; c < positives.classes(); ++c) {
+    if (left_out != classes.end() && *left_out == c) {
+      ++left_out;
+    } else {
+      const auto rows = positives.rows_of(c);
+      rest.rows.insert(rest.rows.end(), rows.begin(), rows.end());
+    }
+    rest.offset.push_back(rest.rows.count());
+  }
+  return rest;
+}
+
+// Removes the gaps of the columns. Class c has counts[c] thresholds from its offset on.
+template <class Lane>
+void close_gaps(RankTable& table, const Array<std::int64_t>& counts) {
+  std::int64_t to = 0;
+  for (std::int64_t c = 0; c < counts.count(); ++c) {
+    move_thresholds<Lane>(table, table.offset[c], counts[c], to);
+    table.offset[c] = to;
+    to += counts[c];
+  }
+  table.offset.back() = to;
+  std::get<std::vector<Lane>>(table.thresholds).resize(static_cast<std::size_t>(to));
+  for (auto* column : {&table.tp, &table.fp, &table.tied}) column->resize(to);
+}
+
+double metric_of(ClassMetric metric, const RankTable& table, std::int64_t c, std::int64_t rows) {
+  const std::int64_t first = table.offset.first(c);
+  const std::int64_t count = table.offset.length(c);
+  const std::int64_t* const tp = table.tp.data() + first;
+  const std::int64_t* const fp = table.fp.data() + first;
+  const std::int64_t negatives = rows - (count == 0 ? 0 : tp[count - 1]);
+  switch (metric) {
+    case ClassMetric::kAveragePrecision:
+      return average_precision(tp, fp, count);
+    case ClassMetric::kRocAuc:
+      return roc_auc(tp, fp, table.tied.data() + first, count, negatives);
+    default:
+      return expected_sampled_average_precision(tp, fp, count, negatives);
+  }
+}
+
 enum Phase : std::size_t { kGather, kSort, kDraw, kCount, kTable, kTrials };
 
 // The costs are nanoseconds of one thread, roughly.
@@ -110,14 +161,22 @@ Phases phases_of(const Matrix& scores, const Positives& positives, std::int64_t 
 }
 
 template <class T>
-RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, const RankScanRequest& request,
+RankScanResult rank_scan_as(const Matrix& scores, const Positives& all_positives, const RankScanRequest& request,
                             const Runner& runner) {
   using Lane = LaneOf<T>;
+  Array<std::int64_t> dense;
+  if (request.given == nullptr && request.trials == 0) dense = dense_classes(all_positives, scores.rows);
+  const Positives searched = dense.empty() ? all_positives : without(all_positives, dense);
+  const Positives& positives = searched;
   const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, positives, request.trials);
   const Phases phases = phases_of(scores, positives, request.trials, draw_in_pass, runner);
-  Array<Lane> sorted = positive_scores<Lane>(scores, positives, phases.phase(kGather));
+  Array<Lane> sorted;
   std::optional<BestLabels<Lane>> best;
-  if (request.ranks) best.emplace(scores.rows, positives, sorted);
+  if (request.ranks && !dense.empty()) {
+    best.emplace(scores.rows, all_positives, positive_scores<Lane>(scores, all_positives, phases.phase(kGather)));
+  }
+  sorted = positive_scores<Lane>(scores, positives, phases.phase(kGather));
+  if (request.ranks && dense.empty()) best.emplace(scores.rows, positives, sorted);
   sort_within_classes(positives, sorted, phases.phase(kSort));
   const Thresholds<Lane> thresholds =
       request.given == nullptr ? thresholds_of(positives, sorted) : given_thresholds<Lane>(*request.given);
@@ -142,19 +201,33 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
     plan.reached = draws.reached.data();
   }
 
+  Offsets slot = thresholds.offset;
+  if (!dense.empty()) {
+    std::int64_t used = 0;
+    for (std::int64_t c = 0, next = 0; c < scores.cols; ++c) {
+      slot[c] = used;
+      const bool is_next = next < dense.count() && dense[next] == c;
+      next += is_next;
+      used +=
+          is_next ? (request.metric == ClassMetric::kNone ? all_positives.offset.length(c) : 0) : thresholds.count(c);
+    }
+    slot[scores.cols] = used;
+  }
+
   Array<RankScanWorker<Lane>> workers(std::max(runner.threads, 1));
   const std::int64_t ranges = col_ranges(scores.cols);
   const RankScanTile<Lane> rank_scan_tile = rank_scan_tile_kernel<T>();
-  phases.phase(kCount).run(tiles.count() * ranges, [&](std::int64_t item, int id) {
-    RankScanWorker<Lane>& worker = workers[id];
-    if (worker.buckets.empty()) {
-      worker.buckets.resize(2 * thresholds.keys.count() + 1);
-      worker.survivors.resize(kStripCols * (kTileRows + 16));
-    }
-    const std::int64_t first_col = item % ranges * kRangeCols;
-    rank_scan_tile(plan, {tiles[item / ranges], item, first_col, std::min(scores.cols, first_col + kRangeCols)},
-                   worker);
-  });
+  if (dense.count() < scores.cols || request.ranks)
+    phases.phase(kCount).run(tiles.count() * ranges, [&](std::int64_t item, int id) {
+      RankScanWorker<Lane>& worker = workers[id];
+      if (worker.buckets.empty()) {
+        worker.buckets.resize(2 * thresholds.keys.count() + 1);
+        worker.survivors.resize(kStripCols * (kTileRows + 16));
+      }
+      const std::int64_t first_col = item % ranges * kRangeCols;
+      rank_scan_tile(plan, {tiles[item / ranges], item, first_col, std::min(scores.cols, first_col + kRangeCols)},
+                     worker);
+    });
   workers.erase(
       std::remove_if(workers.begin(), workers.end(), [](const auto& worker) { return worker.buckets.empty(); }),
       workers.end());
@@ -164,7 +237,27 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
   }
   if (first.nan_row >= 0) throw BadValue("scores", first.nan_row, first.nan_col);
 
-  result.table = make_table(thresholds, positives, sorted, workers, phases.phase(kTable));
+  result.table = make_table(thresholds, slot, positives, sorted, workers, phases.phase(kTable));
+  if (request.metric != ClassMetric::kNone) result.metric.resize(scores.cols);
+  if (!dense.empty()) {
+    Array<std::int64_t> counts(scores.cols);
+    for (std::int64_t c = 0; c < scores.cols; ++c) counts[c] = thresholds.count(c);
+    const bool counted = scan_dense_classes<T>(scores, all_positives, dense, request.metric, slot, result.table, counts,
+                                               result.metric, phases.phase(kTable));
+    if (!counted) throw_if_nan(scores, runner);
+    close_gaps<Lane>(result.table, counts);
+  }
+  if (request.metric != ClassMetric::kNone) {
+    auto next = dense.begin();
+    for (std::int64_t c = 0; c < scores.cols; ++c) {
+      if (next != dense.end() && *next == c) {
+        ++next;
+      } else {
+        result.metric[c] = metric_of(request.metric, result.table, c, scores.rows);
+      }
+    }
+    result.table = {};
+  }
   if (draw_in_pass) {
     result.trials = average_trials(result.table, scores.rows, request.trials, phases.phase(kTrials),
                                    [&](std::int64_t c, std::int64_t count, TrialAverage& average) {
@@ -200,7 +293,7 @@ RankTable positive_scores(const Matrix& scores, const Positives& positives, cons
     Array<Lane> sorted = positive_scores<Lane>(scores, positives, runner);
     sort_within_classes(positives, sorted, runner);
     const Thresholds<Lane> thresholds = thresholds_of(positives, sorted);
-    return make_table(thresholds, positives, sorted, {}, runner);
+    return make_table(thresholds, thresholds.offset, positives, sorted, {}, runner);
   });
 }
 

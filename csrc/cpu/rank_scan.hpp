@@ -8,7 +8,8 @@
 namespace vltr::cpu {
 
 struct RankScanResult {
-  RankTable table;
+  RankTable table;            // empty if a metric is requested
+  Array<double> metric;       // (C)
   Array<double> trials;       // (trials, C) row-major
   Array<std::int32_t> ranks;  // (N): the number of classes that rank before the row's best label; -1 without labels
 };

@@ -1,5 +1,5 @@
 // The kernels for AVX-512.
 #if defined(__x86_64__)
 #include "cpu/pack_avx512.inl"
-#include "cpu/rank_scan_tile.inl"
+#include "cpu/dense_class.inl"
 #endif

@@ -14,7 +14,7 @@ from vltr_eval._base.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_table import DeviceRankTable, PositiveScores, RankTable, to_compare_keys
 
-__all__ = ["NaNScore", "RankScanResult", "count_reached", "find_positive_scores", "rank_scan"]
+__all__ = ["NaNScore", "RankScanResult", "count_reached", "find_positive_scores", "rank_scan", "scan_metric"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,21 @@ def rank_scan(
     else:
         table = DeviceRankTable(matrix.num_rows, matrix.dtype, found)
     return RankScanResult(table, trial_matrix, rank)
+
+
+def scan_metric(scores: Matrix, positives: Positives, metric: str, *, threads: int | None = None) -> np.ndarray:
+    """Return a metric of each class: (C,) float64.
+
+    metric: average_precision, roc_auc or expected_sampled_average_precision, a method of `RankTable`. In CPU memory no
+    table is made. A class with many positives would have a large one. Raises ValueError naming row and class of a NaN.
+    """
+    if scores.device.index is not None:
+        values: np.ndarray = getattr(rank_scan(scores, positives, threads=threads).table, metric)()
+        return values
+    try:
+        return _core.scan_metric(scores.core, *positives.core_for(scores), metric, num_threads(threads))
+    except _core.BadValue as error:
+        raise NaNScore(*error.args[1:]) from None
 
 
 def _given(thresholds: PositiveScores, matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:

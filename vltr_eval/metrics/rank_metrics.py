@@ -23,7 +23,7 @@ from vltr_eval._base.arrays import (
     to_host,
 )
 from vltr_eval._engine.inputs import read_matrix_and_positives
-from vltr_eval._engine.rank_scan import NaNScore, find_positive_scores, rank_scan
+from vltr_eval._engine.rank_scan import NaNScore, find_positive_scores, rank_scan, scan_metric
 from vltr_eval._engine.rank_table import (
     PositiveScores,
     PrecisionRecallCurve,
@@ -74,9 +74,9 @@ def average_precision(
         >>> average_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
         array([0.83333333])
     """
-    if sample_weight is None:
-        return rank_table(scores, labels, threads=threads).average_precision(absent=absent)
     value = absent_value(absent)
+    if sample_weight is None:
+        return _metric_of(scores, labels, "average_precision", value, threads)
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
     weights = _read_weights(sample_weight, matrix)
     of_positives: Any = positives.core_for(matrix)  # two arguments, or one on a device
@@ -95,6 +95,14 @@ def average_precision(
     for c in np.flatnonzero(undefined & (positives.counts > 0)).tolist():
         _check_weight_of_class(weights, positives.rows_of(c), c)
     return np.where(undefined, value, out)
+
+
+def _metric_of(scores: Any, labels: Any, metric: str, undefined: float, threads: int | None) -> np.ndarray:
+    """Compute a metric of each class that a scan gives without the rank table."""
+    values = scan_metric(*read_matrix_and_positives(scores, labels, threads), metric, threads=threads)
+    if not np.isnan(undefined):
+        values[np.isnan(values)] = undefined
+    return values
 
 
 def _check_weight_of_class(weights: np.ndarray | Matrix, rows: np.ndarray, class_index: int) -> None:
@@ -185,7 +193,7 @@ def roc_auc(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarr
         >>> roc_auc(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
         array([0.5])
     """
-    return rank_table(scores, labels, threads=threads).roc_auc()
+    return _metric_of(scores, labels, "roc_auc", np.nan, threads)
 
 
 def expected_sampled_average_precision(
@@ -217,9 +225,7 @@ def expected_sampled_average_precision(
         csrc/core/sap_core.hpp derives the formula. SAP is from "A Study on Action Detection in the Wild"
         (arXiv 1904.12993).
     """
-    return rank_table(scores, labels, threads=threads).expected_sampled_average_precision(
-        absent=absent, threads=threads
-    )
+    return _metric_of(scores, labels, "expected_sampled_average_precision", absent_value(absent), threads)
 
 
 def calibrated_average_precision(

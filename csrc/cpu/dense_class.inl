@@ -1,0 +1,167 @@
+// The kernels of dense_class.hpp for one instruction set. Each rank_scan_*.cpp includes it after rank_scan_tile.inl.
+#pragma once
+
+#include "cpu/dense_class.hpp"
+#include "cpu/rank_scan_tile.inl"
+
+#include "cpu/target_begin.inl"
+namespace vltr::cpu::VLTR_ISA {
+
+template <class T>
+bool read_columns(const Tile& tile, std::int64_t first_col, std::int64_t cols, LaneOf<T>* lanes) {
+  using Lane = LaneOf<T>;
+  const Shard& shard = *tile.shard;
+  std::uint32_t any_nan = 0;
+  if (cols == 1 || shard.row_stride == static_cast<std::int64_t>(sizeof(T))) {
+    for (std::int64_t j = 0; j < cols; ++j) {
+      const std::byte* const column = shard.at(tile.first_row, first_col + j);
+      Lane* const out = lanes + j * kColumnStride;
+      std::int64_t i = 0;
+      if (shard.row_stride == static_cast<std::int64_t>(sizeof(T))) {
+        for (; i + 16 <= tile.rows; i += 16) {
+          const auto pack = Pack<Lane>::template load_elements<T>(column + i * sizeof(T));
+          any_nan |= pack.nan_mask(pack);
+          pack.compress_store(out + i, 0xFFFF);
+        }
+      }
+      for (; i < tile.rows; ++i) {
+        out[i] = to_lane(load_element<T>(column + i * shard.row_stride));
+        any_nan |= out[i] != out[i];
+      }
+    }
+    return any_nan != 0;
+  }
+  for (std::int64_t i = 0; i < tile.rows; i += 16) {
+    constexpr std::int64_t kAhead = 64;  // rows; no hardware prefetcher follows the stride
+    for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
+      __builtin_prefetch(shard.at(tile.first_row + ahead, first_col));
+    }
+    Pack<Lane> packs[16];
+    load_block<T>(shard, tile.first_row + i, std::min<std::int64_t>(16, tile.rows - i), first_col, cols, packs);
+    transpose(packs);
+    for (std::int64_t j = 0; j < cols; ++j) {
+      any_nan |= packs[j].nan_mask(packs[j]);
+      packs[j].compress_store(lanes + j * kColumnStride + i, 0xFFFF);
+    }
+  }
+  return any_nan != 0;
+}
+
+// The words of a tile are made in one loop, which is vectorised, and find their cells in another.
+template <class Lane>
+void make_keys(const Lane* lanes, std::int64_t rows, SortKey<Lane>* keys) {
+  for (std::int64_t i = 0; i < rows; ++i) keys[i] = sort_key(lanes[i]);
+}
+
+template <class Lane>
+void count_cells(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels, std::int64_t rows,
+                 std::uint64_t* counts) {
+  alignas(64) SortKey<Lane> keys[kTileRows];
+  make_keys(lanes, rows, keys);
+  for (std::int64_t i = 0; i < rows; ++i) counts[cells.of(keys[i])] += kOneRow + labels[i] * kOnePositive;
+}
+
+template <class Lane>
+void scatter_words(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
+                   std::int64_t rows, std::uint32_t* next, SortKey<Lane>* words) {
+  alignas(64) SortKey<Lane> keys[kTileRows];
+  make_keys(lanes, rows, keys);
+  for (std::int64_t i = 0; i < rows; ++i) words[next[cells.of(keys[i])]++] = word_of(keys[i], labels[i]);
+}
+
+// Least significant digit first. A digit has few bits if there are few words, because its counters cost time as well.
+template <class Key>
+void sort_words(Key* words, std::int64_t count, int bits, Key* scratch) {
+  constexpr std::int64_t kFew = 48;
+  if (count <= kFew) {
+    std::sort(words, words + count);
+    return;
+  }
+  constexpr int kMostBits = 11;
+  constexpr int kMostDigits = (8 * static_cast<int>(sizeof(Key)) + 7) / 8;
+  const int widest = count < 1024 ? 8 : kMostBits;
+  const int digits = (bits + widest - 1) / widest;
+  const int width = (bits + digits - 1) / digits;
+  const auto mask = (Key{1} << width) - 1;
+  std::uint32_t counts[kMostDigits][1 << kMostBits];
+  with_levels(digits, [&](auto constant_digits) {
+    constexpr int kDigits = std::min<int>(decltype(constant_digits)::value, kMostDigits);
+    for (int digit = 0; digit < kDigits; ++digit) std::fill(counts[digit], counts[digit] + mask + 1, 0u);
+    for (std::int64_t i = 0; i < count; ++i) {
+      for (int digit = 0; digit < kDigits; ++digit) ++counts[digit][words[i] >> (digit * width) & mask];
+    }
+  });
+  Key* from = words;
+  Key* to = scratch;
+  for (int digit = 0; digit < digits; ++digit) {
+    std::uint32_t* const next = counts[digit];
+    std::uint32_t before = 0;
+    for (Key value = 0; value <= mask; ++value) {
+      const std::uint32_t number = next[value];
+      next[value] = before;
+      before += number;
+    }
+    const int shift = digit * width;
+    for (std::int64_t i = 0; i < count; ++i) to[next[from[i] >> shift & mask]++] = from[i];
+    std::swap(from, to);
+  }
+  if (from != words) std::copy(from, from + count, words);
+}
+
+// A threshold is the last positive of its key, which is the last word of its key. No branch depends on a label.
+template <class Key>
+void append_steps(const Key* words, std::int64_t count, std::uint32_t rows, std::uint32_t positives, Steps& steps) {
+  std::uint32_t* const rows_to = steps.rows.data();
+  std::uint32_t* const positives_to = steps.positives.data();
+  std::uint32_t* const tied = steps.tied.data();
+  std::int64_t end = steps.count;
+  Key key = words[0] >> 1;
+  std::uint32_t negatives = 0;  // of this key
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Key word = words[i];
+    const auto label = static_cast<std::uint32_t>(word & 1);
+    negatives = (word >> 1 == key ? negatives : 0) + (1 - label);
+    key = word >> 1;
+    positives += label;
+    rows_to[end] = ++rows;
+    positives_to[end] = positives;
+    tied[end] = negatives;
+    end += label & static_cast<std::uint32_t>(i + 1 == count || words[i + 1] != word);
+  }
+  steps.count = end;
+}
+
+void precision_summands(const Steps& steps, std::int64_t rows, std::int64_t positives, double* summands) {
+  const auto rows_before = static_cast<double>(rows);
+  const auto positives_before = static_cast<double>(positives);
+  const std::uint32_t* const rows_to = steps.rows.data();
+  const std::uint32_t* const positives_to = steps.positives.data();
+  for (std::int64_t k = 0; k < steps.count; ++k) {
+    const std::uint32_t previous = k == 0 ? 0 : positives_to[k - 1];
+    const double tp = positives_before + static_cast<double>(positives_to[k]);
+    const double reach = rows_before + static_cast<double>(rows_to[k]);
+    summands[k] = static_cast<double>(positives_to[k] - previous) * (tp / reach);
+  }
+}
+
+#define VLTR_KERNELS(T) template bool read_columns<T>(const Tile&, std::int64_t, std::int64_t, LaneOf<T>*);
+VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
+#undef VLTR_KERNELS
+#define VLTR_KERNELS(Lane)                                                                                          \
+  template void count_cells<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t,   \
+                                  std::uint64_t*);                                                                  \
+  template void scatter_words<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, \
+                                    std::uint32_t*, SortKey<Lane>*);
+VLTR_KERNELS(float)
+VLTR_KERNELS(double)
+VLTR_KERNELS(std::int64_t)
+#undef VLTR_KERNELS
+#define VLTR_KERNELS(Key)                                       \
+  template void sort_words<Key>(Key*, std::int64_t, int, Key*); \
+  template void append_steps<Key>(const Key*, std::int64_t, std::uint32_t, std::uint32_t, Steps&);
+VLTR_KERNELS(std::uint32_t)
+VLTR_KERNELS(std::uint64_t)
+#undef VLTR_KERNELS
+
+}  // namespace vltr::cpu::VLTR_ISA
+#include "cpu/target_end.inl"
