@@ -32,9 +32,9 @@ MAX_CELLS = 10**8
 
 EASY_CELLS = 1_000_000  # the easy version runs on a block of columns of this size, at least one column
 SECONDS = 0.1  # of a request: the operation repeats for this long
-TURNS = 3  # each row is requested so often, at least,
-MORE_TURNS = 12  # and up to so often while this build is slower than the other one,
-MORE_SECONDS = 20.0  # for this long
+TURNS = 3  # each row is requested so often,
+MORE_TURNS = 12  # and up to so often while this build is slower than the other one;
+CELL_SECONDS = 20.0  # no turn starts after this
 SLOWER = 1.05  # the limit of the time over that of the other build
 THAN_OTHER = "slower than the other build"
 ONE_THREAD_GAIN, GAIN_CELLS = 1.7, 10**6  # the least gain of threads, over so many cells
@@ -100,7 +100,9 @@ def measure_cell(cell: Cell, directory: str, own: Worker, easy: Worker, other: W
 
     start = time.monotonic()
     for turn in range(MORE_TURNS):
-        if turn >= TURNS and (time.monotonic() - start > MORE_SECONDS or not cell.is_slow()[THAN_OTHER]):
+        if turn and time.monotonic() - start > CELL_SECONDS:
+            break
+        if turn >= TURNS and not cell.is_slow()[THAN_OTHER]:
             break
         for time_build in (time_own, time_other) if turn % 2 else (time_other, time_own):
             time_build()
@@ -140,7 +142,8 @@ def header(other: dict | None) -> str:
     return f"""# vltr_eval over a grid of shapes, {TODAY}
 
 {provenance("numpy")}{builds}
-- Times are the shortest of many runs, in at least {TURNS} turns. A cell that is slower than the other build gets more.
+- Times are the shortest of many runs, in {TURNS} turns. A cell that is slower than the other build gets more turns. No
+  turn starts after {CELL_SECONDS:g} s.
 - easy: the easy numpy version of AP, one thread. It runs on a block of adjacent columns, of {EASY_CELLS:,} cells or one
   column, and its time is scaled to all columns. It uses numpy {sort}.
 - exact SAP: the time of exact SAP alone, from a rank table.

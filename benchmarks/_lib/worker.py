@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Timer
@@ -72,7 +73,8 @@ class Worker:
         return {"failed": f"stopped after {TIMEOUT} s" if timed_out else f"failed: {self._reason(arguments)}"}
 
     def close(self) -> None:
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # a request that the ended process never read
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
         self._errors.close()
@@ -84,6 +86,32 @@ class Worker:
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"ended by signal {-code}" if code < 0 else f"exit status {code}"
         return reason.replace(str(arguments.get("directory", "")), "").replace("|", "/")[:_MAX_REASON]
+
+
+class Workers:
+    """Start one worker for each request, or keep them, which is quicker but mixes the memory of requests."""
+
+    def __init__(self, threads: int, keep: bool) -> None:
+        self._threads, self._keep = threads, keep
+        self._kept: dict[frozenset[tuple[str, str]], Worker] = {}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._kept.values():
+            worker.close()
+
+    def __call__(self, task: str, environment: Mapping[str, str] | None = None, **arguments: object) -> dict:
+        """Return the answer of one task, from a process with further variables."""
+        key = frozenset((environment or {}).items())
+        worker = self._kept.pop(key, None) or Worker(self._threads, environment=environment)
+        answer = worker(task, **arguments)
+        if self._keep and "failed" not in answer:
+            self._kept[key] = worker
+        else:
+            worker.close()
+        return answer
 
 
 @cache
