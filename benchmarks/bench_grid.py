@@ -34,7 +34,7 @@ EASY_CELLS = 1_000_000  # the easy version runs on a block of columns of this si
 SECONDS = 0.1  # of a request: the operation repeats for this long
 TURNS = 3  # each row is requested so often,
 MORE_TURNS = 12  # and up to so often while this build is slower than the other one;
-CELL_SECONDS = 20.0  # no turn starts after this
+CELL_SECONDS = 20.0  # no third turn starts after this
 SLOWER = 1.05  # the limit of the time over that of the other build
 THAN_OTHER = "slower than the other build"
 ONE_THREAD_GAIN, GAIN_CELLS = 1.7, 10**6  # the least gain of threads, over so many cells
@@ -100,7 +100,7 @@ def measure_cell(cell: Cell, directory: str, own: Worker, easy: Worker, other: W
 
     start = time.monotonic()
     for turn in range(MORE_TURNS):
-        if turn and time.monotonic() - start > CELL_SECONDS:
+        if turn > 1 and time.monotonic() - start > CELL_SECONDS:
             break
         if turn >= TURNS and not cell.is_slow()[THAN_OTHER]:
             break
@@ -136,13 +136,15 @@ def summary(cells: list[Cell]) -> str:
     return f"Too slow, of {len(cells)} cells: " + "; ".join(f"{words}: {n}" for words, n in counts.items()) + ".\n"
 
 
-def header(other: dict | None) -> str:
+def header(against: Path | None, other: dict | None) -> str:
+    """Return the machine, the builds and the meaning of the columns. Only the name of the other folder is shown."""
     sort = "without its AVX-512 code, which is slower here" if fastest_numpy() else "with all its code for SIMD"
     builds = "" if other is None else "Other build: vltr {version}, SIMD {simd}, {compiler}.\n".format_map(other)
+    written_by = provenance("numpy").replace(str(against), against.name) if against else provenance("numpy")
     return f"""# vltr_eval over a grid of shapes, {TODAY}
 
-{provenance("numpy")}{builds}
-- Times are the shortest of many runs, in {TURNS} turns. A cell that is slower than the other build gets more turns. No
+{written_by}{builds}
+- Times are the shortest of many runs, in {TURNS} turns. A cell that is slower than the other build gets more turns. No third
   turn starts after {CELL_SECONDS:g} s.
 - easy: the easy numpy version of AP, one thread. It runs on a block of adjacent columns, of {EASY_CELLS:,} cells or one
   column, and its time is scaled to all columns. It uses numpy {sort}.
@@ -170,7 +172,7 @@ def main() -> int:
         built = None if other is None else ask(other, "describe_build")
         if built is not None and Path(built["folder"]) != args.against.resolve():
             parser.error(f"--against: expected a folder with vltr_eval and its core, got {args.against}")
-        top = header(built)
+        top = header(args.against, built)
         cells = list(grid(args.max_cells))
         for number, cell in enumerate(cells, 1):
             with tempfile.TemporaryDirectory(prefix="vltr-grid-") as directory:

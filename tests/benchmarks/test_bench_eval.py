@@ -170,6 +170,7 @@ def test_a_small_grid_against_the_same_build(monkeypatch, tmp_path, capsys, defa
     assert bench_grid.main() == 0
     text = capsys.readouterr().out
     assert out.read_text() == text
+    assert str(folder) not in text
     assert [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("| 1,000 |")] == [
         "0.001",
         "0.01",
