@@ -1,6 +1,6 @@
 """Benchmark vltr_eval, each peer and one plain read (the floor): time and peak extra memory, as Markdown.
 
-    python benchmarks/bench_eval.py                     all shapes, both model qualities, all peers (about half an hour)
+    python benchmarks/bench_eval.py                     all shapes, both model qualities, all peers (about an hour)
     python benchmarks/bench_eval.py --quick             shrunk shapes, a first look in a minute or two
     python benchmarks/bench_eval.py --shapes videolt,dense --threads 2 --out
 

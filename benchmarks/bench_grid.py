@@ -144,8 +144,8 @@ def header(against: Path | None, other: dict | None) -> str:
     return f"""# vltr_eval over a grid of shapes, {TODAY}
 
 {written_by}{builds}
-- Times are the shortest of many runs, in {TURNS} turns. A cell that is slower than the other build gets more turns. No third
-  turn starts after {CELL_SECONDS:g} s.
+- Times are the shortest of many runs, in {TURNS} turns, in two if these take over {CELL_SECONDS:g} s. A cell that is
+  slower than the other build gets more turns.
 - easy: the easy numpy version of AP, one thread. It runs on a block of adjacent columns, of {EASY_CELLS:,} cells or one
   column, and its time is scaled to all columns. It uses numpy {sort}.
 - exact SAP: the time of exact SAP alone, from a rank table.
