@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import bench_eval
 import bench_grid
 import numpy as np
 import pytest
-from _lib import worker
+from _lib import measure, worker
 from _lib.measure import OPERATIONS
 from _lib.peers import PEERS, easy_average_precision, easy_roc_auc
 from _lib.shapes import GROUPS, SHAPES, write_case, write_dense
@@ -199,3 +200,30 @@ def test_kept_workers_are_replaced_after_a_failure(tmp_path):
         first = workers("describe_build")
         assert first == workers("describe_build")
         assert first["version"] == vltr_eval.__version__
+
+
+class SlowTable:
+    """A rank table whose exact SAP reports progress once."""
+
+    def expected_sampled_average_precision(self, threads, progress):
+        progress(0.5)
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_exact_sap_that_is_too_slow_is_stopped(monkeypatch, is_stopped):
+    monkeypatch.setattr(measure, "load_inputs", lambda *_: SimpleNamespace(table=SlowTable(), threads=1))
+    monkeypatch.setattr(measure, "_STOP_SECONDS", -1.0 if is_stopped else 1e9)
+    answer = measure.best_seconds("", ["exact_sap_added"], threads=1, seconds=0)
+    assert answer["stopped"] == ["exact_sap_added"] * is_stopped
+    assert (answer["best"]["exact_sap_added"] == -1.0) == is_stopped
+
+
+def test_rows_that_would_take_too_long_are_left_out():
+    seconds = {"ap": 1.0, "sap": 1.3, "exact_sap_added": 1.0}
+    measure._check_is_bearable("sap_many", seconds, 21.0)  # a trial takes 0.02 s
+    measure._check_is_bearable("exact_sap", seconds, 21.0)
+    with pytest.raises(measure.TooSlowError, match="it would take about 20 s"):
+        measure._check_is_bearable("sap_many", seconds, 19.0)
+    del seconds["exact_sap_added"]
+    with pytest.raises(measure.TooSlowError):
+        measure._check_is_bearable("exact_sap", seconds, 21.0)
