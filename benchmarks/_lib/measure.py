@@ -1,34 +1,38 @@
-"""One measurement in a separate process: time, peak extra memory and per-class AP of some rows of the table.
+"""Measurements of one case: time, peak extra memory and per-class results of some rows of the table.
 
-Run `python -m _lib.measure REQUEST` in benchmarks/. REQUEST is a JSON object (see `main`); the last line on stdout is
-the JSON answer. Each measurement has its own process: imports, loaded inputs and leftovers of other rows would blur
-the peak memory.
+_lib/worker.py starts this module as a process. It reads requests from stdin, one JSON object a line, and writes one
+line with the answer to each (see `main`). It ends with its input.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from _lib.floor import read_floor
 from _lib.peers import PEERS
 
-# `our_operations` defines the rows of vltr. The floor is timed in turn with them.
-FLOOR = "floor"
+SAP_TRIALS = 15
 SAP_TRIALS_MANY = 1_000
 
-_MIN_SECONDS = 0.5  # short operations repeat for this long,
-_MAX_RUNS = 100  # at most this often
-_MAX_SECONDS = 60.0  # a long operation does not start again after this
-_MAX_PEER_RUNS = 5
-_SLOW_WARM_UP = 20.0  # a warm-up of this length counts as a run
+_MAX_RUNS = 1_000
+_PEER_LIMITS = {"enough": 0.5, "most": 3.0}
+_MIN_PEER_RUNS = 5
+_PILOT_CLASSES = 8
+_STOP_SECONDS = 20.0  # exact SAP is stopped after this
 
 
 class PeakMemory:
@@ -82,66 +86,197 @@ def _status_bytes(field: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":")), None)
 
 
-def our_operations(directory: Path, mapped: bool, threads: int) -> dict[str, Callable[[], object]]:
-    """Return the operations of vltr and the floor, by name, on one case. mapped: read its arrays by memory mapping."""
-    from vltr_eval import average_precision, evaluate, sampled_average_precision
-    from vltr_eval._engine.labels import Positives
-
-    mode = "r" if mapped else None
-    scores = np.load(directory / "scores.npy", mmap_mode=mode)
-    labels = np.load(directory / "labels.npy", mmap_mode=mode)
-    train_counts = np.load(directory / "train_counts.npy")
-    positives = Positives.from_labels(labels, *scores.shape, threads=threads)
-    return {
-        FLOOR: lambda: read_floor(scores, threads),
-        "ap": lambda: average_precision(scores, labels, threads=threads),
-        "ap_positives": lambda: average_precision(scores, positives, threads=threads),
-        "evaluate": lambda: evaluate(scores, labels, sap=15, train_counts=train_counts, threads=threads),
-        "sap_many": lambda: sampled_average_precision(scores, labels, trials=SAP_TRIALS_MANY, threads=threads),
-    }
+class TooSlowError(Exception):
+    """An operation is left out or stopped, because it takes too long."""
 
 
-def time_ours(directory: Path, rows: list[str], mapped: bool, threads: int, min_runs: int) -> dict:
-    """Return the seconds of each run of each row, after one warm-up each.
+class Inputs:
+    """The arrays of one case, loaded or memory-mapped, with the objects that operations prepare from them."""
+
+    def __init__(self, directory: str, mapped: bool, threads: int | None) -> None:
+        mode = "r" if mapped else None
+        self.threads = threads
+        self.scores = np.load(f"{directory}/scores.npy", mmap_mode=mode)
+        self.labels = np.load(f"{directory}/labels.npy", mmap_mode=mode)
+        self.train_counts = np.load(f"{directory}/train_counts.npy")
+
+    @cached_property
+    def vltr(self) -> ModuleType:
+        return import_module("vltr_eval")
+
+    @cached_property
+    def positives(self) -> object:
+        from vltr_eval._engine.labels import Positives
+
+        return Positives.from_labels(self.labels, *self.scores.shape, threads=self.threads)
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        return np.random.default_rng(0).uniform(0.5, 2.0, len(self.scores))
+
+    @cached_property
+    def table(self) -> object:
+        return self.vltr.rank_table(self.scores, self.labels, threads=self.threads)
+
+
+load_inputs = lru_cache(maxsize=1)(Inputs)  # a worker that stays alive loads each case once
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of vltr on the inputs of a case, and the object of `Inputs` that is made before it starts."""
+
+    call: Callable[[Inputs], object]
+    needs: str = "vltr"
+
+
+def _exact_sap_added(i: Inputs) -> object:
+    start = time.perf_counter()
+
+    def stop_if_slow(fraction: float) -> None:
+        if time.perf_counter() - start > _STOP_SECONDS:
+            raise TooSlowError(f"stopped after {_STOP_SECONDS:g} s")
+
+    return i.table.expected_sampled_average_precision(threads=i.threads, progress=stop_if_slow)
+
+
+# `read_floor` returns its own time.
+OPERATIONS: dict[str, Operation] = {
+    "floor": Operation(lambda i: read_floor(i.scores, i.threads)),
+    "ap": Operation(lambda i: i.vltr.average_precision(i.scores, i.labels, threads=i.threads)),
+    "ap_positives": Operation(
+        lambda i: i.vltr.average_precision(i.scores, i.positives, threads=i.threads), needs="positives"
+    ),
+    "ap_one_thread": Operation(lambda i: i.vltr.average_precision(i.scores, i.labels, threads=1)),
+    "ap_weighted": Operation(
+        lambda i: i.vltr.average_precision(i.scores, i.labels, sample_weight=i.weights, threads=i.threads),
+        needs="weights",
+    ),
+    "roc_auc": Operation(lambda i: i.vltr.roc_auc(i.scores, i.labels, threads=i.threads)),
+    "exact_sap_added": Operation(_exact_sap_added, needs="table"),
+    "exact_sap": Operation(lambda i: i.vltr.expected_sampled_average_precision(i.scores, i.labels, threads=i.threads)),
+    "sap": Operation(
+        lambda i: i.vltr.sampled_average_precision(i.scores, i.labels, trials=SAP_TRIALS, threads=i.threads)
+    ),
+    "sap_many": Operation(
+        lambda i: i.vltr.sampled_average_precision(i.scores, i.labels, trials=SAP_TRIALS_MANY, threads=i.threads)
+    ),
+    "evaluate": Operation(
+        lambda i: i.vltr.evaluate(i.scores, i.labels, sap=SAP_TRIALS, train_counts=i.train_counts, threads=i.threads)
+    ),
+}
+
+
+def time_ours(
+    directory: str, rows: list[str], mapped: bool, threads: int, min_runs: int, limits: dict[str, float]
+) -> dict:
+    """Return the seconds of each run of each row, after one warm-up each, and why a row has none.
 
     The rows alternate, so a drift of the clock affects all of them and the ratios stay fair.
+
+    Args:
+        min_runs: Runs of a row, at least.
+        limits: Seconds: short operations repeat for "enough", a long operation does not start again after "most", and
+            many trials are left out if they would take longer than "bearable". A warm-up of "most" counts as a run.
     """
-    operations = our_operations(directory, mapped, threads)
+    inputs = load_inputs(directory, mapped, threads)
     seconds: dict[str, list[float]] = {row: [] for row in rows}
-    warm_up = {row: _timed(operations[row]) for row in rows}
-    for row, spent in warm_up.items():
-        if spent > _SLOW_WARM_UP:
-            seconds[row].append(spent)
-
-    def needs_run(row: str) -> bool:
-        spent, runs = sum(seconds[row]), len(seconds[row])
-        return spent < _MAX_SECONDS and (runs < min_runs or (spent < _MIN_SECONDS and runs < _MAX_RUNS))
-
-    while turn := [row for row in rows if needs_run(row)]:
+    warm_up: dict[str, float] = {}
+    remarks: dict[str, str] = {}
+    for row in rows:
+        try:
+            _check_is_bearable(row, warm_up, limits["bearable"])
+            warm_up[row] = _timed(inputs, row)
+        except TooSlowError as error:
+            remarks[row] = str(error)
+            continue
+        if warm_up[row] > limits["most"]:
+            seconds[row].append(warm_up[row])
+    while turn := [row for row in warm_up if _needs_run(seconds[row], min_runs, limits)]:
         for row in turn:
-            seconds[row].append(_timed(operations[row]))
-    if "ap" in rows and not mapped:
-        np.save(directory / "reference_ap.npy", operations["ap"]())
-    return {"seconds": seconds}
+            try:
+                seconds[row].append(_timed(inputs, row))
+            except TooSlowError:  # the warm-up was just fast enough
+                seconds[row].append(_STOP_SECONDS)
+    if not mapped:
+        for row in ("ap", "roc_auc"):
+            np.save(_reference(directory, row), OPERATIONS[row].call(inputs))
+    return {"seconds": seconds, "remarks": remarks}
 
 
-def _timed(operation: Callable[[], object]) -> float:
+def _check_is_bearable(row: str, seconds: dict[str, float], limit: float) -> None:
+    """Raise TooSlowError if the rows measured before show that this one would take too long."""
+    if row == "exact_sap" and "exact_sap_added" not in seconds:
+        raise TooSlowError("not run: it takes longer than from a rank table")
+    if row == "sap_many":
+        expected = (seconds["sap"] - seconds["ap"]) * SAP_TRIALS_MANY / SAP_TRIALS
+        if expected > limit:
+            raise TooSlowError(f"not run: it would take about {expected:.0f} s, by the time of {SAP_TRIALS} trials")
+
+
+def _needs_run(seconds: list[float], min_runs: int, limits: dict[str, float]) -> bool:
+    spent, runs = sum(seconds), len(seconds)
+    return spent < limits["most"] and (runs < min_runs or (spent < limits["enough"] and runs < _MAX_RUNS))
+
+
+def _timed(inputs: Inputs, row: str) -> float:
     """Return the seconds of one call. The floor returns its own time."""
+    operation = OPERATIONS[row]
+    getattr(inputs, operation.needs)
     start = time.perf_counter()
-    result = operation()
+    result = operation.call(inputs)
     elapsed = time.perf_counter() - start
     return result if isinstance(result, float) else elapsed
 
 
-def memory_of_ours(directory: Path, rows: list[str], mapped: bool, threads: int) -> dict:
+def _reference(directory: str, metric: str) -> Path:
+    return Path(directory) / f"reference_{metric}.npy"
+
+
+def memory_of_ours(directory: str, row: str, mapped: bool, threads: int) -> dict:
     """Return the peak extra bytes of the first call of one row. A cold call includes threads and scratch memory."""
-    operations = our_operations(directory, mapped, threads)
-    with PeakMemory(anonymous=mapped) as memory:
-        operations[rows[0]]()
+    inputs = load_inputs(directory, mapped, threads)
+    getattr(inputs, OPERATIONS[row].needs)
+    with PeakMemory(anonymous=mapped) as memory, suppress(TooSlowError):
+        OPERATIONS[row].call(inputs)
     return {"extra_bytes": memory.extra}
 
 
-def measure_peer(directory: Path, name: str, threads: int, max_seconds: float) -> dict:
+def best_seconds(directory: str, rows: list[str], threads: int, seconds: float) -> dict:
+    """Return the shortest run of each row, of as many as fit in some seconds, and the rows that were stopped."""
+    inputs = load_inputs(directory, False, threads)
+    best, stopped = {}, []
+    for row in rows:
+        try:
+            best[row] = _shortest(lambda row=row: _timed(inputs, row), seconds)
+        except TooSlowError:
+            best[row] = _STOP_SECONDS
+            stopped.append(row)
+    return {"best": best, "stopped": stopped}
+
+
+def best_seconds_of_peer(directory: str, name: str, classes: int, seconds: float) -> dict:
+    """Return the shortest run of a peer on the first classes, scaled to all."""
+    inputs = load_inputs(directory, False, 1)
+    scores, labels = inputs.scores[:, :classes], inputs.labels[:, :classes]
+    best = _shortest(lambda: _timed_peer(name, scores, labels)[0], seconds)
+    return {"best": best * inputs.scores.shape[1] / classes}
+
+
+def _shortest(timed: Callable[[], float], seconds: float) -> float:
+    runs: list[float] = []
+    while not runs or (sum(runs) < seconds and len(runs) < _MAX_RUNS):
+        runs.append(timed())
+    return min(runs)
+
+
+def _timed_peer(name: str, scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray | None]:
+    start = time.perf_counter()
+    result = PEERS[name].function(scores, labels)
+    return time.perf_counter() - start, result
+
+
+def measure_peer(directory: str, name: str, threads: int, max_seconds: float) -> dict:
     """Run a peer once, or a few times if it is fast; on some of the classes if all would take over max_seconds.
 
     Some of the classes are a block of adjacent columns of the whole matrix, so memory access is that of a full run.
@@ -154,42 +289,54 @@ def measure_peer(directory: Path, name: str, threads: int, max_seconds: float) -
         import torch
 
         torch.set_num_threads(threads)
-    scores = np.load(directory / "scores.npy")
-    labels = np.load(directory / "labels.npy")
+    inputs = load_inputs(directory, False, threads)
+    scores, labels = inputs.scores, inputs.labels
     num_classes = scores.shape[1]
     peer.function(scores[:256, :2], labels[:256, :2])  # imports and compilation are not measured
 
-    pilot = min(num_classes, 8)
-    start = time.perf_counter()
-    peer.function(scores[:, :pilot], labels[:, :pilot])
-    per_class = (time.perf_counter() - start) / pilot
     classes = num_classes
-    if per_class * num_classes > max_seconds:
-        classes = max(pilot, int(max_seconds / 3 / per_class))
+    if num_classes > _PILOT_CLASSES:
+        pilot = slice(_PILOT_CLASSES)
+        per_class = _timed_peer(name, scores[:, pilot], labels[:, pilot])[0] / _PILOT_CLASSES
+        if per_class * num_classes > max_seconds:
+            classes = max(_PILOT_CLASSES, int(max_seconds / 3 / per_class))
 
     scores, labels = scores[:, :classes], labels[:, :classes]
     seconds: list[float] = []
     with PeakMemory(anonymous=False) as memory:
-        while not seconds or (sum(seconds) < max_seconds / 6 and len(seconds) < _MAX_PEER_RUNS):
-            start = time.perf_counter()
-            ap = peer.function(scores, labels)
-            seconds.append(time.perf_counter() - start)
-    defined = labels.any(axis=0)
-    difference = np.abs(ap - np.load(directory / "reference_ap.npy")[:classes])[defined]
+        while _needs_run(seconds, _MIN_PEER_RUNS, _PEER_LIMITS):
+            spent, result = _timed_peer(name, scores, labels)
+            seconds.append(spent)
     return {
         "seconds": [spent * num_classes / classes for spent in seconds],
         "classes": classes,
         "extra_bytes": memory.extra,
-        "difference": float(difference.max(initial=0.0)),
+        "difference": None if result is None else _difference(directory, peer.metric, result, labels),
     }
 
 
-def describe_case(directory: Path) -> dict:
-    """Describe a case: its size, positives and mAP, and the share of negatives that the filter leaves."""
-    from vltr_eval import rank_table
+def _difference(directory: str, metric: str, result: np.ndarray, labels: np.ndarray) -> float:
+    """Return the largest difference from vltr over the classes that have positives."""
+    reference = np.load(_reference(directory, metric))[: labels.shape[1]]
+    return float(np.abs(result - reference)[labels.any(axis=0)].max(initial=0.0))
 
-    scores = np.load(directory / "scores.npy", mmap_mode="r")
-    table = rank_table(scores, np.load(directory / "labels.npy", mmap_mode="r"))
+
+def time_of_numpy_sort() -> dict:
+    """Return the seconds of the shortest of some sorts."""
+    values = np.random.default_rng(0).random(1_000_000, np.float32)
+
+    def sort() -> float:
+        start = time.perf_counter()
+        np.sort(values)
+        return time.perf_counter() - start
+
+    return {"seconds": _shortest(sort, 0.2)}
+
+
+def describe_case(directory: str) -> dict:
+    """Describe a case: its size, positives and mAP, and the share of negatives that the filter leaves."""
+    inputs = load_inputs(directory, True, None)
+    scores, table = inputs.scores, inputs.table
     has_positives = table.num_positives > 0
     last = table.indptr[1:][has_positives] - 1
     return {
@@ -202,13 +349,28 @@ def describe_case(directory: Path) -> dict:
     }
 
 
+def describe_build() -> dict:
+    """Return the folder of the imported vltr_eval, and how its core was built."""
+    vltr = import_module("vltr_eval")
+    return {"folder": str(Path(vltr.__file__).resolve().parents[1]), **vltr.build_info()}
+
+
 def main() -> None:
-    """Answer one request: {"task": a function of this module, "directory": ..., its other arguments}."""
-    request = json.loads(sys.argv[1])
-    tasks = {f.__name__: f for f in (time_ours, memory_of_ours, measure_peer, describe_case)}
-    task = tasks[request.pop("task")]
-    answer = task(Path(request.pop("directory")), **request)
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+    """Answer requests: {"task": a function of this module, its arguments}."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a peer that prints does not disturb the answers
+    tasks = {
+        task.__name__: task
+        for task in (
+            *(time_ours, memory_of_ours, measure_peer, describe_case, describe_build),
+            *(best_seconds, best_seconds_of_peer, time_of_numpy_sort),
+        )
+    }
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = tasks[request.pop("task")](**request)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
