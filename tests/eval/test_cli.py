@@ -632,7 +632,7 @@ def test_a_bad_environment_variable_prints_one_sentence(run, folder, switch, val
 
 
 def test_arrays_are_evaluated_without_modules_that_take_time(folder):
-    """Of those that other inputs, other outputs and mistakes need."""
+    """Other inputs, other outputs and mistakes need them."""
     unneeded = {
         *("concurrent.futures", "csv", "difflib", "email", "glob", "hashlib", "json", "random", "shlex", "tempfile"),
         *("threading", "zipfile"),
