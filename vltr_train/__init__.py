@@ -1,6 +1,6 @@
 """Training of long-tailed video models on frame features: methods by name, their data, and fused gathers of frames.
 
-Names that need torch are imported when they are first used.
+Names are imported when they are first used, because some need torch, which takes a second.
 """
 
 from __future__ import annotations
@@ -8,32 +8,45 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vltr_train.data.dataset import Dataset, open_dataset
-from vltr_train.data.synth import synthesize
-from vltr_train.ops.frames import (
-    StackedClips,
-    dynamic_frame_bounds,
-    dynamic_frame_masks,
-    frame_stack,
-    gather_frames,
-    sample_frames,
-)
-from vltr_train.runs.run_folder import RunFolder
-from vltr_train.runs.tables import table
+import vltr_eval  # noqa: F401  # now, because it explains a missing core
 
 if TYPE_CHECKING:
+    from vltr_train.data.dataset import Dataset, open_dataset
     from vltr_train.data.loader import Batch, Loader
+    from vltr_train.data.synth import synthesize
     from vltr_train.engine import Run, fit
     from vltr_train.method import Method
     from vltr_train.methods import all_methods, find_method
+    from vltr_train.ops.frames import (
+        StackedClips,
+        dynamic_frame_bounds,
+        dynamic_frame_masks,
+        frame_stack,
+        gather_frames,
+        sample_frames,
+    )
     from vltr_train.predict import evaluate_run
+    from vltr_train.runs.run_folder import RunFolder
+    from vltr_train.runs.tables import table
 
-_WITH_TORCH = {
-    "engine": ("Run", "fit"),
+_MODULES = {
+    "data.dataset": ("Dataset", "open_dataset"),
     "data.loader": ("Batch", "Loader"),
+    "data.synth": ("synthesize",),
+    "engine": ("Run", "fit"),
     "method": ("Method",),
     "methods": ("all_methods", "find_method"),
+    "ops.frames": (
+        "StackedClips",
+        "dynamic_frame_bounds",
+        "dynamic_frame_masks",
+        "frame_stack",
+        "gather_frames",
+        "sample_frames",
+    ),
     "predict": ("evaluate_run",),
+    "runs.run_folder": ("RunFolder",),
+    "runs.tables": ("table",),
 }
 
 __all__ = [
@@ -60,7 +73,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _WITH_TORCH.items():
+    for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f"vltr_train.{module}"), name)
     raise AttributeError(f"module 'vltr_train' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,8 @@
 """The ``vltr-train`` program: results on stdout, progress and everything else on stderr.
 
 Exit codes: 0 fine; 1 bad data, one sentence; 2 bad usage.
+
+Each command imports what it needs when it runs: torch takes a second, and help or a list of methods should take none.
 """
 
 from __future__ import annotations
@@ -12,20 +14,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.groups import checked_bounds, class_groups
 from vltr_eval._base.ranks import current_group, launched_group
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
-from vltr_train.data import pack as packing
-from vltr_train.data.dataset import Dataset, open_dataset
-from vltr_train.data.frame_store import FrameStore
-from vltr_train.data.synth import PROFILES, synthesize
-from vltr_train.runs.run_folder import RunFolder, labels_fingerprint
-from vltr_train.runs.tables import FORMATS, paper_tables, table
 from vltr_train.settings import build_config, parse_settings, settings_document
+
+if TYPE_CHECKING:
+    from vltr_train.data.dataset import Dataset
+    from vltr_train.data.pack import PackSource, PackSummary
 
 _PROGRAM = "vltr-train"
 _EPILOG = """\
@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
 
     launched: whether a launcher such as torchrun started this process to be one of several.
     """
-    parser = _parser()
-    args, others = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(given)
+    args, others = parser.parse_known_args(given)
     takes_settings = hasattr(args, "settings")
     if others and (not takes_settings or any(text.startswith("-") for text in others)):
         advice = _written_as_setting(others) if takes_settings else ""
@@ -79,6 +80,8 @@ def _written_as_setting(words: list[str]) -> str:
 
 
 def _synth(args: argparse.Namespace) -> int:
+    from vltr_train.data.synth import synthesize
+
     with _bar(args) as progress:
         made = synthesize(
             args.folder,
@@ -98,9 +101,11 @@ def _synth(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> int:
+    from vltr_train.data.pack import pack
+
     source = _pack_source(args)
     with _bar(args) as progress:
-        summary = packing.pack(
+        summary = pack(
             source,
             args.folder,
             dtype=args.dtype,
@@ -118,20 +123,22 @@ def _pack(args: argparse.Namespace) -> int:
     return OK
 
 
-def _pack_source(args: argparse.Namespace) -> packing.PackSource:
+def _pack_source(args: argparse.Namespace) -> PackSource:
     """The labels and features that the arguments name."""
+    from vltr_train.data import pack
+
     format = args.format or ("own" if Path(args.labels).is_file() else "videolt")
     for option in _OWN_OPTIONS:
         if format != "own" and getattr(args, option) is not None:
             raise ValueError(f"--{option.replace('_', '-')}: expected a labels file (--format own), got {args.labels}")
-    source = _SOURCES[format](args)
+    source = _SOURCES[format](pack, args)
     changes = {key: value for key in ("name", "bounds") if (value := getattr(args, key)) is not None}
     if source.note:
         _note(args, source.note)
     return replace(source, lists=replace(source.lists, **changes))
 
 
-def _left_out(summary: packing.PackSummary, source: packing.PackSource, published_counts: bool) -> str:
+def _left_out(summary: PackSummary, source: PackSource, published_counts: bool) -> str:
     """How many videos are left out, the first of them, and how that changes the groups."""
     number, some = len(summary.skipped), summary.skipped[:_SOME]
     names = "; ".join(f"{name} ({reason})" for name, reason in some)
@@ -151,13 +158,15 @@ def _left_out(summary: packing.PackSummary, source: packing.PackSource, publishe
 _SOME = 3  # videos that are named of those left out
 _OWN_OPTIONS = ("validate", "test", "class_names", "frame_counts")
 
-_SOURCES: dict[str, Callable[[argparse.Namespace], packing.PackSource]] = {
-    "videolt": lambda args: packing.videolt(args.labels, args.features),
-    "charades": lambda args: packing.charades(args.labels, args.features),
-    "charadesego": lambda args: packing.charades(args.labels, args.features, name="own-charadesegolt"),
-    "minikinetics": lambda args: packing.minikinetics(args.labels, args.features, args.imbalance),
-    "ava": lambda args: packing.ava(args.labels, args.features),
-    "own": lambda args: packing.own(
+
+# of a labels format and the module vltr_train.data.pack
+_SOURCES: dict[str, Callable[[Any, argparse.Namespace], PackSource]] = {
+    "videolt": lambda pack, args: pack.videolt(args.labels, args.features),
+    "charades": lambda pack, args: pack.charades(args.labels, args.features),
+    "charadesego": lambda pack, args: pack.charades(args.labels, args.features, name="own-charadesegolt"),
+    "minikinetics": lambda pack, args: pack.minikinetics(args.labels, args.features, args.imbalance),
+    "ava": lambda pack, args: pack.ava(args.labels, args.features),
+    "own": lambda pack, args: pack.own(
         args.labels,
         args.features,
         validate=args.validate,
@@ -169,6 +178,8 @@ _SOURCES: dict[str, Callable[[argparse.Namespace], packing.PackSource]] = {
 
 
 def _inspect(args: argparse.Namespace) -> int:
+    from vltr_train.data.frame_store import FrameStore
+
     dataset = _open(args)
     _tell(_described(dataset))
     if args.verify:
@@ -181,6 +192,8 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _described(dataset: Dataset) -> str:
+    from vltr_train.data.frame_store import FrameStore
+
     counts, frames = dataset.train_counts, dataset.frames
     groups = class_groups(counts, dataset.bounds)
     sizes = " / ".join(str(len(members)) for members in groups.values())
@@ -209,10 +222,11 @@ def _described(dataset: Dataset) -> str:
 
 
 def _fit(args: argparse.Namespace) -> int:
+    (method,) = args.methods
+    _check_methods(args.methods)
     from vltr_train.engine import fit
 
     with _ranks(args):
-        (method,) = args.methods
         settings = parse_settings(_read_method(method).Config, args.settings)
         folder, dataset = Path(args.out or _run_name(method, settings)), _open(args)
         done = fit(method, dataset, folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
@@ -225,7 +239,10 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _sweep(args: argparse.Namespace) -> int:
+    _check_methods(args.methods)
     from vltr_train.engine import fit
+    from vltr_train.runs.run_folder import RunFolder, labels_fingerprint
+    from vltr_train.runs.tables import table
 
     done = []
     with _ranks(args):
@@ -254,6 +271,8 @@ def _sweep(args: argparse.Namespace) -> int:
 
 def _is_done(folder: Path, labels: str) -> bool:
     """Whether a run was evaluated, and on these data; where it was on others, `fit` will say so."""
+    from vltr_train.runs.run_folder import RunFolder
+
     run = RunFolder.open(folder) if RunFolder.is_at(folder) else None
     return run is not None and run.has_report and run.value("dataset", "labels") == labels
 
@@ -284,6 +303,8 @@ def _eval(args: argparse.Namespace) -> int:
 
 def _data_of(folder: str) -> tuple[str, str | None]:
     """Where the data of a run was."""
+    from vltr_train.runs.run_folder import RunFolder
+
     run = RunFolder.open(folder)
     data = run.value("data", "folder")
     if data is None:
@@ -292,6 +313,9 @@ def _data_of(folder: str) -> tuple[str, str | None]:
 
 
 def _table(args: argparse.Namespace) -> int:
+    from vltr_train.runs.run_folder import RunFolder
+    from vltr_train.runs.tables import table
+
     runs: list[RunFolder] = []
     unfinished: list[RunFolder] = []
     for run in map(RunFolder.open, args.folders):
@@ -306,14 +330,15 @@ def _table(args: argparse.Namespace) -> int:
 
 
 def _methods(args: argparse.Namespace) -> int:
-    from vltr_train.methods import all_methods
+    from vltr_train.methods import summaries
 
     if args.method is None:
-        methods = all_methods()
+        methods = summaries()
         width = max(map(len, methods))
-        for name, kind in sorted(methods.items()):
-            _tell(f"{name:{width}}  {kind.paper}; presets: {len(kind.presets)}")
-        _tell(f"\ntables of papers: {', '.join(paper_tables(_presets()))}")
+        for name, summary in sorted(methods.items()):
+            _tell(f"{name:{width}}  {summary.paper}; presets: {summary.presets}")
+        tables = frozenset().union(*(summary.tables for summary in methods.values()))
+        _tell(f"\ntables of papers: {', '.join(sorted(tables))}")
         return OK
     kind = _read_method(args.method)
     _tell((sys.modules[kind.__module__].__doc__ or "").strip())
@@ -329,6 +354,14 @@ def _methods(args: argparse.Namespace) -> int:
     return OK
 
 
+def _check_methods(methods: Sequence[str]) -> None:
+    """Refuse an unknown method before torch is imported, which takes a second."""
+    from vltr_train.methods import check_method
+
+    for method in methods:
+        check_method(method.partition(":")[0])
+
+
 def _read_method(text: str) -> Any:
     from vltr_train.methods import find_method
 
@@ -342,6 +375,8 @@ def _presets() -> dict[str, Any]:
 
 
 def _open(args: argparse.Namespace) -> Dataset:
+    from vltr_train.data.dataset import open_dataset
+
     dataset = open_dataset(args.data, features=args.features, skip_missing=args.skip_missing)
     if dataset.num_skipped:
         groups = "the published counts" if dataset.published_counts is not None else "the videos that remain"
@@ -363,10 +398,12 @@ def _how(args: argparse.Namespace) -> dict[str, Any]:
 
 def _ranks(args: argparse.Namespace) -> AbstractContextManager[Any]:
     """The processes of torchrun as one process group, by nccl where each has a GPU."""
+    if not args.launched:
+        return nullcontext()
     import torch
 
     on_gpu = torch.cuda.is_available() if args.device is None else args.device.startswith("cuda")
-    return launched_group("nccl" if on_gpu else "gloo") if args.launched else nullcontext()
+    return launched_group("nccl" if on_gpu else "gloo")
 
 
 def _vltr_eval_command(folder: Path, dataset: Dataset) -> str:
@@ -382,7 +419,8 @@ def _vltr_eval_command(folder: Path, dataset: Dataset) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of these words. Commands that they do not give have their name alone: the options need modules."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         description="Train methods of long-tailed video recognition on frame features, and evaluate them exactly.",
@@ -392,12 +430,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
-    for add in (_add_synth, _add_pack, _add_inspect, _add_fit, _add_eval, _add_table, _add_methods, _add_sweep):
-        add(commands)
+    command = next((word for word in words if not word.startswith("-")), None)
+    for name, add in _COMMANDS.items():
+        if name == command:
+            add(commands)
+        else:
+            commands.add_parser(name)
     return parser
 
 
 def _add_synth(commands: Any) -> None:
+    from vltr_train.data.synth import PROFILES
+
     parser = add_command(commands, "synth", _synth, "Write a data set whose structure is planted.")
     parser.add_argument("folder", metavar="DIR")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="videolt", help="whose shape (default: videolt)")
@@ -494,6 +538,18 @@ def _add_methods(commands: Any) -> None:
     parser.add_argument("method", nargs="?", metavar="METHOD")
 
 
+_COMMANDS: dict[str, Callable[[Any], None]] = {
+    "synth": _add_synth,
+    "pack": _add_pack,
+    "inspect": _add_inspect,
+    "fit": _add_fit,
+    "eval": _add_eval,
+    "table": _add_table,
+    "methods": _add_methods,
+    "sweep": _add_sweep,
+}
+
+
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", metavar="DIR", help="where the frames are, if not in the data set's folder")
     parser.add_argument("--skip-missing", action="store_true", help="leave out videos without features, and count them")
@@ -518,6 +574,8 @@ def _add_training_options(parser: argparse.ArgumentParser, methods: str) -> None
 
 
 def _add_table_options(parser: argparse.ArgumentParser) -> None:
+    from vltr_train.runs.tables import FORMATS
+
     parser.add_argument("--paper", metavar="TABLE", help="a printed table, as `methods` lists them")
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
 

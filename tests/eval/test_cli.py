@@ -631,6 +631,23 @@ def test_a_bad_environment_variable_prints_one_sentence(run, folder, switch, val
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, check=True)
 
 
+def test_arrays_are_evaluated_without_modules_that_take_time(folder):
+    """Other inputs, other outputs and mistakes need them."""
+    unneeded = {
+        *("concurrent.futures", "csv", "difflib", "email", "glob", "hashlib", "json", "random", "shlex", "tempfile"),
+        *("threading", "zipfile"),
+    }
+    code = f"""
+import sys, argparse, dataclasses, numpy, pathlib
+others = {unneeded} - set(sys.modules)
+from vltr_eval.program.cli import main
+code = main(["preds.npy", "labels.npy", "--sap", "15", "--counts", "counts.lst", "--per-class", "--quiet"])
+print(code, *sorted(others & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "0", done.stderr
+
+
 def test_an_empty_file_of_scores_is_named(run):
     Path("preds.csv").write_text("")
     assert "preds.csv: scores: expected at least one row" in _only_line(

@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 from short_runs import SETTINGS
 
 import vltr_eval.program.cli
+import vltr_train.methods
 from vltr_train import cli, engine, open_dataset
 from vltr_train.data.frame_store import FrameStore
 from vltr_train.methods import all_methods
@@ -480,8 +481,20 @@ def test_methods_are_listed_with_their_papers(fine):
         line = next(text for text in lines if text.startswith(f"{name} "))
         assert f"  {kind.paper}; " in line
         assert line.endswith(f"; presets: {len(kind.presets)}")
-    assert "tables of papers: " in lines[-1]
-    assert "videolt-1" in lines[-1]
+    tables = {table for kind in all_methods().values() for row in kind.presets.values() for table in row.tables}
+    assert lines[-1] == f"tables of papers: {', '.join(sorted(tables))}"
+
+
+def test_methods_of_another_folder_are_listed(fine, tmp_path, monkeypatch):
+    """Their presets are those of their class, of which no paper's file knows."""
+    monkeypatch.setattr(vltr_train.methods, "__path__", [*vltr_train.methods.__path__, str(tmp_path)])
+    Path("mine.py").write_text(
+        "from vltr_train.method import Method, Preset\n\n\nclass Mine(Method):\n"
+        '    paper = "My own"\n    presets = {"r50": Preset(row="x", tables=("my-1",), backbone="R", printed=())}\n'
+    )
+    lines = fine("methods").splitlines()
+    assert "mine           My own; presets: 1" in lines
+    assert "my-1" in lines[-1]
 
 
 @pytest.mark.parametrize("name", all_methods())

@@ -20,8 +20,8 @@ MODULES = sorted(
 )
 METHODS = [module for module in MODULES if module.startswith("methods.")]
 WITHOUT_TORCH = (
-    *("cli", "settings", "papers", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset", "data.frame_store"),
-    *("data.label_lists", "data.pack", "data.samplers", "data.synth"),
+    *("cli", "methods", "settings", "papers", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset"),
+    *("data.frame_store", "data.label_lists", "data.pack", "data.samplers", "data.synth"),
 )
 FOR_METHODS = {
     *("aggregators", "losses", "method", "presets"),
@@ -110,6 +110,32 @@ for module in {WITHOUT_TORCH!r}:
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        *(("methods", 0), ("--help", 0), ("--version", 0), ("fit --help", 0), ("sweep --help", 0), ("synth --help", 0)),
+        *(("fit bce", 2), ("fit bce --data d --epochs=3", 2), ("fit bec --data d", 1), ("sweep bce bec --data d", 1)),
+        *(("methods bec", 1), ("table nowhere", 1), ("inspect nowhere", 1)),
+    ],
+)
+def test_the_program_imports_torch_for_no_list_of_names_and_no_mistake(line, code):
+    program = """
+import sys
+from vltr_train.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+print(code, *sorted({"torch", "pandas"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program, *line.split()], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == str(code)
+
+
+def test_the_package_says_its_names():
+    assert set(vltr_train.__all__) <= set(dir(vltr_train))
 
 
 @pytest.mark.parametrize("name", vltr_train.__all__)

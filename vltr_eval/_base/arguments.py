@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 import numpy as np
 
@@ -31,7 +30,7 @@ def describe_offsets(offsets: np.ndarray) -> str:
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant; None where none is like it."""
     folded = {other.casefold(): other for other in known}
-    near = get_close_matches(name.casefold(), folded, 1)
+    near = _close_matches(name.casefold(), folded, 1)
     return folded[near[0]] if near else None
 
 
@@ -51,8 +50,14 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:
         known: The names that exist.
     """
     known = list(known)
-    near = get_close_matches(name.lower(), known)
+    near = _close_matches(name.lower(), known, 3)
     if near:
         return ValueError(f"{what}: expected a known name, got {name!r}; did you mean {' or '.join(near)}?")
     expected = f"one of {', '.join(known)}" if known else "none, because there is none to choose from"
     return ValueError(f"{what}: expected {expected}, got {name!r}")
+
+
+def _close_matches(name: str, known: Iterable[str], most: int) -> list[str]:
+    from difflib import get_close_matches  # not above: only mistakes need it
+
+    return get_close_matches(name, list(known), most)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +67,8 @@ class PendingFile:
         """Move the finished temporary file to its path."""
         with self._failing():
             if self._is_stream:
+                import shutil  # not above: few outputs are streams, and it loads bz2 and lzma
+
                 with open(self._unfinished, "rb") as source, open(self.path, "wb") as stream:
                     shutil.copyfileobj(source, stream)
                 return

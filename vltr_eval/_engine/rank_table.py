@@ -6,7 +6,6 @@ import io
 import math
 import os
 import warnings
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -20,6 +19,8 @@ from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress
 
 if TYPE_CHECKING:
+    import zipfile
+
     from vltr_eval._base._core import CudaRankTable
 
 __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
@@ -377,6 +378,8 @@ class RankTable:
 
     @classmethod
     def _read(cls, file: BinaryIO) -> RankTable:
+        import zipfile  # not above: few programs load a table, and it loads threading
+
         with zipfile.ZipFile(file) as archive:
             form, num_rows, *arrays = (_read_member(archive, name) for name in ("format", "num_rows", *_ARRAYS))
         if str(form) != _FORMAT or num_rows.shape != () or num_rows.dtype.kind not in "iu":
@@ -410,8 +413,10 @@ class RankTable:
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """One array of an .npz. Takes no more memory than its file can hold: deflate packs about 1 : 1000 at most."""
+    from zipfile import ZIP_DEFLATED, ZIP_STORED
+
     info = archive.getinfo(f"{name}.npy")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
         raise ValueError(f"{name}: compression {info.compress_type}")
     content = io.BytesIO(archive.read(info))
     with warnings.catch_warnings():

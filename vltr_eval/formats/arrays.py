@@ -7,12 +7,11 @@ import math
 import os
 import re
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +19,9 @@ from vltr_eval._base.files import InputError
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, Role, has_role, plain
 from vltr_eval.formats.sources import Source, listing
 from vltr_eval.formats.table import LabelPairs, Table
+
+if TYPE_CHECKING:
+    import zipfile
 
 MAX_CLASSES = 2**31  # an index beyond it is a mistake, not a class
 MAX_SPARSE_ROWS = 2**31  # a sparse matrix states its rows without a byte for each
@@ -81,9 +83,9 @@ def map_array(
     return np.require(mapped, requirements="A")
 
 
-# All that zipfile raises for a damaged archive.
+# All that zipfile raises for a damaged archive, beside its BadZipFile.
 _ARCHIVE_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(zlib.error, struct.error, EOFError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
 _END_RECORD = struct.Struct("<10xH10x")  # of a zip archive: the number of its members
@@ -92,6 +94,8 @@ _END_RECORD = struct.Struct("<10xH10x")  # of a zip archive: the number of its m
 @contextmanager
 def open_archive(source: Source, complaint: str) -> Iterator[zipfile.ZipFile]:
     """Open a zip archive; the errors of zipfile and zlib become one sentence, which begins with ``complaint``."""
+    import zipfile  # not above: a plain array needs none, and it loads threading
+
     try:
         with zipfile.ZipFile(source.path) as archive:
             if len(archive.infolist()) != _num_entries(source, archive):
@@ -99,7 +103,7 @@ def open_archive(source: Source, complaint: str) -> Iterator[zipfile.ZipFile]:
             yield archive
     except InputError:
         raise
-    except (*_ARCHIVE_ERRORS, OSError) as error:
+    except (zipfile.BadZipFile, *_ARCHIVE_ERRORS, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the file's start
             raise
         raise InputError(f"{source}: {complaint}, or it is truncated or damaged") from error

@@ -10,7 +10,6 @@ Legend: N rows (videos), C classes, K columns.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -299,6 +298,8 @@ def _names_of_feature(feature: Any) -> list[Any] | None:
 
 
 def _json_metadata(schema: Any, key: bytes) -> dict[str, Any]:
+    import json  # not above: frames of other kinds need none
+
     try:
         content = json.loads((schema.metadata or {}).get(key, b"{}"))
     except (ValueError, RecursionError):

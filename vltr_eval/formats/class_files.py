@@ -26,7 +26,6 @@ from vltr_eval.formats.align import (
     settle_labels,
 )
 from vltr_eval.formats.column_roles import Options
-from vltr_eval.formats.json_files import parse
 from vltr_eval.formats.label_lists import MAX_CLASSES, lines_of, only_digits
 from vltr_eval.formats.meaning import labels_of
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, has_role, plain
@@ -235,6 +234,8 @@ def _with_codes(names: ClassNames) -> ClassNames:
 
 
 def _names_of_json(source: Source) -> ClassNames:
+    from vltr_eval.formats.json_files import parse
+
     with reading(source):
         text = source.path.read_text(encoding="utf-8-sig")
     content = parse(source, text)

@@ -8,7 +8,6 @@ text beside the ids, have a list for each row: text cells are split at ``;``, ``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -190,6 +189,8 @@ def _rectangle(table: Table, lists: Lists) -> np.ndarray:
             f"{lengths[row]} in {table.at(row)}"
         )
     if lists.values.dtype == object:
+        import json  # not above: only the message of an error needs it
+
         values = lists.values.tolist()
         position = next(position for position, value in enumerate(values) if not _is_exact_number(value))
         raise table.error(

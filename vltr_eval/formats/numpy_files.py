@@ -10,11 +10,10 @@ import math
 import struct
 import sys
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -37,6 +36,9 @@ from vltr_eval.formats.arrays import (
 from vltr_eval.formats.roles import IDS, Role, choose, has_role, plain
 from vltr_eval.formats.sources import Source, printable
 from vltr_eval.formats.table import Table
+
+if TYPE_CHECKING:
+    import zipfile
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}  # of the header's length, by format version
@@ -242,6 +244,8 @@ def _as_names(source: Source, values: np.ndarray) -> np.ndarray:
 
 def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
     """The arrays of an archive by their names without .npy; what is no array is left out."""
+    from zipfile import ZIP_DEFLATED, ZIP_STORED
+
     members: dict[str, _Member] = {}
     repeated = [name for name, count in Counter(archive.namelist()).items() if count > 1]
     if repeated:
@@ -251,7 +255,7 @@ def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
         name = printable(info.filename)
         if info.flag_bits & 1:
             raise InputError(f"{source}: expected an archive without a password, got an encrypted {name}")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
             raise InputError(
                 f"{source}: expected arrays as np.savez or np.savez_compressed writes them, "
                 f"got {name} compressed by method {info.compress_type}"

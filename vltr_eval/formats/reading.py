@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
-from vltr_eval.formats import class_files, json_files, label_lists, published
+from vltr_eval.formats import class_files, label_lists, published
 from vltr_eval.formats.align import (
     Aligned,
     ClassNames,
@@ -399,8 +399,10 @@ def _for_labels(tables: Sequence[Table], options: Options) -> Options:
     return options if names & set(options.columns) else replace(options, columns=None)
 
 
-def _check_excluded(tables: Iterable[Table], exclude: Iterable[str]) -> None:
+def _check_excluded(tables: Iterable[Table], exclude: Sequence[str]) -> None:
     """Raise InputError where ``exclude`` names a column that no file has."""
+    if not exclude:  # the columns of an array are made for this check alone
+        return
     tables = [table for side in tables for table in (side, side.first_line) if table is not None]
     columns = {name: None for table in tables for name in columns_of(table).column_names}
     for item in exclude:
@@ -595,10 +597,10 @@ def _read(source: Source, suffix: str, role: Role, options: Options, progress: P
         from vltr_eval.formats import arrow
 
         return arrow.read_parquet(source, role, progress=progress)
-    if suffix == ".json":
-        return json_files.read_json(source)
-    if suffix in (".jsonl", ".ndjson"):
-        return json_files.read_json_lines(source, progress)
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        from vltr_eval.formats import json_files
+
+        return json_files.read_json(source) if suffix == ".json" else json_files.read_json_lines(source, progress)
     if suffix == ".lst" or (suffix == ".txt" and role is LABELS and label_lists.is_id_list(source)):
         form = options.label_form if options.label_form in ("lists", "videofolder") else None
         return label_lists.read_id_lists(source, form)

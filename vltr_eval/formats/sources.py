@@ -7,7 +7,6 @@ matches are in natural order (shard_2 before shard_10). ``FILE::KEY`` picks one 
 from __future__ import annotations
 
 import errno
-import glob
 import importlib
 import os
 import re
@@ -71,7 +70,11 @@ def expand(spec: Spec) -> list[Source]:
             raise InputError("expected at least one file, got an empty list")
         return sources
     name, key = _split_key(os.fspath(spec))
-    if os.path.exists(name) or not glob.has_magic(name):
+    if os.path.exists(name):
+        return [Source(Path(name), key)]
+    import glob  # not above: most files are named outright
+
+    if not glob.has_magic(name):
         return [Source(Path(name), key)]
     matches = sorted(glob.glob(name, recursive=True), key=natural_order)
     if not matches:

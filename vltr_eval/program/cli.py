@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -205,6 +204,8 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    import shlex
+
     from vltr_eval.program.demo import write_demo
 
     demo = write_demo(args.directory, args.scale, args.seed, args.quality)

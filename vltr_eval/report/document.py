@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -99,6 +97,8 @@ def render_json(value: Any, levels: int = 2, indent: str = "") -> str:
 
     A report of 1,004 classes stays readable that way.
     """
+    import json  # not above: the text of a report needs none
+
     if not isinstance(value, dict) or levels == 0:
         return json.dumps(_without_nan(value), allow_nan=False)
     inner = indent + "  "
@@ -108,6 +108,8 @@ def render_json(value: Any, levels: int = 2, indent: str = "") -> str:
 
 def csv_table(columns: Mapping[str, Sequence[Any]]) -> str:
     """Write columns of one length as CSV; undefined values are empty."""
+    import csv  # not above: the text of a report needs none
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

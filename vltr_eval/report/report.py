@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -310,6 +309,8 @@ class Report(BaseReport):
         Raises:
             InputError: The text is no report of this schema; a ValueError.
         """
+        import json  # not above: few programs read a report
+
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:

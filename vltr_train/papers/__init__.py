@@ -21,7 +21,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 __all__ = ["PAPERS", "PrintedRow", "method_order", "printed_rows", "read_rows"]
@@ -127,7 +127,7 @@ def printed_rows() -> tuple[PrintedRow, ...]:
     """Return the rows of all papers, in the order of `PAPERS` and of their files."""
     rows: list[PrintedRow] = []
     for paper in PAPERS:
-        text = resources.files(__name__).joinpath(f"{paper}.csv").read_text(encoding="utf-8")
+        text = Path(__file__).with_name(f"{paper}.csv").read_text(encoding="utf-8")
         rows += read_rows(text.splitlines(), f"{paper}.csv")
     return tuple(rows)
 
