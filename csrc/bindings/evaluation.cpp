@@ -4,6 +4,7 @@
 #include "bindings/bindings.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/count_reached.hpp"
+#include "cpu/large_array.hpp"
 #include "cpu/rank_scan.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -77,9 +78,16 @@ constexpr std::int64_t kMaxTableRows = std::int64_t{1} << 53;
 
 void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
                  std::int64_t num_rows) {
+  // Without a branch for each count, so that the loop runs at the speed of memory: the sign bit collects the errors.
   const auto are_counts = [&](const IntArray& counts) {
-    return counts.size() == tp.size() && std::all_of(counts.data(), counts.data() + counts.size(),
-                                                     [=](std::int64_t n) { return n >= 0 && n <= num_rows; });
+    const auto rows = static_cast<std::uint64_t>(num_rows);
+    const std::int64_t* const count = counts.data();
+    const py::ssize_t size = counts.size();
+    std::uint64_t signs = 0;
+    for (py::ssize_t i = 0; i < size; ++i) {
+      signs |= static_cast<std::uint64_t>(count[i]) | (rows - static_cast<std::uint64_t>(count[i]));
+    }
+    return size == tp.size() && static_cast<std::int64_t>(signs) >= 0;
   };
   if (offset.size() == 0 || !are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size())) {
     throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
@@ -128,11 +136,10 @@ DoubleArray scan_metric(const Matrix& scores, const IntArray& offset, const RowA
   return to_numpy(std::move(result.metric));
 }
 
-// Calls metric(tp, fp, tied, count, negatives) for each class of a rank table, and returns the results.
+// Calls metric(tp, fp, tied, count, negatives) for each class of a checked rank table, and returns the results.
 template <class Metric>
-DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                      std::int64_t num_rows, int threads, const Metric& metric) {
-  check_table(offset, tp, fp, tied, num_rows);
+DoubleArray per_checked_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
+                              std::int64_t num_rows, int threads, const Metric& metric) {
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
   Array<double> out(classes);
   const std::int64_t* const begin = offset.data();
@@ -151,31 +158,46 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
   return to_numpy(std::move(out));
 }
 
-// Items are thresholds, not classes: one threshold of a large class takes many steps, and a call must stop soon.
+template <class Metric>
+DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
+                      std::int64_t num_rows, int threads, const Metric& metric) {
+  check_table(offset, tp, fp, tied, num_rows);
+  return per_checked_class(offset, tp, fp, tied, num_rows, threads, metric);
+}
+
+// Items are thresholds, not classes, so that the threads share the work of one large class.
 DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                 const IntArray& tied, std::int64_t num_rows, int threads,
                                                 const py::object& progress) {
   check_table(offset, tp, fp, tied, num_rows);
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
+  const std::int64_t* const hits = tp.data();
+  const std::int64_t* const marked = fp.data();
   const std::int64_t count = tp.size();
-  Array<double> precision(count);
+  cpu::LargeArray<double> precisions;
+  precisions.resize(count);
+  double* const precision = precisions.data();
   Call(threads, progress)([&](const cpu::Runner& runner) {
-    constexpr std::int64_t kThresholdsPerItem = 64;
+    constexpr std::int64_t kThresholdsPerItem = 1024;
     runner.run((count + kThresholdsPerItem - 1) / kThresholdsPerItem, [&](std::int64_t item, int) {
-      const std::int64_t first = item * kThresholdsPerItem;
-      const std::int64_t* after = std::upper_bound(begin, end, first);  // end of the class of threshold k
-      for (std::int64_t k = first; k < std::min(count, first + kThresholdsPerItem); ++k) {
+      const std::int64_t last = std::min(count, (item + 1) * kThresholdsPerItem);
+      std::int64_t k = item * kThresholdsPerItem;
+      const std::int64_t* after = std::upper_bound(begin, end, k);  // end of the class of threshold k
+      while (k < last) {
         while (*after <= k) ++after;
-        const std::int64_t positives = tp.data()[*after - 1];
+        const std::int64_t positives = hits[*after - 1];
         const std::int64_t negatives = num_rows - positives;
-        precision[k] = expected_precision(tp.data()[k], negatives, fp.data()[k], sap_draws(positives, negatives));
+        ExpectedPrecision expected(negatives, sap_draws(positives, negatives));
+        for (const std::int64_t stop = std::min(last, *after); k < stop; ++k) {
+          precision[k] = expected(hits[k], marked[k]);
+        }
       }
     });
     return 0;
   });
-  return per_class(offset, tp, fp, tied, num_rows, threads, [&](auto t, auto, auto, auto keys, auto) {
-    const double* class_precision = precision.data() + (t - tp.data());
+  return per_checked_class(offset, tp, fp, tied, num_rows, threads, [&](auto t, auto, auto, auto keys, auto) {
+    const double* class_precision = precision + (t - hits);
     return mean_over_positives(t, keys, [class_precision](std::int64_t k) { return class_precision[k]; });
   });
 }

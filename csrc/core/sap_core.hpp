@@ -8,7 +8,8 @@
 //
 // In    tp, fp (K,) int64, thresholds descending; at most 2^53 rows
 // Out   double   NaN when P = 0
-// Cost  O(1) for the chance level; at most about 20,000 steps a threshold for the expectation, for any counts
+// Cost  O(1) for the chance level; O(1) a threshold for the expectation: 2 to 5 levels of a continued fraction in large
+//       classes, at most 44 in any
 // Bits  one fixed order, + - * / only: equal on host and device
 // Test  csrc/tests/test_core.cpp, tests/eval/test_sampled.py (full enumeration, simulation)
 #pragma once
@@ -17,55 +18,97 @@
 
 namespace vltr {
 
-// If the variance of H is at least this, expected_precision uses its Taylor series around the mean of H.
-constexpr double kSeriesVariance = 0x1p20;
-
-// E[tp / (tp + H)].
+// E[tp / (tp + H)] is a Stieltjes continued fraction. With a = tp, n negatives, m of them marked, and d draws:
 //
-// Small variance: the sum over H goes outward from the mode. Each probability, relative to that of the mode, follows
-// from its neighbour by their ratio; the sum is normalised at the end. A side ends where its terms no longer change the
-// sum. Large variance v: with x = tp + mean and p = tp / x, the series p (1 + v / x^2 - m3 / x^3 + m4 / x^4 - ...).
-// Since v <= mean <= x, the term of m5 is below 10 v^-3, that of m6 below 15 v^-3, and m4 is 3 v^2 within a few v:
-// together the terms left out are below 2^-55 of p.
-VLTR_HD double expected_precision(std::int64_t tp, std::int64_t negatives, std::int64_t marked, std::int64_t draws) {
-  const double hits = static_cast<double>(tp);
-  const double n = static_cast<double>(negatives);
-  const double m = static_cast<double>(marked);
-  const double d = static_cast<double>(draws);
-  const double mean = d * (m / n);
-  const double variance = mean * ((n - m) / n) * ((n - d) / (n - 1.0));
-  if (variance >= kSeriesVariance) {  // false for NaN, which it is without negatives
-    const double x = hits + mean;
-    const double spread = variance / (x * x);
-    const double skew = spread * ((n - 2.0 * m) / n) * ((n - 2.0 * d) / (n - 2.0)) / x;
-    return hits / x * (1.0 + (spread - skew + 3.0 * spread * spread));
-  }
-  const std::int64_t lowest = draws + marked > negatives ? draws + marked - negatives : 0;
-  const std::int64_t highest = draws < marked ? draws : marked;
-  std::int64_t mode = static_cast<std::int64_t>((d + 1.0) * (m + 1.0) / (n + 2.0));
-  mode = mode < lowest ? lowest : mode > highest ? highest : mode;
-  const double rest = static_cast<double>(negatives - marked - draws);
-  constexpr double kNegligible = 1e-18;
-  double weight = 1.0;
-  double total = 1.0;
-  double sum = hits / (hits + static_cast<double>(mode));
-  for (std::int64_t h = mode; h < highest; ++h) {  // weight(h + 1) from weight(h)
-    weight *= (static_cast<double>(marked - h) * static_cast<double>(draws - h)) /
-              (static_cast<double>(h + 1) * (rest + static_cast<double>(h + 1)));
-    total += weight;
-    sum += weight * (hits / (hits + static_cast<double>(h + 1)));
-    if (weight < kNegligible) break;
-  }
-  weight = 1.0;
-  for (std::int64_t h = mode; h > lowest; --h) {  // weight(h - 1) from weight(h)
-    weight *= (static_cast<double>(h) * (rest + static_cast<double>(h))) /
-              (static_cast<double>(marked - h + 1) * static_cast<double>(draws - h + 1));
-    total += weight;
-    sum += weight * (hits / (hits + static_cast<double>(h - 1)));
-    if (weight < kNegligible) break;
-  }
-  return sum / total;
+//   E[1 / (a + H)] = 1 / (a + A_0 / (1 + C_1 / (a + A_1 / (1 + C_2 / (a + ...)))))
+//   A_k = (n + 1 - k) (m - k) (d - k) / ((n + 1 - 2k) (n - 2k))
+//   C_k = k (n + 1 - m - k) (n + 1 - d - k) / ((n + 2 - 2k) (n + 1 - 2k))
+//
+// A_k and C_k are the recurrence coefficients of the Hahn polynomials, which are orthogonal with respect to the
+// distribution of H (NIST DLMF 18.22.3 with alpha = -m - 1, beta = m - n - 1, N = d). A_0 is the mean of H and A_0 C_1
+// its variance. All coefficients are positive, until one is 0 and ends the fraction: A_k at k = min(m, d), or C_k at
+// k = n + 1 - max(m, d).
+//
+// Error   The convergents are alternately below and above the value, so the distance of two neighbours bounds the error
+//         of each. It is the product of the coefficients over the product of the two denominators. The fraction is cut
+//         when this distance, relative to the convergent, is at most kSapTolerance = 4e-15. Numerators and denominators
+//         are sums of positive products: nothing cancels, and rounding adds a few units of the last digit. Both hold
+//         for all counts, so there is no second formula. In three million random cases with up to 2^53 rows the largest
+//         error was 5e-15, relative to the fraction in quadruple precision.
+// Levels  The distance falls as tp rises, because only the denominators contain a. After K levels it is about
+//         K! r^K (1 + mean / tp) for small r = variance / (tp + mean)^2. The slowest case is tp = 1 with a Poisson
+//         distribution of mean 19: 44 levels.
+constexpr double kSapTolerance = 0x1p-48;
+constexpr int kSapLevels = 48;
+
+// Level k without the factors that depend on the threshold: A_k = up (m - k) and C_k = down (n + 1 - m - k). Zero where
+// the formulas divide by zero or less: the fraction has ended there for all m.
+struct SapLevel {
+  double up = 0.0;
+  double down = 0.0;
+};
+
+VLTR_HD SapLevel sap_level(double negatives, double draws, int level) {
+  SapLevel result;
+  const double k = level;
+  const double left = negatives - 2.0 * k;
+  if (left > 0.0) result.up = (negatives + 1.0 - k) * (draws - k) / ((left + 1.0) * left);
+  if (left >= 0.0) result.down = k * ((negatives + 1.0 - draws - k) / ((left + 2.0) * (left + 1.0)));
+  return result;
 }
+
+// E[tp / (tp + H)]. level_at(k) must be sap_level(n, d, k). It is called with k = 0, 1, ..., at most kSapLevels.
+template <class LevelAt>
+VLTR_HD double expected_precision(std::int64_t tp, std::int64_t negatives, std::int64_t marked, LevelAt& level_at) {
+  const double a = static_cast<double>(tp);
+  const double m = static_cast<double>(marked);
+  const double unmarked = static_cast<double>(negatives - marked) + 1.0;
+  double up = level_at(0).up * m;
+  double lower = 1.0;  // the last convergents below and above the value, as numerators and denominators
+  double lower_denominator = a + up;
+  double upper = 1.0;
+  double upper_denominator = a;
+  double product = 1.0 / kSapTolerance;  // of all coefficients
+  for (int k = 1; k <= kSapLevels; ++k) {
+    const SapLevel level = level_at(k);
+    const double down = level.down * (unmarked - k);
+    product *= up * down;
+    upper_denominator = a * lower_denominator + down * upper_denominator;
+    if (product <= upper_denominator * lower) break;
+    upper = a * lower + down * upper;
+    up = level.up * (m - k);
+    lower = up * lower + upper;
+    lower_denominator = up * lower_denominator + upper_denominator;
+  }
+  return a * lower / lower_denominator;
+}
+
+VLTR_HD double expected_precision(std::int64_t tp, std::int64_t negatives, std::int64_t marked, std::int64_t draws) {
+  const auto level_at = [=](int k) { return sap_level(static_cast<double>(negatives), static_cast<double>(draws), k); };
+  return expected_precision(tp, negatives, marked, level_at);
+}
+
+// expected_precision() at many thresholds of one class. It calculates each level once, which saves half of the time.
+class ExpectedPrecision {
+ public:
+  VLTR_HD ExpectedPrecision(std::int64_t negatives, std::int64_t draws) : negatives_(negatives), draws_(draws) {}
+  VLTR_HD double operator()(std::int64_t tp, std::int64_t marked) {
+    const auto level_at = [this](int k) {
+      if (k == known_) {
+        level_[k] = sap_level(static_cast<double>(negatives_), static_cast<double>(draws_), k);
+        ++known_;
+      }
+      return level_[k];
+    };
+    return expected_precision(tp, negatives_, marked, level_at);
+  }
+
+ private:
+  std::int64_t negatives_;
+  std::int64_t draws_;
+  int known_ = 0;  // the levels below have been calculated
+  SapLevel level_[kSapLevels + 1];
+};
 
 // Draws of each trial: as many negatives as there are positives, or all if there are fewer.
 VLTR_HD std::int64_t sap_draws(std::int64_t positives, std::int64_t negatives) {

@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kThreads, 6) metric_of_classes(TableView table
   if (lane_id() == 0) out[c] = value;
 }
 
-// One thread per threshold, because one threshold of a large class takes many steps.
+// One thread per threshold, because one class can have most of the thresholds.
 __global__ void __launch_bounds__(kThreads)
     expected_precisions(TableView table, std::int64_t count, double* precision) {
   const std::int64_t k = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;

@@ -513,21 +513,40 @@ std::uint64_t choose(std::int64_t n, std::int64_t k) {
   return rows[n][k];
 }
 
+struct Drawing {
+  std::int64_t tp, negatives, marked, draws;
+};
+
+// The expected precision, of one call and of calls that share the levels of a class: their bits must be equal.
+double checked_precision(const Drawing& drawing) {
+  trying = "tp " + std::to_string(drawing.tp) + ", n " + std::to_string(drawing.negatives) + ", marked " +
+           std::to_string(drawing.marked) + ", draws " + std::to_string(drawing.draws);
+  const double value = expected_precision(drawing.tp, drawing.negatives, drawing.marked, drawing.draws);
+  ExpectedPrecision shared(drawing.negatives, drawing.draws);
+  CHECK(shared(drawing.tp + 1000, drawing.marked) <= 1.0);  // calculates few levels, and the next call the others
+  CHECK(shared(drawing.tp, drawing.marked) == value);
+  CHECK(shared(drawing.tp, drawing.marked) == value);
+  CHECK(0.0 < value && value <= 1.0);
+  return value;
+}
+
+bool relatively_close(double value, long double expected, long double tolerance) {
+  return std::fabs(static_cast<long double>(value) / expected - 1) <= tolerance;
+}
+
 void expected_precision_equals_enumeration() {
-  for (std::int64_t negatives = 0; negatives <= 26; ++negatives) {
+  for (std::int64_t negatives = 0; negatives <= 30; ++negatives) {
     for (std::int64_t marked = 0; marked <= negatives; ++marked) {
       for (std::int64_t draws = 0; draws <= negatives; ++draws) {
-        for (const std::int64_t tp : {1, 2, 30}) {
-          trying = "n " + std::to_string(negatives) + ", marked " + std::to_string(marked) + ", draws " +
-                   std::to_string(draws);
+        for (const std::int64_t tp : {1, 2, 7, 30, 1000000}) {
           long double sum = 0;
           for (std::int64_t h = 0; h <= draws; ++h) {
             const long double ways = static_cast<long double>(choose(marked, h)) *
                                      static_cast<long double>(choose(negatives - marked, draws - h));
             sum += ways * static_cast<long double>(tp) / static_cast<long double>(tp + h);
           }
-          CHECK(close(expected_precision(tp, negatives, marked, draws),
-                      sum / static_cast<long double>(choose(negatives, draws)), 1e-14L));
+          CHECK(relatively_close(checked_precision({tp, negatives, marked, draws}),
+                                 sum / static_cast<long double>(choose(negatives, draws)), 1e-14L));
         }
       }
     }
@@ -535,16 +554,18 @@ void expected_precision_equals_enumeration() {
 }
 
 // E[tp / (tp + H)] as the sum of all terms from the smallest H up, in long double.
-long double summed_expectation(std::int64_t tp, std::int64_t negatives, std::int64_t marked, std::int64_t draws) {
-  const std::int64_t lowest = std::max<std::int64_t>(0, draws + marked - negatives);
+long double summed_expectation(const Drawing& drawing) {
+  const std::int64_t draws = drawing.draws;
+  const std::int64_t marked = drawing.marked;
+  const std::int64_t neither = drawing.negatives - marked - draws;
   long double weight = 1;
   long double total = 0;
   long double sum = 0;
-  for (std::int64_t h = lowest; h <= std::min(draws, marked); ++h) {
+  for (std::int64_t h = std::max<std::int64_t>(0, -neither); h <= std::min(draws, marked); ++h) {
     total += weight;
-    sum += weight * static_cast<long double>(tp) / static_cast<long double>(tp + h);
+    sum += weight * static_cast<long double>(drawing.tp) / static_cast<long double>(drawing.tp + h);
     weight *= static_cast<long double>(marked - h) * static_cast<long double>(draws - h) /
-              (static_cast<long double>(h + 1) * static_cast<long double>(negatives - marked - draws + h + 1));
+              (static_cast<long double>(h + 1) * static_cast<long double>(neither + h + 1));
     if (weight > 0x1p500L) {
       weight *= 0x1p-500L;
       total *= 0x1p-500L;
@@ -554,42 +575,105 @@ long double summed_expectation(std::int64_t tp, std::int64_t negatives, std::int
   return sum / total;
 }
 
-void expected_precision_holds_for_large_classes() {
-  struct Size {
-    std::int64_t tp, negatives, marked, draws;
+void expected_precision_equals_the_sum_over_terms() {
+  // Small and large shares, few levels and many. The last three take the most levels that there are.
+  const Drawing drawings[] = {{1, 51000, 20, 200},
+                              {250, 51000, 25000, 517},
+                              {517, 50722, 50722, 517},
+                              {7, 51232, 51000, 7},
+                              {300, 60000, 1, 44000},
+                              {9000, 50000, 49999, 5000},
+                              {1, 1000000, 999000, 900},
+                              {44000, 60000, 30000, 44000},
+                              {1, 16820000, 8400000, 8300000},
+                              {12345678, 40000000, 10000000, 20000000},
+                              {1, 10000000000000, 30000000, 400000000000},
+                              {1, std::int64_t{1} << 52, 19 << 12, std::int64_t{1} << 40},
+                              {1, std::int64_t{1} << 52, 18 << 12, std::int64_t{1} << 40},
+                              {1, 1000000000, 20000, 1000000}};
+  for (const Drawing& drawing : drawings) {
+    CHECK(relatively_close(checked_precision(drawing), summed_expectation(drawing), 1e-14L));
+  }
+  // Shares near 0 and 1, where the variance is small, and everything between.
+  test::Random random(13);
+  const auto part_of = [&](std::int64_t whole) {
+    const auto some = static_cast<std::int64_t>(random.bits() % static_cast<std::uint64_t>(whole + 1));
+    const std::int64_t few = std::min<std::int64_t>(whole, random.below(1 << random.below(8)));
+    const std::int64_t choices[] = {some, some >> random.below(20), few, whole - few};
+    return choices[random.below(4)];
   };
-  const Size sizes[] = {{1, 51000, 20, 200},       {250, 51000, 25000, 517},    {517, 50722, 50722, 517},
-                        {7, 51232, 51000, 7},      {300, 60000, 1, 44000},      {9000, 50000, 49999, 5000},
-                        {1, 1000000, 999000, 900}, {44000, 60000, 30000, 44000}};
-  for (const Size& size : sizes) {
-    trying = "n " + std::to_string(size.negatives) + ", marked " + std::to_string(size.marked) + ", draws " +
-             std::to_string(size.draws);
-    CHECK(close(expected_precision(size.tp, size.negatives, size.marked, size.draws),
-                summed_expectation(size.tp, size.negatives, size.marked, size.draws), 1e-13L));
+  for (int repeat = 0; repeat < 3000; ++repeat) {
+    Drawing drawing;
+    drawing.negatives = 1 + (random.below(1 << 18) >> random.below(16));
+    drawing.marked = part_of(drawing.negatives);
+    drawing.draws = part_of(drawing.negatives);
+    drawing.tp = 1 + part_of(std::int64_t{1} << random.below(40));
+    CHECK(relatively_close(checked_precision(drawing), summed_expectation(drawing), 1e-14L));
   }
 }
 
-// Variances large enough for the series, and values on both sides of the limit.
-void expected_precision_is_a_series_for_huge_classes() {
-  struct Size {
-    std::int64_t tp, negatives, marked, draws;
-  };
-  // In units of kSeriesVariance: 0.999, 1.002, 1.3, 1.8, and 1.1 in the worst case: few hits, and a
-  // variance near the mean.
-  const Size sizes[] = {{1, 16770000, 8400000, 8300000},
-                        {1, 16820000, 8400000, 8300000},
-                        {1, 40000000, 10000000, 30000000},
-                        {12345678, 40000000, 10000000, 20000000},
-                        {1, 10000000000000, 30000000, 400000000000}};
-  for (const Size& size : sizes) {
-    trying = "n " + std::to_string(size.negatives) + ", marked " + std::to_string(size.marked) + ", draws " +
-             std::to_string(size.draws);
-    const long double expected = summed_expectation(size.tp, size.negatives, size.marked, size.draws);
-    CHECK(std::fabs(expected_precision(size.tp, size.negatives, size.marked, size.draws) / expected - 1) < 1e-13L);
+// E[tp / (tp + H)] by central moments: with x = tp + mean and p = tp / x it is p (1 + v / x^2 - m3 / x^3 + m4 / x^4 -
+// ...). Since v <= mean <= x, the term of m5 is below 10 v^-3, that of m6 below 15 v^-3, and m4 is 3 v^2 within a few
+// v: the terms left out are below 2^-80 of p for v > 2^28.
+long double expectation_by_moments(const Drawing& drawing) {
+  const auto n = static_cast<long double>(drawing.negatives);
+  const auto m = static_cast<long double>(drawing.marked);
+  const auto d = static_cast<long double>(drawing.draws);
+  const auto tp = static_cast<long double>(drawing.tp);
+  const long double mean = m / n * d;
+  const long double variance = mean * ((n - m) / n) * ((n - d) / (n - 1));
+  CHECK(variance > 0x1p28L);
+  const long double x = tp + mean;
+  const long double spread = variance / (x * x);
+  const long double skew = spread * ((n - 2 * m) / n) * ((n - 2 * d) / (n - 2)) / x;
+  return tp / x * (1 + (spread - skew + 3 * spread * spread));
+}
+
+void expected_precision_holds_for_huge_classes() {
+  test::Random random(14);
+  for (int repeat = 0; repeat < 3000; ++repeat) {
+    Drawing drawing;
+    drawing.negatives = (std::int64_t{1} << (45 + random.below(8))) - 1 - random.below(1000);
+    const auto share_of = [&](std::int64_t whole) {
+      const std::int64_t share = (whole >> (1 + random.below(8))) - random.below(1000);
+      return random.below(2) == 0 ? share : whole - share;
+    };
+    drawing.marked = share_of(drawing.negatives);
+    drawing.draws = share_of(drawing.negatives);
+    drawing.tp = 1 + (drawing.draws >> random.below(60));
+    CHECK(relatively_close(checked_precision(drawing), expectation_by_moments(drawing), 6e-15L));
   }
-  // Half of 2^52 negatives are drawn and half are marked, so the mean is 2^50 and the other terms vanish in a double.
-  const std::int64_t quarter = std::int64_t{1} << 50;
-  CHECK(close(expected_precision(quarter, 4 * quarter, 2 * quarter, 2 * quarter), 0.5L, 1e-15L));
+}
+
+void expected_precision_is_exact_without_chance() {
+  constexpr std::int64_t kMost = std::int64_t{1} << 52;
+  for (const std::int64_t negatives : {std::int64_t{1}, std::int64_t{2}, std::int64_t{51239}, kMost - 1, kMost}) {
+    for (const std::int64_t some : {std::int64_t{0}, std::int64_t{1}, negatives / 3, negatives - 1, negatives}) {
+      for (const std::int64_t tp : {std::int64_t{1}, std::int64_t{7}, std::int64_t{51239}, kMost - 1}) {
+        const double precision = static_cast<double>(tp) / static_cast<double>(tp + some);
+        CHECK(checked_precision({tp, negatives, some, negatives}) == precision);  // the bits of AP
+        CHECK(relatively_close(checked_precision({tp, negatives, negatives, some}), precision, 1e-15L));
+        CHECK(checked_precision({tp, negatives, 0, some}) == 1.0);
+        CHECK(checked_precision({tp, negatives, some, 0}) == 1.0);
+      }
+    }
+  }
+}
+
+// A marked negative more lowers the precision, a hit more raises it, and draws and marks play the same part.
+void expected_precision_is_monotone() {
+  test::Random random(15);
+  for (int repeat = 0; repeat < 2000; ++repeat) {
+    const std::int64_t negatives = 2 + (random.below(1 << 30) >> random.below(30));
+    const auto below = [&](std::int64_t bound) { return random.below(static_cast<int>(bound)); };
+    const Drawing drawing{1 + (random.below(1 << 30) >> random.below(30)), negatives, 1 + below(negatives - 1),
+                          1 + below(negatives - 1)};
+    const double value = checked_precision(drawing);
+    constexpr double kRounded = 1 + 0x1p-46;
+    CHECK(checked_precision({drawing.tp, negatives, drawing.marked + 1, drawing.draws}) <= value * kRounded);
+    CHECK(checked_precision({drawing.tp + 1, negatives, drawing.marked, drawing.draws}) * kRounded >= value);
+    CHECK(relatively_close(checked_precision({drawing.tp, negatives, drawing.draws, drawing.marked}), value, 1e-14L));
+  }
 }
 
 void weights_are_taken_apart_exactly() {
@@ -650,8 +734,10 @@ int main() {
       {"chance_is_the_mean_over_all_orders", chance_is_the_mean_over_all_orders},
       {"harmonic_numbers_equal_their_sums", harmonic_numbers_equal_their_sums},
       {"expected_precision_equals_enumeration", expected_precision_equals_enumeration},
-      {"expected_precision_holds_for_large_classes", expected_precision_holds_for_large_classes},
-      {"expected_precision_is_a_series_for_huge_classes", expected_precision_is_a_series_for_huge_classes},
+      {"expected_precision_equals_the_sum_over_terms", expected_precision_equals_the_sum_over_terms},
+      {"expected_precision_holds_for_huge_classes", expected_precision_holds_for_huge_classes},
+      {"expected_precision_is_exact_without_chance", expected_precision_is_exact_without_chance},
+      {"expected_precision_is_monotone", expected_precision_is_monotone},
       {"weights_are_taken_apart_exactly", weights_are_taken_apart_exactly},
       {"minus_zero_is_a_zero", minus_zero_is_a_zero},
   });

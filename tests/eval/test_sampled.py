@@ -214,6 +214,33 @@ def test_expected_sap_agrees_with_exact_fractions_far_from_the_mode():
     assert_agrees(expected_sampled_average_precision(scores, labels), expected)
 
 
+@pytest.mark.parametrize(
+    ("positives", "negatives"), [(1, 20_000), (9, 20_000), (60, 20_000), (300, 2_000), (200, 200), (50, 30)]
+)
+def test_expected_sap_of_two_thresholds_agrees_with_exact_fractions(positives, negatives):
+    """Some positives and negatives score 2 and the others 1, in classes with few and with many of each."""
+    pairs = list(
+        itertools.product(
+            sorted({1, positives // 10 + 1, positives // 2 + 1, positives}),
+            sorted({0, 1, negatives // 1000, negatives // 20, negatives // 2, negatives - 1, negatives}),
+        )
+    )
+    labels = np.repeat([[True], [False]], [positives, negatives], axis=0).repeat(len(pairs), axis=1)
+    scores = np.ones(labels.shape, np.float32)
+    for column, (hits, marked) in zip(scores.T, pairs, strict=True):
+        column[:hits] = column[positives : positives + marked] = 2
+    expected = reference.per_class(reference.expected_sap_by_hypergeometric, scores, labels)
+    np.testing.assert_allclose(expected_sampled_average_precision(scores, labels), expected, rtol=1e-14)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=60))
+def test_expected_sap_is_ap_where_every_negative_is_drawn(rows):
+    scores, labels = map(np.array, zip(*rows, strict=True))
+    if labels.sum() < len(labels) / 2:
+        labels = ~labels
+    assert_same_bits(expected_sampled_average_precision(scores, labels), average_precision(scores, labels))
+
+
 def test_expected_sap_by_hand():
     """With N P N N P N, best first, the mean over the six pairs of negatives is 2/3, while AP is 0.45."""
     scores, labels = -np.arange(6.0), np.array([0, 1, 0, 0, 1, 0])

@@ -145,10 +145,11 @@ call = lambda: vltr_eval.sampled_average_precision(scores, labels, trials=2000)
 scores, labels = endless(10**6, 1, positives=10**5)
 call = lambda: vltr_eval.sampled_average_precision(scores, labels, trials=10**5)
 """,
-    "expected SAP of one class": """
-hits = np.arange(1, 10**6 + 1) * 4
-table = RankTable(12 * 10**6, np.array([0, 10**6]), -np.arange(1e6), hits, hits, hits * 0)
-call = table.expected_sampled_average_precision
+    "expected SAP of many classes": """
+num_classes = 800_000
+tp = np.tile(np.append(np.arange(1, 10), 10_000), num_classes)
+table = RankTable(10**9, np.arange(num_classes + 1) * 10, -tp, tp, np.full(len(tp), 2 * 10**6), np.zeros_like(tp))
+call = lambda: table.expected_sampled_average_precision(threads=1)
 """,
 }
 
@@ -230,12 +231,13 @@ def test_progress_rises_through_all_phases_of_a_scan(trials):
 
 
 def test_progress_of_expected_sampled_ap_rises_to_the_end():
-    num_rows, num_positives = 2**30, 4000
-    tp = np.arange(1, num_positives + 1)
-    table = RankTable(num_rows, np.array([0, num_positives]), -tp.astype(float), tp, tp * 200_000, tp * 0)
+    num_rows, num_classes = 10**9, 100_000
+    tp = np.tile(np.append(np.arange(1, 10), 10_000), num_classes)
+    table = RankTable(num_rows, np.arange(num_classes + 1) * 10, -tp.astype(float), tp, tp * 0 + 2 * 10**6, tp * 0)
     seen = []
     values = table.expected_sampled_average_precision(threads=1, progress=seen.append)
-    assert values == table.expected_sampled_average_precision()
+    assert (values == table.expected_sampled_average_precision()).all()
+    assert seen
     assert seen == sorted(seen)
     assert all(0 <= fraction <= 1 for fraction in seen)
 
