@@ -2,6 +2,7 @@
 #include "cpu/columns.hpp"
 #include "cpu/draws.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/trial_marks.hpp"
 
 namespace vltr::cpu {
 
@@ -39,6 +40,8 @@ ReachColumns<LaneOf<T>> reach_columns_kernel() {
 }
 
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
+
+AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
 
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
