@@ -1,6 +1,7 @@
 // The choice of kernels by instruction set, made here alone.
 #include "cpu/columns.hpp"
 #include "cpu/draws.hpp"
+#include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/trial_marks.hpp"
 
@@ -39,14 +40,28 @@ ReachColumns<LaneOf<T>> reach_columns_kernel() {
   return VLTR_CHOOSE(reach_columns<T>);
 }
 
+template <class T>
+CopyColumns<LaneOf<T>> copy_columns_kernel() {
+  return VLTR_CHOOSE(copy_columns<T>);
+}
+
+template <class Lane>
+OrderPart<Lane> order_part_kernel() {
+  return VLTR_CHOOSE(order_part<Lane>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
 
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
-  template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();
+  template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
+  template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
+template OrderPart<float> order_part_kernel<float>();
+template OrderPart<double> order_part_kernel<double>();
+template OrderPart<std::int64_t> order_part_kernel<std::int64_t>();
 
 }  // namespace vltr::cpu

@@ -1,6 +1,7 @@
 #include "cpu/sample_columns.hpp"
 
 #include "cpu/columns.hpp"
+#include "cpu/score_order.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/trial_marks.hpp"
 
@@ -13,8 +14,9 @@ namespace {
 bool by_marks(std::int64_t draws, std::int64_t negatives) { return negatives >= 1024 && 32 * draws >= negatives; }
 
 // Moves the displaced negatives of a column to their numbers. The number of a draw is then its index in the column.
+template <class Element>
 void move_displaced(const std::uint32_t* positives, std::uint32_t count, std::uint32_t rows,
-                    Array<std::uint32_t>& displaced, std::uint32_t* column) {
+                    Array<std::uint32_t>& displaced, Element* column) {
   displaced.resize(count);
   const std::uint32_t moved = displaced_negatives(positives, count, rows, displaced.data());
   for (std::uint32_t i = 0; i < moved; ++i) column[positives[i]] = column[displaced[i]];
@@ -81,84 +83,169 @@ std::int64_t trials_per_item(std::int64_t draws, std::int64_t negatives, std::in
   return (trials + groups - 1) / groups;
 }
 
-// Samples classes by marks, a few at a time: first their negatives are listed by score, then each item samples some
-// trials of a class.
+// Samples classes by marks, a few at a time. First their columns are copied, then their negatives are listed by score,
+// and then each item samples some trials of a class.
 template <class T>
-void mark_trials(const Matrix& scores, const Positives& positives, const Thresholds<LaneOf<T>>& thresholds,
-                 const RankTable& table, const Array<std::int64_t>& classes, std::int64_t trials, std::uint64_t seed,
-                 const Runner& runner, double* out) {
-  struct Scratch {
-    Array<std::uint32_t> displaced;
-    Array<std::uint32_t> next;
-    MarkScratch marks;
-  };
-  const AverageMarked average_marked = average_marked_kernel();
-  const std::int64_t workers = std::max(runner.threads, 1);
-  Array<Scratch> scratch(workers);
-  const std::int64_t at_once =
-      std::max(workers, kColumnScratchBytes / (scores.rows * static_cast<std::int64_t>(sizeof(std::uint32_t))));
-  Array<LargeArray<std::uint32_t>> by_score(std::min(at_once, classes.count()));
-  for (std::int64_t begin = 0; begin < classes.count(); begin += at_once) {
-    const std::int64_t count = std::min(at_once, classes.count() - begin);
-    const auto fraction = [&](std::int64_t done) {
-      return static_cast<double>(done) / static_cast<double>(classes.count());
-    };
-    const Runner of_classes = runner.share(fraction(begin), fraction(begin + count));
-    const double listing = 10.0 / (10.0 + static_cast<double>(trials));
-    const Span<const std::int64_t> chosen{classes.data() + begin, count};
-    const auto list = [&](std::int64_t c, std::uint32_t* reached, int worker) {
-      Scratch& local = scratch[worker];
-      const auto rows = static_cast<std::uint32_t>(scores.rows);
-      const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));
-      move_displaced(positives.rows_of(c).data(), draws, rows, local.displaced, reached);
-      const std::int64_t first = table.offset.first(c);
-      const std::int64_t keys = table.offset.length(c);
-      const std::int64_t* const fp = table.fp.data() + first;
-      // next[r]: where the next negative that reaches r thresholds goes.
-      local.next.resize(keys + 1);
-      for (std::int64_t k = 0; k < keys; ++k) local.next[keys - k] = static_cast<std::uint32_t>(k == 0 ? 0 : fp[k - 1]);
-      LargeArray<std::uint32_t>& numbers = by_score[std::lower_bound(chosen.begin(), chosen.end(), c) - chosen.begin()];
-      numbers.resize(keys == 0 ? 0 : fp[keys - 1]);
-      std::uint32_t* const next = local.next.data();
-      std::uint32_t* const to = numbers.data();
-      for (std::uint32_t number = 0; number < rows - draws; ++number) {
-        if (reached[number] != 0) to[next[reached[number]]++] = number;
-      }
-    };
-    for_each_column<T>(scores, thresholds, chosen, of_classes.share(0.0, listing), list);
+class MarkedTrials {
+  using Lane = LaneOf<T>;
 
+ public:
+  MarkedTrials(const Matrix& scores, const Positives& positives, const RankTable& table, std::int64_t trials,
+               std::uint64_t seed, double* out, const Runner& runner)
+      : scores_(scores),
+        positives_(positives),
+        table_(table),
+        keys_(std::get<std::vector<Lane>>(table.thresholds).data()),
+        trials_(trials),
+        seed_(seed),
+        out_(out),
+        workers_(std::max(runner.threads, 1)),
+        marks_(workers_) {}
+
+  // A class takes kBytesPerRow for each row, until its negatives are listed. They are listed four bytes each.
+  void run(const Array<std::int64_t>& classes, const Runner& runner) {
+    constexpr std::int64_t kBytesPerRow = 2 * sizeof(Lane) + 2 * sizeof(std::uint32_t);
+    const std::int64_t at_once = std::max(workers_, kColumnScratchBytes / (scores_.rows * kBytesPerRow));
+    const std::int64_t steps = (classes.count() + at_once - 1) / at_once;
+    for (std::int64_t step = 0; step < steps; ++step) {
+      const std::int64_t first = step * classes.count() / steps;
+      const std::int64_t end = (step + 1) * classes.count() / steps;
+      const auto fraction = [&](std::int64_t done) {
+        return static_cast<double>(done) / static_cast<double>(classes.count());
+      };
+      run({classes.data() + first, end - first}, runner.share(fraction(first), fraction(end)));
+    }
+  }
+
+ private:
+  struct Listed {
+    std::int64_t cls;
+    std::uint32_t draws;
+    LargeArray<Lane> moved_scores;
+    LargeArray<std::uint32_t> moved;
+    LargeArray<std::uint32_t> by_score;
+  };
+
+  void run(Span<const std::int64_t> classes, const Runner& runner) {
+    const Phases phases(runner, {4.0, 12.0, static_cast<double>(trials_)});
+    Array<Listed> listed(classes.size());
+    {
+      const std::int64_t stride = scores_.rows + 16;
+      columns_.resize(classes.size() * stride);
+      copy(classes, stride, phases.phase(0));
+      for (std::int64_t i = 0; i < classes.size(); ++i) {
+        listed[i].cls = classes[i];
+        listed[i].draws = static_cast<std::uint32_t>(draws_per_trial(positives_, scores_.rows, classes[i]));
+      }
+      list(listed, stride, phases.phase(1));
+    }
+    sample(listed, phases.phase(2));
+  }
+
+  void copy(Span<const std::int64_t> classes, std::int64_t stride, const Runner& runner) {
+    const Array<ColumnGroup> groups = column_groups(classes, 16);
+    const Array<Tile> tiles = row_tiles(scores_, kTileRows);
+    constexpr std::int64_t kTilesPerItem = 32;
+    const std::int64_t parts = (tiles.count() + kTilesPerItem - 1) / kTilesPerItem;
+    const CopyColumns<Lane> copy_columns = copy_columns_kernel<T>();
+    runner.run(groups.count() * parts, [&](std::int64_t item, int) {
+      const ColumnGroup group = groups[item % groups.count()];
+      const std::int64_t slot = std::lower_bound(classes.begin(), classes.end(), group.first) - classes.begin();
+      const std::int64_t first = item / groups.count() * kTilesPerItem;
+      for (std::int64_t tile = first; tile < std::min(tiles.count(), first + kTilesPerItem); ++tile) {
+        copy_columns(tiles[tile], group.first, group.count, stride, columns_.data() + slot * stride);
+      }
+    });
+  }
+
+  // A part of a class is a range of thresholds that about the same number of negatives reach.
+  void list(Array<Listed>& listed, std::int64_t stride, const Runner& runner) {
+    const std::int64_t shared = workers_ == 1 ? 1 : (2 * workers_ + listed.count() - 1) / listed.count();
+    const std::int64_t parts = std::max(shared, scores_.rows / kRowsPerPart);
+    const Phases phases(runner, {1.0, 10.0});
+    Array<OrderedClass<Lane>> ordered(listed.count());
+    phases.phase(0).run(listed.count(), [&](std::int64_t i, int) {
+      Listed& own = listed[i];
+      const auto rows = static_cast<std::uint32_t>(scores_.rows);
+      Lane* const column = columns_.data() + i * stride;
+      Array<std::uint32_t> displaced(own.draws);
+      move_displaced(positives_.rows_of(own.cls).data(), own.draws, rows, displaced, column);
+      const std::int64_t first = table_.offset.first(own.cls);
+      OrderedClass<Lane>& to = ordered[i];
+      to = {column,  rows - own.draws, keys_ + first, table_.fp.data() + first, table_.offset.length(own.cls),
+            nullptr, nullptr,          nullptr};
+      const std::int64_t reaching = to.reaching(to.count);
+      own.moved_scores.resize(reaching);
+      own.moved.resize(reaching);
+      own.by_score.resize(reaching);
+      to.moved_scores = own.moved_scores.data();
+      to.moved = own.moved.data();
+      to.by_score = own.by_score.data();
+    });
+    const OrderPart<Lane> order_part = order_part_kernel<Lane>();
+    phases.phase(1).run(listed.count() * parts, [&](std::int64_t item, int) {
+      const OrderedClass<Lane>& own = ordered[item / parts];
+      const auto start = [&](std::int64_t part) {
+        return part == parts
+                   ? own.count
+                   : std::lower_bound(own.fp, own.fp + own.count, own.reaching(own.count) / parts * part) - own.fp;
+      };
+      const std::int64_t part = item % parts;
+      const std::int64_t first = part == 0 ? 0 : start(part);
+      const std::int64_t end = start(part + 1);
+      if (first < end) order_part(own, first, end);
+    });
+    for (Listed& own : listed) {
+      own.moved_scores.clear();
+      own.moved.clear();
+    }
+  }
+
+  void sample(const Array<Listed>& listed, const Runner& runner) {
     struct Item {
-      std::int64_t cls;  // in `chosen`
+      const Listed* own;
       std::int64_t first;
       std::int64_t count;
     };
     Array<Item> items;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t draws = draws_per_trial(positives, scores.rows, chosen[i]);
-      const std::int64_t step =
-          trials_per_item(draws, scores.rows - draws, trials, std::max<std::int64_t>(1, workers / count));
-      for (std::int64_t trial = 0; trial < trials; trial += step) {
-        items.push_back({i, trial, std::min(step, trials - trial)});
+    for (const Listed& own : listed) {
+      const std::int64_t step = trials_per_item(own.draws, scores_.rows - own.draws, trials_,
+                                                (workers_ + listed.count() - 1) / listed.count());
+      for (std::int64_t trial = 0; trial < trials_; trial += step) {
+        items.push_back({&own, trial, std::min(step, trials_ - trial)});
       }
     }
-    of_classes.share(listing, 1.0).run(items.count(), [&](std::int64_t index, int worker) {
+    const AverageMarked average_marked = average_marked_kernel();
+    runner.run(items.count(), [&](std::int64_t index, int worker) {
       const Item& item = items[index];
-      const std::int64_t c = chosen[item.cls];
-      const std::int64_t first = table.offset.first(c);
-      const std::int64_t draws = draws_per_trial(positives, scores.rows, c);
-      const MarkedClass marked{by_score[item.cls].data(),
-                               table.tp.data() + first,
-                               table.fp.data() + first,
-                               table.offset.length(c),
-                               static_cast<std::uint32_t>(scores.rows - draws),
-                               static_cast<std::uint32_t>(draws),
-                               static_cast<std::uint32_t>(c),
-                               seed};
-      average_marked(marked, item.first, item.count, scratch[worker].marks, out + item.first * scores.cols + c,
-                     scores.cols);
+      const Listed& own = *item.own;
+      const std::int64_t first = table_.offset.first(own.cls);
+      const MarkedClass marked{own.by_score.data(),
+                               table_.tp.data() + first,
+                               table_.fp.data() + first,
+                               table_.offset.length(own.cls),
+                               static_cast<std::uint32_t>(scores_.rows) - own.draws,
+                               own.draws,
+                               static_cast<std::uint32_t>(own.cls),
+                               seed_};
+      average_marked(marked, item.first, item.count, marks_[worker], out_ + item.first * scores_.cols + own.cls,
+                     scores_.cols);
     });
   }
-}
+
+  static constexpr std::int64_t kRowsPerPart = std::int64_t{4} << 20;  // so that the call polls often enough
+
+  const Matrix& scores_;
+  const Positives& positives_;
+  const RankTable& table_;
+  const Lane* keys_;
+  std::int64_t trials_;
+  std::uint64_t seed_;
+  double* out_;
+  std::int64_t workers_;
+  LargeArray<Lane> columns_;
+  Array<MarkScratch> marks_;
+};
 
 }  // namespace
 
@@ -198,7 +285,7 @@ Array<double> sample_columns(const Matrix& scores, const Positives& positives, c
     look_up_trials<T>(scores, positives, thresholds, table, looked_up, trials, seed, phases.phase(0), out.data());
   }
   if (!marked.empty()) {
-    mark_trials<T>(scores, positives, thresholds, table, marked, trials, seed, phases.phase(1), out.data());
+    MarkedTrials<T>(scores, positives, table, trials, seed, out.data(), runner).run(marked, phases.phase(1));
   }
   return out;
 }
