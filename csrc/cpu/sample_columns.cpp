@@ -247,7 +247,28 @@ class MarkedTrials {
   Array<MarkScratch> marks_;
 };
 
+double average_precision_of(const RankTable& table, std::int64_t c) {
+  const std::int64_t first = table.offset.first(c);
+  return average_precision(table.tp.data() + first, table.fp.data() + first, table.offset.length(c));
+}
+
 }  // namespace
+
+template <class T>
+void mark_trials(const Matrix& scores, const Positives& positives, const RankTable& table,
+                 const Array<std::int64_t>& classes, std::int64_t trials, std::uint64_t seed, double* out,
+                 const Runner& runner) {
+  Array<std::int64_t> drawn;
+  for (const std::int64_t c : classes) {
+    if (draws_per_trial(positives, scores.rows, c) != 0) {
+      drawn.push_back(c);
+      continue;
+    }
+    const double all = average_precision_of(table, c);
+    for (std::int64_t trial = 0; trial < trials; ++trial) out[trial * scores.cols + c] = all;
+  }
+  if (!drawn.empty()) MarkedTrials<T>(scores, positives, table, trials, seed, out, runner).run(drawn, runner);
+}
 
 bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, std::int64_t trials) {
   const auto element = static_cast<std::int64_t>(
@@ -268,11 +289,7 @@ Array<double> sample_columns(const Matrix& scores, const Positives& positives, c
   double marked_work = 0.0;
   for (std::int64_t c = 0; c < scores.cols; ++c) {
     const std::int64_t draws = draws_per_trial(positives, scores.rows, c);
-    if (draws == 0) {
-      const std::int64_t first = table.offset.first(c);
-      const double all = average_precision(table.tp.data() + first, table.fp.data() + first, table.offset.length(c));
-      for (std::int64_t trial = 0; trial < trials; ++trial) out[trial * scores.cols + c] = all;
-    } else if (by_marks(draws, scores.rows - draws)) {
+    if (draws == 0 || by_marks(draws, scores.rows - draws)) {
       marked.push_back(c);
       marked_work += static_cast<double>(2 * draws + scores.rows / 8);
     } else {
@@ -284,15 +301,15 @@ Array<double> sample_columns(const Matrix& scores, const Positives& positives, c
   if (!looked_up.empty()) {
     look_up_trials<T>(scores, positives, thresholds, table, looked_up, trials, seed, phases.phase(0), out.data());
   }
-  if (!marked.empty()) {
-    MarkedTrials<T>(scores, positives, table, trials, seed, out.data(), runner).run(marked, phases.phase(1));
-  }
+  mark_trials<T>(scores, positives, table, marked, trials, seed, out.data(), phases.phase(1));
   return out;
 }
 
-#define VLTR_SAMPLE(T)                                                                                    \
-  template Array<double> sample_columns<T>(const Matrix&, const Positives&, const Thresholds<LaneOf<T>>&, \
-                                           const RankTable&, std::int64_t, std::uint64_t, const Runner&);
+#define VLTR_SAMPLE(T)                                                                                        \
+  template Array<double> sample_columns<T>(const Matrix&, const Positives&, const Thresholds<LaneOf<T>>&,     \
+                                           const RankTable&, std::int64_t, std::uint64_t, const Runner&);     \
+  template void mark_trials<T>(const Matrix&, const Positives&, const RankTable&, const Array<std::int64_t>&, \
+                               std::int64_t, std::uint64_t, double*, const Runner&);
 VLTR_FOR_EACH_ELEMENT(VLTR_SAMPLE)
 #undef VLTR_SAMPLE
 
