@@ -2,7 +2,9 @@
 #include "cpu/columns.hpp"
 #include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
+#include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/trial_marks.hpp"
 
 namespace vltr::cpu {
 
@@ -39,6 +41,16 @@ ReachColumns<LaneOf<T>> reach_columns_kernel() {
   return VLTR_CHOOSE(reach_columns<T>);
 }
 
+template <class T>
+CopyColumns<LaneOf<T>> copy_columns_kernel() {
+  return VLTR_CHOOSE(copy_columns<T>);
+}
+
+template <class Lane>
+OrderPart<Lane> order_part_kernel() {
+  return VLTR_CHOOSE(order_part<Lane>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 template <class T>
@@ -68,15 +80,19 @@ AppendSteps<Key> append_steps_kernel() {
 
 PrecisionSummands precision_summands_kernel() { return VLTR_CHOOSE(precision_summands); }
 
+AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
+
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
   template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
-  template ReadColumns<LaneOf<T>> read_columns_kernel<T>();
+  template ReadColumns<LaneOf<T>> read_columns_kernel<T>();    \
+  template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
-#define VLTR_KERNELS(Lane)                        \
-  template CountCells<Lane> count_cells_kernel(); \
-  template ScatterWords<Lane> scatter_words_kernel();
+#define VLTR_KERNELS(Lane)                           \
+  template CountCells<Lane> count_cells_kernel();     \
+  template ScatterWords<Lane> scatter_words_kernel(); \
+  template OrderPart<Lane> order_part_kernel();
 VLTR_KERNELS(float)
 VLTR_KERNELS(double)
 VLTR_KERNELS(std::int64_t)

@@ -30,6 +30,7 @@ class LargeArray {
     if (pages > 1) madvise(data_.get(), pages * kHugePage, MADV_HUGEPAGE);  // a hint; a failure changes nothing
 #endif
   }
+  void clear() { data_.reset(); }
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
 

@@ -306,11 +306,33 @@ struct Halves {
     hash = _mm512_xor_si512(hash, _mm512_srli_epi32(hash, 13));
     hash = _mm512_mullo_epi32(hash, _mm512_set1_epi32(static_cast<int>(0xC2B2AE35u)));
     hash = _mm512_xor_si512(hash, _mm512_srli_epi32(hash, 16));
-    const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(hash, wide_radix), 32);
+    const __m512i even = _mm512_mul_epu32(hash, wide_radix);
     const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(hash, 32), wide_radix);
-    const __m512i step = _mm512_mask_mov_epi32(even, 0xAAAA, odd);
+    const __m512i step = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
     const __m512i sum = _mm512_add_epi32(lanes, step);
-    lanes = _mm512_mask_sub_epi32(sum, _mm512_cmpge_epu32_mask(sum, wide_radix), sum, wide_radix);
+    lanes = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, wide_radix));  // below the radix, the difference wraps
+  }
+};
+
+// Counts, up to 255 each, of the trials that have a bit in a mark.
+template <class Mark>
+struct MarkCounts {
+  __m512i counts;
+
+  void clear() { counts = _mm512_setzero_si512(); }
+  void add(Mark mark) {
+    if constexpr (sizeof(Mark) == 8) {
+      counts = _mm512_mask_add_epi8(counts, mark, counts, _mm512_set1_epi8(1));
+    } else if constexpr (sizeof(Mark) == 4) {
+      const __m256i low = _mm512_castsi512_si256(counts);
+      counts = _mm512_castsi256_si512(_mm256_mask_add_epi8(low, mark, low, _mm256_set1_epi8(1)));
+    } else {
+      const __m128i low = _mm512_castsi512_si128(counts);
+      counts = _mm512_castsi128_si512(_mm_mask_add_epi8(low, mark, low, _mm_set1_epi8(1)));
+    }
+  }
+  void store(std::uint8_t* bytes) const {
+    _mm512_mask_storeu_epi8(bytes, ~__mmask64{0} >> (64 - 8 * sizeof(Mark)), counts);
   }
 };
 

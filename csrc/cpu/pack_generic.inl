@@ -129,5 +129,29 @@ struct Halves {
   }
 };
 
+// Counts, up to 255 each, of the trials that have a bit in a mark.
+struct SpreadBits {
+  std::uint64_t bytes[256];
+  constexpr SpreadBits() : bytes() {
+    for (std::uint64_t mark = 0; mark < 256; ++mark) {
+      for (int bit = 0; bit < 8; ++bit) bytes[mark] |= (mark >> bit & 1u) << (8 * bit);
+    }
+  }
+};
+inline constexpr SpreadBits kSpreadBits;
+
+template <class Mark>
+struct MarkCounts {
+  std::uint64_t counts[sizeof(Mark)];
+
+  void clear() { std::fill(counts, counts + sizeof(Mark), std::uint64_t{0}); }
+  void add(Mark mark) {
+    for (std::size_t i = 0; i < sizeof(Mark); ++i) counts[i] += kSpreadBits.bytes[mark >> (8 * i) & 0xFFu];
+  }
+  void store(std::uint8_t* bytes) const {
+    std::copy_n(reinterpret_cast<const std::uint8_t*>(counts), sizeof(counts), bytes);
+  }
+};
+
 }  // namespace vltr::cpu::VLTR_ISA
 #include "cpu/target_end.inl"

@@ -2,4 +2,5 @@
 #if defined(__x86_64__)
 #include "cpu/pack_avx2.inl"
 #include "cpu/dense_class.inl"
+#include "cpu/score_order.inl"
 #endif

@@ -1,3 +1,4 @@
 // The kernels for every processor.
 #include "cpu/pack_generic.inl"
 #include "cpu/dense_class.inl"
+#include "cpu/score_order.inl"

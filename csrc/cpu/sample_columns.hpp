@@ -1,5 +1,6 @@
-// Sampled AP with many trials, class by class. If a class has more draws than rows, it is cheaper to read and search
-// its column once and to look up the result in each trial.
+// Sampled AP class by class, for classes with many draws. It is cheaper to read the column of such a class once than to
+// read each drawn score. Trials that draw a large part of the negatives mark their draws (trial_marks.hpp); other
+// trials look each draw up in the searched column.
 #pragma once
 
 #include "cpu/draws.hpp"
@@ -11,7 +12,16 @@ namespace vltr::cpu {
 // scan then looks them up.
 bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, std::int64_t trials);
 
-// (trials, C) row-major. Scratch: up to 32 MiB, or one column of counts per thread if that is more.
+// Samples the given classes, which must ascend, by marks. AP of trial t and class c goes to out[t * C + c]. Scratch:
+// 16 bytes a row (24 for 8-byte lanes) for as many classes as fit in 32 MiB, or for one class a thread if that is more;
+// and 32 MiB, or two bytes a row if that is more, for each thread.
+template <class T>
+void mark_trials(const Matrix& scores, const Positives& positives, const RankTable& table,
+                 const Array<std::int64_t>& classes, std::int64_t trials, std::uint64_t seed, double* out,
+                 const Runner& runner);
+
+// All classes: (trials, C) row-major. Scratch: that of mark_trials(), and up to 32 MiB, or one column of counts per
+// thread if that is more.
 template <class T>
 Array<double> sample_columns(const Matrix& scores, const Positives& positives, const Thresholds<LaneOf<T>>& thresholds,
                              const RankTable& table, std::int64_t trials, std::uint64_t seed, const Runner& runner);

@@ -15,8 +15,10 @@
 #include "cpu/count_reached.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/rank_scan.hpp"
+#include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/trial_average.hpp"
+#include "cpu/trial_marks.hpp"
 #include "cpu/weighted_average_precision.hpp"
 #include "tests/check.hpp"
 
@@ -577,6 +579,177 @@ void trials_are_the_same_in_pass_and_by_columns() {
       }
     });
   }
+}
+
+// A class whose negatives reach random numbers of thresholds, ordered by that number.
+struct RandomClass {
+  std::vector<std::uint32_t> reached;  // by number of the negative
+  std::vector<std::uint32_t> by_score;
+  std::vector<std::int64_t> tp;
+  std::vector<std::int64_t> fp;
+
+  RandomClass(Random& random, std::uint32_t negatives, int keys) : fp(static_cast<std::size_t>(keys)) {
+    std::int64_t hits = 0;
+    for (int k = 0; k < keys; ++k) tp.push_back(hits += k == 0 ? 1 : random.below(3));
+    const int most = random.below(3) == 0 ? std::min(keys, 2) : keys;
+    for (std::uint32_t i = 0; i < negatives; ++i) {
+      reached.push_back(static_cast<std::uint32_t>(random.below(most + 1)));
+      for (int k = keys - static_cast<int>(reached.back()); k < keys; ++k) ++fp[static_cast<std::size_t>(k)];
+    }
+    for (int k = 0; k < keys; ++k) {
+      for (std::uint32_t i = 0; i < negatives; ++i) {
+        if (reached[i] == static_cast<std::uint32_t>(keys - k)) by_score.push_back(i);
+      }
+    }
+  }
+  std::vector<double> defined_trials(std::uint32_t draws, std::uint64_t seed, std::uint32_t cls, std::int64_t first,
+                                     std::int64_t count) const {
+    std::vector<double> expected;
+    const auto keys = static_cast<std::int64_t>(tp.size());
+    for (std::int64_t trial = first; trial < first + count; ++trial) {
+      std::vector<std::int32_t> drawn((tp.size() + 1) * kSapLanes);
+      const KeyedPermutation permutation =
+          keyed_permutation(static_cast<std::uint32_t>(reached.size()), seed, cls, static_cast<std::uint32_t>(trial));
+      for (std::uint32_t i = 0; i < draws; ++i) {
+        ++drawn[static_cast<std::size_t>(keys - reached[permute(permutation, i)]) * kSapLanes];
+      }
+      double ap[kSapLanes];
+      sampled_average_precisions(tp.data(), drawn.data(), keys, ap);
+      expected.push_back(ap[0]);
+    }
+    return expected;
+  }
+};
+
+// Marks give the trials that look-ups of each draw give, and marks of the negatives that are not drawn give the same.
+void check_marks(Random& random, std::uint32_t negatives, std::uint32_t draws, int keys, std::int64_t count) {
+  const RandomClass own(random, negatives, keys);
+  const std::uint64_t seed = random.bits();
+  const std::int64_t first = random.below(100);
+  const std::vector<double> expected = own.defined_trials(draws, seed, 7, first, count);
+  for_each_simd([&](const char* simd) {
+    trying = std::to_string(draws) + " of " + std::to_string(negatives) + ", " + std::to_string(keys) + " keys, " +
+             std::to_string(count) + " trials, " + simd;
+    MarkScratch scratch;
+    // Two calls with the same scratch: the second must find it as the first did.
+    for (int call = 0; call < 2; ++call) {
+      std::vector<double> ap(static_cast<std::size_t>(2 * count));
+      average_marked_kernel()({own.by_score.data(), own.tp.data(), own.fp.data(), keys, negatives, draws, 7, seed},
+                              first, count, scratch, ap.data(), 2);
+      for (std::int64_t i = 0; i < count; ++i) CHECK(ap[2 * i] == expected[i]);
+    }
+  });
+}
+
+void marked_trials_are_their_definition() {
+  Random random(305);
+  for (std::uint32_t negatives = 1; negatives < 70; ++negatives) {
+    const auto some = static_cast<std::uint32_t>(random.below(static_cast<int>(negatives)));
+    for (const std::uint32_t draws : {std::uint32_t{1}, negatives / 2, negatives / 2 + 1, negatives, 1 + some}) {
+      if (draws == 0) continue;
+      check_marks(random, negatives, draws, 1 + random.below(5), 1 + random.below(9));
+    }
+  }
+  for (const std::int64_t count : {1, 8, 9, 16, 17, 32, 33, 64}) {
+    for (const std::uint32_t negatives : {1023u, 1025u, 4096u, 4160u, 5000u}) {
+      for (const std::uint32_t draws : {negatives / 40, negatives / 3, negatives - negatives / 5}) {
+        check_marks(random, negatives, draws, 1 + random.below(300), count);
+      }
+    }
+  }
+}
+
+template <class Lane>
+void check_order(Random& random, std::int64_t negatives, std::int64_t count, int values) {
+  const auto value = [&] { return static_cast<Lane>(random.below(values) - values / 2); };
+  std::vector<Lane> keys;
+  for (std::int64_t k = 0; k < count; ++k) keys.push_back(value());
+  if (random.below(2) == 0) keys.push_back(std::numeric_limits<Lane>::max());
+  std::sort(keys.begin(), keys.end(), std::greater<Lane>());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  count = static_cast<std::int64_t>(keys.size());
+  std::vector<Lane> scores;
+  for (std::int64_t i = 0; i < negatives; ++i) {
+    scores.push_back(random.below(50) == 0 ? std::numeric_limits<Lane>::max() : value());
+  }
+  const auto group = [&](std::uint32_t number) {
+    return std::lower_bound(keys.begin(), keys.end(), scores[number], std::greater<Lane>()) - keys.begin();
+  };
+  std::vector<std::int64_t> fp(keys.size());
+  for (std::int64_t i = 0; i < negatives; ++i) {
+    for (std::int64_t k = group(static_cast<std::uint32_t>(i)); k < count; ++k) ++fp[static_cast<std::size_t>(k)];
+  }
+  for_each_simd([&](const char* simd) {
+    for (const std::int64_t parts : {std::int64_t{1}, std::int64_t{3}, count}) {
+      trying = std::to_string(negatives) + " negatives, " + std::to_string(count) + " keys, " + simd;
+      const auto reaching = static_cast<std::size_t>(fp.back());
+      std::vector<Lane> moved_scores(reaching);
+      std::vector<std::uint32_t> moved(reaching);
+      std::vector<std::uint32_t> by_score(reaching);
+      const OrderedClass<Lane> ordered{scores.data(), negatives,           keys.data(),  fp.data(),
+                                       count,         moved_scores.data(), moved.data(), by_score.data()};
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t first = part * count / parts;
+        const std::int64_t end = (part + 1) * count / parts;
+        if (first < end) order_part_kernel<Lane>()(ordered, first, end);
+      }
+      for (std::int64_t k = 0; k < count; ++k) {
+        for (std::int64_t i = k == 0 ? 0 : fp[k - 1]; i < fp[k]; ++i) CHECK(group(by_score[i]) == k);
+      }
+      std::sort(by_score.begin(), by_score.end());
+      CHECK(std::adjacent_find(by_score.begin(), by_score.end()) == by_score.end());
+    }
+  });
+}
+
+void negatives_are_ordered_by_score() {
+  Random random(306);
+  for (const std::int64_t count : {1, 2, 15, 17, 128, 129, 500, 3000}) {
+    for (const int values : {2, 100, 1 << 24}) {
+      check_order<float>(random, 1 + random.below(4000), count, values);
+      check_order<double>(random, 1 + random.below(4000), count, values);
+      check_order<std::int64_t>(random, 1 + random.below(4000), count, values);
+    }
+  }
+}
+
+// All classes by marks, whatever their number of draws, and the draws in the pass of the rank scan give the same
+// trials, for each type and any number of threads: also for one class, whose trials and thresholds the threads share.
+template <class T>
+void check_marked_classes(Random& random) {
+  for (const std::int64_t cols : {1, 19}) {
+    const Values<T> scores = random_scores<T>(random, 1501, cols);
+    Values<std::uint8_t> labels = random_labels(random, scores.rows, cols);
+    for (std::int64_t row = 0; row < scores.rows; row += 3) labels.at(row, 0) = 1;
+    const Positives positives = positives_of(labels);
+    constexpr int kTrials = 11;
+    for (const Layout layout : kLayouts) {
+      for (const std::int64_t shards : {1, 3}) {
+        const Laid<T> laid(scores, layout, shards);
+        const RankScanResult expected = rank_scan(laid.matrix, positives, everything(kTrials, 5), Runner{});
+        Array<std::int64_t> classes;
+        for (std::int64_t c = 0; c < cols; c += 1 + (c == 4)) classes.push_back(c);
+        for (const int threads : kThreads) {
+          trying = describe(scores, layout, shards, "default", threads);
+          std::vector<double> trials(static_cast<std::size_t>(kTrials * cols));
+          mark_trials<T>(laid.matrix, positives, expected.table, classes, kTrials, 5, trials.data(),
+                         Runner{threads, {}});
+          for (int trial = 0; trial < kTrials; ++trial) {
+            for (const std::int64_t c : classes) {
+              CHECK(same_bits({trials[trial * cols + c]}, {expected.trials[trial * cols + c]}));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+void marked_classes_are_those_of_the_pass() {
+  Random random(307);
+#define VLTR_CHECK(T) check_marked_classes<T>(random);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1190,6 +1363,9 @@ int main() {
       {"trials_are_the_same_in_pass_and_by_columns", trials_are_the_same_in_pass_and_by_columns},
       {"draws_are_listed", draws_are_listed},
       {"reached_thresholds_are_counted", reached_thresholds_are_counted},
+      {"marked_trials_are_their_definition", marked_trials_are_their_definition},
+      {"negatives_are_ordered_by_score", negatives_are_ordered_by_score},
+      {"marked_classes_are_those_of_the_pass", marked_classes_are_those_of_the_pass},
       {"counted_trials_are_those_of_a_rank_scan", counted_trials_are_those_of_a_rank_scan},
       {"shards_add_up_to_the_whole", shards_add_up_to_the_whole},
       {"weighted_average_precision_equals_its_definition", weighted_average_precision_equals_its_definition},
