@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.hpp"
 #include "core/sap_core.hpp"
+#include "cpu/class_path.hpp"
 #include "cpu/count_reached.hpp"
 #include "cpu/large_array.hpp"
 #include "cpu/rank_scan.hpp"
@@ -237,12 +238,14 @@ DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const Int
   table.fp.assign(fp.data(), fp.data() + fp.size());
   const std::int64_t trials = drawn.shape(0);
   const std::int32_t* const counts = drawn.data();
-  Array<double> out = Call(threads, py::none())([&](const cpu::Runner& runner) {
-    return cpu::average_trials(table, num_rows, trials, runner,
-                               [&](std::int64_t c, std::int64_t, cpu::TrialAverage& average) {
-                                 const std::int32_t* trial = counts + table.offset[c];
-                                 for (std::int64_t t = 0; t < trials; ++t, trial += tp.size()) average.add_trial(trial);
-                               });
+  Array<double> out(trials * table.offset.lists());
+  Call(threads, py::none())([&](const cpu::Runner& runner) {
+    cpu::average_trials(table, num_rows, cpu::search_all(table.offset.lists()).searched, trials, out.data(), runner,
+                        [&](std::int64_t c, std::int64_t, cpu::TrialAverage& average) {
+                          const std::int32_t* trial = counts + table.offset[c];
+                          for (std::int64_t t = 0; t < trials; ++t, trial += tp.size()) average.add_trial(trial);
+                        });
+    return 0;
   });
   return to_numpy(std::move(out), {trials, offset.size() - 1});
 }

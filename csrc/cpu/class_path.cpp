@@ -1,24 +1,34 @@
 #include "cpu/class_path.hpp"
 
 #include <cstdlib>
-#include <cstring>
+#include <string>
 
 namespace vltr::cpu {
+namespace {
 
+// True if a class has so many positives that sorting it is faster than searching for each of its scores.
 bool is_dense(std::int64_t positives, std::int64_t rows) {
   return positives > std::max<std::int64_t>(256, std::min<std::int64_t>(rows / 8, 12288));
 }
 
-Array<std::int64_t> dense_classes(const Positives& positives, std::int64_t rows) {
-  const char* const forced = std::getenv("VLTR_PATH");
-  const bool all = forced != nullptr && std::strcmp(forced, "sort") == 0;
-  const bool none = forced != nullptr && std::strcmp(forced, "search") == 0;
-  Array<std::int64_t> dense;
-  for (std::int64_t c = 0; c < positives.classes() && !none; ++c) {
+}  // namespace
+
+ClassPaths search_all(std::int64_t classes) {
+  ClassPaths paths;
+  for (std::int64_t c = 0; c < classes; ++c) paths.searched.push_back(c);
+  return paths;
+}
+
+ClassPaths class_paths(const Positives& positives, std::int64_t rows) {
+  const char* const variable = std::getenv("VLTR_PATH");
+  const std::string forced = variable == nullptr ? "" : variable;
+  ClassPaths paths;
+  for (std::int64_t c = 0; c < positives.classes(); ++c) {
     const std::int64_t count = positives.offset.length(c);
-    if (count > 0 && (all || is_dense(count, rows))) dense.push_back(c);
+    const bool sorted = forced.empty() ? is_dense(count, rows) : forced == "sort" && count > 0;
+    (sorted ? paths.sorted : paths.searched).push_back(c);
   }
-  return dense;
+  return paths;
 }
 
 }  // namespace vltr::cpu

@@ -3,14 +3,28 @@
 // The choice is made here alone, by counts alone, so no result depends on a machine. Both paths give the same bits.
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/positives.hpp"
 
 namespace vltr::cpu {
 
-// True if a class is dense, so that sorting it is faster than searching for each of its scores.
-bool is_dense(std::int64_t positives, std::int64_t rows);
+// The classes of each path, ascending.
+struct ClassPaths {
+  Array<std::int64_t> searched;
+  Array<std::int64_t> sorted;
 
-// The dense classes, ascending. VLTR_PATH=search or sort in the environment forces one path for all classes, for tests.
-Array<std::int64_t> dense_classes(const Positives& positives, std::int64_t rows);
+  Array<std::int64_t> all() const {
+    Array<std::int64_t> classes(searched.count() + sorted.count());
+    std::merge(searched.begin(), searched.end(), sorted.begin(), sorted.end(), classes.begin());
+    return classes;
+  }
+};
+
+// All classes are searched. Given thresholds are not those of the positives, so a sort would not give their counts.
+ClassPaths search_all(std::int64_t classes);
+
+// VLTR_PATH=search or sort in the environment forces one path for all classes, for tests.
+ClassPaths class_paths(const Positives& positives, std::int64_t rows);
 
 }  // namespace vltr::cpu

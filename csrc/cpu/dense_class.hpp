@@ -11,8 +11,6 @@
 
 namespace vltr::cpu {
 
-constexpr std::int64_t kColumnStride = kTileRows + 16;  // lanes of one column of a tile in scratch memory
-
 // The cells of a class of keys. A coarse cell is all keys with the same leading bits. A coarse cell with many keys of a
 // sample is divided further, so that cells have about the same number of rows, whatever the scores are.
 template <class Key>
@@ -69,9 +67,10 @@ struct Steps {
   }
 };
 
-// Copies columns of a tile, at most 16, to `lanes`, kColumnStride lanes apart. Returns true if one of them is NaN.
+// Copies columns of a tile, at most 16, to `lanes`, which are `stride` lanes apart. Returns true if a score is NaN.
 template <class Lane>
-using ReadColumns = bool (*)(const Tile& tile, std::int64_t first_col, std::int64_t cols, Lane* lanes);
+using CopyColumns = bool (*)(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride,
+                             Lane* lanes);
 
 // Counts the rows of each cell.
 template <class Lane>
@@ -97,7 +96,7 @@ using AppendSteps = void (*)(const Key* words, std::int64_t count, std::uint32_t
 using PrecisionSummands = void (*)(const Steps& steps, std::int64_t rows, std::int64_t positives, double* summands);
 
 template <class T>
-ReadColumns<LaneOf<T>> read_columns_kernel();
+CopyColumns<LaneOf<T>> copy_columns_kernel();
 template <class Lane>
 CountCells<Lane> count_cells_kernel();
 template <class Lane>
@@ -111,7 +110,7 @@ PrecisionSummands precision_summands_kernel();
 #define VLTR_DECLARE_KERNELS(isa)                                                                                    \
   namespace isa {                                                                                                    \
   template <class T>                                                                                                 \
-  bool read_columns(const Tile&, std::int64_t, std::int64_t, LaneOf<T>*);                                            \
+  bool copy_columns(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);                              \
   template <class Lane>                                                                                              \
   void count_cells(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint64_t*);  \
   template <class Lane>                                                                                              \

@@ -8,21 +8,20 @@
 namespace vltr::cpu::VLTR_ISA {
 
 template <class T>
-bool read_columns(const Tile& tile, std::int64_t first_col, std::int64_t cols, LaneOf<T>* lanes) {
+bool copy_columns(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride, LaneOf<T>* lanes) {
   using Lane = LaneOf<T>;
+  constexpr std::int64_t kSize = sizeof(T);
   const Shard& shard = *tile.shard;
   std::uint32_t any_nan = 0;
-  if (cols == 1 || shard.row_stride == static_cast<std::int64_t>(sizeof(T))) {
+  if (cols == 1 || shard.row_stride == kSize) {
     for (std::int64_t j = 0; j < cols; ++j) {
       const std::byte* const column = shard.at(tile.first_row, first_col + j);
-      Lane* const out = lanes + j * kColumnStride;
+      Lane* const out = lanes + j * stride;
       std::int64_t i = 0;
-      if (shard.row_stride == static_cast<std::int64_t>(sizeof(T))) {
-        for (; i + 16 <= tile.rows; i += 16) {
-          const auto pack = Pack<Lane>::template load_elements<T>(column + i * sizeof(T));
-          any_nan |= pack.nan_mask(pack);
-          pack.compress_store(out + i, 0xFFFF);
-        }
+      for (; shard.row_stride == kSize && i + 16 <= tile.rows; i += 16) {
+        const auto pack = Pack<Lane>::template load_elements<T>(column + i * kSize);
+        any_nan |= pack.nan_mask(pack);
+        pack.compress_store(out + i, 0xFFFF);
       }
       for (; i < tile.rows; ++i) {
         out[i] = to_lane(load_element<T>(column + i * shard.row_stride));
@@ -32,16 +31,24 @@ bool read_columns(const Tile& tile, std::int64_t first_col, std::int64_t cols, L
     return any_nan != 0;
   }
   for (std::int64_t i = 0; i < tile.rows; i += 16) {
-    constexpr std::int64_t kAhead = 64;  // rows; no hardware prefetcher follows the stride
+    constexpr std::int64_t kAhead = 64;  // rows; each is a cache miss, and no hardware prefetcher follows the stride
     for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
       __builtin_prefetch(shard.at(tile.first_row + ahead, first_col));
     }
+    const std::int64_t rows = std::min<std::int64_t>(16, tile.rows - i);
     Pack<Lane> packs[16];
-    load_block<T>(shard, tile.first_row + i, std::min<std::int64_t>(16, tile.rows - i), first_col, cols, packs);
+    load_block<T>(shard, tile.first_row + i, rows, first_col, cols, packs);
     transpose(packs);
     for (std::int64_t j = 0; j < cols; ++j) {
       any_nan |= packs[j].nan_mask(packs[j]);
-      packs[j].compress_store(lanes + j * kColumnStride + i, 0xFFFF);
+      Lane* const out = lanes + j * stride + i;
+      if (rows == 16) {
+        packs[j].compress_store(out, 0xFFFF);
+      } else {  // another thread may write the rows after this tile
+        Lane few[32];
+        packs[j].compress_store(few, 0xFFFF);
+        std::copy(few, few + rows, out);
+      }
     }
   }
   return any_nan != 0;
@@ -144,7 +151,8 @@ void precision_summands(const Steps& steps, std::int64_t rows, std::int64_t posi
   }
 }
 
-#define VLTR_KERNELS(T) template bool read_columns<T>(const Tile&, std::int64_t, std::int64_t, LaneOf<T>*);
+#define VLTR_KERNELS(T) \
+  template bool copy_columns<T>(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                                                                                          \

@@ -169,7 +169,7 @@ class DenseScan {
     const std::int64_t first_tile = slice * tiles_.count() / slices_;
     const std::int64_t end_tile = (slice + 1) * tiles_.count() / slices_;
     if (first_tile == end_tile) return;
-    if (scratch.lanes.data() == nullptr) scratch.lanes.resize(16 * kColumnStride);
+    if (scratch.lanes.data() == nullptr) scratch.lanes.resize(16 * kTileRows);
     Array<const std::uint32_t*> positive(members_.count());
     for (std::int64_t m = 0; m < members_.count(); ++m) {
       const auto rows = positives_.rows_of(members_[m].cls);
@@ -179,7 +179,7 @@ class DenseScan {
     for (std::int64_t t = first_tile; t < end_tile; ++t) {
       const Tile& tile = tiles_[t];
       for (const Block& block : blocks_) {
-        if (read_columns_(tile, block.first_col, block.cols, scratch.lanes.data())) nan_ = true;
+        if (copy_columns_(tile, block.first_col, block.cols, kTileRows, scratch.lanes.data())) nan_ = true;
         for (std::int64_t m = block.first; m < block.end; ++m) {
           DenseClass<Key>& member = members_[m];
           std::fill(scratch.labels.begin(), scratch.labels.begin() + tile.rows, std::uint8_t{0});
@@ -187,7 +187,7 @@ class DenseScan {
           for (; positive[m] != end && *positive[m] < tile.first_row + tile.rows; ++positive[m]) {
             scratch.labels[*positive[m] - tile.first_row] = 1;
           }
-          const Lane* const lanes = scratch.lanes.data() + (member.cls - block.first_col) * kColumnStride;
+          const Lane* const lanes = scratch.lanes.data() + (member.cls - block.first_col) * kTileRows;
           const std::int64_t of_slice = slice * member.cells.count();
           if constexpr (kScatter) {
             scatter_words_(member.cells, lanes, scratch.labels.data(), tile.rows, member.next.data() + of_slice,
@@ -282,9 +282,9 @@ class DenseScan {
       if (metric_ == ClassMetric::kAveragePrecision) {
         precision_summands_(steps, rows, positives, chunk.summands.data());
       } else {
-        const std::int64_t draws = sap_draws(member.positives, negatives);
+        ExpectedPrecision expected(negatives, sap_draws(member.positives, negatives));
         for (std::int64_t k = 0; k < steps.count; ++k) {
-          chunk.summands[k] = static_cast<double>(equal(k)) * expected_precision(tp(k), negatives, fp(k), draws);
+          chunk.summands[k] = static_cast<double>(equal(k)) * expected(tp(k), fp(k));
         }
       }
       add_in_order(chunk, member);
@@ -344,7 +344,7 @@ class DenseScan {
   LargeArray<Key> words_;
   std::atomic<bool> nan_{false};
   std::mutex guard_;
-  const ReadColumns<Lane> read_columns_ = read_columns_kernel<T>();
+  const CopyColumns<Lane> copy_columns_ = copy_columns_kernel<T>();
   const CountCells<Lane> count_cells_ = count_cells_kernel<Lane>();
   const ScatterWords<Lane> scatter_words_ = scatter_words_kernel<Lane>();
   const SortWords<Key> sort_words_ = sort_words_kernel<Key>();

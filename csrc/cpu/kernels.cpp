@@ -53,11 +53,6 @@ OrderPart<Lane> order_part_kernel() {
 
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
-template <class T>
-ReadColumns<LaneOf<T>> read_columns_kernel() {
-  return VLTR_CHOOSE(read_columns<T>);
-}
-
 template <class Lane>
 CountCells<Lane> count_cells_kernel() {
   return VLTR_CHOOSE(count_cells<Lane>);
@@ -85,11 +80,10 @@ AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
   template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
-  template ReadColumns<LaneOf<T>> read_columns_kernel<T>();    \
   template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
-#define VLTR_KERNELS(Lane)                           \
+#define VLTR_KERNELS(Lane)                            \
   template CountCells<Lane> count_cells_kernel();     \
   template ScatterWords<Lane> scatter_words_kernel(); \
   template OrderPart<Lane> order_part_kernel();

@@ -91,21 +91,36 @@ struct BestLabels {
   }
 };
 
-// The positives of all classes but some.
-Positives without(const Positives& positives, const Array<std::int64_t>& classes) {
-  Positives rest;
-  rest.offset.push_back(0);
-  auto left_out = classes.begin();
+// The positives of some classes; the others have none.
+Positives only(const Positives& positives, const Array<std::int64_t>& classes) {
+  Positives some;
+  some.offset.push_back(0);
+  auto next = classes.begin();
   for (std::int64_t c = 0; c < positives.classes(); ++c) {
-    if (left_out != classes.end() && *left_out == c) {
-      ++left_out;
-    } else {
+    if (next != classes.end() && *next == c) {
+      ++next;
       const auto rows = positives.rows_of(c);
-      rest.rows.insert(rest.rows.end(), rows.begin(), rows.end());
+      some.rows.insert(some.rows.end(), rows.begin(), rows.end());
     }
-    rest.offset.push_back(rest.rows.count());
+    some.offset.push_back(some.rows.count());
   }
-  return rest;
+  return some;
+}
+
+// The first element of each class in the columns of a table, before the thresholds of sorted classes are known. Such a
+// class gets one element for each positive, or none if no table is made of it.
+Offsets slots_of(const ClassPaths& paths, const Offsets& searched, const Positives& positives, bool table) {
+  Offsets slot{0};
+  auto sorted = paths.sorted.begin();
+  for (std::int64_t c = 0; c < positives.classes(); ++c) {
+    std::int64_t count = searched.length(c);
+    if (sorted != paths.sorted.end() && *sorted == c) {
+      ++sorted;
+      count = table ? positives.offset.length(c) : 0;
+    }
+    slot.push_back(slot.back() + count);
+  }
+  return slot;
 }
 
 // Removes the gaps of the columns. Class c has counts[c] thresholds from its offset on.
@@ -138,48 +153,52 @@ double metric_of(ClassMetric metric, const RankTable& table, std::int64_t c, std
   }
 }
 
-enum Phase : std::size_t { kGather, kSort, kDraw, kCount, kTable, kTrials };
+enum Phase : std::size_t { kGather, kSort, kDraw, kCount, kTable, kSortedClasses, kInPassTrials, kColumnTrials };
 
 // The costs are nanoseconds of one thread, roughly.
-Phases phases_of(const Matrix& scores, const Positives& positives, std::int64_t trials, bool draw_in_pass,
-                 const Runner& runner) {
-  const auto cells = static_cast<double>(scores.rows) * static_cast<double>(scores.cols);
-  const auto found = static_cast<double>(positives.rows.size());
-  const double per_class = found / static_cast<double>(std::max<std::int64_t>(scores.cols, 1));
+Phases phases_of(const Matrix& scores, const Positives& positives, const Positives& searched, const ClassPaths& paths,
+                 const RankScanRequest& request, bool draw_in_pass, const Runner& runner) {
+  const auto rows = static_cast<double>(scores.rows);
+  const auto classes = static_cast<double>(paths.searched.count());
+  const auto found = static_cast<double>(searched.rows.count());
+  const double per_class = found / std::max(classes, 1.0);
   const double levels = std::log2(2.0 + per_class);
   const double far =
       std::min(per_class, 150'000.0) / 1000.0;  // a read in a class's thresholds, if they exceed the caches
-  double draws = 0.0;
-  for (std::int64_t c = 0; trials > 0 && c < scores.cols; ++c) {
-    draws += static_cast<double>(trials) * static_cast<double>(draws_per_trial(positives, scores.rows, c));
-  }
-  const double in_pass = draw_in_pass ? draws : 0.0;
-  const double by_column = trials > 0 && !draw_in_pass ? 30.0 * cells : 0.0;
+  const auto draws_of = [&](const Array<std::int64_t>& list) {
+    double draws = 0.0;
+    for (const std::int64_t c : list) draws += static_cast<double>(draws_per_trial(positives, scores.rows, c));
+    return draws * static_cast<double>(request.trials);
+  };
+  const auto sorted = static_cast<double>(paths.sorted.count());
+  const double in_pass = draw_in_pass ? draws_of(paths.searched) : 0.0;
+  const double by_column =
+      request.trials == 0 ? 0.0
+      : draw_in_pass ? 15.0 * rows * sorted + 3.0 * draws_of(paths.sorted)
+                     : 30.0 * rows * (classes + sorted) + 8.0 * draws_of(paths.searched) + 3.0 * draws_of(paths.sorted);
   return {runner,
-          {5.0 * found, 4.0 * found * levels, 15.0 * in_pass, cells * (0.25 + 0.4 * levels + far), 5.0 * found,
-           draws * (10.0 + far) + by_column}};
+          {5.0 * found, 4.0 * found * levels, 15.0 * in_pass, rows * classes * (0.25 + 0.4 * levels + far), 5.0 * found,
+           10.0 * rows * sorted, 10.0 * in_pass, by_column}};
 }
 
 template <class T>
-RankScanResult rank_scan_as(const Matrix& scores, const Positives& all_positives, const RankScanRequest& request,
+RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, const RankScanRequest& request,
                             const Runner& runner) {
   using Lane = LaneOf<T>;
-  Array<std::int64_t> dense;
-  if (request.given == nullptr && request.trials == 0) dense = dense_classes(all_positives, scores.rows);
-  const Positives searched = dense.empty() ? all_positives : without(all_positives, dense);
-  const Positives& positives = searched;
-  const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, positives, request.trials);
-  const Phases phases = phases_of(scores, positives, request.trials, draw_in_pass, runner);
-  Array<Lane> sorted;
+  const ClassPaths paths = request.given == nullptr ? class_paths(positives, scores.rows) : search_all(scores.cols);
+  const Positives searched = paths.sorted.empty() ? positives : only(positives, paths.searched);
+  const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, searched, request.trials);
+  const Phases phases = phases_of(scores, positives, searched, paths, request, draw_in_pass, runner);
+  Array<Lane> sorted = positive_scores<Lane>(scores, searched, phases.phase(kGather));
   std::optional<BestLabels<Lane>> best;
-  if (request.ranks && !dense.empty()) {
-    best.emplace(scores.rows, all_positives, positive_scores<Lane>(scores, all_positives, phases.phase(kGather)));
+  if (request.ranks && paths.sorted.empty()) {
+    best.emplace(scores.rows, positives, sorted);
+  } else if (request.ranks) {
+    best.emplace(scores.rows, positives, positive_scores<Lane>(scores, positives, phases.phase(kGather)));
   }
-  sorted = positive_scores<Lane>(scores, positives, phases.phase(kGather));
-  if (request.ranks && dense.empty()) best.emplace(scores.rows, positives, sorted);
-  sort_within_classes(positives, sorted, phases.phase(kSort));
+  sort_within_classes(searched, sorted, phases.phase(kSort));
   const Thresholds<Lane> thresholds =
-      request.given == nullptr ? thresholds_of(positives, sorted) : given_thresholds<Lane>(*request.given);
+      request.given == nullptr ? thresholds_of(searched, sorted) : given_thresholds<Lane>(*request.given);
   RankScanPlan<Lane> plan{};
   plan.thresholds = &thresholds;
 
@@ -195,39 +214,26 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& all_positives
   const Array<Tile> tiles = row_tiles(scores, kTileRows);
   DrawPlan draws;
   if (draw_in_pass) {
-    draws = plan_draws(positives, scores, tiles, request.trials, request.seed, phases.phase(kDraw));
+    draws = plan_draws(searched, scores, tiles, request.trials, request.seed, phases.phase(kDraw));
     plan.draws = draws.draws.data();
     plan.draw_offset = draws.item_offset.data();
     plan.reached = draws.reached.data();
   }
 
-  Offsets slot = thresholds.offset;
-  if (!dense.empty()) {
-    std::int64_t used = 0;
-    for (std::int64_t c = 0, next = 0; c < scores.cols; ++c) {
-      slot[c] = used;
-      const bool is_next = next < dense.count() && dense[next] == c;
-      next += is_next;
-      used +=
-          is_next ? (request.metric == ClassMetric::kNone ? all_positives.offset.length(c) : 0) : thresholds.count(c);
-    }
-    slot[scores.cols] = used;
-  }
-
+  // If all classes are sorted, only ranks need this pass.
   Array<RankScanWorker<Lane>> workers(std::max(runner.threads, 1));
-  const std::int64_t ranges = col_ranges(scores.cols);
+  const std::int64_t ranges = paths.searched.empty() && !request.ranks ? 0 : col_ranges(scores.cols);
   const RankScanTile<Lane> rank_scan_tile = rank_scan_tile_kernel<T>();
-  if (dense.count() < scores.cols || request.ranks)
-    phases.phase(kCount).run(tiles.count() * ranges, [&](std::int64_t item, int id) {
-      RankScanWorker<Lane>& worker = workers[id];
-      if (worker.buckets.empty()) {
-        worker.buckets.resize(2 * thresholds.keys.count() + 1);
-        worker.survivors.resize(kStripCols * (kTileRows + 16));
-      }
-      const std::int64_t first_col = item % ranges * kRangeCols;
-      rank_scan_tile(plan, {tiles[item / ranges], item, first_col, std::min(scores.cols, first_col + kRangeCols)},
-                     worker);
-    });
+  phases.phase(kCount).run(tiles.count() * ranges, [&](std::int64_t item, int id) {
+    RankScanWorker<Lane>& worker = workers[id];
+    if (worker.buckets.empty()) {
+      worker.buckets.resize(2 * thresholds.keys.count() + 1);
+      worker.survivors.resize(kStripCols * (kTileRows + 16));
+    }
+    const std::int64_t first_col = item % ranges * kRangeCols;
+    rank_scan_tile(plan, {tiles[item / ranges], item, first_col, std::min(scores.cols, first_col + kRangeCols)},
+                   worker);
+  });
   workers.erase(
       std::remove_if(workers.begin(), workers.end(), [](const auto& worker) { return worker.buckets.empty(); }),
       workers.end());
@@ -237,38 +243,41 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& all_positives
   }
   if (first.nan_row >= 0) throw BadValue("scores", first.nan_row, first.nan_col);
 
-  result.table = make_table(thresholds, slot, positives, sorted, workers, phases.phase(kTable));
-  if (request.metric != ClassMetric::kNone) result.metric.resize(scores.cols);
-  if (!dense.empty()) {
+  const bool table = request.metric == ClassMetric::kNone;
+  const Offsets slot = slots_of(paths, thresholds.offset, positives, table);
+  result.table = make_table(thresholds, slot, searched, sorted, workers, phases.phase(kTable));
+  if (!table) result.metric.resize(scores.cols);
+  if (!paths.sorted.empty()) {
     Array<std::int64_t> counts(scores.cols);
     for (std::int64_t c = 0; c < scores.cols; ++c) counts[c] = thresholds.count(c);
-    const bool counted = scan_dense_classes<T>(scores, all_positives, dense, request.metric, slot, result.table, counts,
-                                               result.metric, phases.phase(kTable));
-    if (!counted) throw_if_nan(scores, runner);
+    if (!scan_dense_classes<T>(scores, positives, paths.sorted, request.metric, slot, result.table, counts,
+                               result.metric, phases.phase(kSortedClasses))) {
+      throw_if_nan(scores, runner);
+    }
     close_gaps<Lane>(result.table, counts);
   }
-  if (request.metric != ClassMetric::kNone) {
-    auto next = dense.begin();
-    for (std::int64_t c = 0; c < scores.cols; ++c) {
-      if (next != dense.end() && *next == c) {
-        ++next;
-      } else {
-        result.metric[c] = metric_of(request.metric, result.table, c, scores.rows);
-      }
+  if (!table) {
+    for (const std::int64_t c : paths.searched) {
+      result.metric[c] = metric_of(request.metric, result.table, c, scores.rows);
     }
     result.table = {};
   }
-  if (draw_in_pass) {
-    result.trials = average_trials(result.table, scores.rows, request.trials, phases.phase(kTrials),
-                                   [&](std::int64_t c, std::int64_t count, TrialAverage& average) {
-                                     const std::uint32_t* reached = draws.reached.data() + draws.slot_offset[c];
-                                     for (std::int64_t trial = 0; trial < request.trials; ++trial, reached += count) {
-                                       average.add_trial(count, [reached](std::int64_t i) { return reached[i]; });
-                                     }
-                                   });
-  } else if (request.trials > 0) {
-    result.trials = sample_columns<T>(scores, positives, thresholds, result.table, request.trials, request.seed,
-                                      phases.phase(kTrials));
+
+  if (request.trials > 0) {
+    result.trials.resize(request.trials * scores.cols);
+    double* const trials = result.trials.data();
+    if (draw_in_pass) {
+      average_trials(result.table, scores.rows, paths.searched, request.trials, trials, phases.phase(kInPassTrials),
+                     [&](std::int64_t c, std::int64_t count, TrialAverage& average) {
+                       const std::uint32_t* reached = draws.reached.data() + draws.slot_offset[c];
+                       for (std::int64_t trial = 0; trial < request.trials; ++trial, reached += count) {
+                         average.add_trial(count, [reached](std::int64_t i) { return reached[i]; });
+                       }
+                     });
+    }
+    const Array<std::int64_t> by_column = draw_in_pass ? paths.sorted : paths.all();
+    sample_columns<T>(scores, positives, result.table, by_column, request.trials, request.seed, trials,
+                      phases.phase(kColumnTrials));
   }
   if (request.ranks) {
     result.ranks.resize(rank.count());

@@ -1,6 +1,7 @@
 #include "cpu/sample_columns.hpp"
 
 #include "cpu/columns.hpp"
+#include "cpu/dense_class.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/trial_marks.hpp"
@@ -153,7 +154,8 @@ class MarkedTrials {
       const std::int64_t slot = std::lower_bound(classes.begin(), classes.end(), group.first) - classes.begin();
       const std::int64_t first = item / groups.count() * kTilesPerItem;
       for (std::int64_t tile = first; tile < std::min(tiles.count(), first + kTilesPerItem); ++tile) {
-        copy_columns(tiles[tile], group.first, group.count, stride, columns_.data() + slot * stride);
+        const Tile& own = tiles[tile];
+        copy_columns(own, group.first, group.count, stride, columns_.data() + slot * stride + own.first_row);
       }
     });
   }
@@ -280,14 +282,14 @@ bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, std::in
 }
 
 template <class T>
-Array<double> sample_columns(const Matrix& scores, const Positives& positives, const Thresholds<LaneOf<T>>& thresholds,
-                             const RankTable& table, std::int64_t trials, std::uint64_t seed, const Runner& runner) {
-  Array<double> out(trials * scores.cols);
+void sample_columns(const Matrix& scores, const Positives& positives, const RankTable& table,
+                    const Array<std::int64_t>& classes, std::int64_t trials, std::uint64_t seed, double* out,
+                    const Runner& runner) {
   Array<std::int64_t> looked_up;
   Array<std::int64_t> marked;
   double looked_up_work = 0.0;
   double marked_work = 0.0;
-  for (std::int64_t c = 0; c < scores.cols; ++c) {
+  for (const std::int64_t c : classes) {
     const std::int64_t draws = draws_per_trial(positives, scores.rows, c);
     if (draws == 0 || by_marks(draws, scores.rows - draws)) {
       marked.push_back(c);
@@ -299,16 +301,16 @@ Array<double> sample_columns(const Matrix& scores, const Positives& positives, c
   }
   const Phases phases(runner, {looked_up_work, marked_work});
   if (!looked_up.empty()) {
-    look_up_trials<T>(scores, positives, thresholds, table, looked_up, trials, seed, phases.phase(0), out.data());
+    const auto thresholds = thresholds_of<LaneOf<T>>(table, looked_up);
+    look_up_trials<T>(scores, positives, thresholds, table, looked_up, trials, seed, phases.phase(0), out);
   }
-  mark_trials<T>(scores, positives, table, marked, trials, seed, out.data(), phases.phase(1));
-  return out;
+  mark_trials<T>(scores, positives, table, marked, trials, seed, out, phases.phase(1));
 }
 
-#define VLTR_SAMPLE(T)                                                                                        \
-  template Array<double> sample_columns<T>(const Matrix&, const Positives&, const Thresholds<LaneOf<T>>&,     \
-                                           const RankTable&, std::int64_t, std::uint64_t, const Runner&);     \
-  template void mark_trials<T>(const Matrix&, const Positives&, const RankTable&, const Array<std::int64_t>&, \
+#define VLTR_SAMPLE(T)                                                                                           \
+  template void sample_columns<T>(const Matrix&, const Positives&, const RankTable&, const Array<std::int64_t>&, \
+                                  std::int64_t, std::uint64_t, double*, const Runner&);                          \
+  template void mark_trials<T>(const Matrix&, const Positives&, const RankTable&, const Array<std::int64_t>&,    \
                                std::int64_t, std::uint64_t, double*, const Runner&);
 VLTR_FOR_EACH_ELEMENT(VLTR_SAMPLE)
 #undef VLTR_SAMPLE

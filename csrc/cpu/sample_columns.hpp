@@ -20,10 +20,11 @@ void mark_trials(const Matrix& scores, const Positives& positives, const RankTab
                  const Array<std::int64_t>& classes, std::int64_t trials, std::uint64_t seed, double* out,
                  const Runner& runner);
 
-// All classes: (trials, C) row-major. Scratch: that of mark_trials(), and up to 32 MiB, or one column of counts per
-// thread if that is more.
+// Samples the given classes, each in the way that is faster. Scratch: that of mark_trials(), and up to 32 MiB, or one
+// column of counts per thread if that is more.
 template <class T>
-Array<double> sample_columns(const Matrix& scores, const Positives& positives, const Thresholds<LaneOf<T>>& thresholds,
-                             const RankTable& table, std::int64_t trials, std::uint64_t seed, const Runner& runner);
+void sample_columns(const Matrix& scores, const Positives& positives, const RankTable& table,
+                    const Array<std::int64_t>& classes, std::int64_t trials, std::uint64_t seed, double* out,
+                    const Runner& runner);
 
 }  // namespace vltr::cpu

@@ -23,27 +23,18 @@ struct OrderedClass {
   std::int64_t reaching(std::int64_t end) const { return end == 0 ? 0 : fp[end - 1]; }  // the thresholds before `end`
 };
 
-// Copies columns of a tile: the score of row r in column first_col + j goes to lanes[j * stride + r].
-template <class Lane>
-using CopyColumns = void (*)(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride,
-                             Lane* lanes);
-
 // Orders the negatives that reach a threshold of first .. end - 1 and none before. Writes by_score from reaching(first)
 // to reaching(end).
 template <class Lane>
 using OrderPart = void (*)(const OrderedClass<Lane>& ordered, std::int64_t first, std::int64_t end);
 
-template <class T>
-CopyColumns<LaneOf<T>> copy_columns_kernel();
 template <class Lane>
 OrderPart<Lane> order_part_kernel();
 
-#define VLTR_DECLARE_KERNELS(isa)                                                       \
-  namespace isa {                                                                       \
-  template <class T>                                                                    \
-  void copy_columns(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*); \
-  template <class Lane>                                                                 \
-  void order_part(const OrderedClass<Lane>&, std::int64_t, std::int64_t);               \
+#define VLTR_DECLARE_KERNELS(isa)                                         \
+  namespace isa {                                                         \
+  template <class Lane>                                                   \
+  void order_part(const OrderedClass<Lane>&, std::int64_t, std::int64_t); \
   }
 VLTR_DECLARE_KERNELS(generic)
 #if defined(__x86_64__)

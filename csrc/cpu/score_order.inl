@@ -7,38 +7,6 @@
 #include "cpu/target_begin.inl"
 namespace vltr::cpu::VLTR_ISA {
 
-template <class T>
-void copy_columns(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride, LaneOf<T>* lanes) {
-  using Lane = LaneOf<T>;
-  const Shard& shard = *tile.shard;
-  if (cols == 1) {
-    const std::byte* ptr = shard.at(tile.first_row, first_col);
-    Lane* const out = lanes + tile.first_row;
-    for (std::int64_t i = 0; i < tile.rows; ++i, ptr += shard.row_stride) out[i] = to_lane(load_element<T>(ptr));
-    return;
-  }
-  for (std::int64_t i = 0; i < tile.rows; i += 16) {
-    constexpr std::int64_t kAhead = 64;  // rows; each is a cache miss, and no hardware prefetcher follows the stride
-    for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
-      __builtin_prefetch(shard.at(tile.first_row + ahead, first_col));
-    }
-    const std::int64_t rows = std::min<std::int64_t>(16, tile.rows - i);
-    Pack<Lane> packs[16];
-    load_block<T>(shard, tile.first_row + i, rows, first_col, cols, packs);
-    transpose(packs);
-    for (std::int64_t j = 0; j < cols; ++j) {
-      Lane* const out = lanes + j * stride + tile.first_row + i;
-      if (rows == 16) {
-        packs[j].compress_store(out, 0xFFFF);
-      } else {  // another thread may write the rows after this tile
-        Lane few[32];
-        packs[j].compress_store(few, 0xFFFF);
-        std::copy(few, few + rows, out);
-      }
-    }
-  }
-}
-
 // Consecutive groups of thresholds, and the next place of a negative of each.
 template <class Lane>
 class OrderGroups {
@@ -120,10 +88,6 @@ void order_part(const OrderedClass<Lane>& ordered, std::int64_t first, std::int6
   }
 }
 
-#define VLTR_KERNELS(T) \
-  template void copy_columns<T>(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);
-VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
-#undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane) template void order_part<Lane>(const OrderedClass<Lane>&, std::int64_t, std::int64_t);
 VLTR_KERNELS(float)
 VLTR_KERNELS(double)

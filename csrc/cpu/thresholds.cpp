@@ -97,11 +97,29 @@ Thresholds<Lane> thresholds_of(const Positives& positives, const Array<Lane>& so
   return thresholds;
 }
 
+template <class Lane>
+Thresholds<Lane> thresholds_of(const RankTable& table, const Array<std::int64_t>& classes) {
+  const Lane* const descending = std::get<std::vector<Lane>>(table.thresholds).data();
+  Thresholds<Lane> thresholds;
+  thresholds.offset.push_back(0);
+  auto next = classes.begin();
+  for (std::int64_t c = 0; c < table.offset.lists(); ++c) {
+    if (next != classes.end() && *next == c) {
+      ++next;
+      for (std::int64_t k = table.offset[c + 1]; k-- > table.offset[c];) thresholds.keys.push_back(descending[k]);
+    }
+    thresholds.offset.push_back(thresholds.keys.count());
+  }
+  thresholds.build_trees();
+  return thresholds;
+}
+
 #define VLTR_LANE(Lane)                                                                       \
   template struct Thresholds<Lane>;                                                           \
   template Array<Lane> positive_scores<Lane>(const Matrix&, const Positives&, const Runner&); \
   template void sort_within_classes<Lane>(const Positives&, Array<Lane>&, const Runner&);     \
-  template Thresholds<Lane> thresholds_of<Lane>(const Positives&, const Array<Lane>&);
+  template Thresholds<Lane> thresholds_of<Lane>(const Positives&, const Array<Lane>&);        \
+  template Thresholds<Lane> thresholds_of<Lane>(const RankTable&, const Array<std::int64_t>&);
 VLTR_LANE(float)
 VLTR_LANE(double)
 VLTR_LANE(std::int64_t)

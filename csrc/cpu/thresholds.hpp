@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "core/rank_table.hpp"
 #include "core/tree_core.hpp"
 #include "cpu/positives.hpp"
 
@@ -49,5 +50,9 @@ void sort_within_classes(const Positives& positives, Array<Lane>& scores, const 
 
 template <class Lane>
 Thresholds<Lane> thresholds_of(const Positives& positives, const Array<Lane>& sorted_scores);
+
+// The thresholds of some classes of a table; the other classes have none.
+template <class Lane>
+Thresholds<Lane> thresholds_of(const RankTable& table, const Array<std::int64_t>& classes);
 
 }  // namespace vltr::cpu

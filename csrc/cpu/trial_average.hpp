@@ -49,29 +49,29 @@ class TrialAverage {
   Array<std::int32_t> drawn_;
 };
 
-// AP of each trial and class, (trials, C) row-major. add_trials(c, draws, average) must add the trials of class c, each
-// with `draws` draws. It is not called for classes whose trials take all negatives: their AP is the AP of the class.
+// AP of trial t and class c goes to out[t * C + c], for each of the given classes. add_trials(c, draws, average) must
+// add the trials of class c, each with `draws` draws. It is not called for classes whose trials take all negatives:
+// their AP is the AP of the class.
 template <class AddTrials>
-Array<double> average_trials(const RankTable& table, std::int64_t rows, std::int64_t trials, const Runner& runner,
-                             const AddTrials& add_trials) {
-  const std::int64_t classes = table.offset.lists();
-  Array<double> out(trials * classes);
-  runner.run(classes, [&](std::int64_t c, int) {
+void average_trials(const RankTable& table, std::int64_t rows, const Array<std::int64_t>& classes, std::int64_t trials,
+                    double* out, const Runner& runner, const AddTrials& add_trials) {
+  const std::int64_t stride = table.offset.lists();
+  runner.run(classes.count(), [&](std::int64_t i, int) {
+    const std::int64_t c = classes[i];
     const std::int64_t first = table.offset.first(c);
     const std::int64_t keys = table.offset.length(c);
     const std::int64_t* const tp = table.tp.data() + first;
     const std::int64_t draws = draws_per_trial(keys == 0 ? 0 : tp[keys - 1], rows);
     if (draws == 0) {
       const double all = average_precision(tp, table.fp.data() + first, keys);
-      for (std::int64_t trial = 0; trial < trials; ++trial) out[trial * classes + c] = all;
+      for (std::int64_t trial = 0; trial < trials; ++trial) out[trial * stride + c] = all;
       return;
     }
     TrialAverage average;
-    average.start(tp, keys, out.data() + c, classes);
+    average.start(tp, keys, out + c, stride);
     add_trials(c, draws, average);
     average.finish();
   });
-  return out;
 }
 
 }  // namespace vltr::cpu

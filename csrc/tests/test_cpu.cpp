@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "core/draw_core.hpp"
+#include "cpu/class_path.hpp"
 #include "cpu/count_reached.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/rank_scan.hpp"
@@ -877,13 +878,13 @@ void counted_trials_are_those_of_a_rank_scan() {
   }
   for (const int threads : kThreads) {
     trying = std::to_string(threads) + " threads";
-    const std::vector<double> trials =
-        average_trials(expected.table, scores.rows, kTrials, Runner{threads, {}},
-                       [&](std::int64_t c, std::int64_t, TrialAverage& average) {
-                         const std::int32_t* trial_counts = drawn.data() + offset[c];
-                         for (int trial = 0; trial < kTrials; ++trial, trial_counts += offset.back())
-                           average.add_trial(trial_counts);
-                       });
+    Array<double> trials(kTrials * scores.cols);
+    average_trials(expected.table, scores.rows, search_all(scores.cols).searched, kTrials, trials.data(),
+                   Runner{threads, {}}, [&](std::int64_t c, std::int64_t, TrialAverage& average) {
+                     const std::int32_t* trial_counts = drawn.data() + offset[c];
+                     for (int trial = 0; trial < kTrials; ++trial, trial_counts += offset.back())
+                       average.add_trial(trial_counts);
+                   });
     CHECK(same_bits(trials, expected.trials));
   }
 }
