@@ -10,7 +10,8 @@
 // Out   double   NaN when P = 0
 // Cost  O(1) for the chance level; O(1) a threshold for the expectation: 2 to 5 levels of a continued fraction in large
 //       classes, at most 44 in any
-// Bits  one fixed order, + - * / only: equal on host and device
+// Bits  one fixed order, + - * / only: equal on host and device. If all negatives are drawn, the expectation has the
+//       bits of AP.
 // Test  csrc/tests/test_core.cpp, tests/eval/test_sampled.py (full enumeration, simulation)
 #pragma once
 
@@ -37,7 +38,7 @@ namespace vltr {
 //         error was 5e-15, relative to the fraction in quadruple precision.
 // Levels  The distance falls as tp rises, because only the denominators contain a. After K levels it is about
 //         K! r^K (1 + mean / tp) for small r = variance / (tp + mean)^2. The slowest case is tp = 1 with a Poisson
-//         distribution of mean 19: 44 levels.
+//         distribution of mean 19: 44 levels. kSapLevels bounds the loop for counts that contradict each other.
 constexpr double kSapTolerance = 0x1p-48;
 constexpr int kSapLevels = 48;
 
@@ -64,11 +65,11 @@ VLTR_HD double expected_precision(std::int64_t tp, std::int64_t negatives, std::
   const double m = static_cast<double>(marked);
   const double unmarked = static_cast<double>(negatives - marked) + 1.0;
   double up = level_at(0).up * m;
-  double lower = 1.0;  // the last convergents below and above the value, as numerators and denominators
+  double lower = 1.0;  // numerators and denominators of the last convergents below and above E[1 / (a + H)]
   double lower_denominator = a + up;
   double upper = 1.0;
   double upper_denominator = a;
-  double product = 1.0 / kSapTolerance;  // of all coefficients
+  double product = 1.0 / kSapTolerance;  // of the coefficients so far, over the tolerance
   for (int k = 1; k <= kSapLevels; ++k) {
     const SapLevel level = level_at(k);
     const double down = level.down * (unmarked - k);
