@@ -52,6 +52,8 @@ OrderPart<Lane> order_part_kernel() {
 
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
+AverageCounted average_counted_kernel() { return VLTR_CHOOSE(average_counted); }
+
 AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
 
 #define VLTR_KERNELS(T)                                        \
