@@ -75,6 +75,8 @@ AppendSteps<Key> append_steps_kernel() {
 
 PrecisionSummands precision_summands_kernel() { return VLTR_CHOOSE(precision_summands); }
 
+AverageCounted average_counted_kernel() { return VLTR_CHOOSE(average_counted); }
+
 AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
 
 #define VLTR_KERNELS(T)                                        \

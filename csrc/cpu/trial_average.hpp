@@ -4,6 +4,7 @@
 #include "core/rank_table.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/draws.hpp"
+#include "cpu/trial_marks.hpp"
 
 namespace vltr::cpu {
 
@@ -18,11 +19,22 @@ class TrialAverage {
     lane_ = 0;
     drawn_.assign((keys + 1) * kSapLanes, 0);
   }
-  // Adds a trial. reached_by(i) is the number of thresholds that its i-th drawn score reaches.
+  // Adds a trial. reached_by(i) is the number of thresholds that its i-th drawn score reaches. Most scores reach none.
+  // They are not counted, because each increment of the same counter would wait for the one before.
   template <class ReachedBy>
   void add_trial(std::int64_t draws, const ReachedBy& reached_by) {
     std::int32_t* const below_all = drawn_.data() + keys_ * kSapLanes + lane_;
-    for (std::int64_t i = 0; i < draws; ++i) ++below_all[-static_cast<std::int64_t>(reached_by(i)) * kSapLanes];
+    constexpr std::int64_t kBlock = 256;
+    std::uint32_t reached[kBlock];
+    for (std::int64_t first = 0; first < draws; first += kBlock) {
+      const std::int64_t end = std::min(draws, first + kBlock);
+      std::int64_t count = 0;
+      for (std::int64_t i = first; i < end; ++i) {
+        reached[count] = reached_by(i);
+        count += reached[count] != 0;
+      }
+      for (std::int64_t i = 0; i < count; ++i) ++below_all[-std::int64_t{reached[i]} * kSapLanes];
+    }
     if (++lane_ == kSapLanes) finish();
   }
   // Adds a trial from counts: drawn[k] scores are at or above threshold k and below threshold k - 1.
@@ -33,7 +45,7 @@ class TrialAverage {
   // Writes the AP of the trials since the last full group of eight. Call it once after the last trial.
   void finish() {
     double ap[kSapLanes];
-    sampled_average_precisions(tp_, drawn_.data(), keys_, ap);
+    average_counted_(tp_, drawn_.data(), keys_, ap);
     for (int lane = 0; lane < lane_; ++lane) out_[lane * stride_] = ap[lane];
     out_ += lane_ * stride_;
     lane_ = 0;
@@ -41,6 +53,7 @@ class TrialAverage {
   }
 
  private:
+  AverageCounted average_counted_ = average_counted_kernel();
   const std::int64_t* tp_ = nullptr;
   std::int64_t keys_ = 0;
   double* out_ = nullptr;

@@ -96,9 +96,14 @@ using AverageMarked = void (*)(const MarkedClass& marked, std::int64_t first, st
                                double* out, std::int64_t stride);
 AverageMarked average_marked_kernel();
 
+// sampled_average_precisions() of the core.
+using AverageCounted = void (*)(const std::int64_t* tp, const std::int32_t* drawn, std::int64_t count, double* ap);
+AverageCounted average_counted_kernel();
+
 #define VLTR_DECLARE_KERNELS(isa)                                                                           \
   namespace isa {                                                                                           \
   void average_marked(const MarkedClass&, std::int64_t, std::int64_t, MarkScratch&, double*, std::int64_t); \
+  void average_counted(const std::int64_t*, const std::int32_t*, std::int64_t, double*);                    \
   }
 VLTR_DECLARE_KERNELS(generic)
 #if defined(__x86_64__)

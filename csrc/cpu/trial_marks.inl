@@ -294,5 +294,11 @@ void average_marked(const MarkedClass& marked, std::int64_t first, std::int64_t 
   average_marked_as<std::uint64_t>(marked, first, count, scratch, out, stride);
 }
 
+// The function of the core, compiled for this instruction set.
+__attribute__((flatten)) void average_counted(const std::int64_t* tp, const std::int32_t* drawn, std::int64_t count,
+                                              double* ap) {
+  sampled_average_precisions(tp, drawn, count, ap);
+}
+
 }  // namespace vltr::cpu::VLTR_ISA
 #include "cpu/target_end.inl"
