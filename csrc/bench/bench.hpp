@@ -1,4 +1,4 @@
-// The frame of the kernel benchmarks: each is one file and prints one line with one number.
+// The frame of the kernel benchmarks: each is one file and prints a line with one number for each shape.
 //
 //   bench_rank_scan [THREADS]     1 thread by default; VLTR_SIMD selects the instruction set
 //

@@ -8,7 +8,7 @@ int main(int argc, char** argv) {
   constexpr std::int64_t kCells = std::int64_t{1} << 20;
   const bench::Matrices matrices;
   const cpu::Runner runner = bench::runner_of(argc, argv);
-  const cpu::Positives positives = cpu::find_positives(matrices.labels, runner);
+  const cpu::OwnedPositives positives = cpu::find_positives(matrices.labels, runner);
   const RankTable thresholds = cpu::positive_scores(matrices.scores, positives, runner);
   std::vector<std::uint32_t> rows = bench::random_words(kCells);
   std::vector<std::uint32_t> classes = rows;

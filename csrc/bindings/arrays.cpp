@@ -324,6 +324,7 @@ void bind_arrays(py::module_& module) {
            "address"_a, "shape"_a, "strides"_a, "dtype"_a, "device"_a, "stream"_a)
       .def("item", &item, "index"_a, "Returns one element as a Python number, from CPU or device memory.")
       .def("assign", &assign, "values"_a, "Copies a numpy array of the same bytes into the tensor, in C order.");
+  module.def("address_of", [](const py::array& array) { return reinterpret_cast<std::uintptr_t>(array.data()); });
   module.def(
       "from_dlpack", &from_dlpack, "capsule"_a,
       "(address, shape, strides in bytes, dtype name, owner, writable, (device type, device)) of a DLPack capsule "

@@ -39,6 +39,13 @@ py::array_t<T> to_numpy(std::vector<T>&& values, std::vector<py::ssize_t> shape 
   return py::array_t<T>(shape, owned->data(), owner);
 }
 
+template <class T>
+py::array_t<T> to_numpy(cpu::LargeArray<T>&& values) {
+  auto* owned = new cpu::LargeArray<T>(std::move(values));
+  const py::capsule owner(owned, [](void* p) { delete static_cast<cpu::LargeArray<T>*>(p); });
+  return py::array_t<T>(static_cast<py::ssize_t>(owned->count()), owned->data(), owner);
+}
+
 // Runs a call without the GIL. Between items of work the calling thread checks for Ctrl-C and reports progress. An
 // exception of these stops the call and is then raised again.
 class Call {
@@ -81,10 +88,11 @@ class Call {
 
 // Conversion of positives, thresholds and cells from Python, with the checks for memory safety,
 // and of a table to Python.
+// Positives and cells are borrowed.
 cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
                             std::int64_t num_classes);
 RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_positives, const Matrix& scores);
-Cells to_cells(const RowArray& rows, const RowArray& classes, const Matrix& scores);  // borrows both
+Cells to_cells(const RowArray& rows, const RowArray& classes, const Matrix& scores);
 py::tuple to_tuple(RankTable&& table);  // (offset, thresholds, tp, fp, tied)
 
 // Each function binds one group of operations; module.cpp calls all of them.

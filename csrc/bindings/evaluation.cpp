@@ -19,20 +19,25 @@ bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t clas
          std::is_sorted(offset, offset + size);
 }
 
+// True for rows that rise and are below `num_rows`. Without branches, so that it takes no longer than a read.
+bool are_rows(Span<const std::uint32_t> rows, std::int64_t num_rows) {
+  bool rises = true;
+  for (std::int64_t i = 1; i < rows.count(); ++i) rises &= rows[i - 1] < rows[i];
+  return rows.count() == 0 || (rises && rows[rows.count() - 1] < num_rows);
+}
+
+// Positives are borrowed by later calls, which check them first: no other thread may change them meanwhile.
+void make_read_only(const py::array& array) {
+  py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+}
+
 }  // namespace
 
 cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
                             std::int64_t num_classes) {
-  cpu::Positives positives;
-  positives.offset.assign(offset.data(), offset.data() + offset.size());
-  positives.rows.assign(rows.data(), rows.data() + rows.size());
+  const cpu::Positives positives({offset.data(), offset.size()}, {rows.data(), rows.size()});
   bool valid = are_offsets(offset.data(), offset.size(), num_classes, rows.size());
-  for (std::int64_t c = 0; valid && c < positives.classes(); ++c) {
-    for (std::int64_t i = positives.offset[c]; valid && i < positives.offset[c + 1]; ++i) {
-      const std::uint32_t row = positives.rows[i];
-      valid = row < num_rows && (i == positives.offset[c] || positives.rows[i - 1] < row);
-    }
-  }
+  for (std::int64_t c = 0; valid && c < positives.classes(); ++c) valid = are_rows(positives.rows_of(c), num_rows);
   if (!valid)
     throw py::value_error(
         "positives: expected an offset for each class of scores and one more, rising from 0, and rows that rise "
@@ -144,7 +149,9 @@ DoubleArray per_checked_class(const IntArray& offset, const IntArray& tp, const 
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
   Array<double> out(classes);
   const std::int64_t* const begin = offset.data();
-  Call(threads, py::none())([&](const cpu::Runner& runner) {
+  const double cost = 10.0 * static_cast<double>(tp.size()) + 20.0 * static_cast<double>(classes);
+  Call(threads, py::none())([&](const cpu::Runner& caller) {
+    const cpu::Runner runner = caller.for_cost(cost);
     const std::int64_t step = cpu::items_per_step(classes, 8, runner.threads);
     runner.run((classes + step - 1) / step, [&](std::int64_t item, int) {
       for (std::int64_t c = item * step; c < std::min(classes, (item + 1) * step); ++c) {
@@ -254,9 +261,13 @@ DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const Int
 
 void bind_evaluation(py::module_& module) {
   module.def("find_positives", [](const Matrix& labels, int threads, const py::object& progress) {
-    cpu::Positives positives =
+    cpu::OwnedPositives found =
         Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_positives(labels, runner); });
-    return py::make_tuple(to_numpy(std::move(positives.offset)), to_numpy(std::move(positives.rows)));
+    const auto offset = to_numpy(std::move(found.offset_memory));
+    const auto rows = to_numpy(std::move(found.rows_memory));
+    make_read_only(offset);
+    make_read_only(rows);
+    return py::make_tuple(offset, rows);
   });
   module.def("rank_scan", &rank_scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
              "threads"_a, "progress"_a);

@@ -17,6 +17,7 @@ class Span {
   VLTR_HD T& operator[](std::int64_t i) const { return data_[i]; }
   VLTR_HD T* data() const { return data_; }
   VLTR_HD std::int64_t size() const { return size_; }
+  VLTR_HD std::int64_t count() const { return size_; }  // as of an Array
   VLTR_HD T* begin() const { return data_; }
   VLTR_HD T* end() const { return data_ + size_; }
 
@@ -55,6 +56,16 @@ struct Offsets : Array<std::int64_t> {
   std::int64_t lists() const { return count() - 1; }
   std::int64_t first(std::int64_t c) const { return (*this)[c]; }
   std::int64_t length(std::int64_t c) const { return (*this)[c + 1] - (*this)[c]; }
+};
+
+// A view of Offsets.
+struct OffsetSpan : Span<const std::int64_t> {
+  using Span<const std::int64_t>::Span;
+
+  std::int64_t lists() const { return count() - 1; }
+  std::int64_t first(std::int64_t c) const { return (*this)[c]; }
+  std::int64_t length(std::int64_t c) const { return (*this)[c + 1] - (*this)[c]; }
+  std::int64_t back() const { return (*this)[count() - 1]; }
 };
 
 }  // namespace vltr

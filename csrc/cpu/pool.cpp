@@ -160,7 +160,14 @@ Runner Runner::share(double from, double to) const {
   return part;
 }
 
-Phases::Phases(const Runner& runner, std::initializer_list<double> costs) : runner_(runner) {
+Runner Runner::for_cost(double nanoseconds) const {
+  constexpr double kWakeNanoseconds = 30'000.0;  // 5 to 50 microseconds, on an idle machine
+  Runner part = *this;
+  if (nanoseconds < kWakeNanoseconds) part.threads = 1;
+  return part;
+}
+
+Phases::Phases(const Runner& runner, std::initializer_list<double> costs) : runner_(runner), cost_(costs) {
   double total = 0.0;
   for (const double cost : costs) total += cost;
   double done = 0.0;

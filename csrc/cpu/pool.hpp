@@ -34,17 +34,25 @@ struct Runner {
 
   // A runner for part of the work: from fraction `from` to fraction `to` of this runner's work.
   Runner share(double from, double to) const;
+
+  // A runner for work that takes one thread about so many nanoseconds: the calling thread alone if waking the others
+  // would take as long.
+  Runner for_cost(double nanoseconds) const;
 };
 
-// Runners for the phases of a call, in order, so that the reported fraction rises through all of them. Only the ratios
-// of the costs matter. A phase may be skipped.
+// Runners for the phases of a call, in order, so that the reported fraction rises through all of them. Costs are
+// nanoseconds of one thread, roughly: the ratios give the fractions, and a short phase runs on the calling thread
+// alone. A phase may be skipped.
 class Phases {
  public:
   Phases(const Runner& runner, std::initializer_list<double> costs);
-  Runner phase(std::size_t number) const { return runner_.share(done_[number], done_[number + 1]); }
+  Runner phase(std::size_t number) const {
+    return runner_.share(done_[number], done_[number + 1]).for_cost(cost_[number]);
+  }
 
  private:
   const Runner& runner_;
+  std::vector<double> cost_;
   std::vector<double> done_{0.0};  // the fraction that is done before each phase, and after the last
 };
 

@@ -228,7 +228,7 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
     RankScanWorker<Lane>& worker = workers[id];
     if (worker.buckets.empty()) {
       worker.buckets.resize(2 * thresholds.keys.count() + 1);
-      worker.survivors.resize(kStripCols * (kTileRows + 16));
+      worker.survivors.resize(std::min<std::int64_t>(kStripCols, (scores.cols + 15) / 16 * 16) * (kTileRows + 16));
     }
     const std::int64_t first_col = item % ranges * kRangeCols;
     rank_scan_tile(plan, {tiles[item / ranges], item, first_col, std::min(scores.cols, first_col + kRangeCols)},

@@ -14,7 +14,7 @@ template <class Lane>
 class AlignedLanes {
  public:
   void resize(std::int64_t count) {
-    storage_ = std::make_unique<Lane[]>(static_cast<std::size_t>(count) + 64 / sizeof(Lane));
+    storage_.reset(new Lane[static_cast<std::size_t>(count) + 64 / sizeof(Lane)]);  // not initialised
     const auto address = reinterpret_cast<std::uintptr_t>(storage_.get());
     data_ = reinterpret_cast<Lane*>((address + 63) / 64 * 64);
   }

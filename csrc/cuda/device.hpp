@@ -113,10 +113,11 @@ class DeviceArray {
   DeviceArray() = default;
   DeviceArray(const Stream& stream, std::int64_t count)
       : memory_(stream, count * static_cast<std::int64_t>(sizeof(T))), count_(count) {}
-  DeviceArray(const Stream& stream, const std::vector<T>& values)
-      : DeviceArray(stream, static_cast<std::int64_t>(values.size())) {
+  DeviceArray(const Stream& stream, Span<const T> values) : DeviceArray(stream, values.count()) {
     copy_to_device(stream, data(), values.data(), memory_.bytes());
   }
+  DeviceArray(const Stream& stream, const std::vector<T>& values)
+      : DeviceArray(stream, Span<const T>(values.data(), static_cast<std::int64_t>(values.size()))) {}
   T* data() const { return static_cast<T*>(memory_.data()); }
   std::int64_t size() const { return count_; }
   const Stream& stream() const { return memory_.stream(); }

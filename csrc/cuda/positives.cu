@@ -322,8 +322,7 @@ Positives index_positives(const Matrix& indices, std::int64_t classes, const Str
                               });
 }
 
-Positives upload_positives(const Offsets& offset, const Array<std::uint32_t>& row, std::int64_t rows,
-                           const Stream& stream) {
+Positives upload_positives(OffsetSpan offset, Span<const std::uint32_t> row, std::int64_t rows, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   Positives positives;
   positives.rows = rows;

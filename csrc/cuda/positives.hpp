@@ -28,7 +28,6 @@ Positives find_positives(const Matrix& labels, const Stream& stream);
 Positives index_positives(const Matrix& indices, std::int64_t classes, const Stream& stream);
 
 // Copies positives from host memory. The caller has checked them.
-Positives upload_positives(const Offsets& offset, const Array<std::uint32_t>& row, std::int64_t rows,
-                           const Stream& stream);
+Positives upload_positives(OffsetSpan offset, Span<const std::uint32_t> row, std::int64_t rows, const Stream& stream);
 
 }  // namespace vltr::cuda

@@ -199,8 +199,8 @@ void print_all() {
   labels.dtype = DType::kUInt8;
   labels.cols = kClasses;
   labels.append(bytes_of(values), kRows, kClasses, 1);
-  const cpu::Positives positives = cpu::find_positives(labels, cpu::Runner{});
-  print("positives", positives.rows);
+  const cpu::OwnedPositives positives = cpu::find_positives(labels, cpu::Runner{});
+  print("positives", Array<std::uint32_t>(positives.rows.begin(), positives.rows.end()));
   print_evaluation<float>("float32", DType::kFloat32, positives);
   print_evaluation<double>("float64", DType::kFloat64, positives);
   print_evaluation<Float16>("float16", DType::kFloat16, positives);

@@ -202,16 +202,28 @@ class Laid {
   std::vector<std::unique_ptr<std::byte[]>> buffers_;
 };
 
-Positives positives_of(const Values<std::uint8_t>& labels) {
-  Positives positives;
-  positives.offset.push_back(0);
+OwnedPositives owned(Offsets offset, const Array<std::uint32_t>& rows) {
+  LargeArray<std::uint32_t> memory;
+  memory.resize(rows.count());
+  std::copy(rows.begin(), rows.end(), memory.data());
+  return {std::move(offset), std::move(memory)};
+}
+
+bool same(const Positives& a, const Positives& b) {
+  return std::equal(a.offset.begin(), a.offset.end(), b.offset.begin(), b.offset.end()) &&
+         std::equal(a.rows.begin(), a.rows.end(), b.rows.begin(), b.rows.end());
+}
+
+OwnedPositives positives_of(const Values<std::uint8_t>& labels) {
+  Offsets offset{0};
+  Array<std::uint32_t> rows;
   for (std::int64_t col = 0; col < labels.cols; ++col) {
     for (std::int64_t row = 0; row < labels.rows; ++row) {
-      if (labels.at(row, col) != 0) positives.rows.push_back(static_cast<std::uint32_t>(row));
+      if (labels.at(row, col) != 0) rows.push_back(static_cast<std::uint32_t>(row));
     }
-    positives.offset.push_back(static_cast<std::int64_t>(positives.rows.size()));
+    offset.push_back(rows.count());
   }
-  return positives;
+  return owned(std::move(offset), rows);
 }
 
 // Classes of every kind: no positives, no negatives, one positive, few, about half, more than half.
@@ -422,7 +434,7 @@ void check_rank_scan(Random& random, std::int64_t rows, std::int64_t cols, const
                      std::int64_t shards) {
   const Values<T> scores = random_scores<T>(random, rows, cols);
   const Values<std::uint8_t> labels = random_labels(random, rows, cols);
-  const Positives positives = positives_of(labels);
+  const OwnedPositives positives = positives_of(labels);
   const std::uint64_t seed = random.bits();
   const RankScanRequest request = everything(3, seed);
   const RankTable table = defined_table(scores, labels);
@@ -508,7 +520,7 @@ void rank_scan_orders_every_float16() {
   Values<std::uint8_t> labels(scores.rows, 1);
   for (std::int64_t row = 0; row < labels.rows; row += 3) labels.at(row, 0) = 1;
   const RankTable table = defined_table(scores, labels);
-  const Positives positives = positives_of(labels);
+  const OwnedPositives positives = positives_of(labels);
   for (const Layout layout : {Layout::kRowMajor, Layout::kSparse}) {
     const Laid<Float16> laid(scores, layout);
     for_each_simd([&](const char* simd) {
@@ -557,7 +569,7 @@ void trials_are_the_same_in_pass_and_by_columns() {
     labels.at(row, 2) = row > 2100;
     labels.at(row, 3) = row == 17;
   }
-  const Positives positives = positives_of(labels);
+  const OwnedPositives positives = positives_of(labels);
   const int few = 4;
   const int many = 1600;
   for (const Layout layout : {Layout::kRowMajor, Layout::kColMajor}) {
@@ -767,8 +779,8 @@ std::vector<std::uint32_t> listed_draws(const Positives& positives, std::int64_t
 
 // Positives at random rows and at the last rows.
 void check_draws(Random& random, std::int64_t rows, const std::vector<int>& positives_of_class, const Trials& trials) {
-  Positives positives;
-  positives.offset.push_back(0);
+  Offsets positives_offset{0};
+  Array<std::uint32_t> positives_rows;
   std::vector<std::uint32_t> expected;
   const std::uint64_t seed = random.bits();
   for (std::size_t c = 0; c < positives_of_class.size(); ++c) {
@@ -779,8 +791,8 @@ void check_draws(Random& random, std::int64_t rows, const std::vector<int>& posi
     }
     std::sort(class_rows.begin(), class_rows.end());
     class_rows.erase(std::unique(class_rows.begin(), class_rows.end()), class_rows.end());
-    positives.rows.insert(positives.rows.end(), class_rows.begin(), class_rows.end());
-    positives.offset.push_back(static_cast<std::int64_t>(positives.rows.size()));
+    positives_rows.insert(positives_rows.end(), class_rows.begin(), class_rows.end());
+    positives_offset.push_back(positives_rows.count());
     if (2 * static_cast<std::int64_t>(class_rows.size()) >= rows) continue;
     for (std::int64_t trial = trials.first; trial < trials.first + trials.count; ++trial) {
       const auto drawn =
@@ -788,6 +800,7 @@ void check_draws(Random& random, std::int64_t rows, const std::vector<int>& posi
       expected.insert(expected.end(), drawn.begin(), drawn.end());
     }
   }
+  const OwnedPositives positives = owned(positives_offset, positives_rows);
   for_each_simd([&](const char* simd) {
     for (const int threads : kThreads) {
       trying = std::to_string(rows) + " rows, " + simd + ", " + std::to_string(threads) + " threads";
@@ -853,7 +866,7 @@ void reached_thresholds_are_counted() {
 void counted_trials_are_those_of_a_rank_scan() {
   Random random(330);
   const Values<float> scores = random_scores<float>(random, 400, 23);
-  const Positives positives = positives_of(random_labels(random, scores.rows, scores.cols));
+  const OwnedPositives positives = positives_of(random_labels(random, scores.rows, scores.cols));
   const Laid<float> laid(scores, Layout::kRowMajor);
   constexpr int kTrials = 11;
   const std::vector<std::uint32_t> rows = listed_draws(positives, scores.rows, {0, kTrials}, 5, Runner{});
@@ -1050,7 +1063,7 @@ void check_labels(std::int64_t rows, std::int64_t cols, int per_mille) {
     truth.data[i] = random.below(1000) < per_mille;
     labels.data[i] = truth.data[i] != 0 ? one<T>() : random_zero<T>(random);
   }
-  const Positives expected = positives_of(truth);
+  const OwnedPositives expected = positives_of(truth);
   Values<T> spoilt = labels;
   std::int64_t first = rows * cols;
   if constexpr (!std::is_same_v<T, bool>) {
@@ -1066,8 +1079,8 @@ void check_labels(std::int64_t rows, std::int64_t cols, int per_mille) {
     const Laid<T> bad(spoilt, layout, shards);
     for (const int threads : kThreads) {
       trying = describe(labels, layout, shards, "no", threads);
-      const Positives found = find_positives(laid.matrix, Runner{threads, {}});
-      CHECK(found.offset == expected.offset && found.rows == expected.rows);
+      const OwnedPositives found = find_positives(laid.matrix, Runner{threads, {}});
+      CHECK(same(found, expected));
       if constexpr (!std::is_same_v<T, bool>) {
         try {
           find_positives(bad.matrix, Runner{threads, {}});
@@ -1106,6 +1119,12 @@ void find_positives_finds_them() {
   check_labels_of_shapes<float>();
   check_labels_of_shapes<double>();
   check_labels<std::uint8_t>(66000, 3, 20);  // more rows than a tile holds
+  check_labels<bool>(140000, 1, 500);
+  check_labels<float>(20000, 70, 300);
+  check_labels<std::uint8_t>(20000, 70, 40);
+  for (const std::int64_t cols : {2, 31, 32, 33, 63, 64, 65, 128, 200}) {  // many ones: tiles are transposed
+    for (const std::int64_t rows : {64, 65, 391}) check_labels<std::uint8_t>(rows, cols, 300);
+  }
 }
 
 void any_byte_but_zero_is_true() {
@@ -1113,7 +1132,7 @@ void any_byte_but_zero_is_true() {
   Matrix matrix{DType::kBool, 0, 4, {}};
   matrix.append(bytes, 1, 4, 1);
   const std::vector<std::int64_t> offset{0, 0, 1, 2, 3};
-  CHECK(find_positives(matrix, Runner{}).offset == offset);
+  CHECK(find_positives(matrix, Runner{}).offset_memory == offset);
 }
 
 // AP with sums of weights instead of counts.
@@ -1258,6 +1277,14 @@ void phases_share_a_call() {
   CHECK(shares == (std::vector<double>{0.8125, 1.0}));
 }
 
+// Waking a thread takes longer than a short phase.
+void short_phases_run_alone() {
+  const Runner four{4, {}};
+  CHECK(four.for_cost(1000.0).threads == 1 && four.for_cost(1e6).threads == 4);
+  const Phases phases(four, {1000.0, 1e6});
+  CHECK(phases.phase(0).threads == 1 && phases.phase(1).threads == 4);
+}
+
 void steps_are_several_a_thread() {
   CHECK(items_per_step(1000, 16, 2) == 16);
   CHECK(items_per_step(20, 16, 2) == 1);
@@ -1271,9 +1298,11 @@ void rank_scan_stops_on_request() {
   for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
   Matrix matrix{DType::kFloat32, 0, 64, {}};
   matrix.append(reinterpret_cast<const std::byte*>(row.data()), std::int64_t{1} << 27, 0, sizeof(float));
-  Positives positives;
-  for (std::int64_t c = 0; c <= 64; ++c) positives.offset.push_back(c);
-  for (std::uint32_t c = 0; c < 64; ++c) positives.rows.push_back(c);
+  Offsets offset;
+  Array<std::uint32_t> rows;
+  for (std::int64_t c = 0; c <= 64; ++c) offset.push_back(c);
+  for (std::uint32_t c = 0; c < 64; ++c) rows.push_back(c);
+  const OwnedPositives positives = owned(offset, rows);
   for (const int threads : kThreads) {
     trying = std::to_string(threads) + " threads";
     CHECK_THROWS(Cancelled, rank_scan(matrix, positives, {}, Runner{threads, [](double) { return true; }}));
@@ -1286,7 +1315,7 @@ void many_callers_share_the_pool() {
   const Values<std::uint8_t> labels = random_labels(random, scores.rows, scores.cols);
   const Laid<float> laid(scores, Layout::kRowMajor, 2);
   const Laid<std::uint8_t> laid_labels(labels, Layout::kRowMajor);
-  const Positives positives = positives_of(labels);
+  const OwnedPositives positives = positives_of(labels);
   const RankTable table = defined_table(scores, labels);
   const RankScanResult alone = rank_scan(laid.matrix, positives, everything(4, 1), Runner{});
   std::vector<std::thread> callers;
@@ -1297,7 +1326,7 @@ void many_callers_share_the_pool() {
         const Runner runner{1 + (caller + repeat) % 4, {}};
         const RankScanResult result = rank_scan(laid.matrix, positives, everything(4, 1), runner);
         CHECK(same(result.table, table) && result.ranks == alone.ranks && same_bits(result.trials, alone.trials));
-        CHECK(find_positives(laid_labels.matrix, runner).rows == positives.rows);
+        CHECK(same(find_positives(laid_labels.matrix, runner), positives));
       }
     });
   }
@@ -1349,6 +1378,7 @@ int main() {
       {"pool_gives_back_what_a_task_throws", pool_gives_back_what_a_task_throws},
       {"pool_stops_on_request", pool_stops_on_request},
       {"phases_share_a_call", phases_share_a_call},
+      {"short_phases_run_alone", short_phases_run_alone},
       {"steps_are_several_a_thread", steps_are_several_a_thread},
       {"pool_works_after_fork", pool_works_after_fork},
       {"find_positives_finds_them", find_positives_finds_them},

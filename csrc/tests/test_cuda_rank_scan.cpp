@@ -111,12 +111,12 @@ void check_same_table(const RankTable& expected, const RankTable& table) {
 }
 
 void check_same_positives(const cpu::Positives& expected, const cuda::Positives& positives) {
-  CHECK(positives.offset.to_host() == expected.offset);
-  CHECK(positives.row.to_host() == expected.rows);
+  CHECK(positives.offset.to_host() == Array<std::int64_t>(expected.offset.begin(), expected.offset.end()));
+  CHECK(positives.row.to_host() == Array<std::uint32_t>(expected.rows.begin(), expected.rows.end()));
 }
 
 void check_rank_scan(const TwinMatrix& scores, const TwinMatrix& labels, int trials) {
-  const cpu::Positives positives = cpu::find_positives(labels.host, kAlone);
+  const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
   const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
   check_same_positives(positives, device_positives);
   RankScanRequest request;
@@ -286,16 +286,15 @@ void given_thresholds() {
   Random random(7);
   const TwinMatrix scores = random_matrix<float>(random, 400, 9, 60, false, 1);
   const TwinMatrix labels = random_labels(random, 400, 9, 20, false);
-  const cpu::Positives all = cpu::find_positives(labels.host, kAlone);
+  const cpu::OwnedPositives all = cpu::find_positives(labels.host, kAlone);
   const RankTable shared = cpu::positive_scores(scores.host, all, kAlone);
-  cpu::Positives half;  // of the labels, as of a shard that lacks some
-  half.offset.push_back(0);
-  for (std::size_t c = 0; c + 1 < all.offset.size(); ++c) {
-    for (std::int64_t i = all.offset[c]; i < all.offset[c + 1]; i += 2) {
-      half.rows.push_back(all.rows[i]);
-    }
-    half.offset.push_back(static_cast<std::int64_t>(half.rows.size()));
+  Offsets half_offset{0};  // of half of the positives, as of a shard that lacks some
+  Array<std::uint32_t> half_rows;
+  for (std::int64_t c = 0; c < all.classes(); ++c) {
+    for (std::int64_t i = all.offset[c]; i < all.offset[c + 1]; i += 2) half_rows.push_back(all.rows[i]);
+    half_offset.push_back(half_rows.count());
   }
+  const cpu::Positives half({half_offset.data(), half_offset.count()}, {half_rows.data(), half_rows.count()});
   RankScanRequest request;
   request.given = &shared;
   const cuda::Positives device_half = cuda::upload_positives(half.offset, half.rows, 400, kStream);

@@ -382,6 +382,19 @@ def test_arrays_on_a_cuda_device_are_refused_without_one(monkeypatch):
         rank_table(OnCuda(), np.zeros((3, 2)))
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (7,), (0, 4), (2, 3, 4)])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float64"])
+def test_an_array_and_a_view_of_all_of_it_are_borrowed_alike(dtype, shape):
+    for order in "CF":
+        array = np.zeros(shape, dtype, order)
+        for writable in (True, False):
+            array.flags.writeable = writable
+            own, view = borrow("x", array), borrow("x", array[...])
+            for field in ("address", "shape", "strides", "dtype", "device", "writable", "block"):
+                assert getattr(own, field) == getattr(view, field)
+            assert own.owner is array
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_broadcast_arrays_are_read_without_strides(simd, axis):
     line, labels = make_case(60, 60, seed=17, levels=7)

@@ -429,6 +429,27 @@ def test_positives_made_by_hand_are_checked_at_once(changes, sentence):
         Positives(**(sound | changes))
 
 
+@pytest.mark.parametrize(
+    ("index", "row"),
+    [(0, 2**32 - 1), (3, 2**32 - 1), (1, 4), (1, 0), (3, 0)],
+    ids=["first", "last", "end", "twice", "falls"],
+)
+def test_rows_that_were_changed_after_the_checks_are_refused(index, row):
+    rows = np.uint32([0, 3, 1, 2])
+    positives = Positives(4, 2, np.array([0, 2, 4]), rows)
+    rows[index] = row
+    with pytest.raises(ValueError, match=r"^positives: expected an offset for each class"):
+        rank_table(np.zeros((4, 2), np.float32), positives)
+
+
+def test_positives_of_dense_labels_are_read_only():
+    positives = positives_of(DENSE)
+    for array in (positives.indptr, positives.rows):
+        assert not array.flags.writeable
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
+
+
 def test_classes_without_positives_may_have_any_index():
     positives = Positives(2, 5, np.array([0, 0, 1, 1, 3, 3]), np.uint32([1, 0, 1]))
     assert [positives.rows_of(c).tolist() for c in range(5)] == [[], [1], [], [0, 1], []]

@@ -54,6 +54,8 @@ __all__ = [
 ]
 
 _CODES = {name: code for code, name in enumerate(_core.DTYPES)}
+# Native dtypes of numpy. numpy makes a dtype's name anew each time, which takes longer than a small evaluation.
+_NAMES = {np.dtype(name): name for name in _CODES if name != "bfloat16"}
 MAX_ROWS = 2**32 - 1  # of one call; row numbers are uint32
 _END_OF_MEMORY = 2**63  # addresses and sizes are below it
 _LEGACY_STREAM = 1  # CUDA's default stream, which is in order with every other one that was not made to be apart
@@ -92,6 +94,13 @@ class _Borrowed:
         raise TypeError(
             f"{type(self).__name__}: expected what owns memory to be copied or pickled, got what borrows it"
         )
+
+    @classmethod
+    def _of(cls, **fields: Any) -> Any:
+        """An instance with all of its fields; the constructor of a frozen dataclass takes a microsecond longer."""
+        instance = object.__new__(cls)
+        instance.__dict__.update(fields)
+        return instance
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,22 @@ def of_bits(bits: np.ndarray, dtype: str) -> Array:
 def empty_bits(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Memory for an array, not yet filled, as `Array.bits` would show it."""
     return np.empty(shape, _numpy_name(dtype))
+
+
+def _borrow_owner(array: np.ndarray, dtype: str) -> Array:
+    """Borrow an array that owns its memory. numpy keeps its elements within it."""
+    address = _core.address_of(array)
+    borrowed: Array = Array._of(
+        address=address,
+        shape=array.shape,
+        strides=array.strides,
+        dtype=dtype,
+        owner=array,
+        device=CPU,
+        writable=array.flags.writeable,
+        block=(address, array.nbytes),
+    )
+    return borrowed
 
 
 def _borrow_numpy(name: str, array: np.ndarray) -> Array:
@@ -427,6 +452,9 @@ def borrow(name: str, array: Any) -> Array:
     array's memory.
     """
     if isinstance(array, np.ndarray):
+        is_owner = type(array) is np.ndarray and array.base is None and array.flags.owndata
+        if is_owner and (dtype := _NAMES.get(array.dtype)) is not None:
+            return _borrow_owner(array, dtype)
         borrowed = _borrow_numpy(name, array)
     elif isinstance(array, Array):
         return array
@@ -670,17 +698,19 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
         return array
     shards = _shards(name, array)
     first = shards[0]
+    num_rows = 0
     for i, shard in enumerate(shards):
-        if len(shard.shape) not in (1, 2):
-            raise ValueError(f"{name}: expected an (N, C) matrix or an (N,) column, got shape {shard.shape}")
-        if shard.shape[1:] != first.shape[1:] or shard.dtype != first.dtype:
+        shape = shard.shape
+        if len(shape) not in (1, 2):
+            raise ValueError(f"{name}: expected an (N, C) matrix or an (N,) column, got shape {shape}")
+        if i and (shape[1:] != first.shape[1:] or shard.dtype != first.dtype):
             expected = f"{first.shape[1]} classes" if len(first.shape) == 2 else "a column"
-            got = shard.shape[1] if len(shard.shape) == 2 else "a column"
+            got = shape[1] if len(shape) == 2 else "a column"
             raise ValueError(
                 f"{name}[{i}]: expected {expected} of {first.dtype} as in {name}[0], got {got} of {shard.dtype}"
             )
+        num_rows += shape[0]
     num_classes = first.shape[1] if len(first.shape) == 2 else 1
-    num_rows = sum(shard.shape[0] for shard in shards)
     if num_rows == 0 or num_classes == 0:
         raise ValueError(f"{name}: expected at least one row and one class, got shape ({num_rows}, {num_classes})")
     if num_rows > MAX_ROWS:
@@ -698,7 +728,10 @@ def borrow_matrix(name: str, array: Any) -> Matrix:
     for shard in shards:
         col_stride = shard.strides[1] if len(shard.shape) == 2 else shard.itemsize
         core.append(shard.address, shard.shape[0], shard.strides[0], col_stride)
-    return Matrix(tuple(shards), num_rows, num_classes, core, device)
+    matrix: Matrix = Matrix._of(
+        shards=tuple(shards), num_rows=num_rows, num_classes=num_classes, core=core, device=device
+    )
+    return matrix
 
 
 def num_threads(threads: int | None = None) -> int:

@@ -173,8 +173,16 @@ def _labels_in_memory(labels: Any, form: str | None) -> Labels:
 
 def read_matrix_and_positives(scores: Any, labels: Any, threads: int | None) -> tuple[Matrix, Positives]:
     """Scores and labels of a metric function: the first thing that every one of them does."""
-    inputs = read_inputs(scores, labels)
+    if _is_plain(scores) and _is_plain(labels):  # nothing to read, for which to look takes as long as a small scan
+        inputs = Inputs(borrow_matrix("scores", scores), labels)
+    else:
+        inputs = read_inputs(scores, labels)
     return inputs.scores, inputs.positives(threads=threads)
+
+
+def _is_plain(array: Any) -> bool:
+    """Whether an array is numpy's own, without named columns."""
+    return type(array) is np.ndarray and array.dtype.names is None
 
 
 def positives_alone(labels: Any, num_classes: int | None) -> Positives:

@@ -38,6 +38,11 @@ def _summary(offsets: np.ndarray[Any, Any]) -> str:
     return f"{offsets[0]} to {offsets[-1]}"
 
 
+def _check_size(name: str, value: Any) -> None:
+    if not isinstance(value, (int, np.integer)) or not 0 <= value <= MAX_ROWS:  # uint32 in the core
+        raise ValueError(f"{name}: expected an integer from 0 to {MAX_ROWS}, got {value!r}")
+
+
 @dataclass(frozen=True, eq=False)
 class Positives:
     """The positive rows of each class: ascending, class after class (compressed columns).
@@ -68,9 +73,8 @@ class Positives:
         return f"<Positives of {self.num_rows} rows and {self.num_classes} classes, {len(self.rows)} positives>"
 
     def __post_init__(self) -> None:
-        for name, value in (("num_rows", self.num_rows), ("num_classes", self.num_classes)):
-            if not isinstance(value, (int, np.integer)) or not 0 <= value <= MAX_ROWS:  # both are uint32 in the core
-                raise ValueError(f"{name}: expected an integer from 0 to {MAX_ROWS}, got {value!r}")
+        _check_size("num_rows", self.num_rows)
+        _check_size("num_classes", self.num_classes)
         indptr, rows = np.asarray(self.indptr), np.asarray(self.rows)
         if indptr.dtype != np.int64 or indptr.shape != (self.num_classes + 1,):
             raise ValueError(
@@ -93,6 +97,14 @@ class Positives:
                 "rows: expected each class's rows once and ascending, got "
                 f"{rows[i]} after {rows[i - 1]} in class {np.searchsorted(indptr, i, side='right') - 1}"
             )
+
+    @classmethod
+    def _from_core(cls, num_rows: int, num_classes: int, indptr: np.ndarray, rows: np.ndarray) -> Positives:
+        """Positives that the core found, which need no checks. Their arrays are read-only."""
+        _check_size("num_classes", num_classes)
+        positives = object.__new__(cls)
+        positives.__dict__.update(num_rows=num_rows, num_classes=num_classes, indptr=indptr, rows=rows)
+        return positives
 
     @property
     def counts(self) -> np.ndarray:
@@ -167,6 +179,9 @@ class Positives:
             positives = labels
             _check_shape((positives.num_rows, positives.num_classes), num_rows, num_classes)
             return positives
+        if type(labels) is np.ndarray and labels.dtype != object:
+            check_array_form("labels", labels.shape, num_classes, form)
+            return _from_array(labels, num_rows, num_classes, device, first_row, threads, scores)
         if isinstance(labels, LabelPairs):
             _check_shape(
                 (labels.num_rows, num_classes if labels.num_classes is None else labels.num_classes),
@@ -291,7 +306,7 @@ def _from_array(
         _, row, col = error.args
         raise _bad_value(matrix.value(row, col), first_row + row, col, scores) from None
     if matrix.device.index is None:
-        return Positives(num_rows, num_classes, *found)
+        return Positives._from_core(num_rows, num_classes, *found)
     return _DevicePositives(num_rows, num_classes, found)
 
 

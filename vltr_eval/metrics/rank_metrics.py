@@ -432,5 +432,6 @@ def rank_table(
         >>> table.average_precision(), table.roc_auc()
         (array([0.83333333]), array([0.5]))
     """
+    threads = num_threads(threads)  # once: it asks the system
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
     return rank_scan(matrix, positives, thresholds=thresholds, threads=threads).table
