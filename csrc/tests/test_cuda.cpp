@@ -1,7 +1,9 @@
 // Tests of csrc/cuda: on the emulator, or on a GPU when built for one. Kernels are compared with their CPU twins.
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "cuda/device.hpp"
@@ -18,7 +20,9 @@ namespace {
 using namespace vltr::cuda;
 using vltr::test::Ending;
 using vltr::test::in_child;
+using vltr::test::Random;
 using vltr::test::Setting;
+using vltr::test::trying;
 
 const Stream kStream{0, 0};
 
@@ -104,10 +108,106 @@ void out_of_memory_is_survived() {
     CHECK(false);
   } catch (const OutOfMemory& error) {
     const std::string message = error.what();
-    vltr::test::trying = message;
+    trying = message;
     CHECK(message.find("CUDA out of memory: expected 1,125,899,906,842,624 bytes on cuda:0, got ") == 0);
   }
   CHECK(DeviceArray<int>(kStream, std::vector<int>{5}).to_host() == std::vector<int>{5});
+}
+
+// Sorting
+
+// Sorts segments of these sizes, filled by key(index in the array), and compares them with std::sort.
+template <class Key, class KeyAt>
+void check_sort(const std::vector<std::int64_t>& sizes, const KeyAt& key) {
+  std::vector<std::int64_t> offset{0};
+  std::vector<std::uint32_t> segment;
+  std::vector<Key> keys;
+  std::int64_t longest = 0;
+  for (const std::int64_t size : sizes) {
+    segment.insert(segment.end(), static_cast<std::size_t>(size), static_cast<std::uint32_t>(offset.size() - 1));
+    for (std::int64_t i = 0; i < size; ++i) keys.push_back(key(static_cast<std::int64_t>(keys.size())));
+    offset.push_back(static_cast<std::int64_t>(keys.size()));
+    longest = std::max(longest, size);
+  }
+  DeviceArray<Key> sorted(kStream, keys);
+  sort_within_segments(sorted, DeviceArray<std::uint32_t>(kStream, segment), DeviceArray<std::int64_t>(kStream, offset),
+                       longest);
+  for (std::size_t s = 0; s < sizes.size(); ++s) {
+    std::sort(keys.begin() + offset[s], keys.begin() + offset[s + 1]);
+  }
+  CHECK(sorted.to_host() == keys);
+}
+
+std::string text_of(const std::vector<std::int64_t>& sizes) {
+  std::string text = "segments of";
+  for (const std::int64_t size : sizes) text += " " + std::to_string(size);
+  return text;
+}
+
+// A segment begins and ends at, before and after the ends of tiles, with neighbours that fill the rest of its tiles.
+void segments_are_sorted_wherever_they_begin_and_end() {
+  Random random(1);
+  for (const std::int64_t before : {0, 1, 1000, 1023, 1024, 1025, 2047}) {
+    for (const std::int64_t size : {1, 2, 1022, 1023, 1024, 1025, 2048, 2049, 3073, 4097}) {
+      const std::vector<std::int64_t> sizes{before, size, 0, 1, 30};
+      trying = text_of(sizes);
+      check_sort<float>(sizes, [&](std::int64_t) { return static_cast<float>(random.below(1 << 20)) - 1000.0f; });
+    }
+  }
+}
+
+void segments_of_many_sizes_are_sorted() {
+  Random random(2);
+  for (int round = 0; round < 60; ++round) {
+    std::vector<std::int64_t> sizes;
+    for (int s = 1 + random.below(30); s > 0; --s) {
+      const int kind = random.below(8);
+      sizes.push_back(kind < 2    ? 0
+                      : kind < 6  ? random.below(200)
+                      : kind == 6 ? random.below(2200)
+                                  : random.below(9000));
+    }
+    const int values = random.below(2) == 0 ? 3 : 1 << 30;  // mostly equal, or mostly distinct
+    trying = std::to_string(values) + " values, " + text_of(sizes);
+    check_sort<std::uint32_t>(sizes, [&](std::int64_t) { return static_cast<std::uint32_t>(random.below(values)); });
+  }
+}
+
+// The runs of a merge: all keys of one are below those of the other, or they alternate, or all are equal.
+template <class Key>
+void check_long_segments() {
+  using Limits = std::numeric_limits<Key>;
+  const Key lowest = Limits::has_infinity ? static_cast<Key>(0 - Limits::infinity()) : Limits::min();
+  const Key highest = Limits::has_infinity ? Limits::infinity() : Limits::max();
+  const std::vector<std::int64_t> sizes{700, 0, 33000, 5, 1025, 17000, 0};
+  Random random(3);
+  trying = "equal keys";
+  check_sort<Key>(sizes, [](std::int64_t) { return Key{7}; });
+  trying = "the highest key alone";
+  check_sort<Key>(sizes, [=](std::int64_t) { return highest; });
+  trying = "ascending keys";
+  check_sort<Key>(sizes, [](std::int64_t i) { return static_cast<Key>(i); });
+  trying = "descending keys";
+  check_sort<Key>(sizes, [](std::int64_t i) { return static_cast<Key>(100000 - i); });
+  trying = "alternating keys";
+  check_sort<Key>(sizes, [](std::int64_t i) { return static_cast<Key>(i % 2 == 0 ? i : 100000 - i); });
+  trying = "random keys and the ends of the type";
+  check_sort<Key>(sizes, [&](std::int64_t) {
+    const int kind = random.below(10);
+    return kind == 0 ? lowest : kind == 1 ? highest : static_cast<Key>(random.bits() >> 33);
+  });
+}
+
+void long_segments_of_every_type_are_sorted() {
+  check_long_segments<std::uint32_t>();
+  check_long_segments<float>();
+  check_long_segments<double>();
+  check_long_segments<std::int64_t>();
+}
+
+void arrays_without_keys_are_sorted() {
+  check_sort<float>({}, [](std::int64_t) { return 0.0f; });
+  check_sort<float>({0, 0, 0}, [](std::int64_t) { return 0.0f; });
 }
 
 // Faults that only the emulator can produce
@@ -122,14 +222,14 @@ void missing_drivers_are_explained() {
     CHECK_THROWS(Error, DeviceArray<int>(kStream, 1));
     synchronize(kStream);
   });
-  vltr::test::trying = none.message;
+  trying = none.message;
   CHECK(none.message == "threw 'CUDA: no CUDA driver was found'\n");
   const Ending old = in_child([] {
     const Setting fault("VLTR_EMULATOR_FAULT", "old-driver");
     CHECK(device_count() == 0);
     device_of(&fault);
   });
-  vltr::test::trying = old.message;
+  trying = old.message;
   CHECK(old.message == "threw 'CUDA: the CUDA driver (12.4) is older than this build needs (13.0)'\n");
 }
 
@@ -182,19 +282,24 @@ int main() {
     std::printf("NOT RUN: no device; %s\n", why_no_device().c_str());
     return failed;
   }
-  return failed | vltr::test::run_tests({
-                      {"copies_come_back", copies_come_back},
-                      {"host_memory_may_go_at_once", host_memory_may_go_at_once},
-                      {"empty_arrays_need_no_memory", empty_arrays_need_no_memory},
-                      {"memory_moves", memory_moves},
-                      {"addresses_know_their_device", addresses_know_their_device},
-                      {"streams_wait_for_each_other", streams_wait_for_each_other},
-                      {"absent_devices_are_refused", absent_devices_are_refused},
-                      {"out_of_memory_is_survived", out_of_memory_is_survived},
+  return failed |
+         vltr::test::run_tests({
+             {"copies_come_back", copies_come_back},
+             {"host_memory_may_go_at_once", host_memory_may_go_at_once},
+             {"empty_arrays_need_no_memory", empty_arrays_need_no_memory},
+             {"memory_moves", memory_moves},
+             {"addresses_know_their_device", addresses_know_their_device},
+             {"streams_wait_for_each_other", streams_wait_for_each_other},
+             {"absent_devices_are_refused", absent_devices_are_refused},
+             {"out_of_memory_is_survived", out_of_memory_is_survived},
+             {"segments_are_sorted_wherever_they_begin_and_end", segments_are_sorted_wherever_they_begin_and_end},
+             {"segments_of_many_sizes_are_sorted", segments_of_many_sizes_are_sorted},
+             {"long_segments_of_every_type_are_sorted", long_segments_of_every_type_are_sorted},
+             {"arrays_without_keys_are_sorted", arrays_without_keys_are_sorted},
 #if defined(VLTR_CUDA_EMULATED)
-                      {"memory_is_given_back", memory_is_given_back},
-                      {"unknown_streams_are_refused", unknown_streams_are_refused},
-                      {"failed_kernels_are_reported", failed_kernels_are_reported},
+             {"memory_is_given_back", memory_is_given_back},
+             {"unknown_streams_are_refused", unknown_streams_are_refused},
+             {"failed_kernels_are_reported", failed_kernels_are_reported},
 #endif
-                  });
+         });
 }
