@@ -7,16 +7,6 @@
 #include "cpu/weighted_average_precision.hpp"
 
 namespace vltr {
-namespace {
-
-// True for offsets of `classes` lists with `count` elements in total.
-bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t classes, std::int64_t count) {
-  return size > 0 && size == classes + 1 && offset[0] == 0 && offset[classes] == count &&
-         std::is_sorted(offset, offset + size);
-}
-
-}  // namespace
-
 cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
                             std::int64_t num_classes) {
   cpu::Positives positives;
@@ -70,23 +60,6 @@ py::tuple to_tuple(RankTable&& table) {
 
 namespace {
 
-// Metrics convert counts to doubles and add two of them. With more rows neither would be exact.
-constexpr std::int64_t kMaxTableRows = std::int64_t{1} << 53;
-
-void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                 std::int64_t num_rows) {
-  const auto are_counts = [&](const IntArray& counts) {
-    return counts.size() == tp.size() && std::all_of(counts.data(), counts.data() + counts.size(),
-                                                     [=](std::int64_t n) { return n >= 0 && n <= num_rows; });
-  };
-  if (offset.size() == 0 || !are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size())) {
-    throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
-  }
-  if (num_rows < 0 || num_rows > kMaxTableRows || !are_counts(tp) || !are_counts(fp) || !are_counts(tied)) {
-    throw py::value_error("table: expected at most 2^53 rows, and counts for each threshold from 0 to the rows");
-  }
-}
-
 py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
                     bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
                     const py::object& progress) {
@@ -113,7 +86,7 @@ py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray
 template <class Metric>
 DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
                       std::int64_t num_rows, int threads, const Metric& metric) {
-  check_table(offset, tp, fp, tied, num_rows);
+  check_table(offset, tp, fp, tied, num_rows, threads);
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
   Array<double> out(classes);
   const std::int64_t* const begin = offset.data();

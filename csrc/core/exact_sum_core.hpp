@@ -1,0 +1,62 @@
+// The sum of doubles, rounded once: the same bits in any order, and those of Python's math.fsum.
+//
+// The sum is kept as partial sums whose bits do not overlap (Shewchuk, "Adaptive Precision Floating-Point Arithmetic",
+// 1997). Each addition is split into its rounded sum and its rounding error, which is exact.
+//
+// In    finite doubles, whose sum and partial sums do not overflow
+// Out   the double that is nearest to their sum; ties go to even
+// Test  csrc/tests/test_core.cpp, tests/eval/test_rank_table.py (math.fsum)
+#pragma once
+
+#include "core/platform.hpp"
+
+namespace vltr {
+
+class ExactSum {
+ public:
+  VLTR_HD void add(double value) {
+    int kept = 0;
+    for (int i = 0; i < count_; ++i) {
+      double larger = value;
+      double smaller = partial_[i];
+      if (magnitude(larger) < magnitude(smaller)) {
+        larger = partial_[i];
+        smaller = value;
+      }
+      value = larger + smaller;
+      const double error = smaller - (value - larger);
+      if (error != 0.0) partial_[kept++] = error;
+    }
+    partial_[kept] = value;
+    count_ = kept + 1;
+  }
+
+  VLTR_HD double rounded() const {
+    if (count_ == 0) return 0.0;
+    int i = count_ - 1;
+    double sum = partial_[i];
+    double error = 0.0;
+    while (i > 0 && error == 0.0) {
+      const double larger = sum;
+      const double smaller = partial_[--i];
+      sum = larger + smaller;
+      error = smaller - (sum - larger);
+    }
+    // Half of a last digit was rounded to even, and a smaller partial sum of the same sign decides otherwise.
+    if (i > 0 && ((error < 0.0 && partial_[i - 1] < 0.0) || (error > 0.0 && partial_[i - 1] > 0.0))) {
+      const double twice = error * 2.0;
+      const double moved = sum + twice;
+      if (moved - sum == twice) sum = moved;
+    }
+    return sum;
+  }
+
+ private:
+  VLTR_HD static double magnitude(double value) { return value < 0.0 ? -value : value; }
+
+  // Ascending, without overlap: the bits of a double reach over 2098 places, which 40 partial sums of 53 bits cover.
+  double partial_[44];
+  int count_ = 0;
+};
+
+}  // namespace vltr
