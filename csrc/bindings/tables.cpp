@@ -56,6 +56,18 @@ DoubleArray exact_sums(const DoubleArray& values, const IntArray& offset, int th
   return to_numpy(std::move(sums));
 }
 
+DoubleArray weighted_average_precisions(const Matrix& scores, const IntArray& offset, const RowArray& rows,
+                                        const DoubleArray& weights, int threads) {
+  if (weights.ndim() != 2 || weights.shape(1) != scores.rows) {
+    throw py::value_error("weights: expected one for each weighting and row");
+  }
+  const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
+  Array<double> out = Call(threads, py::none())([&](const cpu::Runner& runner) {
+    return cpu::weighted_average_precisions(scores, positives, weights.data(), weights.shape(0), runner);
+  });
+  return to_numpy(std::move(out), {weights.shape(0), static_cast<py::ssize_t>(scores.cols)});
+}
+
 }  // namespace
 
 // Metrics convert counts to doubles and add two of them. With more rows neither would be exact.
@@ -83,6 +95,8 @@ void bind_tables(py::module_& module) {
              "that an order of ties gives, of each class.");
   module.def("count_hits", &count_hits,
              "Returns the rows with a label, the hits at each k, and the hits among the positives of each class.");
+  module.def("weighted_average_precisions", &weighted_average_precisions,
+             "Returns the AP of each weighting of the rows and each class, from weights (W, N).");
   module.def("exact_sums", &exact_sums, "Returns the sum of each list of values, rounded once.");
 }
 

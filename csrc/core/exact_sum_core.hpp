@@ -3,8 +3,8 @@
 // The sum is kept as partial sums whose bits do not overlap (Shewchuk, "Adaptive Precision Floating-Point Arithmetic",
 // 1997). Each addition is split into its rounded sum and its rounding error, which is exact.
 //
-// In    finite doubles, whose sum and partial sums do not overflow
-// Out   the double that is nearest to their sum; ties go to even
+// In    doubles
+// Out   the double that is nearest to their sum, ties to even; infinity or NaN if a value or a partial sum is
 // Test  csrc/tests/test_core.cpp, tests/eval/test_rank_table.py (math.fsum)
 #pragma once
 
@@ -29,9 +29,14 @@ class ExactSum {
     }
     partial_[kept] = value;
     count_ = kept + 1;
+    if (value - value != 0.0) {  // its rounding error would be NaN
+      overflow_ = value;
+      count_ = 0;
+    }
   }
 
   VLTR_HD double rounded() const {
+    if (overflow_ != 0.0) return overflow_;
     if (count_ == 0) return 0.0;
     int i = count_ - 1;
     double sum = partial_[i];
@@ -54,9 +59,10 @@ class ExactSum {
  private:
   VLTR_HD static double magnitude(double value) { return value < 0.0 ? -value : value; }
 
-  // Ascending, without overlap: the bits of a double reach over 2098 places, which 40 partial sums of 53 bits cover.
-  double partial_[44];
+  // Ascending. Their bits do not overlap, so there is at most one for each of the 2098 binary places of doubles.
+  double partial_[2100];
   int count_ = 0;
+  double overflow_ = 0.0;  // infinity or NaN, once a sum is
 };
 
 }  // namespace vltr

@@ -2,6 +2,7 @@
 #include "cpu/columns.hpp"
 #include "cpu/draws.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/weighted_tile.hpp"
 
 namespace vltr::cpu {
 
@@ -38,11 +39,17 @@ ReachColumns<LaneOf<T>> reach_columns_kernel() {
   return VLTR_CHOOSE(reach_columns<T>);
 }
 
+template <class T>
+WeightedTile<LaneOf<T>> weighted_tile_kernel() {
+  return VLTR_CHOOSE(weighted_tile<T>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
-  template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();
+  template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
+  template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 

@@ -2,4 +2,5 @@
 #if defined(__x86_64__)
 #include "cpu/pack_avx2.inl"
 #include "cpu/rank_scan_tile.inl"
+#include "cpu/weighted_tile.inl"
 #endif

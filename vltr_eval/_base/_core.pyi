@@ -150,6 +150,9 @@ def weighted_average_precision(
 def weighted_average_precision(
     scores: CudaMatrix, positives: CudaPositives, sample_weight: CudaMatrix, threads: int, /
 ) -> _Float64: ...
+def weighted_average_precisions(
+    scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
+) -> _Float64: ...
 
 # Sampled AP
 
