@@ -17,9 +17,9 @@
 
 namespace vltr {
 
-// The sum over the positives of a threshold has one term for each, or for more positives a closed form: rank tables of
-// many shards may have billions of positives at a threshold.
-constexpr std::int64_t kLongestRun = std::int64_t{1} << 16;
+// The sum over the positives of a threshold adds one term for each up to this number. For more there is a closed form:
+// coarse scores have millions of positives at a threshold, and the rounding errors of as many terms would add up.
+constexpr std::int64_t kLongestRun = 1024;
 
 // ln((start + count) / start), count <= start * 2^60. With z = count / (2 start + count) it is 2 atanh(z), by the
 // series of atanh for small z; larger ratios are first divided by two.

@@ -59,13 +59,18 @@ def mean_of_defined(values: np.ndarray) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
+def exact_sums(values: np.ndarray, indptr: np.ndarray, *, threads: int | None = None) -> np.ndarray:
+    """Sums of ``values[indptr[i]:indptr[i + 1]]``, (L,) float64, each rounded once as by math.fsum."""
+    return _core.exact_sums(values, indptr, num_threads(threads))
+
+
 def means_of_defined(values: np.ndarray) -> np.ndarray:
     """`mean_of_defined` of each row: (T, C) to (T,)."""
     defined = ~np.isnan(values)
     counts = np.count_nonzero(defined, axis=1)
-    offset = np.concatenate([[0], np.cumsum(counts)])
+    indptr = np.concatenate([[0], np.cumsum(counts)])
     means = np.full(len(values), np.nan)
-    np.divide(_core.exact_sums(values[defined], offset, 1), counts, out=means, where=counts > 0)
+    np.divide(exact_sums(values[defined], indptr, threads=1), counts, out=means, where=counts > 0)
     return means
 
 
@@ -307,7 +312,7 @@ class RankTable:
 
     def positives_at(self) -> np.ndarray:
         """Positives that equal each threshold: (K,)"""
-        new = self.tp.copy()
+        new: np.ndarray = self.tp.copy()
         new[1:] -= self.tp[:-1]
         starts = self.indptr[:-1][np.diff(self.indptr) > 0]
         new[starts] = self.tp[starts]
@@ -315,7 +320,8 @@ class RankTable:
 
     def tied_positives(self) -> np.ndarray:
         """Positives of each class whose score is also a negative's: (C,) int64."""
-        return self.statistics.tied_positives.copy()
+        counts: np.ndarray = self.statistics.tied_positives.copy()
+        return counts
 
     def tie_rate(self) -> np.ndarray:
         """Share of each class's positives whose score is also a negative's: (C,) float64, NaN without positives."""

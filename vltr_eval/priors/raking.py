@@ -45,7 +45,7 @@ class Raking:
 
     def __init__(self, sets: LabelSets, p: np.ndarray) -> None:
         self._sets, self._p = sets, p
-        # The classes of small sets, which stand before the others: for each size, the first of each set, the second, ...
+        # Sets are in the order of their sizes. For each small size: the first class of each set, the second, and so on.
         starts = np.cumsum(sets.sizes) - sets.sizes
         self._blocks: list[tuple[slice, np.ndarray]] = []
         for size in range(1, _SMALL + 1):

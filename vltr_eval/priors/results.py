@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval._base import _core
-from vltr_eval._base.arrays import num_threads
 from vltr_eval._engine.counting import Chunk
+from vltr_eval._engine.rank_table import exact_sums
 from vltr_eval._engine.results import ClassInfo, EvaluationCounts, means_by_group
 from vltr_eval.metrics.rank_metrics import weighted_average_precisions
 from vltr_eval.priors.weights import PriorWeights
@@ -68,15 +67,15 @@ class _Rows:
         self.labelled[self.positives.rows] = True
         ranks = np.asarray(counts.ranks)  # there are ranks if there is a k
         self.hits = {k: (ranks >= 0) & (ranks < k) for k in counts.settings.topk}
-        self._threads = num_threads(threads)
+        self._threads = threads
 
     def sum(self, values: np.ndarray) -> float:
         """The sum of the values of rows."""
-        return float(_core.exact_sums(values, np.array([0, len(values)]), 1)[0])
+        return float(exact_sums(values, np.array([0, len(values)]), threads=1)[0])
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """The (C,) sums of the values of the positives of each class."""
-        return _core.exact_sums(values, self.positives.indptr, self._threads)
+        return exact_sums(values, self.positives.indptr, threads=self._threads)
 
 
 def _prior_result(
