@@ -27,9 +27,8 @@ py::tuple count_hits(const NumberArray<std::int32_t>& ranks, const IntArray& off
   if (offset.size() == 0 || !are_offsets(offset.data(), offset.size(), offset.size() - 1, rows.size()) || !below) {
     throw py::value_error("positives: expected offsets that rise from 0, and rows below the number of ranks");
   }
-  const Offsets lists(offset.data(), offset.data() + offset.size());
   cpu::HitCounts hits = Call(threads, py::none())([&](const cpu::Runner& runner) {
-    return cpu::count_hits({ranks.data(), num_rows}, lists, rows.data(),
+    return cpu::count_hits({ranks.data(), num_rows}, {offset.data(), offset.size()}, rows.data(),
                            {topk.data(), static_cast<std::int64_t>(topk.size())}, runner);
   });
   return py::make_tuple(hits.labelled, to_numpy(std::move(hits.rows)),

@@ -17,14 +17,10 @@ class ExactSum {
   VLTR_HD void add(double value) {
     int kept = 0;
     for (int i = 0; i < count_; ++i) {
-      double larger = value;
-      double smaller = partial_[i];
-      if (magnitude(larger) < magnitude(smaller)) {
-        larger = partial_[i];
-        smaller = value;
-      }
-      value = larger + smaller;
-      const double error = smaller - (value - larger);
+      const double sum = value + partial_[i];
+      const double added = sum - value;
+      const double error = (value - (sum - added)) + (partial_[i] - added);  // Knuth's two-sum, of any two numbers
+      value = sum;
       if (error != 0.0) partial_[kept++] = error;
     }
     partial_[kept] = value;
@@ -57,8 +53,6 @@ class ExactSum {
   }
 
  private:
-  VLTR_HD static double magnitude(double value) { return value < 0.0 ? -value : value; }
-
   // Ascending. Their bits do not overlap, so there is at most one for each of the 2098 binary places of doubles.
   double partial_[2100];
   int count_ = 0;

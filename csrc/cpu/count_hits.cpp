@@ -15,12 +15,12 @@ std::int64_t count_below(const std::int32_t* ranks, std::int64_t count, std::uin
 
 }  // namespace
 
-HitCounts count_hits(Span<const std::int32_t> ranks, const Offsets& offset, const std::uint32_t* rows,
+HitCounts count_hits(Span<const std::int32_t> ranks, Span<const std::int64_t> offset, const std::uint32_t* rows,
                      Span<const std::int32_t> topk, const Runner& runner) {
   constexpr std::int64_t kPerItem = std::int64_t{1} << 14;
   const std::int64_t num_rows = ranks.size();
-  const std::int64_t positives = offset.back();
-  const std::int64_t classes = offset.lists();
+  const std::int64_t positives = offset[offset.size() - 1];
+  const std::int64_t classes = offset.size() - 1;
   const std::int64_t row_items = (num_rows + kPerItem - 1) / kPerItem;
   const std::int64_t positive_items = (positives + kPerItem - 1) / kPerItem;
   std::atomic<std::int64_t> labelled{0};

@@ -13,8 +13,9 @@ struct HitCounts {
 };
 
 // ranks (N): the number of classes that rank before the best label of each row, -1 without label. A row is a hit at k
-// if its rank is below k. topk: K positive numbers.
-HitCounts count_hits(Span<const std::int32_t> ranks, const Offsets& offset, const std::uint32_t* rows,
+// if its rank is below k. topk: K positive numbers. offset, rows: the
+// positives, as in Positives.
+HitCounts count_hits(Span<const std::int32_t> ranks, Span<const std::int64_t> offset, const std::uint32_t* rows,
                      Span<const std::int32_t> topk, const Runner& runner);
 
 }  // namespace vltr::cpu

@@ -5,6 +5,7 @@
 #include "core/ap_core.hpp"
 #include "core/weight_core.hpp"
 #include "cpu/columns.hpp"
+#include "cpu/large_array.hpp"
 #include "cpu/weighted_tile.hpp"
 
 namespace vltr::cpu {
@@ -15,18 +16,28 @@ constexpr std::int64_t kMostTileThresholds = 1024;
 constexpr std::int64_t kMostWeightings = 4;  // in one pass, which bounds the sums of a worker
 
 // The weightings of each row side by side: (N, weightings).
-Array<Wide> scale_weights(const double* weights, std::int64_t rows, std::int64_t weightings, const Runner& runner) {
-  Array<int> largest(weightings);
-  for (std::int64_t w = 0; w < weightings; ++w) {
-    const double* const first = weights + w * rows;
-    largest[w] = exponent_of(rows == 0 ? 0.0 : *std::max_element(first, first + rows));
+LargeArray<Wide> scale_weights(const double* weights, std::int64_t rows, std::int64_t weightings,
+                               const Runner& runner) {
+  constexpr std::int64_t kRowsPerItem = 8192;
+  const std::int64_t items = (rows + kRowsPerItem - 1) / kRowsPerItem;
+  Array<double> largest(items * weightings);
+  runner.run(items, [&](std::int64_t item, int) {
+    for (std::int64_t w = 0; w < weightings; ++w) {
+      const double* const first = weights + w * rows + item * kRowsPerItem;
+      largest[w * items + item] = *std::max_element(first, first + std::min(kRowsPerItem, rows - item * kRowsPerItem));
+    }
+  });
+  LargeArray<Wide> scaled;
+  scaled.resize(rows * weightings);
+  Array<int> exponent(weightings);
+  for (std::int64_t w = 0; w < weightings && items > 0; ++w) {
+    const double* const of_items = largest.data() + w * items;
+    exponent[w] = exponent_of(*std::max_element(of_items, of_items + items));
   }
-  constexpr std::int64_t kRowsPerItem = 4096;
-  Array<Wide> scaled(rows * weightings);
-  runner.run((rows + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int) {
+  runner.run(items, [&](std::int64_t item, int) {
     for (std::int64_t row = item * kRowsPerItem; row < std::min(rows, (item + 1) * kRowsPerItem); ++row) {
       for (std::int64_t w = 0; w < weightings; ++w) {
-        scaled[row * weightings + w] = scaled_weight(weights[w * rows + row], largest[w]);
+        scaled.data()[row * weightings + w] = scaled_weight(weights[w * rows + row], exponent[w]);
       }
     }
   });
@@ -143,7 +154,7 @@ class WeightedPass {
           Sums& sums = scratch[id];
           sums.start((keys + 1) * weightings_);  // the first: rows that reach no threshold
           if (weightings_ == 1) {
-            for (std::int64_t row = 0; row < scores_.rows; ++row) sums.all[reached[row]] += weights_[row];
+            for (std::int64_t row = 0; row < scores_.rows; ++row) sums.all[reached[row]] += weights_.data()[row];
           } else {
             for (std::int64_t row = 0; row < scores_.rows; ++row)
               add(row, sums.all.data() + reached[row] * weightings_);
@@ -179,7 +190,7 @@ class WeightedPass {
   const Positives& positives_;
   const std::int64_t weightings_;
   const Phases phases_;
-  const Array<Wide> weights_;       // (N, weightings)
+  const LargeArray<Wide> weights_;  // (N, weightings)
   const Array<Lane> of_positives_;  // in the order of positives_.rows
   Thresholds<Lane> thresholds_;
   Offsets tile_offset_;  // (C + 1) thresholds of the classes that are read in tiles

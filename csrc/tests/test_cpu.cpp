@@ -1017,7 +1017,7 @@ void check_weightings(Random& random, std::int64_t rows, std::int64_t weightings
     const int percent = col == 0 || col == 17 ? 70 : static_cast<int>(col % 3);
     for (std::int64_t row = 0; row < rows; ++row) labels.at(row, col) = random.below(100) < percent;
   }
-  const Positives positives = positives_of(labels);
+  const auto positives = positives_of(labels);
   std::vector<double> weights;
   for (std::int64_t i = 0; i < weightings * rows; ++i)
     weights.push_back(random.below(5) == 0 ? 0 : random.below(99) / 7.0);
@@ -1063,8 +1063,7 @@ void weightings_in_one_pass_equal_one_at_a_time() {
 void hits_are_counted_as_defined() {
   Random random(610);
   for (const std::int64_t rows : {0, 1, 300, 40000}) {
-    const Values<std::uint8_t> labels = random_labels(random, std::max<std::int64_t>(rows, 1), 6);
-    const Positives positives = rows == 0 ? Positives{Offsets{0, 0, 0}, {}} : positives_of(labels);
+    const auto positives = positives_of(rows == 0 ? Values<std::uint8_t>(0, 6) : random_labels(random, rows, 6));
     const std::int64_t classes = positives.classes();
     Array<std::int32_t> ranks(rows);
     for (std::int32_t& rank : ranks) rank = random.below(8) - 1;
@@ -1080,8 +1079,8 @@ void hits_are_counted_as_defined() {
       }
     }
     for (const int threads : kThreads) {
-      const HitCounts hits =
-          count_hits({ranks.data(), rows}, positives.offset, positives.rows.data(), {topk, 3}, Runner{threads, {}});
+      const HitCounts hits = count_hits({ranks.data(), rows}, {positives.offset.data(), classes + 1},
+                                        positives.rows.data(), {topk, 3}, Runner{threads, {}});
       CHECK(hits.labelled == expected.labelled && hits.rows == expected.rows && hits.classes == expected.classes);
     }
   }
@@ -1091,7 +1090,7 @@ void statistics_are_those_of_single_metrics() {
   Random random(611);
   const Values<float> scores = random_scores<float>(random, 500, 40);
   const Laid<float> laid(scores, Layout::kRowMajor);
-  const Positives positives = positives_of(random_labels(random, 500, 40));
+  const auto positives = positives_of(random_labels(random, 500, 40));
   const RankTable table = rank_scan(laid.matrix, positives, {}, Runner{}).table;
   const TableColumns columns{
       {table.offset.data(), table.offset.count()}, table.tp.data(), table.fp.data(), table.tied.data(), 500};
