@@ -16,7 +16,7 @@ from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.priors.results import add_prior_results
-from vltr_eval.priors.weights import read_priors, require_cpu, reweighted
+from vltr_eval.priors.weights import read_priors, require_cpu, weightings_of
 from vltr_eval.report.report import Report
 
 
@@ -104,7 +104,7 @@ def evaluate(
     require_cpu(priors, matrix)
     positives = inputs.positives(form=label_form, threads=threads)
     chunk = Chunk(matrix, positives)
-    weightings = {name: reweighted(positives, distribution) for name, distribution in priors.items()}
+    weightings = weightings_of(positives, priors)
     counted = share_of_counting(settings)
     counts = count_chunks(
         settings, [chunk], matrix.num_classes, threads=threads, progress=part_of(progress, 0.0, counted)

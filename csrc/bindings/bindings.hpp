@@ -95,11 +95,22 @@ RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_posit
 Cells to_cells(const RowArray& rows, const RowArray& classes, const Matrix& scores);
 py::tuple to_tuple(RankTable&& table);  // (offset, thresholds, tp, fp, tied)
 
+// True for offsets of `classes` lists with `count` elements in total.
+inline bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t classes, std::int64_t count) {
+  return size > 0 && size == classes + 1 && offset[0] == 0 && offset[classes] == count &&
+         std::is_sorted(offset, offset + size);
+}
+
+// Raises ValueError unless these are the columns of a rank table, so that metrics read no other memory.
+void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
+                 std::int64_t num_rows, int threads = 1);
+
 // Each function binds one group of operations; module.cpp calls all of them.
 void bind_arrays(py::module_& module);
 void bind_cuda(py::module_& module);
 void bind_evaluation(py::module_& module);
 void bind_frames(py::module_& module);
 void bind_running(py::module_& module);
+void bind_tables(py::module_& module);
 
 }  // namespace vltr

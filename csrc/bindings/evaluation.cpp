@@ -13,12 +13,6 @@
 namespace vltr {
 namespace {
 
-// True for offsets of `classes` lists with `count` elements in total.
-bool are_offsets(const std::int64_t* offset, py::ssize_t size, std::int64_t classes, std::int64_t count) {
-  return size > 0 && size == classes + 1 && offset[0] == 0 && offset[classes] == count &&
-         std::is_sorted(offset, offset + size);
-}
-
 // True for rows that rise and are below `num_rows`. Without branches, so that it takes no longer than a read.
 bool are_rows(Span<const std::uint32_t> rows, std::int64_t num_rows) {
   bool rises = true;
@@ -78,30 +72,6 @@ py::tuple to_tuple(RankTable&& table) {
 }
 
 namespace {
-
-// Metrics convert counts to doubles and add two of them. With more rows neither would be exact.
-constexpr std::int64_t kMaxTableRows = std::int64_t{1} << 53;
-
-void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                 std::int64_t num_rows) {
-  // Without a branch for each count, so that the loop runs at the speed of memory: the sign bit collects the errors.
-  const auto are_counts = [&](const IntArray& counts) {
-    const auto rows = static_cast<std::uint64_t>(num_rows);
-    const std::int64_t* const count = counts.data();
-    const py::ssize_t size = counts.size();
-    std::uint64_t signs = 0;
-    for (py::ssize_t i = 0; i < size; ++i) {
-      signs |= static_cast<std::uint64_t>(count[i]) | (rows - static_cast<std::uint64_t>(count[i]));
-    }
-    return size == tp.size() && static_cast<std::int64_t>(signs) >= 0;
-  };
-  if (offset.size() == 0 || !are_offsets(offset.data(), offset.size(), offset.size() - 1, tp.size())) {
-    throw py::value_error("table: expected offsets that rise from 0 to the number of thresholds, and counts for each");
-  }
-  if (num_rows < 0 || num_rows > kMaxTableRows || !are_counts(tp) || !are_counts(fp) || !are_counts(tied)) {
-    throw py::value_error("table: expected at most 2^53 rows, and counts for each threshold from 0 to the rows");
-  }
-}
 
 py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray& rows, int trials, std::uint64_t seed,
                     bool ranks, const std::optional<std::pair<IntArray, py::array>>& given, int threads,
@@ -169,7 +139,7 @@ DoubleArray per_checked_class(const IntArray& offset, const IntArray& tp, const 
 template <class Metric>
 DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
                       std::int64_t num_rows, int threads, const Metric& metric) {
-  check_table(offset, tp, fp, tied, num_rows);
+  check_table(offset, tp, fp, tied, num_rows, threads);
   return per_checked_class(offset, tp, fp, tied, num_rows, threads, metric);
 }
 
@@ -177,7 +147,7 @@ DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray
 DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                 const IntArray& tied, std::int64_t num_rows, int threads,
                                                 const py::object& progress) {
-  check_table(offset, tp, fp, tied, num_rows);
+  check_table(offset, tp, fp, tied, num_rows, threads);
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
   const std::int64_t* const hits = tp.data();
@@ -235,7 +205,7 @@ using CountArray = NumberArray<std::int32_t>;
 
 DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const IntArray& fp, const CountArray& drawn,
                            std::int64_t num_rows, int threads) {
-  check_table(offset, tp, fp, fp, num_rows);
+  check_table(offset, tp, fp, fp, num_rows, threads);
   if (drawn.ndim() != 2 || drawn.shape(1) != tp.size()) {
     throw py::value_error("drawn: expected a count for each trial and threshold");
   }

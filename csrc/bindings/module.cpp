@@ -52,6 +52,7 @@ PYBIND11_MODULE(_core, module) {
 #endif
   bind_frames(module);
   bind_running(module);
+  bind_tables(module);
 
   module.def(
       "read_floor",

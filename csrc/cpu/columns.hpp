@@ -1,8 +1,6 @@
 // Whole columns, class by class, for operations that need all rows of a class at once. Reads groups of columns.
 #pragma once
 
-#include <numeric>
-
 #include "cpu/rank_scan_tile.hpp"
 
 namespace vltr::cpu {
@@ -50,15 +48,6 @@ void for_each_column(const Matrix& scores, const Thresholds<LaneOf<T>>& threshol
       per_class(group.first + j, reached.data() + j * scores.rows, worker);
     }
   });
-}
-
-// The same for all classes.
-template <class T, class PerClass>
-void for_each_column(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds, const Runner& runner,
-                     const PerClass& per_class) {
-  Array<std::int64_t> classes(scores.cols);
-  std::iota(classes.begin(), classes.end(), std::int64_t{0});
-  for_each_column<T>(scores, thresholds, {classes.data(), classes.count()}, runner, per_class);
 }
 
 }  // namespace vltr::cpu

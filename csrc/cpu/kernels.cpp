@@ -5,6 +5,7 @@
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/trial_marks.hpp"
+#include "cpu/weighted_tile.hpp"
 
 namespace vltr::cpu {
 
@@ -51,6 +52,11 @@ OrderPart<Lane> order_part_kernel() {
   return VLTR_CHOOSE(order_part<Lane>);
 }
 
+template <class T>
+WeightedTile<LaneOf<T>> weighted_tile_kernel() {
+  return VLTR_CHOOSE(weighted_tile<T>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 template <class Lane>
@@ -82,7 +88,8 @@ AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
   template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
-  template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();
+  template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();    \
+  template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                            \

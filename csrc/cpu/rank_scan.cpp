@@ -92,19 +92,20 @@ struct BestLabels {
 };
 
 // The positives of some classes; the others have none.
-Positives only(const Positives& positives, const Array<std::int64_t>& classes) {
-  Positives some;
-  some.offset.push_back(0);
-  auto next = classes.begin();
+OwnedPositives only(const Positives& positives, const Array<std::int64_t>& classes) {
+  Array<std::uint8_t> kept(positives.classes(), 0);
+  for (const std::int64_t c : classes) kept[c] = 1;
+  Offsets offset{0};
   for (std::int64_t c = 0; c < positives.classes(); ++c) {
-    if (next != classes.end() && *next == c) {
-      ++next;
-      const auto rows = positives.rows_of(c);
-      some.rows.insert(some.rows.end(), rows.begin(), rows.end());
-    }
-    some.offset.push_back(some.rows.count());
+    offset.push_back(offset.back() + (kept[c] != 0 ? positives.offset.length(c) : 0));
   }
-  return some;
+  LargeArray<std::uint32_t> rows;
+  rows.resize(offset.back());
+  for (const std::int64_t c : classes) {
+    const auto from = positives.rows_of(c);
+    std::copy(from.begin(), from.end(), rows.data() + offset[c]);
+  }
+  return {std::move(offset), std::move(rows)};
 }
 
 // The first element of each class in the columns of a table, before the thresholds of sorted classes are known. Such a
@@ -186,7 +187,9 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
                             const Runner& runner) {
   using Lane = LaneOf<T>;
   const ClassPaths paths = request.given == nullptr ? class_paths(positives, scores.rows) : search_all(scores.cols);
-  const Positives searched = paths.sorted.empty() ? positives : only(positives, paths.searched);
+  std::optional<OwnedPositives> some;
+  if (!paths.sorted.empty()) some.emplace(only(positives, paths.searched));
+  const Positives& searched = some ? *some : positives;
   const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, searched, request.trials);
   const Phases phases = phases_of(scores, positives, searched, paths, request, draw_in_pass, runner);
   Array<Lane> sorted = positive_scores<Lane>(scores, searched, phases.phase(kGather));

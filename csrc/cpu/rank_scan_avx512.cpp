@@ -3,4 +3,5 @@
 #include "cpu/pack_avx512.inl"
 #include "cpu/dense_class.inl"
 #include "cpu/score_order.inl"
+#include "cpu/weighted_tile.inl"
 #endif

@@ -2,3 +2,4 @@
 #include "cpu/pack_generic.inl"
 #include "cpu/dense_class.inl"
 #include "cpu/score_order.inl"
+#include "cpu/weighted_tile.inl"

@@ -5,7 +5,9 @@
 
 #include "core/draw_core.hpp"
 #include "core/element.hpp"
+#include "core/exact_sum_core.hpp"
 #include "core/sap_core.hpp"
+#include "core/tie_core.hpp"
 #include "core/tree_core.hpp"
 #include "core/weight_core.hpp"
 #include "tests/check.hpp"
@@ -676,6 +678,98 @@ void expected_precision_is_monotone() {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// tie_core.hpp, exact_sum_core.hpp
+// ---------------------------------------------------------------------------------------------------------------------
+
+long double defined_sum_of_precisions(std::int64_t hits, std::int64_t count, std::int64_t fp) {
+  long double sum = 0;
+  for (std::int64_t h = hits + count; h > hits; --h)
+    sum += static_cast<long double>(h) / static_cast<long double>(h + fp);
+  return sum;
+}
+
+void sums_of_precisions_equal_their_terms() {
+  for (const std::int64_t hits : {0, 1, 1000, 5'000'000}) {
+    for (const std::int64_t count : {1, 2, 1023, 100'000, 3'000'000}) {
+      for (const std::int64_t fp :
+           {std::int64_t{0}, std::int64_t{1}, std::int64_t{700}, std::int64_t{2'000'000}, std::int64_t{1} << 40}) {
+        trying =
+            std::to_string(hits) + " hits, " + std::to_string(count) + " more, " + std::to_string(fp) + " negatives";
+        const long double expected = defined_sum_of_precisions(hits, count, fp);
+        CHECK(std::fabs(sum_of_precisions(hits, count, fp) - expected) <= 1e-15L * static_cast<long double>(count));
+      }
+    }
+  }
+}
+
+// AP with the tied negatives of each threshold before or after its positives.
+long double ordered_ap(const std::vector<std::int64_t>& tp, const std::vector<std::int64_t>& fp,
+                       const std::vector<std::int64_t>& tied, bool negatives_first) {
+  long double sum = 0;
+  for (std::size_t k = 0; k < tp.size(); ++k) {
+    const std::int64_t previous = k == 0 ? 0 : tp[k - 1];
+    sum += defined_sum_of_precisions(previous, tp[k] - previous, negatives_first ? fp[k] : fp[k] - tied[k]);
+  }
+  return sum / static_cast<long double>(tp.back());
+}
+
+void tie_intervals_equal_the_ap_of_both_orders() {
+  test::Random random(700);
+  for (int repeat = 0; repeat < 300; ++repeat) {
+    const int longest = repeat % 3 == 0 ? 5 : repeat % 3 == 1 ? 3000 : 200'000;  // around kLongestRun, and far above it
+    std::vector<std::int64_t> tp, fp, tied;
+    std::int64_t hits = 0;
+    std::int64_t negatives = 0;
+    for (int k = random.below(6); k >= 0; --k) {
+      tied.push_back(random.below(3) == 0 ? 0 : random.below(longest));
+      tp.push_back(hits += random.below(5) == 0 ? 0 : 1 + random.below(longest));
+      fp.push_back(negatives += tied.back() + random.below(longest));
+    }
+    const auto count = static_cast<std::int64_t>(tp.size());
+    const double ap = average_precision(tp.data(), fp.data(), count);
+    const TieInterval found = tie_interval(tp.data(), fp.data(), tied.data(), count, ap);
+    if (hits == 0) {
+      CHECK(std::isnan(found.lower) && std::isnan(found.upper));
+      continue;
+    }
+    CHECK(close(found.lower, std::min<long double>(ap, ordered_ap(tp, fp, tied, true)), 1e-13L));
+    CHECK(close(found.upper, std::max<long double>(ap, ordered_ap(tp, fp, tied, false)), 1e-13L));
+    CHECK(found.lower <= ap && ap <= found.upper && found.upper <= 1.0);
+  }
+}
+
+void exact_sums_are_rounded_once() {
+  // Multiples of 2^-900, which a sum of doubles would lose: everything but the last value cancels.
+  test::Random random(701);
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    std::vector<double> values;
+    for (int i = random.below(60); i >= 0; --i) {
+      values.push_back(std::ldexp(static_cast<double>(random.bits() >> 11), random.below(1700) - 900));
+      values.push_back(-values.back());
+    }
+    const double last = std::ldexp(1.0 + random.below(1000), -900);
+    values.push_back(last);
+    for (std::size_t i = values.size() - 1; i > 0; --i)
+      std::swap(values[i], values[random.below(static_cast<int>(i + 1))]);
+    ExactSum sum;
+    for (const double value : values) sum.add(value);
+    CHECK(sum.rounded() == last);
+  }
+  // Half of a last digit: to even, unless a smaller value decides.
+  for (const double below : {0.0, 0x1p-200, -0x1p-200}) {
+    ExactSum sum;
+    for (const double value : {1.0, 0x1p-53, below}) sum.add(value);
+    CHECK(sum.rounded() == (below > 0.0 ? 1.0 + 0x1p-52 : 1.0));
+  }
+  ExactSum many;  // more partial sums than any other input has
+  for (int exponent = -1074; exponent < 1000; exponent += 2) many.add(std::ldexp(1.0, exponent));
+  CHECK(many.rounded() == std::ldexp(4.0 / 3.0, 998));  // 1.0101..., rounded
+  ExactSum infinite;
+  for (int i = 0; i < 5000; ++i) infinite.add(HUGE_VAL);
+  CHECK(infinite.rounded() == HUGE_VAL);
+}
+
 void weights_are_taken_apart_exactly() {
   const double smallest = std::numeric_limits<double>::denorm_min();
   const double largest = std::numeric_limits<double>::max();
@@ -738,6 +832,9 @@ int main() {
       {"expected_precision_holds_for_huge_classes", expected_precision_holds_for_huge_classes},
       {"expected_precision_is_exact_without_chance", expected_precision_is_exact_without_chance},
       {"expected_precision_is_monotone", expected_precision_is_monotone},
+      {"sums_of_precisions_equal_their_terms", sums_of_precisions_equal_their_terms},
+      {"tie_intervals_equal_the_ap_of_both_orders", tie_intervals_equal_the_ap_of_both_orders},
+      {"exact_sums_are_rounded_once", exact_sums_are_rounded_once},
       {"weights_are_taken_apart_exactly", weights_are_taken_apart_exactly},
       {"minus_zero_is_a_zero", minus_zero_is_a_zero},
   });

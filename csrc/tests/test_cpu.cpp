@@ -13,6 +13,8 @@
 
 #include "core/draw_core.hpp"
 #include "cpu/class_path.hpp"
+#include "cpu/class_statistics.hpp"
+#include "cpu/count_hits.hpp"
 #include "cpu/count_reached.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/rank_scan.hpp"
@@ -734,7 +736,7 @@ void check_marked_classes(Random& random) {
     const Values<T> scores = random_scores<T>(random, 1501, cols);
     Values<std::uint8_t> labels = random_labels(random, scores.rows, cols);
     for (std::int64_t row = 0; row < scores.rows; row += 3) labels.at(row, 0) = 1;
-    const Positives positives = positives_of(labels);
+    const OwnedPositives positives = positives_of(labels);
     constexpr int kTrials = 11;
     for (const Layout layout : kLayouts) {
       for (const std::int64_t shards : {1, 3}) {
@@ -986,19 +988,26 @@ void check_nan() {
     for_each_simd([&](const char* simd) {
       for (const int threads : kThreads) {
         trying = describe(scores, layout, 1 + repeat % 3, simd, threads);
-        try {
-          rank_scan(laid.matrix, positives_of(labels), everything(repeat % 2, 0), Runner{threads, {}});
-          CHECK(!"a NaN was not found");
-        } catch (const BadValue& bad) {
-          CHECK(bad.row == first / cols && bad.col == first % cols);
-          CHECK(std::string(bad.what()) == "scores");
+        const std::vector<double> weights(static_cast<std::size_t>(rows), 1.0);
+        for (const bool weighted : {false, true}) {
+          try {
+            if (weighted) {
+              weighted_average_precision(laid.matrix, positives_of(labels), weights.data(), Runner{threads, {}});
+            } else {
+              rank_scan(laid.matrix, positives_of(labels), everything(repeat % 2, 0), Runner{threads, {}});
+            }
+            CHECK(!"a NaN was not found");
+          } catch (const BadValue& bad) {
+            CHECK(bad.row == first / cols && bad.col == first % cols);
+            CHECK(std::string(bad.what()) == "scores");
+          }
         }
       }
     });
   }
 }
 
-void rank_scan_names_the_first_nan() {
+void passes_name_the_first_nan() {
   check_nan<float>();
   check_nan<double>();
   check_nan<Float16>();
@@ -1188,6 +1197,136 @@ void weighted_average_precision_equals_its_definition() {
   check_weights<double>(random, 50, 17);
   check_weights<std::int64_t>(random, 33, 3);
   check_weights<Float16>(random, 1, 1);
+}
+
+// Classes of any number of thresholds, below and above the number up to which a class is read in tiles.
+template <class T>
+void check_weightings(Random& random, std::int64_t rows, std::int64_t weightings) {
+  constexpr std::int64_t kCols = 19;
+  Values<T> scores(rows, kCols);
+  for (T& score : scores.data) score = static_cast<T>(random.below(1 << 22));
+  Values<std::uint8_t> labels(rows, kCols);
+  for (std::int64_t col = 0; col < kCols; ++col) {
+    const int percent = col == 0 || col == 17 ? 70 : static_cast<int>(col % 3);
+    for (std::int64_t row = 0; row < rows; ++row) labels.at(row, col) = random.below(100) < percent;
+  }
+  const auto positives = positives_of(labels);
+  std::vector<double> weights;
+  for (std::int64_t i = 0; i < weightings * rows; ++i)
+    weights.push_back(random.below(5) == 0 ? 0 : random.below(99) / 7.0);
+  for (const Layout layout : {Layout::kRowMajor, Layout::kColMajor}) {
+    const Laid<T> laid(scores, layout, 3);
+    std::vector<double> first;
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, 3, simd, threads);
+        const Runner runner{threads, {}};
+        const std::vector<double> out =
+            weighted_average_precisions(laid.matrix, positives, weights.data(), weightings, runner);
+        std::vector<double> alone;
+        for (std::int64_t w = 0; w < weightings; ++w) {
+          const std::vector<double> one =
+              weighted_average_precision(laid.matrix, positives, weights.data() + w * rows, runner);
+          alone.insert(alone.end(), one.begin(), one.end());
+        }
+        CHECK(same_bits(out, alone));
+        if (first.empty()) first = out;
+        CHECK(same_bits(out, first));
+      }
+    });
+    for (std::int64_t col = 0; col < kCols; ++col) {
+      const std::vector<double> of_last(weights.end() - rows, weights.end());
+      const auto expected = static_cast<double>(defined_weighted_ap(scores, labels, of_last, col));
+      CHECK(close({first[(weightings - 1) * kCols + col]}, {expected}));
+    }
+  }
+}
+
+void weightings_in_one_pass_equal_one_at_a_time() {
+  Random random(601);
+  check_weightings<float>(random, 2100, 2);
+  check_weightings<std::int64_t>(random, 1700, 5);
+  check_weightings<double>(random, 40, 3);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Hits, statistics of classes
+// ---------------------------------------------------------------------------------------------------------------------
+
+void hits_are_counted_as_defined() {
+  Random random(610);
+  for (const std::int64_t rows : {0, 1, 300, 40000}) {
+    const auto positives = positives_of(rows == 0 ? Values<std::uint8_t>(0, 6) : random_labels(random, rows, 6));
+    const std::int64_t classes = positives.classes();
+    Array<std::int32_t> ranks(rows);
+    for (std::int32_t& rank : ranks) rank = random.below(8) - 1;
+    const std::int32_t topk[] = {1, 5, 7};
+    HitCounts expected{0, Array<std::int64_t>(3), Array<std::int64_t>(3 * classes)};
+    for (const std::int32_t rank : ranks) expected.labelled += rank >= 0;
+    for (std::int64_t i = 0; i < 3; ++i) {
+      for (const std::int32_t rank : ranks) expected.rows[i] += rank >= 0 && rank < topk[i];
+      for (std::int64_t c = 0; c < classes; ++c) {
+        for (const std::uint32_t row : positives.rows_of(c)) {
+          expected.classes[i * classes + c] += ranks[row] >= 0 && ranks[row] < topk[i];
+        }
+      }
+    }
+    for (const int threads : kThreads) {
+      const HitCounts hits = count_hits({ranks.data(), rows}, {positives.offset.data(), classes + 1},
+                                        positives.rows.data(), {topk, 3}, Runner{threads, {}});
+      CHECK(hits.labelled == expected.labelled && hits.rows == expected.rows && hits.classes == expected.classes);
+    }
+  }
+}
+
+void statistics_are_those_of_single_metrics() {
+  Random random(611);
+  const Values<float> scores = random_scores<float>(random, 500, 40);
+  const Laid<float> laid(scores, Layout::kRowMajor);
+  const auto positives = positives_of(random_labels(random, 500, 40));
+  const RankTable table = rank_scan(laid.matrix, positives, {}, Runner{}).table;
+  const TableColumns columns{
+      {table.offset.data(), table.offset.count()}, table.tp.data(), table.fp.data(), table.tied.data(), 500};
+  for (const int threads : kThreads) {
+    const ClassStatistics found = class_statistics(columns, Runner{threads, {}});
+    for (std::int64_t c = 0; c < 40; ++c) {
+      const std::int64_t first = table.offset.first(c);
+      const std::int64_t count = table.offset.length(c);
+      const std::int64_t hits = positives.offset.length(c);
+      std::int64_t tied = 0;
+      for (const std::uint32_t row : positives.rows_of(c)) {
+        bool is_tied = false;
+        for (std::int64_t other = 0; other < 500; ++other) {
+          const bool positive = std::binary_search(positives.rows_of(c).begin(), positives.rows_of(c).end(), other);
+          is_tied |= !positive && scores.at(other, c) == scores.at(row, c);
+        }
+        tied += is_tied;
+      }
+      CHECK(found.tied_positives[c] == tied);
+      const double ap = average_precision(table.tp.data() + first, table.fp.data() + first, count);
+      CHECK(same_bits({found.average_precision[c]}, {ap}));
+      CHECK(same_bits({found.roc_auc[c]}, {roc_auc(table.tp.data() + first, table.fp.data() + first,
+                                                   table.tied.data() + first, count, 500 - hits)}));
+      CHECK(same_bits({found.chance[c]}, {sampled_average_precision_chance(hits, 500 - hits)}));
+      CHECK(hits == 0 ? std::isnan(found.tie_lower[c]) && std::isnan(found.tie_upper[c])
+                      : found.tie_lower[c] <= ap && ap <= found.tie_upper[c]);
+    }
+  }
+}
+
+void counts_out_of_range_are_found() {
+  for (const std::int64_t size : {0, 1, 7, 70000}) {
+    Array<std::int64_t> counts(size, 5);
+    const auto valid = [&](std::int64_t most) { return are_counts({counts.data(), size}, most, Runner{2, {}}); };
+    CHECK(valid(5) && valid(std::numeric_limits<std::int64_t>::max()));
+    if (size == 0) continue;
+    CHECK(!valid(4));
+    for (const std::int64_t bad : {std::int64_t{-1}, std::int64_t{6}, std::numeric_limits<std::int64_t>::max(),
+                                   std::numeric_limits<std::int64_t>::min()}) {
+      counts[size - 1] = bad;
+      CHECK(!valid(5));
+    }
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1389,7 +1528,7 @@ int main() {
       {"rank_scan_counts_in_every_layout", rank_scan_counts_in_every_layout},
       {"rank_scan_orders_every_float16", rank_scan_orders_every_float16},
       {"rank_scan_counts_in_trees_of_every_depth", rank_scan_counts_in_trees_of_every_depth},
-      {"rank_scan_names_the_first_nan", rank_scan_names_the_first_nan},
+      {"passes_name_the_first_nan", passes_name_the_first_nan},
       {"rank_scan_stops_on_request", rank_scan_stops_on_request},
       {"trials_are_the_same_in_pass_and_by_columns", trials_are_the_same_in_pass_and_by_columns},
       {"draws_are_listed", draws_are_listed},
@@ -1400,6 +1539,10 @@ int main() {
       {"counted_trials_are_those_of_a_rank_scan", counted_trials_are_those_of_a_rank_scan},
       {"shards_add_up_to_the_whole", shards_add_up_to_the_whole},
       {"weighted_average_precision_equals_its_definition", weighted_average_precision_equals_its_definition},
+      {"weightings_in_one_pass_equal_one_at_a_time", weightings_in_one_pass_equal_one_at_a_time},
+      {"hits_are_counted_as_defined", hits_are_counted_as_defined},
+      {"statistics_are_those_of_single_metrics", statistics_are_those_of_single_metrics},
+      {"counts_out_of_range_are_found", counts_out_of_range_are_found},
       {"many_callers_share_the_pool", many_callers_share_the_pool},
   });
 }

@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score
 import vltr_eval
 from vltr_eval import evaluate, prior_weights
 from vltr_eval.priors import raking
+from vltr_eval.report.names import name_under_prior
 from vltr_eval.report.report import Report
 
 TRAIN_COUNTS = [900, 600, 300, 200, 90, 8]
@@ -410,6 +411,41 @@ def test_all_forms_of_a_prior_are_equal():
     assert shards == report
     lists = [np.flatnonzero(row).tolist() for row in labels]
     assert_same_bits(prior_weights(lists, TRAIN_COUNTS).weights, prior_weights(labels, TRAIN_COUNTS).weights)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Several distributions
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_several_distributions_give_the_bits_of_one_at_a_time():
+    scores, labels = example(ties=False)
+    priors = {**{name: name for name in PRIORS}, "own": [3, 1, 2, 5, 1, 1], "first": [6, 1, 1, 1, 1, 1]}
+    together = evaluate(scores, labels, train_counts=TRAIN_COUNTS, prior=priors)
+    for i, (name, prior) in enumerate(priors.items()):
+        alone = evaluate(scores, labels, train_counts=TRAIN_COUNTS, prior={name: prior})
+        assert together.prior_results[i].groups[0].values == alone.prior_results[0].groups[0].values
+        assert together.prior_results[i].effective_rows == alone.prior_results[0].effective_rows
+        assert alone.classes.items() <= together.classes.items()
+        weights = prior_weights(labels, prior, train_counts=TRAIN_COUNTS).weights
+        ap = vltr_eval.average_precision(scores, labels, sample_weight=weights)
+        assert_same_bits(np.array(alone.classes[name_under_prior(name, "AP")]), ap)
+
+
+@given(st.data())
+def test_sets_of_labels_are_those_of_the_rows(data):
+    """Rows with the same labels have the same set, and sets are in the order of their sizes and classes."""
+    num_classes = data.draw(st.sampled_from([1, 3, 12, 100_000]))
+    classes = st.lists(st.integers(0, num_classes - 1), max_size=min(num_classes, 12), unique=True)
+    rows = data.draw(st.lists(classes, min_size=1, max_size=12))
+    assume(any(rows))
+    found = raking.LabelSets.from_positives(vltr_eval.Positives.from_labels(rows, num_classes=num_classes, form="lists"))
+    starts = np.cumsum(found.sizes) - found.sizes
+    sets = [tuple(found.classes[start:][:size].tolist()) for start, size in zip(starts, found.sizes, strict=True)]
+    labels = [tuple(sorted(classes)) for classes in rows]
+    assert sets == sorted({classes for classes in labels if classes}, key=lambda classes: (len(classes), classes))
+    assert found.rows.tolist() == [labels.count(classes) for classes in sets]
+    assert [sets[i] if i >= 0 else () for i in found.of_row.tolist()] == labels
 
 
 # ---------------------------------------------------------------------------------------------------------------------

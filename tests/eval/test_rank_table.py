@@ -23,6 +23,7 @@ from sklearn.metrics import precision_recall_curve as sklearn_curve
 import vltr_eval
 from vltr_eval import Positives, PositiveScores, RankTable, positive_scores, rank_table
 from vltr_eval._base.files import OutputError
+from vltr_eval._engine.rank_table import exact_sums, mean_of_defined, means_of_defined
 
 pytestmark = pytest.mark.any_device
 
@@ -172,6 +173,66 @@ def test_tie_interval_holds_ap():
     lower, upper = vltr_eval.tie_interval(scores, labels)
     ap = vltr_eval.average_precision(scores, labels)
     assert np.all((lower <= ap) & (ap <= upper) & (lower < upper))
+
+
+@pytest.mark.parametrize("positives", [1024, 1025, 200_000])
+def test_tie_interval_of_many_positives_at_one_score(positives):
+    """Up to 1,024 terms are added one by one, and there is a closed form for more."""
+    negatives = 150_000
+    counts = [np.array([count], np.int64) for count in (positives, negatives, negatives)]
+    table = RankTable(positives + negatives, np.array([0, 1]), np.array([0.5]), *counts)
+    lower, upper = table.tie_interval()
+    inverses = math.fsum(1 / rank for rank in range(negatives + 1, negatives + positives + 1))
+    assert_agrees(lower, [1 - negatives * inverses / positives])
+    assert_agrees(upper, [1.0])
+
+
+def test_tie_interval_is_the_readers_own_array(table):
+    before = [values.copy() for values in (*table.tie_interval(), table.tied_positives(), table.tie_rate())]
+    for values in (*table.tie_interval(), table.tied_positives(), table.tie_rate()):
+        values[:] = -1
+    for values, expected in zip((*table.tie_interval(), table.tied_positives(), table.tie_rate()), before, strict=True):
+        assert_same_bits(values, expected)
+
+
+def test_statistics_are_those_of_single_metrics(table):
+    statistics = table.statistics
+    assert_same_bits(statistics.average_precision, table.average_precision())
+    assert_same_bits(statistics.roc_auc, table.roc_auc())
+    assert_same_bits(statistics.sampled_average_precision_chance, table.sampled_average_precision_chance())
+
+
+@pytest.mark.parametrize(("column", "value"), [("tp", -1), ("fp", 61), ("tied", -(2**63)), ("indptr", 10**9)])
+def test_statistics_refuse_columns_that_are_no_table(table, column, value):
+    columns = {name: getattr(table, name).copy() for name in ("indptr", "thresholds", "tp", "fp", "tied")}
+    columns[column][-1] = value
+    with pytest.raises(ValueError, match=r"^table: expected "):
+        RankTable(table.num_rows, *columns.values()).tie_interval()
+
+
+# Exact sums
+
+
+FLOATS = st.floats(-1e300, 1e300)
+
+
+@given(st.lists(st.lists(FLOATS | st.sampled_from([1.0, 2.0**-53, -(2.0**-53), 2.0**-106, 5e-324, 0.0]))))
+def test_exact_sums_are_those_of_fsum(lists):
+    indptr = np.cumsum([0, *map(len, lists)])
+    sums = exact_sums(np.array([value for values in lists for value in values], np.float64), indptr)
+    assert_same_bits(sums + 0.0, np.array([math.fsum(values) for values in lists]) + 0.0)  # -0 is 0
+
+
+@given(st.lists(st.lists(st.floats(0, 1) | st.just(math.nan), min_size=3, max_size=3), max_size=4))
+def test_means_of_rows_are_those_of_each_row(rows):
+    values = np.array(rows, np.float64).reshape(-1, 3)
+    assert_same_bits(means_of_defined(values), np.array([mean_of_defined(row) for row in values], np.float64))
+
+
+def test_exact_sums_refuse_offsets_that_do_not_fit():
+    for indptr in ([0, 4], [1, 3], [0, 2, 1, 3], []):
+        with pytest.raises(ValueError, match=r"^offset: expected offsets that rise from 0 to the number of values$"):
+            exact_sums(np.zeros(3), np.array(indptr, np.int64))
 
 
 # Saving

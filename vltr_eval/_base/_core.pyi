@@ -153,6 +153,9 @@ def weighted_average_precision(
 def weighted_average_precision(
     scores: CudaMatrix, positives: CudaPositives, sample_weight: CudaMatrix, threads: int, /
 ) -> _Float64: ...
+def weighted_average_precisions(
+    scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
+) -> _Float64: ...
 
 # Sampled AP
 
@@ -202,6 +205,16 @@ def sampled_average_precision_chance(
 ) -> _Float64: ...
 @overload
 def sampled_average_precision_chance(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
+
+# Everything that a report takes from a rank table and from ranks
+
+def class_statistics(
+    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /
+) -> tuple[_Float64, _Float64, _Float64, _Int64, _Float64, _Float64]: ...
+def count_hits(
+    ranks: NDArray[np.int32], offset: _Int64, rows: _UInt32, topk: Sequence[int], threads: int, /
+) -> tuple[int, _Int64, _Int64]: ...
+def exact_sums(values: _Float64, offset: _Int64, threads: int, /) -> _Float64: ...
 
 # Running AP
 

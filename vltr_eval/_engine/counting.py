@@ -169,7 +169,7 @@ def _count_at_once(settings: Settings, chunk: Chunk, threads: int | None, progre
             threads=threads,
             progress=progress.part(0.0, 1.0),
         )
-    hits = Hits.from_ranks(found.ranks, chunk.positives, settings.topk)
+    hits = Hits.from_ranks(found.ranks, chunk.positives, settings.topk, threads=threads)
     return EvaluationCounts(settings, found.table, found.trials, hits, found.ranks)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import num_threads
 from vltr_eval._engine.labels import Positives
 
 
@@ -17,6 +19,9 @@ def check_topk(k: int | Iterable[int], name: str = "k") -> tuple[int, ...]:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}: expected positive integers, got {value!r}")
     return tuple(sorted({int(value) for value in values}))
+
+
+_LARGEST_RANK = 2**31 - 1  # of an int32; there are fewer classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +38,17 @@ class Hits:
     classes: np.ndarray
 
     @classmethod
-    def from_ranks(cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...]) -> Hits:
+    def from_ranks(
+        cls, ranks: np.ndarray | None, positives: Positives, topk: tuple[int, ...], *, threads: int | None = None
+    ) -> Hits:
         """Counts the ranks of a scan: (N,) int32, -1 without label; None where no k is requested."""
-        shape = (len(topk), positives.num_classes)
         if ranks is None:
-            labelled = int(np.count_nonzero(positives.labels_per_row()))
-            return cls(topk, labelled, np.zeros(shape[:1], np.int64), np.zeros(shape, np.int64))
-        best = ranks[ranks >= 0]
-        rows = np.array([np.count_nonzero(best < k) for k in topk], np.int64)
-        classes = np.empty(shape, np.int64)
-        for i, k in enumerate(topk):
-            hits = np.concatenate([[0], np.cumsum(ranks[positives.rows] < k)])
-            classes[i] = hits[positives.indptr[1:]] - hits[positives.indptr[:-1]]
-        return cls(topk, len(best), rows, classes)
+            has_label = np.zeros(positives.num_rows, bool)
+            has_label[positives.rows] = True
+            rows, classes = np.zeros(len(topk), np.int64), np.zeros((len(topk), positives.num_classes), np.int64)
+            return cls(topk, int(np.count_nonzero(has_label)), rows, classes)
+        below = [min(k, _LARGEST_RANK) for k in topk]
+        return cls(topk, *_core.count_hits(ranks, positives.indptr, positives.rows, below, num_threads(threads)))
 
     def rate(self, k: int) -> float:
         """Acc@k over the labelled rows; NaN without any."""

@@ -60,6 +60,21 @@ def mean_of_defined(values: np.ndarray) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
+def exact_sums(values: np.ndarray, indptr: np.ndarray, *, threads: int | None = None) -> np.ndarray:
+    """Sums of ``values[indptr[i]:indptr[i + 1]]``, (L,) float64, each rounded once as by math.fsum."""
+    return _core.exact_sums(values, indptr, num_threads(threads))
+
+
+def means_of_defined(values: np.ndarray) -> np.ndarray:
+    """`mean_of_defined` of each row: (T, C) to (T,)."""
+    defined = ~np.isnan(values)
+    counts = np.count_nonzero(defined, axis=1)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    means = np.full(len(values), np.nan)
+    np.divide(exact_sums(values[defined], indptr, threads=1), counts, out=means, where=counts > 0)
+    return means
+
+
 @dataclass(frozen=True, eq=False)
 class PositiveScores:
     """Distinct scores of the positives of each class, descending, class after class.
@@ -136,6 +151,17 @@ def lane_dtype(dtype: str) -> np.dtype:
     return np.dtype(np.float64 if dtype in ("float64", "int32", "uint32") else np.float32)
 
 
+class ClassStatistics(NamedTuple):
+    """The (C,) values that a report takes from a rank table: float64, and int64 for ``tied_positives``."""
+
+    average_precision: np.ndarray
+    roc_auc: np.ndarray
+    sampled_average_precision_chance: np.ndarray
+    tied_positives: np.ndarray
+    tie_lower: np.ndarray
+    tie_upper: np.ndarray
+
+
 _TOP_BIT = np.uint64(1 << 63)
 
 
@@ -181,7 +207,10 @@ class RankTable:
     @lazy_property
     def num_positives(self) -> np.ndarray:
         """(C,) int64"""
-        counts: np.ndarray = np.concatenate([[0], self.tp])[self.indptr[1:]] * (np.diff(self.indptr) > 0)
+        ends = self.indptr[1:]
+        has = ends > self.indptr[:-1]
+        counts = np.zeros(self.num_classes, np.int64)
+        counts[has] = self.tp[ends[has] - 1]
         return counts
 
     @lazy_property
@@ -193,6 +222,12 @@ class RankTable:
     def _core_columns(self) -> tuple[Any, ...]:
         """The columns that the core's metrics take."""
         return self.indptr, self.tp, self.fp, self.tied
+
+    @lazy_property
+    def statistics(self) -> ClassStatistics:
+        """All that a report needs but exact sampled AP, in one pass over the columns in CPU memory."""
+        columns = (self.indptr, self.tp, self.fp, self.tied)
+        return ClassStatistics(*_core.class_statistics(*columns, self.num_rows, num_threads(None)))
 
     def _per_class(self, metric: str, *arguments: Any, absent: str = "nan", threads: int | None = None) -> np.ndarray:
         value = absent_value(absent)
@@ -278,21 +313,21 @@ class RankTable:
 
     def positives_at(self) -> np.ndarray:
         """Positives that equal each threshold: (K,)"""
-        new = np.diff(self.tp, prepend=0)
+        new: np.ndarray = self.tp.copy()
+        new[1:] -= self.tp[:-1]
         starts = self.indptr[:-1][np.diff(self.indptr) > 0]
         new[starts] = self.tp[starts]
         return new
 
     def tied_positives(self) -> np.ndarray:
         """Positives of each class whose score is also a negative's: (C,) int64."""
-        tied = np.concatenate([[0], np.cumsum(np.where(self.tied > 0, self.positives_at(), 0))])
-        counts: np.ndarray = tied[self.indptr[1:]] - tied[self.indptr[:-1]]
+        counts: np.ndarray = self.statistics.tied_positives.copy()
         return counts
 
     def tie_rate(self) -> np.ndarray:
         """Share of each class's positives whose score is also a negative's: (C,) float64, NaN without positives."""
         positives, rate = self.num_positives, np.full(self.num_classes, np.nan)
-        np.divide(self.tied_positives(), positives, out=rate, where=positives > 0)
+        np.divide(self.statistics.tied_positives, positives, out=rate, where=positives > 0)
         return rate
 
     def tie_interval(self) -> tuple[np.ndarray, np.ndarray]:
@@ -301,26 +336,7 @@ class RankTable:
         The smallest interval that holds the AP of every order of the rows within ties, as a library without a tie rule
         may report it, and the AP reported here, which takes tied rows together.
         """
-        new = self.positives_at()
-        average_precision = self.average_precision()
-        k = np.flatnonzero((new > 1) | (self.tied > 0))  # elsewhere there is but one order
-        if not k.size:
-            return average_precision, average_precision.copy()
-        # One element for each positive of a tie: the i-th, behind all or none of the tied negatives.
-        threshold = np.repeat(k, new[k])
-        first = np.cumsum(new[k]) - new[k]
-        hits = (self.tp - new)[threshold] + np.arange(len(threshold)) - np.repeat(first, new[k]) + 1
-        together = self.tp[threshold] / (self.tp + self.fp)[threshold]
-        positives = np.maximum(self.num_positives, 1)
-        classes = np.searchsorted(self.indptr, threshold, side="right") - 1
-
-        def moved(fp: np.ndarray) -> np.ndarray:
-            change = hits / (hits + fp[threshold]) - together
-            changed: np.ndarray = average_precision + np.bincount(classes, change, self.num_classes) / positives
-            return changed
-
-        lower, upper = moved(self.fp), moved(self.fp - self.tied)
-        return np.minimum(lower, average_precision), np.minimum(np.maximum(upper, average_precision), 1.0)
+        return self.statistics.tie_lower.copy(), self.statistics.tie_upper.copy()
 
     def select(self, kept: np.ndarray) -> RankTable:
         """The table without some of its thresholds. kept: (K,) bool."""

@@ -18,7 +18,7 @@ from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.version import __version__
 from vltr_eval._engine.draws import mean_and_std
 from vltr_eval._engine.hits import Hits
-from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined
+from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
 from vltr_eval.formats.class_files import numbers_in_memory
 from vltr_eval.report.means import Group
 from vltr_eval.report.names import AP, EXPECTED_SAP, OVERALL, ROC_AUC, SAP, SAP_CHANCE, SAP_STD, Metric, accuracy_at
@@ -76,8 +76,10 @@ class ClassInfo:
         if self.names is not None:
             columns["name"] = self.names
         if self.train_counts is not None:
-            group_of = {c: name for name, members in self.groups.items() for c in members.tolist()}
-            columns["group"] = tuple(group_of[c] for c in range(len(self.train_counts)))
+            group_of = np.empty(len(self.train_counts), object)
+            for name, members in self.groups.items():
+                group_of[members] = name
+            columns["group"] = tuple(group_of.tolist())
             columns["train_count"] = tuple(self.train_counts.tolist())
         return columns
 
@@ -104,11 +106,13 @@ def _means(
     absent: np.ndarray,
     trials: np.ndarray | None,
 ) -> Group:
-    values = {metric.name: mean_of_defined(column[members]) for metric, column in by_class.items()}
+    columns = np.array([column[members] for column in by_class.values()])
+    means = means_of_defined(columns.reshape(len(by_class), len(members)))
+    values = dict(zip((metric.name for metric in by_class), means.tolist(), strict=True))
     if trials is not None:
         # The spread of the group's mean over trials, not the mean of its classes' spreads.
-        means = np.array([mean_of_defined(trial) for trial in trials[:, members]])
-        values[SAP.name], values[SAP_STD.name] = map(float, mean_and_std(means))
+        spread = mean_and_std(means_of_defined(trials[:, members]))
+        values[SAP.name], values[SAP_STD.name] = map(float, spread)
     return Group(name, len(members), int(np.count_nonzero(absent[members])), values)
 
 
@@ -120,7 +124,7 @@ def chance_note(table: RankTable) -> str | None:
     independent, and there is no correction for ties. A mean above 0.5 by three standard errors has no note. No mean
     above 0.65 has one.
     """
-    auc = table.roc_auc()
+    auc = table.statistics.roc_auc
     defined = ~np.isnan(auc)
     positives, negatives = (counts[defined].astype(np.float64) for counts in (table.num_positives, table.num_negatives))
     if not positives.size:
@@ -182,7 +186,7 @@ class EvaluationCounts:
             progress: Called with the fraction done, which never falls and ends at 1.
         """
         table, by_class = self.table, self._by_class(part_of(progress, 0.0, _OF_METRICS))
-        lower, upper = map(self._filled, table.tie_interval())
+        lower, upper = map(self._filled, (table.statistics.tie_lower, table.statistics.tie_upper))
         columns = {metric.class_name: column for metric, column in by_class.items()}
         columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
         note = chance_note(table)
@@ -252,7 +256,7 @@ class EvaluationCounts:
 
     def _overall_tie_rate(self) -> float:
         """Share of all positives that are tied with at least one negative of their class."""
-        tied, positives = int(self.table.tied_positives().sum()), int(self.table.num_positives.sum())
+        tied, positives = int(self.table.statistics.tied_positives.sum()), int(self.table.num_positives.sum())
         return tied / positives if positives else math.nan
 
     def _rows_without_labels(self) -> int | None:
@@ -260,13 +264,13 @@ class EvaluationCounts:
 
 
 _VALUES: dict[Metric, Callable[[EvaluationCounts, Progress | None], np.ndarray]] = {
-    AP: lambda counts, _: counts._filled(counts.table.average_precision()),
+    AP: lambda counts, _: counts._filled(counts.table.statistics.average_precision),
     SAP: lambda counts, _: counts._trial_statistics[0],
     SAP_STD: lambda counts, _: counts._trial_statistics[1],
     EXPECTED_SAP: lambda counts, progress: counts._filled(
         counts.table.expected_sampled_average_precision(progress=progress)
     ),
-    SAP_CHANCE: lambda counts, _: counts._filled(counts.table.sampled_average_precision_chance()),
-    ROC_AUC: lambda counts, _: counts.table.roc_auc(),
+    SAP_CHANCE: lambda counts, _: counts._filled(counts.table.statistics.sampled_average_precision_chance),
+    ROC_AUC: lambda counts, _: counts.table.statistics.roc_auc,
 }
 """The values (C,) of each metric of `vltr_eval.report.names.METRICS`."""

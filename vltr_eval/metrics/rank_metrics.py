@@ -23,6 +23,7 @@ from vltr_eval._base.arrays import (
     to_host,
 )
 from vltr_eval._engine.inputs import read_matrix_and_positives
+from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_scan import NaNScore, find_positive_scores, rank_scan, scan_metric
 from vltr_eval._engine.rank_table import (
     PositiveScores,
@@ -91,10 +92,30 @@ def average_precision(
             raise NaNScore(row, col) from None
         bad = weights.value(row, 0) if isinstance(weights, Matrix) else weights[row]
         raise _bad_weight(float(bad), row) from None
-    undefined = np.isnan(out)
-    for c in np.flatnonzero(undefined & (positives.counts > 0)).tolist():
+    _check_weight_of_classes(weights, positives, out)
+    return np.where(np.isnan(out), value, out)
+
+
+def weighted_average_precisions(
+    scores: Matrix, positives: Positives, weights: np.ndarray, *, absent: str = "nan", threads: int | None = None
+) -> np.ndarray:
+    """Compute the average precision of each class under several weightings, in one pass over scores in CPU memory.
+
+    weights: (W, N) float64, finite and not negative. Returns (W, C), the bits of `average_precision` with each of them.
+    """
+    value = absent_value(absent)
+    out = _core.weighted_average_precisions(
+        scores.core, positives.indptr, positives.rows, weights, num_threads(threads)
+    )
+    for weighting, values in zip(weights, out, strict=True):
+        _check_weight_of_classes(weighting, positives, values)
+    return np.where(np.isnan(out), value, out)
+
+
+def _check_weight_of_classes(weights: np.ndarray | Matrix, positives: Positives, values: np.ndarray) -> None:
+    """Raise ValueError if the core rounds the weights of all positives of a class to 0. values: (C,) AP of the core."""
+    for c in np.flatnonzero(np.isnan(values) & (positives.counts > 0)).tolist():
         _check_weight_of_class(weights, positives.rows_of(c), c)
-    return np.where(undefined, value, out)
 
 
 def _metric_of(scores: Any, labels: Any, metric: str, undefined: float, threads: int | None) -> np.ndarray:

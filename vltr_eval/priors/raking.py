@@ -29,6 +29,7 @@ _REACHED = 1e-9  # total variation from p below which p counts as reached
 _MOST_STEPS = 100  # Newton steps for one tau
 _MOST_PRODUCTS = 1000  # products with the Hessian for one step
 _MOST_PASSES = 4000  # passes over the labels in all; distributions that are not extreme take some hundred
+_SMALL = 8  # labels of a set up to which means are taken column by column, in the order of np.add.reduceat
 _LEAST_SHARE = 1e-13  # replaces smaller shares of p; too small to be visible at _REACHED
 
 
@@ -44,7 +45,16 @@ class Raking:
 
     def __init__(self, sets: LabelSets, p: np.ndarray) -> None:
         self._sets, self._p = sets, p
-        self._starts = np.cumsum(sets.sizes) - sets.sizes
+        # Sets are in the order of their sizes. For each small size: the first class of each set, the second, and so on.
+        starts = np.cumsum(sets.sizes) - sets.sizes
+        self._blocks: list[tuple[slice, np.ndarray]] = []
+        for size in range(1, _SMALL + 1):
+            start, stop = np.searchsorted(sets.sizes, [size, size + 1]).tolist()
+            if start < stop:
+                classes = sets.classes[starts[start] :][: size * (stop - start)].reshape(-1, size)
+                self._blocks.append((slice(start, stop), np.ascontiguousarray(classes.T)))
+        self._num_small = int(np.searchsorted(sets.sizes, _SMALL + 1))
+        self._large_starts = starts[self._num_small :]
         mass = (sets.rows * sets.sizes).astype(np.float64)
         self._mass = mass / mass.sum()
         self._passes_left = _MOST_PASSES
@@ -112,7 +122,16 @@ class Raking:
     def _by_set(self, values: np.ndarray) -> np.ndarray:
         """The (S,) means of (C,) values over the classes of each set."""
         self._passes_left -= 1
-        means: np.ndarray = np.add.reduceat(values[self._sets.classes], self._starts) / self._sets.sizes
+        sums = np.empty(len(self._sets.sizes))
+        for sets, classes in self._blocks:
+            sums[sets] = values[classes[0]]
+            if len(classes) > 1:
+                sums[sets] += sum(values[column] for column in classes[1:])
+        if self._large_starts.size:
+            first = self._large_starts[0]
+            values = values[self._sets.classes[first:]]
+            sums[self._num_small :] = np.add.reduceat(values, self._large_starts - first)
+        means: np.ndarray = sums / self._sets.sizes
         return means
 
     def _by_class(self, mass: np.ndarray) -> np.ndarray:
@@ -146,8 +165,10 @@ class LabelSets(NamedTuple):
     @classmethod
     def from_positives(cls, positives: Positives) -> LabelSets:
         """Find the sets of labels."""
-        by_row = np.argsort(positives.rows, kind="stable")  # and by class within a row
-        classes = np.repeat(np.arange(positives.num_classes), positives.counts)[by_row]
+        labels = positives.rows.astype(np.int64) * positives.num_classes
+        labels += np.repeat(np.arange(positives.num_classes), positives.counts)
+        labels.sort()  # by row, and by class within a row
+        classes = labels % positives.num_classes
         sizes = positives.labels_per_row()
         starts = np.cumsum(sizes) - sizes
         of_row = np.full(positives.num_rows, -1)
@@ -155,8 +176,8 @@ class LabelSets(NamedTuple):
         for size in np.unique(sizes[sizes > 0]).tolist():
             rows = np.flatnonzero(sizes == size)
             members = classes[starts[rows][:, None] + np.arange(size)]
-            distinct, number, counts = np.unique(members, axis=0, return_inverse=True, return_counts=True)
-            of_row[rows] = number.reshape(-1) + sum(len(counts) for _, counts in by_size)
+            distinct, number, counts = _distinct(members, positives.num_classes)
+            of_row[rows] = number + sum(len(counts) for _, counts in by_size)
             by_size.append((distinct, counts))
         sizes = np.concatenate([np.full(*members.shape) for members, _ in by_size])
         return cls(
@@ -194,3 +215,19 @@ class LabelSets(NamedTuple):
         """Select sets. kept: (S,) bool."""
         sizes, classes = self.sizes[kept], self.classes[kept[self.of_pair]]
         return LabelSets(self.of_row, self.rows[kept], sizes, classes, np.repeat(np.arange(len(sizes)), sizes))
+
+
+def _distinct(members: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct rows in lexicographic order, the number of each row among them, and how often each occurs.
+
+    It is np.unique(axis=0), but sorts integers that hold as many classes as fit.
+    """
+    codes, most = np.zeros(len(members), np.int64), 1  # codes are below `most` and in the order of the rows so far
+    for column in members.T:
+        if most > 2**62 // num_classes:
+            codes, most = np.unique(codes, return_inverse=True)[1], len(members)
+        codes, most = codes * num_classes + column, most * num_classes
+    _, number, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    example = np.empty(len(counts), np.int64)
+    example[number] = np.arange(len(members))
+    return members[example], number, counts

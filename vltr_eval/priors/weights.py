@@ -16,7 +16,7 @@ from vltr_eval._engine.inputs import positives_alone
 from vltr_eval._engine.labels import Positives
 from vltr_eval.priors.raking import LabelSets
 
-__all__ = ["PRIORS", "PriorWeights", "prior_weights", "read_priors", "require_cpu", "reweighted"]
+__all__ = ["PRIORS", "PriorWeights", "prior_weights", "read_priors", "require_cpu", "weightings_of"]
 
 PRIORS = ("longtail", "uniform", "inverse")
 """Class distributions with a name."""
@@ -90,7 +90,8 @@ def prior_weights(
         if num_classes is None and known is not None and hasattr(known, "__len__"):
             num_classes = len(known)
     positives = positives_alone(labels, num_classes)
-    return reweighted(positives, _frequencies(prior, positives.num_classes, train_counts))
+    shares = _frequencies(prior, positives.num_classes, train_counts)
+    return weightings_of(positives, {"given": shares})["given"]
 
 
 def read_priors(prior: Any, num_classes: int, train_counts: Any = None) -> dict[str, np.ndarray]:
@@ -174,15 +175,29 @@ def reverse_by_rank(counts: np.ndarray) -> np.ndarray:
     return (np.add.reduceat(descending, np.cumsum(number) - number) / number)[of_class]
 
 
-def reweighted(positives: Positives, prior: np.ndarray) -> PriorWeights:
-    """Weight the rows of positives; see `prior_weights`. prior: (C,) float64 of any sum."""
+def weightings_of(positives: Positives, priors: Mapping[str, np.ndarray]) -> dict[str, PriorWeights]:
+    """Weight the rows of positives under each of the priors; see `prior_weights`.
+
+    priors: (C,) float64 of any sum, by name.
+    """
+    if not priors:
+        return {}
+    requested = {name: _requested(positives, prior) for name, prior in priors.items()}
+    sets = LabelSets.from_positives(positives)
+    return {name: _reweighted(positives, prior, requested[name], sets) for name, prior in priors.items()}
+
+
+def _requested(positives: Positives, prior: np.ndarray) -> np.ndarray:
+    """The shares of the classes that have positives, scaled so that no sum overflows: (C,)."""
     requested = np.where(positives.counts > 0, prior, 0.0)
     if not requested.any():
         raise ValueError("prior: expected a share above 0 for a class that has positives, got none")
-    # Scale by a power of two, so that no sum overflows; exact, and positive shares stay positive.
+    # Scale by a power of two; exact, and positive shares stay positive.
     scaled = np.ldexp(requested, -int(np.frexp(requested.max())[1]))
-    requested = np.where(requested > 0, np.maximum(scaled, np.finfo(np.float64).tiny), 0.0)
-    sets = LabelSets.from_positives(positives)
+    return np.where(requested > 0, np.maximum(scaled, np.finfo(np.float64).tiny), 0.0)
+
+
+def _reweighted(positives: Positives, prior: np.ndarray, requested: np.ndarray, sets: LabelSets) -> PriorWeights:
     weight = sets.weights(requested)
     weights = np.ones(positives.num_rows)
     labelled = sets.of_row >= 0

@@ -42,7 +42,7 @@ from vltr_eval.formats import (
 )
 from vltr_eval.formats.align import JOINS
 from vltr_eval.priors.results import add_prior_results
-from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, reweighted
+from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, weightings_of
 from vltr_eval.report.names import OVERALL
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import MAX_TRIALS, Settings
@@ -315,7 +315,7 @@ def _weightings(args: argparse.Namespace, class_info: ClassInfo, chunks: Sequenc
         for prior in args.prior
     }
     frequencies = read_priors(stated, positives.num_classes, class_info.train_counts)
-    return {name: reweighted(positives, prior) for name, prior in frequencies.items()}
+    return weightings_of(positives, frequencies)
 
 
 def _refuse_no_positives(counts: Any) -> None:
