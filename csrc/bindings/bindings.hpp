@@ -31,18 +31,19 @@ using RowArray = NumberArray<std::uint32_t>;
 using DoubleArray = NumberArray<double>;
 
 // Moves a vector's memory to numpy.
-template <class T>
-py::array_t<T> to_numpy(std::vector<T>&& values, std::vector<py::ssize_t> shape = {}) {
-  auto* owned = new std::vector<T>(std::move(values));
+template <class T, class Allocator>
+py::array_t<T> to_numpy(std::vector<T, Allocator>&& values, std::vector<py::ssize_t> shape = {}) {
+  using Vector = std::vector<T, Allocator>;
+  auto* owned = new Vector(std::move(values));
   if (shape.empty()) shape.push_back(static_cast<py::ssize_t>(owned->size()));
-  const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  const py::capsule owner(owned, [](void* p) { delete static_cast<Vector*>(p); });
   return py::array_t<T>(shape, owned->data(), owner);
 }
 
 template <class T>
-py::array_t<T> to_numpy(cpu::LargeArray<T>&& values) {
-  auto* owned = new cpu::LargeArray<T>(std::move(values));
-  const py::capsule owner(owned, [](void* p) { delete static_cast<cpu::LargeArray<T>*>(p); });
+py::array_t<T> to_numpy(LargeArray<T>&& values) {
+  auto* owned = new LargeArray<T>(std::move(values));
+  const py::capsule owner(owned, [](void* p) { delete static_cast<LargeArray<T>*>(p); });
   return py::array_t<T>(static_cast<py::ssize_t>(owned->count()), owned->data(), owner);
 }
 

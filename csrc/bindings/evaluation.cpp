@@ -5,7 +5,7 @@
 #include "core/sap_core.hpp"
 #include "cpu/class_path.hpp"
 #include "cpu/count_reached.hpp"
-#include "cpu/large_array.hpp"
+#include "core/large_array.hpp"
 #include "cpu/rank_scan.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -48,7 +48,7 @@ RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_posit
     if (!are_offsets(offset.data(), offset.size(), scores.cols, values.size())) {
       throw py::value_error("thresholds: expected an offset for each class of scores and one more, rising from 0");
     }
-    thresholds.thresholds = std::vector<Lane>(values.data(), values.data() + values.size());
+    thresholds.thresholds = TableColumn<Lane>(values.data(), values.data() + values.size());
   });
   return thresholds;
 }
@@ -153,7 +153,7 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
   const std::int64_t* const hits = tp.data();
   const std::int64_t* const marked = fp.data();
   const std::int64_t count = tp.size();
-  cpu::LargeArray<double> precisions;
+  LargeArray<double> precisions;
   precisions.resize(count);
   double* const precision = precisions.data();
   Call(threads, progress)([&](const cpu::Runner& runner) {

@@ -27,25 +27,27 @@ class Span {
 };
 
 // A std::vector in all but the type of its index. It adds no member, so it converts to one for free.
-template <class T>
-class Array : public std::vector<T> {
+template <class T, class Allocator = std::allocator<T>>
+class Array : public std::vector<T, Allocator> {
+  using Vector = std::vector<T, Allocator>;
+
  public:
   Array() = default;
-  explicit Array(std::int64_t count) : std::vector<T>(static_cast<std::size_t>(count)) {}
-  Array(std::int64_t count, const T& value) : std::vector<T>(static_cast<std::size_t>(count), value) {}
-  Array(std::initializer_list<T> values) : std::vector<T>(values) {}
-  Array(std::vector<T> values) : std::vector<T>(std::move(values)) {}
+  explicit Array(std::int64_t count) : Vector(static_cast<std::size_t>(count)) {}
+  Array(std::int64_t count, const T& value) : Vector(static_cast<std::size_t>(count), value) {}
+  Array(std::initializer_list<T> values) : Vector(values) {}
+  Array(Vector values) : Vector(std::move(values)) {}
   template <class Iterator, class = typename std::iterator_traits<Iterator>::iterator_category>
-  Array(Iterator first, Iterator last) : std::vector<T>(first, last) {}
+  Array(Iterator first, Iterator last) : Vector(first, last) {}
 
   T& operator[](std::int64_t i) { return this->data()[i]; }
   const T& operator[](std::int64_t i) const { return this->data()[i]; }
   std::int64_t count() const { return static_cast<std::int64_t>(this->size()); }
-  void resize(std::int64_t count) { std::vector<T>::resize(static_cast<std::size_t>(count)); }
-  void assign(std::int64_t count, const T& value) { std::vector<T>::assign(static_cast<std::size_t>(count), value); }
+  void resize(std::int64_t count) { Vector::resize(static_cast<std::size_t>(count)); }
+  void assign(std::int64_t count, const T& value) { Vector::assign(static_cast<std::size_t>(count), value); }
   template <class Iterator, class = typename std::iterator_traits<Iterator>::iterator_category>
   void assign(Iterator first, Iterator last) {
-    std::vector<T>::assign(first, last);
+    Vector::assign(first, last);
   }
 };
 

@@ -18,7 +18,7 @@ std::int64_t keys_above(const Lane* keys, std::int64_t count, Lane score) {
 template <class T>
 void search_cells(const Matrix& scores, const Cells& cells, std::int64_t first, std::int64_t end,
                   const RankTable& thresholds, std::uint32_t* out) {
-  const LaneOf<T>* const keys = std::get<std::vector<LaneOf<T>>>(thresholds.thresholds).data();
+  const LaneOf<T>* const keys = std::get<TableColumn<LaneOf<T>>>(thresholds.thresholds).data();
   const auto ptr_of = [&](std::int64_t i) { return scores.shard_of(cells.row[i]).at(cells.row[i], cells.cls[i]); };
   constexpr std::int64_t kAhead = 16;  // each read is a cache miss, so several are in flight
   for (std::int64_t i = first; i < end; ++i) {

@@ -6,7 +6,7 @@
 
 #include "core/sap_core.hpp"
 #include "cpu/dense_class.hpp"
-#include "cpu/large_array.hpp"
+#include "core/large_array.hpp"
 
 namespace vltr::cpu {
 namespace {
@@ -326,7 +326,7 @@ class DenseScan {
     return to - slot;
   }
 
-  Lane* thresholds() { return std::get<std::vector<Lane>>(table_.thresholds).data(); }
+  Lane* thresholds() { return std::get<TableColumn<Lane>>(table_.thresholds).data(); }
 
   const Matrix& scores_;
   const Positives& positives_;

@@ -1,7 +1,7 @@
 // The drawn negatives of classes and trials: lists of their rows, and their order in one pass over the score matrix.
 #pragma once
 
-#include "cpu/large_array.hpp"
+#include "core/large_array.hpp"
 #include "cpu/rank_scan_tile.hpp"
 
 namespace vltr::cpu {

@@ -5,7 +5,7 @@
 
 #include "core/errors.hpp"
 #include "core/span.hpp"
-#include "cpu/large_array.hpp"
+#include "core/large_array.hpp"
 #include "cpu/matrix.hpp"
 #include "cpu/pool.hpp"
 

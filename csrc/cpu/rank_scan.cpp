@@ -22,7 +22,7 @@ RankTable make_table(const Thresholds<Lane>& thresholds, const Offsets& slot, co
                      const Array<Lane>& sorted, const Array<RankScanWorker<Lane>>& workers, const Runner& runner) {
   RankTable table;
   table.offset = slot;
-  Array<Lane> descending(slot.back());
+  TableColumn<Lane> descending(slot.back());
   table.tp.resize(slot.back());
   table.fp.resize(slot.back());
   table.tied.resize(slot.back());
@@ -134,7 +134,7 @@ void close_gaps(RankTable& table, const Array<std::int64_t>& counts) {
     to += counts[c];
   }
   table.offset.back() = to;
-  std::get<std::vector<Lane>>(table.thresholds).resize(static_cast<std::size_t>(to));
+  std::get<TableColumn<Lane>>(table.thresholds).resize(to);
   for (auto* column : {&table.tp, &table.fp, &table.tied}) column->resize(to);
 }
 

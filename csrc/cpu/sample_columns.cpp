@@ -96,7 +96,7 @@ class MarkedTrials {
       : scores_(scores),
         positives_(positives),
         table_(table),
-        keys_(std::get<std::vector<Lane>>(table.thresholds).data()),
+        keys_(std::get<TableColumn<Lane>>(table.thresholds).data()),
         trials_(trials),
         seed_(seed),
         out_(out),

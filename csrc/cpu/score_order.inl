@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "cpu/large_array.hpp"
+#include "core/large_array.hpp"
 #include "cpu/rank_scan_tile.inl"
 #include "cpu/score_order.hpp"
 

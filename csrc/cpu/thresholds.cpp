@@ -99,7 +99,7 @@ Thresholds<Lane> thresholds_of(const Positives& positives, const Array<Lane>& so
 
 template <class Lane>
 Thresholds<Lane> thresholds_of(const RankTable& table, const Array<std::int64_t>& classes) {
-  const Lane* const descending = std::get<std::vector<Lane>>(table.thresholds).data();
+  const Lane* const descending = std::get<TableColumn<Lane>>(table.thresholds).data();
   Thresholds<Lane> thresholds;
   thresholds.offset.push_back(0);
   auto next = classes.begin();

@@ -12,7 +12,7 @@
 #include "core/draw_core.hpp"
 #include "core/rank_table.hpp"
 #include "core/sap_core.hpp"
-#include "cpu/large_array.hpp"
+#include "core/large_array.hpp"
 
 namespace vltr::cpu {
 

@@ -5,7 +5,7 @@
 #include "core/ap_core.hpp"
 #include "core/weight_core.hpp"
 #include "cpu/columns.hpp"
-#include "cpu/large_array.hpp"
+#include "core/large_array.hpp"
 #include "cpu/weighted_tile.hpp"
 
 namespace vltr::cpu {

@@ -133,8 +133,7 @@ RankTable to_host(const DeviceRankTable& table) {
   std::visit(
       [&](const auto& device_thresholds) {
         const auto all = device_thresholds.to_host();
-        auto kept = all;
-        kept.clear();
+        TableColumn<typename std::decay_t<decltype(all)>::value_type> kept;
         host.offset.push_back(0);
         for (std::int64_t c = 0; c < table.classes; ++c) {
           for (std::int64_t k = offset[c]; k < offset[c + 1]; ++k) {

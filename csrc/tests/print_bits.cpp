@@ -17,8 +17,8 @@ constexpr std::int64_t kClasses = 70;
 constexpr int kTrials = 5;
 
 // FNV-1a of the elements' bytes. Array elements have no padding.
-template <class T>
-void print(const char* name, const std::vector<T>& values) {
+template <class T, class Allocator>
+void print(const char* name, const std::vector<T, Allocator>& values) {
   std::uint64_t hash = 0xCBF29CE484222325u;
   const auto* const bytes = reinterpret_cast<const unsigned char*>(values.data());
   for (std::size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 0x100000001B3u;

@@ -310,7 +310,7 @@ RankTable defined_table(const Values<T>& scores, const Values<std::uint8_t>& lab
   using Value = decltype(value_of(T{}));
   RankTable table;
   table.offset.push_back(0);
-  std::vector<LaneOf<T>> thresholds;
+  TableColumn<LaneOf<T>> thresholds;
   for (std::int64_t col = 0; col < scores.cols; ++col) {
     std::vector<Value> sides[2];
     std::vector<std::pair<Value, LaneOf<T>>> distinct;
@@ -825,7 +825,7 @@ template <class T>
 void check_reached(Random& random, std::int64_t count) {
   const Values<T> scores = random_scores<T>(random, 301, 19);
   const RankTable table = defined_table(scores, random_labels(random, scores.rows, scores.cols));
-  const auto& thresholds = std::get<std::vector<LaneOf<T>>>(table.thresholds);
+  const auto& thresholds = std::get<TableColumn<LaneOf<T>>>(table.thresholds);
   std::vector<std::uint32_t> rows, classes, expected;
   for (std::int64_t i = 0; i < count; ++i) {
     rows.push_back(static_cast<std::uint32_t>(random.below(301)));
@@ -859,7 +859,7 @@ void reached_thresholds_are_counted() {
   const Laid<float> laid(nan, Layout::kRowMajor);
   RankTable table;
   table.offset = {0, 2};
-  table.thresholds = std::vector<float>{1, -std::numeric_limits<float>::infinity()};
+  table.thresholds = TableColumn<float>{1, -std::numeric_limits<float>::infinity()};
   const std::uint32_t zero = 0;
   CHECK(count_reached(laid.matrix, {&zero, &zero, 1}, table, Runner{}) == std::vector<std::uint32_t>{0});
 }
