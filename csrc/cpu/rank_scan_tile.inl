@@ -258,13 +258,21 @@ void rank_scan_tile(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& ite
 void draw_numbers(const KeyedPermutation& permutation, std::uint32_t draws, std::uint32_t* numbers) {
   std::uint32_t next_left = 0;
   std::uint32_t next_right = 0;
+  // The first round adds the same step to all indices with the same right half: to at most two halves in a block.
+  const bool one_step = permutation.left_radix >= 32;
+  const auto first_step = [&](std::uint32_t right) {
+    return rotate_half(0, right, permutation.round_key[0], permutation.left_radix);
+  };
+  std::uint32_t steps[2] = {first_step(0), first_step(1)};
   for (std::uint32_t first = 0; first < draws; first += 32) {
     alignas(64) std::uint32_t lefts[32];
     alignas(64) std::uint32_t rights[32];
-    if (permutation.left_radix >= 32) {
+    if (one_step) {
+      const std::uint32_t radix = permutation.left_radix;
       for (std::uint32_t i = 0; i < 32; ++i) {
-        const bool wraps = next_left + i >= permutation.left_radix;
-        lefts[i] = next_left + i - (wraps ? permutation.left_radix : 0);
+        const bool wraps = next_left + i >= radix;
+        const std::uint32_t left = next_left + i - (wraps ? radix : 0) + (wraps ? steps[1] : steps[0]);
+        lefts[i] = std::min(left, left - radix);  // below the radix, the difference wraps
         rights[i] = next_right + wraps;
       }
     } else {
@@ -274,12 +282,18 @@ void draw_numbers(const KeyedPermutation& permutation, std::uint32_t draws, std:
       }
     }
     next_left += 32;
-    next_right += next_left >= permutation.left_radix;
-    next_left -= next_left >= permutation.left_radix ? permutation.left_radix : 0;
+    if (next_left >= permutation.left_radix) {
+      next_left -= permutation.left_radix;
+      ++next_right;
+      steps[0] = steps[1];
+      steps[1] = first_step(next_right + 1);
+    }
     Halves left[2] = {Halves::load(lefts), Halves::load(lefts + 16)};
     Halves right[2] = {Halves::load(rights), Halves::load(rights + 16)};
     for (int round = 0; round < permutation.rounds; round += 2) {
-      for (int i = 0; i < 2; ++i) left[i].rotate(right[i], permutation.round_key[round], permutation.left_radix);
+      if (round != 0 || !one_step) {
+        for (int i = 0; i < 2; ++i) left[i].rotate(right[i], permutation.round_key[round], permutation.left_radix);
+      }
       for (int i = 0; i < 2; ++i) right[i].rotate(left[i], permutation.round_key[round + 1], permutation.right_radix);
     }
     for (int i = 0; i < 2; ++i) {

@@ -6,7 +6,8 @@
 // transposed: each negative gets a word with one bit for each trial. One walk over the negatives, by descending score,
 // counts the marks of all these trials at once.
 //
-// Bytes  16 for each negative and worker (MarkScratch), for any number of trials
+// Bytes  n bits for each trial, twice, and n bits more; the caller chooses the number of trials of a call
+// Test   csrc/tests/test_cpu.cpp (each trial by its definition; the pass of the rank scan)
 #pragma once
 
 #include "core/draw_core.hpp"
