@@ -174,6 +174,7 @@ DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& 
   DeviceRankTable table;
   table.rows = positives.rows;
   table.classes = positives.classes;
+  table.longest = thresholds.longest;
   table.offset = DeviceArray<std::int64_t>(stream, positives.classes + 1);
   copy_within_device(stream, table.offset.data(), thresholds.offset,
                      table.offset.size() * static_cast<std::int64_t>(sizeof(std::int64_t)));
