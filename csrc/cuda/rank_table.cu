@@ -1,4 +1,5 @@
-// One warp per class. Its lanes compute the summands of a metric in parallel and add them in the order of the CPU.
+// One warp per class. Its lanes compute the summands of a metric in parallel and add them in the order of the CPU. If a
+// class is large, one block per class: its first warp adds while the others compute the next summands.
 #include "cuda/rank_table.hpp"
 
 #include "core/sap_core.hpp"
@@ -10,6 +11,60 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
+constexpr std::int64_t kLargeClass = 4096;  // thresholds
+constexpr int kLargeThreads = 512;
+constexpr int kComputing = kLargeThreads - kWarp;  // threads that compute summands
+constexpr int kSummandsAhead = 4 * kComputing;
+
+// The threads that compute the metric of one class. Only the first thread of a block has the right sum.
+struct WarpGroup {
+  double* staged;  // kStagedSummands in shared memory
+
+  static constexpr int kSize = kWarp;
+  __device__ int index() const { return lane_id(); }
+  template <class Summand>
+  __device__ double ordered_sum(std::int64_t count, const Summand& summand) const {
+    return vltr::cuda::ordered_sum(count, summand, staged);
+  }
+  __device__ Wide total(Wide value) const { return last_lane(inclusive_sum(value)); }
+};
+
+// In each round the first warp adds the summands of the round before, one after the other, while the other warps
+// compute those of this round. The order of the additions is that of a warp.
+struct BlockGroup {
+  double (*staged)[kSummandsAhead];  // two, in shared memory
+  Wide* ends;                        // one for each warp, in shared memory
+
+  static constexpr int kSize = kLargeThreads;
+  __device__ int index() const { return static_cast<int>(threadIdx.x); }
+  template <class Summand>
+  __device__ double ordered_sum(std::int64_t count, const Summand& summand) const {
+    double sum = 0.0;
+    int added = 0;  // summands of the round before
+    int turn = 0;
+    for (std::int64_t start = 0; start < count || added != 0; start += kSummandsAhead, turn = 1 - turn) {
+      const std::int64_t left = start < count ? count - start : 0;
+      const int computed = static_cast<int>(left < kSummandsAhead ? left : kSummandsAhead);
+      if (index() < kWarp) {
+#pragma unroll 8
+        for (int i = 0; i < added; ++i) sum += staged[1 - turn][i];
+      } else {
+        for (int i = index() - kWarp; i < computed; i += kComputing) staged[turn][i] = summand(start + i);
+      }
+      added = computed;
+      __syncthreads();
+    }
+    return sum;
+  }
+  __device__ Wide total(Wide value) const {
+    const Wide of_warp = last_lane(inclusive_sum(value));
+    if (lane_id() == 0) ends[index() / kWarp] = of_warp;
+    __syncthreads();
+    Wide sum = 0;
+    for (int w = 0; w < kLargeThreads / kWarp; ++w) sum += ends[w];
+    return sum;
+  }
+};
 
 struct TableView {
   const std::int64_t* offset;
@@ -43,53 +98,66 @@ struct ClassView {
         positives(count == 0 ? 0 : tp[count - 1]),
         negatives(table.rows - positives) {}
 
-  template <class PrecisionAt>
-  __device__ double mean_of(const PrecisionAt& precision_at, double* staged) const {
+  template <class PrecisionAt, class Group>
+  __device__ double mean_of(const PrecisionAt& precision_at, const Group& group) const {
     const std::int64_t* const class_tp = tp;
     const double sum =
-        ordered_sum(count, [&](std::int64_t k) { return precision_summand(class_tp, k, precision_at); }, staged);
+        group.ordered_sum(count, [&](std::int64_t k) { return precision_summand(class_tp, k, precision_at); });
     return mean_over_positives(sum, tp, count);
   }
 };
 
 struct AveragePrecision {
-  __device__ double operator()(const ClassView& cls, double* staged) const {
-    return cls.mean_of(Precision{cls.tp, cls.fp}, staged);
+  template <class Group>
+  __device__ double operator()(const ClassView& cls, const Group& group) const {
+    return cls.mean_of(Precision{cls.tp, cls.fp}, group);
   }
 };
 
 struct CalibratedAveragePrecision {
   double prevalence;
-  __device__ double operator()(const ClassView& cls, double* staged) const {
+  template <class Group>
+  __device__ double operator()(const ClassView& cls, const Group& group) const {
     if (cls.count != 0 && cls.negatives == 0) return 1.0;
-    return cls.mean_of(calibrated_precision(cls.tp, cls.fp, cls.count, cls.negatives, prevalence), staged);
+    return cls.mean_of(calibrated_precision(cls.tp, cls.fp, cls.count, cls.negatives, prevalence), group);
   }
 };
 
 struct RocAuc {
-  __device__ double operator()(const ClassView& cls, double*) const {
+  template <class Group>
+  __device__ double operator()(const ClassView& cls, const Group& group) const {
     Wide sum = 0;
-    for (std::int64_t k = lane_id(); k < cls.count; k += kWarp) {
+    for (std::int64_t k = group.index(); k < cls.count; k += Group::kSize) {
       sum += twice_wins(cls.tp, cls.fp, cls.tied, k, cls.negatives);
     }
-    return vltr::roc_auc(last_lane(inclusive_sum(sum)), cls.positives, cls.negatives);
+    return vltr::roc_auc(group.total(sum), cls.positives, cls.negatives);
   }
 };
 
 // The expected sampled AP from the expected precision of every threshold.
 struct MeanOfPrecisions {
   const double* precision;
-  __device__ double operator()(const ClassView& cls, double* staged) const {
+  template <class Group>
+  __device__ double operator()(const ClassView& cls, const Group& group) const {
     const double* const at = precision + cls.first;
-    return cls.mean_of([at](std::int64_t k) { return at[k]; }, staged);
+    return cls.mean_of([at](std::int64_t k) { return at[k]; }, group);
   }
 };
 
 struct Chance {
-  __device__ double operator()(const ClassView& cls, double*) const {
+  template <class Group>
+  __device__ double operator()(const ClassView& cls, const Group&) const {
     return vltr::sampled_average_precision_chance(cls.positives, cls.negatives);
   }
 };
+
+template <class Metric>
+__global__ void __launch_bounds__(kLargeThreads) metric_of_large_classes(TableView table, Metric metric, double* out) {
+  __shared__ double staged[2][kSummandsAhead];
+  __shared__ Wide ends[kLargeThreads / kWarp];
+  const double value = metric(ClassView(table, blockIdx.x), BlockGroup{staged, ends});
+  if (threadIdx.x == 0) out[blockIdx.x] = value;
+}
 
 template <class Metric>
 __global__ void __launch_bounds__(kThreads, 6) metric_of_classes(TableView table, Metric metric, double* out) {
@@ -97,7 +165,7 @@ __global__ void __launch_bounds__(kThreads, 6) metric_of_classes(TableView table
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const std::int64_t c = blockIdx.x * std::int64_t{kWarps} + warp;
   if (c >= table.classes) return;
-  const double value = metric(ClassView(table, c), staged[warp]);
+  const double value = metric(ClassView(table, c), WarpGroup{staged[warp]});
   if (lane_id() == 0) out[c] = value;
 }
 
@@ -116,8 +184,13 @@ __global__ void __launch_bounds__(kThreads)
 template <class Metric>
 Array<double> per_class(const DeviceRankTable& table, const char* name, const Metric& metric) {
   const DeviceArray<double> out(table.stream(), table.classes);
-  launch(table.stream(), name, metric_of_classes<Metric>, blocks_for(table.classes, kWarps), kThreads, 0,
-         view_of(table), metric, out.data());
+  if (table.longest >= kLargeClass) {
+    launch(table.stream(), name, metric_of_large_classes<Metric>, table.classes, kLargeThreads, 0, view_of(table),
+           metric, out.data());
+  } else {
+    launch(table.stream(), name, metric_of_classes<Metric>, blocks_for(table.classes, kWarps), kThreads, 0,
+           view_of(table), metric, out.data());
+  }
   return out.to_host();
 }
 

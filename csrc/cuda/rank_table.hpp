@@ -16,6 +16,7 @@ using LaneArray = std::variant<DeviceArray<float>, DeviceArray<double>, DeviceAr
 struct DeviceRankTable {
   std::int64_t rows = 0;
   std::int64_t classes = 0;
+  std::int64_t longest = 0;  // the thresholds of the class that has most
   DeviceArray<std::int64_t> offset;
   LaneArray thresholds;
   DeviceArray<std::int64_t> tp;

@@ -1,5 +1,7 @@
 #include "cuda/thresholds.hpp"
 
+#include <algorithm>
+
 #include "cuda/find_nan.hpp"
 #include "cuda/matrix_view.cuh"
 #include "cuda/search.cuh"
@@ -38,21 +40,63 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// One block per class goes down its thresholds and sums the rows that reach each.
+// A class of many thresholds is divided into parts, because a block goes down slowly: for every 256 thresholds it waits
+// for the steps of two searches, one after the other. There are at most as many parts as a block has threads.
+constexpr std::int64_t kThresholdsOfPart = 2048;
+constexpr std::int64_t kMostBlocks = 0x7FFFFFFF;  // of a launch
+
+// Thresholds begin to end - 1 of a class, in descending order.
+struct Part {
+  std::int64_t cls;
+  int number;
+  std::int64_t begin;
+  std::int64_t end;
+
+  __device__ Part(const std::int64_t* offset, int parts)
+      : cls(blockIdx.x / parts), number(static_cast<int>(blockIdx.x % parts)) {
+    const std::int64_t count = offset[cls + 1] - offset[cls];
+    begin = count * number / parts;
+    end = count * (number + 1) / parts;
+  }
+};
+
+// Sums the rows that reach a threshold of the part but none before it.
+__global__ void __launch_bounds__(kThreads)
+    sum_parts(const std::int64_t* offset, int parts, const std::uint32_t* buckets, long long* rows_of_part) {
+  __shared__ long long ends[kThreads / kWarp];
+  const Part part(offset, parts);
+  const std::int64_t end = offset[part.cls + 1];
+  long long rows = 0;
+  for (std::int64_t i = 2 * (end - part.end) + threadIdx.x; i < 2 * (end - part.begin); i += kThreads) {
+    rows += buckets[i];
+  }
+  long long total = 0;
+  block_inclusive_sum<kThreads>(rows, ends, total);
+  if (threadIdx.x == 0) rows_of_part[blockIdx.x] = total;
+}
+
+// One block goes down the thresholds of a part and sums the rows that reach each. rows_of_part: null with one part.
 template <class Lane>
 __global__ void __launch_bounds__(kThreads, 4)
-    count_down(const Lane* keys, const std::int64_t* offset, const Lane* sorted, const std::int64_t* positive_offset,
-               const std::uint32_t* buckets, Lane* thresholds, std::int64_t* tp, std::int64_t* fp, std::int64_t* tied) {
+    count_down(const Lane* keys, const std::int64_t* offset, int parts, const long long* rows_of_part,
+               const Lane* sorted, const std::int64_t* positive_offset, const std::uint32_t* buckets, Lane* thresholds,
+               std::int64_t* tp, std::int64_t* fp, std::int64_t* tied) {
   __shared__ long long ends[kThreads / kWarp];
-  const std::int64_t first = offset[blockIdx.x];
-  const std::int64_t count = offset[blockIdx.x + 1] - first;
-  const Lane* const class_sorted = sorted + positive_offset[blockIdx.x];
-  const std::int64_t positives = positive_offset[blockIdx.x + 1] - positive_offset[blockIdx.x];
+  const Part part(offset, parts);
+  const std::int64_t first = offset[part.cls];
+  const std::int64_t count = offset[part.cls + 1] - first;
+  const Lane* const class_sorted = sorted + positive_offset[part.cls];
+  const std::int64_t positives = positive_offset[part.cls + 1] - positive_offset[part.cls];
   long long carry = 0;
-  for (std::int64_t start = 0; start < count; start += kThreads) {
+  if (rows_of_part != nullptr) {
+    const bool is_before = static_cast<int>(threadIdx.x) < part.number;
+    const long long rows = is_before ? rows_of_part[part.cls * parts + threadIdx.x] : 0;
+    block_inclusive_sum<kThreads>(rows, ends, carry);
+  }
+  for (std::int64_t start = part.begin; start < part.end; start += kThreads) {
     const std::int64_t k = start + threadIdx.x;  // descending
     const std::int64_t at = first + count - 1 - k;
-    const bool inside = k < count;
+    const bool inside = k < part.end;
     const long long equal = inside && buckets != nullptr ? buckets[2 * at] : 0;
     const long long reached = inside && buckets != nullptr ? equal + buckets[2 * at + 1] : 0;
     long long total = 0;
@@ -104,6 +148,7 @@ Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& posi
     thresholds.offset = positives.offset.data();
     thresholds.keys = thresholds.sorted.data();
     thresholds.count = positives.count;
+    thresholds.longest = positives.longest;
     return thresholds;
   }
   thresholds.given = DeviceArray<Lane>(stream, ascending_thresholds<Lane>(*given));
@@ -111,6 +156,9 @@ Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& posi
   thresholds.offset = thresholds.given_offset.data();
   thresholds.keys = thresholds.given.data();
   thresholds.count = thresholds.given.size();
+  for (std::int64_t c = 0; c < given->offset.lists(); ++c) {
+    thresholds.longest = std::max(thresholds.longest, given->offset.length(c));
+  }
   if (positives.count != 0) {
     launch(stream, "find_missing", find_missing<Lane>, blocks_for(positives.count, kThreads), kThreads, 0,
            thresholds.sorted.data(), positives.cls.data(), positives.count, thresholds.keys, thresholds.offset,
@@ -126,6 +174,7 @@ DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& 
   DeviceRankTable table;
   table.rows = positives.rows;
   table.classes = positives.classes;
+  table.longest = thresholds.longest;
   table.offset = DeviceArray<std::int64_t>(stream, positives.classes + 1);
   copy_within_device(stream, table.offset.data(), thresholds.offset,
                      table.offset.size() * static_cast<std::int64_t>(sizeof(std::int64_t)));
@@ -134,9 +183,17 @@ DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& 
   table.fp = DeviceArray<std::int64_t>(stream, thresholds.count);
   table.tied = DeviceArray<std::int64_t>(stream, thresholds.count);
   if (thresholds.count != 0) {
-    launch(stream, "count_down", count_down<Lane>, positives.classes, kThreads, 0, thresholds.keys, thresholds.offset,
-           thresholds.sorted.data(), positives.offset.data(), buckets, descending.data(), table.tp.data(),
-           table.fp.data(), table.tied.data());
+    const std::int64_t most = std::min<std::int64_t>(kThreads, kMostBlocks / positives.classes);
+    const auto parts = static_cast<int>(std::clamp<std::int64_t>(thresholds.longest / kThresholdsOfPart, 1, most));
+    DeviceArray<long long> rows_of_part;
+    if (parts > 1 && buckets != nullptr) {
+      rows_of_part = DeviceArray<long long>(stream, positives.classes * parts);
+      launch(stream, "sum_parts", sum_parts, positives.classes * parts, kThreads, 0, thresholds.offset, parts, buckets,
+             rows_of_part.data());
+    }
+    launch(stream, "count_down", count_down<Lane>, positives.classes * parts, kThreads, 0, thresholds.keys,
+           thresholds.offset, parts, rows_of_part.data(), thresholds.sorted.data(), positives.offset.data(), buckets,
+           descending.data(), table.tp.data(), table.fp.data(), table.tied.data());
   }
   table.thresholds = std::move(descending);
   return table;

@@ -16,6 +16,7 @@ struct Thresholds {
   const std::int64_t* offset = nullptr;  // (classes + 1) into keys
   const Lane* keys = nullptr;
   std::int64_t count = 0;
+  std::int64_t longest = 0;  // the thresholds of the class that has most
 };
 
 // The scores of the positives in the order of positives.row; minus zero becomes zero. A NaN becomes zero, and

@@ -282,6 +282,46 @@ void large_classes() {
   check_rank_scan(scores, random_labels(random, 9000, 3, 45, false), 2);
 }
 
+// The thresholds of the last class are counted by several blocks, and its metrics are sums of a block instead of a
+// warp. Its scores are mostly equal, or mostly distinct.
+void very_large_classes() {
+  Random random(12);
+  for (const int levels : {50, 1 << 20}) {
+    trying = std::to_string(levels) + " levels";
+    const TwinMatrix scores = random_matrix<float>(random, 30000, 3, levels, false, 2);
+    const TwinMatrix labels = random_labels(random, 30000, 3, 60, false);
+    check_rank_scan(scores, labels, 0);
+
+    const cpu::Positives positives = cpu::find_positives(labels.host, kAlone);
+    const RankTable given = cpu::positive_scores(scores.host, positives, kAlone);
+    RankScanRequest request;
+    request.given = &given;
+    const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
+    const cuda::RankScanResult result =
+        cuda::rank_scan(scores.device, device_positives, {0, 0, false, &given}, kStream);
+    check_same_table(cpu::rank_scan(scores.host, positives, request, kAlone).table, cuda::to_host(result.table));
+    const RankTable local = cuda::to_host(cuda::positive_scores(scores.device, device_positives, kStream));
+    CHECK(local.offset == given.offset && local.thresholds == given.thresholds && local.tp == given.tp);
+
+    const RankTable table = cuda::to_host(result.table);
+    std::vector<double> calibrated;
+    std::vector<double> auc;
+    for (std::int64_t c = 0; c < table.offset.lists(); ++c) {
+      const std::int64_t first = table.offset.first(c);
+      const std::int64_t count = table.offset.length(c);
+      const std::int64_t negatives = 30000 - (count == 0 ? 0 : table.tp[first + count - 1]);
+      calibrated.push_back(
+          calibrated_average_precision(table.tp.data() + first, table.fp.data() + first, count, negatives, 0.01));
+      auc.push_back(
+          roc_auc(table.tp.data() + first, table.fp.data() + first, table.tied.data() + first, count, negatives));
+    }
+    const cuda::DeviceRankTable device_table =
+        cuda::rank_scan(scores.device, device_positives, {0, 0, false, nullptr}, kStream).table;
+    CHECK(same_bits(cuda::calibrated_average_precision(device_table, 0.01), calibrated));
+    CHECK(same_bits(cuda::roc_auc(device_table), auc));
+  }
+}
+
 void given_thresholds() {
   Random random(7);
   const TwinMatrix scores = random_matrix<float>(random, 400, 9, 60, false, 1);
@@ -424,6 +464,7 @@ int main() {
                           {"every_element_type", every_element_type},
                           {"shards_and_shapes", shards_and_shapes},
                           {"large_classes", large_classes},
+                          {"very_large_classes", very_large_classes},
                           {"given_thresholds", given_thresholds},
                           {"reached_thresholds_are_counted", reached_thresholds_are_counted},
                           {"rows_are_copied", rows_are_copied},
