@@ -118,7 +118,8 @@ class DenseScan {
 
   // Counts classes that are scanned together.
   bool count(Span<const std::int64_t> classes, const Runner& runner) {
-    const Phases phases(runner, {3.0, 4.0, 6.0});
+    const auto cells = static_cast<double>(scores_.rows) * static_cast<double>(classes.size());
+    const Phases phases(runner, {2.0 * cells, 3.0 * cells, 5.0 * cells});
     members_ = Array<DenseClass<Key>>(classes.size());
     blocks_.clear();
     words_.resize(scores_.rows * classes.size());

@@ -148,7 +148,8 @@ class MarkedTrials {
   };
 
   void run(Span<const std::int64_t> classes, const Runner& runner) {
-    const Phases phases(runner, {4.0, 12.0, static_cast<double>(trials_)});
+    const auto cells = static_cast<double>(scores_.rows) * static_cast<double>(classes.size());
+    const Phases phases(runner, {cells, 8.0 * cells, 0.3 * cells * static_cast<double>(trials_)});
     Array<Listed> listed(classes.size());
     {
       const std::int64_t stride = scores_.rows + 16;
@@ -184,7 +185,8 @@ class MarkedTrials {
   void list(Array<Listed>& listed, std::int64_t stride, const Runner& runner) {
     const std::int64_t shared = workers_ == 1 ? 1 : (2 * workers_ + listed.count() - 1) / listed.count();
     const std::int64_t parts = std::max(shared, scores_.rows / kRowsPerPart);
-    const Phases phases(runner, {1.0, 10.0});
+    const auto cells = static_cast<double>(scores_.rows) * static_cast<double>(listed.count());
+    const Phases phases(runner, {0.5 * cells, 8.0 * cells});
     Array<OrderedClass<Lane>> ordered(listed.count());
     phases.phase(0).run(listed.count(), [&](std::int64_t i, int) {
       Listed& own = listed[i];
@@ -307,16 +309,17 @@ void sample_columns(const Matrix& scores, const Positives& positives, const Rank
                     const Runner& runner) {
   Array<std::int64_t> looked_up;
   Array<std::int64_t> marked;
-  double looked_up_work = 0.0;
+  double looked_up_work = 0.0;  // nanoseconds of one thread, roughly
   double marked_work = 0.0;
   for (const std::int64_t c : classes) {
     const std::int64_t draws = draws_per_trial(positives, scores.rows, c);
     if (draws == 0 || by_marks(draws, scores.rows - draws)) {
       marked.push_back(c);
-      marked_work += static_cast<double>(2 * draws + scores.rows / 8);
+      marked_work +=
+          10.0 * static_cast<double>(scores.rows) + static_cast<double>(trials * (3 * draws + scores.rows / 4));
     } else {
       looked_up.push_back(c);
-      looked_up_work += static_cast<double>(8 * draws);
+      looked_up_work += 30.0 * static_cast<double>(scores.rows) + 8.0 * static_cast<double>(trials * draws);
     }
   }
   const Phases phases(runner, {looked_up_work, marked_work});

@@ -68,7 +68,9 @@ class WeightedPass {
       : scores_(scores),
         positives_(positives),
         weightings_(weightings),
-        phases_(runner, {1.0, 8.0, 1.0}),
+        phases_(runner, {40.0 * static_cast<double>(positives.rows.count()),
+                         3.0 * static_cast<double>(scores.rows) * static_cast<double>(scores.cols),
+                         20.0 * static_cast<double>(positives.rows.count())}),
         weights_(scale_weights(weights, scores.rows, weightings, runner)),
         of_positives_(positive_scores<Lane>(scores, positives, phases_.phase(0))) {
     Array<Lane> sorted = of_positives_;
