@@ -193,10 +193,11 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
   const bool draw_in_pass = request.trials > 0 && draws_fit_in_pass(scores, searched, request.trials);
   const Phases phases = phases_of(scores, positives, searched, paths, request, draw_in_pass, runner);
   Array<Lane> sorted = positive_scores<Lane>(scores, searched, phases.phase(kGather));
+  const bool rank_classes = request.ranks && scores.cols > 1;
   std::optional<BestLabels<Lane>> best;
-  if (request.ranks && paths.sorted.empty()) {
+  if (rank_classes && paths.sorted.empty()) {
     best.emplace(scores.rows, positives, sorted);
-  } else if (request.ranks) {
+  } else if (rank_classes) {
     best.emplace(scores.rows, positives, positive_scores<Lane>(scores, positives, phases.phase(kGather)));
   }
   sort_within_classes(searched, sorted, phases.phase(kSort));
@@ -207,7 +208,7 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
 
   RankScanResult result;
   Array<std::atomic<std::int32_t>> rank;
-  if (request.ranks) {
+  if (rank_classes) {
     rank = Array<std::atomic<std::int32_t>>(scores.rows);
     plan.best_score = best->score.data();
     plan.best_class = best->cls.data();
@@ -225,7 +226,7 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
 
   // If all classes are sorted, only ranks need this pass.
   Array<RankScanWorker<Lane>> workers(std::max(runner.threads, 1));
-  const std::int64_t ranges = paths.searched.empty() && !request.ranks ? 0 : col_ranges(scores.cols);
+  const std::int64_t ranges = paths.searched.empty() && !rank_classes ? 0 : col_ranges(scores.cols);
   const RankScanTile<Lane> rank_scan_tile = rank_scan_tile_kernel<T>();
   phases.phase(kCount).run(tiles.count() * ranges, [&](std::int64_t item, int id) {
     RankScanWorker<Lane>& worker = workers[id];
@@ -282,7 +283,11 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
     sample_columns<T>(scores, positives, result.table, by_column, request.trials, request.seed, trials,
                       phases.phase(kColumnTrials));
   }
-  if (request.ranks) {
+  if (request.ranks && !rank_classes) {
+    result.ranks.assign(scores.rows, -1);
+    for (const std::uint32_t row : positives.rows) result.ranks[row] = 0;
+  }
+  if (rank_classes) {
     result.ranks.resize(rank.count());
     for (std::int64_t row = 0; row < rank.count(); ++row)
       result.ranks[row] = best->cls[row] < 0 ? -1 : rank[row].load(std::memory_order_relaxed);

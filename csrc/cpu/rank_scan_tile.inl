@@ -101,7 +101,18 @@ inline void add_counts(const std::uint32_t* buckets, std::int64_t count, std::in
   for (std::int64_t b = 0; b < width; ++b) counts[b] += sets[0][b] + sets[1][b] + sets[2][b] + sets[3][b];
 }
 
-// Loads a 16 x 16 block as packs of rows, for any strides. Lanes and packs outside the matrix are zero.
+// True if whole packs can be loaded from 16 rows of fewer than 16 columns: the elements after a row are those of the next
+// rows, or of the memory between them.
+template <class T>
+bool can_load_past_rows(const Shard& shard, const std::byte* ptr) {
+  constexpr std::int64_t kSize = sizeof(T);
+  if (shard.col_stride != kSize || shard.row_stride < kSize) return false;
+  const std::byte* const end = shard.data + (shard.rows - 1) * shard.row_stride + kSize;
+  return end - ptr >= 15 * shard.row_stride + 16 * kSize;
+}
+
+// Loads a 16 x 16 block as packs of rows, for any strides. Lanes outside the matrix have any values, and packs outside it
+// are zero.
 template <class T>
 __attribute__((always_inline)) inline void load_block(const Shard& shard, std::int64_t row, std::int64_t rows,
                                                       std::int64_t col, std::int64_t cols,
@@ -110,9 +121,14 @@ __attribute__((always_inline)) inline void load_block(const Shard& shard, std::i
   const std::byte* ptr = shard.at(row, col);
   if (rows == 16 && cols == 16 && shard.col_stride == kSize) {
     for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::template load_elements<T>(ptr + i * shard.row_stride);
-  } else if (rows == 16 && cols == 16 && shard.row_stride == kSize) {
-    for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::template load_elements<T>(ptr + i * shard.col_stride);
+  } else if (rows == 16 && shard.row_stride == kSize) {
+    for (int i = 0; i < 16; ++i) {
+      packs[i] = i < cols ? Pack<LaneOf<T>>::template load_elements<T>(ptr + i * shard.col_stride)
+                          : Pack<LaneOf<T>>::broadcast(LaneOf<T>{0});
+    }
     transpose(packs);
+  } else if (rows == 16 && can_load_past_rows<T>(shard, ptr)) {
+    for (int i = 0; i < 16; ++i) packs[i] = Pack<LaneOf<T>>::template load_elements<T>(ptr + i * shard.row_stride);
   } else {
     LaneOf<T> lanes[16][16] = {};
     for (std::int64_t i = 0; i < rows; ++i) {
@@ -169,7 +185,7 @@ void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& it
       for (int i = 0; i < 16; i += 2) any_nan |= packs[i].nan_mask(packs[i + 1]);
       if (any_nan != 0) {
         for (std::int64_t i = 0; i < rows; ++i) {
-          if (const std::uint32_t mask = packs[i].nan_mask(packs[i]))
+          if (const std::uint32_t mask = packs[i].nan_mask(packs[i]) & low_bits(block_cols))
             worker.note_nan(row + i, col + block + __builtin_ctz(mask));
         }
       }
