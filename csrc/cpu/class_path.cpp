@@ -7,6 +7,18 @@ namespace vltr::cpu {
 namespace {
 
 // True if a class has so many positives that sorting it is faster than searching for each of its scores.
+//
+// Nanoseconds a row, search / sort, one thread of an AMD EPYC with AVX-512, float32, normal scores with lift 1.5:
+//
+//   positives        128         256        1,000       2,000       4,000      16,000      64,000
+//   1,000 rows    6.4 / 12    22 / 12
+//   10,000 rows   2.1 / 13    4.3 / 13    10.4 / 15    23 / 15     38 / 16
+//   50,000 rows   1.9 / 12    3.4 / 12     5.9 / 13   7.5 / 14   10.6 / 14    35 / 16
+//   200,000 rows  1.9 / 9     3.1 / 9      5.1 / 10   5.5 / 11    6.6 / 11    15 / 11    40 / 13
+//   1,000,000     1.9 / 7     3.2 / 7      4.9 / 8    5.2 / 9     5.5 / 9     10 / 10    24 / 10
+//
+// A model whose negatives score lower gains more from the search, which drops them at sight: 1.1 at 128 positives and
+// 9.0 at 16,000 of 1,000,000 rows with lift 3, where the sort takes 6 and 8.
 bool is_dense(std::int64_t positives, std::int64_t rows) {
   return positives > std::max<std::int64_t>(256, std::min<std::int64_t>(rows / 8, 12288));
 }

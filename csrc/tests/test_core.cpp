@@ -7,6 +7,7 @@
 #include "core/element.hpp"
 #include "core/exact_sum_core.hpp"
 #include "core/sap_core.hpp"
+#include "core/sort_key.hpp"
 #include "core/tie_core.hpp"
 #include "core/tree_core.hpp"
 #include "core/weight_core.hpp"
@@ -243,6 +244,27 @@ void lanes_keep_the_order_of_integers() {
 }
 
 // Searches the tree by the description in tree_core.hpp. Returns the number of keys that the score reaches.
+// Keys fall as lanes rise, and lead back to their lanes. -0 and 0 have the same key.
+template <class Lane>
+void check_sort_keys(std::vector<Lane> lanes) {
+  std::sort(lanes.begin(), lanes.end());
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    CHECK(lane_of_key<Lane>(sort_key(lanes[i])) == lanes[i]);
+    for (std::size_t j = 0; j < lanes.size(); ++j) {
+      CHECK((sort_key(lanes[i]) < sort_key(lanes[j])) == (lanes[i] > lanes[j]));
+    }
+  }
+}
+
+void sort_keys_have_the_order_of_scores() {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  check_sort_keys<float>({0.0f, -0.0f, 1e-45f, -1e-45f, 1.0f, -1.0f, 1.5f, 3e38f, -3e38f, kInfinity, -kInfinity});
+  check_sort_keys<double>({0.0, -0.0, 5e-324, -5e-324, 1.0, -1.0, 1e300, -1e300, kInfinity, -kInfinity});
+  constexpr auto kLowest = std::numeric_limits<std::int64_t>::min();
+  constexpr auto kHighest = std::numeric_limits<std::int64_t>::max();
+  check_sort_keys<std::int64_t>({0, 1, -1, kLowest, kLowest + 1, kHighest, kHighest - 1});
+}
+
 template <class Lane>
 std::int64_t walk(const std::vector<Lane>& tree, std::int64_t keys, Lane score) {
   std::vector<std::int64_t> width;  // nodes of each level, leaves first
@@ -815,6 +837,7 @@ int main() {
   return test::run_tests({
       {"philox_gives_the_published_answers", philox_gives_the_published_answers},
       {"hash_gives_the_published_answers", hash_gives_the_published_answers},
+      {"sort_keys_have_the_order_of_scores", sort_keys_have_the_order_of_scores},
       {"keyed_permutation_is_a_permutation", keyed_permutation_is_a_permutation},
       {"keyed_permutation_holds_for_huge_sizes", keyed_permutation_holds_for_huge_sizes},
       {"drawn_rows_never_change", drawn_rows_never_change},
