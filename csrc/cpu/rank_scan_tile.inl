@@ -101,8 +101,8 @@ inline void add_counts(const std::uint32_t* buckets, std::int64_t count, std::in
   for (std::int64_t b = 0; b < width; ++b) counts[b] += sets[0][b] + sets[1][b] + sets[2][b] + sets[3][b];
 }
 
-// True if whole packs can be loaded from 16 rows of fewer than 16 columns: the elements after a row are those of the next
-// rows, or of the memory between them.
+// True if whole packs can be loaded from 16 rows of fewer than 16 columns: the elements after a row are those of the
+// next rows, or of the memory between them.
 template <class T>
 bool can_load_past_rows(const Shard& shard, const std::byte* ptr) {
   constexpr std::int64_t kSize = sizeof(T);
@@ -111,8 +111,8 @@ bool can_load_past_rows(const Shard& shard, const std::byte* ptr) {
   return end - ptr >= 15 * shard.row_stride + 16 * kSize;
 }
 
-// Loads a 16 x 16 block as packs of rows, for any strides. Lanes outside the matrix have any values, and packs outside it
-// are zero.
+// Loads a 16 x 16 block as packs of rows, for any strides. Lanes outside the matrix have any values, and packs outside
+// it are zero.
 template <class T>
 __attribute__((always_inline)) inline void load_block(const Shard& shard, std::int64_t row, std::int64_t rows,
                                                       std::int64_t col, std::int64_t cols,

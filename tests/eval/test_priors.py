@@ -439,7 +439,9 @@ def test_sets_of_labels_are_those_of_the_rows(data):
     classes = st.lists(st.integers(0, num_classes - 1), max_size=min(num_classes, 12), unique=True)
     rows = data.draw(st.lists(classes, min_size=1, max_size=12))
     assume(any(rows))
-    found = raking.LabelSets.from_positives(vltr_eval.Positives.from_labels(rows, num_classes=num_classes, form="lists"))
+    found = raking.LabelSets.from_positives(
+        vltr_eval.Positives.from_labels(rows, num_classes=num_classes, form="lists")
+    )
     starts = np.cumsum(found.sizes) - found.sizes
     sets = [tuple(found.classes[start:][:size].tolist()) for start, size in zip(starts, found.sizes, strict=True)]
     labels = [tuple(sorted(classes)) for classes in rows]

@@ -95,8 +95,9 @@ def scan_metric(scores: Matrix, positives: Positives, metric: str, *, threads: i
     if scores.device.index is not None:
         values: np.ndarray = getattr(rank_scan(scores, positives, threads=threads).table, metric)()
         return values
+    offset, rows = positives.core_for(scores)
     try:
-        return _core.scan_metric(scores.core, *positives.core_for(scores), metric, num_threads(threads))
+        return _core.scan_metric(scores.core, offset, rows, metric, num_threads(threads))
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
 
