@@ -1,6 +1,8 @@
 // nvcc's additions to the language: qualifiers and vector types. threadIdx and the like are in scheduler.hpp.
 #pragma once
 
+#include <memory>  // before the macros: it uses the name __noinline__ for an attribute
+
 #define __global__
 #define __device__
 #define __host__

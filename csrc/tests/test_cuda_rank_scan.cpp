@@ -293,7 +293,7 @@ void very_large_classes() {
     const TwinMatrix labels = random_labels(random, kRows, 3, 60, false);
     check_rank_scan(scores, labels, 1);
 
-    const cpu::Positives positives = cpu::find_positives(labels.host, kAlone);
+    const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
     const RankTable given = cpu::positive_scores(scores.host, positives, kAlone);
     RankScanRequest request;
     request.given = &given;
