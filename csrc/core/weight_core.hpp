@@ -7,7 +7,7 @@
 // Test  csrc/tests/test_core.cpp
 #pragma once
 
-#include "core/wide.hpp"
+#include "core/ap_core.hpp"
 
 namespace vltr {
 
@@ -37,5 +37,14 @@ VLTR_HD Wide scaled_weight(double weight, int largest_exponent) {
   const int shift = kLargestBits + split.exponent - largest_exponent;
   return shift >= 0 ? Wide{split.mantissa} << shift : shift > -64 ? Wide{split.mantissa >> -shift} : Wide{0};
 }
+
+// A summand of weighted AP: the weight of the positives of a threshold, times the precision there. `hits` is the weight
+// of the positives that reach it, and `at_least` that of all rows.
+VLTR_HD double weighted_summand(Wide positive, Wide hits, Wide at_least) {
+  return hits == 0 ? 0.0 : to_double(positive) * (to_double(hits) / to_double(at_least));
+}
+
+// Weighted AP from the sum of its summands.
+VLTR_HD double mean_over_weights(double sum, Wide hits) { return hits == 0 ? undefined() : sum / to_double(hits); }
 
 }  // namespace vltr

@@ -8,10 +8,18 @@ namespace vltr {
 // For sums that may need more than 64 bits.
 __extension__ using Wide = unsigned __int128;
 
+// The number of bits up to the highest one that is set.
+VLTR_HD int bit_width(std::uint64_t value) {
+#if defined(__CUDA_ARCH__)
+  return 64 - __clzll(static_cast<long long>(value));
+#else
+  return value == 0 ? 0 : 64 - __builtin_clzll(value);
+#endif
+}
+
 // Rounds to nearest, ties to even, as a processor converts integers.
 VLTR_HD double to_double(Wide value) {
-  int shift = 0;
-  for (std::uint64_t high = static_cast<std::uint64_t>(value >> 64); high != 0; high >>= 1) ++shift;
+  const int shift = bit_width(static_cast<std::uint64_t>(value >> 64));
   // The highest 64 bits determine the result. The bits below them matter only if any is set; a
   // sticky last bit keeps that.
   const Wide lost = value & ((Wide{1} << shift) - 1);

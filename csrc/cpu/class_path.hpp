@@ -27,4 +27,7 @@ ClassPaths search_all(std::int64_t classes);
 // VLTR_PATH=search or sort in the environment forces one path for all classes, for tests.
 ClassPaths class_paths(const Positives& positives, std::int64_t rows);
 
+// The positives of some classes; the others have none.
+OwnedPositives only(const Positives& positives, const Array<std::int64_t>& classes);
+
 }  // namespace vltr::cpu

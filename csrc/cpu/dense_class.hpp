@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/sort_key.hpp"
+#include "core/weight_core.hpp"
 #include "cpu/rank_scan_tile.hpp"
 
 namespace vltr::cpu {
@@ -82,9 +83,23 @@ template <class Lane>
 using ScatterWords = void (*)(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
                               std::int64_t rows, std::uint32_t* next, SortKey<Lane>* words);
 
-// Sorts words that differ in their low `bits` bits alone.
+// A word, and the position of its row in the cell, by which the weights of the row are found.
 template <class Key>
-using SortWords = void (*)(Key* words, std::int64_t count, int bits, Key* scratch);
+struct PlacedWord {
+  Key word;
+  std::uint32_t position;
+};
+
+// Writes the word of each row to its cell, and its weights to the same position. Row i has the weights
+// weights[w * stride + i]; in the cells, the weights of a row are side by side.
+template <class Lane>
+using ScatterWeights = void (*)(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
+                                std::int64_t rows, const double* weights, std::int64_t weightings, std::int64_t stride,
+                                std::uint32_t* next, SortKey<Lane>* words, double* of_words);
+
+// Sorts words that differ in their low `bits` bits alone. Element: a key, or a PlacedWord.
+template <class Element>
+using SortWords = void (*)(Element* words, std::int64_t count, int bits, Element* scratch);
 
 // Appends the thresholds of the sorted words of a cell. `rows` and `positives` are those of the cells before.
 // Overwrites one element after the last threshold.
@@ -95,32 +110,64 @@ using AppendSteps = void (*)(const Key* words, std::int64_t count, std::uint32_t
 // Writes the summands of AP (ap_core.hpp) of thresholds that come after `rows` rows with `positives` positives.
 using PrecisionSummands = void (*)(const Steps& steps, std::int64_t rows, std::int64_t positives, double* summands);
 
+// The scaled weights of all rows so far, and of the positives among them.
+struct WeightSums {
+  Wide all = 0;
+  Wide positive = 0;
+};
+
+// Adds the weights of words. `weights` has that of the first word, and is `stride` elements from one to the next.
+template <class Key>
+using SumWeights = void (*)(const Key* words, std::int64_t count, const double* weights, std::int64_t stride,
+                            int largest_exponent, WeightSums& sums);
+
+// Adds the weights of the sorted words of a cell, and writes the summands of weighted AP of their thresholds. Returns
+// the number of thresholds. Overwrites no element after the last one.
+template <class Key>
+using WeightedSummands = std::int64_t (*)(const PlacedWord<Key>* words, std::int64_t count, const double* weights,
+                                          std::int64_t stride, int largest_exponent, WeightSums& sums,
+                                          double* summands);
+
 template <class T>
 CopyColumns<LaneOf<T>> copy_columns_kernel();
 template <class Lane>
 CountCells<Lane> count_cells_kernel();
 template <class Lane>
 ScatterWords<Lane> scatter_words_kernel();
-template <class Key>
-SortWords<Key> sort_words_kernel();
+template <class Lane>
+ScatterWeights<Lane> scatter_weights_kernel();
+template <class Element>
+SortWords<Element> sort_words_kernel();
 template <class Key>
 AppendSteps<Key> append_steps_kernel();
 PrecisionSummands precision_summands_kernel();
+template <class Key>
+SumWeights<Key> sum_weights_kernel();
+template <class Key>
+WeightedSummands<Key> weighted_summands_kernel();
 
-#define VLTR_DECLARE_KERNELS(isa)                                                                                    \
-  namespace isa {                                                                                                    \
-  template <class T>                                                                                                 \
-  bool copy_columns(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);                              \
-  template <class Lane>                                                                                              \
-  void count_cells(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint64_t*);  \
-  template <class Lane>                                                                                              \
-  void scatter_words(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint32_t*, \
-                     SortKey<Lane>*);                                                                                \
-  template <class Key>                                                                                               \
-  void sort_words(Key*, std::int64_t, int, Key*);                                                                    \
-  template <class Key>                                                                                               \
-  void append_steps(const Key*, std::int64_t, std::uint32_t, std::uint32_t, Steps&);                                 \
-  void precision_summands(const Steps&, std::int64_t, std::int64_t, double*);                                        \
+#define VLTR_DECLARE_KERNELS(isa)                                                                                     \
+  namespace isa {                                                                                                     \
+  template <class T>                                                                                                  \
+  bool copy_columns(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);                               \
+  template <class Lane>                                                                                               \
+  void count_cells(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint64_t*);   \
+  template <class Lane>                                                                                               \
+  void scatter_words(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint32_t*,  \
+                     SortKey<Lane>*);                                                                                 \
+  template <class Lane>                                                                                               \
+  void scatter_weights(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, const double*, \
+                       std::int64_t, std::int64_t, std::uint32_t*, SortKey<Lane>*, double*);                          \
+  template <class Element>                                                                                            \
+  void sort_words(Element*, std::int64_t, int, Element*);                                                             \
+  template <class Key>                                                                                                \
+  void append_steps(const Key*, std::int64_t, std::uint32_t, std::uint32_t, Steps&);                                  \
+  void precision_summands(const Steps&, std::int64_t, std::int64_t, double*);                                         \
+  template <class Key>                                                                                                \
+  void sum_weights(const Key*, std::int64_t, const double*, std::int64_t, int, WeightSums&);                          \
+  template <class Key>                                                                                                \
+  std::int64_t weighted_summands(const PlacedWord<Key>*, std::int64_t, const double*, std::int64_t, int, WeightSums&, \
+                                 double*);                                                                            \
   }
 VLTR_DECLARE_KERNELS(generic)
 #if defined(__x86_64__)

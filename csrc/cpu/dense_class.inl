@@ -76,12 +76,44 @@ void scatter_words(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, cons
   for (std::int64_t i = 0; i < rows; ++i) words[next[cells.of(keys[i])]++] = word_of(keys[i], labels[i]);
 }
 
-// Least significant digit first. A digit has few bits if there are few words, because its counters cost time as well.
+template <class Lane>
+void scatter_weights(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
+                     std::int64_t rows, const double* weights, std::int64_t weightings, std::int64_t stride,
+                     std::uint32_t* next, SortKey<Lane>* words, double* of_words) {
+  alignas(64) SortKey<Lane> keys[kTileRows];
+  make_keys(lanes, rows, keys);
+  if (weightings == 1) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const std::uint32_t to = next[cells.of(keys[i])]++;
+      words[to] = word_of(keys[i], labels[i]);
+      of_words[to] = weights[i];
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const std::uint32_t to = next[cells.of(keys[i])]++;
+    words[to] = word_of(keys[i], labels[i]);
+    for (std::int64_t w = 0; w < weightings; ++w) of_words[to * weightings + w] = weights[w * stride + i];
+  }
+}
+
 template <class Key>
-void sort_words(Key* words, std::int64_t count, int bits, Key* scratch) {
+Key bits_of(Key word) {
+  return word;
+}
+
+template <class Key>
+Key bits_of(const PlacedWord<Key>& placed) {
+  return placed.word;
+}
+
+// Least significant digit first. A digit has few bits if there are few words, because its counters cost time as well.
+template <class Element>
+void sort_words(Element* words, std::int64_t count, int bits, Element* scratch) {
+  using Key = decltype(bits_of(*words));
   constexpr std::int64_t kFew = 48;
   if (count <= kFew) {
-    std::sort(words, words + count);
+    std::sort(words, words + count, [](const Element& a, const Element& b) { return bits_of(a) < bits_of(b); });
     return;
   }
   constexpr int kMostBits = 11;
@@ -95,11 +127,11 @@ void sort_words(Key* words, std::int64_t count, int bits, Key* scratch) {
     constexpr int kDigits = std::min<int>(decltype(constant_digits)::value, kMostDigits);
     for (int digit = 0; digit < kDigits; ++digit) std::fill(counts[digit], counts[digit] + mask + 1, 0u);
     for (std::int64_t i = 0; i < count; ++i) {
-      for (int digit = 0; digit < kDigits; ++digit) ++counts[digit][words[i] >> (digit * width) & mask];
+      for (int digit = 0; digit < kDigits; ++digit) ++counts[digit][bits_of(words[i]) >> (digit * width) & mask];
     }
   });
-  Key* from = words;
-  Key* to = scratch;
+  Element* from = words;
+  Element* to = scratch;
   for (int digit = 0; digit < digits; ++digit) {
     std::uint32_t* const next = counts[digit];
     std::uint32_t before = 0;
@@ -109,7 +141,7 @@ void sort_words(Key* words, std::int64_t count, int bits, Key* scratch) {
       before += number;
     }
     const int shift = digit * width;
-    for (std::int64_t i = 0; i < count; ++i) to[next[from[i] >> shift & mask]++] = from[i];
+    for (std::int64_t i = 0; i < count; ++i) to[next[bits_of(from[i]) >> shift & mask]++] = from[i];
     std::swap(from, to);
   }
   if (from != words) std::copy(from, from + count, words);
@@ -151,22 +183,70 @@ void precision_summands(const Steps& steps, std::int64_t rows, std::int64_t posi
   }
 }
 
+template <class Key>
+void sum_weights(const Key* words, std::int64_t count, const double* weights, std::int64_t stride, int largest_exponent,
+                 WeightSums& sums) {
+  WeightSums total = sums;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Wide weight = scaled_weight(weights[i * stride], largest_exponent);
+    total.all += weight;
+    total.positive += weight & -static_cast<Wide>(words[i] & 1);
+  }
+  sums = total;
+}
+
+// As in append_steps(), no branch depends on a label: the sums of each word are written, and kept at thresholds alone.
+template <class Key>
+std::int64_t weighted_summands(const PlacedWord<Key>* words, std::int64_t count, const double* weights,
+                               std::int64_t stride, int largest_exponent, WeightSums& sums, double* summands) {
+  constexpr std::int64_t kBlock = 256;
+  WeightSums at[kBlock + 1];  // thresholds
+  WeightSums total = sums;
+  Wide previous = sums.positive;
+  std::int64_t written = 0;
+  for (std::int64_t first = 0; first < count; first += kBlock) {
+    std::int64_t found = 0;
+    for (std::int64_t i = first; i < std::min(count, first + kBlock); ++i) {
+      const Key word = words[i].word;
+      const Wide weight = scaled_weight(weights[words[i].position * stride], largest_exponent);
+      total.all += weight;
+      total.positive += weight & -static_cast<Wide>(word & 1);
+      at[found] = total;
+      found +=
+          static_cast<std::int64_t>(word & 1) & static_cast<std::int64_t>(i + 1 == count || words[i + 1].word != word);
+    }
+    for (std::int64_t k = 0; k < found; ++k) {
+      summands[written++] = weighted_summand(at[k].positive - previous, at[k].positive, at[k].all);
+      previous = at[k].positive;
+    }
+  }
+  sums = total;
+  return written;
+}
+
 #define VLTR_KERNELS(T) \
   template bool copy_columns<T>(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
-#define VLTR_KERNELS(Lane)                                                                                          \
-  template void count_cells<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t,   \
-                                  std::uint64_t*);                                                                  \
-  template void scatter_words<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, \
-                                    std::uint32_t*, SortKey<Lane>*);
+#define VLTR_KERNELS(Lane)                                                                                            \
+  template void count_cells<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t,     \
+                                  std::uint64_t*);                                                                    \
+  template void scatter_words<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t,   \
+                                    std::uint32_t*, SortKey<Lane>*);                                                  \
+  template void scatter_weights<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, \
+                                      const double*, std::int64_t, std::int64_t, std::uint32_t*, SortKey<Lane>*,      \
+                                      double*);
 VLTR_KERNELS(float)
 VLTR_KERNELS(double)
 VLTR_KERNELS(std::int64_t)
 #undef VLTR_KERNELS
-#define VLTR_KERNELS(Key)                                       \
-  template void sort_words<Key>(Key*, std::int64_t, int, Key*); \
-  template void append_steps<Key>(const Key*, std::int64_t, std::uint32_t, std::uint32_t, Steps&);
+#define VLTR_KERNELS(Key)                                                                                              \
+  template void sort_words<Key>(Key*, std::int64_t, int, Key*);                                                        \
+  template void sort_words<PlacedWord<Key>>(PlacedWord<Key>*, std::int64_t, int, PlacedWord<Key>*);                    \
+  template void append_steps<Key>(const Key*, std::int64_t, std::uint32_t, std::uint32_t, Steps&);                     \
+  template void sum_weights<Key>(const Key*, std::int64_t, const double*, std::int64_t, int, WeightSums&);             \
+  template std::int64_t weighted_summands<Key>(const PlacedWord<Key>*, std::int64_t, const double*, std::int64_t, int, \
+                                               WeightSums&, double*);
 VLTR_KERNELS(std::uint32_t)
 VLTR_KERNELS(std::uint64_t)
 #undef VLTR_KERNELS

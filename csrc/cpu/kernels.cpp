@@ -69,9 +69,14 @@ ScatterWords<Lane> scatter_words_kernel() {
   return VLTR_CHOOSE(scatter_words<Lane>);
 }
 
-template <class Key>
-SortWords<Key> sort_words_kernel() {
-  return VLTR_CHOOSE(sort_words<Key>);
+template <class Lane>
+ScatterWeights<Lane> scatter_weights_kernel() {
+  return VLTR_CHOOSE(scatter_weights<Lane>);
+}
+
+template <class Element>
+SortWords<Element> sort_words_kernel() {
+  return VLTR_CHOOSE(sort_words<Element>);
 }
 
 template <class Key>
@@ -80,6 +85,16 @@ AppendSteps<Key> append_steps_kernel() {
 }
 
 PrecisionSummands precision_summands_kernel() { return VLTR_CHOOSE(precision_summands); }
+
+template <class Key>
+SumWeights<Key> sum_weights_kernel() {
+  return VLTR_CHOOSE(sum_weights<Key>);
+}
+
+template <class Key>
+WeightedSummands<Key> weighted_summands_kernel() {
+  return VLTR_CHOOSE(weighted_summands<Key>);
+}
 
 AverageCounted average_counted_kernel() { return VLTR_CHOOSE(average_counted); }
 
@@ -92,17 +107,21 @@ AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
   template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
-#define VLTR_KERNELS(Lane)                            \
-  template CountCells<Lane> count_cells_kernel();     \
-  template ScatterWords<Lane> scatter_words_kernel(); \
+#define VLTR_KERNELS(Lane)                                \
+  template CountCells<Lane> count_cells_kernel();         \
+  template ScatterWords<Lane> scatter_words_kernel();     \
+  template ScatterWeights<Lane> scatter_weights_kernel(); \
   template OrderPart<Lane> order_part_kernel();
 VLTR_KERNELS(float)
 VLTR_KERNELS(double)
 VLTR_KERNELS(std::int64_t)
 #undef VLTR_KERNELS
-#define VLTR_KERNELS(Key)                      \
-  template SortWords<Key> sort_words_kernel(); \
-  template AppendSteps<Key> append_steps_kernel();
+#define VLTR_KERNELS(Key)                                  \
+  template SortWords<Key> sort_words_kernel();             \
+  template SortWords<PlacedWord<Key>> sort_words_kernel(); \
+  template AppendSteps<Key> append_steps_kernel();         \
+  template SumWeights<Key> sum_weights_kernel();           \
+  template WeightedSummands<Key> weighted_summands_kernel();
 VLTR_KERNELS(std::uint32_t)
 VLTR_KERNELS(std::uint64_t)
 #undef VLTR_KERNELS

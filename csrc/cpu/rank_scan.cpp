@@ -91,23 +91,6 @@ struct BestLabels {
   }
 };
 
-// The positives of some classes; the others have none.
-OwnedPositives only(const Positives& positives, const Array<std::int64_t>& classes) {
-  Array<std::uint8_t> kept(positives.classes(), 0);
-  for (const std::int64_t c : classes) kept[c] = 1;
-  Offsets offset{0};
-  for (std::int64_t c = 0; c < positives.classes(); ++c) {
-    offset.push_back(offset.back() + (kept[c] != 0 ? positives.offset.length(c) : 0));
-  }
-  LargeArray<std::uint32_t> rows;
-  rows.resize(offset.back());
-  for (const std::int64_t c : classes) {
-    const auto from = positives.rows_of(c);
-    std::copy(from.begin(), from.end(), rows.data() + offset[c]);
-  }
-  return {std::move(offset), std::move(rows)};
-}
-
 // The first element of each class in the columns of a table, before the thresholds of sorted classes are known. Such a
 // class gets one element for each positive, or none if no table is made of it.
 Offsets slots_of(const ClassPaths& paths, const Offsets& searched, const Positives& positives, bool table) {

@@ -1,11 +1,14 @@
 #include "cpu/weighted_average_precision.hpp"
 
 #include <algorithm>
+#include <optional>
 
-#include "core/ap_core.hpp"
-#include "core/weight_core.hpp"
-#include "cpu/columns.hpp"
 #include "core/large_array.hpp"
+#include "core/weight_core.hpp"
+#include "cpu/class_path.hpp"
+#include "cpu/columns.hpp"
+#include "cpu/dense_weights.hpp"
+#include "cpu/find_nan.hpp"
 #include "cpu/weighted_tile.hpp"
 
 namespace vltr::cpu {
@@ -15,11 +18,12 @@ namespace {
 constexpr std::int64_t kMostTileThresholds = 1024;
 constexpr std::int64_t kMostWeightings = 4;  // in one pass, which bounds the sums of a worker
 
-// The weightings of each row side by side: (N, weightings).
-LargeArray<Wide> scale_weights(const double* weights, std::int64_t rows, std::int64_t weightings,
-                               const Runner& runner) {
-  constexpr std::int64_t kRowsPerItem = 8192;
-  const std::int64_t items = (rows + kRowsPerItem - 1) / kRowsPerItem;
+constexpr std::int64_t kRowsPerItem = 8192;
+std::int64_t items_of(std::int64_t rows) { return (rows + kRowsPerItem - 1) / kRowsPerItem; }
+
+// The exponent of the largest weight of each weighting.
+Array<int> exponents_of(const double* weights, std::int64_t rows, std::int64_t weightings, const Runner& runner) {
+  const std::int64_t items = items_of(rows);
   Array<double> largest(items * weightings);
   runner.run(items, [&](std::int64_t item, int) {
     for (std::int64_t w = 0; w < weightings; ++w) {
@@ -27,17 +31,24 @@ LargeArray<Wide> scale_weights(const double* weights, std::int64_t rows, std::in
       largest[w * items + item] = *std::max_element(first, first + std::min(kRowsPerItem, rows - item * kRowsPerItem));
     }
   });
-  LargeArray<Wide> scaled;
-  scaled.resize(rows * weightings);
-  Array<int> exponent(weightings);
+  Array<int> exponents(weightings);
   for (std::int64_t w = 0; w < weightings && items > 0; ++w) {
     const double* const of_items = largest.data() + w * items;
-    exponent[w] = exponent_of(*std::max_element(of_items, of_items + items));
+    exponents[w] = exponent_of(*std::max_element(of_items, of_items + items));
   }
-  runner.run(items, [&](std::int64_t item, int) {
+  return exponents;
+}
+
+// The weightings of each row side by side: (N, weightings).
+LargeArray<Wide> scale_weights(const double* weights, std::int64_t rows, const Array<int>& exponents,
+                               const Runner& runner) {
+  const std::int64_t weightings = exponents.count();
+  LargeArray<Wide> scaled;
+  scaled.resize(rows * weightings);
+  runner.run(items_of(rows), [&](std::int64_t item, int) {
     for (std::int64_t row = item * kRowsPerItem; row < std::min(rows, (item + 1) * kRowsPerItem); ++row) {
       for (std::int64_t w = 0; w < weightings; ++w) {
-        scaled.data()[row * weightings + w] = scaled_weight(weights[w * rows + row], exponent[w]);
+        scaled.data()[row * weightings + w] = scaled_weight(weights[w * rows + row], exponents[w]);
       }
     }
   });
@@ -52,26 +63,28 @@ double average_weights(const Wide* all, const Wide* positive, std::int64_t count
   for (std::int64_t k = (count - 1) * stride; k >= 0; k -= stride) {
     at_least += all[k];
     hits += positive[k];
-    if (hits != 0) sum += to_double(positive[k]) * (to_double(hits) / to_double(at_least));
+    sum += weighted_summand(positive[k], hits, at_least);
   }
-  return hits == 0 ? undefined() : sum / to_double(hits);
+  return mean_over_weights(sum, hits);
 }
 
-// The work of one pass over scores of one element type.
+// The work of one pass over scores of one element type, for the classes that are searched.
 template <class T>
 class WeightedPass {
  public:
   using Lane = LaneOf<T>;
 
-  WeightedPass(const Matrix& scores, const Positives& positives, const double* weights, std::int64_t weightings,
-               const Runner& runner)
+  // `positives` are those of the classes that are searched; other classes have none.
+  WeightedPass(const Matrix& scores, const Positives& positives, const Array<std::int64_t>& searched,
+               const double* weights, const Array<int>& exponents, const Runner& runner)
       : scores_(scores),
         positives_(positives),
-        weightings_(weightings),
+        searched_(searched),
+        weightings_(exponents.count()),
         phases_(runner, {40.0 * static_cast<double>(positives.rows.count()),
                          3.0 * static_cast<double>(scores.rows) * static_cast<double>(scores.cols),
                          20.0 * static_cast<double>(positives.rows.count())}),
-        weights_(scale_weights(weights, scores.rows, weightings, runner)),
+        weights_(scale_weights(weights, scores.rows, exponents, runner)),
         of_positives_(positive_scores<Lane>(scores, positives, phases_.phase(0))) {
     Array<Lane> sorted = of_positives_;
     sort_within_classes(positives, sorted, phases_.phase(0));
@@ -120,11 +133,12 @@ class WeightedPass {
 
   void average_tiles(const Array<WeightedWorker<Lane>>& workers, double* out) {
     const Runner runner = phases_.phase(2);
-    const std::int64_t step = items_per_step(scores_.cols, 8, runner.threads);
+    const std::int64_t step = items_per_step(searched_.count(), 8, runner.threads);
     Array<Sums> scratch(std::max(runner.threads, 1));
-    runner.run((scores_.cols + step - 1) / step, [&](std::int64_t item, int id) {
+    runner.run((searched_.count() + step - 1) / step, [&](std::int64_t item, int id) {
       Sums& sums = scratch[id];
-      for (std::int64_t c = item * step; c < std::min(scores_.cols, (item + 1) * step); ++c) {
+      for (std::int64_t s = item * step; s < std::min(searched_.count(), (item + 1) * step); ++s) {
+        const std::int64_t c = searched_[s];
         if (!in_tiles(c)) continue;
         const std::int64_t keys = thresholds_.count(c);
         sums.start(keys * weightings_);
@@ -194,6 +208,7 @@ class WeightedPass {
 
   const Matrix& scores_;
   const Positives& positives_;
+  const Array<std::int64_t>& searched_;
   const std::int64_t weightings_;
   const Phases phases_;
   const LargeArray<Wide> weights_;  // (N, weightings)
@@ -201,6 +216,26 @@ class WeightedPass {
   Thresholds<Lane> thresholds_;
   Offsets tile_offset_;  // (C + 1) thresholds of the classes that are read in tiles
 };
+
+template <class T>
+void average_weightings(const Matrix& scores, const Positives& positives, const double* weights,
+                        std::int64_t weightings, const Runner& runner, double* out) {
+  const ClassPaths paths = class_paths(positives, scores.rows);
+  const auto rows = static_cast<double>(scores.rows);
+  const Phases phases(
+      runner, {rows * static_cast<double>(weightings), 10.0 * rows * static_cast<double>(paths.searched.count()),
+               20.0 * rows * static_cast<double>(paths.sorted.count())});
+  const Array<int> exponents = exponents_of(weights, scores.rows, weightings, phases.phase(0));
+  if (!paths.searched.empty()) {
+    std::optional<OwnedPositives> some;
+    if (!paths.sorted.empty()) some.emplace(only(positives, paths.searched));
+    WeightedPass<T>(scores, some ? *some : positives, paths.searched, weights, exponents, phases.phase(1)).run(out);
+  }
+  if (!paths.sorted.empty() &&
+      !weigh_dense_classes<T>(scores, positives, paths.sorted, weights, exponents, phases.phase(2), out)) {
+    throw_if_nan(scores, runner);
+  }
+}
 
 }  // namespace
 
@@ -212,8 +247,8 @@ Array<double> weighted_average_precisions(const Matrix& scores, const Positives&
     const auto all = static_cast<double>(weightings);
     const Runner part = runner.share(static_cast<double>(first) / all, static_cast<double>(first + count) / all);
     with_element_type(scores.dtype, [&](auto tag) {
-      WeightedPass<typename decltype(tag)::type>(scores, positives, weights + first * scores.rows, count, part)
-          .run(out.data() + first * scores.cols);
+      average_weightings<typename decltype(tag)::type>(scores, positives, weights + first * scores.rows, count, part,
+                                                       out.data() + first * scores.cols);
     });
   }
   return out;

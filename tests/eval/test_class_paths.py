@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import reference
@@ -19,6 +21,8 @@ from vltr_eval import (
     roc_auc,
     sampled_average_precision,
 )
+from vltr_eval._engine.inputs import read_matrix_and_positives
+from vltr_eval.metrics.rank_metrics import weighted_average_precisions
 
 PATHS = ("search", "sort")
 DTYPES = (
@@ -158,6 +162,100 @@ def test_reports_and_trials_agree():
         assert_same_bits(first.mean, second.mean)
 
 
+# Weighted AP
+
+
+def make_weights(kind: str, num_rows: int) -> np.ndarray:
+    rng = np.random.default_rng(15)
+    return {
+        "uniform": rng.random(num_rows),
+        "with zeros": rng.integers(0, 3, num_rows).astype(np.float64),
+        "wide": np.exp(rng.normal(0, 5, num_rows)),
+        "subnormal": rng.random(num_rows) * 1e-310,
+        "one heavy row": np.where(np.arange(num_rows) == num_rows // 2, 1e300, 1.0),
+    }[kind]
+
+
+WEIGHTS = ("uniform", "with zeros", "wide", "subnormal", "one heavy row")
+
+
+def assert_paths_agree_on_weighted_ap(scores, labels, weights, threads=2) -> None:
+    """weights: (N,) for one weighting, or (W, N)."""
+    if weights.ndim == 1:
+        results = on_both_paths(lambda: average_precision(scores, labels, sample_weight=weights, threads=threads))
+    else:
+        matrix, positives = read_matrix_and_positives(scores, labels, None)
+        results = on_both_paths(lambda: weighted_average_precisions(matrix, positives, weights, threads=threads))
+    assert_same_bits(results[1], results[0])
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("levels", [None, 2, 50])
+@pytest.mark.parametrize(
+    ("shape", "prevalence"), [((1, 1), 0.5), ((1025, 18), 0.02), ((9001, 2), 0.5), ((300_000, 1), 0.1)]
+)
+def test_paths_agree_on_weighted_ap(simd, shape, prevalence, levels, kind):
+    scores, labels = make_case(*shape, seed=16, levels=levels, prevalence=prevalence)
+    if kind == "one heavy row":
+        labels[shape[0] // 2] = True  # else the weights of the positives round to 0, which is an error
+    assert_paths_agree_on_weighted_ap(scores, labels, make_weights(kind, shape[0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_paths_agree_on_weighted_ap_for_every_lane(simd, dtype):
+    scores, labels = make_case(20_000, 3, seed=17, prevalence=0.3)
+    weights = make_weights("wide", 20_000)
+    assert_paths_agree_on_weighted_ap((1000 * scores).astype(dtype), labels, weights)
+
+
+@pytest.mark.parametrize("weightings", [1, 2, 5, 9])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_paths_agree_on_several_weightings(threads, weightings):
+    scores, labels = make_case(150_000, 2, seed=18, levels=3000, prevalence=0.3)
+    labels[:, 1] &= np.random.default_rng(0).random(150_000) < 0.001  # one path for each class unless one is forced
+    weights = np.stack([make_weights(WEIGHTS[i % 4], 150_000) * (i + 1) for i in range(weightings)])
+    assert_paths_agree_on_weighted_ap(scores, labels, weights, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, None)
+    chosen = weighted_average_precisions(matrix, positives, weights, threads=threads)
+    for weighting, values in zip(weights, chosen, strict=True):
+        assert_same_bits(average_precision(scores, labels, sample_weight=weighting, threads=1), values)
+
+
+def test_classes_without_weight_are_undefined_on_both_paths(path):
+    scores, labels = make_case(9000, 3, seed=19, prevalence=0.4)
+    labels[:, 2] = False
+    weights = np.where(labels[:, 0], 0.0, 1.0)
+    values = average_precision(scores, labels, sample_weight=weights)
+    assert np.isnan(values).tolist() == [True, False, True]
+
+
+def test_layouts_and_shards_change_no_bit_of_weighted_ap(path):
+    scores, labels = make_case(200_000, 19, seed=20, prevalence=0.3)
+    weights = make_weights("wide", 200_000)
+    expected = average_precision(scores, labels, sample_weight=weights, threads=1)
+    shards = [scores[:3], np.asfortranarray(scores[3:70_000]), scores[70_000:]]
+    for threads in (1, 2, 5):
+        for given_scores in (np.asfortranarray(scores), shards):
+            assert_same_bits(average_precision(given_scores, labels, sample_weight=weights, threads=threads), expected)
+    order = np.random.default_rng(0).permutation(len(scores))
+    assert_same_bits(average_precision(scores[order], labels[order], sample_weight=weights[order]), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 4),
+    st.sampled_from([None, 2, 7, 300]),
+    st.floats(0, 1),
+    st.integers(1, 6),
+    st.integers(0, 2**32 - 1),
+)
+def test_paths_agree_on_weighted_ap_of_any_case(num_rows, num_classes, levels, prevalence, weightings, seed):
+    scores, labels = make_case(num_rows, num_classes, seed=seed, levels=levels, prevalence=prevalence)
+    weights = np.random.default_rng(seed).integers(0, 4, (weightings, num_rows)) / 3
+    assert_paths_agree_on_weighted_ap(scores, labels, weights)
+
+
 # The witnesses
 
 
@@ -182,6 +280,17 @@ def test_dense_classes_agree_with_sklearn(dtype, prevalence):
     assert_agrees(roc_auc(scores, labels), [roc_auc_score(labels[:, c], scores[:, c]) for c in range(3)])
 
 
+@pytest.mark.parametrize("kind", ["uniform", "with zeros", "wide"])
+@pytest.mark.parametrize("levels", [None, 60])
+def test_weighted_ap_of_dense_classes_agrees_with_the_textbook_and_sklearn(path, levels, kind):
+    scores, labels = make_case(2000, 2, seed=21, levels=levels, prevalence=0.3)
+    weights = make_weights(kind, 2000)
+    got = average_precision(scores, labels, sample_weight=weights)
+    for c in range(2):
+        assert_agrees(got[c], reference.average_precision(scores[:, c], labels[:, c], weights))
+        assert_agrees(got[c], average_precision_score(labels[:, c], scores[:, c], sample_weight=weights))
+
+
 # Errors
 
 
@@ -190,6 +299,7 @@ def test_nan_is_named_by_its_first_place(path, where):
     scores, labels = make_case(30_000, 3, prevalence=0.3)
     scores[where] = np.nan
     scores[29_999, 2] = np.nan
-    for metric in (average_precision, roc_auc, rank_table):
+    weighted = functools.partial(average_precision, sample_weight=np.ones(30_000))
+    for metric in (average_precision, roc_auc, rank_table, weighted):
         with pytest.raises(ValueError, match=f"NaN at row {where[0]}, class {where[1]}"):
             metric(scores, labels)
