@@ -158,7 +158,7 @@ class CellScan {
   };
 
   void make_cells(CellClass<Key>& member) {
-    constexpr std::int64_t kFewRows = 8192;  // fewer rows are not worth a sample
+    constexpr std::int64_t kFewRows = 65536;  // fewer rows are not worth a sample
     Array<Key> sample;
     if (scores_.rows >= kFewRows) {
       const std::int64_t wanted = std::min<std::int64_t>(4096, scores_.rows / 16);
