@@ -22,8 +22,9 @@ VLTR_HD double to_double(Wide value) {
   const int shift = bit_width(static_cast<std::uint64_t>(value >> 64));
   // The highest 64 bits determine the result. The bits below them matter only if any is set; a
   // sticky last bit keeps that.
-  const Wide lost = value & ((Wide{1} << shift) - 1);
-  const std::uint64_t top = static_cast<std::uint64_t>(value >> shift) | (lost != 0 ? 1u : 0u);
+  const Wide highest_first = value << (64 - shift);
+  const auto lost = static_cast<std::uint64_t>(highest_first);
+  const std::uint64_t top = static_cast<std::uint64_t>(highest_first >> 64) | (lost != 0 ? 1u : 0u);
   return static_cast<double>(top) * bit_cast<double>(static_cast<std::uint64_t>(1023 + shift) << 52);
 }
 

@@ -51,7 +51,7 @@ struct Chunk {
   Array<double> summands;  // of each weighting, with the same room for each; the first `steps` are in use
 };
 
-// Calls scan(group, runner) for groups of the classes until one returns false. Returns what the last call returned.
+// Calls scan(group, runner) for groups of the classes, which returns false to stop. Returns false if one did.
 // Scratch: 64 MiB, or that of one class if it is more.
 template <class Scan>
 bool for_each_group(const Array<std::int64_t>& classes, std::int64_t class_bytes, const Runner& runner,
@@ -69,7 +69,7 @@ bool for_each_group(const Array<std::int64_t>& classes, std::int64_t class_bytes
   return true;
 }
 
-// Memory for `count` elements that are about to be written; kept if it suffices.
+// Makes room for `count` elements. Memory that suffices is kept, because new pages cost as much as a pass over them.
 template <class T>
 void reserve(LargeArray<T>& array, std::int64_t count) {
   if (array.count() < count) array.resize(count);

@@ -200,27 +200,35 @@ template <class Key>
 std::int64_t weighted_summands(const PlacedWord<Key>* words, std::int64_t count, const double* weights,
                                std::int64_t stride, int largest_exponent, WeightSums& sums, double* summands) {
   constexpr std::int64_t kBlock = 256;
-  WeightSums at[kBlock + 1];  // thresholds
-  WeightSums total = sums;
-  Wide previous = sums.positive;
+  double of_words[kBlock];
+  Wide scaled[kBlock];
+  Wide at_least[kBlock + 1];  // of thresholds
+  Wide hits[kBlock + 1];
+  Wide all = sums.all;
+  Wide positive = sums.positive;
+  Wide previous = positive;
   std::int64_t written = 0;
   for (std::int64_t first = 0; first < count; first += kBlock) {
+    const std::int64_t end = std::min(count, first + kBlock);
+    // Alone, so that many loads are under way at a time.
+    for (std::int64_t i = first; i < end; ++i) of_words[i - first] = weights[words[i].position * stride];
+    for (std::int64_t i = 0; i < end - first; ++i) scaled[i] = scaled_weight(of_words[i], largest_exponent);
     std::int64_t found = 0;
-    for (std::int64_t i = first; i < std::min(count, first + kBlock); ++i) {
+    for (std::int64_t i = first; i < end; ++i) {
       const Key word = words[i].word;
-      const Wide weight = scaled_weight(weights[words[i].position * stride], largest_exponent);
-      total.all += weight;
-      total.positive += weight & -static_cast<Wide>(word & 1);
-      at[found] = total;
+      all += scaled[i - first];
+      positive += scaled[i - first] & -static_cast<Wide>(word & 1);
+      at_least[found] = all;
+      hits[found] = positive;
       found +=
           static_cast<std::int64_t>(word & 1) & static_cast<std::int64_t>(i + 1 == count || words[i + 1].word != word);
     }
     for (std::int64_t k = 0; k < found; ++k) {
-      summands[written++] = weighted_summand(at[k].positive - previous, at[k].positive, at[k].all);
-      previous = at[k].positive;
+      summands[written++] = weighted_summand(hits[k] - previous, hits[k], at_least[k]);
+      previous = hits[k];
     }
   }
-  sums = total;
+  sums = {all, positive};
   return written;
 }
 

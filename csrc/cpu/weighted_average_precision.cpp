@@ -1,6 +1,7 @@
 #include "cpu/weighted_average_precision.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "core/large_array.hpp"
@@ -21,16 +22,29 @@ constexpr std::int64_t kMostWeightings = 4;  // in one pass, which bounds the su
 constexpr std::int64_t kRowsPerItem = 8192;
 std::int64_t items_of(std::int64_t rows) { return (rows + kRowsPerItem - 1) / kRowsPerItem; }
 
-// The exponent of the largest weight of each weighting.
+bool is_weight(double value) { return value >= 0.0 && value <= std::numeric_limits<double>::max(); }
+
+// The exponent of the largest weight of each weighting. Throws BadValue at the first row with a bad weight.
 Array<int> exponents_of(const double* weights, std::int64_t rows, std::int64_t weightings, const Runner& runner) {
   const std::int64_t items = items_of(rows);
   Array<double> largest(items * weightings);
+  Array<std::int64_t> bad_row(items, rows);
   runner.run(items, [&](std::int64_t item, int) {
     for (std::int64_t w = 0; w < weightings; ++w) {
       const double* const first = weights + w * rows + item * kRowsPerItem;
-      largest[w * items + item] = *std::max_element(first, first + std::min(kRowsPerItem, rows - item * kRowsPerItem));
+      const double* const end = first + std::min(kRowsPerItem, rows - item * kRowsPerItem);
+      bool bad = false;
+      for (const double* weight = first; weight != end; ++weight) bad |= !is_weight(*weight);
+      if (bad) {
+        const std::int64_t row = item * kRowsPerItem + (std::find_if_not(first, end, is_weight) - first);
+        bad_row[item] = std::min(bad_row[item], row);
+      }
+      largest[w * items + item] = *std::max_element(first, end);
     }
   });
+  for (const std::int64_t row : bad_row) {
+    if (row != rows) throw BadValue("sample_weight", row, 0);
+  }
   Array<int> exponents(weightings);
   for (std::int64_t w = 0; w < weightings && items > 0; ++w) {
     const double* const of_items = largest.data() + w * items;

@@ -139,7 +139,7 @@ def _check_weight_of_class(weights: np.ndarray | Matrix, rows: np.ndarray, class
 
 
 def _read_weights(sample_weight: Any, scores: Matrix) -> np.ndarray | Matrix:
-    """Read the weights: (N,) float64, checked; on a device the column, which the core checks and converts there."""
+    """Read the weights: (N,) float64; on a device the column, which the core converts there. The core checks both."""
     if scores.device.index is not None:
         column = borrow("sample_weight", sample_weight)
         common_device(scores=scores, sample_weight=column)
@@ -149,11 +149,7 @@ def _read_weights(sample_weight: Any, scores: Matrix) -> np.ndarray | Matrix:
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight: expected real numbers, got {weights.dtype}")
     _check_weights_shape(weights.shape, scores.num_rows)
-    weights = np.ascontiguousarray(weights, dtype=np.float64)
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if bad.size:
-        raise _bad_weight(weights[bad[0]], bad[0])
-    return weights
+    return np.ascontiguousarray(weights, dtype=np.float64)
 
 
 def _check_weights_shape(shape: tuple[int, ...], num_rows: int) -> None:
