@@ -15,6 +15,14 @@ struct BadValue : std::runtime_error {
   std::int64_t col;
 };
 
+// A second read of the scores did not find those of the first. Memory is safe, but no result is right.
+struct ScoresChanged : std::runtime_error {
+  ScoresChanged()
+      : std::runtime_error(
+            "scores: expected the same values throughout the call, got values that changed; let no other "
+            "thread or process write them meanwhile") {}
+};
+
 // The given thresholds lack the score of a positive of this shard.
 struct MissingThreshold : std::invalid_argument {
   explicit MissingThreshold(std::int64_t cls)

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "core/errors.hpp"
 #include "core/large_array.hpp"
 #include "cpu/dense_class.hpp"
 
@@ -52,7 +53,8 @@ struct Chunk {
 };
 
 // Calls scan(group, runner) for groups of the classes, which returns false to stop. Returns false if one did.
-// Scratch: 64 MiB, or that of one class if it is more.
+// Scratch of the groups: 64 MiB, or that of one class if it is more. Scores that crowd in few cells take up to as much
+// again for the sort.
 template <class Scan>
 bool for_each_group(const Array<std::int64_t>& classes, std::int64_t class_bytes, const Runner& runner,
                     const Scan& scan) {
@@ -75,6 +77,33 @@ void reserve(LargeArray<T>& array, std::int64_t count) {
   if (array.count() < count) array.resize(count);
 }
 
+// Throws if the words of a cell have another number of positives than was counted before they were written.
+template <class Key>
+void check_positives(const Key* words, std::int64_t count, std::int64_t expected) {
+  Key found = 0;
+  for (std::int64_t i = 0; i < count; ++i) found += words[i] & 1;
+  if (static_cast<std::int64_t>(found) != expected) throw ScoresChanged();
+}
+
+// Sorts the words of a large cell in place if all of them have the same key, as those of tied scores have. Returns
+// false, and changes nothing, for other cells.
+template <class Key>
+bool sort_one_key(Key* words, std::int64_t count) {
+  constexpr std::int64_t kLarge = std::int64_t{1} << 18;
+  if (count < kLarge) return false;
+  Key differ = 0;
+  std::int64_t positives = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    differ |= words[i] ^ words[0];
+    positives += static_cast<std::int64_t>(words[i] & 1);
+  }
+  if (differ >> 1 != 0) return false;
+  const Key negative = words[0] & ~Key{1};
+  std::fill(words, words + count - positives, negative);
+  std::fill(words + count - positives, words + count, negative | 1);
+  return true;
+}
+
 template <class T>
 class CellScan {
  public:
@@ -87,14 +116,15 @@ class CellScan {
         weightings_(weightings),
         tiles_(row_tiles(scores, kTileRows)),
         readers_(std::max(runner.threads, 1)) {
-    constexpr std::int64_t kRowsPerSlice = std::int64_t{1} << 21;  // so that a call can be cancelled soon
-    slices_ = std::clamp<std::int64_t>(scores.rows / kRowsPerSlice, std::max(runner.threads, 1), 1 << 12);
-    slices_ = std::clamp<std::int64_t>(tiles_.count(), 1, slices_);
+    threads_ = std::max(runner.threads, 1);
   }
 
  protected:
   // Takes the classes that are scanned together, and counts the rows of their cells. Returns false if a score is NaN.
   bool count_cells(Span<const std::int64_t> classes, const Runner& runner) {
+    constexpr std::int64_t kCellsPerSlice = std::int64_t{1} << 21;  // so that a call can be cancelled soon
+    slices_ = std::clamp<std::int64_t>(scores_.rows * classes.size() / kCellsPerSlice, threads_, 1 << 12);
+    slices_ = std::clamp<std::int64_t>(tiles_.count(), 1, slices_);
     members_ = Array<CellClass<Key>>(classes.size());
     blocks_.clear();
     reserve(words_, scores_.rows * classes.size());
@@ -237,7 +267,8 @@ class CellScan {
   }
 
   const Array<Tile> tiles_;
-  std::int64_t slices_;
+  std::int64_t threads_;
+  std::int64_t slices_ = 1;
   Array<Reader> readers_;
   Array<Block> blocks_;
   LargeArray<Key> words_;

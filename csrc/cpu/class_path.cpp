@@ -1,6 +1,7 @@
 #include "cpu/class_path.hpp"
 
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 
 namespace vltr::cpu {
@@ -34,6 +35,9 @@ ClassPaths search_all(std::int64_t classes) {
 ClassPaths class_paths(const Positives& positives, std::int64_t rows) {
   const char* const variable = std::getenv("VLTR_PATH");
   const std::string forced = variable == nullptr ? "" : variable;
+  if (!forced.empty() && forced != "search" && forced != "sort") {
+    throw std::invalid_argument("VLTR_PATH: expected search or sort, got " + forced);
+  }
   ClassPaths paths;
   for (std::int64_t c = 0; c < positives.classes(); ++c) {
     const std::int64_t count = positives.offset.length(c);

@@ -78,10 +78,11 @@ template <class Lane>
 using CountCells = void (*)(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
                             std::int64_t rows, std::uint64_t* counts);
 
-// Writes the word of each row to its cell. next: the position of the next word of each cell.
+// Writes the word of each row to its cell. next: the position of the next word of each cell. last: the last position of
+// the class, which no word passes, even if another thread writes the scores during the call.
 template <class Lane>
 using ScatterWords = void (*)(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
-                              std::int64_t rows, std::uint32_t* next, SortKey<Lane>* words);
+                              std::int64_t rows, std::uint32_t last, std::uint32_t* next, SortKey<Lane>* words);
 
 // A word, and the position of its row in the cell, by which the weights of the row are found.
 template <class Key>
@@ -95,7 +96,7 @@ struct PlacedWord {
 template <class Lane>
 using ScatterWeights = void (*)(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
                                 std::int64_t rows, const double* weights, std::int64_t weightings, std::int64_t stride,
-                                std::uint32_t* next, SortKey<Lane>* words, double* of_words);
+                                std::uint32_t last, std::uint32_t* next, SortKey<Lane>* words, double* of_words);
 
 // Sorts words that differ in their low `bits` bits alone. Element: a key, or a PlacedWord.
 template <class Element>
@@ -153,11 +154,11 @@ WeightedSummands<Key> weighted_summands_kernel();
   template <class Lane>                                                                                               \
   void count_cells(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint64_t*);   \
   template <class Lane>                                                                                               \
-  void scatter_words(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint32_t*,  \
-                     SortKey<Lane>*);                                                                                 \
+  void scatter_words(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint32_t,   \
+                     std::uint32_t*, SortKey<Lane>*);                                                                 \
   template <class Lane>                                                                                               \
   void scatter_weights(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, const double*, \
-                       std::int64_t, std::int64_t, std::uint32_t*, SortKey<Lane>*, double*);                          \
+                       std::int64_t, std::int64_t, std::uint32_t, std::uint32_t*, SortKey<Lane>*, double*);           \
   template <class Element>                                                                                            \
   void sort_words(Element*, std::int64_t, int, Element*);                                                             \
   template <class Key>                                                                                                \

@@ -70,28 +70,30 @@ void count_cells(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const 
 
 template <class Lane>
 void scatter_words(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
-                   std::int64_t rows, std::uint32_t* next, SortKey<Lane>* words) {
+                   std::int64_t rows, std::uint32_t last, std::uint32_t* next, SortKey<Lane>* words) {
   alignas(64) SortKey<Lane> keys[kTileRows];
   make_keys(lanes, rows, keys);
-  for (std::int64_t i = 0; i < rows; ++i) words[next[cells.of(keys[i])]++] = word_of(keys[i], labels[i]);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    words[std::min(next[cells.of(keys[i])]++, last)] = word_of(keys[i], labels[i]);
+  }
 }
 
 template <class Lane>
 void scatter_weights(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
                      std::int64_t rows, const double* weights, std::int64_t weightings, std::int64_t stride,
-                     std::uint32_t* next, SortKey<Lane>* words, double* of_words) {
+                     std::uint32_t last, std::uint32_t* next, SortKey<Lane>* words, double* of_words) {
   alignas(64) SortKey<Lane> keys[kTileRows];
   make_keys(lanes, rows, keys);
   if (weightings == 1) {
     for (std::int64_t i = 0; i < rows; ++i) {
-      const std::uint32_t to = next[cells.of(keys[i])]++;
+      const std::uint32_t to = std::min(next[cells.of(keys[i])]++, last);
       words[to] = word_of(keys[i], labels[i]);
       of_words[to] = weights[i];
     }
     return;
   }
   for (std::int64_t i = 0; i < rows; ++i) {
-    const std::uint32_t to = next[cells.of(keys[i])]++;
+    const std::uint32_t to = std::min(next[cells.of(keys[i])]++, last);
     words[to] = word_of(keys[i], labels[i]);
     for (std::int64_t w = 0; w < weightings; ++w) of_words[to * weightings + w] = weights[w * stride + i];
   }
@@ -240,10 +242,10 @@ VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
   template void count_cells<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t,     \
                                   std::uint64_t*);                                                                    \
   template void scatter_words<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t,   \
-                                    std::uint32_t*, SortKey<Lane>*);                                                  \
+                                    std::uint32_t, std::uint32_t*, SortKey<Lane>*);                                   \
   template void scatter_weights<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, \
-                                      const double*, std::int64_t, std::int64_t, std::uint32_t*, SortKey<Lane>*,      \
-                                      double*);
+                                      const double*, std::int64_t, std::int64_t, std::uint32_t, std::uint32_t*,       \
+                                      SortKey<Lane>*, double*);
 VLTR_KERNELS(float)
 VLTR_KERNELS(double)
 VLTR_KERNELS(std::int64_t)

@@ -34,7 +34,7 @@ namespace {
 
 template <class Key>
 struct DenseScratch {
-  Array<Key> sorted;
+  LargeArray<Key> sorted;
   Steps steps;
 };
 
@@ -68,7 +68,8 @@ class DenseScan : CellScan<T> {
     this->read_slices(phases.phase(1), [&](std::int64_t m, std::int64_t of_slice, const Tile& tile, const Lane* lanes,
                                            const std::uint8_t* labels) {
       CellClass<Key>& member = members_[m];
-      scatter_words_(member.cells, lanes, labels, tile.rows, member.next.data() + of_slice, member.words);
+      scatter_words_(member.cells, lanes, labels, tile.rows, static_cast<std::uint32_t>(scores_.rows - 1),
+                     member.next.data() + of_slice, member.words);
     });
     phases.phase(2).run(chunks_.count(), [&](std::int64_t i, int worker) { sort_chunk(i, scratch_[worker]); });
     for (std::int64_t m = 0; m < members_.count(); ++m) finish(m);
@@ -89,9 +90,12 @@ class DenseScan : CellScan<T> {
       const std::int64_t count = member.rows_before[cell + 1] - first;
       const std::int64_t first_positive = member.positives_before[cell];
       if (member.positives_before[cell + 1] == first_positive) continue;
-      if (scratch.sorted.count() < count) scratch.sorted.resize(count);
       Key* const words = member.words + first;
-      sort_words_(words, count, member.cells.free_bits(cell) + 1, scratch.sorted.data());
+      check_positives(words, count, member.positives_before[cell + 1] - first_positive);
+      if (!sort_one_key(words, count)) {
+        reserve(scratch.sorted, count);
+        sort_words_(words, count, member.cells.free_bits(cell) + 1, scratch.sorted.data());
+      }
       const std::int64_t first_step = steps.count;
       append_steps_(words, count, static_cast<std::uint32_t>(first - rows),
                     static_cast<std::uint32_t>(first_positive - positives), steps);

@@ -35,7 +35,8 @@ class WeightScan : CellScan<T> {
                                            const std::uint8_t* labels) {
       CellClass<Key>& member = members_[m];
       scatter_weights_(member.cells, lanes, labels, tile.rows, weights_ + tile.first_row, weightings_, scores_.rows,
-                       member.next.data() + of_slice, member.words, weights_of(m));
+                       static_cast<std::uint32_t>(scores_.rows - 1), member.next.data() + of_slice, member.words,
+                       weights_of(m));
     });
     sum_chunks(phases.phase(2));
     phases.phase(3).run(chunks_.count(), [&](std::int64_t i, int worker) { sort_chunk(i, scratch_[worker]); });
@@ -101,6 +102,7 @@ class WeightScan : CellScan<T> {
         scratch.words.resize(count);
         scratch.sorted.resize(count);
       }
+      check_positives(member.words + first, count, member.positives_before[cell + 1] - member.positives_before[cell]);
       PlacedWord<Key>* const words = scratch.words.data();
       for (std::int64_t k = 0; k < count; ++k) words[k] = {member.words[first + k], static_cast<std::uint32_t>(k)};
       sort_words_(words, count, member.cells.free_bits(cell) + 1, scratch.sorted.data());

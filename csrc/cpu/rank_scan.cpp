@@ -137,7 +137,17 @@ double metric_of(ClassMetric metric, const RankTable& table, std::int64_t c, std
   }
 }
 
-enum Phase : std::size_t { kGather, kSort, kDraw, kCount, kTable, kSortedClasses, kInPassTrials, kColumnTrials };
+enum Phase : std::size_t {
+  kGather,
+  kSort,
+  kDraw,
+  kCount,
+  kTable,
+  kSortedClasses,
+  kMetric,
+  kInPassTrials,
+  kColumnTrials
+};
 
 // The costs are nanoseconds of one thread, roughly.
 Phases phases_of(const Matrix& scores, const Positives& positives, const Positives& searched, const ClassPaths& paths,
@@ -155,14 +165,17 @@ Phases phases_of(const Matrix& scores, const Positives& positives, const Positiv
     return draws * static_cast<double>(request.trials);
   };
   const auto sorted = static_cast<double>(paths.sorted.count());
+  const double all_cells = 0.25 * rows * static_cast<double>(scores.cols);
+  const double gathered = 5.0 * static_cast<double>(request.ranks ? positives.rows.count() : searched.rows.count());
   const double in_pass = draw_in_pass ? draws_of(paths.searched) : 0.0;
   const double by_column =
       request.trials == 0 ? 0.0
       : draw_in_pass ? 15.0 * rows * sorted + 3.0 * draws_of(paths.sorted)
                      : 30.0 * rows * (classes + sorted) + 8.0 * draws_of(paths.searched) + 3.0 * draws_of(paths.sorted);
-  return {runner,
-          {5.0 * found, 4.0 * found * levels, 15.0 * in_pass, rows * classes * (0.25 + 0.4 * levels + far), 5.0 * found,
-           10.0 * rows * sorted, 10.0 * in_pass, by_column}};
+  return {
+      runner,
+      {gathered, 4.0 * found * levels, 15.0 * in_pass, all_cells + rows * classes * (0.4 * levels + far), 5.0 * found,
+       10.0 * rows * sorted, request.metric == ClassMetric::kNone ? 0.0 : 15.0 * found, 10.0 * in_pass, by_column}};
 }
 
 template <class T>
@@ -240,13 +253,15 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
     if (!scan_dense_classes<T>(scores, positives, paths.sorted, request.metric, slot, result.table, counts,
                                result.metric, phases.phase(kSortedClasses))) {
       throw_if_nan(scores, runner);
+      throw ScoresChanged();
     }
     close_gaps<Lane>(result.table, counts);
   }
   if (!table) {
-    for (const std::int64_t c : paths.searched) {
+    phases.phase(kMetric).run(paths.searched.count(), [&](std::int64_t i, int) {
+      const std::int64_t c = paths.searched[i];
       result.metric[c] = metric_of(request.metric, result.table, c, scores.rows);
-    }
+    });
     result.table = {};
   }
 

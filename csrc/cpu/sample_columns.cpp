@@ -219,6 +219,14 @@ class MarkedTrials {
       const std::int64_t end = start(part + 1);
       if (first < end) order_part(own, first, end);
     });
+    // A place that got no negative holds any number. That happens only if the scores are not those of the table.
+    phases.phase(1).run(listed.count(), [&](std::int64_t i, int) {
+      std::uint32_t highest = 0;
+      for (std::int64_t k = 0; k < listed[i].by_score.count(); ++k) {
+        highest = std::max(highest, listed[i].by_score.data()[k]);
+      }
+      if (listed[i].by_score.count() != 0 && highest >= ordered[i].negatives) throw ScoresChanged();
+    });
     for (Listed& own : listed) {
       own.moved_scores.clear();
       own.moved.clear();

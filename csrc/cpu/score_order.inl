@@ -29,6 +29,7 @@ class OrderGroups {
       keys[count_ - 1 - g] = ordered.keys[start(g + 1) - 1];
       next_[count_ - 1 - g] = static_cast<std::uint32_t>(ordered.reaching(start(g)));
     }
+    last_ = static_cast<std::uint32_t>(ordered.reaching(end) - 1);
     build_tree(keys, count_, tree_.data());
   }
   std::int64_t count() const { return count_; }
@@ -40,7 +41,7 @@ class OrderGroups {
   void add(const Lane* scores, std::int64_t count, const Place& place) {
     alignas(64) std::uint32_t buckets[kTileRows + 16];
     find_buckets(tree_.data(), count_, scores, count, buckets);
-    for (std::int64_t i = 0; i < count; ++i) place(i, next_[buckets[i] / 2]++);
+    for (std::int64_t i = 0; i < count; ++i) place(i, std::min(next_[buckets[i] / 2]++, last_));
   }
 
  private:
@@ -48,6 +49,7 @@ class OrderGroups {
   std::int64_t end_;
   std::int64_t count_;
   std::uint32_t next_[kOrderGroups];
+  std::uint32_t last_;  // the last place, which no negative passes, even if another thread writes the scores
   AlignedLanes<Lane> tree_;
 };
 
@@ -122,6 +124,7 @@ struct SomeNegatives {
 
 template <class Lane>
 void order_part(const OrderedClass<Lane>& ordered, std::int64_t first, std::int64_t end) {
+  if (ordered.reaching(first) == ordered.reaching(end)) return;
   OrderGroups<Lane> groups(ordered, first, end);
   const bool last = groups.count() == end - first;
   const Lane above = ordered.keys[std::max<std::int64_t>(first, 1) - 1];

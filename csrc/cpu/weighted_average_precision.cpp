@@ -248,6 +248,7 @@ void average_weightings(const Matrix& scores, const Positives& positives, const 
   if (!paths.sorted.empty() &&
       !weigh_dense_classes<T>(scores, positives, paths.sorted, weights, exponents, phases.phase(2), out)) {
     throw_if_nan(scores, runner);
+    throw ScoresChanged();
   }
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ def assert_paths_agree(scores, labels) -> None:
 
 @pytest.mark.parametrize("levels", [None, 2, 50])
 @pytest.mark.parametrize("prevalence", [0.5, 0.02])
-@pytest.mark.parametrize("shape", [(1, 1), (40, 3), (1025, 18), (9001, 2), (40_000, 1)])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 3), (1025, 18), (9001, 2), (300_000, 1)])
 def test_paths_agree(simd, shape, prevalence, levels):
     scores, labels = make_case(*shape, seed=5, levels=levels, prevalence=prevalence)
     assert_paths_agree(scores, labels)
@@ -303,3 +305,65 @@ def test_nan_is_named_by_its_first_place(path, where):
     for metric in (average_precision, roc_auc, rank_table, weighted):
         with pytest.raises(ValueError, match=f"NaN at row {where[0]}, class {where[1]}"):
             metric(scores, labels)
+
+
+# Large classes, with several chunks and groups
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("levels", [1, 2, 3000, None])
+def test_large_classes_agree(threads, levels):
+    scores, labels = make_case(400_000, 3, seed=15, prevalence=0.4)
+    if levels is not None:
+        scores = np.floor(np.clip((scores + 4) / 9, 0, 0.999) * np.float32(levels))
+    searched = on_both_paths(lambda: rank_table(scores, labels, threads=1))[0]
+    assert_same_table(rank_table(scores, labels, threads=threads), searched)
+    assert_same_bits(average_precision(scores, labels, threads=threads), searched.average_precision())
+    assert_same_bits(roc_auc(scores, labels, threads=threads), searched.roc_auc())
+
+
+def test_groups_of_classes_agree():
+    # 300,000 x 60 words are 69 MiB: more than one group.
+    scores, labels = make_case(300_000, 60, seed=16, prevalence=0.1)
+    searched, sorted_ = on_both_paths(lambda: average_precision(scores, labels))
+    assert_same_bits(sorted_, searched)
+
+
+def test_a_misspelt_path_is_refused(monkeypatch):
+    monkeypatch.setenv("VLTR_PATH", "sorted")
+    with pytest.raises(ValueError, match="VLTR_PATH: expected search or sort, got sorted"):
+        average_precision(np.zeros(3), np.array([1, 0, 0]))
+
+
+def test_scores_that_change_during_a_call_break_no_memory(monkeypatch):
+    # No result is right then. The call returns, or raises the sentence that explains it.
+    script = """
+import sys, threading
+import numpy as np, vltr_eval
+rng = np.random.default_rng(0)
+scores, labels = rng.random((100_000, 2), dtype=np.float32), rng.random((100_000, 2)) < 0.25
+positives, stop = vltr_eval.Positives.from_labels(labels), threading.Event()
+def write():
+    while not stop.is_set():
+        scores[:] = rng.random(scores.shape, dtype=np.float32)
+writer = threading.Thread(target=write)
+writer.start()
+try:
+    for _ in range(15):
+        for call in (
+            lambda: vltr_eval.average_precision(scores, positives),
+            lambda: vltr_eval.rank_table(scores, positives),
+            lambda: vltr_eval.average_precision(scores, positives, sample_weight=np.ones(100_000)),
+            lambda: vltr_eval.sampled_average_precision(scores, positives, trials=20),
+        ):
+            try:
+                call()
+            except RuntimeError as error:
+                assert "scores: expected the same values throughout the call" in str(error), error
+finally:
+    stop.set()
+    writer.join()
+"""
+    monkeypatch.setenv("VLTR_PATH", "sort")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr[-2000:]
