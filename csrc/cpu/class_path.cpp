@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "cpu/rank_scan_tile.hpp"
+
 namespace vltr::cpu {
 namespace {
 
@@ -20,8 +22,13 @@ namespace {
 //
 // A model whose negatives score lower gains more from the search, which drops them at sight: 1.1 at 128 positives and
 // 9.0 at 16,000 of 1,000,000 rows with lift 3, where the sort takes 6 and 8.
-bool is_dense(std::int64_t positives, std::int64_t rows) {
-  return positives > std::max<std::int64_t>(256, std::min<std::int64_t>(rows / 8, 12288));
+//
+// With 16 classes, as above. If a strip of 128 classes has so many thresholds that their trees leave the L2 cache, a
+// search takes longer: 200,000 x 500 with 6,000 positives each take 24 / 13, with 2,000 each 10 / 13, and
+// 1,000,000 x 100 with 10,000 each 13 / 12.
+bool is_dense(std::int64_t positives, std::int64_t rows, bool leaves_cache) {
+  const std::int64_t many = leaves_cache ? 4096 : 12288;
+  return positives > std::max<std::int64_t>(256, std::min(rows / 8, many));
 }
 
 }  // namespace
@@ -38,10 +45,14 @@ ClassPaths class_paths(const Positives& positives, std::int64_t rows) {
   if (!forced.empty() && forced != "search" && forced != "sort") {
     throw std::invalid_argument("VLTR_PATH: expected search or sort, got " + forced);
   }
+  constexpr std::int64_t kCachedThresholds = std::int64_t{1} << 18;  // of a strip: 1 MiB of float lanes
+  const std::int64_t classes = std::max<std::int64_t>(positives.classes(), 1);
+  const std::int64_t strip = std::min<std::int64_t>(classes, kStripCols);
+  const bool leaves_cache = positives.rows.count() / classes * strip > kCachedThresholds;
   ClassPaths paths;
   for (std::int64_t c = 0; c < positives.classes(); ++c) {
     const std::int64_t count = positives.offset.length(c);
-    const bool sorted = forced.empty() ? is_dense(count, rows) : forced == "sort" && count > 0;
+    const bool sorted = forced.empty() ? is_dense(count, rows, leaves_cache) : forced == "sort" && count > 0;
     (sorted ? paths.sorted : paths.searched).push_back(c);
   }
   return paths;
