@@ -186,7 +186,7 @@ class MarkedTrials {
     const std::int64_t shared = workers_ == 1 ? 1 : (2 * workers_ + listed.count() - 1) / listed.count();
     const std::int64_t parts = std::max(shared, scores_.rows / kRowsPerPart);
     const auto cells = static_cast<double>(scores_.rows) * static_cast<double>(listed.count());
-    const Phases phases(runner, {0.5 * cells, 8.0 * cells});
+    const Phases phases(runner, {0.5 * cells, 8.0 * cells, 0.2 * cells});
     Array<OrderedClass<Lane>> ordered(listed.count());
     phases.phase(0).run(listed.count(), [&](std::int64_t i, int) {
       Listed& own = listed[i];
@@ -220,7 +220,7 @@ class MarkedTrials {
       if (first < end) order_part(own, first, end);
     });
     // A place that got no negative holds any number. That happens only if the scores are not those of the table.
-    phases.phase(1).run(listed.count(), [&](std::int64_t i, int) {
+    phases.phase(2).run(listed.count(), [&](std::int64_t i, int) {
       std::uint32_t highest = 0;
       for (std::int64_t k = 0; k < listed[i].by_score.count(); ++k) {
         highest = std::max(highest, listed[i].by_score.data()[k]);

@@ -217,10 +217,12 @@ def test_progress_rises_within_0_and_1_on_the_calling_thread():
 def test_progress_rises_through_all_phases_of_a_scan(trials):
     """With many positives, reading, sorting, drawing and averaging take a visible share of the time."""
     rng = np.random.default_rng(0)
-    num_rows, num_classes = 400_000, 12
+    num_rows, num_classes, num_positives = 1_000_000, 12, 375_000
     scores = rng.random((num_rows, num_classes), np.float32)
-    rows = np.sort(rng.permuted(np.tile(np.arange(num_rows, dtype=np.uint32), (num_classes, 1)), axis=1)[:, :150_000])
-    labels = Positives(num_rows, num_classes, np.arange(num_classes + 1) * 150_000, rows.ravel())
+    rows = np.sort(
+        rng.permuted(np.tile(np.arange(num_rows, dtype=np.uint32), (num_classes, 1)), axis=1)[:, :num_positives]
+    )
+    labels = Positives(num_rows, num_classes, np.arange(num_classes + 1) * num_positives, rows.ravel())
     seen = []
     rank_scan(scores, labels, trials=trials, threads=1, progress=seen.append)
     assert len(seen) >= 2
