@@ -87,9 +87,8 @@ class Call {
   double fraction_ = 0.0;  // never decreases, also during a second search for a NaN
 };
 
-// Conversion of positives, thresholds and cells from Python, with the checks for memory safety,
-// and of a table to Python.
-// Positives and cells are borrowed.
+// Conversion of positives, thresholds and cells from Python, with the checks for memory safety, and of a table to
+// Python. Positives and cells are borrowed.
 cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
                             std::int64_t num_classes);
 RankTable to_thresholds(const IntArray& offset, const py::array& scores_of_positives, const Matrix& scores);

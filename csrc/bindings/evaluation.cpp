@@ -2,10 +2,10 @@
 #include <map>
 
 #include "bindings/bindings.hpp"
+#include "core/large_array.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/class_path.hpp"
 #include "cpu/count_reached.hpp"
-#include "core/large_array.hpp"
 #include "cpu/rank_scan.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"

@@ -119,8 +119,8 @@ VLTR_HD std::int64_t sap_draws(std::int64_t positives, std::int64_t negatives) {
 VLTR_HD double expected_sampled_average_precision(const std::int64_t* tp, const std::int64_t* fp, std::int64_t count,
                                                   std::int64_t negatives) {
   const std::int64_t draws = sap_draws(count == 0 ? 0 : tp[count - 1], negatives);
-  return mean_over_positives(tp, count,
-                             [=](std::int64_t k) { return expected_precision(tp[k], negatives, fp[k], draws); });
+  ExpectedPrecision expected(negatives, draws);
+  return mean_over_positives(tp, count, [&](std::int64_t k) { return expected(tp[k], fp[k]); });
 }
 
 // Summand of threshold k in a trial: `hits` positives and `fp` drawn negatives reach it, `previous` positives

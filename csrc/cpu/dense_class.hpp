@@ -68,11 +68,6 @@ struct Steps {
   }
 };
 
-// Copies columns of a tile, at most 16, to `lanes`, which are `stride` lanes apart. Returns true if a score is NaN.
-template <class Lane>
-using CopyColumns = bool (*)(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride,
-                             Lane* lanes);
-
 // Counts the rows of each cell.
 template <class Lane>
 using CountCells = void (*)(const KeyCells<SortKey<Lane>>& cells, const Lane* lanes, const std::uint8_t* labels,
@@ -129,8 +124,6 @@ using WeightedSummands = std::int64_t (*)(const PlacedWord<Key>* words, std::int
                                           std::int64_t stride, int largest_exponent, WeightSums& sums,
                                           double* summands);
 
-template <class T>
-CopyColumns<LaneOf<T>> copy_columns_kernel();
 template <class Lane>
 CountCells<Lane> count_cells_kernel();
 template <class Lane>
@@ -149,8 +142,6 @@ WeightedSummands<Key> weighted_summands_kernel();
 
 #define VLTR_DECLARE_KERNELS(isa)                                                                                     \
   namespace isa {                                                                                                     \
-  template <class T>                                                                                                  \
-  bool copy_columns(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);                               \
   template <class Lane>                                                                                               \
   void count_cells(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t, std::uint64_t*);   \
   template <class Lane>                                                                                               \
@@ -170,11 +161,7 @@ WeightedSummands<Key> weighted_summands_kernel();
   std::int64_t weighted_summands(const PlacedWord<Key>*, std::int64_t, const double*, std::int64_t, int, WeightSums&, \
                                  double*);                                                                            \
   }
-VLTR_DECLARE_KERNELS(generic)
-#if defined(__x86_64__)
-VLTR_DECLARE_KERNELS(avx2)
-VLTR_DECLARE_KERNELS(avx512)
-#endif
+VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNELS)
 #undef VLTR_DECLARE_KERNELS
 
 }  // namespace vltr::cpu

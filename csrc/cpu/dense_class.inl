@@ -7,53 +7,6 @@
 #include "cpu/target_begin.inl"
 namespace vltr::cpu::VLTR_ISA {
 
-template <class T>
-bool copy_columns(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride, LaneOf<T>* lanes) {
-  using Lane = LaneOf<T>;
-  constexpr std::int64_t kSize = sizeof(T);
-  const Shard& shard = *tile.shard;
-  std::uint32_t any_nan = 0;
-  if (cols == 1 || shard.row_stride == kSize) {
-    for (std::int64_t j = 0; j < cols; ++j) {
-      const std::byte* const column = shard.at(tile.first_row, first_col + j);
-      Lane* const out = lanes + j * stride;
-      std::int64_t i = 0;
-      for (; shard.row_stride == kSize && i + 16 <= tile.rows; i += 16) {
-        const auto pack = Pack<Lane>::template load_elements<T>(column + i * kSize);
-        any_nan |= pack.nan_mask(pack);
-        pack.compress_store(out + i, 0xFFFF);
-      }
-      for (; i < tile.rows; ++i) {
-        out[i] = to_lane(load_element<T>(column + i * shard.row_stride));
-        any_nan |= out[i] != out[i];
-      }
-    }
-    return any_nan != 0;
-  }
-  for (std::int64_t i = 0; i < tile.rows; i += 16) {
-    constexpr std::int64_t kAhead = 64;  // rows; each is a cache miss, and no hardware prefetcher follows the stride
-    for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
-      __builtin_prefetch(shard.at(tile.first_row + ahead, first_col));
-    }
-    const std::int64_t rows = std::min<std::int64_t>(16, tile.rows - i);
-    Pack<Lane> packs[16];
-    load_block<T>(shard, tile.first_row + i, rows, first_col, cols, packs);
-    transpose(packs);
-    for (std::int64_t j = 0; j < cols; ++j) {
-      any_nan |= packs[j].nan_mask(packs[j]);
-      Lane* const out = lanes + j * stride + i;
-      if (rows == 16) {
-        packs[j].compress_store(out, 0xFFFF);
-      } else {  // another thread may write the rows after this tile
-        Lane few[32];
-        packs[j].compress_store(few, 0xFFFF);
-        std::copy(few, few + rows, out);
-      }
-    }
-  }
-  return any_nan != 0;
-}
-
 // The words of a tile are made in one loop, which is vectorised, and find their cells in another.
 template <class Lane>
 void make_keys(const Lane* lanes, std::int64_t rows, SortKey<Lane>* keys) {
@@ -234,10 +187,6 @@ std::int64_t weighted_summands(const PlacedWord<Key>* words, std::int64_t count,
   return written;
 }
 
-#define VLTR_KERNELS(T) \
-  template bool copy_columns<T>(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);
-VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
-#undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                                                                                            \
   template void count_cells<Lane>(const KeyCells<SortKey<Lane>>&, const Lane*, const std::uint8_t*, std::int64_t,     \
                                   std::uint64_t*);                                                                    \

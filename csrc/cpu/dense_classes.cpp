@@ -144,7 +144,7 @@ class DenseScan : CellScan<T> {
     const CellClass<Key>& member = members_[m];
     switch (metric_) {
       case ClassMetric::kNone:
-        counts_[member.cls] = close_gaps(member);
+        counts_[member.cls] = close_chunk_gaps(member);
         break;
       case ClassMetric::kRocAuc:
         out_[member.cls] = roc_auc(twice_wins_[m], member.positives, scores_.rows - member.positives);
@@ -155,7 +155,7 @@ class DenseScan : CellScan<T> {
   }
 
   // Each chunk began at its number of positives. Where these have equal scores, it has fewer thresholds.
-  std::int64_t close_gaps(const CellClass<Key>& member) {
+  std::int64_t close_chunk_gaps(const CellClass<Key>& member) {
     const std::int64_t slot = slot_[member.cls];
     std::int64_t to = slot;
     for (std::int64_t i = member.first_chunk; i < member.end_chunk; ++i) {

@@ -237,11 +237,7 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
   workers.erase(
       std::remove_if(workers.begin(), workers.end(), [](const auto& worker) { return worker.buckets.empty(); }),
       workers.end());
-  RankScanWorker<Lane> first;
-  for (const RankScanWorker<Lane>& worker : workers) {
-    if (worker.nan_row >= 0) first.note_nan(worker.nan_row, worker.nan_col);
-  }
-  if (first.nan_row >= 0) throw BadValue("scores", first.nan_row, first.nan_col);
+  throw_first_nan(workers);
 
   const bool table = request.metric == ClassMetric::kNone;
   const Offsets slot = slots_of(paths, thresholds.offset, positives, table);

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "core/draw_core.hpp"
+#include "cpu/simd.hpp"
 #include "cpu/thresholds.hpp"
 
 namespace vltr::cpu {
@@ -39,19 +40,34 @@ struct RankScanPlan {
   std::uint32_t* reached = nullptr;
 };
 
+// The first NaN that a worker has found so far, in row order.
+struct FirstNan {
+  std::int64_t row = -1;
+  std::int64_t col = -1;
+
+  void note(std::int64_t nan_row, std::int64_t nan_col) {
+    if (row >= 0 && (row < nan_row || (row == nan_row && col <= nan_col))) return;
+    row = nan_row;
+    col = nan_col;
+  }
+};
+
+// Throws BadValue if a worker has found a NaN.
+template <class Worker>
+void throw_first_nan(const Array<Worker>& workers) {
+  FirstNan first;
+  for (const Worker& worker : workers) {
+    if (worker.nan.row >= 0) first.note(worker.nan.row, worker.nan.col);
+  }
+  if (first.row >= 0) throw BadValue("scores", first.row, first.col);
+}
+
 // The counts and the scratch memory of one worker.
 template <class Lane>
 struct RankScanWorker {
   Array<std::uint32_t> buckets;  // 2 * thresholds, see tree_core.hpp
   AlignedLanes<Lane> survivors;  // kStripCols x (kTileRows + 16)
-  std::int64_t nan_row = -1;     // the first NaN so far, in row order
-  std::int64_t nan_col = -1;
-
-  void note_nan(std::int64_t row, std::int64_t col) {
-    if (nan_row >= 0 && (nan_row < row || (nan_row == row && nan_col <= col))) return;
-    nan_row = row;
-    nan_col = col;
-  }
+  FirstNan nan;
 };
 
 // A tile of rows times a range of classes: the unit of scheduling. Items are numbered tile by tile, and
@@ -67,6 +83,11 @@ inline std::int64_t col_ranges(std::int64_t cols) { return (cols + kRangeCols - 
 template <class Lane>
 using RankScanTile = void (*)(const RankScanPlan<Lane>&, const RankScanItem&, RankScanWorker<Lane>&);
 
+// Copies columns of a tile, at most 16, to `lanes`, which are `stride` lanes apart. Returns true if a score is NaN.
+template <class Lane>
+using CopyColumns = bool (*)(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride,
+                             Lane* lanes);
+
 // The number of thresholds that each score of columns [first_col, first_col + cols) reaches, cols <= 16. reached:
 // column by column, N numbers each.
 template <class Lane>
@@ -80,6 +101,8 @@ using DrawNumbers = void (*)(const KeyedPermutation& permutation, std::uint32_t 
 template <class T>
 RankScanTile<LaneOf<T>> rank_scan_tile_kernel();
 template <class T>
+CopyColumns<LaneOf<T>> copy_columns_kernel();
+template <class T>
 ReachColumns<LaneOf<T>> reach_columns_kernel();
 DrawNumbers draw_numbers_kernel();
 
@@ -88,14 +111,12 @@ DrawNumbers draw_numbers_kernel();
   template <class T>                                                                                           \
   void rank_scan_tile(const RankScanPlan<LaneOf<T>>&, const RankScanItem&, RankScanWorker<LaneOf<T>>&);        \
   template <class T>                                                                                           \
+  bool copy_columns(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);                        \
+  template <class T>                                                                                           \
   void reach_columns(const Matrix&, const Thresholds<LaneOf<T>>&, std::int64_t, std::int64_t, std::uint32_t*); \
   void draw_numbers(const KeyedPermutation&, std::uint32_t, std::uint32_t*);                                   \
   }
-VLTR_DECLARE_KERNELS(generic)
-#if defined(__x86_64__)
-VLTR_DECLARE_KERNELS(avx2)
-VLTR_DECLARE_KERNELS(avx512)
-#endif
+VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNELS)
 #undef VLTR_DECLARE_KERNELS
 
 }  // namespace vltr::cpu

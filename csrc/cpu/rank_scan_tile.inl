@@ -144,6 +144,19 @@ inline std::uint32_t low_bits(std::int64_t count) {
   return count >= 16 ? 0xFFFFu : count <= 0 ? 0u : (1u << count) - 1u;
 }
 
+// Notes the first NaN of a block whose packs are rows.
+template <class Lane>
+__attribute__((always_inline)) inline void note_nans(const Pack<Lane> (&packs)[16], std::int64_t row, std::int64_t rows,
+                                                     std::int64_t col, std::int64_t cols, FirstNan& first) {
+  std::uint32_t any_nan = 0;
+  for (int i = 0; i < 16; i += 2) any_nan |= packs[i].nan_mask(packs[i + 1]);
+  if (any_nan == 0) return;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    if (const std::uint32_t mask = packs[i].nan_mask(packs[i]) & low_bits(cols))
+      first.note(row + i, col + __builtin_ctz(mask));
+  }
+}
+
 template <class T>
 void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& item, std::int64_t col, std::int64_t cols,
                      RankScanWorker<LaneOf<T>>& worker) {
@@ -181,14 +194,7 @@ void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& it
       }
       Pack<Lane> packs[16];
       load_block<T>(*tile.shard, row, rows, col + block, block_cols, packs);
-      std::uint32_t any_nan = 0;
-      for (int i = 0; i < 16; i += 2) any_nan |= packs[i].nan_mask(packs[i + 1]);
-      if (any_nan != 0) {
-        for (std::int64_t i = 0; i < rows; ++i) {
-          if (const std::uint32_t mask = packs[i].nan_mask(packs[i]) & low_bits(block_cols))
-            worker.note_nan(row + i, col + block + __builtin_ctz(mask));
-        }
-      }
+      note_nans<Lane>(packs, row, rows, col + block, block_cols, worker.nan);
       transpose(packs);
       if (plan.rank != nullptr) {
         for (std::int64_t j = 0; j < block_cols; ++j)
@@ -331,6 +337,53 @@ void draw_numbers(const KeyedPermutation& permutation, std::uint32_t draws, std:
 }
 
 template <class T>
+bool copy_columns(const Tile& tile, std::int64_t first_col, std::int64_t cols, std::int64_t stride, LaneOf<T>* lanes) {
+  using Lane = LaneOf<T>;
+  constexpr std::int64_t kSize = sizeof(T);
+  const Shard& shard = *tile.shard;
+  std::uint32_t any_nan = 0;
+  if (cols == 1 || shard.row_stride == kSize) {
+    for (std::int64_t j = 0; j < cols; ++j) {
+      const std::byte* const column = shard.at(tile.first_row, first_col + j);
+      Lane* const out = lanes + j * stride;
+      std::int64_t i = 0;
+      for (; shard.row_stride == kSize && i + 16 <= tile.rows; i += 16) {
+        const auto pack = Pack<Lane>::template load_elements<T>(column + i * kSize);
+        any_nan |= pack.nan_mask(pack);
+        pack.compress_store(out + i, 0xFFFF);
+      }
+      for (; i < tile.rows; ++i) {
+        out[i] = to_lane(load_element<T>(column + i * shard.row_stride));
+        any_nan |= out[i] != out[i];
+      }
+    }
+    return any_nan != 0;
+  }
+  for (std::int64_t i = 0; i < tile.rows; i += 16) {
+    constexpr std::int64_t kAhead = 64;  // rows; each is a cache miss, and no hardware prefetcher follows the stride
+    for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
+      __builtin_prefetch(shard.at(tile.first_row + ahead, first_col));
+    }
+    const std::int64_t rows = std::min<std::int64_t>(16, tile.rows - i);
+    Pack<Lane> packs[16];
+    load_block<T>(shard, tile.first_row + i, rows, first_col, cols, packs);
+    transpose(packs);
+    for (std::int64_t j = 0; j < cols; ++j) {
+      any_nan |= packs[j].nan_mask(packs[j]);
+      Lane* const out = lanes + j * stride + i;
+      if (rows == 16) {
+        packs[j].compress_store(out, 0xFFFF);
+      } else {  // another thread may write the rows after this tile
+        Lane few[32];
+        packs[j].compress_store(few, 0xFFFF);
+        std::copy(few, few + rows, out);
+      }
+    }
+  }
+  return any_nan != 0;
+}
+
+template <class T>
 void reach_columns(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds, std::int64_t first_col,
                    std::int64_t cols, std::uint32_t* reached) {
   using Lane = LaneOf<T>;
@@ -338,16 +391,7 @@ void reach_columns(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds
   constexpr std::int64_t kColumn = kTileRows + 16;
   columns.resize(16 * kColumn);
   for (const Tile& tile : row_tiles(scores, kTileRows)) {
-    for (std::int64_t i = 0; i < tile.rows; i += 16) {
-      constexpr std::int64_t kAhead = 64;  // rows; each is a cache miss, and no hardware prefetcher follows the stride
-      for (std::int64_t ahead = i + kAhead; ahead < std::min(i + kAhead + 16, tile.rows); ++ahead) {
-        __builtin_prefetch(tile.shard->at(tile.first_row + ahead, first_col));
-      }
-      Pack<Lane> packs[16];
-      load_block<T>(*tile.shard, tile.first_row + i, std::min<std::int64_t>(16, tile.rows - i), first_col, cols, packs);
-      transpose(packs);
-      for (std::int64_t j = 0; j < cols; ++j) packs[j].compress_store(columns.data() + j * kColumn + i, 0xFFFF);
-    }
+    copy_columns<T>(tile, first_col, cols, kColumn, columns.data());
     for (std::int64_t j = 0; j < cols; ++j) {
       const std::int64_t c = first_col + j;
       std::uint32_t* column_reached = reached + j * scores.rows + tile.first_row;
@@ -363,6 +407,7 @@ void reach_columns(const Matrix& scores, const Thresholds<LaneOf<T>>& thresholds
 
 #define VLTR_KERNELS(T)                                                                                             \
   template void rank_scan_tile<T>(const RankScanPlan<LaneOf<T>>&, const RankScanItem&, RankScanWorker<LaneOf<T>>&); \
+  template bool copy_columns<T>(const Tile&, std::int64_t, std::int64_t, std::int64_t, LaneOf<T>*);                 \
   template void reach_columns<T>(const Matrix&, const Thresholds<LaneOf<T>>&, std::int64_t, std::int64_t,           \
                                  std::uint32_t*);
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)

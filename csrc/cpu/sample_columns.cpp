@@ -279,11 +279,6 @@ class MarkedTrials {
   Array<MarkScratch> marks_;
 };
 
-double average_precision_of(const RankTable& table, std::int64_t c) {
-  const std::int64_t first = table.offset.first(c);
-  return average_precision(table.tp.data() + first, table.fp.data() + first, table.offset.length(c));
-}
-
 }  // namespace
 
 template <class T>
@@ -296,8 +291,7 @@ void mark_trials(const Matrix& scores, const Positives& positives, const RankTab
       drawn.push_back(c);
       continue;
     }
-    const double all = average_precision_of(table, c);
-    for (std::int64_t trial = 0; trial < trials; ++trial) out[trial * scores.cols + c] = all;
+    repeat_average_precision(table, c, trials, out);
   }
   if (!drawn.empty()) MarkedTrials<T>(scores, positives, table, trials, seed, out, runner).run(drawn, runner);
 }

@@ -36,11 +36,7 @@ OrderPart<Lane> order_part_kernel();
   template <class Lane>                                                   \
   void order_part(const OrderedClass<Lane>&, std::int64_t, std::int64_t); \
   }
-VLTR_DECLARE_KERNELS(generic)
-#if defined(__x86_64__)
-VLTR_DECLARE_KERNELS(avx2)
-VLTR_DECLARE_KERNELS(avx512)
-#endif
+VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNELS)
 #undef VLTR_DECLARE_KERNELS
 
 }  // namespace vltr::cpu

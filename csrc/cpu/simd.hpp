@@ -4,6 +4,13 @@
 #include <string>
 #include <vector>
 
+// Applies DO to the namespace of each instruction set that has kernels.
+#if defined(__x86_64__)
+#define VLTR_FOR_EACH_ISA(DO) DO(generic) DO(avx2) DO(avx512)
+#else
+#define VLTR_FOR_EACH_ISA(DO) DO(generic)
+#endif
+
 namespace vltr::cpu {
 
 enum class Simd { kGeneric, kAvx2, kAvx512 };

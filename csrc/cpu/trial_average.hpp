@@ -62,6 +62,13 @@ class TrialAverage {
   Array<std::int32_t> drawn_;
 };
 
+// Writes the AP of a class as that of each trial: its trials take all negatives.
+inline void repeat_average_precision(const RankTable& table, std::int64_t c, std::int64_t trials, double* out) {
+  const std::int64_t first = table.offset.first(c);
+  const double all = average_precision(table.tp.data() + first, table.fp.data() + first, table.offset.length(c));
+  for (std::int64_t trial = 0; trial < trials; ++trial) out[trial * table.offset.lists() + c] = all;
+}
+
 // AP of trial t and class c goes to out[t * C + c], for each of the given classes. add_trials(c, draws, average) must
 // add the trials of class c, each with `draws` draws. It is not called for classes whose trials take all negatives:
 // their AP is the AP of the class.
@@ -76,8 +83,7 @@ void average_trials(const RankTable& table, std::int64_t rows, const Array<std::
     const std::int64_t* const tp = table.tp.data() + first;
     const std::int64_t draws = draws_per_trial(keys == 0 ? 0 : tp[keys - 1], rows);
     if (draws == 0) {
-      const double all = average_precision(tp, table.fp.data() + first, keys);
-      for (std::int64_t trial = 0; trial < trials; ++trial) out[trial * stride + c] = all;
+      repeat_average_precision(table, c, trials, out);
       return;
     }
     TrialAverage average;

@@ -13,6 +13,7 @@
 #include "core/draw_core.hpp"
 #include "core/rank_table.hpp"
 #include "core/sap_core.hpp"
+#include "cpu/simd.hpp"
 #include "core/large_array.hpp"
 
 namespace vltr::cpu {
@@ -106,11 +107,7 @@ AverageCounted average_counted_kernel();
   void average_marked(const MarkedClass&, std::int64_t, std::int64_t, MarkScratch&, double*, std::int64_t); \
   void average_counted(const std::int64_t*, const std::int32_t*, std::int64_t, double*);                    \
   }
-VLTR_DECLARE_KERNELS(generic)
-#if defined(__x86_64__)
-VLTR_DECLARE_KERNELS(avx2)
-VLTR_DECLARE_KERNELS(avx512)
-#endif
+VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNELS)
 #undef VLTR_DECLARE_KERNELS
 
 }  // namespace vltr::cpu

@@ -137,11 +137,7 @@ class WeightedPass {
       const std::int64_t first_col = item % ranges * kRangeCols;
       weighted_tile(plan, tiles[item / ranges], first_col, std::min(scores_.cols, first_col + kRangeCols), worker);
     });
-    WeightedWorker<Lane> first;
-    for (const WeightedWorker<Lane>& worker : workers) {
-      if (worker.nan_row >= 0) first.note_nan(worker.nan_row, worker.nan_col);
-    }
-    if (first.nan_row >= 0) throw BadValue("scores", first.nan_row, first.nan_col);
+    throw_first_nan(workers);
     return workers;
   }
 
@@ -172,10 +168,6 @@ class WeightedPass {
   }
 
   void average_columns(double* out) {
-    struct Columns {
-      std::int64_t first;
-      std::int64_t count;
-    };
     Array<Sums> scratch(std::max(phases_.phase(1).threads, 1));
     Array<std::int64_t> by_column;
     for (std::int64_t c = 0; c < scores_.cols; ++c) {

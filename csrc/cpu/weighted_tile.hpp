@@ -23,14 +23,7 @@ struct WeightedWorker {
   Array<Wide> sums;              // weights of the rows whose highest threshold this is, thresholds ascending
   AlignedLanes<Lane> survivors;  // kStripCols x (kTileRows + 16)
   AlignedLanes<float> rows;      // the rows of the survivors within their tile, as bits
-  std::int64_t nan_row = -1;     // the first NaN so far, in row order
-  std::int64_t nan_col = -1;
-
-  void note_nan(std::int64_t row, std::int64_t col) {
-    if (nan_row >= 0 && (nan_row < row || (nan_row == row && nan_col <= col))) return;
-    nan_row = row;
-    nan_col = col;
-  }
+  FirstNan nan;
 };
 
 // Adds the rows of a tile in classes [first_col, end_col).
@@ -48,11 +41,7 @@ WeightedTile<LaneOf<T>> weighted_tile_kernel();
   void weighted_tile(const WeightedPlan<LaneOf<T>>&, const Tile&, std::int64_t, std::int64_t, \
                      WeightedWorker<LaneOf<T>>&);                                             \
   }
-VLTR_DECLARE_KERNEL(generic)
-#if defined(__x86_64__)
-VLTR_DECLARE_KERNEL(avx2)
-VLTR_DECLARE_KERNEL(avx512)
-#endif
+VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNEL)
 #undef VLTR_DECLARE_KERNEL
 
 }  // namespace vltr::cpu

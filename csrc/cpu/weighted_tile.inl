@@ -47,14 +47,7 @@ void weighted_strip(const WeightedPlan<LaneOf<T>>& plan, const Tile& tile, std::
       }
       Pack<Lane> packs[16];
       load_block<T>(*tile.shard, row, rows, col + block, block_cols, packs);
-      std::uint32_t any_nan = 0;
-      for (int i = 0; i < 16; i += 2) any_nan |= packs[i].nan_mask(packs[i + 1]);
-      if (any_nan != 0) {
-        for (std::int64_t i = 0; i < rows; ++i) {
-          if (const std::uint32_t mask = packs[i].nan_mask(packs[i]) & low_bits(block_cols))
-            worker.note_nan(row + i, col + block + __builtin_ctz(mask));
-        }
-      }
+      note_nans<Lane>(packs, row, rows, col + block, block_cols, worker.nan);
       transpose(packs);
       const Lane* const lowest = plan.lowest + col + block;
       std::int64_t* const ends = survived + block;

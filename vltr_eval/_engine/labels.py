@@ -31,13 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Positives"]
 
 
-def _summary(offsets: np.ndarray[Any, Any]) -> str:
-    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
-    if len(falls):
-        return f"{offsets[falls[0]]} before {offsets[falls[0] + 1]}"
-    return f"{offsets[0]} to {offsets[-1]}"
-
-
 def _check_size(name: str, value: Any) -> None:
     if not isinstance(value, (int, np.integer)) or not 0 <= value <= MAX_ROWS:  # uint32 in the core
         raise ValueError(f"{name}: expected an integer from 0 to {MAX_ROWS}, got {value!r}")
