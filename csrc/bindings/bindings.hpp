@@ -47,6 +47,16 @@ py::array_t<T> to_numpy(LargeArray<T>&& values) {
   return py::array_t<T>(static_cast<py::ssize_t>(owned->count()), owned->data(), owner);
 }
 
+// The offsets and rows of positives. Later calls borrow them and check them first, so no other thread may change them.
+template <class Offsets, class Rows>
+py::tuple positives_to_numpy(Offsets&& offset, Rows&& rows) {
+  const py::array arrays[] = {to_numpy(std::move(offset)), to_numpy(std::move(rows))};
+  for (const py::array& array : arrays) {
+    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  }
+  return py::make_tuple(arrays[0], arrays[1]);
+}
+
 // Runs a call without the GIL. Between items of work the calling thread checks for Ctrl-C and reports progress. An
 // exception of these stops the call and is then raised again.
 class Call {

@@ -108,7 +108,7 @@ void bind_cuda(py::module_& module) {
           offset = positives.offset.to_host();
           rows = positives.row.to_host();
         }
-        return py::make_tuple(to_numpy(std::move(offset)), to_numpy(std::move(rows)));
+        return positives_to_numpy(std::move(offset), std::move(rows));
       });
   module.def("find_positives", [](const CudaMatrix& labels, int, const py::object&) {
     const py::gil_scoped_release release;

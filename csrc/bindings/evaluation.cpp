@@ -20,11 +20,6 @@ bool are_rows(Span<const std::uint32_t> rows, std::int64_t num_rows) {
   return rows.count() == 0 || (rises && rows[rows.count() - 1] < num_rows);
 }
 
-// Positives are borrowed by later calls, which check them first: no other thread may change them meanwhile.
-void make_read_only(const py::array& array) {
-  py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
-}
-
 }  // namespace
 
 cpu::Positives to_positives(const IntArray& offset, const RowArray& rows, std::int64_t num_rows,
@@ -233,11 +228,7 @@ void bind_evaluation(py::module_& module) {
   module.def("find_positives", [](const Matrix& labels, int threads, const py::object& progress) {
     cpu::OwnedPositives found =
         Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_positives(labels, runner); });
-    const auto offset = to_numpy(std::move(found.offset_memory));
-    const auto rows = to_numpy(std::move(found.rows_memory));
-    make_read_only(offset);
-    make_read_only(rows);
-    return py::make_tuple(offset, rows);
+    return positives_to_numpy(std::move(found.offset_memory), std::move(found.rows_memory));
   });
   module.def("rank_scan", &rank_scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
              "threads"_a, "progress"_a);

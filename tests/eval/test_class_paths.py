@@ -293,6 +293,14 @@ def test_weighted_ap_of_dense_classes_agrees_with_the_textbook_and_sklearn(path,
         assert_agrees(got[c], average_precision_score(labels[:, c], scores[:, c], sample_weight=weights))
 
 
+@pytest.mark.parametrize(("positives", "smallest"), [(5, 0.354), (32, 0.315)])
+def test_the_smallest_sap_is_the_published_one(path, positives, smallest):
+    """arXiv 1904.12993, Section 4: all positives behind all negatives."""
+    labels = np.zeros(1000, bool)
+    labels[-positives:] = True
+    assert expected_sampled_average_precision(-np.arange(1000.0), labels)[0] == pytest.approx(smallest, abs=5e-4)
+
+
 # Errors
 
 

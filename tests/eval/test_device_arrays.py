@@ -65,6 +65,13 @@ def offering_dlpack(array) -> Offers:
     return Offers(__dlpack__=array.__dlpack__, __dlpack_device__=array.__dlpack_device__)
 
 
+@pytest.mark.any_device
+@pytest.mark.parametrize("make", [np.zeros, lambda shape: np.zeros(shape)[...], lambda shape: np.zeros(shape).tolist()])
+def test_every_input_of_a_test_of_any_device_is_on_the_device_of_the_run(request, make):
+    on_cuda = request.config.getoption("--device") == "cuda"
+    assert (borrow("scores", make((3, 2))).device.index is not None) == on_cuda
+
+
 # __cuda_array_interface__
 
 

@@ -198,6 +198,9 @@ def _borrow_owner(array: np.ndarray, dtype: str) -> Array:
 
 
 def _borrow_numpy(name: str, array: np.ndarray) -> Array:
+    is_owner = type(array) is np.ndarray and array.base is None and array.flags.owndata
+    if is_owner and (dtype := _NAMES.get(array.dtype)) is not None:
+        return _borrow_owner(array, dtype)
     _check_complete(name, array)
     _check_byte_order(name, array.dtype, array)
     plain = np.asarray(array)  # subclasses may redefine every attribute
@@ -207,7 +210,8 @@ def _borrow_numpy(name: str, array: np.ndarray) -> Array:
     if root is not None:
         root = np.asarray(root)
         block = (root.__array_interface__["data"][0], root.nbytes)
-    return Array(address, plain.shape, plain.strides, plain.dtype.name, plain, writable=not read_only, block=block)
+    borrowed = Array(address, plain.shape, plain.strides, plain.dtype.name, plain, writable=not read_only, block=block)
+    return _checked(name, borrowed, array)
 
 
 def _root_of(name: str, array: np.ndarray) -> np.ndarray | None:
@@ -419,6 +423,16 @@ _MADE_ORDINARY_BY = {
 }
 
 
+def _checked(name: str, borrowed: Array, array: Any) -> Array:
+    """The borrowed array, if the core can read it. array: the array it was borrowed from."""
+    if borrowed.dtype not in _CODES:
+        raise _dtype_error(name, str(getattr(array, "dtype", borrowed.dtype)).removeprefix("torch."))
+    _check_memory(name, borrowed)
+    if borrowed.device is not CPU and not borrowed.is_aligned:
+        raise ValueError(f"{name}: expected aligned elements on a device, got an address or strides between them")
+    return borrowed
+
+
 def _check_memory(name: str, array: Array) -> None:
     """Raise if the elements cannot be at the stated address. Reads no element."""
     shape, strides = array.shape, array.strides
@@ -452,13 +466,10 @@ def borrow(name: str, array: Any) -> Array:
     array's memory.
     """
     if isinstance(array, np.ndarray):
-        is_owner = type(array) is np.ndarray and array.base is None and array.flags.owndata
-        if is_owner and (dtype := _NAMES.get(array.dtype)) is not None:
-            return _borrow_owner(array, dtype)
-        borrowed = _borrow_numpy(name, array)
-    elif isinstance(array, Array):
+        return _borrow_numpy(name, array)
+    if isinstance(array, Array):
         return array
-    elif hasattr(array, "data_ptr") and hasattr(array, "is_neg"):  # torch's own, or a subclass of theirs
+    if hasattr(array, "data_ptr") and hasattr(array, "is_neg"):  # torch's own, or a subclass of theirs
         borrowed = _borrow_offered(name, array, _borrow_torch)
     elif (interface := getattr(array, "__cuda_array_interface__", None)) is not None and (
         interface.get("stream") is not None or not hasattr(array, "__dlpack__")  # which would put it on our stream
@@ -485,12 +496,7 @@ def borrow(name: str, array: Any) -> Array:
         )
     else:
         raise TypeError(f"{name}: expected an array, got {type(array).__name__}")
-    if borrowed.dtype not in _CODES:
-        raise _dtype_error(name, str(getattr(array, "dtype", borrowed.dtype)).removeprefix("torch."))
-    _check_memory(name, borrowed)
-    if borrowed.device is not CPU and not borrowed.is_aligned:
-        raise ValueError(f"{name}: expected aligned elements on a device, got an address or strides between them")
-    return borrowed
+    return _checked(name, borrowed, array)
 
 
 def _is_path(value: Any) -> bool:
