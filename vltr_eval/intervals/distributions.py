@@ -146,7 +146,8 @@ def _continued_fraction(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarr
 
 
 def _without_zero(values: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(values) < _TINY, _TINY, values)
+    values[np.abs(values) < _TINY] = _TINY
+    return values
 
 
 def _ratio_of_gammas(a: np.ndarray) -> np.ndarray:
