@@ -136,10 +136,9 @@ def test_saved_evaluations_are_compared_without_labels(run):
 
 
 def test_saving_an_evaluation_changes_no_report(run):
-    plain = run("base.npy", "labels.npy", "--counts", "counts.lst", "--json", "-", "--quiet")
-    saved = run(
-        "base.npy", "labels.npy", "--counts", "counts.lst", "--json", "-", "--quiet", "--save-evaluation", "e.npz"
-    )
+    shared = ["labels.npy", "--counts", "counts.lst", "--json", "-", "--quiet"]
+    plain = run("base.npy", *shared)
+    saved = run("base.npy", *shared, "--save-evaluation", "e.npz")
     assert plain.out == saved.out
     base, labels = load("base", "labels")
     found = Evaluation.load("e.npz")

@@ -271,7 +271,7 @@ def _with_clusters(systems: Sequence[Sequence[_Run]], clusters: Any) -> list[lis
             )
         known = first.clusters
         if first.id_fingerprint is None:
-            known = number_by_appearance(read_clusters(clusters, first.report.num_rows))
+            known = number_by_appearance(_clusters_of_rows(clusters, first.report.num_rows))
     return [
         [
             run
@@ -283,12 +283,13 @@ def _with_clusters(systems: Sequence[Sequence[_Run]], clusters: Any) -> list[lis
     ]
 
 
-def read_clusters(clusters: Any, num_rows: int) -> np.ndarray:
-    """Check the cluster of each row: (N,) int64 or objects of str."""
+def _clusters_of_rows(clusters: Any, num_rows: int) -> np.ndarray:
+    """The clusters of the rows of a saved evaluation: (N,) int64 or objects of str."""
     try:
         return read_ids(clusters, num_rows)
     except (ValueError, TypeError) as error:
-        raise type(error)(f"clusters: {str(error).partition(': ')[2]}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"clusters: {str(error).removeprefix('ids: ')}") from None
 
 
 def _compare_system(
