@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -374,9 +376,46 @@ def test_each_system_is_compared_with_the_baseline():
         alone = compare(base, scores, labels=labels).systems[0]
         assert repr(system.means) == repr(alone.means)  # as text, because NaN != NaN
     assert "not adjusted for the number of means or of the 2 systems" in found.to_text()
-    assert "first - base" in found.to_text()
-    assert "second - base" in found.to_text()
+    assert "first minus base" in found.to_text()
+    assert "second minus base" in found.to_text()
     assert found.metrics()["second/mAP_difference"] == found.systems[1].of("mAP").difference
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Laws
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([None, 3, 8]))
+@settings(max_examples=15, deadline=None)
+def test_the_order_of_rows_and_the_threads_change_no_bit(seed, levels):
+    labels, (base, new) = make_systems(2, seed=seed, levels=levels)
+    order = np.random.default_rng(seed).permutation(NUM_ROWS)
+    clusters = order % 30
+    expected = compare(base, new, labels=labels, train_counts=COUNTS, threads=1)
+    assert compare(base, new, labels=labels, train_counts=COUNTS, threads=3) == expected
+    assert compare(base[order], new[order], labels=labels[order], train_counts=COUNTS) == expected
+    clustered = compare(base, new, labels=labels, clusters=clusters)
+    assert compare(base[order], new[order], labels=labels[order], clusters=clusters[order] * 7) == clustered
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([None, 3, 8]))
+@settings(max_examples=15, deadline=None)
+def test_exchanged_systems_have_the_opposite_difference_and_the_same_test(seed, levels):
+    labels, (base, new) = make_systems(2, seed=seed, levels=levels)
+    forth, back = (compare(*pair, labels=labels).systems[0] for pair in ((base, new), (new, base)))
+    for one, other in zip(forth.means, back.means, strict=True):
+        assert (one.base, one.new, one.difference) == (other.new, other.base, -other.difference)
+        assert (one.error, one.p_value) == (other.error, other.p_value)
+    assert np.array_equal(forth.classes["p_value"], back.classes["p_value"], equal_nan=True)
+    assert np.array_equal(forth.classes["low"], -np.array(back.classes["high"]), equal_nan=True)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_a_monotone_change_of_scores_changes_no_bit(seed):
+    labels, (base, new) = make_systems(2, seed=seed, levels=20)
+    assert compare(2 * base + 1, new, labels=labels) == compare(base, new - 5, labels=labels)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -457,6 +457,9 @@ def _notes(
     ]
     if undefined:
         notes.append(f"no interval where no row has an effect: {', '.join(dict.fromkeys(undefined))}")
+    for name, runs in zip(names, systems, strict=True):
+        inputs = dict.fromkeys(note for run in runs for note in run.evaluation.report.notes)
+        notes += [f"{name}: {note}" for note in inputs]
     versions = sorted({run.evaluation.report.version for runs in systems for run in runs})
     if len(versions) > 1:
         notes.append(f"the evaluations were made by different versions of vltr: {', '.join(versions)}")
