@@ -13,7 +13,7 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
-from vltr_eval._engine.effects import paired_variances
+from vltr_eval._engine import effects
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.sample_ids import read_ids
@@ -345,8 +345,8 @@ def _mean_names(evaluation: Evaluation) -> list[str]:
 
 def _effects(mean: str, runs: Sequence[_Run]) -> np.ndarray:
     """The effects of the rows, or of the clusters of rows, on the mean over runs."""
-    effects = [_by_cluster(run.evaluation.effects[mean], run.evaluation.clusters).values for run in runs]
-    total: np.ndarray = np.sum(effects, axis=0) if len(effects) > 1 else effects[0]
+    found = [_by_cluster(run.evaluation.effects[mean], run.evaluation.clusters).values for run in runs]
+    total: np.ndarray = np.sum(found, axis=0) if len(found) > 1 else found[0]
     return total / len(runs)
 
 
@@ -393,7 +393,7 @@ def _class_variances(
     total = np.zeros(first.positives.num_classes)
     largest = np.zeros(first.positives.num_classes)
     for k, (i, j) in enumerate(pairs):
-        variance = paired_variances(
+        variance = effects.paired_variances(  # type: ignore[attr-defined]
             scores[i],
             predictions[i].table,
             scores[j],
