@@ -13,6 +13,7 @@ from vltr_eval._evaluate import evaluate
 from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.formats import InputError, LabelPairs, Labels, Scores, read_labels, read_scores
+from vltr_eval.metrics.bootstrap import BootstrapResult, bootstrap, bootstrap_weights
 from vltr_eval.metrics.rank_metrics import (
     average_precision,
     calibrated_average_precision,
@@ -34,6 +35,7 @@ from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.report.report import Report
 
 __all__ = [
+    "BootstrapResult",
     "EvalOptions",
     "EvalOptionsDict",
     "Evaluator",
@@ -53,6 +55,8 @@ __all__ = [
     "ShardFiles",
     "__version__",
     "average_precision",
+    "bootstrap",
+    "bootstrap_weights",
     "build_info",
     "calibrated_average_precision",
     "distributed",

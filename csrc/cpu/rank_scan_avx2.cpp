@@ -4,4 +4,5 @@
 #include "cpu/dense_class.inl"
 #include "cpu/score_order.inl"
 #include "cpu/weighted_tile.inl"
+#include "cpu/bootstrap_lists.inl"
 #endif

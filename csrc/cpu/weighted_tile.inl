@@ -20,16 +20,17 @@ void add_weights(const std::uint32_t* buckets, const float* rows, std::int64_t c
   }
 }
 
+constexpr std::int64_t kSurvivorBuffer = kTileRows + 16;  // of one class
+
+// Lists the scores of a strip that reach the lowest threshold of their class, and their rows within the tile, as bits.
+// Class col + j has survived[j] of them, from element j * kSurvivorBuffer on.
 template <class T>
-void weighted_strip(const WeightedPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t col, std::int64_t cols,
-                    WeightedWorker<LaneOf<T>>& worker) {
+__attribute__((always_inline)) inline void find_survivors(const Tile& tile, std::int64_t col, std::int64_t cols,
+                                                          const LaneOf<T>* lowest_of_classes, LaneOf<T>* survivors,
+                                                          float* survivor_rows, std::int64_t* survived, FirstNan& nan) {
   using Lane = LaneOf<T>;
-  constexpr std::int64_t kBuffer = kTileRows + 16;
+  constexpr std::int64_t kBuffer = kSurvivorBuffer;
   constexpr std::int64_t kSize = sizeof(T);
-  const Thresholds<Lane>& thresholds = *plan.thresholds;
-  Lane* const survivors = worker.survivors.data();
-  float* const survivor_rows = worker.rows.data();
-  std::int64_t survived[kStripCols] = {};
   for (std::int64_t row = tile.first_row; row < tile.first_row + tile.rows; row += 16) {
     const std::int64_t rows = std::min<std::int64_t>(16, tile.first_row + tile.rows - row);
     const std::uint32_t valid = low_bits(rows);
@@ -47,9 +48,9 @@ void weighted_strip(const WeightedPlan<LaneOf<T>>& plan, const Tile& tile, std::
       }
       Pack<Lane> packs[16];
       load_block<T>(*tile.shard, row, rows, col + block, block_cols, packs);
-      note_nans<Lane>(packs, row, rows, col + block, block_cols, worker.nan);
+      note_nans<Lane>(packs, row, rows, col + block, block_cols, nan);
       transpose(packs);
-      const Lane* const lowest = plan.lowest + col + block;
+      const Lane* const lowest = lowest_of_classes + col + block;
       std::int64_t* const ends = survived + block;
 #pragma GCC unroll 16
       for (int j = 0; j < 16; ++j) {
@@ -60,6 +61,18 @@ void weighted_strip(const WeightedPlan<LaneOf<T>>& plan, const Tile& tile, std::
       }
     }
   }
+}
+
+template <class T>
+void weighted_strip(const WeightedPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t col, std::int64_t cols,
+                    WeightedWorker<LaneOf<T>>& worker) {
+  using Lane = LaneOf<T>;
+  constexpr std::int64_t kBuffer = kSurvivorBuffer;
+  const Thresholds<Lane>& thresholds = *plan.thresholds;
+  Lane* const survivors = worker.survivors.data();
+  float* const survivor_rows = worker.rows.data();
+  std::int64_t survived[kStripCols] = {};
+  find_survivors<T>(tile, col, cols, plan.lowest, survivors, survivor_rows, survived, worker.nan);
 
   alignas(64) std::uint32_t buckets[kBuffer];
   const Wide* const weights = plan.weights + tile.first_row * plan.weightings;
