@@ -14,6 +14,7 @@ from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.comparison import Comparison, Evaluation, compare
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.formats import InputError, LabelPairs, Labels, Scores, read_labels, read_scores
+from vltr_eval.metrics.bootstrap import BootstrapResult, bootstrap, bootstrap_weights
 from vltr_eval.metrics.rank_metrics import (
     average_precision,
     calibrated_average_precision,
@@ -35,6 +36,7 @@ from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.report.report import Report
 
 __all__ = [
+    "BootstrapResult",
     "Comparison",
     "EvalOptions",
     "EvalOptionsDict",
@@ -56,6 +58,8 @@ __all__ = [
     "ShardFiles",
     "__version__",
     "average_precision",
+    "bootstrap",
+    "bootstrap_weights",
     "build_info",
     "calibrated_average_precision",
     "compare",

@@ -47,6 +47,7 @@ PYBIND11_MODULE(_core, module) {
 
   bind_arrays(module);
   bind_effects(module);
+  bind_bootstrap(module);
   bind_evaluation(module);
 #if defined(VLTR_HAVE_CUDA)
   bind_cuda(module);

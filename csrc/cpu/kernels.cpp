@@ -1,4 +1,6 @@
 // The choice of kernels by instruction set, made here alone.
+#include "cpu/bootstrap_lists.hpp"
+#include "cpu/bootstrap_replicates.hpp"
 #include "cpu/columns.hpp"
 #include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
@@ -63,6 +65,11 @@ EffectTile<LaneOf<T>> effect_tile_kernel() {
   return VLTR_CHOOSE(effect_tile<T>);
 }
 
+template <class T>
+ListTile<LaneOf<T>> list_tile_kernel() {
+  return VLTR_CHOOSE(list_tile<T>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 template <class Lane>
@@ -106,12 +113,19 @@ AverageCounted average_counted_kernel() { return VLTR_CHOOSE(average_counted); }
 
 AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
 
+DrawPoisson draw_poisson_kernel() { return VLTR_CHOOSE(draw_poisson); }
+
+SumUnits sum_units_kernel() { return VLTR_CHOOSE(sum_units); }
+
+ResampleClass resample_class_kernel() { return VLTR_CHOOSE(resample_class); }
+
 #define VLTR_KERNELS(T)                                        \
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
   template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
   template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();    \
   template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();  \
-  template EffectTile<LaneOf<T>> effect_tile_kernel<T>();
+  template EffectTile<LaneOf<T>> effect_tile_kernel<T>();      \
+  template ListTile<LaneOf<T>> list_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                                \

@@ -5,4 +5,5 @@
 #include "cpu/score_order.inl"
 #include "cpu/row_effects_tile.inl"
 #include "cpu/weighted_tile.inl"
+#include "cpu/bootstrap_lists.inl"
 #endif

@@ -240,6 +240,24 @@ def class_statistics(
 def count_hits(
     ranks: NDArray[np.int32], offset: _Int64, rows: _UInt32, topk: Sequence[int], threads: int, /
 ) -> tuple[int, _Int64, _Int64]: ...
+def bootstrap_weights(
+    units: int, replicates: int, method: str, seed: int, first: int, threads: int
+) -> NDArray[np.uint8]: ...
+def bootstrap(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    clusters: _UInt32 | None,
+    num_clusters: int,
+    replicates: int,
+    method: str,
+    seed: int,
+    metrics: Sequence[str],
+    ranks: NDArray[np.int32] | None,
+    topk: Sequence[int],
+    threads: int,
+    progress: _Progress,
+) -> tuple[dict[str, _Float64], _Float64, _Float64]: ...
 def exact_sums(values: _Float64, offset: _Int64, threads: int, /) -> _Float64: ...
 
 # Running AP

@@ -1,0 +1,5 @@
+// The operations of the bootstrap for AVX-512.
+#if defined(__x86_64__)
+#include "cpu/pack_avx512.inl"
+#include "cpu/bootstrap_replicates.inl"
+#endif
