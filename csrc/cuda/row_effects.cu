@@ -1,5 +1,5 @@
 // One pass over the scores, each read once: 206 MB for VideoLT's test set. Everything else is small and stays in the L2
-// cache: the thresholds (0.2 MB), the effects of the buckets (0.9 MB a metric) and the sums (0.4 MB a group and
+// cache: the thresholds (0.2 MB), the effects of their buckets (0.9 MB a metric) and the sums (0.4 MB a group and
 // metric).
 //
 // A block takes a strip of 32 classes and a range of rows, as in the rank scan, with the thresholds of the strip in
@@ -11,12 +11,12 @@
 //   queue as in the rank scan would lose the order of the classes, which makes the sums cheap.
 // - A lane has the sums of its row and group in registers. The warp adds them to those in device memory once a group
 // and
-//   strip: 32 neighbouring words for each metric, so the sums lie row after row within a group and metric until the
-//   end. The sums are integers, so that the order of these additions changes no bit.
+//   strip: 32 neighbouring words for each metric. The sums are integers, so that the order of these additions changes
+//   no bit.
 //
-// A score below all thresholds of its class has the effect `below`. The effects of the buckets are made relative to it,
-// so that such scores add nothing; the sum of `below` over the classes of a group is added to each row at the end.
-// Positives are counted as negatives first. A second kernel corrects them.
+// A score below all thresholds of its class has the effect `base` and adds nothing here, because the other effects are
+// relative to it. Its sum over the classes of a group is added to each row at the end. Positives are counted as
+// negatives first; a second kernel corrects them.
 #include "cuda/row_effects.hpp"
 
 #include <algorithm>
@@ -32,10 +32,11 @@ constexpr int kStrip = kWarp;         // classes of a block
 constexpr int kTileRow = kStrip + 1;  // so that the lanes of a warp use different banks in both directions
 constexpr int kLoads = 16;            // of a lane, in flight together
 constexpr int kKeyBytes = 10 * 1024;  // thresholds of a strip in shared memory; others are searched in device memory
+constexpr int kMostWidth = 4;
 constexpr int kBlocksPerProcessor = 4;
 constexpr int kThreads = 256;  // of the other kernels
 
-// A block of 44 KB of shared memory.
+// So that a block has at most 48 KB of shared memory.
 template <class T>
 constexpr int kWarpsOf = sizeof(T) == 8 ? 4 : 8;
 template <class T>
@@ -45,31 +46,50 @@ constexpr int kSharedKeys = kKeyBytes / static_cast<int>(sizeof(Lane));
 
 using Sum = unsigned long long;  // atomicAdd has no signed type of this size; the bits are the same
 
+// One entry of a table, or a part of it, in one load.
+struct alignas(16) Two {
+  std::int64_t first;
+  std::int64_t second;
+};
+
 template <class Lane>
 struct EffectPlan {
   const Lane* keys;
   const std::int64_t* offset;
   const std::int64_t* group;
-  const std::int64_t* relative;  // (2 K, metrics)
-  Sum* sums;                     // (groups, metrics, rows)
+  const std::int64_t* negative;
+  Sum* sums;  // (groups, metrics, rows)
   unsigned long long* first_nan;
   std::int64_t rows;
   std::int64_t cols;
   std::int64_t strips;
   std::int64_t rows_per_block;
   int metrics;
+  int width;
+
+  __device__ Sum& sum_of(std::int64_t row, std::int64_t of_group, int metric) const {
+    return sums[(of_group * metrics + metric) * rows + row];
+  }
+};
+
+// A class of the strip.
+template <class Lane>
+struct Slot {
+  const std::int64_t* effects;  // of its first bucket
+  const Lane* keys;             // in device memory
+  std::int64_t group;
+  Lane lowest;
+  unsigned count;  // of its keys
+  int first_key;   // index in shared memory of its first key; -1 if its keys do not fit
+  int column;      // of the strip
+  int ends_group;
 };
 
 template <class T>
 struct StripMemory {
   LaneOf<T> keys[kSharedKeys<LaneOf<T>>];
   T tile[kWarpsOf<T>][kWarp * kTileRow];  // a row of the tile is a row of the scores
-  std::int64_t first[kStrip];             // index of the class's first key in device memory
-  std::int64_t count[kStrip];
-  std::int64_t group[kStrip];
-  LaneOf<T> lowest[kStrip];
-  int first_key[kStrip];  // index of its first key in `keys`; -1 if its keys do not fit
-  int order[kStrip];      // the classes of the strip, group after group
+  Slot<LaneOf<T>> slot[kStrip];           // group after group; classes that are not there come last
 };
 
 template <class T>
@@ -80,27 +100,34 @@ __device__ void load_strip(StripMemory<T>& shared, const EffectPlan<LaneOf<T>>& 
     const bool there = c < plan.cols;
     const std::int64_t first = there ? plan.offset[c] : 0;
     const std::int64_t count = there ? plan.offset[c + 1] - first : 0;
-    const std::int64_t group = there ? plan.group[c] : INT64_MAX;  // classes that are not there come last
+    const std::int64_t group = there ? plan.group[c] : INT64_MAX;
     // A class that is too large for shared memory takes no room from the others.
     constexpr int kMost = kSharedKeys<LaneOf<T>>;
     const std::int64_t end = inclusive_sum(count <= kMost ? count : 0);
     int place = 0;
-    for (int j = 0; j < kWarp; ++j) {
-      const std::int64_t other = __shfl_sync(kWholeWarp, group, j);
-      place += other < group || (other == group && j < lane_id()) ? 1 : 0;
+#pragma unroll 1
+    for (int lane = 0; lane < kWarp; ++lane) {
+      const std::int64_t other = __shfl_sync(kWholeWarp, group, lane);
+      place += other < group || (other == group && lane < lane_id()) ? 1 : 0;
     }
-    shared.first[lane_id()] = first;
-    shared.count[lane_id()] = count;
-    shared.group[lane_id()] = group;
-    shared.lowest[lane_id()] = count != 0 ? plan.keys[first] : LaneOf<T>{0};  // unused if the count is 0
-    shared.first_key[lane_id()] = count <= kMost && end <= kMost ? static_cast<int>(end - count) : -1;
-    shared.order[place] = lane_id();
+    Slot<LaneOf<T>>& slot = shared.slot[place];
+    slot.effects = plan.negative + 2 * first * plan.width;
+    slot.keys = plan.keys + first;
+    slot.group = group;
+    slot.lowest = count != 0 ? plan.keys[first] : LaneOf<T>{0};  // unused if the count is 0
+    slot.count = static_cast<unsigned>(count);
+    slot.first_key = count <= kMost && end <= kMost ? static_cast<int>(end - count) : -1;
+    slot.column = lane_id();
+    __syncwarp();
+    shared.slot[lane_id()].ends_group =
+        lane_id() == kWarp - 1 || shared.slot[lane_id() + 1].group != shared.slot[lane_id()].group ? 1 : 0;
   }
   __syncthreads();
-  for (int j = warp; j < kStrip; j += kWarpsOf<T>) {
-    if (shared.first_key[j] < 0) continue;
-    for (int k = lane_id(); k < static_cast<int>(shared.count[j]); k += kWarp)
-      shared.keys[shared.first_key[j] + k] = plan.keys[shared.first[j] + k];
+  for (int i = warp; i < kStrip; i += kWarpsOf<T>) {
+    const Slot<LaneOf<T>>& slot = shared.slot[i];
+    if (slot.first_key < 0) continue;
+    for (int k = lane_id(); k < static_cast<int>(slot.count); k += kWarp)
+      shared.keys[slot.first_key + k] = slot.keys[k];
   }
   __syncthreads();
 }
@@ -115,33 +142,43 @@ __device__ void load_tile(T* tile, const Shard& shard, const std::byte* from, in
   const std::int64_t stride = by_class ? shard.col_stride : shard.row_stride;
   const std::byte* ptr =
       from + (lane_id() < lanes ? lane_id() : lanes - 1) * (by_class ? shard.row_stride : shard.col_stride);
+  T* to = tile + lane_id() * (by_class ? kTileRow : 1);
+  const int to_stride = by_class ? 1 : kTileRow;
   for (int start = 0; start < steps; start += kLoads) {
     T element[kLoads];
 #pragma unroll
     for (int i = 0; i < kLoads; ++i, ptr += start + i < steps ? stride : 0) element[i] = load_element<T>(ptr);
 #pragma unroll
-    for (int i = 0; i < kLoads; ++i)
-      tile[by_class ? lane_id() * kTileRow + start + i : (start + i) * kTileRow + lane_id()] = element[i];
+    for (int i = 0; i < kLoads; ++i, to += to_stride) *to = element[i];
   }
 }
 
-// The bucket of a score that reaches the lowest threshold of its class.
+// Adds the effects of a score that reaches the lowest threshold of its class.
 template <class T>
-__device__ std::int64_t bucket_of(const StripMemory<T>& shared, const EffectPlan<LaneOf<T>>& plan, int j,
-                                  LaneOf<T> score) {
-  std::int64_t at;
+__device__ void add_entry(const StripMemory<T>& shared, const Slot<LaneOf<T>>& slot, LaneOf<T> score, int width,
+                          std::int64_t (&sum)[kMostWidth]) {
+  unsigned at;
   bool equal;
-  if (shared.first_key[j] >= 0) {
-    const LaneOf<T>* const keys = shared.keys + shared.first_key[j];
-    const unsigned reached = last_reached(keys, static_cast<unsigned>(shared.count[j]), score);
-    equal = keys[reached] == score;
-    at = reached;
-  } else {
-    const LaneOf<T>* const keys = plan.keys + shared.first[j];
-    at = last_reached(keys, shared.count[j], score);
+  if (slot.first_key >= 0) {
+    const LaneOf<T>* const keys = shared.keys + slot.first_key;
+    at = last_reached(keys, slot.count, score);
     equal = keys[at] == score;
+  } else {
+    at = last_reached(slot.keys, slot.count, score);
+    equal = slot.keys[at] == score;
   }
-  return 2 * (shared.first[j] + at) + (equal ? 0 : 1);
+  const std::int64_t* const entry = slot.effects + (2 * std::int64_t{at} + (equal ? 0 : 1)) * width;
+  if (width == 1) {
+    sum[0] += entry[0];
+    return;
+  }
+  const Two low = *reinterpret_cast<const Two*>(entry);
+  sum[0] += low.first;
+  sum[1] += low.second;
+  if (width == 2) return;
+  const Two high = *reinterpret_cast<const Two*>(entry + 2);
+  sum[2] += high.first;
+  sum[3] += high.second;
 }
 
 template <class T>
@@ -153,6 +190,7 @@ __global__ void __launch_bounds__(kThreadsOf<T>, kBlocksPerProcessor)
   const std::int64_t first_class = blockIdx.x % plan.strips * kStrip;
   load_strip(shared, plan, first_class);
   T* const tile = shared.tile[warp];
+  const T* const tile_row = tile + lane_id() * kTileRow;
   const int classes = static_cast<int>(plan.cols - first_class < kStrip ? plan.cols - first_class : kStrip);
   const std::int64_t begin = blockIdx.x / plan.strips * plan.rows_per_block;
   const std::int64_t end = begin + plan.rows_per_block < shard.rows ? begin + plan.rows_per_block : shard.rows;
@@ -161,27 +199,27 @@ __global__ void __launch_bounds__(kThreadsOf<T>, kBlocksPerProcessor)
     __syncwarp();  // the last tile has been read
     load_tile(tile, shard, shard.data + first * shard.row_stride + first_class * shard.col_stride, rows, classes);
     __syncwarp();
+    if (lane_id() >= rows) continue;
     const std::int64_t row = shard.first_row + first + lane_id();
-    const bool has_row = lane_id() < rows;
-    std::int64_t sum[kMostMetrics] = {};
+    bool has_nan = false;
+    std::int64_t sum[kMostWidth] = {};
     for (int i = 0; i < classes; ++i) {
-      const int j = shared.order[i];
-      const Lane score = to_lane(tile[lane_id() * kTileRow + j]);
-      if (score != score && has_row) note_first(plan.first_nan, row, plan.cols, first_class + j);
-      if (shared.count[j] != 0 && has_row && score >= shared.lowest[j]) {
-        const std::int64_t* const effects = plan.relative + bucket_of(shared, plan, j, score) * plan.metrics;
+      const Slot<Lane>& slot = shared.slot[i];
+      const Lane score = to_lane(tile_row[slot.column]);
+      has_nan = has_nan || score != score;
+      if (slot.count != 0 && score >= slot.lowest) add_entry(shared, slot, score, plan.width, sum);
+      if (slot.ends_group == 0) continue;
 #pragma unroll
-        for (int m = 0; m < kMostMetrics; ++m) {
-          if (m < plan.metrics) sum[m] += effects[m];
-        }
-      }
-      const std::int64_t group = shared.group[j];
-      if (i + 1 < classes && shared.group[shared.order[i + 1]] == group) continue;
-#pragma unroll
-      for (int m = 0; m < kMostMetrics; ++m) {
-        if (sum[m] != 0) atomicAdd(&plan.sums[(group * plan.metrics + m) * plan.rows + row], static_cast<Sum>(sum[m]));
+      for (int m = 0; m < kMostWidth; ++m) {
+        if (sum[m] != 0) atomicAdd(&plan.sum_of(row, slot.group, m), static_cast<Sum>(sum[m]));
         sum[m] = 0;
       }
+    }
+    if (!has_nan) continue;
+#pragma unroll 1
+    for (int j = 0; j < classes; ++j) {
+      const Lane score = to_lane(tile_row[j]);
+      if (score != score) note_first(plan.first_nan, row, plan.cols, first_class + j);
     }
   }
 }
@@ -190,33 +228,33 @@ __global__ void __launch_bounds__(kThreadsOf<T>, kBlocksPerProcessor)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     correct_positives(MatrixView scores, const std::uint32_t* row, const std::uint32_t* cls, std::int64_t count,
-                      const __grid_constant__ EffectPlan<LaneOf<T>> plan, const std::int64_t* correction,
+                      const __grid_constant__ EffectPlan<LaneOf<T>> plan, const std::int64_t* positive,
                       unsigned long long* missing_class) {
   const std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
   if (i >= count) return;
   const std::int64_t r = row[i];
   const std::int64_t c = cls[i];
+  const std::int64_t first = plan.offset[c];
+  const std::int64_t keys_of_class = plan.offset[c + 1] - first;
   const LaneOf<T> score = to_lane(load_element<T>(scores.shard_of(r).at(r, c)));
-  const LaneOf<T>* const keys = plan.keys + plan.offset[c];
-  const std::int64_t keys_of_class = plan.offset[c + 1] - plan.offset[c];
-  const std::int64_t at = keys_before(keys, keys_of_class, score, false);
-  if (at == keys_of_class || keys[at] != score) {
+  const std::int64_t at = keys_before(plan.keys + first, keys_of_class, score, false);
+  if (at == keys_of_class || plan.keys[first + at] != score) {
     atomicMin(missing_class, static_cast<unsigned long long>(c));
     return;
   }
   for (int m = 0; m < plan.metrics; ++m) {
-    const std::int64_t change = correction[(plan.offset[c] + at) * plan.metrics + m];
-    if (change != 0)
-      atomicAdd(&plan.sums[(plan.group[c] * plan.metrics + m) * plan.rows + r], static_cast<Sum>(change));
+    const std::int64_t change =
+        positive[(first + at) * plan.width + m] - plan.negative[2 * (first + at) * plan.width + m];
+    if (change != 0) atomicAdd(&plan.sum_of(r, plan.group[c], m), static_cast<Sum>(change));
   }
 }
 
-// Transposes the sums to one row after the other. `below` has the sum over the classes of each group.
-__global__ void __launch_bounds__(kThreads) finish_sums(const Sum* sums, const std::int64_t* below,
-                                                        std::int64_t columns, std::int64_t rows, std::int64_t* out) {
+// Adds the bases and brings the sums of a row together: from (columns, rows) to (rows, columns).
+__global__ void __launch_bounds__(kThreads)
+    finish_sums(const Sum* sums, const std::int64_t* base, std::int64_t columns, std::int64_t rows, std::int64_t* out) {
   for (std::int64_t i = blockIdx.x * std::int64_t{kThreads} + threadIdx.x; i < rows * columns;
        i += gridDim.x * std::int64_t{kThreads}) {
-    out[i] = static_cast<std::int64_t>(sums[i % columns * rows + i / columns]) + below[i % columns];
+    out[i] = static_cast<std::int64_t>(sums[i % columns * rows + i / columns]) + base[i % columns];
   }
 }
 
@@ -230,8 +268,9 @@ void add_shards(const Matrix& scores, EffectPlan<LaneOf<T>> plan, const Stream& 
   for (const Shard& shard : scores.shards) {
     if (shard.rows == 0) continue;
     constexpr int kReserved = 1024;  // shared memory that CUDA reserves in each block
-    const int by_memory =
-        shared_memory_of_multiprocessor(stream) / (static_cast<int>(sizeof(StripMemory<T>)) + kReserved);
+    constexpr int kShared = static_cast<int>(sizeof(StripMemory<T>));
+    static_assert(kShared <= 48 * 1024, "static shared memory");
+    const int by_memory = shared_memory_of_multiprocessor(stream) / (kShared + kReserved);
     const std::int64_t resident = std::int64_t{multiprocessors(stream)} * std::clamp(by_memory, 1, kBlocksPerProcessor);
     const std::int64_t rounds = blocks_for(shard.rows, kThreadsOf<T>);
     const std::int64_t ranges = std::clamp<std::int64_t>(resident / plan.strips, 1, rounds);
@@ -241,33 +280,12 @@ void add_shards(const Matrix& scores, EffectPlan<LaneOf<T>> plan, const Stream& 
   }
 }
 
-// The effects of the buckets of each class relative to `below`.
-Array<std::int64_t> relative_effects(const EffectTables& tables) {
-  Array<std::int64_t> relative(tables.negative.begin(), tables.negative.end());
-  const Offsets& offset = tables.thresholds->offset;
-  for (std::int64_t c = 0; c < offset.lists(); ++c) {
-    for (std::int64_t i = 2 * offset[c]; i < 2 * offset[c + 1]; ++i) {
-      for (int m = 0; m < tables.metrics; ++m) relative[i * tables.metrics + m] -= tables.below[c * tables.metrics + m];
-    }
-  }
-  return relative;
-}
-
-Array<std::int64_t> corrections(const EffectTables& tables) {
-  Array<std::int64_t> correction(tables.positive.begin(), tables.positive.end());
-  for (std::int64_t k = 0; k < correction.count() / tables.metrics; ++k) {
-    for (int m = 0; m < tables.metrics; ++m) {
-      correction[k * tables.metrics + m] -= tables.negative[2 * k * tables.metrics + m];
-    }
-  }
-  return correction;
-}
-
-Array<std::int64_t> sums_below(const EffectTables& tables) {
+// (groups, metrics)
+Array<std::int64_t> sums_of_bases(const EffectTables& tables) {
   Array<std::int64_t> sums(tables.groups * tables.metrics);
   for (std::int64_t c = 0; c < tables.group.count(); ++c) {
-    for (int m = 0; m < tables.metrics; ++m) {
-      sums[tables.group[c] * tables.metrics + m] += tables.below[c * tables.metrics + m];
+    for (std::int64_t m = 0; m < tables.metrics; ++m) {
+      sums[tables.group[c] * tables.metrics + m] += tables.base[c * tables.width + m];
     }
   }
   return sums;
@@ -282,9 +300,9 @@ Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives
   const DeviceGuard guard(stream.device);
   const DeviceArray<std::int64_t> offset(stream, tables.thresholds->offset);
   const DeviceArray<std::int64_t> group(stream, tables.group);
-  const DeviceArray<std::int64_t> relative(stream, relative_effects(tables));
-  const DeviceArray<std::int64_t> correction(stream, corrections(tables));
-  const DeviceArray<std::int64_t> below(stream, sums_below(tables));
+  const DeviceArray<std::int64_t> negative(stream, tables.negative);
+  const DeviceArray<std::int64_t> positive(stream, tables.positive);
+  const DeviceArray<std::int64_t> base(stream, sums_of_bases(tables));
   const DeviceArray<Sum> sums(stream, scores.rows * columns);
   const DeviceArray<EffectErrors> errors(stream, 1);
   const DeviceMatrix matrix(scores, stream);
@@ -297,23 +315,24 @@ Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives
     plan.keys = keys.data();
     plan.offset = offset.data();
     plan.group = group.data();
-    plan.relative = relative.data();
+    plan.negative = negative.data();
     plan.sums = sums.data();
     plan.first_nan = &errors.data()->first_nan;
     plan.rows = scores.rows;
     plan.cols = scores.cols;
     plan.strips = blocks_for(scores.cols, kStrip);
-    plan.metrics = tables.metrics;
+    plan.metrics = static_cast<int>(tables.metrics);
+    plan.width = static_cast<int>(tables.width);
     add_shards<T>(scores, plan, stream);
     if (positives.count != 0) {
       launch(stream, "correct_positives", correct_positives<T>, blocks_for(positives.count, kThreads), kThreads, 0,
-             matrix.view(), positives.row.data(), positives.cls.data(), positives.count, plan, correction.data(),
+             matrix.view(), positives.row.data(), positives.cls.data(), positives.count, plan, positive.data(),
              &errors.data()->missing_class);
     }
   });
   const DeviceArray<std::int64_t> out(stream, scores.rows * columns);
   launch(stream, "finish_sums", finish_sums, at_once(stream, blocks_for(out.size(), kThreads)), kThreads, 0,
-         sums.data(), below.data(), columns, scores.rows, out.data());
+         sums.data(), base.data(), columns, scores.rows, out.data());
   const EffectErrors found = errors.to_host().front();
   if (found.first_nan != kNoIndex) {
     const auto flat_index = static_cast<std::int64_t>(found.first_nan);

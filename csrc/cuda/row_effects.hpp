@@ -6,19 +6,18 @@
 
 namespace vltr::cuda {
 
-constexpr int kMostMetrics = 4;
-
-// The effects of one row on `metrics` metrics, as integers of one unit for each metric. A threshold has two buckets, as
-// in a rank scan: rows equal to it, and rows above it but below the next; thresholds ascend in each class. All arrays
-// are in host memory.
+// The effects of a row on the metrics of each class, as integers, in host memory. An entry has `width` integers: those
+// of the metrics, and zeros. A threshold has two buckets, as in a rank scan: rows equal to it, and rows above it but
+// below the next. Thresholds ascend in each class.
 struct EffectTables {
-  const RankTable* thresholds;        // of the whole data set, which has these scores or contains them; K in total
-  int metrics;                        // 1 to kMostMetrics
-  std::int64_t groups;                // of classes
+  const RankTable* thresholds;  // of these rows, or of more; K in total
+  std::int64_t metrics;
+  std::int64_t width;                 // 1, 2 or 4
+  Span<const std::int64_t> negative;  // (2 K, width): of a negative in each bucket, minus the base
+  Span<const std::int64_t> positive;  // (K, width): of a positive at each threshold, minus the base
+  Span<const std::int64_t> base;      // (C, width): of a row that reaches no threshold
   Span<const std::int64_t> group;     // (C): 0 to groups - 1
-  Span<const std::int64_t> below;     // (C, metrics): of a negative below all thresholds of the class
-  Span<const std::int64_t> negative;  // (2 K, metrics): of a negative in each bucket
-  Span<const std::int64_t> positive;  // (K, metrics): of a positive at each threshold
+  std::int64_t groups;
 };
 
 // (N, groups, metrics): for each row and group, the sum of its effects over the classes of the group. Throws BadValue

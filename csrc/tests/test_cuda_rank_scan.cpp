@@ -430,34 +430,36 @@ void weights() {
 
 // The effects of rows
 
-// Random effects of the rows of `scores` on random groups of classes.
+// Random effects of rows on random groups of classes, at the thresholds of a table.
 struct RandomEffects {
   RandomEffects(Random& random, RankTable table, int metrics_, std::int64_t groups_)
-      : thresholds(std::move(table)), metrics(metrics_), groups(groups_) {
+      : thresholds(std::move(table)), metrics(metrics_), width(metrics_ == 3 ? 4 : metrics_), groups(groups_) {
     const std::int64_t classes = thresholds.offset.lists();
     const std::int64_t count = thresholds.offset.back();
     // Numbers of 47 bits, so that an addition of 32 bits or in floating point shows.
-    const auto fill = [&](Array<std::int64_t>& values, std::int64_t size) {
-      values.resize(size);
-      for (std::int64_t& value : values) {
-        value = static_cast<std::int64_t>(random.below(1 << 30)) * (1 << 17) + random.below(1 << 17);
-        if (random.below(2) == 0) value = -value;
+    const auto fill = [&](Array<std::int64_t>& values, std::int64_t entries) {
+      values.assign(entries * width, 0);
+      for (std::int64_t i = 0; i < entries * width; ++i) {
+        if (i % width >= metrics) continue;
+        const auto size = static_cast<std::int64_t>(random.below(1 << 30)) * (1 << 17) + random.below(1 << 17);
+        values[i] = random.below(2) == 0 ? size : -size;
       }
     };
-    fill(below, classes * metrics);
-    fill(negative, 2 * count * metrics);
-    fill(positive, count * metrics);
+    fill(base, classes);
+    fill(negative, 2 * count);
+    fill(positive, count);
     for (std::int64_t c = 0; c < classes; ++c) group.push_back(random.below(static_cast<int>(groups)));
   }
   cuda::EffectTables view() const {
     const auto span = [](const Array<std::int64_t>& a) { return Span<const std::int64_t>(a.data(), a.count()); };
-    return {&thresholds, metrics, groups, span(group), span(below), span(negative), span(positive)};
+    return {&thresholds, metrics, width, span(negative), span(positive), span(base), span(group), groups};
   }
 
   RankTable thresholds;
   int metrics;
+  int width;
   std::int64_t groups;
-  Array<std::int64_t> group, below, negative, positive;
+  Array<std::int64_t> group, base, negative, positive;
 };
 
 // The sums by definition: for each cell, a walk over the thresholds of its class from the highest.
@@ -474,18 +476,16 @@ Array<std::int64_t> sums_by_definition(const Matrix& scores, const cpu::Positive
         const auto score = to_lane(load_element<T>(scores.shard_of(row).at(row, c)));
         const auto* const rows = positives.rows.data();
         const bool is_positive = std::binary_search(rows + positives.offset[c], rows + positives.offset[c + 1], row);
-        const std::int64_t* effect = effects.below.data() + c * effects.metrics;
-        for (std::int64_t k = first; k < end; ++k) {
-          if (!(score >= thresholds[k])) continue;
-          const std::int64_t ascending = first + end - 1 - k;
-          const std::int64_t bucket = 2 * ascending + (score == thresholds[k] ? 0 : 1);
-          effect = is_positive ? effects.positive.data() + ascending * effects.metrics
-                               : effects.negative.data() + bucket * effects.metrics;
-          break;
-        }
-        for (int m = 0; m < effects.metrics; ++m) {
-          sums[(row * effects.groups + effects.group[c]) * effects.metrics + m] += effect[m];
-        }
+        std::int64_t* const sum = sums.data() + (row * effects.groups + effects.group[c]) * effects.metrics;
+        for (int m = 0; m < effects.metrics; ++m) sum[m] += effects.base[c * effects.width + m];
+        std::int64_t k = first;
+        while (k < end && !(score >= thresholds[k])) ++k;
+        if (k == end) continue;
+        const std::int64_t ascending = first + end - 1 - k;
+        const std::int64_t bucket = 2 * ascending + (score == thresholds[k] ? 0 : 1);
+        const std::int64_t* const entry = is_positive ? effects.positive.data() + ascending * effects.width
+                                                      : effects.negative.data() + bucket * effects.width;
+        for (int m = 0; m < effects.metrics; ++m) sum[m] += entry[m];
       }
     }
   });
