@@ -13,7 +13,7 @@ from cases import corner_labels, make_case
 from devices import on_device
 from reference import assert_same_bits
 
-from vltr_eval import rank_table
+from vltr_eval import Evaluator, evaluate, rank_table
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine.effects import METRICS, class_variances, row_effects
@@ -161,3 +161,15 @@ def test_variances_of_a_table_on_a_device(cuda, metric):
     table = rank_table(on_device(scores, cuda), on_device(labels, cuda))
     assert isinstance(table, DeviceRankTable)
     assert_same_bits(class_variances(table, metric), class_variances(rank_table(scores, labels), metric))
+
+
+def test_reports_with_intervals_have_the_same_bytes(cuda):
+    scores, labels = make_case(260, 40, seed=16, levels=200)
+    options = {"interval": 0.95, "topk": (1, 5), "train_counts": np.arange(40) * 20}
+    expected = evaluate(scores, labels, **options).to_json()
+    on_cuda = on_device(scores, cuda), on_device(labels, cuda)
+    assert evaluate(*on_cuda, **options).to_json() == expected
+    evaluator = Evaluator(num_classes=40, **options)
+    for start in range(0, 260, 64):
+        evaluator.update(*(on_device(array[start : start + 64], cuda) for array in (scores, labels)))
+    assert evaluator.compute().to_json() == expected
