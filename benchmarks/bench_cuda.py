@@ -36,6 +36,8 @@ from published import framestack_loop
 
 import vltr_eval
 import vltr_train
+from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._engine.effects import row_effects
 
 HERE = Path(__file__).resolve().parent
 MANY_TRIALS = 1_000
@@ -338,6 +340,8 @@ def eval_table(bench: Bench, rows: dict[str, Row], num_bytes: int) -> str:
 def our_operations(scores: Any, labels: Any, train_counts: np.ndarray) -> dict[str, tuple[str, Callable[[], Any]]]:
     """Return the calls of vltr, as a user makes them, with their titles."""
     positives = vltr_eval.Positives.from_labels(labels, *scores.shape)
+    rank_table, groups = vltr_eval.rank_table(scores, positives), np.arange(scores.shape[1]) % 3
+    matrix, metrics = borrow_matrix("scores", scores), ["average_precision", "roc_auc"]
     return {
         "table": ("rank table", lambda: vltr_eval.rank_table(scores, labels)),
         "ap": ("**AP**", lambda: vltr_eval.average_precision(scores, labels)),
@@ -352,6 +356,14 @@ def our_operations(scores: Any, labels: Any, train_counts: np.ndarray) -> dict[s
         "evaluate": (
             "`evaluate`, SAP 15 (everything)",
             lambda: vltr_eval.evaluate(scores, labels, sap=15, train_counts=train_counts),
+        ),
+        "effects": (
+            "effects of rows on AP and ROC-AUC of three groups, table prepared",
+            lambda: row_effects(matrix, positives, rank_table, groups, metrics),
+        ),
+        "intervals": (
+            "`evaluate` with intervals, SAP 15",
+            lambda: vltr_eval.evaluate(scores, labels, sap=15, train_counts=train_counts, interval=0.95),
         ),
         "roc_auc": ("ROC-AUC", lambda: vltr_eval.roc_auc(scores, labels)),
         "topk": ("Acc@1,5", lambda: vltr_eval.topk_accuracy(scores, labels)),
@@ -394,7 +406,7 @@ def videolt_section(bench: Bench, quality: str, with_peers: bool) -> str:
             rows[package] = bench.row(
                 title, lambda r, p=package, f=function: time_peer(device, r, p, f, inputs[0], reference)
             )
-        for name in ("ap", "sap"):
+        for name in ("ap", "sap", "effects"):
             try:
                 parts.append(
                     kernel_table(f"Kernels of one call: {turns[0][name][0]}", device.kernel_times(turns[0][name][1]))
@@ -418,6 +430,8 @@ def note_results(bench: Bench, rows: dict[str, Row], num_bytes: int) -> None:
         bench.results["SAP 15 adds"] = sap / ap.time - 1
     if (many := rows["sap_many"].time) is not None:
         bench.results["SAP 1,000"] = many
+    if ap.kernels and (effects := rows["effects"].kernels):
+        bench.results["effects of rows / AP, kernels alone"] = effects / ap.kernels
     if (peer := rows["torchmetrics"].time) is not None:
         bench.results["torchmetrics / AP"] = peer / ap.time
 
@@ -707,6 +721,7 @@ TARGETS: tuple[tuple[str, str, float, bool, Callable[[float], str]], ...] = (
     ("the same, kernels alone", "AP / one read, kernels alone", 3, False, figure),
     ("SAP 15 adds at most 20 %", "SAP 15 adds", 0.2, False, "{:.1%}".format),
     ("SAP, 1,000 trials, under 20 ms", "SAP 1,000", 0.020, False, duration),
+    ("effects of rows within 1.5 times AP, kernels alone", "effects of rows / AP, kernels alone", 1.5, False, figure),
     ("over 300 times torchmetrics", "torchmetrics / AP", 300, True, figure),
     ("frame_stack at 85 % of copy bandwidth", "frame_stack of copy bandwidth", 0.85, True, "{:.1%}".format),
     ("gather_frames at 85 % of copy bandwidth", "gather_frames of copy bandwidth", 0.85, True, "{:.1%}".format),

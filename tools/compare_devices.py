@@ -29,6 +29,8 @@ from devices import DEVICES, describe_devices, on_device, to_host
 
 import vltr_eval
 import vltr_train
+from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._engine.effects import METRICS, row_effects
 
 CUT_SHORT = 3  # exit status if nothing differed, but the time was too short for all planned inputs
 MOST_REPORTED = 40  # differences in the report; the rest are counted
@@ -236,6 +238,15 @@ def weighted_of(scores: Any, labels: Any, weights: Any, **_: Any) -> Any:
     return vltr_eval.average_precision(scores, labels, sample_weight=weights)
 
 
+def effects_of(scores: Any, labels: Any, **_: Any) -> dict[str, Any]:
+    """Return the drop-one effects of the rows, summed over three groups of classes."""
+    matrix = borrow_matrix("scores", scores)
+    positives = vltr_eval.Positives.from_labels(labels, matrix.num_rows, matrix.num_classes)
+    table = vltr_eval.rank_table(matrix, positives)
+    effects = row_effects(matrix, positives, table, np.arange(matrix.num_classes) % 3, METRICS)
+    return {"sums": effects.sums, "exponents": effects.exponents}
+
+
 MATRIX_OPERATIONS: dict[str, Callable[..., Any]] = {
     "rank table": table_of,
     "sampled AP": trials_of,
@@ -243,6 +254,7 @@ MATRIX_OPERATIONS: dict[str, Callable[..., Any]] = {
     "evaluate": report_of,
     "shards": shards_of,
     "weighted AP": weighted_of,
+    "row effects": effects_of,
 }
 
 

@@ -1,10 +1,11 @@
-// Labels, the rank scan and the metrics on a CUDA device. They overload the functions of evaluation.cpp; the type of
-// the matrix or table selects the overload.
-#include "bindings/bindings.hpp"
+// Labels, the rank scan and the metrics on a CUDA device. They overload the functions of evaluation.cpp and
+// effects.cpp; the type of the matrix or table selects the overload.
+#include "bindings/effects.hpp"
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
 #include "cuda/count_reached.hpp"
 #include "cuda/rank_scan.hpp"
+#include "cuda/row_effects.hpp"
 #include "cuda/thresholds.hpp"
 #include "cuda/weighted_average_precision.hpp"
 
@@ -68,6 +69,36 @@ py::tuple rank_scan(const CudaMatrix& scores, const cuda::Positives& positives, 
   py::object rank = py::none();
   if (ranks) rank = to_numpy(std::move(result.ranks));
   return py::make_tuple(std::move(result.table), trial_matrix, rank);
+}
+
+// The tables of effects are made on the CPU.
+py::tuple row_effects(const CudaMatrix& scores, const cuda::Positives& positives, const TableArguments& table,
+                      std::int64_t num_rows, const IntArray& groups, std::int64_t num_groups,
+                      const std::vector<int>& metrics, double prevalence, int threads, const py::object& progress) {
+  const CheckedTable checked(table, scores.matrix, num_rows, threads);
+  const Span<const std::int64_t> group_of = to_groups(groups, num_groups, scores.matrix.cols);
+  const Array<EffectMetric> chosen = to_metrics(metrics);
+  const cpu::EffectTables tables = Call(threads, py::none())([&](const cpu::Runner& runner) {
+    return cpu::effect_tables(checked.columns, {chosen.data(), chosen.count()}, prevalence, runner);
+  });
+  const std::int64_t keys = checked.columns.offset[scores.matrix.cols];
+  const cuda::EffectTables of_rows{&checked.thresholds,
+                                   tables.metrics,
+                                   tables.width,
+                                   {tables.negative.data(), 2 * keys * tables.width},
+                                   {tables.positive.data(), keys * tables.width},
+                                   {tables.base.data(), tables.base.count()},
+                                   group_of,
+                                   num_groups};
+  Array<std::int64_t> sums = with_positives(scores, positives, [&] {
+    try {
+      return cuda::row_effects(scores.matrix, positives, of_rows, scores.stream);
+    } catch (const MissingThreshold&) {
+      cpu::throw_other_table();
+    }
+  });
+  if (!progress.is_none()) progress(1.0);
+  return py::make_tuple(to_numpy(std::move(sums)), exponents_to_numpy(tables.exponents));
 }
 
 // A metric of each class of a table. The overload on the CPU also takes the number of rows and of threads.
@@ -135,6 +166,8 @@ void bind_cuda(py::module_& module) {
       });
   module.def("rank_scan", &rank_scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
              "threads"_a, "progress"_a);
+  module.def("row_effects", &row_effects, "scores"_a, "positives"_a, "table"_a, "num_rows"_a, "groups"_a,
+             "num_groups"_a, "metrics"_a, "prevalence"_a, "threads"_a, "progress"_a);
   module.def("positive_scores", [](const CudaMatrix& scores, const cuda::Positives& positives, int) {
     return to_tuple(with_positives(scores, positives, [&] {
       return cuda::to_host(cuda::positive_scores(scores.matrix, positives, scores.stream));

@@ -11,6 +11,7 @@
 #include "cuda/copy_rows.hpp"
 #include "cuda/count_reached.hpp"
 #include "cuda/rank_scan.hpp"
+#include "cuda/row_effects.hpp"
 #include "cuda/sort.hpp"
 #include "cuda/thresholds.hpp"
 #include "cuda/weighted_average_precision.hpp"
@@ -427,6 +428,168 @@ void weights() {
       cpu::weighted_average_precision(scores.host, cpu::find_positives(labels.host, kAlone), weight.data(), kAlone)));
 }
 
+// The effects of rows
+
+// Random effects of rows on random groups of classes, at the thresholds of a table.
+struct RandomEffects {
+  RandomEffects(Random& random, RankTable table, int metrics_, std::int64_t groups_)
+      : thresholds(std::move(table)), metrics(metrics_), width(metrics_ == 3 ? 4 : metrics_), groups(groups_) {
+    const std::int64_t classes = thresholds.offset.lists();
+    const std::int64_t count = thresholds.offset.back();
+    // Numbers of 47 bits, so that an addition of 32 bits or in floating point shows.
+    const auto fill = [&](Array<std::int64_t>& values, std::int64_t entries) {
+      values.assign(entries * width, 0);
+      for (std::int64_t i = 0; i < entries * width; ++i) {
+        if (i % width >= metrics) continue;
+        const auto size = static_cast<std::int64_t>(random.below(1 << 30)) * (1 << 17) + random.below(1 << 17);
+        values[i] = random.below(2) == 0 ? size : -size;
+      }
+    };
+    fill(base, classes);
+    fill(negative, 2 * count);
+    fill(positive, count);
+    for (std::int64_t c = 0; c < classes; ++c) group.push_back(random.below(static_cast<int>(groups)));
+  }
+  cuda::EffectTables view() const {
+    const auto span = [](const Array<std::int64_t>& a) { return Span<const std::int64_t>(a.data(), a.count()); };
+    return {&thresholds, metrics, width, span(negative), span(positive), span(base), span(group), groups};
+  }
+
+  RankTable thresholds;
+  int metrics;
+  int width;
+  std::int64_t groups;
+  Array<std::int64_t> group, base, negative, positive;
+};
+
+// The sums by definition: for each cell, a walk over the thresholds of its class from the highest.
+Array<std::int64_t> sums_by_definition(const Matrix& scores, const cpu::Positives& positives,
+                                       const RandomEffects& effects) {
+  Array<std::int64_t> sums(scores.rows * effects.groups * effects.metrics);
+  with_element_type(scores.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const auto& thresholds = std::get<TableColumn<LaneOf<T>>>(effects.thresholds.thresholds);
+    for (std::int64_t c = 0; c < scores.cols; ++c) {
+      const std::int64_t first = effects.thresholds.offset[c];
+      const std::int64_t end = effects.thresholds.offset[c + 1];
+      for (std::int64_t row = 0; row < scores.rows; ++row) {
+        const auto score = to_lane(load_element<T>(scores.shard_of(row).at(row, c)));
+        const auto* const rows = positives.rows.data();
+        const bool is_positive = std::binary_search(rows + positives.offset[c], rows + positives.offset[c + 1], row);
+        std::int64_t* const sum = sums.data() + (row * effects.groups + effects.group[c]) * effects.metrics;
+        for (int m = 0; m < effects.metrics; ++m) sum[m] += effects.base[c * effects.width + m];
+        std::int64_t k = first;
+        while (k < end && !(score >= thresholds[k])) ++k;
+        if (k == end) continue;
+        const std::int64_t ascending = first + end - 1 - k;
+        const std::int64_t bucket = 2 * ascending + (score == thresholds[k] ? 0 : 1);
+        const std::int64_t* const entry = is_positive ? effects.positive.data() + ascending * effects.width
+                                                      : effects.negative.data() + bucket * effects.width;
+        for (int m = 0; m < effects.metrics; ++m) sum[m] += entry[m];
+      }
+    }
+  });
+  return sums;
+}
+
+void check_effects(Random& random, const TwinMatrix& scores, const TwinMatrix& labels, int metrics,
+                   std::int64_t groups) {
+  const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
+  const RandomEffects effects(random, cpu::positive_scores(scores.host, positives, kAlone), metrics, groups);
+  const Array<std::int64_t> expected = sums_by_definition(scores.host, positives, effects);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
+  CHECK(cuda::row_effects(scores.device, device_positives, effects.view(), kStream) == expected);
+}
+
+template <class T>
+void check_effects_of(Random& random) {
+  trying = "dtype " + std::to_string(static_cast<int>(code_of<T>()));
+  for (const bool by_column : {false, true}) {
+    const TwinMatrix scores = random_matrix<T>(random, 150, 37, std::is_same_v<T, bool> ? 2 : 100, by_column, 1);
+    check_effects(random, scores, random_labels(random, 150, 37, 10, by_column), 3, 4);
+  }
+}
+
+void effects_of_every_type() {
+  Random random(13);
+#define VLTR_CHECK(T) check_effects_of<T>(random);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
+}
+
+void effects_of_shards_and_shapes() {
+  Random random(14);
+  struct Shape {
+    std::int64_t rows, cols, shards;
+    int metrics;
+    std::int64_t groups;
+  };
+  for (const Shape shape : {Shape{1, 1, 1, 1, 1}, Shape{2, 3, 2, 4, 9}, Shape{129, 33, 3, 2, 3},
+                            Shape{300, 64, 4, 4, 64}, Shape{700, 2, 5, 1, 2}, Shape{40, 130, 2, 3, 1}}) {
+    for (const bool by_column : {false, true}) {
+      trying = std::to_string(shape.rows) + " x " + std::to_string(shape.cols);
+      const TwinMatrix scores = random_matrix<float>(random, shape.rows, shape.cols, 50, by_column, shape.shards);
+      const TwinMatrix labels = random_labels(random, shape.rows, shape.cols, 20, false);
+      check_effects(random, scores, labels, shape.metrics, shape.groups);
+    }
+  }
+}
+
+// Shared memory has no room for the thresholds of a class, or for those of all classes of a strip.
+void effects_of_large_classes() {
+  Random random(15);
+  const TwinMatrix large = random_matrix<double>(random, 4000, 5, 1 << 20, false, 1);
+  check_effects(random, large, random_labels(random, 4000, 5, 45, false), 2, 2);
+  const TwinMatrix many = random_matrix<float>(random, 1500, 40, 1 << 20, false, 1);
+  check_effects(random, many, random_labels(random, 1500, 40, 20, false), 1, 3);
+}
+
+// A chunk of the rows, with the thresholds of all of them.
+void effects_of_chunks() {
+  Random random(16);
+  const std::int64_t rows = 500, cols = 40;
+  const TwinMatrix scores = random_matrix<float>(random, rows, cols, 200, false, 2);
+  const TwinMatrix labels = random_labels(random, rows, cols, 10, false);
+  const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
+  const RandomEffects effects(random, cpu::positive_scores(scores.host, positives, kAlone), 2, 3);
+  Array<std::int64_t> joined;
+  for (const std::size_t part : {0, 1}) {
+    Matrix chunk = scores.device;
+    chunk.shards = {scores.device.shards[part]};
+    chunk.rows = chunk.shards[0].rows;
+    chunk.shards[0].first_row = 0;
+    Matrix chunk_labels = labels.device;
+    chunk_labels.shards[0].data += scores.device.shards[part].first_row * cols;
+    chunk_labels.shards[0].rows = chunk_labels.rows = chunk.rows;
+    const cuda::Positives device_positives = cuda::find_positives(chunk_labels, kStream);
+    const Array<std::int64_t> sums = cuda::row_effects(chunk, device_positives, effects.view(), kStream);
+    joined.insert(joined.end(), sums.begin(), sums.end());
+  }
+  CHECK(joined == sums_by_definition(scores.host, positives, effects));
+}
+
+void effects_need_the_scores_of_the_table() {
+  Random random(17);
+  const TwinMatrix scores = random_matrix<float>(random, 300, 9, 100, false, 1);
+  const TwinMatrix labels = random_labels(random, 300, 9, 20, false);
+  const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
+  const RandomEffects effects(random, cpu::positive_scores(scores.host, positives, kAlone), 1, 1);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
+  const TwinMatrix other = random_matrix<float>(random, 300, 9, 1 << 20, false, 1);
+  CHECK_THROWS(MissingThreshold, cuda::row_effects(other.device, device_positives, effects.view(), kStream));
+
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::int64_t at : {131 * 9 + 7, 131 * 9 + 5, 290 * 9}) {
+    cuda::copy_to_device(kStream, const_cast<std::byte*>(scores.device.shards[0].data) + 4 * at, &nan, 4);
+  }
+  try {
+    cuda::row_effects(scores.device, device_positives, effects.view(), kStream);
+    CHECK(false);
+  } catch (const BadValue& error) {
+    CHECK(error.row == 131 && error.col == 5);
+  }
+}
+
 void the_first_nan_is_named() {
   std::vector<float> values(300 * 20, 1.0f);
   values[77 * 20 + 19] = values[77 * 20 + 11] = values[200 * 20] = std::numeric_limits<float>::quiet_NaN();
@@ -470,5 +633,10 @@ int main() {
                           {"reached_thresholds_are_counted", reached_thresholds_are_counted},
                           {"rows_are_copied", rows_are_copied},
                           {"weights", weights},
+                          {"effects_of_every_type", effects_of_every_type},
+                          {"effects_of_shards_and_shapes", effects_of_shards_and_shapes},
+                          {"effects_of_large_classes", effects_of_large_classes},
+                          {"effects_of_chunks", effects_of_chunks},
+                          {"effects_need_the_scores_of_the_table", effects_need_the_scores_of_the_table},
                           {"the_first_nan_is_named", the_first_nan_is_named}});
 }

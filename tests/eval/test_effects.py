@@ -18,6 +18,8 @@ from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine.effects import METRICS, class_variances, row_effects
 from vltr_eval._engine.labels import Positives
 
+pytestmark = pytest.mark.any_device
+
 PREVALENCE = 0.3
 DROP = 1e-11  # of an effect: drop-one effects are differences of textbook values that agree to WITNESS
 

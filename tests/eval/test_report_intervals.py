@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,25 @@ def test_absent_classes_that_count_as_zero_are_in_the_mean():
         np.testing.assert_array_equal(zero[name].sums, nan[name].sums)
     for name in ("ROC_AUC", "Acc@1_medium"):  # undefined, whatever the convention
         assert zero[name].count == nan[name].count
+
+
+@given(st.lists(st.integers(-(2**47) + 1, 2**47 - 1) | st.integers(-9, 9), max_size=20), st.integers(1, 5))
+def test_errors_from_integers_are_correctly_rounded(sums, count):
+    effect, exact = MeanEffect(np.array(sums, np.int64), 40, count), [Fraction(s, 2**40 * count) for s in sums]
+    if len(sums) < 2:
+        assert math.isnan(effect.error())
+        return
+    mean = sum(exact) / len(exact)
+    variance = Fraction(len(exact) - 1, len(exact)) * sum((e - mean) ** 2 for e in exact)
+    assert effect.error() == pytest.approx(math.sqrt(variance), rel=1e-15)
+
+
+def test_errors_of_many_rows_are_those_of_the_formula():
+    sums = np.random.default_rng(0).integers(-(2**46), 2**46, 100_000)
+    effect = MeanEffect(sums, 46, 7)
+    assert effect.error() == pytest.approx(intervals.jackknife_error(effect.values), rel=1e-14)
+    far = MeanEffect(np.array([2**60, -(2**60), 3]), 46, 7)  # as sums of large clusters may be
+    assert far.error() == intervals.jackknife_error(far.values)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -159,10 +159,24 @@ def weighted_average_precisions(
 
 # Effects of rows; a metric is its number in vltr_eval._engine.effects.METRICS
 
+@overload
 def row_effects(
     scores: Matrix,
     offset: _Int64,
     rows: _UInt32,
+    table: _TableColumns,
+    num_rows: int,
+    groups: _Int64,
+    num_groups: int,
+    metrics: Sequence[int],
+    prevalence: float,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Int64, _Int64]: ...
+@overload
+def row_effects(
+    scores: CudaMatrix,
+    positives: CudaPositives,
     table: _TableColumns,
     num_rows: int,
     groups: _Int64,

@@ -79,10 +79,9 @@ def row_effects(
         raise ValueError(f"groups: expected a number from 0 for each of {table.num_classes} classes")
     num_groups = int(groups.max()) + 1
     try:
-        flat, exponents = _core.row_effects(
-            _core_on_cpu("row_effects", scores),
-            positives.indptr,
-            positives.rows,
+        flat, exponents = _core.row_effects(  # type: ignore[call-overload]  # positives are two arguments, or one
+            scores.core,
+            *positives.core_for(scores),
             _columns(table, scores),
             table.num_rows,
             np.ascontiguousarray(groups, np.int64),

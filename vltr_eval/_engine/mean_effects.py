@@ -6,6 +6,7 @@ rows, chunks and ranks.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ CORE_METRICS = {
 """The metrics whose effects `vltr_eval._engine.effects` computes, by their name there."""
 
 _BITS = 46  # the sum of a row's effects stays below 2^46, and so is exact as a double
+_LARGEST, _LOW_BITS, _AT_ONCE = 1 << 47, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +71,27 @@ class MeanEffect:
         return MeanEffect(sums, self.exponent, self.count)
 
     def error(self) -> float:
-        """The jackknife standard error of the mean."""
-        return jackknife_error(self.values)
+        """The jackknife standard error of the mean, as `jackknife_error` of the values; NaN for fewer than two rows."""
+        n = len(self.sums)
+        if n < 2 or self.count == 0 or not -_LARGEST < int(self.sums.min()) <= int(self.sums.max()) < _LARGEST:
+            return jackknife_error(self.values)
+        total, squares = _moments(self.sums)
+        # (N - 1) / N times the sum of squared deviations, in integers up to the last step
+        variance = (n - 1) * (n * squares - total * total) / (n * n)
+        return math.ldexp(math.sqrt(variance), -self.exponent) / self.count
+
+
+def _moments(values: np.ndarray) -> tuple[int, int]:
+    """The sum and the sum of squares of integers below 2^47, exactly."""
+    total = squares = 0
+    for first in range(0, len(values), _AT_ONCE):
+        part = values[first : first + _AT_ONCE]
+        high, low = part >> _LOW_BITS, part & ((1 << _LOW_BITS) - 1)
+        of_high, of_low = int(high.sum()), int(low.sum())
+        total += (of_high << _LOW_BITS) + of_low
+        squares += int(high @ high) << (2 * _LOW_BITS)
+        squares += (int(high @ low) << (_LOW_BITS + 1)) + int(low @ low)
+    return total, squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +299,10 @@ class EffectColumns:
         self, effects: dict[str, MeanEffect], metric: Metric, sums: np.ndarray, exponent: int, defined: np.ndarray
     ) -> None:
         """Add the effects on the means of a metric over all classes and over each group."""
-        effects[metric.name] = MeanEffect(sums.sum(axis=1), exponent, int(np.count_nonzero(defined)))
+        overall = sums[:, 0].copy()
+        for number in range(1, sums.shape[1]):
+            overall += sums[:, number]
+        effects[metric.name] = MeanEffect(overall, exponent, int(np.count_nonzero(defined)))
         for number, (name, members) in enumerate(self._groups.items()):
             count = int(np.count_nonzero(defined[members]))
             effects[grouped_name(metric, name)] = MeanEffect(np.ascontiguousarray(sums[:, number]), exponent, count)
