@@ -85,6 +85,26 @@ def test_the_number_of_sap_trials_does_not_matter(files):
     assert compare(*paths).signature == expected.signature
 
 
+def test_intervals_of_the_report_do_not_matter(files):
+    labels, (base, new) = make_systems()
+    clusters = np.arange(NUM_ROWS) // 2
+    paths = files(
+        evaluate(base, labels, clusters=clusters, interval=0.9), evaluate(new, labels, clusters=clusters, interval=None)
+    )
+    expected = compare(base, new, labels=labels, train_counts=COUNTS, clusters=clusters)
+    assert repr(compare(*paths).metrics()) == repr(expected.metrics())
+    assert compare(*paths).signature == expected.signature
+    assert "|clusters:40|" in expected.signature
+    assert Evaluation.load(paths[0]).report.num_clusters == NUM_ROWS // 2
+
+
+def test_options_are_refused_where_nothing_is_evaluated(files):
+    labels, (base, new) = make_systems()
+    paths = files(evaluate(base, labels), evaluate(new, labels))
+    with pytest.raises(TypeError, match=r"^topk: expected predictions to evaluate with it"):
+        compare(*paths, topk=(1,))
+
+
 def test_clusters_are_kept(files):
     labels, (base, new) = make_systems()
     clusters = np.random.default_rng(1).integers(0, 20, NUM_ROWS)

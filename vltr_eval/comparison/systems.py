@@ -131,6 +131,10 @@ def compare(
     if isinstance(clusters, (str, os.PathLike)):
         clusters = read_id_file(clusters)
     count = sum(not isinstance(run, Evaluation) for system in loaded for run in system)
+    if count == 0 and options:
+        raise TypeError(
+            f"{next(iter(options))}: expected predictions to evaluate with it, got saved evaluations; leave it out"
+        )
     found: list[list[_Run]] = []
     done = 0
     for system in loaded:
@@ -192,15 +196,16 @@ def compare_runs(
         for k, (name, runs) in enumerate(zip(names[1:], others, strict=True))
     )
     report = reference.report
+    num_clusters = None if reference.clusters is None else int(reference.clusters.max()) + 1
     settings = replace(report.settings, sap=None if report.settings.sap is None else "exact", interval=None)
     return Comparison(
         version=report.version,
-        signature=replace(report, settings=settings).signature,
+        signature=replace(report, settings=settings, num_clusters=num_clusters, prior_results=()).signature,
         level=level,
         class_metric=class_metric,
         num_rows=report.num_rows,
         num_classes=report.num_classes,
-        num_clusters=None if reference.clusters is None else int(reference.clusters.max()) + 1,
+        num_clusters=num_clusters,
         base=names[0],
         base_runs=len(base),
         systems=compared,

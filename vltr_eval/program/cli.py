@@ -592,7 +592,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--clusters",
         metavar="FILE",
-        help="for --ci: the video (frame, patient, ...) of each row of PREDS, in the formats of an --ids FILE; rows of "
+        help="for --ci and --save-evaluation: the video (frame, patient, ...) of each row of PREDS, in the formats of an --ids FILE; rows of "
         "one cluster count as one observation",
     )
     _add_report_options(parser)
