@@ -13,7 +13,7 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
-from vltr_eval._engine import effects
+from vltr_eval._engine.effects import paired_variances
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval.comparison.archive import is_archive
@@ -356,7 +356,7 @@ def _class_variances(
     total = np.zeros(first.positives.num_classes)
     largest = np.zeros(first.positives.num_classes)
     for k, (i, j) in enumerate(pairs):
-        variance = effects.paired_variances(  # type: ignore[attr-defined]
+        variance = paired_variances(
             scores[i],
             predictions[i].table,
             scores[j],
