@@ -7,6 +7,7 @@
 #include "cpu/row_effects_tile.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/strip_reader.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_tile.hpp"
 
@@ -70,6 +71,11 @@ ListTile<LaneOf<T>> list_tile_kernel() {
   return VLTR_CHOOSE(list_tile<T>);
 }
 
+template <class T>
+ReadStrip<LaneOf<T>> read_strip_kernel() {
+  return VLTR_CHOOSE(read_strip<T>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 template <class Lane>
@@ -125,7 +131,8 @@ ResampleClass resample_class_kernel() { return VLTR_CHOOSE(resample_class); }
   template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();    \
   template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();  \
   template EffectTile<LaneOf<T>> effect_tile_kernel<T>();      \
-  template ListTile<LaneOf<T>> list_tile_kernel<T>();
+  template ListTile<LaneOf<T>> list_tile_kernel<T>();          \
+  template ReadStrip<LaneOf<T>> read_strip_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                                \
