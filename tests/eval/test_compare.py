@@ -457,7 +457,8 @@ def test_rows_with_ids_may_be_in_another_order_in_each_system(tmp_path):
 def test_scores_on_a_device_give_the_same_means_and_no_tests_of_classes(device):
     labels, (base, new) = make_systems(2)
     expected = compare(base, new, labels=labels, train_counts=COUNTS)
-    found = compare(*(on_device(scores, device) for scores in (base, new)), labels=labels, train_counts=COUNTS)
+    moved = [on_device(array, device) for array in (base, new, labels)]
+    found = compare(*moved[:2], labels=moved[2], train_counts=COUNTS)
     assert repr(found.systems[0].means) == repr(expected.systems[0].means)
     assert found.systems[0].is_tested == (device == "cpu")
     assert ("need scores in CPU memory" in found.to_text()) == (device != "cpu")
