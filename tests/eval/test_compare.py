@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from devices import on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -18,7 +19,7 @@ from vltr_eval.comparison.names import name_systems
 
 COUNTS = [900, 600, 300, 90, 8]
 PREVALENCE = [0.4, 0.3, 0.3, 0.2, 0.05]
-NUM_ROWS = 90
+NUM_ROWS = 60
 
 
 def make_systems(num_systems: int, *, seed: int = 0, levels: int | None = None):
@@ -365,14 +366,16 @@ def test_notes_say_whether_seeds_are_in_the_interval():
     labels, scores = make_systems(4)
     one = compare(scores[0], scores[1], labels=labels)
     assert "the variance of training seeds is not in the intervals" in one.to_text()
-    assert "error of seeds" not in one.to_text(width=None)
+    assert "standard errors" not in one.to_text()
     mixed = compare(scores[0], scores[1:], labels=labels, names=["old", "young"])
     assert "the variance of training seeds is in the intervals but for old" in mixed.to_text()
     both = compare(scores[:2], scores[2:], labels=labels)
     assert "that of training seeds" in both.to_text()
-    assert {"error of rows", "error of seeds"} <= set(both.to_text(width=None).splitlines()[1].split("  ")) or (
-        "error of rows" in both.to_text(width=None) and "error of seeds" in both.to_text(width=None)
-    )
+    table = both.to_text().partition("standard errors of the differences\n")[2].partition("\n\n")[0]
+    mean = both.systems[0].of("mAP")
+    (line,) = [line.split() for line in table.splitlines() if line.startswith("mAP ")]
+    errors = [f"{error:.4f}" for error in (mean.row_error, mean.seed_error, mean.error)]
+    assert line == ["mAP", *errors, f"{mean.degrees_of_freedom:.1f}"]
 
 
 def test_each_system_is_compared_with_the_baseline():
@@ -451,6 +454,16 @@ def test_rows_with_ids_may_be_in_another_order_in_each_system(tmp_path):
         assert mean.error == other.error
         assert mean.p_value == other.p_value
     assert found.systems[0].classes["p_value"] == pytest.approx(expected.systems[0].classes["p_value"], nan_ok=True)
+
+
+def test_scores_on_a_device_give_the_same_means_and_no_tests_of_classes(device):
+    labels, (base, new) = make_systems(2)
+    expected = compare(base, new, labels=labels, train_counts=COUNTS)
+    moved = [on_device(array, device) for array in (base, new, labels)]
+    found = compare(*moved[:2], labels=moved[2], train_counts=COUNTS)
+    assert repr(found.systems[0].means) == repr(expected.systems[0].means)
+    assert found.systems[0].is_tested == (device == "cpu")
+    assert ("need scores in CPU memory" in found.to_text()) == (device != "cpu")
 
 
 def test_names_come_from_the_parts_of_paths_that_differ():
@@ -592,7 +605,7 @@ def test_seed_variance_of_one_run_is_0():
 
 
 def test_a_difference_without_an_error_is_not_tested():
-    mean = mean_difference("mAP", [0.5], [0.6], np.zeros(10), 0.95)
+    mean = mean_difference("mAP", [0.5], [0.6], 0.0, 0.95)
     assert mean.error == 0
     assert math.isnan(mean.p_value)
     assert math.isnan(mean.low)
