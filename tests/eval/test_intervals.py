@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vltr_eval import intervals
+from vltr_eval.intervals import distributions
 
 ERRORS = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 P_VALUES = st.lists(st.floats(0, 1) | st.just(math.nan), max_size=12)
@@ -282,3 +283,16 @@ def test_p_values_out_of_range_are_refused():
         intervals.holm([0.1, 1.5])
     with pytest.raises(ValueError, match=r"^p: expected one p-value a test \(C,\), got shape \(1, 2\)$"):
         intervals.benjamini_hochberg([[0.1, 0.2]])
+
+
+def test_the_continued_fraction_ends_when_rounding_allows_no_more():
+    """A bound below the rounding of its factors would take ten thousand steps, and each could move the last bits."""
+    df = np.arange(9.0, 700.0)
+    t = np.random.default_rng(0).normal(size=len(df)) * 3
+    steps = []
+    original = distributions._without_zero
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributions, "_without_zero", lambda values: steps.append(1) or original(values))
+        p = distributions.t_p_value(t, df)
+    assert len(steps) < 500
+    assert p == pytest.approx(2 * scipy.stats.t.sf(np.abs(t), df), rel=1e-12)

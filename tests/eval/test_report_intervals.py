@@ -20,8 +20,8 @@ from reference import average_precision, expected_sap_by_hypergeometric, numbers
 import vltr_eval
 from vltr_eval import Evaluator, distributed, evaluate, evaluate_batches, intervals
 from vltr_eval._base.arrays import borrow_matrix
-from vltr_eval._engine import effects as row_effects
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.effects import class_variances, clustered_variances
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, in_order, read_clusters
 from vltr_eval._engine.options import EvalOptions
@@ -113,19 +113,23 @@ def drop_one_of_accuracy(scores, labels, k) -> np.ndarray:
     return effects
 
 
-def expected_effects(scores, labels) -> dict[str, np.ndarray]:
-    """Return the effect (N,) of each row on each mean, by its flat name."""
-    expected = {}
+def expected_effects(scores, labels, clusters=None) -> dict[str, np.ndarray]:
+    """Return the effect (N,) of each row on each mean, by its flat name; with the factors of clustered rows."""
+    expected, factors = {}, np.ones(NUM_CLASSES)
+    for c in range(NUM_CLASSES if clusters is not None else 0):
+        p, g = int(labels[:, c].sum()), len(set(clusters[labels[:, c]].tolist()))
+        factors[c] = (g / (g - 1)) / (p / (p - 1)) if g > 1 else 1
     has_positives, has_negatives = labels.any(axis=0), ~labels.all(axis=0)
     for group, members in GROUPS.items():
         of_group = np.isin(np.arange(NUM_CLASSES), members)
         for name, metric in METRICS.items():
             defined = of_group & has_positives & (has_negatives | (metric is not roc_auc))
-            sums = drop_one_of_classes(metric, scores, labels)[:, defined].sum(axis=1)
+            weighted = drop_one_of_classes(metric, scores, labels) * np.round(factors * 16) / 16
+            sums = weighted[:, defined].sum(axis=1)
             expected[name + group] = sums / max(defined.sum(), 1)
         for k in CONVENTIONS["topk"]:
             defined = of_group & has_positives
-            sums = drop_one_of_rates(scores, labels, k)[:, defined].sum(axis=1)
+            sums = (drop_one_of_rates(scores, labels, k) * factors)[:, defined].sum(axis=1)
             expected[f"Acc@{k}{group}"] = sums / defined.sum() if group else drop_one_of_accuracy(scores, labels, k)
     return expected
 
@@ -205,7 +209,7 @@ def test_classes_have_the_intervals_of_wilson_with_an_effective_size():
     report, counts = evaluate(scores, labels, **CONVENTIONS, interval=0.8), counts_of(scores, labels)
     positives, classes = labels.sum(axis=0), report.classes
     for name, (metric, kind) in CORE.items():
-        size = intervals.effective_n(classes[name], row_effects.class_variances(counts.table, metric), positives, kind)
+        size = intervals.effective_n(classes[name], class_variances(counts.table, metric), positives, kind)
         low, high = intervals.wilson(classes[name], size, 0.8)
         np.testing.assert_array_equal(classes[f"{name}_low"], low)
         np.testing.assert_array_equal(classes[f"{name}_high"], high)
@@ -434,11 +438,32 @@ def test_errors_of_clustered_rows_are_those_of_summed_effects():
     scores, labels = small_case(2)
     clusters = np.arange(len(scores)) // 3
     means = evaluate(scores, labels, **CONVENTIONS, interval=0.95, clusters=clusters).metrics()
-    for name, effects in expected_effects(scores, labels).items():
+    for name, effects in expected_effects(scores, labels, clusters).items():
         sums = np.bincount(clusters, effects)
         n = len(sums)
         error = math.sqrt((n - 1) / n * np.sum((sums - sums.mean()) ** 2))
         assert means[f"{name}_se"] == pytest.approx(error if error > 1e-12 else math.nan, abs=1e-11, nan_ok=True)
+
+
+def test_errors_are_those_of_dropping_clusters_where_these_are_alike():
+    """With clusters of equal size and one label set each, dropping a cluster is exact for the rates of hits."""
+    num_clusters, size = 12, 4
+    rng = np.random.default_rng(6)
+    labels = np.repeat(rng.random((num_clusters, NUM_CLASSES)) < 0.4, size, axis=0)
+    scores = rng.normal(size=labels.shape) + labels
+    clusters = np.repeat(np.arange(num_clusters), size)
+    assert (labels.reshape(num_clusters, size, -1)[:, 0].sum(axis=0) > 1).all()
+    report = evaluate(scores, labels, topk=(1,), train_counts=TRAIN_COUNTS, interval=0.95, clusters=clusters)
+    hit = hits_of(scores, labels, 1)
+
+    def mean_rate(rows, members):
+        return np.mean([hit[rows & labels[:, c]].mean() for c in members])
+
+    for group, members in list(GROUPS.items())[1:]:
+        everything = mean_rate(np.ones(len(scores), bool), members)
+        effects = np.array([mean_rate(clusters != g, members) for g in range(num_clusters)]) - everything
+        expected = intervals.jackknife_error(effects)
+        assert report.metrics()[f"Acc@1{group}_se"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_rows_that_are_clusters_of_their_own_have_the_errors_of_rows():
@@ -450,13 +475,13 @@ def test_rows_that_are_clusters_of_their_own_have_the_errors_of_rows():
     assert clusters.classes["num_positive_clusters"] == rows.classes["num_positives"]
 
 
-def test_the_names_and_the_order_of_clusters_change_no_bit():
+def test_the_kind_of_cluster_ids_and_the_order_of_rows_change_no_bit():
     scores, labels = epoch()
     clusters = np.random.default_rng(3).integers(20, size=90)
     order = np.random.default_rng(4).permutation(90)
     options = {**CONVENTIONS, "sap": "exact", "interval": 0.95}
     expected = evaluate(scores, labels, clusters=clusters, **options)
-    assert evaluate(scores, labels, clusters=[f"{19 - c:02}.mp4" for c in clusters], **options) == expected
+    assert evaluate(scores, labels, clusters=[f"{c:02}.mp4" for c in clusters], **options) == expected
     assert evaluate(scores[order], labels[order], clusters=clusters[order], **options) == expected
 
 
@@ -480,7 +505,7 @@ def test_classes_of_clustered_rows_have_intervals_of_summed_influences():
     matrix, positives = borrow_matrix("scores", scores), Positives.from_labels(labels)
     of_classes = np.array(classes["num_positive_clusters"])
     for name, (metric, kind) in CORE.items():
-        variances = row_effects.clustered_variances(matrix, positives, counts.table, metric, clusters)
+        variances = clustered_variances(matrix, positives, counts.table, metric, clusters)
         size = intervals.effective_n(classes[name], variances, of_classes, kind)
         np.testing.assert_array_equal(classes[f"{name}_low"], intervals.wilson(classes[name], size, 0.95)[0])
     for k in (1, 2):
@@ -498,6 +523,32 @@ def test_classes_of_clustered_rows_have_intervals_of_summed_influences():
             low, high = intervals.wilson(rate, n, 0.95)
             got = classes[f"Acc@{k}_low"][c], classes[f"Acc@{k}_high"][c]
             assert got == pytest.approx((float(low), float(high)), abs=1e-12)
+
+
+def test_the_interval_of_ap_of_clustered_rows_follows_from_summed_influences():
+    rng, clusters = np.random.default_rng(2), np.arange(48) // 4
+    labels = np.repeat(rng.random((12, NUM_CLASSES)) < 0.7, 4, axis=0)
+    scores = (np.round(2 * rng.normal(size=(48, NUM_CLASSES))) + labels).astype(np.float32)
+    scores += np.repeat(np.round(4 * rng.normal(size=(12, NUM_CLASSES))), 4, axis=0).astype(np.float32)
+    report = evaluate(scores, labels, sap=None, topk=(), interval=0.95, clusters=clusters)
+    sizes = []
+    for c in range(NUM_CLASSES):
+        column, positive, step = numbers(scores[:, c]), numbers(labels[:, c]), 2.0**-20
+        value, influences = average_precision(column, positive), []
+        for i in range(48):
+            ends = []
+            for shift in (-step, step):
+                weights = [1.0] * 48
+                weights[i] += shift
+                ends.append(average_precision(column, positive, weights))
+            influences.append((ends[1] - ends[0]) / (2 * step))
+        g = len(set(clusters[labels[:, c]]))
+        variance = g / (g - 1) * np.sum(np.bincount(clusters, influences) ** 2)
+        sizes.append(value * (1 - value) / variance / g)
+        low, high = intervals.wilson(value, g * min(1, sizes[-1]), 0.95)
+        got = report.classes["AP_low"][c], report.classes["AP_high"][c]
+        assert got == pytest.approx((float(low), float(high)), abs=1e-8)
+    assert min(sizes) < 1 < max(sizes)
 
 
 def test_accuracy_over_clustered_rows_counts_no_more_than_the_clusters():
