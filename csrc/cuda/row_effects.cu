@@ -76,6 +76,7 @@ struct EffectPlan {
 template <class Lane>
 struct Slot {
   std::int64_t first;  // index in device memory of its first key
+  std::int64_t entry;  // index in device memory of the effects of its first bucket
   std::int64_t group;
   Lane lowest;
   unsigned count;  // of its keys
@@ -111,6 +112,7 @@ __device__ void load_strip(StripMemory<T>& shared, const EffectPlan<LaneOf<T>>& 
     }
     Slot<LaneOf<T>>& slot = shared.slot[place];
     slot.first = first;
+    slot.entry = 2 * first * plan.width;
     slot.group = group;
     slot.lowest = count != 0 ? plan.keys[first] : LaneOf<T>{0};  // unused if the count is 0
     slot.count = static_cast<unsigned>(count);
@@ -166,15 +168,16 @@ __device__ void add_entry(const StripMemory<T>& shared, const EffectPlan<LaneOf<
     at = last_reached(keys, slot.count, score);
     equal = keys[at] == score;
   }
-  const std::int64_t* const entry = plan.negative + (2 * (slot.first + at) + (equal ? 0 : 1)) * plan.width;
-  if (plan.width == 1) {
+  const auto width = static_cast<unsigned>(plan.width);
+  const std::int64_t* const entry = plan.negative + slot.entry + std::uint64_t{at} * (2 * width) + (equal ? 0 : width);
+  if (width == 1) {
     sum[0] += entry[0];
     return;
   }
   const Two low = *reinterpret_cast<const Two*>(entry);
   sum[0] += low.first;
   sum[1] += low.second;
-  if (plan.width == 2) return;
+  if (width == 2) return;
   const Two high = *reinterpret_cast<const Two*>(entry + 2);
   sum[2] += high.first;
   sum[3] += high.second;
