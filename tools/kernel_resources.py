@@ -322,6 +322,18 @@ class Counting:
         return self.compare + survivors * (self.drain + steps * self.step)
 
 
+@dataclass
+class Effects:
+    """Warp instructions for 32 scores in the loops that add the effects of rows of float32 scores."""
+
+    load: float  # to bring them into shared memory
+    add: float  # to find and add the effects on one metric, without the steps of the search
+    step: int  # for one step of the search
+
+    def per_row(self, steps: float) -> float:
+        return self.load + self.add + steps * self.step
+
+
 # The report
 
 
@@ -382,6 +394,7 @@ class Facts:
     counting: Counting | None = None
     labels: int | None = None  # warp instructions for 2,048 labels without a positive
     draw: int | None = None  # warp instructions for 32 draws, at most
+    effects: Effects | None = None
     copies: dict[str, float] = field(default_factory=dict)  # warp instructions for 512 bytes, by kernel
 
 
@@ -405,6 +418,7 @@ def gather_facts(kernels: list[Kernel], dynamic: dict[str, int], cuobjdump: str 
     facts.counting = read_counting(loops("count_by_row<float>"))
     facts.labels = read_labels(loops("collect_positives<DenseLabels<bool>>"))
     facts.draw = read_draw(loops("sample<float, 32>"))
+    facts.effects = read_effects(loops("add_effects<float>"))
     for name in ("frame_stack_kernel<16>", "gather_frames_kernel<CopyBits<16>>"):
         copying = [loop for loop in loops(name) if loop.count("STG.E.128") > 1 and loop.count("LDS")]
         if copying:
@@ -451,6 +465,20 @@ def read_draw(loops: list[Loop]) -> int | None:
     return len(main.listing) + DRAW_ROUNDS * rounds + SEARCH_STEPS * step
 
 
+def read_effects(loops: list[Loop]) -> Effects | None:
+    """Read the loop that loads a tile, the loop over its classes, and the search among thresholds in shared memory."""
+    tile = next((loop for loop in loops if loop.count("LDG") > 8 and not loop.count("RED")), None)
+    per_class = min((loop for loop in loops if loop.count("RED") > 1), key=lambda loop: len(loop.listing), default=None)
+    if tile is None or per_class is None:
+        return None
+    # The first step of a search is outside of its loop. With one metric there is one load from device memory.
+    steps = [len(loop.listing) for loop in loops if loop.inside(per_class) and not loop.count("LDG")]
+    added = per_class.cheapest(LDG=1, RED=0)
+    if added is None or not steps:
+        return None
+    return Effects(len(tile.listing) / tile.count("LDG"), added - 2 * min(steps), min(steps))
+
+
 NOT_MEASURED = "**NOT YET MEASURED: no GPU was available.**"
 
 # VideoLT's test shape, the positives of its labels, and the share of scores that survives the comparison (results/).
@@ -460,6 +488,7 @@ SEARCH_STEPS = math.ceil(math.log2(POSITIVES / CLASSES))  # for the thresholds o
 DRAW_ROUNDS = 8  # at most, in the keyed permutation
 CLIP_BYTES = 4 * 128 * 60 * 2048
 LAUNCH = 4e-6  # seconds to launch a kernel from torch
+HOST_BANDWIDTH = 1e10  # bytes a second between host and device; an assumption
 
 
 def reasoning(facts: Facts) -> str:
@@ -475,6 +504,7 @@ def reasoning(facts: Facts) -> str:
                 "these bounds: latency, launches, waits for the host and conflicts add to them."
             ),
             average_precision_text(facts),
+            effects_text(facts),
             trials_text("SAP 15 adds at most 20 %", 15, facts),
             trials_text("1,000 trials in under 20 ms", 1_000, facts),
             gather_text("frame_stack", "frame_stack_kernel<16>", facts),
@@ -530,6 +560,36 @@ def average_precision_text(facts: Facts) -> str:
         table(("model", "survivors", "instructions for 32 scores", "at full issue", "/ reading the scores"), rows),
     ]
     return "".join(parts)
+
+
+def effects_text(facts: Facts) -> str:
+    scores, table_bytes, sum_bytes = 4 * ROWS * CLASSES, 3 * 8 * POSITIVES, 3 * 8 * ROWS
+    parts = [
+        heading("Effects of rows on AP: kernels within 1.5 times those of AP"),
+        bullet(
+            f"The scores are read once more: {duration(scores / H200.bandwidth)}. The table of effects "
+            f"({size(table_bytes)}) stays in the L2 cache. The CPU makes it. Its copy to the device and the copy of "
+            f"the sums of three groups ({size(sum_bytes)}) to the host take "
+            f"{duration((table_bytes + sum_bytes) / HOST_BANDWIDTH)}, if host memory that is not page-locked is copied "
+            f"at {HOST_BANDWIDTH / 1e9:.0f} GB/s."
+        ),
+    ]
+    if facts.effects is None:
+        return "".join([*parts, bullet("The instructions of the loop over classes could not be read.")])
+    effects = facts.effects
+    instructions = effects.per_row(SEARCH_STEPS)
+    at_issue = instructions * ROWS * CLASSES / 32 / H200.instructions
+    text = (
+        f"For 32 scores of a warp the loops need {figure(effects.load)} instructions to bring them into shared memory, "
+        f"{figure(effects.add)} to find and add the effects, and {effects.step} for each step of the search: "
+        f"{figure(instructions)}, {duration(at_issue)} at full issue. Scores below all thresholds save nothing, "
+        "because hardly any 32 rows are all below."
+    )
+    if facts.counting is not None:
+        counted = [facts.counting.per_row(share, SEARCH_STEPS) for share in SURVIVORS.values()]
+        ratios = " and ".join(figure(instructions / of_ap) for of_ap in counted)
+        text += f" That is {ratios} times the count of AP for a {' and a '.join(SURVIVORS)} model."
+    return "".join([*parts, bullet(text)])
 
 
 def trials_text(target: str, trials: int, facts: Facts) -> str:

@@ -3,7 +3,6 @@
 
 #include "cpu/effect_variances.hpp"
 #include "cpu/paired_variances.hpp"
-#include "cpu/row_effects.hpp"
 
 namespace vltr {
 

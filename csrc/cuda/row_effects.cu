@@ -75,8 +75,8 @@ struct EffectPlan {
 // A class of the strip.
 template <class Lane>
 struct Slot {
-  const std::int64_t* effects;  // of its first bucket
-  const Lane* keys;             // in device memory
+  std::int64_t first;  // index in device memory of its first key
+  std::int64_t entry;  // index in device memory of the effects of its first bucket
   std::int64_t group;
   Lane lowest;
   unsigned count;  // of its keys
@@ -111,8 +111,8 @@ __device__ void load_strip(StripMemory<T>& shared, const EffectPlan<LaneOf<T>>& 
       place += other < group || (other == group && lane < lane_id()) ? 1 : 0;
     }
     Slot<LaneOf<T>>& slot = shared.slot[place];
-    slot.effects = plan.negative + 2 * first * plan.width;
-    slot.keys = plan.keys + first;
+    slot.first = first;
+    slot.entry = 2 * first * plan.width;
     slot.group = group;
     slot.lowest = count != 0 ? plan.keys[first] : LaneOf<T>{0};  // unused if the count is 0
     slot.count = static_cast<unsigned>(count);
@@ -127,7 +127,7 @@ __device__ void load_strip(StripMemory<T>& shared, const EffectPlan<LaneOf<T>>& 
     const Slot<LaneOf<T>>& slot = shared.slot[i];
     if (slot.first_key < 0) continue;
     for (int k = lane_id(); k < static_cast<int>(slot.count); k += kWarp)
-      shared.keys[slot.first_key + k] = slot.keys[k];
+      shared.keys[slot.first_key + k] = plan.keys[slot.first + k];
   }
   __syncthreads();
 }
@@ -155,8 +155,8 @@ __device__ void load_tile(T* tile, const Shard& shard, const std::byte* from, in
 
 // Adds the effects of a score that reaches the lowest threshold of its class.
 template <class T>
-__device__ void add_entry(const StripMemory<T>& shared, const Slot<LaneOf<T>>& slot, LaneOf<T> score, int width,
-                          std::int64_t (&sum)[kMostWidth]) {
+__device__ void add_entry(const StripMemory<T>& shared, const EffectPlan<LaneOf<T>>& plan, const Slot<LaneOf<T>>& slot,
+                          LaneOf<T> score, std::int64_t (&sum)[kMostWidth]) {
   unsigned at;
   bool equal;
   if (slot.first_key >= 0) {
@@ -164,10 +164,12 @@ __device__ void add_entry(const StripMemory<T>& shared, const Slot<LaneOf<T>>& s
     at = last_reached(keys, slot.count, score);
     equal = keys[at] == score;
   } else {
-    at = last_reached(slot.keys, slot.count, score);
-    equal = slot.keys[at] == score;
+    const LaneOf<T>* const keys = plan.keys + slot.first;
+    at = last_reached(keys, slot.count, score);
+    equal = keys[at] == score;
   }
-  const std::int64_t* const entry = slot.effects + (2 * std::int64_t{at} + (equal ? 0 : 1)) * width;
+  const auto width = static_cast<unsigned>(plan.width);
+  const std::int64_t* const entry = plan.negative + slot.entry + std::uint64_t{at} * (2 * width) + (equal ? 0 : width);
   if (width == 1) {
     sum[0] += entry[0];
     return;
@@ -207,7 +209,7 @@ __global__ void __launch_bounds__(kThreadsOf<T>, kBlocksPerProcessor)
       const Slot<Lane>& slot = shared.slot[i];
       const Lane score = to_lane(tile_row[slot.column]);
       has_nan = has_nan || score != score;
-      if (slot.count != 0 && score >= slot.lowest) add_entry(shared, slot, score, plan.width, sum);
+      if (slot.count != 0 && score >= slot.lowest) add_entry(shared, plan, slot, score, sum);
       if (slot.ends_group == 0) continue;
 #pragma unroll
       for (int m = 0; m < kMostWidth; ++m) {

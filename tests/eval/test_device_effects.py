@@ -16,7 +16,7 @@ from reference import assert_same_bits
 from vltr_eval import Evaluator, evaluate, rank_table
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow_matrix
-from vltr_eval._engine.effects import METRICS, class_variances, row_effects
+from vltr_eval._engine.effects import METRICS, class_variances, clustered_variances, paired_variances, row_effects
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_table import DeviceRankTable
 
@@ -161,6 +161,17 @@ def test_variances_of_a_table_on_a_device(cuda, metric):
     table = rank_table(on_device(scores, cuda), on_device(labels, cuda))
     assert isinstance(table, DeviceRankTable)
     assert_same_bits(class_variances(table, metric), class_variances(rank_table(scores, labels), metric))
+
+
+def test_paired_and_clustered_variances_need_cpu_memory(cuda):
+    scores, labels = make_case(40, 3, seed=17)
+    table, positives = rank_table(scores, labels), Positives.from_labels(labels, 40, 3)
+    here, there = borrow_matrix("scores", scores), borrow_matrix("scores", on_device(scores, cuda))
+    refused = r"expected an array in CPU memory, got one on cuda:0; pass {0}\.cpu\(\)"
+    with pytest.raises(ValueError, match=refused.format("scores")):
+        clustered_variances(there, positives, table, "roc_auc", np.arange(40))
+    with pytest.raises(ValueError, match=refused.format("scores_b")):
+        paired_variances(here, table, there, table, positives, "roc_auc")
 
 
 def test_reports_with_intervals_have_the_same_bytes(cuda):

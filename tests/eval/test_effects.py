@@ -272,6 +272,7 @@ def paired_by_rows(metric, first, second, labels) -> float:
     return squares.sum() * positives / (positives - 1)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("levels", [None, 6])
 def test_paired_variance_is_that_of_the_differences_of_rows(simd, metric, levels):
@@ -281,6 +282,7 @@ def test_paired_variance_is_that_of_the_differences_of_rows(simd, metric, levels
     np.testing.assert_allclose(variances, expected, rtol=2e-6, atol=0)  # of derivatives by finite differences
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("metric", METRICS)
 def test_clustered_variances_are_those_of_sums_within_clusters(metric):
     first, second, labels = two_models(60, 3, seed=18, levels=8)
@@ -296,6 +298,7 @@ def test_clustered_variances_are_those_of_sums_within_clusters(metric):
         np.testing.assert_allclose(found, factor * difference, rtol=2e-6, atol=0)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("metric", METRICS)
 def test_models_that_rank_alike_have_no_variance_between_them(metric):
     scores, labels = make_case(3000, 30, seed=19, levels=300)
@@ -303,6 +306,7 @@ def test_models_that_rank_alike_have_no_variance_between_them(metric):
     assert not paired(scores, scores * 4, labels, metric, clusters=np.arange(3000) // 3).any()
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("metric", METRICS)
 def test_rows_as_clusters_of_one_have_the_variance_of_rows(metric):
     scores, labels = make_case(400, 4, seed=20, levels=30)
@@ -320,6 +324,7 @@ def test_rows_as_clusters_of_one_have_the_variance_of_rows(metric):
     np.testing.assert_allclose(found, variances, rtol=1e-7, atol=0)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("metric", METRICS[1:3])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_paired_variances_have_the_same_bits_for_any_threads_rows_shards_layouts_and_dtypes(simd, metric, threads):
@@ -338,6 +343,7 @@ def test_paired_variances_have_the_same_bits_for_any_threads_rows_shards_layouts
         assert_same_bits(paired(first, other, labels, metric, threads=threads, **options), expected)
 
 
+@pytest.mark.host
 def test_paired_variances_of_undefined_classes_are_nan():
     labels = corner_labels(12)
     first, second = np.random.default_rng(23).integers(0, 6, (2, *labels.shape))
@@ -348,6 +354,7 @@ def test_paired_variances_of_undefined_classes_are_nan():
         assert missing == [True, no_factor, False, False, last, last]
 
 
+@pytest.mark.host
 def test_nan_and_another_table_of_either_model_are_named():
     first, second, labels = two_models(1500, 20, seed=24)
     a, b = borrow_matrix("a", first), borrow_matrix("b", second)

@@ -135,7 +135,7 @@ def clustered_variances(
     numbers, count = _number_clusters(clusters, scores.num_rows)
     try:
         return _core.clustered_variances(
-            _core_on_cpu("clustered_variances", scores),
+            _in_cpu_memory("scores", scores),
             _columns(table, scores),
             positives.indptr,
             positives.rows,
@@ -185,9 +185,9 @@ def paired_variances(
     numbers, count = (None, 0) if clusters is None else _number_clusters(clusters, scores_a.num_rows)
     try:
         return _core.paired_variances(
-            _core_on_cpu("paired_variances", scores_a),
+            _in_cpu_memory("scores_a", scores_a),
             _columns(table_a, scores_a),
-            _core_on_cpu("paired_variances", scores_b),
+            _in_cpu_memory("scores_b", scores_b),
             _columns(table_b, scores_b),
             positives.indptr,
             positives.rows,
@@ -237,8 +237,8 @@ def _check_table(scores: Matrix, positives: Positives, table: RankTable) -> None
         )
 
 
-def _core_on_cpu(what: str, scores: Matrix) -> Any:
-    """The one place where effects of scores on a device would go to it."""
+def _in_cpu_memory(name: str, scores: Matrix) -> Any:
+    """The matrix as the core takes it. A copy from a device is the caller's, because it has the size of the scores."""
     if scores.device.index is not None:
-        raise ValueError(f"scores: expected an array in CPU memory for {what}, got one on {scores.device}; pass .cpu()")
+        raise ValueError(f"{name}: expected an array in CPU memory, got one on {scores.device}; pass {name}.cpu()")
     return scores.core
