@@ -16,18 +16,19 @@ constexpr std::int64_t kListBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kTableBytes = std::int64_t{24} << 20;
 constexpr std::int64_t kBytesPerPositive = 128;  // of a table, while it is made, with its search trees
 
+constexpr std::int64_t kDrawnBytes = std::int64_t{1} << 20;  // of multinomial replicates, for each worker
+
 constexpr std::int64_t kUnitsPerItem = 1024;
 constexpr std::int64_t kRowsPerItem = 4096;
 constexpr std::int64_t kClassesPerItem = 8;  // results of a replicate: one cache line, which no other thread writes
 
 std::int64_t items_of(std::int64_t count, std::int64_t per_item) { return (count + per_item - 1) / per_item; }
 
-// Adds the draws of one replicate to its lane of the weights.
-void draw_multinomial(std::uint64_t seed, std::int64_t replicate, std::int64_t units, std::int64_t stride,
-                      std::uint8_t* lane) {
+// Writes the weights of one replicate.
+void draw_multinomial(std::uint64_t seed, std::int64_t replicate, std::int64_t units, std::uint8_t* weights) {
+  std::memset(weights, 0, static_cast<std::size_t>(units));
   const auto add = [&](std::uint32_t unit) {
-    std::uint8_t& weight = lane[unit * stride];
-    weight = static_cast<std::uint8_t>(weight + (weight != 255));  // 256 draws of one unit have probability 1e-507
+    weights[unit] = static_cast<std::uint8_t>(weights[unit] + (weights[unit] != 255));  // 256 draws: below 1e-500
   };
   for (std::int64_t draw = 0; draw < units; draw += 2) {
     const DrawnUnits drawn = drawn_units(seed, static_cast<std::uint32_t>(replicate),
@@ -69,16 +70,22 @@ class BlockWeights {
                       std::min(kUnitsPerItem, units_.count - unit), mutable_block(b) + unit * lanes_);
       });
     } else {
-      const std::int64_t lanes = std::min(lanes_, 64);  // a cache line
-      phases.phase(0).run(blocks * lanes_ / lanes, [&](std::int64_t item, int) {
-        const std::int64_t b = item * lanes / lanes_;
-        const std::int64_t first_lane = item * lanes % lanes_;
-        std::uint8_t* const weights = mutable_block(b) + first_lane;
-        for (std::int64_t unit = 0; unit < units_.count; ++unit) {
-          std::memset(weights + unit * lanes_, 0, static_cast<std::size_t>(lanes));
+      // A replicate is drawn to memory of its own, which fits in the cache, and then spread over the rows of a block.
+      const std::int64_t fitting = std::clamp<std::int64_t>(kDrawnBytes / units_.count, 1, 16);
+      Array<Array<std::uint8_t>> scratch(std::max(runner.threads, 1));
+      const std::int64_t per_block = items_of(lanes_, fitting);
+      phases.phase(0).run(blocks * per_block, [&](std::int64_t item, int id) {
+        const std::int64_t b = item / per_block;
+        const std::int64_t first = item % per_block * fitting;
+        const std::int64_t count = std::min(fitting, lanes_ - first);
+        scratch[id].resize(fitting * units_.count);
+        std::uint8_t* const drawn = scratch[id].data();
+        for (std::int64_t i = 0; i < count; ++i) {
+          draw_multinomial(request_.seed, first_replicate(b) + first + i, units_.count, drawn + i * units_.count);
         }
-        for (std::int64_t i = 0; i < lanes; ++i) {
-          draw_multinomial(request_.seed, first_replicate(b) + first_lane + i, units_.count, lanes_, weights + i);
+        std::uint8_t* const weights = mutable_block(b) + first;
+        for (std::int64_t unit = 0; unit < units_.count; ++unit) {
+          for (std::int64_t i = 0; i < count; ++i) weights[unit * lanes_ + i] = drawn[i * units_.count + unit];
         }
       });
       find_largest(blocks, phases.phase(1));
@@ -237,17 +244,24 @@ class UnitLists {
     const std::int64_t share = items_of(range.count(), 2 * std::int64_t{runner.threads});
     const std::int64_t width = std::clamp<std::int64_t>(items_of(share, 16) * 16, 16, kStripCols);
     Array<ListWorker<Lane>> workers(std::max(runner.threads, 1));
-    runner.run(items_of(range.count(), width), [&](std::int64_t item, int id) {
-      ListWorker<Lane>& worker = workers[id];
-      if (worker.survivors.data() == nullptr) {
-        worker.survivors.resize(kStripCols * (kTileRows + 16));
-        worker.rows.resize(kStripCols * (kTileRows + 16));
-      }
-      const std::int64_t first_col = range.first + item * width;
-      const std::int64_t cols = std::min(width, range.end - first_col);
-      for (const Tile& tile : tiles) list_tile(plan, tile, first_col, cols, worker);
-    });
-    list_positives<Lane>(view, thresholds, range, units, runner);
+    constexpr std::int64_t kTilesAtOnce = 64;  // so that an item is short
+    for (std::int64_t first = 0; first < tiles.count(); first += kTilesAtOnce) {
+      const std::int64_t end = std::min(tiles.count(), first + kTilesAtOnce);
+      const auto part = [&](std::int64_t tile) {
+        return static_cast<double>(tile) / static_cast<double>(tiles.count());
+      };
+      runner.share(0.9 * part(first), 0.9 * part(end)).run(items_of(range.count(), width), [&](auto item, int id) {
+        ListWorker<Lane>& worker = workers[id];
+        if (worker.survivors.data() == nullptr) {
+          worker.survivors.resize(kStripCols * (kTileRows + 16));
+          worker.rows.resize(kStripCols * (kTileRows + 16));
+        }
+        const std::int64_t first_col = range.first + item * width;
+        const std::int64_t cols = std::min(width, range.end - first_col);
+        for (std::int64_t i = first; i < end; ++i) list_tile(plan, tiles[i], first_col, cols, worker);
+      });
+    }
+    list_positives<Lane>(view, thresholds, range, units, runner.share(0.9, 1.0));
     check_full(table, range, next_offset, next, starts);
   }
 
@@ -384,6 +398,7 @@ class Bootstrap {
     std::uint32_t positives[kMostBlockLanes];
     std::uint32_t hits[kMostBlockLanes];
     Array<std::uint32_t> listed;
+    AlignedLanes<double> levels;
   };
 
   // Class c of the view is class first_class + c of the results.
@@ -398,6 +413,7 @@ class Bootstrap {
       const std::int64_t replicate = weights.first_replicate(b);
       const std::int64_t replicates = std::min<std::int64_t>(block.lanes, request_.replicates - replicate);
       Scratch& own = scratch[id];
+      if (request_.expected_sap && own.levels.data() == nullptr) own.levels.resize(kLevelDoubles);
       for (std::int64_t c = first_col; c < std::min(part.end, first_col + kClassesPerItem); ++c) {
         const std::int64_t first = table.offset.first(c);
         const ResampledClass cls{table.offset.length(c),    table.tp.data() + first, table.fp.data() + first,
@@ -405,7 +421,7 @@ class Bootstrap {
         resample_class_(block, cls, weights.total(b),
                         {result_.average_precision.empty() ? nullptr : own.average_precision,
                          result_.roc_auc.empty() ? nullptr : own.roc_auc,
-                         result_.expected_sap.empty() ? nullptr : own.expected_sap});
+                         result_.expected_sap.empty() ? nullptr : own.expected_sap, own.levels.data()});
         const std::int64_t to = replicate * scores_.cols + first_class + c;
         const auto write = [&](TableColumn<double>& column, const double* values) {
           for (std::int64_t i = 0; i < replicates && !column.empty(); ++i) column[to + i * scores_.cols] = values[i];
@@ -461,10 +477,7 @@ BootstrapResult bootstrap(const Matrix& scores, const Positives& positives, cons
 void bootstrap_weights(Resampling method, std::uint64_t seed, std::int64_t first, std::int64_t replicates,
                        std::int64_t units, std::uint8_t* weights, const Runner& runner) {
   if (method == Resampling::kMultinomial) {
-    runner.run(replicates, [&](std::int64_t r, int) {
-      std::memset(weights + r * units, 0, static_cast<std::size_t>(units));
-      draw_multinomial(seed, first + r, units, 1, weights + r * units);
-    });
+    runner.run(replicates, [&](std::int64_t r, int) { draw_multinomial(seed, first + r, units, weights + r * units); });
     return;
   }
   // Blocks of 64 replicates and kUnitsPerItem units, transposed.

@@ -49,7 +49,9 @@ struct ResampledMetrics {
   double* average_precision;
   double* roc_auc;
   double* expected_sap;
+  double* levels;  // scratch for expected_sap: kLevelDoubles, aligned to 64 bytes
 };
+constexpr std::int64_t kLevelDoubles = std::int64_t{2} * (kSapLevels + 1) * kMostBlockLanes;
 
 // total: the weight of all rows, lane by lane.
 using ResampleClass = void (*)(const WeightBlock& block, const ResampledClass& cls, const double* total,

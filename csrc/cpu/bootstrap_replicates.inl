@@ -13,53 +13,64 @@
 #include "cpu/target_begin.inl"
 namespace vltr::cpu::VLTR_ISA {
 
-// Sixteen Philox blocks side by side, each of one unit and four replicates.
-struct PhiloxLanes {
-  alignas(64) std::uint32_t word[4][16];
+using Words = std::uint32_t __attribute__((vector_size(64), may_alias));
+using HalfWords = std::uint32_t __attribute__((vector_size(32), may_alias));
+using LongWords = std::uint64_t __attribute__((vector_size(64), may_alias));
 
-  void run(std::uint32_t key0, std::uint32_t key1) {
-    for (int round = 0; round < 10; ++round) {
-      for (int i = 0; i < 16; ++i) {
-        const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * word[0][i];
-        const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * word[2][i];
-        word[0][i] = static_cast<std::uint32_t>(product1 >> 32) ^ word[1][i] ^ key0;
-        word[1][i] = static_cast<std::uint32_t>(product1);
-        word[2][i] = static_cast<std::uint32_t>(product0 >> 32) ^ word[3][i] ^ key1;
-        word[3][i] = static_cast<std::uint32_t>(product0);
-      }
-      key0 += 0x9E3779B9u;
-      key1 += 0xBB67AE85u;
-    }
+// The low and high halves of word * factor, in sixteen lanes.
+__attribute__((always_inline)) inline void multiply_wide(const Words& word, std::uint32_t factor, Words& low,
+                                                         Words& high) {
+  constexpr std::uint64_t kLow = 0xFFFFFFFFu;
+  const LongWords pairs = reinterpret_cast<const LongWords&>(word);
+  const LongWords even = (pairs & kLow) * factor;
+  const LongWords odd = (pairs >> 32) * factor;
+  const LongWords lows = (even & kLow) | odd << 32;
+  const LongWords highs = even >> 32 | (odd & ~kLow);
+  low = reinterpret_cast<const Words&>(lows);
+  high = reinterpret_cast<const Words&>(highs);
+}
+
+// philox4x32() on sixteen counters.
+__attribute__((always_inline)) inline void philox_lanes(Words (&word)[4], std::uint32_t key0, std::uint32_t key1) {
+  for (int round = 0; round < 10; ++round) {
+    Words low[2];
+    Words high[2];
+    multiply_wide(word[0], 0xD2511F53u, low[0], high[0]);
+    multiply_wide(word[2], 0xCD9E8D57u, low[1], high[1]);
+    word[0] = high[1] ^ word[1] ^ key0;
+    word[1] = low[1];
+    word[2] = high[0] ^ word[3] ^ key1;
+    word[3] = low[0];
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
   }
-};
+}
 
+// Sixteen Philox blocks at a time, each of one unit and four replicates.
 void draw_poisson(std::uint64_t seed, std::uint32_t first_group, int lanes, std::int64_t first_unit, std::int64_t units,
                   std::uint8_t* weights) {
-  const auto key0 = static_cast<std::uint32_t>(seed);
-  const auto key1 = static_cast<std::uint32_t>(seed >> 32);
-  const int groups = lanes / 4;  // of four replicates: 4, 16 or 64
+  const auto groups = static_cast<std::uint32_t>(lanes) / 4;  // of four replicates: 4, 16 or 64
   const int shift = groups == 4 ? 2 : groups == 16 ? 4 : 6;
   const std::int64_t blocks = units * groups;
+  const Words number = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   for (std::int64_t first = 0; first < blocks; first += 16) {
-    PhiloxLanes random;
-    for (int i = 0; i < 16; ++i) {
-      const auto block = static_cast<std::uint32_t>(first - (first >> shift << shift)) + static_cast<std::uint32_t>(i);
-      random.word[0][i] = static_cast<std::uint32_t>(first_unit + (first >> shift)) + (block >> shift);
-      random.word[1][i] = first_group + (block & static_cast<std::uint32_t>(groups - 1));
-      random.word[2][i] = static_cast<std::uint32_t>(Resampling::kPoisson);
-      random.word[3][i] = kBootstrapDomain;
-    }
-    random.run(key0, key1);
-    alignas(64) std::uint32_t packed[16] = {};
-    for (int k = 3; k >= 0; --k) {
-      alignas(64) std::uint32_t weight[16] = {};
-      for (int step = 0; step < kMostPoissonWeight; ++step) {
-        for (int i = 0; i < 16; ++i) weight[i] += random.word[k][i] >= kPoissonTable[step];
-      }
-      for (int i = 0; i < 16; ++i) packed[i] = packed[i] << 8 | weight[i];
+    const Words block = number + (static_cast<std::uint32_t>(first) & (groups - 1));
+    Words word[4] = {(block >> shift) + static_cast<std::uint32_t>(first_unit + (first >> shift)),
+                     (block & (groups - 1)) + first_group, Words{} + static_cast<std::uint32_t>(Resampling::kPoisson),
+                     Words{} + kBootstrapDomain};
+    philox_lanes(word, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+    Words packed = {};
+    for (int k = 0; k < 4; ++k) {
+      Words weight = {};
+      for (const std::uint32_t least : kPoissonTable) weight -= __builtin_convertvector(word[k] >= least, Words);
+      packed |= weight << (8 * k);
     }
     const auto filled = static_cast<std::size_t>(std::min<std::int64_t>(16, blocks - first));
-    std::memcpy(weights + 4 * first, packed, 4 * filled);
+    if (filled == 16) {
+      std::memcpy(weights + 4 * first, &packed, 64);
+    } else {
+      std::memcpy(weights + 4 * first, &packed, 4 * filled);
+    }
   }
 }
 
@@ -96,6 +107,64 @@ void sum_lanes(const WeightBlock& block, const std::uint32_t* units, std::int64_
   }
 }
 
+using Doubles = double __attribute__((vector_size(64), may_alias));
+using Mask = std::int64_t __attribute__((vector_size(64), may_alias));
+constexpr int kDoubles = 8;
+
+__attribute__((always_inline)) inline bool any_lane(const Mask& mask) {
+  std::int64_t any = 0;
+  for (int i = 0; i < kDoubles; ++i) any |= mask[i];
+  return any != 0;
+}
+
+// The levels (sap_level) of eight replicates of a class, calculated when they are first used.
+struct LevelLanes {
+  Doubles negatives;
+  Doubles draws;
+  Doubles* level;  // up and down of each level, 2 * (kSapLevels + 1)
+  int known = 0;
+
+  __attribute__((always_inline)) inline const Doubles* at(int k) {
+    for (; known <= k; ++known) {
+      const double number = known;
+      const Doubles left = negatives - 2.0 * number;
+      const Doubles up = (negatives + 1.0 - number) * (draws - number) / ((left + 1.0) * left);
+      const Doubles down = number * ((negatives + 1.0 - draws - number) / ((left + 2.0) * (left + 1.0)));
+      level[2 * known] = left > 0.0 ? up : Doubles{};
+      level[2 * known + 1] = left >= 0.0 ? down : Doubles{};
+    }
+    return level + 2 * k;
+  }
+};
+
+// expected_precision() of the core in eight lanes, with the same operations in each. Lanes outside `wanted` get any
+// value.
+__attribute__((always_inline)) inline void expected_precision_lanes(const Doubles& hits, const Doubles& misses,
+                                                                    const Mask& wanted, LevelLanes& levels,
+                                                                    Doubles& precision) {
+  Mask active = wanted;
+  const Doubles unmarked = levels.negatives - misses + 1.0;
+  Doubles up = levels.at(0)[0] * misses;
+  Doubles lower = Doubles{} + 1.0;
+  Doubles lower_denominator = hits + up;
+  Doubles upper = Doubles{} + 1.0;
+  Doubles upper_denominator = hits;
+  Doubles product = Doubles{} + 1.0 / kSapTolerance;
+  for (int k = 1; k <= kSapLevels; ++k) {
+    const Doubles* const level = levels.at(k);
+    const Doubles down = level[1] * (unmarked - static_cast<double>(k));
+    product *= up * down;
+    upper_denominator = hits * lower_denominator + down * upper_denominator;
+    active &= ~__builtin_convertvector(product <= upper_denominator * lower, Mask);
+    if (!any_lane(active)) break;
+    upper = hits * lower + down * upper;
+    up = level[0] * (misses - static_cast<double>(k));
+    lower = active ? up * lower + upper : lower;
+    lower_denominator = active ? up * lower_denominator + upper_denominator : lower_denominator;
+  }
+  precision = hits * lower / lower_denominator;
+}
+
 template <class Bytes, int kVectors>
 void resample_lanes(const WeightBlock& block, const ResampledClass& cls, const double* total,
                     const ResampledMetrics& out) {
@@ -116,6 +185,14 @@ void resample_lanes(const WeightBlock& block, const ResampledClass& cls, const d
   for (int i = 0; i < kLanes; ++i) {
     positives[i] = gained[i];
     negatives[i] = total[i] - positives[i];
+  }
+  LevelLanes levels[kLanes / kDoubles];
+  for (int v = 0; v < kLanes / kDoubles && out.expected_sap != nullptr; ++v) {
+    const Doubles p = *reinterpret_cast<const Doubles*>(positives + v * kDoubles);
+    const Doubles n = *reinterpret_cast<const Doubles*>(negatives + v * kDoubles);
+    levels[v].negatives = n;
+    levels[v].draws = p < n ? p : n;  // sap_draws()
+    levels[v].level = reinterpret_cast<Doubles*>(out.levels) + v * 2 * (kSapLevels + 1);
   }
   const std::uint32_t* units = cls.units;
   const std::uint32_t* positive = cls.positives;
@@ -145,12 +222,17 @@ void resample_lanes(const WeightBlock& block, const ResampledClass& cls, const d
       twice_wins[i] += gain * (2.0 * (negatives[i] - misses[i]) + tie);
     }
     if (out.expected_sap != nullptr) {
-      for (int i = 0; i < kLanes; ++i) {
-        if (gained[i] == 0) continue;
-        const auto n = static_cast<std::int64_t>(negatives[i]);
-        const std::int64_t draws = sap_draws(static_cast<std::int64_t>(positives[i]), n);
-        expected[i] += static_cast<double>(gained[i]) * expected_precision(static_cast<std::int64_t>(hits[i]), n,
-                                                                           static_cast<std::int64_t>(misses[i]), draws);
+      for (int v = 0; v < kLanes / kDoubles; ++v) {
+        const Doubles gain =
+            __builtin_convertvector(*reinterpret_cast<const HalfWords*>(gained + v * kDoubles), Doubles);
+        const Mask active = __builtin_convertvector(gain != 0.0, Mask);
+        if (!any_lane(active)) continue;
+        Doubles& sum = *reinterpret_cast<Doubles*>(expected + v * kDoubles);
+        Doubles precision;
+        expected_precision_lanes(*reinterpret_cast<const Doubles*>(hits + v * kDoubles),
+                                 *reinterpret_cast<const Doubles*>(misses + v * kDoubles), active, levels[v],
+                                 precision);
+        sum = active ? sum + gain * precision : sum;
       }
     }
     units += rows;
