@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from vltr_eval.comparison import Evaluation, compare
 
+from vltr_eval.comparison import Evaluation, compare
 from vltr_eval.intervals import jackknife_error
 
 if TYPE_CHECKING:
     from vltr_eval.comparison import MeanDifference
-
     from vltr_train.runs.run_folder import RunFolder
 
 __all__ = ["RowErrors"]
@@ -58,15 +57,21 @@ class RowErrors:
         return {name: jackknife_error(_effects(sides[0], name) - _effects(sides[1], name)) for name in names}
 
     def differences(
-        self, base: Sequence[RunFolder], new: Sequence[RunFolder], level: float
+        self, base: Sequence[RunFolder], new: Sequence[RunFolder], level: float, names: tuple[str, str]
     ) -> Mapping[str, MeanDifference]:
         """Return the difference ``new - base`` of each mean, by its flat name, as `vltr_eval.compare` does.
+
+        Args:
+            base: Runs of the baseline.
+            new: Runs of another method.
+            level: The confidence level of the intervals.
+            names: The names of both in messages.
 
         Raises:
             ValueError: A run has no predictions, or the runs were tested on other rows.
         """
         sides = [[self.evaluation(run) for run in runs] for runs in (base, new)]
-        (system,) = compare(sides[0], sides[1], interval=level).systems
+        (system,) = compare(*sides, level=level, names=names).systems
         return {mean.name: mean for mean in system.means}
 
     def evaluation(self, run: RunFolder) -> Evaluation:

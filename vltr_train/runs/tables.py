@@ -26,7 +26,6 @@ from vltr_train.papers import method_order
 
 if TYPE_CHECKING:
     from vltr_eval.comparison import MeanDifference
-
     from vltr_train.method import Preset
     from vltr_train.runs.run_folder import RunFolder
 
@@ -350,7 +349,8 @@ def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, thr
             try:
                 line = replace(line, row_errors=rows.of_mean(line.runs))
                 if line.runs is not base.runs:
-                    line = replace(line, base=base, differences=rows.differences(base.runs, line.runs, level))
+                    differences = rows.differences(base.runs, line.runs, level, (base.name, line.name))
+                    line = replace(line, base=base, differences=differences)
             except ValueError as error:
                 line = replace(line, reason=str(error))
         found.append(line)
