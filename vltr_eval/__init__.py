@@ -11,6 +11,7 @@ from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
 from vltr_eval._engine.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
 from vltr_eval._evaluate import evaluate
 from vltr_eval.batches import ShardFiles, evaluate_batches
+from vltr_eval.comparison import Comparison, Evaluation, compare
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.formats import InputError, LabelPairs, Labels, Scores, read_labels, read_scores
 from vltr_eval.metrics.rank_metrics import (
@@ -34,8 +35,10 @@ from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.report.report import Report
 
 __all__ = [
+    "Comparison",
     "EvalOptions",
     "EvalOptionsDict",
+    "Evaluation",
     "Evaluator",
     "InputError",
     "LabelPairs",
@@ -55,6 +58,7 @@ __all__ = [
     "average_precision",
     "build_info",
     "calibrated_average_precision",
+    "compare",
     "distributed",
     "evaluate",
     "evaluate_batches",

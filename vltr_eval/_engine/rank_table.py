@@ -388,7 +388,7 @@ class RankTable:
                 ) from (None if isinstance(error, ValueError) else error)
         if not 0 <= table.num_rows <= _MAX_ROWS:
             raise ValueError(f"{name}: expected a rank table of at most {_MAX_ROWS} rows, got {table.num_rows}")
-        if not table._is_sound():
+        if not table.is_sound():
             raise ValueError(f"{name}: expected the arrays of a rank table to fit together, got damaged ones")
         return table
 
@@ -397,12 +397,12 @@ class RankTable:
         import zipfile  # not above: few programs load a table, and it loads threading
 
         with zipfile.ZipFile(file) as archive:
-            form, num_rows, *arrays = (_read_member(archive, name) for name in ("format", "num_rows", *_ARRAYS))
+            form, num_rows, *arrays = (read_member(archive, name) for name in ("format", "num_rows", *_ARRAYS))
         if str(form) != _FORMAT or num_rows.shape != () or num_rows.dtype.kind not in "iu":
             raise ValueError(f"format {form}, rows {num_rows}")
         return cls(int(num_rows), *arrays)
 
-    def _is_sound(self) -> bool:
+    def is_sound(self) -> bool:
         """Whether a scan could have made this table; the core trusts its offsets."""
         arrays = [getattr(self, name) for name in _ARRAYS]
         if any(array.ndim != 1 for array in arrays) or self.thresholds.dtype.kind not in "fiu":
@@ -427,7 +427,7 @@ class RankTable:
         return ordered and bounded and bool(np.all(self.tied <= self.fp - above)) and not nan
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """One array of an .npz. Takes no more memory than its file can hold: deflate packs about 1 : 1000 at most."""
     from zipfile import ZIP_DEFLATED, ZIP_STORED
 

@@ -1,6 +1,6 @@
 """The ``vltr-eval`` program: arguments in, result on stdout, everything else on stderr.
 
-Exit codes: 0 fine; 1 bad data, one sentence; 2 bad usage; 3 a --fail-under limit was not met.
+Exit codes: 0 fine; 1 bad data, one sentence; 2 bad usage; 3 a limit (--fail-under, --max-drop) was not met.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vltr_eval._base.arguments import check_seed, nearest_name
+from vltr_eval._base.arguments import check_seed
 from vltr_eval._base.arrays import Matrix, borrow_matrix, num_threads
 from vltr_eval._base.files import PendingFile
-from vltr_eval._base.groups import DEFAULT_BOUNDS, GROUP_NAMES, checked_bounds
+from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, launched_group, propagate_errors
 from vltr_eval._base.terminal import BAD_DATA, OK, ProgressBar, add_command, answer, as_called, text_width, wants_style
@@ -40,18 +40,27 @@ from vltr_eval.formats import (
     read_scores,
     read_train_counts,
 )
-from vltr_eval.formats.align import JOINS
+from vltr_eval.formats.align import JOINS, POSITION
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, weightings_of
-from vltr_eval.report.names import OVERALL
+from vltr_eval.program.limits import (
+    Verdict,
+    add_fail_under,
+    add_gate,
+    check_fail_under,
+    check_gate,
+    judge_drops,
+    judge_limits,
+    report_drops,
+    summary,
+)
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import MAX_TRIALS, Settings
 from vltr_eval.report.text import read_sort
 
 if TYPE_CHECKING:
+    from vltr_eval.comparison import Comparison, Evaluation
     from vltr_eval.compat.ava import AvaReport
-
-LIMIT_NOT_MET = 3
 
 STDOUT = "-"
 
@@ -80,8 +89,18 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent)
     _check_names(args, settings)
+    check_gate(args, settings)
     _check_priors(args)
-    _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *_prior_files(args), *_id_files(args))
+    _check_outputs(
+        args,
+        *args.preds,
+        args.labels,
+        args.baseline,
+        args.counts,
+        args.class_names,
+        *_prior_files(args),
+        *_id_files(args),
+    )
     with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
         with propagate_errors(communicator):
             is_first = communicator.rank == 0
@@ -96,11 +115,12 @@ def _evaluate(args: argparse.Namespace) -> int:
             class_info = _class_info(args, matrix.num_classes, inputs.class_names)
             chunks = _share(matrix, inputs.labels, communicator, args.threads)
             weightings = _weightings(args, class_info, chunks)
+            baseline = _read_baseline(args) if is_first else None
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
         counted = share_of_counting(settings)
         start = time.perf_counter()
         found = count_chunks(
-            settings,
+            _counted_settings(args, settings),
             chunks,
             matrix.num_classes,
             class_info=class_info,
@@ -114,13 +134,56 @@ def _evaluate(args: argparse.Namespace) -> int:
             return OK
         progress.wipe()
         _note(args, _speed(matrix, seconds))
-        report = found.report(class_info, part_of(progress, counted, 1.0))
+        report = replace(found, settings=settings).report(class_info, part_of(progress, counted, 1.0))
         progress.wipe()
         if weightings:
             report = add_prior_results(report, found, class_info, chunks[0], weightings, threads=args.threads)
         report = replace(report, notes=(*inputs.notes, *report.notes))
-        outputs.deliver(report, found.table)
-    return _judge_limits(args, report)
+        evaluation = _keep(args, report, found, inputs) if _needs_effects(args) else None
+        verdicts: list[Verdict] = []
+        text = ""
+        if evaluation is not None and baseline is not None:
+            comparison = _compare(baseline, evaluation)
+            verdicts = judge_drops(args, comparison)
+            text = summary(comparison, verdicts)
+        outputs.deliver(report, found.table, evaluation, text)
+    return max(judge_limits(args, report), report_drops(verdicts))
+
+
+def _needs_effects(args: argparse.Namespace) -> bool:
+    return args.save_evaluation is not None or args.baseline is not None
+
+
+def _counted_settings(args: argparse.Namespace, settings: Settings) -> Settings:
+    """The settings of the count, which has the effects of rows where they are kept or compared."""
+    if not _needs_effects(args):
+        return settings
+    from vltr_eval.comparison.evaluation import with_effects  # not above: few evaluations are kept
+
+    return with_effects(settings)
+
+
+def _keep(args: argparse.Namespace, report: Report, found: EvaluationCounts, inputs: Inputs) -> Evaluation:
+    """The evaluation of all rows, with the effects of each."""
+    from vltr_eval.comparison.evaluation import keep_evaluation
+
+    ids = None if args.join == POSITION else inputs.ids
+    positives = inputs.positives(form=args.label_form, threads=args.threads)
+    return keep_evaluation(report, found, positives, ids)[0]
+
+
+def _read_baseline(args: argparse.Namespace) -> Evaluation | None:
+    if args.baseline is None:
+        return None
+    from vltr_eval.comparison import Evaluation
+
+    return Evaluation.load(args.baseline)
+
+
+def _compare(baseline: Evaluation, evaluation: Evaluation) -> Comparison:
+    from vltr_eval.comparison.systems import compare_evaluations
+
+    return compare_evaluations(baseline, evaluation, ("baseline", "this evaluation"))
 
 
 def _share(matrix: Matrix, labels: Any, communicator: SingleProcess | Communicator, threads: int | None) -> list[Chunk]:
@@ -147,7 +210,7 @@ def _table(args: argparse.Namespace) -> int:
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
             report = EvaluationCounts(settings, table).report(_class_info(args, table.num_classes), progress)
         outputs.deliver(report, table)
-    return _judge_limits(args, report)
+    return judge_limits(args, report)
 
 
 def _ava(args: argparse.Namespace) -> int:
@@ -175,7 +238,7 @@ def _ava(args: argparse.Namespace) -> int:
         reading.wipe()
         _note(args, f"{report.num_detections:,} detections in {time.perf_counter() - start:.3f} s")
         outputs.deliver(report)
-    return _judge_limits(args, report)
+    return judge_limits(args, report)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -338,7 +401,7 @@ class _Outputs:
 
     def __enter__(self) -> _Outputs:
         with ExitStack() as stack:
-            for kind in ("json", "csv", "save_table"):
+            for kind in ("json", "csv", "save_table", "save_evaluation", "summary"):
                 path = getattr(self._args, kind, None)
                 if path not in (None, STDOUT):
                     self._files[kind] = stack.enter_context(PendingFile(path))
@@ -348,23 +411,35 @@ class _Outputs:
     def __exit__(self, *reason: Any) -> None:
         self._stack.__exit__(*reason)
 
-    def deliver(self, report: Report | AvaReport, table: RankTable | None = None) -> None:
+    def deliver(
+        self,
+        report: Report | AvaReport,
+        table: RankTable | None = None,
+        evaluation: Evaluation | None = None,
+        summary_text: str = "",
+    ) -> None:
         """Write the requested files, then the one result that belongs on stdout."""
         for note in report.notes:
             _note(self._args, f"vltr-eval: note: {note}")
         if table is not None and "save_table" in self._files:
             self._files["save_table"].write(table.save)
+        if evaluation is not None and "save_evaluation" in self._files:
+            self._files["save_evaluation"].write(evaluation.fill)
+        if "summary" in self._files:
+            self._files["summary"].write_text(summary_text)
         if "csv" in self._files:
             self._files["csv"].write_text(report.to_csv())
         if "json" in self._files:
             self._files["json"].write_text(report.to_json())
-        sys.stdout.write(self._on_stdout(report))
+        sys.stdout.write(self._on_stdout(report, summary_text))
 
-    def _on_stdout(self, report: Report | AvaReport) -> str:
+    def _on_stdout(self, report: Report | AvaReport, summary_text: str) -> str:
         if self._args.json == STDOUT:
             return report.to_json()
         if self._args.csv == STDOUT:
             return report.to_csv()
+        if getattr(self._args, "summary", None) == STDOUT:
+            return summary_text
         args = self._args
         return report.to_text(
             per_class=args.per_class,
@@ -377,7 +452,8 @@ class _Outputs:
 
 def _check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
     """Refuse outputs that would overwrite each other or an input."""
-    outputs = [path for path in (args.json, args.csv, getattr(args, "save_table", None)) if path is not None]
+    kinds = ("json", "csv", "save_table", "save_evaluation", "summary")
+    outputs = [path for kind in kinds if (path := getattr(args, kind, None)) is not None]
     targets = [path if path == STDOUT else os.path.realpath(path) for path in outputs]
     taken = {os.path.realpath(file) for spec in inputs if spec is not None for file in _files_of(spec)}
     for number, (path, target) in enumerate(zip(outputs, targets, strict=True)):
@@ -411,7 +487,7 @@ def _note(args: argparse.Namespace, message: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Names of metrics and columns, and limits
+# Names of metrics and columns
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -421,8 +497,7 @@ def _check_names(args: argparse.Namespace, settings: Settings) -> None:
         if getattr(args, option) is not None and not args.per_class:
             args.refuse(f"argument --{option}: give --per-class as well, whose lines it chooses")
     priors = list(map(_prior_name, getattr(args, "prior", ())))
-    for name, _ in args.fail_under:
-        _check_metric(args, name, settings, priors)
+    check_fail_under(args, settings, priors)
     if args.sort is not None:
         # Without that option, as in `vltr-eval ava`, the classes have names already.
         names = [] if getattr(args, "class_names", "") is None else ["name"]
@@ -431,33 +506,6 @@ def _check_names(args: argparse.Namespace, settings: Settings) -> None:
             read_sort(args.sort, settings.class_columns([*names, *counts], priors))
         except ValueError as error:
             args.refuse(f"argument --{error}")
-
-
-def _check_metric(args: argparse.Namespace, name: str, settings: Settings, priors: Sequence[str]) -> None:
-    groups = (OVERALL, *GROUP_NAMES)
-    known = settings.metric_names(groups if args.counts else (OVERALL,), priors)
-    if name in known:
-        return
-    possible = PRIORS if hasattr(args, "prior") else ()
-    if name in settings.metric_names(groups, {*priors, *possible}):
-        prior = name.partition("/")[0]
-        by_groups = name not in settings.metric_names((OVERALL,), {*priors, *possible})
-        missing = ["--counts FILE"] if args.counts is None and (by_groups or prior in NEEDS_COUNTS) else []
-        missing += [f"--prior {prior}"] if prior in possible and prior not in priors else []
-        args.refuse(f"argument --fail-under: give {' and '.join(missing)} as well, which {name} needs")
-    near = nearest_name(name, known)
-    listed = ", ".join(sorted(known, key=lambda other: other != near))  # the nearest first
-    args.refuse(f"argument --fail-under: unknown metric {name!r}, expected one of {listed}")
-
-
-def _judge_limits(args: argparse.Namespace, report: Report | AvaReport) -> int:
-    found = report.metrics()
-    code = OK
-    for name, limit in args.fail_under:
-        if not found[name] >= limit:  # an undefined metric is below every limit
-            _say(f"{name} is {found[name]:.6g}, under the limit of {limit:g}")
-            code = LIMIT_NOT_MET
-    return code
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -470,13 +518,15 @@ overall and for head, medium and tail classes, in one pass over the scores."""
 
 _EPILOG = """\
 other commands, each with its own --help:
+  vltr-eval compare BASE NEW... --labels LABELS
+                                        differences of systems, with paired intervals and tests
   vltr-eval table FILE                  the report of a rank table that --save-table wrote
   vltr-eval ava DETECTIONS GROUNDTRUTH  AVA's frame mAP, and sampled AP over its boxes
   vltr-eval check PREDS LABELS          what is in the inputs: NaN, labels, absent classes, ties, saturation
   vltr-eval doctor                      versions, compiled core, CPU features, devices, self-check
   vltr-eval demo DIR                    write a demo set of VideoLT's shape
 
-exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a --fail-under limit was not met"""
+exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a limit (--fail-under, --max-drop) was not met"""
 
 
 def _with_command(argv: list[str]) -> list[str]:
@@ -530,7 +580,40 @@ def _add_evaluate(commands: Any) -> None:
         "--save-table", type=_real_file, metavar="FILE", help="save the rank table (.npz) for `vltr-eval table`"
     )
     parser.add_argument(
+        "--save-evaluation",
+        type=_binary_file,
+        metavar="FILE",
+        help="save the evaluation with the effects of its rows (.npz) for `vltr-eval compare` and --baseline",
+    )
+    add_gate(parser)
+    parser.add_argument(
         "--threads", type=_accepted(num_threads), metavar="N", help="CPU threads (default: all, or VLTR_NUM_THREADS)"
+    )
+
+
+def _add_compare(commands: Any) -> None:
+    from vltr_eval.program import compare
+
+    description = (
+        "Compare systems with a baseline on the same test rows: paired intervals and tests of every mean, and of "
+        "every class with enough positives."
+    )
+    parser = add_command(commands, "compare", compare.run, description)
+    compare.add_arguments(parser)
+    parser.add_argument(
+        "--threads", type=_accepted(num_threads), metavar="N", help="CPU threads (default: all, or VLTR_NUM_THREADS)"
+    )
+    _add_reading_options(parser)
+    _add_class_options(parser)
+    saved = "that of the first saved evaluation"
+    bounds = "head has more than HIGH training samples, tail at most LOW"
+    parser.add_argument("--bounds", type=_bounds, metavar="HIGH,LOW", help=f"{bounds} (default: {saved}, or 500,100)")
+    topk = "Acc@k for these k, or none"
+    parser.add_argument("--topk", type=_topk, metavar="K,...", help=f"{topk} (default: {saved}, or 1,5)")
+    absent = "classes without positives: left out of means, or AP and SAP 0"
+    parser.add_argument("--absent", choices=("nan", "zero"), help=f"{absent} (default: {saved}, or nan)")
+    parser.add_argument(
+        "--sap", choices=("exact", "none"), help=f"compare exact SAP, or leave SAP out (default: {saved}, or exact)"
     )
 
 
@@ -597,6 +680,7 @@ def _add_demo(commands: Any) -> None:
 
 _COMMANDS: dict[str, Callable[[Any], None]] = {
     "evaluate": _add_evaluate,
+    "compare": _add_compare,
     "table": _add_table,
     "ava": _add_ava,
     "check": _add_check,
@@ -619,6 +703,11 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="LABELS",
         help="(N, C) of 0/1, (N,) class indices or class lists: these formats, sparse .npz or .pt, .lst",
     )
+    _add_reading_options(parser)
+
+
+def _add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how predictions and labels are read and brought together."""
     parser.add_argument(
         "--ids",
         metavar="COLUMN|FILE",
@@ -717,19 +806,18 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
     parser.add_argument("--csv", metavar="FILE|-", help="write the per-class table as CSV; - is stdout")
-    parser.add_argument(
-        "--fail-under",
-        type=_limit,
-        action="append",
-        default=[],
-        metavar="METRIC=VALUE",
-        help="exit 3 when a metric (mAP, SAP_tail, Acc@1, ...) is lower; may be repeated",
-    )
+    add_fail_under(parser)
 
 
 def _real_file(text: str) -> str:
     if text == STDOUT:
         raise argparse.ArgumentTypeError("a rank table is binary and needs a file, got -")
+    return text
+
+
+def _binary_file(text: str) -> str:
+    if text == STDOUT:
+        raise argparse.ArgumentTypeError("an evaluation is binary and needs a file, got -")
     return text
 
 
@@ -781,17 +869,6 @@ def _overlap(text: str) -> float:
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0 and up to 1, got {text!r}")
     return value
-
-
-def _limit(text: str) -> tuple[str, float]:
-    name, _, value = text.rpartition("=")
-    try:
-        limit = float(value)
-    except ValueError:
-        limit = float("nan")
-    if not name or limit != limit:
-        raise argparse.ArgumentTypeError(f"expected METRIC=VALUE such as mAP=0.5, got {text!r}")
-    return name, limit
 
 
 def _whole(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -1,0 +1,143 @@
+"""The command ``vltr-eval compare``: systems beside a baseline, as a table on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+
+from vltr_eval._base.files import PendingFile
+from vltr_eval._base.terminal import OK, ProgressBar, text_width, wants_style
+from vltr_eval.comparison import compare
+from vltr_eval.comparison.archive import is_archive
+from vltr_eval.comparison.result import Comparison
+from vltr_eval.comparison.systems import CLASS_METRICS
+from vltr_eval.intervals import check_level
+
+STDOUT = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the systems, and the options that `vltr-eval compare` does not share with other commands."""
+    parser.add_argument(
+        "systems",
+        nargs="*",
+        metavar="BASE NEW",
+        help="the baseline, then the systems that are compared with it: PREDS of `vltr-eval`, or files that "
+        "--save-evaluation wrote",
+    )
+    parser.add_argument(
+        "--base",
+        nargs="+",
+        metavar="PREDS",
+        help="several runs of the baseline, such as training seeds: --base runs/a-*/preds.npy",
+    )
+    parser.add_argument(
+        "--new",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="PREDS",
+        help="several runs of one system; may be repeated for other systems",
+    )
+    parser.add_argument("--labels", metavar="LABELS", help="LABELS of `vltr-eval`; not needed for saved evaluations")
+    parser.add_argument("--names", type=_names, metavar="NAME,...", help="names of the systems, the baseline first")
+    parser.add_argument(
+        "--clusters",
+        metavar="FILE",
+        help="the cluster of each row, one a line, such as the video of a clip: rows of a cluster are not independent",
+    )
+    parser.add_argument(
+        "--class-metric", choices=tuple(CLASS_METRICS), default="AP", help="metric of single classes (default: AP)"
+    )
+    parser.add_argument(
+        "--level", type=_level, default=0.95, metavar="X", help="confidence level of the intervals (default: 0.95)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown instead of aligned text")
+    form.add_argument("--latex", action="store_true", help="print a LaTeX table for booktabs instead of aligned text")
+    parser.add_argument("--json", metavar="FILE|-", help="write the comparison as JSON; - is stdout, instead of text")
+    parser.add_argument(
+        "--limit", type=_count, default=10, metavar="N", help="number of the classes that moved most (default: 10)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    base, new = _systems(args)
+    files = [path for system in (base, *new) for path in system]
+    if args.labels is None and not all(os.path.isfile(path) and is_archive(path) for path in files):
+        args.refuse("the following arguments are required: --labels, with predictions")
+    taken = {os.path.realpath(path) for path in (*files, args.labels, args.counts, args.clusters) if path is not None}
+    if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
+        args.refuse(f"{args.json} is an input and cannot be an output as well")
+    options = {"topk": args.topk, "absent": args.absent, "sap": args.sap, "train_counts": args.counts}
+    options |= {"class_names": args.class_names, "bounds": args.bounds}
+    with ExitStack() as stack:
+        output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
+        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            found = compare(
+                base,
+                *new,
+                labels=args.labels,
+                clusters=args.clusters,
+                level=args.level,
+                class_metric=args.class_metric,
+                names=args.names,
+                ids=args.ids,
+                label_ids=args.label_ids,
+                columns=args.columns,
+                exclude=args.exclude_columns,
+                header=args.header,
+                label_form=args.label_form,
+                join=args.join,
+                threads=args.threads,
+                progress=progress,
+                **{name: value for name, value in options.items() if value is not None},
+            )
+        if output is not None:
+            output.write_text(found.to_json())
+        sys.stdout.write(_on_stdout(args, found))
+    return OK
+
+
+def _systems(args: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
+    """The runs of the baseline, and those of each other system."""
+    systems = [[path] for path in args.systems]
+    base = systems.pop(0) if args.base is None and systems else args.base
+    new = [*systems, *args.new]
+    if base is None or not new:
+        args.refuse("expected a baseline and at least one system: BASE NEW, or --base PREDS... --new PREDS...")
+    return base, new
+
+
+def _on_stdout(args: argparse.Namespace, found: Comparison) -> str:
+    if args.json == STDOUT:
+        return found.to_json()
+    if args.markdown:
+        return found.to_markdown(limit=args.limit)
+    if args.latex:
+        return found.to_latex()
+    return found.to_text(width=text_width(), bold=wants_style(sys.stdout), limit=args.limit)
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _level(text: str) -> float:
+    try:
+        level = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number such as 0.95, got {text!r}") from None
+    try:
+        return check_level(level)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
+    return int(text)
