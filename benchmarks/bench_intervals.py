@@ -70,9 +70,8 @@ class Row:
 
 
 def _row_effects(i: TwoModels) -> object:
-    from vltr_eval._engine.effects import row_effects
-
     from vltr_eval._base.arrays import borrow_matrix
+    from vltr_eval._engine.effects import row_effects
 
     metrics = ("average_precision", "roc_auc", "expected_sampled_average_precision")
     scores = borrow_matrix("scores", i.scores)
@@ -84,14 +83,20 @@ def _evaluate(i: TwoModels, interval: float | None) -> object:
     return i.vltr.evaluate(i.scores, i.labels, sap="exact", train_counts=counts, interval=interval, threads=i.threads)
 
 
-def _bootstrap(i: TwoModels, replicates: int, metrics: tuple[str, ...]) -> object:
-    return i.vltr.bootstrap(i.scores, i.labels, replicates=replicates, metrics=metrics, threads=i.threads)
+def _bootstrap(i: TwoModels, replicates: int, metrics: tuple[str, ...], topk: tuple[int, ...] = ()) -> object:
+    """Compute the replicates of all classes, and those of the means over all and over each group."""
+    result = i.vltr.bootstrap(i.scores, i.labels, replicates=replicates, metrics=metrics, topk=topk, threads=i.threads)
+    return result.means({name: np.flatnonzero(i.groups == number) for number, name in enumerate(GROUPS)})
 
 
 def _compare(i: TwoModels) -> object:
-    return i.vltr.compare(i.scores, i.other_scores, labels=i.labels, train_counts=i.train_counts, threads=i.threads)
+    return i.vltr.compare(
+        i.scores, i.other_scores, labels=i.labels, train_counts=i.train_counts, sap="exact", threads=i.threads
+    )
 
 
+GROUPS = ("head", "medium", "tail")
+TOPK = (1, 5)
 AP_AND_AUC = ("average_precision", "roc_auc")
 EVERYTHING = (*AP_AND_AUC, "expected_sampled_average_precision")
 
@@ -109,8 +114,8 @@ def rows_of(replicates: int) -> dict[str, Row]:
             f"bootstrap of AP and ROC-AUC, {replicates:,} replicates", lambda i: _bootstrap(i, replicates, AP_AND_AUC)
         ),
         "bootstrap_all": Row(
-            f"bootstrap of AP, ROC-AUC and SAP, {replicates:,} replicates",
-            lambda i: _bootstrap(i, replicates, EVERYTHING),
+            f"bootstrap of AP, ROC-AUC, SAP and Acc@k, {replicates:,} replicates",
+            lambda i: _bootstrap(i, replicates, EVERYTHING, TOPK),
         ),
     }
 
@@ -331,6 +336,7 @@ def header(args: argparse.Namespace) -> str:
 {quick}
 - Times are the shortest of many runs, whose rows alternate in one process.
 - Extra memory is the peak of the first call in a separate process, over imports and loaded inputs.
+- The bootstrap is that of all classes, and of the means over all and over head, medium and tail.
 - The second model of `compare` has the scores of the first plus normal noise of standard deviation {NOISE:g}.
 - A peer runs {PEER_REPLICATES} replicates on a block of classes that have positives. Its time is scaled to all classes.
 """
