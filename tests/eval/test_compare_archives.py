@@ -58,10 +58,7 @@ def test_archives_give_the_bits_of_predictions(files, options):
     expected = compare(base, new, labels=labels, **{"train_counts": COUNTS, **options})
     paths = files(evaluate(base, labels, **options), evaluate(new, labels, **options))
     found = compare(*paths)
-    assert found.systems[0].means == expected.systems[0].means or all(
-        repr(one) == repr(other)  # NaN of an empty group
-        for one, other in zip(found.systems[0].means, expected.systems[0].means, strict=True)
-    )
+    assert repr(found.systems[0].means) == repr(expected.systems[0].means)  # as text, because NaN != NaN
     assert repr(found.metrics()) == repr(expected.metrics())
     assert found.signature == expected.signature
     for column in ("base", "new", "difference", "num_positives"):
@@ -73,7 +70,7 @@ def test_an_archive_and_predictions_can_be_mixed(files):
     (path,) = files(evaluate(base, labels, topk=(1, 2), absent="zero", class_names=NAMES))
     mixed = compare(path, new, labels=labels)  # the options are those of the archive
     expected = compare(base, new, labels=labels, train_counts=COUNTS, topk=(1, 2), absent="zero", class_names=NAMES)
-    assert mixed.systems[0].means == expected.systems[0].means
+    assert repr(mixed.systems[0].means) == repr(expected.systems[0].means)
     assert "tests of the AP of single classes need the predictions of all systems" in mixed.to_text()
     assert not mixed.systems[0].is_tested
     assert mixed.systems[0].outcomes(0.95) == ()
@@ -84,7 +81,7 @@ def test_the_number_of_sap_trials_does_not_matter(files):
     labels, (base, new) = make_systems()
     paths = files(evaluate(base, labels, sap=3), evaluate(new, labels, sap="exact"))
     expected = compare(base, new, labels=labels, train_counts=COUNTS)
-    assert compare(*paths).metrics() == expected.metrics()
+    assert repr(compare(*paths).metrics()) == repr(expected.metrics())
     assert compare(*paths).signature == expected.signature
 
 
@@ -93,10 +90,10 @@ def test_clusters_are_kept(files):
     clusters = np.random.default_rng(1).integers(0, 20, NUM_ROWS)
     paths = files(*(evaluate(scores, labels, clusters=clusters) for scores in (base, new)))
     expected = compare(base, new, labels=labels, train_counts=COUNTS, clusters=clusters)
-    assert compare(*paths).metrics() == expected.metrics()
+    assert repr(compare(*paths).metrics()) == repr(expected.metrics())
     assert compare(*paths).num_clusters == expected.num_clusters == len(np.unique(clusters))
     without = files(evaluate(base, labels), evaluate(new, labels))
-    assert compare(*without, clusters=clusters).metrics() == expected.metrics()
+    assert repr(compare(*without, clusters=clusters).metrics()) == repr(expected.metrics())
 
 
 def test_rows_with_ids_are_numbered_in_their_order(files):
@@ -107,7 +104,7 @@ def test_rows_with_ids_are_numbered_in_their_order(files):
     first = evaluate(base, labels, ids=ids, label_ids=ids)
     second = evaluate(new[order], labels, ids=ids[order], label_ids=ids)
     found = compare(*files(first, second))
-    assert found.metrics() == compare(base, new, labels=labels, train_counts=COUNTS).metrics()
+    assert repr(found.metrics()) == repr(compare(base, new, labels=labels, train_counts=COUNTS).metrics())
     assert first.label_fingerprint == second.label_fingerprint
 
 

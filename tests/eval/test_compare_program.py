@@ -121,7 +121,7 @@ def test_runs_of_a_system_are_one_system(run):
     labels = np.load("labels.npy")
     expected = compare(bases, news, ["better.npy"], labels=labels, names=["runs/a-*/preds", "runs/b-*/preds", "better"])
     assert done.out == expected.to_text()
-    assert "runs/b-*/preds (3 runs) - runs/a-*/preds (3 runs)" in done.out
+    assert "runs/b-*/preds (3 runs) minus runs/a-*/preds (3 runs)" in done.out
     assert expected.systems[0].of("mAP").seed_error > 0
 
 
@@ -136,10 +136,9 @@ def test_saved_evaluations_are_compared_without_labels(run):
 
 
 def test_saving_an_evaluation_changes_no_report(run):
-    plain = run("base.npy", "labels.npy", "--counts", "counts.lst", "--json", "-", "--quiet")
-    saved = run(
-        "base.npy", "labels.npy", "--counts", "counts.lst", "--json", "-", "--quiet", "--save-evaluation", "e.npz"
-    )
+    shared = ["labels.npy", "--counts", "counts.lst", "--json", "-", "--quiet"]
+    plain = run("base.npy", *shared)
+    saved = run("base.npy", *shared, "--save-evaluation", "e.npz")
     assert plain.out == saved.out
     base, labels = load("base", "labels")
     found = Evaluation.load("e.npz")
@@ -266,7 +265,7 @@ def test_an_evaluation_can_replace_its_own_baseline_only_under_another_name(run,
         (["--baseline", "b.npz", "--max-drop", "mAP"], "expected METRIC=DROP,... with drops from 0 up"),
         (["--baseline", "b.npz", "--max-drop", "map=1"], "unknown metric 'map', expected one of mAP, "),
         (["--baseline", "b.npz", "--max-drop", "mAP_tail=1"], "give --counts FILE as well, which mAP_tail needs"),
-        (["--baseline", "b.npz", "--max-drop", "SAP=1"], "expected a metric with a paired test, got SAP"),
+        (["--baseline", "b.npz", "--max-drop", "SAP=1"], "unknown metric 'SAP', expected one of mAP, expected_SAP, "),
         (["--save-evaluation", "-"], "an evaluation is binary and needs a file"),
         (["--baseline", "b.npz", "--summary", "labels.npy"], "labels.npy is an input"),
     ],

@@ -96,6 +96,8 @@ def test_python_prints_the_output_in_the_readme(capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split()[0] == "classes"
     assert printed[-1] == re.search(r"# ([\d.]+)$", block.rstrip())[1]
+    promised = re.findall(r"# ([\d. ]+)$", block, re.MULTILINE)
+    assert printed[-len(promised) :] == promised
 
 
 def test_evaluation_prints_the_output_in_the_readme(tmp_path):

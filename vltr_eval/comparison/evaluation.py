@@ -16,7 +16,7 @@ from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import read_inputs
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.mean_effects import MeanEffect
+from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts, share_of_counting
@@ -175,7 +175,7 @@ class Evaluation:
             raise ValueError(f"a table of {table.num_rows} rows and {table.num_classes} classes")
         if tuple(table.num_positives.tolist()) != report.classes["num_positives"]:
             raise ValueError("a table with other positives")
-        stored = iter(numbers.get("effects", np.empty((0, num_rows), np.int64)))
+        stored = list(numbers.get("effects", ()))
         parts, means = _parts_of(report), report.metrics()
         kept: dict[str, MeanEffect] = {}
         entries = facts["effects"]
@@ -183,12 +183,12 @@ class Evaluation:
             if name not in means or not isinstance(entry["is_sum"], bool):
                 raise ValueError(f"effects of {name}")
             if not entry["is_sum"]:
-                kept[name] = _effect(next(stored), entry, num_rows)
+                kept[name] = _effect(stored.pop(0), entry, num_rows)
         for name, entry in entries.items():
             if entry["is_sum"]:
                 total = np.sum([kept[part].sums for part in parts[name]], axis=0)
                 kept[name] = _effect(total, entry, num_rows)
-        if next(stored, None) is not None:
+        if stored:
             raise ValueError("more effects than names")
         clusters = numbers.get("clusters")
         if clusters is not None:
@@ -312,9 +312,12 @@ def evaluate_predictions(
     settings, class_info = chosen.checked(matrix.num_classes)
     positives = inputs.positives(form=reading.get("label_form"), threads=threads)
     counted = share_of_counting(settings)
+    known_clusters = read_clusters(clusters, matrix)
+    # Clusters in the chunk are counted for the intervals of the report, which few reports of a comparison have.
+    chunk = Chunk(matrix, positives, clusters=None if settings.interval is None else known_clusters)
     counts = count_chunks(
         with_effects(settings),
-        [Chunk(matrix, positives)],
+        [chunk],
         matrix.num_classes,
         class_info=class_info,
         threads=threads,
@@ -323,7 +326,8 @@ def evaluate_predictions(
     report = replace(counts, settings=settings).report(class_info, part_of(progress, counted, 1.0))
     report = replace(report, notes=(*inputs.notes, *report.notes))
     ids = None if reading.get("join") == POSITION else inputs.ids
-    found, order = keep_evaluation(report, counts, positives, ids, clusters)
+    of_row = None if known_clusters is None else known_clusters.of_row
+    found, order = keep_evaluation(report, counts, positives, ids, of_row)
     return found, Predictions(matrix, positives, counts.table, order)
 
 

@@ -198,7 +198,7 @@ class Comparison:
             name if runs == 1 else f"{name} ({runs} runs)"
             for name, runs in ((system.name, system.runs), (self.base, self.base_runs))
         ]
-        return mean_table(" - ".join(names), system.means, self.level)
+        return mean_table(" minus ".join(names), system.means, self.level)
 
     def __str__(self) -> str:
         return self.to_text()

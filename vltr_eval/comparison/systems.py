@@ -13,7 +13,7 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
-from vltr_eval._engine.effects import paired_variances
+from vltr_eval._engine import effects
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.sample_ids import read_ids
@@ -271,7 +271,7 @@ def _with_clusters(systems: Sequence[Sequence[_Run]], clusters: Any) -> list[lis
             )
         known = first.clusters
         if first.id_fingerprint is None:
-            known = number_by_appearance(read_clusters(clusters, first.report.num_rows))
+            known = number_by_appearance(_clusters_of_rows(clusters, first.report.num_rows))
     return [
         [
             run
@@ -283,12 +283,13 @@ def _with_clusters(systems: Sequence[Sequence[_Run]], clusters: Any) -> list[lis
     ]
 
 
-def read_clusters(clusters: Any, num_rows: int) -> np.ndarray:
-    """Check the cluster of each row: (N,) int64 or objects of str."""
+def _clusters_of_rows(clusters: Any, num_rows: int) -> np.ndarray:
+    """The clusters of the rows of a saved evaluation: (N,) int64 or objects of str."""
     try:
         return read_ids(clusters, num_rows)
     except (ValueError, TypeError) as error:
-        raise type(error)(f"clusters: {str(error).partition(': ')[2]}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"clusters: {str(error).removeprefix('ids: ')}") from None
 
 
 def _compare_system(
@@ -344,8 +345,8 @@ def _mean_names(evaluation: Evaluation) -> list[str]:
 
 def _effects(mean: str, runs: Sequence[_Run]) -> np.ndarray:
     """The effects of the rows, or of the clusters of rows, on the mean over runs."""
-    effects = [_by_cluster(run.evaluation.effects[mean], run.evaluation.clusters).values for run in runs]
-    total: np.ndarray = np.sum(effects, axis=0) if len(effects) > 1 else effects[0]
+    found = [_by_cluster(run.evaluation.effects[mean], run.evaluation.clusters).values for run in runs]
+    total: np.ndarray = np.sum(found, axis=0) if len(found) > 1 else found[0]
     return total / len(runs)
 
 
@@ -392,7 +393,7 @@ def _class_variances(
     total = np.zeros(first.positives.num_classes)
     largest = np.zeros(first.positives.num_classes)
     for k, (i, j) in enumerate(pairs):
-        variance = paired_variances(
+        variance = effects.paired_variances(  # type: ignore[attr-defined]
             scores[i],
             predictions[i].table,
             scores[j],
@@ -456,6 +457,9 @@ def _notes(
     ]
     if undefined:
         notes.append(f"no interval where no row has an effect: {', '.join(dict.fromkeys(undefined))}")
+    for name, runs in zip(names, systems, strict=True):
+        inputs = dict.fromkeys(note for run in runs for note in run.evaluation.report.notes)
+        notes += [f"{name}: {note}" for note in inputs]
     versions = sorted({run.evaluation.report.version for runs in systems for run in runs})
     if len(versions) > 1:
         notes.append(f"the evaluations were made by different versions of vltr: {', '.join(versions)}")

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
+from typing import Any
 
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.terminal import OK, ProgressBar, text_width, wants_style
@@ -72,8 +73,16 @@ def run(args: argparse.Namespace) -> int:
     taken = {os.path.realpath(path) for path in (*files, args.labels, args.counts, args.clusters) if path is not None}
     if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
         args.refuse(f"{args.json} is an input and cannot be an output as well")
-    options = {"topk": args.topk, "absent": args.absent, "sap": args.sap, "train_counts": args.counts}
-    options |= {"class_names": args.class_names, "bounds": args.bounds}
+    options = {
+        "topk": args.topk,
+        "absent": args.absent,
+        "bounds": args.bounds,
+        "train_counts": args.counts,
+        "class_names": args.class_names,
+    }
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if args.sap is not None:
+        given["sap"] = None if args.sap == "none" else args.sap
     with ExitStack() as stack:
         output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
@@ -94,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
                 join=args.join,
                 threads=args.threads,
                 progress=progress,
-                **{name: value for name, value in options.items() if value is not None},
+                **given,
             )
         if output is not None:
             output.write_text(found.to_json())

@@ -63,7 +63,7 @@ def add_gate(parser: argparse.ArgumentParser) -> None:
 def check_fail_under(args: argparse.Namespace, settings: Settings, priors: Sequence[str]) -> None:
     """Refuse metrics in --fail-under that the report will not have."""
     for name, _ in args.fail_under:
-        _check_metric(args, "--fail-under", name, settings, priors)
+        _check_metric(args, name, settings, priors)
 
 
 def check_gate(args: argparse.Namespace, settings: Settings) -> None:
@@ -74,16 +74,19 @@ def check_gate(args: argparse.Namespace, settings: Settings) -> None:
                 args.refuse(f"argument --{option.replace('_', '-')}: give --baseline FILE as well, to compare with")
     if args.only_if_significant and not args.max_drop:
         args.refuse("argument --only-if-significant: give --max-drop METRIC=DROP as well, whose drops it tests")
+    tested = [metric for metric in settings.metrics if metric not in _WITHOUT_TEST]
+    names = {group: [grouped_name(metric, group) for metric in tested] for group in (OVERALL, *GROUP_NAMES)}
+    known = [name for group, own in names.items() for name in own if args.counts is not None or group == OVERALL]
     for name, _ in args.max_drop:
-        if name in _WITHOUT_EFFECTS:
-            args.refuse(f"argument --max-drop: expected a metric with a paired test, got {name}; use expected_SAP")
-        _check_metric(args, "--max-drop", name, settings, (), without=_WITHOUT_EFFECTS)
+        if name in known:
+            continue
+        if any(name in own for own in names.values()):
+            args.refuse(f"argument --max-drop: give --counts FILE as well, which {name} needs")
+        _refuse_unknown(args, "--max-drop", name, known)
 
 
-# Metrics that no test compares: SAP of finitely many trials, and a number that depends on the labels alone.
-_WITHOUT_EFFECTS = frozenset(
-    grouped_name(metric, group) for metric in (SAP, SAP_STD, SAP_CHANCE) for group in (OVERALL, *GROUP_NAMES)
-)
+# No test compares SAP of finitely many trials, and the SAP of chance depends on the labels alone.
+_WITHOUT_TEST = (SAP, SAP_STD, SAP_CHANCE)
 
 
 def judge_limits(args: argparse.Namespace, report: BaseReport) -> int:
@@ -156,26 +159,22 @@ def _verdict(mean: MeanDifference, limit: float, only_if_significant: bool, leve
     return Verdict(mean.name, limit, not is_large or (only_if_significant and not is_significant), sentence)
 
 
-def _check_metric(
-    args: argparse.Namespace,
-    option: str,
-    name: str,
-    settings: Settings,
-    priors: Sequence[str],
-    without: frozenset[str] = frozenset(),
-) -> None:
+def _check_metric(args: argparse.Namespace, name: str, settings: Settings, priors: Sequence[str]) -> None:
     groups = (OVERALL, *GROUP_NAMES)
     known = settings.metric_names(groups if args.counts else (OVERALL,), priors)
-    known = [other for other in known if other not in without]
     if name in known:
         return
-    possible = PRIORS if hasattr(args, "prior") and not without else ()
+    possible = PRIORS if hasattr(args, "prior") else ()
     if name in settings.metric_names(groups, {*priors, *possible}):
         prior = name.partition("/")[0]
         by_groups = name not in settings.metric_names((OVERALL,), {*priors, *possible})
         missing = ["--counts FILE"] if args.counts is None and (by_groups or prior in NEEDS_COUNTS) else []
         missing += [f"--prior {prior}"] if prior in possible and prior not in priors else []
-        args.refuse(f"argument {option}: give {' and '.join(missing)} as well, which {name} needs")
+        args.refuse(f"argument --fail-under: give {' and '.join(missing)} as well, which {name} needs")
+    _refuse_unknown(args, "--fail-under", name, known)
+
+
+def _refuse_unknown(args: argparse.Namespace, option: str, name: str, known: Sequence[str]) -> None:
     near = nearest_name(name, known)
     listed = ", ".join(sorted(known, key=lambda other: other != near))  # the nearest first
     args.refuse(f"argument {option}: unknown metric {name!r}, expected one of {listed}")
