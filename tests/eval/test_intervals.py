@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vltr_eval import intervals
+from vltr_eval.intervals import distributions
 
 ERRORS = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 P_VALUES = st.lists(st.floats(0, 1) | st.just(math.nan), max_size=12)
@@ -282,3 +283,10 @@ def test_p_values_out_of_range_are_refused():
         intervals.holm([0.1, 1.5])
     with pytest.raises(ValueError, match=r"^p: expected one p-value a test \(C,\), got shape \(1, 2\)$"):
         intervals.benjamini_hochberg([[0.1, 0.2]])
+
+
+def test_quantiles_of_many_degrees_of_freedom_take_few_steps(monkeypatch):
+    steps, without_zero = [], distributions._without_zero
+    monkeypatch.setattr(distributions, "_without_zero", lambda values: steps.append(1) or without_zero(values))
+    distributions.t_quantile(0.95, np.arange(10.0, 755.0))
+    assert len(steps) < 10_000  # a hundred times as many if rounding keeps the fraction from its end
