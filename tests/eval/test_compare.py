@@ -51,11 +51,17 @@ def drop_one_error(metric, labels, base, new, clusters=None):
     """Return the jackknife error of the difference of two means, by evaluating the other rows again and again."""
     full = [values_of(metric, labels, scores) for scores in (base, new)]
     effects = np.zeros(len(labels))
+    factors = np.ones(labels.shape[1])
+    if clusters is not None:  # from drop-one effects to influences, and from these to clusters; in sixteenths
+        positives = labels.sum(axis=0)
+        positive_clusters = np.array([len(np.unique(clusters[truth])) for truth in labels.T])
+        factors = (positives - 1) / positives * positive_clusters / (positive_clusters - 1)
+        factors = np.round(16 * factors) / 16
     for row in range(len(labels)):
         kept = np.arange(len(labels)) != row
         one = [values_of(metric, labels[kept], scores[kept]) for scores in (base, new)]
         change = (one[1] - full[1]) - (one[0] - full[0])
-        effects[row] = np.nansum(change) / np.count_nonzero(~np.isnan(full[0]))
+        effects[row] = np.nansum(factors * change) / np.count_nonzero(~np.isnan(full[0]))
     if clusters is not None:
         effects = np.array([effects[clusters == cluster].sum() for cluster in np.unique(clusters)])
     n = len(effects)

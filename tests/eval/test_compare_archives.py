@@ -85,6 +85,26 @@ def test_the_number_of_sap_trials_does_not_matter(files):
     assert compare(*paths).signature == expected.signature
 
 
+def test_intervals_of_the_report_do_not_matter(files):
+    labels, (base, new) = make_systems()
+    clusters = np.arange(NUM_ROWS) // 2
+    paths = files(
+        evaluate(base, labels, clusters=clusters, interval=0.9), evaluate(new, labels, clusters=clusters, interval=None)
+    )
+    expected = compare(base, new, labels=labels, train_counts=COUNTS, clusters=clusters)
+    assert repr(compare(*paths).metrics()) == repr(expected.metrics())
+    assert compare(*paths).signature == expected.signature
+    assert "|clusters:40|" in expected.signature
+    assert Evaluation.load(paths[0]).report.num_clusters == NUM_ROWS // 2
+
+
+def test_options_are_refused_where_nothing_is_evaluated(files):
+    labels, (base, new) = make_systems()
+    paths = files(evaluate(base, labels), evaluate(new, labels))
+    with pytest.raises(TypeError, match=r"^topk: expected predictions to evaluate with it"):
+        compare(*paths, topk=(1,))
+
+
 def test_clusters_are_kept(files):
     labels, (base, new) = make_systems()
     clusters = np.random.default_rng(1).integers(0, 20, NUM_ROWS)
@@ -92,8 +112,8 @@ def test_clusters_are_kept(files):
     expected = compare(base, new, labels=labels, train_counts=COUNTS, clusters=clusters)
     assert repr(compare(*paths).metrics()) == repr(expected.metrics())
     assert compare(*paths).num_clusters == expected.num_clusters == len(np.unique(clusters))
-    without = files(evaluate(base, labels), evaluate(new, labels))
-    assert repr(compare(*without, clusters=clusters).metrics()) == repr(expected.metrics())
+    (path,) = files(evaluate(base, labels, clusters=clusters))
+    assert repr(compare(path, new, labels=labels, clusters=clusters).metrics()) == repr(expected.metrics())
 
 
 def test_rows_with_ids_are_numbered_in_their_order(files):
@@ -181,7 +201,7 @@ REFUSALS = {
     ),
     "clusters": (
         lambda s, y: evaluate(s, y, clusters=np.arange(NUM_ROWS) // 2),
-        "expected the clusters of base",
+        "expected clusters of rows with both systems or with none, got none with base",
     ),
 }
 
@@ -195,6 +215,17 @@ def test_archives_of_something_else_are_refused_with_the_reason(kind):
         compare(reference, make(new, labels), names=["base", "new"])
 
 
+def test_archives_of_other_clusters_are_refused():
+    labels, (base, new) = make_systems()
+    first, second = (
+        evaluate(scores, labels, clusters=np.arange(NUM_ROWS) // size) for scores, size in ((base, 2), (new, 4))
+    )
+    with pytest.raises(ValueError, match=r"^new: expected the clusters of base, got another division"):
+        compare(first, second, names=["base", "new"])
+    with pytest.raises(ValueError, match=r"^new: expected clusters of rows .* got none with new"):
+        compare(first, evaluate(new, labels), names=["base", "new"])
+
+
 def test_archives_with_ids_of_other_rows_are_refused():
     labels, (base, new) = make_systems()
     first, second = (
@@ -205,12 +236,10 @@ def test_archives_with_ids_of_other_rows_are_refused():
         compare_evaluations(first, second, ("base", "new"))
 
 
-def test_clusters_do_not_fit_saved_rows_with_ids():
+def test_clusters_are_refused_where_nothing_is_evaluated():
     labels, (base, new) = make_systems()
-    ids = np.arange(NUM_ROWS)
-    first, second = (evaluate(scores, labels, ids=ids, label_ids=ids) for scores in (base, new))
-    with pytest.raises(ValueError, match="clusters: expected saved evaluations of rows with ids to have clusters"):
-        compare(first, second, clusters=ids // 2)
+    with pytest.raises(TypeError, match=r"^clusters: expected predictions to evaluate with it"):
+        compare(evaluate(base, labels), evaluate(new, labels), clusters=np.arange(NUM_ROWS) // 2)
 
 
 def rewritten(path, changes):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +281,13 @@ def test_a_baseline_of_other_settings_is_bad_data(run, baseline):
     assert "expected the settings of baseline, topk=(1, 5), got topk=(1,)" in done.err
     done = run("base.npy", "labels.npy", "--baseline", "labels.npy", code=BAD_DATA)
     assert "labels.npy: expected an evaluation" in done.err
+
+
+def test_ranks_save_the_bytes_of_one_process(run, folder):
+    pytest.importorskip("torch")
+    shared = ["base.npy", "labels.npy", "--counts", "counts.lst", "--save-evaluation"]
+    run(*shared, "one.npz")
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "vltr_eval", *shared, "two.npz"]
+    done = subprocess.run([sys.executable, *launch], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert Path("one.npz").read_bytes() == Path("two.npz").read_bytes()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -112,19 +113,23 @@ def drop_one_of_accuracy(scores, labels, k) -> np.ndarray:
     return effects
 
 
-def expected_effects(scores, labels) -> dict[str, np.ndarray]:
-    """Return the effect (N,) of each row on each mean, by its flat name."""
-    expected = {}
+def expected_effects(scores, labels, clusters=None) -> dict[str, np.ndarray]:
+    """Return the effect (N,) of each row on each mean, by its flat name; with the factors of clustered rows."""
+    expected, factors = {}, np.ones(NUM_CLASSES)
+    for c in range(NUM_CLASSES if clusters is not None else 0):
+        p, g = int(labels[:, c].sum()), len(set(clusters[labels[:, c]].tolist()))
+        factors[c] = (g / (g - 1)) / (p / (p - 1)) if g > 1 else 1
     has_positives, has_negatives = labels.any(axis=0), ~labels.all(axis=0)
     for group, members in GROUPS.items():
         of_group = np.isin(np.arange(NUM_CLASSES), members)
         for name, metric in METRICS.items():
             defined = of_group & has_positives & (has_negatives | (metric is not roc_auc))
-            sums = drop_one_of_classes(metric, scores, labels)[:, defined].sum(axis=1)
+            weighted = drop_one_of_classes(metric, scores, labels) * np.round(factors * 16) / 16
+            sums = weighted[:, defined].sum(axis=1)
             expected[name + group] = sums / max(defined.sum(), 1)
         for k in CONVENTIONS["topk"]:
             defined = of_group & has_positives
-            sums = drop_one_of_rates(scores, labels, k)[:, defined].sum(axis=1)
+            sums = (drop_one_of_rates(scores, labels, k) * factors)[:, defined].sum(axis=1)
             expected[f"Acc@{k}{group}"] = sums / defined.sum() if group else drop_one_of_accuracy(scores, labels, k)
     return expected
 
@@ -173,6 +178,25 @@ def test_absent_classes_that_count_as_zero_are_in_the_mean():
         np.testing.assert_array_equal(zero[name].sums, nan[name].sums)
     for name in ("ROC_AUC", "Acc@1_medium"):  # undefined, whatever the convention
         assert zero[name].count == nan[name].count
+
+
+@given(st.lists(st.integers(-(2**47) + 1, 2**47 - 1) | st.integers(-9, 9), max_size=20), st.integers(1, 5))
+def test_errors_from_integers_are_correctly_rounded(sums, count):
+    effect, exact = MeanEffect(np.array(sums, np.int64), 40, count), [Fraction(s, 2**40 * count) for s in sums]
+    if len(sums) < 2:
+        assert math.isnan(effect.error())
+        return
+    mean = sum(exact) / len(exact)
+    variance = Fraction(len(exact) - 1, len(exact)) * sum((e - mean) ** 2 for e in exact)
+    assert effect.error() == pytest.approx(math.sqrt(variance), rel=1e-15)
+
+
+def test_errors_of_many_rows_are_those_of_the_formula():
+    sums = np.random.default_rng(0).integers(-(2**46), 2**46, 100_000)
+    effect = MeanEffect(sums, 46, 7)
+    assert effect.error() == pytest.approx(intervals.jackknife_error(effect.values), rel=1e-14)
+    far = MeanEffect(np.array([2**60, -(2**60), 3]), 46, 7)  # as sums of large clusters may be
+    assert far.error() == intervals.jackknife_error(far.values)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -414,11 +438,32 @@ def test_errors_of_clustered_rows_are_those_of_summed_effects():
     scores, labels = small_case(2)
     clusters = np.arange(len(scores)) // 3
     means = evaluate(scores, labels, **CONVENTIONS, interval=0.95, clusters=clusters).metrics()
-    for name, effects in expected_effects(scores, labels).items():
+    for name, effects in expected_effects(scores, labels, clusters).items():
         sums = np.bincount(clusters, effects)
         n = len(sums)
         error = math.sqrt((n - 1) / n * np.sum((sums - sums.mean()) ** 2))
         assert means[f"{name}_se"] == pytest.approx(error if error > 1e-12 else math.nan, abs=1e-11, nan_ok=True)
+
+
+def test_errors_are_those_of_dropping_clusters_where_these_are_alike():
+    """With clusters of equal size and one label set each, dropping a cluster is exact for the rates of hits."""
+    num_clusters, size = 12, 4
+    rng = np.random.default_rng(6)
+    labels = np.repeat(rng.random((num_clusters, NUM_CLASSES)) < 0.4, size, axis=0)
+    scores = rng.normal(size=labels.shape) + labels
+    clusters = np.repeat(np.arange(num_clusters), size)
+    assert (labels.reshape(num_clusters, size, -1)[:, 0].sum(axis=0) > 1).all()
+    report = evaluate(scores, labels, topk=(1,), train_counts=TRAIN_COUNTS, interval=0.95, clusters=clusters)
+    hit = hits_of(scores, labels, 1)
+
+    def mean_rate(rows, members):
+        return np.mean([hit[rows & labels[:, c]].mean() for c in members])
+
+    for group, members in list(GROUPS.items())[1:]:
+        everything = mean_rate(np.ones(len(scores), bool), members)
+        effects = np.array([mean_rate(clusters != g, members) for g in range(num_clusters)]) - everything
+        expected = intervals.jackknife_error(effects)
+        assert report.metrics()[f"Acc@1{group}_se"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_rows_that_are_clusters_of_their_own_have_the_errors_of_rows():

@@ -194,11 +194,13 @@ def _count_at_once(
     if settings.interval is None:
         return counts
     progress.begin_effects()
-    columns = EffectColumns(settings, class_info.groups, found.table, hits)
+    clusters = chunk.clusters
+    factors = None if clusters is None else clusters.effect_factors(chunk.positives)
+    columns = EffectColumns(settings, class_info.groups, found.table, hits, factors)
     of_rows = columns.of_rows(
         chunk.scores, chunk.positives, found.ranks, threads=threads, progress=progress.part(0.0, 1.0)
     )
-    clustered = None if chunk.clusters is None else _count_clusters(counts, hits, chunk, chunk.clusters, threads)
+    clustered = None if clusters is None else _count_clusters(counts, hits, chunk, clusters, threads)
     return replace(counts, effects=columns.effects(*of_rows), clustered=clustered)
 
 

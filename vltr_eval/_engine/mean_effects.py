@@ -6,6 +6,7 @@ rows, chunks and ranks.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ CORE_METRICS = {
 }
 """The metrics whose effects `vltr_eval._engine.effects` computes, by their name there."""
 
-_BITS = 46  # the sum of a row's effects stays below 2^46, and so is exact as a double
+_BITS = 45  # the sum of a row's effects stays below 2^47, and so is exact as a double
+_MOST_FACTORS, _STEPS = 64, 16
+_LARGEST, _LOW_BITS, _AT_ONCE = 1 << 47, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +72,27 @@ class MeanEffect:
         return MeanEffect(sums, self.exponent, self.count)
 
     def error(self) -> float:
-        """The jackknife standard error of the mean."""
-        return jackknife_error(self.values)
+        """The jackknife standard error of the mean, as `jackknife_error` of the values; NaN for fewer than two rows."""
+        n = len(self.sums)
+        if n < 2 or self.count == 0 or not -_LARGEST < int(self.sums.min()) <= int(self.sums.max()) < _LARGEST:
+            return jackknife_error(self.values)
+        total, squares = _moments(self.sums)
+        # (N - 1) / N times the sum of squared deviations, in integers up to the last step
+        variance = (n - 1) * (n * squares - total * total) / (n * n)
+        return math.ldexp(math.sqrt(variance), -self.exponent) / self.count
+
+
+def _moments(values: np.ndarray) -> tuple[int, int]:
+    """The sum and the sum of squares of integers below 2^47, exactly."""
+    total = squares = 0
+    for first in range(0, len(values), _AT_ONCE):
+        part = values[first : first + _AT_ONCE]
+        high, low = part >> _LOW_BITS, part & ((1 << _LOW_BITS) - 1)
+        of_high, of_low = int(high.sum()), int(low.sum())
+        total += (of_high << _LOW_BITS) + of_low
+        squares += int(high @ high) << (2 * _LOW_BITS)
+        squares += (int(high @ low) << (_LOW_BITS + 1)) + int(low @ low)
+    return total, squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +110,18 @@ class Clusters:
     def with_positives(self, positives: Positives) -> np.ndarray:
         """Clusters with a positive of each class: (C,) int64."""
         return np.diff(self._cells(positives)[0])
+
+    def effect_factors(self, positives: Positives) -> np.ndarray:
+        """The factors (C,) that turn sums of drop-one effects within clusters into effects of dropping a cluster.
+
+        The effect of one of P positives is its influence times P / (P - 1), nearly. That of one of G clusters with a
+        positive is the sum of its influences times G / (G - 1). A class with one such cluster has the factor 1.
+        """
+        total = positives.counts.astype(np.float64)
+        clusters = self.with_positives(positives).astype(np.float64)
+        factors = np.ones(len(total))
+        np.divide(clusters * (total - 1), (clusters - 1) * total, out=factors, where=clusters > 1)
+        return factors
 
     def labelled(self, positives: Positives) -> int:
         """Number of clusters with a labelled row."""
@@ -175,9 +209,18 @@ class EffectColumns:
         groups: The class indices of head, medium and tail; none without train counts.
         table: The rank table of all rows.
         hits: The hits of all rows.
+        factors: (C,) factors of the effects on each class, from 1 to 2, for clustered rows. Those on the metrics of the
+            core are rounded to sixteenths, so that few sums are needed for each row. None: 1.
     """
 
-    def __init__(self, settings: Settings, groups: dict[str, np.ndarray], table: RankTable, hits: Hits) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        groups: dict[str, np.ndarray],
+        table: RankTable,
+        hits: Hits,
+        factors: np.ndarray | None = None,
+    ) -> None:
         self._absent = settings.absent
         self._table = table
         self._hits = hits
@@ -187,8 +230,15 @@ class EffectColumns:
         for number, members in enumerate(groups.values()):
             self._group_of[members] = number
         self._num_groups = max(1, len(groups))
+        self._factors = np.ones(table.num_classes) if factors is None else factors
+        # The core sums over classes of one group and one factor.
+        keys = self._group_of * _MOST_FACTORS + np.rint(self._factors * _STEPS).astype(np.int64)
+        distinct, sum_of = np.unique(keys, return_inverse=True)
+        self._sum_of = sum_of.reshape(-1).astype(np.int64)
+        self._group_of_sum, steps = np.divmod(distinct, _MOST_FACTORS)
+        self._factor_of_sum = steps / _STEPS
         self._topk = settings.topk
-        self._exponent = _BITS - table.num_classes.bit_length()  # of the effects on class rates, each at most 1
+        self._exponent = _BITS - table.num_classes.bit_length()  # of the effects on class rates, each at most 2
 
     def of_rows(
         self,
@@ -215,14 +265,16 @@ class EffectColumns:
             scores,
             positives,
             self._table,
-            self._group_of,
+            self._sum_of,
             [CORE_METRICS[metric] for metric in self._core],
             threads=threads,
             progress=progress,
         )
         num_rows = scores.num_rows
         sums = np.zeros((num_rows, self._num_groups, len(self._core)), np.int64)
-        sums[:, : found.sums.shape[1]] = found.sums  # the last groups may have no class
+        for number, (group, factor) in enumerate(zip(self._group_of_sum, self._factor_of_sum, strict=True)):
+            part = found.sums[:, number]
+            sums[:, group] += part if factor == 1 else np.rint(part * factor).astype(np.int64)
         columns = [sums.reshape(num_rows, -1)]
         if ranks is not None:
             labelled = ranks >= 0
@@ -244,7 +296,7 @@ class EffectColumns:
         pairs = total * (total - 1)
         scaled = np.zeros((2, len(total)))
         np.divide(np.stack([hits, hits - total]), pairs, out=scaled, where=pairs > 0)
-        scaled = np.rint(np.ldexp(scaled, self._exponent))
+        scaled = np.rint(np.ldexp(scaled * self._factors, self._exponent))
         classes = np.repeat(np.arange(positives.num_classes), positives.counts)
         cells = positives.rows.astype(np.int64) * self._num_groups + self._group_of[classes]
         of_positives = scaled[hit[positives.rows].astype(np.int64), classes]
@@ -278,7 +330,10 @@ class EffectColumns:
         self, effects: dict[str, MeanEffect], metric: Metric, sums: np.ndarray, exponent: int, defined: np.ndarray
     ) -> None:
         """Add the effects on the means of a metric over all classes and over each group."""
-        effects[metric.name] = MeanEffect(sums.sum(axis=1), exponent, int(np.count_nonzero(defined)))
+        overall = sums[:, 0].copy()
+        for number in range(1, sums.shape[1]):
+            overall += sums[:, number]
+        effects[metric.name] = MeanEffect(overall, exponent, int(np.count_nonzero(defined)))
         for number, (name, members) in enumerate(self._groups.items()):
             count = int(np.count_nonzero(defined[members]))
             effects[grouped_name(metric, name)] = MeanEffect(np.ascontiguousarray(sums[:, number]), exponent, count)

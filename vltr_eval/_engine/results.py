@@ -202,7 +202,8 @@ class EvaluationCounts:
         hits: None for counts of a saved table.
         ranks: (N,) ranks of `rank_scan`, if all rows are on one device; else None.
         repeated_rows: Number of rows of samples that came before. They are not counted again.
-        effects: The drop-one effect of each row on each mean by its flat name, if the settings have an interval.
+        effects: The drop-one effect of each row on each mean by its flat name, if the settings have an interval. For
+            clustered rows they have `Clusters.effect_factors`, so that sums within clusters are effects of clusters.
         clustered: The clusters of the rows, if they are clustered.
     """
 

@@ -233,8 +233,14 @@ class Evaluation:
                     f"{pair[0]!r}"
                 )
         self._check_settings(other, own_name, other_name)
-        if not _same(self.clusters, other.clusters):
+        one, two = self.clusters, other.clusters
+        if one is not None and two is not None and not np.array_equal(one, two):
             raise ValueError(f"{other_name}: expected the clusters of {own_name}, got another division of the rows")
+        if (one is None) != (two is None):
+            raise ValueError(
+                f"{other_name}: expected clusters of rows with both systems or with none, got none with "
+                f"{own_name if one is None else other_name}; evaluate it with clusters= (--clusters)"
+            )
 
     def _check_settings(self, other: Evaluation, own_name: str, other_name: str) -> None:
         mine, its = self.report, other.report
@@ -313,8 +319,7 @@ def evaluate_predictions(
     positives = inputs.positives(form=reading.get("label_form"), threads=threads)
     counted = share_of_counting(settings)
     known_clusters = read_clusters(clusters, matrix)
-    # Clusters in the chunk are counted for the intervals of the report, which few reports of a comparison have.
-    chunk = Chunk(matrix, positives, clusters=None if settings.interval is None else known_clusters)
+    chunk = Chunk(matrix, positives, clusters=known_clusters)
     counts = count_chunks(
         with_effects(settings),
         [chunk],
@@ -323,7 +328,7 @@ def evaluate_predictions(
         threads=threads,
         progress=part_of(progress, 0.0, counted),
     )
-    report = replace(counts, settings=settings).report(class_info, part_of(progress, counted, 1.0))
+    report = without_effects(counts, settings).report(class_info, part_of(progress, counted, 1.0))
     report = replace(report, notes=(*inputs.notes, *report.notes))
     ids = None if reading.get("join") == POSITION else inputs.ids
     of_row = None if known_clusters is None else known_clusters.of_row
@@ -337,6 +342,11 @@ def with_effects(settings: Settings) -> Settings:
 
 
 _ANY_LEVEL = 0.95
+
+
+def without_effects(counts: EvaluationCounts, settings: Settings) -> EvaluationCounts:
+    """The counts of a report under the settings, which may have no intervals."""
+    return replace(counts, settings=settings, clustered=None if settings.interval is None else counts.clustered)
 
 
 def keep_evaluation(
@@ -410,12 +420,6 @@ def number_by_appearance(clusters: np.ndarray) -> np.ndarray:
     number_of = np.empty(len(first), np.int64)
     number_of[np.argsort(first)] = np.arange(len(first))
     return number_of[group.reshape(-1)]
-
-
-def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return bool(np.array_equal(one, other))
 
 
 def _parts_of(report: Report) -> dict[str, list[str]]:

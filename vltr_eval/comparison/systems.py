@@ -13,16 +13,14 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
-from vltr_eval._engine import effects
+from vltr_eval._engine.effects import paired_variances
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
-from vltr_eval._engine.sample_ids import read_ids
 from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.differences import MIN_POSITIVES, class_tests, mean_difference
-from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_predictions, number_by_appearance
+from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_predictions
 from vltr_eval.comparison.names import name_systems
 from vltr_eval.comparison.result import Comparison, SystemComparison
-from vltr_eval.formats.reading import read_ids as read_id_file
 from vltr_eval.intervals import check_level
 from vltr_eval.report.names import accuracy_at, grouped_name
 
@@ -128,9 +126,10 @@ def compare(
     chosen = _complete(chosen, options, [run for system in loaded for run in system if isinstance(run, Evaluation)])
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
         raise TypeError("labels: expected the labels of the predictions, got None; saved evaluations alone need none")
-    if isinstance(clusters, (str, os.PathLike)):
-        clusters = read_id_file(clusters)
     count = sum(not isinstance(run, Evaluation) for system in loaded for run in system)
+    if count == 0 and (options or clusters is not None):
+        name = next(iter(options), "clusters")
+        raise TypeError(f"{name}: expected predictions to evaluate with it, got saved evaluations; leave it out")
     found: list[list[_Run]] = []
     done = 0
     for system in loaded:
@@ -146,7 +145,6 @@ def compare(
             )
             runs.append(_Run(evaluation, predictions))
         found.append(runs)
-    found = _with_clusters(found, clusters)
     return compare_runs(
         found,
         named,
@@ -192,15 +190,16 @@ def compare_runs(
         for k, (name, runs) in enumerate(zip(names[1:], others, strict=True))
     )
     report = reference.report
+    num_clusters = None if reference.clusters is None else int(reference.clusters.max()) + 1
     settings = replace(report.settings, sap=None if report.settings.sap is None else "exact", interval=None)
     return Comparison(
         version=report.version,
-        signature=replace(report, settings=settings).signature,
+        signature=replace(report, settings=settings, num_clusters=num_clusters, prior_results=()).signature,
         level=level,
         class_metric=class_metric,
         num_rows=report.num_rows,
         num_classes=report.num_classes,
-        num_clusters=None if reference.clusters is None else int(reference.clusters.max()) + 1,
+        num_clusters=num_clusters,
         base=names[0],
         base_runs=len(base),
         systems=compared,
@@ -254,42 +253,6 @@ def _complete(chosen: EvalOptions, options: Mapping[str, Any], known: Sequence[E
                 saved[option] = report.classes[column]
         chosen = replace(chosen, **{name: value for name, value in saved.items() if name not in options})
     return replace(chosen, sap=None if chosen.sap is None else "exact")
-
-
-def _with_clusters(systems: Sequence[Sequence[_Run]], clusters: Any) -> list[list[_Run]]:
-    """The runs, where evaluations that were saved without clusters have the given ones."""
-    if clusters is None:
-        return [list(runs) for runs in systems]
-    runs = [run for system in systems for run in system]
-    known = next((run.evaluation.clusters for run in runs if run.predictions is not None), None)
-    if known is None:
-        first = runs[0].evaluation
-        if first.id_fingerprint is not None and first.clusters is None:
-            raise ValueError(
-                "clusters: expected saved evaluations of rows with ids to have clusters, because the file has no ids, "
-                "got one without; save them with their clusters"
-            )
-        known = first.clusters
-        if first.id_fingerprint is None:
-            known = number_by_appearance(_clusters_of_rows(clusters, first.report.num_rows))
-    return [
-        [
-            run
-            if run.evaluation.clusters is not None
-            else replace(run, evaluation=replace(run.evaluation, clusters=known))
-            for run in system
-        ]
-        for system in systems
-    ]
-
-
-def _clusters_of_rows(clusters: Any, num_rows: int) -> np.ndarray:
-    """The clusters of the rows of a saved evaluation: (N,) int64 or objects of str."""
-    try:
-        return read_ids(clusters, num_rows)
-    except (ValueError, TypeError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"clusters: {str(error).removeprefix('ids: ')}") from None
 
 
 def _compare_system(
@@ -393,7 +356,7 @@ def _class_variances(
     total = np.zeros(first.positives.num_classes)
     largest = np.zeros(first.positives.num_classes)
     for k, (i, j) in enumerate(pairs):
-        variance = effects.paired_variances(  # type: ignore[attr-defined]
+        variance = paired_variances(
             scores[i],
             predictions[i].table,
             scores[j],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,14 @@ def normal_quantile(level: float) -> float:
         >>> round(normal_quantile(0.95), 6)
         1.959964
     """
-    return -NormalDist().inv_cdf((1 - check_level(level)) / 2)
+    return -normal_inverse((1 - check_level(level)) / 2)
+
+
+def normal_inverse(p: float) -> float:
+    """Return the z below which a standard normal variable lies with probability ``p``."""
+    from statistics import NormalDist  # not above: it loads random, and few programs need a quantile
+
+    return NormalDist().inv_cdf(p)
 
 
 def normal_p_value(z: Any) -> np.ndarray:

@@ -115,7 +115,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             class_info = _class_info(args, matrix.num_classes, inputs.class_names)
             chunks = _share(matrix, inputs.labels, communicator, args.threads)
             clusters = read_clusters(args.clusters, matrix)
-            if args.ci is not None:
+            if clusters is not None:
                 chunks = [replace(chunk, clusters=clusters) for chunk in chunks]
             weightings = _weightings(args, class_info, chunks)
             baseline = _read_baseline(args) if is_first else None
@@ -137,7 +137,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             return OK
         progress.wipe()
         _note(args, _speed(matrix, seconds))
-        report = replace(found, settings=settings).report(class_info, part_of(progress, counted, 1.0))
+        report = _report_counts(found, settings).report(class_info, part_of(progress, counted, 1.0))
         progress.wipe()
         if weightings:
             report = add_prior_results(report, found, class_info, chunks[0], weightings, threads=args.threads)
@@ -164,6 +164,15 @@ def _counted_settings(args: argparse.Namespace, settings: Settings) -> Settings:
     from vltr_eval.comparison.evaluation import with_effects  # not above: few evaluations are kept
 
     return with_effects(settings)
+
+
+def _report_counts(found: EvaluationCounts, settings: Settings) -> EvaluationCounts:
+    """The counts that the report is made of, without effects that are kept alone."""
+    if found.settings == settings:
+        return found
+    from vltr_eval.comparison.evaluation import without_effects
+
+    return without_effects(found, settings)
 
 
 def _keep(
@@ -592,8 +601,8 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--clusters",
         metavar="FILE",
-        help="for --ci: the video (frame, patient, ...) of each row of PREDS, in the formats of an --ids FILE; rows of "
-        "one cluster count as one observation",
+        help="for --ci and --save-evaluation: the video (frame, patient, ...) of each row of PREDS, in the formats of "
+        "an --ids FILE; rows of one cluster count as one observation",
     )
     _add_report_options(parser)
     parser.add_argument(
