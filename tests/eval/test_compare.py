@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from devices import on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -18,7 +19,7 @@ from vltr_eval.comparison.names import name_systems
 
 COUNTS = [900, 600, 300, 90, 8]
 PREVALENCE = [0.4, 0.3, 0.3, 0.2, 0.05]
-NUM_ROWS = 90
+NUM_ROWS = 60
 
 
 def make_systems(num_systems: int, *, seed: int = 0, levels: int | None = None):
@@ -451,6 +452,16 @@ def test_rows_with_ids_may_be_in_another_order_in_each_system(tmp_path):
         assert mean.error == other.error
         assert mean.p_value == other.p_value
     assert found.systems[0].classes["p_value"] == pytest.approx(expected.systems[0].classes["p_value"], nan_ok=True)
+
+
+def test_scores_on_a_device_give_the_same_means_and_no_tests_of_classes(device):
+    labels, (base, new) = make_systems(2)
+    expected = compare(base, new, labels=labels, train_counts=COUNTS)
+    moved = [on_device(array, device) for array in (base, new, labels)]
+    found = compare(*moved[:2], labels=moved[2], train_counts=COUNTS)
+    assert repr(found.systems[0].means) == repr(expected.systems[0].means)
+    assert found.systems[0].is_tested == (device == "cpu")
+    assert ("need scores in CPU memory" in found.to_text()) == (device != "cpu")
 
 
 def test_names_come_from_the_parts_of_paths_that_differ():

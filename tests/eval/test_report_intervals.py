@@ -20,8 +20,8 @@ from reference import average_precision, expected_sap_by_hypergeometric, numbers
 import vltr_eval
 from vltr_eval import Evaluator, distributed, evaluate, evaluate_batches, intervals
 from vltr_eval._base.arrays import borrow_matrix
-from vltr_eval._engine import effects as row_effects
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.effects import class_variances, clustered_variances
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, in_order, read_clusters
 from vltr_eval._engine.options import EvalOptions
@@ -209,7 +209,7 @@ def test_classes_have_the_intervals_of_wilson_with_an_effective_size():
     report, counts = evaluate(scores, labels, **CONVENTIONS, interval=0.8), counts_of(scores, labels)
     positives, classes = labels.sum(axis=0), report.classes
     for name, (metric, kind) in CORE.items():
-        size = intervals.effective_n(classes[name], row_effects.class_variances(counts.table, metric), positives, kind)
+        size = intervals.effective_n(classes[name], class_variances(counts.table, metric), positives, kind)
         low, high = intervals.wilson(classes[name], size, 0.8)
         np.testing.assert_array_equal(classes[f"{name}_low"], low)
         np.testing.assert_array_equal(classes[f"{name}_high"], high)
@@ -475,13 +475,13 @@ def test_rows_that_are_clusters_of_their_own_have_the_errors_of_rows():
     assert clusters.classes["num_positive_clusters"] == rows.classes["num_positives"]
 
 
-def test_the_names_and_the_order_of_clusters_change_no_bit():
+def test_the_kind_of_cluster_ids_and_the_order_of_rows_change_no_bit():
     scores, labels = epoch()
     clusters = np.random.default_rng(3).integers(20, size=90)
     order = np.random.default_rng(4).permutation(90)
     options = {**CONVENTIONS, "sap": "exact", "interval": 0.95}
     expected = evaluate(scores, labels, clusters=clusters, **options)
-    assert evaluate(scores, labels, clusters=[f"{19 - c:02}.mp4" for c in clusters], **options) == expected
+    assert evaluate(scores, labels, clusters=[f"{c:02}.mp4" for c in clusters], **options) == expected
     assert evaluate(scores[order], labels[order], clusters=clusters[order], **options) == expected
 
 
@@ -505,7 +505,7 @@ def test_classes_of_clustered_rows_have_intervals_of_summed_influences():
     matrix, positives = borrow_matrix("scores", scores), Positives.from_labels(labels)
     of_classes = np.array(classes["num_positive_clusters"])
     for name, (metric, kind) in CORE.items():
-        variances = row_effects.clustered_variances(matrix, positives, counts.table, metric, clusters)
+        variances = clustered_variances(matrix, positives, counts.table, metric, clusters)
         size = intervals.effective_n(classes[name], variances, of_classes, kind)
         np.testing.assert_array_equal(classes[f"{name}_low"], intervals.wilson(classes[name], size, 0.95)[0])
     for k in (1, 2):
@@ -523,6 +523,32 @@ def test_classes_of_clustered_rows_have_intervals_of_summed_influences():
             low, high = intervals.wilson(rate, n, 0.95)
             got = classes[f"Acc@{k}_low"][c], classes[f"Acc@{k}_high"][c]
             assert got == pytest.approx((float(low), float(high)), abs=1e-12)
+
+
+def test_the_interval_of_ap_of_clustered_rows_follows_from_summed_influences():
+    rng, clusters = np.random.default_rng(2), np.arange(48) // 4
+    labels = np.repeat(rng.random((12, NUM_CLASSES)) < 0.7, 4, axis=0)
+    scores = (np.round(2 * rng.normal(size=(48, NUM_CLASSES))) + labels).astype(np.float32)
+    scores += np.repeat(np.round(4 * rng.normal(size=(12, NUM_CLASSES))), 4, axis=0).astype(np.float32)
+    report = evaluate(scores, labels, sap=None, topk=(), interval=0.95, clusters=clusters)
+    sizes = []
+    for c in range(NUM_CLASSES):
+        column, positive, step = numbers(scores[:, c]), numbers(labels[:, c]), 2.0**-20
+        value, influences = average_precision(column, positive), []
+        for i in range(48):
+            ends = []
+            for shift in (-step, step):
+                weights = [1.0] * 48
+                weights[i] += shift
+                ends.append(average_precision(column, positive, weights))
+            influences.append((ends[1] - ends[0]) / (2 * step))
+        g = len(set(clusters[labels[:, c]]))
+        variance = g / (g - 1) * np.sum(np.bincount(clusters, influences) ** 2)
+        sizes.append(value * (1 - value) / variance / g)
+        low, high = intervals.wilson(value, g * min(1, sizes[-1]), 0.95)
+        got = report.classes["AP_low"][c], report.classes["AP_high"][c]
+        assert got == pytest.approx((float(low), float(high)), abs=1e-8)
+    assert min(sizes) < 1 < max(sizes)
 
 
 def test_accuracy_over_clustered_rows_counts_no_more_than_the_clusters():

@@ -27,8 +27,8 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, propagate_errors
-from vltr_eval._engine import effects
 from vltr_eval._engine.draws import average_trials, draw_rows, draws_per_trial
+from vltr_eval._engine.effects import clustered_variances
 from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, EffectColumns, MeanEffect, in_order
@@ -210,7 +210,7 @@ def _count_clusters(
     positives, variances = chunk.positives, {}
     for metric in counts.settings.estimated:
         if metric in CORE_METRICS:
-            variances[metric] = effects.clustered_variances(  # type: ignore[attr-defined]
+            variances[metric] = clustered_variances(
                 chunk.scores, positives, counts.table, CORE_METRICS[metric], clusters.of_row, threads=threads
             )
     ranks = np.asarray(counts.ranks)  # there are ranks if there is a k

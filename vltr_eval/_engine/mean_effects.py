@@ -314,16 +314,16 @@ class EffectColumns:
         per_group = columns[:, : self._num_groups * len(self._core)].reshape(-1, self._num_groups, len(self._core))
         for number, metric in enumerate(self._core):
             self._add(effects, metric, per_group[:, :, number], int(exponents[number]), self._defined(metric))
-        rest = iter(columns[:, self._num_groups * len(self._core) :].T)
+        rest = columns[:, self._num_groups * len(self._core) :]
         for k in self._topk:
             total = self._hits.labelled
             metric = accuracy_at(k)
-            effects[metric.name] = MeanEffect(np.ascontiguousarray(next(rest)), 0, total * (total - 1))
+            of_rows = MeanEffect(np.ascontiguousarray(rest[:, 0]), 0, total * (total - 1))
+            rest = rest[:, 1:]
             if self._groups:
-                of_groups = np.stack([next(rest) for _ in range(self._num_groups)], axis=1)
-                overall = effects[metric.name]
+                of_groups, rest = rest[:, : self._num_groups], rest[:, self._num_groups :]
                 self._add(effects, metric, of_groups, self._exponent, self._table.num_positives > 0)
-                effects[metric.name] = overall  # over rows, not over classes
+            effects[metric.name] = of_rows  # the overall Acc@k is a mean over rows, not over classes
         return effects
 
     def _add(

@@ -345,7 +345,7 @@ def _class_variances(
     mean, whatever their number.
     """
     predictions = [run.predictions for run in (*base, *new) if run.predictions is not None]
-    if len(predictions) < len(base) + len(new):
+    if len(predictions) < len(base) + len(new) or _devices(predictions):
         return None
     first = predictions[0]
     scores = [_in_order_of(first, other) for other in predictions]
@@ -374,6 +374,12 @@ def _class_variances(
 
 
 _ROUNDING = 1e-14
+
+
+def _devices(predictions: Sequence[Predictions]) -> list[str]:
+    """The devices of scores that are not in CPU memory, where single classes are not tested."""
+    found = (str(one.scores.device) for one in predictions if one.scores.device.index is not None)
+    return list(dict.fromkeys(found))
 
 
 def _in_order_of(first: Predictions, other: Predictions) -> Matrix:
@@ -411,7 +417,11 @@ def _notes(
             f"single classes are tested by t from {MIN_POSITIVES} {clusters} up, and p is adjusted for their number"
         )
     if not all(system.is_tested for system in compared):
-        notes.append(f"tests of the {class_metric} of single classes need the predictions of all systems")
+        known = [run.predictions for runs in systems for run in runs if run.predictions is not None]
+        needed = "the predictions of all systems"
+        if devices := _devices(known):
+            needed = f"scores in CPU memory, and these are on {', '.join(devices)}"
+        notes.append(f"tests of the {class_metric} of single classes need {needed}")
     undefined = [
         mean.name
         for system in compared

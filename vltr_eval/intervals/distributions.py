@@ -108,7 +108,7 @@ def t_quantile(level: float, df: Any) -> np.ndarray:
         slope = 2 * _ratio_of_gammas(nu / 2) / np.sqrt(nu * np.pi) * np.exp(-(nu + 1) / 2 * np.log1p(t * t / nu))
         step = (_t_p_values(t, nu) - (1 - level)) / slope
         t = t + np.maximum(step, 0.0)
-        if np.all(step <= 1e-8 * t):  # the error of the next step is the square of this one
+        if np.all(step <= 4e-16 * t):
             break
     found[open_] = t
     return np.reshape(found[where.reshape(-1)], df.shape)
@@ -139,7 +139,6 @@ def _continued_fraction(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarr
     c, d = np.ones(x.shape), _without_zero(1 - (a + b) * x / (a + 1))
     d = 1 / d
     value: np.ndarray = d.copy()
-    converged = np.zeros(x.shape, bool)
     for m in range(1, _MOST_STEPS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
@@ -147,8 +146,7 @@ def _continued_fraction(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarr
             d = 1 / _without_zero(1 + factor * d)
             c = _without_zero(1 + factor / c)
             value *= c * d
-        converged |= np.abs(c * d - 1) < 1e-15  # rounding may lift a factor above it again
-        if converged.all():
+        if np.all(np.abs(c * d - 1) < 1e-15):  # closer than rounding of the factors can bring all of them
             break
     return value
 
