@@ -22,7 +22,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -43,6 +43,8 @@ help:
 	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
 	@echo "make bench-grid [ARGS='--against FOLDER']"
 	@echo "                          compare with the easy numpy version, and with another build, over a grid of shapes"
+	@echo "make bench-intervals [ARGS=--quick]"
+	@echo "                          intervals, the bootstrap and comparisons beside AP and beside other libraries"
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
@@ -128,6 +130,9 @@ bench: $(BENCH)/.installed
 
 bench-grid: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_grid.py --out $(ARGS)
+
+bench-intervals: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/bench_intervals.py --out $(ARGS)
 
 # Run in build/, as `test` is: autodoc reads the docstrings of the installed wheel.
 docs: $(DOCS)/.installed

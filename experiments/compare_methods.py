@@ -31,19 +31,22 @@ from _lib.tables import table
 
 import vltr_eval
 from vltr_eval._base.groups import class_groups
+from vltr_eval.intervals import t_quantile
+from vltr_eval.report import EXPECTED_SAP, SAP
 from vltr_eval.report.report import Report
 from vltr_train.aggregators import CLUSTERED
 from vltr_train.data.dataset import open_dataset
 from vltr_train.data.synth import synthesize
 from vltr_train.method import Preset, TrainConfig
 from vltr_train.methods import find_method
+from vltr_train.runs.row_errors import RowErrors
 from vltr_train.runs.run_folder import RunFolder
 from vltr_train.runs.tables import COLUMNS, PRINTABLE
 from vltr_train.runs.tables import table as table_of_runs
 from vltr_train.settings import build_config, settings_document
 
 SEEDS = (0, 1, 2)
-T_AT_5_PERCENT = 4.303  # two-sided quantile of Student's t distribution, for three seeds
+LEVEL = 0.95  # of intervals and tests
 DATA_SEED = 1
 COMMON: dict[str, Any] = {"lr": 1e-2, "batch_size": 64, "eval_every": 4, "train_frames": 30, "test_frames": 75}
 CLUSTERS = 16  # in every VLAD and codebook, for 64 to 128 features; the papers have 64 for 2,048
@@ -312,6 +315,7 @@ class Results:
             row.name: [folder_of(work, name, row, seed) for seed in SEEDS] for row in self.comparison.every_row
         }
         self._reports: dict[tuple[Path, bool], Report] = {}
+        self._row_errors = RowErrors(threads=1)
 
     def runs(self, rows: Iterable[Row]) -> list[RunFolder]:
         return [RunFolder.open(folder) for row in rows for folder in self._folders[row.name]]
@@ -321,6 +325,18 @@ class Results:
         heading, _, prior = heading.partition(", ")
         name = f"{prior}/{PRINTABLE[heading]}" if prior else PRINTABLE[heading]
         return np.array([self._report(path, prior != "").metrics()[name] for path in self._folders[spec]])
+
+    def row_error(self, one: str, other: str, heading: str) -> float | None:
+        """Return the standard error by test rows of the difference of two specs, of the means over their seeds.
+
+        None under another class distribution, whose weighted means have no such error. The mean SAP over trials has
+        that of the exact SAP, from which it differs by the draw alone.
+        """
+        if ", " in heading:
+            return None
+        name = PRINTABLE[heading].replace(SAP.name, EXPECTED_SAP.name)
+        sides = [[RunFolder.open(folder) for folder in self._folders[spec]] for spec in (one, other)]
+        return self._row_errors.of_difference(*sides)[name]
 
     def _report(self, path: Path, is_shifted: bool) -> Report:
         """Return the report of a run, or one of its predictions under `PRIORS`."""
@@ -338,24 +354,40 @@ def spread(values: np.ndarray, sign: str = "") -> str:
     return f"{fmean(values):{sign}.4f} +- {stdev(values):.4f}"
 
 
-def judged(differences: np.ndarray) -> str:
-    """Return the verdict of a paired t-test over three seeds at 5 %."""
-    mean, error = fmean(differences), stdev(differences) / len(differences) ** 0.5
-    if abs(mean) < T_AT_5_PERCENT * error:
+def judged(differences: np.ndarray, row_error: float | None = None) -> str:
+    """Return the verdict of two tests at 5 %, which both must decide.
+
+    The first is the paired t-test over the seeds. The second adds the variance by test rows, with the degrees of
+    freedom of Welch and Satterthwaite; it is left out without a row error.
+    """
+    mean, freedom = fmean(differences), len(differences) - 1
+    seeds = stdev(differences) ** 2 / len(differences)
+    needed = _half_width(seeds, freedom)
+    if row_error is not None:
+        both = seeds + row_error**2
+        needed = max(needed, _half_width(both, freedom * (both / seeds) ** 2 if seeds > 0 else np.inf))
+    if abs(mean) < needed:
         return "undecided"
     return "holds" if mean > 0 else "**the opposite**"
+
+
+def _half_width(variance: float, degrees_of_freedom: float) -> float:
+    return float(t_quantile(LEVEL, degrees_of_freedom)) * variance**0.5
 
 
 def claims_table(results: Mapping[str, Results]) -> str:
     lines = []
     for paper, claims in CLAIMS.items():
         for claim in (claim for claim in claims if claim.data in results):
-            one, other = (results[claim.data].values(spec, claim.metric) for spec in (claim.one, claim.other))
+            found = results[claim.data]
+            one, other = (found.values(spec, claim.metric) for spec in (claim.one, claim.other))
+            row_error = found.row_error(claim.one, claim.other, claim.metric)
             by_paper = "-" if claim.printed is None else f"{claim.printed:+.3f}"
             difference = f"{claim.one} - {claim.other}"
             lines.append([paper, claim.text, claim.data, difference, claim.metric, by_paper])
-            lines[-1] += [spread(one - other, "+"), judged(one - other)]
-    head = ("paper", "claim", "data", "difference", "metric", "printed", "measured", "")
+            lines[-1] += [spread(one - other, "+"), "-" if row_error is None else f"{row_error:.4f}"]
+            lines[-1].append(judged(one - other, row_error))
+    head = ("paper", "claim", "data", "difference", "metric", "printed", "measured +- seeds", "se by rows", "")
     return table(head, lines, left=5)
 
 
@@ -387,7 +419,7 @@ def section(name: str, results: Results) -> list[str]:
         beside_schedule(comparison),
         "",
         *([still_learning(results), ""] if data.validate is not None else []),
-        table_of_runs(every, format="markdown"),
+        table_of_runs(every, format="markdown", interval=LEVEL, threads=1),
     ]
     if comparison.priors:
         parts += [
@@ -476,10 +508,14 @@ and a method that learns more slowly gets no more epochs; the text names the row
 The data differs from the papers' data, so compare the differences of printed numbers, not the numbers themselves.
 """
 
-CLAIMS_NOTE = """Differences of runs with the same seed, mean +- standard deviation over three seeds; printed: the same
-difference in the paper. "holds" and "the opposite" come from a t-test of the three pairs at 5 %; among this many claims
-it decides one or two by chance alone. The seeds are those of the training. All runs have the same set; with other sets
-the differences would vary more.
+CLAIMS_NOTE = """Two sources of variance stand apart. "measured" has the differences of runs with the same seed: mean +-
+standard deviation over three seeds of the training. "se by rows" is the standard error of this mean by the choice of
+test rows, paired by row (`docs/intervals.md`). SAP has that of its exact value, and a mean under another class
+distribution has none. "printed" is the same difference in the paper.
+
+"holds" and "the opposite" need two tests at 5 %: a t-test of the three pairs, and a test by the sum of both variances.
+Without an error by rows the first decides alone. Among this many claims they decide one or two by chance. All runs have
+the same training set; with other sets the differences would vary more.
 """
 
 
@@ -510,7 +546,9 @@ def main() -> None:
         write_whole(args.out / f"methods-{TODAY}.md", text)
         for name, one in results.items():
             runs = one.runs(one.comparison.every_row)
-            write_whole(args.out / f"methods-{name}-{TODAY}.csv", table_of_runs(runs, format="csv"))
+            write_whole(
+                args.out / f"methods-{name}-{TODAY}.csv", table_of_runs(runs, format="csv", interval=LEVEL, threads=1)
+            )
 
 
 if __name__ == "__main__":

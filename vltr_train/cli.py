@@ -16,11 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import checked_bounds, class_groups
 from vltr_eval._base.ranks import current_group, launched_group
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
+from vltr_eval.intervals import check_level
 from vltr_train.settings import build_config, parse_settings, settings_document
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ commands:
   inspect DIR                     what a data set holds; --verify reads it all
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
   eval RUN                        evaluate a run again
-  table RUN...                    runs as a table, --paper TABLE beside what a paper prints
+  table RUN...                    runs as a table, --paper TABLE beside what a paper prints; --ci with intervals
   methods [METHOD]                the methods, or the presets and settings of one
   sweep METHOD... --data DIR      runs of several methods or presets over seeds, then their table
 
@@ -244,7 +246,9 @@ def _sweep(args: argparse.Namespace) -> int:
     from vltr_train.runs.run_folder import RunFolder, labels_fingerprint
     from vltr_train.runs.tables import table
 
-    done = []
+    done, options = [], _table_options(args)  # refused now, and not after the trainings
+    if args.baseline not in (None, *args.methods):
+        raise unknown_name("--baseline", args.baseline, args.methods)
     with _ranks(args):
         dataset = _open(args)
         splits = (dataset.train, dataset.validate, dataset.test)
@@ -265,7 +269,7 @@ def _sweep(args: argparse.Namespace) -> int:
             done.append(folder)
         if current_group().rank == 0:
             runs = map(RunFolder.open, done)
-            _tell(table(runs, presets=_presets(), paper=args.paper, format=args.format))
+            _tell(table(runs, presets=_presets(), **options))
     return OK
 
 
@@ -325,8 +329,15 @@ def _table(args: argparse.Namespace) -> int:
     for run in unfinished:
         _note(args, f"left out {run.path}: not finished, it has no report; finish it with --resume")
     presets = _presets() if args.paper is not None else None
-    _tell(table(runs, presets=presets, paper=args.paper, format=args.format))
+    _tell(table(runs, presets=presets, **_table_options(args)))
     return OK
+
+
+def _table_options(args: argparse.Namespace) -> dict[str, Any]:
+    if args.baseline is not None and args.ci is None:
+        args.refuse("argument --baseline: give --ci as well, whose differences it is for")
+    names = {"interval": args.ci, "baseline": args.baseline, "threads": args.threads}
+    return {"paper": args.paper, "format": args.format, **names}
 
 
 def _methods(args: argparse.Namespace) -> int:
@@ -531,6 +542,7 @@ def _add_table(commands: Any) -> None:
     )
     parser.add_argument("folders", nargs="+", metavar="RUN")
     _add_table_options(parser)
+    _add_threads(parser)
 
 
 def _add_methods(commands: Any) -> None:
@@ -578,6 +590,18 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--paper", metavar="TABLE", help="a printed table, as `methods` lists them")
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
+    parser.add_argument(
+        "--ci",
+        type=_level,
+        nargs="?",
+        const=0.95,
+        metavar="LEVEL",
+        help="add the standard error of each mean by the choice of test rows, and the differences to the baseline with "
+        "their intervals at this level (0.95 if no LEVEL follows)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="METHOD", help="for --ci: the line that others are compared with (default: the first)"
+    )
 
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:
@@ -590,6 +614,16 @@ def _bounds(text: str) -> tuple[float, float]:
         return checked_bounds((high, low))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected two numbers HIGH,LOW with HIGH >= LOW, got {text!r}") from None
+
+
+def _level(text: str) -> float:
+    try:
+        return check_level(float(text))
+    except ValueError:
+        hint = "" if text.replace(".", "", 1).isdecimal() else "; write --ci=0.95 before RUN"
+        raise argparse.ArgumentTypeError(
+            f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
+        ) from None
 
 
 def _integers(text: str) -> tuple[int, ...]:

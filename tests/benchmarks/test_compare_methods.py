@@ -56,6 +56,23 @@ def test_three_seeds_decide_or_do_not(differences, verdict):
     assert compare.judged(np.array(differences)) == verdict
 
 
+@pytest.mark.parametrize(
+    ("differences", "row_error", "verdict"),
+    [
+        ((0.02, 0.03, 0.025), 0.001, "holds"),
+        ((0.02, 0.03, 0.025), 0.02, "undecided"),  # other test rows could turn the sign
+        ((-0.02, -0.03, -0.025), 0.001, "**the opposite**"),
+        ((0.0197, 0.037, 0.0543), 0.007, "undecided"),  # the sum alone would decide, by its degrees of freedom
+        ((0.02, 0.02, 0.02), 0.009, "holds"),
+        ((0.02, 0.02, 0.02), 0.011, "undecided"),
+    ],
+)
+def test_a_verdict_needs_the_seeds_and_the_test_rows(differences, row_error, verdict):
+    assert compare.judged(np.array(differences), row_error) == verdict
+    if verdict != "undecided":
+        assert compare.judged(np.array(differences)) == verdict
+
+
 def test_every_row_is_configured():
     for comparison in compare.COMPARISONS.values():
         for row in comparison.rows + comparison.ablations:
@@ -84,6 +101,9 @@ def test_a_small_comparison_whole(monkeypatch, tmp_path, capsys):
     assert page.read_text() == text
     for part in ("| framestack:r101 - bce:r101 | All | +0.016 |", "### Beside videolt-1, as printed", "All, inverse"):
         assert part in text
+    (claim,) = (line for line in text.splitlines() if "| framestack:r101 - bce:r101 | All |" in line)
+    assert float(claim.split("|")[8]) > 0  # the standard error by test rows
+    assert "| **minus bce:r101** |" in text
     (table,) = tmp_path.glob("methods-videolt-*.csv")
     assert [(line["method"], line["n"]) for line in csv.DictReader(io.StringIO(table.read_text()))] == [
         ("bce:r101", "3"),

@@ -50,7 +50,8 @@ def make_run(tmp_path):
         run = RunFolder.create(tmp_path / str(len(list(tmp_path.iterdir()))), document)
         generator = np.random.default_rng(seed)
         labels = generator.random((40, 6)) < 0.4
-        preds = generator.normal(size=(40, 6)) + labels
+        preds = (generator.normal(size=(40, 6)) + labels).astype(np.float32)
+        run.save_predictions(preds, labels)
         run.save_report(vltr_eval.evaluate(preds, labels, train_counts=[900, 600, 300, 200, 50, 7]))
         return run
 
@@ -282,3 +283,160 @@ def test_wrong_names_and_unfinished_runs(make_run, tmp_path):
         ValueError, match=r": expected a finished run, got one without a report; finish it with --resume$"
     ):
         table([run])
+
+
+# Intervals
+
+
+COUNTS = [900, 600, 300, 200, 50, 7]
+HEADINGS = {"All": "mAP", "Head": "mAP_head", "Tail": "mAP_tail", "Acc@1": "Acc@1", "exact SAP": "expected_SAP"}
+
+
+@pytest.fixture
+def make_tested(make_run):
+    """Make a run with predictions for the same test rows as all others of it."""
+
+    def make(method="bce", seed=0, lift=1.0, **settings):
+        run = make_run(method, seed=seed, **settings)
+        labels = np.random.default_rng(99).random((40, 6)) < 0.4
+        noise = np.random.default_rng(98).normal(size=(40, 6))  # rows that are hard for all methods
+        noise += np.random.default_rng([seed, *method.encode()]).normal(size=(40, 6)) / 2
+        preds = (noise + lift * labels).astype(np.float32)
+        run.save_predictions(preds, labels)
+        run.save_report(vltr_eval.evaluate(preds, labels, train_counts=COUNTS))
+        return run
+
+    return make
+
+
+def effects_by_definition(run):
+    """The mean without each row minus the mean, by as many evaluations: (N,) by flat name."""
+    preds, labels = (np.load(run.path / f"{name}.npy") for name in ("preds", "labels"))
+
+    def means(rows):
+        report = vltr_eval.evaluate(preds[rows], labels[rows], sap="exact", train_counts=COUNTS)
+        return np.array([report.metrics()[name] for name in HEADINGS.values()])
+
+    every = np.arange(len(preds))
+    effects = np.array([means(every != row) for row in every]) - means(every)
+    return dict(zip(HEADINGS.values(), effects.T, strict=True))
+
+
+def jackknife(effects):
+    n = len(effects)
+    return np.sqrt((n - 1) / n * np.sum((effects - effects.mean()) ** 2))
+
+
+def test_errors_by_test_rows_are_those_of_the_jackknife(make_tested):
+    lifts = {"bce": 1.0, "b": 1.4}
+    runs = {name: [make_tested(name, seed=seed, lift=lift) for seed in (0, 1)] for name, lift in lifts.items()}
+    base, new = read(table(runs["bce"] + runs["b"], format="csv", interval=0.95))
+    effects = {name: [effects_by_definition(run) for run in each] for name, each in runs.items()}
+    for heading, metric in HEADINGS.items():
+        one, other = (np.mean([each[metric] for each in effects[name]], axis=0) for name in ("bce", "b"))
+        assert float(base[f"{heading}_row_se"]) == pytest.approx(jackknife(one), rel=1e-9)
+        assert float(new[f"{heading}_row_se"]) == pytest.approx(jackknife(other), rel=1e-9)
+        assert float(new[f"{heading}_difference_row_se"]) == pytest.approx(jackknife(other - one), rel=1e-9)
+        difference = float(new[f"{heading}_difference"])
+        assert difference == pytest.approx(float(new[heading]) - float(base[heading]), abs=1e-12)
+        seeds = np.hypot(*(float(line[f"{heading}_std"]) / np.sqrt(2) for line in (base, new)))
+        assert float(new[f"{heading}_difference_seed_se"]) == pytest.approx(seeds, rel=1e-9)
+        low, high = (float(new[f"{heading}_difference_{end}"]) for end in ("low", "high"))
+        assert (low + high) / 2 == pytest.approx(difference, abs=1e-12)
+        assert high - low > 2 * 1.9599 * np.hypot(seeds, jackknife(other - one))
+        assert (float(new[f"{heading}_difference_p"]) <= 0.05) == (low >= 0 or high <= 0)
+    assert (base["baseline"], new["baseline"], base["All_difference"]) == ("", "bce", "")
+    assert (new["SAP_row_se"], new["SAP_difference"]) == ("", "")  # the mean over trials has a draw
+
+
+def test_a_table_with_intervals_is_the_table_with_more(make_tested):
+    runs = [make_tested("bce"), make_tested("b", lift=1.4)]
+    without, both = table(runs).splitlines(), table(runs, interval=0.9).splitlines()
+    headings = ["All", "Head", "Medium", "Tail", "Acc@1", "Acc@5", "SAP", "exact SAP"]
+    assert both[0].split() == " se ".join(["method n All", *headings[1:], ""]).split()
+    assert [line.split()[2] for line in both[1:3]] == [line.split()[2] for line in without[1:3]]
+    note = "+-: standard deviation over seeds; se: standard error of the mean by the choice of test rows"
+    assert both[3:6] == [*without[3:], note]
+    blank = both.index("")
+    assert both[blank + 1].split() == " p ".join(["method All", *headings[1:6], headings[7], ""]).split()
+    assert both[blank + 2] == "[minus bce]"
+    metrics = [run.load_report().metrics()["mAP"] for run in runs]
+    assert both[blank + 3].startswith(f"b       {metrics[1] - metrics[0]:+.4f} [")
+    assert both[blank + 4 :] == [
+        "90 % intervals and p-values of differences, paired by test row",
+        "the intervals hold the variance of test rows, and not that of training seeds",
+    ]
+
+
+def test_the_notes_say_whose_seeds_are_in_the_intervals(make_tested):
+    several = [make_tested("bce", seed=seed) for seed in (0, 1)]
+    other = [make_tested("b", seed=seed) for seed in (0, 1)]
+    notes = table(several + other, interval=0.95).splitlines()[-1:]
+    assert notes == ["the intervals hold the variance of test rows and of training seeds"]
+    notes = table([*several, other[0]], interval=0.95).splitlines()[-2:]
+    assert notes == [
+        "the intervals hold the variance of test rows and of training seeds",
+        "one run, so without the variance of its seeds: b",
+    ]
+
+
+def test_the_baseline_is_the_first_line_or_a_named_one(make_tested):
+    runs = [make_tested("bce"), make_tested("b", lift=1.4), make_tested("b", lift=2.0, lr=0.2)]
+    lines = read(table(runs, format="csv", interval=0.95))
+    assert [line["baseline"] for line in lines] == ["", "bce", "bce"]
+    named = read(table(runs, format="csv", interval=0.95, baseline="b lr=0.2"))
+    assert [line["baseline"] for line in named] == ["b lr=0.2", "b lr=0.2", ""]
+    assert float(named[0]["All_difference"]) == pytest.approx(float(named[0]["All"]) - float(named[2]["All"]))
+    with pytest.raises(ValueError, match=r"^baseline: expected one of bce, b lr=0.1, b lr=0.2, got 'eql'$"):
+        table(runs, interval=0.95, baseline="eql")
+    with pytest.raises(ValueError, match=r"^baseline: expected interval beside it"):
+        table(runs, baseline="b")
+    with pytest.raises(ValueError, match=r"^interval: expected a level between 0 and 1"):
+        table(runs, interval=95)
+
+
+def test_runs_that_cannot_be_compared_are_named_with_the_reason(make_tested, make_run):
+    runs = [make_tested("bce"), make_run("other rows", seed=5), make_tested("gone")]
+    (runs[2].path / "preds.npy").unlink()
+    text = table(runs, interval=0.95)
+    assert "\n\n" not in text  # no table of differences
+    notes = text.splitlines()
+    (reason,) = (note for note in notes if note.startswith("other rows: not compared; "))
+    assert "expected the labels of" in reason
+    (reason,) = (note for note in notes if note.startswith("gone: not compared; "))
+    assert reason.endswith("preds.npy: expected a file of a run, got No such file or directory")
+    lines = read(table(runs, format="csv", interval=0.95))
+    assert [line["All_row_se"] != "" for line in lines] == [True, True, False]
+    assert [line["All_difference"] for line in lines] == ["", "", ""]
+
+
+def test_both_tables_are_written_in_each_format(make_tested):
+    runs = [make_tested("bce", preset="r50"), make_tested("framestack", preset="r50", lift=2.0)]
+    shown = {"presets": PRESETS, "paper": "videolt-1", "interval": 0.95}
+    rows = [line for line in table(runs, format="markdown", **shown).splitlines() if line.startswith("|")]
+    start = next(number for number, line in enumerate(rows) if line.startswith("| method |"))
+    assert {line.count("|") for line in rows[:start]} == {22}  # row, method, n, and three cells a metric
+    assert {line.count("|") for line in rows[start:]} == {14}
+    assert rows[start + 2].startswith("| **minus bce:r50** |")
+    latex = table(runs, format="latex", **shown)
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
+    assert r"\multicolumn{13}{l}{\textit{minus bce:r50}} \\" in latex
+    assert {line.count("&") for line in latex.splitlines() if line.startswith("framestack")} == {12}
+
+
+def test_damaged_predictions_are_refused(make_tested):
+    run = make_tested()
+    preds, labels = run.load_predictions()
+    assert (preds.dtype, labels.dtype, preds.shape) == (np.float32, np.uint8, labels.shape)
+    np.save(run.path / "preds.npy", preds[:3].copy())
+    with pytest.raises(ValueError, match=r"expected preds.npy and labels.npy \(n, C\), got \(3, 6\) and \(40, 6\)$"):
+        run.load_predictions()
+    np.save(run.path / "preds.npy", np.zeros((40, 6)))
+    with pytest.raises(ValueError, match=r"preds.npy: expected float32, got float64$"):
+        run.load_predictions()
+    for content in (b"", b"no array"):
+        (run.path / "preds.npy").write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"preds.npy: expected an array of numbers, got a damaged or another file$"
+        ):
+            run.load_predictions()

@@ -356,6 +356,7 @@ def test_sweep_trains_what_is_not_finished(program, tiny_folder, monkeypatch):
         (["crt:r5"], "preset: expected none, because there is none to choose from, got 'r5'"),
         (["focal", "lr=-1"], "lr: expected a positive number, got -1.0"),
         (["seed=5"], "seed: expected the seeds of a sweep by --seeds, got a setting"),
+        (["--ci", "--baseline", "focal"], "--baseline: expected one of bce, got 'focal'"),
     ],
 )
 def test_sweep_refuses_before_it_trains(program, tiny_folder, words, message):
@@ -463,6 +464,30 @@ def test_resume_auto_starts_a_run_that_is_not_there(fine, program, tiny_folder):
     code, _, err = program(*command, "--resume=auto", "seed=77")
     assert code == BAD_DATA
     assert err.endswith("expected settings {'seed': 2021} as in its config.json, got {'seed': 77}\n")
+
+
+def test_table_with_intervals(fine, program, finished):
+    shutil.copytree(finished, "runs/a")
+    shutil.copytree(finished, "runs/b")
+    document = json.loads(Path("runs/b/config.json").read_text())
+    Path("runs/b/config.json").write_text(json.dumps(document | {"method": "mine"}))
+    for words in (["runs/a", "runs/b", "--ci"], ["--ci=0.95", "runs/b", "runs/a", "--baseline", document["method"]]):
+        out = fine("table", *words)
+        assert f"\n[minus {document['method']}]\nmine  " in out
+        assert re.search(r"^mine +\+0\.0000 +1\.000 ", out, re.MULTILINE)  # no row has an effect
+        assert "95 % intervals" in out
+    assert fine("table", "runs/a", "--ci", "0.9").count("\n\n") == 0
+    for words, message in (
+        (
+            ["--ci", "runs/a"],
+            "argument --ci: expected a level between 0 and 1, such as 0.95, got 'runs/a'; write --ci=0.",
+        ),
+        (["runs/a", "--ci", "95"], "argument --ci: expected a level between 0 and 1, such as 0.95, got '95'"),
+        (["runs/a", "--baseline", "bce"], "argument --baseline: give --ci as well"),
+    ):
+        code, _, err = program("table", *words)
+        assert code == BAD_USAGE
+        assert message in err
 
 
 def test_table_beside_a_papers(fine, program, finished):

@@ -27,7 +27,10 @@ FOR_METHODS = {
     *("aggregators", "losses", "method", "presets"),
     *("data.loader", "data.samplers", "ops.dropout", "ops.frames"),
 }
-PUBLIC = {"vltr_eval", "vltr_eval.distributed", *(f"vltr_eval.{name}" for name in ("formats", "priors", "report"))}
+PUBLIC = {
+    *("vltr_eval", "vltr_eval.distributed"),
+    *(f"vltr_eval.{name}" for name in ("comparison", "formats", "intervals", "priors", "report")),
+}
 
 
 def imports_of(module: str, *, at_once: bool = False) -> set[str]:

@@ -395,6 +395,16 @@ class RunFolder:
         self._write_array(PREDS, preds)
         self._write_array(LABELS, labels)
 
+    def load_predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the memory-mapped arrays of preds.npy and labels.npy, (n, C) float32 and uint8.
+
+        Raises ValueError if the run has none, or files that are no arrays of this form.
+        """
+        preds, labels = (self._load_array(name, dtype) for name, dtype in ((PREDS, np.float32), (LABELS, np.uint8)))
+        if preds.ndim != 2 or preds.shape != labels.shape:
+            raise ValueError(f"{self.path}: expected {PREDS} and {LABELS} (n, C), got {preds.shape} and {labels.shape}")
+        return preds, labels
+
     @property
     def has_report(self) -> bool:
         """Whether the run was evaluated."""
@@ -414,6 +424,18 @@ class RunFolder:
             return Report.from_json(_read_text(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+    def _load_array(self, name: str, dtype: type[np.generic]) -> np.ndarray:
+        path = self.path / name
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        except (ValueError, EOFError):
+            raise ValueError(f"{path}: expected an array of numbers, got a damaged or another file") from None
+        if array.dtype != dtype:
+            raise ValueError(f"{path}: expected {np.dtype(dtype)}, got {array.dtype}")
+        return array
 
     def _write_array(self, name: str, array: np.ndarray) -> None:
         def save(unfinished: Path) -> None:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import GROUP_NAMES
 from vltr_eval._base.text_table import Column, text_table
+from vltr_eval.intervals import check_level
 from vltr_eval.report import AP, EXPECTED_SAP, SAP, accuracy_at, grouped_name
 from vltr_train.papers import method_order
 
 if TYPE_CHECKING:
+    from vltr_eval.comparison import MeanDifference
     from vltr_train.method import Preset
     from vltr_train.runs.run_folder import RunFolder
 
@@ -45,6 +47,19 @@ PRINTABLE = COLUMNS | SAP_COLUMNS | {f"SAP {group}": grouped_name(SAP, group) fo
 """The columns that `Preset.columns` may name."""
 WORDS = ("row", "method")
 UNPRINTED = "not in this table"
+ERROR = "se"
+"""The heading of the standard error by test rows."""
+
+CSV_ERRORS = {
+    "_row_se": "",
+    "_difference": "difference",
+    "_difference_row_se": "row_error",
+    "_difference_seed_se": "seed_error",
+    "_difference_low": "low",
+    "_difference_high": "high",
+    "_difference_p": "p_value",
+}
+"""The columns of CSV that a table with intervals adds, and their attributes of a difference."""
 
 
 def paper_tables(presets: Presets) -> list[str]:
@@ -60,9 +75,20 @@ def paper_tables(presets: Presets) -> list[str]:
 
 
 def table(
-    runs: Iterable[RunFolder], *, presets: Presets | None = None, paper: str | None = None, format: str = "text"
+    runs: Iterable[RunFolder],
+    *,
+    presets: Presets | None = None,
+    paper: str | None = None,
+    format: str = "text",
+    interval: float | None = None,
+    baseline: str | None = None,
+    threads: int | None = None,
 ) -> str:
     """Write runs as a table. Runs that differ only in their seed are one line: mean +- standard deviation (n - 1).
+
+    With ``interval`` the table also has, for each mean, its standard error by the choice of test rows, and a second
+    table has the differences to the baseline with their intervals and p-values. These come from the predictions in the
+    run folders.
 
     Args:
         runs: Evaluated runs.
@@ -71,30 +97,47 @@ def table(
             measured numbers beside the printed ones and "-" for missing numbers. Runs that are no row of it come last.
             None for the runs alone, with SAP.
         format: One of `FORMATS`. "csv" has numbers in full, and data and selection in columns instead of notes.
+        interval: The confidence level of intervals, such as 0.95. None for a table without them.
+        baseline: The method that others are compared with, as the table writes it. Default: the first line.
+        threads: Threads of the core.
 
     Returns:
         The table, with a line break at its end.
 
     Raises:
-        ValueError: The paper or the format is unknown, or a run has no report.
+        ValueError: The paper, the format or the baseline is unknown, or a run has no report.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     lines, columns = _measured(runs), COLUMNS | SAP_COLUMNS
+    if interval is not None:
+        check_level(interval, "interval")
+    elif baseline is not None:
+        raise ValueError(f"baseline: expected interval beside it, such as 0.95, got {baseline!r} alone")
     if paper is not None:
         presets = presets or {}
         names = paper_tables(presets)
         if paper not in names:
             raise unknown_name("paper", paper, names)
         lines, columns = _beside_printed(lines, presets, paper), _printed_columns(presets, paper)
+    notes = _notes(lines, paper)
+    has_errors = interval is not None
+    if interval is not None:
+        lines = _with_errors(lines, interval, baseline, threads)
+        notes += _notes_on_errors(lines)
     groups: dict[str, list[_Line]] = {}
     for line in lines:
         groups.setdefault(line.group, []).append(line)
     if format == "csv":
-        return _csv(groups, columns, paper)
-    cells = {name: [_cells(line, columns, paper) for line in group] for name, group in groups.items()}
+        return _csv(groups, columns, paper, has_errors)
+    cells = {name: [_cells(line, columns, paper, has_errors) for line in group] for name, group in groups.items()}
     render = {"text": _text, "markdown": _markdown, "latex": _latex}[format]
-    return render(_headings(columns, paper), cells, _notes(lines, paper))
+    text = render(_headings(columns, paper, has_errors), cells, notes)
+    differing = [line for line in lines if line.differences]
+    if interval is None or not differing:
+        return text
+    beside = _notes_on_differences(differing, interval)
+    return text + "\n" + render(*_difference_table(differing, columns), beside)
 
 
 @dataclass(frozen=True)
@@ -103,7 +146,9 @@ class _Line:
 
     spec: METHOD or METHOD:PRESET. changes: the settings that distinguish these runs from others of this spec. metrics:
     those of each run. printed: the paper's numbers by heading. source: the numbers that the row's first table prints
-    otherwise. variant: the variant of the data set that the row is on.
+    otherwise. variant: the variant of the data set that the row is on. row_errors: the standard error of each mean by
+    the choice of test rows. base: the baseline. differences: those to the baseline, by the name of the
+    metric. reason: why there are no errors or differences.
     """
 
     spec: str
@@ -117,6 +162,11 @@ class _Line:
     printed: Mapping[str, float | None] = field(default_factory=dict)
     source: str = ""
     variant: str = ""
+    runs: Sequence[RunFolder] = ()
+    row_errors: Mapping[str, float] = field(default_factory=dict)
+    base: _Line | None = None
+    differences: Mapping[str, MeanDifference] = field(default_factory=dict)
+    reason: str = ""
 
     @property
     def name(self) -> str:
@@ -147,6 +197,7 @@ def _measured(runs: Iterable[RunFolder]) -> list[_Line]:
                 select_on=_selected_on(group[0]),
                 seeds=[run.value("settings", "seed") for run in group],
                 metrics=[run.load_report().metrics() for run in group],
+                runs=group,
             )
         )
     return lines
@@ -265,26 +316,119 @@ def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
     return notes
 
 
-def _headings(columns: Mapping[str, str], paper: str | None) -> list[str]:
-    if paper is None:
-        return ["method", "n", *columns]
-    return ["row", "method", "n", *(heading for column in columns for heading in (column, "printed"))]
+def _headings(columns: Mapping[str, str], paper: str | None, has_errors: bool) -> list[str]:
+    beside = [ERROR] * has_errors + ["printed"] * (paper is not None)
+    words = ["method", "n"] if paper is None else ["row", "method", "n"]
+    return [*words, *chain.from_iterable((column, *beside) for column in columns)]
 
 
-def _cells(line: _Line, columns: Mapping[str, str], paper: str | None) -> list[str]:
+def _cells(line: _Line, columns: Mapping[str, str], paper: str | None, has_errors: bool) -> list[str]:
     cells = [line.name, str(len(line.metrics) or "-")]
     if paper is not None:
         cells = [line.row, *cells]
     for heading, metric in columns.items():
         mean, std = line.measured(metric)
         cells.append(_decimal(mean, 4) + (f" +- {_decimal(std, 4)}" if std is not None else ""))
+        if has_errors:
+            cells.append(_decimal(line.row_errors.get(metric) or None, 4))  # 0 says that nothing is known
         if paper is not None:
             cells.append(_decimal(line.printed.get(heading), 3))
     return cells
 
 
+# Errors by test rows, and differences to a baseline
+
+
+def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, threads: int | None) -> list[_Line]:
+    """Add the errors by test rows to lines, and their differences to the baseline."""
+    from vltr_train.runs.row_errors import RowErrors  # not above: only a table with intervals evaluates predictions
+
+    rows, base, found = RowErrors(threads=threads), _baseline(lines, baseline), []
+    for line in lines:
+        if line.runs and base is not None:
+            try:
+                line = replace(line, row_errors=rows.of_mean(line.runs))
+                if line.runs is not base.runs:
+                    differences = rows.differences(base.runs, line.runs, level, (base.name, line.name))
+                    line = replace(line, base=base, differences=differences)
+            except ValueError as error:
+                line = replace(line, reason=str(error))
+        found.append(line)
+    return found
+
+
+def _baseline(lines: Sequence[_Line], baseline: str | None) -> _Line | None:
+    """The line to compare with; None without measured lines."""
+    measured = [line for line in lines if line.metrics]
+    if baseline is None:
+        return measured[0] if measured else None
+    found = [line for line in measured if baseline in (line.name, line.spec)]
+    if not found:
+        raise unknown_name("baseline", baseline, [line.name for line in measured])
+    return found[0]
+
+
+def _notes_on_errors(lines: Sequence[_Line]) -> list[str]:
+    notes = []
+    if any(line.row_errors for line in lines):
+        notes.append(
+            f"+-: standard deviation over seeds; {ERROR}: standard error of the mean by the choice of test rows"
+        )
+    return notes + [f"{line.name}: not compared; {line.reason}" for line in lines if line.reason]
+
+
+def _difference_table(
+    lines: Sequence[_Line], columns: Mapping[str, str]
+) -> tuple[list[str], dict[str, list[list[str]]]]:
+    """Return the headings and the rows of the table of differences, for the means that have effects of rows."""
+    shown = [heading for heading, metric in columns.items() if all(metric in line.differences for line in lines)]
+    headings = ["method", *chain.from_iterable((heading, "p") for heading in shown)]
+    cells = []
+    for line in lines:
+        cells.append([line.name])
+        for heading in shown:
+            found = line.differences[columns[heading]]
+            cells[-1] += [_interval(found.difference, found.low, found.high), _p_value(found.p_value)]
+    return headings, {f"minus {_base_name(lines[0])}": cells}
+
+
+def _notes_on_differences(lines: Sequence[_Line], level: float) -> list[str]:
+    """State which variance the intervals hold: a side with one run has no variance of seeds."""
+    notes = [f"{100 * level:g} % intervals and p-values of differences, paired by test row"]
+    single = {name for line in lines for name, runs in _sides(line) if runs == 1}
+    if all(runs == 1 for line in lines for _, runs in _sides(line)):
+        return [*notes, "the intervals hold the variance of test rows, and not that of training seeds"]
+    notes.append("the intervals hold the variance of test rows and of training seeds")
+    if single:
+        named = ", ".join(dict.fromkeys(name for line in lines for name, _ in _sides(line) if name in single))
+        notes.append(f"one run, so without the variance of its seeds: {named}")
+    return notes
+
+
+def _base_name(line: _Line) -> str:
+    return "" if line.base is None else line.base.name
+
+
+def _sides(line: _Line) -> list[tuple[str, int]]:
+    """The names and numbers of runs of the baseline and of a line."""
+    return [(side.name, len(side.metrics)) for side in (line.base, line) if side is not None]
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return "-"
+    ends = "" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}]"
+    return f"{value:+.4f}{ends}"
+
+
+def _p_value(p: float) -> str:
+    if math.isnan(p):
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _decimal(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _text(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
@@ -330,19 +474,33 @@ _LATEX = str.maketrans(
 )
 
 
-def _csv(groups: Mapping[str, list[_Line]], columns: Mapping[str, str], paper: str | None) -> str:
+def _csv(groups: Mapping[str, list[_Line]], columns: Mapping[str, str], paper: str | None, has_errors: bool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    parts = ("", "_std") if paper is None else ("", "_std", "_printed")
+    parts = ["", "_std"] + ["_printed"] * (paper is not None) + [*CSV_ERRORS] * has_errors
     words = ["method", "n", "data", "select_on"]
     if paper is not None:
         words = ["group", "row", *words]
+    if has_errors:
+        words.append("baseline")
     writer.writerow([*words, *(f"{column}{part}" for column in columns for part in parts)])
     for line in chain.from_iterable(groups.values()):
         cells = [line.name, len(line.metrics), line.data, line.select_on]
         if paper is not None:
             cells = [line.group, line.row, *cells]
+        if has_errors:
+            cells.append(_base_name(line))
         for heading, metric in columns.items():
-            cells += (*line.measured(metric), line.printed.get(heading))[: len(parts)]
+            values = dict(zip(("", "_std"), line.measured(metric), strict=True))
+            values["_printed"] = line.printed.get(heading)
+            values["_row_se"] = line.row_errors.get(metric)
+            difference = line.differences.get(metric)
+            if difference is not None:
+                values |= {part: getattr(difference, name) for part, name in CSV_ERRORS.items() if name}
+            cells += [_unless_nan(values.get(part)) for part in parts]
         writer.writerow(cells)
     return text.getvalue()
+
+
+def _unless_nan(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
