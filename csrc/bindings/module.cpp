@@ -46,6 +46,7 @@ PYBIND11_MODULE(_core, module) {
       });
 
   bind_arrays(module);
+  bind_effects(module);
   bind_evaluation(module);
 #if defined(VLTR_HAVE_CUDA)
   bind_cuda(module);

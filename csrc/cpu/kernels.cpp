@@ -2,6 +2,7 @@
 #include "cpu/columns.hpp"
 #include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
+#include "cpu/row_effects_tile.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/trial_marks.hpp"
@@ -57,6 +58,11 @@ WeightedTile<LaneOf<T>> weighted_tile_kernel() {
   return VLTR_CHOOSE(weighted_tile<T>);
 }
 
+template <class T>
+EffectTile<LaneOf<T>> effect_tile_kernel() {
+  return VLTR_CHOOSE(effect_tile<T>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 template <class Lane>
@@ -104,7 +110,8 @@ AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
   template RankScanTile<LaneOf<T>> rank_scan_tile_kernel<T>(); \
   template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
   template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();    \
-  template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();
+  template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();  \
+  template EffectTile<LaneOf<T>> effect_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                                \

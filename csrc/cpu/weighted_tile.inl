@@ -1,8 +1,7 @@
-// The kernel of weighted_tile.hpp for one instruction set. Each rank_scan_*.cpp includes it after rank_scan_tile.inl,
-// whose loads and searches it shares.
+// The kernel of weighted_tile.hpp for one instruction set. Each rank_scan_*.cpp includes it.
 #pragma once
 
-#include "cpu/rank_scan_tile.inl"
+#include "cpu/survivors.inl"
 #include "cpu/weighted_tile.hpp"
 
 #include "cpu/target_begin.inl"
@@ -25,41 +24,11 @@ void weighted_strip(const WeightedPlan<LaneOf<T>>& plan, const Tile& tile, std::
                     WeightedWorker<LaneOf<T>>& worker) {
   using Lane = LaneOf<T>;
   constexpr std::int64_t kBuffer = kTileRows + 16;
-  constexpr std::int64_t kSize = sizeof(T);
   const Thresholds<Lane>& thresholds = *plan.thresholds;
   Lane* const survivors = worker.survivors.data();
   float* const survivor_rows = worker.rows.data();
   std::int64_t survived[kStripCols] = {};
-  for (std::int64_t row = tile.first_row; row < tile.first_row + tile.rows; row += 16) {
-    const std::int64_t rows = std::min<std::int64_t>(16, tile.first_row + tile.rows - row);
-    const std::uint32_t valid = low_bits(rows);
-    float numbers[16];
-    for (int i = 0; i < 16; ++i) numbers[i] = bit_cast<float>(static_cast<std::uint32_t>(row - tile.first_row) + i);
-    const Pack<float> row_numbers = Pack<float>::load(numbers);
-    // The block below is a stride away, where no hardware prefetcher looks.
-    const std::int64_t next_rows =
-        tile.shard->col_stride == kSize ? std::min<std::int64_t>(16, tile.first_row + tile.rows - row - 16) : 0;
-    for (std::int64_t block = 0; block < cols; block += 16) {
-      const std::int64_t block_cols = std::min<std::int64_t>(16, cols - block);
-      for (std::int64_t i = 0; i < next_rows; ++i) {
-        const std::byte* const next = tile.shard->at(row + 16 + i, col + block);
-        for (std::int64_t byte = 0; byte < 16 * kSize; byte += 64) __builtin_prefetch(next + byte, 0, 2);
-      }
-      Pack<Lane> packs[16];
-      load_block<T>(*tile.shard, row, rows, col + block, block_cols, packs);
-      note_nans<Lane>(packs, row, rows, col + block, block_cols, worker.nan);
-      transpose(packs);
-      const Lane* const lowest = plan.lowest + col + block;
-      std::int64_t* const ends = survived + block;
-#pragma GCC unroll 16
-      for (int j = 0; j < 16; ++j) {
-        const std::uint32_t mask = packs[j].greater_equal(Pack<Lane>::broadcast(lowest[j])) & valid;
-        const std::int64_t end = (block + j) * kBuffer + ends[j];
-        row_numbers.compress_store(survivor_rows + end, mask);
-        ends[j] += packs[j].compress_store(survivors + end, mask);
-      }
-    }
-  }
+  find_survivors<T>(tile, plan.lowest, col, cols, survivors, survivor_rows, survived, worker.nan);
 
   alignas(64) std::uint32_t buckets[kBuffer];
   const Wide* const weights = plan.weights + tile.first_row * plan.weightings;

@@ -157,6 +157,32 @@ def weighted_average_precisions(
     scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
 ) -> _Float64: ...
 
+# Effects of rows; a metric is its number in vltr_eval._engine.effects.METRICS
+
+def row_effects(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    table: _TableColumns,
+    num_rows: int,
+    groups: _Int64,
+    num_groups: int,
+    metrics: Sequence[int],
+    prevalence: float,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Int64, _Int64]: ...
+def class_variances(
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    metric: int,
+    prevalence: float,
+    threads: int,
+) -> _Float64: ...
+
 # Sampled AP
 
 def draw_rows(

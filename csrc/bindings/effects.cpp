@@ -1,0 +1,82 @@
+// Effects of rows on metrics, and variances from them.
+#include "bindings/bindings.hpp"
+#include "cpu/effect_variances.hpp"
+#include "cpu/row_effects.hpp"
+
+namespace vltr {
+namespace {
+
+// (offset, thresholds, tp, fp, tied): the columns of a table, thresholds as keys of the core.
+using TableArguments = std::tuple<IntArray, py::array, IntArray, IntArray, IntArray>;
+
+Array<EffectMetric> to_metrics(const std::vector<int>& numbers) {
+  Array<EffectMetric> metrics;
+  for (const int number : numbers) {
+    if (number < 0 || number >= kEffectMetrics) throw py::value_error("metrics: expected numbers from 0 to 3");
+    metrics.push_back(static_cast<EffectMetric>(number));
+  }
+  if (metrics.empty() || metrics.count() > kEffectMetrics) throw py::value_error("metrics: expected 1 to 4 metrics");
+  return metrics;
+}
+
+cpu::TableColumns to_columns(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
+                             std::int64_t num_rows, int threads) {
+  check_table(offset, tp, fp, tied, num_rows, threads);
+  return {{offset.data(), offset.size()}, tp.data(), fp.data(), tied.data(), num_rows};
+}
+
+// A table whose memory numpy keeps.
+struct CheckedTable {
+  const TableArguments& arguments;
+  RankTable thresholds;
+  cpu::TableColumns columns;
+
+  CheckedTable(const TableArguments& table, const Matrix& scores, std::int64_t num_rows, int threads)
+      : arguments(table),
+        thresholds(to_thresholds(std::get<0>(table), std::get<1>(table), scores)),
+        columns(to_columns(std::get<0>(table), std::get<2>(table), std::get<3>(table), std::get<4>(table), num_rows,
+                           threads)) {
+    if (columns.offset[scores.cols] != std::get<1>(table).size()) {
+      throw py::value_error("table: expected a threshold for each count");
+    }
+  }
+  cpu::ScoredTable scored() const { return {columns, &thresholds}; }
+};
+
+py::tuple row_effects(const Matrix& scores, const IntArray& offset, const RowArray& rows, const TableArguments& table,
+                      std::int64_t num_rows, const IntArray& groups, std::int64_t num_groups,
+                      const std::vector<int>& metrics, double prevalence, int threads, const py::object& progress) {
+  const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
+  const CheckedTable checked(table, scores, num_rows, threads);
+  const bool below = std::all_of(groups.data(), groups.data() + groups.size(),
+                                 [=](std::int64_t group) { return group >= 0 && group < num_groups; });
+  if (groups.size() != scores.cols || !below) throw py::value_error("groups: expected one for each class, below G");
+  const Array<EffectMetric> chosen = to_metrics(metrics);
+  cpu::RowEffects effects = Call(threads, progress)([&](const cpu::Runner& runner) {
+    return cpu::row_effects(scores, positives, checked.scored(), {groups.data(), groups.size()}, num_groups,
+                            {chosen.data(), chosen.count()}, prevalence, runner);
+  });
+  const Array<std::int64_t> exponents(effects.exponents.begin(), effects.exponents.end());
+  return py::make_tuple(to_numpy(std::move(effects.sums)), to_numpy(Array<std::int64_t>(exponents)));
+}
+
+DoubleArray class_variances(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
+                            std::int64_t num_rows, int metric, double prevalence, int threads) {
+  const cpu::TableColumns columns = to_columns(offset, tp, fp, tied, num_rows, threads);
+  const EffectMetric chosen = to_metrics({metric})[0];
+  return to_numpy(Call(threads, py::none())(
+      [&](const cpu::Runner& runner) { return cpu::class_variances(columns, chosen, prevalence, runner); }));
+}
+
+}  // namespace
+
+void bind_effects(py::module_& module) {
+  module.def("row_effects", &row_effects, "scores"_a, "offset"_a, "rows"_a, "table"_a, "num_rows"_a, "groups"_a,
+             "num_groups"_a, "metrics"_a, "prevalence"_a, "threads"_a, "progress"_a,
+             "Returns the drop-one effects of rows, summed over the classes of each group: (N * G * M,) integers and "
+             "the exponent of each metric.");
+  module.def("class_variances", &class_variances, "offset"_a, "tp"_a, "fp"_a, "tied"_a, "num_rows"_a, "metric"_a,
+             "prevalence"_a, "threads"_a, "Returns the variance of a metric of each class.");
+}
+
+}  // namespace vltr

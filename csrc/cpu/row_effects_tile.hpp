@@ -1,0 +1,46 @@
+// The inner operation of row effects: one tile of rows in all classes, compiled for each instruction set.
+#pragma once
+
+#include "cpu/effect_tables.hpp"
+#include "cpu/rank_scan_tile.hpp"
+
+namespace vltr::cpu {
+
+// The inputs of all tiles.
+template <class Lane>
+struct EffectPlan {
+  const Thresholds<Lane>* thresholds;  // of all classes of the tables
+  const EffectTables* tables;
+  const Positives* positives;
+  const std::int64_t* group;  // (C)
+  std::int64_t groups;
+};
+
+// The sums and the scratch memory of one worker.
+template <class Lane>
+struct EffectWorker {
+  AlignedLanes<std::int64_t> sums;  // (groups, kTileRows, width) of the tile, without the bases
+  AlignedLanes<Lane> survivors;     // kStripCols x (kTileRows + 16)
+  AlignedLanes<float> rows;         // the rows of the survivors within their tile, as bits
+  FirstNan nan;
+  bool has_stranger = false;  // a positive whose score is no threshold of its class
+};
+
+// Adds the effects of the rows of a tile.
+template <class Lane>
+using EffectTile = void (*)(const EffectPlan<Lane>& plan, const Tile& tile, std::int64_t cols,
+                            EffectWorker<Lane>& worker);
+
+// The kernel of this processor (simd.hpp).
+template <class T>
+EffectTile<LaneOf<T>> effect_tile_kernel();
+
+#define VLTR_DECLARE_KERNEL(isa)                                                                       \
+  namespace isa {                                                                                      \
+  template <class T>                                                                                   \
+  void effect_tile(const EffectPlan<LaneOf<T>>&, const Tile&, std::int64_t, EffectWorker<LaneOf<T>>&); \
+  }
+VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNEL)
+#undef VLTR_DECLARE_KERNEL
+
+}  // namespace vltr::cpu

@@ -1,0 +1,217 @@
+"""Effects of rows on metrics against rows that are dropped, weighted and paired one by one, with textbook metrics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import reference
+from cases import corner_labels, make_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import assert_same_bits
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from vltr_eval import rank_table
+from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._engine.effects import METRICS, class_variances, row_effects
+from vltr_eval._engine.labels import Positives
+
+PREVALENCE = 0.3
+DROP = 1e-11  # of an effect: drop-one effects are differences of textbook values that agree to WITNESS
+
+
+def effects_of(scores, labels, groups=None, metrics=METRICS, table=None, **options):
+    matrix = borrow_matrix("scores", scores)
+    groups = np.arange(matrix.num_classes) if groups is None else groups
+    return row_effects(
+        matrix,
+        Positives.from_labels(labels, matrix.num_rows, matrix.num_classes),
+        rank_table(scores, labels) if table is None else table,
+        groups,
+        metrics,
+        prevalence=PREVALENCE,
+        **options,
+    )
+
+
+def values_of(effects) -> np.ndarray:
+    return effects.sums * 2.0**-effects.exponents
+
+
+def textbook(metric: str, scores: np.ndarray, labels: np.ndarray) -> float:
+    """One metric of one class, by scikit-learn where it has the metric."""
+    if not labels.any():
+        return math.nan
+    if metric == "average_precision":
+        return average_precision_score(labels, scores)
+    if metric == "roc_auc":
+        return math.nan if labels.all() else roc_auc_score(labels, scores)
+    if metric == "calibrated_average_precision":
+        return reference.calibrated_average_precision(scores.tolist(), labels.tolist(), PREVALENCE)
+    return reference.expected_sap_by_hypergeometric(scores.tolist(), labels.tolist())
+
+
+def dropped_one_by_one(metric: str, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The metric without each row minus the metric with it; 0 where either is undefined."""
+    whole = textbook(metric, scores, labels)
+    rows = range(len(scores))
+    without = [
+        textbook(metric, np.delete(scores, i), np.delete(labels, i)) if len(scores) > 1 else math.nan for i in rows
+    ]
+    effects = np.array(without) - whole
+    return np.where(np.isnan(effects), 0.0, effects)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("levels", [None, 2, 4])
+@pytest.mark.parametrize("shape", [(2, 3), (9, 4), (40, 3), (90, 2)])
+def test_effects_are_those_of_rows_that_are_dropped(simd, metric, shape, levels):
+    scores, labels = make_case(*shape, seed=6, levels=levels)
+    effects = values_of(effects_of(scores, labels, metrics=[metric]))[:, :, 0]
+    for c in range(shape[1]):
+        expected = dropped_one_by_one(metric, scores[:, c], labels[:, c])
+        np.testing.assert_allclose(effects[:, c], expected, rtol=0, atol=DROP)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_effects_of_classes_with_few_or_many_positives(metric):
+    labels = corner_labels(12)
+    scores = np.random.default_rng(7).integers(0, 6, labels.shape) / 4.0
+    effects = values_of(effects_of(scores, labels, metrics=[metric]))[:, :, 0]
+    for c in range(labels.shape[1]):
+        expected = dropped_one_by_one(metric, scores[:, c], labels[:, c])
+        np.testing.assert_allclose(effects[:, c], expected, rtol=0, atol=DROP)
+
+
+def test_effects_of_a_perfect_class_are_zero():
+    scores = np.arange(20.0)[:, None]
+    labels = (scores >= 15).astype(int)
+    assert not effects_of(scores, labels).sums.any()
+
+
+def test_effects_of_groups_are_the_sums_of_their_classes():
+    scores, labels = make_case(300, 7, seed=8, levels=40)
+    groups = np.array([2, 0, 1, 0, 2, 2, 0])
+    by_class = effects_of(scores, labels)
+    by_group = effects_of(scores, labels, groups)
+    assert_same_bits(by_group.exponents, by_class.exponents)
+    for g in range(3):
+        assert_same_bits(by_group.sums[:, g], by_class.sums[:, groups == g].sum(axis=1))
+    assert abs(by_group.sums.sum(axis=1)).max() < 2**47
+
+
+@pytest.mark.parametrize("metrics", [METRICS[:1], METRICS[:2], METRICS[:3], METRICS, METRICS[1:3]])
+def test_each_metric_has_the_same_effects_beside_others(metrics):
+    scores, labels = make_case(200, 5, seed=9, levels=30)
+    alone = [effects_of(scores, labels, metrics=[metric]).sums[:, :, 0] for metric in metrics]
+    assert_same_bits(effects_of(scores, labels, metrics=metrics).sums, np.stack(alone, axis=2))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64"]
+)
+def test_effects_of_any_dtype_have_the_same_bits(simd, dtype):
+    scores, labels = make_case(150, 20, seed=10, levels=50)
+    scores = np.floor(scores * 100 / np.abs(scores).max()) + (0 if dtype[0] != "u" else 100)
+    expected = effects_of(scores, labels)
+    assert_same_bits(effects_of(scores.astype(dtype), labels).sums, expected.sums)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_effects_have_the_same_bits_for_any_threads_rows_shards_layout_and_chunks(simd, threads):
+    scores, labels = make_case(2500, 140, seed=11, levels=200)
+    groups = np.arange(140) % 3
+    expected = effects_of(scores, labels, groups, threads=1).sums
+    table = rank_table(scores, labels)
+    order = np.random.default_rng(12).permutation(len(scores))
+    run = {"groups": groups, "threads": threads}
+    assert_same_bits(effects_of(scores[order], labels[order], **run).sums, expected[order])
+    shards = [scores[:7], scores[7:1200], scores[1200:]]
+    assert_same_bits(effects_of(shards, labels, **run).sums, expected)
+    assert_same_bits(effects_of(np.asfortranarray(scores), labels, **run).sums, expected)
+    for part in (slice(0, 3), slice(1, 1999), slice(1999, 2500)):
+        assert_same_bits(effects_of(scores[part], labels[part], table=table, **run).sums, expected[part])
+
+
+@pytest.mark.parametrize("rows", [40, 6000])
+def test_nan_and_another_table_are_refused(rows):
+    scores, labels = make_case(rows, 30, seed=13)
+    table = rank_table(scores, labels)
+    with pytest.raises(ValueError, match="table: expected the rank table of these scores"):
+        effects_of(scores + 0.25, labels, table=table)
+    with pytest.raises(ValueError, match="table: expected the rank table of all rows"):
+        effects_of(np.tile(scores, (2, 1)), np.tile(labels, (2, 1)), table=table)
+    scores[rows - 2, 5] = np.nan
+    with pytest.raises(ValueError, match=f"got NaN at row {rows - 2}, class 5"):
+        effects_of(scores, labels, table=table)
+
+
+def weighted_ap(labels, scores, weights):
+    return average_precision_score(labels, scores, sample_weight=weights)
+
+
+@pytest.mark.parametrize("levels", [None, 3, 8])
+def test_variance_of_ap_is_the_sum_of_squared_derivatives_by_weights(levels):
+    scores, labels = make_case(60, 4, seed=14, levels=levels)
+    variances = class_variances(rank_table(scores, labels), "average_precision")
+    for c in range(4):
+        influences = []
+        for row in range(len(scores)):
+            slopes = []
+            for step in (1e-4, 5e-5):
+                more, less = np.ones(len(scores)), np.ones(len(scores))
+                more[row] += step
+                less[row] -= step
+                rise = weighted_ap(labels[:, c], scores[:, c], more) - weighted_ap(labels[:, c], scores[:, c], less)
+                slopes.append(rise / (2 * step))
+            influences.append((4 * slopes[1] - slopes[0]) / 3)  # Richardson: the error is of the fourth order
+        np.testing.assert_allclose(variances[c], math.fsum(u * u for u in influences), rtol=0, atol=1e-10)
+
+
+def delong_by_pairs(scores, labels) -> float:
+    """DeLong, DeLong and Clarke-Pearson (1988): variances of the structural components, from every pair."""
+    positives, negatives = scores[labels == 1].tolist(), scores[labels == 0].tolist()
+    won = [[1.0 if p > n else 0.5 if p == n else 0.0 for n in negatives] for p in positives]
+    by_positive = [math.fsum(row) / len(negatives) for row in won]
+    by_negative = [math.fsum(column) / len(positives) for column in zip(*won, strict=True)]
+
+    def variance(values):
+        mean = math.fsum(values) / len(values)
+        return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+    return variance(by_positive) / len(positives) + variance(by_negative) / len(negatives)
+
+
+@pytest.mark.parametrize("levels", [None, 2, 9])
+def test_variance_of_roc_auc_is_delongs(levels):
+    scores, labels = make_case(120, 4, seed=15, levels=levels)
+    variances = class_variances(rank_table(scores, labels), "roc_auc")
+    expected = [delong_by_pairs(scores[:, c], labels[:, c]) for c in range(4)]
+    np.testing.assert_allclose(variances, expected, rtol=1e-11, atol=0)
+
+
+def test_variance_of_sampled_ap_is_that_of_the_jackknife():
+    scores, labels = make_case(50, 3, seed=16, levels=12)
+    variances = class_variances(rank_table(scores, labels), "expected_sampled_average_precision")
+    for c in range(3):
+        dropped = dropped_one_by_one("expected_sampled_average_precision", scores[:, c], labels[:, c])
+        np.testing.assert_allclose(variances[c], 49 * np.var(dropped), rtol=1e-9, atol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_laws_of_effects_on_small_classes(data):
+    rows = data.draw(st.integers(2, 12))
+    scores = np.array(data.draw(st.lists(st.integers(0, 4), min_size=rows, max_size=rows)), np.float32)[:, None]
+    labels = np.array(data.draw(st.lists(st.integers(0, 1), min_size=rows, max_size=rows)))[:, None]
+    effects = values_of(effects_of(scores, labels))[:, 0]
+    for m, metric in enumerate(METRICS):
+        np.testing.assert_allclose(
+            effects[:, m], dropped_one_by_one(metric, scores[:, 0], labels[:, 0]), rtol=0, atol=DROP
+        )
+    auc = effects[:, 1]
+    if 1 < labels.sum() < rows - 1:  # a mean over pairs: what one row adds, the others miss
+        by_positive, by_negative = auc[labels[:, 0] == 1], auc[labels[:, 0] == 0]
+        np.testing.assert_allclose([by_positive.sum(), by_negative.sum()], [0, 0], rtol=0, atol=1e-12)

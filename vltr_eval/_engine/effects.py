@@ -1,0 +1,145 @@
+"""Effects of single rows on metrics: what standard errors, intervals and paired comparisons are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import Matrix, num_threads
+from vltr_eval._base.progress import Progress
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_scan import NaNScore
+from vltr_eval._engine.rank_table import RankTable, to_compare_keys
+
+__all__ = ["METRICS", "RowEffects", "class_variances", "row_effects"]
+
+METRICS = ("average_precision", "roc_auc", "expected_sampled_average_precision", "calibrated_average_precision")
+
+
+@dataclass(frozen=True, eq=False)
+class RowEffects:
+    """The drop-one effect of each row: a metric without the row minus the metric with it, summed over classes.
+
+    Args:
+        metrics: Names of `METRICS`.
+        sums: (N, G, M) int64; ``sums[i, g, m] * 2.0 ** -exponents[m]`` is the sum over the classes of group g of the
+            effect of row i on metric m. All of a row's sums together stay below 2^47.
+        exponents: (M,) int64, a function of the rank table alone, so that all chunks of a data set have the same.
+    """
+
+    metrics: tuple[str, ...]
+    sums: np.ndarray
+    exponents: np.ndarray
+
+    def __repr__(self) -> str:
+        rows, groups, _ = self.sums.shape
+        return f"<RowEffects of {rows} rows on {', '.join(self.metrics)} of {groups} groups>"
+
+
+def row_effects(
+    scores: Matrix,
+    positives: Positives,
+    table: RankTable,
+    groups: np.ndarray,
+    metrics: Sequence[str],
+    *,
+    prevalence: float = 0.5,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> RowEffects:
+    """Sum the drop-one effects of each row over the classes of each group, in one pass over the scores.
+
+    A row's sums have the same bits for any chunk, order of rows, thread count and device. A class whose metric is
+    undefined adds 0, and so does a row without which it would be: the only positive of a class, and for ROC-AUC its
+    only negative.
+
+    Args:
+        scores: All rows of a data set, or a chunk of them.
+        positives: Those of the same rows.
+        table: The rank table of all rows.
+        groups: (C,) int64, the group of each class from 0 to G - 1.
+        metrics: Names of `METRICS`.
+        prevalence: The class prevalence at which calibrated AP is restated.
+        threads: Number of threads; None for the default.
+        progress: Called with the fraction done, from the calling thread.
+
+    Raises:
+        ValueError: A score is NaN (its row and class are named), or the table is not that of the data set.
+    """
+    _check_table(scores, positives, table)
+    if positives.num_rows > table.num_rows:
+        raise ValueError(
+            f"table: expected the rank table of all rows, got one of {table.num_rows} rows for {positives.num_rows}"
+        )
+    if groups.shape != (table.num_classes,) or groups.min() < 0:
+        raise ValueError(f"groups: expected a number from 0 for each of {table.num_classes} classes")
+    num_groups = int(groups.max()) + 1
+    try:
+        flat, exponents = _core.row_effects(
+            _core_on_cpu("row_effects", scores),
+            positives.indptr,
+            positives.rows,
+            _columns(table, scores),
+            table.num_rows,
+            np.ascontiguousarray(groups, np.int64),
+            num_groups,
+            [_number(metric) for metric in metrics],
+            _prevalence(prevalence),
+            num_threads(threads),
+            progress,
+        )
+    except _core.BadValue as error:
+        raise NaNScore(*error.args[1:]) from None
+    return RowEffects(tuple(metrics), flat.reshape(scores.num_rows, num_groups, len(metrics)), exponents)
+
+
+def class_variances(
+    table: RankTable, metric: str, *, prevalence: float = 0.5, threads: int | None = None
+) -> np.ndarray:
+    """Estimate the variance of a metric of each class from its rank table: (C,) float64.
+
+    AP and calibrated AP have the sum of squared influences. ROC-AUC has DeLong's variance. Expected sampled AP has the
+    jackknife, (N - 1)/N times the sum of squared deviations of drop-one effects. Classes whose metric is undefined
+    have NaN, and so has the ROC-AUC of a class with one positive or one negative.
+    """
+    columns = (table.indptr, table.tp, table.fp, table.tied)
+    return _core.class_variances(
+        *columns, table.num_rows, _number(metric), _prevalence(prevalence), num_threads(threads)
+    )
+
+
+def _number(metric: str) -> int:
+    if metric not in METRICS:
+        raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
+    return METRICS.index(metric)
+
+
+def _prevalence(prevalence: float) -> float:
+    if not isinstance(prevalence, (int, float, np.number)) or not 0 < prevalence < 1:
+        raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
+    return max(float(prevalence), 1e-280)  # as RankTable.calibrated_average_precision does
+
+
+def _columns(table: RankTable, scores: Matrix) -> tuple[Any, ...]:
+    """The table as the core takes it beside scores."""
+    keys = to_compare_keys(table.thresholds, scores.dtype)
+    return table.indptr, keys, table.tp, table.fp, table.tied
+
+
+def _check_table(scores: Matrix, positives: Positives, table: RankTable) -> None:
+    if scores.num_classes != table.num_classes or positives.num_classes != table.num_classes:
+        raise ValueError(
+            f"table: expected the {scores.num_classes} classes of scores and {positives.num_classes} of labels, got "
+            f"{table.num_classes}"
+        )
+
+
+def _core_on_cpu(what: str, scores: Matrix) -> Any:
+    """The one place where effects of scores on a device would go to it."""
+    if scores.device.index is not None:
+        raise ValueError(f"scores: expected an array in CPU memory for {what}, got one on {scores.device}; pass .cpu()")
+    return scores.core
