@@ -15,9 +15,12 @@ Legend: N rows, C classes, P positives of a class, G clusters.
 from __future__ import annotations
 
 import argparse
+import ast
 import math
 import sys
+import sysconfig
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -25,10 +28,18 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+from _lib.machine import RESULTS, TODAY, provenance, write_whole
+from _lib.tables import table
+
+from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._base.long_tail import VIDEOLT_TRAIN_TAIL, even_pick, tail_counts
+from vltr_eval._engine.effects import class_variances, clustered_variances, paired_variances, row_effects
 from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_scan import rank_scan
+from vltr_eval.intervals import benjamini_hochberg, effective_n, holm, normal_quantile, t_p_value, wilson
+from vltr_eval.program.demo import make_demo
 
 LEVELS = 1 << 16  # of a noise table: one uint16 draws one deviate
 GROUPS = ("overall", "head", "medium", "tail")
@@ -40,18 +51,29 @@ MODEL_CORRELATION = 0.8
 class Population:
     """One population of test sets.
 
-    name, title: as in the tables. num_rows, num_classes: of a set. scale: expected positives of a class over those of
-    VideoLT's test split. row_share, topic_share: of the noise's variance, by row and by (row, topic). heavy: noise of
-    Student's t with 4 degrees of freedom, else normal. unlabelled: share of the positives without their label.
-    mislabelled: wrong labels, as a share of the positives. cluster_rows: rows of a cluster that share their labels, up
-    to ``purity``, and ``cluster_share`` of each variance.
+    Attributes:
+        name: As in the tables.
+        title: As in the tables.
+        num_rows: N.
+        num_classes: C.
+        scale: Expected positives of a class over those of VideoLT's test split.
+        lift: Of the positives of a class with 100 training samples, in standard deviations of the noise.
+        row_share: Share of the noise's variance that all classes of a row have in common.
+        topic_share: The same, of the classes of one topic.
+        heavy: Noise of Student's t with 4 degrees of freedom, else normal.
+        unlabelled: Share of the positives without their label.
+        mislabelled: Wrong labels, as a share of the positives.
+        cluster_rows: Rows of a cluster, which share their labels.
+        purity: Share of the rows of a cluster that carry its labels.
+        cluster_share: Share of each variance that the rows of a cluster have in common.
     """
 
     name: str
     title: str
-    num_rows: int = 10_000
+    num_rows: int = 5_000
     num_classes: int = 1_004
     scale: float = 0.3
+    lift: float = 2.8
     row_share: float = 0.1
     topic_share: float = 0.3
     heavy: bool = False
@@ -69,7 +91,16 @@ POPULATIONS = {
         Population("heavy", "heavy-tailed noise (t, 4 degrees of freedom)", heavy=True, scale=0.4),
         Population("shared", "strongly shared rows", row_share=0.4, topic_share=0.5),
         Population("noise", "label noise: 20 % unlabelled, 10 % wrong", unlabelled=0.2, mislabelled=0.1, scale=0.5),
-        Population("clusters", "clusters: 5 rows a video", cluster_rows=5, purity=0.8, cluster_share=0.5, scale=0.5),
+        Population(
+            "clusters",
+            "clusters: 5 rows a video",
+            num_rows=10_000,
+            cluster_rows=5,
+            purity=0.8,
+            cluster_share=0.5,
+            scale=0.2,
+        ),
+        Population("small", "a small set: 3, 37 and 20 classes", num_rows=1_000, num_classes=60, lift=1.8),
     )
 }
 NUM_TOPICS = 25
@@ -104,7 +135,7 @@ class Planted:
         self.topic = np.sort(np.arange(num_classes) % NUM_TOPICS)
         self.edges = np.searchsorted(self.topic, np.arange(NUM_TOPICS + 1))
         self.group = np.where(self.train > 500, 0, np.where(self.train > 100, 1, 2))
-        lift = 2.8 + 0.35 * np.log(self.train / 100.0) + 0.9 * rng.standard_normal(num_classes)
+        lift = population.lift + 0.35 * np.log(self.train / 100.0) + 0.9 * rng.standard_normal(num_classes)
         self.lift = np.clip(lift, 0.5, None).astype(np.float32)
         self.spread = np.float32(0.6)
         self.bias = (0.25 * np.log(self.train / 100.0)).astype(np.float32)
@@ -239,7 +270,7 @@ PAIRS = ("A", "B", "C", "A-B", "A-C")
 def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) -> dict[str, np.ndarray]:
     """Evaluate the three models of a set: values and variances of classes, and standard errors of group means.
 
-    alternatives: also the errors from `scaled_influences`, which take longer than the rest.
+    alternatives: also those of `alternative_effects`.
     """
     p, positives = planted.population, test_set.seen
     counts = positives.counts
@@ -260,8 +291,8 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
         sums = np.ldexp(rows.sums.astype(np.float64), -rows.exponents)
         effects[model] = {name: sums[:, :, i].T for i, name in enumerate(METRICS)}
         effects[model] |= accuracy_effects(planted, positives, scanned.ranks == 0)
-        if alternatives:
-            effects[model] |= scaled_influences(scores, positives, planted.group)
+        if alternatives and clusters is None and model != "C":
+            effects[model] |= alternative_effects(planted, scores, positives, scanned.ranks == 0)
         for name, metric in METRICS.items():
             found[f"{name} {model}"] = getattr(table, metric)()
         hit = scanned.ranks[positives.rows] == 0
@@ -275,21 +306,21 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
                     found[f"clustered variance {name}"] = clustered_variances(
                         matrix, positives, table, metric, clusters, threads=1
                     )
-            if p.unlabelled or p.mislabelled:
-                clean = rank_scan(scores, test_set.clean, threads=1).table
-                for name, metric in METRICS.items():
-                    found[f"clean {name}"] = getattr(clean, metric)()
         else:
             found[f"paired variance {model}"] = paired_variances(
                 borrow_matrix("scores", test_set.a), tables["A"], matrix, table, positives, METRICS["ap"],
                 clusters=clusters, threads=1,
             )  # fmt: skip
+        if model != "B" and (p.unlabelled or p.mislabelled):
+            clean = rank_scan(scores, test_set.clean, threads=1).table
+            for name, metric in METRICS.items():
+                found[f"clean {name} {model}"] = getattr(clean, metric)()
     for pair in PAIRS:
-        for name in effects["A"]:
+        for name in effects[pair[-1]]:
             of_rows = effects[pair[0]][name] - (effects[pair[-1]][name] if len(pair) > 1 else 0)
-            of_means = np.vstack([of_rows.sum(0) / defined.sum(), of_rows / defined[:, None]])
-            if name == "acc rows":
-                of_means = of_rows
+            of_means = np.atleast_2d(of_rows)
+            if len(of_means) == 3:
+                of_means = np.vstack([of_means.sum(0) / defined.sum(), of_means / defined[:, None]])
             found[f"error {name} {pair}"] = jackknife_errors(of_means)
             if clusters is not None:
                 by_cluster = of_means.reshape(len(of_means), -1, p.cluster_rows).sum(2)
@@ -308,67 +339,70 @@ def _classes(positives: Positives) -> np.ndarray:
 
 
 def accuracy_effects(planted: Planted, positives: Positives, hit: np.ndarray) -> dict[str, np.ndarray]:
-    """Drop-one effects on Acc@1: sums of class rates by group (3, N), and the share of labelled rows (1, N).
-
-    "acc scaled" has influences times sqrt(P / (P - 1)) instead, the textbook's unbiased variance of a share.
-    """
+    """Drop-one effects on Acc@1: sums of class rates by group (3, N), and the share of labelled rows (N,)."""
     classes, counts = _classes(positives), positives.counts
     rate = np.bincount(classes, weights=hit[positives.rows], minlength=positives.num_classes) / np.maximum(counts, 1)
-    residual = rate[classes] - hit[positives.rows]
-    group = planted.group[classes]
-    others = np.maximum(counts - 1, 1)
-    effects = {}
-    for name, factor in (("acc", 1 / others), ("acc scaled", 1 / np.sqrt(np.maximum(counts, 1) * others))):
-        where = group * positives.num_rows + positives.rows
-        sums = np.bincount(where, weights=residual * factor[classes], minlength=3 * positives.num_rows)
-        effects[name] = sums.reshape(3, -1)
+    effect = (rate[classes] - hit[positives.rows]) / np.maximum(counts[classes] - 1, 1)
+    where = planted.group[classes] * positives.num_rows + positives.rows
+    sums = np.bincount(where, weights=effect, minlength=3 * positives.num_rows).reshape(3, -1)
     labelled = np.zeros(positives.num_rows, bool)
     labelled[positives.rows] = True
     share = np.mean(hit[labelled])
-    effects["acc rows"] = (labelled * (share - hit) / (np.count_nonzero(labelled) - 1))[None]
-    return effects
+    return {"acc": sums, "acc rows": labelled * (share - hit) / (np.count_nonzero(labelled) - 1)}
 
 
-def scaled_influences(scores: np.ndarray, positives: Positives, group: np.ndarray) -> dict[str, np.ndarray]:
-    """Influences times sqrt(P / (P - 1)) (DeLong's factors for ROC-AUC), summed by group: (3, N) each, without ties.
+def alternative_effects(
+    planted: Planted, scores: np.ndarray, positives: Positives, hit: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Alternatives to drop-one effects on the means of the tail, (N,) each, written from the definitions in numpy.
 
-    Alternatives to drop-one effects, written from the definitions in numpy.
+    "scaled": influences times sqrt(P / (P - 1)), for ROC-AUC with DeLong's factors; scores have no ties. "lone": the
+    same, and the only positive of a class has its exact drop-one effect: without it the class leaves the mean.
     """
-    sums = {name: np.zeros((3, positives.num_rows)) for name in ("ap scaled", "auc scaled")}
-    for first in range(0, positives.num_classes, 64):
-        block = np.ascontiguousarray(scores[:, first : first + 64].T)
-        for c, column in enumerate(block, first):
-            rows = positives.rows_of(c)
-            num, others = len(rows), len(column) - len(rows)
-            if num == 0:
-                continue
-            reached = np.searchsorted(np.sort(column[rows]), column, side="right")  # 0 to P; index of a positive + 1
-            rank = reached[rows]
-            negatives = np.bincount(reached, minlength=num + 1) - 1  # by the thresholds that they reach
-            negatives[0] += 1
-            tp = np.arange(num, 0, -1.0)  # at ascending thresholds
-            fp = negatives[:0:-1].cumsum()[::-1]
-            factor = math.sqrt(num / max(num - 1, 1))
+    counts, num_rows = positives.counts, positives.num_rows
+    sums = {metric: np.zeros(num_rows) for metric in ("ap", "auc", "acc")}
+    values = {metric: np.full(positives.num_classes, np.nan) for metric in sums}
+    tail = np.flatnonzero((planted.group == 2) & (counts > 0))
+    for c, column in zip(tail, np.ascontiguousarray(scores[:, tail].T), strict=True):
+        rows = positives.rows_of(c)
+        num, others = len(rows), num_rows - len(rows)
+        reached = np.searchsorted(np.sort(column[rows]), column, side="right")  # thresholds, 0 to P
+        rank = reached[rows] - 1
+        negatives = np.bincount(reached, minlength=num + 1) - 1
+        negatives[0] += 1
+        tp = np.arange(num, 0, -1.0)  # at ascending thresholds
+        fp = negatives[:0:-1].cumsum()[::-1]
+        factor = math.sqrt(num / max(num - 1, 1))
 
-            per_negative = np.concatenate([[0.0], (tp / (tp + fp) ** 2).cumsum()]) / -num
-            precision = tp / (tp + fp)
-            per_positive = (precision + (fp / (tp + fp) ** 2).cumsum() - precision.mean()) / num
-            effect = per_negative[reached]
-            effect[rows] = per_positive[rank - 1]
-            sums["ap scaled"][group[c]] += factor * effect
+        precision = tp / (tp + fp)
+        values["ap"][c] = precision.mean()
+        of_negatives = np.concatenate([[0.0], (tp / (tp + fp) ** 2).cumsum()]) / -num
+        effect = of_negatives[reached]
+        effect[rows] = (precision + (fp / (tp + fp) ** 2).cumsum() - precision.mean())[rank] / num
+        sums["ap"] -= factor * effect
 
-            share_above = (num - np.arange(num + 1)) / num
-            share_below = 1 - fp / others
-            auc = share_below.mean()
-            effect = ((share_above - auc) / math.sqrt(others * (others - 1)))[reached]
-            effect[rows] = factor * (share_below[rank - 1] - auc) / num
-            sums["auc scaled"][group[c]] += effect
-    return sums
+        share_above, share_below = 1 - np.arange(num + 1) / num, 1 - fp / others
+        values["auc"][c] = auc = share_below.mean()
+        effect = ((share_above - auc) / math.sqrt(others * (others - 1)))[reached]
+        effect[rows] = factor * (share_below[rank] - auc) / num
+        sums["auc"] -= effect
+
+        values["acc"][c] = hit[rows].mean()
+        sums["acc"][rows] -= factor * (hit[rows] - hit[rows].mean()) / num
+    lone = tail[counts[tail] == 1]
+    lone_rows = positives.rows[positives.indptr[lone]]
+    effects = {}
+    for metric, of_rows in sums.items():
+        effects[f"{metric} scaled"] = of_rows / len(tail)
+        without = (np.nanmean(values[metric]) - values[metric][lone]) / (len(tail) - 1)
+        effects[f"{metric} lone"] = of_rows / len(tail) + np.bincount(lone_rows, weights=without, minlength=num_rows)
+    return effects
 
 
 # ---- Sets on disk -----------------------------------------------------------------------------------------------
 
 SETS_A_FILE = 10
+WITH_ALTERNATIVES = 400  # the first sets of a population: these effects take as long as the rest
 
 
 def simulate(population: Population, sets: int, seed: int, work: Path) -> None:
@@ -382,27 +416,31 @@ def simulate(population: Population, sets: int, seed: int, work: Path) -> None:
         found = []
         for index in range(first, min(first + SETS_A_FILE, sets)):
             test_set = planted.draw(np.random.Generator(np.random.SFC64([seed, index])))
-            found.append(measure(planted, test_set))
+            found.append(measure(planted, test_set, alternatives=index < WITH_ALTERNATIVES))
             done += 1
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             np.savez(file, **{key: np.stack([one[key] for one in found]).astype(np.float32) for key in found[0]})
         partial.replace(path)
         seconds = (time.monotonic() - began) / done
-        print(f"{population.name}: {first + len(found)} of {sets} sets, {seconds:.2f} s each", file=sys.stderr)
+        sys.stderr.write(f"{population.name}: {first + len(found)} of {sets} sets, {seconds:.2f} s each\n")
 
 
 def load(population: Population, seed: int, work: Path) -> dict[str, np.ndarray]:
-    """Return the finished sets, each array with the sets first; empty without any."""
-    files = sorted(work.glob(f"{population.name}-seed{seed}-*.npz"))
-    parts = [dict(np.load(file)) for file in files]
-    return {key: np.concatenate([part[key] for part in parts]).astype(np.float64) for key in parts[0]} if parts else {}
+    """Return the finished sets, each array with the sets first and NaN where not measured; empty without any."""
+    parts = [dict(np.load(file)) for file in sorted(work.glob(f"{population.name}-seed{seed}-*.npz"))]
+    shapes = {key: array.shape[1:] for part in parts for key, array in part.items()}
+    absent = [{key: np.full((len(part["P"]), *shape), np.nan) for key, shape in shapes.items()} for part in parts]
+    return {
+        key: np.concatenate([{**no, **part}[key] for no, part in zip(absent, parts, strict=True)]) for key in shapes
+    }
 
 
 # ---- Tables -----------------------------------------------------------------------------------------------------
 
 LEVEL = 0.95
 NAMES = {"ap": "mAP", "auc": "ROC-AUC", "sap": "SAP, exact", "acc": "Acc@1, class rates", "acc rows": "Acc@1, rows"}
+ALTERNATIVES = {"scaled": "influences times sqrt(P / (P - 1))", "lone": "the same, and P = 1 leaves the mean"}
 BINS = ((5, 6), (7, 9), (10, 14), (15, 29), (30, 80), (81, 10**9))
 
 
@@ -438,15 +476,22 @@ class Study:
 
     def covers(self, rule: str, pair: str, *, truth: Any = None, clustered: bool | None = None) -> np.ndarray:
         """Whether the interval of each set and group holds E_N, the mean over the sets."""
-        metric = rule.removesuffix(" scaled")
-        estimate = self.estimate(metric, pair)
+        estimate, error = self._beside(rule, pair, clustered)
         truth = estimate.mean(0) if truth is None else truth
-        return np.abs(estimate - truth) <= normal_quantile(LEVEL) * self.error(rule, pair, clustered=clustered)
+        return np.abs(estimate - truth) <= normal_quantile(LEVEL) * error
 
-    def ratio(self, rule: str, pair: str) -> np.ndarray:
+    def ratio(self, rule: str, pair: str, *, clustered: bool | None = None) -> np.ndarray:
         """Root of the mean estimated variance over the standard deviation between sets, of each group."""
-        estimate = self.estimate(rule.removesuffix(" scaled"), pair)
-        return np.sqrt((self.error(rule, pair) ** 2).mean(0)) / estimate.std(0, ddof=1)
+        estimate, error = self._beside(rule, pair, clustered)
+        return np.sqrt((error**2).mean(0)) / estimate.std(0, ddof=1)
+
+    def _beside(self, rule: str, pair: str, clustered: bool | None) -> tuple[np.ndarray, np.ndarray]:
+        """The estimates and their errors by a rule. Rules beside drop-one effects are of the tail alone."""
+        metric, _, variant = rule.partition(" ")
+        estimate = self.estimate(metric if variant in ALTERNATIVES else rule, pair)
+        error = self.error(rule, pair, clustered=clustered)
+        measured = ~np.isnan(error[:, 0])
+        return (estimate[:, 3:] if variant in ALTERNATIVES else estimate)[measured], error[measured]
 
     def one_class(self, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Whether Wilson's interval of each set and class holds the class's E_N, its width, and its P (or G)."""
@@ -484,9 +529,7 @@ def report_means(studies: list[Study]) -> str:
         for study in studies:
             for rule in rules:
                 ratio = study.ratio(rule, pair)
-                rows.append(
-                    [study.population.name, NAMES[rule], *four(study.covers(rule, pair)), f"{ratio[-1]:.2f}"]
-                )
+                rows.append([study.population.name, NAMES[rule], *four(study.covers(rule, pair)), f"{ratio[-1]:.2f}"])
         text += f"\n### Coverage of E_N by {title}, %\n\n"
         text += table(["population", "metric", *GROUPS, "se / sd"], rows, left=2)
     rows = []
@@ -555,7 +598,8 @@ def class_table(study: Study, model: str) -> tuple[np.ndarray, np.ndarray]:
         t = np.where((difference == 0) & (error == 0), 0.0, difference / error)
     p = np.full(t.shape, np.nan)
     p[tested] = t_p_value(t[tested], size[tested] - 1)
-    return p, size
+    measured = ~np.isnan(error).all(axis=1)
+    return p[measured], size[measured]
 
 
 MIN_TESTED = 10
@@ -586,57 +630,80 @@ def report_class_table(studies: list[Study]) -> str:
     return table(head, rows)
 
 
-def accuracy_floors(study: Study, model: str) -> dict[str, np.ndarray]:
-    """Errors of the mean class rate of Acc@1 under other rules for the variance of one class: (sets, groups)."""
-    hits, counts = study.sets[f"hits {model}"], study.counts
-    rate = study.sets[f"acc {model}"]
-    others = np.maximum(counts - 1, 1)
-    trials = np.maximum(counts, 1)
-    jackknife = np.where(counts > 1, rate * (1 - rate) * counts / others**2, 0)
-    scaled = np.where(counts > 1, rate * (1 - rate) / others, 0)
+def accuracy_floors(study: Study) -> dict[str, np.ndarray]:
+    """Other errors of the mean class rate of Acc@1 of A over the tail: (sets, 1) each."""
+    tail = study.planted.group == 2
+    counts, hits, rate = study.counts[:, tail], study.sets["hits A"][:, tail], study.sets["acc A"][:, tail]
+    others, present = np.maximum(counts - 1, 1), counts > 0
+    of_class = np.where(counts > 1, rate * (1 - rate) * counts / others**2, 0)
     z = normal_quantile(LEVEL)
     shrunk = (hits + z * z / 2) / (counts + z * z)
-    floor = shrunk * (1 - shrunk) / trials
+    floor = shrunk * (1 - shrunk) / np.maximum(counts, 1)
+    pool = np.nanmean(rate, axis=1)[:, None]
     errors = {}
-    for name, base, rule in (
-        ("drop-one + Wilson floor", "acc", lambda pool: np.fmax(jackknife, floor)),
-        ("scaled + Wilson floor", "acc scaled", lambda pool: np.fmax(scaled, floor)),
-        ("scaled, P = 1 from the group", "acc scaled", lambda pool: np.where(counts == 1, pool * (1 - pool), scaled)),
+    for name, variance in (
+        ("drop-one, at least p~ (1 - p~) / P", np.fmax(of_class, floor)),
+        ("drop-one, P = 1 from the group's rate", np.where(counts == 1, pool * (1 - pool), of_class)),
     ):
-        of_class = jackknife if base == "acc" else scaled
-        columns = []
-        for group, plain in zip((None, 0, 1, 2), study.error(base, model).T, strict=True):
-            members = np.ones(counts.shape[1], bool) if group is None else study.planted.group == group
-            pool = np.nanmean(rate[:, members], axis=1)[:, None]
-            extra = np.where(counts > 0, rule(pool) - of_class, 0)[:, members].sum(1)
-            columns.append(np.sqrt(plain**2 + extra / np.count_nonzero(counts[:, members] > 0, axis=1) ** 2))
-        errors[name] = np.stack(columns, axis=1)
+        more = np.where(present, variance - of_class, 0).sum(1) / np.count_nonzero(present, axis=1) ** 2
+        errors[name] = np.sqrt(study.error("acc", "A")[:, 3] ** 2 + more)[:, None]
     return errors
 
 
-def report_open_questions(studies: list[Study]) -> str:
+def report_alternatives(studies: list[Study]) -> str:
     z = normal_quantile(LEVEL)
     rows = []
     for study in studies:
-        for rule, name in (("auc", "drop-one"), ("auc scaled", "DeLong's factors")):
-            cells = four(study.covers(rule, "A")) + four(study.covers(rule, "A-B", truth=0.0))
-            rows.append([study.population.name, name, *cells, f"{study.ratio(rule, 'A')[-1]:.2f}"])
-    head = ["population", "rule", *(f"A: {g}" for g in GROUPS), *(f"A - B: {g}" for g in GROUPS), "se / sd, tail"]
-    text = "\n### ROC-AUC of groups: drop-one effects, or influences with DeLong's factors\n\n"
-    text += table(head, rows, left=2)
+        if study.clustered:
+            continue
+        for metric in ("ap", "auc", "acc"):
+            for variant, title in {"": "drop-one effects", **ALTERNATIVES}.items():
+                rule = f"{metric} {variant}".strip()
+                cells = []
+                for pair in ("A", "A-B"):
+                    inside = study.covers(rule, pair, truth=None if pair == "A" else 0.0)[:, -1]
+                    cells += [percent(inside if pair == "A" else ~inside), f"{study.ratio(rule, pair)[-1]:.2f}"]
+                rows.append([study.population.name, NAMES[metric], title, *cells])
+        estimate = study.estimate("acc", "A")[:, 3:]
+        for title, error in accuracy_floors(study).items():
+            inside = np.abs(estimate - estimate.mean(0)) <= z * error
+            ratio = np.sqrt((error**2).mean()) / estimate.std(ddof=1)
+            rows.append([study.population.name, NAMES["acc"], title, percent(inside), f"{ratio:.2f}", "-", "-"])
+    head = ["population", "metric", "variance", "coverage of A, %", "se / sd", "type-I of A - B, %", "se / sd"]
+    return table(head, rows, left=3)
+
+
+def report_weights(studies: list[Study]) -> str:
+    """ROC-AUC and SAP of one class under several weights k of the binomial bound."""
     rows = []
     for study in studies:
-        for rule, name in (("acc", "drop-one"), ("acc scaled", "sqrt(P / (P - 1))")):
-            cells = four(study.covers(rule, "A")) + four(study.covers(rule, "A-B", truth=0.0))
-            rows.append([study.population.name, name, *cells, f"{study.ratio(rule, 'A')[-1]:.2f}"])
-        estimate = study.estimate("acc", "A")
-        if not study.clustered:
-            for name, error in accuracy_floors(study, "A").items():
-                inside = np.abs(estimate - estimate.mean(0)) <= z * error
-                ratio = np.sqrt((error[:, 3] ** 2).mean()) / estimate[:, 3].std(ddof=1)
-                rows.append([study.population.name, name, *four(inside), "-", "-", "-", "-", f"{ratio:.2f}"])
-    text += "\n### Mean class rate of Acc@1: drop-one effects, or other variances of a class\n\n"
-    text += table(head, rows, left=2)
+        if study.clustered:
+            continue
+        for metric in ("auc", "sap"):
+            values, p = study.sets[f"{metric} A"], study.counts
+            spread = values * (1 - values)
+            usable = (study.sets[f"variance {metric}"] > 0) & (spread > 0) & (p >= BINS[0][0])
+            share = np.divide(study.sets[f"variance {metric}"], spread, out=np.ones(values.shape), where=usable)
+            truth = np.nanmean(values, axis=0)
+            for k in (2, 5, 10):
+                bound = np.maximum(share, 1 / np.maximum(p, 1))
+                n = np.where(usable, (p + k) / (p * share + k * bound), p)
+                low, high = wilson(values, np.where(p >= BINS[0][0], n, np.nan), LEVEL)
+                inside = (low <= truth) & (truth <= high)
+                cells = []
+                for first, last in BINS[:-1]:
+                    chosen = (p >= first) & (p <= last) & ~np.isnan(low)
+                    cells.append(f"{percent(inside[chosen])} ({np.mean((high - low)[chosen]):.2f})")
+                rows.append([study.population.name, NAMES[metric], str(k), *cells])
+    head = ["population", "metric", "k", *(f"{first}-{last}" for first, last in BINS[:-1])]
+    return table(head, rows, left=2)
+
+
+def report_open_questions(studies: list[Study]) -> str:
+    text = "\n### The tail under other variances\n\n" + report_alternatives(studies)
+    text += "\n### ROC-AUC and SAP of one class: weights k of the binomial bound, coverage in % (mean width)\n\n"
+    text += report_weights(studies)
+    head = ["metric", "effects of", *(f"A: {g}" for g in GROUPS), *(f"A - B: {g}" for g in GROUPS)]
     for study in studies:
         if study.clustered:
             rows = []
@@ -646,16 +713,192 @@ def report_open_questions(studies: list[Study]) -> str:
                     null = study.covers(rule, "A-B", truth=0.0, clustered=clustered)
                     rows.append([NAMES[rule], form, *four(inside), *four(null)])
             text += f"\n### {study.population.title}: effects of rows, or summed within clusters\n\n"
-            text += table(["metric", *head[1:-1]], rows, left=2)
-        if "clean ap" in study.sets:
+            text += table(head, rows, left=2)
+        if "clean ap A" in study.sets:
             rows = []
-            for metric in ("ap", "auc", "sap"):
-                clean = study.group_means(study.sets[f"clean {metric}"]).mean(0)
-                seen = study.estimate(metric, "A")
-                shift = (seen.mean(0) - clean) / seen.std(0, ddof=1)
-                rows.append([NAMES[metric], "labels as they are", *four(study.covers(metric, "A")), ""])
-                inside = study.covers(metric, "A", truth=clean)
-                rows.append([NAMES[metric], "true labels", *four(inside), ", ".join(f"{x:+.1f}" for x in shift)])
-            text += f"\n### {study.population.title}: E_N of which labels\n\n"
-            text += table(["metric", "E_N under", *GROUPS, "bias in standard deviations"], rows, left=2)
+            for pair in ("A", "A-C"):
+                for metric in ("ap", "auc", "sap"):
+                    clean = study.estimate(f"clean {metric}", pair).mean(0)
+                    seen = study.estimate(metric, pair)
+                    values = [f"{seen[:, 3].mean():+.4f}", f"{clean[3]:+.4f}"]
+                    as_they_are = four(study.covers(metric, pair))
+                    rows.append(
+                        [pair, NAMES[metric], *values, *as_they_are, *four(study.covers(metric, pair, truth=clean))]
+                    )
+            text += f"\n### {study.population.title}: E_N under the labels as they are, and under the true labels\n\n"
+            head = ["", "metric", "tail, labels as they are", "tail, true labels"]
+            head += [f"{kind}: {g}" for kind in ("as they are", "true") for g in GROUPS]
+            text += table(head, rows, left=2)
     return text
+
+
+# ---- Halves of a real test set ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Matrices:
+    """Scores of two models on one test set, its labels, and the group of each class."""
+
+    title: str
+    scores: tuple[np.ndarray, np.ndarray]
+    labels: np.ndarray
+    group: np.ndarray
+
+
+def functions_of_python(seed: int = 0) -> Matrices:
+    """A real long tail: which module of the standard library a function is from, by the names that it uses.
+
+    One half of the functions trains a naive Bayes model and a model of cosines to the mean of each class.
+    """
+    root = Path(sysconfig.get_paths()["stdlib"])
+    bags, modules = [], []
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).parts
+        if {"test", "tests", "site-packages", "idle_test", "lib2to3"} & set(parts):
+            continue
+        try:
+            tree = ast.parse(path.read_bytes())
+        except SyntaxError:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                names = [getattr(part, "id", getattr(part, "attr", None)) for part in ast.walk(node)]
+                words = [zlib.crc32(name.encode()) % NUM_WORDS for name in names if isinstance(name, str)]
+                if len(words) >= 5:
+                    bags.append(words)
+                    modules.append("/".join(parts))
+    names, classes, totals = np.unique(modules, return_inverse=True, return_counts=True)
+    rng = np.random.default_rng(seed)
+    train = rng.random(len(bags)) < 0.5
+    known = np.bincount(classes[train], minlength=len(names))
+    kept = np.flatnonzero((known >= 2) & (totals - known >= 2))
+    used = np.isin(classes, kept)
+    classes = np.searchsorted(kept, classes[used])
+    train = train[used]
+    words = np.zeros((len(classes), NUM_WORDS), np.float32)
+    for row, index in enumerate(np.flatnonzero(used)):
+        np.add.at(words[row], bags[index], 1)
+    known = np.bincount(classes[train], minlength=len(kept))
+    of_class = np.zeros((len(kept), NUM_WORDS), np.float32)
+    np.add.at(of_class, classes[train], words[train])
+    log_odds = np.log(of_class + 0.1) - np.log((of_class + 0.1).sum(1, keepdims=True))
+    bayes = words[~train] @ log_odds.T + np.log(known).astype(np.float32)
+    bayes -= bayes.max(axis=1, keepdims=True)
+    bayes -= np.log(np.exp(bayes).sum(axis=1, keepdims=True))  # log posteriors, which compare between rows
+    weight = np.log(train.sum() / (1 + np.count_nonzero(words[train], axis=0))).astype(np.float32)
+    rows = np.log1p(words) * weight
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9
+    centres = np.zeros_like(of_class)
+    np.add.at(centres, classes[train], rows[train])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    cosine = rows[~train] @ centres.T
+    labels = classes[~train][:, None] == np.arange(len(kept))
+    group = np.where(known > 50, 0, np.where(known > 10, 1, 2))
+    title = f"functions of Python's standard library by module, {len(labels):,} x {len(kept)}, real"
+    return Matrices(title, (np.ascontiguousarray(bayes), np.ascontiguousarray(cosine)), labels, group)
+
+
+NUM_WORDS = 4096
+
+
+def demo_matrices() -> Matrices:
+    """The planted set of `vltr-eval demo` at a quarter of its rows: a second model sees the same logits with noise."""
+    demo = make_demo(0.25)
+    logits = np.log(demo.scores) - np.log1p(-demo.scores)
+    other = logits + np.random.default_rng(5).standard_normal(logits.shape, np.float32) * np.float32(0.7)
+    group = np.where(demo.train_counts > 500, 0, np.where(demo.train_counts > 100, 1, 2))
+    rows, classes = demo.labels.shape
+    return Matrices(f"`vltr-eval demo`, {rows:,} x {classes}, synthetic", (logits, other), demo.labels, group)
+
+
+def report_halves(matrices: Matrices, splits: int, seed: int) -> str:
+    """The share of random halvings whose two halves differ significantly, for two models and their difference."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[np.ndarray]] = {}
+    for _ in range(splits):
+        order = rng.permutation(len(matrices.labels))
+        halves = [half_means(matrices, np.sort(half)) for half in np.array_split(order, 2)]
+        for key, (mean, error) in halves[0].items():
+            other_mean, other_error = halves[1][key]
+            found.setdefault(key, []).append((mean - other_mean) / np.hypot(error, other_error))
+    rows = []
+    for key, z in found.items():
+        z = np.array(z)
+        rows.append([key, *four(np.abs(z) > normal_quantile(LEVEL)), *(f"{sd:.2f}" for sd in z.std(axis=0))])
+    head = ["", *(f"differ: {g}" for g in GROUPS), *(f"sd of z: {g}" for g in GROUPS)]
+    sizes = np.bincount(matrices.group, minlength=3)
+    text = f"\n{matrices.title}; {sizes[0]} head, {sizes[1]} medium, {sizes[2]} tail classes, {splits} halvings\n\n"
+    return text + table(head, rows)
+
+
+def half_means(matrices: Matrices, rows: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Group means of some rows and their standard errors, of each model and of the difference."""
+    positives = Positives.from_labels(matrices.labels[rows], len(rows), matrices.labels.shape[1])
+    defined = np.bincount(matrices.group[positives.counts > 0], minlength=3)
+    members = [np.ones(len(matrices.group), bool), *(matrices.group == group for group in range(3))]
+    means, effects = [], []
+    for whole in matrices.scores:
+        scores = whole[rows]
+        rank_table = rank_scan(scores, positives, threads=1).table
+        of_rows = row_effects(
+            borrow_matrix("scores", scores), positives, rank_table, matrices.group, list(METRICS.values()), threads=1
+        )
+        sums = np.ldexp(of_rows.sums.astype(np.float64), -of_rows.exponents)
+        effects.append([np.vstack([s.sum(1) / defined.sum(), s.T / defined[:, None]]) for s in np.moveaxis(sums, 2, 0)])
+        values = [getattr(rank_table, metric)() for metric in METRICS.values()]
+        means.append([np.array([np.nanmean(value[one]) for one in members]) for value in values])
+    found = {}
+    for i, metric in enumerate(METRICS):
+        for model, name in enumerate(MODELS[:2]):
+            found[f"{NAMES[metric]}, {name}"] = (means[model][i], jackknife_errors(effects[model][i]))
+        difference = jackknife_errors(effects[0][i] - effects[1][i])
+        found[f"{NAMES[metric]}, A - B"] = (means[0][i] - means[1][i], difference)
+    return found
+
+
+def report(studies: list[Study]) -> str:
+    text = f"# Coverage of intervals and errors of tests, {TODAY}\n\n{provenance('numpy')}"
+    rows = [
+        [study.population.name, study.population.title, f"{study.num_sets:,}"]
+        + [f"{standard_error(share, study.num_sets):.1f}" for share in (0.95, 0.05)]
+        for study in studies
+    ]
+    text += "\n" + table(["population", "", "sets", "MCSE at 95 %", "MCSE at 5 %"], rows, left=2)
+    text += report_means(studies)
+    text += "\n### One class: coverage +- its Monte Carlo error, % (mean width), by positives\n\n"
+    text += report_one_class(studies)
+    text += "\n### The class table of compare: AP, P >= 10, t(P - 1)\n\n" + report_class_table(studies)
+    text += "\n### Power of the paired and of an unpaired test of A - C, %\n\n" + report_power(studies)
+    return text + report_open_questions(studies)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", type=int, default=1_000, help="test sets of each population (default: 1000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the test sets (default: 1)")
+    parser.add_argument("--populations", nargs="+", choices=[*POPULATIONS], default=[*POPULATIONS])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the finished sets; a second run goes on")
+    parser.add_argument("--report-only", action="store_true", help="make the tables of the finished sets")
+    parser.add_argument("--out", action="store_true", help="also write benchmarks/results/interval-coverage-DATE.md")
+    parser.add_argument(
+        "--halvings", type=int, default=1_000, help="of a real and a demo set; 0 for none (default: 1000)"
+    )
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    chosen = [POPULATIONS[name] for name in arguments.populations]
+    if not arguments.report_only:
+        for population in chosen:
+            simulate(population, arguments.sets, arguments.seed, arguments.work)
+    found = [(population, load(population, arguments.seed, arguments.work)) for population in chosen]
+    text = report([Study(population, sets) for population, sets in found if sets])
+    if arguments.halvings:
+        text += "\n### Halves of one test set against each other, %\n"
+        for matrices in (functions_of_python(), demo_matrices()):
+            text += report_halves(matrices, arguments.halvings, arguments.seed)
+    sys.stdout.write(text)
+    if arguments.out:
+        write_whole(RESULTS / f"interval-coverage-{TODAY}.md", text)
+
+
+if __name__ == "__main__":
+    main()
