@@ -1,6 +1,7 @@
 // Effects of rows on metrics, and variances from them.
 #include "bindings/bindings.hpp"
 #include "cpu/effect_variances.hpp"
+#include "cpu/paired_variances.hpp"
 #include "cpu/row_effects.hpp"
 
 namespace vltr {
@@ -68,6 +69,50 @@ DoubleArray class_variances(const IntArray& offset, const IntArray& tp, const In
       [&](const cpu::Runner& runner) { return cpu::class_variances(columns, chosen, prevalence, runner); }));
 }
 
+// Clusters of rows that have been checked; the memory is numpy's.
+cpu::Clusters to_clusters(const RowArray& of_row, std::int64_t count, const Matrix& scores) {
+  const bool below =
+      std::all_of(of_row.data(), of_row.data() + of_row.size(), [=](std::uint32_t cluster) { return cluster < count; });
+  if (of_row.size() != scores.rows || !below || count > scores.rows) {
+    throw py::value_error("clusters: expected one for each row, from 0 to fewer than the rows");
+  }
+  return {of_row.data(), count};
+}
+
+DoubleArray clustered_variances(const Matrix& scores, const TableArguments& table, const IntArray& offset,
+                                const RowArray& rows, const RowArray& clusters, std::int64_t num_clusters, int metric,
+                                double prevalence, int threads, const py::object& progress) {
+  const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
+  const CheckedTable checked(table, scores, scores.rows, threads);
+  const cpu::Clusters of_rows = to_clusters(clusters, num_clusters, scores);
+  const EffectMetric chosen = to_metrics({metric})[0];
+  return to_numpy(Call(threads, progress)([&](const cpu::Runner& runner) {
+    return cpu::clustered_variances({&scores, checked.scored()}, nullptr, positives, of_rows, chosen, prevalence,
+                                    runner);
+  }));
+}
+
+DoubleArray paired_variances(const Matrix& scores_a, const TableArguments& table_a, const Matrix& scores_b,
+                             const TableArguments& table_b, const IntArray& offset, const RowArray& rows,
+                             const std::optional<RowArray>& clusters, std::int64_t num_clusters, int metric,
+                             double prevalence, int threads, const py::object& progress) {
+  if (scores_b.rows != scores_a.rows || scores_b.cols != scores_a.cols) {
+    throw py::value_error("scores_b: expected the shape of scores_a");
+  }
+  const cpu::Positives positives = to_positives(offset, rows, scores_a.rows, scores_a.cols);
+  const CheckedTable checked_a(table_a, scores_a, scores_a.rows, threads);
+  const CheckedTable checked_b(table_b, scores_b, scores_b.rows, threads);
+  cpu::Clusters of_rows;
+  if (clusters) of_rows = to_clusters(*clusters, num_clusters, scores_a);
+  const EffectMetric chosen = to_metrics({metric})[0];
+  return to_numpy(Call(threads, progress)([&](const cpu::Runner& runner) {
+    const cpu::ScoredModel a{&scores_a, checked_a.scored()};
+    const cpu::ScoredModel b{&scores_b, checked_b.scored()};
+    return clusters ? cpu::clustered_variances(a, &b, positives, of_rows, chosen, prevalence, runner)
+                    : cpu::paired_variances(a, b, positives, chosen, prevalence, runner);
+  }));
+}
+
 }  // namespace
 
 void bind_effects(py::module_& module) {
@@ -77,6 +122,12 @@ void bind_effects(py::module_& module) {
              "the exponent of each metric.");
   module.def("class_variances", &class_variances, "offset"_a, "tp"_a, "fp"_a, "tied"_a, "num_rows"_a, "metric"_a,
              "prevalence"_a, "threads"_a, "Returns the variance of a metric of each class.");
+  module.def("clustered_variances", &clustered_variances, "scores"_a, "table"_a, "offset"_a, "rows"_a, "clusters"_a,
+             "num_clusters"_a, "metric"_a, "prevalence"_a, "threads"_a, "progress"_a,
+             "Returns the variance of a metric of each class where rows are clustered.");
+  module.def("paired_variances", &paired_variances, "scores_a"_a, "table_a"_a, "scores_b"_a, "table_b"_a, "offset"_a,
+             "rows"_a, "clusters"_a, "num_clusters"_a, "metric"_a, "prevalence"_a, "threads"_a, "progress"_a,
+             "Returns the variance of the difference of a metric of each class between two models.");
 }
 
 }  // namespace vltr

@@ -5,6 +5,7 @@
 #include "cpu/row_effects_tile.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/strip_reader.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_tile.hpp"
 
@@ -63,6 +64,11 @@ EffectTile<LaneOf<T>> effect_tile_kernel() {
   return VLTR_CHOOSE(effect_tile<T>);
 }
 
+template <class T>
+ReadStrip<LaneOf<T>> read_strip_kernel() {
+  return VLTR_CHOOSE(read_strip<T>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 template <class Lane>
@@ -111,7 +117,8 @@ AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
   template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
   template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();    \
   template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();  \
-  template EffectTile<LaneOf<T>> effect_tile_kernel<T>();
+  template EffectTile<LaneOf<T>> effect_tile_kernel<T>();      \
+  template ReadStrip<LaneOf<T>> read_strip_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                                \

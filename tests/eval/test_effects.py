@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vltr_eval import rank_table
 from vltr_eval._base.arrays import borrow_matrix
-from vltr_eval._engine.effects import METRICS, class_variances, row_effects
+from vltr_eval._engine.effects import METRICS, class_variances, clustered_variances, paired_variances, row_effects
 from vltr_eval._engine.labels import Positives
 
 PREVALENCE = 0.3
@@ -198,6 +198,167 @@ def test_variance_of_sampled_ap_is_that_of_the_jackknife():
     for c in range(3):
         dropped = dropped_one_by_one("expected_sampled_average_precision", scores[:, c], labels[:, c])
         np.testing.assert_allclose(variances[c], 49 * np.var(dropped), rtol=1e-9, atol=0)
+
+
+def two_models(*shape, seed, levels=None):
+    """Scores of two models that agree in part, and their labels."""
+    first, labels = make_case(*shape, seed=seed, levels=levels)
+    second = first + np.random.default_rng(seed).integers(-1, 2, shape).astype(np.float32) / 2
+    return first, second, labels
+
+
+def paired(first, second, labels, metric, **options):
+    """Variances of differences, of arrays or lists of shards."""
+    a, b = borrow_matrix("scores_a", first), borrow_matrix("scores_b", second)
+    positives = Positives.from_labels(labels, a.num_rows, a.num_classes)
+    tables = rank_table(first, labels), rank_table(second, labels)
+    return paired_variances(a, tables[0], b, tables[1], positives, metric, prevalence=PREVALENCE, **options)
+
+
+def clustered(scores, labels, metric, clusters, **options):
+    matrix = borrow_matrix("scores", scores)
+    positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes)
+    table = rank_table(scores, labels)
+    return clustered_variances(matrix, positives, table, metric, clusters, prevalence=PREVALENCE, **options)
+
+
+def slope(metric, scores, labels, row) -> float:
+    """The derivative of a metric of one class by the weight of a row, which is copied or left out in a large set.
+
+    Sets of `copies` copies of all rows: one more and one less of a row changes its weight by 1/copies.
+    """
+    copies = 2000
+    more, less = np.full(len(scores), copies), np.full(len(scores), copies)
+    more[row] += 1
+    less[row] -= 1
+
+    def value(weights):
+        if metric == "roc_auc":
+            return roc_auc_score(labels, scores, sample_weight=weights)
+        if metric == "average_precision":
+            return average_precision_score(labels, scores, sample_weight=weights)
+        hits, negatives = (weights * labels).sum(), (weights * ~labels).sum()
+        area, before = 0.0, 0.0
+        for threshold in np.unique(scores)[::-1]:
+            recall = (weights * labels)[scores >= threshold].sum() / hits
+            fall_out = (weights * ~labels)[scores >= threshold].sum() / negatives
+            if recall > before:
+                area += (recall - before) * PREVALENCE * recall / (PREVALENCE * recall + (1 - PREVALENCE) * fall_out)
+            before = recall
+        return area
+
+    return (value(more) - value(less)) / 2 * copies
+
+
+def influences_of(metric, scores, labels) -> np.ndarray:
+    """Influences of the rows of one class; for SAP, the deviations of its drop-one effects."""
+    if metric == "expected_sampled_average_precision":
+        effects = dropped_one_by_one(metric, scores, labels)
+        return effects - effects.mean()
+    return np.array([slope(metric, scores, labels, row) for row in range(len(scores))])
+
+
+def paired_by_rows(metric, first, second, labels) -> float:
+    """The variance of a difference for one class, from the difference of the influences of each row."""
+    squares = (influences_of(metric, first, labels) - influences_of(metric, second, labels)) ** 2
+    positives, negatives = labels.sum(), (~labels).sum()
+    if metric == "roc_auc":
+        of_positives = squares[labels].sum() * positives / (positives - 1)
+        return of_positives + squares[~labels].sum() * negatives / (negatives - 1)
+    if metric == "expected_sampled_average_precision":
+        return squares.sum() * (len(labels) - 1) / len(labels)
+    return squares.sum() * positives / (positives - 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("levels", [None, 6])
+def test_paired_variance_is_that_of_the_differences_of_rows(simd, metric, levels):
+    first, second, labels = two_models(60, 3, seed=17, levels=levels)
+    variances = paired(first, second, labels, metric)
+    expected = [paired_by_rows(metric, first[:, c], second[:, c], labels[:, c]) for c in range(3)]
+    np.testing.assert_allclose(variances, expected, rtol=2e-6, atol=0)  # of derivatives by finite differences
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_clustered_variances_are_those_of_sums_within_clusters(metric):
+    first, second, labels = two_models(60, 3, seed=18, levels=8)
+    clusters = np.random.default_rng(18).integers(-3, 12, 60)
+    of_row = clusters[:, None] == np.unique(clusters)
+    for c in range(3):
+        with_positive = len(np.unique(clusters[labels[:, c]]))
+        factor = with_positive / (with_positive - 1)
+        of_first, of_second = (influences_of(metric, scores[:, c], labels[:, c]) for scores in (first, second))
+        alone, difference = (((of_row * u[:, None]).sum(axis=0) ** 2).sum() for u in (of_first, of_first - of_second))
+        np.testing.assert_allclose(clustered(first, labels, metric, clusters)[c], factor * alone, rtol=2e-6, atol=0)
+        found = paired(first, second, labels, metric, clusters=clusters)[c]
+        np.testing.assert_allclose(found, factor * difference, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_models_that_rank_alike_have_no_variance_between_them(metric):
+    scores, labels = make_case(3000, 30, seed=19, levels=300)
+    assert not paired(scores, scores.astype(np.float64) * 2 + 1, labels, metric).any()
+    assert not paired(scores, scores * 4, labels, metric, clusters=np.arange(3000) // 3).any()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_as_clusters_of_one_have_the_variance_of_rows(metric):
+    scores, labels = make_case(400, 4, seed=20, levels=30)
+    found = clustered(scores, labels, metric, np.arange(400))
+    variances = class_variances(rank_table(scores, labels), metric, prevalence=PREVALENCE)
+    positives, negatives = labels.sum(axis=0), (~labels).sum(axis=0)
+    if metric == "roc_auc":  # DeLong's second factor is that of the negatives
+        influences = [influences_of(metric, scores[:, c], labels[:, c]) for c in range(4)]
+        of_negatives = np.array([(u[~labels[:, c]] ** 2).sum() for c, u in enumerate(influences)])
+        variances = variances + of_negatives * (positives / (positives - 1) - negatives / (negatives - 1))
+    elif metric == "expected_sampled_average_precision":
+        variances = variances * 400 / 399 * positives / (positives - 1)
+    else:
+        variances = variances * positives / (positives - 1)
+    np.testing.assert_allclose(found, variances, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("metric", METRICS[1:3])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_paired_variances_have_the_same_bits_for_any_threads_rows_shards_layouts_and_dtypes(simd, metric, threads):
+    first, second, labels = two_models(2500, 150, seed=21, levels=100)
+    clusters = np.arange(2500) // 7
+    for options in ({}, {"clusters": clusters}):
+        expected = paired(first, second, labels, metric, threads=1, **options)
+        assert (expected > 0).all()
+        order = np.random.default_rng(22).permutation(2500)
+        moved = {name: value[order] for name, value in options.items()}
+        found = paired(first[order], second[order], labels[order], metric, threads=threads, **moved)
+        assert_same_bits(found, expected)
+        shards = [second[:999], second[999:1001], second[1001:]]
+        assert_same_bits(paired(first, shards, labels, metric, threads=threads, **options), expected)
+        other = np.asfortranarray(second.astype(np.float64))
+        assert_same_bits(paired(first, other, labels, metric, threads=threads, **options), expected)
+
+
+def test_paired_variances_of_undefined_classes_are_nan():
+    labels = corner_labels(12)
+    first, second = np.random.default_rng(23).integers(0, 6, (2, *labels.shape))
+    for metric in METRICS:
+        missing = np.isnan(paired(first, second, labels, metric)).tolist()
+        last = metric == "roc_auc"  # with one negative, or none
+        no_factor = metric != "expected_sampled_average_precision"
+        assert missing == [True, no_factor, False, False, last, last]
+
+
+def test_nan_and_another_table_of_either_model_are_named():
+    first, second, labels = two_models(1500, 20, seed=24)
+    a, b = borrow_matrix("a", first), borrow_matrix("b", second)
+    tables = rank_table(first, labels), rank_table(second, labels)
+    positives = Positives.from_labels(labels, 1500, 20)
+    with pytest.raises(ValueError, match="table: expected the rank table of these scores"):
+        paired_variances(a, tables[0], b, tables[0], positives, "roc_auc")
+    with pytest.raises(ValueError, match="table: expected the rank table of these scores"):
+        clustered_variances(a, positives, tables[1], "roc_auc", np.arange(1500))
+    second[1200, 3] = np.nan
+    for clusters in (None, np.arange(1500)):
+        with pytest.raises(ValueError, match="scores_b: expected numbers, got NaN at row 1200, class 3"):
+            paired_variances(a, tables[0], b, tables[1], positives, "roc_auc", clusters=clusters)
 
 
 @settings(max_examples=60, deadline=None)

@@ -182,6 +182,32 @@ def class_variances(
     prevalence: float,
     threads: int,
 ) -> _Float64: ...
+def clustered_variances(
+    scores: Matrix,
+    table: _TableColumns,
+    offset: _Int64,
+    rows: _UInt32,
+    clusters: _UInt32,
+    num_clusters: int,
+    metric: int,
+    prevalence: float,
+    threads: int,
+    progress: _Progress,
+) -> _Float64: ...
+def paired_variances(
+    scores_a: Matrix,
+    table_a: _TableColumns,
+    scores_b: Matrix,
+    table_b: _TableColumns,
+    offset: _Int64,
+    rows: _UInt32,
+    clusters: _UInt32 | None,
+    num_clusters: int,
+    metric: int,
+    prevalence: float,
+    threads: int,
+    progress: _Progress,
+) -> _Float64: ...
 
 # Sampled AP
 

@@ -15,7 +15,7 @@ from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_scan import NaNScore
 from vltr_eval._engine.rank_table import RankTable, to_compare_keys
 
-__all__ = ["METRICS", "RowEffects", "class_variances", "row_effects"]
+__all__ = ["METRICS", "RowEffects", "class_variances", "clustered_variances", "paired_variances", "row_effects"]
 
 METRICS = ("average_precision", "roc_auc", "expected_sampled_average_precision", "calibrated_average_precision")
 
@@ -110,6 +110,106 @@ def class_variances(
     return _core.class_variances(
         *columns, table.num_rows, _number(metric), _prevalence(prevalence), num_threads(threads)
     )
+
+
+def clustered_variances(
+    scores: Matrix,
+    positives: Positives,
+    table: RankTable,
+    metric: str,
+    clusters: np.ndarray,
+    *,
+    prevalence: float = 0.5,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Estimate the variance of a metric of each class where rows come in clusters: (C,) float64.
+
+    The influences of rows (for expected sampled AP the deviations of their drop-one effects from the mean) are summed
+    within clusters. The variance is the sum of the squares of these sums, times G/(G - 1), where G is the number of
+    clusters with a positive of the class. It is NaN where the metric is undefined, and where G is 1.
+
+    clusters: (N,) integers, equal for rows of one cluster. Its other arguments are those of `row_effects`, with scores
+    of all rows.
+    """
+    _check_table(scores, positives, table)
+    numbers, count = _number_clusters(clusters, scores.num_rows)
+    try:
+        return _core.clustered_variances(
+            _core_on_cpu("clustered_variances", scores),
+            _columns(table, scores),
+            positives.indptr,
+            positives.rows,
+            numbers,
+            count,
+            _number(metric),
+            _prevalence(prevalence),
+            num_threads(threads),
+            progress,
+        )
+    except _core.BadValue as error:
+        raise NaNScore(*error.args[1:]) from None
+
+
+def paired_variances(
+    scores_a: Matrix,
+    table_a: RankTable,
+    scores_b: Matrix,
+    table_b: RankTable,
+    positives: Positives,
+    metric: str,
+    *,
+    clusters: np.ndarray | None = None,
+    prevalence: float = 0.5,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Estimate the variance of the difference of a metric of each class between two models: (C,) float64.
+
+    Both models have scored the same rows, in any two dtypes. Sums are exact: the variance has the same bits for any
+    order of rows, shards and threads, and is zero for models that rank alike.
+
+    AP and calibrated AP have P/(P - 1) times the sum of squared differences of influences, NaN for P = 1. ROC-AUC has
+    DeLong's variance of a difference. Expected sampled AP has the jackknife of differences of drop-one effects. With
+    clusters it is that of `clustered_variances`, for differences.
+
+    Raises:
+        ValueError: A score is NaN (the model, row and class are named), or a table is not that of its scores.
+    """
+    if (scores_b.num_rows, scores_b.num_classes) != (scores_a.num_rows, scores_a.num_classes):
+        raise ValueError(
+            f"scores_b: expected the shape of scores_a, ({scores_a.num_rows}, {scores_a.num_classes}), got "
+            f"({scores_b.num_rows}, {scores_b.num_classes})"
+        )
+    _check_table(scores_a, positives, table_a)
+    _check_table(scores_b, positives, table_b)
+    numbers, count = (None, 0) if clusters is None else _number_clusters(clusters, scores_a.num_rows)
+    try:
+        return _core.paired_variances(
+            _core_on_cpu("paired_variances", scores_a),
+            _columns(table_a, scores_a),
+            _core_on_cpu("paired_variances", scores_b),
+            _columns(table_b, scores_b),
+            positives.indptr,
+            positives.rows,
+            numbers,
+            count,
+            _number(metric),
+            _prevalence(prevalence),
+            num_threads(threads),
+            progress,
+        )
+    except _core.BadValue as error:
+        name, row, col = error.args
+        raise ValueError(f"{name}: expected numbers, got NaN at row {row}, class {col}") from None
+
+
+def _number_clusters(clusters: np.ndarray, num_rows: int) -> tuple[np.ndarray, int]:
+    """The clusters numbered from 0, and how many there are."""
+    if clusters.shape != (num_rows,):
+        raise ValueError(f"clusters: expected one for each of {num_rows} rows, got shape {clusters.shape}")
+    known, numbers = np.unique(clusters, return_inverse=True)
+    return numbers.astype(np.uint32), len(known)
 
 
 def _number(metric: str) -> int:

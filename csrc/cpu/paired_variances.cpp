@@ -1,0 +1,431 @@
+#include "cpu/paired_variances.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "core/weight_core.hpp"
+#include "cpu/strip_reader.hpp"
+
+namespace vltr::cpu {
+namespace {
+
+__extension__ using SignedWide = __int128;
+
+// The absolute values of all effects of a class add up to less than 2^kTotalBits units, so that squares of sums are
+// below 2^126. One effect is below 2^kEffectBits units, for to_integer().
+constexpr int kTotalBits = 61;
+constexpr int kEffectBits = 50;
+
+double size_of(double value) { return value < 0.0 ? -value : value; }
+
+// The sums of a class of one model over its rows with one label: of effects minus the base, and of their squares.
+struct Moments {
+  SignedWide sum = 0;
+  Wide squares = 0;
+};
+
+// The effects of all classes of a model.
+struct ModelEffects {
+  const ScoredModel& model;
+  LargeArray<double> negative_doubles;  // (2 K)
+  LargeArray<double> positive_doubles;  // (K)
+  LargeArray<std::int64_t> negative;    // (2 K) minus the base
+  LargeArray<std::int64_t> positive;    // (K) minus the base
+  Array<double> base_doubles;           // (C)
+  Array<std::int64_t> base;             // (C)
+  Array<Moments> of_negatives;          // (C)
+  Array<Moments> of_positives;          // (C)
+
+  explicit ModelEffects(const ScoredModel& of) : model(of) {
+    const TableColumns& table = of.table.columns;
+    const std::int64_t classes = table.offset.count() - 1;
+    const std::int64_t keys = table.offset[classes];
+    negative_doubles.resize(2 * keys + 1);
+    positive_doubles.resize(keys + 1);
+    negative.resize(2 * keys + 1);
+    positive.resize(keys + 1);
+    base_doubles.resize(classes);
+    base.resize(classes);
+    of_negatives.resize(classes);
+    of_positives.resize(classes);
+  }
+
+  std::int64_t first_key(std::int64_t c) const { return model.table.columns.offset[c]; }
+  ClassCounts counts(std::int64_t c) const { return class_counts(model.table.columns, c); }
+  const std::int64_t* negatives_of(std::int64_t c) const { return negative.data() + 2 * first_key(c); }
+  const std::int64_t* positives_of(std::int64_t c) const { return positive.data() + first_key(c); }
+
+  // The largest effect and the total of their absolute values.
+  struct Size {
+    double largest;
+    double total;
+  };
+  Size compute(std::int64_t c, EffectMetric metric, double prevalence) {
+    const ClassCounts of_class = counts(c);
+    const std::int64_t first = first_key(c);
+    const ClassEffects effects{negative_doubles.data() + 2 * first, positive_doubles.data() + first};
+    base_doubles[c] = variance_effects(metric, of_class, prevalence, effects);
+    const double rest = size_of(base_doubles[c]);
+    Size size{rest, rest * static_cast<double>(of_class.rows())};
+    const auto add = [&](double effect, std::int64_t rows) {
+      size.largest = std::max(size.largest, size_of(effect));
+      size.total += size_of(effect) * static_cast<double>(rows);
+    };
+    for (std::int64_t k = 0; k < of_class.count; ++k) {
+      const std::int64_t at = of_class.count - 1 - k;
+      add(effects.negative[2 * at], of_class.tied[k]);
+      add(effects.negative[2 * at + 1], of_class.between(k));
+      add(effects.positive[at], of_class.added(k));
+    }
+    return size;
+  }
+
+  void round(std::int64_t c, double scale) {
+    const ClassCounts of_class = counts(c);
+    const std::int64_t first = first_key(c);
+    base[c] = to_integer(base_doubles[c] * scale);
+    Moments negatives;
+    Moments positives;
+    for (std::int64_t k = of_class.count; k-- > 0;) {
+      const std::int64_t at = first + of_class.count - 1 - k;
+      const auto round_one = [&](double effect, std::int64_t rows, Moments& moments) {
+        const std::int64_t rounded = to_integer(effect * scale) - base[c];
+        moments.sum += static_cast<SignedWide>(rounded) * rows;
+        moments.squares += static_cast<Wide>(static_cast<SignedWide>(rounded) * rounded) * static_cast<Wide>(rows);
+        return rounded;
+      };
+      negative.data()[2 * at] = round_one(negative_doubles.data()[2 * at], of_class.tied[k], negatives);
+      negative.data()[2 * at + 1] = round_one(negative_doubles.data()[2 * at + 1], of_class.between(k), negatives);
+      positive.data()[at] = round_one(positive_doubles.data()[at], of_class.added(k), positives);
+    }
+    of_negatives[c] = negatives;
+    of_positives[c] = positives;
+  }
+};
+
+// Computes the effects of the models in units of 2^-exponent, one exponent for each class.
+Array<int> round_effects(Span<ModelEffects* const> models, EffectMetric metric, double prevalence,
+                         const Runner& runner) {
+  const std::int64_t classes = models[0]->base.count();
+  Array<int> exponents(classes);
+  const std::int64_t step = items_per_step(classes, 8, runner.threads);
+  runner.run((classes + step - 1) / step, [&](std::int64_t item, int) {
+    for (std::int64_t c = item * step; c < std::min(classes, (item + 1) * step); ++c) {
+      double largest = 0.0;
+      double total = 0.0;
+      for (ModelEffects* const model : models) {
+        const ModelEffects::Size size = model->compute(c, metric, prevalence);
+        largest = std::max(largest, size.largest);
+        total += size.total;
+      }
+      if (largest > 0.0) {
+        exponents[c] =
+            std::clamp(std::min(kTotalBits - exponent_of(total), kEffectBits - exponent_of(largest)), -500, 500);
+      }
+      for (ModelEffects* const model : models) model->round(c, power_of_two(exponents[c]));
+    }
+  });
+  return exponents;
+}
+
+double to_double_signed(SignedWide value) {
+  return value >= 0 ? to_double(static_cast<Wide>(value)) : -to_double(static_cast<Wide>(-value));
+}
+
+// P/(P-1), and NaN for one.
+double over_one_less(std::int64_t count) {
+  return count == 1 ? undefined() : static_cast<double>(count) / static_cast<double>(count - 1);
+}
+
+// Throws unless the tables have all rows of the scores and the positives of each class.
+void check_models(const ScoredModel& a, const ScoredModel* b, const Positives& positives) {
+  for (const ScoredModel* const model : {&a, b}) {
+    if (model == nullptr) continue;
+    const TableColumns& table = model->table.columns;
+    if (model->scores->rows != table.num_rows) throw_other_table();
+    for (std::int64_t c = 0; c < positives.classes(); ++c) {
+      if (class_counts(table, c).positives != positives.offset.length(c)) throw_other_table();
+    }
+  }
+}
+
+// Rows that are in one shard of each model.
+struct RowBlock {
+  std::int64_t first_row;
+  std::int64_t rows;
+};
+
+Array<RowBlock> row_blocks(const ScoredModel& a, const ScoredModel* b) {
+  Array<std::int64_t> starts;
+  for (const ScoredModel* const model : {&a, b}) {
+    if (model == nullptr) continue;
+    for (const Shard& shard : model->scores->shards) starts.push_back(shard.first_row);
+  }
+  std::sort(starts.begin(), starts.end());
+  starts.push_back(a.scores->rows);
+  Array<RowBlock> blocks;
+  for (std::int64_t i = 0; i + 1 < starts.count(); ++i) {
+    for (std::int64_t row = starts[i]; row < starts[i + 1]; row += kTileRows) {
+      blocks.push_back({row, std::min<std::int64_t>(kTileRows, starts[i + 1] - row)});
+    }
+  }
+  return blocks;
+}
+
+void throw_first_nan_of(const StripReader& reader, const char* argument) {
+  try {
+    reader.throw_if_nan_was_read();
+  } catch (const BadValue& error) {
+    throw BadValue(argument, error.row, error.col);
+  }
+}
+
+// Sums over rows of products of the effects of two models, without their bases.
+struct Products {
+  SignedWide of_negatives = 0;
+  SignedWide of_positives = 0;
+};
+
+// Adds the products of one class in a block of rows. `of_row` has zeros, and has them again afterwards.
+bool add_products(const Strip::Column& a, const std::int64_t* effects_a, const std::int64_t* positives_a,
+                  const Strip::Column& b, const std::int64_t* effects_b, const std::int64_t* positives_b,
+                  Span<const std::uint32_t> positives, std::int64_t first_row, std::int64_t* of_row, Products& sums) {
+  for (std::int64_t i = 0; i < a.count; ++i) of_row[a.row(i)] = effects_a[a.buckets[i]];
+  SignedWide sum = 0;
+  for (std::int64_t i = 0; i < b.count; ++i) {
+    sum += static_cast<SignedWide>(of_row[b.row(i)]) * effects_b[b.buckets[i]];
+  }
+  for (std::int64_t i = 0; i < a.count; ++i) of_row[a.row(i)] = 0;
+  bool known = true;
+  for (const std::uint32_t row : positives) {
+    const auto of_tile = static_cast<std::uint32_t>(row - first_row);
+    const std::uint32_t bucket_a = a.bucket_of(of_tile);
+    const std::uint32_t bucket_b = b.bucket_of(of_tile);
+    if (bucket_a % 2 != 0 || bucket_b % 2 != 0) {
+      known = false;
+      continue;
+    }
+    sum -= static_cast<SignedWide>(effects_a[bucket_a]) * effects_b[bucket_b];
+    sums.of_positives += static_cast<SignedWide>(positives_a[bucket_a / 2]) * positives_b[bucket_b / 2];
+  }
+  sums.of_negatives += sum;
+  return known;
+}
+
+// The sum over rows of (a - b)^2, and that of a - b, where `gap` is the difference of the bases.
+Moments moments_of_difference(const Moments& a, const Moments& b, SignedWide products, std::int64_t gap,
+                              std::int64_t rows) {
+  Moments moments;
+  moments.sum = a.sum - b.sum + static_cast<SignedWide>(gap) * rows;
+  moments.squares = a.squares + b.squares - 2 * static_cast<Wide>(products) +
+                    2 * static_cast<Wide>(gap * (a.sum - b.sum)) +
+                    static_cast<Wide>(static_cast<SignedWide>(gap) * gap * rows);
+  return moments;
+}
+
+double variance_of(EffectMetric metric, const ClassCounts& counts, const Moments& negatives, const Moments& positives,
+                   double unit) {
+  const auto squares = [=](Wide sum) { return to_double(sum) * unit * unit; };
+  switch (metric) {
+    case EffectMetric::kRocAuc:
+      return squares(positives.squares) * over_one_less(counts.positives) +
+             squares(negatives.squares) * over_one_less(counts.negatives);
+    case EffectMetric::kExpectedSampledAveragePrecision: {
+      const auto rows = static_cast<double>(counts.rows());
+      const double sum = to_double_signed(negatives.sum + positives.sum) * unit;
+      return std::max(0.0, squares(negatives.squares + positives.squares) - sum * sum / rows) * ((rows - 1.0) / rows);
+    }
+    default:
+      return squares(negatives.squares + positives.squares) * over_one_less(counts.positives);
+  }
+}
+
+}  // namespace
+
+Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const Positives& positives,
+                               EffectMetric metric, double prevalence, const Runner& caller) {
+  check_models(a, &b, positives);
+  const std::int64_t classes = positives.classes();
+  const auto keys = static_cast<double>(a.table.columns.offset[classes] + b.table.columns.offset[classes]);
+  const Phases phases(caller, {100.0 * keys, 8.0 * static_cast<double>(a.scores->rows) * static_cast<double>(classes)});
+  ModelEffects of_a(a);
+  ModelEffects of_b(b);
+  ModelEffects* const models[] = {&of_a, &of_b};
+  const Array<int> exponents = round_effects({models, 2}, metric, prevalence, phases.phase(0));
+
+  const Runner runner = phases.phase(1);
+  const int workers = std::max(runner.threads, 1);
+  const auto reader_a = StripReader::make(*a.scores, *a.table.thresholds, workers);
+  const auto reader_b = StripReader::make(*b.scores, *b.table.thresholds, workers);
+  const Array<RowBlock> blocks = row_blocks(a, &b);
+  const std::int64_t ranges = col_ranges(classes);
+  Array<Array<Products>> products(workers);
+  Array<Array<std::int64_t>> of_row(workers);
+  std::atomic<bool> known{true};
+  runner.run(blocks.count() * ranges, [&](std::int64_t item, int worker) {
+    if (products[worker].empty()) {
+      products[worker].resize(classes);
+      of_row[worker].assign(kTileRows, 0);
+    }
+    const RowBlock& block = blocks[item / ranges];
+    const std::int64_t first = item % ranges * kRangeCols;
+    const std::int64_t end = std::min(classes, first + kRangeCols);
+    for (std::int64_t col = first; col < end; col += kStripCols) {
+      const std::int64_t cols = std::min<std::int64_t>(kStripCols, end - col);
+      reader_a->read(block.first_row, block.rows, col, cols, worker);
+      reader_b->read(block.first_row, block.rows, col, cols, worker);
+      for (std::int64_t j = 0; j < cols; ++j) {
+        const std::int64_t c = col + j;
+        if (!add_products(reader_a->strip(worker).column(j), of_a.negatives_of(c), of_a.positives_of(c),
+                          reader_b->strip(worker).column(j), of_b.negatives_of(c), of_b.positives_of(c),
+                          positives_in(positives, c, block.first_row, block.rows), block.first_row,
+                          of_row[worker].data(), products[worker][c])) {
+          known = false;
+        }
+      }
+    }
+  });
+  throw_first_nan_of(*reader_a, "scores_a");
+  throw_first_nan_of(*reader_b, "scores_b");
+  if (!known) throw_other_table();
+
+  Array<double> out(classes);
+  for (std::int64_t c = 0; c < classes; ++c) {
+    const ClassCounts counts = of_a.counts(c);
+    Products sums;
+    for (const Array<Products>& of_worker : products) {
+      if (of_worker.empty()) continue;
+      sums.of_negatives += of_worker[c].of_negatives;
+      sums.of_positives += of_worker[c].of_positives;
+    }
+    const std::int64_t gap = of_a.base[c] - of_b.base[c];
+    out[c] = has_effects(metric, counts) ? variance_of(metric, counts,
+                                                       moments_of_difference(of_a.of_negatives[c], of_b.of_negatives[c],
+                                                                             sums.of_negatives, gap, counts.negatives),
+                                                       moments_of_difference(of_a.of_positives[c], of_b.of_positives[c],
+                                                                             sums.of_positives, gap, counts.positives),
+                                                       power_of_two(-exponents[c]))
+                                         : undefined();
+  }
+  return out;
+}
+
+namespace {
+
+// The sums within clusters of adjacent classes, and scratch memory.
+struct ClusterSums {
+  Array<std::int64_t> sums;  // (classes, clusters), without bases
+  Array<std::uint8_t> has_positive;
+};
+
+// Adds sign times the effects of a class in a block of rows. False where a positive has no threshold of its score.
+bool add_to_clusters(const Strip::Column& column, const std::int64_t* effects, const std::int64_t* of_positives,
+                     Span<const std::uint32_t> positives, std::int64_t first_row, const std::uint32_t* cluster,
+                     std::int64_t sign, std::int64_t* sums) {
+  for (std::int64_t i = 0; i < column.count; ++i) sums[cluster[column.row(i)]] += sign * effects[column.buckets[i]];
+  bool known = true;
+  for (const std::uint32_t row : positives) {
+    const auto of_tile = static_cast<std::uint32_t>(row - first_row);
+    const std::uint32_t bucket = column.bucket_of(of_tile);
+    if (bucket % 2 != 0) {
+      known = false;
+      continue;
+    }
+    sums[cluster[of_tile]] += sign * (of_positives[bucket / 2] - effects[bucket]);
+  }
+  return known;
+}
+
+// The variance of a class from the sums of its clusters, in units.
+double cluster_variance(EffectMetric metric, const ClassCounts& counts, const std::int64_t* sums,
+                        const Array<std::int64_t>& sizes, std::int64_t base, std::int64_t positive_clusters,
+                        double unit) {
+  double squares = 0.0;
+  if (metric == EffectMetric::kExpectedSampledAveragePrecision) {
+    SignedWide total = 0;
+    for (std::int64_t g = 0; g < sizes.count(); ++g) total += sums[g] + sizes[g] * base;
+    const double mean = to_double_signed(total) / static_cast<double>(counts.rows());
+    for (std::int64_t g = 0; g < sizes.count(); ++g) {
+      const double sum = static_cast<double>(sums[g] + sizes[g] * base) - static_cast<double>(sizes[g]) * mean;
+      squares += sum * sum;
+    }
+  } else {
+    Wide exact = 0;
+    for (std::int64_t g = 0; g < sizes.count(); ++g) {
+      const auto sum = static_cast<SignedWide>(sums[g] + sizes[g] * base);
+      exact += static_cast<Wide>(sum * sum);
+    }
+    squares = to_double(exact);
+  }
+  return squares * unit * unit * over_one_less(positive_clusters);
+}
+
+}  // namespace
+
+Array<double> clustered_variances(const ScoredModel& a, const ScoredModel* b, const Positives& positives,
+                                  const Clusters& clusters, EffectMetric metric, double prevalence,
+                                  const Runner& caller) {
+  check_models(a, b, positives);
+  const std::int64_t classes = positives.classes();
+  const double keys = static_cast<double>(a.table.columns.offset[classes]) * (b == nullptr ? 1.0 : 2.0);
+  const Phases phases(caller, {100.0 * keys, 8.0 * static_cast<double>(a.scores->rows) * static_cast<double>(classes)});
+  ModelEffects of_a(a);
+  std::unique_ptr<ModelEffects> of_b;
+  if (b != nullptr) of_b = std::make_unique<ModelEffects>(*b);
+  ModelEffects* const models[] = {&of_a, of_b.get()};
+  const Array<int> exponents = round_effects({models, b == nullptr ? 1 : 2}, metric, prevalence, phases.phase(0));
+  Array<std::int64_t> sizes(clusters.count);
+  for (std::int64_t row = 0; row < a.scores->rows; ++row) ++sizes[clusters.of_row[row]];
+
+  const Runner runner = phases.phase(1);
+  const int workers = std::max(runner.threads, 1);
+  const auto reader_a = StripReader::make(*a.scores, *a.table.thresholds, workers);
+  const auto reader_b = b == nullptr ? nullptr : StripReader::make(*b->scores, *b->table.thresholds, workers);
+  const Array<RowBlock> blocks = row_blocks(a, b);
+  constexpr std::int64_t kGroup = 16;  // classes that one cache line of floats has
+  Array<ClusterSums> scratch(workers);
+  Array<double> out(classes);
+  std::atomic<bool> known{true};
+  runner.run((classes + kGroup - 1) / kGroup, [&](std::int64_t item, int worker) {
+    const std::int64_t first = item * kGroup;
+    const std::int64_t cols = std::min(kGroup, classes - first);
+    Array<std::int64_t>& sums = scratch[worker].sums;
+    sums.assign(cols * clusters.count, 0);
+    for (const RowBlock& block : blocks) {
+      reader_a->read(block.first_row, block.rows, first, cols, worker);
+      if (b != nullptr) reader_b->read(block.first_row, block.rows, first, cols, worker);
+      const std::uint32_t* const cluster = clusters.of_row + block.first_row;
+      for (std::int64_t j = 0; j < cols; ++j) {
+        const std::int64_t c = first + j;
+        const Span<const std::uint32_t> rows = positives_in(positives, c, block.first_row, block.rows);
+        std::int64_t* const of_class = sums.data() + j * clusters.count;
+        bool found = add_to_clusters(reader_a->strip(worker).column(j), of_a.negatives_of(c), of_a.positives_of(c),
+                                     rows, block.first_row, cluster, 1, of_class);
+        if (b != nullptr) {
+          found &= add_to_clusters(reader_b->strip(worker).column(j), of_b->negatives_of(c), of_b->positives_of(c),
+                                   rows, block.first_row, cluster, -1, of_class);
+        }
+        if (!found) known = false;
+      }
+    }
+    Array<std::uint8_t>& has_positive = scratch[worker].has_positive;
+    for (std::int64_t j = 0; j < cols; ++j) {
+      const std::int64_t c = first + j;
+      has_positive.assign(clusters.count, 0);
+      for (const std::uint32_t row : positives.rows_of(c)) has_positive[clusters.of_row[row]] = 1;
+      const auto positive_clusters = std::count(has_positive.begin(), has_positive.end(), 1);
+      const std::int64_t base = of_a.base[c] - (b == nullptr ? 0 : of_b->base[c]);
+      const ClassCounts counts = of_a.counts(c);
+      out[c] = has_effects(metric, counts) ? cluster_variance(metric, counts, sums.data() + j * clusters.count, sizes,
+                                                              base, positive_clusters, power_of_two(-exponents[c]))
+                                           : undefined();
+    }
+  });
+  throw_first_nan_of(*reader_a, "scores_a");
+  if (b != nullptr) throw_first_nan_of(*reader_b, "scores_b");
+  if (!known) throw_other_table();
+  return out;
+}
+
+}  // namespace vltr::cpu
