@@ -12,6 +12,7 @@ import numpy as np
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import read_inputs
+from vltr_eval._engine.mean_effects import check_clusters, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
@@ -32,6 +33,7 @@ def evaluate(
     label_form: str | None = None,
     join: str = "exact",
     prior: str | Sequence[Any] | Mapping[str, Any] | np.ndarray | None = None,
+    clusters: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     **options: Unpack[EvalOptionsDict],
@@ -56,9 +58,12 @@ def evaluate(
         prior: Class distributions under which AP and Acc@k are also reported, by weighting the rows: "longtail",
             "uniform", "inverse", several of these, (C,) numbers, or a mapping from names to any of them. See
             `prior_weights`. Scores and labels must be in CPU memory.
+        clusters: Clusters of rows that are not independent, such as the clips of one video, for ``interval``: (N,)
+            strings or integers, the same for rows of one cluster, or a file with one a line. Rows are added up within
+            their cluster before the spread is estimated. Scores and labels must be in CPU memory.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done, about twenty times a second at most.
-        **options: sap, seed, topk, train_counts, bounds, class_names and absent; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, class_names, absent and interval; see `EvalOptions`.
 
     Returns:
         A `Report`. Its ``notes`` list what was left out, reordered or joined. The overall Acc@k is the share of the
@@ -80,6 +85,7 @@ def evaluate(
         Acc@k of classes and groups follows MOVE's published code.
     """
     chosen = EvalOptions.from_keywords(options, evaluate)
+    check_clusters(clusters, chosen.interval)
     names = chosen.class_names
     inputs = read_inputs(
         scores,
@@ -103,11 +109,16 @@ def evaluate(
     priors = read_priors(prior, matrix.num_classes, class_info.train_counts)
     require_cpu(priors, matrix)
     positives = inputs.positives(form=label_form, threads=threads)
-    chunk = Chunk(matrix, positives)
+    chunk = Chunk(matrix, positives, clusters=read_clusters(clusters, matrix))
     weightings = weightings_of(positives, priors)
     counted = share_of_counting(settings)
     counts = count_chunks(
-        settings, [chunk], matrix.num_classes, threads=threads, progress=part_of(progress, 0.0, counted)
+        settings,
+        [chunk],
+        matrix.num_classes,
+        class_info=class_info,
+        threads=threads,
+        progress=part_of(progress, 0.0, counted),
     )
     report = counts.report(class_info, part_of(progress, counted, 1.0))
     report = add_prior_results(report, counts, class_info, chunk, weightings, threads=threads)

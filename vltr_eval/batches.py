@@ -39,11 +39,13 @@ def evaluate_batches(
 ) -> Report:
     """Evaluate a stream of batches that is never in memory as a whole.
 
-    The stream is read twice. The first pass looks only at the scores of positives; the second counts all scores. Under
-    torch.distributed this is a collective: each rank reads its own batches and gets the report over all rows.
+    The stream is read twice. The first pass looks only at the scores of positives; the second counts all scores. With
+    ``interval`` a third pass follows, for the effect of each row. Under torch.distributed this is a collective: each
+    rank reads its own batches and gets the report over all rows.
 
     Extra memory: small batches are copied together, 16 MiB at a time. Each label takes a dozen bytes. Each draw of a
-    SAP trial that is a row of this process takes 12 bytes to keep and 24 to sort.
+    SAP trial that is a row of this process takes 12 bytes to keep and 24 to sort. Intervals take some 8 bytes for each
+    row, metric and group.
 
     Args:
         batches: An iterable of (scores, labels) or (scores, labels, ids), as `Evaluator.update` takes them, or a
@@ -53,7 +55,7 @@ def evaluate_batches(
         process_group: Process group of the ranks; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
         progress: Called with the fraction done, which never falls and ends at 1.
-        **options: sap, seed, topk, train_counts, bounds, class_names and absent; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, class_names, absent and interval; see `EvalOptions`.
 
     Returns:
         The `Report` of all rows.

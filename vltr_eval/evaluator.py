@@ -81,7 +81,7 @@ class Evaluator:
 
     Scores keep their dtype and stay on their device: numpy or torch, CPU or CUDA. Only the positives of the labels are
     kept. Under torch.distributed every rank gets the exact result over the rows of all ranks, with the same bits as one
-    process would get. The ranks exchange O(positives) bytes; no scores leave their rank.
+    process would get. The ranks exchange O(positives) bytes, and O(rows) for intervals; no scores leave their rank.
 
     A call that raises or is interrupted (Ctrl-C) changes nothing, or has taken all its rows; `num_rows` shows which.
 
@@ -98,7 +98,7 @@ class Evaluator:
         sync_on_compute: Whether `compute` covers all ranks once torch.distributed is initialised.
         process_group: Process group of these ranks; None for all ranks.
         threads: Number of CPU threads; all cores if None.
-        **options: sap, seed, topk, train_counts, bounds, class_names and absent; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, class_names, absent and interval; see `EvalOptions`.
 
     Raises:
         ValueError: An argument is out of range.

@@ -107,9 +107,7 @@ def text_table(
         for column in columns
     ]
     titles = {number: printable(title) for number, title in titles.items()}
-    layouts = [
-        _Layout.from_columns(columns, narrow=narrow, gap=gap) for narrow, gap in ((False, 2), (True, 2), (True, 1))
-    ]
+    layouts = _layouts(columns)
     if width is None:
         return layouts[0].render(bold, titles)
     for layout in layouts:
@@ -127,6 +125,16 @@ def text_table(
             f"not shown at {width} columns: {', '.join(dropped)}; set COLUMNS={layouts[-1].width}, or see the JSON\n"
         )
     return text
+
+
+def fits(columns: Sequence[Column], width: int | None) -> bool:
+    """Whether the table shows all of its columns within ``width`` cells."""
+    return width is None or _layouts(columns)[-1].with_short_names().width <= width
+
+
+def _layouts(columns: Sequence[Column]) -> list[_Layout]:
+    """The layouts of a table from the widest to the narrowest."""
+    return [_Layout.from_columns(columns, narrow=narrow, gap=gap) for narrow, gap in ((False, 2), (True, 2), (True, 1))]
 
 
 def display_width(text: str) -> int:

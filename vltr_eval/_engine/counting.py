@@ -7,7 +7,8 @@ distributed run exchange O(positives) numbers:
 2. with sample ids, which rows there are (`row_numbers`): each is counted once, wherever and however often it came;
 3. with SAP trials, the rows of the positives, from which every rank draws the same negatives;
 4. the counts of every threshold, summed;
-5. for each drawn negative that reaches a threshold, which one.
+5. for each drawn negative that reaches a threshold, which one;
+6. with intervals, the effect of each row on each mean, after a third pass.
 
 All counts are integers, so the result has the same bits however the rows are spread, and as one scan of all rows. Rows
 are numbered in the order of ranks, chunks and rows within them, or in the order of their ids.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -26,14 +27,17 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, propagate_errors
+from vltr_eval._engine import effects
 from vltr_eval._engine.draws import average_trials, draw_rows, draws_per_trial
 from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, EffectColumns, MeanEffect, in_order
 from vltr_eval._engine.rank_scan import NaNScore, count_reached, find_positive_scores, rank_scan
 from vltr_eval._engine.rank_table import PositiveScores, RankTable
-from vltr_eval._engine.results import ClassInfo, EvaluationCounts
+from vltr_eval._engine.results import ClassInfo, ClusterCounts, EvaluationCounts
 from vltr_eval._engine.row_numbers import RowNumbers, number_by_id, number_by_order, sample_of
 from vltr_eval._engine.sample_ids import id_kind, pack_ids
+from vltr_eval.report.names import accuracy_at
 from vltr_eval.report.settings import Settings
 
 __all__ = ["Chunk", "count_chunks"]
@@ -44,6 +48,7 @@ _LEAST_MERGE = 1 << 16
 # Fractions of the time of a count, roughly: when the first and, with SAP trials, the second pass ends; and the share
 # of the trials' time that goes into looking up the drawn cells.
 _FIRST_PASS, _SECOND_PASS, _LOOKING_UP = 0.1, 0.6, 0.8
+_BEFORE_EFFECTS = 0.5  # share of the time of a count before the pass of the effects, if there is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +60,14 @@ class Chunk:
         positives: The labels of these rows.
         ids: (N,) int64 or strings, as `read_ids` gives them; None where every row is a sample of its own.
         first_row: The number of the first row, for messages.
+        clusters: The clusters of the rows, if all rows are in this chunk and clustered.
     """
 
     scores: Matrix
     positives: Positives
     ids: np.ndarray | None = None
     first_row: int = 0
+    clusters: Clusters | None = None
 
     @property
     def num_rows(self) -> int:
@@ -88,9 +95,9 @@ def count_chunks(
 
     Args:
         settings: The conventions; the same on all ranks.
-        chunks: An iterable that gives the same chunks in both passes; a rank may have none.
+        chunks: An iterable that gives the same chunks in all passes; a rank may have none.
         num_classes: C.
-        class_info: The class names and train counts of the report; the same on all ranks.
+        class_info: The class names and train counts of the report; the same on all ranks. Intervals need the groups.
         communicator: The ranks.
         threads: Threads of this process.
         progress: Called with the fraction done, which never falls and ends at 1.
@@ -103,27 +110,36 @@ def count_chunks(
         ValueError: Where dtypes, settings, the kind of ids or the classes differ, where one id has rows with different
             labels, and as `rank_scan`; on every rank, when it raises on one.
     """
-    progress = _Progress(progress)
+    progress = _Progress(progress, 1.0 if settings.interval is None else _BEFORE_EFFECTS)
+    class_info = class_info or ClassInfo()
     if communicator.size == 1 and isinstance(chunks, Sequence) and len(chunks) == 1 and _is_in_order(chunks[0].ids):
-        found = _count_at_once(settings, chunks[0], threads, progress)
+        found = _count_at_once(settings, chunks[0], class_info, threads, progress)
     else:
-        class_info = class_info or ClassInfo()
         found = _TwoPasses(settings, chunks, num_classes, class_info, communicator, threads, progress).counts()
     progress.end()
     return found
 
 
 class _Progress:
-    """The fraction done of a count, which has phases: what is reported never falls."""
+    """The fraction done of a count, which has phases: what is reported never falls.
 
-    def __init__(self, report: Callable[[float], None] | None) -> None:
+    report: called with the fraction. counted: the fraction at which all is counted, and the pass of the effects begins.
+    """
+
+    def __init__(self, report: Callable[[float], None] | None, counted: float) -> None:
         self._report = report
+        self._counted = counted
         self._start, self._stop = 0.0, 1.0
         self._reported = 0.0
 
     def begin(self, start: float, stop: float) -> None:
-        """Begins a phase that lasts from one fraction of the count to another."""
-        self._start, self._stop = start, stop
+        """Begins a phase that lasts from one fraction of the counting to another."""
+        self._start, self._stop = start * self._counted, stop * self._counted
+        self(0.0)
+
+    def begin_effects(self) -> None:
+        """Begins the phase of the effects, the last one."""
+        self._start, self._stop = self._counted, 1.0
         self(0.0)
 
     def part(self, first: float, last: float) -> Callable[[float], None] | None:
@@ -135,7 +151,8 @@ class _Progress:
 
     def end(self) -> None:
         """Reports that all is done."""
-        self.begin(1.0, 1.0)
+        self._start, self._stop = 1.0, 1.0
+        self(1.0)
 
     def __call__(self, fraction: float) -> None:
         """Reports the fraction done of the phase."""
@@ -158,7 +175,10 @@ def _is_in_order(ids: np.ndarray | None) -> bool:
     return ids is None or bool(np.all(ids[1:] > ids[:-1]))
 
 
-def _count_at_once(settings: Settings, chunk: Chunk, threads: int | None, progress: _Progress) -> EvaluationCounts:
+def _count_at_once(
+    settings: Settings, chunk: Chunk, class_info: ClassInfo, threads: int | None, progress: _Progress
+) -> EvaluationCounts:
+    progress.begin(0.0, 1.0)
     with _rows_named(chunk):
         found = rank_scan(
             chunk.scores,
@@ -170,7 +190,33 @@ def _count_at_once(settings: Settings, chunk: Chunk, threads: int | None, progre
             progress=progress.part(0.0, 1.0),
         )
     hits = Hits.from_ranks(found.ranks, chunk.positives, settings.topk, threads=threads)
-    return EvaluationCounts(settings, found.table, found.trials, hits, found.ranks)
+    counts = EvaluationCounts(settings, found.table, found.trials, hits, found.ranks)
+    if settings.interval is None:
+        return counts
+    progress.begin_effects()
+    clusters = chunk.clusters
+    factors = None if clusters is None else clusters.effect_factors(chunk.positives)
+    columns = EffectColumns(settings, class_info.groups, found.table, hits, factors)
+    of_rows = columns.of_rows(
+        chunk.scores, chunk.positives, found.ranks, threads=threads, progress=progress.part(0.0, 1.0)
+    )
+    clustered = None if clusters is None else _count_clusters(counts, hits, chunk, clusters, threads)
+    return replace(counts, effects=columns.effects(*of_rows), clustered=clustered)
+
+
+def _count_clusters(
+    counts: EvaluationCounts, hits: Hits, chunk: Chunk, clusters: Clusters, threads: int | None
+) -> ClusterCounts:
+    positives, variances = chunk.positives, {}
+    for metric in counts.settings.estimated:
+        if metric in CORE_METRICS:
+            variances[metric] = effects.clustered_variances(  # type: ignore[attr-defined]
+                chunk.scores, positives, counts.table, CORE_METRICS[metric], clusters.of_row, threads=threads
+            )
+    ranks = np.asarray(counts.ranks)  # there are ranks if there is a k
+    for k in hits.topk:
+        variances[accuracy_at(k)] = clusters.accuracy_variances(positives, (ranks >= 0) & (ranks < k))
+    return ClusterCounts(clusters, clusters.with_positives(positives), clusters.labelled(positives), variances)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +277,9 @@ class _TwoPasses:
         table = table.select(kept)
         self._progress.begin(_SECOND_PASS, 1.0)
         trials = None if positives is None else self._sample(table, kept, thresholds, positives)
-        return EvaluationCounts(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
+        effects = None if self._settings.interval is None else self._effects(table, hits)
+        repeated = self._numbers.repeated
+        return EvaluationCounts(self._settings, table, trials, hits, repeated_rows=repeated, effects=effects)
 
     # The first pass, and the numbers of rows.
 
@@ -324,6 +372,7 @@ class _TwoPasses:
         draws = None
         if self._is_stream and positives is not None:
             draws = self._draws = self._draw(range(settings.trials), positives, in_order=True)
+        self._ranks: list[np.ndarray | None] = []
         hits = np.zeros(1 + len(settings.topk) * (1 + self._num_classes), np.int64)
         counts = np.zeros((3, len(thresholds.scores)), np.int64)
         again = iter(self._prints)
@@ -342,6 +391,8 @@ class _TwoPasses:
                         threads=self._threads,
                         progress=self._progress.part(start / self._num_rows, (start + chunk.num_rows) / self._num_rows),
                     )
+                if settings.interval is not None:
+                    self._ranks.append(found.ranks)
                 of_chunk = Hits.from_ranks(found.ranks, counted.positives, settings.topk)
                 hits += np.concatenate([[of_chunk.labelled], of_chunk.rows, of_chunk.classes.ravel()])
                 counts += (found.table.tp, found.table.fp, found.table.tied)
@@ -378,6 +429,47 @@ class _TwoPasses:
             trials.append(average_trials(table, drawn, threads=self._threads))
             self._progress(block.stop / num_trials)
         return np.concatenate(trials)
+
+    # The third pass.
+
+    def _effects(self, table: RankTable, hits: Hits) -> dict[str, MeanEffect]:
+        """The effects of the rows of all ranks."""
+        self._progress.begin_effects()
+        columns = EffectColumns(self._settings, self._class_info.groups, table, hits)
+        everyone = self._communicator.all_gather(lambda: self._third_pass(columns))
+        with_rows = [part for part in everyone if len(part[0])]
+        exponents = with_rows[0][2]  # of the table alone, so the same on all ranks
+        in_columns = in_order([(numbers, of_rank) for numbers, of_rank, _ in with_rows], self._numbers.total)
+        return columns.effects(in_columns, exponents)
+
+    def _third_pass(self, columns: EffectColumns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The numbers of the counted rows of this rank, their columns and the exponents of these."""
+        parts: list[np.ndarray] = []
+        numbers: list[np.ndarray] = []
+        exponents = np.empty(0, np.int64)
+        again, ranks = iter(self._prints), iter(self._ranks)
+        for start, chunk in self._each_chunk():
+            stop = start + chunk.num_rows
+            if self._is_stream and next(again, None) != _fingerprint(chunk, threads=self._threads):
+                raise _not_again("all passes", "third")
+            kept = self._numbers.kept(start, stop)
+            if kept.any():
+                counted = chunk.select(kept)
+                with _rows_named(chunk, kept):
+                    part, exponents = columns.of_rows(
+                        counted.scores,
+                        counted.positives,
+                        next(ranks),
+                        threads=self._threads,
+                        progress=self._progress.part(start / self._num_rows, stop / self._num_rows),
+                    )
+                parts.append(part)
+                numbers.append(self._numbers.of(np.flatnonzero(kept) + start))
+        if self._is_stream and next(again, None) is not None:
+            raise _not_again("all passes", "third")
+        if not parts:
+            return np.empty(0, np.int64), np.empty((0, 0), np.int64), exponents
+        return np.concatenate(numbers), np.concatenate(parts), exponents
 
     def _find(self, trials: range, positives: Positives, thresholds: PositiveScores) -> np.ndarray:
         """The thresholds that the draws of this rank reach, as `_Draws.found`."""
@@ -450,8 +542,8 @@ def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads:
     return chunk.num_rows, crc
 
 
-def _not_again() -> ValueError:
-    return ValueError("batches: expected the same scores and labels in both passes, got different ones in the second")
+def _not_again(passes: str = "both passes", which: str = "second") -> ValueError:
+    return ValueError(f"batches: expected the same scores and labels in {passes}, got different ones in the {which}")
 
 
 class _Draws:

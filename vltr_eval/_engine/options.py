@@ -40,6 +40,7 @@ class EvalOptionsDict(TypedDict, total=False):
     bounds: tuple[float, float]
     class_names: Sequence[str] | str | os.PathLike[str] | None
     absent: str
+    interval: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,8 @@ class EvalOptions:
             columns are matched to these names.
         absent: "nan" leaves classes without positives out of every mean. "zero" counts their AP and SAP as 0, as the
             published VideoLT code does.
+        interval: Level of the intervals to report, such as 0.95; None for none. It adds a pass over the scores. See
+            "Intervals" in docs/evaluate.md.
 
     Example:
         >>> EvalOptions().topk, EvalOptions(topk=(1,)).sap
@@ -73,16 +76,23 @@ class EvalOptions:
     bounds: tuple[float, float] = DEFAULT_BOUNDS
     class_names: Sequence[str] | str | os.PathLike[str] | None = None
     absent: str = "nan"
+    interval: float | None = None
 
     @classmethod
     def from_keywords(cls, options: Mapping[str, Any], function: Callable[..., Any]) -> EvalOptions:
         """Return the options that came as keyword arguments of a function.
 
         Raises:
-            TypeError: A name is no option; the message has the nearest keyword of the function.
+            TypeError: A name is no option; the message has the nearest keyword of the function. Only
+                `vltr_eval.evaluate` takes clusters.
         """
         known = [option.name for option in fields(cls)]
         for name in options:
+            if name == "clusters":
+                raise TypeError(
+                    "clusters: expected vltr_eval.evaluate, which has the rows of a cluster in one process, "
+                    f"got {function.__qualname__}"
+                )
             if name not in known:
                 raise unknown_keyword(name, [*known, *_keywords(function)])
         return cls(**options)
@@ -100,7 +110,8 @@ class EvalOptions:
         class_info = ClassInfo.checked(num_classes, train_counts, self.bounds, class_names)
         sap = int(self.sap) if isinstance(self.sap, np.integer) else self.sap
         topk = check_topk(() if self.topk is None else self.topk, "topk")
-        return Settings(sap, check_seed(self.seed), topk, class_info.bounds, self.absent), class_info
+        settings = Settings(sap, check_seed(self.seed), topk, class_info.bounds, self.absent, self.interval)
+        return settings, class_info
 
 
 def _keywords(function: Callable[..., Any]) -> list[str]:

@@ -17,13 +17,29 @@ from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.version import __version__
 from vltr_eval._engine.draws import mean_and_std
+from vltr_eval._engine.effects import class_variances
 from vltr_eval._engine.hits import Hits
+from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, MeanEffect
 from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
 from vltr_eval.formats.class_files import numbers_in_memory
+from vltr_eval.intervals.means import interval
+from vltr_eval.intervals.one_class import effective_n, wilson
 from vltr_eval.report.means import Group
-from vltr_eval.report.names import AP, EXPECTED_SAP, OVERALL, ROC_AUC, SAP, SAP_CHANCE, SAP_STD, Metric, accuracy_at
+from vltr_eval.report.names import (
+    AP,
+    EXPECTED_SAP,
+    OVERALL,
+    ROC_AUC,
+    SAP,
+    SAP_CHANCE,
+    SAP_STD,
+    Metric,
+    accuracy_at,
+    grouped_name,
+    interval_names,
+)
 from vltr_eval.report.report import Report
-from vltr_eval.report.settings import Settings
+from vltr_eval.report.settings import CLUSTERS_COLUMN, Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +175,23 @@ def share_of_counting(settings: Settings) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class ClusterCounts:
+    """The counts of clusters of rows that intervals need.
+
+    Attributes:
+        clusters: The cluster of each row.
+        positives: (C,) int64, clusters with a positive of each class.
+        labelled: Clusters with a labelled row.
+        variances: The variance (C,) of each metric with influences that are summed within clusters.
+    """
+
+    clusters: Clusters
+    positives: np.ndarray
+    labelled: int
+    variances: dict[Metric, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class EvaluationCounts:
     """The counts of an evaluation, with the settings that turn them into a report.
 
@@ -169,6 +202,9 @@ class EvaluationCounts:
         hits: None for counts of a saved table.
         ranks: (N,) ranks of `rank_scan`, if all rows are on one device; else None.
         repeated_rows: Number of rows of samples that came before. They are not counted again.
+        effects: The drop-one effect of each row on each mean by its flat name, if the settings have an interval. For
+            clustered rows they have `Clusters.effect_factors`, so that sums within clusters are effects of clusters.
+        clustered: The clusters of the rows, if they are clustered.
     """
 
     settings: Settings
@@ -177,6 +213,8 @@ class EvaluationCounts:
     hits: Hits | None = None
     ranks: np.ndarray | None = None
     repeated_rows: int = 0
+    effects: dict[str, MeanEffect] | None = None
+    clustered: ClusterCounts | None = None
 
     def report(self, class_info: ClassInfo, progress: Progress | None = None) -> Report:
         """Turn the counts into plain data: overall, by group and by class.
@@ -187,7 +225,7 @@ class EvaluationCounts:
         """
         table, by_class = self.table, self._by_class(part_of(progress, 0.0, _OF_METRICS))
         lower, upper = map(self._filled, (table.statistics.tie_lower, table.statistics.tie_upper))
-        columns = {metric.class_name: column for metric, column in by_class.items()}
+        columns = self._columns(by_class)
         columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
         note = chance_note(table)
         if progress is not None:
@@ -205,9 +243,11 @@ class EvaluationCounts:
                 **class_info.columns(),
                 "num_positives": tuple(table.num_positives.tolist()),
                 "num_negatives": tuple(table.num_negatives.tolist()),
+                **({} if self.clustered is None else {CLUSTERS_COLUMN: tuple(self.clustered.positives.tolist())}),
                 **{name: tuple(column.tolist()) for name, column in columns.items()},
             },
             notes=() if note is None else (note,),
+            num_clusters=None if self.clustered is None else self.clustered.clusters.count,
         )
 
     def __repr__(self) -> str:
@@ -242,7 +282,55 @@ class EvaluationCounts:
         if self.hits is not None:
             rates = {accuracy_at(k).name: self.hits.rate(k) for k in self.settings.topk}
             overall = replace(overall, values=overall.values | rates)
-        return overall, *parts
+        return tuple(map(self._with_intervals, (overall, *parts)))
+
+    def _with_intervals(self, group: Group) -> Group:
+        """The group with the error and the interval of each mean, if the settings have an interval."""
+        level = self.settings.interval
+        if level is None:
+            return group
+        if self.effects is None:
+            raise ValueError(f"interval: expected None for the counts of a saved table, which has no rows, got {level}")
+        errors, intervals = {}, {}
+        for metric in self.settings.estimated:
+            effect, value = self.effects[grouped_name(metric, group.name)], group.values[metric.name]
+            if self.clustered is not None:
+                effect = effect.by_cluster(self.clustered.clusters.of_row)
+            error = effect.error()
+            errors[metric.name] = error if error > 0 else math.nan  # 0: the rows say nothing about the spread
+            if metric.interval == "share" and group.name == OVERALL:
+                intervals[metric.name] = self._interval_of_accuracy(value, error, level)
+            else:
+                intervals[metric.name] = interval(value, error, level)
+        return replace(group, errors=errors, intervals=intervals)
+
+    def _interval_of_accuracy(self, value: float, error: float, level: float) -> tuple[float, float]:
+        """Wilson's interval of the share of hits among the labelled rows."""
+        if self.clustered is None:
+            n = np.float64(0 if self.hits is None else self.hits.labelled)
+        else:
+            n = effective_n(value, error * error, self.clustered.labelled, "ap")
+        low, high = wilson(value, n, level)
+        return float(low), float(high)
+
+    def _columns(self, by_class: Mapping[Metric, np.ndarray]) -> dict[str, np.ndarray]:
+        """The values of each metric, followed by the ends of their intervals if there are any."""
+        columns, level = {}, self.settings.interval
+        for metric, values in by_class.items():
+            columns[metric.class_name] = values
+            if level is not None and metric.interval:
+                _, low, high = interval_names(metric.class_name)
+                columns[low], columns[high] = wilson(values, self._effective_n(metric, values), level)
+        return columns
+
+    def _effective_n(self, metric: Metric, values: np.ndarray) -> np.ndarray:
+        """The effective number of positives (C,) of each class."""
+        if self.clustered is not None:
+            kind = "ap" if metric.interval == "share" else metric.interval
+            return effective_n(values, self.clustered.variances[metric], self.clustered.positives, kind)
+        of_influences = metric in CORE_METRICS
+        variances = class_variances(self.table, CORE_METRICS[metric]) if of_influences else np.zeros(len(values))
+        return effective_n(values, variances, self.table.num_positives, metric.interval)
 
     @lazy_property
     def _absent(self) -> np.ndarray:

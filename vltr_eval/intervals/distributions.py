@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,14 @@ def normal_quantile(level: float) -> float:
         >>> round(normal_quantile(0.95), 6)
         1.959964
     """
-    return -NormalDist().inv_cdf((1 - check_level(level)) / 2)
+    return -normal_inverse((1 - check_level(level)) / 2)
+
+
+def normal_inverse(p: float) -> float:
+    """Return the z below which a standard normal variable lies with probability ``p``."""
+    from statistics import NormalDist  # not above: it loads random, and few programs need a quantile
+
+    return NormalDist().inv_cdf(p)
 
 
 def normal_p_value(z: Any) -> np.ndarray:
@@ -132,14 +138,14 @@ def _continued_fraction(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarr
     """Evaluate 1 / (1 + d_1 / (1 + d_2 / (1 + ...))) of DLMF 8.17.22 by the modified Lentz method."""
     c, d = np.ones(x.shape), _without_zero(1 - (a + b) * x / (a + 1))
     d = 1 / d
-    value = d.copy()
+    value: np.ndarray = d.copy()
     for m in range(1, _MOST_STEPS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for factor in (even, odd):
             d = 1 / _without_zero(1 + factor * d)
             c = _without_zero(1 + factor / c)
-            value = value * (c * d)
+            value *= c * d
         if np.all(np.abs(c * d - 1) < 2e-16):
             break
     return value

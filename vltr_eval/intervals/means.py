@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from vltr_eval.intervals.distributions import check_level, normal_quantile
+from vltr_eval.intervals.distributions import check_level, normal_inverse, normal_quantile
 
 
 def exact_sum(values: Any) -> float:
@@ -19,6 +17,8 @@ def exact_sum(values: Any) -> float:
         >>> exact_sum([1e16, 1.0, -1e16])
         1.0
     """
+    from fractions import Fraction  # not above: few programs need it
+
     rest = np.asarray(values, np.float64).ravel()
     if rest.size == 0:
         return 0.0
@@ -91,4 +91,4 @@ def detectable(error: float, level: float = 0.95, power: float = 0.8) -> float:
         >>> round(detectable(0.01), 4)
         0.028
     """
-    return (normal_quantile(level) + NormalDist().inv_cdf(check_level(power, "power"))) * error
+    return (normal_quantile(level) + normal_inverse(check_level(power, "power"))) * error

@@ -27,6 +27,7 @@ from vltr_eval._base.version import __version__
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs, read_inputs
 from vltr_eval._engine.labels import Positives, rows_between
+from vltr_eval._engine.mean_effects import read_clusters
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
 from vltr_eval.formats import (
@@ -41,6 +42,7 @@ from vltr_eval.formats import (
     read_train_counts,
 )
 from vltr_eval.formats.align import JOINS
+from vltr_eval.intervals.distributions import check_level
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, weightings_of
 from vltr_eval.report.names import OVERALL
@@ -78,10 +80,13 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent)
+    settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent, args.ci)
     _check_names(args, settings)
     _check_priors(args)
-    _check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *_prior_files(args), *_id_files(args))
+    if args.clusters is not None and args.ci is None:
+        args.refuse("argument --clusters: give --ci as well, whose intervals use it")
+    files = [args.labels, args.counts, args.class_names, args.clusters, *_prior_files(args), *_id_files(args)]
+    _check_outputs(args, *args.preds, *files)
     with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
         with propagate_errors(communicator):
             is_first = communicator.rank == 0
@@ -89,12 +94,18 @@ def _evaluate(args: argparse.Namespace) -> int:
                 raise ValueError(
                     f"--prior: expected one process, which has all rows to weight, got {communicator.size}"
                 )
+            if args.clusters and communicator.size > 1:
+                raise ValueError(
+                    f"--clusters: expected one process, which has all rows of a cluster, got {communicator.size}"
+                )
             outputs = stack.enter_context(_Outputs(args)) if is_first else None
             with ProgressBar(sys.stderr, enabled=is_first and not args.quiet) as reading:
                 inputs = _read_inputs(args, lambda fraction: reading(fraction, "reading"))
             matrix = inputs.scores
             class_info = _class_info(args, matrix.num_classes, inputs.class_names)
             chunks = _share(matrix, inputs.labels, communicator, args.threads)
+            if args.clusters is not None:
+                chunks = [replace(chunk, clusters=read_clusters(args.clusters, matrix)) for chunk in chunks]
             weightings = _weightings(args, class_info, chunks)
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
         counted = share_of_counting(settings)
@@ -428,7 +439,8 @@ def _check_names(args: argparse.Namespace, settings: Settings) -> None:
         names = [] if getattr(args, "class_names", "") is None else ["name"]
         counts = [] if args.counts is None else ["group", "train_count"]
         try:
-            read_sort(args.sort, settings.class_columns([*names, *counts], priors))
+            clustered = getattr(args, "clusters", None) is not None
+            read_sort(args.sort, settings.class_columns([*names, *counts], priors, clustered=clustered))
         except ValueError as error:
             args.refuse(f"argument --{error}")
 
@@ -524,6 +536,20 @@ def _add_evaluate(commands: Any) -> None:
         metavar="P,...",
         help="AP and Acc@k under other class distributions as well, rows being weighted: longtail, uniform, inverse, "
         "or a FILE of a number for each class (formats of --counts)",
+    )
+    parser.add_argument(
+        "--ci",
+        type=_level,
+        nargs="?",
+        const=0.95,
+        metavar="LEVEL",
+        help="add the interval of each mean and of each class at this level (0.95 if no LEVEL follows)",
+    )
+    parser.add_argument(
+        "--clusters",
+        metavar="FILE",
+        help="for --ci: the video (frame, patient, ...) of each row of PREDS, in the formats of an --ids FILE; rows of "
+        "one cluster count as one observation",
     )
     _add_report_options(parser)
     parser.add_argument(
@@ -764,6 +790,16 @@ def _priors(text: str) -> list[str]:
     if not all(map(_prior_name, priors)):
         raise argparse.ArgumentTypeError(f"expected names or files, got {text!r}")
     return priors
+
+
+def _level(text: str) -> float:
+    try:
+        return check_level(float(text))
+    except ValueError as error:
+        hint = "; write --ci=0.95 before PREDS" if str(error).startswith("could not") else ""
+        raise argparse.ArgumentTypeError(
+            f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
+        ) from None
 
 
 def _bounds(text: str) -> tuple[float, float]:

@@ -8,12 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vltr_eval.report.means import Group
-from vltr_eval.report.names import OVERALL, Metric, grouped_name
+from vltr_eval.report.names import OVERALL, Metric, grouped_name, interval_names
 
 
 def flat_means(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, float]:
-    """Return the means of groups by their flat names."""
-    return {grouped_name(metric, group.name): group.values[metric.name] for group in groups for metric in metrics}
+    """Return the means of groups by their flat names, each with its standard error and interval if it has them."""
+    means: dict[str, float] = {}
+    for group in groups:
+        for metric in metrics:
+            name = grouped_name(metric, group.name)
+            means[name] = group.values[metric.name]
+            if metric.name in group.intervals:
+                ends = group.errors[metric.name], *group.intervals[metric.name]
+                means |= dict(zip(interval_names(name), ends, strict=True))
+    return means
 
 
 def group_sizes(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
@@ -22,21 +30,33 @@ def group_sizes(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
 
 
 def read_groups(
-    sizes: Mapping[str, Any], metrics: Sequence[Metric], values: Mapping[str, Any], prefix: str = ""
+    sizes: Mapping[str, Any],
+    metrics: Sequence[Metric],
+    values: Mapping[str, Any],
+    prefix: str = "",
+    estimated: Sequence[Metric] = (),
 ) -> tuple[Group, ...]:
-    """Read groups from the output of `group_sizes` and `flat_means`."""
-    groups = tuple(
-        Group(
-            name,
-            read_count(counts["num_classes"]),
-            read_count(counts["num_undefined"]),
-            {metric.name: read_number(values[prefix + grouped_name(metric, name)]) for metric in metrics},
+    """Read groups from the output of `group_sizes` and `flat_means`. estimated: the metrics with an interval."""
+    groups = []
+    for name, counts in sizes.items():
+        means = {metric.name: read_number(values[prefix + grouped_name(metric, name)]) for metric in metrics}
+        ends = {
+            metric.name: [read_number(values[key]) for key in interval_names(prefix + grouped_name(metric, name))]
+            for metric in estimated
+        }
+        groups.append(
+            Group(
+                name,
+                read_count(counts["num_classes"]),
+                read_count(counts["num_undefined"]),
+                means,
+                errors={key: error for key, (error, _, _) in ends.items()},
+                intervals={key: (low, high) for key, (_, low, high) in ends.items()},
+            )
         )
-        for name, counts in sizes.items()
-    )
     if [group.name for group in groups[:1]] != [OVERALL]:
         raise TypeError(f"groups without {OVERALL!r} as the first")
-    return groups
+    return tuple(groups)
 
 
 def is_nan(value: Any) -> bool:
@@ -75,6 +95,7 @@ _COLUMN_READERS: dict[str, Callable[[Any], Any]] = {
     "group": read_text,
     "num_positives": read_count,
     "num_negatives": read_count,
+    "num_positive_clusters": read_count,
 }
 
 

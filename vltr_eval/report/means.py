@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vltr_eval.report.names import AP
 
@@ -16,12 +16,17 @@ class Group:
         num_classes: Classes of the group.
         num_undefined: Classes of the group without a positive in the evaluated set.
         values: The mean of each metric over its defined classes, by ``Metric.name``.
+        errors: The standard error of each mean, if the report has intervals; NaN where it cannot be estimated, as in a
+            group of perfect classes.
+        intervals: The lower and upper end of each mean's interval.
     """
 
     name: str
     num_classes: int
     num_undefined: int
     values: dict[str, float]
+    errors: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         mean = decimal(self.values[AP.name])

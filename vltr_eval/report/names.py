@@ -30,6 +30,7 @@ class Metric(NamedTuple):
             for SAP trials.
         signature: The part of the signature that names the metric, "" for none.
         spread: The metric whose value follows this one's in the same cell, as ``0.98 +- 0.01``.
+        interval: The kind of `vltr_eval.intervals.effective_n` for single classes, "" for a metric without intervals.
     """
 
     name: str
@@ -41,12 +42,25 @@ class Metric(NamedTuple):
     needs: str = ""
     signature: str = ""
     spread: Metric | None = None
+    interval: str = ""
 
 
 RANKS = {
     name: rank
     for rank, name in enumerate(
-        ("AP", "SAP", "counts", "Acc", "undefined", "train_count", "group", "ROC_AUC", "exact_SAP", "SAP_chance")
+        (
+            "AP",
+            "SAP",
+            "counts",
+            "Acc",
+            "undefined",
+            "train_count",
+            "group",
+            "ROC_AUC",
+            "exact_SAP",
+            "SAP_chance",
+            "interval",
+        )
     )
 }
 """Columns of the text tables. A table that is too wide drops the last of these first, and never AP.
@@ -54,7 +68,7 @@ RANKS = {
 Among the Acc@k, the last k is dropped first. The index and the name of a class always stay.
 """
 
-AP = Metric("mAP", "AP", "mAP", "AP", signature="AP")
+AP = Metric("mAP", "AP", "mAP", "AP", signature="AP", interval="ap")
 
 SAP_STD = Metric("SAP_std", "SAP_std", "", "", needs="trials")
 
@@ -69,11 +83,12 @@ EXPECTED_SAP = Metric(
     RANKS["exact_SAP"],
     needs="sap",
     signature="SAP",
+    interval="sap",
 )
 
 SAP_CHANCE = Metric("SAP_chance", "SAP_chance", "chance SAP", "chance SAP", "chance", RANKS["SAP_chance"], needs="sap")
 
-ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC", rank=RANKS["ROC_AUC"], signature="ROC-AUC")
+ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC", rank=RANKS["ROC_AUC"], signature="ROC-AUC", interval="auc")
 
 METRICS = (AP, SAP, SAP_STD, EXPECTED_SAP, SAP_CHANCE, ROC_AUC)
 """The metrics of a report in their order; the Acc@k follow them."""
@@ -82,12 +97,22 @@ METRICS = (AP, SAP, SAP_STD, EXPECTED_SAP, SAP_CHANCE, ROC_AUC)
 def accuracy_at(k: int) -> Metric:
     """Return the metric Acc@k, the only one with a number in its name."""
     name = f"Acc@{k}"
-    return Metric(name, name, name, name, rank=RANKS["Acc"])
+    return Metric(name, name, name, name, rank=RANKS["Acc"], interval="share")
 
 
 def grouped_name(metric: Metric, group: str) -> str:
     """Return the flat name of a metric's mean over a group: ``mAP``, ``mAP_tail``."""
     return metric.name if group == OVERALL else f"{metric.name}_{group}"
+
+
+def interval_names(name: str) -> tuple[str, str, str]:
+    """Return the names of a mean's standard error and of the ends of its interval.
+
+    Example:
+        >>> interval_names("mAP_tail")
+        ('mAP_tail_se', 'mAP_tail_low', 'mAP_tail_high')
+    """
+    return f"{name}_se", f"{name}_low", f"{name}_high"
 
 
 def name_under_prior(prior: str, name: str) -> str:

@@ -28,9 +28,9 @@ from vltr_eval.report.document import (
     render_json,
 )
 from vltr_eval.report.means import Group, PriorResult, decimal
-from vltr_eval.report.names import AP, name_under_prior, plain_name
+from vltr_eval.report.names import AP, interval_names, name_under_prior, plain_name
 from vltr_eval.report.settings import Settings
-from vltr_eval.report.text import class_table, group_table, prior_table, shortlist
+from vltr_eval.report.text import class_table, group_table, level_in_words, prior_table, shortlist
 
 if TYPE_CHECKING:
     import pandas
@@ -164,7 +164,8 @@ class BaseReport(ABC):
         groups = group_table(self.groups, self.settings.metrics, width=width, bold=bold)
         blocks = [groups, self._summary(), *self._more_tables(width, bold)]
         if per_class:
-            shown: dict[str, Any] = {"sort": sort, "limit": limit, "width": width, "bold": bold}
+            level = self.settings.interval
+            shown: dict[str, Any] = {"level": level, "sort": sort, "limit": limit, "width": width, "bold": bold}
             blocks.append(class_table(self._columns, self.settings.metrics, self.COUNTS, **shown))
         elif sort is not None or limit is not None:
             name = "limit" if sort is None else "sort"
@@ -204,7 +205,7 @@ class BaseReport(ABC):
             "schema": self.SCHEMA,
             "version": self.version,
             "signature": self.signature,
-            "settings": asdict(self.settings),
+            "settings": self._settings_in_json(),
             "notes": self.notes,
             **self._totals(),
             "absent_classes": self.absent_classes,
@@ -214,6 +215,16 @@ class BaseReport(ABC):
             "metrics": self.metrics(),
             "classes": self.classes,
         }
+
+    def _settings_in_json(self) -> dict[str, Any]:
+        settings = asdict(self.settings)
+        if self.settings.interval is None:  # the key is absent from reports without intervals
+            del settings["interval"]
+        return settings
+
+    def _intervals_in_words(self) -> list[str]:
+        """The lines of the summary on intervals."""
+        return []
 
     def _summary(self) -> str:
         lines = [self._totals_in_words()]
@@ -227,7 +238,8 @@ class BaseReport(ABC):
         if self.tie_rate > 0:
             lower, upper = map(decimal, self.mAP_tie_interval)
             tied = f"{self.tie_rate:.2%} of {self.TIED}; their order could move mAP within [{lower}, {upper}]"
-        return "\n".join([*lines, f"ties: {tied}", f"signature: {self.signature}"]) + "\n"
+        lines += [f"ties: {tied}", *self._intervals_in_words(), f"signature: {self.signature}"]
+        return "\n".join(lines) + "\n"
 
     def __eq__(self, other: object) -> bool:
         # By text, because NaN != NaN would make two equal reports differ.
@@ -264,6 +276,8 @@ class Report(BaseReport):
             and train_count where they are known.
         prior_results: The means under other class distributions, if requested. Each adds columns to ``classes``: its AP
             and Acc@k, the share of the weighted labels, and the effective number of positives.
+        num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
+            num_positive_clusters, the clusters with a positive of each class.
         notes: Sentences about inputs that were changed for the evaluation, or that make the numbers doubtful. JSON has
             them, ``str(report)`` ends with them, and the program writes them to stderr.
 
@@ -284,6 +298,7 @@ class Report(BaseReport):
     num_rows: int
     rows_without_labels: int | None
     prior_results: tuple[PriorResult, ...] = ()
+    num_clusters: int | None = None
 
     @property
     def num_labels(self) -> int:
@@ -333,7 +348,7 @@ class Report(BaseReport):
         settings = Settings(**{**values, **plain})
         num_classes = read_count(document["num_classes"])
         metrics = document["metrics"]
-        groups = read_groups(document["groups"], settings.metrics, metrics)
+        groups = read_groups(document["groups"], settings.metrics, metrics, estimated=settings.estimated)
         results = tuple(
             PriorResult(
                 name,
@@ -344,7 +359,8 @@ class Report(BaseReport):
         )
         lower, upper = document["mAP_tie_interval"]
         classes = {name: read_column(name, column, num_classes) for name, column in document["classes"].items()}
-        for name in ("num_positives", *(metric.class_name for metric in settings.metrics)):
+        ends = [end for metric in settings.estimated for end in interval_names(metric.class_name)[1:]]
+        for name in ("num_positives", *(metric.class_name for metric in settings.metrics), *ends):
             if name not in classes:
                 raise KeyError(name)
         unlabelled = document["rows_without_labels"]
@@ -359,6 +375,7 @@ class Report(BaseReport):
             groups=groups,
             classes=classes,
             prior_results=results,
+            num_clusters=read_count(document["num_clusters"]) if "num_clusters" in document else None,
             notes=read_texts(document.get("notes", [])),  # older reports have none
         )
 
@@ -380,6 +397,19 @@ class Report(BaseReport):
             f"absent:{settings.absent}",
             f"classes:{self._num_defined}/{self.num_classes}",
             *(["priors:" + ",".join(result.name for result in self.prior_results)] if self.prior_results else []),
+            *([] if settings.interval is None else [f"ci:{settings.interval!r}"]),
+            *([] if self.num_clusters is None else [f"clusters:{self.num_clusters}"]),
+        ]
+
+    def _intervals_in_words(self) -> list[str]:
+        level = self.settings.interval
+        if level is None:
+            return []
+        units = "rows" if self.num_clusters is None else f"{self.num_clusters:,} clusters of rows"
+        return [
+            f"intervals: +- is half the width of the {level_in_words(level)} interval"
+            + ("; that of SAP is the deviation of its trials" if self.settings.trials else ""),
+            f"intervals: for the expected value on a test set of this size; {units} vary, training seeds do not",
         ]
 
     def _document(self) -> dict[str, Any]:
@@ -405,6 +435,7 @@ class Report(BaseReport):
             "num_classes": self.num_classes,
             "num_labels": self.num_labels,
             "rows_without_labels": self.rows_without_labels,
+            **({} if self.num_clusters is None else {"num_clusters": self.num_clusters}),
         }
 
     def _totals_in_words(self) -> str:

@@ -6,9 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vltr_eval.report.names import AP, METRICS, OVERALL, Metric, accuracy_at, grouped_name, name_under_prior
+from vltr_eval.intervals.distributions import check_level
+from vltr_eval.report.names import (
+    AP,
+    METRICS,
+    OVERALL,
+    Metric,
+    accuracy_at,
+    grouped_name,
+    interval_names,
+    name_under_prior,
+)
 
 MAX_TRIALS = 2**31 - 1
+
+CLUSTERS_COLUMN = "num_positive_clusters"
+"""The per-class column with the number of clusters that have a positive of the class."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +34,11 @@ class Settings:
         topk: The values of k for Acc@k, ascending.
         bounds: Train counts that separate head, medium and tail; None without train counts.
         absent: "nan" or "zero", the AP and SAP of classes without positives.
+        interval: Level of the intervals, such as 0.95; None for no intervals.
 
     Raises:
-        ValueError: ``sap`` or ``absent`` has another value.
+        ValueError: ``sap`` or ``absent`` has another value, or ``interval`` is not between 0 and 1.
+        TypeError: ``interval`` is no number.
     """
 
     COUNT_COLUMNS: ClassVar[tuple[str, ...]] = ("num_positives", "num_negatives")
@@ -34,6 +49,7 @@ class Settings:
     topk: tuple[int, ...] = (1, 5)
     bounds: tuple[float, float] | None = None
     absent: str = "nan"
+    interval: float | None = None
 
     def __post_init__(self) -> None:
         is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool) and 1 <= self.sap <= MAX_TRIALS
@@ -42,6 +58,8 @@ class Settings:
             raise ValueError(f"sap: expected {expected}, got {self.sap!r}")
         if self.absent not in ("nan", "zero"):
             raise ValueError(f'absent: expected "nan" or "zero", got {self.absent!r}')
+        if self.interval is not None:
+            object.__setattr__(self, "interval", check_level(self.interval, "interval"))
 
     @property
     def trials(self) -> int:
@@ -55,24 +73,45 @@ class Settings:
         return (*(metric for metric in METRICS if metric.needs in met), *map(accuracy_at, self.topk))
 
     @property
+    def estimated(self) -> tuple[Metric, ...]:
+        """The metrics that have intervals under these settings.
+
+        SAP of trials has none: its uncertainty over rows is that of expected SAP.
+        """
+        return () if self.interval is None else tuple(metric for metric in self.metrics if metric.interval)
+
+    @property
     def prior_metrics(self) -> tuple[Metric, ...]:
         """The metrics that a report also has under other class distributions."""
         return (AP, *map(accuracy_at, self.topk))
 
     def metric_names(self, groups: Sequence[str] = (OVERALL,), priors: Iterable[str] = ()) -> list[str]:
         """Return the keys that ``Report.metrics()`` has under these settings."""
-        names = [grouped_name(metric, group) for group in groups for metric in self.metrics]
+        names: list[str] = []
+        groups, estimated = tuple(groups), self.estimated
+        for group in groups:
+            for metric in self.metrics:
+                name = grouped_name(metric, group)
+                names += [name, *(interval_names(name) if metric in estimated else ())]
         under_prior = [grouped_name(metric, group) for group in groups for metric in self.prior_metrics]
         return names + [name_under_prior(prior, name) for prior in priors for name in under_prior]
 
-    def class_columns(self, known: Iterable[str] = (), priors: Iterable[str] = ()) -> list[str]:
+    def class_columns(
+        self, known: Iterable[str] = (), priors: Iterable[str] = (), *, clustered: bool = False
+    ) -> list[str]:
         """Return the columns that the per-class table has under these settings.
 
         Args:
             known: Those of name, group and train_count that are known.
             priors: The names of other class distributions.
+            clustered: Whether the intervals are of clustered rows.
         """
-        metrics = [metric.class_name for metric in self.metrics]
-        columns = ["class", *known, *self.COUNT_COLUMNS, *metrics, *self.TIE_COLUMNS]
+        estimated = self.estimated
+        metrics: list[str] = []
+        for metric in self.metrics:
+            name = metric.class_name
+            metrics += [name, *(interval_names(name)[1:] if metric in estimated else ())]
+        counts = [*self.COUNT_COLUMNS, *([CLUSTERS_COLUMN] if clustered else [])]
+        columns = ["class", *known, *counts, *metrics, *self.TIE_COLUMNS]
         under_prior = [*(metric.class_name for metric in self.prior_metrics), "share", "effective_positives"]
         return columns + [name_under_prior(prior, name) for prior in priors for name in under_prior]

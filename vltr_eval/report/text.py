@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vltr_eval._base.arguments import nearest_name
-from vltr_eval._base.text_table import Column, text_table
+from vltr_eval._base.text_table import Column, fits, text_table
 from vltr_eval.report.document import is_nan
 from vltr_eval.report.means import Group, PriorResult, decimal
-from vltr_eval.report.names import RANKS, Metric
+from vltr_eval.report.names import RANKS, Metric, interval_names
 
 _ASCENDING = ("class", "name", "group")
 _SMALLEST_DISTANCE = 1e-6  # a total variation below this would be 0.0000 in a table
@@ -17,14 +17,51 @@ _FEW = 0.1  # share of the labelled rows
 
 
 def group_table(groups: Sequence[Group], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
-    """Build the table with a line for each group: its classes, and the mean of each metric over them."""
+    """Build the table with a line for each group: its classes, and the mean of each metric over them.
+
+    Means with intervals have half the width behind them, as in ``0.4683 +- 0.0121``. In a narrow table it has a line of
+    its own below the mean, because no column should be dropped for it.
+    """
+    columns = _group_columns(groups, metrics, beside=True)
+    if any(group.intervals for group in groups) and not fits(columns, width):
+        columns = _group_columns(groups, metrics, beside=False)
+    return text_table(columns, width=width, bold=bold)
+
+
+def _group_columns(groups: Sequence[Group], metrics: Sequence[Metric], *, beside: bool) -> list[Column]:
+    """The columns of `group_table`. beside: whether half the width of an interval stands in the cell of the mean."""
     columns = [
         Column("", [group.name for group in groups], is_name=True),
         Column("classes", [f"{group.num_classes:,}" for group in groups], rank=RANKS["counts"]),
         _undefined_column(groups),
         *_metric_columns(metrics, [group.values for group in groups]),
     ]
-    return text_table(columns, width=width, bold=bold)
+    of_columns = [None, None, None, *(metric for metric in metrics if metric.heading)]
+    found = []
+    for column, metric in zip(columns, of_columns, strict=True):
+        halves = [None if metric is None else _half_width(metric, group) for group in groups]
+        if beside:
+            cells = [
+                cell if half is None else f"{cell} +- {half}" for cell, half in zip(column.cells, halves, strict=True)
+            ]
+        else:
+            below = [half or ("  +-" if column.is_name else "") for half in halves]
+            cells = [cell for pair in zip(column.cells, below, strict=True) for cell in pair]
+        found.append(column._replace(cells=cells))
+    return found
+
+
+def _half_width(metric: Metric, group: Group) -> str | None:
+    """Half the width of the interval of a group's mean, None without one."""
+    if metric.name not in group.intervals or is_nan(group.values[metric.name]):
+        return None
+    low, high = group.intervals[metric.name]
+    return _cell((high - low) / 2)
+
+
+def level_in_words(level: float) -> str:
+    """Return a level as a text table prints it: 0.95 is ``95%``."""
+    return f"{100 * level:.10g}%"
 
 
 def class_table(
@@ -32,6 +69,7 @@ def class_table(
     metrics: Sequence[Metric],
     counts: Mapping[str, str],
     *,
+    level: float | None = None,
     sort: str | None,
     limit: int | None,
     width: int | None,
@@ -43,6 +81,7 @@ def class_table(
         columns: The per-class table, with the column "class".
         metrics: The metrics to show.
         counts: The columns of counts to show, and their headings.
+        level: The level of the intervals; they have columns of their own. None without intervals.
         sort: See `read_sort`.
         limit: Number of classes to show.
         width: Terminal cells of a line; None for no limit.
@@ -67,7 +106,8 @@ def class_table(
         for name, heading in headings.items()
         if name in columns
     ]
-    text = text_table([*known, *_metric_columns(metrics, rows, by_class=True)], width=width, bold=bold)
+    intervals = [] if level is None else _interval_columns(metrics, rows, level)
+    text = text_table([*known, *_metric_columns(metrics, rows, by_class=True), *intervals], width=width, bold=bold)
     if len(rows) < num_classes:
         text += f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit\n"
     return text
@@ -180,6 +220,18 @@ def _metric_columns(
         if heading:
             cells = [_metric_cell(metric, row, by_class) for row in rows]
             columns.append(Column(heading, cells, metric.short, metric.rank))
+    return columns
+
+
+def _interval_columns(metrics: Sequence[Metric], rows: Sequence[Mapping[str, Any]], level: float) -> list[Column]:
+    """A column for the interval of each metric that has one."""
+    columns = []
+    for metric in metrics:
+        if metric.interval:
+            _, low, high = interval_names(metric.class_name)
+            cells = ["-" if is_nan(row[low]) else f"[{decimal(row[low])}, {decimal(row[high])}]" for row in rows]
+            heading = f"{metric.class_heading} {level_in_words(level)}"
+            columns.append(Column(heading, cells, heading.replace(" ", ""), RANKS["interval"]))
     return columns
 
 

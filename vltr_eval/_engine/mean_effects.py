@@ -1,0 +1,360 @@
+"""The drop-one effect of each row on each mean of a report; the jackknife makes their standard errors of it.
+
+The effects are integers on a common scale, so their sums over rows and clusters have the same bits in any order of
+rows, chunks and ranks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vltr_eval._base.arrays import Matrix
+from vltr_eval._base.progress import Progress
+from vltr_eval._engine.effects import row_effects
+from vltr_eval._engine.hits import Hits
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_table import RankTable, exact_sums
+from vltr_eval._engine.sample_ids import distinct_ids, read_ids
+from vltr_eval.formats import read_ids as read_id_file
+from vltr_eval.intervals.means import jackknife_error
+from vltr_eval.report.names import AP, EXPECTED_SAP, ROC_AUC, Metric, accuracy_at, grouped_name
+from vltr_eval.report.settings import Settings
+
+__all__ = ["CORE_METRICS", "Clusters", "EffectColumns", "MeanEffect", "check_clusters", "in_order", "read_clusters"]
+
+CORE_METRICS = {
+    AP: "average_precision",
+    EXPECTED_SAP: "expected_sampled_average_precision",
+    ROC_AUC: "roc_auc",
+}
+"""The metrics whose effects `vltr_eval._engine.effects` computes, by their name there."""
+
+_BITS = 45  # the sum of a row's effects stays below 2^47, and so is exact as a double
+_MOST_FACTORS, _STEPS = 64, 16
+_LARGEST, _LOW_BITS, _AT_ONCE = 1 << 47, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
+
+
+@dataclass(frozen=True, eq=False)
+class MeanEffect:
+    """The drop-one effect of each row, or of each cluster of rows, on one mean: the mean without it minus the mean.
+
+    Attributes:
+        sums: (N,) int64, in the order of the row numbers.
+        exponent: The effect of row i is ``sums[i] * 2.0 ** -exponent / count``.
+        count: The number of values in the mean.
+    """
+
+    sums: np.ndarray
+    exponent: int
+    count: int
+
+    def __repr__(self) -> str:
+        return f"<MeanEffect of {len(self.sums)} rows on a mean of {self.count}>"
+
+    @property
+    def values(self) -> np.ndarray:
+        """(N,) float64; NaN if the mean has no values."""
+        if self.count == 0:
+            return np.full(len(self.sums), np.nan)
+        values: np.ndarray = np.ldexp(self.sums.astype(np.float64), -self.exponent) / self.count
+        return values
+
+    def by_cluster(self, clusters: np.ndarray) -> MeanEffect:
+        """Add the effects of the rows of each cluster. clusters: (N,) numbers from 0 up."""
+        sums = np.zeros(int(clusters.max(initial=-1)) + 1, np.int64)
+        np.add.at(sums, clusters, self.sums)
+        return MeanEffect(sums, self.exponent, self.count)
+
+    def error(self) -> float:
+        """The jackknife standard error of the mean, as `jackknife_error` of the values; NaN for fewer than two rows."""
+        n = len(self.sums)
+        if n < 2 or self.count == 0 or not -_LARGEST < int(self.sums.min()) <= int(self.sums.max()) < _LARGEST:
+            return jackknife_error(self.values)
+        total, squares = _moments(self.sums)
+        # (N - 1) / N times the sum of squared deviations, in integers up to the last step
+        variance = (n - 1) * (n * squares - total * total) / (n * n)
+        return math.ldexp(math.sqrt(variance), -self.exponent) / self.count
+
+
+def _moments(values: np.ndarray) -> tuple[int, int]:
+    """The sum and the sum of squares of integers below 2^47, exactly."""
+    total = squares = 0
+    for first in range(0, len(values), _AT_ONCE):
+        part = values[first : first + _AT_ONCE]
+        high, low = part >> _LOW_BITS, part & ((1 << _LOW_BITS) - 1)
+        of_high, of_low = int(high.sum()), int(low.sum())
+        total += (of_high << _LOW_BITS) + of_low
+        squares += int(high @ high) << (2 * _LOW_BITS)
+        squares += (int(high @ low) << (_LOW_BITS + 1)) + int(low @ low)
+    return total, squares
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The cluster of each row, such as the video of a clip.
+
+    Attributes:
+        of_row: (N,) int64, numbers from 0 up in the order of the cluster ids.
+        count: Number of clusters.
+    """
+
+    of_row: np.ndarray
+    count: int
+
+    def with_positives(self, positives: Positives) -> np.ndarray:
+        """Clusters with a positive of each class: (C,) int64."""
+        return np.diff(self._cells(positives)[0])
+
+    def effect_factors(self, positives: Positives) -> np.ndarray:
+        """The factors (C,) that turn sums of drop-one effects within clusters into effects of dropping a cluster.
+
+        The effect of one of P positives is its influence times P / (P - 1), nearly. That of one of G clusters with a
+        positive is the sum of its influences times G / (G - 1). A class with one such cluster has the factor 1.
+        """
+        total = positives.counts.astype(np.float64)
+        clusters = self.with_positives(positives).astype(np.float64)
+        factors = np.ones(len(total))
+        np.divide(clusters * (total - 1), (clusters - 1) * total, out=factors, where=clusters > 1)
+        return factors
+
+    def labelled(self, positives: Positives) -> int:
+        """Number of clusters with a labelled row."""
+        return len(np.unique(self.of_row[positives.rows]))
+
+    def accuracy_variances(self, positives: Positives, hit: np.ndarray) -> np.ndarray:
+        """The variance of the share of hits among the positives of each class: (C,) float64, NaN for one cluster.
+
+        It is G / (G - 1) times the sum of squared influences, which are summed within each of the class's G clusters.
+
+        Args:
+            positives: The labels.
+            hit: (N,) bool.
+        """
+        indptr, cell = self._cells(positives)
+        counts = np.diff(indptr)
+        of_class = np.repeat(np.arange(positives.num_classes), counts)
+        rows, hits = (
+            np.bincount(cell, minlength=indptr[-1]),
+            np.bincount(cell[hit[positives.rows]], minlength=indptr[-1]),
+        )
+        total = np.maximum(positives.counts, 1)
+        rate = np.bincount(of_class, hits, minlength=positives.num_classes) / total
+        influence = (hits - rate[of_class] * rows) / total[of_class]
+        variances = exact_sums(influence * influence, indptr, threads=1)
+        out = np.full(positives.num_classes, np.nan)
+        np.divide(variances * counts, counts - 1, out=out, where=counts > 1)
+        return out
+
+    def _cells(self, positives: Positives) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs of a class and a cluster that have a positive: where each class's begin, and that of a positive."""
+        classes = np.repeat(np.arange(positives.num_classes, dtype=np.int64), positives.counts)
+        cells, cell = np.unique(classes * self.count + self.of_row[positives.rows], return_inverse=True)
+        starts = np.arange(positives.num_classes + 1, dtype=np.int64) * self.count
+        return np.searchsorted(cells, starts), cell.reshape(-1)
+
+
+def check_clusters(clusters: Any, level: float | None) -> None:
+    """Check that clusters come with intervals, which alone use them.
+
+    Raises:
+        ValueError: There is no level.
+    """
+    if clusters is not None and level is None:
+        raise ValueError("clusters: expected interval beside them, such as interval=0.95, got interval=None")
+
+
+def read_clusters(clusters: Any, scores: Matrix) -> Clusters | None:
+    """Read the cluster of each row.
+
+    Args:
+        clusters: (N,) integers or strings, in the forms of `read_ids`; a file of them; or None.
+        scores: (N, C).
+
+    Raises:
+        TypeError: The ids of the clusters have another type.
+        ValueError: There is not one id for each row, or the scores are on a device.
+    """
+    if clusters is None:
+        return None
+    if scores.device.index is not None:
+        raise ValueError(f"clusters: expected scores in CPU memory beside them, got them on {scores.device}")
+    name = "clusters"
+    if isinstance(clusters, (str, os.PathLike)):
+        name, clusters = os.fspath(clusters), read_id_file(clusters)
+    num_rows = scores.num_rows
+    if hasattr(clusters, "__len__") and len(clusters) != num_rows:
+        raise ValueError(
+            f"{name}: expected a cluster for each of the {num_rows} evaluated rows, got {len(clusters)}; leave out "
+            "those of rows that are left out"
+        )
+    try:
+        distinct, _, of_row = distinct_ids(read_ids(clusters, num_rows))
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {str(error).removeprefix('ids: ')}") from None
+    return Clusters(of_row.astype(np.int64), len(distinct))
+
+
+class EffectColumns:
+    """The effects of rows as columns of integers, which chunks and ranks can put together row by row.
+
+    Args:
+        settings: The conventions, with an interval.
+        groups: The class indices of head, medium and tail; none without train counts.
+        table: The rank table of all rows.
+        hits: The hits of all rows.
+        factors: (C,) factors of the effects on each class, from 1 to 2, for clustered rows. Those on the metrics of the
+            core are rounded to sixteenths, so that few sums are needed for each row. None: 1.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        groups: dict[str, np.ndarray],
+        table: RankTable,
+        hits: Hits,
+        factors: np.ndarray | None = None,
+    ) -> None:
+        self._absent = settings.absent
+        self._table = table
+        self._hits = hits
+        self._core = [metric for metric in settings.estimated if metric in CORE_METRICS]
+        self._groups = groups
+        self._group_of = np.zeros(table.num_classes, np.int64)
+        for number, members in enumerate(groups.values()):
+            self._group_of[members] = number
+        self._num_groups = max(1, len(groups))
+        self._factors = np.ones(table.num_classes) if factors is None else factors
+        # The core sums over classes of one group and one factor.
+        keys = self._group_of * _MOST_FACTORS + np.rint(self._factors * _STEPS).astype(np.int64)
+        distinct, sum_of = np.unique(keys, return_inverse=True)
+        self._sum_of = sum_of.reshape(-1).astype(np.int64)
+        self._group_of_sum, steps = np.divmod(distinct, _MOST_FACTORS)
+        self._factor_of_sum = steps / _STEPS
+        self._topk = settings.topk
+        self._exponent = _BITS - table.num_classes.bit_length()  # of the effects on class rates, each at most 2
+
+    def of_rows(
+        self,
+        scores: Matrix,
+        positives: Positives,
+        ranks: np.ndarray | None,
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the columns of some rows.
+
+        Args:
+            scores: (n, C).
+            positives: Their labels.
+            ranks: (n,) of `rank_scan`; None without Acc@k.
+            threads: CPU threads.
+            progress: Called with the fraction done.
+
+        Returns:
+            (n, W) int64, and the exponents of the metrics of the core, which are the same for all rows.
+        """
+        found = row_effects(
+            scores,
+            positives,
+            self._table,
+            self._sum_of,
+            [CORE_METRICS[metric] for metric in self._core],
+            threads=threads,
+            progress=progress,
+        )
+        num_rows = scores.num_rows
+        sums = np.zeros((num_rows, self._num_groups, len(self._core)), np.int64)
+        for number, (group, factor) in enumerate(zip(self._group_of_sum, self._factor_of_sum, strict=True)):
+            part = found.sums[:, number]
+            sums[:, group] += part if factor == 1 else np.rint(part * factor).astype(np.int64)
+        columns = [sums.reshape(num_rows, -1)]
+        if ranks is not None:
+            labelled = ranks >= 0
+            for k in self._topk:
+                hit = labelled & (ranks < k)
+                columns.append(self._of_accuracy(k, labelled, hit)[:, None])
+                if self._groups:
+                    columns.append(self._of_rates(k, positives, hit))
+        return np.concatenate(columns, axis=1), found.exponents
+
+    def _of_accuracy(self, k: int, labelled: np.ndarray, hit: np.ndarray) -> np.ndarray:
+        """Without row i the share H / L is (H - h_i) / (L - 1); the difference is (H - L h_i) / (L (L - 1))."""
+        total, hits = self._hits.labelled, int(self._hits.rows[self._hits.topk.index(k)])
+        return np.where(labelled, hits - total * hit.astype(np.int64), 0)
+
+    def _of_rates(self, k: int, positives: Positives, hit: np.ndarray) -> np.ndarray:
+        """The effects on the rates of the classes of each group: (n, G). The only positive of a class has none."""
+        hits, total = self._hits.classes[self._hits.topk.index(k)], self._table.num_positives
+        pairs = total * (total - 1)
+        scaled = np.zeros((2, len(total)))
+        np.divide(np.stack([hits, hits - total]), pairs, out=scaled, where=pairs > 0)
+        scaled = np.rint(np.ldexp(scaled * self._factors, self._exponent))
+        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
+        cells = positives.rows.astype(np.int64) * self._num_groups + self._group_of[classes]
+        of_positives = scaled[hit[positives.rows].astype(np.int64), classes]
+        sums = np.bincount(cells, of_positives, minlength=positives.num_rows * self._num_groups)  # of whole numbers
+        return sums.astype(np.int64).reshape(positives.num_rows, self._num_groups)
+
+    def effects(self, columns: np.ndarray, exponents: np.ndarray) -> dict[str, MeanEffect]:
+        """Turn the columns of all rows into the effect on each mean, by its flat name.
+
+        Args:
+            columns: (N, W), in the order of the row numbers.
+            exponents: Those that `of_rows` returns.
+        """
+        effects: dict[str, MeanEffect] = {}
+        per_group = columns[:, : self._num_groups * len(self._core)].reshape(-1, self._num_groups, len(self._core))
+        for number, metric in enumerate(self._core):
+            self._add(effects, metric, per_group[:, :, number], int(exponents[number]), self._defined(metric))
+        rest = iter(columns[:, self._num_groups * len(self._core) :].T)
+        for k in self._topk:
+            total = self._hits.labelled
+            metric = accuracy_at(k)
+            effects[metric.name] = MeanEffect(np.ascontiguousarray(next(rest)), 0, total * (total - 1))
+            if self._groups:
+                of_groups = np.stack([next(rest) for _ in range(self._num_groups)], axis=1)
+                overall = effects[metric.name]
+                self._add(effects, metric, of_groups, self._exponent, self._table.num_positives > 0)
+                effects[metric.name] = overall  # over rows, not over classes
+        return effects
+
+    def _add(
+        self, effects: dict[str, MeanEffect], metric: Metric, sums: np.ndarray, exponent: int, defined: np.ndarray
+    ) -> None:
+        """Add the effects on the means of a metric over all classes and over each group."""
+        overall = sums[:, 0].copy()
+        for number in range(1, sums.shape[1]):
+            overall += sums[:, number]
+        effects[metric.name] = MeanEffect(overall, exponent, int(np.count_nonzero(defined)))
+        for number, (name, members) in enumerate(self._groups.items()):
+            count = int(np.count_nonzero(defined[members]))
+            effects[grouped_name(metric, name)] = MeanEffect(np.ascontiguousarray(sums[:, number]), exponent, count)
+
+    def _defined(self, metric: Metric) -> np.ndarray:
+        """The classes that the mean of a metric counts: (C,) bool."""
+        has_positives: np.ndarray = self._table.num_positives > 0
+        if metric == ROC_AUC:
+            return has_positives & (self._table.num_negatives > 0)
+        return has_positives | (self._absent == "zero")
+
+
+def in_order(parts: Iterable[tuple[np.ndarray, np.ndarray]], num_rows: int) -> np.ndarray:
+    """Put the columns of rows in the order of their numbers.
+
+    Args:
+        parts: The numbers (n,) and the columns (n, W) of some rows; together they have each number once.
+        num_rows: N.
+    """
+    parts = [part for part in parts if len(part[0])]
+    columns = np.empty((num_rows, parts[0][1].shape[1]), np.int64)
+    for numbers, of_part in parts:
+        columns[numbers] = of_part
+    return columns
