@@ -33,13 +33,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib.machine import RESULTS, TODAY, provenance, write_whole
 from _lib.tables import table
 
-from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._base.arrays import Matrix, borrow_matrix
 from vltr_eval._base.long_tail import VIDEOLT_TRAIN_TAIL, even_pick, tail_counts
 from vltr_eval._engine.effects import class_variances, clustered_variances, paired_variances, row_effects
+from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.rank_scan import rank_scan
+from vltr_eval._engine.mean_effects import Clusters, EffectColumns
+from vltr_eval._engine.rank_scan import RankScanResult, rank_scan
 from vltr_eval.intervals import benjamini_hochberg, effective_n, holm, normal_quantile, t_p_value, wilson
 from vltr_eval.program.demo import make_demo
+from vltr_eval.report.settings import Settings
 
 LEVELS = 1 << 16  # of a noise table: one uint16 draws one deviate
 GROUPS = ("overall", "head", "medium", "tail")
@@ -274,13 +277,15 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
     """
     p, positives = planted.population, test_set.seen
     counts = positives.counts
-    clusters = np.arange(p.num_rows) // p.cluster_rows if p.cluster_rows > 1 else None
+    clusters, of_row = None, None
     found: dict[str, np.ndarray] = {"P": counts}
-    if clusters is not None:
-        pairs = np.unique(_classes(positives) * p.num_rows + clusters[positives.rows])
-        found["G"] = np.bincount(pairs // p.num_rows, minlength=p.num_classes)
+    if p.cluster_rows > 1:
+        of_row = np.arange(p.num_rows) // p.cluster_rows
+        clusters = Clusters(of_row, p.num_rows // p.cluster_rows)
+        found["G"] = clusters.with_positives(positives)
     defined = np.array([np.count_nonzero((counts > 0) & (planted.group == group)) for group in range(3)])
     effects: dict[str, dict[str, np.ndarray]] = {}
+    of_clusters: dict[str, dict[str, np.ndarray]] = {}
     tables = {}
     for model in MODELS:
         scores = test_set.b if model == "B" else test_set.raise_b() if model == "C" else test_set.a
@@ -291,6 +296,8 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
         sums = np.ldexp(rows.sums.astype(np.float64), -rows.exponents)
         effects[model] = {name: sums[:, :, i].T for i, name in enumerate(METRICS)}
         effects[model] |= accuracy_effects(planted, positives, scanned.ranks == 0)
+        if clusters is not None:
+            of_clusters[model] = clustered_effects(planted, matrix, positives, scanned, clusters)
         if alternatives and clusters is None and model != "C":
             effects[model] |= alternative_effects(planted, scores, positives, scanned.ranks == 0)
         for name, metric in METRICS.items():
@@ -302,14 +309,16 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
         if model == "A":
             for name, metric in METRICS.items():
                 found[f"variance {name}"] = class_variances(table, metric, threads=1)
-                if clusters is not None:
+                if of_row is not None:
                     found[f"clustered variance {name}"] = clustered_variances(
-                        matrix, positives, table, metric, clusters, threads=1
+                        matrix, positives, table, metric, of_row, threads=1
                     )
+            if clusters is not None:
+                found["clustered variance acc"] = clusters.accuracy_variances(positives, scanned.ranks == 0)
         else:
             found[f"paired variance {model}"] = paired_variances(
                 borrow_matrix("scores", test_set.a), tables["A"], matrix, table, positives, METRICS["ap"],
-                clusters=clusters, threads=1,
+                clusters=of_row, threads=1,
             )  # fmt: skip
         if model != "B" and (p.unlabelled or p.mislabelled):
             clean = rank_scan(scores, test_set.clean, threads=1).table
@@ -324,7 +333,9 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
             found[f"error {name} {pair}"] = jackknife_errors(of_means)
             if clusters is not None:
                 by_cluster = of_means.reshape(len(of_means), -1, p.cluster_rows).sum(2)
-                found[f"clustered error {name} {pair}"] = jackknife_errors(by_cluster)
+                found[f"summed error {name} {pair}"] = jackknife_errors(by_cluster)
+                with_factors = of_clusters[pair[0]][name] - (of_clusters[pair[-1]][name] if len(pair) > 1 else 0)
+                found[f"clustered error {name} {pair}"] = jackknife_errors(with_factors)
     return found
 
 
@@ -349,6 +360,24 @@ def accuracy_effects(planted: Planted, positives: Positives, hit: np.ndarray) ->
     labelled[positives.rows] = True
     share = np.mean(hit[labelled])
     return {"acc": sums, "acc rows": labelled * (share - hit) / (np.count_nonzero(labelled) - 1)}
+
+
+def clustered_effects(
+    planted: Planted, scores: Matrix, positives: Positives, scanned: RankScanResult, clusters: Clusters
+) -> dict[str, np.ndarray]:
+    """The effects of clusters on the means, as reports have them: (4, clusters) each, (1, clusters) for "acc rows"."""
+    groups = {name: np.flatnonzero(planted.group == number) for number, name in enumerate(GROUPS[1:])}
+    settings = Settings(sap="exact", topk=(1,), bounds=(500, 100), interval=LEVEL)
+    hits = Hits.from_ranks(scanned.ranks, positives, (1,), threads=1)
+    columns = EffectColumns(settings, groups, scanned.table, hits, clusters.effect_factors(positives))
+    of_rows = columns.of_rows(scores, positives, scanned.ranks, threads=1)
+    found = {name: mean.by_cluster(clusters.of_row) for name, mean in columns.effects(*of_rows).items()}
+    effects = {}
+    for name, flat in (("ap", "mAP"), ("auc", "ROC_AUC"), ("sap", "expected_SAP"), ("acc", "Acc@1")):
+        of_groups = [found[f"{flat}_{group}"] for group in groups]
+        overall = sum(mean.values * mean.count for mean in of_groups) / sum(mean.count for mean in of_groups)
+        effects[name] = np.stack([overall, *(mean.values for mean in of_groups)])
+    return {**effects, "acc rows": found["Acc@1"].values[None]}
 
 
 def alternative_effects(
@@ -440,6 +469,7 @@ def load(population: Population, seed: int, work: Path) -> dict[str, np.ndarray]
 
 LEVEL = 0.95
 NAMES = {"ap": "mAP", "auc": "ROC-AUC", "sap": "SAP, exact", "acc": "Acc@1, class rates", "acc rows": "Acc@1, rows"}
+FORMS = {"": "of rows", "summed": "summed in clusters", "clustered": "summed, with G / (G - 1)"}
 ALTERNATIVES = {"scaled": "influences times sqrt(P / (P - 1))", "lone": "the same, and P = 1 leaves the mean"}
 BINS = ((5, 6), (7, 9), (10, 14), (15, 29), (30, 80), (81, 10**9))
 
@@ -470,26 +500,27 @@ class Study:
         values = self.sets[f"{metric} {pair}"]
         return values[:, None] if metric == "acc rows" else self.group_means(values)
 
-    def error(self, rule: str, pair: str, *, clustered: bool | None = None) -> np.ndarray:
-        form = "clustered error" if (self.clustered if clustered is None else clustered) else "error"
-        return self.sets[f"{form} {rule} {pair}"]
+    def error(self, rule: str, pair: str, *, form: str | None = None) -> np.ndarray:
+        """The standard errors of all sets; form: "clustered", "summed", "" for those of rows, or the proper one."""
+        form = "clustered" * self.clustered if form is None else form
+        return self.sets[f"{form} error {rule} {pair}".strip()]
 
-    def covers(self, rule: str, pair: str, *, truth: Any = None, clustered: bool | None = None) -> np.ndarray:
+    def covers(self, rule: str, pair: str, *, truth: Any = None, form: str | None = None) -> np.ndarray:
         """Whether the interval of each set and group holds E_N, the mean over the sets."""
-        estimate, error = self._beside(rule, pair, clustered)
+        estimate, error = self._beside(rule, pair, form)
         truth = estimate.mean(0) if truth is None else truth
         return np.abs(estimate - truth) <= normal_quantile(LEVEL) * error
 
-    def ratio(self, rule: str, pair: str, *, clustered: bool | None = None) -> np.ndarray:
+    def ratio(self, rule: str, pair: str, *, form: str | None = None) -> np.ndarray:
         """Root of the mean estimated variance over the standard deviation between sets, of each group."""
-        estimate, error = self._beside(rule, pair, clustered)
+        estimate, error = self._beside(rule, pair, form)
         return np.sqrt((error**2).mean(0)) / estimate.std(0, ddof=1)
 
-    def _beside(self, rule: str, pair: str, clustered: bool | None) -> tuple[np.ndarray, np.ndarray]:
+    def _beside(self, rule: str, pair: str, form: str | None) -> tuple[np.ndarray, np.ndarray]:
         """The estimates and their errors by a rule. Rules beside drop-one effects are of the tail alone."""
         metric, _, variant = rule.partition(" ")
         estimate = self.estimate(metric if variant in ALTERNATIVES else rule, pair)
-        error = self.error(rule, pair, clustered=clustered)
+        error = self.error(rule, pair, form=form)
         measured = ~np.isnan(error[:, 0])
         return (estimate[:, 3:] if variant in ALTERNATIVES else estimate)[measured], error[measured]
 
@@ -498,8 +529,8 @@ class Study:
         values = self.sets[f"{metric} A"]
         size = self.sets["G"] if self.clustered else self.counts
         form = "clustered variance" if self.clustered else "variance"
-        kind = "share" if metric == "acc" else metric
-        variance = np.zeros(values.shape) if metric == "acc" else self.sets[f"{form} {metric}"]
+        kind = {"acc": "ap" if self.clustered else "share"}.get(metric, metric)
+        variance = np.zeros(values.shape) if kind == "share" else self.sets[f"{form} {metric}"]
         low, high = wilson(values, effective_n(values, variance, size, kind), LEVEL)
         truth = np.nanmean(values, axis=0)
         inside = np.where(np.isnan(low), np.nan, (low <= truth) & (truth <= high))
@@ -703,15 +734,16 @@ def report_open_questions(studies: list[Study]) -> str:
     text = "\n### The tail under other variances\n\n" + report_alternatives(studies)
     text += "\n### ROC-AUC and SAP of one class: weights k of the binomial bound, coverage in % (mean width)\n\n"
     text += report_weights(studies)
-    head = ["metric", "effects of", *(f"A: {g}" for g in GROUPS), *(f"A - B: {g}" for g in GROUPS)]
+    head = ["metric", "effects", *(f"A: {g}" for g in GROUPS), "se / sd", *(f"type-I: {g}" for g in GROUPS)]
     for study in studies:
         if study.clustered:
             rows = []
             for rule in ("ap", "auc", "sap", "acc", "acc rows"):
-                for form, clustered in (("rows", False), ("clusters", True)):
-                    inside = study.covers(rule, "A", clustered=clustered)
-                    null = study.covers(rule, "A-B", truth=0.0, clustered=clustered)
-                    rows.append([NAMES[rule], form, *four(inside), *four(null)])
+                for form, name in FORMS.items():
+                    inside = study.covers(rule, "A", form=form)
+                    null = ~study.covers(rule, "A-B", truth=0.0, form=form)
+                    ratio = study.ratio(rule, "A", form=form)
+                    rows.append([NAMES[rule], name, *four(inside), f"{ratio[-1]:.2f}", *four(null)])
             text += f"\n### {study.population.title}: effects of rows, or summed within clusters\n\n"
             text += table(head, rows, left=2)
         if "clean ap A" in study.sets:
