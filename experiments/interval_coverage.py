@@ -60,7 +60,7 @@ class Population:
         num_rows: N.
         num_classes: C.
         scale: Expected positives of a class over those of VideoLT's test split.
-        lift: Of the positives of a class with 100 training samples, in standard deviations of the noise.
+        lift: Mean score of the positives of a class with 100 training samples, in standard deviations of the noise.
         row_share: Share of the noise's variance that all classes of a row have in common.
         topic_share: The same, of the classes of one topic.
         heavy: Noise of Student's t with 4 degrees of freedom, else normal.
@@ -472,6 +472,7 @@ NAMES = {"ap": "mAP", "auc": "ROC-AUC", "sap": "SAP, exact", "acc": "Acc@1, clas
 FORMS = {"": "of rows", "summed": "summed in clusters", "clustered": "summed, with G / (G - 1)"}
 ALTERNATIVES = {"scaled": "influences times sqrt(P / (P - 1))", "lone": "the same, and P = 1 leaves the mean"}
 BINS = ((5, 6), (7, 9), (10, 14), (15, 29), (30, 80), (81, 10**9))
+BIN_NAMES = ("5-6", "7-9", "10-14", "15-29", "30-80", "over 80")
 
 
 class Study:
@@ -552,6 +553,50 @@ def standard_error(share: float, sets: int) -> float:
     return 100 * math.sqrt(share * (1 - share) / max(sets, 1))
 
 
+def report_targets(studies: list[Study]) -> str:
+    """The targets of the intervals, the range found over all populations, and the cells outside of the target."""
+    rules = ("ap", "auc", "sap", "acc", "acc rows")
+    found: dict[str, list[tuple[float, str]]] = {}
+
+    def add(target: str, value: float, *where: str) -> None:
+        found.setdefault(target, []).append((100 * float(value), " ".join(where)))
+
+    for study in studies:
+        name = study.population.name
+        for rule in rules:
+            groups = GROUPS if rule != "acc rows" else GROUPS[:1]
+            for target, pair in (("means: coverage 93 to 97", "A"), ("differences: coverage 93 to 97", "A-C")):
+                for group, share in zip(groups, study.covers(rule, pair).mean(0), strict=True):
+                    add(target, share, name, NAMES[rule], group)
+            if len(groups) > 1:
+                wrong = ~study.covers(rule, "A-B", truth=0.0)
+                add("type-I of the tail: 3.5 to 6", wrong[:, 3].mean(), name, NAMES[rule])
+        for metric in ("ap", "auc", "sap", "acc"):
+            inside, _, size = study.one_class(metric)
+            for (low, high), bin_name in zip(BINS, BIN_NAMES, strict=True):
+                chosen = (size >= low) & (size <= high) & ~np.isnan(inside)
+                if np.count_nonzero(chosen) >= MIN_INTERVALS:
+                    add("one class: coverage at least 93", np.mean(inside[chosen]), name, NAMES[metric], bin_name)
+        null, _ = class_table(study, "B")
+        for title, adjust in (("Holm", holm), ("Benjamini-Hochberg", benjamini_hochberg)):
+            any_false = [np.any(adjust(p) <= 1 - LEVEL) for p in null]
+            if any_false:
+                add("class table, all classes null: any false discovery at most 6", np.mean(any_false), name, title)
+    rows = []
+    for target, cells in found.items():
+        numbers = [float(word) for word in target.split() if word[0].isdigit()]
+        low, high = {"least": (numbers[0], 100.0), "most": (0.0, numbers[-1])}.get(target.split()[-2], tuple(numbers))
+        below = sorted(cell for cell in cells if cell[0] < low)
+        above = sorted((cell for cell in cells if cell[0] > high), reverse=True)
+        outside = [f"{share:.1f} {where}" for share, where in (*below[:6], *above[:6])]
+        span = f"{min(cells)[0]:.1f} to {max(cells)[0]:.1f}"
+        rows.append([target, span, str(len(cells)), str(len(below)), str(len(above)), "; ".join(outside)])
+    return table(["target, %", "found", "cells", "below", "above", "outside, up to six on each side"], rows)
+
+
+MIN_INTERVALS = 200
+
+
 def report_means(studies: list[Study]) -> str:
     rules = ("ap", "auc", "sap", "acc", "acc rows")
     text = ""
@@ -561,14 +606,14 @@ def report_means(studies: list[Study]) -> str:
             for rule in rules:
                 ratio = study.ratio(rule, pair)
                 rows.append([study.population.name, NAMES[rule], *four(study.covers(rule, pair)), f"{ratio[-1]:.2f}"])
-        text += f"\n### Coverage of E_N by {title}, %\n\n"
+        text += f"\n## Coverage of E_N by {title}, %\n\n"
         text += table(["population", "metric", *GROUPS, "se / sd"], rows, left=2)
     rows = []
     for study in studies:
         for rule in rules:
             wrong = ~study.covers(rule, "A-B", truth=0.0)
             rows.append([study.population.name, NAMES[rule], *four(wrong)])
-    text += "\n### Type-I error at a true difference of zero (A - B), nominal 5 %\n\n"
+    text += "\n## Type-I error at a true difference of zero (A - B), nominal 5 %\n\n"
     return text + table(["population", "metric", *GROUPS], rows, left=2)
 
 
@@ -602,7 +647,7 @@ def report_one_class(studies: list[Study]) -> str:
             cells = []
             for low, high in BINS:
                 chosen = (size >= low) & (size <= high) & ~np.isnan(inside)
-                if np.count_nonzero(chosen) < 200:
+                if np.count_nonzero(chosen) < MIN_INTERVALS:
                     cells.append("-")
                     continue
                 of_sets = [np.mean(inside[s][chosen[s]]) for s in range(len(inside)) if chosen[s].any()]
@@ -615,15 +660,14 @@ def report_one_class(studies: list[Study]) -> str:
             ]
             lowest = min(each, default=(math.nan, 0))
             rows.append([study.population.name, NAMES[metric], *cells, f"{100 * lowest[0]:.1f} at {lowest[1]}"])
-    names = [f"{low}-{high}" if high < 10**9 else f"{low}-" for low, high in BINS]
-    return table(["population", "metric", *names, "lowest single P"], rows, left=2)
+    return table(["population", "metric", *BIN_NAMES, "lowest single P"], rows, left=2)
 
 
 def class_table(study: Study, model: str) -> tuple[np.ndarray, np.ndarray]:
     """The p-value of each class's difference between A and a model (NaN below the smallest P), and its size."""
     size = study.sets["G"] if study.clustered else study.counts
     difference = study.sets[f"ap {model}"] - study.sets["ap A"]
-    error = np.sqrt(study.sets[f"paired variance {model}"])
+    error = np.sqrt(study.sets.get(f"paired variance {model}", np.full(size.shape, np.nan)))
     tested = size >= MIN_TESTED
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where((difference == 0) & (error == 0), 0.0, difference / error)
@@ -640,9 +684,11 @@ def report_class_table(studies: list[Study]) -> str:
     rows = []
     for study in studies:
         null, _ = class_table(study, "B")
+        if len(null) == 0:
+            continue
         mixed, _ = class_table(study, "C")
         unraised = study.planted.raised == 0
-        cells = [f"{np.mean(np.count_nonzero(~np.isnan(null), axis=1)):.0f}"]
+        cells = [f"{len(null):,}", f"{np.mean(np.count_nonzero(~np.isnan(null), axis=1)):.0f}"]
         cells.append(percent(null[~np.isnan(null)] <= 1 - LEVEL))
         for adjust in (holm, benjamini_hochberg):
             found = np.array([adjust(p) <= 1 - LEVEL for p in null])
@@ -656,7 +702,7 @@ def report_class_table(studies: list[Study]) -> str:
                 cells.append(percent(wrong.sum(1) / np.maximum(found.sum(1), 1)))
             cells.append(percent(found[:, ~unraised][~np.isnan(mixed[:, ~unraised])]))
         rows.append([study.population.name, *cells])
-    head = ["population", "classes tested", "p <= .05, null", "Holm: any false, null", "BH: any false, null"]
+    head = ["population", "sets", "classes tested", "p <= .05, null", "Holm: any false, null", "BH: any false, null"]
     head += ["Holm: any false, mixed", "Holm: power", "BH: FDR, mixed", "BH: power"]
     return table(head, rows)
 
@@ -712,28 +758,67 @@ def report_weights(studies: list[Study]) -> str:
             continue
         for metric in ("auc", "sap"):
             values, p = study.sets[f"{metric} A"], study.counts
-            spread = values * (1 - values)
-            usable = (study.sets[f"variance {metric}"] > 0) & (spread > 0) & (p >= BINS[0][0])
-            share = np.divide(study.sets[f"variance {metric}"], spread, out=np.ones(values.shape), where=usable)
             truth = np.nanmean(values, axis=0)
-            for k in (2, 5, 10):
-                bound = np.maximum(share, 1 / np.maximum(p, 1))
-                n = np.where(usable, (p + k) / (p * share + k * bound), p)
+            for k in WEIGHTS:
+                n = blended_n(values, study.sets[f"variance {metric}"], p, k)
                 low, high = wilson(values, np.where(p >= BINS[0][0], n, np.nan), LEVEL)
                 inside = (low <= truth) & (truth <= high)
                 cells = []
-                for first, last in BINS[:-1]:
+                for first, last in BINS:
                     chosen = (p >= first) & (p <= last) & ~np.isnan(low)
                     cells.append(f"{percent(inside[chosen])} ({np.mean((high - low)[chosen]):.2f})")
                 rows.append([study.population.name, NAMES[metric], str(k), *cells])
-    head = ["population", "metric", "k", *(f"{first}-{last}" for first, last in BINS[:-1])]
-    return table(head, rows, left=2)
+    return table(["population", "metric", "k", *BIN_NAMES], rows, left=2)
 
 
-def report_open_questions(studies: list[Study]) -> str:
-    text = "\n### The tail under other variances\n\n" + report_alternatives(studies)
-    text += "\n### ROC-AUC and SAP of one class: weights k of the binomial bound, coverage in % (mean width)\n\n"
+def report_stray_positives(draws: int, seed: int) -> str:
+    """One class of 2,000 rows, some of whose positives score as negatives do: as many draws as columns."""
+    num_rows, rows = 2_000, []
+    rng = np.random.Generator(np.random.SFC64([seed, 0]))
+    for heavy in (False, True):
+        noise = noise_table(heavy)
+        for lift, stray in ((3.0, 0.0), (3.0, 0.02), (3.0, 0.1), (4.0, 0.05)):
+            for p in (7, 20, 35, 60, 100):
+                levels = rng.bit_generator.random_raw(-(-num_rows * draws // 4)).view(np.uint16)
+                scores = noise[levels[: num_rows * draws]].reshape(num_rows, draws)
+                scores[:p] += np.float32(lift) * (rng.random((p, draws)) >= stray)
+                indptr = np.arange(draws + 1, dtype=np.int64) * p
+                positives = Positives(num_rows, draws, indptr, np.tile(np.arange(p, dtype=np.uint32), draws))
+                rank_table = rank_scan(scores, positives, threads=1).table
+                cells = ["t4" if heavy else "normal", f"{lift:g}", f"{stray:.0%}", str(p)]
+                for name, metric in METRICS.items():
+                    values = getattr(rank_table, metric)()
+                    variance = class_variances(rank_table, metric, threads=1)
+                    n = effective_n(values, variance, np.full(draws, p), name)
+                    for weighted in (
+                        n,
+                        *(() if name == "ap" else (blended_n(values, variance, p, k) for k in WEIGHTS)),
+                    ):
+                        low, high = wilson(values, weighted, LEVEL)
+                        cells.append(percent((low <= values.mean()) & (values.mean() <= high)))
+                rows.append(cells)
+    head = ["noise", "lift", "strays", "P", "mAP"]
+    head += [f"{NAMES[m]}{k}" for m in ("auc", "sap") for k in (", library", *(f", k = {k}" for k in WEIGHTS))]
+    return table(head, rows)
+
+
+WEIGHTS = (2, 5, 10, 20)
+
+
+def blended_n(values: np.ndarray, variance: np.ndarray, p: Any, k: int) -> np.ndarray:
+    """Wilson's effective size with the weight k / (P + k) of the binomial bound; P where the variance is 0."""
+    spread = values * (1 - values)
+    usable = (variance > 0) & (spread > 0)
+    share = np.divide(variance, spread, out=np.ones(values.shape), where=usable)
+    return np.where(usable, (p + k) / (p * share + k * np.maximum(share, 1 / np.maximum(p, 1))), p)
+
+
+def report_open_questions(studies: list[Study], draws: int, seed: int) -> str:
+    text = "\n## The tail under other variances\n\n" + report_alternatives(studies)
+    text += "\n## ROC-AUC and SAP of one class: weights k of the binomial bound, coverage in % (mean width)\n\n"
     text += report_weights(studies)
+    text += "\n## One class with stray positives, which score as negatives do: coverage in %\n\n"
+    text += report_stray_positives(draws, seed)
     head = ["metric", "effects", *(f"A: {g}" for g in GROUPS), "se / sd", *(f"type-I: {g}" for g in GROUPS)]
     for study in studies:
         if study.clustered:
@@ -744,7 +829,7 @@ def report_open_questions(studies: list[Study]) -> str:
                     null = ~study.covers(rule, "A-B", truth=0.0, form=form)
                     ratio = study.ratio(rule, "A", form=form)
                     rows.append([NAMES[rule], name, *four(inside), f"{ratio[-1]:.2f}", *four(null)])
-            text += f"\n### {study.population.title}: effects of rows, or summed within clusters\n\n"
+            text += f"\n## {study.population.title}: effects of rows, or summed within clusters\n\n"
             text += table(head, rows, left=2)
         if "clean ap A" in study.sets:
             rows = []
@@ -757,10 +842,9 @@ def report_open_questions(studies: list[Study]) -> str:
                     rows.append(
                         [pair, NAMES[metric], *values, *as_they_are, *four(study.covers(metric, pair, truth=clean))]
                     )
-            text += f"\n### {study.population.title}: E_N under the labels as they are, and under the true labels\n\n"
-            head = ["", "metric", "tail, labels as they are", "tail, true labels"]
-            head += [f"{kind}: {g}" for kind in ("as they are", "true") for g in GROUPS]
-            text += table(head, rows, left=2)
+            text += f"\n## {study.population.title}: E_N under the labels as they are, and under the true labels\n\n"
+            both = [f"{kind}: {g}" for kind in ("as they are", "true") for g in GROUPS]
+            text += table(["", "metric", "tail, labels as they are", "tail, true labels", *both], rows, left=2)
     return text
 
 
@@ -888,7 +972,7 @@ def half_means(matrices: Matrices, rows: np.ndarray) -> dict[str, tuple[np.ndarr
     return found
 
 
-def report(studies: list[Study]) -> str:
+def report(studies: list[Study], draws: int, seed: int) -> str:
     text = f"# Coverage of intervals and errors of tests, {TODAY}\n\n{provenance('numpy')}"
     rows = [
         [study.population.name, study.population.title, f"{study.num_sets:,}"]
@@ -896,12 +980,13 @@ def report(studies: list[Study]) -> str:
         for study in studies
     ]
     text += "\n" + table(["population", "", "sets", "MCSE at 95 %", "MCSE at 5 %"], rows, left=2)
+    text += "\n## Targets\n\n" + report_targets(studies)
     text += report_means(studies)
-    text += "\n### One class: coverage +- its Monte Carlo error, % (mean width), by positives\n\n"
+    text += "\n## One class: coverage +- its Monte Carlo error, % (mean width), by positives\n\n"
     text += report_one_class(studies)
-    text += "\n### The class table of compare: AP, P >= 10, t(P - 1)\n\n" + report_class_table(studies)
-    text += "\n### Power of the paired and of an unpaired test of A - C, %\n\n" + report_power(studies)
-    return text + report_open_questions(studies)
+    text += "\n## The class table of compare: AP, P >= 10, t(P - 1)\n\n" + report_class_table(studies)
+    text += "\n## Power of the paired and of an unpaired test of A - C, %\n\n" + report_power(studies)
+    return text + report_open_questions(studies, draws, seed)
 
 
 def main() -> None:
@@ -912,6 +997,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the finished sets; a second run goes on")
     parser.add_argument("--report-only", action="store_true", help="make the tables of the finished sets")
     parser.add_argument("--out", action="store_true", help="also write benchmarks/results/interval-coverage-DATE.md")
+    parser.add_argument("--draws", type=int, default=2_000, help="of one class with stray positives (default: 2000)")
     parser.add_argument(
         "--halvings", type=int, default=1_000, help="of a real and a demo set; 0 for none (default: 1000)"
     )
@@ -922,9 +1008,10 @@ def main() -> None:
         for population in chosen:
             simulate(population, arguments.sets, arguments.seed, arguments.work)
     found = [(population, load(population, arguments.seed, arguments.work)) for population in chosen]
-    text = report([Study(population, sets) for population, sets in found if sets])
+    studies = [Study(population, sets) for population, sets in found if sets]
+    text = report(studies, arguments.draws, arguments.seed)
     if arguments.halvings:
-        text += "\n### Halves of one test set against each other, %\n"
+        text += "\n## Halves of one test set against each other, %\n"
         for matrices in (functions_of_python(), demo_matrices()):
             text += report_halves(matrices, arguments.halvings, arguments.seed)
     sys.stdout.write(text)

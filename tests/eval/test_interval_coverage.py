@@ -123,7 +123,19 @@ def test_tables_are_written_for_every_population_kind(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "POPULATIONS", kinds)
     written = []
     monkeypatch.setattr(study.sys.stdout, "write", written.append)
-    command = ["x", "--sets", "10", "--halvings", "0", "--work", str(tmp_path), "--populations", *kinds]
+    command = [
+        "x",
+        "--sets",
+        "10",
+        "--halvings",
+        "0",
+        "--draws",
+        "50",
+        "--work",
+        str(tmp_path),
+        "--populations",
+        *kinds,
+    ]
     monkeypatch.setattr(study.sys, "argv", command)
     study.main()
     text = "".join(written)
