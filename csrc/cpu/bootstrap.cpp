@@ -11,7 +11,7 @@ namespace vltr::cpu {
 namespace {
 
 // Shares of kBootstrapBytes: the weights, the lists and the rank table of the classes that are processed together.
-constexpr std::int64_t kWeightBytes = std::int64_t{56} << 20;
+constexpr std::int64_t kWeightBytes = std::int64_t{64} << 20;
 constexpr std::int64_t kListBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kTableBytes = std::int64_t{24} << 20;
 constexpr std::int64_t kBytesPerPositive = 128;  // of a table, while it is made, with its search trees

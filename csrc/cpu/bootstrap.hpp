@@ -6,8 +6,8 @@
 //
 // Bits    those of the metrics of the resampled data set, for any threads, instruction set and block; ROC-AUC while
 //         twice the number of pairs is below 2^53
-// Memory  kBootstrapBytes beside inputs and results; more for above 3.5 million units (16 bytes each), or for a class
-//         with above 8 million rows that reach a threshold (4 bytes each)
+// Memory  kBootstrapBytes beside inputs and results, or for one large class, if that is more, 20 bytes for each row and
+//         100 for each of its positives
 // Test    tests/eval/test_bootstrap.py
 #pragma once
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import reference
 from cases import corner_labels, make_case
+from devices import DEVICES, CudaArray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import assert_agrees, assert_same_bits
@@ -308,37 +309,40 @@ def test_dense_classes(path, monkeypatch):
 # Memory and long calls
 
 
-def peak_growth(code: str) -> int:
-    """Run Python code in a process of its own; return by how many MiB its last line raises the peak of memory."""
-    text = "\n".join(
-        [
-            "import resource, numpy as np, vltr_eval",
-            "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024",
-            *code.strip().splitlines()[:-1],
-            "vltr_eval.bootstrap(scores[:50], labels[:50], replicates=20, threads=2)",
-            "before = peak()",
-            code.strip().splitlines()[-1],
-            "print(peak() - before)",
-        ]
-    )
-    path = str(Path(vltr_eval.__file__).parents[1])
-    run = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
-    )
-    return int(run.stdout)
+def peak_growth(setup: str, call: str) -> float:
+    """Run Python code in a process of its own; return by how many MiB a call raises its memory for a time."""
+    code = f"""
+import numpy as np, vltr_eval
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+{setup}
+vltr_eval.bootstrap(scores[:50], np.eye(50, scores.shape[1]), replicates=20, threads=2)
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # forgets the peak so far
+before = status("VmRSS")
+{call}
+print(status("VmHWM") - before)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(vltr_eval.__file__).parents[1])}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return float(run.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="this system does not reset the peak")
 def test_memory_is_bounded():
-    """Weights and lists would take 60 MB and 155 MB if they were made at once."""
-    code = """
+    """Weights and lists would take 120 MB and 155 MB if they were made at once."""
+    setup = """
 rng = np.random.default_rng(0)
 scores = rng.random((200_000, 200), np.float32)
-labels = np.zeros((200_000, 200), np.uint8)
-labels[rng.integers(0, 200_000, (40, 200)), np.arange(200)] = 1
-vltr_eval.bootstrap(scores, labels, replicates=300, metrics=("average_precision",), threads=2)
+rows = np.sort(rng.permuted(np.tile(np.arange(200_000, dtype=np.uint32), (200, 1)), axis=1)[:, :40])
+labels = vltr_eval.Positives(200_000, 200, np.arange(201) * 40, rows.ravel())
 """
-    assert peak_growth(code) < 128 + 8  # results, and what the allocator keeps
+    call = 'vltr_eval.bootstrap(scores, labels, replicates=600, metrics=("average_precision",), threads=2)'
+    growth = peak_growth(setup, call)
+    assert 8 * 200 * 600 / 2**20 < growth < 128 + 8 * 200 * 600 / 2**20
 
 
 def test_progress_rises_to_the_end():
@@ -443,3 +447,12 @@ def test_the_first_nan_of_all_classes_is_named():
     scores[1_500, 2] = scores[1_200, 30] = np.nan
     with pytest.raises(ValueError, match=r"^scores: expected numbers, got NaN at row 1200, class 30$"):
         bootstrap(scores, labels, replicates=3)
+
+
+@pytest.mark.skipif("cuda" not in DEVICES, reason="no device")
+def test_scores_on_a_device_are_refused():
+    scores, labels = make_case(20, 3)
+    sentence = r"^scores: expected an array in CPU memory, got one on cuda:0; pass scores\.cpu\(\)$"
+    for given_labels in (labels, CudaArray(labels)):
+        with pytest.raises(ValueError, match=sentence):
+            bootstrap(CudaArray(scores), given_labels)

@@ -13,7 +13,7 @@ from vltr_eval._base.arguments import check_seed, unknown_name
 from vltr_eval._base.arrays import num_threads, read_numbers
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.hits import check_topk
-from vltr_eval._engine.inputs import read_matrix_and_positives
+from vltr_eval._engine.inputs import read_inputs
 from vltr_eval._engine.rank_scan import NaNScore, rank_scan
 from vltr_eval._engine.rank_table import means_of_defined
 from vltr_eval.report.names import AP, EXPECTED_SAP, OVERALL, ROC_AUC, accuracy_at
@@ -134,8 +134,8 @@ def bootstrap(
     `BootstrapResult` has the reason.
 
     Args:
-        scores: (N, C) array of any real dtype in CPU memory; see `rank_table`. Arrays on a device are refused; pass
-            ``scores.cpu()`` or the like.
+        scores: (N, C) array of any real dtype in CPU memory; see `rank_table`. Arrays on a device are an error; pass a
+            copy in CPU memory, such as ``scores.cpu()``.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         replicates: The number of replicates R.
         seed: Seed of the weights, an integer from 0 to 2**64 - 1.
@@ -148,8 +148,8 @@ def bootstrap(
         progress: Called with the fraction done, from the calling thread.
 
     Returns:
-        A `BootstrapResult`. It needs 8 R C bytes for each metric. The computation takes up to 128 MiB more, or 16 bytes
-        for each row if that is more.
+        A `BootstrapResult`. It needs 8 R C bytes for each metric. The computation takes up to 128 MiB more. A class of
+        millions of rows takes more than that: 20 bytes for each row and 100 for each of its positives.
 
     Raises:
         ValueError: A score is NaN, a label is not 0/1, the shapes do not fit, or an option is out of range; the message
@@ -172,9 +172,11 @@ def bootstrap(
     method, seed = _check_method(method), check_seed(seed)
     if not names and not ks:
         raise ValueError("metrics: expected at least one metric, or topk, got none")
-    matrix, positives = read_matrix_and_positives(scores, labels, threads)
+    inputs = read_inputs(scores, labels)
+    matrix = inputs.scores
     if matrix.device.index is not None:
         raise ValueError(f"scores: expected an array in CPU memory, got one on {matrix.device}; pass scores.cpu()")
+    positives = inputs.positives(threads=threads)
     units, num_units = _cluster_numbers(clusters, matrix.num_rows)
     ranks = None
     if ks:
