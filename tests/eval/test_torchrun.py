@@ -229,6 +229,23 @@ def test_labels_without_positives_end_all(run):
     assert set(errs) == {"vltr-eval: error: labels: no positives in any class, so no metric is defined\n"}
 
 
+def test_intervals_of_several_processes_are_those_of_one(run):
+    arguments = ["preds.npy", "labels.npy", "--counts", "counts.npy", "--ci", "0.9", "--json", "-", "--quiet"]
+    codes, out, errs = run(*arguments)
+    assert codes == (OK, OK, OK)
+    assert not any(errs)
+    assert out == alone(*arguments)
+    assert '"mAP_tail_se"' in out
+
+
+def test_clusters_are_for_one_process(run):
+    Path("videos.txt").write_text("".join(f"v{n // 3}\n" for n in range(NUM_ROWS)))
+    codes, out, errs = run("preds.npy", "labels.npy", "--ci", "--clusters", "videos.txt", "--quiet")
+    assert (set(codes), out) == ({BAD_DATA}, "")
+    expected = "vltr-eval: error: --clusters: expected one process, which has all rows of a cluster, got 3\n"
+    assert set(errs) == {expected}
+
+
 def test_priors_are_for_one_process(run):
     codes, out, errs = run("preds.npy", "labels.npy", "--prior", "uniform", "--quiet")
     assert set(codes) == {BAD_DATA}

@@ -139,6 +139,7 @@ def _continued_fraction(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarr
     c, d = np.ones(x.shape), _without_zero(1 - (a + b) * x / (a + 1))
     d = 1 / d
     value: np.ndarray = d.copy()
+    least, stalled = math.inf, 0
     for m in range(1, _MOST_STEPS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
@@ -146,7 +147,11 @@ def _continued_fraction(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarr
             d = 1 / _without_zero(1 + factor * d)
             c = _without_zero(1 + factor / c)
             value *= c * d
-        if np.all(np.abs(c * d - 1) < 1e-15):  # closer than rounding of the factors can bring all of them
+        change = float(np.max(np.abs(c * d - 1), initial=0.0))
+        stalled = 0 if change < least else stalled + 1
+        least = min(least, change)
+        # With many degrees of freedom the rounding of the factors keeps the change above any fixed bound.
+        if change < 1e-15 or (stalled >= 10 and least < 1e-8):
             break
     return value
 
