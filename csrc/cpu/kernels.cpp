@@ -2,10 +2,10 @@
 #include "cpu/columns.hpp"
 #include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
+#include "cpu/lane_columns.hpp"
 #include "cpu/row_effects_tile.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
-#include "cpu/strip_reader.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_tile.hpp"
 
@@ -64,9 +64,14 @@ EffectTile<LaneOf<T>> effect_tile_kernel() {
   return VLTR_CHOOSE(effect_tile<T>);
 }
 
-template <class T>
-ReadStrip<LaneOf<T>> read_strip_kernel() {
-  return VLTR_CHOOSE(read_strip<T>);
+template <class Lane>
+ReachMask<Lane> reach_mask_kernel() {
+  return VLTR_CHOOSE(reach_mask<Lane>);
+}
+
+template <class Lane>
+MaskedBuckets<Lane> masked_buckets_kernel() {
+  return VLTR_CHOOSE(masked_buckets<Lane>);
 }
 
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
@@ -117,15 +122,16 @@ AverageMarked average_marked_kernel() { return VLTR_CHOOSE(average_marked); }
   template ReachColumns<LaneOf<T>> reach_columns_kernel<T>();  \
   template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();    \
   template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();  \
-  template EffectTile<LaneOf<T>> effect_tile_kernel<T>();      \
-  template ReadStrip<LaneOf<T>> read_strip_kernel<T>();
+  template EffectTile<LaneOf<T>> effect_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS
 #define VLTR_KERNELS(Lane)                                \
   template CountCells<Lane> count_cells_kernel();         \
   template ScatterWords<Lane> scatter_words_kernel();     \
   template ScatterWeights<Lane> scatter_weights_kernel(); \
-  template OrderPart<Lane> order_part_kernel();
+  template OrderPart<Lane> order_part_kernel();           \
+  template ReachMask<Lane> reach_mask_kernel();           \
+  template MaskedBuckets<Lane> masked_buckets_kernel();
 VLTR_KERNELS(float)
 VLTR_KERNELS(double)
 VLTR_KERNELS(std::int64_t)

@@ -5,7 +5,9 @@
 #include <memory>
 
 #include "core/weight_core.hpp"
-#include "cpu/strip_reader.hpp"
+#include "cpu/find_nan.hpp"
+#include "cpu/lane_columns.hpp"
+#include "cpu/tile_positives.hpp"
 
 namespace vltr::cpu {
 namespace {
@@ -129,6 +131,8 @@ Array<int> round_effects(Span<ModelEffects* const> models, EffectMetric metric, 
   return exponents;
 }
 
+int workers_of(const Runner& runner) { return std::max(runner.threads, 1); }
+
 double to_double_signed(SignedWide value) {
   return value >= 0 ? to_double(static_cast<Wide>(value)) : -to_double(static_cast<Wide>(-value));
 }
@@ -173,45 +177,28 @@ Array<RowBlock> row_blocks(const ScoredModel& a, const ScoredModel* b) {
   return blocks;
 }
 
-void throw_first_nan_of(const StripReader& reader, const char* argument) {
+void throw_first_nan_of(const LaneColumns& columns, const Matrix& scores, const char* argument, const Runner& runner) {
+  if (!columns.has_nan()) return;
   try {
-    reader.throw_if_nan_was_read();
+    throw_if_nan(scores, runner);
   } catch (const BadValue& error) {
     throw BadValue(argument, error.row, error.col);
   }
 }
 
-// Sums over rows of products of the effects of two models, without their bases.
+// Sums over rows of products of the effects of two models, without their bases. The product is 0 for a row that reaches
+// no threshold of one of them.
 struct Products {
   SignedWide of_negatives = 0;
   SignedWide of_positives = 0;
 };
 
-// Adds the products of one class in a block of rows. `of_row` has zeros, and has them again afterwards.
-bool add_products(const Strip::Column& a, const std::int64_t* effects_a, const std::int64_t* positives_a,
-                  const Strip::Column& b, const std::int64_t* effects_b, const std::int64_t* positives_b,
-                  Span<const std::uint32_t> positives, std::int64_t first_row, std::int64_t* of_row, Products& sums) {
-  for (std::int64_t i = 0; i < a.count; ++i) of_row[a.row(i)] = effects_a[a.buckets[i]];
-  SignedWide sum = 0;
-  for (std::int64_t i = 0; i < b.count; ++i) {
-    sum += static_cast<SignedWide>(of_row[b.row(i)]) * effects_b[b.buckets[i]];
-  }
-  for (std::int64_t i = 0; i < a.count; ++i) of_row[a.row(i)] = 0;
-  bool known = true;
-  for (const std::uint32_t row : positives) {
-    const auto of_tile = static_cast<std::uint32_t>(row - first_row);
-    const std::uint32_t bucket_a = a.bucket_of(of_tile);
-    const std::uint32_t bucket_b = b.bucket_of(of_tile);
-    if (bucket_a % 2 != 0 || bucket_b % 2 != 0) {
-      known = false;
-      continue;
-    }
-    sum -= static_cast<SignedWide>(effects_a[bucket_a]) * effects_b[bucket_b];
-    sums.of_positives += static_cast<SignedWide>(positives_a[bucket_a / 2]) * positives_b[bucket_b / 2];
-  }
-  sums.of_negatives += sum;
-  return known;
-}
+// Scratch memory of a worker, and its sums.
+struct PairWorker {
+  Array<Products> products;  // (C)
+  std::uint32_t buckets_a[kTileRows + 16];
+  std::uint32_t buckets_b[kTileRows + 16];
+};
 
 // The sum over rows of (a - b)^2, and that of a - b, where `gap` is the difference of the bases.
 Moments moments_of_difference(const Moments& a, const Moments& b, SignedWide products, std::int64_t gap,
@@ -255,49 +242,72 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
   const Array<int> exponents = round_effects({models, 2}, metric, prevalence, phases.phase(0));
 
   const Runner runner = phases.phase(1);
-  const int workers = std::max(runner.threads, 1);
-  const auto reader_a = StripReader::make(*a.scores, *a.table.thresholds, workers);
-  const auto reader_b = StripReader::make(*b.scores, *b.table.thresholds, workers);
+  const auto columns_a = LaneColumns::make(*a.scores, *a.table.thresholds, workers_of(runner));
+  const auto columns_b = LaneColumns::make(*b.scores, *b.table.thresholds, workers_of(runner));
   const Array<RowBlock> blocks = row_blocks(a, &b);
+  const Array<std::int64_t> first_positive = first_positives(positives, blocks, runner.share(0.0, 0.01));
   const std::int64_t ranges = col_ranges(classes);
-  Array<Array<Products>> products(workers);
-  Array<Array<std::int64_t>> of_row(workers);
+  Array<PairWorker> workers(workers_of(runner));
   std::atomic<bool> known{true};
-  runner.run(blocks.count() * ranges, [&](std::int64_t item, int worker) {
-    if (products[worker].empty()) {
-      products[worker].resize(classes);
-      of_row[worker].assign(kTileRows, 0);
+
+  // Adds the products of column j of what the worker has read.
+  const auto add_column = [&](std::int64_t item_block, std::int64_t j, std::int64_t c, int id) {
+    PairWorker& worker = workers[id];
+    RowMask mask;
+    RowMask mask_b;
+    columns_a->reach(j, id, mask);
+    columns_b->reach(j, id, mask_b);
+    const RowBlock& block = blocks[item_block];
+    for (std::int64_t i = 0; i < (block.rows + 15) / 16; ++i) mask.block[i] &= mask_b.block[i];
+    const std::int64_t count = columns_a->find_buckets(j, id, mask, worker.buckets_a);
+    columns_b->find_buckets(j, id, mask, worker.buckets_b);
+    const std::int64_t* const effects_a = of_a.negatives_of(c);
+    const std::int64_t* const effects_b = of_b.negatives_of(c);
+    SignedWide sum = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      sum += static_cast<SignedWide>(effects_a[worker.buckets_a[i]]) * effects_b[worker.buckets_b[i]];
     }
+    for (std::int64_t p = first_positive[item_block * classes + c]; p < first_positive[(item_block + 1) * classes + c];
+         ++p) {
+      const std::int64_t row = positives.rows[p] - block.first_row;
+      const std::int64_t at = mask.has(row) ? mask.count_before(row) : -1;
+      if (at < 0 || worker.buckets_a[at] % 2 != 0 || worker.buckets_b[at] % 2 != 0) {
+        known = false;
+        continue;
+      }
+      const std::uint32_t of_row_a = worker.buckets_a[at];
+      const std::uint32_t of_row_b = worker.buckets_b[at];
+      sum -= static_cast<SignedWide>(effects_a[of_row_a]) * effects_b[of_row_b];
+      worker.products[c].of_positives +=
+          static_cast<SignedWide>(of_a.positives_of(c)[of_row_a / 2]) * of_b.positives_of(c)[of_row_b / 2];
+    }
+    worker.products[c].of_negatives += sum;
+  };
+
+  runner.share(0.01, 1.0).run(blocks.count() * ranges, [&](std::int64_t item, int id) {
+    if (workers[id].products.empty()) workers[id].products.resize(classes);
     const RowBlock& block = blocks[item / ranges];
     const std::int64_t first = item % ranges * kRangeCols;
     const std::int64_t end = std::min(classes, first + kRangeCols);
-    for (std::int64_t col = first; col < end; col += kStripCols) {
-      const std::int64_t cols = std::min<std::int64_t>(kStripCols, end - col);
-      reader_a->read(block.first_row, block.rows, col, cols, worker);
-      reader_b->read(block.first_row, block.rows, col, cols, worker);
-      for (std::int64_t j = 0; j < cols; ++j) {
-        const std::int64_t c = col + j;
-        if (!add_products(reader_a->strip(worker).column(j), of_a.negatives_of(c), of_a.positives_of(c),
-                          reader_b->strip(worker).column(j), of_b.negatives_of(c), of_b.positives_of(c),
-                          positives_in(positives, c, block.first_row, block.rows), block.first_row,
-                          of_row[worker].data(), products[worker][c])) {
-          known = false;
-        }
-      }
+    for (std::int64_t col = first; col < end; col += LaneColumns::kMostCols) {
+      const std::int64_t cols = std::min(LaneColumns::kMostCols, end - col);
+      columns_a->read(block.first_row, block.rows, col, cols, id);
+      columns_b->read(block.first_row, block.rows, col, cols, id);
+      for (std::int64_t j = 0; j < cols; ++j) add_column(item / ranges, j, col + j, id);
     }
   });
-  throw_first_nan_of(*reader_a, "scores_a");
-  throw_first_nan_of(*reader_b, "scores_b");
+  throw_first_nan_of(*columns_a, *a.scores, "scores_a", runner);
+  throw_first_nan_of(*columns_b, *b.scores, "scores_b", runner);
   if (!known) throw_other_table();
 
   Array<double> out(classes);
   for (std::int64_t c = 0; c < classes; ++c) {
     const ClassCounts counts = of_a.counts(c);
     Products sums;
-    for (const Array<Products>& of_worker : products) {
-      if (of_worker.empty()) continue;
-      sums.of_negatives += of_worker[c].of_negatives;
-      sums.of_positives += of_worker[c].of_positives;
+    for (const PairWorker& worker : workers) {
+      if (worker.products.empty()) continue;
+      sums.of_negatives += worker.products[c].of_negatives;
+      sums.of_positives += worker.products[c].of_positives;
     }
     const std::int64_t gap = of_a.base[c] - of_b.base[c];
     out[c] = has_effects(metric, counts) ? variance_of(metric, counts,
@@ -313,26 +323,38 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
 
 namespace {
 
-// The sums within clusters of adjacent classes, and scratch memory.
-struct ClusterSums {
+// Scratch memory of a worker for adjacent classes.
+struct ClusterWorker {
   Array<std::int64_t> sums;  // (classes, clusters), without bases
   Array<std::uint8_t> has_positive;
+  std::uint32_t buckets[kTileRows + 16];
 };
 
-// Adds sign times the effects of a class in a block of rows. False where a positive has no threshold of its score.
-bool add_to_clusters(const Strip::Column& column, const std::int64_t* effects, const std::int64_t* of_positives,
-                     Span<const std::uint32_t> positives, std::int64_t first_row, const std::uint32_t* cluster,
-                     std::int64_t sign, std::int64_t* sums) {
-  for (std::int64_t i = 0; i < column.count; ++i) sums[cluster[column.row(i)]] += sign * effects[column.buckets[i]];
+// Adds sign times the effects of a class in a block of rows, of column j of what the worker has read. False where a
+// positive has no threshold of its score.
+bool add_to_clusters(LaneColumns& columns, std::int64_t j, int id, const ModelEffects& effects, std::int64_t c,
+                     const RowBlock& block, Span<const std::uint32_t> positives, const std::uint32_t* cluster,
+                     std::int64_t sign, std::uint32_t* buckets, std::int64_t* sums) {
+  RowMask mask;
+  columns.reach(j, id, mask);
+  columns.find_buckets(j, id, mask, buckets);
+  const std::int64_t* const of_negatives = effects.negatives_of(c);
+  const std::int64_t* const of_positives = effects.positives_of(c);
+  const std::uint32_t* bucket = buckets;
+  for (std::int64_t i = 0; i < (block.rows + 15) / 16; ++i) {
+    for (std::uint32_t left = mask.block[i]; left != 0; left &= left - 1) {
+      sums[cluster[16 * i + __builtin_ctz(left)]] += sign * of_negatives[*bucket++];
+    }
+  }
   bool known = true;
-  for (const std::uint32_t row : positives) {
-    const auto of_tile = static_cast<std::uint32_t>(row - first_row);
-    const std::uint32_t bucket = column.bucket_of(of_tile);
-    if (bucket % 2 != 0) {
+  for (const std::uint32_t positive : positives) {
+    const std::int64_t row = positive - block.first_row;
+    const std::int64_t at = mask.has(row) ? mask.count_before(row) : -1;
+    if (at < 0 || buckets[at] % 2 != 0) {
       known = false;
       continue;
     }
-    sums[cluster[of_tile]] += sign * (of_positives[bucket / 2] - effects[bucket]);
+    sums[cluster[row]] += sign * (of_positives[buckets[at] / 2] - of_negatives[buckets[at]]);
   }
   return known;
 }
@@ -379,34 +401,35 @@ Array<double> clustered_variances(const ScoredModel& a, const ScoredModel* b, co
   for (std::int64_t row = 0; row < a.scores->rows; ++row) ++sizes[clusters.of_row[row]];
 
   const Runner runner = phases.phase(1);
-  const int workers = std::max(runner.threads, 1);
-  const auto reader_a = StripReader::make(*a.scores, *a.table.thresholds, workers);
-  const auto reader_b = b == nullptr ? nullptr : StripReader::make(*b->scores, *b->table.thresholds, workers);
+  const auto columns_a = LaneColumns::make(*a.scores, *a.table.thresholds, workers_of(runner));
+  const auto columns_b =
+      b == nullptr ? nullptr : LaneColumns::make(*b->scores, *b->table.thresholds, workers_of(runner));
   const Array<RowBlock> blocks = row_blocks(a, b);
+  const Array<std::int64_t> first_positive = first_positives(positives, blocks, runner.share(0.0, 0.01));
   constexpr std::int64_t kGroup = 16;  // classes that one cache line of floats has
-  Array<ClusterSums> scratch(workers);
+  Array<ClusterWorker> scratch(workers_of(runner));
   Array<double> out(classes);
   std::atomic<bool> known{true};
-  runner.run((classes + kGroup - 1) / kGroup, [&](std::int64_t item, int worker) {
+  runner.share(0.01, 1.0).run((classes + kGroup - 1) / kGroup, [&](std::int64_t item, int worker) {
     const std::int64_t first = item * kGroup;
     const std::int64_t cols = std::min(kGroup, classes - first);
     Array<std::int64_t>& sums = scratch[worker].sums;
     sums.assign(cols * clusters.count, 0);
-    for (const RowBlock& block : blocks) {
-      reader_a->read(block.first_row, block.rows, first, cols, worker);
-      if (b != nullptr) reader_b->read(block.first_row, block.rows, first, cols, worker);
-      const std::uint32_t* const cluster = clusters.of_row + block.first_row;
+    for (std::int64_t i = 0; i < blocks.count(); ++i) {
+      const RowBlock& block = blocks[i];
+      columns_a->read(block.first_row, block.rows, first, cols, worker);
+      if (b != nullptr) columns_b->read(block.first_row, block.rows, first, cols, worker);
       for (std::int64_t j = 0; j < cols; ++j) {
         const std::int64_t c = first + j;
-        const Span<const std::uint32_t> rows = positives_in(positives, c, block.first_row, block.rows);
-        std::int64_t* const of_class = sums.data() + j * clusters.count;
-        bool found = add_to_clusters(reader_a->strip(worker).column(j), of_a.negatives_of(c), of_a.positives_of(c),
-                                     rows, block.first_row, cluster, 1, of_class);
-        if (b != nullptr) {
-          found &= add_to_clusters(reader_b->strip(worker).column(j), of_b->negatives_of(c), of_b->positives_of(c),
-                                   rows, block.first_row, cluster, -1, of_class);
-        }
-        if (!found) known = false;
+        const std::int64_t begin = first_positive[i * classes + c];
+        const Span<const std::uint32_t> rows(positives.rows.data() + begin,
+                                             first_positive[(i + 1) * classes + c] - begin);
+        const auto add = [&](LaneColumns& columns, const ModelEffects& effects, std::int64_t sign) {
+          return add_to_clusters(columns, j, worker, effects, c, block, rows, clusters.of_row + block.first_row, sign,
+                                 scratch[worker].buckets, sums.data() + j * clusters.count);
+        };
+        if (!add(*columns_a, of_a, 1)) known = false;
+        if (b != nullptr && !add(*columns_b, *of_b, -1)) known = false;
       }
     }
     Array<std::uint8_t>& has_positive = scratch[worker].has_positive;
@@ -422,8 +445,8 @@ Array<double> clustered_variances(const ScoredModel& a, const ScoredModel* b, co
                                            : undefined();
     }
   });
-  throw_first_nan_of(*reader_a, "scores_a");
-  if (b != nullptr) throw_first_nan_of(*reader_b, "scores_b");
+  throw_first_nan_of(*columns_a, *a.scores, "scores_a", runner);
+  if (b != nullptr) throw_first_nan_of(*columns_b, *b->scores, "scores_b", runner);
   if (!known) throw_other_table();
   return out;
 }

@@ -3,6 +3,7 @@
 #include "cpu/pack_avx512.inl"
 #include "cpu/dense_class.inl"
 #include "cpu/score_order.inl"
+#include "cpu/lane_columns.inl"
 #include "cpu/row_effects_tile.inl"
 #include "cpu/weighted_tile.inl"
 #endif

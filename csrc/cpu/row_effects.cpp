@@ -4,6 +4,7 @@
 
 #include "cpu/class_path.hpp"
 #include "cpu/row_effects_tile.hpp"
+#include "cpu/tile_positives.hpp"
 
 namespace vltr::cpu {
 namespace {
@@ -14,9 +15,29 @@ std::int64_t tile_rows(std::int64_t rows, int threads) {
   return std::clamp<std::int64_t>(share, 64, kTileRows);
 }
 
+// The entries of negatives above thresholds, without those of negatives that equal them.
+LargeArray<std::int64_t> entries_above(const EffectTables& tables, std::int64_t keys) {
+  LargeArray<std::int64_t> above;
+  above.resize(keys * tables.width);
+  for (std::int64_t k = 0; k < keys; ++k) {
+    const std::int64_t* const entry = tables.negative.data() + (2 * k + 1) * tables.width;
+    std::copy(entry, entry + tables.width, above.data() + k * tables.width);
+  }
+  return above;
+}
+
+// True if a negative that equals a threshold may have another effect than one above it.
+bool ties_differ(const EffectTables& tables, const LargeArray<std::int64_t>& above) {
+  for (std::int64_t i = 0; i < above.count(); i += tables.width) {
+    const std::int64_t* const equal = tables.negative.data() + 2 * i;
+    if (!std::equal(equal, equal + tables.width, above.data() + i)) return true;
+  }
+  return false;
+}
+
 template <class T>
 void add_rows(const Matrix& scores, const Positives& positives, const RankTable& table, const EffectTables& tables,
-              Span<const std::int64_t> groups, std::int64_t num_groups, const Runner& runner, std::int64_t* out) {
+              Span<const std::int64_t> groups, std::int64_t num_groups, const Runner& caller, std::int64_t* out) {
   using Lane = LaneOf<T>;
   const Thresholds<Lane> thresholds = thresholds_of<Lane>(table, search_all(scores.cols).searched);
   const std::int64_t width = tables.width;
@@ -26,9 +47,13 @@ void add_rows(const Matrix& scores, const Positives& positives, const RankTable&
     if (thresholds.count(c) == 0 && positives.offset.length(c) > 0) throw_other_table();
     for (std::int64_t m = 0; m < metrics; ++m) base[groups[c] * metrics + m] += tables.base[c * width + m];
   }
-  const EffectPlan<Lane> plan{&thresholds, &tables, &positives, groups.data(), num_groups};
+  const LargeArray<std::int64_t> above = entries_above(tables, thresholds.keys.count());
+  const Array<Tile> tiles = row_tiles(scores, tile_rows(scores.rows, caller.threads));
+  const Array<std::int64_t> first_positive = first_positives(positives, tiles, caller.share(0.0, 0.02));
+  const Runner runner = caller.share(0.02, 1.0);
+  const EffectPlan<Lane> plan{&thresholds,           &tables,      above.data(), ties_differ(tables, above), &positives,
+                              first_positive.data(), groups.data()};
   const EffectTile<Lane> effect_tile = effect_tile_kernel<T>();
-  const Array<Tile> tiles = row_tiles(scores, tile_rows(scores.rows, runner.threads));
   Array<EffectWorker<Lane>> workers(std::max(runner.threads, 1));
   runner.run(tiles.count(), [&](std::int64_t item, int id) {
     EffectWorker<Lane>& worker = workers[id];
@@ -42,7 +67,7 @@ void add_rows(const Matrix& scores, const Positives& positives, const RankTable&
       std::int64_t* const sums = worker.sums.data() + g * kTileRows * width;
       std::fill(sums, sums + tile.rows * width, 0);
     }
-    effect_tile(plan, tile, scores.cols, worker);
+    effect_tile(plan, tile, item, scores.cols, worker);
     std::int64_t* to = out + tile.first_row * num_groups * metrics;
     for (std::int64_t row = 0; row < tile.rows; ++row) {
       for (std::int64_t g = 0; g < num_groups; ++g) {

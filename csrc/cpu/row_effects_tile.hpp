@@ -11,9 +11,13 @@ template <class Lane>
 struct EffectPlan {
   const Thresholds<Lane>* thresholds;  // of all classes of the tables
   const EffectTables* tables;
+  // (K, width) the entries of negatives above a threshold, side by side. Those of negatives that equal it differ only
+  // in metrics that count ties as one half, and are half of the table, which does not fit in an L2 cache.
+  const std::int64_t* above;
+  bool ties_differ;
   const Positives* positives;
-  const std::int64_t* group;  // (C)
-  std::int64_t groups;
+  const std::int64_t* first_positive;  // (tiles + 1, C) the first positive of each class in each tile
+  const std::int64_t* group;           // (C)
 };
 
 // The sums and the scratch memory of one worker.
@@ -28,17 +32,17 @@ struct EffectWorker {
 
 // Adds the effects of the rows of a tile.
 template <class Lane>
-using EffectTile = void (*)(const EffectPlan<Lane>& plan, const Tile& tile, std::int64_t cols,
+using EffectTile = void (*)(const EffectPlan<Lane>& plan, const Tile& tile, std::int64_t tile_index, std::int64_t cols,
                             EffectWorker<Lane>& worker);
 
 // The kernel of this processor (simd.hpp).
 template <class T>
 EffectTile<LaneOf<T>> effect_tile_kernel();
 
-#define VLTR_DECLARE_KERNEL(isa)                                                                       \
-  namespace isa {                                                                                      \
-  template <class T>                                                                                   \
-  void effect_tile(const EffectPlan<LaneOf<T>>&, const Tile&, std::int64_t, EffectWorker<LaneOf<T>>&); \
+#define VLTR_DECLARE_KERNEL(isa)                                                                                     \
+  namespace isa {                                                                                                    \
+  template <class T>                                                                                                 \
+  void effect_tile(const EffectPlan<LaneOf<T>>&, const Tile&, std::int64_t, std::int64_t, EffectWorker<LaneOf<T>>&); \
   }
 VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNEL)
 #undef VLTR_DECLARE_KERNEL

@@ -7,12 +7,12 @@
 #include "cpu/target_begin.inl"
 namespace vltr::cpu::VLTR_ISA {
 
-// Adds the entries of buckets to the sums of rows, which differ from each other.
+// Adds the entries of the thresholds that rows reach to the sums of the rows, which differ from each other.
 template <int kWidth>
-void add_effects(const std::uint32_t* buckets, const float* rows, std::int64_t count, const std::int64_t* entries,
+void add_effects(const std::uint32_t* buckets, const float* rows, std::int64_t count, const std::int64_t* above,
                  std::int64_t* sums) {
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t* const entry = entries + static_cast<std::int64_t>(buckets[i]) * kWidth;
+    const std::int64_t* const entry = above + static_cast<std::int64_t>(buckets[i] / 2) * kWidth;
     std::int64_t* const sum = sums + static_cast<std::int64_t>(bit_cast<std::uint32_t>(rows[i])) * kWidth;
     std::int64_t added[kWidth];
     for (int w = 0; w < kWidth; ++w) added[w] = sum[w] + entry[w];
@@ -20,18 +20,33 @@ void add_effects(const std::uint32_t* buckets, const float* rows, std::int64_t c
   }
 }
 
-// Gives the positives of a class the entries of positives in place of those of negatives.
+// Gives rows that equal a threshold the entries of their bucket, in place of those above it. Few do, so that most
+// blocks are passed over.
+inline void correct_ties(const std::uint32_t* buckets, const float* rows, std::int64_t count,
+                         const std::int64_t* entries, std::int64_t width, std::int64_t* sums) {
+  constexpr std::int64_t kBlock = 64;
+  for (std::int64_t first = 0; first < count; first += kBlock) {
+    const std::int64_t end = std::min(count, first + kBlock);
+    std::uint32_t all_odd = 1;
+    for (std::int64_t i = first; i < end; ++i) all_odd &= buckets[i];
+    if (all_odd != 0) continue;
+    for (std::int64_t i = first; i < end; ++i) {
+      if (buckets[i] % 2 != 0) continue;
+      const std::int64_t* const entry = entries + static_cast<std::int64_t>(buckets[i]) * width;
+      std::int64_t* const sum = sums + static_cast<std::int64_t>(bit_cast<std::uint32_t>(rows[i])) * width;
+      for (std::int64_t w = 0; w < width; ++w) sum[w] += entry[w] - entry[width + w];
+    }
+  }
+}
+
+// Gives positives the entries of positives, in place of those of negatives.
 template <class Lane>
-void correct_positives(const EffectPlan<Lane>& plan, const Tile& tile, std::int64_t c, const std::uint32_t* buckets,
-                       const float* rows, std::int64_t count, std::int64_t* sums, EffectWorker<Lane>& worker) {
+void correct_positives(const EffectPlan<Lane>& plan, Span<const std::uint32_t> positives, std::int64_t first_row,
+                       std::int64_t first_key, const std::uint32_t* buckets, const float* rows, std::int64_t count,
+                       std::int64_t* sums, EffectWorker<Lane>& worker) {
   const EffectTables& tables = *plan.tables;
-  const Span<const std::uint32_t> positives = plan.positives->rows_of(c);
-  const std::int64_t first_key = plan.thresholds->offset.first(c);
-  const auto end_row = static_cast<std::uint32_t>(tile.first_row + tile.rows);
-  const auto* positive =
-      std::lower_bound(positives.begin(), positives.end(), static_cast<std::uint32_t>(tile.first_row));
-  for (; positive != positives.end() && *positive < end_row; ++positive) {
-    const std::uint32_t row = *positive - static_cast<std::uint32_t>(tile.first_row);
+  for (const std::uint32_t positive : positives) {
+    const auto row = static_cast<std::uint32_t>(positive - first_row);
     const float* const found = std::lower_bound(rows, rows + count, row, [](float bits, std::uint32_t number) {
       return bit_cast<std::uint32_t>(bits) < number;
     });
@@ -47,40 +62,60 @@ void correct_positives(const EffectPlan<Lane>& plan, const Tile& tile, std::int6
 }
 
 template <class T>
-void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t col, std::int64_t cols,
-                  EffectWorker<LaneOf<T>>& worker) {
+void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t tile_index, std::int64_t col,
+                  std::int64_t cols, EffectWorker<LaneOf<T>>& worker) {
   using Lane = LaneOf<T>;
   constexpr std::int64_t kBuffer = kTileRows + 16;
   const Thresholds<Lane>& thresholds = *plan.thresholds;
   const EffectTables& tables = *plan.tables;
+  const std::int64_t width = tables.width;
+  const std::int64_t classes = thresholds.classes();
   std::int64_t survived[kStripCols] = {};
   find_survivors<T>(tile, thresholds.lowest.data(), col, cols, worker.survivors.data(), worker.rows.data(), survived,
                     worker.nan);
 
+  // The entries of a class are read once a tile, in any order, so they are fetched before they are needed.
+  const auto fetch = [&](std::int64_t c) {
+    constexpr std::int64_t kMostBytes = 8192;
+    const auto* const first = reinterpret_cast<const std::byte*>(plan.above + thresholds.offset.first(c) * width);
+    const std::int64_t bytes = std::min<std::int64_t>(kMostBytes, thresholds.count(c) * width * 8);
+    for (std::int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(first + byte);
+  };
+  fetch(col);
+  const auto add = width == 1 ? add_effects<1> : width == 2 ? add_effects<2> : add_effects<4>;
   alignas(64) std::uint32_t buckets[kBuffer];
   for (std::int64_t j = 0; j < cols; ++j) {
     const std::int64_t c = col + j;
+    if (j + 1 < cols) fetch(c + 1);
     if (thresholds.count(c) == 0) continue;
     find_buckets(thresholds.tree.data() + thresholds.tree_offset[c], thresholds.count(c),
                  worker.survivors.data() + j * kBuffer, survived[j], buckets);
     const float* const rows = worker.rows.data() + j * kBuffer;
-    std::int64_t* const sums = worker.sums.data() + plan.group[c] * kTileRows * tables.width;
-    const auto add = tables.width == 1 ? add_effects<1> : tables.width == 2 ? add_effects<2> : add_effects<4>;
-    add(buckets, rows, survived[j], tables.negative.data() + 2 * thresholds.offset.first(c) * tables.width, sums);
-    correct_positives(plan, tile, c, buckets, rows, survived[j], sums, worker);
+    const std::int64_t first_key = thresholds.offset.first(c);
+    std::int64_t* const sums = worker.sums.data() + plan.group[c] * kTileRows * width;
+    add(buckets, rows, survived[j], plan.above + first_key * width, sums);
+    if (plan.ties_differ) {
+      correct_ties(buckets, rows, survived[j], tables.negative.data() + 2 * first_key * width, width, sums);
+    }
+    const std::int64_t* const first_positive = plan.first_positive + tile_index * classes + c;
+    if (first_positive[0] == first_positive[classes]) continue;
+    const Span<const std::uint32_t> positives(plan.positives->rows.data() + first_positive[0],
+                                              first_positive[classes] - first_positive[0]);
+    correct_positives(plan, positives, tile.first_row, first_key, buckets, rows, survived[j], sums, worker);
   }
 }
 
 template <class T>
-void effect_tile(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t cols,
+void effect_tile(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t tile_index, std::int64_t cols,
                  EffectWorker<LaneOf<T>>& worker) {
   for (std::int64_t col = 0; col < cols; col += kStripCols) {
-    effect_strip<T>(plan, tile, col, std::min<std::int64_t>(kStripCols, cols - col), worker);
+    effect_strip<T>(plan, tile, tile_index, col, std::min<std::int64_t>(kStripCols, cols - col), worker);
   }
 }
 
-#define VLTR_KERNEL(T) \
-  template void effect_tile<T>(const EffectPlan<LaneOf<T>>&, const Tile&, std::int64_t, EffectWorker<LaneOf<T>>&);
+#define VLTR_KERNEL(T)                                                                                \
+  template void effect_tile<T>(const EffectPlan<LaneOf<T>>&, const Tile&, std::int64_t, std::int64_t, \
+                               EffectWorker<LaneOf<T>>&);
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNEL)
 #undef VLTR_KERNEL
 

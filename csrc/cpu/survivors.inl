@@ -1,9 +1,7 @@
-// The scores of a strip of a tile that reach the lowest threshold of their class, column by column, with their rows;
-// and the kernel of strip_reader.hpp. Each rank_scan_*.cpp includes it.
+// The scores of a strip of a tile that reach the lowest threshold of their class, column by column, with their rows.
 #pragma once
 
 #include "cpu/rank_scan_tile.inl"
-#include "cpu/strip_reader.hpp"
 
 #include "cpu/target_begin.inl"
 namespace vltr::cpu::VLTR_ISA {
@@ -48,28 +46,6 @@ __attribute__((always_inline)) inline void find_survivors(const Tile& tile, cons
     }
   }
 }
-
-template <class T>
-void read_strip(const Thresholds<LaneOf<T>>& thresholds, const Tile& tile, std::int64_t col, std::int64_t cols,
-                LaneOf<T>* lanes, Strip& strip) {
-  std::fill(strip.counts, strip.counts + kStripCols, 0);
-  find_survivors<T>(tile, thresholds.lowest.data(), col, cols, lanes, strip.row_bits.data(), strip.counts, strip.nan);
-  for (std::int64_t j = 0; j < cols; ++j) {
-    const std::int64_t c = col + j;
-    if (thresholds.count(c) == 0) {
-      strip.counts[j] = 0;
-      continue;
-    }
-    find_buckets(thresholds.tree.data() + thresholds.tree_offset[c], thresholds.count(c), lanes + j * Strip::kColumn,
-                 strip.counts[j], strip.buckets.data() + j * Strip::kColumn);
-  }
-}
-
-#define VLTR_KERNEL(T)                                                                                           \
-  template void read_strip<T>(const Thresholds<LaneOf<T>>&, const Tile&, std::int64_t, std::int64_t, LaneOf<T>*, \
-                              Strip&);
-VLTR_FOR_EACH_ELEMENT(VLTR_KERNEL)
-#undef VLTR_KERNEL
 
 }  // namespace vltr::cpu::VLTR_ISA
 #include "cpu/target_end.inl"

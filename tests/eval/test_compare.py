@@ -366,14 +366,16 @@ def test_notes_say_whether_seeds_are_in_the_interval():
     labels, scores = make_systems(4)
     one = compare(scores[0], scores[1], labels=labels)
     assert "the variance of training seeds is not in the intervals" in one.to_text()
-    assert "error of seeds" not in one.to_text(width=None)
+    assert "standard errors" not in one.to_text()
     mixed = compare(scores[0], scores[1:], labels=labels, names=["old", "young"])
     assert "the variance of training seeds is in the intervals but for old" in mixed.to_text()
     both = compare(scores[:2], scores[2:], labels=labels)
     assert "that of training seeds" in both.to_text()
-    assert {"error of rows", "error of seeds"} <= set(both.to_text(width=None).splitlines()[1].split("  ")) or (
-        "error of rows" in both.to_text(width=None) and "error of seeds" in both.to_text(width=None)
-    )
+    table = both.to_text().partition("standard errors of the differences\n")[2].partition("\n\n")[0]
+    mean = both.systems[0].of("mAP")
+    (line,) = [line.split() for line in table.splitlines() if line.startswith("mAP ")]
+    errors = [f"{error:.4f}" for error in (mean.row_error, mean.seed_error, mean.error)]
+    assert line == ["mAP", *errors, f"{mean.degrees_of_freedom:.1f}"]
 
 
 def test_each_system_is_compared_with_the_baseline():
@@ -603,7 +605,7 @@ def test_seed_variance_of_one_run_is_0():
 
 
 def test_a_difference_without_an_error_is_not_tested():
-    mean = mean_difference("mAP", [0.5], [0.6], np.zeros(10), 0.95)
+    mean = mean_difference("mAP", [0.5], [0.6], 0.0, 0.95)
     assert mean.error == 0
     assert math.isnan(mean.p_value)
     assert math.isnan(mean.low)

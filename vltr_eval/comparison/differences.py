@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vltr_eval.intervals import benjamini_hochberg, holm, jackknife_error, t_p_value, t_quantile
+from vltr_eval.intervals import benjamini_hochberg, holm, t_p_value, t_quantile
 
 MIN_POSITIVES = 10
 """Classes with fewer positives (or clusters with a positive) are not tested: their errors are too small by chance."""
@@ -62,7 +62,7 @@ class MeanDifference:
 
 
 def mean_difference(
-    name: str, base: Sequence[float], new: Sequence[float], effects: np.ndarray, level: float
+    name: str, base: Sequence[float], new: Sequence[float], row_error: float, level: float
 ) -> MeanDifference:
     """Compare two systems on one mean.
 
@@ -70,12 +70,12 @@ def mean_difference(
         name: The flat name of the mean.
         base: The value of each run of the baseline.
         new: The value of each run of the other system.
-        effects: (N,) drop-one effects of the rows (or clusters) on the difference of the two means over runs.
+        row_error: The jackknife standard error of the difference of the two means over runs.
         level: The confidence level.
     """
     values = [mean_of_runs(base), mean_of_runs(new)]
     difference = values[1] - values[0]
-    row_error = math.nan if math.isnan(difference) else jackknife_error(effects)
+    row_error = math.nan if math.isnan(difference) else row_error
     seeds = [(seed_variance(np.array(runs, np.float64)), len(runs)) for runs in (base, new)]
     variance, freedom = total_variance(np.array(row_error * row_error), math.inf, seeds)
     error = math.sqrt(float(variance))
@@ -200,6 +200,7 @@ def class_tests(
     seeds = [(seed_variance(values), len(values)) for values in (base, new)]
     variance, freedom = total_variance(row_variances, np.maximum(positives - 1.0, 1.0), seeds)
     error = np.where(tested, np.sqrt(variance), np.nan)
+    freedom = np.where(tested, freedom, np.inf)  # quantiles of few degrees take many steps, for classes without a test
     low, high, p_value = _test(np.where(tested, difference, np.nan), error, freedom, level)
     return ClassTests(difference, error, low, high, p_value, holm(p_value), benjamini_hochberg(p_value))
 

@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 from vltr_eval._base.groups import GROUP_NAMES
 from vltr_eval._base.text_table import WIDTH
 from vltr_eval.comparison.differences import ADJUSTMENTS, MIN_POSITIVES, MeanDifference, Outcomes
-from vltr_eval.comparison.tables import Table, as_latex, as_markdown, as_text, class_table, mean_table, outcome_table
+from vltr_eval.comparison.tables import (
+    Table,
+    as_latex,
+    as_markdown,
+    as_text,
+    class_table,
+    error_table,
+    mean_table,
+    outcome_table,
+)
 from vltr_eval.report.document import render_json
 from vltr_eval.report.names import OVERALL
 
@@ -179,6 +188,8 @@ class Comparison:
         tables = []
         for system in self.systems:
             tables.append(self._mean_table(system))
+            if max(system.runs, self.base_runs) > 1:
+                tables.append(error_table("standard errors of the differences", system.means))
             outcomes = system.outcomes(self.level)
             if outcomes:
                 tables.append(

@@ -21,7 +21,7 @@ from vltr_eval.comparison.differences import MIN_POSITIVES, class_tests, mean_di
 from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_predictions
 from vltr_eval.comparison.names import name_systems
 from vltr_eval.comparison.result import Comparison, SystemComparison
-from vltr_eval.intervals import check_level
+from vltr_eval.intervals import check_level, jackknife_error
 from vltr_eval.report.names import accuracy_at, grouped_name
 
 CLASS_METRICS = {
@@ -271,7 +271,7 @@ def _compare_system(
             mean,
             [found[mean] for found in values[0]],
             [found[mean] for found in values[1]],
-            _effects(mean, new) - _effects(mean, base),
+            _row_error(mean, base, new),
             level,
         )
         for mean in _mean_names(base[0].evaluation)
@@ -306,14 +306,36 @@ def _mean_names(evaluation: Evaluation) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in evaluation.effects]
 
 
-def _effects(mean: str, runs: Sequence[_Run]) -> np.ndarray:
-    """The effects of the rows, or of the clusters of rows, on the mean over runs."""
-    found = [_by_cluster(run.evaluation.effects[mean], run.evaluation.clusters).values for run in runs]
-    total: np.ndarray = np.sum(found, axis=0) if len(found) > 1 else found[0]
-    return total / len(runs)
+def _row_error(mean: str, base: Sequence[_Run], new: Sequence[_Run]) -> float:
+    """The jackknife standard error of the difference of two means over runs.
+
+    The effects are subtracted as integers on the scale of the finest, so neither rows nor runs have an order.
+    """
+    found = [[_effect(mean, run) for run in runs] for runs in (base, new)]
+    exponent = max(effect.exponent for effects in found for effect in effects)
+    weights = (-len(new), len(base))  # of the integers, whose count is multiplied by the numbers of runs
+    most = sum(
+        abs(weight) * (int(np.max(np.abs(effect.sums), initial=0)) << (exponent - effect.exponent))
+        for effects, weight in zip(found, weights, strict=True)
+        for effect in effects
+    )
+    counts = {effect.count for effects in found for effect in effects}
+    if most >= _LARGEST or len(counts) > 1:
+        means = [np.sum([effect.values for effect in effects], axis=0) / len(effects) for effects in found]
+        return jackknife_error(means[1] - means[0])
+    total = np.zeros(len(found[0][0].sums), np.int64)
+    for effects, weight in zip(found, weights, strict=True):
+        for effect in effects:
+            total += (effect.sums << (exponent - effect.exponent)) * weight
+    return MeanEffect(total, exponent, counts.pop() * len(base) * len(new)).error()
 
 
-def _by_cluster(effect: MeanEffect, clusters: np.ndarray | None) -> MeanEffect:
+_LARGEST = 1 << 62  # of an integer of 64 bits
+
+
+def _effect(mean: str, run: _Run) -> MeanEffect:
+    """The effects of the rows, or of the clusters of rows."""
+    effect, clusters = run.evaluation.effects[mean], run.evaluation.clusters
     return effect if clusters is None else effect.by_cluster(clusters)
 
 

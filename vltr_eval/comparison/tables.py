@@ -43,11 +43,20 @@ def mean_table(title: str, means: Sequence[MeanDifference], level: float) -> Tab
         _interval_column([(mean.low, mean.high) for mean in means], level),
         Column("p", [p_text(mean.p_value) for mean in means]),
     ]
-    if any(mean.seed_error is not None for mean in means):
-        columns.append(Column("error of rows", [_number(mean.row_error) for mean in means], "rows", 2))
-        seeds = [math.nan if mean.seed_error is None else mean.seed_error for mean in means]
-        columns.append(Column("error of seeds", [_number(seed) for seed in seeds], "seeds", 3))
     columns.append(Column("detectable", [_number(mean.detectable) for mean in means], "detect.", 1))
+    return Table(title, columns)
+
+
+def error_table(title: str, means: Sequence[MeanDifference]) -> Table:
+    """Build the table of standard errors with a line for each mean: those of rows and of seeds, and both together."""
+    seeds = [math.nan if mean.seed_error is None else mean.seed_error for mean in means]
+    columns = [
+        Column("", [mean.name for mean in means], is_name=True),
+        Column("rows", [_number(mean.row_error) for mean in means]),
+        Column("seeds", [_number(seed) for seed in seeds]),
+        Column("both", [_number(mean.error) for mean in means]),
+        Column("degrees of freedom", [_freedom(mean.degrees_of_freedom) for mean in means], "df"),
+    ]
     return Table(title, columns)
 
 
@@ -152,6 +161,10 @@ def _interval_column(ends: Sequence[tuple[float, float]], level: float) -> Colum
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else decimal(value)
+
+
+def _freedom(value: float) -> str:
+    return "-" if math.isinf(value) or math.isnan(value) else f"{value:.1f}"
 
 
 def _signed(value: float) -> str:

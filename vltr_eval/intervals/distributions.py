@@ -102,7 +102,7 @@ def t_quantile(level: float, df: Any) -> np.ndarray:
     found = np.where(distinct > 0, z, np.nan)
     open_ = (distinct > 0) & ~np.isinf(distinct)
     nu = distinct[open_]
-    t = np.full(len(nu), z)
+    t = z + np.where(nu >= 1, (z**3 + z) / (4 * np.maximum(nu, 1)), 0)  # the start of the series in 1 / nu, which rises
     # The p-value is convex and falls, and t starts below the root, so Newton's steps rise to it and never pass it.
     for _ in range(_MOST_STEPS):
         slope = 2 * _ratio_of_gammas(nu / 2) / np.sqrt(nu * np.pi) * np.exp(-(nu + 1) / 2 * np.log1p(t * t / nu))

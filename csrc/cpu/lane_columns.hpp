@@ -1,0 +1,69 @@
+// Columns of a tile as lanes: the rows that reach the lowest threshold of a class as a mask, and their buckets.
+//
+// Two models meet here. Their rows are the same and their element types may differ, so the kernels take lanes.
+#pragma once
+
+#include <memory>
+
+#include "cpu/rank_scan_tile.hpp"
+
+namespace vltr::cpu {
+
+constexpr std::int64_t kTileBlocks = kTileRows / 16;
+
+// A bit for each row of a tile.
+struct RowMask {
+  std::uint16_t block[kTileBlocks];
+
+  bool has(std::int64_t row) const { return (block[row / 16] >> (row % 16) & 1) != 0; }
+  // Rows before this one.
+  std::int64_t count_before(std::int64_t row) const {
+    int count = __builtin_popcount(block[row / 16] & ((1u << (row % 16)) - 1u));
+    for (std::int64_t i = 0; i < row / 16; ++i) count += __builtin_popcount(block[i]);
+    return count;
+  }
+};
+
+// Sets the bits of the rows that reach `lowest`. lanes: kTileRows, of which the first `rows` count.
+template <class Lane>
+using ReachMask = void (*)(const Lane* lanes, std::int64_t rows, Lane lowest, RowMask& mask);
+
+// Finds the buckets (tree_core.hpp) of the rows in a mask, which must reach the lowest threshold. Returns their number.
+// scratch and buckets: kTileRows + 16.
+template <class Lane>
+using MaskedBuckets = std::int64_t (*)(const Lane* tree, std::int64_t keys, const Lane* lanes, std::int64_t rows,
+                                       const RowMask& mask, Lane* scratch, std::uint32_t* buckets);
+
+// The kernels of this processor (simd.hpp).
+template <class Lane>
+ReachMask<Lane> reach_mask_kernel();
+template <class Lane>
+MaskedBuckets<Lane> masked_buckets_kernel();
+
+// Reads scores of any element type, which the callers need not know. The thresholds are those of all classes of a
+// table.
+class LaneColumns {
+ public:
+  static constexpr std::int64_t kMostCols = 32;
+  static std::unique_ptr<LaneColumns> make(const Matrix& scores, const RankTable& thresholds, int workers);
+  virtual ~LaneColumns() = default;
+  // Reads at most kMostCols columns for a worker. The rows must be of one shard, at most kTileRows.
+  virtual void read(std::int64_t first_row, std::int64_t rows, std::int64_t col, std::int64_t cols, int worker) = 0;
+  // Of column j of what the worker has read last.
+  virtual void reach(std::int64_t j, int worker, RowMask& mask) const = 0;
+  virtual std::int64_t find_buckets(std::int64_t j, int worker, const RowMask& mask, std::uint32_t* buckets) = 0;
+  virtual bool has_nan() const = 0;
+};
+
+#define VLTR_DECLARE_KERNELS(isa)                                                                          \
+  namespace isa {                                                                                          \
+  template <class Lane>                                                                                    \
+  void reach_mask(const Lane*, std::int64_t, Lane, RowMask&);                                              \
+  template <class Lane>                                                                                    \
+  std::int64_t masked_buckets(const Lane*, std::int64_t, const Lane*, std::int64_t, const RowMask&, Lane*, \
+                              std::uint32_t*);                                                             \
+  }
+VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNELS)
+#undef VLTR_DECLARE_KERNELS
+
+}  // namespace vltr::cpu
