@@ -108,7 +108,7 @@ def t_quantile(level: float, df: Any) -> np.ndarray:
         slope = 2 * _ratio_of_gammas(nu / 2) / np.sqrt(nu * np.pi) * np.exp(-(nu + 1) / 2 * np.log1p(t * t / nu))
         step = (_t_p_values(t, nu) - (1 - level)) / slope
         t = t + np.maximum(step, 0.0)
-        if np.all(step <= 4e-16 * t):
+        if np.all(step <= 1e-8 * t):  # the error after a step is the square of that before it
             break
     found[open_] = t
     return np.reshape(found[where.reshape(-1)], df.shape)
