@@ -47,7 +47,7 @@ def normal_inverse(p: float) -> float:
 
 
 def normal_p_value(z: Any) -> np.ndarray:
-    """Return the probability that a standard normal variable is at least |z| from 0, for each z.
+    """Return the probability that a standard normal variable is at least as far from 0 as z, for each z.
 
     Example:
         >>> normal_p_value([0.0, -1.959964]).round(6).tolist()
@@ -59,7 +59,7 @@ def normal_p_value(z: Any) -> np.ndarray:
 
 
 def t_p_value(t: Any, df: Any) -> np.ndarray:
-    """Return the probability that Student's t with ``df`` degrees of freedom is at least |t| from 0.
+    """Return the probability that Student's t with ``df`` degrees of freedom is at least as far from 0 as t.
 
     Args:
         t: Values of any shape.
