@@ -139,7 +139,7 @@ def test_the_effective_size_of_ap_is_the_smaller_of_two():
 @given(st.floats(0.01, 0.99), st.floats(1e-6, 0.2), st.integers(5, 300))
 def test_the_effective_size_of_auc_and_sap_is_blended(kind, value, variance, positives):
     ratio = variance / (value * (1 - value))
-    inverse = positives / (positives + 2) * ratio + 2 / (positives + 2) * max(ratio, 1 / positives)
+    inverse = positives / (positives + 10) * ratio + 10 / (positives + 10) * max(ratio, 1 / positives)
     assert intervals.effective_n(value, variance, positives, kind) == pytest.approx(1 / inverse)
 
 

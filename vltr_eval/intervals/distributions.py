@@ -47,7 +47,7 @@ def normal_inverse(p: float) -> float:
 
 
 def normal_p_value(z: Any) -> np.ndarray:
-    """Return the probability that a standard normal variable is at least |z| from 0, for each z.
+    """Return the probability that a standard normal variable is at least as far from 0 as z, for each z.
 
     Example:
         >>> normal_p_value([0.0, -1.959964]).round(6).tolist()
@@ -59,7 +59,7 @@ def normal_p_value(z: Any) -> np.ndarray:
 
 
 def t_p_value(t: Any, df: Any) -> np.ndarray:
-    """Return the probability that Student's t with ``df`` degrees of freedom is at least |t| from 0.
+    """Return the probability that Student's t with ``df`` degrees of freedom is at least as far from 0 as t.
 
     Args:
         t: Values of any shape.
@@ -108,7 +108,7 @@ def t_quantile(level: float, df: Any) -> np.ndarray:
         slope = 2 * _ratio_of_gammas(nu / 2) / np.sqrt(nu * np.pi) * np.exp(-(nu + 1) / 2 * np.log1p(t * t / nu))
         step = (_t_p_values(t, nu) - (1 - level)) / slope
         t = t + np.maximum(step, 0.0)
-        if np.all(step <= 4e-16 * t):
+        if np.all(step <= 1e-8 * t):  # the error after a step is the square of that before it
             break
     found[open_] = t
     return np.reshape(found[where.reshape(-1)], df.shape)

@@ -17,7 +17,7 @@ MIN_POSITIVES = 5
 
 _BLENDED = ("auc", "sap")
 _KINDS = ("ap", *_BLENDED, "share")
-_BINOMIAL_WEIGHT = 2  # the k of the study: the binomial bound has the weight k / (P + k)
+_BINOMIAL_WEIGHT = 10  # k; the weight of the binomial bound is k / (P + k). With k = 2 stray positives are not covered
 
 
 def effective_n(value: Any, variance: Any, positives: Any, kind: str) -> np.ndarray:
@@ -28,8 +28,8 @@ def effective_n(value: Any, variance: Any, positives: Any, kind: str) -> np.ndar
         variance: (C,) its variance: of influences for "ap", DeLong's for "auc", the jackknife's for "sap". "share" does
             not use it.
         positives: (C,) positives of each class; clusters with a positive where rows are clustered.
-        kind: "ap": min(P, q / variance) with q = value (1 - value). "auc" and "sap": 1 / n = P / (P + 2) variance / q +
-            2 / (P + 2) max(variance / q, 1 / P). "share": P, for a share of rows such as Acc@k.
+        kind: "ap": min(P, q / variance) with q = value (1 - value). "auc" and "sap": 1 / n = P / (P + 10) variance / q
+            + 10 / (P + 10) max(variance / q, 1 / P). "share": P, for a share of rows such as Acc@k.
 
     Returns:
         (C,) float64. P where the variance is 0 or the value is 0 or 1. NaN where the value is NaN or P is less than

@@ -17,6 +17,7 @@ from vltr_eval.comparison import Evaluation, compare
 from vltr_eval.intervals import jackknife_error
 
 if TYPE_CHECKING:
+    from vltr_eval import EvalOptionsDict
     from vltr_eval.comparison import MeanDifference
     from vltr_train.runs.run_folder import RunFolder
 
@@ -80,16 +81,11 @@ class RowErrors:
             preds, labels = run.load_predictions()
             report = run.load_report()
             settings, counts = report.settings, report.classes.get("train_count")
-            groups = {} if counts is None else {"train_counts": np.array(counts), "bounds": settings.bounds}
-            self._evaluations[run.path] = Evaluation.from_predictions(
-                preds,
-                labels,
-                sap=None if settings.sap is None else "exact",
-                topk=settings.topk,
-                absent=settings.absent,
-                threads=self._threads,
-                **groups,
-            )
+            options: EvalOptionsDict = {"topk": settings.topk, "absent": settings.absent}
+            options["sap"] = None if settings.sap is None else "exact"
+            if counts is not None and settings.bounds is not None:
+                options["train_counts"], options["bounds"] = np.array(counts), settings.bounds
+            self._evaluations[run.path] = Evaluation.from_predictions(preds, labels, threads=self._threads, **options)
         return self._evaluations[run.path]
 
 
