@@ -113,24 +113,47 @@ def drop_one_of_accuracy(scores, labels, k) -> np.ndarray:
     return effects
 
 
+def values_of_classes(metric, scores, labels) -> np.ndarray:
+    """Return the metric of each class: (C,), NaN where it is undefined."""
+    columns = [(numbers(scores[:, c]), numbers(labels[:, c])) for c in range(scores.shape[1])]
+    return np.array([metric(*column) if is_defined(metric, column[1]) else np.nan for column in columns])
+
+
+def rates_of_classes(scores, labels, k) -> np.ndarray:
+    hit = hits_of(scores, labels, k)
+    return np.array([hit[positive].mean() if positive.any() else np.nan for positive in labels.T])
+
+
+def drop_one_of_mean(values, effects, labels, of_group) -> np.ndarray:
+    """Return the mean of the defined classes of a group without each row, minus the mean: (N,).
+
+    The only positive of a class takes it out of the mean.
+    """
+    counted = of_group & ~np.isnan(values)
+    out = np.zeros(len(labels))
+    for i in range(len(labels)):
+        rest = counted & ~(labels[i].astype(bool) & (labels.sum(axis=0) == 1))
+        if counted.any() and rest.any():
+            out[i] = (values + effects[i])[rest].mean() - values[counted].mean()
+    return out
+
+
 def expected_effects(scores, labels, clusters=None) -> dict[str, np.ndarray]:
     """Return the effect (N,) of each row on each mean, by its flat name; with the factors of clustered rows."""
     expected, factors = {}, np.ones(NUM_CLASSES)
     for c in range(NUM_CLASSES if clusters is not None else 0):
         p, g = int(labels[:, c].sum()), len(set(clusters[labels[:, c]].tolist()))
         factors[c] = (g / (g - 1)) / (p / (p - 1)) if g > 1 else 1
-    has_positives, has_negatives = labels.any(axis=0), ~labels.all(axis=0)
     for group, members in GROUPS.items():
         of_group = np.isin(np.arange(NUM_CLASSES), members)
         for name, metric in METRICS.items():
-            defined = of_group & has_positives & (has_negatives | (metric is not roc_auc))
             weighted = drop_one_of_classes(metric, scores, labels) * np.round(factors * 16) / 16
-            sums = weighted[:, defined].sum(axis=1)
-            expected[name + group] = sums / max(defined.sum(), 1)
+            values = values_of_classes(metric, scores, labels)
+            expected[name + group] = drop_one_of_mean(values, weighted, labels, of_group)
         for k in CONVENTIONS["topk"]:
-            defined = of_group & has_positives
-            sums = (drop_one_of_rates(scores, labels, k) * factors)[:, defined].sum(axis=1)
-            expected[f"Acc@{k}{group}"] = sums / defined.sum() if group else drop_one_of_accuracy(scores, labels, k)
+            weighted, values = drop_one_of_rates(scores, labels, k) * factors, rates_of_classes(scores, labels, k)
+            effects = drop_one_of_mean(values, weighted, labels, of_group)
+            expected[f"Acc@{k}{group}"] = effects if group else drop_one_of_accuracy(scores, labels, k)
     return expected
 
 
@@ -169,13 +192,20 @@ def test_accuracy_over_rows_has_the_interval_of_wilson():
 
 
 def test_absent_classes_that_count_as_zero_are_in_the_mean():
-    scores, labels = small_case(1)
+    scores, labels = small_case(2)
     nan, zero = (counts_of(scores, labels, absent=absent).effects for absent in ("nan", "zero"))
     absent = int((~labels.any(axis=0)).sum())
     assert absent > 0
     for name in ("mAP", "expected_SAP"):
         assert (zero[name].count, nan[name].count) == (NUM_CLASSES, NUM_CLASSES - absent)
-        np.testing.assert_array_equal(zero[name].sums, nan[name].sums)
+        many = labels[:, labels.sum(axis=0) == 1].sum(axis=1) == 0  # rows without which no class is lost
+        np.testing.assert_array_equal(zero[name].sums[many], nan[name].sums[many])
+        single = np.flatnonzero(~many)
+        assert len(single) == 1
+        metric, (lost,) = METRICS[name], np.flatnonzero(labels.sum(axis=0) == 1)
+        of_others = drop_one_of_classes(metric, scores, labels)[single[0]].sum()
+        change = (of_others - values_of_classes(metric, scores, labels)[lost]) / NUM_CLASSES
+        assert zero[name].values[single[0]] == pytest.approx(change, abs=2e-12)
     for name in ("ROC_AUC", "Acc@1_medium"):  # undefined, whatever the convention
         assert zero[name].count == nan[name].count
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix
+from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress
 from vltr_eval._engine.effects import row_effects
 from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.rank_table import RankTable, exact_sums
+from vltr_eval._engine.rank_table import RankTable, exact_sums, mean_of_defined
 from vltr_eval._engine.sample_ids import distinct_ids, read_ids
 from vltr_eval.formats import read_ids as read_id_file
 from vltr_eval.intervals.means import jackknife_error
@@ -239,6 +240,7 @@ class EffectColumns:
         self._factor_of_sum = steps / _STEPS
         self._topk = settings.topk
         self._exponent = _BITS - table.num_classes.bit_length()  # of the effects on class rates, each at most 2
+        self._has_single = bool((table.num_positives == 1).any())
 
     def of_rows(
         self,
@@ -283,7 +285,31 @@ class EffectColumns:
                 columns.append(self._of_accuracy(k, labelled, hit)[:, None])
                 if self._groups:
                     columns.append(self._of_rates(k, positives, hit))
+        if self._has_single:
+            columns.append(self._of_single(positives))
         return np.concatenate(columns, axis=1), found.exponents
+
+    @lazy_property
+    def _by_class(self) -> dict[Metric, np.ndarray]:
+        """The values (C,) of each metric whose mean over classes has effects."""
+        values: dict[Metric, np.ndarray] = {}
+        for metric in self._core:
+            values[metric] = getattr(self._table, CORE_METRICS[metric])()
+        for k in self._topk if self._groups else ():
+            values[accuracy_at(k)] = self._hits.rate_per_class(k, self._table.num_positives)
+        return values
+
+    def _of_single(self, positives: Positives) -> np.ndarray:
+        """The classes of which a row is the only positive, by group: (n, G) of their number, and of their values."""
+        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
+        single = self._table.num_positives[classes] == 1
+        cells = positives.rows[single].astype(np.int64) * self._num_groups + self._group_of[classes[single]]
+        columns = np.zeros((1 + len(self._by_class), positives.num_rows * self._num_groups), np.int64)
+        np.add.at(columns[0], cells, 1)
+        for column, values in zip(columns[1:], self._by_class.values(), strict=True):
+            scaled = np.rint(np.ldexp(values[classes[single]], self._exponent))
+            np.add.at(column, cells, np.nan_to_num(scaled).astype(np.int64))
+        return np.concatenate([column.reshape(-1, self._num_groups) for column in columns], axis=1)
 
     def _of_accuracy(self, k: int, labelled: np.ndarray, hit: np.ndarray) -> np.ndarray:
         """Without row i the share H / L is (H - h_i) / (L - 1); the difference is (H - L h_i) / (L (L - 1))."""
@@ -291,7 +317,7 @@ class EffectColumns:
         return np.where(labelled, hits - total * hit.astype(np.int64), 0)
 
     def _of_rates(self, k: int, positives: Positives, hit: np.ndarray) -> np.ndarray:
-        """The effects on the rates of the classes of each group: (n, G). The only positive of a class has none."""
+        """The effects on the rates of the classes of each group: (n, G), but for classes that go with the row."""
         hits, total = self._hits.classes[self._hits.topk.index(k)], self._table.num_positives
         pairs = total * (total - 1)
         scaled = np.zeros((2, len(total)))
@@ -311,9 +337,14 @@ class EffectColumns:
             exponents: Those that `of_rows` returns.
         """
         effects: dict[str, MeanEffect] = {}
+        single = None
+        if self._has_single:
+            width = self._num_groups * (1 + len(self._by_class))
+            columns, last = columns[:, :-width], columns[:, -width:]
+            single = last.reshape(-1, 1 + len(self._by_class), self._num_groups)
         per_group = columns[:, : self._num_groups * len(self._core)].reshape(-1, self._num_groups, len(self._core))
         for number, metric in enumerate(self._core):
-            self._add(effects, metric, per_group[:, :, number], int(exponents[number]), self._defined(metric))
+            self._add(effects, metric, per_group[:, :, number], int(exponents[number]), self._defined(metric), single)
         rest = columns[:, self._num_groups * len(self._core) :]
         for k in self._topk:
             total = self._hits.labelled
@@ -322,21 +353,62 @@ class EffectColumns:
             rest = rest[:, 1:]
             if self._groups:
                 of_groups, rest = rest[:, : self._num_groups], rest[:, self._num_groups :]
-                self._add(effects, metric, of_groups, self._exponent, self._table.num_positives > 0)
+                self._add(effects, metric, of_groups, self._exponent, self._table.num_positives > 0, single)
             effects[metric.name] = of_rows  # the overall Acc@k is a mean over rows, not over classes
         return effects
 
     def _add(
-        self, effects: dict[str, MeanEffect], metric: Metric, sums: np.ndarray, exponent: int, defined: np.ndarray
+        self,
+        effects: dict[str, MeanEffect],
+        metric: Metric,
+        sums: np.ndarray,
+        exponent: int,
+        defined: np.ndarray,
+        single: np.ndarray | None,
     ) -> None:
         """Add the effects on the means of a metric over all classes and over each group."""
         overall = sums[:, 0].copy()
         for number in range(1, sums.shape[1]):
             overall += sums[:, number]
-        effects[metric.name] = MeanEffect(overall, exponent, int(np.count_nonzero(defined)))
-        for number, (name, members) in enumerate(self._groups.items()):
-            count = int(np.count_nonzero(defined[members]))
-            effects[grouped_name(metric, name)] = MeanEffect(np.ascontiguousarray(sums[:, number]), exponent, count)
+        members: dict[str, tuple[np.ndarray, np.ndarray, slice]] = {metric.name: (overall, defined, slice(None))}
+        for number, (name, classes) in enumerate(self._groups.items()):
+            of_group = np.zeros(len(defined), bool)
+            of_group[classes] = defined[classes]
+            column = np.ascontiguousarray(sums[:, number])
+            members[grouped_name(metric, name)] = column, of_group, slice(number, number + 1)
+        for name, (column, counted, groups) in members.items():
+            effect = MeanEffect(column, exponent, int(np.count_nonzero(counted)))
+            if single is not None:
+                number = 1 + list(self._by_class).index(metric)
+                lost = single[:, 0, groups].sum(axis=1), single[:, number, groups].sum(axis=1)
+                effect = self._without_single(effect, metric, counted, *lost)
+            effects[name] = effect
+
+    def _without_single(
+        self, effect: MeanEffect, metric: Metric, counted: np.ndarray, lost: np.ndarray, value: np.ndarray
+    ) -> MeanEffect:
+        """The effect where rows are the only positives of classes, which then leave the mean or count as 0.
+
+        Without such a row, s of C classes are lost, whose values add to V. The mean A changes by (e + s A - V)/(C - s)
+        where the effects on the other classes add to e, and by (e - V)/C if lost classes count as 0.
+
+        Args:
+            effect: The effects on the other classes.
+            metric: The metric of the mean.
+            counted: (C,) bool, the classes in the mean.
+            lost: (N,) number of classes that are lost without each row.
+            value: (N,) sum of their values, scaled as the effects on class rates.
+        """
+        rows = np.flatnonzero((lost > 0) & (effect.count > lost))
+        values = self._by_class[metric][counted]
+        change = np.ldexp(effect.sums[rows].astype(np.float64), -effect.exponent)
+        change -= np.ldexp(value[rows].astype(np.float64), -self._exponent)
+        if metric == ROC_AUC or self._absent == "nan" or metric not in CORE_METRICS:
+            change += lost[rows] * mean_of_defined(values)
+            change *= effect.count / (effect.count - lost[rows])
+        sums = effect.sums.copy()
+        sums[rows] = np.rint(np.ldexp(change, effect.exponent)).astype(np.int64)
+        return replace(effect, sums=sums)
 
     def _defined(self, metric: Metric) -> np.ndarray:
         """The classes that the mean of a metric counts: (C,) bool."""
