@@ -3,6 +3,7 @@
 // Two models meet here. Their rows are the same and their element types may differ, so the kernels take lanes.
 #pragma once
 
+#include <cstring>
 #include <memory>
 
 #include "cpu/rank_scan_tile.hpp"
@@ -18,8 +19,14 @@ struct RowMask {
   bool has(std::int64_t row) const { return (block[row / 16] >> (row % 16) & 1) != 0; }
   // Rows before this one.
   std::int64_t count_before(std::int64_t row) const {
-    int count = __builtin_popcount(block[row / 16] & ((1u << (row % 16)) - 1u));
-    for (std::int64_t i = 0; i < row / 16; ++i) count += __builtin_popcount(block[i]);
+    std::int64_t count = __builtin_popcount(block[row / 16] & ((1u << (row % 16)) - 1u));
+    std::int64_t i = 0;
+    for (; i + 4 <= row / 16; i += 4) {
+      std::uint64_t four;
+      std::memcpy(&four, block + i, sizeof(four));
+      count += __builtin_popcountll(four);
+    }
+    for (; i < row / 16; ++i) count += __builtin_popcount(block[i]);
     return count;
   }
 };
@@ -44,7 +51,7 @@ MaskedBuckets<Lane> masked_buckets_kernel();
 // table.
 class LaneColumns {
  public:
-  static constexpr std::int64_t kMostCols = 32;
+  static constexpr std::int64_t kMostCols = 64;
   static std::unique_ptr<LaneColumns> make(const Matrix& scores, const RankTable& thresholds, int workers);
   virtual ~LaneColumns() = default;
   // Reads at most kMostCols columns for a worker. The rows must be of one shard, at most kTileRows.

@@ -58,6 +58,13 @@ struct ModelEffects {
   const std::int64_t* negatives_of(std::int64_t c) const { return negative.data() + 2 * first_key(c); }
   const std::int64_t* positives_of(std::int64_t c) const { return positive.data() + first_key(c); }
 
+  // Fetches the effects of a class, which are read once a block of rows and in any order.
+  void fetch(std::int64_t c) const {
+    constexpr std::int64_t kMost = 512;
+    const std::int64_t count = std::min(kMost, 2 * model.table.columns.offset[c + 1] - 2 * first_key(c));
+    for (std::int64_t i = 0; i < count; i += 8) __builtin_prefetch(negatives_of(c) + i);
+  }
+
   // The largest effect and the total of their absolute values.
   struct Size {
     double largest;
@@ -253,6 +260,8 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
   // Adds the products of column j of what the worker has read.
   const auto add_column = [&](std::int64_t item_block, std::int64_t j, std::int64_t c, int id) {
     PairWorker& worker = workers[id];
+    of_a.fetch(c);
+    of_b.fetch(c);
     RowMask mask;
     RowMask mask_b;
     columns_a->reach(j, id, mask);
