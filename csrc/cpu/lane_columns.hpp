@@ -56,7 +56,7 @@ class LaneColumns {
   virtual ~LaneColumns() = default;
   // Reads at most kMostCols columns for a worker. The rows must be of one shard, at most kTileRows.
   virtual void read(std::int64_t first_row, std::int64_t rows, std::int64_t col, std::int64_t cols, int worker) = 0;
-  // Of column j of what the worker has read last.
+  // Both take column j of those that the worker has read last.
   virtual void reach(std::int64_t j, int worker, RowMask& mask) const = 0;
   virtual std::int64_t find_buckets(std::int64_t j, int worker, const RowMask& mask, std::uint32_t* buckets) = 0;
   virtual bool has_nan() const = 0;

@@ -27,6 +27,12 @@ struct EffectWorker {
   AlignedLanes<std::int64_t> sums;  // (groups, kTileRows, width) of the tile, without the bases
   AlignedLanes<Lane> survivors;     // kStripCols x (kTileRows + 16)
   AlignedLanes<float> rows;         // the rows of the survivors within their tile, as bits
+  // A positive of a strip: an entry to add to a sum. It is fetched when it is found, and added after the strip.
+  struct Correction {
+    std::int64_t* sum;
+    const std::int64_t* entry;
+  };
+  Array<Correction> corrections;
   FirstNan nan;
   bool has_stranger = false;  // a positive whose score is no threshold of its class
 };

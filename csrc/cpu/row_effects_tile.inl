@@ -51,12 +51,12 @@ inline std::int64_t place_of(std::uint32_t row, const float* rows, std::int64_t 
   return place;
 }
 
-// Gives positives the entries of positives, in place of those of negatives above the threshold, and makes their
-// buckets odd.
+// Notes that positives have the entries of positives, in place of those of negatives above the threshold, and makes
+// their buckets odd.
 template <class Lane>
-void correct_positives(const EffectPlan<Lane>& plan, Span<const std::uint32_t> positives, std::int64_t first_row,
-                       std::int64_t first_key, std::uint32_t* buckets, const float* rows, std::int64_t count,
-                       std::int64_t* sums, EffectWorker<Lane>& worker) {
+void find_corrections(const EffectPlan<Lane>& plan, Span<const std::uint32_t> positives, std::int64_t first_row,
+                      std::int64_t first_key, std::uint32_t* buckets, const float* rows, std::int64_t count,
+                      std::int64_t* sums, EffectWorker<Lane>& worker) {
   const std::int64_t width = plan.tables->width;
   for (const std::uint32_t positive : positives) {
     const auto row = static_cast<std::uint32_t>(positive - first_row);
@@ -65,8 +65,9 @@ void correct_positives(const EffectPlan<Lane>& plan, Span<const std::uint32_t> p
       worker.has_stranger = true;
       continue;
     }
-    const std::int64_t* const correction = plan.correction + (first_key + buckets[place] / 2) * width;
-    for (std::int64_t w = 0; w < width; ++w) sums[row * width + w] += correction[w];
+    const std::int64_t* const entry = plan.correction + (first_key + buckets[place] / 2) * width;
+    __builtin_prefetch(entry);
+    worker.corrections.push_back({sums + row * width, entry});
     ++buckets[place];
   }
 }
@@ -84,12 +85,14 @@ void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int6
   find_survivors<T>(tile, thresholds.lowest.data(), col, cols, worker.survivors.data(), worker.rows.data(), survived,
                     worker.nan);
 
+  const std::int64_t* const first_positive = plan.first_positive + tile_index * classes;
   // The entries of a class are read once a tile, in any order, so they are fetched before they are needed.
   const auto fetch = [&](std::int64_t c) {
     constexpr std::int64_t kMostBytes = 8192;
     const auto* const first = reinterpret_cast<const std::byte*>(plan.above + thresholds.offset.first(c) * width);
     const std::int64_t bytes = std::min<std::int64_t>(kMostBytes, thresholds.count(c) * width * 8);
     for (std::int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(first + byte);
+    __builtin_prefetch(plan.positives->rows.data() + first_positive[c]);
   };
   fetch(col);
   const auto add = width == 1 ? add_effects<1> : width == 2 ? add_effects<2> : add_effects<4>;
@@ -104,14 +107,17 @@ void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int6
     const std::int64_t first_key = thresholds.offset.first(c);
     std::int64_t* const sums = worker.sums.data() + plan.group[c] * kTileRows * width;
     add(buckets, rows, survived[j], plan.above + first_key * width, sums);
-    const std::int64_t* const first_positive = plan.first_positive + tile_index * classes + c;
-    const Span<const std::uint32_t> positives(plan.positives->rows.data() + first_positive[0],
-                                              first_positive[classes] - first_positive[0]);
-    correct_positives(plan, positives, tile.first_row, first_key, buckets, rows, survived[j], sums, worker);
+    const Span<const std::uint32_t> positives(plan.positives->rows.data() + first_positive[c],
+                                              first_positive[classes + c] - first_positive[c]);
+    find_corrections(plan, positives, tile.first_row, first_key, buckets, rows, survived[j], sums, worker);
     if (plan.ties_differ) {
       correct_ties(buckets, rows, survived[j], tables.negative.data() + 2 * first_key * width, width, sums);
     }
   }
+  for (const auto& correction : worker.corrections) {
+    for (std::int64_t w = 0; w < width; ++w) correction.sum[w] += correction.entry[w];
+  }
+  worker.corrections.clear();
 }
 
 template <class T>
