@@ -9,15 +9,20 @@
 #if !defined(VLTR_ISA)
 #include "cpu/pack_generic.inl"
 #endif
+#if !defined(VLTR_REGISTER_BYTES)
+#define VLTR_REGISTER_BYTES 16
+#endif
 
 #include "cpu/target_begin.inl"
 namespace vltr::cpu::VLTR_ISA {
 
-using Words = std::uint32_t __attribute__((vector_size(64), may_alias));
-using HalfWords = std::uint32_t __attribute__((vector_size(32), may_alias));
-using LongWords = std::uint64_t __attribute__((vector_size(64), may_alias));
+// Wider vectors than the registers would be kept in memory.
+constexpr int kRegister = VLTR_REGISTER_BYTES;
+using Words = std::uint32_t __attribute__((vector_size(kRegister), may_alias));
+using LongWords = std::uint64_t __attribute__((vector_size(kRegister), may_alias));
+constexpr int kWords = kRegister / 4;
 
-// The low and high halves of word * factor, in sixteen lanes.
+// The low and high halves of word * factor, lane by lane.
 __attribute__((always_inline)) inline void multiply_wide(const Words& word, std::uint32_t factor, Words& low,
                                                          Words& high) {
   constexpr std::uint64_t kLow = 0xFFFFFFFFu;
@@ -30,7 +35,7 @@ __attribute__((always_inline)) inline void multiply_wide(const Words& word, std:
   high = reinterpret_cast<const Words&>(highs);
 }
 
-// philox4x32() on sixteen counters.
+// philox4x32() on kWords counters.
 __attribute__((always_inline)) inline void philox_lanes(Words (&word)[4], std::uint32_t key0, std::uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     Words low[2];
@@ -46,14 +51,15 @@ __attribute__((always_inline)) inline void philox_lanes(Words (&word)[4], std::u
   }
 }
 
-// Sixteen Philox blocks at a time, each of one unit and four replicates.
+// kWords Philox blocks at a time, each of one unit and four replicates.
 void draw_poisson(std::uint64_t seed, std::uint32_t first_group, int lanes, std::int64_t first_unit, std::int64_t units,
                   std::uint8_t* weights) {
   const auto groups = static_cast<std::uint32_t>(lanes) / 4;  // of four replicates: 4, 16 or 64
   const int shift = groups == 4 ? 2 : groups == 16 ? 4 : 6;
   const std::int64_t blocks = units * groups;
-  const Words number = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  for (std::int64_t first = 0; first < blocks; first += 16) {
+  Words number = {};
+  for (int i = 0; i < kWords; ++i) number[i] = static_cast<std::uint32_t>(i);
+  for (std::int64_t first = 0; first < blocks; first += kWords) {
     const Words block = number + (static_cast<std::uint32_t>(first) & (groups - 1));
     Words word[4] = {(block >> shift) + static_cast<std::uint32_t>(first_unit + (first >> shift)),
                      (block & (groups - 1)) + first_group, Words{} + static_cast<std::uint32_t>(Resampling::kPoisson),
@@ -65,9 +71,9 @@ void draw_poisson(std::uint64_t seed, std::uint32_t first_group, int lanes, std:
       for (const std::uint32_t least : kPoissonTable) weight -= __builtin_convertvector(word[k] >= least, Words);
       packed |= weight << (8 * k);
     }
-    const auto filled = static_cast<std::size_t>(std::min<std::int64_t>(16, blocks - first));
-    if (filled == 16) {
-      std::memcpy(weights + 4 * first, &packed, 64);
+    const auto filled = static_cast<std::size_t>(std::min<std::int64_t>(kWords, blocks - first));
+    if (filled == kWords) {
+      std::memcpy(weights + 4 * first, &packed, sizeof(packed));
     } else {
       std::memcpy(weights + 4 * first, &packed, 4 * filled);
     }
@@ -75,20 +81,20 @@ void draw_poisson(std::uint64_t seed, std::uint32_t first_group, int lanes, std:
 }
 
 using Bytes16 = std::uint8_t __attribute__((vector_size(16), may_alias));
-using Bytes64 = std::uint8_t __attribute__((vector_size(64), aligned(16), may_alias));
+using Bytes = std::uint8_t __attribute__((vector_size(kRegister), aligned(16), may_alias));
 
-// The sums of a block of kVectors * sizeof(Bytes) lanes, which stay in registers as bytes until they could overflow.
+// The sums of a block of kVectors * sizeof(Vector) lanes, which stay in registers as bytes until they could overflow.
 // Units at and after `count` are only fetched ahead of their use, if they are before `end`.
-template <class Bytes, int kVectors>
+template <class Vector, int kVectors>
 void sum_lanes(const WeightBlock& block, const std::uint32_t* units, std::int64_t count, const std::uint32_t* end,
                std::uint32_t* sums) {
-  constexpr int kLanes = kVectors * static_cast<int>(sizeof(Bytes));
+  constexpr int kLanes = kVectors * static_cast<int>(sizeof(Vector));
   constexpr int kAhead = 8;
   for (int i = 0; i < kLanes; ++i) sums[i] = 0;
   for (std::int64_t first = 0; first < count; first += block.rows_per_byte) {
     const std::int64_t last = std::min<std::int64_t>(count, first + block.rows_per_byte);
-    Bytes sum[kVectors];
-    for (int v = 0; v < kVectors; ++v) sum[v] = Bytes{};
+    Vector sum[kVectors];
+    for (int v = 0; v < kVectors; ++v) sum[v] = Vector{};
     for (std::int64_t i = first; i < last; ++i) {
       const std::uint8_t* const row = block.weights + std::int64_t{units[i]} * kLanes;
       if (units + i + kAhead < end) {
@@ -96,20 +102,20 @@ void sum_lanes(const WeightBlock& block, const std::uint32_t* units, std::int64_
         for (int byte = 0; byte < kLanes; byte += 64) __builtin_prefetch(ahead + byte);
       }
       for (int v = 0; v < kVectors; ++v) {
-        sum[v] += *reinterpret_cast<const Bytes*>(row + v * static_cast<int>(sizeof(Bytes)));
+        sum[v] += *reinterpret_cast<const Vector*>(row + v * static_cast<int>(sizeof(Vector)));
       }
     }
     alignas(64) std::uint8_t bytes[kLanes];
     for (int v = 0; v < kVectors; ++v) {
-      std::memcpy(bytes + v * static_cast<int>(sizeof(Bytes)), &sum[v], sizeof(Bytes));
+      std::memcpy(bytes + v * static_cast<int>(sizeof(Vector)), &sum[v], sizeof(Vector));
     }
     for (int i = 0; i < kLanes; ++i) sums[i] += bytes[i];
   }
 }
 
-using Doubles = double __attribute__((vector_size(64), may_alias));
-using Mask = std::int64_t __attribute__((vector_size(64), may_alias));
-constexpr int kDoubles = 8;
+using Doubles = double __attribute__((vector_size(kRegister), may_alias));
+using Mask = std::int64_t __attribute__((vector_size(kRegister), may_alias));
+constexpr int kDoubles = kRegister / 8;
 
 __attribute__((always_inline)) inline bool any_lane(const Mask& mask) {
   std::int64_t any = 0;
@@ -117,7 +123,7 @@ __attribute__((always_inline)) inline bool any_lane(const Mask& mask) {
   return any != 0;
 }
 
-// The levels (sap_level) of eight replicates of a class, calculated when they are first used.
+// The levels (sap_level) of kDoubles replicates of a class, calculated when they are first used.
 struct LevelLanes {
   Doubles negatives;
   Doubles draws;
@@ -137,7 +143,7 @@ struct LevelLanes {
   }
 };
 
-// expected_precision() of the core in eight lanes, with the same operations in each. Lanes outside `wanted` get any
+// expected_precision() of the core in kDoubles lanes, with the same operations in each. Lanes outside `wanted` get any
 // value.
 __attribute__((always_inline)) inline void expected_precision_lanes(const Doubles& hits, const Doubles& misses,
                                                                     const Mask& wanted, LevelLanes& levels,
@@ -165,15 +171,16 @@ __attribute__((always_inline)) inline void expected_precision_lanes(const Double
   precision = hits * lower / lower_denominator;
 }
 
-template <class Bytes, int kVectors>
+template <class Vector, int kVectors>
 void resample_lanes(const WeightBlock& block, const ResampledClass& cls, const double* total,
                     const ResampledMetrics& out) {
-  constexpr int kLanes = kVectors * static_cast<int>(sizeof(Bytes));
+  constexpr int kLanes = kVectors * static_cast<int>(sizeof(Vector));
   const std::uint32_t* const end = cls.units + (cls.keys == 0 ? 0 : cls.tp[cls.keys - 1] + cls.fp[cls.keys - 1]);
   const std::int64_t all_positives = cls.keys == 0 ? 0 : cls.tp[cls.keys - 1];
   alignas(64) std::uint32_t above[kLanes];
   alignas(64) std::uint32_t equal[kLanes];
   alignas(64) std::uint32_t gained[kLanes];
+  alignas(64) double gains[kLanes];
   alignas(64) double positives[kLanes];
   alignas(64) double negatives[kLanes];
   alignas(64) double hits[kLanes] = {};
@@ -181,7 +188,7 @@ void resample_lanes(const WeightBlock& block, const ResampledClass& cls, const d
   alignas(64) double area[kLanes] = {};
   alignas(64) double twice_wins[kLanes] = {};
   alignas(64) double expected[kLanes] = {};
-  sum_lanes<Bytes, kVectors>(block, cls.positives, all_positives, cls.positives + all_positives, gained);
+  sum_lanes<Vector, kVectors>(block, cls.positives, all_positives, cls.positives + all_positives, gained);
   for (int i = 0; i < kLanes; ++i) {
     positives[i] = gained[i];
     negatives[i] = total[i] - positives[i];
@@ -204,17 +211,18 @@ void resample_lanes(const WeightBlock& block, const ResampledClass& cls, const d
     const std::int64_t rows = cls.tp[k] + cls.fp[k] - reached;
     const std::int64_t rows_above = rows - count - tied;
     if (rows_above != 0) {
-      sum_lanes<Bytes, kVectors>(block, units, rows_above, end, above);
+      sum_lanes<Vector, kVectors>(block, units, rows_above, end, above);
       for (int i = 0; i < kLanes; ++i) misses[i] += above[i];
     }
-    sum_lanes<Bytes, kVectors>(block, positive, count, cls.positives + all_positives, gained);
+    sum_lanes<Vector, kVectors>(block, positive, count, cls.positives + all_positives, gained);
     if (tied != 0) {
-      sum_lanes<Bytes, kVectors>(block, units + rows_above, count + tied, end, equal);
+      sum_lanes<Vector, kVectors>(block, units + rows_above, count + tied, end, equal);
       for (int i = 0; i < kLanes; ++i) equal[i] -= gained[i];
       for (int i = 0; i < kLanes; ++i) misses[i] += equal[i];
     }
     for (int i = 0; i < kLanes; ++i) {
       const double gain = gained[i];
+      gains[i] = gain;
       const double tie = tied != 0 ? static_cast<double>(equal[i]) : 0.0;
       hits[i] += gain;
       const double summand = gain * (hits[i] / (hits[i] + misses[i]));
@@ -223,8 +231,7 @@ void resample_lanes(const WeightBlock& block, const ResampledClass& cls, const d
     }
     if (out.expected_sap != nullptr) {
       for (int v = 0; v < kLanes / kDoubles; ++v) {
-        const Doubles gain =
-            __builtin_convertvector(*reinterpret_cast<const HalfWords*>(gained + v * kDoubles), Doubles);
+        const Doubles gain = *reinterpret_cast<const Doubles*>(gains + v * kDoubles);
         const Mask active = __builtin_convertvector(gain != 0.0, Mask);
         if (!any_lane(active)) continue;
         Doubles& sum = *reinterpret_cast<Doubles*>(expected + v * kDoubles);
@@ -258,9 +265,9 @@ void sum_units(const WeightBlock& block, const std::uint32_t* units, std::int64_
     case 16:
       return sum_lanes<Bytes16, 1>(block, units, count, units + count, sums);
     case 64:
-      return sum_lanes<Bytes64, 1>(block, units, count, units + count, sums);
+      return sum_lanes<Bytes, 64 / kRegister>(block, units, count, units + count, sums);
     default:
-      return sum_lanes<Bytes64, 4>(block, units, count, units + count, sums);
+      return sum_lanes<Bytes, kMostBlockLanes / kRegister>(block, units, count, units + count, sums);
   }
 }
 
@@ -270,9 +277,9 @@ void resample_class(const WeightBlock& block, const ResampledClass& cls, const d
     case 16:
       return resample_lanes<Bytes16, 1>(block, cls, total, out);
     case 64:
-      return resample_lanes<Bytes64, 1>(block, cls, total, out);
+      return resample_lanes<Bytes, 64 / kRegister>(block, cls, total, out);
     default:
-      return resample_lanes<Bytes64, 4>(block, cls, total, out);
+      return resample_lanes<Bytes, kMostBlockLanes / kRegister>(block, cls, total, out);
   }
 }
 
