@@ -367,6 +367,34 @@ def test_nan_and_another_table_of_either_model_are_named():
             paired_variances(a, tables[0], b, tables[1], positives, "roc_auc", clusters=clusters)
 
 
+# 43 patients of DeLong, DeLong and Clarke-Pearson (1988), as the SAS/STAT User's Guide has them (PROC LOGISTIC,
+# Comparing Receiver Operating Characteristic Curves): albumin and total protein in tenths, the K-G score, and 1 where
+# surgery helped.
+DELONGS_PATIENTS = """
+    30 58 10 0  32 63  5 1  39 68  3 1  28 48  6 0  32 58  3 1  09 40  5 0  25 57  8 0  16 56  5 1  38 57  5 1
+    37 67  6 1  32 54  4 1  38 66  6 1  41 66  5 1  36 57  5 1  43 70  4 1  36 67  4 0  23 44  6 1  42 76  4 0
+    40 66  6 0  35 58  6 1  38 68  7 1  30 47  8 0  45 74  5 1  37 74  5 1  31 66  6 1  41 82  6 1  43 70  5 1
+    43 65  4 1  32 51  5 1  26 47  6 1  33 68  6 0  17 40  7 0  37 61  5 1  33 63  7 1  42 77  6 1  35 62  5 1
+    29 57  9 0  21 48  7 1  28 62  8 0  40 70  7 1  33 57  6 1  37 69  5 1  36 66  5 1
+"""
+
+
+def test_delongs_example_has_the_published_errors():
+    patients = np.array(DELONGS_PATIENTS.split(), np.int64).reshape(-1, 4)
+    labels = patients[:, 3:]
+    tests = {"albumin": patients[:, :1], "protein": patients[:, 1:2], "K-G": -patients[:, 2:3]}
+    published = {"albumin": (0.7366, 0.0927), "protein": (0.6478, 0.1000), "K-G": (0.7258, 0.1028)}
+    for name, scores in tests.items():
+        table = rank_table(scores, labels)
+        found = table.roc_auc()[0], math.sqrt(class_variances(table, "roc_auc")[0])
+        assert found == pytest.approx(published[name], abs=5e-5)
+    for name, (difference, error) in {"albumin": (0.0108, 0.0953), "protein": (-0.0780, 0.1046)}.items():
+        auc = [rank_table(scores, labels).roc_auc()[0] for scores in (tests[name], tests["K-G"])]
+        assert auc[0] - auc[1] == pytest.approx(difference, abs=5e-5)
+        variance = paired(tests[name], tests["K-G"], labels, "roc_auc")[0]
+        assert math.sqrt(variance) == pytest.approx(error, abs=5e-5)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_laws_of_effects_on_small_classes(data):
