@@ -21,10 +21,25 @@ class TypedColumns : public LaneColumns {
       worker.lanes.resize(kMostCols * kColumn);
       worker.scratch.resize(kColumn);
     }
-    const Tile tile{&scores_.shard_of(first_row), first_row, rows};
-    for (std::int64_t j = 0; j < cols; j += 16) {
-      const std::int64_t part = std::min<std::int64_t>(16, cols - j);
-      worker.has_nan |= copy_columns_(tile, col + j, part, kColumn, worker.lanes.data() + j * kColumn);
+    const Shard& shard = scores_.shard_of(first_row);
+    // Row by row where rows are contiguous: a row of a strip is a few cache lines, and the next rows are fetched
+    // meanwhile. They are a stride away, where no hardware prefetcher looks.
+    const bool by_rows = shard.col_stride == static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t step = by_rows ? 16 : rows;
+    for (std::int64_t row = 0; row < rows; row += step) {
+      const Tile tile{&shard, first_row + row, std::min(step, rows - row)};
+      if (by_rows) {
+        for (std::int64_t next = row + 16; next < std::min(row + 32, rows); ++next) {
+          const std::byte* const first = shard.at(first_row + next, col);
+          for (std::int64_t byte = 0; byte < cols * shard.col_stride; byte += 64) {
+            __builtin_prefetch(first + byte, 0, 2);
+          }
+        }
+      }
+      for (std::int64_t j = 0; j < cols; j += 16) {
+        worker.has_nan |= copy_columns_(tile, col + j, std::min<std::int64_t>(16, cols - j), kColumn,
+                                        worker.lanes.data() + j * kColumn + row);
+      }
     }
     worker.rows = rows;
     worker.col = col;

@@ -3,6 +3,7 @@
 // Two models meet here. Their rows are the same and their element types may differ, so the kernels take lanes.
 #pragma once
 
+#include <cstring>
 #include <memory>
 
 #include "cpu/rank_scan_tile.hpp"
@@ -18,8 +19,14 @@ struct RowMask {
   bool has(std::int64_t row) const { return (block[row / 16] >> (row % 16) & 1) != 0; }
   // Rows before this one.
   std::int64_t count_before(std::int64_t row) const {
-    int count = __builtin_popcount(block[row / 16] & ((1u << (row % 16)) - 1u));
-    for (std::int64_t i = 0; i < row / 16; ++i) count += __builtin_popcount(block[i]);
+    std::int64_t count = __builtin_popcount(block[row / 16] & ((1u << (row % 16)) - 1u));
+    std::int64_t i = 0;
+    for (; i + 4 <= row / 16; i += 4) {
+      std::uint64_t four;
+      std::memcpy(&four, block + i, sizeof(four));
+      count += __builtin_popcountll(four);
+    }
+    for (; i < row / 16; ++i) count += __builtin_popcount(block[i]);
     return count;
   }
 };
@@ -44,12 +51,12 @@ MaskedBuckets<Lane> masked_buckets_kernel();
 // table.
 class LaneColumns {
  public:
-  static constexpr std::int64_t kMostCols = 32;
+  static constexpr std::int64_t kMostCols = 64;
   static std::unique_ptr<LaneColumns> make(const Matrix& scores, const RankTable& thresholds, int workers);
   virtual ~LaneColumns() = default;
   // Reads at most kMostCols columns for a worker. The rows must be of one shard, at most kTileRows.
   virtual void read(std::int64_t first_row, std::int64_t rows, std::int64_t col, std::int64_t cols, int worker) = 0;
-  // Of column j of what the worker has read last.
+  // Both take column j of those that the worker has read last.
   virtual void reach(std::int64_t j, int worker, RowMask& mask) const = 0;
   virtual std::int64_t find_buckets(std::int64_t j, int worker, const RowMask& mask, std::uint32_t* buckets) = 0;
   virtual bool has_nan() const = 0;

@@ -58,6 +58,13 @@ struct ModelEffects {
   const std::int64_t* negatives_of(std::int64_t c) const { return negative.data() + 2 * first_key(c); }
   const std::int64_t* positives_of(std::int64_t c) const { return positive.data() + first_key(c); }
 
+  // Fetches the effects of a class, which are read once a block of rows and in any order.
+  void fetch(std::int64_t c) const {
+    constexpr std::int64_t kMost = 512;
+    const std::int64_t count = std::min(kMost, 2 * model.table.columns.offset[c + 1] - 2 * first_key(c));
+    for (std::int64_t i = 0; i < count; i += 8) __builtin_prefetch(negatives_of(c) + i);
+  }
+
   // The largest effect and the total of their absolute values.
   struct Size {
     double largest;
@@ -195,7 +202,14 @@ struct Products {
 
 // Scratch memory of a worker, and its sums.
 struct PairWorker {
+  // A positive of a class, and its buckets. Its entries are fetched when it is found, and used later.
+  struct Pair {
+    std::int64_t cls;
+    std::uint32_t bucket_a;
+    std::uint32_t bucket_b;
+  };
   Array<Products> products;  // (C)
+  Array<Pair> pairs;
   std::uint32_t buckets_a[kTileRows + 16];
   std::uint32_t buckets_b[kTileRows + 16];
 };
@@ -275,11 +289,9 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
         known = false;
         continue;
       }
-      const std::uint32_t of_row_a = worker.buckets_a[at];
-      const std::uint32_t of_row_b = worker.buckets_b[at];
-      sum -= static_cast<SignedWide>(effects_a[of_row_a]) * effects_b[of_row_b];
-      worker.products[c].of_positives +=
-          static_cast<SignedWide>(of_a.positives_of(c)[of_row_a / 2]) * of_b.positives_of(c)[of_row_b / 2];
+      worker.pairs.push_back({c, worker.buckets_a[at], worker.buckets_b[at]});
+      __builtin_prefetch(of_a.positives_of(c) + worker.buckets_a[at] / 2);
+      __builtin_prefetch(of_b.positives_of(c) + worker.buckets_b[at] / 2);
     }
     worker.products[c].of_negatives += sum;
   };
@@ -293,7 +305,27 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
       const std::int64_t cols = std::min(LaneColumns::kMostCols, end - col);
       columns_a->read(block.first_row, block.rows, col, cols, id);
       columns_b->read(block.first_row, block.rows, col, cols, id);
-      for (std::int64_t j = 0; j < cols; ++j) add_column(item / ranges, j, col + j, id);
+      const auto fetch = [&](std::int64_t c) {
+        of_a.fetch(c);
+        of_b.fetch(c);
+        __builtin_prefetch(positives.rows.data() + first_positive[item / ranges * classes + c]);
+      };
+      fetch(col);
+      for (std::int64_t j = 0; j < cols; ++j) {
+        if (j + 1 < cols) fetch(col + j + 1);
+        add_column(item / ranges, j, col + j, id);
+      }
+      for (const PairWorker::Pair& pair : workers[id].pairs) {
+        Products& products = workers[id].products[pair.cls];
+        const auto product = [](const std::int64_t* effect_a, const std::int64_t* effect_b) {
+          return static_cast<SignedWide>(*effect_a) * *effect_b;
+        };
+        products.of_negatives -=
+            product(of_a.negatives_of(pair.cls) + pair.bucket_a, of_b.negatives_of(pair.cls) + pair.bucket_b);
+        products.of_positives +=
+            product(of_a.positives_of(pair.cls) + pair.bucket_a / 2, of_b.positives_of(pair.cls) + pair.bucket_b / 2);
+      }
+      workers[id].pairs.clear();
     }
   });
   throw_first_nan_of(*columns_a, *a.scores, "scores_a", runner);

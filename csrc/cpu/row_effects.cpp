@@ -15,15 +15,25 @@ std::int64_t tile_rows(std::int64_t rows, int threads) {
   return std::clamp<std::int64_t>(share, 64, kTileRows);
 }
 
-// The entries of negatives above thresholds, without those of negatives that equal them.
-LargeArray<std::int64_t> entries_above(const EffectTables& tables, std::int64_t keys) {
+// The entries of negatives above thresholds, and what the entries of positives have more than these.
+struct TileEntries {
   LargeArray<std::int64_t> above;
-  above.resize(keys * tables.width);
+  LargeArray<std::int64_t> correction;
+};
+
+TileEntries tile_entries(const EffectTables& tables, std::int64_t keys) {
+  TileEntries entries;
+  entries.above.resize(keys * tables.width);
+  entries.correction.resize(keys * tables.width);
   for (std::int64_t k = 0; k < keys; ++k) {
-    const std::int64_t* const entry = tables.negative.data() + (2 * k + 1) * tables.width;
-    std::copy(entry, entry + tables.width, above.data() + k * tables.width);
+    const std::int64_t* const above = tables.negative.data() + (2 * k + 1) * tables.width;
+    const std::int64_t* const positive = tables.positive.data() + k * tables.width;
+    for (std::int64_t w = 0; w < tables.width; ++w) {
+      entries.above.data()[k * tables.width + w] = above[w];
+      entries.correction.data()[k * tables.width + w] = positive[w] - above[w];
+    }
   }
-  return above;
+  return entries;
 }
 
 // True if a negative that equals a threshold may have another effect than one above it.
@@ -47,12 +57,18 @@ void add_rows(const Matrix& scores, const Positives& positives, const RankTable&
     if (thresholds.count(c) == 0 && positives.offset.length(c) > 0) throw_other_table();
     for (std::int64_t m = 0; m < metrics; ++m) base[groups[c] * metrics + m] += tables.base[c * width + m];
   }
-  const LargeArray<std::int64_t> above = entries_above(tables, thresholds.keys.count());
+  const TileEntries entries = tile_entries(tables, thresholds.keys.count());
   const Array<Tile> tiles = row_tiles(scores, tile_rows(scores.rows, caller.threads));
   const Array<std::int64_t> first_positive = first_positives(positives, tiles, caller.share(0.0, 0.02));
   const Runner runner = caller.share(0.02, 1.0);
-  const EffectPlan<Lane> plan{&thresholds,           &tables,      above.data(), ties_differ(tables, above), &positives,
-                              first_positive.data(), groups.data()};
+  const EffectPlan<Lane> plan{&thresholds,
+                              &tables,
+                              entries.above.data(),
+                              entries.correction.data(),
+                              ties_differ(tables, entries.above),
+                              &positives,
+                              first_positive.data(),
+                              groups.data()};
   const EffectTile<Lane> effect_tile = effect_tile_kernel<T>();
   Array<EffectWorker<Lane>> workers(std::max(runner.threads, 1));
   runner.run(tiles.count(), [&](std::int64_t item, int id) {

@@ -11,9 +11,10 @@ template <class Lane>
 struct EffectPlan {
   const Thresholds<Lane>* thresholds;  // of all classes of the tables
   const EffectTables* tables;
-  // (K, width) the entries of negatives above a threshold, side by side. Those of negatives that equal it differ only
-  // in metrics that count ties as one half, and are half of the table, which does not fit in an L2 cache.
+  // (K, width) the entries of negatives above each threshold, side by side. Those of negatives that equal it differ
+  // only in metrics that count ties as one half. Without them the entries that a tile reads are half as many.
   const std::int64_t* above;
+  const std::int64_t* correction;  // (K, width) the entries of positives minus `above`
   bool ties_differ;
   const Positives* positives;
   const std::int64_t* first_positive;  // (tiles + 1, C) the first positive of each class in each tile
@@ -26,6 +27,12 @@ struct EffectWorker {
   AlignedLanes<std::int64_t> sums;  // (groups, kTileRows, width) of the tile, without the bases
   AlignedLanes<Lane> survivors;     // kStripCols x (kTileRows + 16)
   AlignedLanes<float> rows;         // the rows of the survivors within their tile, as bits
+  // A positive of a strip: an entry to add to a sum. It is fetched when it is found, and added after the strip.
+  struct Correction {
+    std::int64_t* sum;
+    const std::int64_t* entry;
+  };
+  Array<Correction> corrections;
   FirstNan nan;
   bool has_stranger = false;  // a positive whose score is no threshold of its class
 };

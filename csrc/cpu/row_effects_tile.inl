@@ -20,8 +20,8 @@ void add_effects(const std::uint32_t* buckets, const float* rows, std::int64_t c
   }
 }
 
-// Gives rows that equal a threshold the entries of their bucket, in place of those above it. Few do, so that most
-// blocks are passed over.
+// Gives negatives that equal a threshold the entries of their bucket, in place of those above it. Few do, so that most
+// blocks are passed over. The buckets of positives must be odd.
 inline void correct_ties(const std::uint32_t* buckets, const float* rows, std::int64_t count,
                          const std::int64_t* entries, std::int64_t width, std::int64_t* sums) {
   constexpr std::int64_t kBlock = 64;
@@ -39,25 +39,36 @@ inline void correct_ties(const std::uint32_t* buckets, const float* rows, std::i
   }
 }
 
-// Gives positives the entries of positives, in place of those of negatives.
+// The place of a row among ascending ones, or of the last one below it; count > 0. Each step adds half of the range or
+// nothing, by arithmetic, because a branch would be mispredicted every second time.
+inline std::int64_t place_of(std::uint32_t row, const float* rows, std::int64_t count) {
+  std::int64_t place = 0;
+  while (count > 1) {
+    const std::int64_t half = count / 2;
+    place += half * (bit_cast<std::uint32_t>(rows[place + half]) <= row);
+    count -= half;
+  }
+  return place;
+}
+
+// Notes that positives have the entries of positives, in place of those of negatives above the threshold, and makes
+// their buckets odd.
 template <class Lane>
-void correct_positives(const EffectPlan<Lane>& plan, Span<const std::uint32_t> positives, std::int64_t first_row,
-                       std::int64_t first_key, const std::uint32_t* buckets, const float* rows, std::int64_t count,
-                       std::int64_t* sums, EffectWorker<Lane>& worker) {
-  const EffectTables& tables = *plan.tables;
+void find_corrections(const EffectPlan<Lane>& plan, Span<const std::uint32_t> positives, std::int64_t first_row,
+                      std::int64_t first_key, std::uint32_t* buckets, const float* rows, std::int64_t count,
+                      std::int64_t* sums, EffectWorker<Lane>& worker) {
+  const std::int64_t width = plan.tables->width;
   for (const std::uint32_t positive : positives) {
     const auto row = static_cast<std::uint32_t>(positive - first_row);
-    const float* const found = std::lower_bound(rows, rows + count, row, [](float bits, std::uint32_t number) {
-      return bit_cast<std::uint32_t>(bits) < number;
-    });
-    if (found == rows + count || bit_cast<std::uint32_t>(*found) != row || buckets[found - rows] % 2 != 0) {
+    const std::int64_t place = place_of(row, rows, count);
+    if (count == 0 || bit_cast<std::uint32_t>(rows[place]) != row || buckets[place] % 2 != 0) {
       worker.has_stranger = true;
       continue;
     }
-    const std::uint32_t bucket = buckets[found - rows];
-    const std::int64_t* const of_negative = tables.negative.data() + (2 * first_key + bucket) * tables.width;
-    const std::int64_t* const of_positive = tables.positive.data() + (first_key + bucket / 2) * tables.width;
-    for (std::int64_t w = 0; w < tables.width; ++w) sums[row * tables.width + w] += of_positive[w] - of_negative[w];
+    const std::int64_t* const entry = plan.correction + (first_key + buckets[place] / 2) * width;
+    __builtin_prefetch(entry);
+    worker.corrections.push_back({sums + row * width, entry});
+    ++buckets[place];
   }
 }
 
@@ -74,12 +85,14 @@ void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int6
   find_survivors<T>(tile, thresholds.lowest.data(), col, cols, worker.survivors.data(), worker.rows.data(), survived,
                     worker.nan);
 
+  const std::int64_t* const first_positive = plan.first_positive + tile_index * classes;
   // The entries of a class are read once a tile, in any order, so they are fetched before they are needed.
   const auto fetch = [&](std::int64_t c) {
     constexpr std::int64_t kMostBytes = 8192;
     const auto* const first = reinterpret_cast<const std::byte*>(plan.above + thresholds.offset.first(c) * width);
     const std::int64_t bytes = std::min<std::int64_t>(kMostBytes, thresholds.count(c) * width * 8);
     for (std::int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(first + byte);
+    __builtin_prefetch(plan.positives->rows.data() + first_positive[c]);
   };
   fetch(col);
   const auto add = width == 1 ? add_effects<1> : width == 2 ? add_effects<2> : add_effects<4>;
@@ -94,15 +107,17 @@ void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int6
     const std::int64_t first_key = thresholds.offset.first(c);
     std::int64_t* const sums = worker.sums.data() + plan.group[c] * kTileRows * width;
     add(buckets, rows, survived[j], plan.above + first_key * width, sums);
+    const Span<const std::uint32_t> positives(plan.positives->rows.data() + first_positive[c],
+                                              first_positive[classes + c] - first_positive[c]);
+    find_corrections(plan, positives, tile.first_row, first_key, buckets, rows, survived[j], sums, worker);
     if (plan.ties_differ) {
       correct_ties(buckets, rows, survived[j], tables.negative.data() + 2 * first_key * width, width, sums);
     }
-    const std::int64_t* const first_positive = plan.first_positive + tile_index * classes + c;
-    if (first_positive[0] == first_positive[classes]) continue;
-    const Span<const std::uint32_t> positives(plan.positives->rows.data() + first_positive[0],
-                                              first_positive[classes] - first_positive[0]);
-    correct_positives(plan, positives, tile.first_row, first_key, buckets, rows, survived[j], sums, worker);
   }
+  for (const auto& correction : worker.corrections) {
+    for (std::int64_t w = 0; w < width; ++w) correction.sum[w] += correction.entry[w];
+  }
+  worker.corrections.clear();
 }
 
 template <class T>
