@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import math
 import sys
 import sysconfig
@@ -488,6 +489,8 @@ class Study:
             np.divide(sets[f"hits {model}"], self.counts, out=rate, where=self.counts > 0)
             sets[f"acc {model}"] = rate
         self.clustered = population.cluster_rows > 1
+        self._means: dict[tuple[str, str], np.ndarray] = {}
+        self._one_class: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def group_means(self, values: np.ndarray) -> np.ndarray:
         """(sets, classes) to (sets, groups): overall, head, medium, tail."""
@@ -498,8 +501,10 @@ class Study:
         """The mean, or the difference of two models, of each set and group."""
         if len(pair) > 1:
             return self.estimate(metric, pair[0]) - self.estimate(metric, pair[-1])
-        values = self.sets[f"{metric} {pair}"]
-        return values[:, None] if metric == "acc rows" else self.group_means(values)
+        if (metric, pair) not in self._means:
+            values = self.sets[f"{metric} {pair}"]
+            self._means[metric, pair] = values[:, None] if metric == "acc rows" else self.group_means(values)
+        return self._means[metric, pair]
 
     def error(self, rule: str, pair: str, *, form: str | None = None) -> np.ndarray:
         """The standard errors of all sets; form: "clustered", "summed", "" for those of rows, or the proper one."""
@@ -527,6 +532,8 @@ class Study:
 
     def one_class(self, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Whether Wilson's interval of each set and class holds the class's E_N, its width, and its P (or G)."""
+        if metric in self._one_class:
+            return self._one_class[metric]
         values = self.sets[f"{metric} A"]
         size = self.sets["G"] if self.clustered else self.counts
         form = "clustered variance" if self.clustered else "variance"
@@ -535,7 +542,8 @@ class Study:
         low, high = wilson(values, effective_n(values, variance, size, kind), LEVEL)
         truth = np.nanmean(values, axis=0)
         inside = np.where(np.isnan(low), np.nan, (low <= truth) & (truth <= high))
-        return inside, high - low, size
+        self._one_class[metric] = inside, high - low, size
+        return self._one_class[metric]
 
 
 def percent(hits: Any) -> str:
@@ -653,16 +661,16 @@ def report_one_class(studies: list[Study]) -> str:
                 of_sets = [np.mean(inside[s][chosen[s]]) for s in range(len(inside)) if chosen[s].any()]
                 error = 100 * np.std(of_sets, ddof=1) / math.sqrt(len(of_sets))
                 cells.append(f"{percent(inside[chosen])} +- {error:.1f} ({np.mean(width[chosen]):.2f})")
-            each = [
-                (np.mean(inside[chosen]), p)
-                for p in range(5, 201)
-                if np.count_nonzero(chosen := (size == p) & ~np.isnan(inside)) >= 1_000
-            ]
+            known = ~np.isnan(inside)
+            number = np.bincount(size[known].astype(np.int64))
+            share = np.bincount(size[known].astype(np.int64), weights=inside[known]) / np.maximum(number, 1)
+            each = [(share[p], p) for p in np.flatnonzero(number >= 1_000)]
             lowest = min(each, default=(math.nan, 0))
             rows.append([study.population.name, NAMES[metric], *cells, f"{100 * lowest[0]:.1f} at {lowest[1]}"])
     return table(["population", "metric", *BIN_NAMES, "lowest single P"], rows, left=2)
 
 
+@functools.cache
 def class_table(study: Study, model: str) -> tuple[np.ndarray, np.ndarray]:
     """The p-value of each class's difference between A and a model (NaN below the smallest P), and its size."""
     size = study.sets["G"] if study.clustered else study.counts
