@@ -939,8 +939,13 @@ def report_halves(matrices: Matrices, splits: int, seed: int) -> str:
     """The share of random halvings whose two halves differ significantly, for two models and their difference."""
     rng = np.random.default_rng(seed)
     found: dict[str, list[np.ndarray]] = {}
+    absent, lone = [], []
+    tail = matrices.labels[:, matrices.group == 2]
     for _ in range(splits):
         order = rng.permutation(len(matrices.labels))
+        counts = tail[order[: len(order) // 2]].sum(axis=0)
+        absent.append(counts == 0)
+        lone.append(counts == 1)
         halves = [half_means(matrices, np.sort(half)) for half in np.array_split(order, 2)]
         for key, (mean, error) in halves[0].items():
             other_mean, other_error = halves[1][key]
@@ -951,7 +956,8 @@ def report_halves(matrices: Matrices, splits: int, seed: int) -> str:
         rows.append([key, *four(np.abs(z) > normal_quantile(LEVEL)), *(f"{sd:.2f}" for sd in z.std(axis=0))])
     head = ["", *(f"differ: {g}" for g in GROUPS), *(f"sd of z: {g}" for g in GROUPS)]
     sizes = np.bincount(matrices.group, minlength=3)
-    text = f"\n{matrices.title}; {sizes[0]} head, {sizes[1]} medium, {sizes[2]} tail classes, {splits} halvings\n\n"
+    text = f"\n{matrices.title}; {sizes[0]} head, {sizes[1]} medium, {sizes[2]} tail classes, {splits} halvings.\n"
+    text += f"A half has no positive of {percent(absent)} % of the tail classes, and one of {percent(lone)} %.\n\n"
     return text + table(head, rows)
 
 
