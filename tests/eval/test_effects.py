@@ -379,6 +379,7 @@ DELONGS_PATIENTS = """
 """
 
 
+@pytest.mark.host
 def test_delongs_example_has_the_published_errors():
     patients = np.array(DELONGS_PATIENTS.split(), np.int64).reshape(-1, 4)
     labels = patients[:, 3:]
