@@ -242,6 +242,12 @@ def test_clusters_are_refused_where_nothing_is_evaluated():
         compare(evaluate(base, labels), evaluate(new, labels), clusters=np.arange(NUM_ROWS) // 2)
 
 
+def test_labels_are_refused_where_nothing_is_evaluated():
+    labels, (base, new) = make_systems()
+    with pytest.raises(TypeError, match=r"^labels: expected predictions to evaluate with it"):
+        compare(evaluate(base, labels), evaluate(new, labels), labels=labels[::-1])
+
+
 def rewritten(path, changes):
     """Replace members of an archive."""
     with np.load(path) as archive:
