@@ -148,7 +148,7 @@ def compare(
                 )
             except (ValueError, TypeError) as error:
                 # Each system has scores, so the message alone may not tell which are wrong.
-                if not (isinstance(run, (str, os.PathLike)) and str(error).startswith(f"{os.fspath(run)}: ")):
+                if not (isinstance(run, (str, os.PathLike)) and str(error).startswith(os.fspath(run))):
                     error.args = (f"{_name_of_run(own_name, number, len(system))}: {error}",)
                 raise
             runs.append(_Run(evaluation, predictions))
