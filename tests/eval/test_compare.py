@@ -288,6 +288,14 @@ def test_a_system_that_is_given_twice_is_noted():
     assert not any(note in line for line in compare([base, new], base, labels=labels).notes)
 
 
+def test_a_run_that_is_given_twice_is_noted():
+    labels, (a, b, c) = make_systems(3)
+    note = "is one run given twice?"
+    found = compare([a, b], [c, a, c], labels=labels)
+    (line,) = (line for line in found.notes if note in line)
+    assert line.startswith("new: run 3 has the metrics and the effects of run 1, ")
+
+
 def test_a_mean_that_does_not_exist_is_refused_with_those_that_do():
     labels, (base, new) = make_systems(2)
     found = compare(base, new, labels=labels, topk=None, sap=None).systems[0]

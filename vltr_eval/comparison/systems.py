@@ -471,6 +471,13 @@ def _notes(
         for name, runs in zip(names[1:], systems[1:], strict=True)
         if len(runs) == len(base) and all(map(_is_same, base, runs))
     ]
+    notes += [
+        f"{name}: run {second} has the metrics and the effects of run {first}, so seeds seem to vary too little; "
+        "is one run given twice?"
+        for name, runs in zip(names, systems, strict=True)
+        for (first, one), (second, two) in combinations(enumerate(runs, 1), 2)
+        if _is_same(one, two)
+    ]
     for name, runs in zip(names, systems, strict=True):
         inputs = dict.fromkeys(note for run in runs for note in run.evaluation.report.notes)
         notes += [f"{name}: {note}" for note in inputs]
