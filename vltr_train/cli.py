@@ -619,8 +619,9 @@ def _bounds(text: str) -> tuple[float, float]:
 def _level(text: str) -> float:
     try:
         return check_level(float(text))
-    except ValueError:
-        hint = "" if text.replace(".", "", 1).isdecimal() else "; write --ci=0.95 before RUN"
+    except ValueError as error:
+        is_number = not str(error).startswith("could not")
+        hint = "".join(str(error).partition(";")[1:]) if is_number else "; write --ci=0.95 before RUN"
         raise argparse.ArgumentTypeError(
             f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
         ) from None

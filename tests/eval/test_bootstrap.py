@@ -430,6 +430,7 @@ def test_a_bad_option_is_named(options, error, sentence):
     ("arguments", "options", "sentence"),
     [
         ((0, 5), {}, r"^num_rows: expected an integer from 1 to 4294967295, got 0$"),
+        ((np.ones((3, 2)), 5), {}, r"^num_rows: expected an integer .*, got an array of shape \(3, 2\)$"),
         ((5, True), {}, r"^replicates: expected an integer from 1 to 2147483647, got True$"),
         ((5, 2), {"first": -1}, r"^first: expected an integer from 0 to 2147483645, got -1$"),
         ((5, 2), {"first": 2**31 - 1}, r"^first: expected an integer from 0 to 2147483645, got 2147483647$"),

@@ -278,6 +278,31 @@ def test_identical_systems_have_p_1_and_no_interval():
     assert all(one.undecided == one.tested for one in found.systems[0].outcomes(0.95))
 
 
+def test_a_system_that_is_given_twice_is_noted():
+    labels, (base, new) = make_systems(2)
+    note = "is one system given twice?"
+    found = compare(base, new, base, labels=labels, names=["a", "b", "c"])
+    assert [line for line in found.notes if note in line] == [
+        "c: its metrics and the effects of its rows are those of a; is one system given twice?"
+    ]
+    assert not any(note in line for line in compare([base, new], base, labels=labels).notes)
+
+
+def test_a_run_that_is_given_twice_is_noted():
+    labels, (a, b, c) = make_systems(3)
+    note = "is one run given twice?"
+    found = compare([a, b], [c, a, c], labels=labels)
+    (line,) = (line for line in found.notes if note in line)
+    assert line.startswith("new: run 3 has the metrics and the effects of run 1, ")
+
+
+def test_a_mean_that_does_not_exist_is_refused_with_those_that_do():
+    labels, (base, new) = make_systems(2)
+    found = compare(base, new, labels=labels, topk=None, sap=None).systems[0]
+    with pytest.raises(KeyError, match="name: expected one of mAP, ROC_AUC, got 'mPA'"):
+        found.of("mPA")
+
+
 def test_perfect_systems_have_p_1():
     labels, (noise, other) = make_systems(2)
     base, new = (labels * 100 + scores for scores in (noise, other))

@@ -163,10 +163,55 @@ def test_saving_an_evaluation_changes_no_report(run):
         (["base.npy", "better.npy", "--labels", "labels.npy", "--markdown", "--latex"], "not allowed with argument"),
         (["base.npy", "better.npy", "--labels", "labels.npy", "--json", "base.npy"], "base.npy is an input"),
         (["base.npy", "better.npy", "--labels", "labels.npy", "--class-metric", "F1"], "invalid choice: 'F1'"),
+        (["base.npy", "better.npy", "--labels", "labels.npy", "--names", "a"], "argument --names: expected a name for"),
+        (["base.npy", "better.npy", "--labels", "labels.npy", "--names", "a,a"], "--names: expected different names"),
+        (["missing.npz", "base.npy"], "required: --labels, because missing.npz is no file that --save-evaluation"),
     ],
 )
 def test_bad_usage_of_compare_exits_2(run, arguments, sentence):
     assert sentence in run("compare", *arguments, code=BAD_USAGE).err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--labels", "labels.npy"],
+        ["--counts", "counts.lst"],
+        ["--clusters", "clusters.txt"],
+        ["--ids", "clusters.txt"],
+        ["--columns", "0:3"],
+        ["--exclude-columns", "0"],
+        ["--header", "yes"],
+        ["--topk", "none"],
+        ["--sap", "none"],
+    ],
+)
+def test_saved_evaluations_take_no_options_of_predictions(run, option):
+    """They were ignored, so that wrong labels went unnoticed."""
+    run("base.npy", "labels.npy", "--save-evaluation", "base.npz")
+    run("better.npy", "labels.npy", "--save-evaluation", "better.npz")
+    done = run("compare", "base.npz", "better.npz", *option, code=BAD_USAGE)
+    assert f"argument {option[0]}: expected predictions to evaluate with it, got saved evaluations" in done.err
+
+
+def test_labels_without_positives_are_bad_data(run):
+    np.save("none.npy", np.zeros_like(np.load("labels.npy")))
+    done = run("compare", "base.npy", "better.npy", "--labels", "none.npy", "--json", "found.json", code=BAD_DATA)
+    assert "labels: no positives in any class" in done.err
+    assert not Path("found.json").exists()
+
+
+def test_an_error_names_the_system_that_has_it(run):
+    scores = np.load("better.npy")
+    np.save("short.npy", scores[1:])
+    scores[3, 4] = np.nan
+    np.save("nan.npy", scores)
+    done = run("compare", "base.npy", "nan.npy", "--labels", "labels.npy", code=BAD_DATA)
+    assert "error: nan: scores: expected numbers, got NaN at row 3, class 4" in done.err
+    arguments = ["--base", "base.npy", "--new", "better.npy", "short.npy", "--names", "a,b", "--labels", "labels.npy"]
+    assert "error: b, run 2: " in run("compare", *arguments, code=BAD_DATA).err
+    done = run("compare", "base.npy", "missing.npy", "--labels", "labels.npy", code=BAD_DATA)
+    assert "error: missing.npy: no such file" in done.err
 
 
 def test_systems_of_other_labels_are_bad_data(run):
@@ -242,6 +287,13 @@ def test_summary_has_the_verdicts_and_the_comparison(run, baseline):
     assert alone.out.startswith("## vltr-eval: comparison with the baseline\n")
 
 
+def test_a_baseline_that_changes_nothing_is_noted(run, baseline):
+    note = "--baseline changes nothing without --max-drop or --summary"
+    assert note in run("better.npy", *baseline).err
+    assert note not in run("better.npy", *baseline, "--max-drop", "mAP=0.1").err
+    assert note not in run("better.npy", *baseline, "--summary", "-").err
+
+
 def test_both_kinds_of_limits_are_judged(run, baseline):
     limits = ["--fail-under", "mAP=0.99", "--max-drop", "mAP=0"]
     done = run("better.npy", *baseline, *limits, code=LIMIT_NOT_MET)
@@ -264,6 +316,7 @@ def test_an_evaluation_can_replace_its_own_baseline_only_under_another_name(run,
         (["--only-if-significant"], "argument --only-if-significant: give --baseline FILE as well"),
         (["--baseline", "b.npz", "--only-if-significant"], "argument --only-if-significant: give --max-drop"),
         (["--baseline", "b.npz", "--max-drop", "mAP=-1"], "expected METRIC=DROP,... with drops from 0 up"),
+        (["--baseline", "b.npz", "--max-drop", "mAP=2"], "expected METRIC=DROP,... with drops from 0 up to 1"),
         (["--baseline", "b.npz", "--max-drop", "mAP"], "expected METRIC=DROP,... with drops from 0 up"),
         (["--baseline", "b.npz", "--max-drop", "map=1"], "unknown metric 'map', expected one of mAP, "),
         (["--baseline", "b.npz", "--max-drop", "mAP_tail=1"], "give --counts FILE as well, which mAP_tail needs"),

@@ -795,6 +795,8 @@ def test_limits_and_order_take_the_names_of_intervals(folder, capsys):
         (["preds.npy", "labels.npy", "--clusters", "videos.txt"], "argument --clusters: give --ci as well"),
         (["--ci", "preds.npy", "labels.npy"], "got 'preds.npy'; write --ci=0.95 before PREDS"),
         (["preds.npy", "labels.npy", "--ci", "95"], "argument --ci: expected a level between 0 and 1, such as 0.95"),
+        (["preds.npy", "labels.npy", "--ci", "95"], "got '95'; did you mean 0.95?"),
+        (["preds.npy", "labels.npy", "--clusters", "videos.txt"], "or --save-evaluation"),
         (["preds.npy", "labels.npy", "--per-class", "--sort", "AP_low"], "argument --sort: expected a column"),
         (["preds.npy", "labels.npy", "--fail-under", "mAP_low=0.5"], "unknown metric 'mAP_low'"),
         (["preds.npy", "labels.npy", "--ci", "--clusters", "videos.txt", "--json", "videos.txt"], "is an input"),

@@ -483,6 +483,7 @@ def test_table_with_intervals(fine, program, finished):
             "argument --ci: expected a level between 0 and 1, such as 0.95, got 'runs/a'; write --ci=0.",
         ),
         (["runs/a", "--ci", "95"], "argument --ci: expected a level between 0 and 1, such as 0.95, got '95'"),
+        (["runs/a", "--ci", "95"], "got '95'; did you mean 0.95?"),
         (["runs/a", "--baseline", "bce"], "argument --baseline: give --ci as well"),
     ):
         code, _, err = program("table", *words)

@@ -235,7 +235,10 @@ class Evaluation:
         self._check_settings(other, own_name, other_name)
         one, two = self.clusters, other.clusters
         if one is not None and two is not None and not np.array_equal(one, two):
-            raise ValueError(f"{other_name}: expected the clusters of {own_name}, got another division of the rows")
+            raise ValueError(
+                f"{other_name}: expected the clusters of {own_name}, got another division of the rows; are the rows in "
+                "another order?"
+            )
         if (one is None) != (two is None):
             raise ValueError(
                 f"{other_name}: expected clusters of rows with both systems or with none, got none with "

@@ -53,7 +53,10 @@ class SystemComparison:
         Raises:
             KeyError: The comparison does not have the mean.
         """
-        return {mean.name: mean for mean in self.means}[name]
+        for mean in self.means:
+            if mean.name == name:
+                return mean
+        raise KeyError(f"name: expected one of {', '.join(mean.name for mean in self.means)}, got {name!r}")
 
     def outcomes(self, level: float) -> tuple[Outcomes, ...]:
         """Count wins, losses and undecided classes, by group and adjustment; nothing where classes are not tested."""

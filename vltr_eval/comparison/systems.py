@@ -69,7 +69,8 @@ def compare(
         base: The baseline: scores in any form that `vltr_eval.evaluate` takes, an `Evaluation`, or the path of a saved
             one. A list has several runs of one system, such as training seeds; row shards of one run are a list in it.
         *new: The other systems, in the same forms. Each is compared with the baseline.
-        labels: The labels, as in `vltr_eval.evaluate`; not used if all systems are evaluations.
+        labels: The labels, as in `vltr_eval.evaluate`. Evaluations have theirs, so it is an error if all systems are
+            evaluations.
         clusters: (N,) the cluster of each row, as integers or strings, or a file with one a line. The rows of a cluster
             depend on each other, as the clips of one video do.
         level: The confidence level of the intervals. Tests have the size 1 - level.
@@ -112,7 +113,7 @@ def compare(
     if "interval" in options:
         raise TypeError("interval: expected level= as the confidence level of a comparison, got interval=")
     systems = [_runs_of(system) for system in (base, *new)]
-    named = _checked_names(names, systems)
+    named = checked_names(names, systems)
     reading = {
         "ids": ids,
         "label_ids": label_ids,
@@ -127,22 +128,29 @@ def compare(
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
         raise TypeError("labels: expected the labels of the predictions, got None; saved evaluations alone need none")
     count = sum(not isinstance(run, Evaluation) for system in loaded for run in system)
-    if count == 0 and (options or clusters is not None):
-        name = next(iter(options), "clusters")
+    unused = [*options, *(name for name, value in (("labels", labels), ("clusters", clusters)) if value is not None)]
+    if count == 0 and unused:
+        name = unused[0]
         raise TypeError(f"{name}: expected predictions to evaluate with it, got saved evaluations; leave it out")
     found: list[list[_Run]] = []
     done = 0
-    for system in loaded:
+    for own_name, system in zip(named, loaded, strict=True):
         runs = []
-        for run in system:
+        for number, run in enumerate(system, 1):
             if isinstance(run, Evaluation):
                 runs.append(_Run(run, None))
                 continue
             share = part_of(progress, _OF_EVALUATIONS * done / count, _OF_EVALUATIONS * (done + 1) / count)
             done += 1
-            evaluation, predictions = evaluate_predictions(
-                run, labels, chosen, reading, clusters=clusters, threads=threads, progress=share
-            )
+            try:
+                evaluation, predictions = evaluate_predictions(
+                    run, labels, chosen, reading, clusters=clusters, threads=threads, progress=share
+                )
+            except (ValueError, TypeError) as error:
+                # Each system has scores, so the message alone may not tell which are wrong.
+                if not (isinstance(run, (str, os.PathLike)) and str(error).startswith(os.fspath(run))):
+                    error.args = (f"{_name_of_run(own_name, number, len(system))}: {error}",)
+                raise
             runs.append(_Run(evaluation, predictions))
         found.append(runs)
     return compare_runs(
@@ -181,7 +189,7 @@ def compare_runs(
     for name, runs in zip(names, systems, strict=True):
         for number, run in enumerate(runs, 1):
             if run.evaluation is not reference:
-                own = name if len(runs) == 1 else f"{name}, run {number}"
+                own = _name_of_run(name, number, len(runs))
                 reference.check_comparable(run.evaluation, names[0], own)
     compared = tuple(
         _compare_system(
@@ -207,6 +215,10 @@ def compare_runs(
     )
 
 
+def _name_of_run(name: str, number: int, count: int) -> str:
+    return name if count == 1 else f"{name}, run {number}"
+
+
 def _runs_of(system: Any) -> list[Any]:
     """The runs of a system: those of a list, or the one that it is."""
     if not isinstance(system, (list, tuple)):
@@ -222,7 +234,8 @@ def _runs_of(system: Any) -> list[Any]:
     return list(system)
 
 
-def _checked_names(names: Sequence[str] | None, systems: Sequence[Sequence[Any]]) -> list[str]:
+def checked_names(names: Sequence[str] | None, systems: Sequence[Sequence[Any]]) -> list[str]:
+    """The names of the systems, or short ones from their paths. Raises ValueError if they do not fit."""
     if names is None:
         return name_systems(systems)
     names = [names] if isinstance(names, str) else [str(name) for name in names]
@@ -452,6 +465,19 @@ def _notes(
     ]
     if undefined:
         notes.append(f"no interval where no row has an effect: {', '.join(dict.fromkeys(undefined))}")
+    base = systems[0]
+    notes += [
+        f"{name}: its metrics and the effects of its rows are those of {names[0]}; is one system given twice?"
+        for name, runs in zip(names[1:], systems[1:], strict=True)
+        if len(runs) == len(base) and all(map(_is_same, base, runs))
+    ]
+    notes += [
+        f"{name}: run {second} has the metrics and the effects of run {first}, so seeds seem to vary too little; "
+        "is one run given twice?"
+        for name, runs in zip(names, systems, strict=True)
+        for (first, one), (second, two) in combinations(enumerate(runs, 1), 2)
+        if _is_same(one, two)
+    ]
     for name, runs in zip(names, systems, strict=True):
         inputs = dict.fromkeys(note for run in runs for note in run.evaluation.report.notes)
         notes += [f"{name}: {note}" for note in inputs]
@@ -459,3 +485,12 @@ def _notes(
     if len(versions) > 1:
         notes.append(f"the evaluations were made by different versions of vltr: {', '.join(versions)}")
     return notes
+
+
+def _is_same(one: _Run, two: _Run) -> bool:
+    """Whether two runs have the same values in every class, and the same effects of every row."""
+    mine, its = one.evaluation, two.evaluation
+    return repr(mine.report.classes) == repr(its.report.classes) and all(
+        effect.exponent == its.effects[name].exponent and np.array_equal(effect.sums, its.effects[name].sums)
+        for name, effect in mine.effects.items()
+    )

@@ -270,7 +270,8 @@ def _cluster_numbers(clusters: Any, num_rows: int) -> tuple[np.ndarray | None, i
 
 def _check_count(name: str, value: int, lowest: int, end: int = 2**31) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not lowest <= value < end:
-        raise ValueError(f"{name}: expected an integer from {lowest} to {end - 1}, got {value!r}")
+        got = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+        raise ValueError(f"{name}: expected an integer from {lowest} to {end - 1}, got {got}")
     return int(value)
 
 

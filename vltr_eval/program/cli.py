@@ -94,7 +94,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     check_gate(args, settings)
     _check_priors(args)
     if args.clusters is not None and args.ci is None and not _needs_effects(args):
-        args.refuse("argument --clusters: give --ci as well, whose intervals use it")
+        args.refuse("argument --clusters: give --ci as well, whose intervals use it, or --save-evaluation")
     files = [args.labels, args.baseline, args.counts, args.class_names, args.clusters]
     _check_outputs(args, *args.preds, *files, *_prior_files(args), *_id_files(args))
     with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
@@ -119,6 +119,8 @@ def _evaluate(args: argparse.Namespace) -> int:
                 chunks = [replace(chunk, clusters=clusters) for chunk in chunks]
             weightings = _weightings(args, class_info, chunks)
             baseline = _read_baseline(args) if is_first else None
+            if baseline is not None and not (args.max_drop or args.summary):
+                _note(args, "vltr-eval: note: --baseline changes nothing without --max-drop or --summary")
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
         counted = share_of_counting(settings)
         start = time.perf_counter()
@@ -887,7 +889,8 @@ def _level(text: str) -> float:
     try:
         return check_level(float(text))
     except ValueError as error:
-        hint = "; write --ci=0.95 before PREDS" if str(error).startswith("could not") else ""
+        is_number = not str(error).startswith("could not")
+        hint = "".join(str(error).partition(";")[1:]) if is_number else "; write --ci=0.95 before PREDS"
         raise argparse.ArgumentTypeError(
             f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
         ) from None

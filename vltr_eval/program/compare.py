@@ -13,7 +13,7 @@ from vltr_eval._base.terminal import OK, ProgressBar, text_width, wants_style
 from vltr_eval.comparison import compare
 from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.result import Comparison
-from vltr_eval.comparison.systems import CLASS_METRICS
+from vltr_eval.comparison.systems import CLASS_METRICS, checked_names
 from vltr_eval.intervals import check_level
 
 STDOUT = "-"
@@ -68,8 +68,19 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     base, new = _systems(args)
     files = [path for system in (base, *new) for path in system]
-    if args.labels is None and not all(os.path.isfile(path) and is_archive(path) for path in files):
-        args.refuse("the following arguments are required: --labels, with predictions")
+    predictions = [path for path in files if not (os.path.isfile(path) and is_archive(path))]
+    if args.labels is None and predictions:
+        args.refuse(
+            f"the following arguments are required: --labels, because {predictions[0]} is no file that "
+            "--save-evaluation wrote"
+        )
+    if not predictions:
+        _refuse_options_of_predictions(args)
+    if args.names is not None:
+        try:
+            checked_names(args.names, [base, *new])
+        except ValueError as error:
+            args.refuse(f"argument --{error}")
     taken = {os.path.realpath(path) for path in (*files, args.labels, args.counts, args.clusters) if path is not None}
     if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
         args.refuse(f"{args.json} is an input and cannot be an output as well")
@@ -105,10 +116,40 @@ def run(args: argparse.Namespace) -> int:
                 progress=progress,
                 **given,
             )
+        if not any(found.systems[0].classes["num_positives"]):
+            raise ValueError("labels: no positives in any class, so no metric is defined")
         if output is not None:
             output.write_text(found.to_json())
         sys.stdout.write(_on_stdout(args, found))
     return OK
+
+
+def _refuse_options_of_predictions(args: argparse.Namespace) -> None:
+    for option in _OF_PREDICTIONS:
+        unset = () if option == "exclude_columns" else None
+        if getattr(args, option) != unset:
+            args.refuse(
+                f"argument --{option.replace('_', '-')}: expected predictions to evaluate with it, got saved "
+                "evaluations; leave it out"
+            )
+
+
+_OF_PREDICTIONS = (
+    "labels",
+    "clusters",
+    "ids",
+    "label_ids",
+    "columns",
+    "exclude_columns",
+    "header",
+    "label_form",
+    "counts",
+    "class_names",
+    "bounds",
+    "topk",
+    "absent",
+    "sap",
+)
 
 
 def _systems(args: argparse.Namespace) -> tuple[list[str], list[list[str]]]:

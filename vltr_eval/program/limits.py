@@ -185,8 +185,8 @@ def _limit(text: str) -> tuple[str, float]:
 
 
 def _drops(text: str) -> list[tuple[str, float]]:
-    expected = "METRIC=DROP,... with drops from 0 up, such as mAP=0.002"
-    return [_name_and_number(part, expected, lambda value: 0 <= value < math.inf) for part in text.split(",")]
+    expected = "METRIC=DROP,... with drops from 0 up to 1, such as mAP=0.002"
+    return [_name_and_number(part, expected, lambda value: 0 <= value <= 1) for part in text.split(",")]
 
 
 def _name_and_number(text: str, expected: str, is_valid: Callable[[float], bool]) -> tuple[str, float]:
