@@ -23,7 +23,7 @@ from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, MeanEffect
 from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
 from vltr_eval.formats.class_files import numbers_in_memory
 from vltr_eval.intervals.means import interval
-from vltr_eval.intervals.one_class import effective_n, wilson
+from vltr_eval.intervals.one_class import MIN_POSITIVES, effective_n, wilson
 from vltr_eval.report.means import Group
 from vltr_eval.report.names import (
     AP,
@@ -306,10 +306,12 @@ class EvaluationCounts:
 
     def _interval_of_accuracy(self, value: float, error: float, level: float) -> tuple[float, float]:
         """Wilson's interval of the share of hits among the labelled rows."""
-        if self.clustered is None:
-            n = np.float64(0 if self.hits is None else self.hits.labelled)
-        else:
-            n = effective_n(value, error * error, self.clustered.labelled, "ap")
+        rows = 0 if self.hits is None else self.hits.labelled
+        n = np.float64(rows)
+        if self.clustered is not None:
+            # Many clusters vary as their rows say. Few, or clusters that are all alike, count as one trial each.
+            varies = error > 0 and self.clustered.labelled >= MIN_POSITIVES
+            n = effective_n(value, error * error, rows if varies else self.clustered.labelled, "ap")
         low, high = wilson(value, n, level)
         return float(low), float(high)
 
