@@ -210,6 +210,29 @@ def test_absent_classes_that_count_as_zero_are_in_the_mean():
         assert zero[name].count == nan[name].count
 
 
+@pytest.mark.parametrize("absent", ["nan", "zero"])
+@pytest.mark.parametrize("case", ["almost perfect", "tied", "alone"])
+def test_the_loss_of_a_class_may_be_far_larger_than_all_other_effects(case, absent):
+    """No effect of other rows has its size, so it must not overflow or be rounded away on their scale."""
+    labels = np.zeros((2000, 1 if case == "alone" else 2), bool)
+    labels[5, -1] = True
+    scores = np.zeros(labels.shape)
+    scores[5, -1] = -1 if case == "almost perfect" else 1  # AP is 1 / N, ROC-AUC 0; or both are 1
+    if case != "alone":
+        labels[:1000, 0] = True
+    if case == "almost perfect":
+        scores[:, 0] = -np.arange(2000)
+        scores[[999, 1000], 0] = scores[[1000, 999], 0]
+    options, kept = {"absent": absent, "sap": None, "topk": None}, np.arange(2000) != 5
+    effects = vltr_eval.Evaluation.from_predictions(scores, labels, **options).effects
+    with_row = evaluate(scores, labels, **options).metrics()
+    without = evaluate(scores[kept], labels[kept], **options).metrics()
+    for name in ("mAP", "ROC_AUC"):
+        change = 0.0 if math.isnan(without[name]) else without[name] - with_row[name]
+        assert abs(change) > 0.1 or case == "alone" or absent == "zero"
+        assert effects[name].values[5] == pytest.approx(change, abs=1e-11)
+
+
 @given(st.lists(st.integers(-(2**47) + 1, 2**47 - 1) | st.integers(-9, 9), max_size=20), st.integers(1, 5))
 def test_errors_from_integers_are_correctly_rounded(sums, count):
     effect, exact = MeanEffect(np.array(sums, np.int64), 40, count), [Fraction(s, 2**40 * count) for s in sums]

@@ -36,9 +36,10 @@ CORE_METRICS = {
 }
 """The metrics whose effects `vltr_eval._engine.effects` computes, by their name there."""
 
-_BITS = 45  # the sum of a row's effects stays below 2^47, and so is exact as a double
+_SUM_BITS = 47  # the sum of a row's effects stays below 2^47, and so is exact as a double
+_BITS = _SUM_BITS - 2
 _MOST_FACTORS, _STEPS = 64, 16
-_LARGEST, _LOW_BITS, _AT_ONCE = 1 << 47, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
+_LARGEST, _LOW_BITS, _AT_ONCE = 1 << _SUM_BITS, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,16 +400,24 @@ class EffectColumns:
             lost: (N,) number of classes that are lost without each row.
             value: (N,) sum of their values, scaled as the effects on class rates.
         """
-        rows = np.flatnonzero((lost > 0) & (effect.count > lost))
+        leaves = metric == ROC_AUC or self._absent == "nan" or metric not in CORE_METRICS
+        rows = np.flatnonzero((lost > 0) & ((effect.count > lost) | (not leaves)))
         values = self._by_class[metric][counted]
         change = np.ldexp(effect.sums[rows].astype(np.float64), -effect.exponent)
         change -= np.ldexp(value[rows].astype(np.float64), -self._exponent)
-        if metric == ROC_AUC or self._absent == "nan" or metric not in CORE_METRICS:
+        if leaves:
             change += lost[rows] * mean_of_defined(values)
             change *= effect.count / (effect.count - lost[rows])
+        # The change may be larger than any effect that the exponent was chosen for, or the only one that is not 0.
+        exponent = effect.exponent if effect.sums.any() else self._exponent
+        largest = float(np.max(np.abs(change), initial=0.0))
+        if largest > 0:
+            exponent = min(exponent, _SUM_BITS - math.frexp(largest)[1])
         sums = effect.sums.copy()
-        sums[rows] = np.rint(np.ldexp(change, effect.exponent)).astype(np.int64)
-        return replace(effect, sums=sums)
+        if exponent < effect.exponent:
+            sums = np.rint(np.ldexp(sums.astype(np.float64), exponent - effect.exponent)).astype(np.int64)
+        sums[rows] = np.rint(np.ldexp(change, exponent)).astype(np.int64)
+        return replace(effect, sums=sums, exponent=exponent)
 
     def _defined(self, metric: Metric) -> np.ndarray:
         """The classes that the mean of a metric counts: (C,) bool."""
