@@ -441,7 +441,7 @@ class EffectColumns:
         of_lone = np.flatnonzero(self._is_lone & counted)
         rows, where = np.unique(self._row_of_lone[counted[self._is_lone]], return_inverse=True)
         lost = np.bincount(where.reshape(-1), minlength=len(rows))
-        change = -np.bincount(where.reshape(-1), values[of_lone], minlength=len(rows))
+        change = 0.0 - np.bincount(where.reshape(-1), values[of_lone], minlength=len(rows)).astype(np.float64)
         if self._leaves(metric):
             left = effect.count - lost
             change += lost * mean_of_defined(values[counted])
