@@ -370,7 +370,8 @@ def clustered_effects(
     groups = {name: np.flatnonzero(planted.group == number) for number, name in enumerate(GROUPS[1:])}
     settings = Settings(sap="exact", topk=(1,), bounds=(500, 100), interval=LEVEL)
     hits = Hits.from_ranks(scanned.ranks, positives, (1,), threads=1)
-    columns = EffectColumns(settings, groups, scanned.table, hits, clusters.effect_factors(positives))
+    factors = clusters.effect_factors(positives)
+    columns = EffectColumns(settings, groups, scanned.table, hits, factors, (clusters, positives))
     of_rows = columns.of_rows(scores, positives, scanned.ranks, threads=1)
     found = {name: mean.by_cluster(clusters.of_row) for name, mean in columns.effects(*of_rows).items()}
     effects = {}

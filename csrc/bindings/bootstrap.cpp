@@ -36,10 +36,10 @@ py::tuple bootstrap(const Matrix& scores, const IntArray& offset, const RowArray
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
   cpu::Units units{scores.rows, nullptr};
   if (clusters) {
-    const bool below =
-        clusters->size() == scores.rows && std::all_of(clusters->data(), clusters->data() + clusters->size(),
-                                                       [=](std::uint32_t cluster) { return cluster < num_clusters; });
-    if (!below) throw py::value_error("clusters: expected a number below the number of clusters for each row");
+    const bool below = clusters->size() == scores.rows && num_clusters <= scores.rows &&
+                       std::all_of(clusters->data(), clusters->data() + clusters->size(),
+                                   [=](std::uint32_t cluster) { return cluster < num_clusters; });
+    if (!below) throw py::value_error("clusters: expected one for each row, from 0 to fewer than the rows");
     units = {num_clusters, clusters->data()};
   }
   if (replicates < 1 || replicates > kMaxReplicates) throw py::value_error("replicates: expected 1 to 2^31 - 1");

@@ -19,6 +19,9 @@ Array<EffectMetric> to_metrics(const std::vector<int>& numbers) {
 Span<const std::int64_t> to_groups(const IntArray& groups, std::int64_t num_groups, std::int64_t num_classes) {
   const bool below = std::all_of(groups.data(), groups.data() + groups.size(),
                                  [=](std::int64_t group) { return group >= 0 && group < num_groups; });
+  // More groups than this would overflow the sizes of arrays.
+  constexpr std::int64_t kMostGroups = std::int64_t{1} << 20;
+  if (num_groups > std::max(num_classes, kMostGroups)) throw py::value_error("groups: expected at most 2^20 groups");
   if (groups.size() != num_classes || !below) throw py::value_error("groups: expected one for each class, below G");
   return {groups.data(), groups.size()};
 }

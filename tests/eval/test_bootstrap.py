@@ -23,6 +23,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import vltr_eval
 from vltr_eval import Positives, bootstrap, bootstrap_weights
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._base.groups import class_groups
 
 METHODS = ("poisson", "multinomial")
@@ -448,6 +450,15 @@ def test_the_first_nan_of_all_classes_is_named():
     scores[1_500, 2] = scores[1_200, 30] = np.nan
     with pytest.raises(ValueError, match=r"^scores: expected numbers, got NaN at row 1200, class 30$"):
         bootstrap(scores, labels, replicates=3)
+
+
+def test_the_core_refuses_more_clusters_than_rows():
+    matrix = borrow_matrix("scores", np.zeros((8, 1)))
+    positives = np.array([0, 1]), np.zeros(1, np.uint32)
+    with pytest.raises(ValueError, match=r"^clusters: "):
+        _core.bootstrap(
+            matrix.core, *positives, np.zeros(8, np.uint32), 2**62, 3, "poisson", 0, ["roc_auc"], None, [], 1, None
+        )
 
 
 @pytest.mark.skipif("cuda" not in DEVICES, reason="no device")

@@ -285,7 +285,11 @@ DAMAGE = {
     "no fingerprint": facts_with(label_fingerprint=None),
     "names of effects": facts_with(effects={"mAP_left": {"exponent": 1, "count": 1, "is_sum": False}}),
     "exponent": facts_with(effects={"mAP": {"exponent": 1.5, "count": 1, "is_sum": False}}),
+    "count": facts_with(effects={"mAP": {"exponent": 1, "count": 10**400, "is_sum": False}}),
+    "depth": lambda arrays: {"facts": np.frombuffer(b"[" * 100_000, np.uint8)},
     "clusters": lambda arrays: {"clusters": np.zeros((1, 8, 3), np.uint8)},
+    "negative cluster": lambda arrays: {"clusters": to_planes(np.full(NUM_ROWS, -1))[None]},
+    "huge cluster": lambda arrays: {"clusters": to_planes(np.arange(NUM_ROWS) << 50)[None]},
 }
 
 

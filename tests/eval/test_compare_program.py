@@ -261,6 +261,18 @@ def test_a_drop_that_is_not_significant_passes_on_request(run, baseline):
     assert "the drop is significant" in done.err
 
 
+def test_a_drop_that_no_row_has_an_effect_on_does_not_pass(run):
+    labels = np.load("labels.npy")
+    np.save("perfect.npy", labels.astype(np.float32))
+    np.save("constant.npy", np.zeros(labels.shape, np.float32))
+    run("perfect.npy", "labels.npy", "--save-evaluation", "e.npz")
+    limit = ["--baseline", "e.npz", "--max-drop", "ROC_AUC=0.1", "--only-if-significant"]
+    done = run("constant.npy", "labels.npy", *limit, code=LIMIT_NOT_MET)
+    assert "ROC_AUC is 0.5, 0.5 lower" in done.err
+    assert "the drop cannot be tested" in done.err
+    run("perfect.npy", "labels.npy", *limit)
+
+
 def test_an_undefined_metric_meets_no_limit(run):
     labels = np.load("labels.npy")
     labels[:, 4:] = False

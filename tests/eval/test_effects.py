@@ -14,9 +14,11 @@ from reference import assert_same_bits
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vltr_eval import rank_table
+from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine.effects import METRICS, class_variances, clustered_variances, paired_variances, row_effects
 from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.rank_table import to_compare_keys
 
 pytestmark = pytest.mark.any_device
 
@@ -411,3 +413,11 @@ def test_laws_of_effects_on_small_classes(data):
     if 1 < labels.sum() < rows - 1:  # a mean over pairs: what one row adds, the others miss
         by_positive, by_negative = auc[labels[:, 0] == 1], auc[labels[:, 0] == 0]
         np.testing.assert_allclose([by_positive.sum(), by_negative.sum()], [0, 0], rtol=0, atol=1e-12)
+
+
+def test_the_core_refuses_groups_that_overflow_the_size_of_its_arrays():
+    matrix, table = borrow_matrix("scores", np.zeros((8, 1))), rank_table(np.zeros((8, 1)), np.eye(8, 1, dtype=bool))
+    columns = table.indptr, to_compare_keys(table.thresholds, matrix.dtype), table.tp, table.fp, table.tied
+    positives, groups = (np.array([0, 1]), np.zeros(1, np.uint32)), np.zeros(1, np.int64)
+    with pytest.raises(ValueError, match=r"^groups: "):
+        _core.row_effects(matrix.core, *positives, columns, 8, groups, 2**62, [0, 1, 2, 3], 0.5, 1, None)

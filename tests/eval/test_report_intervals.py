@@ -210,6 +210,54 @@ def test_absent_classes_that_count_as_zero_are_in_the_mean():
         assert zero[name].count == nan[name].count
 
 
+@pytest.mark.parametrize("absent", ["nan", "zero"])
+@pytest.mark.parametrize("case", ["almost perfect", "tied", "alone"])
+def test_the_loss_of_a_class_may_be_far_larger_than_all_other_effects(case, absent):
+    """No effect of other rows has its size, so it must not overflow or be rounded away on their scale."""
+    labels = np.zeros((2000, 1 if case == "alone" else 2), bool)
+    labels[5, -1] = True
+    scores = np.zeros(labels.shape)
+    scores[5, -1] = -1 if case == "almost perfect" else 1  # AP is 1 / N, ROC-AUC 0; or both are 1
+    if case != "alone":
+        labels[:1000, 0] = True
+    if case == "almost perfect":
+        scores[:, 0] = -np.arange(2000)
+        scores[[999, 1000], 0] = scores[[1000, 999], 0]
+    options, kept = {"absent": absent, "sap": None, "topk": None}, np.arange(2000) != 5
+    effects = vltr_eval.Evaluation.from_predictions(scores, labels, **options).effects
+    with_row = evaluate(scores, labels, **options).metrics()
+    without = evaluate(scores[kept], labels[kept], **options).metrics()
+    for name in ("mAP", "ROC_AUC"):
+        change = 0.0 if math.isnan(without[name]) else without[name] - with_row[name]
+        assert abs(change) > 0.1 or case == "alone" or absent == "zero"
+        assert effects[name].values[5] == pytest.approx(change, abs=1e-11)
+
+
+@pytest.mark.parametrize("absent", ["nan", "zero"])
+def test_a_class_with_all_positives_in_one_cluster_is_lost_without_it(absent):
+    """Classes of ten positives in one cluster each, and three in many; clusters of ten rows are dropped one by one."""
+    rng = np.random.default_rng(3)
+    clusters, labels = np.arange(400) // 10, rng.random((400, 6)) < 0.1
+    labels[:, 3:] = clusters[:, None] == [0, 0, 7]
+    scores = rng.normal(size=labels.shape) + labels * [1, 1, 1, 3, 0, 1]
+    options = {"absent": absent, "sap": None, "topk": (1,), "train_counts": TRAIN_COUNTS}
+    found = vltr_eval.Evaluation.from_predictions(scores, labels, clusters=clusters, **options)
+    with_all = found.report.metrics()
+    parts = [clusters != c for c in range(40)]
+    without = [evaluate(scores[kept], labels[kept], **options).metrics() for kept in parts]
+    for name in ("mAP", "mAP_medium", "ROC_AUC", "ROC_AUC_tail", "Acc@1_medium"):
+        changes = np.array([metrics[name] for metrics in without]) - with_all[name]
+        effect = found.effects[name].by_cluster(clusters)
+        is_lost = [0, 7]
+        np.testing.assert_allclose(effect.values[is_lost], np.nan_to_num(changes[is_lost]), rtol=0, atol=0.02)
+        expected = intervals.jackknife_error(np.nan_to_num(changes))
+        assert effect.error() == pytest.approx(expected, rel=0.1)
+    rows = rng.permutation(400)
+    again = vltr_eval.Evaluation.from_predictions(scores[rows], labels[rows], clusters=clusters[rows], **options)
+    for name, effect in found.effects.items():
+        assert again.effects[name].by_cluster(clusters[rows]).error() == effect.by_cluster(clusters).error()
+
+
 @given(st.lists(st.integers(-(2**47) + 1, 2**47 - 1) | st.integers(-9, 9), max_size=20), st.integers(1, 5))
 def test_errors_from_integers_are_correctly_rounded(sums, count):
     effect, exact = MeanEffect(np.array(sums, np.int64), 40, count), [Fraction(s, 2**40 * count) for s in sums]

@@ -196,12 +196,13 @@ def _count_at_once(
     progress.begin_effects()
     clusters = chunk.clusters
     factors = None if clusters is None else clusters.effect_factors(chunk.positives)
-    columns = EffectColumns(settings, class_info.groups, found.table, hits, factors)
+    clustered = None if clusters is None else (clusters, chunk.positives)
+    columns = EffectColumns(settings, class_info.groups, found.table, hits, factors, clustered)
     of_rows = columns.of_rows(
         chunk.scores, chunk.positives, found.ranks, threads=threads, progress=progress.part(0.0, 1.0)
     )
-    clustered = None if clusters is None else _count_clusters(counts, hits, chunk, clusters, threads)
-    return replace(counts, effects=columns.effects(*of_rows), clustered=clustered)
+    of_clusters = None if clusters is None else _count_clusters(counts, hits, chunk, clusters, threads)
+    return replace(counts, effects=columns.effects(*of_rows), clustered=of_clusters)
 
 
 def _count_clusters(

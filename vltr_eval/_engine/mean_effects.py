@@ -36,9 +36,10 @@ CORE_METRICS = {
 }
 """The metrics whose effects `vltr_eval._engine.effects` computes, by their name there."""
 
-_BITS = 45  # the sum of a row's effects stays below 2^47, and so is exact as a double
+_SUM_BITS = 47  # the sum of a row's effects stays below 2^47, and so is exact as a double
+_BITS = _SUM_BITS - 2
 _MOST_FACTORS, _STEPS = 64, 16
-_LARGEST, _LOW_BITS, _AT_ONCE = 1 << 47, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
+_LARGEST, _LOW_BITS, _AT_ONCE = 1 << _SUM_BITS, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +213,8 @@ class EffectColumns:
         hits: The hits of all rows.
         factors: (C,) factors of the effects on each class, from 1 to 2, for clustered rows. Those on the metrics of the
             core are rounded to sixteenths, so that few sums are needed for each row. None: 1.
+        clustered: The clusters and the labels of all rows, for clustered rows. A class with all of its positives in one
+            cluster is lost without it, as one with one positive is without its row.
     """
 
     def __init__(
@@ -221,6 +224,7 @@ class EffectColumns:
         table: RankTable,
         hits: Hits,
         factors: np.ndarray | None = None,
+        clustered: tuple[Clusters, Positives] | None = None,
     ) -> None:
         self._absent = settings.absent
         self._table = table
@@ -232,8 +236,16 @@ class EffectColumns:
             self._group_of[members] = number
         self._num_groups = max(1, len(groups))
         self._factors = np.ones(table.num_classes) if factors is None else factors
-        # The core sums over classes of one group and one factor.
-        keys = self._group_of * _MOST_FACTORS + np.rint(self._factors * _STEPS).astype(np.int64)
+        # The classes that are lost without a cluster, and a row of it.
+        self._is_lone = np.zeros(table.num_classes, bool)
+        if clustered is not None:
+            clusters, positives = clustered
+            self._is_lone = (clusters.with_positives(positives) == 1) & (table.num_positives > 1)
+            first_rows = np.unique(clusters.of_row, return_index=True)[1]
+            self._row_of_lone = first_rows[clusters.of_row[positives.rows[positives.indptr[:-1][self._is_lone]]]]
+        # The core sums over classes of one group and one factor, and over those of a group that a cluster takes along.
+        steps = np.where(self._is_lone, 0, np.rint(self._factors * _STEPS).astype(np.int64))
+        keys = self._group_of * _MOST_FACTORS + steps
         distinct, sum_of = np.unique(keys, return_inverse=True)
         self._sum_of = sum_of.reshape(-1).astype(np.int64)
         self._group_of_sum, steps = np.divmod(distinct, _MOST_FACTORS)
@@ -276,7 +288,12 @@ class EffectColumns:
         sums = np.zeros((num_rows, self._num_groups, len(self._core)), np.int64)
         for number, (group, factor) in enumerate(zip(self._group_of_sum, self._factor_of_sum, strict=True)):
             part = found.sums[:, number]
-            sums[:, group] += part if factor == 1 else np.rint(part * factor).astype(np.int64)
+            if factor == 0:  # the loss of such a class is added later, in place of the effects of its positives
+                part = part.copy()
+                part[positives.rows[np.repeat(self._is_lone, positives.counts)]] = 0
+            elif factor != 1:
+                part = np.rint(part * factor).astype(np.int64)
+            sums[:, group] += part
         columns = [sums.reshape(num_rows, -1)]
         if ranks is not None:
             labelled = ranks >= 0
@@ -323,6 +340,7 @@ class EffectColumns:
         scaled = np.zeros((2, len(total)))
         np.divide(np.stack([hits, hits - total]), pairs, out=scaled, where=pairs > 0)
         scaled = np.rint(np.ldexp(scaled * self._factors, self._exponent))
+        scaled[:, self._is_lone] = 0
         classes = np.repeat(np.arange(positives.num_classes), positives.counts)
         cells = positives.rows.astype(np.int64) * self._num_groups + self._group_of[classes]
         of_positives = scaled[hit[positives.rows].astype(np.int64), classes]
@@ -382,6 +400,8 @@ class EffectColumns:
                 number = 1 + list(self._by_class).index(metric)
                 lost = single[:, 0, groups].sum(axis=1), single[:, number, groups].sum(axis=1)
                 effect = self._without_single(effect, metric, counted, *lost)
+            if (self._is_lone & counted).any():
+                effect = self._without_lone(effect, metric, counted)
             effects[name] = effect
 
     def _without_single(
@@ -399,16 +419,55 @@ class EffectColumns:
             lost: (N,) number of classes that are lost without each row.
             value: (N,) sum of their values, scaled as the effects on class rates.
         """
-        rows = np.flatnonzero((lost > 0) & (effect.count > lost))
+        leaves = self._leaves(metric)
+        rows = np.flatnonzero((lost > 0) & ((effect.count > lost) | (not leaves)))
         values = self._by_class[metric][counted]
         change = np.ldexp(effect.sums[rows].astype(np.float64), -effect.exponent)
         change -= np.ldexp(value[rows].astype(np.float64), -self._exponent)
-        if metric == ROC_AUC or self._absent == "nan" or metric not in CORE_METRICS:
+        if leaves:
             change += lost[rows] * mean_of_defined(values)
             change *= effect.count / (effect.count - lost[rows])
+        effect = self._rescaled(effect, change)
         sums = effect.sums.copy()
         sums[rows] = np.rint(np.ldexp(change, effect.exponent)).astype(np.int64)
         return replace(effect, sums=sums)
+
+    def _without_lone(self, effect: MeanEffect, metric: Metric, counted: np.ndarray) -> MeanEffect:
+        """The effect where clusters have all positives of classes; the loss of s classes is at one row of the cluster.
+
+        It is (s A - V) C/(C - s), or -V if lost classes count as 0, and is added to the effects on the other classes.
+        """
+        values = self._by_class[metric]
+        of_lone = np.flatnonzero(self._is_lone & counted)
+        rows, where = np.unique(self._row_of_lone[counted[self._is_lone]], return_inverse=True)
+        lost = np.bincount(where.reshape(-1), minlength=len(rows))
+        change = 0.0 - np.bincount(where.reshape(-1), values[of_lone], minlength=len(rows)).astype(np.float64)
+        if self._leaves(metric):
+            left = effect.count - lost
+            change += lost * mean_of_defined(values[counted])
+            change = np.where(left > 0, change * effect.count / np.maximum(left, 1), 0.0)
+        effect = self._rescaled(effect, change)
+        sums = effect.sums.copy()
+        sums[rows] += np.rint(np.ldexp(change, effect.exponent)).astype(np.int64)
+        return replace(effect, sums=sums)
+
+    def _leaves(self, metric: Metric) -> bool:
+        """Whether a class without positives leaves the mean, and does not count as 0."""
+        return metric == ROC_AUC or self._absent == "nan" or metric not in CORE_METRICS
+
+    def _rescaled(self, effect: MeanEffect, change: np.ndarray) -> MeanEffect:
+        """The effect on a scale that has room for changes.
+
+        They may be larger than any effect that the exponent was chosen for, or the only ones that are not 0.
+        """
+        exponent = effect.exponent if effect.sums.any() else self._exponent
+        largest = float(np.max(np.abs(change), initial=0.0))
+        if largest > 0:
+            exponent = min(exponent, _SUM_BITS - math.frexp(largest)[1])
+        sums = effect.sums
+        if exponent < effect.exponent:
+            sums = np.rint(np.ldexp(sums.astype(np.float64), exponent - effect.exponent)).astype(np.int64)
+        return replace(effect, sums=sums, exponent=exponent)
 
     def _defined(self, metric: Metric) -> np.ndarray:
         """The classes that the mean of a metric counts: (C,) bool."""

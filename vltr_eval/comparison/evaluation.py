@@ -28,6 +28,7 @@ from vltr_eval.report.names import OVERALL, accuracy_at, grouped_name
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import Settings
 
+_MOST_VALUES = 2**64  # in a mean: Acc@k over L rows has L (L - 1)
 _SHORT = 12  # digits of a fingerprint in a message
 
 
@@ -133,7 +134,7 @@ class Evaluation:
         texts, table, numbers = read_archive(path, ("effects", "clusters"))
         try:
             return cls._from_contents(texts, table, numbers)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
             raise ValueError(
                 f"{os.fspath(path)}: expected the parts of an evaluation to fit together, got a damaged file ({error})"
             ) from None
@@ -195,6 +196,8 @@ class Evaluation:
             (clusters,) = clusters
             if clusters.shape != (num_rows,):
                 raise ValueError(f"{len(clusters)} clusters")
+            if not np.array_equal(clusters, number_by_appearance(clusters)):
+                raise ValueError("clusters that are not numbered as they appear")
         return cls(
             report,
             table,
@@ -444,7 +447,7 @@ def _effect(sums: np.ndarray, entry: Mapping[str, Any], num_rows: int) -> MeanEf
     for value in (exponent, count):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{value!r} where a whole number belongs")
-    if sums.shape != (num_rows,) or count < 0 or abs(exponent) > 2000:
+    if sums.shape != (num_rows,) or not 0 <= count < _MOST_VALUES or abs(exponent) > 2000:
         raise ValueError(f"effects of {len(sums)} rows, exponent {exponent}, count {count}")
     return MeanEffect(sums, exponent, count)
 

@@ -148,14 +148,16 @@ def _verdict(mean: MeanDifference, limit: float, only_if_significant: bool, leve
     if math.isnan(drop):
         return Verdict(mean.name, limit, False, f"{mean.name} is {mean.new:.6g}, and the baseline has {mean.base:.6g}")
     is_large = drop > limit
-    is_significant = mean.is_significant(level)
+    is_tested = not math.isnan(mean.p_value)  # else no row has an effect, as between a perfect and a constant model
+    is_significant = not is_tested or mean.is_significant(level)
     direction = "lower" if drop > 0 else "higher"
     sentence = (
         f"{mean.name} is {mean.new:.6g}, {abs(drop):.6g} {direction} than the baseline (p = {mean.p_value:.3g}), "
         f"and a drop of {limit:g} is allowed"
     )
     if is_large and only_if_significant:
-        sentence += "; the drop is significant" if is_significant else "; the drop is not significant"
+        verdict = "cannot be tested" if not is_tested else "is significant" if is_significant else "is not significant"
+        sentence += f"; the drop {verdict}"
     return Verdict(mean.name, limit, not is_large or (only_if_significant and not is_significant), sentence)
 
 
