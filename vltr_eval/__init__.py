@@ -15,6 +15,7 @@ from vltr_eval.comparison import Comparison, Evaluation, compare
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.formats import InputError, LabelPairs, Labels, Scores, read_labels, read_scores
 from vltr_eval.metrics.bootstrap import BootstrapResult, bootstrap, bootstrap_weights
+from vltr_eval.metrics.effects import class_intervals, row_effects
 from vltr_eval.metrics.rank_metrics import (
     average_precision,
     calibrated_average_precision,
@@ -62,6 +63,7 @@ __all__ = [
     "bootstrap_weights",
     "build_info",
     "calibrated_average_precision",
+    "class_intervals",
     "compare",
     "distributed",
     "evaluate",
@@ -77,6 +79,7 @@ __all__ = [
     "read_scores",
     "recall_at_precision",
     "roc_auc",
+    "row_effects",
     "sampled_average_precision",
     "sap_subset",
     "tie_interval",

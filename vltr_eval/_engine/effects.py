@@ -13,7 +13,7 @@ from vltr_eval._base.arrays import Matrix, num_threads
 from vltr_eval._base.progress import Progress
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_scan import NaNScore
-from vltr_eval._engine.rank_table import RankTable, to_compare_keys
+from vltr_eval._engine.rank_table import RankTable, checked_prevalence, to_compare_keys
 
 __all__ = ["METRICS", "RowEffects", "class_variances", "clustered_variances", "paired_variances", "row_effects"]
 
@@ -87,7 +87,7 @@ def row_effects(
             np.ascontiguousarray(groups, np.int64),
             num_groups,
             [_number(metric) for metric in metrics],
-            _prevalence(prevalence),
+            checked_prevalence(prevalence),
             num_threads(threads),
             progress,
         )
@@ -107,7 +107,7 @@ def class_variances(
     """
     columns = (table.indptr, table.tp, table.fp, table.tied)
     return _core.class_variances(
-        *columns, table.num_rows, _number(metric), _prevalence(prevalence), num_threads(threads)
+        *columns, table.num_rows, _number(metric), checked_prevalence(prevalence), num_threads(threads)
     )
 
 
@@ -142,7 +142,7 @@ def clustered_variances(
             numbers,
             count,
             _number(metric),
-            _prevalence(prevalence),
+            checked_prevalence(prevalence),
             num_threads(threads),
             progress,
         )
@@ -194,7 +194,7 @@ def paired_variances(
             numbers,
             count,
             _number(metric),
-            _prevalence(prevalence),
+            checked_prevalence(prevalence),
             num_threads(threads),
             progress,
         )
@@ -215,12 +215,6 @@ def _number(metric: str) -> int:
     if metric not in METRICS:
         raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     return METRICS.index(metric)
-
-
-def _prevalence(prevalence: float) -> float:
-    if not isinstance(prevalence, (int, float, np.number)) or not 0 < prevalence < 1:
-        raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
-    return max(float(prevalence), 1e-280)  # as RankTable.calibrated_average_precision does
 
 
 def _columns(table: RankTable, scores: Matrix) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from vltr_eval._engine.rank_table import RankTable, exact_sums, mean_of_defined
 from vltr_eval._engine.sample_ids import distinct_ids, read_ids
 from vltr_eval.formats import read_ids as read_id_file
 from vltr_eval.intervals.means import jackknife_error
-from vltr_eval.report.names import AP, EXPECTED_SAP, ROC_AUC, Metric, accuracy_at, grouped_name
+from vltr_eval.report.names import AP, CALIBRATED_AP, EXPECTED_SAP, ROC_AUC, Metric, accuracy_at, grouped_name
 from vltr_eval.report.settings import Settings
 
 __all__ = ["CORE_METRICS", "Clusters", "EffectColumns", "MeanEffect", "check_clusters", "in_order", "read_clusters"]
@@ -33,6 +33,7 @@ CORE_METRICS = {
     AP: "average_precision",
     EXPECTED_SAP: "expected_sampled_average_precision",
     ROC_AUC: "roc_auc",
+    CALIBRATED_AP: "calibrated_average_precision",
 }
 """The metrics whose effects `vltr_eval._engine.effects` computes, by their name there."""
 
@@ -210,11 +211,13 @@ class EffectColumns:
         settings: The conventions, with an interval.
         groups: The class indices of head, medium and tail; none without train counts.
         table: The rank table of all rows.
-        hits: The hits of all rows.
+        hits: The hits of all rows; None without Acc@k.
         factors: (C,) factors of the effects on each class, from 1 to 2, for clustered rows. Those on the metrics of the
             core are rounded to sixteenths, so that few sums are needed for each row. None: 1.
         clustered: The clusters and the labels of all rows, for clustered rows. A class with all of its positives in one
             cluster is lost without it, as one with one positive is without its row.
+        metrics: The metrics of `CORE_METRICS` whose means have effects; None for those of the settings.
+        prevalence: The class prevalence of calibrated AP.
     """
 
     def __init__(
@@ -222,14 +225,18 @@ class EffectColumns:
         settings: Settings,
         groups: dict[str, np.ndarray],
         table: RankTable,
-        hits: Hits,
+        hits: Hits | None,
         factors: np.ndarray | None = None,
         clustered: tuple[Clusters, Positives] | None = None,
+        metrics: Sequence[Metric] | None = None,
+        prevalence: float = 0.5,
     ) -> None:
         self._absent = settings.absent
         self._table = table
-        self._hits = hits
-        self._core = [metric for metric in settings.estimated if metric in CORE_METRICS]
+        self._hits: Any = hits  # not None where there is Acc@k
+        self._prevalence = prevalence
+        known = settings.estimated if metrics is None else metrics
+        self._core = [metric for metric in known if metric in CORE_METRICS]
         self._groups = groups
         self._group_of = np.zeros(table.num_classes, np.int64)
         for number, members in enumerate(groups.values()):
@@ -281,6 +288,7 @@ class EffectColumns:
             self._table,
             self._sum_of,
             [CORE_METRICS[metric] for metric in self._core],
+            prevalence=self._prevalence,
             threads=threads,
             progress=progress,
         )
@@ -311,7 +319,8 @@ class EffectColumns:
         """The values (C,) of each metric whose mean over classes has effects."""
         values: dict[Metric, np.ndarray] = {}
         for metric in self._core:
-            values[metric] = getattr(self._table, CORE_METRICS[metric])()
+            prevalence = [self._prevalence] if metric == CALIBRATED_AP else []
+            values[metric] = getattr(self._table, CORE_METRICS[metric])(*prevalence)
         for k in self._topk if self._groups else ():
             values[accuracy_at(k)] = self._hits.rate_per_class(k, self._table.num_positives)
         return values

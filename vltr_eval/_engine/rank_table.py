@@ -54,6 +54,13 @@ def absent_value(absent: str) -> float:
     return np.nan if absent == "nan" else 0.0
 
 
+def checked_prevalence(prevalence: float) -> float:
+    """The prevalence as the core takes it. Raises ValueError if it is no number between 0 and 1."""
+    if not isinstance(prevalence, (int, float, np.number)) or not 0 < prevalence < 1:
+        raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
+    return max(float(prevalence), 1e-280)  # below that results stay the same, and products with it would vanish
+
+
 def mean_of_defined(values: np.ndarray) -> float:
     """Mean of what is not NaN, correctly rounded, so that the order of classes cannot move it; NaN of nothing."""
     defined = values[~np.isnan(values)].tolist()
@@ -265,10 +272,7 @@ class RankTable:
 
     def calibrated_average_precision(self, prevalence: float = 0.5, *, absent: str = "nan") -> np.ndarray:
         """AP restated at a class prevalence: (C,) float64. See `vltr_eval.calibrated_average_precision`."""
-        if not isinstance(prevalence, (int, float, np.number)) or not 0 < prevalence < 1:
-            raise ValueError(f"prevalence: expected a number between 0 and 1, got {prevalence!r}")
-        # Below that the result stays the same and products with it would vanish.
-        return self._per_class("calibrated_average_precision", max(float(prevalence), 1e-280), absent=absent)
+        return self._per_class("calibrated_average_precision", checked_prevalence(prevalence), absent=absent)
 
     def precision_recall_curve(self, class_index: int) -> PrecisionRecallCurve:
         """The curve of one class at its positives' distinct scores. Raises IndexError for a class that is not there."""

@@ -90,6 +90,9 @@ SAP_CHANCE = Metric("SAP_chance", "SAP_chance", "chance SAP", "chance SAP", "cha
 
 ROC_AUC = Metric("ROC_AUC", "ROC_AUC", "ROC-AUC", "ROC-AUC", rank=RANKS["ROC_AUC"], signature="ROC-AUC", interval="auc")
 
+CALIBRATED_AP = Metric("calibrated_mAP", "calibrated_AP", "calibrated mAP", "calibrated AP", interval="ap")
+"""Not in reports; its rows have effects all the same."""
+
 METRICS = (AP, SAP, SAP_STD, EXPECTED_SAP, SAP_CHANCE, ROC_AUC)
 """The metrics of a report in their order; the Acc@k follow them."""
 
