@@ -341,9 +341,8 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
 
 
 def jackknife_errors(effects: np.ndarray) -> np.ndarray:
-    """As `vltr_eval.intervals.jackknife_error` of each row of (M, N), without its exact sums."""
-    n = effects.shape[1]
-    return np.sqrt((n - 1) * np.var(effects, axis=1))
+    """As `vltr_eval.intervals.jackknife_error` along the last axis, without its exact sums."""
+    return np.sqrt((effects.shape[-1] - 1) * np.var(effects, axis=-1))
 
 
 def _classes(positives: Positives) -> np.ndarray:
@@ -972,14 +971,17 @@ def report_halves(matrices: Matrices, splits: int, seed: int) -> str:
         absent.append(counts == 0)
         lone.append(counts == 1)
         halves = [half_means(matrices, np.sort(half)) for half in np.array_split(order, 2)]
-        for key, (mean, error) in halves[0].items():
-            other_mean, other_error = halves[1][key]
-            found.setdefault(key, []).append((mean - other_mean) / np.hypot(error, other_error))
+        for key, (mean, errors) in halves[0].items():
+            other_mean, other_errors = halves[1][key]
+            found.setdefault(key, []).append((mean - other_mean) / np.hypot(errors, other_errors))
     rows = []
-    for key, z in found.items():
-        z = np.array(z)
-        rows.append([key, *four(np.abs(z) > normal_quantile(LEVEL)), *(f"{sd:.2f}" for sd in z.std(axis=0))])
-    head = ["", *(f"differ: {g}" for g in GROUPS), *(f"sd of z: {g}" for g in GROUPS)]
+    for key, of_halvings in found.items():
+        z, plain = np.moveaxis(np.array(of_halvings), 1, 0)
+        z = np.column_stack([z, plain[:, -1]])
+        differ = [percent(column) for column in (np.abs(z) > normal_quantile(LEVEL)).T]
+        rows.append([key, *differ, *(f"{sd:.2f}" for sd in z.std(axis=0))])
+    columns = (*GROUPS, "tail, effect 0 for P = 1")
+    head = ["", *(f"differ: {g}" for g in columns), *(f"sd of z: {g}" for g in columns)]
     sizes = np.bincount(matrices.group, minlength=3)
     text = f"\n{matrices.title}; {sizes[0]} head, {sizes[1]} medium, {sizes[2]} tail classes, {splits} halvings.\n"
     text += f"A half has no positive of {percent(absent)} % of the tail classes, and one of {percent(lone)} %.\n\n"
@@ -987,22 +989,27 @@ def report_halves(matrices: Matrices, splits: int, seed: int) -> str:
 
 
 def half_means(matrices: Matrices, rows: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Group means of some rows and their standard errors, of each model and of the difference."""
+    """Group means of some rows and their standard errors, of each model and of the difference.
+
+    The errors are those of reports, then those of `plain_effects`: (2, 4).
+    """
     positives = Positives.from_labels(matrices.labels[rows], len(rows), matrices.labels.shape[1])
     members = [np.ones(len(matrices.group), bool), *(matrices.group == group for group in range(3))]
     means, effects = [], []
     for whole in matrices.scores:
-        scores = whole[rows]
+        matrix = borrow_matrix("scores", scores := whole[rows])
         scanned = rank_scan(scores, positives, ranks=True, threads=1)
-        effects.append(printed_effects(matrices.group, borrow_matrix("scores", scores), positives, scanned))
+        both = [rule(matrices.group, matrix, positives, scanned) for rule in (printed_effects, plain_effects)]
+        effects.append({metric: np.stack([found[metric] for found in both]) for metric in METRICS})
         values = [getattr(scanned.table, metric)() for metric in METRICS.values()]
-        means.append([np.array([np.nanmean(value[one]) for one in members]) for value in values])
+        of_groups = [np.array([np.nanmean(value[one]) for one in members]) for value in values]
+        means.append(dict(zip(METRICS, of_groups, strict=True)))
     found = {}
-    for i, metric in enumerate(METRICS):
+    for metric in METRICS:
         for model, name in enumerate(MODELS[:2]):
-            found[f"{NAMES[metric]}, {name}"] = (means[model][i], jackknife_errors(effects[model][metric]))
+            found[f"{NAMES[metric]}, {name}"] = (means[model][metric], jackknife_errors(effects[model][metric]))
         difference = jackknife_errors(effects[0][metric] - effects[1][metric])
-        found[f"{NAMES[metric]}, A - B"] = (means[0][i] - means[1][i], difference)
+        found[f"{NAMES[metric]}, A - B"] = (means[0][metric] - means[1][metric], difference)
     return found
 
 

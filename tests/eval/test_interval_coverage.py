@@ -148,11 +148,22 @@ def test_errors_of_halves_are_those_of_reports():
         means, errors = found[f"{study.NAMES[name]}, A"]
         names = [MEANS[name], *(f"{MEANS[name]}_{group}" for group in study.GROUPS[1:])]
         np.testing.assert_allclose(means, [printed[one] for one in names], rtol=1e-12)
-        np.testing.assert_allclose(errors, [printed[f"{one}_se"] for one in names], rtol=1e-9)
+        np.testing.assert_allclose(errors[0], [printed[f"{one}_se"] for one in names], rtol=1e-9)
+        assert errors[1][3] < errors[0][3]
 
 
-def test_plain_effects_leave_the_only_positive_of_a_class_out():
-    """The errors of the study are larger where such classes are many."""
+def test_the_table_of_halves_has_both_rules():
+    planted, test_set, labels, _ = drawn(clustered=False)
+    text = study.report_halves(study.Matrices("halves", (test_set.a, test_set.b), labels, planted.group), 4, 1)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 9
+    assert all(line.count("|") == 12 for line in lines)
+    for line in lines[2:]:  # a larger error makes smaller z
+        printed, plain = (float(line.split("|")[column]) for column in (10, 11))
+        assert printed < plain
+
+
+def test_plain_effects_do_not_count_the_only_positive_of_a_class():
     planted, test_set, _, _ = drawn(clustered=False)
     found = study.measure(planted, test_set, alternatives=True)
     for name in ("ap", "auc", "acc"):
