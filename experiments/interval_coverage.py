@@ -514,6 +514,10 @@ class Study:
         self._means: dict[tuple[str, str], np.ndarray] = {}
         self._one_class: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
+    def first(self, number: int) -> Study:
+        """Return the study of the first sets alone."""
+        return Study(self.population, {key: values[:number] for key, values in self.sets.items()})
+
     def group_means(self, values: np.ndarray) -> np.ndarray:
         """(sets, classes) to (sets, groups): overall, head, medium, tail."""
         of_groups = [values[:, self.planted.group == group] for group in range(3)]
@@ -547,10 +551,8 @@ class Study:
     def _beside(self, rule: str, pair: str, form: str | None) -> tuple[np.ndarray, np.ndarray]:
         """The estimates and their errors by a rule. Rules beside drop-one effects are of the tail alone."""
         metric, _, variant = rule.partition(" ")
-        estimate = self.estimate(metric if variant in ALTERNATIVES else rule, pair)
         error = self.error(rule, pair, form=form)
-        measured = ~np.isnan(error[:, 0])
-        return (estimate[:, 3:] if variant in ALTERNATIVES else estimate)[measured], error[measured]
+        return self.estimate(metric, pair)[:, 3:] if variant in ALTERNATIVES else self.estimate(rule, pair), error
 
     def one_class(self, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Whether Wilson's interval of each set and class holds the class's E_N, its width, and its P (or G)."""
@@ -763,6 +765,7 @@ def report_alternatives(studies: list[Study]) -> str:
     for study in studies:
         if study.clustered:
             continue
+        study = study.first(WITH_ALTERNATIVES)
         for metric in ("ap", "auc", "acc"):
             for variant, title in {"": "drop-one effects", **ALTERNATIVES}.items():
                 rule = f"{metric} {variant}".strip()
@@ -773,10 +776,8 @@ def report_alternatives(studies: list[Study]) -> str:
                 rows.append([study.population.name, NAMES[metric], title, *cells])
         estimate = study.estimate("acc", "A")[:, 3:]
         for title, error in accuracy_floors(study).items():
-            measured = ~np.isnan(error[:, 0])
-            error, beside = error[measured], estimate[measured]
-            inside = np.abs(beside - beside.mean(0)) <= z * error
-            ratio = np.sqrt((error**2).mean()) / beside.std(ddof=1)
+            inside = np.abs(estimate - estimate.mean(0)) <= z * error
+            ratio = np.sqrt((error**2).mean()) / estimate.std(ddof=1)
             rows.append([study.population.name, NAMES["acc"], title, percent(inside), f"{ratio:.2f}", "-", "-"])
     head = ["population", "metric", "variance", "coverage of A, %", "se / sd", "type-I of A - B, %", "se / sd"]
     return table(head, rows, left=3)
