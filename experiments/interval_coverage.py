@@ -1,6 +1,6 @@
 """Coverage of the intervals and error rates of the tests, by simulation on populations in VideoLT's profile.
 
-    python experiments/interval_coverage.py --sets 1000 --work DIR             # hours; finished sets stay in DIR
+    python experiments/interval_coverage.py --sets 1000 --work DIR             # an hour; finished sets stay in DIR
     python experiments/interval_coverage.py --populations clusters --work DIR
     python experiments/interval_coverage.py --work DIR --report-only --out     # the tables of what DIR holds
 
