@@ -1,6 +1,6 @@
 """Coverage of the intervals and error rates of the tests, by simulation on populations in VideoLT's profile.
 
-    python experiments/interval_coverage.py --sets 1000 --work DIR             # hours; finished sets stay in DIR
+    python experiments/interval_coverage.py --sets 1000 --work DIR             # an hour; finished sets stay in DIR
     python experiments/interval_coverage.py --populations clusters --work DIR
     python experiments/interval_coverage.py --work DIR --report-only --out     # the tables of what DIR holds
 
@@ -86,6 +86,10 @@ class Population:
     cluster_rows: int = 1
     purity: float = 1.0
     cluster_share: float = 0.0
+
+    @property
+    def clustered(self) -> bool:
+        return self.cluster_rows > 1
 
 
 POPULATIONS = {
@@ -244,6 +248,9 @@ class Planted:
         )
 
 
+planted_once = functools.cache(Planted)
+
+
 def _by_class(rows: np.ndarray, classes: np.ndarray, p: Population) -> Positives:
     pairs = np.unique(classes.astype(np.int64) * p.num_rows + rows)
     indptr = np.searchsorted(pairs, np.arange(p.num_classes + 1) * p.num_rows).astype(np.int64)
@@ -280,27 +287,28 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
     counts = positives.counts
     clusters, of_row = None, None
     found: dict[str, np.ndarray] = {"P": counts}
-    if p.cluster_rows > 1:
+    if p.clustered:
         of_row = np.arange(p.num_rows) // p.cluster_rows
         clusters = Clusters(of_row, p.num_rows // p.cluster_rows)
         found["G"] = clusters.with_positives(positives)
-    defined = np.array([np.count_nonzero((counts > 0) & (planted.group == group)) for group in range(3)])
-    effects: dict[str, dict[str, np.ndarray]] = {}
-    of_clusters: dict[str, dict[str, np.ndarray]] = {}
+    effects: dict[str, dict[str, np.ndarray]] = {}  # of each model, by the name of their error
     tables = {}
     for model in MODELS:
         scores = test_set.b if model == "B" else test_set.raise_b() if model == "C" else test_set.a
         matrix = borrow_matrix("scores", scores)
         scanned = rank_scan(scores, positives, ranks=True, threads=1)
         table = tables[model] = scanned.table
-        rows = row_effects(matrix, positives, table, planted.group, list(METRICS.values()), threads=1)
-        sums = np.ldexp(rows.sums.astype(np.float64), -rows.exponents)
-        effects[model] = {name: sums[:, :, i].T for i, name in enumerate(METRICS)}
-        effects[model] |= accuracy_effects(planted, positives, scanned.ranks == 0)
+        printed = printed_effects(planted.group, matrix, positives, scanned, clusters)
+        effects[model] = {f"{'clustered ' * p.clustered}error {name}": one for name, one in printed.items()}
         if clusters is not None:
-            of_clusters[model] = clustered_effects(planted, matrix, positives, scanned, clusters)
-        if alternatives and clusters is None and model != "C":
-            effects[model] |= alternative_effects(planted, scores, positives, scanned.ranks == 0)
+            for name, one in plain_effects(planted.group, matrix, positives, scanned).items():
+                effects[model][f"error {name}"] = one
+                effects[model][f"summed error {name}"] = one.reshape(len(one), -1, p.cluster_rows).sum(2)
+        elif alternatives and model != "C":
+            others = alternative_effects(planted, scores, positives, scanned.ranks == 0)
+            plain = plain_effects(planted.group, matrix, positives, scanned)
+            others |= {f"{metric} plain": plain[metric][-1] for metric in ("ap", "auc", "acc")}
+            effects[model] |= {f"error {name}": one for name, one in others.items()}
         for name, metric in METRICS.items():
             found[f"{name} {model}"] = getattr(table, metric)()
         hit = scanned.ranks[positives.rows] == 0
@@ -326,60 +334,70 @@ def measure(planted: Planted, test_set: TestSet, *, alternatives: bool = False) 
             for name, metric in METRICS.items():
                 found[f"clean {name} {model}"] = getattr(clean, metric)()
     for pair in PAIRS:
-        for name in effects[pair[-1]]:
-            of_rows = effects[pair[0]][name] - (effects[pair[-1]][name] if len(pair) > 1 else 0)
-            of_means = np.atleast_2d(of_rows)
-            if len(of_means) == 3:
-                of_means = np.vstack([of_means.sum(0) / defined.sum(), of_means / defined[:, None]])
-            found[f"error {name} {pair}"] = jackknife_errors(of_means)
-            if clusters is not None:
-                by_cluster = of_means.reshape(len(of_means), -1, p.cluster_rows).sum(2)
-                found[f"summed error {name} {pair}"] = jackknife_errors(by_cluster)
-                with_factors = of_clusters[pair[0]][name] - (of_clusters[pair[-1]][name] if len(pair) > 1 else 0)
-                found[f"clustered error {name} {pair}"] = jackknife_errors(with_factors)
+        for name, one in effects[pair[-1]].items():
+            of_pair = effects[pair[0]][name] - one if len(pair) > 1 else one
+            found[f"{name} {pair}"] = jackknife_errors(np.atleast_2d(of_pair))
     return found
 
 
 def jackknife_errors(effects: np.ndarray) -> np.ndarray:
-    """As `vltr_eval.intervals.jackknife_error` of each row of (M, N), without its exact sums."""
-    n = effects.shape[1]
-    return np.sqrt((n - 1) * np.var(effects, axis=1))
+    """As `vltr_eval.intervals.jackknife_error` along the last axis, without its exact sums."""
+    return np.sqrt((effects.shape[-1] - 1) * np.var(effects, axis=-1))
 
 
 def _classes(positives: Positives) -> np.ndarray:
     return np.repeat(np.arange(positives.num_classes), positives.counts)
 
 
-def accuracy_effects(planted: Planted, positives: Positives, hit: np.ndarray) -> dict[str, np.ndarray]:
-    """Drop-one effects on Acc@1: sums of class rates by group (3, N), and the share of labelled rows (N,)."""
-    classes, counts = _classes(positives), positives.counts
-    rate = np.bincount(classes, weights=hit[positives.rows], minlength=positives.num_classes) / np.maximum(counts, 1)
-    effect = (rate[classes] - hit[positives.rows]) / np.maximum(counts[classes] - 1, 1)
-    where = planted.group[classes] * positives.num_rows + positives.rows
-    sums = np.bincount(where, weights=effect, minlength=3 * positives.num_rows).reshape(3, -1)
-    labelled = np.zeros(positives.num_rows, bool)
-    labelled[positives.rows] = True
-    share = np.mean(hit[labelled])
-    return {"acc": sums, "acc rows": labelled * (share - hit) / (np.count_nonzero(labelled) - 1)}
-
-
-def clustered_effects(
-    planted: Planted, scores: Matrix, positives: Positives, scanned: RankScanResult, clusters: Clusters
+def printed_effects(
+    group: np.ndarray,
+    scores: Matrix,
+    positives: Positives,
+    scanned: RankScanResult,
+    clusters: Clusters | None = None,
 ) -> dict[str, np.ndarray]:
-    """The effects of clusters on the means, as reports have them: (4, clusters) each, (1, clusters) for "acc rows"."""
-    groups = {name: np.flatnonzero(planted.group == number) for number, name in enumerate(GROUPS[1:])}
-    settings = Settings(sap="exact", topk=(1,), bounds=(500, 100), interval=LEVEL)
+    """The effects of rows, or of clusters, on the means of reports: (4, N) each, and (1, N) for "acc rows".
+
+    group: (C,) 0, 1 and 2 for head, medium and tail.
+    """
+    factors = None if clusters is None else clusters.effect_factors(positives)
+    clustered = None if clusters is None else (clusters, positives)
     hits = Hits.from_ranks(scanned.ranks, positives, (1,), threads=1)
-    factors = clusters.effect_factors(positives)
-    columns = EffectColumns(settings, groups, scanned.table, hits, factors, (clusters, positives))
-    of_rows = columns.of_rows(scores, positives, scanned.ranks, threads=1)
-    found = {name: mean.by_cluster(clusters.of_row) for name, mean in columns.effects(*of_rows).items()}
-    effects = {}
-    for name, flat in (("ap", "mAP"), ("auc", "ROC_AUC"), ("sap", "expected_SAP"), ("acc", "Acc@1")):
-        of_groups = [found[f"{flat}_{group}"] for group in groups]
-        overall = sum(mean.values * mean.count for mean in of_groups) / sum(mean.count for mean in of_groups)
-        effects[name] = np.stack([overall, *(mean.values for mean in of_groups)])
-    return {**effects, "acc rows": found["Acc@1"].values[None]}
+    found: dict[str, np.ndarray] = {}
+    three = {name: np.flatnonzero(group == number) for number, name in enumerate(GROUPS[1:])}
+    # Reports have the mean class rate of groups alone, so all classes are one group for the overall one.
+    for groups, sap in (({"all": np.arange(len(group))}, None), (three, "exact")):
+        settings = Settings(sap=sap, topk=(1,), bounds=(500, 100), interval=LEVEL)
+        columns = EffectColumns(settings, groups, scanned.table, hits, factors, clustered)
+        of_rows = columns.of_rows(scores, positives, scanned.ranks, threads=1)
+        for name, mean in columns.effects(*of_rows).items():
+            found[name] = (mean if clusters is None else mean.by_cluster(clusters.of_row)).values
+    overall = {"ap": "mAP", "auc": "ROC_AUC", "sap": "expected_SAP", "acc": "Acc@1_all"}
+    effects = {
+        name: np.stack([found[flat], *(found[f"{flat.removesuffix('_all')}_{one}"] for one in three)])
+        for name, flat in overall.items()
+    }
+    return {**effects, "acc rows": found["Acc@1"][None]}
+
+
+def plain_effects(
+    group: np.ndarray, scores: Matrix, positives: Positives, scanned: RankScanResult
+) -> dict[str, np.ndarray]:
+    """As `printed_effects` of rows, but the only positive of a class has the effect 0 on it."""
+    num_rows, counts, classes = positives.num_rows, positives.counts, _classes(positives)
+    of_rows = row_effects(scores, positives, scanned.table, group, list(METRICS.values()), threads=1)
+    sums = dict(zip(METRICS, np.ldexp(of_rows.sums.astype(np.float64), -of_rows.exponents).T, strict=True))
+    hit = scanned.ranks == 0
+    of_positives = hit[positives.rows]
+    rate = np.bincount(classes, weights=of_positives, minlength=len(group)) / np.maximum(counts, 1)
+    effect = (rate[classes] - of_positives) / np.maximum(counts[classes] - 1, 1)
+    cells = group[classes] * num_rows + positives.rows
+    sums["acc"] = np.bincount(cells, weights=effect, minlength=3 * num_rows).reshape(3, -1)
+    defined = np.bincount(group[counts > 0], minlength=3)
+    effects = {name: np.vstack([one.sum(0) / defined.sum(), one / defined[:, None]]) for name, one in sums.items()}
+    labelled = scanned.ranks >= 0
+    share = np.mean(hit[labelled])
+    return {**effects, "acc rows": (labelled * (share - hit) / (np.count_nonzero(labelled) - 1))[None]}
 
 
 def alternative_effects(
@@ -438,7 +456,7 @@ WITH_ALTERNATIVES = 400  # the first sets of a population: these effects take as
 
 def simulate(population: Population, sets: int, seed: int, work: Path) -> None:
     """Measure sets 0 to ``sets`` of a seed, and keep every ten in a file of ``work``; files that exist are kept."""
-    planted = Planted(population)
+    planted = planted_once(population)
     began, done = time.monotonic(), 0
     for first in range(0, sets, SETS_A_FILE):
         path = work / f"{population.name}-seed{seed}-{first:06d}.npz"
@@ -472,7 +490,11 @@ def load(population: Population, seed: int, work: Path) -> dict[str, np.ndarray]
 LEVEL = 0.95
 NAMES = {"ap": "mAP", "auc": "ROC-AUC", "sap": "SAP, exact", "acc": "Acc@1, class rates", "acc rows": "Acc@1, rows"}
 FORMS = {"": "of rows", "summed": "summed in clusters", "clustered": "summed, with G / (G - 1)"}
-ALTERNATIVES = {"scaled": "influences times sqrt(P / (P - 1))", "lone": "the same, and P = 1 leaves the mean"}
+ALTERNATIVES = {
+    "plain": "drop-one effects, 0 for P = 1",
+    "scaled": "influences times sqrt(P / (P - 1))",
+    "lone": "the same, and P = 1 leaves the mean",
+}
 BINS = ((5, 6), (7, 9), (10, 14), (15, 29), (30, 80), (81, 10**9))
 BIN_NAMES = ("5-6", "7-9", "10-14", "15-29", "30-80", "over 80")
 
@@ -482,16 +504,20 @@ class Study:
 
     def __init__(self, population: Population, sets: dict[str, np.ndarray]) -> None:
         self.population, self.sets = population, sets
-        self.planted = Planted(population)
+        self.planted = planted_once(population)
         self.num_sets = len(sets["P"])
         self.counts = sets["P"]
         for model in MODELS:
             rate = np.full(self.counts.shape, np.nan)
             np.divide(sets[f"hits {model}"], self.counts, out=rate, where=self.counts > 0)
             sets[f"acc {model}"] = rate
-        self.clustered = population.cluster_rows > 1
+        self.clustered = population.clustered
         self._means: dict[tuple[str, str], np.ndarray] = {}
         self._one_class: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def first(self, number: int) -> Study:
+        """Return the study of the first sets alone."""
+        return Study(self.population, {key: values[:number] for key, values in self.sets.items()})
 
     def group_means(self, values: np.ndarray) -> np.ndarray:
         """(sets, classes) to (sets, groups): overall, head, medium, tail."""
@@ -526,10 +552,8 @@ class Study:
     def _beside(self, rule: str, pair: str, form: str | None) -> tuple[np.ndarray, np.ndarray]:
         """The estimates and their errors by a rule. Rules beside drop-one effects are of the tail alone."""
         metric, _, variant = rule.partition(" ")
-        estimate = self.estimate(metric if variant in ALTERNATIVES else rule, pair)
         error = self.error(rule, pair, form=form)
-        measured = ~np.isnan(error[:, 0])
-        return (estimate[:, 3:] if variant in ALTERNATIVES else estimate)[measured], error[measured]
+        return self.estimate(metric, pair)[:, 3:] if variant in ALTERNATIVES else self.estimate(rule, pair), error
 
     def one_class(self, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Whether Wilson's interval of each set and class holds the class's E_N, its width, and its P (or G)."""
@@ -728,11 +752,11 @@ def accuracy_floors(study: Study) -> dict[str, np.ndarray]:
     pool = np.nanmean(rate, axis=1)[:, None]
     errors = {}
     for name, variance in (
-        ("drop-one, at least p~ (1 - p~) / P", np.fmax(of_class, floor)),
+        ("drop-one, 0 for P = 1, at least p~ (1 - p~) / P", np.fmax(of_class, floor)),
         ("drop-one, P = 1 from the group's rate", np.where(counts == 1, pool * (1 - pool), of_class)),
     ):
         more = np.where(present, variance - of_class, 0).sum(1) / np.count_nonzero(present, axis=1) ** 2
-        errors[name] = np.sqrt(study.error("acc", "A")[:, 3] ** 2 + more)[:, None]
+        errors[name] = np.sqrt(study.error("acc plain", "A")[:, 0] ** 2 + more)[:, None]
     return errors
 
 
@@ -742,6 +766,7 @@ def report_alternatives(studies: list[Study]) -> str:
     for study in studies:
         if study.clustered:
             continue
+        study = study.first(WITH_ALTERNATIVES)
         for metric in ("ap", "auc", "acc"):
             for variant, title in {"": "drop-one effects", **ALTERNATIVES}.items():
                 rule = f"{metric} {variant}".strip()
@@ -948,14 +973,17 @@ def report_halves(matrices: Matrices, splits: int, seed: int) -> str:
         absent.append(counts == 0)
         lone.append(counts == 1)
         halves = [half_means(matrices, np.sort(half)) for half in np.array_split(order, 2)]
-        for key, (mean, error) in halves[0].items():
-            other_mean, other_error = halves[1][key]
-            found.setdefault(key, []).append((mean - other_mean) / np.hypot(error, other_error))
+        for key, (mean, errors) in halves[0].items():
+            other_mean, other_errors = halves[1][key]
+            found.setdefault(key, []).append((mean - other_mean) / np.hypot(errors, other_errors))
     rows = []
-    for key, z in found.items():
-        z = np.array(z)
-        rows.append([key, *four(np.abs(z) > normal_quantile(LEVEL)), *(f"{sd:.2f}" for sd in z.std(axis=0))])
-    head = ["", *(f"differ: {g}" for g in GROUPS), *(f"sd of z: {g}" for g in GROUPS)]
+    for key, of_halvings in found.items():
+        z, plain = np.moveaxis(np.array(of_halvings), 1, 0)
+        z = np.column_stack([z, plain[:, -1]])
+        differ = [percent(column) for column in (np.abs(z) > normal_quantile(LEVEL)).T]
+        rows.append([key, *differ, *(f"{sd:.2f}" for sd in z.std(axis=0))])
+    columns = (*GROUPS, "tail, effect 0 for P = 1")
+    head = ["", *(f"differ: {g}" for g in columns), *(f"sd of z: {g}" for g in columns)]
     sizes = np.bincount(matrices.group, minlength=3)
     text = f"\n{matrices.title}; {sizes[0]} head, {sizes[1]} medium, {sizes[2]} tail classes, {splits} halvings.\n"
     text += f"A half has no positive of {percent(absent)} % of the tail classes, and one of {percent(lone)} %.\n\n"
@@ -963,27 +991,27 @@ def report_halves(matrices: Matrices, splits: int, seed: int) -> str:
 
 
 def half_means(matrices: Matrices, rows: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Group means of some rows and their standard errors, of each model and of the difference."""
+    """Group means of some rows and their standard errors, of each model and of the difference.
+
+    The errors are those of reports, then those of `plain_effects`: (2, 4).
+    """
     positives = Positives.from_labels(matrices.labels[rows], len(rows), matrices.labels.shape[1])
-    defined = np.bincount(matrices.group[positives.counts > 0], minlength=3)
     members = [np.ones(len(matrices.group), bool), *(matrices.group == group for group in range(3))]
     means, effects = [], []
     for whole in matrices.scores:
-        scores = whole[rows]
-        rank_table = rank_scan(scores, positives, threads=1).table
-        of_rows = row_effects(
-            borrow_matrix("scores", scores), positives, rank_table, matrices.group, list(METRICS.values()), threads=1
-        )
-        sums = np.ldexp(of_rows.sums.astype(np.float64), -of_rows.exponents)
-        effects.append([np.vstack([s.sum(1) / defined.sum(), s.T / defined[:, None]]) for s in np.moveaxis(sums, 2, 0)])
-        values = [getattr(rank_table, metric)() for metric in METRICS.values()]
-        means.append([np.array([np.nanmean(value[one]) for one in members]) for value in values])
+        matrix = borrow_matrix("scores", scores := whole[rows])
+        scanned = rank_scan(scores, positives, ranks=True, threads=1)
+        both = [rule(matrices.group, matrix, positives, scanned) for rule in (printed_effects, plain_effects)]
+        effects.append({metric: np.stack([found[metric] for found in both]) for metric in METRICS})
+        values = [getattr(scanned.table, metric)() for metric in METRICS.values()]
+        of_groups = [np.array([np.nanmean(value[one]) for one in members]) for value in values]
+        means.append(dict(zip(METRICS, of_groups, strict=True)))
     found = {}
-    for i, metric in enumerate(METRICS):
+    for metric in METRICS:
         for model, name in enumerate(MODELS[:2]):
-            found[f"{NAMES[metric]}, {name}"] = (means[model][i], jackknife_errors(effects[model][i]))
-        difference = jackknife_errors(effects[0][i] - effects[1][i])
-        found[f"{NAMES[metric]}, A - B"] = (means[0][i] - means[1][i], difference)
+            found[f"{NAMES[metric]}, {name}"] = (means[model][metric], jackknife_errors(effects[model][metric]))
+        difference = jackknife_errors(effects[0][metric] - effects[1][metric])
+        found[f"{NAMES[metric]}, A - B"] = (means[0][metric] - means[1][metric], difference)
     return found
 
 
@@ -1020,8 +1048,10 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     chosen = [POPULATIONS[name] for name in arguments.populations]
     if not arguments.report_only:
-        for population in chosen:
-            simulate(population, arguments.sets, arguments.seed, arguments.work)
+        ends = [min(first + SETS_A_FILE, arguments.sets) for first in range(0, arguments.sets, SETS_A_FILE)]
+        for end in ends:  # all populations have about the same number of sets when the run is stopped
+            for population in chosen:
+                simulate(population, end, arguments.seed, arguments.work)
     found = [(population, load(population, arguments.seed, arguments.work)) for population in chosen]
     studies = [Study(population, sets) for population, sets in found if sets]
     text = report(studies, arguments.draws, arguments.seed)

@@ -97,6 +97,79 @@ def test_finished_sets_are_kept_and_do_not_depend_on_the_run(work, tmp_path, mon
                 np.testing.assert_array_equal(one[key], other[key])
 
 
+MEANS = {"ap": "mAP", "auc": "ROC_AUC", "sap": "expected_SAP", "acc": "Acc@1"}
+
+
+def drawn(clustered):
+    """A test set of which several classes have one positive, with its labels and the cluster of each row."""
+    more = {"cluster_rows": 4, "purity": 0.4} if clustered else {}
+    population = dataclasses.replace(SMALL, scale=0.08, **more)
+    planted = study.Planted(population)
+    test_set = planted.draw(np.random.Generator(np.random.SFC64(2)))
+    positives = test_set.seen
+    labels = np.zeros((population.num_rows, population.num_classes), bool)
+    labels[positives.rows, np.repeat(np.arange(population.num_classes), positives.counts)] = True
+    assert np.count_nonzero(positives.counts == 1) >= 2
+    clusters = np.arange(population.num_rows) // 4 if clustered else None
+    return planted, test_set, labels, clusters
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_errors_are_those_of_reports_and_comparisons(clustered):
+    planted, test_set, labels, clusters = drawn(clustered)
+    options = {"train_counts": planted.train, "sap": "exact", "clusters": clusters}
+    report = vltr_eval.evaluate(test_set.a, labels, interval=0.95, **options)
+    compared = vltr_eval.compare(test_set.a, test_set.b.copy(), labels=labels, **options).systems[0]
+    found = study.measure(planted, test_set)
+    form = "clustered error" if clustered else "error"
+    for name, flat in MEANS.items():
+        means = [flat, *(f"{flat}_{group}" for group in study.GROUPS[1:])]
+        of_model, of_pair = found[f"{form} {name} A"], found[f"{form} {name} A-B"]
+        if name == "acc":  # all rows, not all classes
+            of_model[0], of_pair[0] = found[f"{form} acc rows A"][0], found[f"{form} acc rows A-B"][0]
+        np.testing.assert_allclose(of_model, [report.metrics()[f"{mean}_se"] for mean in means], rtol=1e-9)
+        np.testing.assert_allclose(of_pair, [compared.of(mean).error for mean in means], rtol=1e-9)
+
+
+def test_the_mean_class_rate_over_all_classes_is_that_of_one_group():
+    planted, test_set, labels, _ = drawn(clustered=False)
+    report = vltr_eval.evaluate(test_set.a, labels, train_counts=np.full(len(planted.train), 1), interval=0.95)
+    error = study.measure(planted, test_set)["error acc A"][0]
+    assert error == pytest.approx(report.metrics()["Acc@1_tail_se"], rel=1e-9)
+
+
+def test_errors_of_halves_are_those_of_reports():
+    planted, test_set, labels, _ = drawn(clustered=False)
+    matrices = study.Matrices("", (test_set.a, test_set.b), labels, planted.group)
+    rows = np.arange(1, len(labels), 2)
+    report = vltr_eval.evaluate(test_set.a[rows], labels[rows], train_counts=planted.train, sap="exact", interval=0.95)
+    printed, found = report.metrics(), study.half_means(matrices, rows)
+    for name in study.METRICS:
+        means, errors = found[f"{study.NAMES[name]}, A"]
+        names = [MEANS[name], *(f"{MEANS[name]}_{group}" for group in study.GROUPS[1:])]
+        np.testing.assert_allclose(means, [printed[one] for one in names], rtol=1e-12)
+        np.testing.assert_allclose(errors[0], [printed[f"{one}_se"] for one in names], rtol=1e-9)
+        assert errors[1][3] < errors[0][3]
+
+
+def test_the_table_of_halves_has_both_rules():
+    planted, test_set, labels, _ = drawn(clustered=False)
+    text = study.report_halves(study.Matrices("halves", (test_set.a, test_set.b), labels, planted.group), 4, 1)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 9
+    assert all(line.count("|") == 12 for line in lines)
+    for line in lines[2:]:  # a larger error makes smaller z
+        printed, plain = (float(line.split("|")[column]) for column in (10, 11))
+        assert printed < plain
+
+
+def test_plain_effects_do_not_count_the_only_positive_of_a_class():
+    planted, test_set, _, _ = drawn(clustered=False)
+    found = study.measure(planted, test_set, alternatives=True)
+    for name in ("ap", "auc", "acc"):
+        assert found[f"error {name} plain A"] < found[f"error {name} A"][3]
+
+
 def test_alternative_effects_are_the_influences():
     """Where the tail is one class, their squares add up to the variance that the core computes."""
     rng = np.random.default_rng(4)
