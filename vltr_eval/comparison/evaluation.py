@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -156,6 +155,8 @@ class Evaluation:
             numbers["effects"] = np.stack([self.effects[name].sums for name in stored])
         if self.clusters is not None:
             numbers["clusters"] = self.clusters
+        import json  # not above: few programs save or read an evaluation
+
         return {"report": self.report.to_json(), "facts": json.dumps(facts)}, self.table, numbers
 
     def _derived(self) -> set[str]:
@@ -170,6 +171,8 @@ class Evaluation:
     def _from_contents(
         cls, texts: Mapping[str, str], table: RankTable, numbers: Mapping[str, np.ndarray]
     ) -> Evaluation:
+        import json  # see above
+
         report, facts = Report.from_json(texts["report"]), json.loads(texts["facts"])
         num_rows = report.num_rows
         if (table.num_rows, table.num_classes) != (num_rows, report.num_classes):
