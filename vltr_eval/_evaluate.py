@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,11 +10,9 @@ import numpy as np
 
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.inputs import read_inputs
 from vltr_eval._engine.mean_effects import check_clusters, read_clusters
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
 from vltr_eval._engine.results import share_of_counting
-from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import read_priors, require_cpu, weightings_of
 from vltr_eval.report.report import Report
@@ -86,26 +83,17 @@ def evaluate(
     """
     chosen = EvalOptions.from_keywords(options, evaluate)
     check_clusters(clusters, chosen.interval)
-    names = chosen.class_names
-    inputs = read_inputs(
-        scores,
-        labels,
-        ids=ids,
-        label_ids=label_ids,
-        columns=columns,
-        exclude=exclude,
-        header=header,
-        label_form=label_form,
-        class_names=read_class_names(names) if isinstance(names, (str, os.PathLike)) else names,
-        join=join,
-    )
+    reading = {
+        "ids": ids,
+        "label_ids": label_ids,
+        "columns": columns,
+        "exclude": exclude,
+        "header": header,
+        "label_form": label_form,
+        "join": join,
+    }
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
     matrix = inputs.scores
-    train_counts: Any = chosen.train_counts
-    if isinstance(train_counts, (str, os.PathLike)):
-        known = None if inputs.class_names is None else ClassNames.from_names(inputs.class_names)
-        train_counts = read_train_counts(train_counts, matrix.num_classes, known)
-    chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names)
-    settings, class_info = chosen.checked(matrix.num_classes)
     priors = read_priors(prior, matrix.num_classes, class_info.train_counts)
     require_cpu(priors, matrix)
     positives = inputs.positives(form=label_form, threads=threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy as np
 from vltr_eval._base.arguments import check_seed, unknown_keyword
 from vltr_eval._base.groups import DEFAULT_BOUNDS
 from vltr_eval._engine.hits import check_topk
+from vltr_eval._engine.inputs import Inputs, read_inputs
 from vltr_eval._engine.results import ClassInfo
+from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ else:
             return item
 
 
-__all__ = ["EvalOptions", "EvalOptionsDict", "Unpack"]
+__all__ = ["EvalOptions", "EvalOptionsDict", "Unpack", "read_with_options"]
 
 
 class EvalOptionsDict(TypedDict, total=False):
@@ -112,6 +114,33 @@ class EvalOptions:
         topk = check_topk(() if self.topk is None else self.topk, "topk")
         settings = Settings(sap, check_seed(self.seed), topk, class_info.bounds, self.absent, self.interval)
         return settings, class_info
+
+
+def read_with_options(
+    scores: Any, labels: Any, chosen: EvalOptions, reading: Mapping[str, Any]
+) -> tuple[Inputs, Settings, ClassInfo]:
+    """Read scores and labels, and what the options say of the classes, which may be in files.
+
+    Args:
+        scores: See `vltr_eval.evaluate`.
+        labels: See there.
+        chosen: The options.
+        reading: The keywords of `read_inputs` but ``class_names``.
+    """
+    names = chosen.class_names
+    inputs = read_inputs(
+        scores,
+        labels,
+        class_names=read_class_names(names) if isinstance(names, (str, os.PathLike)) else names,
+        **reading,
+    )
+    num_classes = inputs.scores.num_classes
+    train_counts: Any = chosen.train_counts
+    if isinstance(train_counts, (str, os.PathLike)):
+        known = None if inputs.class_names is None else ClassNames.from_names(inputs.class_names)
+        train_counts = read_train_counts(train_counts, num_classes, known)
+    chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names)
+    return inputs, *chosen.checked(num_classes)
 
 
 def _keywords(function: Callable[..., Any]) -> list[str]:

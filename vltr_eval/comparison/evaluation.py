@@ -13,15 +13,13 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.inputs import read_inputs
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts, share_of_counting
 from vltr_eval._engine.sample_ids import distinct_ids, pack_ids, read_ids
 from vltr_eval.comparison.archive import fill_archive, read_archive, write_archive
-from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.formats.align import POSITION
 from vltr_eval.report.names import OVERALL, accuracy_at, grouped_name
 from vltr_eval.report.report import Report
@@ -311,20 +309,8 @@ def evaluate_predictions(
         threads: CPU threads.
         progress: Called with the fraction done.
     """
-    names = chosen.class_names
-    inputs = read_inputs(
-        scores,
-        labels,
-        class_names=read_class_names(names) if isinstance(names, (str, os.PathLike)) else names,
-        **reading,
-    )
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
     matrix = inputs.scores
-    train_counts: Any = chosen.train_counts
-    if isinstance(train_counts, (str, os.PathLike)):
-        known = None if inputs.class_names is None else ClassNames.from_names(inputs.class_names)
-        train_counts = read_train_counts(train_counts, matrix.num_classes, known)
-    chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names)
-    settings, class_info = chosen.checked(matrix.num_classes)
     positives = inputs.positives(form=reading.get("label_form"), threads=threads)
     counted = share_of_counting(settings)
     known_clusters = read_clusters(clusters, matrix)
