@@ -5,6 +5,8 @@ Scores are read in blocks of rows, so a memory map larger than memory is fine: e
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,10 +15,14 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
+from vltr_eval._base.terminal import BAD_DATA, OK, ProgressBar, add_command
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.results import ClassInfo
+from vltr_eval.program.inputs import read_class_info, read_command_inputs, read_scores_alone
+from vltr_eval.program.options import add_class_options, add_inputs
+from vltr_eval.program.outputs import say
 from vltr_eval.report.settings import Settings
 from vltr_eval.report.text import shortlist
 
@@ -280,3 +286,27 @@ def _inspect_ties(
         )
         inspection.warnings.append(f"{report.tie_rate:.1%} of positives are tied: {cause}")
     inspection.doubts += report.notes
+
+
+def add(commands: Any) -> None:
+    description = (
+        "Say what is in the inputs and what in them would fail or mislead; exit 1 when an evaluation would fail."
+    )
+    parser = add_command(commands, "check", run, description)
+    add_inputs(parser)
+    add_class_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+        found = inspect(
+            lambda: read_command_inputs(args),
+            lambda: read_scores_alone(args),
+            lambda num_classes, names: read_class_info(args, num_classes, names),
+            progress=progress,
+        )
+    sys.stdout.write(found.to_text())
+    if not found.problems:
+        return OK
+    say(f"error: {found.problems[0]}")
+    return BAD_DATA

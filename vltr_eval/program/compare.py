@@ -9,17 +9,47 @@ from contextlib import ExitStack
 from typing import Any
 
 from vltr_eval._base.files import PendingFile
-from vltr_eval._base.terminal import OK, ProgressBar, text_width, wants_style
+from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval.comparison import compare
 from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.result import Comparison
 from vltr_eval.comparison.systems import CLASS_METRICS, checked_names
-from vltr_eval.intervals import check_level
+from vltr_eval.program.options import (
+    STDOUT,
+    add_class_options,
+    add_reading_options,
+    add_threads,
+    parse_bounds,
+    parse_level,
+    parse_topk,
+)
 
-STDOUT = "-"
+
+def add(commands: Any) -> None:
+    description = (
+        "Compare systems with a baseline on the same test rows: paired intervals and tests of every mean, and of "
+        "every class with enough positives."
+    )
+    parser = add_command(commands, "compare", run, description)
+    _add_systems(parser)
+    add_threads(parser)
+    add_reading_options(parser)
+    add_class_options(parser)
+    saved = "that of the first saved evaluation"
+    bounds = "head has more than HIGH training samples, tail at most LOW"
+    parser.add_argument(
+        "--bounds", type=parse_bounds, metavar="HIGH,LOW", help=f"{bounds} (default: {saved}, or 500,100)"
+    )
+    topk = "Acc@k for these k, or none"
+    parser.add_argument("--topk", type=parse_topk, metavar="K,...", help=f"{topk} (default: {saved}, or 1,5)")
+    absent = "classes without positives: left out of means, or AP and SAP 0"
+    parser.add_argument("--absent", choices=("nan", "zero"), help=f"{absent} (default: {saved}, or nan)")
+    parser.add_argument(
+        "--sap", choices=("exact", "none"), help=f"compare exact SAP, or leave SAP out (default: {saved}, or exact)"
+    )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_systems(parser: argparse.ArgumentParser) -> None:
     """Add the systems, and the options that `vltr-eval compare` does not share with other commands."""
     parser.add_argument(
         "systems",
@@ -53,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--class-metric", choices=tuple(CLASS_METRICS), default="AP", help="metric of single classes (default: AP)"
     )
     parser.add_argument(
-        "--level", type=_level, default=0.95, metavar="X", help="confidence level of the intervals (default: 0.95)"
+        "--level", type=parse_level, default=0.95, metavar="X", help="confidence level of the intervals (default: 0.95)"
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print Markdown instead of aligned text")
@@ -174,17 +204,6 @@ def _on_stdout(args: argparse.Namespace, found: Comparison) -> str:
 
 def _names(text: str) -> list[str]:
     return text.split(",")
-
-
-def _level(text: str) -> float:
-    try:
-        level = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number such as 0.95, got {text!r}") from None
-    try:
-        return check_level(level)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
 
 
 def _count(text: str) -> int:

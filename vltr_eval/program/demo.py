@@ -5,9 +5,11 @@ Legend: N videos (rows), C classes, P positives (row, class pairs).
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ from vltr_eval._base.long_tail import (
     round_to_sum,
     tail_counts,
 )
+from vltr_eval._base.terminal import OK, add_command, as_called
+from vltr_eval.program.options import whole_number
+from vltr_eval.program.outputs import note
 
 # VideoLT's published test split.
 _ROWS = 51_239
@@ -213,3 +218,27 @@ def _write(content: np.ndarray | str, path: Path) -> None:
         return
     with open(path, "wb") as file:  # by its path np.save would add .npy to it
         np.save(file, content)
+
+
+def add(commands: Any) -> None:
+    description = "Write a demo set: VideoLT's shape and class frequencies, scores from a planted model."
+    parser = add_command(commands, "demo", run, description)
+    parser.add_argument("directory", metavar="DIR", help="folder to write preds.npy, labels.npy, ... into")
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is 51,239 x 1,004 (default: 1)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="S", help="default: 0")
+    parser.add_argument("--quality", choices=("good", "poor"), default="good", help="of the model (default: good)")
+
+
+def run(args: argparse.Namespace) -> int:
+    import shlex
+
+    demo = write_demo(args.directory, args.scale, args.seed, args.quality)
+    preds, labels, counts, names = (
+        os.path.join(args.directory, name)
+        for name in ("preds.npy", "labels.npy", "train_counts.lst", "class_names.txt")
+    )
+    sys.stdout.write("".join(f"{path}\n" for path in (preds, labels, counts, names)))
+    rows, classes = demo.scores.shape
+    command = shlex.join([*as_called("vltr-eval"), preds, labels, "--counts", counts, "--class-names", names])
+    note(args, f"{rows:,} x {classes:,}; now try: {command}")
+    return OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import platform
@@ -9,11 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.build import build_info, devices
+from vltr_eval._base.terminal import BAD_DATA, OK, add_command
 from vltr_eval._base.version import __version__
 from vltr_eval._evaluate import evaluate
 
@@ -91,3 +94,13 @@ def _self_check() -> tuple[bool, str]:
     found = (metrics["mAP"], metrics["expected_SAP"])
     works = np.allclose(found, (0.45, 2 / 3), rtol=0, atol=1e-12)
     return works, "ok" if works else f"FAILED: expected AP 0.45 and exact SAP 0.666667, got {found}"
+
+
+def add(commands: Any) -> None:
+    add_command(commands, "doctor", run, "Describe this installation and verify its results.")
+
+
+def run(args: argparse.Namespace) -> int:
+    text, works = diagnose()
+    sys.stdout.write(text)
+    return OK if works else BAD_DATA

@@ -1,0 +1,139 @@
+"""Reading of the files that arguments name: scores, labels, facts about the classes, class distributions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from vltr_eval._base.arrays import Matrix, borrow_matrix
+from vltr_eval._base.groups import DEFAULT_BOUNDS
+from vltr_eval._base.ranks import Communicator, SingleProcess
+from vltr_eval._engine.counting import Chunk
+from vltr_eval._engine.inputs import Inputs, read_inputs
+from vltr_eval._engine.labels import Positives, rows_between
+from vltr_eval._engine.results import ClassInfo
+from vltr_eval.formats import (
+    ClassNames,
+    natural_order,
+    read_class_names,
+    read_prior,
+    read_scores,
+    read_train_counts,
+)
+from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, weightings_of
+from vltr_eval.program.options import prior_name
+from vltr_eval.program.outputs import files_of, note
+
+
+def preds_spec(args: argparse.Namespace) -> str | list[str]:
+    """PREDS as a spec for `read_scores`; warns when a shell's sorting seems to have shuffled the shards."""
+    preds: list[str] = args.preds
+    if len(preds) == 1:
+        return preds[0]
+    for first, second in pairwise(preds):
+        if first < second and natural_order(first) > natural_order(second):
+            message = (
+                f"{first} comes before {second} in PREDS, so its rows come first; quote a pattern for natural order"
+            )
+            note(args, f"vltr-eval: warning: {message}")
+            break
+    return preds
+
+
+def read_command_inputs(args: argparse.Namespace, progress: Callable[[float], None] | None = None) -> Inputs:
+    """PREDS and LABELS, brought together as the options say."""
+    return read_inputs(
+        preds_spec(args),
+        args.labels,
+        ids=args.ids,
+        label_ids=args.label_ids,
+        columns=args.columns,
+        exclude=args.exclude_columns,
+        header=args.header,
+        label_form=args.label_form,
+        class_names=None if args.class_names is None else read_class_names(args.class_names),
+        join=args.join,
+        progress=progress,
+    )
+
+
+def id_files(args: argparse.Namespace) -> list[str]:
+    return [ids for ids in (args.ids, args.label_ids) if ids is not None and os.path.isfile(ids)]
+
+
+def read_scores_alone(args: argparse.Namespace) -> Matrix:
+    scores = read_scores(
+        preds_spec(args), ids=args.ids, columns=args.columns, exclude=args.exclude_columns, header=args.header
+    )
+    return borrow_matrix("scores", scores.values)
+
+
+def read_class_info(args: argparse.Namespace, num_classes: int, names: tuple[str, ...] | None = None) -> ClassInfo:
+    if names is None and args.class_names is not None:
+        names = read_class_names(args.class_names, num_classes).names
+    counts = None if args.counts is None else read_train_counts(args.counts, num_classes, named_classes(args, names))
+    return ClassInfo.checked(num_classes, counts, getattr(args, "bounds", DEFAULT_BOUNDS), names)
+
+
+def named_classes(args: argparse.Namespace, names: tuple[str, ...] | None) -> ClassNames | None:
+    """The classes by which numbers with names are matched."""
+    return None if names is None else ClassNames.from_names(names, args.class_names or "the evaluation")
+
+
+def prior_files(args: argparse.Namespace) -> list[str]:
+    return [prior for prior in args.prior if prior not in PRIORS]
+
+
+def check_priors(args: argparse.Namespace) -> None:
+    names = list(map(prior_name, args.prior))
+    for number, (prior, name) in enumerate(zip(args.prior, names, strict=True)):
+        if name in names[:number]:
+            args.refuse(f"argument --prior: expected different names, got {name} twice")
+        if prior in NEEDS_COUNTS and args.counts is None:
+            args.refuse(f"argument --prior: {prior} needs the training samples of each class, --counts FILE")
+        if prior not in PRIORS and name in PRIORS:
+            args.refuse(f"argument --prior: expected a file of another name than {', '.join(PRIORS)}, got {prior!r}")
+        if prior not in PRIORS and not any(map(os.path.exists, files_of(prior))):
+            known = ", ".join(PRIORS)
+            args.refuse(f"argument --prior: expected {known} or a file, got {prior!r}; there is no such file")
+
+
+def read_weightings(
+    args: argparse.Namespace, class_info: ClassInfo, chunks: Sequence[Chunk]
+) -> dict[str, PriorWeights]:
+    """The weights of the rows under each requested distribution."""
+    if not args.prior:
+        return {}
+    positives = chunks[0].positives
+    refuse_no_positives(positives.counts)
+    known = named_classes(args, class_info.names)
+    stated = {
+        prior_name(prior): prior if prior in PRIORS else read_prior(prior, positives.num_classes, known)
+        for prior in args.prior
+    }
+    frequencies = read_priors(stated, positives.num_classes, class_info.train_counts)
+    return weightings_of(positives, frequencies)
+
+
+def refuse_no_positives(counts: Any) -> None:
+    if not counts.any():
+        raise ValueError("labels: no positives in any class, so no metric is defined")
+
+
+def share_of_rows(
+    matrix: Matrix, labels: Any, communicator: SingleProcess | Communicator, threads: int | None
+) -> list[Chunk]:
+    """The rows that this process evaluates: all of them, or its share when there are several."""
+    first, end = (matrix.num_rows * rank // communicator.size for rank in (communicator.rank, communicator.rank + 1))
+    if first == end:
+        return []
+    if communicator.size > 1:
+        matrix = matrix.select([(first, end)])
+        labels = rows_between(labels, first, end)
+    positives = Positives.from_labels(
+        labels, end - first, matrix.num_classes, first_row=first, threads=threads, scores=matrix
+    )
+    return [Chunk(matrix, positives, None, first)]

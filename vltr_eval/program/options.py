@@ -1,0 +1,257 @@
+"""The options that commands of ``vltr-eval`` share, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from vltr_eval._base.arguments import check_seed
+from vltr_eval._base.arrays import num_threads
+from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
+from vltr_eval.formats import FORMS
+from vltr_eval.formats.align import JOINS
+from vltr_eval.intervals.distributions import check_level
+from vltr_eval.priors.weights import PRIORS
+from vltr_eval.program.limits import add_fail_under
+from vltr_eval.report.settings import MAX_TRIALS
+
+STDOUT = "-"
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "preds",
+        nargs="+",
+        metavar="PREDS",
+        help="(N, C) scores: .npy .npz .pt .safetensors .parquet .csv .tsv .txt .json .jsonl, FILE::KEY for one of "
+        "several arrays; "
+        "row shards as several files, in the order given, or as a quoted pattern like 'part_*.npy', in natural order",
+    )
+    parser.add_argument(
+        "labels",
+        metavar="LABELS",
+        help="(N, C) of 0/1, (N,) class indices or class lists: these formats, sparse .npz or .pt, .lst",
+    )
+    add_reading_options(parser)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how predictions and labels are read and brought together."""
+    parser.add_argument(
+        "--ids",
+        metavar="COLUMN|FILE",
+        help="row ids: a column of the files, or a file with an id for each row of PREDS; rows are joined by id "
+        "(default: the column whose name or type tells)",
+    )
+    parser.add_argument("--label-ids", metavar="COLUMN|FILE", help="the same of LABELS (default: the column of --ids)")
+    parser.add_argument(
+        "--join",
+        choices=JOINS,
+        default="exact",
+        help="exact: both files must have the same ids; inner: evaluate the rows that both have; position: leave ids "
+        "out (default: exact)",
+    )
+    parser.add_argument(
+        "--columns",
+        type=parse_names,
+        metavar="NAME,...",
+        help="the columns that are classes: names, patterns like 'class_*', positions, or ranges like 3:",
+    )
+    parser.add_argument(
+        "--exclude-columns", "--exclude", type=parse_names, default=(), metavar="NAME,...", help="columns to leave out"
+    )
+    parser.add_argument(
+        "--header",
+        type=parse_yes_or_no,
+        metavar="yes|no",
+        help="whether a first line that can be a header or a row is a header",
+    )
+    parser.add_argument(
+        "--label-form", choices=FORMS, metavar="FORM", help=f"how to read LABELS: {', '.join(FORMS)} (default: by rule)"
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=accepted(num_threads), metavar="N", help="CPU threads (default: all, or VLTR_NUM_THREADS)"
+    )
+
+
+def add_sap_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sap",
+        type=parse_sap,
+        default=15,
+        metavar="N|exact|none",
+        help="sampled AP: N trials beside the exact value, the exact value alone, or none (default: 15)",
+    )
+    parser.add_argument(
+        "--seed", type=accepted(check_seed), default=0, metavar="S", help="seed of the SAP trials (default: 0)"
+    )
+
+
+def add_counts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--counts",
+        metavar="FILE",
+        help="training samples of each class, for head, medium and tail, matched by name where both have names: .lst, "
+        "a number for each class, or the training labels",
+    )
+
+
+def add_class_options(parser: argparse.ArgumentParser) -> None:
+    add_counts(parser)
+    parser.add_argument(
+        "--class-names",
+        metavar="FILE",
+        help="the names and the order of the classes, to which columns with names are matched: one name a line, a "
+        "count .lst, a table with an index column, or .json",
+    )
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    add_class_options(parser)
+    parser.add_argument(
+        "--absent",
+        choices=("nan", "zero"),
+        default="nan",
+        help="classes without positives: left out of means, or AP and SAP 0 (default: nan)",
+    )
+    add_output_options(parser)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that makes a report: bounds of the groups, output files, limits."""
+    parser.add_argument(
+        "--bounds",
+        type=parse_bounds,
+        default=DEFAULT_BOUNDS,
+        metavar="HIGH,LOW",
+        help="head has more than HIGH training samples, tail at most LOW (default: {},{})".format(*DEFAULT_BOUNDS),
+    )
+    parser.add_argument("--per-class", action="store_true", help="add a line for each class to the printed table")
+    parser.add_argument(
+        "--sort",
+        metavar="COLUMN[:asc|:desc]",
+        help="order of the --per-class lines, by a column of --csv: AP:asc has the lowest AP first (default: by class; "
+        "numbers descend)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=whole_number(1),
+        metavar="N",
+        help="print only the first N of the --per-class lines; --csv has all",
+    )
+    parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
+    parser.add_argument("--csv", metavar="FILE|-", help="write the per-class table as CSV; - is stdout")
+    add_fail_under(parser)
+
+
+def parse_table_file(text: str) -> str:
+    if text == STDOUT:
+        raise argparse.ArgumentTypeError("a rank table is binary and needs a file, got -")
+    return text
+
+
+def parse_evaluation_file(text: str) -> str:
+    if text == STDOUT:
+        raise argparse.ArgumentTypeError("an evaluation is binary and needs a file, got -")
+    return text
+
+
+def parse_sap(text: str) -> int | str | None:
+    if text in ("exact", "none"):
+        return None if text == "none" else text
+    return whole_number(1, MAX_TRIALS)(text)
+
+
+def parse_topk(text: str) -> tuple[int, ...]:
+    ks = () if text == "none" else tuple(map(whole_number(1), text.split(",")))
+    if len(set(ks)) < len(ks):
+        raise argparse.ArgumentTypeError(f"expected different numbers, got {text!r}")
+    return ks
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected column names, got {text!r}")
+    return names
+
+
+def parse_yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"expected yes or no, got {text!r}")
+    return text == "yes"
+
+
+def prior_name(prior: str) -> str:
+    """A file's distribution has the name of the file."""
+    return prior if prior in PRIORS else Path(prior).stem
+
+
+def parse_priors(text: str) -> list[str]:
+    priors = text.split(",")
+    if not all(map(prior_name, priors)):
+        raise argparse.ArgumentTypeError(f"expected names or files, got {text!r}")
+    return priors
+
+
+def parse_level(text: str) -> float:
+    try:
+        return check_level(float(text))
+    except ValueError as error:
+        is_number = not str(error).startswith("could not")
+        hint = "".join(str(error).partition(";")[1:]) if is_number else "; write --ci=0.95 before PREDS"
+        raise argparse.ArgumentTypeError(
+            f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
+        ) from None
+
+
+def parse_bounds(text: str) -> tuple[float, float]:
+    try:
+        return checked_bounds(tuple(map(whole_number(0), text.split(","))))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HIGH,LOW with HIGH >= LOW, got {text!r}") from None
+
+
+def parse_overlap(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and up to 1, got {text!r}")
+    return value
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    limits = f"from {least} " + ("up" if most is None else f"to {most}")
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"expected a whole number {limits}, got {text!r}")
+        return value
+
+    return parse
+
+
+def accepted(check: Callable[[int], int]) -> Callable[[str], int]:
+    """A whole number that the library's own check takes, so that both know the same limits."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        try:
+            return check(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
+
+    return parse
