@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import numpy as np
 
 from vltr_eval._base.arguments import check_seed, unknown_keyword
-from vltr_eval._base.groups import DEFAULT_BOUNDS
+from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds
 from vltr_eval._engine.hits import check_topk
 from vltr_eval._engine.inputs import Inputs, read_inputs
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
+from vltr_eval.formats.group_files import read_group_file
 from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ class EvalOptionsDict(TypedDict, total=False):
     seed: int
     topk: Iterable[int] | None
     train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | str | os.PathLike[str] | None
-    bounds: tuple[float, float]
+    bounds: Bounds
     class_names: Sequence[str] | str | os.PathLike[str] | None
     absent: str
     interval: float | None
+    groups: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +60,18 @@ class EvalOptions:
         train_counts: (C,) number of training samples of each class: numbers, a mapping from class names to numbers, or
             a pandas Series. They add the means over head, medium and tail classes. `evaluate` also takes a file of
             them, or of training labels.
-        bounds: (high, low). Head classes have more than high training samples, tail classes at most low.
+        bounds: (high, low). Head classes have more than high training samples, tail classes at most low. Or a
+            preset with its own names of groups: "few-shot" (many, medium, few), "lvis" (f, c, r) or "videolt".
         class_names: C names, in class order. `evaluate` also takes a file of them. Files and data frames with named
             columns are matched to these names.
         absent: "nan" leaves classes without positives out of every mean. "zero" counts their AP and SAP as 0, as the
             published VideoLT code does.
         interval: Level of the intervals to report, such as 0.95; None for none. It adds a pass over the scores. See
             "Intervals" in docs/evaluate.md.
+        groups: Groups of one's own, beside those of the counts or without counts: C group names in class order, a
+            mapping from classes to groups, a pandas Series or data frame, or a mapping from the names of several
+            partitions to any of these. None, NaN and "" put a class in no group. `evaluate` also takes a file. See
+            docs/groups.md.
 
     Example:
         >>> EvalOptions().topk, EvalOptions(topk=(1,)).sap
@@ -75,10 +82,11 @@ class EvalOptions:
     seed: int = 0
     topk: Iterable[int] | None = (1, 5)
     train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | str | os.PathLike[str] | None = None
-    bounds: tuple[float, float] = DEFAULT_BOUNDS
+    bounds: Bounds = DEFAULT_BOUNDS
     class_names: Sequence[str] | str | os.PathLike[str] | None = None
     absent: str = "nan"
     interval: float | None = None
+    groups: Any = None
 
     @classmethod
     def from_keywords(cls, options: Mapping[str, Any], function: Callable[..., Any]) -> EvalOptions:
@@ -109,10 +117,19 @@ class EvalOptions:
         # `evaluate` has read the files by now. Elsewhere a path is refused like any other text.
         train_counts = cast("Sequence[float] | None", self.train_counts)
         class_names = cast("Sequence[str] | None", self.class_names)
-        class_info = ClassInfo.checked(num_classes, train_counts, self.bounds, class_names)
+        class_info = ClassInfo.checked(num_classes, train_counts, self.bounds, class_names, self.groups)
         sap = int(self.sap) if isinstance(self.sap, np.integer) else self.sap
         topk = check_topk(() if self.topk is None else self.topk, "topk")
-        settings = Settings(sap, check_seed(self.seed), topk, class_info.bounds, self.absent, self.interval)
+        settings = Settings(
+            sap,
+            check_seed(self.seed),
+            topk,
+            class_info.bounds,
+            self.absent,
+            self.interval,
+            class_info.preset,
+            class_info.own_partitions,
+        )
         return settings, class_info
 
 
@@ -139,7 +156,10 @@ def read_with_options(
     if isinstance(train_counts, (str, os.PathLike)):
         known = None if inputs.class_names is None else ClassNames.from_names(inputs.class_names)
         train_counts = read_train_counts(train_counts, num_classes, known)
-    chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names)
+    groups = chosen.groups
+    if isinstance(groups, (str, os.PathLike)):
+        groups = read_group_file(groups)
+    chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names, groups=groups)
     return inputs, *chosen.checked(num_classes)
 
 

@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
+from vltr_eval._base.groups import (
+    COUNTS_PARTITION,
+    DEFAULT_BOUNDS,
+    Bounds,
+    checked_train_counts,
+    class_groups,
+    partition_groups,
+    preset_of,
+    read_bounds,
+)
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.version import __version__
@@ -22,6 +31,7 @@ from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, MeanEffect
 from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
 from vltr_eval.formats.class_files import numbers_in_memory
+from vltr_eval.formats.group_files import read_groups
 from vltr_eval.intervals.means import interval
 from vltr_eval.intervals.one_class import MIN_POSITIVES, effective_n, wilson
 from vltr_eval.report.means import Group
@@ -46,42 +56,78 @@ from vltr_eval.report.settings import CLUSTERS_COLUMN, Settings
 class ClassInfo:
     """Facts about the classes beside their scores and labels.
 
-    names: C names. train_counts: (C,) int64. bounds: of head and tail. groups: class indices of head, medium and tail.
-    Without train counts there are no bounds and no groups.
+    Attributes:
+        names: C names, or None.
+        train_counts: (C,) int64, or None.
+        bounds: The numbers that separate the groups by training counts; None without counts.
+        groups: The class indices of each group of every partition, by its name in a report.
+        partitions: The names of the groups of each partition. That by training counts has the name "".
+        preset: The name of the preset that the bounds are of, if its groups are not head, medium and tail.
+        own_groups: The group of each class in each partition of one's own, None for a class in no group.
     """
 
     names: tuple[str, ...] | None = None
     train_counts: np.ndarray | None = None
     bounds: tuple[float, float] | None = None
     groups: dict[str, np.ndarray] = field(default_factory=dict)
+    partitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    preset: str | None = None
+    own_groups: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     @classmethod
     def checked(
         cls,
         num_classes: int,
         train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | None = None,
-        bounds: tuple[float, float] = DEFAULT_BOUNDS,
+        bounds: Bounds = DEFAULT_BOUNDS,
         names: Sequence[str] | None = None,
+        groups: Any = None,
     ) -> ClassInfo:
         """Check the lengths and values of these facts.
 
+        Args:
+            num_classes: C.
+            train_counts: (C,) numbers, or numbers by class name.
+            bounds: Of the groups by training counts: two numbers or a preset.
+            names: C names.
+            groups: Partitions of one's own, see `vltr_eval.formats.read_groups`.
+
         Raises:
             ValueError: A length is not ``num_classes``, or a value is out of range.
-            TypeError: The train counts are no numbers.
+            TypeError: The train counts are no numbers, or the groups no text.
         """
         if names is not None and len(names) != num_classes:
             raise ValueError(f"class_names: {len(names)} names, but scores has {num_classes} classes")
         names = None if names is None else tuple(map(str, names))
-        bounds = checked_bounds(bounds)
-        if train_counts is None:
-            return cls(names)
-        counts = checked_train_counts(numbers_in_memory(train_counts, names), num_classes)
-        return cls(names, counts, bounds, class_groups(counts, bounds))
+        numbers = read_bounds(bounds).bounds
+        own = {} if groups is None else read_groups(groups, num_classes, names)
+        found: dict[str, dict[str, np.ndarray]] = {}
+        counts = None
+        if train_counts is not None:
+            counts = checked_train_counts(numbers_in_memory(train_counts, names), num_classes)
+            found[COUNTS_PARTITION] = class_groups(counts, bounds)
+        found |= partition_groups(own)
+        partitions = {partition: tuple(members) for partition, members in found.items()}
+        return cls(
+            names,
+            counts,
+            None if counts is None else numbers,
+            {name: indices for members in found.values() for name, indices in members.items()},
+            partitions,
+            None if counts is None else preset_of(bounds),
+            own,
+        )
+
+    @property
+    def own_partitions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The partitions of one's own as `Settings` has them."""
+        return tuple((name, groups) for name, groups in self.partitions.items() if name != COUNTS_PARTITION)
 
     @property
     def fingerprint(self) -> str:
         """A hash that is equal on two ranks if they have the same facts."""
-        known = (self.names, None if self.train_counts is None else self.train_counts.tolist(), self.bounds)
+        counts = None if self.train_counts is None else self.train_counts.tolist()
+        known = (self.names, counts, self.bounds, self.preset, self.own_groups)
         import hashlib  # not above: it loads OpenSSL, which takes milliseconds
 
         return hashlib.sha256(repr(known).encode()).hexdigest()
@@ -93,17 +139,17 @@ class ClassInfo:
             columns["name"] = self.names
         if self.train_counts is not None:
             group_of = np.empty(len(self.train_counts), object)
-            for name, members in self.groups.items():
-                group_of[members] = name
+            for name in self.partitions[COUNTS_PARTITION]:
+                group_of[self.groups[name]] = name
             columns["group"] = tuple(group_of.tolist())
             columns["train_count"] = tuple(self.train_counts.tolist())
-        return columns
+        return columns | self.own_groups
 
 
 def means_by_group(
     class_info: ClassInfo, by_class: Mapping[Metric, np.ndarray], absent: np.ndarray, trials: np.ndarray | None
 ) -> tuple[Group, ...]:
-    """Compute the means over all classes, then over head, medium and tail if there are train counts.
+    """Compute the means over all classes, then over the groups of each partition.
 
     Args:
         class_info: Facts about the classes.
@@ -111,8 +157,13 @@ def means_by_group(
         absent: (C,) bool, classes without positives.
         trials: (T, C) AP of each SAP trial, or None.
     """
-    groups = {OVERALL: np.arange(len(absent)), **class_info.groups}
-    return tuple(_means(name, members, by_class, absent, trials) for name, members in groups.items())
+    overall = _means(OVERALL, np.arange(len(absent)), by_class, absent, trials)
+    parts = [
+        replace(_means(name, class_info.groups[name], by_class, absent, trials), partition=partition)
+        for partition, names in class_info.partitions.items()
+        for name in names
+    ]
+    return (overall, *parts)
 
 
 def _means(

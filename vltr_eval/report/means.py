@@ -12,13 +12,14 @@ class Group:
     """The means over one group of classes.
 
     Attributes:
-        name: "overall", "head", "medium" or "tail".
+        name: "overall", or the name of the group: "head", "medium" or "tail" by training counts.
         num_classes: Classes of the group.
         num_undefined: Classes of the group without a positive in the evaluated set.
         values: The mean of each metric over its defined classes, by ``Metric.name``.
         errors: The standard error of each mean, if the report has intervals; NaN where it cannot be estimated, as in a
             group of perfect classes.
         intervals: The lower and upper end of each mean's interval.
+        partition: The partition of one's own that the group is of; "" for overall and for groups by training counts.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Group:
     values: dict[str, float]
     errors: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    partition: str = ""
 
     def __repr__(self) -> str:
         mean = decimal(self.values[AP.name])

@@ -23,6 +23,7 @@ from vltr_eval.report.document import (
     read_count,
     read_groups,
     read_number,
+    read_partitions,
     read_text,
     read_texts,
     render_json,
@@ -81,8 +82,8 @@ class BaseReport(ABC):
             parts.append(f"sap:{settings.trials}/seed:{settings.seed}")
         elif settings.sap is not None:
             parts.append(f"sap:{settings.sap}")
-        if settings.bounds is not None:
-            parts.append("groups:train" + ",".join(f">{bound!r}" for bound in settings.bounds))
+        if settings.signature_of_groups:
+            parts.append(f"groups:{settings.signature_of_groups}")
         return "|".join([*parts, f"vltr:{self.version}"])
 
     def metrics(self, *, plain_names: bool = False) -> dict[str, float]:
@@ -220,6 +221,11 @@ class BaseReport(ABC):
         settings = asdict(self.settings)
         if self.settings.interval is None:  # the key is absent from reports without intervals
             del settings["interval"]
+        if self.settings.preset is None:  # as are those of groups of one's own
+            del settings["preset"]
+        settings["partitions"] = dict(self.settings.partitions)
+        if not self.settings.partitions:
+            del settings["partitions"]
         return settings
 
     def _intervals_in_words(self) -> list[str]:
@@ -271,9 +277,11 @@ class Report(BaseReport):
         tie_rate: Share of all positives that share their score with a negative of their class.
         mAP_tie_interval: Lowest and highest mAP that an order of tied scores could give. mAP itself does not depend on
             that order.
-        groups: The means of "overall" first, then of head, medium and tail if there are train counts.
+        groups: The means of "overall" first, then of head, medium and tail if there are train counts, then of
+            the groups of one's own.
         classes: Columns of the per-class table, C values each: num_positives, num_negatives, AP, ... Also name, group
-            and train_count where they are known.
+            and train_count where they are known. Each partition of one's own has a column of its name, with None for
+            a class in no group.
         prior_results: The means under other class distributions, if requested. Each adds columns to ``classes``: its AP
             and Acc@k, the share of the weighted labels, and the effective number of positives.
         num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
@@ -344,7 +352,12 @@ class Report(BaseReport):
     def _from_document(cls, document: dict[str, Any]) -> Report:
         values = document["settings"]
         bounds = None if values["bounds"] is None else checked_bounds(values["bounds"])
-        plain = {"seed": read_count(values["seed"]), "topk": tuple(map(read_count, values["topk"])), "bounds": bounds}
+        plain = {
+            "seed": read_count(values["seed"]),
+            "topk": tuple(map(read_count, values["topk"])),
+            "bounds": bounds,
+            "partitions": read_partitions(values.get("partitions", {})),
+        }
         settings = Settings(**{**values, **plain})
         num_classes = read_count(document["num_classes"])
         metrics = document["metrics"]
@@ -358,9 +371,12 @@ class Report(BaseReport):
             for name, result in document.get("shifts", {}).items()
         )
         lower, upper = document["mAP_tie_interval"]
-        classes = {name: read_column(name, column, num_classes) for name, column in document["classes"].items()}
+        partitions = dict(settings.partitions)
+        classes = {
+            name: read_column(name, column, num_classes, partitions) for name, column in document["classes"].items()
+        }
         ends = [end for metric in settings.estimated for end in interval_names(metric.class_name)[1:]]
-        for name in ("num_positives", *(metric.class_name for metric in settings.metrics), *ends):
+        for name in ("num_positives", *partitions, *(metric.class_name for metric in settings.metrics), *ends):
             if name not in classes:
                 raise KeyError(name)
         unlabelled = document["rows_without_labels"]
