@@ -16,7 +16,6 @@ from vltr_eval._engine.hits import check_topk
 from vltr_eval._engine.inputs import Inputs, read_inputs
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
-from vltr_eval.formats.group_files import read_group_file
 from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
@@ -158,6 +157,8 @@ def read_with_options(
         train_counts = read_train_counts(train_counts, num_classes, known)
     groups = chosen.groups
     if isinstance(groups, (str, os.PathLike)):
+        from vltr_eval.formats.group_files import read_group_file  # not above: few evaluations have such a file
+
         groups = read_group_file(groups)
     chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names, groups=groups)
     return inputs, *chosen.checked(num_classes)

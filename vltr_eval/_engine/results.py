@@ -31,7 +31,6 @@ from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, MeanEffect
 from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
 from vltr_eval.formats.class_files import numbers_in_memory
-from vltr_eval.formats.group_files import read_groups
 from vltr_eval.intervals.means import interval
 from vltr_eval.intervals.one_class import MIN_POSITIVES, effective_n, wilson
 from vltr_eval.report.means import Group
@@ -100,7 +99,11 @@ class ClassInfo:
             raise ValueError(f"class_names: {len(names)} names, but scores has {num_classes} classes")
         names = None if names is None else tuple(map(str, names))
         numbers = read_bounds(bounds).bounds
-        own = {} if groups is None else read_groups(groups, num_classes, names)
+        own: dict[str, tuple[str | None, ...]] = {}
+        if groups is not None:
+            from vltr_eval.formats.group_files import read_groups  # not above: few evaluations have groups of their own
+
+            own = read_groups(groups, num_classes, names)
         found: dict[str, dict[str, np.ndarray]] = {}
         counts = None
         if train_counts is not None:
@@ -256,6 +259,7 @@ class EvaluationCounts:
         effects: The drop-one effect of each row on each mean by its flat name, if the settings have an interval. For
             clustered rows they have `Clusters.effect_factors`, so that sums within clusters are effects of clusters.
         clustered: The clusters of the rows, if they are clustered.
+        errors: The standard errors of means over groups of one's own, by their flat names, where effects are not kept.
     """
 
     settings: Settings
@@ -266,6 +270,7 @@ class EvaluationCounts:
     repeated_rows: int = 0
     effects: dict[str, MeanEffect] | None = None
     clustered: ClusterCounts | None = None
+    errors: dict[str, float] = field(default_factory=dict)
 
     def report(self, class_info: ClassInfo, progress: Progress | None = None) -> Report:
         """Turn the counts into plain data: overall, by group and by class.
@@ -344,16 +349,17 @@ class EvaluationCounts:
             raise ValueError(f"interval: expected None for the counts of a saved table, which has no rows, got {level}")
         errors, intervals = {}, {}
         for metric in self.settings.estimated:
-            effect, value = self.effects[grouped_name(metric, group.name)], group.values[metric.name]
-            if self.clustered is not None:
-                effect = effect.by_cluster(self.clustered.clusters.of_row)
-            error = effect.error()
+            name, value = grouped_name(metric, group.name), group.values[metric.name]
+            error = self.errors[name] if name in self.errors else self._error(self.effects[name])
             errors[metric.name] = error if error > 0 else math.nan  # 0: the rows say nothing about the spread
             if metric.interval == "share" and group.name == OVERALL:
                 intervals[metric.name] = self._interval_of_accuracy(value, error, level)
             else:
                 intervals[metric.name] = interval(value, error, level)
         return replace(group, errors=errors, intervals=intervals)
+
+    def _error(self, effect: MeanEffect) -> float:
+        return effect.clustered_error(None if self.clustered is None else self.clustered.clusters)
 
     def _interval_of_accuracy(self, value: float, error: float, level: float) -> tuple[float, float]:
         """Wilson's interval of the share of hits among the labelled rows."""

@@ -141,7 +141,7 @@ class Outcomes:
     """How many classes of a group won, lost or are undecided.
 
     Attributes:
-        group: "overall", "head", "medium" or "tail".
+        group: "overall", or the name of a group.
         adjustment: "holm" or "benjamini_hochberg", for the number of tested classes.
         tested: Classes with at least ten positives (or clusters with a positive).
         wins: Tested classes that are better than with the baseline.

@@ -255,11 +255,18 @@ class Evaluation:
             "sap": (mine.settings.sap is not None, its.settings.sap is not None),
             **{name: (getattr(mine.settings, name), getattr(its.settings, name)) for name in ("topk", "absent")},
             "bounds": (mine.settings.bounds, its.settings.bounds),
+            "preset": (mine.settings.preset or "head, medium, tail", its.settings.preset or "head, medium, tail"),
             "train_counts": (mine.classes.get("train_count"), its.classes.get("train_count")),
+            "groups": (_own_groups(mine), _own_groups(its)),
         }
         for name, (expected, got) in pairs.items():
             if expected == got:
                 continue
+            if name == "groups":
+                raise ValueError(
+                    f"{other_name}: groups: expected the groups of one's own of {own_name}, got other ones; evaluate "
+                    "both with the same groups= (--groups)"
+                )
             if name == "train_counts" or None in (expected, got):
                 shown = ["none" if value is None else "counts" for value in (expected, got)]
                 reason = f"expected the training counts of {own_name}, got other ones"
@@ -322,6 +329,7 @@ def evaluate_predictions(
         class_info=class_info,
         threads=threads,
         progress=part_of(progress, 0.0, counted),
+        keep_effects=True,
     )
     report = without_effects(counts, settings).report(class_info, part_of(progress, counted, 1.0))
     report = replace(report, notes=(*inputs.notes, *report.notes))
@@ -417,9 +425,14 @@ def number_by_appearance(clusters: np.ndarray) -> np.ndarray:
     return number_of[group.reshape(-1)]
 
 
+def _own_groups(report: Report) -> dict[str, tuple[str | None, ...]]:
+    """The group of each class in each partition of one's own."""
+    return {name: report.classes[name] for name, _ in report.settings.partitions}
+
+
 def _parts_of(report: Report) -> dict[str, list[str]]:
-    """The flat names of the groups of each overall mean."""
-    groups = [group.name for group in report.groups if group.name != OVERALL]
+    """The flat names of the groups by training counts of each overall mean."""
+    groups = [group.name for group in report.groups if group.name != OVERALL and not group.partition]
     metrics = [*report.settings.metrics, *map(accuracy_at, report.settings.topk)]
     return {metric.name: [grouped_name(metric, group) for group in groups] for metric in metrics}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from vltr_eval._base.groups import GROUP_NAMES
+from vltr_eval._base.groups import COUNTS_PARTITION, flat_group_name
 from vltr_eval._base.text_table import WIDTH
 from vltr_eval.comparison.differences import ADJUSTMENTS, MIN_POSITIVES, MeanDifference, Outcomes
 from vltr_eval.comparison.tables import (
@@ -35,6 +35,7 @@ class SystemComparison:
         classes: Columns of C values: what is known of the classes, then base, new, difference, error, low, high,
             p_value, holm and benjamini_hochberg. Values are NaN where a class is not tested.
         is_tested: Whether single classes were tested; it needs predictions of all systems.
+        partitions: The names of the groups of each partition; that by training counts has the name "".
     """
 
     name: str
@@ -42,6 +43,7 @@ class SystemComparison:
     means: tuple[MeanDifference, ...]
     classes: dict[str, tuple[Any, ...]]
     is_tested: bool
+    partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         first = self.means[0]
@@ -62,25 +64,30 @@ class SystemComparison:
         """Count wins, losses and undecided classes, by group and adjustment; nothing where classes are not tested."""
         if not self.is_tested:
             return ()
-        groups = self.classes.get("group", ())
+        members = self._members()
         found = []
         for adjustment in ADJUSTMENTS:
-            for group in (OVERALL, *(name for name in GROUP_NAMES if name in groups)):
-                rows = [
-                    (p, difference)
-                    for p, difference, own in zip(
-                        self.classes[adjustment],
-                        self.classes["difference"],
-                        groups or [OVERALL] * len(self.classes["base"]),
-                        strict=True,
-                    )
-                    if not math.isnan(p) and group in (OVERALL, own)
-                ]
+            p_values, differences = self.classes[adjustment], self.classes["difference"]
+            for group, classes in members.items():
+                rows = [(p_values[c], differences[c]) for c in classes if not math.isnan(p_values[c])]
                 decided = [difference for p, difference in rows if p <= 1 - level]
                 wins = sum(difference > 0 for difference in decided)
                 losses = len(decided) - wins
                 found.append(Outcomes(group, adjustment, len(rows), wins, losses, len(rows) - len(decided)))
         return tuple(found)
+
+    def _members(self) -> dict[str, list[int]]:
+        """The classes of each group that has any, "overall" first."""
+        found: dict[str, list[int]] = {OVERALL: list(range(len(self.classes["base"])))}
+        own = len(self.partitions) - (COUNTS_PARTITION in self.partitions)
+        for partition, names in self.partitions.items():
+            is_by_counts = partition == COUNTS_PARTITION
+            members: dict[str, list[int]] = {name: [] for name in names}
+            for c, group in enumerate(self.classes["group" if is_by_counts else partition]):
+                if group is not None:
+                    members[group if is_by_counts else flat_group_name(partition, group, own)].append(c)
+            found |= {name: classes for name, classes in members.items() if classes}
+        return found
 
     def moved_most(self, limit: int = 10) -> list[int]:
         """Return the classes with the largest differences among those with enough positives, the largest first."""

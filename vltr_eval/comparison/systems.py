@@ -260,7 +260,9 @@ def _complete(chosen: EvalOptions, options: Mapping[str, Any], known: Sequence[E
         settings = report.settings
         saved: dict[str, Any] = {"topk": settings.topk, "absent": settings.absent, "sap": settings.sap}
         if settings.bounds is not None:
-            saved["bounds"] = settings.bounds
+            saved["bounds"] = settings.bounds if settings.preset is None else settings.preset
+        if settings.partitions:
+            saved["groups"] = {name: report.classes[name] for name, _ in settings.partitions}
         for option, column in (("train_counts", "train_count"), ("class_names", "name")):
             if column in report.classes:
                 saved[option] = report.classes[column]
@@ -295,7 +297,7 @@ def _compare_system(
     variances = _class_variances(base, new, class_metric, threads, progress)
     columns: dict[str, tuple[Any, ...]] = {
         column: first.classes[column]
-        for column in ("name", "group", "train_count", "num_positives")
+        for column in ("name", "group", "train_count", *dict(first.settings.partitions), "num_positives")
         if column in first.classes
     }
     clusters = base[0].evaluation.clusters
@@ -305,7 +307,7 @@ def _compare_system(
     tests = class_tests(by_class[0], by_class[1], variances, positives, level)
     columns |= {"base": tuple(by_class[0].mean(axis=0).tolist()), "new": tuple(by_class[1].mean(axis=0).tolist())}
     columns |= {column: tuple(getattr(tests, column).tolist()) for column in _TEST_COLUMNS}
-    return SystemComparison(name, len(new), means, columns, variances is not None)
+    return SystemComparison(name, len(new), means, columns, variances is not None, first.settings.all_partitions)
 
 
 _TEST_COLUMNS = ("difference", "error", "low", "high", "p_value", "holm", "benjamini_hochberg")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from vltr_eval._base.files import PendingFile
+from vltr_eval._base.groups import PRESETS
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval.comparison import compare
 from vltr_eval.comparison.archive import is_archive
@@ -36,9 +37,9 @@ def add(commands: Any) -> None:
     add_reading_options(parser)
     add_class_options(parser)
     saved = "that of the first saved evaluation"
-    bounds = "head has more than HIGH training samples, tail at most LOW"
+    bounds = f"head has more than HIGH training samples, tail at most LOW; or a preset: {', '.join(PRESETS)}"
     parser.add_argument(
-        "--bounds", type=parse_bounds, metavar="HIGH,LOW", help=f"{bounds} (default: {saved}, or 500,100)"
+        "--bounds", type=parse_bounds, metavar="HIGH,LOW|PRESET", help=f"{bounds} (default: {saved}, or 500,100)"
     )
     topk = "Acc@k for these k, or none"
     parser.add_argument("--topk", type=parse_topk, metavar="K,...", help=f"{topk} (default: {saved}, or 1,5)")
@@ -111,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
             checked_names(args.names, [base, *new])
         except ValueError as error:
             args.refuse(f"argument --{error}")
-    taken = {os.path.realpath(path) for path in (*files, args.labels, args.counts, args.clusters) if path is not None}
+    inputs = (*files, args.labels, args.counts, args.groups, args.clusters)
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
     if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
         args.refuse(f"{args.json} is an input and cannot be an output as well")
     options = {
@@ -119,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         "absent": args.absent,
         "bounds": args.bounds,
         "train_counts": args.counts,
+        "groups": args.groups,
         "class_names": args.class_names,
     }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -174,6 +177,7 @@ _OF_PREDICTIONS = (
     "header",
     "label_form",
     "counts",
+    "groups",
     "class_names",
     "bounds",
     "topk",

@@ -21,10 +21,12 @@ from vltr_eval.formats.align import POSITION
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.program.inputs import (
     check_priors,
+    group_settings,
     id_files,
     prior_files,
     read_class_info,
     read_command_inputs,
+    read_stated_groups,
     read_weightings,
     refuse_no_positives,
     share_of_rows,
@@ -124,13 +126,16 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent, args.ci)
+    groups = read_stated_groups(args)
+    settings = Settings(
+        args.sap, args.seed, args.topk, absent=args.absent, interval=args.ci, **group_settings(args, groups)
+    )
     check_names(args, settings)
     check_gate(args, settings)
     check_priors(args)
     if args.clusters is not None and args.ci is None and not _needs_effects(args):
         args.refuse("argument --clusters: give --ci as well, whose intervals use it, or --save-evaluation")
-    files = [args.labels, args.baseline, args.counts, args.class_names, args.clusters]
+    files = [args.labels, args.baseline, args.counts, args.groups, args.class_names, args.clusters]
     check_outputs(args, *args.preds, *files, *prior_files(args), *id_files(args))
     with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
         with propagate_errors(communicator):
@@ -147,7 +152,8 @@ def run(args: argparse.Namespace) -> int:
             with ProgressBar(sys.stderr, enabled=is_first and not args.quiet) as reading:
                 inputs = read_command_inputs(args, lambda fraction: reading(fraction, "reading"))
             matrix = inputs.scores
-            class_info = read_class_info(args, matrix.num_classes, inputs.class_names)
+            class_info = read_class_info(args, matrix.num_classes, inputs.class_names, groups)
+            settings = replace(settings, partitions=class_info.own_partitions)
             chunks = share_of_rows(matrix, inputs.labels, communicator, args.threads)
             clusters = read_clusters(args.clusters, matrix)
             if clusters is not None:
@@ -167,6 +173,7 @@ def run(args: argparse.Namespace) -> int:
             communicator=communicator,
             threads=args.threads,
             progress=part_of(progress, 0.0, counted),
+            keep_effects=_needs_effects(args),
         )
         seconds = time.perf_counter() - start
         refuse_no_positives(found.table.num_positives)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vltr_eval._base.arguments import check_seed
 from vltr_eval._base.arrays import num_threads
-from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
+from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS, Bounds, checked_bounds
 from vltr_eval.formats import FORMS
 from vltr_eval.formats.align import JOINS
 from vltr_eval.intervals.distributions import check_level
@@ -100,8 +100,18 @@ def add_counts(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_groups(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--groups",
+        metavar="FILE",
+        help="groups of your own, beside those of --counts: .csv or .tsv of a class column and one column for each "
+        "partition, .json, or .txt of a group a line in class order; classes are matched by name",
+    )
+
+
 def add_class_options(parser: argparse.ArgumentParser) -> None:
     add_counts(parser)
+    add_groups(parser)
     parser.add_argument(
         "--class-names",
         metavar="FILE",
@@ -127,8 +137,9 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         "--bounds",
         type=parse_bounds,
         default=DEFAULT_BOUNDS,
-        metavar="HIGH,LOW",
-        help="head has more than HIGH training samples, tail at most LOW (default: {},{})".format(*DEFAULT_BOUNDS),
+        metavar="HIGH,LOW|PRESET",
+        help="head has more than HIGH training samples, tail at most LOW (default: {},{}); or the groups of a "
+        "preset: {}".format(*DEFAULT_BOUNDS, ", ".join(PRESETS)),
     )
     parser.add_argument("--per-class", action="store_true", help="add a line for each class to the printed table")
     parser.add_argument(
@@ -209,11 +220,15 @@ def parse_level(text: str) -> float:
         ) from None
 
 
-def parse_bounds(text: str) -> tuple[float, float]:
+def parse_bounds(text: str) -> Bounds:
+    if text in PRESETS:
+        return text
     try:
         return checked_bounds(tuple(map(whole_number(0), text.split(","))))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected HIGH,LOW with HIGH >= LOW, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected HIGH,LOW with HIGH >= LOW, or one of {', '.join(PRESETS)}, got {text!r}"
+        ) from None
 
 
 def parse_overlap(text: str) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
 from vltr_eval._base.terminal import ProgressBar, add_command
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts
-from vltr_eval.program.inputs import read_class_info, refuse_no_positives
+from vltr_eval.program.inputs import group_settings, read_class_info, read_stated_groups, refuse_no_positives
 from vltr_eval.program.limits import judge_limits
 from vltr_eval.program.options import add_report_options
 from vltr_eval.program.outputs import Outputs, check_names, check_outputs
@@ -25,13 +26,16 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = Settings("exact", topk=(), bounds=args.bounds if args.counts else None, absent=args.absent)
+    groups = read_stated_groups(args)
+    settings = Settings("exact", topk=(), absent=args.absent, **group_settings(args, groups))
     check_names(args, settings)
-    check_outputs(args, args.file, args.counts, args.class_names)
+    check_outputs(args, args.file, args.counts, args.groups, args.class_names)
     with Outputs(args) as outputs:
         table = RankTable.load(args.file)
         refuse_no_positives(table.num_positives)
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-            report = EvaluationCounts(settings, table).report(read_class_info(args, table.num_classes), progress)
+            class_info = read_class_info(args, table.num_classes, groups=groups)
+            settings = replace(settings, partitions=class_info.own_partitions)
+            report = EvaluationCounts(settings, table).report(class_info, progress)
         outputs.deliver(report, table)
     return judge_limits(args, report)

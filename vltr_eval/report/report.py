@@ -105,7 +105,7 @@ class BaseReport(ABC):
             if other != name:
                 raise ValueError(
                     f"plain_names: expected names that differ in letters and digits, got {other!r} and {name!r}; "
-                    "give the priors other names"
+                    "give the priors or the groups other names"
                 )
         return {name: means[original] for name, original in plain.items()}
 
@@ -167,6 +167,7 @@ class BaseReport(ABC):
         if per_class:
             level = self.settings.interval
             shown: dict[str, Any] = {"level": level, "sort": sort, "limit": limit, "width": width, "bold": bold}
+            shown["partitions"] = [name for name, _ in self.settings.partitions]
             blocks.append(class_table(self._columns, self.settings.metrics, self.COUNTS, **shown))
         elif sort is not None or limit is not None:
             name = "limit" if sort is None else "sort"

@@ -70,6 +70,7 @@ def class_table(
     counts: Mapping[str, str],
     *,
     level: float | None = None,
+    partitions: Sequence[str] = (),
     sort: str | None,
     limit: int | None,
     width: int | None,
@@ -82,6 +83,7 @@ def class_table(
         metrics: The metrics to show.
         counts: The columns of counts to show, and their headings.
         level: The level of the intervals; they have columns of their own. None without intervals.
+        partitions: The columns of groups of one's own.
         sort: See `read_sort`.
         limit: Number of classes to show.
         width: Terminal cells of a line; None for no limit.
@@ -93,7 +95,7 @@ def class_table(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit: expected a number of classes from 1 up, got {limit!r}")
     num_classes = len(columns["class"])
-    chosen = _sorted_lines(columns, sort)[:limit]
+    chosen = _sorted_lines(columns, sort, partitions)[:limit]
     rows = [{name: column[line] for name, column in columns.items()} for line in chosen]
     headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **counts}
     known = [
@@ -105,6 +107,10 @@ def class_table(
         )
         for name, heading in headings.items()
         if name in columns
+    ]
+    known += [
+        Column(name, ["-" if row[name] is None else row[name] for row in rows], rank=RANKS["group"], is_name=True)
+        for name in partitions
     ]
     intervals = [] if level is None else _interval_columns(metrics, rows, level)
     text = text_table([*known, *_metric_columns(metrics, rows, by_class=True), *intervals], width=width, bold=bold)
@@ -164,20 +170,21 @@ def _cautions(result: PriorResult, labelled: int) -> str:
     return lines
 
 
-def read_sort(sort: str, columns: Sequence[str]) -> tuple[str, bool]:
+def read_sort(sort: str, columns: Sequence[str], partitions: Sequence[str] = ()) -> tuple[str, bool]:
     """Return the column to sort by, and whether its largest value comes first.
 
     Args:
         sort: A column, or one with ``:asc`` or ``:desc``. Without these, class, name and group ascend and numbers
             descend.
         columns: The columns that there are.
+        partitions: Those of them that are groups of one's own, which ascend too.
 
     Raises:
         ValueError: There is no such column.
     """
     name, colon, direction = sort.rpartition(":")
     if sort in columns:
-        return sort, sort not in _ASCENDING
+        return sort, sort not in (*_ASCENDING, *partitions)
     if colon and name in columns and direction in ("asc", "desc"):
         return name, direction == "desc"
     column = name if colon and direction in ("asc", "desc") else sort
@@ -194,15 +201,15 @@ def shortlist(classes: Sequence[int], most: int = 20) -> str:
     return listed if len(classes) <= most else f"{listed} and {len(classes) - most:,} more"
 
 
-def _sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list[int]:
+def _sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None, partitions: Sequence[str]) -> list[int]:
     """Indices of the table's lines in the order that `read_sort` describes; undefined values come last."""
     lines = range(len(columns["class"]))
     if sort is None:
         return list(lines)
-    name, descending = read_sort(sort, list(columns))
+    name, descending = read_sort(sort, list(columns), partitions)
     values = columns[name]
-    defined = [line for line in lines if not is_nan(values[line])]
-    undefined = [line for line in lines if is_nan(values[line])]
+    undefined = [line for line in lines if values[line] is None or is_nan(values[line])]
+    defined = [line for line in lines if not (values[line] is None or is_nan(values[line]))]
     return sorted(defined, key=values.__getitem__, reverse=descending) + undefined
 
 

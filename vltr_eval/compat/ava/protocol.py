@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from vltr_eval._base.arguments import check_seed
-from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
+from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds, preset_of, read_bounds
 from vltr_eval._base.version import __version__
 from vltr_eval._engine.draws import draw_rows, mean_and_std
 from vltr_eval._engine.labels import Positives
@@ -20,7 +21,7 @@ from vltr_eval.compat.ava.checks import Source, check_classes, check_corners, ch
 from vltr_eval.compat.ava.files import Boxes, Images, read_boxes, read_images
 from vltr_eval.compat.ava.matching import PROTOCOLS, Protocol, Rows, match, select
 from vltr_eval.compat.ava.report import EXPECTED_STEP_SAP, STEP_SAP_CHANCE, AvaReport, AvaSettings
-from vltr_eval.formats import InputError
+from vltr_eval.formats import ClassNames, InputError
 from vltr_eval.formats.label_map import read_labelmap
 from vltr_eval.metrics.rank_metrics import rank_table
 from vltr_eval.report.names import AP, SAP, SAP_STD, Metric
@@ -40,7 +41,8 @@ def evaluate(
     sap: int | str | None = 15,
     seed: int = 0,
     train_counts: Sequence[float] | np.ndarray | None = None,
-    bounds: tuple[float, float] = DEFAULT_BOUNDS,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    groups: Any = None,
     progress: Callable[[float], object] | None = None,
 ) -> AvaReport:
     """Frame AP of each class of actions, as AVA's official script has it, and sampled AP over boxes.
@@ -60,7 +62,8 @@ def evaluate(
         seed: Seed of the trials.
         train_counts: (C,) training samples of each class, ids ascending; adds the means of head (n > bounds[0]), medium
             and tail (n <= bounds[1]) classes.
-        bounds: The two bounds of these groups.
+        bounds: The two bounds of these groups, or a preset, as in `vltr_eval.EvalOptions`.
+        groups: Groups of one's own, as there; classes are named or given by their ids.
         progress: Called with the fraction of the bytes of both files that are read.
 
     Returns:
@@ -84,14 +87,16 @@ def evaluate(
     settings = AvaSettings(
         sap=int(sap) if isinstance(sap, np.integer) else sap,
         seed=check_seed(seed),
-        bounds=None if train_counts is None else checked_bounds(bounds),
+        bounds=None if train_counts is None else read_bounds(bounds).bounds,
+        preset=None if train_counts is None else preset_of(bounds),
         protocol=_protocol(protocol),
         iou=float(iou),
         interpolation=interpolation,
     )
     sources = _read((detections, groundtruth), progress)
     names = _class_names(labelmap, *(source.boxes for source in sources))
-    class_info = _class_info(names, train_counts, bounds)
+    class_info = _class_info(names, train_counts, bounds, groups)
+    settings = replace(settings, partitions=class_info.own_partitions)
     ids = np.array(list(names), np.int64)
     notes = check_scores(*sources) + check_corners(*sources)
     _check_ids(sources, ids, labelmap)
@@ -174,13 +179,22 @@ def _class_names(
 
 
 def _class_info(
-    names: Mapping[int, str], train_counts: Sequence[float] | np.ndarray | None, bounds: tuple[float, float]
+    names: Mapping[int, str], train_counts: Sequence[float] | np.ndarray | None, bounds: Bounds, groups: Any
 ) -> ClassInfo:
     if not names:
         raise ValueError("labelmap: expected at least one class, got none")
     if train_counts is not None and len(train_counts) != len(names):
         raise ValueError(f"train_counts: {len(train_counts)} counts, but {len(names)} classes are evaluated")
-    return ClassInfo.checked(len(names), train_counts, bounds, list(names.values()))
+    if groups is not None:
+        from vltr_eval.formats.group_files import read_group_file, read_groups  # not above: few evaluations have them
+
+        if isinstance(groups, (str, os.PathLike)):
+            groups = read_group_file(groups)
+        known = ClassNames.from_names(list(names.values()), "the label map")
+        ids = {str(number): position for position, number in enumerate(names)}
+        known = replace(known, index_of={**ids, **known.index_of})
+        groups = read_groups(groups, len(names), known)
+    return ClassInfo.checked(len(names), train_counts, bounds, list(names.values()), groups)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
