@@ -14,6 +14,7 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.effects import paired_variances
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval.comparison.archive import is_archive
@@ -114,15 +115,7 @@ def compare(
         raise TypeError("interval: expected level= as the confidence level of a comparison, got interval=")
     systems = [_runs_of(system) for system in (base, *new)]
     named = checked_names(names, systems)
-    reading = {
-        "ids": ids,
-        "label_ids": label_ids,
-        "columns": columns,
-        "exclude": exclude,
-        "header": header,
-        "label_form": label_form,
-        "join": join,
-    }
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
     loaded = [[_load(run) for run in system] for system in systems]
     chosen = _complete(chosen, options, [run for system in loaded for run in system if isinstance(run, Evaluation)])
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
