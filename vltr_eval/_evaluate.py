@@ -10,6 +10,7 @@ import numpy as np
 
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import check_clusters, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
 from vltr_eval._engine.results import share_of_counting
@@ -83,15 +84,7 @@ def evaluate(
     """
     chosen = EvalOptions.from_keywords(options, evaluate)
     check_clusters(clusters, chosen.interval)
-    reading = {
-        "ids": ids,
-        "label_ids": label_ids,
-        "columns": columns,
-        "exclude": exclude,
-        "header": header,
-        "label_form": label_form,
-        "join": join,
-    }
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
     inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
     matrix = inputs.scores
     priors = read_priors(prior, matrix.num_classes, class_info.train_counts)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import checked_bounds, class_groups
+from vltr_eval._base.option_types import level_type
 from vltr_eval._base.ranks import current_group, launched_group
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
-from vltr_eval.intervals import check_level
 from vltr_train.settings import build_config, parse_settings, settings_document
 
 if TYPE_CHECKING:
@@ -592,7 +592,7 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
     parser.add_argument(
         "--ci",
-        type=_level,
+        type=level_type("RUN"),
         nargs="?",
         const=0.95,
         metavar="LEVEL",
@@ -614,17 +614,6 @@ def _bounds(text: str) -> tuple[float, float]:
         return checked_bounds((high, low))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected two numbers HIGH,LOW with HIGH >= LOW, got {text!r}") from None
-
-
-def _level(text: str) -> float:
-    try:
-        return check_level(float(text))
-    except ValueError as error:
-        is_number = not str(error).startswith("could not")
-        hint = "".join(str(error).partition(";")[1:]) if is_number else "; write --ci=0.95 before RUN"
-        raise argparse.ArgumentTypeError(
-            f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
-        ) from None
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -250,11 +250,11 @@ def test_latex_is_escaped(make_run):
     ]
     text = table(runs, format="latex")
     assert r"cb\_loss note=50\% \& \{x\}\_1\textasciicircum{}2\textasciitilde{}\textbackslash{} & 1 & 0." in text
-    assert r"note=\$\# & 2 & 0." in text
+    assert r"note=\$\# & 2 & \textbf{0." in text
     assert r" $\pm$ 0." in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 3
-    assert text.count(r"\hline") == 3
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\hline")] == [1, 1, 1, 0]
     assert r"\multicolumn" not in text
     assert text.splitlines()[:2] == ["% measured on videolt", "% checkpoints selected on: validate"]
     assert r"\multicolumn{15}{l}{\textit{R50}} \\" in table(runs, presets=PRESETS, paper="videolt-1", format="latex")

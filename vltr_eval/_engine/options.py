@@ -13,7 +13,7 @@ import numpy as np
 from vltr_eval._base.arguments import check_seed, unknown_keyword
 from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds
 from vltr_eval._engine.hits import check_topk
-from vltr_eval._engine.inputs import Inputs, read_inputs
+from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.report.settings import Settings
@@ -133,7 +133,7 @@ class EvalOptions:
 
 
 def read_with_options(
-    scores: Any, labels: Any, chosen: EvalOptions, reading: Mapping[str, Any]
+    scores: Any, labels: Any, chosen: EvalOptions, reading: ReadingOptions
 ) -> tuple[Inputs, Settings, ClassInfo]:
     """Read scores and labels, and what the options say of the classes, which may be in files.
 
@@ -141,14 +141,14 @@ def read_with_options(
         scores: See `vltr_eval.evaluate`.
         labels: See there.
         chosen: The options.
-        reading: The keywords of `read_inputs` but ``class_names``.
+        reading: The options of reading.
     """
     names = chosen.class_names
     inputs = read_inputs(
         scores,
         labels,
         class_names=read_class_names(names) if isinstance(names, (str, os.PathLike)) else names,
-        **reading,
+        **vars(reading),
     )
     num_classes = inputs.scores.num_classes
     train_counts: Any = chosen.train_counts

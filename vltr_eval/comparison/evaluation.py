@@ -13,6 +13,7 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
@@ -94,15 +95,7 @@ class Evaluation:
             TypeError: See there.
         """
         chosen = EvalOptions.from_keywords(options, cls.from_predictions)
-        reading = {
-            "ids": ids,
-            "label_ids": label_ids,
-            "columns": columns,
-            "exclude": exclude,
-            "header": header,
-            "label_form": label_form,
-            "join": join,
-        }
+        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
         found, _ = evaluate_predictions(
             scores, labels, chosen, reading, clusters=clusters, threads=threads, progress=progress
         )
@@ -299,7 +292,7 @@ def evaluate_predictions(
     scores: Any,
     labels: Any,
     chosen: EvalOptions,
-    reading: Mapping[str, Any],
+    reading: ReadingOptions,
     *,
     clusters: Any = None,
     threads: int | None = None,
@@ -311,14 +304,14 @@ def evaluate_predictions(
         scores: See `vltr_eval.evaluate`.
         labels: See there.
         chosen: The options.
-        reading: The keywords of `read_inputs`.
+        reading: The options of reading.
         clusters: See `Evaluation.from_predictions`.
         threads: CPU threads.
         progress: Called with the fraction done.
     """
     inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
     matrix = inputs.scores
-    positives = inputs.positives(form=reading.get("label_form"), threads=threads)
+    positives = inputs.positives(form=reading.label_form, threads=threads)
     counted = share_of_counting(settings)
     known_clusters = read_clusters(clusters, matrix)
     chunk = Chunk(matrix, positives, clusters=known_clusters)
@@ -333,7 +326,7 @@ def evaluate_predictions(
     )
     report = without_effects(counts, settings).report(class_info, part_of(progress, counted, 1.0))
     report = replace(report, notes=(*inputs.notes, *report.notes))
-    ids = None if reading.get("join") == POSITION else inputs.ids
+    ids = None if reading.join == POSITION else inputs.ids
     of_row = None if known_clusters is None else known_clusters.of_row
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
     return found, Predictions(matrix, positives, counts.table, order)

@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import COUNTS_PARTITION, flat_group_name
-from vltr_eval._base.text_table import WIDTH
-from vltr_eval.comparison.differences import ADJUSTMENTS, MIN_POSITIVES, MeanDifference, Outcomes
+from vltr_eval._base.text_table import WIDTH, Table, as_text
+from vltr_eval.comparison.differences import ADJUSTMENTS, MIN_POSITIVES, BestOfMean, MeanDifference, Outcomes
 from vltr_eval.comparison.tables import (
-    Table,
-    as_latex,
-    as_markdown,
-    as_text,
     class_table,
+    default_means,
     error_table,
     mean_table,
     outcome_table,
+    system_table,
 )
 from vltr_eval.report.document import render_json
 from vltr_eval.report.names import OVERALL
@@ -120,6 +119,8 @@ class Comparison:
         base_runs: Number of its runs.
         systems: The other systems.
         notes: Sentences about the limits of the comparison.
+        best: The best system on each mean, and its tests against each other one. JSON has them if there are several
+            systems beside the baseline; the difference of two systems has the same test.
     """
 
     SCHEMA: ClassVar[str] = "vltr-eval/comparison/1"
@@ -135,6 +136,7 @@ class Comparison:
     base_runs: int
     systems: tuple[SystemComparison, ...]
     notes: tuple[str, ...] = ()
+    best: tuple[BestOfMean, ...] = ()
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers of all means by flat names, for loggers.
@@ -161,9 +163,10 @@ class Comparison:
             **{
                 entry.name: getattr(self, entry.name)
                 for entry in fields(self)
-                if entry.name not in ("systems", "base", "base_runs")
+                if entry.name not in ("systems", "base", "base_runs", "best")
             },
             "base": {"name": self.base, "runs": self.base_runs},
+            **self._best_in_json(),
             "systems": {
                 system.name: {
                     "runs": system.runs,
@@ -186,13 +189,39 @@ class Comparison:
         """
         return as_text(self._tables(limit), width=width, bold=bold)
 
-    def to_markdown(self, *, limit: int = 10) -> str:
-        """Return the comparison as Markdown, for a page of a CI system. limit: as in `to_text`."""
-        return as_markdown(self._tables(limit))
+    def to_markdown(self, *, limit: int = 10, means: Sequence[str] | None = None) -> str:
+        """Return the comparison as Markdown, for a page of a CI system.
 
-    def to_latex(self) -> str:
-        """Return the differences of the means as a LaTeX table for booktabs."""
-        return as_latex([*map(self._mean_table, self.systems), Table("", [], self.notes)])
+        Args:
+            limit: As in `to_text`.
+            means: As in `to_latex`.
+
+        Raises:
+            ValueError: The comparison does not have one of the means.
+        """
+        from vltr_eval._base.table_forms import as_markdown  # not above: the text needs none
+
+        return as_markdown([*self._system_table(means), *self._tables(limit)])
+
+    def to_latex(self, *, means: Sequence[str] | None = None) -> str:
+        """Return the systems and the differences of the means as LaTeX tables for booktabs.
+
+        The table of the systems has a line for each system, the baseline first. The best value of a column is bold, and
+        values that are not significantly lower have a dagger: the p-value of the paired test of both systems is above
+        1 - level, without an adjustment for the number of systems or means.
+
+        Args:
+            means: The flat names of the means in the table of the systems. Default: mAP of all classes and by group,
+                exact SAP and Acc@k, if there are several systems beside the baseline. One system beside it has no such
+                table by default, because the differences have both values.
+
+        Raises:
+            ValueError: The comparison does not have one of the means.
+        """
+        from vltr_eval._base.table_forms import as_latex
+
+        tables = [*self._system_table(means), *map(self._mean_table, self.systems), Table("", [], self.notes)]
+        return as_latex(tables)
 
     def _tables(self, limit: int) -> list[Table]:
         tables = []
@@ -215,11 +244,40 @@ class Comparison:
         return [*tables, Table("", [], (size, *self.notes, f"signature: {self.signature}"))]
 
     def _mean_table(self, system: SystemComparison) -> Table:
-        names = [
-            name if runs == 1 else f"{name} ({runs} runs)"
-            for name, runs in ((system.name, system.runs), (self.base, self.base_runs))
-        ]
-        return mean_table(" minus ".join(names), system.means, self.level)
+        title = f"{_with_runs(system.name, system.runs)} minus {_with_runs(self.base, self.base_runs)}"
+        return mean_table(title, system.means, self.level)
+
+    def _system_table(self, means: Sequence[str] | None) -> list[Table]:
+        """The table of the systems, if there is one."""
+        if means is None and len(self.systems) == 1:
+            return []
+        known = {mean.name: mean for mean in self.best}
+        names = default_means(list(known)) if means is None else list(means)
+        for name in names:
+            if name not in known:
+                raise unknown_name("means", name, list(known))
+        systems = [(self.base, self.base_runs), *((system.name, system.runs) for system in self.systems)]
+        return [system_table([_with_runs(*system) for system in systems], [known[name] for name in names], self.level)]
+
+    def _best_in_json(self) -> dict[str, Any]:
+        if len(self.systems) == 1:  # the key is absent, because the difference has the same test
+            return {}
+        names = [self.base, *(system.name for system in self.systems)]
+
+        def by_name(values: Sequence[float | None]) -> dict[str, float | None]:
+            known = zip(names, values, strict=True)
+            return {name: None if value is None or math.isnan(value) else value for name, value in known}
+
+        return {
+            "best": {
+                mean.name: {
+                    "system": None if mean.best is None else names[mean.best],
+                    "p_values": by_name(mean.p_values),
+                    "deviations": by_name(mean.deviations),
+                }
+                for mean in self.best
+            }
+        }
 
     def __str__(self) -> str:
         return self.to_text()
@@ -233,6 +291,10 @@ class Comparison:
 
     def __hash__(self) -> int:
         return hash(self.to_json())
+
+
+def _with_runs(name: str, runs: int) -> str:
+    return name if runs == 1 else f"{name} ({runs} runs)"
 
 
 _METRIC_KEYS = {"se": "error", "low": "low", "high": "high", "p": "p_value", "detectable": "detectable"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from typing import Any
@@ -14,10 +14,11 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.effects import paired_variances
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval.comparison.archive import is_archive
-from vltr_eval.comparison.differences import MIN_POSITIVES, class_tests, mean_difference
+from vltr_eval.comparison.differences import MIN_POSITIVES, BestOfMean, best_of_mean, class_tests, mean_difference
 from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_predictions
 from vltr_eval.comparison.names import name_systems
 from vltr_eval.comparison.result import Comparison, SystemComparison
@@ -114,15 +115,7 @@ def compare(
         raise TypeError("interval: expected level= as the confidence level of a comparison, got interval=")
     systems = [_runs_of(system) for system in (base, *new)]
     named = checked_names(names, systems)
-    reading = {
-        "ids": ids,
-        "label_ids": label_ids,
-        "columns": columns,
-        "exclude": exclude,
-        "header": header,
-        "label_form": label_form,
-        "join": join,
-    }
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
     loaded = [[_load(run) for run in system] for system in systems]
     chosen = _complete(chosen, options, [run for system in loaded for run in system if isinstance(run, Evaluation)])
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
@@ -212,6 +205,7 @@ def compare_runs(
         base_runs=len(base),
         systems=compared,
         notes=tuple(_notes(systems, names, compared, class_metric)),
+        best=tuple(_best_of_means(systems, compared, level)),
     )
 
 
@@ -308,6 +302,23 @@ def _compare_system(
     columns |= {"base": tuple(by_class[0].mean(axis=0).tolist()), "new": tuple(by_class[1].mean(axis=0).tolist())}
     columns |= {column: tuple(getattr(tests, column).tolist()) for column in _TEST_COLUMNS}
     return SystemComparison(name, len(new), means, columns, variances is not None, first.settings.all_partitions)
+
+
+def _best_of_means(
+    systems: Sequence[Sequence[_Run]], compared: Sequence[SystemComparison], level: float
+) -> Iterator[BestOfMean]:
+    """Find the best system on each mean, and test it against each other one as the baseline is tested."""
+    metrics = [[run.evaluation.report.metrics() for run in runs] for runs in systems]
+    for position, mean in enumerate(_mean_names(systems[0][0].evaluation)):
+        values = [[found[mean] for found in runs] for runs in metrics]
+
+        def p_value(one: int, other: int, mean: str = mean, values: Any = values, position: int = position) -> float:
+            if 0 in (one, other):  # compared with the baseline already
+                return compared[max(one, other) - 1].means[position].p_value
+            error = _row_error(mean, systems[one], systems[other])
+            return mean_difference(mean, values[one], values[other], error, level).p_value
+
+        yield best_of_mean(mean, values, p_value)
 
 
 _TEST_COLUMNS = ("difference", "error", "low", "high", "p_value", "holm", "benjamini_hochberg")

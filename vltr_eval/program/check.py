@@ -111,7 +111,9 @@ def _group_sizes(class_info: ClassInfo) -> list[str]:
         listed = [f"{printable(group)} {size:,}" for group, size in sizes.most_common(_MOST_GROUPS)]
         more = [f"{len(sizes) - _MOST_GROUPS:,} more groups"] if len(sizes) > _MOST_GROUPS else []
         without = [index for index, group in enumerate(groups) if group is None]
-        rest = f"; in no group: {len(without):,} of {len(groups):,} classes ({shortlist(without, 6)})" if without else ""
+        rest = (
+            f"; in no group: {len(without):,} of {len(groups):,} classes ({shortlist(without, 6)})" if without else ""
+        )
         found.append(f"{printable(partition)}: {', '.join([*listed, *more])}{rest}")
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import PRESETS
+from vltr_eval._base.option_types import level_type
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval.comparison import compare
 from vltr_eval.comparison.archive import is_archive
@@ -18,12 +19,14 @@ from vltr_eval.comparison.systems import CLASS_METRICS, checked_names
 from vltr_eval.program.options import (
     STDOUT,
     add_class_options,
+    add_forms,
     add_reading_options,
     add_threads,
     parse_bounds,
-    parse_level,
+    parse_names,
     parse_topk,
 )
+from vltr_eval.program.outputs import check_form
 
 
 def add(commands: Any) -> None:
@@ -84,11 +87,20 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
         "--class-metric", choices=tuple(CLASS_METRICS), default="AP", help="metric of single classes (default: AP)"
     )
     parser.add_argument(
-        "--level", type=parse_level, default=0.95, metavar="X", help="confidence level of the intervals (default: 0.95)"
+        "--level",
+        type=level_type(),
+        default=0.95,
+        metavar="X",
+        help="confidence level of the intervals (default: 0.95)",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print Markdown instead of aligned text")
-    form.add_argument("--latex", action="store_true", help="print a LaTeX table for booktabs instead of aligned text")
+    add_forms(parser)
+    parser.add_argument(
+        "--means",
+        type=parse_names,
+        metavar="NAME,...",
+        help="for --markdown and --latex: the columns of the table of systems, such as mAP,mAP_tail (default: mAP by "
+        "group, exact SAP and Acc@k, if there are three systems or more)",
+    )
     parser.add_argument("--json", metavar="FILE|-", help="write the comparison as JSON; - is stdout, instead of text")
     parser.add_argument(
         "--limit", type=_count, default=10, metavar="N", help="number of the classes that moved most (default: 10)"
@@ -114,6 +126,9 @@ def run(args: argparse.Namespace) -> int:
             args.refuse(f"argument --{error}")
     inputs = (*files, args.labels, args.counts, args.groups, args.clusters)
     taken = {os.path.realpath(path) for path in inputs if path is not None}
+    check_form(args, *(["json"] if args.json == STDOUT else []))
+    if args.means is not None and not (args.markdown or args.latex):
+        args.refuse("argument --means: give --markdown or --latex as well, whose table it is for")
     if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
         args.refuse(f"{args.json} is an input and cannot be an output as well")
     options = {
@@ -151,9 +166,10 @@ def run(args: argparse.Namespace) -> int:
             )
         if not any(found.systems[0].classes["num_positives"]):
             raise ValueError("labels: no positives in any class, so no metric is defined")
+        text = _on_stdout(args, found)
         if output is not None:
             output.write_text(found.to_json())
-        sys.stdout.write(_on_stdout(args, found))
+        sys.stdout.write(text)
     return OK
 
 
@@ -200,9 +216,9 @@ def _on_stdout(args: argparse.Namespace, found: Comparison) -> str:
     if args.json == STDOUT:
         return found.to_json()
     if args.markdown:
-        return found.to_markdown(limit=args.limit)
+        return found.to_markdown(limit=args.limit, means=args.means)
     if args.latex:
-        return found.to_latex()
+        return found.to_latex(means=args.means)
     return found.to_text(width=text_width(), bold=wants_style(sys.stdout), limit=args.limit)
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vltr_eval._base.option_types import level_type
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, launched_group, propagate_errors
 from vltr_eval._base.terminal import OK, ProgressBar, add_command
@@ -38,7 +39,6 @@ from vltr_eval.program.options import (
     add_sap_options,
     add_threads,
     parse_evaluation_file,
-    parse_level,
     parse_priors,
     parse_table_file,
     parse_topk,
@@ -99,7 +99,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--ci",
-        type=parse_level,
+        type=level_type("PREDS"),
         nargs="?",
         const=0.95,
         metavar="LEVEL",

@@ -11,7 +11,6 @@ from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS, Bounds, checked_bounds
 from vltr_eval.formats import FORMS
 from vltr_eval.formats.align import JOINS
-from vltr_eval.intervals.distributions import check_level
 from vltr_eval.priors.weights import PRIORS
 from vltr_eval.program.limits import add_fail_under
 from vltr_eval.report.settings import MAX_TRIALS
@@ -156,7 +155,15 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
     parser.add_argument("--csv", metavar="FILE|-", help="write the per-class table as CSV; - is stdout")
+    add_forms(parser)
     add_fail_under(parser)
+
+
+def add_forms(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that prints tables."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown instead of aligned text")
+    form.add_argument("--latex", action="store_true", help="print LaTeX tables for booktabs instead of aligned text")
 
 
 def parse_table_file(text: str) -> str:
@@ -207,17 +214,6 @@ def parse_priors(text: str) -> list[str]:
     if not all(map(prior_name, priors)):
         raise argparse.ArgumentTypeError(f"expected names or files, got {text!r}")
     return priors
-
-
-def parse_level(text: str) -> float:
-    try:
-        return check_level(float(text))
-    except ValueError as error:
-        is_number = not str(error).startswith("could not")
-        hint = "".join(str(error).partition(";")[1:]) if is_number else "; write --ci=0.95 before PREDS"
-        raise argparse.ArgumentTypeError(
-            f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
-        ) from None
 
 
 def parse_bounds(text: str) -> Bounds:

@@ -74,13 +74,12 @@ class Outputs:
         if getattr(self._args, "summary", None) == STDOUT:
             return summary_text
         args = self._args
-        return report.to_text(
-            per_class=args.per_class,
-            sort=args.sort,
-            limit=args.limit,
-            width=text_width(),
-            bold=wants_style(sys.stdout),
-        )
+        shown: dict[str, Any] = {"per_class": args.per_class, "sort": args.sort, "limit": args.limit}
+        if args.markdown:
+            return report.to_markdown(**shown)
+        if args.latex:
+            return report.to_latex(**shown)
+        return report.to_text(**shown, width=text_width(), bold=wants_style(sys.stdout))
 
 
 def check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
@@ -94,6 +93,15 @@ def check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
             args.refuse(f"two outputs cannot both go to {path}")
         if target in taken:
             args.refuse(f"{path} is an input and cannot be an output as well")
+    check_form(args, *(kind for kind in kinds if getattr(args, kind, None) == STDOUT))
+
+
+def check_form(args: argparse.Namespace, *on_stdout: str) -> None:
+    """Refuse --markdown and --latex beside another output on stdout."""
+    for form in ("markdown", "latex"):
+        for kind in on_stdout:
+            if getattr(args, form, False):
+                args.refuse(f"argument --{form}: expected no other output on stdout, got --{kind.replace('_', '-')} -")
 
 
 def files_of(spec: str) -> Sequence[str | os.PathLike[str]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from vltr_eval._base.files import InputError, PendingFile
 from vltr_eval._base.groups import checked_bounds
-from vltr_eval._base.text_table import WIDTH
+from vltr_eval._base.text_table import WIDTH, Table
 from vltr_eval.report.document import (
     csv_table,
     flat_means,
@@ -31,7 +31,7 @@ from vltr_eval.report.document import (
 from vltr_eval.report.means import Group, PriorResult, decimal
 from vltr_eval.report.names import AP, interval_names, name_under_prior, plain_name
 from vltr_eval.report.settings import Settings
-from vltr_eval.report.text import class_table, group_table, level_in_words, prior_table, shortlist
+from vltr_eval.report.text import class_table, group_table, group_text, level_in_words, prior_table, shortlist
 
 if TYPE_CHECKING:
     import pandas
@@ -162,17 +162,39 @@ class BaseReport(ABC):
         Raises:
             ValueError: ``sort`` is no column, ``limit`` is not positive, or one of them is given without ``per_class``.
         """
-        groups = group_table(self.groups, self.settings.metrics, width=width, bold=bold)
-        blocks = [groups, self._summary(), *self._more_tables(width, bold)]
-        if per_class:
-            level = self.settings.interval
-            shown: dict[str, Any] = {"level": level, "sort": sort, "limit": limit, "width": width, "bold": bold}
-            shown["partitions"] = [name for name, _ in self.settings.partitions]
-            blocks.append(class_table(self._columns, self.settings.metrics, self.COUNTS, **shown))
-        elif sort is not None or limit is not None:
-            name = "limit" if sort is None else "sort"
-            raise ValueError(f"{name}: expected per_class=True beside it, got a report without its classes")
-        return "\n".join(blocks)
+        tables = self._tables(per_class, sort, limit)[2:]
+        groups = group_text(self.groups, self.settings.metrics, width=width, bold=bold)
+        return "\n".join([groups, self._summary(), *(table.to_text(width=width, bold=bold) for table in tables)])
+
+    def to_markdown(self, *, per_class: bool = False, sort: str | None = None, limit: int | None = None) -> str:
+        """Return the tables of `to_text` as Markdown, without the notes of the report.
+
+        Args:
+            per_class: See `to_text`, as all that follow.
+            sort: See there.
+            limit: See there.
+
+        Raises:
+            ValueError: See there.
+        """
+        from vltr_eval._base.table_forms import as_markdown  # not above: the text needs none
+
+        return as_markdown(self._tables(per_class, sort, limit))
+
+    def to_latex(self, *, per_class: bool = False, sort: str | None = None, limit: int | None = None) -> str:
+        """Return the tables of `to_text` as LaTeX for the package booktabs. Sentences are comments.
+
+        Args:
+            per_class: See `to_text`, as all that follow.
+            sort: See there.
+            limit: See there.
+
+        Raises:
+            ValueError: See there.
+        """
+        from vltr_eval._base.table_forms import as_latex
+
+        return as_latex(self._tables(per_class, sort, limit))
 
     @property
     def _columns(self) -> dict[str, Sequence[Any]]:
@@ -198,7 +220,29 @@ class BaseReport(ABC):
     def _metrics(self) -> dict[str, float]:
         return flat_means(self.groups, self.settings.metrics)
 
-    def _more_tables(self, width: int | None, bold: bool) -> list[str]:
+    def _tables(self, per_class: bool, sort: str | None, limit: int | None) -> list[Table]:
+        """All tables: that of the groups first, then the sentences of the summary as the notes of an empty table."""
+        if not per_class and (sort is not None or limit is not None):
+            name = "limit" if sort is None else "sort"
+            raise ValueError(f"{name}: expected per_class=True beside it, got a report without its classes")
+        summary = Table("", [], self._summary().removesuffix("\n").split("\n"))
+        tables = [group_table(self.groups, self.settings.metrics), summary, *self._more_tables()]
+        if per_class:
+            tables.append(self._class_table(sort, limit))
+        return tables
+
+    def _class_table(self, sort: str | None, limit: int | None) -> Table:
+        return class_table(
+            self._columns,
+            self.settings.metrics,
+            self.COUNTS,
+            level=self.settings.interval,
+            partitions=[name for name, _ in self.settings.partitions],
+            sort=sort,
+            limit=limit,
+        )
+
+    def _more_tables(self) -> list[Table]:
         """The tables between the summary and the classes."""
         return []
 
@@ -439,12 +483,12 @@ class Report(BaseReport):
             }
         return document
 
-    def _more_tables(self, width: int | None, bold: bool) -> list[str]:
+    def _more_tables(self) -> list[Table]:
         if not self.prior_results:
             return []
         labelled = self.num_rows - (self.rows_without_labels or 0)
         metrics = self.settings.prior_metrics
-        return [prior_table(self.groups, self.prior_results, metrics, labelled, width=width, bold=bold)]
+        return [prior_table(self.groups, self.prior_results, metrics, labelled)]
 
     def _totals(self) -> dict[str, int | None]:
         return {

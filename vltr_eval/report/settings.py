@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vltr_eval._base.arguments import check_level
 from vltr_eval._base.groups import (
     COUNTS_PARTITION,
     GROUP_NAMES,
     PRESETS,
     read_bounds,
 )
-from vltr_eval.intervals.distributions import check_level
 from vltr_eval.report.names import (
     AP,
     METRICS,

@@ -1,4 +1,4 @@
-"""The text tables of a report: groups, classes, and other class distributions."""
+"""The tables of a report: groups, classes, and other class distributions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vltr_eval._base.arguments import nearest_name
-from vltr_eval._base.text_table import Column, fits, text_table
+from vltr_eval._base.text_table import Column, Table, fits
 from vltr_eval.report.document import is_nan
 from vltr_eval.report.means import Group, PriorResult, decimal
 from vltr_eval.report.names import RANKS, Metric, interval_names
@@ -16,16 +16,24 @@ _SMALLEST_DISTANCE = 1e-6  # a total variation below this would be 0.0000 in a t
 _FEW = 0.1  # share of the labelled rows
 
 
-def group_table(groups: Sequence[Group], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
+def group_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> Table:
     """Build the table with a line for each group: its classes, and the mean of each metric over them.
 
-    Means with intervals have half the width behind them, as in ``0.4683 +- 0.0121``. In a narrow table it has a line of
-    its own below the mean, because no column should be dropped for it.
+    Means with intervals have half the width behind them, as in ``0.4683 +- 0.0121``.
     """
-    columns = _group_columns(groups, metrics, beside=True)
-    if any(group.intervals for group in groups) and not fits(columns, width):
-        columns = _group_columns(groups, metrics, beside=False)
-    return text_table(columns, width=width, bold=bold)
+    return Table("", _group_columns(groups, metrics, beside=True))
+
+
+def group_text(groups: Sequence[Group], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
+    """Write the table of groups as text.
+
+    In a narrow table, half the width of an interval has a line of its own below the mean, because no column should be
+    dropped for it.
+    """
+    table = group_table(groups, metrics)
+    if any(group.intervals for group in groups) and not fits(table.columns, width):
+        table = Table("", _group_columns(groups, metrics, beside=False))
+    return table.to_text(width=width, bold=bold)
 
 
 def _group_columns(groups: Sequence[Group], metrics: Sequence[Metric], *, beside: bool) -> list[Column]:
@@ -73,9 +81,7 @@ def class_table(
     partitions: Sequence[str] = (),
     sort: str | None,
     limit: int | None,
-    width: int | None,
-    bold: bool,
-) -> str:
+) -> Table:
     """Build the table with a line for each class: its name and group, its counts, then the metrics.
 
     Args:
@@ -86,8 +92,6 @@ def class_table(
         partitions: The columns of groups of one's own.
         sort: See `read_sort`.
         limit: Number of classes to show.
-        width: Terminal cells of a line; None for no limit.
-        bold: Whether the headings are bold.
 
     Raises:
         ValueError: ``sort`` is no column, or ``limit`` is not positive.
@@ -113,21 +117,15 @@ def class_table(
         for name in partitions
     ]
     intervals = [] if level is None else _interval_columns(metrics, rows, level)
-    text = text_table([*known, *_metric_columns(metrics, rows, by_class=True), *intervals], width=width, bold=bold)
+    notes = []
     if len(rows) < num_classes:
-        text += f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit\n"
-    return text
+        notes.append(f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit")
+    return Table("", [*known, *_metric_columns(metrics, rows, by_class=True), *intervals], notes)
 
 
 def prior_table(
-    groups: Sequence[Group],
-    results: Sequence[PriorResult],
-    metrics: Sequence[Metric],
-    labelled: int,
-    *,
-    width: int | None,
-    bold: bool,
-) -> str:
+    groups: Sequence[Group], results: Sequence[PriorResult], metrics: Sequence[Metric], labelled: int
+) -> Table:
     """Build the table with a line for each class distribution, and sentences on distributions to be careful with.
 
     Args:
@@ -135,8 +133,6 @@ def prior_table(
         results: The means under each distribution.
         metrics: mAP, shown for each group, then the Acc@k.
         labelled: Number of labelled rows.
-        width: Terminal cells of a line; None for no limit.
-        bold: Whether the headings are bold.
     """
     mean, *accuracies = metrics
     lines = [groups, *(result.groups for result in results)]
@@ -152,22 +148,21 @@ def prior_table(
         *_metric_columns(accuracies, [line[0].values for line in lines]),
         Column("effective rows", effective, "eff.rows", RANKS["counts"]),
     ]
-    table = text_table(columns, width=width, bold=bold)
-    cautions = "".join(_cautions(result, labelled) for result in results)
-    return f"under other class distributions\n{table}{cautions}"
+    cautions = [caution for result in results for caution in _cautions(result, labelled)]
+    return Table("under other class distributions", columns, cautions)
 
 
-def _cautions(result: PriorResult, labelled: int) -> str:
-    """A line for each reason to be careful with the result."""
-    name, lines = result.name, ""
+def _cautions(result: PriorResult, labelled: int) -> list[str]:
+    """A sentence for each reason to be careful with the result."""
+    name, sentences = result.name, []
     if result.left_out:
-        lines += f"{name}: {result.left_out:.2%} of it is of absent classes and left out\n"
+        sentences.append(f"{name}: {result.left_out:.2%} of it is of absent classes and left out")
     if result.total_variation > _SMALLEST_DISTANCE:
         distance = decimal(result.total_variation)
-        lines += f"{name}: the labels allow it to be met to a total variation of {distance}\n"
+        sentences.append(f"{name}: the labels allow it to be met to a total variation of {distance}")
     if result.effective_rows < labelled * _FEW:
-        lines += f"{name}: rests on few rows, as {result.effective_rows:,.1f} of {labelled:,} would\n"
-    return lines
+        sentences.append(f"{name}: rests on few rows, as {result.effective_rows:,.1f} of {labelled:,} would")
+    return sentences
 
 
 def read_sort(sort: str, columns: Sequence[str], partitions: Sequence[str] = ()) -> tuple[str, bool]:
