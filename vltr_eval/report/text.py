@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vltr_eval._base.arguments import nearest_name
-from vltr_eval._base.text_table import Column, fits, text_table
+from vltr_eval._base.text_table import Column, fits, printable, text_table
 from vltr_eval.report.document import is_nan
-from vltr_eval.report.means import Group, PriorResult, decimal
+from vltr_eval.report.means import Group, PriorResult, Slice, decimal
 from vltr_eval.report.names import RANKS, Metric, interval_names
 
 _ASCENDING = ("class", "name", "group")
@@ -117,6 +117,20 @@ def class_table(
     if len(rows) < num_classes:
         text += f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit\n"
     return text
+
+
+def slice_table(slices: Sequence[Slice], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
+    """Build the table with a line for each slice: its rows, its classes with positives, and the overall means."""
+    overall = [part.groups[0] for part in slices]
+    several = len({part.partition for part in slices}) > 1
+    columns = [
+        Column("", [f"{part.partition}:{part.name}" if several else part.name for part in slices], is_name=True),
+        Column("rows", [f"{part.num_rows:,}" for part in slices], rank=RANKS["counts"]),
+        Column("classes", [f"{group.num_classes - group.num_undefined:,}" for group in overall], rank=RANKS["counts"]),
+        *_metric_columns(metrics, [group.values for group in overall]),
+    ]
+    table = text_table(columns, width=width, bold=bold)
+    return f"by {' and '.join(map(printable, dict.fromkeys(part.partition for part in slices)))}\n{table}"
 
 
 def prior_table(
