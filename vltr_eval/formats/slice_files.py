@@ -42,17 +42,28 @@ class RowSlice:
 
 
 @dataclass(frozen=True, eq=False)
+class _Partition:
+    """One partition as it is stated.
+
+    names: of the slices. of_line: (n,) int64, the number of the slice of each line, -1 for none.
+    """
+
+    names: tuple[str, ...]
+    of_line: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class StatedSlices:
     """Partitions as a file or a caller states them, before their rows are joined.
 
     Attributes:
         source: The file or the argument, for messages.
-        partitions: The slice of each line in each partition, None for none.
+        partitions: The slice of each line, by the name of the partition.
         ids: The row id of each line; None if the lines are in the order of the rows.
     """
 
     source: str
-    partitions: dict[str, tuple[str | None, ...]]
+    partitions: dict[str, _Partition]
     ids: tuple[str, ...] | None = None
 
 
@@ -79,26 +90,24 @@ def read_slices(slices: Any, num_rows: int, ids: np.ndarray | None = None) -> tu
     stated = state_slices(slices)
     order = None if stated.ids is None else _lines_of_rows(stated, num_rows, ids)
     found: list[RowSlice] = []
-    for partition, names in stated.partitions.items():
-        if order is None and len(names) != num_rows:
+    for partition, stated_of in stated.partitions.items():
+        of_row = stated_of.of_line if order is None else stated_of.of_line[order]
+        if len(of_row) != num_rows:
             raise InputError(
-                f"{stated.source}: expected a slice for each of the {num_rows:,} evaluated rows, got {len(names):,}; "
+                f"{stated.source}: expected a slice for each of the {num_rows:,} evaluated rows, got {len(of_row):,}; "
                 "leave out those of rows that are left out, or join them by id"
             )
-        rows: dict[str, list[int]] = {}
-        for row, name in enumerate(names if order is None else map(names.__getitem__, order)):
-            if name is not None:
-                rows.setdefault(name, []).append(row)
-        if len(rows) > _MOST:
+        numbers = np.unique(of_row[of_row >= 0]).tolist()
+        rows = {stated_of.names[number]: np.flatnonzero(of_row == number) for number in numbers[: _MOST + 1]}
+        if len(numbers) > _MOST:
             raise InputError(
-                f"{stated.source}: expected at most {_MOST:,} slices in {quote(partition)}, got {len(rows):,}; leave "
-                "the column out, or divide it into ranges"
+                f"{stated.source}: expected at most {_MOST:,} slices in {quote(partition)}, got {len(numbers):,}; "
+                "leave the column out, or divide it into ranges"
             )
         if not rows:
             raise InputError(f"{stated.source}: expected a slice for some row in {quote(partition)}, got none")
         found += [
-            RowSlice(partition, name, np.array(rows[name], np.int64))
-            for name in sorted(rows, key=lambda name: (natural_order(name), name))
+            RowSlice(partition, name, rows[name]) for name in sorted(rows, key=lambda name: (natural_order(name), name))
         ]
     return tuple(found)
 
@@ -166,11 +175,21 @@ def _of_table(source: str, columns: Mapping[str, Sequence[Any]]) -> StatedSlices
     )
 
 
-def _names(source: str, values: Any) -> tuple[str | None, ...]:
+def _names(source: str, values: Any) -> _Partition:
     values = values.tolist() if hasattr(values, "tolist") else values
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
         raise TypeError(f"{source}: expected a slice for each row, got {type(values).__name__}")
-    return tuple(group_of(source, value, "slices") for value in values)
+    # Each distinct value is looked at once, because there are many rows.
+    number_of: dict[Any, int] = {}
+    try:
+        of_line = np.fromiter((number_of.setdefault(value, len(number_of)) for value in values), np.int64, len(values))
+    except TypeError:
+        raise TypeError(f"{source}: expected the names of slices, got lists or other objects of several") from None
+    texts = [group_of(source, value, "slices") for value in number_of]
+    names = tuple(dict.fromkeys(text for text in texts if text is not None))
+    position = {name: number for number, name in enumerate(names)}
+    new_number = np.array([-1 if text is None else position[text] for text in texts], np.int64)
+    return _Partition(names, new_number[of_line] if len(values) else of_line)
 
 
 def _id_of(value: Any) -> str:

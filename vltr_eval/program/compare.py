@@ -19,6 +19,7 @@ from vltr_eval.program.options import (
     STDOUT,
     add_class_options,
     add_reading_options,
+    add_slices,
     add_threads,
     parse_bounds,
     parse_level,
@@ -36,6 +37,7 @@ def add(commands: Any) -> None:
     add_threads(parser)
     add_reading_options(parser)
     add_class_options(parser)
+    add_slices(parser)
     saved = "that of the first saved evaluation"
     bounds = f"head has more than HIGH training samples, tail at most LOW; or a preset: {', '.join(PRESETS)}"
     parser.add_argument(
@@ -112,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             checked_names(args.names, [base, *new])
         except ValueError as error:
             args.refuse(f"argument --{error}")
-    inputs = (*files, args.labels, args.counts, args.groups, args.clusters)
+    inputs = (*files, args.labels, args.counts, args.groups, args.clusters, args.slices)
     taken = {os.path.realpath(path) for path in inputs if path is not None}
     if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
         args.refuse(f"{args.json} is an input and cannot be an output as well")
@@ -135,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
                 *new,
                 labels=args.labels,
                 clusters=args.clusters,
+                slices=args.slices,
                 level=args.level,
                 class_metric=args.class_metric,
                 names=args.names,
@@ -170,6 +173,7 @@ def _refuse_options_of_predictions(args: argparse.Namespace) -> None:
 _OF_PREDICTIONS = (
     "labels",
     "clusters",
+    "slices",
     "ids",
     "label_ids",
     "columns",
