@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from vltr_eval._engine.results import share_of_counting
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import read_priors, require_cpu, weightings_of
 from vltr_eval.report.report import Report
+
+if TYPE_CHECKING:
+    from vltr_eval.formats.slice_files import RowSlice
 
 
 def evaluate(
@@ -32,6 +35,7 @@ def evaluate(
     join: str = "exact",
     prior: str | Sequence[Any] | Mapping[str, Any] | np.ndarray | None = None,
     clusters: Any = None,
+    slices: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     **options: Unpack[EvalOptionsDict],
@@ -59,9 +63,12 @@ def evaluate(
         clusters: Clusters of rows that are not independent, such as the clips of one video, for ``interval``: (N,)
             strings or integers, the same for rows of one cluster, or a file with one a line. Rows are added up within
             their cluster before the spread is estimated. Scores and labels must be in CPU memory.
+        slices: Slices of the rows, for a table of each beside that of all rows: (N,) strings or integers, a mapping
+            from the names of several partitions to such, a data frame or a .csv with a column of ids, or a file with
+            one a line. None and "" put a row in no slice. See docs/groups.md.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done, about twenty times a second at most.
-        **options: sap, seed, topk, train_counts, bounds, class_names, absent and interval; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent and interval; see `EvalOptions`.
 
     Returns:
         A `Report`. Its ``notes`` list what was left out, reordered or joined. The overall Acc@k is the share of the
@@ -92,6 +99,13 @@ def evaluate(
     positives = inputs.positives(form=label_form, threads=threads)
     chunk = Chunk(matrix, positives, clusters=read_clusters(clusters, matrix))
     weightings = weightings_of(positives, priors)
+    parts: tuple[RowSlice, ...] = ()
+    of_slices = progress
+    if slices is not None:
+        from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
+
+        parts = read_slices(slices, matrix.num_rows, inputs.ids)
+        progress, of_slices = part_of(progress, 0.0, _BEFORE_SLICES), part_of(progress, _BEFORE_SLICES, 1.0)
     counted = share_of_counting(settings)
     counts = count_chunks(
         settings,
@@ -103,4 +117,13 @@ def evaluate(
     )
     report = counts.report(class_info, part_of(progress, counted, 1.0))
     report = add_prior_results(report, counts, class_info, chunk, weightings, threads=threads)
-    return replace(report, notes=(*inputs.notes, *report.notes))
+    report = replace(report, notes=(*inputs.notes, *report.notes))
+    if not parts:
+        return report
+    from vltr_eval._engine.slices import evaluate_slices  # see above
+
+    found = evaluate_slices(settings, chunk, class_info, parts, threads=threads, progress=of_slices)
+    return replace(report, slices=found)
+
+
+_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices

@@ -98,7 +98,7 @@ class Evaluator:
         sync_on_compute: Whether `compute` covers all ranks once torch.distributed is initialised.
         process_group: Process group of these ranks; None for all ranks.
         threads: Number of CPU threads; all cores if None.
-        **options: sap, seed, topk, train_counts, bounds, class_names, absent and interval; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent and interval; see `EvalOptions`.
 
     Raises:
         ValueError: An argument is out of range.

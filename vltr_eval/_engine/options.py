@@ -93,7 +93,7 @@ class EvalOptions:
 
         Raises:
             TypeError: A name is no option; the message has the nearest keyword of the function. Only
-                `vltr_eval.evaluate` takes clusters.
+                `vltr_eval.evaluate` takes clusters and slices.
         """
         known = [option.name for option in fields(cls)]
         for name in options:
@@ -101,6 +101,11 @@ class EvalOptions:
                 raise TypeError(
                     "clusters: expected vltr_eval.evaluate, which has the rows of a cluster in one process, "
                     f"got {function.__qualname__}"
+                )
+            if name == "slices":
+                raise TypeError(
+                    f"slices: expected vltr_eval.evaluate, which has all rows of a slice, got {function.__qualname__}; "
+                    "evaluate the rows of each slice by themselves"
                 )
             if name not in known:
                 raise unknown_keyword(name, [*known, *_keywords(function)])

@@ -306,6 +306,13 @@ class EvaluationCounts:
             num_clusters=None if self.clustered is None else self.clustered.clusters.count,
         )
 
+    def means(self, class_info: ClassInfo, progress: Progress | None = None) -> tuple[Group, ...]:
+        """Compute the means of the report, without its values of single classes; the arguments of `report`."""
+        found = self._groups(class_info, self._by_class(part_of(progress, 0.0, _OF_METRICS)))
+        if progress is not None:
+            progress(1.0)
+        return found
+
     def __repr__(self) -> str:
         trials = 0 if self.trials is None else len(self.trials)
         shape = f"{self.table.num_rows} rows and {self.table.num_classes} classes"

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix
-from vltr_eval._base.progress import part_of
+from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.inputs import ReadingOptions
+from vltr_eval._engine.inputs import Inputs, ReadingOptions
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
 from vltr_eval._engine.rank_table import RankTable
-from vltr_eval._engine.results import EvaluationCounts, share_of_counting
+from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
 from vltr_eval._engine.sample_ids import distinct_ids, pack_ids, read_ids
 from vltr_eval.comparison.archive import fill_archive, read_archive, write_archive
 from vltr_eval.formats.align import POSITION
 from vltr_eval.report.names import OVERALL, accuracy_at, grouped_name
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import Settings
+
+if TYPE_CHECKING:
+    from vltr_eval.formats.slice_files import RowSlice
 
 _MOST_VALUES = 2**64  # in a mean: Acc@k over L rows has L (L - 1)
 _SHORT = 12  # digits of a fingerprint in a message
@@ -280,12 +283,14 @@ class Predictions:
         positives: The labels of its rows.
         table: The rank table.
         order: (N,) the rows in ascending order of their ids; None if that is their order.
+        slices: The evaluation of each slice of the rows, by its partition and name.
     """
 
     scores: Matrix
     positives: Positives
     table: RankTable
     order: np.ndarray | None = None
+    slices: Mapping[tuple[str, str], Evaluation] = field(default_factory=dict)
 
 
 def evaluate_predictions(
@@ -295,6 +300,7 @@ def evaluate_predictions(
     reading: ReadingOptions,
     *,
     clusters: Any = None,
+    slices: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Evaluation, Predictions]:
@@ -306,12 +312,16 @@ def evaluate_predictions(
         chosen: The options.
         reading: The options of reading.
         clusters: See `Evaluation.from_predictions`.
+        slices: Slices of the rows, which are evaluated too; see `vltr_eval.evaluate`.
         threads: CPU threads.
         progress: Called with the fraction done.
     """
     inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
     matrix = inputs.scores
     positives = inputs.positives(form=reading.label_form, threads=threads)
+    parts = _read_slices(slices, inputs)
+    of_slices = part_of(progress, _BEFORE_SLICES, 1.0)
+    progress = part_of(progress, 0.0, _BEFORE_SLICES) if parts else progress
     counted = share_of_counting(settings)
     known_clusters = read_clusters(clusters, matrix)
     chunk = Chunk(matrix, positives, clusters=known_clusters)
@@ -329,7 +339,43 @@ def evaluate_predictions(
     ids = None if reading.join == POSITION else inputs.ids
     of_row = None if known_clusters is None else known_clusters.of_row
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
-    return found, Predictions(matrix, positives, counts.table, order)
+    sliced = _evaluate_slices(parts, settings, chunk, class_info, ids, threads, of_slices) if parts else {}
+    return found, Predictions(matrix, positives, counts.table, order, sliced)
+
+
+_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices
+
+
+def _read_slices(slices: Any, inputs: Inputs) -> tuple[RowSlice, ...]:
+    if slices is None:
+        return ()
+    from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
+
+    return read_slices(slices, inputs.scores.num_rows, inputs.ids)
+
+
+def _evaluate_slices(
+    slices: Sequence[RowSlice],
+    settings: Settings,
+    chunk: Chunk,
+    class_info: ClassInfo,
+    ids: np.ndarray | None,
+    threads: int | None,
+    progress: Progress | None,
+) -> dict[tuple[str, str], Evaluation]:
+    """The evaluation of each slice, with the effects of its rows. ids: (N,), or None."""
+    from vltr_eval._engine.slices import SliceCounter  # see above
+
+    counter = SliceCounter(with_effects(settings), chunk, class_info, threads=threads)
+    found = {}
+    for number, part in enumerate(slices):
+        share = part_of(progress, number / len(slices), (number + 1) / len(slices))
+        counts, positives = counter.count(part.rows, keep_effects=True, progress=share)
+        report = without_effects(counts, settings).report(class_info)
+        own_ids = None if ids is None else ids[part.rows]
+        clusters = None if chunk.clusters is None else chunk.clusters.of_row[part.rows]
+        found[part.partition, part.name] = keep_evaluation(report, counts, positives, own_ids, clusters)[0]
+    return found
 
 
 def with_effects(settings: Settings) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from vltr_eval._base.arguments import unknown_name
@@ -101,6 +101,26 @@ class SystemComparison:
         return sorted(known, key=lambda c: (-abs(differences[c]), c))[:limit]
 
 
+@dataclass(frozen=True, eq=False)
+class SliceComparison:
+    """All systems beside the baseline on a slice of the rows.
+
+    Attributes:
+        name: The name of the slice.
+        partition: The name of its partition.
+        num_rows: Its rows.
+        systems: The systems; single classes are not tested.
+    """
+
+    name: str
+    partition: str
+    num_rows: int
+    systems: tuple[SystemComparison, ...]
+
+    def __repr__(self) -> str:
+        return f"<SliceComparison on {self.name} of {self.num_rows} rows: {', '.join(map(repr, self.systems))}>"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """All systems beside a baseline, on the same rows. Two comparisons are equal if their JSON is the same.
@@ -121,6 +141,7 @@ class Comparison:
         notes: Sentences about the limits of the comparison.
         best: The best system on each mean, and its tests against each other one. JSON has them if there are several
             systems beside the baseline; the difference of two systems has the same test.
+        slices: The comparison on each slice of the rows, if requested.
     """
 
     SCHEMA: ClassVar[str] = "vltr-eval/comparison/1"
@@ -137,6 +158,7 @@ class Comparison:
     systems: tuple[SystemComparison, ...]
     notes: tuple[str, ...] = ()
     best: tuple[BestOfMean, ...] = ()
+    slices: tuple[SliceComparison, ...] = ()
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers of all means by flat names, for loggers.
@@ -163,7 +185,7 @@ class Comparison:
             **{
                 entry.name: getattr(self, entry.name)
                 for entry in fields(self)
-                if entry.name not in ("systems", "base", "base_runs", "best")
+                if entry.name not in ("systems", "base", "base_runs", "best", "slices")
             },
             "base": {"name": self.base, "runs": self.base_runs},
             **self._best_in_json(),
@@ -177,7 +199,20 @@ class Comparison:
                 for system in self.systems
             },
         }
+        if self.slices:  # the key is absent from other comparisons
+            document["slices"] = self._slices_in_json()
         return render_json(document, levels=4) + "\n"
+
+    def _slices_in_json(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for part in self.slices:
+            found.setdefault(part.partition, {})[part.name] = {
+                "num_rows": part.num_rows,
+                "systems": {
+                    system.name: {mean.name: _entries(mean) for mean in system.means} for system in part.systems
+                },
+            }
+        return found
 
     def to_text(self, *, width: int | None = WIDTH, bold: bool = False, limit: int = 10) -> str:
         """Return the comparison as aligned tables with their notes.
@@ -238,14 +273,23 @@ class Comparison:
             if shown:
                 title = f"{self.class_metric} of the classes that moved most"
                 tables.append(class_table(title, system.classes, shown, self.level))
+        several = len({part.partition for part in self.slices}) > 1
+        for part in self.slices:
+            name = f"{part.partition}:{part.name}" if several else part.name
+            tables += [
+                replace(self._mean_table(system), title=f"{name}, {part.num_rows:,} rows: {self._title(system)}")
+                for system in part.systems
+            ]
         size = f"{self.num_rows:,} rows"
         if self.num_clusters is not None:
             size += f" in {self.num_clusters:,} clusters"
         return [*tables, Table("", [], (size, *self.notes, f"signature: {self.signature}"))]
 
     def _mean_table(self, system: SystemComparison) -> Table:
-        title = f"{_with_runs(system.name, system.runs)} minus {_with_runs(self.base, self.base_runs)}"
-        return mean_table(title, system.means, self.level)
+        return mean_table(self._title(system), system.means, self.level)
+
+    def _title(self, system: SystemComparison) -> str:
+        return f"{_with_runs(system.name, system.runs)} minus {_with_runs(self.base, self.base_runs)}"
 
     def _system_table(self, means: Sequence[str] | None) -> list[Table]:
         """The table of the systems, if there is one."""

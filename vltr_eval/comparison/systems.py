@@ -21,7 +21,7 @@ from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.differences import MIN_POSITIVES, BestOfMean, best_of_mean, class_tests, mean_difference
 from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_predictions
 from vltr_eval.comparison.names import name_systems
-from vltr_eval.comparison.result import Comparison, SystemComparison
+from vltr_eval.comparison.result import Comparison, SliceComparison, SystemComparison
 from vltr_eval.intervals import check_level, jackknife_error
 from vltr_eval.report.names import accuracy_at, grouped_name
 
@@ -46,6 +46,7 @@ def compare(
     *new: Any,
     labels: Any = None,
     clusters: Any = None,
+    slices: Any = None,
     level: float = 0.95,
     class_metric: str = "AP",
     names: Sequence[str] | None = None,
@@ -74,6 +75,8 @@ def compare(
             evaluations.
         clusters: (N,) the cluster of each row, as integers or strings, or a file with one a line. The rows of a cluster
             depend on each other, as the clips of one video do.
+        slices: Slices of the rows, in the forms of `vltr_eval.evaluate`: the differences on each are compared too. All
+            systems must then be predictions.
         level: The confidence level of the intervals. Tests have the size 1 - level.
         class_metric: The metric of single classes: "AP", "expected_SAP" or "ROC_AUC".
         names: The names of the systems, the baseline first. Without them, names come from paths.
@@ -121,10 +124,15 @@ def compare(
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
         raise TypeError("labels: expected the labels of the predictions, got None; saved evaluations alone need none")
     count = sum(not isinstance(run, Evaluation) for system in loaded for run in system)
-    unused = [*options, *(name for name, value in (("labels", labels), ("clusters", clusters)) if value is not None)]
+    of_rows = {"labels": labels, "clusters": clusters, "slices": slices}
+    unused = [*options, *(name for name, value in of_rows.items() if value is not None)]
     if count == 0 and unused:
         name = unused[0]
         raise TypeError(f"{name}: expected predictions to evaluate with it, got saved evaluations; leave it out")
+    if slices is not None and count < sum(map(len, loaded)):
+        raise TypeError(
+            "slices: expected predictions of all systems, got a saved evaluation, which has no scores of its rows"
+        )
     found: list[list[_Run]] = []
     done = 0
     for own_name, system in zip(named, loaded, strict=True):
@@ -137,7 +145,7 @@ def compare(
             done += 1
             try:
                 evaluation, predictions = evaluate_predictions(
-                    run, labels, chosen, reading, clusters=clusters, threads=threads, progress=share
+                    run, labels, chosen, reading, clusters=clusters, slices=slices, threads=threads, progress=share
                 )
             except (ValueError, TypeError) as error:
                 # Each system has scores, so the message alone may not tell which are wrong.
@@ -204,9 +212,40 @@ def compare_runs(
         base=names[0],
         base_runs=len(base),
         systems=compared,
+        slices=_compare_slices(systems, names, level, class_metric),
         notes=tuple(_notes(systems, names, compared, class_metric)),
         best=tuple(_best_of_means(systems, compared, level)),
     )
+
+
+def _compare_slices(
+    systems: Sequence[Sequence[_Run]], names: Sequence[str], level: float, class_metric: str
+) -> tuple[SliceComparison, ...]:
+    """The differences on each slice of the rows; none without slices."""
+    first = systems[0][0].predictions
+    if first is None or not first.slices:
+        return ()
+    sliced: list[list[Mapping[tuple[str, str], Evaluation]]] = [
+        [{} if run.predictions is None else run.predictions.slices for run in runs] for runs in systems
+    ]
+    found = []
+    for partition, name in first.slices:
+        part = _in_words(partition, name)
+        for own_name, runs in zip(names, sliced, strict=True):
+            if any((partition, name) not in of_run for of_run in runs):
+                raise ValueError(f"slices: expected the slices of {names[0]} with {own_name}, got none of {part}")
+        of_slice = [[_Run(of_run[partition, name], None) for of_run in runs] for runs in sliced]
+        try:
+            compared = compare_runs(of_slice, names, level=level, class_metric=class_metric)
+        except ValueError as error:
+            error.args = (f"{part}: {error}",)
+            raise
+        found.append(SliceComparison(name, partition, compared.num_rows, compared.systems))
+    return tuple(found)
+
+
+def _in_words(partition: str, name: str) -> str:
+    return f"slice {name!r} of {partition!r}"
 
 
 def _name_of_run(name: str, number: int, count: int) -> str:

@@ -182,7 +182,7 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
             text = source.path.read_text(encoding="utf-8-sig")
         return _stated(str(source), parse(source, text))
     if source.suffix in (".csv", ".tsv"):
-        return StatedGroups(str(source), _of_table(str(source), _read_csv(source)), takes_order=True)
+        return StatedGroups(str(source), _of_table(str(source), read_csv(source)), takes_order=True)
     if source.suffix == ".parquet":
         from vltr_eval.formats.reading import table_columns
 
@@ -196,7 +196,7 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
         # Not `lines_of`, which drops empty lines at the end: they are classes in no group.
         text = source.path.read_text(encoding="utf-8-sig")
     lines = text.removesuffix("\n").split("\n") if text.strip() else []
-    groups = tuple(_group_of(str(source), line) for line in lines)
+    groups = tuple(group_of(str(source), line) for line in lines)
     return StatedGroups(str(source), (Partition(DEFAULT_PARTITION, groups),))
 
 
@@ -207,15 +207,15 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
 
 def _stated(source: str, groups: Any) -> StatedGroups:
     """Groups in memory, or of JSON."""
-    if _is_frame(groups):
-        return StatedGroups(source, _of_table(source, _columns_of_frame(groups)))
+    if is_frame(groups):
+        return StatedGroups(source, _of_table(source, columns_of_frame(groups)))
     if isinstance(groups, Mapping) and groups and not any(map(_is_group, groups.values())):
-        parts = (_partition(source, _partition_name(source, name), part) for name, part in groups.items())
+        parts = (_partition(source, partition_name(source, name), part) for name, part in groups.items())
         return StatedGroups(source, tuple(parts))
     name = getattr(groups, "name", None)
     return StatedGroups(
         source,
-        (_partition(source, DEFAULT_PARTITION if name is None else _partition_name(source, name), groups),),
+        (_partition(source, DEFAULT_PARTITION if name is None else partition_name(source, name), groups),),
     )
 
 
@@ -223,13 +223,13 @@ def _partition(source: str, name: str, groups: Any) -> Partition:
     """One partition: a mapping, a pandas Series with the classes as its index, or groups in class order."""
     if isinstance(groups, Mapping):
         classes, values = list(map(str, groups)), list(groups.values())
-    elif _is_pandas(groups) and type(groups).__name__ == "Series":
+    elif is_pandas(groups) and type(groups).__name__ == "Series":
         classes, values = list(map(str, groups.index.tolist())), groups.tolist()
     else:
         if isinstance(groups, (str, bytes)) or not isinstance(groups, Iterable):
             raise TypeError(f"{source}: expected a group for each class, got {groups!r}")
         classes, values = [], groups.tolist() if hasattr(groups, "tolist") else list(groups)
-    found = tuple(_group_of(source, value) for value in values)
+    found = tuple(group_of(source, value) for value in values)
     return Partition(name, found, (tuple(classes),) if classes else ())
 
 
@@ -246,13 +246,17 @@ def _of_table(source: str, columns: Mapping[str, Sequence[Any]]) -> tuple[Partit
         )
     classes = tuple(tuple(_class_of(value) for value in columns[key]) for key in keys)
     return tuple(
-        Partition(_partition_name(source, name), tuple(_group_of(source, value) for value in columns[name]), classes)
+        Partition(partition_name(source, name), tuple(group_of(source, value) for value in columns[name]), classes)
         for name in rest
     )
 
 
-def _read_csv(source: Source) -> dict[str, list[str]]:
-    """The columns of a text table with a header, as text."""
+def read_csv(source: Source) -> dict[str, list[str]]:
+    """Read the columns of a text table with a header, as text.
+
+    Raises:
+        InputError: The table is damaged, has no lines, or two columns of one name.
+    """
     import csv  # not above: few programs read groups
 
     with reading(source), open(source.path, encoding="utf-8-sig", newline="") as stream:
@@ -262,7 +266,7 @@ def _read_csv(source: Source) -> dict[str, list[str]]:
             raise InputError(f"{source}: expected a text table, got a damaged one ({error})") from None
     rows = [row for row in rows if row]
     if len(rows) < 2:
-        raise InputError(f"{source}: expected a header and a line for each class, got {len(rows)} lines")
+        raise InputError(f"{source}: expected a header and lines below it, got {len(rows)} lines")
     header = [name.strip() for name in rows[0]]
     if twice := repeated(header):
         raise InputError(f"{source}: expected columns of different names, got {twice[0]!r} twice")
@@ -272,23 +276,25 @@ def _read_csv(source: Source) -> dict[str, list[str]]:
     return {name: [row[position] for row in rows[1:]] for position, name in enumerate(header)}
 
 
-def _columns_of_frame(frame: Any) -> dict[str, list[Any]]:
-    """The columns of a data frame; those of pandas begin with the index if it names the rows."""
-    if _is_pandas(frame):
+def columns_of_frame(frame: Any, index_name: str = "class") -> dict[str, list[Any]]:
+    """Return the columns of a data frame; those of pandas begin with the index if it names the rows."""
+    if is_pandas(frame):
         columns = {str(name): frame[name].tolist() for name in frame.columns}
         is_named = frame.index.name is not None or type(frame.index).__name__ != "RangeIndex"
-        index = {str(frame.index.name or "class"): frame.index.tolist()} if is_named else {}
+        index = {str(frame.index.name or index_name): frame.index.tolist()} if is_named else {}
         return {**index, **columns}
     if hasattr(frame, "to_pydict"):
         return {str(name): values for name, values in frame.to_pydict().items()}
     return {str(name): values for name, values in frame.to_dict(as_series=False).items()}
 
 
-def _is_pandas(value: Any) -> bool:
+def is_pandas(value: Any) -> bool:
+    """Whether a value is of pandas."""
     return type(value).__module__.partition(".")[0] == "pandas"
 
 
-def _is_frame(value: Any) -> bool:
+def is_frame(value: Any) -> bool:
+    """Whether a value is a data frame of pandas or polars, or a table of pyarrow."""
     is_of = type(value).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow")
     return is_of and type(value).__name__ in ("DataFrame", "Table")
 
@@ -298,7 +304,8 @@ def _is_group(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float)) or not isinstance(value, Iterable)
 
 
-def _partition_name(source: str, name: Any) -> str:
+def partition_name(source: str, name: Any) -> str:
+    """Return the name of a partition. "group" is a column of the per-class table already, so it becomes "groups"."""
     text = str(name).strip()
     if not text:
         raise InputError(f"{source}: expected a name for each partition, got an empty one")
@@ -312,8 +319,8 @@ def _class_of(value: Any) -> str:
     return str(value).strip()
 
 
-def _group_of(source: str, value: Any) -> str | None:
-    """The group that a value is, None for none."""
+def group_of(source: str, value: Any, what: str = "groups") -> str | None:
+    """Return the group (or the slice, as ``what`` says for messages) that a value is, None for none."""
     value = value.item() if hasattr(value, "item") else value
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
@@ -322,5 +329,5 @@ def _group_of(source: str, value: Any) -> str | None:
             return None
         value = int(value) if value.is_integer() else value
     if not isinstance(value, (str, int, float)):
-        raise TypeError(f"{source}: expected the names of groups, got {value!r}")
+        raise TypeError(f"{source}: expected the names of {what}, got {value!r}")
     return str(value).strip() or None

@@ -21,6 +21,7 @@ from vltr_eval.program.options import (
     add_class_options,
     add_forms,
     add_reading_options,
+    add_slices,
     add_threads,
     parse_bounds,
     parse_names,
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:
     add_threads(parser)
     add_reading_options(parser)
     add_class_options(parser)
+    add_slices(parser)
     saved = "that of the first saved evaluation"
     bounds = f"head has more than HIGH training samples, tail at most LOW; or a preset: {', '.join(PRESETS)}"
     parser.add_argument(
@@ -124,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
             checked_names(args.names, [base, *new])
         except ValueError as error:
             args.refuse(f"argument --{error}")
-    inputs = (*files, args.labels, args.counts, args.groups, args.clusters)
+    inputs = (*files, args.labels, args.counts, args.groups, args.clusters, args.slices)
     taken = {os.path.realpath(path) for path in inputs if path is not None}
     check_form(args, *(["json"] if args.json == STDOUT else []))
     if args.means is not None and not (args.markdown or args.latex):
@@ -150,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
                 *new,
                 labels=args.labels,
                 clusters=args.clusters,
+                slices=args.slices,
                 level=args.level,
                 class_metric=args.class_metric,
                 names=args.names,
@@ -186,6 +189,7 @@ def _refuse_options_of_predictions(args: argparse.Namespace) -> None:
 _OF_PREDICTIONS = (
     "labels",
     "clusters",
+    "slices",
     "ids",
     "label_ids",
     "columns",

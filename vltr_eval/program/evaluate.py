@@ -37,6 +37,7 @@ from vltr_eval.program.options import (
     add_inputs,
     add_report_options,
     add_sap_options,
+    add_slices,
     add_threads,
     parse_evaluation_file,
     parse_priors,
@@ -49,6 +50,7 @@ from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
     from vltr_eval.comparison import Comparison, Evaluation
+    from vltr_eval.formats.slice_files import RowSlice
 
 
 _DESCRIPTION = """\
@@ -111,6 +113,7 @@ def add(commands: Any) -> None:
         help="for --ci and --save-evaluation: the video (frame, patient, ...) of each row of PREDS, in the formats of "
         "an --ids FILE; rows of one cluster count as one observation",
     )
+    add_slices(parser)
     add_report_options(parser)
     parser.add_argument(
         "--save-table", type=parse_table_file, metavar="FILE", help="save the rank table (.npz) for `vltr-eval table`"
@@ -135,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     check_priors(args)
     if args.clusters is not None and args.ci is None and not _needs_effects(args):
         args.refuse("argument --clusters: give --ci as well, whose intervals use it, or --save-evaluation")
-    files = [args.labels, args.baseline, args.counts, args.groups, args.class_names, args.clusters]
+    files = [args.labels, args.baseline, args.counts, args.groups, args.class_names, args.clusters, args.slices]
     check_outputs(args, *args.preds, *files, *prior_files(args), *id_files(args))
     with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
         with propagate_errors(communicator):
@@ -148,6 +151,10 @@ def run(args: argparse.Namespace) -> int:
                 raise ValueError(
                     f"--clusters: expected one process, which has all rows of a cluster, got {communicator.size}"
                 )
+            if args.slices and communicator.size > 1:
+                raise ValueError(
+                    f"--slices: expected one process, which has all rows of a slice, got {communicator.size}"
+                )
             outputs = stack.enter_context(Outputs(args)) if is_first else None
             with ProgressBar(sys.stderr, enabled=is_first and not args.quiet) as reading:
                 inputs = read_command_inputs(args, lambda fraction: reading(fraction, "reading"))
@@ -159,10 +166,12 @@ def run(args: argparse.Namespace) -> int:
             if clusters is not None:
                 chunks = [replace(chunk, clusters=clusters) for chunk in chunks]
             weightings = read_weightings(args, class_info, chunks)
+            slices = _read_slices(args, inputs)
             baseline = _read_baseline(args) if is_first else None
             if baseline is not None and not (args.max_drop or args.summary):
                 note(args, "vltr-eval: note: --baseline changes nothing without --max-drop or --summary")
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
+        whole = part_of(progress, 0.0, _BEFORE_SLICES) if slices else progress
         counted = share_of_counting(settings)
         start = time.perf_counter()
         found = count_chunks(
@@ -172,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
             class_info=class_info,
             communicator=communicator,
             threads=args.threads,
-            progress=part_of(progress, 0.0, counted),
+            progress=part_of(whole, 0.0, counted),
             keep_effects=_needs_effects(args),
         )
         seconds = time.perf_counter() - start
@@ -181,7 +190,13 @@ def run(args: argparse.Namespace) -> int:
             return OK
         progress.wipe()
         note(args, speed(matrix, seconds))
-        report = _report_counts(found, settings).report(class_info, part_of(progress, counted, 1.0))
+        report = _report_counts(found, settings).report(class_info, part_of(whole, counted, 1.0))
+        if slices:
+            from vltr_eval._engine.slices import evaluate_slices  # not above: few evaluations have slices
+
+            rest = part_of(progress, _BEFORE_SLICES, 1.0)
+            parts = evaluate_slices(settings, chunks[0], class_info, slices, threads=args.threads, progress=rest)
+            report = replace(report, slices=parts)
         progress.wipe()
         if weightings:
             report = add_prior_results(report, found, class_info, chunks[0], weightings, threads=args.threads)
@@ -195,6 +210,17 @@ def run(args: argparse.Namespace) -> int:
             text = summary(comparison, verdicts)
         outputs.deliver(report, found.table, evaluation, text)
     return max(judge_limits(args, report), report_drops(verdicts))
+
+
+_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices
+
+
+def _read_slices(args: argparse.Namespace, inputs: Inputs) -> tuple[RowSlice, ...]:
+    if args.slices is None:
+        return ()
+    from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
+
+    return read_slices(args.slices, inputs.scores.num_rows, inputs.ids)
 
 
 def _needs_effects(args: argparse.Namespace) -> bool:

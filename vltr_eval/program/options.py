@@ -108,6 +108,15 @@ def add_groups(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_slices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--slices",
+        metavar="FILE",
+        help="a table for each slice of the rows: .csv, .tsv or .parquet of an id column and one column for each "
+        "partition, joined by id, or .txt or .npy of a slice for each row of PREDS",
+    )
+
+
 def add_class_options(parser: argparse.ArgumentParser) -> None:
     add_counts(parser)
     add_groups(parser)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from vltr_eval.report.means import Group
+from vltr_eval.report.means import Group, Slice
 from vltr_eval.report.names import OVERALL, Metric, grouped_name, interval_names
 
 
@@ -62,6 +62,34 @@ def read_groups(
     if [group.name for group in groups[:1]] != [OVERALL]:
         raise TypeError(f"groups without {OVERALL!r} as the first")
     return tuple(groups)
+
+
+def slices_in_json(slices: Sequence[Slice], metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+    """Return slices for JSON: by partition and name, as the report itself has its groups and metrics."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in slices:
+        found.setdefault(part.partition, {})[part.name] = {
+            "num_rows": part.num_rows,
+            "groups": group_sizes(part.groups),
+            "metrics": flat_means(part.groups, metrics),
+        }
+    return found
+
+
+def read_slices(
+    document: Mapping[str, Any], metrics: Sequence[Metric], estimated: Sequence[Metric]
+) -> tuple[Slice, ...]:
+    """Read slices from the output of `slices_in_json`. estimated: the metrics with an interval."""
+    return tuple(
+        Slice(
+            name,
+            partition,
+            read_count(entry["num_rows"]),
+            read_groups(entry["groups"], metrics, entry["metrics"], estimated=estimated),
+        )
+        for partition, entries in document.items()
+        for name, entry in entries.items()
+    )
 
 
 def is_nan(value: Any) -> bool:
@@ -127,6 +155,8 @@ def read_column(name: str, values: Any, num_classes: int, partitions: Collection
 def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
     return None if is_nan(value) else value
 
 

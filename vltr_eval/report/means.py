@@ -36,6 +36,26 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
+class Slice:
+    """The means over a slice of the rows, with the bits that an evaluation of these rows alone gives.
+
+    Attributes:
+        name: The name of the slice.
+        partition: The name of its partition.
+        num_rows: Its rows.
+        groups: The means over the groups of the report, "overall" first.
+    """
+
+    name: str
+    partition: str
+    num_rows: int
+    groups: tuple[Group, ...]
+
+    def __repr__(self) -> str:
+        return f"<Slice {self.name} of {self.num_rows} rows, mAP={decimal(self.groups[0].values[AP.name])}>"
+
+
+@dataclass(frozen=True, eq=False)
 class PriorResult:
     """The means under another class distribution, by weighted rows (`vltr_eval.prior_weights`).
 

@@ -24,14 +24,24 @@ from vltr_eval.report.document import (
     read_groups,
     read_number,
     read_partitions,
+    read_slices,
     read_text,
     read_texts,
     render_json,
+    slices_in_json,
 )
-from vltr_eval.report.means import Group, PriorResult, decimal
+from vltr_eval.report.means import Group, PriorResult, Slice, decimal
 from vltr_eval.report.names import AP, interval_names, name_under_prior, plain_name
 from vltr_eval.report.settings import Settings
-from vltr_eval.report.text import class_table, group_table, group_text, level_in_words, prior_table, shortlist
+from vltr_eval.report.text import (
+    class_table,
+    group_table,
+    group_text,
+    level_in_words,
+    prior_table,
+    shortlist,
+    slice_table,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -331,6 +341,7 @@ class Report(BaseReport):
             and Acc@k, the share of the weighted labels, and the effective number of positives.
         num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
             num_positive_clusters, the clusters with a positive of each class.
+        slices: The means over slices of the rows, if requested.
         notes: Sentences about inputs that were changed for the evaluation, or that make the numbers doubtful. JSON has
             them, ``str(report)`` ends with them, and the program writes them to stderr.
 
@@ -352,6 +363,7 @@ class Report(BaseReport):
     rows_without_labels: int | None
     prior_results: tuple[PriorResult, ...] = ()
     num_clusters: int | None = None
+    slices: tuple[Slice, ...] = ()
 
     @property
     def num_labels(self) -> int:
@@ -437,6 +449,7 @@ class Report(BaseReport):
             classes=classes,
             prior_results=results,
             num_clusters=read_count(document["num_clusters"]) if "num_clusters" in document else None,
+            slices=read_slices(document.get("slices", {}), settings.metrics, settings.estimated),
             notes=read_texts(document.get("notes", [])),  # older reports have none
         )
 
@@ -481,14 +494,18 @@ class Report(BaseReport):
                 | {"groups": group_sizes(result.groups)}
                 for result in self.prior_results
             }
+        if self.slices:  # as is this one
+            document["slices"] = slices_in_json(self.slices, self.settings.metrics)
         return document
 
     def _more_tables(self) -> list[Table]:
-        if not self.prior_results:
-            return []
-        labelled = self.num_rows - (self.rows_without_labels or 0)
-        metrics = self.settings.prior_metrics
-        return [prior_table(self.groups, self.prior_results, metrics, labelled)]
+        tables = []
+        if self.prior_results:
+            labelled = self.num_rows - (self.rows_without_labels or 0)
+            tables.append(prior_table(self.groups, self.prior_results, self.settings.prior_metrics, labelled))
+        if self.slices:
+            tables.append(slice_table(self.slices, self.settings.metrics))
+        return tables
 
     def _totals(self) -> dict[str, int | None]:
         return {

@@ -8,7 +8,7 @@ from typing import Any
 from vltr_eval._base.arguments import nearest_name
 from vltr_eval._base.text_table import Column, Table, fits
 from vltr_eval.report.document import is_nan
-from vltr_eval.report.means import Group, PriorResult, decimal
+from vltr_eval.report.means import Group, PriorResult, Slice, decimal
 from vltr_eval.report.names import RANKS, Metric, interval_names
 
 _ASCENDING = ("class", "name", "group")
@@ -121,6 +121,19 @@ def class_table(
     if len(rows) < num_classes:
         notes.append(f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit")
     return Table("", [*known, *_metric_columns(metrics, rows, by_class=True), *intervals], notes)
+
+
+def slice_table(slices: Sequence[Slice], metrics: Sequence[Metric]) -> Table:
+    """Build the table with a line for each slice: its rows, its classes with positives, and the overall means."""
+    overall = [part.groups[0] for part in slices]
+    several = len({part.partition for part in slices}) > 1
+    columns = [
+        Column("", [f"{part.partition}:{part.name}" if several else part.name for part in slices], is_name=True),
+        Column("rows", [f"{part.num_rows:,}" for part in slices], rank=RANKS["counts"]),
+        Column("classes", [f"{group.num_classes - group.num_undefined:,}" for group in overall], rank=RANKS["counts"]),
+        *_metric_columns(metrics, [group.values for group in overall]),
+    ]
+    return Table(f"by {' and '.join(dict.fromkeys(part.partition for part in slices))}", columns)
 
 
 def prior_table(
