@@ -112,7 +112,7 @@ def logged(request, report, undefined):
     return {"means": report, "classes": WithClasses(report), "undefined": undefined}[request.param]
 
 
-def test_tensorboard(run, logged):
+def test_tensorboard_stores_every_number(run, logged):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run("TensorBoard", report=logged, epoch=EPOCH)
@@ -144,7 +144,7 @@ def offline_history(path):
     return history
 
 
-def test_weights_and_biases(run, logged):
+def test_weights_and_biases_stores_every_number(run, logged):
     recipe = run("Weights & Biases", report=logged, epoch=EPOCH)
     recipe["wandb"].teardown()  # wandb keeps the folder of the first run of a process
     (path,) = Path("wandb").glob("offline-run-*/*.wandb")
@@ -154,7 +154,7 @@ def test_weights_and_biases(run, logged):
     assert (path.parent / "files" / "per_class.csv").read_text(encoding="utf-8") == logged.to_csv()
 
 
-def test_mlflow(run, report, undefined, monkeypatch):
+def test_mlflow_stores_every_number(run, report, undefined, monkeypatch):
     assert "MLFLOW_ALLOW_FILE_STORE=true" in PAGE
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     for logged in (report, WithClasses(report), undefined):  # MLflow keeps the folder of the first run of a process
@@ -184,7 +184,7 @@ def expected_means(model):
     return vltr_eval.evaluate(scores, VAL[1], **OPTIONS).metrics()
 
 
-def test_lightning(run):
+def test_lightning_logs_each_epoch(run):
     import pytorch_lightning as lightning
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -231,7 +231,7 @@ def test_lightning(run):
 DATASETS = [[{"features": x, "labels": y} for x, y in zip(*part, strict=True)] for part in (TRAIN, VAL)]
 
 
-def test_hugging_face_trainer(run):
+def test_hugging_face_trainer_logs_each_epoch(run):
     from transformers import TrainerCallback
 
     expected = []
