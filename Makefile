@@ -15,14 +15,18 @@ VENV := .venv
 TOOLS := .venv-tools
 BENCH := .venv-bench
 DOCS := .venv-docs
+RECIPES := .venv-recipes
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
+
+# Tests that `make test` leaves out, because they have an environment of their own.
+APART := test-recipes
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/*) $(shell find vltr_eval vltr_train -type f -not -name '*.pyc' -not -name '*.so')
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples test test-recipes test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +35,7 @@ help:
 	@echo "                          make a synthetic data set, train a baseline and FrameStack on it, show their table"
 	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
+	@echo "make test-recipes         run the recipes of docs/trackers.md with the trackers themselves"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
 	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
@@ -77,6 +82,10 @@ examples: $(VENV)/.installed-for-training
 # Run in build/, because in this folder `import vltr_eval` finds the sources, which have no compiled core.
 test: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(addprefix ../,$(TESTS)) $(ARGS)
+	@echo "make test left out tests with environments of their own: make $(APART)"
+
+test-recipes: $(RECIPES)/.installed
+	cd build && ../$(RECIPES)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/recipes $(ARGS)
 
 # PYTHONPATH comes before the installed wheel, which stays as it is.
 test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
@@ -149,7 +158,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(RECIPES) build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -194,6 +203,12 @@ $(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt
 	@echo "installing what the site needs ..."
 	@$(DOCS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[docs]"
 	@$(DOCS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+$(RECIPES)/.installed: $(RECIPES)/.made build/wheel/.built constraints.txt
+	@echo "installing the trackers ..."
+	@$(RECIPES)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[recipes]"
+	@$(RECIPES)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 
 $(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt

@@ -20,6 +20,7 @@ from vltr_eval.comparison.tables import (
     system_table,
 )
 from vltr_eval.report.document import render_json
+from vltr_eval.report.logged import class_numbers, logged
 from vltr_eval.report.names import OVERALL
 
 
@@ -160,20 +161,34 @@ class Comparison:
     best: tuple[BestOfMean, ...] = ()
     slices: tuple[SliceComparison, ...] = ()
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(
+        self, prefix: str = "", *, per_class: bool | str | Sequence[str] = False, plain_names: bool = False
+    ) -> dict[str, float]:
         """Return the numbers of all means by flat names, for loggers.
 
         ``mAP_tail_difference``, ``mAP_tail_difference_se``, ``..._low``, ``..._high``, ``..._p`` and
         ``..._detectable``. With several systems, the name of the system comes first: ``new 2/mAP_difference``.
+
+        Args:
+            prefix: Text in front of every name, such as ``"test/"``.
+            per_class: Whether to add the numbers of single classes, such as ``per_class/difference/playing violin``, by
+                the rules of `Report.metrics`.
+            plain_names: See there.
+
+        Raises:
+            ValueError: Two names are the same as plain names, or ``per_class`` names no column of numbers.
         """
-        found = {}
+        found: dict[str, float] = {}
         for system in self.systems:
-            prefix = f"{system.name}/" if len(self.systems) > 1 else ""
+            first = f"{system.name}/" if len(self.systems) > 1 else ""
             for mean in system.means:
-                name = f"{prefix}{mean.name}_difference"
+                name = f"{first}{mean.name}_difference"
                 found[name] = mean.difference
                 found |= {f"{name}_{key}": getattr(mean, attribute) for key, attribute in _METRIC_KEYS.items()}
-        return found
+            columns = {"class": range(self.num_classes), **system.classes}
+            of_classes = class_numbers(columns, per_class, plain_names)
+            found |= {first + name: value for name, value in of_classes.items()}
+        return logged(found, prefix, plain_names)
 
     def to_json(self) -> str:
         """Return the comparison as JSON: its schema is named in it, the key order is fixed, NaN and infinity are null.

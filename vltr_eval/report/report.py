@@ -30,8 +30,9 @@ from vltr_eval.report.document import (
     render_json,
     slices_in_json,
 )
+from vltr_eval.report.logged import class_numbers, logged
 from vltr_eval.report.means import Group, PriorResult, Slice, decimal
-from vltr_eval.report.names import AP, interval_names, name_under_prior, plain_name
+from vltr_eval.report.names import AP, interval_names, name_under_prior
 from vltr_eval.report.settings import Settings
 from vltr_eval.report.text import (
     class_table,
@@ -96,28 +97,35 @@ class BaseReport(ABC):
             parts.append(f"groups:{settings.signature_of_groups}")
         return "|".join([*parts, f"vltr:{self.version}"])
 
-    def metrics(self, *, plain_names: bool = False) -> dict[str, float]:
-        """Return every mean by its flat name: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``.
+    def metrics(
+        self, prefix: str = "", *, per_class: bool | str | Sequence[str] = False, plain_names: bool = False
+    ) -> dict[str, float]:
+        """Return the numbers by flat names, for loggers: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``.
 
         Args:
+            prefix: Text in front of every name, such as ``"val/"``.
+            per_class: Whether to add the numbers of single classes, as ``per_class/AP/playing violin``: all columns of
+                `classes` that hold numbers, or those whose names are given, such as ``["AP", "num_positives"]``. A
+                class without a name has its index. Classes that share a name have their index in front of it
+                (``per_class/AP/3 violin``). Undefined values, as the AP of an absent class, are left out. Undefined
+                means are NaN.
             plain_names: Whether to give the names that every logger takes, such as ``Acc_at_1`` for ``Acc@1``, because
-                MLflow refuses ``@``. ASCII letters, digits and ``_ - . /`` stay as they are; all else becomes ``_``.
+                MLflow refuses ``@``. ASCII letters, digits and ``_ - . /`` stay as they are; all else becomes ``_``,
+                and so does a slash within the name of a class. Names of more than 250 characters are cut.
 
         Raises:
-            ValueError: Two names are the same as plain names.
+            ValueError: Two names are the same as plain names, or ``per_class`` names no column of numbers.
+
+        Example:
+            >>> from vltr_eval import evaluate
+            >>> scores, names = np.float32([[.9, .1], [.8, .6]]), ["playing violin", "dog"]
+            >>> report = evaluate(scores, [[0], [1]], sap=None, topk=(1,), class_names=names)
+            >>> report.metrics("val/")
+            {'val/mAP': 1.0, 'val/ROC_AUC': 1.0, 'val/Acc@1': 0.5}
+            >>> list(report.metrics("val/", per_class="AP", plain_names=True))[2:]
+            ['val/Acc_at_1', 'val/per_class/AP/playing_violin', 'val/per_class/AP/dog']
         """
-        means = self._metrics()
-        if not plain_names:
-            return means
-        plain: dict[str, str] = {}
-        for name in means:
-            other = plain.setdefault(plain_name(name), name)
-            if other != name:
-                raise ValueError(
-                    f"plain_names: expected names that differ in letters and digits, got {other!r} and {name!r}; "
-                    "give the priors or the groups other names"
-                )
-        return {name: means[original] for name, original in plain.items()}
+        return logged(self._metrics() | class_numbers(self._columns, per_class, plain_names), prefix, plain_names)
 
     def to_json(self) -> str:
         """Return the report as JSON: its schema is named in it, the key order is fixed, NaN is null.
