@@ -29,7 +29,7 @@ FOR_METHODS = {
 }
 PUBLIC = {
     *("vltr_eval", "vltr_eval.distributed"),
-    *(f"vltr_eval.{name}" for name in ("comparison", "formats", "intervals", "priors", "report")),
+    *(f"vltr_eval.{name}" for name in ("comparison", "formats", "intervals", "plot", "priors", "report")),
 }
 
 

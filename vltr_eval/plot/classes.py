@@ -146,19 +146,22 @@ def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
     shown = ~(np.isnan(x) | np.isnan(y))
     groups = [group.name for group in train_groups(report)]
     with drawing(ax) as ax:
-        (line,) = ax.plot([0, 1], [0, 1], color=GREY, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
         handles, names = [], []
         masks = members(report, groups)
         for name, mark in group_marks(list(masks)).items():
             handles.append(_add_points(ax, x[masks[name] & shown], y[masks[name] & shown], mark))
             names.append(readable(name, 14))
-        lowest = float(np.min(y[shown], initial=1.0))
+        low = min(math.floor(10 * np.min(y[shown], initial=1.0)) / 10, 0.9)
+        if low < 0.5:
+            (line,) = ax.plot([low, 1], [low, 1], color=GREY, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
+            handles.append(line)
+            names.append("equal")
         share_axis(ax.xaxis)
-        share_axis(ax.yaxis, min(math.floor(10 * lowest) / 10, 0.9))
+        share_axis(ax.yaxis, low)
         ax.set_xlabel(AP.class_heading)
         ax.set_ylabel(metric.class_heading if metric is EXPECTED_SAP else metric.name)
         if groups:
-            add_legend(ax, [*handles, line], [*names, "equal"], loc="lower right")
+            add_legend(ax, handles, names, loc="lower right")
     return ax
 
 

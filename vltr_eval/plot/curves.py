@@ -142,7 +142,12 @@ def _index_of(choice: Any, table: RankTable, names: Sequence[str] | None) -> int
     if isinstance(choice, str) and names is not None and choice in names:
         index = names.index(choice)
     elif isinstance(choice, str) and not choice.isdecimal():
-        raise unknown_name("classes", choice, names or [])
+        if names is None:
+            raise ValueError(
+                f"classes: expected indices from 0 to {table.num_classes - 1}, because the classes have no names, got "
+                f"{choice!r}"
+            )
+        raise unknown_name("classes", choice, names)
     else:
         index = int(choice)
         if not 0 <= index < table.num_classes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vltr_eval._base.files import PendingFile
 from vltr_eval.plot.style import require_matplotlib, styled
@@ -73,8 +73,8 @@ def fill(target: Axes | Figure, path: Path, kind: str, *, dpi: float = DPI) -> N
     """Write a figure to the temporary file of a `PendingFile`. kind: one of `FORMATS`."""
     import matplotlib
 
-    figure = figure_of(target)
-    with styled(figure), matplotlib.rc_context(dict(_SETTINGS)):
+    figure, settings = figure_of(target), cast(Any, dict(_SETTINGS))
+    with styled(figure), matplotlib.rc_context(settings):
         figure.savefig(path, format=kind, dpi=dpi, metadata=dict(_METADATA[kind]))
 
 
@@ -96,4 +96,4 @@ def figure_of(target: Axes | Figure) -> Figure:
     found: Any = target
     while getattr(found, "figure", None) not in (None, found):
         found = found.figure
-    return found  # type: ignore[no-any-return]  # a subfigure's figure is typed as either
+    return cast("Figure", found)

@@ -346,10 +346,12 @@ def head_tail_trade(
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
         for axis in (ax.xaxis, ax.yaxis):
             signed_axis(axis, 4)
-        for x, y, text in ((0.02, 0.98, "tail for head"), (0.98, 0.98, "both better")):
-            text = text.replace("tail", readable(chosen[1], 12)).replace("head", readable(chosen[0], 12))
+        for place, text in (
+            ("left", f"{readable(chosen[1], 12)} for {readable(chosen[0], 12)}"),
+            ("right", "both better"),
+        ):
             ax.text(
-                x, y, text, transform=ax.transAxes, ha="left" if x < 0.5 else "right", va="top", color=GREY,
+                0.02 if place == "left" else 0.98, 0.98, text, transform=ax.transAxes, ha=place, va="top", color=GREY,
                 fontstyle="italic", **PLAIN,
             )  # fmt: skip
         ax.set_aspect("equal")

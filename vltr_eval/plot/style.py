@@ -141,6 +141,12 @@ def add_axes(figure: Figure, *position: Any, **how: Any) -> Axes:
     return axes
 
 
+def add_title(figure: Figure, text: str) -> None:
+    """Add a title above all of a figure. The text is data."""
+    with styled(figure):
+        figure.suptitle(readable(text, 200), fontsize=8.0, **PLAIN)
+
+
 def styled(figure: Figure) -> AbstractContextManager[Any]:
     """The settings under which a figure was made: those of this module for its own figures."""
     return _own_style() if figure in _own_figures else nullcontext()
@@ -151,7 +157,8 @@ def _own_style() -> AbstractContextManager[Any]:
     import matplotlib
     from matplotlib import style
 
-    fonts = {key: matplotlib.rcParams[key] for key in _FONTS}
+    settings: Any = matplotlib.rcParams
+    fonts = {key: settings[key] for key in _FONTS}
     return style.context(["default", {**_STYLE, **fonts}])
 
 
