@@ -21,6 +21,7 @@ MODULES = sorted(
 METHODS = [module for module in MODULES if module.startswith("methods.")]
 WITHOUT_TORCH = (
     *("cli", "methods", "settings", "papers", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset"),
+    *("runs.curves", "runs.repetitions"),
     *("data.frame_store", "data.label_lists", "data.pack", "data.samplers", "data.synth"),
 )
 FOR_METHODS = {

@@ -25,6 +25,7 @@ _METADATA: Mapping[str, dict[str, None]] = {
 }
 
 FORMATS = tuple(_METADATA)
+"""The formats of `save`, each the suffix of its files."""
 
 _SETTINGS: Mapping[str, Any] = {
     "pdf.compression": 6,

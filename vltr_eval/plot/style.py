@@ -147,6 +147,17 @@ def add_title(figure: Figure, text: str) -> None:
         figure.suptitle(readable(text, 200), fontsize=8.0, **PLAIN)
 
 
+def set_width(figure: Figure, width: float) -> None:
+    """Give a figure its width in inches.
+
+    Raises:
+        ValueError: The width is not from 1 to 40.
+    """
+    if not 1 <= width <= 40:
+        raise ValueError(f"width: expected inches from 1 to 40, got {width:g}")
+    figure.set_figwidth(width)
+
+
 def styled(figure: Figure) -> AbstractContextManager[Any]:
     """The settings under which a figure was made: those of this module for its own figures."""
     return _own_style() if figure in _own_figures else nullcontext()

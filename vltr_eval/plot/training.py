@@ -12,15 +12,18 @@ from vltr_eval.plot.style import (
     LIGHT,
     PLAIN,
     THIN,
+    WIDTH,
     Mark,
     add_axes,
     add_legend_above,
+    add_title,
     drawing,
     group_marks,
     mark_of,
     new_figure,
     plain_number,
     readable,
+    set_width,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +71,13 @@ def learning_curves(runs: Sequence[Run], columns: Sequence[str] = ("loss",), *, 
     return ax
 
 
-def training_figure(runs: Sequence[Run], panels: Sequence[Sequence[str]] | None = None) -> Figure:
+def training_figure(
+    runs: Sequence[Run],
+    panels: Sequence[Sequence[str]] | None = None,
+    *,
+    width: float = WIDTH,
+    title: str | None = None,
+) -> Figure:
     """Draw learning curves in panels above each other: the loss, then the validation metrics.
 
     Runs of one method have one panel of metrics, with a line for each group. Runs of several methods have a panel for
@@ -77,13 +86,20 @@ def training_figure(runs: Sequence[Run], panels: Sequence[Sequence[str]] | None 
     Args:
         runs: The runs as plain data, see `Run`.
         panels: The columns of each panel; None chooses the loss and mAP, overall and by group.
+        width: Inches.
+        title: A title above the panels.
 
     Returns:
-        The figure, of one column.
+        The figure.
 
     Raises:
         ValueError: There is no run, or no run has a value in a column.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> run = {"name": "bce", "epochs": [0, 1], "columns": {"loss": [0.7, 0.5], "mAP": [None, 0.3]}}
+        >>> [ax.get_ylabel() for ax in training_figure([run]).axes]
+        ['loss', 'mAP']
     """
     chosen = default_panels(runs) if panels is None else [list(panel) for panel in panels]
     for panel in chosen:
@@ -101,6 +117,9 @@ def training_figure(runs: Sequence[Run], panels: Sequence[Sequence[str]] | None 
                 ax.tick_params(labelbottom=False)
         axes[-1].set_xlabel("epoch")
         figure.align_ylabels(axes)
+        set_width(figure, width)
+        if title is not None:
+            add_title(figure, title)
     return figure
 
 

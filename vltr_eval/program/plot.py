@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 import sys
@@ -24,7 +23,7 @@ from vltr_eval.comparison.names import name_systems
 from vltr_eval.comparison.systems import checked_names
 from vltr_eval.plot.output import figure_of, fill, format_of
 from vltr_eval.plot.pairs import SORTS
-from vltr_eval.plot.style import WIDTH, add_title, require_matplotlib
+from vltr_eval.plot.style import WIDTH, add_title, require_matplotlib, set_width
 from vltr_eval.program.compare import (
     add_systems,
     checked_systems,
@@ -142,7 +141,7 @@ def _add_kind(
         "--out", type=_figure_file, required=True, metavar="FIGURE", help="the file: .pdf, .svg or .png"
     )
     parser.add_argument(
-        "--width", type=_inches, metavar="INCHES", help=f"of the figure (default: {WIDTH}, one column of a paper)"
+        "--width", type=float, metavar="INCHES", help=f"of the figure (default: {WIDTH}, one column of a paper)"
     )
     parser.add_argument("--title", metavar="TEXT", help="of the figure (default: none)")
     return parser
@@ -164,7 +163,7 @@ def _deliver(args: argparse.Namespace, inputs: Sequence[str | None], make: Calla
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
             ax = make(progress)
         if args.width is not None:
-            figure_of(ax).set_figwidth(args.width)
+            set_width(figure_of(ax), args.width)
         if args.title is not None:
             add_title(figure_of(ax), args.title)
         kind = format_of(args.out)
@@ -344,16 +343,6 @@ def _figure_file(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
     return text
-
-
-def _inches(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 1 <= value <= 40:
-        raise argparse.ArgumentTypeError(f"expected inches from 1 to 40, got {text!r}")
-    return value
 
 
 def _limit(text: str) -> int | None:
