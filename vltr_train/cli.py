@@ -38,6 +38,7 @@ commands:
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
   eval RUN                        evaluate a run again
   table RUN...                    runs as a table, --paper TABLE beside what a paper prints; --ci with intervals
+  plot RUN... --out FIGURE        learning curves of runs as a figure (.pdf, .svg, .png)
   methods [METHOD]                the methods, or the presets and settings of one
   sweep METHOD... --data DIR      runs of several methods or presets over seeds, then their table
 
@@ -340,6 +341,18 @@ def _table_options(args: argparse.Namespace) -> dict[str, Any]:
     return {"paper": args.paper, "format": args.format, **names}
 
 
+def _plot(args: argparse.Namespace) -> int:
+    from vltr_eval import plot
+    from vltr_train.runs.curves import training_runs
+    from vltr_train.runs.run_folder import RunFolder
+
+    runs = training_runs(map(RunFolder.open, args.folders))
+    how = {} if args.width is None else {"width": args.width}
+    figure = plot.training_figure(runs, args.panel or None, title=args.title, **how)
+    plot.save(figure, args.out)
+    return OK
+
+
 def _methods(args: argparse.Namespace) -> int:
     from vltr_train.methods import summaries
 
@@ -545,6 +558,23 @@ def _add_table(commands: Any) -> None:
     _add_threads(parser)
 
 
+def _add_plot(commands: Any) -> None:
+    parser = add_command(
+        commands, "plot", _plot, "Learning curves of runs. Those that differ in their seed alone also have their mean."
+    )
+    parser.add_argument("folders", nargs="+", metavar="RUN")
+    parser.add_argument("--out", type=_figure, required=True, metavar="FIGURE", help="the figure: .pdf, .svg or .png")
+    parser.add_argument(
+        "--panel",
+        type=lambda text: text.split(","),
+        action="append",
+        metavar="COLUMN,...",
+        help="columns of metrics.csv in one panel; may be repeated (default: the loss, then mAP by group)",
+    )
+    parser.add_argument("--width", type=float, metavar="INCHES", help="of the figure (default: one column of a paper)")
+    parser.add_argument("--title", metavar="TEXT", help="of the figure (default: none)")
+
+
 def _add_methods(commands: Any) -> None:
     parser = add_command(commands, "methods", _methods, "List the methods, or say all of one.")
     parser.add_argument("method", nargs="?", metavar="METHOD")
@@ -557,6 +587,7 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "fit": _add_fit,
     "eval": _add_eval,
     "table": _add_table,
+    "plot": _add_plot,
     "methods": _add_methods,
     "sweep": _add_sweep,
 }
@@ -614,6 +645,15 @@ def _bounds(text: str) -> tuple[float, float]:
         return checked_bounds((high, low))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected two numbers HIGH,LOW with HIGH >= LOW, got {text!r}") from None
+
+
+def _figure(text: str) -> str:
+    from vltr_eval.plot import FORMATS
+
+    if Path(text).suffix.lower().removeprefix(".") not in FORMATS:
+        suffixes = ", ".join(f".{name}" for name in FORMATS)
+        raise argparse.ArgumentTypeError(f"expected a name that ends in one of {suffixes}, got {text!r}")
+    return text
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,7 +37,13 @@ def add(commands: Any) -> None:
         "every class with enough positives."
     )
     parser = add_command(commands, "compare", run, description)
-    _add_systems(parser)
+    add_systems(parser)
+    _add_forms(parser)
+
+
+def add_systems(parser: argparse.ArgumentParser) -> None:
+    """Add the systems, how they are read and evaluated, and how they are compared."""
+    _add_files(parser)
     add_threads(parser)
     add_reading_options(parser)
     add_class_options(parser)
@@ -55,8 +62,8 @@ def add(commands: Any) -> None:
     )
 
 
-def _add_systems(parser: argparse.ArgumentParser) -> None:
-    """Add the systems, and the options that `vltr-eval compare` does not share with other commands."""
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the systems, and the options that only comparisons have."""
     parser.add_argument(
         "systems",
         nargs="*",
@@ -95,6 +102,10 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="confidence level of the intervals (default: 0.95)",
     )
+
+
+def _add_forms(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is written."""
     add_forms(parser)
     parser.add_argument(
         "--means",
@@ -111,21 +122,8 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    base, new = _systems(args)
+    base, new = checked_systems(args)
     files = [path for system in (base, *new) for path in system]
-    predictions = [path for path in files if not (os.path.isfile(path) and is_archive(path))]
-    if args.labels is None and predictions:
-        args.refuse(
-            f"the following arguments are required: --labels, because {predictions[0]} is no file that "
-            "--save-evaluation wrote"
-        )
-    if not predictions:
-        _refuse_options_of_predictions(args)
-    if args.names is not None:
-        try:
-            checked_names(args.names, [base, *new])
-        except ValueError as error:
-            args.refuse(f"argument --{error}")
     inputs = (*files, args.labels, args.counts, args.groups, args.clusters, args.slices)
     taken = {os.path.realpath(path) for path in inputs if path is not None}
     check_form(args, *(["json"] if args.json == STDOUT else []))
@@ -133,6 +131,41 @@ def run(args: argparse.Namespace) -> int:
         args.refuse("argument --means: give --markdown or --latex as well, whose table it is for")
     if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
         args.refuse(f"{args.json} is an input and cannot be an output as well")
+    with ExitStack() as stack:
+        output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
+        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            found = compare_systems(args, base, new, progress)
+        text = _on_stdout(args, found)
+        if output is not None:
+            output.write_text(found.to_json())
+        sys.stdout.write(text)
+    return OK
+
+
+def checked_systems(args: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
+    """The runs of the baseline, and those of each other system. Refuses options that do not fit them."""
+    base, new = _systems(args)
+    files = [path for system in (base, *new) for path in system]
+    predictions = [path for path in files if not is_saved(path)]
+    if args.labels is None and predictions:
+        args.refuse(
+            f"the following arguments are required: --labels, because {predictions[0]} is no file that "
+            "--save-evaluation wrote"
+        )
+    if not predictions:
+        refuse_options_of_predictions(args, _OF_PREDICTIONS)
+    if args.names is not None:
+        try:
+            checked_names(args.names, [base, *new])
+        except ValueError as error:
+            args.refuse(f"argument --{error}")
+    return base, new
+
+
+def compare_systems(
+    args: argparse.Namespace, base: list[str], new: list[list[str]], progress: Callable[[float], None] | None
+) -> Comparison:
+    """Compare the systems of `checked_systems` under the options."""
     options = {
         "topk": args.topk,
         "absent": args.absent,
@@ -144,45 +177,46 @@ def run(args: argparse.Namespace) -> int:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if args.sap is not None:
         given["sap"] = None if args.sap == "none" else args.sap
-    with ExitStack() as stack:
-        output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
-        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-            found = compare(
-                base,
-                *new,
-                labels=args.labels,
-                clusters=args.clusters,
-                slices=args.slices,
-                level=args.level,
-                class_metric=args.class_metric,
-                names=args.names,
-                ids=args.ids,
-                label_ids=args.label_ids,
-                columns=args.columns,
-                exclude=args.exclude_columns,
-                header=args.header,
-                label_form=args.label_form,
-                join=args.join,
-                threads=args.threads,
-                progress=progress,
-                **given,
-            )
-        if not any(found.systems[0].classes["num_positives"]):
-            raise ValueError("labels: no positives in any class, so no metric is defined")
-        text = _on_stdout(args, found)
-        if output is not None:
-            output.write_text(found.to_json())
-        sys.stdout.write(text)
-    return OK
+    found = compare(
+        base,
+        *new,
+        labels=args.labels,
+        clusters=args.clusters,
+        slices=args.slices,
+        level=args.level,
+        class_metric=args.class_metric,
+        names=args.names,
+        ids=args.ids,
+        label_ids=args.label_ids,
+        columns=args.columns,
+        exclude=args.exclude_columns,
+        header=args.header,
+        label_form=args.label_form,
+        join=args.join,
+        threads=args.threads,
+        progress=progress,
+        **given,
+    )
+    if not any(found.systems[0].classes["num_positives"]):
+        raise ValueError("labels: no positives in any class, so no metric is defined")
+    return found
 
 
-def _refuse_options_of_predictions(args: argparse.Namespace) -> None:
-    for option in _OF_PREDICTIONS:
+def is_saved(path: str) -> bool:
+    """Whether a file is an evaluation that --save-evaluation wrote."""
+    return os.path.isfile(path) and is_archive(path)
+
+
+def refuse_options_of_predictions(
+    args: argparse.Namespace, options: Sequence[str], given: str = "saved evaluations"
+) -> None:
+    """Refuse options that predictions alone have. given: the inputs that came instead."""
+    for option in options:
         unset = () if option == "exclude_columns" else None
         if getattr(args, option) != unset:
             args.refuse(
-                f"argument --{option.replace('_', '-')}: expected predictions to evaluate with it, got saved "
-                "evaluations; leave it out"
+                f"argument --{option.replace('_', '-')}: expected predictions to evaluate with it, got "
+                f"{given}; leave it out"
             )
 
 

@@ -62,6 +62,8 @@ other commands, each with its own --help:
   vltr-eval compare BASE NEW... --labels LABELS
                                         differences of systems, with paired intervals and tests
   vltr-eval table FILE                  the report of a rank table that --save-table wrote
+  vltr-eval plot KIND INPUT... --out FIGURE
+                                        figures for papers; needs "vltr[plot]"
   vltr-eval ava DETECTIONS GROUNDTRUTH  AVA's frame mAP, and sampled AP over its boxes
   vltr-eval check PREDS LABELS          what is in the inputs: NaN, labels, absent classes, ties, saturation
   vltr-eval doctor                      versions, compiled core, CPU features, devices, self-check

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import GROUP_NAMES
@@ -23,6 +22,7 @@ from vltr_eval._base.text_table import BEST, NOT_WORSE, Column, Table, as_text
 from vltr_eval.intervals import check_level
 from vltr_eval.report import AP, EXPECTED_SAP, SAP, accuracy_at, grouped_name
 from vltr_train.papers import method_order
+from vltr_train.runs.repetitions import repetitions
 
 if TYPE_CHECKING:
     from vltr_eval.comparison import BestOfMean, MeanDifference
@@ -200,37 +200,18 @@ class _Line:
 
 
 def _measured(runs: Iterable[RunFolder]) -> list[_Line]:
-    alike: dict[str, list[RunFolder]] = {}
-    for run in runs:
-        alike.setdefault(json.dumps([_spec(run), _traits(run)], sort_keys=True), []).append(run)
-    variants = [(_spec(first), _traits(first)) for first, *_ in alike.values()]
-    lines = []
-    for (spec, traits), group in zip(variants, alike.values(), strict=True):
-        others = [theirs for name, theirs in variants if name == spec]
-        differing = [key for key, value in traits.items() if any(theirs.get(key) != value for theirs in others)]
-        lines.append(
-            _Line(
-                spec=spec,
-                changes=" ".join(f"{key}={_setting(traits[key])}" for key in differing),
-                data=traits["data"],
-                select_on=_selected_on(group[0]),
-                seeds=[run.value("settings", "seed") for run in group],
-                metrics=[run.load_report().metrics() for run in group],
-                runs=group,
-            )
+    return [
+        _Line(
+            spec=alike.spec,
+            changes=alike.changes,
+            data=alike.data,
+            select_on=_selected_on(alike.runs[0]),
+            seeds=alike.seeds,
+            metrics=[run.load_report().metrics() for run in alike.runs],
+            runs=alike.runs,
         )
-    return lines
-
-
-def _spec(run: RunFolder) -> str:
-    method, preset = run.document["method"], run.document["preset"]
-    return method if preset is None else f"{method}:{preset}"
-
-
-def _traits(run: RunFolder) -> dict[str, Any]:
-    """The values that runs share if they are repetitions of each other."""
-    traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
-    return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
+        for alike in repetitions(runs)
+    ]
 
 
 def _selected_on(run: RunFolder) -> str:
@@ -238,13 +219,6 @@ def _selected_on(run: RunFolder) -> str:
     select_on = run.value("settings", "select_on")
     num_validation = run.value("dataset", "videos")[1]
     return select_on if num_validation or select_on != "validate" else "last"
-
-
-def _setting(value: Any) -> str:
-    """The value as text of the command line."""
-    if isinstance(value, list):
-        return ",".join(map(_setting, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> list[_Line]:
