@@ -112,7 +112,7 @@ def thin_curves(curves: Curves, most: int) -> np.ndarray:
     All of a class with few thresholds. Else they are even in recall, with the first, the last, and the first of those
     with the largest F1.
     """
-    indptr, tp, fp = curves.indptr, curves.tp, curves.fp
+    indptr, tp = curves.indptr, curves.tp
     counts = np.diff(indptr)
     many = counts > most
     if not many.any():
