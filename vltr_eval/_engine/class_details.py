@@ -68,8 +68,8 @@ def class_details(
 
     Example:
         >>> details = class_details(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
-        >>> details.histograms.positives.sum(), details.mistakes.missed_rows[0]
-        (np.uint64(2), array([ 2,  0, -1, -1, -1]))
+        >>> details.histograms.negatives.sum(axis=1).tolist(), details.mistakes.missed_rows[0].tolist()
+        ([1], [2, 0, -1, -1, -1])
     """
     inputs = read_inputs(
         scores,

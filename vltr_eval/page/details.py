@@ -112,8 +112,8 @@ class ClassDetails:
     Example:
         >>> from vltr_eval import class_details
         >>> details = class_details(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
-        >>> details.histograms.positives[0, [0, -1]], details.mistakes.false_rows[0, 0]
-        (array([1, 1], dtype=uint32), 1)
+        >>> details.histograms.positives[0, [0, -1]].tolist(), details.mistakes.false_rows[0].tolist()
+        ([1, 1], [1, -1, -1, -1, -1])
     """
 
     curves: Curves
@@ -137,12 +137,15 @@ class ClassDetails:
         Raises:
             TypeError: It is neither.
         """
-        if not isinstance(details, cls):
+        found: ClassDetails
+        if isinstance(details, cls):
+            found = details
+        else:
             columns = [getattr(details, column, None) for column in ("indptr", "thresholds", "tp", "fp")]
             if not all(isinstance(column, np.ndarray) for column in columns):
                 raise TypeError(
                     f"details: expected ClassDetails or a RankTable, got {type(details).__name__}; "
                     "vltr_eval.class_details makes them"
                 )
-            details = cls(Curves(*columns))  # type: ignore[arg-type]  # checked just above
-        return details if name is None else replace(details, name=name)
+            found = cls(Curves(*columns))  # type: ignore[arg-type]  # checked just above
+        return found if name is None else replace(found, name=name)

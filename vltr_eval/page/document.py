@@ -49,7 +49,8 @@ class Page:
         details: The details of each system, the baseline first; empty without any.
         training: The runs of a training as plain data; None without them.
         signature: The line to cite.
-        remarks: Sentences on the input, and on what the page lacks.
+        notes: Sentences on the input. The JSON of the report has them.
+        remarks: Sentences on what the page lacks.
         tables: The tables for readers without JavaScript.
     """
 
@@ -62,6 +63,7 @@ class Page:
     details: Sequence[ClassDetails] = ()
     training: Mapping[str, Any] | None = None
     signature: str = ""
+    notes: Sequence[str] = ()
     remarks: Sequence[str] = ()
     tables: Sequence[StaticTable] = ()
 
@@ -184,7 +186,8 @@ def _curves(curves: Curves, points: int) -> dict[str, Any]:
 
 def _share(values: np.ndarray) -> np.ndarray:
     """Shares from 0 to 1 as multiples of 1 / 65535, rounded to the nearest."""
-    return np.rint(values * 65535)
+    rounded: np.ndarray = np.rint(values * 65535)
+    return rounded
 
 
 def _float_dtype(values: np.ndarray) -> str:

@@ -95,7 +95,7 @@ def _main(page: Page) -> str:
     parts = [f"<h1>{escape(page.title)}</h1>\n"]
     if page.signature:
         parts.append(f"<p>Signature: <code>{escape(page.signature)}</code></p>\n")
-    parts += [f"<p>{escape(remark)}</p>\n" for remark in page.remarks]
+    parts += [f"<p>{escape(remark)}</p>\n" for remark in (*page.notes, *page.remarks)]
     parts += map(_table, page.tables)
     parts.append("<noscript><p>Charts and the table of the classes need JavaScript in this file.</p></noscript>\n")
     return "".join(parts)

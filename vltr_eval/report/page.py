@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from vltr_eval.page import ClassDetails, Page, StaticTable, render_page
 from vltr_eval.report.document import is_nan
 from vltr_eval.report.means import Group, decimal
 from vltr_eval.report.names import OVERALL, Metric, interval_names
+from vltr_eval.report.settings import Settings
 from vltr_eval.report.text import level_in_words
-
-if TYPE_CHECKING:
-    from vltr_eval.report.report import BaseReport
 
 NO_DETAILS = "This page has no curves, histograms and mistakes of single classes, which need the scores."
 NO_ROWS = "This page has no histograms and mistakes of single classes, which need the scores of the rows."
@@ -30,11 +28,27 @@ _OTHERS = {
 }
 
 
-def report_page(report: BaseReport, details: Any = None) -> str:
+def report_page(
+    text: str,
+    classes: Mapping[str, Sequence[Any]],
+    counts: Mapping[str, str],
+    groups: Sequence[Group],
+    settings: Settings,
+    *,
+    signature: str,
+    notes: Sequence[str],
+    details: Any = None,
+) -> str:
     """Return the page of a report as HTML.
 
     Args:
-        report: The report.
+        text: The report as JSON.
+        classes: Its per-class table.
+        counts: The columns of counts that the text table shows, and their headings.
+        groups: Its means.
+        settings: Its settings.
+        signature: Its signature.
+        notes: Its notes.
         details: A `ClassDetails` or a rank table; None for a page without details of single classes.
 
     Raises:
@@ -43,19 +57,19 @@ def report_page(report: BaseReport, details: Any = None) -> str:
     """
     found = [] if details is None else [ClassDetails.of(details)]
     for one in found:
-        check_details(one, report.classes[next(iter(report.COUNTS))])
-    metrics = report.settings.metrics
+        check_details(one, classes[next(iter(counts))])
     return render_page(
         Page(
             kind="report",
-            title=f"Evaluation of {report.num_classes:,} classes",
-            report=report.to_json(),
-            headings=column_headings(report.classes, metrics, report.COUNTS, report.settings.interval),
-            partitions=partitions_of(report.groups),
+            title=f"Evaluation of {groups[0].num_classes:,} classes",
+            report=text,
+            headings=column_headings(classes, settings.metrics, counts, settings.interval),
+            partitions=partitions_of(groups),
             details=found,
-            signature=report.signature,
-            remarks=[*report.notes, *remarks_on(found)],
-            tables=[group_means(report.groups, metrics)],
+            signature=signature,
+            notes=notes,
+            remarks=remarks_on(found),
+            tables=[group_means(groups, settings.metrics)],
         )
     )
 
@@ -87,8 +101,8 @@ def column_headings(
     """Return the headings of the per-class columns in the order of the text table; columns that it lacks come last."""
     known = {"class": "class", **{name: _NAMES[name] for name in _NAMES if name in columns}, **counts}
     known |= {metric.class_name: metric.class_heading or _OTHERS.get(metric.class_name, "") for metric in metrics}
-    for metric in metrics if level is not None else ():
-        if metric.interval:
+    for metric in metrics:
+        if metric.interval and level is not None:
             _, low, high = interval_names(metric.class_name)
             known[low] = f"{metric.class_heading} {level_in_words(level)} low"
             known[high] = f"{metric.class_heading} {level_in_words(level)} high"

@@ -155,12 +155,10 @@ class BaseReport(ABC):
             TypeError: The details are neither.
             OutputError: The file cannot be written; a ValueError.
         """
-        from vltr_eval.report.page import report_page  # not above: few reports become pages
-
         if path is None:
-            return report_page(self, details)
+            return self._page(details)
         with PendingFile(path) as pending:
-            pending.write_text(report_page(self, details))
+            pending.write_text(self._page(details))
         return None
 
     def to_text(
@@ -244,6 +242,20 @@ class BaseReport(ABC):
             "metrics": self.metrics(),
             "classes": self.classes,
         }
+
+    def _page(self, details: Any) -> str:
+        from vltr_eval.report.page import report_page  # not above: few reports become pages
+
+        return report_page(
+            self.to_json(),
+            self.classes,
+            self.COUNTS,
+            self.groups,
+            self.settings,
+            signature=self.signature,
+            notes=self.notes,
+            details=details,
+        )
 
     def _settings_in_json(self) -> dict[str, Any]:
         settings = asdict(self.settings)
