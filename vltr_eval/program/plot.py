@@ -294,6 +294,7 @@ def _evaluate(args: argparse.Namespace, settings: Settings, progress: Progress) 
     return found, class_info
 
 
+_OF_COUNTING = ("counts", "groups", "bounds", "absent")
 _OF_READING = ("ids", "label_ids", "columns", "exclude_columns", "header", "label_form")
 
 
