@@ -63,7 +63,7 @@ export class Frame {
    */
   constructor({ title, summary = "", note, height = 300, margin = {}, hasCanvas = false, level = "h3", draw }) {
     this.height = height;
-    this.margin = { top: 12, right: 14, bottom: 42, left: 50, ...margin };
+    this.margin = { top: 10, right: 14, bottom: 42, left: 50, ...margin };
     this.draw = draw;
     this.width = 0;
     this.wasShown = false;
@@ -153,7 +153,7 @@ export class Frame {
     this.svg.append(
       svg("path", { class: "base", d: `M${area.left},${area.bottom}H${area.right}` }),
       svg("text", { class: "label", x: area.right, y: area.bottom + 35, "text-anchor": "end" }, x.label),
-      svg("text", { class: "label", x: 2, y: area.top - 2, dy: "-0.15em" }, y.label),
+      svg("text", { class: "label", x: 2, y: area.top - 13 }, y.label),
     );
   }
 

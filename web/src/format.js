@@ -50,9 +50,10 @@ export function percent(value) {
   return `${format(".1~f")(100 * value)} %`;
 }
 
-/** Format an interval: "0.1377 to 0.3719". */
+/** Format an interval: "0.1377\u20130.3719", or "\u22120.0115 to +0.0065" with signs. */
 export function interval(low, high, one = decimal) {
-  return isNumber(low) && isNumber(high) ? `${one(low)} to ${one(high)}` : UNDEFINED;
+  if (!isNumber(low) || !isNumber(high)) return UNDEFINED;
+  return low < 0 || one !== decimal ? `${one(low)} to ${one(high)}` : `${one(low)}\u2013${one(high)}`;
 }
 
 /** Format a score with up to six significant digits. @param {number} value */

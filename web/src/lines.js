@@ -4,6 +4,7 @@ import { scaleLinear, scaleLog } from "d3-scale";
 import { Frame, pointerIn } from "./chart.js";
 import { el, say, svg } from "./dom.js";
 import { isNumber } from "./format.js";
+import { markPath } from "./marks.js";
 import { linePath } from "./paths.js";
 
 /**
@@ -14,6 +15,8 @@ import { linePath } from "./paths.js";
  * @property {(number | null)[]} ys
  * @property {boolean} [isStep] Whether a value holds up to the next x.
  * @property {boolean} [isThin]
+ * @property {number} [mark] The index of the mark of its points, see marks.js.
+ * @property {number[]} [marked] The indices of the points that have a mark; all of them by default.
  * @property {number} [group] The group that the line belongs to, for the choice of a group.
  */
 
@@ -60,7 +63,7 @@ export function lineChart(options) {
     note: options.note,
     level: options.level,
     height: options.height ?? 330,
-    margin: { top: 22 },
+    margin: { top: options.y.label ? 26 : 10 },
     draw,
   });
   const { box } = frame;
@@ -88,11 +91,17 @@ export function lineChart(options) {
       });
       drawn.style.stroke = `var(${one.colour})`;
       frame.svg.append(drawn);
-      if (!options.hasDots && one.xs.length > 1) continue;
-      for (const point of points.filter(Boolean)) {
-        const dot = svg("circle", { cx: point[0], cy: point[1], r: 2.2, class: isFaint ? "faint" : null });
-        dot.style.fill = `var(${one.colour})`;
-        frame.svg.append(dot);
+      if (!options.hasDots && !one.marked && one.xs.length > 1) continue;
+      for (const i of one.marked ?? points.keys()) {
+        if (!points[i]) continue;
+        const [x, y] = points[i].map((value) => value.toFixed(2));
+        const drawnMark = svg("path", {
+          d: markPath(one.mark ?? -1, one.marked ? 4 : 2.6),
+          transform: `translate(${x},${y})`,
+          class: isFaint ? "faint" : null,
+        });
+        drawnMark.style.fill = `var(${one.colour})`;
+        frame.svg.append(drawnMark);
       }
     }
     frame.svg.append(svg("path", { class: "cursor", d: `M0,${area.top}V${area.bottom}`, visibility: "hidden" }));

@@ -178,7 +178,7 @@ export function orderBy(values, descending, rows) {
 export function runningQuartiles(x, y, rows) {
   const sorted = rows.filter((c) => isNumber(x[c]) && isNumber(y[c])).sort((a, b) => x[a] - x[b] || a - b);
   if (sorted.length < 20) return null;
-  const size = Math.max(9, 2 * Math.round(sorted.length / 30) + 1);
+  const size = Math.max(9, 2 * Math.round(sorted.length / 24) + 1);
   const step = Math.max(1, Math.floor(sorted.length / 150));
   const points = [];
   for (let begin = 0; begin + size <= sorted.length; begin += step) {

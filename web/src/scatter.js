@@ -58,7 +58,7 @@ export function scatter(options) {
     note: options.note,
     height: options.height ?? 330,
     hasCanvas: true,
-    margin: { top: options.hasBands ? 30 : 22 },
+    margin: { top: 26 },
     draw,
   });
   const { box } = frame;

@@ -46,7 +46,7 @@ export function curveChart(systems, { share, move }) {
     note: `The dotted line is the share of positives, ${decimal(share)}, which is the precision of random scores.`,
     level: "h4",
     height: 250,
-    margin: { top: 22 },
+    margin: { top: 26 },
     draw(_, area) {
       scaleX = scaleLinear([0, 1], [area.left, area.right]);
       const y = scaleLinear([0, 1], [area.bottom, area.top]);
@@ -87,7 +87,7 @@ function thresholdScale(threshold) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const isLog = low > 0 && high / low > 1000;
   const domain = low === high ? [low - 0.5, high + 0.5] : [low, high];
-  return { scale: (isLog ? scaleLog : scaleLinear)(isLog ? [low, high] : domain), isLog };
+  return { scale: isLog ? scaleLog().domain([low, high]) : scaleLinear().domain(domain), isLog };
 }
 
 /** Precision, recall and F1 of a class by threshold. @param {import("../model.js").Curve} curve */
@@ -107,7 +107,7 @@ export function thresholdChart(curve, { move }) {
     note: `The largest F1 of the stored points is ${decimal(f1[best])}, at threshold ${score(threshold[best])}. A threshold chosen here is chosen on this set.`,
     level: "h4",
     height: 220,
-    margin: { top: 22 },
+    margin: { top: 8 },
     draw(_, area) {
       scale.range([area.left, area.right]);
       const y = scaleLinear([0, 1], [area.bottom, area.top]);
@@ -153,12 +153,12 @@ export function histogramChart({ low, high, positives, negatives }) {
     note: "Counts are on a log axis, log(1 + n).",
     level: "h4",
     height: 220,
-    margin: { top: 14 },
+    margin: { top: 8 },
     draw(_, area) {
       const x = scaleLinear([low, low + bins * width], [area.left, area.right]);
       const y = scaleLinear([-level(most), level(most)], [area.bottom, area.top]);
-      const powers = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].filter((n) => n <= most);
-      const kept = powers.length > 4 ? powers.filter((_n, i) => (powers.length - 1 - i) % 2 === 0) : powers;
+      const powers = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].filter((n) => n <= most && level(n) > 0.2 * level(most));
+      const kept = powers.length > 3 ? powers.filter((_n, i) => (powers.length - 1 - i) % 2 === 0) : powers;
       const ticks = [...kept.map((n) => -level(n)).reverse(), 0, ...kept.map(level)];
       frame.axes(
         area,

@@ -370,15 +370,10 @@ function systemTable(model, system, index, open) {
   const p = (key, heading, isHidden) => ({ key, heading, values: classes[key], text: (value) => pValue(value), isHidden });
   const columns = [];
   if (classes.name) columns.push({ key: "name", heading: "class", values: classes.name, text: String, isText: true });
-  if (classes.group) columns.push({ key: "group", heading: "group", values: classes.group, text: (value) => value, isText: true });
-  if (classes.train_count) {
-    columns.push({ key: "train_count", heading: "train", values: classes.train_count, text: (value) => count(value) });
-  }
   columns.push(
-    { key: "num_positives", heading: "positives", values: classes.num_positives, text: (value) => count(value) },
+    { key: "difference", heading: "difference", values: classes.difference, text: (value) => signed(value) },
     { key: "base", heading: "base", values: classes.base, text: (value) => decimal(value) },
     { key: "new", heading: "new", values: classes.new, text: (value) => decimal(value) },
-    { key: "difference", heading: "difference", values: classes.difference, text: (value) => signed(value) },
     {
       key: "interval",
       heading: "interval",
@@ -386,10 +381,15 @@ function systemTable(model, system, index, open) {
       values: widths(classes.low, classes.high),
       text: (_, c) => (isNumber(classes.low[c]) ? `${signed(classes.low[c])} to ${signed(classes.high[c])}` : UNDEFINED),
     },
-    p("p_value", "p", true),
-    p("holm", "p (Holm)", true),
     p("benjamini_hochberg", "p (BH)", false),
+    p("holm", "p (Holm)", true),
+    p("p_value", "p", true),
   );
+  if (classes.group) columns.push({ key: "group", heading: "group", values: classes.group, text: (value) => value, isText: true });
+  if (classes.train_count) {
+    columns.push({ key: "train_count", heading: "train", values: classes.train_count, text: (value) => count(value) });
+  }
+  columns.push({ key: "num_positives", heading: "positives", values: classes.num_positives, text: (value) => count(value) });
   const [base] = model.details;
   const own = model.detail(system.name) ?? model.details[index + 1];
   const hasCurves = base?.stored.curves || own?.stored.curves;

@@ -154,7 +154,7 @@ function reliabilityChart(model, name, { count: counts, mean_score: scores, freq
     summary: `Reliability diagram of ${visible(name)}: ${count(total)} scores in ${bins} bins, mean distance from the diagonal ${decimal(error)}.`,
     note: `${count(total)} scores.`,
     height: 290,
-    margin: { top: 22 },
+    margin: { top: 26 },
     draw(frame, area) {
       const x = scaleLinear([0, 1], [area.left, area.right]);
       const y = scaleLinear([0, 1], [area.bottom, area.top]);

@@ -2,7 +2,7 @@
 
 import { scaleLinear } from "d3-scale";
 import { el, svg } from "../dom.js";
-import { count, decimal, isNumber } from "../format.js";
+import { count, decimal, interval, isNumber } from "../format.js";
 import { groupColour, markElement } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
 
@@ -65,8 +65,9 @@ export function groupsView(model) {
   const { report } = model;
   const groups = Object.keys(report.groups);
   const metrics = metricNames(report.metrics, groups, Object.keys(report.shifts ?? {})).filter(
-    (name) => !isThresholdMetric(report, name),
+    (name) => !isThresholdMetric(report, name) && name !== "SAP_std",
   );
+  const spread = (metric, group) => (metric === "SAP" ? report.metrics[groupedName("SAP_std", group)] : undefined);
   const values = (metric) => groups.map((group) => groupedName(metric, group));
   const ends = values("mAP").flatMap((name) =>
     ["", "_low", "_high"].map((part) => report.metrics[name + part]).filter(isNumber),
@@ -94,7 +95,7 @@ export function groupsView(model) {
             colour: group === OVERALL ? "--text" : groupColour(groupIndex(model, group)),
           }),
         ),
-      metrics.map((metric) => meanCell(report.metrics, groupedName(metric, group))),
+      metrics.map((metric) => meanCell(report.metrics, groupedName(metric, group), spread(metric, group))),
     );
   });
   return el(
@@ -126,15 +127,12 @@ export function groupsView(model) {
   );
 }
 
-/** Make the cell of a mean with its interval under it. */
-export function meanCell(means, name) {
+/** Make the cell of a mean with its interval, or the deviation of its trials, under it. */
+export function meanCell(means, name, spread) {
   const [low, high] = [means[`${name}_low`], means[`${name}_high`]];
-  return el(
-    "td",
-    { "data-name": name },
-    decimal(means[name]),
-    isNumber(low) && isNumber(high) && el("span", { class: "ends" }, `${decimal(low)} to ${decimal(high)}`),
-  );
+  const hasEnds = isNumber(low) && isNumber(high);
+  const below = spread === undefined ? hasEnds && interval(low, high) : `\u00b1 ${decimal(spread)}`;
+  return el("td", { "data-name": name }, decimal(means[name]), below && el("span", { class: "ends" }, below));
 }
 
 function intervalNote(model) {

@@ -106,8 +106,13 @@ export function distributionView(model) {
       name: one.name,
       group: one.group,
       colour: groupColour(one.group ?? -1),
+      mark: one.group ?? -1,
       isStep: true,
     }));
+    for (const one of series) {
+      // The marks of the quartiles tell the lines apart without colours.
+      one.marked = [0.25, 0.5, 0.75].map((share) => one.ys.findIndex((y) => y >= share));
+    }
     const stops = Array.from({ length: 101 }, (_, i) => i / 100);
     const half = shown.map((one) => {
       const below = one.rows.filter((c) => classes.AP[c] <= 0.5).length / one.rows.length;

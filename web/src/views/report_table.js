@@ -64,7 +64,9 @@ export function reportColumns(model) {
       isHidden: !SHOWN.has(key) && !(key === "SAP" && !("expected_SAP" in classes)),
     });
   }
-  return columns;
+  // AP and its interval come first, beside the sketch of the curve.
+  const rank = ({ key }) => ["AP", "AP_interval"].indexOf(key);
+  return [...columns.filter((one) => rank(one) >= 0), ...columns.filter((one) => rank(one) < 0)];
 }
 
 /** @param {import("../model.js").Model} model */

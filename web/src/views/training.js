@@ -4,7 +4,7 @@ import { legend } from "../chart.js";
 import { el } from "../dom.js";
 import { decimal, isNumber } from "../format.js";
 import { lineChart } from "../lines.js";
-import { groupColour } from "../marks.js";
+import { groupColour, markElement } from "../marks.js";
 import { OVERALL, metricNames } from "../model.js";
 import { visible } from "../names.js";
 import { groupIndex, metricHeading } from "./groups.js";
@@ -42,14 +42,21 @@ function rank(name) {
   return at < 0 ? (name.includes("mAP") ? ORDER.length : ORDER.length + 1) : at;
 }
 
+/** The epochs that have a value of a column; a metric may be measured every few epochs. */
+function measured(run, name) {
+  const ys = run.columns[name] ?? [];
+  const kept = run.epochs.map((_epoch, i) => i).filter((i) => isNumber(ys[i]));
+  return { xs: kept.map((i) => run.epochs[i]), ys: kept.map((i) => ys[i]) };
+}
+
 /** One run: a line for each group. */
 function byGroup(model, run, metric, grouped) {
   return [
-    { name: grouped.length ? OVERALL : visible(run.name), colour: "--text", xs: run.epochs, ys: run.columns[metric] },
+    { name: grouped.length ? OVERALL : visible(run.name), colour: "--text", mark: -1, ...measured(run, metric) },
     ...grouped.map((group) => {
       const at = groupIndex(model, group);
       const index = at < 0 ? grouped.indexOf(group) : at;
-      return { name: group, colour: groupColour(index), xs: run.epochs, ys: run.columns[`${metric}_${group}`] };
+      return { name: group, colour: groupColour(index), mark: index, ...measured(run, `${metric}_${group}`) };
     }),
   ];
 }
@@ -57,18 +64,18 @@ function byGroup(model, run, metric, grouped) {
 /** Several runs: a line for each run. */
 function byRun(runs, name) {
   return runs
-    .filter((run) => run.columns[name])
+    .filter((run) => run.columns[name]?.some(isNumber))
     .map((run, i) => ({
       name: visible(run.name),
       colour: i < MOST_RUNS ? `--group-${i}` : "--no-group",
-      xs: run.epochs,
-      ys: run.columns[name],
+      mark: i,
+      ...measured(run, name),
       isThin: runs.length > MOST_RUNS,
     }));
 }
 
 function chart(name, series) {
-  const values = series.flatMap(({ ys }) => ys.filter(isNumber));
+  const values = series.flatMap(({ ys }) => ys);
   const epochs = series.flatMap(({ xs }) => xs);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const isShare = low >= 0 && high <= 1 && name !== "loss" && name !== "lr";
@@ -76,7 +83,7 @@ function chart(name, series) {
   const first = Math.min(...epochs);
   const last = Math.max(...epochs);
   const read = (y) => (Math.abs(y) < 0.001 && y !== 0 ? y.toExponential(2) : decimal(y));
-  const ends = series.map(({ name: line, ys }) => `${line} ${read(ys.filter(isNumber).at(-1))}`);
+  const ends = series.map(({ name: line, ys }) => `${line} ${read(ys.at(-1))}`);
   const title = metricHeading(name);
   const frame = lineChart({
     title,
@@ -90,6 +97,6 @@ function chart(name, series) {
     hasDots: epochs.length / series.length <= 40,
     height: 280,
   });
-  if (series.length > 1) frame.note.before(legend(series.map((one) => ({ ...one, name: el("bdi", null, one.name) }))));
+  if (series.length > 1) frame.note.before(legend(series.map((one) => ({ name: el("bdi", null, one.name), colour: one.colour, mark: markElement(one.mark) }))));
   return frame;
 }
