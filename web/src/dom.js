@@ -1,4 +1,4 @@
-// Elements without innerHTML: every text is a text node, so data can never become markup.
+// Elements whose texts are text nodes, so data can never become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 

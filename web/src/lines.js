@@ -20,11 +20,19 @@ import { linePath } from "./paths.js";
  * @property {number} [group] The group that the line belongs to, for the choice of a group.
  */
 
+/**
+ * @typedef {object} LineAxis
+ * @property {string} label
+ * @property {[number, number]} domain
+ * @property {"linear" | "log"} [scale]
+ * @property {(value: number) => string} [format]
+ */
+
 /** Return the value of a series at x, or null. */
 function valueAt(series, x) {
   const { xs, ys, isStep } = series;
   let at = -1;
-  for (let low = 0, high = xs.length - 1; low <= high; ) {
+  for (let low = 0, high = xs.length - 1; low <= high;) {
     const middle = (low + high) >> 1;
     if (xs[middle] <= x) {
       at = middle;
@@ -42,8 +50,8 @@ function valueAt(series, x) {
  * @param {string} options.title
  * @param {string} options.summary
  * @param {any} [options.note]
- * @param {{label: string, domain: [number, number], scale?: "linear" | "log", format?: (x: number) => string}} options.x
- * @param {{label: string, domain: [number, number], format?: (y: number) => string}} options.y
+ * @param {LineAxis} options.x
+ * @param {LineAxis} options.y
  * @param {Series[]} options.series
  * @param {number[]} options.stops The x at which the lines are read, ascending.
  * @param {(x: number) => string} options.readX

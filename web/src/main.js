@@ -39,7 +39,11 @@ function start() {
           "section",
           { id: "overview", "aria-labelledby": "overview-h" },
           el("h2", { id: "overview-h" }, "Classes at a glance"),
-          el("div", { class: "grid lead" }, views.map((view) => view.figure)),
+          el(
+            "div",
+            { class: "grid lead" },
+            views.map((view) => view.figure),
+          ),
         ),
       );
       sections.push(["Charts", "overview"]);
@@ -77,7 +81,6 @@ function start() {
     app.append(panel.element);
   }
   app.append(liveRegion());
-  document.documentElement.classList.add("is-live");
   redrawAll();
   watchPrinting();
   followAddress(panel);

@@ -116,8 +116,9 @@ export class Model {
   }
 
   _groupColumn(partition) {
-    const { classes } = this;
-    return partition === "" ? classes.group : (classes[`group:${partition}`] ?? classes[partition]);
+    const names = partition === "" ? ["group"] : [`group:${partition}`, partition];
+    const name = names.find((one) => Object.hasOwn(this.classes, one));
+    return name === undefined ? undefined : this.classes[name];
   }
 
   _membership(partition) {
@@ -143,9 +144,10 @@ const INTERVAL_PARTS = ["_se", "_low", "_high"];
  */
 export function metricNames(means, groups, priors = []) {
   const own = groups.filter((group) => group !== OVERALL);
-  const isPart = (name) => INTERVAL_PARTS.some((part) => name.endsWith(part) && name.slice(0, -part.length) in means);
+  const isPart = (name) =>
+    INTERVAL_PARTS.some((part) => name.endsWith(part) && Object.hasOwn(means, name.slice(0, -part.length)));
   const isOfGroup = (name) =>
-    own.some((group) => name.endsWith(`_${group}`) && name.slice(0, -group.length - 1) in means);
+    own.some((group) => name.endsWith(`_${group}`) && Object.hasOwn(means, name.slice(0, -group.length - 1)));
   return Object.keys(means).filter(
     (name) => !isPart(name) && !isOfGroup(name) && !priors.some((prior) => name.startsWith(`${prior}/`)),
   );

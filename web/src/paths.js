@@ -21,7 +21,11 @@ export function linePath(points, { isStep = false } = {}) {
   return path;
 }
 
-/** Return the path of the area between two lines. @param {[number, number][]} upper @param {[number, number][]} lower */
+/**
+ * Return the path of the area between two lines.
+ * @param {[number, number][]} upper
+ * @param {[number, number][]} lower
+ */
 export function areaPath(upper, lower) {
   return `${linePath(upper)}${linePath(lower.slice().reverse()).replace("M", "L")}Z`;
 }

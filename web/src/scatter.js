@@ -129,11 +129,21 @@ export function scatter(options) {
     groups.forEach((group, i) => {
       const [left, right] = [sx(ends[i + 1]), sx(ends[i])];
       if (right - left < 1) return;
-      const band = svg("rect", { x: left, y: area.top, width: right - left, height: area.bottom - area.top, class: "band" });
+      const band = svg("rect", {
+        x: left,
+        y: area.top,
+        width: right - left,
+        height: area.bottom - area.top,
+        class: "band",
+      });
       band.style.fill = `var(${groupColour(i)})`;
       frame.svg.append(band);
       if (right - left < 34) return;
-      const label = svg("text", { class: "band-name", x: (left + right) / 2, y: area.top + 13, "text-anchor": "middle" }, group);
+      const label = svg(
+        "text",
+        { class: "band-name", x: (left + right) / 2, y: area.top + 13, "text-anchor": "middle" },
+        group,
+      );
       label.style.fill = `var(${groupColour(i)})`;
       frame.svg.append(label);
     });
@@ -145,7 +155,11 @@ export function scatter(options) {
     const categoryOf = options.categories?.of ?? ((c) => membership[c]);
     const colourOf = options.categories ? (i) => options.categories.colours[i] : groupColour;
     points = rows.map((c) => ({ c, px: sx(x.values[c]), py: sy(y.values[c]) }));
-    tree = quadtree(points.filter(({ c }) => isShown(c)), (d) => d.px, (d) => d.py);
+    tree = quadtree(
+      points.filter(({ c }) => isShown(c)),
+      (d) => d.px,
+      (d) => d.py,
+    );
     const radius = rows.length > 5000 ? 2.1 : rows.length > 400 ? 2.9 : 3.6;
     const paths = new Map();
     const path = (i) => {
@@ -235,7 +249,8 @@ export function scatter(options) {
       const at = order.indexOf(current);
       const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity };
       const step = steps[event.key];
-      const next = at < 0 ? (step === Infinity ? order.length - 1 : 0) : Math.min(Math.max(at + step, 0), order.length - 1);
+      const next =
+        at < 0 ? (step === Infinity ? order.length - 1 : 0) : Math.min(Math.max(at + step, 0), order.length - 1);
       show(order[next], { aloud: true });
     } else if (event.key === "Enter" && current >= 0) {
       open(current);

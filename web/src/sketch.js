@@ -16,7 +16,10 @@ export function curvePath({ recall, precision }, x, y) {
   return path;
 }
 
-/** Draw the sketches of curves into one cell. @param {{curve: import("./model.js").Curve | null, colour: string}[]} curves */
+/**
+ * Draw the sketches of curves into one cell.
+ * @param {{curve: import("./model.js").Curve | null, colour: string}[]} curves
+ */
 export function sketch(curves) {
   const root = svg("svg", {
     class: "sketch",

@@ -36,10 +36,10 @@ const nearest = (values, x, scale) => {
  */
 export function curveChart(systems, { share, move }) {
   let scaleX = null;
-  const ends = systems.map(
-    ({ name, curve }) =>
-      `${systems.length > 1 ? `${name}: ` : ""}precision ${decimal(curve.precision[0])} at recall ${decimal(curve.recall[0])}, ${decimal(curve.precision.at(-1))} at recall ${decimal(curve.recall.at(-1))}`,
-  );
+  const ends = systems.map(({ name, curve: { precision, recall } }) => {
+    const point = (i) => `precision ${decimal(precision.at(i))} at recall ${decimal(recall.at(i))}`;
+    return `${systems.length > 1 ? `${name}: ` : ""}${point(0)}, ${point(-1)}`;
+  });
   const frame = new Frame({
     title: "Precision and recall",
     summary: `Precision-recall curve. ${ends.join("; ")}.`,
@@ -95,6 +95,7 @@ export function thresholdChart(curve, { move }) {
   const { recall, precision, threshold } = curve;
   const f1 = Float64Array.from(recall, (r, i) => fOne(precision[i], r));
   const best = bestPoint(curve);
+  const largest = `The largest F1 of the drawn points is ${decimal(f1[best])}, at threshold ${score(threshold[best])}.`;
   const { scale, isLog } = thresholdScale(threshold);
   const lines = [
     { name: "precision", colour: "--line-a", values: precision },
@@ -103,8 +104,8 @@ export function thresholdChart(curve, { move }) {
   ];
   const frame = new Frame({
     title: "By threshold",
-    summary: `Precision, recall and F1 by threshold. The largest F1 of the stored points, ${decimal(f1[best])}, is at threshold ${score(threshold[best])}.`,
-    note: `The largest F1 of the stored points is ${decimal(f1[best])}, at threshold ${score(threshold[best])}. A threshold chosen here is chosen on this set.`,
+    summary: `Precision, recall and F1 by threshold. ${largest}`,
+    note: `${largest} A threshold chosen here is chosen on this set.`,
     level: "h4",
     height: 220,
     margin: { top: 8 },
@@ -113,7 +114,12 @@ export function thresholdChart(curve, { move }) {
       const y = scaleLinear([0, 1], [area.bottom, area.top]);
       frame.axes(
         area,
-        { scale, label: isLog ? "threshold, log axis" : "threshold", ticks: isLog ? 4 : undefined, format: isLog ? score : undefined },
+        {
+          scale,
+          label: isLog ? "threshold, log axis" : "threshold",
+          ticks: isLog ? 4 : undefined,
+          format: isLog ? score : undefined,
+        },
         { scale: y, label: "" },
       );
       const shown = Array.from(threshold, (_value, i) => i).filter((i) => Number.isFinite(threshold[i]));
@@ -147,9 +153,10 @@ export function histogramChart({ low, high, positives, negatives }) {
   const total = (counts) => counts.reduce((sum, n) => sum + n, 0);
   const most = Math.max(1, ...positives, ...negatives);
   const level = (n) => Math.log10(1 + n);
+  const sizes = `${count(total(positives))} positives and ${count(total(negatives))} negatives`;
   const frame = new Frame({
     title: "Scores",
-    summary: `Histograms of the scores of ${count(total(positives))} positives and ${count(total(negatives))} negatives, from ${score(low)} to ${score(high)}.`,
+    summary: `Histograms of the scores of ${sizes}, from ${score(low)} to ${score(high)}.`,
     note: "Counts are on a log axis, log(1 + n).",
     level: "h4",
     height: 220,

@@ -20,7 +20,13 @@ export function classPanel(model, page) {
   let list = Array.from({ length: model.numClasses }, (_, c) => c);
   let opener = null;
   const titleId = newId("panel");
-  const element = el("section", { class: "panel", role: "dialog", "aria-labelledby": titleId, hidden: true, tabindex: -1 });
+  const element = el("section", {
+    class: "panel",
+    role: "dialog",
+    "aria-labelledby": titleId,
+    hidden: true,
+    tabindex: -1,
+  });
 
   /** Show a class. order: the classes among which the panel moves. */
   function open(c, order, { focus = true } = {}) {
@@ -189,7 +195,10 @@ function chartsOf(model, c) {
     const histogram = detail.histogram(c);
     shown = [thresholdChart(curve, { move: (i) => place(i) }), histogram ? histogramChart(histogram) : null];
     for (const frame of shown) if (frame) frame.replace = () => place();
-    fill(below, shown.map((frame) => frame?.figure));
+    fill(
+      below,
+      shown.map((frame) => frame?.figure),
+    );
     if (below.isConnected) for (const frame of shown) frame?.redraw();
     place(keep ? Math.min(at, curve.recall.length - 1) : bestPoint(curve));
   }
@@ -207,7 +216,8 @@ function chartsOf(model, c) {
             type: "button",
             "aria-pressed": String(i === 0),
             onclick: ({ currentTarget }) => {
-              for (const one of currentTarget.parentNode.children) one.setAttribute("aria-pressed", String(one === currentTarget));
+              for (const one of currentTarget.parentNode.children)
+                one.setAttribute("aria-pressed", String(one === currentTarget));
               select(i);
             },
           },
@@ -215,7 +225,13 @@ function chartsOf(model, c) {
         ),
       ),
     );
-  const elements = [curves.figure, switcher, el("div", { class: "threshold" }, el("span", { class: "key" }, "threshold"), slider), readout, below];
+  const elements = [
+    curves.figure,
+    switcher,
+    el("div", { class: "threshold" }, el("span", { class: "key" }, "threshold"), slider),
+    readout,
+    below,
+  ];
   return {
     elements,
     draw() {
@@ -272,7 +288,11 @@ function numbers(model, c) {
           "div",
           { "data-key": key },
           el("dt", null, numberHeading(model, key)),
-          el("dd", null, typeof values[c] === "string" ? el("bdi", null, visible(values[c])) : columnText(key, values[c])),
+          el(
+            "dd",
+            null,
+            typeof values[c] === "string" ? el("bdi", null, visible(values[c])) : columnText(key, values[c]),
+          ),
         ),
       ),
     ),
@@ -298,7 +318,15 @@ function differences(model, c) {
       el(
         "table",
         { class: "means" },
-        el("thead", null, el("tr", null, heads.map((head) => el("th", { scope: "col" }, head)))),
+        el(
+          "thead",
+          null,
+          el(
+            "tr",
+            null,
+            heads.map((head) => el("th", { scope: "col" }, head)),
+          ),
+        ),
         el(
           "tbody",
           null,

@@ -60,7 +60,11 @@ export function classTable(options) {
     autocomplete: "off",
     spellcheck: "false",
   });
-  const sizes = el("select", { id: `${id}-size` }, PAGE_SIZES.map((n) => el("option", { value: n }, n)));
+  const sizes = el(
+    "select",
+    { id: `${id}-size` },
+    PAGE_SIZES.map((n) => el("option", { value: n }, n)),
+  );
   const buttons = {
     first: el("button", { type: "button", class: "quiet" }, "First"),
     previous: el("button", { type: "button", class: "quiet" }, "Previous"),
@@ -178,7 +182,9 @@ export function classTable(options) {
         "tr",
         null,
         heading("class", "#", { hint: "index of the class" }),
-        columnOf("name") ? heading("name", "class", { isText: true }) : el("th", { scope: "col", class: "text" }, "class"),
+        columnOf("name")
+          ? heading("name", "class", { isText: true })
+          : el("th", { scope: "col", class: "text" }, "class"),
         options.sketch && el("th", { scope: "col", class: "graphic" }, "curve"),
         shown.filter((column) => column.key !== "name").map((column) => heading(column.key, column.heading, column)),
       ),
@@ -218,9 +224,18 @@ export function classTable(options) {
     say(place.textContent);
   };
   const lastPage = () => Math.max(0, Math.ceil(found.length / size) - 1);
-  buttons.first.addEventListener("click", turn(() => 0));
-  buttons.previous.addEventListener("click", turn(() => Math.max(0, page - 1)));
-  buttons.next.addEventListener("click", turn(() => Math.min(page + 1, lastPage())));
+  buttons.first.addEventListener(
+    "click",
+    turn(() => 0),
+  );
+  buttons.previous.addEventListener(
+    "click",
+    turn(() => Math.max(0, page - 1)),
+  );
+  buttons.next.addEventListener(
+    "click",
+    turn(() => Math.min(page + 1, lastPage())),
+  );
   buttons.last.addEventListener("click", turn(lastPage));
 
   const chooser = el(
@@ -276,7 +291,8 @@ export function classTable(options) {
       { class: "tools" },
       el("label", { for: `${id}-search` }, "Search"),
       search,
-      presetButtons.length > 0 && el("div", { class: "presets", role: "group", "aria-label": "Presets of sorting" }, presetButtons),
+      presetButtons.length > 0 &&
+        el("div", { class: "presets", role: "group", "aria-label": "Presets of sorting" }, presetButtons),
       el("span", { class: "spring" }),
       chooser,
       el(
@@ -302,4 +318,3 @@ export function classTable(options) {
 export function widths(low, high) {
   return Array.from(low, (value, c) => (isNumber(value) && isNumber(high[c]) ? high[c] - value : null));
 }
-

@@ -56,7 +56,11 @@ function systemSection(model, system, index, open) {
     ),
     meansTable(model, system),
     outcomesTable(model, system),
-    el("div", { class: "grid" }, charts.map((frame) => frame.figure)),
+    el(
+      "div",
+      { class: "grid" },
+      charts.map((frame) => frame.figure),
+    ),
     systemTable(model, system, index, open),
   );
   return { section, charts };
@@ -80,7 +84,10 @@ function meansTable(model, system) {
       entries.map(([group, mean]) =>
         el(
           "tr",
-          { "data-name": groupedName(metric, group), class: isSignificant(mean.p_value, model.level) ? "significant" : null },
+          {
+            "data-name": groupedName(metric, group),
+            class: isSignificant(mean.p_value, model.level) ? "significant" : null,
+          },
           groupCell(model, group),
           el(
             "td",
@@ -130,7 +137,8 @@ function meansTable(model, system) {
       { class: "note" },
       "Differences in bold have a p-value of at most ",
       decimal(1 - model.level).replace(/0+$/, ""),
-      ". Detectable is the smallest true difference that the test finds with a probability of 80 %. The scale of the drawn intervals differs from metric to metric.",
+      ". Detectable is the smallest true difference that the test finds with a probability of 80 %.",
+      " Each metric has its own scale of drawn intervals.",
     ),
   ];
 }
@@ -188,7 +196,15 @@ function outcomesTable(model, system) {
               adjustments.map((adjustment) => {
                 const { wins, losses, undecided } = find(group, adjustment);
                 return [
-                  el("td", { class: "graphic" }, shareBar([[losses, LOSS], [undecided, UNDECIDED], [wins, GAIN]])),
+                  el(
+                    "td",
+                    { class: "graphic" },
+                    shareBar([
+                      [losses, LOSS],
+                      [undecided, UNDECIDED],
+                      [wins, GAIN],
+                    ]),
+                  ),
                   [wins, losses, undecided].map((n) => el("td", null, count(n))),
                 ];
               }),
@@ -243,8 +259,16 @@ function tradeChart(model, system) {
         .ticks(Math.max(2, Math.floor((area.right - area.left) / 80)))
         .tickSize(area.top - area.bottom)
         .tickPadding(8)
-        .tickFormat((value) => (value === 0 ? "0" : value > 0 ? `+${+value.toFixed(6)}` : `\u2212${+(-value).toFixed(6)}`));
-      select(frame.svg).append("g").attr("class", "axis").attr("transform", `translate(0,${area.bottom})`).call(axis).select(".domain").remove();
+        .tickFormat((value) =>
+          value === 0 ? "0" : value > 0 ? `+${+value.toFixed(6)}` : `\u2212${+(-value).toFixed(6)}`,
+        );
+      select(frame.svg)
+        .append("g")
+        .attr("class", "axis")
+        .attr("transform", `translate(0,${area.bottom})`)
+        .call(axis)
+        .select(".domain")
+        .remove();
       frame.svg.append(
         svg("path", { class: "guide", d: `M${x(0)},${area.top}V${area.bottom}` }),
         svg("text", { class: "label", x: area.right, y: area.bottom + 35, "text-anchor": "end" }, "new minus base"),
@@ -257,7 +281,11 @@ function tradeChart(model, system) {
           mark.append(svg("path", { class: "whisker wide", d: `M${x(mean.low)},${y}H${x(mean.high)}` }));
         }
         mark.append(svg("circle", { cx: x(mean.difference), cy: y, r: 4.5, fill: "currentColor" }));
-        const label = svg("text", { class: "row-name", x: area.left - 10, y, dy: "0.35em", "text-anchor": "end" }, cut(visible(group)));
+        const label = svg(
+          "text",
+          { class: "row-name", x: area.left - 10, y, dy: "0.35em", "text-anchor": "end" },
+          cut(visible(group)),
+        );
         frame.svg.append(mark, label);
       });
     },
@@ -295,7 +323,7 @@ function againstChart(model, system, open) {
   return scatter({
     model,
     title: `${metric} of new against base`,
-    summary: `Scatter of ${count(rows.length)} classes: ${metric} of new against base. ${count(above)} classes are above the diagonal.`,
+    summary: `Scatter of ${count(rows.length)} classes: ${metric} of new against base; ${count(above)} classes gained.`,
     note: ["Classes above the diagonal gained.", leftOut(model, rows.length)],
     x: { values: classes.base, label: `${metric} of base`, domain: [0, 1] },
     y: { values: classes.new, label: `${metric} of new`, domain: [0, 1] },
@@ -316,16 +344,22 @@ function outcomeOf(model, { classes }) {
 
 function sortedChart(model, system, open) {
   const { classes } = system;
-  const rows = definedRows(model, classes.difference).sort((a, b) => classes.difference[b] - classes.difference[a] || a - b);
+  const rows = definedRows(model, classes.difference).sort(
+    (a, b) => classes.difference[b] - classes.difference[a] || a - b,
+  );
   const ranks = new Array(model.numClasses).fill(null);
   rows.forEach((c, i) => (ranks[c] = i + 1));
   const frame = scatter({
     model,
     title: "Differences in order",
     summary: `Differences of ${count(rows.length)} classes in descending order with their intervals.`,
-    note: system.is_tested === false || !rows.some((c) => isNumber(classes.low[c]))
-      ? "Single classes are not tested, because predictions of both systems are needed for it."
-      : `Each class with its interval, if it has enough positives for a test. Colours are those of tests with p adjusted by Benjamini-Hochberg.`,
+    note:
+      system.is_tested === false || !rows.some((c) => isNumber(classes.low[c]))
+        ? "Single classes are not tested, because predictions of both systems are needed for it."
+        : [
+            "Each class with its interval, if it has enough positives for a test.",
+            " Colours are those of tests with p adjusted by Benjamini-Hochberg.",
+          ],
     x: { values: ranks, label: "rank of the class by difference", format: shortCount },
     y: { values: classes.difference, label: "new minus base" },
     hasZero: true,
@@ -349,13 +383,19 @@ function countChart(model, system, open) {
   const { classes } = system;
   const byTraining = Boolean(classes.train_count);
   const x = byTraining ? classes.train_count : classes.num_positives;
+  const what = byTraining ? "training count" : "number of positives";
   const rows = definedRows(model, classes.difference).filter((c) => x[c] > 0);
   return scatter({
     model,
-    title: byTraining ? "Difference by training count" : "Difference by number of positives",
-    summary: `Scatter of ${count(rows.length)} classes: difference against ${byTraining ? "training count" : "number of positives"} on a log axis.`,
+    title: `Difference by ${what}`,
+    summary: `Scatter of ${count(rows.length)} classes: difference against ${what} on a log axis.`,
     note: leftOut(model, rows.length).trim(),
-    x: { values: x, label: byTraining ? "examples in training" : "positives in the evaluated set", scale: "log", format: shortCount },
+    x: {
+      values: x,
+      label: byTraining ? "examples in training" : "positives in the evaluated set",
+      scale: "log",
+      format: shortCount,
+    },
     y: { values: classes.difference, label: "new minus base" },
     hasZero: true,
     hasBands: byTraining,
@@ -367,7 +407,13 @@ function countChart(model, system, open) {
 
 function systemTable(model, system, index, open) {
   const { classes } = system;
-  const p = (key, heading, isHidden) => ({ key, heading, values: classes[key], text: (value) => pValue(value), isHidden });
+  const p = (key, heading, isHidden) => ({
+    key,
+    heading,
+    values: classes[key],
+    text: (value) => pValue(value),
+    isHidden,
+  });
   const columns = [];
   if (classes.name) columns.push({ key: "name", heading: "class", values: classes.name, text: String, isText: true });
   columns.push(
@@ -379,17 +425,24 @@ function systemTable(model, system, index, open) {
       heading: "interval",
       hint: "sorts by the width of the interval",
       values: widths(classes.low, classes.high),
-      text: (_, c) => (isNumber(classes.low[c]) ? `${signed(classes.low[c])} to ${signed(classes.high[c])}` : UNDEFINED),
+      text: (_, c) =>
+        isNumber(classes.low[c]) ? `${signed(classes.low[c])} to ${signed(classes.high[c])}` : UNDEFINED,
     },
     p("benjamini_hochberg", "p (BH)", false),
     p("holm", "p (Holm)", true),
     p("p_value", "p", true),
   );
-  if (classes.group) columns.push({ key: "group", heading: "group", values: classes.group, text: (value) => value, isText: true });
+  if (classes.group)
+    columns.push({ key: "group", heading: "group", values: classes.group, text: (value) => value, isText: true });
   if (classes.train_count) {
     columns.push({ key: "train_count", heading: "train", values: classes.train_count, text: (value) => count(value) });
   }
-  columns.push({ key: "num_positives", heading: "positives", values: classes.num_positives, text: (value) => count(value) });
+  columns.push({
+    key: "num_positives",
+    heading: "positives",
+    values: classes.num_positives,
+    text: (value) => count(value),
+  });
   const [base] = model.details;
   const own = model.detail(system.name) ?? model.details[index + 1];
   const hasCurves = base?.stored.curves || own?.stored.curves;

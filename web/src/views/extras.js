@@ -17,7 +17,15 @@ function meansByGroup(model, label, groups, metrics, cell, sizes) {
     el(
       "table",
       { class: "means" },
-      el("thead", null, el("tr", null, heads.map((head) => el("th", { scope: "col" }, head)))),
+      el(
+        "thead",
+        null,
+        el(
+          "tr",
+          null,
+          heads.map((head) => el("th", { scope: "col" }, head)),
+        ),
+      ),
       el(
         "tbody",
         null,
@@ -58,7 +66,12 @@ function shiftsView(model) {
           `Means under ${visible(name)}`,
           groups,
           metricNames(means, groups),
-          (metric, group) => el("td", { "data-name": `${name}/${groupedName(metric, group)}` }, decimal(means[groupedName(metric, group)])),
+          (metric, group) =>
+            el(
+              "td",
+              { "data-name": `${name}/${groupedName(metric, group)}` },
+              decimal(means[groupedName(metric, group)]),
+            ),
           shift.groups,
         ),
         el("p", { class: "note" }, `${facts.join(", ")}.`),
@@ -82,7 +95,12 @@ function slicesView(model) {
     if (!metrics.length) return null;
     const title = slice.partition ? `${slice.partition}: ${slice.name}` : String(slice.name);
     return [
-      el("h3", null, el("bdi", null, visible(title)), isNumber(slice.num_rows) && el("small", null, ` ${count(slice.num_rows)} rows`)),
+      el(
+        "h3",
+        null,
+        el("bdi", null, visible(title)),
+        isNumber(slice.num_rows) && el("small", null, ` ${count(slice.num_rows)} rows`),
+      ),
       meansByGroup(
         model,
         `Means of ${visible(title)}`,
@@ -117,9 +135,15 @@ function thresholdsView(model) {
   if (!metrics.length) return null;
   const facts = Object.entries(report.thresholds).filter(([, value]) => ["string", "number"].includes(typeof value));
   return section("At chosen thresholds", [
-    meansByGroup(model, "Means at thresholds", groups, metrics, (metric, group) => meanCell(report.metrics, groupedName(metric, group))),
+    meansByGroup(model, "Means at thresholds", groups, metrics, (metric, group) =>
+      meanCell(report.metrics, groupedName(metric, group)),
+    ),
     facts.length > 0 &&
-      el("p", { class: "note" }, facts.map(([key, value]) => `${key.replaceAll("_", " ")}: ${visible(String(value))}`).join("; ")),
+      el(
+        "p",
+        { class: "note" },
+        facts.map(([key, value]) => `${key.replaceAll("_", " ")}: ${visible(String(value))}`).join("; "),
+      ),
   ]);
 }
 
@@ -133,9 +157,14 @@ function calibrationView(model) {
     el(
       "p",
       { class: "note" },
-      "A dot on the diagonal is a bin whose scores are right as probabilities; below it scores are too high. Bars show how many scores a bin has, on a log axis.",
+      "A dot on the diagonal is a bin whose scores are right as probabilities; below it scores are too high.",
+      " Bars show how many scores a bin has, on a log axis.",
     ),
-    el("div", { class: "grid small" }, frames.map((frame) => frame.figure)),
+    el(
+      "div",
+      { class: "grid small" },
+      frames.map((frame) => frame.figure),
+    ),
   ]);
   return { ...found, charts: frames };
 }
@@ -147,11 +176,12 @@ function reliabilityChart(model, name, { count: counts, mean_score: scores, freq
   counts.forEach((n, i) => {
     if (isNumber(scores[i]) && isNumber(frequency[i])) error += (n / total) * Math.abs(scores[i] - frequency[i]);
   });
+  const distance = `mean distance from the diagonal ${decimal(error)}`;
   const at = groupIndex(model, name);
   const most = Math.max(1, ...counts);
   return new Frame({
     title: visible(name),
-    summary: `Reliability diagram of ${visible(name)}: ${count(total)} scores in ${bins} bins, mean distance from the diagonal ${decimal(error)}.`,
+    summary: `Reliability diagram of ${visible(name)}: ${count(total)} scores in ${bins} bins, ${distance}.`,
     note: `${count(total)} scores.`,
     height: 290,
     margin: { top: 26 },
@@ -164,7 +194,13 @@ function reliabilityChart(model, name, { count: counts, mean_score: scores, freq
         const height = ((area.bottom - area.top) * 0.28 * Math.log10(1 + n)) / Math.log10(1 + most);
         const width = (area.right - area.left) / bins;
         frame.svg.append(
-          svg("rect", { class: "count-bar", x: area.left + i * width + 0.5, y: area.bottom - height, width: Math.max(1, width - 1), height }),
+          svg("rect", {
+            class: "count-bar",
+            x: area.left + i * width + 0.5,
+            y: area.bottom - height,
+            width: Math.max(1, width - 1),
+            height,
+          }),
         );
       });
       frame.svg.append(svg("path", { class: "guide", d: `M${x(0)},${y(0)}L${x(1)},${y(1)}` }));
@@ -172,7 +208,10 @@ function reliabilityChart(model, name, { count: counts, mean_score: scores, freq
       const drawn = svg("g", null);
       drawn.style.color = `var(${at < 0 ? "--text" : groupColour(at)})`;
       drawn.append(
-        svg("path", { class: "line own", d: points.map((i, k) => `${k ? "L" : "M"}${x(scores[i])},${y(frequency[i])}`).join("") }),
+        svg("path", {
+          class: "line own",
+          d: points.map((i, k) => `${k ? "L" : "M"}${x(scores[i])},${y(frequency[i])}`).join(""),
+        }),
         ...points.map((i) => svg("circle", { cx: x(scores[i]), cy: y(frequency[i]), r: 3.2, fill: "currentColor" })),
       );
       frame.svg.append(drawn);
@@ -182,7 +221,10 @@ function reliabilityChart(model, name, { count: counts, mean_score: scores, freq
 
 function section(title, ...children) {
   const id = title.toLowerCase().replaceAll(" ", "-");
-  return { section: el("section", { id, "aria-labelledby": `${id}-h` }, el("h2", { id: `${id}-h` }, title), children), charts: [] };
+  return {
+    section: el("section", { id, "aria-labelledby": `${id}-h` }, el("h2", { id: `${id}-h` }, title), children),
+    charts: [],
+  };
 }
 
 /** All extra sections that a report has. @param {import("../model.js").Model} model */
@@ -200,4 +242,3 @@ function attempt(make) {
     throw error;
   }
 }
-

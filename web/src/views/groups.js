@@ -37,7 +37,12 @@ export function groupIndex(model, group) {
 /** Make the cell with the mark and the name of a group. */
 export function groupCell(model, group, tag = "th") {
   const at = groupIndex(model, group);
-  return el(tag, tag === "th" ? { scope: "row" } : null, group === OVERALL ? null : markElement(at), el("bdi", null, group));
+  return el(
+    tag,
+    tag === "th" ? { scope: "row" } : null,
+    group === OVERALL ? null : markElement(at),
+    el("bdi", null, group),
+  );
 }
 
 /**
@@ -141,7 +146,10 @@ function intervalNote(model) {
     return "Means over the classes of a group that have a positive. The report has no intervals; --ci adds them.";
   }
   const units = report.num_clusters ? `${count(report.num_clusters)} clusters of rows` : "rows";
-  return `Means over the classes of a group that have a positive, with ${Math.round(level * 1e4) / 100} % intervals for the expected value on a test set of this size: ${units} vary, training seeds do not.`;
+  return [
+    `Means over the classes of a group that have a positive, with ${Math.round(level * 1e4) / 100} % intervals`,
+    ` for the expected value on a test set of this size: ${units} vary, training seeds do not.`,
+  ];
 }
 
 /** Whether a mean belongs to the section of thresholds. */

@@ -51,7 +51,11 @@ export function headerView(model, open) {
         "div",
         { class: "signature" },
         el("span", { class: "key" }, "signature"),
-        el("code", { id: "signature", tabindex: 0, role: "textbox", "aria-readonly": "true", "aria-label": "signature" }, signature),
+        el(
+          "code",
+          { id: "signature", tabindex: 0, role: "textbox", "aria-readonly": "true", "aria-label": "signature" },
+          signature,
+        ),
         copyButton(signature, "signature"),
       ),
     findings(model, open),
@@ -84,7 +88,9 @@ function findings(model, open) {
   if (report) {
     items.push(absentItem(model, open));
     if (report.rows_without_labels) {
-      items.push(item("info", "Rows without labels", `${count(report.rows_without_labels)} of ${count(report.num_rows)} rows`));
+      items.push(
+        item("info", "Rows without labels", `${count(report.rows_without_labels)} of ${count(report.num_rows)} rows`),
+      );
     }
     items.push(tieItem(report));
   }
@@ -141,7 +147,12 @@ function absentItem(model, open) {
       "details",
       null,
       el("summary", null, text),
-      el("ul", { class: "chips" }, links(absent.slice(0, MOST_ABSENT)), more > 0 && el("li", null, `and ${count(more)} more`)),
+      el(
+        "ul",
+        { class: "chips" },
+        links(absent.slice(0, MOST_ABSENT)),
+        more > 0 && el("li", null, `and ${count(more)} more`),
+      ),
     ),
   );
 }

@@ -42,8 +42,9 @@ export function countView(model, open) {
   const quartiles = runningQuartiles(x, classes.AP, rows);
   const what = byTraining ? "training count" : "number of positives";
   const medians = quartiles?.points ?? [];
+  const ofMedian = ({ x: at, median }) => `${decimal(median)} at ${count(at)}`;
   const summary = medians.length
-    ? ` The running median goes from ${decimal(medians[0].median)} at ${count(medians[0].x)} to ${decimal(medians.at(-1).median)} at ${count(medians.at(-1).x)}.`
+    ? ` The running median goes from ${ofMedian(medians[0])} to ${ofMedian(medians.at(-1))}.`
     : "";
   return scatter({
     model,
@@ -54,7 +55,12 @@ export function countView(model, open) {
       quartiles && ` The line is the running median of ${quartiles.size} classes, its band the middle half of them.`,
       leftOut(model, rows.length, "have no AP or a count of 0 and are not drawn"),
     ],
-    x: { values: x, label: byTraining ? "examples in training" : "positives in the evaluated set", scale: "log", format: shortCount },
+    x: {
+      values: x,
+      label: byTraining ? "examples in training" : "positives in the evaluated set",
+      scale: "log",
+      format: shortCount,
+    },
     y: { values: classes.AP, label: "AP", domain: [0, 1] },
     hasBands: byTraining,
     median: quartiles?.points ?? null,
@@ -76,7 +82,8 @@ export function sapView(model, open) {
     title: "SAP by AP",
     summary: `Scatter of ${count(rows.length)} classes: sampled AP against AP.`,
     note: [
-      "SAP ranks each class against as many negatives as it has positives, so it does not depend on how rare the class is.",
+      "SAP ranks each class against as many negatives as it has positives,",
+      " so it does not depend on how rare the class is.",
       leftOut(model, rows.length),
     ],
     x: { values: classes.AP, label: "AP", domain: [0, 1] },
@@ -136,7 +143,9 @@ export function distributionView(model) {
       el(
         "ul",
         { class: "legend" },
-        shown.map((one) => el("li", null, markElement(one.group ?? -1), el("bdi", null, one.name), ` ${count(one.rows.length)}`)),
+        shown.map((one) =>
+          el("li", null, markElement(one.group ?? -1), el("bdi", null, one.name), ` ${count(one.rows.length)}`),
+        ),
       ),
     );
     return frame;

@@ -32,7 +32,11 @@ export function trainingViews(model) {
     "section",
     { id: "training", "aria-labelledby": "training-h" },
     el("h2", { id: "training-h" }, "Learning curves"),
-    el("div", { class: "grid small" }, charts.map((one) => one.figure)),
+    el(
+      "div",
+      { class: "grid small" },
+      charts.map((one) => one.figure),
+    ),
   );
   return { section, charts };
 }
@@ -88,7 +92,11 @@ function chart(name, series) {
   const frame = lineChart({
     title,
     summary: `${title} by epoch, from epoch ${first} to ${last}. Last values: ${ends.join(", ")}.`,
-    x: { label: "epoch", domain: first === last ? [first - 1, last + 1] : [first, last], format: (x) => (Number.isInteger(x) ? String(x) : "") },
+    x: {
+      label: "epoch",
+      domain: first === last ? [first - 1, last + 1] : [first, last],
+      format: (x) => (Number.isInteger(x) ? String(x) : ""),
+    },
     y: { label: "", domain: isShare ? [0, Math.min(1, high + spare)] : [low - spare, high + spare] },
     series,
     stops: [...new Set(epochs)].sort((a, b) => a - b),
@@ -97,6 +105,11 @@ function chart(name, series) {
     hasDots: epochs.length / series.length <= 40,
     height: 280,
   });
-  if (series.length > 1) frame.note.before(legend(series.map((one) => ({ name: el("bdi", null, one.name), colour: one.colour, mark: markElement(one.mark) }))));
+  if (series.length > 1)
+    frame.note.before(
+      legend(
+        series.map((one) => ({ name: el("bdi", null, one.name), colour: one.colour, mark: markElement(one.mark) })),
+      ),
+    );
   return frame;
 }
