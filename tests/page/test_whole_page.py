@@ -43,7 +43,7 @@ def test_the_signature_is_copied(open_page):
     page = open_page("report")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy signature").click()
-    assert page.get_by_text("Copied").is_visible()
+    page.get_by_text("Copied", exact=True).wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == document_in(page)["report"]["signature"]
 
 
@@ -51,7 +51,7 @@ def test_the_signature_is_copied_without_a_clipboard(open_page):
     page = open_page("report")
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     page.get_by_role("button", name="Copy signature").click()
-    page.get_by_text("Copied").wait_for()
+    page.get_by_text("Copied", exact=True).wait_for()
     page.get_by_role("searchbox").focus()
     page.keyboard.press("Control+v")
     assert page.get_by_role("searchbox").input_value() == document_in(page)["report"]["signature"]
@@ -81,13 +81,13 @@ def test_reports_are_printed_whole(open_page, scheme):
 def test_printing_uses_light_colours_and_sharp_dots(open_page):
     page = open_page("report", scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
-    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    page.wait_for_selector("html[data-theme=light]")
     assert background(page) == "rgb(255, 255, 255)"
     canvas = page.locator("canvas").first
     assert canvas.evaluate("canvas => canvas.width / canvas.clientWidth") >= 3
     assert page.locator(".bar").is_hidden()
     page.emulate_media(media="screen", color_scheme="dark")
-    page.wait_for_function("document.documentElement.dataset.theme === undefined")
+    page.wait_for_selector("html:not([data-theme])")
     assert page.locator(".bar").is_visible()
 
 

@@ -44,7 +44,7 @@ export function curveChart(systems, { share, move }) {
     title: "Precision and recall",
     summary: `Precision-recall curve. ${ends.join("; ")}.`,
     note: `The dotted line is the share of positives, ${decimal(share)}, which is the precision of random scores.`,
-    level: "h4",
+    level: "h3",
     height: 250,
     margin: { top: 26 },
     draw(_, area) {
@@ -106,7 +106,7 @@ export function thresholdChart(curve, { move }) {
     title: "By threshold",
     summary: `Precision, recall and F1 by threshold. ${largest}`,
     note: `${largest} A threshold chosen here is chosen on this set.`,
-    level: "h4",
+    level: "h3",
     height: 220,
     margin: { top: 8 },
     draw(_, area) {
@@ -158,7 +158,7 @@ export function histogramChart({ low, high, positives, negatives }) {
     title: "Scores",
     summary: `Histograms of the scores of ${sizes}, from ${score(low)} to ${score(high)}.`,
     note: "Counts are on a log axis, log(1 + n).",
-    level: "h4",
+    level: "h3",
     height: 220,
     margin: { top: 8 },
     draw(_, area) {

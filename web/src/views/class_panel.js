@@ -36,6 +36,7 @@ export function classPanel(model, page) {
     update({ selected: c });
     if (location.hash !== `#class=${c}`) setHash(`#class=${c}`);
     element.hidden = false;
+    element.dataset.shown = c;
     document.documentElement.classList.add("has-panel");
     cover();
     show(c);
@@ -249,7 +250,7 @@ function mistakes(model, c) {
       el(
         "div",
         null,
-        el("h5", null, title),
+        el("h4", null, title),
         rows.length
           ? el(
               "ol",
@@ -269,7 +270,7 @@ function mistakes(model, c) {
     );
   });
   if (!blocks.some(Boolean)) return null;
-  return el("section", { class: "block" }, el("h4", null, "Rows that are most wrong"), blocks);
+  return el("section", { class: "block" }, el("h3", null, "Rows that are most wrong"), blocks);
 }
 
 function numbers(model, c) {
@@ -279,7 +280,7 @@ function numbers(model, c) {
   return el(
     "section",
     { class: "block" },
-    el("h4", null, "Numbers"),
+    el("h3", null, "Numbers"),
     el(
       "dl",
       { class: "numbers" },

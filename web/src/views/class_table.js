@@ -301,7 +301,7 @@ export function classTable(options) {
         "CSV of all classes",
       ),
     ),
-    scrollBox(options.title, el("table", { class: "rows" }, head, body)),
+    scrollBox(`Rows: ${options.title}`, el("table", { class: "rows" }, head, body)),
     el(
       "div",
       { class: "tools pager" },
