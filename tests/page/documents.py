@@ -81,12 +81,38 @@ def with_extras(doc: dict[str, Any]) -> dict[str, Any]:
                 "count": [10 ** (6 - i // 2) for i in range(bins - 1)] + [0],
                 "mean_score": [(i + 0.5) / bins for i in range(bins - 1)] + [None],
                 "frequency": [((i + 0.5) / bins) ** 1.5 for i in range(bins - 1)] + [None],
+                "ECE": 0.0123 + number,
+                "Brier": None,
             }
-            for group in groups
+            for number, group in enumerate(groups)
         },
     }
+    report["thresholds"] = {
+        "fingerprint": "0" * 64,
+        "by": "f1",
+        "beta": None,
+        "at_least": None,
+        "min_positives": 10,
+        "num_own": 50,
+        "num_pooled": 39,
+        "num_none": 1,
+        "same_set": True,
+        "groups": {
+            group: {name: 0.5 + 0.01 * number for name in ("OP", "OR", "OF1", "CP", "CR", "CF1", "macro_F1")}
+            for number, group in enumerate(groups)
+        },
+    }
+    for section in ("calibration", "thresholds"):
+        for group, values in report[section]["groups"].items():
+            end = "" if group == "overall" else f"_{group}"
+            report["metrics"] |= {f"{k}{end}": v for k, v in values.items() if not isinstance(v, list)}
     means = {name: value for name, value in report["metrics"].items() if name.startswith("mAP")}
-    report["slices"] = [{"name": "<i>night</i>", "num_rows": 321, "metrics": means}]
+    report["slices"] = {
+        "time <b>": {
+            "<i>night</i>": {"num_rows": 321, "groups": report["groups"], "metrics": means},
+            "day": {"num_rows": 1179, "groups": report["groups"], "metrics": means},
+        }
+    }
     report["something_new"] = {"unknown": [1, 2, {"deep": None}]}
     return doc
 

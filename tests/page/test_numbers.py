@@ -49,9 +49,32 @@ def test_other_distributions_and_slices_are_shown(open_page):
     assert {f"inverse/mAP{group}" for group in ("", "_head", "_medium", "_tail")} <= set(shown)
     for name, lines in shown.items():
         assert lines == [decimal(report["metrics"][name])]
-    slices = cells(page, "#slices-of-rows td[data-name]")
-    assert slices["mAP_tail"][0] == decimal(report["metrics"]["mAP_tail"])
+    slices = cells(page, "#slices-of-rows > .scroll td[data-name]")
+    assert slices["mAP"][0] == decimal(report["metrics"]["mAP"])
     assert "<i>night</i>" in page.locator("#slices-of-rows").inner_text()
+    page.get_by_text("<i>night</i> by group of classes").click()
+    assert cells(page, "#slices-of-rows td[data-name]")["mAP_tail"][0] == decimal(report["metrics"]["mAP_tail"])
+
+
+@pytest.mark.parametrize(("section", "id"), [("thresholds", "at-thresholds"), ("calibration", "calibration")])
+def test_thresholds_and_calibration_are_shown_by_group(open_page, section, id):
+    page = open_page("report")
+    report = document_in(page)["report"]
+    shown = cells(page, f"#{id} td[data-name]")
+    count = 0
+    for group, values in report[section]["groups"].items():
+        for name, value in values.items():
+            if not isinstance(value, list):
+                assert shown[name if group == "overall" else f"{name}_{group}"] == [decimal(value)]
+                count += 1
+    assert count == len(shown)
+
+
+def test_optimistic_thresholds_are_said_to_be(open_page):
+    page = open_page("report")
+    text = page.locator("#at-thresholds").inner_text()
+    assert "chosen on the labels of this report" in text
+    assert "39 with fewer than 10 positives share one" in text
 
 
 def test_class_values_are_those_of_the_report(open_page):

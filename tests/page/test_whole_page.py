@@ -71,7 +71,7 @@ def test_reports_are_printed_whole(open_page, scheme):
     assert 3 <= num_sheets <= 12
     for part in (
         *("Groups of classes", "AP by training count", "Distribution of AP", "SAP by AP", "All classes"),
-        *("Calibration", "Slices of rows", "Other class distributions", "activity 17", "Rows that are most wrong"),
+        *("Calibration", "At thresholds", "Slices of rows", "Other class distributions", "activity 17", "Rows that are most wrong"),
     ):
         assert part in text, part
     absent = document_in(page)["report"]["absent_classes"][0]

@@ -82,7 +82,8 @@ export class Model {
     this.classes = this.report?.classes ?? this.systems[0]?.classes ?? {};
     this.numClasses = this.report?.num_classes ?? this.comparison?.num_classes ?? 0;
     this.names = this.classes.name ?? null;
-    this.bounds = this.report?.settings?.bounds ?? doc.bounds ?? null;
+    this.bounds = this.report?.settings?.bounds ?? boundsOf(this.comparison?.signature);
+    this.positives = this._positives();
     this.level = this.report?.settings?.interval ?? this.comparison?.level ?? null;
     this.partitions = this._partitions();
     this._memberships = new Map();
@@ -109,6 +110,15 @@ export class Model {
     return this._memberships.get(partition);
   }
 
+  /** The counts by which a class is absent: positives, or what other reports count. */
+  _positives() {
+    const { classes } = this;
+    const known = new Set(["class", "name", "group", "train_count"]);
+    const isCount = (key) => !known.has(key) && classes[key].every(Number.isInteger);
+    const key = Object.hasOwn(classes, "num_positives") ? "num_positives" : Object.keys(classes).find(isCount);
+    return key === undefined ? null : classes[key];
+  }
+
   _partitions() {
     const given = Object.entries(this.doc.partitions ?? {}).filter(([, groups]) => groups.length);
     const known = given.filter(([partition]) => this._groupColumn(partition));
@@ -132,6 +142,12 @@ export class Model {
     const column = this._groupColumn(partition) ?? [];
     return Int16Array.from({ length: this.numClasses }, (_, c) => index.get(column[c]) ?? -1);
   }
+}
+
+/** Read the bounds of the groups by training counts from a signature. @param {string | undefined} signature */
+function boundsOf(signature) {
+  const found = /\|groups:train((?:,?>[\d.e+]+)+)/.exec(signature ?? "");
+  return found ? found[1].split(",").map((part) => Number(part.slice(1))) : null;
 }
 
 const INTERVAL_PARTS = ["_se", "_low", "_high"];

@@ -127,7 +127,7 @@ function facts(model, c) {
     parts.push(el("span", null, markElement(model.membership("")[c]), el("bdi", null, classes.group[c])));
   }
   if (classes.train_count) parts.push(el("span", null, el("b", null, count(classes.train_count[c])), " in training"));
-  if (classes.num_positives) parts.push(el("span", null, el("b", null, count(classes.num_positives[c])), " positives"));
+  if (model.positives) parts.push(el("span", null, el("b", null, count(model.positives[c])), " positives"));
   if (classes.AP) parts.push(el("span", null, "AP ", el("b", null, decimal(classes.AP[c]))));
   return el("p", { class: "facts" }, parts);
 }
@@ -149,7 +149,7 @@ function chartsOf(model, c) {
     const frame = histogram && histogramChart(histogram);
     return { elements: [el("p", { class: "note" }, why), frame?.figure], draw: () => frame?.redraw() };
   }
-  const positives = model.classes.num_positives[c];
+  const positives = model.positives[c];
   const rows = model.report?.num_rows ?? model.comparison?.num_rows;
   const negatives = model.classes.num_negatives?.[c] ?? rows - positives;
   let active = 0;

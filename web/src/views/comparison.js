@@ -307,7 +307,7 @@ function describe(model, { classes }, c) {
   if (isNumber(classes.low[c])) lines.push(["interval", `${signed(classes.low[c])} to ${signed(classes.high[c])}`]);
   if (isNumber(classes.benjamini_hochberg[c])) lines.push(["p (BH)", pValue(classes.benjamini_hochberg[c])]);
   if (classes.train_count) lines.push(["train count", count(classes.train_count[c])]);
-  lines.push(["positives", count(classes.num_positives[c])]);
+  if (model.positives) lines.push(["positives", count(model.positives[c])]);
   return lines;
 }
 
@@ -382,7 +382,7 @@ function sortedChart(model, system, open) {
 function countChart(model, system, open) {
   const { classes } = system;
   const byTraining = Boolean(classes.train_count);
-  const x = byTraining ? classes.train_count : classes.num_positives;
+  const x = byTraining ? classes.train_count : model.positives;
   const what = byTraining ? "training count" : "number of positives";
   const rows = definedRows(model, classes.difference).filter((c) => x[c] > 0);
   return scatter({

@@ -7,7 +7,7 @@ import { count, decimal, isNumber } from "../format.js";
 import { groupColour } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
 import { visible } from "../names.js";
-import { groupCell, groupIndex, isThresholdMetric, meanCell, metricHeading, scrollBox } from "./groups.js";
+import { groupCell, groupIndex, meanCell, metricHeading, scrollBox, sectionMetrics } from "./groups.js";
 
 /** Make a table of means with a line for each group. */
 function meansByGroup(model, label, groups, metrics, cell, sizes) {
@@ -80,71 +80,117 @@ function shiftsView(model) {
   );
 }
 
-/** The means over the rows of slices. Slices may be a list or an object by name, with means inside or by flat names. */
-function slicesView(model) {
-  const stored = model.report.slices;
-  if (!stored || typeof stored !== "object") return null;
-  const slices = Array.isArray(stored) ? stored : Object.entries(stored).map(([name, one]) => ({ name, ...one }));
-  const known = Object.keys(model.report.groups);
-  const tables = slices.map((slice) => {
-    const means = slice.metrics ?? slice.means ?? groupMeans(slice.groups);
-    if (!means) return null;
-    const named = slice.groups && !Array.isArray(slice.groups) ? Object.keys(slice.groups) : [];
-    const groups = named.length ? named : known;
-    const metrics = metricNames(means, groups);
-    if (!metrics.length) return null;
-    const title = slice.partition ? `${slice.partition}: ${slice.name}` : String(slice.name);
-    return [
-      el(
-        "h3",
-        null,
-        el("bdi", null, visible(title)),
-        isNumber(slice.num_rows) && el("small", null, ` ${count(slice.num_rows)} rows`),
-      ),
-      meansByGroup(
-        model,
-        `Means of ${visible(title)}`,
-        groups.filter((group) => metrics.some((metric) => groupedName(metric, group) in means)),
-        metrics,
-        (metric, group) => meanCell(means, groupedName(metric, group)),
-        named.length ? slice.groups : undefined,
-      ),
-    ];
-  });
-  return tables.some(Boolean) ? section("Slices of rows", tables) : null;
+/**
+ * A slice of the rows, with its means by flat names.
+ * @typedef {{partition: string, name: string, num_rows: number, groups: Record<string, any>, metrics: any}} Slice
+ */
+
+/** Return the slices of a report, which are stored by partition and name. @returns {Slice[]} */
+function slicesOf(report) {
+  return Object.entries(report.slices ?? {}).flatMap(([partition, slices]) =>
+    Object.entries(slices).map(([name, slice]) => ({ partition, name, ...slice })),
+  );
 }
 
-/** Flat means of groups that hold their values themselves. */
-function groupMeans(groups) {
-  const means = {};
-  const entries = Array.isArray(groups) ? groups.map((group) => [group.name, group]) : Object.entries(groups ?? {});
-  for (const [group, { values }] of entries) {
-    for (const [metric, value] of Object.entries(values ?? {})) means[groupedName(metric, group)] = value;
-  }
-  return Object.keys(means).length ? means : null;
+/** The means over the rows of slices: a table for each partition, and one for each slice by groups of classes. */
+function slicesView(model) {
+  const slices = slicesOf(model.report);
+  if (!slices.length) return null;
+  const partitions = [...new Set(slices.map(({ partition }) => partition))];
+  return section(
+    "Slices of rows",
+    partitions.map((partition) =>
+      sliceTables(
+        model,
+        partition,
+        slices.filter((one) => one.partition === partition),
+      ),
+    ),
+  );
+}
+
+function sliceTables(model, partition, slices) {
+  const groups = Object.keys(slices[0].groups);
+  const metrics = metricNames(slices[0].metrics, groups).filter((name) => name !== "SAP_std");
+  const heads = ["slice", "rows", "undefined", ...metrics.map(metricHeading)];
+  const row = ({ name, num_rows, groups: sizes, metrics: means }) =>
+    el(
+      "tr",
+      null,
+      el("th", { scope: "row" }, el("bdi", null, visible(name))),
+      el("td", null, count(num_rows)),
+      el("td", null, count(sizes[OVERALL].num_undefined)),
+      metrics.map((metric) => meanCell(means, metric)),
+    );
+  const byGroup = ({ name, groups: sizes, metrics: means }) =>
+    el(
+      "details",
+      null,
+      el("summary", null, el("bdi", null, visible(name)), " by group of classes"),
+      meansByGroup(
+        model,
+        `Means of ${visible(name)} by group`,
+        groups,
+        metrics,
+        (metric, group) => meanCell(means, groupedName(metric, group)),
+        sizes,
+      ),
+    );
+  return [
+    el("h3", null, "by ", el("bdi", null, visible(partition))),
+    scrollBox(
+      `Means by ${visible(partition)}`,
+      el(
+        "table",
+        { class: "means" },
+        el(
+          "thead",
+          null,
+          el(
+            "tr",
+            null,
+            heads.map((head) => el("th", { scope: "col" }, head)),
+          ),
+        ),
+        el("tbody", null, slices.map(row)),
+      ),
+    ),
+    groups.length > 1 && el("div", { class: "folded" }, slices.map(byGroup)),
+  ];
+}
+
+const RULES = {
+  f1: "the largest F1",
+  fbeta: "the largest F-beta",
+  precision: "a precision of at least",
+  recall: "a recall of at least",
+};
+
+/** Say how thresholds were chosen. */
+function thresholdSentence({ by, beta, at_least, min_positives, num_own, num_pooled, num_none }) {
+  if (!by) return "The thresholds were given.";
+  const limit = isNumber(at_least) ? ` ${at_least}` : isNumber(beta) ? ` (beta ${beta})` : "";
+  const parts = [`The thresholds have ${RULES[by] ?? by}${limit} on the set where they were chosen`];
+  if (isNumber(num_own)) parts.push(`${count(num_own)} classes have their own`);
+  if (num_pooled) parts.push(`${count(num_pooled)} with fewer than ${count(min_positives)} positives share one`);
+  if (num_none) parts.push(`${count(num_none)} have none and are never predicted`);
+  return `${parts.join("; ")}.`;
 }
 
 /** Precision, recall and F1 at chosen thresholds. */
 function thresholdsView(model) {
-  const { report } = model;
-  if (!report.thresholds) return null;
-  const groups = Object.keys(report.groups);
-  const metrics = metricNames(report.metrics, groups, Object.keys(report.shifts ?? {})).filter((name) =>
-    isThresholdMetric(report, name),
-  );
+  const { thresholds } = model.report;
+  const metrics = sectionMetrics(thresholds);
   if (!metrics.length) return null;
-  const facts = Object.entries(report.thresholds).filter(([, value]) => ["string", "number"].includes(typeof value));
-  return section("At chosen thresholds", [
-    meansByGroup(model, "Means at thresholds", groups, metrics, (metric, group) =>
-      meanCell(report.metrics, groupedName(metric, group)),
+  return section(
+    "At thresholds",
+    thresholds.same_set &&
+      el("p", null, el("b", null, "Optimistic: "), "the thresholds were chosen on the labels of this report."),
+    meansByGroup(model, "Means at thresholds", Object.keys(thresholds.groups), metrics, (metric, group) =>
+      el("td", { "data-name": groupedName(metric, group) }, decimal(thresholds.groups[group][metric])),
     ),
-    facts.length > 0 &&
-      el(
-        "p",
-        { class: "note" },
-        facts.map(([key, value]) => `${key.replaceAll("_", " ")}: ${visible(String(value))}`).join("; "),
-      ),
-  ]);
+    el("p", { class: "note" }, thresholdSentence(thresholds), " O is over all predictions, C the mean over classes."),
+  );
 }
 
 /** Reliability diagrams: the frequency of positives by mean score, with a bar for the count of each bin. */
@@ -153,7 +199,16 @@ function calibrationView(model) {
   const groups = Object.entries(stored?.groups ?? {}).filter(([, one]) => Array.isArray(one?.count));
   if (!groups.length) return null;
   const frames = groups.map(([name, one]) => reliabilityChart(model, name, one));
+  const metrics = sectionMetrics(stored);
   const found = section("Calibration", [
+    metrics.length > 0 &&
+      meansByGroup(
+        model,
+        "Calibration errors",
+        groups.map(([name]) => name),
+        metrics,
+        (metric, group) => el("td", { "data-name": groupedName(metric, group) }, decimal(stored.groups[group][metric])),
+      ),
     el(
       "p",
       { class: "note" },
@@ -172,16 +227,11 @@ function calibrationView(model) {
 function reliabilityChart(model, name, { count: counts, mean_score: scores, frequency }) {
   const bins = counts.length;
   const total = counts.reduce((sum, n) => sum + (n || 0), 0);
-  let error = 0;
-  counts.forEach((n, i) => {
-    if (isNumber(scores[i]) && isNumber(frequency[i])) error += (n / total) * Math.abs(scores[i] - frequency[i]);
-  });
-  const distance = `mean distance from the diagonal ${decimal(error)}`;
   const at = groupIndex(model, name);
   const most = Math.max(1, ...counts);
   return new Frame({
     title: visible(name),
-    summary: `Reliability diagram of ${visible(name)}: ${count(total)} scores in ${bins} bins, ${distance}.`,
+    summary: `Reliability diagram of ${visible(name)}: ${count(total)} scores in ${bins} bins.`,
     note: `${count(total)} scores.`,
     height: 290,
     margin: { top: 26 },

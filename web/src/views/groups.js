@@ -5,6 +5,7 @@ import { el, svg } from "../dom.js";
 import { count, decimal, interval, isNumber } from "../format.js";
 import { groupColour, markElement } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
+import { visible } from "../names.js";
 
 const NAMES = {
   mAP: "mAP",
@@ -41,7 +42,7 @@ export function groupCell(model, group, tag = "th") {
     tag,
     tag === "th" ? { scope: "row" } : null,
     group === OVERALL ? null : markElement(at),
-    el("bdi", null, group),
+    el("bdi", null, visible(group)),
   );
 }
 
@@ -69,8 +70,9 @@ export function intervalMark({ value, low, high, domain, colour, zero = false })
 export function groupsView(model) {
   const { report } = model;
   const groups = Object.keys(report.groups);
+  const elsewhere = new Set(["SAP_std", ...sectionMetrics(report.thresholds), ...sectionMetrics(report.calibration)]);
   const metrics = metricNames(report.metrics, groups, Object.keys(report.shifts ?? {})).filter(
-    (name) => !isThresholdMetric(report, name) && name !== "SAP_std",
+    (name) => !elsewhere.has(name),
   );
   const spread = (metric, group) => (metric === "SAP" ? report.metrics[groupedName("SAP_std", group)] : undefined);
   const values = (metric) => groups.map((group) => groupedName(metric, group));
@@ -79,10 +81,19 @@ export function groupsView(model) {
   );
   const domain = [Math.max(0, Math.min(...ends) - 0.02), Math.min(1, Math.max(...ends) + 0.02)];
   const hasMarks = ends.length > 0;
-  const rows = groups.map((group) => {
+  const isSplit = model.partitions.size > 1;
+  const rows = groups.flatMap((group) => {
     const sizes = report.groups[group];
+    const partition = isSplit ? [...model.partitions].find(([, names]) => names[0] === group)?.[0] : undefined;
     const mean = groupedName("mAP", group);
-    return el(
+    const head =
+      partition !== undefined &&
+      el(
+        "tr",
+        { class: "metric" },
+        el("th", { scope: "colgroup", colspan: metrics.length + 4 }, `by ${visible(partition || "training count")}`),
+      );
+    const line = el(
       "tr",
       { class: group === OVERALL ? "overall" : null },
       groupCell(model, group),
@@ -102,6 +113,7 @@ export function groupsView(model) {
         ),
       metrics.map((metric) => meanCell(report.metrics, groupedName(metric, group), spread(metric, group))),
     );
+    return [head, line];
   });
   return el(
     "section",
@@ -152,10 +164,8 @@ function intervalNote(model) {
   ];
 }
 
-/** Whether a mean belongs to the section of thresholds. */
-export function isThresholdMetric(report, name) {
-  const section = report.thresholds;
-  if (!section) return false;
-  const names = section.metrics ?? section.means ?? section;
-  return Array.isArray(names) ? names.includes(name) : names !== null && typeof names === "object" && name in names;
+/** The metrics of a section with means of its own: at thresholds, or of calibration. */
+export function sectionMetrics(section) {
+  const means = section?.groups?.[OVERALL];
+  return means ? Object.keys(means).filter((name) => typeof means[name] === "number" || means[name] === null) : [];
 }

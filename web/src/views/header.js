@@ -2,7 +2,7 @@
 
 import { el, fill, say } from "../dom.js";
 import { count, decimal, percent } from "../format.js";
-import { nameElement } from "../names.js";
+import { nameElement, visible } from "../names.js";
 
 const MOST_ABSENT = 24;
 
@@ -94,7 +94,8 @@ function findings(model, open) {
     }
     items.push(tieItem(report));
   }
-  for (const note of report?.notes ?? comparison?.notes ?? []) items.push(item("note", "Note", note));
+  const notes = [...(report?.notes ?? []), ...(comparison?.notes ?? []), ...(model.doc.remarks ?? [])];
+  for (const note of new Set(notes)) items.push(item("note", "Note", visible(note)));
   const shown = items.filter(Boolean);
   if (!shown.length) return null;
   return el("section", { "aria-label": "Findings in the data" }, el("ul", { class: "findings" }, shown));

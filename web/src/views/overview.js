@@ -28,7 +28,7 @@ export function describeClass(model, c) {
     lines.push(["interval", interval(classes.AP_low[c], classes.AP_high[c])]);
   }
   if (classes.train_count) lines.push(["train count", count(classes.train_count[c])]);
-  lines.push(["positives", count(classes.num_positives[c])]);
+  if (model.positives) lines.push(["positives", count(model.positives[c])]);
   if (classes.group) lines.push(["group", classes.group[c]]);
   return lines;
 }
@@ -37,7 +37,8 @@ export function describeClass(model, c) {
 export function countView(model, open) {
   const { classes } = model;
   const byTraining = Boolean(classes.train_count);
-  const x = byTraining ? classes.train_count : classes.num_positives;
+  const x = byTraining ? classes.train_count : model.positives;
+  if (!x || !classes.AP) return null;
   const rows = definedClasses(classes.AP).filter((c) => x[c] > 0);
   const quartiles = runningQuartiles(x, classes.AP, rows);
   const what = byTraining ? "training count" : "number of positives";
@@ -98,6 +99,7 @@ export function sapView(model, open) {
 /** The share of classes up to each AP, a line for each group. */
 export function distributionView(model) {
   const { classes } = model;
+  if (!classes.AP) return null;
   const rows = definedClasses(classes.AP);
   const box = el("div", { class: "view" });
 

@@ -1,11 +1,22 @@
 // The table of all classes of a report.
 
-import { UNDEFINED, count, decimal, interval, isNumber } from "../format.js";
+import { UNDEFINED, count, decimal, interval, isNumber, score } from "../format.js";
 import { sketch } from "../sketch.js";
 import { classTable, widths } from "./class_table.js";
 
-const COUNTS = new Set(["train_count", "num_positives", "num_negatives", "num_positive_clusters"]);
-const SHOWN = new Set(["name", "group", "train_count", "num_positives", "AP", "expected_SAP", "ROC_AUC", "tie_rate"]);
+const SHOWN = new Set(["name", "group", "train_count", "AP", "expected_SAP", "ROC_AUC", "threshold", "F1", "tie_rate"]);
+const HIDDEN_COUNTS = new Set(["num_negatives", "num_positive_clusters"]);
+
+/** Whether a column has counts. */
+function isCount(key) {
+  return key === "train_count" || key.startsWith("num_");
+}
+
+/** Whether the table shows a column at first. */
+function isShown(model, key) {
+  if (key === "SAP") return !Object.hasOwn(model.classes, "expected_SAP");
+  return SHOWN.has(key) || (isCount(key) && !HIDDEN_COUNTS.has(key));
+}
 
 /** The headings of columns that the document gives none. */
 const HEADINGS = {
@@ -34,7 +45,8 @@ export function columnText(key, value) {
   if (value === null || value === undefined) return UNDEFINED;
   if (typeof value === "string") return value;
   if (typeof value !== "number") return String(value);
-  return COUNTS.has(key) ? count(value) : decimal(value);
+  if (key === "threshold") return score(value);
+  return isCount(key) ? count(value) : decimal(value);
 }
 
 /** The columns of the table, with the two ends of an interval in one. */
@@ -61,7 +73,7 @@ export function reportColumns(model) {
       values,
       text: (value) => columnText(key, value),
       isText: values.some((value) => typeof value === "string"),
-      isHidden: !SHOWN.has(key) && !(key === "SAP" && !("expected_SAP" in classes)),
+      isHidden: !isShown(model, key),
     });
   }
   // AP and its interval come first, beside the sketch of the curve.
