@@ -16,17 +16,18 @@ TOOLS := .venv-tools
 BENCH := .venv-bench
 DOCS := .venv-docs
 RECIPES := .venv-recipes
+PAGE := .venv-page
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
 # Tests that `make test` leaves out, because they have an environment of their own.
-APART := test-recipes
+APART := test-recipes test-page
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/*) $(shell find vltr_eval vltr_train -type f -not -name '*.pyc' -not -name '*.so')
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-recipes test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page test test-page test-recipes test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +37,8 @@ help:
 	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
 	@echo "make test-recipes         run the recipes of docs/trackers.md with the trackers themselves"
+	@echo "make page                 build the script and the style of HTML reports from web/ (needs Node.js)"
+	@echo "make test-page            drive HTML reports in Chromium (needs Node.js and /usr/bin/chromium, or CHROMIUM)"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
 	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
@@ -86,6 +89,14 @@ test: $(VENV)/.installed-for-tests
 
 test-recipes: $(RECIPES)/.installed
 	cd build && ../$(RECIPES)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/recipes $(ARGS)
+
+# The assets are committed, so that only changes of web/ need Node.js.
+page: web/node_modules/.installed
+	cd web && node build.mjs
+
+# Run in build/, as `test` is. One test builds the assets again and compares them with the committed ones.
+test-page: $(PAGE)/.installed web/node_modules/.installed
+	cd build && ../$(PAGE)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/page $(ARGS)
 
 # PYTHONPATH comes before the installed wheel, which stays as it is.
 test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
@@ -158,7 +169,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(RECIPES) build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(RECIPES) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -209,6 +220,16 @@ $(RECIPES)/.installed: $(RECIPES)/.made build/wheel/.built constraints.txt
 	@echo "installing the trackers ..."
 	@$(RECIPES)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[recipes]"
 	@$(RECIPES)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+$(PAGE)/.installed: $(PAGE)/.made build/wheel/.built constraints.txt
+	@echo "installing what the tests of HTML reports need ..."
+	@$(PAGE)/$(PIP_INSTALL) -c constraints.txt $(WHEEL) playwright pypdf pillow pytest hypothesis
+	@$(PAGE)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	@cd web && npm ci --silent
 	@touch $@
 
 $(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt
