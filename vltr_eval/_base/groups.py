@@ -41,7 +41,7 @@ PRESETS = MappingProxyType(
 )
 """Presets by name. docs/groups.md has their sources.
 
-few-shot is OLTR's shot_acc, where many has n > 100 and few n < 20. lvis has rare classes of 1 to 10 images, common ones
+few-shot has the limits of OLTR's paper: many has n > 100 and few n < 20. lvis has rare classes of 1 to 10 images, common ones
 of 11 to 100, and frequent ones above.
 """
 

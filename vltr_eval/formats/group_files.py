@@ -20,7 +20,7 @@ from vltr_eval.formats.align import ClassNames
 from vltr_eval.formats.class_files import INDEX_NAMES
 from vltr_eval.formats.label_lists import only_digits
 from vltr_eval.formats.roles import plain
-from vltr_eval.formats.sources import Source, check_regular, expand_one, listing, quote, reading, repeated
+from vltr_eval.formats.sources import Source, check_regular, expand_one, listing, quote, reading, repeated, require
 
 Groups = dict[str, tuple["str | None", ...]]
 """The group of each class by partition; None for a class in no group."""
@@ -184,9 +184,7 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
     if source.suffix in (".csv", ".tsv"):
         return StatedGroups(str(source), _of_table(str(source), read_csv(source)), takes_order=True)
     if source.suffix == ".parquet":
-        from vltr_eval.formats.reading import table_columns
-
-        return StatedGroups(str(source), _of_table(str(source), table_columns(source)), takes_order=True)
+        return StatedGroups(str(source), _of_table(str(source), read_parquet(source)), takes_order=True)
     if source.suffix not in (".txt", ".lst", ""):
         raise InputError(
             f"{source}: cannot read groups from a {source.suffix!r} file; expected .csv, .tsv, .parquet, .json, or "
@@ -276,11 +274,27 @@ def read_csv(source: Source) -> dict[str, list[str]]:
     return {name: [row[position] for row in rows[1:]] for position, name in enumerate(header)}
 
 
+def read_parquet(source: Source) -> dict[str, list[Any]]:
+    """Read the columns of a .parquet; nulls are None.
+
+    Raises:
+        InputError: The file is damaged, or pyarrow is missing.
+    """
+    pyarrow = require("pyarrow", "parquet", source)
+    parquet = require("pyarrow.parquet", "parquet", source)
+    with reading(source):
+        try:
+            return columns_of_frame(parquet.read_table(source.path))
+        except pyarrow.ArrowInvalid as error:
+            first = str(error).partition("\n")[0]
+            raise InputError(f"{source}: expected a .parquet file, got a damaged one ({first})") from None
+
+
 def columns_of_frame(frame: Any, index_name: str = "class") -> dict[str, list[Any]]:
-    """Return the columns of a data frame; those of pandas begin with the index if it names the rows."""
+    """Return the columns of a data frame; those of pandas begin with the index if it has a name or holds text."""
     if is_pandas(frame):
         columns = {str(name): frame[name].tolist() for name in frame.columns}
-        is_named = frame.index.name is not None or type(frame.index).__name__ != "RangeIndex"
+        is_named = frame.index.name is not None or any(isinstance(key, str) for key in frame.index[:1])
         index = {str(frame.index.name or index_name): frame.index.tolist()} if is_named else {}
         return {**index, **columns}
     if hasattr(frame, "to_pydict"):

@@ -564,13 +564,6 @@ def _counts_table(source: Source) -> Table:
     return read_table(source, LABELS if source.suffix == ".lst" else COUNTS, Options())
 
 
-def table_columns(source: Source) -> dict[str, list[Any]]:
-    """Read all columns of numbers and text of a table by name, such as the groups of classes in a .parquet."""
-    table = read_table(source, COUNTS, Options())
-    positions = table.positions({NUMBER, TEXT})
-    return {table.column_names[position]: list(table.read_column(position).tolist()) for position in positions}
-
-
 def read_table(source: Source, role: Role, options: Options, progress: Progress | None = None) -> Table:
     """Read one file into a `Table`; readers are imported when their format is met.
 

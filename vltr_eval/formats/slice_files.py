@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
-from vltr_eval.formats.group_files import columns_of_frame, group_of, is_frame, is_pandas, partition_name, read_csv
+from vltr_eval.formats.group_files import (
+    columns_of_frame,
+    group_of,
+    is_frame,
+    is_pandas,
+    partition_name,
+    read_csv,
+    read_parquet,
+)
 from vltr_eval.formats.roles import IDS, has_role
 from vltr_eval.formats.sources import check_regular, expand_one, listing, natural_order, quote, reading
 
@@ -140,9 +148,7 @@ def _read_file(path: str | os.PathLike[str]) -> StatedSlices:
     if source.suffix in (".csv", ".tsv"):
         return _of_table(str(source), read_csv(source))
     if source.suffix == ".parquet":
-        from vltr_eval.formats.reading import table_columns
-
-        return _of_table(str(source), table_columns(source))
+        return _of_table(str(source), read_parquet(source))
     if source.suffix == ".npy":
         from vltr_eval.formats import numpy_files
 

@@ -101,20 +101,18 @@ def class_table(
     num_classes = len(columns["class"])
     chosen = _sorted_lines(columns, sort, partitions)[:limit]
     rows = [{name: column[line] for name, column in columns.items()} for line in chosen]
-    headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **counts}
+    headings = {"class": "class", "name": "name", "group": "group", "train_count": "train"}
+    headings |= {**dict(zip(partitions, partitions, strict=True)), **counts}
+    ranks = RANKS | {"class": 0, "name": 0, **dict.fromkeys(partitions, RANKS["group"])}
     known = [
         Column(
             heading,
-            [str(row[name]) for row in rows],
-            rank=0 if name in ("class", "name") else RANKS.get(name, RANKS["counts"]),
-            is_name=name in ("name", "group"),
+            ["-" if row[name] is None else str(row[name]) for row in rows],
+            rank=ranks.get(name, RANKS["counts"]),
+            is_name=name in ("name", "group", *partitions),
         )
         for name, heading in headings.items()
         if name in columns
-    ]
-    known += [
-        Column(name, ["-" if row[name] is None else row[name] for row in rows], rank=RANKS["group"], is_name=True)
-        for name in partitions
     ]
     intervals = [] if level is None else _interval_columns(metrics, rows, level)
     notes = []
