@@ -128,13 +128,18 @@ def tables(draw) -> Table:
 
 
 def lines_of(table: Table) -> list[list[str]]:
-    """The heading, the names of blocks and the rows, as a reader sees them: without spaces at the ends."""
+    """The headings, the names of blocks and the rows, as a reader sees them: without spaces at the ends."""
     lines = [[column.heading for column in table.columns]]
     for number, row in enumerate(table.rows()):
         if table.blocks.get(number):
             lines.append([table.blocks[number]])
         lines.append(list(row))
-    return [[printable(cell).strip() for cell in line] for line in lines]
+    return [[signs(printable(cell)) for cell in line] for line in lines]
+
+
+def signs(text: str) -> str:
+    """The text without spaces at its ends; headings may have a sign for the characters ``+-``."""
+    return text.replace("\u00b1", "+-").strip()
 
 
 MARKDOWN_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
@@ -157,13 +162,13 @@ def test_markdown_gives_every_cell_back(table):
     rows = [line for line in as_markdown([table]).split("\n") if line.startswith("| ")]
     found = []
     for row in rows:
-        cells = [cell.strip(" ") for cell in re.findall(r"(?:\\.|[^|\\])+", row)]
+        cells = [cell.strip() for cell in re.findall(r"(?:\\.|[^|\\])+", row)]
         assert len(cells) == len(table.columns)
         if bold := re.fullmatch(r"\*\*(.*)\*\*", cells[0]):
             cells = [bold[1]]
         elif len(found) < len(lines_of(table)) and len(lines_of(table)[len(found)]) < len(cells):
             cells = cells[:1]  # the name of a block that is nothing but spaces
-        found.append([read_markdown(cell) for cell in cells])
+        found.append([signs(read_markdown(cell)) for cell in cells])
     assert found == lines_of(table)
 
 
@@ -181,7 +186,7 @@ def test_no_note_starts_a_block_of_markdown(notes):
 LATEX_COMMANDS = {
     **{f"\\{char}": char for char in "&%$#_{}"},
     **{r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^", r"\textbar{}": "|"},
-    **{"$<$": "<", "$>$": ">", "{}": ""},
+    **{"$<$": "<", "$>$": ">", "{}": "", r"$\pm$": "+-", "$-$": "-"},
 }
 LATEX_TOKEN = re.compile(
     "|".join(map(re.escape, sorted(LATEX_COMMANDS, key=len, reverse=True))) + r"|[^\\&%$#_{}~^<>|]"
@@ -213,7 +218,7 @@ def test_latex_gives_every_cell_back(table):
         assert not re.match(r"\s*[\[*]", row), "the line break before it would take it as an argument"
         start = rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\textit{{"
         cells = [row[len(start) : -2]] if row.startswith(start) else re.split(r"(?<!\\)&", row)
-        found.append([read_latex(cell).strip() for cell in cells])
+        found.append([signs(read_latex(cell)) for cell in cells])
     assert found == lines_of(table)
 
 
@@ -246,7 +251,7 @@ def test_html_gives_every_cell_back(table):
     reader = Reader(as_html([table]).partition("</table>")[0])
     assert reader.tags <= {"table", "caption", "thead", "tbody", "tr", "th", "td"}
     assert reader.attributes <= {"class", "scope", "colspan", "dir"}
-    assert [[cell.strip() for cell in line] for line in reader.lines] == lines_of(table)
+    assert [[signs(cell) for cell in line] for line in reader.lines] == lines_of(table)
 
 
 @given(TEXTS)
