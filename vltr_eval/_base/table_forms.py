@@ -34,7 +34,7 @@ def _markdown(table: Table) -> str:
         lines.append("|" + "|".join("---" if column.is_name else "---:" for column in table.columns) + "|")
         for number, row in enumerate(table.rows()):
             if name := table.blocks.get(number):
-                lines.append(_markdown_row([f"**{markdown_text(name.strip())}**", *[""] * (len(table.columns) - 1)]))
+                lines.append(_markdown_row([_markdown_bold(markdown_text(name)), *[""] * (len(table.columns) - 1)]))
             lines.append(_markdown_row([_markdown_cell(table, number, place, cell) for place, cell in enumerate(row)]))
         lines.append("")
     lines += map(_markdown_note, table.notes)
@@ -50,10 +50,15 @@ def _markdown_cell(table: Table, row: int, place: int, cell: str) -> str:
     text = markdown_text(cell)
     if not table.columns[place].is_name:
         text = _with_signs(text)
-    return _MARKDOWN_MARKED.get(table.marks.get((row, place), ""), "{}").replace("{}", text)
+    mark = table.marks.get((row, place))
+    return _markdown_bold(text) if mark == BEST else text + _DAGGER * (mark == NOT_WORSE)
 
 
-_MARKDOWN_MARKED = {BEST: "**{}**", NOT_WORSE: f"{{}}{_DAGGER}"}
+def _markdown_bold(text: str) -> str:
+    """The text in bold. Beside a space, or around nothing, the stars would be text."""
+    return f"**{text.strip()}**" if text.strip() else ""
+
+
 _MARKDOWN_SIGN = {BEST: "**bold**", NOT_WORSE: _DAGGER}
 
 
@@ -118,10 +123,10 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _latex_cell(table: Table, row: int, place: int, cell: str) -> str:
     text = latex_text(cell) if table.columns[place].is_name else _latex_number(cell)
-    return _LATEX_MARKED.get(table.marks.get((row, place), ""), "{}").replace("{}", text)
+    mark = table.marks.get((row, place))
+    return rf"\textbf{{{text}}}" if mark == BEST else text + r"$^\dagger$" * (mark == NOT_WORSE)
 
 
-_LATEX_MARKED = {BEST: r"\textbf{{}}", NOT_WORSE: r"{}$^\dagger$"}
 _LATEX_SIGN = {BEST: r"\textbf{bold}", NOT_WORSE: r"$^\dagger$"}
 
 
@@ -184,12 +189,12 @@ def _html_heading(column: Column) -> str:
 def _html_cell(table: Table, row: int, place: int, cell: str) -> str:
     is_name = table.columns[place].is_name
     text = html_text(cell) if is_name else _with_signs(html_text(cell))
-    text = _HTML_MARKED.get(table.marks.get((row, place), ""), "{}").replace("{}", text)
+    mark = table.marks.get((row, place))
+    text = f"<strong>{text}</strong>" if mark == BEST else text + _DAGGER * (mark == NOT_WORSE)
     kind = ' class="name" dir="auto"' if is_name else ""
     return f'<th{kind} scope="row">{text}</th>' if place == 0 else f"<td{kind}>{text}</td>"
 
 
-_HTML_MARKED = {BEST: "<strong>{}</strong>", NOT_WORSE: f"{{}}{_DAGGER}"}
 _HTML_SIGN = {BEST: "<strong>bold</strong>", NOT_WORSE: _DAGGER}
 
 

@@ -27,6 +27,7 @@ __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
 _FORMAT = "vltr-eval/rank-table/1"
 _MAX_ROWS = 2**53  # up to which metrics, which take counts as doubles, are exact; a bound of the core too
+_MOST_FOR_SUMMARY = 500_000  # thresholds of a table whose mAP takes a few milliseconds
 _ARRAYS = ("indptr", "thresholds", "tp", "fp", "tied")
 
 
@@ -206,6 +207,15 @@ class RankTable:
     def __repr__(self) -> str:
         shape = f"{self.num_rows} rows and {self.num_classes} classes"
         return f"<RankTable of {shape}, {self.num_positives.sum()} positives at {len(self.thresholds)} thresholds>"
+
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import notebook_html, paragraph
+
+        positives, thresholds = int(self.num_positives.sum()), len(self.thresholds)
+        facts = [f"{self.num_rows:,} rows", f"{positives:,} positives at {thresholds:,} thresholds"]
+        if thresholds <= _MOST_FOR_SUMMARY:
+            facts.append(f"mAP {self.mean_average_precision():.4f}")
+        return notebook_html(f"Rank table of {self.num_classes:,} classes", paragraph(", ".join(facts)))
 
     @property
     def num_classes(self) -> int:
@@ -461,6 +471,12 @@ class DeviceRankTable(RankTable):
 
     def __repr__(self) -> str:
         return f"<RankTable of {self.num_rows} rows of {self._dtype} scores on a CUDA device>"
+
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import notebook_html
+
+        # Facts about classes would copy the columns from the device.
+        return notebook_html(f"Rank table of {self.num_rows:,} rows of {self._dtype} scores on a CUDA device")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are tables in CPU memory."""

@@ -66,6 +66,15 @@ class Evaluation:
     def __repr__(self) -> str:
         return f"<Evaluation of {self.report.num_rows} rows and {self.report.num_classes} classes: {self.report!r}>"
 
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import notebook_html, paragraph
+
+        rows = f"effects of {self.report.num_rows:,} rows on {len(self.effects):,} means"
+        ids = "without row ids" if self.id_fingerprint is None else "rows numbered by their ids"
+        clusters = "" if self.clusters is None else f", in {int(self.clusters.max(initial=-1)) + 1:,} clusters"
+        facts = paragraph(f"{rows}, {ids}{clusters}")
+        return notebook_html(f"Evaluation of {self.report.num_classes:,} classes", facts, self.report.html_parts())
+
     @classmethod
     def from_predictions(
         cls,

@@ -274,31 +274,44 @@ class Comparison:
         return as_latex(tables)
 
     def _tables(self, limit: int) -> list[Table]:
-        tables = []
+        tables: list[Table] = []
         for system in self.systems:
-            tables.append(self._mean_table(system))
-            if max(system.runs, self.base_runs) > 1:
-                tables.append(error_table("standard errors of the differences", system.means))
-            outcomes = system.outcomes(self.level)
-            if outcomes:
-                tables.append(
-                    outcome_table(f"{self.class_metric} of single classes: wins / losses / undecided", outcomes)
-                )
-            shown = system.moved_most(limit)
-            if shown:
-                title = f"{self.class_metric} of the classes that moved most"
-                tables.append(class_table(title, system.classes, shown, self.level))
+            tables += [*self._tables_of(system), *self._class_tables(system, limit)]
+        return [*tables, *self._slice_tables(), self._closing_notes()]
+
+    def _slice_tables(self) -> list[Table]:
+        """The table of the means for each slice and system."""
         several = len({part.partition for part in self.slices}) > 1
-        for part in self.slices:
-            name = f"{part.partition}:{part.name}" if several else part.name
-            tables += [
-                replace(self._mean_table(system), title=f"{name}, {part.num_rows:,} rows: {self._title(system)}")
-                for system in part.systems
-            ]
+        return [
+            replace(
+                self._mean_table(system),
+                title=f"{f'{part.partition}:' * several}{part.name}, {part.num_rows:,} rows: {self._title(system)}",
+            )
+            for part in self.slices
+            for system in part.systems
+        ]
+
+    def _tables_of(self, system: SystemComparison) -> list[Table]:
+        """The tables of a system but that of single classes."""
+        tables = [self._mean_table(system)]
+        if max(system.runs, self.base_runs) > 1:
+            tables.append(error_table("standard errors of the differences", system.means))
+        outcomes = system.outcomes(self.level)
+        if outcomes:
+            tables.append(outcome_table(f"{self.class_metric} of single classes: wins / losses / undecided", outcomes))
+        return tables
+
+    def _class_tables(self, system: SystemComparison, limit: int) -> list[Table]:
+        """The table of the classes that moved most, if there are any."""
+        shown = system.moved_most(limit)
+        title = f"{self.class_metric} of the classes that moved most"
+        return [class_table(title, system.classes, shown, self.level)] if shown else []
+
+    def _closing_notes(self) -> Table:
         size = f"{self.num_rows:,} rows"
         if self.num_clusters is not None:
             size += f" in {self.num_clusters:,} clusters"
-        return [*tables, Table("", [], (size, *self.notes, f"signature: {self.signature}"))]
+        return Table("", [], (size, *self.notes, f"signature: {self.signature}"))
 
     def _mean_table(self, system: SystemComparison) -> Table:
         return mean_table(self._title(system), system.means, self.level)
@@ -341,6 +354,17 @@ class Comparison:
     def __str__(self) -> str:
         return self.to_text()
 
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import folded, notebook_html
+        from vltr_eval._base.table_forms import as_html
+
+        parts = [as_html(self._system_table(None))]
+        for system in self.systems:
+            classes = self._class_tables(system, _FEW_CLASSES)
+            content = as_html(self._tables_of(system)) + "".join(folded(one.title, as_html([one])) for one in classes)
+            parts.append(content if len(self.systems) == 1 else folded(self._title(system), content))
+        return notebook_html(f"Comparison with {self.base}", *parts, as_html([self._closing_notes()]))
+
     def __repr__(self) -> str:
         return f"<Comparison with {self.base}: {', '.join(map(repr, self.systems))}>"
 
@@ -356,6 +380,7 @@ def _with_runs(name: str, runs: int) -> str:
     return name if runs == 1 else f"{name} ({runs} runs)"
 
 
+_FEW_CLASSES = 10  # of those that moved most in a notebook
 _METRIC_KEYS = {"se": "error", "low": "low", "high": "high", "p": "p_value", "detectable": "detectable"}
 
 
