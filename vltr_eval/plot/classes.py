@@ -16,7 +16,6 @@ from vltr_eval.plot.style import (
     THIN,
     ZERO,
     Mark,
-    add_legend,
     add_legend_above,
     count_axis,
     drawing,
@@ -161,7 +160,7 @@ def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
         ax.set_xlabel(AP.class_heading)
         ax.set_ylabel(metric.class_heading if metric is EXPECTED_SAP else metric.name)
         if groups:
-            add_legend(ax, handles, names, loc="lower right")
+            add_legend_above(ax, handles, names)
     return ax
 
 

@@ -35,20 +35,25 @@ MOST_NUMBERS = 8
 
 
 def group_bars(
-    reports: Report | Mapping[str, Report] | Sequence[Report], metric: str = "mAP", *, ax: Axes | None = None
+    reports: Report | Mapping[str, Report] | Sequence[Report],
+    metric: str = "mAP",
+    *,
+    groups: Sequence[str] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw a mean as bars: overall and of each group, with its interval if the report has intervals.
 
     Args:
         reports: A report; or several, which stand side by side, best by name: ``{"bce": one, "framestack": other}``.
         metric: The flat name of the mean over all classes, such as "mAP", "SAP" or "Acc@1".
+        groups: The names of the groups in their order; default: overall and all groups of the reports.
         ax: The axes to draw on; None makes a figure of one column.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: A report lacks the metric.
+        ValueError: A report lacks the metric, or no report has a group.
         TypeError: ``reports`` has something that is no report.
         ImportError: matplotlib is not installed.
 
@@ -67,15 +72,19 @@ def group_bars(
             raise unknown_name("metric", metric, known)
         heading = known[metric].heading.partition(" +-")[0] or metric
     names = list(dict.fromkeys(group.name for report in named.values() for group in report.groups))
+    for name in groups or ():
+        if name not in names:
+            raise unknown_name("groups", name, names)
+    names = names if groups is None else list(groups)
     width = 0.8 / len(named)
     with drawing(ax, 2.0) as ax:
         handles, highest = [], 0.0
         for number, report in enumerate(named.values()):
-            mark, groups = mark_of(number), {group.name: group for group in report.groups}
+            mark, by_name = mark_of(number), {group.name: group for group in report.groups}
             positions = [
-                index + (number - (len(named) - 1) / 2) * width for index, name in enumerate(names) if name in groups
+                index + (number - (len(named) - 1) / 2) * width for index, name in enumerate(names) if name in by_name
             ]
-            own = [groups[name] for name in names if name in groups]
+            own = [by_name[name] for name in names if name in by_name]
             values = [group.values[metric] for group in own]
             ends = [group.intervals.get(metric, (math.nan, math.nan)) for group in own]
             handles.append(
