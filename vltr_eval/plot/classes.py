@@ -94,9 +94,10 @@ def ap_by_train_count(
 
 
 def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the median of y, and that of x, over each window of neighbouring points in the order of x.
+    """Return the median of y over windows of neighbouring points, and the median of x, which ascends.
 
-    A window has a tenth of the points, at least 9 and always an odd number.
+    A window has a tenth of the points, at least 9 and always an odd number. Windows with the same median of x are one
+    point, at the median of theirs.
 
     Args:
         x: (n,) positions, n >= 9.
@@ -110,7 +111,8 @@ def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     window = max(9, len(x) // 10 | 1)
     windows = [np.lib.stride_tricks.sliding_window_view(values[order], window) for values in (x, y)]
     middles, medians = (np.median(values, axis=1) for values in windows)
-    return middles, medians
+    positions, starts = np.unique(middles, return_index=True)
+    return positions, np.array([np.median(part) for part in np.split(medians, starts[1:])])
 
 
 def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:

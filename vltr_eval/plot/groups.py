@@ -203,10 +203,11 @@ def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float
     section = source if isinstance(source, Mapping) else getattr(source, "calibration", None)
     if section is None:
         raise ValueError(
-            "report: expected calibration, got a report without it; evaluate with calibration=True (--calibration)"
+            "report: expected calibration, got a report without it; evaluate with calibration= (--calibration)"
         )
     found = {}
     try:
+        section = section if isinstance(section, Mapping) else section.document()
         for name, group in section["groups"].items():
             bins = zip(group["count"], group["mean_score"], group["frequency"], strict=True)
             filled = [(float(score), float(share)) for count, score, share in bins if count]
