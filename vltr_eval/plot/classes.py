@@ -78,7 +78,7 @@ def ap_by_train_count(
             if ends is not None:
                 low, high = (end[mask] for end in ends)
                 ax.vlines(positions[mask], low, high, color=mark.color, linewidth=0.4, alpha=0.5, zorder=2)
-            handles.append(_add_points(ax, positions[mask], values[mask], mark))
+            handles.append(_add_points(ax, positions[mask], values[mask], mark, len(counts)))
             mean = group.values[AP.name]
             names.append(f"{readable(group.name, 14)} {mean:.2f}" if mean == mean else readable(group.name, 14))
         if running_median and np.count_nonzero(shown) >= FEWEST_FOR_MEDIAN:
@@ -150,7 +150,7 @@ def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
         handles, names = [], []
         masks = members(report, groups)
         for name, mark in group_marks(list(masks)).items():
-            handles.append(_add_points(ax, x[masks[name] & shown], y[masks[name] & shown], mark))
+            handles.append(_add_points(ax, x[masks[name] & shown], y[masks[name] & shown], mark, len(x)))
             names.append(readable(name, 14))
         low = min(math.floor(10 * np.min(y[shown], initial=1.0)) / 10, 0.9)
         if low < 0.5:
@@ -166,9 +166,9 @@ def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _add_points(ax: Axes, x: np.ndarray, y: np.ndarray, mark: Mark) -> object:
-    """Add a point for each class. Many classes have smaller points."""
-    size = 3.0 if len(x) <= 200 else 2.2
+def _add_points(ax: Axes, x: np.ndarray, y: np.ndarray, mark: Mark, num_classes: int) -> object:
+    """Add a point for each class of a group. Points are smaller if there are many classes in all."""
+    size = 3.0 if num_classes <= 400 else 2.4
     (points,) = ax.plot(
         x,
         y,

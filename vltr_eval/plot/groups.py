@@ -103,7 +103,7 @@ def group_bars(
             tops = [high if high == high else value for value, (_, high) in zip(values, ends, strict=True)]
             highest = max(highest, *(top for top in tops if top == top), 0.0)
             if len(named) * len(names) <= MOST_NUMBERS:
-                _add_numbers(ax, positions, values, tops)
+                _add_numbers(ax, positions, values, tops, 3 if len(named) == 1 else 2)
         ax.set_xticks(range(len(names)), labels=[readable(name, 16) for name in names], **PLAIN)
         ax.tick_params(axis="x", length=0)
         ax.set_xlim(-0.55, len(names) - 0.45)
@@ -137,9 +137,11 @@ def _add_errors(
         )
 
 
-def _add_numbers(ax: Axes, positions: Sequence[float], values: Sequence[float], tops: Sequence[float]) -> None:
+def _add_numbers(
+    ax: Axes, positions: Sequence[float], values: Sequence[float], tops: Sequence[float], digits: int
+) -> None:
     for position, value, top in zip(positions, values, tops, strict=True):
-        text, height = (f"{value:.3f}", top) if value == value else ("-", 0.0)
+        text, height = (f"{value:.{digits}f}", top) if value == value else ("-", 0.0)
         ax.annotate(
             text, (position, height), (0, 1.5), textcoords="offset points", ha="center", va="bottom", color=DARK
         )
