@@ -71,7 +71,7 @@ demo-train: $(VENV)/.installed-for-training
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
 
 # Run in build/, as `test` is.
-picture: $(VENV)/.installed
+picture: $(VENV)/.installed-for-figures
 	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
 # Finished runs stay in build/compare, so a second call continues the first.
@@ -199,6 +199,10 @@ $(VENV)/.installed: build/wheel/.built
 $(VENV)/.installed-for-training: $(VENV)/.installed constraints.txt
 	@echo "installing torch ..."
 	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[train]"
+	@touch $@
+
+$(VENV)/.installed-for-figures: $(VENV)/.installed constraints.txt
+	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[plot]"
 	@touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt

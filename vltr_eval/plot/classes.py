@@ -16,7 +16,6 @@ from vltr_eval.plot.style import (
     THIN,
     ZERO,
     Mark,
-    add_legend,
     add_legend_above,
     count_axis,
     drawing,
@@ -79,7 +78,7 @@ def ap_by_train_count(
             if ends is not None:
                 low, high = (end[mask] for end in ends)
                 ax.vlines(positions[mask], low, high, color=mark.color, linewidth=0.4, alpha=0.5, zorder=2)
-            handles.append(_add_points(ax, positions[mask], values[mask], mark))
+            handles.append(_add_points(ax, positions[mask], values[mask], mark, len(counts)))
             mean = group.values[AP.name]
             names.append(f"{readable(group.name, 14)} {mean:.2f}" if mean == mean else readable(group.name, 14))
         if running_median and np.count_nonzero(shown) >= FEWEST_FOR_MEDIAN:
@@ -95,9 +94,10 @@ def ap_by_train_count(
 
 
 def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the median of y, and that of x, over each window of neighbouring points in the order of x.
+    """Return the median of y over windows of neighbouring points, and the median of x, which ascends.
 
-    A window has a tenth of the points, at least 9 and always an odd number.
+    A window has a tenth of the points, at least 9 and always an odd number. Windows with the same median of x are one
+    point, at the median of theirs.
 
     Args:
         x: (n,) positions, n >= 9.
@@ -111,7 +111,8 @@ def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     window = max(9, len(x) // 10 | 1)
     windows = [np.lib.stride_tricks.sliding_window_view(values[order], window) for values in (x, y)]
     middles, medians = (np.median(values, axis=1) for values in windows)
-    return middles, medians
+    positions, starts = np.unique(middles, return_index=True)
+    return positions, np.array([np.median(part) for part in np.split(medians, starts[1:])])
 
 
 def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
@@ -149,7 +150,7 @@ def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
         handles, names = [], []
         masks = members(report, groups)
         for name, mark in group_marks(list(masks)).items():
-            handles.append(_add_points(ax, x[masks[name] & shown], y[masks[name] & shown], mark))
+            handles.append(_add_points(ax, x[masks[name] & shown], y[masks[name] & shown], mark, len(x)))
             names.append(readable(name, 14))
         low = min(math.floor(10 * np.min(y[shown], initial=1.0)) / 10, 0.9)
         if low < 0.5:
@@ -161,13 +162,13 @@ def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
         ax.set_xlabel(AP.class_heading)
         ax.set_ylabel(metric.class_heading if metric is EXPECTED_SAP else metric.name)
         if groups:
-            add_legend(ax, handles, names, loc="lower right")
+            add_legend_above(ax, handles, names)
     return ax
 
 
-def _add_points(ax: Axes, x: np.ndarray, y: np.ndarray, mark: Mark) -> object:
-    """Add a point for each class. Many classes have smaller points."""
-    size = 3.0 if len(x) <= 200 else 2.2
+def _add_points(ax: Axes, x: np.ndarray, y: np.ndarray, mark: Mark, num_classes: int) -> object:
+    """Add a point for each class of a group. Points are smaller if there are many classes in all."""
+    size = 3.0 if num_classes <= 400 else 2.4
     (points,) = ax.plot(
         x,
         y,

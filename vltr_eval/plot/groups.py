@@ -35,20 +35,25 @@ MOST_NUMBERS = 8
 
 
 def group_bars(
-    reports: Report | Mapping[str, Report] | Sequence[Report], metric: str = "mAP", *, ax: Axes | None = None
+    reports: Report | Mapping[str, Report] | Sequence[Report],
+    metric: str = "mAP",
+    *,
+    groups: Sequence[str] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw a mean as bars: overall and of each group, with its interval if the report has intervals.
 
     Args:
         reports: A report; or several, which stand side by side, best by name: ``{"bce": one, "framestack": other}``.
         metric: The flat name of the mean over all classes, such as "mAP", "SAP" or "Acc@1".
+        groups: The names of the groups in their order; default: overall and all groups of the reports.
         ax: The axes to draw on; None makes a figure of one column.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: A report lacks the metric.
+        ValueError: A report lacks the metric, or no report has a group.
         TypeError: ``reports`` has something that is no report.
         ImportError: matplotlib is not installed.
 
@@ -67,15 +72,19 @@ def group_bars(
             raise unknown_name("metric", metric, known)
         heading = known[metric].heading.partition(" +-")[0] or metric
     names = list(dict.fromkeys(group.name for report in named.values() for group in report.groups))
+    for name in groups or ():
+        if name not in names:
+            raise unknown_name("groups", name, names)
+    names = names if groups is None else list(groups)
     width = 0.8 / len(named)
     with drawing(ax, 2.0) as ax:
         handles, highest = [], 0.0
         for number, report in enumerate(named.values()):
-            mark, groups = mark_of(number), {group.name: group for group in report.groups}
+            mark, by_name = mark_of(number), {group.name: group for group in report.groups}
             positions = [
-                index + (number - (len(named) - 1) / 2) * width for index, name in enumerate(names) if name in groups
+                index + (number - (len(named) - 1) / 2) * width for index, name in enumerate(names) if name in by_name
             ]
-            own = [groups[name] for name in names if name in groups]
+            own = [by_name[name] for name in names if name in by_name]
             values = [group.values[metric] for group in own]
             ends = [group.intervals.get(metric, (math.nan, math.nan)) for group in own]
             handles.append(
@@ -94,7 +103,7 @@ def group_bars(
             tops = [high if high == high else value for value, (_, high) in zip(values, ends, strict=True)]
             highest = max(highest, *(top for top in tops if top == top), 0.0)
             if len(named) * len(names) <= MOST_NUMBERS:
-                _add_numbers(ax, positions, values, tops)
+                _add_numbers(ax, positions, values, tops, 3 if len(named) == 1 else 2)
         ax.set_xticks(range(len(names)), labels=[readable(name, 16) for name in names], **PLAIN)
         ax.tick_params(axis="x", length=0)
         ax.set_xlim(-0.55, len(names) - 0.45)
@@ -128,9 +137,11 @@ def _add_errors(
         )
 
 
-def _add_numbers(ax: Axes, positions: Sequence[float], values: Sequence[float], tops: Sequence[float]) -> None:
+def _add_numbers(
+    ax: Axes, positions: Sequence[float], values: Sequence[float], tops: Sequence[float], digits: int
+) -> None:
     for position, value, top in zip(positions, values, tops, strict=True):
-        text, height = (f"{value:.3f}", top) if value == value else ("-", 0.0)
+        text, height = (f"{value:.{digits}f}", top) if value == value else ("-", 0.0)
         ax.annotate(
             text, (position, height), (0, 1.5), textcoords="offset points", ha="center", va="bottom", color=DARK
         )
@@ -194,10 +205,11 @@ def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float
     section = source if isinstance(source, Mapping) else getattr(source, "calibration", None)
     if section is None:
         raise ValueError(
-            "report: expected calibration, got a report without it; evaluate with calibration=True (--calibration)"
+            "report: expected calibration, got a report without it; evaluate with calibration= (--calibration)"
         )
     found = {}
     try:
+        section = section if isinstance(section, Mapping) else section.document()
         for name, group in section["groups"].items():
             bins = zip(group["count"], group["mean_score"], group["frequency"], strict=True)
             filled = [(float(score), float(share)) for count, score, share in bins if count]

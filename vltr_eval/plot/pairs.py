@@ -15,11 +15,11 @@ from vltr_eval.plot.style import (
     BLACK,
     DARK,
     GREY,
+    GROUP_PLACES,
     LIGHT,
     MARKS,
     PLAIN,
     THIN,
-    add_legend,
     add_legend_above,
     drawing,
     group_marks,
@@ -97,13 +97,17 @@ def class_scatter(comparison: Comparison, system: str | None = None, *, ax: Axes
         ax.set_xlabel(f"{comparison.class_metric} of {readable(comparison.base)}", **PLAIN)
         ax.set_ylabel(f"{comparison.class_metric} of {readable(chosen.name)}", **PLAIN)
         if groups != [""]:
-            add_legend(ax, handles, names, loc="lower right")
+            add_legend_above(ax, handles, names)
         if chosen.is_tested:
             overall = next(outcome for outcome in chosen.outcomes(comparison.level) if _is_overall_bh(outcome))
             text = f"{overall.wins:,} better\n{overall.losses:,} worse\n{overall.undecided:,} undecided"
             untested = int(np.count_nonzero(shown)) - overall.tested
             text += f"\n{untested:,} not tested" if untested else ""
-            ax.text(0.03, 0.97, text, transform=ax.transAxes, ha="left", va="top", color=DARK, **PLAIN)
+            is_above = float(np.mean(new[shown] - base[shown])) > 0  # most points, so the other corner is free
+            place: dict[str, Any] = {"x": 0.97, "y": 0.03, "ha": "right", "va": "bottom"}
+            if not is_above:
+                place = {"x": 0.03, "y": 0.97, "ha": "left", "va": "top"}
+            ax.text(s=text, transform=ax.transAxes, color=DARK, **place, **PLAIN)
     return ax
 
 
@@ -172,7 +176,7 @@ def _draw_list(ax: Axes, columns: dict[str, np.ndarray], order: Sequence[int], c
     rows = np.arange(len(order))
     of_class = chosen.classes.get("group")
     groups = list(dict.fromkeys(of_class)) if of_class is not None else [""]
-    marks = group_marks([name for name in _ordered(groups)])
+    marks = group_marks(_ordered(groups))
     ax.axvline(0, color=GREY, linewidth=THIN, zorder=1)
     ax.hlines(rows, low, high, color=DARK, linewidth=0.8, zorder=2)
     handles, names = [], []
@@ -379,8 +383,7 @@ def _train_groups(comparison: Comparison) -> list[str]:
 def _ordered(groups: Sequence[str]) -> list[str]:
     """The different groups; those of known names from head to tail."""
     known = list(dict.fromkeys(groups))
-    places = {name: place for place, name in enumerate(("head", "many", "f", "medium", "c", "tail", "few", "r"))}
-    return sorted(known, key=lambda name: (places.get(name, len(places)), known.index(name)))
+    return sorted(known, key=lambda name: (GROUP_PLACES.get(name, len(GROUP_PLACES)), known.index(name)))
 
 
 def _is_overall_bh(outcome: Any) -> bool:

@@ -10,9 +10,12 @@ import unicodedata
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vltr_eval._base.text_table import printable, shortened
+import numpy as np
+
+from vltr_eval._base.text_table import display_width, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,16 +186,26 @@ def readable(name: object, most: int = _LONGEST_NAME) -> str:
         name: The name of a class, a group or a system.
         most: The largest width, in cells of a terminal.
     """
-    text = printable(str(name))
-    start = ""
+    text = str(name)
+    if not text.strip():
+        return repr(text)
+    pieces, start = [printable(char) for char in text], ""
     if not text.isascii():
         known = _glyphs()
-        text = "".join(
-            char if any(char in glyphs for glyphs in known) else char.encode("unicode_escape").decode() for char in text
-        )
+        pieces = [
+            piece if piece.isascii() or any(piece in glyphs for glyphs in known) else _escape(piece) for piece in pieces
+        ]
         is_mixed = any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
         start = _LEFT_TO_RIGHT if is_mixed and any(_LEFT_TO_RIGHT in glyphs for glyphs in known) else ""
-    return start + shortened(text, most) if text.strip() else repr(text)
+    shown = "".join(pieces)
+    if display_width(shown) > most:  # no escape is cut
+        widths = accumulate(map(display_width, pieces))
+        shown = "".join(piece for piece, width in zip(pieces, widths, strict=True) if width <= most - 3) + "..."
+    return start + shown
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 _LEFT_TO_RIGHT = "\u200e"  # numbers that follow a name of a right-to-left script stay behind it
@@ -226,20 +239,42 @@ def add_legend(ax: Axes, handles: Sequence[Any], names: Sequence[str], **how: An
 
 
 def add_legend_above(ax: Axes, handles: Sequence[Any], names: Sequence[str], most: int = 4) -> None:
-    """Add a legend above the axes, in rows of at most ``most`` entries."""
+    """Add a legend above the axes. Rows have at most ``most`` entries, and fewer if these are long."""
     if handles:
-        columns = min(most, len(names))
+        columns = next(number for number in range(min(most, len(names)), 0, -1) if number == 1 or _fits(names, number))
         place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns, "borderaxespad": 0.1}
         add_legend(ax, handles, names, **place)
+
+
+def _fits(names: Sequence[str], columns: int) -> bool:
+    """Whether a legend of so many columns, which are filled one after the other, is narrow enough for a figure."""
+    rows = np.array_split(np.array(list(map(display_width, names))), columns)
+    return sum(int(max(row)) + _HANDLE for row in rows) <= _LEGEND
+
+
+_HANDLE, _LEGEND = 6, 62  # characters: the width of a handle with its gaps, and that of a figure
 
 
 # Groups
 
 
+GROUP_PLACES: Mapping[str, int] = {
+    name: place
+    for place, names in enumerate((("head", "many", "f"), ("medium", "c"), ("tail", "few", "r")))
+    for name in names
+}
+"""The places of groups by training counts, from head to tail."""
+
+
 def group_marks(names: Sequence[str]) -> dict[str, Mark]:
-    """Return the mark of each group, in order."""
-    colors = [_GROUP_COLORS[number % len(_GROUP_COLORS)] for number in range(len(names))]
-    return {name: mark_of(number)._replace(color=colors[number]) for number, name in enumerate(names)}
+    """Return the mark of each group. Head, medium and tail have the same ones in every figure."""
+    named = {name: GROUP_PLACES[name] for name in names if name in GROUP_PLACES}
+    free = (place for place in range(len(names) + len(named)) if place not in named.values())
+    places = [named[name] if name in named else next(free) for name in names]
+    return {
+        name: mark_of(place)._replace(color=_GROUP_COLORS[place % len(_GROUP_COLORS)])
+        for name, place in zip(names, places, strict=True)
+    }
 
 
 def mark_of(number: int) -> Mark:

@@ -143,8 +143,7 @@ def _draw(ax: Axes, runs: Sequence[Run], columns: Sequence[str]) -> tuple[list[A
     handles, names = [], []
     repetitions = _repetitions(runs)
     for number, (group, own) in enumerate(repetitions.items()):
-        for place, column in enumerate(columns):
-            mark = _mark(place, number, len(columns), len(repetitions))
+        for column, mark in zip(columns, _marks(columns, number, len(repetitions)), strict=True):
             lines = [_points(run, column) for run in own]
             for epochs, values in lines:
                 is_alone = len(own) == 1
@@ -178,12 +177,17 @@ def _draw(ax: Axes, runs: Sequence[Run], columns: Sequence[str]) -> tuple[list[A
     return handles, names
 
 
-def _mark(place: int, number: int, num_columns: int, num_groups: int) -> Mark:
-    """The look of a line: colours are columns of one method, or methods; dashes are columns."""
-    if num_groups == 1:
-        of_group = list(group_marks([str(index) for index in range(max(num_columns - 1, 1))]).values())
-        return Mark(BLACK, "o", "-", "") if num_columns > 1 and place == 0 else of_group[max(place - 1, 0)]
-    return mark_of(number)._replace(dash=mark_of(place if num_columns > 1 else number).dash)
+def _marks(columns: Sequence[str], number: int, num_groups: int) -> list[Mark]:
+    """The look of the columns of one group of runs. One group has a colour for each column, several have one each."""
+    if num_groups > 1:
+        return [mark_of(number)._replace(dash=mark_of(place or number).dash) for place in range(len(columns))]
+    if len(columns) == 1:
+        return [mark_of(number)]
+    marks = group_marks(list(dict.fromkeys(_column_name(column) for column in columns if column not in _OVERALL)))
+    return [Mark(BLACK, "o", "-", "") if column in _OVERALL else marks[_column_name(column)] for column in columns]
+
+
+_OVERALL = ("mAP",)
 
 
 def _column_name(column: str) -> str:
@@ -207,26 +211,19 @@ def _mean_line(lines: Sequence[tuple[list[float], list[float]]]) -> tuple[list[f
 
 def _add_stages(ax: Axes, runs: Sequence[Run], has_names: bool) -> None:
     """Add a line at the beginning of each stage but the first, and the names of several stages."""
-    stages = dict.fromkeys((str(name), first) for run in runs for name, first in run.get("stages", ()))
-    starts = {first for _, first in stages}
-    if len(starts) < 2:
+    stages = sorted(dict.fromkeys((first, str(name)) for run in runs for name, first in run.get("stages", ())))
+    if len({first for first, _ in stages}) < 2:
         return
-    for name, first in stages:
-        if first > min(starts):
+    last = max(epoch for run in runs for epoch in run["epochs"])
+    ends = [*(first for first, _ in stages[1:]), last + 1]
+    for number, ((first, name), end) in enumerate(zip(stages, ends, strict=True)):
+        if number:
             ax.axvline(first - 0.5, color=LIGHT, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
         if has_names:
             ax.annotate(
-                readable(name, 16),
-                (first - 0.5 if first > min(starts) else first, 0.0),
-                (2, 2),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                ha="left",
-                va="bottom",
-                color=GREY,
-                fontsize="small",
-                **PLAIN,
-            )
+                readable(name, 16), ((first + end - 1) / 2, 1.0), (0, -1), xycoords=("data", "axes fraction"),
+                textcoords="offset points", ha="center", va="top", color=GREY, fontsize="small", **PLAIN,
+            )  # fmt: skip
 
 
 def _repetitions(runs: Sequence[Run]) -> dict[str, list[Run]]:

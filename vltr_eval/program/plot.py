@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS
 from vltr_eval._base.option_types import level_type
@@ -264,13 +265,17 @@ def _settings(args: argparse.Namespace) -> Settings:
     metric = getattr(args, "metric", AP.name)
     has_sap = args.kind == "sap" or metric in {each.name for each in (SAP, SAP_STD, EXPECTED_SAP, SAP_CHANCE)}
     accuracy = re.fullmatch(r"Acc@(\d+)", metric)
-    return Settings(
+    settings = Settings(
         ("exact" if args.kind == "sap" else 15) if has_sap else None,
         topk=(int(accuracy[1]),) if accuracy else (),
         absent=args.absent or "nan",
         interval=_LEVEL if getattr(args, "intervals", False) else getattr(args, "ci", None),
         **group_settings(args, read_stated_groups(args)),
     )
+    known = [each.name for each in settings.metrics]
+    if metric not in known:
+        raise unknown_name("metric", metric, known)
+    return settings
 
 
 def _evaluate(args: argparse.Namespace, settings: Settings, progress: Progress) -> tuple[EvaluationCounts, ClassInfo]:
