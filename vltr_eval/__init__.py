@@ -34,8 +34,8 @@ from vltr_eval.metrics.rank_metrics import (
 from vltr_eval.metrics.running import RunningAP
 from vltr_eval.metrics.sampled import SampledAP, sampled_average_precision, sap_subset
 from vltr_eval.metrics.topk import topk_accuracy
-from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.page.details import ClassDetails
+from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.report.report import Report
 
 __all__ = [

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -119,6 +119,25 @@ class Evaluation:
     def fill(self, path: Path) -> None:
         """Write the evaluation to the temporary file of a `PendingFile`."""
         fill_archive(path, *self._contents())
+
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str]) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the report as one HTML file, with the precision-recall curve of each class.
+
+        Histograms of scores and single rows need the predictions: see `vltr_eval.Report.to_html`.
+
+        Args:
+            path: The file to write; None returns the text.
+
+        Raises:
+            OutputError: The file cannot be written; a ValueError.
+        """
+        return self.report.to_html(path, details=self.table)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
