@@ -299,12 +299,14 @@ class Predictions:
         positives: The labels of its rows.
         table: The rank table.
         order: (N,) the rows in ascending order of their ids; None if that is their order.
+        ids: (N,) the ids of the rows, or None.
     """
 
     scores: Matrix
     positives: Positives
     table: RankTable
     order: np.ndarray | None = None
+    ids: np.ndarray | None = None
 
 
 def evaluate_predictions(
@@ -347,7 +349,7 @@ def evaluate_predictions(
     ids = None if reading.get("join") == POSITION else inputs.ids
     of_row = None if known_clusters is None else known_clusters.of_row
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
-    return found, Predictions(matrix, positives, counts.table, order)
+    return found, Predictions(matrix, positives, counts.table, order, ids)
 
 
 def with_effects(settings: Settings) -> Settings:

@@ -225,10 +225,17 @@ class Comparison:
             [self.base, *(system.name for system in self.systems)],
             [system.means for system in self.systems],
             self.systems[0].classes,
+            self._partitions(),
             signature=self.signature,
             notes=self.notes,
             details=details,
+            has_runs=max(self.base_runs, *(system.runs for system in self.systems)) > 1,
         )
+
+    def _partitions(self) -> dict[str, list[str]]:
+        """The groups of each partition of the classes; the partition by training counts is ""."""
+        groups = self.systems[0].classes.get("group")
+        return {} if groups is None else {"": [name for name in GROUP_NAMES if name in groups]}
 
     def _tables(self, limit: int) -> list[Table]:
         tables = []
