@@ -20,13 +20,12 @@ from vltr_eval.report.settings import Settings
 
 
 def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "table",
-        run,
-        "Report on a rank table that --save-table wrote, with all but SAP trials and Acc@k, or on a saved evaluation.",
+    description = (
+        "Report on a rank table that --save-table wrote, with all but SAP trials and Acc@k, or on a file that "
+        "--save-evaluation wrote, with all that it has."
     )
-    parser.add_argument("file", metavar="FILE", help="rank table (.npz), or a file that --save-evaluation wrote")
+    parser = add_command(commands, "table", run, description)
+    parser.add_argument("file", metavar="FILE", help="rank table or evaluation (.npz)")
     add_report_options(parser)
 
 
