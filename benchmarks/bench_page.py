@@ -47,7 +47,7 @@ class Inputs:
         self.scores += np.float32(3) * self.labels
         self.train_counts = np.rint(2_000 * share).astype(np.int64)
         self.names = [f"a class of videos, {c}" for c in range(classes)]
-        self.ids = [f"videolt_{n:08d}" for n in range(rows)]
+        self.ids = np.array([f"videolt_{n:08d}" for n in range(rows)], object)
         self.own = {f"column {k}": tuple(rng.random(classes).tolist()) for k in range(3)}
 
     @cached_property
