@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -124,6 +124,25 @@ class Evaluation:
     def fill(self, path: Path) -> None:
         """Write the evaluation to the temporary file of a `PendingFile`."""
         fill_archive(path, *self._contents())
+
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str]) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the report as one HTML file, with the precision-recall curve of each class.
+
+        Histograms of scores and single rows need the predictions: see `vltr_eval.Report.to_html`.
+
+        Args:
+            path: The file to write; None returns the text.
+
+        Raises:
+            OutputError: The file cannot be written; a ValueError.
+        """
+        return self.report.to_html(path, details=self.table)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
@@ -293,6 +312,7 @@ class Predictions:
         table: The rank table.
         order: (N,) the rows in ascending order of their ids; None if that is their order.
         slices: The evaluation of each slice of the rows, by its partition and name.
+        ids: (N,) the ids of the rows, or None.
     """
 
     scores: Matrix
@@ -300,6 +320,7 @@ class Predictions:
     table: RankTable
     order: np.ndarray | None = None
     slices: Mapping[tuple[str, str], Evaluation] = field(default_factory=dict)
+    ids: np.ndarray | None = None
 
 
 def evaluate_predictions(
@@ -349,7 +370,7 @@ def evaluate_predictions(
     of_row = None if known_clusters is None else known_clusters.of_row
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
     sliced = _evaluate_slices(parts, settings, chunk, class_info, ids, threads, of_slices) if parts else {}
-    return found, Predictions(matrix, positives, counts.table, order, sliced)
+    return found, Predictions(matrix, positives, counts.table, order, sliced, ids)
 
 
 _BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices

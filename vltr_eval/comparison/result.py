@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from vltr_eval._base.arguments import unknown_name
+from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import COUNTS_PARTITION, flat_group_name
 from vltr_eval._base.text_table import WIDTH, Table, as_text
 from vltr_eval.comparison.differences import ADJUSTMENTS, MIN_POSITIVES, BestOfMean, MeanDifference, Outcomes
@@ -272,6 +274,49 @@ class Comparison:
 
         tables = [*self._system_table(means), *map(self._mean_table, self.systems), Table("", [], self.notes)]
         return as_latex(tables)
+
+    @overload
+    def to_html(self, path: None = None, *, details: Sequence[Any] = ()) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str], *, details: Sequence[Any] = ()) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, details: Sequence[Any] = ()) -> str | None:
+        """Write the comparison as one HTML file that fetches nothing: differences of means, groups and classes.
+
+        The same comparison and details give the same bytes.
+
+        Args:
+            path: The file to write; None returns the text.
+            details: What the page shows of single classes: for each system, the baseline first, the result of
+                `vltr_eval.class_details`, or a `vltr_eval.RankTable`, which has their precision-recall curves alone.
+                Rows must have the same numbers in all systems. Empty leaves them out.
+
+        Raises:
+            ValueError: There are not as many details as systems, or they are those of other classes.
+            TypeError: The details are neither.
+            OutputError: The file cannot be written; a ValueError.
+        """
+        if path is None:
+            return self._page(details)
+        with PendingFile(path) as pending:
+            pending.write_text(self._page(details))
+        return None
+
+    def _page(self, details: Sequence[Any]) -> str:
+        from vltr_eval.comparison.page import comparison_page  # not above: few comparisons become pages
+
+        return comparison_page(
+            self.to_json(),
+            [self.base, *(system.name for system in self.systems)],
+            [system.means for system in self.systems],
+            self.systems[0].classes,
+            self.systems[0].partitions,
+            signature=self.signature,
+            notes=self.notes,
+            details=details,
+            has_runs=max(self.base_runs, *(system.runs for system in self.systems)) > 1,
+        )
 
     def _tables(self, limit: int) -> list[Table]:
         tables: list[Table] = []

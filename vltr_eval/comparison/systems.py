@@ -13,6 +13,7 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
+from vltr_eval._engine.class_details import details_of
 from vltr_eval._engine.effects import paired_variances
 from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import MeanEffect
@@ -23,6 +24,7 @@ from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_pr
 from vltr_eval.comparison.names import name_systems
 from vltr_eval.comparison.result import Comparison, SliceComparison, SystemComparison
 from vltr_eval.intervals import check_level, jackknife_error
+from vltr_eval.page.details import ClassDetails
 from vltr_eval.report.names import accuracy_at, grouped_name
 
 CLASS_METRICS = {
@@ -34,7 +36,7 @@ CLASS_METRICS = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class Run:
     """One run of a system. predictions: None of an archive."""
 
     evaluation: Evaluation
@@ -108,6 +110,38 @@ def compare(
         >>> found.difference > 0, found.p_value < 0.05
         (True, True)
     """
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+    return compare_and_keep(
+        base,
+        *new,
+        labels=labels,
+        clusters=clusters,
+        slices=slices,
+        level=level,
+        class_metric=class_metric,
+        names=names,
+        reading=reading,
+        threads=threads,
+        progress=progress,
+        **options,
+    )[0]
+
+
+def compare_and_keep(
+    base: Any,
+    *new: Any,
+    labels: Any,
+    clusters: Any,
+    slices: Any,
+    level: float,
+    class_metric: str,
+    names: Sequence[str] | None,
+    reading: ReadingOptions,
+    threads: int | None,
+    progress: Callable[[float], None] | None,
+    **options: Unpack[EvalOptionsDict],
+) -> tuple[Comparison, list[list[Run]]]:
+    """Return what `compare` returns, and the runs of each system, with their predictions if these were read."""
     check_level(level)
     if class_metric not in CLASS_METRICS:
         raise ValueError(f"class_metric: expected one of {', '.join(CLASS_METRICS)}, got {class_metric!r}")
@@ -118,7 +152,6 @@ def compare(
         raise TypeError("interval: expected level= as the confidence level of a comparison, got interval=")
     systems = [_runs_of(system) for system in (base, *new)]
     named = checked_names(names, systems)
-    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
     loaded = [[_load(run) for run in system] for system in systems]
     chosen = _complete(chosen, options, [run for system in loaded for run in system if isinstance(run, Evaluation)])
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
@@ -133,13 +166,13 @@ def compare(
         raise TypeError(
             "slices: expected predictions of all systems, got a saved evaluation, which has no scores of its rows"
         )
-    found: list[list[_Run]] = []
+    found: list[list[Run]] = []
     done = 0
     for own_name, system in zip(named, loaded, strict=True):
         runs = []
         for number, run in enumerate(system, 1):
             if isinstance(run, Evaluation):
-                runs.append(_Run(run, None))
+                runs.append(Run(run, None))
                 continue
             share = part_of(progress, _OF_EVALUATIONS * done / count, _OF_EVALUATIONS * (done + 1) / count)
             done += 1
@@ -152,9 +185,9 @@ def compare(
                 if not (isinstance(run, (str, os.PathLike)) and str(error).startswith(os.fspath(run))):
                     error.args = (f"{_name_of_run(own_name, number, len(system))}: {error}",)
                 raise
-            runs.append(_Run(evaluation, predictions))
+            runs.append(Run(evaluation, predictions))
         found.append(runs)
-    return compare_runs(
+    compared = compare_runs(
         found,
         named,
         level=level,
@@ -162,6 +195,37 @@ def compare(
         threads=threads,
         progress=part_of(progress, _OF_EVALUATIONS if count else 0.0, 1.0),
     )
+    return compared, found
+
+
+def details_of_runs(
+    systems: Sequence[Sequence[Run]],
+    names: Sequence[str],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[ClassDetails]:
+    """Return the details of the classes of each system, those of its first run; of an archive its curves alone."""
+    details = []
+    for number, (runs, name) in enumerate(zip(systems, names, strict=True)):
+        predictions = runs[0].predictions
+        if predictions is None:
+            details.append(ClassDetails.of(runs[0].evaluation.table, name))
+            continue
+        share = part_of(progress, number / len(systems), (number + 1) / len(systems))
+        details.append(
+            details_of(
+                predictions.scores,
+                predictions.positives,
+                predictions.table,
+                ids=predictions.ids,
+                order=predictions.order,
+                name=name,
+                threads=threads,
+                progress=share,
+            )
+        )
+    return details
 
 
 _OF_EVALUATIONS = 0.6  # share of the time; the rest is for the tests of single classes
@@ -171,12 +235,12 @@ def compare_evaluations(
     base: Evaluation, new: Evaluation, names: tuple[str, str], *, level: float = 0.95, class_metric: str = "AP"
 ) -> Comparison:
     """Compare two evaluations without their predictions."""
-    runs = [[_Run(base, None)], [_Run(new, None)]]
+    runs = [[Run(base, None)], [Run(new, None)]]
     return compare_runs(runs, list(names), level=level, class_metric=class_metric)
 
 
 def compare_runs(
-    systems: Sequence[Sequence[_Run]],
+    systems: Sequence[Sequence[Run]],
     names: Sequence[str],
     *,
     level: float,
@@ -219,7 +283,7 @@ def compare_runs(
 
 
 def _compare_slices(
-    systems: Sequence[Sequence[_Run]], names: Sequence[str], level: float, class_metric: str
+    systems: Sequence[Sequence[Run]], names: Sequence[str], level: float, class_metric: str
 ) -> tuple[SliceComparison, ...]:
     """The differences on each slice of the rows; none without slices."""
     first = systems[0][0].predictions
@@ -234,7 +298,7 @@ def _compare_slices(
         for own_name, runs in zip(names, sliced, strict=True):
             if any((partition, name) not in of_run for of_run in runs):
                 raise ValueError(f"slices: expected the slices of {names[0]} with {own_name}, got none of {part}")
-        of_slice = [[_Run(of_run[partition, name], None) for of_run in runs] for runs in sliced]
+        of_slice = [[Run(of_run[partition, name], None) for of_run in runs] for runs in sliced]
         try:
             compared = compare_runs(of_slice, names, level=level, class_metric=class_metric)
         except ValueError as error:
@@ -305,8 +369,8 @@ def _complete(chosen: EvalOptions, options: Mapping[str, Any], known: Sequence[E
 
 def _compare_system(
     name: str,
-    base: Sequence[_Run],
-    new: Sequence[_Run],
+    base: Sequence[Run],
+    new: Sequence[Run],
     level: float,
     class_metric: str,
     threads: int | None,
@@ -344,7 +408,7 @@ def _compare_system(
 
 
 def _best_of_means(
-    systems: Sequence[Sequence[_Run]], compared: Sequence[SystemComparison], level: float
+    systems: Sequence[Sequence[Run]], compared: Sequence[SystemComparison], level: float
 ) -> Iterator[BestOfMean]:
     """Find the best system on each mean, and test it against each other one as the baseline is tested."""
     metrics = [[run.evaluation.report.metrics() for run in runs] for runs in systems]
@@ -371,7 +435,7 @@ def _mean_names(evaluation: Evaluation) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in evaluation.effects]
 
 
-def _row_error(mean: str, base: Sequence[_Run], new: Sequence[_Run]) -> float:
+def _row_error(mean: str, base: Sequence[Run], new: Sequence[Run]) -> float:
     """The jackknife standard error of the difference of two means over runs.
 
     The effects are subtracted as integers on the scale of the finest, so neither rows nor runs have an order.
@@ -398,7 +462,7 @@ def _row_error(mean: str, base: Sequence[_Run], new: Sequence[_Run]) -> float:
 _LARGEST = 1 << 62  # of an integer of 64 bits
 
 
-def _effect(mean: str, run: _Run) -> MeanEffect:
+def _effect(mean: str, run: Run) -> MeanEffect:
     """The effects of the rows, or of the clusters of rows."""
     effect, clusters = run.evaluation.effects[mean], run.evaluation.clusters
     return effect if clusters is None else effect.by_cluster(clusters)
@@ -423,7 +487,7 @@ def _in_row_order(values: np.ndarray, order: np.ndarray | None) -> np.ndarray:
 
 
 def _class_variances(
-    base: Sequence[_Run], new: Sequence[_Run], class_metric: str, threads: int | None, progress: Progress | None
+    base: Sequence[Run], new: Sequence[Run], class_metric: str, threads: int | None, progress: Progress | None
 ) -> np.ndarray | None:
     """The variance of each class's difference of the means over runs, (C,); None without all predictions.
 
@@ -483,7 +547,7 @@ def _in_order_of(first: Predictions, other: Predictions) -> Matrix:
 
 
 def _notes(
-    systems: Sequence[Sequence[_Run]], names: Sequence[str], compared: Sequence[SystemComparison], class_metric: str
+    systems: Sequence[Sequence[Run]], names: Sequence[str], compared: Sequence[SystemComparison], class_metric: str
 ) -> list[str]:
     """Sentences about the limits of the comparison."""
     notes = []
@@ -539,7 +603,7 @@ def _notes(
     return notes
 
 
-def _is_same(one: _Run, two: _Run) -> bool:
+def _is_same(one: Run, two: Run) -> bool:
     """Whether two runs have the same values in every class, and the same effects of every row."""
     mine, its = one.evaluation, two.evaluation
     return repr(mine.report.classes) == repr(its.report.classes) and all(

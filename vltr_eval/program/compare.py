@@ -13,14 +13,15 @@ from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import PRESETS
 from vltr_eval._base.option_types import level_type
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
-from vltr_eval.comparison import compare
 from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.result import Comparison
-from vltr_eval.comparison.systems import CLASS_METRICS, checked_names
+from vltr_eval.comparison.systems import CLASS_METRICS, Run, checked_names, compare_and_keep, details_of_runs
+from vltr_eval.program.inputs import reading_options
 from vltr_eval.program.options import (
     STDOUT,
     add_class_options,
     add_forms,
+    add_html,
     add_reading_options,
     add_slices,
     add_threads,
@@ -28,7 +29,7 @@ from vltr_eval.program.options import (
     parse_names,
     parse_topk,
 )
-from vltr_eval.program.outputs import check_form
+from vltr_eval.program.outputs import check_form, note
 
 
 def add(commands: Any) -> None:
@@ -115,6 +116,7 @@ def _add_forms(parser: argparse.ArgumentParser) -> None:
         "group, exact SAP and Acc@k, if there are three systems or more)",
     )
     parser.add_argument("--json", metavar="FILE|-", help="write the comparison as JSON; - is stdout, instead of text")
+    add_html(parser, "the comparison")
     parser.add_argument(
         "--limit", type=_count, default=10, metavar="N", help="number of the classes that moved most (default: 10)"
     )
@@ -129,16 +131,28 @@ def run(args: argparse.Namespace) -> int:
     check_form(args, *(["json"] if args.json == STDOUT else []))
     if args.means is not None and not (args.markdown or args.latex):
         args.refuse("argument --means: give --markdown or --latex as well, whose table it is for")
-    if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
-        args.refuse(f"{args.json} is an input and cannot be an output as well")
+    outputs = [path for path in (args.json, args.html) if path not in (None, STDOUT)]
+    for path in outputs:
+        if os.path.realpath(path) in taken:
+            args.refuse(f"{path} is an input and cannot be an output as well")
+    if len({os.path.realpath(path) for path in outputs}) < len(outputs):
+        args.refuse(f"two outputs cannot both go to {args.html}")
     with ExitStack() as stack:
         output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
+        page = None if args.html is None else stack.enter_context(PendingFile(args.html))
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-            found = compare_systems(args, base, new, progress)
+            found, runs = compare_systems(args, base, new, progress)
         text = _on_stdout(args, found)
+        if page is not None:
+            with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+                names = [found.base, *(system.name for system in found.systems)]
+                details = details_of_runs(runs, names, threads=args.threads, progress=progress)
+            page.write_text(found.to_html(details=details))
         if output is not None:
             output.write_text(found.to_json())
         sys.stdout.write(text)
+        if page is not None:
+            note(args, f"page: {args.html}")
     return OK
 
 
@@ -164,8 +178,8 @@ def checked_systems(args: argparse.Namespace) -> tuple[list[str], list[list[str]
 
 def compare_systems(
     args: argparse.Namespace, base: list[str], new: list[list[str]], progress: Callable[[float], None] | None
-) -> Comparison:
-    """Compare the systems of `checked_systems` under the options."""
+) -> tuple[Comparison, list[list[Run]]]:
+    """Compare the systems of `checked_systems` under the options, and return their runs too."""
     options = {
         "topk": args.topk,
         "absent": args.absent,
@@ -177,7 +191,7 @@ def compare_systems(
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if args.sap is not None:
         given["sap"] = None if args.sap == "none" else args.sap
-    found = compare(
+    found, runs = compare_and_keep(
         base,
         *new,
         labels=args.labels,
@@ -186,20 +200,14 @@ def compare_systems(
         level=args.level,
         class_metric=args.class_metric,
         names=args.names,
-        ids=args.ids,
-        label_ids=args.label_ids,
-        columns=args.columns,
-        exclude=args.exclude_columns,
-        header=args.header,
-        label_form=args.label_form,
-        join=args.join,
+        reading=reading_options(args),
         threads=args.threads,
         progress=progress,
         **given,
     )
     if not any(found.systems[0].classes["num_positives"]):
         raise ValueError("labels: no positives in any class, so no metric is defined")
-    return found
+    return found, runs
 
 
 def is_saved(path: str) -> bool:

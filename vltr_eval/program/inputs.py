@@ -12,7 +12,7 @@ from vltr_eval._base.arrays import Matrix, borrow_matrix
 from vltr_eval._base.groups import DEFAULT_BOUNDS, flat_group_name, preset_of, read_bounds
 from vltr_eval._base.ranks import Communicator, SingleProcess
 from vltr_eval._engine.counting import Chunk
-from vltr_eval._engine.inputs import Inputs, read_inputs
+from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
 from vltr_eval._engine.labels import Positives, rows_between
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval.formats import (
@@ -51,15 +51,16 @@ def read_command_inputs(args: argparse.Namespace, progress: Callable[[float], No
     return read_inputs(
         preds_spec(args),
         args.labels,
-        ids=args.ids,
-        label_ids=args.label_ids,
-        columns=args.columns,
-        exclude=args.exclude_columns,
-        header=args.header,
-        label_form=args.label_form,
         class_names=None if args.class_names is None else read_class_names(args.class_names),
-        join=args.join,
         progress=progress,
+        **vars(reading_options(args)),
+    )
+
+
+def reading_options(args: argparse.Namespace) -> ReadingOptions:
+    """The options of reading."""
+    return ReadingOptions(
+        args.ids, args.label_ids, args.columns, args.exclude_columns, args.header, args.label_form, args.join
     )
 
 
