@@ -112,6 +112,9 @@ def compare(
     chosen = EvalOptions.from_keywords(options, compare)
     if "interval" in options:
         raise TypeError("interval: expected level= as the confidence level of a comparison, got interval=")
+    for name in ("thresholds", "allow_same_set", "calibration"):
+        if name in options:
+            raise TypeError(f"{name}: expected vltr_eval.evaluate, which has it for one system, got vltr_eval.compare")
     systems = [_runs_of(system) for system in (base, *new)]
     named = checked_names(names, systems)
     reading = {

@@ -110,6 +110,8 @@ def read_column(name: str, values: Any, num_classes: int) -> tuple[Any, ...]:
 def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
     return None if is_nan(value) else value
 
 

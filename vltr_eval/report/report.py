@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from vltr_eval._base.files import InputError, PendingFile
 from vltr_eval._base.groups import checked_bounds
 from vltr_eval._base.text_table import WIDTH
+from vltr_eval.report.calibration import CalibrationResult
 from vltr_eval.report.document import (
     csv_table,
     flat_means,
@@ -28,9 +29,18 @@ from vltr_eval.report.document import (
     render_json,
 )
 from vltr_eval.report.means import Group, PriorResult, decimal
-from vltr_eval.report.names import AP, interval_names, name_under_prior, plain_name
+from vltr_eval.report.names import (
+    AP,
+    CALIBRATION_METRICS,
+    THRESHOLD_METRICS,
+    grouped_name,
+    interval_names,
+    name_under_prior,
+    plain_name,
+)
 from vltr_eval.report.settings import Settings
-from vltr_eval.report.text import class_table, group_table, level_in_words, prior_table, shortlist
+from vltr_eval.report.text import class_table, group_table, level_in_words, means_table, prior_table, shortlist
+from vltr_eval.report.thresholds import ThresholdResult
 
 if TYPE_CHECKING:
     import pandas
@@ -166,7 +176,8 @@ class BaseReport(ABC):
         if per_class:
             level = self.settings.interval
             shown: dict[str, Any] = {"level": level, "sort": sort, "limit": limit, "width": width, "bold": bold}
-            blocks.append(class_table(self._columns, self.settings.metrics, self.COUNTS, **shown))
+            shown_metrics = (*self.settings.metrics, *self.settings.more_columns)
+            blocks.append(class_table(self._columns, shown_metrics, self.COUNTS, **shown))
         elif sort is not None or limit is not None:
             name = "limit" if sort is None else "sort"
             raise ValueError(f"{name}: expected per_class=True beside it, got a report without its classes")
@@ -218,8 +229,9 @@ class BaseReport(ABC):
 
     def _settings_in_json(self) -> dict[str, Any]:
         settings = asdict(self.settings)
-        if self.settings.interval is None:  # the key is absent from reports without intervals
-            del settings["interval"]
+        for name in ("interval", "thresholds", "calibration"):  # the keys are absent from reports without these
+            if settings[name] is None:
+                del settings[name]
         return settings
 
     def _intervals_in_words(self) -> list[str]:
@@ -278,6 +290,9 @@ class Report(BaseReport):
             and Acc@k, the share of the weighted labels, and the effective number of positives.
         num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
             num_positive_clusters, the clusters with a positive of each class.
+        thresholds: Precision, recall and F1 by group at the thresholds of the evaluation, if it has any. ``classes``
+            then has threshold, precision, recall and F1.
+        calibration: Calibration errors and reliability by group, if requested. ``classes`` then has ECE and Brier.
         notes: Sentences about inputs that were changed for the evaluation, or that make the numbers doubtful. JSON has
             them, ``str(report)`` ends with them, and the program writes them to stderr.
 
@@ -299,6 +314,8 @@ class Report(BaseReport):
     rows_without_labels: int | None
     prior_results: tuple[PriorResult, ...] = ()
     num_clusters: int | None = None
+    thresholds: ThresholdResult | None = None
+    calibration: CalibrationResult | None = None
 
     @property
     def num_labels(self) -> int:
@@ -360,7 +377,8 @@ class Report(BaseReport):
         lower, upper = document["mAP_tie_interval"]
         classes = {name: read_column(name, column, num_classes) for name, column in document["classes"].items()}
         ends = [end for metric in settings.estimated for end in interval_names(metric.class_name)[1:]]
-        for name in ("num_positives", *(metric.class_name for metric in settings.metrics), *ends):
+        columns = (metric.class_name for metric in (*settings.metrics, *settings.more_columns))
+        for name in ("num_positives", *columns, *ends):
             if name not in classes:
                 raise KeyError(name)
         unlabelled = document["rows_without_labels"]
@@ -376,6 +394,12 @@ class Report(BaseReport):
             classes=classes,
             prior_results=results,
             num_clusters=read_count(document["num_clusters"]) if "num_clusters" in document else None,
+            thresholds=None
+            if settings.thresholds is None
+            else ThresholdResult.from_document(document["thresholds"], [group.name for group in groups]),
+            calibration=None
+            if settings.calibration is None
+            else CalibrationResult.from_document(document["calibration"], [group.name for group in groups]),
             notes=read_texts(document.get("notes", [])),  # older reports have none
         )
 
@@ -384,7 +408,17 @@ class Report(BaseReport):
         for result in self.prior_results:
             weighted = flat_means(result.groups, self.settings.prior_metrics)
             means |= {name_under_prior(result.name, name): value for name, value in weighted.items()}
+        for group, values in self._more_means().items():
+            means |= {grouped_name(metric, group): values[metric.name] for metric in self.settings.more_metrics}
         return means
+
+    def _more_means(self) -> dict[str, dict[str, float]]:
+        """The means of each group at thresholds and of calibration."""
+        found: dict[str, dict[str, float]] = {}
+        for part in (self.thresholds, self.calibration):
+            for name, values in {} if part is None else part.means().items():
+                found[name] = found.get(name, {}) | values
+        return found
 
     def _conventions(self) -> list[str]:
         settings = self.settings
@@ -399,6 +433,8 @@ class Report(BaseReport):
             *(["priors:" + ",".join(result.name for result in self.prior_results)] if self.prior_results else []),
             *([] if settings.interval is None else [f"ci:{settings.interval!r}"]),
             *([] if self.num_clusters is None else [f"clusters:{self.num_clusters}"]),
+            *([] if self.thresholds is None else [self.thresholds.signature]),
+            *([] if settings.calibration is None else [f"calibration:{settings.calibration}"]),
         ]
 
     def _intervals_in_words(self) -> list[str]:
@@ -420,14 +456,24 @@ class Report(BaseReport):
                 | {"groups": group_sizes(result.groups)}
                 for result in self.prior_results
             }
+        for name, part in (("thresholds", self.thresholds), ("calibration", self.calibration)):
+            if part is not None:
+                document[name] = part.document()
         return document
 
     def _more_tables(self, width: int | None, bold: bool) -> list[str]:
-        if not self.prior_results:
-            return []
-        labelled = self.num_rows - (self.rows_without_labels or 0)
-        metrics = self.settings.prior_metrics
-        return [prior_table(self.groups, self.prior_results, metrics, labelled, width=width, bold=bold)]
+        tables = []
+        if self.prior_results:
+            labelled = self.num_rows - (self.rows_without_labels or 0)
+            metrics = self.settings.prior_metrics
+            tables.append(prior_table(self.groups, self.prior_results, metrics, labelled, width=width, bold=bold))
+        if self.thresholds is not None:
+            title = f"at thresholds: {self.thresholds.in_words()}"
+            tables.append(means_table(title, self.thresholds.means(), THRESHOLD_METRICS, width=width, bold=bold))
+        if self.calibration is not None:
+            title = f"calibration in {self.calibration.bins} bins of equal width"
+            tables.append(means_table(title, self.calibration.means(), CALIBRATION_METRICS, width=width, bold=bold))
+        return tables
 
     def _totals(self) -> dict[str, int | None]:
         return {

@@ -9,8 +9,11 @@ from typing import ClassVar
 from vltr_eval.intervals.distributions import check_level
 from vltr_eval.report.names import (
     AP,
+    CALIBRATION_METRICS,
     METRICS,
     OVERALL,
+    THRESHOLD_COLUMNS,
+    THRESHOLD_METRICS,
     Metric,
     accuracy_at,
     grouped_name,
@@ -22,6 +25,19 @@ MAX_TRIALS = 2**31 - 1
 
 CLUSTERS_COLUMN = "num_positive_clusters"
 """The per-class column with the number of clusters that have a positive of the class."""
+
+MAX_BINS = 1000
+
+
+def check_bins(bins: int, name: str = "bins") -> int:
+    """Return the number of bins of a calibration error.
+
+    Raises:
+        ValueError: It is no integer from 1 to `MAX_BINS`.
+    """
+    if isinstance(bins, bool) or not hasattr(bins, "__index__") or not 1 <= int(bins) <= MAX_BINS:
+        raise ValueError(f"{name}: expected a number of bins from 1 to {MAX_BINS}, got {bins!r}")
+    return int(bins)
 
 
 @dataclass(frozen=True)
@@ -35,9 +51,12 @@ class Settings:
         bounds: Train counts that separate head, medium and tail; None without train counts.
         absent: "nan" or "zero", the AP and SAP of classes without positives.
         interval: Level of the intervals, such as 0.95; None for no intervals.
+        thresholds: SHA-256 of the thresholds that are applied; None for none.
+        calibration: Number of bins of the calibration errors; None for none.
 
     Raises:
-        ValueError: ``sap`` or ``absent`` has another value, or ``interval`` is not between 0 and 1.
+        ValueError: ``sap`` or ``absent`` has another value, ``interval`` is not between 0 and 1, or ``calibration`` is
+            out of range.
         TypeError: ``interval`` is no number.
     """
 
@@ -50,6 +69,8 @@ class Settings:
     bounds: tuple[float, float] | None = None
     absent: str = "nan"
     interval: float | None = None
+    thresholds: str | None = None
+    calibration: int | None = None
 
     def __post_init__(self) -> None:
         is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool) and 1 <= self.sap <= MAX_TRIALS
@@ -60,6 +81,8 @@ class Settings:
             raise ValueError(f'absent: expected "nan" or "zero", got {self.absent!r}')
         if self.interval is not None:
             object.__setattr__(self, "interval", check_level(self.interval, "interval"))
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", check_bins(self.calibration, "calibration"))
 
     @property
     def trials(self) -> int:
@@ -85,6 +108,19 @@ class Settings:
         """The metrics that a report also has under other class distributions."""
         return (AP, *map(accuracy_at, self.topk))
 
+    @property
+    def more_metrics(self) -> tuple[Metric, ...]:
+        """The metrics of groups that a report has beside `metrics`: at thresholds, and of calibration."""
+        at_thresholds = () if self.thresholds is None else THRESHOLD_METRICS
+        return (*at_thresholds, *(() if self.calibration is None else CALIBRATION_METRICS))
+
+    @property
+    def more_columns(self) -> tuple[Metric, ...]:
+        """The metrics of classes that a report has beside `metrics`."""
+        at_thresholds = () if self.thresholds is None else THRESHOLD_COLUMNS
+        calibration = () if self.calibration is None else CALIBRATION_METRICS
+        return (*at_thresholds, *(metric for metric in calibration if metric.class_name))
+
     def metric_names(self, groups: Sequence[str] = (OVERALL,), priors: Iterable[str] = ()) -> list[str]:
         """Return the keys that ``Report.metrics()`` has under these settings."""
         names: list[str] = []
@@ -93,6 +129,7 @@ class Settings:
             for metric in self.metrics:
                 name = grouped_name(metric, group)
                 names += [name, *(interval_names(name) if metric in estimated else ())]
+            names += [grouped_name(metric, group) for metric in self.more_metrics]
         under_prior = [grouped_name(metric, group) for group in groups for metric in self.prior_metrics]
         return names + [name_under_prior(prior, name) for prior in priors for name in under_prior]
 
@@ -112,6 +149,7 @@ class Settings:
             name = metric.class_name
             metrics += [name, *(interval_names(name)[1:] if metric in estimated else ())]
         counts = [*self.COUNT_COLUMNS, *([CLUSTERS_COLUMN] if clustered else [])]
+        metrics += [metric.class_name for metric in self.more_columns]
         columns = ["class", *known, *counts, *metrics, *self.TIE_COLUMNS]
         under_prior = [*(metric.class_name for metric in self.prior_metrics), "share", "effective_positives"]
         return columns + [name_under_prior(prior, name) for prior in priors for name in under_prior]
