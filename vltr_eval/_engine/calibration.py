@@ -144,8 +144,9 @@ class Calibration:
         """(C,) sums of (score - label)^2, in units of 2**-40."""
         high, low, positive_high, positive_low = self.sums[:, 4 * self.bins :].T
         of_positives = self._whole(positive_high, positive_low)
-        positives: np.ndarray = self.positives.sum(axis=1) * _exact(_ONE, self.num_rows)
-        return self._whole(high, low) - 2 * of_positives + positives
+        positives = self.positives.sum(axis=1) * _exact(_ONE, self.num_rows)
+        squares: np.ndarray = self._whole(high, low) - 2 * of_positives + positives
+        return squares
 
 
 _MOST_ROWS = 1 << 20  # whose sums, twice and with their differences, are below 2**63

@@ -203,9 +203,11 @@ def compare_runs(
     report = reference.report
     num_clusters = None if reference.clusters is None else int(reference.clusters.max()) + 1
     settings = replace(report.settings, sap=None if report.settings.sap is None else "exact", interval=None)
+    settings = replace(settings, thresholds=None, calibration=None)
+    plain = replace(report, settings=settings, num_clusters=num_clusters, prior_results=(), thresholds=None)
     return Comparison(
         version=report.version,
-        signature=replace(report, settings=settings, num_clusters=num_clusters, prior_results=()).signature,
+        signature=plain.signature,
         level=level,
         class_metric=class_metric,
         num_rows=report.num_rows,

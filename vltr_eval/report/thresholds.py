@@ -9,6 +9,7 @@ from typing import Any
 from vltr_eval.report.document import read_count, read_number, read_text
 from vltr_eval.report.names import THRESHOLD_METRICS
 
+_NUMBERS = ("beta", "at_least")
 _RULES = {"f1": "largest F1", "fbeta": "largest F-beta", "precision": "precision at least", "recall": "recall at least"}
 
 
