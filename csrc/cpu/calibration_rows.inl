@@ -14,18 +14,16 @@ namespace vltr::cpu::VLTR_ISA {
 
 constexpr std::int64_t kTurnedRows = 16;  // rows of class-major scores that are turned at a time
 
-// Adds a row; load(j) is the score of class j.
-template <class Load>
-bool add_probabilities(const Load& load, std::int64_t classes, std::int64_t bins, std::uint64_t* words,
-                       std::uint64_t* squares) {
+// Adds a row: the score of each class.
+inline bool add_probabilities(const double* row, std::int64_t classes, std::int64_t bins, std::uint64_t* words,
+                              std::uint64_t* squares) {
   std::uint64_t word[kCalibrationStrip];
   std::int32_t bin[kCalibrationStrip];
   const auto width = static_cast<double>(bins);
   std::int32_t bad = 0;
   for (std::int64_t j = 0; j < classes; ++j) {
-    const double loaded = load(j);
-    const bool valid = loaded >= 0.0 && loaded <= 1.0;
-    const double p = valid ? loaded : 0.0;  // so that the conversion to an integer below is defined
+    const bool valid = row[j] >= 0.0 && row[j] <= 1.0;
+    const double p = valid ? row[j] : 0.0;  // so that the conversion to an integer below is defined
     bad |= valid ? 0 : 1;
     word[j] = bit_cast<std::uint64_t>(p + kCalibrationShift) +
               ((std::uint64_t{1} << kCalibrationCountBit) - kCalibrationShiftBits);
@@ -48,8 +46,9 @@ bool sum_probabilities(const Shard& shard, std::int64_t first_row, std::int64_t 
   double values[kTurnedRows][kCalibrationStrip];
   if (shard.col_stride == kSize) {
     for (std::int64_t r = 0; r < rows; ++r, row += shard.row_stride) {
-      const auto load = [row](std::int64_t j) { return to_probability(load_element<T>(row + j * kSize)); };
-      if (!add_probabilities(load, classes, bins, words, squares)) return false;
+      // In a loop of its own, which compilers vectorize.
+      for (std::int64_t j = 0; j < classes; ++j) values[0][j] = to_probability(load_element<T>(row + j * kSize));
+      if (!add_probabilities(values[0], classes, bins, words, squares)) return false;
     }
     return true;
   }
@@ -62,9 +61,7 @@ bool sum_probabilities(const Shard& shard, std::int64_t first_row, std::int64_t 
       }
     }
     for (std::int64_t r = 0; r < count; ++r) {
-      const double* const turned = values[r];
-      const auto load = [turned](std::int64_t j) { return turned[j]; };
-      if (!add_probabilities(load, classes, bins, words, squares)) return false;
+      if (!add_probabilities(values[r], classes, bins, words, squares)) return false;
     }
   }
   return true;
