@@ -10,12 +10,14 @@ from vltr_eval._engine.class_details import class_details
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
 from vltr_eval._engine.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
+from vltr_eval._engine.thresholds import Thresholds
 from vltr_eval._evaluate import evaluate
 from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.comparison import Comparison, Evaluation, compare
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.formats import InputError, LabelPairs, Labels, Scores, read_labels, read_scores
 from vltr_eval.metrics.bootstrap import BootstrapResult, bootstrap, bootstrap_weights
+from vltr_eval.metrics.calibration import Calibration, calibration
 from vltr_eval.metrics.effects import class_intervals, row_effects
 from vltr_eval.metrics.rank_metrics import (
     average_precision,
@@ -33,6 +35,7 @@ from vltr_eval.metrics.rank_metrics import (
 )
 from vltr_eval.metrics.running import RunningAP
 from vltr_eval.metrics.sampled import SampledAP, sampled_average_precision, sap_subset
+from vltr_eval.metrics.thresholds import choose_thresholds
 from vltr_eval.metrics.topk import topk_accuracy
 from vltr_eval.page.details import ClassDetails
 from vltr_eval.priors.weights import PriorWeights, prior_weights
@@ -40,6 +43,7 @@ from vltr_eval.report.report import Report
 
 __all__ = [
     "BootstrapResult",
+    "Calibration",
     "ClassDetails",
     "Comparison",
     "EvalOptions",
@@ -60,12 +64,15 @@ __all__ = [
     "SampledAP",
     "Scores",
     "ShardFiles",
+    "Thresholds",
     "__version__",
     "average_precision",
     "bootstrap",
     "bootstrap_weights",
     "build_info",
     "calibrated_average_precision",
+    "calibration",
+    "choose_thresholds",
     "class_details",
     "class_intervals",
     "compare",

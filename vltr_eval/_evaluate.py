@@ -14,6 +14,7 @@ from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import check_clusters, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
 from vltr_eval._engine.results import share_of_counting
+from vltr_eval.formats.align import POSITION
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import read_priors, require_cpu, weightings_of
 from vltr_eval.report.report import Report
@@ -68,7 +69,8 @@ def evaluate(
             one a line. None and "" put a row in no slice. See docs/groups.md.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done, about twenty times a second at most.
-        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent and interval; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
+            allow_same_set and calibration; see `EvalOptions`.
 
     Returns:
         A `Report`. Its ``notes`` list what was left out, reordered or joined. The overall Acc@k is the share of the
@@ -98,6 +100,9 @@ def evaluate(
     require_cpu(priors, matrix)
     positives = inputs.positives(form=label_form, threads=threads)
     chunk = Chunk(matrix, positives, clusters=read_clusters(clusters, matrix))
+    if class_info.thresholds is not None:
+        applied = class_info.thresholds.checked_for(positives, None if join == POSITION else inputs.ids)
+        class_info = replace(class_info, thresholds=applied)
     weightings = weightings_of(positives, priors)
     parts: tuple[RowSlice, ...] = ()
     of_slices = progress

@@ -98,7 +98,8 @@ class Evaluator:
         sync_on_compute: Whether `compute` covers all ranks once torch.distributed is initialised.
         process_group: Process group of these ranks; None for all ranks.
         threads: Number of CPU threads; all cores if None.
-        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent and interval; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
+            allow_same_set and calibration; see `EvalOptions`.
 
     Raises:
         ValueError: An argument is out of range.

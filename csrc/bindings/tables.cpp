@@ -1,6 +1,7 @@
 // Everything that a report takes from a rank table and from ranks, beside single metrics.
 #include "bindings/bindings.hpp"
 #include "core/exact_sum_core.hpp"
+#include "cpu/calibration.hpp"
 #include "cpu/class_statistics.hpp"
 #include "cpu/count_hits.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -67,6 +68,16 @@ DoubleArray weighted_average_precisions(const Matrix& scores, const IntArray& of
   return to_numpy(std::move(out), {weights.shape(0), static_cast<py::ssize_t>(scores.cols)});
 }
 
+py::array calibration_sums(const Matrix& scores, const IntArray& offset, const RowArray& rows, std::int64_t bins,
+                           int threads, const py::object& progress) {
+  if (bins < 1 || bins > cpu::kMaxBins) throw py::value_error("bins: expected 1 to 1000");
+  const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
+  Array<std::int64_t> sums = Call(threads, progress)(
+      [&](const cpu::Runner& runner) { return cpu::calibration_sums(scores, positives, bins, runner); });
+  return to_numpy(std::move(sums),
+                  {static_cast<py::ssize_t>(scores.cols), static_cast<py::ssize_t>(cpu::calibration_columns(bins))});
+}
+
 }  // namespace
 
 // Metrics convert counts to doubles and add two of them. With more rows neither would be exact.
@@ -96,6 +107,10 @@ void bind_tables(py::module_& module) {
              "Returns the rows with a label, the hits at each k, and the hits among the positives of each class.");
   module.def("weighted_average_precisions", &weighted_average_precisions,
              "Returns the AP of each weighting of the rows and each class, from weights (W, N).");
+  module.def(
+      "calibration_sums", &calibration_sums, "scores"_a, "offset"_a, "rows"_a, "bins"_a, "threads"_a, "progress"_a,
+      "Returns the sums of each class: cells, high and low parts of their scores, and positives of each bin, then "
+      "squares and scores of positives.");
   module.def("exact_sums", &exact_sums, "Returns the sum of each list of values, rounded once.");
 }
 

@@ -1,6 +1,7 @@
 // The choice of kernels by instruction set, made here alone.
 #include "cpu/bootstrap_lists.hpp"
 #include "cpu/bootstrap_replicates.hpp"
+#include "cpu/calibration_rows.hpp"
 #include "cpu/class_details.hpp"
 #include "cpu/columns.hpp"
 #include "cpu/dense_class.hpp"
@@ -65,6 +66,11 @@ WeightedTile<LaneOf<T>> weighted_tile_kernel() {
 template <class T>
 EffectTile<LaneOf<T>> effect_tile_kernel() {
   return VLTR_CHOOSE(effect_tile<T>);
+}
+
+template <class T>
+SumProbabilities<T> sum_probabilities_kernel() {
+  return VLTR_CHOOSE(sum_probabilities<T>);
 }
 
 template <class T>
@@ -152,6 +158,7 @@ ResampleClass resample_class_kernel() { return VLTR_CHOOSE(resample_class); }
   template CopyColumns<LaneOf<T>> copy_columns_kernel<T>();    \
   template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();  \
   template EffectTile<LaneOf<T>> effect_tile_kernel<T>();      \
+  template SumProbabilities<T> sum_probabilities_kernel<T>();  \
   template ListTile<LaneOf<T>> list_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS

@@ -314,6 +314,9 @@ def bootstrap(
     threads: int,
     progress: _Progress,
 ) -> tuple[dict[str, _Float64], _Float64, _Float64]: ...
+def calibration_sums(
+    scores: Matrix, offset: _Int64, rows: _UInt32, bins: int, threads: int, progress: _Progress
+) -> _Int64: ...
 def exact_sums(values: _Float64, offset: _Int64, threads: int, /) -> _Float64: ...
 
 # Running AP

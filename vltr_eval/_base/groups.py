@@ -41,8 +41,8 @@ PRESETS = MappingProxyType(
 )
 """Presets by name. docs/groups.md has their sources.
 
-few-shot has the limits of OLTR's paper: many has n > 100 and few n < 20. lvis has rare classes of 1 to 10 images, common
-ones of 11 to 100, and frequent ones above.
+few-shot has the limits of OLTR's paper: many has n > 100 and few n < 20. lvis has rare classes of 1 to 10 images,
+common ones of 11 to 100, and frequent ones above.
 """
 
 COUNTS_PARTITION = ""

@@ -10,6 +10,8 @@ distributed run exchange O(positives) numbers:
 5. for each drawn negative that reaches a threshold, which one;
 6. with intervals, the effect of each row on each mean, after a third pass.
 
+Thresholds that are applied, and calibration, read the scores of each chunk once more for counts of their own.
+
 All counts are integers, so the result has the same bits however the rows are spread, and as one scan of all rows. Rows
 are numbered in the order of ranks, chunks and rows within them, or in the order of their ids.
 """
@@ -27,6 +29,7 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, propagate_errors
+from vltr_eval._engine.calibration import Calibration, NoProbability, calibration_sums
 from vltr_eval._engine.draws import average_trials, draw_rows, draws_per_trial
 from vltr_eval._engine.effects import clustered_variances
 from vltr_eval._engine.hits import Hits
@@ -45,6 +48,7 @@ from vltr_eval._engine.rank_table import PositiveScores, RankTable
 from vltr_eval._engine.results import ClassInfo, ClusterCounts, EvaluationCounts
 from vltr_eval._engine.row_numbers import RowNumbers, number_by_id, number_by_order, sample_of
 from vltr_eval._engine.sample_ids import id_kind, pack_ids
+from vltr_eval._engine.thresholds import count_predicted
 from vltr_eval.report.names import accuracy_at
 from vltr_eval.report.settings import Settings
 
@@ -181,6 +185,9 @@ def _rows_named(chunk: Chunk, kept: np.ndarray | None = None) -> Iterator[None]:
     except NaNScore as error:
         row = error.row if kept is None else int(np.flatnonzero(kept)[error.row])
         raise NaNScore(chunk.first_row + row, error.col) from None
+    except NoProbability as error:
+        row = error.row if kept is None else int(np.flatnonzero(kept)[error.row])
+        raise NoProbability(chunk.first_row + row, error.col, error.value) from None
 
 
 def _is_in_order(ids: np.ndarray | None) -> bool:
@@ -195,7 +202,13 @@ def _count_at_once(
     progress: _Progress,
     keep_effects: bool,
 ) -> EvaluationCounts:
-    progress.begin(0.0, 1.0)
+    more = _MoreCounts(settings, class_info)
+    if more.share:
+        progress.begin(0.0, more.share)
+        more.check_labels(chunk.positives)
+        with _rows_named(chunk):
+            more.add(chunk, threads, progress.part(0.0, 1.0))
+    progress.begin(more.share, 1.0)
     with _rows_named(chunk):
         found = rank_scan(
             chunk.scores,
@@ -207,7 +220,7 @@ def _count_at_once(
             progress=progress.part(0.0, 1.0),
         )
     hits = Hits.from_ranks(found.ranks, chunk.positives, settings.topk, threads=threads)
-    counts = EvaluationCounts(settings, found.table, found.trials, hits, found.ranks)
+    counts = more.complete(EvaluationCounts(settings, found.table, found.trials, hits, found.ranks))
     if settings.interval is None:
         return counts
     progress.begin_effects()
@@ -277,6 +290,91 @@ def _count_clusters(
     return ClusterCounts(clusters, clusters.with_positives(positives), clusters.labelled(positives), variances)
 
 
+class _MoreCounts:
+    """The counts at thresholds and of calibration, chunk by chunk. They are integers, which add up over chunks."""
+
+    def __init__(self, settings: Settings, class_info: ClassInfo) -> None:
+        self._applied = None if settings.thresholds is None else class_info.thresholds
+        self._bins = settings.calibration
+        self._dtype = ""
+        self._num_rows = 0
+        self._predicted: np.ndarray | None = None
+        self._sums: np.ndarray | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of these counts in the time of a count, roughly."""
+        return 0.15 * (self._applied is not None) + 0.25 * (self._bins is not None)
+
+    @property
+    def checks_labels(self) -> bool:
+        """Whether `check_labels` needs the labels of all rows."""
+        return self._applied is not None and self._applied.source is not None and self._applied.same_set is None
+
+    def check_labels(self, positives: Positives) -> None:
+        """Raise ValueError if the thresholds were chosen on these labels of all rows, unless that is allowed."""
+        if self._applied is not None:
+            self._applied = self._applied.checked_for(positives)
+
+    def add(self, chunk: Chunk, threads: int | None, progress: Callable[[float], None] | None = None) -> None:
+        """Count the rows of a chunk."""
+        both = self._applied is not None and self._bins is not None
+        if self._bins is not None:
+            sums = calibration_sums(
+                chunk.scores,
+                chunk.positives,
+                self._bins,
+                threads=threads,
+                progress=part_of(progress, 0.0, 0.6 if both else 1.0),
+            )
+            self._sums = sums if self._sums is None else self._sums + sums
+        if self._applied is not None:
+            self._dtype = chunk.scores.dtype
+            predicted = count_predicted(
+                chunk.scores,
+                self._applied.for_scores(self._dtype),
+                threads=threads,
+                progress=part_of(progress, 0.6 if both else 0.0, 1.0),
+            )
+            self._predicted = predicted if self._predicted is None else self._predicted + predicted
+        self._num_rows += chunk.num_rows
+
+    def reduce(self, communicator: SingleProcess | Communicator, num_classes: int, dtype: str) -> None:
+        """Sum the counts of all ranks, some of which may have no rows. dtype: that of the scores of all ranks."""
+        self._dtype = dtype
+
+        def own() -> np.ndarray:
+            parts = [np.array([self._num_rows], np.int64)]
+            if self._applied is not None:
+                parts.append(np.zeros(num_classes, np.int64) if self._predicted is None else self._predicted)
+            if self._bins is not None:
+                shape = num_classes, 4 * self._bins + 4
+                parts.append((np.zeros(shape, np.int64) if self._sums is None else self._sums).ravel())
+            return np.concatenate(parts)
+
+        if self._applied is None and self._bins is None:
+            return
+        total = communicator.all_reduce(own, most=2**63 - 1)
+        self._num_rows, total = int(total[0]), total[1:]
+        if self._applied is not None:
+            self._predicted, total = total[:num_classes], total[num_classes:]
+        if self._bins is not None:
+            self._sums = total.reshape(num_classes, 4 * self._bins + 4)
+
+    def complete(self, counts: EvaluationCounts) -> EvaluationCounts:
+        """The counts of an evaluation with these."""
+        calibration = None
+        if self._bins is not None and self._sums is not None:
+            calibration = Calibration(self._bins, self._num_rows, self._sums)
+        return replace(
+            counts,
+            applied=self._applied,
+            predicted=self._predicted,
+            dtype=self._dtype,
+            calibration=calibration,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class _Seen:
     """The results of a rank's first pass, which it sends to all ranks."""
@@ -328,9 +426,14 @@ class _TwoPasses:
         _check_agreement(everyone)
         thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
         self._numbers = self._number_rows(everyone)
-        positives = self._positives_of_all() if self._settings.trials else None
+        more = self._more = _MoreCounts(self._settings, self._class_info)
+        positives = self._positives_of_all() if self._settings.trials or more.checks_labels else None
+        if positives is not None:
+            more.check_labels(positives)
+        positives = positives if self._settings.trials else None
         self._progress.begin(_FIRST_PASS, _SECOND_PASS if self._settings.trials else 1.0)
         sums = self._communicator.all_reduce(lambda: self._second_pass(thresholds, positives), most=self._numbers.total)
+        more.reduce(self._communicator, self._num_classes, next(seen.dtype for seen in everyone if seen.dtype))
         hits, table = self._unpack(sums, thresholds)
         # Thresholds that only rows left out have are removed.
         kept = table.positives_at() > 0
@@ -338,10 +441,10 @@ class _TwoPasses:
         self._progress.begin(_SECOND_PASS, 1.0)
         trials = None if positives is None else self._sample(table, kept, thresholds, positives)
         counts = EvaluationCounts(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
-        if self._settings.interval is None:
-            return counts
-        of_rows = self._effects(table, hits)
-        return replace(counts, effects=of_rows.effects, errors=of_rows.errors)
+        if self._settings.interval is not None:
+            of_rows = self._effects(table, hits)
+            counts = replace(counts, effects=of_rows.effects, errors=of_rows.errors)
+        return more.complete(counts)
 
     # The first pass, and the numbers of rows.
 
@@ -445,6 +548,7 @@ class _TwoPasses:
             if kept.any():
                 counted = chunk.select(kept)
                 with _rows_named(chunk, kept):
+                    self._more.add(counted, self._threads)
                     found = rank_scan(
                         counted.scores,
                         counted.positives,

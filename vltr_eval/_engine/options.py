@@ -15,6 +15,7 @@ from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds
 from vltr_eval._engine.hits import check_topk
 from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
 from vltr_eval._engine.results import ClassInfo
+from vltr_eval._engine.thresholds import Thresholds, read_thresholds
 from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
 from vltr_eval.report.settings import Settings
 
@@ -44,6 +45,9 @@ class EvalOptionsDict(TypedDict, total=False):
     absent: str
     interval: float | None
     groups: Any
+    thresholds: Thresholds | str | os.PathLike[str] | np.ndarray | Sequence[float] | float | None
+    allow_same_set: bool
+    calibration: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,12 @@ class EvalOptions:
             mapping from classes to groups, a pandas Series or data frame, or a mapping from the names of several
             partitions to any of these. None, NaN and "" put a class in no group. `evaluate` also takes a file. See
             docs/groups.md.
+        thresholds: Thresholds at which precision, recall and F1 are also reported: `Thresholds` of a validation set, a
+            file of them, (C,) numbers, or one number. See docs/thresholds.md.
+        allow_same_set: Whether the labels may be those on which the thresholds were chosen, where precision, recall and
+            F1 are optimistic. The report then says so.
+        calibration: Number of bins of the calibration errors to report, such as 15; None for none. The scores must be
+            probabilities. See docs/thresholds.md.
 
     Example:
         >>> EvalOptions().topk, EvalOptions(topk=(1,)).sap
@@ -86,6 +96,9 @@ class EvalOptions:
     absent: str = "nan"
     interval: float | None = None
     groups: Any = None
+    thresholds: Thresholds | str | os.PathLike[str] | np.ndarray | Sequence[float] | float | None = None
+    allow_same_set: bool = False
+    calibration: int | None = None
 
     @classmethod
     def from_keywords(cls, options: Mapping[str, Any], function: Callable[..., Any]) -> EvalOptions:
@@ -133,8 +146,24 @@ class EvalOptions:
             self.interval,
             class_info.preset,
             class_info.own_partitions,
+            calibration=self.calibration,
         )
+        return add_thresholds(settings, class_info, num_classes, self.thresholds, allow_same_set=self.allow_same_set)
+
+
+def add_thresholds(
+    settings: Settings, class_info: ClassInfo, num_classes: int, thresholds: Any, *, allow_same_set: bool
+) -> tuple[Settings, ClassInfo]:
+    """Return the settings and facts of an evaluation that applies thresholds, if there are any.
+
+    Raises:
+        ValueError: They are not those of these classes, or the file has none.
+        TypeError: They are no numbers.
+    """
+    if thresholds is None:
         return settings, class_info
+    applied = read_thresholds(thresholds, num_classes, class_info.names, allow_same_set=allow_same_set)
+    return replace(settings, thresholds=applied.fingerprint), replace(class_info, thresholds=applied)
 
 
 def read_with_options(

@@ -25,11 +25,13 @@ from vltr_eval._base.groups import (
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.version import __version__
+from vltr_eval._engine.calibration import Calibration, calibration_result
 from vltr_eval._engine.draws import mean_and_std
 from vltr_eval._engine.effects import class_variances
 from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, MeanEffect
 from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
+from vltr_eval._engine.thresholds import SAME_SET_NOTE, AppliedThresholds, threshold_result, true_positives
 from vltr_eval.formats.class_files import numbers_in_memory
 from vltr_eval.intervals.means import interval
 from vltr_eval.intervals.one_class import MIN_POSITIVES, effective_n, wilson
@@ -63,6 +65,7 @@ class ClassInfo:
         partitions: The names of the groups of each partition. That by training counts has the name "".
         preset: The name of the preset that the bounds are of, if its groups are not head, medium and tail.
         own_groups: The group of each class in each partition of one's own, None for a class in no group.
+        thresholds: Those that the evaluation applies, or None.
     """
 
     names: tuple[str, ...] | None = None
@@ -72,6 +75,7 @@ class ClassInfo:
     partitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     preset: str | None = None
     own_groups: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
+    thresholds: AppliedThresholds | None = None
 
     @classmethod
     def checked(
@@ -260,6 +264,10 @@ class EvaluationCounts:
             clustered rows they have `Clusters.effect_factors`, so that sums within clusters are effects of clusters.
         clustered: The clusters of the rows, if they are clustered.
         errors: The standard errors of means over groups of one's own, by their flat names, where effects are not kept.
+        applied: The thresholds of the classes, if any are applied.
+        predicted: (C,) int64, the scores that are at least the threshold of their class.
+        dtype: The dtype of the scores.
+        calibration: The sums of the scores in bins, if requested.
     """
 
     settings: Settings
@@ -271,6 +279,10 @@ class EvaluationCounts:
     effects: dict[str, MeanEffect] | None = None
     clustered: ClusterCounts | None = None
     errors: dict[str, float] = field(default_factory=dict)
+    applied: AppliedThresholds | None = None
+    predicted: np.ndarray | None = None
+    dtype: str = ""
+    calibration: Calibration | None = None
 
     def report(self, class_info: ClassInfo, progress: Progress | None = None) -> Report:
         """Turn the counts into plain data: overall, by group and by class.
@@ -282,8 +294,11 @@ class EvaluationCounts:
         table, by_class = self.table, self._by_class(part_of(progress, 0.0, _OF_METRICS))
         lower, upper = map(self._filled, (table.statistics.tie_lower, table.statistics.tie_upper))
         columns = self._columns(by_class)
+        parts, more_columns = self._more_parts(class_info)
+        columns |= {name: np.array(column) for name, column in more_columns.items()}
         columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
-        note = chance_note(table)
+        same_set = self.applied is not None and self.applied.same_set
+        notes = [note for note in (chance_note(table), SAME_SET_NOTE if same_set else None) if note is not None]
         if progress is not None:
             progress(1.0)
         return Report(
@@ -302,8 +317,9 @@ class EvaluationCounts:
                 **({} if self.clustered is None else {CLUSTERS_COLUMN: tuple(self.clustered.positives.tolist())}),
                 **{name: tuple(column.tolist()) for name, column in columns.items()},
             },
-            notes=() if note is None else (note,),
+            notes=tuple(notes),
             num_clusters=None if self.clustered is None else self.clustered.clusters.count,
+            **parts,
         )
 
     def means(self, class_info: ClassInfo, progress: Progress | None = None) -> tuple[Group, ...]:
@@ -312,6 +328,23 @@ class EvaluationCounts:
         if progress is not None:
             progress(1.0)
         return found
+
+    def _more_parts(self, class_info: ClassInfo) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
+        """The parts of the report on thresholds and calibration, and their columns."""
+        parts: dict[str, Any] = {}
+        columns: dict[str, tuple[float, ...]] = {}
+        groups = {OVERALL: np.arange(self.table.num_classes), **class_info.groups}
+        applied = self.applied
+        if applied is not None and self.predicted is not None:
+            applied.check_names(class_info.names)
+            tp = true_positives(self.table, applied.for_scores(self.dtype))
+            counts = tp, self.predicted, self.table.num_positives
+            parts["thresholds"], found = threshold_result(applied, groups, counts, self.settings.absent)
+            columns |= found
+        if self.calibration is not None:
+            parts["calibration"], found = calibration_result(self.calibration, groups)
+            columns |= found
+        return parts, columns
 
     def __repr__(self) -> str:
         trials = 0 if self.trials is None else len(self.trials)

@@ -37,9 +37,10 @@ class SliceCounter:
     """
 
     def __init__(self, settings: Settings, chunk: Chunk, class_info: ClassInfo, *, threads: int | None = None) -> None:
-        self._settings = settings
+        # A slice has means alone: neither thresholds nor calibration.
+        self._settings = replace(settings, thresholds=None, calibration=None)
         self._chunk = chunk
-        self._class_info = class_info
+        self._class_info = replace(class_info, thresholds=None)
         self._threads = threads
         self._memory = np.empty(0, np.uint8)
 

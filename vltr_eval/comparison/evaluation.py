@@ -13,13 +13,13 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id
 from vltr_eval._engine.inputs import Inputs, ReadingOptions
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
-from vltr_eval._engine.sample_ids import distinct_ids, pack_ids, read_ids
 from vltr_eval.comparison.archive import fill_archive, read_archive, write_archive
 from vltr_eval.formats.align import POSITION
 from vltr_eval.report.names import OVERALL, accuracy_at, grouped_name
@@ -352,6 +352,9 @@ def evaluate_predictions(
     parts = _read_slices(slices, inputs)
     of_slices = part_of(progress, _BEFORE_SLICES, 1.0)
     progress = part_of(progress, 0.0, _BEFORE_SLICES) if parts else progress
+    ids = None if reading.join == POSITION else inputs.ids
+    if class_info.thresholds is not None:
+        class_info = replace(class_info, thresholds=class_info.thresholds.checked_for(positives, ids))
     counted = share_of_counting(settings)
     known_clusters = read_clusters(clusters, matrix)
     chunk = Chunk(matrix, positives, clusters=known_clusters)
@@ -366,7 +369,6 @@ def evaluate_predictions(
     )
     report = without_effects(counts, settings).report(class_info, part_of(progress, counted, 1.0))
     report = replace(report, notes=(*inputs.notes, *report.notes))
-    ids = None if reading.join == POSITION else inputs.ids
     of_row = None if known_clusters is None else known_clusters.of_row
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
     sliced = _evaluate_slices(parts, settings, chunk, class_info, ids, threads, of_slices) if parts else {}
@@ -396,12 +398,13 @@ def _evaluate_slices(
     """The evaluation of each slice, with the effects of its rows. ids: (N,), or None."""
     from vltr_eval._engine.slices import SliceCounter  # see above
 
-    counter = SliceCounter(with_effects(settings), chunk, class_info, threads=threads)
+    plain = replace(settings, thresholds=None, calibration=None)
+    counter = SliceCounter(with_effects(plain), chunk, class_info, threads=threads)
     found = {}
     for number, part in enumerate(slices):
         share = part_of(progress, number / len(slices), (number + 1) / len(slices))
         counts, positives = counter.count(part.rows, keep_effects=True, progress=share)
-        report = without_effects(counts, settings).report(class_info)
+        report = without_effects(counts, plain).report(class_info)
         own_ids = None if ids is None else ids[part.rows]
         clusters = None if chunk.clusters is None else chunk.clusters.of_row[part.rows]
         found[part.partition, part.name] = keep_evaluation(report, counts, positives, own_ids, clusters)[0]
@@ -441,7 +444,7 @@ def keep_evaluation(
         raise ValueError("interval: expected counts with the effects of rows, got counts without them")
     id_fingerprint, order = None, None
     if ids is not None:
-        id_fingerprint, order = _order_by_id(ids, report.num_rows)
+        id_fingerprint, order = order_by_id(ids, report.num_rows)
     if order is not None:
         effects = {name: replace(effect, sums=effect.sums[order]) for name, effect in effects.items()}
         clusters = None if clusters is None else clusters[order]
@@ -449,41 +452,6 @@ def keep_evaluation(
         clusters = number_by_appearance(clusters)
     fingerprint = label_fingerprint(positives, order)
     return Evaluation(report, counts.table, effects, fingerprint, id_fingerprint, clusters), order
-
-
-def label_fingerprint(positives: Positives, order: np.ndarray | None = None) -> str:
-    """SHA-256 of labels: rows, classes and positives. order: (N,) the rows in the order in which they are numbered."""
-    rows = positives.rows
-    if order is not None:
-        number_of = np.empty(len(order), np.uint32)
-        number_of[order] = np.arange(len(order), dtype=np.uint32)
-        rows = number_of[rows]
-        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
-        rows = rows[np.lexsort((rows, classes))]
-    size = np.array([positives.num_rows, positives.num_classes], "<i8")
-    return _sha256(size, positives.indptr.astype("<i8"), rows.astype("<u4"))
-
-
-def _order_by_id(ids: Any, num_rows: int) -> tuple[str | None, np.ndarray | None]:
-    """The fingerprint of ids, and the rows in ascending order of them, or None if they ascend.
-
-    Ids that occur twice number no rows, so both are None.
-    """
-    known = read_ids(ids, num_rows)
-    distinct, first, _ = distinct_ids(known)
-    if len(distinct) < num_rows:
-        return None, None
-    fingerprint = _sha256(*(array.astype(array.dtype.newbyteorder("<")) for array in pack_ids(distinct).values()))
-    return fingerprint, None if bool(np.all(first == np.arange(num_rows))) else first
-
-
-def _sha256(*arrays: np.ndarray) -> str:
-    import hashlib  # not above: it loads OpenSSL, which takes milliseconds
-
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return found.hexdigest()
 
 
 def number_by_appearance(clusters: np.ndarray) -> np.ndarray:

@@ -150,6 +150,9 @@ def compare_and_keep(
     chosen = EvalOptions.from_keywords(options, compare)
     if "interval" in options:
         raise TypeError("interval: expected level= as the confidence level of a comparison, got interval=")
+    for name in ("thresholds", "allow_same_set", "calibration"):
+        if name in options:
+            raise TypeError(f"{name}: expected vltr_eval.evaluate, which has it for one system, got vltr_eval.compare")
     systems = [_runs_of(system) for system in (base, *new)]
     named = checked_names(names, systems)
     loaded = [[_load(run) for run in system] for system in systems]
@@ -265,9 +268,11 @@ def compare_runs(
     report = reference.report
     num_clusters = None if reference.clusters is None else int(reference.clusters.max()) + 1
     settings = replace(report.settings, sap=None if report.settings.sap is None else "exact", interval=None)
+    settings = replace(settings, thresholds=None, calibration=None)
+    plain = replace(report, settings=settings, num_clusters=num_clusters, prior_results=(), thresholds=None)
     return Comparison(
         version=report.version,
-        signature=replace(report, settings=settings, num_clusters=num_clusters, prior_results=()).signature,
+        signature=plain.signature,
         level=level,
         class_metric=class_metric,
         num_rows=report.num_rows,

@@ -12,7 +12,7 @@ from vltr_eval.compat.ava import INTERPOLATIONS, PROTOCOLS, AvaSettings, evaluat
 from vltr_eval.formats import read_train_counts
 from vltr_eval.program.inputs import group_settings, read_stated_groups
 from vltr_eval.program.limits import judge_limits
-from vltr_eval.program.options import add_counts, add_groups, add_output_options, add_sap_options, parse_overlap
+from vltr_eval.program.options import add_counts, add_groups, add_output_options, add_sap_options, parse_share
 from vltr_eval.program.outputs import Outputs, check_names, check_outputs, note
 
 
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         help="which detections count and how they find boxes (default: official)",
     )
     parser.add_argument(
-        "--iou", type=parse_overlap, default=0.5, metavar="X", help="overlap from which a box is found (default: 0.5)"
+        "--iou", type=parse_share, default=0.5, metavar="X", help="overlap from which a box is found (default: 0.5)"
     )
     parser.add_argument(
         "--interpolation",

@@ -23,11 +23,13 @@ from vltr_eval.formats.align import POSITION
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.program.inputs import (
     check_priors,
+    check_thresholds,
     group_settings,
     id_files,
     prior_files,
     read_class_info,
     read_command_inputs,
+    read_command_thresholds,
     read_stated_groups,
     read_weightings,
     refuse_no_positives,
@@ -40,6 +42,7 @@ from vltr_eval.program.options import (
     add_sap_options,
     add_slices,
     add_threads,
+    add_threshold_options,
     parse_evaluation_file,
     parse_priors,
     parse_table_file,
@@ -62,6 +65,7 @@ _EPILOG = """\
 other commands, each with its own --help:
   vltr-eval compare BASE NEW... --labels LABELS
                                         differences of systems, with paired intervals and tests
+  vltr-eval thresholds PREDS LABELS     choose a threshold for each class on a validation set
   vltr-eval table FILE                  the report of a rank table that --save-table wrote
   vltr-eval plot KIND INPUT... --out FIGURE
                                         figures for papers; needs "vltr[plot]"
@@ -117,6 +121,7 @@ def add(commands: Any) -> None:
         "an --ids FILE; rows of one cluster count as one observation",
     )
     add_slices(parser)
+    add_threshold_options(parser)
     add_report_options(parser)
     parser.add_argument(
         "--save-table", type=parse_table_file, metavar="FILE", help="save the rank table (.npz) for `vltr-eval table`"
@@ -134,14 +139,23 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     groups = read_stated_groups(args)
     settings = Settings(
-        args.sap, args.seed, args.topk, absent=args.absent, interval=args.ci, **group_settings(args, groups)
+        args.sap,
+        args.seed,
+        args.topk,
+        absent=args.absent,
+        interval=args.ci,
+        thresholds=args.thresholds,
+        calibration=args.calibration,
+        **group_settings(args, groups),
     )
+    check_thresholds(args)
     check_names(args, settings)
     check_gate(args, settings)
     check_priors(args)
     if args.clusters is not None and args.ci is None and not _needs_effects(args):
         args.refuse("argument --clusters: give --ci as well, whose intervals use it, or --save-evaluation")
-    files = [args.labels, args.baseline, args.counts, args.groups, args.class_names, args.clusters, args.slices]
+    files = [args.labels, args.baseline, args.counts, args.groups, args.class_names]
+    files += [args.clusters, args.slices, args.thresholds]
     check_outputs(args, *args.preds, *files, *prior_files(args), *id_files(args))
     with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
         with propagate_errors(communicator):
@@ -164,7 +178,12 @@ def run(args: argparse.Namespace) -> int:
             matrix = inputs.scores
             class_info = read_class_info(args, matrix.num_classes, inputs.class_names, groups)
             settings = replace(settings, partitions=class_info.own_partitions)
+            settings, class_info = read_command_thresholds(args, settings, class_info, matrix.num_classes)
             chunks = share_of_rows(matrix, inputs.labels, communicator, args.threads)
+            if class_info.thresholds is not None and communicator.size == 1:
+                known_ids = None if args.join == POSITION else inputs.ids
+                applied = class_info.thresholds.checked_for(chunks[0].positives, known_ids)
+                class_info = replace(class_info, thresholds=applied)
             clusters = read_clusters(args.clusters, matrix)
             if clusters is not None:
                 chunks = [replace(chunk, clusters=clusters) for chunk in chunks]

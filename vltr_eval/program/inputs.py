@@ -14,6 +14,7 @@ from vltr_eval._base.ranks import Communicator, SingleProcess
 from vltr_eval._engine.counting import Chunk
 from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
 from vltr_eval._engine.labels import Positives, rows_between
+from vltr_eval._engine.options import add_thresholds
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval.formats import (
     ClassNames,
@@ -26,6 +27,7 @@ from vltr_eval.formats import (
 from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_priors, weightings_of
 from vltr_eval.program.options import prior_name
 from vltr_eval.program.outputs import files_of, note
+from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
     from vltr_eval.formats.group_files import StatedGroups
@@ -111,6 +113,36 @@ def read_class_info(
 def named_classes(args: argparse.Namespace, names: tuple[str, ...] | None) -> ClassNames | None:
     """The classes by which numbers with names are matched."""
     return None if names is None else ClassNames.from_names(names, args.class_names or "the evaluation")
+
+
+def check_thresholds(args: argparse.Namespace) -> None:
+    """Refuse --thresholds that are no file and no number, and options that need them."""
+    text = args.thresholds
+    if text is None:
+        if args.allow_same_set:
+            args.refuse("argument --allow-same-set: give --thresholds FILE as well, which it is about")
+        return
+    if not os.path.exists(text) and number_of(text) is None:
+        args.refuse(f"argument --thresholds: expected a file or a number, got {text!r}; there is no such file")
+
+
+def number_of(text: str) -> float | None:
+    """The number that a text is, None if it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return None if number != number else number
+
+
+def read_command_thresholds(
+    args: argparse.Namespace, settings: Settings, class_info: ClassInfo, num_classes: int
+) -> tuple[Settings, ClassInfo]:
+    """The settings and facts of an evaluation that applies --thresholds, if they are given."""
+    if args.thresholds is None:
+        return settings, class_info
+    thresholds = args.thresholds if os.path.exists(args.thresholds) else number_of(args.thresholds)
+    return add_thresholds(settings, class_info, num_classes, thresholds, allow_same_set=args.allow_same_set)
 
 
 def prior_files(args: argparse.Namespace) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vltr_eval._base.arguments import nearest_name
@@ -14,7 +14,14 @@ from vltr_eval._base.groups import DEFAULT_BOUNDS, read_bounds
 from vltr_eval._base.terminal import OK
 from vltr_eval._base.text_table import printable
 from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS
-from vltr_eval.report.names import SAP, SAP_CHANCE, SAP_STD, grouped_name
+from vltr_eval.report.names import (
+    CALIBRATION_METRICS,
+    SAP,
+    SAP_CHANCE,
+    SAP_STD,
+    THRESHOLD_METRICS,
+    grouped_name,
+)
 from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
@@ -168,11 +175,16 @@ def _check_metric(args: argparse.Namespace, name: str, settings: Settings, prior
         return
     groups = (*settings.group_names, *_groups_by_counts(args))
     possible = PRIORS if hasattr(args, "prior") else ()
-    if name in settings.metric_names(groups, {*priors, *possible}):
+    every = replace(settings, thresholds="", calibration=1) if hasattr(args, "thresholds") else settings
+    if name in every.metric_names(groups, {*priors, *possible}):
         prior = name.partition("/")[0]
         by_groups = name not in settings.metric_names(settings.group_names, {*priors, *possible})
         missing = ["--counts FILE"] if args.counts is None and (by_groups or prior in NEEDS_COUNTS) else []
         missing += [f"--prior {prior}"] if prior in possible and prior not in priors else []
+        for option, metrics in (("--thresholds FILE", THRESHOLD_METRICS), ("--calibration", CALIBRATION_METRICS)):
+            is_missing = not set(metrics) <= set(settings.more_metrics)
+            named = any(name == grouped_name(metric, group) for metric in metrics for group in groups)
+            missing += [option] if named and is_missing else []
         args.refuse(f"argument --fail-under: give {' and '.join(missing)} as well, which {name} needs")
     _refuse_unknown(args, "--fail-under", name, known)
 

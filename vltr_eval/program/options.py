@@ -13,7 +13,7 @@ from vltr_eval.formats import FORMS
 from vltr_eval.formats.align import JOINS
 from vltr_eval.priors.weights import PRIORS
 from vltr_eval.program.limits import add_fail_under
-from vltr_eval.report.settings import MAX_TRIALS
+from vltr_eval.report.settings import MAX_BINS, MAX_TRIALS, check_bins
 
 STDOUT = "-"
 
@@ -125,6 +125,28 @@ def add_class_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the names and the order of the classes, to which columns with names are matched: one name a line, a "
         "count .lst, a table with an index column, or .json",
+    )
+
+
+def add_threshold_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--thresholds",
+        metavar="FILE|T",
+        help="add precision, recall and F1 at the thresholds that `vltr-eval thresholds` saved, or at one number",
+    )
+    parser.add_argument(
+        "--allow-same-set",
+        action="store_true",
+        help="apply --thresholds to the labels they were chosen on as well, where precision, recall and F1 are "
+        "optimistic; the report says so",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=parse_bins,
+        nargs="?",
+        const=15,
+        metavar="BINS",
+        help="add ECE, Brier score and reliability in so many bins (15 if no BINS follow), for probabilities",
     )
 
 
@@ -241,6 +263,16 @@ def parse_priors(text: str) -> list[str]:
     return priors
 
 
+def parse_bins(text: str) -> int:
+    try:
+        return check_bins(int(text))
+    except ValueError:
+        hint = "" if text.lstrip("-").isdecimal() else "; write --calibration=15 before PREDS"
+        raise argparse.ArgumentTypeError(
+            f"expected a number of bins from 1 to {MAX_BINS}, got {text!r}{hint}"
+        ) from None
+
+
 def parse_bounds(text: str) -> Bounds:
     if text in PRESETS:
         return text
@@ -252,7 +284,7 @@ def parse_bounds(text: str) -> Bounds:
         ) from None
 
 
-def parse_overlap(text: str) -> float:
+def parse_share(text: str) -> float:
     try:
         value = float(text)
     except ValueError:

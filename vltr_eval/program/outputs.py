@@ -92,7 +92,7 @@ class Outputs:
 
 def check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
     """Refuse outputs that would overwrite each other or an input."""
-    kinds = ("json", "csv", "html", "save_table", "save_evaluation", "summary")
+    kinds = ("json", "csv", "html", "save_table", "save_evaluation", "summary", "save")
     outputs = [path for kind in kinds if (path := getattr(args, kind, None)) is not None]
     targets = [path if path == STDOUT else os.path.realpath(path) for path in outputs]
     taken = {os.path.realpath(file) for spec in inputs if spec is not None for file in files_of(spec)}

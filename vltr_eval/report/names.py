@@ -31,6 +31,7 @@ class Metric(NamedTuple):
         signature: The part of the signature that names the metric, "" for none.
         spread: The metric whose value follows this one's in the same cell, as ``0.98 +- 0.01``.
         interval: The kind of `vltr_eval.intervals.effective_n` for single classes, "" for a metric without intervals.
+        form: The format of its values in text tables.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Metric(NamedTuple):
     signature: str = ""
     spread: Metric | None = None
     interval: str = ""
+    form: str = ".4f"
 
 
 RANKS = {
@@ -60,6 +62,9 @@ RANKS = {
             "exact_SAP",
             "SAP_chance",
             "interval",
+            "F1",
+            "calibration",
+            "threshold",
         )
     )
 }
@@ -95,6 +100,29 @@ CALIBRATED_AP = Metric("calibrated_mAP", "calibrated_AP", "calibrated mAP", "cal
 
 METRICS = (AP, SAP, SAP_STD, EXPECTED_SAP, SAP_CHANCE, ROC_AUC)
 """The metrics of a report in their order; the Acc@k follow them."""
+
+THRESHOLD_METRICS = (
+    *(Metric(name, "", name, "") for name in ("OP", "OR", "OF1", "CP", "CR", "CF1")),
+    Metric("macro_F1", "", "macro F1", "", "macroF1"),
+)
+"""Micro (O) and macro (C) averages of precision, recall and F1 at thresholds; docs/thresholds.md defines them.
+
+They are means of groups alone. `THRESHOLD_COLUMNS` are the values of classes.
+"""
+
+THRESHOLD_COLUMNS = (
+    Metric("", "threshold", "", "threshold", "thr", RANKS["threshold"], form=".4g"),
+    Metric("", "precision", "", "precision", "prec", RANKS["F1"]),
+    Metric("", "recall", "", "recall", "rec", RANKS["F1"]),
+    Metric("", "F1", "", "F1", "", RANKS["F1"]),
+)
+
+CALIBRATION_METRICS = (
+    Metric("ECE", "ECE", "ECE", "ECE", rank=RANKS["calibration"]),
+    Metric("classwise_ECE", "", "classwise ECE", "", "cw-ECE", RANKS["calibration"]),
+    Metric("Brier", "Brier", "Brier", "Brier", rank=RANKS["calibration"]),
+)
+"""Calibration errors of scores that are probabilities; docs/thresholds.md defines them."""
 
 
 def accuracy_at(k: int) -> Metric:

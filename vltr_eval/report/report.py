@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from vltr_eval._base.files import InputError, PendingFile
 from vltr_eval._base.groups import checked_bounds
 from vltr_eval._base.text_table import WIDTH, Table
+from vltr_eval.report.calibration import CalibrationResult
 from vltr_eval.report.document import (
     csv_table,
     flat_means,
@@ -32,17 +33,26 @@ from vltr_eval.report.document import (
 )
 from vltr_eval.report.logged import class_numbers, logged
 from vltr_eval.report.means import Group, PriorResult, Slice, decimal
-from vltr_eval.report.names import AP, interval_names, name_under_prior
+from vltr_eval.report.names import (
+    AP,
+    CALIBRATION_METRICS,
+    THRESHOLD_METRICS,
+    grouped_name,
+    interval_names,
+    name_under_prior,
+)
 from vltr_eval.report.settings import Settings
 from vltr_eval.report.text import (
     class_table,
     group_table,
     group_text,
     level_in_words,
+    means_table,
     prior_table,
     shortlist,
     slice_table,
 )
+from vltr_eval.report.thresholds import ThresholdResult
 
 if TYPE_CHECKING:
     import pandas
@@ -279,7 +289,7 @@ class BaseReport(ABC):
     def _class_table(self, sort: str | None, limit: int | None) -> Table:
         return class_table(
             self._columns,
-            self.settings.metrics,
+            (*self.settings.metrics, *self.settings.more_columns),
             self.COUNTS,
             level=self.settings.interval,
             partitions=[name for name, _ in self.settings.partitions],
@@ -323,10 +333,9 @@ class BaseReport(ABC):
 
     def _settings_in_json(self) -> dict[str, Any]:
         settings = asdict(self.settings)
-        if self.settings.interval is None:  # the key is absent from reports without intervals
-            del settings["interval"]
-        if self.settings.preset is None:  # as are those of groups of one's own
-            del settings["preset"]
+        for name in ("interval", "preset", "thresholds", "calibration"):  # keys of reports that have these alone
+            if settings[name] is None:
+                del settings[name]
         settings["partitions"] = dict(self.settings.partitions)
         if not self.settings.partitions:
             del settings["partitions"]
@@ -406,6 +415,9 @@ class Report(BaseReport):
         num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
             num_positive_clusters, the clusters with a positive of each class.
         slices: The means over slices of the rows, if requested.
+        thresholds: Precision, recall and F1 by group at the thresholds of the evaluation, if it has any. ``classes``
+            then has threshold, precision, recall and F1.
+        calibration: Calibration errors and reliability by group, if requested. ``classes`` then has ECE and Brier.
         notes: Sentences about inputs that were changed for the evaluation, or that make the numbers doubtful. JSON has
             them, ``str(report)`` ends with them, and the program writes them to stderr.
 
@@ -428,6 +440,8 @@ class Report(BaseReport):
     prior_results: tuple[PriorResult, ...] = ()
     num_clusters: int | None = None
     slices: tuple[Slice, ...] = ()
+    thresholds: ThresholdResult | None = None
+    calibration: CalibrationResult | None = None
 
     @property
     def num_labels(self) -> int:
@@ -497,7 +511,8 @@ class Report(BaseReport):
             name: read_column(name, column, num_classes, partitions) for name, column in document["classes"].items()
         }
         ends = [end for metric in settings.estimated for end in interval_names(metric.class_name)[1:]]
-        for name in ("num_positives", *partitions, *(metric.class_name for metric in settings.metrics), *ends):
+        columns = (metric.class_name for metric in (*settings.metrics, *settings.more_columns))
+        for name in ("num_positives", *partitions, *columns, *ends):
             if name not in classes:
                 raise KeyError(name)
         unlabelled = document["rows_without_labels"]
@@ -514,6 +529,12 @@ class Report(BaseReport):
             prior_results=results,
             num_clusters=read_count(document["num_clusters"]) if "num_clusters" in document else None,
             slices=read_slices(document.get("slices", {}), settings.metrics, settings.estimated),
+            thresholds=None
+            if settings.thresholds is None
+            else ThresholdResult.from_document(document["thresholds"], [group.name for group in groups]),
+            calibration=None
+            if settings.calibration is None
+            else CalibrationResult.from_document(document["calibration"], [group.name for group in groups]),
             notes=read_texts(document.get("notes", [])),  # older reports have none
         )
 
@@ -522,7 +543,17 @@ class Report(BaseReport):
         for result in self.prior_results:
             weighted = flat_means(result.groups, self.settings.prior_metrics)
             means |= {name_under_prior(result.name, name): value for name, value in weighted.items()}
+        for group, values in self._more_means().items():
+            means |= {grouped_name(metric, group): values[metric.name] for metric in self.settings.more_metrics}
         return means
+
+    def _more_means(self) -> dict[str, dict[str, float]]:
+        """The means of each group at thresholds and of calibration."""
+        found: dict[str, dict[str, float]] = {}
+        for part in (self.thresholds, self.calibration):
+            for name, values in {} if part is None else part.means().items():
+                found[name] = found.get(name, {}) | values
+        return found
 
     def _conventions(self) -> list[str]:
         settings = self.settings
@@ -537,6 +568,8 @@ class Report(BaseReport):
             *(["priors:" + ",".join(result.name for result in self.prior_results)] if self.prior_results else []),
             *([] if settings.interval is None else [f"ci:{settings.interval!r}"]),
             *([] if self.num_clusters is None else [f"clusters:{self.num_clusters}"]),
+            *([] if self.thresholds is None else [self.thresholds.signature]),
+            *([] if settings.calibration is None else [f"calibration:{settings.calibration}"]),
         ]
 
     def _intervals_in_words(self) -> list[str]:
@@ -560,6 +593,9 @@ class Report(BaseReport):
             }
         if self.slices:  # as is this one
             document["slices"] = slices_in_json(self.slices, self.settings.metrics)
+        for name, part in (("thresholds", self.thresholds), ("calibration", self.calibration)):
+            if part is not None:
+                document[name] = part.document()
         return document
 
     def _more_tables(self) -> list[Table]:
@@ -569,6 +605,12 @@ class Report(BaseReport):
             tables.append(prior_table(self.groups, self.prior_results, self.settings.prior_metrics, labelled))
         if self.slices:
             tables.append(slice_table(self.slices, self.settings.metrics))
+        if self.thresholds is not None:
+            title = f"at thresholds: {self.thresholds.in_words()}"
+            tables.append(means_table(title, self.thresholds.means(), THRESHOLD_METRICS))
+        if self.calibration is not None:
+            title = f"calibration in {self.calibration.bins} bins of equal width"
+            tables.append(means_table(title, self.calibration.means(), CALIBRATION_METRICS))
         return tables
 
     def _totals(self) -> dict[str, int | None]:

@@ -16,8 +16,11 @@ from vltr_eval._base.groups import (
 )
 from vltr_eval.report.names import (
     AP,
+    CALIBRATION_METRICS,
     METRICS,
     OVERALL,
+    THRESHOLD_COLUMNS,
+    THRESHOLD_METRICS,
     Metric,
     accuracy_at,
     grouped_name,
@@ -29,6 +32,19 @@ MAX_TRIALS = 2**31 - 1
 
 CLUSTERS_COLUMN = "num_positive_clusters"
 """The per-class column with the number of clusters that have a positive of the class."""
+
+MAX_BINS = 1000
+
+
+def check_bins(bins: int, name: str = "bins") -> int:
+    """Return the number of bins of a calibration error.
+
+    Raises:
+        ValueError: It is no integer from 1 to `MAX_BINS`.
+    """
+    if isinstance(bins, bool) or not hasattr(bins, "__index__") or not 1 <= int(bins) <= MAX_BINS:
+        raise ValueError(f"{name}: expected a number of bins from 1 to {MAX_BINS}, got {bins!r}")
+    return int(bins)
 
 
 @dataclass(frozen=True)
@@ -44,10 +60,12 @@ class Settings:
         interval: Level of the intervals, such as 0.95; None for no intervals.
         preset: The preset that names the groups by training counts otherwise than head, medium and tail; else None.
         partitions: Partitions of one's own: the name of each, and the names of its groups in the report.
+        thresholds: SHA-256 of the thresholds that are applied; None for none.
+        calibration: Number of bins of the calibration errors; None for none.
 
     Raises:
-        ValueError: ``sap`` or ``absent`` has another value, ``interval`` is not between 0 and 1, or the name of a
-            partition or of a group is taken.
+        ValueError: ``sap`` or ``absent`` has another value, ``interval`` is not between 0 and 1, ``calibration`` is out
+            of range, or the name of a partition or of a group is taken.
         TypeError: ``interval`` is no number.
     """
 
@@ -62,6 +80,8 @@ class Settings:
     interval: float | None = None
     preset: str | None = None
     partitions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    thresholds: str | None = None
+    calibration: int | None = None
 
     def __post_init__(self) -> None:
         is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool) and 1 <= self.sap <= MAX_TRIALS
@@ -74,13 +94,15 @@ class Settings:
             object.__setattr__(self, "interval", check_level(self.interval, "interval"))
         if self.preset is not None and read_bounds(self.preset).bounds != self.bounds:
             raise ValueError(f"preset: expected one of the bounds {self.bounds}, got {self.preset!r}")
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", check_bins(self.calibration, "calibration"))
         if self.partitions:
             self._check_partitions()
 
     def _check_partitions(self) -> None:
         """Raise ValueError if a column or a mean of the report would have the name of another one."""
         columns = {"class", "name", "group", "train_count", CLUSTERS_COLUMN, *self.COUNT_COLUMNS, *self.TIE_COLUMNS}
-        for metric in (*METRICS, *self.metrics):
+        for metric in (*METRICS, *self.metrics, *THRESHOLD_COLUMNS, *CALIBRATION_METRICS):
             columns |= {metric.class_name, *interval_names(metric.class_name)}
         columns |= {"share", "effective_positives"}  # under other class distributions, behind their name and a slash
         names = [name for name, _ in self.partitions]
@@ -91,7 +113,8 @@ class Settings:
                     f"{name!r}; rename it"
                 )
         # With or without intervals: a mean over the group "low" would have the name of an end of an interval, mAP_low.
-        metrics = {metric.name: metric for metric in (*METRICS, *self.metrics)}.values()
+        known = (*METRICS, *self.metrics, *THRESHOLD_METRICS, *CALIBRATION_METRICS)
+        metrics = {metric.name: metric for metric in known}.values()
         owners: dict[str, str] = {}
         seen: set[str] = set()
         for group in self.group_names:
@@ -156,6 +179,19 @@ class Settings:
         """The metrics that a report also has under other class distributions."""
         return (AP, *map(accuracy_at, self.topk))
 
+    @property
+    def more_metrics(self) -> tuple[Metric, ...]:
+        """The metrics of groups that a report has beside `metrics`: at thresholds, and of calibration."""
+        at_thresholds = () if self.thresholds is None else THRESHOLD_METRICS
+        return (*at_thresholds, *(() if self.calibration is None else CALIBRATION_METRICS))
+
+    @property
+    def more_columns(self) -> tuple[Metric, ...]:
+        """The metrics of classes that a report has beside `metrics`."""
+        at_thresholds = () if self.thresholds is None else THRESHOLD_COLUMNS
+        calibration = () if self.calibration is None else CALIBRATION_METRICS
+        return (*at_thresholds, *(metric for metric in calibration if metric.class_name))
+
     def metric_names(self, groups: Sequence[str] = (OVERALL,), priors: Iterable[str] = ()) -> list[str]:
         """Return the keys that ``Report.metrics()`` has under these settings."""
         names: list[str] = []
@@ -164,6 +200,7 @@ class Settings:
             for metric in self.metrics:
                 name = grouped_name(metric, group)
                 names += [name, *(interval_names(name) if metric in estimated else ())]
+            names += [grouped_name(metric, group) for metric in self.more_metrics]
         under_prior = [grouped_name(metric, group) for group in groups for metric in self.prior_metrics]
         return names + [name_under_prior(prior, name) for prior in priors for name in under_prior]
 
@@ -183,6 +220,7 @@ class Settings:
             name = metric.class_name
             metrics += [name, *(interval_names(name)[1:] if metric in estimated else ())]
         counts = [*self.COUNT_COLUMNS, *([CLUSTERS_COLUMN] if clustered else [])]
+        metrics += [metric.class_name for metric in self.more_columns]
         columns = ["class", *known, *(name for name, _ in self.partitions), *counts, *metrics, *self.TIE_COLUMNS]
         under_prior = [*(metric.class_name for metric in self.prior_metrics), "share", "effective_positives"]
         return columns + [name_under_prior(prior, name) for prior in priors for name in under_prior]

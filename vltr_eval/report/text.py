@@ -67,6 +67,12 @@ def _half_width(metric: Metric, group: Group) -> str | None:
     return _cell((high - low) / 2)
 
 
+def means_table(title: str, groups: Mapping[str, Mapping[str, float]], metrics: Sequence[Metric]) -> Table:
+    """Build a table with a title and a line for each group: the mean of each metric over its classes."""
+    columns = [Column("", list(groups), is_name=True), *_metric_columns(metrics, list(groups.values()))]
+    return Table(title, columns)
+
+
 def level_in_words(level: float) -> str:
     """Return a level as a text table prints it: 0.95 is ``95%``."""
     return f"{100 * level:.10g}%"
@@ -249,7 +255,8 @@ def _interval_columns(metrics: Sequence[Metric], rows: Sequence[Mapping[str, Any
 
 
 def _metric_cell(metric: Metric, row: Mapping[str, Any], by_class: bool) -> str:
-    text = _cell(row[metric.class_name if by_class else metric.name])
+    value = row[metric.class_name if by_class else metric.name]
+    text = "-" if is_nan(value) else format(value, metric.form)
     if metric.spread is None:
         return text
     spread = row[metric.spread.class_name if by_class else metric.spread.name]

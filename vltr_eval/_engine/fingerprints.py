@@ -1,0 +1,46 @@
+"""Fingerprints of labels and row ids: SHA-256, so that a file can name a set of rows without holding it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.sample_ids import distinct_ids, pack_ids, read_ids
+
+
+def label_fingerprint(positives: Positives, order: np.ndarray | None = None) -> str:
+    """SHA-256 of labels: rows, classes and positives. order: (N,) the rows in the order in which they are numbered."""
+    rows = positives.rows
+    if order is not None:
+        number_of = np.empty(len(order), np.uint32)
+        number_of[order] = np.arange(len(order), dtype=np.uint32)
+        rows = number_of[rows]
+        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
+        rows = rows[np.lexsort((rows, classes))]
+    size = np.array([positives.num_rows, positives.num_classes], "<i8")
+    return sha256_of(size, positives.indptr.astype("<i8"), rows.astype("<u4"))
+
+
+def order_by_id(ids: Any, num_rows: int) -> tuple[str | None, np.ndarray | None]:
+    """The fingerprint of ids, and the rows in ascending order of them, or None if they ascend.
+
+    Ids that occur twice number no rows, so both are None.
+    """
+    known = read_ids(ids, num_rows)
+    distinct, first, _ = distinct_ids(known)
+    if len(distinct) < num_rows:
+        return None, None
+    fingerprint = sha256_of(*(array.astype(array.dtype.newbyteorder("<")) for array in pack_ids(distinct).values()))
+    return fingerprint, None if bool(np.all(first == np.arange(num_rows))) else first
+
+
+def sha256_of(*arrays: np.ndarray) -> str:
+    """SHA-256 of the bytes of arrays, one after the other."""
+    import hashlib  # not above: it loads OpenSSL, which takes milliseconds
+
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return found.hexdigest()
