@@ -91,7 +91,7 @@ class ClassInfo:
         Args:
             num_classes: C.
             train_counts: (C,) numbers, or numbers by class name.
-            bounds: Of the groups by training counts: two numbers or a preset.
+            bounds: Two numbers or a preset, for the groups by training counts.
             names: C names.
             groups: Partitions of one's own, see `vltr_eval.formats.read_groups`.
 
