@@ -187,7 +187,7 @@ def test_a_device_gives_the_bits_of_the_cpu(device, monkeypatch):
     scores, labels = made(num_rows=500)
     expected = calibration(scores, labels).sums
     monkeypatch.setattr(sums, "_COPY_BYTES", 1000)
-    np.testing.assert_array_equal(calibration(on_device(scores, device), labels).sums, expected)
+    np.testing.assert_array_equal(calibration(on_device(scores, device), on_device(labels, device)).sums, expected)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def section(heading: str) -> str:
 
 # Each command with the section that lists its options.
 NAMES = {
-    "vltr_eval": ["", "compare", "table", "check", "ava", "doctor", "demo"],
+    "vltr_eval": ["", "compare", "thresholds", "table", "check", "ava", "doctor", "demo"],
     "vltr_train": ["", "synth", "pack", "inspect", "fit", "eval", "table", "methods", "sweep"],
 }
 COMMANDS = [(package, name, f"## {package.replace('_', '-')}") for package, names in NAMES.items() for name in names]

@@ -144,7 +144,8 @@ def test_a_pool_without_positives_gets_the_threshold_of_all_classes_with_few():
     scores, labels = made()
     found = choose_thresholds(scores, labels, min_positives=40, pool_by={"rare": [5, 6], "absent": [7]})
     few = np.flatnonzero(labels.sum(axis=0) < 40)
-    assert found.pools[7] == "overall" and found.chosen[7] == "pooled"
+    assert found.pools[7] == "overall"
+    assert found.chosen[7] == "pooled"
     assert found.values[7] == pooled_choice(scores, labels, few)
     assert found.values[5] == found.values[6] == pooled_choice(scores, labels, [5, 6])
 
@@ -324,7 +325,8 @@ def test_thresholds_of_any_dtype_are_compared_exactly(scores, thresholds):
 @given(st.floats(allow_nan=False))
 def test_rounding_up_gives_the_least_float32_that_is_no_lower(value):
     (rounded,), (exists,) = _round_up(np.array([value]), np.dtype(np.float32))
-    assert exists and float(rounded) >= value
+    assert exists
+    assert float(rounded) >= value
     with np.errstate(over="ignore"):
         lower = float(np.nextafter(rounded, np.float32(-np.inf)))
     assert lower < value or rounded == -np.inf
@@ -653,9 +655,12 @@ def test_applied_thresholds_of_equal_values_have_one_fingerprint(chosen):
 def test_a_device_gives_the_report_of_the_cpu(device, chosen):
     scores, labels = made()
     probabilities = (1 / (1 + np.exp(-scores))).astype(np.float32)
+    positives = Positives.from_labels(labels)
     expected = evaluate(probabilities, labels, thresholds=chosen, calibration=7)
-    assert evaluate(on_device(probabilities, device), labels, thresholds=chosen, calibration=7) == expected
-    found = choose_thresholds(on_device(scores, device), labels, min_positives=30)
+    assert evaluate(on_device(probabilities, device), positives, thresholds=chosen, calibration=7) == expected
+    of_device = on_device(labels.astype(np.uint8), device)
+    assert evaluate(on_device(probabilities, device), of_device, thresholds=chosen, calibration=7) == expected
+    found = choose_thresholds(on_device(scores, device), of_device, min_positives=30)
     assert found.to_json() == choose_thresholds(scores, labels, min_positives=30).to_json()
 
 
