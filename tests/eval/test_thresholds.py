@@ -542,6 +542,41 @@ def test_the_labels_of_the_choice_are_refused(door, chosen):
     assert "chosen on these labels, so optimistic" in str(report)
 
 
+def report_of_rank(rank, size, options, seed):
+    """Evaluate a share of the rows, of which the last rank has none."""
+    scores, labels = made(seed=seed)
+    scores = (1 / (1 + np.exp(-scores))).astype(np.float32)
+    first, end = (len(scores) * r // (size - 1) if r < size else len(scores) for r in (rank, rank + 1))
+    return vltr_eval.distributed.evaluate(scores[first:end], labels[first:end], **options).to_json()
+
+
+def test_ranks_give_the_report_of_one_process(chosen):
+    pytest.importorskip("torch")
+    from ranks import group_of
+
+    scores, labels = made()
+    options = {"thresholds": chosen, "calibration": 5, "sap": 3}
+    expected = evaluate((1 / (1 + np.exp(-scores))).astype(np.float32), labels, **options).to_json()
+    assert group_of(2).run(report_of_rank, 2, options, 0) == [expected] * 2
+    for error in group_of(2).errors(report_of_rank, 2, options, 7):
+        assert "thresholds: expected labels of another set" in error.message
+    logits = {"calibration": 5, "thresholds": 0.5, "class_names": None}
+    assert len(set(group_of(2).run(report_of_rank, 2, logits, 7))) == 1
+
+
+def test_ranks_with_other_thresholds_fail_together():
+    pytest.importorskip("torch")
+    from ranks import group_of
+
+    for error in group_of(2).errors(report_of_own_threshold):
+        assert "settings: expected the same on all ranks" in error.message
+
+
+def report_of_own_threshold(rank):
+    """Evaluate with another threshold on each rank."""
+    return vltr_eval.distributed.evaluate(*made(), thresholds=0.5 + rank, sap=None).to_json()
+
+
 def test_other_labels_and_plain_numbers_have_no_note(chosen):
     scores, labels = made(seed=7)
     assert not evaluate(scores, labels, thresholds=chosen.values).thresholds.same_set
