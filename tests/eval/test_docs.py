@@ -73,7 +73,17 @@ PLOTS = ("train-count", "groups", "sap", "reliability", "pr", "scatter", "differ
 
 # Each command with the section that lists its options.
 NAMES = {
-    "vltr_eval": ["", "compare", "table", "check", "ava", "doctor", "demo", *(f"plot {kind}" for kind in PLOTS)],
+    "vltr_eval": [
+        "",
+        "compare",
+        "thresholds",
+        "table",
+        "check",
+        "ava",
+        "doctor",
+        "demo",
+        *(f"plot {kind}" for kind in PLOTS),
+    ],
     "vltr_train": ["", "synth", "pack", "inspect", "fit", "eval", "table", "plot", "methods", "sweep"],
 }
 COMMANDS = [(package, name, f"## {package.replace('_', '-')}") for package, names in NAMES.items() for name in names]

@@ -49,7 +49,8 @@ class Calibration:
     Attributes:
         bins: The number of bins B. Bin k holds k / B < score <= (k + 1) / B, and the first one 0 as well.
         num_rows: N.
-        sums: (C, 4 B + 4) int64, the sums of the core. Those of shards add up.
+        sums: (C, 4 B + 4) int64, the sums of the core. Those of shards add up, except that the low parts then carry
+            over to the high ones.
 
     Example:
         >>> from vltr_eval import calibration
@@ -63,6 +64,15 @@ class Calibration:
     bins: int
     num_rows: int
     sums: np.ndarray
+
+    def __post_init__(self) -> None:
+        sums, bins = self.sums.copy(), self.bins
+        pairs = [(slice(bins, 2 * bins), slice(2 * bins, 3 * bins))]
+        pairs += [(slice(4 * bins + k, 4 * bins + k + 1), slice(4 * bins + k + 1, 4 * bins + k + 2)) for k in (0, 2)]
+        for high, low in pairs:
+            sums[:, high] += sums[:, low] >> 32
+            sums[:, low] &= (1 << 32) - 1
+        object.__setattr__(self, "sums", sums)
 
     def __repr__(self) -> str:
         mean = mean_of_defined(self.ece)

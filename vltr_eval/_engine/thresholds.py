@@ -306,7 +306,7 @@ def _read_value(number: Any, lane: np.dtype) -> Any:
         raise TypeError(f"threshold {number!r} of {lane}")
     with np.errstate(over="ignore"):
         value = lane.type(number)
-    if not value == number:
+    if not value.item() == number:  # numpy would compare a float32 with the float32 nearest to the number
         raise ValueError(f"threshold {number!r}, which {lane} does not hold")
     return value
 
@@ -318,8 +318,8 @@ def _round_up(values: np.ndarray, lane: np.dtype) -> tuple[np.ndarray, np.ndarra
     if values.dtype.kind == "f" and lane.kind == "f":
         with np.errstate(over="ignore"):
             rounded = values.astype(lane)
-        below = rounded.astype(np.float64) < values.astype(np.float64)
-        rounded[below] = np.nextafter(rounded[below], lane.type(np.inf))
+            below = rounded.astype(np.float64) < values.astype(np.float64)
+            rounded[below] = np.nextafter(rounded[below], lane.type(np.inf))
         return rounded + lane.type(0), np.ones(len(values), bool)
     pairs = [_round_up_one(value, lane) for value in values.tolist()]
     return np.array([pair[0] for pair in pairs], lane), np.array([pair[1] for pair in pairs], bool)
@@ -329,7 +329,7 @@ def _round_up_one(value: float, lane: np.dtype) -> tuple[Any, bool]:
     """As `_round_up`. Python compares integers and floats exactly."""
     if lane.kind == "f":
         rounded = lane.type(value)
-        return (np.nextafter(rounded, lane.type(np.inf)) if float(rounded) < value else rounded), True
+        return (np.nextafter(rounded, lane.type(np.inf)) if rounded.item() < value else rounded), True
     limits = np.iinfo(lane)
     if value > limits.max:
         return limits.max, False

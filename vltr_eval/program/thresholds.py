@@ -63,7 +63,6 @@ def add(commands: Any) -> None:
     rules.add_argument(
         "--max",
         choices=("f1", "fbeta"),
-        default="f1",
         help="choose the largest F1, or F-beta with --beta; of equal ones the higher threshold (default: f1)",
     )
     rules.add_argument(
@@ -147,7 +146,7 @@ def _rule(args: argparse.Namespace) -> ThresholdRule:
             return ThresholdRule(by, None, at_least, args.min_positives, args.pool)
     if (args.beta is None) == (args.max == "fbeta"):
         args.refuse(f"argument --beta: {'give --beta B as well' if args.beta is None else 'give it with --max fbeta'}")
-    return ThresholdRule(args.max, args.beta, None, args.min_positives, args.pool)
+    return ThresholdRule(args.max or "f1", args.beta, None, args.min_positives, args.pool)
 
 
 def _parse_beta(text: str) -> float:
