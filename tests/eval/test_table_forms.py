@@ -296,4 +296,4 @@ def test_the_html_of_a_notebook_has_its_style_and_its_parts():
     style = text.partition("<style>")[2].partition("</style>")[0]
     assert all(rule.startswith(".vltr") for rule in re.findall(r"[^{}]+(?=\{)", style))
     assert "url(" not in style
-    assert not re.search(r"#[0-9a-f]{3}|white|black", style), "a colour would be wrong in a light or a dark notebook"
+    assert not re.search(r"#[0-9a-f]{3}|:(white|black)", style), "a colour would be wrong in a light or a dark notebook"
