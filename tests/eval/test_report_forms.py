@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -159,6 +161,17 @@ def test_other_commands_print_the_form_too(run, form):
     assert "mAP" in ava
     assert (r"\toprule" in ava) == (form == "latex")
     assert ("|---|" in ava) == (form == "markdown")
+
+
+def test_the_text_of_a_report_needs_no_other_form(run, tmp_path):
+    code = """
+import sys
+from vltr_eval.program.cli import main
+main(["preds.npy", "labels.npy", "--per-class", "--quiet"])
+print(sorted({"vltr_eval._base.table_forms", "vltr_eval._base.notebook_html", "html"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 @pytest.mark.parametrize(

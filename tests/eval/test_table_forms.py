@@ -288,7 +288,7 @@ def test_a_curve_leaves_out_what_is_not_finite_and_holds_few_points():
 
 def test_the_html_of_a_notebook_has_its_style_and_its_parts():
     text = notebook_html("a <b>", "<p>1</p>\n", folded("more & more", "<p>2</p>\n"))
-    assert text.startswith('<div class="vltr">\n<style>.vltr table{')
+    assert text.startswith('<div class="vltr">\n<style>.vltr{overflow-x:auto}.vltr table{')
     assert text.endswith(
         "</style>\n<p><strong>a &lt;b&gt;</strong></p>\n<p>1</p>\n"
         "<details>\n<summary>more &amp; more</summary>\n<p>2</p>\n</details>\n</div>\n"
@@ -296,4 +296,4 @@ def test_the_html_of_a_notebook_has_its_style_and_its_parts():
     style = text.partition("<style>")[2].partition("</style>")[0]
     assert all(rule.startswith(".vltr") for rule in re.findall(r"[^{}]+(?=\{)", style))
     assert "url(" not in style
-    assert not re.search(r"#[0-9a-f]{3}|white|black", style), "a colour would be wrong in a light or a dark notebook"
+    assert not re.search(r"#[0-9a-f]{3}|:(white|black)", style), "a colour would be wrong in a light or a dark notebook"

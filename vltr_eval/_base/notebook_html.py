@@ -12,13 +12,14 @@ __all__ = ["curve", "folded", "notebook_html", "paragraph"]
 # Lines are grey and text has the colour of the page, so light and dark notebooks can be read alike. The rules hold
 # within the class alone. A viewer that removes them still shows plain tables.
 _STYLE = (
-    ".vltr table{border-collapse:collapse;margin:.6em 0;font-variant-numeric:tabular-nums}"
+    ".vltr{overflow-x:auto}"
+    ".vltr table{border-collapse:collapse;margin:.6em 0;width:max-content;font-variant-numeric:tabular-nums}"
     ".vltr caption{caption-side:top;text-align:left;font-weight:bold;color:inherit}"
-    ".vltr th,.vltr td{padding:.1em .6em;text-align:right;vertical-align:top;border:0;"
+    ".vltr th,.vltr td{padding:.1em .6em;text-align:right;vertical-align:top;white-space:nowrap;border:0;"
     "border-bottom:1px solid rgba(128,128,128,.35);background:transparent;color:inherit}"
     ".vltr tbody th{font-weight:normal}"
-    ".vltr .name{text-align:left;max-width:30em;overflow-wrap:anywhere}"
-    ".vltr p{margin:.2em 0}"
+    ".vltr .name{text-align:left;white-space:normal;max-width:30em;overflow-wrap:anywhere}"
+    ".vltr p{margin:.2em 0;overflow-wrap:anywhere}"
     ".vltr svg{vertical-align:middle}"
 )
 

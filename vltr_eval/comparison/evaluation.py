@@ -72,8 +72,10 @@ class Evaluation:
         rows = f"effects of {self.report.num_rows:,} rows on {len(self.effects):,} means"
         ids = "without row ids" if self.id_fingerprint is None else "rows numbered by their ids"
         clusters = "" if self.clusters is None else f", in {int(self.clusters.max(initial=-1)) + 1:,} clusters"
-        facts = paragraph(f"{rows}, {ids}{clusters}")
-        return notebook_html(f"Evaluation of {self.report.num_classes:,} classes", facts, self.report.html_parts())
+        facts = notebook_html(
+            f"Evaluation of {self.report.num_classes:,} classes", paragraph(f"{rows}, {ids}{clusters}")
+        )
+        return facts + self.report._repr_html_()
 
     @classmethod
     def from_predictions(

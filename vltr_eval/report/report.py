@@ -371,19 +371,16 @@ class BaseReport(ABC):
         return self.to_text() + "".join(f"note: {note}\n" for note in self.notes)
 
     def _repr_html_(self) -> str:
-        from vltr_eval._base.notebook_html import notebook_html
-
-        return notebook_html(f"{type(self).__name__} of {self.num_classes:,} classes", self.html_parts())
-
-    def html_parts(self) -> str:
-        """Return the tables and notes as HTML for a notebook. The classes with the lowest AP are folded."""
-        from vltr_eval._base.notebook_html import folded, paragraph
+        from vltr_eval._base.notebook_html import folded, notebook_html, paragraph
         from vltr_eval._base.table_forms import as_html
 
         worst = self._class_table(f"{AP.class_name}:asc", _FEW_CLASSES)
-        notes = "".join(paragraph(f"note: {note}") for note in self.notes)
-        classes = folded(f"{len(worst.rows()):,} classes with the lowest AP", as_html([worst]))
-        return as_html(self._tables(False, None, None)) + notes + classes
+        return notebook_html(
+            f"{type(self).__name__} of {self.num_classes:,} classes",
+            as_html(self._tables(False, None, None)),
+            *(paragraph(f"note: {note}") for note in self.notes),
+            folded(f"{len(worst.rows()):,} classes with the lowest AP", as_html([worst])),
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} mAP={decimal(self.groups[0].values[AP.name])} {self.signature}>"
