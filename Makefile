@@ -15,6 +15,7 @@ VENV := .venv
 TOOLS := .venv-tools
 BENCH := .venv-bench
 DOCS := .venv-docs
+PAGE := .venv-page
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
@@ -22,15 +23,18 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page test test-page test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
+	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it, also as a page; SCALE=1 is"
+	@echo "                          51,239 x 1,004"
 	@echo "make demo-train [TRAIN_SCALE=0.05] [TRAIN_EPOCHS=20]"
 	@echo "                          make a synthetic data set, train a baseline and FrameStack on it, show their table"
 	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
+	@echo "make page                 build the script and the style of HTML reports from web/ (needs Node.js)"
+	@echo "make test-page            drive HTML reports in Chromium (needs Node.js and /usr/bin/chromium, or CHROMIUM)"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
 	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
@@ -45,6 +49,8 @@ help:
 	@echo "                          compare with the easy numpy version, and with another build, over a grid of shapes"
 	@echo "make bench-intervals [ARGS=--quick]"
 	@echo "                          intervals, the bootstrap and comparisons beside AP and beside other libraries"
+	@echo "make bench-page [ARGS=--quick]"
+	@echo "                          time and size of the HTML page over the report, up to 20,000 classes"
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
@@ -55,7 +61,8 @@ help:
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/vltr-eval demo demo --scale $(SCALE)
-	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst
+	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst \
+		--class-names demo/class_names.txt --html demo/report.html
 
 demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
@@ -77,6 +84,14 @@ examples: $(VENV)/.installed-for-training
 # Run in build/, because in this folder `import vltr_eval` finds the sources, which have no compiled core.
 test: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(addprefix ../,$(TESTS)) $(ARGS)
+
+# The assets are committed, so that only changes of web/ need Node.js.
+page: web/node_modules/.installed
+	cd web && node build.mjs
+
+# Run in build/, as `test` is. One test builds the assets again and compares them with the committed ones.
+test-page: $(PAGE)/.installed web/node_modules/.installed
+	cd build && ../$(PAGE)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/page $(ARGS)
 
 # PYTHONPATH comes before the installed wheel, which stays as it is.
 test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
@@ -134,6 +149,9 @@ bench-grid: $(BENCH)/.installed
 bench-intervals: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_intervals.py --out $(ARGS)
 
+bench-page: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/bench_page.py --out $(ARGS)
+
 # Run in build/, as `test` is: autodoc reads the docstrings of the installed wheel.
 docs: $(DOCS)/.installed
 	@rm -rf build/docs
@@ -149,7 +167,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -198,6 +216,16 @@ $(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt
 	@echo "installing what the site needs ..."
 	@$(DOCS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[docs]"
 	@$(DOCS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+$(PAGE)/.installed: $(PAGE)/.made build/wheel/.built constraints.txt
+	@echo "installing what the tests of HTML reports need ..."
+	@$(PAGE)/$(PIP_INSTALL) -c constraints.txt $(WHEEL) playwright pypdf pillow pytest hypothesis
+	@$(PAGE)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	@cd web && npm ci --silent
 	@touch $@
 
 $(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt

@@ -325,7 +325,7 @@ def _draw_comparison(args: argparse.Namespace) -> int:
     files = [path for system in (base, *new) for path in system]
     inputs = [*files, args.labels, args.counts, args.class_names, args.clusters, *id_files(args)]
     return _deliver(
-        args, inputs, lambda progress: _figure_of_comparison(args, compare_systems(args, base, new, progress))
+        args, inputs, lambda progress: _figure_of_comparison(args, compare_systems(args, base, new, progress)[0])
     )
 
 
