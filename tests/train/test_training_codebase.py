@@ -21,7 +21,7 @@ MODULES = sorted(
 METHODS = [module for module in MODULES if module.startswith("methods.")]
 WITHOUT_TORCH = (
     *("cli", "methods", "settings", "papers", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset"),
-    *("runs.curves", "runs.repetitions"),
+    *("runs.curves", "runs.page", "runs.repetitions"),
     *("data.frame_store", "data.label_lists", "data.pack", "data.samplers", "data.synth"),
 )
 FOR_METHODS = {
@@ -30,7 +30,7 @@ FOR_METHODS = {
 }
 PUBLIC = {
     *("vltr_eval", "vltr_eval.distributed"),
-    *(f"vltr_eval.{name}" for name in ("comparison", "formats", "intervals", "plot", "priors", "report")),
+    *(f"vltr_eval.{name}" for name in ("comparison", "formats", "intervals", "page", "plot", "priors", "report")),
 }
 
 
