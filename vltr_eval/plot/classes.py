@@ -76,8 +76,9 @@ def ap_by_train_count(
             mask = masks.get(group.name, np.zeros(len(counts), bool)) & shown
             mark = marks[group.name]
             if ends is not None:
-                low, high = (end[mask] for end in ends)
-                ax.vlines(positions[mask], low, high, color=mark.color, linewidth=0.4, alpha=0.5, zorder=2)
+                known = mask & ~np.isnan(ends[0])
+                low, high = (end[known] for end in ends)
+                ax.vlines(positions[known], low, high, color=mark.color, linewidth=0.4, alpha=0.5, zorder=2)
             handles.append(_add_points(ax, positions[mask], values[mask], mark, len(counts)))
             mean = group.values[AP.name]
             names.append(f"{readable(group.name, 14)} {mean:.2f}" if mean == mean else readable(group.name, 14))
