@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from vltr_train.predict import evaluate_run
     from vltr_train.runs.curves import learning_curves, training_runs
+    from vltr_train.runs.page import training_page
     from vltr_train.runs.run_folder import RunFolder
     from vltr_train.runs.tables import table
 
@@ -47,6 +48,7 @@ _MODULES = {
     ),
     "predict": ("evaluate_run",),
     "runs.curves": ("learning_curves", "training_runs"),
+    "runs.page": ("training_page",),
     "runs.run_folder": ("RunFolder",),
     "runs.tables": ("table",),
 }
@@ -72,6 +74,7 @@ __all__ = [
     "sample_frames",
     "synthesize",
     "table",
+    "training_page",
     "training_runs",
 ]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
+from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import checked_bounds, class_groups
 from vltr_eval._base.option_types import level_type
 from vltr_eval._base.ranks import current_group, launched_group
@@ -38,7 +39,7 @@ commands:
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
   eval RUN                        evaluate a run again
   table RUN...                    runs as a table, --paper TABLE beside what a paper prints; --ci with intervals
-  plot RUN... --out FIGURE        learning curves of runs as a figure (.pdf, .svg, .png)
+  plot RUN... --out FIGURE        learning curves as a figure (.pdf, .svg, .png); --html FILE as a page
   methods [METHOD]                the methods, or the presets and settings of one
   sweep METHOD... --data DIR      runs of several methods or presets over seeds, then their table
 
@@ -342,14 +343,24 @@ def _table_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _plot(args: argparse.Namespace) -> int:
-    from vltr_eval import plot
-    from vltr_train.runs.curves import training_runs
     from vltr_train.runs.run_folder import RunFolder
 
-    runs = training_runs(map(RunFolder.open, args.folders))
-    how = {} if args.width is None else {"width": args.width}
-    figure = plot.training_figure(runs, args.panel or None, title=args.title, **how)
-    plot.save(figure, args.out)
+    if args.out is None and args.html is None:
+        args.refuse("the following arguments are required: --out or --html")
+    runs = list(map(RunFolder.open, args.folders))
+    if args.out is not None:
+        from vltr_eval import plot
+        from vltr_train.runs.curves import training_runs
+
+        how = {} if args.width is None else {"width": args.width}
+        plot.save(plot.training_figure(training_runs(runs), args.panel or None, title=args.title, **how), args.out)
+    if args.html is not None:
+        from vltr_train.runs.page import training_page
+
+        with PendingFile(args.html) as pending:
+            with _bar(args) as progress:
+                text = training_page(runs, threads=args.threads, progress=progress)
+            pending.write_text(text)
     return OK
 
 
@@ -563,7 +574,12 @@ def _add_plot(commands: Any) -> None:
         commands, "plot", _plot, "Learning curves of runs. Those that differ in their seed alone also have their mean."
     )
     parser.add_argument("folders", nargs="+", metavar="RUN")
-    parser.add_argument("--out", type=_figure, required=True, metavar="FIGURE", help="the figure: .pdf, .svg or .png")
+    parser.add_argument("--out", type=_figure, metavar="FIGURE", help="the figure: .pdf, .svg or .png")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="the curves as one HTML file, which needs no network; that of one evaluated run also has its report",
+    )
     parser.add_argument(
         "--panel",
         type=lambda text: text.split(","),
@@ -573,6 +589,7 @@ def _add_plot(commands: Any) -> None:
     )
     parser.add_argument("--width", type=float, metavar="INCHES", help="of the figure (default: one column of a paper)")
     parser.add_argument("--title", metavar="TEXT", help="of the figure (default: none)")
+    _add_threads(parser)
 
 
 def _add_methods(commands: Any) -> None:

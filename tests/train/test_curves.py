@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import vltr_eval
 from vltr_eval import plot
-from vltr_train import learning_curves, training_runs
+from vltr_train import learning_curves, training_page, training_runs
 from vltr_train.cli import main
 from vltr_train.runs.run_folder import RunFolder
 
@@ -115,10 +120,59 @@ def test_program_draws_the_figure_of_the_library(make_run, run):
     assert Path("b.pdf").read_bytes() == Path("expected.pdf").read_bytes()
 
 
+def document_of(html):
+    return json.loads(
+        re.search(r'<script type="application/json" id="vltr-data">\n(.*?)\n</script>', html, re.DOTALL)[1]
+    )
+
+
+def test_page_of_several_runs_has_their_curves(make_run, run):
+    runs = [make_run("a"), make_run("b", "<script>alert(1)</script>")]
+    run("a", "b", "--html", "page.html")
+    html = Path("page.html").read_text()
+    assert html == training_page(runs)
+    document = document_of(html)
+    shown = [document[key] for key in ("kind", "title", "report")]
+    assert shown == ["training", "Training of 2 runs", None]
+    assert document["training"] == {"runs": training_runs(runs)}
+    assert "<td>0.4000</td><td>0.3750</td>" in html
+    assert "<script>alert" not in html
+    assert str(Path.cwd()) not in html
+
+
+def test_page_of_an_evaluated_run_has_its_report(make_run, run):
+    folder = make_run()
+    labels = np.random.default_rng(0).random((40, 6)) < 0.4
+    preds = (np.random.default_rng(1).normal(size=(40, 6)) + labels).astype(np.float32)
+    folder.save_predictions(preds, labels)
+    folder.save_report(vltr_eval.evaluate(preds, labels, train_counts=[900, 600, 300, 200, 50, 7]))
+    run("run", "--html", "page.html")
+    document = document_of(Path("page.html").read_text())
+    assert document["kind"] == "report"
+    assert document["report"] == json.loads(folder.load_report().to_json())
+    assert document["training"] == {"runs": training_runs([folder])}
+    assert document["details"][0]["histograms"] is not None
+    run("run", "--html", "again.html")
+    assert Path("page.html").read_bytes() == Path("again.html").read_bytes()
+
+
+def test_page_of_a_run_needs_no_matplotlib(make_run):
+    make_run()
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+from vltr_train.cli import main
+sys.exit(main(["plot", "run", "--html", "page.html"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == OK, done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["run"], BAD_USAGE, "the following arguments are required: --out"),
+        (["run"], BAD_USAGE, "the following arguments are required: --out or --html"),
+        (["run", "--html", "none/a.html"], BAD_DATA, "none/a.html: cannot be written"),
         (["run", "--out", "a.gif"], BAD_USAGE, "argument --out: expected a name that ends in one of .pdf, .svg, .png"),
         (
             ["run", "--out", "a.svg", "--panel", "lozz"],

@@ -76,8 +76,9 @@ def ap_by_train_count(
             mask = masks.get(group.name, np.zeros(len(counts), bool)) & shown
             mark = marks[group.name]
             if ends is not None:
-                low, high = (end[mask] for end in ends)
-                ax.vlines(positions[mask], low, high, color=mark.color, linewidth=0.4, alpha=0.5, zorder=2)
+                known = mask & ~np.isnan(ends[0])
+                low, high = (end[known] for end in ends)
+                ax.vlines(positions[known], low, high, color=mark.color, linewidth=0.4, alpha=0.5, zorder=2)
             handles.append(_add_points(ax, positions[mask], values[mask], mark, len(counts)))
             mean = group.values[AP.name]
             names.append(f"{readable(group.name, 14)} {mean:.2f}" if mean == mean else readable(group.name, 14))
@@ -96,8 +97,8 @@ def ap_by_train_count(
 def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the median of y over windows of neighbouring points, and the median of x, which ascends.
 
-    A window has a tenth of the points, at least 9 and always an odd number. Windows with the same median of x are one
-    point, at the median of theirs.
+    A window has a twelfth of the points, at least 9 and always an odd number. Windows with the same median of x are
+    one point, at the median of theirs.
 
     Args:
         x: (n,) positions, n >= 9.
@@ -108,7 +109,7 @@ def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
         (array([4., 5.]), array([16., 25.]))
     """
     order = np.lexsort((y, x))
-    window = max(9, len(x) // 10 | 1)
+    window = max(9, 2 * int(len(x) / 24 + 0.5) + 1)  # as in the HTML page
     windows = [np.lib.stride_tricks.sliding_window_view(values[order], window) for values in (x, y)]
     middles, medians = (np.median(values, axis=1) for values in windows)
     positions, starts = np.unique(middles, return_index=True)

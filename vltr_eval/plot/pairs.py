@@ -178,7 +178,8 @@ def _draw_list(ax: Axes, columns: dict[str, np.ndarray], order: Sequence[int], c
     groups = list(dict.fromkeys(of_class)) if of_class is not None else [""]
     marks = group_marks(_ordered(groups))
     ax.axvline(0, color=GREY, linewidth=THIN, zorder=1)
-    ax.hlines(rows, low, high, color=DARK, linewidth=0.8, zorder=2)
+    known = ~np.isnan(low)
+    ax.hlines(rows[known], low[known], high[known], color=DARK, linewidth=0.8, zorder=2)
     handles, names = [], []
     for name, mark in marks.items():
         mask = np.array([of_class is None or of_class[c] == name for c in order])
@@ -195,8 +196,8 @@ def _draw_list(ax: Axes, columns: dict[str, np.ndarray], order: Sequence[int], c
             )
             handles.append(points)
             names.append(readable(name, 14))
-    known = chosen.classes.get("name")
-    labels = [f"class {c}" if known is None else readable(known[c], 24) for c in order]
+    class_names = chosen.classes.get("name")
+    labels = [f"class {c}" if class_names is None else readable(class_names[c], 24) for c in order]
     ax.set_yticks(rows, labels=labels, **PLAIN)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(-0.7, len(order) - 0.3)
@@ -210,7 +211,8 @@ def _draw_all(ax: Axes, columns: dict[str, np.ndarray], sort: str) -> None:
     values, low, high = columns["difference"], columns["low"], columns["high"]
     positions = np.arange(len(values))
     ax.axhline(0, color=GREY, linewidth=THIN, zorder=1)
-    ax.vlines(positions, low, high, color=LIGHT, linewidth=max(0.2, min(1.5, 120 / len(values))), zorder=2)
+    known, width = ~np.isnan(low), max(0.2, min(1.5, 120 / len(values)))
+    ax.vlines(positions[known], low[known], high[known], color=LIGHT, linewidth=width, zorder=2)
     is_curve = sort == "difference"
     ax.plot(
         positions,

@@ -38,6 +38,7 @@ def report_page(
     signature: str,
     notes: Sequence[str],
     details: Any = None,
+    training: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page of a report as HTML.
 
@@ -50,6 +51,7 @@ def report_page(
         signature: Its signature.
         notes: Its notes.
         details: A `ClassDetails` or a rank table; None for a page without details of single classes.
+        training: The learning curves of the training; None leaves them out.
 
     Raises:
         ValueError: The details are those of other classes.
@@ -66,6 +68,7 @@ def report_page(
             headings=column_headings(classes, settings.metrics, counts, settings.interval),
             partitions=partitions_of(groups),
             details=found,
+            training=training,
             signature=signature,
             notes=notes,
             remarks=remarks_on(found),

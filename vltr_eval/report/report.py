@@ -164,20 +164,29 @@ class BaseReport(ABC):
         return None
 
     @overload
-    def to_html(self, path: None = None, *, details: Any = None) -> str: ...
+    def to_html(self, path: None = None, *, details: Any = None, training: Mapping[str, Any] | None = None) -> str: ...
 
     @overload
-    def to_html(self, path: str | os.PathLike[str], *, details: Any = None) -> None: ...
+    def to_html(
+        self, path: str | os.PathLike[str], *, details: Any = None, training: Mapping[str, Any] | None = None
+    ) -> None: ...
 
-    def to_html(self, path: str | os.PathLike[str] | None = None, *, details: Any = None) -> str | None:
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        details: Any = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> str | None:
         """Write the report as one HTML file that fetches nothing: groups, charts, and a table of all classes.
 
         The same report and details give the same bytes.
 
         Args:
             path: The file to write; None returns the text.
-            details: What the page shows of single classes: the result of `vltr_eval.class_details`, or a
+            details: The details of single classes: the result of `vltr_eval.class_details`, or a
                 `vltr_eval.RankTable`, which has their precision-recall curves alone. None leaves them out.
+            training: Learning curves to show below: "runs" has a list of runs, each with "name", "epochs" and "columns".
 
         Raises:
             ValueError: The details are those of other classes.
@@ -185,9 +194,9 @@ class BaseReport(ABC):
             OutputError: The file cannot be written; a ValueError.
         """
         if path is None:
-            return self._page(details)
+            return self._page(details, training)
         with PendingFile(path) as pending:
-            pending.write_text(self._page(details))
+            pending.write_text(self._page(details, training))
         return None
 
     def to_text(
@@ -317,7 +326,7 @@ class BaseReport(ABC):
             "classes": self.classes,
         }
 
-    def _page(self, details: Any) -> str:
+    def _page(self, details: Any, training: Mapping[str, Any] | None) -> str:
         from vltr_eval.report.page import report_page  # not above: few reports become pages
 
         return report_page(
@@ -329,6 +338,7 @@ class BaseReport(ABC):
             signature=self.signature,
             notes=self.notes,
             details=details,
+            training=training,
         )
 
     def _settings_in_json(self) -> dict[str, Any]:
