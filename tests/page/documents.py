@@ -16,7 +16,7 @@ HOSTILE_NAMES = (
     "<script>globalThis.hacked = 1</script>",
     '"><img src=x onerror="globalThis.hacked = 1">',
     "</script><!-- <b>bold</b> -->",
-    "it's a \"quoted\", name; with & marks",
+    'it\'s a "quoted", name; with & marks',
     "=HYPERLINK(1)",
     "long " * 60,
     "w" * 300,
