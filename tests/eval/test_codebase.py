@@ -50,7 +50,7 @@ CALLS_CORE = ("_base.", "_engine.", "metrics.")
 
 # The packages by layer, lowest first: a module imports modules of its layer and of lower ones.
 FLOORS = (
-    *(("_base",), ("intervals",), ("formats",), ("report",), ("_engine",), ("metrics",), ("priors",)),
+    *(("_base",), ("intervals",), ("formats",), ("page",), ("report",), ("_engine",), ("metrics",), ("priors",)),
     *(("_evaluate", "evaluator", "batches", "distributed"), ("comparison",), ("compat",), ("program",)),
 )
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -119,6 +119,25 @@ class Evaluation:
     def fill(self, path: Path) -> None:
         """Write the evaluation to the temporary file of a `PendingFile`."""
         fill_archive(path, *self._contents())
+
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str]) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the report as one HTML file, with the precision-recall curve of each class.
+
+        Histograms of scores and single rows need the predictions: see `vltr_eval.Report.to_html`.
+
+        Args:
+            path: The file to write; None returns the text.
+
+        Raises:
+            OutputError: The file cannot be written; a ValueError.
+        """
+        return self.report.to_html(path, details=self.table)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
@@ -280,12 +299,14 @@ class Predictions:
         positives: The labels of its rows.
         table: The rank table.
         order: (N,) the rows in ascending order of their ids; None if that is their order.
+        ids: (N,) the ids of the rows, or None.
     """
 
     scores: Matrix
     positives: Positives
     table: RankTable
     order: np.ndarray | None = None
+    ids: np.ndarray | None = None
 
 
 def evaluate_predictions(
@@ -328,7 +349,7 @@ def evaluate_predictions(
     ids = None if reading.get("join") == POSITION else inputs.ids
     of_row = None if known_clusters is None else known_clusters.of_row
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
-    return found, Predictions(matrix, positives, counts.table, order)
+    return found, Predictions(matrix, positives, counts.table, order, ids)
 
 
 def with_effects(settings: Settings) -> Settings:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
+from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import GROUP_NAMES
 from vltr_eval._base.text_table import WIDTH
 from vltr_eval.comparison.differences import ADJUSTMENTS, MIN_POSITIVES, MeanDifference, Outcomes
@@ -186,6 +188,54 @@ class Comparison:
     def to_latex(self) -> str:
         """Return the differences of the means as a LaTeX table for booktabs."""
         return as_latex([*map(self._mean_table, self.systems), Table("", [], self.notes)])
+
+    @overload
+    def to_html(self, path: None = None, *, details: Sequence[Any] = ()) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str], *, details: Sequence[Any] = ()) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, details: Sequence[Any] = ()) -> str | None:
+        """Write the comparison as one HTML file that fetches nothing: differences of means, groups and classes.
+
+        The same comparison and details give the same bytes.
+
+        Args:
+            path: The file to write; None returns the text.
+            details: What the page shows of single classes: for each system, the baseline first, the result of
+                `vltr_eval.class_details`, or a `vltr_eval.RankTable`, which has their precision-recall curves alone.
+                Rows must have the same numbers in all systems. Empty leaves them out.
+
+        Raises:
+            ValueError: There are not as many details as systems, or they are those of other classes.
+            TypeError: The details are neither.
+            OutputError: The file cannot be written; a ValueError.
+        """
+        if path is None:
+            return self._page(details)
+        with PendingFile(path) as pending:
+            pending.write_text(self._page(details))
+        return None
+
+    def _page(self, details: Sequence[Any]) -> str:
+        from vltr_eval.comparison.page import comparison_page  # not above: few comparisons become pages
+
+        return comparison_page(
+            self.to_json(),
+            [self.base, *(system.name for system in self.systems)],
+            [system.means for system in self.systems],
+            self.systems[0].classes,
+            self._partitions(),
+            signature=self.signature,
+            notes=self.notes,
+            details=details,
+            has_runs=max(self.base_runs, *(system.runs for system in self.systems)) > 1,
+        )
+
+    def _partitions(self) -> dict[str, list[str]]:
+        """The groups of each partition of the classes; the partition by training counts is ""."""
+        groups = self.systems[0].classes.get("group")
+        return {} if groups is None else {"": [name for name in GROUP_NAMES if name in groups]}
 
     def _tables(self, limit: int) -> list[Table]:
         tables = []

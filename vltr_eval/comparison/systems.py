@@ -13,6 +13,7 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
+from vltr_eval._engine.class_details import details_of
 from vltr_eval._engine.effects import paired_variances
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
@@ -22,6 +23,7 @@ from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_pr
 from vltr_eval.comparison.names import name_systems
 from vltr_eval.comparison.result import Comparison, SystemComparison
 from vltr_eval.intervals import check_level, jackknife_error
+from vltr_eval.page.details import ClassDetails
 from vltr_eval.report.names import accuracy_at, grouped_name
 
 CLASS_METRICS = {
@@ -104,6 +106,47 @@ def compare(
         >>> found.difference > 0, found.p_value < 0.05
         (True, True)
     """
+    return compare_and_keep(
+        base,
+        *new,
+        labels=labels,
+        clusters=clusters,
+        level=level,
+        class_metric=class_metric,
+        names=names,
+        ids=ids,
+        label_ids=label_ids,
+        columns=columns,
+        exclude=exclude,
+        header=header,
+        label_form=label_form,
+        join=join,
+        threads=threads,
+        progress=progress,
+        **options,
+    )[0]
+
+
+def compare_and_keep(
+    base: Any,
+    *new: Any,
+    labels: Any,
+    clusters: Any,
+    level: float,
+    class_metric: str,
+    names: Sequence[str] | None,
+    ids: Any,
+    label_ids: Any,
+    columns: Sequence[str] | None,
+    exclude: Sequence[str],
+    header: bool | None,
+    label_form: str | None,
+    join: str,
+    threads: int | None,
+    progress: Callable[[float], None] | None,
+    **options: Unpack[EvalOptionsDict],
+) -> tuple[Comparison, list[list[_Run]]]:
+    """Return what `compare` returns, and the runs of each system, with their predictions if these were read."""
     check_level(level)
     if class_metric not in CLASS_METRICS:
         raise ValueError(f"class_metric: expected one of {', '.join(CLASS_METRICS)}, got {class_metric!r}")
@@ -153,7 +196,7 @@ def compare(
                 raise
             runs.append(_Run(evaluation, predictions))
         found.append(runs)
-    return compare_runs(
+    compared = compare_runs(
         found,
         named,
         level=level,
@@ -161,6 +204,37 @@ def compare(
         threads=threads,
         progress=part_of(progress, _OF_EVALUATIONS if count else 0.0, 1.0),
     )
+    return compared, found
+
+
+def details_of_runs(
+    systems: Sequence[Sequence[_Run]],
+    names: Sequence[str],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[ClassDetails]:
+    """Return the details of the classes of each system, those of its first run; of an archive its curves alone."""
+    details = []
+    for number, (runs, name) in enumerate(zip(systems, names, strict=True)):
+        predictions = runs[0].predictions
+        if predictions is None:
+            details.append(ClassDetails.of(runs[0].evaluation.table, name))
+            continue
+        share = part_of(progress, number / len(systems), (number + 1) / len(systems))
+        details.append(
+            details_of(
+                predictions.scores,
+                predictions.positives,
+                predictions.table,
+                ids=predictions.ids,
+                order=predictions.order,
+                name=name,
+                threads=threads,
+                progress=share,
+            )
+        )
+    return details
 
 
 _OF_EVALUATIONS = 0.6  # share of the time; the rest is for the tests of single classes

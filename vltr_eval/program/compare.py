@@ -10,19 +10,20 @@ from typing import Any
 
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
-from vltr_eval.comparison import compare
 from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.result import Comparison
-from vltr_eval.comparison.systems import CLASS_METRICS, checked_names
+from vltr_eval.comparison.systems import CLASS_METRICS, checked_names, compare_and_keep, details_of_runs
 from vltr_eval.program.options import (
     STDOUT,
     add_class_options,
+    add_html,
     add_reading_options,
     add_threads,
     parse_bounds,
     parse_level,
     parse_topk,
 )
+from vltr_eval.program.outputs import note
 
 
 def add(commands: Any) -> None:
@@ -89,6 +90,7 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--markdown", action="store_true", help="print Markdown instead of aligned text")
     form.add_argument("--latex", action="store_true", help="print a LaTeX table for booktabs instead of aligned text")
     parser.add_argument("--json", metavar="FILE|-", help="write the comparison as JSON; - is stdout, instead of text")
+    add_html(parser, "the comparison")
     parser.add_argument(
         "--limit", type=_count, default=10, metavar="N", help="number of the classes that moved most (default: 10)"
     )
@@ -114,6 +116,11 @@ def run(args: argparse.Namespace) -> int:
     taken = {os.path.realpath(path) for path in (*files, args.labels, args.counts, args.clusters) if path is not None}
     if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
         args.refuse(f"{args.json} is an input and cannot be an output as well")
+    if args.html is not None:
+        if os.path.realpath(args.html) in taken:
+            args.refuse(f"{args.html} is an input and cannot be an output as well")
+        if args.json not in (None, STDOUT) and os.path.realpath(args.json) == os.path.realpath(args.html):
+            args.refuse(f"two outputs cannot both go to {args.html}")
     options = {
         "topk": args.topk,
         "absent": args.absent,
@@ -126,8 +133,9 @@ def run(args: argparse.Namespace) -> int:
         given["sap"] = None if args.sap == "none" else args.sap
     with ExitStack() as stack:
         output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
+        page = None if args.html is None else stack.enter_context(PendingFile(args.html))
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-            found = compare(
+            found, runs = compare_and_keep(
                 base,
                 *new,
                 labels=args.labels,
@@ -148,9 +156,16 @@ def run(args: argparse.Namespace) -> int:
             )
         if not any(found.systems[0].classes["num_positives"]):
             raise ValueError("labels: no positives in any class, so no metric is defined")
+        if page is not None:
+            with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+                names = [found.base, *(system.name for system in found.systems)]
+                details = details_of_runs(runs, names, threads=args.threads, progress=progress)
+            page.write_text(found.to_html(details=details))
         if output is not None:
             output.write_text(found.to_json())
         sys.stdout.write(_on_stdout(args, found))
+        if page is not None:
+            note(args, f"page: {args.html}")
     return OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, launched_group, propagate_errors
 from vltr_eval._base.terminal import OK, ProgressBar, add_command
 from vltr_eval._base.version import __version__
-from vltr_eval._engine.counting import count_chunks
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs
 from vltr_eval._engine.mean_effects import Clusters, read_clusters
 from vltr_eval._engine.results import EvaluationCounts, share_of_counting
@@ -186,8 +187,30 @@ def run(args: argparse.Namespace) -> int:
             comparison = _compare(baseline, evaluation)
             verdicts = judge_drops(args, comparison)
             text = summary(comparison, verdicts)
-        outputs.deliver(report, found.table, evaluation, text)
+        outputs.deliver(report, found.table, evaluation, text, _details(args, inputs, chunks, found, progress))
     return max(judge_limits(args, report), report_drops(verdicts))
+
+
+def _details(
+    args: argparse.Namespace, inputs: Inputs, chunks: Sequence[Chunk], found: EvaluationCounts, progress: ProgressBar
+) -> Any:
+    """The details of single classes for the page: those of all rows, or the curves where other processes have rows."""
+    if args.html is None or not chunks or chunks[0].num_rows < found.table.num_rows:
+        return found.table
+    from vltr_eval._engine.class_details import details_of  # not above: few evaluations become pages
+
+    ids = None if args.join == POSITION else inputs.ids
+    chunk = chunks[0]
+    details = details_of(
+        chunk.scores,
+        chunk.positives,
+        found.table,
+        ids=ids,
+        threads=args.threads,
+        progress=lambda fraction: progress(fraction, "details of classes"),
+    )
+    progress.wipe()
+    return details
 
 
 def _needs_effects(args: argparse.Namespace) -> bool:

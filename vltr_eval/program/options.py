@@ -145,7 +145,23 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
     parser.add_argument("--csv", metavar="FILE|-", help="write the per-class table as CSV; - is stdout")
+    add_html(parser, "the report")
     add_fail_under(parser)
+
+
+def add_html(parser: argparse.ArgumentParser, subject: str) -> None:
+    parser.add_argument(
+        "--html",
+        type=parse_html_file,
+        metavar="FILE",
+        help=f"write {subject} as one HTML file with charts and a table of all classes, which needs no network",
+    )
+
+
+def parse_html_file(text: str) -> str:
+    if text == STDOUT:
+        raise argparse.ArgumentTypeError("a page is read in a browser and needs a file, got -")
+    return text
 
 
 def parse_table_file(text: str) -> str:

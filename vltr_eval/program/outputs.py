@@ -34,7 +34,7 @@ class Outputs:
 
     def __enter__(self) -> Outputs:
         with ExitStack() as stack:
-            for kind in ("json", "csv", "save_table", "save_evaluation", "summary"):
+            for kind in ("json", "csv", "html", "save_table", "save_evaluation", "summary"):
                 path = getattr(self._args, kind, None)
                 if path not in (None, STDOUT):
                     self._files[kind] = stack.enter_context(PendingFile(path))
@@ -50,8 +50,12 @@ class Outputs:
         table: RankTable | None = None,
         evaluation: Evaluation | None = None,
         summary_text: str = "",
+        details: Any = None,
     ) -> None:
-        """Write the requested files, then the one result that belongs on stdout."""
+        """Write the requested files, then the one result that belongs on stdout.
+
+        details: those of single classes for the page, see `Report.to_html`.
+        """
         for sentence in report.notes:
             note(self._args, f"vltr-eval: note: {sentence}")
         if table is not None and "save_table" in self._files:
@@ -60,11 +64,15 @@ class Outputs:
             self._files["save_evaluation"].write(evaluation.fill)
         if "summary" in self._files:
             self._files["summary"].write_text(summary_text)
+        if "html" in self._files:
+            self._files["html"].write_text(report.to_html(details=details))
         if "csv" in self._files:
             self._files["csv"].write_text(report.to_csv())
         if "json" in self._files:
             self._files["json"].write_text(report.to_json())
         sys.stdout.write(self._on_stdout(report, summary_text))
+        if "html" in self._files:
+            note(self._args, f"page: {self._args.html}")
 
     def _on_stdout(self, report: BaseReport, summary_text: str) -> str:
         if self._args.json == STDOUT:
@@ -85,7 +93,7 @@ class Outputs:
 
 def check_outputs(args: argparse.Namespace, *inputs: str | None) -> None:
     """Refuse outputs that would overwrite each other or an input."""
-    kinds = ("json", "csv", "save_table", "save_evaluation", "summary")
+    kinds = ("json", "csv", "html", "save_table", "save_evaluation", "summary")
     outputs = [path for kind in kinds if (path := getattr(args, kind, None)) is not None]
     targets = [path if path == STDOUT else os.path.realpath(path) for path in outputs]
     taken = {os.path.realpath(file) for spec in inputs if spec is not None for file in files_of(spec)}
@@ -117,6 +125,22 @@ def note(args: argparse.Namespace, message: str) -> None:
     """Something good to know, on stderr, unless --quiet."""
     if not args.quiet:
         sys.stderr.write(f"{message}\n")
+
+
+def check_report_names(args: argparse.Namespace, report: BaseReport) -> None:
+    """Refuse names in --fail-under and --sort that a report does not have."""
+    for option in ("sort", "limit"):
+        if getattr(args, option) is not None and not args.per_class:
+            args.refuse(f"argument --{option}: give --per-class as well, whose lines it chooses")
+    means = report.metrics()
+    for name, _ in args.fail_under:
+        if name not in means:
+            args.refuse(f"argument --fail-under: expected one of {', '.join(means)}, got {name!r}")
+    if args.sort is not None:
+        try:
+            read_sort(args.sort, ["class", *report.classes])
+        except ValueError as error:
+            args.refuse(f"argument --{error}")
 
 
 def check_names(args: argparse.Namespace, settings: Settings) -> None:

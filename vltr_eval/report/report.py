@@ -134,6 +134,33 @@ class BaseReport(ABC):
             pending.write_text(text)
         return None
 
+    @overload
+    def to_html(self, path: None = None, *, details: Any = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str], *, details: Any = None) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, details: Any = None) -> str | None:
+        """Write the report as one HTML file that fetches nothing: groups, charts, and a table of all classes.
+
+        The same report and details give the same bytes.
+
+        Args:
+            path: The file to write; None returns the text.
+            details: What the page shows of single classes: the result of `vltr_eval.class_details`, or a
+                `vltr_eval.RankTable`, which has their precision-recall curves alone. None leaves them out.
+
+        Raises:
+            ValueError: The details are those of other classes.
+            TypeError: The details are neither.
+            OutputError: The file cannot be written; a ValueError.
+        """
+        if path is None:
+            return self._page(details)
+        with PendingFile(path) as pending:
+            pending.write_text(self._page(details))
+        return None
+
     def to_text(
         self,
         *,
@@ -215,6 +242,20 @@ class BaseReport(ABC):
             "metrics": self.metrics(),
             "classes": self.classes,
         }
+
+    def _page(self, details: Any) -> str:
+        from vltr_eval.report.page import report_page  # not above: few reports become pages
+
+        return report_page(
+            self.to_json(),
+            self.classes,
+            self.COUNTS,
+            self.groups,
+            self.settings,
+            signature=self.signature,
+            notes=self.notes,
+            details=details,
+        )
 
     def _settings_in_json(self) -> dict[str, Any]:
         settings = asdict(self.settings)
