@@ -23,11 +23,12 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples page test test-page test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page test test-page test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
+	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it, also as a page; SCALE=1 is"
+	@echo "                          51,239 x 1,004"
 	@echo "make demo-train [TRAIN_SCALE=0.05] [TRAIN_EPOCHS=20]"
 	@echo "                          make a synthetic data set, train a baseline and FrameStack on it, show their table"
 	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
@@ -48,6 +49,8 @@ help:
 	@echo "                          compare with the easy numpy version, and with another build, over a grid of shapes"
 	@echo "make bench-intervals [ARGS=--quick]"
 	@echo "                          intervals, the bootstrap and comparisons beside AP and beside other libraries"
+	@echo "make bench-page [ARGS=--quick]"
+	@echo "                          time and size of the HTML page over the report, up to 20,000 classes"
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
@@ -58,7 +61,8 @@ help:
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/vltr-eval demo demo --scale $(SCALE)
-	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst
+	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst \
+		--class-names demo/class_names.txt --html demo/report.html
 
 demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
@@ -144,6 +148,9 @@ bench-grid: $(BENCH)/.installed
 
 bench-intervals: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_intervals.py --out $(ARGS)
+
+bench-page: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/bench_page.py --out $(ARGS)
 
 # Run in build/, as `test` is: autodoc reads the docstrings of the installed wheel.
 docs: $(DOCS)/.installed

@@ -172,10 +172,11 @@ def _ids_of(mistakes: Mistakes, ids: Any, order: np.ndarray | None) -> dict[int,
     """The ids of the rows among the mistakes, by the numbers of the rows."""
     rows = np.unique(np.concatenate([mistakes.missed_rows, mistakes.false_rows], axis=None))
     rows = rows[rows != NO_ROW]
-    known = read_ids(ids, len(ids))
+    chosen = ids[rows] if isinstance(ids, np.ndarray) else read_ids(ids, len(ids))[rows]
+    known = read_ids(chosen, len(rows))
     numbers = rows
     if order is not None:
         number_of = np.empty(len(order), np.int64)
         number_of[order] = np.arange(len(order))
         numbers = number_of[rows]
-    return dict(zip(numbers.tolist(), map(str, known[rows].tolist()), strict=True))
+    return dict(zip(numbers.tolist(), map(str, known.tolist()), strict=True))

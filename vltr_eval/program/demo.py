@@ -239,6 +239,8 @@ def run(args: argparse.Namespace) -> int:
     )
     sys.stdout.write("".join(f"{path}\n" for path in (preds, labels, counts, names)))
     rows, classes = demo.scores.shape
-    command = shlex.join([*as_called("vltr-eval"), preds, labels, "--counts", counts, "--class-names", names])
+    page = os.path.join(args.directory, "report.html")
+    options = ["--counts", counts, "--class-names", names, "--html", page]
+    command = shlex.join([*as_called("vltr-eval"), preds, labels, *options])
     note(args, f"{rows:,} x {classes:,}; now try: {command}")
     return OK
