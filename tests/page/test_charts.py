@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from documents import document_in
+from pages import document_in
 
 
 def chart(page, title: str):

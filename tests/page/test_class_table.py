@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from documents import document_in
+from pages import document_in
 
 
 def shown_classes(page) -> list[int]:

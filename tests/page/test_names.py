@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from documents import HOSTILE_NAMES, hostile_names
+from pages import HOSTILE_NAMES, hostile_names
 
 
 @pytest.mark.parametrize("name", ["hostile", "systems"])

@@ -7,7 +7,7 @@ import sys
 
 import pypdf
 import pytest
-from documents import document_in
+from pages import document_in
 
 PAGES = ["report", "bare", "hostile", "comparison", "systems", "training", "runs"]
 
@@ -149,7 +149,8 @@ def test_unknown_documents_keep_the_static_page(files, tmp_path, browser):
     path = tmp_path / "page.html"
     path.write_text(html, encoding="utf-8")
     page.goto(path.as_uri())
-    assert page.locator("h1").inner_text() == "planted scores"
+    assert page.locator("h1").inner_text() == "Evaluation of 90 classes"
+    assert page.get_by_role("table").locator("tbody th").all_inner_texts() == ["overall", "head", "medium", "tail"]
     page.context.close()
 
 
