@@ -27,7 +27,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples page test test-page test-recipes test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -56,6 +56,7 @@ help:
 	@echo "                          intervals, the bootstrap and comparisons beside AP and beside other libraries"
 	@echo "make bench-page [ARGS=--quick]"
 	@echo "                          time and size of the HTML page over the report, up to 20,000 classes"
+	@echo "make report-picture       draw docs/_static/report.png, the HTML report of the demo set (needs Chromium)"
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
@@ -101,6 +102,9 @@ page: web/node_modules/.installed
 # Run in build/, as `test` is. One test builds the assets again and compares them with the committed ones.
 test-page: $(PAGE)/.installed web/node_modules/.installed
 	cd build && ../$(PAGE)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/page $(ARGS)
+
+report-picture: $(PAGE)/.installed
+	cd build && ../$(PAGE)/bin/python ../tools/draw_report.py
 
 # PYTHONPATH comes before the installed wheel, which stays as it is.
 test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built

@@ -35,6 +35,7 @@ SOURCES = {
         "cpu": ["csrc/cpu/*"],
         "cuda": ["csrc/cuda/*"],
         "c++": ["csrc/**/*.?pp", "csrc/**/*.inl", "csrc/**/*.cu", "csrc/**/*.cuh"],
+        "page": ["web/src/**/*.*", "web/*.mjs", "web/package.json"],
         "build": ["CMakeLists.txt", "cmake/*", "pyproject.toml", "Makefile", ".clang-format"],
     }.items()
 }

@@ -1,4 +1,4 @@
-"""Pages in Chromium: the browser, the documents, and checks that hold for every opened page."""
+"""Pages in Chromium: the browser, the files, and checks that hold for every opened page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for tests that import documents.py by name
+sys.path.insert(0, str(Path(__file__).parent))  # for tests that import pages.py by name
 
 HAS_BROWSER = importlib.util.find_spec("playwright") is not None
 
@@ -41,29 +41,21 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def documents() -> dict[str, dict[str, Any]]:
-    """Return the documents of the tests by name."""
-    import documents
-
-    return documents.all_documents()
-
-
-@pytest.fixture(scope="session")
-def files(documents, tmp_path_factory) -> dict[str, Path]:
-    """Return the pages of the documents as files."""
-    from stand_in import page_of
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Return the pages of the tests as files, by name."""
+    from pages import all_pages
 
     folder = tmp_path_factory.mktemp("pages")
     found = {}
-    for name, document in documents.items():
+    for name, html in all_pages().items():
         found[name] = folder / f"{name}.html"
-        found[name].write_text(page_of(document), encoding="utf-8")
+        found[name].write_text(html, encoding="utf-8")
     return found
 
 
 @pytest.fixture
 def open_page(browser, files) -> Iterator[Callable[..., Any]]:
-    """Return a function that opens a page by the name of its document.
+    """Return a function that opens a page by its name.
 
     No page may write an error to the console, raise one, or request anything but its own file.
     """
@@ -76,7 +68,9 @@ def open_page(browser, files) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         context.set_default_timeout(15_000)
         page = context.new_page()
-        page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(files[name].as_uri() + hash)
@@ -88,7 +82,7 @@ def open_page(browser, files) -> Iterator[Callable[..., Any]]:
         context.close()
     assert errors == []
     own = {path.as_uri() for path in files.values()}
-    assert {url.partition("#")[0] for url in requests if not url.startswith("blob:")} <= own
+    assert {url.partition("#")[0] for url in requests if not url.startswith(("blob:", "data:"))} <= own
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from documents import document_in
+from pages import document_in
 
 
 def chart(page, title: str):
@@ -49,9 +49,7 @@ def test_keys_move_from_class_to_class_aloud(open_page):
     box.focus()
     page.keyboard.press("Home")
     classes = document_in(page)["report"]["classes"]
-    order = sorted(
-        (c for c in range(90) if classes["AP"][c] is not None), key=lambda c: (classes["train_count"][c], c)
-    )
+    order = sorted((c for c in range(90) if classes["AP"][c] is not None), key=lambda c: (classes["train_count"][c], c))
     said = page.get_by_role("status")
     assert said.inner_text().startswith(f"activity {order[0]:02d}: AP {classes['AP'][order[0]]:.4f}")
     page.keyboard.press("ArrowRight")

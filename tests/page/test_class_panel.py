@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from documents import document_in, planted
+from pages import document_in, planted
 
 import vltr_eval
 

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from documents import document_in
+from pages import document_in
 
 
 def shown_classes(page) -> list[int]:
@@ -30,7 +30,8 @@ def test_columns_sort_and_say_so(open_page):
         page.click('.class-table thead button[data-key="AP"]')
         assert shown_classes(page) == in_order(values, descending)[:25]
         sorted_by = page.eval_on_selector_all(
-            "thead th[aria-sort]:not([aria-sort=none])", "heads => heads.map(h => [h.querySelector('button').dataset.key, h.ariaSort])"
+            "thead th[aria-sort]:not([aria-sort=none])",
+            "heads => heads.map(h => [h.querySelector('button').dataset.key, h.ariaSort])",
         )
         assert sorted_by == [["AP", word]]
     assert page.evaluate("document.activeElement.dataset.key") == "AP"

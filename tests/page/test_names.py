@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from documents import HOSTILE_NAMES, hostile_names
+from pages import HOSTILE_NAMES, hostile_names
 
 
 @pytest.mark.parametrize("name", ["hostile", "systems"])
@@ -43,7 +43,8 @@ def test_hidden_characters_are_visible(open_page):
 def test_names_of_either_direction_are_isolated(open_page):
     page = open_page("hostile")
     directions = page.eval_on_selector_all(
-        ".class-table tbody bdi.name", "all => all.map(n => [getComputedStyle(n).direction, getComputedStyle(n).unicodeBidi])"
+        ".class-table tbody bdi.name",
+        "all => all.map(n => [getComputedStyle(n).direction, getComputedStyle(n).unicodeBidi])",
     )
     assert directions[7] == ["rtl", "isolate"]
     assert directions[0] == ["ltr", "isolate"]

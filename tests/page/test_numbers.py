@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from documents import document_in
+from pages import document_in, report_page
+
+from vltr_eval.page import render_page
 
 UNDEFINED = "\u2013"
 
@@ -53,7 +57,9 @@ def test_other_distributions_and_slices_are_shown(open_page):
     assert slices["mAP"][0] == decimal(report["metrics"]["mAP"])
     assert "<i>night</i>" in page.locator("#slices-of-rows").inner_text()
     page.get_by_text("<i>night</i> by group of classes").click()
-    assert cells(page, "#slices-of-rows td[data-name]")["mAP_tail"][0] == decimal(report["metrics"]["mAP_tail"])
+    assert cells(page, "#slices-of-rows details[open] td[data-name]")["mAP_tail"][0] == decimal(
+        report["metrics"]["mAP_tail"]
+    )
 
 
 @pytest.mark.parametrize(("section", "id"), [("thresholds", "at-thresholds"), ("calibration", "calibration")])
@@ -155,15 +161,11 @@ HALVES = [k / 32 for k in range(33)] + [k / 64 for k in range(0, 65, 5)]
 
 
 @pytest.mark.parametrize("values", [HALVES, [1e-5, 4.9999e-5, 5.0001e-5, 0.12345, 0.99995, 0.99994999, 1.0]])
-def test_four_decimals_are_rounded_as_python_does(open_page, documents, files, tmp_path, values):
-    import json
-
-    from stand_in import page_of
-
-    doc = json.loads(json.dumps(documents["bare"]))
-    doc["report"]["classes"]["AP"][: len(values)] = values
+def test_four_decimals_are_rounded_as_python_does(open_page, files, tmp_path, values):
+    report = json.loads(report_page().report)
+    report["classes"]["AP"][: len(values)] = values
     files["rounding"] = tmp_path / "rounding.html"
-    files["rounding"].write_text(page_of(doc), encoding="utf-8")
+    files["rounding"].write_text(render_page(replace(report_page(), report=json.dumps(report))), encoding="utf-8")
     page = open_page("rounding")
     page.get_by_label("Rows", exact=True).select_option("100")
     shown = page.eval_on_selector_all('td[data-key="AP"]', "cells => cells.map(c => c.innerText)")

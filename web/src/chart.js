@@ -69,8 +69,10 @@ export class Frame {
     this.wasShown = false;
     this.canvas = hasCanvas ? el("canvas", { "aria-hidden": "true" }) : null;
     this.svg = svg("svg", { role: "img", "aria-label": summary || title, focusable: "false" });
+    // Grid lines and bands are under the dots of the canvas, which all else covers.
+    this.back = hasCanvas ? svg("svg", { class: "back", "aria-hidden": "true" }) : this.svg;
     this.tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
-    this.box = el("div", { class: "plot" }, this.canvas, this.svg, this.tip);
+    this.box = el("div", { class: "plot" }, hasCanvas && this.back, this.canvas, this.svg, this.tip);
     const id = newId("chart");
     this.heading = el(level, { id }, title);
     this.controls = el("div", { class: "chart-controls" });
@@ -97,10 +99,12 @@ export class Frame {
     this.width = width;
     this.wasShown = true;
     const { height, margin } = this;
-    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.svg.setAttribute("width", width);
-    this.svg.setAttribute("height", height);
-    this.svg.replaceChildren();
+    for (const layer of new Set([this.back, this.svg])) {
+      layer.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      layer.setAttribute("width", width);
+      layer.setAttribute("height", height);
+      layer.replaceChildren();
+    }
     if (this.canvas) {
       const ratio = isPrinting ? 4 : Math.max(2, Math.ceil(devicePixelRatio));
       this.canvas.width = width * ratio;
@@ -128,7 +132,7 @@ export class Frame {
    * @param {{scale: any, label: string, format?: (value: any) => string, ticks?: number, values?: any[]}} y
    */
   axes(area, x, y) {
-    const root = select(this.svg);
+    const root = select(this.back);
     const numTicks = (one, length, pixels) => one.ticks ?? Math.max(2, Math.min(8, Math.floor(length / pixels)));
     const bottom = axisBottom(x.scale)
       .ticks(numTicks(x, area.right - area.left, 70))
@@ -150,10 +154,10 @@ export class Frame {
     draw(bottom, `translate(0,${area.bottom})`);
     draw(left, `translate(${area.left},0)`);
     root.selectAll(".axis .domain").remove();
-    this.svg.append(
+    this.back.append(
       svg("path", { class: "base", d: `M${area.left},${area.bottom}H${area.right}` }),
       svg("text", { class: "label", x: area.right, y: area.bottom + 35, "text-anchor": "end" }, x.label),
-      svg("text", { class: "label", x: 2, y: area.top - 13 }, y.label),
+      svg("text", { class: "label", x: 2, y: 13 }, y.label),
     );
   }
 

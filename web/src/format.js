@@ -50,6 +50,11 @@ export function percent(value) {
   return `${format(".1~f")(100 * value)} %`;
 }
 
+/** Format a small share as percent with two decimals. @param {number} value */
+export function share(value) {
+  return `${(100 * value).toFixed(2)} %`;
+}
+
 /** Format an interval: "0.1377\u20130.3719", or "\u22120.0115 to +0.0065" with signs. */
 export function interval(low, high, one = decimal) {
   if (!isNumber(low) || !isNumber(high)) return UNDEFINED;

@@ -58,7 +58,7 @@ export function scatter(options) {
     note: options.note,
     height: options.height ?? 330,
     hasCanvas: true,
-    margin: { top: 26 },
+    margin: { top: options.hasBands ? 44 : 26 },
     draw,
   });
   const { box } = frame;
@@ -101,10 +101,10 @@ export function scatter(options) {
     );
     if (options.hasDiagonal) {
       const [low, high] = [Math.max(sx.domain()[0], sy.domain()[0]), Math.min(sx.domain()[1], sy.domain()[1])];
-      frame.svg.append(svg("path", { class: "guide", d: `M${sx(low)},${sy(low)}L${sx(high)},${sy(high)}` }));
+      frame.back.append(svg("path", { class: "guide", d: `M${sx(low)},${sy(low)}L${sx(high)},${sy(high)}` }));
     }
     if (options.hasZero) {
-      frame.svg.append(svg("path", { class: "guide", d: `M${area.left},${sy(0)}H${area.right}` }));
+      frame.back.append(svg("path", { class: "guide", d: `M${area.left},${sy(0)}H${area.right}` }));
     }
     drawDots(sx, sy);
     if (options.median) {
@@ -137,15 +137,15 @@ export function scatter(options) {
         class: "band",
       });
       band.style.fill = `var(${groupColour(i)})`;
-      frame.svg.append(band);
+      frame.back.append(band);
       if (right - left < 34) return;
       const label = svg(
         "text",
-        { class: "band-name", x: (left + right) / 2, y: area.top + 13, "text-anchor": "middle" },
+        { class: "band-name", x: (left + right) / 2, y: area.top - 7, "text-anchor": "middle" },
         group,
       );
       label.style.fill = `var(${groupColour(i)})`;
-      frame.svg.append(label);
+      frame.back.append(label);
     });
   }
 

@@ -85,7 +85,6 @@ export function barView(model, sections) {
       { "aria-label": "Sections" },
       sections.map(([title, id]) => el("a", { href: `#${id}` }, title)),
     ),
-    el("span", { class: "spring" }),
     groupChoice(model),
     themeButton(),
   );

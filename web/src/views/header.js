@@ -1,7 +1,7 @@
 // The head of the page: title, size, signature and findings.
 
 import { el, fill, say } from "../dom.js";
-import { count, decimal, percent } from "../format.js";
+import { count, decimal, share } from "../format.js";
 import { nameElement, visible } from "../names.js";
 
 const MOST_ABSENT = 24;
@@ -107,12 +107,12 @@ function item(kind, head, ...content) {
 
 function tieItem(report) {
   if (!report.tie_rate) return item("info", "Ties", "no positive shares its score with a negative");
-  const [low, high] = report.mAP_tie_interval ?? [];
+  const [low, high] = (report.mAP_tie_interval ?? []).map(decimal);
   return item(
     "note",
     "Ties",
-    `${percent(report.tie_rate)} of positives share their score with a negative; `,
-    `their order could move mAP within ${decimal(low)} to ${decimal(high)}`,
+    `${share(report.tie_rate)} of positives share their score with a negative; their order could move mAP `,
+    low === high ? "by less than 0.0001" : `within ${low} to ${high}`,
   );
 }
 

@@ -14,9 +14,9 @@ function definedClasses(values) {
 }
 
 /** A sentence on the classes that a chart leaves out. */
-export function leftOut(model, drawn, why = "have no value and are not drawn") {
+export function leftOut(model, drawn, why = "without a value") {
   const missing = model.numClasses - drawn;
-  return missing ? ` ${count(missing)} of ${count(model.numClasses)} classes ${why}.` : "";
+  return missing ? ` Not drawn: ${count(missing)} of ${count(model.numClasses)} classes, ${why}.` : "";
 }
 
 /** Return names and values of a class for the text of a dot. */
@@ -54,7 +54,7 @@ export function countView(model, open) {
     note: [
       "Each mark is a class.",
       quartiles && ` The line is the running median of ${quartiles.size} classes, its band the middle half of them.`,
-      leftOut(model, rows.length, "have no AP or a count of 0 and are not drawn"),
+      leftOut(model, rows.length, "without AP or with a count of 0"),
     ],
     x: {
       values: x,
@@ -78,6 +78,9 @@ export function sapView(model, open) {
   if (!column) return null;
   const values = classes[column];
   const rows = definedClasses(values).filter((c) => isNumber(classes.AP[c]));
+  // SAP is often high for all classes; a tenth is the unit of the lower end of its axis.
+  const least = rows.reduce((found, c) => Math.min(found, values[c]), 1);
+  const lowest = Math.max(0, Math.floor(10 * least - 0.2) / 10);
   return scatter({
     model,
     title: "SAP by AP",
@@ -88,8 +91,8 @@ export function sapView(model, open) {
       leftOut(model, rows.length),
     ],
     x: { values: classes.AP, label: "AP", domain: [0, 1] },
-    y: { values, label: column === "SAP" ? "SAP" : "exact SAP", domain: [0, 1] },
-    hasDiagonal: true,
+    y: { values, label: column === "SAP" ? "SAP" : "exact SAP", domain: [lowest, 1] },
+    hasDiagonal: lowest < 0.5,
     describe: (c) => [["SAP", decimal(values[c])], ...describeClass(model, c)],
     open,
     height: 360,

@@ -1,14 +1,17 @@
-"""The documents of the tests: real reports and comparisons of small planted sets."""
+"""The pages of the tests: real reports and comparisons of small planted sets."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from stand_in import details_of, document, packed
 
 import vltr_eval
+from vltr_eval import ClassDetails
+from vltr_eval.page import Curves, Histograms, Mistakes, Page, render_page
 
 CLASSES, ROWS = 90, 1500
 
@@ -16,7 +19,7 @@ HOSTILE_NAMES = (
     "<script>globalThis.hacked = 1</script>",
     '"><img src=x onerror="globalThis.hacked = 1">',
     "</script><!-- <b>bold</b> -->",
-    "it's a \"quoted\", name; with & marks",
+    'it\'s a "quoted", name; with & marks',
     "=HYPERLINK(1)",
     "long " * 60,
     "w" * 300,
@@ -48,30 +51,40 @@ def planted(seed: int = 0, rows: int = ROWS, classes: int = CLASSES) -> dict[str
     return {"scores": scores[:, order], "labels": labels[:, order], "train_counts": counts[order], "rng": rng}
 
 
-def report_document(names: list[str], **options: Any) -> dict[str, Any]:
+def report_page(names: list[str] | None = None) -> Page:
+    """Return the page of an evaluation with intervals and another class distribution, as `Report.to_html` makes it."""
     data = planted()
     report = vltr_eval.evaluate(
         data["scores"],
         data["labels"],
         train_counts=data["train_counts"],
+        class_names=names,
         interval=0.95,
         prior=["inverse"],
     )
-    content = json.loads(report.to_json())
-    content["classes"] = {"name": names, **content["classes"]}
-    return document(
-        "report",
-        options.pop("title", "planted scores"),
-        report=content,
-        details=[details_of("scores", data["scores"], data["labels"])],
-        ids={str(row): f"clip_{row:05d}" for row in range(ROWS)},
-        **options,
+    ids = [f"clip_{row:05d}" for row in range(ROWS)]
+    details = vltr_eval.class_details(data["scores"], data["labels"], ids=ids, label_ids=ids)
+    return page_of(report.to_html(details=details), [details])
+
+
+def page_of(html: str, details: Sequence[ClassDetails] = ()) -> Page:
+    """Return the page of a file, to change parts of it."""
+    text = html.partition('id="vltr-data">')[2].partition("</script>")[0]
+    doc = json.loads(text)
+    return Page(
+        kind=doc["kind"],
+        title=doc["title"],
+        report=None if doc["report"] is None else json.dumps(doc["report"]),
+        comparison=None if doc["comparison"] is None else json.dumps(doc["comparison"]),
+        headings=doc["headings"],
+        partitions=doc["partitions"],
+        details=details,
     )
 
 
-def with_extras(doc: dict[str, Any]) -> dict[str, Any]:
+def with_extras(page: Page, **changes: Any) -> Page:
     """Add the sections that only some reports have, and one that the page does not know."""
-    report = doc["report"]
+    report = json.loads(page.report or "")
     groups = list(report["groups"])
     bins = 10
     report["calibration"] = {
@@ -114,14 +127,15 @@ def with_extras(doc: dict[str, Any]) -> dict[str, Any]:
         }
     }
     report["something_new"] = {"unknown": [1, 2, {"deep": None}]}
-    return doc
+    return replace(page, report=json.dumps(report), **changes)
 
 
 def hostile_names() -> list[str]:
     return [*HOSTILE_NAMES, *(f"class {c}" for c in range(len(HOSTILE_NAMES), CLASSES))]
 
 
-def comparison_document(num_systems: int = 1, names: list[str] | None = None) -> dict[str, Any]:
+def comparison_html(num_systems: int = 1, names: list[str] | None = None) -> str:
+    """Return the page of one system or two beside a baseline."""
     data = planted()
     rng, labels, counts = data["rng"], data["labels"], data["train_counts"]
     clipped = data["scores"].clip(1e-6, 1 - 1e-6)
@@ -131,18 +145,18 @@ def comparison_document(num_systems: int = 1, names: list[str] | None = None) ->
         (1 / (1 + np.exp(-(logit + labels * shift * (k + 1) + rng.normal(0, 0.5, logit.shape))))).astype(np.float32)
         for k in range(num_systems)
     ]
-    systems = ["bce", "focal", "reweighted"][: num_systems + 1]
-    compared = vltr_eval.compare(data["scores"], *others, labels=labels, train_counts=counts, names=systems)
-    content = json.loads(compared.to_json())
-    for system in content["systems"].values():
-        system["classes"] = {"name": names or class_names(), **system["classes"]}
-    details = [
-        details_of(name, scores, labels) for name, scores in zip(systems, [data["scores"], *others], strict=True)
-    ]
-    return document("comparison", "focal against bce", comparison=content, details=details)
+    compared = vltr_eval.compare(
+        data["scores"],
+        *others,
+        labels=labels,
+        train_counts=counts,
+        class_names=names,
+        names=["bce", "focal", "reweighted"][: num_systems + 1],
+    )
+    return compared.to_html(details=[vltr_eval.class_details(one, labels) for one in [data["scores"], *others]])
 
 
-def training_document(num_runs: int, seed: int = 0) -> dict[str, Any]:
+def training_page(num_runs: int, seed: int = 0) -> Page:
     rng = np.random.default_rng(seed)
     epochs = list(range(1, 21))
     runs = []
@@ -156,11 +170,11 @@ def training_document(num_runs: int, seed: int = 0) -> dict[str, Any]:
                 factor * 0.5 * (1 - float(np.exp(-epoch / (6 + run)))) if epoch % 2 == 0 else None for epoch in epochs
             ]
         runs.append({"name": f"bce seed {run}", "epochs": epochs, "columns": columns})
-    return document("training", "runs/bce", training={"runs": runs})
+    return Page(kind="training", title="runs/bce", training={"runs": runs}, partitions={"": ["head", "medium", "tail"]})
 
 
-def large_document(classes: int = 20_000) -> dict[str, Any]:
-    """Make a report of many classes with curves and histograms, without an evaluation."""
+def large_page(classes: int = 20_000) -> Page:
+    """Make the page of a report of many classes, without an evaluation."""
     rng = np.random.default_rng(0)
     counts = np.rint(2000 * np.exp(-6 * np.arange(classes) / classes)).astype(int) + 1
     rng.shuffle(counts)
@@ -208,27 +222,33 @@ def large_document(classes: int = 20_000) -> dict[str, Any]:
         "metrics": metrics,
         "classes": columns,
     }
-    points, bins = 16, 16
-    falling = np.sort(rng.random((classes, points)), axis=1)[:, ::-1]
-    details = {
-        "name": "scores",
-        "curves": {
-            "indptr": packed(np.arange(classes + 1) * points, "<i4"),
-            "recall": packed(np.tile(np.linspace(0.05, 1, points), classes) * 65535, "<u2"),
-            "precision": packed(falling * 65535, "<u2"),
-            "threshold": packed(falling, "<f4"),
-            "dtype": "f4",
-        },
-        "histograms": {
-            "bins": bins,
-            "low": packed(np.zeros(classes), "<f4"),
-            "high": packed(np.ones(classes), "<f4"),
-            "positives": packed(rng.integers(0, 9, classes * bins), "<u4"),
-            "negatives": packed(rng.integers(0, 999, classes * bins), "<u4"),
-        },
-        "mistakes": None,
-    }
-    return document("report", f"{classes:,} classes", report=report, details=[details])
+    points, bins = 20, 32
+    falling = np.sort(rng.random((classes, points)), axis=1)[:, ::-1].ravel()
+    details = ClassDetails(
+        Curves(
+            indptr=np.arange(classes + 1) * points,
+            thresholds=falling.astype(np.float32),
+            tp=np.tile(np.arange(1, points + 1), classes),
+            fp=rng.integers(0, 9, (classes, points)).cumsum(axis=1).ravel(),
+        ),
+        Histograms(
+            low=np.zeros(classes),
+            high=np.ones(classes),
+            positives=rng.integers(0, 9, (classes, bins)).astype(np.uint32),
+            negatives=rng.integers(0, 999, (classes, bins)).astype(np.uint32),
+        ),
+        Mistakes(
+            *(rng.integers(0, 50_000, (classes, 5)), np.ones((classes, 5))),
+            *(rng.integers(0, 50_000, (classes, 5)), np.ones((classes, 5))),
+        ),
+    )
+    return Page(
+        kind="report",
+        title=f"Evaluation of {classes:,} classes",
+        report=json.dumps(report),
+        partitions={"": ["head", "medium", "tail"]},
+        details=[details],
+    )
 
 
 def document_in(page: Any) -> dict[str, Any]:
@@ -240,26 +260,24 @@ def class_names() -> list[str]:
     return [f"activity {c:02d}" for c in range(CLASSES)]
 
 
-def without(doc: dict[str, Any], *columns: str) -> dict[str, Any]:
-    """Return a report without some columns of its classes."""
-    doc = json.loads(json.dumps(doc))
-    for column in columns:
-        del doc["report"]["classes"][column]
-    return doc
+def bare_html() -> str:
+    """Return the page of a report without names, training counts and details."""
+    data = planted()
+    return vltr_eval.evaluate(data["scores"], data["labels"], sap=None).to_html()
 
 
-def all_documents() -> dict[str, dict[str, Any]]:
-    report = report_document(class_names())
-    bare = without(report, "name", "group", "train_count")
-    bare["report"]["settings"]["bounds"] = None
-    bare |= {"details": [], "partitions": {}, "group_names": ["overall"], "ids": None}
+def all_pages() -> dict[str, str]:
+    """Return the pages of the tests as HTML."""
+    report = report_page(class_names())
     return {
-        "report": with_extras(json.loads(json.dumps(report))),
-        "bare": bare,
-        "hostile": with_extras(report_document(hostile_names(), title="<script>globalThis.hacked = 1</script>")),
-        "comparison": comparison_document(),
-        "systems": comparison_document(2, hostile_names()),
-        "training": training_document(1),
-        "runs": training_document(3),
-        "large": large_document(),
+        "report": render_page(with_extras(report)),
+        "bare": bare_html(),
+        "hostile": render_page(
+            with_extras(report_page(hostile_names()), title="<script>globalThis.hacked = 1</script>")
+        ),
+        "comparison": comparison_html(names=class_names()),
+        "systems": comparison_html(2, hostile_names()),
+        "training": render_page(training_page(1)),
+        "runs": render_page(training_page(3)),
+        "large": render_page(large_page()),
     }
