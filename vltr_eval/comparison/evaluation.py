@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix
-from vltr_eval._base.progress import part_of
+from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options, share_of_reading
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts, share_of_counting
 from vltr_eval._engine.sample_ids import distinct_ids, pack_ids, read_ids
@@ -108,27 +108,35 @@ class Evaluation:
         )
         return found
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Write the evaluation as one compressed .npz, whole or not at all.
+
+        Args:
+            path: The file.
+            progress: Called with the fraction done.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        write_archive(path, *self._contents())
+        write_archive(path, *self._contents(), progress)
 
-    def fill(self, path: Path) -> None:
+    def fill(self, path: Path, progress: Progress | None = None) -> None:
         """Write the evaluation to the temporary file of a `PendingFile`."""
-        fill_archive(path, *self._contents())
+        fill_archive(path, *self._contents(), progress)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Evaluation:
+    def load(cls, path: str | os.PathLike[str], *, progress: Progress | None = None) -> Evaluation:
         """Read an evaluation that `save` wrote. Every value is checked, and nothing is unpickled.
+
+        Args:
+            path: The file.
+            progress: Called with the fraction done.
 
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: The file is no evaluation, or it is damaged.
         """
-        texts, table, numbers = read_archive(path, ("effects", "clusters"))
+        texts, table, numbers = read_archive(path, ("effects", "clusters"), progress)
         try:
             return cls._from_contents(texts, table, numbers)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
@@ -309,7 +317,9 @@ def evaluate_predictions(
         threads: CPU threads.
         progress: Called with the fraction done.
     """
-    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
+    read = share_of_reading(scores, labels)
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
+    progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
     positives = inputs.positives(form=reading.get("label_form"), threads=threads)
     counted = share_of_counting(settings)

@@ -29,9 +29,10 @@ def run(args: argparse.Namespace) -> int:
     check_names(args, settings)
     check_outputs(args, args.file, args.counts, args.class_names)
     with Outputs(args) as outputs:
-        table = RankTable.load(args.file)
-        refuse_no_positives(table.num_positives)
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            table = RankTable.load(args.file, progress=progress)
+            refuse_no_positives(table.num_positives)
+            progress.restart()
             report = EvaluationCounts(settings, table).report(read_class_info(args, table.num_classes), progress)
         outputs.deliver(report, table)
     return judge_limits(args, report)

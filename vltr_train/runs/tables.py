@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from statistics import fmean, stdev
@@ -83,6 +83,7 @@ def table(
     interval: float | None = None,
     baseline: str | None = None,
     threads: int | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> str:
     """Write runs as a table. Runs that differ only in their seed are one line: mean +- standard deviation (n - 1).
 
@@ -100,6 +101,7 @@ def table(
         interval: The confidence level of intervals, such as 0.95. None for a table without them.
         baseline: The method that others are compared with, as the table writes it. Default: the first line.
         threads: Threads of the core.
+        progress: Called with the fraction done of the intervals, which take time.
 
     Returns:
         The table, with a line break at its end.
@@ -123,7 +125,7 @@ def table(
     notes = _notes(lines, paper)
     has_errors = interval is not None
     if interval is not None:
-        lines = _with_errors(lines, interval, baseline, threads)
+        lines = _with_errors(lines, interval, baseline, threads, progress)
         notes += _notes_on_errors(lines)
     groups: dict[str, list[_Line]] = {}
     for line in lines:
@@ -339,7 +341,13 @@ def _cells(line: _Line, columns: Mapping[str, str], paper: str | None, has_error
 # Errors by test rows, and differences to a baseline
 
 
-def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, threads: int | None) -> list[_Line]:
+def _with_errors(
+    lines: Sequence[_Line],
+    level: float,
+    baseline: str | None,
+    threads: int | None,
+    progress: Callable[[float], object] | None = None,
+) -> list[_Line]:
     """Add the errors by test rows to lines, and their differences to the baseline."""
     from vltr_train.runs.row_errors import RowErrors  # not above: only a table with intervals evaluates predictions
 
@@ -354,6 +362,8 @@ def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, thr
             except ValueError as error:
                 line = replace(line, reason=str(error))
         found.append(line)
+        if progress is not None:
+            progress(len(found) / len(lines))
     return found
 
 
