@@ -12,7 +12,7 @@ from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import check_clusters, read_clusters
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options, share_of_reading
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval.formats.align import POSITION
 from vltr_eval.priors.results import add_prior_results
@@ -94,7 +94,9 @@ def evaluate(
     chosen = EvalOptions.from_keywords(options, evaluate)
     check_clusters(clusters, chosen.interval)
     reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
-    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
+    read = share_of_reading(scores, labels)
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
+    progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
     priors = read_priors(prior, matrix.num_classes, class_info.train_counts)
     require_cpu(priors, matrix)

@@ -301,7 +301,17 @@ def _eval(args: argparse.Namespace) -> int:
         if args.data is None:
             args.data, features = _data_of(args.folder)
             args.features = args.features or features
-        report = evaluate_run(args.folder, _open(args), split=args.split, sap=args.sap, out=args.out, **_machine(args))
+        dataset = _open(args)
+        with _bar(args) as progress:
+            report = evaluate_run(
+                args.folder,
+                dataset,
+                split=args.split,
+                sap=args.sap,
+                out=args.out,
+                progress=progress,
+                **_machine(args),
+            )
         if report is not None:
             _tell(str(report))
     return OK
@@ -331,7 +341,10 @@ def _table(args: argparse.Namespace) -> int:
     for run in unfinished:
         _note(args, f"left out {run.path}: not finished, it has no report; finish it with --resume")
     presets = _presets() if args.paper is not None else None
-    _tell(table(runs, presets=presets, **_table_options(args)))
+    options = _table_options(args)
+    with _bar(args) as progress:
+        text = table(runs, presets=presets, progress=progress, **options)
+    _tell(text)
     return OK
 
 

@@ -17,7 +17,7 @@ from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id
 from vltr_eval._engine.inputs import Inputs, ReadingOptions
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options, share_of_reading
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
 from vltr_eval.comparison.archive import fill_archive, read_archive, write_archive
@@ -115,17 +115,21 @@ class Evaluation:
         )
         return found
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Write the evaluation as one compressed .npz, whole or not at all.
+
+        Args:
+            path: The file.
+            progress: Called with the fraction done.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        write_archive(path, *self._contents())
+        write_archive(path, *self._contents(), progress)
 
-    def fill(self, path: Path) -> None:
+    def fill(self, path: Path, progress: Progress | None = None) -> None:
         """Write the evaluation to the temporary file of a `PendingFile`."""
-        fill_archive(path, *self._contents())
+        fill_archive(path, *self._contents(), progress)
 
     @overload
     def to_html(self, path: None = None) -> str: ...
@@ -147,14 +151,18 @@ class Evaluation:
         return self.report.to_html(path, details=self.table)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Evaluation:
+    def load(cls, path: str | os.PathLike[str], *, progress: Progress | None = None) -> Evaluation:
         """Read an evaluation that `save` wrote. Every value is checked, and nothing is unpickled.
+
+        Args:
+            path: The file.
+            progress: Called with the fraction done.
 
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: The file is no evaluation, or it is damaged.
         """
-        texts, table, numbers = read_archive(path, ("effects", "clusters"))
+        texts, table, numbers = read_archive(path, ("effects", "clusters"), progress)
         try:
             return cls._from_contents(texts, table, numbers)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
@@ -348,7 +356,9 @@ def evaluate_predictions(
         threads: CPU threads.
         progress: Called with the fraction done.
     """
-    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
+    read = share_of_reading(scores, labels)
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
+    progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
     positives = inputs.positives(form=reading.label_form, threads=threads)
     parts = _read_slices(slices, inputs)

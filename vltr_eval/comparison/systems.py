@@ -155,7 +155,7 @@ def compare_and_keep(
             raise TypeError(f"{name}: expected vltr_eval.evaluate, which has it for one system, got vltr_eval.compare")
     systems = [_runs_of(system) for system in (base, *new)]
     named = checked_names(names, systems)
-    loaded = [[_load(run) for run in system] for system in systems]
+    loaded, progress = _load_all(systems, progress)
     chosen = _complete(chosen, options, [run for system in loaded for run in system if isinstance(run, Evaluation)])
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
         raise TypeError("labels: expected the labels of the predictions, got None; saved evaluations alone need none")
@@ -348,11 +348,29 @@ def checked_names(names: Sequence[str] | None, systems: Sequence[Sequence[Any]])
     return names
 
 
-def _load(run: Any) -> Any:
-    """The evaluation that a run is, or its scores."""
-    if isinstance(run, (str, os.PathLike)) and os.path.isfile(run) and is_archive(run):
-        return Evaluation.load(run)
-    return run
+def _load_all(systems: Sequence[Sequence[Any]], progress: Progress | None) -> tuple[list[list[Any]], Progress | None]:
+    """The evaluations that runs are, or their scores; and the progress that is left for the rest of the call."""
+    is_saved = [[_is_saved(run) for run in system] for system in systems]
+    count, done = sum(map(sum, is_saved)), 0
+    share = 0.0 if count == 0 else _OF_LOADING if all(map(all, is_saved)) else _OF_LOADING / 4
+    loaded = []
+    for system, saved in zip(systems, is_saved, strict=True):
+        runs = []
+        for run, load in zip(system, saved, strict=True):
+            if load:
+                part = part_of(progress, share * done / count, share * (done + 1) / count)
+                run = Evaluation.load(run, progress=part)
+                done += 1
+            runs.append(run)
+        loaded.append(runs)
+    return loaded, part_of(progress, share, 1.0)
+
+
+_OF_LOADING = 0.8  # share of the time of a comparison of saved evaluations alone
+
+
+def _is_saved(run: Any) -> bool:
+    return isinstance(run, (str, os.PathLike)) and os.path.isfile(run) and is_archive(run)
 
 
 def _complete(chosen: EvalOptions, options: Mapping[str, Any], known: Sequence[Evaluation]) -> EvalOptions:

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     settings = AvaSettings(args.sap, args.seed, iou=args.iou, **group_settings(args, groups))
     check_names(args, settings)
     check_outputs(args, args.detections, args.groundtruth, args.labelmap, args.exclude, args.counts, args.groups)
-    with Outputs(args) as outputs, ProgressBar(sys.stderr, enabled=not args.quiet) as reading:
+    with Outputs(args) as outputs, ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
         start = time.perf_counter()
         report = evaluate(
             args.detections,
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
             train_counts=None if args.counts is None else read_train_counts(args.counts),
             bounds=args.bounds,
             groups=groups,
-            progress=lambda fraction: reading(fraction, "reading"),
+            progress=progress,
         )
-        reading.wipe()
+        progress.wipe()
         note(args, f"{report.num_detections:,} detections in {time.perf_counter() - start:.3f} s")
         outputs.deliver(report)
     return judge_limits(args, report)

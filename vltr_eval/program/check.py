@@ -321,8 +321,14 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+
+        def read() -> Inputs:
+            inputs = read_command_inputs(args, lambda fraction: progress(fraction, "reading"))
+            progress.restart()
+            return inputs
+
         found = inspect(
-            lambda: read_command_inputs(args),
+            read,
             lambda: read_scores_alone(args),
             lambda num_classes, names: read_class_info(args, num_classes, names, read_stated_groups(args)),
             progress=progress,

@@ -305,7 +305,8 @@ def _read_baseline(args: argparse.Namespace) -> Evaluation | None:
         return None
     from vltr_eval.comparison import Evaluation
 
-    return Evaluation.load(args.baseline)
+    with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+        return Evaluation.load(args.baseline, progress=progress)
 
 
 def _compare(baseline: Evaluation, evaluation: Evaluation) -> Comparison:

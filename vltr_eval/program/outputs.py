@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.files import PendingFile
-from vltr_eval._base.terminal import text_width, wants_style
+from vltr_eval._base.terminal import ProgressBar, text_width, wants_style
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval.formats import InputError, input_files
 from vltr_eval.program.limits import check_fail_under
@@ -58,10 +59,12 @@ class Outputs:
         """
         for sentence in report.notes:
             note(self._args, f"vltr-eval: note: {sentence}")
-        if table is not None and "save_table" in self._files:
-            self._files["save_table"].write(table.save)
-        if evaluation is not None and "save_evaluation" in self._files:
-            self._files["save_evaluation"].write(evaluation.fill)
+        with ProgressBar(sys.stderr, enabled=not self._args.quiet) as bar:
+            if table is not None and "save_table" in self._files:
+                self._files["save_table"].write(partial(table.save, progress=bar))
+            if evaluation is not None and "save_evaluation" in self._files:
+                bar.restart()
+                self._files["save_evaluation"].write(partial(evaluation.fill, progress=bar))
         if "summary" in self._files:
             self._files["summary"].write_text(summary_text)
         if "html" in self._files:

@@ -38,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
     check_names(args, settings)
     check_outputs(args, args.file, args.counts, args.groups, args.class_names)
     with Outputs(args) as outputs:
-        table = RankTable.load(args.file)
-        refuse_no_positives(table.num_positives)
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            table = RankTable.load(args.file, progress=progress)
+            refuse_no_positives(table.num_positives)
+            progress.restart()
             class_info = read_class_info(args, table.num_classes, groups=groups)
             settings = replace(settings, partitions=class_info.own_partitions)
             report = EvaluationCounts(settings, table).report(class_info, progress)
@@ -59,7 +60,8 @@ def _report_saved(args: argparse.Namespace) -> int:
             )
     check_outputs(args, args.file)
     with Outputs(args) as outputs:
-        evaluation = Evaluation.load(args.file)
+        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            evaluation = Evaluation.load(args.file, progress=progress)
         report = evaluation.report
         check_report_names(args, report)
         outputs.deliver(report, evaluation.table, details=evaluation.table)

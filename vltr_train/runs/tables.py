@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from statistics import fmean, stdev
@@ -84,6 +84,7 @@ def table(
     interval: float | None = None,
     baseline: str | None = None,
     threads: int | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> str:
     """Write runs as a table. Runs that differ only in their seed are one line: mean +- standard deviation (n - 1).
 
@@ -104,6 +105,7 @@ def table(
         interval: The confidence level of intervals, such as 0.95. None for a table without them.
         baseline: The method that others are compared with, as the table writes it. Default: the first line.
         threads: Threads of the core.
+        progress: Called with the fraction done of the intervals, which take time.
 
     Returns:
         The table, with a line break at its end.
@@ -129,7 +131,7 @@ def table(
         from vltr_train.runs.row_errors import RowErrors  # not above: it evaluates predictions, and most tables do not
 
         rows = RowErrors(threads=threads)
-        lines = _with_errors(lines, interval, baseline, rows)
+        lines = _with_errors(lines, interval, baseline, rows, progress)
         notes += _notes_on_errors(lines)
     blocks: dict[str, list[_Line]] = {}
     for line in lines:
@@ -335,7 +337,13 @@ def _cells(line: _Line, columns: Mapping[str, str], paper: str | None, has_error
 # Errors by test rows, and differences to a baseline
 
 
-def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, rows: RowErrors) -> list[_Line]:
+def _with_errors(
+    lines: Sequence[_Line],
+    level: float,
+    baseline: str | None,
+    rows: RowErrors,
+    progress: Callable[[float], object] | None = None,
+) -> list[_Line]:
     """Add the errors by test rows to lines, and their differences to the baseline."""
     base, found = _baseline(lines, baseline), []
     for line in lines:
@@ -348,6 +356,8 @@ def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, row
             except ValueError as error:
                 line = replace(line, reason=str(error))
         found.append(line)
+        if progress is not None:
+            progress(len(found) / len(lines))
     return found
 
 
