@@ -134,7 +134,7 @@ def hostile_names() -> list[str]:
     return [*HOSTILE_NAMES, *(f"class {c}" for c in range(len(HOSTILE_NAMES), CLASSES))]
 
 
-def comparison_html(num_systems: int = 1, names: list[str] | None = None) -> str:
+def comparison_html(num_systems: int = 1, names: list[str] | None = None, groups: Any = None) -> str:
     """Return the page of one system or two beside a baseline."""
     data = planted()
     rng, labels, counts = data["rng"], data["labels"], data["train_counts"]
@@ -151,6 +151,7 @@ def comparison_html(num_systems: int = 1, names: list[str] | None = None) -> str
         labels=labels,
         train_counts=counts,
         class_names=names,
+        groups=groups,
         names=["bce", "focal", "reweighted"][: num_systems + 1],
     )
     return compared.to_html(details=[vltr_eval.class_details(one, labels) for one in [data["scores"], *others]])
@@ -277,6 +278,7 @@ def all_pages() -> dict[str, str]:
         ),
         "comparison": comparison_html(names=class_names()),
         "systems": comparison_html(2, hostile_names()),
+        "own_groups": comparison_html(groups={"topic": [("sports", "music")[c % 2] for c in range(CLASSES)]}),
         "training": render_page(training_page(1)),
         "runs": render_page(training_page(3)),
         "large": render_page(large_page()),
