@@ -218,6 +218,6 @@ def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float
             found[str(name)] = scores, shares, math.nan if error is None else float(error)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"source: expected bins and groups with count, mean_score, frequency and ECE, got other keys or values ({error})"
+            f"source: expected bins and groups with count, mean_score, frequency and ECE, got other keys ({error})"
         ) from None
     return found
