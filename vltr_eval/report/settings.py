@@ -11,7 +11,6 @@ from vltr_eval._base.groups import (
     COUNTS_PARTITION,
     GROUP_NAMES,
     PRESETS,
-    read_bounds,
 )
 from vltr_eval.intervals.distributions import check_level
 from vltr_eval.report.names import (
@@ -72,7 +71,7 @@ class Settings:
             raise ValueError(f'absent: expected "nan" or "zero", got {self.absent!r}')
         if self.interval is not None:
             object.__setattr__(self, "interval", check_level(self.interval, "interval"))
-        if self.preset is not None and read_bounds(self.preset).bounds != self.bounds:
+        if self.preset is not None and (self.preset not in PRESETS or PRESETS[self.preset].bounds != self.bounds):
             raise ValueError(f"preset: expected one of the bounds {self.bounds}, got {self.preset!r}")
         if self.partitions:
             self._check_partitions()
