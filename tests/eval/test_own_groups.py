@@ -537,6 +537,17 @@ def test_a_saved_table_has_own_groups_too(files, capsys):
     assert json.loads(capsys.readouterr().out)["metrics"] == expected
 
 
+def test_tables_of_comparisons_escape_names(files, capsys):
+    np.save(files / "other.npy", OTHER)
+    words = ("compare", "preds.npy", "other.npy", "--labels", "labels.npy", *GIVEN[2:])
+    assert run(files, *words, "--markdown") == 0
+    assert "| mAP\\_genus:a\\|b,c=d |" in capsys.readouterr().out
+    assert run(files, *words, "--latex", "--bounds", "lvis", "--counts", "counts.txt") == 0
+    out = capsys.readouterr().out
+    assert "\nmAP\\_genus:a|b,c=d & " in out
+    assert "\nmAP\\_r & " in out
+
+
 def test_check_lists_the_sizes_of_groups(files, capsys):
     assert run(files, "check", *GIVEN) == 0
     out = capsys.readouterr().out
