@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from vltr_eval._base.files import InputError, PendingFile
-from vltr_eval._base.groups import checked_bounds
+from vltr_eval._base.groups import checked_bounds, flat_group_name
 from vltr_eval._base.text_table import WIDTH, Table
 from vltr_eval.report.calibration import CalibrationResult
 from vltr_eval.report.document import (
@@ -523,6 +523,7 @@ class Report(BaseReport):
         for name in ("num_positives", *partitions, *columns, *ends):
             if name not in classes:
                 raise KeyError(name)
+        _check_partitions(partitions, groups, classes)
         unlabelled = document["rows_without_labels"]
         return cls(
             version=read_text(document["version"]),
@@ -639,4 +640,24 @@ class Report(BaseReport):
 
 
 _FEW_CLASSES = 10  # of those with the lowest AP in a notebook
+
+
+def _check_partitions(
+    partitions: Mapping[str, tuple[str, ...]], groups: Sequence[Group], classes: Mapping[str, Sequence[Any]]
+) -> None:
+    """Raise TypeError if the groups, or those of the classes, are not the groups of the partitions."""
+    stated: dict[str, list[str]] = {}
+    for group in groups:
+        if group.partition:
+            stated.setdefault(group.partition, []).append(group.name)
+    of_classes = {
+        partition: {flat_group_name(partition, group, len(partitions)) for group in classes[partition] if group}
+        for partition in partitions
+    }
+    if {name: tuple(names) for name, names in stated.items()} != partitions or any(
+        of_classes[name] != set(names) for name, names in partitions.items()
+    ):
+        raise TypeError("groups that are not those of the partitions")
+
+
 _PRIOR_NUMBERS = ("effective_rows", "total_variation", "left_out")
