@@ -1254,6 +1254,82 @@ void weightings_in_one_pass_equal_one_at_a_time() {
 // Hits, statistics of classes
 // ---------------------------------------------------------------------------------------------------------------------
 
+void hits_are_counted_as_defined() {
+  Random random(610);
+  for (const std::int64_t rows : {0, 1, 300, 40000}) {
+    const auto positives = positives_of(rows == 0 ? Values<std::uint8_t>(0, 6) : random_labels(random, rows, 6));
+    const std::int64_t classes = positives.classes();
+    Array<std::int32_t> ranks(rows);
+    for (std::int32_t& rank : ranks) rank = random.below(8) - 1;
+    const std::int32_t topk[] = {1, 5, 7};
+    HitCounts expected{0, Array<std::int64_t>(3), Array<std::int64_t>(3 * classes)};
+    for (const std::int32_t rank : ranks) expected.labelled += rank >= 0;
+    for (std::int64_t i = 0; i < 3; ++i) {
+      for (const std::int32_t rank : ranks) expected.rows[i] += rank >= 0 && rank < topk[i];
+      for (std::int64_t c = 0; c < classes; ++c) {
+        for (const std::uint32_t row : positives.rows_of(c)) {
+          expected.classes[i * classes + c] += ranks[row] >= 0 && ranks[row] < topk[i];
+        }
+      }
+    }
+    for (const int threads : kThreads) {
+      const HitCounts hits = count_hits({ranks.data(), rows}, {positives.offset.data(), classes + 1},
+                                        positives.rows.data(), {topk, 3}, Runner{threads, {}});
+      CHECK(hits.labelled == expected.labelled && hits.rows == expected.rows && hits.classes == expected.classes);
+    }
+  }
+}
+
+void statistics_are_those_of_single_metrics() {
+  Random random(611);
+  const Values<float> scores = random_scores<float>(random, 500, 40);
+  const Laid<float> laid(scores, Layout::kRowMajor);
+  const auto positives = positives_of(random_labels(random, 500, 40));
+  const RankTable table = rank_scan(laid.matrix, positives, {}, Runner{}).table;
+  const TableColumns columns{
+      {table.offset.data(), table.offset.count()}, table.tp.data(), table.fp.data(), table.tied.data(), 500};
+  for (const int threads : kThreads) {
+    const ClassStatistics found = class_statistics(columns, Runner{threads, {}});
+    for (std::int64_t c = 0; c < 40; ++c) {
+      const std::int64_t first = table.offset.first(c);
+      const std::int64_t count = table.offset.length(c);
+      const std::int64_t hits = positives.offset.length(c);
+      std::int64_t tied = 0;
+      for (const std::uint32_t row : positives.rows_of(c)) {
+        bool is_tied = false;
+        for (std::int64_t other = 0; other < 500; ++other) {
+          const bool positive = std::binary_search(positives.rows_of(c).begin(), positives.rows_of(c).end(), other);
+          is_tied |= !positive && scores.at(other, c) == scores.at(row, c);
+        }
+        tied += is_tied;
+      }
+      CHECK(found.tied_positives[c] == tied);
+      const double ap = average_precision(table.tp.data() + first, table.fp.data() + first, count);
+      CHECK(same_bits({found.average_precision[c]}, {ap}));
+      CHECK(same_bits({found.roc_auc[c]}, {roc_auc(table.tp.data() + first, table.fp.data() + first,
+                                                   table.tied.data() + first, count, 500 - hits)}));
+      CHECK(same_bits({found.chance[c]}, {sampled_average_precision_chance(hits, 500 - hits)}));
+      CHECK(hits == 0 ? std::isnan(found.tie_lower[c]) && std::isnan(found.tie_upper[c])
+                      : found.tie_lower[c] <= ap && ap <= found.tie_upper[c]);
+    }
+  }
+}
+
+void counts_out_of_range_are_found() {
+  for (const std::int64_t size : {0, 1, 7, 70000}) {
+    Array<std::int64_t> counts(size, 5);
+    const auto valid = [&](std::int64_t most) { return are_counts({counts.data(), size}, most, Runner{2, {}}); };
+    CHECK(valid(5) && valid(std::numeric_limits<std::int64_t>::max()));
+    if (size == 0) continue;
+    CHECK(!valid(4));
+    for (const std::int64_t bad : {std::int64_t{-1}, std::int64_t{6}, std::numeric_limits<std::int64_t>::max(),
+                                   std::numeric_limits<std::int64_t>::min()}) {
+      counts[size - 1] = bad;
+      CHECK(!valid(5));
+    }
+  }
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Calibration
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1364,82 +1440,6 @@ void calibration_names_the_first_score_outside() {
   };
   for (const float outside : {-0.5F, 1.5F, std::numeric_limits<float>::infinity(), std::nanf("")}) {
     for (const int threads : kThreads) CHECK(first(outside, 1030, 129, threads));
-  }
-}
-
-void hits_are_counted_as_defined() {
-  Random random(610);
-  for (const std::int64_t rows : {0, 1, 300, 40000}) {
-    const auto positives = positives_of(rows == 0 ? Values<std::uint8_t>(0, 6) : random_labels(random, rows, 6));
-    const std::int64_t classes = positives.classes();
-    Array<std::int32_t> ranks(rows);
-    for (std::int32_t& rank : ranks) rank = random.below(8) - 1;
-    const std::int32_t topk[] = {1, 5, 7};
-    HitCounts expected{0, Array<std::int64_t>(3), Array<std::int64_t>(3 * classes)};
-    for (const std::int32_t rank : ranks) expected.labelled += rank >= 0;
-    for (std::int64_t i = 0; i < 3; ++i) {
-      for (const std::int32_t rank : ranks) expected.rows[i] += rank >= 0 && rank < topk[i];
-      for (std::int64_t c = 0; c < classes; ++c) {
-        for (const std::uint32_t row : positives.rows_of(c)) {
-          expected.classes[i * classes + c] += ranks[row] >= 0 && ranks[row] < topk[i];
-        }
-      }
-    }
-    for (const int threads : kThreads) {
-      const HitCounts hits = count_hits({ranks.data(), rows}, {positives.offset.data(), classes + 1},
-                                        positives.rows.data(), {topk, 3}, Runner{threads, {}});
-      CHECK(hits.labelled == expected.labelled && hits.rows == expected.rows && hits.classes == expected.classes);
-    }
-  }
-}
-
-void statistics_are_those_of_single_metrics() {
-  Random random(611);
-  const Values<float> scores = random_scores<float>(random, 500, 40);
-  const Laid<float> laid(scores, Layout::kRowMajor);
-  const auto positives = positives_of(random_labels(random, 500, 40));
-  const RankTable table = rank_scan(laid.matrix, positives, {}, Runner{}).table;
-  const TableColumns columns{
-      {table.offset.data(), table.offset.count()}, table.tp.data(), table.fp.data(), table.tied.data(), 500};
-  for (const int threads : kThreads) {
-    const ClassStatistics found = class_statistics(columns, Runner{threads, {}});
-    for (std::int64_t c = 0; c < 40; ++c) {
-      const std::int64_t first = table.offset.first(c);
-      const std::int64_t count = table.offset.length(c);
-      const std::int64_t hits = positives.offset.length(c);
-      std::int64_t tied = 0;
-      for (const std::uint32_t row : positives.rows_of(c)) {
-        bool is_tied = false;
-        for (std::int64_t other = 0; other < 500; ++other) {
-          const bool positive = std::binary_search(positives.rows_of(c).begin(), positives.rows_of(c).end(), other);
-          is_tied |= !positive && scores.at(other, c) == scores.at(row, c);
-        }
-        tied += is_tied;
-      }
-      CHECK(found.tied_positives[c] == tied);
-      const double ap = average_precision(table.tp.data() + first, table.fp.data() + first, count);
-      CHECK(same_bits({found.average_precision[c]}, {ap}));
-      CHECK(same_bits({found.roc_auc[c]}, {roc_auc(table.tp.data() + first, table.fp.data() + first,
-                                                   table.tied.data() + first, count, 500 - hits)}));
-      CHECK(same_bits({found.chance[c]}, {sampled_average_precision_chance(hits, 500 - hits)}));
-      CHECK(hits == 0 ? std::isnan(found.tie_lower[c]) && std::isnan(found.tie_upper[c])
-                      : found.tie_lower[c] <= ap && ap <= found.tie_upper[c]);
-    }
-  }
-}
-
-void counts_out_of_range_are_found() {
-  for (const std::int64_t size : {0, 1, 7, 70000}) {
-    Array<std::int64_t> counts(size, 5);
-    const auto valid = [&](std::int64_t most) { return are_counts({counts.data(), size}, most, Runner{2, {}}); };
-    CHECK(valid(5) && valid(std::numeric_limits<std::int64_t>::max()));
-    if (size == 0) continue;
-    CHECK(!valid(4));
-    for (const std::int64_t bad : {std::int64_t{-1}, std::int64_t{6}, std::numeric_limits<std::int64_t>::max(),
-                                   std::numeric_limits<std::int64_t>::min()}) {
-      counts[size - 1] = bad;
-      CHECK(!valid(5));
-    }
   }
 }
 
@@ -1654,11 +1654,11 @@ int main() {
       {"shards_add_up_to_the_whole", shards_add_up_to_the_whole},
       {"weighted_average_precision_equals_its_definition", weighted_average_precision_equals_its_definition},
       {"weightings_in_one_pass_equal_one_at_a_time", weightings_in_one_pass_equal_one_at_a_time},
-      {"calibration_sums_are_their_definition", calibration_sums_are_their_definition},
-      {"calibration_names_the_first_score_outside", calibration_names_the_first_score_outside},
       {"hits_are_counted_as_defined", hits_are_counted_as_defined},
       {"statistics_are_those_of_single_metrics", statistics_are_those_of_single_metrics},
       {"counts_out_of_range_are_found", counts_out_of_range_are_found},
+      {"calibration_sums_are_their_definition", calibration_sums_are_their_definition},
+      {"calibration_names_the_first_score_outside", calibration_names_the_first_score_outside},
       {"many_callers_share_the_pool", many_callers_share_the_pool},
   });
 }
