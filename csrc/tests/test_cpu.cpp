@@ -12,7 +12,6 @@
 #include <thread>
 
 #include "core/draw_core.hpp"
-#include "cpu/calibration.hpp"
 #include "cpu/class_path.hpp"
 #include "cpu/class_statistics.hpp"
 #include "cpu/count_hits.hpp"
@@ -24,6 +23,7 @@
 #include "cpu/trial_average.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_average_precision.hpp"
+#include "cpu/calibration.hpp"
 #include "tests/check.hpp"
 
 #if defined(__SANITIZE_THREAD__)
