@@ -15,22 +15,31 @@ VENV := .venv
 TOOLS := .venv-tools
 BENCH := .venv-bench
 DOCS := .venv-docs
+RECIPES := .venv-recipes
+PAGE := .venv-page
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
+
+# Tests that `make test` leaves out, because they have an environment of their own.
+APART := test-recipes test-page
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/*) $(shell find vltr_eval vltr_train -type f -not -name '*.pyc' -not -name '*.so')
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples test test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it; SCALE=1 is 51,239 x 1,004"
+	@echo "make demo [SCALE=0.1]     install into $(VENV), make a demo set and evaluate it, also as a page; SCALE=1 is"
+	@echo "                          51,239 x 1,004"
 	@echo "make demo-train [TRAIN_SCALE=0.05] [TRAIN_EPOCHS=20]"
 	@echo "                          make a synthetic data set, train a baseline and FrameStack on it, show their table"
 	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
+	@echo "make test-recipes         run the recipes of docs/trackers.md with the trackers themselves"
+	@echo "make page                 build the script and the style of HTML reports from web/ (needs Node.js)"
+	@echo "make test-page            drive HTML reports in Chromium (needs Node.js and /usr/bin/chromium, or CHROMIUM)"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
 	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
@@ -45,6 +54,9 @@ help:
 	@echo "                          compare with the easy numpy version, and with another build, over a grid of shapes"
 	@echo "make bench-intervals [ARGS=--quick]"
 	@echo "                          intervals, the bootstrap and comparisons beside AP and beside other libraries"
+	@echo "make bench-page [ARGS=--quick]"
+	@echo "                          time and size of the HTML page over the report, up to 20,000 classes"
+	@echo "make report-picture       draw docs/_static/report.png, the HTML report of the demo set (needs Chromium)"
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
@@ -55,7 +67,8 @@ help:
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/vltr-eval demo demo --scale $(SCALE)
-	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst
+	$(VENV)/bin/vltr-eval demo/preds.npy demo/labels.npy --sap 15 --counts demo/train_counts.lst \
+		--class-names demo/class_names.txt --html demo/report.html
 
 demo-train: $(VENV)/.installed-for-training
 	$(VENV)/bin/vltr-train synth demo-train/data --scale $(TRAIN_SCALE)
@@ -63,7 +76,7 @@ demo-train: $(VENV)/.installed-for-training
 	  --paper videolt-1 epochs=$(TRAIN_EPOCHS) lr=3e-3 lr_steps=12,17
 
 # Run in build/, as `test` is.
-picture: $(VENV)/.installed
+picture: $(VENV)/.installed-for-figures
 	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
 # Finished runs stay in build/compare, so a second call continues the first.
@@ -77,6 +90,21 @@ examples: $(VENV)/.installed-for-training
 # Run in build/, because in this folder `import vltr_eval` finds the sources, which have no compiled core.
 test: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(addprefix ../,$(TESTS)) $(ARGS)
+	@echo "make test left out tests with environments of their own: make $(APART)"
+
+test-recipes: $(RECIPES)/.installed
+	cd build && ../$(RECIPES)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/recipes $(ARGS)
+
+# The assets are committed, so that only changes of web/ need Node.js.
+page: web/node_modules/.installed
+	cd web && node build.mjs
+
+# Run in build/, as `test` is. One test builds the assets again and compares them with the committed ones.
+test-page: $(PAGE)/.installed web/node_modules/.installed
+	cd build && ../$(PAGE)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/page $(ARGS)
+
+report-picture: $(PAGE)/.installed
+	cd build && ../$(PAGE)/bin/python ../tools/draw_report.py
 
 # PYTHONPATH comes before the installed wheel, which stays as it is.
 test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
@@ -134,6 +162,9 @@ bench-grid: $(BENCH)/.installed
 bench-intervals: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/bench_intervals.py --out $(ARGS)
 
+bench-page: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/bench_page.py --out $(ARGS)
+
 # Run in build/, as `test` is: autodoc reads the docstrings of the installed wheel.
 docs: $(DOCS)/.installed
 	@rm -rf build/docs
@@ -149,7 +180,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(RECIPES) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -181,6 +212,10 @@ $(VENV)/.installed-for-training: $(VENV)/.installed constraints.txt
 	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[train]"
 	@touch $@
 
+$(VENV)/.installed-for-figures: $(VENV)/.installed constraints.txt
+	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[plot]"
+	@touch $@
+
 $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
 	@echo "installing the requirements of the tests ..."
 	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[test]"
@@ -194,6 +229,22 @@ $(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt
 	@echo "installing what the site needs ..."
 	@$(DOCS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[docs]"
 	@$(DOCS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+$(RECIPES)/.installed: $(RECIPES)/.made build/wheel/.built constraints.txt
+	@echo "installing the trackers ..."
+	@$(RECIPES)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[recipes]"
+	@$(RECIPES)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+$(PAGE)/.installed: $(PAGE)/.made build/wheel/.built constraints.txt
+	@echo "installing what the tests of HTML reports need ..."
+	@$(PAGE)/$(PIP_INSTALL) -c constraints.txt $(WHEEL) playwright pypdf pillow pytest hypothesis
+	@$(PAGE)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	@cd web && npm ci --silent
 	@touch $@
 
 $(BENCH)/.installed: $(BENCH)/.made build/wheel/.built benchmarks/requirements.txt

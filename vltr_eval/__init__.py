@@ -6,6 +6,7 @@ from vltr_eval._base.build import build_info  # the first import, because it exp
 from vltr_eval import distributed
 from vltr_eval._base.ranks import RankFailure
 from vltr_eval._base.version import __version__
+from vltr_eval._engine.class_details import class_details
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
 from vltr_eval._engine.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
@@ -36,12 +37,14 @@ from vltr_eval.metrics.running import RunningAP
 from vltr_eval.metrics.sampled import SampledAP, sampled_average_precision, sap_subset
 from vltr_eval.metrics.thresholds import choose_thresholds
 from vltr_eval.metrics.topk import topk_accuracy
+from vltr_eval.page.details import ClassDetails
 from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.report.report import Report
 
 __all__ = [
     "BootstrapResult",
     "Calibration",
+    "ClassDetails",
     "Comparison",
     "EvalOptions",
     "EvalOptionsDict",
@@ -70,6 +73,7 @@ __all__ = [
     "calibrated_average_precision",
     "calibration",
     "choose_thresholds",
+    "class_details",
     "class_intervals",
     "compare",
     "distributed",

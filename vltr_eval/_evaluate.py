@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vltr_eval._base.progress import part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import check_clusters, read_clusters
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options, share_of_reading
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval.formats.align import POSITION
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import read_priors, require_cpu, weightings_of
 from vltr_eval.report.report import Report
+
+if TYPE_CHECKING:
+    from vltr_eval.formats.slice_files import RowSlice
 
 
 def evaluate(
@@ -32,6 +36,7 @@ def evaluate(
     join: str = "exact",
     prior: str | Sequence[Any] | Mapping[str, Any] | np.ndarray | None = None,
     clusters: Any = None,
+    slices: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     **options: Unpack[EvalOptionsDict],
@@ -59,10 +64,13 @@ def evaluate(
         clusters: Clusters of rows that are not independent, such as the clips of one video, for ``interval``: (N,)
             strings or integers, the same for rows of one cluster, or a file with one a line. Rows are added up within
             their cluster before the spread is estimated. Scores and labels must be in CPU memory.
+        slices: Slices of the rows, for a table of each beside that of all rows: (N,) strings or integers, a mapping
+            from the names of several partitions to such, a data frame or a .csv with a column of ids, or a file with
+            one a line. None and "" put a row in no slice. See docs/groups.md.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done, about twenty times a second at most.
-        **options: sap, seed, topk, train_counts, bounds, class_names, absent, interval, thresholds, allow_same_set and
-            calibration; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
+            allow_same_set and calibration; see `EvalOptions`.
 
     Returns:
         A `Report`. Its ``notes`` list what was left out, reordered or joined. The overall Acc@k is the share of the
@@ -85,16 +93,10 @@ def evaluate(
     """
     chosen = EvalOptions.from_keywords(options, evaluate)
     check_clusters(clusters, chosen.interval)
-    reading = {
-        "ids": ids,
-        "label_ids": label_ids,
-        "columns": columns,
-        "exclude": exclude,
-        "header": header,
-        "label_form": label_form,
-        "join": join,
-    }
-    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+    read = share_of_reading(scores, labels)
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
+    progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
     priors = read_priors(prior, matrix.num_classes, class_info.train_counts)
     require_cpu(priors, matrix)
@@ -104,6 +106,13 @@ def evaluate(
         applied = class_info.thresholds.checked_for(positives, None if join == POSITION else inputs.ids)
         class_info = replace(class_info, thresholds=applied)
     weightings = weightings_of(positives, priors)
+    parts: tuple[RowSlice, ...] = ()
+    of_slices = progress
+    if slices is not None:
+        from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
+
+        parts = read_slices(slices, matrix.num_rows, inputs.ids)
+        progress, of_slices = part_of(progress, 0.0, _BEFORE_SLICES), part_of(progress, _BEFORE_SLICES, 1.0)
     counted = share_of_counting(settings)
     counts = count_chunks(
         settings,
@@ -115,4 +124,13 @@ def evaluate(
     )
     report = counts.report(class_info, part_of(progress, counted, 1.0))
     report = add_prior_results(report, counts, class_info, chunk, weightings, threads=threads)
-    return replace(report, notes=(*inputs.notes, *report.notes))
+    report = replace(report, notes=(*inputs.notes, *report.notes))
+    if not parts:
+        return report
+    from vltr_eval._engine.slices import evaluate_slices  # see above
+
+    found = evaluate_slices(settings, chunk, class_info, parts, threads=threads, progress=of_slices)
+    return replace(report, slices=found)
+
+
+_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices

@@ -55,8 +55,8 @@ def evaluate_batches(
         process_group: Process group of the ranks; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
         progress: Called with the fraction done, which never falls and ends at 1.
-        **options: sap, seed, topk, train_counts, bounds, class_names, absent, interval, thresholds, allow_same_set and
-            calibration; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
+            allow_same_set and calibration; see `EvalOptions`.
 
     Returns:
         The `Report` of all rows.

@@ -130,8 +130,8 @@ def evaluate(
         ids: (N,) integers or strings that identify samples, so that a repeated sample is counted once.
         group: Process group; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
-        **options: sap, seed, topk, train_counts, bounds, class_names, absent, interval, thresholds, allow_same_set and
-            calibration; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
+            allow_same_set and calibration; see `EvalOptions`.
 
     Returns:
         The `Report` of `vltr_eval.evaluate` on the rows of all ranks.

@@ -98,8 +98,8 @@ class Evaluator:
         sync_on_compute: Whether `compute` covers all ranks once torch.distributed is initialised.
         process_group: Process group of these ranks; None for all ranks.
         threads: Number of CPU threads; all cores if None.
-        **options: sap, seed, topk, train_counts, bounds, class_names, absent, interval, thresholds, allow_same_set and
-            calibration; see `EvalOptions`.
+        **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
+            allow_same_set and calibration; see `EvalOptions`.
 
     Raises:
         ValueError: An argument is out of range.
@@ -199,16 +199,22 @@ class Evaluator:
         of_batch = _Labels(positives.rows.astype(np.int64) + start, classes, ids)
         self._taken = taken.with_rows([batch], [of_batch], is_torch=hasattr(batch.owner, "data_ptr"))
 
-    def compute(self) -> Report:
+    def compute(self, *, reset: bool = False) -> Report:
         """Compute the report of all rows since the start or the last `reset`; further updates may follow.
 
         In a distributed run this is a collective: all ranks must call it, and all get the same report.
+
+        Args:
+            reset: Whether to call `reset` afterwards, as at the end of an epoch. A call that raises keeps the rows.
 
         Raises:
             ValueError: A score is NaN, one id has different labels, or there are no rows.
             RankFailure: Another rank raised an error.
         """
-        return self._count(self._settings).report(self._class_info)
+        report = self._count(self._settings).report(self._class_info)
+        if reset:
+            self.reset()
+        return report
 
     def rank_table(self) -> RankTable:
         """Make the rank table of the rows that `compute` evaluates; also a collective."""

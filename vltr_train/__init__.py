@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         sample_frames,
     )
     from vltr_train.predict import evaluate_run
+    from vltr_train.runs.curves import learning_curves, training_runs
+    from vltr_train.runs.page import training_page
     from vltr_train.runs.run_folder import RunFolder
     from vltr_train.runs.tables import table
 
@@ -45,6 +47,8 @@ _MODULES = {
         "sample_frames",
     ),
     "predict": ("evaluate_run",),
+    "runs.curves": ("learning_curves", "training_runs"),
+    "runs.page": ("training_page",),
     "runs.run_folder": ("RunFolder",),
     "runs.tables": ("table",),
 }
@@ -65,10 +69,13 @@ __all__ = [
     "fit",
     "frame_stack",
     "gather_frames",
+    "learning_curves",
     "open_dataset",
     "sample_frames",
     "synthesize",
     "table",
+    "training_page",
+    "training_runs",
 ]
 
 

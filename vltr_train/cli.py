@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
+from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import checked_bounds, class_groups
+from vltr_eval._base.option_types import level_type
 from vltr_eval._base.ranks import current_group, launched_group
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
-from vltr_eval.intervals import check_level
 from vltr_train.settings import build_config, parse_settings, settings_document
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ commands:
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
   eval RUN                        evaluate a run again
   table RUN...                    runs as a table, --paper TABLE beside what a paper prints; --ci with intervals
+  plot RUN... --out FIGURE        learning curves as a figure (.pdf, .svg, .png); --html FILE as a page
   methods [METHOD]                the methods, or the presets and settings of one
   sweep METHOD... --data DIR      runs of several methods or presets over seeds, then their table
 
@@ -299,7 +301,17 @@ def _eval(args: argparse.Namespace) -> int:
         if args.data is None:
             args.data, features = _data_of(args.folder)
             args.features = args.features or features
-        report = evaluate_run(args.folder, _open(args), split=args.split, sap=args.sap, out=args.out, **_machine(args))
+        dataset = _open(args)
+        with _bar(args) as progress:
+            report = evaluate_run(
+                args.folder,
+                dataset,
+                split=args.split,
+                sap=args.sap,
+                out=args.out,
+                progress=progress,
+                **_machine(args),
+            )
         if report is not None:
             _tell(str(report))
     return OK
@@ -329,7 +341,10 @@ def _table(args: argparse.Namespace) -> int:
     for run in unfinished:
         _note(args, f"left out {run.path}: not finished, it has no report; finish it with --resume")
     presets = _presets() if args.paper is not None else None
-    _tell(table(runs, presets=presets, **_table_options(args)))
+    options = _table_options(args)
+    with _bar(args) as progress:
+        text = table(runs, presets=presets, progress=progress, **options)
+    _tell(text)
     return OK
 
 
@@ -338,6 +353,28 @@ def _table_options(args: argparse.Namespace) -> dict[str, Any]:
         args.refuse("argument --baseline: give --ci as well, whose differences it is for")
     names = {"interval": args.ci, "baseline": args.baseline, "threads": args.threads}
     return {"paper": args.paper, "format": args.format, **names}
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from vltr_train.runs.run_folder import RunFolder
+
+    if args.out is None and args.html is None:
+        args.refuse("the following arguments are required: --out or --html")
+    runs = list(map(RunFolder.open, args.folders))
+    if args.out is not None:
+        from vltr_eval import plot
+        from vltr_train.runs.curves import training_runs
+
+        how = {} if args.width is None else {"width": args.width}
+        plot.save(plot.training_figure(training_runs(runs), args.panel or None, title=args.title, **how), args.out)
+    if args.html is not None:
+        from vltr_train.runs.page import training_page
+
+        with PendingFile(args.html) as pending:
+            with _bar(args) as progress:
+                text = training_page(runs, threads=args.threads, progress=progress)
+            pending.write_text(text)
+    return OK
 
 
 def _methods(args: argparse.Namespace) -> int:
@@ -545,6 +582,29 @@ def _add_table(commands: Any) -> None:
     _add_threads(parser)
 
 
+def _add_plot(commands: Any) -> None:
+    parser = add_command(
+        commands, "plot", _plot, "Learning curves of runs. Those that differ in their seed alone also have their mean."
+    )
+    parser.add_argument("folders", nargs="+", metavar="RUN")
+    parser.add_argument("--out", type=_figure, metavar="FIGURE", help="the figure: .pdf, .svg or .png")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="the curves as one HTML file, which needs no network; that of one evaluated run also has its report",
+    )
+    parser.add_argument(
+        "--panel",
+        type=lambda text: text.split(","),
+        action="append",
+        metavar="COLUMN,...",
+        help="columns of metrics.csv in one panel; may be repeated (default: the loss, then mAP by group)",
+    )
+    parser.add_argument("--width", type=float, metavar="INCHES", help="of the figure (default: one column of a paper)")
+    parser.add_argument("--title", metavar="TEXT", help="of the figure (default: none)")
+    _add_threads(parser)
+
+
 def _add_methods(commands: Any) -> None:
     parser = add_command(commands, "methods", _methods, "List the methods, or say all of one.")
     parser.add_argument("method", nargs="?", metavar="METHOD")
@@ -557,6 +617,7 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "fit": _add_fit,
     "eval": _add_eval,
     "table": _add_table,
+    "plot": _add_plot,
     "methods": _add_methods,
     "sweep": _add_sweep,
 }
@@ -592,7 +653,7 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
     parser.add_argument(
         "--ci",
-        type=_level,
+        type=level_type("RUN"),
         nargs="?",
         const=0.95,
         metavar="LEVEL",
@@ -616,15 +677,13 @@ def _bounds(text: str) -> tuple[float, float]:
         raise argparse.ArgumentTypeError(f"expected two numbers HIGH,LOW with HIGH >= LOW, got {text!r}") from None
 
 
-def _level(text: str) -> float:
-    try:
-        return check_level(float(text))
-    except ValueError as error:
-        is_number = not str(error).startswith("could not")
-        hint = "".join(str(error).partition(";")[1:]) if is_number else "; write --ci=0.95 before RUN"
-        raise argparse.ArgumentTypeError(
-            f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
-        ) from None
+def _figure(text: str) -> str:
+    from vltr_eval.plot import FORMATS
+
+    if Path(text).suffix.lower().removeprefix(".") not in FORMATS:
+        suffixes = ", ".join(f".{name}" for name in FORMATS)
+        raise argparse.ArgumentTypeError(f"expected a name that ends in one of {suffixes}, got {text!r}")
+    return text
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -54,6 +54,9 @@ class Run:
         found = "no report" if self.report is None else f"mAP {self.report.metrics()['mAP']:.4f}"
         return f"Run({str(self.folder.path)!r}, {type(self.method).__name__}, {found})"
 
+    def _repr_html_(self) -> str:
+        return self.folder._repr_html_() + ("" if self.report is None else self.report._repr_html_())
+
 
 def fit(
     method: str,

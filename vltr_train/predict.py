@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,28 @@ _TOPK = (1, 5)
 
 
 @torch.no_grad()
-def predict(method: Method, split: Split, context: RunContext | None = None) -> tuple[np.ndarray, Tensor]:
+def predict(
+    method: Method,
+    split: Split,
+    context: RunContext | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> tuple[np.ndarray, Tensor]:
     """Logits of a split, of evenly spaced frames: the rows of this rank (n,) int64, and theirs (n, C) float32 on the
     device. The method is in evaluation mode then. context: default the CPU, and this process alone.
+    progress: called with the fraction of this rank's rows that is done.
     """
     config, context = method.config, context or RunContext()
     loader = Loader(split, batch_size=config.batch_size, num_frames=config.test_frames, **context.of_batches)
     method.eval()
     rows, logits = [np.empty(0, np.int64)], [torch.empty(0, split.num_classes, device=context.device)]
+    done = 0
     for batch in loader.epoch(0):
         with context.autocast(config.precision):
             logits.append(method.predict(batch.features))
         rows.append(batch.rows.numpy())
+        done += len(rows[-1])
+        if progress is not None:
+            progress(min(1.0, done * context.communicator.size / len(split)))
     return np.concatenate(rows), torch.cat(logits)
 
 
@@ -70,12 +80,13 @@ def write_report(
     folder: RunFolder | None,
     context: RunContext,
     sap: int | str | None = 15,
+    progress: Callable[[float], object] | None = None,
 ) -> Report | None:
     """The full report on a split, on the first rank (None on the others), which writes it into the folder beside the
-    predictions and labels.
+    predictions and labels. progress: called with the fraction of the predictions that is done.
     """
     communicator = context.communicator
-    rows, logits = predict(method, split, context)
+    rows, logits = predict(method, split, context, progress)
     local = (rows, logits.cpu().numpy())
     shares = communicator.all_to_all(lambda: [local if rank == 0 else None for rank in range(communicator.size)])
     if communicator.rank:
@@ -106,6 +117,7 @@ def evaluate_run(
     device: torch.device | str | None = None,
     store: str = "auto",
     threads: int | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> Report | None:
     """Evaluate the selected checkpoint of a run on a split; the run folder is not changed.
 
@@ -118,6 +130,7 @@ def evaluate_run(
         device: Default: a GPU if there is one.
         store: "auto", "host" or "device": see `resident_frames`.
         threads: Threads of the core.
+        progress: Called with the fraction of the predictions that is done.
 
     Returns:
         The report on the first rank, None on the others.
@@ -146,7 +159,8 @@ def evaluate_run(
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         target = RunFolder(Path(out), {}, [])
-    return write_report(method, rows, dataset, target, context, sap)
+    seen = progress if context.communicator.rank == 0 else None
+    return write_report(method, rows, dataset, target, context, sap, seen)
 
 
 def load_weights(method: Method, state: Mapping[str, Any], file: Path) -> None:

@@ -46,6 +46,7 @@ PYBIND11_MODULE(_core, module) {
       });
 
   bind_arrays(module);
+  bind_details(module);
   bind_effects(module);
   bind_bootstrap(module);
   bind_evaluation(module);

@@ -2,6 +2,7 @@
 #include "cpu/bootstrap_lists.hpp"
 #include "cpu/bootstrap_replicates.hpp"
 #include "cpu/calibration_rows.hpp"
+#include "cpu/class_details.hpp"
 #include "cpu/columns.hpp"
 #include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
@@ -87,6 +88,21 @@ MaskedBuckets<Lane> masked_buckets_kernel() {
   return VLTR_CHOOSE(masked_buckets<Lane>);
 }
 
+template <class Lane>
+LaneRange<Lane> lane_range_kernel() {
+  return VLTR_CHOOSE(lane_range<Lane>);
+}
+
+template <class Lane>
+GreaterRows<Lane> greater_rows_kernel() {
+  return VLTR_CHOOSE(greater_rows<Lane>);
+}
+
+template <class Lane>
+CountBins<Lane> count_bins_kernel() {
+  return VLTR_CHOOSE(count_bins<Lane>);
+}
+
 DrawNumbers draw_numbers_kernel() { return VLTR_CHOOSE(draw_numbers); }
 
 template <class Lane>
@@ -152,7 +168,10 @@ VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
   template ScatterWeights<Lane> scatter_weights_kernel(); \
   template OrderPart<Lane> order_part_kernel();           \
   template ReachMask<Lane> reach_mask_kernel();           \
-  template MaskedBuckets<Lane> masked_buckets_kernel();
+  template MaskedBuckets<Lane> masked_buckets_kernel();   \
+  template LaneRange<Lane> lane_range_kernel();           \
+  template GreaterRows<Lane> greater_rows_kernel();       \
+  template CountBins<Lane> count_bins_kernel();
 VLTR_KERNELS(float)
 VLTR_KERNELS(double)
 VLTR_KERNELS(std::int64_t)

@@ -5,8 +5,6 @@
 namespace vltr::cpu {
 namespace {
 
-constexpr std::int64_t kColumn = kTileRows + 16;
-
 template <class T>
 class TypedColumns : public LaneColumns {
  public:
@@ -18,29 +16,11 @@ class TypedColumns : public LaneColumns {
   void read(std::int64_t first_row, std::int64_t rows, std::int64_t col, std::int64_t cols, int id) override {
     Worker& worker = workers_[id];
     if (worker.lanes.data() == nullptr) {
-      worker.lanes.resize(kMostCols * kColumn);
-      worker.scratch.resize(kColumn);
+      worker.lanes.resize(kMostCols * kColumnStride);
+      worker.scratch.resize(kColumnStride);
     }
     const Shard& shard = scores_.shard_of(first_row);
-    // Row by row where rows are contiguous: a row of a strip is a few cache lines, and the next rows are fetched
-    // meanwhile. They are a stride away, where no hardware prefetcher looks.
-    const bool by_rows = shard.col_stride == static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t step = by_rows ? 16 : rows;
-    for (std::int64_t row = 0; row < rows; row += step) {
-      const Tile tile{&shard, first_row + row, std::min(step, rows - row)};
-      if (by_rows) {
-        for (std::int64_t next = row + 16; next < std::min(row + 32, rows); ++next) {
-          const std::byte* const first = shard.at(first_row + next, col);
-          for (std::int64_t byte = 0; byte < cols * shard.col_stride; byte += 64) {
-            __builtin_prefetch(first + byte, 0, 2);
-          }
-        }
-      }
-      for (std::int64_t j = 0; j < cols; j += 16) {
-        worker.has_nan |= copy_columns_(tile, col + j, std::min<std::int64_t>(16, cols - j), kColumn,
-                                        worker.lanes.data() + j * kColumn + row);
-      }
-    }
+    worker.has_nan |= read_columns(shard, first_row, rows, col, cols, sizeof(T), copy_columns_, worker.lanes.data());
     worker.rows = rows;
     worker.col = col;
   }
@@ -50,7 +30,7 @@ class TypedColumns : public LaneColumns {
     if (thresholds_.count(worker.col + j) == 0) {
       mask = {};
     } else {
-      reach_mask_(worker.lanes.data() + j * kColumn, worker.rows, thresholds_.lowest[worker.col + j], mask);
+      reach_mask_(worker.lanes.data() + j * kColumnStride, worker.rows, thresholds_.lowest[worker.col + j], mask);
     }
   }
 
@@ -59,7 +39,7 @@ class TypedColumns : public LaneColumns {
     const std::int64_t c = worker.col + j;
     if (thresholds_.count(c) == 0) return 0;
     return masked_buckets_(thresholds_.tree.data() + thresholds_.tree_offset[c], thresholds_.count(c),
-                           worker.lanes.data() + j * kColumn, worker.rows, mask, worker.scratch.data(), buckets);
+                           worker.lanes.data() + j * kColumnStride, worker.rows, mask, worker.scratch.data(), buckets);
   }
 
   bool has_nan() const override {
@@ -68,7 +48,7 @@ class TypedColumns : public LaneColumns {
 
  private:
   struct Worker {
-    AlignedLanes<Lane> lanes;  // kMostCols x kColumn
+    AlignedLanes<Lane> lanes;  // kMostCols x kColumnStride
     AlignedLanes<Lane> scratch;
     std::int64_t rows = 0;
     std::int64_t col = 0;

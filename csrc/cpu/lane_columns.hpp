@@ -47,6 +47,34 @@ ReachMask<Lane> reach_mask_kernel();
 template <class Lane>
 MaskedBuckets<Lane> masked_buckets_kernel();
 
+// Lanes from one column that read_columns() writes to the next.
+constexpr std::int64_t kColumnStride = kTileRows + 16;
+
+// Copies columns of rows of one shard to lanes, at most kTileRows rows. Returns true if a score is NaN.
+template <class Lane>
+bool read_columns(const Shard& shard, std::int64_t first_row, std::int64_t rows, std::int64_t col, std::int64_t cols,
+                  std::int64_t element_bytes, CopyColumns<Lane> copy_columns, Lane* lanes) {
+  // Row by row where rows are contiguous: a row of a strip is a few cache lines, and the next rows are fetched
+  // meanwhile. They are a stride away, where no hardware prefetcher looks.
+  const bool by_rows = shard.col_stride == element_bytes;
+  const std::int64_t step = by_rows ? 16 : rows;
+  bool has_nan = false;
+  for (std::int64_t row = 0; row < rows; row += step) {
+    const Tile tile{&shard, first_row + row, std::min(step, rows - row)};
+    if (by_rows) {
+      for (std::int64_t next = row + 16; next < std::min(row + 32, rows); ++next) {
+        const std::byte* const first = shard.at(first_row + next, col);
+        for (std::int64_t byte = 0; byte < cols * shard.col_stride; byte += 64) __builtin_prefetch(first + byte, 0, 2);
+      }
+    }
+    for (std::int64_t j = 0; j < cols; j += 16) {
+      has_nan |= copy_columns(tile, col + j, std::min<std::int64_t>(16, cols - j), kColumnStride,
+                              lanes + j * kColumnStride + row);
+    }
+  }
+  return has_nan;
+}
+
 // Reads scores of any element type, which the callers need not know. The thresholds are those of all classes of a
 // table.
 class LaneColumns {

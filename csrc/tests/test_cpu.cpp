@@ -9,9 +9,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <thread>
 
 #include "core/draw_core.hpp"
+#include "cpu/class_details.hpp"
 #include "cpu/class_path.hpp"
 #include "cpu/class_statistics.hpp"
 #include "cpu/count_hits.hpp"
@@ -865,6 +867,93 @@ void reached_thresholds_are_counted() {
   CHECK(count_reached(laid.matrix, {&zero, &zero, 1}, table, Runner{}) == std::vector<std::uint32_t>{0});
 }
 
+// The rows of a class with a label, the lowest scores first (sign 1) or the highest first (sign -1); at most `limit`.
+template <class T>
+std::vector<std::int64_t> defined_mistakes(const Values<T>& scores, const Values<std::uint8_t>& labels,
+                                           std::int64_t col, bool label, std::size_t limit) {
+  std::vector<std::int64_t> rows;
+  for (std::int64_t row = 0; row < scores.rows; ++row) {
+    if ((labels.at(row, col) != 0) == label) rows.push_back(row);
+  }
+  std::stable_sort(rows.begin(), rows.end(), [&](std::int64_t a, std::int64_t b) {
+    const LaneOf<T> one = threshold_of(scores.at(a, col));
+    const LaneOf<T> other = threshold_of(scores.at(b, col));
+    return label ? one < other : one > other;
+  });
+  rows.resize(limit, kNoRow);
+  return rows;
+}
+
+template <class T>
+void check_class_details(Random& random, std::int64_t rows, std::int64_t cols) {
+  using Lane = LaneOf<T>;
+  constexpr std::size_t kLimit = 3;
+  constexpr std::int64_t kBins = 10;
+  const Values<T> scores = random_scores<T>(random, rows, cols);
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  const OwnedPositives positives = positives_of(labels);
+  std::vector<std::int64_t> missed, wrong;
+  for (std::int64_t col = 0; col < cols; ++col) {
+    for (const std::int64_t row : defined_mistakes(scores, labels, col, true, kLimit)) missed.push_back(row);
+    for (const std::int64_t row : defined_mistakes(scores, labels, col, false, kLimit)) wrong.push_back(row);
+  }
+  std::vector<std::uint32_t> first_counts;
+  for (const Layout layout : {Layout::kRowMajor, Layout::kColMajor, Layout::kSparse}) {
+    const Laid<T> laid(scores, layout, 4);
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, 4, simd, threads);
+        const Runner runner{threads, {}};
+        const ClassExtremes found = class_extremes(laid.matrix, positives, kLimit, runner);
+        CHECK(found.missed_rows == missed && found.false_rows == wrong);
+        const ScoreHistograms counts = score_histograms(laid.matrix, positives, found.low, found.high, kBins, runner);
+        const auto& low = std::get<TableColumn<Lane>>(found.low);
+        const auto& high = std::get<TableColumn<Lane>>(found.high);
+        for (std::int64_t col = 0; col < cols; ++col) {
+          std::int64_t at_low = 0;
+          std::int64_t positive = 0;
+          for (std::int64_t row = 0; row < rows; ++row) {
+            const Lane lane = threshold_of(scores.at(row, col));
+            const bool is_finite = lane - lane == Lane{0};
+            CHECK(!is_finite || (low[col] <= lane && lane <= high[col]));
+            at_low += lane <= low[col];
+            positive += labels.at(row, col);
+          }
+          const auto sum = [=](const Array<std::uint32_t>& of) {
+            return std::accumulate(of.begin() + col * kBins, of.begin() + (col + 1) * kBins, std::int64_t{0});
+          };
+          CHECK(sum(counts.positives) == positive && sum(counts.negatives) == rows - positive);
+          CHECK(counts.positives[col * kBins] + counts.negatives[col * kBins] >= at_low);
+        }
+        std::vector<std::uint32_t> all(counts.positives);
+        all.insert(all.end(), counts.negatives.begin(), counts.negatives.end());
+        if (first_counts.empty()) first_counts = all;
+        CHECK(all == first_counts);
+      }
+    });
+  }
+}
+
+void class_details_are_those_of_the_definitions() {
+  Random random(321);
+#define VLTR_CHECK(T) check_class_details<T>(random, 37, 5);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
+  check_class_details<float>(random, 2100, 67);
+  check_class_details<double>(random, 1025, 3);
+  check_class_details<float>(random, 20, 1030);  // more than one range of classes
+
+  Values<float> nan(2, 3);
+  nan.at(1, 2) = std::numeric_limits<float>::quiet_NaN();
+  const Laid<float> laid(nan, Layout::kRowMajor);
+  try {
+    class_extremes(laid.matrix, positives_of(Values<std::uint8_t>(2, 3)), 1, Runner{});
+    CHECK(!"a NaN was not found");
+  } catch (const BadValue& bad) {
+    CHECK(bad.row == 1 && bad.col == 2);
+  }
+}
+
 // Listing, looking up and counting draws in separate calls gives the trials of a rank scan.
 void counted_trials_are_those_of_a_rank_scan() {
   Random random(330);
@@ -1647,6 +1736,7 @@ int main() {
       {"trials_are_the_same_in_pass_and_by_columns", trials_are_the_same_in_pass_and_by_columns},
       {"draws_are_listed", draws_are_listed},
       {"reached_thresholds_are_counted", reached_thresholds_are_counted},
+      {"class_details_are_those_of_the_definitions", class_details_are_those_of_the_definitions},
       {"marked_trials_are_their_definition", marked_trials_are_their_definition},
       {"negatives_are_ordered_by_score", negatives_are_ordered_by_score},
       {"marked_classes_are_those_of_the_pass", marked_classes_are_those_of_the_pass},

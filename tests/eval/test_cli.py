@@ -1,4 +1,4 @@
-"""The installed `vltr-eval` program: its output on stdout and stderr, its files, and its exit codes."""
+"""The `vltr-eval` program: its output on stdout and stderr, its files, and its exit codes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import run_within
 
 from vltr_eval import evaluate
 from vltr_eval._base.terminal import ProgressBar, wants_style
+from vltr_eval.program.cli import main
 from vltr_eval.report.report import Report
 
 OK, BAD_DATA, BAD_USAGE, LIMIT_NOT_MET = 0, 1, 2, 3
@@ -51,17 +53,19 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(program, folder):
-    """Return a function that runs the program in the folder and checks its exit code; a traceback is a failure."""
+    """Return a function that runs the program in the folder and checks its exit code; a traceback is a failure.
+
+    The program runs within this process, but in one of its own if an environment is given.
+    """
 
     def run_program(*arguments, code=OK, env=None):
-        done = subprocess.run(
-            [program, *map(str, arguments)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, **(env or {})},
-        )
+        words = list(map(str, arguments))
+        if env is None:
+            done = run_within(main, program, words)
+        else:
+            done = subprocess.run(
+                [program, *words], capture_output=True, text=True, timeout=60, env={**os.environ, **env}
+            )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr or "--debug" in arguments
         return done
@@ -240,7 +244,7 @@ def test_outputs_replace_older_files_and_keep_links(run, folder):
 
 @pytest.mark.skipif(not os.path.exists("/dev/stderr"), reason="no /dev/stderr on this system")
 def test_outputs_may_be_devices(run):
-    assert json.loads(run("preds.npy", "labels.npy", "--quiet", "--json", "/dev/stderr").stderr)
+    assert json.loads(run("preds.npy", "labels.npy", "--quiet", "--json", "/dev/stderr", env={}).stderr)
 
 
 def test_a_saved_table_gives_the_same_report_without_the_scores(run):
@@ -656,8 +660,8 @@ def test_an_empty_file_of_scores_is_named(run):
 
 
 def test_debug_shows_the_traceback(run):
-    assert "Traceback" in run("no_such.npy", "labels.npy", "--debug", code=BAD_DATA).stderr
-    assert "Traceback" in run("--debug", "table", "no_such.npz", code=BAD_DATA).stderr
+    assert "Traceback" in run("no_such.npy", "labels.npy", "--debug", code=BAD_DATA, env={}).stderr
+    assert "Traceback" in run("--debug", "table", "no_such.npz", code=BAD_DATA, env={}).stderr
 
 
 # ---------------------------------------------------------------------------------------------------------------------

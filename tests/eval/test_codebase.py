@@ -35,6 +35,7 @@ SOURCES = {
         "cpu": ["csrc/cpu/*"],
         "cuda": ["csrc/cuda/*"],
         "c++": ["csrc/**/*.?pp", "csrc/**/*.inl", "csrc/**/*.cu", "csrc/**/*.cuh"],
+        "page": ["web/src/**/*.*", "web/*.mjs", "web/package.json"],
         "build": ["CMakeLists.txt", "cmake/*", "pyproject.toml", "Makefile", ".clang-format"],
     }.items()
 }
@@ -49,8 +50,8 @@ CALLS_CORE = ("_base.", "_engine.", "metrics.")
 
 # The packages by layer, lowest first: a module imports modules of its layer and of lower ones.
 FLOORS = (
-    *(("_base",), ("intervals",), ("formats",), ("report",), ("_engine",), ("metrics",), ("priors",)),
-    *(("_evaluate", "evaluator", "batches", "distributed"), ("comparison",), ("compat",), ("program",)),
+    *(("_base",), ("intervals",), ("formats",), ("page",), ("report",), ("_engine",), ("metrics",), ("priors",)),
+    *(("_evaluate", "evaluator", "batches", "distributed"), ("comparison",), ("plot",), ("compat",), ("program",)),
 )
 
 

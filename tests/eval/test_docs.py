@@ -18,7 +18,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 BLOCK = re.compile(r"^```(python|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Blocks that need files or a trained model; they are only compiled.
-NOT_RUN = {"evaluate.md": 1, "training/index.md": 2}
+NOT_RUN = {"evaluate.md": 1, "trackers.md": 5, "training/index.md": 2}
 
 # test_readme.py runs these blocks, once with each of two import lines.
 TESTED_ELSEWHERE = {"drop_ins.md"}
@@ -69,10 +69,22 @@ def section(heading: str) -> str:
     return text[start : end.start() if end else len(text)]
 
 
+PLOTS = ("train-count", "groups", "sap", "reliability", "pr", "scatter", "differences", "outcomes", "trade")
+
 # Each command with the section that lists its options.
 NAMES = {
-    "vltr_eval": ["", "compare", "thresholds", "table", "check", "ava", "doctor", "demo"],
-    "vltr_train": ["", "synth", "pack", "inspect", "fit", "eval", "table", "methods", "sweep"],
+    "vltr_eval": [
+        "",
+        "compare",
+        "thresholds",
+        "table",
+        "check",
+        "ava",
+        "doctor",
+        "demo",
+        *(f"plot {kind}" for kind in PLOTS),
+    ],
+    "vltr_train": ["", "synth", "pack", "inspect", "fit", "eval", "table", "plot", "methods", "sweep"],
 }
 COMMANDS = [(package, name, f"## {package.replace('_', '-')}") for package, names in NAMES.items() for name in names]
 
@@ -81,7 +93,7 @@ COMMANDS = [(package, name, f"## {package.replace('_', '-')}") for package, name
 def test_page_of_the_command_line_has_every_option(package, command, heading, capsys):
     if package == "vltr_train":
         pytest.importorskip("torch")
-    text = help_of(package, *([command] if command else []), capsys=capsys)
+    text = help_of(package, *command.split(), capsys=capsys)
     lines = re.findall(r"^  (-.*)$", text, re.MULTILINE)
     options = {option for line in lines for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", line.split("   ")[0])}
     assert "--help" in options
@@ -96,7 +108,7 @@ def test_page_of_the_command_line_has_no_other_option(heading, capsys):
     if heading == "## vltr-train":
         pytest.importorskip("torch")
     taken = [(package, command) for package, command, where in COMMANDS if where == heading]
-    texts = [help_of(package, *([command] if command else []), capsys=capsys) for package, command in taken]
+    texts = [help_of(package, *command.split(), capsys=capsys) for package, command in taken]
     known = {option for text in texts for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", text)}
     assert set(re.findall(r"`(--[a-z][\w-]*)", section(heading))) - known == set()
 

@@ -612,6 +612,18 @@ def test_a_reset_removes_all_rows(device):
                 evaluator.compute()
 
 
+def test_compute_can_reset(device):
+    scores, labels = epoch(seed=29)
+    evaluator = taken(scores, labels, [30], device=device)
+    assert evaluator.compute(reset=True) == at_once(scores, labels)
+    assert len(evaluator) == 0
+    scores[4, 1] = np.nan
+    taken(scores, labels, [30], device=device, into=evaluator)
+    with pytest.raises(ValueError, match="NaN"):
+        evaluator.compute(reset=True)
+    assert len(evaluator) == 90
+
+
 # States
 
 

@@ -65,3 +65,26 @@ def test_groups_refuse_another_number_of_classes():
 def test_groups_refuse_bounds_that_are_not_ordered(bounds):
     with pytest.raises(ValueError, match="bounds: expected"):
         class_groups([1, 2], bounds)
+
+
+@pytest.mark.parametrize(
+    ("preset", "names", "group_of"),
+    [
+        # OLTR's shot_acc: many has more than 100 training images, few fewer than 20.
+        ("few-shot", ["many", "medium", "few"], lambda n: "many" if n > 100 else "few" if n < 20 else "medium"),
+        # LVIS: rare classes are in 1 to 10 training images, common ones in 11 to 100.
+        ("lvis", ["f", "c", "r"], lambda n: "r" if n <= 10 else "c" if n <= 100 else "f"),
+        ("videolt", ["head", "medium", "tail"], lambda n: "head" if n > 500 else "tail" if n <= 100 else "medium"),
+    ],
+)
+def test_presets_are_the_cut_offs_of_their_communities(preset, names, group_of):
+    counts = [1, 9, 10, 11, 12, 18, 19, 20, 21, 99, 100, 101, 102, 499, 500, 501, 502]
+    groups = class_groups(counts, preset)
+    assert list(groups) == names
+    found = {index: name for name, members in groups.items() for index in members.tolist()}
+    assert [found[index] for index in range(len(counts))] == [group_of(count) for count in counts]
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match=r"^bounds: expected two numbers \(high, low\) or one of videolt, few-shot"):
+        class_groups([1, 2], "few_shot")

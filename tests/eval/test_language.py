@@ -17,6 +17,7 @@ FILES = sorted(
     for pattern in (
         *("*.md", "docs/**/*.md", "findings/*.md", "benchmarks/*.md", "Makefile", "CMakeLists.txt", ".ci/run"),
         *("vltr_*/**/*.py", "tests/**/*.py", "examples/**/*.py", "findings/*.sh"),
+        *("web/src/**/*.js", "web/*.mjs"),
         *("benchmarks/**/*.py", "tools/**/*.py", "experiments/**/*.py", "csrc/**/*.*"),
     )
     for path in ROOT.glob(pattern)
@@ -76,6 +77,8 @@ def prose_of(path: Path) -> Iterator[str]:
         yield from prose_of_python(text)
     elif path.suffix == ".md":
         yield re.sub(r"```.*?```|^\|.*$|^    .*$", "", text, flags=re.DOTALL | re.MULTILINE)
+    elif path.suffix in (".js", ".mjs"):
+        yield from prose_of_lines(re.sub(r"(?m)^(\s*)(/\*\*|\*/| \*)", r"\1//", text), "//")
     elif "csrc" in path.parts:
         yield from prose_of_lines(text, "//")
     else:

@@ -268,11 +268,11 @@ def test_failed_save_leaves_the_old_file(tmp_path, table, monkeypatch):
     table.save(path)
     before = path.read_bytes()
 
-    def fail(file, **arrays):
+    def fail(file, array, **how):
         file.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(np, "savez_compressed", fail)
+    monkeypatch.setattr(np.lib.format, "write_array", fail)
     with pytest.raises(OutputError, match="disk full"):
         table.save(path)
     assert path.read_bytes() == before

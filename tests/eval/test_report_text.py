@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import run_within
 
 import vltr_eval
 from vltr_eval._base.terminal import as_called, text_width
 from vltr_eval._base.text_table import Column, display_width, printable, shortened, text_table
 from vltr_eval._evaluate import evaluate
+from vltr_eval.program.cli import main
 from vltr_eval.report.names import RANKS, plain_name
 from vltr_eval.report.report import Report
 
@@ -379,7 +381,11 @@ def test_reprs_are_one_short_line(report):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run `python -m vltr_eval` in a folder with inputs, and check its exit code."""
+    """Run the program in a folder with inputs, and check its exit code.
+
+    It runs within this process, but by `python -m vltr_eval` if an environment is given.
+    """
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     scores, labels = example()
     np.save(tmp_path / "preds.npy", scores)
@@ -387,9 +393,12 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "counts.txt").write_text("".join(f"{count}\n" for count in TRAIN_COUNTS))
 
     def run_program(*arguments, code=0, program=PROGRAM, env=None):
-        done = subprocess.run(
-            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **(env or {})}
-        )
+        if env is None:
+            done = run_within(main, "vltr-eval", list(arguments))
+        else:
+            done = subprocess.run(
+                [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **env}
+            )
         assert done.returncode == code, done.stderr
         return done
 

@@ -155,6 +155,21 @@ def test_files_are_those_of_one_process(run, folder):
     assert all(np.array_equal(getattr(many, name), getattr(one, name)) for name in ("thresholds", "tp", "fp", "tied"))
 
 
+def test_the_page_of_several_processes_has_curves_and_says_what_it_lacks(run, folder):
+    codes, _, errs = run("preds.npy", "labels.npy", "--html", "many.html")
+    alone("preds.npy", "labels.npy", "--save-table", "one.npz")
+    assert set(codes) == {OK}
+    assert errs[0].endswith("page: many.html\n")
+    scores, labels = np.load("preds.npy"), np.load("labels.npy")
+    report = vltr_eval.evaluate(scores, labels)
+    assert (folder / "many.html").read_text() == report.to_html(details=RankTable.load("one.npz"))
+    assert "no histograms and mistakes" in (folder / "many.html").read_text()
+    np.save("few.npy", scores[:2])
+    np.save("few_labels.npy", labels[:2])
+    codes, _, _ = run("few.npy", "few_labels.npy", "--html", "few.html")
+    assert set(codes) == {OK}
+
+
 def test_there_may_be_more_processes_than_rows(run):
     np.save("few.npy", np.load("preds.npy")[:2])
     np.save("few_labels.npy", np.load("labels.npy")[:2])

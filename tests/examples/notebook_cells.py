@@ -2,9 +2,9 @@
 
 Run: python tests/examples/notebook_cells.py examples/evaluate.ipynb [--store]
 
-A cell's outputs are its printed text and the repr of its last expression. Jupyter gives the same for plain text and
-short values; it breaks long reprs into lines, and magics and rich outputs are not supported here. This runner needs no
-kernel and none of the forty packages behind one.
+A cell's outputs are its printed text, and the repr and HTML of its last expression. Jupyter gives the same for plain
+text and short values; it breaks long reprs into lines, and magics and other rich outputs are not supported here. This
+runner needs no kernel and none of the forty packages behind one.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def _run_cell(source: str, number: int, names: dict[str, Any]) -> list[dict[str,
         outputs.append({"name": "stdout", "output_type": "stream", "text": text.splitlines(keepends=True)})
     if value is not None:
         data = {"text/plain": repr(value).splitlines(keepends=True)}
+        if hasattr(value, "_repr_html_"):
+            data = {"text/html": value._repr_html_().splitlines(keepends=True), **data}
         outputs.append({"data": data, "execution_count": number, "metadata": {}, "output_type": "execute_result"})
     return outputs
 

@@ -250,11 +250,11 @@ def test_latex_is_escaped(make_run):
     ]
     text = table(runs, format="latex")
     assert r"cb\_loss note=50\% \& \{x\}\_1\textasciicircum{}2\textasciitilde{}\textbackslash{} & 1 & 0." in text
-    assert r"note=\$\# & 2 & 0." in text
+    assert r"note=\$\# & 2 & \textbf{0." in text
     assert r" $\pm$ 0." in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 3
-    assert text.count(r"\hline") == 3
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\hline")] == [1, 1, 1, 0]
     assert r"\multicolumn" not in text
     assert text.splitlines()[:2] == ["% measured on videolt", "% checkpoints selected on: validate"]
     assert r"\multicolumn{15}{l}{\textit{R50}} \\" in table(runs, presets=PRESETS, paper="videolt-1", format="latex")
@@ -440,3 +440,78 @@ def test_damaged_predictions_are_refused(make_tested):
             ValueError, match=r"preds.npy: expected an array of numbers, got a damaged or another file$"
         ):
             run.load_predictions()
+
+
+# Best values
+
+
+def marks_of(text):
+    """Return the marks of each row of the first Markdown table, by method and column."""
+    head, _, *rows = [line.strip("| ").split(" | ") for line in text.split("\n\n")[0].splitlines()]
+    found = {}
+    for row in rows:
+        for heading, cell in zip(head[2:], row[2:], strict=True):
+            bold, dagger = cell.startswith("**") and cell.endswith("**"), cell.endswith("\u2020")
+            found[row[0], heading] = "best" if bold else "not worse" if dagger else ""
+    return found
+
+
+def test_the_best_value_of_each_column_is_bold(make_run):
+    runs = [make_run("bce"), make_run("eql", seed=1), make_run("mine", seed=2), make_run("mine", seed=3)]
+    found = marks_of(table(runs, format="markdown"))
+    lines = {line["method"]: line for line in read(table(runs, format="csv"))}
+    for heading in ("All", "Head", "Medium", "Tail", "Acc@1", "Acc@5", "SAP", "exact SAP"):
+        values = {method: float(line[heading]) for method, line in lines.items()}
+        best = [method for method, value in values.items() if value == max(values.values())]
+        assert [method for method in values if found[method, heading] == "best"] == best
+    assert "not worse" not in found.values()
+    legend = "**bold**: the highest measured value of its column, among the lines of one block on the same data"
+    assert table(runs, format="markdown").endswith(f"- {legend}\n")
+    assert "highest" not in table(runs)
+
+
+def test_values_on_other_data_and_in_other_blocks_are_not_compared(make_run):
+    runs = [make_run("bce"), make_run("eql", seed=1, labels="ffffffffff")]
+    assert set(marks_of(table(runs, format="markdown")).values()) == {""}
+    assert r"\textbf" not in table(runs, format="latex")
+    runs = [make_run("bce", "r50"), make_run("bce", "r101"), make_run("mine", seed=1), make_run("eql", seed=2)]
+    latex = table(runs, presets=PRESETS, paper="videolt-1", format="latex")
+    rows = [line for line in latex.splitlines() if line.startswith("baseline")]
+    assert len(rows) == 2
+    assert not any("textbf" in row for row in rows)  # each is alone in its block
+    assert latex.count(r"\textbf{0.") + latex.count(r"\textbf{1.") >= 6
+    assert latex.count(r"\midrule") == 3
+
+
+def test_a_dagger_marks_what_is_not_significantly_worse_than_the_best(make_tested):
+    runs = [
+        *(make_tested("bce", seed=seed) for seed in (0, 1)),
+        *(make_tested("near", seed=seed, lift=2.0) for seed in (0, 1)),
+        make_tested("best", lift=2.1),
+    ]
+    markdown, latex = (table(runs, format=form, interval=0.9) for form in ("markdown", "latex"))
+    found = marks_of(markdown)
+    lines = {line["method"]: line for line in read(table(runs, format="csv"))}
+    seen = set()
+    for heading in ("All", "Head", "Medium", "Tail", "Acc@1", "Acc@5", "exact SAP"):
+        values = {method: float(line[heading]) for method, line in lines.items()}
+        best = max(values, key=values.__getitem__)
+        against = {line["method"]: line for line in read(table(runs, format="csv", interval=0.9, baseline=best))}
+        for method, value in values.items():
+            expected = "best"
+            if value < values[best]:
+                expected = "not worse" if float(against[method][f"{heading}_difference_p"]) > 0.1 else ""
+            assert found[method, heading] == expected
+            seen.add(expected)
+    assert seen == {"best", "not worse", ""}
+    assert "not worse" not in {mark for (_, heading), mark in found.items() if heading == "SAP"}  # it has no test
+    assert "not significantly lower than that value at the level 90 %, by a paired test of both methods" in markdown
+    assert latex.count(r"$^\dagger$") == markdown.count("\u2020")
+
+
+def test_a_line_without_predictions_has_no_dagger(make_tested):
+    runs = [make_tested("bce"), make_tested("gone"), make_tested("same", seed=0)]
+    (runs[1].path / "preds.npy").unlink()
+    found = marks_of(table(runs, format="markdown", interval=0.95))
+    assert "not worse" not in {mark for (method, _), mark in found.items() if method == "gone"}
+    assert {mark for (method, _), mark in found.items() if method == "gone"} <= {"best", ""}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import json
 import re
 import shutil
@@ -391,6 +394,17 @@ def test_eval_finds_the_data_of_the_run(fine, finished, tiny_folder):
         *("labels.npy", "preds.npy", "report.json", "report.txt")
     ]
     assert fine("eval", finished, "--split", "validate", "--sap", 2, *ON_CPU) != report
+
+
+@pytest.mark.parametrize("command", [["eval", *ON_CPU], ["table", "--ci"]], ids=["eval", "table"])
+def test_a_bar_shows_what_takes_seconds(finished, monkeypatch, command):
+    seconds = itertools.count(100, 3)
+    monkeypatch.setattr("vltr_eval._base.terminal.time.monotonic", lambda: float(next(seconds)))
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    with contextlib.redirect_stderr(terminal):
+        assert cli.main([command[0], str(finished), *command[1:]]) == OK
+    assert re.search(r"\r\[#{40}\] 100%", terminal.getvalue())
 
 
 def test_eval_takes_features_from_elsewhere(program, finished):

@@ -21,6 +21,7 @@ MODULES = sorted(
 METHODS = [module for module in MODULES if module.startswith("methods.")]
 WITHOUT_TORCH = (
     *("cli", "methods", "settings", "papers", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset"),
+    *("runs.curves", "runs.page", "runs.repetitions"),
     *("data.frame_store", "data.label_lists", "data.pack", "data.samplers", "data.synth"),
 )
 FOR_METHODS = {
@@ -29,7 +30,7 @@ FOR_METHODS = {
 }
 PUBLIC = {
     *("vltr_eval", "vltr_eval.distributed"),
-    *(f"vltr_eval.{name}" for name in ("comparison", "formats", "intervals", "priors", "report")),
+    *(f"vltr_eval.{name}" for name in ("comparison", "formats", "intervals", "page", "plot", "priors", "report")),
 }
 
 
@@ -121,6 +122,7 @@ for module in {WITHOUT_TORCH!r}:
         *(("methods", 0), ("--help", 0), ("--version", 0), ("fit --help", 0), ("sweep --help", 0), ("synth --help", 0)),
         *(("fit bce", 2), ("fit bce --data d --epochs=3", 2), ("fit bec --data d", 1), ("sweep bce bec --data d", 1)),
         *(("methods bec", 1), ("table nowhere", 1), ("inspect nowhere", 1)),
+        ("plot nowhere --html page.html", 1),
     ],
 )
 def test_the_program_imports_torch_for_no_list_of_names_and_no_mistake(line, code):

@@ -157,6 +157,22 @@ def weighted_average_precisions(
     scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
 ) -> _Float64: ...
 
+# Details of single classes
+
+def class_extremes(
+    scores: Matrix, offset: _Int64, rows: _UInt32, limit: int, threads: int, progress: _Progress
+) -> tuple[NDArray[Any], NDArray[Any], _Int64, NDArray[Any], _Int64, NDArray[Any]]: ...
+def score_histograms(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    low: NDArray[Any],
+    high: NDArray[Any],
+    bins: int,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_UInt32, _UInt32]: ...
+
 # Effects of rows; a metric is its number in vltr_eval._engine.effects.METRICS
 
 @overload

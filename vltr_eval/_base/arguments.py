@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,22 @@ def check_trials(trials: int) -> int:
     if isinstance(trials, bool) or not isinstance(trials, (int, np.integer)) or not 1 <= trials < 2**31:
         raise ValueError(f"trials: expected a positive integer, got {trials!r}")
     return int(trials)
+
+
+def check_level(level: Any, name: str = "level") -> float:
+    """Return a confidence level as a float.
+
+    Raises:
+        TypeError: The level is no number.
+        ValueError: The level is not between 0 and 1.
+    """
+    if isinstance(level, (bool, np.bool_)) or not isinstance(level, numbers.Real):
+        raise TypeError(f"{name}: expected a level such as 0.95, got {level!r}")
+    share = float(level)
+    if not 0 < share < 1:
+        hint = f"; did you mean {share / 100:g}?" if 50 <= share < 100 else ""
+        raise ValueError(f"{name}: expected a level between 0 and 1, such as 0.95, got {share:g}{hint}")
+    return share
 
 
 def describe_offsets(offsets: np.ndarray) -> str:

@@ -149,6 +149,13 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self.wipe()
 
+    def restart(self) -> None:
+        """Take the bar away, and count time and fraction from here: another part of the work begins."""
+        self.wipe()
+        self._start = time.monotonic()
+        self._fraction = self._done = 0.0
+        self._due = self._start + _PATIENCE
+
     def wipe(self) -> None:
         """Take the bar away; it comes again when it is called again."""
         if self._shown:

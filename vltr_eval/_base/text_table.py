@@ -1,4 +1,4 @@
-"""Text tables that fit a width, in terminal cells.
+"""Tables, and their text that fits a width in terminal cells. `vltr_eval._base.table_forms` has the other forms.
 
 A table that is too wide gets shorter headings first, then one space between columns instead of two. Names are shortened
 next, and the last resort is to drop the least important columns. The line under the table lists them.
@@ -7,7 +7,8 @@ next, and the last resort is to drop the least important columns. The line under
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -32,6 +33,47 @@ class Column(NamedTuple):
     short: str = ""
     rank: int = 0
     is_name: bool = False
+
+
+BEST, NOT_WORSE = "best", "not worse"
+"""Marks of cells: the best value of a column, and a value that is not significantly worse than it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table with a title, and sentences that follow it.
+
+    Attributes:
+        title: One line; "" for none.
+        columns: The columns, all with the same number of cells.
+        notes: Sentences below it.
+        blocks: The names of blocks of rows, by the number of the first row of each; "" for a block without a name.
+        marks: `BEST` or `NOT_WORSE` of single cells, by the numbers of row and column. Text does not show them.
+        legend: The meaning of each mark, for the forms that show marks: a line below the notes.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    notes: Sequence[str] = ()
+    blocks: Mapping[int, str] = field(default_factory=dict)
+    marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    legend: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells, row by row."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
+    def to_text(self, *, width: int | None = WIDTH, bold: bool = False) -> str:
+        """Write the table as aligned text. See `text_table`."""
+        title = f"{printable(self.title)}\n" if self.title else ""
+        titles = {row: f"[{name}]" for row, name in self.blocks.items() if name}
+        body = text_table(self.columns, width=width, bold=bold, titles=titles) if self.columns else ""
+        return title + body + "".join(f"{note}\n" for note in self.notes)
+
+
+def as_text(tables: Iterable[Table], *, width: int | None, bold: bool = False) -> str:
+    """Write tables as aligned text, with an empty line between two."""
+    return "\n".join(table.to_text(width=width, bold=bold) for table in tables)
 
 
 class _Layout(NamedTuple):

@@ -34,7 +34,15 @@ from vltr_eval._engine.draws import average_trials, draw_rows, draws_per_trial
 from vltr_eval._engine.effects import clustered_variances
 from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, EffectColumns, MeanEffect, in_order
+from vltr_eval._engine.mean_effects import (
+    CORE_METRICS,
+    Clusters,
+    EffectColumns,
+    EffectGroups,
+    MeanEffect,
+    effect_passes,
+    in_order,
+)
 from vltr_eval._engine.rank_scan import NaNScore, count_reached, find_positive_scores, rank_scan
 from vltr_eval._engine.rank_table import PositiveScores, RankTable
 from vltr_eval._engine.results import ClassInfo, ClusterCounts, EvaluationCounts
@@ -94,6 +102,7 @@ def count_chunks(
     communicator: SingleProcess | Communicator = SINGLE_PROCESS,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
+    keep_effects: bool = False,
 ) -> EvaluationCounts:
     """Count everything that the settings ask for, over the chunks of all ranks.
 
@@ -101,10 +110,12 @@ def count_chunks(
         settings: The conventions; the same on all ranks.
         chunks: An iterable that gives the same chunks in all passes; a rank may have none.
         num_classes: C.
-        class_info: The class names and train counts of the report; the same on all ranks. Intervals need the groups.
+        class_info: The class names, train counts and groups of the report; the same on all ranks. Intervals need the
+            groups.
         communicator: The ranks.
         threads: Threads of this process.
         progress: Called with the fraction done, which never falls and ends at 1.
+        keep_effects: Whether the effects of rows on groups of one's own are kept. Otherwise their errors alone are.
 
     Returns:
         The counts over all ranks. ``repeated_rows`` says how many rows were left out, because a row with the same id
@@ -117,9 +128,10 @@ def count_chunks(
     progress = _Progress(progress, 1.0 if settings.interval is None else _BEFORE_EFFECTS)
     class_info = class_info or ClassInfo()
     if communicator.size == 1 and isinstance(chunks, Sequence) and len(chunks) == 1 and _is_in_order(chunks[0].ids):
-        found = _count_at_once(settings, chunks[0], class_info, threads, progress)
+        found = _count_at_once(settings, chunks[0], class_info, threads, progress, keep_effects)
     else:
-        found = _TwoPasses(settings, chunks, num_classes, class_info, communicator, threads, progress).counts()
+        passes = _TwoPasses(settings, chunks, num_classes, class_info, communicator, threads, progress, keep_effects)
+        found = passes.counts()
     progress.end()
     return found
 
@@ -183,7 +195,12 @@ def _is_in_order(ids: np.ndarray | None) -> bool:
 
 
 def _count_at_once(
-    settings: Settings, chunk: Chunk, class_info: ClassInfo, threads: int | None, progress: _Progress
+    settings: Settings,
+    chunk: Chunk,
+    class_info: ClassInfo,
+    threads: int | None,
+    progress: _Progress,
+    keep_effects: bool,
 ) -> EvaluationCounts:
     more = _MoreCounts(settings, class_info)
     if more.share:
@@ -210,12 +227,52 @@ def _count_at_once(
     clusters = chunk.clusters
     factors = None if clusters is None else clusters.effect_factors(chunk.positives)
     clustered = None if clusters is None else (clusters, chunk.positives)
-    columns = EffectColumns(settings, class_info.groups, found.table, hits, factors, clustered)
-    of_rows = columns.of_rows(
-        chunk.scores, chunk.positives, found.ranks, threads=threads, progress=progress.part(0.0, 1.0)
-    )
+    passes = _effect_passes(settings, class_info, chunk.num_rows, keep_effects)
+    kept = _KeptEffects(keep_effects, clusters)
+    for number, groups in enumerate(passes):
+        columns = EffectColumns(
+            settings, groups.members, found.table, hits, factors, clustered, with_overall=groups.with_overall
+        )
+        share = progress.part(number / len(passes), (number + 1) / len(passes))
+        of_rows = columns.of_rows(chunk.scores, chunk.positives, found.ranks, threads=threads, progress=share)
+        kept.add(groups, columns.effects(*of_rows))
     of_clusters = None if clusters is None else _count_clusters(counts, hits, chunk, clusters, threads)
-    return replace(counts, effects=columns.effects(*of_rows), clustered=of_clusters)
+    return replace(counts, effects=kept.effects, errors=kept.errors, clustered=of_clusters)
+
+
+def _effect_passes(settings: Settings, class_info: ClassInfo, num_rows: int, keep_effects: bool) -> list[EffectGroups]:
+    """The groups of each pass of the effects. Raises ValueError for more effects than can be kept."""
+    own = sum(len(groups) for _, groups in class_info.own_partitions)
+    if keep_effects and 8 * num_rows * own * len(settings.estimated) > _MOST_KEPT:
+        most = _MOST_KEPT // (8 * num_rows * len(settings.estimated))
+        raise ValueError(
+            f"groups: expected at most {most:,} groups of one's own in an evaluation that is kept for comparisons of "
+            f"{num_rows:,} rows, got {own:,}; leave partitions out"
+        )
+    return effect_passes(settings, class_info.groups, class_info.partitions, num_rows)
+
+
+_MOST_KEPT = 2 << 30  # bytes
+
+
+class _KeptEffects:
+    """The effects that are kept, and the errors of the others.
+
+    keep_own: keep those on groups of one's own, which may be hundreds. clusters: of the rows, if they are clustered.
+    """
+
+    def __init__(self, keep_own: bool, clusters: Clusters | None) -> None:
+        self.effects: dict[str, MeanEffect] = {}
+        self.errors: dict[str, float] = {}
+        self._keep_own = keep_own
+        self._clusters = clusters
+
+    def add(self, groups: EffectGroups, effects: dict[str, MeanEffect]) -> None:
+        """Keep the effects of one pass, or their errors."""
+        if self._keep_own or not groups.is_own:
+            self.effects |= effects
+        else:
+            self.errors |= {name: effect.clustered_error(self._clusters) for name, effect in effects.items()}
 
 
 def _count_clusters(
@@ -344,7 +401,9 @@ class _TwoPasses:
         communicator: SingleProcess | Communicator,
         threads: int | None,
         progress: _Progress,
+        keep_effects: bool,
     ) -> None:
+        self._keep_effects = keep_effects
         self._settings = settings
         self._chunks = chunks
         self._num_classes = num_classes
@@ -381,9 +440,10 @@ class _TwoPasses:
         table = table.select(kept)
         self._progress.begin(_SECOND_PASS, 1.0)
         trials = None if positives is None else self._sample(table, kept, thresholds, positives)
-        effects = None if self._settings.interval is None else self._effects(table, hits)
-        repeated = self._numbers.repeated
-        counts = EvaluationCounts(self._settings, table, trials, hits, repeated_rows=repeated, effects=effects)
+        counts = EvaluationCounts(self._settings, table, trials, hits, repeated_rows=self._numbers.repeated)
+        if self._settings.interval is not None:
+            of_rows = self._effects(table, hits)
+            counts = replace(counts, effects=of_rows.effects, errors=of_rows.errors)
         return more.complete(counts)
 
     # The first pass, and the numbers of rows.
@@ -538,18 +598,28 @@ class _TwoPasses:
 
     # The third pass.
 
-    def _effects(self, table: RankTable, hits: Hits) -> dict[str, MeanEffect]:
-        """The effects of the rows of all ranks."""
+    def _effects(self, table: RankTable, hits: Hits) -> _KeptEffects:
+        """The effects of the rows of all ranks; groups of one's own take further passes."""
         self._progress.begin_effects()
-        columns = EffectColumns(self._settings, self._class_info.groups, table, hits)
-        everyone = self._communicator.all_gather(lambda: self._third_pass(columns))
-        with_rows = [part for part in everyone if len(part[0])]
-        exponents = with_rows[0][2]  # of the table alone, so the same on all ranks
-        in_columns = in_order([(numbers, of_rank) for numbers, of_rank, _ in with_rows], self._numbers.total)
-        return columns.effects(in_columns, exponents)
+        passes = _effect_passes(self._settings, self._class_info, self._numbers.total, self._keep_effects)
+        kept = _KeptEffects(self._keep_effects, None)
+        for number, groups in enumerate(passes):
+            columns = EffectColumns(self._settings, groups.members, table, hits, with_overall=groups.with_overall)
+            share = number / len(passes), 1 / len(passes)
+            everyone = self._communicator.all_gather(partial(self._third_pass, columns, *share))
+            with_rows = [part for part in everyone if len(part[0])]
+            exponents = with_rows[0][2]  # of the table alone, so the same on all ranks
+            in_columns = in_order([(numbers, of_rank) for numbers, of_rank, _ in with_rows], self._numbers.total)
+            kept.add(groups, columns.effects(in_columns, exponents))
+        return kept
 
-    def _third_pass(self, columns: EffectColumns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The numbers of the counted rows of this rank, their columns and the exponents of these."""
+    def _third_pass(
+        self, columns: EffectColumns, done: float, share: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The numbers of the counted rows of this rank, their columns and the exponents of these.
+
+        done, share: the fractions of the passes of the effects that come before this one, and that it is.
+        """
         parts: list[np.ndarray] = []
         numbers: list[np.ndarray] = []
         exponents = np.empty(0, np.int64)
@@ -567,7 +637,9 @@ class _TwoPasses:
                         counted.positives,
                         next(ranks),
                         threads=self._threads,
-                        progress=self._progress.part(start / self._num_rows, stop / self._num_rows),
+                        progress=self._progress.part(
+                            done + share * start / self._num_rows, done + share * stop / self._num_rows
+                        ),
                     )
                 parts.append(part)
                 numbers.append(self._numbers.of(np.flatnonzero(kept) + start))
@@ -612,7 +684,7 @@ def _check_agreement(everyone: Sequence[_Seen]) -> None:
         if seen.class_info != first.class_info:
             raise ValueError(
                 "train_counts and class_names: expected the same on all ranks, got different ones on rank 0 and on "
-                f"rank {rank}"
+                f"rank {rank}{'; groups must be the same too' if first.settings.partitions else ''}"
             )
     (one, seen), *others = with_rows
     for rank, other in others:

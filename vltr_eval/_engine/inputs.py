@@ -20,7 +20,7 @@ from vltr_eval.formats.cells import Cells
 from vltr_eval.formats.frames import is_frame
 from vltr_eval.formats.label_forms import form_of_rows, is_rows
 
-__all__ = ["Inputs", "read_inputs", "read_matrix_and_positives", "to_labels"]
+__all__ = ["Inputs", "ReadingOptions", "read_inputs", "read_matrix_and_positives", "to_labels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,22 @@ class Inputs:
             threads=threads,
             scores=matrix,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class ReadingOptions:
+    """The options of reading that `evaluate`, `Evaluation.from_predictions` and `compare` take as keyword arguments.
+
+    The fields are keywords of `read_inputs`; see `vltr_eval.formats.read_pair`.
+    """
+
+    ids: Any = None
+    label_ids: Any = None
+    columns: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    header: bool | None = None
+    label_form: str | None = None
+    join: str = "exact"
 
 
 def read_inputs(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix
+from vltr_eval._base.groups import COUNTS_PARTITION
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress
 from vltr_eval._engine.effects import row_effects
@@ -27,7 +28,17 @@ from vltr_eval.intervals.means import jackknife_error
 from vltr_eval.report.names import AP, CALIBRATED_AP, EXPECTED_SAP, ROC_AUC, Metric, accuracy_at, grouped_name
 from vltr_eval.report.settings import Settings
 
-__all__ = ["CORE_METRICS", "Clusters", "EffectColumns", "MeanEffect", "check_clusters", "in_order", "read_clusters"]
+__all__ = [
+    "CORE_METRICS",
+    "Clusters",
+    "EffectColumns",
+    "EffectGroups",
+    "MeanEffect",
+    "check_clusters",
+    "effect_passes",
+    "in_order",
+    "read_clusters",
+]
 
 CORE_METRICS = {
     AP: "average_precision",
@@ -40,6 +51,7 @@ CORE_METRICS = {
 _SUM_BITS = 47  # the sum of a row's effects stays below 2^47, and so is exact as a double
 _BITS = _SUM_BITS - 2
 _MOST_FACTORS, _STEPS = 64, 16
+_MOST_BYTES = 128 << 20  # of the columns of one pass
 _LARGEST, _LOW_BITS, _AT_ONCE = 1 << _SUM_BITS, 24, 1 << 15  # 2^15 products of 24 bits each fit into 63 bits
 
 
@@ -73,6 +85,10 @@ class MeanEffect:
         sums = np.zeros(int(clusters.max(initial=-1)) + 1, np.int64)
         np.add.at(sums, clusters, self.sums)
         return MeanEffect(sums, self.exponent, self.count)
+
+    def clustered_error(self, clusters: Clusters | None) -> float:
+        """The error of rows in clusters, or of independent rows without them."""
+        return (self if clusters is None else self.by_cluster(clusters.of_row)).error()
 
     def error(self) -> float:
         """The jackknife standard error of the mean, as `jackknife_error` of the values; NaN for fewer than two rows."""
@@ -209,7 +225,7 @@ class EffectColumns:
 
     Args:
         settings: The conventions, with an interval.
-        groups: The class indices of head, medium and tail; none without train counts.
+        groups: The class indices of the groups of one partition, or of some of its groups; a class may be in none.
         table: The rank table of all rows.
         hits: The hits of all rows; None without Acc@k.
         factors: (C,) factors of the effects on each class, from 1 to 2, for clustered rows. Those on the metrics of the
@@ -218,19 +234,23 @@ class EffectColumns:
             cluster is lost without it, as one with one positive is without its row.
         metrics: The metrics of `CORE_METRICS` whose means have effects; None for those of the settings.
         prevalence: The class prevalence of calibrated AP.
+        with_overall: Whether the means over all classes have effects too.
     """
 
     def __init__(
         self,
         settings: Settings,
-        groups: dict[str, np.ndarray],
+        groups: Mapping[str, np.ndarray],
         table: RankTable,
         hits: Hits | None,
         factors: np.ndarray | None = None,
         clustered: tuple[Clusters, Positives] | None = None,
         metrics: Sequence[Metric] | None = None,
         prevalence: float = 0.5,
+        *,
+        with_overall: bool = True,
     ) -> None:
+        self._with_overall = with_overall
         self._absent = settings.absent
         self._table = table
         self._hits: Any = hits  # not None where there is Acc@k
@@ -238,10 +258,10 @@ class EffectColumns:
         known = settings.estimated if metrics is None else metrics
         self._core = [metric for metric in known if metric in CORE_METRICS]
         self._groups = groups
-        self._group_of = np.zeros(table.num_classes, np.int64)
+        self._group_of = np.full(table.num_classes, len(groups), np.int64)  # that of the classes in no group
         for number, members in enumerate(groups.values()):
             self._group_of[members] = number
-        self._num_groups = max(1, len(groups))
+        self._num_groups = max(1, len(groups) + bool((self._group_of == len(groups)).any()))
         self._factors = np.ones(table.num_classes) if factors is None else factors
         # The classes that are lost without a cluster, and a row of it.
         self._is_lone = np.zeros(table.num_classes, bool)
@@ -293,26 +313,33 @@ class EffectColumns:
             progress=progress,
         )
         num_rows = scores.num_rows
-        sums = np.zeros((num_rows, self._num_groups, len(self._core)), np.int64)
+        columns = [self._of_groups(found.sums, positives).reshape(num_rows, -1)]
+        if ranks is not None:
+            labelled = ranks >= 0
+            for k in self._topk:
+                hit = labelled & (ranks < k)
+                if self._with_overall:
+                    columns.append(self._of_accuracy(k, labelled, hit)[:, None])
+                if self._groups:
+                    columns.append(self._of_rates(k, positives, hit))
+        if self._has_single:
+            columns.append(self._of_single(positives))
+        return np.concatenate(columns, axis=1), found.exponents
+
+    def _of_groups(self, found: np.ndarray, positives: Positives) -> np.ndarray:
+        """The sums (n, G, M) over the classes of each group, of those over classes of one group and one factor."""
+        if (self._factor_of_sum == 1).all() and len(self._factor_of_sum) == self._num_groups:
+            return found
+        sums = np.zeros((len(found), self._num_groups, len(self._core)), np.int64)
         for number, (group, factor) in enumerate(zip(self._group_of_sum, self._factor_of_sum, strict=True)):
-            part = found.sums[:, number]
+            part = found[:, number]
             if factor == 0:  # the loss of such a class is added later, in place of the effects of its positives
                 part = part.copy()
                 part[positives.rows[np.repeat(self._is_lone, positives.counts)]] = 0
             elif factor != 1:
                 part = np.rint(part * factor).astype(np.int64)
             sums[:, group] += part
-        columns = [sums.reshape(num_rows, -1)]
-        if ranks is not None:
-            labelled = ranks >= 0
-            for k in self._topk:
-                hit = labelled & (ranks < k)
-                columns.append(self._of_accuracy(k, labelled, hit)[:, None])
-                if self._groups:
-                    columns.append(self._of_rates(k, positives, hit))
-        if self._has_single:
-            columns.append(self._of_single(positives))
-        return np.concatenate(columns, axis=1), found.exponents
+        return sums
 
     @lazy_property
     def _by_class(self) -> dict[Metric, np.ndarray]:
@@ -374,14 +401,15 @@ class EffectColumns:
             self._add(effects, metric, per_group[:, :, number], int(exponents[number]), self._defined(metric), single)
         rest = columns[:, self._num_groups * len(self._core) :]
         for k in self._topk:
-            total = self._hits.labelled
             metric = accuracy_at(k)
-            of_rows = MeanEffect(np.ascontiguousarray(rest[:, 0]), 0, total * (total - 1))
-            rest = rest[:, 1:]
+            of_rows = rest[:, 0]
+            rest = rest[:, 1:] if self._with_overall else rest
             if self._groups:
                 of_groups, rest = rest[:, : self._num_groups], rest[:, self._num_groups :]
                 self._add(effects, metric, of_groups, self._exponent, self._table.num_positives > 0, single)
-            effects[metric.name] = of_rows  # the overall Acc@k is a mean over rows, not over classes
+            if self._with_overall:  # the overall Acc@k is a mean over rows, not over classes
+                total = self._hits.labelled
+                effects[metric.name] = MeanEffect(np.ascontiguousarray(of_rows), 0, total * (total - 1))
         return effects
 
     def _add(
@@ -394,10 +422,12 @@ class EffectColumns:
         single: np.ndarray | None,
     ) -> None:
         """Add the effects on the means of a metric over all classes and over each group."""
-        overall = sums[:, 0].copy()
-        for number in range(1, sums.shape[1]):
-            overall += sums[:, number]
-        members: dict[str, tuple[np.ndarray, np.ndarray, slice]] = {metric.name: (overall, defined, slice(None))}
+        members: dict[str, tuple[np.ndarray, np.ndarray, slice]] = {}
+        if self._with_overall:
+            overall = sums[:, 0].copy()
+            for number in range(1, sums.shape[1]):
+                overall += sums[:, number]
+            members[metric.name] = overall, defined, slice(None)
         for number, (name, classes) in enumerate(self._groups.items()):
             of_group = np.zeros(len(defined), bool)
             of_group[classes] = defined[classes]
@@ -484,6 +514,44 @@ class EffectColumns:
         if metric == ROC_AUC:
             return has_positives & (self._table.num_negatives > 0)
         return has_positives | (self._absent == "zero")
+
+
+class EffectGroups(NamedTuple):
+    """The groups whose effects one pass over the scores computes.
+
+    Attributes:
+        members: The class indices of each group, in no two of them.
+        with_overall: Whether the pass computes the effects on the means over all classes too.
+        is_own: Whether the groups are of a partition of one's own.
+    """
+
+    members: dict[str, np.ndarray]
+    with_overall: bool = True
+    is_own: bool = False
+
+
+def effect_passes(
+    settings: Settings, groups: Mapping[str, np.ndarray], partitions: Mapping[str, Sequence[str]], num_rows: int
+) -> list[EffectGroups]:
+    """Divide the groups of all partitions among passes over the scores, so that each has columns of bounded size.
+
+    The first pass has the groups by training counts, and the means over all classes. Its effects are the same whatever
+    other partitions there are.
+
+    Args:
+        settings: The conventions, with an interval.
+        groups: The class indices of each group of every partition.
+        partitions: The names of the groups of each partition.
+        num_rows: N of all rows.
+    """
+    passes = [EffectGroups({name: groups[name] for name in partitions.get(COUNTS_PARTITION, ())})]
+    at_once = max(1, _MOST_BYTES // max(1, 8 * num_rows * (1 + 2 * len(settings.estimated))))
+    for partition, names in partitions.items():
+        if partition != COUNTS_PARTITION:
+            for first in range(0, len(names), at_once):
+                own = {name: groups[name] for name in names[first : first + at_once]}
+                passes.append(EffectGroups(own, with_overall=False, is_own=True))
+    return passes
 
 
 def in_order(parts: Iterable[tuple[np.ndarray, np.ndarray]], num_rows: int) -> np.ndarray:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import numpy as np
 
 from vltr_eval._base.arguments import check_seed, unknown_keyword
-from vltr_eval._base.groups import DEFAULT_BOUNDS
+from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds
+from vltr_eval._base.progress import Progress
 from vltr_eval._engine.hits import check_topk
-from vltr_eval._engine.inputs import Inputs, read_inputs
+from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
 from vltr_eval._engine.results import ClassInfo
 from vltr_eval._engine.thresholds import Thresholds, read_thresholds
-from vltr_eval.formats import ClassNames, read_class_names, read_train_counts
+from vltr_eval.formats import ClassNames, is_spec, read_class_names, read_train_counts
 from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ class EvalOptionsDict(TypedDict, total=False):
     seed: int
     topk: Iterable[int] | None
     train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | str | os.PathLike[str] | None
-    bounds: tuple[float, float]
+    bounds: Bounds
     class_names: Sequence[str] | str | os.PathLike[str] | None
     absent: str
     interval: float | None
+    groups: Any
     thresholds: Thresholds | str | os.PathLike[str] | np.ndarray | Sequence[float] | float | None
     allow_same_set: bool
     calibration: int | None
@@ -62,13 +64,18 @@ class EvalOptions:
         train_counts: (C,) number of training samples of each class: numbers, a mapping from class names to numbers, or
             a pandas Series. They add the means over head, medium and tail classes. `evaluate` also takes a file of
             them, or of training labels.
-        bounds: (high, low). Head classes have more than high training samples, tail classes at most low.
+        bounds: (high, low). Head classes have more than high training samples, tail classes at most low. Or a
+            preset with its own names of groups: "few-shot" (many, medium, few), "lvis" (f, c, r) or "videolt".
         class_names: C names, in class order. `evaluate` also takes a file of them. Files and data frames with named
             columns are matched to these names.
         absent: "nan" leaves classes without positives out of every mean. "zero" counts their AP and SAP as 0, as the
             published VideoLT code does.
         interval: Level of the intervals to report, such as 0.95; None for none. It adds a pass over the scores. See
             "Intervals" in docs/evaluate.md.
+        groups: Groups of one's own, beside those of the counts or without counts: C group names in class order, a
+            mapping from classes to groups, a pandas Series or data frame, or a mapping from the names of several
+            partitions to any of these. None, NaN and "" put a class in no group. `evaluate` also takes a file. See
+            docs/groups.md.
         thresholds: Thresholds at which precision, recall and F1 are also reported: `Thresholds` of a validation set, a
             file of them, (C,) numbers, or one number. See docs/thresholds.md.
         allow_same_set: Whether the labels may be those on which the thresholds were chosen, where precision, recall and
@@ -85,10 +92,11 @@ class EvalOptions:
     seed: int = 0
     topk: Iterable[int] | None = (1, 5)
     train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | str | os.PathLike[str] | None = None
-    bounds: tuple[float, float] = DEFAULT_BOUNDS
+    bounds: Bounds = DEFAULT_BOUNDS
     class_names: Sequence[str] | str | os.PathLike[str] | None = None
     absent: str = "nan"
     interval: float | None = None
+    groups: Any = None
     thresholds: Thresholds | str | os.PathLike[str] | np.ndarray | Sequence[float] | float | None = None
     allow_same_set: bool = False
     calibration: int | None = None
@@ -99,7 +107,7 @@ class EvalOptions:
 
         Raises:
             TypeError: A name is no option; the message has the nearest keyword of the function. Only
-                `vltr_eval.evaluate` takes clusters.
+                `vltr_eval.evaluate` takes clusters and slices.
         """
         known = [option.name for option in fields(cls)]
         for name in options:
@@ -107,6 +115,11 @@ class EvalOptions:
                 raise TypeError(
                     "clusters: expected vltr_eval.evaluate, which has the rows of a cluster in one process, "
                     f"got {function.__qualname__}"
+                )
+            if name == "slices":
+                raise TypeError(
+                    f"slices: expected vltr_eval.evaluate, which has all rows of a slice, got {function.__qualname__}; "
+                    "evaluate the rows of each slice by themselves"
                 )
             if name not in known:
                 raise unknown_keyword(name, [*known, *_keywords(function)])
@@ -122,17 +135,21 @@ class EvalOptions:
         # `evaluate` has read the files by now. Elsewhere a path is refused like any other text.
         train_counts = cast("Sequence[float] | None", self.train_counts)
         class_names = cast("Sequence[str] | None", self.class_names)
-        class_info = ClassInfo.checked(num_classes, train_counts, self.bounds, class_names)
+        class_info = ClassInfo.checked(num_classes, train_counts, self.bounds, class_names, self.groups)
         sap = int(self.sap) if isinstance(self.sap, np.integer) else self.sap
         topk = check_topk(() if self.topk is None else self.topk, "topk")
-        settings = Settings(sap, check_seed(self.seed), topk, class_info.bounds, self.absent, self.interval)
-        return add_thresholds(
-            replace(settings, calibration=self.calibration),
-            class_info,
-            num_classes,
-            self.thresholds,
-            allow_same_set=self.allow_same_set,
+        settings = Settings(
+            sap,
+            check_seed(self.seed),
+            topk,
+            class_info.bounds,
+            self.absent,
+            self.interval,
+            class_info.preset,
+            class_info.own_partitions,
+            calibration=self.calibration,
         )
+        return add_thresholds(settings, class_info, num_classes, self.thresholds, allow_same_set=self.allow_same_set)
 
 
 def add_thresholds(
@@ -151,7 +168,7 @@ def add_thresholds(
 
 
 def read_with_options(
-    scores: Any, labels: Any, chosen: EvalOptions, reading: Mapping[str, Any]
+    scores: Any, labels: Any, chosen: EvalOptions, reading: ReadingOptions, progress: Progress | None = None
 ) -> tuple[Inputs, Settings, ClassInfo]:
     """Read scores and labels, and what the options say of the classes, which may be in files.
 
@@ -159,22 +176,42 @@ def read_with_options(
         scores: See `vltr_eval.evaluate`.
         labels: See there.
         chosen: The options.
-        reading: The keywords of `read_inputs` but ``class_names``.
+        reading: The options of reading.
+        progress: Called with the fraction that is read of files.
     """
     names = chosen.class_names
     inputs = read_inputs(
         scores,
         labels,
         class_names=read_class_names(names) if isinstance(names, (str, os.PathLike)) else names,
-        **reading,
+        progress=progress,
+        **vars(reading),
     )
     num_classes = inputs.scores.num_classes
     train_counts: Any = chosen.train_counts
     if isinstance(train_counts, (str, os.PathLike)):
         known = None if inputs.class_names is None else ClassNames.from_names(inputs.class_names)
         train_counts = read_train_counts(train_counts, num_classes, known)
-    chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names)
+    groups = chosen.groups
+    if isinstance(groups, (str, os.PathLike)):
+        from vltr_eval.formats.group_files import read_group_file  # not above: few evaluations have such a file
+
+        groups = read_group_file(groups)
+    chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names, groups=groups)
     return inputs, *chosen.checked(num_classes)
+
+
+def share_of_reading(*sides: Any) -> float:
+    """Return the share of a call's time in which it reads scores and labels.
+
+    Arrays in memory and .npy files, which are mapped, take no time.
+    """
+    files = [side if isinstance(side, (list, tuple)) else [side] for side in sides if is_spec(side)]
+    is_mapped = all(os.fspath(file).endswith(".npy") for part in files for file in part)
+    return 0.0 if is_mapped else _OF_READING
+
+
+_OF_READING = 0.5
 
 
 def _keywords(function: Callable[..., Any]) -> list[str]:

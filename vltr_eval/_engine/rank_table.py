@@ -17,6 +17,7 @@ from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress
+from vltr_eval._engine.npz import write_npz
 
 if TYPE_CHECKING:
     import zipfile
@@ -27,6 +28,7 @@ __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
 _FORMAT = "vltr-eval/rank-table/1"
 _MAX_ROWS = 2**53  # up to which metrics, which take counts as doubles, are exact; a bound of the core too
+_MOST_FOR_SUMMARY = 500_000  # thresholds of a table whose mAP takes a few milliseconds
 _ARRAYS = ("indptr", "thresholds", "tp", "fp", "tied")
 
 
@@ -207,6 +209,15 @@ class RankTable:
         shape = f"{self.num_rows} rows and {self.num_classes} classes"
         return f"<RankTable of {shape}, {self.num_positives.sum()} positives at {len(self.thresholds)} thresholds>"
 
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import notebook_html, paragraph
+
+        positives, thresholds = int(self.num_positives.sum()), len(self.thresholds)
+        facts = [f"{self.num_rows:,} rows", f"{positives:,} positives at {thresholds:,} thresholds"]
+        if thresholds <= _MOST_FOR_SUMMARY:
+            facts.append(f"mAP {self.mean_average_precision():.4f}")
+        return notebook_html(f"Rank table of {self.num_classes:,} classes", paragraph(", ".join(facts)))
+
     @property
     def num_classes(self) -> int:
         return len(self.indptr) - 1
@@ -369,23 +380,26 @@ class RankTable:
             *(sum(getattr(table, name) for table in tables) for name in ("tp", "fp", "tied")),
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table as one compressed .npz, whole or not at all. Raises OutputError where it cannot."""
-        with PendingFile(path) as pending:
-            pending.write(self._write)
+    def save(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
+        """Writes the table as one compressed .npz, whole or not at all. Raises OutputError where it cannot.
 
-    def _write(self, path: os.PathLike[str]) -> None:
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        with open(path, "wb") as file:
-            np.savez_compressed(file, format=np.array(_FORMAT), num_rows=np.array(self.num_rows, np.int64), **arrays)
+        progress: called with the fraction done.
+        """
+        arrays = {"format": np.array(_FORMAT), "num_rows": np.array(self.num_rows, np.int64)}
+        arrays |= {name: getattr(self, name) for name in _ARRAYS}
+        with PendingFile(path) as pending:
+            pending.write(lambda unfinished: write_npz(unfinished, arrays, progress))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RankTable:
-        """Reads what `save` wrote. Raises FileNotFoundError, or ValueError for a file that is no rank table."""
+    def load(cls, path: str | os.PathLike[str], *, progress: Progress | None = None) -> RankTable:
+        """Reads what `save` wrote. Raises FileNotFoundError, or ValueError for a file that is no rank table.
+
+        progress: called with the fraction done.
+        """
         name = os.fspath(path)
         with open(path, "rb") as file:
             try:
-                table = cls._read(file)
+                table = cls._read(file, progress)
             except Exception as error:  # a damaged zip or array header fails in many ways; all of them mean this
                 raise ValueError(
                     f"{name}: expected a rank table (an .npz that RankTable.save wrote), got another or a damaged file"
@@ -397,11 +411,12 @@ class RankTable:
         return table
 
     @classmethod
-    def _read(cls, file: BinaryIO) -> RankTable:
+    def _read(cls, file: BinaryIO, progress: Progress | None) -> RankTable:
         import zipfile  # not above: few programs load a table, and it loads threading
 
         with zipfile.ZipFile(file) as archive:
-            form, num_rows, *arrays = (read_member(archive, name) for name in ("format", "num_rows", *_ARRAYS))
+            names = ("format", "num_rows", *_ARRAYS)
+            form, num_rows, *arrays = (read_member(archive, name, progress) for name in names)
         if str(form) != _FORMAT or num_rows.shape != () or num_rows.dtype.kind not in "iu":
             raise ValueError(f"format {form}, rows {num_rows}")
         return cls(int(num_rows), *arrays)
@@ -431,8 +446,11 @@ class RankTable:
         return ordered and bounded and bool(np.all(self.tied <= self.fp - above)) and not nan
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array of an .npz. Takes no more memory than its file can hold: deflate packs about 1 : 1000 at most."""
+def read_member(archive: zipfile.ZipFile, name: str, progress: Progress | None = None) -> np.ndarray:
+    """One array of an .npz. Takes no more memory than its file can hold: deflate packs about 1 : 1000 at most.
+
+    progress: called with the fraction of the archive that ends with this member.
+    """
     from zipfile import ZIP_DEFLATED, ZIP_STORED
 
     info = archive.getinfo(f"{name}.npy")
@@ -444,6 +462,9 @@ def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         array = np.lib.format.read_array(content, allow_pickle=False)
     if content.read(1):
         raise ValueError(f"{name}: more bytes than its header says")
+    if progress is not None:
+        sizes = [(other.header_offset <= info.header_offset, other.file_size) for other in archive.infolist()]
+        progress(sum(size for is_before, size in sizes if is_before) / max(1, sum(size for _, size in sizes)))
     return array
 
 
@@ -461,6 +482,12 @@ class DeviceRankTable(RankTable):
 
     def __repr__(self) -> str:
         return f"<RankTable of {self.num_rows} rows of {self._dtype} scores on a CUDA device>"
+
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import notebook_html
+
+        # Facts about classes would copy the columns from the device.
+        return notebook_html(f"Rank table of {self.num_rows:,} rows of {self._dtype} scores on a CUDA device")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are tables in CPU memory."""

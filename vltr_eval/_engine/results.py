@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds, checked_train_counts, class_groups
+from vltr_eval._base.groups import (
+    COUNTS_PARTITION,
+    DEFAULT_BOUNDS,
+    Bounds,
+    checked_train_counts,
+    class_groups,
+    partition_groups,
+    preset_of,
+    read_bounds,
+)
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.version import __version__
@@ -48,14 +57,24 @@ from vltr_eval.report.settings import CLUSTERS_COLUMN, Settings
 class ClassInfo:
     """Facts about the classes beside their scores and labels.
 
-    names: C names. train_counts: (C,) int64. bounds: of head and tail. groups: class indices of head, medium and tail.
-    thresholds: Those that the evaluation applies. Without train counts there are no bounds and no groups.
+    Attributes:
+        names: C names, or None.
+        train_counts: (C,) int64, or None.
+        bounds: The numbers that separate the groups by training counts; None without counts.
+        groups: The class indices of each group of every partition, by its name in a report.
+        partitions: The names of the groups of each partition. That by training counts has the name "".
+        preset: The name of the preset that the bounds are of, if its groups are not head, medium and tail.
+        own_groups: The group of each class in each partition of one's own, None for a class in no group.
+        thresholds: Those that the evaluation applies, or None.
     """
 
     names: tuple[str, ...] | None = None
     train_counts: np.ndarray | None = None
     bounds: tuple[float, float] | None = None
     groups: dict[str, np.ndarray] = field(default_factory=dict)
+    partitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    preset: str | None = None
+    own_groups: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
     thresholds: AppliedThresholds | None = None
 
     @classmethod
@@ -63,28 +82,59 @@ class ClassInfo:
         cls,
         num_classes: int,
         train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | None = None,
-        bounds: tuple[float, float] = DEFAULT_BOUNDS,
+        bounds: Bounds = DEFAULT_BOUNDS,
         names: Sequence[str] | None = None,
+        groups: Any = None,
     ) -> ClassInfo:
         """Check the lengths and values of these facts.
 
+        Args:
+            num_classes: C.
+            train_counts: (C,) numbers, or numbers by class name.
+            bounds: Two numbers or a preset, for the groups by training counts.
+            names: C names.
+            groups: Partitions of one's own, see `vltr_eval.formats.read_groups`.
+
         Raises:
             ValueError: A length is not ``num_classes``, or a value is out of range.
-            TypeError: The train counts are no numbers.
+            TypeError: The train counts are no numbers, or the groups no text.
         """
         if names is not None and len(names) != num_classes:
             raise ValueError(f"class_names: {len(names)} names, but scores has {num_classes} classes")
         names = None if names is None else tuple(map(str, names))
-        bounds = checked_bounds(bounds)
-        if train_counts is None:
-            return cls(names)
-        counts = checked_train_counts(numbers_in_memory(train_counts, names), num_classes)
-        return cls(names, counts, bounds, class_groups(counts, bounds))
+        numbers = read_bounds(bounds).bounds
+        own: dict[str, tuple[str | None, ...]] = {}
+        if groups is not None:
+            from vltr_eval.formats.group_files import read_groups  # not above: few evaluations have groups of their own
+
+            own = read_groups(groups, num_classes, names)
+        found: dict[str, dict[str, np.ndarray]] = {}
+        counts = None
+        if train_counts is not None:
+            counts = checked_train_counts(numbers_in_memory(train_counts, names), num_classes)
+            found[COUNTS_PARTITION] = class_groups(counts, bounds)
+        found |= partition_groups(own)
+        partitions = {partition: tuple(members) for partition, members in found.items()}
+        return cls(
+            names,
+            counts,
+            None if counts is None else numbers,
+            {name: indices for members in found.values() for name, indices in members.items()},
+            partitions,
+            None if counts is None else preset_of(bounds),
+            own,
+        )
+
+    @property
+    def own_partitions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The partitions of one's own as `Settings` has them."""
+        return tuple((name, groups) for name, groups in self.partitions.items() if name != COUNTS_PARTITION)
 
     @property
     def fingerprint(self) -> str:
         """A hash that is equal on two ranks if they have the same facts."""
-        known = (self.names, None if self.train_counts is None else self.train_counts.tolist(), self.bounds)
+        counts = None if self.train_counts is None else self.train_counts.tolist()
+        known = (self.names, counts, self.bounds, self.preset, self.own_groups)
         import hashlib  # not above: it loads OpenSSL, which takes milliseconds
 
         return hashlib.sha256(repr(known).encode()).hexdigest()
@@ -96,17 +146,17 @@ class ClassInfo:
             columns["name"] = self.names
         if self.train_counts is not None:
             group_of = np.empty(len(self.train_counts), object)
-            for name, members in self.groups.items():
-                group_of[members] = name
+            for name in self.partitions[COUNTS_PARTITION]:
+                group_of[self.groups[name]] = name
             columns["group"] = tuple(group_of.tolist())
             columns["train_count"] = tuple(self.train_counts.tolist())
-        return columns
+        return columns | self.own_groups
 
 
 def means_by_group(
     class_info: ClassInfo, by_class: Mapping[Metric, np.ndarray], absent: np.ndarray, trials: np.ndarray | None
 ) -> tuple[Group, ...]:
-    """Compute the means over all classes, then over head, medium and tail if there are train counts.
+    """Compute the means over all classes, then over the groups of each partition.
 
     Args:
         class_info: Facts about the classes.
@@ -114,8 +164,13 @@ def means_by_group(
         absent: (C,) bool, classes without positives.
         trials: (T, C) AP of each SAP trial, or None.
     """
-    groups = {OVERALL: np.arange(len(absent)), **class_info.groups}
-    return tuple(_means(name, members, by_class, absent, trials) for name, members in groups.items())
+    overall = _means(OVERALL, np.arange(len(absent)), by_class, absent, trials)
+    parts = [
+        replace(_means(name, class_info.groups[name], by_class, absent, trials), partition=partition)
+        for partition, names in class_info.partitions.items()
+        for name in names
+    ]
+    return (overall, *parts)
 
 
 def _means(
@@ -208,6 +263,7 @@ class EvaluationCounts:
         effects: The drop-one effect of each row on each mean by its flat name, if the settings have an interval. For
             clustered rows they have `Clusters.effect_factors`, so that sums within clusters are effects of clusters.
         clustered: The clusters of the rows, if they are clustered.
+        errors: The standard errors of means over groups of one's own, by their flat names, where effects are not kept.
         applied: The thresholds of the classes, if any are applied.
         predicted: (C,) int64, the scores that are at least the threshold of their class.
         dtype: The dtype of the scores.
@@ -222,6 +278,7 @@ class EvaluationCounts:
     repeated_rows: int = 0
     effects: dict[str, MeanEffect] | None = None
     clustered: ClusterCounts | None = None
+    errors: dict[str, float] = field(default_factory=dict)
     applied: AppliedThresholds | None = None
     predicted: np.ndarray | None = None
     dtype: str = ""
@@ -264,6 +321,13 @@ class EvaluationCounts:
             num_clusters=None if self.clustered is None else self.clustered.clusters.count,
             **parts,
         )
+
+    def means(self, class_info: ClassInfo, progress: Progress | None = None) -> tuple[Group, ...]:
+        """Compute the means of the report, without its values of single classes; the arguments of `report`."""
+        found = self._groups(class_info, self._by_class(part_of(progress, 0.0, _OF_METRICS)))
+        if progress is not None:
+            progress(1.0)
+        return found
 
     def _more_parts(self, class_info: ClassInfo) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
         """The parts of the report on thresholds and calibration, and their columns."""
@@ -325,16 +389,17 @@ class EvaluationCounts:
             raise ValueError(f"interval: expected None for the counts of a saved table, which has no rows, got {level}")
         errors, intervals = {}, {}
         for metric in self.settings.estimated:
-            effect, value = self.effects[grouped_name(metric, group.name)], group.values[metric.name]
-            if self.clustered is not None:
-                effect = effect.by_cluster(self.clustered.clusters.of_row)
-            error = effect.error()
+            name, value = grouped_name(metric, group.name), group.values[metric.name]
+            error = self.errors[name] if name in self.errors else self._error(self.effects[name])
             errors[metric.name] = error if error > 0 else math.nan  # 0: the rows say nothing about the spread
             if metric.interval == "share" and group.name == OVERALL:
                 intervals[metric.name] = self._interval_of_accuracy(value, error, level)
             else:
                 intervals[metric.name] = interval(value, error, level)
         return replace(group, errors=errors, intervals=intervals)
+
+    def _error(self, effect: MeanEffect) -> float:
+        return effect.clustered_error(None if self.clustered is None else self.clustered.clusters)
 
     def _interval_of_accuracy(self, value: float, error: float, level: float) -> tuple[float, float]:
         """Wilson's interval of the share of hits among the labelled rows."""

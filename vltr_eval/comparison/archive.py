@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vltr_eval._base.files import PendingFile
+from vltr_eval._base.progress import Progress
+from vltr_eval._engine.npz import write_npz
 from vltr_eval._engine.rank_table import RankTable, read_member
 
 FORMAT = "vltr-eval/evaluation/1"
@@ -37,7 +39,11 @@ def from_planes(planes: np.ndarray) -> np.ndarray:
 
 
 def write_archive(
-    path: str | os.PathLike[str], texts: Mapping[str, str], table: RankTable, numbers: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str],
+    texts: Mapping[str, str],
+    table: RankTable,
+    numbers: Mapping[str, np.ndarray],
+    progress: Progress | None = None,
 ) -> None:
     """Write an archive.
 
@@ -46,16 +52,21 @@ def write_archive(
         texts: The report and the facts about the input, as JSON.
         table: The rank table.
         numbers: Other arrays of int64, by name.
+        progress: Called with the fraction done.
 
     Raises:
         OutputError: The file cannot be written.
     """
     with PendingFile(path) as pending:
-        pending.write(lambda unfinished: fill_archive(unfinished, texts, table, numbers))
+        pending.write(lambda unfinished: fill_archive(unfinished, texts, table, numbers, progress))
 
 
 def fill_archive(
-    path: str | os.PathLike[str], texts: Mapping[str, str], table: RankTable, numbers: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str],
+    texts: Mapping[str, str],
+    table: RankTable,
+    numbers: Mapping[str, np.ndarray],
+    progress: Progress | None = None,
 ) -> None:
     """Write an archive to a file that the caller puts in place."""
     arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "num_rows": np.array(table.num_rows, np.int64)}
@@ -65,8 +76,7 @@ def fill_archive(
     bits = thresholds.view(np.uint8).reshape(len(thresholds), thresholds.dtype.itemsize)
     arrays |= {"dtype": np.array(thresholds.dtype.str), "thresholds": np.ascontiguousarray(bits.T)}
     arrays |= {name: np.stack([to_planes(row) for row in np.atleast_2d(values)]) for name, values in numbers.items()}
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy takes allow_pickle for one of the names
+    write_npz(path, arrays, progress)
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
@@ -84,13 +94,14 @@ def is_archive(path: str | os.PathLike[str]) -> bool:
 
 
 def read_archive(
-    path: str | os.PathLike[str], names: tuple[str, ...]
+    path: str | os.PathLike[str], names: tuple[str, ...], progress: Progress | None = None
 ) -> tuple[dict[str, str], RankTable, dict[str, np.ndarray]]:
     """Read what `write_archive` wrote; the inverse of its arguments.
 
     Args:
         path: The file.
         names: The names of the arrays to read beside the table; an array that the file lacks is left out.
+        progress: Called with the fraction done.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -98,7 +109,7 @@ def read_archive(
     """
     with open(path, "rb") as file:
         try:
-            return _read(file, names)
+            return _read(file, names, progress)
         except Exception as error:  # a damaged zip or array header fails in many ways; all of them mean this
             raise ValueError(
                 f"{os.fspath(path)}: expected an evaluation (an .npz that Evaluation.save or --save-evaluation wrote), "
@@ -106,17 +117,19 @@ def read_archive(
             ) from (None if isinstance(error, ValueError) else error)
 
 
-def _read(file: BinaryIO, names: tuple[str, ...]) -> tuple[dict[str, str], RankTable, dict[str, np.ndarray]]:
+def _read(
+    file: BinaryIO, names: tuple[str, ...], progress: Progress | None
+) -> tuple[dict[str, str], RankTable, dict[str, np.ndarray]]:
     import zipfile  # not above: few programs read an archive, and it loads threading
 
     with zipfile.ZipFile(file) as archive:
         form = str(read_member(archive, "format"))
         if form != FORMAT:
             raise ValueError(f"format {form}")
-        texts = {name: _bytes(read_member(archive, name), 1).tobytes().decode() for name in _TEXTS}
-        columns = {name: np.cumsum(_numbers(read_member(archive, name))) for name in _TABLE}
+        texts = {name: _bytes(read_member(archive, name, progress), 1).tobytes().decode() for name in _TEXTS}
+        columns = {name: np.cumsum(_numbers(read_member(archive, name, progress))) for name in _TABLE}
         dtype = np.dtype(str(read_member(archive, "dtype")))
-        thresholds = np.ascontiguousarray(_bytes(read_member(archive, "thresholds"), 2).T)
+        thresholds = np.ascontiguousarray(_bytes(read_member(archive, "thresholds", progress), 2).T)
         if dtype.kind not in "fiu" or thresholds.shape[1] != dtype.itemsize:
             raise ValueError(f"thresholds of {dtype}")
         table = RankTable(
@@ -128,7 +141,9 @@ def _read(file: BinaryIO, names: tuple[str, ...]) -> tuple[dict[str, str], RankT
         if not table.is_sound():
             raise ValueError("table")
         known = {name: f"{name}.npy" in archive.namelist() for name in names}
-        numbers: dict[str, Any] = {name: _bytes(read_member(archive, name), 3) for name in names if known[name]}
+        numbers: dict[str, Any] = {
+            name: _bytes(read_member(archive, name, progress), 3) for name in names if known[name]
+        }
     return texts, table, {name: np.array([_numbers(row) for row in rows]) for name, rows in numbers.items()}
 
 

@@ -7,7 +7,7 @@ variance of test rows and that of training seeds are estimated apart and added.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +97,53 @@ def mean_difference(
     )
 
 
+@dataclass(frozen=True)
+class BestOfMean:
+    """All systems on one mean, and the tests of the best of them against each other one.
+
+    Attributes:
+        name: The flat name of the mean.
+        values: The value of each system, the baseline first; the mean over its runs.
+        deviations: The standard deviation over the runs of each system (n - 1); None of one run.
+        best: The number of the first system with the highest value; None where no system has a value.
+        p_values: The two-sided p-value of the difference between each system and the best; NaN of the best itself.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    deviations: tuple[float | None, ...]
+    best: int | None
+    p_values: tuple[float, ...]
+
+    def is_best(self, number: int) -> bool:
+        """Whether a system has the highest value; several can."""
+        return self.best is not None and self.values[number] == self.values[self.best]
+
+    def is_not_worse(self, number: int, level: float) -> bool:
+        """Whether a system is lower than the best by a difference that is not significant. No untested one is."""
+        return not self.is_best(number) and self.p_values[number] > 1 - level
+
+
+def best_of_mean(name: str, values: Sequence[Sequence[float]], p_value: Callable[[int, int], float]) -> BestOfMean:
+    """Find the best system on one mean.
+
+    Args:
+        name: The flat name of the mean.
+        values: The value of each run of each system.
+        p_value: The p-value of the difference between the best system and another, by their numbers.
+    """
+    means = [mean_of_runs(runs) for runs in values]
+    deviations = [math.sqrt(float(seed_variance(np.array(runs))) * len(runs)) for runs in values]
+    defined = [number for number, mean in enumerate(means) if not math.isnan(mean)]
+    best = max(defined, key=means.__getitem__, default=None)
+    p_values = [
+        math.nan if best is None or number == best or math.isnan(mean) else p_value(best, number)
+        for number, mean in enumerate(means)
+    ]
+    spreads = [None if len(runs) == 1 else spread for runs, spread in zip(values, deviations, strict=True)]
+    return BestOfMean(name, tuple(means), tuple(spreads), best, tuple(p_values))
+
+
 def mean_of_runs(values: Sequence[float]) -> float:
     """The mean over runs, correctly rounded."""
     return math.fsum(values) / len(values)
@@ -141,7 +188,7 @@ class Outcomes:
     """How many classes of a group won, lost or are undecided.
 
     Attributes:
-        group: "overall", "head", "medium" or "tail".
+        group: "overall", or the name of a group.
         adjustment: "holm" or "benjamini_hochberg", for the number of tested classes.
         tested: Classes with at least ten positives (or clusters with a positive).
         wins: Tested classes that are better than with the baseline.

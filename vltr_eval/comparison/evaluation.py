@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix
-from vltr_eval._base.progress import part_of
+from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id
+from vltr_eval._engine.inputs import Inputs, ReadingOptions
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
-from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options
+from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options, share_of_reading
 from vltr_eval._engine.rank_table import RankTable
-from vltr_eval._engine.results import EvaluationCounts, share_of_counting
+from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
 from vltr_eval.comparison.archive import fill_archive, read_archive, write_archive
 from vltr_eval.formats.align import POSITION
 from vltr_eval.report.names import OVERALL, accuracy_at, grouped_name
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import Settings
+
+if TYPE_CHECKING:
+    from vltr_eval.formats.slice_files import RowSlice
 
 _MOST_VALUES = 2**64  # in a mean: Acc@k over L rows has L (L - 1)
 _SHORT = 12  # digits of a fingerprint in a message
@@ -62,6 +66,17 @@ class Evaluation:
     def __repr__(self) -> str:
         return f"<Evaluation of {self.report.num_rows} rows and {self.report.num_classes} classes: {self.report!r}>"
 
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import notebook_html, paragraph
+
+        rows = f"effects of {self.report.num_rows:,} rows on {len(self.effects):,} means"
+        ids = "without row ids" if self.id_fingerprint is None else "rows numbered by their ids"
+        clusters = "" if self.clusters is None else f", in {int(self.clusters.max(initial=-1)) + 1:,} clusters"
+        facts = notebook_html(
+            f"Evaluation of {self.report.num_classes:,} classes", paragraph(f"{rows}, {ids}{clusters}")
+        )
+        return facts + self.report._repr_html_()
+
     @classmethod
     def from_predictions(
         cls,
@@ -94,41 +109,60 @@ class Evaluation:
             TypeError: See there.
         """
         chosen = EvalOptions.from_keywords(options, cls.from_predictions)
-        reading = {
-            "ids": ids,
-            "label_ids": label_ids,
-            "columns": columns,
-            "exclude": exclude,
-            "header": header,
-            "label_form": label_form,
-            "join": join,
-        }
+        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
         found, _ = evaluate_predictions(
             scores, labels, chosen, reading, clusters=clusters, threads=threads, progress=progress
         )
         return found
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Write the evaluation as one compressed .npz, whole or not at all.
+
+        Args:
+            path: The file.
+            progress: Called with the fraction done.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        write_archive(path, *self._contents())
+        write_archive(path, *self._contents(), progress)
 
-    def fill(self, path: Path) -> None:
+    def fill(self, path: Path, progress: Progress | None = None) -> None:
         """Write the evaluation to the temporary file of a `PendingFile`."""
-        fill_archive(path, *self._contents())
+        fill_archive(path, *self._contents(), progress)
+
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str]) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the report as one HTML file, with the precision-recall curve of each class.
+
+        Histograms of scores and single rows need the predictions: see `vltr_eval.Report.to_html`.
+
+        Args:
+            path: The file to write; None returns the text.
+
+        Raises:
+            OutputError: The file cannot be written; a ValueError.
+        """
+        return self.report.to_html(path, details=self.table)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Evaluation:
+    def load(cls, path: str | os.PathLike[str], *, progress: Progress | None = None) -> Evaluation:
         """Read an evaluation that `save` wrote. Every value is checked, and nothing is unpickled.
+
+        Args:
+            path: The file.
+            progress: Called with the fraction done.
 
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: The file is no evaluation, or it is damaged.
         """
-        texts, table, numbers = read_archive(path, ("effects", "clusters"))
+        texts, table, numbers = read_archive(path, ("effects", "clusters"), progress)
         try:
             return cls._from_contents(texts, table, numbers)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
@@ -255,11 +289,18 @@ class Evaluation:
             "sap": (mine.settings.sap is not None, its.settings.sap is not None),
             **{name: (getattr(mine.settings, name), getattr(its.settings, name)) for name in ("topk", "absent")},
             "bounds": (mine.settings.bounds, its.settings.bounds),
+            "preset": (mine.settings.preset or "head, medium, tail", its.settings.preset or "head, medium, tail"),
             "train_counts": (mine.classes.get("train_count"), its.classes.get("train_count")),
+            "groups": (_own_groups(mine), _own_groups(its)),
         }
         for name, (expected, got) in pairs.items():
             if expected == got:
                 continue
+            if name == "groups":
+                raise ValueError(
+                    f"{other_name}: groups: expected the groups of one's own of {own_name}, got other ones; evaluate "
+                    "both with the same groups= (--groups)"
+                )
             if name == "train_counts" or None in (expected, got):
                 shown = ["none" if value is None else "counts" for value in (expected, got)]
                 reason = f"expected the training counts of {own_name}, got other ones"
@@ -280,21 +321,26 @@ class Predictions:
         positives: The labels of its rows.
         table: The rank table.
         order: (N,) the rows in ascending order of their ids; None if that is their order.
+        slices: The evaluation of each slice of the rows, by its partition and name.
+        ids: (N,) the ids of the rows, or None.
     """
 
     scores: Matrix
     positives: Positives
     table: RankTable
     order: np.ndarray | None = None
+    slices: Mapping[tuple[str, str], Evaluation] = field(default_factory=dict)
+    ids: np.ndarray | None = None
 
 
 def evaluate_predictions(
     scores: Any,
     labels: Any,
     chosen: EvalOptions,
-    reading: Mapping[str, Any],
+    reading: ReadingOptions,
     *,
     clusters: Any = None,
+    slices: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Evaluation, Predictions]:
@@ -304,15 +350,21 @@ def evaluate_predictions(
         scores: See `vltr_eval.evaluate`.
         labels: See there.
         chosen: The options.
-        reading: The keywords of `read_inputs`.
+        reading: The options of reading.
         clusters: See `Evaluation.from_predictions`.
+        slices: Slices of the rows, which are evaluated too; see `vltr_eval.evaluate`.
         threads: CPU threads.
         progress: Called with the fraction done.
     """
-    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading)
+    read = share_of_reading(scores, labels)
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
+    progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
-    positives = inputs.positives(form=reading.get("label_form"), threads=threads)
-    ids = None if reading.get("join") == POSITION else inputs.ids
+    positives = inputs.positives(form=reading.label_form, threads=threads)
+    parts = _read_slices(slices, inputs)
+    of_slices = part_of(progress, _BEFORE_SLICES, 1.0)
+    progress = part_of(progress, 0.0, _BEFORE_SLICES) if parts else progress
+    ids = None if reading.join == POSITION else inputs.ids
     if class_info.thresholds is not None:
         class_info = replace(class_info, thresholds=class_info.thresholds.checked_for(positives, ids))
     counted = share_of_counting(settings)
@@ -325,12 +377,50 @@ def evaluate_predictions(
         class_info=class_info,
         threads=threads,
         progress=part_of(progress, 0.0, counted),
+        keep_effects=True,
     )
     report = without_effects(counts, settings).report(class_info, part_of(progress, counted, 1.0))
     report = replace(report, notes=(*inputs.notes, *report.notes))
     of_row = None if known_clusters is None else known_clusters.of_row
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
-    return found, Predictions(matrix, positives, counts.table, order)
+    sliced = _evaluate_slices(parts, settings, chunk, class_info, ids, threads, of_slices) if parts else {}
+    return found, Predictions(matrix, positives, counts.table, order, sliced, ids)
+
+
+_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices
+
+
+def _read_slices(slices: Any, inputs: Inputs) -> tuple[RowSlice, ...]:
+    if slices is None:
+        return ()
+    from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
+
+    return read_slices(slices, inputs.scores.num_rows, inputs.ids)
+
+
+def _evaluate_slices(
+    slices: Sequence[RowSlice],
+    settings: Settings,
+    chunk: Chunk,
+    class_info: ClassInfo,
+    ids: np.ndarray | None,
+    threads: int | None,
+    progress: Progress | None,
+) -> dict[tuple[str, str], Evaluation]:
+    """The evaluation of each slice, with the effects of its rows. ids: (N,), or None."""
+    from vltr_eval._engine.slices import SliceCounter  # see above
+
+    plain = replace(settings, thresholds=None, calibration=None)
+    counter = SliceCounter(with_effects(plain), chunk, class_info, threads=threads)
+    found = {}
+    for number, part in enumerate(slices):
+        share = part_of(progress, number / len(slices), (number + 1) / len(slices))
+        counts, positives = counter.count(part.rows, keep_effects=True, progress=share)
+        report = without_effects(counts, plain).report(class_info)
+        own_ids = None if ids is None else ids[part.rows]
+        clusters = None if chunk.clusters is None else chunk.clusters.of_row[part.rows]
+        found[part.partition, part.name] = keep_evaluation(report, counts, positives, own_ids, clusters)[0]
+    return found
 
 
 def with_effects(settings: Settings) -> Settings:
@@ -384,9 +474,14 @@ def number_by_appearance(clusters: np.ndarray) -> np.ndarray:
     return number_of[group.reshape(-1)]
 
 
+def _own_groups(report: Report) -> dict[str, tuple[str | None, ...]]:
+    """The group of each class in each partition of one's own."""
+    return {name: report.classes[name] for name, _ in report.settings.partitions}
+
+
 def _parts_of(report: Report) -> dict[str, list[str]]:
-    """The flat names of the groups of each overall mean."""
-    groups = [group.name for group in report.groups if group.name != OVERALL]
+    """The flat names of the groups by training counts of each overall mean."""
+    groups = [group.name for group in report.groups if group.name != OVERALL and not group.partition]
     metrics = [*report.settings.metrics, *map(accuracy_at, report.settings.topk)]
     return {metric.name: [grouped_name(metric, group) for group in groups] for metric in metrics}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from typing import Any
@@ -13,15 +13,18 @@ import numpy as np
 
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
+from vltr_eval._engine.class_details import details_of
 from vltr_eval._engine.effects import paired_variances
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import MeanEffect
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval.comparison.archive import is_archive
-from vltr_eval.comparison.differences import MIN_POSITIVES, class_tests, mean_difference
+from vltr_eval.comparison.differences import MIN_POSITIVES, BestOfMean, best_of_mean, class_tests, mean_difference
 from vltr_eval.comparison.evaluation import Evaluation, Predictions, evaluate_predictions
 from vltr_eval.comparison.names import name_systems
-from vltr_eval.comparison.result import Comparison, SystemComparison
+from vltr_eval.comparison.result import Comparison, SliceComparison, SystemComparison
 from vltr_eval.intervals import check_level, jackknife_error
+from vltr_eval.page.details import ClassDetails
 from vltr_eval.report.names import accuracy_at, grouped_name
 
 CLASS_METRICS = {
@@ -33,7 +36,7 @@ CLASS_METRICS = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class Run:
     """One run of a system. predictions: None of an archive."""
 
     evaluation: Evaluation
@@ -45,6 +48,7 @@ def compare(
     *new: Any,
     labels: Any = None,
     clusters: Any = None,
+    slices: Any = None,
     level: float = 0.95,
     class_metric: str = "AP",
     names: Sequence[str] | None = None,
@@ -73,6 +77,8 @@ def compare(
             evaluations.
         clusters: (N,) the cluster of each row, as integers or strings, or a file with one a line. The rows of a cluster
             depend on each other, as the clips of one video do.
+        slices: Slices of the rows, in the forms of `vltr_eval.evaluate`: the differences on each are compared too. All
+            systems must then be predictions.
         level: The confidence level of the intervals. Tests have the size 1 - level.
         class_metric: The metric of single classes: "AP", "expected_SAP" or "ROC_AUC".
         names: The names of the systems, the baseline first. Without them, names come from paths.
@@ -104,6 +110,38 @@ def compare(
         >>> found.difference > 0, found.p_value < 0.05
         (True, True)
     """
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+    return compare_and_keep(
+        base,
+        *new,
+        labels=labels,
+        clusters=clusters,
+        slices=slices,
+        level=level,
+        class_metric=class_metric,
+        names=names,
+        reading=reading,
+        threads=threads,
+        progress=progress,
+        **options,
+    )[0]
+
+
+def compare_and_keep(
+    base: Any,
+    *new: Any,
+    labels: Any,
+    clusters: Any,
+    slices: Any,
+    level: float,
+    class_metric: str,
+    names: Sequence[str] | None,
+    reading: ReadingOptions,
+    threads: int | None,
+    progress: Callable[[float], None] | None,
+    **options: Unpack[EvalOptionsDict],
+) -> tuple[Comparison, list[list[Run]]]:
+    """Return what `compare` returns, and the runs of each system, with their predictions if these were read."""
     check_level(level)
     if class_metric not in CLASS_METRICS:
         raise ValueError(f"class_metric: expected one of {', '.join(CLASS_METRICS)}, got {class_metric!r}")
@@ -117,46 +155,42 @@ def compare(
             raise TypeError(f"{name}: expected vltr_eval.evaluate, which has it for one system, got vltr_eval.compare")
     systems = [_runs_of(system) for system in (base, *new)]
     named = checked_names(names, systems)
-    reading = {
-        "ids": ids,
-        "label_ids": label_ids,
-        "columns": columns,
-        "exclude": exclude,
-        "header": header,
-        "label_form": label_form,
-        "join": join,
-    }
-    loaded = [[_load(run) for run in system] for system in systems]
+    loaded, progress = _load_all(systems, progress)
     chosen = _complete(chosen, options, [run for system in loaded for run in system if isinstance(run, Evaluation)])
     if labels is None and any(not isinstance(run, Evaluation) for system in loaded for run in system):
         raise TypeError("labels: expected the labels of the predictions, got None; saved evaluations alone need none")
     count = sum(not isinstance(run, Evaluation) for system in loaded for run in system)
-    unused = [*options, *(name for name, value in (("labels", labels), ("clusters", clusters)) if value is not None)]
+    of_rows = {"labels": labels, "clusters": clusters, "slices": slices}
+    unused = [*options, *(name for name, value in of_rows.items() if value is not None)]
     if count == 0 and unused:
         name = unused[0]
         raise TypeError(f"{name}: expected predictions to evaluate with it, got saved evaluations; leave it out")
-    found: list[list[_Run]] = []
+    if slices is not None and count < sum(map(len, loaded)):
+        raise TypeError(
+            "slices: expected predictions of all systems, got a saved evaluation, which has no scores of its rows"
+        )
+    found: list[list[Run]] = []
     done = 0
     for own_name, system in zip(named, loaded, strict=True):
         runs = []
         for number, run in enumerate(system, 1):
             if isinstance(run, Evaluation):
-                runs.append(_Run(run, None))
+                runs.append(Run(run, None))
                 continue
             share = part_of(progress, _OF_EVALUATIONS * done / count, _OF_EVALUATIONS * (done + 1) / count)
             done += 1
             try:
                 evaluation, predictions = evaluate_predictions(
-                    run, labels, chosen, reading, clusters=clusters, threads=threads, progress=share
+                    run, labels, chosen, reading, clusters=clusters, slices=slices, threads=threads, progress=share
                 )
             except (ValueError, TypeError) as error:
                 # Each system has scores, so the message alone may not tell which are wrong.
                 if not (isinstance(run, (str, os.PathLike)) and str(error).startswith(os.fspath(run))):
                     error.args = (f"{_name_of_run(own_name, number, len(system))}: {error}",)
                 raise
-            runs.append(_Run(evaluation, predictions))
+            runs.append(Run(evaluation, predictions))
         found.append(runs)
-    return compare_runs(
+    compared = compare_runs(
         found,
         named,
         level=level,
@@ -164,6 +198,37 @@ def compare(
         threads=threads,
         progress=part_of(progress, _OF_EVALUATIONS if count else 0.0, 1.0),
     )
+    return compared, found
+
+
+def details_of_runs(
+    systems: Sequence[Sequence[Run]],
+    names: Sequence[str],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[ClassDetails]:
+    """Return the details of the classes of each system, those of its first run; of an archive its curves alone."""
+    details = []
+    for number, (runs, name) in enumerate(zip(systems, names, strict=True)):
+        predictions = runs[0].predictions
+        if predictions is None:
+            details.append(ClassDetails.of(runs[0].evaluation.table, name))
+            continue
+        share = part_of(progress, number / len(systems), (number + 1) / len(systems))
+        details.append(
+            details_of(
+                predictions.scores,
+                predictions.positives,
+                predictions.table,
+                ids=predictions.ids,
+                order=predictions.order,
+                name=name,
+                threads=threads,
+                progress=share,
+            )
+        )
+    return details
 
 
 _OF_EVALUATIONS = 0.6  # share of the time; the rest is for the tests of single classes
@@ -173,12 +238,12 @@ def compare_evaluations(
     base: Evaluation, new: Evaluation, names: tuple[str, str], *, level: float = 0.95, class_metric: str = "AP"
 ) -> Comparison:
     """Compare two evaluations without their predictions."""
-    runs = [[_Run(base, None)], [_Run(new, None)]]
+    runs = [[Run(base, None)], [Run(new, None)]]
     return compare_runs(runs, list(names), level=level, class_metric=class_metric)
 
 
 def compare_runs(
-    systems: Sequence[Sequence[_Run]],
+    systems: Sequence[Sequence[Run]],
     names: Sequence[str],
     *,
     level: float,
@@ -216,8 +281,40 @@ def compare_runs(
         base=names[0],
         base_runs=len(base),
         systems=compared,
+        slices=_compare_slices(systems, names, level, class_metric),
         notes=tuple(_notes(systems, names, compared, class_metric)),
+        best=tuple(_best_of_means(systems, compared, level)),
     )
+
+
+def _compare_slices(
+    systems: Sequence[Sequence[Run]], names: Sequence[str], level: float, class_metric: str
+) -> tuple[SliceComparison, ...]:
+    """The differences on each slice of the rows; none without slices."""
+    first = systems[0][0].predictions
+    if first is None or not first.slices:
+        return ()
+    sliced: list[list[Mapping[tuple[str, str], Evaluation]]] = [
+        [{} if run.predictions is None else run.predictions.slices for run in runs] for runs in systems
+    ]
+    found = []
+    for partition, name in first.slices:
+        part = _in_words(partition, name)
+        for own_name, runs in zip(names, sliced, strict=True):
+            if any((partition, name) not in of_run for of_run in runs):
+                raise ValueError(f"slices: expected the slices of {names[0]} with {own_name}, got none of {part}")
+        of_slice = [[Run(of_run[partition, name], None) for of_run in runs] for runs in sliced]
+        try:
+            compared = compare_runs(of_slice, names, level=level, class_metric=class_metric)
+        except ValueError as error:
+            error.args = (f"{part}: {error}",)
+            raise
+        found.append(SliceComparison(name, partition, compared.num_rows, compared.systems))
+    return tuple(found)
+
+
+def _in_words(partition: str, name: str) -> str:
+    return f"slice {name!r} of {partition!r}"
 
 
 def _name_of_run(name: str, number: int, count: int) -> str:
@@ -251,11 +348,29 @@ def checked_names(names: Sequence[str] | None, systems: Sequence[Sequence[Any]])
     return names
 
 
-def _load(run: Any) -> Any:
-    """The evaluation that a run is, or its scores."""
-    if isinstance(run, (str, os.PathLike)) and os.path.isfile(run) and is_archive(run):
-        return Evaluation.load(run)
-    return run
+def _load_all(systems: Sequence[Sequence[Any]], progress: Progress | None) -> tuple[list[list[Any]], Progress | None]:
+    """The evaluations that runs are, or their scores; and the progress that is left for the rest of the call."""
+    is_saved = [[_is_saved(run) for run in system] for system in systems]
+    count, done = sum(map(sum, is_saved)), 0
+    share = 0.0 if count == 0 else _OF_LOADING if all(map(all, is_saved)) else _OF_LOADING / 4
+    loaded = []
+    for system, saved in zip(systems, is_saved, strict=True):
+        runs = []
+        for run, load in zip(system, saved, strict=True):
+            if load:
+                part = part_of(progress, share * done / count, share * (done + 1) / count)
+                run = Evaluation.load(run, progress=part)
+                done += 1
+            runs.append(run)
+        loaded.append(runs)
+    return loaded, part_of(progress, share, 1.0)
+
+
+_OF_LOADING = 0.8  # share of the time of a comparison of saved evaluations alone
+
+
+def _is_saved(run: Any) -> bool:
+    return isinstance(run, (str, os.PathLike)) and os.path.isfile(run) and is_archive(run)
 
 
 def _complete(chosen: EvalOptions, options: Mapping[str, Any], known: Sequence[Evaluation]) -> EvalOptions:
@@ -265,7 +380,9 @@ def _complete(chosen: EvalOptions, options: Mapping[str, Any], known: Sequence[E
         settings = report.settings
         saved: dict[str, Any] = {"topk": settings.topk, "absent": settings.absent, "sap": settings.sap}
         if settings.bounds is not None:
-            saved["bounds"] = settings.bounds
+            saved["bounds"] = settings.bounds if settings.preset is None else settings.preset
+        if settings.partitions:
+            saved["groups"] = {name: report.classes[name] for name, _ in settings.partitions}
         for option, column in (("train_counts", "train_count"), ("class_names", "name")):
             if column in report.classes:
                 saved[option] = report.classes[column]
@@ -275,8 +392,8 @@ def _complete(chosen: EvalOptions, options: Mapping[str, Any], known: Sequence[E
 
 def _compare_system(
     name: str,
-    base: Sequence[_Run],
-    new: Sequence[_Run],
+    base: Sequence[Run],
+    new: Sequence[Run],
     level: float,
     class_metric: str,
     threads: int | None,
@@ -300,7 +417,7 @@ def _compare_system(
     variances = _class_variances(base, new, class_metric, threads, progress)
     columns: dict[str, tuple[Any, ...]] = {
         column: first.classes[column]
-        for column in ("name", "group", "train_count", "num_positives")
+        for column in ("name", "group", "train_count", *dict(first.settings.partitions), "num_positives")
         if column in first.classes
     }
     clusters = base[0].evaluation.clusters
@@ -310,7 +427,24 @@ def _compare_system(
     tests = class_tests(by_class[0], by_class[1], variances, positives, level)
     columns |= {"base": tuple(by_class[0].mean(axis=0).tolist()), "new": tuple(by_class[1].mean(axis=0).tolist())}
     columns |= {column: tuple(getattr(tests, column).tolist()) for column in _TEST_COLUMNS}
-    return SystemComparison(name, len(new), means, columns, variances is not None)
+    return SystemComparison(name, len(new), means, columns, variances is not None, first.settings.all_partitions)
+
+
+def _best_of_means(
+    systems: Sequence[Sequence[Run]], compared: Sequence[SystemComparison], level: float
+) -> Iterator[BestOfMean]:
+    """Find the best system on each mean, and test it against each other one as the baseline is tested."""
+    metrics = [[run.evaluation.report.metrics() for run in runs] for runs in systems]
+    for position, mean in enumerate(_mean_names(systems[0][0].evaluation)):
+        values = [[found[mean] for found in runs] for runs in metrics]
+
+        def p_value(one: int, other: int, mean: str = mean, values: Any = values, position: int = position) -> float:
+            if 0 in (one, other):  # compared with the baseline already
+                return compared[max(one, other) - 1].means[position].p_value
+            error = _row_error(mean, systems[one], systems[other])
+            return mean_difference(mean, values[one], values[other], error, level).p_value
+
+        yield best_of_mean(mean, values, p_value)
 
 
 _TEST_COLUMNS = ("difference", "error", "low", "high", "p_value", "holm", "benjamini_hochberg")
@@ -324,7 +458,7 @@ def _mean_names(evaluation: Evaluation) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in evaluation.effects]
 
 
-def _row_error(mean: str, base: Sequence[_Run], new: Sequence[_Run]) -> float:
+def _row_error(mean: str, base: Sequence[Run], new: Sequence[Run]) -> float:
     """The jackknife standard error of the difference of two means over runs.
 
     The effects are subtracted as integers on the scale of the finest, so neither rows nor runs have an order.
@@ -351,7 +485,7 @@ def _row_error(mean: str, base: Sequence[_Run], new: Sequence[_Run]) -> float:
 _LARGEST = 1 << 62  # of an integer of 64 bits
 
 
-def _effect(mean: str, run: _Run) -> MeanEffect:
+def _effect(mean: str, run: Run) -> MeanEffect:
     """The effects of the rows, or of the clusters of rows."""
     effect, clusters = run.evaluation.effects[mean], run.evaluation.clusters
     return effect if clusters is None else effect.by_cluster(clusters)
@@ -376,7 +510,7 @@ def _in_row_order(values: np.ndarray, order: np.ndarray | None) -> np.ndarray:
 
 
 def _class_variances(
-    base: Sequence[_Run], new: Sequence[_Run], class_metric: str, threads: int | None, progress: Progress | None
+    base: Sequence[Run], new: Sequence[Run], class_metric: str, threads: int | None, progress: Progress | None
 ) -> np.ndarray | None:
     """The variance of each class's difference of the means over runs, (C,); None without all predictions.
 
@@ -436,7 +570,7 @@ def _in_order_of(first: Predictions, other: Predictions) -> Matrix:
 
 
 def _notes(
-    systems: Sequence[Sequence[_Run]], names: Sequence[str], compared: Sequence[SystemComparison], class_metric: str
+    systems: Sequence[Sequence[Run]], names: Sequence[str], compared: Sequence[SystemComparison], class_metric: str
 ) -> list[str]:
     """Sentences about the limits of the comparison."""
     notes = []
@@ -492,7 +626,7 @@ def _notes(
     return notes
 
 
-def _is_same(one: _Run, two: _Run) -> bool:
+def _is_same(one: Run, two: Run) -> bool:
     """Whether two runs have the same values in every class, and the same effects of every row."""
     mine, its = one.evaluation, two.evaluation
     return repr(mine.report.classes) == repr(its.report.classes) and all(

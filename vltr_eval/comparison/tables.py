@@ -1,36 +1,18 @@
-"""The tables of a comparison as text, Markdown and LaTeX."""
+"""The tables of a comparison."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from vltr_eval._base.text_table import Column, printable, text_table
-from vltr_eval.comparison.differences import ADJUSTMENTS, MeanDifference, Outcomes
+from vltr_eval._base.text_table import BEST, NOT_WORSE, Column, Table
+from vltr_eval.comparison.differences import ADJUSTMENTS, BestOfMean, MeanDifference, Outcomes
 from vltr_eval.report.means import decimal
+from vltr_eval.report.names import AP, EXPECTED_SAP, ROC_AUC, grouped_name
 
 _SMALLEST_P = 0.0001  # a smaller p-value would be 0.0000 in a table
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table with a title, and sentences that follow it.
-
-    Attributes:
-        title: One line; "" for none.
-        columns: The columns, all with the same number of cells.
-        notes: Sentences below it.
-    """
-
-    title: str
-    columns: list[Column]
-    notes: tuple[str, ...] = ()
-
-    def rows(self) -> list[list[str]]:
-        """The cells, row by row."""
-        return [list(cells) for cells in zip(*(column.cells for column in self.columns), strict=True)]
 
 
 def mean_table(title: str, means: Sequence[MeanDifference], level: float) -> Table:
@@ -45,6 +27,55 @@ def mean_table(title: str, means: Sequence[MeanDifference], level: float) -> Tab
     ]
     columns.append(Column("detectable", [_number(mean.detectable) for mean in means], "detect.", 1))
     return Table(title, columns)
+
+
+def system_table(names: Sequence[str], means: Sequence[BestOfMean], level: float) -> Table:
+    """Build the table of a paper: a line for each system, a column for each mean, and the best value of each marked.
+
+    Args:
+        names: The names of the systems.
+        means: The means to show, with the values of the systems in this order.
+        level: The confidence level of the tests.
+    """
+    columns = [Column("", names, is_name=True)]
+    marks = {}
+    for place, mean in enumerate(means, 1):
+        spreads = ["" if spread is None else f" +- {_number(spread)}" for spread in mean.deviations]
+        cells = [_number(value) + spread for value, spread in zip(mean.values, spreads, strict=True)]
+        columns.append(Column(_mean_heading(mean.name), cells))
+        for row in range(len(names)):
+            if mean.is_best(row):
+                marks[row, place] = BEST
+            elif mean.is_not_worse(row, level):
+                marks[row, place] = NOT_WORSE
+    notes = []
+    if any(spread is not None for mean in means for spread in mean.deviations):
+        notes.append("+-: the standard deviation over the runs of a system")
+    legend = {
+        BEST: "the highest value of its column",
+        NOT_WORSE: f"not significantly lower than the highest value of its column at the level {percent(level)}, by a "
+        "paired test of these two systems; p is not adjusted for the number of systems or means",
+    }
+    used = {mark: meaning for mark, meaning in legend.items() if mark in marks.values()}
+    return Table("systems", columns, notes, marks=marks, legend=used)
+
+
+def default_means(names: Sequence[str]) -> list[str]:
+    """The means that a table of systems shows: mAP of all classes and by group, exact SAP and Acc@k."""
+    of_groups = grouped_name(AP, "")
+    return [
+        name
+        for name in names
+        if name in (AP.name, EXPECTED_SAP.name) or name.startswith(of_groups) or re.fullmatch(r"Acc@\d+", name)
+    ]
+
+
+def _mean_heading(name: str) -> str:
+    """The heading of a mean by its flat name: ``mAP tail`` for ``mAP_tail``."""
+    for metric in (AP, EXPECTED_SAP, ROC_AUC):
+        if name == metric.name or name.startswith(grouped_name(metric, "")):
+            return metric.heading + name[len(metric.name) :].replace("_", " ", 1)
+    return name.replace("_", " ", 1)
 
 
 def error_table(title: str, means: Sequence[MeanDifference]) -> Table:
@@ -101,47 +132,6 @@ def class_table(title: str, classes: Mapping[str, Sequence[Any]], shown: Sequenc
     return Table(title, columns)
 
 
-def as_text(tables: Sequence[Table], *, width: int | None, bold: bool) -> str:
-    """Write tables as aligned text."""
-    blocks = []
-    for table in tables:
-        title = f"{printable(table.title)}\n" if table.title else ""
-        body = text_table(table.columns, width=width, bold=bold) if table.columns else ""
-        blocks.append(title + body + "".join(f"{note}\n" for note in table.notes))
-    return "\n".join(blocks)
-
-
-def as_markdown(tables: Sequence[Table]) -> str:
-    """Write tables as Markdown."""
-    blocks = []
-    for table in tables:
-        lines = [f"### {_markdown(table.title)}", ""] if table.title else []
-        if table.columns:
-            lines.append(_markdown_row([column.heading for column in table.columns]))
-            lines.append("|" + "|".join("---" if column.is_name else "---:" for column in table.columns) + "|")
-            lines += [*map(_markdown_row, table.rows()), ""]
-        lines += [f"- {_markdown(note)}" for note in table.notes]
-        blocks.append("\n".join(lines).rstrip("\n") + "\n")
-    return "\n".join(blocks)
-
-
-def as_latex(tables: Sequence[Table]) -> str:
-    """Write tables as LaTeX for the package booktabs; titles and notes are comments."""
-    blocks = []
-    for table in tables:
-        lines = [f"% {printable(line)}" for line in (table.title, *table.notes) if line]
-        if table.columns:
-            kinds = "".join("l" if column.is_name else "r" for column in table.columns)
-            head, *rows = (
-                " & ".join(map(_latex, row)) + r" \\"
-                for row in ([column.heading for column in table.columns], *table.rows())
-            )
-            lines += [f"\\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
-            lines.append(r"\end{tabular}")
-        blocks.append("\n".join(lines) + "\n")
-    return "\n".join(blocks)
-
-
 def p_text(p_value: float) -> str:
     """Format a p-value as the tables show it."""
     if math.isnan(p_value):
@@ -169,37 +159,3 @@ def _freedom(value: float) -> str:
 
 def _signed(value: float) -> str:
     return "-" if math.isnan(value) else f"{value + 0.0:+.4f}"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_markdown(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _markdown(text: str) -> str:
-    """Text in which no character is a mark of Markdown or HTML."""
-    escaped = printable(text).replace("\\", "\\\\")
-    for mark in "*_`<[":
-        escaped = escaped.replace(mark, f"\\{mark}")
-    return escaped
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    **{char: f"\\{char}" for char in "&%$#_{}"},
-}
-
-
-def _latex(text: str) -> str:
-    """Text in which no character is a command of LaTeX; a minus before a digit is a minus sign."""
-    escaped = "".join(_LATEX.get(char, char) for char in printable(text))
-    # A bracket at the start of a row would be an argument of the line break before it.
-    escaped = f"{{}}{escaped}" if escaped.startswith("[") else escaped
-    return escaped.replace("[-", "[$-$").replace(" -", " $-$") if "[" in escaped else _minus(escaped)
-
-
-def _minus(text: str) -> str:
-    return f"$-${text[1:]}" if text.startswith("-") and text != "-" else text

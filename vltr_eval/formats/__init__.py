@@ -19,6 +19,8 @@
     align         scores and labels brought together, by class names and ids
     label_map     the label maps of AVA
     class_files   training counts, class distributions, class names
+    group_files   groups of classes of one's own
+    slice_files   slices of rows
 
 Every failure is an `InputError` of one sentence that begins with the file's name. No Python object is ever unpickled.
 """

@@ -94,7 +94,7 @@ def _by_name(source: Source | str, own: Sequence[str], values: np.ndarray, names
     return values[np.argsort(np.array(known))]
 
 
-_INDEX_NAMES = {"index", "class", "class_index", "class_id", "label", "label_id", "label_index", "category_id"}
+INDEX_NAMES = {"index", "class", "class_index", "class_id", "label", "label_id", "label_index", "category_id"}
 
 
 def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
@@ -129,7 +129,7 @@ def _listed_numbers(table: Table) -> tuple[np.ndarray, list[str] | None] | None:
 def _is_class_index(table: Table, position: int, numbers: Sequence[int]) -> bool:
     """Whether a column holds the index of the class of each row, beside a column of numbers."""
     column = table.columns[position]
-    if len(numbers) < 2 or (not column.is_index and plain(column.name or "") not in _INDEX_NAMES):
+    if len(numbers) < 2 or (not column.is_index and plain(column.name or "") not in INDEX_NAMES):
         return False
     values = np.sort(table.read_column(position))
     if len(values) and values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values))):

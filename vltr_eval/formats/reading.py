@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
+from vltr_eval._base.progress import part_of
 from vltr_eval.formats import class_files, label_lists, published
 from vltr_eval.formats.align import (
     Aligned,
@@ -179,8 +180,9 @@ def read_pair(
     for_scores = _options(ids=score_column, columns=columns, exclude=exclude, header=header)
     shared_column = label_column or (score_column if label_ids is None else None)
     for_labels = _options(ids=shared_column, columns=columns, exclude=exclude, header=header, label_form=label_form)
-    score_tables = _tables_of("scores", scores, SCORES, for_scores, progress)
-    label_tables = _tables_of("labels", labels, LABELS, for_labels, progress)
+    middle = 1.0 if progress is None else _shares([_size_of(scores), _size_of(labels)])[1]
+    score_tables = _tables_of("scores", scores, SCORES, for_scores, part_of(progress, 0.0, middle))
+    label_tables = _tables_of("labels", labels, LABELS, for_labels, part_of(progress, middle, 1.0))
     sides = (score_tables or [Table("scores", scores.num_rows)], label_tables or [Table("labels", labels.num_rows)])
     _check_excluded((*score_tables, *label_tables), for_scores.exclude)
     _check_ids_columns(ids=(score_column, score_tables + label_tables), label_ids=(label_column, label_tables))
@@ -412,11 +414,11 @@ def _check_excluded(tables: Iterable[Table], exclude: Sequence[str]) -> None:
 
 def _read_tables(spec: Spec, role: Role, options: Options, progress: Progress | None) -> list[Table]:
     sources = expand(spec)
-    tables = []
-    for number, source in enumerate(sources):
-        share = None if progress is None else _part(progress, number, len(sources))
-        tables.append(read_table(source, role, options, share))
-    return tables
+    ends = _shares([source.size for source in sources]) if progress is not None else [0.0] * (len(sources) + 1)
+    return [
+        read_table(source, role, options, part_of(progress, ends[number], ends[number + 1]))
+        for number, source in enumerate(sources)
+    ]
 
 
 def _tables_of(name: str, value: Any, role: Role, options: Options, progress: Progress | None) -> list[Table]:
@@ -430,8 +432,15 @@ def _tables_of(name: str, value: Any, role: Role, options: Options, progress: Pr
     raise TypeError(f"{name}: expected a path, a list of paths or a data frame, got {type(value).__name__}")
 
 
-def _part(progress: Progress, number: int, total: int) -> Progress:
-    return lambda fraction: progress((number + fraction) / total)
+def _shares(sizes: Sequence[int]) -> list[float]:
+    """Return where the parts of a whole begin, by their sizes, and where the last one ends."""
+    total = sum(sizes) or 1
+    return [sum(sizes[:number]) / total for number in range(len(sizes))] + [1.0]
+
+
+def _size_of(value: Any) -> int:
+    """Return the bytes of the files of a spec; 0 for what is read already."""
+    return sum(source.size for source in expand(value)) if is_spec(value) else 0
 
 
 def _scores_of_tables(tables: Sequence[Table], options: Options, class_names: Iterable[str]) -> Scores:

@@ -6,7 +6,8 @@ expected metric on a test set of this size.
 
 from __future__ import annotations
 
-from vltr_eval.intervals.distributions import check_level, normal_p_value, normal_quantile, t_p_value, t_quantile
+from vltr_eval._base.arguments import check_level
+from vltr_eval.intervals.distributions import normal_p_value, normal_quantile, t_p_value, t_quantile
 from vltr_eval.intervals.means import detectable, exact_sum, interval, jackknife_error
 from vltr_eval.intervals.multiplicity import benjamini_hochberg, holm
 from vltr_eval.intervals.one_class import MIN_POSITIVES, effective_n, wilson

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import numpy as np
+
+from vltr_eval._base.arguments import check_level
 
 _LARGE = 200.0  # from here on the series of the ratio of gamma functions is exact to the last bits
 _MOST_STEPS = 10_000
 _MANY = 10_000  # degrees of freedom from which the transformation to a normal is exact in double precision
 _TINY = 1e-300  # replaces a zero in the continued fraction, as in Lentz's method
-
-
-def check_level(level: Any, name: str = "level") -> float:
-    """Return a confidence level as a float.
-
-    Raises:
-        TypeError: The level is no number.
-        ValueError: The level is not between 0 and 1.
-    """
-    if isinstance(level, (bool, np.bool_)) or not isinstance(level, numbers.Real):
-        raise TypeError(f"{name}: expected a level such as 0.95, got {level!r}")
-    share = float(level)
-    if not 0 < share < 1:
-        hint = f"; did you mean {share / 100:g}?" if 50 <= share < 100 else ""
-        raise ValueError(f"{name}: expected a level between 0 and 1, such as 0.95, got {share:g}{hint}")
-    return share
 
 
 def normal_quantile(level: float) -> float:

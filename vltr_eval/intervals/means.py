@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.intervals.distributions import check_level, normal_inverse, normal_quantile
+from vltr_eval._base.arguments import check_level
+from vltr_eval.intervals.distributions import normal_inverse, normal_quantile
 
 
 def exact_sum(values: Any) -> float:

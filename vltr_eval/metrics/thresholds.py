@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.arrays import Array, Matrix, borrow_matrix, of_bits, to_host
-from vltr_eval._base.groups import DEFAULT_BOUNDS
+from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds
 from vltr_eval._base.progress import Progress, part_of
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, read_with_options
 from vltr_eval._engine.rank_scan import find_positive_scores, rank_scan
@@ -44,7 +45,8 @@ def choose_thresholds(
     min_positives: int = 10,
     pool_by: str | Mapping[str, Sequence[int]] = "groups",
     train_counts: Sequence[float] | Mapping[str, float] | np.ndarray | str | os.PathLike[str] | None = None,
-    bounds: tuple[float, float] = DEFAULT_BOUNDS,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    groups: Any = None,
     class_names: Sequence[str] | str | os.PathLike[str] | None = None,
     ids: Any = None,
     label_ids: Any = None,
@@ -77,6 +79,7 @@ def choose_thresholds(
             pool, and those of a pool without positives, share that of all classes with few positives.
         train_counts: See `EvalOptions`.
         bounds: See `EvalOptions`.
+        groups: See `EvalOptions`; pools too. A class in several groups is in the pool of the first.
         class_names: See `EvalOptions`.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done.
@@ -98,16 +101,10 @@ def choose_thresholds(
     rule = ThresholdRule(by, beta, at_least, min_positives, "given" if is_given else str(pool_by))
     if pool_by == "given":
         raise ValueError("pool_by: expected 'groups', 'overall' or a mapping, got 'given'")
-    chosen = EvalOptions(sap=None, topk=None, train_counts=train_counts, bounds=bounds, class_names=class_names)
-    reading = {
-        "ids": ids,
-        "label_ids": label_ids,
-        "columns": columns,
-        "exclude": exclude,
-        "header": header,
-        "label_form": label_form,
-        "join": join,
-    }
+    chosen = EvalOptions(
+        sap=None, topk=None, train_counts=train_counts, bounds=bounds, class_names=class_names, groups=groups
+    )
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
     inputs, _, class_info = read_with_options(scores, labels, chosen, reading)
     pools = _checked_pools(pool_by, inputs.scores.num_classes) if isinstance(pool_by, Mapping) else None
     thresholds, _ = choose_thresholds_of(

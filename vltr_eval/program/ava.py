@@ -10,8 +10,9 @@ from typing import Any
 from vltr_eval._base.terminal import ProgressBar, add_command
 from vltr_eval.compat.ava import INTERPOLATIONS, PROTOCOLS, AvaSettings, evaluate
 from vltr_eval.formats import read_train_counts
+from vltr_eval.program.inputs import group_settings, read_stated_groups
 from vltr_eval.program.limits import judge_limits
-from vltr_eval.program.options import add_counts, add_output_options, add_sap_options, parse_share
+from vltr_eval.program.options import add_counts, add_groups, add_output_options, add_sap_options, parse_share
 from vltr_eval.program.outputs import Outputs, check_names, check_outputs, note
 
 
@@ -41,14 +42,16 @@ def add(commands: Any) -> None:
     )
     add_sap_options(parser)
     add_counts(parser)
+    add_groups(parser)
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = AvaSettings(args.sap, args.seed, bounds=args.bounds if args.counts else None, iou=args.iou)
+    groups = read_stated_groups(args)
+    settings = AvaSettings(args.sap, args.seed, iou=args.iou, **group_settings(args, groups))
     check_names(args, settings)
-    check_outputs(args, args.detections, args.groundtruth, args.labelmap, args.exclude, args.counts)
-    with Outputs(args) as outputs, ProgressBar(sys.stderr, enabled=not args.quiet) as reading:
+    check_outputs(args, args.detections, args.groundtruth, args.labelmap, args.exclude, args.counts, args.groups)
+    with Outputs(args) as outputs, ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
         start = time.perf_counter()
         report = evaluate(
             args.detections,
@@ -62,9 +65,10 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             train_counts=None if args.counts is None else read_train_counts(args.counts),
             bounds=args.bounds,
-            progress=lambda fraction: reading(fraction, "reading"),
+            groups=groups,
+            progress=progress,
         )
-        reading.wipe()
+        progress.wipe()
         note(args, f"{report.num_detections:,} detections in {time.perf_counter() - start:.3f} s")
         outputs.deliver(report)
     return judge_limits(args, report)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,11 +17,12 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.terminal import BAD_DATA, OK, ProgressBar, add_command
+from vltr_eval._base.text_table import printable
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.results import ClassInfo
-from vltr_eval.program.inputs import read_class_info, read_command_inputs, read_scores_alone
+from vltr_eval.program.inputs import read_class_info, read_command_inputs, read_scores_alone, read_stated_groups
 from vltr_eval.program.options import add_class_options, add_inputs
 from vltr_eval.program.outputs import say
 from vltr_eval.report.settings import Settings
@@ -93,7 +95,27 @@ def inspect(
     if class_info is not None and class_info.train_counts is not None:
         counts = class_info.train_counts
         inspection.facts.append(("counts", f"{int(counts.min()):,} to {int(counts.max()):,} training samples a class"))
+    if class_info is not None:
+        inspection.facts += [("groups", sizes) for sizes in _group_sizes(class_info)]
     return inspection
+
+
+_MOST_GROUPS = 12  # that are listed of a partition
+
+
+def _group_sizes(class_info: ClassInfo) -> list[str]:
+    """The sizes of the groups of each partition of one's own, and the classes in none of them."""
+    found = []
+    for partition, groups in class_info.own_groups.items():
+        sizes = Counter(group for group in groups if group is not None)
+        listed = [f"{printable(group)} {size:,}" for group, size in sizes.most_common(_MOST_GROUPS)]
+        more = [f"{len(sizes) - _MOST_GROUPS:,} more groups"] if len(sizes) > _MOST_GROUPS else []
+        without = [index for index, group in enumerate(groups) if group is None]
+        rest = (
+            f"; in no group: {len(without):,} of {len(groups):,} classes ({shortlist(without, 6)})" if without else ""
+        )
+        found.append(f"{printable(partition)}: {', '.join([*listed, *more])}{rest}")
+    return found
 
 
 def _attempt_quietly(action: Callable[[], _Result]) -> _Result | None:
@@ -299,10 +321,16 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+
+        def read() -> Inputs:
+            inputs = read_command_inputs(args, lambda fraction: progress(fraction, "reading"))
+            progress.restart()
+            return inputs
+
         found = inspect(
-            lambda: read_command_inputs(args),
+            read,
             lambda: read_scores_alone(args),
-            lambda num_classes, names: read_class_info(args, num_classes, names),
+            lambda num_classes, names: read_class_info(args, num_classes, names, read_stated_groups(args)),
             progress=progress,
         )
     sys.stdout.write(found.to_text())

@@ -16,7 +16,7 @@ from vltr_eval._base.terminal import answer
 
 PROGRAM = "vltr-eval"
 
-COMMANDS = ("evaluate", "compare", "thresholds", "table", "ava", "check", "doctor", "demo")
+COMMANDS = ("evaluate", "compare", "thresholds", "table", "plot", "ava", "check", "doctor", "demo")
 """The commands, each the name of its module; "evaluate" is left out of command lines."""
 
 

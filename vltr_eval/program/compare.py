@@ -5,24 +5,31 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from vltr_eval._base.files import PendingFile
+from vltr_eval._base.groups import PRESETS
+from vltr_eval._base.option_types import level_type
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
-from vltr_eval.comparison import compare
 from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.result import Comparison
-from vltr_eval.comparison.systems import CLASS_METRICS, checked_names
+from vltr_eval.comparison.systems import CLASS_METRICS, Run, checked_names, compare_and_keep, details_of_runs
+from vltr_eval.program.inputs import reading_options
 from vltr_eval.program.options import (
     STDOUT,
     add_class_options,
+    add_forms,
+    add_html,
     add_reading_options,
+    add_slices,
     add_threads,
     parse_bounds,
-    parse_level,
+    parse_names,
     parse_topk,
 )
+from vltr_eval.program.outputs import check_form, note
 
 
 def add(commands: Any) -> None:
@@ -31,14 +38,21 @@ def add(commands: Any) -> None:
         "every class with enough positives."
     )
     parser = add_command(commands, "compare", run, description)
-    _add_systems(parser)
+    add_systems(parser)
+    _add_forms(parser)
+
+
+def add_systems(parser: argparse.ArgumentParser) -> None:
+    """Add the systems, how they are read and evaluated, and how they are compared."""
+    _add_files(parser)
     add_threads(parser)
     add_reading_options(parser)
     add_class_options(parser)
+    add_slices(parser)
     saved = "that of the first saved evaluation"
-    bounds = "head has more than HIGH training samples, tail at most LOW"
+    bounds = f"head has more than HIGH training samples, tail at most LOW; or a preset: {', '.join(PRESETS)}"
     parser.add_argument(
-        "--bounds", type=parse_bounds, metavar="HIGH,LOW", help=f"{bounds} (default: {saved}, or 500,100)"
+        "--bounds", type=parse_bounds, metavar="HIGH,LOW|PRESET", help=f"{bounds} (default: {saved}, or 500,100)"
     )
     topk = "Acc@k for these k, or none"
     parser.add_argument("--topk", type=parse_topk, metavar="K,...", help=f"{topk} (default: {saved}, or 1,5)")
@@ -49,8 +63,8 @@ def add(commands: Any) -> None:
     )
 
 
-def _add_systems(parser: argparse.ArgumentParser) -> None:
-    """Add the systems, and the options that `vltr-eval compare` does not share with other commands."""
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the systems, and the options that only comparisons have."""
     parser.add_argument(
         "systems",
         nargs="*",
@@ -83,12 +97,26 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
         "--class-metric", choices=tuple(CLASS_METRICS), default="AP", help="metric of single classes (default: AP)"
     )
     parser.add_argument(
-        "--level", type=parse_level, default=0.95, metavar="X", help="confidence level of the intervals (default: 0.95)"
+        "--level",
+        type=level_type(),
+        default=0.95,
+        metavar="X",
+        help="confidence level of the intervals (default: 0.95)",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print Markdown instead of aligned text")
-    form.add_argument("--latex", action="store_true", help="print a LaTeX table for booktabs instead of aligned text")
+
+
+def _add_forms(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is written."""
+    add_forms(parser)
+    parser.add_argument(
+        "--means",
+        type=parse_names,
+        metavar="NAME,...",
+        help="for --markdown and --latex: the columns of the table of systems, such as mAP,mAP_tail (default: mAP by "
+        "group, exact SAP and Acc@k, if there are three systems or more)",
+    )
     parser.add_argument("--json", metavar="FILE|-", help="write the comparison as JSON; - is stdout, instead of text")
+    add_html(parser, "the comparison")
     parser.add_argument(
         "--limit", type=_count, default=10, metavar="N", help="number of the classes that moved most (default: 10)"
     )
@@ -96,77 +124,114 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    base, new = checked_systems(args)
+    files = [path for system in (base, *new) for path in system]
+    inputs = (*files, args.labels, args.counts, args.groups, args.clusters, args.slices)
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
+    check_form(args, *(["json"] if args.json == STDOUT else []))
+    if args.means is not None and not (args.markdown or args.latex):
+        args.refuse("argument --means: give --markdown or --latex as well, whose table it is for")
+    outputs = [path for path in (args.json, args.html) if path not in (None, STDOUT)]
+    for path in outputs:
+        if os.path.realpath(path) in taken:
+            args.refuse(f"{path} is an input and cannot be an output as well")
+    if len({os.path.realpath(path) for path in outputs}) < len(outputs):
+        args.refuse(f"two outputs cannot both go to {args.html}")
+    with ExitStack() as stack:
+        output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
+        page = None if args.html is None else stack.enter_context(PendingFile(args.html))
+        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+            found, runs = compare_systems(args, base, new, progress)
+        text = _on_stdout(args, found)
+        if page is not None:
+            with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+                names = [found.base, *(system.name for system in found.systems)]
+                details = details_of_runs(runs, names, threads=args.threads, progress=progress)
+            page.write_text(found.to_html(details=details))
+        if output is not None:
+            output.write_text(found.to_json())
+        sys.stdout.write(text)
+        if page is not None:
+            note(args, f"page: {args.html}")
+    return OK
+
+
+def checked_systems(args: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
+    """The runs of the baseline, and those of each other system. Refuses options that do not fit them."""
     base, new = _systems(args)
     files = [path for system in (base, *new) for path in system]
-    predictions = [path for path in files if not (os.path.isfile(path) and is_archive(path))]
+    predictions = [path for path in files if not is_saved(path)]
     if args.labels is None and predictions:
         args.refuse(
             f"the following arguments are required: --labels, because {predictions[0]} is no file that "
             "--save-evaluation wrote"
         )
     if not predictions:
-        _refuse_options_of_predictions(args)
+        refuse_options_of_predictions(args, _OF_PREDICTIONS)
     if args.names is not None:
         try:
             checked_names(args.names, [base, *new])
         except ValueError as error:
             args.refuse(f"argument --{error}")
-    taken = {os.path.realpath(path) for path in (*files, args.labels, args.counts, args.clusters) if path is not None}
-    if args.json not in (None, STDOUT) and os.path.realpath(args.json) in taken:
-        args.refuse(f"{args.json} is an input and cannot be an output as well")
+    return base, new
+
+
+def compare_systems(
+    args: argparse.Namespace, base: list[str], new: list[list[str]], progress: Callable[[float], None] | None
+) -> tuple[Comparison, list[list[Run]]]:
+    """Compare the systems of `checked_systems` under the options, and return their runs too."""
     options = {
         "topk": args.topk,
         "absent": args.absent,
         "bounds": args.bounds,
         "train_counts": args.counts,
+        "groups": args.groups,
         "class_names": args.class_names,
     }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if args.sap is not None:
         given["sap"] = None if args.sap == "none" else args.sap
-    with ExitStack() as stack:
-        output = None if args.json in (None, STDOUT) else stack.enter_context(PendingFile(args.json))
-        with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
-            found = compare(
-                base,
-                *new,
-                labels=args.labels,
-                clusters=args.clusters,
-                level=args.level,
-                class_metric=args.class_metric,
-                names=args.names,
-                ids=args.ids,
-                label_ids=args.label_ids,
-                columns=args.columns,
-                exclude=args.exclude_columns,
-                header=args.header,
-                label_form=args.label_form,
-                join=args.join,
-                threads=args.threads,
-                progress=progress,
-                **given,
-            )
-        if not any(found.systems[0].classes["num_positives"]):
-            raise ValueError("labels: no positives in any class, so no metric is defined")
-        if output is not None:
-            output.write_text(found.to_json())
-        sys.stdout.write(_on_stdout(args, found))
-    return OK
+    found, runs = compare_and_keep(
+        base,
+        *new,
+        labels=args.labels,
+        clusters=args.clusters,
+        slices=args.slices,
+        level=args.level,
+        class_metric=args.class_metric,
+        names=args.names,
+        reading=reading_options(args),
+        threads=args.threads,
+        progress=progress,
+        **given,
+    )
+    if not any(found.systems[0].classes["num_positives"]):
+        raise ValueError("labels: no positives in any class, so no metric is defined")
+    return found, runs
 
 
-def _refuse_options_of_predictions(args: argparse.Namespace) -> None:
-    for option in _OF_PREDICTIONS:
+def is_saved(path: str) -> bool:
+    """Whether a file is an evaluation that --save-evaluation wrote."""
+    return os.path.isfile(path) and is_archive(path)
+
+
+def refuse_options_of_predictions(
+    args: argparse.Namespace, options: Sequence[str], given: str = "saved evaluations"
+) -> None:
+    """Refuse options that predictions alone have. given: the inputs that came instead."""
+    for option in options:
         unset = () if option == "exclude_columns" else None
         if getattr(args, option) != unset:
             args.refuse(
-                f"argument --{option.replace('_', '-')}: expected predictions to evaluate with it, got saved "
-                "evaluations; leave it out"
+                f"argument --{option.replace('_', '-')}: expected predictions to evaluate with it, got "
+                f"{given}; leave it out"
             )
 
 
 _OF_PREDICTIONS = (
     "labels",
     "clusters",
+    "slices",
     "ids",
     "label_ids",
     "columns",
@@ -174,6 +239,7 @@ _OF_PREDICTIONS = (
     "header",
     "label_form",
     "counts",
+    "groups",
     "class_names",
     "bounds",
     "topk",
@@ -196,9 +262,9 @@ def _on_stdout(args: argparse.Namespace, found: Comparison) -> str:
     if args.json == STDOUT:
         return found.to_json()
     if args.markdown:
-        return found.to_markdown(limit=args.limit)
+        return found.to_markdown(limit=args.limit, means=args.means)
     if args.latex:
-        return found.to_latex()
+        return found.to_latex(means=args.means)
     return found.to_text(width=text_width(), bold=wants_style(sys.stdout), limit=args.limit)
 
 

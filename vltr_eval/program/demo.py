@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from vltr_eval._base.long_tail import (
     round_to_sum,
     tail_counts,
 )
-from vltr_eval._base.terminal import OK, add_command, as_called
+from vltr_eval._base.progress import part_of
+from vltr_eval._base.terminal import OK, ProgressBar, add_command, as_called
 from vltr_eval.program.options import whole_number
 from vltr_eval.program.outputs import note
 
@@ -71,7 +73,9 @@ class Demo:
     class_names: list[str]  # C names
 
 
-def make_demo(scale: float = 1.0, seed: int = 0, quality: str = "good") -> Demo:
+def make_demo(
+    scale: float = 1.0, seed: int = 0, quality: str = "good", progress: Callable[[float], None] | None = None
+) -> Demo:
     """Make a long-tailed multi-label test set and a planted model's predictions for it.
 
     scale: 1 is VideoLT's test split, 51,239 x 1,004 with 56,170 labels, 7 to 517 a class. Rows grow with ``scale``;
@@ -79,6 +83,7 @@ def make_demo(scale: float = 1.0, seed: int = 0, quality: str = "good") -> Demo:
         0.02 gives 1,025 x 142. Training counts are not scaled (44 to 1,912; 47 head, 617 medium and 340 tail classes
         at the bounds 500 and 100): fewer classes are an even pick along the tail, with all three groups present.
     quality: "good" or "poor", a key of `QUALITIES`.
+    progress: called with the fraction done.
     Raises ValueError for a scale that is not positive and finite, or another quality.
 
     Measured at scale 1, seed 0 (AP at distinct scores, means of classes; share of a class's scores that are not below
@@ -107,6 +112,7 @@ def make_demo(scale: float = 1.0, seed: int = 0, quality: str = "good") -> Demo:
         QUALITIES[quality].of_classes(train_counts),
         seed=seed,
         bias=np.log(train_counts / train_counts.sum()),
+        progress=progress,
     )
     return Demo(scores, labels, train_counts, [f"class{c:04d}" for c in range(num_classes)])
 
@@ -119,12 +125,14 @@ def planted_scores(
     *,
     spread: float = _SPREAD,
     bias: np.ndarray | float = -5.0,
+    progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
     """Probabilities of a planted model: normal logits, lifted at the positives by the skill of their class.
 
     labels: dense (N, C) of 0/1, or the positives alone: a `vltr_eval._engine.labels.Positives` or `LabelPairs`.
     skill: (C,) or scalar, mean lift of a positive; spread: its standard deviation among a class's positives.
     bias: (C,) or scalar, mean logit of a negative. Keep it below 0: a float32 sigmoid saturates near +16, into ties.
+    progress: called with the fraction done.
     Returns (N, C) float32, C-contiguous.
 
     Blocks of rows are drawn on two threads, each block from its own stream: besides the result only some MiB are used,
@@ -151,10 +159,17 @@ def planted_scores(
     deviates = np.random.default_rng((seed, num_rows)).standard_normal(len(rows))
     lift = np.broadcast_to(skill, num_classes)[classes] + spread * deviates
     with ThreadPoolExecutor(max_workers=2) as pool:
-        list(pool.map(draw, starts))
+        _follow(pool.map(draw, starts), len(starts), part_of(progress, 0.0, 0.6))
         scores[rows, classes] += lift.astype(np.float32)
-        list(pool.map(squash, starts))
+        _follow(pool.map(squash, starts), len(starts), part_of(progress, 0.6, 1.0))
     return scores
+
+
+def _follow(parts: Iterable[object], count: int, progress: Callable[[float], None] | None) -> None:
+    """Wait for all parts of a work."""
+    for done, _ in enumerate(parts, 1):
+        if progress is not None:
+            progress(done / count)
 
 
 def _positive_pairs(labels: Any) -> tuple[int, np.ndarray, np.ndarray]:
@@ -183,14 +198,23 @@ def _plant_labels(num_rows: int, train_counts: np.ndarray, rng: np.random.Genera
     return labels
 
 
-def write_demo(directory: str | os.PathLike[str], scale: float = 1.0, seed: int = 0, quality: str = "good") -> Demo:
+def write_demo(
+    directory: str | os.PathLike[str],
+    scale: float = 1.0,
+    seed: int = 0,
+    quality: str = "good",
+    progress: Callable[[float], None] | None = None,
+) -> Demo:
     """Write `make_demo`'s set into ``directory`` (made if missing) and return it.
 
     preds.npy (N, C) float32, labels.npy (N, C) bool, train_counts.lst ("<name> <index> <count>.0" a line, as VideoLT's
     count-labels-train.lst) and class_names.txt. The files are moved into place once all are written, so a run that
-    fails leaves none of them half-written. Raises ValueError as `make_demo` does and OutputError when writing fails.
+    fails leaves none of them half-written. Raises ValueError as `make_demo` does and
+    OutputError when writing fails.
+
+    progress: called with the fraction done.
     """
-    demo = make_demo(scale, seed, quality)
+    demo = make_demo(scale, seed, quality, part_of(progress, 0.0, _OF_MAKING))
     directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -205,19 +229,32 @@ def write_demo(directory: str | os.PathLike[str], scale: float = 1.0, seed: int 
     }
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context(PendingFile(directory / name)) for name in contents}
+        writing = part_of(progress, _OF_MAKING, 1.0)
         for name, content in contents.items():
-            files[name].fill(functools.partial(_write, content))
+            files[name].fill(functools.partial(_write, content, writing if name == "preds.npy" else None))
         for file in files.values():
             file.put_in_place()
     return demo
 
 
-def _write(content: np.ndarray | str, path: Path) -> None:
+_OF_MAKING = 0.6  # share of the time; the rest is for writing
+
+
+def _write(content: np.ndarray | str, progress: Callable[[float], None] | None, path: Path) -> None:
     if isinstance(content, str):
         path.write_text(content, encoding="utf-8", newline="")
         return
-    with open(path, "wb") as file:  # by its path np.save would add .npy to it
-        np.save(file, content)
+    with open(path, "wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(content)
+        np.lib.format.write_array_header_1_0(file, header)
+        step = max(1, _BYTES_PER_WRITE // max(1, content[:1].nbytes))
+        for start in range(0, len(content), step):
+            file.write(content[start : start + step].data)
+            if progress is not None:
+                progress(min(1.0, (start + step) / len(content)))
+
+
+_BYTES_PER_WRITE = 1 << 24
 
 
 def add(commands: Any) -> None:
@@ -232,13 +269,16 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     import shlex
 
-    demo = write_demo(args.directory, args.scale, args.seed, args.quality)
+    with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+        demo = write_demo(args.directory, args.scale, args.seed, args.quality, progress)
     preds, labels, counts, names = (
         os.path.join(args.directory, name)
         for name in ("preds.npy", "labels.npy", "train_counts.lst", "class_names.txt")
     )
     sys.stdout.write("".join(f"{path}\n" for path in (preds, labels, counts, names)))
     rows, classes = demo.scores.shape
-    command = shlex.join([*as_called("vltr-eval"), preds, labels, "--counts", counts, "--class-names", names])
+    page = os.path.join(args.directory, "report.html")
+    options = ["--counts", counts, "--class-names", names, "--html", page]
+    command = shlex.join([*as_called("vltr-eval"), preds, labels, *options])
     note(args, f"{rows:,} x {classes:,}; now try: {command}")
     return OK

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vltr_eval._base.option_types import level_type
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, launched_group, propagate_errors
 from vltr_eval._base.terminal import OK, ProgressBar, add_command
 from vltr_eval._base.version import __version__
-from vltr_eval._engine.counting import count_chunks
+from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs
 from vltr_eval._engine.mean_effects import Clusters, read_clusters
 from vltr_eval._engine.results import EvaluationCounts, share_of_counting
@@ -22,11 +24,13 @@ from vltr_eval.priors.results import add_prior_results
 from vltr_eval.program.inputs import (
     check_priors,
     check_thresholds,
+    group_settings,
     id_files,
     prior_files,
     read_class_info,
     read_command_inputs,
     read_command_thresholds,
+    read_stated_groups,
     read_weightings,
     refuse_no_positives,
     share_of_rows,
@@ -36,10 +40,10 @@ from vltr_eval.program.options import (
     add_inputs,
     add_report_options,
     add_sap_options,
+    add_slices,
     add_threads,
     add_threshold_options,
     parse_evaluation_file,
-    parse_level,
     parse_priors,
     parse_table_file,
     parse_topk,
@@ -50,6 +54,7 @@ from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
     from vltr_eval.comparison import Comparison, Evaluation
+    from vltr_eval.formats.slice_files import RowSlice
 
 
 _DESCRIPTION = """\
@@ -62,6 +67,8 @@ other commands, each with its own --help:
                                         differences of systems, with paired intervals and tests
   vltr-eval thresholds PREDS LABELS     choose a threshold for each class on a validation set
   vltr-eval table FILE                  the report of a rank table that --save-table wrote
+  vltr-eval plot KIND INPUT... --out FIGURE
+                                        figures for papers; needs "vltr[plot]"
   vltr-eval ava DETECTIONS GROUNDTRUTH  AVA's frame mAP, and sampled AP over its boxes
   vltr-eval check PREDS LABELS          what is in the inputs: NaN, labels, absent classes, ties, saturation
   vltr-eval doctor                      versions, compiled core, CPU features, devices, self-check
@@ -101,7 +108,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--ci",
-        type=parse_level,
+        type=level_type("PREDS"),
         nargs="?",
         const=0.95,
         metavar="LEVEL",
@@ -113,6 +120,7 @@ def add(commands: Any) -> None:
         help="for --ci and --save-evaluation: the video (frame, patient, ...) of each row of PREDS, in the formats of "
         "an --ids FILE; rows of one cluster count as one observation",
     )
+    add_slices(parser)
     add_threshold_options(parser)
     add_report_options(parser)
     parser.add_argument(
@@ -129,15 +137,25 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = Settings(args.sap, args.seed, args.topk, args.bounds if args.counts else None, args.absent, args.ci)
-    settings = replace(settings, thresholds=args.thresholds, calibration=args.calibration)
+    groups = read_stated_groups(args)
+    settings = Settings(
+        args.sap,
+        args.seed,
+        args.topk,
+        absent=args.absent,
+        interval=args.ci,
+        thresholds=args.thresholds,
+        calibration=args.calibration,
+        **group_settings(args, groups),
+    )
     check_thresholds(args)
     check_names(args, settings)
     check_gate(args, settings)
     check_priors(args)
     if args.clusters is not None and args.ci is None and not _needs_effects(args):
         args.refuse("argument --clusters: give --ci as well, whose intervals use it, or --save-evaluation")
-    files = [args.labels, args.baseline, args.counts, args.class_names, args.clusters, args.thresholds]
+    files = [args.labels, args.baseline, args.counts, args.groups, args.class_names]
+    files += [args.clusters, args.slices, args.thresholds]
     check_outputs(args, *args.preds, *files, *prior_files(args), *id_files(args))
     with launched_group() if args.launched else nullcontext(SINGLE_PROCESS) as communicator, ExitStack() as stack:
         with propagate_errors(communicator):
@@ -150,11 +168,16 @@ def run(args: argparse.Namespace) -> int:
                 raise ValueError(
                     f"--clusters: expected one process, which has all rows of a cluster, got {communicator.size}"
                 )
+            if args.slices and communicator.size > 1:
+                raise ValueError(
+                    f"--slices: expected one process, which has all rows of a slice, got {communicator.size}"
+                )
             outputs = stack.enter_context(Outputs(args)) if is_first else None
             with ProgressBar(sys.stderr, enabled=is_first and not args.quiet) as reading:
                 inputs = read_command_inputs(args, lambda fraction: reading(fraction, "reading"))
             matrix = inputs.scores
-            class_info = read_class_info(args, matrix.num_classes, inputs.class_names)
+            class_info = read_class_info(args, matrix.num_classes, inputs.class_names, groups)
+            settings = replace(settings, partitions=class_info.own_partitions)
             settings, class_info = read_command_thresholds(args, settings, class_info, matrix.num_classes)
             chunks = share_of_rows(matrix, inputs.labels, communicator, args.threads)
             if class_info.thresholds is not None and communicator.size == 1:
@@ -165,10 +188,12 @@ def run(args: argparse.Namespace) -> int:
             if clusters is not None:
                 chunks = [replace(chunk, clusters=clusters) for chunk in chunks]
             weightings = read_weightings(args, class_info, chunks)
+            slices = _read_slices(args, inputs)
             baseline = _read_baseline(args) if is_first else None
             if baseline is not None and not (args.max_drop or args.summary):
                 note(args, "vltr-eval: note: --baseline changes nothing without --max-drop or --summary")
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
+        whole = part_of(progress, 0.0, _BEFORE_SLICES) if slices else progress
         counted = share_of_counting(settings)
         start = time.perf_counter()
         found = count_chunks(
@@ -178,7 +203,8 @@ def run(args: argparse.Namespace) -> int:
             class_info=class_info,
             communicator=communicator,
             threads=args.threads,
-            progress=part_of(progress, 0.0, counted),
+            progress=part_of(whole, 0.0, counted),
+            keep_effects=_needs_effects(args),
         )
         seconds = time.perf_counter() - start
         refuse_no_positives(found.table.num_positives)
@@ -186,7 +212,13 @@ def run(args: argparse.Namespace) -> int:
             return OK
         progress.wipe()
         note(args, speed(matrix, seconds))
-        report = _report_counts(found, settings).report(class_info, part_of(progress, counted, 1.0))
+        report = _report_counts(found, settings).report(class_info, part_of(whole, counted, 1.0))
+        if slices:
+            from vltr_eval._engine.slices import evaluate_slices  # not above: few evaluations have slices
+
+            rest = part_of(progress, _BEFORE_SLICES, 1.0)
+            parts = evaluate_slices(settings, chunks[0], class_info, slices, threads=args.threads, progress=rest)
+            report = replace(report, slices=parts)
         progress.wipe()
         if weightings:
             report = add_prior_results(report, found, class_info, chunks[0], weightings, threads=args.threads)
@@ -198,8 +230,41 @@ def run(args: argparse.Namespace) -> int:
             comparison = _compare(baseline, evaluation)
             verdicts = judge_drops(args, comparison)
             text = summary(comparison, verdicts)
-        outputs.deliver(report, found.table, evaluation, text)
+        outputs.deliver(report, found.table, evaluation, text, _details(args, inputs, chunks, found, progress))
     return max(judge_limits(args, report), report_drops(verdicts))
+
+
+_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices
+
+
+def _read_slices(args: argparse.Namespace, inputs: Inputs) -> tuple[RowSlice, ...]:
+    if args.slices is None:
+        return ()
+    from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
+
+    return read_slices(args.slices, inputs.scores.num_rows, inputs.ids)
+
+
+def _details(
+    args: argparse.Namespace, inputs: Inputs, chunks: Sequence[Chunk], found: EvaluationCounts, progress: ProgressBar
+) -> Any:
+    """The details of single classes for the page: those of all rows, or the curves where other processes have rows."""
+    if args.html is None or not chunks or chunks[0].num_rows < found.table.num_rows:
+        return found.table
+    from vltr_eval._engine.class_details import details_of  # not above: few evaluations become pages
+
+    ids = None if args.join == POSITION else inputs.ids
+    chunk = chunks[0]
+    details = details_of(
+        chunk.scores,
+        chunk.positives,
+        found.table,
+        ids=ids,
+        threads=args.threads,
+        progress=lambda fraction: progress(fraction, "details of classes"),
+    )
+    progress.wipe()
+    return details
 
 
 def _needs_effects(args: argparse.Namespace) -> bool:
@@ -240,7 +305,8 @@ def _read_baseline(args: argparse.Namespace) -> Evaluation | None:
         return None
     from vltr_eval.comparison import Evaluation
 
-    return Evaluation.load(args.baseline)
+    with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
+        return Evaluation.load(args.baseline, progress=progress)
 
 
 def _compare(baseline: Evaluation, evaluation: Evaluation) -> Comparison:

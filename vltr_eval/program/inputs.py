@@ -6,13 +6,13 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arrays import Matrix, borrow_matrix
-from vltr_eval._base.groups import DEFAULT_BOUNDS
+from vltr_eval._base.groups import DEFAULT_BOUNDS, flat_group_name, preset_of, read_bounds
 from vltr_eval._base.ranks import Communicator, SingleProcess
 from vltr_eval._engine.counting import Chunk
-from vltr_eval._engine.inputs import Inputs, read_inputs
+from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
 from vltr_eval._engine.labels import Positives, rows_between
 from vltr_eval._engine.options import add_thresholds
 from vltr_eval._engine.results import ClassInfo
@@ -28,6 +28,9 @@ from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS, PriorWeights, read_pr
 from vltr_eval.program.options import prior_name
 from vltr_eval.program.outputs import files_of, note
 from vltr_eval.report.settings import Settings
+
+if TYPE_CHECKING:
+    from vltr_eval.formats.group_files import StatedGroups
 
 
 def preds_spec(args: argparse.Namespace) -> str | list[str]:
@@ -50,15 +53,16 @@ def read_command_inputs(args: argparse.Namespace, progress: Callable[[float], No
     return read_inputs(
         preds_spec(args),
         args.labels,
-        ids=args.ids,
-        label_ids=args.label_ids,
-        columns=args.columns,
-        exclude=args.exclude_columns,
-        header=args.header,
-        label_form=args.label_form,
         class_names=None if args.class_names is None else read_class_names(args.class_names),
-        join=args.join,
         progress=progress,
+        **vars(reading_options(args)),
+    )
+
+
+def reading_options(args: argparse.Namespace) -> ReadingOptions:
+    """The options of reading."""
+    return ReadingOptions(
+        args.ids, args.label_ids, args.columns, args.exclude_columns, args.header, args.label_form, args.join
     )
 
 
@@ -73,11 +77,37 @@ def read_scores_alone(args: argparse.Namespace) -> Matrix:
     return borrow_matrix("scores", scores.values)
 
 
-def read_class_info(args: argparse.Namespace, num_classes: int, names: tuple[str, ...] | None = None) -> ClassInfo:
+def read_stated_groups(args: argparse.Namespace) -> StatedGroups | None:
+    """The groups of --groups, whose names are checked before the work; None without the option."""
+    if args.groups is None:
+        return None
+    from vltr_eval.formats.group_files import read_group_file  # not above: few evaluations have groups of their own
+
+    return read_group_file(args.groups)
+
+
+def group_settings(args: argparse.Namespace, groups: StatedGroups | None) -> dict[str, Any]:
+    """The fields of `Settings` that name the groups of the report."""
+    own = {} if groups is None else groups.names
+    partitions = tuple(
+        (name, tuple(flat_group_name(name, group, len(own)) for group in members)) for name, members in own.items()
+    )
+    if args.counts is None:
+        return {"partitions": partitions}
+    return {"bounds": read_bounds(args.bounds).bounds, "preset": preset_of(args.bounds), "partitions": partitions}
+
+
+def read_class_info(
+    args: argparse.Namespace,
+    num_classes: int,
+    names: tuple[str, ...] | None = None,
+    groups: StatedGroups | None = None,
+) -> ClassInfo:
     if names is None and args.class_names is not None:
         names = read_class_names(args.class_names, num_classes).names
     counts = None if args.counts is None else read_train_counts(args.counts, num_classes, named_classes(args, names))
-    return ClassInfo.checked(num_classes, counts, getattr(args, "bounds", DEFAULT_BOUNDS), names)
+    matched = None if groups is None else groups.matched(num_classes, named_classes(args, names))
+    return ClassInfo.checked(num_classes, counts, getattr(args, "bounds", DEFAULT_BOUNDS), names, matched)
 
 
 def named_classes(args: argparse.Namespace, names: tuple[str, ...] | None) -> ClassNames | None:

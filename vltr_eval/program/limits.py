@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vltr_eval._base.arguments import nearest_name
-from vltr_eval._base.groups import GROUP_NAMES
+from vltr_eval._base.groups import DEFAULT_BOUNDS, read_bounds
 from vltr_eval._base.terminal import OK
+from vltr_eval._base.text_table import printable
 from vltr_eval.priors.weights import NEEDS_COUNTS, PRIORS
 from vltr_eval.report.names import (
     CALIBRATION_METRICS,
-    OVERALL,
     SAP,
     SAP_CHANCE,
     SAP_STD,
@@ -83,14 +83,14 @@ def check_gate(args: argparse.Namespace, settings: Settings) -> None:
     if args.only_if_significant and not args.max_drop:
         args.refuse("argument --only-if-significant: give --max-drop METRIC=DROP as well, whose drops it tests")
     tested = [metric for metric in settings.metrics if metric not in _WITHOUT_TEST]
-    names = {group: [grouped_name(metric, group) for metric in tested] for group in (OVERALL, *GROUP_NAMES)}
-    known = [name for group, own in names.items() for name in own if args.counts is not None or group == OVERALL]
+    known = {grouped_name(metric, group): None for group in settings.group_names for metric in tested}
+    by_counts = {grouped_name(metric, group) for group in _groups_by_counts(args) for metric in tested}
     for name, _ in args.max_drop:
         if name in known:
             continue
-        if any(name in own for own in names.values()):
+        if args.counts is None and name in by_counts:
             args.refuse(f"argument --max-drop: give --counts FILE as well, which {name} needs")
-        _refuse_unknown(args, "--max-drop", name, known)
+        _refuse_unknown(args, "--max-drop", name, list(known))
 
 
 # No test compares SAP of finitely many trials, and the SAP of chance depends on the labels alone.
@@ -170,15 +170,15 @@ def _verdict(mean: MeanDifference, limit: float, only_if_significant: bool, leve
 
 
 def _check_metric(args: argparse.Namespace, name: str, settings: Settings, priors: Sequence[str]) -> None:
-    groups = (OVERALL, *GROUP_NAMES)
-    known = settings.metric_names(groups if args.counts else (OVERALL,), priors)
+    known = settings.metric_names(settings.group_names, priors)
     if name in known:
         return
+    groups = (*settings.group_names, *_groups_by_counts(args))
     possible = PRIORS if hasattr(args, "prior") else ()
     every = replace(settings, thresholds="", calibration=1) if hasattr(args, "thresholds") else settings
     if name in every.metric_names(groups, {*priors, *possible}):
         prior = name.partition("/")[0]
-        by_groups = name not in every.metric_names((OVERALL,), {*priors, *possible})
+        by_groups = name not in settings.metric_names(settings.group_names, {*priors, *possible})
         missing = ["--counts FILE"] if args.counts is None and (by_groups or prior in NEEDS_COUNTS) else []
         missing += [f"--prior {prior}"] if prior in possible and prior not in priors else []
         for option, metrics in (("--thresholds FILE", THRESHOLD_METRICS), ("--calibration", CALIBRATION_METRICS)):
@@ -191,8 +191,19 @@ def _check_metric(args: argparse.Namespace, name: str, settings: Settings, prior
 
 def _refuse_unknown(args: argparse.Namespace, option: str, name: str, known: Sequence[str]) -> None:
     near = nearest_name(name, known)
-    listed = ", ".join(sorted(known, key=lambda other: other != near))  # the nearest first
+    ordered = sorted(known, key=lambda other: other != near)  # the nearest first
+    listed = ", ".join(ordered[:_MOST_LISTED])
+    if len(ordered) > _MOST_LISTED:
+        listed += f" and {len(ordered) - _MOST_LISTED:,} more"
     args.refuse(f"argument {option}: unknown metric {name!r}, expected one of {listed}")
+
+
+_MOST_LISTED = 100
+
+
+def _groups_by_counts(args: argparse.Namespace) -> tuple[str, ...]:
+    """The groups that --counts gives or would give."""
+    return read_bounds(getattr(args, "bounds", None) or DEFAULT_BOUNDS).names
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -201,7 +212,27 @@ def _limit(text: str) -> tuple[str, float]:
 
 def _drops(text: str) -> list[tuple[str, float]]:
     expected = "METRIC=DROP,... with drops from 0 up to 1, such as mAP=0.002"
-    return [_name_and_number(part, expected, lambda value: 0 <= value <= 1) for part in text.split(",")]
+    return [_name_and_number(part, expected, lambda value: 0 <= value <= 1) for part in _parts(text)]
+
+
+def _parts(text: str) -> list[str]:
+    """Split at the commas that follow a number, because a group may have a comma in its name."""
+    parts = text.split(",")
+    found = [parts[0]]
+    for part in parts[1:]:
+        if _is_number(found[-1].rpartition("=")[2]) and "=" in found[-1]:
+            found.append(part)
+        else:
+            found[-1] += f",{part}"
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _name_and_number(text: str, expected: str, is_valid: Callable[[float], bool]) -> tuple[str, float]:
@@ -216,4 +247,4 @@ def _name_and_number(text: str, expected: str, is_valid: Callable[[float], bool]
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"vltr-eval: {message}\n")
+    sys.stderr.write(f"vltr-eval: {printable(message)}\n")  # groups may have any name

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from vltr_eval._base.arguments import check_seed
 from vltr_eval._base.arrays import num_threads
-from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
+from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS, Bounds, checked_bounds
 from vltr_eval.formats import FORMS
 from vltr_eval.formats.align import JOINS
-from vltr_eval.intervals.distributions import check_level
 from vltr_eval.priors.weights import PRIORS
 from vltr_eval.program.limits import add_fail_under
 from vltr_eval.report.settings import MAX_BINS, MAX_TRIALS, check_bins
@@ -100,8 +99,27 @@ def add_counts(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_groups(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--groups",
+        metavar="FILE",
+        help="groups of your own, beside those of --counts: .csv or .tsv of a class column and one column for each "
+        "partition, .json, or .txt of a group a line in class order; classes are matched by name",
+    )
+
+
+def add_slices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--slices",
+        metavar="FILE",
+        help="a table for each slice of the rows: .csv, .tsv or .parquet of an id column and one column for each "
+        "partition, joined by id, or .txt or .npy of a slice for each row of PREDS",
+    )
+
+
 def add_class_options(parser: argparse.ArgumentParser) -> None:
     add_counts(parser)
+    add_groups(parser)
     parser.add_argument(
         "--class-names",
         metavar="FILE",
@@ -149,8 +167,9 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         "--bounds",
         type=parse_bounds,
         default=DEFAULT_BOUNDS,
-        metavar="HIGH,LOW",
-        help="head has more than HIGH training samples, tail at most LOW (default: {},{})".format(*DEFAULT_BOUNDS),
+        metavar="HIGH,LOW|PRESET",
+        help="head has more than HIGH training samples, tail at most LOW (default: {},{}); or the groups of a "
+        "preset: {}".format(*DEFAULT_BOUNDS, ", ".join(PRESETS)),
     )
     parser.add_argument("--per-class", action="store_true", help="add a line for each class to the printed table")
     parser.add_argument(
@@ -167,7 +186,31 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON; - is stdout, instead of the table")
     parser.add_argument("--csv", metavar="FILE|-", help="write the per-class table as CSV; - is stdout")
+    add_forms(parser)
+    add_html(parser, "the report")
     add_fail_under(parser)
+
+
+def add_forms(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that prints tables."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown instead of aligned text")
+    form.add_argument("--latex", action="store_true", help="print LaTeX tables for booktabs instead of aligned text")
+
+
+def add_html(parser: argparse.ArgumentParser, subject: str) -> None:
+    parser.add_argument(
+        "--html",
+        type=parse_html_file,
+        metavar="FILE",
+        help=f"write {subject} as one HTML file with charts and a table of all classes, which needs no network",
+    )
+
+
+def parse_html_file(text: str) -> str:
+    if text == STDOUT:
+        raise argparse.ArgumentTypeError("a page is read in a browser and needs a file, got -")
+    return text
 
 
 def parse_table_file(text: str) -> str:
@@ -220,17 +263,6 @@ def parse_priors(text: str) -> list[str]:
     return priors
 
 
-def parse_level(text: str) -> float:
-    try:
-        return check_level(float(text))
-    except ValueError as error:
-        is_number = not str(error).startswith("could not")
-        hint = "".join(str(error).partition(";")[1:]) if is_number else "; write --ci=0.95 before PREDS"
-        raise argparse.ArgumentTypeError(
-            f"expected a level between 0 and 1, such as 0.95, got {text!r}{hint}"
-        ) from None
-
-
 def parse_bins(text: str) -> int:
     try:
         return check_bins(int(text))
@@ -241,11 +273,15 @@ def parse_bins(text: str) -> int:
         ) from None
 
 
-def parse_bounds(text: str) -> tuple[float, float]:
+def parse_bounds(text: str) -> Bounds:
+    if text in PRESETS:
+        return text
     try:
         return checked_bounds(tuple(map(whole_number(0), text.split(","))))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected HIGH,LOW with HIGH >= LOW, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected HIGH,LOW with HIGH >= LOW, or one of {', '.join(PRESETS)}, got {text!r}"
+        ) from None
 
 
 def parse_share(text: str) -> float:

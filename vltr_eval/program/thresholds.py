@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import PendingFile
-from vltr_eval._base.groups import DEFAULT_BOUNDS
+from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval._base.text_table import Column, text_table
@@ -28,7 +28,13 @@ from vltr_eval._engine.thresholds import (
 )
 from vltr_eval.formats.align import POSITION
 from vltr_eval.metrics.thresholds import choose_thresholds_of
-from vltr_eval.program.inputs import id_files, read_class_info, read_command_inputs, refuse_no_positives
+from vltr_eval.program.inputs import (
+    id_files,
+    read_class_info,
+    read_command_inputs,
+    read_stated_groups,
+    refuse_no_positives,
+)
 from vltr_eval.program.options import (
     add_class_options,
     add_inputs,
@@ -80,28 +86,31 @@ def add(commands: Any) -> None:
         "--pool",
         choices=("groups", OVERALL),
         default="groups",
-        help="share it with the group, which needs --counts, or with all such classes (default: groups)",
+        help="share it with the group, which needs --counts or --groups, or with all such classes (default: groups)",
     )
     add_class_options(parser)
     parser.add_argument(
         "--bounds",
         type=parse_bounds,
         default=DEFAULT_BOUNDS,
-        metavar="HIGH,LOW",
-        help="head has more than HIGH training samples, tail at most LOW (default: {},{})".format(*DEFAULT_BOUNDS),
+        metavar="HIGH,LOW|PRESET",
+        help="head has more than HIGH training samples, tail at most LOW; or a preset: {} (default: {},{})".format(
+            ", ".join(PRESETS), *DEFAULT_BOUNDS
+        ),
     )
     add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     rule = _rule(args)
-    check_outputs(args, *args.preds, args.labels, args.counts, args.class_names, *id_files(args))
+    groups = read_stated_groups(args)
+    check_outputs(args, *args.preds, args.labels, args.counts, args.groups, args.class_names, *id_files(args))
     with ExitStack() as stack:
         file = None if args.save is None else stack.enter_context(PendingFile(args.save))
         with ProgressBar(sys.stderr, enabled=not args.quiet) as reading:
             inputs = read_command_inputs(args, lambda fraction: reading(fraction, "reading"))
         matrix = inputs.scores
-        class_info = read_class_info(args, matrix.num_classes, inputs.class_names)
+        class_info = read_class_info(args, matrix.num_classes, inputs.class_names, groups)
         positives = inputs.positives(form=args.label_form, threads=args.threads)
         refuse_no_positives(positives.counts)
         for sentence in inputs.notes:
@@ -120,9 +129,9 @@ def run(args: argparse.Namespace) -> int:
             limits = applied.for_scores(matrix.dtype)
             predicted = count_predicted(matrix, limits, threads=args.threads, progress=part_of(progress, 0.8, 0.9))
             progress(1.0)
-        groups = {OVERALL: np.arange(matrix.num_classes), **class_info.groups}
+        members = {OVERALL: np.arange(matrix.num_classes), **class_info.groups}
         counts = true_positives(table, limits), predicted, positives.counts
-        result, _ = threshold_result(applied, groups, counts, "nan")
+        result, _ = threshold_result(applied, members, counts, "nan")
         if file is not None:
             file.write_text(thresholds.to_json())
         sys.stdout.write(_text(thresholds, class_info, result))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vltr_eval.report.means import Group, PriorResult
+from vltr_eval.report.means import Group, PriorResult, Slice
 from vltr_eval.report.names import (
     AP,
     EXPECTED_SAP,
@@ -34,6 +34,7 @@ __all__ = [
     "PriorResult",
     "Report",
     "Settings",
+    "Slice",
     "accuracy_at",
     "grouped_name",
     "name_under_prior",

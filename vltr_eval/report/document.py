@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from vltr_eval.report.means import Group
+from vltr_eval.report.means import Group, Slice
 from vltr_eval.report.names import OVERALL, Metric, grouped_name, interval_names
 
 
@@ -24,9 +24,13 @@ def flat_means(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, 
     return means
 
 
-def group_sizes(groups: Sequence[Group]) -> dict[str, dict[str, int]]:
+def group_sizes(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """Return the sizes of the groups for JSON, where the means stand apart."""
-    return {group.name: {"num_classes": group.num_classes, "num_undefined": group.num_undefined} for group in groups}
+    return {
+        group.name: {"num_classes": group.num_classes, "num_undefined": group.num_undefined}
+        | ({"partition": group.partition} if group.partition else {})
+        for group in groups
+    }
 
 
 def read_groups(
@@ -52,11 +56,40 @@ def read_groups(
                 means,
                 errors={key: error for key, (error, _, _) in ends.items()},
                 intervals={key: (low, high) for key, (_, low, high) in ends.items()},
+                partition=read_text(counts.get("partition", "")),
             )
         )
     if [group.name for group in groups[:1]] != [OVERALL]:
         raise TypeError(f"groups without {OVERALL!r} as the first")
     return tuple(groups)
+
+
+def slices_in_json(slices: Sequence[Slice], metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+    """Return slices for JSON: by partition and name, as the report itself has its groups and metrics."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in slices:
+        found.setdefault(part.partition, {})[part.name] = {
+            "num_rows": part.num_rows,
+            "groups": group_sizes(part.groups),
+            "metrics": flat_means(part.groups, metrics),
+        }
+    return found
+
+
+def read_slices(
+    document: Mapping[str, Any], metrics: Sequence[Metric], estimated: Sequence[Metric]
+) -> tuple[Slice, ...]:
+    """Read slices from the output of `slices_in_json`. estimated: the metrics with an interval."""
+    return tuple(
+        Slice(
+            name,
+            partition,
+            read_count(entry["num_rows"]),
+            read_groups(entry["groups"], metrics, entry["metrics"], estimated=estimated),
+        )
+        for partition, entries in document.items()
+        for name, entry in entries.items()
+    )
 
 
 def is_nan(value: Any) -> bool:
@@ -84,6 +117,17 @@ def read_text(value: Any) -> str:
     return value
 
 
+def read_text_or_none(value: Any) -> str | None:
+    return None if value is None else read_text(value)
+
+
+def read_partitions(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Read the names of partitions and of their groups."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} where partitions belong")
+    return tuple((name, read_texts(groups)) for name, groups in value.items())
+
+
 def read_texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r} where a list of texts belongs")
@@ -99,9 +143,10 @@ _COLUMN_READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def read_column(name: str, values: Any, num_classes: int) -> tuple[Any, ...]:
-    """Read a column of the per-class table from JSON."""
-    column = tuple(map(_COLUMN_READERS.get(name, read_number), values))
+def read_column(name: str, values: Any, num_classes: int, partitions: Collection[str] = ()) -> tuple[Any, ...]:
+    """Read a column of the per-class table from JSON. partitions: the columns with the group of each class, or null."""
+    reader = read_text_or_none if name in partitions else _COLUMN_READERS.get(name, read_number)
+    column = tuple(map(reader, values))
     if len(column) != num_classes:
         raise TypeError(f"{len(column)} values of {name} for {num_classes} classes")
     return column
@@ -110,7 +155,7 @@ def read_column(name: str, values: Any, num_classes: int) -> tuple[Any, ...]:
 def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _without_nan(item) for key, item in value.items()}
     return None if is_nan(value) else value
 

@@ -151,15 +151,26 @@ def name_under_prior(prior: str, name: str) -> str:
     return f"{prior}/{name}"
 
 
+MAX_PLAIN_NAME = 250
+"""Characters of the longest plain name: MLflow refuses longer names of metrics."""
+
+
 def plain_name(name: str) -> str:
     """Return the name of a metric for loggers that refuse some characters, such as MLflow.
 
     ``@`` becomes ``_at_``, as in MLflow's own loggers. Every other character than ASCII letters, digits and ``_ - . /``
-    becomes ``_``, and so do the dots of a part of the name that is nothing but dots.
+    becomes ``_``, and so do the dots of a part of the name that is nothing but dots. Empty parts are left out. A name
+    of more than 250 characters is cut, and ends with a checksum of the whole name.
 
     Example:
         >>> plain_name("inverse/Acc@1_tail")
         'inverse/Acc_at_1_tail'
     """
-    name = re.sub(r"[^A-Za-z0-9_./-]", "_", name.replace("@", "_at_"))
-    return "/".join("_" * len(part) if set(part) <= {"."} else part for part in name.split("/"))
+    plain = re.sub(r"[^A-Za-z0-9_./-]", "_", name.replace("@", "_at_"))
+    plain = "/".join("_" * len(part) if set(part) <= {"."} else part for part in plain.split("/") if part)
+    if len(plain) <= MAX_PLAIN_NAME:
+        return plain
+    from zlib import crc32  # not above: few names are so long
+
+    end = f"_{crc32(name.encode('utf-8', 'surrogatepass')):08x}"
+    return plain[: MAX_PLAIN_NAME - len(end)] + end

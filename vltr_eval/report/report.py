@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from vltr_eval._base.files import InputError, PendingFile
 from vltr_eval._base.groups import checked_bounds
-from vltr_eval._base.text_table import WIDTH
+from vltr_eval._base.text_table import WIDTH, Table
 from vltr_eval.report.calibration import CalibrationResult
 from vltr_eval.report.document import (
     csv_table,
@@ -24,11 +24,15 @@ from vltr_eval.report.document import (
     read_count,
     read_groups,
     read_number,
+    read_partitions,
+    read_slices,
     read_text,
     read_texts,
     render_json,
+    slices_in_json,
 )
-from vltr_eval.report.means import Group, PriorResult, decimal
+from vltr_eval.report.logged import class_numbers, logged
+from vltr_eval.report.means import Group, PriorResult, Slice, decimal
 from vltr_eval.report.names import (
     AP,
     CALIBRATION_METRICS,
@@ -36,10 +40,18 @@ from vltr_eval.report.names import (
     grouped_name,
     interval_names,
     name_under_prior,
-    plain_name,
 )
 from vltr_eval.report.settings import Settings
-from vltr_eval.report.text import class_table, group_table, level_in_words, means_table, prior_table, shortlist
+from vltr_eval.report.text import (
+    class_table,
+    group_table,
+    group_text,
+    level_in_words,
+    means_table,
+    prior_table,
+    shortlist,
+    slice_table,
+)
 from vltr_eval.report.thresholds import ThresholdResult
 
 if TYPE_CHECKING:
@@ -91,32 +103,39 @@ class BaseReport(ABC):
             parts.append(f"sap:{settings.trials}/seed:{settings.seed}")
         elif settings.sap is not None:
             parts.append(f"sap:{settings.sap}")
-        if settings.bounds is not None:
-            parts.append("groups:train" + ",".join(f">{bound!r}" for bound in settings.bounds))
+        if settings.signature_of_groups:
+            parts.append(f"groups:{settings.signature_of_groups}")
         return "|".join([*parts, f"vltr:{self.version}"])
 
-    def metrics(self, *, plain_names: bool = False) -> dict[str, float]:
-        """Return every mean by its flat name: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``.
+    def metrics(
+        self, prefix: str = "", *, per_class: bool | str | Sequence[str] = False, plain_names: bool = False
+    ) -> dict[str, float]:
+        """Return the numbers by flat names, for loggers: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``.
 
         Args:
+            prefix: Text in front of every name, such as ``"val/"``.
+            per_class: Whether to add the numbers of single classes, as ``per_class/AP/playing violin``: all columns of
+                `classes` that hold numbers, or those whose names are given, such as ``["AP", "num_positives"]``. A
+                class without a name has its index. Classes that share a name have their index in front of it
+                (``per_class/AP/3 violin``). Undefined values, as the AP of an absent class, are left out. Undefined
+                means are NaN.
             plain_names: Whether to give the names that every logger takes, such as ``Acc_at_1`` for ``Acc@1``, because
-                MLflow refuses ``@``. ASCII letters, digits and ``_ - . /`` stay as they are; all else becomes ``_``.
+                MLflow refuses ``@``. ASCII letters, digits and ``_ - . /`` stay as they are; all else becomes ``_``,
+                and so does a slash within the name of a class. Names of more than 250 characters are cut.
 
         Raises:
-            ValueError: Two names are the same as plain names.
+            ValueError: Two names are the same as plain names, or ``per_class`` names no column of numbers.
+
+        Example:
+            >>> from vltr_eval import evaluate
+            >>> scores, names = np.float32([[.9, .1], [.8, .6]]), ["playing violin", "dog"]
+            >>> report = evaluate(scores, [[0], [1]], sap=None, topk=(1,), class_names=names)
+            >>> report.metrics("val/")
+            {'val/mAP': 1.0, 'val/ROC_AUC': 1.0, 'val/Acc@1': 0.5}
+            >>> list(report.metrics("val/", per_class="AP", plain_names=True))[2:]
+            ['val/Acc_at_1', 'val/per_class/AP/playing_violin', 'val/per_class/AP/dog']
         """
-        means = self._metrics()
-        if not plain_names:
-            return means
-        plain: dict[str, str] = {}
-        for name in means:
-            other = plain.setdefault(plain_name(name), name)
-            if other != name:
-                raise ValueError(
-                    f"plain_names: expected names that differ in letters and digits, got {other!r} and {name!r}; "
-                    "give the priors other names"
-                )
-        return {name: means[original] for name, original in plain.items()}
+        return logged(self._metrics() | class_numbers(self._columns, per_class, plain_names), prefix, plain_names)
 
     def to_json(self) -> str:
         """Return the report as JSON: its schema is named in it, the key order is fixed, NaN is null.
@@ -142,6 +161,43 @@ class BaseReport(ABC):
             return text
         with PendingFile(path) as pending:
             pending.write_text(text)
+        return None
+
+    @overload
+    def to_html(self, path: None = None, *, details: Any = None, training: Mapping[str, Any] | None = None) -> str: ...
+
+    @overload
+    def to_html(
+        self, path: str | os.PathLike[str], *, details: Any = None, training: Mapping[str, Any] | None = None
+    ) -> None: ...
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        details: Any = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Write the report as one HTML file that fetches nothing: groups, charts, and a table of all classes.
+
+        The same report and details give the same bytes.
+
+        Args:
+            path: The file to write; None returns the text.
+            details: The details of single classes: the result of `vltr_eval.class_details`, or a
+                `vltr_eval.RankTable`, which has their precision-recall curves alone. None leaves them out.
+            training: Learning curves to show below: "runs" has a list of runs, each with "name", "epochs" and
+                "columns".
+
+        Raises:
+            ValueError: The details are those of other classes.
+            TypeError: The details are neither.
+            OutputError: The file cannot be written; a ValueError.
+        """
+        if path is None:
+            return self._page(details, training)
+        with PendingFile(path) as pending:
+            pending.write_text(self._page(details, training))
         return None
 
     def to_text(
@@ -171,17 +227,39 @@ class BaseReport(ABC):
         Raises:
             ValueError: ``sort`` is no column, ``limit`` is not positive, or one of them is given without ``per_class``.
         """
-        groups = group_table(self.groups, self.settings.metrics, width=width, bold=bold)
-        blocks = [groups, self._summary(), *self._more_tables(width, bold)]
-        if per_class:
-            level = self.settings.interval
-            shown: dict[str, Any] = {"level": level, "sort": sort, "limit": limit, "width": width, "bold": bold}
-            shown_metrics = (*self.settings.metrics, *self.settings.more_columns)
-            blocks.append(class_table(self._columns, shown_metrics, self.COUNTS, **shown))
-        elif sort is not None or limit is not None:
-            name = "limit" if sort is None else "sort"
-            raise ValueError(f"{name}: expected per_class=True beside it, got a report without its classes")
-        return "\n".join(blocks)
+        tables = self._tables(per_class, sort, limit)[2:]
+        groups = group_text(self.groups, self.settings.metrics, width=width, bold=bold)
+        return "\n".join([groups, self._summary(), *(table.to_text(width=width, bold=bold) for table in tables)])
+
+    def to_markdown(self, *, per_class: bool = False, sort: str | None = None, limit: int | None = None) -> str:
+        """Return the tables of `to_text` as Markdown, without the notes of the report.
+
+        Args:
+            per_class: See `to_text`, as all that follow.
+            sort: See there.
+            limit: See there.
+
+        Raises:
+            ValueError: See there.
+        """
+        from vltr_eval._base.table_forms import as_markdown  # not above: the text needs none
+
+        return as_markdown(self._tables(per_class, sort, limit))
+
+    def to_latex(self, *, per_class: bool = False, sort: str | None = None, limit: int | None = None) -> str:
+        """Return the tables of `to_text` as LaTeX for the package booktabs. Sentences are comments.
+
+        Args:
+            per_class: See `to_text`, as all that follow.
+            sort: See there.
+            limit: See there.
+
+        Raises:
+            ValueError: See there.
+        """
+        from vltr_eval._base.table_forms import as_latex
+
+        return as_latex(self._tables(per_class, sort, limit))
 
     @property
     def _columns(self) -> dict[str, Sequence[Any]]:
@@ -207,7 +285,29 @@ class BaseReport(ABC):
     def _metrics(self) -> dict[str, float]:
         return flat_means(self.groups, self.settings.metrics)
 
-    def _more_tables(self, width: int | None, bold: bool) -> list[str]:
+    def _tables(self, per_class: bool, sort: str | None, limit: int | None) -> list[Table]:
+        """All tables: that of the groups first, then the sentences of the summary as the notes of an empty table."""
+        if not per_class and (sort is not None or limit is not None):
+            name = "limit" if sort is None else "sort"
+            raise ValueError(f"{name}: expected per_class=True beside it, got a report without its classes")
+        summary = Table("", [], self._summary().removesuffix("\n").split("\n"))
+        tables = [group_table(self.groups, self.settings.metrics), summary, *self._more_tables()]
+        if per_class:
+            tables.append(self._class_table(sort, limit))
+        return tables
+
+    def _class_table(self, sort: str | None, limit: int | None) -> Table:
+        return class_table(
+            self._columns,
+            (*self.settings.metrics, *self.settings.more_columns),
+            self.COUNTS,
+            level=self.settings.interval,
+            partitions=[name for name, _ in self.settings.partitions],
+            sort=sort,
+            limit=limit,
+        )
+
+    def _more_tables(self) -> list[Table]:
         """The tables between the summary and the classes."""
         return []
 
@@ -227,11 +327,29 @@ class BaseReport(ABC):
             "classes": self.classes,
         }
 
+    def _page(self, details: Any, training: Mapping[str, Any] | None) -> str:
+        from vltr_eval.report.page import report_page  # not above: few reports become pages
+
+        return report_page(
+            self.to_json(),
+            self.classes,
+            self.COUNTS,
+            self.groups,
+            self.settings,
+            signature=self.signature,
+            notes=self.notes,
+            details=details,
+            training=training,
+        )
+
     def _settings_in_json(self) -> dict[str, Any]:
         settings = asdict(self.settings)
-        for name in ("interval", "thresholds", "calibration"):  # the keys are absent from reports without these
+        for name in ("interval", "preset", "thresholds", "calibration"):  # keys of reports that have these alone
             if settings[name] is None:
                 del settings[name]
+        settings["partitions"] = dict(self.settings.partitions)
+        if not self.settings.partitions:
+            del settings["partitions"]
         return settings
 
     def _intervals_in_words(self) -> list[str]:
@@ -263,6 +381,18 @@ class BaseReport(ABC):
     def __str__(self) -> str:
         return self.to_text() + "".join(f"note: {note}\n" for note in self.notes)
 
+    def _repr_html_(self) -> str:
+        from vltr_eval._base.notebook_html import folded, notebook_html, paragraph
+        from vltr_eval._base.table_forms import as_html
+
+        worst = self._class_table(f"{AP.class_name}:asc", _FEW_CLASSES)
+        return notebook_html(
+            f"{type(self).__name__} of {self.num_classes:,} classes",
+            as_html(self._tables(False, None, None)),
+            *(paragraph(f"note: {note}") for note in self.notes),
+            folded(f"{len(worst.rows()):,} classes with the lowest AP", as_html([worst])),
+        )
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} mAP={decimal(self.groups[0].values[AP.name])} {self.signature}>"
 
@@ -283,13 +413,16 @@ class Report(BaseReport):
         tie_rate: Share of all positives that share their score with a negative of their class.
         mAP_tie_interval: Lowest and highest mAP that an order of tied scores could give. mAP itself does not depend on
             that order.
-        groups: The means of "overall" first, then of head, medium and tail if there are train counts.
+        groups: The means of "overall" first, then of head, medium and tail if there are train counts, then of
+            the groups of one's own.
         classes: Columns of the per-class table, C values each: num_positives, num_negatives, AP, ... Also name, group
-            and train_count where they are known.
+            and train_count where they are known. Each partition of one's own has a column of its name, with None for
+            a class in no group.
         prior_results: The means under other class distributions, if requested. Each adds columns to ``classes``: its AP
             and Acc@k, the share of the weighted labels, and the effective number of positives.
         num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
             num_positive_clusters, the clusters with a positive of each class.
+        slices: The means over slices of the rows, if requested.
         thresholds: Precision, recall and F1 by group at the thresholds of the evaluation, if it has any. ``classes``
             then has threshold, precision, recall and F1.
         calibration: Calibration errors and reliability by group, if requested. ``classes`` then has ECE and Brier.
@@ -314,6 +447,7 @@ class Report(BaseReport):
     rows_without_labels: int | None
     prior_results: tuple[PriorResult, ...] = ()
     num_clusters: int | None = None
+    slices: tuple[Slice, ...] = ()
     thresholds: ThresholdResult | None = None
     calibration: CalibrationResult | None = None
 
@@ -361,7 +495,12 @@ class Report(BaseReport):
     def _from_document(cls, document: dict[str, Any]) -> Report:
         values = document["settings"]
         bounds = None if values["bounds"] is None else checked_bounds(values["bounds"])
-        plain = {"seed": read_count(values["seed"]), "topk": tuple(map(read_count, values["topk"])), "bounds": bounds}
+        plain = {
+            "seed": read_count(values["seed"]),
+            "topk": tuple(map(read_count, values["topk"])),
+            "bounds": bounds,
+            "partitions": read_partitions(values.get("partitions", {})),
+        }
         settings = Settings(**{**values, **plain})
         num_classes = read_count(document["num_classes"])
         metrics = document["metrics"]
@@ -375,10 +514,13 @@ class Report(BaseReport):
             for name, result in document.get("shifts", {}).items()
         )
         lower, upper = document["mAP_tie_interval"]
-        classes = {name: read_column(name, column, num_classes) for name, column in document["classes"].items()}
+        partitions = dict(settings.partitions)
+        classes = {
+            name: read_column(name, column, num_classes, partitions) for name, column in document["classes"].items()
+        }
         ends = [end for metric in settings.estimated for end in interval_names(metric.class_name)[1:]]
         columns = (metric.class_name for metric in (*settings.metrics, *settings.more_columns))
-        for name in ("num_positives", *columns, *ends):
+        for name in ("num_positives", *partitions, *columns, *ends):
             if name not in classes:
                 raise KeyError(name)
         unlabelled = document["rows_without_labels"]
@@ -394,6 +536,7 @@ class Report(BaseReport):
             classes=classes,
             prior_results=results,
             num_clusters=read_count(document["num_clusters"]) if "num_clusters" in document else None,
+            slices=read_slices(document.get("slices", {}), settings.metrics, settings.estimated),
             thresholds=None
             if settings.thresholds is None
             else ThresholdResult.from_document(document["thresholds"], [group.name for group in groups]),
@@ -456,23 +599,26 @@ class Report(BaseReport):
                 | {"groups": group_sizes(result.groups)}
                 for result in self.prior_results
             }
+        if self.slices:  # as is this one
+            document["slices"] = slices_in_json(self.slices, self.settings.metrics)
         for name, part in (("thresholds", self.thresholds), ("calibration", self.calibration)):
             if part is not None:
                 document[name] = part.document()
         return document
 
-    def _more_tables(self, width: int | None, bold: bool) -> list[str]:
+    def _more_tables(self) -> list[Table]:
         tables = []
         if self.prior_results:
             labelled = self.num_rows - (self.rows_without_labels or 0)
-            metrics = self.settings.prior_metrics
-            tables.append(prior_table(self.groups, self.prior_results, metrics, labelled, width=width, bold=bold))
+            tables.append(prior_table(self.groups, self.prior_results, self.settings.prior_metrics, labelled))
+        if self.slices:
+            tables.append(slice_table(self.slices, self.settings.metrics))
         if self.thresholds is not None:
             title = f"at thresholds: {self.thresholds.in_words()}"
-            tables.append(means_table(title, self.thresholds.means(), THRESHOLD_METRICS, width=width, bold=bold))
+            tables.append(means_table(title, self.thresholds.means(), THRESHOLD_METRICS))
         if self.calibration is not None:
             title = f"calibration in {self.calibration.bins} bins of equal width"
-            tables.append(means_table(title, self.calibration.means(), CALIBRATION_METRICS, width=width, bold=bold))
+            tables.append(means_table(title, self.calibration.means(), CALIBRATION_METRICS))
         return tables
 
     def _totals(self) -> dict[str, int | None]:
@@ -492,4 +638,5 @@ class Report(BaseReport):
         return text
 
 
+_FEW_CLASSES = 10  # of those with the lowest AP in a notebook
 _PRIOR_NUMBERS = ("effective_rows", "total_variation", "left_out")

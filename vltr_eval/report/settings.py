@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vltr_eval.intervals.distributions import check_level
+from vltr_eval._base.arguments import check_level
+from vltr_eval._base.groups import (
+    COUNTS_PARTITION,
+    GROUP_NAMES,
+    PRESETS,
+    read_bounds,
+)
 from vltr_eval.report.names import (
     AP,
     CALIBRATION_METRICS,
@@ -51,12 +58,14 @@ class Settings:
         bounds: Train counts that separate head, medium and tail; None without train counts.
         absent: "nan" or "zero", the AP and SAP of classes without positives.
         interval: Level of the intervals, such as 0.95; None for no intervals.
+        preset: The preset that names the groups by training counts otherwise than head, medium and tail; else None.
+        partitions: Partitions of one's own: the name of each, and the names of its groups in the report.
         thresholds: SHA-256 of the thresholds that are applied; None for none.
         calibration: Number of bins of the calibration errors; None for none.
 
     Raises:
-        ValueError: ``sap`` or ``absent`` has another value, ``interval`` is not between 0 and 1, or ``calibration`` is
-            out of range.
+        ValueError: ``sap`` or ``absent`` has another value, ``interval`` is not between 0 and 1, ``calibration`` is out
+            of range, or the name of a partition or of a group is taken.
         TypeError: ``interval`` is no number.
     """
 
@@ -69,6 +78,8 @@ class Settings:
     bounds: tuple[float, float] | None = None
     absent: str = "nan"
     interval: float | None = None
+    preset: str | None = None
+    partitions: tuple[tuple[str, tuple[str, ...]], ...] = ()
     thresholds: str | None = None
     calibration: int | None = None
 
@@ -81,13 +92,73 @@ class Settings:
             raise ValueError(f'absent: expected "nan" or "zero", got {self.absent!r}')
         if self.interval is not None:
             object.__setattr__(self, "interval", check_level(self.interval, "interval"))
+        if self.preset is not None and read_bounds(self.preset).bounds != self.bounds:
+            raise ValueError(f"preset: expected one of the bounds {self.bounds}, got {self.preset!r}")
         if self.calibration is not None:
             object.__setattr__(self, "calibration", check_bins(self.calibration, "calibration"))
+        if self.partitions:
+            self._check_partitions()
+
+    def _check_partitions(self) -> None:
+        """Raise ValueError if a column or a mean of the report would have the name of another one."""
+        columns = {"class", "name", "group", "train_count", CLUSTERS_COLUMN, *self.COUNT_COLUMNS, *self.TIE_COLUMNS}
+        for metric in (*METRICS, *self.metrics, *THRESHOLD_COLUMNS, *CALIBRATION_METRICS):
+            columns |= {metric.class_name, *interval_names(metric.class_name)}
+        columns |= {"share", "effective_positives"}  # under other class distributions, behind their name and a slash
+        names = [name for name, _ in self.partitions]
+        for number, name in enumerate(names):
+            if not name or name in names[:number] or name.rpartition("/")[2] in columns:
+                raise ValueError(
+                    "groups: expected a partition whose name no other column of the per-class table has, got "
+                    f"{name!r}; rename it"
+                )
+        # With or without intervals: a mean over the group "low" would have the name of an end of an interval, mAP_low.
+        known = (*METRICS, *self.metrics, *THRESHOLD_METRICS, *CALIBRATION_METRICS)
+        metrics = {metric.name: metric for metric in known}.values()
+        owners: dict[str, str] = {}
+        seen: set[str] = set()
+        for group in self.group_names:
+            means = [grouped_name(metric, group) for metric in metrics]
+            means += [name for mean in means for name in interval_names(mean)]
+            taken = next((mean for mean in means if owners.setdefault(mean, group) != group), None)
+            if group in seen or taken is not None:
+                other = group if taken is None else owners[taken]
+                raise ValueError(
+                    f"groups: expected names that give every mean a name of its own, got the group {group!r} beside "
+                    f"{other!r}; rename it"
+                )
+            seen.add(group)
 
     @property
     def trials(self) -> int:
         """Number of SAP trials to draw."""
         return self.sap if isinstance(self.sap, int) else 0
+
+    @property
+    def count_names(self) -> tuple[str, ...]:
+        """The names of groups by training counts, whether or not there are counts."""
+        return GROUP_NAMES if self.preset is None else PRESETS[self.preset].names
+
+    @property
+    def all_partitions(self) -> dict[str, tuple[str, ...]]:
+        """The names of the groups of every partition. That by training counts, if there are any, has the name ""."""
+        by_counts = {} if self.bounds is None else {COUNTS_PARTITION: self.count_names}
+        return {**by_counts, **dict(self.partitions)}
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The names of the groups of a report, "overall" first."""
+        return (OVERALL, *(name for groups in self.all_partitions.values() for name in groups))
+
+    @property
+    def signature_of_groups(self) -> str:
+        """The part of the signature that names the groups; "" without groups."""
+        parts = []
+        if self.bounds is not None:
+            cuts = "train" + ",".join(f">{bound!r}" for bound in self.bounds)
+            parts.append(cuts if self.preset is None else f"{cuts}({self.preset})")
+        parts += [f"{_in_signature(name)}({len(groups)})" for name, groups in self.partitions]
+        return "+".join(parts)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -139,7 +210,7 @@ class Settings:
         """Return the columns that the per-class table has under these settings.
 
         Args:
-            known: Those of name, group and train_count that are known.
+            known: Those of name, group and train_count that are known. Partitions of one's own have columns too.
             priors: The names of other class distributions.
             clustered: Whether the intervals are of clustered rows.
         """
@@ -150,6 +221,11 @@ class Settings:
             metrics += [name, *(interval_names(name)[1:] if metric in estimated else ())]
         counts = [*self.COUNT_COLUMNS, *([CLUSTERS_COLUMN] if clustered else [])]
         metrics += [metric.class_name for metric in self.more_columns]
-        columns = ["class", *known, *counts, *metrics, *self.TIE_COLUMNS]
+        columns = ["class", *known, *(name for name, _ in self.partitions), *counts, *metrics, *self.TIE_COLUMNS]
         under_prior = [*(metric.class_name for metric in self.prior_metrics), "share", "effective_positives"]
         return columns + [name_under_prior(prior, name) for prior in priors for name in under_prior]
+
+
+def _in_signature(name: str) -> str:
+    """A name of the user's in which no character separates the parts of a signature: others than words are escaped."""
+    return re.sub(r"[^\w.-]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode(errors="replace")), name)

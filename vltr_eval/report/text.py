@@ -1,4 +1,4 @@
-"""The text tables of a report: groups, classes, and other class distributions."""
+"""The tables of a report: groups, classes, and other class distributions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vltr_eval._base.arguments import nearest_name
-from vltr_eval._base.text_table import Column, fits, text_table
+from vltr_eval._base.text_table import Column, Table, fits
 from vltr_eval.report.document import is_nan
-from vltr_eval.report.means import Group, PriorResult, decimal
+from vltr_eval.report.means import Group, PriorResult, Slice, decimal
 from vltr_eval.report.names import RANKS, Metric, interval_names
 
 _ASCENDING = ("class", "name", "group")
@@ -16,16 +16,24 @@ _SMALLEST_DISTANCE = 1e-6  # a total variation below this would be 0.0000 in a t
 _FEW = 0.1  # share of the labelled rows
 
 
-def group_table(groups: Sequence[Group], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
+def group_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> Table:
     """Build the table with a line for each group: its classes, and the mean of each metric over them.
 
-    Means with intervals have half the width behind them, as in ``0.4683 +- 0.0121``. In a narrow table it has a line of
-    its own below the mean, because no column should be dropped for it.
+    Means with intervals have half the width behind them, as in ``0.4683 +- 0.0121``.
     """
-    columns = _group_columns(groups, metrics, beside=True)
-    if any(group.intervals for group in groups) and not fits(columns, width):
-        columns = _group_columns(groups, metrics, beside=False)
-    return text_table(columns, width=width, bold=bold)
+    return Table("", _group_columns(groups, metrics, beside=True))
+
+
+def group_text(groups: Sequence[Group], metrics: Sequence[Metric], *, width: int | None, bold: bool) -> str:
+    """Write the table of groups as text.
+
+    In a narrow table, half the width of an interval has a line of its own below the mean, because no column should be
+    dropped for it.
+    """
+    table = group_table(groups, metrics)
+    if any(group.intervals for group in groups) and not fits(table.columns, width):
+        table = Table("", _group_columns(groups, metrics, beside=False))
+    return table.to_text(width=width, bold=bold)
 
 
 def _group_columns(groups: Sequence[Group], metrics: Sequence[Metric], *, beside: bool) -> list[Column]:
@@ -59,17 +67,10 @@ def _half_width(metric: Metric, group: Group) -> str | None:
     return _cell((high - low) / 2)
 
 
-def means_table(
-    title: str,
-    groups: Mapping[str, Mapping[str, float]],
-    metrics: Sequence[Metric],
-    *,
-    width: int | None,
-    bold: bool,
-) -> str:
+def means_table(title: str, groups: Mapping[str, Mapping[str, float]], metrics: Sequence[Metric]) -> Table:
     """Build a table with a title and a line for each group: the mean of each metric over its classes."""
     columns = [Column("", list(groups), is_name=True), *_metric_columns(metrics, list(groups.values()))]
-    return f"{title}\n" + text_table(columns, width=width, bold=bold)
+    return Table(title, columns)
 
 
 def level_in_words(level: float) -> str:
@@ -83,11 +84,10 @@ def class_table(
     counts: Mapping[str, str],
     *,
     level: float | None = None,
+    partitions: Sequence[str] = (),
     sort: str | None,
     limit: int | None,
-    width: int | None,
-    bold: bool,
-) -> str:
+) -> Table:
     """Build the table with a line for each class: its name and group, its counts, then the metrics.
 
     Args:
@@ -95,10 +95,9 @@ def class_table(
         metrics: The metrics to show.
         counts: The columns of counts to show, and their headings.
         level: The level of the intervals; they have columns of their own. None without intervals.
+        partitions: The columns of groups of one's own.
         sort: See `read_sort`.
         limit: Number of classes to show.
-        width: Terminal cells of a line; None for no limit.
-        bold: Whether the headings are bold.
 
     Raises:
         ValueError: ``sort`` is no column, or ``limit`` is not positive.
@@ -106,35 +105,44 @@ def class_table(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit: expected a number of classes from 1 up, got {limit!r}")
     num_classes = len(columns["class"])
-    chosen = _sorted_lines(columns, sort)[:limit]
+    chosen = _sorted_lines(columns, sort, partitions)[:limit]
     rows = [{name: column[line] for name, column in columns.items()} for line in chosen]
-    headings = {"class": "class", "name": "name", "group": "group", "train_count": "train", **counts}
+    headings = {"class": "class", "name": "name", "group": "group", "train_count": "train"}
+    headings |= {**dict(zip(partitions, partitions, strict=True)), **counts}
+    ranks = RANKS | {"class": 0, "name": 0, **dict.fromkeys(partitions, RANKS["group"])}
     known = [
         Column(
             heading,
-            [str(row[name]) for row in rows],
-            rank=0 if name in ("class", "name") else RANKS.get(name, RANKS["counts"]),
-            is_name=name in ("name", "group"),
+            ["-" if row[name] is None else str(row[name]) for row in rows],
+            rank=ranks.get(name, RANKS["counts"]),
+            is_name=name in ("name", "group", *partitions),
         )
         for name, heading in headings.items()
         if name in columns
     ]
     intervals = [] if level is None else _interval_columns(metrics, rows, level)
-    text = text_table([*known, *_metric_columns(metrics, rows, by_class=True), *intervals], width=width, bold=bold)
+    notes = []
     if len(rows) < num_classes:
-        text += f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit\n"
-    return text
+        notes.append(f"{num_classes - len(rows):,} of {num_classes:,} classes left out by the limit")
+    return Table("", [*known, *_metric_columns(metrics, rows, by_class=True), *intervals], notes)
+
+
+def slice_table(slices: Sequence[Slice], metrics: Sequence[Metric]) -> Table:
+    """Build the table with a line for each slice: its rows, its classes with positives, and the overall means."""
+    overall = [part.groups[0] for part in slices]
+    several = len({part.partition for part in slices}) > 1
+    columns = [
+        Column("", [f"{part.partition}:{part.name}" if several else part.name for part in slices], is_name=True),
+        Column("rows", [f"{part.num_rows:,}" for part in slices], rank=RANKS["counts"]),
+        Column("classes", [f"{group.num_classes - group.num_undefined:,}" for group in overall], rank=RANKS["counts"]),
+        *_metric_columns(metrics, [group.values for group in overall]),
+    ]
+    return Table(f"by {' and '.join(dict.fromkeys(part.partition for part in slices))}", columns)
 
 
 def prior_table(
-    groups: Sequence[Group],
-    results: Sequence[PriorResult],
-    metrics: Sequence[Metric],
-    labelled: int,
-    *,
-    width: int | None,
-    bold: bool,
-) -> str:
+    groups: Sequence[Group], results: Sequence[PriorResult], metrics: Sequence[Metric], labelled: int
+) -> Table:
     """Build the table with a line for each class distribution, and sentences on distributions to be careful with.
 
     Args:
@@ -142,8 +150,6 @@ def prior_table(
         results: The means under each distribution.
         metrics: mAP, shown for each group, then the Acc@k.
         labelled: Number of labelled rows.
-        width: Terminal cells of a line; None for no limit.
-        bold: Whether the headings are bold.
     """
     mean, *accuracies = metrics
     lines = [groups, *(result.groups for result in results)]
@@ -159,38 +165,38 @@ def prior_table(
         *_metric_columns(accuracies, [line[0].values for line in lines]),
         Column("effective rows", effective, "eff.rows", RANKS["counts"]),
     ]
-    table = text_table(columns, width=width, bold=bold)
-    cautions = "".join(_cautions(result, labelled) for result in results)
-    return f"under other class distributions\n{table}{cautions}"
+    cautions = [caution for result in results for caution in _cautions(result, labelled)]
+    return Table("under other class distributions", columns, cautions)
 
 
-def _cautions(result: PriorResult, labelled: int) -> str:
-    """A line for each reason to be careful with the result."""
-    name, lines = result.name, ""
+def _cautions(result: PriorResult, labelled: int) -> list[str]:
+    """A sentence for each reason to be careful with the result."""
+    name, sentences = result.name, []
     if result.left_out:
-        lines += f"{name}: {result.left_out:.2%} of it is of absent classes and left out\n"
+        sentences.append(f"{name}: {result.left_out:.2%} of it is of absent classes and left out")
     if result.total_variation > _SMALLEST_DISTANCE:
         distance = decimal(result.total_variation)
-        lines += f"{name}: the labels allow it to be met to a total variation of {distance}\n"
+        sentences.append(f"{name}: the labels allow it to be met to a total variation of {distance}")
     if result.effective_rows < labelled * _FEW:
-        lines += f"{name}: rests on few rows, as {result.effective_rows:,.1f} of {labelled:,} would\n"
-    return lines
+        sentences.append(f"{name}: rests on few rows, as {result.effective_rows:,.1f} of {labelled:,} would")
+    return sentences
 
 
-def read_sort(sort: str, columns: Sequence[str]) -> tuple[str, bool]:
+def read_sort(sort: str, columns: Sequence[str], partitions: Sequence[str] = ()) -> tuple[str, bool]:
     """Return the column to sort by, and whether its largest value comes first.
 
     Args:
         sort: A column, or one with ``:asc`` or ``:desc``. Without these, class, name and group ascend and numbers
             descend.
         columns: The columns that there are.
+        partitions: Those of them that are groups of one's own, which ascend too.
 
     Raises:
         ValueError: There is no such column.
     """
     name, colon, direction = sort.rpartition(":")
     if sort in columns:
-        return sort, sort not in _ASCENDING
+        return sort, sort not in (*_ASCENDING, *partitions)
     if colon and name in columns and direction in ("asc", "desc"):
         return name, direction == "desc"
     column = name if colon and direction in ("asc", "desc") else sort
@@ -207,15 +213,15 @@ def shortlist(classes: Sequence[int], most: int = 20) -> str:
     return listed if len(classes) <= most else f"{listed} and {len(classes) - most:,} more"
 
 
-def _sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None) -> list[int]:
+def _sorted_lines(columns: Mapping[str, Sequence[Any]], sort: str | None, partitions: Sequence[str]) -> list[int]:
     """Indices of the table's lines in the order that `read_sort` describes; undefined values come last."""
     lines = range(len(columns["class"]))
     if sort is None:
         return list(lines)
-    name, descending = read_sort(sort, list(columns))
+    name, descending = read_sort(sort, list(columns), partitions)
     values = columns[name]
-    defined = [line for line in lines if not is_nan(values[line])]
-    undefined = [line for line in lines if is_nan(values[line])]
+    undefined = [line for line in lines if values[line] is None or is_nan(values[line])]
+    defined = [line for line in lines if not (values[line] is None or is_nan(values[line]))]
     return sorted(defined, key=values.__getitem__, reverse=descending) + undefined
 
 

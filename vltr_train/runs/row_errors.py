@@ -18,7 +18,7 @@ from vltr_eval.intervals import jackknife_error
 
 if TYPE_CHECKING:
     from vltr_eval import EvalOptionsDict
-    from vltr_eval.comparison import MeanDifference
+    from vltr_eval.comparison import BestOfMean, MeanDifference
     from vltr_train.runs.run_folder import RunFolder
 
 __all__ = ["RowErrors"]
@@ -74,6 +74,20 @@ class RowErrors:
         sides = [[self.evaluation(run) for run in runs] for runs in (base, new)]
         (system,) = compare(*sides, level=level, names=names).systems
         return {mean.name: mean for mean in system.means}
+
+    def best(self, systems: Sequence[Sequence[RunFolder]], level: float) -> Mapping[str, BestOfMean]:
+        """Return the best of several methods on each mean and its tests against the others, by the mean's flat name.
+
+        Args:
+            systems: The runs of each method, at least two.
+            level: The confidence level of the tests.
+
+        Raises:
+            ValueError: A run has no predictions, or the runs were tested on other rows.
+        """
+        evaluations = [[self.evaluation(run) for run in runs] for runs in systems]
+        names = [str(number) for number in range(len(systems))]
+        return {mean.name: mean for mean in compare(*evaluations, level=level, names=names).best}
 
     def evaluation(self, run: RunFolder) -> Evaluation:
         """Return the evaluation of a run's predictions, with the conventions of its report."""

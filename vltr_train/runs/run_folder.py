@@ -160,6 +160,11 @@ class RunFolder:
         method = self.document.get("method", "no method")
         return f"RunFolder({str(self.path)!r}, {method}, {len(self._epochs):,} epochs)"
 
+    def _repr_html_(self) -> str:
+        from vltr_train.runs.run_html import run_html  # not above: only notebooks show it
+
+        return run_html(self)
+
     @classmethod
     def create(cls, path: str | os.PathLike[str], document: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
         """A new run, its config.json written. overwrite: remove the files of a run that is there; others stay.

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.groups import GROUP_NAMES
-from vltr_eval._base.text_table import Column, text_table
+from vltr_eval._base.text_table import BEST, NOT_WORSE, Column, Table, as_text
 from vltr_eval.intervals import check_level
 from vltr_eval.report import AP, EXPECTED_SAP, SAP, accuracy_at, grouped_name
 from vltr_train.papers import method_order
+from vltr_train.runs.repetitions import repetitions
 
 if TYPE_CHECKING:
-    from vltr_eval.comparison import MeanDifference
+    from vltr_eval.comparison import BestOfMean, MeanDifference
     from vltr_train.method import Preset
+    from vltr_train.runs.row_errors import RowErrors
     from vltr_train.runs.run_folder import RunFolder
 
     Presets = Mapping[str, Mapping[str, Preset]]
@@ -83,12 +84,16 @@ def table(
     interval: float | None = None,
     baseline: str | None = None,
     threads: int | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> str:
     """Write runs as a table. Runs that differ only in their seed are one line: mean +- standard deviation (n - 1).
 
     With ``interval`` the table also has, for each mean, its standard error by the choice of test rows, and a second
     table has the differences to the baseline with their intervals and p-values. These come from the predictions in the
     run folders.
+
+    In Markdown and LaTeX, the highest measured value of each column is bold, among the lines of one block on the same
+    data. With ``interval``, values that are not significantly lower have a dagger, by the paired test of both methods.
 
     Args:
         runs: Evaluated runs.
@@ -100,6 +105,7 @@ def table(
         interval: The confidence level of intervals, such as 0.95. None for a table without them.
         baseline: The method that others are compared with, as the table writes it. Default: the first line.
         threads: Threads of the core.
+        progress: Called with the fraction done of the intervals, which take time.
 
     Returns:
         The table, with a line break at its end.
@@ -120,24 +126,39 @@ def table(
         if paper not in names:
             raise unknown_name("paper", paper, names)
         lines, columns = _beside_printed(lines, presets, paper), _printed_columns(presets, paper)
-    notes = _notes(lines, paper)
-    has_errors = interval is not None
+    notes, rows = _notes(lines, paper), None
     if interval is not None:
-        lines = _with_errors(lines, interval, baseline, threads)
+        from vltr_train.runs.row_errors import RowErrors  # not above: it evaluates predictions, and most tables do not
+
+        rows = RowErrors(threads=threads)
+        lines = _with_errors(lines, interval, baseline, rows, progress)
         notes += _notes_on_errors(lines)
-    groups: dict[str, list[_Line]] = {}
+    blocks: dict[str, list[_Line]] = {}
     for line in lines:
-        groups.setdefault(line.group, []).append(line)
+        blocks.setdefault(line.group, []).append(line)
+    has_errors = rows is not None
     if format == "csv":
-        return _csv(groups, columns, paper, has_errors)
-    cells = {name: [_cells(line, columns, paper, has_errors) for line in group] for name, group in groups.items()}
-    render = {"text": _text, "markdown": _markdown, "latex": _latex}[format]
-    text = render(_headings(columns, paper, has_errors), cells, notes)
+        return _csv(blocks, columns, paper, has_errors)
+    words, beside = _words(paper), _beside(paper, has_errors)
+    cells = {name: [_cells(line, columns, paper, has_errors) for line in block] for name, block in blocks.items()}
+    headings = [*words, *chain.from_iterable((column, *beside) for column in columns)]
+    tables = [_table(headings, cells, notes)]
+    if format != "text":
+        found = _best_values(list(chain.from_iterable(blocks.values())), columns, interval, rows)
+        marks = {(row, len(words) + place * (1 + len(beside))): mark for (row, place), mark in found.items()}
+        tables[0] = replace(tables[0], marks=marks, legend=_legend(marks, interval))
     differing = [line for line in lines if line.differences]
-    if interval is None or not differing:
-        return text
-    beside = _notes_on_differences(differing, interval)
-    return text + "\n" + render(*_difference_table(differing, columns), beside)
+    if interval is not None and differing:
+        tables.append(_table(*_difference_cells(differing, columns), _notes_on_differences(differing, interval)))
+    return _rendered(tables, format)
+
+
+def _rendered(tables: Sequence[Table], format: str) -> str:
+    if format == "text":
+        return as_text(tables, width=None)
+    from vltr_eval._base.table_forms import as_latex, as_markdown  # not above: the text needs none
+
+    return as_markdown(tables) if format == "markdown" else as_latex(tables)
 
 
 @dataclass(frozen=True)
@@ -181,37 +202,18 @@ class _Line:
 
 
 def _measured(runs: Iterable[RunFolder]) -> list[_Line]:
-    alike: dict[str, list[RunFolder]] = {}
-    for run in runs:
-        alike.setdefault(json.dumps([_spec(run), _traits(run)], sort_keys=True), []).append(run)
-    variants = [(_spec(first), _traits(first)) for first, *_ in alike.values()]
-    lines = []
-    for (spec, traits), group in zip(variants, alike.values(), strict=True):
-        others = [theirs for name, theirs in variants if name == spec]
-        differing = [key for key, value in traits.items() if any(theirs.get(key) != value for theirs in others)]
-        lines.append(
-            _Line(
-                spec=spec,
-                changes=" ".join(f"{key}={_setting(traits[key])}" for key in differing),
-                data=traits["data"],
-                select_on=_selected_on(group[0]),
-                seeds=[run.value("settings", "seed") for run in group],
-                metrics=[run.load_report().metrics() for run in group],
-                runs=group,
-            )
+    return [
+        _Line(
+            spec=alike.spec,
+            changes=alike.changes,
+            data=alike.data,
+            select_on=_selected_on(alike.runs[0]),
+            seeds=alike.seeds,
+            metrics=[run.load_report().metrics() for run in alike.runs],
+            runs=alike.runs,
         )
-    return lines
-
-
-def _spec(run: RunFolder) -> str:
-    method, preset = run.document["method"], run.document["preset"]
-    return method if preset is None else f"{method}:{preset}"
-
-
-def _traits(run: RunFolder) -> dict[str, Any]:
-    """The values that runs share if they are repetitions of each other."""
-    traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
-    return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
+        for alike in repetitions(runs)
+    ]
 
 
 def _selected_on(run: RunFolder) -> str:
@@ -219,13 +221,6 @@ def _selected_on(run: RunFolder) -> str:
     select_on = run.value("settings", "select_on")
     num_validation = run.value("dataset", "videos")[1]
     return select_on if num_validation or select_on != "validate" else "last"
-
-
-def _setting(value: Any) -> str:
-    """The value as text of the command line."""
-    if isinstance(value, list):
-        return ",".join(map(_setting, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _beside_printed(lines: Sequence[_Line], presets: Presets, paper: str) -> list[_Line]:
@@ -316,10 +311,13 @@ def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
     return notes
 
 
-def _headings(columns: Mapping[str, str], paper: str | None, has_errors: bool) -> list[str]:
-    beside = [ERROR] * has_errors + ["printed"] * (paper is not None)
-    words = ["method", "n"] if paper is None else ["row", "method", "n"]
-    return [*words, *chain.from_iterable((column, *beside) for column in columns)]
+def _words(paper: str | None) -> list[str]:
+    return ["method", "n"] if paper is None else ["row", "method", "n"]
+
+
+def _beside(paper: str | None, has_errors: bool) -> list[str]:
+    """The headings of the columns beside each measured one."""
+    return [ERROR] * has_errors + ["printed"] * (paper is not None)
 
 
 def _cells(line: _Line, columns: Mapping[str, str], paper: str | None, has_errors: bool) -> list[str]:
@@ -339,11 +337,15 @@ def _cells(line: _Line, columns: Mapping[str, str], paper: str | None, has_error
 # Errors by test rows, and differences to a baseline
 
 
-def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, threads: int | None) -> list[_Line]:
+def _with_errors(
+    lines: Sequence[_Line],
+    level: float,
+    baseline: str | None,
+    rows: RowErrors,
+    progress: Callable[[float], object] | None = None,
+) -> list[_Line]:
     """Add the errors by test rows to lines, and their differences to the baseline."""
-    from vltr_train.runs.row_errors import RowErrors  # not above: only a table with intervals evaluates predictions
-
-    rows, base, found = RowErrors(threads=threads), _baseline(lines, baseline), []
+    base, found = _baseline(lines, baseline), []
     for line in lines:
         if line.runs and base is not None:
             try:
@@ -354,6 +356,8 @@ def _with_errors(lines: Sequence[_Line], level: float, baseline: str | None, thr
             except ValueError as error:
                 line = replace(line, reason=str(error))
         found.append(line)
+        if progress is not None:
+            progress(len(found) / len(lines))
     return found
 
 
@@ -377,7 +381,7 @@ def _notes_on_errors(lines: Sequence[_Line]) -> list[str]:
     return notes + [f"{line.name}: not compared; {line.reason}" for line in lines if line.reason]
 
 
-def _difference_table(
+def _difference_cells(
     lines: Sequence[_Line], columns: Mapping[str, str]
 ) -> tuple[list[str], dict[str, list[list[str]]]]:
     """Return the headings and the rows of the table of differences, for the means that have effects of rows."""
@@ -431,50 +435,62 @@ def _decimal(value: float | None, digits: int) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _text(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
-    rows = [row for group in groups.values() for row in group]
+# Best values
+
+
+def _best_values(
+    lines: Sequence[_Line], columns: Mapping[str, str], level: float | None, rows: RowErrors | None
+) -> dict[tuple[int, int], str]:
+    """The marks of measured values by the numbers of line and column, among lines of one block on the same data."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for number, line in enumerate(lines):
+        if line.runs:
+            alike.setdefault((line.group, line.runs[0].value("dataset", "labels")), []).append(number)
+    marks: dict[tuple[int, int], str] = {}
+    for numbers in alike.values():
+        tested = [number for number in numbers if lines[number].row_errors and not lines[number].reason]
+        tests: Mapping[str, BestOfMean] = {}
+        if rows is not None and level is not None and len(tested) > 1:
+            tests = rows.best([lines[number].runs for number in tested], level)
+        for place, metric in enumerate(columns.values()):
+            means = {number: lines[number].measured(metric)[0] for number in numbers}
+            values = {number: mean for number, mean in means.items() if mean is not None}
+            if len(values) < 2:
+                continue
+            highest = max(values.values())
+            best = [number for number, value in values.items() if value == highest]
+            marks |= {(number, place): BEST for number in best}
+            test = tests.get(metric)
+            if test is None or level is None or test.best is None or tested[test.best] not in best:
+                continue
+            for position, number in enumerate(tested):
+                if number not in best and test.is_not_worse(position, level):
+                    marks[number, place] = NOT_WORSE
+    return marks
+
+
+def _legend(marks: Mapping[tuple[int, int], str], level: float | None) -> dict[str, str]:
+    where = "of its column, among the lines of one block on the same data"
+    legend = {BEST: f"the highest measured value {where}"}
+    if level is not None:
+        legend[NOT_WORSE] = (
+            f"not significantly lower than that value at the level {100 * level:g} %, by a paired test of both "
+            "methods; p is not adjusted for the number of methods or columns"
+        )
+    return {mark: meaning for mark, meaning in legend.items() if mark in marks.values()}
+
+
+def _table(headings: Sequence[str], blocks: Mapping[str, list[list[str]]], notes: Sequence[str]) -> Table:
+    rows = [row for block in blocks.values() for row in block]
     columns = [
         Column(heading, [row[number] for row in rows], is_name=heading in WORDS)
         for number, heading in enumerate(headings)
     ]
-    starts = accumulate((len(group) for group in groups.values()), initial=0)
-    titles = {start: f"[{name}]" for start, name in zip(starts, groups, strict=False) if name}
-    return text_table(columns, width=None, titles=titles) + "".join(f"{note}\n" for note in notes)
+    starts = accumulate((len(block) for block in blocks.values()), initial=0)
+    return Table("", columns, notes, dict(zip(starts, blocks, strict=False)))
 
 
-def _markdown(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    lines = [line(headings), line("---" if heading in WORDS else "--:" for heading in headings)]
-    for name, group in groups.items():
-        lines += [line([f"**{name}**", *[""] * (len(headings) - 1)])] * bool(name) + [line(row) for row in group]
-    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
-
-
-def _latex(headings: Sequence[str], groups: Mapping[str, list[list[str]]], notes: Sequence[str]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return " & ".join(map(_latex_escaped, cells)) + r" \\"
-
-    columns = "".join("l" if heading in WORDS else "r" for heading in headings)
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\hline", line(headings)]
-    for name, group in groups.items():
-        heading = rf"\multicolumn{{{len(headings)}}}{{l}}{{\textit{{{_latex_escaped(name)}}}}} \\"
-        lines += [r"\hline", *[heading] * bool(name), *map(line, group)]
-    return "\n".join([*(f"% {note}" for note in notes), *lines, r"\hline", r"\end{tabular}"]) + "\n"
-
-
-def _latex_escaped(text: str) -> str:
-    return text.translate(_LATEX).replace(" +- ", r" $\pm$ ")
-
-
-_LATEX = str.maketrans(
-    {character: rf"\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-)
-
-
-def _csv(groups: Mapping[str, list[_Line]], columns: Mapping[str, str], paper: str | None, has_errors: bool) -> str:
+def _csv(blocks: Mapping[str, list[_Line]], columns: Mapping[str, str], paper: str | None, has_errors: bool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = ["", "_std"] + ["_printed"] * (paper is not None) + [*CSV_ERRORS] * has_errors
@@ -484,7 +500,7 @@ def _csv(groups: Mapping[str, list[_Line]], columns: Mapping[str, str], paper: s
     if has_errors:
         words.append("baseline")
     writer.writerow([*words, *(f"{column}{part}" for column in columns for part in parts)])
-    for line in chain.from_iterable(groups.values()):
+    for line in chain.from_iterable(blocks.values()):
         cells = [line.name, len(line.metrics), line.data, line.select_on]
         if paper is not None:
             cells = [line.group, line.row, *cells]

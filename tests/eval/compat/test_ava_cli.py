@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from programs import run_within
 
 from vltr_eval.compat.ava import evaluate
+from vltr_eval.program.cli import main
 
 OK, BAD_DATA, BAD_USAGE, LIMIT_NOT_MET = 0, 1, 2, 3
 
@@ -49,13 +50,12 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def run(folder):
-    """Run the program in the folder and check its exit code; no traceback may ever show."""
+    """Run the program in the folder, within this process, and check its exit code; no traceback may ever show."""
     program = shutil.which("vltr-eval", path=str(Path(sys.executable).parent)) or shutil.which("vltr-eval")
     assert program, "the vltr-eval program is not installed beside this Python"
 
     def run_program(*arguments, code=OK):
-        command = [program, "ava", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = run_within(main, program, ["ava", *map(str, arguments)])
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         return done

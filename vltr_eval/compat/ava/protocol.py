@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from vltr_eval._base.arguments import check_seed
-from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
+from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds, preset_of, read_bounds
+from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.version import __version__
 from vltr_eval._engine.draws import draw_rows, mean_and_std
 from vltr_eval._engine.labels import Positives
@@ -20,12 +21,14 @@ from vltr_eval.compat.ava.checks import Source, check_classes, check_corners, ch
 from vltr_eval.compat.ava.files import Boxes, Images, read_boxes, read_images
 from vltr_eval.compat.ava.matching import PROTOCOLS, Protocol, Rows, match, select
 from vltr_eval.compat.ava.report import EXPECTED_STEP_SAP, STEP_SAP_CHANCE, AvaReport, AvaSettings
-from vltr_eval.formats import InputError
+from vltr_eval.formats import ClassNames, InputError
 from vltr_eval.formats.label_map import read_labelmap
 from vltr_eval.metrics.rank_metrics import rank_table
 from vltr_eval.report.names import AP, SAP, SAP_STD, Metric
 
 __all__ = ["evaluate"]
+
+_Part = TypeVar("_Part")
 
 
 def evaluate(
@@ -40,8 +43,9 @@ def evaluate(
     sap: int | str | None = 15,
     seed: int = 0,
     train_counts: Sequence[float] | np.ndarray | None = None,
-    bounds: tuple[float, float] = DEFAULT_BOUNDS,
-    progress: Callable[[float], object] | None = None,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    groups: Any = None,
+    progress: Progress | None = None,
 ) -> AvaReport:
     """Frame AP of each class of actions, as AVA's official script has it, and sampled AP over boxes.
 
@@ -60,8 +64,9 @@ def evaluate(
         seed: Seed of the trials.
         train_counts: (C,) training samples of each class, ids ascending; adds the means of head (n > bounds[0]), medium
             and tail (n <= bounds[1]) classes.
-        bounds: The two bounds of these groups.
-        progress: Called with the fraction of the bytes of both files that are read.
+        bounds: The two bounds of these groups, or a preset, as in `vltr_eval.EvalOptions`.
+        groups: Groups of one's own, as there; classes are named or given by their ids.
+        progress: Called with the fraction done.
 
     Returns:
         The report. Its notes say how many rows were ignored and why, and what is unusual in the files.
@@ -84,27 +89,35 @@ def evaluate(
     settings = AvaSettings(
         sap=int(sap) if isinstance(sap, np.integer) else sap,
         seed=check_seed(seed),
-        bounds=None if train_counts is None else checked_bounds(bounds),
+        bounds=None if train_counts is None else read_bounds(bounds).bounds,
+        preset=None if train_counts is None else preset_of(bounds),
         protocol=_protocol(protocol),
         iou=float(iou),
         interpolation=interpolation,
     )
-    sources = _read((detections, groundtruth), progress)
+    is_read = isinstance(detections, Boxes) and isinstance(groundtruth, Boxes)
+    matched, counted = (0.4, 0.6) if is_read else (0.8, 0.9)
+    sources = _read((detections, groundtruth), part_of(progress, 0.0, 0.0 if is_read else _OF_READING))
     names = _class_names(labelmap, *(source.boxes for source in sources))
-    class_info = _class_info(names, train_counts, bounds)
+    class_info = _class_info(names, train_counts, bounds, groups)
+    settings = replace(settings, partitions=class_info.own_partitions)
     ids = np.array(list(names), np.int64)
     notes = check_scores(*sources) + check_corners(*sources)
     _check_ids(sources, ids, labelmap)
     truth, kept, num_images, notes_on_rows = select(*sources, _excluded(exclude), ids, settings.protocol)
     del sources  # large, and the rows that count are copies
     found = match(kept, truth, settings.protocol, settings.iou)
-    pools = _pools(kept, found, truth, len(ids))
-    return _report(settings, class_info, ids, pools, num_images, (*notes, *notes_on_rows))
+    pools = _pools(kept, found, truth, len(ids), part_of(progress, matched, counted))
+    sentences = (*notes, *notes_on_rows)
+    return _report(settings, class_info, ids, pools, num_images, sentences, part_of(progress, counted, 1.0))
+
+
+_OF_READING = 0.7  # share of the time in which files are read
 
 
 def _read(
     inputs: tuple[str | os.PathLike[str] | Boxes, str | os.PathLike[str] | Boxes],
-    progress: Callable[[float], object] | None,
+    progress: Progress | None,
 ) -> tuple[Source, Source]:
     """Detections and ground truth. Progress counts the bytes of both files."""
     sizes = [0 if isinstance(boxes, Boxes) else os.stat(boxes).st_size for boxes in inputs]
@@ -115,17 +128,13 @@ def _read(
             continue
         report = None
         if progress is not None and size:
-            report = partial(_report_progress, progress, done / sum(sizes), (done + size) / sum(sizes))
+            report = part_of(progress, done / sum(sizes), (done + size) / sum(sizes))
         read = read_boxes(boxes, report)
         if not len(read) and not len(read.empty):
             raise InputError(f"{boxes}: expected lines video,time,x1,y1,x2,y2,class, got an empty file")
         sources.append(Source(str(boxes), read, read.lines))
         done += size
     return sources[0], sources[1]
-
-
-def _report_progress(progress: Callable[[float], object], start: float, end: float, fraction: float) -> None:
-    progress(start + fraction * (end - start))
 
 
 def _check_ids(
@@ -174,13 +183,22 @@ def _class_names(
 
 
 def _class_info(
-    names: Mapping[int, str], train_counts: Sequence[float] | np.ndarray | None, bounds: tuple[float, float]
+    names: Mapping[int, str], train_counts: Sequence[float] | np.ndarray | None, bounds: Bounds, groups: Any
 ) -> ClassInfo:
     if not names:
         raise ValueError("labelmap: expected at least one class, got none")
     if train_counts is not None and len(train_counts) != len(names):
         raise ValueError(f"train_counts: {len(train_counts)} counts, but {len(names)} classes are evaluated")
-    return ClassInfo.checked(len(names), train_counts, bounds, list(names.values()))
+    if groups is not None:
+        from vltr_eval.formats.group_files import read_group_file, read_groups  # not above: few evaluations have them
+
+        if isinstance(groups, (str, os.PathLike)):
+            groups = read_group_file(groups)
+        known = ClassNames.from_names(list(names.values()), "the label map")
+        ids = {str(number): position for position, number in enumerate(names)}
+        known = replace(known, index_of={**ids, **known.index_of})
+        groups = read_groups(groups, len(names), known)
+    return ClassInfo.checked(len(names), train_counts, bounds, list(names.values()), groups)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -287,12 +305,23 @@ class _Pool:
         return self.num_found / self.num_boxes * (others + harmonic) / size
 
 
-def _pools(kept: Rows, found: np.ndarray, truth: Rows, num_classes: int) -> list[_Pool]:
+def _pools(
+    kept: Rows, found: np.ndarray, truth: Rows, num_classes: int, progress: Progress | None = None
+) -> list[_Pool]:
     order = np.argsort(kept.cls, kind="stable")
     ends = np.cumsum(np.bincount(kept.cls, minlength=num_classes))[:-1]
     parts = zip(np.split(kept.score[order], ends), np.split(found[order], ends), strict=True)
     num_boxes = np.bincount(truth.cls, minlength=num_classes).tolist()
-    return [_Pool.from_detections(number, *part) for number, part in zip(num_boxes, parts, strict=True)]
+    pools = (_Pool.from_detections(number, *part) for number, part in zip(num_boxes, parts, strict=True))
+    return list(_followed(pools, num_classes, progress))
+
+
+def _followed(parts: Iterable[_Part], count: int, progress: Progress | None) -> Iterator[_Part]:
+    """The results of a work in parts, with its progress."""
+    for done, part in enumerate(parts, 1):
+        if progress is not None:
+            progress(done / count)
+        yield part
 
 
 def _average_precision(tp: np.ndarray, fp: np.ndarray, num_boxes: int, interpolation: str) -> np.ndarray:
@@ -317,8 +346,9 @@ def _report(
     pools: Sequence[_Pool],
     num_images: int,
     notes: tuple[str, ...],
+    progress: Progress | None = None,
 ) -> AvaReport:
-    trials = _trials(settings, pools)
+    trials = _trials(settings, pools, progress)
     by_class = _by_class(settings, pools, trials)
     num_boxes, num_found, num_false = np.array([[p.num_boxes, p.num_found, len(p.false)] for p in pools]).T
     lower, upper = np.array([pool.tie_interval(settings.interpolation) for pool in pools]).T
@@ -350,12 +380,13 @@ def _report(
     )
 
 
-def _trials(settings: AvaSettings, pools: Sequence[_Pool]) -> np.ndarray | None:
+def _trials(settings: AvaSettings, pools: Sequence[_Pool], progress: Progress | None) -> np.ndarray | None:
     """(T, C) sampled AP of each trial, None where none are requested."""
     if not settings.trials:
         return None
     requested = settings.trials, settings.seed, settings.interpolation
-    return np.column_stack([pool.sampled_average_precisions(c, *requested) for c, pool in enumerate(pools)])
+    of_pools = (pool.sampled_average_precisions(c, *requested) for c, pool in enumerate(pools))
+    return np.column_stack(list(_followed(of_pools, len(pools), progress)))
 
 
 def _by_class(settings: AvaSettings, pools: Sequence[_Pool], trials: np.ndarray | None) -> dict[Metric, np.ndarray]:

@@ -1,0 +1,37 @@
+// Class names are data: they are shown whole and cannot change the text around them.
+
+import { el } from "./dom.js";
+
+// Control characters, line separators, and characters that embed or override the direction of a text.
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g;
+
+/**
+ * Return a name with a visible sign for each hidden character; a blank name gets words.
+ * @param {string} name
+ */
+export function visible(name) {
+  if (!name.trim()) return "(blank name)";
+  return name.replace(HIDDEN, (character) => {
+    const code = character.charCodeAt(0);
+    if (code < 32) return String.fromCharCode(0x2400 + code); // the pictures of control characters
+    if (code === 127) return "\u2421";
+    return `[U+${code.toString(16).toUpperCase().padStart(4, "0")}]`;
+  });
+}
+
+/**
+ * Make an element with a name of either direction. One line by default, with the whole name as its title.
+ * @param {string} name
+ * @param {{wraps?: boolean}} [options]
+ */
+export function nameElement(name, { wraps = false } = {}) {
+  const text = visible(name);
+  return el("bdi", { class: wraps ? "name wraps" : "name", title: wraps ? null : text }, text);
+}
+
+/** Cut a name for a sentence that screen readers say. @param {string} name */
+export function shortName(name) {
+  const text = visible(name);
+  const letters = Array.from(text);
+  return letters.length > 80 ? `${letters.slice(0, 79).join("")}\u2026` : text;
+}
