@@ -192,6 +192,16 @@ def test_running_median_equals_a_loop():
     np.testing.assert_array_equal(np.array(plot.running_medians(x, y)).T, expected)
 
 
+def test_running_median_of_many_points_has_some_of_the_windows():
+    x, y = np.arange(9000.0), np.random.default_rng(0).random(9000)
+    positions, medians = plot.running_medians(x, y)
+    assert 500 <= len(positions) <= 1000
+    window = 2 * round(9000 / 24) + 1
+    for position, median in zip(positions[::50], medians[::50], strict=True):
+        start = int(position) - window // 2
+        assert median == statistics.median(y[start : start + window])
+
+
 def test_running_median_is_drawn_for_many_classes_alone(report):
     def medians(report, **how):
         ax = plot.ap_by_train_count(report, **how)
@@ -637,7 +647,8 @@ def plain():
         (lambda plain: plot.group_bars({}), "reports: expected at least one report, got none"),
         (lambda plain: plot.group_bars([1]), "reports: expected a Report, or several by name, got int"),
         (lambda plain: plot.reliability(plain), "report: expected calibration, got a report without it"),
-        (lambda plain: plot.reliability({"groups": {"a": {}}}), "source: expected bins and groups with count"),
+        (lambda plain: plot.reliability({"groups": {"a": {}}}), "frequency and ECE, got none of the name 'count'"),
+        (lambda plain: plot.reliability({"groups": [1]}), "source: expected groups with lists of numbers, one for"),
         (lambda plain: plot.precision_recall(plain, 0), "source: expected an Evaluation or a RankTable, got Report"),
         (lambda plain: plot.learning_curves([]), "runs: expected at least one run, got none"),
         (lambda plain: plot.learning_curves([make_run()], ["empty"]), "columns: expected columns with values, among"),

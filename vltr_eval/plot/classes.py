@@ -98,7 +98,7 @@ def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Return the median of y over windows of neighbouring points, and the median of x, which ascends.
 
     A window has a twelfth of the points, at least 9 and always an odd number. Windows with the same median of x are
-    one point, at the median of theirs.
+    one point, at the median of theirs. Many points have 500 to 1,000 windows, evenly among all of them.
 
     Args:
         x: (n,) positions, n >= 9.
@@ -110,7 +110,8 @@ def running_medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     order = np.lexsort((y, x))
     window = max(9, 2 * int(len(x) / 24 + 0.5) + 1)  # as in the HTML page
-    windows = [np.lib.stride_tricks.sliding_window_view(values[order], window) for values in (x, y)]
+    step = max(1, (len(x) - window) // 500)
+    windows = [np.lib.stride_tricks.sliding_window_view(values[order], window)[::step] for values in (x, y)]
     middles, medians = (np.median(values, axis=1) for values in windows)
     positions, starts = np.unique(middles, return_index=True)
     return positions, np.array([np.median(part) for part in np.split(medians, starts[1:])])

@@ -216,8 +216,10 @@ def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float
             error = group["ECE"]
             scores, shares = ([pair[index] for pair in filled] for index in (0, 1))
             found[str(name)] = scores, shares, math.nan if error is None else float(error)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except KeyError as error:
         raise ValueError(
-            f"source: expected bins and groups with count, mean_score, frequency and ECE, got others ({error})"
+            f"source: expected groups with count, mean_score, frequency and ECE, got none of the name {error}"
         ) from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"source: expected groups with lists of numbers, one for each bin, got {error}") from None
     return found
