@@ -248,6 +248,25 @@ def test_bars_show_chosen_groups(report):
         plot.group_bars(report, groups=["tial"])
 
 
+def test_many_names_of_groups_are_slanted(report):
+    def rotations(**how):
+        return {label.get_rotation() for label in plot.group_bars(report, **how).get_xticklabels()}
+
+    assert rotations() == {0}
+    long = replace(report, groups=tuple(replace(group, name=f"a long {group.name}") for group in report.groups))
+    assert {label.get_rotation() for label in plot.group_bars(long).get_xticklabels()} == {30}
+    assert rotations(ax=Figure(figsize=(1.2, 2)).subplots()) == {30}
+
+
+def test_groups_without_classes_are_left_out():
+    report = evaluate(SCORES, LABELS, train_counts=np.maximum(COUNTS, 101))
+    assert legend_of(plot.ap_by_train_count(report))[0].startswith("medium")
+    assert legend_of(plot.sap_by_ap(report)) == ["head", "medium"]
+    found = compare(SCORES, SCORES + LABELS, labels=LABELS, train_counts=np.maximum(COUNTS, 101))
+    with pytest.raises(ValueError, match="comparison: expected a class with positives in tail, got none"):
+        plot.head_tail_trade(found)
+
+
 def test_numbers_stand_on_few_bars(report):
     shown = texts_of(plot.group_bars(report))
     assert all(f"{group.values['mAP']:.3f}" in shown for group in report.groups)
