@@ -186,8 +186,7 @@ class BaseReport(ABC):
             path: The file to write; None returns the text.
             details: The details of single classes: the result of `vltr_eval.class_details`, or a
                 `vltr_eval.RankTable`, which has their precision-recall curves alone. None leaves them out.
-            training: Learning curves to show below: "runs" has a list of runs, each with "name", "epochs" and
-                "columns".
+            training: Learning curves to show below: "runs" is a list of runs, each with "name", "epochs" and "columns".
 
         Raises:
             ValueError: The details are those of other classes.
