@@ -130,6 +130,18 @@ def with_extras(page: Page, **changes: Any) -> Page:
     return replace(page, report=json.dumps(report), **changes)
 
 
+def with_own_groups(page: Page) -> Page:
+    """Add a partition of the classes by a column of their own, with classes in none of its groups."""
+    report = json.loads(page.report or "")
+    report["classes"]["genus"] = [("birds", "fish", None)[c % 3] for c in range(CLASSES)]
+    for group in ("genus:birds", "genus:fish"):
+        report["groups"][group] = {"num_classes": CLASSES // 3, "num_undefined": 0, "partition": "genus"}
+        own = {name: value for name, value in report["metrics"].items() if name.endswith("_tail")}
+        report["metrics"] |= {f"{name.removesuffix('tail')}{group}": value for name, value in own.items()}
+    partitions = {**page.partitions, "genus": ["genus:birds", "genus:fish"]}
+    return replace(page, report=json.dumps(report), partitions=partitions)
+
+
 def hostile_names() -> list[str]:
     return [*HOSTILE_NAMES, *(f"class {c}" for c in range(len(HOSTILE_NAMES), CLASSES))]
 
@@ -272,6 +284,7 @@ def all_pages() -> dict[str, str]:
     return {
         "report": render_page(with_extras(report)),
         "bare": bare_html(),
+        "partitions": render_page(with_own_groups(report)),
         "hostile": render_page(
             with_extras(report_page(hostile_names()), title="<script>globalThis.hacked = 1</script>")
         ),

@@ -9,7 +9,7 @@ import pypdf
 import pytest
 from pages import document_in
 
-PAGES = ["report", "bare", "hostile", "comparison", "systems", "training", "runs"]
+PAGES = ["report", "bare", "partitions", "hostile", "comparison", "systems", "training", "runs"]
 
 
 @pytest.mark.parametrize("width", [360, 768, 1100, 1440])
@@ -112,7 +112,7 @@ def test_other_pages_are_printed(open_page, name):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("name", ["report", "comparison", "training", "hostile"])
+@pytest.mark.parametrize("name", ["report", "comparison", "training", "hostile", "partitions"])
 def test_axe_finds_no_serious_fault(open_page, axe, name, width, scheme):
     hash = "" if name == "training" else "#class=17"
     page = open_page(name, width=width, scheme=scheme, hash=hash)

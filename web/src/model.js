@@ -146,7 +146,7 @@ export class Model {
 
 /** Read the bounds of the groups by training counts from a signature. @param {string | undefined} signature */
 function boundsOf(signature) {
-  const found = /\|groups:train((?:,?>[\d.e+]+)+)/.exec(signature ?? "");
+  const found = /\|groups:train((?:,?>\d[\d.]*(?:e\+?\d+)?)+)/.exec(signature ?? "");
   return found ? found[1].split(",").map((part) => Number(part.slice(1))) : null;
 }
 
