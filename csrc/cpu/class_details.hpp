@@ -15,8 +15,8 @@ struct ClassExtremes {
   // The lowest and the highest finite score of each class; zeros if no score is finite.
   LaneColumn low;
   LaneColumn high;
-  // limit of each class: the lowest-scored positives and the highest-scored negatives, the worst first. Of equal scores
-  // the smaller row comes first. kNoRow and a zero stand where there are fewer.
+  // limit of each class: the lowest-scored positives and the highest-scored negatives, the worst first. Among equal
+  // scores the smaller row comes first. kNoRow and a zero stand where there are fewer.
   Array<std::int64_t> missed_rows;
   LaneColumn missed_scores;
   Array<std::int64_t> false_rows;

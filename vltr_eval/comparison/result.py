@@ -202,7 +202,7 @@ class Comparison:
 
         Args:
             path: The file to write; None returns the text.
-            details: What the page shows of single classes: for each system, the baseline first, the result of
+            details: The details of single classes: for each system, the baseline first, the result of
                 `vltr_eval.class_details`, or a `vltr_eval.RankTable`, which has their precision-recall curves alone.
                 Rows must have the same numbers in all systems. Empty leaves them out.
 

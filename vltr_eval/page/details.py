@@ -76,7 +76,7 @@ class Histograms:
 
 @dataclass(frozen=True, eq=False)
 class Mistakes:
-    """The rows that each class gets most wrong. Of equal scores the row with the smaller number comes first.
+    """The rows that each class gets most wrong. Among equal scores the row with the smaller number comes first.
 
     Attributes:
         missed_rows: (C, L) int64 rows of the lowest-scored positives, the lowest first; -1 where there are fewer.

@@ -147,7 +147,7 @@ class BaseReport(ABC):
 
         Args:
             path: The file to write; None returns the text.
-            details: What the page shows of single classes: the result of `vltr_eval.class_details`, or a
+            details: The details of single classes: the result of `vltr_eval.class_details`, or a
                 `vltr_eval.RankTable`, which has their precision-recall curves alone. None leaves them out.
 
         Raises:
