@@ -130,7 +130,7 @@ def downloaded(page) -> list[list[str]]:
 
 
 def check_csv(rows: list[list[str]], classes: dict) -> None:
-    columns = {"class": list(range(len(rows) - 1)), **classes}
+    columns = {"class": list(range(len(rows) - 1)), **classes}  # reports on boxes have ids
     assert rows[0] == list(columns)
     for column, texts in zip(columns.values(), zip(*rows[1:], strict=True), strict=True):
         for value, text in zip(column, texts, strict=True):
@@ -142,7 +142,7 @@ def check_csv(rows: list[list[str]], classes: dict) -> None:
                 assert float(text) == value  # in full precision
 
 
-@pytest.mark.parametrize("name", ["report", "hostile", "bare"])
+@pytest.mark.parametrize("name", ["report", "hostile", "bare", "boxes"])
 def test_csv_has_all_numbers_of_the_report(open_page, name):
     page = open_page(name)
     check_csv(downloaded(page), document_in(page)["report"]["classes"])

@@ -122,12 +122,12 @@ export function classPanel(model, page) {
 
 function facts(model, c) {
   const { classes } = model;
-  const parts = [el("span", null, `class ${c}`)];
+  const parts = [el("span", null, `class ${model.classId(c)}`)];
   if (classes.group?.[c]) {
     parts.push(el("span", null, markElement(model.membership("")[c]), el("bdi", null, classes.group[c])));
   }
   if (classes.train_count) parts.push(el("span", null, el("b", null, count(classes.train_count[c])), " in training"));
-  if (model.positives) parts.push(el("span", null, el("b", null, count(model.positives[c])), " positives"));
+  if (model.positives) parts.push(el("span", null, el("b", null, count(model.positives[c])), ` ${model.countName}`));
   if (classes.AP) parts.push(el("span", null, "AP ", el("b", null, decimal(classes.AP[c]))));
   return el("p", { class: "facts" }, parts);
 }
@@ -276,7 +276,7 @@ function mistakes(model, c) {
 function numbers(model, c) {
   const { classes } = model;
   if (model.systems.length) return null;
-  const entries = Object.entries(classes).filter(([key]) => key !== "name");
+  const entries = Object.entries(classes).filter(([key]) => key !== "name" && key !== "class");
   return el(
     "section",
     { class: "block" },
