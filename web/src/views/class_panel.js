@@ -1,5 +1,6 @@
 // The panel of one class. It is beside the page where there is room, else over it.
 
+import { forgetDetached } from "../chart.js";
 import { el, fill, newId, say } from "../dom.js";
 import { UNDEFINED, count, decimal, isNumber, pValue, score, signed } from "../format.js";
 import { markElement } from "../marks.js";
@@ -105,6 +106,7 @@ export function classPanel(model, page) {
       numbers(model, c),
     );
     charts.draw();
+    forgetDetached();
   }
 
   function refocus(label, step) {

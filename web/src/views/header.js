@@ -19,7 +19,7 @@ const TOTALS = [
 ];
 
 /** Make the button that copies a text. */
-export function copyButton(text, what) {
+function copyButton(text, what) {
   const button = el("button", { type: "button", class: "quiet copy" }, "Copy");
   button.setAttribute("aria-label", `Copy ${what}`);
   button.addEventListener("click", async () => {

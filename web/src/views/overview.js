@@ -20,7 +20,7 @@ export function leftOut(model, drawn, why = "without a value") {
 }
 
 /** Return names and values of a class for the text of a dot. */
-export function describeClass(model, c) {
+function describeClass(model, c) {
   const { classes } = model;
   const lines = [];
   if (classes.AP) lines.push(["AP", decimal(classes.AP[c])]);

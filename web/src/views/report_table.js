@@ -64,7 +64,7 @@ export function columnText(key, value) {
 }
 
 /** The columns of the table, with the two ends of an interval in one. */
-export function reportColumns(model) {
+function reportColumns(model) {
   const { classes } = model;
   const columns = [];
   for (const [key, values] of Object.entries(classes)) {
