@@ -472,6 +472,13 @@ def test_a_damaged_section_is_refused(chosen, name, value):
         Report.from_json(json.dumps(document))
 
 
+def test_settings_without_the_fingerprint_as_text_are_refused(chosen):
+    document = json.loads(evaluate(*made(), thresholds=chosen).to_json())
+    document["settings"]["thresholds"] = 5
+    with pytest.raises(ValueError, match=r"^report: .* 5 where text belongs"):
+        Report.from_json(json.dumps(document))
+
+
 def test_the_text_says_how_the_thresholds_were_chosen(chosen):
     text = evaluate(*made(), thresholds=chosen).to_text(width=None)
     own, pooled = (chosen.chosen.count(how) for how in ("own", "pooled"))

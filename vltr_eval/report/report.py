@@ -499,6 +499,7 @@ class Report(BaseReport):
             "topk": tuple(map(read_count, values["topk"])),
             "bounds": bounds,
             "partitions": read_partitions(values.get("partitions", {})),
+            "thresholds": read_text(values["thresholds"]) if "thresholds" in values else None,
         }
         settings = Settings(**{**values, **plain})
         num_classes = read_count(document["num_classes"])
@@ -542,7 +543,9 @@ class Report(BaseReport):
             else ThresholdResult.from_document(document["thresholds"], [group.name for group in groups]),
             calibration=None
             if settings.calibration is None
-            else CalibrationResult.from_document(document["calibration"], [group.name for group in groups]),
+            else CalibrationResult.from_document(
+                document["calibration"], [group.name for group in groups], settings.calibration
+            ),
             notes=read_texts(document.get("notes", [])),  # older reports have none
         )
 
