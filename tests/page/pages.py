@@ -14,7 +14,9 @@ import numpy as np
 import vltr_eval
 from vltr_eval import ClassDetails
 from vltr_eval.compat import ava
-from vltr_eval.page import Curves, Histograms, Mistakes, Page, render_page
+from vltr_eval.page import Curves, Histograms, Mistakes
+from vltr_eval.page.document import Page
+from vltr_eval.page.template import render_page
 
 CLASSES, ROWS = 90, 1500
 
