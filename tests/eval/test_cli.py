@@ -666,6 +666,14 @@ def test_an_empty_file_of_scores_is_named(run):
     )
 
 
+def test_a_wrong_option_gets_the_nearest_one(run):
+    for wrong, right in (("--save-tabel", "--save-table"), ("--treads=2", "--threads"), ("--jsno", "--json")):
+        done = run("preds.npy", "labels.npy", wrong, code=BAD_USAGE)
+        assert done.stderr.endswith(f"unrecognized arguments: {wrong}; did you mean {right}?\n")
+    done = run("preds.npy", "labels.npy", "--zzz", code=BAD_USAGE)
+    assert done.stderr.endswith("unrecognized arguments: --zzz\n")
+
+
 def test_debug_shows_the_traceback(run):
     assert "Traceback" in run("no_such.npy", "labels.npy", "--debug", code=BAD_DATA, env={}).stderr
     assert "Traceback" in run("--debug", "table", "no_such.npz", code=BAD_DATA, env={}).stderr
