@@ -639,7 +639,14 @@ def test_arrays_are_evaluated_without_modules_that_take_time(folder):
     """Other inputs, other outputs and mistakes need them."""
     unneeded = {
         *("concurrent.futures", "csv", "difflib", "email", "glob", "hashlib", "json", "random", "shlex", "tempfile"),
-        *("threading", "zipfile"),
+        *(
+            "threading",
+            "zipfile",
+            "base64",
+            "vltr_eval.page.document",
+            "vltr_eval.page.template",
+            "vltr_eval.report.page",
+        ),
     }
     code = f"""
 import sys, argparse, dataclasses, numpy, pathlib
@@ -657,6 +664,14 @@ def test_an_empty_file_of_scores_is_named(run):
     assert "preds.csv: scores: expected at least one row" in _only_line(
         run("preds.csv", "labels.npy", code=BAD_DATA).stderr
     )
+
+
+def test_a_wrong_option_gets_the_nearest_one(run):
+    for wrong, right in (("--save-tabel", "--save-table"), ("--treads=2", "--threads"), ("--jsno", "--json")):
+        done = run("preds.npy", "labels.npy", wrong, code=BAD_USAGE)
+        assert done.stderr.endswith(f"unrecognized arguments: {wrong}; did you mean {right}?\n")
+    done = run("preds.npy", "labels.npy", "--zzz", code=BAD_USAGE)
+    assert done.stderr.endswith("unrecognized arguments: --zzz\n")
 
 
 def test_debug_shows_the_traceback(run):

@@ -340,6 +340,6 @@ def _round_counts(low: float, high: float) -> list[float]:
     return [ZERO] * (low <= ZERO) + [tick for tick in ticks if low <= tick <= high]
 
 
-def no_data(ax: Axes, text: str) -> None:
-    """Write a sentence into axes that have nothing to show."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY, **PLAIN)
+def axes_width(ax: Axes) -> float:
+    """Return the width of axes in inches, which a layout may still change a little."""
+    return float(ax.get_window_extent().width / ax.figure.dpi)

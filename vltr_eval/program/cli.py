@@ -12,7 +12,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from vltr_eval._base.terminal import answer
+from vltr_eval._base.terminal import answer, did_you_mean
 
 PROGRAM = "vltr-eval"
 
@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     command, *arguments = _with_command(list(sys.argv[1:] if argv is None else argv))
     args, others = _parser(command).parse_known_args([command, *arguments])
     if others:
-        args.refuse(f"unrecognized arguments: {' '.join(others)}")
+        advice = did_you_mean(args.refuse.__self__, others)
+        args.refuse(f"unrecognized arguments: {' '.join(others)}{advice}")
     args.launched = launched
     return answer(PROGRAM, lambda: args.run(args), debug=args.debug)
 

@@ -63,6 +63,8 @@ Draw a figure for one column of a paper. The same inputs give the same bytes."""
 
 _LEVEL = 0.95
 
+_BINS = 15  # of the reliability of predictions
+
 _OF_REPORTS = "INPUT is PREDS LABELS as of `vltr-eval`, a file that --save-evaluation wrote, or a report (--json)."
 
 
@@ -270,6 +272,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         topk=(int(accuracy[1]),) if accuracy else (),
         absent=args.absent or "nan",
         interval=_LEVEL if getattr(args, "intervals", False) else getattr(args, "ci", None),
+        calibration=_BINS if args.kind == "reliability" else None,
         **group_settings(args, read_stated_groups(args)),
     )
     known = [each.name for each in settings.metrics]
