@@ -103,7 +103,7 @@ def read_slices(slices: Any, num_rows: int, ids: np.ndarray | None = None) -> tu
         if len(of_row) != num_rows:
             raise InputError(
                 f"{stated.source}: expected a slice for each of the {num_rows:,} evaluated rows, got {len(of_row):,}; "
-                "leave out those of rows that are left out, or join them by id"
+                "leave out those of rows that are not evaluated, or join them by a column of ids"
             )
         numbers = np.unique(of_row[of_row >= 0]).tolist()
         rows = {stated_of.names[number]: np.flatnonzero(of_row == number) for number in numbers[: _MOST + 1]}

@@ -277,7 +277,7 @@ def parse_bounds(text: str) -> Bounds:
     if text in PRESETS:
         return text
     try:
-        return checked_bounds(tuple(map(whole_number(0), text.split(","))))
+        return checked_bounds(tuple(map(int, text.split(","))))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"expected HIGH,LOW with HIGH >= LOW, or one of {', '.join(PRESETS)}, got {text!r}"

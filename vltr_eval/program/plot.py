@@ -275,9 +275,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         calibration=_BINS if args.kind == "reliability" else None,
         **group_settings(args, read_stated_groups(args)),
     )
-    known = [each.name for each in settings.metrics]
-    if metric not in known:
-        raise unknown_name("metric", metric, known)
+    if metric not in {each.name for each in settings.metrics}:
+        raise unknown_name("metric", metric, [each.name for each in Settings().metrics])
     return settings
 
 
