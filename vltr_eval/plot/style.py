@@ -173,7 +173,8 @@ def _own_style() -> AbstractContextManager[Any]:
 
     settings: Any = matplotlib.rcParams
     fonts = {key: settings[key] for key in _FONTS}
-    return style.context(["default", {**_STYLE, **fonts}])
+    changed: AbstractContextManager[Any] = style.context(["default", {**_STYLE, **fonts}])
+    return changed
 
 
 # Names
