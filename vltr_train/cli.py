@@ -650,7 +650,12 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     from vltr_train.runs.tables import FORMATS
 
     parser.add_argument("--paper", metavar="TABLE", help="a printed table, as `methods` lists them")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
+    for name in ("markdown", "latex"):  # as vltr-eval has them
+        form.add_argument(
+            f"--{name}", action="store_const", dest="format", const=name, help=f"the same as --format {name}"
+        )
     parser.add_argument(
         "--ci",
         type=level_type("RUN"),

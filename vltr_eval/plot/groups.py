@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -203,8 +203,26 @@ def reliability(source: Report | Mapping[str, Any], *, ax: Axes | None = None) -
         ax.set_aspect("equal")
         ax.set_xlabel("mean score")
         ax.set_ylabel("share of positives")
-        add_legend(ax, handles, names, loc="upper left")
+        corner = _free_corner(groups.values(), names)
+        if corner is None:
+            add_legend_above(ax, handles, names)
+        else:
+            add_legend(ax, handles, names, loc=corner)
     return ax
+
+
+def _free_corner(curves: Iterable[tuple[list[float], list[float], float]], names: Sequence[str]) -> str | None:
+    """The corner off the diagonal in which a legend covers no curve: the upper left one, or the lower right one."""
+    width = 0.12 + 0.021 * max(map(len, names), default=0)  # of the axes, which are from 0 to 1
+    height = 0.04 + 0.055 * len(names)
+    x = np.linspace(0, 1, 201)
+    is_free = {"upper left": True, "lower right": True}
+    for scores, frequencies, _ in curves:
+        if scores:
+            y = np.interp(x, scores, frequencies, left=np.nan, right=np.nan)
+            is_free["upper left"] &= not np.any((x < width) & (y > 1 - height))
+            is_free["lower right"] &= not np.any((x > 1 - width) & (y < height))
+    return next((corner for corner, free in is_free.items() if free), None)
 
 
 def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float]]:

@@ -172,7 +172,9 @@ function thresholdSentence({ by, beta, at_least, min_positives, num_own, num_poo
   const limit = isNumber(at_least) ? ` ${at_least}` : isNumber(beta) ? ` (beta ${beta})` : "";
   const parts = [`The thresholds have ${RULES[by] ?? by}${limit} on the set where they were chosen`];
   if (isNumber(num_own)) parts.push(`${count(num_own)} classes have their own`);
-  if (num_pooled) parts.push(`${count(num_pooled)} with fewer than ${count(min_positives)} positives share one`);
+  if (num_pooled) {
+    parts.push(`${count(num_pooled)} with fewer than ${count(min_positives)} positives share that of their pool`);
+  }
   if (num_none) parts.push(`${count(num_none)} have none and are never predicted`);
   return `${parts.join("; ")}.`;
 }

@@ -20,9 +20,11 @@ const NAMES = {
   ROC_AUC: "ROC-AUC",
 };
 
-/** The heading of a mean by its flat name. @param {string} name */
+/** The heading of a mean by its flat name, with that of a group or without. @param {string} name */
 export function metricHeading(name) {
-  return NAMES[name] ?? name.replaceAll("_", " ");
+  const metric = Object.keys(NAMES).findLast((known) => name === known || name.startsWith(`${known}_`));
+  if (metric === undefined) return name.replaceAll("_", " ");
+  return NAMES[name] ?? NAMES[metric] + name.slice(metric.length).replaceAll("_", " ");
 }
 
 /** Make a box that scrolls sideways and that the keyboard can scroll. */
