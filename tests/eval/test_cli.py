@@ -446,6 +446,7 @@ def test_help_and_version(run):
         assert f"vltr-eval {command}" in text
         assert run(command, "--help").stdout.startswith(f"usage: vltr-eval {command}")
     assert run("--version").stdout.startswith("vltr-eval 0.")
+    assert max(map(len, run("--help", env={"COLUMNS": "80"}).stdout.splitlines())) <= 80
 
 
 def test_a_command_name_is_a_command_and_a_path_is_a_file(run, folder):

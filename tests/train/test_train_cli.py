@@ -612,6 +612,7 @@ def test_bad_usage(program, line, message):
 def test_help_and_version(program):
     code, out, _ = program("--help")
     assert code == OK
+    assert max(map(len, out.splitlines())) <= 80
     for command in ("synth", "pack", "inspect", "fit", "eval", "table", "methods", "sweep"):
         assert f"\n  {command} " in out
         code, shown, _ = program(command, "--help")
