@@ -39,7 +39,7 @@ commands:
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
   eval RUN                        evaluate a run again
   table RUN...                    runs as a table, beside that of a paper
-  plot RUN... --out FIGURE        learning curves as a figure, or a page (--html)
+  plot RUN... --out FIGURE        learning curves: a figure, or a page (--html)
   methods [METHOD]                the methods, or the settings of one
   sweep METHOD... --data DIR      runs of methods over seeds, then their table
 
