@@ -14,9 +14,8 @@ from vltr_eval.plot.report_data import named_reports
 from vltr_eval.plot.style import (
     BLACK,
     DARK,
-    GREY,
     PLAIN,
-    THIN,
+    add_diagonal,
     add_legend,
     add_legend_above,
     axes_width,
@@ -25,6 +24,7 @@ from vltr_eval.plot.style import (
     mark_of,
     readable,
     share_axis,
+    square_axes,
 )
 from vltr_eval.report.names import OVERALL
 from vltr_eval.report.report import Report
@@ -179,7 +179,7 @@ def reliability(source: Report | Mapping[str, Any], *, ax: Axes | None = None) -
     """
     groups = _calibration(source)
     with drawing(ax, 3.1) as ax:
-        ax.plot([0, 1], [0, 1], color=GREY, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
+        add_diagonal(ax)
         handles, names = [], []
         marks = group_marks([name for name in groups if name != OVERALL])
         for name, (scores, frequencies, error) in groups.items():
@@ -198,9 +198,7 @@ def reliability(source: Report | Mapping[str, Any], *, ax: Axes | None = None) -
             )
             handles.append(line)
             names.append(f"{readable(name, 16)}, ECE {error:.3f}" if error == error else readable(name, 16))
-        share_axis(ax.xaxis)
-        share_axis(ax.yaxis)
-        ax.set_aspect("equal")
+        square_axes(ax)
         ax.set_xlabel("mean score")
         ax.set_ylabel("share of positives")
         corner = _free_corner(groups.values(), names)

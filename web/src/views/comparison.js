@@ -11,8 +11,9 @@ import { OVERALL, groupedName, metricNames } from "../model.js";
 import { visible } from "../names.js";
 import { scatter, shortCount } from "../scatter.js";
 import { sketch } from "../sketch.js";
+import { meansTable, scrollBox } from "../tables.js";
 import { classTable, widths } from "./class_table.js";
-import { groupCell, groupIndex, intervalMark, metricHeading, scrollBox } from "./groups.js";
+import { groupCell, groupIndex, intervalMark, metricHeading } from "./groups.js";
 import { leftOut } from "./overview.js";
 import { systemColour } from "../systems.js";
 
@@ -54,7 +55,7 @@ function systemSection(model, system, index, open) {
       el("bdi", null, visible(comparison.base.name)),
       runs(comparison.base.runs),
     ),
-    meansTable(model, system),
+    differencesTable(model, system),
     outcomesTable(model, system),
     el(
       "div",
@@ -66,14 +67,15 @@ function systemSection(model, system, index, open) {
   return { section, charts };
 }
 
-function meansTable(model, system) {
+function differencesTable(model, system) {
   const groups = groupsOf(model, system);
   const metrics = metricNames(system.means, groups);
   const percent = `${Math.round(model.level * 1e4) / 100} % interval`;
   const hasSeeds = Object.values(system.means).some((mean) => isNumber(mean.seed_error));
   const heads = ["base", "new", "difference", percent, "p", "detectable"];
   if (hasSeeds) heads.push("error of rows", "error of seeds");
-  const body = metrics.map((metric) => {
+  const drawn = el("th", { scope: "col", class: "graphic" }, "difference, drawn");
+  const bodies = metrics.map((metric) => {
     const entries = groups.map((group) => [group, system.means[groupedName(metric, group)]]).filter(([, mean]) => mean);
     const ends = entries.flatMap(([, mean]) => [mean.low, mean.high, mean.difference]).filter(isNumber);
     const reach = Math.max(...ends.map(Math.abs), 1e-9) * 1.08;
@@ -113,25 +115,7 @@ function meansTable(model, system) {
     );
   });
   return [
-    scrollBox(
-      `Means of ${visible(system.name)}`,
-      el(
-        "table",
-        { class: "means differences" },
-        el(
-          "thead",
-          null,
-          el(
-            "tr",
-            null,
-            el("th", { scope: "col" }, "mean"),
-            el("th", { scope: "col", class: "graphic" }, "difference, drawn"),
-            heads.map((head) => el("th", { scope: "col" }, head)),
-          ),
-        ),
-        body,
-      ),
-    ),
+    meansTable(`Means of ${visible(system.name)}`, ["mean", drawn, ...heads], bodies, "means differences"),
     el(
       "p",
       { class: "note" },

@@ -7,40 +7,21 @@ import { count, decimal, isNumber } from "../format.js";
 import { groupColour } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
 import { visible } from "../names.js";
-import { groupCell, groupIndex, meanCell, metricHeading, scrollBox, sectionMetrics } from "./groups.js";
+import { meansTable } from "../tables.js";
+import { groupCell, groupIndex, meanCell, metricHeading, sectionMetrics } from "./groups.js";
 
 /** Make a table of means with a line for each group. */
 function meansByGroup(model, label, groups, metrics, cell, sizes) {
   const heads = ["group", ...(sizes ? ["classes", "undefined"] : []), ...metrics.map(metricHeading)];
-  return scrollBox(
-    label,
+  const row = (group) =>
     el(
-      "table",
-      { class: "means" },
-      el(
-        "thead",
-        null,
-        el(
-          "tr",
-          null,
-          heads.map((head) => el("th", { scope: "col" }, head)),
-        ),
-      ),
-      el(
-        "tbody",
-        null,
-        groups.map((group) =>
-          el(
-            "tr",
-            { class: group === OVERALL ? "overall" : null },
-            groupCell(model, group),
-            sizes && [sizes[group]?.num_classes, sizes[group]?.num_undefined].map((n) => el("td", null, count(n))),
-            metrics.map((metric) => cell(metric, group)),
-          ),
-        ),
-      ),
-    ),
-  );
+      "tr",
+      { class: group === OVERALL ? "overall" : null },
+      groupCell(model, group),
+      sizes && [sizes[group]?.num_classes, sizes[group]?.num_undefined].map((n) => el("td", null, count(n))),
+      metrics.map((metric) => cell(metric, group)),
+    );
+  return meansTable(label, heads, el("tbody", null, groups.map(row)));
 }
 
 /** The means under other class distributions. */
@@ -138,23 +119,7 @@ function sliceTables(model, partition, slices) {
     );
   return [
     el("h3", null, "by ", el("bdi", null, visible(partition))),
-    scrollBox(
-      `Means by ${visible(partition)}`,
-      el(
-        "table",
-        { class: "means" },
-        el(
-          "thead",
-          null,
-          el(
-            "tr",
-            null,
-            heads.map((head) => el("th", { scope: "col" }, head)),
-          ),
-        ),
-        el("tbody", null, slices.map(row)),
-      ),
-    ),
+    meansTable(`Means by ${visible(partition)}`, heads, el("tbody", null, slices.map(row))),
     groups.length > 1 && el("div", { class: "folded" }, slices.map(byGroup)),
   ];
 }
