@@ -21,6 +21,7 @@ from vltr_eval.plot.style import (
     drawing,
     group_marks,
     mark_of,
+    name_bars,
     readable,
     share_axis,
 )
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 8
 """Bars: more of them have no numbers on top, which would overlap."""
+
+MOST_WITHIN = 6
+"""Lines: the legend of more is above the axes, where it hides none."""
 
 
 def group_bars(
@@ -104,7 +108,7 @@ def group_bars(
             highest = max(highest, *(top for top in tops if top == top), 0.0)
             if len(named) * len(names) <= MOST_NUMBERS:
                 _add_numbers(ax, positions, values, tops, 3 if len(named) == 1 else 2)
-        ax.set_xticks(range(len(names)), labels=[readable(name, 16) for name in names], **PLAIN)
+        name_bars(ax, [readable(name, 16) for name in names])
         ax.tick_params(axis="x", length=0)
         ax.set_xlim(-0.55, len(names) - 0.45)
         share_axis(ax.yaxis, 0.0, 1.0)
@@ -196,7 +200,10 @@ def reliability(source: Report | Mapping[str, Any], *, ax: Axes | None = None) -
         ax.set_aspect("equal")
         ax.set_xlabel("mean score")
         ax.set_ylabel("share of positives")
-        add_legend(ax, handles, names, loc="upper left")
+        if len(names) > MOST_WITHIN:
+            add_legend_above(ax, handles, names, 2)
+        else:
+            add_legend(ax, handles, names, loc="upper left")
     return ax
 
 
@@ -218,6 +225,7 @@ def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float
             found[str(name)] = scores, shares, math.nan if error is None else float(error)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"source: expected bins and groups with count, mean_score, frequency and ECE, got other keys or values ({error})"
+            "source: expected bins and groups with count, mean_score, frequency and ECE, got other keys or values "
+            f"({error})"
         ) from None
     return found

@@ -10,7 +10,7 @@ import unicodedata
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -252,6 +252,15 @@ def _fits(names: Sequence[str], columns: int) -> bool:
     return sum(int(max(row)) + _HANDLE for row in rows) <= _LEGEND
 
 
+def name_bars(ax: Axes, names: Sequence[str]) -> None:
+    """Write the names of bars below them; slanted if two neighbours would touch."""
+    widths = list(map(display_width, names))
+    touch = any((one + other) / 2 + 1 > _BARS / len(names) for one, other in pairwise(widths))
+    slant: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if touch else {}
+    ax.set_xticks(range(len(names)), labels=names, **slant, **PLAIN)
+
+
+_BARS = 48  # characters: the width of the axes of bars
 _HANDLE, _LEGEND = 6, 62  # characters: the width of a handle with its gaps, and that of a figure
 
 
@@ -278,8 +287,10 @@ def group_marks(names: Sequence[str]) -> dict[str, Mark]:
 
 
 def mark_of(number: int) -> Mark:
-    """Return the mark of the group, system or class with this number."""
-    return MARKS[number % len(MARKS)]
+    """Return the mark of the group, system or class with this number. The first 49 differ in two parts or more."""
+    turn, place = divmod(number, len(MARKS))
+    marker, dash = (MARKS[(place + step * turn) % len(MARKS)] for step in (1, 2))
+    return MARKS[place]._replace(marker=marker.marker, dash=dash.dash, hatch=marker.hatch)
 
 
 # Axes
