@@ -62,6 +62,7 @@ _DESCRIPTION = """\
 Draw a figure for one column of a paper. The same inputs give the same bytes."""
 
 _LEVEL = 0.95
+_BINS = 15  # as of --calibration
 
 _OF_REPORTS = "INPUT is PREDS LABELS as of `vltr-eval`, a file that --save-evaluation wrote, or a report (--json)."
 
@@ -270,6 +271,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         topk=(int(accuracy[1]),) if accuracy else (),
         absent=args.absent or "nan",
         interval=_LEVEL if getattr(args, "intervals", False) else getattr(args, "ci", None),
+        calibration=_BINS if args.kind == "reliability" else None,
         **group_settings(args, read_stated_groups(args)),
     )
     known = [each.name for each in settings.metrics]
@@ -335,7 +337,7 @@ def _read_report(path: str, kind: str) -> Report | Mapping[str, Any]:
 def _draw_comparison(args: argparse.Namespace) -> int:
     base, new = checked_systems(args)
     files = [path for system in (base, *new) for path in system]
-    inputs = [*files, args.labels, args.counts, args.class_names, args.clusters, *id_files(args)]
+    inputs = [*files, args.labels, args.counts, args.groups, args.class_names, args.clusters, *id_files(args)]
     return _deliver(
         args, inputs, lambda progress: _figure_of_comparison(args, compare_systems(args, base, new, progress)[0])
     )
