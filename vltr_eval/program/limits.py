@@ -178,7 +178,7 @@ def _check_metric(args: argparse.Namespace, name: str, settings: Settings, prior
     every = replace(settings, thresholds="", calibration=1) if hasattr(args, "thresholds") else settings
     if name in every.metric_names(groups, {*priors, *possible}):
         prior = name.partition("/")[0]
-        by_groups = name not in settings.metric_names(settings.group_names, {*priors, *possible})
+        by_groups = name not in every.metric_names(settings.group_names, {*priors, *possible})
         missing = ["--counts FILE"] if args.counts is None and (by_groups or prior in NEEDS_COUNTS) else []
         missing += [f"--prior {prior}"] if prior in possible and prior not in priors else []
         for option, metrics in (("--thresholds FILE", THRESHOLD_METRICS), ("--calibration", CALIBRATION_METRICS)):
