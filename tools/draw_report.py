@@ -10,6 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -50,15 +51,16 @@ def screenshot(html: str) -> bytes:
 
 def reduced(picture: Image.Image) -> Image.Image:
     """Return a picture with 256 colours: the most frequent ones as they are, and an octree of the others."""
-    counted = sorted(picture.getcolors(picture.width * picture.height), key=lambda entry: -entry[0])
-    frequent = [colour for _, colour in counted[:FREQUENT]]
-    rare = [colour for _, colour in counted[FREQUENT:]]
-    others = Image.new("RGB", (max(1, len(rare)), 1))
-    others.putdata(rare or frequent[:1])
-    octree = others.quantize(OTHERS, method=Image.Quantize.FASTOCTREE).getpalette()[: 3 * OTHERS]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([value for colour in frequent for value in colour] + octree)
-    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    pixels = np.asarray(picture)
+    colours, place, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    frequent, rare = colours[order[:FREQUENT]], colours[order[FREQUENT:]]
+    octree = Image.fromarray(rare[None]).quantize(OTHERS, method=Image.Quantize.FASTOCTREE).getpalette()
+    palette = np.concatenate([frequent, np.reshape(octree[: 3 * OTHERS], (-1, 3))]).astype(np.int32)
+    distances = ((colours[:, None].astype(np.int32) - palette) ** 2).sum(axis=2)
+    found = Image.fromarray(distances.argmin(axis=1)[place].reshape(pixels.shape[:2]).astype(np.uint8))
+    found.putpalette(palette.astype(np.uint8).tobytes())
+    return found
 
 
 def main() -> None:

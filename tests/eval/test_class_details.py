@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import vltr_eval
 from vltr_eval import class_details
-from vltr_eval._engine.class_details import BINS
+from vltr_eval._base.arrays import Device, borrow_matrix
+from vltr_eval._engine.class_details import BINS, require_cpu
 
 DTYPES = (
     "float32",
@@ -213,6 +214,13 @@ def test_ids_name_the_rows_of_mistakes():
 def test_a_limit_is_a_number_of_rows(limit):
     with pytest.raises(ValueError, match="limit: expected a number of rows from 1 to 1000"):
         class_details(np.zeros((2, 1), np.float32), np.eye(2, 1), limit=limit)
+
+
+def test_scores_on_a_device_are_refused_with_the_remedy():
+    scores = borrow_matrix("scores", np.zeros((2, 1), np.float32))
+    on_device = scores._of(**{**scores.__dict__, "device": Device(0)})
+    with pytest.raises(ValueError, match=r"^scores: expected scores in CPU memory .* on cuda:0; pass scores\.cpu\(\)"):
+        require_cpu(on_device)
 
 
 def test_progress_rises_to_one_and_an_exception_stops():

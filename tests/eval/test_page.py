@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 import vltr_eval
 from vltr_eval import ClassDetails, Evaluation, RankTable, class_details, compare, evaluate, rank_table
-from vltr_eval.page import Curves, Page, StaticTable, render_page
-from vltr_eval.page.document import best_f1, curve_points, merged_bins, thin_curves
+from vltr_eval.page import Curves
+from vltr_eval.page.document import Page, StaticTable, best_f1, curve_points, merged_bins, thin_curves
+from vltr_eval.page.template import render_page
 
 RTL = "\u0634\u062c\u0631\u0629"
 HOSTILE = (

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import vltr_eval
 from vltr_eval import ClassDetails
-from vltr_eval.page import Curves, Histograms, Mistakes, Page, render_page
+from vltr_eval.compat import ava
+from vltr_eval.page import Curves, Histograms, Mistakes
+from vltr_eval.page.document import Page
+from vltr_eval.page.template import render_page
 
 CLASSES, ROWS = 90, 1500
 
@@ -128,6 +133,18 @@ def with_extras(page: Page, **changes: Any) -> Page:
     }
     report["something_new"] = {"unknown": [1, 2, {"deep": None}]}
     return replace(page, report=json.dumps(report), **changes)
+
+
+def with_own_groups(page: Page) -> Page:
+    """Add a partition of the classes by a column of their own, with classes in none of its groups."""
+    report = json.loads(page.report or "")
+    report["classes"]["genus"] = [("birds", "fish", None)[c % 3] for c in range(CLASSES)]
+    for group in ("genus:birds", "genus:fish"):
+        report["groups"][group] = {"num_classes": CLASSES // 3, "num_undefined": 0, "partition": "genus"}
+        own = {name: value for name, value in report["metrics"].items() if name.endswith("_tail")}
+        report["metrics"] |= {f"{name.removesuffix('tail')}{group}": value for name, value in own.items()}
+    partitions = {**page.partitions, "genus": ["genus:birds", "genus:fish"]}
+    return replace(page, report=json.dumps(report), partitions=partitions)
 
 
 def hostile_names() -> list[str]:
@@ -266,12 +283,31 @@ def bare_html() -> str:
     return vltr_eval.evaluate(data["scores"], data["labels"], sap=None).to_html()
 
 
+def boxes_html() -> str:
+    """Return the page of a report on boxes: its classes have ids of their own, and it counts boxes."""
+    rng = np.random.default_rng(0)
+    truth, found = [], []
+    for image in range(200):
+        left, top = rng.random(2) / 2
+        box = f"film,{902 + image},{left:.3f},{top:.3f},{left + 0.3:.3f},{top + 0.4:.3f}"
+        for c in rng.choice(np.arange(1, 23, 2), 3, replace=False):
+            truth.append(f"{box},{c}")
+            found.append(f"{box},{c if rng.random() < 0.7 else 1},{rng.random():.3f}")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, name) for name in ("found.csv", "truth.csv")]
+        for path, lines in zip(paths, (found, truth), strict=True):
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return ava.evaluate(*paths, train_counts=[1500 // (k + 1) for k in range(11)]).to_html()
+
+
 def all_pages() -> dict[str, str]:
     """Return the pages of the tests as HTML."""
     report = report_page(class_names())
     return {
         "report": render_page(with_extras(report)),
         "bare": bare_html(),
+        "boxes": boxes_html(),
+        "partitions": render_page(with_own_groups(report)),
         "hostile": render_page(
             with_extras(report_page(hostile_names()), title="<script>globalThis.hacked = 1</script>")
         ),

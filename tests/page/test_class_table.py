@@ -88,6 +88,17 @@ def test_a_group_is_chosen_for_table_and_charts(open_page):
     assert shown_classes(page) == list(range(25))
 
 
+def test_another_partition_of_the_classes_is_chosen(open_page):
+    page = open_page("partitions")
+    page.get_by_label("Partition of the classes").select_option("genus")
+    buttons = page.locator(".groups button").all_inner_texts()
+    assert [text.split() for text in buttons] == [["all", "90"], ["genus:birds", "30"], ["genus:fish", "30"]]
+    page.get_by_role("button", name="genus:fish").click()
+    assert shown_classes(page) == list(range(1, 75, 3))
+    assert "by genus" in page.locator("#groups").inner_text()
+    assert "genus:fish\n30" in page.locator("#overview .legend").first.inner_text()
+
+
 def test_pages_turn(open_page):
     page = open_page("report")
     page.get_by_role("button", name="Next", exact=True).click()
@@ -119,7 +130,7 @@ def downloaded(page) -> list[list[str]]:
 
 
 def check_csv(rows: list[list[str]], classes: dict) -> None:
-    columns = {"class": list(range(len(rows) - 1)), **classes}
+    columns = {"class": list(range(len(rows) - 1)), **classes}  # reports on boxes have ids
     assert rows[0] == list(columns)
     for column, texts in zip(columns.values(), zip(*rows[1:], strict=True), strict=True):
         for value, text in zip(column, texts, strict=True):
@@ -131,7 +142,7 @@ def check_csv(rows: list[list[str]], classes: dict) -> None:
                 assert float(text) == value  # in full precision
 
 
-@pytest.mark.parametrize("name", ["report", "hostile", "bare"])
+@pytest.mark.parametrize("name", ["report", "hostile", "bare", "boxes"])
 def test_csv_has_all_numbers_of_the_report(open_page, name):
     page = open_page(name)
     check_csv(downloaded(page), document_in(page)["report"]["classes"])

@@ -36,7 +36,7 @@ def test_hidden_characters_are_visible(open_page):
     names = page.eval_on_selector_all(".class-table tbody bdi.name", "all => all.map(n => n.textContent)")
     assert names[9] == "tricky [U+202E]gnp.exe"
     assert names[10] == "isolate [U+2066]never ended"
-    assert names[11] == "tab\u2409line\u240anull\u2400bell\u2407\u2421[U+009B]"
+    assert names[11] == "tab[U+0009]line[U+000A]null[U+0000]bell[U+0007][U+007F][U+009B]"
     assert names[12] == "separators [U+2028] and [U+2029]"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pages import document_in, report_page
 
-from vltr_eval.page import render_page
+from vltr_eval.page.template import render_page
 
 UNDEFINED = "\u2013"
 

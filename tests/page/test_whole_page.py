@@ -9,7 +9,7 @@ import pypdf
 import pytest
 from pages import document_in
 
-PAGES = ["report", "bare", "hostile", "comparison", "systems", "training", "runs"]
+PAGES = ["report", "bare", "boxes", "partitions", "hostile", "comparison", "systems", "training", "runs"]
 
 
 @pytest.mark.parametrize("width", [360, 768, 1100, 1440])
@@ -112,7 +112,7 @@ def test_other_pages_are_printed(open_page, name):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("name", ["report", "comparison", "training", "hostile"])
+@pytest.mark.parametrize("name", ["report", "comparison", "training", "hostile", "partitions"])
 def test_axe_finds_no_serious_fault(open_page, axe, name, width, scheme):
     hash = "" if name == "training" else "#class=17"
     page = open_page(name, width=width, scheme=scheme, hash=hash)
@@ -152,6 +152,17 @@ def test_unknown_documents_keep_the_static_page(files, tmp_path, browser):
     assert page.locator("h1").inner_text() == "Evaluation of 90 classes"
     assert page.get_by_role("table").locator("tbody th").all_inner_texts() == ["overall"]
     page.context.close()
+
+
+def test_reports_on_boxes_are_shown_by_their_own_counts(open_page):
+    page = open_page("boxes", hash="#class=2")
+    report = document_in(page)["report"]
+    sizes = page.locator(".size").inner_text()
+    assert f"{report['num_images']:,} images" in sizes.replace("\n", " ")
+    assert f"{report['num_boxes']:,} boxes" in sizes.replace("\n", " ")
+    assert "class 5" in page.locator(".panel .facts").inner_text()  # the ids are odd
+    assert page.locator(".class-table td.index").all_inner_texts() == [str(c) for c in report["classes"]["class"]]
+    assert "share their score with a false positive" in page.locator(".findings").inner_text()
 
 
 def test_still_charts_for_those_who_want_no_motion(open_page):

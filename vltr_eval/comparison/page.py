@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vltr_eval.comparison.differences import MeanDifference
-from vltr_eval.page import ClassDetails, Page, StaticTable, render_page
+from vltr_eval.page.details import ClassDetails
+from vltr_eval.page.document import Page, StaticTable
+from vltr_eval.page.template import render_page
 from vltr_eval.report.means import decimal
 from vltr_eval.report.page import check_details, remarks_on
 

@@ -215,14 +215,19 @@ def _mistakes(mistakes: Mistakes) -> dict[str, Any]:
     return {
         "limit": mistakes.limit,
         "missed": {
-            "rows": pack(mistakes.missed_rows, "i4"),
+            "rows": _rows(mistakes.missed_rows),
             "scores": pack(_single(mistakes.missed_scores), "f4"),
         },
         "false": {
-            "rows": pack(mistakes.false_rows, "i4"),
+            "rows": _rows(mistakes.false_rows),
             "scores": pack(_single(mistakes.false_scores), "f4"),
         },
     }
+
+
+def _rows(rows: np.ndarray) -> str:
+    """Row numbers in base64; those that 32 bits cannot hold are left out."""
+    return pack(np.where(rows < 2**31, rows, NO_ROW), "i4")
 
 
 def _single(values: np.ndarray) -> np.ndarray:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval.page import ClassDetails, Page, StaticTable, render_page
+from vltr_eval.page.details import ClassDetails
+from vltr_eval.page.document import Page, StaticTable
+from vltr_eval.page.template import render_page
 from vltr_eval.report.document import is_nan
 from vltr_eval.report.means import Group, decimal
 from vltr_eval.report.names import OVERALL, Metric, interval_names

@@ -13,9 +13,16 @@ let isPrinting = false;
 export function redrawAll({ printing = false } = {}) {
   isPrinting = printing;
   colours.clear();
+  forgetDetached();
+  for (const frame of frames) if (frame.box.isConnected) frame.redraw();
+}
+
+/** Forget the charts that were taken out of the document. */
+export function forgetDetached() {
   for (const frame of frames) {
-    if (frame.box.isConnected) frame.redraw();
-    else if (frame.wasShown) frames.delete(frame);
+    if (!frame.wasShown || frame.box.isConnected) continue;
+    frames.delete(frame);
+    resized.unobserve(frame.box);
   }
 }
 
@@ -75,12 +82,11 @@ export class Frame {
     this.box = el("div", { class: "plot" }, hasCanvas && this.back, this.canvas, this.svg, this.tip);
     const id = newId("chart");
     this.heading = el(level, { id }, title);
-    this.controls = el("div", { class: "chart-controls" });
     this.note = el("p", { class: "note" }, note);
     this.figure = el(
       "figure",
       { class: "chart", "aria-labelledby": id },
-      el("figcaption", null, this.heading, this.controls),
+      el("figcaption", null, this.heading),
       this.box,
       this.note,
     );

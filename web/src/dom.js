@@ -70,8 +70,3 @@ export function liveRegion() {
 export function say(text) {
   if (region) region.textContent = text;
 }
-
-/** The user prefers no motion. */
-export function prefersStill() {
-  return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}

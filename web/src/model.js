@@ -80,10 +80,13 @@ export class Model {
     this.systems = Object.entries(this.comparison?.systems ?? {}).map(([name, system]) => ({ name, ...system }));
     /** Columns of what is known of the classes, whatever the kind of the page. */
     this.classes = this.report?.classes ?? this.systems[0]?.classes ?? {};
-    this.numClasses = this.report?.num_classes ?? this.comparison?.num_classes ?? 0;
+    this.numClasses = Object.values(this.classes)[0]?.length ?? 0;
     this.names = this.classes.name ?? null;
     this.bounds = this.report?.settings?.bounds ?? boundsOf(this.comparison?.signature);
-    this.positives = this._positives();
+    const key = this._countKey();
+    this.positives = key === undefined ? null : this.classes[key];
+    /** The word for them. */
+    this.countName = this.headings[key] ?? "positives";
     this.level = this.report?.settings?.interval ?? this.comparison?.level ?? null;
     this.partitions = this._partitions();
     this._memberships = new Map();
@@ -91,7 +94,7 @@ export class Model {
 
   /** @param {number} c */
   className(c) {
-    return this.names ? this.names[c] : `class ${c}`;
+    return this.names ? this.names[c] : `class ${this.classId(c)}`;
   }
 
   /** Return the detail of a system by its name. @returns {Details | null} */
@@ -110,13 +113,17 @@ export class Model {
     return this._memberships.get(partition);
   }
 
-  /** The counts by which a class is absent: positives, or what other reports count. */
-  _positives() {
+  /** The column by which a class is absent: the number of positives, or what other reports count. */
+  _countKey() {
     const { classes } = this;
     const known = new Set(["class", "name", "group", "train_count"]);
     const isCount = (key) => !known.has(key) && classes[key].every(Number.isInteger);
-    const key = Object.hasOwn(classes, "num_positives") ? "num_positives" : Object.keys(classes).find(isCount);
-    return key === undefined ? null : classes[key];
+    return Object.hasOwn(classes, "num_positives") ? "num_positives" : Object.keys(classes).find(isCount);
+  }
+
+  /** The id of a class: its index, if the report has no others. @param {number} c */
+  classId(c) {
+    return this.classes.class?.[c] ?? c;
   }
 
   _partitions() {
@@ -146,7 +153,7 @@ export class Model {
 
 /** Read the bounds of the groups by training counts from a signature. @param {string | undefined} signature */
 function boundsOf(signature) {
-  const found = /\|groups:train((?:,?>[\d.e+]+)+)/.exec(signature ?? "");
+  const found = /\|groups:train((?:,?>\d[\d.]*(?:e\+?\d+)?)+)/.exec(signature ?? "");
   return found ? found[1].split(",").map((part) => Number(part.slice(1))) : null;
 }
 

@@ -12,10 +12,8 @@ const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u206
 export function visible(name) {
   if (!name.trim()) return "(blank name)";
   return name.replace(HIDDEN, (character) => {
-    const code = character.charCodeAt(0);
-    if (code < 32) return String.fromCharCode(0x2400 + code); // the pictures of control characters
-    if (code === 127) return "\u2421";
-    return `[U+${code.toString(16).toUpperCase().padStart(4, "0")}]`;
+    const code = character.charCodeAt(0).toString(16).toUpperCase();
+    return `[U+${code.padStart(4, "0")}]`;
   });
 }
 

@@ -127,6 +127,8 @@ export function scatter(options) {
     // Bounds descend, so the first group is the rightmost band.
     const ends = [high, ...bounds.map((bound) => Math.min(Math.max(bound, low), high)), low];
     groups.forEach((group, i) => {
+      // Where other groups have the colours, bands have none.
+      const hue = `var(${state.partition === "" ? groupColour(i) : "--no-group"})`;
       const [left, right] = [sx(ends[i + 1]), sx(ends[i])];
       if (right - left < 1) return;
       const band = svg("rect", {
@@ -136,7 +138,7 @@ export function scatter(options) {
         height: area.bottom - area.top,
         class: "band",
       });
-      band.style.fill = `var(${groupColour(i)})`;
+      band.style.fill = hue;
       frame.back.append(band);
       if (right - left < 34) return;
       const label = svg(
@@ -144,7 +146,7 @@ export function scatter(options) {
         { class: "band-name", x: (left + right) / 2, y: area.top - 7, "text-anchor": "middle" },
         group,
       );
-      label.style.fill = `var(${groupColour(i)})`;
+      label.style.fill = hue;
       frame.back.append(label);
     });
   }

@@ -18,11 +18,6 @@ export function subscribe(listener) {
   listeners.add(listener);
 }
 
-/** Stop the calls that `subscribe` asked for. */
-export function unsubscribe(listener) {
-  listeners.delete(listener);
-}
-
 /** Change choices. @param {Partial<State>} changes */
 export function update(changes) {
   const changed = new Set(Object.keys(changes).filter((key) => state[key] !== changes[key]));

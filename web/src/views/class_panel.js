@@ -1,5 +1,6 @@
 // The panel of one class. It is beside the page where there is room, else over it.
 
+import { forgetDetached } from "../chart.js";
 import { el, fill, newId, say } from "../dom.js";
 import { UNDEFINED, count, decimal, isNumber, pValue, score, signed } from "../format.js";
 import { markElement } from "../marks.js";
@@ -105,6 +106,7 @@ export function classPanel(model, page) {
       numbers(model, c),
     );
     charts.draw();
+    forgetDetached();
   }
 
   function refocus(label, step) {
@@ -122,12 +124,12 @@ export function classPanel(model, page) {
 
 function facts(model, c) {
   const { classes } = model;
-  const parts = [el("span", null, `class ${c}`)];
+  const parts = [el("span", null, `class ${model.classId(c)}`)];
   if (classes.group?.[c]) {
     parts.push(el("span", null, markElement(model.membership("")[c]), el("bdi", null, classes.group[c])));
   }
   if (classes.train_count) parts.push(el("span", null, el("b", null, count(classes.train_count[c])), " in training"));
-  if (model.positives) parts.push(el("span", null, el("b", null, count(model.positives[c])), " positives"));
+  if (model.positives) parts.push(el("span", null, el("b", null, count(model.positives[c])), ` ${model.countName}`));
   if (classes.AP) parts.push(el("span", null, "AP ", el("b", null, decimal(classes.AP[c]))));
   return el("p", { class: "facts" }, parts);
 }
@@ -276,7 +278,7 @@ function mistakes(model, c) {
 function numbers(model, c) {
   const { classes } = model;
   if (model.systems.length) return null;
-  const entries = Object.entries(classes).filter(([key]) => key !== "name");
+  const entries = Object.entries(classes).filter(([key]) => key !== "name" && key !== "class");
   return el(
     "section",
     { class: "block" },

@@ -99,7 +99,9 @@ export function classTable(options) {
     const membership = model.membership(state.partition);
     const index = /^\d+$/.test(query) ? Number(query) : -1;
     found = every.filter(
-      (c) => (state.group < 0 || membership[c] === state.group) && (!query || names[c].includes(query) || c === index),
+      (c) =>
+        (state.group < 0 || membership[c] === state.group) &&
+        (!query || names[c].includes(query) || model.classId(c) === index),
     );
     const { key, descending } = sorting;
     if (key === "class") {
@@ -160,7 +162,7 @@ export function classTable(options) {
           if (!String(getSelection())) open(c, found);
         },
       },
-      el("td", { class: "index" }, c),
+      el("td", { class: "index" }, model.classId(c)),
       el("th", { scope: "row", class: "text" }, marks && markElement(marks[c]), link),
       options.sketch && el("td", { class: "graphic" }, options.sketch(c)),
       shown.map((column) => {

@@ -307,7 +307,7 @@ function describe(model, { classes }, c) {
   if (isNumber(classes.low[c])) lines.push(["interval", `${signed(classes.low[c])} to ${signed(classes.high[c])}`]);
   if (isNumber(classes.benjamini_hochberg[c])) lines.push(["p (BH)", pValue(classes.benjamini_hochberg[c])]);
   if (classes.train_count) lines.push(["train count", count(classes.train_count[c])]);
-  if (model.positives) lines.push(["positives", count(model.positives[c])]);
+  if (model.positives) lines.push([model.countName, count(model.positives[c])]);
   return lines;
 }
 
@@ -383,7 +383,7 @@ function countChart(model, system, open) {
   const { classes } = system;
   const byTraining = Boolean(classes.train_count);
   const x = byTraining ? classes.train_count : model.positives;
-  const what = byTraining ? "training count" : "number of positives";
+  const what = byTraining ? "training count" : `number of ${model.countName}`;
   const rows = definedRows(model, classes.difference).filter((c) => x[c] > 0);
   return scatter({
     model,
@@ -392,7 +392,7 @@ function countChart(model, system, open) {
     note: leftOut(model, rows.length).trim(),
     x: {
       values: x,
-      label: byTraining ? "examples in training" : "positives in the evaluated set",
+      label: byTraining ? "examples in training" : `${model.countName} in the evaluated set`,
       scale: "log",
       format: shortCount,
     },

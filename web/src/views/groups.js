@@ -7,11 +7,15 @@ import { groupColour, markElement } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
 import { visible } from "../names.js";
 
+const REPORT_SCHEMA = "vltr-eval/report/1";
+
 const NAMES = {
   mAP: "mAP",
   SAP: "SAP",
   SAP_std: "std of SAP",
   expected_SAP: "exact SAP",
+  expected_step_SAP: "exact SAP (step)",
+  step_SAP_chance: "chance SAP (step)",
   SAP_chance: "chance SAP",
   ROC_AUC: "ROC-AUC",
 };
@@ -154,13 +158,16 @@ export function meanCell(means, name, spread) {
 
 function intervalNote(model) {
   const { report, level } = model;
+  const zero = report.settings?.absent === "zero";
+  const which = zero ? "; absent ones count as 0 in AP and SAP" : " that are defined";
+  const over = `Means over the classes of a group${which}`;
   if (level === null) {
-    return "Means over the classes of a group that have a positive. The report has no intervals; --ci adds them.";
+    return `${over}.${report.schema === REPORT_SCHEMA ? " The report has no intervals; --ci adds them." : ""}`;
   }
   const units = report.num_clusters ? `${count(report.num_clusters)} clusters of rows` : "rows";
   return [
-    `Means over the classes of a group that have a positive, with ${Math.round(level * 1e4) / 100} % intervals`,
-    ` for the expected value on a test set of this size: ${units} vary, training seeds do not.`,
+    `${over}, with ${Math.round(level * 1e4) / 100} % intervals for the expected value on a test set of this size:`,
+    ` ${units} vary, training seeds do not.`,
   ];
 }
 

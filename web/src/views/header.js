@@ -6,8 +6,20 @@ import { nameElement, visible } from "../names.js";
 
 const MOST_ABSENT = 24;
 
+/** The sizes of the input that reports have, and their words. */
+const TOTALS = [
+  ["num_rows", "row", "rows"],
+  ["num_images", "image", "images"],
+  ["num_classes", "class", "classes"],
+  ["num_labels", "label", "labels"],
+  ["num_detections", "detection", "detections"],
+  ["num_boxes", "box", "boxes"],
+  ["num_found", "box found", "boxes found"],
+  ["num_clusters", "cluster", "clusters"],
+];
+
 /** Make the button that copies a text. */
-export function copyButton(text, what) {
+function copyButton(text, what) {
   const button = el("button", { type: "button", class: "quiet copy" }, "Copy");
   button.setAttribute("aria-label", `Copy ${what}`);
   button.addEventListener("click", async () => {
@@ -64,21 +76,17 @@ export function headerView(model, open) {
 
 function sizeLine(model) {
   const { report, comparison, training } = model;
-  const parts = [];
-  const source = report ?? comparison;
-  if (source) {
-    parts.push([source.num_rows, "row"], [source.num_classes, "class"]);
-    if (report) parts.push([report.num_labels, "label"]);
-    if (source.num_clusters) parts.push([source.num_clusters, "cluster"]);
-  }
-  if (training) parts.push([training.runs.length, "training run"]);
-  const words = (n, word) => (n === 1 ? word : word === "class" ? "classes" : `${word}s`);
+  const source = report ?? comparison ?? {};
+  const sizes = [
+    ...TOTALS.map(([key, one, several]) => [key === "num_classes" ? model.numClasses : source[key], one, several]),
+    [training?.runs.length, "training run", "training runs"],
+  ];
   return el(
     "p",
     { class: "size" },
-    parts
-      .filter(([n]) => typeof n === "number")
-      .map(([n, word]) => el("span", null, el("b", null, count(n)), ` ${words(n, word)}`)),
+    sizes
+      .filter(([n]) => typeof n === "number" && n > 0)
+      .map(([n, one, several]) => el("span", null, el("b", null, count(n)), ` ${n === 1 ? one : several}`)),
   );
 }
 
@@ -92,7 +100,7 @@ function findings(model, open) {
         item("info", "Rows without labels", `${count(report.rows_without_labels)} of ${count(report.num_rows)} rows`),
       );
     }
-    items.push(tieItem(report));
+    items.push(tieItem(model));
   }
   const notes = [...(report?.notes ?? []), ...(comparison?.notes ?? []), ...(model.doc.remarks ?? [])];
   for (const note of new Set(notes)) items.push(item("note", "Note", visible(note)));
@@ -105,23 +113,27 @@ function item(kind, head, ...content) {
   return el("li", { class: kind }, el("b", null, head), " ", el("span", null, content));
 }
 
-function tieItem(report) {
-  if (!report.tie_rate) return item("info", "Ties", "no positive shares its score with a negative");
+function tieItem({ report, countName }) {
+  const isOfBoxes = countName !== "positives";
+  if (!report.tie_rate)
+    return item("info", "Ties", isOfBoxes ? "none" : "no positive shares its score with a negative");
   const [low, high] = (report.mAP_tie_interval ?? []).map(decimal);
   return item(
     "note",
     "Ties",
-    `${share(report.tie_rate)} of positives share their score with a negative; their order could move mAP `,
+    `${share(report.tie_rate)} of ${countName} share their score with a ${isOfBoxes ? "false positive" : "negative"}; `,
+    "their order could move mAP ",
     low === high ? "by less than 0.0001" : `within ${low} to ${high}`,
   );
 }
 
 function absentItem(model, open) {
   const { report } = model;
-  const absent = report.absent_classes ?? [];
-  if (!absent.length) return item("info", "Absent classes", "none: every class has a positive");
+  const ids = new Set(report.absent_classes ?? []);
+  const absent = Array.from({ length: model.numClasses }, (_, c) => c).filter((c) => ids.has(model.classId(c)));
+  if (!absent.length) return item("info", "Absent classes", `none: every class has ${model.countName}`);
   const meaning = report.settings?.absent === "zero" ? "count as 0 in AP and SAP" : "left out of means";
-  const text = `${count(absent.length)} of ${count(model.numClasses)} classes have no positive, ${meaning}`;
+  const text = `${count(absent.length)} of ${count(model.numClasses)} classes have no ${model.countName}, ${meaning}`;
   const links = (list) =>
     list.map((c) =>
       el(

@@ -20,7 +20,7 @@ export function leftOut(model, drawn, why = "without a value") {
 }
 
 /** Return names and values of a class for the text of a dot. */
-export function describeClass(model, c) {
+function describeClass(model, c) {
   const { classes } = model;
   const lines = [];
   if (classes.AP) lines.push(["AP", decimal(classes.AP[c])]);
@@ -28,7 +28,7 @@ export function describeClass(model, c) {
     lines.push(["interval", interval(classes.AP_low[c], classes.AP_high[c])]);
   }
   if (classes.train_count) lines.push(["train count", count(classes.train_count[c])]);
-  if (model.positives) lines.push(["positives", count(model.positives[c])]);
+  if (model.positives) lines.push([model.countName, count(model.positives[c])]);
   if (classes.group) lines.push(["group", classes.group[c]]);
   return lines;
 }
@@ -41,7 +41,7 @@ export function countView(model, open) {
   if (!x || !classes.AP) return null;
   const rows = definedClasses(classes.AP).filter((c) => x[c] > 0);
   const quartiles = runningQuartiles(x, classes.AP, rows);
-  const what = byTraining ? "training count" : "number of positives";
+  const what = byTraining ? "training count" : `number of ${model.countName}`;
   const medians = quartiles?.points ?? [];
   const ofMedian = ({ x: at, median }) => `${decimal(median)} at ${count(at)}`;
   const summary = medians.length
@@ -58,7 +58,7 @@ export function countView(model, open) {
     ],
     x: {
       values: x,
-      label: byTraining ? "examples in training" : "positives in the evaluated set",
+      label: byTraining ? "examples in training" : `${model.countName} in the evaluated set`,
       scale: "log",
       format: shortCount,
     },
@@ -74,7 +74,7 @@ export function countView(model, open) {
 /** SAP against AP, or null for a report without SAP. */
 export function sapView(model, open) {
   const { classes } = model;
-  const column = classes.expected_SAP ? "expected_SAP" : classes.SAP ? "SAP" : null;
+  const column = ["expected_SAP", "expected_step_SAP", "SAP"].find((name) => Object.hasOwn(classes, name));
   if (!column) return null;
   const values = classes[column];
   const rows = definedClasses(values).filter((c) => isNumber(classes.AP[c]));

@@ -4,7 +4,18 @@ import { UNDEFINED, count, decimal, interval, isNumber, score } from "../format.
 import { sketch } from "../sketch.js";
 import { classTable, widths } from "./class_table.js";
 
-const SHOWN = new Set(["name", "group", "train_count", "AP", "expected_SAP", "ROC_AUC", "threshold", "F1", "tie_rate"]);
+const SHOWN = new Set([
+  "name",
+  "group",
+  "train_count",
+  "AP",
+  "expected_SAP",
+  "expected_step_SAP",
+  "ROC_AUC",
+  "threshold",
+  "F1",
+  "tie_rate",
+]);
 const HIDDEN_COUNTS = new Set(["num_negatives", "num_positive_clusters"]);
 
 /** Whether a column has counts. */
@@ -14,7 +25,7 @@ function isCount(key) {
 
 /** Whether the table shows a column at first. */
 function isShown(model, key) {
-  if (key === "SAP") return !Object.hasOwn(model.classes, "expected_SAP");
+  if (key === "SAP") return !["expected_SAP", "expected_step_SAP"].some((name) => Object.hasOwn(model.classes, name));
   return SHOWN.has(key) || (isCount(key) && !HIDDEN_COUNTS.has(key));
 }
 
@@ -37,7 +48,10 @@ const HEADINGS = {
 
 /** The heading of a column of the per-class table. */
 export function columnHeading(model, key) {
-  return model.headings[key] ?? HEADINGS[key] ?? key.replaceAll("_", " ");
+  const given = model.headings[key];
+  // "SAP +- std" is the heading of a cell that has both.
+  if (given && given !== key && key !== "SAP") return given;
+  return HEADINGS[key] ?? key.replace(/^num_/, "").replaceAll("_", " ");
 }
 
 /** Format a value of a column of the per-class table. */
@@ -50,10 +64,11 @@ export function columnText(key, value) {
 }
 
 /** The columns of the table, with the two ends of an interval in one. */
-export function reportColumns(model) {
+function reportColumns(model) {
   const { classes } = model;
   const columns = [];
   for (const [key, values] of Object.entries(classes)) {
+    if (key === "class") continue; // the first column of the table
     const base = key.replace(/_(low|high)$/, "");
     if (base !== key && `${base}_low` in classes && `${base}_high` in classes && base in classes) {
       if (!key.endsWith("_low")) continue;
