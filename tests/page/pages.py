@@ -151,7 +151,7 @@ def hostile_names() -> list[str]:
     return [*HOSTILE_NAMES, *(f"class {c}" for c in range(len(HOSTILE_NAMES), CLASSES))]
 
 
-def comparison_html(num_systems: int = 1, names: list[str] | None = None) -> str:
+def comparison_html(num_systems: int = 1, names: list[str] | None = None, slices: Any = None) -> str:
     """Return the page of one system or two beside a baseline."""
     data = planted()
     rng, labels, counts = data["rng"], data["labels"], data["train_counts"]
@@ -169,8 +169,18 @@ def comparison_html(num_systems: int = 1, names: list[str] | None = None) -> str
         train_counts=counts,
         class_names=names,
         names=["bce", "focal", "reweighted"][: num_systems + 1],
+        slices=slices,
     )
     return compared.to_html(details=[vltr_eval.class_details(one, labels) for one in [data["scores"], *others]])
+
+
+def slices_of_rows() -> dict[str, list[str]]:
+    """Return the slices of the planted rows in two partitions."""
+    rows = range(len(planted()["labels"]))
+    return {
+        "<i>time</i>": ["day" if row % 3 else "<b>night</b>" for row in rows],
+        "half": [str(row % 2) for row in rows],
+    }
 
 
 def training_page(num_runs: int, seed: int = 0) -> Page:
@@ -312,7 +322,7 @@ def all_pages() -> dict[str, str]:
             with_extras(report_page(hostile_names()), title="<script>globalThis.hacked = 1</script>")
         ),
         "comparison": comparison_html(names=class_names()),
-        "systems": comparison_html(2, hostile_names()),
+        "systems": comparison_html(2, hostile_names(), slices_of_rows()),
         "training": render_page(training_page(1)),
         "runs": render_page(training_page(3)),
         "large": render_page(large_page()),

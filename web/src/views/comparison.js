@@ -21,10 +21,10 @@ const GAIN = "--gain";
 const UNDECIDED = "--no-group";
 
 /** Return the groups of a comparison in their order, those of its means. */
-function groupsOf(model, system) {
+function groupsOf(model, means) {
   const known = model.doc.group_names ?? [OVERALL, "head", "medium", "tail"];
-  const metric = Object.keys(system.means)[0];
-  return known.filter((group) => groupedName(metric, group) in system.means);
+  const metric = Object.keys(means)[0];
+  return known.filter((group) => groupedName(metric, group) in means);
 }
 
 /** @param {import("../model.js").Model} model */
@@ -56,6 +56,7 @@ function systemSection(model, system, index, open) {
     ),
     meansTable(model, system),
     outcomesTable(model, system),
+    slicesTables(model, system),
     el(
       "div",
       { class: "grid" },
@@ -66,15 +67,49 @@ function systemSection(model, system, index, open) {
   return { section, charts };
 }
 
+/** The means over the rows of each slice, which are stored by partition and name of the slices. */
+function slicesTables(model, system) {
+  return Object.entries(model.comparison.slices ?? {}).map(([partition, slices]) => [
+    el("h3", null, "by ", el("bdi", null, visible(partition))),
+    el(
+      "div",
+      { class: "folded" },
+      Object.entries(slices).map(([name, slice]) =>
+        el(
+          "details",
+          null,
+          el("summary", null, el("bdi", null, visible(name)), `, ${count(slice.num_rows)} rows`),
+          meansScroll(model, `${system.name}: ${name}`, slice.systems[system.name]),
+        ),
+      ),
+    ),
+  ]);
+}
+
 function meansTable(model, system) {
-  const groups = groupsOf(model, system);
-  const metrics = metricNames(system.means, groups);
+  return [
+    meansScroll(model, system.name, system.means),
+    el(
+      "p",
+      { class: "note" },
+      "Differences in bold have a p-value of at most ",
+      decimal(1 - model.level).replace(/0+$/, ""),
+      ". Detectable is the smallest true difference that the test finds with a probability of 80 %.",
+      " Each metric has its own scale of drawn intervals.",
+    ),
+  ];
+}
+
+/** A table with a line for each mean. @param {string} name @param {Record<string, any>} means */
+function meansScroll(model, name, means) {
+  const groups = groupsOf(model, means);
+  const metrics = metricNames(means, groups);
   const percent = `${Math.round(model.level * 1e4) / 100} % interval`;
-  const hasSeeds = Object.values(system.means).some((mean) => isNumber(mean.seed_error));
+  const hasSeeds = Object.values(means).some((mean) => isNumber(mean.seed_error));
   const heads = ["base", "new", "difference", percent, "p", "detectable"];
   if (hasSeeds) heads.push("error of rows", "error of seeds");
   const body = metrics.map((metric) => {
-    const entries = groups.map((group) => [group, system.means[groupedName(metric, group)]]).filter(([, mean]) => mean);
+    const entries = groups.map((group) => [group, means[groupedName(metric, group)]]).filter(([, mean]) => mean);
     const ends = entries.flatMap(([, mean]) => [mean.low, mean.high, mean.difference]).filter(isNumber);
     const reach = Math.max(...ends.map(Math.abs), 1e-9) * 1.08;
     return el(
@@ -112,35 +147,25 @@ function meansTable(model, system) {
       ),
     );
   });
-  return [
-    scrollBox(
-      `Means of ${visible(system.name)}`,
-      el(
-        "table",
-        { class: "means differences" },
-        el(
-          "thead",
-          null,
-          el(
-            "tr",
-            null,
-            el("th", { scope: "col" }, "mean"),
-            el("th", { scope: "col", class: "graphic" }, "difference, drawn"),
-            heads.map((head) => el("th", { scope: "col" }, head)),
-          ),
-        ),
-        body,
-      ),
-    ),
+  return scrollBox(
+    `Means of ${visible(name)}`,
     el(
-      "p",
-      { class: "note" },
-      "Differences in bold have a p-value of at most ",
-      decimal(1 - model.level).replace(/0+$/, ""),
-      ". Detectable is the smallest true difference that the test finds with a probability of 80 %.",
-      " Each metric has its own scale of drawn intervals.",
+      "table",
+      { class: "means differences" },
+      el(
+        "thead",
+        null,
+        el(
+          "tr",
+          null,
+          el("th", { scope: "col" }, "mean"),
+          el("th", { scope: "col", class: "graphic" }, "difference, drawn"),
+          heads.map((head) => el("th", { scope: "col" }, head)),
+        ),
+      ),
+      body,
     ),
-  ];
+  );
 }
 
 function isSignificant(p, level) {
@@ -238,7 +263,7 @@ function shareBar(parts) {
 
 /** The differences of the group means of the class metric: did the tail gain cost the head? */
 function tradeChart(model, system) {
-  const groups = groupsOf(model, system).filter((group) => group !== OVERALL);
+  const groups = groupsOf(model, system.means).filter((group) => group !== OVERALL);
   const metric = Object.keys(system.means)[0];
   const entries = [OVERALL, ...groups].map((group) => ({ group, mean: system.means[groupedName(metric, group)] }));
   const drawn = entries.filter(({ mean }) => isNumber(mean?.difference));
