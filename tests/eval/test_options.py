@@ -21,7 +21,10 @@ DOORS = {
     "evaluate_batches": lambda **options: evaluate_batches([(SCORES, LABELS)], 2, **options),
     "distributed.evaluate": lambda **options: distributed.evaluate(SCORES, LABELS, **options),
 }
-NAMES = "sap, seed, topk, train_counts, bounds, class_names, absent, interval, groups, thresholds, allow_same_set, calibration"
+NAMES = (
+    "sap, seed, topk, train_counts, bounds, class_names, absent, interval, groups, thresholds, allow_same_set, "
+    "calibration"
+)
 
 
 def test_keywords_have_the_names_and_types_of_the_dataclass():
