@@ -71,6 +71,7 @@ def draw_overview() -> Figure:
     found = vltr_eval.compare(*systems.values(), labels=demo.labels, train_counts=counts, names=list(systems))
     middle = np.argsort(counts)[[5, len(counts) // 2, -3]]
     with new_figure(6.4) as figure:
+        set_width(figure, 7.0)
         axes = [add_axes(figure, 3, 2, number) for number in range(1, 7)]
         plot.ap_by_train_count(reports["plain"], ax=axes[0])
         plot.group_bars(reports, ax=axes[1])
@@ -78,7 +79,6 @@ def draw_overview() -> Figure:
         plot.class_scatter(found, ax=axes[3])
         plot.group_outcomes(found, ax=axes[4])
         plot.head_tail_trade(found, ax=axes[5])
-        set_width(figure, 7.0)
     return figure
 
 

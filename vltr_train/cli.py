@@ -21,7 +21,7 @@ from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import checked_bounds, class_groups
 from vltr_eval._base.option_types import level_type
 from vltr_eval._base.ranks import current_group, launched_group
-from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer
+from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer, did_you_mean
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
 from vltr_train.settings import build_config, parse_settings, settings_document
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     args, others = parser.parse_known_args(given)
     takes_settings = hasattr(args, "settings")
     if others and (not takes_settings or any(text.startswith("-") for text in others)):
-        advice = _written_as_setting(others) if takes_settings else ""
+        advice = _written_as_setting(others) if takes_settings else did_you_mean(args.refuse.__self__, others)
         parser.error(f"unrecognized arguments: {' '.join(others)}{advice}")
     if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one position alone
         words = [*args.methods, *others]

@@ -25,6 +25,7 @@
 #include "cpu/trial_average.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_average_precision.hpp"
+#include "cpu/calibration.hpp"
 #include "tests/check.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -1419,6 +1420,119 @@ void counts_out_of_range_are_found() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Calibration
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Probabilities with an exact float16, of which many are on the edge of a bin.
+template <class T>
+T probability(Random& random) {
+  const int value = random.below(3) == 0 ? random.below(5) * 256 : random.below(1025);
+  if constexpr (std::is_same_v<T, Float16>) {
+    // value / 1024 as a half: with an exponent that makes the leading bit implicit.
+    if (value == 0) return Float16{0};
+    int shift = 0;
+    while ((value << shift & 1024) == 0) ++shift;
+    return Float16{static_cast<std::uint16_t>((15 - shift) << 10 | ((value << shift) & 1023))};
+  } else if constexpr (std::is_integral_v<T>) {
+    return static_cast<T>(value > 512);
+  } else {
+    return static_cast<T>(value) / 1024;
+  }
+}
+
+template <class T>
+std::int64_t in_1024ths(T element) {
+  return static_cast<std::int64_t>(value_of(element) * 1024);
+}
+
+// The sums by integer arithmetic: bin k of b holds k < p * b <= k + 1.
+template <class T>
+Array<std::int64_t> defined_calibration(const Values<T>& scores, const Values<std::uint8_t>& labels,
+                                        std::int64_t bins) {
+  const std::int64_t columns = calibration_columns(bins);
+  Array<std::int64_t> sums(scores.cols * columns, 0);
+  for (std::int64_t col = 0; col < scores.cols; ++col) {
+    std::int64_t* const out = sums.data() + col * columns;
+    for (std::int64_t row = 0; row < scores.rows; ++row) {
+      const std::int64_t p = in_1024ths(scores.at(row, col));
+      const std::int64_t bin = std::max<std::int64_t>(0, (p * bins + 1023) / 1024 - 1);
+      const bool positive = labels.at(row, col) != 0;
+      ++out[bin];
+      out[2 * bins + bin] += p << 30;
+      out[3 * bins + bin] += positive;
+      out[4 * bins + 1] += p * p << 20;
+      out[4 * bins + 3] += positive ? p << 30 : 0;
+    }
+  }
+  return sums;
+}
+
+// Carries the low parts of the sums over to the high ones.
+void carry(Array<std::int64_t>& sums, std::int64_t bins) {
+  const std::int64_t columns = calibration_columns(bins);
+  for (std::int64_t first = 0; first < sums.count(); first += columns) {
+    const auto carry_one = [&](std::int64_t high, std::int64_t low) {
+      sums[first + high] += sums[first + low] >> 32;
+      sums[first + low] &= 0xFFFFFFFF;
+    };
+    for (std::int64_t bin = 0; bin < bins; ++bin) carry_one(bins + bin, 2 * bins + bin);
+    carry_one(4 * bins, 4 * bins + 1);
+    carry_one(4 * bins + 2, 4 * bins + 3);
+  }
+}
+
+template <class T>
+void check_calibration(Random& random, std::int64_t rows, std::int64_t cols, std::int64_t bins) {
+  Values<T> scores(rows, cols);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t col = 0; col < cols; ++col) scores.at(row, col) = probability<T>(random);
+  }
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  Array<std::int64_t> expected = defined_calibration(scores, labels, bins);
+  carry(expected, bins);
+  for (const Layout layout : kLayouts) {
+    const Laid<T> laid(scores, layout, 3);
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, 3, simd, threads);
+        Array<std::int64_t> sums = calibration_sums(laid.matrix, positives_of(labels), bins, Runner{threads, {}});
+        carry(sums, bins);
+        CHECK(sums == expected);
+      }
+    });
+  }
+}
+
+void calibration_sums_are_their_definition() {
+  Random random(900);
+  check_calibration<float>(random, 50, 133, 15);
+  check_calibration<double>(random, 1100, 5, 4);
+  check_calibration<Float16>(random, 21, 17, 7);
+  check_calibration<bool>(random, 33, 3, 2);
+  check_calibration<std::int64_t>(random, 10, 2, 1);
+  check_calibration<float>(random, 3, 1, kMaxBins);
+}
+
+void calibration_names_the_first_score_outside() {
+  const auto first = [](float outside, std::int64_t row, std::int64_t col, int threads) {
+    Values<float> scores(2100, 130);
+    for (float& score : scores.data) score = 0.5F;
+    scores.at(row, col) = outside;
+    scores.at(2099, 0) = 2;
+    const Laid<float> laid(scores, Layout::kRowMajor, 2);
+    try {
+      calibration_sums(laid.matrix, positives_of(Values<std::uint8_t>(2100, 130)), 15, Runner{threads, {}});
+    } catch (const BadValue& error) {
+      return error.row == row && error.col == col;
+    }
+    return false;
+  };
+  for (const float outside : {-0.5F, 1.5F, std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    for (const int threads : kThreads) CHECK(first(outside, 1030, 129, threads));
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // The pool
 // ---------------------------------------------------------------------------------------------------------------------
 
@@ -1633,6 +1747,8 @@ int main() {
       {"hits_are_counted_as_defined", hits_are_counted_as_defined},
       {"statistics_are_those_of_single_metrics", statistics_are_those_of_single_metrics},
       {"counts_out_of_range_are_found", counts_out_of_range_are_found},
+      {"calibration_sums_are_their_definition", calibration_sums_are_their_definition},
+      {"calibration_names_the_first_score_outside", calibration_names_the_first_score_outside},
       {"many_callers_share_the_pool", many_callers_share_the_pool},
   });
 }

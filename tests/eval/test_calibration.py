@@ -312,6 +312,14 @@ def test_a_damaged_section_is_refused(name, value):
         Report.from_json(json.dumps(document))
 
 
+@pytest.mark.parametrize("bins", [14, 0, "15"])
+def test_settings_with_other_bins_are_refused(bins):
+    document = json.loads(evaluate(*made(), calibration=15).to_json())
+    document["settings"]["calibration"] = bins
+    with pytest.raises(ValueError, match=r"^report: .* bins"):
+        Report.from_json(json.dumps(document))
+
+
 def test_progress_rises_to_one():
     seen = []
     calibration(*made(num_rows=5000, num_classes=300), progress=seen.append)

@@ -666,6 +666,34 @@ def test_an_empty_file_of_scores_is_named(run):
     )
 
 
+def test_a_wrong_option_gets_the_nearest_one(run):
+    for wrong, right in (("--save-tabel", "--save-table"), ("--treads=2", "--threads"), ("--jsno", "--json")):
+        done = run("preds.npy", "labels.npy", wrong, code=BAD_USAGE)
+        assert done.stderr.endswith(f"unrecognized arguments: {wrong}; did you mean {right}?\n")
+    done = run("preds.npy", "labels.npy", "--zzz", code=BAD_USAGE)
+    assert done.stderr.endswith("unrecognized arguments: --zzz\n")
+
+
+def test_a_wrong_command_gets_the_nearest_one(run):
+    for wrong, right in (("tabel", "table"), ("comapre", "compare"), ("treshold", "thresholds")):
+        done = run(wrong, "labels.npy", code=BAD_USAGE)
+        assert done.stderr.endswith(f"got {wrong!r}, which is neither; did you mean {right}?\n")
+    assert (
+        run("tables.npy", "labels.npy", code=BAD_DATA).stderr
+        == "vltr-eval: error: tables.npy: No such file or directory\n"
+    )
+    Path("tabel").write_text("")
+    assert "did you mean" not in run("tabel", "labels.npy", code=BAD_DATA).stderr
+
+
+def test_a_saved_evaluation_is_no_predictions(run):
+    run("preds.npy", "labels.npy", "--save-evaluation", "saved.npz")
+    done = run("saved.npz", "labels.npy", code=BAD_USAGE)
+    assert (
+        "saved.npz: expected predictions, got a file of --save-evaluation; `vltr-eval table saved.npz`" in done.stderr
+    )
+
+
 def test_debug_shows_the_traceback(run):
     assert "Traceback" in run("no_such.npy", "labels.npy", "--debug", code=BAD_DATA, env={}).stderr
     assert "Traceback" in run("--debug", "table", "no_such.npz", code=BAD_DATA, env={}).stderr

@@ -107,6 +107,26 @@ def test_json_reads_back_and_other_reports_have_no_new_keys():
     assert "slices" not in document
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda document: document["settings"].update(preset="oltr"),
+        lambda document: document["settings"].update(preset=[100, 19]),
+        lambda document: document["settings"].update(partitions={"genus": ["genus:pet"]}),
+        lambda document: document["settings"].update(partitions=3),
+        lambda document: document["groups"]["size:small"].update(partition="genus"),
+        lambda document: document["classes"].update(size=["small", "huge", *[None] * 4]),
+        lambda document: document["classes"].update(size=[1] * 6),
+        lambda document: document["classes"].pop("size"),
+    ],
+)
+def test_damaged_groups_in_json_are_refused(damage):
+    document = json.loads(evaluate(SCORES, LABELS, groups=PARTITIONS, train_counts=COUNTS, bounds="few-shot").to_json())
+    damage(document)
+    with pytest.raises(ValueError, match=r"^report: "):
+        Report.from_json(json.dumps(document))
+
+
 @pytest.mark.parametrize(("preset", "names"), [("few-shot", ("many", "medium", "few")), ("lvis", ("f", "c", "r"))])
 def test_presets_name_the_groups_everywhere(preset, names, tmp_path, capsys):
     report = evaluate(SCORES, LABELS, train_counts=COUNTS, bounds=preset, interval=0.9, prior="uniform")
@@ -271,6 +291,8 @@ def test_groups_that_are_no_text_are_refused(groups):
     [
         ("g.csv", "", "expected a header and lines below it, got 0 lines"),
         ("g.csv", "class\ncat\n", "expected a column of classes and one for each partition, got 'class'"),
+        ("g.csv", "cat,pet\ndog,pet\n", "expected a header such as class,genus in the first line, got the class 'cat'"),
+        ("g.csv", "0,pet\n1,pet\n", "expected a header such as class,genus in the first line, got the class '0'"),
         ("g.csv", "class,a,a\ncat,1,2\n", "expected columns of different names, got 'a' twice"),
         ("g.csv", "class,a\ncat,1,2\n", "line 2: expected 2 fields as in the header, got 3"),
         ("g.csv", 'class,a\ncat,"1', "expected a text table, got a damaged one"),
@@ -513,6 +535,17 @@ def test_a_saved_table_has_own_groups_too(files, capsys):
     expected = json.loads(capsys.readouterr().out)["metrics"]
     assert run(files, "table", "t.npz", *GIVEN[2:], "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)["metrics"] == expected
+
+
+def test_tables_of_comparisons_escape_names(files, capsys):
+    np.save(files / "other.npy", OTHER)
+    words = ("compare", "preds.npy", "other.npy", "--labels", "labels.npy", *GIVEN[2:])
+    assert run(files, *words, "--markdown") == 0
+    assert "| mAP\\_genus:a\\|b,c=d |" in capsys.readouterr().out
+    assert run(files, *words, "--latex", "--bounds", "lvis", "--counts", "counts.txt") == 0
+    out = capsys.readouterr().out
+    assert "\nmAP\\_genus:a|b,c=d & " in out
+    assert "\nmAP\\_r & " in out
 
 
 def test_check_lists_the_sizes_of_groups(files, capsys):

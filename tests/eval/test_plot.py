@@ -192,6 +192,16 @@ def test_running_median_equals_a_loop():
     np.testing.assert_array_equal(np.array(plot.running_medians(x, y)).T, expected)
 
 
+def test_running_median_of_many_points_has_some_of_the_windows():
+    x, y = np.arange(9000.0), np.random.default_rng(0).random(9000)
+    positions, medians = plot.running_medians(x, y)
+    assert 500 <= len(positions) <= 1000
+    window = 2 * round(9000 / 24) + 1
+    for position, median in zip(positions[::50], medians[::50], strict=True):
+        start = int(position) - window // 2
+        assert median == statistics.median(y[start : start + window])
+
+
 def test_running_median_is_drawn_for_many_classes_alone(report):
     def medians(report, **how):
         ax = plot.ap_by_train_count(report, **how)
@@ -236,6 +246,25 @@ def test_bars_show_chosen_groups(report):
     assert [label.get_text() for label in ax.get_xticklabels()] == ["tail", "head"]
     with pytest.raises(ValueError, match="groups: expected a known name, got 'tial'; did you mean tail"):
         plot.group_bars(report, groups=["tial"])
+
+
+def test_many_names_of_groups_are_slanted(report):
+    def rotations(**how):
+        return {label.get_rotation() for label in plot.group_bars(report, **how).get_xticklabels()}
+
+    assert rotations() == {0}
+    long = replace(report, groups=tuple(replace(group, name=f"a long {group.name}") for group in report.groups))
+    assert {label.get_rotation() for label in plot.group_bars(long).get_xticklabels()} == {30}
+    assert rotations(ax=Figure(figsize=(1.2, 2)).subplots()) == {30}
+
+
+def test_groups_without_classes_are_left_out():
+    report = evaluate(SCORES, LABELS, train_counts=np.maximum(COUNTS, 101))
+    assert legend_of(plot.ap_by_train_count(report))[0].startswith("medium")
+    assert legend_of(plot.sap_by_ap(report)) == ["head", "medium"]
+    found = compare(SCORES, SCORES + LABELS, labels=LABELS, train_counts=np.maximum(COUNTS, 101))
+    with pytest.raises(ValueError, match="comparison: expected a class with positives in tail, got none"):
+        plot.head_tail_trade(found)
 
 
 def test_numbers_stand_on_few_bars(report):
@@ -538,13 +567,9 @@ def test_names_of_many_bars_do_not_overlap():
     groups = [f"partition {number % 9}" for number in range(18)]
     ax = plot.group_bars(evaluate(np.float32(labels), labels, sap=None, topk=None, groups=groups))
     renderer, texts = drawn(ax), ax.get_xticklabels()
-    assert {text.get_rotation() for text in texts} == {40.0}
-    apart = np.diff([text.get_window_extent(renderer).x1 for text in texts]) * np.sin(np.radians(40.0))
+    assert {text.get_rotation() for text in texts} == {30.0}
+    apart = np.diff([text.get_window_extent(renderer).x1 for text in texts]) * np.sin(np.radians(30.0))
     assert min(apart) > texts[0].get_fontsize() * ax.figure.dpi / 72
-
-
-def test_names_of_few_bars_are_level(report):
-    assert {text.get_rotation() for text in plot.group_bars(report).get_xticklabels()} == {0.0}
 
 
 def test_legend_of_many_groups_hides_no_line():
@@ -670,7 +695,8 @@ def plain():
         (lambda plain: plot.group_bars({}), "reports: expected at least one report, got none"),
         (lambda plain: plot.group_bars([1]), "reports: expected a Report, or several by name, got int"),
         (lambda plain: plot.reliability(plain), "report: expected calibration, got a report without it"),
-        (lambda plain: plot.reliability({"groups": {"a": {}}}), "source: expected bins and groups with count"),
+        (lambda plain: plot.reliability({"groups": {"a": {}}}), "frequency and ECE, got none of the name 'count'"),
+        (lambda plain: plot.reliability({"groups": [1]}), "source: expected groups with lists of numbers, one for"),
         (lambda plain: plot.precision_recall(plain, 0), "source: expected an Evaluation or a RankTable, got Report"),
         (lambda plain: plot.learning_curves([]), "runs: expected at least one run, got none"),
         (lambda plain: plot.learning_curves([make_run()], ["empty"]), "columns: expected columns with values, among"),

@@ -151,6 +151,12 @@ tp = np.tile(np.append(np.arange(1, 10), 10_000), num_classes)
 table = RankTable(10**9, np.arange(num_classes + 1) * 10, -tp, tp, np.full(len(tp), 2 * 10**6), np.zeros_like(tp))
 call = lambda: table.expected_sampled_average_precision(threads=1)
 """,
+    "calibration": """
+scores, labels = endless()
+def call(): vltr_eval.calibration(scores, labels, threads=2)""",
+    "choose_thresholds": """
+scores, labels = endless(2**22, 256)
+def call(): vltr_eval.choose_thresholds(scores, labels, threads=2)""",
 }
 
 

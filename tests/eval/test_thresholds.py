@@ -140,6 +140,18 @@ def test_each_group_has_its_own_pool():
         assert [(found.pools[c], found.values[c]) for c in members] == [(name, expected)] * len(members)
 
 
+def test_own_groups_are_pools_and_a_class_in_two_is_in_the_first():
+    scores, labels = made()
+    groups = {"kind": ["bird"] * 2 + [None] * 3 + ["fish"] * 3, "size": ["big"] * 4 + ["small"] * 4}
+    found = choose_thresholds(scores, labels, min_positives=300, groups=groups)
+    assert found.pools == ("kind:bird",) * 2 + ("size:big",) * 2 + ("size:small",) + ("kind:fish",) * 3
+    assert found.values[2] == found.values[3] == pooled_choice(scores, labels, [2, 3])
+    assert found.values[4] == pooled_choice(scores, labels, [4])
+    report = evaluate(*made(seed=1), thresholds=found, groups=groups, sap=None, topk=None)
+    assert list(report.thresholds.groups) == ["overall", "kind:bird", "kind:fish", "size:big", "size:small"]
+    assert report.metrics()["OF1_size:big"] == report.thresholds.groups["size:big"]["OF1"]
+
+
 def test_a_pool_without_positives_gets_the_threshold_of_all_classes_with_few():
     scores, labels = made()
     found = choose_thresholds(scores, labels, min_positives=40, pool_by={"rare": [5, 6], "absent": [7]})
@@ -457,6 +469,13 @@ def test_a_damaged_section_is_refused(chosen, name, value):
     document = json.loads(evaluate(*made(), thresholds=chosen).to_json())
     document["thresholds"][name] = value
     with pytest.raises(ValueError, match=r"^report: "):
+        Report.from_json(json.dumps(document))
+
+
+def test_settings_without_the_fingerprint_as_text_are_refused(chosen):
+    document = json.loads(evaluate(*made(), thresholds=chosen).to_json())
+    document["settings"]["thresholds"] = 5
+    with pytest.raises(ValueError, match=r"^report: .* 5 where text belongs"):
         Report.from_json(json.dumps(document))
 
 

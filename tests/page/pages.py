@@ -151,7 +151,9 @@ def hostile_names() -> list[str]:
     return [*HOSTILE_NAMES, *(f"class {c}" for c in range(len(HOSTILE_NAMES), CLASSES))]
 
 
-def comparison_html(num_systems: int = 1, names: list[str] | None = None, slices: Any = None) -> str:
+def comparison_html(
+    num_systems: int = 1, names: list[str] | None = None, groups: Any = None, slices: Any = None
+) -> str:
     """Return the page of one system or two beside a baseline."""
     data = planted()
     rng, labels, counts = data["rng"], data["labels"], data["train_counts"]
@@ -168,6 +170,7 @@ def comparison_html(num_systems: int = 1, names: list[str] | None = None, slices
         labels=labels,
         train_counts=counts,
         class_names=names,
+        groups=groups,
         names=["bce", "focal", "reweighted"][: num_systems + 1],
         slices=slices,
     )
@@ -322,7 +325,8 @@ def all_pages() -> dict[str, str]:
             with_extras(report_page(hostile_names()), title="<script>globalThis.hacked = 1</script>")
         ),
         "comparison": comparison_html(names=class_names()),
-        "systems": comparison_html(2, hostile_names(), slices_of_rows()),
+        "systems": comparison_html(2, hostile_names(), slices=slices_of_rows()),
+        "own_groups": comparison_html(groups={"topic": [("sports", "music")[c % 2] for c in range(CLASSES)]}),
         "training": render_page(training_page(1)),
         "runs": render_page(training_page(3)),
         "large": render_page(large_page()),

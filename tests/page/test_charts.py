@@ -94,6 +94,15 @@ def test_charts_of_comparisons_open_classes(open_page, title):
     assert page.locator(".panel").is_visible()
 
 
+@pytest.mark.parametrize("name", ["comparison", "own_groups"])
+def test_bands_are_those_of_the_training_counts(open_page, name):
+    bands = chart(open_page(name), "Difference by training count").locator("rect.band")
+    places = bands.evaluate_all("all => all.map((band) => [+band.getAttribute('x'), +band.getAttribute('width')])")
+    head, medium, tail = places
+    assert tail[0] < medium[0] < head[0]
+    assert [medium[0], head[0]] == pytest.approx([tail[0] + tail[1], medium[0] + medium[1]])
+
+
 def test_reports_without_training_counts_use_positives(open_page):
     page = open_page("bare")
     assert chart(page, "AP by number of positives").is_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pypdf
@@ -21,6 +22,16 @@ def test_pages_never_scroll_sideways(open_page, name, width):
         page.evaluate("location.hash = '#class=6'")
         page.wait_for_selector(".panel:not([hidden])")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "column"),
+    [("report", "#groups", "mAP"), ("hostile", ".rows", "AP"), ("comparison", ".differences", "difference")],
+)
+def test_the_first_number_is_in_sight_on_a_phone(open_page, name, table, column):
+    heading = open_page(name, width=360).locator(f"{table} th").filter(has_text=re.compile(f"^{column}$")).first
+    box = heading.bounding_box()
+    assert box["x"] + box["width"] <= 360
 
 
 def background(page) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vltr_eval._base.ranks import RankFailure
@@ -47,6 +47,18 @@ def add_command(
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run, refuse=parser.error)
     return parser
+
+
+def did_you_mean(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
+    """Return the advice for words that a parser does not know: the nearest of its options, or nothing."""
+    import re  # not above, as the next: few command lines are wrong
+
+    from vltr_eval._base.arguments import nearest_name
+
+    known = re.findall(r"--[\w-]+", parser.format_usage())
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    near = [found for option in options if (found := nearest_name(option, known)) is not None]
+    return f"; did you mean {' and '.join(dict.fromkeys(near))}?" if near else ""
 
 
 def answer(program: str, run: Callable[[], int], *, debug: bool = False) -> int:

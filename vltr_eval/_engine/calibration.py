@@ -106,7 +106,7 @@ class Calibration:
 
     @property
     def ece(self) -> np.ndarray:
-        """(C,) float64, the expected calibration error: the mean of |frequency - mean score| over rows."""
+        """(C,) float64, the expected calibration error: the mean of abs(frequency - mean score) over rows."""
         gaps = self._gaps().sum(axis=1)
         return np.array([gap / (self.num_rows * _ONE) for gap in gaps.tolist()])
 

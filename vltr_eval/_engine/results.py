@@ -93,7 +93,7 @@ class ClassInfo:
             train_counts: (C,) numbers, or numbers by class name.
             bounds: Two numbers or a preset, for the groups by training counts.
             names: C names.
-            groups: Partitions of one's own, see `vltr_eval.formats.read_groups`.
+            groups: Partitions of one's own, see `vltr_eval.formats.group_files.read_groups`.
 
         Raises:
             ValueError: A length is not ``num_classes``, or a value is out of range.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vltr_eval._base.arguments import nearest_name
@@ -55,11 +55,13 @@ class StatedGroups:
         source: The file or the argument, for messages.
         partitions: The partitions.
         takes_order: Whether the order of lines decides where the evaluation has no names.
+        header: The heading of the column of classes, "" without one.
     """
 
     source: str
     partitions: tuple[Partition, ...]
     takes_order: bool = False
+    header: str = ""
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
@@ -111,6 +113,11 @@ class StatedGroups:
         if not stated:
             return None
         index_of = {} if names is None else names.index_of
+        if only_digits(self.header) or (self.header in index_of and plain(self.header) not in _NAME_COLUMNS):
+            raise InputError(
+                f"{self.source}: expected a header such as class,genus in the first line, got the class "
+                f"{quote(self.header)}"
+            )
         for classes in stated:
             if all(known in index_of for known in classes):
                 return [index_of[known] for known in classes]
@@ -182,9 +189,9 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
             text = source.path.read_text(encoding="utf-8-sig")
         return _stated(str(source), parse(source, text))
     if source.suffix in (".csv", ".tsv"):
-        return StatedGroups(str(source), _of_table(str(source), read_csv(source)), takes_order=True)
+        return _of_table(str(source), read_csv(source))
     if source.suffix == ".parquet":
-        return StatedGroups(str(source), _of_table(str(source), read_parquet(source)), takes_order=True)
+        return _of_table(str(source), read_parquet(source))
     if source.suffix not in (".txt", ".lst", ""):
         raise InputError(
             f"{source}: cannot read groups from a {source.suffix!r} file; expected .csv, .tsv, .parquet, .json, or "
@@ -206,7 +213,7 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
 def _stated(source: str, groups: Any) -> StatedGroups:
     """Groups in memory, or of JSON."""
     if is_frame(groups):
-        return StatedGroups(source, _of_table(source, columns_of_frame(groups)))
+        return replace(_of_table(source, columns_of_frame(groups)), takes_order=False)
     if isinstance(groups, Mapping) and groups and not any(map(_is_group, groups.values())):
         parts = (_partition(source, partition_name(source, name), part) for name, part in groups.items())
         return StatedGroups(source, tuple(parts))
@@ -231,7 +238,7 @@ def _partition(source: str, name: str, groups: Any) -> Partition:
     return Partition(name, found, (tuple(classes),) if classes else ())
 
 
-def _of_table(source: str, columns: Mapping[str, Sequence[Any]]) -> tuple[Partition, ...]:
+def _of_table(source: str, columns: Mapping[str, Sequence[Any]]) -> StatedGroups:
     """The partitions of a table: the columns beside those of the classes."""
     names = list(columns)
     named = [name for name in names if plain(name) in _NAME_COLUMNS]
@@ -243,10 +250,11 @@ def _of_table(source: str, columns: Mapping[str, Sequence[Any]]) -> tuple[Partit
             f"{source}: expected a column of classes and one for each partition, got {listing(map(quote, names), 6)}"
         )
     classes = tuple(tuple(_class_of(value) for value in columns[key]) for key in keys)
-    return tuple(
+    partitions = (
         Partition(partition_name(source, name), tuple(group_of(source, value) for value in columns[name]), classes)
         for name in rest
     )
+    return StatedGroups(source, tuple(partitions), takes_order=True, header=keys[0])
 
 
 def read_csv(source: Source) -> dict[str, list[str]]:

@@ -6,6 +6,24 @@ This package knows plain documents and arrays alone. `vltr_eval.report` and `vlt
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from vltr_eval.page.details import ClassDetails, Curves, Histograms, Mistakes
 
-__all__ = ["ClassDetails", "Curves", "Histograms", "Mistakes"]
+if TYPE_CHECKING:
+    from vltr_eval.page.document import Page, StaticTable
+    from vltr_eval.page.template import render_page
+
+__all__ = ["ClassDetails", "Curves", "Histograms", "Mistakes", "Page", "StaticTable", "render_page"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Page", "StaticTable"):
+        from vltr_eval.page import document
+
+        return getattr(document, name)
+    if name == "render_page":
+        from vltr_eval.page.template import render_page
+
+        return render_page
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

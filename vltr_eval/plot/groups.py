@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vltr_eval._base.arguments import unknown_name
+from vltr_eval._base.text_table import display_width
 from vltr_eval.plot.report_data import named_reports
 from vltr_eval.plot.style import (
     BLACK,
@@ -18,10 +19,10 @@ from vltr_eval.plot.style import (
     THIN,
     add_legend,
     add_legend_above,
+    axes_width,
     drawing,
     group_marks,
     mark_of,
-    name_bars,
     readable,
     share_axis,
 )
@@ -36,6 +37,8 @@ MOST_NUMBERS = 8
 
 MOST_WITHIN = 6
 """Lines: the legend of more is above the axes, where it hides none."""
+
+_CHARACTERS = 17  # of an inch in tick labels, with their gaps
 
 
 def group_bars(
@@ -108,7 +111,10 @@ def group_bars(
             highest = max(highest, *(top for top in tops if top == top), 0.0)
             if len(named) * len(names) <= MOST_NUMBERS:
                 _add_numbers(ax, positions, values, tops, 3 if len(named) == 1 else 2)
-        name_bars(ax, [readable(name, 16) for name in names])
+        shown = [readable(name, 16) for name in names]
+        fits = max(map(display_width, shown), default=0) * len(shown) <= _CHARACTERS * axes_width(ax)
+        slant: dict[str, Any] = {} if fits else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        ax.set_xticks(range(len(names)), labels=shown, **PLAIN, **slant)
         ax.tick_params(axis="x", length=0)
         ax.set_xlim(-0.55, len(names) - 0.45)
         share_axis(ax.yaxis, 0.0, 1.0)
@@ -223,9 +229,10 @@ def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float
             error = group["ECE"]
             scores, shares = ([pair[index] for pair in filled] for index in (0, 1))
             found[str(name)] = scores, shares, math.nan if error is None else float(error)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except KeyError as error:
         raise ValueError(
-            "source: expected bins and groups with count, mean_score, frequency and ECE, got other keys or values "
-            f"({error})"
+            f"source: expected groups with count, mean_score, frequency and ECE, got none of the name {error}"
         ) from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"source: expected groups with lists of numbers, one for each bin, got {error}") from None
     return found

@@ -330,6 +330,9 @@ def head_tail_trade(
             f"comparison: expected the means {wanted}, got {', '.join(sorted(known))}; compare evaluations with "
             "train_counts= (--counts)"
         )
+    for group in chosen:
+        if all(math.isnan(system.of(f"{metric}_{group}").difference) for system in comparison.systems):
+            raise ValueError(f"comparison: expected a class with positives in {group}, got none")
     with drawing(ax, 3.2) as ax:
         for line in (ax.axhline, ax.axvline):
             line(0, color=GREY, linewidth=THIN, zorder=1)

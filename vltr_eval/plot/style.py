@@ -10,7 +10,7 @@ import unicodedata
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -173,7 +173,8 @@ def _own_style() -> AbstractContextManager[Any]:
 
     settings: Any = matplotlib.rcParams
     fonts = {key: settings[key] for key in _FONTS}
-    return style.context(["default", {**_STYLE, **fonts}])
+    changed: AbstractContextManager[Any] = style.context(["default", {**_STYLE, **fonts}])
+    return changed
 
 
 # Names
@@ -252,15 +253,6 @@ def _fits(names: Sequence[str], columns: int) -> bool:
     return sum(int(max(row)) + _HANDLE for row in rows) <= _LEGEND
 
 
-def name_bars(ax: Axes, names: Sequence[str]) -> None:
-    """Write the names of bars below them; slanted if two neighbours would touch."""
-    widths = list(map(display_width, names))
-    touch = any((one + other) / 2 + 1 > _BARS / len(names) for one, other in pairwise(widths))
-    slant: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if touch else {}
-    ax.set_xticks(range(len(names)), labels=names, **slant, **PLAIN)
-
-
-_BARS = 48  # characters: the width of the axes of bars
 _HANDLE, _LEGEND = 6, 62  # characters: the width of a handle with its gaps, and that of a figure
 
 
@@ -351,6 +343,6 @@ def _round_counts(low: float, high: float) -> list[float]:
     return [ZERO] * (low <= ZERO) + [tick for tick in ticks if low <= tick <= high]
 
 
-def no_data(ax: Axes, text: str) -> None:
-    """Write a sentence into axes that have nothing to show."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY, **PLAIN)
+def axes_width(ax: Axes) -> float:
+    """Return the width of axes in inches, which a layout may still change a little."""
+    return float(ax.get_window_extent().width / ax.figure.dpi)

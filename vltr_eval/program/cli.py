@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
-from vltr_eval._base.terminal import answer
+from vltr_eval._base.arguments import nearest_name
+from vltr_eval._base.terminal import answer, did_you_mean
 
 PROGRAM = "vltr-eval"
 
@@ -29,7 +31,10 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     command, *arguments = _with_command(list(sys.argv[1:] if argv is None else argv))
     args, others = _parser(command).parse_known_args([command, *arguments])
     if others:
-        args.refuse(f"unrecognized arguments: {' '.join(others)}")
+        advice = did_you_mean(args.refuse.__self__, others)
+        args.refuse(f"unrecognized arguments: {' '.join(others)}{advice}")
+    if command == "evaluate":
+        _check_command(args)
     args.launched = launched
     return answer(PROGRAM, lambda: args.run(args), debug=args.debug)
 
@@ -42,6 +47,14 @@ def _with_command(argv: list[str]) -> list[str]:
         if argument not in ("--quiet", "--debug"):
             break
     return ["evaluate", *argv]
+
+
+def _check_command(args: argparse.Namespace) -> None:
+    """Refuse a misspelt command, which would be read as a file that is not there."""
+    first = args.preds[0]
+    near = nearest_name(first, COMMANDS) if first.isalpha() and not os.path.exists(first) else None
+    if near is not None:
+        args.refuse(f"expected PREDS or a command, got {first!r}, which is neither; did you mean {near}?")
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

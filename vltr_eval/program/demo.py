@@ -229,7 +229,7 @@ def write_demo(
     }
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context(PendingFile(directory / name)) for name in contents}
-        writing = part_of(progress, _OF_MAKING, 1.0)
+        writing = part_of(progress, _OF_MAKING, 1.0)  # of the scores, which are nearly all bytes
         for name, content in contents.items():
             files[name].fill(functools.partial(_write, content, writing if name == "preds.npy" else None))
         for file in files.values():
@@ -245,13 +245,15 @@ def _write(content: np.ndarray | str, progress: Callable[[float], None] | None, 
         path.write_text(content, encoding="utf-8", newline="")
         return
     with open(path, "wb") as file:
+        if progress is None:
+            np.save(file, content)  # by its path np.save would add .npy to it
+            return
         header = np.lib.format.header_data_from_array_1_0(content)
         np.lib.format.write_array_header_1_0(file, header)
         step = max(1, _BYTES_PER_WRITE // max(1, content[:1].nbytes))
         for start in range(0, len(content), step):
             file.write(content[start : start + step].data)
-            if progress is not None:
-                progress(min(1.0, (start + step) / len(content)))
+            progress(min(1.0, (start + step) / len(content)))
 
 
 _BYTES_PER_WRITE = 1 << 24

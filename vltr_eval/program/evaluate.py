@@ -137,6 +137,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _refuse_saved(args)
     groups = read_stated_groups(args)
     settings = Settings(
         args.sap,
@@ -232,6 +233,20 @@ def run(args: argparse.Namespace) -> int:
             text = summary(comparison, verdicts)
         outputs.deliver(report, found.table, evaluation, text, _details(args, inputs, chunks, found, progress))
     return max(judge_limits(args, report), report_drops(verdicts))
+
+
+def _refuse_saved(args: argparse.Namespace) -> None:
+    """Refuse a saved evaluation in place of predictions."""
+    first = args.preds[0]
+    if not first.endswith(".npz"):
+        return
+    from vltr_eval.comparison.archive import is_archive  # not above: predictions are seldom in .npz
+
+    if is_archive(first):
+        args.refuse(
+            f"{first}: expected predictions, got a file of --save-evaluation; `vltr-eval table {first}` reports on it, "
+            "and `vltr-eval compare` compares such files"
+        )
 
 
 _BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices

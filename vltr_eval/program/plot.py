@@ -64,6 +64,8 @@ Draw a figure for one column of a paper. The same inputs give the same bytes."""
 _LEVEL = 0.95
 _BINS = 15  # as of --calibration
 
+_BINS = 15  # of the reliability of predictions
+
 _OF_REPORTS = "INPUT is PREDS LABELS as of `vltr-eval`, a file that --save-evaluation wrote, or a report (--json)."
 
 

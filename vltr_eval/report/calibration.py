@@ -55,9 +55,10 @@ class CalibrationResult:
         return {"bins": self.bins, "groups": groups}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], names: Sequence[str]) -> CalibrationResult:
-        """Read the JSON of `document`. names: The groups of the report."""
-        bins = read_count(document["bins"])
+    def from_document(cls, document: Mapping[str, Any], names: Sequence[str], bins: int) -> CalibrationResult:
+        """Read the JSON of `document`. names: The groups of the report. bins: The number in its settings."""
+        if document["bins"] != bins:
+            raise ValueError(f"{document['bins']!r} bins where the settings have {bins}")
         groups = {name: _read_group(document["groups"][name], bins) for name in names}
         return cls(bins, groups)
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from vltr_eval._base.files import InputError, PendingFile
-from vltr_eval._base.groups import checked_bounds
+from vltr_eval._base.groups import checked_bounds, flat_group_name
 from vltr_eval._base.text_table import WIDTH, Table
 from vltr_eval.report.calibration import CalibrationResult
 from vltr_eval.report.document import (
@@ -186,8 +186,7 @@ class BaseReport(ABC):
             path: The file to write; None returns the text.
             details: The details of single classes: the result of `vltr_eval.class_details`, or a
                 `vltr_eval.RankTable`, which has their precision-recall curves alone. None leaves them out.
-            training: Learning curves to show below: "runs" has a list of runs, each with "name", "epochs" and
-                "columns".
+            training: Learning curves to show below: "runs" is a list of runs, each with "name", "epochs" and "columns".
 
         Raises:
             ValueError: The details are those of other classes.
@@ -500,6 +499,7 @@ class Report(BaseReport):
             "topk": tuple(map(read_count, values["topk"])),
             "bounds": bounds,
             "partitions": read_partitions(values.get("partitions", {})),
+            "thresholds": read_text(values["thresholds"]) if "thresholds" in values else None,
         }
         settings = Settings(**{**values, **plain})
         num_classes = read_count(document["num_classes"])
@@ -523,6 +523,7 @@ class Report(BaseReport):
         for name in ("num_positives", *partitions, *columns, *ends):
             if name not in classes:
                 raise KeyError(name)
+        _check_partitions(partitions, groups, classes)
         unlabelled = document["rows_without_labels"]
         return cls(
             version=read_text(document["version"]),
@@ -542,7 +543,9 @@ class Report(BaseReport):
             else ThresholdResult.from_document(document["thresholds"], [group.name for group in groups]),
             calibration=None
             if settings.calibration is None
-            else CalibrationResult.from_document(document["calibration"], [group.name for group in groups]),
+            else CalibrationResult.from_document(
+                document["calibration"], [group.name for group in groups], settings.calibration
+            ),
             notes=read_texts(document.get("notes", [])),  # older reports have none
         )
 
@@ -639,4 +642,24 @@ class Report(BaseReport):
 
 
 _FEW_CLASSES = 10  # of those with the lowest AP in a notebook
+
+
+def _check_partitions(
+    partitions: Mapping[str, tuple[str, ...]], groups: Sequence[Group], classes: Mapping[str, Sequence[Any]]
+) -> None:
+    """Raise TypeError if the groups, or those of the classes, are not the groups of the partitions."""
+    stated: dict[str, list[str]] = {}
+    for group in groups:
+        if group.partition:
+            stated.setdefault(group.partition, []).append(group.name)
+    of_classes = {
+        partition: {flat_group_name(partition, group, len(partitions)) for group in classes[partition] if group}
+        for partition in partitions
+    }
+    if {name: tuple(names) for name, names in stated.items()} != partitions or any(
+        of_classes[name] != set(names) for name, names in partitions.items()
+    ):
+        raise TypeError("groups that are not those of the partitions")
+
+
 _PRIOR_NUMBERS = ("effective_rows", "total_variation", "left_out")

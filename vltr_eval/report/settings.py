@@ -12,7 +12,6 @@ from vltr_eval._base.groups import (
     COUNTS_PARTITION,
     GROUP_NAMES,
     PRESETS,
-    read_bounds,
 )
 from vltr_eval.report.names import (
     AP,
@@ -92,7 +91,7 @@ class Settings:
             raise ValueError(f'absent: expected "nan" or "zero", got {self.absent!r}')
         if self.interval is not None:
             object.__setattr__(self, "interval", check_level(self.interval, "interval"))
-        if self.preset is not None and read_bounds(self.preset).bounds != self.bounds:
+        if self.preset is not None and (self.preset not in PRESETS or PRESETS[self.preset].bounds != self.bounds):
             raise ValueError(f"preset: expected one of the bounds {self.bounds}, got {self.preset!r}")
         if self.calibration is not None:
             object.__setattr__(self, "calibration", check_bins(self.calibration, "calibration"))

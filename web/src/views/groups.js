@@ -86,6 +86,7 @@ export function groupsView(model) {
   const domain = [Math.max(0, Math.min(...ends) - 0.02), Math.min(1, Math.max(...ends) + 0.02)];
   const hasMarks = ends.length > 0;
   const isSplit = model.partitions.size > 1;
+  const undefinedCell = Object.values(report.groups).some((sizes) => sizes.num_undefined) ? null : { class: "zeros" };
   const rows = groups.flatMap((group) => {
     const sizes = report.groups[group];
     const partition = isSplit ? [...model.partitions].find(([, names]) => names[0] === group)?.[0] : undefined;
@@ -102,7 +103,7 @@ export function groupsView(model) {
       { class: group === OVERALL ? "overall" : null },
       groupCell(model, group),
       el("td", null, count(sizes.num_classes)),
-      el("td", null, count(sizes.num_undefined)),
+      el("td", undefinedCell, count(sizes.num_undefined)),
       hasMarks &&
         el(
           "td",
@@ -136,7 +137,7 @@ export function groupsView(model) {
             null,
             el("th", { scope: "col" }, "group"),
             el("th", { scope: "col" }, "classes"),
-            el("th", { scope: "col" }, "undefined"),
+            el("th", { scope: "col", ...undefinedCell }, "undefined"),
             hasMarks && el("th", { scope: "col", class: "graphic" }, "mAP, drawn"),
             metrics.map((metric) => el("th", { scope: "col" }, metricHeading(metric))),
           ),
