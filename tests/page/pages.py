@@ -177,6 +177,13 @@ def comparison_html(
     return compared.to_html(details=[vltr_eval.class_details(one, labels) for one in [data["scores"], *others]])
 
 
+def tiny_html() -> str:
+    """Return the page of scores so near to zero that their differences have no reciprocal."""
+    rng = np.random.default_rng(0)
+    scores, labels = 1e-320 * rng.random((200, 1)), rng.random((200, 1)) < 0.3
+    return vltr_eval.evaluate(scores, labels).to_html(details=vltr_eval.class_details(scores, labels))
+
+
 def slices_of_rows() -> dict[str, list[str]]:
     """Return the slices of the planted rows in two partitions."""
     rows = range(len(planted()["labels"]))
@@ -327,6 +334,7 @@ def all_pages() -> dict[str, str]:
         "comparison": comparison_html(names=class_names()),
         "systems": comparison_html(2, hostile_names(), slices=slices_of_rows()),
         "own_groups": comparison_html(groups={"topic": [("sports", "music")[c % 2] for c in range(CLASSES)]}),
+        "tiny": tiny_html(),
         "training": render_page(training_page(1)),
         "runs": render_page(training_page(3)),
         "large": render_page(large_page()),
