@@ -186,3 +186,9 @@ def test_undefined_means_have_no_best():
     assert all(map(math.isnan, tail.p_values))
     assert json.loads(comparison.to_json())["best"]["mAP_tail"]["system"] is None
     assert [row[4] for row in rows_of(comparison.to_markdown())[1:]] == ["-"] * 3
+
+
+def test_undefined_means_of_several_runs_have_no_deviation():
+    mean = BestOfMean("mAP", (math.nan, 0.5), (math.nan, 0.25), 1, (math.nan, math.nan))
+    table = system_table(["a", "b"], [mean], 0.95)
+    assert [row[1] for row in table.rows()] == ["-", "0.5000 +- 0.2500"]

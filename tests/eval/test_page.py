@@ -266,6 +266,17 @@ def test_histograms_and_mistakes_are_those_of_the_details(inputs):
     assert document["ids"] is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_scores_beyond_single_precision_have_finite_bins():
+    scores, labels = np.array([[1e300], [-1e300], [0.5]]), np.uint8([[1], [0], [1]])
+    html = evaluate(scores, labels, sap=None, topk=None).to_html(details=class_details(scores, labels))
+    (details,) = Reader(html).document["details"]
+    ends = [unpack(details["histograms"][end], "f4") for end in ("low", "high")]
+    assert np.isfinite(ends).all()
+    assert ends[0] < ends[1]
+    assert unpack(details["curves"]["threshold"], "f8").tolist() == [1e300, 0.5]
+
+
 def test_ids_of_mistakes_are_in_the_document():
     scores, labels = make_inputs(30, 2)
     ids = [f"video </script> {n}" for n in range(30)]

@@ -567,6 +567,35 @@ def test_groups_have_the_same_mark_in_every_figure():
     assert part["fish"] != part["tail"]
 
 
+def test_many_groups_have_marks_of_their_own():
+    marks = style.group_marks([f"group {number}" for number in range(40)])
+    for attribute in ("marker", "dash", "hatch"):
+        assert len({(mark.color, str(getattr(mark, attribute))) for mark in marks.values()}) == 40
+
+
+def drawn(ax):
+    """The renderer of a figure whose parts have their places."""
+    ax.figure.draw_without_rendering()
+    return ax.figure._get_renderer()
+
+
+def test_names_of_many_bars_do_not_overlap():
+    labels = np.eye(18, dtype=np.uint8)
+    groups = [f"partition {number % 9}" for number in range(18)]
+    ax = plot.group_bars(evaluate(np.float32(labels), labels, sap=None, topk=None, groups=groups))
+    renderer, texts = drawn(ax), ax.get_xticklabels()
+    assert {text.get_rotation() for text in texts} == {30.0}
+    apart = np.diff([text.get_window_extent(renderer).x1 for text in texts]) * np.sin(np.radians(30.0))
+    assert min(apart) > texts[0].get_fontsize() * ax.figure.dpi / 72
+
+
+def test_legend_of_many_groups_hides_no_line():
+    section = {"count": [8, 2], "mean_score": [0.1, 0.9], "frequency": [0.125, 0.5], "ECE": 0.1}
+    ax = plot.reliability({"bins": 2, "groups": {f"group {number}": section for number in range(12)}})
+    renderer = drawn(ax)
+    assert ax.get_legend().get_window_extent(renderer).y0 >= ax.get_window_extent(renderer).y1
+
+
 def test_marks_differ_in_grey():
     for attribute in ("marker", "hatch"):
         assert len({getattr(mark, attribute) for mark in style.MARKS}) == len(style.MARKS)

@@ -189,6 +189,15 @@ def test_reliability_is_read_from_the_report(run):
     assert "report: expected calibration, got a report" in run("reliability", "new.npz", code=BAD_DATA, out="b.svg")
 
 
+def test_reliability_of_predictions(run):
+    scores, labels = load("new", "labels")
+    np.save("probabilities.npy", 1 / (1 + np.exp(-scores)))
+    report = evaluate("probabilities.npy", labels, train_counts=COUNTS, calibration=15)
+    found = run("reliability", "probabilities.npy", "labels.npy", "--counts", "counts.lst")
+    assert found == saved(plot.reliability(report))
+    assert "expected probabilities" in run("reliability", "new.npy", "labels.npy", code=BAD_DATA, out="other.svg")
+
+
 def test_width_and_title_are_of_the_figure(run):
     save_inputs()
     content = run("groups", "new.npz", "--width", 5, "--title", "Cost in $ and _")

@@ -139,7 +139,7 @@ def test_limits_on_the_new_metrics(run):
 @pytest.mark.parametrize(
     ("options", "missing"),
     [
-        (["--fail-under", "OF1=0.5"], "give --thresholds FILE as well, which OF1 needs"),
+        (["--fail-under", "OF1=0.5"], "argument --fail-under: give --thresholds FILE as well, which OF1 needs"),
         (["--fail-under", "CF1_tail=0.5"], "give --counts FILE and --thresholds FILE as well, which CF1_tail needs"),
         (["--fail-under", "Brier=0.5"], "give --calibration as well, which Brier needs"),
         (["--thresholds", "0.5", "--fail-under", "OF1_tail=0.5"], "give --counts FILE as well, which OF1_tail needs"),

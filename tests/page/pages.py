@@ -151,7 +151,9 @@ def hostile_names() -> list[str]:
     return [*HOSTILE_NAMES, *(f"class {c}" for c in range(len(HOSTILE_NAMES), CLASSES))]
 
 
-def comparison_html(num_systems: int = 1, names: list[str] | None = None, groups: Any = None) -> str:
+def comparison_html(
+    num_systems: int = 1, names: list[str] | None = None, groups: Any = None, slices: Any = None
+) -> str:
     """Return the page of one system or two beside a baseline."""
     data = planted()
     rng, labels, counts = data["rng"], data["labels"], data["train_counts"]
@@ -170,8 +172,25 @@ def comparison_html(num_systems: int = 1, names: list[str] | None = None, groups
         class_names=names,
         groups=groups,
         names=["bce", "focal", "reweighted"][: num_systems + 1],
+        slices=slices,
     )
     return compared.to_html(details=[vltr_eval.class_details(one, labels) for one in [data["scores"], *others]])
+
+
+def tiny_html() -> str:
+    """Return the page of scores so near to zero that their differences have no reciprocal."""
+    rng = np.random.default_rng(0)
+    scores, labels = 1e-320 * rng.random((200, 1)), rng.random((200, 1)) < 0.3
+    return vltr_eval.evaluate(scores, labels).to_html(details=vltr_eval.class_details(scores, labels))
+
+
+def slices_of_rows() -> dict[str, list[str]]:
+    """Return the slices of the planted rows in two partitions."""
+    rows = range(len(planted()["labels"]))
+    return {
+        "<i>time</i>": ["day" if row % 3 else "<b>night</b>" for row in rows],
+        "half": [str(row % 2) for row in rows],
+    }
 
 
 def training_page(num_runs: int, seed: int = 0) -> Page:
@@ -313,8 +332,9 @@ def all_pages() -> dict[str, str]:
             with_extras(report_page(hostile_names()), title="<script>globalThis.hacked = 1</script>")
         ),
         "comparison": comparison_html(names=class_names()),
-        "systems": comparison_html(2, hostile_names()),
+        "systems": comparison_html(2, hostile_names(), slices=slices_of_rows()),
         "own_groups": comparison_html(groups={"topic": [("sports", "music")[c % 2] for c in range(CLASSES)]}),
+        "tiny": tiny_html(),
         "training": render_page(training_page(1)),
         "runs": render_page(training_page(3)),
         "large": render_page(large_page()),

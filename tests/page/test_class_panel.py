@@ -148,3 +148,8 @@ def test_comparisons_show_the_curves_of_all_systems(open_page):
     panel.get_by_role("button", name="reweighted").click()
     assert readout(page) != before
     assert panel.locator("tbody tr").count() == 2
+
+
+def test_scores_close_to_zero_have_a_panel(open_page):
+    page = open_page("tiny", hash="#class=0")
+    assert page.locator(".panel svg").count() >= 2

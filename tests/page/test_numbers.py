@@ -129,6 +129,23 @@ def test_means_of_comparisons_are_those_of_the_document(open_page):
         assert detectable == decimal(mean["detectable"])
 
 
+def test_slices_of_a_comparison_have_their_own_means(open_page):
+    page = open_page("systems")
+    comparison = document_in(page)["comparison"]
+    page.eval_on_selector_all("section.system details", "all => all.forEach(one => { one.open = true })")
+    for number, system in enumerate(comparison["systems"]):
+        section = page.locator("section.system").nth(number)
+        folded = section.locator(".folded details").all()
+        parts = [(name, part) for slices in comparison["slices"].values() for name, part in slices.items()]
+        assert len(folded) == len(parts) == 4
+        for shown, (name, part) in zip(folded, parts, strict=True):
+            assert shown.locator("summary").inner_text() == f"{name}, {part['num_rows']:,} rows"
+            for mean, values in part["systems"][system].items():
+                line = plain(shown.locator(f'tr[data-name="{mean}"]').inner_text()).split()
+                if values["difference"] is not None:
+                    assert {decimal(values["base"]), decimal(values["new"]), signed(values["difference"])} <= set(line)
+
+
 def test_wins_and_losses_are_those_of_the_document(open_page):
     page = open_page("comparison")
     outcomes = document_in(page)["comparison"]["systems"]["focal"]["outcomes"]

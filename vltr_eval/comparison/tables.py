@@ -41,7 +41,10 @@ def system_table(names: Sequence[str], means: Sequence[BestOfMean], level: float
     marks = {}
     for place, mean in enumerate(means, 1):
         spreads = ["" if spread is None else f" +- {_number(spread)}" for spread in mean.deviations]
-        cells = [_number(value) + spread for value, spread in zip(mean.values, spreads, strict=True)]
+        cells = [
+            _number(value) + ("" if math.isnan(value) else spread)
+            for value, spread in zip(mean.values, spreads, strict=True)
+        ]
         columns.append(Column(_mean_heading(mean.name), cells))
         for row in range(len(names)):
             if mean.is_best(row):

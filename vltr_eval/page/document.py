@@ -192,7 +192,7 @@ def _share(values: np.ndarray) -> np.ndarray:
 
 def _float_dtype(values: np.ndarray) -> str:
     """The smaller float type that holds all values, or the larger one, which may round integers of 64 bits."""
-    return "f4" if values.dtype == np.float32 or bool(np.all(values.astype(np.float32) == values)) else "f8"
+    return "f4" if values.dtype == np.float32 or bool(np.all(_single(values) == values)) else "f8"
 
 
 def _histograms(histograms: Histograms, merged: int) -> dict[str, Any]:
@@ -205,8 +205,8 @@ def _histograms(histograms: Histograms, merged: int) -> dict[str, Any]:
     }
     return {
         "bins": bins,
-        "low": pack(_single(histograms.low), "f4"),
-        "high": pack(_single(histograms.high), "f4"),
+        "low": pack(_finite(histograms.low), "f4"),
+        "high": pack(_finite(histograms.high), "f4"),
         **{name: pack(values, "u4") for name, values in counts.items()},
     }
 
@@ -234,6 +234,13 @@ def _single(values: np.ndarray) -> np.ndarray:
     """Values in single precision; those beyond its range are infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Finite values in single precision; those beyond its range are its ends, because an axis is drawn from them."""
+    ends = np.finfo(np.float32)
+    found: np.ndarray = np.clip(_single(values), ends.min, ends.max)
+    return found
 
 
 def _ids(details: Sequence[ClassDetails]) -> dict[str, str] | None:

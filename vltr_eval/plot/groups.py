@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 8
 """Bars: more of them have no numbers on top, which would overlap."""
 
+MOST_WITHIN = 6
+"""Lines: the legend of more is above the axes, where it hides none."""
+
 _CHARACTERS = 17  # of an inch in tick labels, with their gaps
 
 
@@ -201,9 +204,9 @@ def reliability(source: Report | Mapping[str, Any], *, ax: Axes | None = None) -
         square_axes(ax)
         ax.set_xlabel("mean score")
         ax.set_ylabel("share of positives")
-        corner = _free_corner(groups.values(), names)
+        corner = None if len(names) > MOST_WITHIN else _free_corner(groups.values(), names)
         if corner is None:
-            add_legend_above(ax, handles, names)
+            add_legend_above(ax, handles, names, 2)
         else:
             add_legend(ax, handles, names, loc=corner)
     return ax

@@ -279,8 +279,10 @@ def group_marks(names: Sequence[str]) -> dict[str, Mark]:
 
 
 def mark_of(number: int) -> Mark:
-    """Return the mark of the group, system or class with this number."""
-    return MARKS[number % len(MARKS)]
+    """Return the mark of the group, system or class with this number. The first 49 differ in two parts or more."""
+    turn, place = divmod(number, len(MARKS))
+    marker, dash = (MARKS[(place + step * turn) % len(MARKS)] for step in (1, 2))
+    return MARKS[place]._replace(marker=marker.marker, dash=dash.dash, hatch=marker.hatch)
 
 
 # Axes

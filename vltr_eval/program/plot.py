@@ -63,6 +63,7 @@ _DESCRIPTION = """\
 Draw a figure for one column of a paper. The same inputs give the same bytes."""
 
 _LEVEL = 0.95
+_BINS = 15  # as of --calibration
 
 _BINS = 15  # of the reliability of predictions
 
@@ -329,7 +330,7 @@ def _read_report(path: str, kind: str) -> Report | Mapping[str, Any]:
 def _draw_comparison(args: argparse.Namespace) -> int:
     base, new = checked_systems(args)
     files = [path for system in (base, *new) for path in system]
-    inputs = [*files, args.labels, args.counts, args.class_names, args.clusters, *id_files(args)]
+    inputs = [*files, args.labels, args.counts, args.groups, args.class_names, args.clusters, *id_files(args)]
     return _deliver(
         args, inputs, lambda progress: _figure_of_comparison(args, compare_systems(args, base, new, progress)[0])
     )

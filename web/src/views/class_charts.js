@@ -81,12 +81,14 @@ export function curveChart(systems, { share, move }) {
   });
 }
 
+const SMALLEST = 1e-300; // nearer to zero the steps between ticks are zero
+
 /** The scale of thresholds: logarithmic if they are positive and span more than three powers of ten. */
 function thresholdScale(threshold) {
   const values = Array.from(threshold).filter(Number.isFinite);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const isLog = low > 0 && high / low > 1000;
-  const domain = low === high ? [low - 0.5, high + 0.5] : [low, high];
+  const isLog = low > SMALLEST && high / low > 1000;
+  const domain = high - low > SMALLEST ? [low, high] : [low - 0.5, high + 0.5];
   return { scale: isLog ? scaleLog().domain([low, high]) : scaleLinear().domain(domain), isLog };
 }
 

@@ -22,10 +22,10 @@ const GAIN = "--gain";
 const UNDECIDED = "--no-group";
 
 /** Return the groups of a comparison in their order, those of its means. */
-function groupsOf(model, system) {
+function groupsOf(model, means) {
   const known = model.doc.group_names ?? [OVERALL, "head", "medium", "tail"];
-  const metric = Object.keys(system.means)[0];
-  return known.filter((group) => groupedName(metric, group) in system.means);
+  const metric = Object.keys(means)[0];
+  return known.filter((group) => groupedName(metric, group) in means);
 }
 
 /** @param {import("../model.js").Model} model */
@@ -57,6 +57,7 @@ function systemSection(model, system, index, open) {
     ),
     differencesTable(model, system),
     outcomesTable(model, system),
+    slicesTables(model, system),
     el(
       "div",
       { class: "grid" },
@@ -67,16 +68,49 @@ function systemSection(model, system, index, open) {
   return { section, charts };
 }
 
+/** The means over the rows of each slice, which are stored by partition and name of the slices. */
+function slicesTables(model, system) {
+  return Object.entries(model.comparison.slices ?? {}).map(([partition, slices]) => [
+    el("h3", null, "by ", el("bdi", null, visible(partition))),
+    el(
+      "div",
+      { class: "folded" },
+      Object.entries(slices).map(([name, slice]) =>
+        el(
+          "details",
+          null,
+          el("summary", null, el("bdi", null, visible(name)), `, ${count(slice.num_rows)} rows`),
+          meansOf(model, `${system.name}: ${name}`, slice.systems[system.name]),
+        ),
+      ),
+    ),
+  ]);
+}
+
 function differencesTable(model, system) {
-  const groups = groupsOf(model, system);
-  const metrics = metricNames(system.means, groups);
+  return [
+    meansOf(model, system.name, system.means),
+    el(
+      "p",
+      { class: "note" },
+      "Differences in bold have a p-value of at most ",
+      decimal(1 - model.level).replace(/0+$/, ""),
+      ". Detectable is the smallest true difference that the test finds with a probability of 80 %.",
+      " Each metric has its own scale of drawn intervals.",
+    ),
+  ];
+}
+
+/** A table with a line for each mean. @param {string} name @param {Record<string, any>} means */
+function meansOf(model, name, means) {
+  const groups = groupsOf(model, means);
+  const metrics = metricNames(means, groups);
   const percent = `${Math.round(model.level * 1e4) / 100} % interval`;
-  const hasSeeds = Object.values(system.means).some((mean) => isNumber(mean.seed_error));
+  const hasSeeds = Object.values(means).some((mean) => isNumber(mean.seed_error));
   const heads = ["base", "new", "difference", percent, "p", "detectable"];
   if (hasSeeds) heads.push("error of rows", "error of seeds");
-  const drawn = el("th", { scope: "col", class: "graphic" }, "difference, drawn");
-  const bodies = metrics.map((metric) => {
-    const entries = groups.map((group) => [group, system.means[groupedName(metric, group)]]).filter(([, mean]) => mean);
+  const body = metrics.map((metric) => {
+    const entries = groups.map((group) => [group, means[groupedName(metric, group)]]).filter(([, mean]) => mean);
     const ends = entries.flatMap(([, mean]) => [mean.low, mean.high, mean.difference]).filter(isNumber);
     const reach = Math.max(...ends.map(Math.abs), 1e-9) * 1.08;
     return el(
@@ -114,17 +148,8 @@ function differencesTable(model, system) {
       ),
     );
   });
-  return [
-    meansTable(`Means of ${visible(system.name)}`, ["mean", drawn, ...heads], bodies, "means differences"),
-    el(
-      "p",
-      { class: "note" },
-      "Differences in bold have a p-value of at most ",
-      decimal(1 - model.level).replace(/0+$/, ""),
-      ". Detectable is the smallest true difference that the test finds with a probability of 80 %.",
-      " Each metric has its own scale of drawn intervals.",
-    ),
-  ];
+  const drawn = el("th", { scope: "col", class: "graphic" }, "difference, drawn");
+  return meansTable(`Means of ${visible(name)}`, ["mean", drawn, ...heads], body, "means differences");
 }
 
 function isSignificant(p, level) {
@@ -222,7 +247,7 @@ function shareBar(parts) {
 
 /** The differences of the group means of the class metric: did the tail gain cost the head? */
 function tradeChart(model, system) {
-  const groups = groupsOf(model, system).filter((group) => group !== OVERALL);
+  const groups = groupsOf(model, system.means).filter((group) => group !== OVERALL);
   const metric = Object.keys(system.means)[0];
   const entries = [OVERALL, ...groups].map((group) => ({ group, mean: system.means[groupedName(metric, group)] }));
   const drawn = entries.filter(({ mean }) => isNumber(mean?.difference));
