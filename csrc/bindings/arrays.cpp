@@ -221,8 +221,9 @@ py::capsule to_dlpack(const SharedArray& array, std::optional<std::int64_t> stre
                       std::optional<IntPair> dl_device, std::optional<bool> copy) {
   const cuda::Stream& array_stream = array->stream();
   if (dl_device && *dl_device != IntPair(dlpack::kCuda, array_stream.device)) {
-    throw py::buffer_error("dl_device: expected device " + std::to_string(array_stream.device) + ", that of the array, got " +
-                           std::to_string(dl_device->second) + " of type " + std::to_string(dl_device->first));
+    throw py::buffer_error("dl_device: expected device " + std::to_string(array_stream.device) +
+                           ", that of the array, got " + std::to_string(dl_device->second) + " of type " +
+                           std::to_string(dl_device->first));
   }
   if (copy.value_or(false)) throw py::buffer_error("copy: expected None or False; the memory is shared");
   // The protocol's rules: None is the legacy default stream, -1 is no synchronization, and 0 is ambiguous.
