@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_results
 from _lib.shapes import write_dense
 from _lib.tables import duration, figure, table
 from _lib.worker import Worker, fastest_numpy
@@ -184,9 +184,7 @@ def main() -> int:
             )
             sys.stderr.flush()
     text = "\n".join([top, grid_table(cells, args.threads, other is not None), summary(cells)])
-    sys.stdout.write(text)
-    if args.out:
-        write_whole(args.out, text)
+    write_results(text, args.out)
     return 0
 
 

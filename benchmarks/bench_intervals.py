@@ -25,10 +25,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_results
 from _lib.measure import Inputs, PeakMemory
 from _lib.shapes import SHAPES, write_case
 from _lib.tables import duration, figure, size, table
+from _lib.targets import Target, targets_text
 
 NAMES = ("videolt", "ava")
 QUALITY = "good"
@@ -146,19 +147,6 @@ class Peer:
     seconds: float
     classes: int
     replicates: int
-
-
-@dataclass(frozen=True)
-class Target:
-    """A target of the project, for VideoLT's shape and two threads."""
-
-    title: str
-    value: Callable[[Case], float]
-    limit: float
-
-    def line(self, case: Case) -> tuple[str, str, str]:
-        value = self.value(case)
-        return self.title, figure(value), "reached" if value <= self.limit else "**not reached**"
 
 
 TARGETS = (
@@ -322,12 +310,6 @@ def case_text(case: Case) -> str:
     return "\n".join(parts)
 
 
-def targets_text(case: Case) -> str:
-    note = "They are set for VideoLT's shape, two threads and 1,000 replicates."
-    lines = [target.line(case) for target in TARGETS]
-    return "\n".join(["## Targets", "", note, "", table(("", "value", ""), lines)])
-
-
 def header(args: argparse.Namespace) -> str:
     quick = "\n**Quick run** on shrunk shapes: its ratios are not those of the real shapes.\n" if args.quick else ""
     return f"""# Intervals, bootstrap and comparison, {TODAY}
@@ -377,11 +359,10 @@ def main() -> int:
             say(f"{SHAPES[name].title}: vltr")
             cases.append(measure_case(directory, name, args))
     parts = [header(args), *map(case_text, cases)]
-    parts += [targets_text(case) for name, case in zip(names, cases, strict=True) if name == "videolt"]
+    note = "They are set for VideoLT's shape, two threads and 1,000 replicates."
+    parts += [targets_text(TARGETS, case, note) for name, case in zip(names, cases, strict=True) if name == "videolt"]
     text = "\n".join(parts)
-    sys.stdout.write(text)
-    if args.out:
-        write_whole(args.out, text)
+    write_results(text, args.out)
     return 0
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_whole
+from _lib.machine import RESULTS, TODAY, num_cpus, provenance, write_results
 from _lib.tables import duration, figure, table
+from _lib.targets import Target, targets_text
 
 SHAPES = {"videolt": (51_239, 1_004), "classes": (10_000, 20_000)}
 QUICK = {"videolt": (600, 90), "classes": (300, 400)}
@@ -113,19 +114,6 @@ class Case:
         return self.seconds["details"] + self.seconds["html"]
 
 
-@dataclass(frozen=True)
-class Target:
-    """A target of the project, for VideoLT's shape."""
-
-    title: str
-    value: Callable[[Case], float]
-    limit: float
-
-    def line(self, case: Case) -> tuple[str, str, str]:
-        value = self.value(case)
-        return self.title, figure(value), "reached" if value <= self.limit else "**not reached**"
-
-
 TARGETS = (
     Target("seconds that a page adds to the report: at most 0.5", lambda case: case.added_seconds, 0.5),
     Target("details of classes over AP: at most 3", lambda case: case.seconds["details"] / case.seconds["ap"], 3.0),
@@ -202,11 +190,6 @@ def header(args: argparse.Namespace) -> str:
 """
 
 
-def targets_text(case: Case) -> str:
-    lines = [target.line(case) for target in TARGETS]
-    return "\n".join(["## Targets", "", "They are set for VideoLT's shape.", "", table(("", "value", ""), lines)])
-
-
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", default=",".join(SHAPES), help=f"of {','.join(SHAPES)} (default: %(default)s)")
@@ -232,11 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cases[name] = measure_case(*(QUICK if args.quick else SHAPES)[name], args.threads, args.turns)
     parts = [header(args), *map(case_text, cases.values())]
     if "videolt" in cases:
-        parts.append(targets_text(cases["videolt"]))
+        parts.append(targets_text(TARGETS, cases["videolt"], "They are set for VideoLT's shape."))
     text = "\n".join(parts)
-    sys.stdout.write(text)
-    if args.out:
-        write_whole(args.out, text)
+    write_results(text, args.out)
     return 0
 
 

@@ -33,17 +33,18 @@ if TYPE_CHECKING:
 _PROGRAM = "vltr-train"
 _EPILOG = """\
 commands:
-  synth DIR                       a data set with a planted structure, in the shape of a published one
-  pack LABELS FEATURES DIR        one .npy a video -> one memory-mapped array and its label lists
+  synth DIR                       a data set with a planted structure
+  pack LABELS FEATURES DIR        one .npy a video -> one memory-mapped array
   inspect DIR                     what a data set holds; --verify reads it all
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
   eval RUN                        evaluate a run again
-  table RUN...                    runs as a table, --paper TABLE beside what a paper prints; --ci with intervals
-  plot RUN... --out FIGURE        learning curves as a figure (.pdf, .svg, .png); --html FILE as a page
-  methods [METHOD]                the methods, or the presets and settings of one
-  sweep METHOD... --data DIR      runs of several methods or presets over seeds, then their table
+  table RUN...                    runs as a table, beside that of a paper
+  plot RUN... --out FIGURE        learning curves: a figure, or a page (--html)
+  methods [METHOD]                the methods, or the settings of one
+  sweep METHOD... --data DIR      runs of methods over seeds, then their table
 
-COMMAND --help says more. Under torchrun, `-m vltr_train` with fit, sweep or eval shares each batch out.
+COMMAND --help says more. Under torchrun, `-m vltr_train` with fit, sweep or
+eval shares each batch out.
 """
 
 
@@ -471,7 +472,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of these words. Commands that they do not give have their name alone: the options need modules."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Train methods of long-tailed video recognition on frame features, and evaluate them exactly.",
+        description="Train methods of long-tailed video recognition on frame features, and\nevaluate them exactly.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -650,7 +651,12 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     from vltr_train.runs.tables import FORMATS
 
     parser.add_argument("--paper", metavar="TABLE", help="a printed table, as `methods` lists them")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
+    for name in ("markdown", "latex"):  # as vltr-eval has them
+        form.add_argument(
+            f"--{name}", action="store_const", dest="format", const=name, help=f"the same as --format {name}"
+        )
     parser.add_argument(
         "--ci",
         type=level_type("RUN"),

@@ -65,3 +65,10 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def write_results(text: str, file: Path | None) -> None:
+    """Print the results, and write them to a file if one is given."""
+    sys.stdout.write(text)
+    if file:
+        write_whole(file, text)

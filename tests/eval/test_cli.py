@@ -384,6 +384,8 @@ def test_a_saved_table_has_limits_too(run):
         (["preds.npy", "labels.npy", "--topk", "5,5"], "argument --topk: expected different numbers"),
         (["preds.npy", "labels.npy", "--bounds", "100,500"], "argument --bounds: expected HIGH,LOW with HIGH >= LOW"),
         (["preds.npy", "labels.npy", "--bounds", "100"], "argument --bounds: expected HIGH,LOW"),
+        (["preds.npy", "labels.npy", "--bounds", "fewshot"], "or one of videolt, few-shot, lvis, got 'fewshot'"),
+        (["preds.npy", "labels.npy", "--bounds", "9,-1"], "argument --bounds: expected HIGH,LOW with HIGH >= LOW"),
         (["preds.npy", "labels.npy", "--absent", "skip"], "argument --absent: invalid choice: 'skip'"),
         (["preds.npy", "labels.npy", "--threads", "0"], "argument --threads: expected an integer from 1 to 4096"),
         (["preds.npy", "labels.npy", "--threads", "100000"], "argument --threads: expected an integer from 1 to 4096"),
@@ -444,6 +446,7 @@ def test_help_and_version(run):
         assert f"vltr-eval {command}" in text
         assert run(command, "--help").stdout.startswith(f"usage: vltr-eval {command}")
     assert run("--version").stdout.startswith("vltr-eval 0.")
+    assert max(map(len, run("--help", env={"COLUMNS": "80"}).stdout.splitlines())) <= 80
 
 
 def test_a_command_name_is_a_command_and_a_path_is_a_file(run, folder):

@@ -213,7 +213,7 @@ def test_ava_writes_a_page_without_details(capsys):
 def test_a_page_that_cannot_be_written_is_found_before_the_work(capsys, command):
     assert main([*command, "--html", "missing/r.html"]) == BAD_DATA
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("vltr-eval: error: missing/r.html: cannot be written")
+    assert line.strip() == "vltr-eval: error: missing/r.html: cannot be written (there is no folder missing)"
 
 
 def test_bad_data_keeps_the_page_that_was_there(capsys):

@@ -544,7 +544,7 @@ def test_tables_of_comparisons_escape_names(files, capsys):
     assert "| mAP\\_genus:a\\|b,c=d |" in capsys.readouterr().out
     assert run(files, *words, "--latex", "--bounds", "lvis", "--counts", "counts.txt") == 0
     out = capsys.readouterr().out
-    assert "\nmAP\\_genus:a|b,c=d & " in out
+    assert "\nmAP\\_genus:a\\textbar{}b,c=d & " in out
     assert "\nmAP\\_r & " in out
 
 

@@ -397,6 +397,23 @@ def test_trade_has_the_paired_intervals(comparison):
     assert plot.head_tail_trade(comparison, groups=("medium", "tail")).get_xlabel() == "difference in mAP, medium"
 
 
+@pytest.mark.parametrize(
+    ("frequency", "corner"),
+    [([0, 0.3, 1], "upper left"), ([0, 0.9, 1], "lower right"), ([1, 0.5, 0], None)],
+)
+def test_the_legend_of_reliability_covers_no_curve(frequency, corner):
+    section = {"count": [9, 5, 1], "mean_score": [0, 0.3, 1], "frequency": frequency, "ECE": 0.1}
+    ax = plot.reliability({"bins": 3, "groups": {name: section for name in ("overall", "head", "medium", "tail")}})
+    ax.figure.draw_without_rendering()
+    box = ax.get_legend().get_window_extent().transformed(ax.transData.inverted())
+    along = np.linspace(0, 1, 500)
+    curve = np.column_stack([along, np.interp(along, [0, 0.3, 1], frequency)])
+    assert not np.any(np.all((curve > [box.x0, box.y0]) & (curve < [box.x1, box.y1]), axis=1))
+    middle = [(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2]
+    at = {"upper left": middle[0] < middle[1] < 1, "lower right": middle[1] < middle[0], None: middle[1] > 1}
+    assert at[corner]
+
+
 def test_reliability_leaves_empty_bins_out():
     ax = plot.reliability(CALIBRATION)
     overall, tail = ax.lines[1:]

@@ -266,7 +266,7 @@ def test_a_kind_is_required(folder, capsys):
     ("arguments", "sentence"),
     [
         (["groups", "base.npz", "--metric", "mApp"], "metric: expected one of mAP, SAP, SAP_std, expected_SAP,"),
-        (["groups", "base.npy", "labels.npy", "--metric", "AP"], "metric: expected one of mAP, ROC_AUC, got 'AP'"),
+        (["groups", "base.npy", "labels.npy", "--metric", "AP"], "metric: expected one of mAP, SAP, SAP_std,"),
         (["groups", "base.npz", "--width", "0"], "width: expected inches from 1 to 40, got 0"),
         (["pr", "base.npz", "--classes", "onne"], "classes: expected a known name, got 'onne'; did you mean one"),
         (["pr", "base.npz", "--classes", "6"], "classes: expected indices from 0 to 5, got 6"),

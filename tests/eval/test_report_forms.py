@@ -197,7 +197,9 @@ def test_compare_prints_chosen_means(run):
     sentence = "argument --latex: expected no other output on stdout, got --json -"
     assert sentence in run(*systems, "--latex", "--json", "-", code=BAD_USAGE).err
     done = run(*systems, "--latex", "--means", "mPA", "--json", "out.json", code=1)
-    assert "means: expected one of mAP, expected_SAP, ROC_AUC, Acc@1, Acc@5, got 'mPA'" in done.err
+    assert "means: expected one of mAP, expected_SAP, ROC_AUC, Acc@1, Acc@5, got 'mPA'\n" in done.err
+    done = run(*systems, "--latex", "--means", "mAP_tail", code=1)
+    assert "got 'mAP_tail'; groups need train_counts= (--counts) or groups= (--groups)\n" in done.err
     assert not Path("out.json").exists()
 
 

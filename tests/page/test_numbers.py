@@ -80,7 +80,7 @@ def test_optimistic_thresholds_are_said_to_be(open_page):
     page = open_page("report")
     text = page.locator("#at-thresholds").inner_text()
     assert "chosen on the labels of this report" in text
-    assert "39 with fewer than 10 positives share one" in text
+    assert "39 with fewer than 10 positives share that of their pool" in text
 
 
 def test_class_values_are_those_of_the_report(open_page):

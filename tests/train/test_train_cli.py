@@ -427,7 +427,10 @@ def test_eval_says_that_data_have_gone(program, finished):
 @pytest.mark.parametrize("format", ["text", "markdown", "csv", "latex"])
 def test_table_of_runs(fine, finished, format):
     value = RunFolder.open(finished).load_report().metrics()["mAP"]
-    assert (str(value) if format == "csv" else f"{value:.4f}") in fine("table", finished, "--format", format)
+    out = fine("table", finished, "--format", format)
+    assert (str(value) if format == "csv" else f"{value:.4f}") in out
+    if format in ("markdown", "latex"):
+        assert fine("table", finished, f"--{format}") == out
 
 
 def test_table_leaves_out_runs_that_are_not_finished(fine, program, finished):
@@ -609,6 +612,7 @@ def test_bad_usage(program, line, message):
 def test_help_and_version(program):
     code, out, _ = program("--help")
     assert code == OK
+    assert max(map(len, out.splitlines())) <= 80
     for command in ("synth", "pack", "inspect", "fit", "eval", "table", "methods", "sweep"):
         assert f"\n  {command} " in out
         code, shown, _ = program(command, "--help")

@@ -115,7 +115,10 @@ class PendingFile:
             raise self._failure(error) from None
 
     def _failure(self, error: OSError) -> OutputError:
-        return OutputError(f"{self.path}: cannot be written ({error.strerror or error})")
+        reason = error.strerror or error
+        if isinstance(error, FileNotFoundError) and not self._target.parent.exists():
+            reason = f"there is no folder {self._target.parent.name}"
+        return OutputError(f"{self.path}: cannot be written ({reason})")
 
     def __enter__(self) -> PendingFile:
         return self

@@ -210,7 +210,7 @@ def read_clusters(clusters: Any, scores: Matrix) -> Clusters | None:
     if hasattr(clusters, "__len__") and len(clusters) != num_rows:
         raise ValueError(
             f"{name}: expected a cluster for each of the {num_rows} evaluated rows, got {len(clusters)}; leave out "
-            "those of rows that are left out"
+            "those of rows that are not evaluated"
         )
     try:
         distinct, _, of_row = distinct_ids(read_ids(clusters, num_rows))

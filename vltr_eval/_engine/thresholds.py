@@ -25,6 +25,7 @@ from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id, sha25
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_scan import rank_scan
 from vltr_eval._engine.rank_table import PositiveScores, RankTable, lane_dtype, mean_of_defined
+from vltr_eval.report.document import read_count, read_text
 from vltr_eval.report.names import OVERALL
 from vltr_eval.report.thresholds import ThresholdResult
 
@@ -257,32 +258,20 @@ class Thresholds:
         return cls(
             values=np.array([_read_value(number, lane) for number in numbers], lane),
             chosen=chosen,
-            pools=tuple(None if pool is None else _checked_text(pool) for pool in pools),
+            pools=tuple(None if pool is None else read_text(pool) for pool in pools),
             rule=ThresholdRule(**{option.name: document[option.name] for option in fields(ThresholdRule)}),
             dtype=document["dtype"],
-            num_rows=_checked_count(document["num_rows"]),
+            num_rows=read_count(document["num_rows"]),
             label_fingerprints=fingerprints,
             id_fingerprint=None if ids is None else _checked_fingerprint(ids),
-            class_names=None if names is None else tuple(map(_checked_text, _listed(names))),
-            version=_checked_text(document["version"]),
+            class_names=None if names is None else tuple(map(read_text, _listed(names))),
+            version=read_text(document["version"]),
         )
 
 
 def _listed(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r} where a list belongs")
-    return value
-
-
-def _checked_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} where text belongs")
-    return value
-
-
-def _checked_count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError(f"{value!r} where a count belongs")
     return value
 
 

@@ -372,7 +372,10 @@ class Comparison:
         names = default_means(list(known)) if means is None else list(means)
         for name in names:
             if name not in known:
-                raise unknown_name("means", name, list(known))
+                error = unknown_name("means", name, list(known))
+                if not self.systems[0].partitions and any(name.startswith(f"{mean}_") for mean in known):
+                    error = ValueError(f"{error}; groups need train_counts= (--counts) or groups= (--groups)")
+                raise error
         systems = [(self.base, self.base_runs), *((system.name, system.runs) for system in self.systems)]
         return [system_table([_with_runs(*system) for system in systems], [known[name] for name in names], self.level)]
 

@@ -8,7 +8,6 @@ group.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +18,24 @@ from vltr_eval._base.files import InputError
 from vltr_eval.formats.align import ClassNames
 from vltr_eval.formats.class_files import INDEX_NAMES
 from vltr_eval.formats.label_lists import only_digits
+from vltr_eval.formats.partition_files import (
+    columns_of_frame,
+    group_of,
+    is_pandas,
+    is_whole_frame,
+    lines_with_blanks,
+    partition_name,
+    read_csv,
+    read_parquet,
+)
 from vltr_eval.formats.roles import plain
-from vltr_eval.formats.sources import Source, check_regular, expand_one, listing, quote, reading, repeated, require
+from vltr_eval.formats.sources import check_regular, expand_one, listing, quote, reading, repeated
 
 Groups = dict[str, tuple["str | None", ...]]
 """The group of each class by partition; None for a class in no group."""
 
 DEFAULT_PARTITION = "groups"
-"""The name of a partition that has none. A partition "group" has it too, because the counts have a column "group"."""
+"""The name of a partition that has none."""
 
 _NAME_COLUMNS = {"class", "name", "class_name"}
 
@@ -197,11 +206,7 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
             f"{source}: cannot read groups from a {source.suffix!r} file; expected .csv, .tsv, .parquet, .json, or "
             ".txt with a group a line"
         )
-    with reading(source):
-        # Not `lines_of`, which drops empty lines at the end: they are classes in no group.
-        text = source.path.read_text(encoding="utf-8-sig")
-    lines = text.removesuffix("\n").split("\n") if text.strip() else []
-    groups = tuple(group_of(str(source), line) for line in lines)
+    groups = tuple(group_of(str(source), line) for line in lines_with_blanks(source))
     return StatedGroups(str(source), (Partition(DEFAULT_PARTITION, groups),))
 
 
@@ -212,7 +217,7 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
 
 def _stated(source: str, groups: Any) -> StatedGroups:
     """Groups in memory, or of JSON."""
-    if is_frame(groups):
+    if is_whole_frame(groups):
         return replace(_of_table(source, columns_of_frame(groups)), takes_order=False)
     if isinstance(groups, Mapping) and groups and not any(map(_is_group, groups.values())):
         parts = (_partition(source, partition_name(source, name), part) for name, part in groups.items())
@@ -257,81 +262,9 @@ def _of_table(source: str, columns: Mapping[str, Sequence[Any]]) -> StatedGroups
     return StatedGroups(source, tuple(partitions), takes_order=True, header=keys[0])
 
 
-def read_csv(source: Source) -> dict[str, list[str]]:
-    """Read the columns of a text table with a header, as text.
-
-    Raises:
-        InputError: The table is damaged, has no lines, or two columns of one name.
-    """
-    import csv  # not above: few programs read groups
-
-    with reading(source), open(source.path, encoding="utf-8-sig", newline="") as stream:
-        try:
-            rows = list(csv.reader(stream, delimiter="\t" if source.suffix == ".tsv" else ",", strict=True))
-        except csv.Error as error:
-            raise InputError(f"{source}: expected a text table, got a damaged one ({error})") from None
-    rows = [row for row in rows if row]
-    if len(rows) < 2:
-        raise InputError(f"{source}: expected a header and lines below it, got {len(rows)} lines")
-    header = [name.strip() for name in rows[0]]
-    if twice := repeated(header):
-        raise InputError(f"{source}: expected columns of different names, got {twice[0]!r} twice")
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(header):
-            raise InputError(f"{source}: line {number}: expected {len(header)} fields as in the header, got {len(row)}")
-    return {name: [row[position] for row in rows[1:]] for position, name in enumerate(header)}
-
-
-def read_parquet(source: Source) -> dict[str, list[Any]]:
-    """Read the columns of a .parquet; nulls are None.
-
-    Raises:
-        InputError: The file is damaged, or pyarrow is missing.
-    """
-    pyarrow = require("pyarrow", "parquet", source)
-    parquet = require("pyarrow.parquet", "parquet", source)
-    with reading(source):
-        try:
-            return columns_of_frame(parquet.read_table(source.path))
-        except pyarrow.ArrowInvalid as error:
-            first = str(error).partition("\n")[0]
-            raise InputError(f"{source}: expected a .parquet file, got a damaged one ({first})") from None
-
-
-def columns_of_frame(frame: Any, index_name: str = "class") -> dict[str, list[Any]]:
-    """Return the columns of a data frame; those of pandas begin with the index if it has a name or holds text."""
-    if is_pandas(frame):
-        columns = {str(name): frame[name].tolist() for name in frame.columns}
-        is_named = frame.index.name is not None or any(isinstance(key, str) for key in frame.index[:1])
-        index = {str(frame.index.name or index_name): frame.index.tolist()} if is_named else {}
-        return {**index, **columns}
-    if hasattr(frame, "to_pydict"):
-        return {str(name): values for name, values in frame.to_pydict().items()}
-    return {str(name): values for name, values in frame.to_dict(as_series=False).items()}
-
-
-def is_pandas(value: Any) -> bool:
-    """Whether a value is of pandas."""
-    return type(value).__module__.partition(".")[0] == "pandas"
-
-
-def is_frame(value: Any) -> bool:
-    """Whether a value is a data frame of pandas or polars, or a table of pyarrow."""
-    is_of = type(value).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow")
-    return is_of and type(value).__name__ in ("DataFrame", "Table")
-
-
 def _is_group(value: Any) -> bool:
     """Whether a value is one group, rather than those of a partition."""
     return value is None or isinstance(value, (str, int, float)) or not isinstance(value, Iterable)
-
-
-def partition_name(source: str, name: Any) -> str:
-    """Return the name of a partition. "group" is a column of the per-class table already, so it becomes "groups"."""
-    text = str(name).strip()
-    if not text:
-        raise InputError(f"{source}: expected a name for each partition, got an empty one")
-    return DEFAULT_PARTITION if text == "group" else text
 
 
 def _class_of(value: Any) -> str:
@@ -339,17 +272,3 @@ def _class_of(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
-
-
-def group_of(source: str, value: Any, what: str = "groups") -> str | None:
-    """Return the group (or the slice, as ``what`` says for messages) that a value is, None for none."""
-    value = value.item() if hasattr(value, "item") else value
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        value = int(value) if value.is_integer() else value
-    if not isinstance(value, (str, int, float)):
-        raise TypeError(f"{source}: expected the names of {what}, got {value!r}")
-    return str(value).strip() or None

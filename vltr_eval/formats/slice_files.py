@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
-from vltr_eval.formats.group_files import (
+from vltr_eval.formats.partition_files import (
     columns_of_frame,
     group_of,
-    is_frame,
     is_pandas,
+    is_whole_frame,
+    lines_with_blanks,
     partition_name,
     read_csv,
     read_parquet,
@@ -103,7 +104,7 @@ def read_slices(slices: Any, num_rows: int, ids: np.ndarray | None = None) -> tu
         if len(of_row) != num_rows:
             raise InputError(
                 f"{stated.source}: expected a slice for each of the {num_rows:,} evaluated rows, got {len(of_row):,}; "
-                "leave out those of rows that are left out, or join them by id"
+                "leave out those of rows that are not evaluated, or join them by a column of ids"
             )
         numbers = np.unique(of_row[of_row >= 0]).tolist()
         rows = {stated_of.names[number]: np.flatnonzero(of_row == number) for number in numbers[: _MOST + 1]}
@@ -127,7 +128,7 @@ def state_slices(slices: Any) -> StatedSlices:
     if isinstance(slices, (str, os.PathLike)):
         return _read_file(slices)
     source = "slices"
-    if is_frame(slices):
+    if is_whole_frame(slices):
         return _of_table(source, columns_of_frame(slices, "id"))
     if is_pandas(slices) and hasattr(slices, "index"):
         name = DEFAULT_PARTITION if slices.name is None else partition_name(source, slices.name)
@@ -159,10 +160,7 @@ def _read_file(path: str | os.PathLike[str]) -> StatedSlices:
             f"{source}: cannot read slices from a {source.suffix!r} file; expected .csv, .tsv, .parquet, .npy, or .txt "
             "with a slice a line"
         )
-    with reading(source):
-        text = source.path.read_text(encoding="utf-8-sig")
-    lines = text.removesuffix("\n").split("\n") if text.strip() else []
-    return StatedSlices(str(source), {DEFAULT_PARTITION: _names(str(source), lines)})
+    return StatedSlices(str(source), {DEFAULT_PARTITION: _names(str(source), lines_with_blanks(source))})
 
 
 def _of_table(source: str, columns: Mapping[str, Sequence[Any]]) -> StatedSlices:

@@ -41,7 +41,8 @@ class Source:
 
     @property
     def size(self) -> int:
-        return self.path.stat().st_size
+        with reading(self):
+            return self.path.stat().st_size
 
     def __str__(self) -> str:
         return str(self.path) if self.key is None else f"{self.path}::{self.key}"

@@ -10,12 +10,12 @@ import numpy as np
 from vltr_eval.plot.report_data import class_ends, column, members, require_train_counts, train_groups
 from vltr_eval.plot.style import (
     BLACK,
-    GREY,
     LIGHT,
     PALE,
     THIN,
     ZERO,
     Mark,
+    add_diagonal,
     add_legend_above,
     count_axis,
     drawing,
@@ -158,8 +158,7 @@ def sap_by_ap(report: Report, *, ax: Axes | None = None) -> Axes:
             names.append(readable(name, 14))
         low = min(math.floor(10 * np.min(y[shown], initial=1.0)) / 10, 0.9)
         if low < 0.5:
-            (line,) = ax.plot([low, 1], [low, 1], color=GREY, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
-            handles.append(line)
+            handles.append(add_diagonal(ax, low))
             names.append("equal")
         share_axis(ax.xaxis)
         share_axis(ax.yaxis, low)

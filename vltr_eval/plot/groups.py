@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +14,8 @@ from vltr_eval.plot.report_data import named_reports
 from vltr_eval.plot.style import (
     BLACK,
     DARK,
-    GREY,
     PLAIN,
-    THIN,
+    add_diagonal,
     add_legend,
     add_legend_above,
     axes_width,
@@ -25,6 +24,7 @@ from vltr_eval.plot.style import (
     mark_of,
     readable,
     share_axis,
+    square_axes,
 )
 from vltr_eval.report.names import OVERALL
 from vltr_eval.report.report import Report
@@ -182,7 +182,7 @@ def reliability(source: Report | Mapping[str, Any], *, ax: Axes | None = None) -
     """
     groups = _calibration(source)
     with drawing(ax, 3.1) as ax:
-        ax.plot([0, 1], [0, 1], color=GREY, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
+        add_diagonal(ax)
         handles, names = [], []
         marks = group_marks([name for name in groups if name != OVERALL])
         for name, (scores, frequencies, error) in groups.items():
@@ -201,16 +201,29 @@ def reliability(source: Report | Mapping[str, Any], *, ax: Axes | None = None) -
             )
             handles.append(line)
             names.append(f"{readable(name, 16)}, ECE {error:.3f}" if error == error else readable(name, 16))
-        share_axis(ax.xaxis)
-        share_axis(ax.yaxis)
-        ax.set_aspect("equal")
+        square_axes(ax)
         ax.set_xlabel("mean score")
         ax.set_ylabel("share of positives")
-        if len(names) > MOST_WITHIN:
+        corner = None if len(names) > MOST_WITHIN else _free_corner(groups.values(), names)
+        if corner is None:
             add_legend_above(ax, handles, names, 2)
         else:
-            add_legend(ax, handles, names, loc="upper left")
+            add_legend(ax, handles, names, loc=corner)
     return ax
+
+
+def _free_corner(curves: Iterable[tuple[list[float], list[float], float]], names: Sequence[str]) -> str | None:
+    """The corner off the diagonal in which a legend covers no curve: the upper left one, or the lower right one."""
+    width = 0.12 + 0.021 * max(map(len, names), default=0)  # of the axes, which are from 0 to 1
+    height = 0.04 + 0.055 * len(names)
+    x = np.linspace(0, 1, 201)
+    is_free = {"upper left": True, "lower right": True}
+    for scores, frequencies, _ in curves:
+        if scores:
+            y = np.interp(x, scores, frequencies, left=np.nan, right=np.nan)
+            is_free["upper left"] &= not np.any((x < width) & (y > 1 - height))
+            is_free["lower right"] &= not np.any((x > 1 - width) & (y < height))
+    return next((corner for corner, free in is_free.items() if free), None)
 
 
 def _calibration(source: Any) -> dict[str, tuple[list[float], list[float], float]]:

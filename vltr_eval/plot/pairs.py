@@ -20,13 +20,14 @@ from vltr_eval.plot.style import (
     MARKS,
     PLAIN,
     THIN,
+    add_diagonal,
     add_legend_above,
     drawing,
     group_marks,
     mark_of,
     readable,
-    share_axis,
     signed_axis,
+    square_axes,
 )
 from vltr_eval.report.names import AP, OVERALL
 
@@ -72,7 +73,7 @@ def class_scatter(comparison: Comparison, system: str | None = None, *, ax: Axes
     is_share = bool(np.all((base[shown] >= 0) & (new[shown] >= 0)))
     low = 0.5 if is_share and np.min([base[shown], new[shown]], initial=1.0) >= 0.5 else 0.0
     with drawing(ax, 3.1) as ax:
-        ax.plot([low, 1], [low, 1], color=GREY, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
+        add_diagonal(ax, low)
         handles, names = [], []
         of_class = chosen.classes.get("group")
         groups = _train_groups(comparison) or [""]
@@ -91,9 +92,7 @@ def class_scatter(comparison: Comparison, system: str | None = None, *, ax: Axes
             (points,) = ax.plot(base[filled], new[filled], alpha=0.9, **style)
             handles.append(points)
             names.append(readable(name, 14))
-        share_axis(ax.xaxis, low)
-        share_axis(ax.yaxis, low)
-        ax.set_aspect("equal")
+        square_axes(ax, low)
         ax.set_xlabel(f"{comparison.class_metric} of {readable(comparison.base)}", **PLAIN)
         ax.set_ylabel(f"{comparison.class_metric} of {readable(chosen.name)}", **PLAIN)
         if groups != [""]:

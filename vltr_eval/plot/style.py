@@ -298,6 +298,19 @@ def share_axis(axis: Any, low: float = 0.0, high: float = 1.0) -> None:
     axis.set_major_formatter(plain_number)
 
 
+def add_diagonal(ax: Axes, low: float = 0.0) -> Any:
+    """Draw the line of equal values from ``low`` to 1, behind the data, and return it."""
+    (line,) = ax.plot([low, 1], [low, 1], color=GREY, linewidth=THIN, linestyle=(0, (3, 2)), zorder=1)
+    return line
+
+
+def square_axes(ax: Axes, low: float = 0.0) -> None:
+    """Give both axes the values from ``low`` to 1, at the same scale."""
+    share_axis(ax.xaxis, low)
+    share_axis(ax.yaxis, low)
+    ax.set_aspect("equal")
+
+
 def signed_axis(axis: Any, ticks: int = 5) -> None:
     """Give an axis of differences its ticks, with signs."""
     from matplotlib.ticker import MaxNLocator

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from typing import Any
 
 from vltr_eval._base.files import PendingFile
-from vltr_eval._base.groups import PRESETS
 from vltr_eval._base.option_types import level_type
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval.comparison.archive import is_archive
@@ -19,13 +18,14 @@ from vltr_eval.comparison.systems import CLASS_METRICS, Run, checked_names, comp
 from vltr_eval.program.inputs import reading_options
 from vltr_eval.program.options import (
     STDOUT,
+    add_absent,
+    add_bounds,
     add_class_options,
     add_forms,
     add_html,
     add_reading_options,
     add_slices,
     add_threads,
-    parse_bounds,
     parse_names,
     parse_topk,
 )
@@ -50,14 +50,10 @@ def add_systems(parser: argparse.ArgumentParser) -> None:
     add_class_options(parser)
     add_slices(parser)
     saved = "that of the first saved evaluation"
-    bounds = f"head has more than HIGH training samples, tail at most LOW; or a preset: {', '.join(PRESETS)}"
-    parser.add_argument(
-        "--bounds", type=parse_bounds, metavar="HIGH,LOW|PRESET", help=f"{bounds} (default: {saved}, or 500,100)"
-    )
+    add_bounds(parser, None, saved)
     topk = "Acc@k for these k, or none"
     parser.add_argument("--topk", type=parse_topk, metavar="K,...", help=f"{topk} (default: {saved}, or 1,5)")
-    absent = "classes without positives: left out of means, or AP and SAP 0"
-    parser.add_argument("--absent", choices=("nan", "zero"), help=f"{absent} (default: {saved}, or nan)")
+    add_absent(parser, None, saved)
     parser.add_argument(
         "--sap", choices=("exact", "none"), help=f"compare exact SAP, or leave SAP out (default: {saved}, or exact)"
     )

@@ -58,23 +58,25 @@ if TYPE_CHECKING:
 
 
 _DESCRIPTION = """\
-Exact evaluation of many-class, long-tailed, multi-label predictions: average precision, sampled AP, ROC-AUC and Acc@k,
-overall and for head, medium and tail classes, in one pass over the scores."""
+Exact evaluation of many-class, long-tailed, multi-label predictions: average
+precision, sampled AP, ROC-AUC and Acc@k, overall and for head, medium and tail
+classes, in one pass over the scores."""
 
 _EPILOG = """\
 other commands, each with its own --help:
   vltr-eval compare BASE NEW... --labels LABELS
-                                        differences of systems, with paired intervals and tests
-  vltr-eval thresholds PREDS LABELS     choose a threshold for each class on a validation set
-  vltr-eval table FILE                  the report of a rank table that --save-table wrote
+                                        paired differences and tests of systems
+  vltr-eval thresholds PREDS LABELS     thresholds chosen on a validation set
+  vltr-eval table FILE                  a saved table or evaluation as a report
   vltr-eval plot KIND INPUT... --out FIGURE
                                         figures for papers; needs "vltr[plot]"
-  vltr-eval ava DETECTIONS GROUNDTRUTH  AVA's frame mAP, and sampled AP over its boxes
-  vltr-eval check PREDS LABELS          what is in the inputs: NaN, labels, absent classes, ties, saturation
-  vltr-eval doctor                      versions, compiled core, CPU features, devices, self-check
+  vltr-eval ava DETECTIONS GROUNDTRUTH  AVA's frame mAP, and SAP over its boxes
+  vltr-eval check PREDS LABELS          NaN, labels, absent classes and ties
+  vltr-eval doctor                      versions, compiled core, CPU, self-check
   vltr-eval demo DIR                    write a demo set of VideoLT's shape
 
-exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a limit (--fail-under, --max-drop) was not met"""
+exit codes: 0 fine, 1 bad data, 2 bad usage, 3 a limit (--fail-under,
+--max-drop) was not met"""
 
 
 def add(commands: Any) -> None:

@@ -150,27 +150,42 @@ def add_threshold_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    add_class_options(parser)
+def add_bounds(parser: argparse.ArgumentParser, default: Bounds | None = DEFAULT_BOUNDS, instead: str = "") -> None:
+    """Add the bounds of the groups.
+
+    A default of None tells an option that was not given. `instead` names the bounds that then come before the usual.
+    """
+    parser.add_argument(
+        "--bounds",
+        type=parse_bounds,
+        default=default,
+        metavar="HIGH,LOW|PRESET",
+        help="head has more than HIGH training samples, tail at most LOW; or the groups of a preset: {} "
+        "(default: {}{},{})".format(", ".join(PRESETS), instead and f"{instead}, or ", *DEFAULT_BOUNDS),
+    )
+
+
+def add_absent(parser: argparse.ArgumentParser, default: str | None = "nan", instead: str = "") -> None:
+    """Add the value of classes without positives; see `add_bounds` for the others."""
     parser.add_argument(
         "--absent",
         choices=("nan", "zero"),
-        default="nan",
-        help="classes without positives: left out of means, or AP and SAP 0 (default: nan)",
+        default=default,
+        help="classes without positives: left out of means, or AP and SAP 0 (default: {}nan)".format(
+            instead and f"{instead}, or "
+        ),
     )
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    add_class_options(parser)
+    add_absent(parser)
     add_output_options(parser)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that makes a report: bounds of the groups, output files, limits."""
-    parser.add_argument(
-        "--bounds",
-        type=parse_bounds,
-        default=DEFAULT_BOUNDS,
-        metavar="HIGH,LOW|PRESET",
-        help="head has more than HIGH training samples, tail at most LOW (default: {},{}); or the groups of a "
-        "preset: {}".format(*DEFAULT_BOUNDS, ", ".join(PRESETS)),
-    )
+    add_bounds(parser)
     parser.add_argument("--per-class", action="store_true", help="add a line for each class to the printed table")
     parser.add_argument(
         "--sort",
@@ -277,7 +292,7 @@ def parse_bounds(text: str) -> Bounds:
     if text in PRESETS:
         return text
     try:
-        return checked_bounds(tuple(map(whole_number(0), text.split(","))))
+        return checked_bounds(tuple(map(int, text.split(","))))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"expected HIGH,LOW with HIGH >= LOW, or one of {', '.join(PRESETS)}, got {text!r}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.files import PendingFile
-from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS
+from vltr_eval._base.groups import DEFAULT_BOUNDS
 from vltr_eval._base.option_types import level_type
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS
@@ -44,10 +44,11 @@ from vltr_eval.program.inputs import (
     share_of_rows,
 )
 from vltr_eval.program.options import (
+    add_absent,
+    add_bounds,
     add_class_options,
     add_reading_options,
     add_threads,
-    parse_bounds,
     parse_names,
     whole_number,
 )
@@ -115,17 +116,8 @@ def _add_report_kind(kinds: Any, name: str, summary: str, saved: str = "") -> ar
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=inputs)
     add_reading_options(parser)
     add_class_options(parser)
-    parser.add_argument(
-        "--bounds",
-        type=parse_bounds,
-        metavar="HIGH,LOW|PRESET",
-        help="head has more than HIGH training samples, tail at most LOW; or a preset: {} (default: {},{})".format(
-            ", ".join(PRESETS), *DEFAULT_BOUNDS
-        ),
-    )
-    parser.add_argument(
-        "--absent", choices=("nan", "zero"), help="classes without positives: left out of means, or AP and SAP 0"
-    )
+    add_bounds(parser, None)
+    add_absent(parser, None)
     if name == "train-count":
         parser.add_argument("--intervals", action="store_true", help="add the interval of each class")
     if name == "groups":
@@ -276,9 +268,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         calibration=_BINS if args.kind == "reliability" else None,
         **group_settings(args, read_stated_groups(args)),
     )
-    known = [each.name for each in settings.metrics]
-    if metric not in known:
-        raise unknown_name("metric", metric, known)
+    if metric not in {each.name for each in settings.metrics}:
+        raise unknown_name("metric", metric, [each.name for each in Settings().metrics])
     return settings
 
 

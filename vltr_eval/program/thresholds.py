@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import PendingFile
-from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval._base.text_table import Column, text_table
@@ -36,10 +35,10 @@ from vltr_eval.program.inputs import (
     refuse_no_positives,
 )
 from vltr_eval.program.options import (
+    add_bounds,
     add_class_options,
     add_inputs,
     add_threads,
-    parse_bounds,
     parse_share,
     whole_number,
 )
@@ -89,15 +88,7 @@ def add(commands: Any) -> None:
         help="share it with the group, which needs --counts or --groups, or with all such classes (default: groups)",
     )
     add_class_options(parser)
-    parser.add_argument(
-        "--bounds",
-        type=parse_bounds,
-        default=DEFAULT_BOUNDS,
-        metavar="HIGH,LOW|PRESET",
-        help="head has more than HIGH training samples, tail at most LOW; or a preset: {} (default: {},{})".format(
-            ", ".join(PRESETS), *DEFAULT_BOUNDS
-        ),
-    )
+    add_bounds(parser)
     add_threads(parser)
 
 

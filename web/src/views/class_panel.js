@@ -6,6 +6,7 @@ import { UNDEFINED, count, decimal, isNumber, pValue, score, signed } from "../f
 import { markElement } from "../marks.js";
 import { nameElement, shortName, visible } from "../names.js";
 import { state, update } from "../state.js";
+import { meansTable } from "../tables.js";
 import { bestPoint, curveChart, fOne, histogramChart, thresholdChart } from "./class_charts.js";
 import { columnHeading, columnText } from "./report_table.js";
 import { systemColour } from "../systems.js";
@@ -312,40 +313,16 @@ function differences(model, c) {
   const metric = model.comparison.class_metric;
   const level = `${Math.round(model.comparison.level * 1e4) / 100} % interval`;
   const heads = [metric, "base", "new", "difference", level, "p", "p (Holm)", "p (BH)"];
-  return el(
-    "section",
-    { class: "block" },
+  const rows = model.systems.map(({ name, classes: k }) =>
     el(
-      "div",
-      { class: "scroll", role: "region", "aria-label": "Differences of the class", tabindex: 0 },
-      el(
-        "table",
-        { class: "means" },
-        el(
-          "thead",
-          null,
-          el(
-            "tr",
-            null,
-            heads.map((head) => el("th", { scope: "col" }, head)),
-          ),
-        ),
-        el(
-          "tbody",
-          null,
-          model.systems.map(({ name, classes: k }) =>
-            el(
-              "tr",
-              null,
-              el("th", { scope: "row" }, el("bdi", null, visible(name))),
-              [k.base, k.new].map((values) => el("td", null, decimal(values[c]))),
-              el("td", null, signed(k.difference[c])),
-              el("td", null, isNumber(k.low[c]) ? `${signed(k.low[c])} to ${signed(k.high[c])}` : UNDEFINED),
-              [k.p_value, k.holm, k.benjamini_hochberg].map((values) => el("td", null, pValue(values[c]))),
-            ),
-          ),
-        ),
-      ),
+      "tr",
+      null,
+      el("th", { scope: "row" }, el("bdi", null, visible(name))),
+      [k.base, k.new].map((values) => el("td", null, decimal(values[c]))),
+      el("td", null, signed(k.difference[c])),
+      el("td", null, isNumber(k.low[c]) ? `${signed(k.low[c])} to ${signed(k.high[c])}` : UNDEFINED),
+      [k.p_value, k.holm, k.benjamini_hochberg].map((values) => el("td", null, pValue(values[c]))),
     ),
   );
+  return el("section", { class: "block" }, meansTable("Differences of the class", heads, el("tbody", null, rows)));
 }

@@ -7,7 +7,7 @@ import { markElement } from "../marks.js";
 import { nameElement } from "../names.js";
 import { orderBy } from "../model.js";
 import { state, subscribe } from "../state.js";
-import { scrollBox } from "./groups.js";
+import { scrollBox } from "../tables.js";
 
 const PAGE_SIZES = [25, 50, 100, 250];
 

@@ -11,8 +11,9 @@ import { OVERALL, groupedName, metricNames } from "../model.js";
 import { visible } from "../names.js";
 import { scatter, shortCount } from "../scatter.js";
 import { sketch } from "../sketch.js";
+import { meansTable, scrollBox } from "../tables.js";
 import { classTable, widths } from "./class_table.js";
-import { groupCell, groupIndex, intervalMark, metricHeading, scrollBox } from "./groups.js";
+import { groupCell, groupIndex, intervalMark, metricHeading } from "./groups.js";
 import { leftOut } from "./overview.js";
 import { systemColour } from "../systems.js";
 
@@ -54,7 +55,7 @@ function systemSection(model, system, index, open) {
       el("bdi", null, visible(comparison.base.name)),
       runs(comparison.base.runs),
     ),
-    meansTable(model, system),
+    differencesTable(model, system),
     outcomesTable(model, system),
     slicesTables(model, system),
     el(
@@ -79,16 +80,16 @@ function slicesTables(model, system) {
           "details",
           null,
           el("summary", null, el("bdi", null, visible(name)), `, ${count(slice.num_rows)} rows`),
-          meansScroll(model, `${system.name}: ${name}`, slice.systems[system.name]),
+          meansOf(model, `${system.name}: ${name}`, slice.systems[system.name]),
         ),
       ),
     ),
   ]);
 }
 
-function meansTable(model, system) {
+function differencesTable(model, system) {
   return [
-    meansScroll(model, system.name, system.means),
+    meansOf(model, system.name, system.means),
     el(
       "p",
       { class: "note" },
@@ -101,7 +102,7 @@ function meansTable(model, system) {
 }
 
 /** A table with a line for each mean. @param {string} name @param {Record<string, any>} means */
-function meansScroll(model, name, means) {
+function meansOf(model, name, means) {
   const groups = groupsOf(model, means);
   const metrics = metricNames(means, groups);
   const percent = `${Math.round(model.level * 1e4) / 100} % interval`;
@@ -147,25 +148,8 @@ function meansScroll(model, name, means) {
       ),
     );
   });
-  return scrollBox(
-    `Means of ${visible(name)}`,
-    el(
-      "table",
-      { class: "means differences" },
-      el(
-        "thead",
-        null,
-        el(
-          "tr",
-          null,
-          el("th", { scope: "col" }, "mean"),
-          el("th", { scope: "col", class: "graphic" }, "difference, drawn"),
-          heads.map((head) => el("th", { scope: "col" }, head)),
-        ),
-      ),
-      body,
-    ),
-  );
+  const drawn = el("th", { scope: "col", class: "graphic" }, "difference, drawn");
+  return meansTable(`Means of ${visible(name)}`, ["mean", drawn, ...heads], body, "means differences");
 }
 
 function isSignificant(p, level) {

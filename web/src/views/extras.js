@@ -7,40 +7,21 @@ import { count, decimal, isNumber } from "../format.js";
 import { groupColour } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
 import { visible } from "../names.js";
-import { groupCell, groupIndex, meanCell, metricHeading, scrollBox, sectionMetrics } from "./groups.js";
+import { meansTable } from "../tables.js";
+import { groupCell, groupIndex, meanCell, metricHeading, sectionMetrics } from "./groups.js";
 
 /** Make a table of means with a line for each group. */
 function meansByGroup(model, label, groups, metrics, cell, sizes) {
   const heads = ["group", ...(sizes ? ["classes", "undefined"] : []), ...metrics.map(metricHeading)];
-  return scrollBox(
-    label,
+  const row = (group) =>
     el(
-      "table",
-      { class: "means" },
-      el(
-        "thead",
-        null,
-        el(
-          "tr",
-          null,
-          heads.map((head) => el("th", { scope: "col" }, head)),
-        ),
-      ),
-      el(
-        "tbody",
-        null,
-        groups.map((group) =>
-          el(
-            "tr",
-            { class: group === OVERALL ? "overall" : null },
-            groupCell(model, group),
-            sizes && [sizes[group]?.num_classes, sizes[group]?.num_undefined].map((n) => el("td", null, count(n))),
-            metrics.map((metric) => cell(metric, group)),
-          ),
-        ),
-      ),
-    ),
-  );
+      "tr",
+      { class: group === OVERALL ? "overall" : null },
+      groupCell(model, group),
+      sizes && [sizes[group]?.num_classes, sizes[group]?.num_undefined].map((n) => el("td", null, count(n))),
+      metrics.map((metric) => cell(metric, group)),
+    );
+  return meansTable(label, heads, el("tbody", null, groups.map(row)));
 }
 
 /** The means under other class distributions. */
@@ -138,23 +119,7 @@ function sliceTables(model, partition, slices) {
     );
   return [
     el("h3", null, "by ", el("bdi", null, visible(partition))),
-    scrollBox(
-      `Means by ${visible(partition)}`,
-      el(
-        "table",
-        { class: "means" },
-        el(
-          "thead",
-          null,
-          el(
-            "tr",
-            null,
-            heads.map((head) => el("th", { scope: "col" }, head)),
-          ),
-        ),
-        el("tbody", null, slices.map(row)),
-      ),
-    ),
+    meansTable(`Means by ${visible(partition)}`, heads, el("tbody", null, slices.map(row))),
     groups.length > 1 && el("div", { class: "folded" }, slices.map(byGroup)),
   ];
 }
@@ -172,7 +137,9 @@ function thresholdSentence({ by, beta, at_least, min_positives, num_own, num_poo
   const limit = isNumber(at_least) ? ` ${at_least}` : isNumber(beta) ? ` (beta ${beta})` : "";
   const parts = [`The thresholds have ${RULES[by] ?? by}${limit} on the set where they were chosen`];
   if (isNumber(num_own)) parts.push(`${count(num_own)} classes have their own`);
-  if (num_pooled) parts.push(`${count(num_pooled)} with fewer than ${count(min_positives)} positives share one`);
+  if (num_pooled) {
+    parts.push(`${count(num_pooled)} with fewer than ${count(min_positives)} positives share that of their pool`);
+  }
   if (num_none) parts.push(`${count(num_none)} have none and are never predicted`);
   return `${parts.join("; ")}.`;
 }

@@ -6,6 +6,7 @@ import { count, decimal, interval, isNumber } from "../format.js";
 import { groupColour, markElement } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
 import { visible } from "../names.js";
+import { meansTable } from "../tables.js";
 
 const REPORT_SCHEMA = "vltr-eval/report/1";
 
@@ -20,14 +21,11 @@ const NAMES = {
   ROC_AUC: "ROC-AUC",
 };
 
-/** The heading of a mean by its flat name. @param {string} name */
+/** The heading of a mean by its flat name, with that of a group or without. @param {string} name */
 export function metricHeading(name) {
-  return NAMES[name] ?? name.replaceAll("_", " ");
-}
-
-/** Make a box that scrolls sideways and that the keyboard can scroll. */
-export function scrollBox(label, ...children) {
-  return el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, children);
+  const metric = Object.keys(NAMES).findLast((known) => name === known || name.startsWith(`${known}_`));
+  if (metric === undefined) return name.replaceAll("_", " ");
+  return NAMES[name] ?? NAMES[metric] + name.slice(metric.length).replaceAll("_", " ");
 }
 
 /** The index of a group's colour: by its place in its partition. */
@@ -120,31 +118,14 @@ export function groupsView(model) {
     );
     return [head, line];
   });
+  const drawn = hasMarks && el("th", { scope: "col", class: "graphic" }, "mAP, drawn");
+  const undefinedHead = el("th", { scope: "col", ...undefinedCell }, "undefined");
+  const heads = ["group", "classes", undefinedHead, drawn, ...metrics.map(metricHeading)];
   return el(
     "section",
     { id: "groups", "aria-labelledby": "groups-h" },
     el("h2", { id: "groups-h" }, "Groups of classes"),
-    scrollBox(
-      "Means by group",
-      el(
-        "table",
-        { class: "means" },
-        el(
-          "thead",
-          null,
-          el(
-            "tr",
-            null,
-            el("th", { scope: "col" }, "group"),
-            el("th", { scope: "col" }, "classes"),
-            el("th", { scope: "col", ...undefinedCell }, "undefined"),
-            hasMarks && el("th", { scope: "col", class: "graphic" }, "mAP, drawn"),
-            metrics.map((metric) => el("th", { scope: "col" }, metricHeading(metric))),
-          ),
-        ),
-        el("tbody", null, rows),
-      ),
-    ),
+    meansTable("Means by group", heads, el("tbody", null, rows)),
     el("p", { class: "note" }, intervalNote(model)),
   );
 }
