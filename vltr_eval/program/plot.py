@@ -190,9 +190,7 @@ def _draw_curves(args: argparse.Namespace) -> Callable[[Progress], Axes]:
             args.refuse(
                 f"{path}: expected predictions, a saved evaluation or a rank table, got a report, which has no curves"
             )
-        refuse_options_of_predictions(
-            args, (*_OF_READING, "counts", "groups", "bounds", "absent"), "a saved evaluation"
-        )
+        refuse_options_of_predictions(args, (*_OF_READING, *_OF_COUNTING), "a saved evaluation")
         args.bounds = DEFAULT_BOUNDS
 
     def draw(progress: Progress) -> Axes:
@@ -215,9 +213,7 @@ def _draw_reports(args: argparse.Namespace) -> Callable[[Progress], Axes]:
     if not are_saved and len(args.inputs) == 1:
         args.refuse(f"INPUT: expected PREDS LABELS, a saved evaluation or a report, got {args.inputs[0]} alone")
     if are_saved:
-        options = [
-            name for name in (*_OF_READING, "class_names", "counts", "groups", "bounds", "absent", "ci") if name in args
-        ]
+        options = [name for name in (*_OF_READING, "class_names", *_OF_COUNTING, "ci") if name in args]
         refuse_options_of_predictions(args, options, "saved ones")
         if len(args.inputs) > 1 and args.kind != "groups":
             args.refuse(f"INPUT: expected one evaluation, got {len(args.inputs)}")

@@ -200,3 +200,12 @@ export function legend(entries) {
     }),
   );
 }
+
+/** Make a grid of charts. @param {{figure: HTMLElement}[]} charts @param {string} [size] */
+export function chartGrid(charts, size) {
+  return el(
+    "div",
+    { class: size ? `grid ${size}` : "grid" },
+    charts.map(({ figure }) => figure),
+  );
+}

@@ -50,6 +50,12 @@ export function fill(node, ...children) {
   append(node, children);
 }
 
+/** Make a part of the page, which is named by its heading. @returns {any} */
+export function headedSection(id, title, ...children) {
+  const heading = `${id}-h`;
+  return el("section", { id, "aria-labelledby": heading }, el("h2", { id: heading }, title), children);
+}
+
 let count = 0;
 
 /** Return an id that no other element has. @param {string} prefix */

@@ -1,7 +1,7 @@
 // The start of the page: reads the document, builds the views, opens the class of the address.
 
-import { redrawAll } from "./chart.js";
-import { append, el, liveRegion } from "./dom.js";
+import { chartGrid, redrawAll } from "./chart.js";
+import { append, el, headedSection, liveRegion } from "./dom.js";
 import { Model } from "./model.js";
 import { watchPrinting } from "./print.js";
 import { state } from "./state.js";
@@ -13,7 +13,7 @@ import { groupsView } from "./views/groups.js";
 import { headerView } from "./views/header.js";
 import { countView, distributionView, sapView } from "./views/overview.js";
 import { reportTable } from "./views/report_table.js";
-import { trainingViews } from "./views/training.js";
+import { trainingView } from "./views/training.js";
 
 const SCHEMA = "vltr-eval/page/1";
 
@@ -34,21 +34,10 @@ function start() {
     sections.push(["Groups", "groups"]);
     if (model.numClasses) {
       const views = [countView(model, open), distributionView(model), sapView(model, open)].filter(Boolean);
-      content.push(
-        el(
-          "section",
-          { id: "overview", "aria-labelledby": "overview-h" },
-          el("h2", { id: "overview-h" }, "Classes at a glance"),
-          el(
-            "div",
-            { class: "grid lead" },
-            views.map((view) => view.figure),
-          ),
-        ),
-      );
+      content.push(headedSection("overview", "Classes at a glance", chartGrid(views, "lead")));
       sections.push(["Charts", "overview"]);
     }
-    for (const { section } of extraViews(model)) {
+    for (const section of extraViews(model)) {
       content.push(section);
       sections.push([section.querySelector("h2").textContent, section.id]);
     }
@@ -59,13 +48,13 @@ function start() {
     }
   }
   if (model.comparison) {
-    for (const { section } of comparisonViews(model, open)) {
+    for (const section of comparisonViews(model, open)) {
       content.push(section);
       sections.push([section.querySelector("h2 bdi").textContent, section.id]);
     }
   }
   if (model.training) {
-    const { section } = trainingViews(model);
+    const section = trainingView(model);
     content.push(section);
     sections.push(["Learning curves", section.id]);
   }

@@ -11,7 +11,7 @@ export const OVERALL = "overall";
  */
 
 /** The stored details of one system: curves, histograms and mistakes. */
-export class Details {
+class Details {
   constructor(stored) {
     this.name = stored.name;
     this.stored = stored;

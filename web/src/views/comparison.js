@@ -3,7 +3,7 @@
 import { scaleLinear } from "d3-scale";
 import { select } from "d3-selection";
 import { axisBottom } from "d3-axis";
-import { Frame, legend } from "../chart.js";
+import { Frame, chartGrid, legend } from "../chart.js";
 import { el, newId, svg } from "../dom.js";
 import { UNDEFINED, count, decimal, isNumber, pValue, signed } from "../format.js";
 import { groupColour } from "../marks.js";
@@ -43,7 +43,7 @@ function systemSection(model, system, index, open) {
     sortedChart(model, system, open),
     countChart(model, system, open),
   ].filter(Boolean);
-  const section = el(
+  return el(
     "section",
     { class: "system", id, "aria-labelledby": `${id}-h` },
     el(
@@ -58,14 +58,9 @@ function systemSection(model, system, index, open) {
     differencesTable(model, system),
     outcomesTable(model, system),
     slicesTables(model, system),
-    el(
-      "div",
-      { class: "grid" },
-      charts.map((frame) => frame.figure),
-    ),
+    chartGrid(charts),
     systemTable(model, system, index, open),
   );
-  return { section, charts };
 }
 
 /** The means over the rows of each slice, which are stored by partition and name of the slices. */

@@ -1,8 +1,8 @@
 // The parts that only some reports have: other class distributions, slices, thresholds, calibration.
 
 import { scaleLinear } from "d3-scale";
-import { Frame } from "../chart.js";
-import { el, svg } from "../dom.js";
+import { Frame, chartGrid } from "../chart.js";
+import { el, headedSection, svg } from "../dom.js";
 import { count, decimal, isNumber } from "../format.js";
 import { groupColour } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
@@ -167,7 +167,7 @@ function calibrationView(model) {
   if (!groups.length) return null;
   const frames = groups.map(([name, one]) => reliabilityChart(model, name, one));
   const metrics = sectionMetrics(stored);
-  const found = section("Calibration", [
+  return section("Calibration", [
     metrics.length > 0 &&
       meansByGroup(
         model,
@@ -182,13 +182,8 @@ function calibrationView(model) {
       "A dot on the diagonal is a bin whose scores are right as probabilities; below it scores are too high.",
       " Bars show how many scores a bin has, on a log axis.",
     ),
-    el(
-      "div",
-      { class: "grid small" },
-      frames.map((frame) => frame.figure),
-    ),
+    chartGrid(frames, "small"),
   ]);
-  return { ...found, charts: frames };
 }
 
 function reliabilityChart(model, name, { count: counts, mean_score: scores, frequency }) {
@@ -237,11 +232,7 @@ function reliabilityChart(model, name, { count: counts, mean_score: scores, freq
 }
 
 function section(title, ...children) {
-  const id = title.toLowerCase().replaceAll(" ", "-");
-  return {
-    section: el("section", { id, "aria-labelledby": `${id}-h` }, el("h2", { id: `${id}-h` }, title), children),
-    charts: [],
-  };
+  return headedSection(title.toLowerCase().replaceAll(" ", "-"), title, children);
 }
 
 /** All extra sections that a report has. @param {import("../model.js").Model} model */

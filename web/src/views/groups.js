@@ -1,7 +1,7 @@
 // The means of groups with their intervals, as a table.
 
 import { scaleLinear } from "d3-scale";
-import { el, svg } from "../dom.js";
+import { el, headedSection, svg } from "../dom.js";
 import { count, decimal, interval, isNumber } from "../format.js";
 import { groupColour, markElement } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
@@ -121,10 +121,9 @@ export function groupsView(model) {
   const drawn = hasMarks && el("th", { scope: "col", class: "graphic" }, "mAP, drawn");
   const undefinedHead = el("th", { scope: "col", ...undefinedCell }, "undefined");
   const heads = ["group", "classes", undefinedHead, drawn, ...metrics.map(metricHeading)];
-  return el(
-    "section",
-    { id: "groups", "aria-labelledby": "groups-h" },
-    el("h2", { id: "groups-h" }, "Groups of classes"),
+  return headedSection(
+    "groups",
+    "Groups of classes",
     meansTable("Means by group", heads, el("tbody", null, rows)),
     el("p", { class: "note" }, intervalNote(model)),
   );

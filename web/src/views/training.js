@@ -1,7 +1,7 @@
 // Learning curves of training runs: the loss, and metrics by epoch and group.
 
-import { legend } from "../chart.js";
-import { el } from "../dom.js";
+import { chartGrid, legend } from "../chart.js";
+import { el, headedSection } from "../dom.js";
 import { decimal, isNumber } from "../format.js";
 import { lineChart } from "../lines.js";
 import { groupColour, markElement } from "../marks.js";
@@ -14,7 +14,7 @@ const MOST_RUNS = 8; // in one chart with a colour each
 const ORDER = ["loss", "lr"];
 
 /** @param {import("../model.js").Model} model */
-export function trainingViews(model) {
+export function trainingView(model) {
   const { runs } = model.training;
   const columns = [...new Set(runs.flatMap((run) => Object.keys(run.columns)))].filter((name) =>
     runs.some((run) => run.columns[name]?.some(isNumber)),
@@ -28,17 +28,7 @@ export function trainingViews(model) {
     const names = [metric, ...grouped.map((group) => `${metric}_${group}`)];
     return names.map((name) => chart(name, byRun(runs, name)));
   });
-  const section = el(
-    "section",
-    { id: "training", "aria-labelledby": "training-h" },
-    el("h2", { id: "training-h" }, "Learning curves"),
-    el(
-      "div",
-      { class: "grid small" },
-      charts.map((one) => one.figure),
-    ),
-  );
-  return { section, charts };
+  return headedSection("training", "Learning curves", chartGrid(charts, "small"));
 }
 
 function rank(name) {
