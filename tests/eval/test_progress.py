@@ -179,6 +179,7 @@ def test_a_comparison_of_saved_evaluations_reports_their_reading(folder):
     assert {0.4, 0.8} <= {round(fraction, 6) for fraction in seen}
     mixed = []
     compare("base.npz", "preds.npy", labels="labels.npy", progress=mixed.append)
+    assert mixed[-1] == seen[-1] == 1.0
     assert mixed == sorted(mixed)
     assert min(mixed) < 0.2 < 0.6 < max(mixed)
 

@@ -198,6 +198,8 @@ def compare_and_keep(
         threads=threads,
         progress=part_of(progress, _OF_EVALUATIONS if count else 0.0, 1.0),
     )
+    if progress is not None:
+        progress(1.0)
     return compared, found
 
 
