@@ -26,7 +26,8 @@ from vltr_eval import (
     evaluate,
     evaluate_batches,
 )
-from vltr_eval._engine.thresholds import ThresholdRule, _round_up, read_thresholds
+from vltr_eval._engine.applied_thresholds import _round_up, read_thresholds
+from vltr_eval._engine.thresholds import ThresholdRule
 from vltr_eval.metrics import thresholds as choosing
 from vltr_eval.report.names import THRESHOLD_METRICS
 

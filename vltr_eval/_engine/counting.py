@@ -29,6 +29,7 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, propagate_errors
+from vltr_eval._engine.applied_thresholds import count_predicted
 from vltr_eval._engine.calibration import Calibration, NoProbability, calibration_sums
 from vltr_eval._engine.draws import average_trials, draw_rows, draws_per_trial
 from vltr_eval._engine.effects import clustered_variances
@@ -48,7 +49,6 @@ from vltr_eval._engine.rank_table import PositiveScores, RankTable
 from vltr_eval._engine.results import ClassInfo, ClusterCounts, EvaluationCounts
 from vltr_eval._engine.row_numbers import RowNumbers, number_by_id, number_by_order, sample_of
 from vltr_eval._engine.sample_ids import id_kind, pack_ids
-from vltr_eval._engine.thresholds import count_predicted
 from vltr_eval.report.names import accuracy_at
 from vltr_eval.report.settings import Settings
 

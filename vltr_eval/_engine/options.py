@@ -13,10 +13,11 @@ import numpy as np
 from vltr_eval._base.arguments import check_seed, unknown_keyword
 from vltr_eval._base.groups import DEFAULT_BOUNDS, Bounds
 from vltr_eval._base.progress import Progress
+from vltr_eval._engine.applied_thresholds import read_thresholds
 from vltr_eval._engine.hits import check_topk
 from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
 from vltr_eval._engine.results import ClassInfo
-from vltr_eval._engine.thresholds import Thresholds, read_thresholds
+from vltr_eval._engine.thresholds import Thresholds
 from vltr_eval.formats import ClassNames, is_spec, read_class_names, read_train_counts
 from vltr_eval.report.settings import Settings
 

@@ -25,13 +25,13 @@ from vltr_eval._base.groups import (
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.version import __version__
+from vltr_eval._engine.applied_thresholds import SAME_SET_NOTE, AppliedThresholds, threshold_result, true_positives
 from vltr_eval._engine.calibration import Calibration, calibration_result
 from vltr_eval._engine.draws import mean_and_std
 from vltr_eval._engine.effects import class_variances
 from vltr_eval._engine.hits import Hits
 from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, MeanEffect
 from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
-from vltr_eval._engine.thresholds import SAME_SET_NOTE, AppliedThresholds, threshold_result, true_positives
 from vltr_eval.formats.class_files import numbers_in_memory
 from vltr_eval.intervals.means import interval
 from vltr_eval.intervals.one_class import MIN_POSITIVES, effective_n, wilson

@@ -352,11 +352,11 @@ def checked_names(names: Sequence[str] | None, systems: Sequence[Sequence[Any]])
 
 def _load_all(systems: Sequence[Sequence[Any]], progress: Progress | None) -> tuple[list[list[Any]], Progress | None]:
     """The evaluations that runs are, or their scores; and the progress that is left for the rest of the call."""
-    is_saved = [[_is_saved(run) for run in system] for system in systems]
-    count, done = sum(map(sum, is_saved)), 0
-    share = 0.0 if count == 0 else _OF_LOADING if all(map(all, is_saved)) else _OF_LOADING / 4
+    are_saved = [[is_saved(run) for run in system] for system in systems]
+    count, done = sum(map(sum, are_saved)), 0
+    share = 0.0 if count == 0 else _OF_LOADING if all(map(all, are_saved)) else _OF_LOADING / 4
     loaded = []
-    for system, saved in zip(systems, is_saved, strict=True):
+    for system, saved in zip(systems, are_saved, strict=True):
         runs = []
         for run, load in zip(system, saved, strict=True):
             if load:
@@ -371,7 +371,8 @@ def _load_all(systems: Sequence[Sequence[Any]], progress: Progress | None) -> tu
 _OF_LOADING = 0.8  # share of the time of a comparison of saved evaluations alone
 
 
-def _is_saved(run: Any) -> bool:
+def is_saved(run: Any) -> bool:
+    """Whether a run is a file that `Evaluation.save` wrote."""
     return isinstance(run, (str, os.PathLike)) and os.path.isfile(run) and is_archive(run)
 
 

@@ -12,9 +12,8 @@ from typing import Any
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.option_types import level_type
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
-from vltr_eval.comparison.archive import is_archive
 from vltr_eval.comparison.result import Comparison
-from vltr_eval.comparison.systems import CLASS_METRICS, Run, checked_names, compare_and_keep, details_of_runs
+from vltr_eval.comparison.systems import CLASS_METRICS, Run, checked_names, compare_and_keep, details_of_runs, is_saved
 from vltr_eval.program.inputs import reading_options
 from vltr_eval.program.options import (
     STDOUT,
@@ -204,11 +203,6 @@ def compare_systems(
     if not any(found.systems[0].classes["num_positives"]):
         raise ValueError("labels: no positives in any class, so no metric is defined")
     return found, runs
-
-
-def is_saved(path: str) -> bool:
-    """Whether a file is an evaluation that --save-evaluation wrote."""
-    return os.path.isfile(path) and is_archive(path)
 
 
 def refuse_options_of_predictions(

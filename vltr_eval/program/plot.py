@@ -23,7 +23,7 @@ from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
 from vltr_eval.comparison import Comparison, Evaluation
 from vltr_eval.comparison.names import name_systems
-from vltr_eval.comparison.systems import checked_names
+from vltr_eval.comparison.systems import checked_names, is_saved
 from vltr_eval.plot.output import figure_of, fill, format_of
 from vltr_eval.plot.pairs import SORTS
 from vltr_eval.plot.style import WIDTH, add_title, require_matplotlib, set_width
@@ -31,7 +31,6 @@ from vltr_eval.program.compare import (
     add_systems,
     checked_systems,
     compare_systems,
-    is_saved,
     refuse_options_of_predictions,
 )
 from vltr_eval.program.inputs import (

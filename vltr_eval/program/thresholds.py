@@ -13,18 +13,9 @@ from vltr_eval._base.files import PendingFile
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval._base.text_table import Column, text_table
+from vltr_eval._engine.applied_thresholds import count_predicted, read_thresholds, threshold_result, true_positives
 from vltr_eval._engine.results import ClassInfo
-from vltr_eval._engine.thresholds import (
-    NONE,
-    OWN,
-    POOLED,
-    ThresholdRule,
-    Thresholds,
-    count_predicted,
-    read_thresholds,
-    threshold_result,
-    true_positives,
-)
+from vltr_eval._engine.thresholds import NONE, OWN, POOLED, ThresholdRule, Thresholds
 from vltr_eval.formats.align import POSITION
 from vltr_eval.metrics.thresholds import choose_thresholds_of
 from vltr_eval.program.inputs import (
