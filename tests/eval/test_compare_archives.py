@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 
 from vltr_eval import Evaluation, compare
 from vltr_eval.comparison.archive import from_planes, is_archive, to_planes
-from vltr_eval.comparison.systems import compare_evaluations
+from vltr_eval.comparison.runs import compare_evaluations
 
 COUNTS = [900, 600, 300, 90, 8]
 NAMES = ["walk", "run", "swim", "fly", "dig"]

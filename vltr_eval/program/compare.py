@@ -13,7 +13,8 @@ from vltr_eval._base.files import PendingFile
 from vltr_eval._base.option_types import level_type
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
 from vltr_eval.comparison.result import Comparison
-from vltr_eval.comparison.systems import CLASS_METRICS, Run, checked_names, compare_and_keep, details_of_runs, is_saved
+from vltr_eval.comparison.runs import CLASS_METRICS, Run
+from vltr_eval.comparison.systems import checked_names, compare_and_keep, details_of_runs, is_saved
 from vltr_eval.program.inputs import reading_options
 from vltr_eval.program.options import (
     STDOUT,

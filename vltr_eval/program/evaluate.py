@@ -327,6 +327,6 @@ def _read_baseline(args: argparse.Namespace) -> Evaluation | None:
 
 
 def _compare(baseline: Evaluation, evaluation: Evaluation) -> Comparison:
-    from vltr_eval.comparison.systems import compare_evaluations
+    from vltr_eval.comparison.runs import compare_evaluations
 
     return compare_evaluations(baseline, evaluation, ("baseline", "this evaluation"))
