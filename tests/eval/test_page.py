@@ -474,6 +474,26 @@ def test_a_report_alone_says_that_it_has_no_details(inputs):
     ]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_saturated_scores_are_said(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.random((400, 5)) < 0.1
+    labels[:, 2] = False
+    scores = np.round(rng.random((400, 5)), 1).astype(np.float32)
+    positives = scores[labels]
+    details = class_details(scores, labels)
+    lowest, highest = details.curves.at_extremes()
+    assert lowest == (positives.min(), (positives == positives.min()).sum())
+    assert highest == (positives.max(), (positives == positives.max()).sum())
+    report = evaluate(scores, labels, sap=None, topk=None)
+    said = "".join(Reader(report.to_html(details=details)).document["remarks"])
+    ends = (("lowest", lowest), ("highest", highest))
+    assert said.startswith("Saturation: ") == any(count >= 5 for _, (_, count) in ends)
+    for which, (score, count) in ends:
+        sentence = f"{count / len(positives):.2%} of the positives have the {which} score of a positive, {score:g}"
+        assert (sentence in said) == (count >= 5)
+
+
 def test_a_complete_page_has_no_remark(page):
     assert page[1].document["remarks"] == []
 

@@ -43,6 +43,20 @@ class Curves:
         counts[has] = self.tp[self.indptr[1:][has] - 1]
         return counts
 
+    def at_extremes(self) -> tuple[tuple[Any, int], tuple[Any, int]]:
+        """Return the lowest and the highest score of a positive of any class, each with the positives that have it."""
+        ends = self.indptr[1:][np.diff(self.indptr) > 0]
+        starts = self.indptr[:-1][np.diff(self.indptr) > 0]
+        above = np.where(ends - 1 > starts, self.tp[np.maximum(ends - 2, 0)], 0)
+        found = []
+        for at, positives, extreme in (
+            (ends - 1, self.tp[ends - 1] - above, np.min),
+            (starts, self.tp[starts], np.max),
+        ):
+            score = extreme(self.thresholds[at])
+            found.append((score.item(), int(positives[self.thresholds[at] == score].sum())))
+        return found[0], found[1]
+
     def __repr__(self) -> str:
         return f"<Curves of {self.num_classes} classes, {len(self.thresholds)} thresholds>"
 

@@ -94,10 +94,33 @@ def check_details(details: ClassDetails, counts: Sequence[int]) -> None:
 
 
 def remarks_on(details: Sequence[ClassDetails]) -> list[str]:
-    """Return a sentence on what a page with these details lacks, if it lacks anything."""
+    """Return sentences on saturated scores, and on what a page with these details lacks, if it lacks anything."""
     if not details:
         return [NO_DETAILS]
-    return [NO_ROWS] if any(one.histograms is None for one in details) else []
+    remarks = [_saturation(one, several=len(details) > 1) for one in details]
+    lacks = [NO_ROWS] if any(one.histograms is None for one in details) else []
+    return [*filter(None, remarks), *lacks]
+
+
+_FEWEST_EXTREME = 5  # positives on one extreme score
+_SHARE_EXTREME = 0.001  # of the positives, which a continuous model does not reach by chance
+
+
+def _saturation(details: ClassDetails, *, several: bool) -> str:
+    """A sentence if many positives have the lowest or the highest score; "" if not."""
+    curves = details.curves
+    total = int(curves.num_positives.sum())
+    if not total:
+        return ""
+    parts = [
+        f"{count / total:.2%} of the positives have the {which} score of a positive, {score:g}"
+        for which, (score, count) in zip(("lowest", "highest"), curves.at_extremes(), strict=True)
+        if count >= max(_FEWEST_EXTREME, _SHARE_EXTREME * total)
+    ]
+    if not parts:
+        return ""
+    subject = f"Saturation of {details.name}" if several else "Saturation"
+    return f"{subject}: {', and '.join(parts)}. Save logits where a sigmoid or softmax gives such scores."
 
 
 def column_headings(

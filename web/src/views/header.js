@@ -103,7 +103,10 @@ function findings(model, open) {
     items.push(tieItem(model));
   }
   const notes = [...(report?.notes ?? []), ...(comparison?.notes ?? []), ...(model.doc.remarks ?? [])];
-  for (const note of new Set(notes)) items.push(item("note", "Note", visible(note)));
+  for (const note of new Set(notes)) {
+    const [, head, text] = /^(Saturation(?: of .+?)?): (.*)$/s.exec(note) ?? [note, "Note", note];
+    items.push(item("note", visible(head), visible(text)));
+  }
   const shown = items.filter(Boolean);
   if (!shown.length) return null;
   return el("section", { "aria-label": "Findings in the data" }, el("ul", { class: "findings" }, shown));
