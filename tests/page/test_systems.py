@@ -59,7 +59,8 @@ def test_the_values_and_marks_are_those_of_markdown(open_comparison, runs):
     )
     assert shown == [cells for _, *cells in wanted]
     text = "".join(cell for cells in shown for cell in cells)
-    assert "**" in text and DAGGER in text
+    assert "**" in text
+    assert DAGGER in text
     assert ("\u00b1" in text) == (max(runs) > 1)
     note = page.locator("#systems .note").inner_text()
     assert "Bold: the highest value" in note
