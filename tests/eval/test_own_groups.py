@@ -581,3 +581,32 @@ def test_scores_of_one_class_have_a_group():
     assert evaluate(SCORES[:, 1], LABELS[:, 1], groups=["a"]).metrics()["mAP_a"] == pytest.approx(
         average_precision(numbers(SCORES[:, 1]), numbers(LABELS[:, 1]))
     )
+
+
+@pytest.mark.parametrize("command", ["evaluate", "table", "compare", "thresholds", "check"])
+def test_groups_that_may_be_class_names_have_a_note(files, capsys, command):
+    sentence = "note: groups: each class is a group of its own; is the file a list of class names?\n"
+    assert run(files, "preds.npy", "labels.npy", "--save-table", str(files / "t.npz"), "--quiet") == 0
+    np.save(files / "other.npy", OTHER)
+    words = {
+        "evaluate": ("preds.npy", "labels.npy"),
+        "table": ("table", "t.npz"),
+        "compare": ("compare", "preds.npy", "other.npy", "--labels", "labels.npy"),
+        "thresholds": ("thresholds", "preds.npy", "labels.npy"),
+        "check": ("check", "preds.npy", "labels.npy"),
+    }[command]
+    (files / "pairs.txt").write_text("a\na\nb\nb\nc\nc\n")
+    (files / "some.txt").write_text("a\nb\nc\nd\ne\n\n")  # the last class is in no group
+
+    def told(*options):
+        capsys.readouterr()
+        assert run(files, *words, *options) == 0
+        found = capsys.readouterr()
+        return found.out.replace("note        ", "note: ") if command == "check" else found.err
+
+    assert told("--groups", "names.txt").count(sentence) == 1
+    assert sentence not in told("--groups", "pairs.txt")
+    assert sentence not in told("--groups", "some.txt")
+    assert sentence not in told()
+    if command != "check":
+        assert sentence not in told("--groups", "names.txt", "--quiet")

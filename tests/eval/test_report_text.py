@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from programs import run_within
 
 import vltr_eval
@@ -159,6 +161,33 @@ def test_a_name_is_shortened_before_a_column_is_dropped():
     name, value = Column("name", ["x" * 40], is_name=True), Column("value", ["1.0000"], rank=1)
     assert text_table([name, value], width=30).splitlines() == ["name".ljust(23) + "  value", "x" * 20 + "... 1.0000"]
     assert text_table([name, value], width=20).splitlines()[:2] == ["name", "x" * 17 + "..."]
+
+
+NAMES_OF_GROUPS = ["mAP", *(f"expected_SAP_topic:{group}" for group in ("many tails", "many heads", "few"))]
+
+
+def test_names_that_would_become_the_same_are_cut_in_the_middle():
+    columns = [Column("", NAMES_OF_GROUPS, is_name=True), Column("value", ["1.0000"] * 4)]
+    assert text_table(columns, width=30).splitlines()[1:] == [
+        "mAP                     1.0000",
+        "expected_S...many tails 1.0000",
+        "expected_S...many heads 1.0000",
+        "expected_SAP_topic:few  1.0000",
+    ]
+    # Names that differ where they are kept are cut at their ends.
+    assert text_table(columns, width=35).splitlines()[2].startswith("expected_SAP_topic:many t...")
+
+
+@given(
+    st.lists(st.text(st.sampled_from("ab\u4e2de\u0301\u200d"), min_size=1, max_size=30), min_size=1, max_size=6),
+    st.integers(1, 30),
+)
+def test_names_cut_anywhere_fit_and_stay_as_different_as_those_cut_at_their_ends(names, width):
+    table = text_table([Column("", names, is_name=True), Column("n", list("123456")[: len(names)])], width=width + 2)
+    shown = [line[:-1].rstrip() for line in table.splitlines()[1:]]
+    width = max(width, 16)
+    assert all(display_width(name) <= width for name in shown)
+    assert len(set(shown)) >= len({shortened(name, width) for name in names})
 
 
 def test_undefined_values_are_dashes_in_text_alone(report):

@@ -217,3 +217,13 @@ def test_a_failed_choice_leaves_no_file(run):
 def test_a_saved_evaluation_has_its_thresholds(run):
     run(*TEST, "--thresholds", "0.5", "--save-evaluation", "e.npz", "--quiet")
     run(*TEST, "--thresholds", "0.6", "--baseline", "e.npz", "--max-drop", "mAP=0", "--quiet")
+
+
+def test_thresholds_that_are_not_saved_have_a_note(run):
+    sentence = "vltr-eval: note: the thresholds are not saved; add --save FILE, for --thresholds FILE on a test set\n"
+    out, err = run("thresholds", *VAL)
+    assert err.endswith(sentence)
+    assert run("thresholds", *VAL, "--quiet") == (out, "")
+    saved, err = run("thresholds", *VAL, "--save", "t.json")
+    assert saved == out
+    assert sentence not in err

@@ -124,7 +124,7 @@ def with_extras(page: Page, **changes: Any) -> Page:
         for group, values in report[section]["groups"].items():
             end = "" if group == "overall" else f"_{group}"
             report["metrics"] |= {f"{k}{end}": v for k, v in values.items() if not isinstance(v, list)}
-    means = {name: value for name, value in report["metrics"].items() if name.startswith("mAP")}
+    means = {name: value for name, value in report["metrics"].items() if name.startswith(("mAP", "SAP"))}
     report["slices"] = {
         "time <b>": {
             "<i>night</i>": {"num_rows": 321, "groups": report["groups"], "metrics": means},

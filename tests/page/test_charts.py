@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pages import document_in
+
+import vltr_eval
 
 
 def chart(page, title: str):
@@ -84,7 +87,10 @@ def test_the_distribution_counts_classes(open_page):
     assert f"tail {share} %" in page.get_by_role("status").inner_text()
 
 
-@pytest.mark.parametrize("title", ["AP of new against base", "Differences in order", "Difference by training count"])
+AGAINST = "AP of \u2068focal\u2069 against \u2068bce\u2069"
+
+
+@pytest.mark.parametrize("title", [AGAINST, "Differences in order", "Difference by training count"])
 def test_charts_of_comparisons_open_classes(open_page, title):
     page = open_page("comparison")
     chart(page, title).locator(".plot").focus()
@@ -92,6 +98,46 @@ def test_charts_of_comparisons_open_classes(open_page, title):
     assert "difference" in page.get_by_role("status").inner_text()
     page.keyboard.press("Enter")
     assert page.locator(".panel").is_visible()
+
+
+def test_charts_of_comparisons_name_the_systems(open_page):
+    page = open_page("comparison")
+    names = "\u2068focal\u2069", "\u2068bce\u2069"
+    labels = chart(page, AGAINST).locator("text.label").all_text_contents()
+    assert set(labels) == {f"AP of {name}" for name in names}
+    for title in ("Trade between groups: mAP", "Differences in order", "Difference by training count"):
+        assert " minus ".join(names) in chart(page, title).locator("text.label").all_text_contents()
+    chart(page, AGAINST).locator(".plot").focus()
+    page.keyboard.press("End")
+    told = page.get_by_role("status").inner_text()
+    assert all(f"{name} 0." in told for name in names)
+
+
+def test_long_names_of_systems_differ_in_charts(open_page, files, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.random((60, 4)) < 0.5
+    names = [f"{'runs/' * 20}\u202e{seed} seed" for seed in range(2)]
+    scores = [rng.random((60, 4)) for _ in names]
+    files["long"] = tmp_path / "long.html"
+    vltr_eval.compare(*scores, labels=labels, names=names).to_html(files["long"])
+    page = open_page("long", width=360)
+    against = page.locator(".chart").filter(has_text="Classes above the diagonal")
+    # The character that turns the text around is shown as text.
+    wanted = {f"AP of \u2068runs/runs/\u20262E]{seed} seed\u2069" for seed in range(2)}
+    assert set(against.locator("text.label").all_text_contents()) == wanted
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize(("lift", "is_drawn"), [(0.0, True), (30.0, False)])
+def test_a_dashed_diagonal_is_explained(open_page, files, tmp_path, lift, is_drawn):
+    rng = np.random.default_rng(0)
+    labels = rng.random((60, 4)) < 0.3
+    files["diagonal"] = tmp_path / "diagonal.html"
+    scores = rng.normal(size=(60, 4)) + lift * labels
+    vltr_eval.evaluate(scores, labels, sap="exact").to_html(files["diagonal"])
+    figure = chart(open_page("diagonal"), "SAP by AP")
+    assert figure.locator("path.guide").count() == is_drawn
+    assert ("On the dashed line both are equal." in figure.inner_text()) == is_drawn
 
 
 @pytest.mark.parametrize("name", ["comparison", "own_groups"])

@@ -6,9 +6,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from pages import document_in, report_page
 
+import vltr_eval
+from vltr_eval.intervals import MIN_POSITIVES
 from vltr_eval.page.template import render_page
 
 UNDEFINED = "\u2013"
@@ -56,10 +59,48 @@ def test_other_distributions_and_slices_are_shown(open_page):
     slices = cells(page, "#slices-of-rows > .scroll td[data-name]")
     assert slices["mAP"][0] == decimal(report["metrics"]["mAP"])
     assert "<i>night</i>" in page.locator("#slices-of-rows").inner_text()
+    assert slices["SAP"] == [decimal(report["metrics"]["SAP"]), f"\u00b1 {decimal(report['metrics']['SAP_std'])}"]
     page.get_by_text("<i>night</i> by group of classes").click()
     assert cells(page, "#slices-of-rows details[open] td[data-name]")["mAP_tail"][0] == decimal(
         report["metrics"]["mAP_tail"]
     )
+    values = cells(page, "#slices-of-rows details[open] td[data-name]")["SAP_tail"]
+    assert values == [decimal(report["metrics"]["SAP_tail"]), f"\u00b1 {decimal(report['metrics']['SAP_std_tail'])}"]
+
+
+@pytest.mark.parametrize(("name", "is_said"), [("report", True), ("bare", False), ("boxes", False)])
+def test_the_table_of_classes_says_why_some_have_no_interval(open_page, name, is_said):
+    page = open_page(name)
+    notes = page.locator(".class-table > .note").all_inner_texts()
+    if not is_said:
+        assert notes == []
+        return
+    classes = document_in(page)["report"]["classes"]
+    few = sum(low is None for low in classes["AP_low"])
+    assert few == sum(count < MIN_POSITIVES for count in classes["num_positives"]) > 0
+    assert notes == [f"Classes with fewer than {MIN_POSITIVES} positives have no interval: {few} of 90."]
+
+
+def test_a_report_of_many_positives_needs_no_such_sentence(open_page, files, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.random((60, 4)) < 0.5
+    report = vltr_eval.evaluate(rng.random((60, 4)), labels, interval=0.95)
+    files["many"] = tmp_path / "many.html"
+    report.to_html(files["many"])
+    page = open_page("many")
+    assert page.locator('td[data-key="AP_interval"]').count() == 4
+    assert page.locator(".class-table > .note").count() == 0
+
+
+def test_the_sentence_counts_clusters_where_rows_are_clustered(open_page, files, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.random((60, 4)) < [0.5, 0.5, 0.5, 0.0]
+    labels[:6, 3] = True  # six positives in one cluster
+    report = vltr_eval.evaluate(rng.random((60, 4)), labels, interval=0.95, clusters=np.arange(60) // 6)
+    files["clusters"] = tmp_path / "clusters.html"
+    report.to_html(files["clusters"])
+    note = open_page("clusters").locator(".class-table > .note").inner_text()
+    assert note == "Classes with fewer than 5 clusters with a positive have no interval: 1 of 4."
 
 
 @pytest.mark.parametrize(("section", "id"), [("thresholds", "at-thresholds"), ("calibration", "calibration")])

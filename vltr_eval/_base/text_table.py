@@ -1,7 +1,8 @@
 """Tables, and their text that fits a width in terminal cells. `vltr_eval._base.table_forms` has the other forms.
 
 A table that is too wide gets shorter headings first, then one space between columns instead of two. Names are shortened
-next, and the last resort is to drop the least important columns. The line under the table lists them.
+next, in the middle where two would become the same, and the last resort is to drop the least important columns. The
+line under the table lists them.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ class _Layout(NamedTuple):
         )
 
     def render(self, bold: bool, titles: Mapping[int, str]) -> str:
-        lines = zip(*([column.heading, *column.cells] for column in self.columns), strict=True)
+        pairs = zip(self.columns, self.widths, strict=True)
+        lines = zip(*(_shortened_cells([column.heading, *column.cells], width) for column, width in pairs), strict=True)
         head, *rows = map(self._line, lines)
         text = [f"\033[1m{head}\033[0m" if bold else head]
         for number, row in enumerate(rows):
@@ -125,7 +127,7 @@ class _Layout(NamedTuple):
 
     def _line(self, cells: Sequence[str]) -> str:
         shown = zip(self.columns, self.widths, cells, strict=True)
-        padded = (_padded(shortened(cell, width), width, column.is_name) for column, width, cell in shown)
+        padded = (_padded(cell, width, column.is_name) for column, width, cell in shown)
         return (" " * self.gap).join(padded).rstrip()
 
 
@@ -211,6 +213,37 @@ def shortened(text: str, width: int) -> str:
             break
         kept.append(char)
     return "".join(kept) + _ELLIPSIS[: max(width, 0)]
+
+
+def _shortened_cells(cells: Sequence[str], width: int) -> list[str]:
+    """The cells of a column, cut at their ends; in the middle if that keeps more of the different ones apart."""
+    at_end = [shortened(cell, width) for cell in cells]
+    num_alike = len(set(cells)) - len(set(at_end))
+    if not num_alike:
+        return at_end
+    inside = [_shortened_inside(cell, width) for cell in cells]
+    return inside if len(set(cells)) - len(set(inside)) < num_alike else at_end
+
+
+def _shortened_inside(text: str, width: int) -> str:
+    """The text, cut to at most ``width`` cells with an ellipsis in its middle.
+
+    >>> _shortened_inside("expected_SAP_topic:many", 16)
+    'expecte...c:many'
+    """
+    room = width - len(_ELLIPSIS)
+    if display_width(text) <= width or room < 2:
+        return shortened(text, width)
+    first = shortened(text, (room + 1) // 2 + len(_ELLIPSIS))
+    kept, used = "", 0
+    for char in reversed(text):
+        used += _cells(char)
+        if used > room // 2:
+            break
+        kept = char + kept
+    while kept and not _cells(kept[0]):  # a mark whose letter is cut off
+        kept = kept[1:]
+    return first + kept
 
 
 def _cells(char: str) -> int:

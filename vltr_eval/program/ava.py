@@ -10,7 +10,7 @@ from typing import Any
 from vltr_eval._base.terminal import ProgressBar, add_command
 from vltr_eval.compat.ava import INTERPOLATIONS, PROTOCOLS, AvaSettings, evaluate
 from vltr_eval.formats import read_train_counts
-from vltr_eval.program.inputs import group_settings, read_stated_groups
+from vltr_eval.program.inputs import group_settings, notes_on_groups, read_stated_groups, say_notes
 from vltr_eval.program.limits import judge_limits
 from vltr_eval.program.options import add_counts, add_groups, add_output_options, add_sap_options, parse_share
 from vltr_eval.program.outputs import Outputs, check_names, check_outputs, note
@@ -70,5 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
         progress.wipe()
         note(args, f"{report.num_detections:,} detections in {time.perf_counter() - start:.3f} s")
+        if groups is not None:
+            say_notes(args, notes_on_groups({one.name: one.groups for one in groups.partitions}))
         outputs.deliver(report)
     return judge_limits(args, report)

@@ -22,7 +22,13 @@ from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.results import ClassInfo
-from vltr_eval.program.inputs import read_class_info, read_command_inputs, read_scores_alone, read_stated_groups
+from vltr_eval.program.inputs import (
+    notes_on_groups,
+    read_class_info,
+    read_command_inputs,
+    read_scores_alone,
+    read_stated_groups,
+)
 from vltr_eval.program.options import add_class_options, add_inputs
 from vltr_eval.program.outputs import say
 from vltr_eval.report.settings import Settings
@@ -97,6 +103,7 @@ def inspect(
         inspection.facts.append(("counts", f"{int(counts.min()):,} to {int(counts.max()):,} training samples a class"))
     if class_info is not None:
         inspection.facts += [("groups", sizes) for sizes in _group_sizes(class_info)]
+        inspection.facts += [("note", note) for note in notes_on_groups(class_info.own_groups)]
     return inspection
 
 

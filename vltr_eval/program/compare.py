@@ -15,7 +15,7 @@ from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, w
 from vltr_eval.comparison.result import Comparison
 from vltr_eval.comparison.runs import CLASS_METRICS, Run
 from vltr_eval.comparison.systems import checked_names, compare_and_keep, details_of_runs, is_saved
-from vltr_eval.program.inputs import reading_options
+from vltr_eval.program.inputs import notes_on_groups, reading_options, say_notes
 from vltr_eval.program.options import (
     STDOUT,
     add_absent,
@@ -138,6 +138,9 @@ def run(args: argparse.Namespace) -> int:
         page = None if args.html is None else stack.enter_context(PendingFile(args.html))
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
             found, runs = compare_systems(args, base, new, progress)
+        if args.groups is not None:
+            first = found.systems[0]
+            say_notes(args, notes_on_groups({name: first.classes[name] for name in first.partitions if name}))
         text = _on_stdout(args, found)
         if page is not None:
             with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:

@@ -26,6 +26,7 @@ from vltr_eval.program.inputs import (
     check_thresholds,
     group_settings,
     id_files,
+    notes_on_groups,
     prior_files,
     read_class_info,
     read_command_inputs,
@@ -33,6 +34,7 @@ from vltr_eval.program.inputs import (
     read_stated_groups,
     read_weightings,
     refuse_no_positives,
+    say_notes,
     share_of_rows,
 )
 from vltr_eval.program.limits import Verdict, add_gate, check_gate, judge_drops, judge_limits, report_drops, summary
@@ -215,6 +217,7 @@ def run(args: argparse.Namespace) -> int:
             return OK
         progress.wipe()
         note(args, speed(matrix, seconds))
+        say_notes(args, notes_on_groups(class_info.own_groups))
         report = _report_counts(found, settings).report(class_info, part_of(whole, counted, 1.0))
         if slices:
             from vltr_eval._engine.slices import evaluate_slices  # not above: few evaluations have slices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,25 @@ def read_stated_groups(args: argparse.Namespace) -> StatedGroups | None:
     from vltr_eval.formats.group_files import read_group_file  # not above: few evaluations have groups of their own
 
     return read_group_file(args.groups)
+
+
+_NAMES_AS_GROUPS = "groups: each class is a group of its own; is the file a list of class names?"
+
+
+def notes_on_groups(own: Mapping[str, Sequence[str | None]]) -> list[str]:
+    """The note on groups that may be names of classes, given by mistake; none on others.
+
+    Args:
+        own: The group of each class in each partition of one's own, None for a class in no group.
+    """
+    alone = (len(groups) > 1 and None not in groups and len(set(groups)) == len(groups) for groups in own.values())
+    return [_NAMES_AS_GROUPS] if any(alone) else []
+
+
+def say_notes(args: argparse.Namespace, notes: Sequence[str]) -> None:
+    """Write notes on stderr, unless --quiet."""
+    for sentence in notes:
+        note(args, f"vltr-eval: note: {sentence}")
 
 
 def group_settings(args: argparse.Namespace, groups: StatedGroups | None) -> dict[str, Any]:

@@ -13,7 +13,14 @@ from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts
 from vltr_eval.comparison import Evaluation
 from vltr_eval.comparison.archive import is_archive
-from vltr_eval.program.inputs import group_settings, read_class_info, read_stated_groups, refuse_no_positives
+from vltr_eval.program.inputs import (
+    group_settings,
+    notes_on_groups,
+    read_class_info,
+    read_stated_groups,
+    refuse_no_positives,
+    say_notes,
+)
 from vltr_eval.program.limits import judge_limits
 from vltr_eval.program.options import add_report_options
 from vltr_eval.program.outputs import Outputs, check_names, check_outputs, check_report_names
@@ -45,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             class_info = read_class_info(args, table.num_classes, groups=groups)
             settings = replace(settings, partitions=class_info.own_partitions)
             report = EvaluationCounts(settings, table).report(class_info, progress)
+        say_notes(args, notes_on_groups(class_info.own_groups))
         outputs.deliver(report, table, details=table)
     return judge_limits(args, report)
 

@@ -20,10 +20,12 @@ from vltr_eval.formats.align import POSITION
 from vltr_eval.metrics.thresholds import choose_thresholds_of
 from vltr_eval.program.inputs import (
     id_files,
+    notes_on_groups,
     read_class_info,
     read_command_inputs,
     read_stated_groups,
     refuse_no_positives,
+    say_notes,
 )
 from vltr_eval.program.options import (
     add_bounds,
@@ -33,7 +35,7 @@ from vltr_eval.program.options import (
     parse_share,
     whole_number,
 )
-from vltr_eval.program.outputs import check_outputs, note
+from vltr_eval.program.outputs import check_outputs
 from vltr_eval.report.names import OVERALL
 from vltr_eval.report.text import shortlist
 from vltr_eval.report.thresholds import ThresholdResult
@@ -95,8 +97,7 @@ def run(args: argparse.Namespace) -> int:
         class_info = read_class_info(args, matrix.num_classes, inputs.class_names, groups)
         positives = inputs.positives(form=args.label_form, threads=args.threads)
         refuse_no_positives(positives.counts)
-        for sentence in inputs.notes:
-            note(args, f"vltr-eval: note: {sentence}")
+        say_notes(args, [*inputs.notes, *notes_on_groups(class_info.own_groups)])
         with ProgressBar(sys.stderr, enabled=not args.quiet) as progress:
             thresholds, table = choose_thresholds_of(
                 matrix,
@@ -117,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         if file is not None:
             file.write_text(thresholds.to_json())
         sys.stdout.write(_text(thresholds, class_info, result))
+    if args.save is None:
+        say_notes(args, ["the thresholds are not saved; add --save FILE, for --thresholds FILE on a test set"])
     return OK
 
 

@@ -13,6 +13,7 @@ import { groupsView } from "./views/groups.js";
 import { headerView } from "./views/header.js";
 import { countView, distributionView, sapView } from "./views/overview.js";
 import { reportTable } from "./views/report_table.js";
+import { systemsView } from "./views/systems.js";
 import { trainingView } from "./views/training.js";
 
 const SCHEMA = "vltr-eval/page/1";
@@ -48,7 +49,16 @@ function start() {
     }
   }
   if (model.comparison) {
-    for (const section of comparisonViews(model, open)) {
+    const views = comparisonViews(model, open);
+    const systems = systemsView(
+      model,
+      views.map((section) => section.id),
+    );
+    if (systems) {
+      content.push(systems);
+      sections.push(["Systems", systems.id]);
+    }
+    for (const section of views) {
       content.push(section);
       sections.push([section.querySelector("h2 bdi").textContent, section.id]);
     }

@@ -27,6 +27,23 @@ export function nameElement(name, { wraps = false } = {}) {
   return el("bdi", { class: wraps ? "name wraps" : "name", title: wraps ? null : text }, text);
 }
 
+const ISOLATE = ["\u2068", "\u2069"]; // the text around the name keeps its direction, as around a bdi element
+
+/**
+ * Return two names for the labels of a chart, cut in the middle and isolated; base and new if both would be the same.
+ * @param {string} base
+ * @param {string} name
+ * @returns {[string, string]}
+ */
+export function chartNames(base, name) {
+  const cut = [base, name].map((one) => {
+    const letters = Array.from(visible(one));
+    return letters.length > 20 ? `${letters.slice(0, 10).join("")}\u2026${letters.slice(-9).join("")}` : letters.join("");
+  });
+  const [first, second] = cut[0] === cut[1] ? ["base", "new"] : cut;
+  return [ISOLATE.join(first), ISOLATE.join(second)];
+}
+
 /** Cut a name for a sentence that screen readers say. @param {string} name */
 export function shortName(name) {
   const text = visible(name);

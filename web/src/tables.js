@@ -10,11 +10,13 @@ export function scrollBox(label, ...children) {
 /**
  * Make a table of means in its box.
  * @param {string} label
- * @param {(string | Node | false)[]} heads The columns; one with attributes of its own is an element.
+ * @param {(string | Node | false | (string | Node)[])[]} heads The columns; one with attributes of its own is an
+ *     element.
  * @param {Node | Node[]} bodies
  * @param {string} [classes]
  */
 export function meansTable(label, heads, bodies, classes = "means") {
-  const cells = heads.map((head) => (typeof head === "string" ? el("th", { scope: "col" }, head) : head));
+  const isContent = (head) => typeof head === "string" || Array.isArray(head);
+  const cells = heads.map((head) => (isContent(head) ? el("th", { scope: "col" }, head) : head));
   return scrollBox(label, el("table", { class: classes }, el("thead", null, el("tr", null, cells)), bodies));
 }

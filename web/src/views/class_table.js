@@ -37,6 +37,7 @@ const PAGE_SIZES = [25, 50, 100, 250];
  * @param {Record<string, ArrayLike<any>>} options.csv The columns of the download.
  * @param {string} options.fileName
  * @param {(c: number, list: number[]) => void} options.open
+ * @param {string | null} [options.note] A sentence under the table.
  */
 export function classTable(options) {
   const { model, columns, presets, open } = options;
@@ -313,6 +314,7 @@ export function classTable(options) {
       sizes,
       Object.values(buttons),
     ),
+    options.note && el("p", { class: "note" }, options.note),
   );
 }
 

@@ -8,7 +8,7 @@ import { el, newId, svg } from "../dom.js";
 import { UNDEFINED, count, decimal, isNumber, pValue, signed } from "../format.js";
 import { groupColour } from "../marks.js";
 import { OVERALL, groupedName, metricNames } from "../model.js";
-import { visible } from "../names.js";
+import { chartNames, visible } from "../names.js";
 import { scatter, shortCount } from "../scatter.js";
 import { sketch } from "../sketch.js";
 import { meansTable, scrollBox } from "../tables.js";
@@ -275,7 +275,7 @@ function tradeChart(model, system) {
         .remove();
       frame.svg.append(
         svg("path", { class: "guide", d: `M${x(0)},${area.top}V${area.bottom}` }),
-        svg("text", { class: "label", x: area.right, y: area.bottom + 35, "text-anchor": "end" }, "new minus base"),
+        svg("text", { class: "label", x: area.right, y: area.bottom + 35, "text-anchor": "end" }, minusLabel(model, system)),
       );
       drawn.forEach(({ group, mean }, i) => {
         const y = area.top + row * (i + 0.5);
@@ -301,11 +301,18 @@ function cut(text) {
   return letters.length > 13 ? `${letters.slice(0, 12).join("")}\u2026` : text;
 }
 
+/** The label of an axis of differences. */
+function minusLabel(model, system) {
+  const [base, own] = chartNames(model.comparison.base.name, system.name);
+  return `${own} minus ${base}`;
+}
+
 /** Names and values of a class for the text of a dot. */
-function describe(model, { classes }, c) {
+function describe(model, { name, classes }, c) {
+  const [base, own] = chartNames(model.comparison.base.name, name);
   const lines = [
-    ["base", decimal(classes.base[c])],
-    ["new", decimal(classes.new[c])],
+    [base, decimal(classes.base[c])],
+    [own, decimal(classes.new[c])],
     ["difference", signed(classes.difference[c])],
   ];
   if (isNumber(classes.low[c])) lines.push(["interval", `${signed(classes.low[c])} to ${signed(classes.high[c])}`]);
@@ -324,13 +331,17 @@ function againstChart(model, system, open) {
   const metric = model.comparison.class_metric;
   const rows = definedRows(model, classes.difference);
   const above = rows.filter((c) => classes.difference[c] > 0).length;
+  const [base, own] = chartNames(model.comparison.base.name, system.name);
   return scatter({
     model,
-    title: `${metric} of new against base`,
-    summary: `Scatter of ${count(rows.length)} classes: ${metric} of new against base; ${count(above)} classes gained.`,
+    title: `${metric} of ${own} against ${base}`,
+    summary: [
+      `Scatter of ${count(rows.length)} classes: ${metric} of ${own} against ${base};`,
+      `${count(above)} classes gained.`,
+    ].join(" "),
     note: ["Classes above the diagonal gained.", leftOut(model, rows.length)],
-    x: { values: classes.base, label: `${metric} of base`, domain: [0, 1] },
-    y: { values: classes.new, label: `${metric} of new`, domain: [0, 1] },
+    x: { values: classes.base, label: `${metric} of ${base}`, domain: [0, 1] },
+    y: { values: classes.new, label: `${metric} of ${own}`, domain: [0, 1] },
     hasDiagonal: true,
     describe: (c) => describe(model, system, c),
     open,
@@ -365,7 +376,7 @@ function sortedChart(model, system, open) {
             " Colours are those of tests with p adjusted by Benjamini-Hochberg.",
           ],
     x: { values: ranks, label: "rank of the class by difference", format: shortCount },
-    y: { values: classes.difference, label: "new minus base" },
+    y: { values: classes.difference, label: minusLabel(model, system) },
     hasZero: true,
     intervals: { low: classes.low, high: classes.high },
     categories: { of: outcomeOf(model, system), colours: [LOSS, UNDECIDED, GAIN] },
@@ -400,7 +411,7 @@ function countChart(model, system, open) {
       scale: "log",
       format: shortCount,
     },
-    y: { values: classes.difference, label: "new minus base" },
+    y: { values: classes.difference, label: minusLabel(model, system) },
     hasZero: true,
     hasBands: byTraining,
     describe: (c) => describe(model, system, c),

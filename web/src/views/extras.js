@@ -113,7 +113,7 @@ function sliceTables(model, partition, slices) {
         `Means of ${visible(name)} by group`,
         groups,
         metrics,
-        (metric, group) => meanCell(means, groupedName(metric, group)),
+        (metric, group) => meanCell(means, metric, group),
         sizes,
       ),
     );

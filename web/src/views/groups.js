@@ -76,7 +76,6 @@ export function groupsView(model) {
   const metrics = metricNames(report.metrics, groups, Object.keys(report.shifts ?? {})).filter(
     (name) => !elsewhere.has(name),
   );
-  const spread = (metric, group) => (metric === "SAP" ? report.metrics[groupedName("SAP_std", group)] : undefined);
   const values = (metric) => groups.map((group) => groupedName(metric, group));
   const ends = values("mAP").flatMap((name) =>
     ["", "_low", "_high"].map((part) => report.metrics[name + part]).filter(isNumber),
@@ -114,7 +113,7 @@ export function groupsView(model) {
             colour: group === OVERALL ? "--text" : groupColour(groupIndex(model, group)),
           }),
         ),
-      metrics.map((metric) => meanCell(report.metrics, groupedName(metric, group), spread(metric, group))),
+      metrics.map((metric) => meanCell(report.metrics, metric, group)),
     );
     return [head, line];
   });
@@ -129,8 +128,10 @@ export function groupsView(model) {
   );
 }
 
-/** Make the cell of a mean with its interval, or the deviation of its trials, under it. */
-export function meanCell(means, name, spread) {
+/** Make the cell of a metric's mean over a group, with its interval, or the deviation of SAP's trials, under it. */
+export function meanCell(means, metric, group = OVERALL) {
+  const name = groupedName(metric, group);
+  const spread = metric === "SAP" ? means[groupedName("SAP_std", group)] : undefined;
   const [low, high] = [means[`${name}_low`], means[`${name}_high`]];
   const hasEnds = isNumber(low) && isNumber(high);
   const below = spread === undefined ? hasEnds && interval(low, high) : `\u00b1 ${decimal(spread)}`;

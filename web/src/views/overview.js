@@ -81,6 +81,7 @@ export function sapView(model, open) {
   // SAP is often high for all classes; a tenth is the unit of the lower end of its axis.
   const least = rows.reduce((found, c) => Math.min(found, values[c]), 1);
   const lowest = Math.max(0, Math.floor(10 * least - 0.2) / 10);
+  const hasDiagonal = lowest < 0.5; // else little of it is in the chart
   return scatter({
     model,
     title: "SAP by AP",
@@ -88,11 +89,12 @@ export function sapView(model, open) {
     note: [
       "SAP ranks each class against as many negatives as it has positives,",
       " so it does not depend on how rare the class is.",
+      hasDiagonal && " On the dashed line both are equal.",
       leftOut(model, rows.length),
     ],
     x: { values: classes.AP, label: "AP", domain: [0, 1] },
     y: { values, label: column === "SAP" ? "SAP" : "exact SAP", domain: [lowest, 1] },
-    hasDiagonal: lowest < 0.5,
+    hasDiagonal,
     describe: (c) => [["SAP", decimal(values[c])], ...describeClass(model, c)],
     open,
     height: 360,

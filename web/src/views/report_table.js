@@ -96,6 +96,18 @@ function reportColumns(model) {
   return [...columns.filter((one) => rank(one) >= 0), ...columns.filter((one) => rank(one) < 0)];
 }
 
+const FEWEST = 5; // positives of a class with an interval, as in vltr_eval/intervals/one_class.py
+
+/** Say why some classes have no interval; null if no class has too few positives, or the report has no intervals. */
+function intervalNote({ classes, report }) {
+  const counts = classes[report.num_clusters ? "num_positive_clusters" : "num_positives"];
+  if (!classes.AP_low || !counts) return null;
+  const few = counts.filter((n, c) => n < FEWEST && !isNumber(classes.AP_low[c])).length;
+  if (!few) return null;
+  const unit = report.num_clusters ? "clusters with a positive" : "positives";
+  return `Classes with fewer than ${FEWEST} ${unit} have no interval: ${count(few)} of ${count(counts.length)}.`;
+}
+
 /** @param {import("../model.js").Model} model */
 export function reportTable(model, open) {
   const { classes } = model;
@@ -113,6 +125,7 @@ export function reportTable(model, open) {
     columns: reportColumns(model),
     presets,
     sketch: detail?.stored.curves ? (c) => sketch([{ curve: detail.curve(c), colour: "--accent" }]) : undefined,
+    note: intervalNote(model),
     csv: { class: Array.from({ length: model.numClasses }, (_, c) => c), ...classes },
     fileName: "classes.csv",
     open,
