@@ -38,7 +38,8 @@ const ISOLATE = ["\u2068", "\u2069"]; // the text around the name keeps its dire
 export function chartNames(base, name) {
   const cut = [base, name].map((one) => {
     const letters = Array.from(visible(one));
-    return letters.length > 20 ? `${letters.slice(0, 10).join("")}\u2026${letters.slice(-9).join("")}` : letters.join("");
+    if (letters.length <= 20) return letters.join("");
+    return `${letters.slice(0, 10).join("")}\u2026${letters.slice(-9).join("")}`;
   });
   const [first, second] = cut[0] === cut[1] ? ["base", "new"] : cut;
   return [ISOLATE.join(first), ISOLATE.join(second)];

@@ -280,7 +280,11 @@ function tradeChart(model, system) {
         .remove();
       frame.svg.append(
         svg("path", { class: "guide", d: `M${x(0)},${area.top}V${area.bottom}` }),
-        svg("text", { class: "label", x: area.right, y: area.bottom + 35, "text-anchor": "end" }, minusLabel(model, system)),
+        svg(
+          "text",
+          { class: "label", x: area.right, y: area.bottom + 35, "text-anchor": "end" },
+          minusLabel(model, system),
+        ),
       );
       drawn.forEach(({ group, mean }, i) => {
         const y = area.top + row * (i + 0.5);
