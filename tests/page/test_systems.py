@@ -70,6 +70,7 @@ def test_the_values_and_marks_are_those_of_markdown(open_comparison, runs):
 
 def test_the_table_comes_first_and_names_lead_to_their_sections(open_comparison):
     page = open_comparison(compared((3, 2, 1)))
+    assert page.locator("h1").inner_text() == "a b <i>1</i>, close [U+202E]by beside base"
     assert page.locator("section[aria-labelledby]").first.get_attribute("id") == "systems"
     names = page.locator("#systems tbody th").all_inner_texts()
     assert names == ["base (3 runs)", "a b <i>1</i> (2 runs)", "close [U+202E]by"]

@@ -56,7 +56,7 @@ export function headerView(model, open) {
   return el(
     "header",
     { class: "head" },
-    el("h1", null, el("bdi", null, model.title)),
+    el("h1", null, el("bdi", null, visible(model.title))),
     sizeLine(model),
     signature &&
       el(
