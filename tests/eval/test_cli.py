@@ -681,10 +681,7 @@ def test_a_wrong_command_gets_the_nearest_one(run):
     for wrong, right in (("tabel", "table"), ("comapre", "compare"), ("treshold", "thresholds")):
         done = run(wrong, "labels.npy", code=BAD_USAGE)
         assert done.stderr.endswith(f"got {wrong!r}, which is neither; did you mean {right}?\n")
-    assert (
-        run("tables.npy", "labels.npy", code=BAD_DATA).stderr
-        == "vltr-eval: error: tables.npy: no such file\n"
-    )
+    assert run("tables.npy", "labels.npy", code=BAD_DATA).stderr == "vltr-eval: error: tables.npy: no such file\n"
     Path("tabel").write_text("")
     assert "did you mean" not in run("tabel", "labels.npy", code=BAD_DATA).stderr
 
