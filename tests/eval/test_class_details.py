@@ -224,19 +224,16 @@ def test_scores_on_a_device_are_refused_with_the_remedy():
 
 
 def test_progress_rises_to_one_and_an_exception_stops():
-    scores = np.random.default_rng(4).random((30_000, 300)).astype(np.float32)
+    scores = np.random.default_rng(4).random((3_000, 30)).astype(np.float32)
     labels = scores > 0.99
     seen = []
     class_details(scores, labels, progress=seen.append)
     assert seen == sorted(seen)
     assert all(0 <= fraction <= 1 for fraction in seen)
+    assert seen[-1] == 1.0
 
     def stop(fraction):
         raise KeyboardInterrupt
 
-    def many_times():
-        for _ in range(1000):  # a fast machine may be done before the first report
-            class_details(scores, labels, progress=stop)
-
     with pytest.raises(KeyboardInterrupt):
-        many_times()
+        class_details(scores, labels, progress=stop)

@@ -146,11 +146,14 @@ def details_of(
     missed_scores[missed_rows == NO_ROW] = 0  # not so in the keys of unsigned integers
     false_scores[false_rows == NO_ROW] = 0
     mistakes = Mistakes(missed_rows, missed_scores, false_rows, false_scores)
+    known_ids = None if ids is None else _ids_of(mistakes, ids, order)
+    if progress is not None:
+        progress(1.0)
     return ClassDetails(
         Curves(table.indptr, table.thresholds, table.tp, table.fp),
         Histograms(low, high, *counts),
         _renumbered(mistakes, order),
-        None if ids is None else _ids_of(mistakes, ids, order),
+        known_ids,
         name,
     )
 

@@ -109,7 +109,10 @@ def evaluate(
     found = match(kept, truth, settings.protocol, settings.iou)
     pools = _pools(kept, found, truth, len(ids), part_of(progress, matched, counted))
     sentences = (*notes, *notes_on_rows)
-    return _report(settings, class_info, ids, pools, num_images, sentences, part_of(progress, counted, 1.0))
+    report = _report(settings, class_info, ids, pools, num_images, sentences, part_of(progress, counted, 1.0))
+    if progress is not None:
+        progress(1.0)
+    return report
 
 
 _OF_READING = 0.7  # share of the time in which files are read
