@@ -13,14 +13,14 @@ from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.mean_effects import check_clusters, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options, share_of_reading
-from vltr_eval._engine.results import share_of_counting
+from vltr_eval._engine.results import BEFORE_SLICES, share_of_counting
 from vltr_eval.formats.align import POSITION
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.priors.weights import read_priors, require_cpu, weightings_of
 from vltr_eval.report.report import Report
 
 if TYPE_CHECKING:
-    from vltr_eval.formats.slice_files import RowSlice
+    pass
 
 
 def evaluate(
@@ -102,17 +102,11 @@ def evaluate(
     require_cpu(priors, matrix)
     positives = inputs.positives(form=label_form, threads=threads)
     chunk = Chunk(matrix, positives, clusters=read_clusters(clusters, matrix))
-    if class_info.thresholds is not None:
-        applied = class_info.thresholds.checked_for(positives, None if join == POSITION else inputs.ids)
-        class_info = replace(class_info, thresholds=applied)
+    class_info = class_info.checked_for(positives, None if join == POSITION else inputs.ids)
     weightings = weightings_of(positives, priors)
-    parts: tuple[RowSlice, ...] = ()
-    of_slices = progress
-    if slices is not None:
-        from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
-
-        parts = read_slices(slices, matrix.num_rows, inputs.ids)
-        progress, of_slices = part_of(progress, 0.0, _BEFORE_SLICES), part_of(progress, _BEFORE_SLICES, 1.0)
+    parts = inputs.row_slices(slices)
+    of_slices = part_of(progress, BEFORE_SLICES, 1.0)
+    progress = part_of(progress, 0.0, BEFORE_SLICES) if parts else progress
     counted = share_of_counting(settings)
     counts = count_chunks(
         settings,
@@ -127,10 +121,7 @@ def evaluate(
     report = replace(report, notes=(*inputs.notes, *report.notes))
     if not parts:
         return report
-    from vltr_eval._engine.slices import evaluate_slices  # see above
+    from vltr_eval._engine.slices import evaluate_slices  # not above: few evaluations have slices
 
     found = evaluate_slices(settings, chunk, class_info, parts, threads=threads, progress=of_slices)
     return replace(report, slices=found)
-
-
-_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices

@@ -44,3 +44,10 @@ def sha256_of(*arrays: np.ndarray) -> str:
     for array in arrays:
         found.update(np.ascontiguousarray(array).view(np.uint8).data)
     return found.hexdigest()
+
+
+def read_fingerprint(text: Any) -> str:
+    """Return a SHA-256 in hexadecimal that a file has. Raises ValueError if it is none."""
+    if not isinstance(text, str) or len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise ValueError(f"fingerprint {text!r}")
+    return text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from vltr_eval.formats.frames import is_frame
 from vltr_eval.formats.label_forms import form_of_rows, is_rows
 
 __all__ = ["Inputs", "ReadingOptions", "read_inputs", "read_matrix_and_positives", "to_labels"]
+
+if TYPE_CHECKING:
+    from vltr_eval.formats.slice_files import RowSlice
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,14 @@ class Inputs:
             threads=threads,
             scores=matrix,
         )
+
+    def row_slices(self, slices: Any) -> tuple[RowSlice, ...]:
+        """The slices of the rows in any form of `vltr_eval.formats.slice_files.read_slices`; none of None."""
+        if slices is None:
+            return ()
+        from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
+
+        return read_slices(slices, self.scores.num_rows, self.ids)
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ from vltr_eval._engine.calibration import Calibration, calibration_result
 from vltr_eval._engine.draws import mean_and_std
 from vltr_eval._engine.effects import class_variances
 from vltr_eval._engine.hits import Hits
+from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import CORE_METRICS, Clusters, MeanEffect
 from vltr_eval._engine.rank_table import RankTable, absent_value, mean_of_defined, means_of_defined
 from vltr_eval.formats.class_files import numbers_in_memory
@@ -124,6 +125,12 @@ class ClassInfo:
             None if counts is None else preset_of(bounds),
             own,
         )
+
+    def checked_for(self, positives: Positives, ids: Any = None) -> ClassInfo:
+        """These facts, with the thresholds checked for the labels of all rows, see `AppliedThresholds.checked_for`."""
+        if self.thresholds is None:
+            return self
+        return replace(self, thresholds=self.thresholds.checked_for(positives, ids))
 
     @property
     def own_partitions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -222,6 +229,9 @@ def chance_note(table: RankTable) -> str | None:
 _SURE = 3  # standard errors
 _MOST_ERROR = 0.05  # a larger standard error makes the mean ROC-AUC useless
 _REVERSED = 0.4  # a lower mean ROC-AUC cannot come from exchanged rows
+
+BEFORE_SLICES = 0.4
+"""Share of the time of an evaluation with slices that comes before them."""
 
 _OF_METRICS = 0.9  # share of the report's time; the rest is for ties, means and notes
 _OF_REPORT = 0.5  # share of the time of counting and reporting, if the report has expected SAP

@@ -13,7 +13,7 @@ import numpy as np
 from vltr_eval._base import _core
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.version import __version__
-from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id
+from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id, read_fingerprint
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_table import lane_dtype
 from vltr_eval.report.document import read_count, read_text
@@ -243,7 +243,7 @@ class Thresholds:
         for number, how in zip(numbers, chosen, strict=True):
             if (number is None) != (how == NONE):
                 raise ValueError(f"threshold {number!r} of a class with {how!r}")
-        fingerprints = tuple(map(_checked_fingerprint, _listed(document["label_fingerprints"])))
+        fingerprints = tuple(map(read_fingerprint, _listed(document["label_fingerprints"])))
         ids = document["id_fingerprint"]
         return cls(
             values=np.array([_read_value(number, lane) for number in numbers], lane),
@@ -253,7 +253,7 @@ class Thresholds:
             dtype=document["dtype"],
             num_rows=read_count(document["num_rows"]),
             label_fingerprints=fingerprints,
-            id_fingerprint=None if ids is None else _checked_fingerprint(ids),
+            id_fingerprint=None if ids is None else read_fingerprint(ids),
             class_names=None if names is None else tuple(map(read_text, _listed(names))),
             version=read_text(document["version"]),
         )
@@ -265,21 +265,15 @@ def _listed(value: Any) -> list[Any]:
     return value
 
 
-def _checked_fingerprint(text: Any) -> str:
-    if not isinstance(text, str) or len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise ValueError(f"fingerprint {text!r}")
-    return text
-
-
-def placeholder(lane: np.dtype) -> Any:
-    """The value of a class without a threshold."""
+def never_reached(lane: np.dtype) -> Any:
+    """The value of a class without a threshold, which no score reaches by itself."""
     return lane.type(np.inf) if lane.kind == "f" else np.iinfo(lane).max
 
 
 def _read_value(number: Any, lane: np.dtype) -> Any:
     """A threshold of JSON in its dtype. Raises if it is no number of that dtype."""
     if number is None:
-        return placeholder(lane)
+        return never_reached(lane)
     number = _INFINITIES.get(number, number) if isinstance(number, str) else number
     if isinstance(number, bool) or not isinstance(number, int if lane.kind in "iu" else (int, float)):
         raise TypeError(f"threshold {number!r} of {lane}")

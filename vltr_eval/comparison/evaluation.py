@@ -13,13 +13,13 @@ import numpy as np
 from vltr_eval._base.arrays import Matrix
 from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id
-from vltr_eval._engine.inputs import Inputs, ReadingOptions
+from vltr_eval._engine.fingerprints import label_fingerprint, order_by_id, read_fingerprint
+from vltr_eval._engine.inputs import ReadingOptions
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.mean_effects import MeanEffect, read_clusters
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack, read_with_options, share_of_reading
 from vltr_eval._engine.rank_table import RankTable
-from vltr_eval._engine.results import ClassInfo, EvaluationCounts, share_of_counting
+from vltr_eval._engine.results import BEFORE_SLICES, ClassInfo, EvaluationCounts, share_of_counting
 from vltr_eval.comparison.archive import fill_archive, read_archive, write_archive
 from vltr_eval.formats.align import POSITION
 from vltr_eval.report.names import OVERALL, accuracy_at, grouped_name
@@ -237,8 +237,8 @@ class Evaluation:
             report,
             table,
             {name: kept[name] for name in entries},
-            _fingerprint(facts["label_fingerprint"]),
-            None if facts["id_fingerprint"] is None else _fingerprint(facts["id_fingerprint"]),
+            read_fingerprint(facts["label_fingerprint"]),
+            None if facts["id_fingerprint"] is None else read_fingerprint(facts["id_fingerprint"]),
             clusters,
         )
 
@@ -361,12 +361,11 @@ def evaluate_predictions(
     progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
     positives = inputs.positives(form=reading.label_form, threads=threads)
-    parts = _read_slices(slices, inputs)
-    of_slices = part_of(progress, _BEFORE_SLICES, 1.0)
-    progress = part_of(progress, 0.0, _BEFORE_SLICES) if parts else progress
+    parts = inputs.row_slices(slices)
+    of_slices = part_of(progress, BEFORE_SLICES, 1.0)
+    progress = part_of(progress, 0.0, BEFORE_SLICES) if parts else progress
     ids = None if reading.join == POSITION else inputs.ids
-    if class_info.thresholds is not None:
-        class_info = replace(class_info, thresholds=class_info.thresholds.checked_for(positives, ids))
+    class_info = class_info.checked_for(positives, ids)
     counted = share_of_counting(settings)
     known_clusters = read_clusters(clusters, matrix)
     chunk = Chunk(matrix, positives, clusters=known_clusters)
@@ -385,17 +384,6 @@ def evaluate_predictions(
     found, order = keep_evaluation(report, counts, positives, ids, of_row)
     sliced = _evaluate_slices(parts, settings, chunk, class_info, ids, threads, of_slices) if parts else {}
     return found, Predictions(matrix, positives, counts.table, order, sliced, ids)
-
-
-_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices
-
-
-def _read_slices(slices: Any, inputs: Inputs) -> tuple[RowSlice, ...]:
-    if slices is None:
-        return ()
-    from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
-
-    return read_slices(slices, inputs.scores.num_rows, inputs.ids)
 
 
 def _evaluate_slices(
@@ -501,9 +489,3 @@ def _effect(sums: np.ndarray, entry: Mapping[str, Any], num_rows: int) -> MeanEf
     if sums.shape != (num_rows,) or not 0 <= count < _MOST_VALUES or abs(exponent) > 2000:
         raise ValueError(f"effects of {len(sums)} rows, exponent {exponent}, count {count}")
     return MeanEffect(sums, exponent, count)
-
-
-def _fingerprint(text: Any) -> str:
-    if not isinstance(text, str) or len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise ValueError(f"fingerprint {text!r}")
-    return text

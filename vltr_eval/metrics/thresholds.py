@@ -24,7 +24,7 @@ from vltr_eval._engine.thresholds import (
     ThresholdRule,
     Thresholds,
     fingerprints_of,
-    placeholder,
+    never_reached,
 )
 from vltr_eval.formats.align import POSITION
 from vltr_eval.report.names import OVERALL
@@ -149,7 +149,7 @@ def choose_thresholds_of(
     table = rank_scan(matrix, positives, threads=threads, progress=part_of(progress, 0.0, of_scan)).table
     at = _choose(table, rule)
     has = (at >= 0) & ~few
-    values = np.full(matrix.num_classes, placeholder(table.thresholds.dtype), table.thresholds.dtype)
+    values = np.full(matrix.num_classes, never_reached(table.thresholds.dtype), table.thresholds.dtype)
     values[has] = table.thresholds[at[has]]
     pool_of: list[str | None] = [None] * matrix.num_classes
     shared = list(_split(few, counts, rule, class_info, pools).items())

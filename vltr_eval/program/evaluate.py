@@ -18,7 +18,7 @@ from vltr_eval._base.version import __version__
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.inputs import Inputs
 from vltr_eval._engine.mean_effects import Clusters, read_clusters
-from vltr_eval._engine.results import EvaluationCounts, share_of_counting
+from vltr_eval._engine.results import BEFORE_SLICES, EvaluationCounts, share_of_counting
 from vltr_eval.formats.align import POSITION
 from vltr_eval.priors.results import add_prior_results
 from vltr_eval.program.inputs import (
@@ -56,7 +56,6 @@ from vltr_eval.report.settings import Settings
 
 if TYPE_CHECKING:
     from vltr_eval.comparison import Comparison, Evaluation
-    from vltr_eval.formats.slice_files import RowSlice
 
 
 _DESCRIPTION = """\
@@ -185,20 +184,18 @@ def run(args: argparse.Namespace) -> int:
             settings = replace(settings, partitions=class_info.own_partitions)
             settings, class_info = read_command_thresholds(args, settings, class_info, matrix.num_classes)
             chunks = share_of_rows(matrix, inputs.labels, communicator, args.threads)
-            if class_info.thresholds is not None and communicator.size == 1:
-                known_ids = None if args.join == POSITION else inputs.ids
-                applied = class_info.thresholds.checked_for(chunks[0].positives, known_ids)
-                class_info = replace(class_info, thresholds=applied)
+            if chunks and communicator.size == 1:
+                class_info = class_info.checked_for(chunks[0].positives, None if args.join == POSITION else inputs.ids)
             clusters = read_clusters(args.clusters, matrix)
             if clusters is not None:
                 chunks = [replace(chunk, clusters=clusters) for chunk in chunks]
             weightings = read_weightings(args, class_info, chunks)
-            slices = _read_slices(args, inputs)
+            slices = inputs.row_slices(args.slices)
             baseline = _read_baseline(args) if is_first else None
             if baseline is not None and not (args.max_drop or args.summary):
                 note(args, "vltr-eval: note: --baseline changes nothing without --max-drop or --summary")
         progress = stack.enter_context(ProgressBar(sys.stderr, enabled=is_first and not args.quiet))
-        whole = part_of(progress, 0.0, _BEFORE_SLICES) if slices else progress
+        whole = part_of(progress, 0.0, BEFORE_SLICES) if slices else progress
         counted = share_of_counting(settings)
         start = time.perf_counter()
         found = count_chunks(
@@ -222,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
         if slices:
             from vltr_eval._engine.slices import evaluate_slices  # not above: few evaluations have slices
 
-            rest = part_of(progress, _BEFORE_SLICES, 1.0)
+            rest = part_of(progress, BEFORE_SLICES, 1.0)
             parts = evaluate_slices(settings, chunks[0], class_info, slices, threads=args.threads, progress=rest)
             report = replace(report, slices=parts)
         progress.wipe()
@@ -252,17 +249,6 @@ def _refuse_saved(args: argparse.Namespace) -> None:
             f"{first}: expected predictions, got a file of --save-evaluation; `vltr-eval table {first}` reports on it, "
             "and `vltr-eval compare` compares such files"
         )
-
-
-_BEFORE_SLICES = 0.4  # share of the time of an evaluation with slices
-
-
-def _read_slices(args: argparse.Namespace, inputs: Inputs) -> tuple[RowSlice, ...]:
-    if args.slices is None:
-        return ()
-    from vltr_eval.formats.slice_files import read_slices  # not above: few evaluations have slices
-
-    return read_slices(args.slices, inputs.scores.num_rows, inputs.ids)
 
 
 def _details(
