@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
+from vltr_eval._base.ranks import end_launched
 from vltr_train.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(launched=True))
+    end_launched(main(launched=True))

@@ -318,3 +318,29 @@ def test_torchrun_fails_when_one_rank_does(folder):
     assert f"vltr-eval: error: {BAD['NaN']}" in said or f"vltr-eval: error: rank 1: NaNScore: {BAD['NaN']}" in said
     assert len(said) == len(set(said)) <= 2
     assert not list(folder.glob("*out.json*"))
+
+
+@pytest.mark.parametrize(("world_size", "torn_down"), [("1", ["torn down"]), ("2", [])])
+def test_a_launched_program_ends_without_teardown(world_size, torn_down):
+    """Gloo's threads can outlive a DistributedDataParallel model; one that needs Python then aborts the process."""
+    program = """
+import atexit
+from vltr_eval._base.ranks import end_launched
+class Kept:
+    def __del__(self, write=__import__("os").write):
+        write(1, b"torn down\\n")
+kept = Kept()
+atexit.register(print, "at exit")
+print("result")
+end_launched(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "WORLD_SIZE": world_size},
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (LIMIT_NOT_MET, ["result", "at exit", *torn_down]), (
+        done.stderr
+    )

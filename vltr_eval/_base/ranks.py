@@ -7,13 +7,14 @@ Messages are few and small (`vltr_eval._engine.counting` has the protocol).
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -23,6 +24,7 @@ __all__ = [
     "RankFailure",
     "SingleProcess",
     "current_group",
+    "end_launched",
     "launched_group",
     "propagate_errors",
 ]
@@ -226,3 +228,17 @@ def launched_group(backend: str = "gloo") -> Iterator[SingleProcess | Communicat
         yield Communicator()
     finally:
         dist.destroy_process_group()
+
+
+def end_launched(code: int) -> NoReturn:
+    """End a process that `launched_group` served: as ``sys.exit(code)`` does, but without Python's own teardown.
+
+    A DistributedDataParallel model keeps gloo's threads alive after destroy_process_group (torch 2.13). Such a thread
+    may release a tensor late, when Python is being torn down, and then aborts the process, whose work is done.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
