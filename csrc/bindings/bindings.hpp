@@ -125,5 +125,6 @@ void bind_evaluation(py::module_& module);
 void bind_frames(py::module_& module);
 void bind_running(py::module_& module);
 void bind_tables(py::module_& module);
+void bind_unknown(py::module_& module);
 
 }  // namespace vltr

@@ -1,5 +1,6 @@
 // The Python module vltr_eval._base._core.
 #include "bindings/bindings.hpp"
+#include "bindings/unknown.hpp"
 #include "core/errors.hpp"
 #include "core/matrix.hpp"
 #include "cpu/read_floor.hpp"
@@ -31,6 +32,7 @@ PYBIND11_MODULE(_core, module) {
     }
   });
 
+  bind_unknown(module);
   py::class_<Matrix>(module, "Matrix",
                      "A borrowed (N, C) matrix: row shards of one dtype. The caller keeps the memory alive.")
       .def(py::init([](int dtype, std::int64_t cols) {
@@ -40,10 +42,20 @@ PYBIND11_MODULE(_core, module) {
              return matrix;
            }),
            "dtype"_a, "cols"_a)
-      .def("append", [](Matrix& matrix, std::uintptr_t address, std::int64_t rows, std::int64_t row_stride,
-                        std::int64_t col_stride) {
-        matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
-      });
+      .def("append",
+           [](Matrix& matrix, std::uintptr_t address, std::int64_t rows, std::int64_t row_stride,
+              std::int64_t col_stride) {
+             matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
+           })
+      .def(
+          "leave_out",
+          [](const Matrix& matrix, const LentUnknownCells& unknown) {
+            unknown.check_fits(matrix.rows, matrix.cols);
+            Matrix some = matrix;
+            some.unknown = &unknown.cells();
+            return some;
+          },
+          "unknown"_a, py::keep_alive<0, 2>());
 
   bind_arrays(module);
   bind_details(module);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/element.hpp"
+#include "core/unknown.hpp"
 
 namespace vltr {
 
@@ -32,7 +33,8 @@ struct Matrix {
   DType dtype;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
-  std::vector<Shard> shards;  // ascending, without gaps
+  std::vector<Shard> shards;              // ascending, without gaps
+  const UnknownCells* unknown = nullptr;  // the cells that are left out; null if all are known
 
   void append(const std::byte* data, std::int64_t shard_rows, std::int64_t row_stride, std::int64_t col_stride) {
     shards.push_back({data, rows, shard_rows, row_stride, col_stride});

@@ -30,6 +30,20 @@ class Matrix:
 
     def __init__(self, dtype: int, cols: int) -> None: ...
     def append(self, address: int, rows: int, row_stride: int, col_stride: int, /) -> None: ...
+    def leave_out(self, unknown: UnknownCells) -> Matrix: ...
+
+class UnknownCells:
+    """Cells that are neither positive nor negative of their class, as lists or as bits.
+
+    It keeps its arrays alive; nobody may change them.
+    """
+
+    @overload
+    def __init__(self, num_rows: int, offset: _Int64, rows: _UInt32) -> None: ...
+    @overload
+    def __init__(self, num_rows: int, bits: NDArray[np.uint64]) -> None: ...
+    @property
+    def counts(self) -> _Int64: ...
 
 class Tensor:
     """A borrowed array of any rank. The caller keeps the memory alive. device: -1 for CPU memory."""

@@ -131,15 +131,15 @@ def details_of(
     if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or not 1 <= limit <= _MOST_ROWS:
         raise ValueError(f"limit: expected a number of rows from 1 to {_MOST_ROWS}, got {limit!r}")
     require_cpu(scores)
-    offset, rows = positives.core_for(scores)
+    known, offset, rows = positives.core_with(scores)
     workers = num_threads(threads)
     try:
         low, high, missed_rows, missed_scores, false_rows, false_scores = _core.class_extremes(
-            scores.core, offset, rows, int(limit), workers, part_of(progress, 0.0, 0.5)
+            known, offset, rows, int(limit), workers, part_of(progress, 0.0, 0.5)
         )
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
-    counts = _core.score_histograms(scores.core, offset, rows, low, high, BINS, workers, part_of(progress, 0.5, 1.0))
+    counts = _core.score_histograms(known, offset, rows, low, high, BINS, workers, part_of(progress, 0.5, 1.0))
     low, high, missed_scores, false_scores = (
         to_compare_keys(values, scores.dtype) for values in (low, high, missed_scores, false_scores)
     )

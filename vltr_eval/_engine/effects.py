@@ -80,8 +80,7 @@ def row_effects(
     num_groups = int(groups.max()) + 1
     try:
         flat, exponents = _core.row_effects(  # type: ignore[call-overload]  # positives are two arguments, or one
-            scores.core,
-            *positives.core_for(scores),
+            *positives.core_with(scores),
             _columns(table, scores),
             table.num_rows,
             np.ascontiguousarray(groups, np.int64),

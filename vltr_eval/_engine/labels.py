@@ -12,6 +12,7 @@ from vltr_eval._base import _core
 from vltr_eval._base.arguments import describe_offsets
 from vltr_eval._base.arrays import MAX_ROWS, Device, Matrix, borrow, borrow_matrix, check_device, num_threads, to_host
 from vltr_eval._base.lazy import lazy_property
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.label_forms import (
     DENSE,
     NAMES,
@@ -48,6 +49,7 @@ class Positives:
         num_classes: C.
         indptr: (C + 1,) int64; class c has the rows ``rows[indptr[c]:indptr[c + 1]]``.
         rows: (P,) uint32 row numbers of all positives, ascending within a class.
+        unknown: The cells that are neither positive nor negative; None if every cell is known.
 
     Raises:
         ValueError: The arrays do not fit together.
@@ -61,6 +63,7 @@ class Positives:
     num_classes: int
     indptr: np.ndarray
     rows: np.ndarray
+    unknown: UnknownCells | None = None
 
     def __repr__(self) -> str:
         return f"<Positives of {self.num_rows} rows and {self.num_classes} classes, {len(self.rows)} positives>"
@@ -96,7 +99,7 @@ class Positives:
         """Positives that the core found, which need no checks. Their arrays are read-only."""
         _check_size("num_classes", num_classes)
         positives = object.__new__(cls)
-        positives.__dict__.update(num_rows=num_rows, num_classes=num_classes, indptr=indptr, rows=rows)
+        positives.__dict__.update(num_rows=num_rows, num_classes=num_classes, indptr=indptr, rows=rows, unknown=None)
         return positives
 
     @property
@@ -108,11 +111,35 @@ class Positives:
         """Rows of one class, ascending: (P,) uint32."""
         return self.rows[self.indptr[class_index] : self.indptr[class_index + 1]]
 
-    def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
-        """The arguments of core operations on a matrix; for a matrix on a device, the positives are copied there."""
+    def core_with(self, matrix: Matrix) -> tuple[Any, ...]:
+        """The arguments of core operations on scores: the matrix, without unknown cells, and the positives.
+
+        For a matrix on a device, the positives and the unknown cells are copied there.
+        """
+        known = matrix.core if self.unknown is None else matrix.core.leave_out(self.unknown.core)
         if matrix.device.index is None:
-            return self.indptr, self.rows
-        return (_core.upload_positives(matrix.core, self.indptr, self.rows),)
+            return known, self.indptr, self.rows
+        return known, _core.upload_positives(matrix.core, self.indptr, self.rows)
+
+    def with_unknown(self, unknown: UnknownCells | None) -> Positives:
+        """The same positives with these unknown cells; None, or cells of no class, for none.
+
+        Raises:
+            ValueError: Another shape, or a cell that is positive too.
+        """
+        if unknown is None or not unknown.counts.any():
+            return self
+        _check_shape((unknown.num_rows, unknown.num_classes), self.num_rows, self.num_classes)
+        for c in np.flatnonzero(unknown.counts).tolist():
+            if len(both := np.intersect1d(unknown.rows_of(c), self.rows_of(c), assume_unique=True)):
+                raise ValueError(f"mask: expected cells that are not positive, got row {both[0]}, class {c}")
+        return Positives(self.num_rows, self.num_classes, self.indptr, self.rows, unknown)
+
+    @property
+    def num_negatives(self) -> np.ndarray:
+        """Negatives of each class, which are what is neither positive nor unknown: (C,) int64."""
+        known = self.num_rows if self.unknown is None else self.num_rows - self.unknown.counts
+        return known - self.counts
 
     def select(self, kept: np.ndarray) -> Positives:
         """The positives of some of the rows, numbered anew. kept: (N,) bool."""
@@ -120,7 +147,8 @@ class Positives:
         before = np.concatenate([[0], np.cumsum(stays)])
         numbers = np.cumsum(kept) - 1
         rows = numbers[self.rows[stays]].astype(np.uint32)
-        return Positives(int(np.count_nonzero(kept)), self.num_classes, before[self.indptr], rows)
+        unknown = None if self.unknown is None else self.unknown.select(kept)
+        return Positives(int(np.count_nonzero(kept)), self.num_classes, before[self.indptr], rows, unknown)
 
     def labels_per_row(self) -> np.ndarray:
         """How many labels each row has: (N,) int64."""
@@ -248,7 +276,7 @@ class _DevicePositives(Positives):
     _core: CudaPositives
 
     def __init__(self, num_rows: int, num_classes: int, core: CudaPositives) -> None:
-        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, _core=core)
+        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, unknown=None, _core=core)
 
     def __repr__(self) -> str:
         return f"<Positives of {self.num_rows} rows and {self.num_classes} classes on cuda:{self._core.device}>"
@@ -269,13 +297,13 @@ class _DevicePositives(Positives):
     def rows(self) -> np.ndarray:
         return self._on_host[1]
 
-    def core_for(self, matrix: Matrix) -> tuple[Any, ...]:
+    def core_with(self, matrix: Matrix) -> tuple[Any, ...]:
         if matrix.device.index != self._core.device:
             raise ValueError(
                 f"labels: expected Positives of arrays where scores are, {matrix.device}, got those of arrays on "
                 f"cuda:{self._core.device}"
             )
-        return (self._core,)
+        return matrix.core, self._core
 
 
 def _from_array(

@@ -66,8 +66,7 @@ def rank_scan(
     try:
         found: Any
         found, trial_matrix, rank = _core.rank_scan(  # type: ignore[call-overload]  # positives are two arguments, or one
-            matrix.core,
-            *positives.core_for(matrix),
+            *positives.core_with(matrix),
             trials=trials,
             seed=check_seed(seed),
             ranks=ranks,
@@ -95,9 +94,9 @@ def scan_metric(scores: Matrix, positives: Positives, metric: str, *, threads: i
     if scores.device.index is not None:
         values: np.ndarray = getattr(rank_scan(scores, positives, threads=threads).table, metric)()
         return values
-    offset, rows = positives.core_for(scores)
+    known, offset, rows = positives.core_with(scores)
     try:
-        return _core.scan_metric(scores.core, offset, rows, metric, num_threads(threads))
+        return _core.scan_metric(known, offset, rows, metric, num_threads(threads))
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
 
@@ -119,8 +118,8 @@ def count_reached(
 def find_positive_scores(matrix: Matrix, positives: Positives, *, threads: int | None = None) -> PositiveScores:
     """Return the distinct scores of the positives of each class. Raises ValueError naming row and class of a NaN."""
     try:
-        of_positives: Any = positives.core_for(matrix)  # two arguments, or one
-        found: Any = _core.positive_scores(matrix.core, *of_positives, num_threads(threads))  # type: ignore[call-overload]
+        of_positives: Any = positives.core_with(matrix)  # three arguments, or two
+        found: Any = _core.positive_scores(*of_positives, num_threads(threads))  # type: ignore[call-overload]
         indptr, keys, *_ = found
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None

@@ -80,11 +80,11 @@ def average_precision(
         return _metric_of(scores, labels, "average_precision", value, threads)
     matrix, positives = read_matrix_and_positives(scores, labels, threads)
     weights = _read_weights(sample_weight, matrix)
-    of_positives: Any = positives.core_for(matrix)  # two arguments, or one on a device
+    of_positives: Any = positives.core_with(matrix)  # three arguments, or two on a device
     core: Any = weights.core if isinstance(weights, Matrix) else weights
     try:
         out: np.ndarray = _core.weighted_average_precision(  # type: ignore[call-overload]  # see of_positives
-            matrix.core, *of_positives, core, num_threads(threads)
+            *of_positives, core, num_threads(threads)
         )
     except _core.BadValue as error:
         argument, row, col = error.args
