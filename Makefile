@@ -87,9 +87,12 @@ examples: $(VENV)/.installed-for-training
 	@set -e; for script in examples/*.py; do echo "== $$script"; $(VENV)/bin/python $$script; done
 	$(VENV)/bin/python tests/examples/notebook_cells.py examples/evaluate.ipynb
 
+# Two processes, each of which runs whole files: many tests start processes and wait for them.
+PARALLEL := -n 2 --dist loadfile
+
 # Run in build/, because in this folder `import vltr_eval` finds the sources, which have no compiled core.
 test: $(VENV)/.installed-for-tests
-	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(addprefix ../,$(TESTS)) $(ARGS)
+	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(PARALLEL) $(addprefix ../,$(TESTS)) $(ARGS)
 	@echo "make test left out tests with environments of their own: make $(APART)"
 
 test-recipes: $(RECIPES)/.installed

@@ -154,7 +154,7 @@ def test_end_of_worker_is_found(work, reason, tmp_path, monkeypatch):
 
 
 def test_short_run_reads_and_refuses(tmp_path):
-    total, largest = fuzz_reading.run(_options(tmp_path, count=60))
+    total, largest = fuzz_reading.run(_options(tmp_path, count=60, limit=20))
     assert fuzz_reading.num_found(total) == 0
     assert 0 < largest < fuzz_reading.MAX_GROWTH
     assert sum(number for name, number in total.items() if name.startswith("npy ")) == 60

@@ -459,7 +459,7 @@ def test_other_clip_lengths_where_all_rows_are_mixed(monkeypatch):
 
 
 RANKS = """
-import sys
+import os, sys
 import torch, torch.distributed as dist
 sys.path.insert(0, {folder!r})
 import small_methods, test_methods as t
@@ -470,7 +470,8 @@ method = small_methods.begin(t.framestack(), epoch=0)
 for seed in ((0, 1, 2), (3,))[rank]:
     method(small_methods.make_batch(seed))
 method.end_epoch()
-print(*method.rap.tolist(), sep=",")
+print(*method.rap.tolist(), sep=",", flush=True)
+os._exit(0)  # gloo's threads abort a teardown of Python
 """
 
 

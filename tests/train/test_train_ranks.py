@@ -269,6 +269,7 @@ def test_the_program_under_torchrun(tiny, tiny_folder, tmp_path):
 
 KILL_ONE = """
 import os, signal, sys
+from vltr_eval._base.ranks import end_launched
 from vltr_train import cli
 from vltr_train.methods import find_method
 kind, steps = find_method("bce"), []
@@ -279,7 +280,7 @@ def die(self, *batches):
         os.kill(os.getpid(), signal.SIGKILL)
     return forward(self, *batches)
 kind.forward = die
-sys.exit(cli.main(sys.argv[1:], launched=True))
+end_launched(cli.main(sys.argv[1:], launched=True))
 """
 
 
