@@ -33,6 +33,7 @@ from vltr_eval.metrics.rank_metrics import (
     tie_interval,
     tie_rate,
 )
+from vltr_eval.metrics.reduction import ReducedRows, reduce_rows
 from vltr_eval.metrics.running import RunningAP
 from vltr_eval.metrics.sampled import SampledAP, sampled_average_precision, sap_subset
 from vltr_eval.metrics.thresholds import choose_thresholds
@@ -59,6 +60,7 @@ __all__ = [
     "PriorWeights",
     "RankFailure",
     "RankTable",
+    "ReducedRows",
     "Report",
     "RunningAP",
     "SampledAP",
@@ -89,6 +91,7 @@ __all__ = [
     "read_labels",
     "read_scores",
     "recall_at_precision",
+    "reduce_rows",
     "roc_auc",
     "row_effects",
     "sampled_average_precision",

@@ -34,6 +34,7 @@ def evaluate(
     header: bool | None = None,
     label_form: str | None = None,
     join: str = "exact",
+    reduce: str | None = None,
     prior: str | Sequence[Any] | Mapping[str, Any] | np.ndarray | None = None,
     clusters: Any = None,
     slices: Any = None,
@@ -58,6 +59,8 @@ def evaluate(
             ways.
         join: "exact" requires the same ids on both sides. "inner" evaluates the rows that both sides have.
             "position" ignores ids.
+        reduce: How the rows of one id, the views of one video, become one row: "mean", "max", "sum" or "logmeanexp".
+            Labels have a row for each view, which must agree, or with ids a row for each video. See docs/clips.md.
         prior: Class distributions under which AP and Acc@k are also reported, by weighting the rows: "longtail",
             "uniform", "inverse", several of these, (C,) numbers, or a mapping from names to any of them. See
             `prior_weights`. Scores and labels must be in CPU memory.
@@ -93,9 +96,10 @@ def evaluate(
     """
     chosen = EvalOptions.from_keywords(options, evaluate)
     check_clusters(clusters, chosen.interval)
-    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
-    read = share_of_reading(scores, labels)
-    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce)
+    read = share_of_reading(scores, labels, reduce=reduce)
+    share = part_of(progress, 0.0, read)
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, share, threads=threads)
     progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
     priors = read_priors(prior, matrix.num_classes, class_info.train_counts)

@@ -18,6 +18,7 @@ Args:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from vltr_eval._base.arguments import check_seed, check_trials
@@ -32,7 +33,7 @@ from vltr_eval._engine.results import ClassInfo, EvaluationCounts
 from vltr_eval._engine.sample_ids import read_ids
 from vltr_eval.metrics.sampled import SampledAP
 from vltr_eval.report.report import Report
-from vltr_eval.report.settings import Settings
+from vltr_eval.report.settings import Settings, check_reduce
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +119,7 @@ def evaluate(
     labels: Any,
     *,
     ids: Any = None,
+    reduce: str | None = None,
     group: Any = None,
     threads: int | None = None,
     **options: Unpack[EvalOptionsDict],
@@ -128,6 +130,8 @@ def evaluate(
         scores: (N, C) array of this rank, or a list of row shards; (0, C) for a rank without rows.
         labels: Labels of these rows.
         ids: (N,) integers or strings that identify samples, so that a repeated sample is counted once.
+        reduce: How the rows of one id, the views of one video on any ranks, become one row: "mean", "max", "sum" or
+            "logmeanexp". The scores must be in CPU memory. See docs/clips.md.
         group: Process group; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
         **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
@@ -149,7 +153,20 @@ def evaluate(
     with propagate_errors(current_group(group)):
         chosen = EvalOptions.from_keywords(options, evaluate)
         settings, class_info = chosen.checked(_num_classes(scores))
-    return _count(settings, scores, labels, ids, group, threads, class_info).report(class_info)
+        settings = replace(settings, reduce=None if reduce is None else check_reduce(reduce))
+    if reduce is None:
+        return _count(settings, scores, labels, ids, group, threads, class_info).report(class_info)
+    from vltr_eval._engine.reduction import reduce_chunks  # not above: few evaluations have views
+
+    communicator = current_group(group)
+    with propagate_errors(communicator):
+        chunks = _chunks(scores, labels, ids, threads)
+    chunks, reduced = reduce_chunks(chunks, reduce, communicator, threads=threads)
+    counts = count_chunks(
+        settings, chunks, _num_classes(scores), class_info=class_info, communicator=communicator, threads=threads
+    )
+    report = counts.report(class_info)
+    return report if reduced is None else replace(report, notes=(reduced.note(reduce), *report.notes))
 
 
 def _count(

@@ -6,13 +6,13 @@ import copy
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
+from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers, to_host
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.labels import Positives
@@ -23,7 +23,7 @@ from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
 from vltr_eval.formats import LabelPairs
 from vltr_eval.report.report import Report
-from vltr_eval.report.settings import Settings
+from vltr_eval.report.settings import Settings, check_reduce
 
 __all__ = ["Evaluator", "check_no_labels", "check_whole"]
 
@@ -97,6 +97,10 @@ class Evaluator:
         spill_dir: Folder of that file. The file has no name there and disappears with the process.
         sync_on_compute: Whether `compute` covers all ranks once torch.distributed is initialised.
         process_group: Process group of these ranks; None for all ranks.
+        reduce: How the rows of one id become one row: "mean", "max", "sum" or "logmeanexp"; None if every row is a
+            sample. The rows of one id are then the views of one video. They may come in different batches and on
+            different ranks, and must have the same labels. All rows are kept until `compute`, in CPU memory or in the
+            file of ``memory_budget``: scores of a CUDA device are copied there. See docs/clips.md.
         threads: Number of CPU threads; all cores if None.
         **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
             allow_same_set and calibration; see `EvalOptions`.
@@ -122,6 +126,7 @@ class Evaluator:
         spill_dir: str | os.PathLike[str] | None = None,
         sync_on_compute: bool = True,
         process_group: Any = None,
+        reduce: str | None = None,
         threads: int | None = None,
         **options: Unpack[EvalOptionsDict],
     ) -> None:
@@ -138,6 +143,8 @@ class Evaluator:
         self._process_group = process_group
         self._body: SingleProcess | Communicator | None = None  # the communicator of a `with` block
         self._settings, self._class_info = chosen.checked(num_classes)
+        self._reduce = None if reduce is None else check_reduce(reduce)
+        self._settings = replace(self._settings, reduce=self._reduce)
         self._taken = _Taken(self._new_store())
 
     def _new_store(self) -> RowStore:
@@ -165,7 +172,9 @@ class Evaluator:
                 numpy array, a pandas or polars Series, a pyarrow array, or a tensor of integers. A repeated sample, as
                 from the padding of a DistributedSampler, is counted once and must have the same labels. Its first row
                 on the lowest rank counts. The SAP draws number the rows in the order of ids (strings by their UTF-8
-                bytes), so the result does not depend on the distribution of samples over ranks.
+                bytes), so the result does not depend on the distribution of samples over ranks. With ``reduce``, ids
+                are those of videos and must be given. Every row is then a view, so a sampler must repeat none:
+                ``mean`` and the others but ``max`` would count it twice.
 
         Raises:
             ValueError: Shapes, dtype or ids do not fit. `compute` raises for a NaN and for different labels of one
@@ -188,6 +197,8 @@ class Evaluator:
             raise ValueError(f"scores: expected at most {_MAX_ROWS} rows, got {start + num_rows}")
         if start and (ids is None) != (taken.id_kind is None):
             raise ValueError("ids: expected sample ids in every update or in none, got them in some")
+        if ids is None and self._reduce is not None:
+            raise ValueError("ids: expected the video of each row, because reduce is given, got None")
         ids = None if ids is None else read_ids(ids, num_rows)
         if num_rows == 0:
             check_no_labels(labels)
@@ -197,7 +208,10 @@ class Evaluator:
         positives = Positives.from_labels(labels, num_rows, self.num_classes, threads=self._threads, scores=batch)
         classes = np.repeat(np.arange(self.num_classes, dtype=np.int64), positives.counts)
         of_batch = _Labels(positives.rows.astype(np.int64) + start, classes, ids)
-        self._taken = taken.with_rows([batch], [of_batch], is_torch=hasattr(batch.owner, "data_ptr"))
+        is_torch = hasattr(batch.owner, "data_ptr")
+        if self._reduce is not None:
+            batch = to_host(batch)
+        self._taken = taken.with_rows([batch], [of_batch], is_torch=is_torch)
 
     def compute(self, *, reset: bool = False) -> Report:
         """Compute the report of all rows since the start or the last `reset`; further updates may follow.
@@ -211,18 +225,18 @@ class Evaluator:
             ValueError: A score is NaN, one id has different labels, or there are no rows.
             RankFailure: Another rank raised an error.
         """
-        report = self._count(self._settings).report(self._class_info)
+        report = self._report()
         if reset:
             self.reset()
         return report
 
     def rank_table(self) -> RankTable:
         """Make the rank table of the rows that `compute` evaluates; also a collective."""
-        return self._count(Settings(None, topk=())).table
+        return self._count(Settings(None, topk=()))[0].table
 
     def sync(self) -> Report:
         """Compute the report of the rows of all ranks, even with ``sync_on_compute=False``; a collective."""
-        return self._count(self._settings, always=True).report(self._class_info)
+        return self._report(always=True)
 
     def merge(self, *others: Evaluator) -> None:
         """Append all rows of other evaluators, which do not change.
@@ -360,11 +374,23 @@ class Evaluator:
     def _communicator(self) -> SingleProcess | Communicator:
         return self._body or current_group(self._process_group)
 
-    def _count(self, settings: Settings, *, always: bool = False) -> EvaluationCounts:
+    def _report(self, *, always: bool = False) -> Report:
+        counts, notes = self._count(self._settings, always=always)
+        report = counts.report(self._class_info)
+        return replace(report, notes=(*notes, *report.notes)) if notes else report
+
+    def _count(self, settings: Settings, *, always: bool = False) -> tuple[EvaluationCounts, tuple[str, ...]]:
+        """The counts of all rows, and the notes on their reduction."""
         communicator = self._communicator() if always or self._sync_on_compute else SINGLE_PROCESS
         with propagate_errors(communicator):
             chunks = list(self._chunks())
-        return count_chunks(
+        notes: tuple[str, ...] = ()
+        if self._reduce is not None:
+            from vltr_eval._engine.reduction import reduce_chunks  # not above: few evaluations have views
+
+            chunks, reduced = reduce_chunks(chunks, self._reduce, communicator, threads=self._threads)
+            notes = () if reduced is None else (reduced.note(self._reduce),)
+        counts = count_chunks(
             settings,
             chunks,
             self.num_classes,
@@ -372,6 +398,7 @@ class Evaluator:
             communicator=communicator,
             threads=self._threads,
         )
+        return counts, notes
 
     def _chunks(self) -> Iterator[Chunk]:
         """The rows, one chunk per device."""

@@ -1,9 +1,11 @@
 // Everything that a report takes from a rank table and from ranks, beside single metrics.
 #include "bindings/bindings.hpp"
 #include "core/exact_sum_core.hpp"
+#include "core/tensor.hpp"
 #include "cpu/calibration.hpp"
 #include "cpu/class_statistics.hpp"
 #include "cpu/count_hits.hpp"
+#include "cpu/reduce_rows.hpp"
 #include "cpu/weighted_average_precision.hpp"
 
 namespace vltr {
@@ -78,6 +80,26 @@ py::array calibration_sums(const Matrix& scores, const IntArray& offset, const R
                   {static_cast<py::ssize_t>(scores.cols), static_cast<py::ssize_t>(cpu::calibration_columns(bins))});
 }
 
+void reduce_rows(const Matrix& scores, const IntArray& offset, const RowArray& rows, int how, const Tensor& out,
+                 int threads, const py::object& progress) {
+  const std::int64_t videos = offset.size() - 1;
+  bool valid = offset.size() > 1 && are_offsets(offset.data(), offset.size(), videos, rows.size());
+  for (std::int64_t i = 0; valid && i < videos; ++i) valid = offset.data()[i] < offset.data()[i + 1];
+  valid = valid && std::all_of(rows.data(), rows.data() + rows.size(), [&](auto row) { return row < scores.rows; });
+  if (!valid || how < 0 || how > static_cast<int>(cpu::Reduction::kLogMeanExp)) {
+    throw py::value_error("rows: expected at least one row of scores for each video");
+  }
+  const auto reduction = static_cast<cpu::Reduction>(how);
+  if (out.on_device() || !out.contiguous() || out.dtype != cpu::reduced_type(scores.dtype, reduction) ||
+      out.shape != std::vector<std::int64_t>{videos, scores.cols}) {
+    throw py::value_error("out: expected one row in C order for each video, of the type of the result");
+  }
+  Call(threads, progress)([&](const cpu::Runner& runner) {
+    cpu::reduce_rows(scores, {offset.data(), offset.size()}, {rows.data(), rows.size()}, reduction, out.data, runner);
+    return 0;
+  });
+}
+
 }  // namespace
 
 // Metrics convert counts to doubles and add two of them. With more rows neither would be exact.
@@ -111,6 +133,8 @@ void bind_tables(py::module_& module) {
       "calibration_sums", &calibration_sums, "scores"_a, "offset"_a, "rows"_a, "bins"_a, "threads"_a, "progress"_a,
       "Returns the sums of each class: cells, high and low parts of their scores, and positives of each bin, then "
       "squares and scores of positives.");
+  module.def("reduce_rows", &reduce_rows, "scores"_a, "offset"_a, "rows"_a, "how"_a, "out"_a, "threads"_a, "progress"_a,
+             "Writes one row for each list of rows: 0 the mean, 1 max, 2 the sum, 3 log-mean-exp.");
   module.def("exact_sums", &exact_sums, "Returns the sum of each list of values, rounded once.");
 }
 

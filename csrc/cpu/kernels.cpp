@@ -7,6 +7,7 @@
 #include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
 #include "cpu/lane_columns.hpp"
+#include "cpu/reduce_strip.hpp"
 #include "cpu/row_effects_tile.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
@@ -76,6 +77,11 @@ SumProbabilities<T> sum_probabilities_kernel() {
 template <class T>
 ListTile<LaneOf<T>> list_tile_kernel() {
   return VLTR_CHOOSE(list_tile<T>);
+}
+
+template <class T>
+ReduceKernels<T> reduce_kernels() {
+  return VLTR_CHOOSE(reduce_kernels_of<T>)();
 }
 
 template <class Lane>
@@ -159,6 +165,7 @@ ResampleClass resample_class_kernel() { return VLTR_CHOOSE(resample_class); }
   template WeightedTile<LaneOf<T>> weighted_tile_kernel<T>();  \
   template EffectTile<LaneOf<T>> effect_tile_kernel<T>();      \
   template SumProbabilities<T> sum_probabilities_kernel<T>();  \
+  template ReduceKernels<T> reduce_kernels<T>();               \
   template ListTile<LaneOf<T>> list_tile_kernel<T>();
 VLTR_FOR_EACH_ELEMENT(VLTR_KERNELS)
 #undef VLTR_KERNELS

@@ -331,6 +331,9 @@ def bootstrap(
 def calibration_sums(
     scores: Matrix, offset: _Int64, rows: _UInt32, bins: int, threads: int, progress: _Progress
 ) -> _Int64: ...
+def reduce_rows(
+    scores: Matrix, offset: _Int64, rows: _UInt32, how: int, out: Tensor, threads: int, progress: _Progress
+) -> None: ...
 def exact_sums(values: _Float64, offset: _Int64, threads: int, /) -> _Float64: ...
 
 # Running AP

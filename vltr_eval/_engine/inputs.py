@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix, borrow_matrix
+from vltr_eval._base.progress import part_of
 from vltr_eval._engine.labels import Positives, plain_row
 from vltr_eval.formats import ClassNames, LabelPairs, Labels, Lists, Scores, is_spec, read_labels, read_pair
 from vltr_eval.formats.align import check_join
 from vltr_eval.formats.cells import Cells
 from vltr_eval.formats.frames import is_frame
 from vltr_eval.formats.label_forms import form_of_rows, is_rows
+from vltr_eval.report.settings import check_reduce
 
 __all__ = ["Inputs", "ReadingOptions", "read_inputs", "read_matrix_and_positives", "to_labels"]
 
@@ -80,6 +82,7 @@ class ReadingOptions:
     header: bool | None = None
     label_form: str | None = None
     join: str = "exact"
+    reduce: str | None = None
 
 
 def read_inputs(
@@ -94,6 +97,8 @@ def read_inputs(
     label_form: str | None = None,
     class_names: Sequence[str] | ClassNames | None = None,
     join: str = "exact",
+    reduce: str | None = None,
+    threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Inputs:
     """Make scores and labels ready: borrow arrays, read files and frames, match classes by name and rows by id.
@@ -101,13 +106,18 @@ def read_inputs(
     Args:
         scores: (N, C) array, (N,) for one class, a list of row shards, a data frame, or a spec of files.
         labels: Any form that `Positives.from_labels` takes, a data frame or Series, or a spec of files.
-        ids: See `vltr_eval.formats.read_pair`, as all that follow.
+        ids: See `vltr_eval.formats.read_pair`, as all up to ``join``.
+        reduce: How the rows of one id become one row; None if every row is a sample.
+        threads: CPU threads of the reduction.
+        progress: Called with the fraction done.
 
     Raises:
         ValueError: Scores or labels that cannot be read, or that do not belong together.
         TypeError: An object that is neither an array nor a file.
     """
     check_join(join)
+    if reduce is not None:
+        check_reduce(reduce)
     for name, chosen in (("columns", columns), ("exclude", exclude)):
         if chosen is not None and len(chosen) and not (is_spec(scores) or is_frame(scores)):
             raise ValueError(
@@ -118,7 +128,7 @@ def read_inputs(
         isinstance(side, (Scores, Labels)) or is_spec(side) or is_frame(side) for side in (scores, labels)
     )
     needs_names = class_names is not None and _holds_names(labels)
-    if not needs_reading and not needs_names and ids is None and label_ids is None:
+    if not needs_reading and not needs_names and ids is None and label_ids is None and reduce is None:
         names = class_names.names if isinstance(class_names, ClassNames) else class_names
         return Inputs(borrow_matrix("scores", scores), labels, None if names is None else tuple(map(str, names)))
     aligned = read_pair(
@@ -132,12 +142,22 @@ def read_inputs(
         label_form=label_form,
         class_names=class_names,
         join=join,
-        progress=progress,
+        views=reduce is not None,
+        progress=part_of(progress, 0.0, 1.0 if reduce is None else 0.5),
     )
     try:
         matrix = borrow_matrix("scores", aligned.scores)
     except ValueError as error:
         raise type(error)(f"{aligned.name}: {error}") if aligned.name != "scores" else error from None
+    if reduce is not None and aligned.views is not None:
+        from vltr_eval._engine.reduction import reduced_pair  # not above: few evaluations have views
+
+        share = part_of(progress, 0.5, 1.0)
+        pair = reduced_pair(
+            matrix, aligned.labels, aligned.views, reduce, form=label_form, threads=threads, progress=share
+        )
+        notes = (*aligned.notes, pair[2].note(reduce))
+        return Inputs(pair[0], pair[1], aligned.class_names, aligned.ids, notes)
     return Inputs(matrix, aligned.labels, aligned.class_names, aligned.ids, aligned.notes)
 
 

@@ -122,6 +122,11 @@ class EvalOptions:
                     f"slices: expected vltr_eval.evaluate, which has all rows of a slice, got {function.__qualname__}; "
                     "evaluate the rows of each slice by themselves"
                 )
+            if name == "reduce":
+                raise TypeError(
+                    "reduce: expected vltr_eval.evaluate or Evaluator, which have all views of a video, "
+                    f"got {function.__qualname__}; give Evaluator a memory_budget if the rows do not fit in memory"
+                )
             if name not in known:
                 raise unknown_keyword(name, [*known, *_keywords(function)])
         return cls(**options)
@@ -169,7 +174,13 @@ def add_thresholds(
 
 
 def read_with_options(
-    scores: Any, labels: Any, chosen: EvalOptions, reading: ReadingOptions, progress: Progress | None = None
+    scores: Any,
+    labels: Any,
+    chosen: EvalOptions,
+    reading: ReadingOptions,
+    progress: Progress | None = None,
+    *,
+    threads: int | None = None,
 ) -> tuple[Inputs, Settings, ClassInfo]:
     """Read scores and labels, and what the options say of the classes, which may be in files.
 
@@ -179,12 +190,14 @@ def read_with_options(
         chosen: The options.
         reading: The options of reading.
         progress: Called with the fraction that is read of files.
+        threads: CPU threads, if rows are reduced.
     """
     names = chosen.class_names
     inputs = read_inputs(
         scores,
         labels,
         class_names=read_class_names(names) if isinstance(names, (str, os.PathLike)) else names,
+        threads=threads,
         progress=progress,
         **vars(reading),
     )
@@ -199,20 +212,24 @@ def read_with_options(
 
         groups = read_group_file(groups)
     chosen = replace(chosen, train_counts=train_counts, class_names=inputs.class_names, groups=groups)
-    return inputs, *chosen.checked(num_classes)
+    settings, class_info = chosen.checked(num_classes)
+    return inputs, replace(settings, reduce=reading.reduce), class_info
 
 
-def share_of_reading(*sides: Any) -> float:
+def share_of_reading(*sides: Any, reduce: str | None = None) -> float:
     """Return the share of a call's time in which it reads scores and labels.
 
-    Arrays in memory and .npy files, which are mapped, take no time.
+    Arrays in memory and .npy files, which are mapped, take no time unless their rows are reduced.
     """
+    if reduce is not None:
+        return _OF_REDUCING
     files = [side if isinstance(side, (list, tuple)) else [side] for side in sides if is_spec(side)]
     is_mapped = all(os.fspath(file).endswith(".npy") for part in files for file in part)
     return 0.0 if is_mapped else _OF_READING
 
 
 _OF_READING = 0.5
+_OF_REDUCING = 0.8
 
 
 def _keywords(function: Callable[..., Any]) -> list[str]:

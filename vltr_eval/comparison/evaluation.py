@@ -90,6 +90,7 @@ class Evaluation:
         header: bool | None = None,
         label_form: str | None = None,
         join: str = "exact",
+        reduce: str | None = None,
         clusters: Any = None,
         threads: int | None = None,
         progress: Callable[[float], None] | None = None,
@@ -109,7 +110,7 @@ class Evaluation:
             TypeError: See there.
         """
         chosen = EvalOptions.from_keywords(options, cls.from_predictions)
-        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce)
         found, _ = evaluate_predictions(
             scores, labels, chosen, reading, clusters=clusters, threads=threads, progress=progress
         )
@@ -356,8 +357,9 @@ def evaluate_predictions(
         threads: CPU threads.
         progress: Called with the fraction done.
     """
-    read = share_of_reading(scores, labels)
-    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
+    read = share_of_reading(scores, labels, reduce=reading.reduce)
+    share = part_of(progress, 0.0, read)
+    inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, share, threads=threads)
     progress = part_of(progress, read, 1.0)
     matrix = inputs.scores
     positives = inputs.positives(form=reading.label_form, threads=threads)

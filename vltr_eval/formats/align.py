@@ -8,6 +8,9 @@ those of the classes.
 Rows. Where both sides have ids, rows are joined by id. ``join="exact"`` wants the same ids on both sides,
 ``join="inner"`` evaluates the ids that both have and says how many are left out. Without ids on one side position
 decides, and ``join="position"`` leaves ids out.
+
+Views. With ``views=True`` an id names a video, which may have several rows on both sides. No row moves: the result says
+which video each row belongs to.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -36,6 +39,9 @@ from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import listing, quote, repeated, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
+
+if TYPE_CHECKING:
+    from vltr_eval.formats.views import Views
 
 Side = TypeVar("Side", Scores, Labels)
 
@@ -76,6 +82,7 @@ class Aligned:
         ids: (N,) row ids, or None.
         notes: Sentences about everything that was left out, reordered or joined.
         name: The file of the scores, for messages.
+        views: The videos of the rows of both sides, which then differ in number and order; None where rows are samples.
     """
 
     scores: Any
@@ -84,6 +91,7 @@ class Aligned:
     ids: np.ndarray | None
     notes: tuple[str, ...]
     name: str
+    views: Views | None = None
 
 
 def check_join(join: str) -> None:
@@ -91,7 +99,9 @@ def check_join(join: str) -> None:
         raise ValueError(f"join: expected one of {', '.join(JOINS)}, got {join!r}")
 
 
-def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact") -> Aligned:
+def align(
+    scores: Scores, labels: Labels, class_names: ClassNames | None = None, join: str = "exact", *, views: bool = False
+) -> Aligned:
     """Bring scores and labels together by the module's rules.
 
     Args:
@@ -99,6 +109,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
         labels: Their labels.
         class_names: The names and the order of the classes that the user wants.
         join: "exact", "inner" or "position".
+        views: Whether the rows of one id are views of one video.
 
     Raises:
         InputError: Names or ids that differ, repeated ids, or another number of rows or classes.
@@ -107,15 +118,20 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     notes = [*scores.notes, *labels.notes]
     scores, names = _order_classes(scores, class_names, notes)
     labels = _resolve_labels(labels, scores, names, notes)
-    scores, labels, ids = _join_rows(scores, labels, join, notes)
-    _check_rows(scores, labels)
+    of_views = None
+    if views:
+        labels, of_views = _join_views(scores, labels, join, notes)
+        ids: np.ndarray | None = of_views.ids
+    else:
+        scores, labels, ids = _join_rows(scores, labels, join, notes)
+        _check_rows(scores, labels)
     labels = _as_pairs(labels)
     check_classes(labels, scores.num_classes)
     own = labels.class_names
     label_names = None if own is None or len(own) != scores.num_classes or _are_positions(own) else tuple(own)
     # Columns without names have those of the labels.
     known = label_names if names is None else names.names
-    return Aligned(scores.values, labels.values, known, ids, tuple(notes), scores.name)
+    return Aligned(scores.values, labels.values, known, ids, tuple(notes), scores.name, of_views)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -342,14 +358,8 @@ def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> t
     unlabelled = [known for known in ours.tolist() if known not in row_of]
     unscored = [known for known in theirs.tolist() if known not in own]
     if len(unlabelled) == len(ours):
-        raise InputError(
-            f"{labels.name}: no id is one of {scores.name}: the ids there begin with {quote(str(ours[0]))}, here with "
-            f"{quote(str(theirs[0]))}{_hint(ours, theirs)}; join='position' (--join position) leaves ids out"
-        )
-    if join == "exact" and (unlabelled or unscored):
-        parts = [f"{labels.name} lacks {_some(unlabelled)} of {scores.name}"] * bool(unlabelled)
-        parts += [f"{scores.name} lacks {_some(unscored)} of {labels.name}"] * bool(unscored)
-        raise InputError(f"{' and '.join(parts)}; join='inner' (--join inner) evaluates the rows that both have")
+        raise _no_common_id(ours, theirs, scores.name, labels.name)
+    _refuse_unmatched(unlabelled, unscored, scores.name, labels.name, join)
     if unlabelled:
         notes.append(f"{len(unlabelled):,} scored rows have no labels and are left out: {_some(unlabelled)}")
         kept = np.fromiter((known in row_of for known in ours.tolist()), bool, len(ours))
@@ -360,6 +370,61 @@ def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> t
     order = np.fromiter((row_of[known] for known in ours.tolist()), np.int64, len(ours))
     notes.append(f"{_short(labels.name)}: rows are joined to those of {_short(scores.name)} by id")
     return scores, replace(labels, values=take_rows(labels.values, order), ids=scores.ids), scores.ids
+
+
+def _join_views(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tuple[Labels, Views]:
+    """The labels, united if they are in the long form, and the video of each row of both sides."""
+    from vltr_eval.formats.views import Views, group_by_id  # not above: few evaluations have views
+
+    if scores.ids is None or join == POSITION:
+        got = "none" if scores.ids is None else "join='position' (--join position), which leaves ids out"
+        raise InputError(
+            f"reduce: expected ids that name the video of each row of {scores.name}, got {got}; give ids= (--ids)"
+        )
+    if labels.form == "long":
+        labels = _unite(labels)
+    ours, of_row = group_by_id(scores.ids)
+    if labels.ids is None:
+        if labels.num_rows != scores.num_rows:
+            raise InputError(
+                f"{labels.name}: {labels.num_rows} rows of labels without ids, but the scores have {scores.num_rows} "
+                f"rows of {len(ours)} videos; give label_ids= (--label-ids), or labels for each row of scores"
+            )
+        return labels, Views(ours, of_row, of_row)
+    theirs, of_label = group_by_id(labels.ids)
+    own, other = _comparable(ours, theirs)
+    number_of = {known: number for number, known in enumerate(own.tolist())}
+    number = np.fromiter((number_of.get(known, -1) for known in other.tolist()), np.int64, len(other))
+    is_labelled = np.zeros(len(own), bool)
+    is_labelled[number[number >= 0]] = True
+    unlabelled, unscored = own[~is_labelled].tolist(), other[number < 0].tolist()
+    if len(unlabelled) == len(own):
+        raise _no_common_id(own, other, scores.name, labels.name)
+    _refuse_unmatched(unlabelled, unscored, scores.name, labels.name, join)
+    if unlabelled:
+        notes.append(f"{len(unlabelled):,} scored videos have no labels and are left out: {_some(unlabelled)}")
+        kept = np.where(is_labelled, np.cumsum(is_labelled) - 1, -1)
+        ours, of_row = ours[is_labelled], kept[of_row]
+        number = np.where(number < 0, -1, kept[number])
+    if unscored:
+        notes.append(f"{len(unscored):,} labelled videos have no scores and are left out: {_some(unscored)}")
+    return labels, Views(ours, of_row, number[of_label])
+
+
+def _no_common_id(ours: np.ndarray, theirs: np.ndarray, own_name: str, other_name: str) -> InputError:
+    return InputError(
+        f"{other_name}: no id is one of {own_name}: the ids there begin with {quote(str(ours[0]))}, here with "
+        f"{quote(str(theirs[0]))}{_hint(ours, theirs)}; join='position' (--join position) leaves ids out"
+    )
+
+
+def _refuse_unmatched(
+    unlabelled: Sequence[Any], unscored: Sequence[Any], own_name: str, other_name: str, join: str
+) -> None:
+    if join == "exact" and (unlabelled or unscored):
+        parts = [f"{other_name} lacks {_some(unlabelled)} of {own_name}"] * bool(unlabelled)
+        parts += [f"{own_name} lacks {_some(unscored)} of {other_name}"] * bool(unscored)
+        raise InputError(f"{' and '.join(parts)}; join='inner' (--join inner) evaluates the rows that both have")
 
 
 def _with_counted_ids(side: Side, other: Scores | Labels) -> Side:

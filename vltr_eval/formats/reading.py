@@ -153,6 +153,7 @@ def read_pair(
     label_form: str | None = None,
     class_names: Sequence[str] | ClassNames | None = None,
     join: str = "exact",
+    views: bool = False,
     progress: Progress | None = None,
 ) -> Aligned:
     """Read scores and labels and bring them together: classes by name, rows by id.
@@ -168,6 +169,7 @@ def read_pair(
         label_form: As of `read_labels`.
         class_names: The names and the order of the classes.
         join: "exact": both sides must have the same ids; "inner": the rows that both have.
+        views: Whether the rows of one id are views of one video. Rows then stay where they are.
         progress: Called with the share of the bytes that have been read.
 
     Raises:
@@ -196,9 +198,9 @@ def read_pair(
         scores = replace(scores, ids=_checked_ids(_file_or("ids", ids), score_ids, scores.num_rows))
     if own_ids is not None:
         labels = replace(labels, ids=_checked_ids(_file_or("label_ids", label_ids), own_ids, labels.num_rows))
-    if (ids is not None or label_ids is not None) and (scores.ids is None or labels.ids is None):
+    if not views and (ids is not None or label_ids is not None) and (scores.ids is None or labels.ids is None):
         raise _ids_missing(scores if scores.ids is None else labels)
-    aligned = align(scores, labels, names, join)
+    aligned = align(scores, labels, names, join, views=views)
     return replace(aligned, notes=(*notes, *aligned.notes))
 
 

@@ -24,6 +24,7 @@ from vltr_eval.program.options import (
     add_forms,
     add_html,
     add_reading_options,
+    add_reduce,
     add_slices,
     add_threads,
     parse_names,
@@ -47,6 +48,7 @@ def add_systems(parser: argparse.ArgumentParser) -> None:
     _add_files(parser)
     add_threads(parser)
     add_reading_options(parser)
+    add_reduce(parser)
     add_class_options(parser)
     add_slices(parser)
     saved = "that of the first saved evaluation"
@@ -232,6 +234,7 @@ _OF_PREDICTIONS = (
     "exclude_columns",
     "header",
     "label_form",
+    "reduce",
     "counts",
     "groups",
     "class_names",

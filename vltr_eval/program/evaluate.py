@@ -40,6 +40,7 @@ from vltr_eval.program.inputs import (
 from vltr_eval.program.limits import Verdict, add_gate, check_gate, judge_drops, judge_limits, report_drops, summary
 from vltr_eval.program.options import (
     add_inputs,
+    add_reduce,
     add_report_options,
     add_sap_options,
     add_slices,
@@ -92,6 +93,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--version", action="version", version=f"vltr-eval {__version__}")
     add_inputs(parser)
+    add_reduce(parser)
     add_sap_options(parser)
     parser.add_argument(
         "--topk",
@@ -150,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
         interval=args.ci,
         thresholds=args.thresholds,
         calibration=args.calibration,
+        reduce=args.reduce,
         **group_settings(args, groups),
     )
     check_thresholds(args)

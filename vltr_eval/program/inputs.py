@@ -54,6 +54,7 @@ def read_command_inputs(args: argparse.Namespace, progress: Callable[[float], No
         preds_spec(args),
         args.labels,
         class_names=None if args.class_names is None else read_class_names(args.class_names),
+        threads=getattr(args, "threads", None),
         progress=progress,
         **vars(reading_options(args)),
     )
@@ -62,7 +63,14 @@ def read_command_inputs(args: argparse.Namespace, progress: Callable[[float], No
 def reading_options(args: argparse.Namespace) -> ReadingOptions:
     """The options of reading."""
     return ReadingOptions(
-        args.ids, args.label_ids, args.columns, args.exclude_columns, args.header, args.label_form, args.join
+        args.ids,
+        args.label_ids,
+        args.columns,
+        args.exclude_columns,
+        args.header,
+        args.label_form,
+        args.join,
+        getattr(args, "reduce", None),
     )
 
 

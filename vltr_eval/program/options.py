@@ -13,7 +13,7 @@ from vltr_eval.formats import FORMS
 from vltr_eval.formats.align import JOINS
 from vltr_eval.priors.weights import PRIORS
 from vltr_eval.program.limits import add_fail_under
-from vltr_eval.report.settings import MAX_BINS, MAX_TRIALS, check_bins
+from vltr_eval.report.settings import MAX_BINS, MAX_TRIALS, REDUCTIONS, check_bins
 
 STDOUT = "-"
 
@@ -68,6 +68,15 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--label-form", choices=FORMS, metavar="FORM", help=f"how to read LABELS: {', '.join(FORMS)} (default: by rule)"
+    )
+
+
+def add_reduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reduce",
+        choices=REDUCTIONS,
+        help="rows with one id are views of one video, which become one row by this; labels have a row for each view, "
+        "or for each video if they have ids",
     )
 
 

@@ -31,6 +31,7 @@ from vltr_eval.program.options import (
     add_bounds,
     add_class_options,
     add_inputs,
+    add_reduce,
     add_threads,
     parse_share,
     whole_number,
@@ -50,6 +51,7 @@ _SHOWN = {"OF1": "OF1", "CF1": "CF1", "macro_F1": "macro F1"}
 def add(commands: Any) -> None:
     parser = add_command(commands, "thresholds", run, _DESCRIPTION)
     add_inputs(parser)
+    add_reduce(parser)
     parser.add_argument("--save", metavar="FILE", help="write the thresholds as JSON")
     rules = parser.add_mutually_exclusive_group()
     rules.add_argument(

@@ -343,7 +343,13 @@ class BaseReport(ABC):
 
     def _settings_in_json(self) -> dict[str, Any]:
         settings = asdict(self.settings)
-        for name in ("interval", "preset", "thresholds", "calibration"):  # keys of reports that have these alone
+        for name in (
+            "interval",
+            "preset",
+            "thresholds",
+            "calibration",
+            "reduce",
+        ):  # keys of reports that have these alone
             if settings[name] is None:
                 del settings[name]
         settings["partitions"] = dict(self.settings.partitions)
@@ -581,6 +587,7 @@ class Report(BaseReport):
             *([] if self.num_clusters is None else [f"clusters:{self.num_clusters}"]),
             *([] if self.thresholds is None else [self.thresholds.signature]),
             *([] if settings.calibration is None else [f"calibration:{settings.calibration}"]),
+            *([] if settings.reduce is None else [f"reduce:{settings.reduce}"]),
         ]
 
     def _intervals_in_words(self) -> list[str]:

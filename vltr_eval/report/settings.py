@@ -46,6 +46,21 @@ def check_bins(bins: int, name: str = "bins") -> int:
     return int(bins)
 
 
+REDUCTIONS = ("mean", "max", "sum", "logmeanexp")
+"""The ways to reduce the rows of one video to one; the core knows them by their positions."""
+
+
+def check_reduce(how: str, name: str = "reduce") -> str:
+    """Return the name of a reduction.
+
+    Raises:
+        ValueError: It is none of `REDUCTIONS`.
+    """
+    if not isinstance(how, str) or how not in REDUCTIONS:
+        raise ValueError(f"{name}: expected one of {', '.join(REDUCTIONS)}, got {how!r}")
+    return how
+
+
 @dataclass(frozen=True)
 class Settings:
     """The conventions of an evaluation; with the input and the version they determine every number of a report.
@@ -61,10 +76,11 @@ class Settings:
         partitions: Partitions of one's own: the name of each, and the names of its groups in the report.
         thresholds: SHA-256 of the thresholds that are applied; None for none.
         calibration: Number of bins of the calibration errors; None for none.
+        reduce: How the rows of one video became one row; None if every row is a sample.
 
     Raises:
-        ValueError: ``sap`` or ``absent`` has another value, ``interval`` is not between 0 and 1, ``calibration`` is out
-            of range, or the name of a partition or of a group is taken.
+        ValueError: ``sap``, ``absent`` or ``reduce`` has another value, ``interval`` is not between 0 and 1,
+            ``calibration`` is out of range, or the name of a partition or of a group is taken.
         TypeError: ``interval`` is no number.
     """
 
@@ -81,6 +97,7 @@ class Settings:
     partitions: tuple[tuple[str, tuple[str, ...]], ...] = ()
     thresholds: str | None = None
     calibration: int | None = None
+    reduce: str | None = None
 
     def __post_init__(self) -> None:
         is_trials = isinstance(self.sap, int) and not isinstance(self.sap, bool) and 1 <= self.sap <= MAX_TRIALS
@@ -95,6 +112,8 @@ class Settings:
             raise ValueError(f"preset: expected one of the bounds {self.bounds}, got {self.preset!r}")
         if self.calibration is not None:
             object.__setattr__(self, "calibration", check_bins(self.calibration, "calibration"))
+        if self.reduce is not None:
+            check_reduce(self.reduce)
         if self.partitions:
             self._check_partitions()
 
