@@ -221,10 +221,10 @@ def _read(h5py: Any, source: Source, dataset: Any, progress: Progress | None) ->
             raise _never_written(source)
         if offset + math.prod(shape) * stored.itemsize > source.size:
             raise InputError(f"{source}: not an .h5 file, or it is truncated or damaged")
-        if is_plain:
+        if is_plain and offset % stored.itemsize == 0:  # a map of other offsets would be copied into memory
             return map_array(source, stored, shape, offset), ()
     notes: tuple[str, ...] = ()
-    chunks = dataset.chunks or shape
+    chunks = dataset.chunks or (1, *shape[1:])
     if dataset.chunks is not None:
         check_chunks(source, chunks, stored.itemsize)
         filters = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
