@@ -5,6 +5,12 @@
     table         the one description of a table, which every reader fills
     numpy_files   .npy, .npz (and scipy's sparse .npz)
     tensors       .safetensors, .pt
+    hdf5          .h5
+    zarr_files    .zarr, and zarr in a .zip
+    containers    the choice of an array in these, and the names beside it
+    tiles         compressed chunks, decoded on several threads
+    copies        local copies of compressed files and of URLs
+    remote        URLs: sizes and patterns
     arrow         .parquet, and arrow columns
     frames        data frames in memory: pandas, polars, arrow
     text          .csv, .tsv, .txt

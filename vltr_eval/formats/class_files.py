@@ -207,6 +207,10 @@ def read_class_names(path: str | os.PathLike[str], read_table: ReadTable, num_cl
         InputError: An empty or repeated name, or another number of names than ``num_classes``.
     """
     source = expand_one(path)
+    if source.needs_copy:
+        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
+
+        source = make_copy(source)
     if source.suffix == ".lst":
         names = [name for name, _ in read_count_list(source)]
         found = ClassNames.from_names(names, str(source))

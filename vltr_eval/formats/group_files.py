@@ -189,6 +189,10 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
         InputError: The file is missing, empty, or not of its format.
     """
     source = expand_one(path)
+    if source.needs_copy:
+        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
+
+        source = make_copy(source)
     with reading(source):
         check_regular(source)
     if source.suffix == ".json":

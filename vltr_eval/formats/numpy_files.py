@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
@@ -65,6 +65,16 @@ def read_npy(source: Source, role: Role) -> Table:
             stream.seek(header.num_bytes, io.SEEK_CUR)
             raise InputError(f"{source}: {_surplus(stream.read(len(_MAGIC)), header.num_bytes, present)}")
     return _table(source, map_array(source, header.dtype, header.shape, offset, header.order))
+
+
+def bytes_of_npy(stream: IO[bytes], source: Source) -> int:
+    """Return the bytes of a whole .npy file, as the header at the start of a stream says.
+
+    Raises:
+        InputError: No header of a .npy file.
+    """
+    header = _read_header(stream, source)
+    return stream.tell() + header.num_bytes
 
 
 def read_names(source: Source) -> np.ndarray:
@@ -266,7 +276,7 @@ def _members(source: Source, archive: zipfile.ZipFile) -> dict[str, _Member]:
                 continue
         if name in members:
             raise InputError(f"{source}: expected arrays of different names, got two of the name {printable(name)}")
-        own = Source(source.path, name)
+        own = replace(source, key=name)
         with archive.open(info) as stream:
             header = _read_header(stream, own)
             members[name] = _Member(own, archive, info, header, stream.tell())
@@ -277,7 +287,7 @@ def _choose_member(source: Source, role: Role, members: Mapping[str, _Member]) -
     """Choose among the arrays of numbers; others are candidates by their names only, so that their error is given."""
     if source.key is not None:
         key = source.key if source.key in members else source.key.removesuffix(".npy")
-        return choose(Source(source.path, key), role, _dims(members, members))
+        return choose(replace(source, key=key), role, _dims(members, members))
     numbers = [name for name, member in members.items() if is_numeric(member.header.dtype) and member.header.shape]
     if not any(has_role(name, role) for name in numbers):
         numbers += [

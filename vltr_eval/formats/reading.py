@@ -24,7 +24,17 @@ from vltr_eval.formats.column_roles import Options, columns_of, matching_columns
 from vltr_eval.formats.frames import is_frame, table_of_frame
 from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
-from vltr_eval.formats.sources import Source, Spec, check_regular, expand, expand_one, is_spec, listing, quote, reading
+from vltr_eval.formats.sources import (
+    Source,
+    Spec,
+    check_regular,
+    expand,
+    expand_one,
+    is_spec,
+    listing,
+    quote,
+    reading,
+)
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
 
 __all__ = [
@@ -291,6 +301,10 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
         (N,) objects of str, or int64.
     """
     source = expand_one(path)
+    if source.needs_copy:
+        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
+
+        source = make_copy(source)
     if source.suffix == ".txt":
         with reading(source):
             check_regular(source)
@@ -557,6 +571,10 @@ def _classes_of(labels: Labels) -> int | None:
 _FORMATS = (
     ".npy",
     ".npz",
+    ".h5",
+    ".hdf5",
+    ".zarr",
+    ".zip",
     ".safetensors",
     ".pt",
     ".pth",
@@ -568,7 +586,18 @@ _FORMATS = (
     ".jsonl",
     ".ndjson",
 )
-_SEVERAL_ARRAYS = {".npz", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"}
+_SEVERAL_ARRAYS = {".h5", ".hdf5", ".zarr", ".zip"} | {
+    ".npz",
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".parquet",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+}
 
 
 def _counts_table(source: Source) -> Table:
@@ -581,9 +610,15 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
     Raises:
         InputError: A format that is not read, or a file that is not of its format.
     """
-    with reading(source):
-        check_regular(source)
+    if source.needs_copy:
+        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
+
+        source = make_copy(source, part_of(progress, 0.0, 0.5))
+        progress = part_of(progress, 0.5, 1.0)
     suffix = source.suffix
+    if suffix != ".zarr":  # a folder, perhaps a remote one
+        with reading(source):
+            check_regular(source)
     formats = (*_FORMATS, ".lst") if role is not SCORES else _FORMATS
     if suffix not in formats:
         raise InputError(
@@ -600,6 +635,14 @@ def _read(source: Source, suffix: str, role: Role, options: Options, progress: P
         from vltr_eval.formats import numpy_files
 
         return (numpy_files.read_npy if suffix == ".npy" else numpy_files.read_npz)(source, role)
+    if suffix in (".h5", ".hdf5"):
+        from vltr_eval.formats import hdf5
+
+        return hdf5.read_h5(source, role, progress)
+    if suffix in (".zarr", ".zip"):
+        from vltr_eval.formats import zarr_files
+
+        return zarr_files.read_zarr(source, role, progress)
     if suffix in (".safetensors", ".pt", ".pth"):
         from vltr_eval.formats import tensors
 

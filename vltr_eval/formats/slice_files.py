@@ -144,6 +144,10 @@ def state_slices(slices: Any) -> StatedSlices:
 
 def _read_file(path: str | os.PathLike[str]) -> StatedSlices:
     source = expand_one(path)
+    if source.needs_copy:
+        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
+
+        source = make_copy(source)
     with reading(source):
         check_regular(source)
     if source.suffix in (".csv", ".tsv"):

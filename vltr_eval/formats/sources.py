@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
 
@@ -21,31 +21,62 @@ from vltr_eval._base.files import InputError
 
 Spec = Union[str, "os.PathLike[str]", Sequence[Any]]
 
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+"""Suffixes of whole files that are compressed: ``preds.npy.gz``."""
+
 
 @dataclass(frozen=True)
 class Source:
-    """One file, and the name of the array in it when the user picked one."""
+    """One file, and the name of the array in it when the user picked one.
+
+    Attributes:
+        path: The file to read. For a compressed or remote file that has no local copy yet, the path as it was given.
+        key: The name of the array.
+        address: The URL, or the path of the compressed file; None for a plain file. `formats.copies` makes the copy.
+        copy: An object that deletes the local copy once nothing refers to it.
+    """
 
     path: Path
     key: str | None = None
+    address: str | None = None
+    copy: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def needs_copy(self) -> bool:
+        """Whether the file is compressed or remote, and has no local copy yet. A remote zarr folder needs none."""
+        return self.address is not None and self.copy is None and self.suffix != ".zarr"
 
     @property
     def suffix(self) -> str:
-        """The last suffix in lower case; the official name of AVA's label map, ``.pbtxt.txt``, counts as one."""
-        return self.path.suffix.lower()
+        """The last suffix in lower case, without that of a compression.
+
+        The official name of AVA's label map, ``.pbtxt.txt``, counts as one.
+        """
+        path = self.path if self.address is None else Path(self.address)
+        return (path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path).suffix.lower()
 
     @property
     def name(self) -> str:
         """The file's name without its folder, for notes: a report holds no path."""
-        return self.path.name
+        return self.path.name if self.address is None else self.address.rstrip("/").rpartition("/")[2]
+
+    @property
+    def shown(self) -> str:
+        """The path or the URL as it was given."""
+        return str(self.path) if self.address is None else self.address
 
     @property
     def size(self) -> int:
+        """Bytes of the file; for a compressed or remote file without a local copy, those that are stored."""
+        if self.copy is None and self.address is not None and is_url(self.address):
+            from vltr_eval.formats.remote import size_of  # not above: few files are remote
+
+            return size_of(self.address)
         with reading(self):
             return self.path.stat().st_size
 
     def __str__(self) -> str:
-        return str(self.path) if self.key is None else f"{self.path}::{self.key}"
+        return self.shown if self.key is None else f"{self.shown}::{self.key}"
 
 
 def is_spec(value: Any) -> bool:
@@ -71,16 +102,31 @@ def expand(spec: Spec) -> list[Source]:
             raise InputError("expected at least one file, got an empty list")
         return sources
     name, key = _split_key(os.fspath(spec))
+    if is_url(name):
+        from vltr_eval.formats.remote import matches_of  # not above: few files are remote
+
+        return [Source(Path(match), key, match) for match in sorted(matches_of(name), key=natural_order)]
     if os.path.exists(name):
-        return [Source(Path(name), key)]
+        return [_local(name, key)]
     import glob  # not above: most files are named outright
 
     if not glob.has_magic(name):
-        return [Source(Path(name), key)]
+        return [_local(name, key)]
     matches = sorted(glob.glob(name, recursive=True), key=natural_order)
     if not matches:
         raise InputError(f"{name}: no file matches this pattern")
-    return [Source(Path(match), key) for match in matches]
+    return [_local(match, key) for match in matches]
+
+
+def is_url(text: str) -> bool:
+    """Whether a spec is a URL, such as ``s3://bucket/preds.npy``."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def _local(name: str, key: str | None) -> Source:
+    """A file on this machine, which may be compressed as a whole."""
+    path = Path(name)
+    return Source(path, key, name if path.suffix.lower() in COMPRESSIONS else None)
 
 
 def expand_one(path: Spec) -> Source:
@@ -113,7 +159,7 @@ def _split_key(text: str) -> tuple[str, str | None]:
     if os.path.exists(text) or "::" not in text:
         return text, None
     name, _, key = text.rpartition("::")
-    return name, key
+    return (text, None) if is_url(key) else (name, key)  # "zip://preds.npy::s3://..." is a chain of fsspec
 
 
 def natural_order(name: str) -> list[str | int]:
@@ -127,12 +173,12 @@ def reading(source: Source) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"{source.path}: no such file") from None
+        raise InputError(f"{source.shown}: no such file") from None
     except OSError as error:
         reason = error.strerror or str(error).split("\n")[0]
-        raise InputError(f"{source.path}: cannot be read ({reason})") from error
+        raise InputError(f"{source.shown}: cannot be read ({reason})") from error
     except UnicodeDecodeError:
-        raise InputError(f"{source.path}: expected UTF-8 text, got binary data") from None
+        raise InputError(f"{source.shown}: expected UTF-8 text, got binary data") from None
 
 
 def check_regular(source: Source) -> None:
@@ -140,9 +186,9 @@ def check_regular(source: Source) -> None:
     with reading(source):
         mode = source.path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise InputError(f"{source.path}: cannot be read ({os.strerror(errno.EISDIR)})")
+        raise InputError(f"{source.shown}: cannot be read ({os.strerror(errno.EISDIR)})")
     if not stat.S_ISREG(mode):
-        raise InputError(f"{source.path}: expected a regular file, got a pipe or a device; save it to a file first")
+        raise InputError(f"{source.shown}: expected a regular file, got a pipe or a device; save it to a file first")
 
 
 def require(module: str, extra: str, source: Source) -> Any:

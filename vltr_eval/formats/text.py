@@ -138,7 +138,7 @@ def _chunks(source: Source) -> Iterator[tuple[bytes, int, bool]]:
 
 
 def _not_text(source: Source) -> InputError:
-    return InputError(f"{source.path}: expected UTF-8 text, got binary data")
+    return InputError(f"{source.shown}: expected UTF-8 text, got binary data")
 
 
 def _blocks(source: Source, separator: bytes) -> Iterator[_Block]:

@@ -74,6 +74,7 @@ other commands, each with its own --help:
                                         figures for papers; needs "vltr[plot]"
   vltr-eval ava DETECTIONS GROUNDTRUTH  AVA's frame mAP, and SAP over its boxes
   vltr-eval check PREDS LABELS          NaN, labels, absent classes and ties
+  vltr-eval convert IN OUT              scores or labels in another container
   vltr-eval doctor                      versions, compiled core, CPU, self-check
   vltr-eval demo DIR                    write a demo set of VideoLT's shape
 

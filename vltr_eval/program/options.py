@@ -23,8 +23,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "preds",
         nargs="+",
         metavar="PREDS",
-        help="(N, C) scores: .npy .npz .pt .safetensors .parquet .csv .tsv .txt .json .jsonl, FILE::KEY for one of "
-        "several arrays; "
+        help="(N, C) scores: .npy .npz .h5 .zarr .pt .safetensors .parquet .csv .tsv .txt .json .jsonl, "
+        "FILE::KEY for one of several arrays; "
         "row shards as several files, in the order given, or as a quoted pattern like 'part_*.npy', in natural order",
     )
     parser.add_argument(
