@@ -9,6 +9,7 @@
     frames        data frames in memory: pandas, polars, arrow
     text          .csv, .tsv, .txt
     json_files    .json, .jsonl
+    tfrecord      YouTube-8M's .tfrecord
     label_lists   .lst and other lists of an id and its classes
     published     label tables that need more than the general rules
     roles         the names that tell scores, labels and ids apart
@@ -40,6 +41,7 @@ from vltr_eval.formats.reading import (
     read_prior,
     read_scores,
     read_train_counts,
+    read_youtube8m_segments,
 )
 from vltr_eval.formats.sources import Spec, input_files, is_spec, natural_order, split_spec
 from vltr_eval.formats.table import LabelPairs, Lists
@@ -65,5 +67,6 @@ __all__ = [
     "read_prior",
     "read_scores",
     "read_train_counts",
+    "read_youtube8m_segments",
     "split_spec",
 ]

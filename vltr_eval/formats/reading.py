@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
 from vltr_eval.formats.sources import Source, Spec, check_regular, expand, expand_one, is_spec, listing, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
 
+if TYPE_CHECKING:
+    from vltr_eval.formats.tfrecord import SegmentRatings
+
 __all__ = [
     "read_class_names",
     "read_ids",
@@ -37,6 +40,7 @@ __all__ = [
     "read_scores",
     "read_table",
     "read_train_counts",
+    "read_youtube8m_segments",
 ]
 
 Progress = Callable[[float], None]
@@ -280,6 +284,29 @@ def read_labelmap(path: str | os.PathLike[str]) -> dict[int, str]:
     from vltr_eval.formats import label_map
 
     return label_map.read_labelmap(path)
+
+
+def read_youtube8m_segments(spec: Spec, *, progress: Progress | None = None) -> SegmentRatings:
+    """Read the rated segments of YouTube-8M's validation files of 2019.
+
+    Args:
+        spec: A path, a glob pattern, or a list of these: TFRecord files of the frame level.
+        progress: Called with the share of the bytes that is done.
+
+    Returns:
+        The ratings in the order of the files. Records without ratings give none.
+
+    Raises:
+        InputError: A file that is missing or damaged, or another number of start times or scores than of labels.
+
+    Example:
+        >>> ratings = read_youtube8m_segments("validate*.tfrecord")  # doctest: +SKIP
+        >>> ratings.ids[0], ratings.classes[0], ratings.scores[0]  # doctest: +SKIP
+        ('AbCd:35', 1088, 1.0)
+    """
+    from vltr_eval.formats import tfrecord
+
+    return tfrecord.read_segments(spec, progress)
 
 
 def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
@@ -582,6 +609,10 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
     with reading(source):
         check_regular(source)
     suffix = source.suffix
+    if source.path.name.lower().endswith((".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz")):
+        from vltr_eval.formats import tfrecord
+
+        return tfrecord.read_tfrecord(source, role, progress)
     formats = (*_FORMATS, ".lst") if role is not SCORES else _FORMATS
     if suffix not in formats:
         raise InputError(
