@@ -479,7 +479,8 @@ def _scores_of_tables(tables: Sequence[Table], options: Options, class_names: It
     _check_shards_agree(shards)
     name = f"{shards[0].name} and {len(shards) - 1} more"
     # Row shards are matrices: a list of columns could also be the rows of one matrix.
-    values = [shard.values[:, None] if shard.values.ndim == 1 else shard.values for shard in shards]
+    parts = [part for shard in shards for part in shard.shards]
+    values = [part[:, None] if part.ndim == 1 else part for part in parts]
     return Scores(values, shards[0].class_names, _joined_ids(shards), tuple(notes), name)
 
 
@@ -515,6 +516,7 @@ def _check_shards_agree(shards: Sequence[Scores | Labels]) -> None:
 
 def _form(values: Any) -> tuple[str, str]:
     """The properties that row shards must have in common, in words."""
+    values = values[0] if isinstance(values, list) else values
     columns = f"{values.shape[1]} columns" if values.ndim == 2 else "no columns"
     return columns, str(values.dtype)
 
@@ -586,6 +588,9 @@ _FORMATS = (
     ".pt",
     ".pth",
     ".parquet",
+    ".arrow",
+    ".feather",
+    ".ipc",
     ".csv",
     ".tsv",
     ".txt",
@@ -594,6 +599,7 @@ _FORMATS = (
     ".ndjson",
 )
 _SEVERAL_ARRAYS = {".npz", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"}
+_SEVERAL_ARRAYS |= {".arrow", ".feather", ".ipc"}
 
 
 def _counts_table(source: Source) -> Table:
@@ -606,10 +612,15 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
     Raises:
         InputError: A format that is not read, or a file that is not of its format.
     """
+    if source.path.is_dir():
+        from vltr_eval.formats import arrow_files
+
+        if arrow_files.is_saved_dataset(source.path):
+            return arrow_files.read_saved_dataset(source, role, progress=progress)
     with reading(source):
         check_regular(source)
     suffix = source.suffix
-    if source.path.name.lower().endswith((".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz")):
+    if suffix in (".tfrecord", ".tfrecords") or source.path.name.endswith((".tfrecord.gz", ".tfrecords.gz")):
         from vltr_eval.formats import tfrecord
 
         return tfrecord.read_tfrecord(source, role, progress)
@@ -637,6 +648,10 @@ def _read(source: Source, suffix: str, role: Role, options: Options, progress: P
         from vltr_eval.formats import arrow
 
         return arrow.read_parquet(source, role, progress=progress)
+    if suffix in (".arrow", ".feather", ".ipc"):
+        from vltr_eval.formats import arrow_files
+
+        return arrow_files.read_arrow(source, role, progress=progress)
     if suffix in (".json", ".jsonl", ".ndjson"):
         from vltr_eval.formats import json_files
 

@@ -27,7 +27,6 @@ from vltr_eval.formats.roles import IDS, LABELS, Role
 from vltr_eval.formats.sources import Source, Spec, check_regular, expand, reading
 from vltr_eval.formats.table import LabelPairs, Table
 
-SUFFIXES = (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz")
 SEGMENT_LABELS = "segment_labels"
 
 _ID_NAMES = ("id", "video_id")  # of 2018 and 2017
@@ -67,11 +66,6 @@ class SegmentRatings:
 
     def __repr__(self) -> str:
         return f"<SegmentRatings of {len(set(self.videos.tolist())):,} videos, {len(self.classes):,} ratings>"
-
-
-def is_tfrecord(source: Source) -> bool:
-    """Whether a file's name says that it is a TFRecord file, plain or compressed by gzip."""
-    return source.path.name.lower().endswith(SUFFIXES)
 
 
 def read_tfrecord(source: Source, role: Role, progress: Progress | None = None) -> Table:
