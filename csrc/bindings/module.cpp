@@ -66,6 +66,7 @@ PYBIND11_MODULE(_core, module) {
   bind_cuda(module);
 #endif
   bind_frames(module);
+  bind_records(module);
   bind_running(module);
   bind_tables(module);
 

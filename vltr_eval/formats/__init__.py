@@ -15,6 +15,7 @@
     frames        data frames in memory: pandas, polars, arrow
     text          .csv, .tsv, .txt
     json_files    .json, .jsonl
+    tfrecord      YouTube-8M's .tfrecord
     label_lists   .lst and other lists of an id and its classes
     published     label tables that need more than the general rules
     roles         the names that tell scores, labels and ids apart
@@ -22,6 +23,7 @@
     cells         text cells that hold the labels of a row
     meaning       what a table means: scores or labels, and what is in doubt
     label_forms   the forms of labels, and the rule that tells each
+    arrow_files   .arrow, .feather, and folders of Hugging Face save_to_disk
     align         scores and labels brought together, by class names and ids
     label_map     the label maps of AVA
     class_files   training counts, class distributions, class names
@@ -46,6 +48,7 @@ from vltr_eval.formats.reading import (
     read_prior,
     read_scores,
     read_train_counts,
+    read_youtube8m_segments,
 )
 from vltr_eval.formats.sources import Spec, input_files, is_spec, natural_order, split_spec
 from vltr_eval.formats.table import LabelPairs, Lists
@@ -71,5 +74,6 @@ __all__ = [
     "read_prior",
     "read_scores",
     "read_train_counts",
+    "read_youtube8m_segments",
     "split_spec",
 ]

@@ -188,7 +188,9 @@ def order_shards(shards: Sequence[Side], notes: list[str]) -> list[Side]:
             )
         elif (order := permutation(shard.class_names, first.class_names, shard.name, first.name)) is not None:
             notes.append(f"{_short(shard.name)}: columns are reordered by name to those of {_short(first.name)}")
-            shard = replace(shard, values=shard.values[:, order])
+            parts = shard.values if isinstance(shard.values, list) else [shard.values]
+            parts = [part[:, order] for part in parts]
+            shard = replace(shard, values=parts if isinstance(shard.values, list) else parts[0])
         ordered.append(replace(shard, class_names=first.class_names))
     return ordered
 

@@ -59,7 +59,7 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     """
     parquet = require("pyarrow.parquet", "parquet", source)
     check_regular(source)
-    with _decoding(source), parquet.ParquetFile(source.path, memory_map=True) as file:
+    with decoding(source), parquet.ParquetFile(source.path, memory_map=True) as file:
         schema, metadata = file.schema_arrow, file.metadata
         num_rows = metadata.num_rows
         held = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
@@ -68,8 +68,8 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
 
     def batches(positions: Sequence[int]) -> Iterator[Any]:
         names = [schema.names[position] for position in positions]
-        with _decoding(source), parquet.ParquetFile(source.path, memory_map=True) as file:
-            for batch in file.iter_batches(_rows_at_a_time(schema, positions), columns=names):
+        with decoding(source), parquet.ParquetFile(source.path, memory_map=True) as file:
+            for batch in file.iter_batches(rows_at_a_time(schema, positions), columns=names):
                 yield batch.select(names)  # iter_batches takes "a.b" for the field b of a struct a, too
 
     if source.key is not None:
@@ -81,18 +81,20 @@ def read_parquet(source: Source, role: Role, *, progress: Progress | None = None
     return table
 
 
-def _rows_at_a_time(schema: Any, positions: Sequence[int]) -> int:
-    return max(1, min(_MAX_ROWS, _CELLS // max(1, sum(_width(schema.field(position).type) for position in positions))))
+def rows_at_a_time(schema: Any, positions: Sequence[int]) -> int:
+    """How many rows of some columns are decoded at a time."""
+    width = sum(width_of(schema.field(position).type) for position in positions)
+    return max(1, min(_MAX_ROWS, _CELLS // max(1, width)))
 
 
-def _width(kind: Any) -> int:
+def width_of(kind: Any) -> int:
     """Values in one cell."""
     own = _stored_type(kind)
     return getattr(own, "list_size", _LIST_WIDTH) if hasattr(own, "value_field") else 1
 
 
 @contextmanager
-def _decoding(source: Source) -> Iterator[None]:
+def decoding(source: Source, format: str = ".parquet") -> Iterator[None]:
     """Turn pyarrow's errors into one sentence; those of a damaged file can be of any of its types."""
     import pyarrow
 
@@ -111,7 +113,7 @@ def _decoding(source: Source) -> Iterator[None]:
     except MemoryError as error:
         raise InputError(f"{source}: this machine's memory is too small to read it, or it is damaged") from error
     except (pyarrow.ArrowException, ValueError, KeyError, OverflowError) as error:
-        raise InputError(f"{source}: not a .parquet file, or it is truncated or damaged") from error
+        raise InputError(f"{source}: not a {format} file, or it is truncated or damaged") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -131,7 +133,7 @@ def table_of_arrow(source: Source | str, data: Any) -> Table:
     """
 
     def batches(positions: Sequence[int]) -> Iterator[Any]:
-        yield from data.select(list(positions)).to_batches(max_chunksize=_rows_at_a_time(data.schema, positions))
+        yield from data.select(list(positions)).to_batches(max_chunksize=rows_at_a_time(data.schema, positions))
 
     table = table_of_schema(source, data.schema, data.num_rows, batches)
     check_distinct_names(table)
@@ -314,7 +316,7 @@ def _blocks(source: Source | str, columns: Sequence[Column], batches: Iterable[A
     """The batches of number columns as numpy arrays."""
     start = 0
     for batch in batches:
-        yield (_convert(source, column, start, array) for column, array in zip(columns, batch.columns, strict=True))
+        yield (convert(source, column, start, array) for column, array in zip(columns, batch.columns, strict=True))
         start += batch.num_rows
 
 
@@ -335,7 +337,7 @@ def _read(
     shape = (num_rows, _stored_type(kind).list_size) if column.kind == MATRIX else (num_rows,)
     rows, start = RowBuffer(source, allocate(source, shape, dtype), progress), 0
     for array in arrays:
-        rows.next_rows(len(array))[...] = _convert(source, column, start, array)
+        rows.next_rows(len(array))[...] = convert(source, column, start, array)
         start += len(array)
     return rows.finish()
 
@@ -349,7 +351,7 @@ def _read_lists(
     rows, values = RowBuffer(source, allocate(source, (num_rows,), np.int64), progress), [np.empty(0, dtype)]
     start = num_null = 0
     for array in arrays:
-        lengths, flat = _convert(source, column, start, array)
+        lengths, flat = convert(source, column, start, array)
         if flat.dtype == np.uint64 and len(flat) and flat.max() >= 2**63:
             raise InputError(f"{source}: column {column.name}: expected class indices, got {flat.max()}")
         rows.next_rows(len(array))[...] = lengths
@@ -360,7 +362,7 @@ def _read_lists(
     return Lists(indptr, np.concatenate(values), num_null)
 
 
-def _convert(source: Source | str, column: Column, start: int, array: Any) -> Any:
+def convert(source: Source | str, column: Column, start: int, array: Any) -> Any:
     """Some rows of a column as a numpy array, and of lists as their lengths and their values."""
     import pyarrow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from vltr_eval.formats.sources import (
 )
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
 
+if TYPE_CHECKING:
+    from vltr_eval.formats.tfrecord import SegmentRatings
+
 __all__ = [
     "read_class_names",
     "read_ids",
@@ -47,6 +50,7 @@ __all__ = [
     "read_scores",
     "read_table",
     "read_train_counts",
+    "read_youtube8m_segments",
 ]
 
 Progress = Callable[[float], None]
@@ -294,6 +298,29 @@ def read_labelmap(path: str | os.PathLike[str]) -> dict[int, str]:
     return label_map.read_labelmap(path)
 
 
+def read_youtube8m_segments(spec: Spec, *, progress: Progress | None = None) -> SegmentRatings:
+    """Read the rated segments of YouTube-8M's validation files of 2019.
+
+    Args:
+        spec: A path, a glob pattern, or a list of these: TFRecord files of the frame level.
+        progress: Called with the share of the bytes that is done.
+
+    Returns:
+        The ratings in the order of the files. Records without ratings give none.
+
+    Raises:
+        InputError: A file that is missing or damaged, or another number of start times or scores than of labels.
+
+    Example:
+        >>> ratings = read_youtube8m_segments("validate*.tfrecord")  # doctest: +SKIP
+        >>> ratings.ids[0], ratings.classes[0], ratings.scores[0]  # doctest: +SKIP
+        ('AbCd:35', 1088, 1.0)
+    """
+    from vltr_eval.formats import tfrecord
+
+    return tfrecord.read_segments(spec, progress)
+
+
 def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
     """Read row ids: one a line, the ids of a .lst, a JSON list, an .npy of strings or integers, or the id column.
 
@@ -468,7 +495,8 @@ def _scores_of_tables(tables: Sequence[Table], options: Options, class_names: It
     _check_shards_agree(shards)
     name = f"{shards[0].name} and {len(shards) - 1} more"
     # Row shards are matrices: a list of columns could also be the rows of one matrix.
-    values = [shard.values[:, None] if shard.values.ndim == 1 else shard.values for shard in shards]
+    parts = [part for shard in shards for part in shard.shards]
+    values = [part[:, None] if part.ndim == 1 else part for part in parts]
     return Scores(values, shards[0].class_names, _joined_ids(shards), tuple(notes), name)
 
 
@@ -504,6 +532,7 @@ def _check_shards_agree(shards: Sequence[Scores | Labels]) -> None:
 
 def _form(values: Any) -> tuple[str, str]:
     """The properties that row shards must have in common, in words."""
+    values = values[0] if isinstance(values, list) else values
     columns = f"{values.shape[1]} columns" if values.ndim == 2 else "no columns"
     return columns, str(values.dtype)
 
@@ -579,6 +608,9 @@ _FORMATS = (
     ".pt",
     ".pth",
     ".parquet",
+    ".arrow",
+    ".feather",
+    ".ipc",
     ".csv",
     ".tsv",
     ".txt",
@@ -598,6 +630,7 @@ _SEVERAL_ARRAYS = {".h5", ".hdf5", ".zarr", ".zip"} | {
     ".jsonl",
     ".ndjson",
 }
+_SEVERAL_ARRAYS |= {".arrow", ".feather", ".ipc"}
 
 
 def _counts_table(source: Source) -> Table:
@@ -610,6 +643,17 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
     Raises:
         InputError: A format that is not read, or a file that is not of its format.
     """
+    if source.path.is_dir():
+        from vltr_eval.formats import arrow_files
+
+        if arrow_files.is_saved_dataset(source.path):
+            return arrow_files.read_saved_dataset(source, role, progress=progress)
+    if source.path.name.endswith((".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz")):
+        from vltr_eval.formats import tfrecord
+
+        with reading(source):
+            check_regular(source)
+        return tfrecord.read_tfrecord(source, role, progress)
     if source.needs_copy:
         from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
 
@@ -651,6 +695,10 @@ def _read(source: Source, suffix: str, role: Role, options: Options, progress: P
         from vltr_eval.formats import arrow
 
         return arrow.read_parquet(source, role, progress=progress)
+    if suffix in (".arrow", ".feather", ".ipc"):
+        from vltr_eval.formats import arrow_files
+
+        return arrow_files.read_arrow(source, role, progress=progress)
     if suffix in (".json", ".jsonl", ".ndjson"):
         from vltr_eval.formats import json_files
 
