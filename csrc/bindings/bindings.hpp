@@ -123,6 +123,7 @@ void bind_details(py::module_& module);
 void bind_effects(py::module_& module);
 void bind_evaluation(py::module_& module);
 void bind_frames(py::module_& module);
+void bind_ranked_lists(py::module_& module);
 void bind_running(py::module_& module);
 void bind_tables(py::module_& module);
 

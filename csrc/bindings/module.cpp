@@ -54,6 +54,7 @@ PYBIND11_MODULE(_core, module) {
   bind_cuda(module);
 #endif
   bind_frames(module);
+  bind_ranked_lists(module);
   bind_running(module);
   bind_tables(module);
 

@@ -107,7 +107,7 @@ def align(scores: Scores, labels: Labels, class_names: ClassNames | None = None,
     notes = [*scores.notes, *labels.notes]
     scores, names = _order_classes(scores, class_names, notes)
     labels = _resolve_labels(labels, scores, names, notes)
-    scores, labels, ids = _join_rows(scores, labels, join, notes)
+    scores, labels, ids = join_rows(scores, labels, join, notes)
     _check_rows(scores, labels)
     labels = _as_pairs(labels)
     check_classes(labels, scores.num_classes)
@@ -315,7 +315,7 @@ def _reordered(values: Any, order: np.ndarray) -> Any:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tuple[Scores, Labels, np.ndarray | None]:
+def join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tuple[Scores, Labels, np.ndarray | None]:
     """Labels in the order of the scores' rows, where both have ids."""
     if labels.form == "long":
         if scores.ids is None:
