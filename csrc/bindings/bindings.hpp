@@ -124,6 +124,7 @@ void bind_effects(py::module_& module);
 void bind_evaluation(py::module_& module);
 void bind_frames(py::module_& module);
 void bind_records(py::module_& module);
+void bind_ranked_lists(py::module_& module);
 void bind_running(py::module_& module);
 void bind_tables(py::module_& module);
 void bind_unknown(py::module_& module);

@@ -67,6 +67,7 @@ PYBIND11_MODULE(_core, module) {
 #endif
   bind_frames(module);
   bind_records(module);
+  bind_ranked_lists(module);
   bind_running(module);
   bind_tables(module);
 

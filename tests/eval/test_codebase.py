@@ -52,6 +52,7 @@ CALLS_CORE = ("_base.", "_engine.", "metrics.")
 # The packages by layer, lowest first: a module imports modules of its layer and of lower ones.
 FLOORS = (
     *(("_base",), ("intervals",), ("formats",), ("page",), ("report",), ("_engine",), ("metrics",), ("priors",)),
+    ("ranked_lists",),
     *(("_evaluate", "evaluator", "batches", "distributed"), ("comparison",), ("plot",), ("compat",), ("program",)),
 )
 

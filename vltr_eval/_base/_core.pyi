@@ -10,7 +10,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+_Int32 = NDArray[np.int32]
 _Int64 = NDArray[np.int64]
+_UInt8 = NDArray[np.uint8]
 _UInt32 = NDArray[np.uint32]
 _Float64 = NDArray[np.float64]
 _Progress = Callable[[float], object] | None
@@ -392,3 +394,36 @@ def sample_frames(
 def dynamic_frame_masks(
     targets: Tensor, bounds: Tensor, samples: Tensor | None, seed: int, epoch: int, out: Tensor, threads: int
 ) -> None: ...
+
+# Ranked lists
+
+def sort_lists(
+    offset: _Int64,
+    classes: _Int32,
+    scores: NDArray[Any] | None,
+    num_classes: int,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Int32, NDArray[Any] | None, _Float64 | None]: ...
+def mark_listed(
+    offset: _Int64, classes: _Int32, other_offset: _Int64, others: _Int32, threads: int, progress: _Progress
+) -> _UInt8: ...
+def pooled_precision(
+    offset: _Int64, scores: NDArray[Any], hits: _UInt8, depth: int, threads: int, progress: _Progress
+) -> float: ...
+def class_bounds(
+    offset: _Int64,
+    classes: _Int32,
+    scores: NDArray[Any],
+    hits: _UInt8,
+    limits: _Float64,
+    hidden_offset: _Int64,
+    hidden_rows: _UInt32,
+    unknown_offset: _Int64,
+    unknown_rows: _UInt32,
+    threads: int,
+    progress: _Progress,
+) -> tuple[_Float64, _Float64, _Float64, _Float64, _UInt8, _UInt8]: ...
+def read_list_text(
+    text: _UInt8, form: int, threads: int, progress: _Progress
+) -> tuple[_Int64, _Int32, _Int64, _Int32, _Float64] | tuple[int, int, int, int]: ...

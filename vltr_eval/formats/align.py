@@ -123,7 +123,7 @@ def align(
         labels, of_views = _join_views(scores, labels, join, notes)
         ids: np.ndarray | None = of_views.ids
     else:
-        scores, labels, ids = _join_rows(scores, labels, join, notes)
+        scores, labels, ids = join_rows(scores, labels, join, notes)
         _check_rows(scores, labels)
     labels = _as_pairs(labels)
     check_classes(labels, scores.num_classes)
@@ -333,7 +333,7 @@ def _reordered(values: Any, order: np.ndarray) -> Any:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tuple[Scores, Labels, np.ndarray | None]:
+def join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tuple[Scores, Labels, np.ndarray | None]:
     """Labels in the order of the scores' rows, where both have ids."""
     if labels.form == "long":
         if scores.ids is None:
