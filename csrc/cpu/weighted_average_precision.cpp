@@ -122,7 +122,8 @@ class WeightedPass {
       if (!in_tiles(c)) lowest[c] = unreachable<Lane>();
       tile_offset_.push_back(tile_offset_.back() + (in_tiles(c) ? thresholds_.count(c) : 0));
     }
-    const WeightedPlan<Lane> plan{&thresholds_, lowest.data(), &tile_offset_, weights_.data(), weightings_};
+    const WeightedPlan<Lane> plan{&thresholds_,    lowest.data(), &tile_offset_,
+                                  weights_.data(), weightings_,   KnownRows(scores_)};
     const WeightedTile<Lane> weighted_tile = weighted_tile_kernel<T>();
     const Array<Tile> tiles = row_tiles(scores_, kTileRows);
     const std::int64_t ranges = col_ranges(scores_.cols);
@@ -174,9 +175,11 @@ class WeightedPass {
       if (!in_tiles(c)) by_column.push_back(c);
     }
     for_each_column<T>(scores_, thresholds_, {by_column.data(), by_column.count()}, phases_.phase(1),
-                       [&](std::int64_t c, const std::uint32_t* reached, int id) {
+                       [&](std::int64_t c, std::uint32_t* reached, int id) {
                          const std::int64_t keys = thresholds_.count(c);
                          Sums& sums = scratch[id];
+                         for (const std::uint32_t row : unknown_rows(scores_.unknown, c, sums.unknown))
+                           reached[row] = 0;
                          sums.start((keys + 1) * weightings_);  // the first: rows that reach no threshold
                          if (weightings_ == 1) {
                            for (std::int64_t row = 0; row < scores_.rows; ++row)
@@ -194,6 +197,7 @@ class WeightedPass {
   struct Sums {
     Array<Wide> all;  // by threshold, ascending, and weighting
     Array<Wide> positive;
+    Array<std::uint32_t> unknown;  // rows
 
     void start(std::int64_t count) {
       all.assign(count, 0);
@@ -223,10 +227,23 @@ class WeightedPass {
   Offsets tile_offset_;  // (C + 1) thresholds of the classes that are read in tiles
 };
 
+// The path of each class. Dense classes with unknown cells are searched: the sort reads all rows.
+ClassPaths weighted_paths(const Matrix& scores, const Positives& positives) {
+  ClassPaths paths = class_paths(positives, scores.rows);
+  if (scores.unknown == nullptr) return paths;
+  ClassPaths known;
+  Array<std::int64_t> moved;
+  for (const std::int64_t c : paths.sorted) {
+    (scores.unknown->count[c] == 0 ? known.sorted : moved).push_back(c);
+  }
+  known.searched = ClassPaths{std::move(paths.searched), std::move(moved)}.all();
+  return known;
+}
+
 template <class T>
 void average_weightings(const Matrix& scores, const Positives& positives, const double* weights,
                         std::int64_t weightings, const Runner& runner, double* out) {
-  const ClassPaths paths = class_paths(positives, scores.rows);
+  const ClassPaths paths = weighted_paths(scores, positives);
   const auto rows = static_cast<double>(scores.rows);
   const Phases phases(
       runner, {rows * static_cast<double>(weightings), 10.0 * rows * static_cast<double>(paths.searched.count()),
