@@ -227,23 +227,10 @@ class WeightedPass {
   Offsets tile_offset_;  // (C + 1) thresholds of the classes that are read in tiles
 };
 
-// The path of each class. Dense classes with unknown cells are searched: the sort reads all rows.
-ClassPaths weighted_paths(const Matrix& scores, const Positives& positives) {
-  ClassPaths paths = class_paths(positives, scores.rows);
-  if (scores.unknown == nullptr) return paths;
-  ClassPaths known;
-  Array<std::int64_t> moved;
-  for (const std::int64_t c : paths.sorted) {
-    (scores.unknown->count[c] == 0 ? known.sorted : moved).push_back(c);
-  }
-  known.searched = ClassPaths{std::move(paths.searched), std::move(moved)}.all();
-  return known;
-}
-
 template <class T>
 void average_weightings(const Matrix& scores, const Positives& positives, const double* weights,
                         std::int64_t weightings, const Runner& runner, double* out) {
-  const ClassPaths paths = weighted_paths(scores, positives);
+  const ClassPaths paths = class_paths(positives, scores.rows);
   const auto rows = static_cast<double>(scores.rows);
   const Phases phases(
       runner, {rows * static_cast<double>(weightings), 10.0 * rows * static_cast<double>(paths.searched.count()),
