@@ -264,8 +264,8 @@ class Evaluation:
         counts = [0 if cells is None else int(cells.sum()) for cells in unknown]
         if counts[0] != counts[1]:
             raise ValueError(
-                f"{other_name}: expected the {counts[0]:,} unknown cells of {own_name}, got {counts[1]:,}; evaluate both "
-                "with the same mask= or unknown= (--unknown)"
+                f"{other_name}: expected the {counts[0]:,} unknown cells of {own_name}, got {counts[1]:,}; evaluate "
+                "both with the same mask= or unknown= (--unknown)"
             )
         if self.label_fingerprint != other.label_fingerprint:
             raise ValueError(
