@@ -154,7 +154,7 @@ void check_models(const ScoredModel& a, const ScoredModel* b, const Positives& p
   for (const ScoredModel* const model : {&a, b}) {
     if (model == nullptr) continue;
     const TableColumns& table = model->table.columns;
-    if (model->scores->rows != table.num_rows) throw_other_table();
+    if (model->scores->rows != table.rows.all) throw_other_table();
     for (std::int64_t c = 0; c < positives.classes(); ++c) {
       if (class_counts(table, c).positives != positives.offset.length(c)) throw_other_table();
     }
