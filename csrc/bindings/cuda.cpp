@@ -1,12 +1,14 @@
 // Labels, the rank scan and the metrics on a CUDA device. They overload the functions of evaluation.cpp and
 // effects.cpp; the type of the matrix or table selects the overload.
 #include "bindings/effects.hpp"
+#include "bindings/unknown.hpp"
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
 #include "cuda/count_reached.hpp"
 #include "cuda/rank_scan.hpp"
 #include "cuda/row_effects.hpp"
 #include "cuda/thresholds.hpp"
+#include "cuda/unknown.hpp"
 #include "cuda/weighted_average_precision.hpp"
 
 namespace vltr {
@@ -16,7 +18,20 @@ namespace {
 struct CudaMatrix {
   Matrix matrix;
   cuda::Stream stream;
+  std::shared_ptr<const cuda::UnknownBits> unknown;  // the cells that are left out; null if all are known
 };
+
+CudaMatrix leave_out(const CudaMatrix& scores, std::shared_ptr<const cuda::UnknownBits> unknown) {
+  if (unknown->rows != scores.matrix.rows || unknown->classes != scores.matrix.cols) {
+    throw py::value_error("unknown: expected cells of a matrix of the shape of scores");
+  }
+  if (unknown->stream().device != scores.stream.device) {
+    throw py::value_error("unknown: expected cells on the device of scores");
+  }
+  CudaMatrix some = scores;
+  some.unknown = std::move(unknown);
+  return some;
+}
 
 // Appends a shard. Kernels need aligned elements.
 void append(CudaMatrix& scores, std::uintptr_t address, std::int64_t rows, std::int64_t row_stride,
@@ -31,9 +46,9 @@ void append(CudaMatrix& scores, std::uintptr_t address, std::int64_t rows, std::
   scores.matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
 }
 
-// Calls function() without the GIL. Positives are on the library's stream, so the scores' stream waits for it
-// first. If the call throws while its kernels run, the library's stream waits for them, so that the positives
-// are not freed too early.
+// Calls function() without the GIL. Positives and unknown cells are on the library's stream, so the scores' stream
+// waits for it first. If the call throws while its kernels run, the library's stream waits for them, so that neither is
+// freed too early.
 template <class Function>
 auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, const Function& function) {
   if (positives.rows != scores.matrix.rows || positives.classes != scores.matrix.cols) {
@@ -44,10 +59,12 @@ auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, 
   }
   const py::gil_scoped_release release;
   cuda::wait_for(scores.stream, positives.stream());
+  if (scores.unknown != nullptr) cuda::wait_for(scores.stream, scores.unknown->stream());
   try {
     return function();
   } catch (...) {
     cuda::wait_for(positives.stream(), scores.stream);
+    if (scores.unknown != nullptr) cuda::wait_for(scores.unknown->stream(), scores.stream);
     throw;
   }
 }
@@ -58,7 +75,8 @@ py::tuple rank_scan(const CudaMatrix& scores, const cuda::Positives& positives, 
   RankTable shared;
   if (given) shared = to_thresholds(given->first, given->second, scores.matrix);
   cuda::RankScanResult result = with_positives(scores, positives, [&] {
-    return cuda::rank_scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
+    return cuda::rank_scan(scores.matrix, positives, scores.unknown.get(),
+                           {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
   });
   if (!progress.is_none()) progress(1.0);
   py::object trial_matrix = py::none();
@@ -92,7 +110,7 @@ py::tuple row_effects(const CudaMatrix& scores, const cuda::Positives& positives
                                    num_groups};
   Array<std::int64_t> sums = with_positives(scores, positives, [&] {
     try {
-      return cuda::row_effects(scores.matrix, positives, of_rows, scores.stream);
+      return cuda::row_effects(scores.matrix, positives, scores.unknown.get(), of_rows, scores.stream);
     } catch (const MissingThreshold&) {
       cpu::throw_other_table();
     }
@@ -127,7 +145,59 @@ void bind_cuda(py::module_& module) {
              return scores;
            }),
            "dtype"_a, "cols"_a, "device"_a, "stream"_a)
-      .def("append", &append);
+      .def("append", &append)
+      .def(
+          "leave_out",
+          [](const CudaMatrix& scores, const LentUnknownCells& unknown) {
+            unknown.check_fits(scores.matrix.rows, scores.matrix.cols);
+            const py::gil_scoped_release release;
+            return leave_out(scores,
+                             std::make_shared<cuda::UnknownBits>(cuda::upload_unknown(unknown.cells(), scores.stream)));
+          },
+          "unknown"_a)
+      .def("leave_out", &leave_out, "unknown"_a);
+
+  py::class_<cuda::UnknownBits, std::shared_ptr<cuda::UnknownBits>>(
+      module, "CudaUnknownCells", "The cells that are neither positive nor negative of their class, in device memory.")
+      .def_property_readonly("device", [](const cuda::UnknownBits& unknown) { return unknown.stream().device; })
+      .def_property_readonly("counts",
+                             [](const cuda::UnknownBits& unknown) {
+                               return to_numpy(Array<std::int64_t>(unknown.count.begin(), unknown.count.end()));
+                             })
+      .def("to_numpy",
+           [](const cuda::UnknownBits& unknown) {
+             Array<std::uint64_t> bits;
+             {
+               const py::gil_scoped_release release;
+               bits = cuda::to_host(unknown);
+             }
+             return to_numpy(std::move(bits), {static_cast<py::ssize_t>(unknown.classes),
+                                               static_cast<py::ssize_t>((unknown.rows + 63) / 64)});
+           })
+      .def(
+          "first_positive",
+          [](const cuda::UnknownBits& unknown, const cuda::Positives& positives) -> py::object {
+            if (positives.rows != unknown.rows || positives.classes != unknown.classes ||
+                positives.stream().device != unknown.stream().device) {
+              throw py::value_error("positives: expected those of a matrix of the same shape and device");
+            }
+            std::int64_t found = -1;
+            {
+              const py::gil_scoped_release release;
+              found = cuda::first_unknown_positive(positives, unknown);
+            }
+            if (found < 0) return py::none();
+            return py::make_tuple(found / unknown.classes, found % unknown.classes);
+          },
+          "positives"_a);
+  module.def(
+      "find_unknown",
+      [](const CudaMatrix& labels, int mark) {
+        const py::gil_scoped_release release;
+        return std::make_shared<cuda::UnknownBits>(
+            cuda::find_unknown(labels.matrix, static_cast<UnknownMark>(mark), labels.stream));
+      },
+      "labels"_a, "mark"_a);
 
   py::class_<cuda::Positives>(module, "CudaPositives", "The positive rows of each class, in device memory.")
       .def_property_readonly("device", [](const cuda::Positives& positives) { return positives.stream().device; })
@@ -141,10 +211,13 @@ void bind_cuda(py::module_& module) {
         }
         return positives_to_numpy(std::move(offset), std::move(rows));
       });
-  module.def("find_positives", [](const CudaMatrix& labels, int, const py::object&) {
-    const py::gil_scoped_release release;
-    return cuda::find_positives(labels.matrix, labels.stream);
-  });
+  module.def(
+      "find_positives",
+      [](const CudaMatrix& labels, int, const py::object&, int mark) {
+        const py::gil_scoped_release release;
+        return cuda::find_positives(labels.matrix, static_cast<UnknownMark>(mark), labels.stream);
+      },
+      "labels"_a, "threads"_a, "progress"_a, "mark"_a = 0);
   module.def("index_positives", [](const CudaMatrix& indices, std::int64_t classes) {
     const py::gil_scoped_release release;
     return cuda::index_positives(indices.matrix, classes, indices.stream);
@@ -178,7 +251,8 @@ void bind_cuda(py::module_& module) {
                if (sample_weight.matrix.rows != scores.matrix.rows)
                  throw py::value_error("weights: expected one for each row");
                return to_numpy(with_positives(scores, positives, [&] {
-                 return cuda::weighted_average_precision(scores.matrix, positives, sample_weight.matrix, scores.stream);
+                 return cuda::weighted_average_precision(scores.matrix, positives, scores.unknown.get(),
+                                                         sample_weight.matrix, scores.stream);
                }));
              });
 
