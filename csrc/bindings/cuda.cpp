@@ -21,13 +21,17 @@ struct CudaMatrix {
   std::shared_ptr<const cuda::UnknownBits> unknown;  // the cells that are left out; null if all are known
 };
 
+void check_fits(const cuda::UnknownBits& unknown, const CudaMatrix& matrix) {
+  if (unknown.rows != matrix.matrix.rows || unknown.classes != matrix.matrix.cols) {
+    throw py::value_error("unknown: expected cells of a matrix of this shape");
+  }
+  if (unknown.stream().device != matrix.stream.device) {
+    throw py::value_error("unknown: expected cells on the device of the matrix");
+  }
+}
+
 CudaMatrix leave_out(const CudaMatrix& scores, std::shared_ptr<const cuda::UnknownBits> unknown) {
-  if (unknown->rows != scores.matrix.rows || unknown->classes != scores.matrix.cols) {
-    throw py::value_error("unknown: expected cells of a matrix of the shape of scores");
-  }
-  if (unknown->stream().device != scores.stream.device) {
-    throw py::value_error("unknown: expected cells on the device of scores");
-  }
+  check_fits(*unknown, scores);
   CudaMatrix some = scores;
   some.unknown = std::move(unknown);
   return some;
@@ -192,12 +196,22 @@ void bind_cuda(py::module_& module) {
           "positives"_a);
   module.def(
       "find_unknown",
-      [](const CudaMatrix& labels, int mark) {
+      [](const CudaMatrix& labels, unsigned marks, const cuda::UnknownBits* others) {
+        if (others != nullptr) check_fits(*others, labels);
         const py::gil_scoped_release release;
-        return std::make_shared<cuda::UnknownBits>(
-            cuda::find_unknown(labels.matrix, static_cast<UnknownMark>(mark), labels.stream));
+        return std::make_shared<cuda::UnknownBits>(cuda::find_unknown(labels.matrix, marks, others, labels.stream));
       },
-      "labels"_a, "mark"_a);
+      "labels"_a, "marks"_a, "others"_a = py::none());
+  module.def(
+      "upload_unknown",
+      [](const CudaMatrix& labels, const LentUnknownCells& unknown) {
+        unknown.check_fits(labels.matrix.rows, labels.matrix.cols);
+        const py::gil_scoped_release release;
+        // On the library's stream: the caller's may be destroyed before the next use.
+        return std::make_shared<cuda::UnknownBits>(
+            cuda::upload_unknown(unknown.cells(), cuda::library_stream(labels.stream.device)));
+      },
+      "labels"_a, "unknown"_a);
 
   py::class_<cuda::Positives>(module, "CudaPositives", "The positive rows of each class, in device memory.")
       .def_property_readonly("device", [](const cuda::Positives& positives) { return positives.stream().device; })
@@ -213,11 +227,13 @@ void bind_cuda(py::module_& module) {
       });
   module.def(
       "find_positives",
-      [](const CudaMatrix& labels, int, const py::object&, int mark) {
+      [](const CudaMatrix& labels, int, const py::object&, unsigned marks, const cuda::UnknownBits* unread) {
+        if (unread != nullptr) check_fits(*unread, labels);
         const py::gil_scoped_release release;
-        return cuda::find_positives(labels.matrix, static_cast<UnknownMark>(mark), labels.stream);
+        if (unread != nullptr) cuda::wait_for(labels.stream, unread->stream());
+        return cuda::find_positives(labels.matrix, marks, cuda::view_of(unread), labels.stream);
       },
-      "labels"_a, "threads"_a, "progress"_a, "mark"_a = 0);
+      "labels"_a, "threads"_a, "progress"_a, "marks"_a = 0, "unread"_a = py::none());
   module.def("index_positives", [](const CudaMatrix& indices, std::int64_t classes) {
     const py::gil_scoped_release release;
     return cuda::index_positives(indices.matrix, classes, indices.stream);

@@ -1,7 +1,6 @@
 #include "cuda/unknown.hpp"
 
-#include <numeric>
-
+#include "core/label_marks.hpp"
 #include "cuda/matrix_view.cuh"
 #include "cuda/search.cuh"
 #include "cuda/warp.cuh"
@@ -46,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) join_words(UnknownView from, std::in
 // the rows. The lanes then have the words of the classes. Shards share a word where one begins within it.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    mark_unknown(Shard shard, std::int64_t cols, UnknownMark mark, std::int64_t first_word, std::int64_t tiles,
+    mark_unknown(Shard shard, std::int64_t cols, unsigned marks, std::int64_t first_word, std::int64_t tiles,
                  std::uint32_t* bits) {
   const std::int64_t strips = (cols + kWarp - 1) / kWarp;
   const bool by_class = shard.is_class_major();
@@ -65,14 +64,14 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll 8
       for (int j = 0; j < classes; ++j) {
         const bool marked =
-            has_row && is_marked(load_element<T>(shard.at(first_row + lane_id(), first_class + j)), mark);
+            has_row && (mark_of(load_element<T>(shard.at(first_row + lane_id(), first_class + j))) & marks) != 0;
         const unsigned votes = __ballot_sync(kWholeWarp, marked);
         if (lane_id() == j) found = votes;
       }
     } else if (lane_id() < classes) {
 #pragma unroll 8
       for (int i = begin; i < end; ++i) {
-        const bool marked = is_marked(load_element<T>(shard.at(first_row + i, first_class + lane_id())), mark);
+        const bool marked = (mark_of(load_element<T>(shard.at(first_row + i, first_class + lane_id()))) & marks) != 0;
         found |= (marked ? 1u : 0u) << i;
       }
     }
@@ -132,9 +131,14 @@ UnknownBits upload_unknown(const UnknownCells& cells, const Stream& stream) {
   return unknown;
 }
 
-UnknownBits find_unknown(const Matrix& labels, UnknownMark mark, const Stream& stream) {
+UnknownBits find_unknown(const Matrix& labels, unsigned marks, const UnknownBits* others, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   UnknownBits unknown = no_cells(labels.rows, labels.cols, stream);
+  if (others != nullptr) {
+    wait_for(stream, others->stream());
+    copy_within_device(stream, unknown.bits.data(), others->bits.data(),
+                       unknown.bits.size() * static_cast<std::int64_t>(sizeof(std::uint32_t)));
+  }
   unknown.device_count = DeviceArray<std::int64_t>(stream, labels.cols);
   unknown.device_count.fill(0);
   const std::int64_t strips = blocks_for(labels.cols, kWarp);
@@ -144,7 +148,7 @@ UnknownBits find_unknown(const Matrix& labels, UnknownMark mark, const Stream& s
     const std::int64_t words = blocks_for(shard.first_row + shard.rows, kRowsOfWord) - first_word;
     with_element_type(labels.dtype, [&](auto tag) {
       launch(stream, "mark_unknown", mark_unknown<typename decltype(tag)::type>,
-             at_once(stream, blocks_for(words * strips, kWarps)), kThreads, 0, shard, labels.cols, mark, first_word,
+             at_once(stream, blocks_for(words * strips, kWarps)), kThreads, 0, shard, labels.cols, marks, first_word,
              words * strips, unknown.bits.data());
     });
   }

@@ -118,7 +118,7 @@ void check_same_positives(const cpu::Positives& expected, const cuda::Positives&
 
 void check_rank_scan(const TwinMatrix& scores, const TwinMatrix& labels, int trials) {
   const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
-  const cuda::Positives device_positives = cuda::find_positives(labels.device, UnknownMark::kNone, kStream);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
   check_same_positives(positives, device_positives);
   RankScanRequest request;
   request.trials = trials;
@@ -194,8 +194,7 @@ void check_labels(Random& random) {
         if (random.below(7) == 0) std::memcpy(elements.data() + i * sizeof(T), &one, sizeof(T));
       }
       const TwinMatrix twin(code_of<T>(), elements, 131, 13, sizeof(T), by_column, shards);
-      check_same_positives(cpu::find_positives(twin.host, kAlone),
-                           cuda::find_positives(twin.device, UnknownMark::kNone, kStream));
+      check_same_positives(cpu::find_positives(twin.host, kAlone), cuda::find_positives(twin.device, 0, {}, kStream));
     }
   }
 }
@@ -210,8 +209,7 @@ void labels_of_every_type() {
 void many_positives_are_read_again() {
   Random random(3);
   const TwinMatrix labels = random_labels(random, 3000, 5, 90, false);  // more than the first list holds
-  check_same_positives(cpu::find_positives(labels.host, kAlone),
-                       cuda::find_positives(labels.device, UnknownMark::kNone, kStream));
+  check_same_positives(cpu::find_positives(labels.host, kAlone), cuda::find_positives(labels.device, 0, {}, kStream));
 }
 
 void the_first_bad_label_is_named() {
@@ -222,7 +220,7 @@ void the_first_bad_label_is_named() {
     elements[150 * 7] = std::byte{7};
     const TwinMatrix labels(DType::kUInt8, elements, 200, 7, 1, by_column, 2);
     try {
-      cuda::find_positives(labels.device, UnknownMark::kNone, kStream);
+      cuda::find_positives(labels.device, 0, {}, kStream);
       CHECK(false);
     } catch (const BadValue& error) {
       CHECK(error.row == 100 && error.col == 3);
@@ -300,7 +298,7 @@ void very_large_classes() {
     const RankTable given = cpu::positive_scores(scores.host, positives, kAlone);
     RankScanRequest request;
     request.given = &given;
-    const cuda::Positives device_positives = cuda::find_positives(labels.device, UnknownMark::kNone, kStream);
+    const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
     const cuda::RankScanResult result =
         cuda::rank_scan(scores.device, device_positives, nullptr, {0, 0, false, &given}, kStream);
     check_same_table(cpu::rank_scan(scores.host, positives, request, kAlone).table, cuda::to_host(result.table));
@@ -425,7 +423,7 @@ void weights() {
   std::vector<std::byte> bytes(weight.size() * 8);
   std::memcpy(bytes.data(), weight.data(), bytes.size());
   const TwinMatrix column(DType::kFloat64, bytes, 500, 1, 8, false, 1);
-  const cuda::Positives positives = cuda::find_positives(labels.device, UnknownMark::kNone, kStream);
+  const cuda::Positives positives = cuda::find_positives(labels.device, 0, {}, kStream);
   CHECK(same_bits(
       cuda::weighted_average_precision(scores.device, positives, nullptr, column.device, kStream),
       cpu::weighted_average_precision(scores.host, cpu::find_positives(labels.host, kAlone), weight.data(), kAlone)));
@@ -500,7 +498,7 @@ void check_effects(Random& random, const TwinMatrix& scores, const TwinMatrix& l
   const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
   const RandomEffects effects(random, cpu::positive_scores(scores.host, positives, kAlone), metrics, groups);
   const Array<std::int64_t> expected = sums_by_definition(scores.host, positives, effects);
-  const cuda::Positives device_positives = cuda::find_positives(labels.device, UnknownMark::kNone, kStream);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
   CHECK(cuda::row_effects(scores.device, device_positives, nullptr, effects.view(), kStream) == expected);
 }
 
@@ -564,7 +562,7 @@ void effects_of_chunks() {
     Matrix chunk_labels = labels.device;
     chunk_labels.shards[0].data += scores.device.shards[part].first_row * cols;
     chunk_labels.shards[0].rows = chunk_labels.rows = chunk.rows;
-    const cuda::Positives device_positives = cuda::find_positives(chunk_labels, UnknownMark::kNone, kStream);
+    const cuda::Positives device_positives = cuda::find_positives(chunk_labels, 0, {}, kStream);
     const Array<std::int64_t> sums = cuda::row_effects(chunk, device_positives, nullptr, effects.view(), kStream);
     joined.insert(joined.end(), sums.begin(), sums.end());
   }
@@ -577,7 +575,7 @@ void effects_need_the_scores_of_the_table() {
   const TwinMatrix labels = random_labels(random, 300, 9, 20, false);
   const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
   const RandomEffects effects(random, cpu::positive_scores(scores.host, positives, kAlone), 1, 1);
-  const cuda::Positives device_positives = cuda::find_positives(labels.device, UnknownMark::kNone, kStream);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
   const TwinMatrix other = random_matrix<float>(random, 300, 9, 1 << 20, false, 1);
   CHECK_THROWS(MissingThreshold, cuda::row_effects(other.device, device_positives, nullptr, effects.view(), kStream));
 
@@ -603,7 +601,7 @@ void the_first_nan_is_named() {
     const TwinMatrix scores(DType::kFloat32, bytes, 300, 20, 4, by_column, 1);
     for (const int common : {0, 30}) {
       const cuda::Positives positives =
-          cuda::find_positives(random_labels(random, 300, 20, common, false).device, UnknownMark::kNone, kStream);
+          cuda::find_positives(random_labels(random, 300, 20, common, false).device, 0, {}, kStream);
       try {
         cuda::rank_scan(scores.device, positives, nullptr, {1, 0, true, nullptr}, kStream);
         CHECK(false);

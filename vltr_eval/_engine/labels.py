@@ -12,7 +12,7 @@ from vltr_eval._base import _core
 from vltr_eval._base.arguments import describe_offsets
 from vltr_eval._base.arrays import MAX_ROWS, Device, Matrix, borrow, borrow_matrix, check_device, num_threads, to_host
 from vltr_eval._base.lazy import lazy_property
-from vltr_eval._engine.unknown import UnknownCells
+from vltr_eval._engine.unknown import DeviceUnknownCells, UnknownCells
 from vltr_eval.formats.label_forms import (
     DENSE,
     NAMES,
@@ -116,7 +116,7 @@ class Positives:
 
         For a matrix on a device, the positives and the unknown cells are copied there.
         """
-        known = matrix.core if self.unknown is None else matrix.core.leave_out(self.unknown.core)
+        known = matrix.core if self.unknown is None else matrix.core.leave_out(self.unknown.core_on(matrix.device.index))
         if matrix.device.index is None:
             return known, self.indptr, self.rows
         return known, _core.upload_positives(matrix.core, self.indptr, self.rows)
@@ -275,15 +275,17 @@ class _DevicePositives(Positives):
 
     _core: CudaPositives
 
-    def __init__(self, num_rows: int, num_classes: int, core: CudaPositives) -> None:
-        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, unknown=None, _core=core)
+    def __init__(
+        self, num_rows: int, num_classes: int, core: CudaPositives, unknown: DeviceUnknownCells | None = None
+    ) -> None:
+        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, unknown=unknown, _core=core)
 
     def __repr__(self) -> str:
         return f"<Positives of {self.num_rows} rows and {self.num_classes} classes on cuda:{self._core.device}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are Positives in CPU memory."""
-        return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows)
+        return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows, self.unknown)
 
     @lazy_property
     def _on_host(self) -> tuple[np.ndarray, np.ndarray]:
@@ -303,7 +305,8 @@ class _DevicePositives(Positives):
                 f"labels: expected Positives of arrays where scores are, {matrix.device}, got those of arrays on "
                 f"cuda:{self._core.device}"
             )
-        return matrix.core, self._core
+        known = matrix.core if self.unknown is None else matrix.core.leave_out(self.unknown.core_on(self._core.device))
+        return known, self._core
 
 
 def _from_array(
