@@ -4,13 +4,13 @@
 #include <atomic>
 
 #include "core/draw_core.hpp"
+#include "cpu/known_rows.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/thresholds.hpp"
 
 namespace vltr::cpu {
 
 constexpr int kStripCols = 128;   // classes whose survivors are buffered side by side
-constexpr int kTileRows = 1024;   // rows of a tile; with a strip's columns and survivors they fit in a 1 MiB L2 cache
 constexpr int kRangeCols = 1024;  // classes of one work item
 
 // A drawn negative: its number among all draws of the rank scan in (class, trial, draw) order, and its row and

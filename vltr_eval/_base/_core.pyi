@@ -217,6 +217,7 @@ def row_effects(
     prevalence: float,
     threads: int,
     progress: _Progress,
+    unknown: _Int64 | None = None,
 ) -> tuple[_Int64, _Int64]: ...
 @overload
 def row_effects(
@@ -240,6 +241,7 @@ def class_variances(
     metric: int,
     prevalence: float,
     threads: int,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 def clustered_variances(
     scores: Matrix,

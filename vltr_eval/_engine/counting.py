@@ -333,6 +333,7 @@ class _MoreCounts:
             predicted = count_predicted(
                 chunk.scores,
                 self._applied.for_scores(self._dtype),
+                unknown=chunk.positives.unknown,
                 threads=threads,
                 progress=part_of(progress, 0.6 if both else 0.0, 1.0),
             )
