@@ -6,8 +6,6 @@ device; these inputs are those that the kernels treat differently from each othe
 
 from __future__ import annotations
 
-import pickle
-
 import ml_dtypes
 import numpy as np
 import pytest
@@ -137,12 +135,14 @@ def test_metrics_of_the_table(cuda, prevalence):
         assert_agrees(getattr(table, name)(), expected)
     expected = [reference.calibrated_average_precision(*column, 0.3) for column in columns(scores, labels, known)]
     assert_agrees(table.calibrated_average_precision(0.3), expected)
-    positives, negatives = ((labels == value) & known for value in (1, 0))
-    expected = [
-        reference.chance_of_balanced_ap(int(p), int(n)) if p else np.nan
-        for p, n in zip(positives.sum(0), negatives.sum(0), strict=True)
-    ]
-    assert_agrees(table.sampled_average_precision_chance(), expected)
+
+
+def test_chance_of_sampled_average_precision(cuda):
+    scores, labels = make_case(16, 40, seed=13)
+    known = some_known(labels.shape, seed=13)
+    counts = [[int(((labels[:, c] == value) & known[:, c]).sum()) for value in (1, 0)] for c in range(40)]
+    expected = [reference.chance_of_balanced_ap(*pair) if pair[0] else np.nan for pair in counts]
+    assert_agrees(scan(cuda, scores, labels, known).table.sampled_average_precision_chance(), expected)
 
 
 def test_a_class_of_many_thresholds(cuda):
@@ -191,7 +191,9 @@ def test_trials(cuda, share, num_rows, form):
         positives = np.flatnonzero((labels[:, c] == 1) & known[:, c])
         for trial in range(3):
             rows = np.concatenate([positives, drawn_rows(labels, known, c, trial, 8)]).astype(int)
-            assert_agrees(trials[trial, c], reference.average_precision(scores[rows, c].tolist(), labels[rows, c].tolist()))
+            assert_agrees(
+                trials[trial, c], reference.average_precision(scores[rows, c].tolist(), labels[rows, c].tolist())
+            )
 
 
 def test_trials_of_many_positives(cuda):
@@ -204,7 +206,9 @@ def test_trials_of_many_positives(cuda):
         assert len(positives) > 1024
         for trial in range(2):
             rows = np.concatenate([positives, drawn_rows(labels, known, c, trial, 0)])
-            assert_agrees(trials[trial, c], reference.average_precision(scores[rows, c].tolist(), labels[rows, c].tolist()))
+            assert_agrees(
+                trials[trial, c], reference.average_precision(scores[rows, c].tolist(), labels[rows, c].tolist())
+            )
 
 
 def test_all_known_is_the_same_as_no_mask(cuda):
