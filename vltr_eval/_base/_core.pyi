@@ -15,6 +15,7 @@ _UInt32 = NDArray[np.uint32]
 _Float64 = NDArray[np.float64]
 _Progress = Callable[[float], object] | None
 _Thresholds = tuple[_Int64, NDArray[Any]]
+_Cells = tuple[_Int64 | None, _UInt32 | None, NDArray[np.uint64] | None]  # offset, rows, bits
 _TableColumns = tuple[_Int64, NDArray[Any], _Int64, _Int64, _Int64]  # offset, keys, tp, fp, tied
 
 __version__: str
@@ -136,6 +137,12 @@ def find_positives(labels: Matrix, threads: int, progress: _Progress, /) -> tupl
 def find_positives(
     labels: CudaMatrix, threads: int, progress: _Progress, marks: int = 0, unread: CudaUnknownCells | None = None
 ) -> CudaPositives: ...
+def find_label_cells(
+    labels: Matrix, nan: bool, threads: int, progress: _Progress
+) -> tuple[tuple[_Int64, _UInt32], _Cells]: ...
+@overload
+def find_unknown(mask: Matrix, threads: int, progress: _Progress) -> _Cells: ...
+@overload
 def find_unknown(labels: CudaMatrix, marks: int, others: CudaUnknownCells | None = None) -> CudaUnknownCells: ...
 def upload_unknown(labels: CudaMatrix, unknown: UnknownCells) -> CudaUnknownCells: ...
 def index_positives(indices: CudaMatrix, classes: int, /) -> CudaPositives: ...
@@ -273,11 +280,26 @@ def paired_variances(
 # Sampled AP
 
 def draw_rows(
-    offset: _Int64, rows: _UInt32, num_rows: int, first_trial: int, trials: int, seed: int, threads: int
+    offset: _Int64,
+    rows: _UInt32,
+    num_rows: int,
+    first_trial: int,
+    trials: int,
+    seed: int,
+    threads: int,
+    unknown: UnknownCells | None = None,
 ) -> _UInt32: ...
-def draw_negatives(positives: _UInt32, num_rows: int, cls: int, trial: int, seed: int, /) -> _UInt32: ...
+def draw_negatives(
+    positives: _UInt32, num_rows: int, cls: int, trial: int, seed: int, excluded: _UInt32 | None = None
+) -> _UInt32: ...
 def average_trials(
-    offset: _Int64, tp: _Int64, fp: _Int64, drawn: NDArray[np.int32], num_rows: int, threads: int
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    drawn: NDArray[np.int32],
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 
 # Metrics of each class of a rank table: (C,)
@@ -290,14 +312,29 @@ def average_precision(
 def average_precision(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
 @overload
 def calibrated_average_precision(
-    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, prevalence: float, /
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    prevalence: float,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 @overload
 def calibrated_average_precision(
     table: CudaRankTable, num_rows: int, threads: int, prevalence: float, /
 ) -> _Float64: ...
 @overload
-def roc_auc(offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /) -> _Float64: ...
+def roc_auc(
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
+) -> _Float64: ...
 @overload
 def roc_auc(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
 @overload
@@ -309,12 +346,19 @@ def expected_sampled_average_precision(
     num_rows: int,
     threads: int,
     progress: _Progress = None,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 @overload
 def expected_sampled_average_precision(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
 @overload
 def sampled_average_precision_chance(
-    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 @overload
 def sampled_average_precision_chance(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
@@ -322,7 +366,13 @@ def sampled_average_precision_chance(table: CudaRankTable, num_rows: int, thread
 # Everything that a report takes from a rank table and from ranks
 
 def class_statistics(
-    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
 ) -> tuple[_Float64, _Float64, _Float64, _Int64, _Float64, _Float64]: ...
 def count_hits(
     ranks: NDArray[np.int32], offset: _Int64, rows: _UInt32, topk: Sequence[int], threads: int, /
