@@ -203,6 +203,13 @@ void bind_cuda(py::module_& module) {
       },
       "labels"_a, "marks"_a, "others"_a = py::none());
   module.def(
+      "read_mask",
+      [](const CudaMatrix& mask) {
+        const py::gil_scoped_release release;
+        return std::make_shared<cuda::UnknownBits>(cuda::read_mask(mask.matrix, mask.stream));
+      },
+      "mask"_a);
+  module.def(
       "upload_unknown",
       [](const CudaMatrix& labels, const LentUnknownCells& unknown) {
         unknown.check_fits(labels.matrix.rows, labels.matrix.cols);

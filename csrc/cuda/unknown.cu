@@ -42,11 +42,17 @@ __global__ void __launch_bounds__(kThreads) join_words(UnknownView from, std::in
 }
 
 // A warp takes 32 rows of 32 classes. It reads them in the order of the addresses: a row of the classes, or a class of
-// the rows. The lanes then have the words of the classes. Shards share a word where one begins within it.
+// the rows. The lanes then have the words of the classes. Shards share a word where one begins within it. first_bad:
+// the flat index of the first element that is neither 0 nor 1; null for labels, which have been checked.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     mark_unknown(Shard shard, std::int64_t cols, unsigned marks, std::int64_t first_word, std::int64_t tiles,
-                 std::uint32_t* bits) {
+                 std::uint32_t* bits, unsigned long long* first_bad) {
+  const auto is_marked = [=](std::int64_t row, std::int64_t col) {
+    const T element = load_element<T>(shard.at(row, col));
+    if (first_bad != nullptr && label_of(element) == kBadLabel) note_first(first_bad, row, cols, col);
+    return (mark_of(element) & marks) != 0;
+  };
   const std::int64_t strips = (cols + kWarp - 1) / kWarp;
   const bool by_class = shard.is_class_major();
   for (std::int64_t tile = blockIdx.x * std::int64_t{kWarps} + threadIdx.x / kWarp; tile < tiles;
@@ -63,15 +69,14 @@ __global__ void __launch_bounds__(kThreads)
       const bool has_row = lane_id() >= begin && lane_id() < end;
 #pragma unroll 8
       for (int j = 0; j < classes; ++j) {
-        const bool marked =
-            has_row && (mark_of(load_element<T>(shard.at(first_row + lane_id(), first_class + j))) & marks) != 0;
+        const bool marked = has_row && is_marked(first_row + lane_id(), first_class + j);
         const unsigned votes = __ballot_sync(kWholeWarp, marked);
         if (lane_id() == j) found = votes;
       }
     } else if (lane_id() < classes) {
 #pragma unroll 8
       for (int i = begin; i < end; ++i) {
-        const bool marked = (mark_of(load_element<T>(shard.at(first_row + i, first_class + lane_id()))) & marks) != 0;
+        const bool marked = is_marked(first_row + i, first_class + lane_id());
         found |= (marked ? 1u : 0u) << i;
       }
     }
@@ -109,6 +114,39 @@ UnknownBits no_cells(std::int64_t rows, std::int64_t classes, const Stream& stre
   return unknown;
 }
 
+UnknownBits find_marks(const Matrix& labels, unsigned marks, const UnknownBits* others, unsigned long long* first_bad,
+                       const Stream& stream) {
+  UnknownBits unknown = no_cells(labels.rows, labels.cols, stream);
+  if (others != nullptr) {
+    wait_for(stream, others->stream());
+    copy_within_device(stream, unknown.bits.data(), others->bits.data(),
+                       unknown.bits.size() * static_cast<std::int64_t>(sizeof(std::uint32_t)));
+  }
+  unknown.device_count = DeviceArray<std::int64_t>(stream, labels.cols);
+  unknown.device_count.fill(0);
+  const std::int64_t strips = blocks_for(labels.cols, kWarp);
+  for (const Shard& shard : labels.shards) {
+    if (shard.rows == 0 || strips == 0) continue;
+    const std::int64_t first_word = shard.first_row / kRowsOfWord;
+    const std::int64_t words = blocks_for(shard.first_row + shard.rows, kRowsOfWord) - first_word;
+    with_element_type(labels.dtype, [&](auto tag) {
+      launch(stream, "mark_unknown", mark_unknown<typename decltype(tag)::type>,
+             at_once(stream, blocks_for(words * strips, kWarps)), kThreads, 0, shard, labels.cols, marks, first_word,
+             words * strips, unknown.bits.data(), first_bad);
+    });
+  }
+  if (unknown.bits.size() != 0) {
+    launch(stream, "count_bits", count_bits, strips * blocks_for(unknown.words(), kWordsOfBlock), kThreads, 0,
+           unknown.view(), strips, unknown.device_count.data());
+  }
+  unknown.count = unknown.device_count.to_host();
+  const Stream library = library_stream(stream.device);  // the caller's stream may be destroyed before the next use
+  wait_for(library, stream);
+  unknown.bits.move_to(library);
+  unknown.device_count.move_to(library);
+  return unknown;
+}
+
 }  // namespace
 
 UnknownBits upload_unknown(const UnknownCells& cells, const Stream& stream) {
@@ -133,35 +171,18 @@ UnknownBits upload_unknown(const UnknownCells& cells, const Stream& stream) {
 
 UnknownBits find_unknown(const Matrix& labels, unsigned marks, const UnknownBits* others, const Stream& stream) {
   const DeviceGuard guard(stream.device);
-  UnknownBits unknown = no_cells(labels.rows, labels.cols, stream);
-  if (others != nullptr) {
-    wait_for(stream, others->stream());
-    copy_within_device(stream, unknown.bits.data(), others->bits.data(),
-                       unknown.bits.size() * static_cast<std::int64_t>(sizeof(std::uint32_t)));
-  }
-  unknown.device_count = DeviceArray<std::int64_t>(stream, labels.cols);
-  unknown.device_count.fill(0);
-  const std::int64_t strips = blocks_for(labels.cols, kWarp);
-  for (const Shard& shard : labels.shards) {
-    if (shard.rows == 0 || strips == 0) continue;
-    const std::int64_t first_word = shard.first_row / kRowsOfWord;
-    const std::int64_t words = blocks_for(shard.first_row + shard.rows, kRowsOfWord) - first_word;
-    with_element_type(labels.dtype, [&](auto tag) {
-      launch(stream, "mark_unknown", mark_unknown<typename decltype(tag)::type>,
-             at_once(stream, blocks_for(words * strips, kWarps)), kThreads, 0, shard, labels.cols, marks, first_word,
-             words * strips, unknown.bits.data());
-    });
-  }
-  if (unknown.bits.size() != 0) {
-    launch(stream, "count_bits", count_bits, strips * blocks_for(unknown.words(), kWordsOfBlock), kThreads, 0,
-           unknown.view(), strips, unknown.device_count.data());
-  }
-  unknown.count = unknown.device_count.to_host();
-  const Stream library = library_stream(stream.device);  // the caller's stream may be destroyed before the next use
-  wait_for(library, stream);
-  unknown.bits.move_to(library);
-  unknown.device_count.move_to(library);
-  return unknown;
+  return find_marks(labels, marks, others, nullptr, stream);
+}
+
+UnknownBits read_mask(const Matrix& mask, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  const DeviceArray<unsigned long long> first_bad(stream, 1);
+  first_bad.fill(0xFF);  // kNoIndex
+  UnknownBits unknown = find_marks(mask, kZeroMark, nullptr, first_bad.data(), stream);
+  const unsigned long long flat_index = first_bad.to_host().front();
+  if (flat_index == kNoIndex) return unknown;
+  const auto at = static_cast<std::int64_t>(flat_index);
+  throw BadValue("mask", at / mask.cols, at % mask.cols);
 }
 
 Array<std::uint64_t> to_host(const UnknownBits& unknown) {

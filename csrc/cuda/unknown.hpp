@@ -24,9 +24,13 @@ inline UnknownView view_of(const UnknownBits* unknown) { return unknown == nullp
 // Copies cells from host memory.
 UnknownBits upload_unknown(const UnknownCells& cells, const Stream& stream);
 
-// Finds the elements of labels or of a mask that have one of the values `marks` (label_marks.hpp), and adds the cells
-// of `others`, if not null. Waits for the stream to read the counts.
+// Finds the elements of labels that have one of the values `marks` (label_marks.hpp), and adds the cells of `others`,
+// if not null. Waits for the stream to read the counts.
 UnknownBits find_unknown(const Matrix& labels, unsigned marks, const UnknownBits* others, const Stream& stream);
+
+// Finds the zeros of a mask of known cells. Throws BadValue("mask", row, col) at the first element that is neither 0
+// nor 1. Waits for the stream.
+UnknownBits read_mask(const Matrix& mask, const Stream& stream);
 
 // The same cells as UnknownCells::bits. Waits for the stream.
 Array<std::uint64_t> to_host(const UnknownBits& unknown);

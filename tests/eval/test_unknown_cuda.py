@@ -6,6 +6,8 @@ device; these inputs are those that the kernels treat differently from each othe
 
 from __future__ import annotations
 
+import pickle
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine.effects import METRICS, row_effects
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_scan import rank_scan
-from vltr_eval._engine.unknown import UnknownCells
+from vltr_eval._engine.unknown import DeviceUnknownCells, UnknownCells
 
 DTYPES = [np.dtype(name) if name != "bfloat16" else np.dtype(ml_dtypes.bfloat16) for name in _core.DTYPES]
 FORMS = ["lists", "bits"]
@@ -278,3 +280,124 @@ def test_weighted_average_precision(cuda, order):
             scores[rows, c].tolist(), labels[rows, c].tolist(), weights[rows].astype(float).tolist()
         )
         assert_agrees(found[c], expected)
+
+
+def marked(labels, known, dtype, mark) -> np.ndarray:
+    """Return labels in which a value marks unknown cells."""
+    return np.where(known, labels, mark).astype(dtype)
+
+
+MARKS = [(np.int8, -1), (np.int64, -1), (np.float32, -1), (np.float16, np.nan), (np.float64, np.nan)]
+
+
+def check_read(positives, labels, known) -> None:
+    for c in range(labels.shape[1]):
+        assert positives.rows_of(c).tolist() == np.flatnonzero((labels[:, c] == 1) & known[:, c]).tolist()
+        assert positives.unknown.rows_of(c).tolist() == np.flatnonzero(~known[:, c]).tolist()
+    assert_same_bits(positives.unknown.counts, np.count_nonzero(~known, axis=0))
+    assert_same_bits(positives.num_negatives, ((labels == 0) & known).sum(0))
+
+
+@pytest.mark.parametrize(("dtype", "mark"), MARKS)
+@pytest.mark.parametrize("layout", ["C", "F", "every third row", "row shards"])
+@pytest.mark.parametrize("num_rows", [31, 333])
+def test_marks_in_labels_on_the_device(cuda, dtype, mark, layout, num_rows):
+    _, labels = make_case(num_rows, 37, seed=14)
+    known = some_known(labels.shape, seed=14)
+    read = marked(labels, known, dtype, mark)
+    laid = {
+        "C": read,
+        "F": np.asfortranarray(read),
+        "every third row": np.repeat(read, 3, 0)[::3],
+        "row shards": np.split(read, [7, 7, 25]),
+    }[layout]
+    value = "nan" if mark != mark else -1
+    positives = Positives.from_labels(moved(laid, cuda), num_rows, 37, unknown=value)
+    assert isinstance(positives.unknown, DeviceUnknownCells)  # nothing has been copied to the host
+    check_read(positives, labels, known)
+    check_read(pickle.loads(pickle.dumps(positives)), labels, known)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.parametrize("order", "CF")
+def test_masks_of_labels_on_the_device(cuda, dtype, where, order):
+    _, labels = make_case(150, 33, seed=15)
+    known = some_known(labels.shape, seed=15)
+    read = np.where(known, labels, 0.5).astype(np.float32)  # what a mask hides is not read
+    read[~known & (labels == 1)] = 1
+    mask = known.astype(dtype).copy(order)
+    mask = mask if where == "cpu" else on_device(mask, cuda)
+    positives = Positives.from_labels(on_device(read, cuda), 150, 33, mask=mask)
+    check_read(positives, labels, known)
+
+
+def test_a_mask_and_marks_together(cuda):
+    _, labels = make_case(100, 20, seed=16)
+    one, other = some_known(labels.shape, seed=16), some_known(labels.shape, seed=17)
+    read = on_device(marked(labels, one, np.int8, -1), cuda)
+    check_read(Positives.from_labels(read, 100, 20, mask=on_device(other, cuda), unknown=-1), labels, one & other)
+
+
+def test_unknown_cells_on_the_device_are_used_there(cuda):
+    scores, labels = make_case(150, 33, seed=18, levels=40)
+    known = some_known(labels.shape, seed=18)
+    scores_there = on_device(scores, cuda)
+    positives = Positives.from_labels(on_device(marked(labels, known, np.int8, -1), cuda), 150, 33, unknown=-1)
+    found = rank_scan(scores_there, positives, trials=2, ranks=True)
+    expected = rank_scan(scores_there, positives_of(labels, known), trials=2, ranks=True)
+    reference.assert_same_table(found.table, expected.table)
+    assert_same_bits(found.trials, expected.trials)
+    assert_same_bits(found.ranks, expected.ranks)
+    assert "bits" not in vars(positives.unknown)
+    assert "_on_host" not in vars(positives)
+
+
+def test_labels_without_unknown_cells(cuda):
+    _, labels = make_case(40, 6, seed=19)
+    there = on_device(labels.astype(np.int8), cuda)
+    for options in ({"unknown": -1}, {"mask": on_device(np.ones((40, 6), bool), cuda)}):
+        assert Positives.from_labels(there, 40, 6, **options).unknown is None
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "message"),
+    [
+        (0.5, {"unknown": -1}, "labels: expected 0, 1 or -1 for an unknown cell, got 0.5 at row 17, class 3"),
+        (np.nan, {"unknown": -1}, "got nan at row 17, class 3"),
+        (-1, {"unknown": "nan"}, "labels: expected 0, 1 or nan for an unknown cell, got -1.0 at row 17, class 3"),
+        (-1, {}, "labels: expected 0 or 1, got -1.0 at row 17, class 3; -1 often marks an unknown label"),
+    ],
+)
+def test_other_values_are_named(cuda, value, options, message):
+    _, labels = make_case(40, 6, seed=20)
+    read = labels.astype(np.float32)
+    read[17, 3] = read[30, 1] = value
+    with pytest.raises(ValueError, match=message):
+        Positives.from_labels(on_device(read, cuda), 40, 6, **options)
+
+
+def test_a_mask_that_is_none_is_named(cuda):
+    _, labels = make_case(40, 6, seed=21)
+    mask = np.ones((40, 6), np.float32)
+    mask[20, 4], mask[33, 1] = 0.5, 2
+    there = on_device(labels.astype(np.int8), cuda)
+    with pytest.raises(ValueError, match=r"mask: expected 1 .* got 0.5 at row 20, class 4"):
+        Positives.from_labels(there, 40, 6, mask=on_device(mask, cuda))
+    with pytest.raises(ValueError, match=r"mask: expected \(40, 6\) as labels, got \(40, 5\)"):
+        Positives.from_labels(there, 40, 6, mask=on_device(mask[:, :5], cuda))
+    unsigned = np.full((40, 6), 255, np.uint8)  # a -1 that somebody stored in bytes
+    with pytest.raises(ValueError, match="got 255 at row 0, class 0"):
+        Positives.from_labels(on_device(unsigned, cuda), 40, 6, unknown=-1)
+
+
+def test_an_unknown_positive_is_found(cuda):
+    _, labels = make_case(70, 5, seed=22)
+    row, column = 40, 2
+    labels[row, column] = 1
+    known = np.ones((70, 5), bool)
+    known[row, column] = False
+    matrix = borrow_matrix("labels", on_device(labels.astype(np.int8), cuda))
+    cells = _core.upload_unknown(matrix.core, cells_of(known, "lists").core)
+    assert cells.first_positive(_core.find_positives(matrix.core, 1, None)) == (row, column)
+    assert cells.first_positive(_core.find_positives(matrix.core, 1, None, 0, cells)) is None

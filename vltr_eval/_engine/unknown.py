@@ -232,21 +232,21 @@ class DeviceUnknownCells(UnknownCells):
     Args:
         num_rows: N.
         num_classes: C.
-        core: The cells.
+        on_device: The cells as the core has them.
     """
 
-    _core: CudaUnknownCells
+    on_device: CudaUnknownCells
 
-    def __init__(self, num_rows: int, num_classes: int, core: CudaUnknownCells) -> None:
-        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, indptr=None, rows=None, _core=core)
+    def __init__(self, num_rows: int, num_classes: int, on_device: CudaUnknownCells) -> None:
+        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, indptr=None, rows=None, on_device=on_device)
 
     @lazy_property
     def bits(self) -> np.ndarray:
-        return self._core.to_numpy()
+        return self.on_device.to_numpy()
 
     def core_on(self, device: int | None) -> _core.UnknownCells | CudaUnknownCells:
-        return self._core if device == self._core.device else self.core
+        return self.on_device if device == self.on_device.device else self.core
 
-    @property
+    @lazy_property
     def counts(self) -> np.ndarray:
-        return self._core.counts
+        return self.on_device.counts
