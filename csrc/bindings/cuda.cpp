@@ -1,12 +1,14 @@
 // Labels, the rank scan and the metrics on a CUDA device. They overload the functions of evaluation.cpp and
 // effects.cpp; the type of the matrix or table selects the overload.
 #include "bindings/effects.hpp"
+#include "bindings/unknown.hpp"
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
 #include "cuda/count_reached.hpp"
 #include "cuda/rank_scan.hpp"
 #include "cuda/row_effects.hpp"
 #include "cuda/thresholds.hpp"
+#include "cuda/unknown.hpp"
 #include "cuda/weighted_average_precision.hpp"
 
 namespace vltr {
@@ -16,7 +18,24 @@ namespace {
 struct CudaMatrix {
   Matrix matrix;
   cuda::Stream stream;
+  std::shared_ptr<const cuda::UnknownBits> unknown;  // the cells that are left out; null if all are known
 };
+
+void check_fits(const cuda::UnknownBits& unknown, const CudaMatrix& matrix) {
+  if (unknown.rows != matrix.matrix.rows || unknown.classes != matrix.matrix.cols) {
+    throw py::value_error("unknown: expected cells of a matrix of this shape");
+  }
+  if (unknown.stream().device != matrix.stream.device) {
+    throw py::value_error("unknown: expected cells on the device of the matrix");
+  }
+}
+
+CudaMatrix leave_out(const CudaMatrix& scores, std::shared_ptr<const cuda::UnknownBits> unknown) {
+  check_fits(*unknown, scores);
+  CudaMatrix some = scores;
+  some.unknown = std::move(unknown);
+  return some;
+}
 
 // Appends a shard. Kernels need aligned elements.
 void append(CudaMatrix& scores, std::uintptr_t address, std::int64_t rows, std::int64_t row_stride,
@@ -31,9 +50,9 @@ void append(CudaMatrix& scores, std::uintptr_t address, std::int64_t rows, std::
   scores.matrix.append(reinterpret_cast<const std::byte*>(address), rows, row_stride, col_stride);
 }
 
-// Calls function() without the GIL. Positives are on the library's stream, so the scores' stream waits for it
-// first. If the call throws while its kernels run, the library's stream waits for them, so that the positives
-// are not freed too early.
+// Calls function() without the GIL. Positives and unknown cells are on the library's stream, so the scores' stream
+// waits for it first. If the call throws while its kernels run, the library's stream waits for them, so that neither is
+// freed too early.
 template <class Function>
 auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, const Function& function) {
   if (positives.rows != scores.matrix.rows || positives.classes != scores.matrix.cols) {
@@ -44,10 +63,12 @@ auto with_positives(const CudaMatrix& scores, const cuda::Positives& positives, 
   }
   const py::gil_scoped_release release;
   cuda::wait_for(scores.stream, positives.stream());
+  if (scores.unknown != nullptr) cuda::wait_for(scores.stream, scores.unknown->stream());
   try {
     return function();
   } catch (...) {
     cuda::wait_for(positives.stream(), scores.stream);
+    if (scores.unknown != nullptr) cuda::wait_for(scores.unknown->stream(), scores.stream);
     throw;
   }
 }
@@ -58,7 +79,8 @@ py::tuple rank_scan(const CudaMatrix& scores, const cuda::Positives& positives, 
   RankTable shared;
   if (given) shared = to_thresholds(given->first, given->second, scores.matrix);
   cuda::RankScanResult result = with_positives(scores, positives, [&] {
-    return cuda::rank_scan(scores.matrix, positives, {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
+    return cuda::rank_scan(scores.matrix, positives, scores.unknown.get(),
+                           {trials, seed, ranks, given ? &shared : nullptr}, scores.stream);
   });
   if (!progress.is_none()) progress(1.0);
   py::object trial_matrix = py::none();
@@ -92,7 +114,7 @@ py::tuple row_effects(const CudaMatrix& scores, const cuda::Positives& positives
                                    num_groups};
   Array<std::int64_t> sums = with_positives(scores, positives, [&] {
     try {
-      return cuda::row_effects(scores.matrix, positives, of_rows, scores.stream);
+      return cuda::row_effects(scores.matrix, positives, scores.unknown.get(), of_rows, scores.stream);
     } catch (const MissingThreshold&) {
       cpu::throw_other_table();
     }
@@ -127,7 +149,76 @@ void bind_cuda(py::module_& module) {
              return scores;
            }),
            "dtype"_a, "cols"_a, "device"_a, "stream"_a)
-      .def("append", &append);
+      .def("append", &append)
+      .def(
+          "leave_out",
+          [](const CudaMatrix& scores, const LentUnknownCells& unknown) {
+            unknown.check_fits(scores.matrix.rows, scores.matrix.cols);
+            const py::gil_scoped_release release;
+            return leave_out(scores,
+                             std::make_shared<cuda::UnknownBits>(cuda::upload_unknown(unknown.cells(), scores.stream)));
+          },
+          "unknown"_a)
+      .def("leave_out", &leave_out, "unknown"_a);
+
+  py::class_<cuda::UnknownBits, std::shared_ptr<cuda::UnknownBits>>(
+      module, "CudaUnknownCells", "The cells that are neither positive nor negative of their class, in device memory.")
+      .def_property_readonly("device", [](const cuda::UnknownBits& unknown) { return unknown.stream().device; })
+      .def_property_readonly("counts",
+                             [](const cuda::UnknownBits& unknown) {
+                               return to_numpy(Array<std::int64_t>(unknown.count.begin(), unknown.count.end()));
+                             })
+      .def("to_numpy",
+           [](const cuda::UnknownBits& unknown) {
+             Array<std::uint64_t> bits;
+             {
+               const py::gil_scoped_release release;
+               bits = cuda::to_host(unknown);
+             }
+             return to_numpy(std::move(bits), {static_cast<py::ssize_t>(unknown.classes),
+                                               static_cast<py::ssize_t>((unknown.rows + 63) / 64)});
+           })
+      .def(
+          "first_positive",
+          [](const cuda::UnknownBits& unknown, const cuda::Positives& positives) -> py::object {
+            if (positives.rows != unknown.rows || positives.classes != unknown.classes ||
+                positives.stream().device != unknown.stream().device) {
+              throw py::value_error("positives: expected those of a matrix of the same shape and device");
+            }
+            std::int64_t found = -1;
+            {
+              const py::gil_scoped_release release;
+              found = cuda::first_unknown_positive(positives, unknown);
+            }
+            if (found < 0) return py::none();
+            return py::make_tuple(found / unknown.classes, found % unknown.classes);
+          },
+          "positives"_a);
+  module.def(
+      "find_unknown",
+      [](const CudaMatrix& labels, unsigned marks, const cuda::UnknownBits* others) {
+        if (others != nullptr) check_fits(*others, labels);
+        const py::gil_scoped_release release;
+        return std::make_shared<cuda::UnknownBits>(cuda::find_unknown(labels.matrix, marks, others, labels.stream));
+      },
+      "labels"_a, "marks"_a, "others"_a = py::none());
+  module.def(
+      "read_mask",
+      [](const CudaMatrix& mask) {
+        const py::gil_scoped_release release;
+        return std::make_shared<cuda::UnknownBits>(cuda::read_mask(mask.matrix, mask.stream));
+      },
+      "mask"_a);
+  module.def(
+      "upload_unknown",
+      [](const CudaMatrix& labels, const LentUnknownCells& unknown) {
+        unknown.check_fits(labels.matrix.rows, labels.matrix.cols);
+        const py::gil_scoped_release release;
+        // On the library's stream: the caller's may be destroyed before the next use.
+        return std::make_shared<cuda::UnknownBits>(
+            cuda::upload_unknown(unknown.cells(), cuda::library_stream(labels.stream.device)));
+      },
+      "labels"_a, "unknown"_a);
 
   py::class_<cuda::Positives>(module, "CudaPositives", "The positive rows of each class, in device memory.")
       .def_property_readonly("device", [](const cuda::Positives& positives) { return positives.stream().device; })
@@ -141,10 +232,15 @@ void bind_cuda(py::module_& module) {
         }
         return positives_to_numpy(std::move(offset), std::move(rows));
       });
-  module.def("find_positives", [](const CudaMatrix& labels, int, const py::object&) {
-    const py::gil_scoped_release release;
-    return cuda::find_positives(labels.matrix, labels.stream);
-  });
+  module.def(
+      "find_positives",
+      [](const CudaMatrix& labels, int, const py::object&, unsigned marks, const cuda::UnknownBits* unread) {
+        if (unread != nullptr) check_fits(*unread, labels);
+        const py::gil_scoped_release release;
+        if (unread != nullptr) cuda::wait_for(labels.stream, unread->stream());
+        return cuda::find_positives(labels.matrix, marks, cuda::view_of(unread), labels.stream);
+      },
+      "labels"_a, "threads"_a, "progress"_a, "marks"_a = 0, "unread"_a = py::none());
   module.def("index_positives", [](const CudaMatrix& indices, std::int64_t classes) {
     const py::gil_scoped_release release;
     return cuda::index_positives(indices.matrix, classes, indices.stream);
@@ -178,7 +274,8 @@ void bind_cuda(py::module_& module) {
                if (sample_weight.matrix.rows != scores.matrix.rows)
                  throw py::value_error("weights: expected one for each row");
                return to_numpy(with_positives(scores, positives, [&] {
-                 return cuda::weighted_average_precision(scores.matrix, positives, sample_weight.matrix, scores.stream);
+                 return cuda::weighted_average_precision(scores.matrix, positives, scores.unknown.get(),
+                                                         sample_weight.matrix, scores.stream);
                }));
              });
 

@@ -35,14 +35,18 @@ struct Pair {
 // The sources below describe the chunk number `slot` of a thread: which of its (at most 64) elements are positives, and
 // the row and column of an element.
 
-// Bit i is set if element i of a chunk is a one. Records elements that are no label in *bad.
+// Bit i is set if element i of a chunk is a one. Records elements that are neither a label nor a mark in *bad.
 template <class Source>
 __device__ unsigned long long ones_of_chunk(const Source& source, std::int64_t slot, unsigned long long* bad) {
   unsigned long long found = 0;
   for (int i = 0; i < Source::kPerChunk && source.is_there(slot, i); ++i) {
-    const int label = label_of(source.load(slot, i));
+    const auto element = source.load(slot, i);
+    const int label = label_of(element);
+    if (label == 0) continue;
+    if (source.unread.bits != nullptr && source.unread.has(source.row(slot, i), source.col(slot, i))) continue;
     if (label == 1) found |= 1ull << i;
-    if (label == kBadLabel) note_first(bad, source.row(slot, i), source.cols, source.col(slot, i));
+    if (label == kBadLabel && (mark_of(element) & source.marks) == 0)
+      note_first(bad, source.row(slot, i), source.cols, source.col(slot, i));
   }
   return found;
 }
@@ -54,6 +58,8 @@ struct DenseLabels {
   std::int64_t cols;
   std::int64_t skipped;  // elements before the first vector boundary; they belong to the last chunk
   std::int64_t elements;
+  unsigned marks;
+  UnknownView unread;
 
   static constexpr int kPerChunk = kChunk / static_cast<int>(sizeof(T));
   static constexpr int kVectors = kChunk / static_cast<int>(sizeof(uint4));
@@ -96,6 +102,8 @@ struct StridedLabels {
   Shard shard;
   std::int64_t cols;
   bool by_column;
+  unsigned marks;
+  UnknownView unread;
 
   static constexpr int kPerChunk = 8;
   std::int64_t lines() const { return by_column ? cols : shard.rows; }
@@ -273,24 +281,25 @@ void collect_from(const Source& source, const Stream& stream, const DeviceArray<
 }
 
 template <class T>
-void collect_shard(const Shard& shard, std::int64_t cols, const Stream& stream, const DeviceArray<Pair>& list,
-                   unsigned long long* by_class, LabelCounts* counts) {
+void collect_shard(const Shard& shard, std::int64_t cols, unsigned marks, const UnknownView& unread,
+                   const Stream& stream, const DeviceArray<Pair>& list, unsigned long long* by_class,
+                   LabelCounts* counts) {
   constexpr std::int64_t kSize = sizeof(T);
   if (shard.col_stride == kSize && shard.row_stride == cols * kSize) {
     const auto address = reinterpret_cast<std::uintptr_t>(shard.data);
     const std::int64_t elements = shard.rows * cols;
     const std::int64_t to_boundary = static_cast<std::int64_t>((0 - address) % sizeof(uint4)) / kSize;
-    collect_from(DenseLabels<T>{shard, cols, std::min(to_boundary, elements), elements}, stream, list, by_class,
-                 counts);
+    collect_from(DenseLabels<T>{shard, cols, std::min(to_boundary, elements), elements, marks, unread}, stream, list,
+                 by_class, counts);
     return;
   }
   const bool by_column = shard.is_class_major();
-  collect_from(StridedLabels<T>{shard, cols, by_column}, stream, list, by_class, counts);
+  collect_from(StridedLabels<T>{shard, cols, by_column, marks, unread}, stream, list, by_class, counts);
 }
 
 }  // namespace
 
-Positives find_positives(const Matrix& labels, const Stream& stream) {
+Positives find_positives(const Matrix& labels, unsigned marks, const UnknownView& unread, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   const std::int64_t elements = labels.rows * labels.cols;
   const std::int64_t capacity = std::clamp<std::int64_t>(elements / 64, 1 << 12, 1 << 24);
@@ -298,8 +307,8 @@ Positives find_positives(const Matrix& labels, const Stream& stream) {
                               [&](const DeviceArray<Pair>& list, unsigned long long* by_class, LabelCounts* counts) {
                                 with_element_type(labels.dtype, [&](auto tag) {
                                   for (const Shard& shard : labels.shards) {
-                                    collect_shard<typename decltype(tag)::type>(shard, labels.cols, stream, list,
-                                                                                by_class, counts);
+                                    collect_shard<typename decltype(tag)::type>(shard, labels.cols, marks, unread,
+                                                                                stream, list, by_class, counts);
                                   }
                                 });
                               });

@@ -3,7 +3,9 @@
 
 #include "core/errors.hpp"
 #include "core/matrix.hpp"
+#include "core/label_marks.hpp"
 #include "cuda/device.hpp"
+#include "cuda/unknown_view.hpp"
 
 namespace vltr::cuda {
 
@@ -21,8 +23,9 @@ struct Positives {
 };
 
 // Reads dense 0/1 labels once (twice if more than one in 64 is a 1). Throws BadValue at the first element that is
-// neither 0 nor 1. Waits for the stream to read the number of positives.
-Positives find_positives(const Matrix& labels, const Stream& stream);
+// neither 0 nor 1, nor one of the values `marks` (label_marks.hpp). Does not read the labels of unread cells, which may
+// be anything. Waits for the stream to read the number of positives.
+Positives find_positives(const Matrix& labels, unsigned marks, const UnknownView& unread, const Stream& stream);
 
 // The same from one column with the class index of each row. Throws BadValue at the first that is no class index.
 Positives index_positives(const Matrix& indices, std::int64_t classes, const Stream& stream);

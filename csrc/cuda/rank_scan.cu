@@ -2,6 +2,9 @@
 // shared memory. Each lane of a warp compares 8 scores at a time with the lowest threshold of their class. The
 // survivors (a quarter of the scores of a good model) go to a queue of the warp. Whenever the queue has 32 entries,
 // each lane searches and counts one of them, so that no lane idles during a search.
+//
+// With unknown cells a lane also reads their bits, a word for the 8 scores of a round: 1/32 of the bytes of float32
+// scores from device memory, because the words that a block reads again for the next rows are in the L1 cache.
 #include "cuda/rank_scan.hpp"
 
 #include <algorithm>
@@ -36,6 +39,7 @@ struct CountPlan {
   std::int64_t strips;
   std::int64_t rows_per_block;
   RankPlan ranks;
+  UnknownView unknown;
 };
 
 // Dynamic shared memory of a block.
@@ -163,7 +167,7 @@ __device__ void note_nans(const CountPlan<Lane>& plan, const Lane (&score)[kUnro
 
 // Row-major scores: the lanes of a warp take the classes of the strip and go down the rows together. Lanes beyond the
 // last class read the last class, iterations beyond the last row read the last row, and both count nothing.
-template <class T>
+template <class T, bool kMasked>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     count_by_row(Shard shard, const __grid_constant__ CountPlan<LaneOf<T>> plan) {
   using Lane = LaneOf<T>;
@@ -198,13 +202,16 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     }
     const unsigned there = (1u << rows) - 1;
     const auto row_of = [=](int i) { return shard.first_row + first + i; };
+    unsigned known = there;
+    if constexpr (kMasked) known &= ~plan.unknown.template next_rows<kUnroll>(row_of(0), col);
     note_nans(plan, score, there, row_of, [=](int) { return col; });
-    queue.push(counts ? survivors & there : 0, score, [](int) { return lane_id(); });
+    queue.push(counts ? survivors & known : 0, score, [](int) { return lane_id(); });
     if (plan.ranks.requested()) {
 #pragma unroll
       for (int i = 0; i < kUnroll; ++i) {
         if (i >= rows) break;
-        const bool is_before = has_class && plan.ranks.is_before_best(row_of(i), score[i], col);
+        bool is_before = has_class && plan.ranks.is_before_best(row_of(i), score[i], col);
+        if constexpr (kMasked) is_before = is_before && (known >> i & 1) != 0;
         const unsigned before = __ballot_sync(kWholeWarp, is_before);
         if (lane_id() == 0) plan.ranks.add(row_of(i), __popc(before));
       }
@@ -216,7 +223,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
 
 // Class-major scores: the lanes of a warp take 32 rows and go through the classes of the strip together. Lanes beyond
 // the last row read the last row, iterations beyond the last class read the last class, and both count nothing.
-template <class T>
+template <class T, bool kMasked>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     count_by_class(Shard shard, const __grid_constant__ CountPlan<LaneOf<T>> plan) {
   using Lane = LaneOf<T>;
@@ -249,12 +256,19 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
       }
       const unsigned there = has_row ? (1u << classes) - 1 : 0;
       const auto col_of = [=](int i) { return first_class + start + i; };
+      unsigned known = there;
+      if constexpr (kMasked) {
+#pragma unroll
+        for (int i = 0; i < kUnroll; ++i) {
+          if (i < classes && plan.unknown.has(shard.first_row + row, col_of(i))) known &= ~(1u << i);
+        }
+      }
       note_nans(plan, score, there, [=](int) { return shard.first_row + row; }, col_of);
-      queue.push(survivors & there, score, [=](int i) { return start + i; });
+      queue.push(survivors & known, score, [=](int i) { return start + i; });
       if (plan.ranks.requested()) {
 #pragma unroll
         for (int i = 0; i < kUnroll; ++i) {
-          if ((there >> i & 1) != 0 && plan.ranks.is_before_best(shard.first_row + row, score[i], col_of(i))) ++before;
+          if ((known >> i & 1) != 0 && plan.ranks.is_before_best(shard.first_row + row, score[i], col_of(i))) ++before;
         }
       }
     }
@@ -264,7 +278,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   flush_strip(*shared, plan);
 }
 
-template <class T>
+template <class T, bool kMasked>
 void count_scores(const Matrix& scores, CountPlan<LaneOf<T>> plan, const Stream& stream) {
   for (const Shard& shard : scores.shards) {
     if (shard.rows == 0) continue;
@@ -282,8 +296,8 @@ void count_scores(const Matrix& scores, CountPlan<LaneOf<T>> plan, const Stream&
     plan.rows_per_block = (rounds + ranges - 1) / ranges * kRound;
     const std::int64_t blocks = (shard.rows + plan.rows_per_block - 1) / plan.rows_per_block * plan.strips;
     const bool by_class = shard.is_class_major();
-    launch(stream, "count_scores", by_class ? count_by_class<T> : count_by_row<T>, blocks, kThreads, kShared, shard,
-           plan);
+    launch(stream, "count_scores", by_class ? count_by_class<T, kMasked> : count_by_row<T, kMasked>, blocks, kThreads,
+           kShared, shard, plan);
   }
 }
 
@@ -294,8 +308,8 @@ struct ScanErrors {
 };
 
 template <class T>
-RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, const RankScanRequest& request,
-                            const Stream& stream) {
+RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, const UnknownBits* unknown,
+                            const RankScanRequest& request, const Stream& stream) {
   using Lane = LaneOf<T>;
   const DeviceArray<ScanErrors> errors(stream, 1);
   errors.fill(0xFF);  // kNoIndex
@@ -313,13 +327,19 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
   plan.offset = thresholds.offset;
   plan.buckets = buckets.data();
   plan.ranks = ranks.plan();
-  count_scores<T>(scores, plan, stream);
+  plan.unknown = view_of(unknown);
+  if (unknown == nullptr) {
+    count_scores<T, false>(scores, plan, stream);
+  } else {
+    count_scores<T, true>(scores, plan, stream);
+  }
 
   RankScanResult result;
-  result.table = make_table(thresholds, positives, buckets.data());
+  result.table = make_table(thresholds, positives, unknown, buckets.data());
   DeviceArray<double> trials;
   if (request.trials > 0) {
-    trials = sample_trials<T>(scores, positives, thresholds, result.table, request.trials, request.seed, stream);
+    trials =
+        sample_trials<T>(scores, positives, unknown, thresholds, result.table, request.trials, request.seed, stream);
   }
   const ScanErrors found_errors = errors.to_host().front();
   if (found_errors.first_nan != kNoIndex) {
@@ -336,11 +356,11 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
 
 }  // namespace
 
-RankScanResult rank_scan(const Matrix& scores, const Positives& positives, const RankScanRequest& request,
-                         const Stream& stream) {
+RankScanResult rank_scan(const Matrix& scores, const Positives& positives, const UnknownBits* unknown,
+                         const RankScanRequest& request, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   return with_element_type(scores.dtype, [&](auto tag) {
-    return rank_scan_as<typename decltype(tag)::type>(scores, positives, request, stream);
+    return rank_scan_as<typename decltype(tag)::type>(scores, positives, unknown, request, stream);
   });
 }
 

@@ -6,6 +6,7 @@
 #include "core/rank_scan_request.hpp"
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
+#include "cuda/unknown.hpp"
 
 namespace vltr::cuda {
 
@@ -15,8 +16,10 @@ struct RankScanResult {
   Array<std::int32_t> ranks;  // (N): the number of classes that rank before the row's best label; -1 without labels
 };
 
-// Throws BadValue at a NaN score, and MissingThreshold. Waits for the stream to read these errors.
-RankScanResult rank_scan(const Matrix& scores, const Positives& positives, const RankScanRequest& request,
-                         const Stream& stream);
+// unknown: the cells that are left out of the table and the trials, and rank before no label; null if all are known.
+// Throws BadValue at a NaN score, also of an unknown cell, and MissingThreshold. Waits for the stream to read these
+// errors.
+RankScanResult rank_scan(const Matrix& scores, const Positives& positives, const UnknownBits* unknown,
+                         const RankScanRequest& request, const Stream& stream);
 
 }  // namespace vltr::cuda

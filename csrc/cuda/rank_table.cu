@@ -72,11 +72,12 @@ struct TableView {
   const std::int64_t* fp;
   const std::int64_t* tied;
   std::int64_t classes;
-  std::int64_t rows;
+  ClassRows rows;
 };
 
 TableView view_of(const DeviceRankTable& table) {
-  return {table.offset.data(), table.tp.data(), table.fp.data(), table.tied.data(), table.classes, table.rows};
+  return {table.offset.data(), table.tp.data(), table.fp.data(),
+          table.tied.data(),   table.classes,   {table.rows, table.unknown.data()}};
 }
 
 // One class of a table.
@@ -96,7 +97,7 @@ struct ClassView {
         tied(table.tied + first),
         count(table.offset[c + 1] - first),
         positives(count == 0 ? 0 : tp[count - 1]),
-        negatives(table.rows - positives) {}
+        negatives(table.rows[c] - positives) {}
 
   template <class PrecisionAt, class Group>
   __device__ double mean_of(const PrecisionAt& precision_at, const Group& group) const {

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "core/rank_table.hpp"
+#include "core/unknown.hpp"
 #include "cuda/device.hpp"
 
 namespace vltr::cuda {
@@ -22,6 +23,7 @@ struct DeviceRankTable {
   DeviceArray<std::int64_t> tp;
   DeviceArray<std::int64_t> fp;
   DeviceArray<std::int64_t> tied;
+  DeviceArray<std::int64_t> unknown;  // unknown cells of each class; empty if there are none
 
   const Stream& stream() const { return offset.stream(); }
   // Moves all arrays (see Memory::move_to).
@@ -31,6 +33,7 @@ struct DeviceRankTable {
     tp.move_to(stream);
     fp.move_to(stream);
     tied.move_to(stream);
+    unknown.move_to(stream);
   }
 };
 

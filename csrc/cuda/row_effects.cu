@@ -16,7 +16,8 @@
 //
 // A score below all thresholds of its class has the effect `base` and adds nothing here, because the other effects are
 // relative to it. Its sum over the classes of a group is added to each row at the end. Positives are counted as
-// negatives first; a second kernel corrects them.
+// negatives first; a second kernel corrects them. An unknown cell has no effect: it takes the base of its class from
+// the sum. The lanes of a warp read the same word of unknown bits, or two neighbours.
 #include "cuda/row_effects.hpp"
 
 #include <algorithm>
@@ -66,6 +67,8 @@ struct EffectPlan {
   std::int64_t rows_per_block;
   int metrics;
   int width;
+  UnknownView unknown;
+  const std::int64_t* base;  // (C, width); null unless cells are unknown
 
   __device__ Sum& sum_of(std::int64_t row, std::int64_t of_group, int metric) const {
     return sums[(of_group * metrics + metric) * rows + row];
@@ -183,7 +186,7 @@ __device__ void add_entry(const StripMemory<T>& shared, const EffectPlan<LaneOf<
   sum[3] += high.second;
 }
 
-template <class T>
+template <class T, bool kMasked>
 __global__ void __launch_bounds__(kThreadsOf<T>, kBlocksPerProcessor)
     add_effects(Shard shard, const __grid_constant__ EffectPlan<LaneOf<T>> plan) {
   using Lane = LaneOf<T>;
@@ -209,7 +212,13 @@ __global__ void __launch_bounds__(kThreadsOf<T>, kBlocksPerProcessor)
       const Slot<Lane>& slot = shared.slot[i];
       const Lane score = to_lane(tile_row[slot.column]);
       has_nan = has_nan || score != score;
-      if (slot.count != 0 && score >= slot.lowest) add_entry(shared, plan, slot, score, sum);
+      bool known = true;
+      if constexpr (kMasked) {
+        const std::int64_t c = first_class + slot.column;
+        known = !plan.unknown.has(row, c);
+        for (int m = 0; !known && m < plan.metrics; ++m) sum[m] -= plan.base[c * plan.width + m];
+      }
+      if (known && slot.count != 0 && score >= slot.lowest) add_entry(shared, plan, slot, score, sum);
       if (slot.ends_group == 0) continue;
 #pragma unroll
       for (int m = 0; m < kMostWidth; ++m) {
@@ -265,7 +274,7 @@ struct EffectErrors {
   unsigned long long missing_class;
 };
 
-template <class T>
+template <class T, bool kMasked>
 void add_shards(const Matrix& scores, EffectPlan<LaneOf<T>> plan, const Stream& stream) {
   for (const Shard& shard : scores.shards) {
     if (shard.rows == 0) continue;
@@ -277,7 +286,7 @@ void add_shards(const Matrix& scores, EffectPlan<LaneOf<T>> plan, const Stream& 
     const std::int64_t rounds = blocks_for(shard.rows, kThreadsOf<T>);
     const std::int64_t ranges = std::clamp<std::int64_t>(resident / plan.strips, 1, rounds);
     plan.rows_per_block = blocks_for(rounds, ranges) * kThreadsOf<T>;
-    launch(stream, "add_effects", add_effects<T>, blocks_for(shard.rows, plan.rows_per_block) * plan.strips,
+    launch(stream, "add_effects", add_effects<T, kMasked>, blocks_for(shard.rows, plan.rows_per_block) * plan.strips,
            kThreadsOf<T>, 0, shard, plan);
   }
 }
@@ -295,8 +304,8 @@ Array<std::int64_t> sums_of_bases(const EffectTables& tables) {
 
 }  // namespace
 
-Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives, const EffectTables& tables,
-                                const Stream& stream) {
+Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives, const UnknownBits* unknown,
+                                const EffectTables& tables, const Stream& stream) {
   const std::int64_t columns = tables.groups * tables.metrics;
   if (scores.rows == 0 || columns == 0) return {};
   const DeviceGuard guard(stream.device);
@@ -305,6 +314,8 @@ Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives
   const DeviceArray<std::int64_t> negative(stream, tables.negative);
   const DeviceArray<std::int64_t> positive(stream, tables.positive);
   const DeviceArray<std::int64_t> base(stream, sums_of_bases(tables));
+  DeviceArray<std::int64_t> class_base;
+  if (unknown != nullptr) class_base = DeviceArray<std::int64_t>(stream, tables.base);
   const DeviceArray<Sum> sums(stream, scores.rows * columns);
   const DeviceArray<EffectErrors> errors(stream, 1);
   const DeviceMatrix matrix(scores, stream);
@@ -325,7 +336,13 @@ Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives
     plan.strips = blocks_for(scores.cols, kStrip);
     plan.metrics = static_cast<int>(tables.metrics);
     plan.width = static_cast<int>(tables.width);
-    add_shards<T>(scores, plan, stream);
+    plan.unknown = view_of(unknown);
+    plan.base = class_base.data();
+    if (unknown == nullptr) {
+      add_shards<T, false>(scores, plan, stream);
+    } else {
+      add_shards<T, true>(scores, plan, stream);
+    }
     if (positives.count != 0) {
       launch(stream, "correct_positives", correct_positives<T>, blocks_for(positives.count, kThreads), kThreads, 0,
              matrix.view(), positives.row.data(), positives.cls.data(), positives.count, plan, positive.data(),

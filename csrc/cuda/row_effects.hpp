@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/rank_table.hpp"
-#include "cuda/positives.hpp"
+#include "cuda/unknown.hpp"
 
 namespace vltr::cuda {
 
@@ -20,9 +20,10 @@ struct EffectTables {
   std::int64_t groups;
 };
 
-// (N, groups, metrics): for each row and group, the sum of its effects over the classes of the group. Throws BadValue
-// at the first NaN score, and MissingThreshold at a positive whose score is no threshold. Waits for the stream.
-Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives, const EffectTables& tables,
-                                const Stream& stream);
+// (N, groups, metrics): for each row and group, the sum of its effects over the classes of the group that it knows.
+// unknown: null if each row knows all classes. Throws BadValue at the first NaN score, and MissingThreshold at a
+// positive whose score is no threshold. Waits for the stream.
+Array<std::int64_t> row_effects(const Matrix& scores, const Positives& positives, const UnknownBits* unknown,
+                                const EffectTables& tables, const Stream& stream);
 
 }  // namespace vltr::cuda

@@ -168,7 +168,7 @@ Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& posi
 }
 
 template <class Lane>
-DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives,
+DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives, const UnknownBits* unknown,
                            const std::uint32_t* buckets) {
   const Stream& stream = thresholds.sorted.stream();
   DeviceRankTable table;
@@ -178,6 +178,11 @@ DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& 
   table.offset = DeviceArray<std::int64_t>(stream, positives.classes + 1);
   copy_within_device(stream, table.offset.data(), thresholds.offset,
                      table.offset.size() * static_cast<std::int64_t>(sizeof(std::int64_t)));
+  if (unknown != nullptr) {
+    table.unknown = DeviceArray<std::int64_t>(stream, positives.classes);
+    copy_within_device(stream, table.unknown.data(), unknown->device_count.data(),
+                       table.unknown.size() * static_cast<std::int64_t>(sizeof(std::int64_t)));
+  }
   DeviceArray<Lane> descending(stream, thresholds.count);
   table.tp = DeviceArray<std::int64_t>(stream, thresholds.count);
   table.fp = DeviceArray<std::int64_t>(stream, thresholds.count);
@@ -207,7 +212,7 @@ DeviceRankTable positive_scores(const Matrix& scores, const Positives& positives
     first_nan.fill(0xFF);  // kNoIndex
     DeviceArray<Lane> found = gather_scores<Lane>(scores, positives, stream, first_nan.data());
     if (first_nan.to_host().front() != kNoIndex) throw_if_nan(scores, stream);
-    return make_table(make_thresholds(std::move(found), positives, nullptr, nullptr), positives, nullptr);
+    return make_table(make_thresholds(std::move(found), positives, nullptr, nullptr), positives, nullptr, nullptr);
   });
 }
 
@@ -215,7 +220,8 @@ DeviceRankTable positive_scores(const Matrix& scores, const Positives& positives
   template DeviceArray<Lane> gather_scores<Lane>(const Matrix&, const Positives&, const Stream&, unsigned long long*); \
   template Thresholds<Lane> make_thresholds<Lane>(DeviceArray<Lane>, const Positives&, const RankTable*,               \
                                                   unsigned long long*);                                                \
-  template DeviceRankTable make_table<Lane>(const Thresholds<Lane>&, const Positives&, const std::uint32_t*);
+  template DeviceRankTable make_table<Lane>(const Thresholds<Lane>&, const Positives&, const UnknownBits*,             \
+                                            const std::uint32_t*);
 VLTR_LANE(float)
 VLTR_LANE(double)
 VLTR_LANE(std::int64_t)

@@ -3,6 +3,7 @@
 
 #include "cuda/positives.hpp"
 #include "cuda/rank_table.hpp"
+#include "cuda/unknown.hpp"
 
 namespace vltr::cuda {
 
@@ -32,9 +33,10 @@ Thresholds<Lane> make_thresholds(DeviceArray<Lane> scores, const Positives& posi
                                  unsigned long long* missing_class);
 
 // The table from the thresholds and their buckets. A threshold has two buckets: rows equal to it, and rows above it but
-// below the next. If buckets is null, no rows were counted, and fp and tied are 0.
+// below the next. If buckets is null, no rows were counted, and fp and tied are 0. unknown: the cells that were not
+// counted, or null.
 template <class Lane>
-DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives,
+DeviceRankTable make_table(const Thresholds<Lane>& thresholds, const Positives& positives, const UnknownBits* unknown,
                            const std::uint32_t* buckets);
 
 // The distinct scores of the positives; ranks exchange them. Throws BadValue with the matrix's first NaN if one is NaN.

@@ -61,9 +61,9 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class T>
+template <class T, bool kMasked>
 __global__ void __launch_bounds__(kThreads)
-    add_weights(Shard shard, std::int64_t cols, const LaneOf<T>* keys, const std::int64_t* offset,
+    add_weights(Shard shard, std::int64_t cols, UnknownView unknown, const LaneOf<T>* keys, const std::int64_t* offset,
                 const double* weights, const WeightSummary* summary, WideSum* all) {
   const int largest = exponent_of(bit_cast<double>(summary->largest));
   for_each_element(shard, cols, [&](std::int64_t row, std::int64_t col) {
@@ -71,6 +71,9 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t count = offset[col + 1] - first;
     const LaneOf<T> score = to_lane(load_element<T>(shard.at(row, col)));
     if (count == 0 || !(score >= keys[first])) return;
+    if constexpr (kMasked) {
+      if (unknown.has(row, col)) return;
+    }
     all[first + last_reached(keys + first, count, score)].add(scaled_weight(weights[row], largest));
   });
 }
@@ -117,8 +120,8 @@ __global__ void __launch_bounds__(kWarp)
 
 }  // namespace
 
-Array<double> weighted_average_precision(const Matrix& scores, const Positives& positives, const Matrix& sample_weight,
-                                         const Stream& stream) {
+Array<double> weighted_average_precision(const Matrix& scores, const Positives& positives, const UnknownBits* unknown,
+                                         const Matrix& sample_weight, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   const DeviceArray<WeightSummary> summary(stream, {WeightSummary{0, {kNoIndex, kNoIndex}}});
   const DeviceArray<double> weights(stream, scores.rows);
@@ -144,9 +147,9 @@ Array<double> weighted_average_precision(const Matrix& scores, const Positives& 
     if (positives.count != 0) {
       for (const Shard& shard : scores.shards) {
         if (shard.rows == 0) continue;
-        launch(stream, "add_weights", add_weights<T>, at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)),
-               kThreads, 0, shard, scores.cols, thresholds.keys, thresholds.offset, weights.data(), summary.data(),
-               all.data());
+        launch(stream, "add_weights", unknown == nullptr ? add_weights<T, false> : add_weights<T, true>,
+               at_once(stream, blocks_for(shard.rows * scores.cols, kThreads)), kThreads, 0, shard, scores.cols,
+               view_of(unknown), thresholds.keys, thresholds.offset, weights.data(), summary.data(), all.data());
       }
       const DeviceMatrix matrix(scores, stream);
       launch(stream, "add_positive_weights", add_positive_weights<T>,

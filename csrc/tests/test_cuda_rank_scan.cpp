@@ -118,7 +118,7 @@ void check_same_positives(const cpu::Positives& expected, const cuda::Positives&
 
 void check_rank_scan(const TwinMatrix& scores, const TwinMatrix& labels, int trials) {
   const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
-  const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
   check_same_positives(positives, device_positives);
   RankScanRequest request;
   request.trials = trials;
@@ -126,7 +126,7 @@ void check_rank_scan(const TwinMatrix& scores, const TwinMatrix& labels, int tri
   request.ranks = true;
   const cpu::RankScanResult expected = cpu::rank_scan(scores.host, positives, request, kAlone);
   const cuda::RankScanResult result =
-      cuda::rank_scan(scores.device, device_positives, {trials, 5, true, nullptr}, kStream);
+      cuda::rank_scan(scores.device, device_positives, nullptr, {trials, 5, true, nullptr}, kStream);
   check_same_table(expected.table, cuda::to_host(result.table));
   CHECK(same_bits(result.trials, expected.trials));
   CHECK(result.ranks == expected.ranks);
@@ -194,7 +194,7 @@ void check_labels(Random& random) {
         if (random.below(7) == 0) std::memcpy(elements.data() + i * sizeof(T), &one, sizeof(T));
       }
       const TwinMatrix twin(code_of<T>(), elements, 131, 13, sizeof(T), by_column, shards);
-      check_same_positives(cpu::find_positives(twin.host, kAlone), cuda::find_positives(twin.device, kStream));
+      check_same_positives(cpu::find_positives(twin.host, kAlone), cuda::find_positives(twin.device, 0, {}, kStream));
     }
   }
 }
@@ -209,7 +209,7 @@ void labels_of_every_type() {
 void many_positives_are_read_again() {
   Random random(3);
   const TwinMatrix labels = random_labels(random, 3000, 5, 90, false);  // more than the first list holds
-  check_same_positives(cpu::find_positives(labels.host, kAlone), cuda::find_positives(labels.device, kStream));
+  check_same_positives(cpu::find_positives(labels.host, kAlone), cuda::find_positives(labels.device, 0, {}, kStream));
 }
 
 void the_first_bad_label_is_named() {
@@ -220,7 +220,7 @@ void the_first_bad_label_is_named() {
     elements[150 * 7] = std::byte{7};
     const TwinMatrix labels(DType::kUInt8, elements, 200, 7, 1, by_column, 2);
     try {
-      cuda::find_positives(labels.device, kStream);
+      cuda::find_positives(labels.device, 0, {}, kStream);
       CHECK(false);
     } catch (const BadValue& error) {
       CHECK(error.row == 100 && error.col == 3);
@@ -298,9 +298,9 @@ void very_large_classes() {
     const RankTable given = cpu::positive_scores(scores.host, positives, kAlone);
     RankScanRequest request;
     request.given = &given;
-    const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
+    const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
     const cuda::RankScanResult result =
-        cuda::rank_scan(scores.device, device_positives, {0, 0, false, &given}, kStream);
+        cuda::rank_scan(scores.device, device_positives, nullptr, {0, 0, false, &given}, kStream);
     check_same_table(cpu::rank_scan(scores.host, positives, request, kAlone).table, cuda::to_host(result.table));
     const RankTable local = cuda::to_host(cuda::positive_scores(scores.device, device_positives, kStream));
     CHECK(local.offset == given.offset && local.thresholds == given.thresholds && local.tp == given.tp);
@@ -318,7 +318,7 @@ void very_large_classes() {
           roc_auc(table.tp.data() + first, table.fp.data() + first, table.tied.data() + first, count, negatives));
     }
     const cuda::DeviceRankTable device_table =
-        cuda::rank_scan(scores.device, device_positives, {0, 0, false, nullptr}, kStream).table;
+        cuda::rank_scan(scores.device, device_positives, nullptr, {0, 0, false, nullptr}, kStream).table;
     CHECK(same_bits(cuda::calibrated_average_precision(device_table, 0.01), calibrated));
     CHECK(same_bits(cuda::roc_auc(device_table), auc));
   }
@@ -340,12 +340,13 @@ void given_thresholds() {
   RankScanRequest request;
   request.given = &shared;
   const cuda::Positives device_half = cuda::upload_positives(half.offset, half.rows, 400, kStream);
-  const cuda::RankScanResult result = cuda::rank_scan(scores.device, device_half, {0, 0, false, &shared}, kStream);
+  const cuda::RankScanResult result =
+      cuda::rank_scan(scores.device, device_half, nullptr, {0, 0, false, &shared}, kStream);
   check_same_table(cpu::rank_scan(scores.host, half, request, kAlone).table, cuda::to_host(result.table));
 
   const RankTable lacking = cpu::positive_scores(scores.host, half, kAlone);
   const cuda::Positives device_all = cuda::upload_positives(all.offset, all.rows, 400, kStream);
-  CHECK_THROWS(MissingThreshold, cuda::rank_scan(scores.device, device_all, {0, 0, false, &lacking}, kStream));
+  CHECK_THROWS(MissingThreshold, cuda::rank_scan(scores.device, device_all, nullptr, {0, 0, false, &lacking}, kStream));
   const RankTable local = cuda::to_host(cuda::positive_scores(scores.device, device_all, kStream));
   CHECK(local.offset == shared.offset && local.thresholds == shared.thresholds && local.tp == shared.tp);
 }
@@ -422,9 +423,9 @@ void weights() {
   std::vector<std::byte> bytes(weight.size() * 8);
   std::memcpy(bytes.data(), weight.data(), bytes.size());
   const TwinMatrix column(DType::kFloat64, bytes, 500, 1, 8, false, 1);
-  const cuda::Positives positives = cuda::find_positives(labels.device, kStream);
+  const cuda::Positives positives = cuda::find_positives(labels.device, 0, {}, kStream);
   CHECK(same_bits(
-      cuda::weighted_average_precision(scores.device, positives, column.device, kStream),
+      cuda::weighted_average_precision(scores.device, positives, nullptr, column.device, kStream),
       cpu::weighted_average_precision(scores.host, cpu::find_positives(labels.host, kAlone), weight.data(), kAlone)));
 }
 
@@ -497,8 +498,8 @@ void check_effects(Random& random, const TwinMatrix& scores, const TwinMatrix& l
   const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
   const RandomEffects effects(random, cpu::positive_scores(scores.host, positives, kAlone), metrics, groups);
   const Array<std::int64_t> expected = sums_by_definition(scores.host, positives, effects);
-  const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
-  CHECK(cuda::row_effects(scores.device, device_positives, effects.view(), kStream) == expected);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
+  CHECK(cuda::row_effects(scores.device, device_positives, nullptr, effects.view(), kStream) == expected);
 }
 
 template <class T>
@@ -561,8 +562,8 @@ void effects_of_chunks() {
     Matrix chunk_labels = labels.device;
     chunk_labels.shards[0].data += scores.device.shards[part].first_row * cols;
     chunk_labels.shards[0].rows = chunk_labels.rows = chunk.rows;
-    const cuda::Positives device_positives = cuda::find_positives(chunk_labels, kStream);
-    const Array<std::int64_t> sums = cuda::row_effects(chunk, device_positives, effects.view(), kStream);
+    const cuda::Positives device_positives = cuda::find_positives(chunk_labels, 0, {}, kStream);
+    const Array<std::int64_t> sums = cuda::row_effects(chunk, device_positives, nullptr, effects.view(), kStream);
     joined.insert(joined.end(), sums.begin(), sums.end());
   }
   CHECK(joined == sums_by_definition(scores.host, positives, effects));
@@ -574,16 +575,16 @@ void effects_need_the_scores_of_the_table() {
   const TwinMatrix labels = random_labels(random, 300, 9, 20, false);
   const cpu::OwnedPositives positives = cpu::find_positives(labels.host, kAlone);
   const RandomEffects effects(random, cpu::positive_scores(scores.host, positives, kAlone), 1, 1);
-  const cuda::Positives device_positives = cuda::find_positives(labels.device, kStream);
+  const cuda::Positives device_positives = cuda::find_positives(labels.device, 0, {}, kStream);
   const TwinMatrix other = random_matrix<float>(random, 300, 9, 1 << 20, false, 1);
-  CHECK_THROWS(MissingThreshold, cuda::row_effects(other.device, device_positives, effects.view(), kStream));
+  CHECK_THROWS(MissingThreshold, cuda::row_effects(other.device, device_positives, nullptr, effects.view(), kStream));
 
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const std::int64_t at : {131 * 9 + 7, 131 * 9 + 5, 290 * 9}) {
     cuda::copy_to_device(kStream, const_cast<std::byte*>(scores.device.shards[0].data) + 4 * at, &nan, 4);
   }
   try {
-    cuda::row_effects(scores.device, device_positives, effects.view(), kStream);
+    cuda::row_effects(scores.device, device_positives, nullptr, effects.view(), kStream);
     CHECK(false);
   } catch (const BadValue& error) {
     CHECK(error.row == 131 && error.col == 5);
@@ -600,9 +601,9 @@ void the_first_nan_is_named() {
     const TwinMatrix scores(DType::kFloat32, bytes, 300, 20, 4, by_column, 1);
     for (const int common : {0, 30}) {
       const cuda::Positives positives =
-          cuda::find_positives(random_labels(random, 300, 20, common, false).device, kStream);
+          cuda::find_positives(random_labels(random, 300, 20, common, false).device, 0, {}, kStream);
       try {
-        cuda::rank_scan(scores.device, positives, {1, 0, true, nullptr}, kStream);
+        cuda::rank_scan(scores.device, positives, nullptr, {1, 0, true, nullptr}, kStream);
         CHECK(false);
       } catch (const BadValue& error) {
         CHECK(error.row == 77 && error.col == 11);

@@ -12,7 +12,7 @@ from vltr_eval._base import _core
 from vltr_eval._base.arguments import describe_offsets
 from vltr_eval._base.arrays import MAX_ROWS, Device, Matrix, borrow, borrow_matrix, check_device, num_threads, to_host
 from vltr_eval._base.lazy import lazy_property
-from vltr_eval._engine.unknown import UnknownCells
+from vltr_eval._engine.unknown import DeviceUnknownCells, UnknownCells
 from vltr_eval.formats.label_forms import (
     DENSE,
     NAMES,
@@ -27,7 +27,7 @@ from vltr_eval.formats.label_forms import (
 from vltr_eval.formats.table import LabelPairs, Lists
 
 if TYPE_CHECKING:
-    from vltr_eval._base._core import CudaPositives
+    from vltr_eval._base._core import CudaPositives, CudaUnknownCells
 
 __all__ = ["Positives"]
 
@@ -116,7 +116,9 @@ class Positives:
 
         For a matrix on a device, the positives and the unknown cells are copied there.
         """
-        known = matrix.core if self.unknown is None else matrix.core.leave_out(self.unknown.core)
+        known = (
+            matrix.core if self.unknown is None else matrix.core.leave_out(self.unknown.core_on(matrix.device.index))
+        )
         if matrix.device.index is None:
             return known, self.indptr, self.rows
         return known, _core.upload_positives(matrix.core, self.indptr, self.rows)
@@ -225,6 +227,13 @@ class Positives:
         if num_rows is None or num_classes is None:
             num_rows, num_classes = _inferred_shape(labels, num_rows, num_classes)
         value = check_unknown(unknown)
+        if mask is not None or value is not None:
+            values = () if value is None else (value,)
+            on_device = positives_on_device(
+                labels, num_rows, num_classes, unknown=values, mask=mask, device=device, first_row=first_row
+            )
+            if on_device is not None:
+                return on_device
         if mask is not None:
             alone = cls.from_labels(
                 labels,
@@ -319,8 +328,10 @@ class _DevicePositives(Positives):
 
     _core: CudaPositives
 
-    def __init__(self, num_rows: int, num_classes: int, core: CudaPositives) -> None:
-        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, unknown=None, _core=core)
+    def __init__(
+        self, num_rows: int, num_classes: int, core: CudaPositives, unknown: DeviceUnknownCells | None = None
+    ) -> None:
+        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, unknown=unknown, _core=core)
 
     def __repr__(self) -> str:
         return f"<Positives of {self.num_rows} rows and {self.num_classes} classes on cuda:{self._core.device}>"
@@ -347,7 +358,87 @@ class _DevicePositives(Positives):
                 f"labels: expected Positives of arrays where scores are, {matrix.device}, got those of arrays on "
                 f"cuda:{self._core.device}"
             )
-        return matrix.core, self._core
+        known = matrix.core if self.unknown is None else matrix.core.leave_out(self.unknown.core_on(self._core.device))
+        return known, self._core
+
+
+def positives_on_device(
+    labels: Any,
+    num_rows: int,
+    num_classes: int,
+    *,
+    unknown: Sequence[float] = (),
+    absent: Sequence[float] = (),
+    mask: Any = None,
+    device: Device | None = None,
+    first_row: int = 0,
+) -> Positives | None:
+    """Read dense labels on a CUDA device, where their positives and unknown cells stay; None for any other labels.
+
+    Args:
+        labels: See `Positives.from_labels`.
+        num_rows: N.
+        num_classes: C.
+        unknown: Values of unknown cells: -1, 0 and NaN are possible.
+        absent: Further values of negatives.
+        mask: The known cells, in memory anywhere; or UnknownCells. Labels of unknown cells are not read.
+        device: The device of the scores.
+        first_row: The number of the first row, for messages.
+    """
+    if isinstance(labels, (np.ndarray, Positives, LabelPairs, Lists)) or hasattr(labels, "tocoo"):
+        return None
+    shards = labels if isinstance(labels, (list, tuple)) else [labels]
+    axes = {len(getattr(shard, "shape", ())) for shard in shards}
+    if axes != {2} and (axes != {1} or num_classes > 1):
+        return None
+    matrix = borrow_matrix("labels", labels)
+    if matrix.device.index is None:
+        return None
+    if device is not None:
+        check_device("labels", matrix, device, "scores")
+    _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
+    cells = None if mask is None else _mask_beside(matrix, mask, first_row)
+    marks = _mark_bits(unknown)
+    try:
+        found = _core.find_positives(matrix.core, 1, None, marks | _mark_bits(absent), cells)
+    except _core.BadValue as error:
+        _, row, col = error.args
+        value = unknown[0] if len(unknown) == 1 else None
+        raise _bad_value(matrix.value(row, col), first_row + row, col, None, unknown=value) from None
+    if marks:
+        cells = _core.find_unknown(matrix.core, marks, cells)
+    some = cells is not None and bool(cells.counts.any())
+    left_out = DeviceUnknownCells(num_rows, num_classes, cells) if cells is not None and some else None
+    return _DevicePositives(num_rows, num_classes, found, left_out)
+
+
+def _mark_bits(values: Sequence[float]) -> int:
+    """The set of values as find_positives takes it (label_marks.hpp)."""
+    return sum({1 if value == -1 else 2 if value == 0 else 4 for value in values})
+
+
+def _mask_beside(labels: Matrix, mask: Any, first_row: int) -> CudaUnknownCells | None:
+    """The cells that a mask of known cells leaves out, on the device of the labels; None if there are none."""
+    if not isinstance(mask, UnknownCells):
+        matrix = borrow_matrix("mask", mask)
+        if matrix.device.index == labels.device.index:
+            return read_device_mask(matrix, labels.num_rows, labels.num_classes, first_row).on_device
+        mask = _unknown_of_mask(mask, labels.num_rows, labels.num_classes, first_row, None)
+        if mask is None:
+            return None
+    if isinstance(mask, DeviceUnknownCells) and mask.on_device.device == labels.device.index:
+        return mask.on_device
+    return _core.upload_unknown(labels.core, mask.core)
+
+
+def read_device_mask(mask: Matrix, num_rows: int, num_classes: int, first_row: int = 0) -> DeviceUnknownCells:
+    """The cells that a mask of known cells on a device leaves out, which stay there."""
+    _check_mask_shape(mask, num_rows, num_classes)
+    try:
+        return DeviceUnknownCells(num_rows, num_classes, _core.read_mask(mask.core))
+    except _core.BadValue as error:
+        _, row, col = error.args
+        raise _bad_mask(mask.value(row, col), first_row + row, col) from None
 
 
 def _from_array(
@@ -393,19 +484,27 @@ def _unknown_of_mask(
     if isinstance(mask, UnknownCells):
         return mask
     matrix = _on_host(borrow_matrix("mask", mask))
-    if (matrix.num_rows, matrix.num_classes) != (num_rows, num_classes):
-        raise ValueError(
-            f"mask: expected ({num_rows}, {num_classes}) as labels, got ({matrix.num_rows}, {matrix.num_classes})"
-        )
+    _check_mask_shape(matrix, num_rows, num_classes)
     try:
         found = _core.find_unknown(matrix.core, num_threads(threads), None)
     except _core.BadValue as error:
         _, row, col = error.args
-        raise ValueError(
-            "mask: expected 1 for a known cell and 0 for an unknown one, "
-            f"got {matrix.value(row, col)} at row {first_row + row}, class {col}"
-        ) from None
+        raise _bad_mask(matrix.value(row, col), first_row + row, col) from None
     return UnknownCells._from_core(num_rows, num_classes, found)
+
+
+def _check_mask_shape(mask: Matrix, num_rows: int, num_classes: int) -> None:
+    if (mask.num_rows, mask.num_classes) != (num_rows, num_classes):
+        raise ValueError(
+            f"mask: expected ({num_rows}, {num_classes}) as labels, got ({mask.num_rows}, {mask.num_classes})"
+        )
+
+
+def _bad_mask(value: Any, row: int, col: int) -> ValueError:
+    """The error for a value of a mask that is neither 0 nor 1."""
+    return ValueError(
+        f"mask: expected 1 for a known cell and 0 for an unknown one, got {value} at row {row}, class {col}"
+    )
 
 
 def _on_host(matrix: Matrix) -> Matrix:

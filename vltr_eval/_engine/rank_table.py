@@ -533,6 +533,10 @@ class DeviceRankTable(RankTable):
         """As that of a `RankTable`; a kernel does not say how far it is."""
         return super().expected_sampled_average_precision(absent=absent, threads=threads)
 
+    @property
+    def _core_negatives(self) -> dict[str, Any]:
+        return {}  # the table on the device has them
+
     @lazy_property
     def _on_host(self) -> RankTable:
         indptr, thresholds, *counts = self._core.to_numpy()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vltr_eval._base import _core
 from vltr_eval._base.lazy import lazy_property
 
-__all__ = ["UnknownCells"]
+if TYPE_CHECKING:
+    from vltr_eval._base._core import CudaUnknownCells
+
+__all__ = ["DeviceUnknownCells", "UnknownCells"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +130,10 @@ class UnknownCells:
             raise ValueError("unknown: expected lists or bits, got neither")
         return _core.UnknownCells(self.num_rows, bits=np.ascontiguousarray(self.bits, np.uint64))
 
+    def core_on(self, device: int | None) -> _core.UnknownCells | CudaUnknownCells:
+        """The cells as the core takes them for scores on a device: those that are there already, if they are."""
+        return self.core
+
     @lazy_property
     def counts(self) -> np.ndarray:
         """Unknown cells of each class: (C,) int64."""
@@ -218,3 +225,29 @@ class UnknownCells:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return UnknownCells, (self.num_rows, self.num_classes, self.indptr, self.rows, self.bits)
+
+
+class DeviceUnknownCells(UnknownCells):
+    """Unknown cells on a CUDA device; ``bits`` are copied from there on first use.
+
+    Args:
+        num_rows: N.
+        num_classes: C.
+        on_device: The cells as the core has them.
+    """
+
+    on_device: CudaUnknownCells
+
+    def __init__(self, num_rows: int, num_classes: int, on_device: CudaUnknownCells) -> None:
+        self.__dict__.update(num_rows=num_rows, num_classes=num_classes, indptr=None, rows=None, on_device=on_device)
+
+    @lazy_property
+    def bits(self) -> np.ndarray:
+        return self.on_device.to_numpy()
+
+    def core_on(self, device: int | None) -> _core.UnknownCells | CudaUnknownCells:
+        return self.on_device if device == self.on_device.device else self.core
+
+    @lazy_property
+    def counts(self) -> np.ndarray:
+        return self.on_device.counts
