@@ -8,7 +8,7 @@
 
 namespace vltr::cpu {
 
-constexpr std::int64_t kReduceStrip = 1024;  // classes of a call at most, whose sums stay in the L1 cache
+constexpr std::int64_t kReduceStrip = 512;  // classes of a call at most, whose sums stay in the L1 cache
 
 // One view: its score of the first class of a row, and the bytes between two classes.
 struct View {
