@@ -60,7 +60,8 @@ def _lzf(source: Path, target: Path) -> None:
 
     with h5py.File(target, "w") as file:
         scores = np.load(source, mmap_mode="r")
-        file.create_dataset("scores", data=scores, chunks=(1000, scores.shape[1]), compression="lzf", shuffle=True)
+        chunks = (min(1000, len(scores)), scores.shape[1])
+        file.create_dataset("scores", data=scores, chunks=chunks, compression="lzf", shuffle=True)
 
 
 def _gzip(source: Path, target: Path) -> None:
