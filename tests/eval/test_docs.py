@@ -79,6 +79,7 @@ NAMES = {
         "thresholds",
         "table",
         "check",
+        "convert",
         "ava",
         "doctor",
         "demo",

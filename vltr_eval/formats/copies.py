@@ -35,7 +35,7 @@ class _Copy:
     """A temporary file that is deleted with this object, or when Python ends."""
 
     def __init__(self, path: Path) -> None:
-        self._delete = weakref.finalize(self, _unlink, path)
+        self.delete = weakref.finalize(self, _unlink, path)
 
 
 def _unlink(path: Path) -> None:
@@ -61,18 +61,19 @@ def make_copy(source: Source, progress: Progress | None = None) -> Source:
     size = source.size
     descriptor, name = tempfile.mkstemp(prefix="vltr-", suffix=source.suffix)
     copied = replace(source, path=Path(name), copy=_Copy(Path(name)))
-    with os.fdopen(descriptor, "wb") as target, remote(address), _open(source, address) as stored:
-        kind = Path(address).suffix.lower()
-        with _decompressing(source):
-            content: Any = _decompressed(source, stored, kind) if kind in COMPRESSIONS else stored
-            limit = _limit(copied, content, size) if kind in COMPRESSIONS else None
-            _pump(
-                source,
-                limit[1] if limit else content,
-                target,
-                limit[0] if limit else None,
-                _reporter(stored, size, progress),
-            )
+    kind = Path(address).suffix.lower()
+    try:
+        with os.fdopen(descriptor, "wb") as target, remote(address), _open(source, address) as stored:
+            report = _reporter(stored, size, progress)
+            if kind not in COMPRESSIONS:
+                _pump(source, stored, target, None, report)
+            else:
+                with _decompressing(source):
+                    limit, content = _limit(copied, _decompressed(source, stored, kind), size)
+                    _pump(source, content, target, limit, report)
+    except BaseException:
+        copied.copy.delete()  # the traceback would keep it
+        raise
     return copied
 
 
@@ -140,6 +141,34 @@ class _Chain:
         return b""
 
 
+class _Zstandard:
+    """The decompressed bytes of zstandard frames; the package's own reader takes a truncated frame for a whole one."""
+
+    _INPUT = 1 << 12  # bytes at a time, which become 128 MiB at most
+
+    def __init__(self, zstandard: Any, stored: Any) -> None:
+        self._make = zstandard.ZstdDecompressor().decompressobj
+        self._stored = stored
+        self._frame: Any = None
+        self._waiting = b""
+        self._made, self._given = b"", 0
+
+    def read(self, count: int) -> bytes:
+        while self._given == len(self._made):
+            data = self._waiting or self._stored.read(self._INPUT)
+            self._waiting = b""
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("a truncated frame")
+                return b""
+            self._frame = self._frame or self._make()
+            self._made, self._given = self._frame.decompress(data), 0
+            if self._frame.eof:
+                self._waiting, self._frame = self._frame.unused_data, None
+        first, self._given = self._given, min(len(self._made), self._given + count)
+        return self._made[first : self._given]
+
+
 def _decompressed(source: Source, stored: Any, kind: str) -> Any:
     """The stream of the decompressed bytes."""
     if kind == ".gz":
@@ -155,8 +184,7 @@ def _decompressed(source: Source, stored: Any, kind: str) -> Any:
 
         return lzma.LZMAFile(stored)
     if kind == ".zst":
-        zstandard = require("zstandard", "fsspec", source)
-        return zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
+        return _Zstandard(require("zstandard", "fsspec", source), stored)
     return require("lz4.frame", "fsspec", source).LZ4FrameFile(stored)
 
 

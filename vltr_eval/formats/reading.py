@@ -657,8 +657,12 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
     if source.needs_copy:
         from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
 
-        source = make_copy(source, part_of(progress, 0.0, 0.5))
-        progress = part_of(progress, 0.5, 1.0)
+        copied = make_copy(source, part_of(progress, 0.0, 0.5))
+        try:
+            return read_table(copied, role, options, part_of(progress, 0.5, 1.0))
+        except BaseException:
+            copied.copy.delete()  # the traceback would keep it
+            raise
     suffix = source.suffix
     if suffix != ".zarr":  # a folder, perhaps a remote one
         with reading(source):

@@ -18,6 +18,7 @@ from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._base.terminal import OK, ProgressBar, add_command
 from vltr_eval.formats import FORMS, LabelPairs, read_class_names, read_ids, read_labels, read_scores
 from vltr_eval.formats.content import Content, Narrowing, dtype_of, narrowed
+from vltr_eval.formats.sources import is_url
 from vltr_eval.formats.writers import CHUNKED, KEYED, WRITERS, Layout, Writer, writer_of
 from vltr_eval.program.options import parse_names, parse_yes_or_no, whole_number
 from vltr_eval.program.outputs import files_of, note
@@ -97,6 +98,8 @@ def _check(args: argparse.Namespace) -> None:
         args.refuse("argument --dtype: expected scores, got --labels")
     if not args.labels and (args.label_form is not None or args.num_classes is not None):
         args.refuse("argument --labels: give it as well, since --label-form and --num-classes are about labels")
+    if is_url(args.output):
+        args.refuse(f"argument OUT: expected a path, got a URL, {args.output}; write a file and copy it")
     target = os.path.realpath(args.output)
     if any(os.path.realpath(file) == target for spec in args.inputs for file in files_of(spec)):
         args.refuse(f"{args.output} is an input and cannot be an output as well")
@@ -169,7 +172,7 @@ def _described(content: Content) -> str:
     if content.pairs is not None:
         return f"{rows}, {len(content.pairs.rows):,} labels"
     shape = f"{content.num_rows:,} x {content.shape[1]:,}" if content.is_matrix else rows
-    return f"{shape} {content.dtype}"
+    return shape if str(content.dtype) == "bfloat16" else f"{shape} {content.dtype}"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -91,6 +92,8 @@ def make_cases() -> Iterator[Case]:
         warnings.simplefilter("ignore")  # torch's and scipy's notes about layouts in beta
         for family in (_npy, _npz, _sparse_npz, _safetensors, _pt, _parquet, _text, _json, _lists, _frames, _tensors):
             yield from family()
+        yield from _h5()
+        yield from _zarr()
 
 
 def _file(suffix: str, write: Callable[[Path], Any]) -> Callable[[Path], Path]:
@@ -354,6 +357,99 @@ def _lists() -> Iterator[Case]:
     yield Case(".lst, .txt", "class indices", "<class>/<id> <frames> <class>,", LABELS, _text_file(".lst", folder))
     open_form = "v2 1 0\nv0 0 2\nv1 0 1\n"
     yield Case(".lst, .txt", "class indices", "<id> <number> <number>", LABELS, _text_file(".txt", open_form), None)
+
+
+# Containers
+
+
+def _h5() -> Iterator[Case]:
+    def saved(write: Callable[[Any], Any], **options: Any) -> Callable[[Path], Path]:
+        def make(path: Path) -> None:
+            with h5py.File(path, "w", **options) as file:
+                write(file)
+
+        return _file(".h5", make)
+
+    for dtype in NUMPY_DTYPES:
+        if dtype in ("datetime64[s]", "timedelta64[s]", "U3", "object"):  # h5py writes none of them
+            continue
+        array, expected = _array(dtype), BITS if _is_read(dtype) else None
+        for layout, how in (
+            ("contiguous", {}),
+            ("chunks; gzip, shuffle, lzf, fletcher32", {"chunks": (2, 2)}),
+            ("chunks; gzip, shuffle, lzf, fletcher32", {"chunks": (2, 2), "compression": "gzip", "shuffle": True}),
+            ("chunks; gzip, shuffle, lzf, fletcher32", {"chunks": (2, 2), "compression": "lzf", "fletcher32": True}),
+        ):
+            yield Case(".h5", dtype, layout, SCORES,
+                       saved(lambda f, a=array, h=how: f.create_dataset("preds", data=a, **h)), expected)  # fmt: skip
+        if expected is not None and array.dtype.itemsize > 1:
+            swapped = array.astype(array.dtype.newbyteorder(">"))
+            yield Case(
+                ".h5", dtype, "big-endian", SCORES, saved(lambda f, a=swapped: f.create_dataset("preds", data=a))
+            )
+    half = BITS / 2
+    structured = np.array([(0, 1), (1, 0)], [("cat", "f4"), ("dog", "f4")])
+    yield Case(".h5", "structured", "contiguous", SCORES, saved(lambda f: f.create_dataset("preds", data=structured)),
+               None)  # fmt: skip
+    vlen = h5py.vlen_dtype(np.int64)
+    yield Case(".h5", "vlen", "rows of different lengths", LABELS,
+               saved(lambda f: f.create_dataset("labels", (3,), vlen)), None)  # fmt: skip
+    yield Case(".h5", "float64", "in a group, with ids and class names", SCORES, saved(_write_group), half)
+    yield Case(".h5", "float64", "scale-offset filter", SCORES,
+               saved(lambda f: f.create_dataset("preds", data=half, chunks=(3, 3), scaleoffset=3)), half)  # fmt: skip
+    link = h5py.ExternalLink("other.h5", "/preds")
+    yield Case(".h5", "any", "a link to another file", SCORES, saved(lambda f: f.__setitem__("preds", link)), None)
+    virtual = h5py.VirtualLayout((3, 3), "f8")
+    yield Case(".h5", "any", "virtual data set", SCORES,
+               saved(lambda f: f.create_virtual_dataset("preds", virtual)), None)  # fmt: skip
+    yield Case(".h5", "any", "never written", SCORES, saved(lambda f: f.create_dataset("preds", (3, 3))), None)
+    for dtype in ("bool", "uint8", "int64", "float32"):
+        yield Case(".h5", dtype, "csr matrix in a group", LABELS, saved(lambda f, d=dtype: _write_csr(f, d)))
+    for dtype in ("int64", "int32", "uint8"):
+        index = np.array([1, 0, 2], dtype)
+        yield Case(".h5", dtype, "(N,) class indices", LABELS,
+                   saved(lambda f, a=index: f.create_dataset("labels", data=a)), index)  # fmt: skip
+
+
+def _write_group(file: Any) -> None:
+    file["test/preds"], file["test/video_id"], file["test/class_names"] = BITS / 2, list(IDS), list(NAMES)
+
+
+def _write_csr(file: Any, dtype: str) -> None:
+    matrix = scipy.sparse.csr_matrix(BITS.astype(dtype))
+    for name, values in (("data", matrix.data), ("indices", matrix.indices), ("indptr", matrix.indptr)):
+        file[f"labels/{name}"] = values
+    file["labels"].attrs["shape"] = matrix.shape
+
+
+def _zarr() -> Iterator[Case]:
+    try:
+        import zarr
+    except ImportError:  # it needs Python 3.11
+        return
+
+    def saved(array: np.ndarray, format: int, **how: Any) -> Callable[[Path], Path]:
+        def make(path: Path) -> None:
+            group = zarr.open_group(path, mode="w", zarr_format=format)
+            group.create_array("preds", shape=array.shape, dtype=array.dtype, **how)[...] = array
+
+        return _file(".zarr", make)
+
+    for dtype in NUMPY_DTYPES:
+        array, expected = _array(dtype), BITS if _is_read(dtype) else None
+        if dtype in ("longdouble", "object", "V4"):  # zarr writes none of them
+            continue
+        yield Case(".zarr", dtype, "format 2 and 3", SCORES, saved(array, 2, chunks=(2, 2)), expected)
+        yield Case(".zarr", dtype, "format 2 and 3", SCORES, saved(array, 3, chunks=(2, 2)), expected)
+        if expected is None:
+            continue
+        plain = {"chunks": (2, 2), "compressors": None}
+        yield Case(".zarr", dtype, "without compression, sharded", SCORES, saved(array, 3, **plain))
+        sharded = saved(array, 3, chunks=(1, 1), shards=(2, 2))
+        yield Case(".zarr", dtype, "without compression, sharded", SCORES, sharded)
+        if array.dtype.itemsize > 1:
+            swapped = array.astype(array.dtype.newbyteorder(">"))
+            yield Case(".zarr", dtype, "big-endian", SCORES, saved(swapped, 2, chunks=(2, 2)))
 
 
 # In memory
