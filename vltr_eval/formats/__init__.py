@@ -5,6 +5,8 @@
     table         the one description of a table, which every reader fills
     numpy_files   .npy, .npz (and scipy's sparse .npz)
     tensors       .safetensors, .pt
+    pickle_files  .pkl of mmaction2, mmengine and PySlowFast
+    pickled_data  the plain data of a pickle, without an unpickler
     arrow         .parquet, and arrow columns
     frames        data frames in memory: pandas, polars, arrow
     text          .csv, .tsv, .txt

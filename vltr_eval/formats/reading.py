@@ -316,7 +316,7 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
         (N,) objects of str, or int64.
     """
     source = expand_one(path)
-    if source.suffix == ".txt":
+    if source.suffix == ".txt" or _is_text_pkl(source):
         with reading(source):
             check_regular(source)
             lines = [line.strip() for line in label_lists.lines_of(source)]
@@ -336,6 +336,17 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
         if len(positions) == 1:
             return _checked_ids(str(source), table.read_column(positions[0]), table.num_rows)
     raise InputError(f"{source}: expected one column of ids, got {len(table.columns)} columns")
+
+
+def _is_text_pkl(source: Source) -> bool:
+    """Whether a file is called .pkl and holds lines of text, as DistributionBalancedLoss' img_id.pkl."""
+    if source.suffix not in (".pkl", ".pickle"):
+        return False
+    from vltr_eval.formats.pickled_data import is_pickle
+
+    with reading(source):
+        check_regular(source)
+        return not is_pickle(source.path)
 
 
 def _ids_of_npy(source: Source) -> np.ndarray:
@@ -587,6 +598,8 @@ _FORMATS = (
     ".safetensors",
     ".pt",
     ".pth",
+    ".pkl",
+    ".pickle",
     ".parquet",
     ".arrow",
     ".feather",
@@ -599,7 +612,7 @@ _FORMATS = (
     ".ndjson",
 )
 _SEVERAL_ARRAYS = {".npz", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"}
-_SEVERAL_ARRAYS |= {".arrow", ".feather", ".ipc"}
+_SEVERAL_ARRAYS |= {".arrow", ".feather", ".ipc", ".pkl", ".pickle"}
 
 
 def _counts_table(source: Source) -> Table:
@@ -644,6 +657,10 @@ def _read(source: Source, suffix: str, role: Role, options: Options, progress: P
         from vltr_eval.formats import tensors
 
         return (tensors.read_safetensors if suffix == ".safetensors" else tensors.read_pt)(source, role)
+    if suffix in (".pkl", ".pickle"):
+        from vltr_eval.formats import pickle_files
+
+        return pickle_files.read_pkl(source, role)
     if suffix == ".parquet":
         from vltr_eval.formats import arrow
 
