@@ -173,12 +173,21 @@ def _stacked(source: Source, role: Role, rows: Sequence[Any]) -> Any:
     is_whole = rows[0].dtype.kind in "iu"
     if role is LABELS and is_whole and shapes <= {(), (1,)}:  # one class a row
         return np.array([int(row.reshape(())) for row in rows], np.int64)
-    if role is LABELS and is_whole and all(len(shape) == 1 for shape in shapes):
+    if role is LABELS and is_whole and all(len(shape) == 1 for shape in shapes) and not _is_dense(rows, shapes):
         return Lists.from_rows([row.tolist() for row in rows])
     if len(shapes) > 1:
         at = next(number for number, row in enumerate(rows) if row.shape != rows[0].shape)
         raise InputError(f"{source}: row {at}: expected shape {rows[0].shape} as in row 0, got {rows[at].shape}")
     return np.stack(rows)
+
+
+def _is_dense(rows: Sequence[np.ndarray], shapes: set[Any]) -> bool:
+    """Whether equally long rows of 0 and 1 cannot be lists of class indices, since some row has a number twice."""
+    if len(shapes) > 1:
+        return False
+    matrix = np.stack(rows)
+    is_bits = ((matrix == 0) | (matrix == 1)).all()
+    return bool(is_bits and ((matrix == 0).sum(1) > 1).any() | ((matrix == 1).sum(1) > 1).any())
 
 
 def _rectangle(source: Source, lists: Lists) -> np.ndarray:

@@ -26,12 +26,12 @@ _MAX_DIMS = 32
 _MAX_DIGITS = 16  # bytes of a whole number
 _SPARE = 1 << 20  # bytes that may be copied beyond those of the file
 
-# Of the bytes of a storage, by the class that torch names.
+# The dtype of a storage by the class that torch names.
 _STORAGES = {
     **{"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8", "IntStorage": "<i4"},
     **{"ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?", "BFloat16Storage": "bf"},
 }
-_KINDS = "biufSU"  # of numpy's dtypes
+_KINDS = "biufSU"  # the kinds of dtypes that are made
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 

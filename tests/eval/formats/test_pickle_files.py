@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vltr_eval
-from vltr_eval.formats import InputError, Lists, read_ids, read_labels, read_pair, read_scores, read_train_counts
+from vltr_eval.formats import InputError, read_ids, read_labels, read_pair, read_scores, read_train_counts
 from vltr_eval.formats.group_files import read_group_file
 from vltr_eval.formats.pickled_data import PickledArray, load_pickle
 from vltr_eval.formats.sources import Source
@@ -302,13 +302,17 @@ def test_pyslowfast(tmp_path, labels):
     assert found.to_json() == vltr_eval.evaluate(SCORES, labels, sap=15).to_json()
 
 
+def test_lists_of_class_indices(tmp_path):
+    path = save(tmp_path / "x.pkl", {"gt_labels": [np.flatnonzero(row) for row in HOT]}, 2)
+    assert read_labels(path, label_form="indices").values.rows.tolist() == np.nonzero(HOT)[0].tolist()
+
+
 def test_distribution_balanced_loss(tmp_path):
-    lists = [np.flatnonzero(row) for row in HOT]
+    lists = list(HOT.astype(np.int64))
     counts = HOT.sum(0)
     content = {"gt_labels": lists, "class_freq": counts, "neg_class_freq": 30 - counts, "condition_prob": np.eye(4)}
     path = save(tmp_path / "class_freq.pkl", content, 2)
-    found = read_labels(path, label_form="indices")
-    assert isinstance(found.values, Lists) or found.values.rows.tolist() == np.nonzero(HOT)[0].tolist()
+    assert (read_labels(path).values == HOT).all()
     assert read_train_counts(path).tolist() == counts.tolist()
     split = {"head": {np.int64(0)}, "middle": {np.int64(1), np.int64(3)}, "tail": {np.int64(2)}}
     groups = read_group_file(save(tmp_path / "class_split.pkl", split, 2))
