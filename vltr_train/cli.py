@@ -134,7 +134,8 @@ def _pack_source(args: argparse.Namespace) -> PackSource:
 
     format = args.format or ("own" if Path(args.labels).is_file() else "videolt")
     for option in _OWN_OPTIONS:
-        if format != "own" and getattr(args, option) is not None:
+        allowed = ("own", "youtube8m") if option == "class_names" else ("own",)
+        if format not in allowed and getattr(args, option) is not None:
             raise ValueError(f"--{option.replace('_', '-')}: expected a labels file (--format own), got {args.labels}")
     source = _SOURCES[format](pack, args)
     changes = {key: value for key in ("name", "bounds") if (value := getattr(args, key)) is not None}
@@ -171,6 +172,13 @@ _SOURCES: dict[str, Callable[[Any, argparse.Namespace], PackSource]] = {
     "charadesego": lambda pack, args: pack.charades(args.labels, args.features, name="own-charadesegolt"),
     "minikinetics": lambda pack, args: pack.minikinetics(args.labels, args.features, args.imbalance),
     "ava": lambda pack, args: pack.ava(args.labels, args.features),
+    "youtube8m": lambda pack, args: pack.youtube8m(
+        args.labels,
+        args.features,
+        num_classes=args.num_classes,
+        class_names=None if args.class_names is None else list(read_class_names(args.class_names).names),
+        threads=args.threads,
+    ),
     "own": lambda pack, args: pack.own(
         args.labels,
         args.features,
@@ -508,7 +516,7 @@ def _add_pack(commands: Any) -> None:
         commands, "pack", _pack, "Pack one .npy a video into one array. Called again, an unfinished pack goes on."
     )
     parser.add_argument("labels", metavar="LABELS", help="folder of the label lists, or a labels file: id,labels")
-    parser.add_argument("features", metavar="FEATURES", help="folder of <video>.npy")
+    parser.add_argument("features", metavar="FEATURES", help="folder of <video>.npy, or of YouTube-8M's .tfrecord")
     parser.add_argument("folder", metavar="DIR", help="where the data set shall be")
     parser.add_argument(
         "--format", choices=tuple(_SOURCES), help="of the labels (default: videolt for a folder, own for a file)"
@@ -516,6 +524,9 @@ def _add_pack(commands: Any) -> None:
     parser.add_argument("--name", help="of the data set (default: that of the lists or the file)")
     parser.add_argument("--bounds", type=_bounds, metavar="H,L", help="head has more, tail at most (default: 500,100)")
     parser.add_argument("--class-names", metavar="FILE", help="own: one name a line (default: numbered by name)")
+    parser.add_argument(
+        "--num-classes", type=int, metavar="N", help="youtube8m: (default: 3862, or 4716 for the files of 2017)"
+    )
     parser.add_argument("--validate", metavar="FILE", help="own: labels of the validation split")
     parser.add_argument("--test", metavar="FILE", help="own: labels of the test split")
     parser.add_argument(

@@ -48,7 +48,9 @@ _USED = 16  # every 16th result is evaluated
 _KEPT = 3  # finds stored of one kind
 
 # The formats of torch and pyarrow are chosen less often, because they take about ten times as long.
-_WEIGHTS = {"legacy_pt": 1, "zip": 2, "parquet": 1, "npy": 4, "safetensors": 3, "text": 3, "json": 3}
+_WEIGHTS = {"legacy_pt": 1, "zip": 2, "parquet": 1, "npy": 4, "safetensors": 3, "text": 3, "json": 3} | {
+    **{"arrow": 1, "pickle": 1, "tfrecord": 1},
+}
 
 
 class Memory:

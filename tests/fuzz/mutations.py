@@ -16,6 +16,8 @@ import zipfile
 from random import Random
 from typing import Any
 
+from vltr_eval._base.records import crc32c
+
 NUMBERS = (
     *("0", "-0", "1", "-1", "2", "7", "255", "256", "32768", "65536", "2147483647", "2147483648", "4294967296"),
     *("4611686018427387904", "9223372036854775807", "9223372036854775808", "18446744073709551616"),
@@ -353,12 +355,36 @@ def change_footer(rng: Random, data: bytes) -> bytes:
 
 PARQUET = (*BYTES, *(change_footer,) * 8)
 
+# TFRecord
+
+
+def change_record(rng: Random, data: bytes) -> bytes:
+    """Mutate the message of the first record, behind right checksums."""
+    if len(data) < 16:
+        return rng.choice(BYTES)(rng, data)
+    end = 12 + int.from_bytes(data[:8], "little")
+    message = rng.choice(BYTES)(rng, data[12:end])
+    length = len(message).to_bytes(8, "little")
+    return length + _masked_checksum(length) + message + _masked_checksum(message) + data[end + 4 :]
+
+
+def _masked_checksum(data: bytes) -> bytes:
+    crc = crc32c(data)
+    return ((((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+TFRECORD = (*BYTES, *(change_record,) * 20)
+
+
 _OF_FORMAT = {
     "npy": NPY,
     "zip": ZIP,
     "legacy_pt": PICKLE,
     "safetensors": SAFETENSORS,
     "parquet": PARQUET,
+    "arrow": BYTES,
+    "pickle": PICKLE,
+    "tfrecord": TFRECORD,
     "text": TEXT,
     "json": JSON,
 }

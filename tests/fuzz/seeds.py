@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +28,10 @@ import torch
 
 import vltr_eval
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "eval" / "formats"))  # importlib mode adds nothing
+
+from tfrecord_bytes import example, record, sequence
+
 FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 WHOLES = ("?", "i1", "u1", "<i2", ">i2", "<u2", "<i4", ">i4", "<u4", "<i8", ">i8", "<u8", ">u8")
 TORCH_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -37,7 +43,7 @@ class Seed:
     """One valid file.
 
     Attributes:
-        format: The kind of mutations: "npy", "zip", "safetensors", "legacy_pt", "parquet", "text" or "json".
+        format: The kind of mutations, a key of `mutations._OF_FORMAT`.
         suffix: The end of the file's name.
         target: The reader; a key of `readings.TARGETS`.
         data: The content.
@@ -175,6 +181,44 @@ def _parquet(rng: Random) -> Iterator[Seed]:
     yield Seed("parquet", ".parquet", "labels", _buffered(frame.to_parquet), labels)
 
 
+def _arrow(rng: Random) -> Iterator[Seed]:
+    """Arrow files and streams of columns, in one batch or in several."""
+    scores, labels = _scores(rng, rng.choice(FLOATS[:3])), _labels(rng)
+    options = pa.ipc.IpcWriteOptions(compression=rng.choice([None, None, "lz4", "zstd"]))
+    rows, make = rng.choice([None, 2]), rng.choice([pa.ipc.new_file, pa.ipc.new_stream])
+    columns = {name: pa.array(scores[:, k]) for k, name in enumerate(_names(scores.shape[1]))}
+    lists = {"labels": pa.array([row.nonzero()[0].tolist() for row in labels], pa.list_(pa.int64()))}
+    for target, content, truth in (
+        ("scores", {"id": _ids(len(scores)), **columns}, scores),
+        ("labels", {"id": _ids(len(labels)), **lists}, None),
+    ):
+        table = pa.table(content)
+
+        def write(stream: io.BytesIO, table: pa.Table = table) -> None:
+            with make(stream, table.schema, options=options) as writer:
+                writer.write_table(table, max_chunksize=rows)
+
+        yield Seed("arrow", rng.choice([".arrow", ".feather"]), target, _buffered(write), truth)
+
+
+def _pickle(rng: Random) -> Iterator[Seed]:
+    """Results as mmengine and PySlowFast pickle them."""
+    scores, protocol = _scores(rng, np.float32), rng.choice([2, 3, 4, 5])
+    tensor = torch.from_numpy(scores)
+    dumped = [{"pred_score": row, "gt_label": torch.tensor([1])} for row in tensor.unbind()]
+    for content in (dumped, [tensor, torch.zeros(len(tensor), dtype=torch.int64)], {"preds": scores, "a": {1, 2}}):
+        yield Seed("pickle", ".pkl", "scores", pickle.dumps(content, protocol), scores)
+
+
+def _tfrecord(rng: Random) -> Iterator[Seed]:
+    """One record of YouTube-8M's video level, or one of its frame level."""
+    labels = sorted(rng.sample(range(200), rng.randint(0, 4)))
+    own = example(id=b"abcd", labels=labels, mean_rgb=np.zeros(3))
+    frames = sequence({"id": b"abcd", "labels": labels}, {"rgb": [b"1234", b"5678"]})
+    for message in (own, frames):
+        yield Seed("tfrecord", ".tfrecord", "labels", record(message) * rng.randint(1, 2))
+
+
 def _csv(rng: Random) -> Iterator[Seed]:
     scores, labels = _scores(rng), _labels(rng)
     frame = pd.DataFrame(scores, columns=_names(scores.shape[1]))
@@ -280,4 +324,7 @@ def _training(rng: Random) -> Iterator[Seed]:
     yield Seed("text", ".csv", "own_labels", own.encode())
 
 
-WRITERS = (_npy, _npz, _safetensors, _pt, _parquet, _csv, _lists_as_text, _json, _ava, _results, _training)
+WRITERS = (
+    *(_npy, _npz, _safetensors, _pt, _parquet, _arrow, _pickle, _tfrecord),
+    *(_csv, _lists_as_text, _json, _ava, _results, _training),
+)

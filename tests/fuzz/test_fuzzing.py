@@ -122,7 +122,7 @@ def test_cases_repeat_by_their_number():
     seeds = [fuzz_reading.seeds_of_round(3, 0, None) for _ in range(2)]
     for case in range(200):
         one, other = (fuzz_reading.make_case(3, case, known) for known in seeds)
-        if one[0].format != "legacy_pt":  # these files contain memory addresses
+        if one[0].format not in ("legacy_pt", "pickle"):  # these files contain memory addresses
             assert one[1] == other[1]
 
 

@@ -72,6 +72,7 @@ class Block:
         offset: (N,) int64, where the data of each record start.
         length: (N,) int64.
         first: The number of the first record within the file.
+        end: Where the last of these records ends within the data; the next block starts there.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class Block:
     offset: np.ndarray
     length: np.ndarray
     first: int = 0
+    end: int = 0
 
     def parse(self, features: Sequence[Feature], threads: int | None = None) -> list[FeatureColumn]:
         """Read some features of every record.
@@ -132,12 +134,12 @@ def whole_file(path: Path, threads: int | None = None) -> Block:
         return blocks[0]
     parts, starts, end = [], [], 0
     for block in blocks:
-        parts.append(bytes(block.data))
+        parts.append(memoryview(block.data)[: block.end])
         starts.append(block.offset + end)
-        end += len(block.data)
+        end += block.end
     empty = [np.empty(0, np.int64)]
     lengths = [block.length for block in blocks] or empty
-    return Block(path, b"".join(parts), np.concatenate(starts or empty), np.concatenate(lengths))
+    return Block(path, b"".join(parts), np.concatenate(starts or empty), np.concatenate(lengths), 0, end)
 
 
 def _decompressed_blocks(path: Path, threads: int, progress: Progress | None) -> Iterator[Block]:
@@ -197,7 +199,7 @@ def _block(
     if status in (2, 3):
         part = "length" if status == 2 else "data"
         raise InputError(f"{path}: record {number}: damaged: the checksum of its {part} is wrong")
-    return Block(path, data, offset, length, first), end
+    return Block(path, data, offset, length, first, end), end
 
 
 def crc32c(data: Any) -> int:

@@ -11,6 +11,8 @@
     tiles         compressed chunks, decoded on several threads
     copies        local copies of compressed files and of URLs
     remote        URLs: sizes and patterns
+    pickle_files  .pkl of mmaction2, mmengine and PySlowFast
+    pickled_data  the plain data of a pickle, without an unpickler
     arrow         .parquet, and arrow columns
     frames        data frames in memory: pandas, polars, arrow
     text          .csv, .tsv, .txt

@@ -188,7 +188,12 @@ def _describe(source: Source, path: Path) -> _File:
                 compressed |= is_compressed
         if is_file and len(lengths) != reader.num_record_batches:
             raise InputError(f"{path}: damaged: states {reader.num_record_batches} batches, but has {len(lengths)}")
-        return _File(path, reader.schema, tuple(lengths), compressed)
+        file = _File(path, reader.schema, tuple(lengths), compressed)
+    if sum(lengths) > own.size and len(file.schema):  # memory is allocated by these numbers, so they are not believed
+        kinds = [field.type for field in file.schema]
+        for _ in _batches(file, [min(range(len(kinds)), key=lambda position: arrow.width_of(kinds[position]))]):
+            pass
+    return file
 
 
 def _batch_header(metadata: Any) -> tuple[int, bool]:

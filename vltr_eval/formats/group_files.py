@@ -205,6 +205,10 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
         return _of_table(str(source), read_csv(source))
     if source.suffix == ".parquet":
         return _of_table(str(source), read_parquet(source))
+    if source.suffix in (".pkl", ".pickle"):
+        from vltr_eval.formats.pickle_files import read_groups as read_sets
+
+        return _stated(str(source), read_sets(source))
     if source.suffix not in (".txt", ".lst", ""):
         raise InputError(
             f"{source}: cannot read groups from a {source.suffix!r} file; expected .csv, .tsv, .parquet, .json, or "

@@ -332,7 +332,7 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
         from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
 
         source = make_copy(source)
-    if source.suffix == ".txt":
+    if source.suffix == ".txt" or _is_text_pkl(source):
         with reading(source):
             check_regular(source)
             lines = [line.strip() for line in label_lists.lines_of(source)]
@@ -352,6 +352,17 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
         if len(positions) == 1:
             return _checked_ids(str(source), table.read_column(positions[0]), table.num_rows)
     raise InputError(f"{source}: expected one column of ids, got {len(table.columns)} columns")
+
+
+def _is_text_pkl(source: Source) -> bool:
+    """Whether a file is called .pkl and holds lines of text, as DistributionBalancedLoss' img_id.pkl."""
+    if source.suffix not in (".pkl", ".pickle"):
+        return False
+    from vltr_eval.formats.pickled_data import is_pickle
+
+    with reading(source):
+        check_regular(source)
+        return not is_pickle(source.path)
 
 
 def _ids_of_npy(source: Source) -> np.ndarray:
@@ -607,6 +618,8 @@ _FORMATS = (
     ".safetensors",
     ".pt",
     ".pth",
+    ".pkl",
+    ".pickle",
     ".parquet",
     ".arrow",
     ".feather",
@@ -618,19 +631,8 @@ _FORMATS = (
     ".jsonl",
     ".ndjson",
 )
-_SEVERAL_ARRAYS = {".h5", ".hdf5", ".zarr", ".zip"} | {
-    ".npz",
-    ".safetensors",
-    ".pt",
-    ".pth",
-    ".parquet",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-}
-_SEVERAL_ARRAYS |= {".arrow", ".feather", ".ipc"}
+_SEVERAL_ARRAYS = {".npz", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"}
+_SEVERAL_ARRAYS |= {".h5", ".hdf5", ".zarr", ".zip", ".arrow", ".feather", ".ipc", ".pkl", ".pickle"}
 
 
 def _counts_table(source: Source) -> Table:
@@ -695,6 +697,10 @@ def _read(source: Source, suffix: str, role: Role, options: Options, progress: P
         from vltr_eval.formats import tensors
 
         return (tensors.read_safetensors if suffix == ".safetensors" else tensors.read_pt)(source, role)
+    if suffix in (".pkl", ".pickle"):
+        from vltr_eval.formats import pickle_files
+
+        return pickle_files.read_pkl(source, role)
     if suffix == ".parquet":
         from vltr_eval.formats import arrow
 

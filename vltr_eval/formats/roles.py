@@ -47,7 +47,9 @@ LABELS = Role(
 )
 COUNTS = Role(
     "training counts",
-    frozenset({"counts", "train_counts", "count", "num_train", "frequencies", "frequency"} | {"train_count"}),
+    frozenset(
+        {"counts", "train_counts", "count", "num_train", "frequencies", "frequency"} | {"train_count", "class_freq"}
+    ),
 )
 IDS = Role(
     "row ids",

@@ -28,6 +28,7 @@ from vltr_train.data.label_lists import (
     read_minikinetics,
 )
 from vltr_train.data.own_labels import read_own_labels
+from vltr_train.data.record_frames import RecordFrames, record_files
 
 __all__ = [
     "CHARADES_BOUNDS",
@@ -40,6 +41,7 @@ __all__ = [
     "own",
     "pack",
     "videolt",
+    "youtube8m",
 ]
 
 CHARADES_BOUNDS = (100, 20)
@@ -47,6 +49,9 @@ CHARADES_BOUNDS = (100, 20)
 
 MINIKINETICS_BOUNDS = (300, 40)
 """Head and tail of Imbalanced-MiniKinetics200 (MOVE's published code)."""
+
+YOUTUBE8M_CLASSES = {"id": 3_862, "video_id": 4_716}
+"""Classes of YouTube-8M of 2018 and of 2017, by the name of the ids in their records."""
 
 VIDEOLT_SIZE = (1_004, 179_334)
 """Classes and training videos of VideoLT."""
@@ -58,13 +63,16 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class PackSource:
-    """Labels and features to pack. features: the folder with <id>.npy of each video, (n, D) of any float dtype.
+    """Labels and features to pack.
+
+    features: the folder with <id>.npy of each video, (n, D) of any float dtype; or the records of YouTube-8M's files. A
+    folder of TFRecord files is read as such records.
 
     note: one sentence about something that the labels lack, or nothing.
     """
 
     lists: DatasetLists
-    features: Path
+    features: Path | RecordFrames
     note: str = ""
 
 
@@ -148,6 +156,71 @@ def ava(labels: PathLike, features: PathLike) -> PackSource:
     else:
         names = tuple(classes[action] for action in sorted(classes))
     return PackSource(DatasetLists("ava", DEFAULT_BOUNDS, names, train, test=test), Path(features), note)
+
+
+def youtube8m(
+    labels: PathLike,
+    features: PathLike,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> PackSource:
+    """Read YouTube-8M's TFRecord files of the frame level: train*.tfrecord, validate*.tfrecord, test*.tfrecord.
+
+    Args:
+        labels: The folder of these files, which may be compressed: .tfrecord.gz. Test files without labels, which were
+            not published, are left out.
+        features: The same folder, or another one with the records of these videos.
+        num_classes: Default 3,862 as in 2018, or 4,716 where ids are called video_id as in 2017.
+        class_names: Names in class order. Default: class0000 and so on.
+        threads: Threads of the core.
+
+    Returns:
+        The source for `pack`. A frame has the numbers of rgb and then those of audio.
+
+    Raises:
+        InputError: No train*.tfrecord, a damaged file, a class that is not below the number of classes, or a video
+            twice.
+    """
+    folder = Path(labels)
+    files = {split: record_files(folder, split) for split in ("train", "validate", "test")}
+    if not files["train"]:
+        raise InputError(f"{folder}: expected files train*.tfrecord, got none")
+    every = [path for paths in files.values() for path in paths]
+    records = RecordFrames(every, threads)
+    if class_names is not None:
+        num_classes = len(class_names)
+    total = num_classes or YOUTUBE8M_CLASSES["video_id" if records.old_names else "id"]
+    names = default_class_names(total) if class_names is None else tuple(class_names)
+    lists: dict[str, Any] = {}  # of LabelList
+    note = ""
+    split_of = {path: split for split, paths in files.items() for path in paths}
+    rows: dict[str, list[int]] = {split: [] for split in files}
+    for row, video in enumerate(records.ids):
+        rows[split_of[records.file_of(video)]].append(row)
+        largest = max(records.classes[row], default=0)
+        if largest >= total:
+            raise InputError(
+                f"{records.name_of(video)}: expected classes below {total:,}, got {largest}; give num_classes "
+                "(--num-classes)"
+            )
+    for split, members in rows.items():
+        if split == "test" and members and not any(records.classes[row] for row in members):
+            note = f"{folder}: the {len(members):,} test videos have no labels and are left out"
+        elif members:
+            videos = [records.ids[row] for row in members]
+            lists[split] = LabelList.from_lists(videos, [records.classes[row] for row in members], total)
+    if "train" not in lists:
+        raise InputError(f"{folder}: expected videos in train*.tfrecord, got none")
+    elsewhere = Path(features).resolve() != folder.resolve()
+    frames = _records_of(Path(features), threads) if elsewhere else records
+    return PackSource(DatasetLists("youtube8m", DEFAULT_BOUNDS, names, **lists), frames or Path(features), note)
+
+
+def _records_of(folder: Path, threads: int | None) -> RecordFrames | None:
+    """The records of a folder of TFRecord files; None for another folder."""
+    paths = record_files(folder) if folder.is_dir() else []
+    return RecordFrames(paths, threads) if paths else None
 
 
 def own(
@@ -288,14 +361,25 @@ def pack(
         raise OutputError(f"{folder}: holds label lists, which packing would replace; choose another folder")
     count = num_threads(threads)
     ids = source.lists.ids
-    headers = dict(zip(ids, read_headers(source.features, ids, count), strict=True))
+    features = source.features
+    records = features if isinstance(features, RecordFrames) else _records_of(features, count)
+    if records is not None:
+        file_of, open_frames = records.name_of, records.open
+        headers = dict(zip(ids, records.headers(ids), strict=True))
+    else:
+        headers = dict(zip(ids, read_headers(features, ids, count), strict=True))
+
+        def file_of(name: str) -> Path:
+            return video_file(features, name)
+
+        def open_frames(name: str) -> Any:
+            return open_video(video_file(features, name))
+
     skipped = {name: header for name, header in headers.items() if isinstance(header, str)}
     if skipped and not skip_bad:
         name, reason = next(iter(skipped.items()))
         more = f", and {len(skipped) - 1} more videos cannot be packed" if len(skipped) > 1 else ""
-        raise InputError(
-            f"{video_file(source.features, name)}: {reason}{more}; skip_bad=True (--skip-bad) packs the others"
-        )
+        raise InputError(f"{file_of(name)}: {reason}{more}; skip_bad=True (--skip-bad) packs the others")
     usable = {name: header for name, header in headers.items() if name not in skipped}
     lists = source.lists
     if published_counts:
@@ -304,7 +388,7 @@ def pack(
     lengths, dims, _ = zip(*usable.values(), strict=True)
     with StoreWriter(folder, usable, lengths, dims[0], dtype) as writer:
         writer.fill(
-            lambda video: open_video(video_file(source.features, writer.ids[video])),
+            lambda video: open_frames(writer.ids[video]),
             skip_bad=skip_bad,
             threads=count,
             progress=_part(progress, 0, _COPY_SHARE),
@@ -312,7 +396,7 @@ def pack(
         writer.verify(_part(progress, _COPY_SHARE, 1), count)
         for video, reason in writer.left_out.items():
             name = writer.ids[video]
-            path = video_file(source.features, name)
+            path = file_of(name)
             skipped[name] = reason.removeprefix(f"{path}: ").removeprefix(f"{name}: ")
         lists.select(headers.keys() - skipped.keys()).write(folder)
         store = writer.finish()

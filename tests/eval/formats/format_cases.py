@@ -6,6 +6,7 @@ Legend: N rows, C classes.
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ import pyarrow.parquet as pq
 import safetensors.torch
 import scipy.sparse
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds nothing
+
+from record_cases import make_record_cases
 
 SCORES, LABELS = "scores", "labels"
 BITS = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 0]])
@@ -94,6 +99,7 @@ def make_cases() -> Iterator[Case]:
             yield from family()
         yield from _h5()
         yield from _zarr()
+        yield from (Case(*row) for row in make_record_cases())
 
 
 def _file(suffix: str, write: Callable[[Path], Any]) -> Callable[[Path], Path]:

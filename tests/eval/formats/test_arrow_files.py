@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import feather, ipc
 
 import vltr_eval
-from vltr_eval.formats import InputError, LabelPairs, read_ids, read_labels, read_pair, read_scores
+from vltr_eval.formats import InputError, LabelPairs, Scores, read_ids, read_labels, read_pair, read_scores
 
 SCORES = np.random.default_rng(0).random((40, 3)).astype(np.float32)
 LABELS = (np.random.default_rng(1).random((40, 3)) < 0.3).astype(np.int64)
@@ -272,8 +272,8 @@ def test_indices_of_old_versions_pick_the_rows(tmp_path):
 def test_a_label_that_is_no_class_is_refused(tmp_path, label, complaint):
     features = {"label": LABEL}
     folder = save(tmp_path / "set", pa.table({"label": pa.array([0, label, 1], pa.int64())}), features=features)
-    with pytest.raises(InputError, match=complaint):
-        read_labels(folder, num_classes=3)
+    with pytest.raises(ValueError, match=complaint):
+        vltr_eval.evaluate(SCORES[:3], read_pair(Scores(SCORES[:3]), folder).labels)
 
 
 @pytest.mark.parametrize(
