@@ -154,7 +154,7 @@ def test_parameters_of_propensities_are_checked(arguments, message):
 @pytest.mark.parametrize("wrong", [0.0, 1.5, math.nan])
 def test_a_propensity_is_a_probability(wrong):
     lists = RankedLists.from_arrays([[0, 1]], [[1.0, 2.0]])
-    with pytest.raises(ValueError, match="propensity: expected numbers above 0 and up to 1, got .* for class 1"):
+    with pytest.raises(ValueError, match=r"propensity: expected numbers above 0 and up to 1, got .* for class 1"):
         topk_metrics(lists, [{0, 1}], propensity=np.array([0.5, wrong]))
 
 
