@@ -163,6 +163,29 @@ def test_a_sparse_matrix_and_its_text(tmp_path):
         read_ranked_lists(tmp_path / "csc.npz")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": np.array(3)}, "expected the two sizes of a sparse matrix, got 3"),
+        ({"shape": np.array([4, 5])}, "the shape .4, 5. does not fit 4 offsets"),
+        ({"data": None}, "the array data of the sparse matrix is missing"),
+        ({"indptr": np.array([0, 2, 9, 3])}, "expected offsets that rise from 0, got 9 before 3"),
+        ({"indices": np.array([0, 1, 7])}, "row 2: expected class indices from 0 to 4, got 7"),
+        ({"indices": np.array([0, 1])}, "expected .3,. integer classes"),
+        ({"data": np.array(["a", "b", "c"])}, "scores"),
+        ({"data": np.ones(2)}, "expected a score for each of 3 classes"),
+    ],
+)
+def test_a_damaged_sparse_matrix_is_named(tmp_path, change, message):
+    members = {"format": np.array(b"csr"), "shape": np.array([3, 5]), "indptr": np.array([0, 2, 2, 3])}
+    members |= {"indices": np.array([0, 1, 2]), "data": np.ones(3)} | change
+    path = tmp_path / "scores.npz"
+    np.savez(path, **{name: value for name, value in members.items() if value is not None})
+    with pytest.raises((InputError, TypeError), match=message) as caught:
+        read_ranked_lists(path)
+    assert "scores.npz" in str(caught.value)
+
+
 def test_arrays_in_an_archive(tmp_path):
     np.savez(tmp_path / "top.npz", classes=[[4, 2], [0, -1]], scores=np.float32([[0.5, 1], [2, 0]]), ids=["a", "b"])
     lists = read_ranked_lists(tmp_path / "top.npz")

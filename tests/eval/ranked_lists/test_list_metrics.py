@@ -247,6 +247,32 @@ def test_the_first_bad_row_is_named_by_any_threads():
             RankedLists.from_lists(np.arange(9001) * 3, classes.ravel(), np.ones(27000), 3, threads=threads)
 
 
+def test_no_rows_are_undefined():
+    empty = LabelPairs(0, 3, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    report = evaluate_topk(RankedLists.from_lists([0], [], [], 3), empty)
+    assert all(math.isnan(value) for value in report.metrics().values())
+    assert report.to_text().startswith("0 rows, 3 classes, no pairs, 0 labels")
+
+
+def test_progress_rises_to_the_end():
+    scores, labels = matrix(7, 4000, 60)
+    seen = []
+    evaluate_topk(top_k(scores, 12), labels, progress=seen.append)
+    assert seen == sorted(seen)
+    assert all(0 <= fraction <= 1 for fraction in seen)
+
+
+def test_an_error_of_progress_ends_the_call():
+    def stop(fraction):
+        raise KeyboardInterrupt
+
+    rng = np.random.default_rng(0)
+    classes = np.tile(np.arange(100), 30_000)  # sorting them takes a thread several times 50 ms
+    scores = rng.random(len(classes))
+    with pytest.raises(KeyboardInterrupt):
+        RankedLists.from_lists(np.arange(30_001) * 100, classes, scores, 100, threads=1, progress=stop)
+
+
 def test_half_precision_scores_are_compared_exactly():
     lists = RankedLists.from_arrays([[0, 1]], np.float16([[0.1, 0.10004]]), 2)
     assert lists.scores.dtype == np.float32
