@@ -77,6 +77,7 @@ NAMES = {
         "",
         "compare",
         "thresholds",
+        "topk",
         "table",
         "check",
         "convert",

@@ -277,8 +277,11 @@ def _lists_of_csr(
     missing = [name for name in ("indices", "data", "shape") if name not in members]
     if missing:
         raise InputError(f"{source}: damaged: the array {missing[0]} of the sparse matrix is missing")
-    shape: Sequence[Any] = members["shape"].tolist()
-    if len(shape) != 2 or len(members["indptr"]) != shape[0] + 1:
+    sizes = members["shape"]
+    if sizes.shape != (2,) or sizes.dtype.kind not in "iu" or members["indptr"].ndim != 1:
+        raise InputError(f"{source}: damaged: expected the two sizes of a sparse matrix, got {sizes.tolist()}")
+    shape: Sequence[Any] = sizes.tolist()
+    if len(members["indptr"]) != shape[0] + 1:
         raise InputError(f"{source}: damaged: the shape {shape} does not fit {len(members['indptr'])} offsets")
     if num_classes is not None and num_classes != shape[1]:
         raise InputError(f"{source}: {shape[1]} classes, but expected {num_classes}")

@@ -108,7 +108,7 @@ class RankedLists:
         if largest >= _MAX_CLASSES:
             raise InputError(f"{name}: expected class indices below {_MAX_CLASSES}, got {largest}")
         numbers = None if scores is None else _checked_scores(name, scores, len(indices))
-        total = largest + 1 if num_classes is None else num_classes
+        total = max(largest + 1, 0) if num_classes is None else num_classes
         if ids is not None and len(ids) != len(offsets) - 1:
             raise InputError(f"{name}: expected one id for each of {len(offsets) - 1} rows, got {len(ids)}")
         try:
@@ -196,7 +196,8 @@ def _checked_scores(name: str, scores: Any, count: int) -> np.ndarray:
 
 def _sentence(error: WrongClass, num_classes: int) -> str:
     if error.kind == "range":
-        return f"expected class indices from 0 to {num_classes - 1}, got {error.class_index}"
+        most = f"to {num_classes - 1}" if error.class_index >= 0 else "up"
+        return f"expected class indices from 0 {most}, got {error.class_index}"
     if error.kind == "twice":
         return f"expected each class once, got class {error.class_index} twice"
     return f"expected numbers as scores, got NaN for class {error.class_index}"

@@ -102,8 +102,12 @@ def _checked_propensity(propensity: np.ndarray, num_classes: int) -> np.ndarray:
     values = np.asarray(propensity, np.float64)
     if values.shape != (num_classes,):
         raise ValueError(f"propensity: expected one for each of {num_classes} classes, got shape {values.shape}")
-    if not bool(((values > 0) & (values <= 1)).all()):
-        raise ValueError("propensity: expected numbers above 0 and up to 1, got others; see propensities()")
+    wrong = np.flatnonzero(~((values > 0) & (values <= 1)))
+    if wrong.size:
+        raise ValueError(
+            f"propensity: expected numbers above 0 and up to 1, got {values[wrong[0]]} for class {wrong[0]}; see "
+            "propensities()"
+        )
     return values
 
 

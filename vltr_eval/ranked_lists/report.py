@@ -157,7 +157,7 @@ class TopKReport:
         if self.pooled:
             for name in ("mAP", "ROC_AUC"):
                 pairs = [(values[f"{name}_lower"], values[f"{name}_upper"]) for values in groups.values()]
-                cells = [f"{_cell(low)} to {_cell(high)}" for low, high in pairs]
+                cells = [f"{_cell(low)}..{_cell(high)}" for low, high in pairs]
                 columns.append(Column(name.replace("_", "-"), cells))
             unlisted = self.settings["unlisted"]
             limit = "the lowest listed score of their row" if unlisted is None else f"{unlisted:g}"
