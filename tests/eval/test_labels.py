@@ -213,9 +213,13 @@ def test_the_first_bad_row_is_named(threads, layout):
         (
             -1,
             "got -1.0 at row 3, class 2; -1 often marks an unknown label, which must not count as a negative: "
-            "leave such rows or classes out, or write 0 where -1 means absent",
+            "unknown=-1 (--unknown -1) leaves such cells out; write 0 where -1 means absent",
         ),
-        (np.nan, "got nan at row 3, class 2"),
+        (
+            np.nan,
+            "got nan at row 3, class 2; NaN often marks an unknown label: unknown='nan' (--unknown nan) leaves such "
+            "cells out",
+        ),
         (np.inf, "got inf at row 3, class 2"),
         (1 + 2**-20, "got 1.0000009536743164 at row 3, class 2"),
     ],

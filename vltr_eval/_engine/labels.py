@@ -336,9 +336,11 @@ def _bad_value(value: Any, row: int, col: int, scores: Any) -> ValueError:
     advice = ""
     if value == -1:
         advice = (
-            "; -1 often marks an unknown label, which must not count as a negative: leave such rows or classes out, "
-            "or write 0 where -1 means absent"
+            "; -1 often marks an unknown label, which must not count as a negative: unknown=-1 (--unknown -1) leaves "
+            "such cells out; write 0 where -1 means absent"
         )
+    elif value != value:
+        advice = "; NaN often marks an unknown label: unknown='nan' (--unknown nan) leaves such cells out"
     elif value % 1 > 0:
         if scores is not None and _is_binary(scores):
             advice = "; the scores are all 0 or 1: were scores and labels swapped?"
