@@ -415,8 +415,8 @@ class Report(BaseReport):
         groups: The means of "overall" first, then of head, medium and tail if there are train counts, then of
             the groups of one's own.
         classes: Columns of the per-class table, C values each: num_positives, num_negatives, AP, ... Also name, group
-            and train_count where they are known, and num_unknown if there are unknown labels. Each partition of one's own has a column of its name, with None for
-            a class in no group.
+            and train_count where they are known, and num_unknown if there are unknown labels. Each partition of one's
+            own has a column of its name, with None for a class in no group.
         prior_results: The means under other class distributions, if requested. Each adds columns to ``classes``: its AP
             and Acc@k, the share of the weighted labels, and the effective number of positives.
         num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
