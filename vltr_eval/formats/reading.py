@@ -200,7 +200,7 @@ def read_pair(
         scores = _scores_of_tables(one, for_scores, known)
     if label_tables:
         for_labels = _for_labels(other, for_labels)
-        labels = _labels_of_tables(other, for_labels, known or scores.class_names or ())
+        labels = _labels_or_advice(other, for_labels, known or scores.class_names or ())
     if score_ids is not None:
         scores = replace(scores, ids=_checked_ids(_file_or("ids", ids), score_ids, scores.num_rows))
     if own_ids is not None:
@@ -553,6 +553,17 @@ def _labels_of_tables(tables: Sequence[Table], options: Options, class_names: It
     joined = _join_labels(shards)
     listed = [shard.listed for shard in shards if shard.listed is not None]
     return replace(joined, listed=_join_labels(listed) if len(listed) == len(shards) else None)
+
+
+def _labels_or_advice(tables: Sequence[Table], options: Options, class_names: Iterable[str]) -> Labels:
+    """Labels of tables; the error for a missing cell names the option that takes it as unknown."""
+    try:
+        return _labels_of_tables(tables, options, class_names)
+    except InputError as error:
+        if options.missing or not str(error).endswith(("an empty cell", "a null", "a missing value")):
+            raise
+        advice = "if it is an unknown label, unknown='nan' (--unknown nan) leaves the cell out"
+        raise InputError(f"{error}; {advice}") from None
 
 
 def _with_listed(labels: Labels, listed: Labels) -> Labels:

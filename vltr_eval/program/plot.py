@@ -290,7 +290,7 @@ def _evaluate(args: argparse.Namespace, settings: Settings, progress: Progress) 
 
 
 _OF_COUNTING = ("counts", "groups", "bounds", "absent")
-_OF_READING = ("ids", "label_ids", "columns", "exclude_columns", "header", "label_form")
+_OF_READING = ("ids", "label_ids", "columns", "exclude_columns", "header", "label_form", "unknown")
 
 
 def _is_report(path: str) -> bool:
