@@ -75,7 +75,7 @@ py::tuple rank_scan(const CudaMatrix& scores, const cuda::Positives& positives, 
 py::tuple row_effects(const CudaMatrix& scores, const cuda::Positives& positives, const TableArguments& table,
                       std::int64_t num_rows, const IntArray& groups, std::int64_t num_groups,
                       const std::vector<int>& metrics, double prevalence, int threads, const py::object& progress) {
-  const CheckedTable checked(table, scores.matrix, num_rows, threads);
+  const CheckedTable checked(table, scores.matrix, {num_rows, nullptr}, threads);
   const Span<const std::int64_t> group_of = to_groups(groups, num_groups, scores.matrix.cols);
   const Array<EffectMetric> chosen = to_metrics(metrics);
   const cpu::EffectTables tables = Call(threads, py::none())([&](const cpu::Runner& runner) {

@@ -2,6 +2,7 @@
 #include "bindings/effects.hpp"
 
 #include "cpu/effect_variances.hpp"
+#include "cpu/known_rows.hpp"
 #include "cpu/paired_variances.hpp"
 
 namespace vltr {
@@ -27,18 +28,19 @@ Span<const std::int64_t> to_groups(const IntArray& groups, std::int64_t num_grou
 }
 
 cpu::TableColumns to_columns(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                             std::int64_t num_rows, int threads) {
-  check_table(offset, tp, fp, tied, num_rows, threads);
-  return {{offset.data(), offset.size()}, tp.data(), fp.data(), tied.data(), num_rows};
+                             const ClassRows& rows, int threads) {
+  check_table(offset, tp, fp, tied, rows.all, threads);
+  return {{offset.data(), offset.size()}, tp.data(), fp.data(), tied.data(), rows};
 }
 
 namespace {
 
 py::tuple row_effects(const Matrix& scores, const IntArray& offset, const RowArray& rows, const TableArguments& table,
                       std::int64_t num_rows, const IntArray& groups, std::int64_t num_groups,
-                      const std::vector<int>& metrics, double prevalence, int threads, const py::object& progress) {
+                      const std::vector<int>& metrics, double prevalence, int threads, const py::object& progress,
+                      const std::optional<IntArray>& unknown) {
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
-  const CheckedTable checked(table, scores, num_rows, threads);
+  const CheckedTable checked(table, scores, to_class_rows(num_rows, unknown, scores.cols), threads);
   const Span<const std::int64_t> group_of = to_groups(groups, num_groups, scores.cols);
   const Array<EffectMetric> chosen = to_metrics(metrics);
   cpu::RowEffects effects = Call(threads, progress)([&](const cpu::Runner& runner) {
@@ -49,8 +51,10 @@ py::tuple row_effects(const Matrix& scores, const IntArray& offset, const RowArr
 }
 
 DoubleArray class_variances(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                            std::int64_t num_rows, int metric, double prevalence, int threads) {
-  const cpu::TableColumns columns = to_columns(offset, tp, fp, tied, num_rows, threads);
+                            std::int64_t num_rows, int metric, double prevalence, int threads,
+                            const std::optional<IntArray>& unknown) {
+  const ClassRows rows = to_class_rows(num_rows, unknown, offset.size() - 1);
+  const cpu::TableColumns columns = to_columns(offset, tp, fp, tied, rows, threads);
   const EffectMetric chosen = to_metrics({metric})[0];
   return to_numpy(Call(threads, py::none())(
       [&](const cpu::Runner& runner) { return cpu::class_variances(columns, chosen, prevalence, runner); }));
@@ -70,7 +74,7 @@ DoubleArray clustered_variances(const Matrix& scores, const TableArguments& tabl
                                 const RowArray& rows, const RowArray& clusters, std::int64_t num_clusters, int metric,
                                 double prevalence, int threads, const py::object& progress) {
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
-  const CheckedTable checked(table, scores, scores.rows, threads);
+  const CheckedTable checked(table, scores, cpu::class_rows(scores), threads);
   const cpu::Clusters of_rows = to_clusters(clusters, num_clusters, scores);
   const EffectMetric chosen = to_metrics({metric})[0];
   return to_numpy(Call(threads, progress)([&](const cpu::Runner& runner) {
@@ -86,9 +90,10 @@ DoubleArray paired_variances(const Matrix& scores_a, const TableArguments& table
   if (scores_b.rows != scores_a.rows || scores_b.cols != scores_a.cols) {
     throw py::value_error("scores_b: expected the shape of scores_a");
   }
+  if (scores_b.unknown != scores_a.unknown) throw py::value_error("scores_b: expected the unknown cells of scores_a");
   const cpu::Positives positives = to_positives(offset, rows, scores_a.rows, scores_a.cols);
-  const CheckedTable checked_a(table_a, scores_a, scores_a.rows, threads);
-  const CheckedTable checked_b(table_b, scores_b, scores_b.rows, threads);
+  const CheckedTable checked_a(table_a, scores_a, cpu::class_rows(scores_a), threads);
+  const CheckedTable checked_b(table_b, scores_b, cpu::class_rows(scores_b), threads);
   cpu::Clusters of_rows;
   if (clusters) of_rows = to_clusters(*clusters, num_clusters, scores_a);
   const EffectMetric chosen = to_metrics({metric})[0];
@@ -104,11 +109,11 @@ DoubleArray paired_variances(const Matrix& scores_a, const TableArguments& table
 
 void bind_effects(py::module_& module) {
   module.def("row_effects", &row_effects, "scores"_a, "offset"_a, "rows"_a, "table"_a, "num_rows"_a, "groups"_a,
-             "num_groups"_a, "metrics"_a, "prevalence"_a, "threads"_a, "progress"_a,
+             "num_groups"_a, "metrics"_a, "prevalence"_a, "threads"_a, "progress"_a, "unknown"_a = py::none(),
              "Returns the drop-one effects of rows, summed over the classes of each group: (N * G * M,) integers and "
              "the exponent of each metric.");
   module.def("class_variances", &class_variances, "offset"_a, "tp"_a, "fp"_a, "tied"_a, "num_rows"_a, "metric"_a,
-             "prevalence"_a, "threads"_a, "Returns the variance of a metric of each class.");
+             "prevalence"_a, "threads"_a, "unknown"_a = py::none(), "Returns the variance of a metric of each class.");
   module.def("clustered_variances", &clustered_variances, "scores"_a, "table"_a, "offset"_a, "rows"_a, "clusters"_a,
              "num_clusters"_a, "metric"_a, "prevalence"_a, "threads"_a, "progress"_a,
              "Returns the variance of a metric of each class where rows are clustered.");

@@ -3,7 +3,7 @@
 
 #include <tuple>
 
-#include "bindings/bindings.hpp"
+#include "bindings/unknown.hpp"
 #include "cpu/row_effects.hpp"
 
 namespace vltr {
@@ -15,7 +15,7 @@ using TableArguments = std::tuple<IntArray, py::array, IntArray, IntArray, IntAr
 Array<EffectMetric> to_metrics(const std::vector<int>& numbers);
 Span<const std::int64_t> to_groups(const IntArray& groups, std::int64_t num_groups, std::int64_t num_classes);
 cpu::TableColumns to_columns(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                             std::int64_t num_rows, int threads);
+                             const ClassRows& rows, int threads);
 
 inline py::array exponents_to_numpy(const Array<int>& exponents) {
   return to_numpy(Array<std::int64_t>(exponents.begin(), exponents.end()));
@@ -27,11 +27,12 @@ struct CheckedTable {
   RankTable thresholds;
   cpu::TableColumns columns;
 
-  CheckedTable(const TableArguments& table, const Matrix& scores, std::int64_t num_rows, int threads)
+  // rows: those of the table, of which scores may be a part.
+  CheckedTable(const TableArguments& table, const Matrix& scores, const ClassRows& rows, int threads)
       : arguments(table),
         thresholds(to_thresholds(std::get<0>(table), std::get<1>(table), scores)),
-        columns(to_columns(std::get<0>(table), std::get<2>(table), std::get<3>(table), std::get<4>(table), num_rows,
-                           threads)) {
+        columns(
+            to_columns(std::get<0>(table), std::get<2>(table), std::get<3>(table), std::get<4>(table), rows, threads)) {
     if (columns.offset[scores.cols] != std::get<1>(table).size()) {
       throw py::value_error("table: expected a threshold for each count");
     }

@@ -1,11 +1,12 @@
 // Labels, the rank scan and the metrics on CPU threads.
 #include <map>
 
-#include "bindings/bindings.hpp"
+#include "bindings/unknown.hpp"
 #include "core/large_array.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/class_path.hpp"
 #include "cpu/count_reached.hpp"
+#include "cpu/label_cells.hpp"
 #include "cpu/rank_scan.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -107,10 +108,12 @@ DoubleArray scan_metric(const Matrix& scores, const IntArray& offset, const RowA
   return to_numpy(std::move(result.metric));
 }
 
+using UnknownCounts = std::optional<IntArray>;  // of each class; None for none
+
 // Calls metric(tp, fp, tied, count, negatives) for each class of a checked rank table, and returns the results.
 template <class Metric>
 DoubleArray per_checked_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                              std::int64_t num_rows, int threads, const Metric& metric) {
+                              const ClassRows& rows, int threads, const Metric& metric) {
   const auto classes = static_cast<std::int64_t>(offset.size()) - 1;
   Array<double> out(classes);
   const std::int64_t* const begin = offset.data();
@@ -123,7 +126,7 @@ DoubleArray per_checked_class(const IntArray& offset, const IntArray& tp, const 
         const std::int64_t first = begin[c];
         const std::int64_t count = begin[c + 1] - first;
         const std::int64_t positives = count == 0 ? 0 : tp.data()[first + count - 1];
-        out[c] = metric(tp.data() + first, fp.data() + first, tied.data() + first, count, num_rows - positives);
+        out[c] = metric(tp.data() + first, fp.data() + first, tied.data() + first, count, rows[c] - positives);
       }
     });
     return 0;
@@ -133,16 +136,18 @@ DoubleArray per_checked_class(const IntArray& offset, const IntArray& tp, const 
 
 template <class Metric>
 DoubleArray per_class(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                      std::int64_t num_rows, int threads, const Metric& metric) {
+                      std::int64_t num_rows, int threads, const UnknownCounts& unknown, const Metric& metric) {
   check_table(offset, tp, fp, tied, num_rows, threads);
-  return per_checked_class(offset, tp, fp, tied, num_rows, threads, metric);
+  const ClassRows rows = to_class_rows(num_rows, unknown, offset.size() - 1);
+  return per_checked_class(offset, tp, fp, tied, rows, threads, metric);
 }
 
 // Items are thresholds, not classes, so that the threads share the work of one large class.
 DoubleArray expected_sampled_average_precisions(const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                                 const IntArray& tied, std::int64_t num_rows, int threads,
-                                                const py::object& progress) {
+                                                const py::object& progress, const UnknownCounts& unknown) {
   check_table(offset, tp, fp, tied, num_rows, threads);
+  const ClassRows rows = to_class_rows(num_rows, unknown, offset.size() - 1);
   const std::int64_t* const begin = offset.data();
   const std::int64_t* const end = begin + offset.size();
   const std::int64_t* const hits = tp.data();
@@ -160,7 +165,7 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
       while (k < last) {
         while (*after <= k) ++after;
         const std::int64_t positives = hits[*after - 1];
-        const std::int64_t negatives = num_rows - positives;
+        const std::int64_t negatives = rows[after - begin - 1] - positives;
         ExpectedPrecision expected(negatives, sap_draws(positives, negatives));
         for (const std::int64_t stop = std::min(last, *after); k < stop; ++k) {
           precision[k] = expected(hits[k], marked[k]);
@@ -169,28 +174,30 @@ DoubleArray expected_sampled_average_precisions(const IntArray& offset, const In
     });
     return 0;
   });
-  return per_checked_class(offset, tp, fp, tied, num_rows, threads, [&](auto t, auto, auto, auto keys, auto) {
+  return per_checked_class(offset, tp, fp, tied, rows, threads, [&](auto t, auto, auto, auto keys, auto) {
     const double* class_precision = precision + (t - hits);
     return mean_over_positives(t, keys, [class_precision](std::int64_t k) { return class_precision[k]; });
   });
 }
 
 RowArray draw_rows(const IntArray& offset, const RowArray& rows, std::int64_t num_rows, std::int64_t first_trial,
-                   std::int64_t trials, std::uint64_t seed, int threads) {
+                   std::int64_t trials, std::uint64_t seed, int threads, const LentUnknownCells* unknown) {
   if (num_rows > kMaxRows) throw py::value_error("num_rows: expected fewer than 2^32");
   constexpr std::int64_t kMaxTrials = std::int64_t{1} << 31;
   if (first_trial < 0 || trials < 0 || first_trial > kMaxTrials - trials) {
     throw py::value_error("trials: expected numbers from 0 to 2^31 - 1");
   }
   const cpu::Positives positives = to_positives(offset, rows, num_rows, offset.size() - 1);
+  if (unknown != nullptr) unknown->check_fits(num_rows, positives.classes());
+  const UnknownCells* const cells = unknown == nullptr ? nullptr : &unknown->cells();
   if (rows.size() > std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(1, trials))
     throw std::bad_alloc();
   const cpu::Trials chosen{first_trial, trials};
-  const Offsets draw_offset = cpu::draw_offsets(positives, num_rows, chosen);
+  const Offsets draw_offset = cpu::draw_offsets(positives, cpu::class_rows(num_rows, cells), chosen);
   RowArray drawn(draw_offset.back());
   std::uint32_t* const out = drawn.mutable_data();
   Call(threads, py::none())([&](const cpu::Runner& runner) {
-    cpu::draw_rows(positives, num_rows, chosen, seed, draw_offset, out, runner);
+    cpu::draw_rows(positives, num_rows, cells, chosen, seed, draw_offset, out, runner);
     return 0;
   });
   return drawn;
@@ -199,8 +206,9 @@ RowArray draw_rows(const IntArray& offset, const RowArray& rows, std::int64_t nu
 using CountArray = NumberArray<std::int32_t>;
 
 DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const IntArray& fp, const CountArray& drawn,
-                           std::int64_t num_rows, int threads) {
+                           std::int64_t num_rows, int threads, const UnknownCounts& unknown) {
   check_table(offset, tp, fp, fp, num_rows, threads);
+  const ClassRows rows = to_class_rows(num_rows, unknown, offset.size() - 1);
   if (drawn.ndim() != 2 || drawn.shape(1) != tp.size()) {
     throw py::value_error("drawn: expected a count for each trial and threshold");
   }
@@ -212,7 +220,7 @@ DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const Int
   const std::int32_t* const counts = drawn.data();
   Array<double> out(trials * table.offset.lists());
   Call(threads, py::none())([&](const cpu::Runner& runner) {
-    cpu::average_trials(table, num_rows, cpu::search_all(table.offset.lists()).searched, trials, out.data(), runner,
+    cpu::average_trials(table, rows, cpu::search_all(table.offset.lists()).searched, trials, out.data(), runner,
                         [&](std::int64_t c, std::int64_t, cpu::TrialAverage& average) {
                           const std::int32_t* trial = counts + table.offset[c];
                           for (std::int64_t t = 0; t < trials; ++t, trial += tp.size()) average.add_trial(trial);
@@ -220,6 +228,17 @@ DoubleArray average_trials(const IntArray& offset, const IntArray& tp, const Int
     return 0;
   });
   return to_numpy(std::move(out), {trials, offset.size() - 1});
+}
+
+// (offset, rows, None) of lists, or (None, None, bits) of bits.
+py::tuple to_tuple(cpu::OwnedUnknown&& unknown, std::int64_t classes) {
+  if (unknown.bits.count() == 0) {
+    py::tuple lists = positives_to_numpy(std::move(unknown.offset), std::move(unknown.rows));
+    return py::make_tuple(lists[0], lists[1], py::none());
+  }
+  py::array bits = to_numpy(std::move(unknown.bits)).reshape({static_cast<py::ssize_t>(classes), py::ssize_t{-1}});
+  py::detail::array_proxy(bits.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  return py::make_tuple(py::none(), py::none(), bits);
 }
 
 }  // namespace
@@ -230,6 +249,27 @@ void bind_evaluation(py::module_& module) {
         Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_positives(labels, runner); });
     return positives_to_numpy(std::move(found.offset_memory), std::move(found.rows_memory));
   });
+  module.def(
+      "find_label_cells",
+      [](const Matrix& labels, bool nan, int threads, const py::object& progress) {
+        const cpu::UnknownValue value = nan ? cpu::UnknownValue::kNaN : cpu::UnknownValue::kMinusOne;
+        cpu::LabelCells found = Call(
+            threads, progress)([&](const cpu::Runner& runner) { return cpu::find_label_cells(labels, value, runner); });
+        cpu::OwnedPositives& positives = found.positives;
+        return py::make_tuple(positives_to_numpy(std::move(positives.offset_memory), std::move(positives.rows_memory)),
+                              to_tuple(std::move(found.unknown), labels.cols));
+      },
+      "labels"_a, "nan"_a, "threads"_a, "progress"_a,
+      "Returns the positives, and the unknown cells as lists or bits. Cells of NaN, or else of -1, are unknown.");
+  module.def(
+      "find_unknown",
+      [](const Matrix& mask, int threads, const py::object& progress) {
+        return to_tuple(
+            Call(threads, progress)([&](const cpu::Runner& runner) { return cpu::find_unknown(mask, runner); }),
+            mask.cols);
+      },
+      "mask"_a, "threads"_a, "progress"_a,
+      "Returns the cells where a mask of known cells is 0, as lists (offset, rows, None) or bits (None, None, bits).");
   module.def("rank_scan", &rank_scan, "scores"_a, "offset"_a, "rows"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
              "threads"_a, "progress"_a);
   module.def("positive_scores", [](const Matrix& scores, const IntArray& offset, const RowArray& rows, int threads) {
@@ -248,23 +288,30 @@ void bind_evaluation(py::module_& module) {
   module.def("scan_metric", &scan_metric, "scores"_a, "offset"_a, "rows"_a, "metric"_a, "threads"_a,
              "Returns a metric of each class: the method of a rank table with this name, without the table.");
   module.def("draw_rows", &draw_rows, "offset"_a, "rows"_a, "num_rows"_a, "first_trial"_a, "trials"_a, "seed"_a,
-             "threads"_a,
+             "threads"_a, "unknown"_a = py::none(),
              "Returns the rows of the negatives that trials draw: class after class, then by trial, in draw order. "
              "A class with no more negatives than positives draws none, because its trials have all negatives.");
   module.def(
       "draw_negatives",
-      [](const RowArray& positives, std::int64_t num_rows, std::uint32_t cls, std::uint32_t trial, std::uint64_t seed) {
-        if (num_rows > kMaxRows || positives.size() >= num_rows - positives.size())
-          throw py::value_error("positives: expected fewer than negatives");
-        Array<std::uint32_t> rows(positives.size());
+      [](const RowArray& positives, std::int64_t num_rows, std::uint32_t cls, std::uint32_t trial, std::uint64_t seed,
+         const std::optional<RowArray>& excluded) {
+        const RowArray& left_out = excluded ? *excluded : positives;
+        const Span<const std::uint32_t> no_negatives{left_out.data(), left_out.size()};
+        const std::int64_t draws = positives.size();
+        if (num_rows > kMaxRows || !are_rows(no_negatives, num_rows) || draws >= num_rows - no_negatives.size())
+          throw py::value_error("positives: expected rows that rise, and fewer than negatives");
+        Array<std::uint32_t> rows(draws);
         Call(1, py::none())([&](const cpu::Runner&) {
           cpu::DrawLister(num_rows, seed)
-              .list(positives.data(), static_cast<std::uint32_t>(rows.size()), cls, {trial, 1}, rows.data());
+              .list(no_negatives, static_cast<std::uint32_t>(draws), cls, {trial, 1}, rows.data());
           return 0;
         });
         return to_numpy(std::move(rows));
       },
-      "Returns the rows of the negatives that a trial draws, in draw order. Needs fewer positives than negatives.");
+      "positives"_a, "num_rows"_a, "cls"_a, "trial"_a, "seed"_a, "excluded"_a = py::none(),
+      "Returns the rows of the negatives that a trial draws, in draw order. Needs fewer positives than negatives. "
+      "excluded: the rows that are no negatives, which are the positives and the unknown rows; None for the "
+      "positives.");
   module.def(
       "count_reached",
       [](const Matrix& scores, const RowArray& rows, const RowArray& classes,
@@ -279,35 +326,45 @@ void bind_evaluation(py::module_& module) {
 
   module.def("average_precision", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                      const IntArray& tied, std::int64_t num_rows, int threads) {
-    return per_class(offset, tp, fp, tied, num_rows, threads,
+    return per_class(offset, tp, fp, tied, num_rows, threads, {},
                      [](auto t, auto f, auto, auto count, auto) { return average_precision(t, f, count); });
   });
-  module.def("calibrated_average_precision",
-             [](const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                std::int64_t num_rows, int threads, double prevalence) {
-               return per_class(offset, tp, fp, tied, num_rows, threads,
-                                [prevalence](auto t, auto f, auto, auto count, auto negatives) {
-                                  return calibrated_average_precision(t, f, count, negatives, prevalence);
-                                });
-             });
-  module.def("roc_auc", [](const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                           std::int64_t num_rows, int threads) {
-    return per_class(offset, tp, fp, tied, num_rows, threads, [](auto t, auto f, auto e, auto count, auto negatives) {
-      return roc_auc(t, f, e, count, negatives);
-    });
-  });
+  module.def(
+      "calibrated_average_precision",
+      [](const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied, std::int64_t num_rows,
+         int threads, double prevalence, const UnknownCounts& unknown) {
+        return per_class(offset, tp, fp, tied, num_rows, threads, unknown,
+                         [prevalence](auto t, auto f, auto, auto count, auto negatives) {
+                           return calibrated_average_precision(t, f, count, negatives, prevalence);
+                         });
+      },
+      "offset"_a, "tp"_a, "fp"_a, "tied"_a, "num_rows"_a, "threads"_a, "prevalence"_a, "unknown"_a = py::none());
+  module.def(
+      "roc_auc",
+      [](const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied, std::int64_t num_rows,
+         int threads, const UnknownCounts& unknown) {
+        return per_class(
+            offset, tp, fp, tied, num_rows, threads, unknown,
+            [](auto t, auto f, auto e, auto count, auto negatives) { return roc_auc(t, f, e, count, negatives); });
+      },
+      "offset"_a, "tp"_a, "fp"_a, "tied"_a, "num_rows"_a, "threads"_a, "unknown"_a = py::none());
   module.def("expected_sampled_average_precision", &expected_sampled_average_precisions, "offset"_a, "tp"_a, "fp"_a,
-             "tied"_a, "num_rows"_a, "threads"_a, "progress"_a = py::none());
+             "tied"_a, "num_rows"_a, "threads"_a, "progress"_a = py::none(), "unknown"_a = py::none());
   module.def(
       "average_trials", &average_trials, "offset"_a, "tp"_a, "fp"_a, "drawn"_a, "num_rows"_a, "threads"_a,
+      "unknown"_a = py::none(),
       "Returns the AP of each trial and class. drawn (T, K): the number of drawn negatives of a trial at or above each "
       "threshold and below the one before.");
-  module.def("sampled_average_precision_chance", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
-                                                    const IntArray& tied, std::int64_t num_rows, int threads) {
-    return per_class(offset, tp, fp, tied, num_rows, threads, [](auto t, auto, auto, auto count, auto negatives) {
-      return sampled_average_precision_chance(count == 0 ? 0 : t[count - 1], negatives);
-    });
-  });
+  module.def(
+      "sampled_average_precision_chance",
+      [](const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied, std::int64_t num_rows,
+         int threads, const UnknownCounts& unknown) {
+        return per_class(offset, tp, fp, tied, num_rows, threads, unknown,
+                         [](auto t, auto, auto, auto count, auto negatives) {
+                           return sampled_average_precision_chance(count == 0 ? 0 : t[count - 1], negatives);
+                         });
+      },
+      "offset"_a, "tp"_a, "fp"_a, "tied"_a, "num_rows"_a, "threads"_a, "unknown"_a = py::none());
 }
 
 }  // namespace vltr

@@ -1,5 +1,5 @@
 // Everything that a report takes from a rank table and from ranks, beside single metrics.
-#include "bindings/bindings.hpp"
+#include "bindings/unknown.hpp"
 #include "core/exact_sum_core.hpp"
 #include "cpu/calibration.hpp"
 #include "cpu/class_statistics.hpp"
@@ -10,9 +10,10 @@ namespace vltr {
 namespace {
 
 py::tuple class_statistics(const IntArray& offset, const IntArray& tp, const IntArray& fp, const IntArray& tied,
-                           std::int64_t num_rows, int threads) {
+                           std::int64_t num_rows, int threads, const std::optional<IntArray>& unknown) {
   check_table(offset, tp, fp, tied, num_rows, threads);
-  const cpu::TableColumns table{{offset.data(), offset.size()}, tp.data(), fp.data(), tied.data(), num_rows};
+  const ClassRows rows = to_class_rows(num_rows, unknown, offset.size() - 1);
+  const cpu::TableColumns table{{offset.data(), offset.size()}, tp.data(), fp.data(), tied.data(), rows};
   cpu::ClassStatistics found =
       Call(threads, py::none())([&](const cpu::Runner& runner) { return cpu::class_statistics(table, runner); });
   return py::make_tuple(to_numpy(std::move(found.average_precision)), to_numpy(std::move(found.roc_auc)),
@@ -100,7 +101,8 @@ void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp,
 }
 
 void bind_tables(py::module_& module) {
-  module.def("class_statistics", &class_statistics,
+  module.def("class_statistics", &class_statistics, "offset"_a, "tp"_a, "fp"_a, "tied"_a, "num_rows"_a, "threads"_a,
+             "unknown"_a = py::none(),
              "Returns AP, ROC-AUC, the chance level of sampled AP, the tied positives, and the lowest and highest AP "
              "that an order of ties gives, of each class.");
   module.def("count_hits", &count_hits,

@@ -51,6 +51,15 @@ void LentUnknownCells::check_fits(std::int64_t rows, std::int64_t classes) const
   }
 }
 
+ClassRows to_class_rows(std::int64_t num_rows, const std::optional<IntArray>& unknown, std::int64_t num_classes) {
+  if (!unknown) return {num_rows, nullptr};
+  const bool valid = unknown->size() == num_classes &&
+                     std::all_of(unknown->data(), unknown->data() + unknown->size(),
+                                 [=](std::int64_t count) { return count >= 0 && count <= num_rows; });
+  if (!valid) throw py::value_error("unknown: expected a count for each class, from 0 to the rows");
+  return {num_rows, unknown->data()};
+}
+
 void bind_unknown(py::module_& module) {
   py::class_<LentUnknownCells>(module, "UnknownCells",
                                "Cells that are neither positive nor negative of their class, as lists or as bits. It "

@@ -28,4 +28,8 @@ class LentUnknownCells {
   UnknownCells cells_;
 };
 
+// The rows that the classes of a table know. unknown: (C,) the unknown cells of each class, or None for none; the
+// memory stays numpy's. Raises ValueError unless the counts are from 0 to the rows.
+ClassRows to_class_rows(std::int64_t num_rows, const std::optional<IntArray>& unknown, std::int64_t num_classes);
+
 }  // namespace vltr

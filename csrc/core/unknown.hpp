@@ -23,6 +23,17 @@ struct UnknownCells {
   std::int64_t words = 0;
 
   std::int64_t classes() const { return count.size(); }
+  // The cells of some classes, numbered from 0.
+  UnknownCells of_classes(std::int64_t first, std::int64_t end) const {
+    UnknownCells some = *this;
+    some.count = {count.data() + first, end - first};
+    if (bits == nullptr) {
+      some.offset = {offset.data() + first, end - first + 1};
+    } else {
+      some.bits = bits_of(first);
+    }
+    return some;
+  }
   VLTR_HD const std::uint64_t* bits_of(std::int64_t c) const { return bits + c * words; }
 };
 

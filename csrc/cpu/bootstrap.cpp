@@ -188,12 +188,19 @@ Array<ClassRange> split_classes(std::int64_t first, std::int64_t end, std::int64
 // A class range of scores and positives as a matrix of its own. Class 0 is the first of the range.
 struct ClassView {
   Matrix scores;
+  UnknownCells unknown;
   Offsets offset;
   Positives positives;
 
+  ClassView(const ClassView&) = delete;  // `scores` has the address of `unknown`
+  ClassView& operator=(const ClassView&) = delete;
   ClassView(const Matrix& all, const Positives& of_all, const ClassRange& range) : scores(all) {
     scores.cols = range.count();
     for (Shard& shard : scores.shards) shard.data += range.first * shard.col_stride;
+    if (all.unknown != nullptr) {
+      unknown = all.unknown->of_classes(range.first, range.end);
+      scores.unknown = &unknown;
+    }
     const std::int64_t before = of_all.offset[range.first];
     for (std::int64_t c = range.first; c <= range.end; ++c) offset.push_back(of_all.offset[c] - before);
     positives = Positives({offset.data(), offset.count()}, {of_all.rows.data() + before, offset.back()});
@@ -237,8 +244,8 @@ class UnitLists {
     }
     const Array<std::int64_t> starts = next;
     units_.resize(begin_.back());
-    const ListPlan<Lane> plan{&thresholds,        lowest.data(), units.of_row, begin_.data(),
-                              next_offset.data(), next.data(),   units_.data()};
+    const ListPlan<Lane> plan{&thresholds,        lowest.data(), units.of_row,  begin_.data(),
+                              next_offset.data(), next.data(),   units_.data(), KnownRows(view.scores)};
     const ListTile<Lane> list_tile = list_tile_kernel<T>();
     const Array<Tile> tiles = row_tiles(view.scores, kTileRows);
     const std::int64_t share = items_of(range.count(), 2 * std::int64_t{runner.threads});
@@ -397,7 +404,10 @@ class Bootstrap {
     double expected_sap[kMostBlockLanes];
     std::uint32_t positives[kMostBlockLanes];
     std::uint32_t hits[kMostBlockLanes];
+    std::uint32_t part[kMostBlockLanes];
+    double total[kMostBlockLanes];
     Array<std::uint32_t> listed;
+    Array<std::uint32_t> unknown;
     AlignedLanes<double> levels;
   };
 
@@ -418,7 +428,12 @@ class Bootstrap {
         const std::int64_t first = table.offset.first(c);
         const ResampledClass cls{table.offset.length(c),    table.tp.data() + first, table.fp.data() + first,
                                  table.tied.data() + first, lists.units(c),          lists.positives(view, c)};
-        resample_class_(block, cls, weights.total(b),
+        const double* total = weights.total(b);
+        if (unknown_count(view.scores.unknown, c) != 0) {
+          sum_known_rows(view, c, block, total, own);
+          total = own.total;
+        }
+        resample_class_(block, cls, total,
                         {result_.average_precision.empty() ? nullptr : own.average_precision,
                          result_.roc_auc.empty() ? nullptr : own.roc_auc,
                          result_.expected_sap.empty() ? nullptr : own.expected_sap, own.levels.data()});
@@ -432,6 +447,40 @@ class Bootstrap {
         if (request_.topk.size() != 0) write_accuracy(view, c, block, to, replicates, own);
       }
     });
+  }
+
+  // Writes the weight of the rows that a class knows to own.total: that of all rows without those that it does not
+  // know, or the sum over its known rows, if these are fewer.
+  void sum_known_rows(const ClassView& view, std::int64_t c, const WeightBlock& block, const double* all,
+                      Scratch& own) const {
+    const Span<const std::uint32_t> unknown = unknown_rows(view.scores.unknown, c, own.unknown);
+    const std::int64_t num_rows = view.scores.rows;
+    const bool from_all = 2 * unknown.size() <= num_rows;
+    for (int i = 0; i < block.lanes; ++i) own.total[i] = from_all ? all[i] : 0.0;
+    own.listed.resize(kRowsPerItem);
+    std::int64_t count = 0;
+    const auto add_listed = [&] {
+      sum_units_(block, own.listed.data(), count, own.part);
+      for (int i = 0; i < block.lanes; ++i) own.total[i] += from_all ? -static_cast<double>(own.part[i]) : own.part[i];
+      count = 0;
+    };
+    const auto add = [&](std::uint32_t row) {
+      own.listed[count++] = units_.of_row == nullptr ? row : units_.of_row[row];
+      if (count == kRowsPerItem) add_listed();
+    };
+    if (from_all) {
+      for (const std::uint32_t row : unknown) add(row);
+    } else {
+      const std::uint32_t* next = unknown.begin();
+      for (std::int64_t row = 0; row < num_rows; ++row) {
+        if (next != unknown.end() && *next == row) {
+          ++next;
+        } else {
+          add(static_cast<std::uint32_t>(row));
+        }
+      }
+    }
+    add_listed();
   }
 
   void write_accuracy(const ClassView& view, std::int64_t c, const WeightBlock& block, std::int64_t to,

@@ -17,6 +17,7 @@ struct ListPlan {
   const std::int64_t* next_offset;  // (C) into next: 2 * thresholds elements of each class
   std::int64_t* next;
   std::uint32_t* units;
+  KnownRows known;
 };
 
 // The scratch memory of one worker.
@@ -24,6 +25,7 @@ template <class Lane>
 struct ListWorker {
   AlignedLanes<Lane> survivors;  // kStripCols x (kTileRows + 16)
   AlignedLanes<float> rows;
+  Array<RowMask> known;
 };
 
 // Lists the rows of a tile in classes [first_col, first_col + cols), cols <= kStripCols. A row that belongs behind the

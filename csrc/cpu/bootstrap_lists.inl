@@ -18,6 +18,8 @@ void list_tile(const ListPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t f
   std::int64_t survived[kStripCols] = {};
   FirstNan no_nan;  // the scan before has looked for NaN
   find_survivors<T>(tile, plan.lowest, first_col, cols, worker.survivors.data(), worker.rows.data(), survived, no_nan);
+  const RowMask* const known = plan.known.of(tile, first_col, first_col + cols, worker.known);
+  if (known != nullptr) drop_unknown<Lane>(known, cols, worker.survivors.data(), worker.rows.data(), survived);
 
   alignas(64) std::uint32_t buckets[kBuffer];
   for (std::int64_t j = 0; j < cols; ++j) {

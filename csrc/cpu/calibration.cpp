@@ -5,6 +5,7 @@
 
 #include "core/errors.hpp"
 #include "cpu/calibration_rows.hpp"
+#include "cpu/known_rows.hpp"
 #include "cpu/matrix.hpp"
 
 namespace vltr::cpu {
@@ -14,6 +15,8 @@ struct Worker {
   Array<std::uint64_t> words;    // (strip, bins), packed
   Array<std::uint64_t> squares;  // (strip,)
   Array<std::int64_t> sums;      // as the result
+  Array<RowMask> known;
+  Array<std::uint8_t> known_cells;  // (rows, strip), see calibration_rows.hpp
 };
 
 constexpr std::uint64_t kLowPart = 0xFFFFFFFFu;
@@ -27,7 +30,7 @@ template <class T>
 class Counter {
  public:
   Counter(const Matrix& scores, std::int64_t bins, int threads)
-      : scores_(scores), bins_(bins), columns_(calibration_columns(bins)), workers_(threads) {}
+      : scores_(scores), known_(scores), bins_(bins), columns_(calibration_columns(bins)), workers_(threads) {}
 
   // Adds a tile of a strip. Returns false at a score outside [0, 1].
   bool add(const Tile& tile, std::int64_t first_col, int id) {
@@ -38,8 +41,11 @@ class Counter {
       worker.squares.assign(kCalibrationStrip, 0);
       worker.sums.assign(scores_.cols * columns_, 0);
     }
-    if (!sum_probabilities_(*tile.shard, tile.first_row, tile.rows, first_col, classes, bins_, worker.words.data(),
-                            worker.squares.data())) {
+    const RowMask* const known = known_.of(tile, first_col, first_col + classes, worker.known);
+    const std::uint8_t* const cells =
+        known == nullptr ? nullptr : to_cells(known, tile.rows, classes, worker.known_cells);
+    if (!sum_probabilities_(*tile.shard, tile.first_row, tile.rows, first_col, classes, bins_, cells,
+                            worker.words.data(), worker.squares.data())) {
       return false;
     }
     for (std::int64_t j = 0; j < classes; ++j) {
@@ -66,7 +72,23 @@ class Counter {
   }
 
  private:
+  // The masks of classes as a byte for each cell, row by row.
+  static const std::uint8_t* to_cells(const RowMask* known, std::int64_t rows, std::int64_t classes,
+                                      Array<std::uint8_t>& cells) {
+    if (cells.empty()) cells.resize(kCalibrationRows * kCalibrationStrip);
+    for (std::int64_t first = 0; first < rows; first += 16) {
+      std::uint16_t block[kCalibrationStrip];
+      for (std::int64_t j = 0; j < classes; ++j) block[j] = known[j].block[first / 16];
+      for (std::int64_t r = 0; r < std::min<std::int64_t>(16, rows - first); ++r) {
+        std::uint8_t* const row = cells.data() + (first + r) * kCalibrationStrip;
+        for (std::int64_t j = 0; j < classes; ++j) row[j] = static_cast<std::uint8_t>(-(block[j] >> r & 1));
+      }
+    }
+    return cells.data();
+  }
+
   const Matrix& scores_;
+  const KnownRows known_;
   const std::int64_t bins_;
   const std::int64_t columns_;
   Array<Worker> workers_;

@@ -39,19 +39,21 @@ inline std::int32_t calibration_bin(double p, double bins) {
 }
 
 // Adds rows of some classes: to words (classes, bins), packed, and the squares of the scores to squares (classes).
-// Returns false if a score is no probability; the sums are then of no use.
+// known: (rows, kCalibrationStrip) 0xFF for the cells that are added and 0 for others, or null to add all. Returns
+// false if a score is no probability; the sums are then of no use.
 template <class T>
 using SumProbabilities = bool (*)(const Shard& shard, std::int64_t first_row, std::int64_t rows, std::int64_t first_col,
-                                  std::int64_t classes, std::int64_t bins, std::uint64_t* words,
-                                  std::uint64_t* squares);
+                                  std::int64_t classes, std::int64_t bins, const std::uint8_t* known,
+                                  std::uint64_t* words, std::uint64_t* squares);
 template <class T>
 SumProbabilities<T> sum_probabilities_kernel();
 
-#define VLTR_DECLARE_KERNEL(isa)                                                                                 \
-  namespace isa {                                                                                                \
-  template <class T>                                                                                             \
-  bool sum_probabilities(const Shard& shard, std::int64_t first_row, std::int64_t rows, std::int64_t first_col,  \
-                         std::int64_t classes, std::int64_t bins, std::uint64_t* words, std::uint64_t* squares); \
+#define VLTR_DECLARE_KERNEL(isa)                                                                                   \
+  namespace isa {                                                                                                  \
+  template <class T>                                                                                               \
+  bool sum_probabilities(const Shard& shard, std::int64_t first_row, std::int64_t rows, std::int64_t first_col,    \
+                         std::int64_t classes, std::int64_t bins, const std::uint8_t* known, std::uint64_t* words, \
+                         std::uint64_t* squares);                                                                  \
   }
 VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNEL)
 #undef VLTR_DECLARE_KERNEL

@@ -12,6 +12,7 @@
 #include "core/errors.hpp"
 #include "core/large_array.hpp"
 #include "cpu/dense_class.hpp"
+#include "cpu/known_rows.hpp"
 
 namespace vltr::cpu {
 
@@ -110,10 +111,13 @@ class CellScan {
   using Lane = LaneOf<T>;
   using Key = SortKey<Lane>;
 
-  CellScan(const Matrix& scores, const Positives& positives, std::int64_t weightings, const Runner& runner)
+  // unknown: the cells that are left out; null for none.
+  CellScan(const Matrix& scores, const Positives& positives, std::int64_t weightings, const Runner& runner,
+           const UnknownCells* unknown = nullptr)
       : scores_(scores),
         positives_(positives),
         weightings_(weightings),
+        unknown_(unknown),
         tiles_(row_tiles(scores, kTileRows)),
         readers_(std::max(runner.threads, 1)) {
     threads_ = std::max(runner.threads, 1);
@@ -153,7 +157,7 @@ class CellScan {
   }
 
   // Calls scatter(m, of_slice, tile, lanes, labels) for each tile and member, which writes the rows to their cells: the
-  // positions are in next from element of_slice on.
+  // positions are in next from element of_slice on. Of a class with unknown cells, the tile has the known rows alone.
   template <class Scatter>
   void read_slices(const Runner& runner, const Scatter& scatter) {
     runner.run(slices_, [&](std::int64_t slice, int worker) { read_slice(slice, readers_[worker], scatter); });
@@ -185,6 +189,7 @@ class CellScan {
   struct Reader {
     AlignedLanes<Lane> lanes;
     Array<std::uint8_t> labels = Array<std::uint8_t>(kTileRows);
+    Array<RowMask> known;
   };
 
   void make_cells(CellClass<Key>& member) {
@@ -227,11 +232,26 @@ class CellScan {
           for (; positive[m] != end && *positive[m] < tile.first_row + tile.rows; ++positive[m]) {
             reader.labels[*positive[m] - tile.first_row] = 1;
           }
-          const Lane* const lanes = reader.lanes.data() + (member.cls - block.first_col) * kTileRows;
-          each(m, slice * member.cells.count(), tile, lanes, reader.labels.data());
+          Lane* const lanes = reader.lanes.data() + (member.cls - block.first_col) * kTileRows;
+          Tile known = tile;
+          if (unknown_count(unknown_, member.cls) != 0) known.rows = keep_known(tile, member.cls, lanes, reader);
+          each(m, slice * member.cells.count(), known, lanes, reader.labels.data());
         }
       }
     }
+  }
+
+  // Moves the scores and labels of known rows to the front. Returns their number.
+  std::int64_t keep_known(const Tile& tile, std::int64_t c, Lane* lanes, Reader& reader) const {
+    const RowMask* const known = KnownRows(unknown_).of(tile, c, c + 1, reader.known);
+    if (known == nullptr) return tile.rows;
+    std::int64_t kept = 0;
+    for (std::int64_t row = 0; row < tile.rows; ++row) {
+      lanes[kept] = lanes[row];
+      reader.labels[kept] = reader.labels[row];
+      kept += known->has(row);
+    }
+    return kept;
   }
 
   // The positions of the words of each slice and cell, and the chunks.
@@ -266,6 +286,7 @@ class CellScan {
     }
   }
 
+  const UnknownCells* const unknown_;
   const Array<Tile> tiles_;
   std::int64_t threads_;
   std::int64_t slices_ = 1;

@@ -30,11 +30,13 @@ struct Work {
   Array<std::int64_t> first_positive;
   Array<Item> items;
   std::int64_t ranges;
+  KnownRows known;
 
   Work(const Matrix& scores, const Positives& positives, const Runner& runner)
       : tiles(row_tiles(scores, kTileRows)),
         first_positive(first_positives(positives, tiles, runner.share(0.0, 0.02))),
-        ranges(col_ranges(scores.cols)) {
+        ranges(col_ranges(scores.cols)),
+        known(scores) {
     const std::int64_t share = scores.rows / (4 * std::max(runner.threads, 1));
     const std::int64_t chunk_rows = std::clamp<std::int64_t>(share, kTileRows, kMostChunkRows);
     std::int64_t tile = 0;
@@ -69,13 +71,15 @@ auto with_reader(DType dtype, const Function& function) {
   });
 }
 
-// Calls begin_item(item) before each item, and per_column(item, tile, c, lanes, worker) for each class in each of its
-// tiles, tile by tile. Returns true if a score is NaN.
+// Calls begin_item(item) before each item, and per_column(item, tile, c, lanes, known, worker) for each class in each
+// of its tiles, tile by tile. known: the rows of the tile that the class knows, or null for all. Returns true if a
+// score is NaN.
 template <class Lane, class BeginItem, class PerColumn>
 bool for_each_tile_column(const Reader<Lane>& reader, const Work& work, const Runner& runner,
                           const BeginItem& begin_item, const PerColumn& per_column) {
   struct Worker {
     AlignedLanes<Lane> lanes;
+    Array<RowMask> known;
     bool has_nan = false;
   };
   Array<Worker> workers(std::max(runner.threads, 1));
@@ -90,8 +94,10 @@ bool for_each_tile_column(const Reader<Lane>& reader, const Work& work, const Ru
         const std::int64_t cols = std::min(kReadCols, item.end_col - col);
         worker.has_nan |= read_columns(*tile.shard, tile.first_row, tile.rows, col, cols, reader.element_bytes,
                                        reader.copy_columns, worker.lanes.data());
+        const RowMask* const known = work.known.of(tile, col, col + cols, worker.known);
         for (std::int64_t j = 0; j < cols; ++j) {
-          per_column(number, t, col + j, worker.lanes.data() + j * kColumnStride, id);
+          per_column(number, t, col + j, worker.lanes.data() + j * kColumnStride,
+                     known == nullptr ? nullptr : known + j, id);
         }
       }
     }
@@ -193,27 +199,51 @@ class ExtremesSearch {
   ClassExtremes operator()() {
     parts_.resize(work_.items.count());
     found_.resize(std::max(runner_.threads, 1));
+    known_lanes_.resize(std::max(runner_.threads, 1));
     const bool has_nan = for_each_tile_column(
         reader_, work_, runner_, [this](std::int64_t item) { parts_[item].resize(work_.items[item].cols(), limit_); },
-        [this](std::int64_t item, std::int64_t tile, std::int64_t c, const Lane* lanes, int id) {
-          add_column(item, tile, c, lanes, found_[id]);
+        [this](std::int64_t item, std::int64_t tile, std::int64_t c, const Lane* lanes, const RowMask* known, int id) {
+          add_column(item, tile, c, lanes, known, id);
         });
     if (has_nan) throw_if_nan(scores_, runner_.share(0.98, 0.98));
     return merge();
   }
 
  private:
-  void add_column(std::int64_t item, std::int64_t t, std::int64_t c, const Lane* lanes, Array<std::uint32_t>& found) {
+  void add_range(const Lane* lanes, std::int64_t rows, Range<Lane>& range) const {
+    if (rows == 0) return;
+    Lane low;
+    Lane high;
+    lane_range_(lanes, rows, low, high);
+    if (is_finite(low) && is_finite(high)) {
+      range.add(low, high);
+    } else {
+      range.add_finite(lanes, rows);
+    }
+  }
+
+  // Copies the lanes of known rows. Returns their number.
+  static std::int64_t copy_known(const Lane* lanes, std::int64_t rows, const RowMask& known, Array<Lane>& to) {
+    if (to.empty()) to.resize(kTileRows);
+    std::int64_t count = 0;
+    for (std::int64_t row = 0; row < rows; row += 16) {
+      for (std::uint32_t left = known.block[row / 16]; left != 0; left &= left - 1) {
+        to[count++] = lanes[row + __builtin_ctz(left)];
+      }
+    }
+    return count;
+  }
+
+  void add_column(std::int64_t item, std::int64_t t, std::int64_t c, const Lane* lanes, const RowMask* known, int id) {
+    Array<std::uint32_t>& found = found_[id];
     Extremes<Lane>& part = parts_[item];
     const std::int64_t own = c - work_.items[item].first_col;
     const Tile& tile = work_.tiles[t];
-    Lane low;
-    Lane high;
-    lane_range_(lanes, tile.rows, low, high);
-    if (is_finite(low) && is_finite(high)) {
-      part.range[own].add(low, high);
+    if (known == nullptr) {
+      add_range(lanes, tile.rows, part.range[own]);
     } else {
-      part.range[own].add_finite(lanes, tile.rows);
+      const std::int64_t rows = copy_known(lanes, tile.rows, *known, known_lanes_[id]);
+      add_range(known_lanes_[id].data(), rows, part.range[own]);
     }
 
     const auto [begin, end] = work_.positives_in(t, c, scores_.cols);
@@ -224,6 +254,7 @@ class ExtremesSearch {
 
     const auto wrong = part.wrong.list(own);
     const auto add_negative = [&](std::int64_t row) {
+      if (known != nullptr && !known->has(row)) return;
       const std::int64_t number = tile.first_row + row;
       while (positive != end_positive && *positive < number) ++positive;
       if (positive == end_positive || *positive != number) wrong.add(lanes[row], number);
@@ -278,6 +309,7 @@ class ExtremesSearch {
   const Work work_;
   Array<Extremes<Lane>> parts_;
   Array<Array<std::uint32_t>> found_;
+  Array<Array<Lane>> known_lanes_;
   const LaneRange<Lane> lane_range_ = lane_range_kernel<Lane>();
   const GreaterRows<Lane> greater_rows_ = greater_rows_kernel<Lane>();
 };
@@ -323,12 +355,18 @@ ScoreHistograms count_scores(const Reader<Lane>& reader, const Matrix& scores, c
         parts[item].all.assign(work.items[item].cols() * bins, 0);
         parts[item].positives.assign(work.items[item].cols() * bins, 0);
       },
-      [&](std::int64_t item, std::int64_t t, std::int64_t c, const Lane* lanes, int id) {
+      [&](std::int64_t item, std::int64_t t, std::int64_t c, const Lane* lanes, const RowMask* known, int id) {
         const std::int64_t own = (c - work.items[item].first_col) * bins;
         const Tile& tile = work.tiles[t];
         Array<std::uint32_t>& bin_of = scratch[id];
         if (bin_of.empty()) bin_of.resize(kTileRows);
         count_bins(lanes, tile.rows, scale[c], bin_of.data(), parts[item].all.data() + own);
+        for (std::int64_t row = 0; known != nullptr && row < tile.rows; row += 16) {
+          const std::uint32_t valid = tile.rows - row < 16 ? (1u << (tile.rows - row)) - 1u : 0xFFFFu;
+          for (std::uint32_t left = ~known->block[row / 16] & valid; left != 0; left &= left - 1) {
+            --parts[item].all[own + bin_of[row + __builtin_ctz(left)]];
+          }
+        }
         const auto [begin, end] = work.positives_in(t, c, scores.cols);
         for (std::int64_t p = begin; p < end; ++p) {
           ++parts[item].positives[own + bin_of[positives.rows[p] - tile.first_row]];

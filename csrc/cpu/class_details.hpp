@@ -1,5 +1,7 @@
 // Details of single classes: the range of their scores, the rows that they get most wrong, and histograms.
 //
+// Unknown cells are in no range, list or histogram.
+//
 // Rows are cut into chunks that are done one by one and merged in order, so results do not depend on threads.
 #pragma once
 

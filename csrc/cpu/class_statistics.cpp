@@ -23,7 +23,7 @@ struct ClassColumns {
     fp = table.fp + first;
     tied = table.tied + first;
     count = table.offset[c + 1] - first;
-    negatives = table.num_rows - positives();
+    negatives = table.rows[c] - positives();
   }
   std::int64_t positives() const { return count == 0 ? 0 : tp[count - 1]; }
 };

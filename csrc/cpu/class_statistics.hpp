@@ -1,18 +1,18 @@
 // Everything that a report takes from the rank table of each class, but exact sampled AP.
 #pragma once
 
-#include "core/span.hpp"
+#include "core/unknown.hpp"
 #include "cpu/pool.hpp"
 
 namespace vltr::cpu {
 
-// The columns of a rank table in borrowed memory. Its offsets rise from 0, and its counts are from 0 to num_rows.
+// The columns of a rank table in borrowed memory. Its offsets rise from 0, and its counts are from 0 to rows.all.
 struct TableColumns {
   Span<const std::int64_t> offset;  // (C + 1)
   const std::int64_t* tp;
   const std::int64_t* fp;
   const std::int64_t* tied;
-  std::int64_t num_rows;
+  ClassRows rows;
 };
 
 // (C) each; see ap_core.hpp, sap_core.hpp and tie_core.hpp.

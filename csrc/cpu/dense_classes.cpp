@@ -51,7 +51,7 @@ class DenseScan : CellScan<T> {
  public:
   DenseScan(const Matrix& scores, const Positives& positives, ClassMetric metric, const Offsets& slot, RankTable& table,
             Array<std::int64_t>& counts, Array<double>& out, const Runner& runner)
-      : Base(scores, positives, 1, runner),
+      : Base(scores, positives, 1, runner, scores.unknown),
         metric_(metric),
         slot_(slot),
         table_(table),
@@ -111,7 +111,7 @@ class DenseScan : CellScan<T> {
     const auto tp = [&](std::int64_t k) { return positives + steps.positives[k]; };
     const auto fp = [&](std::int64_t k) { return rows + steps.rows[k] - tp(k); };
     const auto equal = [&](std::int64_t k) { return steps.positives[k] - (k == 0 ? 0 : steps.positives[k - 1]); };
-    const std::int64_t negatives = scores_.rows - member.positives;
+    const std::int64_t negatives = negatives_of(member);
     if (metric_ == ClassMetric::kNone) {
       const std::int64_t to = slot_[member.cls] + positives;
       for (std::int64_t k = 0; k < steps.count; ++k) {
@@ -147,7 +147,7 @@ class DenseScan : CellScan<T> {
         counts_[member.cls] = close_chunk_gaps(member);
         break;
       case ClassMetric::kRocAuc:
-        out_[member.cls] = roc_auc(twice_wins_[m], member.positives, scores_.rows - member.positives);
+        out_[member.cls] = roc_auc(twice_wins_[m], member.positives, negatives_of(member));
         break;
       default:
         out_[member.cls] = member.sums[0] / static_cast<double>(member.positives);
@@ -164,6 +164,10 @@ class DenseScan : CellScan<T> {
       to += chunk.steps;
     }
     return to - slot;
+  }
+
+  std::int64_t negatives_of(const CellClass<Key>& member) const {
+    return class_rows(scores_)[member.cls] - member.positives;
   }
 
   Lane* thresholds() { return std::get<TableColumn<Lane>>(table_.thresholds).data(); }

@@ -34,7 +34,15 @@ class WeightScan : CellScan<T> {
     this->read_slices(phases.phase(1), [&](std::int64_t m, std::int64_t of_slice, const Tile& tile, const Lane* lanes,
                                            const std::uint8_t* labels) {
       CellClass<Key>& member = members_[m];
-      scatter_weights_(member.cells, lanes, labels, tile.rows, weights_ + tile.first_row, weightings_, scores_.rows,
+      const double* weights = weights_ + tile.first_row;
+      std::int64_t stride = scores_.rows;
+      Array<double> of_known;
+      if (unknown_count(scores_.unknown, member.cls) != 0) {
+        weigh_known(tile, member.cls, of_known);
+        weights = of_known.data();
+        stride = tile.rows;
+      }
+      scatter_weights_(member.cells, lanes, labels, tile.rows, weights, weightings_, stride,
                        static_cast<std::uint32_t>(scores_.rows - 1), member.next.data() + of_slice, member.words,
                        weights_of(m));
     });
@@ -54,6 +62,19 @@ class WeightScan : CellScan<T> {
     Array<PlacedWord<Key>> words;
     Array<PlacedWord<Key>> sorted;
   };
+
+  // The weights of the rows of a tile, 0 where they do not know a class: (weightings, rows).
+  void weigh_known(const Tile& tile, std::int64_t c, Array<double>& weights) const {
+    Array<RowMask> scratch;
+    const RowMask* const known = KnownRows(scores_).of(tile, c, c + 1, scratch);
+    weights.resize(weightings_ * tile.rows);
+    for (std::int64_t w = 0; w < weightings_; ++w) {
+      const double* const from = weights_ + w * scores_.rows + tile.first_row;
+      for (std::int64_t row = 0; row < tile.rows; ++row) {
+        weights[w * tile.rows + row] = known == nullptr || known->has(row) ? from[row] : 0.0;
+      }
+    }
+  }
 
   double* weights_of(std::int64_t m) { return of_words_.data() + m * scores_.rows * weightings_; }
 

@@ -39,23 +39,25 @@ class TileOfRow {
 };
 
 // Lists the draws of classes first .. end - 1.
-void list_draws(const Positives& positives, std::int64_t rows, const Trials& trials, std::uint64_t seed,
-                const Offsets& offset, std::int64_t first, std::int64_t end, std::uint32_t* out) {
+void list_draws(const Positives& positives, std::int64_t rows, const UnknownCells* unknown, const Trials& trials,
+                std::uint64_t seed, const Offsets& offset, std::int64_t first, std::int64_t end, std::uint32_t* out) {
   DrawLister lister(rows, seed);
+  Array<std::uint32_t> scratch;
   for (std::int64_t c = first; c < end; ++c) {
-    const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, rows, c));
+    const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, class_rows(rows, unknown), c));
     if (draws == 0) continue;
-    lister.list(positives.rows_of(c).data(), draws, static_cast<std::uint32_t>(c), trials, out + offset.first(c));
+    lister.list(excluded_rows(positives, unknown, c, scratch), draws, static_cast<std::uint32_t>(c), trials,
+                out + offset.first(c));
   }
 }
 
 }  // namespace
 
-std::int64_t draws_per_trial(const Positives& positives, std::int64_t rows, std::int64_t c) {
-  return draws_per_trial(positives.offset.length(c), rows);
+std::int64_t draws_per_trial(const Positives& positives, const ClassRows& rows, std::int64_t c) {
+  return draws_per_trial(positives.offset.length(c), rows[c] - positives.offset.length(c));
 }
 
-Offsets draw_offsets(const Positives& positives, std::int64_t rows, const Trials& trials) {
+Offsets draw_offsets(const Positives& positives, const ClassRows& rows, const Trials& trials) {
   Offsets offset{0};
   for (std::int64_t c = 0; c < positives.classes(); ++c) {
     offset.push_back(offset.back() + trials.count * draws_per_trial(positives, rows, c));
@@ -63,33 +65,37 @@ Offsets draw_offsets(const Positives& positives, std::int64_t rows, const Trials
   return offset;
 }
 
-void DrawLister::list(const std::uint32_t* positives, std::uint32_t count, std::uint32_t cls, const Trials& trials,
+void DrawLister::list(Span<const std::uint32_t> excluded, std::uint32_t draws, std::uint32_t cls, const Trials& trials,
                       std::uint32_t* out) {
+  const auto count = static_cast<std::uint32_t>(excluded.size());
   displaced_.resize(count);
-  displaced_negatives(positives, count, rows_, displaced_.data());
-  // One bit for all rows with the same lowest bits. Few negatives share a bit with a positive and are searched in vain.
-  constexpr std::size_t kBitsPerPositive = 256;
+  displaced_negatives(excluded.data(), count, rows_, displaced_.data());
+  // One bit for all rows with the same lowest bits. Few negatives share a bit with an excluded row and are searched in
+  // vain.
+  constexpr std::size_t kBitsPerRow = 256;
   std::size_t bits = 1;
-  while (bits < std::min<std::size_t>(rows_, kBitsPerPositive * count)) bits *= 2;
-  may_be_positive_.assign(bits, false);
-  for (std::uint32_t i = 0; i < count; ++i) may_be_positive_[positives[i] & (bits - 1)] = true;
+  while (bits < std::min<std::size_t>(rows_, kBitsPerRow * count)) bits *= 2;
+  may_be_excluded_.assign(bits, false);
+  for (const std::uint32_t row : excluded) may_be_excluded_[row & (bits - 1)] = true;
   KeyedPermutation permutation = permutation_grid(rows_ - count);
-  for (std::int64_t trial = trials.first; trial < trials.first + trials.count; ++trial, out += count) {
+  for (std::int64_t trial = trials.first; trial < trials.first + trials.count; ++trial, out += draws) {
     set_keys(permutation, seed_, cls, static_cast<std::uint32_t>(trial));
-    draw_numbers_(permutation, count, out);
-    for (std::uint32_t i = 0; i < count; ++i) {
-      if (may_be_positive_[out[i] & (bits - 1)]) out[i] = row_of_negative(positives, count, displaced_.data(), out[i]);
+    draw_numbers_(permutation, draws, out);
+    for (std::uint32_t i = 0; i < draws; ++i) {
+      if (may_be_excluded_[out[i] & (bits - 1)]) {
+        out[i] = row_of_negative(excluded.data(), count, displaced_.data(), out[i]);
+      }
     }
   }
 }
 
-void draw_rows(const Positives& positives, std::int64_t rows, const Trials& trials, std::uint64_t seed,
-               const Offsets& offset, std::uint32_t* out, const Runner& runner) {
+void draw_rows(const Positives& positives, std::int64_t rows, const UnknownCells* unknown, const Trials& trials,
+               std::uint64_t seed, const Offsets& offset, std::uint32_t* out, const Runner& runner) {
   constexpr std::int64_t kDrawsPerItem = 1 << 16;
   const Array<std::int64_t> range =
       class_ranges(offset, std::max<std::int64_t>(1, std::min(offset.back() / kDrawsPerItem, offset.lists())));
   runner.run(range.count() - 1, [&](std::int64_t item, int) {
-    list_draws(positives, rows, trials, seed, offset, range[item], range[item + 1], out);
+    list_draws(positives, rows, unknown, trials, seed, offset, range[item], range[item + 1], out);
   });
 }
 
@@ -97,7 +103,7 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const Arra
                     std::uint64_t seed, const Runner& runner) {
   DrawPlan plan;
   const Trials all{0, trials};
-  plan.slot_offset = draw_offsets(positives, scores.rows, all);
+  plan.slot_offset = draw_offsets(positives, class_rows(scores), all);
   const std::int64_t total = plan.slot_offset.back();
   plan.reached.resize(total);
   plan.draws.resize(total);
@@ -114,7 +120,7 @@ DrawPlan plan_draws(const Positives& positives, const Matrix& scores, const Arra
   runner.share(0.0, kListing).run(ranges, [&](std::int64_t item, int) {
     const std::int64_t first = range[item];
     const std::int64_t end = range[item + 1];
-    list_draws(positives, scores.rows, all, seed, plan.slot_offset, first, end, rows);
+    list_draws(positives, scores.rows, scores.unknown, all, seed, plan.slot_offset, first, end, rows);
     auto& count = next[item];
     for (std::int64_t c = first; c < end; ++c) {
       std::int64_t* const class_count = count.data() + c / kRangeCols;

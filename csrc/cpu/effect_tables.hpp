@@ -28,7 +28,7 @@ EffectTables effect_tables(const TableColumns& table, Span<const EffectMetric> m
 inline ClassCounts class_counts(const TableColumns& table, std::int64_t c) {
   const std::int64_t first = table.offset[c];
   return vltr::class_counts(table.tp + first, table.fp + first, table.tied + first, table.offset[c + 1] - first,
-                            table.num_rows);
+                            table.rows[c]);
 }
 
 }  // namespace vltr::cpu

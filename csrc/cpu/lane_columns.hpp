@@ -3,33 +3,11 @@
 // Two models meet here. Their rows are the same and their element types may differ, so the kernels take lanes.
 #pragma once
 
-#include <cstring>
 #include <memory>
 
 #include "cpu/rank_scan_tile.hpp"
 
 namespace vltr::cpu {
-
-constexpr std::int64_t kTileBlocks = kTileRows / 16;
-
-// A bit for each row of a tile.
-struct RowMask {
-  std::uint16_t block[kTileBlocks];
-
-  bool has(std::int64_t row) const { return (block[row / 16] >> (row % 16) & 1) != 0; }
-  // Rows before this one.
-  std::int64_t count_before(std::int64_t row) const {
-    std::int64_t count = __builtin_popcount(block[row / 16] & ((1u << (row % 16)) - 1u));
-    std::int64_t i = 0;
-    for (; i + 4 <= row / 16; i += 4) {
-      std::uint64_t four;
-      std::memcpy(&four, block + i, sizeof(four));
-      count += __builtin_popcountll(four);
-    }
-    for (; i < row / 16; ++i) count += __builtin_popcount(block[i]);
-    return count;
-  }
-};
 
 // Sets the bits of the rows that reach `lowest`. lanes: kTileRows, of which the first `rows` count.
 template <class Lane>

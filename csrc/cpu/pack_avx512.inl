@@ -277,11 +277,12 @@ class BeatenCounts {
     best_class_ = _mm512_loadu_si512(best_class);
     count_ = _mm512_setzero_si512();
   }
-  // Adds column c of the sixteen rows. A class ranks before if it scores more, or the same with a lower index.
+  // Adds column c of the sixteen rows, in those that know the class. A class ranks before if it scores more, or the
+  // same with a lower index.
   template <class Lane>
-  void add(const Pack<Lane>& column, const Pack<Lane>& best, std::int32_t c) {
+  void add(const Pack<Lane>& column, const Pack<Lane>& best, std::int32_t c, std::uint32_t known) {
     const std::uint32_t earlier = _mm512_cmpgt_epi32_mask(best_class_, _mm512_set1_epi32(c));
-    const std::uint32_t before = column.greater(best) | (column.greater_equal(best) & earlier);
+    const std::uint32_t before = (column.greater(best) | (column.greater_equal(best) & earlier)) & known;
     count_ = _mm512_mask_add_epi32(count_, static_cast<__mmask16>(before), count_, _mm512_set1_epi32(1));
   }
   void store(std::int32_t* counts) const { _mm512_storeu_si512(counts, count_); }

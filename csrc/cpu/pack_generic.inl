@@ -98,11 +98,12 @@ class BeatenCounts {
     std::copy(best_class, best_class + 16, best_class_);
     std::fill(count_, count_ + 16, 0);
   }
-  // Adds column c of the sixteen rows. A class ranks before if it scores more, or the same with a lower index.
+  // Adds column c of the sixteen rows, in those that know the class. A class ranks before if it scores more, or the
+  // same with a lower index.
   template <class Lane>
-  void add(const Pack<Lane>& column, const Pack<Lane>& best, std::int32_t c) {
-    const std::uint32_t greater = column.greater(best);
-    const std::uint32_t greater_equal = column.greater_equal(best);
+  void add(const Pack<Lane>& column, const Pack<Lane>& best, std::int32_t c, std::uint32_t known) {
+    const std::uint32_t greater = column.greater(best) & known;
+    const std::uint32_t greater_equal = column.greater_equal(best) & known;
     for (int i = 0; i < 16; ++i) {
       count_[i] += static_cast<std::int32_t>((best_class_[i] > c ? greater_equal : greater) >> i & 1u);
     }

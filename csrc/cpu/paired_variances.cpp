@@ -154,11 +154,16 @@ void check_models(const ScoredModel& a, const ScoredModel* b, const Positives& p
   for (const ScoredModel* const model : {&a, b}) {
     if (model == nullptr) continue;
     const TableColumns& table = model->table.columns;
-    if (model->scores->rows != table.num_rows) throw_other_table();
+    if (model->scores->rows != table.rows.all) throw_other_table();
     for (std::int64_t c = 0; c < positives.classes(); ++c) {
       if (class_counts(table, c).positives != positives.offset.length(c)) throw_other_table();
     }
   }
+}
+
+// Takes the rows that are not known from a mask.
+void keep_known(const RowMask& known, std::int64_t rows, RowMask& mask) {
+  for (std::int64_t i = 0; i < (rows + 15) / 16; ++i) mask.block[i] &= known.block[i];
 }
 
 // Rows that are in one shard of each model.
@@ -210,6 +215,7 @@ struct PairWorker {
   };
   Array<Products> products;  // (C)
   Array<Pair> pairs;
+  Array<RowMask> known;
   std::uint32_t buckets_a[kTileRows + 16];
   std::uint32_t buckets_b[kTileRows + 16];
 };
@@ -261,11 +267,13 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
   const Array<RowBlock> blocks = row_blocks(a, &b);
   const Array<std::int64_t> first_positive = first_positives(positives, blocks, runner.share(0.0, 0.01));
   const std::int64_t ranges = col_ranges(classes);
+  const KnownRows known_cells(*a.scores);
   Array<PairWorker> workers(workers_of(runner));
   std::atomic<bool> known{true};
 
   // Adds the products of column j of what the worker has read.
-  const auto add_column = [&](std::int64_t item_block, std::int64_t j, std::int64_t c, int id) {
+  const auto add_column = [&](std::int64_t item_block, std::int64_t j, std::int64_t c, const RowMask* known_rows,
+                              int id) {
     PairWorker& worker = workers[id];
     RowMask mask;
     RowMask mask_b;
@@ -273,6 +281,7 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
     columns_b->reach(j, id, mask_b);
     const RowBlock& block = blocks[item_block];
     for (std::int64_t i = 0; i < (block.rows + 15) / 16; ++i) mask.block[i] &= mask_b.block[i];
+    if (known_rows != nullptr) keep_known(known_rows[j], block.rows, mask);
     const std::int64_t count = columns_a->find_buckets(j, id, mask, worker.buckets_a);
     columns_b->find_buckets(j, id, mask, worker.buckets_b);
     const std::int64_t* const effects_a = of_a.negatives_of(c);
@@ -305,6 +314,7 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
       const std::int64_t cols = std::min(LaneColumns::kMostCols, end - col);
       columns_a->read(block.first_row, block.rows, col, cols, id);
       columns_b->read(block.first_row, block.rows, col, cols, id);
+      const RowMask* const known_rows = known_cells.of(block.first_row, block.rows, col, col + cols, workers[id].known);
       const auto fetch = [&](std::int64_t c) {
         of_a.fetch(c);
         of_b.fetch(c);
@@ -313,7 +323,7 @@ Array<double> paired_variances(const ScoredModel& a, const ScoredModel& b, const
       fetch(col);
       for (std::int64_t j = 0; j < cols; ++j) {
         if (j + 1 < cols) fetch(col + j + 1);
-        add_column(item / ranges, j, col + j, id);
+        add_column(item / ranges, j, col + j, known_rows, id);
       }
       for (const PairWorker::Pair& pair : workers[id].pairs) {
         Products& products = workers[id].products[pair.cls];
@@ -359,16 +369,20 @@ namespace {
 struct ClusterWorker {
   Array<std::int64_t> sums;  // (classes, clusters), without bases
   Array<std::uint8_t> has_positive;
+  Array<RowMask> known;
+  Array<std::uint32_t> unknown;  // rows of a class
+  Array<std::int64_t> sizes;     // rows of each cluster that a class knows
   std::uint32_t buckets[kTileRows + 16];
 };
 
-// Adds sign times the effects of a class in a block of rows, of column j of what the worker has read. False where a
-// positive has no threshold of its score.
+// Adds sign times the effects of a class in a block of rows, of column j of what the worker has read. known: the rows
+// that the class knows, or null for all. False where a positive has no threshold of its score.
 bool add_to_clusters(LaneColumns& columns, std::int64_t j, int id, const ModelEffects& effects, std::int64_t c,
-                     const RowBlock& block, Span<const std::uint32_t> positives, const std::uint32_t* cluster,
-                     std::int64_t sign, std::uint32_t* buckets, std::int64_t* sums) {
+                     const RowBlock& block, const RowMask* known, Span<const std::uint32_t> positives,
+                     const std::uint32_t* cluster, std::int64_t sign, std::uint32_t* buckets, std::int64_t* sums) {
   RowMask mask;
   columns.reach(j, id, mask);
+  if (known != nullptr) keep_known(*known, block.rows, mask);
   columns.find_buckets(j, id, mask, buckets);
   const std::int64_t* const of_negatives = effects.negatives_of(c);
   const std::int64_t* const of_positives = effects.positives_of(c);
@@ -378,17 +392,17 @@ bool add_to_clusters(LaneColumns& columns, std::int64_t j, int id, const ModelEf
       sums[cluster[16 * i + __builtin_ctz(left)]] += sign * of_negatives[*bucket++];
     }
   }
-  bool known = true;
+  bool has_thresholds = true;
   for (const std::uint32_t positive : positives) {
     const std::int64_t row = positive - block.first_row;
     const std::int64_t at = mask.has(row) ? mask.count_before(row) : -1;
     if (at < 0 || buckets[at] % 2 != 0) {
-      known = false;
+      has_thresholds = false;
       continue;
     }
     sums[cluster[row]] += sign * (of_positives[buckets[at] / 2] - of_negatives[buckets[at]]);
   }
-  return known;
+  return has_thresholds;
 }
 
 // The variance of a class from the sums of its clusters, in units.
@@ -439,6 +453,7 @@ Array<double> clustered_variances(const ScoredModel& a, const ScoredModel* b, co
   const Array<RowBlock> blocks = row_blocks(a, b);
   const Array<std::int64_t> first_positive = first_positives(positives, blocks, runner.share(0.0, 0.01));
   constexpr std::int64_t kGroup = 16;  // classes that one cache line of floats has
+  const KnownRows known_cells(*a.scores);
   Array<ClusterWorker> scratch(workers_of(runner));
   Array<double> out(classes);
   std::atomic<bool> known{true};
@@ -451,14 +466,17 @@ Array<double> clustered_variances(const ScoredModel& a, const ScoredModel* b, co
       const RowBlock& block = blocks[i];
       columns_a->read(block.first_row, block.rows, first, cols, worker);
       if (b != nullptr) columns_b->read(block.first_row, block.rows, first, cols, worker);
+      const RowMask* const known_rows =
+          known_cells.of(block.first_row, block.rows, first, first + cols, scratch[worker].known);
       for (std::int64_t j = 0; j < cols; ++j) {
         const std::int64_t c = first + j;
         const std::int64_t begin = first_positive[i * classes + c];
         const Span<const std::uint32_t> rows(positives.rows.data() + begin,
                                              first_positive[(i + 1) * classes + c] - begin);
         const auto add = [&](LaneColumns& columns, const ModelEffects& effects, std::int64_t sign) {
-          return add_to_clusters(columns, j, worker, effects, c, block, rows, clusters.of_row + block.first_row, sign,
-                                 scratch[worker].buckets, sums.data() + j * clusters.count);
+          return add_to_clusters(
+              columns, j, worker, effects, c, block, known_rows == nullptr ? nullptr : known_rows + j, rows,
+              clusters.of_row + block.first_row, sign, scratch[worker].buckets, sums.data() + j * clusters.count);
         };
         if (!add(*columns_a, of_a, 1)) known = false;
         if (b != nullptr && !add(*columns_b, *of_b, -1)) known = false;
@@ -472,9 +490,18 @@ Array<double> clustered_variances(const ScoredModel& a, const ScoredModel* b, co
       const auto positive_clusters = std::count(has_positive.begin(), has_positive.end(), 1);
       const std::int64_t base = of_a.base[c] - (b == nullptr ? 0 : of_b->base[c]);
       const ClassCounts counts = of_a.counts(c);
-      out[c] = has_effects(metric, counts) ? cluster_variance(metric, counts, sums.data() + j * clusters.count, sizes,
-                                                              base, positive_clusters, power_of_two(-exponents[c]))
-                                           : undefined();
+      const Array<std::int64_t>* known_sizes = &sizes;
+      if (unknown_count(a.scores->unknown, c) != 0) {
+        scratch[worker].sizes = sizes;
+        for (const std::uint32_t row : unknown_rows(a.scores->unknown, c, scratch[worker].unknown)) {
+          --scratch[worker].sizes[clusters.of_row[row]];
+        }
+        known_sizes = &scratch[worker].sizes;
+      }
+      out[c] = has_effects(metric, counts)
+                   ? cluster_variance(metric, counts, sums.data() + j * clusters.count, *known_sizes, base,
+                                      positive_clusters, power_of_two(-exponents[c]))
+                   : undefined();
     }
   });
   throw_first_nan_of(*columns_a, *a.scores, "scores_a", runner);

@@ -8,6 +8,8 @@
 
 #include <optional>
 
+#include "cpu/label_cells.hpp"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -32,6 +34,14 @@ struct LabelBits {
                                                  : std::is_same_v<T, float>    ? 0x3F800000u
                                                  : std::is_same_v<T, double>   ? 0x3FF0000000000000u
                                                                                : 1u);
+  static constexpr Word kInfinity = static_cast<Word>(std::is_same_v<T, Float16>    ? 0x7C00u
+                                                      : std::is_same_v<T, BFloat16> ? 0x7F80u
+                                                      : std::is_same_v<T, float>    ? 0x7F800000u
+                                                                                    : 0x7FF0000000000000u);
+  // -1. An unsigned integer has none, and 1 is never unknown.
+  static constexpr bool kIsSigned = kIsFloat || std::is_signed_v<T>;
+  static constexpr Word kMinusOne = static_cast<Word>(
+      kIsFloat ? kOne | static_cast<Word>(Word{1} << (8 * sizeof(Word) - 1)) : static_cast<Word>(~Word{0}));
   // The bits that no zero has: all but the sign of a float.
   static constexpr Word kZeros = static_cast<Word>(static_cast<Word>(~Word{0}) >> (kIsFloat ? 1 : 0));
 };
@@ -61,10 +71,48 @@ std::uint64_t pack_bits(const std::uint8_t* bytes) {
   return mask;
 }
 
+// The elements that are unknown: none, those of a value, or the zeros of a mask of known cells.
+enum class Unknown { kNone, kMinusOne, kNaN, kZero };
+
+template <class T>
+bool is_unknown(typename LabelBits<T>::Word word, Unknown unknown) {
+  using Bits = LabelBits<T>;
+  switch (unknown) {
+    case Unknown::kMinusOne:
+      return Bits::kIsSigned && word == Bits::kMinusOne;
+    case Unknown::kNaN:
+      return Bits::kIsFloat && static_cast<typename Bits::Word>(word & Bits::kZeros) > Bits::kInfinity;
+    case Unknown::kZero:
+      return static_cast<typename Bits::Word>(word & Bits::kZeros) == 0;
+    default:
+      return false;
+  }
+}
+
 struct GroupBits {
   std::uint64_t ones;
-  bool bad;  // an element is neither 0 nor 1
+  std::uint64_t unknown;
+  bool bad;  // an element is neither 0 nor 1 nor unknown
 };
+
+// As read_group(), with unknown elements. The ones of a mask are not needed.
+template <class T, Unknown kUnknown>
+GroupBits read_group_with(const std::byte* data) {
+  using Bits = LabelBits<T>;
+  using Word = typename Bits::Word;
+  alignas(16) std::uint8_t one[kGroup];
+  alignas(16) std::uint8_t unknown[kGroup];
+  Word odd = 0;
+  for (std::int64_t i = 0; i < kGroup; ++i) {
+    const Word word = load_element<Word>(data + i * static_cast<std::int64_t>(sizeof(Word)));
+    const bool is_one = std::is_same_v<T, bool> ? word != 0 : word == Bits::kOne;
+    const bool left_out = is_unknown<T>(word, kUnknown);
+    one[i] = is_one;
+    unknown[i] = left_out;
+    odd = static_cast<Word>(odd | (is_one || left_out ? Word{0} : static_cast<Word>(word & Bits::kZeros)));
+  }
+  return {kUnknown == Unknown::kZero ? 0 : pack_bits(one), pack_bits(unknown), odd != 0};
+}
 
 // 64 neighbours in memory.
 template <class T>
@@ -83,7 +131,21 @@ GroupBits read_group(const std::byte* data) {
       odd = static_cast<Word>(odd | (is_one ? Word{0} : static_cast<Word>(word & Bits::kZeros)));
     }
   }
-  return {pack_bits(one), odd != 0};
+  return {pack_bits(one), 0, odd != 0};
+}
+
+template <class T>
+GroupBits read_group(const std::byte* data, Unknown unknown) {
+  switch (unknown) {
+    case Unknown::kMinusOne:
+      return read_group_with<T, Unknown::kMinusOne>(data);
+    case Unknown::kNaN:
+      return read_group_with<T, Unknown::kNaN>(data);
+    case Unknown::kZero:
+      return read_group_with<T, Unknown::kZero>(data);
+    default:
+      return read_group<T>(data);
+  }
 }
 
 bool is_zero(const std::byte* data, std::int64_t bytes) {
@@ -155,13 +217,18 @@ struct TilePositives {
 template <class T>
 class TileReader {
  public:
-  TileReader(const Tile& tile, const Lines& lines, LargeArray<Group>& scratch)
-      : data_(tile.shard->at(tile.first_row, 0)), lines_(lines), scratch_(scratch) {}
+  TileReader(const Tile& tile, const Lines& lines, Unknown unknown, LargeArray<Group>& scratch)
+      : data_(tile.shard->at(tile.first_row, 0)), lines_(lines), unknown_(unknown), scratch_(scratch) {}
 
-  TilePositives read() {
+  // unknown: becomes the groups with unknown elements; null if no element is unknown.
+  TilePositives read(TilePositives* unknown) {
     out_.by_class = lines_.by_class;
     out_.groups_per_class = lines_.by_class ? lines_.groups : 0;
     out_.period = lines_.period;
+    if (unknown != nullptr) {
+      *unknown = out_;
+      unknown_groups_ = &unknown->groups;
+    }
     for (std::int64_t line = 0; line < lines_.count; ++line) {
       const std::byte* const data = data_ + line * lines_.line_stride;
       reserve(lines_.groups);
@@ -169,6 +236,9 @@ class TileReader {
       const bool good = lines_.stride == kSize ? read_line(data, line) : read_strided_line(data, line);
       for (std::int64_t i = before; i < found_; ++i) out_.ones += count_ones(scratch_.data()[i].ones);
       if (!good && !lines_.by_class) break;  // by class, an earlier row of a later class may be bad too
+    }
+    if (unknown != nullptr) {
+      for (const Group& group : unknown->groups) unknown->ones += count_ones(group.ones);
     }
     out_.groups.assign(scratch_.data(), scratch_.data() + found_);
     return std::move(out_);
@@ -186,12 +256,14 @@ class TileReader {
     std::int64_t group = 0;
     while (group < whole) {
       const std::int64_t end = std::min(group + kBlock, whole);
-      if (end - group == kBlock && is_zero(data + group * kGroupBytes, kBlock * kGroupBytes)) {
+      if (unknown_ != Unknown::kZero && end - group == kBlock &&
+          is_zero(data + group * kGroupBytes, kBlock * kGroupBytes)) {
         group = end;
         continue;
       }
       for (; group < end; ++group) {
-        if (!add(read_group<T>(data + group * kGroupBytes), data + group * kGroupBytes, first + group)) return false;
+        const std::byte* const from = data + group * kGroupBytes;
+        if (!add(read_group<T>(from, unknown_), from, first + group)) return false;
       }
     }
     return whole * kGroup == lines_.length || gather(data, first, whole);
@@ -212,19 +284,26 @@ class TileReader {
     const std::int64_t count = std::min(kGroup, lines_.length - group * kGroup);
     for (std::int64_t i = 0; i < count; ++i) words[i] = load_element<Word>(from + i * lines_.stride);
     const auto* const gathered = reinterpret_cast<const std::byte*>(words);
-    return add(read_group<T>(gathered), gathered, first + group);
+    GroupBits bits = read_group<T>(gathered, unknown_);
+    bits.unknown &= ~std::uint64_t{0} >> (kGroup - count);
+    return add(bits, gathered, first + group);
   }
 
   bool add(const GroupBits& bits, const std::byte* data, std::int64_t number) {
     scratch_.data()[found_] = {bits.ones, number};
     found_ += bits.ones != 0;
+    if (bits.unknown != 0) unknown_groups_->push_back({bits.unknown, number});
     if (bits.bad) note_bad(data, number);
     return !bits.bad;
   }
 
   void note_bad(const std::byte* data, std::int64_t number) {
     std::int64_t i = 0;
-    while (label_of(load_element<T>(data + i * kSize)) != kBadLabel) ++i;
+    const auto is_good = [&](const std::byte* element) {
+      return label_of(load_element<T>(element)) != kBadLabel ||
+             is_unknown<T>(load_element<typename LabelBits<T>::Word>(element), unknown_);
+    };
+    while (is_good(data + i * kSize)) ++i;
     const std::int64_t element = number % lines_.groups * kGroup + i;
     const std::int64_t place = number * kGroup + i;
     const Cell cell =
@@ -242,6 +321,8 @@ class TileReader {
 
   const std::byte* data_;
   const Lines& lines_;
+  const Unknown unknown_;
+  Array<Group>* unknown_groups_ = nullptr;
   LargeArray<Group>& scratch_;
   std::int64_t found_ = 0;
   TilePositives out_;
@@ -426,63 +507,166 @@ Array<std::int64_t> tile_ranges(const Array<TilePositives>& found, std::int64_t 
   return first;
 }
 
-}  // namespace
+// The tiles of labels, and their groups with ones and with unknown elements.
+struct FoundTiles {
+  Array<Tile> tiles;
+  Array<TilePositives> ones;
+  Array<TilePositives> unknown;
+};
 
-OwnedPositives find_positives(const Matrix& labels, const Runner& runner) {
+// name: of the matrix, for errors.
+FoundTiles find_tiles(const Matrix& labels, Unknown unknown, const char* name, const Runner& runner) {
   const std::int64_t size =
       with_element_type(labels.dtype, [](auto tag) { return sizeof(typename decltype(tag)::type); });
   const std::int64_t tile_rows =
       std::clamp<std::int64_t>((std::int64_t{1} << 20) / std::max<std::int64_t>(1, labels.cols * size), 16, 1 << 16);
-  const Array<Tile> tiles = row_tiles(labels, tile_rows);
-  const double cost = 0.1 * static_cast<double>(labels.rows) * static_cast<double>(labels.cols * size);
-  const Phases phases(runner, {cost, 0.5 * cost, 0.5 * cost});
-
-  Array<TilePositives> found(tiles.count());
+  FoundTiles found;
+  found.tiles = row_tiles(labels, tile_rows);
+  const Array<Tile>& tiles = found.tiles;
+  found.ones.resize(tiles.count());
+  if (unknown != Unknown::kNone) found.unknown.resize(tiles.count());
   Array<LargeArray<Group>> scratch(std::max(runner.threads, 1));
-  phases.phase(0).run(tiles.count(), [&](std::int64_t i, int worker) {
+  runner.run(tiles.count(), [&](std::int64_t i, int worker) {
     const Lines lines(tiles[i], labels.cols, size);
+    TilePositives* const left_out = unknown == Unknown::kNone ? nullptr : &found.unknown[i];
     with_element_type(labels.dtype, [&](auto tag) {
-      found[i] = TileReader<typename decltype(tag)::type>(tiles[i], lines, scratch[worker]).read();
+      using T = typename decltype(tag)::type;
+      found.ones[i] = TileReader<T>(tiles[i], lines, unknown, scratch[worker]).read(left_out);
     });
     constexpr std::int64_t kMany = 16;  // elements for each one: transposing then takes as long as counters
     const std::int64_t elements = tiles[i].rows * labels.cols;
-    if (!found[i].by_class && tiles[i].rows >= kGroup && found[i].ones * kMany >= elements) {
-      group_by_class(found[i], tiles[i].rows, labels.cols);
+    for (TilePositives* part : {&found.ones[i], left_out}) {
+      if (part != nullptr && !part->by_class && tiles[i].rows >= kGroup && part->ones * kMany >= elements) {
+        group_by_class(*part, tiles[i].rows, labels.cols);
+      }
     }
   });
   for (std::int64_t i = 0; i < tiles.count(); ++i) {
-    if (found[i].bad) throw BadValue("labels", tiles[i].first_row + found[i].bad->row, found[i].bad->col);
+    const std::optional<Cell>& bad = found.ones[i].bad;
+    if (bad) throw BadValue(name, tiles[i].first_row + bad->row, bad->col);
   }
+  return found;
+}
 
-  const Array<std::int64_t> first = tile_ranges(found, labels.cols);
+struct RowLists {
+  Offsets offset;
+  LargeArray<std::uint32_t> rows;
+};
+
+// The rows of each class, from the groups of all tiles.
+RowLists list_rows(const Array<Tile>& tiles, const Array<TilePositives>& found, std::int64_t cols,
+                   const Runner& runner) {
+  const Array<std::int64_t> first = tile_ranges(found, cols);
   const std::int64_t ranges = first.count() - 1;
   Array<Array<std::int64_t>> next(ranges);
-  phases.phase(1).run(ranges, [&](std::int64_t range, int) {
-    next[range].assign(labels.cols, 0);
+  runner.share(0.0, 0.5).run(ranges, [&](std::int64_t range, int) {
+    next[range].assign(cols, 0);
     for (std::int64_t i = first[range]; i < first[range + 1]; ++i) {
       count_tile(found[i], next[range].data());
     }
   });
 
-  Offsets offset;
-  offset.assign(labels.cols + 1, 0);
+  RowLists lists;
+  Offsets& offset = lists.offset;
+  offset.assign(cols + 1, 0);
   for (const Array<std::int64_t>& count : next) {
-    for (std::int64_t c = 0; c < labels.cols; ++c) offset[c + 1] += count[c];
+    for (std::int64_t c = 0; c < cols; ++c) offset[c + 1] += count[c];
   }
-  for (std::int64_t c = 0; c < labels.cols; ++c) offset[c + 1] += offset[c];
+  for (std::int64_t c = 0; c < cols; ++c) offset[c + 1] += offset[c];
   Array<std::int64_t> place(offset.begin(), offset.end() - 1);
   for (Array<std::int64_t>& count : next) {
-    for (std::int64_t c = 0; c < labels.cols; ++c) count[c] = std::exchange(place[c], place[c] + count[c]);
+    for (std::int64_t c = 0; c < cols; ++c) count[c] = std::exchange(place[c], place[c] + count[c]);
   }
 
-  LargeArray<std::uint32_t> rows;
-  rows.resize(offset.back());
-  phases.phase(2).run(ranges, [&](std::int64_t range, int) {
+  lists.rows.resize(offset.back());
+  runner.share(0.5, 1.0).run(ranges, [&](std::int64_t range, int) {
     for (std::int64_t i = first[range]; i < first[range + 1]; ++i) {
-      write_tile(found[i], static_cast<std::uint32_t>(tiles[i].first_row), next[range].data(), rows.data());
+      write_tile(found[i], static_cast<std::uint32_t>(tiles[i].first_row), next[range].data(), lists.rows.data());
     }
   });
-  return {std::move(offset), std::move(rows)};
+  return lists;
+}
+
+// Sets bits of a word that the rows of two tiles may share.
+void set_bits(std::uint64_t* word, std::uint64_t bits) {
+  if (bits != 0) __atomic_fetch_or(word, bits, __ATOMIC_RELAXED);
+}
+
+// Sets the bits of a tile in the words of each class.
+void write_bits(const TilePositives& tile, std::int64_t first_row, std::int64_t words, std::uint64_t* bits) {
+  if (!tile.by_class) {
+    for_each_row_part(tile, [&](std::int64_t row, std::int64_t col, std::uint64_t ones) {
+      const std::int64_t number = first_row + row;
+      for_each_bit(ones,
+                   [&](int i) { set_bits(bits + (col + i) * words + number / 64, std::uint64_t{1} << (number % 64)); });
+    });
+    return;
+  }
+  for_each_class(tile, [&](std::int64_t col, const Group* begin, const Group* end) {
+    std::uint64_t* const of_class = bits + col * words;
+    for (const Group* group = begin; group != end; ++group) {
+      const std::int64_t row = first_row + (group->number - col * tile.groups_per_class) * kGroup;
+      const int shift = static_cast<int>(row % 64);
+      set_bits(of_class + row / 64, group->ones << shift);
+      if (shift != 0) {
+        const std::uint64_t high = group->ones >> (64 - shift);
+        if (high != 0) set_bits(of_class + row / 64 + 1, high);
+      }
+    }
+  });
+}
+
+// The unknown cells, in the form that takes less memory.
+OwnedUnknown to_unknown(const Array<Tile>& tiles, const Array<TilePositives>& found, std::int64_t rows,
+                        std::int64_t cols, const Runner& runner) {
+  OwnedUnknown unknown;
+  std::int64_t cells = 0;
+  for (const TilePositives& tile : found) cells += tile.ones;
+  const std::int64_t words = (rows + 63) / 64;
+  if (4 * cells <= 8 * words * cols) {
+    RowLists lists = list_rows(tiles, found, cols, runner);
+    unknown.offset = std::move(lists.offset);
+    unknown.rows = std::move(lists.rows);
+    return unknown;
+  }
+  unknown.bits.resize(words * cols);
+  std::fill(unknown.bits.data(), unknown.bits.data() + words * cols, std::uint64_t{0});
+  runner.run(tiles.count(),
+             [&](std::int64_t i, int) { write_bits(found[i], tiles[i].first_row, words, unknown.bits.data()); });
+  return unknown;
+}
+
+double reading_cost(const Matrix& labels) {
+  const std::size_t size =
+      with_element_type(labels.dtype, [](auto tag) { return sizeof(typename decltype(tag)::type); });
+  return 0.1 * static_cast<double>(labels.rows) * static_cast<double>(labels.cols) * static_cast<double>(size);
+}
+
+}  // namespace
+
+OwnedPositives find_positives(const Matrix& labels, const Runner& runner) {
+  const double cost = reading_cost(labels);
+  const Phases phases(runner, {cost, cost});
+  const FoundTiles found = find_tiles(labels, Unknown::kNone, "labels", phases.phase(0));
+  RowLists lists = list_rows(found.tiles, found.ones, labels.cols, phases.phase(1));
+  return {std::move(lists.offset), std::move(lists.rows)};
+}
+
+LabelCells find_label_cells(const Matrix& labels, UnknownValue value, const Runner& runner) {
+  const Unknown unknown = value == UnknownValue::kNaN ? Unknown::kNaN : Unknown::kMinusOne;
+  const double cost = reading_cost(labels);
+  const Phases phases(runner, {cost, cost, cost});
+  const FoundTiles found = find_tiles(labels, unknown, "labels", phases.phase(0));
+  RowLists lists = list_rows(found.tiles, found.ones, labels.cols, phases.phase(1));
+  return {OwnedPositives(std::move(lists.offset), std::move(lists.rows)),
+          to_unknown(found.tiles, found.unknown, labels.rows, labels.cols, phases.phase(2))};
+}
+
+OwnedUnknown find_unknown(const Matrix& known, const Runner& runner) {
+  const double cost = reading_cost(known);
+  const Phases phases(runner, {cost, cost});
+  const FoundTiles found = find_tiles(known, Unknown::kZero, "mask", phases.phase(0));
+  return to_unknown(found.tiles, found.unknown, known.rows, known.cols, phases.phase(1));
 }
 
 }  // namespace vltr::cpu

@@ -121,12 +121,12 @@ void close_gaps(RankTable& table, const Array<std::int64_t>& counts) {
   for (auto* column : {&table.tp, &table.fp, &table.tied}) column->resize(to);
 }
 
-double metric_of(ClassMetric metric, const RankTable& table, std::int64_t c, std::int64_t rows) {
+double metric_of(ClassMetric metric, const RankTable& table, std::int64_t c, const ClassRows& rows) {
   const std::int64_t first = table.offset.first(c);
   const std::int64_t count = table.offset.length(c);
   const std::int64_t* const tp = table.tp.data() + first;
   const std::int64_t* const fp = table.fp.data() + first;
-  const std::int64_t negatives = rows - (count == 0 ? 0 : tp[count - 1]);
+  const std::int64_t negatives = rows[c] - (count == 0 ? 0 : tp[count - 1]);
   switch (metric) {
     case ClassMetric::kAveragePrecision:
       return average_precision(tp, fp, count);
@@ -161,7 +161,7 @@ Phases phases_of(const Matrix& scores, const Positives& positives, const Positiv
       std::min(per_class, 150'000.0) / 1000.0;  // a read in a class's thresholds, if they exceed the caches
   const auto draws_of = [&](const Array<std::int64_t>& list) {
     double draws = 0.0;
-    for (const std::int64_t c : list) draws += static_cast<double>(draws_per_trial(positives, scores.rows, c));
+    for (const std::int64_t c : list) draws += static_cast<double>(draws_per_trial(positives, class_rows(scores), c));
     return draws * static_cast<double>(request.trials);
   };
   const auto sorted = static_cast<double>(paths.sorted.count());
@@ -201,6 +201,7 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
       request.given == nullptr ? thresholds_of(searched, sorted) : given_thresholds<Lane>(*request.given);
   RankScanPlan<Lane> plan{};
   plan.thresholds = &thresholds;
+  plan.known = KnownRows(scores);
 
   RankScanResult result;
   Array<std::atomic<std::int32_t>> rank;
@@ -229,6 +230,7 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
     if (worker.buckets.empty()) {
       worker.buckets.resize(2 * thresholds.keys.count() + 1);
       worker.survivors.resize(std::min<std::int64_t>(kStripCols, (scores.cols + 15) / 16 * 16) * (kTileRows + 16));
+      if (!plan.known.all()) worker.known.resize(kStripCols);
     }
     const std::int64_t first_col = item % ranges * kRangeCols;
     rank_scan_tile(plan, {tiles[item / ranges], item, first_col, std::min(scores.cols, first_col + kRangeCols)},
@@ -256,7 +258,7 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
   if (!table) {
     phases.phase(kMetric).run(paths.searched.count(), [&](std::int64_t i, int) {
       const std::int64_t c = paths.searched[i];
-      result.metric[c] = metric_of(request.metric, result.table, c, scores.rows);
+      result.metric[c] = metric_of(request.metric, result.table, c, class_rows(scores));
     });
     result.table = {};
   }
@@ -265,8 +267,8 @@ RankScanResult rank_scan_as(const Matrix& scores, const Positives& positives, co
     result.trials.resize(request.trials * scores.cols);
     double* const trials = result.trials.data();
     if (draw_in_pass) {
-      average_trials(result.table, scores.rows, paths.searched, request.trials, trials, phases.phase(kInPassTrials),
-                     [&](std::int64_t c, std::int64_t count, TrialAverage& average) {
+      average_trials(result.table, class_rows(scores), paths.searched, request.trials, trials,
+                     phases.phase(kInPassTrials), [&](std::int64_t c, std::int64_t count, TrialAverage& average) {
                        const std::uint32_t* reached = draws.reached.data() + draws.slot_offset[c];
                        for (std::int64_t trial = 0; trial < request.trials; ++trial, reached += count) {
                          average.add_trial(count, [reached](std::int64_t i) { return reached[i]; });

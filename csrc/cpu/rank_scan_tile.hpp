@@ -4,13 +4,13 @@
 #include <atomic>
 
 #include "core/draw_core.hpp"
+#include "cpu/known_rows.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/thresholds.hpp"
 
 namespace vltr::cpu {
 
 constexpr int kStripCols = 128;   // classes whose survivors are buffered side by side
-constexpr int kTileRows = 1024;   // rows of a tile; with a strip's columns and survivors they fit in a 1 MiB L2 cache
 constexpr int kRangeCols = 1024;  // classes of one work item
 
 // A drawn negative: its number among all draws of the rank scan in (class, trial, draw) order, and its row and
@@ -26,6 +26,7 @@ static_assert(kTileRows <= 65536 && kRangeCols <= 65536, "row and col of a Draw 
 template <class Lane>
 struct RankScanPlan {
   const Thresholds<Lane>* thresholds;
+  KnownRows known{nullptr};
 
   // Ranks: the score and class of the best label of each row (class -1: none), and the number of classes that rank
   // before it. Null if ranks are not requested.
@@ -67,6 +68,7 @@ template <class Lane>
 struct RankScanWorker {
   Array<std::uint32_t> buckets;  // 2 * thresholds, see tree_core.hpp
   AlignedLanes<Lane> survivors;  // kStripCols x (kTileRows + 16)
+  Array<RowMask> known;          // of a strip, if cells are unknown
   FirstNan nan;
 };
 

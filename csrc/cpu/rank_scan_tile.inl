@@ -157,9 +157,11 @@ __attribute__((always_inline)) inline void note_nans(const Pack<Lane> (&packs)[1
   }
 }
 
-template <class T>
+// known: a mask of known rows for each column of the strip, and for those up to a multiple of 16; not read unless
+// kMasked.
+template <class T, bool kMasked>
 void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& item, std::int64_t col, std::int64_t cols,
-                     RankScanWorker<LaneOf<T>>& worker) {
+                     const RowMask* known, RankScanWorker<LaneOf<T>>& worker) {
   using Lane = LaneOf<T>;
   constexpr std::int64_t kBuffer = kTileRows + 16;
   constexpr std::int64_t kSize = sizeof(T);
@@ -173,6 +175,11 @@ void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& it
     // The next block is the one below, or the first of the next strip. It is a stride away, where no
     // hardware prefetcher looks.
     const std::uint32_t valid = low_bits(rows);
+    const std::int64_t row_block = (row - tile.first_row) / 16;
+    const auto known_rows = [=](std::int64_t j) -> std::uint32_t {
+      if constexpr (kMasked) return known[j].block[row_block];
+      return valid;
+    };
     const bool below = row + 16 < tile.first_row + tile.rows;
     const std::int64_t next_row = below ? row + 16 : tile.first_row;
     const std::int64_t next_col = below ? col : col + cols;
@@ -198,7 +205,8 @@ void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& it
       transpose(packs);
       if (plan.rank != nullptr) {
         for (std::int64_t j = 0; j < block_cols; ++j)
-          beaten.add(packs[j], best, static_cast<std::int32_t>(col + block + j));
+          beaten.add(packs[j], best, static_cast<std::int32_t>(col + block + j),
+                     kMasked ? known_rows(block + j) : 0xFFFFu);
       }
       // All sixteen columns, so that the loop unrolls. Columns after the last class have an
       // unreachable lowest threshold.
@@ -207,7 +215,7 @@ void rank_scan_strip(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& it
       std::int64_t* const ends = survived + block;
 #pragma GCC unroll 16
       for (int j = 0; j < 16; ++j) {
-        const std::uint32_t mask = packs[j].greater_equal(Pack<Lane>::broadcast(lowest[j])) & valid;
+        const std::uint32_t mask = packs[j].greater_equal(Pack<Lane>::broadcast(lowest[j])) & known_rows(block + j);
         ends[j] += packs[j].compress_store(buffer + j * kBuffer + ends[j], mask);
       }
     }
@@ -270,7 +278,12 @@ void rank_scan_tile(const RankScanPlan<LaneOf<T>>& plan, const RankScanItem& ite
   const Draw* const draw_end = plan.draws == nullptr ? nullptr : plan.draws + plan.draw_offset[item.index + 1];
   for (std::int64_t col = item.first_col; col < item.end_col; col += kStripCols) {
     const std::int64_t cols = std::min<std::int64_t>(kStripCols, item.end_col - col);
-    rank_scan_strip<T>(plan, item, col, cols, worker);
+    const RowMask* const known = plan.known.of(item.tile, col, col + cols, worker.known);
+    if (known == nullptr) {
+      rank_scan_strip<T, false>(plan, item, col, cols, nullptr, worker);
+    } else {
+      rank_scan_strip<T, true>(plan, item, col, cols, known, worker);
+    }
     draw = look_up_draws<T>(plan, item, col + cols, draw, draw_end);
   }
 }

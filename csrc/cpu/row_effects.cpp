@@ -53,8 +53,14 @@ void add_rows(const Matrix& scores, const Positives& positives, const RankTable&
   const std::int64_t width = tables.width;
   const std::int64_t metrics = tables.metrics;
   Array<std::int64_t> base(num_groups * metrics);
+  Array<BaseOf> base_of(scores.unknown == nullptr ? 0 : scores.cols);
   for (std::int64_t c = 0; c < scores.cols; ++c) {
     if (thresholds.count(c) == 0 && positives.offset.length(c) > 0) throw_other_table();
+    if (scores.unknown != nullptr) {
+      const std::int64_t unknown = unknown_count(scores.unknown, c);
+      base_of[c] = unknown == 0 ? BaseOf::kAllKnown : 2 * unknown <= scores.rows ? BaseOf::kAllRows : BaseOf::kNoRow;
+      if (base_of[c] == BaseOf::kNoRow) continue;
+    }
     for (std::int64_t m = 0; m < metrics; ++m) base[groups[c] * metrics + m] += tables.base[c * width + m];
   }
   const TileEntries entries = tile_entries(tables, thresholds.keys.count());
@@ -68,7 +74,9 @@ void add_rows(const Matrix& scores, const Positives& positives, const RankTable&
                               ties_differ(tables, entries.above),
                               &positives,
                               first_positive.data(),
-                              groups.data()};
+                              groups.data(),
+                              KnownRows(scores),
+                              scores.unknown == nullptr ? nullptr : base_of.data()};
   const EffectTile<Lane> effect_tile = effect_tile_kernel<T>();
   Array<EffectWorker<Lane>> workers(std::max(runner.threads, 1));
   runner.run(tiles.count(), [&](std::int64_t item, int id) {

@@ -6,6 +6,13 @@
 
 namespace vltr::cpu {
 
+// The rows whose sums have the base of a class. The rest is done in tiles, where as few rows as possible are changed.
+enum class BaseOf : std::uint8_t {
+  kAllKnown,  // all rows, as they know the class
+  kAllRows,   // all rows: a tile takes it from those that do not know the class
+  kNoRow      // none: a tile gives it to those that know the class
+};
+
 // The inputs of all tiles.
 template <class Lane>
 struct EffectPlan {
@@ -19,6 +26,8 @@ struct EffectPlan {
   const Positives* positives;
   const std::int64_t* first_positive;  // (tiles + 1, C) the first positive of each class in each tile
   const std::int64_t* group;           // (C)
+  KnownRows known;
+  const BaseOf* base_of;  // (C), or null if all cells are known
 };
 
 // The sums and the scratch memory of one worker.
@@ -33,6 +42,7 @@ struct EffectWorker {
     const std::int64_t* entry;
   };
   Array<Correction> corrections;
+  Array<RowMask> known;
   FirstNan nan;
   bool has_stranger = false;  // a positive whose score is no threshold of its class
 };

@@ -72,6 +72,22 @@ void find_corrections(const EffectPlan<Lane>& plan, Span<const std::uint32_t> po
   }
 }
 
+// Leaves the base of a class to the rows that know it. known: null if all of them do.
+inline void correct_bases(const RowMask* known, std::int64_t rows, BaseOf base_of, const std::int64_t* base,
+                          std::int64_t width, std::int64_t* sums) {
+  const bool is_given = base_of == BaseOf::kNoRow;
+  const bool is_zero = std::all_of(base, base + width, [](std::int64_t value) { return value == 0; });
+  if (base_of == BaseOf::kAllKnown || is_zero || (known == nullptr && !is_given)) return;
+  for (std::int64_t row = 0; row < rows; row += 16) {
+    const std::uint32_t valid = low_bits(rows - row);
+    const std::uint32_t here = known == nullptr ? valid : known->block[row / 16];
+    for (std::uint32_t left = is_given ? here : ~here & valid; left != 0; left &= left - 1) {
+      std::int64_t* const sum = sums + (row + __builtin_ctz(left)) * width;
+      for (std::int64_t w = 0; w < width; ++w) sum[w] += is_given ? base[w] : -base[w];
+    }
+  }
+}
+
 template <class T>
 void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int64_t tile_index, std::int64_t col,
                   std::int64_t cols, EffectWorker<LaneOf<T>>& worker) {
@@ -84,6 +100,8 @@ void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int6
   std::int64_t survived[kStripCols] = {};
   find_survivors<T>(tile, thresholds.lowest.data(), col, cols, worker.survivors.data(), worker.rows.data(), survived,
                     worker.nan);
+  const RowMask* const known = plan.known.of(tile, col, col + cols, worker.known);
+  if (known != nullptr) drop_unknown<Lane>(known, cols, worker.survivors.data(), worker.rows.data(), survived);
 
   const std::int64_t* const first_positive = plan.first_positive + tile_index * classes;
   // The entries of a class are read once a tile, in any order, so they are fetched before they are needed.
@@ -101,11 +119,15 @@ void effect_strip(const EffectPlan<LaneOf<T>>& plan, const Tile& tile, std::int6
     const std::int64_t c = col + j;
     if (j + 1 < cols) fetch(c + 1);
     if (thresholds.count(c) == 0) continue;
+    std::int64_t* const sums = worker.sums.data() + plan.group[c] * kTileRows * width;
+    if (plan.base_of != nullptr) {
+      correct_bases(known == nullptr ? nullptr : known + j, tile.rows, plan.base_of[c], tables.base.data() + c * width,
+                    width, sums);
+    }
     find_buckets(thresholds.tree.data() + thresholds.tree_offset[c], thresholds.count(c),
                  worker.survivors.data() + j * kBuffer, survived[j], buckets);
     const float* const rows = worker.rows.data() + j * kBuffer;
     const std::int64_t first_key = thresholds.offset.first(c);
-    std::int64_t* const sums = worker.sums.data() + plan.group[c] * kTileRows * width;
     add(buckets, rows, survived[j], plan.above + first_key * width, sums);
     const Span<const std::uint32_t> positives(plan.positives->rows.data() + first_positive[c],
                                               first_positive[classes + c] - first_positive[c]);

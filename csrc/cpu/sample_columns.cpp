@@ -15,12 +15,14 @@ namespace {
 bool by_marks(std::int64_t draws, std::int64_t negatives) { return negatives >= 1024 && 32 * draws >= negatives; }
 
 // Moves the displaced negatives of a column to their numbers. The number of a draw is then its index in the column.
+// excluded: the rows that are no negatives.
 template <class Element>
-void move_displaced(const std::uint32_t* positives, std::uint32_t count, std::uint32_t rows,
-                    Array<std::uint32_t>& displaced, Element* column) {
-  displaced.resize(count);
-  const std::uint32_t moved = displaced_negatives(positives, count, rows, displaced.data());
-  for (std::uint32_t i = 0; i < moved; ++i) column[positives[i]] = column[displaced[i]];
+void move_displaced(Span<const std::uint32_t> excluded, std::uint32_t rows, Array<std::uint32_t>& displaced,
+                    Element* column) {
+  displaced.resize(excluded.size());
+  const auto count = static_cast<std::uint32_t>(excluded.size());
+  const std::uint32_t moved = displaced_negatives(excluded.data(), count, rows, displaced.data());
+  for (std::uint32_t i = 0; i < moved; ++i) column[excluded[i]] = column[displaced[i]];
 }
 
 // Looks up each draw of the classes.
@@ -29,6 +31,7 @@ void look_up_trials(const Matrix& scores, const Positives& positives, const Thre
                     const RankTable& table, const Array<std::int64_t>& classes, std::int64_t trials, std::uint64_t seed,
                     const Runner& runner, double* out) {
   struct Scratch {
+    Array<std::uint32_t> excluded;
     Array<std::uint32_t> displaced;
     Array<std::uint32_t> numbers;
     Array<std::uint64_t> reaching;
@@ -41,7 +44,7 @@ void look_up_trials(const Matrix& scores, const Positives& positives, const Thre
   constexpr std::int64_t kDrawsPerBlock = std::int64_t{1} << 21;
   std::int64_t most_draws = 1;
   for (const std::int64_t c : classes) {
-    most_draws = std::max(most_draws, draws_per_trial(positives, scores.rows, c));
+    most_draws = std::max(most_draws, draws_per_trial(positives, class_rows(scores), c));
   }
   const std::int64_t block = std::clamp<std::int64_t>(kDrawsPerBlock / most_draws, 1, trials);
   for (std::int64_t first_trial = 0; first_trial < trials; first_trial += block) {
@@ -53,22 +56,24 @@ void look_up_trials(const Matrix& scores, const Positives& positives, const Thre
       const std::int64_t first = table.offset.first(c);
       Scratch& local = scratch[worker];
       const auto rows = static_cast<std::uint32_t>(scores.rows);
-      const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, scores.rows, c));
-      move_displaced(positives.rows_of(c).data(), draws, rows, local.displaced, reached);
+      const auto draws = static_cast<std::uint32_t>(draws_per_trial(positives, class_rows(scores), c));
+      const auto excluded = excluded_rows(positives, scores.unknown, c, local.excluded);
+      const std::uint32_t negatives = rows - static_cast<std::uint32_t>(excluded.size());
+      move_displaced(excluded, rows, local.displaced, reached);
       local.numbers.resize(draws);
       std::uint32_t* const numbers = local.numbers.data();
       local.average.start(table.tp.data() + first, table.offset.length(c), out + first_trial * scores.cols + c,
                           scores.cols);
       // If most negatives reach no threshold, one bit of each, in the nearest cache, tells which draws need a look-up.
       const std::int64_t keys = table.offset.length(c);
-      const bool few_reach = keys > 0 && 2 * table.fp[first + keys - 1] < rows - draws;
+      const bool few_reach = keys > 0 && 2 * table.fp[first + keys - 1] < negatives;
       if (few_reach) {
         local.reaching.assign((rows + 63) / 64, 0);
-        for (std::uint32_t i = 0; i < rows - draws; ++i) {
+        for (std::uint32_t i = 0; i < negatives; ++i) {
           local.reaching[i / 64] |= static_cast<std::uint64_t>(reached[i] != 0) << (i % 64);
         }
       }
-      KeyedPermutation permutation = permutation_grid(rows - draws);
+      KeyedPermutation permutation = permutation_grid(negatives);
       for (std::int64_t trial = first_trial; trial < end_trial; ++trial) {
         set_keys(permutation, seed, static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(trial));
         draw_numbers(permutation, draws, numbers);
@@ -142,6 +147,7 @@ class MarkedTrials {
   struct Listed {
     std::int64_t cls;
     std::uint32_t draws;
+    std::uint32_t negatives;
     LargeArray<Lane> moved_scores;
     LargeArray<std::uint32_t> moved;
     LargeArray<std::uint32_t> by_score;
@@ -157,7 +163,9 @@ class MarkedTrials {
       copy(classes, stride, phases.phase(0));
       for (std::int64_t i = 0; i < classes.size(); ++i) {
         listed[i].cls = classes[i];
-        listed[i].draws = static_cast<std::uint32_t>(draws_per_trial(positives_, scores_.rows, classes[i]));
+        listed[i].draws = static_cast<std::uint32_t>(draws_per_trial(positives_, class_rows(scores_), classes[i]));
+        listed[i].negatives =
+            static_cast<std::uint32_t>(class_rows(scores_)[classes[i]] - positives_.offset.length(classes[i]));
       }
       list(listed, stride, phases.phase(1));
     }
@@ -192,12 +200,13 @@ class MarkedTrials {
       Listed& own = listed[i];
       const auto rows = static_cast<std::uint32_t>(scores_.rows);
       Lane* const column = columns_.data() + i * stride;
-      Array<std::uint32_t> displaced(own.draws);
-      move_displaced(positives_.rows_of(own.cls).data(), own.draws, rows, displaced, column);
+      Array<std::uint32_t> excluded;
+      Array<std::uint32_t> displaced;
+      move_displaced(excluded_rows(positives_, scores_.unknown, own.cls, excluded), rows, displaced, column);
       const std::int64_t first = table_.offset.first(own.cls);
       OrderedClass<Lane>& to = ordered[i];
-      to = {column,  rows - own.draws, keys_ + first, table_.fp.data() + first, table_.offset.length(own.cls),
-            nullptr, nullptr,          nullptr};
+      to = {column,  own.negatives, keys_ + first, table_.fp.data() + first, table_.offset.length(own.cls),
+            nullptr, nullptr,       nullptr};
       const std::int64_t reaching = to.reaching(to.count);
       own.moved_scores.resize(reaching);
       own.moved.resize(reaching);
@@ -241,8 +250,8 @@ class MarkedTrials {
     };
     Array<Item> items;
     for (const Listed& own : listed) {
-      const std::int64_t step = trials_per_item(own.draws, scores_.rows - own.draws, trials_,
-                                                (workers_ + listed.count() - 1) / listed.count());
+      const std::int64_t step =
+          trials_per_item(own.draws, own.negatives, trials_, (workers_ + listed.count() - 1) / listed.count());
       for (std::int64_t trial = 0; trial < trials_; trial += step) {
         items.push_back({&own, trial, std::min(step, trials_ - trial)});
       }
@@ -256,7 +265,7 @@ class MarkedTrials {
                                table_.tp.data() + first,
                                table_.fp.data() + first,
                                table_.offset.length(own.cls),
-                               static_cast<std::uint32_t>(scores_.rows) - own.draws,
+                               own.negatives,
                                own.draws,
                                static_cast<std::uint32_t>(own.cls),
                                seed_};
@@ -287,7 +296,7 @@ void mark_trials(const Matrix& scores, const Positives& positives, const RankTab
                  const Runner& runner) {
   Array<std::int64_t> drawn;
   for (const std::int64_t c : classes) {
-    if (draws_per_trial(positives, scores.rows, c) != 0) {
+    if (draws_per_trial(positives, class_rows(scores), c) != 0) {
       drawn.push_back(c);
       continue;
     }
@@ -300,7 +309,7 @@ bool draws_fit_in_pass(const Matrix& scores, const Positives& positives, std::in
   const auto element = static_cast<std::int64_t>(
       with_element_type(scores.dtype, [](auto tag) { return sizeof(typename decltype(tag)::type); }));
   std::int64_t draws = 0;
-  for (std::int64_t c = 0; c < scores.cols; ++c) draws += draws_per_trial(positives, scores.rows, c);
+  for (std::int64_t c = 0; c < scores.cols; ++c) draws += draws_per_trial(positives, class_rows(scores), c);
   const std::int64_t room = std::max(kColumnScratchBytes, scores.rows * scores.cols * element / 8);
   return draws == 0 || trials <= std::min(room / DrawPlan::kBytesPerDraw, kMaxRows) / draws;
 }
@@ -314,8 +323,8 @@ void sample_columns(const Matrix& scores, const Positives& positives, const Rank
   double looked_up_work = 0.0;  // nanoseconds of one thread, roughly
   double marked_work = 0.0;
   for (const std::int64_t c : classes) {
-    const std::int64_t draws = draws_per_trial(positives, scores.rows, c);
-    if (draws == 0 || by_marks(draws, scores.rows - draws)) {
+    const std::int64_t draws = draws_per_trial(positives, class_rows(scores), c);
+    if (draws == 0 || by_marks(draws, class_rows(scores)[c] - draws)) {
       marked.push_back(c);
       marked_work +=
           10.0 * static_cast<double>(scores.rows) + static_cast<double>(trials * (3 * draws + scores.rows / 4));

@@ -47,5 +47,23 @@ __attribute__((always_inline)) inline void find_survivors(const Tile& tile, cons
   }
 }
 
+// Leaves out the survivors of find_survivors() that are unknown cells. known: of each column.
+template <class Lane>
+void drop_unknown(const RowMask* known, std::int64_t cols, Lane* survivors, float* survivor_rows,
+                  std::int64_t (&survived)[kStripCols]) {
+  constexpr std::int64_t kBuffer = kTileRows + 16;
+  for (std::int64_t j = 0; j < cols; ++j) {
+    Lane* const lanes = survivors + j * kBuffer;
+    float* const rows = survivor_rows + j * kBuffer;
+    std::int64_t count = 0;
+    for (std::int64_t i = 0; i < survived[j]; ++i) {
+      lanes[count] = lanes[i];
+      rows[count] = rows[i];
+      count += known[j].has(bit_cast<std::uint32_t>(rows[i])) ? 1 : 0;
+    }
+    survived[j] = count;
+  }
+}
+
 }  // namespace vltr::cpu::VLTR_ISA
 #include "cpu/target_end.inl"

@@ -73,15 +73,16 @@ inline void repeat_average_precision(const RankTable& table, std::int64_t c, std
 // add the trials of class c, each with `draws` draws. It is not called for classes whose trials take all negatives:
 // their AP is the AP of the class.
 template <class AddTrials>
-void average_trials(const RankTable& table, std::int64_t rows, const Array<std::int64_t>& classes, std::int64_t trials,
-                    double* out, const Runner& runner, const AddTrials& add_trials) {
+void average_trials(const RankTable& table, const ClassRows& rows, const Array<std::int64_t>& classes,
+                    std::int64_t trials, double* out, const Runner& runner, const AddTrials& add_trials) {
   const std::int64_t stride = table.offset.lists();
   runner.run(classes.count(), [&](std::int64_t i, int) {
     const std::int64_t c = classes[i];
     const std::int64_t first = table.offset.first(c);
     const std::int64_t keys = table.offset.length(c);
     const std::int64_t* const tp = table.tp.data() + first;
-    const std::int64_t draws = draws_per_trial(keys == 0 ? 0 : tp[keys - 1], rows);
+    const std::int64_t positives = keys == 0 ? 0 : tp[keys - 1];
+    const std::int64_t draws = draws_per_trial(positives, rows[c] - positives);
     if (draws == 0) {
       repeat_average_precision(table, c, trials, out);
       return;

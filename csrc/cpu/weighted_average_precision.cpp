@@ -122,7 +122,8 @@ class WeightedPass {
       if (!in_tiles(c)) lowest[c] = unreachable<Lane>();
       tile_offset_.push_back(tile_offset_.back() + (in_tiles(c) ? thresholds_.count(c) : 0));
     }
-    const WeightedPlan<Lane> plan{&thresholds_, lowest.data(), &tile_offset_, weights_.data(), weightings_};
+    const WeightedPlan<Lane> plan{&thresholds_,    lowest.data(), &tile_offset_,
+                                  weights_.data(), weightings_,   KnownRows(scores_)};
     const WeightedTile<Lane> weighted_tile = weighted_tile_kernel<T>();
     const Array<Tile> tiles = row_tiles(scores_, kTileRows);
     const std::int64_t ranges = col_ranges(scores_.cols);
@@ -174,9 +175,11 @@ class WeightedPass {
       if (!in_tiles(c)) by_column.push_back(c);
     }
     for_each_column<T>(scores_, thresholds_, {by_column.data(), by_column.count()}, phases_.phase(1),
-                       [&](std::int64_t c, const std::uint32_t* reached, int id) {
+                       [&](std::int64_t c, std::uint32_t* reached, int id) {
                          const std::int64_t keys = thresholds_.count(c);
                          Sums& sums = scratch[id];
+                         for (const std::uint32_t row : unknown_rows(scores_.unknown, c, sums.unknown))
+                           reached[row] = 0;
                          sums.start((keys + 1) * weightings_);  // the first: rows that reach no threshold
                          if (weightings_ == 1) {
                            for (std::int64_t row = 0; row < scores_.rows; ++row)
@@ -194,6 +197,7 @@ class WeightedPass {
   struct Sums {
     Array<Wide> all;  // by threshold, ascending, and weighting
     Array<Wide> positive;
+    Array<std::uint32_t> unknown;  // rows
 
     void start(std::int64_t count) {
       all.assign(count, 0);

@@ -15,6 +15,7 @@ struct WeightedPlan {
   const Offsets* offset;  // (C + 1) thresholds in the sums; a class that is left out has none
   const Wide* weights;    // (N, weightings) scaled_weight()
   std::int64_t weightings;
+  KnownRows known;
 };
 
 // The sums and the scratch memory of one worker.
@@ -23,6 +24,7 @@ struct WeightedWorker {
   Array<Wide> sums;              // weights of the rows whose highest threshold this is, thresholds ascending
   AlignedLanes<Lane> survivors;  // kStripCols x (kTileRows + 16)
   AlignedLanes<float> rows;      // the rows of the survivors within their tile, as bits
+  Array<RowMask> known;
   FirstNan nan;
 };
 

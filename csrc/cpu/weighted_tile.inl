@@ -29,6 +29,8 @@ void weighted_strip(const WeightedPlan<LaneOf<T>>& plan, const Tile& tile, std::
   float* const survivor_rows = worker.rows.data();
   std::int64_t survived[kStripCols] = {};
   find_survivors<T>(tile, plan.lowest, col, cols, survivors, survivor_rows, survived, worker.nan);
+  const RowMask* const known = plan.known.of(tile, col, col + cols, worker.known);
+  if (known != nullptr) drop_unknown<Lane>(known, cols, survivors, survivor_rows, survived);
 
   alignas(64) std::uint32_t buckets[kBuffer];
   const Wide* const weights = plan.weights + tile.first_row * plan.weightings;

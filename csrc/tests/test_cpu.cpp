@@ -776,9 +776,9 @@ void marked_classes_are_those_of_the_pass() {
 
 std::vector<std::uint32_t> listed_draws(const Positives& positives, std::int64_t rows, const Trials& trials,
                                         std::uint64_t seed, const Runner& runner) {
-  const std::vector<std::int64_t> offset = draw_offsets(positives, rows, trials);
+  const std::vector<std::int64_t> offset = draw_offsets(positives, {rows}, trials);
   std::vector<std::uint32_t> drawn(offset.back());
-  draw_rows(positives, rows, trials, seed, offset, drawn.data(), runner);
+  draw_rows(positives, rows, nullptr, trials, seed, offset, drawn.data(), runner);
   return drawn;
 }
 
@@ -966,7 +966,7 @@ void counted_trials_are_those_of_a_rank_scan() {
   const std::vector<std::int64_t>& offset = expected.table.offset;
   std::vector<std::uint32_t> classes;
   for (std::int64_t c = 0; c < scores.cols; ++c) {
-    classes.insert(classes.end(), static_cast<std::size_t>(kTrials * draws_per_trial(positives, scores.rows, c)),
+    classes.insert(classes.end(), static_cast<std::size_t>(kTrials * draws_per_trial(positives, {scores.rows}, c)),
                    static_cast<std::uint32_t>(c));
   }
   const std::vector<std::uint32_t> counts = count_reached(
@@ -975,7 +975,7 @@ void counted_trials_are_those_of_a_rank_scan() {
   std::size_t slot = 0;
   for (std::int64_t c = 0; c < scores.cols; ++c) {
     for (int trial = 0; trial < kTrials; ++trial) {
-      for (std::int64_t i = 0; i < draws_per_trial(positives, scores.rows, c); ++i, ++slot) {
+      for (std::int64_t i = 0; i < draws_per_trial(positives, {scores.rows}, c); ++i, ++slot) {
         const std::int64_t k = offset[c + 1] - counts[slot];
         if (counts[slot] != 0) ++drawn[trial * offset.back() + k];
       }
@@ -984,7 +984,7 @@ void counted_trials_are_those_of_a_rank_scan() {
   for (const int threads : kThreads) {
     trying = std::to_string(threads) + " threads";
     Array<double> trials(kTrials * scores.cols);
-    average_trials(expected.table, scores.rows, search_all(scores.cols).searched, kTrials, trials.data(),
+    average_trials(expected.table, {scores.rows}, search_all(scores.cols).searched, kTrials, trials.data(),
                    Runner{threads, {}}, [&](std::int64_t c, std::int64_t, TrialAverage& average) {
                      const std::int32_t* trial_counts = drawn.data() + offset[c];
                      for (int trial = 0; trial < kTrials; ++trial, trial_counts += offset.back())

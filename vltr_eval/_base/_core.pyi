@@ -15,6 +15,7 @@ _UInt32 = NDArray[np.uint32]
 _Float64 = NDArray[np.float64]
 _Progress = Callable[[float], object] | None
 _Thresholds = tuple[_Int64, NDArray[Any]]
+_Cells = tuple[_Int64 | None, _UInt32 | None, NDArray[np.uint64] | None]  # offset, rows, bits
 _TableColumns = tuple[_Int64, NDArray[Any], _Int64, _Int64, _Int64]  # offset, keys, tp, fp, tied
 
 __version__: str
@@ -123,6 +124,10 @@ class CudaRankTable:
 def find_positives(labels: Matrix, threads: int, progress: _Progress, /) -> tuple[_Int64, _UInt32]: ...
 @overload
 def find_positives(labels: CudaMatrix, threads: int, progress: _Progress, /) -> CudaPositives: ...
+def find_label_cells(
+    labels: Matrix, nan: bool, threads: int, progress: _Progress
+) -> tuple[tuple[_Int64, _UInt32], _Cells]: ...
+def find_unknown(mask: Matrix, threads: int, progress: _Progress) -> _Cells: ...
 def index_positives(indices: CudaMatrix, classes: int, /) -> CudaPositives: ...
 def upload_positives(scores: CudaMatrix, offset: _Int64, rows: _UInt32, /) -> CudaPositives: ...
 
@@ -202,6 +207,7 @@ def row_effects(
     prevalence: float,
     threads: int,
     progress: _Progress,
+    unknown: _Int64 | None = None,
 ) -> tuple[_Int64, _Int64]: ...
 @overload
 def row_effects(
@@ -225,6 +231,7 @@ def class_variances(
     metric: int,
     prevalence: float,
     threads: int,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 def clustered_variances(
     scores: Matrix,
@@ -256,11 +263,26 @@ def paired_variances(
 # Sampled AP
 
 def draw_rows(
-    offset: _Int64, rows: _UInt32, num_rows: int, first_trial: int, trials: int, seed: int, threads: int
+    offset: _Int64,
+    rows: _UInt32,
+    num_rows: int,
+    first_trial: int,
+    trials: int,
+    seed: int,
+    threads: int,
+    unknown: UnknownCells | None = None,
 ) -> _UInt32: ...
-def draw_negatives(positives: _UInt32, num_rows: int, cls: int, trial: int, seed: int, /) -> _UInt32: ...
+def draw_negatives(
+    positives: _UInt32, num_rows: int, cls: int, trial: int, seed: int, excluded: _UInt32 | None = None
+) -> _UInt32: ...
 def average_trials(
-    offset: _Int64, tp: _Int64, fp: _Int64, drawn: NDArray[np.int32], num_rows: int, threads: int
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    drawn: NDArray[np.int32],
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 
 # Metrics of each class of a rank table: (C,)
@@ -273,14 +295,29 @@ def average_precision(
 def average_precision(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
 @overload
 def calibrated_average_precision(
-    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, prevalence: float, /
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    prevalence: float,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 @overload
 def calibrated_average_precision(
     table: CudaRankTable, num_rows: int, threads: int, prevalence: float, /
 ) -> _Float64: ...
 @overload
-def roc_auc(offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /) -> _Float64: ...
+def roc_auc(
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
+) -> _Float64: ...
 @overload
 def roc_auc(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
 @overload
@@ -292,12 +329,19 @@ def expected_sampled_average_precision(
     num_rows: int,
     threads: int,
     progress: _Progress = None,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 @overload
 def expected_sampled_average_precision(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
 @overload
 def sampled_average_precision_chance(
-    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
 ) -> _Float64: ...
 @overload
 def sampled_average_precision_chance(table: CudaRankTable, num_rows: int, threads: int, /) -> _Float64: ...
@@ -305,7 +349,13 @@ def sampled_average_precision_chance(table: CudaRankTable, num_rows: int, thread
 # Everything that a report takes from a rank table and from ranks
 
 def class_statistics(
-    offset: _Int64, tp: _Int64, fp: _Int64, tied: _Int64, num_rows: int, threads: int, /
+    offset: _Int64,
+    tp: _Int64,
+    fp: _Int64,
+    tied: _Int64,
+    num_rows: int,
+    threads: int,
+    unknown: _Int64 | None = None,
 ) -> tuple[_Float64, _Float64, _Float64, _Int64, _Float64, _Float64]: ...
 def count_hits(
     ranks: NDArray[np.int32], offset: _Int64, rows: _UInt32, topk: Sequence[int], threads: int, /

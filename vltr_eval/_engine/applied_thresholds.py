@@ -23,6 +23,7 @@ from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_scan import rank_scan
 from vltr_eval._engine.rank_table import PositiveScores, RankTable, lane_dtype, mean_of_defined
 from vltr_eval._engine.thresholds import NONE, OWN, POOLED, Thresholds, fingerprints_of
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.report.thresholds import ThresholdResult
 
 
@@ -176,15 +177,25 @@ def read_thresholds(
 
 
 def count_predicted(
-    matrix: Matrix, thresholds: PositiveScores, *, threads: int | None = None, progress: Progress | None = None
+    matrix: Matrix,
+    thresholds: PositiveScores,
+    *,
+    unknown: UnknownCells | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
-    """Count the scores of each class that are at least its threshold: (C,) int64.
+    """Count the scores of each class that are at least its threshold: (C,) int64. Counts of shards add up.
 
-    thresholds: At most one for each class; a class without one has none predicted. Counts of shards add up.
+    Args:
+        matrix: The scores.
+        thresholds: At most one for each class; a class without one has none predicted.
+        unknown: The cells that are not counted, or None.
+        threads: CPU threads.
+        progress: Called with the fraction done.
     """
     none = Positives(
         matrix.num_rows, matrix.num_classes, np.zeros(matrix.num_classes + 1, np.int64), np.empty(0, np.uint32)
-    )
+    ).with_unknown(unknown)
     # Without positives every score that is at least the threshold counts as a negative.
     table = rank_scan(matrix, none, thresholds=thresholds, threads=threads, progress=progress).table
     counts = np.zeros(matrix.num_classes, np.int64)

@@ -48,7 +48,7 @@ class Calibration:
 
     Attributes:
         bins: The number of bins B. Bin k holds k / B < score <= (k + 1) / B, and the first one 0 as well.
-        num_rows: N.
+        num_rows: N. A class with unknown cells counts the rows that know it.
         sums: (C, 4 B + 4) int64, the sums of the core. Those of shards add up, except that the low parts then carry
             over to the high ones.
 
@@ -107,19 +107,23 @@ class Calibration:
     @property
     def ece(self) -> np.ndarray:
         """(C,) float64, the expected calibration error: the mean of abs(frequency - mean score) over rows."""
-        gaps = self._gaps().sum(axis=1)
-        return np.array([gap / (self.num_rows * _ONE) for gap in gaps.tolist()])
+        return self._per_row(self._gaps().sum(axis=1))
 
     @property
     def brier(self) -> np.ndarray:
         """(C,) float64, the mean of (score - label)^2 of each class."""
-        return np.array([square / (self.num_rows * _ONE) for square in self._squares().tolist()])
+        return self._per_row(self._squares())
+
+    def _per_row(self, sums: np.ndarray) -> np.ndarray:
+        """The sums (C,) of each class, divided by the number of its rows; NaN without any."""
+        rows = self.count.sum(axis=1).tolist()
+        return np.array([one / (n * _ONE) if n else math.nan for one, n in zip(sums.tolist(), rows, strict=True)])
 
     def of_classes(self, members: np.ndarray) -> Reliability:
         """The calibration of all cells of some classes together."""
         count, positives = self.count[members].sum(axis=0), self.positives[members].sum(axis=0)
         scores = self._scores()[members].astype(object).sum(axis=0)
-        cells = len(members) * self.num_rows
+        cells = int(count.sum())
         gap = sum(abs(int(hits) * _ONE - int(score)) for hits, score in zip(positives, scores, strict=True))
         squares = sum(map(int, self._squares()[members]))
         return Reliability(
@@ -200,10 +204,9 @@ def calibration_sums(
     """
     if matrix.device.index is not None:
         return _sums_on_host(matrix, positives, bins, first_row, threads, progress)
+    known, offset, rows = positives.core_with(matrix)
     try:
-        return _core.calibration_sums(
-            matrix.core, positives.indptr, positives.rows, bins, num_threads(threads), progress
-        )
+        return _core.calibration_sums(known, offset, rows, bins, num_threads(threads), progress)
     except _core.BadValue as error:
         _, row, col = error.args
         value = matrix.value(row, col)
@@ -233,6 +236,10 @@ def _sums_on_host(
             part = Positives(
                 stop - first, matrix.num_classes, indptr.astype(np.int64), positives.rows[here] - np.uint32(begin)
             )
+            if positives.unknown is not None:
+                kept = np.zeros(positives.num_rows, bool)
+                kept[begin:end] = True
+                part = part.with_unknown(positives.unknown.select(kept))
             host = borrow_matrix("scores", to_host(shard.rows(first, stop)))
             done = part_of(progress, begin / matrix.num_rows, end / matrix.num_rows)
             sums += calibration_sums(host, part, bins, first_row=first_row + begin, threads=threads, progress=done)

@@ -5,7 +5,7 @@ distributed run exchange O(positives) numbers:
 
 1. the distinct scores of the positives, which become the thresholds of all;
 2. with sample ids, which rows there are (`row_numbers`): each is counted once, wherever and however often it came;
-3. with SAP trials, the rows of the positives, from which every rank draws the same negatives;
+3. with SAP trials, the rows of the positives and the unknown cells, so that every rank draws the same negatives;
 4. the counts of every threshold, summed;
 5. for each drawn negative that reaches a threshold, which one;
 6. with intervals, the effect of each row on each mean, after a third pass.
@@ -49,6 +49,7 @@ from vltr_eval._engine.rank_table import PositiveScores, RankTable
 from vltr_eval._engine.results import ClassInfo, ClusterCounts, EvaluationCounts
 from vltr_eval._engine.row_numbers import RowNumbers, number_by_id, number_by_order, sample_of
 from vltr_eval._engine.sample_ids import id_kind, pack_ids
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.report.names import accuracy_at
 from vltr_eval.report.settings import Settings
 
@@ -333,6 +334,7 @@ class _MoreCounts:
             predicted = count_predicted(
                 chunk.scores,
                 self._applied.for_scores(self._dtype),
+                unknown=chunk.positives.unknown,
                 threads=threads,
                 progress=part_of(progress, 0.6 if both else 0.0, 1.0),
             )
@@ -387,6 +389,7 @@ class _Seen:
     id_kind: str | None  # None: no ids
     id_sample: np.ndarray | None
     scores: PositiveScores | None
+    has_unknown: bool
 
 
 class _TwoPasses:
@@ -425,6 +428,7 @@ class _TwoPasses:
         everyone = self._communicator.all_gather(self._first_pass)
         _check_agreement(everyone)
         thresholds = _merged([seen.scores for seen in everyone if seen.scores is not None])
+        self._has_unknown = any(seen.has_unknown for seen in everyone)
         self._numbers = self._number_rows(everyone)
         more = self._more = _MoreCounts(self._settings, self._class_info)
         positives = self._positives_of_all() if self._settings.trials or more.checks_labels else None
@@ -453,6 +457,8 @@ class _TwoPasses:
         rows: list[np.ndarray] = []
         classes: list[np.ndarray] = []
         ids: list[np.ndarray] = []
+        unknown: list[UnknownCells | None] = []
+        sizes: list[int] = []
         self._prints = []
         dtype, num_rows, unmerged = None, 0, 0
         total = None if self._is_stream else sum(chunk.num_rows for chunk in self._chunks)
@@ -465,6 +471,8 @@ class _TwoPasses:
                 self._prints.append(_fingerprint(chunk, scores[-1]))
             rows.append(chunk.positives.rows.astype(np.int64) + num_rows)
             classes.append(np.repeat(np.arange(self._num_classes, dtype=np.uint32), chunk.positives.counts))
+            unknown.append(chunk.positives.unknown)
+            sizes.append(chunk.num_rows)
             if chunk.ids is not None:
                 ids.append(chunk.ids)
             num_rows += chunk.num_rows
@@ -477,6 +485,9 @@ class _TwoPasses:
         self._rows = np.concatenate([np.empty(0, np.int64), *rows])
         self._classes = np.concatenate([np.empty(0, np.uint32), *classes])
         self._ids = np.concatenate(ids) if ids else None
+        # Cells are needed for draws and for rows that come twice. Other counts take them from the chunks.
+        needed = self._settings.trials > 0 or self._ids is not None
+        self._unknown = UnknownCells.joined(unknown, sizes, self._num_classes) if needed else None
         self._num_rows = num_rows
         return _Seen(
             self._settings,
@@ -487,6 +498,7 @@ class _TwoPasses:
             id_kind(self._ids),
             None if self._ids is None else sample_of(self._ids),
             _merged(scores) if scores else None,
+            any(cells is not None for cells in unknown),
         )
 
     def _check_chunk(self, chunk: Chunk, dtype: str | None, last_ids: list[np.ndarray] | None) -> None:
@@ -506,7 +518,7 @@ class _TwoPasses:
         samples = [seen.id_sample for seen in everyone if seen.id_sample is not None]
         if not samples:
             return number_by_order(self._communicator, [seen.num_rows for seen in everyone])
-        return number_by_id(self._communicator, samples, self._ids, self._rows, self._classes)
+        return number_by_id(self._communicator, samples, self._ids, self._rows, self._classes, self._unknown)
 
     def _positives_of_all(self) -> Positives:
         if self._numbers.total >= 2**32:
@@ -517,10 +529,19 @@ class _TwoPasses:
             kept = numbers >= 0
             return self._classes[kept], numbers[kept].astype(np.uint32)
 
+        def own_unknown() -> tuple[np.ndarray, UnknownCells | None]:
+            if self._unknown is None:
+                return np.empty(0, np.int64), None
+            return self._numbers.of(np.arange(self._num_rows)), self._unknown
+
         classes, rows = (np.concatenate(column) for column in zip(*self._communicator.all_gather(own), strict=True))
+        unknown = None
+        if self._has_unknown:
+            cells = self._communicator.all_gather(own_unknown)
+            unknown = UnknownCells.joined_by_number(cells, self._numbers.total, self._num_classes)
         indptr = np.zeros(self._num_classes + 1, np.int64)
         np.cumsum(np.bincount(classes, minlength=self._num_classes), out=indptr[1:])
-        return Positives(self._numbers.total, self._num_classes, indptr, rows[np.lexsort((rows, classes))])
+        return Positives(self._numbers.total, self._num_classes, indptr, rows[np.lexsort((rows, classes))], unknown)
 
     # The second pass, and the trials.
 
@@ -540,6 +561,7 @@ class _TwoPasses:
         self._ranks: list[np.ndarray | None] = []
         hits = np.zeros(1 + len(settings.topk) * (1 + self._num_classes), np.int64)
         counts = np.zeros((3, len(thresholds.scores)), np.int64)
+        unknown = np.zeros(self._num_classes if self._has_unknown else 0, np.int64)
         again = iter(self._prints)
         for start, chunk in self._each_chunk():
             if self._is_stream and next(again, None) != _fingerprint(chunk, threads=self._threads):
@@ -562,18 +584,22 @@ class _TwoPasses:
                 of_chunk = Hits.from_ranks(found.ranks, counted.positives, settings.topk)
                 hits += np.concatenate([[of_chunk.labelled], of_chunk.rows, of_chunk.classes.ravel()])
                 counts += (found.table.tp, found.table.fp, found.table.tied)
+                if counted.positives.unknown is not None:
+                    unknown += counted.positives.unknown.counts
             if draws is not None:
                 draws.look_up(start, chunk, thresholds)
         if self._is_stream and next(again, None) is not None:
             raise _not_again()
-        return np.concatenate([hits, counts.ravel()])
+        return np.concatenate([hits, unknown, counts.ravel()])
 
     def _unpack(self, sums: np.ndarray, thresholds: PositiveScores) -> tuple[Hits, RankTable]:
         topk, num_classes = self._settings.topk, self._num_classes
-        labelled, rows, classes, counts = np.split(sums, np.cumsum([1, len(topk), len(topk) * num_classes]))
+        sizes = [1, len(topk), len(topk) * num_classes, num_classes if self._has_unknown else 0]
+        labelled, rows, classes, unknown, counts = np.split(sums, np.cumsum(sizes))
         hits = Hits(topk, int(labelled[0]), rows, classes.reshape(len(topk), num_classes))
         counts = counts.reshape(3, len(thresholds.scores))
-        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, *counts)
+        of_classes = unknown if unknown.any() else None
+        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, *counts, of_classes)
 
     def _sample(
         self,
@@ -708,11 +734,12 @@ def _merged(scores: Sequence[PositiveScores]) -> PositiveScores:
 
 
 def _fingerprint(chunk: Chunk, scores: PositiveScores | None = None, *, threads: int | None = None) -> tuple[int, int]:
-    """The number of rows of a chunk, and a checksum of its ids, its positives and their scores."""
+    """The number of rows of a chunk, and a checksum of its ids, its positives, their scores and its unknown cells."""
     positives = chunk.positives
     if scores is None:
         scores = find_positive_scores(chunk.scores, positives, threads=threads)
     arrays = [positives.indptr, positives.rows, scores.indptr, scores.scores]
+    arrays += [] if positives.unknown is None else positives.unknown.compact().arrays()
     arrays += [] if chunk.ids is None else pack_ids(chunk.ids).values()
     crc = 0
     for array in arrays:

@@ -20,7 +20,7 @@ def mean_and_std(trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def draws_per_trial(positives: Positives) -> np.ndarray:
     """Negatives of each class that a trial draws: (C,) int64; 0 where it takes all of them."""
     counts = positives.counts
-    return np.where(2 * counts < positives.num_rows, counts, 0)
+    return np.where(counts < positives.num_negatives, counts, 0)
 
 
 def draw_rows(
@@ -28,7 +28,14 @@ def draw_rows(
 ) -> np.ndarray:
     """Rows of the negatives that trials draw: (M,) uint32, class after class, in each trial after trial."""
     return _core.draw_rows(
-        positives.indptr, positives.rows, positives.num_rows, first_trial, trials, seed, num_threads(threads)
+        positives.indptr,
+        positives.rows,
+        positives.num_rows,
+        first_trial,
+        trials,
+        seed,
+        num_threads(threads),
+        None if positives.unknown is None else positives.unknown.core,
     )
 
 
@@ -37,4 +44,5 @@ def average_trials(table: RankTable, drawn: np.ndarray, *, threads: int | None =
 
     drawn: (T, K) int32, drawn negatives that reach a threshold of the table but not the one before it.
     """
-    return _core.average_trials(table.indptr, table.tp, table.fp, drawn, table.num_rows, num_threads(threads))
+    columns = table.indptr, table.tp, table.fp
+    return _core.average_trials(*columns, drawn, table.num_rows, num_threads(threads), table.unknown)

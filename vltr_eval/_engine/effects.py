@@ -55,7 +55,7 @@ def row_effects(
 
     A row's sums have the same bits for any chunk, order of rows, thread count and device. A class whose metric is
     undefined adds 0, and so does a row without which it would be: the only positive of a class, and for ROC-AUC its
-    only negative.
+    only negative. A class adds nothing to a row that does not know it.
 
     Args:
         scores: All rows of a data set, or a chunk of them.
@@ -70,7 +70,7 @@ def row_effects(
     Raises:
         ValueError: A score is NaN (its row and class are named), or the table is not that of the data set.
     """
-    _check_table(scores, positives, table)
+    _check_table(scores, positives, table, is_part=True)
     if positives.num_rows > table.num_rows:
         raise ValueError(
             f"table: expected the rank table of all rows, got one of {table.num_rows} rows for {positives.num_rows}"
@@ -89,6 +89,7 @@ def row_effects(
             checked_prevalence(prevalence),
             num_threads(threads),
             progress,
+            *_unknown_of(table),
         )
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
@@ -102,11 +103,17 @@ def class_variances(
 
     AP and calibrated AP have the sum of squared influences. ROC-AUC has DeLong's variance. Expected sampled AP has the
     jackknife, (N - 1)/N times the sum of squared deviations of drop-one effects. Classes whose metric is undefined
-    have NaN, and so has the ROC-AUC of a class with one positive or one negative.
+    have NaN, and so has the ROC-AUC of a class with one positive or one negative. N is the number of rows that know the
+    class, so the variance is that of a test set of these rows.
     """
     columns = (table.indptr, table.tp, table.fp, table.tied)
     return _core.class_variances(
-        *columns, table.num_rows, _number(metric), checked_prevalence(prevalence), num_threads(threads)
+        *columns,
+        table.num_rows,
+        _number(metric),
+        checked_prevalence(prevalence),
+        num_threads(threads),
+        *_unknown_of(table),
     )
 
 
@@ -132,12 +139,13 @@ def clustered_variances(
     """
     _check_table(scores, positives, table)
     numbers, count = _number_clusters(clusters, scores.num_rows)
+    known, offset, rows = _in_cpu_memory("scores", scores, positives)
     try:
         return _core.clustered_variances(
-            _in_cpu_memory("scores", scores),
+            known,
             _columns(table, scores),
-            positives.indptr,
-            positives.rows,
+            offset,
+            rows,
             numbers,
             count,
             _number(metric),
@@ -182,14 +190,16 @@ def paired_variances(
     _check_table(scores_a, positives, table_a)
     _check_table(scores_b, positives, table_b)
     numbers, count = (None, 0) if clusters is None else _number_clusters(clusters, scores_a.num_rows)
+    known_a, offset, rows = _in_cpu_memory("scores_a", scores_a, positives)
+    known_b, *_ = _in_cpu_memory("scores_b", scores_b, positives)
     try:
         return _core.paired_variances(
-            _in_cpu_memory("scores_a", scores_a),
+            known_a,
             _columns(table_a, scores_a),
-            _in_cpu_memory("scores_b", scores_b),
+            known_b,
             _columns(table_b, scores_b),
-            positives.indptr,
-            positives.rows,
+            offset,
+            rows,
             numbers,
             count,
             _number(metric),
@@ -222,16 +232,31 @@ def _columns(table: RankTable, scores: Matrix) -> tuple[Any, ...]:
     return table.indptr, keys, table.tp, table.fp, table.tied
 
 
-def _check_table(scores: Matrix, positives: Positives, table: RankTable) -> None:
+def _unknown_of(table: RankTable) -> tuple[np.ndarray, ...]:
+    """The last argument of core operations on a table, if some of its cells are unknown."""
+    return () if table.unknown is None else (table.unknown,)
+
+
+def _check_table(scores: Matrix, positives: Positives, table: RankTable, *, is_part: bool = False) -> None:
+    """Raise ValueError unless a table is that of the labels, or, with is_part, of these and others."""
     if scores.num_classes != table.num_classes or positives.num_classes != table.num_classes:
         raise ValueError(
             f"table: expected the {scores.num_classes} classes of scores and {positives.num_classes} of labels, got "
             f"{table.num_classes}"
         )
+    expected = np.zeros(table.num_classes, np.int64) if positives.unknown is None else positives.unknown.counts
+    counted = np.zeros(table.num_classes, np.int64) if table.unknown is None else table.unknown
+    fits = expected <= counted if is_part else expected == counted
+    if not fits.all():
+        c = int(np.argmin(fits))
+        raise ValueError(
+            f"table: expected the rank table of labels with {expected[c]} unknown cells of class {c}, got one with "
+            f"{counted[c]}; count it with the same mask"
+        )
 
 
-def _in_cpu_memory(name: str, scores: Matrix) -> Any:
-    """The matrix as the core takes it. A copy from a device is the caller's, because it has the size of the scores."""
+def _in_cpu_memory(name: str, scores: Matrix, positives: Positives) -> tuple[Any, ...]:
+    """The matrix and the labels as the core takes them. A copy from a device is the caller's, because it is large."""
     if scores.device.index is not None:
         raise ValueError(f"{name}: expected an array in CPU memory, got one on {scores.device}; pass {name}.cpu()")
-    return scores.core
+    return positives.core_with(scores)

@@ -129,11 +129,34 @@ class Positives:
         """
         if unknown is None or not unknown.counts.any():
             return self
-        _check_shape((unknown.num_rows, unknown.num_classes), self.num_rows, self.num_classes)
-        for c in np.flatnonzero(unknown.counts).tolist():
-            if len(both := np.intersect1d(unknown.rows_of(c), self.rows_of(c), assume_unique=True)):
-                raise ValueError(f"mask: expected cells that are not positive, got row {both[0]}, class {c}")
-        return Positives(self.num_rows, self.num_classes, self.indptr, self.rows, unknown)
+        both = self._unknown_among(unknown)
+        if both.any():
+            i = int(np.argmax(both))
+            class_index = int(np.searchsorted(self.indptr, i, side="right")) - 1
+            raise ValueError(f"mask: expected cells that are not positive, got row {self.rows[i]}, class {class_index}")
+        return self._with_cells(self.indptr, self.rows, unknown)
+
+    def leaving_out(self, unknown: UnknownCells | None) -> Positives:
+        """The labels without these cells, whatever they are: positives among them are dropped."""
+        if unknown is None or not unknown.counts.any():
+            return self
+        stays = ~self._unknown_among(unknown)
+        before = np.concatenate([[0], np.cumsum(stays)])
+        return self._with_cells(before[self.indptr], self.rows[stays], unknown.union(self.unknown))
+
+    def _unknown_among(self, unknown: UnknownCells) -> np.ndarray:
+        """Which of the positives are unknown: (P,) bool."""
+        if (unknown.num_rows, unknown.num_classes) != (self.num_rows, self.num_classes):
+            raise ValueError(
+                f"mask: expected ({self.num_rows}, {self.num_classes}) as labels, "
+                f"got ({unknown.num_rows}, {unknown.num_classes})"
+            )
+        return unknown.hold(self.rows, np.repeat(np.arange(self.num_classes), self.counts))
+
+    def _with_cells(self, indptr: np.ndarray, rows: np.ndarray, unknown: UnknownCells | None) -> Positives:
+        positives = Positives._from_core(self.num_rows, self.num_classes, indptr, rows)
+        positives.__dict__["unknown"] = unknown
+        return positives
 
     @property
     def num_negatives(self) -> np.ndarray:
@@ -166,6 +189,8 @@ class Positives:
         first_row: int = 0,
         threads: int | None = None,
         scores: Any = None,
+        mask: Any = None,
+        unknown: Any = None,
     ) -> Positives:
         """Read labels of any form that belong to (num_rows, num_classes) scores.
 
@@ -182,6 +207,9 @@ class Positives:
             first_row: The number of the first row, for messages about arrays.
             threads: CPU threads.
             scores: The scores that the labels belong to, if available; read where labels are wrong, for the message.
+            mask: The known cells: (N, C) of any dtype, 1 for a known cell and 0 for an unknown one; or UnknownCells.
+                Labels of unknown cells are not used.
+            unknown: The value of an unknown cell in dense or sparse labels: -1, or NaN ("nan"); None if there is none.
 
         Raises:
             ValueError: Anything but 0/1, or a class index out of range; the message names the cell.
@@ -196,6 +224,22 @@ class Positives:
         check_form(form)
         if num_rows is None or num_classes is None:
             num_rows, num_classes = _inferred_shape(labels, num_rows, num_classes)
+        value = check_unknown(unknown)
+        if mask is not None:
+            alone = cls.from_labels(
+                labels,
+                num_rows,
+                num_classes,
+                form=form,
+                device=device,
+                first_row=first_row,
+                threads=threads,
+                scores=scores,
+                unknown=unknown,
+            )
+            return alone.leaving_out(_unknown_of_mask(mask, num_rows, num_classes, first_row, threads))
+        if value is not None:
+            return _with_unknown_value(labels, num_rows, num_classes, form, value, first_row, threads, scores)
         if isinstance(labels, Positives):
             positives = labels
             _check_shape((positives.num_rows, positives.num_classes), num_rows, num_classes)
@@ -283,7 +327,7 @@ class _DevicePositives(Positives):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are Positives in CPU memory."""
-        return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows)
+        return Positives, (self.num_rows, self.num_classes, self.indptr, self.rows, self.unknown)
 
     @lazy_property
     def _on_host(self) -> tuple[np.ndarray, np.ndarray]:
@@ -331,8 +375,103 @@ def _from_array(
     return _DevicePositives(num_rows, num_classes, found)
 
 
-def _bad_value(value: Any, row: int, col: int, scores: Any) -> ValueError:
-    """The error for a label that is neither 0 nor 1."""
+def check_unknown(unknown: Any) -> float | None:
+    """The value of unknown cells: -1.0, NaN, or None for none. Raises ValueError for any other."""
+    if unknown is None:
+        return None
+    if isinstance(unknown, str):
+        if unknown in ("-1", "nan"):
+            return float(unknown)
+    elif isinstance(unknown, (int, float, np.number)) and not isinstance(unknown, bool):
+        if unknown == -1 or unknown != unknown:
+            return float(unknown)
+    raise ValueError(f"unknown: expected -1 or 'nan', got {unknown!r}; pass mask= for another mark of unknown cells")
+
+
+def _unknown_of_mask(
+    mask: Any, num_rows: int, num_classes: int, first_row: int, threads: int | None
+) -> UnknownCells | None:
+    """The cells that a mask of known cells leaves out."""
+    if isinstance(mask, UnknownCells):
+        return mask
+    matrix = _on_host(borrow_matrix("mask", mask))
+    if (matrix.num_rows, matrix.num_classes) != (num_rows, num_classes):
+        raise ValueError(
+            f"mask: expected ({num_rows}, {num_classes}) as labels, got ({matrix.num_rows}, {matrix.num_classes})"
+        )
+    try:
+        found = _core.find_unknown(matrix.core, num_threads(threads), None)
+    except _core.BadValue as error:
+        _, row, col = error.args
+        raise ValueError(
+            "mask: expected 1 for a known cell and 0 for an unknown one, "
+            f"got {matrix.value(row, col)} at row {first_row + row}, class {col}"
+        ) from None
+    return UnknownCells._from_core(num_rows, num_classes, found)
+
+
+def _on_host(matrix: Matrix) -> Matrix:
+    """The matrix in CPU memory, copied there from a device."""
+    if matrix.device.index is None:
+        return matrix
+    shards = [to_host(shard).to_numpy() for shard in matrix.shards]
+    return borrow_matrix("labels", shards[0] if len(shards) == 1 else shards)
+
+
+def _with_unknown_value(
+    labels: Any,
+    num_rows: int,
+    num_classes: int,
+    form: str | None,
+    value: float,
+    first_row: int,
+    threads: int | None,
+    scores: Any,
+) -> Positives:
+    """Labels that mark unknown cells by a value."""
+    if isinstance(labels, Positives):  # whoever read them knew the value
+        _check_shape((labels.num_rows, labels.num_classes), num_rows, num_classes)
+        return labels
+    if hasattr(labels, "tocoo") and hasattr(labels, "shape"):
+        return _from_sparse(labels, num_rows, num_classes, scores, value)
+    if isinstance(labels, LabelPairs):
+        return Positives.from_labels(labels, num_rows, num_classes, form=form)
+    if isinstance(labels, np.ndarray) and labels.dtype == object and labels.ndim == 1:
+        labels = labels.tolist()
+    is_list = isinstance(labels, Lists) or is_rows(labels)
+    if is_list and isinstance(labels, (list, tuple)) and labels:
+        dense = _dense_rows(labels, num_rows, num_classes, form)
+        if dense is not None:
+            labels, is_list = dense, False
+    if is_list or (num_classes > 1 and len(getattr(labels, "shape", ())) == 1):
+        raise ValueError(
+            "unknown: expected dense or sparse labels, in which each cell has a value, got class indices; pass mask="
+        )
+    check_array_form("labels", getattr(labels, "shape", ()), num_classes, form)
+    matrix = _on_host(borrow_matrix("labels", labels))
+    _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
+    try:
+        found, cells = _core.find_label_cells(matrix.core, value != value, num_threads(threads), None)
+    except _core.BadValue as error:
+        _, row, col = error.args
+        raise _bad_value(matrix.value(row, col), first_row + row, col, scores, unknown=value) from None
+    positives = Positives._from_core(num_rows, num_classes, *found)
+    unknown = UnknownCells._from_core(num_rows, num_classes, cells)
+    return positives if unknown is None else positives._with_cells(positives.indptr, positives.rows, unknown)
+
+
+def _dense_rows(labels: Sequence[Any], num_rows: int, num_classes: int, form: str | None) -> np.ndarray | None:
+    """Rows of a list as a dense array, if each has a value for each class; None for lists of class indices."""
+    if form not in (None, DENSE) or len(labels) != num_rows:
+        return None
+    rows = [plain_row(row) for row in labels]
+    if any(np.ndim(row) != 1 or len(row) != num_classes for row in rows):
+        return None
+    return np.asarray(rows)
+
+
+def _bad_value(value: Any, row: int, col: int, scores: Any, unknown: float | None = None) -> ValueError:
+    """The error for a label that is neither 0 nor 1, nor the value of unknown cells."""
     advice = ""
     if value == -1:
         advice = (
@@ -346,7 +485,8 @@ def _bad_value(value: Any, row: int, col: int, scores: Any) -> ValueError:
             advice = "; the scores are all 0 or 1: were scores and labels swapped?"
         elif 0 < value < 1:
             advice = "; soft targets have no average precision"
-    return ValueError(f"labels: expected 0 or 1, got {value} at row {row}, class {col}{advice}")
+    expected = "0 or 1" if unknown is None else f"0, 1 or {unknown:g} for an unknown cell"
+    return ValueError(f"labels: expected {expected}, got {value} at row {row}, class {col}{advice}")
 
 
 def _is_binary(scores: Any) -> bool:
@@ -379,7 +519,7 @@ def _index_out_of_range(num_classes: int, index: int, row: int) -> ValueError:
     return ValueError(f"labels: expected class indices from 0 to {num_classes - 1}, got {index} at row {row}")
 
 
-def _from_sparse(labels: Any, num_rows: int, num_classes: int, scores: Any) -> Positives:
+def _from_sparse(labels: Any, num_rows: int, num_classes: int, scores: Any, unknown: float | None = None) -> Positives:
     if len(labels.shape) != 2:
         raise ValueError(f"labels: expected a sparse (N, C) matrix, got shape {tuple(labels.shape)}")
     _check_shape(labels.shape, num_rows, num_classes)
@@ -388,12 +528,20 @@ def _from_sparse(labels: Any, num_rows: int, num_classes: int, scores: Any) -> P
         raise TypeError(
             f"labels: expected a sparse matrix in CPU memory, got {type(labels).__name__} elsewhere; pass labels.get()"
         )
-    bad = np.flatnonzero((pairs.data != 0) & (pairs.data != 1))
+    left_out = np.zeros(pairs.data.shape, bool)
+    if unknown is not None:
+        left_out = pairs.data == unknown if unknown == unknown else pairs.data != pairs.data
+    bad = np.flatnonzero((pairs.data != 0) & (pairs.data != 1) & ~left_out)
     if bad.size:
         i = bad[0]
-        raise _bad_value(pairs.data[i].item(), pairs.row[i], pairs.col[i], scores)
-    kept = pairs.data != 0
-    return _from_pairs(pairs.row[kept], pairs.col[kept], num_rows, num_classes)
+        raise _bad_value(pairs.data[i].item(), pairs.row[i], pairs.col[i], scores, unknown)
+    kept = pairs.data == 1
+    positives = _from_pairs(pairs.row[kept], pairs.col[kept], num_rows, num_classes)
+    if not left_out.any():
+        return positives
+    return positives.with_unknown(
+        UnknownCells.of_pairs(pairs.row[left_out], pairs.col[left_out], num_rows, num_classes)
+    )
 
 
 def _from_lists(

@@ -22,7 +22,8 @@ class RankScanResult:
     """The results of one pass. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None unless requested.
 
     trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
-    row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label.
+    row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label. Classes that the row does not
+    know are not ranked.
     """
 
     table: RankTable
@@ -76,12 +77,13 @@ def rank_scan(
         )
     except _core.BadValue as error:
         raise NaNScore(*error.args[1:]) from None
+    unknown = None if positives.unknown is None else positives.unknown.counts
     table: RankTable
     if matrix.device.index is None:
         indptr, keys, *counts = found
-        table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts)
+        table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts, unknown)
     else:
-        table = DeviceRankTable(matrix.num_rows, matrix.dtype, found)
+        table = DeviceRankTable(matrix.num_rows, matrix.dtype, found, unknown)
     return RankScanResult(table, trial_matrix, rank)
 
 

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PositiveScores", "PrecisionRecallCurve", "RankTable"]
 
 _FORMAT = "vltr-eval/rank-table/1"
+_FORMAT_WITH_UNKNOWN = "vltr-eval/rank-table/2"
 _MAX_ROWS = 2**53  # up to which metrics, which take counts as doubles, are exact; a bound of the core too
 _MOST_FOR_SUMMARY = 500_000  # thresholds of a table whose mAP takes a few milliseconds
 _ARRAYS = ("indptr", "thresholds", "tp", "fp", "tied")
@@ -72,6 +74,13 @@ def mean_of_defined(values: np.ndarray) -> float:
 def exact_sums(values: np.ndarray, indptr: np.ndarray, *, threads: int | None = None) -> np.ndarray:
     """Sums of ``values[indptr[i]:indptr[i + 1]]``, (L,) float64, each rounded once as by math.fsum."""
     return _core.exact_sums(values, indptr, num_threads(threads))
+
+
+def sum_unknown(counts: Iterable[np.ndarray | None]) -> np.ndarray | None:
+    """The unknown cells of each class, of shards together; None if there are none."""
+    with_cells = [of_shard for of_shard in counts if of_shard is not None]
+    total: np.ndarray | None = sum(with_cells[1:], with_cells[0]) if with_cells else None
+    return total
 
 
 def means_of_defined(values: np.ndarray) -> np.ndarray:
@@ -196,6 +205,7 @@ class RankTable:
         tp: (K,) int64 positives that score at least the threshold.
         fp: (K,) int64 negatives that score at least the threshold.
         tied: (K,) int64 negatives that equal the threshold.
+        unknown: (C,) int64 rows that each class does not know, which are left out of it; None if all are known.
     """
 
     num_rows: int
@@ -204,6 +214,7 @@ class RankTable:
     tp: np.ndarray
     fp: np.ndarray
     tied: np.ndarray
+    unknown: np.ndarray | None = None
 
     def __repr__(self) -> str:
         shape = f"{self.num_rows} rows and {self.num_classes} classes"
@@ -234,7 +245,9 @@ class RankTable:
     @lazy_property
     def num_negatives(self) -> np.ndarray:
         """(C,) int64"""
-        return self.num_rows - self.num_positives
+        unknown = 0 if self.unknown is None else self.unknown
+        negatives: np.ndarray = self.num_rows - self.num_positives - unknown
+        return negatives
 
     @property
     def _core_columns(self) -> tuple[Any, ...]:
@@ -245,11 +258,18 @@ class RankTable:
     def statistics(self) -> ClassStatistics:
         """All that a report needs but exact sampled AP, in one pass over the columns in CPU memory."""
         columns = (self.indptr, self.tp, self.fp, self.tied)
-        return ClassStatistics(*_core.class_statistics(*columns, self.num_rows, num_threads(None)))
+        return ClassStatistics(*_core.class_statistics(*columns, self.num_rows, num_threads(None), self.unknown))
+
+    @property
+    def _core_negatives(self) -> dict[str, Any]:
+        """Further arguments of the core's metrics that need the negatives of each class."""
+        return {} if self.unknown is None else {"unknown": self.unknown}
 
     def _per_class(self, metric: str, *arguments: Any, absent: str = "nan", threads: int | None = None) -> np.ndarray:
         value = absent_value(absent)
-        out: np.ndarray = getattr(_core, metric)(*self._core_columns, self.num_rows, num_threads(threads), *arguments)
+        more = {} if metric == "average_precision" else self._core_negatives
+        columns = *self._core_columns, self.num_rows, num_threads(threads)
+        out: np.ndarray = getattr(_core, metric)(*columns, *arguments, **more)
         if absent == "zero":
             out[np.isnan(out)] = value  # AP and its kin are undefined without positives only
         return out
@@ -357,7 +377,7 @@ class RankTable:
         """The table without some of its thresholds. kept: (K,) bool."""
         indptr = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
         columns = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))
-        return RankTable(self.num_rows, indptr, *columns)
+        return RankTable(self.num_rows, indptr, *columns, self.unknown)
 
     def merge(self, *others: RankTable) -> RankTable:
         """The table of all shards together, in any order and grouping.
@@ -378,6 +398,7 @@ class RankTable:
             self.indptr,
             self.thresholds,
             *(sum(getattr(table, name) for table in tables) for name in ("tp", "fp", "tied")),
+            sum_unknown(table.unknown for table in tables),
         )
 
     def save(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
@@ -387,6 +408,8 @@ class RankTable:
         """
         arrays = {"format": np.array(_FORMAT), "num_rows": np.array(self.num_rows, np.int64)}
         arrays |= {name: getattr(self, name) for name in _ARRAYS}
+        if self.unknown is not None:  # a reader of the first format would count unknown rows as negatives
+            arrays |= {"format": np.array(_FORMAT_WITH_UNKNOWN), "unknown": self.unknown}
         with PendingFile(path) as pending:
             pending.write(lambda unfinished: write_npz(unfinished, arrays, progress))
 
@@ -417,7 +440,9 @@ class RankTable:
         with zipfile.ZipFile(file) as archive:
             names = ("format", "num_rows", *_ARRAYS)
             form, num_rows, *arrays = (read_member(archive, name, progress) for name in names)
-        if str(form) != _FORMAT or num_rows.shape != () or num_rows.dtype.kind not in "iu":
+            if str(form) == _FORMAT_WITH_UNKNOWN:
+                arrays.append(read_member(archive, "unknown", progress))
+        if str(form) not in (_FORMAT, _FORMAT_WITH_UNKNOWN) or num_rows.shape != () or num_rows.dtype.kind not in "iu":
             raise ValueError(f"format {form}, rows {num_rows}")
         return cls(int(num_rows), *arrays)
 
@@ -433,6 +458,11 @@ class RankTable:
         offsets = self.indptr
         if not (len(offsets) and offsets[0] == 0 and offsets[-1] == k and bool(np.all(np.diff(offsets) >= 0))):
             return False
+        if self.unknown is not None:
+            if self.unknown.dtype != np.int64 or self.unknown.shape != (len(offsets) - 1,):
+                return False
+            if bool(np.any(self.unknown < 0)) or bool(np.any(self.num_negatives < 0)):
+                return False
         first = np.zeros(k, bool)
         first[offsets[:-1][np.diff(offsets) > 0]] = True
         again = ~first[1:]  # a threshold after another of its class
@@ -477,8 +507,8 @@ class DeviceRankTable(RankTable):
     _dtype: str
     _core: CudaRankTable
 
-    def __init__(self, num_rows: int, dtype: str, core: CudaRankTable) -> None:
-        self.__dict__.update(num_rows=num_rows, _dtype=dtype, _core=core)
+    def __init__(self, num_rows: int, dtype: str, core: CudaRankTable, unknown: np.ndarray | None = None) -> None:
+        self.__dict__.update(num_rows=num_rows, _dtype=dtype, _core=core, unknown=unknown)
 
     def __repr__(self) -> str:
         return f"<RankTable of {self.num_rows} rows of {self._dtype} scores on a CUDA device>"
@@ -491,7 +521,7 @@ class DeviceRankTable(RankTable):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are tables in CPU memory."""
-        return RankTable, (self.num_rows, *(getattr(self, name) for name in _ARRAYS))
+        return RankTable, (self.num_rows, *(getattr(self, name) for name in _ARRAYS), self.unknown)
 
     @property
     def _core_columns(self) -> tuple[Any, ...]:
@@ -506,7 +536,7 @@ class DeviceRankTable(RankTable):
     @lazy_property
     def _on_host(self) -> RankTable:
         indptr, thresholds, *counts = self._core.to_numpy()
-        return RankTable(self.num_rows, indptr, to_compare_keys(thresholds, self._dtype), *counts)
+        return RankTable(self.num_rows, indptr, to_compare_keys(thresholds, self._dtype), *counts, self.unknown)
 
     @property
     def indptr(self) -> np.ndarray:

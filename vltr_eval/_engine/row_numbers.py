@@ -15,6 +15,7 @@ import numpy as np
 from vltr_eval._base.lazy import lazy_property
 from vltr_eval._base.ranks import Communicator, SingleProcess
 from vltr_eval._engine.sample_ids import distinct_ids
+from vltr_eval._engine.unknown import UnknownCells
 
 __all__ = ["RowNumbers", "number_by_id", "number_by_order", "sample_of"]
 
@@ -87,6 +88,7 @@ def number_by_id(
     ids: np.ndarray | None,
     rows: np.ndarray,
     classes: np.ndarray,
+    unknown: UnknownCells | None = None,
 ) -> RowNumbers:
     """Numbers rows in the order of their ids; of the rows of one id the first of the lowest rank is counted.
 
@@ -96,6 +98,7 @@ def number_by_id(
         ids: (N,) ids of the rows of this rank; None without rows.
         rows: (nnz,) the row of each positive of this rank.
         classes: (nnz,) the class of each positive of this rank.
+        unknown: The unknown cells of the rows of this rank, which are labels too; None if all are known.
 
     Raises:
         ValueError: On all ranks, where one id has rows with different labels.
@@ -124,10 +127,27 @@ def number_by_id(
         comes_again = np.bincount(group, minlength=len(distinct))[group] > 1
         requested = communicator.all_to_all(lambda: [np.flatnonzero(part) for part in np.split(comes_again, ends)])
         requested = [own[positions] for own, positions in zip(rows_of, requested, strict=True)]
+        rows, classes = _with_unknown(requested, len(ids), rows, classes, unknown)
         labels = communicator.all_to_all(lambda: _labels_of(requested, len(ids), rows, classes))
         differ = communicator.all_gather(lambda: _differing(distinct, group[comes_again], labels))
         _refuse_differing(differ)
     return RowNumbers(sum(count for count, _ in counts), numbers=own_numbers, repeated=repeated)
+
+
+def _with_unknown(
+    requested: Sequence[np.ndarray], num_rows: int, rows: np.ndarray, classes: np.ndarray, unknown: UnknownCells | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and classes of the positives, and of the unknown cells of the requested rows: cell c has the class -1 - c."""
+    if unknown is None:
+        return rows, classes
+    is_requested = np.zeros(num_rows, bool)
+    is_requested[np.concatenate(requested)] = True
+    own = np.flatnonzero(is_requested)
+    of_rows = unknown.select(is_requested)
+    if of_rows is None:
+        return rows, classes
+    unknown_rows, unknown_classes = of_rows.pairs()
+    return np.concatenate([rows, own[unknown_rows]]), np.concatenate([classes.astype(np.int64), -1 - unknown_classes])
 
 
 def _labels_of(
@@ -189,6 +209,7 @@ def _refuse_differing(differ: Sequence[tuple[int, list[tuple[int | str, list[int
 
 
 def _listed(labels: list[int]) -> str:
+    shown = ", ".join(str(label) if label >= 0 else f"{-1 - label} unknown" for label in labels[:_MAX_LABELS_SHOWN])
     if len(labels) <= _MAX_LABELS_SHOWN:
-        return str(labels)
-    return f"[{', '.join(map(str, labels[:_MAX_LABELS_SHOWN]))}, ...] ({len(labels)} labels)"
+        return f"[{shown}]"
+    return f"[{shown}, ...] ({len(labels)} labels)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,49 @@ class UnknownCells:
         """Make them of (C, ceil(N / 64)) uint64 words."""
         return cls(num_rows, len(bits), bits=bits).compact()
 
+    @classmethod
+    def of_columns(cls, columns: Iterable[np.ndarray], num_rows: int) -> UnknownCells:
+        """Make them of a flag for each row, (N,) bool, of one class after another."""
+        num_bytes = 8 * -(-num_rows // 64)
+        packed = []
+        for column in columns:
+            flags = np.zeros(num_bytes, np.uint8)
+            flags[: -(-num_rows // 8)] = np.packbits(column, bitorder="little")
+            packed.append(flags)
+        words = np.concatenate([np.empty(0, np.uint8), *packed]).view("<u8").astype(np.uint64)
+        return cls.of_bits(words.reshape(len(packed), num_bytes // 8), num_rows)
+
+    @classmethod
+    def _from_core(
+        cls, num_rows: int, num_classes: int, found: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+    ) -> UnknownCells | None:
+        """Cells that the core found, in the smaller form; None where it found none."""
+        cells = cls(num_rows, num_classes, *found)
+        return cells if cells.counts.any() else None
+
+    @classmethod
+    def joined(
+        cls, shards: Sequence[UnknownCells | None], sizes: Sequence[int], num_classes: int
+    ) -> UnknownCells | None:
+        """The cells of row shards, one after another. sizes: rows of each shard; a shard of None has no such cells."""
+        starts = np.cumsum([0, *sizes])
+        found = [(int(start), shard) for start, shard in zip(starts, shards, strict=False) if shard is not None]
+        if not found:
+            return None
+        num_rows = int(starts[-1])
+        if all(shard.bits is None for _, shard in found):
+            pairs = [(shard.pairs(), start) for start, shard in found]
+            rows = np.concatenate([of_shard[0] + start for of_shard, start in pairs])
+            return cls.of_pairs(rows, np.concatenate([of_shard[1] for of_shard, _ in pairs]), num_rows, num_classes)
+
+        def column(c: int) -> np.ndarray:
+            flags = np.zeros(num_rows, bool)
+            for start, shard in found:
+                flags[start : start + shard.num_rows] = shard.flags_of(c)
+            return flags
+
+        return cls.of_columns(map(column, range(num_classes)), num_rows)
+
     def compact(self) -> UnknownCells:
         """The same cells in the form that takes less memory: 4 bytes a cell, or a bit for each cell of all classes."""
         words = -(-self.num_rows // 64)
@@ -82,7 +126,7 @@ class UnknownCells:
             raise ValueError("unknown: expected lists or bits, got neither")
         return _core.UnknownCells(self.num_rows, bits=np.ascontiguousarray(self.bits, np.uint64))
 
-    @property
+    @lazy_property
     def counts(self) -> np.ndarray:
         """Unknown cells of each class: (C,) int64."""
         return self.core.counts
@@ -91,22 +135,85 @@ class UnknownCells:
         """Rows of one class, ascending: (U,) uint32."""
         if self.indptr is not None and self.rows is not None:
             return self.rows[self.indptr[class_index] : self.indptr[class_index + 1]]
+        return np.flatnonzero(self.flags_of(class_index)).astype(np.uint32)
+
+    def flags_of(self, class_index: int) -> np.ndarray:
+        """Whether each row is unknown to one class: (N,) bool."""
         if self.bits is None:
-            raise ValueError("unknown: expected lists or bits, got neither")
-        flags = np.unpackbits(self.bits[class_index].astype("<u8").view(np.uint8), bitorder="little")
-        return np.flatnonzero(flags).astype(np.uint32)
+            flags = np.zeros(self.num_rows, bool)
+            flags[self.rows_of(class_index)] = True
+            return flags
+        words = self.bits[class_index].astype("<u8").view(np.uint8)
+        return np.unpackbits(words, count=self.num_rows, bitorder="little").view(bool)
+
+    def hold(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Whether each of some (row, class) cells is unknown: (M,) bool."""
+        rows = np.asarray(rows, np.int64)
+        if self.bits is not None:
+            words = self.bits[classes, rows >> 6] >> (rows & 63).astype(np.uint64)
+            return (words & np.uint64(1)).astype(bool)
+        own_rows, own_classes = self.pairs()
+        keys = own_classes * self.num_rows + own_rows
+        sought = np.asarray(classes, np.int64) * self.num_rows + rows
+        at = np.searchsorted(keys, sought)
+        return at < len(keys) if not len(keys) else (keys[np.minimum(at, len(keys) - 1)] == sought)
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows and classes of all cells, class after class: (U,) int64 each."""
         rows = [self.rows_of(c) for c in range(self.num_classes)]
         return np.concatenate([np.empty(0, np.int64), *rows]), np.repeat(np.arange(self.num_classes), self.counts)
 
-    def select(self, kept: np.ndarray) -> UnknownCells:
-        """The cells of some of the rows, numbered anew. kept: (N,) bool."""
-        rows, classes = self.pairs()
-        stays = kept[rows]
+    def select(self, kept: np.ndarray) -> UnknownCells | None:
+        """The cells of some of the rows, numbered anew; None if there are none. kept: (N,) bool."""
         numbers = np.cumsum(kept) - 1
-        return self.of_pairs(numbers[rows[stays]], classes[stays], int(np.count_nonzero(kept)), self.num_classes)
+        return self.renumbered(np.where(kept, numbers, -1), int(np.count_nonzero(kept)))
+
+    def renumbered(self, numbers: np.ndarray, num_rows: int) -> UnknownCells | None:
+        """The cells with other row numbers; None if there are none. numbers: (N,), negative for a row left out."""
+        return self.joined_by_number([(numbers, self)], num_rows, self.num_classes)
+
+    @classmethod
+    def joined_by_number(
+        cls, shards: Sequence[tuple[np.ndarray, UnknownCells | None]], num_rows: int, num_classes: int
+    ) -> UnknownCells | None:
+        """The cells of shards whose rows have these numbers, negative for a row left out; None if there are none."""
+        found = [(numbers, shard) for numbers, shard in shards if shard is not None]
+        if all(shard.bits is None for _, shard in found):
+            pairs = [shard.pairs() for _, shard in found]
+            rows = [numbers[of_shard[0]] for (numbers, _), of_shard in zip(found, pairs, strict=True)]
+            row, cls_of = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in (rows, [c for _, c in pairs]))
+            cells = cls.of_pairs(row[row >= 0], cls_of[row >= 0], num_rows, num_classes)
+            return cells if cells.counts.any() else None
+
+        def column(c: int) -> np.ndarray:
+            flags = np.zeros(num_rows, bool)
+            for numbers, shard in found:
+                own = numbers[shard.flags_of(c)]
+                flags[own[own >= 0]] = True
+            return flags
+
+        cells = cls.of_columns(map(column, range(num_classes)), num_rows)
+        return cells if cells.counts.any() else None
+
+    def union(self, other: UnknownCells | None) -> UnknownCells:
+        """The cells of both."""
+        if other is None:
+            return self
+        columns = (self.flags_of(c) | other.flags_of(c) for c in range(self.num_classes))
+        return self.of_columns(columns, self.num_rows)
+
+    def equals(self, other: UnknownCells | None) -> bool:
+        """Whether the other has the same cells, in whichever form."""
+        if other is None or (self.num_rows, self.num_classes) != (other.num_rows, other.num_classes):
+            return other is None and not self.counts.any()
+        one, two = self.compact(), other.compact()
+        if (one.bits is None) != (two.bits is None):
+            return False
+        return all(np.array_equal(a, b) for a, b in zip(one.arrays(), two.arrays(), strict=True))
+
+    def arrays(self) -> list[np.ndarray]:
+        """The arrays of the form that it has, for checksums."""
+        return [array for array in (self.indptr, self.rows, self.bits) if array is not None]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return UnknownCells, (self.num_rows, self.num_classes, self.indptr, self.rows, self.bits)

@@ -19,9 +19,12 @@ from vltr_eval._engine.npz import write_npz
 from vltr_eval._engine.rank_table import RankTable, read_member
 
 FORMAT = "vltr-eval/evaluation/1"
+FORMAT_WITH_UNKNOWN = "vltr-eval/evaluation/2"
+"""The format of archives with unknown cells, which programs that do not know of them refuse."""
 
 _TEXTS = ("report", "facts")
 _TABLE = ("indptr", "tp", "fp", "tied")
+_UNKNOWN = "unknown"  # of each class; absent if all cells are known
 _START = b"PK"  # of every zip file
 
 
@@ -69,7 +72,10 @@ def fill_archive(
     progress: Progress | None = None,
 ) -> None:
     """Write an archive to a file that the caller puts in place."""
-    arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "num_rows": np.array(table.num_rows, np.int64)}
+    form = FORMAT if table.unknown is None else FORMAT_WITH_UNKNOWN
+    arrays: dict[str, np.ndarray] = {"format": np.array(form), "num_rows": np.array(table.num_rows, np.int64)}
+    if table.unknown is not None:
+        arrays[_UNKNOWN] = to_planes(table.unknown)
     arrays |= {name: np.frombuffer(texts[name].encode(), np.uint8) for name in _TEXTS}
     arrays |= {name: to_planes(np.diff(getattr(table, name), prepend=0)) for name in _TABLE}
     thresholds = table.thresholds
@@ -124,8 +130,11 @@ def _read(
 
     with zipfile.ZipFile(file) as archive:
         form = str(read_member(archive, "format"))
-        if form != FORMAT:
+        if form not in (FORMAT, FORMAT_WITH_UNKNOWN):
             raise ValueError(f"format {form}")
+        unknown = None
+        if form == FORMAT_WITH_UNKNOWN:
+            unknown = _numbers(read_member(archive, _UNKNOWN, progress))
         texts = {name: _bytes(read_member(archive, name, progress), 1).tobytes().decode() for name in _TEXTS}
         columns = {name: np.cumsum(_numbers(read_member(archive, name, progress))) for name in _TABLE}
         dtype = np.dtype(str(read_member(archive, "dtype")))
@@ -137,6 +146,7 @@ def _read(
             columns["indptr"],
             thresholds.view(dtype).reshape(-1),
             *(columns[name] for name in _TABLE[1:]),
+            unknown=unknown,
         )
         if not table.is_sound():
             raise ValueError("table")

@@ -44,7 +44,7 @@ class Evaluation:
         report: The report.
         table: The rank table.
         effects: The drop-one effects of the rows on each mean, by its flat name.
-        label_fingerprint: SHA-256 of the labels: rows, classes and positives.
+        label_fingerprint: SHA-256 of the labels: rows, classes, positives, and unknown cells if there are any.
         id_fingerprint: SHA-256 of the row ids in ascending order; None without ids. With ids, rows are numbered in
             their order, so evaluations of differently sorted files can be compared.
         clusters: (N,) the cluster of each row, as numbers; None if every row is independent of the others.
@@ -213,6 +213,8 @@ class Evaluation:
             raise ValueError(f"a table of {table.num_rows} rows and {table.num_classes} classes")
         if tuple(table.num_positives.tolist()) != report.classes["num_positives"]:
             raise ValueError("a table with other positives")
+        if tuple(table.num_negatives.tolist()) != report.classes["num_negatives"]:
+            raise ValueError("a table with other negatives")
         stored = list(numbers.get("effects", ()))
         parts, means = _parts_of(report), report.metrics()
         kept: dict[str, MeanEffect] = {}
@@ -260,6 +262,13 @@ class Evaluation:
             )
         if self.id_fingerprint != other.id_fingerprint:
             raise ValueError(f"{other_name}: expected the row ids of {own_name}, got ids of other rows")
+        unknown = [one.table.unknown for one in (self, other)]
+        counts = [0 if cells is None else int(cells.sum()) for cells in unknown]
+        if counts[0] != counts[1]:
+            raise ValueError(
+                f"{other_name}: expected the {counts[0]:,} unknown cells of {own_name}, got {counts[1]:,}; evaluate "
+                "both with the same mask= or unknown= (--unknown)"
+            )
         if self.label_fingerprint != other.label_fingerprint:
             raise ValueError(
                 f"{other_name}: expected the labels of {own_name} (SHA-256 {self.label_fingerprint[:_SHORT]}), got "

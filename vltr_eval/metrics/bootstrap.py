@@ -185,11 +185,12 @@ def bootstrap(
     ranks = None
     if ks:
         ranks = rank_scan(matrix, positives, ranks=True, threads=threads, progress=part_of(progress, 0.0, 0.05)).ranks
+    known, offset, rows = positives.core_with(matrix)
     try:
         by_class, accuracy, class_accuracy = _core.bootstrap(
-            matrix.core,
-            positives.indptr,
-            positives.rows,
+            known,
+            offset,
+            rows,
             units,
             num_units,
             count,

@@ -113,9 +113,8 @@ def weighted_average_precisions(
     weights: (W, N) float64, finite and not negative. Returns (W, C), the bits of `average_precision` with each of them.
     """
     value = absent_value(absent)
-    out = _core.weighted_average_precisions(
-        scores.core, positives.indptr, positives.rows, weights, num_threads(threads)
-    )
+    known, offset, rows = positives.core_with(scores)
+    out = _core.weighted_average_precisions(known, offset, rows, weights, num_threads(threads))
     for weighting, values in zip(weights, out, strict=True):
         _check_weight_of_classes(weighting, positives, values)
     return np.where(np.isnan(out), value, out)

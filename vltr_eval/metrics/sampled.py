@@ -100,7 +100,8 @@ def sap_subset(
         num_classes: C, if the labels do not have it.
 
     Returns:
-        (2 P,) int64 row numbers, ascending, for P positives; all N if the class has no more negatives than positives.
+        (2 P,) int64 row numbers, ascending, for P positives; all rows that the class knows if it has no more negatives
+        than positives. Unknown rows are never drawn.
 
     Raises:
         IndexError: There is no such class.
@@ -119,7 +120,10 @@ def sap_subset(
     if isinstance(trial, bool) or not isinstance(trial, (int, np.integer)) or not 0 <= trial < 2**31:
         raise ValueError(f"trial: expected an integer from 0, got {trial!r}")
     rows = positives.rows_of(class_index)
-    if 2 * len(rows) >= positives.num_rows:
-        return np.arange(positives.num_rows if len(rows) else 0)
-    drawn = _core.draw_negatives(rows, positives.num_rows, class_index, int(trial), check_seed(seed))
+    unknown = rows[:0] if positives.unknown is None else positives.unknown.rows_of(class_index)
+    if len(rows) >= positives.num_negatives[class_index]:
+        known = np.arange(positives.num_rows if len(rows) else 0)
+        return known if not len(unknown) else np.setdiff1d(known, unknown)
+    excluded = np.union1d(rows, unknown)
+    drawn = _core.draw_negatives(rows, positives.num_rows, class_index, int(trial), check_seed(seed), excluded)
     return np.sort(np.concatenate([rows, drawn]).astype(np.int64))

@@ -26,6 +26,7 @@ from vltr_eval._engine.thresholds import (
     fingerprints_of,
     never_reached,
 )
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.align import POSITION
 from vltr_eval.report.names import OVERALL
 
@@ -283,7 +284,16 @@ def pooled_table(
         begin, end = np.searchsorted(cells, (first * len(classes), stop * len(classes)))
         of_block = (cells[begin:end] - first * len(classes)).astype(np.uint32)
         block = Positives((stop - first) * len(classes), 1, np.array([0, len(of_block)], np.int64), of_block)
-        column = borrow_matrix("scores", _copy_classes(shard, classes))
+        bits = _copy_classes(shard, classes)
+        if positives.unknown is not None:
+            known = _known_cells(positives.unknown, classes, first, stop).reshape(-1)
+            numbers = np.cumsum(known) - 1
+            of_known = numbers[block.rows].astype(np.uint32)
+            block = Positives(int(np.count_nonzero(known)), 1, block.indptr, of_known)
+            bits = bits[known]
+            if not len(bits):
+                continue
+        column = borrow_matrix("scores", of_bits(bits, shard.dtype))
         counted = rank_scan(column, block, thresholds=thresholds, threads=threads).table
         table = counted if table is None else table.merge(counted)
         if progress is not None:
@@ -306,8 +316,22 @@ def _blocks(matrix: Matrix, classes: np.ndarray) -> list[tuple[int, int, Array]]
     return blocks
 
 
-def _copy_classes(rows: Array, classes: np.ndarray) -> Array:
-    """A copy of some classes of a block of rows, as one column."""
+def _copy_classes(rows: Array, classes: np.ndarray) -> np.ndarray:
+    """A copy of the bits of some classes of a block of rows, as one column."""
     bits = to_host(rows).bits()
-    bits = bits.reshape(len(bits), -1)[:, classes].reshape(-1, 1)
-    return of_bits(np.ascontiguousarray(bits), rows.dtype)
+    return np.ascontiguousarray(bits.reshape(len(bits), -1)[:, classes].reshape(-1, 1))
+
+
+def _known_cells(unknown: UnknownCells, classes: np.ndarray, first: int, stop: int) -> np.ndarray:
+    """Whether the rows from first to stop - 1 know some classes: (n, number of classes) bool."""
+    if unknown.bits is not None:
+        words = np.ascontiguousarray(unknown.bits[classes, first // 64 : -(-stop // 64)].astype("<u8"))
+        flags = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+        known: np.ndarray = flags[:, first % 64 : first % 64 + stop - first].T == 0
+        return known
+    known = np.ones((stop - first, len(classes)), bool)
+    for k, c in enumerate(classes.tolist()):
+        rows = unknown.rows_of(c)
+        begin, end = np.searchsorted(rows, (first, stop))
+        known[rows[begin:end].astype(np.int64) - first, k] = False
+    return known

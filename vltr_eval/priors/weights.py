@@ -182,6 +182,11 @@ def weightings_of(positives: Positives, priors: Mapping[str, np.ndarray]) -> dic
     """
     if not priors:
         return {}
+    if positives.unknown is not None and positives.unknown.counts.any():
+        raise ValueError(
+            f"prior: expected labels that are all known, got {int(positives.unknown.counts.sum())} unknown cells, "
+            "whose classes have no frequency to weigh by; leave prior out, or the mask"
+        )
     requested = {name: _requested(positives, prior) for name, prior in priors.items()}
     sets = LabelSets.from_positives(positives)
     return {name: _reweighted(positives, prior, requested[name], sets) for name, prior in priors.items()}

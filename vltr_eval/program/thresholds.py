@@ -110,7 +110,13 @@ def run(args: argparse.Namespace) -> int:
             )
             applied = read_thresholds(thresholds, matrix.num_classes, allow_same_set=True)
             limits = applied.for_scores(matrix.dtype)
-            predicted = count_predicted(matrix, limits, threads=args.threads, progress=part_of(progress, 0.8, 0.9))
+            predicted = count_predicted(
+                matrix,
+                limits,
+                unknown=positives.unknown,
+                threads=args.threads,
+                progress=part_of(progress, 0.8, 0.9),
+            )
             progress(1.0)
         members = {OVERALL: np.arange(matrix.num_classes), **class_info.groups}
         counts = true_positives(table, limits), predicted, positives.counts
