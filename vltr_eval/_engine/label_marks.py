@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.arrays import as_columns, borrow, to_host
-from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.labels import Positives, unknown_of_known
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.table import LabelPairs
 from vltr_eval.formats.unknown_marks import KNOWN, UNKNOWN, CellMask, UnknownMarks, apply_marks, split_unknown
@@ -52,26 +52,34 @@ def positives_with_unknown(
     Raises:
         ValueError: See `Positives.from_labels`; or a mask of another shape.
     """
-    found: list[UnknownCells] = []
+    threads = options.get("threads")
+    known = [mask.cells for mask in masks if isinstance(mask.cells, np.ndarray)]
+    try:
+        positives = _read_marked(labels, num_rows, num_classes, marks, options)
+    except ValueError:  # perhaps of a cell that a mask hides
+        if not known:
+            raise
+        for cells in known:
+            labels = _where(labels, cells)
+        positives = _read_marked(labels, num_rows, num_classes, marks, options)
     for mask in masks:
-        cells = _cells_of(mask, num_rows, num_classes)
-        found.append(cells)
-        if isinstance(mask.cells, np.ndarray):
-            labels = _where(labels, mask.cells)
-    if marks is not None:
-        labels, of_marks = _split(labels, num_rows, num_classes, marks)
-        found += [] if of_marks is None else [of_marks]
-    positives = Positives.from_labels(labels, num_rows, num_classes, **options)
-    for mask, cells in zip(masks, found, strict=False):
-        if mask.kind == KNOWN:
-            positives = _without(positives, cells)
-    found += [] if positives.unknown is None else [positives.unknown]
-    if not found:
-        return positives
-    unknown = found[0]
-    for cells in found[1:]:
-        unknown = _union(unknown, cells)
-    return positives.with_unknown(unknown)
+        unknown = _cells_of(mask, num_rows, num_classes, threads)
+        if mask.kind == UNKNOWN:
+            positives.with_unknown(unknown)  # raises where a listed cell is positive
+        positives = positives.leaving_out(unknown)
+    return positives
+
+
+def _read_marked(
+    labels: Any, num_rows: int, num_classes: int, marks: UnknownMarks | None, options: dict[str, Any]
+) -> Positives:
+    """Labels with the unknown cells that their values state."""
+    if marks is None or isinstance(labels, Positives):
+        return Positives.from_labels(labels, num_rows, num_classes, **options)
+    if len(marks.unknown) == 1 and not marks.absent and _is_dense(labels, num_classes):  # one pass of the core
+        return Positives.from_labels(labels, num_rows, num_classes, unknown=marks.unknown[0], **options)
+    labels, unknown = _split(labels, num_rows, num_classes, marks)
+    return Positives.from_labels(labels, num_rows, num_classes, **options).leaving_out(unknown)
 
 
 def as_mask(mask: Any, name: str = "mask") -> CellMask:
@@ -116,12 +124,12 @@ def _to_numpy(name: str, values: Any) -> np.ndarray:
     return host.to_numpy().reshape(borrowed.shape)
 
 
-def unknown_of_mask(mask: Any, num_rows: int, num_classes: int) -> UnknownCells:
+def unknown_of_mask(mask: Any, num_rows: int, num_classes: int) -> UnknownCells | None:
     """The unknown cells of a mask in memory, see `vltr_eval.evaluate`."""
     return _cells_of(as_mask(mask), num_rows, num_classes)
 
 
-def _cells_of(mask: CellMask, num_rows: int, num_classes: int) -> UnknownCells:
+def _cells_of(mask: CellMask, num_rows: int, num_classes: int, threads: int | None = None) -> UnknownCells | None:
     """The unknown cells of a mask that belongs to (N, C) scores."""
     cells = mask.cells
     if isinstance(cells, np.ndarray):
@@ -131,7 +139,9 @@ def _cells_of(mask: CellMask, num_rows: int, num_classes: int) -> UnknownCells:
             raise ValueError(
                 f"{mask.name}: expected shape ({num_rows}, {num_classes}) as scores has, got {cells.shape}"
             )
-        return _of_dense(cells if mask.kind == UNKNOWN else ~cells)
+        if mask.kind == KNOWN:
+            return unknown_of_known(cells, num_rows, num_classes, threads=threads)
+        return _of_dense(cells)
     rows, classes = np.asarray(cells.rows), np.asarray(cells.classes)
     shape = (num_rows if cells.num_rows == -1 else cells.num_rows), cells.num_classes
     if shape[0] != num_rows or shape[1] not in (None, num_classes):
@@ -168,29 +178,6 @@ def _complement(cells: UnknownCells) -> UnknownCells:
     if rest and bits.size:
         bits[:, -1] &= np.uint64((1 << rest) - 1)
     return UnknownCells.of_bits(bits, cells.num_rows)
-
-
-def _union(one: UnknownCells, other: UnknownCells) -> UnknownCells:
-    if one.bits is None and other.bits is None:
-        rows, classes = (np.concatenate(column) for column in zip(one.pairs(), other.pairs(), strict=True))
-        return UnknownCells.of_pairs(rows, classes, one.num_rows, one.num_classes)
-    return UnknownCells.of_bits(_bits_of(one) | _bits_of(other), one.num_rows)
-
-
-def _without(positives: Positives, cells: UnknownCells) -> Positives:
-    """The positives that are in none of the cells."""
-    classes = np.repeat(np.arange(positives.num_classes), positives.counts)
-    rows = positives.rows.astype(np.int64)
-    if cells.bits is not None:
-        inside = (cells.bits[classes, rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1) == 1
-    else:
-        of_rows, of_classes = cells.pairs()
-        listed = of_classes * cells.num_rows + of_rows
-        inside = np.isin(classes * cells.num_rows + rows, listed, assume_unique=True)
-    if not inside.any():
-        return positives
-    indptr = np.concatenate([[0], np.cumsum(~inside)])[positives.indptr]
-    return Positives(positives.num_rows, positives.num_classes, indptr, positives.rows[~inside], positives.unknown)
 
 
 def _where(labels: Any, known: np.ndarray) -> Any:

@@ -308,7 +308,7 @@ class EvaluationCounts:
         columns |= {name: np.array(column) for name, column in more_columns.items()}
         columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
         same_set = self.applied is not None and self.applied.same_set
-        unknown: np.ndarray | None = getattr(table, "unknown", None)
+        unknown = table.unknown
         notes = [note for note in (chance_note(table), SAME_SET_NOTE if same_set else None) if note is not None]
         if progress is not None:
             progress(1.0)
