@@ -457,7 +457,7 @@ def test_openmic_masks_rows_of_each_class():
 
 
 def test_open_images_ranks_verified_cells(tmp_path, scores_file):
-    """Of each class, the images that have a line for it."""
+    """The images of a class are those that have a line for it."""
     labels = open_images(tmp_path)
     lines = [line.split(",") for line in (tmp_path / "oi.csv").read_text().split()][1:]
     expected = []
@@ -469,7 +469,7 @@ def test_open_images_ranks_verified_cells(tmp_path, scores_file):
 
 
 def test_lvis_ranks_images_of_positive_and_negative_sets(tmp_path):
-    """Of each category, the images that have it in their annotations or in neg_category_ids."""
+    """The images of a category are those with it in their annotations or in neg_category_ids."""
     rng = np.random.default_rng(7)
     scores = rng.random((60, 3))
     images = [{"id": n, "neg_category_ids": rng.choice([1, 2, 3], rng.integers(3), False).tolist()} for n in range(60)]
