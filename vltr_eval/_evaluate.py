@@ -35,6 +35,8 @@ def evaluate(
     label_form: str | None = None,
     join: str = "exact",
     reduce: str | None = None,
+    mask: Any = None,
+    unknown: Any = None,
     prior: str | Sequence[Any] | Mapping[str, Any] | np.ndarray | None = None,
     clusters: Any = None,
     slices: Any = None,
@@ -61,6 +63,13 @@ def evaluate(
             "position" ignores ids.
         reduce: How the rows of one id, the views of one video, become one row: "mean", "max", "sum" or "logmeanexp".
             Labels have a row for each view, which must agree, or with ids a row for each video. See docs/clips.md.
+        mask: Which labels are known, for labels that nobody knows: an (N, C) array that is True where the label is
+            known, or the unknown cells as a sparse matrix, `LabelPairs` or a pair of arrays (rows, classes); or a file
+            of either. A class leaves its unknown cells out. Without ids of its own a mask has the rows of the labels.
+            See docs/unknown_labels.md.
+        unknown: The value of ``labels`` that marks an unknown cell: -1, "nan" (also an empty cell and a null) or
+            "-1,nan"; the codes "voc" (0 is difficult, -1 absent) and "chexpert" (-1 is uncertain, missing absent); or
+            "unlisted" for cells that a list of verified labels lacks, as those of OpenImages and LVIS.
         prior: Class distributions under which AP and Acc@k are also reported, by weighting the rows: "longtail",
             "uniform", "inverse", several of these, (C,) numbers, or a mapping from names to any of them. See
             `prior_weights`. Scores and labels must be in CPU memory.
@@ -96,7 +105,7 @@ def evaluate(
     """
     chosen = EvalOptions.from_keywords(options, evaluate)
     check_clusters(clusters, chosen.interval)
-    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce)
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce, mask, unknown)
     read = share_of_reading(scores, labels, reduce=reduce)
     share = part_of(progress, 0.0, read)
     inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, share, threads=threads)

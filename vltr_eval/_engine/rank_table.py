@@ -376,8 +376,8 @@ class RankTable:
     def select(self, kept: np.ndarray) -> RankTable:
         """The table without some of its thresholds. kept: (K,) bool."""
         indptr = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
-        columns = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))
-        return RankTable(self.num_rows, indptr, *columns, self.unknown)
+        thresholds, tp, fp, tied = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))
+        return RankTable(self.num_rows, indptr, thresholds, tp, fp, tied, self.unknown)
 
     def merge(self, *others: RankTable) -> RankTable:
         """The table of all shards together, in any order and grouping.
@@ -393,11 +393,14 @@ class RankTable:
                     "merge positive_scores() of all shards first and pass them as thresholds="
                 )
         tables = (self, *others)
+        tp, fp, tied = (np.sum([getattr(table, name) for table in tables], axis=0) for name in ("tp", "fp", "tied"))
         return RankTable(
             sum(table.num_rows for table in tables),
             self.indptr,
             self.thresholds,
-            *(sum(getattr(table, name) for table in tables) for name in ("tp", "fp", "tied")),
+            tp,
+            fp,
+            tied,
             sum_unknown(table.unknown for table in tables),
         )
 
@@ -539,8 +542,9 @@ class DeviceRankTable(RankTable):
 
     @lazy_property
     def _on_host(self) -> RankTable:
-        indptr, thresholds, *counts = self._core.to_numpy()
-        return RankTable(self.num_rows, indptr, to_compare_keys(thresholds, self._dtype), *counts, self.unknown)
+        indptr, keys, tp, fp, tied = self._core.to_numpy()
+        thresholds = to_compare_keys(keys, self._dtype)
+        return RankTable(self.num_rows, indptr, thresholds, tp, fp, tied, self.unknown)
 
     @property
     def indptr(self) -> np.ndarray:

@@ -253,6 +253,11 @@ def reduce_chunks(
         ValueError: On all ranks, as `reduce_matrix` and `reduce_positives`, or where ranks differ in dtype or ids.
     """
     with propagate_errors(communicator):
+        if any(chunk.positives.unknown is not None for chunk in chunks):
+            raise ValueError(
+                "reduce: expected labels without unknown cells, got some; reduce the scores first, by "
+                "vltr_eval.reduce_rows"
+            )
         local = _LocalViews.of_chunks(chunks, how, threads) if chunks else None
     if communicator.size > 1:
         local = _gathered(local, how, communicator, threads)

@@ -91,6 +91,8 @@ class Evaluation:
         label_form: str | None = None,
         join: str = "exact",
         reduce: str | None = None,
+        mask: Any = None,
+        unknown: Any = None,
         clusters: Any = None,
         threads: int | None = None,
         progress: Callable[[float], None] | None = None,
@@ -110,7 +112,7 @@ class Evaluation:
             TypeError: See there.
         """
         chosen = EvalOptions.from_keywords(options, cls.from_predictions)
-        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce)
+        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce, mask, unknown)
         found, _ = evaluate_predictions(
             scores, labels, chosen, reading, clusters=clusters, threads=threads, progress=progress
         )

@@ -37,6 +37,8 @@ def compare(
     label_form: str | None = None,
     join: str = "exact",
     reduce: str | None = None,
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     **options: Unpack[EvalOptionsDict],
@@ -68,6 +70,8 @@ def compare(
         label_form: See there.
         join: See there.
         reduce: See there. Every system is reduced in this way.
+        mask: See there.
+        unknown: See there.
         threads: See there.
         progress: See there.
         **options: See `vltr_eval.EvalOptions`. Options that are not given come from the first saved evaluation, if
@@ -89,7 +93,7 @@ def compare(
         >>> found.difference > 0, found.p_value < 0.05
         (True, True)
     """
-    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce)
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, reduce, mask, unknown)
     return compare_and_keep(
         base,
         *new,
