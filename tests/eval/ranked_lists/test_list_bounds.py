@@ -42,7 +42,7 @@ def values_of(rows, limits):
     return sorted({LOWEST, *points, *between, *below, points[-1] + 1.0})
 
 
-def check_case(rows, labels, num_classes, unlisted):
+def check_case(rows, labels, num_classes, unlisted, values=None):
     lists = RankedLists.from_lists(*reference.lists_of(rows), num_classes)
     found = average_precision_bounds(lists, labels, unlisted=unlisted)
     limits = limits_of(rows, unlisted)
@@ -52,7 +52,7 @@ def check_case(rows, labels, num_classes, unlisted):
             assert math.isnan(found.ap_lower[c])
             assert math.isnan(found.ap_upper[c])
             continue
-        scores = reference.completions(rows, limits, c, values_of(rows, limits))
+        scores = reference.completions(rows, limits, c, values or values_of(rows, limits))
         aps = [reference.average_precision(one, own) for one in scores]
         assert found.ap_lower[c] <= min(aps) + 1e-12
         assert found.ap_upper[c] >= max(aps) - 1e-12
@@ -79,6 +79,23 @@ def test_every_completion_lies_within_the_bounds(seed, unlisted):
         if sum(c not in row for row in rows for c in range(num_classes)) > 4 * num_classes:
             continue
         check_case(rows, labels, num_classes, unlisted)
+        done += 1
+
+
+@pytest.mark.parametrize("unlisted", [None, 2.0, LOWEST])
+@pytest.mark.parametrize("seed", range(3))
+def test_listed_scores_of_minus_infinity_keep_the_bounds(seed, unlisted):
+    rng = random.Random(seed)
+    done = 0
+    while done < 40:
+        rows = [
+            {c: rng.choice([LOWEST, 1.0, 2.0, 3.0]) for c in range(2) if rng.random() < 0.6}
+            for _ in range(rng.randint(2, 5))
+        ]
+        if sum(0 not in row for row in rows) > 3 or sum(1 not in row for row in rows) > 3:
+            continue
+        labels = [{c for c in range(2) if rng.random() < 0.5} for _ in rows]
+        check_case(rows, labels, 2, unlisted, [LOWEST, 0.1, 0.2, 0.3, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0])
         done += 1
 
 
