@@ -408,6 +408,19 @@ def test_single_classes_are_compared_on_the_rows_that_know_them():
             np.testing.assert_allclose(found[name][c], alone[name][0], rtol=1e-13)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_slice_has_the_means_of_its_rows_alone(form):
+    scores, labels, known = masked_case(300, 5, seed=23, share=0.3)
+    scene = np.random.default_rng(1).choice(["day", "night"], 300)
+    options = {"topk": (1,), "sap": 3, "interval": 0.95}
+    report = vltr_eval.evaluate(scores, labels_of(labels, known, form), slices={"scene": scene}, **options)
+    assert len(report.slices) == 2
+    for part in report.slices:
+        rows = scene == part.name
+        alone = vltr_eval.evaluate(scores[rows], labels_of(labels[rows], known[rows]), **options)
+        assert repr(part.groups) == repr(alone.groups)
+
+
 def test_weights_of_another_class_distribution_refuse_unknown_cells():
     _, labels, known = masked_case(60, 3, seed=20, share=0.3)
     with pytest.raises(ValueError, match=r"prior: expected labels that are all known, got \d+ unknown cells"):
