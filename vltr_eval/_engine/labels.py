@@ -470,12 +470,10 @@ def check_unknown(unknown: Any) -> float | None:
     """The value of unknown cells: -1.0, NaN, or None for none. Raises ValueError for any other."""
     if unknown is None:
         return None
-    if isinstance(unknown, str):
-        if unknown in ("-1", "nan"):
-            return float(unknown)
-    elif isinstance(unknown, (int, float, np.number)) and not isinstance(unknown, bool):
-        if unknown == -1 or unknown != unknown:
-            return float(unknown)
+    if isinstance(unknown, str) and unknown in ("-1", "nan"):
+        return float(unknown)
+    if isinstance(unknown, (int, float, np.number)) and (unknown == -1 or unknown != unknown):
+        return float(unknown)
     raise ValueError(f"unknown: expected -1 or 'nan', got {unknown!r}; pass mask= for another mark of unknown cells")
 
 

@@ -22,8 +22,7 @@ class RankScanResult:
     """The results of one pass. ``trials`` (T, C) float64 and ``ranks`` (N,) int32 are None unless requested.
 
     trials[t, c]: AP of class c in trial t, NaN without positives. ranks[n]: classes that rank before the best label of
-    row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label. Classes that the row does not
-    know are not ranked.
+    row n, so that it is among the k highest when ranks[n] < k; -1 for a row without label. Unknown cells have no rank.
     """
 
     table: RankTable

@@ -137,7 +137,7 @@ def number_by_id(
 def _with_unknown(
     requested: Sequence[np.ndarray], num_rows: int, rows: np.ndarray, classes: np.ndarray, unknown: UnknownCells | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and classes of the positives, and of the unknown cells of the requested rows: cell c has the class -1 - c."""
+    """Rows and classes of labels: positives, and unknown cells of requested rows as the class -1 - c."""
     if unknown is None:
         return rows, classes
     is_requested = np.zeros(num_rows, bool)

@@ -86,9 +86,10 @@ class UnknownCells:
             return None
         num_rows = int(starts[-1])
         if all(shard.bits is None for _, shard in found):
-            pairs = [(shard.pairs(), start) for start, shard in found]
-            rows = np.concatenate([of_shard[0] + start for of_shard, start in pairs])
-            return cls.of_pairs(rows, np.concatenate([of_shard[1] for of_shard, _ in pairs]), num_rows, num_classes)
+            pairs = [shard.pairs() for _, shard in found]
+            rows = [of_shard[0] + start for (start, _), of_shard in zip(found, pairs, strict=True)]
+            classes = [of_shard[1] for of_shard in pairs]
+            return cls.of_pairs(np.concatenate(rows), np.concatenate(classes), num_rows, num_classes)
 
         def column(c: int) -> np.ndarray:
             flags = np.zeros(num_rows, bool)
