@@ -96,8 +96,9 @@ py::tuple rank_scan(const CudaMatrix& scores, const cuda::Positives& positives, 
 // The tables of effects are made on the CPU.
 py::tuple row_effects(const CudaMatrix& scores, const cuda::Positives& positives, const TableArguments& table,
                       std::int64_t num_rows, const IntArray& groups, std::int64_t num_groups,
-                      const std::vector<int>& metrics, double prevalence, int threads, const py::object& progress) {
-  const CheckedTable checked(table, scores.matrix, {num_rows, nullptr}, threads);
+                      const std::vector<int>& metrics, double prevalence, int threads, const py::object& progress,
+                      const std::optional<IntArray>& unknown) {
+  const CheckedTable checked(table, scores.matrix, to_class_rows(num_rows, unknown, scores.matrix.cols), threads);
   const Span<const std::int64_t> group_of = to_groups(groups, num_groups, scores.matrix.cols);
   const Array<EffectMetric> chosen = to_metrics(metrics);
   const cpu::EffectTables tables = Call(threads, py::none())([&](const cpu::Runner& runner) {
@@ -263,7 +264,7 @@ void bind_cuda(py::module_& module) {
   module.def("rank_scan", &rank_scan, "scores"_a, "positives"_a, "trials"_a, "seed"_a, "ranks"_a, "given"_a,
              "threads"_a, "progress"_a);
   module.def("row_effects", &row_effects, "scores"_a, "positives"_a, "table"_a, "num_rows"_a, "groups"_a,
-             "num_groups"_a, "metrics"_a, "prevalence"_a, "threads"_a, "progress"_a);
+             "num_groups"_a, "metrics"_a, "prevalence"_a, "threads"_a, "progress"_a, "unknown"_a = py::none());
   module.def("positive_scores", [](const CudaMatrix& scores, const cuda::Positives& positives, int) {
     return to_tuple(with_positives(scores, positives, [&] {
       return cuda::to_host(cuda::positive_scores(scores.matrix, positives, scores.stream));

@@ -185,7 +185,7 @@ def drawn_rows(labels, known, c, trial, seed) -> np.ndarray:
 @pytest.mark.parametrize("share", [0.1, 0.6, 0.97])
 @pytest.mark.parametrize("num_rows", [40, 300, 1500])
 @pytest.mark.parametrize("form", FORMS)
-def test_trials(cuda, share, num_rows, form):
+def test_trials_draw_known_negatives_alone(cuda, share, num_rows, form):
     scores, labels = make_case(num_rows, 9, seed=6, levels=200, prevalence=0.15)
     known = some_known(labels.shape, seed=6, share=share)
     trials = scan(cuda, scores, labels, known, form, trials=3, seed=8).trials

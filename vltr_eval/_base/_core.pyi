@@ -255,6 +255,7 @@ def row_effects(
     prevalence: float,
     threads: int,
     progress: _Progress,
+    unknown: _Int64 | None = None,
 ) -> tuple[_Int64, _Int64]: ...
 def class_variances(
     offset: _Int64,
