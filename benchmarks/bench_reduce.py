@@ -105,7 +105,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     num_videos, turns = (args.videos, TURNS) if not args.quick else (20, 1)
-    parts = [f"# Clips reduced to videos\n\n{provenance('numpy', 'pandas', 'torch')}"]
+    parts = ["# Clips reduced to videos\n\n" + provenance("numpy", "pandas", "torch")]
     for dtype in ("float32", "float16"):
         for order in ("in order", "shuffled"):
             best = measure(num_videos, dtype, order, args.threads, turns)
