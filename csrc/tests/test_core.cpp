@@ -6,6 +6,7 @@
 #include "core/draw_core.hpp"
 #include "core/element.hpp"
 #include "core/exact_sum_core.hpp"
+#include "core/exp_core.hpp"
 #include "core/sap_core.hpp"
 #include "core/sort_key.hpp"
 #include "core/tie_core.hpp"
@@ -792,6 +793,21 @@ void exact_sums_are_rounded_once() {
   CHECK(infinite.rounded() == HUGE_VAL);
 }
 
+// The bits are part of the contract, as reports of different machines must agree.
+void exponentials_and_logarithms_are_those_of_the_core() {
+  CHECK(exp_of_negative(0.0) == 1.0 && log_of_positive(1.0) == 0.0);
+  CHECK(exp_of_negative(-1.0) == 0x1.78b56362cef38p-2);
+  CHECK(log_of_positive(2.0) == 0x1.62e42fefa39efp-1);
+  test::Random random(5);
+  for (int i = 0; i < 20'000; ++i) {
+    const double x = -700.0 * static_cast<double>(random.bits() >> 11) * 0x1p-53 / (1 + i % 200);
+    trying = "x " + std::to_string(x);
+    const double e = exp_of_negative(x);
+    CHECK(std::abs(e - std::exp(x)) <= 4e-16 * std::exp(x));
+    CHECK(std::abs(log_of_positive(e) - std::log(e)) <= 4e-16 * std::abs(std::log(e)) + 1e-17);
+  }
+}
+
 void weights_are_taken_apart_exactly() {
   const double smallest = std::numeric_limits<double>::denorm_min();
   const double largest = std::numeric_limits<double>::max();
@@ -858,6 +874,7 @@ int main() {
       {"sums_of_precisions_equal_their_terms", sums_of_precisions_equal_their_terms},
       {"tie_intervals_equal_the_ap_of_both_orders", tie_intervals_equal_the_ap_of_both_orders},
       {"exact_sums_are_rounded_once", exact_sums_are_rounded_once},
+      {"exponentials_and_logarithms_are_those_of_the_core", exponentials_and_logarithms_are_those_of_the_core},
       {"weights_are_taken_apart_exactly", weights_are_taken_apart_exactly},
       {"minus_zero_is_a_zero", minus_zero_is_a_zero},
   });

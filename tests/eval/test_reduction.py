@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -11,10 +14,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import run_within
-from ranks import group_of
+from ranks import Ranks, group_of
 
 import vltr_eval
 from vltr_eval import (
@@ -546,3 +550,24 @@ def test_ranks_refuse_different_labels_and_nan_together():
     for how in ("mean", "max"):
         for found in group_of(2).errors(run_rank, 2, scores, labels, videos, "in turn", how, False):
             assert "got NaN at row 50, class 2" in found.message
+
+
+def run_program(rank, size, port, folder):
+    os.chdir(folder)
+    place = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()}, TORCHELASTIC_USE_AGENT_STORE="True")
+    arguments = ["scores.npy", "labels.npy", "--ids", "ids.txt", "--reduce", "mean", "--json", "-"]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main(arguments, launched=True)
+    return code, out.getvalue()
+
+
+def test_the_program_on_several_ranks_has_the_output_of_one_process(folder):
+    ranks = Ranks(2, grouped=False)
+    try:
+        store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        found = ranks.run(run_program, 2, store.port, str(folder))
+    finally:
+        ranks.stop()
+    done = program("scores.npy", "labels.npy", "--ids", "ids.txt", "--reduce", "mean", "--json", "-")
+    assert found == [(0, done.stdout), (0, "")]
