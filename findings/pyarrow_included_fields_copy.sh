@@ -3,8 +3,9 @@
 #
 # Reading some columns of a memory-mapped Arrow file with `included_fields` copies them; reading all columns does not.
 #
-# `included_fields` is meant to read less, but here it copies the column beside the chosen one too. A memory-mapped file in Arrow's format is read without a copy, column by
-# column, so choosing columns from the whole batch costs no memory. A stream is not copied either way.
+# `included_fields` is meant to read less, but here it copies the column beside the chosen one too. A memory-mapped file
+# in Arrow's format is read without a copy, so choosing columns from the whole batch costs no memory. A stream is not
+# copied either way.
 #
 # Output seen:
 #   file, all columns: 0 bytes allocated

@@ -22,6 +22,7 @@
 #include "cpu/rank_scan.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/tfrecord.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -1706,6 +1707,40 @@ void simd_level_follows_the_environment() {
   CHECK(simd_available().front() == Simd::kGeneric);
 }
 
+// Messages of a tf.SequenceExample with the features "a" and "ab", changed at random, in a buffer of exactly their
+// bytes.
+void any_bytes_are_safe_as_records() {
+  CHECK(crc32c(reinterpret_cast<const unsigned char*>("123456789"), 9) == 0xe3069283U);
+  const std::vector<unsigned char> whole = {10, 14, 10, 12, 10, 1,   'a', 18, 7, 26, 5, 10, 3, 1,  150, 1,   18,
+                                            16, 10, 14, 10, 2,  'a', 'b', 18, 8, 10, 6, 10, 4, 10, 2,   'x', 'y'};
+  const std::vector<FeatureRequest> requests = {{"a", FeatureKind::kInt64, false}, {"ab", FeatureKind::kBytes, true}};
+  const std::int64_t start = 0;
+  Runner runner;
+  const auto size = static_cast<std::int64_t>(whole.size());
+  const ParsedRecords right = parse_records(whole.data(), &start, &size, 1, requests, runner);
+  CHECK(right.status == ParseStatus::kParsed);
+  CHECK((right.columns[0].integers == std::vector<std::int64_t>{1, 150}));
+  CHECK((right.columns[1].spans == std::vector<std::int64_t>{size - 2, 2}));
+  Random random(17);
+  for (int round = 0; round < 20000; ++round) {
+    const std::int64_t length = random.below(static_cast<int>(size) + 1);
+    const std::unique_ptr<unsigned char[]> bytes(new unsigned char[static_cast<std::size_t>(length)]);
+    std::copy(whole.begin(), whole.begin() + length, bytes.get());
+    for (int change = random.below(4); change > 0 && length > 0; --change) {
+      bytes[static_cast<std::size_t>(random.below(static_cast<int>(length)))] =
+          static_cast<unsigned char>(random.below(256));
+    }
+    const ParsedRecords parsed = parse_records(bytes.get(), &start, &length, 1, requests, runner);
+    for (const FeatureColumn& column : parsed.columns) {
+      for (std::size_t k = 0; k < column.spans.size(); k += 2) {
+        CHECK(column.spans[k] >= 0 && column.spans[k] + column.spans[k + 1] <= length);
+      }
+    }
+    const RecordIndex index = index_records(bytes.get(), length, runner);
+    CHECK(index.offset.empty() && index.end == 0);
+  }
+}
+
 }  // namespace
 }  // namespace vltr::cpu
 
@@ -1749,6 +1784,7 @@ int main() {
       {"counts_out_of_range_are_found", counts_out_of_range_are_found},
       {"calibration_sums_are_their_definition", calibration_sums_are_their_definition},
       {"calibration_names_the_first_score_outside", calibration_names_the_first_score_outside},
+      {"any_bytes_are_safe_as_records", any_bytes_are_safe_as_records},
       {"many_callers_share_the_pool", many_callers_share_the_pool},
   });
 }

@@ -133,6 +133,7 @@ class _Machine:
 
     def __init__(self, data: memoryview, functions: Functions, position: int = 0) -> None:
         self._data, self._functions, self.position = data, functions, position
+        self._size = len(data)
         self._stack: list[Any] = []  # since the last mark
         self._outer: list[list[Any]] = []  # before each mark
         self._memo: dict[int, Any] = {}
@@ -156,10 +157,10 @@ class _Machine:
 
     def _take(self, count: int) -> memoryview:
         start = self.position
-        self.position = start + count
-        if count < 0 or self.position > len(self._data):
+        self.position = end = start + count
+        if end > self._size:
             raise ValueError("an opcode without its argument")
-        return self._data[start : self.position]
+        return self._data[start:end]
 
     def _number(self, count: int) -> int:
         return int.from_bytes(self._take(count), "little")
@@ -349,6 +350,7 @@ _STEPS: dict[int, Callable[[_Machine], None]] = {
 
 def _functions(budget: _Budget) -> dict[str, Callable[..., Any]]:
     storages: dict[int, tuple[Any, _Storage]] = {}
+    heads: set[bytes] = set()
 
     def encode(text: Any, encoding: Any = "latin1") -> memoryview:
         if encoding not in ("latin1", "latin-1"):
@@ -382,7 +384,7 @@ def _functions(budget: _Budget) -> dict[str, Callable[..., Any]]:
     def load_from_bytes(content: Any) -> _Storage:
         # A pickle can repeat its bytes by the memo; each of them is followed once.
         if id(content) not in storages:
-            storages[id(content)] = (content, _legacy_storage(_of(content, memoryview)))
+            storages[id(content)] = (content, _legacy_storage(_of(content, memoryview), heads))
         return storages[id(content)][1]
 
     functions: dict[str, Callable[..., Any]] = {
@@ -457,8 +459,11 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Pic
     return PickledArray(np.ndarray(sizes, values.dtype, values, offset * values.itemsize, steps))
 
 
-def _legacy_storage(data: memoryview) -> _Storage:
-    """The storage in the container of torch before 1.6, in which torch pickles a tensor outside of `torch.save`."""
+def _legacy_storage(data: memoryview, heads: set[bytes]) -> _Storage:
+    """The storage in the container of torch before 1.6, in which torch pickles a tensor outside of `torch.save`.
+
+    heads: the magic numbers, protocols and systems that were right; those of all tensors of a file are the same.
+    """
     stated: list[tuple[str, str, int]] = []
     names: Functions = {}
 
@@ -467,24 +472,35 @@ def _legacy_storage(data: memoryview) -> _Storage:
         stated.append((_of(kind, Global).path.rpartition(".")[2], _of(key, str), _of(count, int)))
         return None
 
-    machine = _Machine(data, names)
-    position = 0
-    parts = []
-    for _ in range(5):  # the magic number, the protocol, the system, the storage, its key
-        machine = _Machine(data, names, position)
-        machine.storage = note
-        parts.append(machine.run())
-        position = machine.position
-    if parts[0] != _TORCH_MAGIC or len(stated) != 1 or parts[4] != [stated[0][1]]:
+    position = next((len(head) for head in heads if data[: len(head)] == head), 0)
+    if not position:
+        magic, position = _value(data, names, 0)
+        _, position = _value(data, names, position)  # the protocol
+        system, position = _value(data, names, position)
+        if magic != _TORCH_MAGIC or type(system) is not dict:
+            raise ValueError("not a storage of torch")
+        if system.get("little_endian") is not True:
+            raise RefusedError("a tensor of a machine of another byte order")
+        heads.add(bytes(data[:position]))
+    _, position = _value(data, names, position, note)
+    keys, position = _value(data, names, position)
+    if len(stated) != 1 or keys != [stated[0][1]]:
         raise ValueError("not a storage of torch")
-    if parts[2].get("little_endian") is not True:
-        raise RefusedError("a tensor of a machine of another byte order")
     (kind, _, count) = stated[0]
     dtype = _bfloat16() if _STORAGES[kind] == "bf" else np.dtype(_STORAGES[kind])
     content = data[position + 8 :]
     if int.from_bytes(data[position : position + 8], "little") != count or len(content) != count * dtype.itemsize:
         raise ValueError("a storage of another size than its bytes")
     return _Storage(np.frombuffer(content, dtype) if count else np.empty(0, dtype))
+
+
+def _value(
+    data: memoryview, functions: Functions, position: int, storage: Callable[[Any], Any] | None = None
+) -> tuple[Any, int]:
+    """The value of the pickle at a position, and where it ends."""
+    machine = _Machine(data, functions, position)
+    machine.storage = storage
+    return machine.run(), machine.position
 
 
 def _bfloat16() -> np.dtype:
