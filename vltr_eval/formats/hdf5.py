@@ -238,7 +238,8 @@ def _read(h5py: Any, source: Source, dataset: Any, progress: Progress | None) ->
                 f"{source.name}: {expected - len(infos):,} of {expected:,} chunks were never written; their cells are "
                 f"the fill value, {dataset.fillvalue}",
             )
-        if is_plain and set(filters) <= {_DEFLATE, _SHUFFLE} and not dataset.file.userblock_size:
+        is_decoded = set(filters) <= {_DEFLATE, _SHUFFLE} and not dataset.file.userblock_size and hasattr(os, "pread")
+        if is_plain and is_decoded:
             with suppress(_UndecodableError):
                 return _decode_chunks(source, dataset, stored, filters, infos, expected, progress), notes
     parts = blocks(shape, chunks, stored.itemsize)

@@ -24,7 +24,7 @@ from vltr_eval.formats import LabelPairs, hdf5, read_ids, read_labels, read_scor
 SCORES = np.random.default_rng(0).random((53, 7), dtype=np.float32)
 TRUTH = (np.random.default_rng(1).random((53, 7)) < 0.3).astype(np.uint8)
 IDS = [f"v{number:03d}" for number in range(53)]
-NAMES = ["cat", "dog", "owl", "ibis", "newt", "é", "ox"]
+NAMES = ["cat", "dog", "owl", "ibis", "newt", "\u00e9", "ox"]
 
 LAYOUTS = {
     "contiguous": {},
