@@ -24,17 +24,7 @@ from vltr_eval.formats.column_roles import Options, columns_of, matching_columns
 from vltr_eval.formats.frames import is_frame, table_of_frame
 from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
-from vltr_eval.formats.sources import (
-    Source,
-    Spec,
-    check_regular,
-    expand,
-    expand_one,
-    is_spec,
-    listing,
-    quote,
-    reading,
-)
+from vltr_eval.formats.sources import Source, Spec, check_regular, expand, expand_one, is_spec, listing, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
 
 __all__ = [
@@ -584,18 +574,8 @@ _FORMATS = (
     ".jsonl",
     ".ndjson",
 )
-_SEVERAL_ARRAYS = {".h5", ".hdf5", ".zarr", ".zip"} | {
-    ".npz",
-    ".safetensors",
-    ".pt",
-    ".pth",
-    ".parquet",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-}
+_SEVERAL_ARRAYS = {".npz", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson"}
+_SEVERAL_ARRAYS |= {".h5", ".hdf5", ".zarr", ".zip"}
 
 
 def _counts_table(source: Source) -> Table:
