@@ -328,7 +328,10 @@ def _decode_chunk(
         elif dtype.itemsize > 1:
             if len(data) != num_bytes:
                 raise _UndecodableError
-            data = np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1).T)
+            planes = np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1)
+            data = np.empty(planes.shape[::-1], np.uint8)
+            for number_of_byte, plane in enumerate(planes):  # several times faster than a copy of planes.T
+                data[:, number_of_byte] = plane
     if memoryview(data).nbytes != num_bytes:
         raise _UndecodableError
     return np.frombuffer(data, dtype).reshape(tuple(chunks))
