@@ -238,7 +238,8 @@ def _read(h5py: Any, source: Source, dataset: Any, progress: Progress | None) ->
                 f"{source.name}: {expected - len(infos):,} of {expected:,} chunks were never written; their cells are "
                 f"the fill value, {dataset.fillvalue}",
             )
-        if is_plain and set(filters) <= {_DEFLATE, _SHUFFLE} and not dataset.file.userblock_size:
+        is_decoded = set(filters) <= {_DEFLATE, _SHUFFLE} and not dataset.file.userblock_size and hasattr(os, "pread")
+        if is_plain and is_decoded:
             with suppress(_UndecodableError):
                 return _decode_chunks(source, dataset, stored, filters, infos, expected, progress), notes
     parts = blocks(shape, chunks, stored.itemsize)
@@ -327,7 +328,10 @@ def _decode_chunk(
         elif dtype.itemsize > 1:
             if len(data) != num_bytes:
                 raise _UndecodableError
-            data = np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1).T)
+            planes = np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1)
+            data = np.empty(planes.shape[::-1], np.uint8)
+            for number_of_byte, plane in enumerate(planes):  # several times faster than a copy of planes.T
+                data[:, number_of_byte] = plane
     if memoryview(data).nbytes != num_bytes:
         raise _UndecodableError
     return np.frombuffer(data, dtype).reshape(tuple(chunks))

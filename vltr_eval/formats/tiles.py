@@ -71,13 +71,12 @@ def run(
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> None:
-    """Do the tasks on some threads, with at most two a thread in flight; the first error ends the rest."""
+    """Do the tasks on some threads, with at most two a thread in flight; the first error ends the rest.
+
+    One task is done on another thread too: h5py ends its calls in a callback of a weak reference, where Python would
+    drop the KeyboardInterrupt of a Ctrl-C. The main thread waits and takes it.
+    """
     count = min(num_threads(threads), max(1, num_tasks))
-    if count == 1:
-        for done, task in enumerate(tasks, 1):
-            work(task)
-            _report(progress, done, num_tasks)
-        return
     from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait  # not above: they load threading
 
     with ThreadPoolExecutor(count) as pool:

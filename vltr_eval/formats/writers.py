@@ -177,6 +177,8 @@ def _beside(content: Content) -> dict[str, np.ndarray]:
 
 def write_h5(content: Content, path: Path, layout: Layout, progress: Progress | None) -> Notes:
     """Contiguous, which is mapped when it is read; compressed chunks if their rows are given."""
+    from vltr_eval.formats.tiles import run
+
     h5py = require("h5py", "h5", Source(path))
     notes: Notes = []
     content = _plain(content, notes, ".h5")
@@ -194,9 +196,14 @@ def write_h5(content: Content, path: Path, layout: Layout, progress: Progress | 
                     "shuffle": True,
                 }
             array = file.create_dataset(key, content.shape, content.stored_dtype, **how)
-            step = _step(content, layout.chunk_rows if how else None)
-            for first, block in content.blocks(step, progress):
-                array[first : first + len(block)] = block
+            rows = content.rows_of(BLOCK // 8)  # a Ctrl-C waits for one block
+            step = rows if not how else how["chunks"][0] * max(1, rows // how["chunks"][0])
+
+            def write(part: tuple[int, np.ndarray]) -> None:
+                array[part[0] : part[0] + len(part[1])] = part[1]
+
+            total = -(-content.num_rows // step)
+            run(content.blocks(step), total, write, progress=progress, threads=1)
         else:
             indptr, indices = compressed_rows(content.pairs)
             group = file.require_group(key)

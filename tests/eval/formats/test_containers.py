@@ -24,7 +24,7 @@ from vltr_eval.formats import LabelPairs, hdf5, read_ids, read_labels, read_scor
 SCORES = np.random.default_rng(0).random((53, 7), dtype=np.float32)
 TRUTH = (np.random.default_rng(1).random((53, 7)) < 0.3).astype(np.uint8)
 IDS = [f"v{number:03d}" for number in range(53)]
-NAMES = ["cat", "dog", "owl", "ibis", "newt", "é", "ox"]
+NAMES = ["cat", "dog", "owl", "ibis", "newt", "\u00e9", "ox"]
 
 LAYOUTS = {
     "contiguous": {},
@@ -119,15 +119,16 @@ def test_a_contiguous_array_is_mapped():
 
 
 def test_an_array_behind_a_user_block_or_at_an_odd_offset_has_the_values():
+    large = np.tile(SCORES, (10, 1))
     for name, how in (("block.h5", {"userblock_size": 512}), ("odd.h5", {})):
         with h5py.File(name, "w", **how) as file:
-            file.create_dataset("chunked", data=SCORES, chunks=(3, 7), compression="gzip")
-            file["scores"] = SCORES  # at an odd offset behind chunks of any sizes
+            file["bytes"], file["scores"] = np.zeros(5001, np.uint8), large
+            file.create_dataset("chunked", data=large, chunks=(100, 7), compression="gzip")
     with h5py.File("odd.h5") as file:
         assert file["scores"].id.get_offset() % 4
     for name in ("block.h5", "odd.h5"):
-        check(f"{name}::scores")
-        check(f"{name}::chunked")
+        check(f"{name}::scores", large)
+        check(f"{name}::chunked", large)
 
 
 def test_large_arrays_leave_memory_free(monkeypatch):
