@@ -527,3 +527,15 @@ def test_a_label_whose_cells_are_all_ignored_is_absent():
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
     with pytest.raises(RuntimeError, match=r"^target: expected 0 and 1, or -1 to be ignored, got \[-2, "):
         ours.multilabel_auroc(scores, torch.where(target == 1, -2, target), CLASSES, None, ignore_index=-1)
+
+
+@pytest.mark.parametrize(("hidden", "unknown"), [(None, "nan"), (-1, -1)])
+def test_a_hidden_class_label_of_hugging_face(hidden, unknown, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"id": ["a", "b", "c"], "label": pyarrow.array([1, hidden, 0], pyarrow.int64())})
+    positives = read_inputs(np.eye(3), table, unknown=unknown).positives()
+    assert positives.counts.tolist() == [1, 1, 0]
+    assert [positives.unknown.rows_of(c).tolist() for c in range(3)] == [[1]] * 3
+    (tmp_path / "labels.csv").write_text(f"id,label\na,1\nb,{'' if hidden is None else hidden}\nc,0\n")
+    positives = read_inputs(np.eye(3), tmp_path / "labels.csv", unknown=unknown).positives()
+    assert positives.unknown.counts.tolist() == [1] * 3
