@@ -489,3 +489,53 @@ def test_lvis_ranks_images_of_positive_and_negative_sets(tmp_path):
         expected.append(slow_average_precision(scores[rows, c - 1], np.array([row in positive for row in rows])))
     found = evaluate(scores, tmp_path / "lvis.json", ids=np.arange(60), unknown="unlisted").classes["AP"]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted", "micro", None])
+def test_torchmetrics_ignored_cells_are_unknown(average, monkeypatch):
+    torch = pytest.importorskip("torch")
+    original = pytest.importorskip("torchmetrics.functional.classification")
+    from vltr_eval.compat import torchmetrics as ours
+
+    scores = torch.from_numpy(SCORES).float()
+    target = torch.from_numpy(marked(np.int64, -1))
+    for name in ("multilabel_average_precision", "multilabel_auroc"):
+        expected = getattr(original, name)(scores, target, CLASSES, average, ignore_index=-1)
+        with monkeypatch.context() as patched:
+            patched.setattr(original, name, None)  # the work is ours
+            found = getattr(ours, name)(scores, target, CLASSES, average, ignore_index=-1)
+        torch.testing.assert_close(found, expected)
+    metric = ours.MultilabelAveragePrecision(CLASSES, average, ignore_index=-1)
+    for rows in (slice(0, 7), slice(7, ROWS)):
+        metric.update(scores[rows], target[rows])
+    expected = original.multilabel_average_precision(scores, target, CLASSES, average, ignore_index=-1)
+    torch.testing.assert_close(metric.compute(), expected)
+
+
+@pytest.mark.filterwarnings("ignore:No positive")
+@pytest.mark.filterwarnings("ignore:No negative")
+def test_a_label_whose_cells_are_all_ignored_is_absent():
+    """torchmetrics raises an IndexError (Lightning-AI/torchmetrics#2685)."""
+    torch = pytest.importorskip("torch")
+    from vltr_eval.compat import torchmetrics as ours
+
+    target = torch.from_numpy(marked(np.int64, -1))
+    target[:, 2] = -1
+    scores = torch.from_numpy(SCORES).float()
+    found = ours.multilabel_average_precision(scores, target, CLASSES, None, ignore_index=-1)
+    expected = np.where(np.arange(CLASSES) == 2, 0, slow_loop(SCORES.astype(np.float32)))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+    with pytest.raises(RuntimeError, match=r"^target: expected 0 and 1, or -1 to be ignored, got \[-2, "):
+        ours.multilabel_auroc(scores, torch.where(target == 1, -2, target), CLASSES, None, ignore_index=-1)
+
+
+@pytest.mark.parametrize(("hidden", "unknown"), [(None, "nan"), (-1, -1)])
+def test_a_hidden_class_label_of_hugging_face(hidden, unknown, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"id": ["a", "b", "c"], "label": pyarrow.array([1, hidden, 0], pyarrow.int64())})
+    positives = read_inputs(np.eye(3), table, unknown=unknown).positives()
+    assert positives.counts.tolist() == [1, 1, 0]
+    assert [positives.unknown.rows_of(c).tolist() for c in range(3)] == [[1]] * 3
+    (tmp_path / "labels.csv").write_text(f"id,label\na,1\nb,{'' if hidden is None else hidden}\nc,0\n")
+    positives = read_inputs(np.eye(3), tmp_path / "labels.csv", unknown=unknown).positives()
+    assert positives.unknown.counts.tolist() == [1] * 3

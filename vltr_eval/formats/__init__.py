@@ -26,6 +26,7 @@
     meaning       what a table means: scores or labels, and what is in doubt
     label_forms   the forms of labels, and the rule that tells each
     arrow_files   .arrow, .feather, and folders of Hugging Face save_to_disk
+    unknown_marks values and masks that say which labels are unknown
     align         scores and labels brought together, by class names and ids
     label_map     the label maps of AVA
     class_files   training counts, class distributions, class names
