@@ -441,11 +441,10 @@ class RankTable:
         with zipfile.ZipFile(file) as archive:
             names = ("format", "num_rows", *_ARRAYS)
             form, num_rows, *arrays = (read_member(archive, name, progress) for name in names)
-            if str(form) == _FORMAT_WITH_UNKNOWN:
-                arrays.append(read_member(archive, "unknown", progress))
+            unknown = read_member(archive, "unknown", progress) if str(form) == _FORMAT_WITH_UNKNOWN else None
         if str(form) not in (_FORMAT, _FORMAT_WITH_UNKNOWN) or num_rows.shape != () or num_rows.dtype.kind not in "iu":
             raise ValueError(f"format {form}, rows {num_rows}")
-        return cls(int(num_rows), *arrays)
+        return cls(int(num_rows), *arrays, unknown=unknown)
 
     def is_sound(self) -> bool:
         """Whether a scan could have made this table; the core trusts its offsets."""
