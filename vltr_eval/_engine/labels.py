@@ -385,7 +385,9 @@ def positives_on_device(
         device: The device of the scores.
         first_row: The number of the first row, for messages.
     """
-    if isinstance(labels, (np.ndarray, Positives, LabelPairs, Lists)) or hasattr(labels, "tocoo"):
+    if isinstance(labels, (Positives, LabelPairs, Lists)) or hasattr(labels, "tocoo"):
+        return None
+    if isinstance(labels, np.ndarray) and labels.dtype == object:
         return None
     shards = labels if isinstance(labels, (list, tuple)) else [labels]
     axes = {len(getattr(shard, "shape", ())) for shard in shards}
@@ -483,7 +485,10 @@ def _unknown_of_mask(
     """The cells that a mask of known cells leaves out."""
     if isinstance(mask, UnknownCells):
         return mask
-    matrix = _on_host(borrow_matrix("mask", mask))
+    matrix = borrow_matrix("mask", mask)
+    if matrix.device.index is not None:
+        there = read_device_mask(matrix, num_rows, num_classes, first_row)
+        return there if there.counts.any() else None
     _check_mask_shape(matrix, num_rows, num_classes)
     try:
         found = _core.find_unknown(matrix.core, num_threads(threads), None)
