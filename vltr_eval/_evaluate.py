@@ -34,6 +34,8 @@ def evaluate(
     header: bool | None = None,
     label_form: str | None = None,
     join: str = "exact",
+    mask: Any = None,
+    unknown: Any = None,
     prior: str | Sequence[Any] | Mapping[str, Any] | np.ndarray | None = None,
     clusters: Any = None,
     slices: Any = None,
@@ -58,6 +60,13 @@ def evaluate(
             ways.
         join: "exact" requires the same ids on both sides. "inner" evaluates the rows that both sides have.
             "position" ignores ids.
+        mask: Which labels are known, for labels that nobody knows: an (N, C) array that is True where the label is
+            known, or the unknown cells as a sparse matrix, `LabelPairs` or a pair of arrays (rows, classes); or a file
+            of either. A class leaves its unknown cells out. Without ids of its own a mask has the rows of the labels.
+            See docs/unknown_labels.md.
+        unknown: The value of ``labels`` that marks an unknown cell: -1, "nan" (also an empty cell and a null) or
+            "-1,nan"; the codes "voc" (0 is difficult, -1 absent) and "chexpert" (-1 is uncertain, missing absent); or
+            "unlisted" for cells that a list of verified labels lacks, as those of OpenImages and LVIS.
         prior: Class distributions under which AP and Acc@k are also reported, by weighting the rows: "longtail",
             "uniform", "inverse", several of these, (C,) numbers, or a mapping from names to any of them. See
             `prior_weights`. Scores and labels must be in CPU memory.
@@ -93,7 +102,7 @@ def evaluate(
     """
     chosen = EvalOptions.from_keywords(options, evaluate)
     check_clusters(clusters, chosen.interval)
-    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, mask, unknown)
     read = share_of_reading(scores, labels)
     inputs, settings, class_info = read_with_options(scores, labels, chosen, reading, part_of(progress, 0.0, read))
     progress = part_of(progress, read, 1.0)

@@ -14,13 +14,16 @@ from vltr_eval._base.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.label_marks import join_unknown, positives_with_unknown, read_positives
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.results import share_of_counting
 from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, read_ids
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.evaluator import check_no_labels, check_whole
 from vltr_eval.formats import ClassNames, InputError, LabelPairs, Spec, is_spec, read_pair, split_spec
+from vltr_eval.formats.unknown_marks import read_marks
 from vltr_eval.report.report import Report
 
 __all__ = ["ShardFiles", "evaluate_batches"]
@@ -32,6 +35,7 @@ def evaluate_batches(
     batches: Iterable[Any] | Callable[[], Iterable[Any]],
     num_classes: int,
     *,
+    unknown: Any = None,
     process_group: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
@@ -50,8 +54,9 @@ def evaluate_batches(
     Args:
         batches: An iterable of (scores, labels) or (scores, labels, ids), as `Evaluator.update` takes them, or a
             function that returns one. It must give the same batches each time: a list, a data loader that does not
-            shuffle, or `ShardFiles`.
+            shuffle, or `ShardFiles`. Labels may be `Positives` with unknown cells.
         num_classes: C.
+        unknown: The value of labels that marks an unknown cell; see `vltr_eval.evaluate`.
         process_group: Process group of the ranks; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
         progress: Called with the fraction done, which never falls and ends at 1.
@@ -78,7 +83,7 @@ def evaluate_batches(
         num_threads(threads)  # raises
         chosen = EvalOptions.from_keywords(options, evaluate_batches)
         settings, class_info = chosen.checked(num_classes)
-        stream = _Stream(batches, num_classes, threads, class_info.names)
+        stream = _Stream(batches, num_classes, threads, class_info.names, unknown)
     counted = share_of_counting(settings)
     counting = part_of(progress, 0.0, counted)
     counts = count_chunks(
@@ -116,7 +121,7 @@ class ShardFiles:
         class_names: C names, in class order, used instead of those of the first shard. The ``class_names`` of
             `evaluate_batches` take precedence over both.
         **reading: How each pair of files is read: ids, label_ids (names of columns), columns, exclude, header,
-            label_form and join, as in `evaluate`.
+            label_form, join and unknown (no file), as in `evaluate`.
 
     Raises:
         InputError: There is no file, or the number of label files differs. Reading the files raises as `evaluate` does.
@@ -164,6 +169,7 @@ class ShardFiles:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         names = self._class_names
+        marks = read_marks(self._reading.get("unknown"))
         notes: list[str] = []
         for preds, labels in self._files:
             pair = read_pair(preds, labels, class_names=names, **self._reading)
@@ -173,11 +179,18 @@ class ShardFiles:
             notes.extend(pair.notes)
             if self._sample_ids and pair.ids is None:
                 raise InputError(f"{preds}: expected ids of the samples, got none; name their column by ids=")
-            yield (pair.scores, pair.labels, pair.ids) if self._sample_ids else (pair.scores, pair.labels)
+            ids = pair.ids if self._sample_ids else None
+            if marks is not None or pair.masks:
+                scores = borrow_matrix("scores", pair.scores)
+                shape = scores.num_rows, scores.num_classes
+                positives = positives_with_unknown(pair.labels, *shape, marks, pair.masks, scores=scores)
+                yield pair.scores, positives, ids
+            else:
+                yield (pair.scores, pair.labels, ids) if self._sample_ids else (pair.scores, pair.labels)
         self.read_names, self.read_notes = None if names is None else names.names, tuple(notes)
 
 
-_READING = frozenset({"ids", "label_ids", "columns", "exclude", "header", "label_form", "join"})
+_READING = frozenset({"ids", "label_ids", "columns", "exclude", "header", "label_form", "join", "unknown"})
 _MOST_NOTES = 5
 
 
@@ -211,7 +224,9 @@ class _Stream:
         num_classes: int,
         threads: int | None,
         class_names: Sequence[str] | None,
+        unknown: Any = None,
     ) -> None:
+        self._unknown = read_marks(unknown)
         if isinstance(batches, Iterator):
             raise TypeError(
                 f"batches: expected what can be gone through twice, got {type(batches).__name__}; pass a function that "
@@ -265,8 +280,13 @@ class _Stream:
         matrix = borrow_matrix("scores", scores)
         if matrix.num_classes != self._num_classes:
             raise ValueError(f"scores: expected {self._num_classes} classes, got {matrix.num_classes}")
-        positives = Positives.from_labels(
-            labels, matrix.num_rows, self._num_classes, threads=self._threads, scores=matrix
+        positives = read_positives(
+            labels,
+            matrix.num_rows,
+            self._num_classes,
+            unknown=self._unknown,
+            threads=self._threads,
+            scores=matrix,
         )
         numbers = read_ids(ids[0], matrix.num_rows) if ids and ids[0] is not None else None
         return Chunk(matrix, positives, numbers, first_row)
@@ -284,6 +304,7 @@ class _Pile:
         self._rows: list[np.ndarray] = []  # rows of the positives, and below their classes
         self._classes: list[np.ndarray] = []
         self._ids: list[np.ndarray] = []
+        self._unknown: list[tuple[UnknownCells | None, int]] = []
         self._num_bytes = 0
         self.add(chunk)
 
@@ -296,6 +317,7 @@ class _Pile:
         self._classes.append(np.repeat(np.arange(self._num_classes), chunk.positives.counts))
         if chunk.ids is not None:
             self._ids.append(chunk.ids)
+        self._unknown.append((chunk.positives.unknown, chunk.num_rows))
         self._num_bytes += chunk.scores.nbytes
         self._store.append(*map(as_columns, chunk.scores.shards))
 
@@ -305,7 +327,8 @@ class _Pile:
         shape = len(self._store), self._num_classes
         pairs = LabelPairs(*shape, np.concatenate(self._rows), np.concatenate(self._classes))
         ids = np.concatenate(self._ids) if self._ids else None
-        return Chunk(borrow_matrix("scores", shards), Positives.from_labels(pairs, *shape), ids, self._first_row)
+        positives = Positives.from_labels(pairs, *shape).with_unknown(join_unknown(self._unknown))
+        return Chunk(borrow_matrix("scores", shards), positives, ids, self._first_row)
 
 
 def _kind(chunk: Chunk) -> tuple[str, int | None, str | None]:

@@ -11,6 +11,8 @@ Args:
     labels: Labels of these rows, in any form that `vltr_eval.rank_table` takes.
     ids: (N,) integers or strings that identify samples, as in `Evaluator.update`. Pass them if the sampler repeats
         samples: each is counted once and must have the same labels each time.
+    mask: Which labels of these rows are known, as in `vltr_eval.evaluate`.
+    unknown: The value of labels that marks an unknown cell, as there.
     group: Process group, as in torch.distributed; None for all ranks. Without torch.distributed the process is the only
         rank.
     threads: Number of CPU threads of this process; all cores if None.
@@ -25,7 +27,7 @@ from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._base.ranks import RankFailure, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
 from vltr_eval._engine.draws import mean_and_std
-from vltr_eval._engine.labels import Positives
+from vltr_eval._engine.label_marks import read_positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.rank_table import RankTable, absent_value
 from vltr_eval._engine.results import ClassInfo, EvaluationCounts
@@ -41,7 +43,14 @@ __all__ = ["RankFailure", "evaluate", "rank_table", "sampled_average_precision"]
 
 
 def rank_table(
-    scores: Any, labels: Any, *, ids: Any = None, group: Any = None, threads: int | None = None
+    scores: Any,
+    labels: Any,
+    *,
+    ids: Any = None,
+    mask: Any = None,
+    unknown: Any = None,
+    group: Any = None,
+    threads: int | None = None,
 ) -> RankTable:
     """Make the rank table of the rows of all ranks.
 
@@ -49,6 +58,8 @@ def rank_table(
         scores: (N, C) array of this rank, or a list of row shards; (0, C) for a rank without rows.
         labels: Labels of these rows.
         ids: (N,) integers or strings that identify samples, so that a repeated sample is counted once.
+        mask: Which labels of these rows are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         group: Process group; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
 
@@ -63,7 +74,7 @@ def rank_table(
         >>> rank_table(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]])).average_precision()
         array([0.83333333])
     """
-    return _count(Settings(None, topk=()), scores, labels, ids, group, threads).table
+    return _count(Settings(None, topk=()), scores, labels, ids, mask, unknown, group, threads).table
 
 
 def sampled_average_precision(
@@ -75,6 +86,8 @@ def sampled_average_precision(
     absent: str = "nan",
     return_trials: bool = False,
     ids: Any = None,
+    mask: Any = None,
+    unknown: Any = None,
     group: Any = None,
     threads: int | None = None,
 ) -> SampledAP:
@@ -90,6 +103,8 @@ def sampled_average_precision(
         absent: Value of classes without positives: "nan", or "zero" for 0.
         return_trials: Whether the result has the AP of each trial.
         ids: (N,) integers or strings that identify samples, so that a repeated sample is counted once.
+        mask: Which labels of these rows are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         group: Process group; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
 
@@ -107,7 +122,7 @@ def sampled_average_precision(
     with propagate_errors(current_group(group)):
         value = absent_value(absent)
         settings = Settings(check_trials(trials), check_seed(seed), topk=())
-    counts = _count(settings, scores, labels, ids, group, threads)
+    counts = _count(settings, scores, labels, ids, mask, unknown, group, threads)
     of_trials = cast("np.ndarray", counts.trials)  # the settings have trials
     of_trials[:, counts.table.num_positives == 0] = value
     return SampledAP(*mean_and_std(of_trials), of_trials if return_trials else None)
@@ -118,6 +133,8 @@ def evaluate(
     labels: Any,
     *,
     ids: Any = None,
+    mask: Any = None,
+    unknown: Any = None,
     group: Any = None,
     threads: int | None = None,
     **options: Unpack[EvalOptionsDict],
@@ -128,6 +145,8 @@ def evaluate(
         scores: (N, C) array of this rank, or a list of row shards; (0, C) for a rank without rows.
         labels: Labels of these rows.
         ids: (N,) integers or strings that identify samples, so that a repeated sample is counted once.
+        mask: Which labels of these rows are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         group: Process group; None for all ranks.
         threads: Number of CPU threads of this process; all cores if None.
         **options: sap, seed, topk, train_counts, bounds, groups, class_names, absent, interval, thresholds,
@@ -149,7 +168,7 @@ def evaluate(
     with propagate_errors(current_group(group)):
         chosen = EvalOptions.from_keywords(options, evaluate)
         settings, class_info = chosen.checked(_num_classes(scores))
-    return _count(settings, scores, labels, ids, group, threads, class_info).report(class_info)
+    return _count(settings, scores, labels, ids, mask, unknown, group, threads, class_info).report(class_info)
 
 
 def _count(
@@ -157,6 +176,8 @@ def _count(
     scores: Any,
     labels: Any,
     ids: Any,
+    mask: Any,
+    unknown: Any,
     group: Any,
     threads: int | None,
     class_info: ClassInfo | None = None,
@@ -164,7 +185,7 @@ def _count(
     communicator = current_group(group)
     with propagate_errors(communicator):
         num_classes = _num_classes(scores)
-        chunks = _chunks(scores, labels, ids, threads)
+        chunks = _chunks(scores, labels, ids, mask, unknown, threads)
     return count_chunks(
         settings, chunks, num_classes, class_info=class_info, communicator=communicator, threads=threads
     )
@@ -187,11 +208,18 @@ def _with_rows(scores: Any) -> Any:
     return next((shard for shard in scores if shard.shape[0]), scores[0])
 
 
-def _chunks(scores: Any, labels: Any, ids: Any, threads: int | None) -> list[Chunk]:
+def _chunks(scores: Any, labels: Any, ids: Any, mask: Any, unknown: Any, threads: int | None) -> list[Chunk]:
     if getattr(_with_rows(scores), "shape", (1,))[0] == 0:
         return []
     matrix = borrow_matrix("scores", scores)
-    positives = Positives.from_labels(
-        labels, matrix.num_rows, matrix.num_classes, device=matrix.device, threads=threads, scores=matrix
+    positives = read_positives(
+        labels,
+        matrix.num_rows,
+        matrix.num_classes,
+        mask=mask,
+        unknown=unknown,
+        device=matrix.device,
+        threads=threads,
+        scores=matrix,
     )
     return [Chunk(matrix, positives, None if ids is None else read_ids(ids, matrix.num_rows))]

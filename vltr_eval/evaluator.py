@@ -6,7 +6,7 @@ import copy
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -15,12 +15,14 @@ import numpy as np
 from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
+from vltr_eval._engine.label_marks import join_unknown, read_positives, unknown_of_mask
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval._engine.results import EvaluationCounts
 from vltr_eval._engine.row_store import RowStore
 from vltr_eval._engine.sample_ids import id_kind, pack_ids, read_ids, unpack_ids
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats import LabelPairs
 from vltr_eval.report.report import Report
 from vltr_eval.report.settings import Settings
@@ -29,16 +31,22 @@ __all__ = ["Evaluator", "check_no_labels", "check_whole"]
 
 _FORMAT = "vltr-eval/evaluator/1"
 _FORMAT_OF_STRING_IDS = "vltr-eval/evaluator/2"  # versions without string ids refuse it
+_FORMAT_OF_UNKNOWN = "vltr-eval/evaluator/3"  # those without unknown labels, too
 _MAX_ROWS = 2**32 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class _Labels:
-    """The positives of one update: their rows, counted over all updates, and classes, (nnz,) int64; ids, if any."""
+    """The labels of one update: rows of positives, counted over all updates, and their classes, (nnz,) int64; ids.
+
+    The unknown cells have the rows of the update.
+    """
 
     rows: np.ndarray
     classes: np.ndarray
     ids: np.ndarray | None
+    unknown: UnknownCells | None
+    num_rows: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +81,8 @@ class _Taken:
             np.concatenate([none, *(labels.rows for labels in listed)]),
             np.concatenate([none, *(labels.classes for labels in listed)]),
             None if self.id_kind is None else np.concatenate([labels.ids for labels in listed]),
+            join_unknown([(labels.unknown, labels.num_rows) for labels in listed]),
+            len(self.scores),
         )
 
 
@@ -154,7 +164,7 @@ class Evaluator:
     def __repr__(self) -> str:
         return f"<Evaluator of {self.num_rows} rows and {self.num_classes} classes>"
 
-    def update(self, scores: Any, labels: Any, ids: Any = None) -> None:
+    def update(self, scores: Any, labels: Any, ids: Any = None, *, mask: Any = None, unknown: Any = None) -> None:
         """Take one batch: all of it, or nothing if the call raises or is interrupted.
 
         Args:
@@ -166,6 +176,8 @@ class Evaluator:
                 from the padding of a DistributedSampler, is counted once and must have the same labels. Its first row
                 on the lowest rank counts. The SAP draws number the rows in the order of ids (strings by their UTF-8
                 bytes), so the result does not depend on the distribution of samples over ranks.
+            mask: Which of these labels are known: a (B, C) array, or unknown cells; see `vltr_eval.evaluate`.
+            unknown: The value of the labels that marks an unknown cell; see there.
 
         Raises:
             ValueError: Shapes, dtype or ids do not fit. `compute` raises for a NaN and for different labels of one
@@ -194,9 +206,11 @@ class Evaluator:
             return
         if start and id_kind(ids) != taken.id_kind:
             raise ValueError(f"ids: expected {taken.id_kind} as in earlier updates, got {id_kind(ids)}")
-        positives = Positives.from_labels(labels, num_rows, self.num_classes, threads=self._threads, scores=batch)
+        positives = read_positives(
+            labels, num_rows, self.num_classes, mask=mask, unknown=unknown, threads=self._threads, scores=batch
+        )
         classes = np.repeat(np.arange(self.num_classes, dtype=np.int64), positives.counts)
-        of_batch = _Labels(positives.rows.astype(np.int64) + start, classes, ids)
+        of_batch = _Labels(positives.rows.astype(np.int64) + start, classes, ids, positives.unknown, num_rows)
         self._taken = taken.with_rows([batch], [of_batch], is_torch=hasattr(batch.owner, "data_ptr"))
 
     def compute(self, *, reset: bool = False) -> Report:
@@ -258,7 +272,7 @@ class Evaluator:
         labels = []
         for rows in added:
             of_rows = rows.labels()
-            labels.append(_Labels(of_rows.rows + start, of_rows.classes, of_rows.ids))
+            labels.append(replace(of_rows, rows=of_rows.rows + start))
             start += len(rows.scores)
         scores = [shard for rows in added for shards in rows.scores.shards() for shard in shards]
         self._taken = taken.with_rows(scores, labels, is_torch=any(rows.is_torch for rows in added))
@@ -283,13 +297,16 @@ class Evaluator:
         labels, dtype = taken.labels(), taken.scores.dtype
         ids = {} if labels.ids is None else pack_ids(labels.ids)
         state = {"scores": taken.scores.bits(), "rows": labels.rows, "classes": labels.classes, **ids}
+        if labels.unknown is not None:
+            state |= _state_of_unknown(labels.unknown)
         if taken.is_torch:
             torch = sys.modules["torch"]
             # As signed integers first, because not every version of torch has all dtypes of numpy.
             state["scores"] = state["scores"].view(f"i{state['scores'].itemsize}")
             state = {name: torch.from_numpy(array) for name, array in state.items()}
             state["scores"] = state["scores"].view(getattr(torch, str(dtype)))
-        return {"format": _FORMAT_OF_STRING_IDS if "id_bytes" in ids else _FORMAT, "dtype": dtype, **state}
+        form = _FORMAT_OF_STRING_IDS if "id_bytes" in ids else _FORMAT
+        return {"format": form if labels.unknown is None else _FORMAT_OF_UNKNOWN, "dtype": dtype, **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace all rows by those of a saved state.
@@ -308,7 +325,7 @@ class Evaluator:
         names = set(map(str, state))
         is_whole = names == {"format"} or {"format", "dtype", "scores", "rows", "classes"} <= names
         is_whole = is_whole and ("id_bytes" in names) == ("id_ends" in names)
-        if not is_whole or str(state["format"]) not in (_FORMAT, _FORMAT_OF_STRING_IDS):
+        if not is_whole or str(state["format"]) not in (_FORMAT, _FORMAT_OF_STRING_IDS, _FORMAT_OF_UNKNOWN):
             raise ValueError(f"state: expected what Evaluator.state_dict gave, got keys {', '.join(sorted(names))}")
         if names == {"format"}:
             self._taken = _Taken(self._new_store())
@@ -324,10 +341,11 @@ class Evaluator:
             raise ValueError(f"state: expected {self.num_classes} classes, got scores of shape {scores.shape}")
         shape = scores.shape
         ids = unpack_ids(state, shape[0])
-        Positives.from_labels(LabelPairs(*shape, rows, classes), *shape)  # raises
+        positives = Positives.from_labels(LabelPairs(*shape, rows, classes), *shape)  # raises
+        unknown = positives.with_unknown(_unknown_of_state(state, *shape)).unknown
         taken = _Taken(self._new_store())
         if shape[0]:
-            labels = _Labels(rows.astype(np.int64), classes.astype(np.int64), ids)
+            labels = _Labels(rows.astype(np.int64), classes.astype(np.int64), ids, unknown, shape[0])
             taken = taken.with_rows([of_bits(scores.bits(), dtype)], [labels], is_torch=is_torch)
         self._taken = taken
 
@@ -387,8 +405,35 @@ class Evaluator:
                 rows, classes = rows[local], classes[local]
             pairs = LabelPairs(matrix.num_rows, self.num_classes, rows - start, classes)
             positives = Positives.from_labels(pairs, matrix.num_rows, self.num_classes)
+            if labels.unknown is not None:
+                here = np.zeros(num_rows, bool)
+                here[start:stop] = True
+                positives = positives.with_unknown(labels.unknown if here.all() else labels.unknown.select(here))
             yield Chunk(matrix, positives, None if labels.ids is None else labels.ids[start:stop], start)
             start = stop
+
+
+def _state_of_unknown(unknown: UnknownCells) -> dict[str, np.ndarray]:
+    """Unknown cells as arrays of a state: signed, because torch does not have all unsigned dtypes."""
+    if unknown.bits is not None:
+        return {"unknown_bits": unknown.bits.view(np.int64)}
+    rows, classes = unknown.pairs()
+    return {"unknown_rows": rows.astype(np.int64), "unknown_classes": classes.astype(np.int64)}
+
+
+def _unknown_of_state(state: Mapping[str, Any], num_rows: int, num_classes: int) -> UnknownCells | None:
+    """The unknown cells of a state. Raises ValueError if they do not fit."""
+    if "unknown_bits" in state:
+        bits = read_numbers("unknown_bits", state["unknown_bits"])
+        rest = num_rows % 64
+        is_clear = not rest or not bits.size or not (bits[:, -1].view(np.uint64) >> np.uint64(rest)).any()
+        if bits.dtype != np.int64 or bits.shape != (num_classes, -(-num_rows // 64)) or not is_clear:
+            raise ValueError(f"state: expected bits of {num_rows} rows and {num_classes} classes, got {bits.shape}")
+        return UnknownCells.of_bits(np.ascontiguousarray(bits).view(np.uint64), num_rows)
+    if "unknown_rows" not in state:
+        return None
+    cells = tuple(read_numbers(name, state[name]) for name in ("unknown_rows", "unknown_classes"))
+    return unknown_of_mask(cells, num_rows, num_classes)
 
 
 def check_no_labels(labels: Any) -> None:

@@ -43,7 +43,7 @@ def test_the_error_for_a_wrong_name_suggests_the_nearest(door, wrong, right):
 
 
 def test_a_name_far_from_all_has_no_suggestion():
-    with pytest.raises(TypeError, match=rf"^xyz: expected one of {NAMES}, process_group, threads, progress$"):
+    with pytest.raises(TypeError, match=rf"^xyz: expected one of {NAMES}, unknown, process_group, threads, progress$"):
         evaluate_batches([(SCORES, LABELS)], 2, xyz=1)
 
 

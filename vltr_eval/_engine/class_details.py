@@ -38,6 +38,8 @@ def class_details(
     label_form: str | None = None,
     class_names: Sequence[str] | None = None,
     join: str = "exact",
+    mask: Any = None,
+    unknown: Any = None,
     limit: int = LIMIT,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
@@ -55,6 +57,8 @@ def class_details(
         label_form: See there.
         class_names: The names of the classes, to which columns of files are matched.
         join: See there.
+        mask: See there.
+        unknown: See there.
         limit: Number of the lowest-scored positives and of the highest-scored negatives of each class.
         threads: See there.
         progress: See there.
@@ -82,6 +86,8 @@ def class_details(
         label_form=label_form,
         class_names=class_names,
         join=join,
+        mask=mask,
+        unknown=unknown,
     )
     require_cpu(inputs.scores)
     positives = inputs.positives(form=label_form, threads=threads)

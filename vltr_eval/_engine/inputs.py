@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix, borrow_matrix
+from vltr_eval._engine.label_marks import as_mask, positives_with_unknown
 from vltr_eval._engine.labels import Positives, plain_row
 from vltr_eval.formats import ClassNames, LabelPairs, Labels, Lists, Scores, is_spec, read_labels, read_pair
 from vltr_eval.formats.align import check_join
 from vltr_eval.formats.cells import Cells
 from vltr_eval.formats.frames import is_frame
 from vltr_eval.formats.label_forms import form_of_rows, is_rows
+from vltr_eval.formats.unknown_marks import CellMask, UnknownMarks, split_unknown
 
 __all__ = ["Inputs", "ReadingOptions", "read_inputs", "read_matrix_and_positives", "to_labels"]
 
@@ -36,6 +38,8 @@ class Inputs:
         class_names: C names, or None where nobody named the classes.
         ids: (N,) row ids, or None.
         notes: Sentences about what was left out, reordered or joined.
+        marks: The values of the labels that mark unknown cells, or None.
+        masks: Which cells are known, and which are not, beside the labels.
     """
 
     scores: Matrix
@@ -43,14 +47,18 @@ class Inputs:
     class_names: tuple[str, ...] | None = None
     ids: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    marks: UnknownMarks | None = None
+    masks: tuple[CellMask, ...] = ()
 
     def positives(self, *, form: str | None = None, threads: int | None = None) -> Positives:
         """The positives of the labels; those of arrays on a device stay there."""
         matrix = self.scores
-        return Positives.from_labels(
+        return positives_with_unknown(
             self.labels,
             matrix.num_rows,
             matrix.num_classes,
+            self.marks,
+            self.masks,
             form=form,
             device=matrix.device,
             threads=threads,
@@ -80,6 +88,8 @@ class ReadingOptions:
     header: bool | None = None
     label_form: str | None = None
     join: str = "exact"
+    mask: Any = None
+    unknown: Any = None
 
 
 def read_inputs(
@@ -94,6 +104,8 @@ def read_inputs(
     label_form: str | None = None,
     class_names: Sequence[str] | ClassNames | None = None,
     join: str = "exact",
+    mask: Any = None,
+    unknown: Any = None,
     progress: Callable[[float], None] | None = None,
 ) -> Inputs:
     """Make scores and labels ready: borrow arrays, read files and frames, match classes by name and rows by id.
@@ -108,6 +120,7 @@ def read_inputs(
         TypeError: An object that is neither an array nor a file.
     """
     check_join(join)
+    marks, mask = split_unknown(unknown, mask)
     for name, chosen in (("columns", columns), ("exclude", exclude)):
         if chosen is not None and len(chosen) and not (is_spec(scores) or is_frame(scores)):
             raise ValueError(
@@ -117,10 +130,18 @@ def read_inputs(
     needs_reading = any(
         isinstance(side, (Scores, Labels)) or is_spec(side) or is_frame(side) for side in (scores, labels)
     )
+    needs_reading |= mask is not None and (is_spec(mask) or is_frame(mask))
+    needs_reading |= marks is not None and marks.unlisted
     needs_names = class_names is not None and _holds_names(labels)
     if not needs_reading and not needs_names and ids is None and label_ids is None:
         names = class_names.names if isinstance(class_names, ClassNames) else class_names
-        return Inputs(borrow_matrix("scores", scores), labels, None if names is None else tuple(map(str, names)))
+        return Inputs(
+            borrow_matrix("scores", scores),
+            labels,
+            None if names is None else tuple(map(str, names)),
+            marks=marks,
+            masks=() if mask is None else (as_mask(mask),),
+        )
     aligned = read_pair(
         scores if _is_readable(scores, Scores) else _scores_in_memory(scores),
         labels if _is_readable(labels, Labels) else _labels_in_memory(labels, label_form),
@@ -132,13 +153,15 @@ def read_inputs(
         label_form=label_form,
         class_names=class_names,
         join=join,
+        mask=mask if mask is None or is_spec(mask) or is_frame(mask) else as_mask(mask),
+        unknown=marks,
         progress=progress,
     )
     try:
         matrix = borrow_matrix("scores", aligned.scores)
     except ValueError as error:
         raise type(error)(f"{aligned.name}: {error}") if aligned.name != "scores" else error from None
-    return Inputs(matrix, aligned.labels, aligned.class_names, aligned.ids, aligned.notes)
+    return Inputs(matrix, aligned.labels, aligned.class_names, aligned.ids, aligned.notes, marks, aligned.masks)
 
 
 def to_labels(labels: Any, num_classes: int | None = None) -> Any:
@@ -184,6 +207,8 @@ def _labels_in_memory(labels: Any, form: str | None) -> Labels:
         return Labels(labels)
     if hasattr(labels, "tocoo"):
         labels = Positives.from_labels(labels, *labels.shape)
+    if isinstance(labels, Positives) and labels.unknown is not None:
+        raise TypeError("labels: expected Positives without unknown cells to join by id, got some; pass mask= instead")
     if isinstance(labels, Positives):
         classes = np.repeat(np.arange(labels.num_classes), labels.counts)
         return Labels(LabelPairs(labels.num_rows, labels.num_classes, labels.rows.astype(np.int64), classes))
@@ -198,12 +223,15 @@ def _labels_in_memory(labels: Any, form: str | None) -> Labels:
     return Labels(labels)
 
 
-def read_matrix_and_positives(scores: Any, labels: Any, threads: int | None) -> tuple[Matrix, Positives]:
+def read_matrix_and_positives(
+    scores: Any, labels: Any, threads: int | None, mask: Any = None, unknown: Any = None
+) -> tuple[Matrix, Positives]:
     """Scores and labels of a metric function: the first thing that every one of them does."""
-    if _is_plain(scores) and _is_plain(labels):  # nothing to read, for which to look takes as long as a small scan
+    is_whole = mask is None and unknown is None
+    if is_whole and _is_plain(scores) and _is_plain(labels):  # to look for files takes as long as a small scan
         inputs = Inputs(borrow_matrix("scores", scores), labels)
     else:
-        inputs = read_inputs(scores, labels)
+        inputs = read_inputs(scores, labels, mask=mask, unknown=unknown)
     return inputs.scores, inputs.positives(threads=threads)
 
 

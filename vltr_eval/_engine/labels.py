@@ -246,7 +246,9 @@ class Positives:
                 scores=scores,
                 unknown=unknown,
             )
-            return alone.leaving_out(_unknown_of_mask(mask, num_rows, num_classes, first_row, threads))
+            return alone.leaving_out(
+                unknown_of_known(mask, num_rows, num_classes, first_row=first_row, threads=threads)
+            )
         if value is not None:
             return _with_unknown_value(labels, num_rows, num_classes, form, value, first_row, threads, scores)
         if isinstance(labels, Positives):
@@ -479,8 +481,8 @@ def check_unknown(unknown: Any) -> float | None:
     raise ValueError(f"unknown: expected -1 or 'nan', got {unknown!r}; pass mask= for another mark of unknown cells")
 
 
-def _unknown_of_mask(
-    mask: Any, num_rows: int, num_classes: int, first_row: int, threads: int | None
+def unknown_of_known(
+    mask: Any, num_rows: int, num_classes: int, *, first_row: int = 0, threads: int | None = None
 ) -> UnknownCells | None:
     """The cells that a mask of known cells leaves out."""
     if isinstance(mask, UnknownCells):

@@ -51,7 +51,7 @@ from vltr_eval.report.names import (
     interval_names,
 )
 from vltr_eval.report.report import Report
-from vltr_eval.report.settings import CLUSTERS_COLUMN, Settings
+from vltr_eval.report.settings import CLUSTERS_COLUMN, UNKNOWN_COLUMN, Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +308,7 @@ class EvaluationCounts:
         columns |= {name: np.array(column) for name, column in more_columns.items()}
         columns |= {"tie_rate": table.tie_rate(), "AP_tie_lower": lower, "AP_tie_upper": upper}
         same_set = self.applied is not None and self.applied.same_set
+        unknown = table.unknown
         notes = [note for note in (chance_note(table), SAME_SET_NOTE if same_set else None) if note is not None]
         if progress is not None:
             progress(1.0)
@@ -324,6 +325,7 @@ class EvaluationCounts:
                 **class_info.columns(),
                 "num_positives": tuple(table.num_positives.tolist()),
                 "num_negatives": tuple(table.num_negatives.tolist()),
+                **({} if unknown is None or not unknown.any() else {UNKNOWN_COLUMN: tuple(unknown.tolist())}),
                 **({} if self.clustered is None else {CLUSTERS_COLUMN: tuple(self.clustered.positives.tolist())}),
                 **{name: tuple(column.tolist()) for name, column in columns.items()},
             },

@@ -90,6 +90,8 @@ class Evaluation:
         header: bool | None = None,
         label_form: str | None = None,
         join: str = "exact",
+        mask: Any = None,
+        unknown: Any = None,
         clusters: Any = None,
         threads: int | None = None,
         progress: Callable[[float], None] | None = None,
@@ -109,7 +111,7 @@ class Evaluation:
             TypeError: See there.
         """
         chosen = EvalOptions.from_keywords(options, cls.from_predictions)
-        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+        reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, mask, unknown)
         found, _ = evaluate_predictions(
             scores, labels, chosen, reading, clusters=clusters, threads=threads, progress=progress
         )

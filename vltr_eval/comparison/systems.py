@@ -36,6 +36,8 @@ def compare(
     header: bool | None = None,
     label_form: str | None = None,
     join: str = "exact",
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     **options: Unpack[EvalOptionsDict],
@@ -66,6 +68,8 @@ def compare(
         header: See there.
         label_form: See there.
         join: See there.
+        mask: See there.
+        unknown: See there.
         threads: See there.
         progress: See there.
         **options: See `vltr_eval.EvalOptions`. Options that are not given come from the first saved evaluation, if
@@ -87,7 +91,7 @@ def compare(
         >>> found.difference > 0, found.p_value < 0.05
         (True, True)
     """
-    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, mask, unknown)
     return compare_and_keep(
         base,
         *new,

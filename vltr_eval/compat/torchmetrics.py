@@ -6,8 +6,9 @@ deliberate differences:
 
 - `compute` counts in the list of batches as it is, without joining or sorting it.
 - Under torch.distributed `compute` exchanges the scores of positives and sums counts; other scores stay where they are.
-  `sync` and `sync_context`, a ``dist_sync_fn``, ``thresholds`` and ``ignore_index`` of the multilabel metrics go
-  torchmetrics' own way.
+  `sync` and `sync_context`, a ``dist_sync_fn``, and ``thresholds`` of the multilabel metrics go torchmetrics' own way.
+- Cells of ``ignore_index`` are unknown labels: each label leaves its own out. A label whose cells are all ignored has
+  no positives, where torchmetrics raises an IndexError (Lightning-AI/torchmetrics#2685).
 - `forward` copies no batch that came before, so that a step costs the same all through an epoch.
 - A NaN score is a ValueError that names row and class. One warning says how many labels have no AP or AUROC.
 - ``squash=False`` ranks scores as they are. By default, as torchmetrics does, a sigmoid is applied to each batch with a
@@ -102,14 +103,13 @@ def _check_num_labels(num_labels: int) -> None:
 
 
 def _check_squash(squash: bool, thresholds: Any, ignore_index: int | None) -> bool:
-    """Whether thresholds or ignore_index hand the work to torchmetrics, which always squashes."""
-    originals = thresholds is not None or ignore_index is not None
-    if originals and not squash:
+    """Whether thresholds hand the work to torchmetrics. It always squashes, and so do metrics with ignore_index."""
+    if (thresholds is not None or ignore_index is not None) and not squash:
         raise ValueError("squash: expected True with thresholds or ignore_index, got False")
-    return originals
+    return thresholds is not None
 
 
-def _check_cells(preds: Tensor, target: Tensor) -> None:
+def _check_cells(preds: Tensor, target: Tensor, ignore_index: int | None = None) -> None:
     """Raises what torchmetrics raises, and waits for a device as it does, without its sort of all labels."""
     if preds.shape != target.shape:
         raise RuntimeError(f"preds: expected the shape of target, {tuple(target.shape)}, got {tuple(preds.shape)}")
@@ -117,8 +117,13 @@ def _check_cells(preds: Tensor, target: Tensor) -> None:
         raise ValueError(f"target: expected a bool or integer tensor, got {target.dtype}")
     if not preds.is_floating_point():
         raise ValueError(f"preds: expected a floating point tensor, got {preds.dtype}")
-    if target.dtype != torch.bool and bool(_reaches_out(target)):
-        raise RuntimeError(f"target: expected 0 and 1, got {torch.unique(target).tolist()}")
+    if target.dtype == torch.bool:
+        return
+    if ignore_index is not None:
+        target = target.masked_fill(target == ignore_index, 0)
+    if bool(_reaches_out(target)):
+        also = "" if ignore_index is None else f", or {ignore_index} to be ignored"
+        raise RuntimeError(f"target: expected 0 and 1{also}, got {torch.unique(target).tolist()}")
 
 
 def _rows(name: str, cells: Tensor, num_labels: int) -> Tensor:
@@ -157,9 +162,16 @@ def _evaluators(group: Any) -> tuple[Callable[..., RankTable], Callable[..., Any
     )
 
 
-def _rank_table(scores: list[Tensor], labels: list[Tensor], group: Any = None) -> RankTable:
+def _rank_table(
+    scores: list[Tensor], labels: list[Tensor], group: Any = None, ignore_index: int | None = None
+) -> RankTable:
     count, _ = _evaluators(group)
-    return count(to_supported_device(scores), to_supported_device(labels))
+    mask = None
+    if ignore_index is not None:  # those cells are unknown: their class leaves them out
+        known = [shard != ignore_index for shard in labels]
+        labels = [(shard == 1) & own for shard, own in zip(labels, known, strict=True)]
+        mask = torch.cat(known).cpu()
+    return count(to_supported_device(scores), to_supported_device(labels), mask=mask)
 
 
 def _columns(shards: list[Tensor]) -> list[Tensor]:
@@ -208,10 +220,11 @@ def _evaluated(
     labels: list[Tensor],
     average: str | None,
     group: Any = None,
+    ignore_index: int | None = None,
 ) -> Tensor:
     if average == "micro":
         scores, labels = _columns(scores), _columns(labels)
-    table = _rank_table(scores, labels, group)
+    table = _rank_table(scores, labels, group, ignore_index)
     return _reduced(metric(table), average, table.num_positives, scores[0].device)
 
 
@@ -234,19 +247,17 @@ def _multilabel(
         try:
             from torchmetrics.functional import classification
         except ImportError as error:
-            raise ImportError(
-                f"{name}: thresholds and ignore_index need torchmetrics: pip install torchmetrics"
-            ) from error
+            raise ImportError(f"{name}: thresholds need torchmetrics: pip install torchmetrics") from error
         original: Callable[..., Tensor] = getattr(classification, name)
         return original(preds, target, num_labels, average, thresholds, ignore_index, validate_args)
     _check_average(average)
     if validate_args:
         _check_num_labels(num_labels)
-        _check_cells(preds, target)
+        _check_cells(preds, target, ignore_index)
     scores, labels = _rows("preds", preds.detach(), num_labels), _rows("target", target, num_labels)
-    return _evaluated(
-        metric, [_squashed(scores) if squash else scores], [labels if validate_args else labels == 1], average
-    )
+    if not validate_args and ignore_index is None:
+        labels = labels == 1
+    return _evaluated(metric, [_squashed(scores) if squash else scores], [labels], average, ignore_index=ignore_index)
 
 
 def multilabel_average_precision(
@@ -268,7 +279,7 @@ def multilabel_average_precision(
         num_labels: C, at least 2.
         average: "macro", "weighted", "micro", or None or "none" for each label.
         thresholds: torchmetrics does the work where these are given.
-        ignore_index: torchmetrics does the work where this is given.
+        ignore_index: A value of target that marks unknown cells; each label leaves its own out.
         validate_args: Whether to check the inputs.
         squash: Apply torchmetrics' sigmoid to logits; False ranks scores as they are.
 
@@ -429,7 +440,7 @@ class _OfLabels(_OverBatches, _MixedWithMultilabel):
             super().update(preds, target)
             return
         if self.validate_args:
-            _check_cells(preds, target)
+            _check_cells(preds, target, self.ignore_index)
         scores, labels = _rows("preds", preds.detach(), self.num_labels), _rows("target", target, self.num_labels)
         self._keep(_squashed(scores) if self.squash else scores, labels)
 
@@ -444,10 +455,11 @@ class _OfLabels(_OverBatches, _MixedWithMultilabel):
         scores, labels = super()._shards()
         if self._group is None and not any(map(len, scores)):
             raise ValueError("compute: expected at least one row from update(), got none")
-        return scores, labels if self.validate_args else [shard == 1 for shard in labels]
+        as_they_are = self.validate_args or self.ignore_index is not None
+        return scores, labels if as_they_are else [shard == 1 for shard in labels]
 
     def _evaluate(self, scores: list[Tensor], labels: list[Tensor]) -> Tensor:
-        return _evaluated(type(self)._metric, scores, labels, self.average, self._group)
+        return _evaluated(type(self)._metric, scores, labels, self.average, self._group, self.ignore_index)
 
 
 class MultilabelAveragePrecision(_OfLabels, OriginalMultilabelAveragePrecision):

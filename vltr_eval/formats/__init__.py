@@ -16,6 +16,7 @@
     cells         text cells that hold the labels of a row
     meaning       what a table means: scores or labels, and what is in doubt
     label_forms   the forms of labels, and the rule that tells each
+    unknown_marks values and masks that say which labels are unknown
     align         scores and labels brought together, by class names and ids
     label_map     the label maps of AVA
     class_files   training counts, class distributions, class names

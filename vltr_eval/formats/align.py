@@ -36,6 +36,7 @@ from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import listing, quote, repeated, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
+from vltr_eval.formats.unknown_marks import CellMask
 
 Side = TypeVar("Side", Scores, Labels)
 
@@ -76,6 +77,7 @@ class Aligned:
         ids: (N,) row ids, or None.
         notes: Sentences about everything that was left out, reordered or joined.
         name: The file of the scores, for messages.
+        masks: Which cells of the scores are known, and which are not.
     """
 
     scores: Any
@@ -84,6 +86,106 @@ class Aligned:
     ids: np.ndarray | None
     notes: tuple[str, ...]
     name: str
+    masks: tuple[CellMask, ...] = ()
+
+    def with_mask(self, mask: Labels, kind: str, labels: Labels, names: ClassNames | None, join: str) -> Aligned:
+        """The same rows with a mask, brought to their order and that of the classes as labels are.
+
+        Args:
+            mask: Which cells are of a kind, in any form of labels. Without ids it has the rows of the labels.
+            kind: `unknown_marks.KNOWN` or UNKNOWN.
+            labels: The labels as they were read.
+            names: The names and the order of the classes that the user wants.
+            join: See `align`.
+
+        Raises:
+            InputError: The mask lacks a row of the scores, or does not fit.
+        """
+        if mask.ids is None and labels.form != "long" and mask.num_rows == labels.num_rows:
+            mask = replace(mask, ids=labels.ids)
+        own = mask.class_names
+        if own is None and labels.class_names is not None and _num_columns(mask.values) == len(labels.class_names):
+            mask = replace(mask, class_names=labels.class_names)
+        first: Any = self.scores[0] if isinstance(self.scores, list) else self.scores
+        num_rows = sum(map(len, self.scores)) if isinstance(self.scores, list) else len(first)
+        shape = num_rows, (first.shape[1] if len(first.shape) == 2 else 1)
+        known = self.class_names if names is None else names.names
+        like = Scores(np.broadcast_to(np.zeros((), np.uint8), shape), known, self.ids, name=self.name)
+        notes: list[str] = []
+        like, names = _order_classes(like, names, notes)
+        mask = _resolve_labels(mask, like, names, notes)
+        if isinstance(mask.values, (Lists, LabelPairs)):
+            cells: Any = _cells_of_lists(mask, like, join)
+        else:
+            cells = _dense_cells(mask, like, join)
+        return replace(self, masks=(*self.masks, CellMask(kind, cells, mask.name)))
+
+
+def _num_columns(values: Any) -> int | None:
+    """The number of columns of a mask that has one for each class."""
+    if isinstance(values, LabelPairs):
+        return values.num_classes
+    shape: tuple[int, ...] = getattr(values, "shape", ())
+    return shape[1] if len(shape) == 2 else None
+
+
+def _dense_cells(mask: Labels, like: Scores, join: str) -> np.ndarray:
+    """A dense mask with the rows of the scores, as (N, C) of bool."""
+    values = np.asarray(mask.values)
+    values = values[:, None] if values.ndim == 1 else values
+    odd = np.argwhere((values != 0) & (values != 1))
+    if len(odd):
+        row, column = odd[0].tolist()
+        raise InputError(
+            f"{mask.name}: {mask.at(row)}: expected True where a label is known and False elsewhere, got "
+            f"{values[row, column]}"
+        )
+    mask = replace(mask, values=values != 0)
+    if join != POSITION:
+        mask = _with_counted_ids(mask, like)
+    if mask.ids is None or like.ids is None or join == POSITION:
+        _check_rows(like, mask)
+        found = mask.values
+    else:
+        found = mask.values[_rows_of_ids(mask, like)]
+    if found.shape[1] != like.num_classes:
+        raise InputError(
+            f"{mask.name}: a mask of {found.shape[1]} classes, but the scores have {like.num_classes} classes"
+        )
+    return np.asarray(found)
+
+
+def _rows_of_ids(mask: Labels, like: Scores) -> np.ndarray:
+    """The row of the mask that belongs to each row of the scores, by id."""
+    ours, theirs = _comparable(np.asarray(like.ids), np.asarray(mask.ids))
+    if len(ours) == len(theirs) and bool((ours == theirs).all()):
+        return np.arange(len(ours))
+    _refuse_repeated(theirs, mask.name, "")
+    row_of = {known: row for row, known in enumerate(theirs.tolist())}
+    lacking = [known for known in ours.tolist() if known not in row_of]
+    if lacking:
+        raise InputError(f"{mask.name} lacks {_some(lacking)} of {like.name}; a mask must have every row")
+    return np.fromiter((row_of[known] for known in ours.tolist()), np.int64, len(ours))
+
+
+def _cells_of_lists(mask: Labels, like: Scores, join: str) -> LabelPairs:
+    """Listed cells with the row numbers of the scores; rows without a line have no cell, and further rows are left."""
+    values = mask.values
+    rows, classes = values.rows, (values.classes if isinstance(values, LabelPairs) else values.values)
+    num_rows, num_classes = like.num_rows, like.num_classes
+    if mask.ids is None or like.ids is None or join == POSITION:
+        _check_rows(like, mask)
+        return LabelPairs(num_rows, num_classes, rows, classes)
+    ours, theirs = _comparable(like.ids, mask.ids)
+    row_of = {known: row for row, known in enumerate(ours.tolist())}
+    own = np.fromiter((row_of.get(known, -1) for known in theirs.tolist()), np.int64, len(theirs))
+    if len(own) and (own < 0).all():
+        raise InputError(
+            f"{mask.name}: no id is one of {like.name}: the ids there begin with {quote(str(ours[0]))}, here with "
+            f"{quote(str(theirs[0]))}{_hint(ours, theirs)}"
+        )
+    found = own[rows]
+    return LabelPairs(num_rows, num_classes, found[found >= 0], classes[found >= 0])
 
 
 def check_join(join: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vltr_eval._base.files import InputError
-from vltr_eval.formats.roles import COUNTS, IDS, LABELS, Role, has_role, plain
+from vltr_eval.formats.roles import COUNTS, IDS, LABELS, MASK, Role, has_role, plain
 from vltr_eval.formats.sources import Source, listing
 from vltr_eval.formats.table import LabelPairs, Table
 
@@ -180,7 +180,7 @@ def damaged(source: Source, layout: str, reason: str) -> InputError:
 
 def refuse_sparse(source: Source, role: Role) -> None:
     """Raise InputError unless the role is labels: what is not stored counts as 0, and only a label means that."""
-    if role is not LABELS:
+    if role not in (LABELS, MASK):
         raise InputError(f"{source}: a sparse matrix can hold labels, not {role.name}; save it as a dense array")
 
 

@@ -172,6 +172,15 @@ def table_of_schema(
 
         return stack_columns(source, requested, num_rows, read, progress, _COLUMNS)
 
+    def read_marked(chosen: Sequence[int]) -> np.ndarray:
+        rows, start = RowBuffer(source, allocate(source, (num_rows, len(chosen)), np.float64, "F"), progress), 0
+        for batch in batches([positions[k] for k in chosen]):
+            target = rows.next_rows(batch.num_rows)
+            for k, array in enumerate(batch.columns):
+                target[:, k] = _with_nan(source, columns[chosen[k]], start, array)
+            start += batch.num_rows
+        return rows.finish()
+
     def read_column(chosen: int) -> Any:
         if chosen == len(positions):
             return np.arange(labels.start, labels.stop, labels.step)
@@ -191,6 +200,8 @@ def table_of_schema(
         read_column,
         class_names=stated.pop() if len(stated) == 1 else None,
         notes=notes,
+        read_marked=read_marked,
+        blank=frozenset(k for k, column in enumerate(columns) if (column.kind, column.dtype) == (OTHER, "null")),
     )
 
 
@@ -379,6 +390,19 @@ def _convert(source: Source | str, column: Column, start: int, array: Any) -> An
 def _values(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
     _check_nulls(source, column, start, array, "text" if column.kind == TEXT else "a number")
     values: np.ndarray = array.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _with_nan(source: Source | str, column: Column, start: int, array: Any) -> np.ndarray:
+    """Some rows of a column of numbers, as float64 with NaN for a null."""
+    array = _plain(array)
+    if str(array.type) == "null":
+        return np.full(len(array), np.nan)
+    if not array.null_count:
+        return np.asarray(_convert(source, column, start, array), np.float64)
+    missing: np.ndarray = array.is_null().to_numpy(zero_copy_only=False)
+    values = np.full(len(array), np.nan)
+    values[~missing] = _convert(source, column, start, array.drop_null())
     return values
 
 

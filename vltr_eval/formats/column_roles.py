@@ -50,6 +50,8 @@ class Options:
         exclude: The same, of columns to leave out.
         label_form: One of `label_forms.FORMS`.
         header: Whether the first line of text files is a header; None where the lines tell.
+        missing: Whether missing cells of labels are read as NaN.
+        unlisted: Whether cells without a line in a list of verified labels are unknown.
     """
 
     ids: str | None = None
@@ -57,6 +59,8 @@ class Options:
     exclude: tuple[str, ...] = ()
     label_form: str | None = None
     header: bool | None = None
+    missing: bool = False
+    unlisted: bool = False
 
     def __post_init__(self) -> None:
         check_form(self.label_form)

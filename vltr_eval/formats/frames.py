@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -85,6 +86,7 @@ def table_of_frame(name: str, frame: Any) -> Table:
         _require_pyarrow(name, frame)
         parts = [_describe_polars(name, series.name, series) for series in frame.get_columns()]
         table = _table_of_parts(name, len(frame), parts)
+        table = replace(table, read_marked=lambda positions: _marked_of_polars(name, frame, positions))
     elif _is_of(frame, "polars", "Series"):
         _require_pyarrow(name, frame)
         table = _table_of_parts(name, len(frame), [_describe_polars(name, frame.name or None, frame)])
@@ -170,7 +172,16 @@ def _table_of_pandas(name: str, frame: Any) -> Table:
                 return np.asarray(frame.iloc[:, chosen].to_numpy())
         return np.asarray(table.read_matrix(positions))
 
-    return Table(name, len(frame), table.columns, read_matrix, table.read_column)
+    def read_marked(positions: Sequence[int]) -> np.ndarray:
+        chosen = frame.to_frame() if frame.ndim == 1 else frame.iloc[:, list(positions)]
+        return np.asarray(chosen.to_numpy(dtype=np.float64, na_value=np.nan))
+
+    blank = frozenset(
+        position
+        for position, (column, _) in enumerate(parts[:num_columns])
+        if column.kind == OTHER and column.dtype in ("objects (empty)", "null")
+    )
+    return Table(name, len(frame), table.columns, read_matrix, table.read_column, read_marked=read_marked, blank=blank)
 
 
 def _is_plain(dtype: Any) -> bool:
@@ -389,6 +400,12 @@ def _describe_polars(name: str, label: str | None, series: Any) -> Part:
         return _describe_arrow(name, of, series.to_arrow())
     except ValueError:  # Int128
         return _refused(name, of(OTHER, str(series.dtype)))
+
+
+def _marked_of_polars(name: str, frame: Any, positions: Sequence[int]) -> np.ndarray:
+    """Columns of numbers of a polars frame, with NaN for a null."""
+    read = table_of_arrow(name, frame[:, list(positions)].to_arrow()).read_marked
+    return np.empty((len(frame), 0)) if read is None else read(range(len(positions)))
 
 
 def _table_of_arrow(name: str, frame: Any) -> Table:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
+from vltr_eval.formats.published import COUNT_AS_ABSENT
 from vltr_eval.formats.sources import Source, listing, quote, reading, repeated
 from vltr_eval.formats.table import BOOL, LIST, NUMBER, TEXT, Column, Lists, Table
 
@@ -111,6 +112,8 @@ def parse(source: Source, text: str, line: int | None = None) -> Any:
 
 def _of_dict(source: Source, content: dict[str, Any]) -> Table:
     """``{id: list or value}``, or one name over a list of records."""
+    if content.keys() >= {"images", "annotations", "categories"}:
+        return _of_instances(source, content)
     values = list(content.values())
     if len(values) == 1 and isinstance(values[0], list) and values[0] and isinstance(values[0][0], dict):
         return _of_records(source, enumerate(values[0]), "row")
@@ -118,6 +121,41 @@ def _of_dict(source: Source, content: dict[str, Any]) -> Table:
     ids = np.array(list(content), object)
     return Table(source, len(ids), columns=table.columns, read_matrix=table.read_matrix, read_column=table.read_column,
                  array=table.array, lists=table.lists, ids=ids)  # fmt: skip
+
+
+def _of_instances(source: Source, content: dict[str, Any]) -> Table:
+    """COCO's and LVIS' instances: the categories of each image, in the order of their ids.
+
+    LVIS lists the categories that are absent from an image too (neg_category_ids); those in neither list are unknown.
+    """
+    try:
+        names = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+        index = {category: position for position, category in enumerate(sorted(names))}
+        row = {int(image["id"]): number for number, image in enumerate(content["images"])}
+        found: list[set[int]] = [set() for _ in row]
+        for annotation in content["annotations"]:
+            found[row[int(annotation["image_id"])]].add(index[int(annotation["category_id"])])
+        negative = [
+            {index[int(category)] for category in image.get("neg_category_ids", ())} for image in content["images"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{source}: expected instances as COCO and LVIS write them, got {error!r}") from None
+    is_federated = any("neg_category_ids" in image for image in content["images"])
+    known = [sorted(own | other) for own, other in zip(found, negative, strict=True)]
+    notes = (
+        (f"{source.name}: categories in neither annotations nor neg_category_ids are unknown{COUNT_AS_ABSENT}",)
+        if is_federated
+        else ()
+    )
+    return Table(
+        source,
+        len(row),
+        lists=Lists.from_rows(list(map(sorted, found))),
+        class_names=tuple(names[category] for category in index),
+        ids=np.array(list(row), np.int64),
+        known=Lists.from_rows(known) if is_federated else None,
+        notes=notes,
+    )
 
 
 def _of_values(source: Source, content: list[Any]) -> Table:

@@ -90,6 +90,7 @@ class Labels:
         row_word: How messages count rows: "row" from 0, or "line" from 1.
         form: The form that the user stated.
         counts_rows: As of `Scores`.
+        listed: The cells that a list of verified labels has, positive or not; None if cells without a line are absent.
     """
 
     values: Any
@@ -100,6 +101,7 @@ class Labels:
     row_word: str = "row"
     form: str | None = None
     counts_rows: bool = False
+    listed: Labels | None = None
 
     @property
     def num_rows(self) -> int:
@@ -255,6 +257,8 @@ def labels_of(table: Table, options: Options, class_names: Iterable[str] = ()) -
         InputError: Columns in doubt, or a table that holds no labels.
     """
     table = _with_header(table, options)
+    if options.missing:
+        table = table.with_missing()
     name, notes = str(table.source), table.notes
     rest: dict[str, Any] = {"name": name, "row_word": table.row_word, "form": options.label_form}
     if table.pairs is not None:

@@ -10,6 +10,7 @@ labels column. Sources: storage.googleapis.com/openimages, research.google.com/a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from vltr_eval.formats.roles import plain
 from vltr_eval.formats.table import NUMBER, TEXT, Column, Table
 
 OPEN_IMAGES = {"imageid", "labelname", "confidence"}
+COUNT_AS_ABSENT = ", and count as absent"
 AUDIOSET_STRONG = {"segment_id", "start_time_seconds", "end_time_seconds", "label"}
 
 
@@ -28,6 +30,16 @@ def unfold(table: Table) -> tuple[Table, bool]:
     if set(names) >= AUDIOSET_STRONG:
         return _only(table, [names.index("segment_id"), names.index("label")]), True
     return table, False
+
+
+def listed(table: Table) -> tuple[Table, bool] | None:
+    """Return the table of all cells that someone verified, positive or not, as `unfold` does; None without such."""
+    names = [plain(column.name or "") for column in table.columns]
+    if set(names) >= OPEN_IMAGES:
+        return _only(table, [names.index("imageid"), names.index("labelname")]), True
+    if table.known is not None:
+        return replace(table, lists=table.known), False
+    return None
 
 
 def _only(table: Table, positions: Sequence[int], labels: np.ndarray | None = None) -> Table:
@@ -68,5 +80,5 @@ def _open_images(table: Table, names: list[str]) -> Table:
     absent = int(np.count_nonzero(confidence == 0))
     only = _only(table, [names.index("imageid"), names.index("labelname")], labels)
     return only.with_notes(
-        f"{table.name}: {absent:,} labels are verified absent; labels without a line are unknown, and count as absent"
+        f"{table.name}: {absent:,} labels are verified absent; labels without a line are unknown{COUNT_AS_ABSENT}"
     )

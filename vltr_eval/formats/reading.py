@@ -23,9 +23,10 @@ from vltr_eval.formats.align import (
 from vltr_eval.formats.column_roles import Options, columns_of, matching_columns
 from vltr_eval.formats.frames import is_frame, table_of_frame
 from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
-from vltr_eval.formats.roles import COUNTS, IDS, LABELS, SCORES, Role, has_role
+from vltr_eval.formats.roles import COUNTS, IDS, LABELS, MASK, SCORES, Role, has_role
 from vltr_eval.formats.sources import Source, Spec, check_regular, expand, expand_one, is_spec, listing, quote, reading
-from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Lists, Table
+from vltr_eval.formats.table import BOOL, LIST, MATRIX, NUMBER, TEXT, LabelPairs, Lists, Table
+from vltr_eval.formats.unknown_marks import KNOWN, UNKNOWN, CellMask, split_unknown
 
 __all__ = [
     "read_class_names",
@@ -153,6 +154,8 @@ def read_pair(
     label_form: str | None = None,
     class_names: Sequence[str] | ClassNames | None = None,
     join: str = "exact",
+    mask: Any = None,
+    unknown: Any = None,
     progress: Progress | None = None,
 ) -> Aligned:
     """Read scores and labels and bring them together: classes by name, rows by id.
@@ -168,11 +171,15 @@ def read_pair(
         label_form: As of `read_labels`.
         class_names: The names and the order of the classes.
         join: "exact": both sides must have the same ids; "inner": the rows that both have.
+        mask: Which labels are known: a spec of a file, a data frame, or a `CellMask` with the rows of the labels.
+        unknown: The value of ``labels`` that marks an unknown cell, see `vltr_eval.formats.unknown_marks.read_marks`;
+            or a spec of a file of a mask.
         progress: Called with the share of the bytes that have been read.
 
     Raises:
         InputError: As `read_scores` and `read_labels`, and names or ids that differ.
     """
+    marks, mask = split_unknown(unknown, mask)
     names = _class_names(class_names)
     known = () if names is None else tuple(names.index_of)
     score_column, score_ids = _ids_of(ids)
@@ -180,6 +187,8 @@ def read_pair(
     for_scores = _options(ids=score_column, columns=columns, exclude=exclude, header=header)
     shared_column = label_column or (score_column if label_ids is None else None)
     for_labels = _options(ids=shared_column, columns=columns, exclude=exclude, header=header, label_form=label_form)
+    if marks is not None:
+        for_labels = replace(for_labels, missing=marks.of_missing, unlisted=marks.unlisted)
     middle = 1.0 if progress is None else _shares([_size_of(scores), _size_of(labels)])[1]
     score_tables = _tables_of("scores", scores, SCORES, for_scores, part_of(progress, 0.0, middle))
     label_tables = _tables_of("labels", labels, LABELS, for_labels, part_of(progress, middle, 1.0))
@@ -191,7 +200,7 @@ def read_pair(
         scores = _scores_of_tables(one, for_scores, known)
     if label_tables:
         for_labels = _for_labels(other, for_labels)
-        labels = _labels_of_tables(other, for_labels, known or scores.class_names or ())
+        labels = _labels_or_advice(other, for_labels, known or scores.class_names or ())
     if score_ids is not None:
         scores = replace(scores, ids=_checked_ids(_file_or("ids", ids), score_ids, scores.num_rows))
     if own_ids is not None:
@@ -199,7 +208,46 @@ def read_pair(
     if (ids is not None or label_ids is not None) and (scores.ids is None or labels.ids is None):
         raise _ids_missing(scores if scores.ids is None else labels)
     aligned = align(scores, labels, names, join)
-    return replace(aligned, notes=(*notes, *aligned.notes))
+    aligned = replace(aligned, notes=(*notes, *aligned.notes))
+    if labels.listed is not None:
+        listed = labels.listed if own_ids is None else replace(labels.listed, ids=labels.ids)
+        aligned = aligned.with_mask(listed, KNOWN, labels, names, join)
+    elif marks is not None and marks.unlisted:
+        raise InputError(
+            f"{labels.name}: expected a list of verified labels for unknown='unlisted' (--unknown unlisted), such as "
+            "OpenImages' ImageID,LabelName,Confidence or LVIS' instances, got other labels"
+        )
+    if mask is not None:
+        own, kind = _read_mask(mask, labels, for_labels, known or aligned.class_names or ())
+        aligned = aligned.with_mask(own, kind, labels, names, join)
+    return aligned
+
+
+def _read_mask(mask: Any, labels: Labels, for_labels: Options, class_names: Iterable[str]) -> tuple[Labels, str]:
+    """A mask in the form of labels, and whether it has the cells that are known or those that are not.
+
+    Columns of True and False, or of 1 and 0, say where labels are known. Lists and sparse matrices have the unknown
+    cells.
+    """
+    if isinstance(mask, CellMask):
+        return Labels(mask.cells, name=mask.name), mask.kind
+    options = Options(for_labels.ids, for_labels.columns, for_labels.exclude, None, for_labels.header)
+    tables = _tables_of("mask", mask, MASK, options, None)
+    options = _for_labels(tables, options)
+    found = _labels_of_tables(tables, replace(options, label_form=_form_of_mask(tables)), class_names)
+    is_dense = hasattr(found.values, "shape") and getattr(found.values, "ndim", 2) == 2
+    if not is_dense and found.ids is None and labels.ids is not None and found.num_rows != labels.num_rows:
+        raise InputError(
+            f"{found.name}: expected ids, or a line for each of {labels.num_rows} rows of labels, got none"
+        )
+    return found, KNOWN if is_dense else UNKNOWN
+
+
+def _form_of_mask(tables: Sequence[Table]) -> str | None:
+    """Lines of an id and a class list cells one by one, so that an id may have several lines."""
+    return (
+        "long" if all(table.columns and not table.positions({NUMBER, BOOL, LIST, MATRIX}) for table in tables) else None
+    )
 
 
 def read_train_counts(
@@ -495,10 +543,33 @@ def _form(values: Any) -> tuple[str, str]:
 def _labels_of_tables(tables: Sequence[Table], options: Options, class_names: Iterable[str]) -> Labels:
     shards = []
     for table in tables:
+        verified = published.listed(table) if options.unlisted else None
         table, is_long = published.unfold(table)
         own = replace(options, label_form="long") if is_long and options.label_form is None else options
-        shards.append(labels_of(table, own, class_names))
-    return shards[0] if len(shards) == 1 else _join_labels(shards)
+        found = labels_of(table, own, class_names)
+        shards.append(found if verified is None else _with_listed(found, labels_of(verified[0], own, class_names)))
+    if len(shards) == 1:
+        return shards[0]
+    joined = _join_labels(shards)
+    listed = [shard.listed for shard in shards if shard.listed is not None]
+    return replace(joined, listed=_join_labels(listed) if len(listed) == len(shards) else None)
+
+
+def _labels_or_advice(tables: Sequence[Table], options: Options, class_names: Iterable[str]) -> Labels:
+    """Labels of tables; the error for a missing cell names the option that takes it as unknown."""
+    try:
+        return _labels_of_tables(tables, options, class_names)
+    except InputError as error:
+        if options.missing or not str(error).endswith(("an empty cell", "a null", "a missing value")):
+            raise
+        advice = "if it is an unknown label, unknown='nan' (--unknown nan) leaves the cell out"
+        raise InputError(f"{error}; {advice}") from None
+
+
+def _with_listed(labels: Labels, listed: Labels) -> Labels:
+    """Labels beside all cells that were verified, which no longer count as absent where they are not listed."""
+    notes = tuple(note.replace(published.COUNT_AS_ABSENT, "") for note in labels.notes)
+    return replace(labels, notes=notes, listed=listed)
 
 
 def _join_labels(shards: Sequence[Labels]) -> Labels:

@@ -70,6 +70,8 @@ IDS = Role(
     ),
 )
 ROLES = (SCORES, LABELS, COUNTS, IDS)
+MASK = Role("mask", frozenset({"mask", "y_mask", "known", "label_mask", "labels_mask", "known_mask"}))
+"""No member of `ROLES`: labels and scores may have these names, as they could before there were masks."""
 
 
 def plain(name: str) -> str:

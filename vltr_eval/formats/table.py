@@ -147,6 +147,10 @@ class Table:
         first_line: For text whose first line can be a header of numbers or a row: the same table, read the other way.
         row_word: How messages count rows: "row" from 0, or "line" from 1.
         notes: Sentences about what the reader left out or changed.
+        read_marked: Reads number and bool columns as `read_matrix`, with NaN for missing cells; None where the reader
+            meets no missing cells. Columns of ``blank`` are read too.
+        blank: Positions of columns in which every cell is missing.
+        known: One list for each row, of the class indices that someone verified, positive or not; None without such.
     """
 
     source: Source | str
@@ -162,6 +166,27 @@ class Table:
     first_line: Table | None = None
     row_word: str = "row"
     notes: tuple[str, ...] = field(default=())
+    read_marked: Callable[[Sequence[int]], np.ndarray] | None = None
+    blank: frozenset[int] = frozenset()
+    known: Lists | None = None
+
+    def with_missing(self) -> Table:
+        """The same table, with NaN for missing cells in columns of numbers."""
+        read_marked, read_column = self.read_marked, self.read_column
+        if read_marked is None:
+            return self
+        columns = tuple(
+            replace(column, kind=NUMBER, dtype="float64") if position in self.blank else column
+            for position, column in enumerate(self.columns)
+        )
+
+        def read_one(position: int) -> Any:
+            if columns[position].kind not in (NUMBER, BOOL) or columns[position].is_index:
+                return read_column(position)
+            values = read_marked([position])[:, 0]
+            return values if position in self.blank or np.isnan(values).any() else read_column(position)
+
+        return replace(self, columns=columns, read_matrix=read_marked, read_column=read_one)
 
     @property
     def name(self) -> str:

@@ -927,6 +927,15 @@ def _table(reader: _Reader, skip: int, names: list[str] | None) -> Table:
         content.columns,
         read_matrix=content.read_matrix,
         read_column=content.read_column,
+        read_marked=content.read_marked,
+        blank=frozenset(
+            column
+            for column, state in enumerate(states)
+            if names is not None
+            and state.type != _TEXT
+            and not state.is_code
+            and (not state.has_value or (state.fault is not None and has_role(names[column], LABELS)))
+        ),
     )
 
 
@@ -984,6 +993,38 @@ class _Content:
             whole[start : start + len(values)] = values
         result: np.ndarray = whole[self.skip :]
         return result
+
+    def read_marked(self, positions: Sequence[int]) -> np.ndarray:
+        """Columns of numbers, (N, K), with NaN for missing cells; columns without any value are missing throughout."""
+        if all(self.columns[position].kind != TEXT and self.states[position].fault is None for position in positions):
+            return self.read_matrix(positions)
+        matrix = np.empty((1 - self.skip + self.reader.num_rows, len(positions)))
+        for number, position in enumerate(positions):
+            if self.columns[position].kind != TEXT and self.states[position].fault is None:
+                matrix[:, number] = self.read_column(position)
+            else:
+                matrix[:, number] = self._with_missing(position)
+        return matrix
+
+    def _with_missing(self, position: int) -> np.ndarray:
+        """One column whose missing cells are NaN. Labels have few distinct cells, so each is looked at once."""
+        kind = self.states[position].type
+        cells = np.array([cell.strip() for cell in self.reader.text(position).split(b"\0")[self.skip :]])
+        distinct, of_row = np.unique(cells, return_inverse=True)
+        values = np.full(len(distinct), np.nan)
+        for number, cell in enumerate(distinct.tolist()):
+            if cell in _MISSING_WORDS:
+                continue
+            value, state = _read_cell(cell, kind)
+            if not state.has_value:
+                row = int(np.argmax(of_row == number))
+                expected = "True or False" if kind == _BOOL else "a number or an empty cell"
+                raise InputError(
+                    f"{self.reader.source}: row {row}, column {self._names([position])}: expected {expected}, got "
+                    f"{quote(cell.decode())}"
+                )
+            values[number] = value
+        return values[of_row.reshape(-1)]
 
     def _check_numbers(self, position: int) -> None:
         """Raise InputError for the first cell of a column that is no number."""

@@ -120,6 +120,8 @@ def bootstrap(
     clusters: Any = None,
     metrics: Sequence[str] = ("average_precision", "roc_auc"),
     topk: int | Iterable[int] = (),
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> BootstrapResult:
@@ -144,6 +146,8 @@ def bootstrap(
             clip. None resamples single rows.
         metrics: Names of functions: ``average_precision``, ``roc_auc``, ``expected_sampled_average_precision``.
         topk: The values of k for Acc@k.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done, from the calling thread.
 
@@ -172,7 +176,7 @@ def bootstrap(
     method, seed = _check_method(method), check_seed(seed)
     if not names and not ks:
         raise ValueError("metrics: expected at least one metric, or topk, got none")
-    inputs = read_inputs(scores, labels)
+    inputs = read_inputs(scores, labels, mask=mask, unknown=unknown)
     matrix = inputs.scores
     if matrix.device.index is not None:
         raise ValueError(f"scores: expected an array in CPU memory, got one on {matrix.device}; pass scores.cpu()")

@@ -17,6 +17,8 @@ def calibration(
     labels: Any,
     *,
     bins: int = 15,
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Calibration:
@@ -31,6 +33,8 @@ def calibration(
         labels: Labels of the rows; see `vltr_eval.evaluate`.
         bins: The number of bins of equal width from 0 to 1, at most 1,000. Bin k holds k / bins < score <=
             (k + 1) / bins, and the first one 0 as well.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done.
 
@@ -49,6 +53,6 @@ def calibration(
         Naeini, Cooper and Hauskrecht, AAAI 2015, and Guo et al., ICML 2017, for the binned error; Brier, 1950.
     """
     bins = check_bins(bins)
-    inputs = read_inputs(scores, labels)
+    inputs = read_inputs(scores, labels, mask=mask, unknown=unknown)
     sums = calibration_sums(inputs.scores, inputs.positives(threads=threads), bins, threads=threads, progress=progress)
     return Calibration(bins, inputs.scores.num_rows, sums)

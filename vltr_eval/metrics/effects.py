@@ -30,6 +30,8 @@ def row_effects(
     groups: Mapping[str, Sequence[int] | np.ndarray] | None = None,
     prevalence: float = 0.5,
     absent: str = "nan",
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute the drop-one effect of each row: the mean of a metric over classes without the row, minus the mean.
@@ -45,6 +47,8 @@ def row_effects(
         groups: Class indices by the name of a group, such as those of head, medium and tail. No class is in two groups.
         prevalence: The class prevalence of calibrated AP.
         absent: "nan" leaves classes without positives out of the means; "zero" counts their AP as 0.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -64,7 +68,7 @@ def row_effects(
     Source:
         csrc/core/effect_core.hpp has the formulas; docs/intervals.md says what the errors cover.
     """
-    matrix, positives = read_matrix_and_positives(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads, mask, unknown)
     known = _checked_groups(groups or {}, matrix.num_classes)
     table = rank_scan(matrix, positives, threads=threads).table
     columns = EffectColumns(
@@ -87,6 +91,8 @@ def class_intervals(
     metric: str = "average_precision",
     level: float = 0.95,
     prevalence: float = 0.5,
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute an interval of a metric of each class, by Wilson's formula with an effective number of positives.
@@ -98,6 +104,8 @@ def class_intervals(
             "calibrated_average_precision".
         level: The confidence level, between 0 and 1.
         prevalence: The class prevalence of calibrated AP.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -116,7 +124,7 @@ def class_intervals(
         See `vltr_eval.intervals.effective_n`.
     """
     kind = _metric_of(metric).interval
-    matrix, positives = read_matrix_and_positives(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads, mask, unknown)
     table: RankTable = rank_scan(matrix, positives, threads=threads).table
     prevalences = [checked_prevalence(prevalence)] if metric == "calibrated_average_precision" else []
     values = getattr(table, metric)(*prevalences)

@@ -50,7 +50,14 @@ __all__ = [
 
 
 def average_precision(
-    scores: Any, labels: Any, *, absent: str = "nan", sample_weight: Any = None, threads: int | None = None
+    scores: Any,
+    labels: Any,
+    *,
+    absent: str = "nan",
+    sample_weight: Any = None,
+    mask: Any = None,
+    unknown: Any = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Compute the average precision of each class, the area under its step-wise precision-recall curve.
 
@@ -62,6 +69,8 @@ def average_precision(
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         absent: Value of classes without positives: "nan", or "zero" for 0.
         sample_weight: (N,) finite weights of the rows, not negative; None weighs all rows the same.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -77,8 +86,8 @@ def average_precision(
     """
     value = absent_value(absent)
     if sample_weight is None:
-        return _metric_of(scores, labels, "average_precision", value, threads)
-    matrix, positives = read_matrix_and_positives(scores, labels, threads)
+        return _metric_of(scores, labels, "average_precision", value, threads, mask, unknown)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads, mask, unknown)
     weights = _read_weights(sample_weight, matrix)
     of_positives: Any = positives.core_with(matrix)  # three arguments, or two on a device
     core: Any = weights.core if isinstance(weights, Matrix) else weights
@@ -117,9 +126,11 @@ def _check_weight_of_classes(weights: np.ndarray | Matrix, positives: Positives,
         _check_weight_of_class(weights, positives.rows_of(c), c)
 
 
-def _metric_of(scores: Any, labels: Any, metric: str, undefined: float, threads: int | None) -> np.ndarray:
+def _metric_of(
+    scores: Any, labels: Any, metric: str, undefined: float, threads: int | None, mask: Any, unknown: Any
+) -> np.ndarray:
     """Compute a metric of each class that a scan gives without the rank table."""
-    values = scan_metric(*read_matrix_and_positives(scores, labels, threads), metric, threads=threads)
+    values = scan_metric(*read_matrix_and_positives(scores, labels, threads, mask, unknown), metric, threads=threads)
     if not np.isnan(undefined):
         values[np.isnan(values)] = undefined
     return values
@@ -161,7 +172,14 @@ def _bad_weight(weight: float, row: int) -> ValueError:
 
 
 def mean_average_precision(
-    scores: Any, labels: Any, *, absent: str = "nan", sample_weight: Any = None, threads: int | None = None
+    scores: Any,
+    labels: Any,
+    *,
+    absent: str = "nan",
+    sample_weight: Any = None,
+    mask: Any = None,
+    unknown: Any = None,
+    threads: int | None = None,
 ) -> float:
     """Compute mAP, the mean of `average_precision` over the defined classes.
 
@@ -170,6 +188,8 @@ def mean_average_precision(
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         absent: "nan" leaves classes without positives out of the mean; "zero" counts their AP as 0.
         sample_weight: (N,) finite weights of the rows, not negative; None weighs all rows the same.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -184,11 +204,15 @@ def mean_average_precision(
         0.8333333333333333
     """
     return mean_of_defined(
-        average_precision(scores, labels, absent=absent, sample_weight=sample_weight, threads=threads)
+        average_precision(
+            scores, labels, absent=absent, sample_weight=sample_weight, mask=mask, unknown=unknown, threads=threads
+        )
     )
 
 
-def roc_auc(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarray:
+def roc_auc(
+    scores: Any, labels: Any, *, mask: Any = None, unknown: Any = None, threads: int | None = None
+) -> np.ndarray:
     """Compute the area under the ROC curve of each class.
 
     It is the probability that a positive has a higher score than a negative; a tie counts one half.
@@ -196,6 +220,8 @@ def roc_auc(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarr
     Args:
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -209,11 +235,11 @@ def roc_auc(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarr
         >>> roc_auc(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))
         array([0.5])
     """
-    return _metric_of(scores, labels, "roc_auc", np.nan, threads)
+    return _metric_of(scores, labels, "roc_auc", np.nan, threads, mask, unknown)
 
 
 def expected_sampled_average_precision(
-    scores: Any, labels: Any, *, absent: str = "nan", threads: int | None = None
+    scores: Any, labels: Any, *, absent: str = "nan", mask: Any = None, unknown: Any = None, threads: int | None = None
 ) -> np.ndarray:
     """Compute exact SAP, the mean of `sampled_average_precision` over infinitely many trials, in closed form.
 
@@ -223,6 +249,8 @@ def expected_sampled_average_precision(
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         absent: Value of classes without positives: "nan", or "zero" for 0.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -241,11 +269,20 @@ def expected_sampled_average_precision(
         csrc/core/sap_core.hpp derives the formula. SAP is from "A Study on Action Detection in the Wild"
         (arXiv 1904.12993).
     """
-    return _metric_of(scores, labels, "expected_sampled_average_precision", absent_value(absent), threads)
+    return _metric_of(
+        scores, labels, "expected_sampled_average_precision", absent_value(absent), threads, mask, unknown
+    )
 
 
 def calibrated_average_precision(
-    scores: Any, labels: Any, *, prevalence: float = 0.5, absent: str = "nan", threads: int | None = None
+    scores: Any,
+    labels: Any,
+    *,
+    prevalence: float = 0.5,
+    absent: str = "nan",
+    mask: Any = None,
+    unknown: Any = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Compute average precision at a fixed class prevalence, to compare classes of different frequency.
 
@@ -257,6 +294,8 @@ def calibrated_average_precision(
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         prevalence: The share of positives pi, between 0 and 1.
         absent: Value of classes without positives: "nan", or "zero" for 0.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -273,10 +312,14 @@ def calibrated_average_precision(
     Source:
         Siblini et al., "Master your metrics with calibration", 2020.
     """
-    return rank_table(scores, labels, threads=threads).calibrated_average_precision(prevalence, absent=absent)
+    return rank_table(scores, labels, mask=mask, unknown=unknown, threads=threads).calibrated_average_precision(
+        prevalence, absent=absent
+    )
 
 
-def precision_recall_curve(scores: Any, labels: Any, *, threads: int | None = None) -> list[PrecisionRecallCurve]:
+def precision_recall_curve(
+    scores: Any, labels: Any, *, mask: Any = None, unknown: Any = None, threads: int | None = None
+) -> list[PrecisionRecallCurve]:
     """Compute the step-wise precision-recall curve of each class at the distinct scores of its positives.
 
     Thresholds at other scores would only add points of equal recall and lower precision.
@@ -284,6 +327,8 @@ def precision_recall_curve(scores: Any, labels: Any, *, threads: int | None = No
     Args:
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -297,17 +342,21 @@ def precision_recall_curve(scores: Any, labels: Any, *, threads: int | None = No
         >>> precision_recall_curve(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]))[0].precision
         array([1.        , 0.66666667])
     """
-    table = rank_table(scores, labels, threads=threads)
+    table = rank_table(scores, labels, mask=mask, unknown=unknown, threads=threads)
     return [table.precision_recall_curve(c) for c in range(table.num_classes)]
 
 
-def precision_at_recall(scores: Any, labels: Any, *, recall: float, threads: int | None = None) -> np.ndarray:
+def precision_at_recall(
+    scores: Any, labels: Any, *, recall: float, mask: Any = None, unknown: Any = None, threads: int | None = None
+) -> np.ndarray:
     """Compute the best precision among the thresholds with at least a given recall.
 
     Args:
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         recall: The least recall.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -321,16 +370,20 @@ def precision_at_recall(scores: Any, labels: Any, *, recall: float, threads: int
         >>> precision_at_recall(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]), recall=0.6)
         array([0.66666667])
     """
-    return rank_table(scores, labels, threads=threads).precision_at_recall(recall)
+    return rank_table(scores, labels, mask=mask, unknown=unknown, threads=threads).precision_at_recall(recall)
 
 
-def recall_at_precision(scores: Any, labels: Any, *, precision: float, threads: int | None = None) -> np.ndarray:
+def recall_at_precision(
+    scores: Any, labels: Any, *, precision: float, mask: Any = None, unknown: Any = None, threads: int | None = None
+) -> np.ndarray:
     """Compute the best recall among the thresholds with at least a given precision.
 
     Args:
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         precision: The least precision.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -344,10 +397,12 @@ def recall_at_precision(scores: Any, labels: Any, *, precision: float, threads: 
         >>> recall_at_precision(np.float32([[.9], [.8], [.7]]), np.uint8([[1], [0], [1]]), precision=0.9)
         array([0.5])
     """
-    return rank_table(scores, labels, threads=threads).recall_at_precision(precision)
+    return rank_table(scores, labels, mask=mask, unknown=unknown, threads=threads).recall_at_precision(precision)
 
 
-def tie_rate(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndarray:
+def tie_rate(
+    scores: Any, labels: Any, *, mask: Any = None, unknown: Any = None, threads: int | None = None
+) -> np.ndarray:
     """Compute the share of each class's positives that have the same score as a negative.
 
     A value much above 0 indicates a saturated sigmoid or low precision. The row order would then decide the AP of other
@@ -356,6 +411,8 @@ def tie_rate(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndar
     Args:
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -369,15 +426,19 @@ def tie_rate(scores: Any, labels: Any, *, threads: int | None = None) -> np.ndar
         >>> tie_rate(np.float32([[.9], [.9], [.7]]), np.uint8([[1], [0], [1]]))
         array([0.5])
     """
-    return rank_table(scores, labels, threads=threads).tie_rate()
+    return rank_table(scores, labels, mask=mask, unknown=unknown, threads=threads).tie_rate()
 
 
-def tie_interval(scores: Any, labels: Any, *, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def tie_interval(
+    scores: Any, labels: Any, *, mask: Any = None, unknown: Any = None, threads: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Compute the lowest and highest AP of each class that an order of tied rows could give.
 
     Args:
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -391,10 +452,12 @@ def tie_interval(scores: Any, labels: Any, *, threads: int | None = None) -> tup
         >>> tie_interval(np.float32([[.9], [.9]]), np.uint8([[1], [0]]))
         (array([0.5]), array([1.]))
     """
-    return rank_table(scores, labels, threads=threads).tie_interval()
+    return rank_table(scores, labels, mask=mask, unknown=unknown, threads=threads).tie_interval()
 
 
-def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> PositiveScores:
+def positive_scores(
+    scores: Any, labels: Any, *, mask: Any = None, unknown: Any = None, threads: int | None = None
+) -> PositiveScores:
     """Find the distinct scores of the positives of each class, which shards exchange before they count.
 
     Merge those of all shards, then count each shard with ``rank_table(..., thresholds=merged)``. The merged tables are
@@ -403,6 +466,8 @@ def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> 
     Args:
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -416,11 +481,17 @@ def positive_scores(scores: Any, labels: Any, *, threads: int | None = None) -> 
         >>> positive_scores(np.float32([[.9], [.5], [.7]]), np.uint8([[1], [1], [0]])).scores
         array([0.9, 0.5], dtype=float32)
     """
-    return find_positive_scores(*read_matrix_and_positives(scores, labels, threads), threads=threads)
+    return find_positive_scores(*read_matrix_and_positives(scores, labels, threads, mask, unknown), threads=threads)
 
 
 def rank_table(
-    scores: Any, labels: Any, *, thresholds: PositiveScores | None = None, threads: int | None = None
+    scores: Any,
+    labels: Any,
+    *,
+    thresholds: PositiveScores | None = None,
+    mask: Any = None,
+    unknown: Any = None,
+    threads: int | None = None,
 ) -> RankTable:
     """Make the rank table: a few integers per positive, from which every metric follows.
 
@@ -434,6 +505,8 @@ def rank_table(
             a list of class indices per row, (N,) class indices, `LabelPairs`, or `Positives`; see
             `Positives.from_labels`. A row may have several labels or none.
         thresholds: Scores to count against instead of those of ``labels``; see `positive_scores`.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -449,5 +522,5 @@ def rank_table(
         (array([0.83333333]), array([0.5]))
     """
     threads = num_threads(threads)  # once: it asks the system
-    matrix, positives = read_matrix_and_positives(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads, mask, unknown)
     return rank_scan(matrix, positives, thresholds=thresholds, threads=threads).table

@@ -42,6 +42,8 @@ def sampled_average_precision(
     seed: int = 0,
     absent: str = "nan",
     return_trials: bool = False,
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
 ) -> SampledAP:
     """Compute sampled AP: the mean over trials of AP on all positives and as many random negatives.
@@ -57,6 +59,8 @@ def sampled_average_precision(
         seed: Seed of the draws, an integer from 0 to 2**64 - 1.
         absent: Value of classes without positives: "nan", or "zero" for 0.
         return_trials: Whether the result has the AP of each trial.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -74,7 +78,7 @@ def sampled_average_precision(
         "A Study on Action Detection in the Wild" (arXiv 1904.12993).
     """
     value = absent_value(absent)
-    matrix, positives = read_matrix_and_positives(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads, mask, unknown)
     scan = rank_scan(matrix, positives, trials=check_trials(trials), seed=seed, threads=threads)
     of_trials = cast("np.ndarray", scan.trials)  # the scan has trials
     of_trials[:, positives.counts == 0] = value

@@ -56,6 +56,8 @@ def choose_thresholds(
     header: bool | None = None,
     label_form: str | None = None,
     join: str = "exact",
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Thresholds:
@@ -105,7 +107,7 @@ def choose_thresholds(
     chosen = EvalOptions(
         sap=None, topk=None, train_counts=train_counts, bounds=bounds, class_names=class_names, groups=groups
     )
-    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join)
+    reading = ReadingOptions(ids, label_ids, columns, exclude, header, label_form, join, mask, unknown)
     inputs, _, class_info = read_with_options(scores, labels, chosen, reading)
     pools = _checked_pools(pool_by, inputs.scores.num_classes) if isinstance(pool_by, Mapping) else None
     thresholds, _ = choose_thresholds_of(

@@ -13,7 +13,13 @@ __all__ = ["topk_accuracy"]
 
 
 def topk_accuracy(
-    scores: Any, labels: Any, *, k: int | Iterable[int] = (1, 5), threads: int | None = None
+    scores: Any,
+    labels: Any,
+    *,
+    k: int | Iterable[int] = (1, 5),
+    mask: Any = None,
+    unknown: Any = None,
+    threads: int | None = None,
 ) -> dict[int, float]:
     """Compute Acc@k (hit@k): the share of labelled rows with one of their labels among their k highest scores.
 
@@ -23,6 +29,8 @@ def topk_accuracy(
         scores: (N, C) array of any real dtype; see `rank_table`.
         labels: Labels of the rows, (N, C) of 0/1 or another form; see `rank_table`.
         k: One value of k, or several. A k above the number of classes counts every labelled row.
+        mask: Which labels are known; see `vltr_eval.evaluate`.
+        unknown: The value of labels that marks an unknown cell; see there.
         threads: Number of CPU threads; all cores if None.
 
     Returns:
@@ -37,6 +45,6 @@ def topk_accuracy(
         {1: 0.5, 2: 1.0}
     """
     values = check_topk(k)
-    matrix, positives = read_matrix_and_positives(scores, labels, threads)
+    matrix, positives = read_matrix_and_positives(scores, labels, threads, mask, unknown)
     hits = Hits.from_ranks(rank_scan(matrix, positives, ranks=True, threads=threads).ranks, positives, values)
     return {value: hits.rate(value) for value in values}

@@ -289,10 +289,15 @@ def _inspect_labels(inspection: Inspection, positives: Positives) -> bool:
     inspection.facts.append(("", f"{by_class.min():,} to {by_class.max():,} a class, mean {by_class.mean():.1f}"))
     inspection.facts.append(("", f"{by_row.min():,} to {by_row.max():,} a row, mean {by_row.mean():.2f}"))
     inspection.facts.append(("", f"rows without labels: {unlabelled or 'none'}"))
+    if positives.unknown is not None:
+        unknown = positives.unknown.counts
+        cells = positives.num_rows * positives.num_classes
+        share = f"{int(unknown.sum()):,} of {cells:,} ({unknown.sum() / cells:.1%})"
+        inspection.facts.append(("", f"unknown cells: {share}, in {np.count_nonzero(unknown):,} classes"))
     inspection.facts.append(("", f"absent classes: {len(absent) or 'none'}"))
     if absent:
         inspection.warnings.append(f"no positives {_listed(absent, len(by_class))}")
-    full = np.flatnonzero(by_class == positives.num_rows).tolist()
+    full = np.flatnonzero((positives.num_negatives == 0) & (by_class > 0)).tolist()
     if full:
         inspection.warnings.append(f"no negatives {_listed(full, len(by_class))}")
     return True

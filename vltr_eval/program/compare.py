@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     base, new = checked_systems(args)
     files = [path for system in (base, *new) for path in system]
-    inputs = (*files, args.labels, args.counts, args.groups, args.clusters, args.slices)
+    inputs = (*files, args.labels, args.counts, args.groups, args.clusters, args.slices, args.unknown)
     taken = {os.path.realpath(path) for path in inputs if path is not None}
     check_form(args, *(["json"] if args.json == STDOUT else []))
     if args.means is not None and not (args.markdown or args.latex):
@@ -232,6 +232,7 @@ _OF_PREDICTIONS = (
     "exclude_columns",
     "header",
     "label_form",
+    "unknown",
     "counts",
     "groups",
     "class_names",

@@ -183,7 +183,7 @@ def run(args: argparse.Namespace) -> int:
             class_info = read_class_info(args, matrix.num_classes, inputs.class_names, groups)
             settings = replace(settings, partitions=class_info.own_partitions)
             settings, class_info = read_command_thresholds(args, settings, class_info, matrix.num_classes)
-            chunks = share_of_rows(matrix, inputs.labels, communicator, args.threads)
+            chunks = share_of_rows(inputs, communicator, args.threads)
             if chunks and communicator.size == 1:
                 class_info = class_info.checked_for(chunks[0].positives, None if args.join == POSITION else inputs.ids)
             clusters = read_clusters(args.clusters, matrix)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vltr_eval._base.arrays import Matrix, borrow_matrix
 from vltr_eval._base.groups import DEFAULT_BOUNDS, flat_group_name, preset_of, read_bounds
 from vltr_eval._base.ranks import Communicator, SingleProcess
@@ -62,12 +64,22 @@ def read_command_inputs(args: argparse.Namespace, progress: Callable[[float], No
 def reading_options(args: argparse.Namespace) -> ReadingOptions:
     """The options of reading."""
     return ReadingOptions(
-        args.ids, args.label_ids, args.columns, args.exclude_columns, args.header, args.label_form, args.join
+        args.ids,
+        args.label_ids,
+        args.columns,
+        args.exclude_columns,
+        args.header,
+        args.label_form,
+        args.join,
+        None,
+        args.unknown,
     )
 
 
 def id_files(args: argparse.Namespace) -> list[str]:
-    return [ids for ids in (args.ids, args.label_ids) if ids is not None and os.path.isfile(ids)]
+    """The files of --ids, --label-ids and --unknown, which are inputs too."""
+    named = (args.ids, args.label_ids, args.unknown)
+    return [name for name in named if name is not None and os.path.isfile(name)]
 
 
 def read_scores_alone(args: argparse.Namespace) -> Matrix:
@@ -204,13 +216,20 @@ def refuse_no_positives(counts: Any) -> None:
         raise ValueError("labels: no positives in any class, so no metric is defined")
 
 
-def share_of_rows(
-    matrix: Matrix, labels: Any, communicator: SingleProcess | Communicator, threads: int | None
-) -> list[Chunk]:
+def share_of_rows(inputs: Inputs, communicator: SingleProcess | Communicator, threads: int | None) -> list[Chunk]:
     """The rows that this process evaluates: all of them, or its share when there are several."""
+    matrix, labels = inputs.scores, inputs.labels
     first, end = (matrix.num_rows * rank // communicator.size for rank in (communicator.rank, communicator.rank + 1))
     if first == end:
         return []
+    if inputs.marks is not None or inputs.masks:
+        positives = inputs.positives(threads=threads)
+        if communicator.size > 1:
+            kept = np.zeros(matrix.num_rows, bool)
+            kept[first:end] = True
+            positives = positives.select(kept)
+            matrix = matrix.select([(first, end)])
+        return [Chunk(matrix, positives, None, first)]
     if communicator.size > 1:
         matrix = matrix.select([(first, end)])
         labels = rows_between(labels, first, end)

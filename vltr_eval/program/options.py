@@ -11,6 +11,7 @@ from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.groups import DEFAULT_BOUNDS, PRESETS, Bounds, checked_bounds
 from vltr_eval.formats import FORMS
 from vltr_eval.formats.align import JOINS
+from vltr_eval.formats.unknown_marks import split_unknown
 from vltr_eval.priors.weights import PRIORS
 from vltr_eval.program.limits import add_fail_under
 from vltr_eval.report.settings import MAX_BINS, MAX_TRIALS, check_bins
@@ -65,6 +66,13 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         type=parse_yes_or_no,
         metavar="yes|no",
         help="whether a first line that can be a header or a row is a header",
+    )
+    parser.add_argument(
+        "--unknown",
+        type=parse_unknown,
+        metavar="MARK|FILE",
+        help="cells of LABELS that are neither positive nor negative, which their class leaves out: -1, nan (an empty "
+        "cell, a null), -1,nan, voc, chexpert, unlisted, or a file of a mask, True where a label is known",
     )
     parser.add_argument(
         "--label-form", choices=FORMS, metavar="FORM", help=f"how to read LABELS: {', '.join(FORMS)} (default: by rule)"
@@ -258,6 +266,14 @@ def parse_names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"expected column names, got {text!r}")
     return names
+
+
+def parse_unknown(text: str) -> str:
+    try:
+        split_unknown(text, None)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
+    return text
 
 
 def parse_yes_or_no(text: str) -> bool:

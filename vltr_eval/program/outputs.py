@@ -167,6 +167,8 @@ def check_names(args: argparse.Namespace, settings: Settings) -> None:
         counts = [] if args.counts is None else ["group", "train_count"]
         try:
             clustered = getattr(args, "clusters", None) is not None
-            read_sort(args.sort, settings.class_columns([*names, *counts], priors, clustered=clustered))
+            unknown = getattr(args, "unknown", None) is not None
+            columns = settings.class_columns([*names, *counts], priors, clustered=clustered, unknown=unknown)
+            read_sort(args.sort, columns)
         except ValueError as error:
             args.refuse(f"argument --{error}")

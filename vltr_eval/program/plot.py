@@ -276,7 +276,7 @@ def _evaluate(args: argparse.Namespace, settings: Settings, progress: Progress) 
     matrix = inputs.scores
     class_info = read_class_info(args, matrix.num_classes, inputs.class_names, read_stated_groups(args))
     settings = replace(settings, partitions=class_info.own_partitions)
-    chunks = share_of_rows(matrix, inputs.labels, SINGLE_PROCESS, args.threads)
+    chunks = share_of_rows(inputs, SINGLE_PROCESS, args.threads)
     found = count_chunks(
         settings,
         chunks,
@@ -290,7 +290,7 @@ def _evaluate(args: argparse.Namespace, settings: Settings, progress: Progress) 
 
 
 _OF_COUNTING = ("counts", "groups", "bounds", "absent")
-_OF_READING = ("ids", "label_ids", "columns", "exclude_columns", "header", "label_form")
+_OF_READING = ("ids", "label_ids", "columns", "exclude_columns", "header", "label_form", "unknown")
 
 
 def _is_report(path: str) -> bool:

@@ -140,6 +140,7 @@ _COLUMN_READERS: dict[str, Callable[[Any], Any]] = {
     "num_positives": read_count,
     "num_negatives": read_count,
     "num_positive_clusters": read_count,
+    "num_unknown": read_count,
 }
 
 

@@ -27,6 +27,7 @@ _OTHERS = {
     "AP_tie_lower": "AP, ties last",
     "AP_tie_upper": "AP, ties first",
     "num_positive_clusters": "clusters",
+    "num_unknown": "unknown",
 }
 
 

@@ -41,7 +41,7 @@ from vltr_eval.report.names import (
     interval_names,
     name_under_prior,
 )
-from vltr_eval.report.settings import Settings
+from vltr_eval.report.settings import UNKNOWN_COLUMN, Settings
 from vltr_eval.report.text import (
     class_table,
     group_table,
@@ -299,7 +299,7 @@ class BaseReport(ABC):
         return class_table(
             self._columns,
             (*self.settings.metrics, *self.settings.more_columns),
-            self.COUNTS,
+            {**self.COUNTS, UNKNOWN_COLUMN: "unknown"},
             level=self.settings.interval,
             partitions=[name for name, _ in self.settings.partitions],
             sort=sort,
@@ -415,8 +415,8 @@ class Report(BaseReport):
         groups: The means of "overall" first, then of head, medium and tail if there are train counts, then of
             the groups of one's own.
         classes: Columns of the per-class table, C values each: num_positives, num_negatives, AP, ... Also name, group
-            and train_count where they are known. Each partition of one's own has a column of its name, with None for
-            a class in no group.
+            and train_count where they are known, and num_unknown if there are unknown labels. Each partition of one's
+            own has a column of its name, with None for a class in no group.
         prior_results: The means under other class distributions, if requested. Each adds columns to ``classes``: its AP
             and Acc@k, the share of the weighted labels, and the effective number of positives.
         num_clusters: Number of clusters, if the intervals are of clustered rows; else None. ``classes`` then has
@@ -454,6 +454,11 @@ class Report(BaseReport):
     def num_labels(self) -> int:
         """Number of positives of all classes."""
         return sum(self.classes["num_positives"])
+
+    @property
+    def num_unknown(self) -> int:
+        """Number of cells that are neither positive nor negative, which their classes leave out."""
+        return sum(self.classes.get(UNKNOWN_COLUMN, ()))
 
     def per_class(self) -> pandas.DataFrame:
         """Return the per-class table as a pandas frame, indexed by class; needs ``pip install "vltr[pandas]"``.
@@ -576,6 +581,7 @@ class Report(BaseReport):
             "ties:threshold",
             f"absent:{settings.absent}",
             f"classes:{self._num_defined}/{self.num_classes}",
+            *([f"unknown:{self.num_unknown}"] if self.num_unknown else []),
             *(["priors:" + ",".join(result.name for result in self.prior_results)] if self.prior_results else []),
             *([] if settings.interval is None else [f"ci:{settings.interval!r}"]),
             *([] if self.num_clusters is None else [f"clusters:{self.num_clusters}"]),
@@ -630,6 +636,7 @@ class Report(BaseReport):
             "num_classes": self.num_classes,
             "num_labels": self.num_labels,
             "rows_without_labels": self.rows_without_labels,
+            **({"num_unknown": self.num_unknown} if self.num_unknown else {}),
             **({} if self.num_clusters is None else {"num_clusters": self.num_clusters}),
         }
 
@@ -638,6 +645,13 @@ class Report(BaseReport):
         if self.rows_without_labels:
             text += f"; no labels in {self.rows_without_labels:,} rows"
             text += ", left out of Acc@k" if self.settings.topk else ""
+        if self.num_unknown:
+            classes = sum(count > 0 for count in self.classes[UNKNOWN_COLUMN])
+            cells = self.num_rows * self.num_classes
+            text += (
+                f"\nlabels: {self.num_unknown:,} of {cells:,} cells unknown ({self.num_unknown / cells:.1%}), in "
+                f"{classes:,} class{'es' * (classes != 1)}, which leave them out"
+            )
         return text
 
 

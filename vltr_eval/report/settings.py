@@ -32,6 +32,9 @@ MAX_TRIALS = 2**31 - 1
 CLUSTERS_COLUMN = "num_positive_clusters"
 """The per-class column with the number of clusters that have a positive of the class."""
 
+UNKNOWN_COLUMN = "num_unknown"
+"""The per-class column with the number of cells that are neither positive nor negative, if there are any."""
+
 MAX_BINS = 1000
 
 
@@ -100,7 +103,16 @@ class Settings:
 
     def _check_partitions(self) -> None:
         """Raise ValueError if a column or a mean of the report would have the name of another one."""
-        columns = {"class", "name", "group", "train_count", CLUSTERS_COLUMN, *self.COUNT_COLUMNS, *self.TIE_COLUMNS}
+        columns = {
+            "class",
+            "name",
+            "group",
+            "train_count",
+            CLUSTERS_COLUMN,
+            UNKNOWN_COLUMN,
+            *self.COUNT_COLUMNS,
+            *self.TIE_COLUMNS,
+        }
         for metric in (*METRICS, *self.metrics, *THRESHOLD_COLUMNS, *CALIBRATION_METRICS):
             columns |= {metric.class_name, *interval_names(metric.class_name)}
         columns |= {"share", "effective_positives"}  # under other class distributions, behind their name and a slash
@@ -204,7 +216,12 @@ class Settings:
         return names + [name_under_prior(prior, name) for prior in priors for name in under_prior]
 
     def class_columns(
-        self, known: Iterable[str] = (), priors: Iterable[str] = (), *, clustered: bool = False
+        self,
+        known: Iterable[str] = (),
+        priors: Iterable[str] = (),
+        *,
+        clustered: bool = False,
+        unknown: bool = False,
     ) -> list[str]:
         """Return the columns that the per-class table has under these settings.
 
@@ -212,13 +229,15 @@ class Settings:
             known: Those of name, group and train_count that are known. Partitions of one's own have columns too.
             priors: The names of other class distributions.
             clustered: Whether the intervals are of clustered rows.
+            unknown: Whether there may be unknown labels.
         """
         estimated = self.estimated
         metrics: list[str] = []
         for metric in self.metrics:
             name = metric.class_name
             metrics += [name, *(interval_names(name)[1:] if metric in estimated else ())]
-        counts = [*self.COUNT_COLUMNS, *([CLUSTERS_COLUMN] if clustered else [])]
+        counts = [*self.COUNT_COLUMNS, *([UNKNOWN_COLUMN] if unknown else [])]
+        counts += [CLUSTERS_COLUMN] if clustered else []
         metrics += [metric.class_name for metric in self.more_columns]
         columns = ["class", *known, *(name for name, _ in self.partitions), *counts, *metrics, *self.TIE_COLUMNS]
         under_prior = [*(metric.class_name for metric in self.prior_metrics), "share", "effective_positives"]
