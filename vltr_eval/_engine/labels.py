@@ -429,7 +429,7 @@ def _mask_beside(labels: Matrix, mask: Any, first_row: int) -> CudaUnknownCells 
         matrix = borrow_matrix("mask", mask)
         if matrix.device.index == labels.device.index:
             return read_device_mask(matrix, labels.num_rows, labels.num_classes, first_row).on_device
-        mask = unknown_of_known(mask, labels.num_rows, labels.num_classes, first_row, None)
+        mask = unknown_of_known(mask, labels.num_rows, labels.num_classes, first_row=first_row)
         if mask is None:
             return None
     if isinstance(mask, DeviceUnknownCells) and mask.on_device.device == labels.device.index:
