@@ -413,6 +413,9 @@ def test_functions_take_marks_and_masks_of_labels_on_the_device(cuda, where):
     hidden = on_device(np.where(known, labels, 0.5).astype(np.float32), cuda)
     mask = known if where == "cpu" else on_device(known, cuda)
     assert_agrees(average_precision(there, hidden, mask=mask), expected)
+    plain, all_known = on_device(labels, cuda), np.ones_like(known)
+    all_known = all_known if where == "cpu" else on_device(all_known, cuda)
+    assert_same_bits(average_precision(there, plain, mask=all_known), average_precision(there, plain))
     three_codes = np.where(known, np.where(labels == 1, 1, np.nan), -1)  # CheXpert: a missing value is a negative
     assert_agrees(average_precision(there, on_device(three_codes, cuda), unknown="chexpert"), expected)
     difficult = np.where(known, np.where(labels == 1, 1, -1), 0).astype(np.int8)  # VOC

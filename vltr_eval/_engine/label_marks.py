@@ -57,10 +57,18 @@ def positives_with_unknown(
     if (marks is not None or masks) and not listed and is_dense_on_device(labels, num_classes):
         hidden: UnknownCells | None = None
         for mask in masks:
-            hidden = _cells_of(mask, num_rows, num_classes, threads).union(hidden)
-        values = {} if marks is None else {"unknown": marks.unknown, "absent": marks.absent}
-        places = {name: options[name] for name in ("device", "first_row") if name in options}
-        return positives_on_device(labels, num_rows, num_classes, mask=hidden, **values, **places)
+            cells = _cells_of(mask, num_rows, num_classes, threads)
+            hidden = hidden if cells is None else cells.union(hidden)
+        return positives_on_device(
+            labels,
+            num_rows,
+            num_classes,
+            unknown=() if marks is None else marks.unknown,
+            absent=() if marks is None else marks.absent,
+            mask=hidden,
+            device=options.get("device"),
+            first_row=options.get("first_row", 0),
+        )
     known = [mask.cells for mask in masks if isinstance(mask.cells, np.ndarray)]
     try:
         positives = _read_marked(labels, num_rows, num_classes, marks, options)
