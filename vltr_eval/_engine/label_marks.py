@@ -57,8 +57,8 @@ def positives_with_unknown(
     if (marks is not None or masks) and not listed and is_dense_on_device(labels, num_classes):
         hidden: UnknownCells | None = None
         for mask in masks:
-            cells = _cells_of(mask, num_rows, num_classes, threads)
-            hidden = hidden if cells is None else cells.union(hidden)
+            of_mask = _cells_of(mask, num_rows, num_classes, threads)
+            hidden = hidden if of_mask is None else of_mask.union(hidden)
         return positives_on_device(
             labels,
             num_rows,
