@@ -397,7 +397,7 @@ def test_damaged_unknown_counts_are_refused(tmp_path):
     scores, labels, known = masked_case(50, 4)
     table = rank_scan(scores, labels_of(labels, known)).table
     for damaged in (table.unknown + 50, -1 - table.unknown, table.unknown[1:], table.unknown.astype(np.int32)):
-        bad = RankTable(table.num_rows, table.indptr, table.thresholds, table.tp, table.fp, table.tied, damaged)
+        bad = RankTable(table.num_rows, table.indptr, table.thresholds, table.tp, table.fp, table.tied, unknown=damaged)
         bad.save(tmp_path / "bad.npz")
         with pytest.raises(ValueError, match="expected the arrays of a rank table to fit together"):
             RankTable.load(tmp_path / "bad.npz")

@@ -599,7 +599,7 @@ class _TwoPasses:
         hits = Hits(topk, int(labelled[0]), rows, classes.reshape(len(topk), num_classes))
         counts = counts.reshape(3, len(thresholds.scores))
         of_classes = unknown if unknown.any() else None
-        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, *counts, of_classes)
+        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, *counts, unknown=of_classes)
 
     def _sample(
         self,

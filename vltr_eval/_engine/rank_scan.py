@@ -80,7 +80,7 @@ def rank_scan(
     table: RankTable
     if matrix.device.index is None:
         indptr, keys, *counts = found
-        table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts, unknown)
+        table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts, unknown=unknown)
     else:
         table = DeviceRankTable(matrix.num_rows, matrix.dtype, found, unknown)
     return RankScanResult(table, trial_matrix, rank)
