@@ -77,11 +77,11 @@ class Counter {
                                       Array<std::uint8_t>& cells) {
     if (cells.empty()) cells.resize(kCalibrationRows * kCalibrationStrip);
     for (std::int64_t first = 0; first < rows; first += 16) {
-      std::uint16_t block[kCalibrationStrip];
+      std::uint16_t block[kCalibrationStrip] = {};
       for (std::int64_t j = 0; j < classes; ++j) block[j] = known[j].block[first / 16];
       for (std::int64_t r = 0; r < std::min<std::int64_t>(16, rows - first); ++r) {
         std::uint8_t* const row = cells.data() + (first + r) * kCalibrationStrip;
-        for (std::int64_t j = 0; j < classes; ++j) row[j] = static_cast<std::uint8_t>(-(block[j] >> r & 1));
+        for (std::int64_t j = 0; j < kCalibrationStrip; ++j) row[j] = static_cast<std::uint8_t>(-(block[j] >> r & 1));
       }
     }
     return cells.data();

@@ -224,11 +224,20 @@ class ExtremesSearch {
 
   // Copies the lanes of known rows. Returns their number.
   static std::int64_t copy_known(const Lane* lanes, std::int64_t rows, const RowMask& known, Array<Lane>& to) {
-    if (to.empty()) to.resize(kTileRows);
+    if (to.empty()) to.resize(kTileRows + 1);
     std::int64_t count = 0;
     for (std::int64_t row = 0; row < rows; row += 16) {
-      for (std::uint32_t left = known.block[row / 16]; left != 0; left &= left - 1) {
-        to[count++] = lanes[row + __builtin_ctz(left)];
+      const std::uint32_t block = known.block[row / 16];
+      if (block == 0xFFFFu) {
+        std::copy(lanes + row, lanes + row + 16, to.data() + count);
+        count += 16;
+      } else if (block != 0) {
+        // Without branches, which would be mispredicted. The last block has no lanes after the last row.
+        const std::int64_t end = std::min<std::int64_t>(16, rows - row);
+        for (std::int64_t i = 0; i < end; ++i) {
+          to[count] = lanes[row + i];
+          count += block >> i & 1;
+        }
       }
     }
     return count;

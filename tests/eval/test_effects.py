@@ -418,7 +418,7 @@ def test_laws_of_effects_on_small_classes(data):
 def test_the_core_refuses_groups_that_overflow_the_size_of_its_arrays():
     scores, labels, groups = np.zeros((8, 1)), np.eye(8, 1, dtype=bool), np.zeros(1, np.int64)
     matrix, table = borrow_matrix("scores", scores), rank_table(scores, labels)
-    positives = Positives.from_labels(labels, 8, 1).core_for(matrix)
+    known, *positives = Positives.from_labels(labels, 8, 1).core_with(matrix)
     columns = table.indptr, to_compare_keys(table.thresholds, matrix.dtype), table.tp, table.fp, table.tied
     with pytest.raises(ValueError, match=r"^groups: "):
-        _core.row_effects(matrix.core, *positives, columns, 8, groups, 2**62, [0, 1, 2, 3], 0.5, 1, None)
+        _core.row_effects(known, *positives, columns, 8, groups, 2**62, [0, 1, 2, 3], 0.5, 1, None)

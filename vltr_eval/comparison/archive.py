@@ -145,8 +145,10 @@ def _read(
             int(read_member(archive, "num_rows")),
             columns["indptr"],
             thresholds.view(dtype).reshape(-1),
-            *(columns[name] for name in _TABLE[1:]),
-            unknown=unknown,
+            columns["tp"],
+            columns["fp"],
+            columns["tied"],
+            unknown,
         )
         if not table.is_sound():
             raise ValueError("table")
