@@ -225,6 +225,35 @@ def test_a_dense_mask_hides_whatever_label_stands_in_a_cell():
     np.testing.assert_array_equal(positive, TRUTH & KNOWN)
 
 
+def test_marks_for_lists_of_classes_are_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"labels": [[0], None, [1, 2]]}), tmp_path / "l.parquet")
+    (tmp_path / "l.csv").write_text('labels\n"0"\n""\n"1;2"\n')
+    for labels in ([[0], [], [1, 2]], LabelPairs(3, CLASSES, np.array([0, 2]), np.array([0, 1]))):
+        with pytest.raises(
+            ValueError, match=r"^unknown: expected .* got lists of classes, in which 'nan' marks no cell"
+        ):
+            read_positives(labels, 3, CLASSES, unknown="nan")
+    for name in ("l.parquet", "l.csv"):
+        with pytest.raises(
+            ValueError, match=r"got lists of classes, in which '-1,nan' marks no cell; give the unknown"
+        ):
+            evaluate(SCORES[:3], tmp_path / name, unknown="-1,nan")
+
+
+def test_the_program_takes_a_mark_that_begins_with_a_dash(tmp_path, scores_file, capsys):
+    labels = write_table(tmp_path / "l.csv", mixed())
+    for words in (["--unknown", "-1,nan"], ["--unknown=-1,nan"]):
+        assert main([str(scores_file), str(labels), *words, "--sap", "none", "--quiet"]) == 0
+        assert f"unknown:{(~KNOWN).sum()}" in capsys.readouterr().out
+
+
+def test_repeated_ids_advise_a_reduction():
+    with pytest.raises(ValueError, match=r"more than once; reduce='mean' \(--reduce mean\) makes one row of the views"):
+        evaluate(SCORES, TRUTH, ids=["v0"] * ROWS, label_ids=["v0"] * ROWS)
+
+
 def test_a_mask_and_marks_add_up():
     half = np.random.default_rng(3).random(KNOWN.shape) < 0.5
     labels = np.where(KNOWN | half, TRUTH, -1)
