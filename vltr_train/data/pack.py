@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import OutputError
 from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
