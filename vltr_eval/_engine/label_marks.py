@@ -75,6 +75,8 @@ def positives_with_unknown(
     except ValueError:  # perhaps of a cell that a mask hides
         if not known:
             raise
+        for mask in masks:
+            _cells_of(mask, num_rows, num_classes, threads)  # raises where the mask has another shape
         for cells in known:
             labels = _where(labels, cells)
         positives = _read_marked(labels, num_rows, num_classes, marks, options)
