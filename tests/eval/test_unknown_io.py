@@ -11,7 +11,7 @@ from programs import run_within
 import vltr_eval
 from vltr_eval import Evaluator, LabelPairs, Positives, ShardFiles, evaluate, evaluate_batches
 from vltr_eval._engine.inputs import read_inputs
-from vltr_eval._engine.label_marks import join_unknown, read_positives
+from vltr_eval._engine.label_marks import read_positives
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.unknown_marks import read_marks
 from vltr_eval.program.cli import main
@@ -282,11 +282,24 @@ def test_parts_are_joined(share):
     for length in lengths:
         rows, classes = np.nonzero(unknown[start : start + length])
         cells = UnknownCells.of_pairs(rows, classes, length, 3) if len(rows) else None
-        parts.append((cells, length))
+        parts.append(cells)
         start += length
-    found = join_unknown(parts)
+    found = UnknownCells.joined(parts, lengths)
+    assert UnknownCells.joined([None, None], [3, 4]) is None
     for c in range(3):
         assert found.rows_of(c).tolist() == np.flatnonzero(unknown[:, c]).tolist()
+
+
+@pytest.mark.parametrize("shares", [(0.01, 0.01), (0.01, 0.6), (0.6, 0.6)])
+def test_a_union_has_the_cells_of_both(shares):
+    rng = np.random.default_rng(2)
+    flags = [rng.random((200, 4)) < share for share in shares]
+    one, other = (UnknownCells.of_pairs(*np.nonzero(cells), 200, 4) for cells in flags)
+    found = one.union(other)
+    assert found.equals(other.union(one))
+    assert [found.rows_of(c).tolist() for c in range(4)] == [
+        np.flatnonzero(column).tolist() for column in (flags[0] | flags[1]).T
+    ]
 
 
 # Results
