@@ -224,7 +224,7 @@ def share_of_rows(inputs: Inputs, communicator: SingleProcess | Communicator, th
     first, end = (matrix.num_rows * rank // communicator.size for rank in (communicator.rank, communicator.rank + 1))
     if first == end:
         return []
-    if inputs.marks is not None or inputs.masks:
+    if inputs.marks is not None or inputs.masks or isinstance(labels, Positives):
         positives = inputs.positives(threads=threads)
         if communicator.size > 1:
             kept = np.zeros(matrix.num_rows, bool)
