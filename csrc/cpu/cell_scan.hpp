@@ -157,7 +157,7 @@ class CellScan {
   }
 
   // Calls scatter(m, of_slice, tile, lanes, labels) for each tile and member, which writes the rows to their cells: the
-  // positions are in next from element of_slice on. Of a class with unknown cells, the tile has the known rows alone.
+  // positions are in next from element of_slice on. The tile has the known rows alone if a class has unknown cells.
   template <class Scatter>
   void read_slices(const Runner& runner, const Scatter& scatter) {
     runner.run(slices_, [&](std::int64_t slice, int worker) { read_slice(slice, readers_[worker], scatter); });

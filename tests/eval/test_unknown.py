@@ -104,6 +104,7 @@ def test_every_metric_is_that_of_the_rows_that_a_class_knows(form, share, levels
                 assert_same_bits(table.tie_interval()[side][c : c + 1], alone.table.tie_interval()[side])
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_rows", [70, 1500])
 def test_each_trial_is_that_of_its_drawn_rows_and_draws_no_unknown_row(form, num_rows):
@@ -150,6 +151,7 @@ def test_every_known_negative_is_drawn_equally_often(form):
     assert ((counts[negatives] - expected) ** 2 / expected).sum() < 70  # chi-square, 31 degrees of freedom: 1e-4
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("form", FORMS)
 def test_a_row_is_ranked_among_the_classes_that_it_knows(form):
     scores, labels, known = masked_case(120, 30, seed=4, levels=5, share=0.5)
@@ -209,6 +211,7 @@ def test_classes_whose_trials_draw_much_are_sampled_by_marks_with_the_same_bits(
             )
 
 
+@pytest.mark.any_device
 def test_a_mask_of_known_cells_alone_changes_nothing():
     scores, labels = make_case(300, 8)
     known = np.ones_like(labels)
@@ -219,6 +222,7 @@ def test_a_mask_of_known_cells_alone_changes_nothing():
     assert Positives.from_labels(labels).with_unknown(cells).unknown is None
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("form", FORMS)
 def test_nan_of_an_unknown_cell_is_an_error_still(form):
     scores, labels, known = masked_case(40, 5)
@@ -227,6 +231,7 @@ def test_nan_of_an_unknown_cell_is_an_error_still(form):
         rank_scan(scores, labels_of(labels, known, form))
 
 
+@pytest.mark.any_device
 @given(st.data())
 @settings(max_examples=40)
 def test_both_forms_agree_with_the_textbook(data):
@@ -247,6 +252,7 @@ def test_both_forms_agree_with_the_textbook(data):
 # Reading
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("share", [0.01, 0.5])
 @pytest.mark.parametrize(
     ("dtype", "value"), [("int8", -1), ("int64", -1), ("float32", -1), ("float32", "nan"), ("float16", "nan")]
@@ -271,6 +277,7 @@ def test_dense_labels_give_positives_and_unknown_cells_in_one_pass(dtype, value,
     assert found.unknown.equals(cells_of(known, "lists"))
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("share", [0.01, 0.5])
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "float32"])
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
@@ -282,6 +289,7 @@ def test_a_mask_leaves_its_zeros_out_whatever_the_label(dtype, share, layout):
     assert_same_bits(found.num_negatives, np.count_nonzero(known & ~labels, axis=0))
 
 
+@pytest.mark.any_device
 def test_a_mask_and_a_value_add_up():
     labels = np.int8([[1, -1, 0], [0, 1, 1]])
     mask = np.array([[1, 1, 0], [1, 0, 1]], bool)
@@ -298,6 +306,7 @@ def test_sparse_labels_may_store_the_value_of_unknown_cells():
     assert found.unknown.equals(expected.unknown)
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -314,6 +323,7 @@ def test_wrong_masks_and_values_are_named(arguments, message):
         Positives.from_labels(np.uint8([[1, 0], [0, 1]]), **arguments)
 
 
+@pytest.mark.any_device
 def test_a_label_that_is_neither_0_1_nor_the_value_is_named():
     with pytest.raises(ValueError, match=r"^labels: expected 0, 1 or -1 for an unknown cell, got 2 at row 1, class 0$"):
         Positives.from_labels(np.int8([[1, -1], [2, 1]]), unknown=-1)
@@ -362,6 +372,7 @@ def test_unknown_cells_are_selected_joined_and_numbered_in_any_form(data):
 # Tables
 
 
+@pytest.mark.any_device
 def test_tables_keep_their_unknown_counts(tmp_path):
     scores, labels, known = masked_case(200, 6, seed=2)
     table = rank_scan(scores, labels_of(labels, known)).table
@@ -386,12 +397,13 @@ def test_damaged_unknown_counts_are_refused(tmp_path):
     scores, labels, known = masked_case(50, 4)
     table = rank_scan(scores, labels_of(labels, known)).table
     for damaged in (table.unknown + 50, -1 - table.unknown, table.unknown[1:], table.unknown.astype(np.int32)):
-        bad = RankTable(table.num_rows, table.indptr, table.thresholds, table.tp, table.fp, table.tied, damaged)
+        bad = RankTable(table.num_rows, table.indptr, table.thresholds, table.tp, table.fp, table.tied, unknown=damaged)
         bad.save(tmp_path / "bad.npz")
         with pytest.raises(ValueError, match="expected the arrays of a rank table to fit together"):
             RankTable.load(tmp_path / "bad.npz")
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("form", FORMS)
 def test_tables_of_shards_merge_to_that_of_all_rows(form):
     scores, labels, known = masked_case(500, 9, seed=5, levels=30)
@@ -442,6 +454,7 @@ def assert_same_counts(actual, expected):
     assert actual.hits.labelled == expected.hits.labelled
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("share", [0.01, 0.5])
 @pytest.mark.parametrize("stream", [False, True])
 def test_chunks_and_streams_count_as_one_matrix(share, stream):
@@ -457,6 +470,7 @@ def test_chunks_and_streams_count_as_one_matrix(share, stream):
     assert_same_counts(count_chunks(config, Stream(make) if stream else make(), 12), expected)
 
 
+@pytest.mark.any_device
 def test_sample_ids_count_rows_once_and_their_unknown_cells_are_labels():
     scores, labels, known = masked_case(300, 8, seed=7)
     config = Settings(topk=(1,), sap=4)
@@ -504,6 +518,7 @@ def count_of_rank(rank: int):
     return found.table, found.trials, found.hits
 
 
+@pytest.mark.any_device
 def test_ranks_count_as_one_process():
     from ranks import group_of
 

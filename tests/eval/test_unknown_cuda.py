@@ -16,6 +16,7 @@ from cases import make_case
 from devices import on_device
 from reference import assert_agrees, assert_same_bits
 
+from vltr_eval import average_precision
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine.effects import METRICS, row_effects
@@ -401,3 +402,21 @@ def test_an_unknown_positive_is_found(cuda):
     cells = _core.upload_unknown(matrix.core, cells_of(known, "lists").core)
     assert cells.first_positive(_core.find_positives(matrix.core, 1, None)) == (row, column)
     assert cells.first_positive(_core.find_positives(matrix.core, 1, None, 0, cells)) is None
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_functions_take_marks_and_masks_of_labels_on_the_device(cuda, where):
+    scores, labels = make_case(150, 33, seed=23, levels=40)
+    known = some_known(labels.shape, seed=23)
+    there = on_device(scores, cuda)
+    expected = [reference.average_precision(*column) for column in columns(scores, labels, known)]
+    hidden = on_device(np.where(known, labels, 0.5).astype(np.float32), cuda)
+    mask = known if where == "cpu" else on_device(known, cuda)
+    assert_agrees(average_precision(there, hidden, mask=mask), expected)
+    plain, all_known = on_device(labels, cuda), np.ones_like(known)
+    all_known = all_known if where == "cpu" else on_device(all_known, cuda)
+    assert_same_bits(average_precision(there, plain, mask=all_known), average_precision(there, plain))
+    three_codes = np.where(known, np.where(labels == 1, 1, np.nan), -1)  # CheXpert: a missing value is a negative
+    assert_agrees(average_precision(there, on_device(three_codes, cuda), unknown="chexpert"), expected)
+    difficult = np.where(known, np.where(labels == 1, 1, -1), 0).astype(np.int8)  # VOC
+    assert_agrees(average_precision(there, on_device(difficult, cuda), unknown="voc"), expected)

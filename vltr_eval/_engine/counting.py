@@ -597,9 +597,9 @@ class _TwoPasses:
         sizes = [1, len(topk), len(topk) * num_classes, num_classes if self._has_unknown else 0]
         labelled, rows, classes, unknown, counts = np.split(sums, np.cumsum(sizes))
         hits = Hits(topk, int(labelled[0]), rows, classes.reshape(len(topk), num_classes))
-        tp, fp, tied = counts.reshape(3, len(thresholds.scores))
+        counts = counts.reshape(3, len(thresholds.scores))
         of_classes = unknown if unknown.any() else None
-        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, tp, fp, tied, of_classes)
+        return hits, RankTable(self._numbers.total, thresholds.indptr, thresholds.scores, *counts, unknown=of_classes)
 
     def _sample(
         self,

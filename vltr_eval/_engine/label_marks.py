@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.arrays import as_columns, borrow, to_host
-from vltr_eval._engine.labels import Positives, unknown_of_known
+from vltr_eval._engine.labels import Positives, is_dense_on_device, positives_on_device, unknown_of_known
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.table import LabelPairs
 from vltr_eval.formats.unknown_marks import KNOWN, UNKNOWN, CellMask, UnknownMarks, apply_marks, split_unknown
@@ -53,6 +53,22 @@ def positives_with_unknown(
         ValueError: See `Positives.from_labels`; or a mask of another shape.
     """
     threads = options.get("threads")
+    listed = any(mask.kind == UNKNOWN for mask in masks)
+    if (marks is not None or masks) and not listed and is_dense_on_device(labels, num_classes):
+        hidden: UnknownCells | None = None
+        for mask in masks:
+            of_mask = _cells_of(mask, num_rows, num_classes, threads)
+            hidden = hidden if of_mask is None else of_mask.union(hidden)
+        return positives_on_device(
+            labels,
+            num_rows,
+            num_classes,
+            unknown=() if marks is None else marks.unknown,
+            absent=() if marks is None else marks.absent,
+            mask=hidden,
+            device=options.get("device"),
+            first_row=options.get("first_row", 0),
+        )
     known = [mask.cells for mask in masks if isinstance(mask.cells, np.ndarray)]
     try:
         positives = _read_marked(labels, num_rows, num_classes, marks, options)

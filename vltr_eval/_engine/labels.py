@@ -229,11 +229,10 @@ class Positives:
         value = check_unknown(unknown)
         if mask is not None or value is not None:
             values = () if value is None else (value,)
-            on_device = positives_on_device(
-                labels, num_rows, num_classes, unknown=values, mask=mask, device=device, first_row=first_row
-            )
-            if on_device is not None:
-                return on_device
+            if is_dense_on_device(labels, num_classes):
+                return positives_on_device(
+                    labels, num_rows, num_classes, unknown=values, mask=mask, device=device, first_row=first_row
+                )
         if mask is not None:
             alone = cls.from_labels(
                 labels,
@@ -364,6 +363,19 @@ class _DevicePositives(Positives):
         return known, self._core
 
 
+def is_dense_on_device(labels: Any, num_classes: int) -> bool:
+    """Whether labels are an array with a value for each cell, or its row shards, on a CUDA device."""
+    if isinstance(labels, (Positives, LabelPairs, Lists)) or hasattr(labels, "tocoo"):
+        return False
+    if isinstance(labels, np.ndarray) and labels.dtype == object:
+        return False
+    shards = labels if isinstance(labels, (list, tuple)) else [labels]
+    axes = {len(getattr(shard, "shape", ())) for shard in shards}
+    if axes != {2} and (axes != {1} or num_classes > 1):
+        return False
+    return borrow_matrix("labels", labels).device.index is not None
+
+
 def positives_on_device(
     labels: Any,
     num_rows: int,
@@ -374,8 +386,8 @@ def positives_on_device(
     mask: Any = None,
     device: Device | None = None,
     first_row: int = 0,
-) -> Positives | None:
-    """Read dense labels on a CUDA device, where their positives and unknown cells stay; None for any other labels.
+) -> Positives:
+    """Read dense labels on a CUDA device, where their positives and unknown cells stay.
 
     Args:
         labels: See `Positives.from_labels`.
@@ -387,15 +399,7 @@ def positives_on_device(
         device: The device of the scores.
         first_row: The number of the first row, for messages.
     """
-    if isinstance(labels, (np.ndarray, Positives, LabelPairs, Lists)) or hasattr(labels, "tocoo"):
-        return None
-    shards = labels if isinstance(labels, (list, tuple)) else [labels]
-    axes = {len(getattr(shard, "shape", ())) for shard in shards}
-    if axes != {2} and (axes != {1} or num_classes > 1):
-        return None
     matrix = borrow_matrix("labels", labels)
-    if matrix.device.index is None:
-        return None
     if device is not None:
         check_device("labels", matrix, device, "scores")
     _check_shape((matrix.num_rows, matrix.num_classes), num_rows, num_classes)
@@ -485,7 +489,10 @@ def unknown_of_known(
     """The cells that a mask of known cells leaves out."""
     if isinstance(mask, UnknownCells):
         return mask
-    matrix = _on_host(borrow_matrix("mask", mask))
+    matrix = borrow_matrix("mask", mask)
+    if matrix.device.index is not None:
+        there = read_device_mask(matrix, num_rows, num_classes, first_row)
+        return there if there.counts.any() else None
     _check_mask_shape(matrix, num_rows, num_classes)
     try:
         found = _core.find_unknown(matrix.core, num_threads(threads), None)

@@ -79,9 +79,8 @@ def rank_scan(
     unknown = None if positives.unknown is None else positives.unknown.counts
     table: RankTable
     if matrix.device.index is None:
-        indptr, keys, tp, fp, tied = found
-        thresholds_found = to_compare_keys(keys, matrix.dtype)
-        table = RankTable(matrix.num_rows, indptr, thresholds_found, tp, fp, tied, unknown)
+        indptr, keys, *counts = found
+        table = RankTable(matrix.num_rows, indptr, to_compare_keys(keys, matrix.dtype), *counts, unknown=unknown)
     else:
         table = DeviceRankTable(matrix.num_rows, matrix.dtype, found, unknown)
     return RankScanResult(table, trial_matrix, rank)

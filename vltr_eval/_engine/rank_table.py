@@ -7,7 +7,8 @@ import math
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -214,7 +215,7 @@ class RankTable:
     tp: np.ndarray
     fp: np.ndarray
     tied: np.ndarray
-    unknown: np.ndarray | None = None
+    unknown: np.ndarray | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         shape = f"{self.num_rows} rows and {self.num_classes} classes"
@@ -376,8 +377,8 @@ class RankTable:
     def select(self, kept: np.ndarray) -> RankTable:
         """The table without some of its thresholds. kept: (K,) bool."""
         indptr = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
-        thresholds, tp, fp, tied = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))
-        return RankTable(self.num_rows, indptr, thresholds, tp, fp, tied, self.unknown)
+        columns = (getattr(self, name)[kept] for name in ("thresholds", "tp", "fp", "tied"))
+        return RankTable(self.num_rows, indptr, *columns, unknown=self.unknown)
 
     def merge(self, *others: RankTable) -> RankTable:
         """The table of all shards together, in any order and grouping.
@@ -393,15 +394,12 @@ class RankTable:
                     "merge positive_scores() of all shards first and pass them as thresholds="
                 )
         tables = (self, *others)
-        tp, fp, tied = (np.sum([getattr(table, name) for table in tables], axis=0) for name in ("tp", "fp", "tied"))
         return RankTable(
             sum(table.num_rows for table in tables),
             self.indptr,
             self.thresholds,
-            tp,
-            fp,
-            tied,
-            sum_unknown(table.unknown for table in tables),
+            *(sum(getattr(table, name) for table in tables) for name in ("tp", "fp", "tied")),
+            unknown=sum_unknown(table.unknown for table in tables),
         )
 
     def save(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
@@ -443,11 +441,10 @@ class RankTable:
         with zipfile.ZipFile(file) as archive:
             names = ("format", "num_rows", *_ARRAYS)
             form, num_rows, *arrays = (read_member(archive, name, progress) for name in names)
-            if str(form) == _FORMAT_WITH_UNKNOWN:
-                arrays.append(read_member(archive, "unknown", progress))
+            unknown = read_member(archive, "unknown", progress) if str(form) == _FORMAT_WITH_UNKNOWN else None
         if str(form) not in (_FORMAT, _FORMAT_WITH_UNKNOWN) or num_rows.shape != () or num_rows.dtype.kind not in "iu":
             raise ValueError(f"format {form}, rows {num_rows}")
-        return cls(int(num_rows), *arrays)
+        return cls(int(num_rows), *arrays, unknown=unknown)
 
     def is_sound(self) -> bool:
         """Whether a scan could have made this table; the core trusts its offsets."""
@@ -524,7 +521,8 @@ class DeviceRankTable(RankTable):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are tables in CPU memory."""
-        return RankTable, (self.num_rows, *(getattr(self, name) for name in _ARRAYS), self.unknown)
+        make = RankTable if self.unknown is None else partial(RankTable, unknown=self.unknown)
+        return make, (self.num_rows, *(getattr(self, name) for name in _ARRAYS))
 
     @property
     def _core_columns(self) -> tuple[Any, ...]:
@@ -542,9 +540,8 @@ class DeviceRankTable(RankTable):
 
     @lazy_property
     def _on_host(self) -> RankTable:
-        indptr, keys, tp, fp, tied = self._core.to_numpy()
-        thresholds = to_compare_keys(keys, self._dtype)
-        return RankTable(self.num_rows, indptr, thresholds, tp, fp, tied, self.unknown)
+        indptr, thresholds, *counts = self._core.to_numpy()
+        return RankTable(self.num_rows, indptr, to_compare_keys(thresholds, self._dtype), *counts, unknown=self.unknown)
 
     @property
     def indptr(self) -> np.ndarray:

@@ -157,15 +157,15 @@ class UnknownCells:
         rows = np.asarray(rows, np.int64)
         if self.bits is not None:
             words = self.bits[classes, rows >> 6] >> (rows & 63).astype(np.uint64)
-            bits: np.ndarray = (words & np.uint64(1)).astype(bool)
-            return bits
+            held: np.ndarray = (words & np.uint64(1)).astype(bool)
+            return held
         own_rows, own_classes = self.pairs()
         keys = own_classes * self.num_rows + own_rows
         sought = np.asarray(classes, np.int64) * self.num_rows + rows
         at = np.searchsorted(keys, sought)
-        if not len(keys):
-            return np.zeros(len(sought), bool)
-        found: np.ndarray = keys[np.minimum(at, len(keys) - 1)] == sought
+        found: np.ndarray = np.zeros(len(sought), bool)
+        if len(keys):
+            found = keys[np.minimum(at, len(keys) - 1)] == sought
         return found
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:

@@ -148,7 +148,7 @@ def _read(
             columns["tp"],
             columns["fp"],
             columns["tied"],
-            unknown,
+            unknown=unknown,
         )
         if not table.is_sound():
             raise ValueError("table")

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import OutputError
 from vltr_eval._base.groups import DEFAULT_BOUNDS, checked_bounds
@@ -217,6 +219,22 @@ def youtube8m(
     return PackSource(DatasetLists("youtube8m", DEFAULT_BOUNDS, names, **lists), frames or Path(features), note)
 
 
+class _VideoFiles:
+    """A folder with a .npy of each video, as the source of frames that `RecordFrames` is too."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        self._folder, self._threads = folder, threads
+
+    def headers(self, ids: Sequence[str]) -> list[tuple[int, int, str] | str]:
+        return read_headers(self._folder, ids, self._threads)
+
+    def name_of(self, video: str) -> str:
+        return str(video_file(self._folder, video))
+
+    def open(self, video: str) -> np.ndarray:
+        return open_video(video_file(self._folder, video))
+
+
 def _records_of(folder: Path, threads: int | None) -> RecordFrames | None:
     """The records of a folder of TFRecord files; None for another folder."""
     paths = record_files(folder) if folder.is_dir() else []
@@ -362,24 +380,17 @@ def pack(
     count = num_threads(threads)
     ids = source.lists.ids
     features = source.features
-    records = features if isinstance(features, RecordFrames) else _records_of(features, count)
-    if records is not None:
-        file_of, open_frames = records.name_of, records.open
-        headers = dict(zip(ids, records.headers(ids), strict=True))
+    files: RecordFrames | _VideoFiles
+    if isinstance(features, RecordFrames):
+        files = features
     else:
-        headers = dict(zip(ids, read_headers(features, ids, count), strict=True))
-
-        def file_of(name: str) -> Path:
-            return video_file(features, name)
-
-        def open_frames(name: str) -> Any:
-            return open_video(video_file(features, name))
-
+        files = _records_of(features, count) or _VideoFiles(features, count)
+    headers = dict(zip(ids, files.headers(ids), strict=True))
     skipped = {name: header for name, header in headers.items() if isinstance(header, str)}
     if skipped and not skip_bad:
         name, reason = next(iter(skipped.items()))
         more = f", and {len(skipped) - 1} more videos cannot be packed" if len(skipped) > 1 else ""
-        raise InputError(f"{file_of(name)}: {reason}{more}; skip_bad=True (--skip-bad) packs the others")
+        raise InputError(f"{files.name_of(name)}: {reason}{more}; skip_bad=True (--skip-bad) packs the others")
     usable = {name: header for name, header in headers.items() if name not in skipped}
     lists = source.lists
     if published_counts:
@@ -388,7 +399,7 @@ def pack(
     lengths, dims, _ = zip(*usable.values(), strict=True)
     with StoreWriter(folder, usable, lengths, dims[0], dtype) as writer:
         writer.fill(
-            lambda video: open_frames(writer.ids[video]),
+            lambda video: files.open(writer.ids[video]),
             skip_bad=skip_bad,
             threads=count,
             progress=_part(progress, 0, _COPY_SHARE),
@@ -396,7 +407,7 @@ def pack(
         writer.verify(_part(progress, _COPY_SHARE, 1), count)
         for video, reason in writer.left_out.items():
             name = writer.ids[video]
-            path = file_of(name)
+            path = files.name_of(name)
             skipped[name] = reason.removeprefix(f"{path}: ").removeprefix(f"{name}: ")
         lists.select(headers.keys() - skipped.keys()).write(folder)
         store = writer.finish()
