@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.table import LabelPairs
 from vltr_eval.formats.unknown_marks import KNOWN, UNKNOWN, CellMask, UnknownMarks, apply_marks, split_unknown
 
-__all__ = ["as_mask", "positives_with_unknown", "read_positives", "unknown_of_mask"]
+__all__ = ["advice_on_indices", "as_mask", "positives_with_unknown", "read_positives", "unknown_of_mask"]
 
 _CLASSES_AT_ONCE = 64
 
@@ -34,6 +36,18 @@ def read_positives(
     marks, mask = split_unknown(unknown, mask)
     masks = () if mask is None else (as_mask(mask),)
     return positives_with_unknown(labels, num_rows, num_classes, marks, masks, **options)
+
+
+@contextmanager
+def advice_on_indices() -> Iterator[None]:
+    """Name the option of unknown labels in the error for a class index of -1."""
+    try:
+        yield
+    except ValueError as error:
+        if not re.search(r"expected class indices from 0 to \d+, got -1 at row \d+$", str(error)):
+            raise
+        advice = "if -1 marks rows that nobody knows, unknown=-1 (--unknown -1) leaves them out"
+        raise ValueError(f"{error}; {advice}") from None
 
 
 def positives_with_unknown(
@@ -91,7 +105,8 @@ def _read_marked(
 ) -> Positives:
     """Labels with the unknown cells that their values state."""
     if marks is None or isinstance(labels, Positives):
-        return Positives.from_labels(labels, num_rows, num_classes, **options)
+        with advice_on_indices():
+            return Positives.from_labels(labels, num_rows, num_classes, **options)
     if len(marks.unknown) == 1 and not marks.absent and _is_dense(labels, num_classes):  # one pass of the core
         return Positives.from_labels(labels, num_rows, num_classes, unknown=marks.unknown[0], **options)
     labels, unknown = _split(labels, num_rows, num_classes, marks)

@@ -716,7 +716,7 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
 
         with reading(source):
             check_regular(source)
-        return tfrecord.read_tfrecord(source, role, progress, rated=options.unlisted)
+        return tfrecord.read_tfrecord(source, role, progress, rated_only=options.unlisted)
     if source.needs_copy:
         from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
 

@@ -69,14 +69,14 @@ class SegmentRatings:
         return f"<SegmentRatings of {len(set(self.videos.tolist())):,} videos, {len(self.classes):,} ratings>"
 
 
-def read_tfrecord(source: Source, role: Role, progress: Progress | None = None, *, rated: bool = False) -> Table:
+def read_tfrecord(source: Source, role: Role, progress: Progress | None = None, *, rated_only: bool = False) -> Table:
     """Read the labels and ids of a file, or with ``FILE::NAME`` a feature of equally many floats in every record.
 
     Args:
         source: The file.
         role: Its use.
         progress: Called with the share of the bytes that is done.
-        rated: Whether labels are those of the rated segments, whose other cells are unknown.
+        rated_only: Whether labels are those of the rated segments, whose other cells are unknown.
 
     Raises:
         InputError: A wrong checksum, a record that is no tf.Example, no id or no labels, or a class that cannot be.
@@ -93,7 +93,7 @@ def read_tfrecord(source: Source, role: Role, progress: Progress | None = None, 
         raise InputError(
             f"{source}: a TFRecord file of YouTube-8M holds labels, not {role.name}; pick a feature as FILE::NAME"
         )
-    if rated and role is LABELS:
+    if rated_only and role is LABELS:
         return _rated_cells(source, progress)
     ids: list[str] = []
     rows, classes, num_segments = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
