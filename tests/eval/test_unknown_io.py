@@ -225,6 +225,31 @@ def test_a_dense_mask_hides_whatever_label_stands_in_a_cell():
     np.testing.assert_array_equal(positive, TRUTH & KNOWN)
 
 
+def test_marks_for_lists_of_classes_are_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"labels": [[0], None, [1, 2]]}), tmp_path / "l.parquet")
+    (tmp_path / "l.csv").write_text('labels\n"0"\n""\n"1;2"\n')
+    for labels in ([[0], [], [1, 2]], LabelPairs(3, CLASSES, np.array([0, 2]), np.array([0, 1]))):
+        with pytest.raises(ValueError, match=r"^unknown: expected .* in which 'nan' marks no cell; give"):
+            read_positives(labels, 3, CLASSES, unknown="nan")
+    for name in ("l.parquet", "l.csv"):
+        with pytest.raises(ValueError, match=r"got lists of classes, in which '-1,nan' marks no cell; give"):
+            evaluate(SCORES[:3], tmp_path / name, unknown="-1,nan")
+
+
+def test_the_program_takes_a_mark_that_begins_with_a_dash(tmp_path, scores_file, capsys):
+    labels = write_table(tmp_path / "l.csv", mixed())
+    for words in (["--unknown", "-1,nan"], ["--unknown=-1,nan"]):
+        assert main([str(scores_file), str(labels), *words, "--sap", "none", "--quiet"]) == 0
+        assert f"unknown:{(~KNOWN).sum()}" in capsys.readouterr().out
+
+
+def test_repeated_ids_advise_a_reduction():
+    with pytest.raises(ValueError, match=r"more than once; reduce='mean' \(--reduce mean\) makes one row of the views"):
+        evaluate(SCORES, TRUTH, ids=["v0"] * ROWS, label_ids=["v0"] * ROWS)
+
+
 def test_a_mask_and_marks_add_up():
     half = np.random.default_rng(3).random(KNOWN.shape) < 0.5
     labels = np.where(KNOWN | half, TRUTH, -1)
@@ -236,6 +261,7 @@ def test_a_mask_and_marks_add_up():
     ("options", "sentence"),
     [
         ({"mask": KNOWN[:9]}, r"^mask: expected shape \(40, 4\) as scores has, got \(9, 4\)$"),
+        ({"mask": KNOWN[:9], "labels": np.where(KNOWN, TRUTH, -1)}, r"^mask: expected shape \(40, 4\) as scores has"),
         ({"mask": KNOWN * 2}, r"^mask: expected True where a label is known and False elsewhere, got 2$"),
         ({"mask": (np.array([40]), np.array([0]))}, r"^mask: expected row numbers from 0 to 39, got 40$"),
         ({"mask": (np.array([0]), np.array([4]))}, r"^mask: expected class numbers from 0 to 3, got 4$"),
@@ -248,7 +274,7 @@ def test_a_mask_and_marks_add_up():
 )
 def test_errors_name_the_argument(options, sentence):
     with pytest.raises((ValueError, TypeError), match=sentence):
-        read_inputs(SCORES, TRUTH, **options).positives()
+        read_inputs(SCORES, **{"labels": TRUTH, **options}).positives()
 
 
 def test_errors_for_missing_labels_name_the_option(tmp_path, scores_file):

@@ -89,6 +89,8 @@ def positives_with_unknown(
     except ValueError:  # perhaps of a cell that a mask hides
         if not known:
             raise
+        for mask in masks:
+            _cells_of(mask, num_rows, num_classes, threads)  # raises where the mask has another shape
         for cells in known:
             labels = _where(labels, cells)
         positives = _read_marked(labels, num_rows, num_classes, marks, options)
@@ -244,6 +246,11 @@ def _split(labels: Any, num_rows: int, num_classes: int, marks: UnknownMarks) ->
         cells = np.zeros((num_rows, 1), bool)
         cells[unknown] = True
         return pairs, _of_dense(np.broadcast_to(cells, (num_rows, num_classes)))
+    if marks.unknown:  # an empty list or a null may mean no label or an unknown row, so nothing is guessed
+        raise ValueError(
+            "unknown: expected labels with a cell for each class, or a class index for each row, got lists of classes, "
+            f"in which {marks.text!r} marks no cell; give the unknown cells as mask= or as --unknown FILE"
+        )
     return labels, None
 
 

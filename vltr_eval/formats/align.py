@@ -530,7 +530,9 @@ def join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tu
         return scores, labels, scores.ids if scores.ids is not None else labels.ids
     ours, theirs = _comparable(scores.ids, labels.ids)
     by_position = "join='position' (--join position) leaves ids out"
-    _refuse_repeated(ours, scores.name, f"; {by_position}")
+    _refuse_repeated(
+        ours, scores.name, f"; reduce='mean' (--reduce mean) makes one row of the views of a video, {by_position}"
+    )
     _refuse_repeated(
         theirs, labels.name, f"; label_form='long' (--label-form) unites the labels of one id, {by_position}"
     )

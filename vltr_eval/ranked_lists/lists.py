@@ -294,6 +294,8 @@ def _joined(lists: RankedLists, labels: Labels, join: str, notes: list[str]) -> 
     # Row numbers stand for the lists: the rows that are kept are then known.
     numbers = Scores(np.arange(lists.num_rows)[:, None], ids=lists.ids, name=lists.name)
     notes.extend(labels.notes)
+    if lists.ids is not None and labels.ids is None and join != "position":
+        notes.append(f"{labels.name} has no ids, so its rows are taken in the order of the lists")
     kept, joined, _ = join_rows(numbers, labels, join, notes)
     order = np.asarray(kept.values)[:, 0]
     if len(order) < lists.num_rows:

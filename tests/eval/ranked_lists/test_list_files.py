@@ -262,3 +262,12 @@ def test_bad_arguments_are_one_sentence(tmp_path, monkeypatch, arguments, code, 
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_note_says_that_labels_without_ids_are_taken_in_order(tmp_path, capsys):
+    (tmp_path / "s.csv").write_text("VideoId,LabelConfidencePairs\nb,1 0.5\na,0 0.5\n")
+    np.save(tmp_path / "l.npy", np.eye(2, dtype=np.int8)[::-1])
+    for words, expected in (([], 1), (["--join", "position"], 0)):
+        assert main(["topk", str(tmp_path / "s.csv"), str(tmp_path / "l.npy"), "--k", "1", *words]) == 0
+        said = capsys.readouterr().out
+        assert said.count("l.npy has no ids, so its rows are taken in the order of the lists") == expected
