@@ -546,3 +546,10 @@ def test_ranks_refuse_different_labels_and_nan_together():
     for how in ("mean", "max"):
         for found in group_of(2).errors(run_rank, 2, scores, labels, videos, "in turn", how, False):
             assert "got NaN at row 50, class 2" in found.message
+
+
+def test_labels_with_unknown_cells_are_refused():
+    labels = vltr_eval.Positives.from_labels(np.int8([[1], [-1], [0]]), unknown=-1)
+    message = "labels: expected labels without unknown cells, got 1; reduce the scores alone"
+    with pytest.raises(ValueError, match=message):  # the unknown cell would become a negative
+        reduce_rows(np.zeros((3, 1), np.float32), [0, 1, 1], labels=labels)

@@ -142,8 +142,13 @@ def reduce_positives(
         rows_named: Whether the message names rows, beside ids.
 
     Raises:
-        ValueError: The rows of a video have different labels.
+        ValueError: The rows of a video have different labels, or some labels are unknown.
     """
+    if positives.unknown is not None:
+        raise ValueError(
+            f"labels: expected labels without unknown cells, got {positives.unknown.counts.sum()}; reduce the scores "
+            "alone, and give the labels of the videos to evaluate"
+        )
     num_videos = len(names)
     counts = np.bincount(of_row[of_row >= 0], minlength=num_videos)
     classes = np.repeat(np.arange(positives.num_classes), positives.counts)
