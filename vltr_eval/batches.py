@@ -14,7 +14,7 @@ from vltr_eval._base.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.label_marks import join_unknown, positives_with_unknown, read_positives
+from vltr_eval._engine.label_marks import positives_with_unknown, read_positives
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.results import share_of_counting
@@ -327,7 +327,9 @@ class _Pile:
         shape = len(self._store), self._num_classes
         pairs = LabelPairs(*shape, np.concatenate(self._rows), np.concatenate(self._classes))
         ids = np.concatenate(self._ids) if self._ids else None
-        positives = Positives.from_labels(pairs, *shape).with_unknown(join_unknown(self._unknown))
+        positives = Positives.from_labels(pairs, *shape).with_unknown(
+            UnknownCells.joined(*zip(*self._unknown, strict=True))
+        )
         return Chunk(borrow_matrix("scores", shards), positives, ids, self._first_row)
 
 

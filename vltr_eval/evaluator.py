@@ -15,7 +15,7 @@ import numpy as np
 from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers, to_host
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.label_marks import join_unknown, read_positives, unknown_of_mask
+from vltr_eval._engine.label_marks import read_positives, unknown_of_mask
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.rank_table import RankTable
@@ -81,7 +81,7 @@ class _Taken:
             np.concatenate([none, *(labels.rows for labels in listed)]),
             np.concatenate([none, *(labels.classes for labels in listed)]),
             None if self.id_kind is None else np.concatenate([labels.ids for labels in listed]),
-            join_unknown([(labels.unknown, labels.num_rows) for labels in listed]),
+            UnknownCells.joined([labels.unknown for labels in listed], [labels.num_rows for labels in listed]),
             len(self.scores),
         )
 

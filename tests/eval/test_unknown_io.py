@@ -11,7 +11,7 @@ from programs import run_within
 import vltr_eval
 from vltr_eval import Evaluator, LabelPairs, Positives, ShardFiles, evaluate, evaluate_batches
 from vltr_eval._engine.inputs import read_inputs
-from vltr_eval._engine.label_marks import join_unknown, read_positives
+from vltr_eval._engine.label_marks import read_positives
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.unknown_marks import read_marks
 from vltr_eval.program.cli import main
@@ -300,7 +300,7 @@ def test_parts_are_joined(share):
         cells = UnknownCells.of_pairs(rows, classes, length, 3) if len(rows) else None
         parts.append((cells, length))
         start += length
-    found = join_unknown(parts)
+    found = UnknownCells.joined(*zip(*parts, strict=True))
     for c in range(3):
         assert found.rows_of(c).tolist() == np.flatnonzero(unknown[:, c]).tolist()
 

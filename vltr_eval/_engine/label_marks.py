@@ -21,7 +21,7 @@ from vltr_eval.formats.unknown_marks import (
     split_unknown,
 )
 
-__all__ = ["as_mask", "join_unknown", "positives_with_unknown", "read_positives", "unknown_of_mask"]
+__all__ = ["as_mask", "positives_with_unknown", "read_positives", "unknown_of_mask"]
 
 _CLASSES_AT_ONCE = 64
 
@@ -255,33 +255,3 @@ def _joined(labels: Any) -> np.ndarray:
     shards = labels if isinstance(labels, (list, tuple)) else [labels]
     found = [_to_numpy("labels", shard) for shard in shards]
     return found[0] if len(found) == 1 else np.concatenate(found)
-
-
-def join_unknown(parts: Sequence[tuple[UnknownCells | None, int]]) -> UnknownCells | None:
-    """The unknown cells of rows that follow each other. parts: those of each part, and its number of rows."""
-    num_classes = next((cells.num_classes for cells, _ in parts if cells is not None), None)
-    if num_classes is None:
-        return None
-    num_rows = sum(rows for _, rows in parts)
-    if all(cells is None or cells.bits is None for cells, _ in parts):
-        rows, classes, start = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
-        for cells, length in parts:
-            if cells is not None:
-                pairs = cells.pairs()
-                rows.append(pairs[0].astype(np.int64) + start)
-                classes.append(pairs[1])
-            start += length
-        return UnknownCells.of_pairs(np.concatenate(rows), np.concatenate(classes), num_rows, num_classes)
-    words = -(-num_rows // 64)
-    bits = np.zeros((num_classes, 8 * words), np.uint8)
-    for first in range(0, num_classes, _CLASSES_AT_ONCE):
-        stop = min(first + _CLASSES_AT_ONCE, num_classes)
-        flags = np.zeros((stop - first, num_rows), bool)
-        start = 0
-        for cells, length in parts:
-            if cells is not None:
-                own = _bits_of(cells)[first:stop].astype("<u8").view(np.uint8)
-                flags[:, start : start + length] = np.unpackbits(own, axis=1, count=length, bitorder="little")
-            start += length
-        bits[first:stop, : -(-num_rows // 8)] = np.packbits(flags, axis=1, bitorder="little")
-    return UnknownCells.of_bits(bits.view("<u8").astype(np.uint64, copy=False), num_rows)

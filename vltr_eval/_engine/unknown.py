@@ -76,28 +76,14 @@ class UnknownCells:
         return cells if cells.counts.any() else None
 
     @classmethod
-    def joined(
-        cls, shards: Sequence[UnknownCells | None], sizes: Sequence[int], num_classes: int
-    ) -> UnknownCells | None:
+    def joined(cls, shards: Sequence[UnknownCells | None], sizes: Sequence[int]) -> UnknownCells | None:
         """The cells of row shards, one after another. sizes: rows of each shard; a shard of None has no such cells."""
         starts = np.cumsum([0, *sizes])
-        found = [(int(start), shard) for start, shard in zip(starts, shards, strict=False) if shard is not None]
-        if not found:
-            return None
-        num_rows = int(starts[-1])
-        if all(shard.bits is None for _, shard in found):
-            pairs = [shard.pairs() for _, shard in found]
-            rows = [of_shard[0] + start for (start, _), of_shard in zip(found, pairs, strict=True)]
-            classes = [of_shard[1] for of_shard in pairs]
-            return cls.of_pairs(np.concatenate(rows), np.concatenate(classes), num_rows, num_classes)
-
-        def column(c: int) -> np.ndarray:
-            flags = np.zeros(num_rows, bool)
-            for start, shard in found:
-                flags[start : start + shard.num_rows] = shard.flags_of(c)
-            return flags
-
-        return cls.of_columns(map(column, range(num_classes)), num_rows)
+        found = [
+            (np.arange(start, start + size), shard) for start, size, shard in zip(starts, sizes, shards, strict=False)
+        ]
+        num_classes = next((shard.num_classes for shard in shards if shard is not None), 0)
+        return cls.joined_by_number(found, int(starts[-1]), num_classes)
 
     def compact(self) -> UnknownCells:
         """The same cells in the form that takes less memory: 4 bytes a cell, or a bit for each cell of all classes."""
@@ -211,8 +197,9 @@ class UnknownCells:
         """The cells of both."""
         if other is None:
             return self
-        columns = (self.flags_of(c) | other.flags_of(c) for c in range(self.num_classes))
-        return self.of_columns(columns, self.num_rows)
+        same = np.arange(self.num_rows)
+        both = self.joined_by_number([(same, self), (same, other)], self.num_rows, self.num_classes)
+        return self if both is None else both
 
     def equals(self, other: UnknownCells | None) -> bool:
         """Whether the other has the same cells, in whichever form."""
