@@ -111,6 +111,8 @@ class RankedLists:
             raise InputError(f"{name}: expected class indices from 0 to {_MAX_CLASSES - 1}, got {wrong}")
         numbers = None if scores is None else _checked_scores(name, scores, len(indices))
         total = max(largest + 1, 0) if num_classes is None else num_classes
+        if not 0 <= total <= _MAX_CLASSES:
+            raise InputError(f"{name}: expected from 0 to {_MAX_CLASSES} classes, got {total}")
         if ids is not None and len(ids) != len(offsets) - 1:
             raise InputError(f"{name}: expected one id for each of {len(offsets) - 1} rows, got {len(ids)}")
         try:
