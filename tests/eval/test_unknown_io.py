@@ -358,6 +358,22 @@ def test_an_evaluator_keeps_unknown_cells_in_its_state():
     assert plain.state_dict()["format"] == "vltr-eval/evaluator/1"
 
 
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_a_state_without_its_unknown_cells_is_refused(share):
+    rng = np.random.default_rng(2)
+    known = rng.random((200, 3)) >= share
+    evaluator = Evaluator(3)
+    evaluator.update(rng.random((200, 3)), np.zeros((200, 3)), mask=known)
+    state = evaluator.state_dict()
+    for name in [name for name in state if name.startswith("unknown_")]:
+        with pytest.raises(ValueError, match=r"state: expected what Evaluator\.state_dict gave"):  # not as negatives
+            Evaluator(3).load_state_dict({other: state[other] for other in state if other != name})
+        with pytest.raises((ValueError, TypeError)):
+            Evaluator(3).load_state_dict(state | {name: np.zeros(3)})
+    with pytest.raises(ValueError, match=r"state: expected what Evaluator\.state_dict gave"):
+        Evaluator(3).load_state_dict(state | {"format": "vltr-eval/evaluator/1"})
+
+
 def test_the_report_counts_unknown_labels():
     report = evaluate(SCORES, TRUTH, mask=KNOWN, class_names=NAMES)
     count = int((~KNOWN).sum())
