@@ -204,6 +204,14 @@ def test_integers_that_a_float_does_not_hold_are_counted(dtype, top):
     assert effect.new_ties == 3 - len(set(rounded))
 
 
+@pytest.mark.parametrize("own", ["b ", "\ta", "a\rb"])
+def test_ids_that_text_would_change_are_refused(capsys, own):
+    np.savez("in.npz", scores=SCORES[:2], ids=np.array(["a", own]))
+    assert main(["convert", "in.npz", "out.csv"]) == 1
+    assert f"in.npz: row 1: the id {own!r} would not be read as it is again" in capsys.readouterr().err
+    assert not Path("out.csv").exists()
+
+
 def test_numbers_out_of_range_are_refused(capsys):
     np.save("in.npy", np.array([[1.0, 2.0], [3.0, 1e6]]))
     assert main(["convert", "in.npy", "out.npy", "--dtype", "float16"]) == 1
