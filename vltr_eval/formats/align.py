@@ -39,7 +39,7 @@ from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import listing, quote, repeated, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
-from vltr_eval.formats.unknown_marks import CellMask
+from vltr_eval.formats.unknown_marks import CellMask, check_cells
 
 if TYPE_CHECKING:
     from vltr_eval.formats.views import Views
@@ -111,7 +111,8 @@ class Aligned:
         """
         if isinstance(mask.values, LabelPairs) and mask.values.num_rows < 0:  # a pair of arrays does not tell it
             num_rows = labels.num_rows if self.views is None else len(self.views.of_label)
-            mask = replace(mask, values=replace(mask.values, num_rows=num_rows))
+            total = None if labels.class_names is None else len(labels.class_names)
+            mask = replace(mask, values=replace(mask.values, num_rows=num_rows, num_classes=total))
         if self.views is None and mask.ids is None and labels.form != "long" and mask.num_rows == labels.num_rows:
             mask = replace(mask, ids=labels.ids)
         own = mask.class_names
@@ -260,6 +261,7 @@ def _cells_of_lists(mask: Labels, like: Scores, join: str) -> LabelPairs:
     values = mask.values
     rows, classes = values.rows, (values.classes if isinstance(values, LabelPairs) else values.values)
     num_rows, num_classes = like.num_rows, like.num_classes
+    check_cells(mask.name, np.asarray(rows), np.asarray(classes), mask.num_rows, num_classes)
     if mask.ids is None or like.ids is None or join == POSITION:
         _check_rows(like, mask)
         return LabelPairs(num_rows, num_classes, rows, classes)
