@@ -32,6 +32,7 @@ import numpy as np
 from _lib.machine import provenance, write_whole
 from _lib.measure import PeakMemory
 from _lib.tables import duration, size, table
+from container_records import RECORD_CASES
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ CASES = (
     Case(".parquet", ".parquet", needs="pyarrow.parquet"),
     Case(".npy.gz", ".npy.gz", _gzip),
     Case(".npy.zst", ".npy.zst", _zstandard, needs="zstandard"),
+    *(Case(name, suffix, write, needs=needs) for name, suffix, write, needs in RECORD_CASES),
 )
 
 

@@ -14,7 +14,7 @@ from vltr_eval._base.arrays import as_columns, borrow_matrix, num_threads
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.ranks import current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.label_marks import join_unknown, positives_with_unknown, read_positives
+from vltr_eval._engine.label_marks import positives_with_unknown, read_positives
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.results import share_of_counting
@@ -304,7 +304,8 @@ class _Pile:
         self._rows: list[np.ndarray] = []  # rows of the positives, and below their classes
         self._classes: list[np.ndarray] = []
         self._ids: list[np.ndarray] = []
-        self._unknown: list[tuple[UnknownCells | None, int]] = []
+        self._unknown: list[UnknownCells | None] = []
+        self._sizes: list[int] = []
         self._num_bytes = 0
         self.add(chunk)
 
@@ -317,7 +318,8 @@ class _Pile:
         self._classes.append(np.repeat(np.arange(self._num_classes), chunk.positives.counts))
         if chunk.ids is not None:
             self._ids.append(chunk.ids)
-        self._unknown.append((chunk.positives.unknown, chunk.num_rows))
+        self._unknown.append(chunk.positives.unknown)
+        self._sizes.append(chunk.num_rows)
         self._num_bytes += chunk.scores.nbytes
         self._store.append(*map(as_columns, chunk.scores.shards))
 
@@ -327,7 +329,8 @@ class _Pile:
         shape = len(self._store), self._num_classes
         pairs = LabelPairs(*shape, np.concatenate(self._rows), np.concatenate(self._classes))
         ids = np.concatenate(self._ids) if self._ids else None
-        positives = Positives.from_labels(pairs, *shape).with_unknown(join_unknown(self._unknown))
+        unknown = UnknownCells.joined(self._unknown, self._sizes)
+        positives = Positives.from_labels(pairs, *shape).with_unknown(unknown)
         return Chunk(borrow_matrix("scores", shards), positives, ids, self._first_row)
 
 

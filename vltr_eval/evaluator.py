@@ -15,7 +15,7 @@ import numpy as np
 from vltr_eval._base.arrays import Array, borrow, borrow_matrix, num_threads, of_bits, read_numbers, to_host
 from vltr_eval._base.ranks import SINGLE_PROCESS, Communicator, SingleProcess, current_group, propagate_errors
 from vltr_eval._engine.counting import Chunk, count_chunks
-from vltr_eval._engine.label_marks import join_unknown, read_positives, unknown_of_mask
+from vltr_eval._engine.label_marks import read_positives, unknown_of_mask
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict, Unpack
 from vltr_eval._engine.rank_table import RankTable
@@ -81,7 +81,7 @@ class _Taken:
             np.concatenate([none, *(labels.rows for labels in listed)]),
             np.concatenate([none, *(labels.classes for labels in listed)]),
             None if self.id_kind is None else np.concatenate([labels.ids for labels in listed]),
-            join_unknown([(labels.unknown, labels.num_rows) for labels in listed]),
+            UnknownCells.joined([labels.unknown for labels in listed], [labels.num_rows for labels in listed]),
             len(self.scores),
         )
 
@@ -339,6 +339,11 @@ class Evaluator:
         names = set(map(str, state))
         is_whole = names == {"format"} or {"format", "dtype", "scores", "rows", "classes"} <= names
         is_whole = is_whole and ("id_bytes" in names) == ("id_ends" in names)
+        of_unknown = {name for name in names if name.startswith("unknown_")}
+        if is_whole and str(state["format"]) == _FORMAT_OF_UNKNOWN:
+            is_whole = of_unknown in ({"unknown_bits"}, {"unknown_rows", "unknown_classes"})
+        else:
+            is_whole = is_whole and not of_unknown
         if not is_whole or str(state["format"]) not in (_FORMAT, _FORMAT_OF_STRING_IDS, _FORMAT_OF_UNKNOWN):
             raise ValueError(f"state: expected what Evaluator.state_dict gave, got keys {', '.join(sorted(names))}")
         if names == {"format"}:
@@ -453,8 +458,8 @@ def _unknown_of_state(state: Mapping[str, Any], num_rows: int, num_classes: int)
     if "unknown_bits" in state:
         bits = read_numbers("unknown_bits", state["unknown_bits"])
         rest = num_rows % 64
-        is_clear = not rest or not bits.size or not (bits[:, -1].view(np.uint64) >> np.uint64(rest)).any()
-        if bits.dtype != np.int64 or bits.shape != (num_classes, -(-num_rows // 64)) or not is_clear:
+        fits = bits.dtype == np.int64 and bits.shape == (num_classes, -(-num_rows // 64))
+        if not fits or (rest and bits.size and (bits[:, -1].view(np.uint64) >> np.uint64(rest)).any()):
             raise ValueError(f"state: expected bits of {num_rows} rows and {num_classes} classes, got {bits.shape}")
         return UnknownCells.of_bits(np.ascontiguousarray(bits).view(np.uint64), num_rows)
     if "unknown_rows" not in state:

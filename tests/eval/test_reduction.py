@@ -12,7 +12,9 @@ import sys
 
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 import torch.distributed as dist
 from hypothesis import given, settings
@@ -405,6 +407,115 @@ def test_the_program_compares_reduced_predictions(folder):
     assert "reduce:mean" in done.stdout
 
 
+# Unknown labels
+
+
+def unknown_case():
+    """Return scores, labels with -1 for an unknown cell, and the video of each row; and the labels of each video."""
+    scores, labels, videos = case()
+    hidden = np.random.default_rng(3).random((40, NUM_CLASSES)) < 0.3
+    marked = np.where(hidden[videos], -1, labels.astype(np.int8)).astype(np.int8)
+    order = list(dict.fromkeys(videos.tolist()))
+    by_video = np.stack([marked[videos == video][0] for video in order])
+    return scores, marked, videos, np.array(order), by_video
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_unknown_cells_are_those_of_the_video(how):
+    scores, marked, videos, order, by_video = unknown_case()
+    reduced = reduce_rows(scores, videos, how, marked, unknown=-1)
+    expected = evaluate(reduce_rows(scores, videos, how).scores, by_video, unknown=-1)
+    assert evaluate(reduced.scores, reduced.labels) == expected
+    known, labels, ids = marked >= 0, np.maximum(marked, 0), [f"v{video}" for video in order]
+    names = np.array([f"v{video}" for video in videos], object)
+    few, row_of = by_video >= 0, np.array([order.tolist().index(video) for video in videos])
+    unknown = [np.nonzero(cells < 0) for cells in (marked, by_video)]
+    for own, options in (
+        (marked, {"unknown": -1}),
+        (np.where(known, marked, np.nan), {"unknown": "nan"}),
+        (labels, {"mask": known}),
+        (labels, {"mask": unknown[0]}),
+        (labels, {"mask": scipy.sparse.coo_array(~known)}),
+        (np.maximum(by_video, 0), {"mask": few, "label_ids": ids}),
+        (np.maximum(by_video, 0), {"mask": unknown[1], "label_ids": ids}),
+        (np.maximum(by_video, 0), {"mask": few[row_of], "label_ids": ids}),
+        (np.maximum(by_video, 0), {"mask": scipy.sparse.coo_array(~few[row_of]), "label_ids": ids}),
+        (labels, {"mask": pd.DataFrame(few, ids).rename_axis("id").reset_index()}),
+    ):
+        found = evaluate(scores, own, ids=names, reduce=how, **options)
+        assert found.metrics() == expected.metrics()
+        assert found.num_unknown == expected.num_unknown == (by_video < 0).sum()
+        assert found.classes == expected.classes
+    assert f"|unknown:{(by_video < 0).sum()}|" in found.signature
+
+
+def test_a_few_unknown_cells_of_many_classes_are_lists():
+    scores = np.zeros((1000, 3), np.float32)
+    ids = np.arange(1000) // 2
+    reduced = reduce_rows(scores, ids, labels=[[0]] * 1000, mask=([4, 5], [2, 2]))
+    assert reduced.labels.unknown.bits is None
+    assert [cells.tolist() for cells in reduced.labels.unknown.pairs()] == [[2], [2]]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_views_that_differ_in_what_they_know_are_refused_by_id(share):
+    scores, ids = np.zeros((40, 3), np.float32), np.arange(40) // 4
+    labels = np.where(np.random.default_rng(0).random((10, 3)) < share, -1, 1)[ids]
+    labels[8:12] = [1, 0, 1]
+    labels[11, 1] = -1
+    sentence = (
+        r"^labels: expected the same labels for all views of a video, but 2 has \[0, 2\] at row 8 and "
+        r"\[0, 2\] and unknown \[1\] at row 11; correct the labels"
+    )
+    evaluator = Evaluator(3, reduce="max")
+    evaluator.update(scores, labels, ids, unknown=-1)
+    for call in (
+        lambda: reduce_rows(scores, ids, labels=labels, unknown=-1),
+        lambda: evaluate(scores, labels, ids=ids, reduce="max", unknown=-1),
+        lambda: evaluate(scores, np.abs(labels), ids=ids, reduce="max", mask=labels >= 0),
+        evaluator.compute,
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            call()
+
+
+def test_masks_that_do_not_fit_the_views_are_refused():
+    scores, ids = np.zeros((6, 2), np.float32), ["a", "a", "a", "b", "b", "b"]
+    arguments = {"ids": ids, "label_ids": ["a", "b"], "reduce": "mean"}
+    mask = np.ones((6, 2), bool)
+    mask[4, 1] = False
+    for differing in (mask, scipy.sparse.coo_array(~mask)):
+        with pytest.raises(
+            InputError, match=r"^mask: expected the same known cells .* but those of 1 id \('b'\) differ"
+        ):
+            evaluate(scores, [[0], [1]], mask=differing, **arguments)
+    with pytest.raises(
+        InputError, match=r"^mask: 5 rows of a mask without ids, but the labels have 2 rows; give a mask"
+    ):
+        evaluate(scores, [[0], [1]], mask=mask[:5], **arguments)
+    with pytest.raises(InputError, match=r"^mask: a mask of 1 classes, but the scores have 2 classes$"):
+        evaluate(scores, [[0], [1]], mask=mask[:, :1], **arguments)
+    only_a = pd.DataFrame({"id": ["a"], "0": [True], "1": [True]})
+    with pytest.raises(InputError, match=r"lacks 1 id \('b'\) of scores; a mask must have every row$"):
+        evaluate(scores, [[0], [1]], mask=only_a, **arguments)
+
+
+def test_the_program_reduces_labels_with_unknown_cells(folder):
+    scores, marked, videos, _, _ = unknown_case()
+    np.save("marked.npy", marked)
+    np.save("known.npy", marked >= 0)
+    np.save("plain.npy", np.maximum(marked, 0))
+    options = ["--ids", "ids.txt", "--reduce", "mean", "--json", "-"]
+    done = program("scores.npy", "marked.npy", "--unknown", "-1", *options)
+    assert done.returncode == 0, done.stderr
+    expected = evaluate(scores, marked, ids=videos, reduce="mean", unknown=-1)
+    found = json.loads(done.stdout)
+    assert found["metrics"] == json.loads(expected.to_json())["metrics"]
+    assert found["num_unknown"] == expected.num_unknown
+    masked = program("scores.npy", "plain.npy", "--unknown", "known.npy", *options)
+    assert json.loads(masked.stdout)["metrics"] == found["metrics"]
+
+
 # Bad input
 
 
@@ -517,13 +628,13 @@ def dealt(rank, size, num_rows, deal):
     return rows if rank == size - 1 else rows[:0]
 
 
-def run_rank(rank, size, scores, labels, videos, deal, how, with_names):
+def run_rank(rank, size, scores, labels, videos, deal, how, with_names, unknown=None):
     rows = dealt(rank, size, len(scores), deal)
     ids = np.array([f"v{video}" for video in videos], object) if with_names else videos
     evaluator = Evaluator(NUM_CLASSES, reduce=how)
-    evaluator.update(scores[rows], labels[rows], ids[rows])
+    evaluator.update(scores[rows], labels[rows], ids[rows], unknown=unknown)
     report = evaluator.compute()
-    other = distributed.evaluate(scores[rows], labels[rows], ids=ids[rows], reduce=how)
+    other = distributed.evaluate(scores[rows], labels[rows], ids=ids[rows], reduce=how, unknown=unknown)
     return report.to_json(), other.to_json()
 
 
@@ -539,6 +650,33 @@ def test_ranks_give_the_bits_of_one_process(size, deal, how):
         assert found == [(expected, expected)] * size
 
 
+@pytest.mark.parametrize("how", ["mean", "max"])
+@pytest.mark.parametrize("deal", ["in turn", "random", "last"])
+@pytest.mark.parametrize("share", [0.002, 0.3])
+def test_ranks_reduce_unknown_cells_as_one_process_does(deal, how, share):
+    scores, labels, videos = case()
+    hidden = np.random.default_rng(3).random((40, NUM_CLASSES)) < share
+    hidden[7, 2] = True
+    marked = np.where(hidden[videos], -1, labels.astype(np.int8))
+    one = Evaluator(NUM_CLASSES, reduce=how)
+    one.update(scores, marked, videos, unknown=-1)
+    expected = one.compute()
+    assert expected.num_unknown == hidden.sum()
+    expected = expected.to_json()
+    found = group_of(2).run(run_rank, 2, scores, marked, videos, deal, how, False, -1)
+    assert found == [(expected, expected)] * 2
+
+
+def test_ranks_refuse_views_that_differ_in_what_they_know():
+    scores, labels, videos = case()
+    marked = labels.astype(np.int8)
+    rows = np.flatnonzero(videos == 3)
+    marked[rows[0], 1] = -1
+    for found in group_of(2).errors(run_rank, 2, scores, marked, videos, "in turn", "mean", True, -1):
+        assert "labels: expected the same labels for all views of a video, but 'v3' has" in found.message
+        assert "and unknown [1]" in found.message
+
+
 def test_ranks_refuse_different_labels_and_nan_together():
     scores, labels, videos = case()
     wrong = labels.copy()
@@ -552,22 +690,25 @@ def test_ranks_refuse_different_labels_and_nan_together():
             assert "got NaN at row 50, class 2" in found.message
 
 
-def run_program(rank, size, port, folder):
+def run_program(rank, size, port, folder, labels="labels.npy", options=()):
     os.chdir(folder)
     place = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()}, TORCHELASTIC_USE_AGENT_STORE="True")
-    arguments = ["scores.npy", "labels.npy", "--ids", "ids.txt", "--reduce", "mean", "--json", "-"]
+    arguments = ["scores.npy", labels, "--ids", "ids.txt", "--reduce", "mean", "--json", "-", *options]
     with contextlib.redirect_stdout(io.StringIO()) as out:
         code = main(arguments, launched=True)
     return code, out.getvalue()
 
 
-def test_the_program_on_several_ranks_has_the_output_of_one_process(folder):
+@pytest.mark.parametrize(("labels", "options"), [("labels.npy", ()), ("marked.npy", ("--unknown", "-1"))])
+def test_the_program_on_several_ranks_has_the_output_of_one_process(folder, labels, options):
+    np.save("marked.npy", unknown_case()[1])
     ranks = Ranks(2, grouped=False)
     try:
         store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        found = ranks.run(run_program, 2, store.port, str(folder))
+        found = ranks.run(run_program, 2, store.port, str(folder), labels, options)
     finally:
         ranks.stop()
-    done = program("scores.npy", "labels.npy", "--ids", "ids.txt", "--reduce", "mean", "--json", "-")
+    done = program("scores.npy", labels, "--ids", "ids.txt", "--reduce", "mean", "--json", "-", *options)
+    assert done.returncode == 0, done.stderr
     assert found == [(0, done.stdout), (0, "")]

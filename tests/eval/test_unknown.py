@@ -359,7 +359,7 @@ def test_unknown_cells_are_selected_joined_and_numbered_in_any_form(data):
         assert cells.select(kept).equals(cells_of(known[kept], "lists"))
         cut = num_rows // 3
         parts = [cells_of(known[:cut], form), cells_of(known[cut:], form)]
-        assert UnknownCells.joined(parts, [cut, num_rows - cut], num_classes).equals(cells)
+        assert UnknownCells.joined(parts, [cut, num_rows - cut]).equals(cells)
         order = rng.permutation(num_rows)
         assert cells.renumbered(np.argsort(order), num_rows).equals(cells_of(known[order], "bits"))
         rows, classes = rng.integers(0, num_rows, 50), rng.integers(0, num_classes, 50)

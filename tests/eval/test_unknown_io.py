@@ -11,7 +11,7 @@ from programs import run_within
 import vltr_eval
 from vltr_eval import Evaluator, LabelPairs, Positives, ShardFiles, evaluate, evaluate_batches
 from vltr_eval._engine.inputs import read_inputs
-from vltr_eval._engine.label_marks import join_unknown, read_positives
+from vltr_eval._engine.label_marks import read_positives
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.unknown_marks import read_marks
 from vltr_eval.program.cli import main
@@ -203,6 +203,7 @@ def masks(tmp_path):
         "array in memory": KNOWN[np.ix_(ORDER, COLUMNS)],
         "sparse matrix of unknown cells": tmp_path / "unknown.npz",
         "sparse matrix in memory": scipy.csc_matrix(~KNOWN[np.ix_(ORDER, COLUMNS)]),
+        "pair of arrays": np.nonzero(~KNOWN[np.ix_(ORDER, COLUMNS)]),
         "list of unknown cells": tmp_path / "listed.csv",
     }
 
@@ -213,6 +214,21 @@ def test_masks_are_joined_as_labels_are(tmp_path, scores_file):
         positive, known = cells_of(read_inputs(scores_file, labels, mask=mask).positives())
         np.testing.assert_array_equal(known, KNOWN, err_msg=form)
         np.testing.assert_array_equal(positive, TRUTH & KNOWN, err_msg=form)
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentence"),
+    [
+        (LabelPairs(ROWS, CLASSES, np.array([-1]), np.array([0])), "mask: expected row numbers from 0 to 39, got -1"),
+        ((np.array([40]), np.array([0])), "mask: expected row numbers from 0 to 39, got 40"),
+        ((np.array([0, 1]), np.array([0])), r"mask: expected a class for each row, got shapes \(2,\) and \(1,\)"),
+        ((np.array([0.5]), np.array([0])), "mask: expected integer row and class numbers, got float64 and int64"),
+    ],
+)
+def test_cells_that_are_joined_by_id_are_checked(cells, sentence):
+    ids = [str(row) for row in range(ROWS)]
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        evaluate(SCORES, TRUTH, mask=cells, ids=ids, label_ids=ids[::-1])
 
 
 def test_a_dense_mask_hides_whatever_label_stands_in_a_cell():
@@ -308,11 +324,24 @@ def test_parts_are_joined(share):
     for length in lengths:
         rows, classes = np.nonzero(unknown[start : start + length])
         cells = UnknownCells.of_pairs(rows, classes, length, 3) if len(rows) else None
-        parts.append((cells, length))
+        parts.append(cells)
         start += length
-    found = join_unknown(parts)
+    found = UnknownCells.joined(parts, lengths)
+    assert UnknownCells.joined([None, None], [3, 4]) is None
     for c in range(3):
         assert found.rows_of(c).tolist() == np.flatnonzero(unknown[:, c]).tolist()
+
+
+@pytest.mark.parametrize("shares", [(0.01, 0.01), (0.01, 0.6), (0.6, 0.6)])
+def test_a_union_has_the_cells_of_both(shares):
+    rng = np.random.default_rng(2)
+    flags = [rng.random((200, 4)) < share for share in shares]
+    one, other = (UnknownCells.of_pairs(*np.nonzero(cells), 200, 4) for cells in flags)
+    found = one.union(other)
+    assert found.equals(other.union(one))
+    assert [found.rows_of(c).tolist() for c in range(4)] == [
+        np.flatnonzero(column).tolist() for column in (flags[0] | flags[1]).T
+    ]
 
 
 # Results
@@ -366,6 +395,22 @@ def test_an_evaluator_keeps_unknown_cells_in_its_state():
     plain = Evaluator(3)
     plain.update(scores, labels)
     assert plain.state_dict()["format"] == "vltr-eval/evaluator/1"
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_a_state_without_its_unknown_cells_is_refused(share):
+    rng = np.random.default_rng(2)
+    known = rng.random((200, 3)) >= share
+    evaluator = Evaluator(3)
+    evaluator.update(rng.random((200, 3)), np.zeros((200, 3)), mask=known)
+    state = evaluator.state_dict()
+    for name in [name for name in state if name.startswith("unknown_")]:
+        with pytest.raises(ValueError, match=r"state: expected what Evaluator\.state_dict gave"):  # not as negatives
+            Evaluator(3).load_state_dict({other: state[other] for other in state if other != name})
+        with pytest.raises((ValueError, TypeError)):
+            Evaluator(3).load_state_dict(state | {name: np.zeros(3)})
+    with pytest.raises(ValueError, match=r"state: expected what Evaluator\.state_dict gave"):
+        Evaluator(3).load_state_dict(state | {"format": "vltr-eval/evaluator/1"})
 
 
 def test_the_report_counts_unknown_labels():

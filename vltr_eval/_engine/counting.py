@@ -487,7 +487,7 @@ class _TwoPasses:
         self._ids = np.concatenate(ids) if ids else None
         # Cells are needed for draws and for rows that come twice. Other counts take them from the chunks.
         needed = self._settings.trials > 0 or self._ids is not None
-        self._unknown = UnknownCells.joined(unknown, sizes, self._num_classes) if needed else None
+        self._unknown = UnknownCells.joined(unknown, sizes) if needed else None
         self._num_rows = num_rows
         return _Seen(
             self._settings,

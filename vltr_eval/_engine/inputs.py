@@ -131,11 +131,6 @@ def read_inputs(
     marks, mask = split_unknown(unknown, mask)
     if reduce is not None:
         check_reduce(reduce)
-        if marks is not None or mask is not None:
-            raise ValueError(
-                "reduce: expected labels without unknown cells, got mask= or unknown=; reduce the scores first, by "
-                "vltr_eval.reduce_rows"
-            )
     for name, chosen in (("columns", columns), ("exclude", exclude)):
         if chosen is not None and len(chosen) and not (is_spec(scores) or is_frame(scores)):
             raise ValueError(
@@ -182,7 +177,15 @@ def read_inputs(
 
         share = part_of(progress, 0.5, 1.0)
         pair = reduced_pair(
-            matrix, aligned.labels, aligned.views, reduce, form=label_form, threads=threads, progress=share
+            matrix,
+            aligned.labels,
+            aligned.views,
+            reduce,
+            marks=marks,
+            masks=aligned.masks,
+            form=label_form,
+            threads=threads,
+            progress=share,
         )
         notes = (*aligned.notes, pair[2].note(reduce))
         return Inputs(pair[0], pair[1], aligned.class_names, aligned.ids, notes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,17 @@ from vltr_eval._base.arrays import as_columns, borrow, to_host
 from vltr_eval._engine.labels import Positives, is_dense_on_device, positives_on_device, unknown_of_known
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.table import LabelPairs
-from vltr_eval.formats.unknown_marks import KNOWN, UNKNOWN, CellMask, UnknownMarks, apply_marks, split_unknown
+from vltr_eval.formats.unknown_marks import (
+    KNOWN,
+    UNKNOWN,
+    CellMask,
+    UnknownMarks,
+    apply_marks,
+    check_cells,
+    split_unknown,
+)
 
-__all__ = ["as_mask", "join_unknown", "positives_with_unknown", "read_positives", "unknown_of_mask"]
+__all__ = ["advice_on_indices", "as_mask", "positives_with_unknown", "read_positives", "unknown_of_mask"]
 
 _CLASSES_AT_ONCE = 64
 
@@ -34,6 +44,18 @@ def read_positives(
     marks, mask = split_unknown(unknown, mask)
     masks = () if mask is None else (as_mask(mask),)
     return positives_with_unknown(labels, num_rows, num_classes, marks, masks, **options)
+
+
+@contextmanager
+def advice_on_indices() -> Iterator[None]:
+    """Name the option of unknown labels in the error for a class index of -1."""
+    try:
+        yield
+    except ValueError as error:
+        if not re.search(r"expected class indices from 0 to \d+, got -1 at row \d+$", str(error)):
+            raise
+        advice = "if -1 marks rows that nobody knows, unknown=-1 (--unknown -1) leaves them out"
+        raise ValueError(f"{error}; {advice}") from None
 
 
 def positives_with_unknown(
@@ -93,7 +115,8 @@ def _read_marked(
 ) -> Positives:
     """Labels with the unknown cells that their values state."""
     if marks is None or isinstance(labels, Positives):
-        return Positives.from_labels(labels, num_rows, num_classes, **options)
+        with advice_on_indices():
+            return Positives.from_labels(labels, num_rows, num_classes, **options)
     if len(marks.unknown) == 1 and not marks.absent and _is_dense(labels, num_classes):  # one pass of the core
         return Positives.from_labels(labels, num_rows, num_classes, unknown=marks.unknown[0], **options)
     labels, unknown = _split(labels, num_rows, num_classes, marks)
@@ -118,7 +141,10 @@ def as_mask(mask: Any, name: str = "mask") -> CellMask:
         kept = np.asarray(pairs.data != 0)
         return CellMask(UNKNOWN, LabelPairs(mask.shape[0], mask.shape[1], pairs.row[kept], pairs.col[kept]), name)
     if isinstance(mask, tuple) and len(mask) == 2:
-        rows, classes = (np.asarray(part, np.int64) for part in mask)
+        rows, classes = map(np.asarray, mask)
+        if any(part.size and part.dtype.kind not in "iu" for part in (rows, classes)):
+            raise TypeError(f"{name}: expected integer row and class numbers, got {rows.dtype} and {classes.dtype}")
+        rows, classes = rows.astype(np.int64), classes.astype(np.int64)
         return CellMask(UNKNOWN, LabelPairs(-1, None, rows, classes), name)
     if isinstance(mask, (list, str, dict)) or not hasattr(mask, "shape"):
         raise TypeError(
@@ -164,12 +190,7 @@ def _cells_of(mask: CellMask, num_rows: int, num_classes: int, threads: int | No
     shape = (num_rows if cells.num_rows == -1 else cells.num_rows), cells.num_classes
     if shape[0] != num_rows or shape[1] not in (None, num_classes):
         raise ValueError(f"{mask.name}: expected cells of ({num_rows}, {num_classes}) scores, got those of {shape}")
-    if rows.shape != classes.shape or rows.ndim != 1:
-        raise ValueError(f"{mask.name}: expected a class for each row, got shapes {rows.shape} and {classes.shape}")
-    for what, values, limit in (("row", rows, num_rows), ("class", classes, num_classes)):
-        bad = np.flatnonzero((values < 0) | (values >= limit))
-        if bad.size:
-            raise ValueError(f"{mask.name}: expected {what} numbers from 0 to {limit - 1}, got {values[bad[0]]}")
+    check_cells(mask.name, rows, classes, num_rows, num_classes)
     listed = UnknownCells.of_pairs(rows, classes, num_rows, num_classes)
     return listed if mask.kind == UNKNOWN else _complement(listed)
 
@@ -272,33 +293,3 @@ def _joined(labels: Any) -> np.ndarray:
     shards = labels if isinstance(labels, (list, tuple)) else [labels]
     found = [_to_numpy("labels", shard) for shard in shards]
     return found[0] if len(found) == 1 else np.concatenate(found)
-
-
-def join_unknown(parts: Sequence[tuple[UnknownCells | None, int]]) -> UnknownCells | None:
-    """The unknown cells of rows that follow each other. parts: those of each part, and its number of rows."""
-    num_classes = next((cells.num_classes for cells, _ in parts if cells is not None), None)
-    if num_classes is None:
-        return None
-    num_rows = sum(rows for _, rows in parts)
-    if all(cells is None or cells.bits is None for cells, _ in parts):
-        rows, classes, start = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
-        for cells, length in parts:
-            if cells is not None:
-                pairs = cells.pairs()
-                rows.append(pairs[0].astype(np.int64) + start)
-                classes.append(pairs[1])
-            start += length
-        return UnknownCells.of_pairs(np.concatenate(rows), np.concatenate(classes), num_rows, num_classes)
-    words = -(-num_rows // 64)
-    bits = np.zeros((num_classes, 8 * words), np.uint8)
-    for first in range(0, num_classes, _CLASSES_AT_ONCE):
-        stop = min(first + _CLASSES_AT_ONCE, num_classes)
-        flags = np.zeros((stop - first, num_rows), bool)
-        start = 0
-        for cells, length in parts:
-            if cells is not None:
-                own = _bits_of(cells)[first:stop].astype("<u8").view(np.uint8)
-                flags[:, start : start + length] = np.unpackbits(own, axis=1, count=length, bitorder="little")
-            start += length
-        bits[first:stop, : -(-num_rows // 8)] = np.packbits(flags, axis=1, bitorder="little")
-    return UnknownCells.of_bits(bits.view("<u8").astype(np.uint64, copy=False), num_rows)

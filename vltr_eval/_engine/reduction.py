@@ -8,7 +8,7 @@ The result has the same bits for any order of rows, shards, batches, threads and
   and the exponentials are rounded to whole multiples of a small number, whose sum is exact.
 
 All but max are then rounded to float32 for scores of float16, bfloat16, float32, bool and integers of 8 and 16 bits.
-They are float64 for others. The views must have the same labels.
+They are float64 for others. The views must have the same labels and the same unknown cells.
 
 On ranks, a video stays where it has the most views. The other ranks send their rows of it there, or for max one row.
 """
@@ -36,11 +36,14 @@ from vltr_eval._base.arrays import (
 from vltr_eval._base.progress import Progress
 from vltr_eval._base.ranks import Communicator, SingleProcess, propagate_errors
 from vltr_eval._engine.counting import Chunk
+from vltr_eval._engine.label_marks import positives_with_unknown
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_scan import NaNScore
 from vltr_eval._engine.row_numbers import sample_of
 from vltr_eval._engine.sample_ids import distinct_ids, id_kind
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.table import LabelPairs
+from vltr_eval.formats.unknown_marks import CellMask, UnknownMarks
 from vltr_eval.formats.views import Views
 from vltr_eval.report.settings import REDUCTIONS
 
@@ -133,7 +136,7 @@ def reduce_matrix(
 def reduce_positives(
     positives: Positives, of_row: np.ndarray, names: np.ndarray, *, rows_named: bool = True
 ) -> Positives:
-    """Give each video the labels of its rows.
+    """Give each video the labels of its rows: its positives and its unknown cells.
 
     Args:
         positives: The labels of L rows.
@@ -142,21 +145,56 @@ def reduce_positives(
         rows_named: Whether the message names rows, beside ids.
 
     Raises:
-        ValueError: The rows of a video have different labels.
+        ValueError: The rows of a video have different labels, or different unknown cells.
     """
     num_videos = len(names)
     counts = np.bincount(of_row[of_row >= 0], minlength=num_videos)
     classes = np.repeat(np.arange(positives.num_classes), positives.counts)
-    videos = of_row[positives.rows]
-    kept = videos >= 0
-    cells, found = np.unique(classes[kept] * num_videos + videos[kept], return_counts=True)
+    cells, wrong = _cells_of_videos(positives.rows, classes, of_row, counts)
     of_cell = cells % num_videos
-    wrong = np.unique(of_cell[found != counts[of_cell]])
+    if positives.unknown is not None:
+        wrong = np.union1d(wrong, _partly_unknown(positives.unknown, of_row, counts))
     if len(wrong):
         raise _different_labels(positives, classes, of_row, names, wrong, rows_named)
     indptr = np.zeros(positives.num_classes + 1, np.int64)
     np.cumsum(np.bincount(cells // num_videos, minlength=positives.num_classes), out=indptr[1:])
-    return Positives(num_videos, positives.num_classes, indptr, of_cell.astype(np.uint32))
+    reduced = Positives(num_videos, positives.num_classes, indptr, of_cell.astype(np.uint32))
+    if positives.unknown is None:
+        return reduced
+    return reduced.with_unknown(positives.unknown.renumbered(of_row, num_videos))
+
+
+def _cells_of_videos(
+    rows: np.ndarray, classes: np.ndarray, of_row: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells of videos that some of their rows have, and the videos of which not all rows have them.
+
+    Args:
+        rows: (P,) the rows of cells.
+        classes: (P,) the classes of these.
+        of_row: (L,) the video of each row, -1 for a row that is left out.
+        counts: (V,) the rows of each video.
+
+    Returns:
+        ``class * V + video`` of each cell, ascending; and the numbers of videos.
+    """
+    videos = of_row[rows]
+    kept = videos >= 0
+    cells, found = np.unique(classes[kept] * len(counts) + videos[kept], return_counts=True)
+    of_cell = cells % max(len(counts), 1)
+    return cells, np.unique(of_cell[found != counts[of_cell]])
+
+
+def _partly_unknown(unknown: UnknownCells, of_row: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The videos that have a cell which is unknown in some of their rows and known in others."""
+    if unknown.bits is None:
+        return _cells_of_videos(*unknown.pairs(), of_row, counts)[1]
+    is_wrong = np.zeros(len(counts), bool)
+    for c in range(unknown.num_classes):  # one class at a time, because pairs of all cells could fill the memory
+        videos = of_row[unknown.flags_of(c)]
+        found = np.bincount(videos[videos >= 0], minlength=len(counts))
+        is_wrong |= (found > 0) & (found != counts)
+    return np.flatnonzero(is_wrong)
 
 
 def _different_labels(
@@ -172,16 +210,33 @@ def _different_labels(
     for video in wrong[:_NUM_NAMED].tolist():
         rows = np.flatnonzero(of_row == video)
         held = np.isin(positives.rows, rows)
-        labels = {row: classes[held & (positives.rows == row)].tolist() for row in rows.tolist()}
+        without = _unknown_classes(positives, rows)
+        labels = {
+            row: (classes[held & (positives.rows == row)].tolist(), unknown)
+            for row, unknown in zip(rows.tolist(), without, strict=True)
+        }
         first = int(rows[0])
         other = next(row for row in labels if labels[row] != labels[first])
-        one, another = (_listed(labels[row]) + f" at row {row}" * rows_named for row in (first, other))
+        one, another = (_shown(*labels[row]) + f" at row {row}" * rows_named for row in (first, other))
         listed.append(f"{_quoted(names[video])} has {one} and {another}")
     more = f"; {len(wrong):,} videos in all" if len(wrong) > 1 else ""
     return ValueError(
         f"labels: expected the same labels for all views of a video, but {'; '.join(listed)}{more}; correct the "
         "labels, or give different videos different ids"
     )
+
+
+def _unknown_classes(positives: Positives, rows: np.ndarray) -> list[list[int]]:
+    """The classes that each of some rows does not know."""
+    if positives.unknown is None:
+        return [[] for _ in rows]
+    every = np.arange(positives.num_classes)
+    flags = positives.unknown.hold(np.repeat(rows, len(every)), np.tile(every, len(rows)))
+    return [np.flatnonzero(of_row).tolist() for of_row in flags.reshape(len(rows), -1)]
+
+
+def _shown(labels: list[int], unknown: list[int]) -> str:
+    return _listed(labels) + (f" and unknown {_listed(unknown)}" if unknown else "")
 
 
 def _quoted(name: Any) -> str:
@@ -200,10 +255,12 @@ def reduced_pair(
     views: Views,
     how: str,
     *,
+    marks: UnknownMarks | None = None,
+    masks: Sequence[CellMask] = (),
     form: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> tuple[Matrix, LabelPairs, Reduced]:
+) -> tuple[Matrix, LabelPairs | Positives, Reduced]:
     """Reduce scores and labels that were read together.
 
     Args:
@@ -211,15 +268,22 @@ def reduced_pair(
         labels: The labels of L rows.
         views: The video of each row of both.
         how: The reduction.
+        marks: The values of the labels that mark unknown cells, or None.
+        masks: Masks of the L rows.
         form: See `Positives.from_labels`.
         threads: CPU threads.
         progress: Called with the fraction done.
+
+    Returns:
+        Scores, labels and numbers. Labels without unknown cells are pairs.
     """
-    positives = Positives.from_labels(
-        labels, len(views.of_label), matrix.num_classes, form=form, threads=threads, scores=None
+    positives = positives_with_unknown(
+        labels, len(views.of_label), matrix.num_classes, marks, masks, form=form, threads=threads, scores=None
     )
     positives = reduce_positives(positives, views.of_label, views.ids)
     scores = reduce_matrix(matrix, *views.rows(), how, views.ids, threads=threads, progress=progress)
+    if positives.unknown is not None:
+        return borrow_matrix("scores", scores), positives, Reduced.of_counts(views.counts)
     classes = np.repeat(np.arange(positives.num_classes, dtype=np.int64), positives.counts)
     pairs = LabelPairs(views.num_videos, matrix.num_classes, positives.rows.astype(np.int64), classes)
     return borrow_matrix("scores", scores), pairs, Reduced.of_counts(views.counts)
@@ -253,11 +317,6 @@ def reduce_chunks(
         ValueError: On all ranks, as `reduce_matrix` and `reduce_positives`, or where ranks differ in dtype or ids.
     """
     with propagate_errors(communicator):
-        if any(chunk.positives.unknown is not None for chunk in chunks):
-            raise ValueError(
-                "reduce: expected labels without unknown cells, got some; reduce the scores first, by "
-                "vltr_eval.reduce_rows"
-            )
         local = _LocalViews.of_chunks(chunks, how, threads) if chunks else None
     if communicator.size > 1:
         local = _gathered(local, how, communicator, threads)
@@ -311,7 +370,9 @@ class _LocalViews:
             classes.append(np.repeat(np.arange(matrix.num_classes), chunk.positives.counts))
             start += chunk.num_rows
         pairs = LabelPairs(matrix.num_rows, matrix.num_classes, np.concatenate(rows), np.concatenate(classes))
-        positives = Positives.from_labels(pairs, matrix.num_rows, matrix.num_classes)
+        positives = Positives.from_labels(pairs, matrix.num_rows, matrix.num_classes).with_unknown(
+            UnknownCells.joined([chunk.positives.unknown for chunk in chunks], [chunk.num_rows for chunk in chunks])
+        )
         views = Views(distinct, of_row, of_row)
         offset, order = views.rows()
         return cls(matrix, reduce_positives(positives, of_row, distinct), distinct, offset, order, np.diff(offset))
@@ -331,6 +392,14 @@ class _LocalViews:
         found = position[self.positives.rows]
         classes, found = classes[found >= 0], found[found >= 0]
         return np.bincount(found, minlength=len(videos)), classes[np.argsort(found, kind="stable")]
+
+    def unknown_of(self, videos: np.ndarray) -> UnknownCells | None:
+        """The unknown cells of some videos, whose rows are numbered as in ``videos``."""
+        if self.positives.unknown is None:
+            return None
+        position = np.full(len(self.ids), -1, np.int64)
+        position[videos] = np.arange(len(videos))
+        return self.positives.unknown.renumbered(position, len(videos))
 
     def rows_of(self, videos: np.ndarray, how: str, threads: int | None) -> tuple[np.ndarray, np.ndarray]:
         """The rows of some videos to send: the bits of the scores, and how many rows each video has."""
@@ -383,7 +452,13 @@ def _gathered(
         if local is None:
             return [None] * communicator.size
         return [
-            (local.ids[own], local.views[own], *local.labels_of(own), *local.rows_of(own, how, threads))
+            (
+                local.ids[own],
+                local.views[own],
+                *local.labels_of(own),
+                *local.rows_of(own, how, threads),
+                local.unknown_of(own),
+            )
             if len(own)
             else None
             for own in videos_to
@@ -428,6 +503,7 @@ def _merged(
     shards: list[Array] = []
     parts: list[tuple[np.ndarray, ...]] = []  # ids, views, labels a video, labels, rows a video
     rows: list[np.ndarray] = []
+    unknown: list[UnknownCells | None] = []
     start = 0
     if local is not None:
         shards += map(as_columns, local.matrix.shards)
@@ -436,18 +512,23 @@ def _merged(
         positions = np.arange(counts.sum()) + np.repeat(local.offset[kept] - (np.cumsum(counts) - counts), counts)
         rows.append(local.rows[positions].astype(np.int64))
         parts.append((local.ids[kept], local.views[kept], *local.labels_of(kept), counts))
-    for ids, views, num_labels, labels, bits, counts in received:
+        unknown.append(local.unknown_of(kept))
+    for ids, views, num_labels, labels, bits, counts, cells in received:
         shards.append(of_bits(bits, dtype))
         rows.append(start + np.arange(len(bits)))
         start += len(bits)
         parts.append((ids, views, num_labels, labels, counts))
+        unknown.append(cells)
     if not parts:
         return None
+    sizes = [len(part[0]) for part in parts]
     ids, views, num_labels, labels, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
     matrix = borrow_matrix("scores", shards)
     distinct, _, group = distinct_ids(ids)
     pairs = LabelPairs(len(ids), matrix.num_classes, np.repeat(np.arange(len(ids)), num_labels), labels)
-    positives = Positives.from_labels(pairs, len(ids), matrix.num_classes)
+    positives = Positives.from_labels(pairs, len(ids), matrix.num_classes).with_unknown(
+        UnknownCells.joined(unknown, sizes)
+    )
     of_row = np.repeat(group, counts)
     order = np.argsort(of_row, kind="stable")
     offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(of_row, minlength=len(distinct)))])

@@ -76,15 +76,13 @@ class UnknownCells:
         return cells if cells.counts.any() else None
 
     @classmethod
-    def joined(
-        cls, shards: Sequence[UnknownCells | None], sizes: Sequence[int], num_classes: int
-    ) -> UnknownCells | None:
+    def joined(cls, shards: Sequence[UnknownCells | None], sizes: Sequence[int]) -> UnknownCells | None:
         """The cells of row shards, one after another. sizes: rows of each shard; a shard of None has no such cells."""
         starts = np.cumsum([0, *sizes])
         found = [(int(start), shard) for start, shard in zip(starts, shards, strict=False) if shard is not None]
         if not found:
             return None
-        num_rows = int(starts[-1])
+        num_rows, num_classes = int(starts[-1]), found[0][1].num_classes
         if all(shard.bits is None for _, shard in found):
             pairs = [shard.pairs() for _, shard in found]
             rows = [of_shard[0] + start for (start, _), of_shard in zip(found, pairs, strict=True)]
@@ -211,6 +209,9 @@ class UnknownCells:
         """The cells of both."""
         if other is None:
             return self
+        if self.bits is None and other.bits is None:
+            rows, classes = (np.concatenate(both) for both in zip(self.pairs(), other.pairs(), strict=True))
+            return self.of_pairs(rows, classes, self.num_rows, self.num_classes)
         columns = (self.flags_of(c) | other.flags_of(c) for c in range(self.num_classes))
         return self.of_columns(columns, self.num_rows)
 

@@ -39,7 +39,7 @@ from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import listing, quote, repeated, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
-from vltr_eval.formats.unknown_marks import CellMask
+from vltr_eval.formats.unknown_marks import CellMask, check_cells
 
 if TYPE_CHECKING:
     from vltr_eval.formats.views import Views
@@ -109,21 +109,28 @@ class Aligned:
         Raises:
             InputError: The mask lacks a row of the scores, or does not fit.
         """
-        if mask.ids is None and labels.form != "long" and mask.num_rows == labels.num_rows:
+        if isinstance(mask.values, LabelPairs) and mask.values.num_rows < 0:  # a pair of arrays does not tell it
+            num_rows = labels.num_rows if self.views is None else len(self.views.of_label)
+            total = None if labels.class_names is None else len(labels.class_names)
+            mask = replace(mask, values=replace(mask.values, num_rows=num_rows, num_classes=total))
+        if self.views is None and mask.ids is None and labels.form != "long" and mask.num_rows == labels.num_rows:
             mask = replace(mask, ids=labels.ids)
         own = mask.class_names
         if own is None and labels.class_names is not None and _num_columns(mask.values) == len(labels.class_names):
             mask = replace(mask, class_names=labels.class_names)
         first: Any = self.scores[0] if isinstance(self.scores, list) else self.scores
         num_rows = sum(map(len, self.scores)) if isinstance(self.scores, list) else len(first)
+        num_rows = num_rows if self.views is None else self.views.num_videos
         shape = num_rows, (first.shape[1] if len(first.shape) == 2 else 1)
         known = self.class_names if names is None else names.names
         like = Scores(np.broadcast_to(np.zeros((), np.uint8), shape), known, self.ids, name=self.name)
         notes: list[str] = []
         like, names = _order_classes(like, names, notes)
         mask = _resolve_labels(mask, like, names, notes)
-        if isinstance(mask.values, (Lists, LabelPairs)):
-            cells: Any = _cells_of_lists(mask, like, join)
+        if self.views is not None:
+            cells: Any = _cells_of_views(mask, like, self.views)
+        elif isinstance(mask.values, (Lists, LabelPairs)):
+            cells = _cells_of_lists(mask, like, join)
         else:
             cells = _dense_cells(mask, like, join)
         return replace(self, masks=(*self.masks, CellMask(kind, cells, mask.name)))
@@ -137,8 +144,73 @@ def _num_columns(values: Any) -> int | None:
     return shape[1] if len(shape) == 2 else None
 
 
-def _dense_cells(mask: Labels, like: Scores, join: str) -> np.ndarray:
-    """A dense mask with the rows of the scores, as (N, C) of bool."""
+def _cells_of_views(mask: Labels, like: Scores, views: Views) -> np.ndarray | LabelPairs:
+    """A mask with the rows of the labels. It has a row for each of these, for each view or for each video.
+
+    Lines of a list that name an id are of all views of this video.
+    """
+    num_labels, num_rows = len(views.of_label), len(views.of_row)
+    if mask.ids is not None:
+        ours, theirs = _comparable(views.ids, mask.ids)
+        number_of = {known: number for number, known in enumerate(ours.tolist())}
+        of_mask = np.fromiter((number_of.get(known, -1) for known in theirs.tolist()), np.int64, len(theirs))
+        if len(of_mask) and (of_mask < 0).all():
+            raise _no_common_id(ours, theirs, like.name, mask.name)
+    elif mask.num_rows in (num_labels, num_rows):
+        of_mask = views.of_label if mask.num_rows == num_labels else views.of_row
+    else:
+        raise InputError(
+            f"{mask.name}: {mask.num_rows} rows of a mask without ids, but the labels have {num_labels} rows; give a "
+            "mask with ids, or with a row for each of the labels"
+        )
+    of_label = np.where(views.of_label < 0, views.num_videos, views.of_label)  # a row that is left out has no cell
+    if isinstance(mask.values, (Lists, LabelPairs)):
+        return _listed_cells_of_views(mask, like.num_classes, views, of_mask)
+    mask = _as_flags(mask)
+    _check_classes_of_mask(mask, like.num_classes)
+    values = np.asarray(mask.values)
+    if mask.ids is None and mask.num_rows == num_labels:
+        return values
+    first = np.full(views.num_videos + 1, -1, np.int64)
+    first[of_mask[::-1]] = np.arange(len(of_mask))[::-1]  # of a video the first row; the last place is of no video
+    lacking = views.ids[first[:-1] < 0].tolist()
+    if lacking:
+        raise InputError(f"{mask.name} lacks {_some(lacking)} of {like.name}; a mask must have every row")
+    differs = (of_mask >= 0) & (values != values[first[of_mask]]).any(axis=1)
+    if differs.any():
+        raise _different_masks(mask.name, views.ids[np.unique(of_mask[differs])].tolist())
+    return np.asarray(values[first[of_label]])
+
+
+def _listed_cells_of_views(mask: Labels, num_classes: int, views: Views, of_mask: np.ndarray) -> LabelPairs:
+    """Listed cells with the row numbers of the labels."""
+    values = mask.values
+    rows, classes = values.rows, (values.classes if isinstance(values, LabelPairs) else values.values)
+    num_labels, num_videos = len(views.of_label), views.num_videos
+    if mask.ids is None and mask.num_rows == num_labels:
+        return LabelPairs(num_labels, num_classes, rows, classes)
+    videos = of_mask[rows]
+    kept = videos >= 0
+    cells, found = np.unique(videos[kept] * num_classes + classes[kept], return_counts=True)
+    videos, classes = np.divmod(cells, max(num_classes, 1))
+    if mask.ids is None:
+        wrong = videos[found != views.counts[videos]]
+        if len(wrong):
+            raise _different_masks(mask.name, views.ids[np.unique(wrong)].tolist())
+    of_label = np.where(views.of_label < 0, num_videos, views.of_label)
+    lists = take_rows(LabelPairs(num_videos + 1, num_classes, videos, classes), of_label)
+    return LabelPairs(num_labels, num_classes, lists.rows, lists.values)
+
+
+def _different_masks(name: str, ids: Sequence[Any]) -> InputError:
+    return InputError(
+        f"{name}: expected the same known cells for all views of a video, but those of {_some(ids)} differ; correct "
+        "the mask, or give different videos different ids"
+    )
+
+
+def _as_flags(mask: Labels) -> Labels:
+    """A dense mask as (M, C) of bool."""
     values = np.asarray(mask.values)
     values = values[:, None] if values.ndim == 1 else values
     odd = np.argwhere((values != 0) & (values != 1))
@@ -148,7 +220,18 @@ def _dense_cells(mask: Labels, like: Scores, join: str) -> np.ndarray:
             f"{mask.name}: {mask.at(row)}: expected True where a label is known and False elsewhere, got "
             f"{values[row, column]}"
         )
-    mask = replace(mask, values=values != 0)
+    return replace(mask, values=values != 0)
+
+
+def _check_classes_of_mask(mask: Labels, num_classes: int) -> None:
+    found = mask.values.shape[1]
+    if found != num_classes:
+        raise InputError(f"{mask.name}: a mask of {found} classes, but the scores have {num_classes} classes")
+
+
+def _dense_cells(mask: Labels, like: Scores, join: str) -> np.ndarray:
+    """A dense mask with the rows of the scores, as (N, C) of bool."""
+    mask = _as_flags(mask)
     if join != POSITION:
         mask = _with_counted_ids(mask, like)
     if mask.ids is None or like.ids is None or join == POSITION:
@@ -156,10 +239,7 @@ def _dense_cells(mask: Labels, like: Scores, join: str) -> np.ndarray:
         found = mask.values
     else:
         found = mask.values[_rows_of_ids(mask, like)]
-    if found.shape[1] != like.num_classes:
-        raise InputError(
-            f"{mask.name}: a mask of {found.shape[1]} classes, but the scores have {like.num_classes} classes"
-        )
+    _check_classes_of_mask(mask, like.num_classes)
     return np.asarray(found)
 
 
@@ -181,6 +261,7 @@ def _cells_of_lists(mask: Labels, like: Scores, join: str) -> LabelPairs:
     values = mask.values
     rows, classes = values.rows, (values.classes if isinstance(values, LabelPairs) else values.values)
     num_rows, num_classes = like.num_rows, like.num_classes
+    check_cells(mask.name, np.asarray(rows), np.asarray(classes), mask.num_rows, num_classes)
     if mask.ids is None or like.ids is None or join == POSITION:
         _check_rows(like, mask)
         return LabelPairs(num_rows, num_classes, rows, classes)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from vltr_eval.formats.roles import plain
-from vltr_eval.formats.table import NUMBER, TEXT, Column, Table
+from vltr_eval.formats.table import NUMBER, TEXT, Column, LabelPairs, Table
 
 OPEN_IMAGES = {"imageid", "labelname", "confidence"}
 COUNT_AS_ABSENT = ", and count as absent"
@@ -37,6 +37,9 @@ def listed(table: Table) -> tuple[Table, bool] | None:
     names = [plain(column.name or "") for column in table.columns]
     if set(names) >= OPEN_IMAGES:
         return _only(table, [names.index("imageid"), names.index("labelname")]), True
+    if table.known is not None and table.pairs is not None:
+        known = table.known
+        return replace(table, pairs=LabelPairs(table.num_rows, None, known.rows, known.values)), False
     if table.known is not None:
         return replace(table, lists=table.known), False
     return None

@@ -221,7 +221,7 @@ def read_pair(
     elif marks is not None and marks.unlisted:
         raise InputError(
             f"{labels.name}: expected a list of verified labels for unknown='unlisted' (--unknown unlisted), such as "
-            "OpenImages' ImageID,LabelName,Confidence or LVIS' instances, got other labels"
+            "OpenImages' ImageID,LabelName,Confidence, LVIS' instances or YouTube-8M's segments, got other labels"
         )
     if mask is not None:
         own, kind = _read_mask(mask, labels, for_labels, known or aligned.class_names or ())
@@ -716,7 +716,7 @@ def read_table(source: Source, role: Role, options: Options, progress: Progress 
 
         with reading(source):
             check_regular(source)
-        return tfrecord.read_tfrecord(source, role, progress)
+        return tfrecord.read_tfrecord(source, role, progress, rated_only=options.unlisted)
     if source.needs_copy:
         from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
 

@@ -24,8 +24,9 @@ from vltr_eval._base.progress import part_of
 from vltr_eval._base.records import Block, Feature, FeatureColumn, record_blocks
 from vltr_eval.formats.arrays import MAX_CLASSES
 from vltr_eval.formats.roles import IDS, LABELS, Role
-from vltr_eval.formats.sources import Source, Spec, check_regular, expand, reading
-from vltr_eval.formats.table import LabelPairs, Table
+from vltr_eval.formats.sources import Source, Spec, check_regular, expand, quote, reading
+from vltr_eval.formats.table import LabelPairs, Lists, Table
+from vltr_eval.formats.views import group_by_id
 
 SEGMENT_LABELS = "segment_labels"
 
@@ -68,20 +69,22 @@ class SegmentRatings:
         return f"<SegmentRatings of {len(set(self.videos.tolist())):,} videos, {len(self.classes):,} ratings>"
 
 
-def read_tfrecord(source: Source, role: Role, progress: Progress | None = None) -> Table:
+def read_tfrecord(source: Source, role: Role, progress: Progress | None = None, *, rated_only: bool = False) -> Table:
     """Read the labels and ids of a file, or with ``FILE::NAME`` a feature of equally many floats in every record.
 
     Args:
         source: The file.
         role: Its use.
         progress: Called with the share of the bytes that is done.
+        rated_only: Whether labels are those of the rated segments, whose other cells are unknown.
 
     Raises:
         InputError: A wrong checksum, a record that is no tf.Example, no id or no labels, or a class that cannot be.
     """
     if source.key == SEGMENT_LABELS:
         raise InputError(
-            f"{source}: only the rated segments are known, so these are no labels of every cell; read them by "
+            f"{source}: only the rated segments are known, so these are no labels of every cell; leave out "
+            f"::{SEGMENT_LABELS} and give unknown='unlisted' (--unknown unlisted), or read them by "
             "vltr_eval.formats.read_youtube8m_segments"
         )
     if source.key is not None and source.key != _LABELS.name:
@@ -90,6 +93,8 @@ def read_tfrecord(source: Source, role: Role, progress: Progress | None = None) 
         raise InputError(
             f"{source}: a TFRecord file of YouTube-8M holds labels, not {role.name}; pick a feature as FILE::NAME"
         )
+    if rated_only and role is LABELS:
+        return _rated_cells(source, progress)
     ids: list[str] = []
     rows, classes, num_segments = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
     for block in _blocks(source, progress):
@@ -112,31 +117,76 @@ def read_tfrecord(source: Source, role: Role, progress: Progress | None = None) 
 def read_segments(spec: Spec, progress: Progress | None = None) -> SegmentRatings:
     """Read the rated segments of files; `vltr_eval.formats.read_youtube8m_segments` has the arguments."""
     sources = expand(spec)
+    found = [
+        _ratings(source, part_of(progress, number / len(sources), (number + 1) / len(sources)))
+        for number, source in enumerate(sources)
+    ]
+    return SegmentRatings(
+        np.concatenate([ratings.videos for ratings in found]),
+        np.concatenate([ratings.start_times for ratings in found]),
+        np.concatenate([ratings.classes for ratings in found]),
+        np.concatenate([ratings.scores for ratings in found]),
+    )
+
+
+def _ratings(source: Source, progress: Progress | None) -> SegmentRatings:
+    """The ratings of one file."""
     videos: list[str] = []
     columns: list[list[np.ndarray]] = [[np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]]
-    for number, source in enumerate(sources):
-        for block in _blocks(source, part_of(progress, number / len(sources), (number + 1) / len(sources))):
-            *id_columns, classes, starts, _, scores = block.parse((*_IDS, *_SEGMENTS))
-            _check_labels(source, block, classes)
-            for column, name in ((starts, "segment_start_times"), (scores, "segment_scores")):
-                differ = np.flatnonzero(column.offset != classes.offset)
-                if differ.size:
-                    number = block.first + int(differ[0]) - 1
-                    raise InputError(f"{source}: record {number}: expected as many {name} as {SEGMENT_LABELS}")
-            wrong = np.flatnonzero(~((scores.values == 0) | (scores.values == 1)))
-            if wrong.size:
-                number = block.first + int(np.searchsorted(scores.offset, wrong[0], side="right")) - 1
-                raise InputError(
-                    f"{source}: record {number}: expected segment_scores of 0 or 1, got {scores.values[wrong[0]]}"
-                )
-            counts = np.diff(classes.offset).tolist()
-            videos += [
-                name for name, count in zip(_ids(source, block, id_columns), counts, strict=True) for _ in range(count)
-            ]
-            for found, column in zip(columns, (starts, classes, scores), strict=True):
-                found.append(column.values)
+    for block in _blocks(source, progress):
+        *id_columns, classes, starts, _, scores = block.parse((*_IDS, *_SEGMENTS))
+        _check_labels(source, block, classes)
+        for column, name in ((starts, "segment_start_times"), (scores, "segment_scores")):
+            differ = np.flatnonzero(column.offset != classes.offset)
+            if differ.size:
+                number = block.first + int(differ[0]) - 1
+                raise InputError(f"{source}: record {number}: expected as many {name} as {SEGMENT_LABELS}")
+        wrong = np.flatnonzero(~((scores.values == 0) | (scores.values == 1)))
+        if wrong.size:
+            number = block.first + int(np.searchsorted(scores.offset, wrong[0], side="right")) - 1
+            raise InputError(
+                f"{source}: record {number}: expected segment_scores of 0 or 1, got {scores.values[wrong[0]]}"
+            )
+        counts = np.diff(classes.offset).tolist()
+        videos += [
+            name for name, count in zip(_ids(source, block, id_columns), counts, strict=True) for _ in range(count)
+        ]
+        for found, column in zip(columns, (starts, classes, scores), strict=True):
+            found.append(column.values)
     starts_of, classes_of, scores_of = map(np.concatenate, columns)
     return SegmentRatings(_objects(videos), starts_of, classes_of, scores_of)
+
+
+def _rated_cells(source: Source, progress: Progress | None) -> Table:
+    """The rated segments of a file, a row each: their positives, and all cells with a rating."""
+    ratings = _ratings(source, progress)
+    if not len(ratings.classes):
+        raise InputError(
+            f"{source}: expected rated segments for unknown='unlisted' (--unknown unlisted), got no {SEGMENT_LABELS}; "
+            "give the frame-level validation files of 2019"
+        )
+    ids, rows = group_by_id(ratings.ids)
+    is_seen = ratings.scores == 1
+    (seen_rows, seen), _ = _distinct_pairs(rows[is_seen], ratings.classes[is_seen])
+    (known_rows, known), _ = _distinct_pairs(rows, ratings.classes)
+    (unseen_rows, unseen), _ = _distinct_pairs(rows[~is_seen], ratings.classes[~is_seen])
+    if len(seen) + len(unseen) != len(known):
+        both = np.intersect1d(seen_rows * MAX_CLASSES + seen, unseen_rows * MAX_CLASSES + unseen)[0]
+        raise InputError(
+            f"{source}: expected one rating of a class in a segment, got 0 and 1 for class {both % MAX_CLASSES} in "
+            f"{quote(ids[both // MAX_CLASSES])}"
+        )
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(known_rows, minlength=len(ids)))])
+    order = np.argsort(known_rows, kind="stable")
+    note = f"{source.name}: labels are those of {len(ids):,} rated segments; cells without a rating are unknown"
+    return Table(
+        source,
+        len(ids),
+        pairs=LabelPairs(len(ids), None, seen_rows, seen),
+        ids=ids,
+        notes=(note,),
+        known=Lists(indptr, known[order]),
+    )
 
 
 def _blocks(source: Source, progress: Progress | None) -> Iterator[Block]:

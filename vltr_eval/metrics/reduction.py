@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._engine.label_marks import read_positives
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.reduction import reduce_matrix, reduce_positives
 from vltr_eval._engine.sample_ids import read_ids
@@ -39,6 +40,8 @@ def reduce_rows(
     how: str = "mean",
     labels: Any = None,
     *,
+    mask: Any = None,
+    unknown: Any = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ReducedRows:
@@ -52,6 +55,8 @@ def reduce_rows(
         how: "mean", "max", "sum" or "logmeanexp". Mean and sum are exact and then rounded; logmeanexp is the logarithm
             of the mean of exp(score).
         labels: Labels of the N rows in any form that `evaluate` takes, or None.
+        mask: Which labels of the N rows are known, see `evaluate`; no file.
+        unknown: The value of labels that marks an unknown cell, see there.
         threads: Number of CPU threads; all cores if None.
         progress: Called with the fraction done.
 
@@ -60,8 +65,8 @@ def reduce_rows(
         float32, bool and integers of 8 and 16 bits, and float64 for others.
 
     Raises:
-        ValueError: A score is NaN, a sum has infinities of both signs, the views of one video have different labels, or
-            the shapes do not fit.
+        ValueError: A score is NaN, a sum has infinities of both signs, the views of one video have different labels,
+            some labels are unknown, or the shapes do not fit.
         TypeError: An input is no array, no labels or no ids.
 
     Example:
@@ -75,7 +80,15 @@ def reduce_rows(
     names, of_row = group_by_id(read_ids(ids, matrix.num_rows))
     positives = None
     if labels is not None:
-        positives = Positives.from_labels(labels, matrix.num_rows, matrix.num_classes, threads=threads, scores=matrix)
+        positives = read_positives(
+            labels,
+            matrix.num_rows,
+            matrix.num_classes,
+            mask=mask,
+            unknown=unknown,
+            threads=threads,
+            scores=matrix,
+        )
         positives = reduce_positives(positives, of_row, names)
     views = Views(names, of_row, of_row)
     offset, rows = views.rows()

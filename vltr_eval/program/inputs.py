@@ -15,6 +15,7 @@ from vltr_eval._base.groups import DEFAULT_BOUNDS, flat_group_name, preset_of, r
 from vltr_eval._base.ranks import Communicator, SingleProcess
 from vltr_eval._engine.counting import Chunk
 from vltr_eval._engine.inputs import Inputs, ReadingOptions, read_inputs
+from vltr_eval._engine.label_marks import advice_on_indices
 from vltr_eval._engine.labels import Positives, rows_between
 from vltr_eval._engine.options import add_thresholds
 from vltr_eval._engine.results import ClassInfo
@@ -224,7 +225,7 @@ def share_of_rows(inputs: Inputs, communicator: SingleProcess | Communicator, th
     first, end = (matrix.num_rows * rank // communicator.size for rank in (communicator.rank, communicator.rank + 1))
     if first == end:
         return []
-    if inputs.marks is not None or inputs.masks:
+    if inputs.marks is not None or inputs.masks or isinstance(labels, Positives):
         positives = inputs.positives(threads=threads)
         if communicator.size > 1:
             kept = np.zeros(matrix.num_rows, bool)
@@ -235,7 +236,8 @@ def share_of_rows(inputs: Inputs, communicator: SingleProcess | Communicator, th
     if communicator.size > 1:
         matrix = matrix.select([(first, end)])
         labels = rows_between(labels, first, end)
-    positives = Positives.from_labels(
-        labels, end - first, matrix.num_classes, first_row=first, threads=threads, scores=matrix
-    )
+    with advice_on_indices():
+        positives = Positives.from_labels(
+            labels, end - first, matrix.num_classes, first_row=first, threads=threads, scores=matrix
+        )
     return [Chunk(matrix, positives, None, first)]

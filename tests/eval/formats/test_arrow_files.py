@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +65,7 @@ def is_view(array: np.ndarray) -> bool:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint64"])
-def test_scores(tmp_path, dtype, layout, stream, compression, rows):
+def test_scores_have_their_values(tmp_path, dtype, layout, stream, compression, rows):
     values = (SCORES * 100).astype(dtype)
     table = pa.table({"id": IDS, **layout(values)})
     scores = read_scores(write(tmp_path / "x.arrow", table, stream=stream, compression=compression, rows=rows))
@@ -274,6 +275,34 @@ def test_a_label_that_is_no_class_is_refused(tmp_path, label, complaint):
     folder = save(tmp_path / "set", pa.table({"label": pa.array([0, label, 1], pa.int64())}), features=features)
     with pytest.raises(ValueError, match=complaint):
         vltr_eval.evaluate(SCORES[:3], read_pair(Scores(SCORES[:3]), folder).labels)
+
+
+@pytest.mark.parametrize("label", [-1, None])
+def test_a_row_that_nobody_knows_is_left_out_of_every_class(tmp_path, label):
+    table = pa.table({"label": pa.array([0, label, 1, 2, 1], pa.int64())})
+    folder = save(tmp_path / "set", table, features={"label": LABEL})
+    pq.write_table(table, tmp_path / "x.parquet")
+    scores, known = SCORES[:5, :3], [0, 2, 3, 4]
+    expected = vltr_eval.evaluate(scores[known], np.array([0, 1, 2, 1]), sap=None).metrics()
+    for path in (folder, tmp_path / "x.parquet"):
+        for unknown in (-1 if label == -1 else "nan", "-1,nan"):
+            report = vltr_eval.evaluate(scores, path, unknown=unknown, sap=None)
+            assert (report.num_unknown, report.metrics()) == (3, expected)
+        option = r"unknown=-1 \(--unknown -1\)" if label == -1 else r"unknown='nan' \(--unknown nan\)"
+        with pytest.raises(ValueError, match=option):
+            vltr_eval.evaluate(scores, path)
+
+
+@pytest.mark.parametrize("values", [[0, 1, -1, 1], [0, 1, None, 1]])
+def test_columns_of_classes_have_unknown_cells(tmp_path, values):
+    table = pa.table({"a": pa.array(values, pa.int8()), "b": pa.array([1, 0, 1, 0], pa.int8())})
+    value = {"dtype": "int8", "_type": "Value"}
+    folder = save(tmp_path / "set", table, features={"a": value, "b": value})
+    known = np.array([[True, True], [True, True], [False, True], [True, True]])
+    labels = np.array([[0, 1], [1, 0], [0, 1], [1, 0]])
+    report = vltr_eval.evaluate(SCORES[:4, :2], folder, unknown=-1 if -1 in values else "nan")
+    assert report.num_unknown == 1
+    assert report.metrics() == vltr_eval.evaluate(SCORES[:4, :2], labels, mask=known).metrics()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import struct
 import sys
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from hypothesis import strategies as st
 
 import vltr_eval
 from vltr_eval._base import _core, records
-from vltr_eval._base.records import Feature, record_blocks, whole_file
+from vltr_eval._base.records import Feature, crc32c, record_blocks, whole_file
 from vltr_eval.formats import InputError, read_ids, read_labels, read_pair, read_scores, read_youtube8m_segments
+from vltr_eval.program.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds nothing
 
@@ -221,6 +224,79 @@ def test_only_rated_segments_are_known(tmp_path):
         read_labels(f"{path}::segment_labels")
 
 
+def ratings_of(video: bytes, cells: list[tuple[int, int, int]]) -> bytes:
+    """A record with ratings: the start of a segment, a class, and 1 or 0."""
+    starts, classes, seen = zip(*cells, strict=True)
+    context = {"id": video, "labels": [1], "segment_labels": list(classes), "segment_start_times": list(starts)}
+    context |= {"segment_end_times": [start + 5 for start in starts], "segment_scores": np.array(seen, np.float32)}
+    return sequence(context, {"rgb": [b"1234"]})
+
+
+def slow_segment_ap(scores, ids, cells) -> dict[int, float]:
+    """AP of each class over the segments that raters saw or did not see it in, and no others."""
+    by_class: dict[int, list[tuple[float, int]]] = {}
+    for video, start, c, seen in cells:
+        by_class.setdefault(c, []).append((scores[ids.index(f"{video}:{start}")][c], seen))
+    result = {}
+    for c, ranked in by_class.items():
+        ranked.sort(reverse=True)
+        precisions, hits = [], 0
+        for rank, (_, seen) in enumerate(ranked, 1):
+            hits += seen
+            precisions += [hits / rank] * seen
+        result[c] = sum(precisions) / len(precisions) if precisions else float("nan")
+    return result
+
+
+def test_an_evaluation_of_segments_takes_rated_cells_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    cells = [
+        (f"v{video}", 5 * start, c, int(rng.random() < 0.5))
+        for video in range(12)
+        for start in range(4)
+        for c in range(3)
+        if rng.random() < 0.6
+    ]
+    cells.append(cells[5])  # a rating that is listed twice
+    for number in range(2):
+        of_file = [f"v{video}" for video in range(12) if video % 2 == number]
+        messages = [
+            ratings_of(video.encode(), [cell[1:] for cell in cells if cell[0] == video])
+            for video in of_file
+            if any(cell[0] == video for cell in cells)
+        ]
+        write_records(tmp_path / f"validate{number}.tfrecord", [frame_level()[0], *messages])
+    ids = [f"v{video}:{5 * start}" for video in range(12) for start in range(6)]
+    scores = rng.permutation(3 * len(ids)).reshape(-1, 3).astype(np.float32)
+    distinct = sorted(set(cells))
+    options = {"ids": ids, "unknown": "unlisted", "join": "inner"}
+    report = vltr_eval.evaluate(scores, "validate*.tfrecord", **options)
+    expected = slow_segment_ap(scores.tolist(), ids, distinct)
+    np.testing.assert_allclose(report.classes["AP"], [expected[c] for c in range(3)], rtol=1e-12)
+    num_rated = len({cell[:2] for cell in cells})
+    assert report.num_rows == num_rated
+    assert report.num_unknown == 3 * num_rated - len(distinct)
+    assert report.notes[0].startswith("validate0.tfrecord: labels are those of ")
+    assert report.notes[0].endswith(" rated segments; cells without a rating are unknown")
+    with pytest.raises(InputError, match=r"lacks .* of validate0.tfrecord|validate0.tfrecord.* lacks"):
+        vltr_eval.evaluate(scores, "validate*.tfrecord", ids=ids, unknown="unlisted")
+    np.savez(tmp_path / "preds.npz", scores=scores, ids=np.array(ids))
+    arguments = ["preds.npz", "validate*.tfrecord", "--unknown", "unlisted", "--join", "inner", "--json", "out.json"]
+    assert main([*arguments, "--quiet"]) == 0
+    assert json.loads((tmp_path / "out.json").read_text())["metrics"] == json.loads(report.to_json())["metrics"]
+
+
+def test_files_without_ratings_or_with_two_of_a_cell_are_refused(tmp_path):
+    scores = np.zeros((1, 3), np.float32)
+    path = write_records(tmp_path / "a.tfrecord", [frame_level()[0]])
+    with pytest.raises(InputError, match=r"a.tfrecord: expected rated segments .* got no segment_labels; give the"):
+        vltr_eval.evaluate(scores, path, ids=["v:0"], unknown="unlisted")
+    path = write_records(tmp_path / "b.tfrecord", [ratings_of(b"v", [(0, 2, 1), (0, 2, 0)])])
+    with pytest.raises(InputError, match=r"one rating of a class in a segment, got 0 and 1 for class 2 in 'v:0'$"):
+        vltr_eval.evaluate(scores, path, ids=["v:0"], unknown="unlisted")
+
+
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
@@ -293,6 +369,29 @@ def test_damaged_gzip_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=complaint):
             read_labels(path)
+
+
+def test_a_length_beyond_every_record_is_refused_at_once(tmp_path):
+    length = struct.pack("<Q", 2**62)
+    path = tmp_path / "x.tfrecord.gz"
+    path.write_bytes(gzip.compress(length + masked(length) + bytes(100)))
+    with pytest.raises(InputError, match=r"record 0: longer than any tf\.Example; damaged"):
+        read_labels(path)
+
+
+def test_records_of_many_sizes_are_found_in_gzip_data(tmp_path):
+    path = tmp_path / "x.tfrecord.gz"
+    sizes = [0, 5, 9 << 20, 1, 4 << 20, (4 << 20) - 16, 3]
+    content = b""
+    for size in sizes:
+        length, data = struct.pack("<Q", size), bytes(size)
+        crc = crc32c(data)
+        mask = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+        content += length + masked(length) + data + struct.pack("<I", mask)
+    path.write_bytes(gzip.compress(content))
+    blocks = list(record_blocks(path))
+    assert [int(size) for block in blocks for size in block.length] == sizes
+    assert [block.first for block in blocks] == np.cumsum([0, *(len(block.length) for block in blocks)])[:-1].tolist()
 
 
 def test_members_of_a_gzip_file_follow_each_other(tmp_path):
