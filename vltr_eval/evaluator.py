@@ -339,6 +339,11 @@ class Evaluator:
         names = set(map(str, state))
         is_whole = names == {"format"} or {"format", "dtype", "scores", "rows", "classes"} <= names
         is_whole = is_whole and ("id_bytes" in names) == ("id_ends" in names)
+        of_unknown = {name for name in names if name.startswith("unknown_")}
+        if is_whole and str(state["format"]) == _FORMAT_OF_UNKNOWN:
+            is_whole = of_unknown in ({"unknown_bits"}, {"unknown_rows", "unknown_classes"})
+        else:
+            is_whole = is_whole and not of_unknown
         if not is_whole or str(state["format"]) not in (_FORMAT, _FORMAT_OF_STRING_IDS, _FORMAT_OF_UNKNOWN):
             raise ValueError(f"state: expected what Evaluator.state_dict gave, got keys {', '.join(sorted(names))}")
         if names == {"format"}:
@@ -453,8 +458,8 @@ def _unknown_of_state(state: Mapping[str, Any], num_rows: int, num_classes: int)
     if "unknown_bits" in state:
         bits = read_numbers("unknown_bits", state["unknown_bits"])
         rest = num_rows % 64
-        is_clear = not rest or not bits.size or not (bits[:, -1].view(np.uint64) >> np.uint64(rest)).any()
-        if bits.dtype != np.int64 or bits.shape != (num_classes, -(-num_rows // 64)) or not is_clear:
+        fits = bits.dtype == np.int64 and bits.shape == (num_classes, -(-num_rows // 64))
+        if not fits or (rest and bits.size and (bits[:, -1].view(np.uint64) >> np.uint64(rest)).any()):
             raise ValueError(f"state: expected bits of {num_rows} rows and {num_classes} classes, got {bits.shape}")
         return UnknownCells.of_bits(np.ascontiguousarray(bits).view(np.uint64), num_rows)
     if "unknown_rows" not in state:

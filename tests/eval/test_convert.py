@@ -196,6 +196,26 @@ def test_new_ties_are_those_of_numpy(monkeypatch):
     assert effect.changed == np.count_nonzero(small != scores)
 
 
+@pytest.mark.parametrize("top", [2**53 + 1, 2**63 - 1, -(2**53) - 1, 2**64 - 1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_integers_that_a_float_does_not_hold_are_counted(dtype, top):
+    scores = np.array([[top], [top - 1], [5]], np.uint64 if top >= 2**63 else np.int64)
+    effect = narrowed(Content("x", "scores", [scores], None, None, None, scores.dtype), np.dtype(dtype))[1]
+    rounded = [int(value) for value in scores[:, 0].astype(dtype)]
+    gaps = [abs(int(value) - near) for value, near in zip(scores[:, 0], rounded, strict=True)]
+    assert effect.changed == sum(gap > 0 for gap in gaps) > 0
+    assert effect.largest == max(gaps)
+    assert effect.new_ties == 3 - len(set(rounded))
+
+
+@pytest.mark.parametrize("own", ["b ", "\ta", "a\rb"])
+def test_ids_that_text_would_change_are_refused(capsys, own):
+    np.savez("in.npz", scores=SCORES[:2], ids=np.array(["a", own]))
+    assert main(["convert", "in.npz", "out.csv"]) == 1
+    assert f"in.npz: row 1: the id {own!r} would not be read as it is again" in capsys.readouterr().err
+    assert not Path("out.csv").exists()
+
+
 def test_numbers_out_of_range_are_refused(capsys):
     np.save("in.npy", np.array([[1.0, 2.0], [3.0, 1e6]]))
     assert main(["convert", "in.npy", "out.npy", "--dtype", "float16"]) == 1

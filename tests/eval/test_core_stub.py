@@ -19,8 +19,8 @@ for node in STUB.body:
 CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 VALUES = {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssign)}
 FOR_DEVICES = {"copy_rows", "device_of", "index_positives", "upload_positives", "wait_for"}
-FOR_DEVICES |= {"CudaMatrix", "CudaPositives", "CudaRankTable", "DeviceArray", "Event"}
-FOR_DEVICES |= {"CudaUnknownCells", "read_mask", "upload_unknown"}
+FOR_DEVICES |= {"CudaMatrix", "CudaPositives", "CudaRankTable", "CudaUnknownCells", "DeviceArray", "Event"}
+FOR_DEVICES |= {"read_mask", "upload_unknown"}
 
 
 def parameters(signature: str) -> list[str]:

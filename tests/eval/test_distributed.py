@@ -359,7 +359,7 @@ def test_repeated_rows_of_all_ranks_are_counted(ranks, case, kind):
 def count_local(rank, scores, labels, ends, ids):
     local = local_rows(rank, ends)
     settings = Settings(5, topk=(1,))
-    return distributed._count(settings, scores[local], labels[local], ids[local], None, 1).repeated_rows
+    return distributed._count(settings, scores[local], labels[local], ids[local], None, None, None, 1).repeated_rows
 
 
 def different_labels(make_ids):

@@ -203,6 +203,7 @@ def masks(tmp_path):
         "array in memory": KNOWN[np.ix_(ORDER, COLUMNS)],
         "sparse matrix of unknown cells": tmp_path / "unknown.npz",
         "sparse matrix in memory": scipy.csc_matrix(~KNOWN[np.ix_(ORDER, COLUMNS)]),
+        "pair of arrays": np.nonzero(~KNOWN[np.ix_(ORDER, COLUMNS)]),
         "list of unknown cells": tmp_path / "listed.csv",
     }
 
@@ -215,6 +216,21 @@ def test_masks_are_joined_as_labels_are(tmp_path, scores_file):
         np.testing.assert_array_equal(positive, TRUTH & KNOWN, err_msg=form)
 
 
+@pytest.mark.parametrize(
+    ("cells", "sentence"),
+    [
+        (LabelPairs(ROWS, CLASSES, np.array([-1]), np.array([0])), "mask: expected row numbers from 0 to 39, got -1"),
+        ((np.array([40]), np.array([0])), "mask: expected row numbers from 0 to 39, got 40"),
+        ((np.array([0, 1]), np.array([0])), r"mask: expected a class for each row, got shapes \(2,\) and \(1,\)"),
+        ((np.array([0.5]), np.array([0])), "mask: expected integer row and class numbers, got float64 and int64"),
+    ],
+)
+def test_cells_that_are_joined_by_id_are_checked(cells, sentence):
+    ids = [str(row) for row in range(ROWS)]
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        evaluate(SCORES, TRUTH, mask=cells, ids=ids, label_ids=ids[::-1])
+
+
 def test_a_dense_mask_hides_whatever_label_stands_in_a_cell():
     for labels in (TRUTH, np.where(KNOWN, TRUTH, np.nan), np.where(KNOWN, TRUTH, 7), [TRUTH[:9], TRUTH[9:]]):
         positive, known = cells_of(read_inputs(SCORES, labels, mask=KNOWN).positives())
@@ -223,6 +239,31 @@ def test_a_dense_mask_hides_whatever_label_stands_in_a_cell():
     lists = [np.flatnonzero(row).tolist() for row in TRUTH]
     positive, known = cells_of(read_inputs(SCORES, lists, mask=KNOWN).positives())
     np.testing.assert_array_equal(positive, TRUTH & KNOWN)
+
+
+def test_marks_for_lists_of_classes_are_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"labels": [[0], None, [1, 2]]}), tmp_path / "l.parquet")
+    (tmp_path / "l.csv").write_text('labels\n"0"\n""\n"1;2"\n')
+    for labels in ([[0], [], [1, 2]], LabelPairs(3, CLASSES, np.array([0, 2]), np.array([0, 1]))):
+        with pytest.raises(ValueError, match=r"^unknown: expected .* in which 'nan' marks no cell; give"):
+            read_positives(labels, 3, CLASSES, unknown="nan")
+    for name in ("l.parquet", "l.csv"):
+        with pytest.raises(ValueError, match=r"got lists of classes, in which '-1,nan' marks no cell; give"):
+            evaluate(SCORES[:3], tmp_path / name, unknown="-1,nan")
+
+
+def test_the_program_takes_a_mark_that_begins_with_a_dash(tmp_path, scores_file, capsys):
+    labels = write_table(tmp_path / "l.csv", mixed())
+    for words in (["--unknown", "-1,nan"], ["--unknown=-1,nan"]):
+        assert main([str(scores_file), str(labels), *words, "--sap", "none", "--quiet"]) == 0
+        assert f"unknown:{(~KNOWN).sum()}" in capsys.readouterr().out
+
+
+def test_repeated_ids_advise_a_reduction():
+    with pytest.raises(ValueError, match=r"more than once; reduce='mean' \(--reduce mean\) makes one row of the views"):
+        evaluate(SCORES, TRUTH, ids=["v0"] * ROWS, label_ids=["v0"] * ROWS)
 
 
 def test_a_mask_and_marks_add_up():
@@ -236,6 +277,7 @@ def test_a_mask_and_marks_add_up():
     ("options", "sentence"),
     [
         ({"mask": KNOWN[:9]}, r"^mask: expected shape \(40, 4\) as scores has, got \(9, 4\)$"),
+        ({"mask": KNOWN[:9], "labels": np.where(KNOWN, TRUTH, -1)}, r"^mask: expected shape \(40, 4\) as scores has"),
         ({"mask": KNOWN * 2}, r"^mask: expected True where a label is known and False elsewhere, got 2$"),
         ({"mask": (np.array([40]), np.array([0]))}, r"^mask: expected row numbers from 0 to 39, got 40$"),
         ({"mask": (np.array([0]), np.array([4]))}, r"^mask: expected class numbers from 0 to 3, got 4$"),
@@ -248,7 +290,7 @@ def test_a_mask_and_marks_add_up():
 )
 def test_errors_name_the_argument(options, sentence):
     with pytest.raises((ValueError, TypeError), match=sentence):
-        read_inputs(SCORES, TRUTH, **options).positives()
+        read_inputs(SCORES, **{"labels": TRUTH, **options}).positives()
 
 
 def test_errors_for_missing_labels_name_the_option(tmp_path, scores_file):
@@ -353,6 +395,22 @@ def test_an_evaluator_keeps_unknown_cells_in_its_state():
     plain = Evaluator(3)
     plain.update(scores, labels)
     assert plain.state_dict()["format"] == "vltr-eval/evaluator/1"
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_a_state_without_its_unknown_cells_is_refused(share):
+    rng = np.random.default_rng(2)
+    known = rng.random((200, 3)) >= share
+    evaluator = Evaluator(3)
+    evaluator.update(rng.random((200, 3)), np.zeros((200, 3)), mask=known)
+    state = evaluator.state_dict()
+    for name in [name for name in state if name.startswith("unknown_")]:
+        with pytest.raises(ValueError, match=r"state: expected what Evaluator\.state_dict gave"):  # not as negatives
+            Evaluator(3).load_state_dict({other: state[other] for other in state if other != name})
+        with pytest.raises((ValueError, TypeError)):
+            Evaluator(3).load_state_dict(state | {name: np.zeros(3)})
+    with pytest.raises(ValueError, match=r"state: expected what Evaluator\.state_dict gave"):
+        Evaluator(3).load_state_dict(state | {"format": "vltr-eval/evaluator/1"})
 
 
 def test_the_report_counts_unknown_labels():

@@ -143,24 +143,36 @@ def whole_file(path: Path, threads: int | None = None) -> Block:
 
 
 def _decompressed_blocks(path: Path, threads: int, progress: Progress | None) -> Iterator[Block]:
-    held, first, size = b"", 0, max(1, path.stat().st_size)
+    waiting: list[bytes] = []  # joined once they hold the next record, however long it is
+    held_size, needed, first, size = 0, 0, 0, max(1, path.stat().st_size)
     for chunk, done in _decompress(path):
-        held = held + chunk if held else chunk
-        if not chunk or (len(held) < _BLOCK and done < size):
+        waiting.append(chunk)
+        held_size += len(chunk)
+        if not chunk or held_size < needed or (held_size < _BLOCK and done < size):
             continue
-        block, end = _block(path, held, first, threads, None, is_last=False)
-        if len(held) - end > _MAX_RECORD + _BLOCK:
-            raise InputError(f"{path}: record {first + len(block.offset)}: longer than any tf.Example; damaged")
+        block, end = _block(path, b"".join(waiting), first, threads, None, is_last=False)
         if len(block.offset):
             yield block
         first += len(block.offset)
-        held = held[end:]
+        waiting = [block.data[end:]]
+        held_size -= end
+        needed = _size_of_record(path, waiting[0], first)
         if progress is not None:
             progress(done / size)
-    if held:
-        block, _ = _block(path, held, first, threads, None)
+    if held_size:
+        block, _ = _block(path, b"".join(waiting), first, threads, None)
         if len(block.offset):
             yield block
+
+
+def _size_of_record(path: Path, data: bytes, number: int) -> int:
+    """The bytes of the record at the start of some data, with its checksums; 0 if its length is not there yet."""
+    if len(data) < _HEADER:
+        return 0
+    length = int.from_bytes(data[:8], "little")
+    if length > _MAX_RECORD:
+        raise InputError(f"{path}: record {number}: longer than any tf.Example; damaged")
+    return _HEADER + length + _FOOTER
 
 
 def _decompress(path: Path) -> Iterator[tuple[bytes, int]]:

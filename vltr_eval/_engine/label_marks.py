@@ -13,7 +13,15 @@ from vltr_eval._base.arrays import as_columns, borrow, to_host
 from vltr_eval._engine.labels import Positives, is_dense_on_device, positives_on_device, unknown_of_known
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.table import LabelPairs
-from vltr_eval.formats.unknown_marks import KNOWN, UNKNOWN, CellMask, UnknownMarks, apply_marks, split_unknown
+from vltr_eval.formats.unknown_marks import (
+    KNOWN,
+    UNKNOWN,
+    CellMask,
+    UnknownMarks,
+    apply_marks,
+    check_cells,
+    split_unknown,
+)
 
 __all__ = ["advice_on_indices", "as_mask", "positives_with_unknown", "read_positives", "unknown_of_mask"]
 
@@ -89,6 +97,8 @@ def positives_with_unknown(
     except ValueError:  # perhaps of a cell that a mask hides
         if not known:
             raise
+        for mask in masks:
+            _cells_of(mask, num_rows, num_classes, threads)  # raises where the mask has another shape
         for cells in known:
             labels = _where(labels, cells)
         positives = _read_marked(labels, num_rows, num_classes, marks, options)
@@ -131,7 +141,10 @@ def as_mask(mask: Any, name: str = "mask") -> CellMask:
         kept = np.asarray(pairs.data != 0)
         return CellMask(UNKNOWN, LabelPairs(mask.shape[0], mask.shape[1], pairs.row[kept], pairs.col[kept]), name)
     if isinstance(mask, tuple) and len(mask) == 2:
-        rows, classes = (np.asarray(part, np.int64) for part in mask)
+        rows, classes = map(np.asarray, mask)
+        if any(part.size and part.dtype.kind not in "iu" for part in (rows, classes)):
+            raise TypeError(f"{name}: expected integer row and class numbers, got {rows.dtype} and {classes.dtype}")
+        rows, classes = rows.astype(np.int64), classes.astype(np.int64)
         return CellMask(UNKNOWN, LabelPairs(-1, None, rows, classes), name)
     if isinstance(mask, (list, str, dict)) or not hasattr(mask, "shape"):
         raise TypeError(
@@ -177,12 +190,7 @@ def _cells_of(mask: CellMask, num_rows: int, num_classes: int, threads: int | No
     shape = (num_rows if cells.num_rows == -1 else cells.num_rows), cells.num_classes
     if shape[0] != num_rows or shape[1] not in (None, num_classes):
         raise ValueError(f"{mask.name}: expected cells of ({num_rows}, {num_classes}) scores, got those of {shape}")
-    if rows.shape != classes.shape or rows.ndim != 1:
-        raise ValueError(f"{mask.name}: expected a class for each row, got shapes {rows.shape} and {classes.shape}")
-    for what, values, limit in (("row", rows, num_rows), ("class", classes, num_classes)):
-        bad = np.flatnonzero((values < 0) | (values >= limit))
-        if bad.size:
-            raise ValueError(f"{mask.name}: expected {what} numbers from 0 to {limit - 1}, got {values[bad[0]]}")
+    check_cells(mask.name, rows, classes, num_rows, num_classes)
     listed = UnknownCells.of_pairs(rows, classes, num_rows, num_classes)
     return listed if mask.kind == UNKNOWN else _complement(listed)
 
@@ -244,6 +252,11 @@ def _split(labels: Any, num_rows: int, num_classes: int, marks: UnknownMarks) ->
         cells = np.zeros((num_rows, 1), bool)
         cells[unknown] = True
         return pairs, _of_dense(np.broadcast_to(cells, (num_rows, num_classes)))
+    if marks.unknown:  # an empty list or a null may mean no label or an unknown row, so nothing is guessed
+        raise ValueError(
+            "unknown: expected labels with a cell for each class, or a class index for each row, got lists of classes, "
+            f"in which {marks.text!r} marks no cell; give the unknown cells as mask= or as --unknown FILE"
+        )
     return labels, None
 
 

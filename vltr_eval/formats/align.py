@@ -39,7 +39,7 @@ from vltr_eval.formats.label_lists import MAX_CLASSES
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.sources import listing, quote, repeated, shorten
 from vltr_eval.formats.table import LabelPairs, Lists
-from vltr_eval.formats.unknown_marks import CellMask
+from vltr_eval.formats.unknown_marks import CellMask, check_cells
 
 if TYPE_CHECKING:
     from vltr_eval.formats.views import Views
@@ -111,7 +111,8 @@ class Aligned:
         """
         if isinstance(mask.values, LabelPairs) and mask.values.num_rows < 0:  # a pair of arrays does not tell it
             num_rows = labels.num_rows if self.views is None else len(self.views.of_label)
-            mask = replace(mask, values=replace(mask.values, num_rows=num_rows))
+            total = None if labels.class_names is None else len(labels.class_names)
+            mask = replace(mask, values=replace(mask.values, num_rows=num_rows, num_classes=total))
         if self.views is None and mask.ids is None and labels.form != "long" and mask.num_rows == labels.num_rows:
             mask = replace(mask, ids=labels.ids)
         own = mask.class_names
@@ -260,6 +261,7 @@ def _cells_of_lists(mask: Labels, like: Scores, join: str) -> LabelPairs:
     values = mask.values
     rows, classes = values.rows, (values.classes if isinstance(values, LabelPairs) else values.values)
     num_rows, num_classes = like.num_rows, like.num_classes
+    check_cells(mask.name, np.asarray(rows), np.asarray(classes), mask.num_rows, num_classes)
     if mask.ids is None or like.ids is None or join == POSITION:
         _check_rows(like, mask)
         return LabelPairs(num_rows, num_classes, rows, classes)
@@ -530,7 +532,9 @@ def join_rows(scores: Scores, labels: Labels, join: str, notes: list[str]) -> tu
         return scores, labels, scores.ids if scores.ids is not None else labels.ids
     ours, theirs = _comparable(scores.ids, labels.ids)
     by_position = "join='position' (--join position) leaves ids out"
-    _refuse_repeated(ours, scores.name, f"; {by_position}")
+    _refuse_repeated(
+        ours, scores.name, f"; reduce='mean' (--reduce mean) makes one row of the views of a video, {by_position}"
+    )
     _refuse_repeated(
         theirs, labels.name, f"; label_form='long' (--label-form) unites the labels of one id, {by_position}"
     )

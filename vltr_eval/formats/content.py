@@ -153,7 +153,8 @@ def narrowed(
     """
     before = np.float32 if str(content.dtype) == "bfloat16" else np.dtype(content.dtype)
     after = replace(content, dtype=dtype)
-    if np.can_cast(before, dtype, "safe"):
+    is_wide = np.dtype(before).kind in "iu" and np.dtype(before).itemsize == 8  # numpy calls their cast to float64 safe
+    if np.can_cast(before, dtype, "safe") and not is_wide:
         return after, None
     wide = replace(content, dtype=np.dtype(before))
     changed, largest = 0, 0.0
@@ -169,12 +170,24 @@ def narrowed(
                     f"{content.name}: {where}: {block[tuple(at)]} is beyond the range of {dtype.name}; "
                     "choose a wider --dtype"
                 )
-            kept = small.astype(np.float64) if before != np.dtype(np.float64) else small.astype(before)
-            difference = np.abs(block.astype(kept.dtype) - kept)
+            if is_wide:
+                difference = _differences_of_integers(block, small)
+            else:
+                difference = np.abs(block.astype(np.float64) - small.astype(np.float64))
         difference[~np.isfinite(difference)] = 0
         changed += int(np.count_nonzero(difference))
         largest = max(largest, float(difference.max(initial=0)))
     return after, Narrowing(changed, largest, _new_ties(wide, dtype, progress))
+
+
+def _differences_of_integers(block: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """The differences of integers of 64 bits, which float64 does not hold, to their rounded values."""
+    rounded = small.astype(np.float64)
+    most = np.iinfo(block.dtype).max
+    fits = rounded < float(most)  # which is the largest integer plus 1
+    whole = np.where(fits, rounded, 0).astype(block.dtype)
+    gaps = np.where(block > whole, block - whole, whole - block)
+    return np.where(fits, gaps, most - block + 1).astype(np.float64)
 
 
 def _new_ties(content: Content, dtype: np.dtype[Any], progress: Progress | None) -> int:

@@ -11,7 +11,7 @@ import struct
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -108,6 +108,17 @@ def read_npz(source: Source, role: Role) -> Table:
             table = _table(source, member.read(role))
         beside = {name: member.names() for name, member in members.items() if _may_be_names(name, member)}
         return with_names(table, role, beside)
+
+
+def read_arrays(source: Source, names: Iterable[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read those of some arrays that an .npz file has; also the names of all its arrays.
+
+    Raises:
+        InputError: No .npz file, or an array that cannot be read.
+    """
+    with open_archive(source, "not a .npz archive") as archive:
+        members = _members(source, archive)
+        return {name: members[name].read() for name in names if name in members}, list(members)
 
 
 def _table(source: Source, array: np.ndarray) -> Table:

@@ -22,6 +22,9 @@ from vltr_eval.formats.roles import LABELS, SCORES, Role, choose
 from vltr_eval.formats.sources import Source, listing
 from vltr_eval.formats.table import Lists, Table
 
+_SINGLE = (int, float, bool, type(None))
+_MAX_REPEATED = 1 << 27  # numbers of rows that a file of any size may have
+
 _ITEM = ".item"  # the dict that mmaction2 1.0 puts around each score and label
 
 
@@ -159,6 +162,9 @@ def _stacked(source: Source, role: Role, rows: Sequence[Any]) -> Any:
     kinds = {type(row) for row in rows}
     if kinds <= {int, float, bool}:
         return np.array(rows)
+    numbers = sum(row.size if isinstance(row, np.ndarray) else len(row) for row in rows if not isinstance(row, _SINGLE))
+    if numbers > max(_MAX_REPEATED, 16 * source.size):  # a pickle can name one row many times, in two bytes each
+        raise InputError(f"{source}: expected rows of about the size of the file, got {numbers:,} numbers in all")
     if kinds <= {list, tuple}:
         lists = Lists.from_rows([[_plain(value) for value in row] for row in rows])
         return lists if role is not SCORES else _rectangle(source, lists)

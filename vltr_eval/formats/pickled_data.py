@@ -104,7 +104,8 @@ def load_pickle(source: Source) -> Any:
     if data[0] != 0x80:
         raise InputError(f"{source}: not a pickle file of protocol 2 or above")
     try:
-        return _Machine(data, _functions(_Budget(len(data) + _SPARE))).run()
+        budget = _Budget(2 * len(data) + _SPARE)  # protocol 2 has bytes as text, which may be swapped as well
+        return _Machine(data, _functions(budget), budget).run()
     except RefusedError as error:
         raise InputError(
             f"{source}: expected a pickle of arrays, lists, dicts, sets, numbers and text, got {printable(error)}"
@@ -131,8 +132,8 @@ Functions = Mapping[str, Callable[..., Any]]
 class _Machine:
     """The stack and the memo of one pickle."""
 
-    def __init__(self, data: memoryview, functions: Functions, position: int = 0) -> None:
-        self._data, self._functions, self.position = data, functions, position
+    def __init__(self, data: memoryview, functions: Functions, budget: _Budget, position: int = 0) -> None:
+        self._data, self._functions, self._budget, self.position = data, functions, budget, position
         self._size = len(data)
         self._stack: list[Any] = []  # since the last mark
         self._outer: list[list[Any]] = []  # before each mark
@@ -228,7 +229,7 @@ class _Machine:
             target.order = state[1]
         elif type(target) is PickledArray:
             _, shape, dtype, is_fortran, content = state
-            target.value = _array(content, dtype, shape, "F" if is_fortran else "C")
+            target.value = _array(content, dtype, shape, "F" if is_fortran else "C", self._budget)
         elif not (type(target) is dict and state in (None, {})):
             raise RefusedError(f"an object with a state, {type(target).__name__}")
 
@@ -375,11 +376,14 @@ def _functions(budget: _Budget) -> dict[str, Callable[..., Any]]:
         return PickledArray()
 
     def from_buffer(content: Any, kind: Any, shape: Any, order: Any = "C") -> PickledArray:
-        return PickledArray(_array(content, kind, shape, order))
+        return PickledArray(_array(content, kind, shape, order, budget))
 
     def scalar(kind: Any, content: Any) -> Any:
-        value = _array(content, kind, (), "C")
-        return value[0] if isinstance(value, list) else value.item()
+        value = _array(content, kind, (), "C", budget)
+        if isinstance(value, list):
+            return value[0]
+        budget.take(value.nbytes if value.dtype.kind in "SU" else 0)
+        return value.item()
 
     def load_from_bytes(content: Any) -> _Storage:
         # A pickle can repeat its bytes by the memo; each of them is followed once.
@@ -421,7 +425,7 @@ def _pair(value: Any) -> Any:
     return value
 
 
-def _array(content: Any, kind: Any, shape: Any, order: Any) -> Any:
+def _array(content: Any, kind: Any, shape: Any, order: Any, budget: _Budget) -> Any:
     """An array over bytes of the pickle; of Python objects, their list."""
     dtype = _of(kind, _DType).made
     sizes = _sizes(shape)
@@ -429,6 +433,8 @@ def _array(content: Any, kind: Any, shape: Any, order: Any) -> Any:
         if type(content) is not list or len(sizes) > 1:
             raise RefusedError("an array of Python objects")
         return content
+    if type(content) is str or not dtype.isnative:
+        budget.take(len(content))
     data = memoryview(content.encode("latin-1")) if type(content) is str else _of(content, memoryview)
     if len(data) != math.prod(sizes) * dtype.itemsize:
         raise ValueError("an array of another size than its bytes")
@@ -498,7 +504,7 @@ def _value(
     data: memoryview, functions: Functions, position: int, storage: Callable[[Any], Any] | None = None
 ) -> tuple[Any, int]:
     """The value of the pickle at a position, and where it ends."""
-    machine = _Machine(data, functions, position)
+    machine = _Machine(data, functions, _Budget(0), position)  # a storage names nothing that copies
     machine.storage = storage
     return machine.run(), machine.position
 

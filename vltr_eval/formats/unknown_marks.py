@@ -17,7 +17,7 @@ import numpy as np
 from vltr_eval.formats.sources import is_spec
 from vltr_eval.formats.table import LabelPairs
 
-__all__ = ["CellMask", "UnknownMarks", "is_mask_file", "read_marks"]
+__all__ = ["CellMask", "UnknownMarks", "check_cells", "is_mask_file", "read_marks"]
 
 KNOWN, UNKNOWN = "known", "unknown"
 
@@ -106,12 +106,21 @@ class CellMask:
         kind: KNOWN or UNKNOWN.
         cells: (N, C) of bool, or `LabelPairs`: the cells of this kind. All others are of the other kind.
         name: The file or the argument, for messages.
-        is_list: Whether a person listed the cells; listed unknown cells must not be positive.
     """
 
     kind: str
     cells: np.ndarray | LabelPairs
     name: str = "mask"
+
+
+def check_cells(name: str, rows: np.ndarray, classes: np.ndarray, num_rows: int, num_classes: int) -> None:
+    """Raise ValueError unless the lists name cells of (num_rows, num_classes) labels."""
+    if rows.shape != classes.shape or rows.ndim != 1:
+        raise ValueError(f"{name}: expected a class for each row, got shapes {rows.shape} and {classes.shape}")
+    for what, values, limit in (("row", rows, num_rows), ("class", classes, num_classes)):
+        bad = np.flatnonzero((values < 0) | (values >= limit))
+        if bad.size:
+            raise ValueError(f"{name}: expected {what} numbers from 0 to {limit - 1}, got {values[bad[0]]}")
 
 
 def apply_marks(values: np.ndarray, marks: UnknownMarks) -> tuple[np.ndarray, np.ndarray]:

@@ -448,6 +448,11 @@ def write_csv(content: Content, path: Path, layout: Layout, progress: Progress |
             f"{content.name}: a column of the class {quote(wrong[0])} would not be read as a class again; write .npz "
             "or .h5"
         )
+    for row, own in enumerate([] if content.ids is None or content.ids.dtype != object else content.ids.tolist()):
+        if own.strip() != own or "\r" in own:
+            raise InputError(
+                f"{content.name}: row {row}: the id {quote(own)} would not be read as it is again; write .npz or .h5"
+            )
     with open(path, "w", encoding="utf-8", newline="") as stream:
         header = _header(content)
         if header is not None:

@@ -65,8 +65,8 @@ def reduce_rows(
         float32, bool and integers of 8 and 16 bits, and float64 for others.
 
     Raises:
-        ValueError: A score is NaN, a sum has infinities of both signs, the views of one video have different labels, or
-            the shapes do not fit.
+        ValueError: A score is NaN, a sum has infinities of both signs, the views of one video have different labels,
+            some labels are unknown, or the shapes do not fit.
         TypeError: An input is no array, no labels or no ids.
 
     Example:

@@ -22,6 +22,10 @@ COMMANDS = ("evaluate", "compare", "thresholds", "topk", "table", "plot", "ava",
 """The commands, each the name of its module; "evaluate" is left out of command lines."""
 
 
+_DASHED = {"--unknown": "-1,nan", "--unlisted": "-inf"}
+"""Values that argparse takes for options, unless the option and its value are one argument."""
+
+
 def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     """Run the program and return its exit code; bad usage ends it by SystemExit(2), as argparse does.
 
@@ -29,7 +33,7 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     called by such a process inherits the same environment, and must not wait for the others.
     """
     command, *arguments = _with_command(list(sys.argv[1:] if argv is None else argv))
-    args, others = _parser(command).parse_known_args([command, *arguments])
+    args, others = _parser(command).parse_known_args([command, *_with_dashed(arguments)])
     if others:
         advice = did_you_mean(args.refuse.__self__, others)
         args.refuse(f"unrecognized arguments: {' '.join(others)}{advice}")
@@ -47,6 +51,17 @@ def _with_command(argv: list[str]) -> list[str]:
         if argument not in ("--quiet", "--debug"):
             break
     return ["evaluate", *argv]
+
+
+def _with_dashed(arguments: list[str]) -> list[str]:
+    """The arguments with ``--unknown -1,nan`` as ``--unknown=-1,nan``."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and argument.lower() == _DASHED.get(joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _check_command(args: argparse.Namespace) -> None:

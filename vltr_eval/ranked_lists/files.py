@@ -11,7 +11,6 @@ Every failure is an `InputError` of one sentence that begins with the file's nam
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from vltr_eval._base.progress import Progress, part_of
 from vltr_eval._engine.ranked_lists import PAIRS, RANKS, SPARSE, BrokenText, ListText, parse_text
 from vltr_eval.formats.align import ClassNames
 from vltr_eval.formats.meaning import Labels
+from vltr_eval.formats.numpy_files import read_arrays
 from vltr_eval.formats.reading import read_labels, read_train_counts
 from vltr_eval.formats.sources import Source, check_regular, expand_one, listing, quote, reading
 from vltr_eval.formats.table import LabelPairs
@@ -236,12 +236,7 @@ def _read_sparse_text(
 
 
 def _read_npz(source: Source, num_classes: int | None, threads: int | None, progress: Progress | None) -> RankedLists:
-    try:
-        with np.load(source.path, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files if name in _MEMBERS}
-            known = archive.files
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, zipfile.error) as error:
-        raise InputError(f"{source}: cannot be read as .npz ({' '.join(str(error).split())})") from None
+    members, known = read_arrays(source, _MEMBERS)
     progress = part_of(progress, 0.6, 1.0)
     if "indptr" in members:
         return _lists_of_csr(source, members, num_classes, threads, progress)
@@ -344,8 +339,9 @@ def read_counts(
     if _is_sparse_text(source):
         pairs = _read_label_text(source, threads, None)
     elif source.suffix == ".npz" and source.key is None:
-        with reading(source), zipfile.ZipFile(source.path) as archive:
-            is_sparse = "indptr.npy" in archive.namelist()
+        with reading(source):
+            check_regular(source)
+            is_sparse = "indptr" in read_arrays(source, ())[1]
         pairs = read_labels(path).values if is_sparse else None
     if not isinstance(pairs, LabelPairs):
         return read_train_counts(path, None, class_names), None
@@ -367,7 +363,8 @@ def read_cells(path: str | os.PathLike[str], num_rows: int) -> LabelPairs:
         words = line.split()
         if not words:
             continue
-        if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[0]) >= num_rows:
+        is_cell = len(words) == 2 and all(word.isdigit() and len(word) < 19 for word in words)
+        if not is_cell or int(words[0]) >= num_rows:
             shown = quote(line.decode("utf-8", "replace"))
             raise InputError(f"{source}: line {number + 1}: expected a row below {num_rows} and a class, got {shown}")
         cells.append((int(words[0]), int(words[1])))

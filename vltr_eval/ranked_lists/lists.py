@@ -13,6 +13,7 @@ from vltr_eval._base.files import InputError
 from vltr_eval._base.progress import Progress
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.ranked_lists import WrongClass, mark_listed, sort_lists
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.formats.align import check_join, join_rows
 from vltr_eval.formats.meaning import Labels, Scores
 from vltr_eval.formats.table import LabelPairs
@@ -104,11 +105,14 @@ class RankedLists:
                 f"{name}: expected ({offsets[-1]},) integer classes as the offsets say, got shape {indices.shape} of "
                 f"{indices.dtype}"
             )
-        largest = int(indices.max()) if indices.size else -1
-        if largest >= _MAX_CLASSES:
-            raise InputError(f"{name}: expected class indices below {_MAX_CLASSES}, got {largest}")
+        smallest, largest = (int(indices.min()), int(indices.max())) if indices.size else (0, -1)
+        if largest >= _MAX_CLASSES or smallest < -_MAX_CLASSES:  # beyond int32, where it would become another number
+            wrong = largest if largest >= _MAX_CLASSES else smallest
+            raise InputError(f"{name}: expected class indices from 0 to {_MAX_CLASSES - 1}, got {wrong}")
         numbers = None if scores is None else _checked_scores(name, scores, len(indices))
         total = max(largest + 1, 0) if num_classes is None else num_classes
+        if not 0 <= total <= _MAX_CLASSES:
+            raise InputError(f"{name}: expected from 0 to {_MAX_CLASSES} classes, got {total}")
         if ids is not None and len(ids) != len(offsets) - 1:
             raise InputError(f"{name}: expected one id for each of {len(offsets) - 1} rows, got {len(ids)}")
         try:
@@ -256,7 +260,8 @@ def label_lists(
     Args:
         lists: N rows.
         labels: `vltr_eval.Labels` that were read, or labels of any form of `Positives.from_labels`.
-        unknown: Cells that are neither positive nor negative, in the same forms, such as `LabelPairs`.
+        unknown: Cells that are neither positive nor negative, in the same forms, such as `LabelPairs`. Those of
+            `Positives` are left out as well.
         num_classes: C; None for that of the inputs.
         join: "exact", "inner" or "position", for labels with ids.
         threads: CPU threads.
@@ -272,12 +277,12 @@ def label_lists(
     num_classes = _settled_classes(lists, labels, num_classes)
     lists = lists.with_num_classes(num_classes)
     positives = Positives.from_labels(labels, lists.num_rows, num_classes, threads=threads)
-    left_out = None
-    if unknown is not None:
-        left_out = Positives.from_labels(unknown, lists.num_rows, num_classes, threads=threads)
-        if len(left_out.rows):
-            positives = _without(positives, left_out)
-            lists = _without_unknown(lists, left_out, threads)
+    left_out = None if unknown is None else Positives.from_labels(unknown, lists.num_rows, num_classes, threads=threads)
+    if positives.unknown is not None:
+        left_out = _with_cells(left_out, positives.unknown)
+    if left_out is not None and len(left_out.rows):
+        positives = _without(positives, left_out)
+        lists = _without_unknown(lists, left_out, threads)
     label_indptr, label_classes = _by_row(positives)
     hits = mark_listed(lists.indptr, lists.classes, label_indptr, label_classes, threads, progress)
     found = np.flatnonzero(hits)
@@ -294,6 +299,8 @@ def _joined(lists: RankedLists, labels: Labels, join: str, notes: list[str]) -> 
     # Row numbers stand for the lists: the rows that are kept are then known.
     numbers = Scores(np.arange(lists.num_rows)[:, None], ids=lists.ids, name=lists.name)
     notes.extend(labels.notes)
+    if lists.ids is not None and labels.ids is None and join != "position":
+        notes.append(f"{labels.name} has no ids, so its rows are taken in the order of the lists")
     kept, joined, _ = join_rows(numbers, labels, join, notes)
     order = np.asarray(kept.values)[:, 0]
     if len(order) < lists.num_rows:
@@ -360,6 +367,15 @@ def _selected(positives: Positives, kept: np.ndarray) -> Positives:
 
 def _without(positives: Positives, left_out: Positives) -> Positives:
     return _selected(positives, np.isin(_keys(positives), _keys(left_out), invert=True))
+
+
+def _with_cells(left_out: Positives | None, cells: UnknownCells) -> Positives:
+    """The cells that are left out, with those that the labels state themselves."""
+    rows, classes = cells.pairs()
+    keys = rows.astype(np.int64) * cells.num_classes + classes
+    rows, classes = np.divmod(keys if left_out is None else np.union1d(keys, _keys(left_out)), cells.num_classes)
+    pairs = LabelPairs(cells.num_rows, cells.num_classes, rows, classes)
+    return Positives.from_labels(pairs, cells.num_rows, cells.num_classes)
 
 
 def _without_unknown(lists: RankedLists, left_out: Positives, threads: int | None) -> RankedLists:

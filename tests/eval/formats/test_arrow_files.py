@@ -65,7 +65,7 @@ def is_view(array: np.ndarray) -> bool:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint64"])
-def test_scores_are_read_in_every_layout(tmp_path, dtype, layout, stream, compression, rows):
+def test_scores_have_their_values(tmp_path, dtype, layout, stream, compression, rows):
     values = (SCORES * 100).astype(dtype)
     table = pa.table({"id": IDS, **layout(values)})
     scores = read_scores(write(tmp_path / "x.arrow", table, stream=stream, compression=compression, rows=rows))

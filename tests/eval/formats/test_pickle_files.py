@@ -208,6 +208,32 @@ def test_text_that_the_memo_repeats_does_not_fill_the_memory(tmp_path):
         load_pickle(Source(path))
 
 
+_MAKE = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+_DTYPE = b"cnumpy\ndtype\nU\x02%bK\x00K\x01\x87R(K\x03U\x01%bNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+
+
+@pytest.mark.parametrize(("opcode", "dtype", "order"), [(b"T", b"u1", b"|"), (b"B", b"i2", b">")])
+def test_arrays_of_the_same_bytes_do_not_fill_the_memory(tmp_path, opcode, dtype, order):
+    size = 10**6
+    held = opcode + size.to_bytes(4, "little") + b"a" * size + b"q\x00" + _DTYPE % (dtype, order) + b"q\x01"
+    count = size // int(dtype[1:])
+    again = _MAKE + b"(K\x01J" + count.to_bytes(4, "little") + b"\x85h\x01\x89h\x00tb"
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x02(" + held + again + b"l.")
+    assert load_pickle(Source(path))[2].value.size == count
+    path.write_bytes(b"\x80\x02(" + held + again * 100 + b"l.")
+    with pytest.raises(InputError, match="data that grow beyond the size of the file"):
+        load_pickle(Source(path))
+
+
+def test_a_row_that_is_named_many_times_does_not_fill_the_memory(tmp_path):
+    path = tmp_path / "x.pkl"
+    row = np.zeros(10**6, np.float32)
+    path.write_bytes(pickle.dumps([row] * 200))
+    with pytest.raises(InputError, match="expected rows of about the size of the file, got 200,000,000 numbers in all"):
+        read_scores(path)
+
+
 @given(
     flips=st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), min_size=1, max_size=4),
     protocol=st.sampled_from(PROTOCOLS),

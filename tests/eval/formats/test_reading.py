@@ -180,8 +180,8 @@ def test_array_of_other_rank(shape):
 
 
 def test_unknown_suffix_lists_the_formats():
-    message = complaint(read_scores, write("p.pkl", pickle.dumps(1)))
-    assert message.startswith("p.pkl: cannot read scores from a '.pkl' file; expected one of .npy, .npz")
+    message = complaint(read_scores, write("p.xyz", pickle.dumps(1)))
+    assert message.startswith("p.xyz: cannot read scores from a '.xyz' file; expected one of .npy, .npz")
     assert ".lst" not in message
     assert ".lst" in complaint(read_labels, write("labels", "0\n"))
     assert complaint(read_labels, "missing") == "missing: no such file"  # before the suffix is looked at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import vltr_eval
 from vltr_eval._base import _core, records
-from vltr_eval._base.records import Feature, record_blocks, whole_file
+from vltr_eval._base.records import Feature, crc32c, record_blocks, whole_file
 from vltr_eval.formats import InputError, read_ids, read_labels, read_pair, read_scores, read_youtube8m_segments
 from vltr_eval.program.cli import main
 
@@ -368,6 +369,29 @@ def test_damaged_gzip_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=complaint):
             read_labels(path)
+
+
+def test_a_length_beyond_every_record_is_refused_at_once(tmp_path):
+    length = struct.pack("<Q", 2**62)
+    path = tmp_path / "x.tfrecord.gz"
+    path.write_bytes(gzip.compress(length + masked(length) + bytes(100)))
+    with pytest.raises(InputError, match=r"record 0: longer than any tf\.Example; damaged"):
+        read_labels(path)
+
+
+def test_records_of_many_sizes_are_found_in_gzip_data(tmp_path):
+    path = tmp_path / "x.tfrecord.gz"
+    sizes = [0, 5, 9 << 20, 1, 4 << 20, (4 << 20) - 16, 3]
+    content = b""
+    for size in sizes:
+        length, data = struct.pack("<Q", size), bytes(size)
+        crc = crc32c(data)
+        mask = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+        content += length + masked(length) + data + struct.pack("<I", mask)
+    path.write_bytes(gzip.compress(content))
+    blocks = list(record_blocks(path))
+    assert [int(size) for block in blocks for size in block.length] == sizes
+    assert [block.first for block in blocks] == np.cumsum([0, *(len(block.length) for block in blocks)])[:-1].tolist()
 
 
 def test_members_of_a_gzip_file_follow_each_other(tmp_path):

@@ -136,7 +136,7 @@ def test_the_first_bad_line_of_a_large_file_is_named(tmp_path):
         ("a.csv", "", "got an empty file"),
         ("a.csv", "Class,Segments\n3,ab:0 cd:5\n", "expected a list of classes for each row"),
         ("a.npy", "x", "cannot read ranked lists from a '.npy' file"),
-        ("a.npz", "no archive", "cannot be read as .npz"),
+        ("a.npz", "no archive", "not a .npz archive"),
         ("a.txt", "1 x\n0:1\n", "line 1: expected the numbers of rows and classes, got '1 x'"),
         ("a.txt", "3 4\n0:1\n2:0.5\n", "expected 3 rows as its first line says, got 2"),
         ("a.txt", "1 4\n0:1 2\n", "line 2: expected a score behind each class"),
@@ -224,6 +224,35 @@ def files_of(tmp_path):
     np.save(tmp_path / "counts.npy", np.array([900, 200, 5]))
 
 
+def test_damaged_archives_are_input_errors(tmp_path):
+    path = tmp_path / "scores.npz"
+    sparse.save_npz(path, sparse.random(50, 30, 0.2, "csr", random_state=0))
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        wrong = bytearray(content)
+        wrong[rng.integers(len(wrong))] ^= int(rng.integers(1, 256))
+        path.write_bytes(wrong[: rng.integers(1, 2 * len(wrong))])
+        for read in (read_ranked_lists, read_counts):
+            try:
+                read(path)
+            except InputError as error:
+                assert str(path) in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("stated", [2**31, 10**12])
+def test_classes_beyond_every_index_are_refused(tmp_path, stated):
+    path = write(tmp_path, f"1 {stated}\n0:1\n", "lists.txt")
+    with pytest.raises(InputError, match=f"expected from 0 to 2147483647 classes, got {stated}"):
+        read_ranked_lists(path)
+
+
+def test_a_class_that_no_integer_holds_is_refused(tmp_path):
+    path = write(tmp_path, "0 99999999999999999999\n", "cells.txt")
+    with pytest.raises(InputError, match="line 1: expected a row below 5 and a class"):
+        read_cells(path, 5)
+
+
 def test_the_command_gives_the_report(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files_of(tmp_path)
@@ -262,3 +291,12 @@ def test_bad_arguments_are_one_sentence(tmp_path, monkeypatch, arguments, code, 
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_note_says_that_labels_without_ids_are_taken_in_order(tmp_path, capsys):
+    (tmp_path / "s.csv").write_text("VideoId,LabelConfidencePairs\nb,1 0.5\na,0 0.5\n")
+    np.save(tmp_path / "l.npy", np.eye(2, dtype=np.int8)[::-1])
+    for words, expected in (([], 1), (["--join", "position"], 0)):
+        assert main(["topk", str(tmp_path / "s.csv"), str(tmp_path / "l.npy"), "--k", "1", *words]) == 0
+        said = capsys.readouterr().out
+        assert said.count("l.npy has no ids, so its rows are taken in the order of the lists") == expected

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vltr_eval import topk_accuracy
+from vltr_eval import Positives, topk_accuracy
 from vltr_eval.compat.youtube8m import calculate_gap
 from vltr_eval.formats import LabelPairs, Labels
 from vltr_eval.ranked_lists import (
@@ -121,6 +121,20 @@ def test_no_labels_at_all_are_undefined():
     assert len(values) > 20
     assert all(math.isnan(value) for value in values.values())
     assert set(json.loads(report.to_json())["metrics"].values()) == {None}
+
+
+def test_unknown_cells_of_positives_are_left_out():
+    labels = np.int8([[1, 0, -1], [0, -1, 1], [-1, 1, 0]])
+    positives = Positives.from_labels(labels, unknown=-1)
+    lists = RankedLists.from_arrays([[2, 0], [1, 2], [0, 1]], [[0.9, 0.5], [0.8, 0.7], [0.6, 0.5]], num_classes=3)
+    assert topk_metrics(lists, positives, k=1)["Acc"] == {1: 1.0}  # 0 if the unknown cells were negatives
+    more = evaluate_topk(lists, positives, unknown=LabelPairs(3, 3, np.array([0, 1]), np.array([2, 0])))
+    assert more.counts["unknown_cells"] == 4  # one of them is in both
+
+
+def test_a_class_far_below_zero_is_refused():
+    with pytest.raises(ValueError, match="lists: expected class indices from 0 to 2147483646, got -4294967295"):
+        RankedLists.from_arrays([[1 - 2**32, 0]], [[0.9, 0.5]])
 
 
 def test_unknown_cells_leave_list_and_labels():
