@@ -5,6 +5,8 @@
     table         the one description of a table, which every reader fills
     numpy_files   .npy, .npz (and scipy's sparse .npz)
     tensors       .safetensors, .pt
+    pickles       the opcodes of a .pt, without an unpickler
+    arrays        what formats of named arrays share
     hdf5          .h5
     zarr_files    .zarr, and zarr in a .zip
     containers    the choice of an array in these, and the names beside it
@@ -12,9 +14,10 @@
     copies        local copies of compressed files and of URLs
     remote        URLs: sizes and patterns
     pickle_files  .pkl of mmaction2, mmengine and PySlowFast
-    pickled_data  the plain data of a pickle, without an unpickler
+    pickled_data  the plain data of a .pkl, without an unpickler
     arrow         .parquet, and arrow columns
     frames        data frames in memory: pandas, polars, arrow
+    columns       columns of numbers as one matrix
     text          .csv, .tsv, .txt
     json_files    .json, .jsonl
     tfrecord      YouTube-8M's .tfrecord
@@ -28,10 +31,14 @@
     arrow_files   .arrow, .feather, and folders of Hugging Face save_to_disk
     unknown_marks values and masks that say which labels are unknown
     align         scores and labels brought together, by class names and ids
+    views         rows of one id: the clips of a video
     label_map     the label maps of AVA
     class_files   training counts, class distributions, class names
     group_files   groups of classes of one's own
     slice_files   slices of rows
+    partition_files what files of groups and of slices share
+    content       scores or labels on their way to another file
+    writers       the writer of each container
 
 Every failure is an `InputError` of one sentence that begins with the file's name. No Python object is ever unpickled.
 """

@@ -75,7 +75,7 @@ DTYPES = ["?", "i1", "u1", "<i2", "<u4", "<i8", ">i4", "<f2", "<f4", "<f8", ">f8
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_arrays_have_their_values(tmp_path, dtype, protocol):
+def test_arrays_keep_their_values(tmp_path, dtype, protocol):
     array = (np.arange(24) % 5).reshape(2, 3, 4).astype(dtype)
     content = {
         "c": array,
@@ -97,7 +97,7 @@ TORCH = [torch.float16, torch.float32, torch.float64, torch.int64, torch.int32, 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("dtype", [*TORCH, torch.bool, torch.bfloat16])
-def test_tensors_have_their_values(tmp_path, dtype, protocol):
+def test_tensors_keep_their_values(tmp_path, dtype, protocol):
     tensor = torch.arange(24).reshape(4, 6).to(dtype)
     content = [tensor, tensor.T, tensor[1:, ::2], tensor[0, 0], tensor[:0], torch.nn.Parameter(tensor.double())]
     found = load(save(tmp_path / "x.pkl", content, protocol))
@@ -282,7 +282,7 @@ def mmengine_rows(multi: bool = False):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("multi", [False, True])
-def test_mmengine_is_read(tmp_path, multi, protocol):
+def test_results_of_mmengine_are_read(tmp_path, multi, protocol):
     path = save(tmp_path / "x.pkl", mmengine_rows(multi), protocol)
     assert (read_scores(path).values == SCORES).all()
     assert (read_labels(path).values == (HOT if multi else LABELS)).all()
@@ -321,7 +321,7 @@ def test_mmaction_of_version_0(tmp_path, make):
 
 
 @pytest.mark.parametrize("labels", [LABELS, HOT])
-def test_pyslowfast_is_read(tmp_path, labels):
+def test_results_of_pyslowfast_are_read(tmp_path, labels):
     path = save(tmp_path / "x.pkl", [torch.from_numpy(SCORES), torch.from_numpy(labels)])
     pair = read_pair(path, path)
     found = vltr_eval.evaluate(pair.scores, pair.labels, sap=15)
