@@ -12,6 +12,7 @@
     containers    the choice of an array in these, and the names beside it
     tiles         compressed chunks, decoded on several threads
     copies        local copies of compressed files and of URLs
+    local_files   one file, copied first where it is compressed or remote
     remote        URLs: sizes and patterns
     pickle_files  .pkl of mmaction2, mmengine and PySlowFast
     pickled_data  the plain data of a .pkl, without an unpickler

@@ -27,9 +27,10 @@ from vltr_eval.formats.align import (
 )
 from vltr_eval.formats.column_roles import Options
 from vltr_eval.formats.label_lists import MAX_CLASSES, lines_of, only_digits
+from vltr_eval.formats.local_files import local_file
 from vltr_eval.formats.meaning import labels_of
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, has_role, plain
-from vltr_eval.formats.sources import Source, expand_one, listing, quote, reading
+from vltr_eval.formats.sources import Source, listing, quote, reading
 from vltr_eval.formats.table import NUMBER, TEXT, LabelPairs, Table
 
 ReadTable = Callable[[Source], Table]
@@ -206,11 +207,7 @@ def read_class_names(path: str | os.PathLike[str], read_table: ReadTable, num_cl
     Raises:
         InputError: An empty or repeated name, or another number of names than ``num_classes``.
     """
-    source = expand_one(path)
-    if source.needs_copy:
-        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
-
-        source = make_copy(source)
+    source = local_file(path)
     if source.suffix == ".lst":
         names = [name for name, _ in read_count_list(source)]
         found = ClassNames.from_names(names, str(source))

@@ -18,6 +18,7 @@ from vltr_eval._base.files import InputError
 from vltr_eval.formats.align import ClassNames
 from vltr_eval.formats.class_files import INDEX_NAMES
 from vltr_eval.formats.label_lists import only_digits
+from vltr_eval.formats.local_files import local_file
 from vltr_eval.formats.partition_files import (
     columns_of_frame,
     group_of,
@@ -29,7 +30,7 @@ from vltr_eval.formats.partition_files import (
     read_parquet,
 )
 from vltr_eval.formats.roles import plain
-from vltr_eval.formats.sources import check_regular, expand_one, listing, quote, reading, repeated
+from vltr_eval.formats.sources import check_regular, listing, quote, reading, repeated
 
 Groups = dict[str, tuple["str | None", ...]]
 """The group of each class by partition; None for a class in no group."""
@@ -188,11 +189,7 @@ def read_group_file(path: str | os.PathLike[str]) -> StatedGroups:
     Raises:
         InputError: The file is missing, empty, or not of its format.
     """
-    source = expand_one(path)
-    if source.needs_copy:
-        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
-
-        source = make_copy(source)
+    source = local_file(path)
     with reading(source):
         check_regular(source)
     if source.suffix == ".json":

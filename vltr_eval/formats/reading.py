@@ -22,6 +22,7 @@ from vltr_eval.formats.align import (
 )
 from vltr_eval.formats.column_roles import Options, columns_of, matching_columns
 from vltr_eval.formats.frames import is_frame, table_of_frame
+from vltr_eval.formats.local_files import local_file
 from vltr_eval.formats.meaning import Labels, Scores, labels_of, scores_of, settle_headers
 from vltr_eval.formats.roles import COUNTS, IDS, LABELS, MASK, SCORES, Role, has_role
 from vltr_eval.formats.sources import Source, Spec, check_regular, expand, expand_one, is_spec, listing, quote, reading
@@ -365,11 +366,7 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
     Returns:
         (N,) objects of str, or int64.
     """
-    source = expand_one(path)
-    if source.needs_copy:
-        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
-
-        source = make_copy(source)
+    source = local_file(path)
     if source.suffix == ".txt" or _is_text_pkl(source):
         with reading(source):
             check_regular(source)

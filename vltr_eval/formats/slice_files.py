@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vltr_eval._base.files import InputError
+from vltr_eval.formats.local_files import local_file
 from vltr_eval.formats.partition_files import (
     columns_of_frame,
     group_of,
@@ -26,7 +27,7 @@ from vltr_eval.formats.partition_files import (
     read_parquet,
 )
 from vltr_eval.formats.roles import IDS, has_role
-from vltr_eval.formats.sources import check_regular, expand_one, listing, natural_order, quote, reading
+from vltr_eval.formats.sources import check_regular, listing, natural_order, quote, reading
 
 DEFAULT_PARTITION = "slices"
 """The name of a partition that has none."""
@@ -143,11 +144,7 @@ def state_slices(slices: Any) -> StatedSlices:
 
 
 def _read_file(path: str | os.PathLike[str]) -> StatedSlices:
-    source = expand_one(path)
-    if source.needs_copy:
-        from vltr_eval.formats.copies import make_copy  # not above: few files are compressed or remote
-
-        source = make_copy(source)
+    source = local_file(path)
     with reading(source):
         check_regular(source)
     if source.suffix in (".csv", ".tsv"):
