@@ -38,13 +38,9 @@ def _in_tmp_path(tmp_path, monkeypatch):
 
 
 def needs(*suffixes: str) -> None:
-    from vltr_eval.formats import reading
-
     for suffix in suffixes:
         if suffix in (".zarr", ".zip"):
             pytest.importorskip("zarr", minversion="3")
-        if suffix not in reading._FORMATS:
-            pytest.skip(f"{suffix} is not read yet")
 
 
 def convert(*arguments: object, quiet: bool = True) -> None:

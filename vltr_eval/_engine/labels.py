@@ -124,7 +124,7 @@ class Positives:
         return known, _core.upload_positives(matrix.core, self.indptr, self.rows)
 
     def with_unknown(self, unknown: UnknownCells | None) -> Positives:
-        """The same positives with these unknown cells; None, or cells of no class, for none.
+        """The same positives with these unknown cells; None, or cells of no class, leave the labels as they are.
 
         Raises:
             ValueError: Another shape, or a cell that is positive too.

@@ -45,13 +45,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         "(default: the column whose name or type tells)",
     )
     parser.add_argument("--label-ids", metavar="COLUMN|FILE", help="the same of LABELS (default: the column of --ids)")
-    parser.add_argument(
-        "--join",
-        choices=JOINS,
-        default="exact",
-        help="exact: both files must have the same ids; inner: evaluate the rows that both have; position: leave ids "
-        "out (default: exact)",
-    )
+    add_join(parser)
     parser.add_argument(
         "--columns",
         type=parse_names,
@@ -74,6 +68,20 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         help="cells of LABELS that are neither positive nor negative, which their class leaves out: -1, nan (an empty "
         "cell, a null), -1,nan, voc, chexpert, unlisted, or a file of a mask, True where a label is known",
     )
+    add_label_form(parser)
+
+
+def add_join(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--join",
+        choices=JOINS,
+        default="exact",
+        help="exact: both files must have the same ids; inner: evaluate the rows that both have; position: leave ids "
+        "out (default: exact)",
+    )
+
+
+def add_label_form(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-form", choices=FORMS, metavar="FORM", help=f"how to read LABELS: {', '.join(FORMS)} (default: by rule)"
     )

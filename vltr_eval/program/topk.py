@@ -10,10 +10,17 @@ from typing import Any
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.progress import part_of
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, text_width, wants_style
-from vltr_eval.formats import FORMS, read_class_names
-from vltr_eval.formats.align import JOINS
+from vltr_eval.formats import read_class_names
 from vltr_eval.program.inputs import say_notes
-from vltr_eval.program.options import STDOUT, add_bounds, add_threads, parse_topk, whole_number
+from vltr_eval.program.options import (
+    STDOUT,
+    add_bounds,
+    add_join,
+    add_label_form,
+    add_threads,
+    parse_topk,
+    whole_number,
+)
 from vltr_eval.program.outputs import check_outputs
 from vltr_eval.ranked_lists.files import LIST_FORMS, read_cells, read_counts, read_list_labels, read_ranked_lists
 from vltr_eval.ranked_lists.report import evaluate_topk
@@ -57,16 +64,8 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--list-form", choices=LIST_FORMS, help="how to read a .csv whose header does not tell")
     parser.add_argument("--label-ids", metavar="COLUMN", help="the column of LABELS with the row ids")
-    parser.add_argument(
-        "--label-form", choices=FORMS, metavar="FORM", help=f"how to read LABELS: {', '.join(FORMS)} (default: by rule)"
-    )
-    parser.add_argument(
-        "--join",
-        choices=JOINS,
-        default="exact",
-        help="exact: both files must have the same ids; inner: evaluate the rows that both have; position: leave ids "
-        "out (default: exact)",
-    )
+    add_label_form(parser)
+    add_join(parser)
     parser.add_argument("--class-names", metavar="FILE", help="the names of the classes, for LABELS of names")
     parser.add_argument(
         "--counts",
