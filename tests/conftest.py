@@ -24,7 +24,7 @@ from devices import DEVICES, CudaArray, describe_devices
 ALL_SIMD_LEVELS = ("generic", "avx2", "avx512")
 WITNESSES = (
     *("numpy", "scipy", "scikit-learn", "torch", "torchmetrics", "torcheval", "pytorch-lightning"),
-    *("ml_dtypes", "pandas", "pyarrow", "hypothesis"),
+    *("ml_dtypes", "pandas", "pyarrow", "hypothesis", "h5py", "zarr", "fsspec", "zstandard", "lz4"),
 )
 
 
