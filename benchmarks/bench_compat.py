@@ -58,16 +58,17 @@ PACKAGES = ("numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")
 Inputs = tuple[str, tuple[Any, ...]]
 
 
-def matrix(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
+def matrix(directory: Path, rows: int, *, scores: str = "scores", columns: int | None = None) -> Inputs:
     """Return scores (N, C) float32 and labels (N, C) uint8. scores: "distinct" for scores without ties."""
-    arrays = tuple(np.load(directory / f"{name}.npy", mmap_mode="r")[:rows].copy() for name in (scores, "labels"))
+    cells = np.s_[:rows, :columns]
+    arrays = tuple(np.load(directory / f"{name}.npy", mmap_mode="r")[cells].copy() for name in (scores, "labels"))
     return _shape(arrays[0]), arrays
 
 
-def tensors(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
+def tensors(directory: Path, rows: int, *, scores: str = "scores", columns: int | None = None) -> Inputs:
     import torch
 
-    shape, arrays = matrix(directory, rows, scores=scores)
+    shape, arrays = matrix(directory, rows, scores=scores, columns=columns)
     return shape, tuple(map(torch.from_numpy, arrays))
 
 
@@ -189,6 +190,7 @@ class DropIn:
 
 ALL = SHAPES["videolt"].num_rows
 _distinct, _distinct_tensors = partial(matrix, scores="distinct"), partial(tensors, scores="distinct")
+_500, _500_tensors = partial(matrix, columns=500), partial(tensors, columns=500)
 
 # A number of rows below that of the shape keeps an original to about half a minute.
 DROP_INS: dict[str, tuple[DropIn, ...]] = {
