@@ -37,7 +37,8 @@ def positive_ranks(
 
     Example:
         >>> scores, labels = np.float32([[.9], [.5], [.5], [.5]]), np.uint8([[0], [0], [1], [0]])
-        >>> [positive_ranks(scores, labels, order=order).ranks.item() for order in ("rows", "reversed", "worst", "best")]
+        >>> orders = "rows", "reversed", "worst", "best"
+        >>> [positive_ranks(scores, labels, order=order).ranks.item() for order in orders]
         [3, 3, 4, 2]
     """
     if order not in TIE_ORDERS:
