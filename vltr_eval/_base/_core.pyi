@@ -210,6 +210,17 @@ def weighted_average_precisions(
     scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
 ) -> _Float64: ...
 
+# Curves over all thresholds
+
+def score_curves(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    requests: Sequence[tuple[int, bool, int, int]],
+    threads: int,
+    progress: _Progress,
+) -> list[tuple[_Int64, NDArray[Any], _Int64, _Int64, _Int64]]: ...
+
 # Details of single classes
 
 def class_extremes(
