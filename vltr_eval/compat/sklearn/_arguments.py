@@ -85,7 +85,7 @@ def read_arguments(y_true: Any, y_score: Any, sample_weight: Any) -> tuple[np.nd
     """Labels (N,) or (N, C > 1), scores (N,) or (N, C), weights (N,) or None, which fit together."""
     if hasattr(y_true, "tocoo"):
         raise invalid_parameter(f"y_true: expected a dense array, got {type(y_true).__name__}; pass y_true.toarray()")
-    labels = read_numbers("y_true", y_true)
+    labels = _read_rows("y_true", y_true)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     scores = read_scores(y_score)
@@ -98,8 +98,15 @@ def read_arguments(y_true: Any, y_score: Any, sample_weight: Any) -> tuple[np.nd
     return labels, scores, weights
 
 
+def _read_rows(name: str, values: Any) -> np.ndarray:
+    array = read_numbers(name, values)
+    if array.ndim == 0:  # of a set, a dictionary or another object
+        raise invalid_parameter(f"{name}: expected an array of rows, got {type(values).__name__}")
+    return array
+
+
 def read_scores(y_score: Any) -> np.ndarray:
-    scores = read_numbers("y_score", y_score)
+    scores = _read_rows("y_score", y_score)
     if scores.ndim not in (1, 2) or 0 in scores.shape:
         raise ValueError(f"y_score: expected (N,) or (N, C) with rows and columns, got shape {scores.shape}")
     check_native("y_score", scores)
@@ -111,13 +118,16 @@ def check_native(name: str, array: np.ndarray) -> None:
         raise NotNative(f"{name} of dtype {array.dtype.str}")
 
 
-def read_weights(sample_weight: Any, scores: np.ndarray) -> np.ndarray | None:
+def read_weights(sample_weight: Any, scores: np.ndarray, *, is_column: bool = True) -> np.ndarray | None:
+    """The weights of the rows, (N,). is_column: they may be (N, 1) as well."""
     if sample_weight is None:
         return None
     weights = read_numbers("sample_weight", sample_weight)
     if weights.dtype.kind not in "biuf" or weights.dtype.itemsize > 8:
         raise NotNative(f"sample_weight of dtype {weights.dtype.str}")
     if weights.shape == (len(scores), 1):
+        if not is_column:
+            raise NotNative("a column as sample_weight")
         weights = weights[:, 0]
     if weights.shape != (len(scores),):
         raise ValueError(f"sample_weight: expected shape ({len(scores)},), got {weights.shape}")

@@ -62,6 +62,8 @@ def average_precision_score(
         array([0.83333333, 1.        ])
     """
     labels, scores, weights = read_arguments(y_true, y_score, sample_weight)
+    if weights is not None and not np.isfinite(weights).all():
+        raise ValueError("sample_weight: expected finite numbers, got NaN or an infinity")
     if labels.ndim == 1:
         present = distinct_labels(labels)
         if len(present) <= 2:
@@ -109,11 +111,17 @@ def roc_auc_score(
         >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
         0.75
     """
+    if isinstance(max_fpr, np.floating) and max_fpr.dtype != np.float64:
+        raise NotNative(f"max_fpr of dtype {max_fpr.dtype}")
     truth, scores, weights = read_arguments(y_true, y_score, sample_weight)
+    if weights is not None:
+        raise NotNative("sample_weight")
     metric = functools.partial(roc_aucs, max_fpr=1.0 if max_fpr is None else max_fpr)
     if truth.ndim == 1:
         present = distinct_labels(truth)
         if len(present) <= 2 and (scores.ndim == 1 or scores.shape[1] <= 2):
+            if len(present) == 1:  # undefined, whatever the scores are
+                scores = scores.reshape(len(scores), -1)[:, 0]
             positive = truth == present[-1] if len(present) == 2 else np.zeros(len(truth), bool)
             return float(metric(one_column(scores), positive, weights)[0])
         if max_fpr not in (None, 1):
@@ -157,7 +165,7 @@ def label_ranking_average_precision_score(y_true: Any, y_score: Any, *, sample_w
     """
     labels = y_true.tocoo().tocsr() if hasattr(y_true, "tocoo") else read_numbers("y_true", y_true)
     scores = read_scores(y_score)
-    weights = read_weights(sample_weight, scores)
+    weights = read_weights(sample_weight, scores, is_column=False)
     if len(labels.shape) != 2 or labels.shape != scores.shape:
         raise ValueError(f"y_true: expected an (N, C) matrix as y_score, got {labels.shape} and {scores.shape}")
     check_finite(scores)
@@ -195,7 +203,8 @@ def top_k_accuracy_score(
         >>> top_k_accuracy_score([0, 1, 2, 2], [[.5, .2, .2], [.3, .4, .2], [.2, .4, .3], [.7, .2, .1]], k=2)
         0.75
     """
-    truth, scores, weights = read_arguments(y_true, y_score, sample_weight)
+    truth, scores, _ = read_arguments(y_true, y_score, None)
+    weights = read_weights(sample_weight, scores, is_column=False)
     if truth.ndim != 1:
         raise ValueError(f"y_true: expected (N,) labels, got shape {truth.shape}")
     present = distinct_labels(truth)
