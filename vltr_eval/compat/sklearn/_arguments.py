@@ -134,7 +134,7 @@ def read_weights(sample_weight: Any, scores: np.ndarray, *, is_column: bool = Tr
     return weights
 
 
-def check_finite(scores: np.ndarray) -> None:
+def check_finite(scores: np.ndarray, name: str = "y_score") -> None:
     if scores.dtype.kind != "f":
         return
     rows = scores.T if scores.flags.f_contiguous else scores
@@ -143,7 +143,7 @@ def check_finite(scores: np.ndarray) -> None:
         tile = rows[start : start + step]
         finite = _isfinite(tile)
         if not finite.all():
-            raise ValueError(f"y_score: expected finite numbers, got {tile[~finite][0]}")
+            raise ValueError(f"{name}: expected finite numbers, got {tile[~finite][0]}")
 
 
 def _isfinite(array: np.ndarray) -> np.ndarray:
