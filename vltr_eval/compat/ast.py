@@ -93,7 +93,7 @@ def d_prime(auc: Any) -> Any:
     values = np.asarray(auc)
     quantiles = np.array([_quantile(value) for value in values.reshape(-1).tolist()]).reshape(values.shape)
     if values.dtype in (np.float16, np.float32):
-        quantiles = quantiles.astype(np.float32).astype(np.float64)  # the quantile of scipy has the type of its argument
+        quantiles = quantiles.astype(np.float32).astype(np.float64)  # as scipy's quantile
     return quantiles[()] * np.sqrt(2.0)
 
 
@@ -160,7 +160,9 @@ def _of_all(scores: np.ndarray, positives: Positives, accuracy: float) -> list[d
 def _rates(curves: ScoreCurves, counts: np.ndarray, totals: np.ndarray, undefined: float) -> np.ndarray:
     """Counts over the total of their class, or another value where that is 0."""
     of_count = np.repeat(totals, np.diff(curves.indptr))
-    return np.divide(counts, of_count, out=np.full(len(counts), undefined), where=of_count > 0)
+    rates = np.full(len(counts), undefined)
+    np.divide(counts, of_count, out=rates, where=of_count > 0)
+    return rates
 
 
 def _warn(num_positives: np.ndarray, num_negatives: np.ndarray) -> None:
