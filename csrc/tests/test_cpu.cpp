@@ -20,6 +20,7 @@
 #include "cpu/count_reached.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/rank_scan.hpp"
+#include "cpu/score_curves.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/tfrecord.hpp"
@@ -950,6 +951,95 @@ void class_details_are_those_of_the_definitions() {
   const Laid<float> laid(nan, Layout::kRowMajor);
   try {
     class_extremes(laid.matrix, positives_of(Values<std::uint8_t>(2, 3)), 1, Runner{});
+    CHECK(!"a NaN was not found");
+  } catch (const BadValue& bad) {
+    CHECK(bad.row == 1 && bad.col == 2);
+  }
+}
+
+// Every score is a threshold, its counts are those of a walk over all rows, and a request keeps and takes what it says.
+template <class T>
+void check_score_curves(Random& random, std::int64_t rows, std::int64_t cols) {
+  using Lane = LaneOf<T>;
+  const Values<T> scores = random_scores<T>(random, rows, cols);
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  const OwnedPositives positives = positives_of(labels);
+  Array<CurveRequest> requests;
+  for (const auto kept : {KeptThresholds::kAll, KeptThresholds::kHitChanges, KeptThresholds::kCorners}) {
+    for (const bool from_lowest : {false, true}) {
+      for (const std::int64_t step : {1, 3}) requests.push_back({kept, from_lowest, step - 1, step});
+    }
+  }
+  std::vector<std::vector<Lane>> thresholds(cols);
+  std::vector<std::vector<std::int64_t>> tp(cols), reached(cols);
+  for (std::int64_t col = 0; col < cols; ++col) {
+    for (std::int64_t row = 0; row < rows; ++row) thresholds[col].push_back(threshold_of(scores.at(row, col)));
+    std::sort(thresholds[col].begin(), thresholds[col].end(), std::greater<Lane>());
+    thresholds[col].erase(std::unique(thresholds[col].begin(), thresholds[col].end()), thresholds[col].end());
+    for (const Lane threshold : thresholds[col]) {
+      tp[col].push_back(0);
+      reached[col].push_back(0);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const bool reaches = threshold_of(scores.at(row, col)) >= threshold;
+        reached[col].back() += reaches;
+        tp[col].back() += reaches && labels.at(row, col) != 0;
+      }
+    }
+  }
+  const auto is_kept = [&](KeptThresholds kept, std::int64_t col, std::int64_t i) {
+    const auto& hits = tp[col];
+    const auto& counts = reached[col];
+    const auto last = static_cast<std::int64_t>(hits.size()) - 1;
+    if (kept == KeptThresholds::kAll || i == 0 || i == last) return true;
+    if (kept == KeptThresholds::kHitChanges) return hits[i] != hits[i - 1] || hits[i] != hits[i + 1];
+    return 2 * hits[i] != hits[i - 1] + hits[i + 1] || 2 * counts[i] != counts[i - 1] + counts[i + 1];
+  };
+  for (const Layout layout : {Layout::kRowMajor, Layout::kColMajor, Layout::kUnaligned}) {
+    const Laid<T> laid(scores, layout, 3);
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, 3, simd, threads);
+        const Array<ScoreCurves> curves = score_curves(laid.matrix, positives, requests, Runner{threads, {}});
+        CHECK(curves.count() == requests.count());
+        for (std::int64_t r = 0; r < requests.count(); ++r) {
+          const CurveRequest& request = requests[r];
+          std::int64_t next = 0;
+          for (std::int64_t col = 0; col < cols; ++col) {
+            std::vector<std::int64_t> kept;
+            for (std::int64_t i = 0; i < static_cast<std::int64_t>(tp[col].size()); ++i) {
+              if (is_kept(request.kept, col, i)) kept.push_back(i);
+            }
+            const auto count = static_cast<std::int64_t>(kept.size());
+            CHECK(curves[r].offset[col] == next && curves[r].kept[col] == count);
+            for (std::int64_t k = 0; k < count; ++k) {
+              const std::int64_t number = (request.from_lowest ? count - 1 - k : k) - request.first;
+              if (number < 0 || number % request.step != 0) continue;
+              CHECK(next < curves[r].offset[col + 1]);
+              CHECK(std::get<TableColumn<Lane>>(curves[r].thresholds)[next] == thresholds[col][kept[k]]);
+              CHECK(curves[r].tp[next] == tp[col][kept[k]] && curves[r].reached[next] == reached[col][kept[k]]);
+              ++next;
+            }
+            CHECK(curves[r].offset[col + 1] == next);
+          }
+        }
+      }
+    });
+  }
+}
+
+void score_curves_count_every_score() {
+  Random random(340);
+#define VLTR_CHECK(T) check_score_curves<T>(random, 37, 5);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
+  check_score_curves<float>(random, 1100, 3);
+  check_score_curves<double>(random, 1, 1);
+
+  Values<float> nan(2, 3);
+  nan.at(1, 2) = std::numeric_limits<float>::quiet_NaN();
+  const Laid<float> laid(nan, Layout::kRowMajor);
+  try {
+    score_curves(laid.matrix, positives_of(Values<std::uint8_t>(2, 3)), {CurveRequest{}}, Runner{});
     CHECK(!"a NaN was not found");
   } catch (const BadValue& bad) {
     CHECK(bad.row == 1 && bad.col == 2);
@@ -1888,6 +1978,7 @@ int main() {
       {"draws_are_listed", draws_are_listed},
       {"reached_thresholds_are_counted", reached_thresholds_are_counted},
       {"class_details_are_those_of_the_definitions", class_details_are_those_of_the_definitions},
+      {"score_curves_count_every_score", score_curves_count_every_score},
       {"marked_trials_are_their_definition", marked_trials_are_their_definition},
       {"negatives_are_ordered_by_score", negatives_are_ordered_by_score},
       {"marked_classes_are_those_of_the_pass", marked_classes_are_those_of_the_pass},

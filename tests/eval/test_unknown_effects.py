@@ -470,6 +470,7 @@ def calls_of_the_core(scores, positives):
         "calibration_sums": lambda: (
             Calibration(5, len(scores), _core.calibration_sums(known, offset, rows, 5, 1, None)).sums
         ),
+        "score_curves": lambda: _core.score_curves(known, offset, rows, [(0, False, 0, 1)], 1, None),
         "class_extremes": lambda: _core.class_extremes(known, offset, rows, 3, 1, None),
         "score_histograms": lambda: _core.score_histograms(known, offset, rows, low, high, 6, 1, None),
         "row_effects": lambda: _core.row_effects(

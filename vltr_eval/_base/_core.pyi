@@ -221,6 +221,16 @@ def count_tied_before(
     threads: int,
     progress: _Progress,
 ) -> _UInt32: ...
+# Curves over all thresholds
+
+def score_curves(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    requests: Sequence[tuple[int, bool, int, int]],
+    threads: int,
+    progress: _Progress,
+) -> list[tuple[_Int64, NDArray[Any], _Int64, _Int64, _Int64]]: ...
 
 # Details of single classes
 
