@@ -42,7 +42,7 @@ SOURCES = {
 }
 
 # Drop-ins import the libraries that they replace; the rest of the package imports without them.
-NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet")}
+NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet", "birdset")}
 NEEDS |= {module: "torch" for module in MODULES if module.startswith("compat.torchmetrics.")}
 
 CORE = "_base._core"
