@@ -39,6 +39,7 @@ from vltr_eval.compat.torchmetrics.binary import (
     binary_average_precision,
 )
 from vltr_eval.compat.torchmetrics.class_accuracy import MulticlassAccuracy, multiclass_accuracy
+from vltr_eval.compat.torchmetrics.long_tail import LongTailMetrics
 from vltr_eval.compat.torchmetrics.multiclass import (
     MulticlassAUROC,
     MulticlassAveragePrecision,
@@ -61,7 +62,7 @@ __all__ = [
     "AveragePrecision",
     "BinaryAUROC",
     "BinaryAveragePrecision",
-    # LTM
+    "LongTailMetrics",
     "MulticlassAUROC",
     "MulticlassAccuracy",
     "MulticlassAveragePrecision",
