@@ -165,7 +165,7 @@ def test_batches_of_any_dtype_are_stored_as_published(dtype, target_dtype):
     assert torch.equal(meter.scores, scores.float())
     assert torch.equal(meter.targets, targets)
     assert meter.value().tolist() == filled(scores.float(), targets).value().tolist()
-    assert AveragePrecisionMeter.average_precision(scores[:, 0].to(dtype), targets[:, 0], False) == 5 / 12
+    assert AveragePrecisionMeter.average_precision(scores[:, 0].to(dtype), targets[:, 0], False) == 0.5
 
 
 def test_stored_batches_do_not_follow_their_source():
