@@ -43,6 +43,7 @@ SOURCES = {
 
 # Drop-ins import the libraries that they replace; the rest of the package imports without them.
 NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet")}
+NEEDS |= {"compat.pyxclib": "scipy"}
 NEEDS |= dict.fromkeys(("compat.addgcn", "compat.clip_benchmark", "compat.mlgcn"), "torch")
 
 CORE = "_base._core"
