@@ -42,8 +42,10 @@ SOURCES = {
 }
 
 # Drop-ins import the libraries that they replace; the rest of the package imports without them.
-NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet", "birdset")}
+NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet")}
+NEEDS |= dict.fromkeys(("compat.addgcn", "compat.birdset", "compat.clip_benchmark", "compat.mlgcn"), "torch")
 NEEDS |= {module: "torch" for module in MODULES if module.startswith("compat.torchmetrics.")}
+NEEDS |= {"compat.pyxclib": "scipy"}
 
 CORE = "_base._core"
 
