@@ -76,7 +76,8 @@ def get_map(preds: Any, labels: Any) -> np.float64:
         except ValueError:
             text = f"Average precision requires a sufficient number of samples{'in a batch':>23}"
             print(f"{text} which are missing in this sample.")  # noqa: T201  # as the original
-    return np.float64(np.mean(values))
+    mean: np.float64 = np.float64(np.mean(values))
+    return mean
 
 
 def _present_average_precision(preds: Any, labels: Any) -> np.ndarray | None:
