@@ -112,9 +112,9 @@ class AveragePrecision(_FromSamples):
             >>> AveragePrecision.calculate(pred, target)
             tensor(70.8333)
         """
-        assert average in ("macro", None), f"average: expected 'macro' or None, got {average!r}"
+        assert average in ("macro", None), f"Invalid `average` argument, expected 'macro' or None, got {average!r}"
         pred, target = _to_tensor(pred), _to_tensor(target)
-        shapes = f"target: expected the shape (N, C) of pred, got {tuple(target.shape)} and {tuple(pred.shape)}"
+        shapes = f"Both `pred` and `target` must be (N, C), got {tuple(pred.shape)} and {tuple(target.shape)}"
         assert (pred.ndim, pred.shape) == (2, target.shape), shapes
         values = pred.new_zeros(pred.shape[1])
         if len(values):
@@ -210,11 +210,15 @@ class MultiLabelMetric(_FromSamples):
             ...     num_classes=4)
             (tensor(50.), tensor(50.), tensor(45.8333), tensor(6))
         """
-        assert average in ("micro", "macro", None), f"average: expected 'micro', 'macro' or None, got {average!r}"
+        assert average in ("micro", "macro", None), (
+            f"Invalid `average` argument, expected micro, macro or None, got {average!r}"
+        )
         pred = _read_labels("pred", pred, num_classes, pred_indices)
-        target = _read_labels("target", target, num_classes, target_indices).long()
+        target = _read_labels("target", target, num_classes, target_indices)
+        if target.dtype not in (torch.int8, torch.int16, torch.int32):
+            target = target.long()
         assert pred.shape == target.shape, (
-            f"target: expected the shape {tuple(pred.shape)} of pred, got {tuple(target.shape)}"
+            f"The size of pred must be that of target, got {tuple(pred.shape)} and {tuple(target.shape)}"
         )
         assert num_classes in (None, pred.size(1)), f"num_classes: expected {pred.size(1)} as pred, got {num_classes}"
         if thr is not None or topk is None:
@@ -224,11 +228,11 @@ class MultiLabelMetric(_FromSamples):
             positive.scatter_(1, pred.topk(topk).indices, True)
         known = target != -1
         positive &= known
-        hits = positive & (target & 1).bool()  # bits, as in the original, for labels other than 0 and 1
-        actual = torch.where(known, target, 0)
-        num_hits, num_positive, support = (
-            cells.sum() if average == "micro" else cells.sum(0) for cells in (hits, positive, actual)
-        )
+        is_odd = (target.to(torch.uint8) & 1).view(torch.bool)  # the original takes bits of labels other than 0 and 1
+        support = target.sum(0) + len(target) - _column_sums(known)
+        num_hits, num_positive = _column_sums(positive & is_odd), _column_sums(positive)
+        if average == "micro":
+            num_hits, num_positive, support = num_hits.sum(), num_positive.sum(), support.sum()
         precision = num_hits / num_positive.clamp(min=1).float() * 100
         recall = num_hits / support.clamp(min=1).float() * 100
         f1 = 2 * precision * recall / (precision + recall).clamp(min=torch.finfo(torch.float32).eps)
@@ -291,6 +295,14 @@ def _average_precision(pred: Tensor, target: Tensor) -> Tensor:
     return torch.from_numpy(np.nan_to_num(ranks.average_precision())).float()
 
 
+def _column_sums(cells: Tensor) -> Tensor:
+    """Number of true cells of each column: (C,) int64."""
+    if cells.device.type != "cpu":
+        return cells.sum(0)
+    # much faster than torch's sum of bools
+    return torch.from_numpy(np.add.reduce(cells.numpy().view(np.uint8), axis=0, dtype=np.int64))
+
+
 def _read_sample(sample: dict[str, Any]) -> dict[str, Tensor]:
     scores = sample["pred_score"].clone()
     if "gt_score" in sample:
@@ -314,7 +326,7 @@ def _read_labels(name: str, label: Any, num_classes: int | None, are_indices: bo
         assert label.ndim == 2, f"{name}: expected (N, C), got shape {tuple(label.shape)}"
         return _to_tensor(label)
     if not isinstance(label, Sequence):
-        raise TypeError(f"{name}: expected a tensor, an array or a sequence, got {type(label)}")
+        raise TypeError(f"The `pred` and `target` must be tensors, arrays or sequences, got {type(label)} as {name}")
     if not are_indices:
         return torch.stack([_to_tensor(row) for row in label])
     assert num_classes is not None, f"num_classes: expected a number, because {name} are class indices"
@@ -327,5 +339,5 @@ def _to_tensor(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise TypeError(f"{type(value)} is not an available argument; pass a tensor, an array or a sequence")
+        raise TypeError(f"{type(value)} is not an available argument; pass a tensor, an array or a list")
     return torch.tensor(value)
