@@ -211,7 +211,7 @@ class MultiLabelMetric(_FromSamples):
             (tensor(50.), tensor(50.), tensor(45.8333), tensor(6))
         """
         assert average in ("micro", "macro", None), (
-            f"Invalid `average` argument, expected micro, macro or None, got {average!r}"
+            f"Invalid `average` argument, got {average!r}; use micro, macro or None"
         )
         pred = _read_labels("pred", pred, num_classes, pred_indices)
         target = _read_labels("target", target, num_classes, target_indices)
