@@ -31,7 +31,7 @@ RECORDED = {
     (False, False, None): (0.7569444444444444, 0.7499999999999999, 0.8333333333333333, 0.7222222222222222),
     (False, False, (0, 12, 17)): (0.7916666666666665, 0.7499999999999999, 0.8333333333333333, np.nan),
 }
-# What it prints for the first of these.
+# Its output for the first of these.
 PRINTED = """\
 ==> T seconds to Reading GT results
 ==> T seconds to Reading Detection results
