@@ -384,16 +384,16 @@ CONVENTIONS: tuple[Convention, ...] = (
         squash="outside",
         weighted=True,
     ),
-    Convention(
-        "charades-weighted",
-        "step AP weighted by positives, rows without labels last",
+    _of_classes(
+        "weighted-unstable",
+        "step AP weighted by positives, unstable ties",
         "weighted",
-        "Rows without labels get the score -inf; then AP times positives, summed and divided by all positives.",
-        "weight 0",
-        "unstable",
-        "none",
-        (Use("sum of w_ap of charades_map", _PYVIDEO, note="the WAP of the official script"),),
-        unlabelled_last("weight 0", weighted=True),
+        "The mean of the precision at each positive of a class, averaged with the positives as weights.",
+        lambda values, order: values.step(order),
+        [Use("sum of w_ap of map", _PYVIDEO, note="the WAP of the official Charades script")],
+        absent="weight 0",
+        ties="unstable",
+        weighted=True,
     ),
     # Micro
     Convention(

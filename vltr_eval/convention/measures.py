@@ -359,13 +359,13 @@ def over_rows(ties: str, absent: str, squash: str = "none") -> Measure:
     return measure
 
 
-def unlabelled_last(absent: str, weighted: bool = False) -> Measure:
+def unlabelled_last(absent: str) -> Measure:
     """A measure: the step curve where rows without labels rank last in every class."""
 
     def curve(values: ClassValues, order: str) -> np.ndarray:
         return values.unlabelled_last(order)
 
-    return over_classes(curve, ties="unstable", absent=absent, weighted=weighted)
+    return over_classes(curve, ties="unstable", absent=absent)
 
 
 def top_of_rows(pooled: bool) -> Measure:

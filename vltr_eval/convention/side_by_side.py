@@ -73,7 +73,7 @@ def conventions(
     Example:
         >>> result = conventions(np.float32([[.9, .1], [.8, .2], [.7, .3]]), np.uint8([[1, 0], [0, 0], [1, 0]]))
         >>> result["step-joined-zero"].value, result["step-joined-left-out"].value
-        (0.4166666666666667, 0.8333333333333334)
+        (0.41666666666666663, 0.8333333333333333)
         >>> result.find("41.7").keys[:2]
         ('step-joined-zero', 'step-joined-zero-sigmoid')
     """
