@@ -281,7 +281,7 @@ def by_order(ties: str, mean: Callable[[str], float]) -> Outcome:
         return Outcome(joined, joined, joined)
     if ties in ("unstable", "shuffled"):
         low, high = mean("worst"), mean("best")
-        return Outcome(min(low, joined), max(high, joined), joined) if low < high else Outcome(low, high, joined)
+        return Outcome(low, max(low, high), joined)  # joined can lie outside: tied positives take one precision
     value = mean(ties)
     return Outcome(value, value, joined)
 
@@ -399,6 +399,8 @@ def roc(absent: str) -> Measure:
         undefined = np.union1d(m.absent, m.full)
         if absent != "left out" and len(undefined):
             return _undefined(f"{absent}: {m.listed(undefined)} without positives or without negatives")
+        if len(undefined) == m.num_classes:
+            return _undefined("nan: no class has positives and negatives")
         value = mean_of(m.once("roc", lambda: m.raw.table.roc_auc()), "left out")
         return Outcome(value, value, value)
 
