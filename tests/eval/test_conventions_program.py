@@ -63,7 +63,8 @@ def test_files_hold_the_forms_of_the_result(run):
     done = run("b.npy", "labels_b.npy", "--json", "r.json", "--csv", "r.csv", "--definitions")
     assert done.stdout == conventions(B, LABELS_B).to_text(definitions=True)
     assert Path("r.json").read_text() == conventions(B, LABELS_B).to_json()
-    assert len(list(csv.DictReader(open("r.csv", encoding="utf-8")))) == len(conventions(B, LABELS_B))
+    lines = Path("r.csv").read_text().splitlines()
+    assert [row["key"] for row in csv.DictReader(lines)] == [value.key for value in conventions(B, LABELS_B)]
     assert run("b.npy", "labels_b.npy", "--csv", "-").stdout == Path("r.csv").read_text()
 
 
@@ -95,7 +96,7 @@ def test_wrong_data_get_one_sentence(run):
     for arguments, words in (
         (("a.npy", "b.npy"), "labels: expected 0 or 1, got "),
         (("no_such.npy", "labels_a.npy"), "no_such.npy: no such file"),
-        (("a.npy", "short.npy"), "labels: 5 rows, but scores has 12"),
+        (("a.npy", "short.npy"), "short.npy: 5 rows of labels, but the scores have 12 rows"),
         (("a.npy", "zeros.npy"), "labels: no positives in any class"),
         (("nan.npy", "labels_a.npy"), "scores: expected numbers, got NaN at row 0, class 1"),
     ):
