@@ -121,10 +121,11 @@ def xgboost_metric(metric, objective):
     def call(scores, labels):
         import xgboost
 
+        limit = f"map@{len(scores)}" if metric == "map@N" else metric
         data = xgboost.DMatrix(np.zeros((len(scores), 1)), label=labels, base_margin=np.float32(scores))
         if objective == "rank:map":
             data.set_group([len(scores)])
-        options = {"objective": objective, "eval_metric": metric, "nthread": 1, "verbosity": 0}
+        options = {"objective": objective, "eval_metric": limit, "nthread": 1, "verbosity": 0}
         booster = xgboost.train(options, data, num_boost_round=0)
         return float(booster.eval(data).split(":")[-1])
 
@@ -162,13 +163,6 @@ def queries(scores, labels):
     relevant = {f"q{c}": dict(zip(names, labels[:, c].tolist(), strict=True)) for c in range(labels.shape[1])}
     run = {f"q{c}": dict(zip(names, scores[:, c].tolist(), strict=True)) for c in range(labels.shape[1])}
     return relevant, run
-
-
-def ranx_map(scores, labels):
-    import ranx
-
-    relevant, run = queries(scores, labels)
-    return float(ranx.evaluate(ranx.Qrels(relevant), ranx.Run(run), "map"))
 
 
 def pytrec_map(scores, labels):
@@ -238,11 +232,12 @@ def quiet(function):
     return call
 
 
-# The originals by the name of the convention and of the function. The last element says where a value is defined:
-# "all", "present" for inputs without absent classes, "both" where each class has positives and negatives.
+# The originals by the names of the convention and of the function, with the labels that they take: "all", "present" if
+# no class is absent, "both" if each class has negatives as well, "several" classes, or "multi-class" if each class is
+# the last label of some row.
 ORIGINALS = {
     ("step-joined-zero", "scikit-learn macro"): (sklearn_average_precision("macro"), "all"),
-    ("step-joined-zero", "torcheval multilabel_auprc"): (torcheval_multilabel, "all"),
+    ("step-joined-zero", "torcheval multilabel_auprc"): (torcheval_multilabel, "several"),
     ("micro", "scikit-learn micro"): (sklearn_average_precision("micro"), "all"),
     ("weighted", "scikit-learn weighted"): (sklearn_average_precision("weighted"), "all"),
     ("rows-zero", "scikit-learn samples"): (sklearn_average_precision("samples"), "several"),
@@ -276,12 +271,11 @@ ORIGINALS = {
         of_classes(xgboost_metric("aucpr", "binary:logistic")),
         "both",
     ),
-    ("step-rows-one", "xgboost map"): (of_classes(xgboost_metric("map", "rank:map")), "all"),
+    ("step-rows-one-32", "xgboost map"): (of_classes(xgboost_metric("map", "rank:map")), "all"),
+    ("step-rows-one", "xgboost map@N"): (of_classes(xgboost_metric("map@N", "rank:map")), "all"),
     ("step-joined-one", "LightGBM"): (of_classes(lightgbm_average_precision), "all"),
-    ("trapezoid-error", "CatBoost PRAUC"): (of_classes(catboost_metric("PRAUC")), "both"),
+    ("trapezoid-error", "CatBoost PRAUC"): (of_classes(catboost_metric("PRAUC")), "present"),
     ("step-worst-zero", "CatBoost MAP"): (of_classes(catboost_metric("MAP")), "all"),
-    ("step-rows-zero", "ranx"): (ranx_map, "all"),
-    ("rows-in-order", "ranx by row"): (by_row(ranx_map), "all"),
     ("step-reversed-zero", "pytrec_eval"): (pytrec_map, "all"),
     ("rows-reversed", "pytrec_eval by row"): (by_row(pytrec_map), "all"),
     ("coco101", "pycocotools"): (coco_ap50, "all"),

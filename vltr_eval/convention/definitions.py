@@ -13,6 +13,7 @@ from vltr_eval.convention.measures import (
     Measure,
     d_prime,
     difficult_misused,
+    first_rows,
     over_cells,
     over_classes,
     over_rows,
@@ -63,7 +64,7 @@ TIE_RULES = {
     "rows": "the lower row first, as a stable sort leaves it",
     "reversed": "the higher row first, as a stable sort that is then reversed",
     "worst": "negatives first",
-    "unstable": "numpy's unstable sort decides, so the value depends on the CPU",
+    "unstable": "an unstable sort decides, so the value depends on the sort and the CPU",
     "shuffled": "shuffled with a fixed seed",
 }
 
@@ -239,7 +240,6 @@ CONVENTIONS: tuple[Convention, ...] = (
                 note="half-precision logits tie",
             ),
             Use("AveragePrecision", _MMPRETRAIN, percent=True, note="leaves unknown cells (-1) out"),
-            Use("map, a class as a query", "ranx 0.3.21"),
         ],
     ),
     _step(
@@ -265,7 +265,20 @@ CONVENTIONS: tuple[Convention, ...] = (
         (Use("AveragePrecisionMeter(difficult_examples=True)", _ML_GCN, percent=True, note="always 100.000"),),
         difficult_misused,
     ),
-    _step("one", "rows", [Use("map, a class as a query", "xgboost 3.2.0", note='"map-" counts it as 0')]),
+    _step(
+        "one", "rows", [Use("map@N, a class as a query", "xgboost 3.2.0", note="N at least the rows")]
+    ),
+    Convention(
+        "step-rows-one-32",
+        "step AP of the first 32 rows, ties in row order, an absent class counts as 1",
+        "step",
+        "The precision at positives of the first 32 rows, divided by the positives or 32, averaged over classes.",
+        "one",
+        "rows",
+        "none",
+        (Use("map, a class as a query", "xgboost 3.2.0", note="rank objectives cut at 32 unless map@N is given"),),
+        first_rows(32),
+    ),
     _step(
         "zero",
         "reversed",
@@ -277,6 +290,11 @@ CONVENTIONS: tuple[Convention, ...] = (
         "reversed",
         [Use("cmap, sample_threshold=4", _PERCH, note="the meaning of cmAP5 in BirdSet")],
         min_positives=5,
+    ),
+    _step(
+        "zero",
+        "unstable",
+        [Use("map, a class as a query", "ranx 0.3.21", note="numba's sort keeps the row order of short lists alone")],
     ),
     _step("zero", "worst", [Use("MAP, a class as a query", "catboost 1.2.10")]),
     _of_classes(
@@ -496,15 +514,15 @@ CONVENTIONS: tuple[Convention, ...] = (
         over_rows("reversed", "zero"),
     ),
     Convention(
-        "rows-in-order",
-        "step AP of each row, the lower class first",
+        "rows-unstable",
+        "step AP of each row, unstable ties",
         "rows",
         "The mean of the precision at each label of a row over its classes, averaged over rows.",
         "zero",
-        "rows",
+        "unstable",
         "none",
-        (Use("map, a row as a query", "ranx 0.3.21"),),
-        over_rows("rows", "zero"),
+        (Use("map, a row as a query", "ranx 0.3.21", note="numba's sort keeps the class order of short lists alone"),),
+        over_rows("unstable", "zero"),
     ),
     # Envelope
     _of_classes(

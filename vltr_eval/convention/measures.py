@@ -13,6 +13,7 @@ from vltr_eval._engine.labels import Positives
 from vltr_eval.convention.values import ClassValues
 from vltr_eval.intervals.distributions import normal_inverse
 from vltr_eval.metrics.sampled import sampled_average_precision
+from vltr_eval.metrics.tie_orders import positive_ranks
 
 __all__ = ["Measure", "Measures", "Outcome"]
 
@@ -366,6 +367,23 @@ def unlabelled_last(absent: str) -> Measure:
         return values.unlabelled_last(order)
 
     return over_classes(curve, ties="unstable", absent=absent)
+
+
+def first_rows(limit: int) -> Measure:
+    """A measure: precision at the positives among the first rows, over at most so many positives; absent is 1."""
+
+    def measure(m: Measures) -> Outcome:
+        def values(order: str) -> np.ndarray:
+            ranked = positive_ranks(m.cells, m.positives, order=order, threads=m.threads)
+            counts = ranked.num_positives
+            found = np.where(ranked.ranks <= limit, ranked.precision(), 0.0)
+            sums = np.add.reduceat(np.append(found, 0.0), ranked.indptr[:-1])
+            return np.where(counts > 0, sums / np.clip(counts, 1, limit), np.nan)
+
+        value = mean_of(m.once(("first", limit), lambda: values("rows")), "one")
+        return Outcome(value, value, value)
+
+    return measure
 
 
 def top_of_rows(pooled: bool) -> Measure:

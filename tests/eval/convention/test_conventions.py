@@ -133,10 +133,12 @@ def slow_values(scores, labels):
     for ties, absent, key in (
         ("joined", 0.0, "rows-zero"),
         ("joined", 1.0, "rows-one"),
-        ("rows", 0.0, "rows-in-order"),
     ):
         value = slow_mean(scores.T, labels.T, lambda s, y, ties=ties: slow_step(s, y, ties), absent)
         found[key] = (value, value)
+    found["rows-unstable"] = tuple(
+        slow_mean(scores.T, labels.T, lambda s, y, t=t: slow_step(s, y, t), 0.0) for t in ("worst", "best")
+    )
     padded = np.concatenate([scores, np.ones((5, scores.shape[1]))])
     flags = np.concatenate([labels, np.ones((5, scores.shape[1]), int)])
     value = slow_mean(padded, flags, lambda s, y: slow_step(s, y, "joined"), 0.0)
@@ -196,6 +198,7 @@ def test_values_obey_the_laws(problem, seed):
     ends = result["step-epsilon"]
     assert ends.low - 1e-7 <= result["step-rows-zero"].low <= ends.high + 1e-7
     assert ends.low - 1e-7 <= result["step-worst-zero"].low <= ends.low + 1e-7
+    assert result["step-rows-one-32"].low == pytest.approx(result["step-rows-one"].low)  # fewer rows than 32
     envelope = result["envelope-left-out"]
     assert envelope.low >= worst.low - 1e-12
     assert envelope.high >= worst.high - 1e-12
@@ -235,6 +238,16 @@ def test_cut_rows_keep_their_best_scores():
     assert result["youtube8m-map"].value == pytest.approx((1 + 1 + 0.5) / 3)
     # In one list: .9 hit, .8, .7 hit, .6, .5, .4 hit; four positives.
     assert result["youtube8m-gap"].value == pytest.approx((1 / 1 + 2 / 3 + 3 / 6) / 4)
+
+
+def test_rank_metrics_of_xgboost_count_32_rows():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 20, (50, 3)) / 20, (rng.random((50, 3)) < [0.1, 0.9, 0]).astype(int)
+    values = [1.0]  # the absent class
+    for c in (0, 1):
+        hits = np.flatnonzero(labels[ordered(scores[:, c], labels[:, c], "rows"), c])
+        values.append(sum((n + 1) / (hit + 1) for n, hit in enumerate(hits) if hit < 32) / min(len(hits), 32))
+    assert conventions(scores, labels)["step-rows-one-32"].value == pytest.approx(np.mean(values))
 
 
 def test_an_open_end_of_a_list_is_an_interval():
