@@ -11,7 +11,7 @@ sys.path.append(str(Path(__file__).parent))
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 ORIGINALS = (
-    *("sklearn", "torchmetrics", "torcheval", "keras", "xgboost", "lightgbm", "catboost", "pycocotools"),
+    *("sklearn", "torchmetrics", "torcheval", "keras", "xgboost", "lightgbm", "pycocotools"),
     "pytrec_eval",
 )
 

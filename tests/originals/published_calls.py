@@ -145,16 +145,6 @@ def lightgbm_average_precision(scores, labels):
     return value
 
 
-def catboost_metric(metric):
-    def call(scores, labels):
-        from catboost.utils import eval_metric
-
-        group = {"group_id": np.zeros(len(labels), np.int64)} if metric == "MAP" else {}
-        return eval_metric(np.float64(labels), np.float64(scores), metric, **group)[0]
-
-    return call
-
-
 # Information retrieval: a class, or a row, is a query
 
 
@@ -274,8 +264,6 @@ ORIGINALS = {
     ("step-rows-one-32", "xgboost map"): (of_classes(xgboost_metric("map", "rank:map")), "all"),
     ("step-rows-one", "xgboost map@N"): (of_classes(xgboost_metric("map@N", "rank:map")), "all"),
     ("step-joined-one", "LightGBM"): (of_classes(lightgbm_average_precision), "all"),
-    ("trapezoid-error", "CatBoost PRAUC"): (of_classes(catboost_metric("PRAUC")), "present"),
-    ("step-worst-zero", "CatBoost MAP"): (of_classes(catboost_metric("MAP")), "all"),
     ("step-reversed-zero", "pytrec_eval"): (pytrec_map, "all"),
     ("rows-reversed", "pytrec_eval by row"): (by_row(pytrec_map), "all"),
     ("coco101", "pycocotools"): (coco_ap50, "all"),
