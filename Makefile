@@ -16,18 +16,19 @@ TOOLS := .venv-tools
 BENCH := .venv-bench
 DOCS := .venv-docs
 RECIPES := .venv-recipes
+ORIGINALS := .venv-originals
 PAGE := .venv-page
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
 
 # Tests that `make test` leaves out, because they have an environment of their own.
-APART := test-recipes test-page
+APART := test-recipes test-originals test-page
 
 PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cmake csrc/bindings/* csrc/core/* csrc/cpu/* csrc/cuda/*) $(shell find vltr_eval vltr_train -type f -not -name '*.pyc' -not -name '*.so')
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-originals test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +39,7 @@ help:
 	@echo "make examples             run the scripts of examples/ and its notebook, and show what they print"
 	@echo "make test [TESTS=tests]   install with the test dependencies and run pytest"
 	@echo "make test-recipes         run the recipes of docs/trackers.md with the trackers themselves"
+	@echo "make test-originals       run published code beside the conventions of vltr_eval.conventions"
 	@echo "make page                 build the script and the style of HTML reports from web/ (needs Node.js)"
 	@echo "make test-page            drive HTML reports in Chromium (needs Node.js and /usr/bin/chromium, or CHROMIUM)"
 	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
@@ -97,6 +99,9 @@ test: $(VENV)/.installed-for-tests
 
 test-recipes: $(RECIPES)/.installed
 	cd build && ../$(RECIPES)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/recipes $(ARGS)
+
+test-originals: $(ORIGINALS)/.installed
+	cd build && ../$(ORIGINALS)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/originals $(ARGS)
 
 # The assets are committed, so that only changes of web/ need Node.js.
 page: web/node_modules/.installed
@@ -183,7 +188,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(RECIPES) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(RECIPES) $(ORIGINALS) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -238,6 +243,12 @@ $(RECIPES)/.installed: $(RECIPES)/.made build/wheel/.built constraints.txt
 	@echo "installing the trackers ..."
 	@$(RECIPES)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[recipes]"
 	@$(RECIPES)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+$(ORIGINALS)/.installed: $(ORIGINALS)/.made build/wheel/.built constraints.txt
+	@echo "installing published code ..."
+	@$(ORIGINALS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[originals]"
+	@$(ORIGINALS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 
 $(PAGE)/.installed: $(PAGE)/.made build/wheel/.built constraints.txt

@@ -15,6 +15,7 @@ from vltr_eval._engine.thresholds import Thresholds
 from vltr_eval._evaluate import evaluate
 from vltr_eval.batches import ShardFiles, evaluate_batches
 from vltr_eval.comparison import Comparison, Evaluation, compare
+from vltr_eval.convention.side_by_side import conventions
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.formats import InputError, LabelPairs, Labels, Scores, read_labels, read_scores
 from vltr_eval.metrics.bootstrap import BootstrapResult, bootstrap, bootstrap_weights
@@ -81,6 +82,7 @@ __all__ = [
     "class_details",
     "class_intervals",
     "compare",
+    "conventions",
     "distributed",
     "evaluate",
     "evaluate_batches",

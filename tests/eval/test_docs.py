@@ -76,6 +76,7 @@ NAMES = {
     "vltr_eval": [
         "",
         "compare",
+        "conventions",
         "thresholds",
         "topk",
         "table",

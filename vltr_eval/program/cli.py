@@ -18,7 +18,10 @@ from vltr_eval._base.terminal import answer, did_you_mean
 
 PROGRAM = "vltr-eval"
 
-COMMANDS = ("evaluate", "compare", "thresholds", "topk", "table", "plot", "ava", "check", "convert", "doctor", "demo")
+COMMANDS = (
+    *("evaluate", "compare", "conventions", "thresholds", "topk", "table", "plot", "ava", "check", "convert"),
+    *("doctor", "demo"),
+)
 """The commands, each the name of its module; "evaluate" is left out of command lines."""
 
 

@@ -1,0 +1,460 @@
+"""The mean of each convention, from the average precisions of the classes that `ClassValues` computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from vltr_eval._base.arrays import Matrix, as_columns, borrow_matrix, to_host
+from vltr_eval._engine.labels import Positives
+from vltr_eval.convention.values import ClassValues
+from vltr_eval.intervals.distributions import normal_inverse
+from vltr_eval.metrics.sampled import sampled_average_precision
+from vltr_eval.metrics.tie_orders import positive_ranks
+
+__all__ = ["Measure", "Measures", "Outcome"]
+
+T = TypeVar("T")
+
+# A function of the values of one view of the input and of an order of equal scores.
+PerClass = Callable[[ClassValues, str], np.ndarray]
+
+_MOST_LISTED = 3  # classes that a sentence names
+_HALF_DTYPES = {"float16": "sigmoid-float16", "bfloat16": "sigmoid-bfloat16"}
+
+# The score of a class without positives, by the name of the rule. "left out", "nan" and "error" are no numbers.
+ABSENT_VALUES = {"zero": 0.0, "half": 0.5, "one": 1.0}
+
+
+class Outcome(NamedTuple):
+    """The value of one convention.
+
+    Attributes:
+        low: The value under the worst order of equal scores; NaN if the convention gives none.
+        high: The value under the best order; the same number unless the original leaves the order open.
+        joined: The value with equal scores as one threshold.
+        why: The reason of a NaN; "" if there is a value.
+    """
+
+    low: float
+    high: float
+    joined: float
+    why: str = ""
+
+
+Measure = Callable[["Measures"], Outcome]
+
+
+class Measures:
+    """Everything that conventions are computed from, for one input. Each part is computed on first use and kept.
+
+    Args:
+        matrix: (N, C) scores; those on a device are copied to the host.
+        positives: The labels.
+        top_k: The best cells of each row that YouTube-8M's metrics keep.
+        trials: Trials of sampled AP.
+        threads: Number of CPU threads; all cores if None.
+    """
+
+    def __init__(
+        self, matrix: Matrix, positives: Positives, *, top_k: int = 20, trials: int = 15, threads: int | None = None
+    ) -> None:
+        if matrix.device.index is not None:
+            matrix = borrow_matrix("scores", [to_host(as_columns(shard)) for shard in matrix.shards])
+            indptr, rows = positives.indptr, positives.rows
+            positives = Positives(matrix.num_rows, matrix.num_classes, indptr, rows, positives.unknown)
+        self.matrix, self.positives = matrix, positives
+        self.top_k, self.trials, self.threads = top_k, trials, threads
+        self._kept: dict[Any, Any] = {}
+
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """Compute on the first call with a key, and return the kept result after that."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        found: T = self._kept[key]
+        return found
+
+    # Facts
+
+    @property
+    def num_classes(self) -> int:
+        return self.matrix.num_classes
+
+    @property
+    def absent(self) -> np.ndarray:
+        """The classes without positives: (K,) int64."""
+        return np.flatnonzero(self.positives.counts == 0)
+
+    @property
+    def full(self) -> np.ndarray:
+        """The classes with positives and without negatives: (K,) int64."""
+        return np.flatnonzero((self.positives.counts > 0) & (self.positives.num_negatives == 0))
+
+    @property
+    def unlabelled(self) -> np.ndarray:
+        """The rows without labels: (K,) int64."""
+        return np.flatnonzero(self.positives.labels_per_row() == 0)
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether a score is below 0 or above 1, which makes torchmetrics take a sigmoid."""
+
+        def look() -> bool:
+            return any(
+                bool((block < 0).any() or (block > 1).any())
+                for shard in self.matrix.shards
+                for block in np.array_split(as_columns(shard).to_numpy(), max(1, shard.nbytes >> 24))
+            )
+
+        return self.once("outside", look)
+
+    @property
+    def cells(self) -> np.ndarray:
+        """(N, C) scores."""
+
+        def read() -> np.ndarray:
+            shards = [as_columns(shard).to_numpy() for shard in self.matrix.shards]
+            return shards[0] if len(shards) == 1 else np.concatenate(shards)
+
+        return self.once("cells", read)
+
+    @property
+    def flags(self) -> np.ndarray:
+        """(N, C) bool, True for a positive."""
+
+        def spread() -> np.ndarray:
+            flags = np.zeros((self.matrix.num_rows, self.num_classes), bool)
+            flags[self.positives.rows, np.repeat(np.arange(self.num_classes), self.positives.counts)] = True
+            return flags
+
+        return self.once("flags", spread)
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """(N, C) bool, or None if every cell is known."""
+        unknown = self.positives.unknown
+        if unknown is None:
+            return None
+        return self.once("known", lambda: ~np.column_stack([unknown.flags_of(c) for c in range(self.num_classes)]))
+
+    # Views: the values of the input, or of another one that is made from it
+
+    def values(self, cells: Any, labels: Any, mask: Any = None) -> ClassValues:
+        return ClassValues(cells, labels, mask=mask, threads=self.threads)
+
+    @property
+    def raw(self) -> ClassValues:
+        """The scores as they are."""
+        return self.once("raw", lambda: self.values([*self.matrix.shards], self.positives))
+
+    @property
+    def sigmoid(self) -> ClassValues:
+        """The sigmoid of the scores in float32, or in their own format if that is shorter."""
+        return self.raw.after(_HALF_DTYPES.get(self.matrix.dtype, "sigmoid"))
+
+    @property
+    def squashed(self) -> ClassValues:
+        """The sigmoid if a score is below 0 or above 1, else the scores as they are."""
+        return self.sigmoid if self.is_outside else self.raw
+
+    def view(self, squash: str) -> ClassValues:
+        """The values under a rule: "none", "outside" or "always"."""
+        return {"none": lambda: self.raw, "outside": lambda: self.squashed, "always": lambda: self.sigmoid}[squash]()
+
+    def padded(self, squash: str, score: float, positive: bool, rows: int = 5) -> ClassValues:
+        """The values with further rows of one score, positive or negative in every class."""
+
+        def compute() -> ClassValues:
+            shape = (rows, self.num_classes)
+            cells = np.concatenate([self.cells, np.full(shape, score, self.cells.dtype)])
+            flags = np.concatenate([self.flags, np.full(shape, positive)])
+            mask = None if self.known is None else np.concatenate([self.known, np.ones(shape, bool)])
+            values = self.values(cells, flags, mask)
+            return values.after("sigmoid") if squash == "outside" and self.is_outside else values
+
+        return self.once(("padded", squash, score, positive, rows), compute)
+
+    def flat(self, squash: str) -> ClassValues:
+        """All cells as one class."""
+
+        def compute() -> ClassValues:
+            mask = None if self.known is None else self.known.reshape(-1, 1)
+            values = self.values(self.cells.reshape(-1, 1), self.flags.reshape(-1, 1), mask)
+            return values.after("sigmoid") if squash == "outside" and self.is_outside else values
+
+        return self.once(("flat", squash), compute)
+
+    def by_row(self, squash: str) -> ClassValues:
+        """The rows as classes, and the classes as rows."""
+
+        def compute() -> ClassValues:
+            mask = None if self.known is None else self.known.T
+            values = self.values(np.ascontiguousarray(self.cells.T), self.flags.T, mask)
+            return values.after("sigmoid") if squash == "outside" and self.is_outside else values
+
+        return self.once(("by row", squash), compute)
+
+    def above_zero(self) -> ClassValues:
+        """Positives with a score of at most 0 as negatives."""
+
+        def compute() -> ClassValues:
+            return self.values(self.cells, self.flags & (self.cells > 0), self.known)
+
+        return self.once("above zero", compute)
+
+    def last_label(self, softmax: bool) -> ClassValues:
+        """One label for each labelled row, the highest class of its labels."""
+
+        def compute() -> ClassValues:
+            labelled = self.flags.any(axis=1)
+            flags, cells = self.flags[labelled], self.cells[labelled]
+            last = flags.shape[1] - 1 - np.argmax(flags[:, ::-1], axis=1)
+            one = np.zeros(flags.shape, bool)
+            one[np.arange(len(one)), last] = True
+            if softmax and self.is_outside:
+                shifted = cells.astype(np.float32)
+                shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+                cells = shifted / shifted.sum(axis=1, keepdims=True, dtype=np.float32)
+            return self.values(cells, one)
+
+        return self.once(("last label", softmax and self.is_outside), compute)
+
+    def top(self, ties: str) -> tuple[ClassValues, np.ndarray, np.ndarray]:
+        """The values of the best ``top_k`` cells of each row, the cells, and their flags.
+
+        Equal scores at the end of a row's list leave open which of them are in it. "worst" takes the negatives alone,
+        "best" the positives alone, so every choice lies between.
+        """
+
+        def compute() -> tuple[ClassValues, np.ndarray, np.ndarray]:
+            k, cells, flags = self.top_k, self.cells, self.flags
+            known = np.ones(cells.shape, bool) if self.known is None else self.known
+            if k >= self.num_classes:
+                kept = known
+            else:
+                lowest = np.finfo(np.float64).min if cells.dtype.kind != "f" else -np.inf
+                ranked = cells if self.known is None else np.where(known, cells, lowest)
+                limit = np.partition(ranked, self.num_classes - k, axis=1)[:, self.num_classes - k, None]
+                kept = ranked >= limit
+                crowded = kept.sum(axis=1, keepdims=True) > k
+                open_cells = crowded & (ranked == limit)
+                if ties == "worst":
+                    kept &= ~(open_cells & flags)
+                elif ties == "best":
+                    kept &= ~(open_cells & ~flags)
+                kept &= known
+            return self.values(cells, flags & kept, kept), kept, flags & kept
+
+        return self.once(("top", self.top_k, ties if self.top_k < self.num_classes else ""), compute)
+
+    def rounded(self, transform: str) -> Measures:
+        """The measures of scores that are rounded, or squashed, by a transform of `ClassValues.after`."""
+        other = Measures(self.matrix, self.positives, top_k=self.top_k, trials=self.trials, threads=self.threads)
+        other._kept["raw"] = self.raw.after(transform)
+        return other
+
+    # Means
+
+    def listed(self, classes: np.ndarray) -> str:
+        """Some classes in words."""
+        names = ", ".join(map(str, classes[:_MOST_LISTED].tolist()))
+        more = f" and {len(classes) - _MOST_LISTED:,} more" if len(classes) > _MOST_LISTED else ""
+        return f"class{'es' if len(classes) > 1 else ''} {names}{more}"
+
+
+def mean_of(values: np.ndarray, absent: str, kept: np.ndarray | None = None) -> float:
+    """The mean of values, with NaN ones replaced or left out. NaN of nothing."""
+    chosen = values if kept is None else values[kept]
+    if absent in ABSENT_VALUES:
+        chosen = np.where(np.isnan(chosen), ABSENT_VALUES[absent], chosen)
+    elif absent == "left out":
+        chosen = chosen[~np.isnan(chosen)]
+    return math.fsum(chosen.tolist()) / len(chosen) if len(chosen) else math.nan
+
+
+def by_order(ties: str, mean: Callable[[str], float]) -> Outcome:
+    """The outcome of a mean as a function of the order of equal scores."""
+    joined = mean("threshold")
+    if ties == "joined":
+        return Outcome(joined, joined, joined)
+    if ties in ("unstable", "shuffled"):
+        low, high = mean("worst"), mean("best")
+        return Outcome(low, max(low, high), joined)  # joined can lie outside: tied positives take one precision
+    value = mean(ties)
+    return Outcome(value, value, joined)
+
+
+def over_classes(
+    curve: PerClass,
+    *,
+    ties: str = "joined",
+    absent: str,
+    squash: str = "none",
+    view: Callable[[Measures], ClassValues] | None = None,
+    min_positives: int = 1,
+    full: str = "",
+    weighted: bool = False,
+) -> Measure:
+    """A measure: the mean over classes of a value of each.
+
+    Args:
+        curve: The value of each class.
+        ties: The rule of equal scores.
+        absent: The rule of classes without positives.
+        squash: The rule of the sigmoid.
+        view: The values to use, if they are not those of the squashed scores.
+        min_positives: Positives that a class needs to count.
+        full: "nan" if a class without negatives makes the mean NaN; "error" if it raises.
+        weighted: Whether classes weigh as their positives.
+    """
+
+    def measure(m: Measures) -> Outcome:
+        seen = m.view(squash) if view is None else view(m)
+        missing = np.flatnonzero(seen.num_positives == 0)
+        if absent in ("nan", "error") and len(missing):
+            return _undefined(f"{absent}: {m.listed(missing)} without positives")
+        if full:
+            whole = np.flatnonzero((seen.num_positives > 0) & (seen.num_negatives == 0))
+            if len(whole):
+                return _undefined(f"{full}: {m.listed(whole)} without negatives")
+        kept = seen.num_positives >= min_positives if min_positives > 1 else None
+        if kept is not None and not kept.any():
+            return _undefined(f"nan: no class has {min_positives} positives")
+
+        def mean(order: str) -> float:
+            values = curve(seen, order)
+            if weighted:
+                counts = seen.num_positives
+                products = np.where(counts > 0, np.nan_to_num(values) * counts, 0.0)
+                return math.fsum(products.tolist()) / max(1, int(counts.sum()))
+            return mean_of(values, absent, kept)
+
+        return by_order(ties, mean)
+
+    return measure
+
+
+def over_cells(value: Callable[[ClassValues], float], squash: str = "none") -> Measure:
+    """A measure: the value of all cells as one class."""
+
+    def measure(m: Measures) -> Outcome:
+        found = value(m.flat(squash))
+        return Outcome(found, found, found)
+
+    return measure
+
+
+def over_rows(ties: str, absent: str, squash: str = "none") -> Measure:
+    """A measure: the mean over rows of the AP of the row's classes. `absent` is the rule of rows without labels."""
+
+    def measure(m: Measures) -> Outcome:
+        if absent == "nan" and len(m.unlabelled):
+            row = int(m.unlabelled[0])
+            return _undefined(f"nan: {len(m.unlabelled):,} rows without labels, the first is row {row}")
+        seen = m.by_row(squash)
+        return by_order(ties, lambda order: mean_of(seen.step(order), absent))
+
+    return measure
+
+
+def unlabelled_last(absent: str) -> Measure:
+    """A measure: the step curve where rows without labels rank last in every class."""
+
+    def curve(values: ClassValues, order: str) -> np.ndarray:
+        return values.unlabelled_last(order)
+
+    return over_classes(curve, ties="unstable", absent=absent)
+
+
+def first_rows(limit: int) -> Measure:
+    """A measure: precision at the positives among the first rows, over at most so many positives; absent is 1."""
+
+    def measure(m: Measures) -> Outcome:
+        def values(order: str) -> np.ndarray:
+            ranked = positive_ranks(m.cells, m.positives, order=order, threads=m.threads)
+            counts = ranked.num_positives
+            found = np.where(ranked.ranks <= limit, ranked.precision(), 0.0)
+            sums = np.add.reduceat(np.append(found, 0.0), ranked.indptr[:-1])
+            return np.where(counts > 0, sums / np.clip(counts, 1, limit), np.nan)
+
+        value = mean_of(m.once(("first", limit), lambda: values("rows")), "one")
+        return Outcome(value, value, value)
+
+    return measure
+
+
+def top_of_rows(pooled: bool) -> Measure:
+    """A measure of YouTube-8M: the best cells of each row, of each class or in one list."""
+
+    def measure(m: Measures) -> Outcome:
+        counts = m.positives.counts
+
+        def mean(order: str) -> float:
+            top, kept, flags = m.top(order)
+            if pooled:
+                chosen = m.once(
+                    ("pool", m.top_k, order if m.top_k < m.num_classes else ""),
+                    lambda: m.values(m.cells[kept].reshape(-1, 1), flags[kept].reshape(-1, 1)),
+                )
+                found = int(chosen.num_positives[0])
+                return float(chosen.step(order)[0]) * found / int(counts.sum()) if found else 0.0
+            with np.errstate(invalid="ignore"):
+                values = np.nan_to_num(top.step(order)) * top.num_positives / counts
+            return mean_of(values, "left out")
+
+        return by_order("shuffled", mean)
+
+    return measure
+
+
+def roc(absent: str) -> Measure:
+    """A measure: the mean ROC-AUC; NaN, or an error, if a class has no positives or no negatives."""
+
+    def measure(m: Measures) -> Outcome:
+        undefined = np.union1d(m.absent, m.full)
+        if absent != "left out" and len(undefined):
+            return _undefined(f"{absent}: {m.listed(undefined)} without positives or without negatives")
+        if len(undefined) == m.num_classes:
+            return _undefined("nan: no class has positives and negatives")
+        value = mean_of(m.once("roc", lambda: m.raw.table.roc_auc()), "left out")
+        return Outcome(value, value, value)
+
+    return measure
+
+
+def d_prime(m: Measures) -> Outcome:
+    """The d' of the mean ROC-AUC: sqrt(2) times its normal quantile."""
+    area = roc("nan")(m)
+    if math.isnan(area.low) or not 0 < area.low < 1:
+        return _undefined(area.why or f"inf: the mean ROC-AUC is {area.low:g}")
+    value = math.sqrt(2) * normal_inverse(area.low)
+    return Outcome(value, value, value)
+
+
+def sampled(exact: bool) -> Measure:
+    """A measure: sampled AP, by trials or in closed form."""
+
+    def measure(m: Measures) -> Outcome:
+        if exact:
+            values = m.raw.table.expected_sampled_average_precision(threads=m.threads)
+        else:
+            matrix, trials = [*m.matrix.shards], m.trials
+            values = sampled_average_precision(matrix, m.positives, trials=trials, threads=m.threads).mean
+        value = mean_of(values, "left out")
+        return Outcome(value, value, value)
+
+    return measure
+
+
+def difficult_misused(m: Measures) -> Outcome:
+    """Every negative counts as difficult, so nothing but positives is ranked."""
+    if len(m.absent):
+        return _undefined(f"error: {m.listed(m.absent)} without positives")
+    return Outcome(1.0, 1.0, 1.0)
+
+
+def _undefined(why: str) -> Outcome:
+    return Outcome(math.nan, math.nan, math.nan, why)
