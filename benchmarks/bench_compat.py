@@ -235,7 +235,7 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
         ),
         DropIn("roc_auc_score, average=None", lambda m, s, y: m.roc_auc_score(y, s, average=None), ALL, matrix),
         DropIn("precision_recall_curve", lambda m, s, y: m.precision_recall_curve(y, s), 5_000, column),
-        DropIn("roc_curve", lambda m, s, y: m.roc_curve(y, s), 5_000, column),
+        DropIn("roc_curve, rates", lambda m, s, y: m.roc_curve(y, s)[:2], 5_000, column),
         DropIn(
             "label_ranking_average_precision_score",
             lambda m, s, y: m.label_ranking_average_precision_score(y, s),

@@ -6,15 +6,17 @@
 namespace vltr {
 namespace {
 
+constexpr std::int64_t kMostRows = std::int64_t{1} << 32;  // so that no sum of numbers of rows overflows
+
 using Request = std::tuple<int, bool, std::int64_t, std::int64_t>;  // (kept, from the lowest, first, step)
 
 std::vector<py::tuple> score_curves(const Matrix& scores, const IntArray& offset, const RowArray& rows,
                                     const std::vector<Request>& requests, int threads, const py::object& progress) {
   Array<cpu::CurveRequest> wanted;
   for (const auto& [kept, from_lowest, first, step] : requests) {
-    if (kept < 0 || kept > static_cast<int>(cpu::KeptThresholds::kCorners) || first < 0 || step < 1) {
-      throw py::value_error("requests: expected thresholds 0 to 2, a first one from 0 and a step from 1");
-    }
+    const bool valid = kept >= 0 && kept <= static_cast<int>(cpu::KeptThresholds::kCorners) && first >= 0 &&
+                       first <= kMostRows && step >= 1 && step <= kMostRows;
+    if (!valid) throw py::value_error("requests: expected a rule from 0 to 2, a first one from 0, and a step from 1");
     wanted.push_back({static_cast<cpu::KeptThresholds>(kept), from_lowest, first, step});
   }
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);

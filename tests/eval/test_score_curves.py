@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine.labels import Positives
 from vltr_eval.metrics.curves import CurveRequest, find_curves, score_curves
@@ -132,3 +133,13 @@ def test_a_nan_score_and_an_unknown_rule_are_errors():
         score_curves(scores, labels)
     with pytest.raises(ValueError, match="keep: expected one of all, hit_changes, corners, got 'some'"):
         score_curves(scores[:1], labels[:1], keep="some")
+
+
+@pytest.mark.parametrize(
+    "request_", [(3, False, 0, 1), (-1, False, 0, 1), (0, False, -1, 1), (0, False, 0, 0), (0, True, 0, 2**62)]
+)
+def test_the_core_refuses_requests_out_of_range(request_):
+    matrix = borrow_matrix("scores", np.float32([[1], [2]]))
+    known, offset, rows = Positives.from_labels(np.uint8([[1], [0]]), 2, 1).core_with(matrix)
+    with pytest.raises(ValueError, match="requests: expected a rule from 0 to 2"):
+        _core.score_curves(known, offset, rows, [request_], 1, None)

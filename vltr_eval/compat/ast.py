@@ -57,7 +57,7 @@ def calculate_stats(output: Any, target: Any) -> list[dict[str, Any]]:
     Example:
         >>> stats = calculate_stats(np.float32([[.9, .2], [.8, .3], [.1, .7]]), np.uint8([[1, 0], [0, 1], [1, 1]]))
         >>> [round(of_class["AP"], 4) for of_class in stats], stats[0]["acc"]
-        ([0.8333, 1.0], 1.0)
+        ([0.8333, 1.0], 0.3333333333333333)
     """
     scores, labels = (_to_host(name, values) for name, values in (("output", output), ("target", target)))
     num_classes = labels.shape[-1]

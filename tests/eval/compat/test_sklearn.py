@@ -17,6 +17,14 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from vltr_eval.compat import sklearn as ours
 
+NATIVE = (
+    "average_precision_score",
+    "label_ranking_average_precision_score",
+    "precision_recall_curve",
+    "roc_auc_score",
+    "roc_curve",
+    "top_k_accuracy_score",
+)
 TOLERANCE = dict(rtol=0, atol=1e-12, equal_nan=True)
 AVERAGES = (None, "macro", "micro", "weighted", "samples")
 SCORE_DTYPES = ("float16", "float32", "float64", "int8", "uint16", "int64", "bool")
@@ -120,7 +128,7 @@ def test_documented_examples_of_roc_auc_with_a_model():
     assert_same("roc_auc_score", labels, scores, average=None)
 
 
-@pytest.mark.parametrize("name", ours.__all__)
+@pytest.mark.parametrize("name", NATIVE)
 def test_signatures_are_the_originals(name):
     mine, theirs = (inspect.signature(getattr(module, name)).parameters for module in (ours, sklearn.metrics))
     assert [(p.kind, p.default) for p in mine.values()] == [(p.kind, p.default) for p in theirs.values()]
@@ -360,7 +368,7 @@ def test_sparse_labels_are_refused_as_by_the_original(name, kind):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("name", ours.__all__)
+@pytest.mark.parametrize("name", NATIVE)
 def test_scores_that_are_not_finite(name, dtype, bad):
     scores = np.arange(12, dtype=dtype).reshape(4, 3)
     scores[2, 1] = bad

@@ -15,57 +15,66 @@ ImportError that names the option.
 
 Bad values are errors of the same kinds with vltr's messages. Undefined results are those of scikit-learn since 1.6: AP
 0 with a UserWarning, ROC-AUC NaN with an UndefinedMetricWarning. Errors and warnings are of scikit-learn's own classes
-where scikit-learn has been imported. Two differences are deliberate: a warning comes once a call, not once a class, and
-a masked cell of a masked array is an error, where scikit-learn reads the value under the mask. Tensors of torch may be
+where scikit-learn has been imported. Three differences are deliberate: a warning comes once a call, not once a class; a
+masked cell of a masked array is an error, where scikit-learn reads the value under the mask; and
+``label_ranking_average_precision_score`` ranks scores of unsigned types by their value, where scikit-learn ranks 0
+first. Tensors of torch may be
 bfloat16 or require gradients.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
-from vltr_eval.compat.sklearn._curves import precision_recall_curve, roc_curve
-from vltr_eval.compat.sklearn._original import InvalidParameterError, UndefinedMetricWarning
+# Names imported under their own name are exported: __all__ is made by __getattr__.
+from vltr_eval.compat.sklearn._curves import precision_recall_curve as precision_recall_curve
+from vltr_eval.compat.sklearn._curves import roc_curve as roc_curve
+from vltr_eval.compat.sklearn._original import InvalidParameterError as InvalidParameterError
+from vltr_eval.compat.sklearn._original import UndefinedMetricWarning as UndefinedMetricWarning
+from vltr_eval.compat.sklearn._scores import average_precision_score as average_precision_score
 from vltr_eval.compat.sklearn._scores import (
-    average_precision_score,
-    label_ranking_average_precision_score,
-    roc_auc_score,
-    top_k_accuracy_score,
+    label_ranking_average_precision_score as label_ranking_average_precision_score,
 )
+from vltr_eval.compat.sklearn._scores import roc_auc_score as roc_auc_score
+from vltr_eval.compat.sklearn._scores import top_k_accuracy_score as top_k_accuracy_score
 
-__all__ = [
+_NATIVE = (
     "average_precision_score",
     "label_ranking_average_precision_score",
     "precision_recall_curve",
     "roc_auc_score",
     "roc_curve",
     "top_k_accuracy_score",
-]
+)
 
 # Pickles of errors and warnings name this module, as those of the functions do.
 InvalidParameterError.__module__ = UndefinedMetricWarning.__module__ = __name__
 
 
 def __getattr__(name: str) -> Any:
-    """Return scikit-learn's own object for a name that is not here."""
+    """Return scikit-learn's own object for a name that is not here, and the names of both as ``__all__``."""
+    if name == "__all__":
+        return sorted({*_NATIVE, *getattr(_metrics(), "__all__", ())})
     if not (name.startswith("__") and name.endswith("__")):
-        try:
-            import sklearn.metrics
-        except ImportError:
-            if not name.startswith("_"):  # tools look for such names, and take no ImportError
-                raise ImportError(
-                    f"{name}: is not native and needs scikit-learn, which is not installed; pip install scikit-learn"
-                ) from None
-        else:
-            if hasattr(sklearn.metrics, name):
-                return getattr(sklearn.metrics, name)
+        metrics = _metrics()
+        if hasattr(metrics, name):
+            return getattr(metrics, name)
+        if metrics is None and not name.startswith("_"):  # tools look for such names, and take no ImportError
+            raise ImportError(
+                f"{name}: is not native and needs scikit-learn, which is not installed; pip install scikit-learn"
+            )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}, and sklearn.metrics has none")
 
 
 def __dir__() -> list[str]:
     """The names here and those of scikit-learn where it is installed."""
+    return sorted({*globals(), *(dir(metrics) if (metrics := _metrics()) else ())})
+
+
+def _metrics() -> ModuleType | None:
     try:
         import sklearn.metrics
     except ImportError:
-        return sorted(globals())
-    return sorted({*globals(), *dir(sklearn.metrics)})
+        return None
+    return cast(ModuleType, sklearn.metrics)

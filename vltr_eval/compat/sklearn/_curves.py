@@ -43,9 +43,12 @@ def precision_recall_curve(
     curve = _curve(y_true, y_score, pos_label, sample_weight, "hit_changes" if drop_intermediate else "all")
     if not curve.positives:
         warn_no_positives()
-    recall = curve.tp / curve.positives if curve.positives else np.ones(len(curve.tp))
-    precision = curve.tp / curve.reached
-    return np.append(precision[::-1], 1.0), np.append(recall[::-1], 0.0), curve.thresholds[::-1]
+    precision, recall = np.ones(len(curve.tp) + 1), np.ones(len(curve.tp) + 1)
+    np.divide(curve.tp[::-1], curve.reached[::-1], out=precision[:-1])
+    if curve.positives:
+        np.divide(curve.tp[::-1], curve.positives, out=recall[:-1])
+    recall[-1] = 0.0
+    return precision, recall, curve.thresholds[::-1]
 
 
 @drop_in
@@ -78,11 +81,17 @@ def roc_curve(
         warn_undefined("No negative samples in y_true, false positive value should be meaningless")
     if not curve.positives:
         warn_undefined("No positive samples in y_true, true positive value should be meaningless")
-    fpr, tpr = (
-        np.append(0.0, counts / total) if total else np.full(len(counts) + 1, np.nan)
-        for counts, total in ((curve.reached - curve.tp, negatives), (curve.tp, curve.positives))
-    )
-    return fpr, tpr, np.append(np.inf, curve.thresholds.astype(np.float64))
+    thresholds = np.full(len(curve.tp) + 1, np.inf)
+    thresholds[1:] = curve.thresholds
+    return _rates(curve.reached - curve.tp, negatives), _rates(curve.tp, curve.positives), thresholds
+
+
+def _rates(counts: np.ndarray, total: int) -> np.ndarray:
+    """Zero and the counts as rates, or NaN if there is nothing to count."""
+    rates = np.full(len(counts) + 1, 0.0 if total else np.nan)
+    if total:
+        np.divide(counts, total, out=rates[1:])
+    return rates
 
 
 class _Curve(NamedTuple):
