@@ -43,6 +43,7 @@ SOURCES = {
 
 # Drop-ins import the libraries that they replace; the rest of the package imports without them.
 NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "torchmetrics", "torchnet")}
+NEEDS |= {f"compat.{module}": "torch" for module in ("_mmengine", "mmaction2.metrics", "mmengine", "mmpretrain")}
 
 CORE = "_base._core"
 

@@ -22,6 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mmengine imports deprecated modules of torch
     from mmengine.dataset import DefaultSampler
     from mmengine.evaluator import Evaluator
+    from mmengine.model import BaseModel
     from mmengine.registry import METRICS
     from mmengine.runner import Runner
     from mmengine.structures import BaseDataElement
@@ -158,34 +159,38 @@ from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from vltr_eval.compat.mmengine import LongTailMetric
 
-rank, num_ranks, path, gather = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+rank, num_ranks, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{path}.store", rank=rank, world_size=num_ranks)
-arrays = np.load(f"{path}.npz")
-scores, labels = map(torch.from_numpy, (arrays["scores"], arrays["labels"]))
-evaluator = Evaluator(LongTailMetric(gather=gather, sap=5, seed=3))
-rows = list(DefaultSampler(scores, shuffle=False))
-for start in range(0, len(rows), 3):
-    evaluator.process([dict(pred_score=scores[row], gt_score=labels[row]) for row in rows[start : start + 3]])
-found = evaluator.evaluate(len(scores))
-np.savez(f"{path}.{rank}.npz", **{name.replace("/", "."): value for name, value in found.items()})
+found = {}
+for count, gather in ((count, gather) for count in (40, 7, 1) for gather in ("evaluator", "mmengine")):
+    arrays = np.load(f"{path}.{count}.npz")
+    scores, labels = map(torch.from_numpy, (arrays["scores"], arrays["labels"]))
+    evaluator = Evaluator(LongTailMetric(gather=gather, sap=5, seed=3))
+    rows = list(DefaultSampler(scores, shuffle=False))
+    for start in range(0, len(rows), 3):
+        evaluator.process([dict(pred_score=scores[row], gt_score=labels[row]) for row in rows[start : start + 3]])
+    results = evaluator.evaluate(len(scores))
+    found |= {f"{count} {gather} {name[5:]}": value for name, value in results.items()}
+np.savez(f"{path}.rank{rank}.npz", **found)
 dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("gather", ["evaluator", "mmengine"])
-@pytest.mark.parametrize("count", [40, 7, 1])
-def test_every_rank_gets_the_numbers_of_one_process(tmp_path, gather, count):
-    """count: of samples; two ranks repeat one of them if it is odd."""
-    scores, labels = rows(count, seed=2)
-    labels[0, 0] = 1
+def test_every_rank_gets_the_numbers_of_one_process(tmp_path):
+    """Two ranks repeat a sample if the number of samples is odd."""
     path = str(tmp_path / "case")
-    np.savez(f"{path}.npz", scores=scores, labels=labels)
+    expected = {}
+    for count in (40, 7, 1):
+        scores, labels = rows(count, seed=2)
+        labels[0, 0] = 1
+        np.savez(f"{path}.{count}.npz", scores=scores, labels=labels)
+        for gather in ("evaluator", "mmengine"):
+            expected |= vltr_eval.evaluate(scores, labels, sap=5, seed=3).metrics(f"{count} {gather} ")
     command = [sys.executable, "-c", RANK_CODE]
-    processes = [subprocess.Popen([*command, str(rank), "2", path, gather]) for rank in range(2)]
+    processes = [subprocess.Popen([*command, str(rank), "2", path]) for rank in range(2)]
     assert [process.wait(timeout=100) for process in processes] == [0, 0]
-    expected = vltr_eval.evaluate(scores, labels, sap=5, seed=3).metrics("vltr.")
     for rank in range(2):
-        same({name: float(value) for name, value in np.load(f"{path}.{rank}.npz").items()}, expected)
+        same({name: float(value) for name, value in np.load(f"{path}.rank{rank}.npz").items()}, expected)
 
 
 def test_the_sampler_of_mmengine_is_the_one_that_the_metric_expects():
@@ -200,17 +205,19 @@ def test_the_sampler_of_mmengine_is_the_one_that_the_metric_expects():
 # The recipe
 
 
-class Model(torch.nn.Module):
-    """A model of mmengine whose scores are its inputs plus a weight."""
+class Model(BaseModel):
+    """A model whose scores are its inputs plus a weight."""
 
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(NUM_CLASSES))
 
-    def val_step(self, data):
-        return [BaseDataElement(pred_score=row["scores"] + self.weight.detach(), gt_label=row["label"]) for row in data]
-
-    test_step = val_step
+    def forward(self, scores, label, mode):
+        if mode == "loss":
+            return {"loss": self.weight.square().sum()}
+        return [
+            BaseDataElement(pred_score=row, gt_label=one) for row, one in zip(scores + self.weight, label, strict=True)
+        ]
 
 
 def test_the_recipe_runs_in_a_runner(tmp_path):
@@ -222,10 +229,13 @@ def test_the_recipe_runs_in_a_runner(tmp_path):
         {"scores": torch.from_numpy(score), "label": torch.tensor([label])}
         for score, label in zip(scores, truth, strict=True)
     ]
-    loader = torch.utils.data.DataLoader(dataset, batch_size=7, collate_fn=list)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=7)
     runner = Runner(
         Model(),
         str(tmp_path),
+        train_dataloader=loader,
+        train_cfg={"by_epoch": True, "max_epochs": 1},
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
         val_dataloader=loader,
         val_cfg={},
         val_evaluator=names["val_evaluator"],
@@ -233,6 +243,8 @@ def test_the_recipe_runs_in_a_runner(tmp_path):
         experiment_name="recipe",
         log_level="ERROR",
     )
+    runner.train()
+    assert [path.name for path in tmp_path.glob("best*")] == ["best_vltr_mAP_epoch_1.pth"]
     found = runner.val()
     expected = vltr_eval.evaluate(scores, truth[:, None].tolist(), train_counts=TRAIN_COUNTS).metrics("vltr/")
     same({name: value for name, value in found.items() if name.startswith("vltr/")}, expected)
