@@ -331,7 +331,7 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
     "mmpretrain": (
         DropIn(
             "AveragePrecision.calculate",
-            lambda m, s, y: m.AveragePrecision.calculate(s, y),
+            lambda m, s, y: m.AveragePrecision.calculate(s, y.long()),
             20_000,
             partial(tensors, scores="distinct", columns=500),
         ),
