@@ -52,6 +52,9 @@ ORIGINALS = {
     "ava": ("AVA (*)", ("published.ava",)),
     "ast": ("AST (*)", ("published.ast",)),
     "panns": ("PANNs (*)", ("published.panns",)),
+    "slowfast": ("SlowFast (*)", ("published.slowfast",)),
+    "mmaction2": ("mmaction2 (*)", ("published.mmaction2",)),
+    "mmpretrain": ("mmpretrain (*)", ("published.mmpretrain",)),
 }
 PACKAGES = ("numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")
 
@@ -193,6 +196,19 @@ def evaluated(m: Any, s: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     return statistics
 
 
+def clips_of_videos(m: Any, s: Any, y: Any) -> float:
+    """Return the mAP of videos of ten clips, from batches of clips."""
+    import torch
+
+    labels, ids = y[::10].float().repeat_interleave(10, 0)[: len(s)], torch.arange(len(s))
+    meter = m.TestMeter(-(-len(s) // 10), 10, s.shape[1], 1, multi_label=True, ensemble_method="max")
+    for start in range(0, len(s), BATCH):
+        clips = slice(start, start + BATCH)
+        meter.update_stats(s[clips], labels[clips], ids[clips])
+    meter.finalize_metrics()
+    return float(meter.stats["map"])
+
+
 def thirds(num_classes: int) -> list[list[int]]:
     return [group.tolist() for group in np.array_split(np.arange(num_classes), 3)]
 
@@ -324,6 +340,31 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
     ),
     "ast": (DropIn("calculate_stats", lambda m, s, y: m.calculate_stats(s, y), 20_000, _500_tensors),),
     "panns": (DropIn("Evaluator, batches", evaluated, 20_000, _500),),
+    "slowfast": (
+        DropIn("get_map", lambda m, s, y: m.get_map(s, y), 20_000, _500),
+        DropIn("TestMeter, 10 clips of a video", clips_of_videos, 20_000, _500_tensors),
+    ),
+    "mmaction2": (
+        DropIn("mean_average_precision", lambda m, s, y: m.mean_average_precision(s, y), 20_000, _500),
+        DropIn("mean_average_precision, lists", lambda m, s, y: m.mean_average_precision([*s], [*y]), 20_000, _500),
+        DropIn("mmit_mean_average_precision", lambda m, s, y: m.mmit_mean_average_precision(s, y), 20_000, _500),
+        DropIn("top_k_accuracy, k=1, 5", lambda m, s, y: m.top_k_accuracy(s, y.argmax(1), (1, 5)), 20_000, _500),
+        DropIn("mean_class_accuracy", lambda m, s, y: m.mean_class_accuracy(s, y.argmax(1)), 20_000, _500),
+    ),
+    "mmpretrain": (
+        DropIn(
+            "AveragePrecision.calculate",
+            lambda m, s, y: m.AveragePrecision.calculate(s, y.long()),
+            20_000,
+            partial(tensors, scores="distinct", columns=500),
+        ),
+        DropIn(
+            "MultiLabelMetric.calculate",
+            lambda m, s, y: m.MultiLabelMetric.calculate(s, y, thr=0.3),
+            20_000,
+            _500_tensors,
+        ),
+    ),
 }
 
 

@@ -46,6 +46,7 @@ NEEDS = {f"compat.{module}": "torch" for module in ("_tensors", "torcheval", "to
 NEEDS |= dict.fromkeys(("compat.addgcn", "compat.birdset", "compat.clip_benchmark", "compat.mlgcn"), "torch")
 NEEDS |= {module: "torch" for module in MODULES if module.startswith("compat.torchmetrics.")}
 NEEDS |= {"compat.pyxclib": "scipy"}
+NEEDS |= {f"compat.{module}": "torch" for module in ("_mmengine", "mmaction2.metrics", "mmengine", "mmpretrain")}
 
 CORE = "_base._core"
 

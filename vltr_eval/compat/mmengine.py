@@ -99,7 +99,7 @@ class LongTailMetric(BaseMetric):
             return super().evaluate(size)
         rank, num_ranks = _dist_info()
         try:
-            evaluator = self._made(self._batch)
+            evaluator = self._evaluator = self._made(self._batch)
             with evaluator:  # the ranks fail together
                 num_own = max(0, -(-(size - rank) // num_ranks))  # sample i is on rank i % num_ranks
                 if num_own < self._num_taken:

@@ -20,6 +20,8 @@ Different on purpose:
 
 - A NaN score of `AveragePrecision` is a ValueError that names row and class. The original ranks NaN first.
 - AP is summed in float64 and then rounded to float32, so that the last digits may differ (1e-5 percent).
+- AP takes labels of uint8 as 0 and 1. The original compares them with -1, which torch takes as 255 there, so that all
+  cells are unknown, an IndexError.
 - `MultiLabelMetric.calculate` does not change its arguments. The original sets -1 in an int64 ``target`` to 0, so that
   `AveragePrecision.calculate` on the same tensor gives another number afterwards.
 
@@ -112,10 +114,12 @@ class AveragePrecision(_FromSamples):
             >>> AveragePrecision.calculate(pred, target)
             tensor(70.8333)
         """
-        assert average in ("macro", None), f"Invalid `average` argument, expected 'macro' or None, got {average!r}"
+        _check_average(average, ("macro", None))
         pred, target = _to_tensor(pred), _to_tensor(target)
-        shapes = f"Both `pred` and `target` must be (N, C), got {tuple(pred.shape)} and {tuple(target.shape)}"
-        assert (pred.ndim, pred.shape) == (2, target.shape), shapes
+        if pred.ndim != 2 or pred.shape != target.shape:
+            raise AssertionError(
+                f"Both `pred` and `target` must be (N, C), got {tuple(pred.shape)} and {tuple(target.shape)}"
+            )
         values = pred.new_zeros(pred.shape[1])
         if len(values):
             values.copy_(_average_precision(pred.detach(), target.detach()))
@@ -156,7 +160,8 @@ class MultiLabelMetric(_FromSamples):
         elif thr is not None and topk is not None:
             MMLogger.get_current_instance().warning("Both thr and topk are given: topk is not used.")
         for item in items:
-            assert item in _ITEMS, f"items: expected names among {', '.join(_ITEMS)}, got {item!r}"
+            if item not in _ITEMS:
+                raise AssertionError(f"items: expected names among {', '.join(_ITEMS)}, got {item!r}")
         self.thr, self.topk, self.average, self.items = thr, topk, average, tuple(items)
         super().__init__(collect_device=collect_device, prefix=prefix)
 
@@ -210,17 +215,17 @@ class MultiLabelMetric(_FromSamples):
             ...     num_classes=4)
             (tensor(50.), tensor(50.), tensor(45.8333), tensor(6))
         """
-        assert average in ("micro", "macro", None), (
-            f"Invalid `average` argument, got {average!r}; use micro, macro or None"
-        )
+        _check_average(average, ("micro", "macro", None))
         pred = _read_labels("pred", pred, num_classes, pred_indices)
         target = _read_labels("target", target, num_classes, target_indices)
         if target.dtype not in (torch.int8, torch.int16, torch.int32):
             target = target.long()
-        assert pred.shape == target.shape, (
-            f"The size of pred must be that of target, got {tuple(pred.shape)} and {tuple(target.shape)}"
-        )
-        assert num_classes in (None, pred.size(1)), f"num_classes: expected {pred.size(1)} as pred, got {num_classes}"
+        if pred.shape != target.shape:
+            raise AssertionError(
+                f"The size of pred must be that of target, got {tuple(pred.shape)} and {tuple(target.shape)}"
+            )
+        if num_classes not in (None, pred.size(1)):
+            raise AssertionError(f"num_classes: expected {pred.size(1)} as pred, got {num_classes}")
         if thr is not None or topk is None:
             positive = pred >= (0.5 if thr is None else thr)
         else:
@@ -283,15 +288,22 @@ class VOCMultiLabelMetric(VOCMetricMixin, MultiLabelMetric):
     """
 
 
+def _check_average(average: str | None, options: tuple[str | None, ...]) -> None:
+    if average not in options:
+        raise AssertionError(f"Invalid `average` argument, expected one of {options}, got {average!r}")
+
+
 def _average_precision(pred: Tensor, target: Tensor) -> Tensor:
     """AP of each class as a fraction in float32, 0 without positives: (C,)."""
-    known = target > -1
-    if not bool(known.any(0).all()):
-        raise IndexError(
-            f"target: expected a label in each class, got none in class {int((~known.any(0)).nonzero()[0])}"
-        )
-    scores, labels, mask = to_supported_device([pred, (target == 1), known])
-    ranks = positive_ranks(scores, labels, order="rows", mask=None if bool(known.all()) else mask)
+    mask = None
+    if not len(target) or (target.dtype.is_signed and bool((target <= -1).any())):
+        known = target > -1
+        empty = np.flatnonzero(_column_sums(known).cpu().numpy() == 0)
+        if len(empty):
+            raise IndexError(f"target: expected labels in each class, got none in class {empty[0]}")
+        (mask,) = to_supported_device([known])
+    scores, labels = to_supported_device([pred, target == 1])
+    ranks = positive_ranks(scores, labels, order="rows", mask=mask)
     return torch.from_numpy(np.nan_to_num(ranks.average_precision())).float()
 
 
@@ -316,20 +328,23 @@ def _one_hot(label: Any, num_classes: int) -> Tensor:
         label = [int(label)]
     if not isinstance(label, Tensor):
         label = _to_tensor(label).long()
-    assert label.ndim == 1, f"gt_label: expected (K,) class indices, got shape {tuple(label.shape)}"
+    if label.ndim != 1:
+        raise AssertionError(f"gt_label: expected (K,) class indices, got shape {tuple(label.shape)}")
     counts: Tensor = torch.nn.functional.one_hot(label, num_classes).sum(0)
     return counts
 
 
 def _read_labels(name: str, label: Any, num_classes: int | None, are_indices: bool) -> Tensor:
     if isinstance(label, (np.ndarray, Tensor)):
-        assert label.ndim == 2, f"{name}: expected (N, C), got shape {tuple(label.shape)}"
+        if label.ndim != 2:
+            raise AssertionError(f"{name}: expected (N, C), got shape {tuple(label.shape)}")
         return _to_tensor(label)
     if not isinstance(label, Sequence):
         raise TypeError(f"The `pred` and `target` must be tensors, arrays or sequences, got {type(label)} as {name}")
     if not are_indices:
         return torch.stack([_to_tensor(row) for row in label])
-    assert num_classes is not None, f"num_classes: expected a number, because {name} are class indices"
+    if num_classes is None:
+        raise AssertionError(f"num_classes: expected a number, because {name} are class indices")
     return torch.stack([_one_hot(row, num_classes) for row in label])
 
 

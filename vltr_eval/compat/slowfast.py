@@ -179,7 +179,8 @@ class TestMeter:
         if count and self.ensemble_method not in ("sum", "max"):
             raise NotImplementedError(f"Ensemble Method {self.ensemble_method} is not supported")
         self._take(preds[:count], labels[:count], videos[:count])
-        assert count == len(preds), f"clip {clip_ids[count]}: its labels differ from those of an earlier clip"
+        if count < len(preds):
+            raise AssertionError(f"clip {int(clip_ids[count])}: its labels differ from those of an earlier clip")
 
     def _num_consistent(self, labels: Tensor, videos: Tensor) -> int:
         """Number of clips before the first one whose labels are not those of the clip of its video before it."""

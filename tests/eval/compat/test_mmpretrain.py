@@ -122,6 +122,13 @@ def test_arrays_and_lists_are_tensors():
     assert not found.requires_grad
 
 
+def test_labels_of_uint8_are_0_and_1():
+    """The original takes all of them as unknown: torch compares uint8 with 255 for -1."""
+    pred, target = INPUTS["A"]
+    assert AveragePrecision.calculate(pred, target.byte()) == AveragePrecision.calculate(pred, target)
+    assert AveragePrecision.calculate(pred, target.bool()) == AveragePrecision.calculate(pred, target)
+
+
 def test_integer_scores_give_ap_without_decimals():
     pred, target = INPUTS["A"]
     found = AveragePrecision.calculate((pred * 10000).long(), target, None)

@@ -67,7 +67,8 @@ class AccMetric(BaseMetric):
         self.metrics = (metric_list,) if isinstance(metric_list, str) else metric_list
         names = ("top_k_accuracy", *_OF_ONE_NUMBER)
         for name in self.metrics:
-            assert name in names, f"metric_list: expected names among {', '.join(names)}, got {name!r}"
+            if name not in names:
+                raise AssertionError(f"metric_list: expected names among {', '.join(names)}, got {name!r}")
         self.metric_options = metric_options
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
