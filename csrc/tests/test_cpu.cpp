@@ -23,6 +23,7 @@
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/tfrecord.hpp"
+#include "cpu/tied_before.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -1741,6 +1742,121 @@ void any_bytes_are_safe_as_records() {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Ties in row order
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Every second threshold of the table is left out, so that classes have some of their thresholds, or none.
+template <class T>
+void check_ties_in_row_order(Random& random, std::int64_t rows, std::int64_t cols) {
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  Values<T> scores = random_scores<T>(random, rows, cols);
+  for (std::int64_t row = 0; row < rows; ++row) scores.at(row, 0) = scores.at(0, 0);  // a column of one score
+  const OwnedPositives positives = positives_of(labels);
+
+  // Cells that are left out: a third of the negatives of the odd classes.
+  Offsets unknown_offset{0};
+  Array<std::uint32_t> unknown_rows;
+  Array<std::int64_t> unknown_count;
+  for (std::int64_t col = 0; col < cols; ++col) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      if (col % 2 == 1 && labels.at(row, col) == 0 && random.below(3) == 0) {
+        unknown_rows.push_back(static_cast<std::uint32_t>(row));
+      }
+    }
+    unknown_count.push_back(unknown_rows.count() - unknown_offset.back());
+    unknown_offset.push_back(unknown_rows.count());
+  }
+  UnknownCells unknown;
+  unknown.rows = rows;
+  unknown.count = {unknown_count.data(), cols};
+  unknown.offset = {unknown_offset.data(), cols + 1};
+  unknown.listed = {unknown_rows.data(), unknown_rows.count()};
+
+  const RankTable all = defined_table(scores, labels);
+  RankTable some;
+  some.offset.push_back(0);
+  TableColumn<LaneOf<T>> thresholds;
+  Array<std::int64_t> start{0};
+  Array<std::uint32_t> expected;
+  for (std::int64_t col = 0; col < cols; ++col) {
+    for (std::int64_t k = all.offset[col] + col % 2; k < all.offset[col + 1]; k += 2) {
+      const LaneOf<T> threshold = std::get<TableColumn<LaneOf<T>>>(all.thresholds)[k];
+      thresholds.push_back(threshold);
+      std::uint32_t before = 0;
+      for (std::int64_t row = 0; row < rows; ++row) {
+        if (threshold_of(scores.at(row, col)) != threshold) continue;
+        const bool is_unknown =
+            std::binary_search(unknown_rows.begin() + unknown_offset[col],
+                               unknown_rows.begin() + unknown_offset[col + 1], static_cast<std::uint32_t>(row));
+        if (labels.at(row, col) != 0) {
+          expected.push_back(before);
+        } else if (!is_unknown) {
+          ++before;
+        }
+      }
+      start.push_back(expected.count());
+    }
+    some.offset.push_back(thresholds.count());
+  }
+  some.thresholds = std::move(thresholds);
+  for_each_simd([&](const char* simd) {
+    for (const Layout layout : kLayouts) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, threads, simd, threads);
+        Laid<T> laid(scores, layout, threads);
+        laid.matrix.unknown = &unknown;
+        const Array<std::uint32_t> found =
+            count_tied_before(laid.matrix, positives, some, {start.data(), start.count()}, Runner{threads, {}});
+        CHECK(found == expected);
+      }
+    }
+  });
+}
+
+void ties_in_row_order_are_counted() {
+  Random random(91);
+  check_ties_in_row_order<float>(random, 2600, 90);
+  check_ties_in_row_order<Float16>(random, 1300, 20);
+  check_ties_in_row_order<double>(random, 700, 5);
+  check_ties_in_row_order<std::int64_t>(random, 300, 18);
+  check_ties_in_row_order<std::uint8_t>(random, 40, 3);
+  check_ties_in_row_order<bool>(random, 1, 1);
+}
+
+void scores_that_change_between_passes_are_noticed() {
+  Random random(92);
+  const Values<std::uint8_t> labels = random_labels(random, 200, 9);
+  Values<float> scores = random_scores<float>(random, 200, 9);
+  const RankTable table = defined_table(scores, labels);
+  const OwnedPositives positives = positives_of(labels);
+  Array<std::int64_t> start{0};
+  for (std::int64_t c = 0; c < 9; ++c) {
+    for (std::int64_t k = table.offset[c]; k < table.offset[c + 1]; ++k) {
+      start.push_back(start.back() + table.tp[k] - (k == table.offset[c] ? 0 : table.tp[k - 1]));
+    }
+  }
+  const Laid<float> laid(scores, Layout::kRowMajor);
+  const Span<const std::int64_t> starts{start.data(), start.count()};
+  CHECK(count_tied_before(laid.matrix, positives, table, starts, {}).count() == positives.rows.count());
+  for (float& score : scores.data) score += score < 0 ? 1e30f : -1e30f;
+  const Laid<float> changed(scores, Layout::kRowMajor);
+  bool thrown = false;
+  try {
+    count_tied_before(changed.matrix, positives, table, starts, {});
+  } catch (const ScoresChanged&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+  thrown = false;
+  try {
+    count_tied_before(laid.matrix, positives, table, starts, Runner{1, [](double) { return true; }, {}});
+  } catch (const Cancelled&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+}
+
 }  // namespace
 }  // namespace vltr::cpu
 
@@ -1785,6 +1901,8 @@ int main() {
       {"calibration_sums_are_their_definition", calibration_sums_are_their_definition},
       {"calibration_names_the_first_score_outside", calibration_names_the_first_score_outside},
       {"any_bytes_are_safe_as_records", any_bytes_are_safe_as_records},
+      {"ties_in_row_order_are_counted", ties_in_row_order_are_counted},
+      {"scores_that_change_between_passes_are_noticed", scores_that_change_between_passes_are_noticed},
       {"many_callers_share_the_pool", many_callers_share_the_pool},
   });
 }

@@ -210,6 +210,18 @@ def weighted_average_precisions(
     scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
 ) -> _Float64: ...
 
+# Ties in row order
+
+def count_tied_before(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    thresholds: _Thresholds,
+    start: _Int64,
+    threads: int,
+    progress: _Progress,
+) -> _UInt32: ...
+
 # Details of single classes
 
 def class_extremes(
