@@ -367,11 +367,10 @@ def _best_of_sparse(X: Any, num_classes: int, k: int) -> np.ndarray:
         lists = RankedLists.from_lists(X.indptr, columns - 1 - X.indices, X.data, columns)
     except ValueError:
         raise ValueError("X: expected each class once in a row, got one twice") from None
-    rows = np.repeat(np.arange(lists.num_rows), lists.lengths)
-    place = np.arange(len(rows)) - np.repeat(lists.indptr[:-1], lists.lengths)
-    listed = place < k
+    place = np.arange(k)
+    listed = place < lists.lengths[:, None]
     indices = np.full((lists.num_rows, k), num_classes, np.int64)
-    indices[rows[listed], place[listed]] = columns - 1 - lists.classes[listed]
+    indices[listed] = columns - 1 - lists.classes[(lists.indptr[:-1, None] + place)[listed]]
     return indices
 
 
