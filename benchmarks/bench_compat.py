@@ -48,6 +48,12 @@ ORIGINALS = {
     "torchmetrics": ("torchmetrics", ("torchmetrics.functional.classification", "torchmetrics.classification")),
     "torcheval": ("torcheval", ("torcheval.metrics.functional", "torcheval.metrics")),
     "torchnet": ("torchnet (*)", ("published.torchnet",)),
+    "mlgcn": ("ML-GCN (*)", ("published.mlgcn",)),
+    "asl": ("ASL, Query2Label (*)", ("published.asl",)),
+    "clip_benchmark": ("CLIP_benchmark (*)", ("published.clip_benchmark",)),
+    "charades": ("Charades, W-TALC (*)", ("published.charades",)),
+    "oltr": ("OLTR (*)", ("published.oltr",)),
+    "pyxclib": ("pyxclib (*)", ("published.pyxclib",)),
     "youtube8m": ("YouTube-8M (*)", ("published.youtube8m",)),
     "ava": ("AVA (*)", ("published.ava",)),
     "ast": ("AST (*)", ("published.ast",)),
@@ -84,6 +90,34 @@ def one_label(directory: Path, rows: int, *, torch_tensors: bool = False) -> Inp
     make = tensors if torch_tensors else matrix
     shape, (scores, labels) = make(directory, rows)
     return shape, (scores, labels.argmax(1))
+
+
+def sparse_labels(directory: Path, rows: int, *, listed: int | None = None) -> Inputs:
+    """Return scores (N, C), or the highest of each row as a sparse matrix, sparse labels, and inverse propensities."""
+    from scipy.sparse import csr_matrix
+
+    shape, (scores, labels) = matrix(directory, rows, scores="distinct")
+    if listed is not None:
+        lowest = np.partition(scores, -listed, axis=1)[:, [-listed]]
+        scores = csr_matrix(np.where(scores >= lowest, scores, 0))
+        shape += f", {listed} listed"
+    return shape, (scores, csr_matrix(labels.astype(np.float32)), 1 + np.arange(labels.shape[1]) / 100)
+
+
+def without_absent(directory: Path, rows: int) -> Inputs:
+    """Return tensors as `tensors` does, with a positive in each class, without which ML-GCN's meter fails."""
+    shape, (scores, labels) = tensors(directory, rows, scores="distinct", columns=500)
+    classes = np.arange(labels.shape[1])
+    labels[classes % rows, classes] = 1
+    return shape, (scores, labels)
+
+
+def score_files(directory: Path, rows: int) -> Inputs:
+    """Write a file of scores and labels, as Query2Label does."""
+    shape, arrays = matrix(directory, rows, scores="distinct", columns=80)
+    path = directory / f"scores-{rows}.txt"
+    np.savetxt(path, np.hstack(arrays))
+    return shape, (str(path), 80)
 
 
 def column(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
@@ -209,6 +243,10 @@ def clips_of_videos(m: Any, s: Any, y: Any) -> float:
     return float(meter.stats["map"])
 
 
+def meter_numbers(meter: Any) -> np.ndarray:
+    return np.concatenate([meter.value().numpy(), meter.overall()])
+
+
 def thirds(num_classes: int) -> list[list[int]]:
     return [group.tolist() for group in np.array_split(np.arange(num_classes), 3)]
 
@@ -314,6 +352,51 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
             lambda m, s, y: added(m.LTMeter(thirds(s.shape[1])), s, y).value(),
             ALL,
             _distinct_tensors,
+        ),
+    ),
+    "mlgcn": (
+        DropIn(
+            "AveragePrecisionMeter, batches, value and overall",
+            lambda m, s, y: meter_numbers(added(m.AveragePrecisionMeter(), s, y)),
+            20_000,
+            without_absent,
+        ),
+    ),
+    "asl": (
+        DropIn("mAP", lambda m, s, y: m.mAP(y, s), 20_000, partial(_500, scores="distinct")),
+        DropIn("voc_mAP, from a file", lambda m, path, num: m.voc_mAP(path, num), 500, score_files),
+    ),
+    "clip_benchmark": (
+        DropIn(
+            "average_precision_per_class",
+            lambda m, s, y: m.average_precision_per_class(s, y),
+            20_000,
+            partial(_500_tensors, scores="distinct"),
+        ),
+    ),
+    "charades": (
+        DropIn("charades_map", lambda m, s, y: m.charades_map(s, y), 20_000, partial(_500, scores="distinct")),
+        DropIn(
+            "getClassificationMAP",
+            lambda m, s, y: m.getClassificationMAP(s, y),
+            20_000,
+            partial(_500, scores="distinct"),
+        ),
+    ),
+    "oltr": (DropIn("shot_acc", lambda m, s, y: m.shot_acc(s.argmax(1), y, np.sort(y)), ALL, one_label),),
+    "pyxclib": (
+        DropIn("precision, dense scores", lambda m, s, y, w: m.precision(s, y, k=5), 5_000, sparse_labels),
+        DropIn(
+            "psprecision, sparse scores",
+            lambda m, s, y, w: m.psprecision(s, y, w, k=5),
+            20_000,
+            partial(sparse_labels, listed=100),
+        ),
+        DropIn(
+            "ndcg, sparse scores",
+            lambda m, s, y, w: m.ndcg(s, y, k=5),
+            20_000,
+            partial(sparse_labels, listed=100),
         ),
     ),
     "youtube8m": (
@@ -487,7 +570,8 @@ def header(threads: int, quick: bool) -> str:
   takes over about half a minute on all rows, both are timed on the first rows; the row gives the shape. "batches" are
   updates of {BATCH} rows and the result at the end, all timed. AVA: planted CSV files, which both read.
 - The rows of torchnet, YouTube-8M and AVA have distinct scores. These originals order equal scores by their sort, and
-  vltr groups them. The other rows have the few ties of the data (one positive in a thousand).
+  vltr groups them. So do the rows of ML-GCN to pyxclib, whose originals use unstable sorts, and vltr a stable one. The
+  other rows have the few ties of the data (one positive in a thousand).
 - (*) No registry has a package of these. The originals are those of `published/`, written plainly from their
   definition. Their time is that of the definition in loops, not that of the authors' files.
 - time: each row in a separate process, after a warm-up on {_WARM_UP_ROWS} rows; the median of at least {_OUR_RUNS} runs

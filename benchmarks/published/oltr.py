@@ -25,3 +25,7 @@ def weighted_shot_acc(preds, labels, ws, train_data, many_shot_thr=100, low_shot
         count = (train_data == c).sum()
         groups[0 if count > many_shot_thr else 2 if count < low_shot_thr else 1].append(accuracy)
     return tuple(np.mean(group) if group else np.nan for group in groups)
+
+
+def mic_acc_cal(preds, labels):
+    return (preds == labels).sum().item() / len(labels)

@@ -1,6 +1,6 @@
 """The metrics of pyxclib, written plainly from their definition: a loop over the rows and their k best classes.
 
-Labels are sparse; scores are dense, or sparse with the classes that a row lists.
+Scores are dense, or sparse with the classes that a row lists.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from scipy.sparse import csr_matrix, issparse
 
 
 def _places(X, Y, k):
-    """The labels at the first k places, and all labels, of each row."""
+    """The classes of the first k places, and the labels, of each row."""
+    Y = csr_matrix(Y)
     for row in range(Y.shape[0]):
         own = dict(zip(*(part[Y.indptr[row] : Y.indptr[row + 1]] for part in (Y.indices, Y.data)), strict=True))
         if issparse(X):

@@ -48,7 +48,6 @@ class AveragePrecisionMeter(mlgcn.AveragePrecisionMeter):
         super().add(output, target)
         self.filenames += filename
 
-    def _targets_without_minus_one(self) -> np.ndarray:
+    def _targets_to_evaluate(self) -> np.ndarray:
         targets: np.ndarray = self.targets.clone().cpu().numpy()
-        targets[targets == -1] = 0
         return targets

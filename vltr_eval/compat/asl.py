@@ -53,8 +53,8 @@ def average_precision(output: Any, target: Any) -> Any:
         IndexError: There are no rows, or fewer targets than scores.
 
     Example:
-        >>> float(average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1])))
-        0.833333329166666...
+        >>> round(float(average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1]))), 9)
+        0.833333329
     """
     output, target = np.asarray(output), np.asarray(target)
     if not len(output):
@@ -78,7 +78,7 @@ def mAP(targs: Any, preds: Any) -> Any:
 
     Example:
         >>> float(mAP(np.array([[1, 0], [0, 1], [1, 0]]), np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])))
-        66.66666614583333
+        66.66666620833334
     """
     if np.size(preds) == 0:
         return 0
@@ -101,10 +101,12 @@ def voc_mAP(imagessetfilelist: str | Sequence[str], num: int, return_each: bool 
         ValueError: A line has another number of columns, or a score is NaN.
 
     Example:
-        >>> _ = open("scores.txt", "w").write("0.9 0.1 1 0\\n0.8 0.2 0 0\\n0.7 0.3 1 1\\n")
-        >>> mean, each = voc_mAP("scores.txt", 2, return_each=True)
-        >>> float(mean), each.shape
-        (91.66666666666666, (2,))
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, np.printoptions():
+        ...     path = pathlib.Path(folder, "scores.txt")
+        ...     _ = path.write_text("0.9 0.1 1 0\\n0.8 0.2 0 0\\n0.7 0.3 1 1\\n")
+        ...     print(round(float(voc_mAP(str(path), 2)), 3))
+        91.667
     """
     files = [imagessetfilelist] if isinstance(imagessetfilelist, (str, os.PathLike)) else list(imagessetfilelist)
     values = _envelope_average_precision(files, num) * 100

@@ -82,8 +82,8 @@ def getClassificationMAP(confidence: Any, labels: Any) -> Any:
         ZeroDivisionError: There are no classes.
 
     Example:
-        >>> float(getClassificationMAP(np.array([[0.9], [0.8], [0.7]]), np.array([[1], [0], [1]])))
-        83.33333333333333
+        >>> round(float(getClassificationMAP(np.array([[0.9], [0.8], [0.7]]), np.array([[1], [0], [1]]))), 4)
+        83.3333
     """
     labels = np.asarray(labels)
     ranks = positive_ranks(_descending(np.asarray(confidence)[:, : labels.shape[1]]), labels == 1, order="rows")

@@ -40,6 +40,7 @@ except ImportError:
 __all__ = ["AveragePrecisionMeter"]
 
 _GROWTH = 1.5  # the published factor
+_EVALUATED_ROWS = 256  # whose comparisons fit into the cache
 
 
 class AveragePrecisionMeter:
@@ -124,26 +125,32 @@ class AveragePrecisionMeter:
         """
         if not self.scores.numel():
             return 0
-        return self.evaluation(self.scores.cpu().numpy(), self._targets_without_minus_one())
+        return self.evaluation(self.scores.cpu().numpy(), self._targets_to_evaluate())
 
     def overall_topk(self, k: int) -> tuple[Any, ...]:
         """`overall` if only the k highest scores of a row can be predictions."""
-        targets = self._targets_without_minus_one()
         rows, classes = self.scores.shape
         scores = np.full((rows, classes), -1.0)
         index = self.scores.topk(k, 1, True, True)[1].cpu().numpy()
         highest = np.take_along_axis(self.scores.cpu().numpy(), index, 1)
         np.put_along_axis(scores, index, np.where(highest >= 0, 1.0, -1.0), 1)
-        return self.evaluation(scores, targets)
+        return self.evaluation(scores, self._targets_to_evaluate())
 
     def evaluation(self, scores_: Any, targets_: Any) -> tuple[Any, ...]:
         """`overall` of these arrays (N, C). Targets of -1 become 0 in place."""
-        targets_[targets_ == -1] = 0
         num_classes = scores_.shape[1]
-        predicted = scores_ >= 0
-        truth = (targets_ == 1).sum(0).astype(np.float64)
-        hits = np.where(predicted, targets_, 0).sum(0).astype(np.float64)
-        reached = predicted.sum(0).astype(np.float64)
+        truth, hits, reached = np.zeros((3, num_classes))
+        for start in range(0, len(scores_), _EVALUATED_ROWS):
+            predicted, targets = (
+                scores_[start : start + _EVALUATED_ROWS] >= 0,
+                targets_[start : start + _EVALUATED_ROWS],
+            )
+            negative = targets == -1
+            if negative.any():
+                targets[negative] = 0
+            truth += (targets == 1).sum(0)
+            hits += (targets * predicted).sum(0)
+            reached += predicted.sum(0)
         reached[reached == 0] = 1
         precision, recall = np.sum(hits) / np.sum(reached), np.sum(hits) / np.sum(truth)
         class_precision, class_recall = np.sum(hits / reached) / num_classes, np.sum(hits / truth) / num_classes
@@ -152,10 +159,9 @@ class AveragePrecisionMeter:
             *(class_precision, class_recall, _f1(class_precision, class_recall)),
         )
 
-    def _targets_without_minus_one(self) -> np.ndarray:
-        """The targets of the meter, which change with the array."""
+    def _targets_to_evaluate(self) -> np.ndarray:
+        """The targets of the meter, which `evaluation` changes."""
         targets: np.ndarray = self.targets.cpu().numpy()
-        targets[targets == -1] = 0
         return targets
 
 

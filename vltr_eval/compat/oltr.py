@@ -15,7 +15,7 @@ class as a false positive, also -1. ``published="OLTR"`` gives its numbers.
 Different on purpose:
 
 - The functions count in one pass over the samples. The originals go through all samples for each class.
-- ``train_data`` may also be a list, and predictions and labels may be of different kinds.
+- ``train_data`` may also be a list or have ``dataset.targets``, and predictions and labels may be of different kinds.
 - `weighted_shot_acc` adds weights in float64, and then rounds to the type of the weights.
 """
 
@@ -46,7 +46,7 @@ def shot_acc(
         preds: (N,) predicted classes, a torch tensor or a numpy array.
         labels: (N,) classes.
         train_data: The classes of the training samples, an array or a list, or a data loader whose
-            ``dataset.labels`` has them.
+            ``dataset.labels`` or, as in torchvision's data sets, ``dataset.targets`` has them.
         many_shot_thr: Many-shot classes have more training samples than this.
         low_shot_thr: Low-shot classes have fewer than this.
         acc_per_cls: Whether to return also the accuracy of each class that labels have, ascending.
@@ -214,13 +214,17 @@ def _pair(preds: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
 def _counts(labels: np.ndarray, train_data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The number of training samples of each class of the labels, these classes, and the one of each label."""
     in_memory = isinstance(train_data, (np.ndarray, list, tuple))
-    trained = np.array(train_data if in_memory else train_data.dataset.labels).astype(int)
+    trained = np.array(train_data if in_memory else _labels_of(train_data.dataset)).astype(int)
     classes, of_class = np.unique(labels, return_inverse=True)
     known, counts = np.unique(trained, return_counts=True)
     if not len(known):
         return np.zeros(len(classes), np.int64), classes, of_class
     index = np.searchsorted(known, classes).clip(max=len(known) - 1)
     return np.where(known[index] == classes, counts[index], 0), classes, of_class
+
+
+def _labels_of(dataset: Any) -> Any:
+    return dataset.labels if hasattr(dataset, "labels") else dataset.targets
 
 
 def _group_means(

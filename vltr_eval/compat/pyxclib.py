@@ -13,9 +13,9 @@ dictionary of class indices and scores. The conventions are kept:
 
 Different on purpose:
 
-- Of equal scores, the higher class ranks first in a sparse matrix, and the lower one (in a dictionary, the first one)
-  elsewhere. The originals use unstable sorts: with ties their number depends on numpy, numba and the CPU, and ours lies
-  in the same tie interval.
+- Among equal scores, the higher class ranks first in a sparse matrix, the lower one in a dense array, and the one that
+  comes first in a dictionary. The originals use unstable sorts: with ties their number depends on numpy, numba and the
+  CPU, and ours lies in the same tie interval.
 - A NaN score is a ValueError, and so is a class that a row of a sparse matrix has twice.
 - Labels may be dense and in any sparse format. The original's documentation says so, but it takes CSR alone.
 - ``use_cython`` chooses between two implementations of one function in the original; here both values give the same.
@@ -185,8 +185,8 @@ def compute_inv_propesity(labels: Any, A: float, B: float) -> np.ndarray:
         B: 0.4 for Wikipedia, 2.6 for Amazon, otherwise 1.5.
 
     Example:
-        >>> compute_inv_propesity(np.array([[1, 0], [1, 0], [1, 1], [0, 0]]), 0.55, 1.5).round(3)
-        array([1.279, 1.386])
+        >>> compute_inv_propesity(np.array([[1, 0], [1, 0], [1, 1], [0, 0]]), 0.55, 1.5).round(2)
+        array([1.28, 1.39])
     """
     num_rows = labels.shape[0]
     counts = np.ravel(np.sum(labels, axis=0))
@@ -367,11 +367,10 @@ def _best_of_sparse(X: Any, num_classes: int, k: int) -> np.ndarray:
         lists = RankedLists.from_lists(X.indptr, columns - 1 - X.indices, X.data, columns)
     except ValueError:
         raise ValueError("X: expected each class once in a row, got one twice") from None
-    rows = np.repeat(np.arange(lists.num_rows), lists.lengths)
-    place = np.arange(len(rows)) - np.repeat(lists.indptr[:-1], lists.lengths)
-    listed = place < k
+    place = np.arange(k)
+    listed = place < lists.lengths[:, None]
     indices = np.full((lists.num_rows, k), num_classes, np.int64)
-    indices[rows[listed], place[listed]] = columns - 1 - lists.classes[listed]
+    indices[listed] = columns - 1 - lists.classes[(lists.indptr[:-1, None] + place)[listed]]
     return indices
 
 

@@ -250,7 +250,8 @@ def get_indices(
         [[3, 4], [1, 2], [0]]
     """
     if isinstance(counts, (str, os.PathLike)):
-        counts = [float(line.strip().split(" ")[2]) for line in Path(counts).read_text("utf-8").splitlines()]
+        with Path(counts).open(encoding="utf-8") as file:
+            counts = [float(line.strip().split(" ")[2]) for line in file]
     groups = class_groups(counts, (head, tail))
     return [groups[name].tolist() for name in _GROUPS]
 

@@ -46,12 +46,15 @@ def loader(labels):
     return SimpleNamespace(dataset=SimpleNamespace(labels=labels))
 
 
+TORCHVISION = SimpleNamespace(dataset=SimpleNamespace(targets=TRAINED.tolist()))
+
+
 # Recorded
 
 
 @pytest.mark.parametrize("name", SHOTS)
 @pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray])
-@pytest.mark.parametrize("train", [TRAINED, TRAINED.tolist(), loader(TRAINED.tolist()), loader(TRAINED)])
+@pytest.mark.parametrize("train", [TRAINED, TRAINED.tolist(), loader(TRAINED.tolist()), loader(TRAINED), TORCHVISION])
 def test_groups_are_the_recorded_ones(name, kind, train):
     result = shot_acc(*map(kind, INPUTS[name]), train)
     assert {type(accuracy) for accuracy in result} == {np.float64}
@@ -184,6 +187,8 @@ def test_other_predictions_are_errors():
         shot_acc(np.array([0]), np.array([0, 1]), TRAINED)
     with pytest.raises(AttributeError, match="dataset"):
         shot_acc(np.array([0]), np.array([0]), object())
+    with pytest.raises(AttributeError, match="targets"):
+        shot_acc(np.array([0]), np.array([0]), SimpleNamespace(dataset=object()))
     with pytest.raises(ValueError, match="published: expected one of classifier-balancing, OLTR, got 'oltr'"):
         shot_acc(np.array([0]), np.array([0]), TRAINED, published="oltr")
     with pytest.raises(ZeroDivisionError):
