@@ -61,6 +61,8 @@ ORIGINALS = {
     "slowfast": ("SlowFast (*)", ("published.slowfast",)),
     "mmaction2": ("mmaction2 (*)", ("published.mmaction2",)),
     "mmpretrain": ("mmpretrain (*)", ("published.mmpretrain",)),
+    "birdset": ("BirdSet (*)", ("published.birdset",)),
+    "birdclef": ("BirdCLEF (*)", ("published.birdclef",)),
 }
 PACKAGES = ("numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")
 
@@ -125,6 +127,22 @@ def column(directory: Path, rows: int, *, scores: str = "scores") -> Inputs:
     _, arrays = matrix(directory, rows, scores=scores)
     flat = tuple(array.reshape(-1) for array in arrays)
     return _shape(flat[0]), flat
+
+
+def column_tensors(directory: Path, rows: int) -> Inputs:
+    """Return all cells of the first rows as one class, in tensors."""
+    import torch
+
+    shape, arrays = column(directory, rows)
+    return shape, tuple(map(torch.from_numpy, arrays))
+
+
+def frames(directory: Path, rows: int) -> Inputs:
+    """Return a solution and a submission as pandas frames, with 500 classes."""
+    import pandas as pd
+
+    shape, arrays = matrix(directory, rows, columns=500)
+    return shape, tuple(map(pd.DataFrame, arrays[::-1]))
 
 
 def ava_files(directory: Path, frames: int) -> Inputs:
@@ -247,6 +265,11 @@ def meter_numbers(meter: Any) -> np.ndarray:
     return np.concatenate([meter.value().numpy(), meter.overall()])
 
 
+def kaggle_score(m: Any, solution: Any, submission: Any) -> float:
+    """Call with copies, because the drop-in deletes the row ids of its arguments."""
+    return m.score(*(frame.assign(row_id=range(len(frame))) for frame in (solution, submission)), "row_id")
+
+
 def thirds(num_classes: int) -> list[list[int]]:
     return [group.tolist() for group in np.array_split(np.arange(num_classes), 3)]
 
@@ -334,6 +357,24 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
             ALL,
             partial(one_label, torch_tensors=True),
         ),
+        DropIn(
+            'AveragePrecision(task="multilabel"), batches',
+            lambda m, s, y: updated(m.AveragePrecision(task="multilabel", num_labels=s.shape[1]), s, y),
+            20_000,
+            _500_tensors,
+        ),
+        DropIn(
+            'AveragePrecision(task="multiclass"), batches',
+            lambda m, s, y: updated(m.AveragePrecision(task="multiclass", num_classes=s.shape[1]), s, y),
+            8_192,
+            partial(one_label, torch_tensors=True),
+        ),
+        DropIn(
+            'AUROC(task="binary")',
+            lambda m, s, y: updated(m.AUROC(task="binary"), s, y),
+            5_000,
+            column_tensors,
+        ),
     ),
     "torcheval": (
         DropIn("multilabel_auprc, average=None", lambda m, s, y: m.multilabel_auprc(s, y, average=None), ALL, tensors),
@@ -412,6 +453,17 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
             _distinct,
         ),
     ),
+    "birdset": (
+        DropIn("cmAP, batches", lambda m, s, y: updated(m.cmAP(s.shape[1]), s, y), 20_000, _500_tensors),
+        DropIn("cmAP5, batches", lambda m, s, y: updated(m.cmAP5(s.shape[1], 5), s, y), 20_000, _500_tensors),
+        DropIn("mAP, batches", lambda m, s, y: updated(m.mAP(s.shape[1]), s, y), 20_000, _500_tensors),
+        DropIn("pcmAP, one call", lambda m, s, y: m.pcmAP(s.shape[1])(s, y), 20_000, _500_tensors),
+        DropIn("TopKAccuracy(3), batches", lambda m, s, y: updated(m.TopKAccuracy(3), s, y), 20_000, _500_tensors),
+    ),
+    "birdclef": (
+        DropIn("padded_cmap", lambda m, solution, submission: m.padded_cmap(solution, submission), 20_000, frames),
+        DropIn("score", kaggle_score, 20_000, frames),
+    ),
     "ava": (
         DropIn(
             "frame mAP and AP of classes, from files",
@@ -484,7 +536,7 @@ def measure(library: str, index: int, rows: int, directory: Path, threads: int) 
     except ImportError:
         return Measured(remark="not installed")
     ours = partial(drop_in.call, import_module(f"vltr_eval.compat.{library}"))
-    if library.startswith("torch"):
+    if library.startswith(("torch", "birdset")):
         import torch
 
         torch.set_num_threads(threads)

@@ -137,5 +137,23 @@ def test_no_class_hides_another(names):
         ]
 
 
+def test_the_safe_style_and_its_older_name_give_the_same(report, comparison):
+    for numbers in (report, comparison):
+        safe = numbers.metrics("a@b/", per_class=True, style="safe")
+        assert safe == numbers.metrics("a@b/", per_class=True, plain_names=True)
+        assert all(map(is_logged_by_mlflow, safe))
+        assert numbers.metrics("a@b/") == numbers.metrics("a@b/", style="as_is")
+        assert not set(safe) & set(numbers.metrics("a@b/"))
+        with pytest.raises(ValueError, match='style: expected "as_is" or "safe", got \'plain\''):
+            numbers.metrics(style="plain")
+
+
+def test_names_that_would_hide_a_metric_are_refused_by_the_argument_given():
+    shares = np.ones(len(NAMES))
+    found = evaluate(*example(), prior={"a!": shares, "a?": shares})
+    with pytest.raises(ValueError, match=r"style: expected names that differ .*, got 'a!/mAP' and 'a\?/mAP'"):
+        found.metrics(style="safe")
+
+
 def test_names_with_empty_parts_are_joined():
     assert plain_name("/val//mAP/") == "val/mAP"

@@ -110,7 +110,7 @@ class mAP(_OfInstalled):
     Example:
         >>> metric = mAP(num_labels=2)
         >>> metric(torch.tensor([[.75, .05], [.45, .75], [.05, .55]]), torch.tensor([[1, 0], [0, 0], [0, 1]]))
-        tensor(0.8333)
+        tensor(0.5833)
     """
 
     def __init__(self, num_labels: int, thresholds: Any = None) -> None:

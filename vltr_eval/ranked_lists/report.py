@@ -20,6 +20,7 @@ from vltr_eval._engine.hits import check_topk
 from vltr_eval.ranked_lists.bounds import ListBounds, bounds_of, check_unlisted
 from vltr_eval.ranked_lists.lists import LabelledLists, RankedLists, label_lists
 from vltr_eval.ranked_lists.metrics import class_recall, pooled_average_precision, propensities, row_metrics
+from vltr_eval.report.logged import logged, safe_names_of
 
 __all__ = ["TopKReport", "evaluate_topk"]
 
@@ -77,11 +78,15 @@ class TopKReport:
         ]
         return "|".join(part for part in parts if part)
 
-    def metrics(self, prefix: str = "") -> dict[str, float]:
+    def metrics(self, prefix: str = "", *, style: str = "as_is") -> dict[str, float]:
         """Return the numbers by flat names: ``{"Acc@1": ..., "GAP@20": ..., "mAP_lower_head": ..., ...}``.
 
         Args:
             prefix: Text in front of every name.
+            style: "as_is", or "safe" for names that every logger takes, such as ``Acc_at_1``; see `Report.metrics`.
+
+        Raises:
+            ValueError: The style does not exist, or two names are the same as safe names.
         """
         found = {f"{name}@{k}": value for name, values in self.by_k.items() for k, value in values.items()}
         found |= self.pooled
@@ -89,7 +94,7 @@ class TopKReport:
             suffix = "" if group == OVERALL else f"_{group}"
             means = {name: value for name, value in values.items() if not name.startswith("num_")}
             found |= {f"{name}{suffix}": value for name, value in means.items()}
-        return {f"{prefix}{name}": value for name, value in found.items()}
+        return logged(found, prefix, safe_names_of(style, plain_names=False))
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON values, without single classes."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -273,3 +276,70 @@ def test_copies_pickles_and_states_are_exchanged(name, task):
     scores[0] = torch.nan
     with pytest.raises(ValueError, match="NaN at row 0"):
         getattr(ours, FUNCTIONS[name])(scores, part[1], task=task, **SIZES)
+
+
+RANK = """
+import os, sys, warnings
+import torch
+import torch.distributed as dist
+import torchmetrics.metric
+from vltr_eval.compat import torchmetrics as ours
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+warnings.simplefilter("ignore")
+generator = torch.Generator().manual_seed(0)
+scores = torch.randn(30, 5, generator=generator).mul(3).round().div(3)
+classes = torch.randint(0, 4, (30,), generator=generator)
+zeros = torch.zeros_like(classes)
+
+
+def refuse(*_, **__):
+    raise RuntimeError("predictions were gathered")
+
+
+torchmetrics.metric.gather_all_tensors = refuse
+for name in ("AveragePrecision", "AUROC"):
+    for task, preds, target in (
+        ("binary", scores[:, 0], (classes == 0).long()),
+        ("multiclass", scores, classes),
+        ("multiclass", scores, zeros),
+    ):
+        for average in ("macro", None):
+            for split in (13, 30):  # at last the second process has no rows
+                make = lambda **o: getattr(ours, name)(task=task, num_classes=5, average=average, **o)
+                one, whole = make(), make(sync_on_compute=False)
+                own = slice(0, split) if rank == 0 else slice(split, 30)
+                if len(preds[own]):
+                    one.update(preds[own].sigmoid(), target[own])
+                whole.update(preds.sigmoid(), target)
+                got, wanted = one.compute(), whole.compute()
+                if not torch.equal(got.nan_to_num(-1), wanted.nan_to_num(-1)):
+                    raise AssertionError(f"{name} {task} {average}: {got} is not {wanted}")
+dist.barrier()
+dist.destroy_process_group()
+print("fine", flush=True)
+os._exit(0)  # gloo's threads outlive groups that are still referred to, and abort a teardown of Python
+"""
+
+
+def test_processes_compute_together_without_gathering(tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLTR_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for rank in range(2)
+    ]
+    try:
+        results = [rank.communicate(timeout=120) for rank in ranks]
+    finally:
+        for rank in ranks:
+            if rank.poll() is None:
+                rank.kill()
+    for (out, err), rank in zip(results, ranks, strict=True):
+        assert (rank.returncode, out.strip()) == (0, "fine"), err

@@ -108,6 +108,10 @@ def test_rows_without_labels_are_left_out_and_short_lists_are_counted():
     report = evaluate_topk(lists, [{0}, {1}, set()], k=(1, 2))
     assert report.metrics()["P@1"] == 1.0
     assert report.metrics()["P@2"] == 0.5
+    safe = report.metrics("val/", style="safe")
+    assert list(safe) == [f"val/{name}".replace("@", "_at_") for name in report.metrics()]
+    with pytest.raises(ValueError, match="style"):
+        report.metrics(style="plain")
     assert report.counts["unlabelled_rows"] == 1
     assert report.counts["lists_shorter_than_2"] == 1
     assert "1 rows without labels are left out" in report.to_text()

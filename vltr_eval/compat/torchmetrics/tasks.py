@@ -148,7 +148,7 @@ class Accuracy(OriginalAccuracy):
         num_labels: C of a multilabel task.
         average: "micro", "macro", "weighted", or None or "none".
         multidim_average: "global" or "samplewise".
-        top_k: Of a multiclass task: a label among the k highest scores is a hit.
+        top_k: A label among the k highest scores is a hit, in multiclass tasks.
         ignore_index: A target that is left out.
         validate_args: Whether arguments and batches are checked.
         kwargs: Those of torchmetrics' Metric.
