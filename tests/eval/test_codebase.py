@@ -53,7 +53,14 @@ CALLS_CORE = ("_base.", "_engine.", "metrics.")
 FLOORS = (
     *(("_base",), ("intervals",), ("formats",), ("page",), ("report",), ("_engine",), ("metrics",), ("priors",)),
     ("ranked_lists",),
-    *(("_evaluate", "evaluator", "batches", "distributed"), ("comparison",), ("plot",), ("compat",), ("program",)),
+    *(
+        ("_evaluate", "evaluator", "batches", "distributed"),
+        ("comparison",),
+        ("plot",),
+        ("compat",),
+        ("patching", "patch"),
+        ("program",),
+    ),
 )
 
 
