@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import atexit
 import builtins
+import importlib.machinery
 import importlib.util
 import io
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vltr_eval.patching.known import LIBRARIES
-from vltr_eval.patching.session import Patched, VersionRefused, patch
+from vltr_eval.patching.session import Patched, VersionRefused, names_of_copies, patch
 
 PROGRAM = "python -m vltr_eval.patch"
 
@@ -82,11 +84,28 @@ def _write(patched: Patched, path: str) -> None:
 def _of_script(command: Sequence[str]) -> tuple[types.CodeType, dict[str, Any]]:
     path = Path(command[0])
     with io.open_code(str(path.absolute())) as file:
-        code = compile(file.read(), command[0], "exec")
+        tree = ast.parse(file.read(), command[0])
+    code = compile(_looking(tree), command[0], "exec", dont_inherit=True)
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = str(path.resolve().parent)  # was the current folder, because of -m
     sys.argv[:] = command
-    return code, {"__file__": command[0], "__cached__": None}
+    loader = importlib.machinery.SourceFileLoader("__main__", command[0])
+    return code, {"__file__": command[0], "__cached__": None, "__loader__": loader}
+
+
+def _looking(tree: ast.Module) -> ast.Module:
+    """Look at copies of known functions as soon as the script has defined them; its names stay as they are."""
+    names = names_of_copies()
+    body = []
+    for node in tree.body:
+        body.append(node)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in names:
+            call = ast.parse("__import__('vltr_eval.patching.session').patching.session.look_at_script()").body[0]
+            for part in ast.walk(call):
+                ast.copy_location(part, node)
+            body.append(call)
+    tree.body = body
+    return tree
 
 
 def _of_module(command: Sequence[str]) -> tuple[types.CodeType, dict[str, Any]]:

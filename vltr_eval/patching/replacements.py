@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import copyreg
 import functools
+import inspect
 import sys
 import threading
 import time
@@ -67,7 +68,7 @@ class Replacement:
         return replacement
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if inside.known is not None:
+        if inside.known is not None or inside.is_original:
             return self._call_below(args, kwargs)
         if not self.recorders:
             return self.original(*args, **kwargs)
@@ -88,15 +89,18 @@ class Replacement:
         return result
 
     def _call_below(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call from a drop-in or from an original: always the original, and a fallback if the drop-in is ours."""
-        if inside.is_original or inside.known is not self.known:
+        """A call from an original, or from a drop-in, which then falls back: the original in either case."""
+        if inside.is_original:
             return self.original(*args, **kwargs)
-        return self._fall_back(reason_of(self.original, args, kwargs), lambda: self.original(*args, **kwargs))
+        reason = reason_of(self.original, args, kwargs)
+        if inside.known is not self.known:
+            reason = f"{self.known.name} with {reason}"
+        return self._fall_back(reason, lambda: self.original(*args, **kwargs))
 
     def _fall_back(self, reason: str, call: Callable[[], Any]) -> Any:
         start = time.perf_counter()
         try:
-            with Originals(self.known):
+            with Originals():
                 return call()
         finally:
             inside.fallbacks.append((reason, time.perf_counter() - start))
@@ -147,17 +151,17 @@ class Replacement:
         return made  # type: ignore[no-any-return]
 
     def _begin(self, this: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if inside.known is not None or not self.recorders:
+        if inside.known is not None or inside.is_original or not self.recorders:
             return
         if self._costs_due:
             vars(this)[_ARGUMENTS] = args, kwargs
         if self.verifies and not issubclass(self.drop_in, self.original):
-            with Originals(self.known):
+            with Originals():
                 vars(this)[_SHADOW] = self.original(*args, **kwargs)
 
     def _feed(self, made: type, this: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         method = getattr(super(made, this), name)
-        if inside.known is not None or not self.recorders:
+        if inside.known is not None or inside.is_original or not self.recorders:
             return method(*args, **kwargs)
         rows, classes = size_of(args, kwargs)
         arguments = vars(this).pop(_ARGUMENTS, None)
@@ -173,10 +177,10 @@ class Replacement:
             self._estimate(run, rows, classes)
         if _SHADOW in vars(this):
             given = copy.deepcopy((args, kwargs))
-            with Originals(self.known):
+            with Originals():
                 getattr(vars(this)[_SHADOW], name)(*given[0], **given[1])
         if getattr(this, "_exact", True) is False:
-            with Originals(self.known):
+            with Originals():
                 value = method(*args, **kwargs)
         else:
             value = self._timed(lambda: method(*args, **kwargs))
@@ -186,7 +190,7 @@ class Replacement:
 
     def _result(self, made: type, this: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         method = getattr(super(made, this), name)
-        if inside.known is not None or not self.recorders:
+        if inside.known is not None or inside.is_original or not self.recorders:
             return method(*args, **kwargs)
         size = vars(this).get(_ROWS, (0, 0))
         if getattr(this, "_exact", True) is False:  # our class hands this work to the class that it extends
@@ -207,7 +211,7 @@ class Replacement:
     # Counts
 
     def _timed(self, call: Callable[[], Any]) -> Any:
-        inside.known, inside.is_original, inside.fallbacks = self.known, False, []
+        inside.known, inside.fallbacks = self.known, []
         start = time.perf_counter()
         try:
             return call()
@@ -249,13 +253,13 @@ class Replacement:
         return due
 
     def _estimate(self, run: Callable[[int], None], rows: int, classes: int) -> None:
-        with Originals(self.known):
+        with Originals():
             self._cost = estimate(run, rows, classes)
 
     def _verify(self, ours: Any, call: Callable[[], Any]) -> None:
         start = time.perf_counter()
         try:
-            with Originals(self.known):
+            with Originals():
                 original = call()
         except Exception as error:
             gap: float | str = f"the original raised {type(error).__name__}: {error}"
@@ -279,6 +283,17 @@ def _metaclass(base: type[type]) -> type[type]:
     """A metaclass for which objects of the original class are instances, and which pickles by the original's name."""
 
     class OfOriginal(base):  # type: ignore[valid-type,misc]  # the metaclass of the drop-in
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            replacement = _replacements.get(cls)
+            if replacement is not None and inside.is_original:  # an original that makes objects of another one
+                return replacement.original(*args, **kwargs)
+            return super().__call__(*args, **kwargs)
+
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            signature = inspect.signature(cls.__init__)
+            return signature.replace(parameters=list(signature.parameters.values())[1:])
+
         def __instancecheck__(cls, instance: Any) -> bool:
             replacement = _replacements.get(cls)
             return bool(super().__instancecheck__(instance)) or (

@@ -14,9 +14,10 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from vltr_eval.patching import known as table
 from vltr_eval.patching.fingerprints import Definition, definitions_of, fingerprint
 from vltr_eval.patching.importing import ModuleWatcher
-from vltr_eval.patching.known import LIBRARIES, Known, Library, libraries_of
+from vltr_eval.patching.known import Known, Library, libraries_of
 from vltr_eval.patching.namespaces import names_of, namespaces, swap
 from vltr_eval.patching.replacements import Recorder, Replacement
 from vltr_eval.patching.summary import Summary
@@ -126,7 +127,7 @@ def _end(patched: Patched) -> bool:
             _finished.clear()
         _assign_recorders()
         originals = {key: one.original for key, one in _of_object.items() if not one.recorders}
-        swap(namespaces(list(LIBRARIES)), originals)
+        swap(namespaces(list(table.LIBRARIES)), originals)
     return True
 
 
@@ -155,7 +156,7 @@ def _refresh(modules: list[types.ModuleType] | None = None) -> None:
     """Replace what is known, in all modules; look for copies in the given modules, by default in all."""
     with _lock:
         active = list(_active)
-    libraries = [library for library in LIBRARIES if any(library.name in patched.libraries for patched in active)]
+    libraries = [library for library in table.LIBRARIES if any(library.name in patched.libraries for patched in active)]
     found: list[tuple[Library, Known, Any]] = []
     for library in libraries:
         if library.package:
@@ -311,12 +312,23 @@ def _definitions(module: types.ModuleType) -> dict[str, Definition]:
         return {}  # without its text a function cannot be recognised
 
 
+def names_of_copies() -> set[str]:
+    """Return the names of the copies that the active patches cover."""
+    covered = {name for patched in _active for name in patched.libraries}
+    return {known.name for known, library in _copies(_libraries(covered))}
+
+
+def look_at_script() -> None:
+    """Replace the copies that the running script has defined so far."""
+    _refresh([sys.modules["__main__"]])
+
+
 def _copies(libraries: Iterable[Library]) -> list[tuple[Known, Library]]:
     return [(known, library) for library in libraries for known in library.functions if known.sources]
 
 
 def _libraries(names: Iterable[str] | None = None) -> list[Library]:
-    return [library for library in LIBRARIES if names is None or library.name in set(names)]
+    return [library for library in table.LIBRARIES if names is None or library.name in set(names)]
 
 
 # The end of the process
