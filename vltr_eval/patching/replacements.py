@@ -25,6 +25,7 @@ from vltr_eval.patching.counting import (
     sliced,
 )
 from vltr_eval.patching.known import Known
+from vltr_eval.patching.pristine import pristine
 
 _ARGUMENTS = "_vltr_arguments"  # of a new object, until the time of the original has been estimated
 _SHADOW = "_vltr_original"  # an object of the original class that receives the same batches, to verify ours
@@ -53,6 +54,7 @@ class Replacement:
         self._cost: Cost | None = None
         self._costs_due = known.timed
         self.object = self._make_class() if isinstance(original, type) else self._make_function()
+        by_object[id(self.object)] = self
 
     @property
     def verifies(self) -> bool:
@@ -157,7 +159,11 @@ class Replacement:
             vars(this)[_ARGUMENTS] = args, kwargs
         if self.verifies and not issubclass(self.drop_in, self.original):
             with Originals():
-                vars(this)[_SHADOW] = self.original(*args, **kwargs)
+                vars(this)[_SHADOW] = self._pristine()(*args, **kwargs)
+
+    def _pristine(self) -> Any:
+        """The original class, as it works without a patch."""
+        return pristine(self.original, original_of)
 
     def _feed(self, made: type, this: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         method = getattr(super(made, this), name)
@@ -168,9 +174,11 @@ class Replacement:
         if arguments is not None and self._cost_is_due():
             names, values = list(kwargs), [*args, *kwargs.values()]
 
+            kind = self._pristine()
+
             def run(kept: int) -> None:
                 cut = sliced(values, rows, kept)
-                twin = self.original(*arguments[0], **arguments[1])
+                twin = kind(*arguments[0], **arguments[1])
                 getattr(twin, name)(*cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
                 getattr(twin, self.known.results[0])()
 
@@ -278,6 +286,15 @@ class Replacement:
 _replacements: dict[type, Replacement] = {}
 
 
+def original_of(value: Any) -> Any:
+    """Return the original of an object that stands in for one; other objects as they are."""
+    replacement = by_object.get(id(value))
+    return value if replacement is None else replacement.original
+
+
+by_object: dict[int, Replacement] = {}  # by the identity of the object that stands in, which stays alive here
+
+
 @functools.cache
 def _metaclass(base: type[type]) -> type[type]:
     """A metaclass for which objects of the original class are instances, and which pickles by the original's name."""
@@ -291,7 +308,7 @@ def _metaclass(base: type[type]) -> type[type]:
 
         @property
         def __signature__(cls) -> inspect.Signature:
-            signature = inspect.signature(cls.__init__)
+            signature = inspect.signature(getattr(cls, "__init__"))  # noqa: B009  # mypy refuses cls.__init__
             return signature.replace(parameters=list(signature.parameters.values())[1:])
 
         def __instancecheck__(cls, instance: Any) -> bool:

@@ -19,7 +19,8 @@ from vltr_eval.patching.fingerprints import Definition, definitions_of, fingerpr
 from vltr_eval.patching.importing import ModuleWatcher
 from vltr_eval.patching.known import Known, Library, libraries_of
 from vltr_eval.patching.namespaces import names_of, namespaces, swap
-from vltr_eval.patching.replacements import Recorder, Replacement
+from vltr_eval.patching.pristine import cannot_be_replaced
+from vltr_eval.patching.replacements import Recorder, Replacement, by_object
 from vltr_eval.patching.summary import Summary
 
 __all__ = ["Patched", "VersionRefused", "patch", "unpatch"]
@@ -61,7 +62,6 @@ class Patched(contextlib.AbstractContextManager["Patched"]):
 _lock = threading.RLock()
 _active: list[Patched] = []
 _replacements: dict[int, Replacement] = {}  # by the identity of the original, which stays alive here
-_of_object: dict[int, Replacement] = {}  # by the identity of the replacement
 _finished: set[str] = set()  # modules that have been executed while a patch was active
 
 
@@ -126,7 +126,7 @@ def _end(patched: Patched) -> bool:
             sys.meta_path.remove(_watcher)
             _finished.clear()
         _assign_recorders()
-        originals = {key: one.original for key, one in _of_object.items() if not one.recorders}
+        originals = {key: one.original for key, one in by_object.items() if not one.recorders}
         swap(namespaces(list(table.LIBRARIES)), originals)
     return True
 
@@ -168,6 +168,8 @@ def _refresh(modules: list[types.ModuleType] | None = None) -> None:
         if id(original) not in _replacements:
             _add(library, known, original, active)
     with _lock:
+        for _, _, original in found:
+            _keep_if_needed(original, active)
         _assign_recorders()
         replacements = {key: one.object for key, one in _replacements.items() if one.recorders}
         if replacements:
@@ -187,7 +189,17 @@ def _add(library: Library, known: Known, original: Any, active: list[Patched]) -
     with _lock:
         if id(original) not in _replacements:
             replacement = Replacement(library.name, known, original, drop_in)
-            _replacements[id(original)] = _of_object[id(replacement.object)] = replacement
+            _replacements[id(original)] = replacement
+
+
+def _keep_if_needed(original: Any, active: list[Patched]) -> None:
+    """Drop the replacement of a class whose existing subclasses would fail."""
+    if isinstance(original, type) and id(original) in _replacements:
+        reason = cannot_be_replaced(original, lambda one: id(one) in _replacements)
+        if reason:
+            del by_object[id(_replacements.pop(id(original)).object)]
+            for patched in active:
+                patched.left_alone[f"{original.__module__}.{original.__qualname__}"] = reason
 
 
 def _assign_recorders() -> None:
@@ -214,7 +226,7 @@ def _installed(library: Library, active: list[Patched]) -> list[tuple[Library, K
     for known in library.functions:
         home = sys.modules.get(known.home)
         original = None if home is None else names_of(home).get(known.name)
-        if original is not None and _is_own(original, known.home, known.name) and id(original) not in _of_object:
+        if original is not None and _is_own(original, known.home, known.name) and id(original) not in by_object:
             found.append((library, known, original))
     return found
 
@@ -278,7 +290,7 @@ def _found_copies(libraries: list[Library], modules: list[types.ModuleType]) -> 
     for module in modules:
         values = names_of(module)
         candidates = [name for name in names if _is_own(values.get(name), module.__name__, name)]
-        candidates = [name for name in candidates if id(values[name]) not in _of_object]
+        candidates = [name for name in candidates if id(values[name]) not in by_object]
         if not candidates:
             continue
         definitions = _definitions(module)
@@ -301,8 +313,8 @@ def _comes_from(value: Any, node: Definition) -> bool:
     """Whether a value is what its definition made, rather than an object of the same name."""
     code = getattr(value, "__code__", None)
     if code is None:
-        return isinstance(value, type) or id(value) in _of_object
-    return id(value) in _of_object or code.co_firstlineno in {node.lineno, *(one.lineno for one in node.decorator_list)}
+        return isinstance(value, type) or id(value) in by_object
+    return id(value) in by_object or code.co_firstlineno in {node.lineno, *(one.lineno for one in node.decorator_list)}
 
 
 def _definitions(module: types.ModuleType) -> dict[str, Definition]:
