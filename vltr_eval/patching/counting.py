@@ -17,8 +17,8 @@ import numpy as np
 
 from vltr_eval.patching.known import Known
 
-# An estimate runs the original on slices until one takes this long. It never takes a slice known to take four times it.
-_LONG_ENOUGH = 0.08
+# An estimate runs the original on slices, each four times as long as the last, until one takes this long.
+_LONG_ENOUGH = 0.05
 _FIRST_CELLS = 1 << 13
 
 
@@ -137,25 +137,28 @@ def estimate(run: Callable[[int], None], rows: int, classes: int) -> Cost | None
     kept = min(rows, max(2, _FIRST_CELLS // classes))
     try:
         with _Undisturbed():
-            seconds = _time_of(run, kept)
-            if seconds < _LONG_ENOUGH:
-                seconds = min(seconds, _time_of(run, kept))  # without imports and caches of the first call
-            before = kept, seconds
+            first = kept, _time_of(run, kept)
+            seconds = first[1]
             while seconds < _LONG_ENOUGH and kept < rows:
-                before = kept, seconds
                 kept = min(rows, 4 * kept)
                 seconds = _time_of(run, kept)
     except Exception:
         return None
-    more = kept - before[0]
-    per_row = max(0.0, seconds - before[1]) / more if more else 0.0
-    return Cost(max(0.0, seconds - per_row * kept) / classes, per_row / classes)
+    more = kept - first[0]
+    per_row = min(max(0.0, seconds - first[1]) / more, seconds / kept) if more else 0.0
+    return Cost((seconds - per_row * kept) / classes, per_row / classes)
 
 
 def _time_of(run: Callable[[int], None], kept: int) -> float:
-    start = time.perf_counter()
-    run(kept)
-    return time.perf_counter() - start
+    """The shorter of two runs, because the first one may import modules and fill caches."""
+    seconds = math.inf
+    for _ in range(2):
+        start = time.perf_counter()
+        run(kept)
+        seconds = min(seconds, time.perf_counter() - start)
+        if seconds > 4 * _LONG_ENOUGH:
+            break
+    return seconds
 
 
 class _Undisturbed:

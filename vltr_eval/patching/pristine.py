@@ -23,11 +23,15 @@ def cannot_be_replaced(original: type, is_replaced: Callable[[type], bool]) -> s
     return f"{', '.join(kept)}: needs the original under its name, because it extends it" if kept else ""
 
 
-def pristine(original: type, original_of: Callable[[Any], Any]) -> type:
+def pristine(original: type, original_of: Callable[[Any], Any], made: dict[type, type] | None = None) -> type:
     """Return a class that works as the original does without a patch.
 
-    original_of: gives the original of an object that stands in for one, and other objects as they are.
+    original_of: gives the original of an object that stands in for one, and other objects as they are. made: the
+    classes that have been made, by the original.
     """
+    made = {} if made is None else made
+    if original in made:
+        return made[original]
     if not any(_names_itself(kind, function) for kind in original.__mro__ for _, function in _functions(kind)):
         return original
     left_out = ("__dict__", "__weakref__")
@@ -35,17 +39,21 @@ def pristine(original: type, original_of: Callable[[Any], Any]) -> type:
     names: dict[str, Any] = {}
     own_cell = types.CellType()  # of the class, which every method has that calls super
     for name, function in _functions(original):
-        names = names or {key: original_of(value) for key, value in function.__globals__.items()}
+        names = names or dict(function.__globals__)
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         closure = tuple(own_cell if free == "__class__" else cell for free, cell in cells)
         twin = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, closure)
         twin.__kwdefaults__ = function.__kwdefaults__
         kind = type(namespace[name])
         namespace[name] = twin if kind is types.FunctionType else kind(twin)
-    bases = tuple(pristine(base, original_of) for base in original.__bases__)
-    made: type = type(original)(original.__name__, bases, namespace)
-    own_cell.cell_contents = names[original.__name__] = made
-    return made
+    bases = tuple(pristine(base, original_of, made) for base in original.__bases__)
+    own_cell.cell_contents = made[original] = type(original)(original.__name__, bases, namespace)
+    for name, value in names.items():
+        replaced = original_of(value)
+        if replaced is not value:
+            names[name] = pristine(replaced, original_of, made) if isinstance(replaced, type) else replaced
+    names[original.__name__] = made[original]
+    return made[original]
 
 
 def _functions(kind: type) -> Iterator[tuple[str, types.FunctionType]]:
