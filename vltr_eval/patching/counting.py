@@ -18,7 +18,7 @@ import numpy as np
 from vltr_eval.patching.known import Known
 
 # An estimate runs the original on slices, each four times as long as the last, until one takes this long.
-_LONG_ENOUGH = 0.05
+_LONG_ENOUGH = 0.12
 _FIRST_CELLS = 1 << 13
 
 
@@ -52,13 +52,23 @@ class Counts:
 
 @dataclasses.dataclass
 class Cost:
-    """The time of an original: seconds for each class and for each cell."""
+    """The time of an original, from its time on slices of one call."""
 
-    per_class: float
-    per_cell: float
+    slices: list[tuple[int, float]]
+    """Rows and seconds, ascending by rows."""
+    classes: int
 
     def __call__(self, rows: int, classes: int) -> float:
-        return self.per_class * classes + self.per_cell * rows * classes
+        """Interpolate between the slices, and extrapolate from the last two; classes take equal time."""
+        sizes, times = (list(column) for column in zip(*self.slices, strict=True))
+        if rows <= sizes[-1]:
+            seconds = float(np.interp(rows, [0, *sizes], [0.0, *times]))
+        else:
+            slope = times[-1] / sizes[-1]
+            if len(sizes) > 1:  # the time of a call that does not depend on its rows is not scaled
+                slope = min(slope, max(0.0, times[-1] - times[-2]) / (sizes[-1] - sizes[-2]))
+            seconds = times[-1] + slope * (rows - sizes[-1])
+        return seconds * classes / self.classes
 
 
 class Inside(threading.local):
@@ -126,27 +136,28 @@ def sliced(values: Sequence[Any], rows: int, kept: int) -> list[Any]:
 # Time of the originals
 
 
-def estimate(run: Callable[[int], None], rows: int, classes: int) -> Cost | None:
-    """Return the cost of an original from its time on slices of some rows; None if it raises.
+def estimate(run: Callable[[int], None], rows: int, classes: int, most: int) -> Cost | None:
+    """Return the cost of an original from its time on slices; None if it raises.
 
-    Two slices separate the time for each class from the time for each cell. If even the first slice takes long, its
-    time is taken as the whole time, which is too low rather than too high.
+    Args:
+        run: Calls the original with so many rows.
+        rows: The rows of the call.
+        classes: The classes of the call.
+        most: The most rows that ``run`` can take.
     """
     if not rows or not classes:
         return None
     kept = min(rows, max(2, _FIRST_CELLS // classes))
+    slices = []
     try:
         with _Undisturbed():
-            first = kept, _time_of(run, kept)
-            seconds = first[1]
-            while seconds < _LONG_ENOUGH and kept < rows:
-                kept = min(rows, 4 * kept)
-                seconds = _time_of(run, kept)
+            slices.append((kept, _time_of(run, kept)))
+            while slices[-1][1] < _LONG_ENOUGH and kept < most:
+                kept = min(most, 4 * kept)
+                slices.append((kept, _time_of(run, kept)))
     except Exception:
         return None
-    more = kept - first[0]
-    per_row = min(max(0.0, seconds - first[1]) / more, seconds / kept) if more else 0.0
-    return Cost((seconds - per_row * kept) / classes, per_row / classes)
+    return Cost(slices, classes)
 
 
 def _time_of(run: Callable[[int], None], kept: int) -> float:
@@ -156,7 +167,7 @@ def _time_of(run: Callable[[int], None], kept: int) -> float:
         start = time.perf_counter()
         run(kept)
         seconds = min(seconds, time.perf_counter() - start)
-        if seconds > 4 * _LONG_ENOUGH:
+        if seconds > _LONG_ENOUGH / 2:
             break
     return seconds
 

@@ -83,7 +83,7 @@ class Replacement:
                 cut = sliced(values, size[0], kept)
                 original(*cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
 
-            self._estimate(run, *size)
+            self._estimate(run, *size, most=size[0])
         given = copy.deepcopy((args, kwargs)) if self.verifies else None
         result = self._counted(size, lambda: self.drop_in(*args, **kwargs))
         if given is not None:
@@ -177,12 +177,13 @@ class Replacement:
             kind = self._pristine()
 
             def run(kept: int) -> None:
-                cut = sliced(values, rows, kept)
+                cut = sliced(values, rows, min(rows, kept))
                 twin = kind(*arguments[0], **arguments[1])
-                getattr(twin, name)(*cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
+                for _ in range(-(-kept // rows)):  # one batch again, because an evaluation has many
+                    getattr(twin, name)(*cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
                 getattr(twin, self.known.results[0])()
 
-            self._estimate(run, rows, classes)
+            self._estimate(run, rows, classes, 64 * rows)
         if _SHADOW in vars(this):
             given = copy.deepcopy((args, kwargs))
             with Originals():
@@ -260,9 +261,9 @@ class Replacement:
         due, self._costs_due = self._costs_due, False
         return due
 
-    def _estimate(self, run: Callable[[int], None], rows: int, classes: int) -> None:
+    def _estimate(self, run: Callable[[int], None], rows: int, classes: int, most: int) -> None:
         with Originals():
-            self._cost = estimate(run, rows, classes)
+            self._cost = estimate(run, rows, classes, most)
 
     def _verify(self, ours: Any, call: Callable[[], Any]) -> None:
         start = time.perf_counter()
