@@ -44,6 +44,8 @@ def _normalised(node: object) -> str:
     fields = {name: getattr(node, name, None) for name in node._fields if name not in _LEFT_OUT}
     if isinstance(node, (*_DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = node.body[1:]
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 has empty texts between the values
+        fields["values"] = [value for value in node.values if not (isinstance(value, ast.Constant) and not value.value)]
     return type(node).__name__ + "(" + ",".join(f"{k}={_normalised(v)}" for k, v in fields.items() if v) + _falsy(node)
 
 

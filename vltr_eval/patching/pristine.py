@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,14 +33,16 @@ def pristine(original: type, original_of: Callable[[Any], Any], made: dict[type,
     made = {} if made is None else made
     if original in made:
         return made[original]
-    if not any(_names_itself(kind, function) for kind in original.__mro__ for _, function in _functions(kind)):
+    if not any(_finds_another(kind, function) for kind in original.__mro__ for _, function in _functions(kind)):
         return original
     left_out = ("__dict__", "__weakref__")
     namespace = {name: value for name, value in vars(original).items() if name not in left_out}
-    names: dict[str, Any] = {}
+    home = vars(sys.modules[original.__module__])
+    names = dict(home)
     own_cell = types.CellType()  # of the class, which every method has that calls super
     for name, function in _functions(original):
-        names = names or dict(function.__globals__)
+        if function.__globals__ is not home:
+            continue  # the work of a decorator of another module
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         closure = tuple(own_cell if free == "__class__" else cell for free, cell in cells)
         twin = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, closure)
@@ -61,6 +64,11 @@ def _functions(kind: type) -> Iterator[tuple[str, types.FunctionType]]:
         function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
         if isinstance(function, types.FunctionType):
             yield name, function
+
+
+def _finds_another(kind: type, function: types.FunctionType) -> bool:
+    """Whether the function finds another class under the name of its own."""
+    return _names_itself(kind, function) and function.__globals__.get(kind.__name__) is not kind
 
 
 def _names_itself(kind: type, function: types.FunctionType) -> bool:

@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code, namespace = _of_module(command[1:]) if command[0] == "-m" else _of_script(command)
     except (OSError, ImportError) as error:
         parser.error(str(error))
+    except SyntaxError:
+        _begin_traceback(None)
+        raise
     _run(code, namespace)
 
 
@@ -136,15 +139,15 @@ def _run(code: types.CodeType, namespace: dict[str, Any]) -> None:
     except SystemExit:
         raise
     except BaseException as error:
-        _hide_own_frames(error)
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        _begin_traceback(trace)
         raise
 
 
-def _hide_own_frames(error: BaseException) -> None:
-    """Let the traceback begin in the script. The hook is the script's own if it has set one."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
+def _begin_traceback(trace: types.TracebackType | None) -> None:
+    """Show the error with this traceback, which has no frames of this program; the hook may be the script's own."""
     hook = sys.excepthook
 
     def show(kind: type[BaseException], value: BaseException, _: types.TracebackType | None) -> Any:
