@@ -19,9 +19,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +50,8 @@ ORIGINALS = {
     "torchnet": ("torchnet (*)", ("published.torchnet",)),
     "youtube8m": ("YouTube-8M (*)", ("published.youtube8m",)),
     "ava": ("AVA (*)", ("published.ava",)),
+    "ast": ("AST (*)", ("published.ast",)),
+    "panns": ("PANNs (*)", ("published.panns",)),
 }
 PACKAGES = ("numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")
 
@@ -173,6 +177,22 @@ def evaluation_metrics(m: Any, s: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     return metrics.get()
 
 
+def evaluated(m: Any, s: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Evaluate a model that returns its input, so that the scores are the waveforms. Its output is not shown."""
+    import torch
+
+    class Model(torch.nn.Linear):
+        def forward(self, waveform: Any) -> dict[str, Any]:
+            return {"clipwise_output": waveform}
+
+    loader = [
+        {"audio_name": np.arange(len(scores)), "waveform": scores, "target": labels} for scores, labels in batches(s, y)
+    ]
+    with redirect_stdout(StringIO()):
+        statistics: dict[str, Any] = m.Evaluator(Model(1, 1)).evaluate(loader)
+    return statistics
+
+
 def thirds(num_classes: int) -> list[list[int]]:
     return [group.tolist() for group in np.array_split(np.arange(num_classes), 3)]
 
@@ -215,6 +235,7 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
         ),
         DropIn("roc_auc_score, average=None", lambda m, s, y: m.roc_auc_score(y, s, average=None), ALL, matrix),
         DropIn("precision_recall_curve", lambda m, s, y: m.precision_recall_curve(y, s), 5_000, column),
+        DropIn("roc_curve", lambda m, s, y: m.roc_curve(y, s), 5_000, column),
         DropIn(
             "label_ranking_average_precision_score",
             lambda m, s, y: m.label_ranking_average_precision_score(y, s),
@@ -301,6 +322,8 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
             original=lambda m, *files: m.official_metrics(*files),
         ),
     ),
+    "ast": (DropIn("calculate_stats", lambda m, s, y: m.calculate_stats(s, y), 20_000, _500_tensors),),
+    "panns": (DropIn("Evaluator, batches", evaluated, 20_000, _500),),
 }
 
 

@@ -11,6 +11,7 @@ from vltr_eval._base.version import __version__
 from vltr_eval._engine.class_details import class_details
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.options import EvalOptions, EvalOptionsDict
+from vltr_eval._engine.positive_ranks import PositiveRanks
 from vltr_eval._engine.rank_table import PositiveScores, PrecisionRecallCurve, RankTable
 from vltr_eval._engine.thresholds import Thresholds
 from vltr_eval._evaluate import evaluate
@@ -39,6 +40,7 @@ from vltr_eval.metrics.reduction import ReducedRows, reduce_rows
 from vltr_eval.metrics.running import RunningAP
 from vltr_eval.metrics.sampled import SampledAP, sampled_average_precision, sap_subset
 from vltr_eval.metrics.thresholds import choose_thresholds
+from vltr_eval.metrics.tie_orders import positive_ranks
 from vltr_eval.metrics.topk import topk_accuracy
 from vltr_eval.page.details import ClassDetails
 from vltr_eval.priors.weights import PriorWeights, prior_weights
@@ -59,6 +61,7 @@ __all__ = [
     "InputError",
     "LabelPairs",
     "Labels",
+    "PositiveRanks",
     "PositiveScores",
     "Positives",
     "PrecisionRecallCurve",
@@ -89,6 +92,7 @@ __all__ = [
     "expected_sampled_average_precision",
     "mean_average_precision",
     "patch",
+    "positive_ranks",
     "positive_scores",
     "precision_at_recall",
     "precision_recall_curve",

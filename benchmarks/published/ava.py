@@ -29,8 +29,11 @@ def official_metrics(
     unlisted_images: str = "ignore",
     order: str = "score",
     second_choice: bool = False,
+    prefixes: tuple[str, str] = ("PascalBoxes_Precision/", "PascalBoxes_"),
 ) -> dict[str, float]:
     """Return mAP and the AP of each class of the label map, under the names of the official script.
+
+    prefixes: the beginnings of these names; mmaction2 0.x has none.
 
     The defaults are the official protocol; the options are those of vltr_eval's ``Protocol``.
     """
@@ -59,9 +62,57 @@ def official_metrics(
     }
     defined = [value for value in by_class.values() if value == value]
     return {
-        f"PascalBoxes_Precision/mAP{at}": sum(defined) / len(defined),
-        **{f"PascalBoxes_PerformanceByCategory/AP{at}/{names[action]}": value for action, value in by_class.items()},
+        f"{prefixes[0]}mAP{at}": sum(defined) / len(defined),
+        **{f"{prefixes[1]}PerformanceByCategory/AP{at}/{names[action]}": value for action, value in by_class.items()},
     }
+
+
+def ava_eval(
+    detections: str,
+    groundtruth: str,
+    labelmap: str,
+    *,
+    exclude: str | None = None,
+    ignore_empty_frames: bool = True,
+) -> dict[str, float]:
+    """Return the means of mmaction2 1.x: over all detected classes, and over three ranges of their ids.
+
+    The loop is that of mmaction2 (mmaction/evaluation/functional/ava_utils.py, 1.0.0 to 1.2.0) in one process.
+    """
+    names = read_labelmap(labelmap)
+    excluded = set() if exclude is None else read_keys(exclude, True)
+    truth, _ = read_csv(groundtruth, names, True, None, "score")
+    found, _ = read_csv(detections, names, True, None, "score")
+    scores = defaultdict(list)
+    labels = defaultdict(list)
+    for key in truth if ignore_empty_frames else found:
+        if key in excluded:
+            continue
+        rows = found.get(key, ())
+        for action in {row[1] for row in rows}:
+            own = [row for row in rows if row[1] == action]
+            boxes = np.array([row[2:] for row in truth.get(key, ()) if row[1] == action], np.float32).reshape(-1, 4)
+            scores[action] += [row[0] for row in own]
+            labels[action] += match(list(np.array([row[2:] for row in own], np.float32)), boxes, 0.5, False)
+    num_boxes = {action: sum(row[1] == action for rows in truth.values() for row in rows) for action in names}
+    by_class = {
+        action: average_precision(np.array(scores[action], np.float32), np.array(labels[action]), num_boxes[action])
+        for action in scores
+    }
+    ranges = {
+        "overall": (0, 10**9), "person_movement": (0, 14), "object_manipulation": (15, 63),
+        "person_interaction": (64, 10**9),
+    }  # fmt: skip
+    return {
+        name: mean([value for action, value in by_class.items() if first <= action <= last])
+        for name, (first, last) in ranges.items()
+    }
+
+
+def mean(values: list[float]) -> float:
+    """Return the mean of the values that are not NaN."""
+    defined = [value for value in values if value == value]
+    return sum(defined) / len(defined) if defined else float("nan")
 
 
 def read_labelmap(path: str) -> dict[int, str]:
@@ -133,8 +184,9 @@ def overlap(a: tuple, b: np.ndarray) -> float:
     """Return the intersection over union of two boxes y1, x1, y2, x2."""
     height = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     width = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    shared = height * width
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+    shared = np.float64(height) * np.float64(width)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / union if union else 0.0
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray, num_boxes: int) -> float:

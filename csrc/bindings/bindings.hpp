@@ -119,6 +119,7 @@ void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp,
 void bind_arrays(py::module_& module);
 void bind_bootstrap(py::module_& module);
 void bind_cuda(py::module_& module);
+void bind_curves(py::module_& module);
 void bind_details(py::module_& module);
 void bind_effects(py::module_& module);
 void bind_evaluation(py::module_& module);

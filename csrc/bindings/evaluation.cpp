@@ -8,6 +8,7 @@
 #include "cpu/count_reached.hpp"
 #include "cpu/label_cells.hpp"
 #include "cpu/rank_scan.hpp"
+#include "cpu/tied_before.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
 
@@ -89,6 +90,20 @@ py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray
   py::object rank = py::none();
   if (ranks) rank = to_numpy(std::move(result.ranks));
   return py::make_tuple(to_tuple(std::move(result.table)), trial_matrix, rank);
+}
+
+py::array count_tied_before(const Matrix& scores, const IntArray& offset, const RowArray& rows,
+                            const std::pair<IntArray, py::array>& thresholds, const IntArray& start, int threads,
+                            const py::object& progress) {
+  const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
+  const RankTable given = to_thresholds(thresholds.first, thresholds.second, scores);
+  const std::int64_t count = start.size() == 0 ? 0 : start.data()[start.size() - 1];
+  if (!are_offsets(start.data(), start.size(), given.offset.back(), count) || count > rows.size()) {
+    throw py::value_error("start: expected an offset for each threshold and one more, rising from 0");
+  }
+  return to_numpy(Call(threads, progress)([&](const cpu::Runner& runner) {
+    return cpu::count_tied_before(scores, positives, given, {start.data(), start.size()}, runner);
+  }));
 }
 
 // A metric of each class without the table of the classes, which takes time and memory where positives are many.
@@ -323,6 +338,12 @@ void bind_evaluation(py::module_& module) {
       },
       "scores"_a, "rows"_a, "classes"_a, "thresholds"_a, "threads"_a,
       "Returns, for each cell, the number of the given thresholds of its class (descending) that its score reaches.");
+
+  module.def(
+      "count_tied_before", &count_tied_before, "scores"_a, "offset"_a, "rows"_a, "thresholds"_a, "start"_a, "threads"_a,
+      "progress"_a,
+      "Returns, for each positive at one of the thresholds (descending), the negatives of its class with the same "
+      "score and a lower row. Those of threshold k begin at start[k], in row order.");
 
   module.def("average_precision", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                      const IntArray& tied, std::int64_t num_rows, int threads) {

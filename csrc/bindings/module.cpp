@@ -58,6 +58,7 @@ PYBIND11_MODULE(_core, module) {
           "unknown"_a, py::keep_alive<0, 2>());
 
   bind_arrays(module);
+  bind_curves(module);
   bind_details(module);
   bind_effects(module);
   bind_bootstrap(module);

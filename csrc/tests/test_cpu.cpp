@@ -20,9 +20,11 @@
 #include "cpu/count_reached.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/rank_scan.hpp"
+#include "cpu/score_curves.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/tfrecord.hpp"
+#include "cpu/tied_before.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/trial_marks.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -955,6 +957,95 @@ void class_details_are_those_of_the_definitions() {
   }
 }
 
+// Every score is a threshold, its counts are those of a walk over all rows, and a request keeps and takes what it says.
+template <class T>
+void check_score_curves(Random& random, std::int64_t rows, std::int64_t cols) {
+  using Lane = LaneOf<T>;
+  const Values<T> scores = random_scores<T>(random, rows, cols);
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  const OwnedPositives positives = positives_of(labels);
+  Array<CurveRequest> requests;
+  for (const auto kept : {KeptThresholds::kAll, KeptThresholds::kHitChanges, KeptThresholds::kCorners}) {
+    for (const bool from_lowest : {false, true}) {
+      for (const std::int64_t step : {1, 3}) requests.push_back({kept, from_lowest, step - 1, step});
+    }
+  }
+  std::vector<std::vector<Lane>> thresholds(cols);
+  std::vector<std::vector<std::int64_t>> tp(cols), reached(cols);
+  for (std::int64_t col = 0; col < cols; ++col) {
+    for (std::int64_t row = 0; row < rows; ++row) thresholds[col].push_back(threshold_of(scores.at(row, col)));
+    std::sort(thresholds[col].begin(), thresholds[col].end(), std::greater<Lane>());
+    thresholds[col].erase(std::unique(thresholds[col].begin(), thresholds[col].end()), thresholds[col].end());
+    for (const Lane threshold : thresholds[col]) {
+      tp[col].push_back(0);
+      reached[col].push_back(0);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const bool reaches = threshold_of(scores.at(row, col)) >= threshold;
+        reached[col].back() += reaches;
+        tp[col].back() += reaches && labels.at(row, col) != 0;
+      }
+    }
+  }
+  const auto is_kept = [&](KeptThresholds kept, std::int64_t col, std::int64_t i) {
+    const auto& hits = tp[col];
+    const auto& counts = reached[col];
+    const auto last = static_cast<std::int64_t>(hits.size()) - 1;
+    if (kept == KeptThresholds::kAll || i == 0 || i == last) return true;
+    if (kept == KeptThresholds::kHitChanges) return hits[i] != hits[i - 1] || hits[i] != hits[i + 1];
+    return 2 * hits[i] != hits[i - 1] + hits[i + 1] || 2 * counts[i] != counts[i - 1] + counts[i + 1];
+  };
+  for (const Layout layout : {Layout::kRowMajor, Layout::kColMajor, Layout::kUnaligned}) {
+    const Laid<T> laid(scores, layout, 3);
+    for_each_simd([&](const char* simd) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, 3, simd, threads);
+        const Array<ScoreCurves> curves = score_curves(laid.matrix, positives, requests, Runner{threads, {}});
+        CHECK(curves.count() == requests.count());
+        for (std::int64_t r = 0; r < requests.count(); ++r) {
+          const CurveRequest& request = requests[r];
+          std::int64_t next = 0;
+          for (std::int64_t col = 0; col < cols; ++col) {
+            std::vector<std::int64_t> kept;
+            for (std::int64_t i = 0; i < static_cast<std::int64_t>(tp[col].size()); ++i) {
+              if (is_kept(request.kept, col, i)) kept.push_back(i);
+            }
+            const auto count = static_cast<std::int64_t>(kept.size());
+            CHECK(curves[r].offset[col] == next && curves[r].kept[col] == count);
+            for (std::int64_t k = 0; k < count; ++k) {
+              const std::int64_t number = (request.from_lowest ? count - 1 - k : k) - request.first;
+              if (number < 0 || number % request.step != 0) continue;
+              CHECK(next < curves[r].offset[col + 1]);
+              CHECK(std::get<TableColumn<Lane>>(curves[r].thresholds)[next] == thresholds[col][kept[k]]);
+              CHECK(curves[r].tp[next] == tp[col][kept[k]] && curves[r].reached[next] == reached[col][kept[k]]);
+              ++next;
+            }
+            CHECK(curves[r].offset[col + 1] == next);
+          }
+        }
+      }
+    });
+  }
+}
+
+void score_curves_count_every_score() {
+  Random random(340);
+#define VLTR_CHECK(T) check_score_curves<T>(random, 37, 5);
+  VLTR_FOR_EACH_ELEMENT(VLTR_CHECK)
+#undef VLTR_CHECK
+  check_score_curves<float>(random, 1100, 3);
+  check_score_curves<double>(random, 1, 1);
+
+  Values<float> nan(2, 3);
+  nan.at(1, 2) = std::numeric_limits<float>::quiet_NaN();
+  const Laid<float> laid(nan, Layout::kRowMajor);
+  try {
+    score_curves(laid.matrix, positives_of(Values<std::uint8_t>(2, 3)), {CurveRequest{}}, Runner{});
+    CHECK(!"a NaN was not found");
+  } catch (const BadValue& bad) {
+    CHECK(bad.row == 1 && bad.col == 2);
+  }
+}
+
 // Listing, looking up and counting draws in separate calls gives the trials of a rank scan.
 void counted_trials_are_those_of_a_rank_scan() {
   Random random(330);
@@ -1741,6 +1832,121 @@ void any_bytes_are_safe_as_records() {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Ties in row order
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Every second threshold of the table is left out, so that classes have some of their thresholds, or none.
+template <class T>
+void check_ties_in_row_order(Random& random, std::int64_t rows, std::int64_t cols) {
+  const Values<std::uint8_t> labels = random_labels(random, rows, cols);
+  Values<T> scores = random_scores<T>(random, rows, cols);
+  for (std::int64_t row = 0; row < rows; ++row) scores.at(row, 0) = scores.at(0, 0);  // a column of one score
+  const OwnedPositives positives = positives_of(labels);
+
+  // Cells that are left out: a third of the negatives of the odd classes.
+  Offsets unknown_offset{0};
+  Array<std::uint32_t> unknown_rows;
+  Array<std::int64_t> unknown_count;
+  for (std::int64_t col = 0; col < cols; ++col) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      if (col % 2 == 1 && labels.at(row, col) == 0 && random.below(3) == 0) {
+        unknown_rows.push_back(static_cast<std::uint32_t>(row));
+      }
+    }
+    unknown_count.push_back(unknown_rows.count() - unknown_offset.back());
+    unknown_offset.push_back(unknown_rows.count());
+  }
+  UnknownCells unknown;
+  unknown.rows = rows;
+  unknown.count = {unknown_count.data(), cols};
+  unknown.offset = {unknown_offset.data(), cols + 1};
+  unknown.listed = {unknown_rows.data(), unknown_rows.count()};
+
+  const RankTable all = defined_table(scores, labels);
+  RankTable some;
+  some.offset.push_back(0);
+  TableColumn<LaneOf<T>> thresholds;
+  Array<std::int64_t> start{0};
+  Array<std::uint32_t> expected;
+  for (std::int64_t col = 0; col < cols; ++col) {
+    for (std::int64_t k = all.offset[col] + col % 2; k < all.offset[col + 1]; k += 2) {
+      const LaneOf<T> threshold = std::get<TableColumn<LaneOf<T>>>(all.thresholds)[k];
+      thresholds.push_back(threshold);
+      std::uint32_t before = 0;
+      for (std::int64_t row = 0; row < rows; ++row) {
+        if (threshold_of(scores.at(row, col)) != threshold) continue;
+        const bool is_unknown =
+            std::binary_search(unknown_rows.begin() + unknown_offset[col],
+                               unknown_rows.begin() + unknown_offset[col + 1], static_cast<std::uint32_t>(row));
+        if (labels.at(row, col) != 0) {
+          expected.push_back(before);
+        } else if (!is_unknown) {
+          ++before;
+        }
+      }
+      start.push_back(expected.count());
+    }
+    some.offset.push_back(thresholds.count());
+  }
+  some.thresholds = std::move(thresholds);
+  for_each_simd([&](const char* simd) {
+    for (const Layout layout : kLayouts) {
+      for (const int threads : kThreads) {
+        trying = describe(scores, layout, threads, simd, threads);
+        Laid<T> laid(scores, layout, threads);
+        laid.matrix.unknown = &unknown;
+        const Array<std::uint32_t> found =
+            count_tied_before(laid.matrix, positives, some, {start.data(), start.count()}, Runner{threads, {}});
+        CHECK(found == expected);
+      }
+    }
+  });
+}
+
+void ties_in_row_order_are_counted() {
+  Random random(91);
+  check_ties_in_row_order<float>(random, 2600, 90);
+  check_ties_in_row_order<Float16>(random, 1300, 20);
+  check_ties_in_row_order<double>(random, 700, 5);
+  check_ties_in_row_order<std::int64_t>(random, 300, 18);
+  check_ties_in_row_order<std::uint8_t>(random, 40, 3);
+  check_ties_in_row_order<bool>(random, 1, 1);
+}
+
+void scores_that_change_between_passes_are_noticed() {
+  Random random(92);
+  const Values<std::uint8_t> labels = random_labels(random, 200, 9);
+  Values<float> scores = random_scores<float>(random, 200, 9);
+  const RankTable table = defined_table(scores, labels);
+  const OwnedPositives positives = positives_of(labels);
+  Array<std::int64_t> start{0};
+  for (std::int64_t c = 0; c < 9; ++c) {
+    for (std::int64_t k = table.offset[c]; k < table.offset[c + 1]; ++k) {
+      start.push_back(start.back() + table.tp[k] - (k == table.offset[c] ? 0 : table.tp[k - 1]));
+    }
+  }
+  const Laid<float> laid(scores, Layout::kRowMajor);
+  const Span<const std::int64_t> starts{start.data(), start.count()};
+  CHECK(count_tied_before(laid.matrix, positives, table, starts, {}).count() == positives.rows.count());
+  for (float& score : scores.data) score += score < 0 ? 1e30f : -1e30f;
+  const Laid<float> changed(scores, Layout::kRowMajor);
+  bool thrown = false;
+  try {
+    count_tied_before(changed.matrix, positives, table, starts, {});
+  } catch (const ScoresChanged&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+  thrown = false;
+  try {
+    count_tied_before(laid.matrix, positives, table, starts, Runner{1, [](double) { return true; }, {}});
+  } catch (const Cancelled&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+}
+
 }  // namespace
 }  // namespace vltr::cpu
 
@@ -1772,6 +1978,7 @@ int main() {
       {"draws_are_listed", draws_are_listed},
       {"reached_thresholds_are_counted", reached_thresholds_are_counted},
       {"class_details_are_those_of_the_definitions", class_details_are_those_of_the_definitions},
+      {"score_curves_count_every_score", score_curves_count_every_score},
       {"marked_trials_are_their_definition", marked_trials_are_their_definition},
       {"negatives_are_ordered_by_score", negatives_are_ordered_by_score},
       {"marked_classes_are_those_of_the_pass", marked_classes_are_those_of_the_pass},
@@ -1785,6 +1992,8 @@ int main() {
       {"calibration_sums_are_their_definition", calibration_sums_are_their_definition},
       {"calibration_names_the_first_score_outside", calibration_names_the_first_score_outside},
       {"any_bytes_are_safe_as_records", any_bytes_are_safe_as_records},
+      {"ties_in_row_order_are_counted", ties_in_row_order_are_counted},
+      {"scores_that_change_between_passes_are_noticed", scores_that_change_between_passes_are_noticed},
       {"many_callers_share_the_pool", many_callers_share_the_pool},
   });
 }

@@ -328,9 +328,10 @@ def metric_of(kind: str) -> tuple[Any, tuple[str, ...]]:
         return MultilabelAUPRC(num_labels=3, average=None), ("compat/torcheval.py", original)
     from vltr_eval.compat.torchmetrics import MultilabelAveragePrecision, RunningAveragePrecision
 
+    files = tuple(f"compat/torchmetrics/{name}.py" for name in ("batches", "inputs", "multilabel", "running"))
     if kind == "torchmetrics running":
-        return RunningAveragePrecision(num_labels=3, capacity=30), ("compat/torchmetrics.py",)
-    return MultilabelAveragePrecision(num_labels=3, average=None), ("compat/torchmetrics.py",)
+        return RunningAveragePrecision(num_labels=3, capacity=30), files
+    return MultilabelAveragePrecision(num_labels=3, average=None), files
 
 
 @pytest.mark.parametrize("kind", ["torcheval", "torchmetrics", "torchmetrics running"])

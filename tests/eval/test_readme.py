@@ -181,14 +181,17 @@ def test_new_import_gives_the_output_on_the_page(old, new, example):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("package", sorted(set(ORIGINALS) - {"ops", "eval_util"}))
+@pytest.mark.parametrize("package", sorted(set(ORIGINALS) - {"ops", "eval_util", "utilities", "evaluate"}))
 def test_old_import_gives_the_same_output(package):
     assert importlib.util.find_spec(package), f"{package}: expected the original to be installed"
     old, example = next((old, example) for old, _, example in SWITCHES if old == ORIGINALS[package])
     assert run_example(old, example).failed == 0
 
 
-@pytest.mark.parametrize(("package", "published"), [("ops", "torchnet"), ("eval_util", "youtube8m")])
+@pytest.mark.parametrize(
+    ("package", "published"),
+    [("ops", "torchnet"), ("eval_util", "youtube8m"), ("utilities", "ast"), ("evaluate", "panns")],
+)
 def test_definition_of_the_original_gives_the_same_output(package, published, monkeypatch):
     """These originals are in no registry, so the benchmarks re-express their definitions."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -196,4 +199,5 @@ def test_definition_of_the_original_gives_the_same_output(package, published, mo
     line = old.replace("ops.apmeter", "published.torchnet").replace(
         "import eval_util", f"import published.{published} as eval_util"
     )
+    line = line.replace("utilities.stats", "published.ast").replace("from evaluate", "from published.panns")
     assert run_example(line, example).failed == 0

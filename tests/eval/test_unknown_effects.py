@@ -458,6 +458,7 @@ def calls_of_the_core(scores, positives):
     count = int(clusters.max()) + 1
     of_table = () if table.unknown is None else (table.unknown,)
     groups = np.arange(matrix.num_classes)
+    start = np.concatenate([[0], np.cumsum(table.positives_at())])
     low, high = (np.full(matrix.num_classes, value, np.float32) for value in (0.0, 1.0))
     return {
         "rank_scan": lambda: _core.rank_scan(known, offset, rows, 3, 1, True, None, 1, None),
@@ -465,9 +466,11 @@ def calls_of_the_core(scores, positives):
         "positive_scores": lambda: _core.positive_scores(known, offset, rows, 1)[:2],
         "weighted_average_precision": lambda: _core.weighted_average_precision(known, offset, rows, weights[0], 1),
         "weighted_average_precisions": lambda: _core.weighted_average_precisions(known, offset, rows, weights, 1),
+        "count_tied_before": lambda: _core.count_tied_before(known, offset, rows, columns[:2], start, 1, None),
         "calibration_sums": lambda: (
             Calibration(5, len(scores), _core.calibration_sums(known, offset, rows, 5, 1, None)).sums
         ),
+        "score_curves": lambda: _core.score_curves(known, offset, rows, [(0, False, 0, 1)], 1, None),
         "class_extremes": lambda: _core.class_extremes(known, offset, rows, 3, 1, None),
         "score_histograms": lambda: _core.score_histograms(known, offset, rows, low, high, 6, 1, None),
         "row_effects": lambda: _core.row_effects(

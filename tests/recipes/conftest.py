@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 
-TRACKERS = ("tensorboard", "wandb", "mlflow", "pytorch_lightning", "transformers", "accelerate")
+TRACKERS = ("tensorboard", "wandb", "mlflow", "pytorch_lightning", "transformers", "accelerate", "ignite", "keras")
 
 collect_ignore_glob = [] if all(map(importlib.util.find_spec, TRACKERS)) else ["test_*.py"]

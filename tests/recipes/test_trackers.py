@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ def check_logged(found, expected, dtype=float):
 
 
 def test_the_page_has_these_recipes():
-    assert list(RECIPES) == ["TensorBoard", "Weights & Biases", "MLflow", "Lightning", "Hugging Face Trainer"]
+    trackers = ["TensorBoard", "Weights & Biases", "MLflow"]
+    trainers = ["Lightning", "Lightning callback", "Hugging Face Trainer", "Ignite", "Keras"]
+    assert list(RECIPES) == [*trackers, *trainers]
     assert PAGE.count("```python") == len(RECIPES)
 
 
@@ -160,7 +163,7 @@ def test_mlflow_stores_every_number(run, report, undefined, monkeypatch):
     for logged in (report, WithClasses(report), undefined):  # MLflow keeps the folder of the first run of a process
         mlflow = run("MLflow", report=logged, epoch=EPOCH)["mlflow"]
         found = mlflow.MlflowClient().get_run(mlflow.last_active_run().info.run_id)
-        check_logged(found.data.metrics, logged.metrics("val/", plain_names=True))
+        check_logged(found.data.metrics, logged.metrics("val/", style="safe"))
         (history,) = mlflow.MlflowClient().get_metric_history(found.info.run_id, "val/Acc_at_1")
         assert history.step == EPOCH
         assert mlflow.artifacts.load_text(f"{found.info.artifact_uri}/per_class.csv") == logged.to_csv()
@@ -184,9 +187,15 @@ def expected_means(model):
     return vltr_eval.evaluate(scores, VAL[1], **OPTIONS).metrics()
 
 
-def test_lightning_logs_each_epoch(run):
-    import pytorch_lightning as lightning
+def loaders():
     from torch.utils.data import DataLoader, TensorDataset
+
+    return [DataLoader(TensorDataset(*map(torch.from_numpy, data)), batch_size=BATCH) for data in (TRAIN, VAL)]
+
+
+@pytest.mark.parametrize("title", ["Lightning", "Lightning callback"])
+def test_lightning_logs_each_epoch(run, title):
+    import pytorch_lightning as lightning
 
     class Module(lightning.LightningModule):
         def __init__(self):
@@ -206,19 +215,33 @@ def test_lightning_logs_each_epoch(run):
         def on_validation_end(self):
             self.seen.append((dict(self.trainer.callback_metrics), expected_means(self.model)))
 
-    train, val = (DataLoader(TensorDataset(*map(torch.from_numpy, data)), batch_size=BATCH) for data in (TRAIN, VAL))
-    callback = run("Lightning")["LongTailValidation"](NUM_CLASSES, **OPTIONS)
+    recipe, callbacks = run(title), []
+    if title == "Lightning":
+        WithMetrics = recipe["WithLongTailMetrics"]
+
+        class Module(Module, WithMetrics):  # the validation is that of the recipe
+            def __init__(self):
+                WithMetrics.__init__(self, NUM_CLASSES, **OPTIONS)
+                self.model, self.seen = Model(), []
+
+            def forward(self, features):
+                return self.model.linear(features)
+
+            validation_step = WithMetrics.validation_step
+
+    else:
+        callbacks = [recipe["LongTailValidation"](NUM_CLASSES, **OPTIONS)]
     checkpoint = lightning.callbacks.ModelCheckpoint("best", "best", monitor="val/mAP", mode="max")
     module = Module()
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_epochs=2,
         logger=False,
-        callbacks=[callback, checkpoint],
+        callbacks=[*callbacks, checkpoint],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, train, val)
+    trainer.fit(module, *loaders())
     epochs = module.seen[1:]  # Lightning validates two batches before the training
     assert len(epochs) == 2
     for found, means in epochs:
@@ -226,6 +249,48 @@ def test_lightning_logs_each_epoch(run):
         check_logged(found, {f"val/{name}": value for name, value in means.items()}, np.float32)
     assert epochs[0][1] != epochs[1][1]
     assert float(checkpoint.best_model_score) == np.float32(max(means["mAP"] for _, means in epochs))
+
+
+def test_ignite_has_every_number_after_each_run(run):
+    model = Model().linear.requires_grad_(False)
+    recipe = run("Ignite", model=model, num_classes=NUM_CLASSES)
+    validator = recipe["Engine"](lambda engine, batch: (model(batch[0]), batch[1]))
+    recipe["LongTailMetric"](NUM_CLASSES, prefix="val/", **OPTIONS).attach(validator, "long_tail")
+    loader = loaders()[1]
+    for _ in range(2):
+        found = dict(validator.run(loader).metrics)
+        means = expected_means(Model())
+        assert found.pop("long_tail") == found
+        check_logged(found, {f"val/{name}": value for name, value in means.items()})
+    default = recipe["validator"].run(loader).metrics  # as it stands in the recipe
+    assert isinstance(default["long_tail"], Mapping)
+    assert default["val/mAP"] == found["val/mAP"]
+
+
+def test_keras_has_every_number_after_each_epoch(run):
+    recipe = run("Keras")
+    keras = recipe["keras"]
+    assert keras.backend.backend() == "torch"
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((NUM_FEATURES,)), keras.layers.Dense(NUM_CLASSES)])
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.SGD(0.5), loss=loss)
+    expected = []
+
+    class Expected(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            scores = np.concatenate([self.model.predict_on_batch(inputs) for inputs, _ in batches])
+            expected.append(vltr_eval.evaluate(scores, VAL[1], **OPTIONS).metrics("val_"))
+
+    batches = [tuple(part.numpy() for part in batch) for batch in loaders()[1]]
+    best = keras.callbacks.ModelCheckpoint("best.keras", monitor="val_mAP", mode="max", save_best_only=True)
+    callbacks = [recipe["LongTailValidation"](batches, NUM_CLASSES, **OPTIONS), Expected(), best]
+    history = model.fit(*TRAIN, batch_size=BATCH, epochs=2, verbose=0, callbacks=callbacks).history
+    for epoch, means in enumerate(expected):
+        check_logged({name: history[name][epoch] for name in means}, means)
+    assert expected[0] != expected[1]
+    assert best.best == max(means["val_mAP"] for means in expected)
+    assert Path("best.keras").exists()
 
 
 DATASETS = [[{"features": x, "labels": y} for x, y in zip(*part, strict=True)] for part in (TRAIN, VAL)]

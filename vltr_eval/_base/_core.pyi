@@ -210,6 +210,28 @@ def weighted_average_precisions(
     scores: Matrix, offset: _Int64, rows: _UInt32, weights: _Float64, threads: int, /
 ) -> _Float64: ...
 
+# Ties in row order
+
+def count_tied_before(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    thresholds: _Thresholds,
+    start: _Int64,
+    threads: int,
+    progress: _Progress,
+) -> _UInt32: ...
+# Curves over all thresholds
+
+def score_curves(
+    scores: Matrix,
+    offset: _Int64,
+    rows: _UInt32,
+    requests: Sequence[tuple[int, bool, int, int]],
+    threads: int,
+    progress: _Progress,
+) -> list[tuple[_Int64, NDArray[Any], _Int64, _Int64, _Int64]]: ...
+
 # Details of single classes
 
 def class_extremes(

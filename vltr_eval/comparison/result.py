@@ -22,7 +22,7 @@ from vltr_eval.comparison.tables import (
     system_table,
 )
 from vltr_eval.report.document import render_json
-from vltr_eval.report.logged import class_numbers, logged
+from vltr_eval.report.logged import class_numbers, logged, safe_names_of
 from vltr_eval.report.names import OVERALL
 
 
@@ -164,7 +164,12 @@ class Comparison:
     slices: tuple[SliceComparison, ...] = ()
 
     def metrics(
-        self, prefix: str = "", *, per_class: bool | str | Sequence[str] = False, plain_names: bool = False
+        self,
+        prefix: str = "",
+        *,
+        per_class: bool | str | Sequence[str] = False,
+        style: str = "as_is",
+        plain_names: bool = False,
     ) -> dict[str, float]:
         """Return the numbers of all means by flat names, for loggers.
 
@@ -175,11 +180,14 @@ class Comparison:
             prefix: Text in front of every name, such as ``"test/"``.
             per_class: Whether to add the numbers of single classes, such as ``per_class/difference/playing violin``, by
                 the rules of `Report.metrics`.
-            plain_names: See there.
+            style: "as_is" or "safe"; see there.
+            plain_names: True means ``style="safe"``, under an older name.
 
         Raises:
-            ValueError: Two names are the same as plain names, or ``per_class`` names no column of numbers.
+            ValueError: Two names are the same as safe names, ``per_class`` names no column of numbers, or the style
+                does not exist.
         """
+        safe = safe_names_of(style, plain_names)
         found: dict[str, float] = {}
         for system in self.systems:
             first = f"{system.name}/" if len(self.systems) > 1 else ""
@@ -188,9 +196,9 @@ class Comparison:
                 found[name] = mean.difference
                 found |= {f"{name}_{key}": getattr(mean, attribute) for key, attribute in _METRIC_KEYS.items()}
             columns = {"class": range(self.num_classes), **system.classes}
-            of_classes = class_numbers(columns, per_class, plain_names)
+            of_classes = class_numbers(columns, per_class, safe is not None)
             found |= {first + name: value for name, value in of_classes.items()}
-        return logged(found, prefix, plain_names)
+        return logged(found, prefix, safe)
 
     def to_json(self) -> str:
         """Return the comparison as JSON: its schema is named in it, the key order is fixed, NaN and infinity are null.

@@ -16,11 +16,17 @@ Different on purpose:
 - On a device for which vltr_eval was built without kernels, batches are copied to CPU memory.
 - The result is computed once and kept until the next `add`; the published validation reads it seven times.
 - An `add` that raises or is interrupted (Ctrl-C) has taken nothing, or its whole batch.
+- `LTMeter.value` is one tensor, which is also read by name: ``value()["head"]``, as the published scripts read it.
+
+The scripts of VideoLT and MOVE run unchanged: `get_indices` takes the file of training counts as VideoLT does, or the
+counts themselves as MOVE's scripts for Mini-Kinetics do, and output and target may be on different devices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +41,7 @@ try:
 except ImportError:
     raise ImportError("vltr_eval.compat.torchnet needs torch: pip install torch") from None
 
-from vltr_eval.compat._tensors import to_supported_device
+from vltr_eval.compat._tensors import on_one_device, to_supported_device
 
 __all__ = ["APMeter", "LTMeter", "get_indices", "mAPMeter"]
 
@@ -93,7 +99,7 @@ class APMeter:
 
         Args:
             output: (B, C) or (B,) scores of any real dtype, a torch tensor or a numpy array, in CPU memory or on a CUDA
-                device; the same C and dtype every time.
+                device; the same C and dtype every time. If target is on another device, both are copied to CPU memory.
             target: 0/1 of the same shape, in any bool, integer or float dtype.
             weight: (B,) or (B, 1) weights of the rows, finite and not negative, for every batch or for none.
 
@@ -101,6 +107,7 @@ class APMeter:
             ValueError: Values or shapes of another kind; the batch is not added.
             TypeError: An argument of another type; the batch is not added.
         """
+        output, target = on_one_device([output, target])
         scores, labels = _as_columns("output", output), _as_columns("target", target)
         if labels.shape != scores.shape:
             raise ValueError(f"target: expected shape {tuple(scores.shape)} as output, got {tuple(labels.shape)}")
@@ -146,50 +153,106 @@ class LTMeter(mAPMeter):
     """Means of AP over groups of classes; `avg` is over all classes.
 
     indices: a list of class indices for each group, such as `get_indices` gives. `add`, `avg` and `reset` as those of
-    `mAPMeter`.
+    `mAPMeter`. Three groups have the names tail, medium and head, as attributes too.
 
     >>> meter = LTMeter(get_indices([700, 20, 200, 30]))
     >>> scores = torch.tensor([[.9, .1, .3, .2], [.2, .8, .1, .3], [.3, .2, .7, .1]])
     >>> meter.add(scores, torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]))
     >>> meter.value()
     tensor([0.5000, 1.0000, 1.0000])
+    >>> f"{meter.value()['head']:.5f}"
+    '1.00000'
     """
 
     def __init__(self, indices: Iterable[Any]) -> None:
         self.indices = [_read_indices(group) for group in indices]
+        if len(self.indices) == len(_GROUPS):
+            self.tail, self.medium, self.head = self.indices
         super().__init__()
 
     def value(self) -> Any:
         """Mean AP of each group, in the order of the groups: (G,) FloatTensor.
 
+        Three groups can also be read by name, as those of a dictionary: ``value()["head"]``, ``.keys()``, ``.items()``.
+
         NaN for a group without classes. 0 for any other when nothing was added. Raises IndexError for a class index
         that the scores do not have.
         """
         if self._added is None:
-            return _float_tensor([0.0 if len(group) else np.nan for group in self.indices])
-        values = self._added.average_precision()
-        return _float_tensor([values[group].mean() if len(group) else np.nan for group in self.indices])
+            means = [0.0 if len(group) else np.nan for group in self.indices]
+        else:
+            values = self._added.average_precision()
+            means = [values[group].mean() if len(group) else np.nan for group in self.indices]
+        tensor = _float_tensor(means)
+        return tensor.as_subclass(_GroupMeans) if len(means) == len(_GROUPS) else tensor
+
+
+_GROUPS = tuple(reversed(GROUP_NAMES))
+
+
+class _GroupMeans(torch.Tensor):
+    """(3,) means of tail, medium and head, by index or by name. Operations on it give plain tensors."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        if key not in _GROUPS:
+            raise KeyError(key)
+        return super().__getitem__(_GROUPS.index(key))
+
+    def __contains__(self, key: Any) -> bool:
+        return key in _GROUPS if isinstance(key, str) else bool(super().__contains__(key))
+
+    def keys(self) -> tuple[str, ...]:
+        return _GROUPS
+
+    def values(self) -> list[Any]:  # type: ignore[override]
+        return list(self)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        return zip(_GROUPS, self, strict=True)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return repr(self.as_subclass(torch.Tensor))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.clone().as_subclass(_GroupMeans)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _named, (self.as_subclass(torch.Tensor),)
+
+
+def _named(tensor: Any) -> Any:
+    return tensor.as_subclass(_GroupMeans)
 
 
 def get_indices(
-    counts: Sequence[float], head: float = DEFAULT_BOUNDS[0], tail: float = DEFAULT_BOUNDS[1]
+    counts: Sequence[float] | str | os.PathLike[str],
+    head: float = DEFAULT_BOUNDS[0],
+    tail: float = DEFAULT_BOUNDS[1],
 ) -> list[list[int]]:
     """The classes of each group by their number of training samples: lists of class indices [tail, medium, head].
 
     Args:
-        counts: (C,) whole numbers.
+        counts: (C,) whole numbers, or the file that has them, as VideoLT's count-labels-train.lst: a line for each
+            class, ``river 0 1912.0``, with the count in the third column.
         head: The head has classes of more samples than this.
         tail: The tail has classes of at most so many samples; medium lies between (VideoLT's tools/utils.py).
 
     Raises:
         ValueError: ``counts`` are not whole numbers of one dimension, or head < tail.
+        IndexError: A line of the file has fewer than three columns.
 
     Example:
         >>> get_indices([501, 500, 101, 100, 7])
         [[3, 4], [1, 2], [0]]
     """
+    if isinstance(counts, (str, os.PathLike)):
+        counts = [float(line.strip().split(" ")[2]) for line in Path(counts).read_text("utf-8").splitlines()]
     groups = class_groups(counts, (head, tail))
-    return [groups[name].tolist() for name in reversed(GROUP_NAMES)]
+    return [groups[name].tolist() for name in _GROUPS]
 
 
 def _as_columns(name: str, batch: Any) -> Any:

@@ -102,15 +102,25 @@ _SKLEARN = Library(
 _TORCHMETRICS = Library(
     "torchmetrics",
     (
-        *_metrics("torchmetrics.classification.average_precision", "torchmetrics", ("MultilabelAveragePrecision",)),
-        *_metrics("torchmetrics.classification.auroc", "torchmetrics", ("MultilabelAUROC",)),
+        *_metrics(
+            "torchmetrics.classification.average_precision",
+            "torchmetrics",
+            ("BinaryAveragePrecision", "MulticlassAveragePrecision", "MultilabelAveragePrecision"),
+        ),
+        *_metrics(
+            "torchmetrics.classification.auroc", "torchmetrics", ("BinaryAUROC", "MulticlassAUROC", "MultilabelAUROC")
+        ),
         *_metrics("torchmetrics.classification.accuracy", "torchmetrics", ("MulticlassAccuracy",)),
         *_functions(
             "torchmetrics.functional.classification.average_precision",
             "torchmetrics",
-            ("multilabel_average_precision",),
+            ("binary_average_precision", "multiclass_average_precision", "multilabel_average_precision"),
         ),
-        *_functions("torchmetrics.functional.classification.auroc", "torchmetrics", ("multilabel_auroc",)),
+        *_functions(
+            "torchmetrics.functional.classification.auroc",
+            "torchmetrics",
+            ("binary_auroc", "multiclass_auroc", "multilabel_auroc"),
+        ),
         *_functions("torchmetrics.functional.classification.accuracy", "torchmetrics", ("multiclass_accuracy",)),
     ),
     distribution="torchmetrics",

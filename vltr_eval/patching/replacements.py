@@ -204,10 +204,9 @@ class Replacement:
         size = vars(this).get(_ROWS, (0, 0))
         if getattr(this, "_exact", True) is False:  # our class hands this work to the class that it extends
 
-            def run() -> Any:
-                return self._fall_back("thresholds", lambda: method(*args, **kwargs))
-
-            return self._counted(size, run)
+            options = [name for name in ("thresholds", "max_fpr") if getattr(this, name, None) is not None]
+            reason = ", ".join(options) or "its arguments"
+            return self._counted(size, lambda: self._fall_back(reason, lambda: method(*args, **kwargs)))
         value = self._counted(size, lambda: method(*args, **kwargs))
         if self.verifies:
             shadow = vars(this).get(_SHADOW)

@@ -31,7 +31,7 @@ from vltr_eval.report.document import (
     render_json,
     slices_in_json,
 )
-from vltr_eval.report.logged import class_numbers, logged
+from vltr_eval.report.logged import class_numbers, logged, safe_names_of
 from vltr_eval.report.means import Group, PriorResult, Slice, decimal
 from vltr_eval.report.names import (
     AP,
@@ -108,7 +108,12 @@ class BaseReport(ABC):
         return "|".join([*parts, f"vltr:{self.version}"])
 
     def metrics(
-        self, prefix: str = "", *, per_class: bool | str | Sequence[str] = False, plain_names: bool = False
+        self,
+        prefix: str = "",
+        *,
+        per_class: bool | str | Sequence[str] = False,
+        style: str = "as_is",
+        plain_names: bool = False,
     ) -> dict[str, float]:
         """Return the numbers by flat names, for loggers: ``{"mAP": ..., "mAP_head": ..., "inverse/mAP": ..., ...}``.
 
@@ -119,12 +124,14 @@ class BaseReport(ABC):
                 class without a name has its index. Classes that share a name have their index in front of it
                 (``per_class/AP/3 violin``). Undefined values, as the AP of an absent class, are left out. Undefined
                 means are NaN.
-            plain_names: Whether to give the names that every logger takes, such as ``Acc_at_1`` for ``Acc@1``, because
+            style: "as_is", or "safe" for the names that every logger takes, such as ``Acc_at_1`` for ``Acc@1``, because
                 MLflow refuses ``@``. ASCII letters, digits and ``_ - . /`` stay as they are; all else becomes ``_``,
                 and so does a slash within the name of a class. Names of more than 250 characters are cut.
+            plain_names: True means ``style="safe"``, under an older name.
 
         Raises:
-            ValueError: Two names are the same as plain names, or ``per_class`` names no column of numbers.
+            ValueError: Two names are the same as safe names, ``per_class`` names no column of numbers, or the style
+                does not exist.
 
         Example:
             >>> from vltr_eval import evaluate
@@ -132,10 +139,11 @@ class BaseReport(ABC):
             >>> report = evaluate(scores, [[0], [1]], sap=None, topk=(1,), class_names=names)
             >>> report.metrics("val/")
             {'val/mAP': 1.0, 'val/ROC_AUC': 1.0, 'val/Acc@1': 0.5}
-            >>> list(report.metrics("val/", per_class="AP", plain_names=True))[2:]
+            >>> list(report.metrics("val/", per_class="AP", style="safe"))[2:]
             ['val/Acc_at_1', 'val/per_class/AP/playing_violin', 'val/per_class/AP/dog']
         """
-        return logged(self._metrics() | class_numbers(self._columns, per_class, plain_names), prefix, plain_names)
+        safe = safe_names_of(style, plain_names)
+        return logged(self._metrics() | class_numbers(self._columns, per_class, safe is not None), prefix, safe)
 
     def to_json(self) -> str:
         """Return the report as JSON: its schema is named in it, the key order is fixed, NaN is null.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from vltr_eval.compat import _tensors as tensors
-from vltr_eval.compat._tensors import one_dtype, to_supported_device
+from vltr_eval.compat._tensors import on_one_device, one_dtype, to_supported_device
 
 
 def elsewhere(kind):
@@ -40,3 +41,15 @@ def test_cuda_stays_where_this_build_has_kernels(works, hip, monkeypatch):
     monkeypatch.setattr(torch.version, "hip", hip)
     batch = elsewhere("cuda")
     assert to_supported_device([batch]) == [batch if works and hip is None else "in CPU memory"]
+
+
+def test_batches_of_two_devices_meet_in_cpu_memory():
+    """MOVE's Framestack_kinetics.py adds ``prediction.cpu()`` with a target on the GPU."""
+    batch, array = torch.ones(2), np.ones(2)
+    assert on_one_device([elsewhere("cuda:0"), elsewhere("cuda:1")]) == ["in CPU memory"] * 2
+    joined = on_one_device([batch, array, elsewhere("cuda")])
+    assert joined[1] is array
+    assert joined[2] == "in CPU memory"
+    pair = [elsewhere("cuda"), elsewhere("cuda")]
+    assert on_one_device(pair) == pair
+    assert on_one_device([batch, array])[0] is batch

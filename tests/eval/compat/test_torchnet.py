@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 from fractions import Fraction
 
@@ -117,6 +119,68 @@ def test_groups_of_a_worked_example():
 
 def test_groups_of_videolt_are_tail_medium_head():
     assert get_indices([501.0, 500.0, 101.0, 100.0, 44.0]) == [[3, 4], [1, 2], [0]]
+
+
+# Calls of the published scripts (VideoLT base_main.py and base_test.py, MOVE's VideoLT and Imbalanced-MiniKinetics200)
+
+COUNTS = "3DPainting 0 137.0\n3DPrinter 1 501.0\nACappella 2 87.0\nAccordion 3 500.0\nAdventure 4 100.0\n"
+
+
+@pytest.mark.parametrize("as_path", [str, lambda path: path])
+def test_groups_come_from_a_file_of_counts(tmp_path, as_path):
+    (tmp_path / "train.lst").write_text(COUNTS)
+    path = as_path(tmp_path / "train.lst")
+    assert get_indices(path, head=500, tail=100) == get_indices(path) == [[2, 4], [0, 3], [1]]
+    assert get_indices(path, 137, tail=87) == [[2], [0, 4], [1, 3]]
+
+
+def test_files_without_counts_are_errors_as_published(tmp_path):
+    (tmp_path / "train.lst").write_text("river 1912.0\n")
+    with pytest.raises(IndexError):
+        get_indices(str(tmp_path / "train.lst"))
+    with pytest.raises(FileNotFoundError):
+        get_indices(str(tmp_path / "none.lst"))
+
+
+def test_scripts_that_name_the_groups_run_unchanged(tmp_path):
+    """Validation as the scripts write it; the tensors stand for the outputs and targets of a model."""
+    (tmp_path / "train.lst").write_text(COUNTS)
+    indices = get_indices(str(tmp_path / "train.lst"), head=500, tail=100)
+    scores, targets = untied(40, 5, 11)
+    mAP = mAPMeter()
+    LTmAP = LTMeter(indices)
+    for prediction, target in zip(scores.split(16), targets.float().split(16), strict=True):
+        mAP.add(prediction.cpu(), target)
+        LTmAP.add(prediction.cpu(), target)
+    head_map = LTmAP.value()["head"]
+    medium_map = LTmAP.value()["medium"]
+    tail_map = LTmAP.value()["tail"]
+    line = f"Overall mAP = {mAP.avg():.3f} | Head = {head_map:.5f} | Medium = {medium_map:.5f} | Tail = {tail_map:.5f}"
+    expected = filled(published.LTMeter(indices), scores, targets)
+    tail, medium, head = expected.value()
+    assert line == (
+        f"Overall mAP = {float(expected.avg()):.3f} | Head = {float(head):.5f} | Medium = {float(medium):.5f}"
+        f" | Tail = {float(tail):.5f}"
+    )
+    assert [LTmAP.tail.tolist(), LTmAP.medium.tolist(), LTmAP.head.tolist()] == indices
+
+
+def test_group_means_are_a_tensor_and_a_dictionary():
+    value = filled(LTMeter([[0], [1, 2], [3]]), *untied(30, 4, 12)).value()
+    for result in (value, copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+        plain = result.as_subclass(torch.Tensor)
+        assert repr(result) == repr(plain)
+        assert dict(result) == dict(zip(["tail", "medium", "head"], plain, strict=True))
+        assert dict(result.items()) == dict(result)
+        assert list(result.values()) == plain.tolist()
+        assert "head" in result
+        assert "rare" not in result
+        assert result[2] == result["head"]
+        assert result.dtype == torch.float32
+        assert type(result * 2) is type(result.mean()) is type(result["tail"]) is type(result[1:]) is torch.Tensor
+    with pytest.raises(KeyError, match="rare"):
+        value["rare"]
+    assert type(LTMeter([[0], [1]]).value()) is torch.Tensor
 
 
 # Conventions

@@ -17,6 +17,7 @@ from vltr_eval.compat.ava.files import Boxes, Images, VideoNames
 
 __all__ = [
     "COUNTS",
+    "EMPTY",
     "EXCLUDED",
     "OTHER_CLASS",
     "UNLISTED",
@@ -135,8 +136,9 @@ def _first(mask: np.ndarray) -> int | None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-COUNTS, OTHER_CLASS, EXCLUDED, UNLISTED = np.arange(4, dtype=np.uint8)
-"""Why a row does not count: its class is not evaluated, its image is excluded, the ground truth lacks its image."""
+COUNTS, OTHER_CLASS, EXCLUDED, UNLISTED, EMPTY = np.arange(5, dtype=np.uint8)
+"""Why a row does not count: its class is not evaluated, its image is excluded, the ground truth lacks its image, or
+lists it without a box of the classes to evaluate."""
 
 
 def ignored_note(source: Source, reasons: np.ndarray, groundtruth: Boxes, *, unlisted_count: bool = False) -> str:
@@ -169,13 +171,14 @@ def no_match_error(detections: Source, reasons: np.ndarray, groundtruth: Boxes, 
     return ValueError(sentence)
 
 
-def no_area_note(source: Source, rows: np.ndarray, total: int) -> str:
-    """The note about detections without an area, which are dropped."""
+def no_area_note(source: Source, rows: np.ndarray, total: int, *, dropped: bool = True) -> str:
+    """The note about detections without an area, which are dropped or count as false positives."""
     row = rows.min()
     corners = source.boxes.corners[row].tolist()
     where = source.where(row).removeprefix(f"{source.name}: ")
+    fate = "are dropped" if dropped else "count as false positives"
     return (
-        f"{source.name}: {len(rows):,} of {total:,} boxes have no area (x2 <= x1 or y2 <= y1) and are dropped, "
+        f"{source.name}: {len(rows):,} of {total:,} boxes have no area (x2 <= x1 or y2 <= y1) and {fate}, "
         f"the first in {where} ({corners}); corners are x1, y1, x2, y2, without width and height"
     )
 
@@ -183,7 +186,7 @@ def no_area_note(source: Source, rows: np.ndarray, total: int) -> str:
 def _in_words(source: Source, reasons: np.ndarray) -> str:
     """The number of rows for each reason."""
     words = []
-    number = np.bincount(reasons, minlength=4).tolist()
+    number = np.bincount(reasons, minlength=5).tolist()
     if number[OTHER_CLASS]:
         row = int(np.argmax(reasons == OTHER_CLASS))
         first = f"class {source.boxes.classes[row]}, {source.where(row).removeprefix(f'{source.name}: ')}"
@@ -192,6 +195,8 @@ def _in_words(source: Source, reasons: np.ndarray) -> str:
         words.append(f"{number[EXCLUDED]:,} in excluded images")
     if number[UNLISTED]:
         words.append(f"{number[UNLISTED]:,} in images that the ground truth does not list")
+    if number[EMPTY]:
+        words.append(f"{number[EMPTY]:,} in images without a box of the classes to evaluate")
     return ", ".join(words)
 
 

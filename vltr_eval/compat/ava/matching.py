@@ -10,6 +10,7 @@ import numpy as np
 
 from vltr_eval.compat.ava.checks import (
     COUNTS,
+    EMPTY,
     EXCLUDED,
     OTHER_CLASS,
     UNLISTED,
@@ -20,7 +21,7 @@ from vltr_eval.compat.ava.checks import (
 )
 from vltr_eval.compat.ava.files import Boxes, Images, VideoNames
 
-__all__ = ["PROTOCOLS", "Protocol", "Rows", "match", "select"]
+__all__ = ["PROTOCOLS", "Protocol", "Rows", "image_numbers", "iou_of", "match", "select"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Protocol:
             positives.
         order: Within image and class, detections take boxes by "score", or in the order of the "file".
         second_choice: A detection whose best box is taken or too far goes on to its next best, as in COCO's evaluation.
+        empty_images: "count" detections in listed images without a box of the classes to evaluate as false positives,
+            or "ignore" them.
+        excluded_boxes: "drop" the boxes of excluded images, or count them as "missed": they stay in the denominator of
+            recall.
+        undetected_classes: AP of a class with boxes and without a detection that counts: "zero", or "nan", which leaves
+            the class out of means.
+        no_area: "drop" detections without area, or count them as "false" positives. With "false", corners the wrong way
+            round are an error.
+        single_precision: Round corners and scores to float32 before boxes are compared and scores are ranked.
     """
 
     whole_seconds: bool = False
@@ -41,12 +51,17 @@ class Protocol:
     unlisted_images: str = "ignore"
     order: str = "score"
     second_choice: bool = False
+    empty_images: str = "count"
+    excluded_boxes: str = "drop"
+    undetected_classes: str = "zero"
+    no_area: str = "drop"
+    single_precision: bool = False
 
     def __post_init__(self) -> None:
         cap = self.max_per_image
         if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
             raise ValueError(f"max_per_image: expected a whole number from 1 or None, got {cap!r}")
-        for name, allowed in (("unlisted_images", ("ignore", "false")), ("order", ("score", "file"))):
+        for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {allowed}, got {getattr(self, name)!r}")
 
@@ -59,12 +74,36 @@ class Protocol:
         return "official" + "".join(f",{name}={getattr(self, name)}" for name in changed)
 
 
+_CHOICES = {
+    "unlisted_images": ("ignore", "false"),
+    "order": ("score", "file"),
+    "empty_images": ("count", "ignore"),
+    "excluded_boxes": ("drop", "missed"),
+    "undetected_classes": ("zero", "nan"),
+    "no_area": ("drop", "false"),
+}
+_MMACTION2_0 = Protocol(whole_seconds=True, max_per_image=None, unlisted_images="false")
 PROTOCOLS = {
     "official": Protocol(),
     "slowfast": Protocol(whole_seconds=True, max_per_image=None, unlisted_images="false", order="file"),
-    "mmaction2": Protocol(whole_seconds=True, max_per_image=None, unlisted_images="false"),
+    "mmaction2": _MMACTION2_0,
+    "mmaction2-0.x": _MMACTION2_0,
+    "mmaction2-1.x": Protocol(
+        whole_seconds=True,
+        max_per_image=None,
+        empty_images="ignore",
+        excluded_boxes="missed",
+        undetected_classes="nan",
+        no_area="false",
+        single_precision=True,
+    ),
 }
-"""The official script's protocol, SlowFast's, and mmaction2's (with ``verbose``: it excludes nothing without)."""
+"""The protocols of published code.
+
+official: the script of the ActivityNet challenge. slowfast: PySlowFast. mmaction2-0.x: mmaction2 up to 1.0.0rc3, with
+``verbose``, without which it excludes nothing. mmaction2-1.x: mmaction2 from 1.0.0 on, with ``ignore_empty_frames``.
+mmaction2 is an older name of mmaction2-0.x: it keeps the meaning that it had before mmaction2-1.x was added.
+"""
 
 
 class Rows(NamedTuple):
@@ -87,6 +126,7 @@ class Selection(NamedTuple):
     kept: Rows
     num_images: int
     notes: list[str]
+    num_excluded: np.ndarray  # (C,) int64, boxes of excluded images that count as missed
 
 
 def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.ndarray, protocol: Protocol) -> Selection:
@@ -96,17 +136,21 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
     """
     found, true = detections.boxes, groundtruth.boxes
     tables = (true.images, true.empty, found.images, excluded)
-    *numbers, left_out = _image_numbers(tables, protocol.whole_seconds)
+    *numbers, left_out = image_numbers(tables, protocol.whole_seconds)
     true_images, empty_images, found_images = numbers
     left_out = np.unique(left_out)
     every = np.unique(np.concatenate([true_images, empty_images]))
+    filled = np.unique(true_images[_are_in(true.classes, ids)]) if protocol.empty_images == "ignore" else every
     notes = []
     if len(left_out) and not any(_are_in(images, left_out).any() for images in numbers):
         notes.append(f"exclude: none of its {len(left_out):,} images is in the ground truth or the detections")
 
-    reasons = _why_ignored(true, true_images, ids, left_out, every)
+    reasons = _why_ignored(true, true_images, ids, left_out, every, every)
+    missed = true.classes[reasons == EXCLUDED] if protocol.excluded_boxes == "missed" else true.classes[:0]
     if reasons.any():
         notes.append(ignored_note(groundtruth, reasons, true))
+    if len(missed):
+        notes.append(f"{groundtruth.name}: the {len(missed):,} boxes in excluded images count as missed")
     lines = np.flatnonzero(reasons == COUNTS)
     if not len(lines):
         why = f" ({notes[-1]})" if reasons.any() else ""
@@ -114,7 +158,7 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
     truth = _rows_of(true, true_images, ids, lines)
     _check_corners(truth, groundtruth)
 
-    reasons = _why_ignored(found, found_images, ids, left_out, every)
+    reasons = _why_ignored(found, found_images, ids, left_out, every, filled)
     if reasons.all() and len(found):
         raise no_match_error(detections, reasons, true, ids)
     counts = reasons == COUNTS
@@ -123,7 +167,10 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
     if reasons.any():
         notes.append(ignored_note(detections, reasons, true, unlisted_count=protocol.unlisted_images == "false"))
     lines = np.flatnonzero(counts)
-    if len(lines) and not _have_area(found.corners)[lines].any():
+    dropped = protocol.no_area == "drop"
+    if not dropped:
+        _refuse_reversed(detections, lines, protocol)
+    elif len(lines) and not _have_area(found.corners)[lines].any():
         raise ValueError(no_area_note(detections, lines, len(lines)))
     if protocol.max_per_image is not None:
         lines = lines[_may_be_best(found_images[lines], found.scores[lines], protocol.max_per_image)]
@@ -132,9 +179,23 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
         kept = kept.take(_best_of_each_image(kept, protocol.max_per_image))
     with_area = _have_area(kept.corners)
     if not with_area.all():
-        notes.append(no_area_note(detections, kept.line[~with_area], len(with_area)))
-        kept = kept.take(with_area)
-    return Selection(truth, kept, int((~_are_in(every, left_out)).sum()), notes)
+        notes.append(no_area_note(detections, kept.line[~with_area], len(with_area), dropped=dropped))
+        if dropped:
+            kept = kept.take(with_area)
+    num_excluded = np.bincount(np.searchsorted(ids, missed), minlength=len(ids))
+    return Selection(truth, kept, int((~_are_in(filled, left_out)).sum()), notes, num_excluded)
+
+
+def _refuse_reversed(detections: Source, lines: np.ndarray, protocol: Protocol) -> None:
+    """Raise ValueError for a detection that counts and has corners the wrong way round, as mmaction2 1.x does."""
+    corners = detections.boxes.corners[lines]
+    if protocol.single_precision:
+        corners = corners.astype(np.float32)
+    wrong = (corners[:, :2] > corners[:, 2:]).any(axis=1)
+    if wrong.any():
+        row = int(lines[np.argmax(wrong)])
+        got = detections.boxes.corners[row].tolist()
+        raise ValueError(f"{detections.where(row)}: expected x1 <= x2 and y1 <= y2, got {got}; exchange the corners")
 
 
 def _have_area(corners: np.ndarray) -> np.ndarray:
@@ -143,10 +204,15 @@ def _have_area(corners: np.ndarray) -> np.ndarray:
 
 
 def _why_ignored(
-    boxes: Boxes, image: np.ndarray, ids: np.ndarray, left_out: np.ndarray, listed: np.ndarray
+    boxes: Boxes, image: np.ndarray, ids: np.ndarray, left_out: np.ndarray, listed: np.ndarray, filled: np.ndarray
 ) -> np.ndarray:
-    """The first reason for which each row does not count, (N,) uint8; `COUNTS` where there is none."""
+    """The first reason for which each row does not count, (N,) uint8; `COUNTS` where there is none.
+
+    filled: the images whose detections count. Those of other listed images do not.
+    """
     reasons = np.where(_are_in(image, listed), COUNTS, UNLISTED)
+    if filled is not listed:
+        reasons[(reasons == COUNTS) & ~_are_in(image, filled)] = EMPTY
     reasons[_are_in(image, left_out)] = EXCLUDED
     reasons[~_are_in(boxes.classes, ids)] = OTHER_CLASS
     return reasons
@@ -161,7 +227,7 @@ def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     return np.asarray(among[positions] == values)
 
 
-def _image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
+def image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
     """A number for each row's image, rising with video and time; equal across tables where the images are the same."""
     videos = [VideoNames.from_names(images.videos) for images in tables]
     number_of = {name: number for number, name in enumerate(sorted(set().union(*(part.names for part in videos))))}
@@ -218,7 +284,7 @@ def _best_of_each_image(rows: Rows, limit: int) -> np.ndarray:
 
 def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray:
     """Which detections find a box, as a mask (N,)."""
-    detection, box, overlap = _overlaps(kept, truth)
+    detection, box, overlap = _overlaps(kept, truth, np.float32 if protocol.single_precision else np.float64)
     near = overlap >= iou
     detection, box, overlap = detection[near], box[near], overlap[near]
     # The choices of a detection stand together, its best first.
@@ -252,7 +318,7 @@ def _turns(kept: Rows, order: str) -> np.ndarray:
     return turn
 
 
-def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _overlaps(kept: Rows, truth: Rows, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Detection, box and IoU of all pairs of the same image and class."""
     num_classes = 1 + max(truth.cls.max(initial=0), kept.cls.max(initial=0))
     groups = truth.image * num_classes + truth.cls
@@ -261,10 +327,22 @@ def _overlaps(kept: Rows, truth: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarr
     count = np.searchsorted(groups, requested, side="right") - first
     detection = np.repeat(np.arange(len(requested)), count)
     box = np.arange(len(detection)) + np.repeat(first - (np.cumsum(count) - count), count)
-    a, b = kept.corners[detection], truth.corners[box]
-    width, height = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0).T
+    corners: list[np.ndarray] = [
+        rows.astype(dtype, copy=False) for rows in (kept.corners[detection], truth.corners[box])
+    ]
+    return detection, box, iou_of(*corners)
+
+
+def iou_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of pairs of boxes, (N,) float64. NaN for two boxes without area.
+
+    Differences and areas have the type of the corners, the rest is float64, as in the originals.
+    """
+    sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
+    width, height = sides.astype(np.float64, copy=False).T
     shared = width * height
-    return detection, box, shared / (_area(a) + _area(b) - shared)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(shared / (_area(a) + _area(b) - shared))
 
 
 def _area(corners: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from vltr_eval.formats import ClassNames, InputError
 from vltr_eval.formats.label_map import read_labelmap
 from vltr_eval.metrics.rank_metrics import rank_table
 from vltr_eval.report.names import AP, SAP, SAP_STD, Metric
+from vltr_eval.report.text import shortlist
 
 __all__ = ["evaluate"]
 
@@ -104,17 +105,26 @@ def evaluate(
     ids = np.array(list(names), np.int64)
     notes = check_scores(*sources) + check_corners(*sources)
     _check_ids(sources, ids, labelmap)
-    truth, kept, num_images, notes_on_rows = select(*sources, _excluded(exclude), ids, settings.protocol)
+    selection = select(*sources, _excluded(exclude), ids, settings.protocol)
     del sources  # large, and the rows that count are copies
-    found = match(kept, truth, settings.protocol, settings.iou)
-    pools = _pools(kept, found, truth, len(ids), part_of(progress, matched, counted))
-    sentences = (*notes, *notes_on_rows)
-    report = _report(settings, class_info, ids, pools, num_images, sentences, part_of(progress, counted, 1.0))
+    kept = selection.kept
+    found = match(kept, selection.truth, settings.protocol, settings.iou)
+    if settings.protocol.single_precision:
+        kept = kept._replace(score=kept.score.astype(np.float32).astype(np.float64))
+    num_boxes = np.bincount(selection.truth.cls, minlength=len(ids)) + selection.num_excluded
+    pools = _pools(kept, found, num_boxes, part_of(progress, matched, counted))
+    sentences = [*notes, *selection.notes]
+    if protocol == "mmaction2":
+        sentences.append(_NAME_OF_0)
+    report = _report(settings, class_info, ids, pools, selection.num_images, sentences, part_of(progress, counted, 1.0))
     if progress is not None:
         progress(1.0)
     return report
 
 
+_NAME_OF_0 = (
+    "protocol mmaction2 is that of mmaction2 0.x; mmaction2 1.0.0 and later print other numbers: protocol mmaction2-1.x"
+)
 _OF_READING = 0.7  # share of the time in which files are read
 
 
@@ -308,14 +318,12 @@ class _Pool:
         return self.num_found / self.num_boxes * (others + harmonic) / size
 
 
-def _pools(
-    kept: Rows, found: np.ndarray, truth: Rows, num_classes: int, progress: Progress | None = None
-) -> list[_Pool]:
+def _pools(kept: Rows, found: np.ndarray, num_boxes: np.ndarray, progress: Progress | None = None) -> list[_Pool]:
+    num_classes = len(num_boxes)
     order = np.argsort(kept.cls, kind="stable")
     ends = np.cumsum(np.bincount(kept.cls, minlength=num_classes))[:-1]
     parts = zip(np.split(kept.score[order], ends), np.split(found[order], ends), strict=True)
-    num_boxes = np.bincount(truth.cls, minlength=num_classes).tolist()
-    pools = (_Pool.from_detections(number, *part) for number, part in zip(num_boxes, parts, strict=True))
+    pools = (_Pool.from_detections(number, *part) for number, part in zip(num_boxes.tolist(), parts, strict=True))
     return list(_followed(pools, num_classes, progress))
 
 
@@ -348,13 +356,21 @@ def _report(
     ids: np.ndarray,
     pools: Sequence[_Pool],
     num_images: int,
-    notes: tuple[str, ...],
+    notes: list[str],
     progress: Progress | None = None,
 ) -> AvaReport:
     trials = _trials(settings, pools, progress)
     by_class = _by_class(settings, pools, trials)
     num_boxes, num_found, num_false = np.array([[p.num_boxes, p.num_found, len(p.false)] for p in pools]).T
     lower, upper = np.array([pool.tie_interval(settings.interpolation) for pool in pools]).T
+    undefined = num_boxes == 0
+    if settings.protocol.undetected_classes == "nan":
+        undetected = ~undefined & (num_found + num_false == 0)
+        if undetected.any():
+            notes.append(_undetected_note(ids[undetected], len(ids)))
+        undefined |= undetected
+        for column in (lower, upper, *by_class.values(), *(() if trials is None else (trials.T,))):
+            column[undetected] = np.nan
     columns = {
         "num_boxes": num_boxes,
         "num_found": num_found,
@@ -373,13 +389,20 @@ def _report(
         num_found=int(num_found.sum()),
         tie_rate=sum(pool.num_tied() for pool in pools) / int(num_boxes.sum()),
         mAP_tie_interval=(mean_of_defined(lower), mean_of_defined(upper)),
-        groups=means_by_group(class_info, by_class, num_boxes == 0, trials),
+        groups=means_by_group(class_info, by_class, undefined, trials),
         classes={
             "class": tuple(ids.tolist()),
             **class_info.columns(),
             **{name: tuple(column.tolist()) for name, column in columns.items()},
         },
-        notes=notes,
+        notes=tuple(notes),
+    )
+
+
+def _undetected_note(ids: np.ndarray, num_classes: int) -> str:
+    return (
+        f"detections: {len(ids):,} of {num_classes:,} classes have boxes and no detection; the protocol leaves them "
+        f"out of means: {shortlist(ids.tolist())}"
     )
 
 

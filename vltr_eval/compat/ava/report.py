@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
+from vltr_eval._engine.rank_table import mean_of_defined
 from vltr_eval.compat.ava.matching import PROTOCOLS, Protocol
 from vltr_eval.report.names import AP, RANKS, SAP, SAP_STD, Metric
 from vltr_eval.report.report import BaseReport
@@ -14,6 +18,13 @@ from vltr_eval.report.settings import Settings
 __all__ = ["EXPECTED_STEP_SAP", "INTERPOLATIONS", "STEP_SAP_CHANCE", "AvaReport", "AvaSettings"]
 
 INTERPOLATIONS = ("voc", "step")
+
+_RANGES = {
+    "person_movement": (-math.inf, 14),
+    "object_manipulation": (15, 63),
+    "person_interaction": (64, math.inf),
+}
+"""The classes of each mean that mmaction2 1.x prints: their first and last id."""
 
 EXPECTED_STEP_SAP = Metric(
     "expected_step_SAP", "expected_step_SAP", "exact step SAP", "exact step SAP", "exact", RANKS["exact_SAP"]
@@ -74,13 +85,32 @@ class AvaReport(BaseReport):
     num_found: int
 
     def official_metrics(self) -> dict[str, float]:
-        """mAP and the AP of each class under the official script's names."""
+        """The numbers of the protocol's original under its names.
+
+        These are mAP and the AP of each class. mmaction2 1.x has the mean over all classes, and those over three ranges
+        of ids: person_movement up to 14, object_manipulation up to 63, person_interaction from 64 on.
+        """
+        mean = self.groups[0].values[AP.name]
+        protocol = self.settings.protocol
+        if protocol == PROTOCOLS["mmaction2-1.x"]:
+            return {"overall": mean, **self._means_of_ranges()}
         at = f"@{self.settings.iou}IOU"
+        prefix, total = ("", "") if protocol == PROTOCOLS["mmaction2-0.x"] else ("PascalBoxes_", "Precision/")
         by_name = zip(self.classes["name"], self.classes[AP.class_name], strict=True)
         return {
-            f"PascalBoxes_Precision/mAP{at}": self.groups[0].values[AP.name],
-            **{f"PascalBoxes_PerformanceByCategory/AP{at}/{name}": value for name, value in by_name},
+            f"{prefix}{total}mAP{at}": mean,
+            **{f"{prefix}PerformanceByCategory/AP{at}/{name}": value for name, value in by_name},
         }
+
+    def _means_of_ranges(self) -> dict[str, float]:
+        ids, values = np.array(self.classes["class"]), np.array(self.classes[AP.class_name], float)
+        ranges = {name: values[(first <= ids) & (ids <= last)] for name, (first, last) in _RANGES.items()}
+        return {name: mean_of_defined(part) for name, part in ranges.items()}
+
+    @property
+    def _num_defined(self) -> int:
+        values = np.array(self.classes[AP.class_name], float)
+        return int(np.count_nonzero(~np.isnan(values)))
 
     def _conventions(self) -> list[str]:
         settings = self.settings
