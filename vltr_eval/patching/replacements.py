@@ -203,7 +203,6 @@ class Replacement:
             return method(*args, **kwargs)
         size = vars(this).get(_ROWS, (0, 0))
         if getattr(this, "_exact", True) is False:  # our class hands this work to the class that it extends
-
             options = [name for name in ("thresholds", "max_fpr") if getattr(this, name, None) is not None]
             reason = ", ".join(options) or "its arguments"
             return self._counted(size, lambda: self._fall_back(reason, lambda: method(*args, **kwargs)))

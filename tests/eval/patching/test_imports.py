@@ -223,3 +223,17 @@ def test_the_table_has_sound_entries():
             for source in known.sources:
                 assert len(source.fingerprint) == 64
                 assert len(source.commit) == 40
+
+
+@pytest.mark.parametrize(
+    "drop_in", sorted({known.drop_in for library in LIBRARIES for known in library.functions}), ids=str
+)
+def test_every_drop_in_imports(drop_in):
+    module, _, name = drop_in.partition(":")
+    needs = {"torch": ("torchmetrics", "torcheval", "torchnet", "mlgcn", "addgcn", "birdset", "clip_benchmark", "oltr")}
+    for package, modules in needs.items():
+        if module in modules:
+            pytest.importorskip(package)
+    if module == "mmpretrain":
+        pytest.importorskip("mmengine")
+    assert callable(getattr(importlib.import_module(f"vltr_eval.compat.{module}"), name))
