@@ -3,6 +3,8 @@
 from vltr_eval._base.build import build_info  # the first import, because it explains a missing core
 
 # isort: split
+from typing import TYPE_CHECKING, Any
+
 from vltr_eval import distributed
 from vltr_eval._base.ranks import RankFailure
 from vltr_eval._base.version import __version__
@@ -44,6 +46,9 @@ from vltr_eval.metrics.topk import topk_accuracy
 from vltr_eval.page.details import ClassDetails
 from vltr_eval.priors.weights import PriorWeights, prior_weights
 from vltr_eval.report.report import Report
+
+if TYPE_CHECKING:
+    from vltr_eval.patching import patch, unpatch
 
 __all__ = [
     "BootstrapResult",
@@ -88,6 +93,7 @@ __all__ = [
     "evaluate_batches",
     "expected_sampled_average_precision",
     "mean_average_precision",
+    "patch",
     "positive_ranks",
     "positive_scores",
     "precision_at_recall",
@@ -105,4 +111,18 @@ __all__ = [
     "tie_interval",
     "tie_rate",
     "topk_accuracy",
+    "unpatch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the patch when it is first used, so that ``python -m vltr_eval.patch`` finds it not yet imported."""
+    if name == "patch":
+        import vltr_eval.patch as module
+
+        return module
+    if name == "unpatch":
+        from vltr_eval.patching import unpatch
+
+        return unpatch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

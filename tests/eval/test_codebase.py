@@ -58,7 +58,7 @@ FLOORS = (
     *(("_base",), ("intervals",), ("formats",), ("page",), ("report",), ("_engine",), ("metrics",), ("priors",)),
     ("ranked_lists",),
     *(("_evaluate", "evaluator", "batches", "distributed"), ("comparison",), ("convention",), ("plot",)),
-    *(("compat",), ("program",)),
+    *(("compat",), ("patching", "patch"), ("program",)),
 )
 
 
