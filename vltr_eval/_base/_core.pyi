@@ -221,6 +221,7 @@ def count_tied_before(
     threads: int,
     progress: _Progress,
 ) -> _UInt32: ...
+
 # Curves over all thresholds
 
 def score_curves(
