@@ -180,9 +180,10 @@ def _appended(stored: Any, batch: Any) -> Any:
     batch = batch.detach()
     rows = stored.shape[0] if stored.numel() else 0
     needed = (rows + batch.shape[0]) * batch.shape[1]
-    capacity = stored.untyped_storage().nbytes() // stored.element_size()
+    own = stored.is_contiguous() and stored.storage_offset() == 0  # a caller may have put another tensor here
+    capacity = stored.untyped_storage().nbytes() // stored.element_size() if own else 0
     if needed > capacity:
-        larger = torch.empty(int(capacity * _GROWTH) + batch.numel(), dtype=stored.dtype)
+        larger = torch.empty(max(needed, int(capacity * _GROWTH) + batch.numel()), dtype=stored.dtype)
         larger[: stored.numel()] = stored.reshape(-1)
         stored = larger
     stored = stored.as_strided((rows + batch.shape[0], batch.shape[1]), (batch.shape[1], 1))

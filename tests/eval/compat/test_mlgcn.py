@@ -193,6 +193,16 @@ def test_meters_grow_reset_and_copy():
     assert meter.scores.shape == (8, 1)
 
 
+def test_stored_tensors_may_be_replaced():
+    """Forks gather the rows of all ranks into meter.scores and meter.targets before value()."""
+    scores, targets = torch.rand(3, 8), torch.ones(3, 8, dtype=torch.int64)
+    meter = AveragePrecisionMeter()
+    meter.scores, meter.targets = scores.T[2:], targets.T[2:]
+    meter.add(torch.zeros(1, 3), torch.zeros(1, 3))
+    assert torch.equal(meter.scores, torch.cat([scores.T[2:], torch.zeros(1, 3)]))
+    assert meter.targets.sum() == 18
+
+
 def test_empty_meters_have_no_predictions_to_rank():
     meter = AveragePrecisionMeter()
     meter.add(torch.empty(0, 3), torch.empty(0, 3))
