@@ -5,9 +5,11 @@
 #include "core/large_array.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/class_path.hpp"
+#include "cpu/common_thresholds.hpp"
 #include "cpu/count_reached.hpp"
 #include "cpu/label_cells.hpp"
 #include "cpu/rank_scan.hpp"
+#include "cpu/row_ranks.hpp"
 #include "cpu/tied_before.hpp"
 #include "cpu/trial_average.hpp"
 #include "cpu/weighted_average_precision.hpp"
@@ -104,6 +106,62 @@ py::array count_tied_before(const Matrix& scores, const IntArray& offset, const 
   return to_numpy(Call(threads, progress)([&](const cpu::Runner& runner) {
     return cpu::count_tied_before(scores, positives, given, {start.data(), start.size()}, runner);
   }));
+}
+
+LaneColumn to_lanes(const py::array& values, const Matrix& scores) {
+  return with_element_type(scores.dtype, [&](auto tag) -> LaneColumn {
+    using Lane = LaneOf<typename decltype(tag)::type>;
+    const auto lanes = values.cast<NumberArray<Lane>>();
+    return TableColumn<Lane>(lanes.data(), lanes.data() + lanes.size());
+  });
+}
+
+py::array count_at_common(const Matrix& scores, const py::array& thresholds, bool pooled, int threads,
+                          const py::object& progress) {
+  const LaneColumn lanes = to_lanes(thresholds, scores);
+  const std::int64_t count = std::visit(
+      [](const auto& values) {
+        const bool rises = std::is_sorted(values.begin(), values.end());
+        if (!rises || std::any_of(values.begin(), values.end(), [](auto lane) { return lane != lane; })) {
+          throw py::value_error("thresholds: expected numbers that rise");
+        }
+        return values.count();
+      },
+      lanes);
+  Array<std::int64_t> counts = Call(threads, progress)(
+      [&](const cpu::Runner& runner) { return cpu::count_at_common(scores, lanes, pooled, runner); });
+  return to_numpy(std::move(counts), {pooled ? 1 : static_cast<py::ssize_t>(scores.cols), count + 1});
+}
+
+// Positives by row: classes that rise within each row.
+cpu::Positives to_row_positives(const IntArray& offset, const RowArray& classes, const Matrix& scores) {
+  return to_positives(offset, classes, scores.cols, scores.rows);
+}
+
+py::array count_in_rows(const Matrix& scores, const IntArray& offset, const RowArray& classes, const py::array& bounds,
+                        int threads, const py::object& progress) {
+  const cpu::Positives positives = to_row_positives(offset, classes, scores);
+  const LaneColumn lanes = to_lanes(bounds, scores);
+  if (std::visit([](const auto& values) { return values.count(); }, lanes) != positives.rows.count()) {
+    throw py::value_error("bounds: expected one for each positive");
+  }
+  return to_numpy(Call(threads, progress)(
+      [&](const cpu::Runner& runner) { return cpu::count_in_rows(scores, positives, lanes, runner); }));
+}
+
+py::tuple top_of_rows(const Matrix& scores, const IntArray& offset, const RowArray& classes, std::int64_t k,
+                      int preference, int threads, const py::object& progress) {
+  if (k < 1 || k > scores.cols || preference < 0 || preference > static_cast<int>(cpu::Preference::kPositive)) {
+    throw py::value_error("k: expected 1 to the number of classes, and a preference");
+  }
+  const cpu::Positives positives = to_row_positives(offset, classes, scores);
+  cpu::TopCells top = Call(threads, progress)([&](const cpu::Runner& runner) {
+    return cpu::top_of_rows(scores, positives, k, static_cast<cpu::Preference>(preference), runner);
+  });
+  const std::vector<py::ssize_t> shape{scores.rows, k};
+  py::object score =
+      std::visit([&](auto&& values) -> py::object { return to_numpy(std::move(values), shape); }, std::move(top.score));
+  return py::make_tuple(to_numpy(std::move(top.cls), shape), score, to_numpy(std::move(top.hit), shape));
 }
 
 // A metric of each class without the table of the classes, which takes time and memory where positives are many.
@@ -344,6 +402,19 @@ void bind_evaluation(py::module_& module) {
       "progress"_a,
       "Returns, for each positive at one of the thresholds (descending), the negatives of its class with the same "
       "score and a lower row. Those of threshold k begin at start[k], in row order.");
+
+  module.def("count_at_common", &count_at_common, "scores"_a, "thresholds"_a, "pooled"_a, "threads"_a, "progress"_a,
+             "Returns the known cells of each class, or of all together, by the number of the rising thresholds that "
+             "they reach.");
+  module.def("count_in_rows", &count_in_rows, "scores"_a, "offset"_a, "classes"_a, "bounds"_a, "threads"_a,
+             "progress"_a,
+             "Returns, for each positive, the known negatives of its row that reach its bound. Positives are listed by "
+             "row.");
+  module.def(
+      "top_of_rows", &top_of_rows, "scores"_a, "offset"_a, "classes"_a, "k"_a, "preference"_a, "threads"_a,
+      "progress"_a,
+      "Returns the classes, scores and labels of the k best known cells of each row, by class. Class -1 fills up. "
+      "The preference among equal scores: 0 low classes, 1 high classes, 2 negatives, 3 positives.");
 
   module.def("average_precision", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,
                                      const IntArray& tied, std::int64_t num_rows, int threads) {

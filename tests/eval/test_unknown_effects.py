@@ -459,6 +459,10 @@ def calls_of_the_core(scores, positives):
     of_table = () if table.unknown is None else (table.unknown,)
     groups = np.arange(matrix.num_classes)
     start = np.concatenate([[0], np.cumsum(table.positives_at())])
+    order = np.argsort(rows, kind="stable")
+    classes = np.repeat(np.arange(matrix.num_classes, dtype=np.uint32), np.diff(offset))[order]
+    by_row = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(scores)))])
+    own = scores[rows[order], classes]
     low, high = (np.full(matrix.num_classes, value, np.float32) for value in (0.0, 1.0))
     return {
         "rank_scan": lambda: _core.rank_scan(known, offset, rows, 3, 1, True, None, 1, None),
@@ -467,6 +471,9 @@ def calls_of_the_core(scores, positives):
         "weighted_average_precision": lambda: _core.weighted_average_precision(known, offset, rows, weights[0], 1),
         "weighted_average_precisions": lambda: _core.weighted_average_precisions(known, offset, rows, weights, 1),
         "count_tied_before": lambda: _core.count_tied_before(known, offset, rows, columns[:2], start, 1, None),
+        "count_at_common": lambda: _core.count_at_common(known, np.float32([0.3, 0.5]), False, 1, None),
+        "count_in_rows": lambda: _core.count_in_rows(known, by_row, classes, own, 1, None),
+        "top_of_rows": lambda: _core.top_of_rows(known, by_row, classes, 2, 0, 1, None),
         "calibration_sums": lambda: (
             Calibration(5, len(scores), _core.calibration_sums(known, offset, rows, 5, 1, None)).sums
         ),

@@ -233,6 +233,18 @@ def score_curves(
     progress: _Progress,
 ) -> list[tuple[_Int64, NDArray[Any], _Int64, _Int64, _Int64]]: ...
 
+# Thresholds of all classes, and ranks within rows
+
+def count_at_common(
+    scores: Matrix, thresholds: NDArray[Any], pooled: bool, threads: int, progress: _Progress
+) -> _Int64: ...
+def count_in_rows(
+    scores: Matrix, offset: _Int64, classes: _UInt32, bounds: NDArray[Any], threads: int, progress: _Progress
+) -> _UInt32: ...
+def top_of_rows(
+    scores: Matrix, offset: _Int64, classes: _UInt32, k: int, preference: int, threads: int, progress: _Progress
+) -> tuple[_Int32, NDArray[Any], _UInt8]: ...
+
 # Details of single classes
 
 def class_extremes(

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from vltr_eval.convention.measures import (
     Measure,
+    above_zero,
     d_prime,
     difficult_misused,
     first_rows,
     over_cells,
     over_classes,
     over_rows,
+    padded,
     roc,
     sampled,
     top_of_rows,
@@ -367,16 +369,16 @@ CONVENTIONS: tuple[Convention, ...] = (
         (Use("MAP", _YOUTUBE, note="random.seed(0) shuffles equal scores"),),
         top_of_rows(pooled=False),
     ),
-    _of_classes(
+    Convention(
         "retrieval-above-zero",
         "step AP, positives of score 0 or less are negatives",
         "step",
         "A positive with a score of at most 0 becomes a negative; then the mean of the precision at each positive.",
-        lambda values, order: values.step(order),
-        [Use("retrieval_average_precision, a class as a query", "torchmetrics 1.9.0", note="torch.topk orders ties")],
-        absent="zero",
-        ties="unstable",
-        view=lambda m: m.above_zero(),
+        "zero",
+        "unstable",
+        "none",
+        (Use("retrieval_average_precision, a class as a query", "torchmetrics 1.9.0", note="torch.topk orders ties"),),
+        above_zero,
     ),
     # Weighted
     _of_classes(
@@ -684,39 +686,41 @@ CONVENTIONS: tuple[Convention, ...] = (
         over_cells(lambda values: float(values.binned(100)[0]), "outside"),
     ),
     # Padded
-    _of_classes(
+    Convention(
         "padded",
         "padded cmAP: 5 rows of ones added",
         "padded",
         "Five rows with score 1 and every label are added; then step AP, averaged over classes.",
-        lambda values, order: values.step(order),
-        [
+        "padding",
+        "joined",
+        "none",
+        (
             Use("padded_cmap", "Kaggle BirdCLEF 2023, evaluation page"),
             Use("padded_cmap", "jhuus/HawkEars core/metrics.py"),
-        ],
-        absent="padding",
-        view=lambda m: m.padded("none", 1.0, True),
+        ),
+        padded("none", 1.0, True),
     ),
-    _of_classes(
+    Convention(
         "padded-sigmoid",
         "padded cmAP, sigmoid if outside 0..1",
         "padded",
         "Five rows with score 1 and every label are added; then step AP, averaged over classes.",
-        lambda values, order: values.step(order),
-        [Use("pcmAP", _BIRDSET, note="pads before the sigmoid")],
-        absent="padding",
-        squash="outside",
-        view=lambda m: m.padded("outside", 1.0, True),
+        "padding",
+        "joined",
+        "outside",
+        (Use("pcmAP", _BIRDSET, note="pads before the sigmoid"),),
+        padded("outside", 1.0, True),
     ),
-    _of_classes(
+    Convention(
         "padded-zeros",
         "padded cmAP, copies of 2026: 5 rows of zeros added",
         "padded",
         "Five rows with score 0 and no label are added; then step AP, averaged over classes with positives.",
-        lambda values, order: values.step(order),
-        [Use("padded_cmap", "copies in Kaggle repositories of 2026", note="the name of another metric")],
-        absent="left out",
-        view=lambda m: m.padded("none", 0.0, False),
+        "left out",
+        "joined",
+        "none",
+        (Use("padded_cmap", "copies in Kaggle repositories of 2026", note="the name of another metric"),),
+        padded("none", 0.0, False),
     ),
     # Multi-class
     _of_classes(

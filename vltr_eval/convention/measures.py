@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from vltr_eval._base.arrays import Matrix, as_columns, borrow_matrix, to_host
 from vltr_eval._engine.labels import Positives
-from vltr_eval.convention.values import ClassValues
+from vltr_eval.convention.values import TRANSFORMS, ClassValues
 from vltr_eval.intervals.distributions import normal_inverse
 from vltr_eval.metrics.sampled import sampled_average_precision
-from vltr_eval.metrics.tie_orders import positive_ranks
 
 __all__ = ["Measure", "Measures", "Outcome"]
 
@@ -99,17 +98,34 @@ class Measures:
         return np.flatnonzero(self.positives.labels_per_row() == 0)
 
     @property
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest score."""
+
+        def look() -> tuple[float, float]:
+            ends = [(block.min(), block.max()) for block in self._blocks() if block.size]
+            return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+
+        return self.once("extremes", look)
+
+    @property
     def is_outside(self) -> bool:
         """Whether a score is below 0 or above 1, which makes torchmetrics take a sigmoid."""
+        low, high = self.extremes
+        return low < 0 or high > 1
 
-        def look() -> bool:
-            return any(
-                bool((block < 0).any() or (block > 1).any())
-                for shard in self.matrix.shards
-                for block in np.array_split(as_columns(shard).to_numpy(), max(1, shard.nbytes >> 24))
-            )
+    def num_beyond(self, low: float, high: float) -> int:
+        """The scores that are at most one number or at least the other."""
+        lowest, highest = self.extremes
+        found = 0
+        for block in self._blocks() if lowest <= low or highest >= high else ():
+            found += int(np.count_nonzero(block <= low)) + int(np.count_nonzero(block >= high))
+        return found
 
-        return self.once("outside", look)
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """The scores in blocks that a cache holds."""
+        for shard in self.matrix.shards:
+            rows = as_columns(shard).to_numpy()
+            yield from np.array_split(rows, max(1, min(len(rows), rows.nbytes >> 18)))
 
     @property
     def cells(self) -> np.ndarray:
@@ -121,39 +137,23 @@ class Measures:
 
         return self.once("cells", read)
 
-    @property
-    def flags(self) -> np.ndarray:
-        """(N, C) bool, True for a positive."""
-
-        def spread() -> np.ndarray:
-            flags = np.zeros((self.matrix.num_rows, self.num_classes), bool)
-            flags[self.positives.rows, np.repeat(np.arange(self.num_classes), self.positives.counts)] = True
-            return flags
-
-        return self.once("flags", spread)
-
-    @property
-    def known(self) -> np.ndarray | None:
-        """(N, C) bool, or None if every cell is known."""
-        unknown = self.positives.unknown
-        if unknown is None:
-            return None
-        return self.once("known", lambda: ~np.column_stack([unknown.flags_of(c) for c in range(self.num_classes)]))
-
     # Views: the values of the input, or of another one that is made from it
-
-    def values(self, cells: Any, labels: Any, mask: Any = None) -> ClassValues:
-        return ClassValues(cells, labels, mask=mask, threads=self.threads)
 
     @property
     def raw(self) -> ClassValues:
         """The scores as they are."""
-        return self.once("raw", lambda: self.values([*self.matrix.shards], self.positives))
+        shards = [*self.matrix.shards]
+        return self.once("raw", lambda: ClassValues(shards, self.positives, threads=self.threads))
 
     @property
     def sigmoid(self) -> ClassValues:
         """The sigmoid of the scores in float32, or in their own format if that is shorter."""
         return self.raw.after(_HALF_DTYPES.get(self.matrix.dtype, "sigmoid"))
+
+    def sigmoid_of(self, scores: np.ndarray) -> np.ndarray:
+        """The sigmoid of other scores, as `sigmoid` computes it."""
+        values: np.ndarray = TRANSFORMS[_HALF_DTYPES.get(self.matrix.dtype, "sigmoid")](scores)
+        return values
 
     @property
     def squashed(self) -> ClassValues:
@@ -164,91 +164,27 @@ class Measures:
         """The values under a rule: "none", "outside" or "always"."""
         return {"none": lambda: self.raw, "outside": lambda: self.squashed, "always": lambda: self.sigmoid}[squash]()
 
-    def padded(self, squash: str, score: float, positive: bool, rows: int = 5) -> ClassValues:
-        """The values with further rows of one score, positive or negative in every class."""
-
-        def compute() -> ClassValues:
-            shape = (rows, self.num_classes)
-            cells = np.concatenate([self.cells, np.full(shape, score, self.cells.dtype)])
-            flags = np.concatenate([self.flags, np.full(shape, positive)])
-            mask = None if self.known is None else np.concatenate([self.known, np.ones(shape, bool)])
-            values = self.values(cells, flags, mask)
-            return values.after("sigmoid") if squash == "outside" and self.is_outside else values
-
-        return self.once(("padded", squash, score, positive, rows), compute)
-
-    def flat(self, squash: str) -> ClassValues:
-        """All cells as one class."""
-
-        def compute() -> ClassValues:
-            mask = None if self.known is None else self.known.reshape(-1, 1)
-            values = self.values(self.cells.reshape(-1, 1), self.flags.reshape(-1, 1), mask)
-            return values.after("sigmoid") if squash == "outside" and self.is_outside else values
-
-        return self.once(("flat", squash), compute)
-
-    def by_row(self, squash: str) -> ClassValues:
-        """The rows as classes, and the classes as rows."""
-
-        def compute() -> ClassValues:
-            mask = None if self.known is None else self.known.T
-            values = self.values(np.ascontiguousarray(self.cells.T), self.flags.T, mask)
-            return values.after("sigmoid") if squash == "outside" and self.is_outside else values
-
-        return self.once(("by row", squash), compute)
-
-    def above_zero(self) -> ClassValues:
-        """Positives with a score of at most 0 as negatives."""
-
-        def compute() -> ClassValues:
-            return self.values(self.cells, self.flags & (self.cells > 0), self.known)
-
-        return self.once("above zero", compute)
-
     def last_label(self, softmax: bool) -> ClassValues:
         """One label for each labelled row, the highest class of its labels."""
 
         def compute() -> ClassValues:
-            labelled = self.flags.any(axis=1)
-            flags, cells = self.flags[labelled], self.cells[labelled]
-            last = flags.shape[1] - 1 - np.argmax(flags[:, ::-1], axis=1)
-            one = np.zeros(flags.shape, bool)
-            one[np.arange(len(one)), last] = True
+            last = np.full(self.matrix.num_rows, -1)
+            classes = np.repeat(np.arange(self.num_classes), self.positives.counts)
+            last[self.positives.rows] = classes  # classes ascend, and the last assignment stays
+            labelled = last >= 0
+            cells = self.cells if labelled.all() else self.cells[labelled]
             if softmax and self.is_outside:
                 shifted = cells.astype(np.float32)
                 shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
                 cells = shifted / shifted.sum(axis=1, keepdims=True, dtype=np.float32)
-            return self.values(cells, one)
+            rows = np.arange(len(cells), dtype=np.uint32)
+            order = np.argsort(last[labelled], kind="stable")
+            counts = np.bincount(last[labelled], minlength=self.num_classes)
+            indptr = np.concatenate([[0], np.cumsum(counts)])
+            one = Positives(len(cells), self.num_classes, indptr, rows[order])
+            return ClassValues(cells, one, threads=self.threads)
 
         return self.once(("last label", softmax and self.is_outside), compute)
-
-    def top(self, ties: str) -> tuple[ClassValues, np.ndarray, np.ndarray]:
-        """The values of the best ``top_k`` cells of each row, the cells, and their flags.
-
-        Equal scores at the end of a row's list leave open which of them are in it. "worst" takes the negatives alone,
-        "best" the positives alone, so every choice lies between.
-        """
-
-        def compute() -> tuple[ClassValues, np.ndarray, np.ndarray]:
-            k, cells, flags = self.top_k, self.cells, self.flags
-            known = np.ones(cells.shape, bool) if self.known is None else self.known
-            if k >= self.num_classes:
-                kept = known
-            else:
-                lowest = np.finfo(np.float64).min if cells.dtype.kind != "f" else -np.inf
-                ranked = cells if self.known is None else np.where(known, cells, lowest)
-                limit = np.partition(ranked, self.num_classes - k, axis=1)[:, self.num_classes - k, None]
-                kept = ranked >= limit
-                crowded = kept.sum(axis=1, keepdims=True) > k
-                open_cells = crowded & (ranked == limit)
-                if ties == "worst":
-                    kept &= ~(open_cells & flags)
-                elif ties == "best":
-                    kept &= ~(open_cells & ~flags)
-                kept &= known
-            return self.values(cells, flags & kept, kept), kept, flags & kept
-
-        return self.once(("top", self.top_k, ties if self.top_k < self.num_classes else ""), compute)
 
     def rounded(self, transform: str) -> Measures:
         """The measures of scores that are rounded, or squashed, by a transform of `ClassValues.after`."""
@@ -341,7 +277,7 @@ def over_cells(value: Callable[[ClassValues], float], squash: str = "none") -> M
     """A measure: the value of all cells as one class."""
 
     def measure(m: Measures) -> Outcome:
-        found = value(m.flat(squash))
+        found = value(m.view(squash).pooled())
         return Outcome(found, found, found)
 
     return measure
@@ -354,7 +290,7 @@ def over_rows(ties: str, absent: str, squash: str = "none") -> Measure:
         if absent == "nan" and len(m.unlabelled):
             row = int(m.unlabelled[0])
             return _undefined(f"nan: {len(m.unlabelled):,} rows without labels, the first is row {row}")
-        seen = m.by_row(squash)
+        seen = m.view(squash).transposed()
         return by_order(ties, lambda order: mean_of(seen.step(order), absent))
 
     return measure
@@ -369,18 +305,51 @@ def unlabelled_last(absent: str) -> Measure:
     return over_classes(curve, ties="unstable", absent=absent)
 
 
+def _precisions(values: ClassValues, order: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The number of each positive within its class, from 1, its precision and its class; descending in score."""
+    indptr, precision = values._precision(order)  # of the same package
+    counts = np.diff(indptr)
+    number = np.arange(len(precision)) - np.repeat(indptr[:-1], counts) + 1
+    return number, precision, np.repeat(np.arange(len(counts)), counts)
+
+
 def first_rows(limit: int) -> Measure:
     """A measure: precision at the positives among the first rows, over at most so many positives; absent is 1."""
 
     def measure(m: Measures) -> Outcome:
-        def values(order: str) -> np.ndarray:
-            ranked = positive_ranks(m.cells, m.positives, order=order, threads=m.threads)
-            counts = ranked.num_positives
-            found = np.where(ranked.ranks <= limit, ranked.precision(), 0.0)
-            sums = np.add.reduceat(np.append(found, 0.0), ranked.indptr[:-1])
-            return np.where(counts > 0, sums / np.clip(counts, 1, limit), np.nan)
+        number, precision, classes = _precisions(m.raw, "rows")
+        counts = m.positives.counts
+        inside = number / precision < limit + 0.5
+        sums = np.bincount(classes, weights=np.where(inside, precision, 0.0), minlength=m.num_classes)
+        value = mean_of(np.where(counts > 0, sums / np.clip(counts, 1, limit), np.nan), "one")
+        return Outcome(value, value, value)
 
-        value = mean_of(m.once(("first", limit), lambda: values("rows")), "one")
+    return measure
+
+
+def above_zero(m: Measures) -> Outcome:
+    """A measure: positives with a score of at most 0 are negatives. They rank behind the others, and change no rank."""
+    table = m.raw.table
+    of_class = np.repeat(np.arange(m.num_classes), np.diff(table.indptr))
+    weights = np.where(table.thresholds > 0, table.positives_at(), 0)
+    kept = np.bincount(of_class, weights=weights, minlength=m.num_classes)
+
+    def mean(order: str) -> float:
+        number, precision, classes = _precisions(m.raw, order)
+        sums = np.bincount(classes, np.where(number <= kept[classes], precision, 0.0), m.num_classes)
+        return mean_of(np.divide(sums, kept, out=np.full(m.num_classes, np.nan), where=kept > 0), "zero")
+
+    return by_order("unstable", mean)
+
+
+def padded(squash: str, score: float, positive: bool) -> Measure:
+    """A measure: step AP with five further rows of one score, positive or negative in every class."""
+
+    def measure(m: Measures) -> Outcome:
+        shown = score
+        if squash == "outside" and m.is_outside:  # the padding passes the sigmoid, too
+            shown = float(m.sigmoid_of(np.array([score], np.float32))[0])
+        value = mean_of(m.view(squash).padded(5, shown, positive), "padding" if positive else "left out")
         return Outcome(value, value, value)
 
     return measure
@@ -390,22 +359,13 @@ def top_of_rows(pooled: bool) -> Measure:
     """A measure of YouTube-8M: the best cells of each row, of each class or in one list."""
 
     def measure(m: Measures) -> Outcome:
-        counts = m.positives.counts
-
         def mean(order: str) -> float:
-            top, kept, flags = m.top(order)
             if pooled:
-                chosen = m.once(
-                    ("pool", m.top_k, order if m.top_k < m.num_classes else ""),
-                    lambda: m.values(m.cells[kept].reshape(-1, 1), flags[kept].reshape(-1, 1)),
-                )
-                found = int(chosen.num_positives[0])
-                return float(chosen.step(order)[0]) * found / int(counts.sum()) if found else 0.0
-            with np.errstate(invalid="ignore"):
-                values = np.nan_to_num(top.step(order)) * top.num_positives / counts
-            return mean_of(values, "left out")
+                return m.raw.gap(m.top_k, order)
+            return mean_of(m.raw.top_n(m.top_k, order), "left out")
 
-        return by_order("shuffled", mean)
+        low, high = mean("worst"), mean("best")
+        return Outcome(low, max(low, high), mean("threshold") if low < high else low)
 
     return measure
 

@@ -24,7 +24,8 @@ _LOGIT_OF_ZERO = -88.73
 """Below, it is 0 in float32."""
 
 # The conventions whose value under other number formats is compared.
-_OF_FORMATS = ("step-joined-zero", "step-joined-left-out", "step-rows-zero")
+_OF_FORMATS = ("step-joined-zero", "step-joined-left-out")
+_OF_SIGMOID = (*_OF_FORMATS, "step-rows-zero")
 
 
 def conventions(
@@ -143,7 +144,6 @@ def _checked_numbers(find: Any) -> tuple[Any, ...]:
 def _facts(m: Measures) -> dict[str, Any]:
     table, positives = m.raw.table, m.positives
     low, high = (_LOGIT_OF_ZERO, _LOGIT_OF_ONE) if m.is_outside else (0.0, 1.0)
-    saturated = int(np.count_nonzero(m.cells >= high)) + int(np.count_nonzero(m.cells <= low))
     unknown = 0 if positives.unknown is None else int(positives.unknown.counts.sum())
     return {
         "rows": m.matrix.num_rows,
@@ -154,7 +154,7 @@ def _facts(m: Measures) -> dict[str, Any]:
         "unlabelled_rows": len(m.unlabelled),
         "unknown_cells": unknown,
         "tied_positives": int(table.tied_positives().sum()),
-        "saturated": saturated,
+        "saturated": m.num_beyond(low, high),
         "outside": m.is_outside,
         "dtype": m.matrix.dtype,
         "top_k": m.top_k,
@@ -179,7 +179,7 @@ def _other_formats(m: Measures, values: Sequence[ConventionValue]) -> tuple[list
     for name in _formats(m):
         changed = False
         other = m.rounded(name)
-        for key in _OF_FORMATS:
+        for key in _OF_SIGMOID if name == "sigmoid" else _OF_FORMATS:
             base = by_key[key]
             outcome = base.convention.measure(other)
             if abs(outcome.low - base.low) > 1e-12 and not outcome.why:
@@ -192,18 +192,10 @@ def _other_formats(m: Measures, values: Sequence[ConventionValue]) -> tuple[list
 
 def _class_values(m: Measures) -> dict[str, np.ndarray]:
     """The values of each class that `find` averages by other rules."""
-    orders = {"threshold": "ties joined", "rows": "row order", "reversed": "reversed row order"}
-    orders |= {"worst": "negatives first", "best": "positives first"}
-    views = {"": m.raw} | ({" after a sigmoid": m.squashed} if m.is_outside else {})
-    found = {
-        f"step AP{what}, {words}": values.step(order)
-        for what, values in views.items()
-        for order, words in orders.items()
-    }
-    found |= {
-        f"envelope AP{what}, {words}": values.envelope(order)
-        for what, values in views.items()
-        for order, words in orders.items()
-        if order in ("worst", "best")
-    }
+    orders = {"threshold": "ties joined", "worst": "negatives first", "best": "positives first"}
+    rows = {"rows": "row order", "reversed": "reversed row order"}
+    found = {f"step AP, {words}": m.raw.step(order) for order, words in (orders | rows).items()}
+    if m.is_outside:
+        found |= {f"step AP after a sigmoid, {words}": m.squashed.step(order) for order, words in orders.items()}
+    found |= {f"envelope AP, {words}": m.raw.envelope(order) for order, words in orders.items()}
     return found

@@ -1,22 +1,33 @@
 """The average precision of each class under every definition that published code uses.
 
 `ClassValues` computes the values. Its callers decide what a class without positives counts in a mean.
+
+All of them follow from few passes over the scores: the rank table; the cells that reach thresholds of all classes; the
+order of rows within mixed ties; and the best cells of each row. A transform of the scores moves thresholds alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from vltr_eval._base.arrays import as_columns, borrow_matrix, to_host
+from vltr_eval._base.arrays import Matrix, as_columns, borrow_matrix, to_host
 from vltr_eval._engine.inputs import read_matrix_and_positives
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.positive_ranks import TIE_ORDERS
+from vltr_eval._engine.positive_ranks import (
+    TIE_ORDERS,
+    PositiveRanks,
+    interpolated_within,
+    means_within,
+    rank_positives,
+)
 from vltr_eval._engine.rank_scan import rank_scan
-from vltr_eval._engine.rank_table import RankTable
-from vltr_eval.metrics.tie_orders import positive_ranks
+from vltr_eval._engine.rank_table import PositiveScores, RankTable
+from vltr_eval._engine.score_counts import count_at_common, count_in_rows, top_of_rows
+from vltr_eval.convention.transforms import TRANSFORMS, Transform
 
 __all__ = ["TIES", "TRANSFORMS", "ClassValues"]
 
@@ -24,42 +35,13 @@ TIES = ("threshold", *TIE_ORDERS)
 
 T = TypeVar("T")
 
-
-def _sigmoid(scores: np.ndarray) -> np.ndarray:
-    """The float32 sigmoid, 1 / (1 + exp(-x)) with each step rounded to float32, as torch computes it on a CPU."""
-    with np.errstate(over="ignore"):
-        grown = np.exp(-scores.astype(np.float32).astype(np.float64)).astype(np.float32)
-    values: np.ndarray = np.float32(1) / (np.float32(1) + grown)
-    return values
-
-
-def _float16(scores: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        values: np.ndarray = scores.astype(np.float16).astype(np.float32)
-    return values
-
-
-def _float32(scores: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        values: np.ndarray = scores.astype(np.float32)
-    return values
-
-
-def _bfloat16(scores: np.ndarray) -> np.ndarray:
-    bits = _float32(scores).view(np.uint32).astype(np.uint64)
-    rounded = bits + 0x7FFF + (bits >> np.uint64(16) & np.uint64(1)) & np.uint64(0xFFFF0000)  # half to even
-    values: np.ndarray = rounded.astype(np.uint32).view(np.float32)
-    return values
-
-
-# Names of what may happen to scores before they are ranked. All are monotone: they can only make scores equal.
-TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "float32": _float32,
-    "float16": _float16,
-    "bfloat16": _bfloat16,
-    "sigmoid": lambda scores: _sigmoid(_float32(scores)),
-    "sigmoid-float16": lambda scores: _float16(_sigmoid(_float16(scores))),
-    "sigmoid-bfloat16": lambda scores: _bfloat16(_sigmoid(_bfloat16(scores))),
+# Which of equal scores at the end of a row's best cells are taken, by the order of ties.
+_PREFERENCES = {
+    "threshold": "low class",
+    "rows": "low class",
+    "reversed": "high class",
+    "worst": "negative",
+    "best": "positive",
 }
 
 
@@ -98,13 +80,13 @@ class ClassValues:
             positives = Positives(
                 matrix.num_rows, matrix.num_classes, positives.indptr, positives.rows, positives.unknown
             )
-        self._matrix = matrix
+        self._matrix: Matrix = matrix
         self._positives = positives
         self._threads = threads
         self._kept: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
-        return f"<ClassValues of {self._matrix.num_rows} rows and {self._matrix.num_classes} classes>"
+        return f"<{type(self).__name__} of {len(self.num_positives)} classes>"
 
     def _once(self, key: Any, compute: Callable[[], T]) -> T:
         if key not in self._kept:
@@ -128,6 +110,37 @@ class ClassValues:
     def table(self) -> RankTable:
         """The rank table."""
         return self._once("table", lambda: rank_scan(self._matrix, self._positives, threads=self._threads).table)
+
+    def _whole(self) -> ClassValues:
+        """These values from a matrix of scores; it is made where nothing shorter will do."""
+        return self
+
+    def _ordered(self, order: str) -> PositiveRanks:
+        """Ranks of the positives under "rows" or "reversed"."""
+        return rank_positives(self._matrix, self._positives, self.table, order, threads=self._threads)
+
+    def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
+        """Negatives of each class that reach each of the ascending thresholds: (C, n) int64."""
+        reached = count_at_common(self._matrix, self._positives, thresholds, threads=self._threads)
+        negatives: np.ndarray = reached - self._positives_at(thresholds)
+        return negatives
+
+    def _positives_at(self, thresholds: np.ndarray) -> np.ndarray:
+        """Positives of each class that reach each of the ascending thresholds: (C, n) int64."""
+        table, width = self.table, len(thresholds) + 1
+        place = np.searchsorted(thresholds, table.thresholds, side="right")
+        place += np.repeat(np.arange(table.num_classes) * width, np.diff(table.indptr))
+        counts = np.bincount(place, weights=table.positives_at(), minlength=table.num_classes * width)
+        counts = counts.reshape(-1, width)[:, ::-1]
+        reached: np.ndarray = np.cumsum(counts, axis=1)[:, -2::-1].astype(np.int64)
+        return reached
+
+    @property
+    def _is_double(self) -> bool:
+        """Whether float32 does not hold all scores."""
+        return self._matrix.dtype in ("float64", "int32", "uint32", "int64", "uint64")
+
+    # The matrix, for what is computed from a copy
 
     @property
     def _cells(self) -> np.ndarray:
@@ -154,53 +167,43 @@ class ClassValues:
             return np.ones((self._matrix.num_rows, self._matrix.num_classes), bool)
         return ~np.column_stack([unknown.flags_of(c) for c in range(self._matrix.num_classes)])
 
-    # Points of the curve: the positives at or above each, and its precision
+    def _with(self, cells: Any, labels: Any, mask: Any = None) -> ClassValues:
+        return ClassValues(cells, labels, mask=mask, threads=self._threads)
 
-    def _points(self, ties: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(C + 1,) offsets, and the positives reached and the precision at each point, descending in score."""
+    # Values of each class
+
+    def _precision(self, ties: str) -> tuple[np.ndarray, np.ndarray]:
+        """(C + 1,) offsets, and the precision at each positive, descending in score: (P,) float64."""
         if ties not in TIES:
             raise ValueError(f"ties: expected one of {', '.join(TIES)}, got {ties!r}")
 
-        def compute() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def compute() -> tuple[np.ndarray, np.ndarray]:
+            table = self.table
             if ties == "threshold":
-                table = self.table
-                return table.indptr, table.tp, table.tp / (table.tp + table.fp)
-            ranks = positive_ranks(self._cells, self._positives, order=ties, threads=self._threads)
-            number = np.arange(len(ranks.ranks)) - np.repeat(ranks.indptr[:-1], ranks.num_positives) + 1
-            return ranks.indptr, number, ranks.precision()
+                reached = table.tp + table.fp
+                indptr = np.concatenate([[0], np.cumsum(table.num_positives)])
+                return indptr, np.repeat(table.tp / reached, table.positives_at())
+            if ties in ("rows", "reversed") and table.tied.any():
+                ranks = self._ordered(ties)
+            else:
+                ranks = rank_positives(self._matrix, self._positives, table, "worst" if ties == "worst" else "best")
+            return ranks.indptr, ranks.precision()
 
-        return self._once(("points", ties), compute)
-
-    def _per_class(self, function: Callable[..., float], indptr: np.ndarray, *columns: np.ndarray) -> np.ndarray:
-        out = np.full(len(indptr) - 1, np.nan)
-        for c in np.flatnonzero(self.num_positives > 0):
-            part = slice(indptr[c], indptr[c + 1])
-            out[c] = function(*(column[part] for column in columns), int(self.num_positives[c]))
-        return out
+        return self._once(("precision", ties), compute)
 
     def step(self, ties: str = "threshold") -> np.ndarray:
         """Sum of (R_k - R_(k-1)) P_k over the points: the average precision of scikit-learn, and of sorting code."""
-
-        def area(tp: np.ndarray, precision: np.ndarray, positives: int) -> float:
-            return float(np.sum(np.diff(tp, prepend=0) * precision) / positives)
-
-        return self._once(("step", ties), lambda: self._per_class(area, *self._points(ties)))
+        return self._once(("step", ties), lambda: means_within(*self._precision(ties)))
 
     def plus_epsilon(self, eps: float = 1e-8, ties: str = "reversed") -> np.ndarray:
         """Precision at the positives, summed and divided by (P + eps), as ASL and ML-Decoder do."""
         positives = self.num_positives
-        with np.errstate(invalid="ignore"):
-            values: np.ndarray = self.step(ties) * positives / (positives + eps)
+        values: np.ndarray = self.step(ties) * positives / (positives + eps)
         return values
 
     def envelope(self, ties: str = "threshold") -> np.ndarray:
         """Area under the precision made non-increasing in recall: PASCAL VOC 2010 and later."""
-
-        def area(tp: np.ndarray, precision: np.ndarray, positives: int) -> float:
-            highest = np.maximum.accumulate(precision[::-1])[::-1]
-            return float(np.sum(np.diff(tp, prepend=0) * highest) / positives)
-
-        return self._once(("envelope", ties), lambda: self._per_class(area, *self._points(ties)))
+        return self._once(("envelope", ties), lambda: interpolated_within(*self._precision(ties), None))
 
     def interpolated(self, points: int = 11, ties: str = "threshold") -> np.ndarray:
         """Mean of the highest precision at recalls of at least 0, 0.1, ..., 1 (11) or 0, 0.01, ..., 1 (101).
@@ -210,18 +213,19 @@ class ClassValues:
         """
         if points not in (11, 101):
             raise ValueError(f"points: expected 11 or 101, got {points!r}")
-        recalls = np.arange(0.0, 1.1, 0.1) if points == 11 else np.linspace(0.0, 1.0, 101)
-
-        def mean(tp: np.ndarray, precision: np.ndarray, positives: int) -> float:
-            highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-            return float(np.mean(highest[np.searchsorted(tp / positives, recalls)]))
-
-        return self._once(("interpolated", points, ties), lambda: self._per_class(mean, *self._points(ties)))
+        return self._once(("interpolated", points, ties), lambda: interpolated_within(*self._precision(ties), points))
 
     def _jumps(self) -> tuple[np.ndarray, ...]:
-        """Offsets, and the counts just above and at each threshold: tp before, fp before, tp, fp."""
+        """The counts just above and at each threshold: tp before, fp before, tp, fp. And the positives of the class."""
         table = self.table
-        return table.indptr, table.tp - table.positives_at(), table.fp - table.tied, table.tp, table.fp
+        positives = np.repeat(table.num_positives, np.diff(table.indptr))
+        return table.tp - table.positives_at(), table.fp - table.tied, table.tp, table.fp, positives
+
+    def _sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums of a value at each threshold: (C,) float64, NaN without positives."""
+        counts = np.diff(self.table.indptr)
+        means: np.ndarray = means_within(self.table.indptr, values) * counts
+        return means
 
     def trapezoid(self) -> np.ndarray:
         """Area under straight lines between the points of precision and recall: `auc(recall, precision)`.
@@ -229,12 +233,13 @@ class ClassValues:
         Absent classes are NaN here; with scikit-learn 1.1 and later they are 0.5.
         """
 
-        def area(tp0: np.ndarray, fp0: np.ndarray, tp: np.ndarray, fp: np.ndarray, positives: int) -> float:
+        def compute() -> np.ndarray:
+            tp0, fp0, tp, fp, positives = self._jumps()
             # A threshold of negatives alone has no width, but it moves the point at which the next line begins.
             before = np.divide(tp0, tp0 + fp0, out=np.ones(len(tp)), where=tp0 + fp0 > 0)
-            return float(np.sum((tp - tp0) * (before + tp / (tp + fp))) / (2 * positives))
+            return self._sums((tp - tp0) * (before + tp / (tp + fp)) / (2 * positives))
 
-        return self._once("trapezoid", lambda: self._per_class(area, *self._jumps()))
+        return self._once("trapezoid", compute)
 
     def davis_goadrich(self) -> np.ndarray:
         """Area under Davis and Goadrich's interpolation between distinct scores: xgboost's aucpr.
@@ -242,7 +247,8 @@ class ClassValues:
         xgboost gives NaN for a class without negatives, too; here such a class is 1.
         """
 
-        def area(tp0: np.ndarray, fp0: np.ndarray, tp: np.ndarray, fp: np.ndarray, positives: int) -> float:
+        def compute() -> np.ndarray:
+            tp0, fp0, tp, fp, positives = self._jumps()
             slope = 1 + (fp - fp0) / (tp - tp0)  # of the positive predictions in the true ones
             offset = (fp0 - (slope - 1) * tp0) / positives
             recall0, recall = tp0 / positives, tp / positives
@@ -250,23 +256,22 @@ class ClassValues:
             log = np.zeros(len(tp))
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.log((slope * recall + offset) / (slope * recall0 + offset), out=log, where=bent)
-            return float(np.sum((recall - recall0 - np.where(bent, offset / slope * log, 0.0)) / slope))
+            return self._sums((recall - recall0 - np.where(bent, offset / slope * log, 0.0)) / slope)
 
-        return self._once("davis_goadrich", lambda: self._per_class(area, *self._jumps()))
+        return self._once("davis_goadrich", compute)
 
-    # Counts at thresholds that are the same for all classes
+    # Thresholds that are the same for all classes
 
     def _counts_at(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positives and negatives of each class that reach each of the ascending thresholds: (C, n) int64 each."""
-        cells, labels, known = self._cells, self._labels, self._known
-        found = []
-        for chosen in (labels & known, ~labels & known):
-            counts = np.empty((cells.shape[1], len(thresholds)), np.int64)
-            for c in range(cells.shape[1]):
-                column = np.sort(cells[chosen[:, c], c])
-                counts[c] = len(column) - np.searchsorted(column, thresholds)
-            found.append(counts)
-        return found[0], found[1]
+        # The thresholds of all usual calls are counted in one pass.
+        usual = self._once("usual thresholds", _usual_thresholds)
+        places = np.minimum(np.searchsorted(usual, thresholds), len(usual) - 1)
+        if not np.array_equal(usual[places], thresholds):
+            return self._positives_at(thresholds), self._negatives_at(thresholds)
+        tp = self._once("usual positives", lambda: self._positives_at(usual))
+        fp = self._once("usual negatives", lambda: self._negatives_at(usual))
+        return tp[:, places], fp[:, places]
 
     def binned(self, bins: int = 100) -> np.ndarray:
         """The step sum over equally spaced thresholds from 0 to 1: ``thresholds=`` of torchmetrics and torcheval.
@@ -276,11 +281,10 @@ class ClassValues:
 
         def compute() -> np.ndarray:
             tp, fp = self._counts_at(equal_thresholds(bins))
-            positives = self.num_positives
             precision = np.divide(tp, tp + fp, out=np.zeros(tp.shape), where=tp + fp > 0)
             new = tp - np.concatenate([tp[:, 1:], np.zeros((len(tp), 1), np.int64)], axis=1)
             with np.errstate(invalid="ignore"):
-                values: np.ndarray = np.sum(new * precision, axis=1) / positives
+                values: np.ndarray = np.sum(new * precision, axis=1) / self.num_positives
             return values
 
         return self._once(("binned", bins), compute)
@@ -292,7 +296,7 @@ class ClassValues:
         """
 
         def compute() -> np.ndarray:
-            scores = self.after("float32") if self._matrix.dtype == "float64" else self
+            scores = self.after("float32") if self._is_double else self
             found = scores._counts_at(keras_thresholds(bins))
             counts = self.num_positives, self.num_negatives
             none = np.zeros((len(counts[0]), 1), np.int64)
@@ -301,32 +305,68 @@ class ClassValues:
 
         return self._once(("davis_goadrich_binned", bins), compute)
 
-    # Other rows and cells
+    # Other rows
 
-    def _with(self, cells: np.ndarray, labels: Any, mask: Any = None) -> ClassValues:
-        return ClassValues(cells, labels, mask=mask, threads=self._threads)
+    def padded(self, rows: int = 5, score: float = 1.0, positive: bool = True) -> np.ndarray:
+        """AP with further rows of one score that are positive in every class: BirdCLEF's padded cmAP.
 
-    def padded(self, rows: int = 5, ties: str = "threshold") -> np.ndarray:
-        """AP with further rows of score 1 that are positive in every class: BirdCLEF's padded cmAP."""
+        Args:
+            rows: The number of rows.
+            score: Their score.
+            positive: Whether they are positive. Negative ones leave a class without positives NaN.
+
+        Returns:
+            The values, ties as one threshold.
+        """
 
         def compute() -> np.ndarray:
-            ones = np.ones((rows, self._matrix.num_classes), self._cells.dtype)
-            flags = np.ones(ones.shape, bool)
-            cells = np.concatenate([self._cells, ones])
-            labels = np.concatenate([self._labels, flags])
-            return self._with(cells, labels, np.concatenate([self._known, flags])).step(ties)
+            table, at = self.table, np.array([score])
+            if score == 1:  # one of the usual thresholds
+                tp0, fp0 = (counts[:, 0] for counts in self._counts_at(at))
+            else:
+                tp0, fp0 = self._positives_at(at)[:, 0], self._negatives_at(at)[:, 0]
+            more = np.where(table.thresholds <= score, rows, 0)
+            tp, fp = (table.tp + more, table.fp) if positive else (table.tp, table.fp + more)
+            sums = np.nan_to_num(self._sums(table.positives_at() * (tp / (tp + fp))))
+            if positive:
+                sums += rows * ((tp0 + rows) / (tp0 + rows + fp0))
+            with np.errstate(invalid="ignore"):
+                values: np.ndarray = sums / (self.num_positives + (rows if positive else 0))
+            return values
 
-        return self._once(("padded", rows, ties), compute)
+        return self._once(("padded", rows, score, positive), compute)
 
     def unlabelled_last(self, ties: str = "rows") -> np.ndarray:
         """AP where the rows without labels rank last in every class: the official numbers of Charades."""
 
-        def compute() -> np.ndarray:
-            cells = self._cells.astype(np.result_type(self._cells, np.float32))
-            cells[self._positives.labels_per_row() == 0] = -np.inf
-            return self._with(cells, self._positives).step(ties)
+        def compute() -> ClassValues:
+            whole = self._whole()
+            empty = whole._positives.labels_per_row() == 0
+            if not empty.any() or empty.all():
+                return self
+            if np.isneginf(self.table.thresholds.astype(np.float64)).any():  # not all of these rows would be last
+                cells = whole._cells.astype(np.result_type(whole._cells, np.float32))
+                cells[empty] = -np.inf
+                return self._with(cells, whole._positives)
+            labelled = whole._positives.select(~empty)
+            return ClassValues(whole._cells[~empty], labelled, threads=self._threads)
 
-        return self._once(("unlabelled_last", ties), compute)
+        return self._once("unlabelled last", compute).step(ties)
+
+    # The best cells of each row
+
+    @property
+    def _by_row(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The positives by row: (N + 1,) int64 offsets, classes that ascend in each row, and rows."""
+
+        def sort() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            positives = self._positives
+            classes = np.repeat(np.arange(positives.num_classes, dtype=np.uint32), positives.counts)
+            order = np.argsort(positives.rows, kind="stable")
+            indptr = np.concatenate([[0], np.cumsum(np.bincount(positives.rows, minlength=positives.num_rows))])
+            return indptr, classes[order], positives.rows[order]
+
+        return self._once("by row", sort)
 
     def top(self, k: int, ties: str = "threshold") -> ClassValues:
         """The values of the k best cells of each row alone.
@@ -334,25 +374,20 @@ class ClassValues:
         If equal scores stand at the end of the k, those of the lower classes are kept; "reversed" keeps the higher
         classes, "worst" the negatives and "best" the positives.
         """
+        if k < 1:
+            raise ValueError(f"k: expected at least 1, got {k!r}")
+        if k >= self._matrix.num_classes:
+            return self
+        preference = _PREFERENCES[ties]
+        return self._once(("top", k, preference), lambda: self._top(k, preference))
 
-        def compute() -> ClassValues:
-            first = (
-                self._labels if ties == "best" else ~self._labels if ties == "worst" else np.zeros_like(self._labels)
-            )
-            keys = [self._cells, first, self._known]  # the last is the first to decide
-            forward = ties == "reversed"  # a stable sort, read from its end
-            if not forward:
-                keys = [key[:, ::-1] for key in keys]
-            order = np.lexsort([keys[1], keys[0], keys[2]], axis=1)[:, ::-1]
-            if not forward:
-                order = self._matrix.num_classes - 1 - order
-            kept = np.zeros(self._known.shape, bool)
-            np.put_along_axis(kept, order[:, :k], True, axis=1)
-            kept &= self._known
-            return self._with(self._cells, self._labels & kept, kept)
-
-        # Threshold and row order choose the same cells.
-        return self._once(("top", k, "rows" if ties == "threshold" else ties), compute)
+    def _top(self, k: int, preference: str) -> ClassValues:
+        indptr, classes, _ = self._by_row
+        cells = top_of_rows(self._matrix, self._positives, indptr, classes, k, preference, threads=self._threads)
+        found = cells.classes.ravel() >= 0
+        rows = np.repeat(np.arange(self._matrix.num_rows), k)[found]
+        listed = (part.ravel()[found] for part in cells)
+        return _ListedCells(self, rows, *listed)
 
     def top_n(self, k: int = 20, ties: str = "threshold") -> np.ndarray:
         """AP over the k best cells of each row, divided by all positives of the class: the MAP of YouTube-8M."""
@@ -366,12 +401,7 @@ class ClassValues:
 
     def pooled(self) -> ClassValues:
         """The values of all cells as one class, row after row."""
-
-        def compute() -> ClassValues:
-            mask = None if self._positives.unknown is None else self._known.reshape(-1, 1)
-            return self._with(self._cells.reshape(-1, 1), self._labels.reshape(-1, 1), mask)
-
-        return self._once("pooled", compute)
+        return self._once("pooled", lambda: _Pooled(self))
 
     def micro(self, ties: str = "threshold") -> float:
         """AP of all cells as one class; NaN without positives. An order of rows is that of rows, then of classes."""
@@ -387,16 +417,13 @@ class ClassValues:
 
     def transposed(self) -> ClassValues:
         """The values where each row is ranked over its classes: rows and classes change places."""
-
-        def compute() -> ClassValues:
-            mask = None if self._positives.unknown is None else self._known.T
-            return self._with(self._cells.T, self._labels.T, mask)
-
-        return self._once("transposed", compute)
+        return self._once("transposed", lambda: _Transposed(self))
 
     def samples(self, ties: str = "threshold") -> np.ndarray:
         """AP of each row over its classes: (N,) float64, NaN for a row without positives."""
         return self.transposed().step(ties)
+
+    # Transformed scores
 
     def after(self, transform: str) -> ClassValues:
         """The values of transformed scores: another `ClassValues` with the same methods.
@@ -410,11 +437,366 @@ class ClassValues:
         """
         if transform not in TRANSFORMS:
             raise ValueError(f"transform: expected one of {', '.join(TRANSFORMS)}, got {transform!r}")
-        return self._once(("after", transform), lambda: self._with(TRANSFORMS[transform](self._cells), self._positives))
+        return self._once(("after", transform), lambda: self._after(TRANSFORMS[transform]))
+
+    def _after(self, transform: Transform) -> ClassValues:
+        if self._matrix.dtype in ("int64", "uint64"):
+            return self._with(transform(self._cells), self._positives)
+        if transform.name == "float32" and not self._is_double:
+            return self
+        return _Transformed(self, transform)
+
+    # Scores that reach values of these scores; transformed scores have others
+
+    def _bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The least scores that reach each value, and that are above it, and whether there are any above it."""
+        if values.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                return values, np.nextafter(values, values.dtype.type(np.inf)), values < np.inf
+        some = values < np.iinfo(values.dtype).max
+        return values, values + some.astype(values.dtype), some
+
+    def _pool(self) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct scores of all positives, ascending, and the number of positives with each."""
+        table = self.table
+        values, inverse = np.unique(table.thresholds, return_inverse=True)
+        return values, np.bincount(inverse, weights=table.positives_at(), minlength=len(values)).astype(np.int64)
+
+    def _reaching_cells(self, bounds: np.ndarray) -> np.ndarray:
+        """All known cells that reach each of the ascending bounds: (n,) int64."""
+        reached = count_at_common(self._matrix, self._positives, bounds, pooled=True, threads=self._threads)
+        total: np.ndarray = reached[0]
+        return total
+
+    def _scores_at(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Scores of single cells, as the table has them."""
+        out = np.empty(len(rows), self.table.thresholds.dtype)
+        first = 0
+        for shard in map(as_columns, self._matrix.shards):
+            own = (rows >= first) & (rows < first + shard.shape[0])
+            found = shard.bits()[rows[own] - first, classes[own]]
+            if shard.dtype == "bfloat16":
+                found = (found.astype(np.uint32) << 16).view(np.float32)
+            out[own] = found
+            first += shard.shape[0]
+        return out
+
+    def _seen(self, scores: np.ndarray) -> np.ndarray:
+        """Scores as the table has them."""
+        return scores
+
+
+class _Derived(ClassValues):
+    """Values of other scores, labels or cells than those of a matrix. The matrix is made on demand."""
+
+    def __init__(self, base: ClassValues) -> None:
+        self._base = base
+        self._threads = base._threads
+        self._kept = {}
+
+    def _make(self) -> ClassValues:
+        """The values of a matrix."""
+        raise NotImplementedError
+
+    def _whole(self) -> ClassValues:
+        return self._once("whole", self._make)
+
+    @property
+    def _matrix(self) -> Matrix:  # type: ignore[override]
+        return self._whole()._matrix
+
+    @property
+    def _positives(self) -> Positives:  # type: ignore[override]
+        return self._whole()._positives
+
+    @property
+    def num_positives(self) -> np.ndarray:
+        return self.table.num_positives
+
+    @property
+    def num_negatives(self) -> np.ndarray:
+        return self.table.num_negatives
+
+    def _ordered(self, order: str) -> PositiveRanks:
+        whole = self._whole()
+        return rank_positives(whole._matrix, whole._positives, whole.table, order, threads=self._threads)
+
+    def top(self, k: int, ties: str = "threshold") -> ClassValues:
+        return self._whole().top(k, ties)
+
+    def pooled(self) -> ClassValues:
+        return self._whole().pooled()
+
+    def transposed(self) -> ClassValues:
+        return self._whole().transposed()
+
+    def after(self, transform: str) -> ClassValues:
+        return self._whole().after(transform)
+
+    @property
+    def _is_double(self) -> bool:
+        return self._base._is_double
+
+
+class _Transformed(_Derived):
+    """The values of transformed scores: thresholds of the scores themselves."""
+
+    def __init__(self, base: ClassValues, transform: Transform) -> None:
+        super().__init__(base)
+        self._transform = transform
+
+    def _make(self) -> ClassValues:
+        return self._with(self._transform(self._base._cells), self._base._positives)
+
+    @property
+    def num_positives(self) -> np.ndarray:
+        return self._base.num_positives
+
+    @property
+    def num_negatives(self) -> np.ndarray:
+        return self._base.num_negatives
+
+    @property
+    def _is_double(self) -> bool:
+        return False
+
+    @property
+    def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def _count(self) -> RankTable:
+        raw = self._base.table
+        seen = self._transform(raw.thresholds)
+        first = np.zeros(len(seen), bool)  # of a group of thresholds that are now equal
+        first[raw.indptr[:-1][np.diff(raw.indptr) > 0]] = True
+        first[1:] |= seen[1:] != seen[:-1]
+        starts = np.flatnonzero(first)
+        if not len(starts):
+            return raw
+        group = np.cumsum(first) - 1
+        ends = np.append(starts[1:], len(seen)) - 1
+        low = self._transform.least(seen[ends], raw.thresholds[ends])
+        high, some = self._transform.above(seen[starts], raw.thresholds[starts])
+        high = np.where(some, high, raw.thresholds[starts])  # a threshold in the order, of which nothing is counted
+
+        # Each group in descending order: its upper bound, its scores, its lower bound.
+        bounds = np.empty(len(seen) + 2 * len(starts), raw.thresholds.dtype)
+        places = np.arange(len(seen)) + 2 * group + 1
+        bounds[places] = raw.thresholds
+        above, at = places[starts] - 1, places[ends] + 1
+        bounds[above], bounds[at] = high, low
+        per_class = np.diff(np.concatenate([[0], np.cumsum(first)])[raw.indptr])
+        indptr = raw.indptr + 2 * np.concatenate([[0], np.cumsum(per_class)])
+        new = np.zeros(len(bounds), bool)
+        new[indptr[:-1][np.diff(indptr) > 0]] = True
+        new[1:] |= bounds[1:] != bounds[:-1]
+        number = np.cumsum(new) - 1
+        kept = np.concatenate([[0], np.cumsum(new)])[indptr]
+        given = PositiveScores(kept, bounds[new])
+        counted = rank_scan(self._base._matrix, self._base._positives, thresholds=given, threads=self._threads).table
+        fp = counted.fp[number[at]]
+        return RankTable(
+            raw.num_rows,
+            np.concatenate([[0], np.cumsum(per_class)]),
+            seen[starts],
+            raw.tp[ends],
+            fp,
+            fp - np.where(some, counted.fp[number[above]], 0),
+            unknown=raw.unknown,
+        )
+
+    def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
+        values = thresholds.astype(np.float32)
+        dtype = self._base.table.thresholds.dtype.type
+        highest = self._transform(np.array([np.inf], dtype))
+        counted = self._base._negatives_at(
+            self._transform.least(np.minimum(values, highest), np.full(len(values), np.inf, dtype))
+        )
+        counted[:, values > highest] = 0
+        return counted
+
+    def pooled(self) -> ClassValues:
+        return self._once("pooled", lambda: _Pooled(self))
+
+    def _reaching_cells(self, bounds: np.ndarray) -> np.ndarray:
+        return self._base._reaching_cells(bounds)
+
+
+class _Pooled(_Derived):
+    """All cells as one class."""
+
+    def _make(self) -> ClassValues:
+        whole = self._base._whole()
+        known = None if whole._positives.unknown is None else whole._known.reshape(-1, 1)
+        return self._with(whole._cells.reshape(-1, 1), whole._labels.reshape(-1, 1), known)
+
+    @property
+    def num_positives(self) -> np.ndarray:
+        total: np.ndarray = self._base.num_positives.sum(keepdims=True)
+        return total
+
+    @property
+    def num_negatives(self) -> np.ndarray:
+        total: np.ndarray = self._base.num_negatives.sum(keepdims=True)
+        return total
+
+    @property
+    def table(self) -> RankTable:
+        return self._once("table", lambda: self._whole().table)
+
+    def _counts_at(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tp, fp = self._base._counts_at(thresholds)
+        return tp.sum(axis=0, keepdims=True), fp.sum(axis=0, keepdims=True)
+
+    def step(self, ties: str = "threshold") -> np.ndarray:
+        if ties != "threshold" or isinstance(self._base, _Transformed):
+            return super().step(ties)
+
+        def compute() -> np.ndarray:
+            values, counts = self._base._pool()
+            if not len(values):
+                return np.full(1, np.nan)
+            tp = np.cumsum(counts[::-1])[::-1]
+            reached = self._base._reaching_cells(values)
+            precision: np.ndarray = np.sum(counts * (tp / reached), keepdims=True) / tp[0]
+            return precision
+
+        return self._once("step", compute)
+
+
+class _Transposed(_Derived):
+    """Rows in place of classes."""
+
+    def _make(self) -> ClassValues:
+        whole = self._base._whole()
+        known = None if whole._positives.unknown is None else whole._known.T
+        return self._with(whole._cells.T, whole._labels.T, known)
+
+    @property
+    def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _count(self) -> RankTable:
+        base = self._base
+        indptr, classes, rows = base._by_row
+        scores = base._scores_at(rows.astype(np.int64), classes.astype(np.int64))
+        order = np.lexsort([-scores if scores.dtype.kind == "f" else ~scores, rows])
+        scores = scores[order]
+        low, high, some = base._bounds(scores)
+        matrix, positives = base._matrix, base._positives
+        fp, above = (
+            _in_rows(matrix, positives, indptr, classes, order, bounds, base._threads) for bounds in (low, high)
+        )
+        above[~some] = 0
+        last = np.ones(len(scores), bool)  # of equal scores of a row
+        last[:-1] = (scores[1:] != scores[:-1]) | (rows[1:] != rows[:-1])
+        counts = np.arange(len(scores)) - np.repeat(indptr[:-1], np.diff(indptr)) + 1
+        unknown = None
+        if positives.unknown is not None:
+            unknown = np.bincount(positives.unknown.pairs()[0], minlength=matrix.num_rows).astype(np.int64)
+        return RankTable(
+            matrix.num_classes,
+            np.concatenate([[0], np.cumsum(last)])[indptr],
+            scores[last],
+            counts[last],
+            fp[last],
+            (fp - above)[last],
+            unknown=unknown,
+        )
+
+
+def _in_rows(
+    matrix: Matrix,
+    positives: Positives,
+    indptr: np.ndarray,
+    classes: np.ndarray,
+    order: np.ndarray,
+    bounds: np.ndarray,
+    threads: int | None,
+) -> np.ndarray:
+    """Negatives of its row that reach the bound of each positive, in an order of the positives."""
+    in_class_order = np.empty_like(bounds)
+    in_class_order[order] = bounds
+    counts: np.ndarray = count_in_rows(matrix, positives, indptr, classes, in_class_order, threads=threads)[order]
+    return counts
+
+
+class _ListedCells(_Derived):
+    """Some cells alone, which are listed."""
+
+    def __init__(
+        self, base: ClassValues, rows: np.ndarray, classes: np.ndarray, scores: np.ndarray, hits: np.ndarray
+    ) -> None:
+        super().__init__(base)
+        self._rows, self._classes, self._scores, self._hits = rows, classes, scores, hits
+
+    def _make(self) -> ClassValues:
+        whole = self._base._whole()
+        kept = np.zeros((whole._matrix.num_rows, whole._matrix.num_classes), bool)
+        kept[self._rows, self._classes] = True
+        return self._with(whole._cells, whole._labels & kept, kept)
+
+    @property
+    def table(self) -> RankTable:
+        num_classes = len(self._base.num_positives)
+        return self._once("table", lambda: _table_of(self._classes, num_classes, self._scores, self._hits))
+
+    def pooled(self) -> ClassValues:
+        def compute() -> ClassValues:
+            pool = _ListedCells(self._base, self._rows, np.zeros_like(self._classes), self._scores, self._hits)
+            pool._kept["whole"] = self._with(self._scores.reshape(-1, 1), self._hits.reshape(-1, 1))
+            pool._kept["table"] = _table_of(pool._classes, 1, self._scores, self._hits)
+            return pool
+
+        return self._once("pooled", compute)
+
+
+def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray) -> RankTable:
+    """The rank table of listed cells."""
+    if scores.dtype == np.float32:
+        bits = (scores + np.float32(0)).view(np.uint32).astype(np.uint64)  # without -0.0
+        negative = bits >> np.uint64(31) == 1
+        falling = np.where(negative, bits, bits ^ np.uint64(0x7FFFFFFF))
+        words = classes.astype(np.uint64) << np.uint64(33) | falling << np.uint64(1) | hits
+        words.sort()
+        classes, hits = (words >> np.uint64(33)).astype(np.int64), (words & np.uint64(1)).astype(bool)
+        falling = (words >> np.uint64(1) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        scores = np.where(falling >> 31 == 1, falling, falling ^ np.uint32(0x7FFFFFFF)).view(np.float32)
+    else:
+        order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
+        classes, scores, hits = classes[order], scores[order], hits[order]
+    ends = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
+    last = np.ones(len(scores), bool)  # of equal scores of a class
+    last[:-1] = (scores[1:] != scores[:-1]) | (classes[1:] != classes[:-1])
+    at = np.flatnonzero(last)
+    total = np.concatenate([[0], np.cumsum(hits)])  # hits before each cell
+    before = np.concatenate([[0], at[:-1] + 1])  # the first cell of each group
+    own_hits = total[at + 1] - total[before]
+    of_class = ends[:-1][classes[at]]
+    tp = total[at + 1] - total[of_class]
+    fp = at + 1 - of_class - tp
+    tied = at + 1 - before - own_hits
+    chosen = own_hits > 0
+    counts = np.bincount(classes[at][chosen], minlength=num_classes)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    # Other rows have no cell of the class, as unknown ones.
+    rows = int(np.diff(ends).max(initial=0))
+    table = RankTable(rows, indptr, scores[at][chosen], tp[chosen], fp[chosen], tied[chosen])
+    return replace(table, unknown=rows - np.diff(ends))
+
+
+def _usual_thresholds() -> np.ndarray:
+    return np.unique(np.concatenate([equal_thresholds(100), equal_thresholds(200), keras_thresholds(200)]))
 
 
 def equal_thresholds(bins: int) -> np.ndarray:
-    """Thresholds from 0 to 1 as torch.linspace gives them: (bins,) float32, counted from both ends."""
+    """Thresholds from 0 to 1 as torch.linspace defines them: (bins,) float32, counted from both ends.
+
+    The last digit of torch's own depends on the vector width of the CPU.
+    """
     step = np.float32(1) / np.float32(bins - 1)
     number = np.arange(bins, dtype=np.float32)
     values: np.ndarray = np.where(number < bins // 2, step * number, np.float32(1) - step * number[::-1])
