@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["LIBRARIES", "Known", "Library", "Source", "libraries_of"]
 
@@ -42,6 +43,8 @@ class Known:
     """Methods of a class that take a batch."""
     results: tuple[str, ...] = ()
     """Methods of a class that compute."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Keywords that the drop-in receives."""
     silenced: tuple[str, ...] = ()
     """Globals through which the original writes; an estimate of its time does without them."""
     timed: bool = True
@@ -95,7 +98,7 @@ _SKLEARN = Library(
     ),
     distribution="scikit-learn",
     package="sklearn.metrics",
-    tested=("1.6", "1.10"),
+    tested=("1.8", "1.10"),
     registries=("sklearn.metrics._scorer:_SCORERS.*",),
 )
 
@@ -125,7 +128,7 @@ _TORCHMETRICS = Library(
     ),
     distribution="torchmetrics",
     package="torchmetrics",
-    tested=("1.4", "1.10"),
+    tested=("1.7", "1.10"),
 )
 
 _TORCHEVAL = Library(
@@ -171,6 +174,7 @@ _ML_DECODER = ("Alibaba-MIIL/ML_Decoder", "8a9e984f671c9c30c98d2c45dfcaf4383381c
 _ML_GCN = ("Megvii-Nanjing/ML-GCN", "5517d6ff8012ead45c26a07b3a9d960cdaa0b9d1")
 _ADD_GCN = ("Yejin0111/ADD-GCN", "b7653fe697a870826debcca4d23203c4e37e7d86")
 _CLASSIFIER_BALANCING = ("facebookresearch/classifier-balancing", "f162adef63fdf592d0b8a0f6e52bc481fc08785f")
+_OLTR = ("zhmiao/OpenLongTailRecognition-OLTR", "f50e375f123fd12dd0ae39e07aa226fadec32f33")
 _CHARADES = ("gsig/charades-algorithms", "927794cd04c588f1e749e96f5c0e69d81a1576e0")
 _PYVIDEORESEARCH = ("gsig/PyVideoResearch", "46307b1a03ce670696297e2154ddee6f4e6b0b8a")
 _VIDEOLT = ("17Skye17/VideoLT", "1732d5cfd067cf5d40736bd9ef68c64e4080590e")
@@ -242,7 +246,13 @@ def _oltr() -> Library:
         "utils.py",
         ("shot_acc", (), "a45d65bc372e2e6cc86b4bf34eb7ff6e6126352a91f9d5fb38622945b344b239"),
     )
-    return Library("oltr", functions)
+    (oltr,) = _copies(
+        "oltr",
+        *_OLTR,
+        "utils.py",
+        ("shot_acc", (), "e6d67677a75434d988bd675441620ac60ec2d95e5c6587aa248a111d0aba0581"),
+    )
+    return Library("oltr", (*functions, dataclasses.replace(oltr, options=(("published", "OLTR"),))))
 
 
 def _charades() -> Library:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -186,6 +187,8 @@ def _add(library: Library, known: Known, original: Any, active: list[Patched]) -
         return
     if drop_in is original or isinstance(original, type) != isinstance(drop_in, type):
         return
+    if known.options:
+        drop_in = functools.partial(drop_in, **dict(known.options))
     with _lock:
         if id(original) not in _replacements:
             replacement = Replacement(library.name, known, original, drop_in)

@@ -153,12 +153,12 @@ def test_only_takes_known_names():
 def old_version(monkeypatch):
     version = importlib.metadata.version
     monkeypatch.setattr(
-        importlib.metadata, "version", lambda name: "1.5.2" if name == "scikit-learn" else version(name)
+        importlib.metadata, "version", lambda name: "1.7.2" if name == "scikit-learn" else version(name)
     )
 
 
 def test_a_named_library_of_another_version_is_refused(old_version):
-    with pytest.raises(VersionRefused, match=r"^only: scikit-learn 1\.5\.2 was not tested; expected 1\.6 or later"):
+    with pytest.raises(VersionRefused, match=r"^only: scikit-learn 1\.7\.2 was not tested; expected 1\.8 or later"):
         patch()
     assert metrics.roc_auc_score is ORIGINALS["roc_auc_score"]
 
@@ -166,7 +166,7 @@ def test_a_named_library_of_another_version_is_refused(old_version):
 def test_a_library_of_another_version_is_left_alone(old_version):
     with patch(only=None) as patched:
         assert metrics.roc_auc_score is ORIGINALS["roc_auc_score"]
-    assert patched.summary().left_alone["sklearn"].startswith("scikit-learn 1.5.2 was not tested")
+    assert patched.summary().left_alone["sklearn"].startswith("scikit-learn 1.7.2 was not tested")
 
 
 def test_any_version_covers_another_version(old_version):
@@ -175,7 +175,7 @@ def test_any_version_covers_another_version(old_version):
 
 
 @pytest.mark.parametrize(
-    ("version", "is_refused"), [("1.5.9", True), ("1.6", False), ("1.9.1", False), ("1.10.0rc1", True), ("x", True)]
+    ("version", "is_refused"), [("1.7.9", True), ("1.8", False), ("1.9.1", False), ("1.10.0rc1", True), ("x", True)]
 )
 def test_versions_compare_by_number(monkeypatch, version, is_refused):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version)

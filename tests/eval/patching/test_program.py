@@ -175,7 +175,8 @@ def test_forked_children_inherit_the_patch_and_are_silent(script, method, printe
 
 
 def test_a_copy_in_the_script_itself_is_replaced(script):
-    text = "def copied(values):\n    return sum(values)\n\nprint(copied([1]))\nprint([n for n in globals() if 'vltr' in n])\n"
+    text = "def copied(values):\n    return sum(values)\n\nprint(copied([1]))\n"
+    text += "print([name for name in globals() if 'vltr' in name])\n"
     script.write_text(text)
     done = patched("script.py", cwd=script.parent)
     assert (done.returncode, done.stdout) == (0, "-1\n[]\n"), done.stderr
