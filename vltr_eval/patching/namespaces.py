@@ -9,13 +9,13 @@ from typing import Any
 
 from vltr_eval.patching.known import Library
 
-_OWN = ("vltr_eval", "vltr_train")
+_OWN = "vltr_eval"  # the drop-ins call the originals
 
 
 def namespaces(libraries: list[Library]) -> Iterator[dict[str, Any]]:
     """Return the names of every imported module but our own, and the registries of the libraries."""
     for name, module in list(sys.modules.items()):
-        if isinstance(module, types.ModuleType) and name.split(".")[0] not in _OWN:
+        if isinstance(module, types.ModuleType) and name.split(".")[0] != _OWN:
             yield names_of(module)
     for library in libraries:
         for place in library.registries:

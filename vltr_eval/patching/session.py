@@ -111,7 +111,14 @@ def patch(
 
 
 def unpatch() -> Summary | None:
-    """End the patch that began last, and return its summary; None if no patch is active."""
+    """End the patch that began last, and return its summary; None if no patch is active.
+
+    Example:
+        >>> import vltr_eval
+        >>> _ = vltr_eval.patch(only="torcheval", quiet=True)
+        >>> vltr_eval.unpatch().functions
+        []
+    """
     with _lock:
         patched = _active[-1] if _active else None
     return None if patched is None else patched.unpatch()

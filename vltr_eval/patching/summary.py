@@ -25,7 +25,7 @@ class FunctionSummary:
         errors: Calls that raised.
         original_seconds: The time that the original would have taken for the calls that did not fall back. An
             estimate, or under ``verify`` the time that it took. None if there is neither.
-        largest_difference: Of the results from the original's, under ``verify``; otherwise None.
+        largest_difference: The largest difference from the original's results under ``verify``; otherwise None.
         disagreements: Under ``verify``, results that cannot be compared as numbers; at most three.
     """
 
@@ -68,7 +68,7 @@ class FunctionSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a patch replaced and counted.
+    """The counts of a patch.
 
     Attributes:
         functions: The known functions that were called.
