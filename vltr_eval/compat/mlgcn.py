@@ -176,18 +176,24 @@ def _as_matrix(name: str, batch: Any) -> Any:
 
 
 def _appended(stored: Any, batch: Any) -> Any:
-    """The stored rows and those of the batch, in the same memory while it suffices."""
-    batch = batch.detach()
+    """The stored rows and those of the batch, in the same memory while it suffices.
+
+    numpy copies: torch would start its threads for each batch, and wait for them on a busy machine.
+    """
+    batch = batch.detach().cpu()
+    if batch.dtype == torch.bfloat16:
+        batch = batch.float()
     rows = stored.shape[0] if stored.numel() else 0
     needed = (rows + batch.shape[0]) * batch.shape[1]
     own = stored.is_contiguous() and stored.storage_offset() == 0  # a caller may have put another tensor here
     capacity = stored.untyped_storage().nbytes() // stored.element_size() if own else 0
     if needed > capacity:
         larger = torch.empty(max(needed, int(capacity * _GROWTH) + batch.numel()), dtype=stored.dtype)
-        larger[: stored.numel()] = stored.reshape(-1)
+        larger[: stored.numel()].numpy()[:] = stored.reshape(-1).numpy()
         stored = larger
     stored = stored.as_strided((rows + batch.shape[0], batch.shape[1]), (batch.shape[1], 1))
-    stored[rows:].copy_(batch)
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored[rows:].numpy()[:] = batch.numpy()
     return stored
 
 
