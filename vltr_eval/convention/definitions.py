@@ -267,9 +267,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         (Use("AveragePrecisionMeter(difficult_examples=True)", _ML_GCN, percent=True, note="always 100.000"),),
         difficult_misused,
     ),
-    _step(
-        "one", "rows", [Use("map@N, a class as a query", "xgboost 3.2.0", note="N at least the rows")]
-    ),
+    _step("one", "rows", [Use("map@N, a class as a query", "xgboost 3.2.0", note="N at least the rows")]),
     Convention(
         "step-rows-one-32",
         "step AP of the first 32 rows, ties in row order, an absent class counts as 1",
