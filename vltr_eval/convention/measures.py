@@ -186,6 +186,18 @@ class Measures:
 
         return self.once(("last label", softmax and self.is_outside), compute)
 
+    def tops(self) -> tuple[ClassValues, ClassValues]:
+        """The values of the best cells of each row, which keep the negatives or the positives of equal scores."""
+
+        def compute() -> tuple[ClassValues, ClassValues]:
+            worst, best = self.raw.top(self.top_k, "worst"), self.raw.top(self.top_k, "best")
+            lists = [(vars(top)["_classes"], vars(top)["_hits"]) for top in (worst, best) if "_hits" in vars(top)]
+            if len(lists) == 2 and all(map(np.array_equal, *lists)):
+                return worst, worst  # no equal scores at the end of a list, so one table is enough
+            return worst, best
+
+        return self.once(("tops", self.top_k), compute)
+
     def rounded(self, transform: str) -> Measures:
         """The measures of scores that are rounded, or squashed, by a transform of `ClassValues.after`."""
         other = Measures(self.matrix, self.positives, top_k=self.top_k, trials=self.trials, threads=self.threads)
@@ -359,13 +371,19 @@ def top_of_rows(pooled: bool) -> Measure:
     """A measure of YouTube-8M: the best cells of each row, of each class or in one list."""
 
     def measure(m: Measures) -> Outcome:
-        def mean(order: str) -> float:
-            if pooled:
-                return m.raw.gap(m.top_k, order)
-            return mean_of(m.raw.top_n(m.top_k, order), "left out")
+        counts = m.positives.counts
 
-        low, high = mean("worst"), mean("best")
-        return Outcome(low, max(low, high), mean("threshold") if low < high else low)
+        def mean(top: ClassValues, order: str) -> float:
+            if pooled:
+                found = int(top.num_positives.sum())
+                return top.micro(order) * found / int(counts.sum()) if found else 0.0
+            sums = np.nan_to_num(top.step(order)) * top.num_positives
+            return mean_of(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0), "left out")
+
+        worst, best = m.tops()
+        low, high = mean(worst, "worst"), mean(best, "best")
+        joined = mean(m.raw.top(m.top_k), "threshold") if low < high else low
+        return Outcome(low, max(low, high), joined)
 
     return measure
 
