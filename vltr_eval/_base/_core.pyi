@@ -493,6 +493,17 @@ def class_bounds(
     threads: int,
     progress: _Progress,
 ) -> tuple[_Float64, _Float64, _Float64, _Float64, _UInt8, _UInt8]: ...
+def count_text_lines(text: _UInt8) -> int: ...
+def read_box_text(
+    text: _UInt8,
+    boxes: bool,
+    video: _Int32,
+    time: _Float64,
+    corners: _Float64,
+    cls: _Int32,
+    score: _Float64,
+    threads: int,
+) -> tuple[int, int, int, list[bytes], _Int32 | None, _Int32, _Float64] | None: ...
 def read_list_text(
     text: _UInt8, form: int, threads: int, progress: _Progress
 ) -> tuple[_Int64, _Int32, _Int64, _Int32, _Float64] | tuple[int, int, int, int]: ...

@@ -1,0 +1,56 @@
+// The text of AVA's boxes.
+#include "cpu/box_text.hpp"
+
+#include "bindings/bindings.hpp"
+
+namespace vltr {
+namespace {
+
+using TextArray = NumberArray<std::uint8_t>;
+
+Span<const char> to_text(const TextArray& text) { return {reinterpret_cast<const char*>(text.data()), text.size()}; }
+
+template <class T>
+T* to_column(const char* name, const py::array& column, std::int64_t numbers) {
+  if (!py::isinstance<NumberArray<T>>(column) || column.size() < numbers || !column.writeable()) {
+    throw py::value_error(std::string(name) + ": expected a column with room for every line");
+  }
+  return static_cast<T*>(py::array(column).mutable_data());
+}
+
+std::int64_t count_text_lines(const TextArray& text) { return cpu::count_lines(to_text(text)); }
+
+// Returns None for a text that is not plain, else (lines, boxes, first unscored line, names, lines of the boxes or None
+// for all, videos and times of images). The columns get the boxes.
+py::object read_box_text(const TextArray& text, bool boxes, const py::array& video, const py::array& time,
+                         const py::array& corners, const py::array& cls, const py::array& score, int threads) {
+  cpu::BoxColumns columns;
+  if (boxes) {
+    const std::int64_t lines = cpu::count_lines(to_text(text));
+    columns = {to_column<std::int32_t>("video", video, lines), to_column<double>("time", time, lines),
+               to_column<double>("corners", corners, 4 * lines), to_column<std::int32_t>("cls", cls, lines),
+               to_column<double>("score", score, lines)};
+  }
+  cpu::BoxText found = Call(threads, py::none())(
+      [&](const cpu::Runner& runner) { return cpu::read_box_text(to_text(text), boxes, columns, runner); });
+  if (!found.plain) return py::none();
+  py::list names;
+  const char* const start = to_text(text).data();
+  for (std::size_t name = 0; name < found.name_first.size(); ++name) {
+    names.append(py::bytes(start + found.name_first[name], static_cast<std::size_t>(found.name_length[name])));
+  }
+  py::object lines = py::none();
+  if (found.boxes != found.lines) lines = to_numpy(std::move(found.box_line));
+  return py::make_tuple(found.lines, found.boxes, found.unscored_line, names, lines,
+                        to_numpy(std::move(found.image_video)), to_numpy(std::move(found.image_time)));
+}
+
+}  // namespace
+
+void bind_box_text(py::module_& module) {
+  module.def("count_text_lines", &count_text_lines, "text"_a, "Returns the number of lines.");
+  module.def("read_box_text", &read_box_text, "text"_a, "boxes"_a, "video"_a, "time"_a, "corners"_a, "cls"_a, "score"_a,
+             "threads"_a, "Reads the boxes of a plain text into the columns; returns None for another text.");
+}
+
+}  // namespace vltr

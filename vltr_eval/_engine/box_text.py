@@ -1,0 +1,60 @@
+"""The core's reader of AVA's text of boxes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import num_threads
+
+__all__ = ["BoxText", "count_text_lines", "read_box_text"]
+
+
+class BoxText(NamedTuple):
+    """One text. The columns of its boxes are those that were given to `read_box_text`."""
+
+    num_lines: int
+    num_boxes: int
+    unscored_line: int  # the first line of seven columns, from 0; -1 if there is none
+    names: list[bytes]  # distinct, in the order of their first line
+    box_lines: np.ndarray | None  # (num_boxes,) int32, from 0; None if every line is a box
+    image_videos: np.ndarray  # (M,) int32, of the lines of two columns
+    image_times: np.ndarray  # (M,) float64
+
+
+def count_text_lines(text: np.ndarray) -> int:
+    """Count the lines of a text, (N,) uint8, with a last one that has no end."""
+    return _core.count_text_lines(text)
+
+
+def read_box_text(
+    text: np.ndarray,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None,
+    threads: int | None = None,
+) -> BoxText | None:
+    """Read whole lines of ``video,time,x1,y1,x2,y2,class[,score]`` or ``video,time`` that end as on Unix.
+
+    Args:
+        text: (N,) uint8.
+        columns: Where the boxes go, with room for every line: names' numbers (int32), times, corners (rows of four),
+            classes (int32) and scores. None for a text of ``video,time`` alone.
+        threads: CPU threads.
+
+    Returns:
+        The rest of the text. None for a text of another form: it has quotes within a name, a number that is not finite
+        or unusual, or a line of other columns.
+    """
+    if columns is None:
+        columns = _NO_COLUMNS
+    videos, times, corners, classes, scores = columns
+    found: Any = _core.read_box_text(
+        text, columns is not _NO_COLUMNS, videos, times, corners, classes, scores, num_threads(threads)
+    )
+    return None if found is None else BoxText(*found)
+
+
+_NO_COLUMNS = (
+    np.empty(0, np.int32), np.empty(0), np.empty(0), np.empty(0, np.int32), np.empty(0)
+)  # fmt: skip
