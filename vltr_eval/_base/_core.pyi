@@ -504,6 +504,16 @@ def read_box_text(
     score: _Float64,
     threads: int,
 ) -> tuple[int, int, int, list[bytes], _Int32 | None, _Int32, _Float64] | None: ...
+def order_boxes(
+    rows: _Int64,
+    offset: _Int64,
+    cls: _Int32,
+    corners: _Float64,
+    score: _Float64,
+    limit: int,
+    threads: int,
+    progress: _Progress,
+) -> _Int64: ...
 def read_list_text(
     text: _UInt8, form: int, threads: int, progress: _Progress
 ) -> tuple[_Int64, _Int32, _Int64, _Int32, _Float64] | tuple[int, int, int, int]: ...

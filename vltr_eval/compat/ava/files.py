@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vltr_eval._base.lazy import lazy_property
-from vltr_eval._engine.box_text import BoxText, count_text_lines, read_box_text
+from vltr_eval._engine.boxes import BoxText, count_text_lines, read_box_text
 from vltr_eval.formats import InputError
 from vltr_eval.formats.sources import quote
 

@@ -1,7 +1,9 @@
-// The text of AVA's boxes.
+// Tables of boxes and their text.
 #include "cpu/box_text.hpp"
 
 #include "bindings/bindings.hpp"
+
+#include "cpu/box_order.hpp"
 
 namespace vltr {
 namespace {
@@ -45,12 +47,37 @@ py::object read_box_text(const TextArray& text, bool boxes, const py::array& vid
                         to_numpy(std::move(found.image_video)), to_numpy(std::move(found.image_time)));
 }
 
+// Returns the kept rows of each group, by content.
+py::object order_boxes(const IntArray& rows, const IntArray& offset, const NumberArray<std::int32_t>& cls,
+                       const DoubleArray& corners, const DoubleArray& score, std::int64_t limit, int threads,
+                       const py::object& progress) {
+  const std::int64_t size = cls.size();
+  if (corners.size() != 4 * size || score.size() != size || limit < 0) {
+    throw py::value_error("corners: expected four corners and a score for each class, and a limit from 0 up");
+  }
+  if (!are_offsets(offset.data(), offset.size(), offset.size() - 1, rows.size())) {
+    throw py::value_error("offset: expected offsets of groups that rise from 0 to the number of rows");
+  }
+  if (std::any_of(rows.data(), rows.data() + rows.size(), [&](std::int64_t row) { return row < 0 || row >= size; })) {
+    throw py::value_error("rows: expected row numbers below the number of boxes");
+  }
+  IntArray kept(rows.size());
+  std::int64_t* const to = kept.mutable_data();
+  const std::int64_t total = Call(threads, progress)([&](const cpu::Runner& runner) {
+    return cpu::order_boxes({cls.data(), corners.data(), score.data()}, {rows.data(), rows.size()},
+                            {offset.data(), offset.size()}, limit, to, runner);
+  });
+  return kept[py::slice(0, total, 1)];
+}
+
 }  // namespace
 
-void bind_box_text(py::module_& module) {
+void bind_boxes(py::module_& module) {
   module.def("count_text_lines", &count_text_lines, "text"_a, "Returns the number of lines.");
   module.def("read_box_text", &read_box_text, "text"_a, "boxes"_a, "video"_a, "time"_a, "corners"_a, "cls"_a, "score"_a,
              "threads"_a, "Reads the boxes of a plain text into the columns; returns None for another text.");
+  module.def("order_boxes", &order_boxes, "rows"_a, "offset"_a, "cls"_a, "corners"_a, "score"_a, "limit"_a, "threads"_a,
+             "progress"_a, "Returns the best rows of each group, by class, corners and score.");
 }
 
 }  // namespace vltr

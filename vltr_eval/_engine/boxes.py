@@ -1,4 +1,4 @@
-"""The core's reader of AVA's text of boxes."""
+"""The core's operations on tables of boxes: AVA's text, and the best rows of each image in order."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import num_threads
+from vltr_eval._base.progress import Progress
 
-__all__ = ["BoxText", "count_text_lines", "read_box_text"]
+__all__ = ["BoxText", "count_text_lines", "order_boxes", "read_box_text"]
 
 
 class BoxText(NamedTuple):
@@ -58,3 +59,32 @@ def read_box_text(
 _NO_COLUMNS = (
     np.empty(0, np.int32), np.empty(0), np.empty(0), np.empty(0, np.int32), np.empty(0)
 )  # fmt: skip
+
+
+def order_boxes(
+    rows: np.ndarray,
+    indptr: np.ndarray,
+    classes: np.ndarray,
+    corners: np.ndarray,
+    scores: np.ndarray,
+    *,
+    limit: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Order the rows of each group by class, corners, score and row.
+
+    Args:
+        rows: Row numbers by group, (R,) int64.
+        indptr: (G + 1,) where the rows of each group start.
+        classes: (N,) int32.
+        corners: (N, 4) float64.
+        scores: (N,) float64.
+        limit: The highest scores of a group that are kept, of equal ones the first in that order; None for all.
+        threads: CPU threads.
+        progress: Called with the fraction done.
+
+    Returns:
+        The kept rows, group by group.
+    """
+    return _core.order_boxes(rows, indptr, classes, corners, scores, limit or 0, num_threads(threads), progress)
