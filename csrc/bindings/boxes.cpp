@@ -15,12 +15,10 @@ Span<const char> to_text(const TextArray& text) { return {reinterpret_cast<const
 template <class T>
 T* to_column(const char* name, const py::array& column, std::int64_t numbers) {
   if (!py::isinstance<NumberArray<T>>(column) || column.size() < numbers || !column.writeable()) {
-    throw py::value_error(std::string(name) + ": expected a column with room for every line");
+    throw py::value_error(std::string(name) + ": expected a column of as many rows as the others");
   }
   return static_cast<T*>(py::array(column).mutable_data());
 }
-
-std::int64_t count_text_lines(const TextArray& text) { return cpu::count_lines(to_text(text)); }
 
 // Returns None for a text that is not plain, else (lines, boxes, first unscored line, names, lines of the boxes or None
 // for all, videos and times of images). The columns get the boxes.
@@ -28,10 +26,13 @@ py::object read_box_text(const TextArray& text, bool boxes, const py::array& vid
                          const py::array& corners, const py::array& cls, const py::array& score, int threads) {
   cpu::BoxColumns columns;
   if (boxes) {
-    const std::int64_t lines = cpu::count_lines(to_text(text));
-    columns = {to_column<std::int32_t>("video", video, lines), to_column<double>("time", time, lines),
-               to_column<double>("corners", corners, 4 * lines), to_column<std::int32_t>("cls", cls, lines),
-               to_column<double>("score", score, lines)};
+    const std::int64_t room = video.size();
+    columns = {room,
+               to_column<std::int32_t>("video", video, room),
+               to_column<double>("time", time, room),
+               to_column<double>("corners", corners, 4 * room),
+               to_column<std::int32_t>("cls", cls, room),
+               to_column<double>("score", score, room)};
   }
   cpu::BoxText found = Call(threads, py::none())(
       [&](const cpu::Runner& runner) { return cpu::read_box_text(to_text(text), boxes, columns, runner); });
@@ -73,7 +74,6 @@ py::object order_boxes(const IntArray& rows, const IntArray& offset, const Numbe
 }  // namespace
 
 void bind_boxes(py::module_& module) {
-  module.def("count_text_lines", &count_text_lines, "text"_a, "Returns the number of lines.");
   module.def("read_box_text", &read_box_text, "text"_a, "boxes"_a, "video"_a, "time"_a, "corners"_a, "cls"_a, "score"_a,
              "threads"_a, "Reads the boxes of a plain text into the columns; returns None for another text.");
   module.def("order_boxes", &order_boxes, "rows"_a, "offset"_a, "cls"_a, "corners"_a, "score"_a, "limit"_a, "threads"_a,

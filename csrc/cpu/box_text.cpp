@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
 #include <string_view>
 #include <unordered_map>
 
@@ -155,12 +156,13 @@ void move_rows(T* column, std::int64_t from, std::int64_t to, std::int64_t rows)
   if (from != to) std::memmove(column + to, column + from, static_cast<std::size_t>(rows) * sizeof(T));
 }
 
-}  // namespace
-
+// With a last line that has no end.
 std::int64_t count_lines(Span<const char> text) {
   const std::int64_t ends = std::count(text.begin(), text.end(), '\n');
   return ends + (text.size() != 0 && text.end()[-1] != '\n' ? 1 : 0);
 }
+
+}  // namespace
 
 BoxText read_box_text(Span<const char> text, bool boxes, const BoxColumns& columns, const Runner& runner) {
   // Parts begin behind a line's end.
@@ -178,6 +180,7 @@ BoxText read_box_text(Span<const char> text, bool boxes, const BoxColumns& colum
     parts[item].first_line = line;
     line += count_lines({starts[item], starts[item + 1] - starts[item]});
   }
+  if (boxes && line > columns.room) throw std::length_error("columns: expected room for every line");
   const Runner workers = runner.for_cost(kNanosecondsPerByte * static_cast<double>(text.size()));
   workers.run(static_cast<std::int64_t>(items), [&](std::int64_t item, int) {
     const std::size_t number = static_cast<std::size_t>(item);

@@ -9,8 +9,9 @@
 
 namespace vltr::cpu {
 
-// Where the rows of boxes go. Each column has room for as many rows as the text has lines.
+// Where the rows of boxes go. room: the rows that fit; it must be the number of lines at least.
 struct BoxColumns {
+  std::int64_t room = 0;
   std::int32_t* video = nullptr;
   double* time = nullptr;
   double* corners = nullptr;  // four a row
@@ -31,10 +32,8 @@ struct BoxText {
   std::vector<double> image_time;
 };
 
-// The number of lines, counting a last one without an end.
-std::int64_t count_lines(Span<const char> text);
-
 // Reads a text of whole lines that end as on Unix. boxes: false for a text that may have lines of two columns alone.
+// Throws std::length_error if the columns have too little room.
 BoxText read_box_text(Span<const char> text, bool boxes, const BoxColumns& columns, const Runner& runner);
 
 }  // namespace vltr::cpu

@@ -493,7 +493,6 @@ def class_bounds(
     threads: int,
     progress: _Progress,
 ) -> tuple[_Float64, _Float64, _Float64, _Float64, _UInt8, _UInt8]: ...
-def count_text_lines(text: _UInt8) -> int: ...
 def read_box_text(
     text: _UInt8,
     boxes: bool,

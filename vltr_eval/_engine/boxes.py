@@ -10,7 +10,7 @@ from vltr_eval._base import _core
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.progress import Progress
 
-__all__ = ["BoxText", "count_text_lines", "order_boxes", "read_box_text"]
+__all__ = ["BoxText", "order_boxes", "read_box_text"]
 
 
 class BoxText(NamedTuple):
@@ -23,11 +23,6 @@ class BoxText(NamedTuple):
     box_lines: np.ndarray | None  # (num_boxes,) int32, from 0; None if every line is a box
     image_videos: np.ndarray  # (M,) int32, of the lines of two columns
     image_times: np.ndarray  # (M,) float64
-
-
-def count_text_lines(text: np.ndarray) -> int:
-    """Count the lines of a text, (N,) uint8, with a last one that has no end."""
-    return _core.count_text_lines(text)
 
 
 def read_box_text(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vltr_eval._base.lazy import lazy_property
-from vltr_eval._engine.boxes import BoxText, count_text_lines, read_box_text
+from vltr_eval._engine.boxes import BoxText, read_box_text
 from vltr_eval.formats import InputError
 from vltr_eval.formats.sources import quote
 
@@ -185,9 +185,8 @@ def _read_plain(
     if columns is None:
         found = read_box_text(text, None)
     else:
-        videos, times, corners, classes, scores = (
-            column.room(count_text_lines(text), block.share) for column in columns
-        )
+        count = block.num_line_ends + 1
+        videos, times, corners, classes, scores = (column.room(count, block.share) for column in columns)
         found = read_box_text(text, (videos, times, corners, classes, scores))
     numbers = None if found is None else _numbers_of(found, codes)
     if found is None or numbers is None:
