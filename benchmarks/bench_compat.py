@@ -11,6 +11,8 @@ to stdout, progress to stderr.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import statistics
 import sys
@@ -63,6 +65,8 @@ ORIGINALS = {
     "mmpretrain": ("mmpretrain (*)", ("published.mmpretrain",)),
     "birdset": ("BirdSet (*)", ("published.birdset",)),
     "birdclef": ("BirdCLEF (*)", ("published.birdclef",)),
+    "ava.mmaction2": ("mmaction2 (*)", ("published.ava",)),
+    "ava.slowfast": ("SlowFast (*)", ("published.ava",)),
 }
 PACKAGES = ("numpy", "scikit-learn", "torch", "torchmetrics", "torcheval")
 
@@ -177,6 +181,30 @@ def ava_files(directory: Path, frames: int) -> Inputs:
     return f"{frames:,} frames, {acts.size:,} detections, {acts.sum():,} boxes", paths
 
 
+def ava_tensors(directory: Path, frames: int) -> Inputs:
+    """Return what SlowFast's AVAMeter gives to evaluate_ava, for the detections of `ava_files`."""
+    import torch
+
+    from vltr_eval.compat.ava import slowfast
+
+    shape, (found, truth, names) = ava_files(directory, frames)
+    categories, ids = slowfast.read_labelmap(names)
+    boxes, _, scores = slowfast.read_csv(found, ids, load_score=True)
+    videos = sorted({key.rsplit(",", 1)[0] for key in boxes})
+    rows, values, metadata = [], [], []
+    for key in boxes:
+        video, second = key.rsplit(",", 1)
+        count = len(boxes[key]) // len(ids)
+        corners = np.array(boxes[key]).reshape(count, len(ids), 4)[:, 0, [1, 0, 3, 2]]
+        rows.append(np.hstack([np.zeros((count, 1)), corners]))
+        matrix = np.zeros((count, max(ids)))
+        matrix[:, np.array(sorted(ids)) - 1] = np.reshape(scores[key], (count, len(ids)))
+        values.append(matrix)
+        metadata += [[videos.index(video), int(second)]] * count
+    arguments = (torch.from_numpy(np.vstack(values)), torch.from_numpy(np.vstack(rows)), metadata, set())
+    return shape, (*arguments, ids, categories, slowfast.read_csv(truth, ids), videos)
+
+
 def write_distinct(directory: Path) -> None:
     """Write distinct.npy: scores in the same order without ties, for originals whose sort decides the order of ties."""
     scores = np.load(directory / "scores.npy")
@@ -192,6 +220,23 @@ def _shape(array: Any) -> str:
 
 
 # The calls: m is the module of the original or of vltr, s the scores, y the labels
+
+
+def silently(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function without its output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function(*arguments)
+
+
+def within_folder(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function that writes into the working directory."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            return silently(function, *arguments)
+        finally:
+            os.chdir(before)
 
 
 def batches(s: Any, y: Any) -> Iterator[tuple[Any, Any]]:
@@ -471,6 +516,30 @@ DROP_INS: dict[str, tuple[DropIn, ...]] = {
             4_000,
             ava_files,
             original=lambda m, *files: m.official_metrics(*files),
+        ),
+        DropIn(
+            "the same of 200,000 detections",
+            lambda m, found, truth, names: m.evaluate(found, truth, labelmap=names, sap=None).official_metrics(),
+            1_750,
+            ava_files,
+            original=lambda m, *files: m.official_metrics(*files),
+        ),
+    ),
+    "ava.mmaction2": (
+        DropIn(
+            "ava_eval",
+            lambda m, found, truth, names: silently(m.ava_eval, found, "mAP", names, truth, None),
+            1_750,
+            ava_files,
+            original=lambda m, *files: m.ava_eval(*files),
+        ),
+    ),
+    "ava.slowfast": (
+        DropIn(
+            "evaluate_ava, with its two files",
+            lambda m, *arguments: within_folder(m.evaluate_ava, *arguments),
+            1_750,
+            ava_tensors,
         ),
     ),
     "ast": (DropIn("calculate_stats", lambda m, s, y: m.calculate_stats(s, y), 20_000, _500_tensors),),

@@ -3,7 +3,8 @@
     python benchmarks/bench_reading.py --scale 1 --formats csv --out results.md
 
 The scores have an id column and 1,004 classes. At scale 1 each file has about 1 GB: text with six digits, text with all
-digits as pandas writes it, parquet of float64, and JSON lines of an id and a list. Each reader opens a file in the page
+digits as pandas writes it, parquet of float64, and JSON lines of an id and a list. boxes are 12 million detections in
+AVA's format, which are also evaluated. Each reader opens a file in the page
 cache and returns its kind of table; vltr returns a matrix. The time excludes imports. Memory is the growth of the peak
 over the imports. Readers alternate. The table has the smallest time, with the CPU time and the memory of that run. On
 a busy machine, compare CPU times.
@@ -82,12 +83,27 @@ def _write_json_lines(path: Path, rows: int) -> None:
                 stream.write(f'{{"id": "{name}", "scores": [{values}]}}\n')
 
 
+def _write_boxes(path: Path, rows: int) -> None:
+    """Write detections in AVA's format, 120 a frame."""
+    rng = np.random.default_rng(0)
+    with open(path, "w") as stream:
+        for start in range(0, rows, 120_000):
+            count = min(120_000, rows - start)
+            number = np.arange(start, start + count)
+            corners = np.sort(rng.random((count, 2, 2)), axis=1).reshape(count, 4)
+            columns = (number // 108_000, 902 + number // 120 % 900, *corners.T, 1 + number % 60, rng.random(count))
+            for video, second, x1, y1, x2, y2, c, score in zip(*(column.tolist() for column in columns), strict=True):
+                box = f"{x1:.4f},{y1:.4f},{x2:.4f},{y2:.4f}"
+                stream.write(f"video{video:05d},{second:04d},{box},{c},{score:.9f}\n")
+
+
 # Each format: its name, the file's name, its rows at scale 1, and the function that writes the file.
 FORMATS: dict[str, tuple[str, int, Callable[[Path, int], None]]] = {
     "csv": ("six_digits.csv", 107_600, lambda path, rows: _write_text(path, rows, "%.6g")),
     "csv-all-digits": ("all_digits.csv", 52_000, lambda path, rows: _write_text(path, rows, "repr")),
     "parquet": ("scores.parquet", 124_000, _write_parquet),
     "jsonl": ("scores.jsonl", 97_500, _write_json_lines),
+    "boxes": ("detections.csv", 12_000_000, _write_boxes),
 }
 
 
@@ -104,6 +120,33 @@ def _ours(use_pyarrow: bool) -> Callable[[Path], Any]:
     else:
         text._ARROW_FROM = sys.maxsize
     return vltr_eval.read_scores
+
+
+def _ours_boxes(evaluated: bool) -> Callable[[Path], Any]:
+    """Return the reader of boxes, or the evaluation of a file against part of itself."""
+    from vltr_eval.compat import ava
+    from vltr_eval.compat.ava.files import read_boxes
+
+    if not evaluated:
+        return read_boxes
+
+    def evaluate(path: Path) -> Any:
+        return ava.evaluate(path, truth_of(path), labelmap={c: str(c) for c in range(1, 61)})
+
+    return evaluate
+
+
+def truth_of(path: Path) -> Path:
+    """Write each 41st line of a file of detections as its ground truth, once."""
+    truth = path.with_suffix(".truth.csv")
+    if not truth.exists():
+        with open(path) as lines, open(truth, "w") as stream:
+            stream.writelines(f"{line.rpartition(',')[0]}\n" for number, line in enumerate(lines) if number % 41 == 0)
+    return truth
+
+
+def _pandas_boxes() -> Callable[[Path], Any]:
+    return partial(importlib.import_module("pandas").read_csv, header=None)
 
 
 def _pyarrow() -> Callable[[Path], Any]:
@@ -146,6 +189,11 @@ READERS["jsonl"] = {
     "pyarrow.json.read_json": lambda: importlib.import_module("pyarrow.json").read_json,
     "pandas.read_json": lambda: partial(importlib.import_module("pandas").read_json, lines=True),
     "polars.read_ndjson": lambda: importlib.import_module("polars").read_ndjson,
+}
+READERS["boxes"] = {
+    "vltr": lambda: _ours_boxes(False),
+    "vltr, with the evaluation": lambda: _ours_boxes(True),
+    "pandas.read_csv": _pandas_boxes,
 }
 
 
@@ -207,6 +255,8 @@ def main() -> int:
             file_name, full_rows, write = FORMATS[name]
             path = Path(folder) / file_name
             write(path, max(1, round(full_rows * arguments.scale)))
+            if name == "boxes":
+                truth_of(path)
             rows += rows_of(name, path, arguments.runs)
             path.unlink()
     text = head + "\n" + table(["file", "size", "reader", "time", "CPU time", "extra memory"], rows, left=3)

@@ -41,6 +41,25 @@ def official_metrics(
     excluded = set() if exclude is None else read_keys(exclude, whole_seconds)
     truth, listed = read_csv(groundtruth, names, whole_seconds, None, "score")
     found, _ = read_csv(detections, names, whole_seconds, max_per_image, order)
+    found = {key: rows for key, rows in found.items() if unlisted_images != "ignore" or key in listed}
+    by_class = ap_by_class(truth, found, excluded, names, iou, second_choice)
+    at = f"@{iou}IOU"
+    defined = [value for value in by_class.values() if value == value]
+    return {
+        f"{prefixes[0]}mAP{at}": sum(defined) / len(defined),
+        **{f"{prefixes[1]}PerformanceByCategory/AP{at}/{names[action]}": value for action, value in by_class.items()},
+    }
+
+
+def ap_by_class(
+    truth: dict[str, list[tuple]],
+    found: dict[str, list[tuple]],
+    excluded: Collection[str],
+    names: Collection[int],
+    iou: float,
+    second_choice: bool = False,
+) -> dict[int, float]:
+    """Return the AP of each class from rows (score, action, y1, x1, y2, x2) by image."""
     num_boxes: dict[int, int] = defaultdict(int)
     for key, rows in truth.items():
         for _, action, *_ in rows:
@@ -48,23 +67,45 @@ def official_metrics(
     scores = defaultdict(list)
     labels = defaultdict(list)
     for key, rows in found.items():
-        if key in excluded or (unlisted_images == "ignore" and key not in listed):
+        if key in excluded:
             continue
         for action in names:
             own = [row for row in rows if row[1] == action and row[2] < row[4] and row[3] < row[5]]
             boxes = np.array([row[2:] for row in truth.get(key, ()) if row[1] == action]).reshape(-1, 4)
             scores[action] += [row[0] for row in own]
             labels[action] += match([row[2:] for row in own], boxes, iou, second_choice)
-    at = f"@{iou}IOU"
-    by_class = {
+    return {
         action: average_precision(np.array(scores[action]), np.array(labels[action], bool), num_boxes[action])
         for action in names
     }
-    defined = [value for value in by_class.values() if value == value]
-    return {
-        f"{prefixes[0]}mAP{at}": sum(defined) / len(defined),
-        **{f"{prefixes[1]}PerformanceByCategory/AP{at}/{names[action]}": value for action, value in by_class.items()},
+
+
+def evaluate_ava(
+    preds: np.ndarray,
+    original_boxes: np.ndarray,
+    metadata: list[list[float]],
+    excluded_keys: Collection[str],
+    class_whitelist: Collection[int],
+    categories: list[dict],
+    groundtruth: tuple[dict, dict, dict],
+    video_idx_to_name: list[str],
+) -> float:
+    """Return the mAP of SlowFast (slowfast/utils/ava_eval_helper.py): lists by frame, text files, and the loop."""
+    found: dict[str, list[tuple]] = defaultdict(list)
+    for scores, box, (video, second) in zip(preds, original_boxes, metadata, strict=True):
+        key = f"{video_idx_to_name[round(video)]},{round(second):04d}"
+        _, x1, y1, x2, y2 = box.tolist()
+        found[key] += [(s, c, y1, x1, y2, x2) for c, s in enumerate(scores.tolist(), 1) if c in class_whitelist]
+    truth = {
+        key: [(1.0, c, *box) for box, c in zip(groundtruth[0][key], groundtruth[1][key], strict=True)]
+        for key in groundtruth[0]
     }
+    for name, frames in (("detections", found), ("groundtruth", truth)):
+        with open(f"{name}_published.csv", "w") as file:
+            for key, rows in frames.items():
+                for s, c, y1, x1, y2, x2 in rows:
+                    file.write(f"{key},{x1:.03f},{y1:.03f},{x2:.03f},{y2:.03f},{c},{s:.04f}\n")
+    return mean(list(ap_by_class(truth, found, excluded_keys, [c["id"] for c in categories], 0.5).values()))
 
 
 def ava_eval(

@@ -118,6 +118,7 @@ void check_table(const IntArray& offset, const IntArray& tp, const IntArray& fp,
 // Each function binds one group of operations; module.cpp calls all of them.
 void bind_arrays(py::module_& module);
 void bind_bootstrap(py::module_& module);
+void bind_boxes(py::module_& module);
 void bind_cuda(py::module_& module);
 void bind_curves(py::module_& module);
 void bind_details(py::module_& module);

@@ -62,6 +62,7 @@ PYBIND11_MODULE(_core, module) {
   bind_details(module);
   bind_effects(module);
   bind_bootstrap(module);
+  bind_boxes(module);
   bind_evaluation(module);
 #if defined(VLTR_HAVE_CUDA)
   bind_cuda(module);

@@ -1,76 +1,16 @@
 #include "cpu/list_text.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <string>
 #include <vector>
+
+#include "cpu/number_text.hpp"
 
 namespace vltr::cpu {
 namespace {
 
 constexpr std::int64_t kBytesPerItem = std::int64_t{1} << 20;
-
-bool is_blank(char c) { return c == ' ' || c == '\t'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-// Reads any number, for those that the quick way below leaves.
-bool read_any_double(const char* first, const char* last, double& value) {
-  if (first != last && *first == '+') ++first;
-#if defined(__cpp_lib_to_chars) && __cpp_lib_to_chars >= 201611L
-  const auto [end, error] = std::from_chars(first, last, value);
-  if (error == std::errc::result_out_of_range) {  // rounds to zero or to infinity, as everywhere
-    value = std::strtod(std::string(first, last).c_str(), nullptr);
-    return end == last;
-  }
-  return error == std::errc() && end == last;
-#else
-  const std::string copy(first, last);
-  char* end = nullptr;
-  value = std::strtod(copy.c_str(), &end);
-  return !copy.empty() && !is_blank(copy[0]) && end == copy.c_str() + copy.size();
-#endif
-}
-
-// Reads a decimal number, correctly rounded: a product or quotient of two exact doubles is rounded once.
-bool read_double(const char* first, const char* last, double& value) {
-  constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-  const char* p = first;
-  const bool negative = p != last && *p == '-';
-  if (negative) ++p;
-  std::uint64_t digits = 0;
-  int count = 0, exponent = 0;
-  const char* const start = p;
-  for (; p != last && is_digit(*p); ++p, ++count) digits = digits * 10 + static_cast<std::uint64_t>(*p - '0');
-  bool any = p != start;
-  if (p != last && *p == '.') {
-    const char* const fraction = ++p;
-    for (; p != last && is_digit(*p); ++p, ++count) digits = digits * 10 + static_cast<std::uint64_t>(*p - '0');
-    exponent = static_cast<int>(std::max<std::ptrdiff_t>(fraction - p, -1000));
-    any = any || p != fraction;
-  }
-  if (!any || count > 18) return read_any_double(first, last, value);
-  if (p != last && (*p == 'e' || *p == 'E')) {
-    ++p;
-    const bool down = p != last && *p == '-';
-    if (p != last && (*p == '-' || *p == '+')) ++p;
-    const char* const power = p;
-    int stated = 0;
-    for (; p != last && is_digit(*p) && p - power < 4; ++p) stated = stated * 10 + (*p - '0');
-    if (p == power) return false;
-    exponent += down ? -stated : stated;
-  }
-  if (p != last || digits > (std::uint64_t{1} << 53) || exponent < -22 || exponent > 22) {
-    return read_any_double(first, last, value);
-  }
-  value = static_cast<double>(digits);
-  value = exponent < 0 ? value / kPowers[-exponent] : value * kPowers[exponent];
-  if (negative) value = -value;
-  return true;
-}
 
 bool read_class(const char* first, const char* last, std::int32_t& value) {
   std::int64_t number = 0;

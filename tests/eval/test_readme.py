@@ -29,7 +29,7 @@ DROP_INS = text_of("docs/drop_ins.md")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
 TABLE = next(block for language, block in BLOCKS if not language)
-SWITCHES = re.findall(r"```diff\n-(.*?)\n\+(.*?)\n```\n+```pycon\n(.*?)```", DROP_INS, re.DOTALL)
+SWITCHES = re.findall(r"```diff\n-([^\n]*)\n\+([^\n]*)\n```\n+```pycon\n(.*?)```", DROP_INS, re.DOTALL)
 DROP_IN_NAMES = [re.search(r"vltr_eval\.compat(?:\.| import )(\w+)", new)[1] for _, new, _ in SWITCHES]
 # Originals that are in no registry, so the benchmarks re-express their definitions
 DEFINED = {path.stem for path in (ROOT / "benchmarks" / "published").glob("*.py")} & set(DROP_IN_NAMES)

@@ -528,6 +528,26 @@ def class_bounds(
     threads: int,
     progress: _Progress,
 ) -> tuple[_Float64, _Float64, _Float64, _Float64, _UInt8, _UInt8]: ...
+def read_box_text(
+    text: _UInt8,
+    boxes: bool,
+    video: _Int32,
+    time: _Float64,
+    corners: _Float64,
+    cls: _Int32,
+    score: _Float64,
+    threads: int,
+) -> tuple[int, int, int, list[bytes], _Int32 | None, _Int32, _Float64] | None: ...
+def order_boxes(
+    rows: _Int64,
+    offset: _Int64,
+    cls: _Int32,
+    corners: _Float64,
+    score: _Float64,
+    limit: int,
+    threads: int,
+    progress: _Progress,
+) -> _Int64: ...
 def read_list_text(
     text: _UInt8, form: int, threads: int, progress: _Progress
 ) -> tuple[_Int64, _Int32, _Int64, _Int32, _Float64] | tuple[int, int, int, int]: ...

@@ -1,7 +1,7 @@
 """The CSV files of the AVA evaluation: boxes and excluded images.
 
-A file is read in blocks, by pyarrow where it is installed. A block that pyarrow refuses is read again by numpy and the
-standard library, which accept more and name the line that is wrong. Both round numbers alike.
+A file is read in blocks by the core. A block that the core refuses is read again by numpy and the standard library,
+which accept more and name the line that is wrong. Both round numbers alike.
 Every failure is an `InputError` of one sentence naming file and line; files that cannot be opened raise OSError.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vltr_eval._base.lazy import lazy_property
+from vltr_eval._engine.boxes import BoxText, read_box_text
 from vltr_eval.formats import InputError
 from vltr_eval.formats.sources import quote
 
@@ -146,11 +147,13 @@ def read_boxes(path: str | os.PathLike[str], progress: Callable[[float], object]
             number, or the file is no text.
     """
     codes = _Codes()
-    lines: list[Sequence[int]] = []
+    lines: list[Sequence[int] | np.ndarray] = []
     columns = _Column(np.int32), _Column(), _Column(shape=(4,)), _Column(np.int32), _Column()
     empty = _Column(np.int32), _Column()
     for block in _blocks(path, progress):
-        tables = _tables(block, (_IMAGE, _UNSCORED, _SCORED), "2, 7 or 8 columns", codes)
+        if _read_plain(block, columns, empty, lines, codes):
+            continue
+        tables = _read_by_lines(block, (_IMAGE, _UNSCORED, _SCORED), "2, 7 or 8 columns", codes)
         wide = [table for table in tables if table.width > _IMAGE]
         lines += [table.lines for table in wide]
         _extend(columns, [(table.videos, *_box_columns(path, table)) for table in wide], block.share)
@@ -167,6 +170,50 @@ def read_boxes(path: str | os.PathLike[str], progress: Callable[[float], object]
     )
 
 
+def _read_plain(
+    block: _Block,
+    columns: tuple[_Column, ...] | None,
+    empty: tuple[_Column, _Column],
+    lines: list[Sequence[int] | np.ndarray],
+    codes: _Codes,
+) -> bool:
+    """Read a block by the core, and add its rows to the columns. False for a block that the core refuses.
+
+    columns: None for a file of images.
+    """
+    text = np.frombuffer(block.data, np.uint8, block.size)
+    if columns is None:
+        found = read_box_text(text, None)
+    else:
+        count = block.num_line_ends + 1
+        videos, times, corners, classes, scores = (column.room(count, block.share) for column in columns)
+        found = read_box_text(text, (videos, times, corners, classes, scores))
+    numbers = None if found is None else _numbers_of(found, codes)
+    if found is None or numbers is None:
+        return False
+    if columns is not None and found.num_boxes:
+        if found.names and (numbers != np.arange(len(numbers))).any():
+            videos[: found.num_boxes] = numbers[videos[: found.num_boxes]]
+        for column in columns:
+            column.grow(found.num_boxes)
+        first = block.first_line
+        of_block: Sequence[int] | np.ndarray = (
+            range(first, first + found.num_boxes) if found.box_lines is None else found.box_lines + first
+        )
+        lines.append(of_block)
+    if len(found.image_videos):
+        _extend(empty, [(numbers[found.image_videos], found.image_times)], block.share)
+    return True
+
+
+def _numbers_of(text: BoxText, codes: _Codes) -> np.ndarray | None:
+    """The number of each name of a text; None if one is no text."""
+    try:
+        return codes.of([name.decode() for name in text.names])
+    except UnicodeDecodeError:
+        return None
+
+
 def read_images(path: str | os.PathLike[str]) -> Images:
     """Read the key frames of a CSV without header, ``video,time`` a line, as AVA's lists of excluded timestamps.
 
@@ -176,7 +223,9 @@ def read_images(path: str | os.PathLike[str]) -> Images:
     codes = _Codes()
     columns = _Column(np.int32), _Column()
     for block in _blocks(path, None):
-        tables = _tables(block, (_IMAGE,), "2 columns", codes)
+        if _read_plain(block, None, columns, [], codes):
+            continue
+        tables = _read_by_lines(block, (_IMAGE,), "2 columns", codes)
         _extend(columns, [(table.videos, *table.numbers) for table in tables], block.share)
     return _images(list(codes), columns)
 
@@ -200,14 +249,23 @@ class _Column:
     def array(self) -> np.ndarray:
         return self._whole[: self._size]
 
-    def extend(self, parts: Sequence[np.ndarray], share: float) -> None:
-        """Add rows. share: the fraction of the file up to their end, 0 where it is not known."""
-        size = self._size + sum(map(len, parts))
+    def room(self, count: int, share: float) -> np.ndarray:
+        """The next ``count`` rows, for writing. share: the fraction of the file up to their end, 0 if unknown."""
+        size = self._size + count
         if size > len(self._whole):
             room = int(size / share * 1.05) if share else 2 * size
             whole = np.empty((room, *self._whole.shape[1:]), self._whole.dtype)
             whole[: self._size] = self.array
             self._whole = whole
+        return self._whole[self._size : size]
+
+    def grow(self, count: int) -> None:
+        """Keep the first ``count`` rows of `room`."""
+        self._size += count
+
+    def extend(self, parts: Sequence[np.ndarray], share: float) -> None:
+        """Add rows. share: see `room`."""
+        self.room(sum(map(len, parts)), share)
         for part in parts:
             self._whole[self._size : self._size + len(part)] = part
             self._size += len(part)
@@ -231,7 +289,7 @@ def _box_columns(path: str | os.PathLike[str], table: _Table) -> tuple[np.ndarra
     return times, np.stack(corners, axis=1), ids, scores
 
 
-def _joined_lines(parts: list[Sequence[int]]) -> Sequence[int] | np.ndarray:
+def _joined_lines(parts: Sequence[Sequence[int] | np.ndarray]) -> Sequence[int] | np.ndarray:
     """The parts as one range where they follow each other, which takes no memory, else as an array."""
     if not parts:
         return range(0)
@@ -322,52 +380,6 @@ class _Table(NamedTuple):
     lines: Sequence[int]  # (N,), the first of the file is 1
     videos: np.ndarray  # (N,) int32, the video's number
     numbers: Sequence[np.ndarray]  # width - 1 columns (N,) float64
-
-
-def _tables(block: _Block, allowed: tuple[int, ...], expected: str, codes: _Codes) -> list[_Table]:
-    tables = _read_by_arrow(block, allowed, codes)
-    return _read_by_lines(block, allowed, expected, codes) if tables is None else tables
-
-
-def _read_by_arrow(block: _Block, allowed: tuple[int, ...], codes: _Codes) -> list[_Table] | None:
-    """Read a block whose lines are alike and without quotes; None where it is another or pyarrow is not installed."""
-    try:
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-    except ImportError:
-        return None
-    width = block.data.count(b",", 0, max(block.data.find(b"\n", 0, block.size), 0) or block.size) + 1
-    if width not in allowed or block.data.find(b'"', 0, block.size) >= 0:
-        return None
-    names = [str(column) for column in range(width)]
-    types = {name: pa.float64() for name in names[1:]} | {names[0]: pa.dictionary(pa.int32(), pa.string())}
-    try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(memoryview(block.data)[: block.size]),
-            arrow_csv.ReadOptions(column_names=names),
-            arrow_csv.ParseOptions(quote_char=False),
-            arrow_csv.ConvertOptions(column_types=types, null_values=[]),
-        )
-    except pa.ArrowInvalid:
-        return None
-    if table.num_rows != block.num_line_ends + (block.data[block.size - 1] != ord("\n")):
-        return None  # empty lines would shift the numbers of the lines
-    tables, line = [], block.first_line
-    for batch in table.to_batches():
-        videos, *numbers = batch.columns
-        numbers = [column.to_numpy() for column in numbers]
-        if not all(map(_are_finite, numbers)):
-            return None
-        videos = codes.of(videos.dictionary.to_pylist())[videos.indices.to_numpy()]
-        tables.append(_Table(width, range(line, line + len(videos)), videos, numbers))
-        line += len(videos)
-    return tables
-
-
-def _are_finite(column: np.ndarray) -> bool:
-    """Whether all numbers are finite; False too where only their sum is not, which is a reason to look closer."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(column.sum()))
 
 
 class _Lines(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vltr_eval._engine.boxes import order_boxes
 from vltr_eval.compat.ava.checks import (
     COUNTS,
     EMPTY,
@@ -106,6 +107,10 @@ mmaction2 is an older name of mmaction2-0.x: it keeps the meaning that it had be
 """
 
 
+_INT32 = np.iinfo(np.int32)
+_LARGEST_TABLE = 2**20  # ids, for which a table by id is smaller than the rows
+
+
 class Rows(NamedTuple):
     """Rows of boxes in an order that only their content decides: by image, class, corners and score."""
 
@@ -136,13 +141,15 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
     """
     found, true = detections.boxes, groundtruth.boxes
     tables = (true.images, true.empty, found.images, excluded)
-    *numbers, left_out = image_numbers(tables, protocol.whole_seconds)
+    *numbers, excluded_images = image_numbers(tables, protocol.whole_seconds)
     true_images, empty_images, found_images = numbers
-    left_out = np.unique(left_out)
-    every = np.unique(np.concatenate([true_images, empty_images]))
-    filled = np.unique(true_images[_are_in(true.classes, ids)]) if protocol.empty_images == "ignore" else every
+    left_out = np.unique(excluded_images.values)
+    every = np.unique(np.concatenate([true_images.values, empty_images.values]))
+    filled = every
+    if protocol.empty_images == "ignore":
+        filled = np.unique(true_images.rows()[_are_ids(true.classes, ids)])
     notes = []
-    if len(left_out) and not any(_are_in(images, left_out).any() for images in numbers):
+    if len(left_out) and not any(_are_in(images.values, left_out).any() for images in numbers):
         notes.append(f"exclude: none of its {len(left_out):,} images is in the ground truth or the detections")
 
     reasons = _why_ignored(true, true_images, ids, left_out, every, every)
@@ -155,7 +162,7 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
     if not len(lines):
         why = f" ({notes[-1]})" if reasons.any() else ""
         raise ValueError(f"groundtruth: no boxes of the classes to evaluate, so no metric is defined{why}")
-    truth = _rows_of(true, true_images, ids, lines)
+    truth = _rows_of(true, true_images.rows()[lines], ids, lines)
     _check_corners(truth, groundtruth)
 
     reasons = _why_ignored(found, found_images, ids, left_out, every, filled)
@@ -172,11 +179,7 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
         _refuse_reversed(detections, lines, protocol)
     elif len(lines) and not _have_area(found.corners)[lines].any():
         raise ValueError(no_area_note(detections, lines, len(lines)))
-    if protocol.max_per_image is not None:
-        lines = lines[_may_be_best(found_images[lines], found.scores[lines], protocol.max_per_image)]
-    kept = _rows_of(found, found_images, ids, lines)
-    if protocol.max_per_image is not None:
-        kept = kept.take(_best_of_each_image(kept, protocol.max_per_image))
+    kept = _rows_of(found, found_images.rows()[lines], ids, lines, protocol.max_per_image)
     with_area = _have_area(kept.corners)
     if not with_area.all():
         notes.append(no_area_note(detections, kept.line[~with_area], len(with_area), dropped=dropped))
@@ -204,18 +207,29 @@ def _have_area(corners: np.ndarray) -> np.ndarray:
 
 
 def _why_ignored(
-    boxes: Boxes, image: np.ndarray, ids: np.ndarray, left_out: np.ndarray, listed: np.ndarray, filled: np.ndarray
+    boxes: Boxes, images: Runs, ids: np.ndarray, left_out: np.ndarray, listed: np.ndarray, filled: np.ndarray
 ) -> np.ndarray:
     """The first reason for which each row does not count, (N,) uint8; `COUNTS` where there is none.
 
     filled: the images whose detections count. Those of other listed images do not.
     """
-    reasons = np.where(_are_in(image, listed), COUNTS, UNLISTED)
+    reasons = np.where(_are_in(images.values, listed), COUNTS, UNLISTED)
     if filled is not listed:
-        reasons[(reasons == COUNTS) & ~_are_in(image, filled)] = EMPTY
-    reasons[_are_in(image, left_out)] = EXCLUDED
-    reasons[~_are_in(boxes.classes, ids)] = OTHER_CLASS
+        reasons[(reasons == COUNTS) & ~_are_in(images.values, filled)] = EMPTY
+    reasons[_are_in(images.values, left_out)] = EXCLUDED
+    reasons = np.repeat(reasons, images.lengths)
+    reasons[~_are_ids(boxes.classes, ids)] = OTHER_CLASS
     return reasons
+
+
+def _are_ids(classes: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Which classes are among the ids, which rise."""
+    if not len(ids) or not len(classes) or ids[-1] - ids[0] >= _LARGEST_TABLE:
+        return _are_in(classes, ids)
+    # Two entries more, for the classes below and above.
+    table = np.zeros(ids[-1] - ids[0] + 3, bool)
+    table[ids - ids[0] + 1] = True
+    return np.asarray(table[np.clip(classes, ids[0] - 1, ids[-1] + 1) - (ids[0] - 1)])
 
 
 def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -227,42 +241,67 @@ def _are_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     return np.asarray(among[positions] == values)
 
 
-def image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[np.ndarray]:
+class Runs(NamedTuple):
+    """A number for each row, stored once for rows in succession that have the same one."""
+
+    values: np.ndarray  # (R,)
+    lengths: np.ndarray  # (R,) int64
+
+    def rows(self) -> np.ndarray:
+        """The number of each row."""
+        return np.repeat(self.values, self.lengths)
+
+
+def image_numbers(tables: Sequence[Images], whole_seconds: bool) -> list[Runs]:
     """A number for each row's image, rising with video and time; equal across tables where the images are the same."""
     videos = [VideoNames.from_names(images.videos) for images in tables]
     number_of = {name: number for number, name in enumerate(sorted(set().union(*(part.names for part in videos))))}
-    times = [np.trunc(images.times) if whole_seconds else np.rint(images.times * 1e6) for images in tables]
+    starts = [_run_starts(part.codes, images.times) for part, images in zip(videos, tables, strict=True)]
+    times = [images.times[first] for first, images in zip(starts, tables, strict=True)]
+    times = [np.trunc(column) if whole_seconds else np.rint(column * 1e6) for column in times]
     moments = np.unique(np.concatenate([np.unique(column) for column in times]))
-    return [
-        np.array([number_of[name] * len(moments) for name in part.names], np.int64)[part.codes]
-        + np.searchsorted(moments, column)
-        for part, column in zip(videos, times, strict=True)
-    ]
+    runs = []
+    for part, first, column in zip(videos, starts, times, strict=True):
+        video = np.array([number_of[name] * len(moments) for name in part.names], np.int64)[part.codes[first]]
+        runs.append(Runs(video + np.searchsorted(moments, column), np.diff(first, append=len(part.codes))))
+    return runs
 
 
-def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, line: np.ndarray) -> Rows:
-    x1, y1, x2, y2 = boxes.corners[line].T
-    line = line[np.lexsort((boxes.scores[line], y2, x2, y1, x1, boxes.classes[line], image[line]))]
-    del x1, y1, x2, y2  # the columns that follow are as large
-    return Rows(image[line], np.searchsorted(ids, boxes.classes[line]), boxes.corners[line], boxes.scores[line], line)
+def _run_starts(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The rows where another video or time begins."""
+    if not len(codes):
+        return np.empty(0, np.int64)
+    changes = codes[1:] != codes[:-1]
+    changes |= times[1:] != times[:-1]
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 
-def _may_be_best(image: np.ndarray, score: np.ndarray, limit: int) -> np.ndarray:
-    """Which rows have at least the score of the ``limit``-th of their image, as a mask.
+def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, rows: np.ndarray, limit: int | None = None) -> Rows:
+    """Some rows, in the order of their content; of each image the ``limit`` highest scores, all if None."""
+    order = rows if (np.diff(image) >= 0).all() else rows[np.argsort(image, kind="stable")]
+    sorted_image = image if order is rows else np.sort(image, kind="stable")
+    starts = np.flatnonzero(np.diff(sorted_image, prepend=-1))
+    classes = boxes.classes
+    if classes.dtype != np.int32 and len(ids) and (ids[0] < _INT32.min or ids[-1] > _INT32.max):
+        classes = np.searchsorted(ids, classes)
+    columns = (
+        np.ascontiguousarray(classes, np.int32),
+        np.ascontiguousarray(boxes.corners, np.float64),
+        np.ascontiguousarray(boxes.scores, np.float64),
+    )
+    kept = order_boxes(order, np.append(starts, len(order)), *columns, limit=limit)
+    sizes = np.diff(starts, append=len(order))
+    if limit is not None:
+        sizes = np.minimum(sizes, limit)
+    cls = _index_of(boxes.classes[kept], ids)
+    return Rows(np.repeat(sorted_image[starts], sizes), cls, boxes.corners[kept], boxes.scores[kept], kept)
 
-    Most rows of a large file do not, so that the order by content is needed for few.
-    """
-    order = np.argsort(image, kind="stable")  # fast where a file has the rows of an image together, as most have
-    sorted_scores = score[order]
-    starts = np.flatnonzero(np.diff(image[order], prepend=-1))
-    lengths = np.diff(starts, append=len(order))
-    lowest = np.full(len(starts), -np.inf)
-    for group in np.flatnonzero(lengths > limit).tolist():
-        rest = lengths[group] - limit
-        lowest[group] = np.partition(sorted_scores[starts[group] : starts[group] + lengths[group]], rest)[rest]
-    mask = np.empty(len(order), bool)
-    mask[order] = sorted_scores >= np.repeat(lowest, lengths)
-    return mask
+
+def _index_of(classes: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The index among the ids of each class, all of which are there."""
+    if ids[-1] - ids[0] >= _LARGEST_TABLE:
+        return np.searchsorted(ids, classes)
+    return np.asarray(np.searchsorted(ids, np.arange(ids[0], ids[-1] + 1))[classes - ids[0]])
 
 
 def _check_corners(truth: Rows, groundtruth: Source) -> None:
@@ -271,15 +310,6 @@ def _check_corners(truth: Rows, groundtruth: Source) -> None:
     if wrong.size:
         corners = groundtruth.boxes.corners[wrong.min()].tolist()
         raise ValueError(f"{groundtruth.where(wrong.min())}: expected x1 <= x2 and y1 <= y2, got {corners}")
-
-
-def _best_of_each_image(rows: Rows, limit: int) -> np.ndarray:
-    """Which rows are among the ``limit`` highest scores of their image, as a mask."""
-    order = np.lexsort((-rows.score, rows.image))
-    image = rows.image[order]
-    best = np.empty(len(order), bool)
-    best[order] = np.arange(len(order)) - np.searchsorted(image, image) < limit
-    return best
 
 
 def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray:
@@ -292,12 +322,14 @@ def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray
     detection, box = detection[order], box[order]
     starts = np.flatnonzero(np.diff(detection, prepend=-1))
     ends = np.append(starts[1:], len(detection))
-    turn = _turns(kept, protocol.order)
+    # Of equal scores the first row takes its box first.
+    turn = kept.line if protocol.order == "file" else -kept.score
     # Deferred acceptance: each detection proposes to its best box; the box keeps the earliest in `order`; with second
     # choices, losers propose to their next. All boxes rank detections alike, so the result is that of greedy matching.
     proposals = starts
     while True:
-        order = np.lexsort((turn[detection[proposals]], box[proposals]))
+        proposers = detection[proposals]
+        order = np.lexsort((proposers, turn[proposers], box[proposals]))
         proposals, ends = proposals[order], ends[order]
         lost = np.diff(box[proposals], prepend=-1) == 0
         if not (protocol.second_choice and lost.any()):
@@ -308,14 +340,6 @@ def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray
     found = np.zeros(len(kept.score), bool)
     found[detection[proposals[~lost]]] = True
     return found
-
-
-def _turns(kept: Rows, order: str) -> np.ndarray:
-    """When each detection takes its box, (N,) int64; only to be compared within image and class."""
-    turn = np.empty(len(kept.score), np.int64)
-    first_to_last = np.argsort(kept.line) if order == "file" else np.argsort(-kept.score, kind="stable")
-    turn[first_to_last] = np.arange(len(turn))
-    return turn
 
 
 def _overlaps(kept: Rows, truth: Rows, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -102,7 +102,8 @@ def ava_eval(
     _print_time(verbose, "Reading Detection results", start)
 
     start = time.time()
-    frames = image_numbers((truth.boxes.images, found.boxes.images, excluded), whole_seconds=True)
+    tables = truth.boxes.images, found.boxes.images, excluded
+    frames = [runs.rows() for runs in image_numbers(tables, whole_seconds=True)]
     true_rows, found_rows = (
         np.flatnonzero(np.isin(source.boxes.classes, ids)) if len(ids) else np.arange(len(source.boxes))
         for source in (truth, found)
