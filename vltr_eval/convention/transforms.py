@@ -1,4 +1,4 @@
-"""What may happen to scores before they are ranked: a sigmoid, and rounding to a shorter format.
+"""A sigmoid, and rounding to a shorter format: changes of scores before they are ranked.
 
 Each transform is monotone. A rank of transformed scores is therefore a count of scores that reach the least one whose
 transformed value is high enough, so the transformed matrix is never made.

@@ -778,12 +778,9 @@ def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: n
         falling = np.where(negative, bits, bits ^ np.uint64(0x7FFFFFFF))
         words = classes.astype(np.uint64) << np.uint64(33) | falling << np.uint64(1) | hits
         words.sort()
-        classes, hits = (words >> np.uint64(33)).astype(np.int64), (words & np.uint64(1)).astype(bool)
-        falling = (words >> np.uint64(1) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-        scores = np.where(falling >> 31 == 1, falling, falling ^ np.uint32(0x7FFFFFFF)).view(np.float32)
-    else:
-        order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
-        classes, scores, hits = classes[order], scores[order], hits[order]
+        return _table_of_words(words, num_classes)
+    order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
+    classes, scores, hits = classes[order], scores[order], hits[order]
     ends = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
     last = np.ones(len(scores), bool)  # of equal scores of a class
     last[:-1] = (scores[1:] != scores[:-1]) | (classes[1:] != classes[:-1])
@@ -802,6 +799,28 @@ def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: n
     rows = int(np.diff(ends).max(initial=0))
     table = RankTable(rows, indptr, scores[at][chosen], tp[chosen], fp[chosen], tied[chosen])
     return replace(table, unknown=rows - np.diff(ends))
+
+
+def _table_of_words(words: np.ndarray, num_classes: int) -> RankTable:
+    """The rank table of ascending words: the class, the inverted key of a float32, and the label in the lowest bit."""
+    starts = np.searchsorted(words, np.arange(num_classes + 1, dtype=np.uint64) << np.uint64(33))
+    hits = np.flatnonzero(words & np.uint64(1))
+    of_hits = words[hits]
+    last = np.ones(len(hits), bool)  # of equal scores of a class
+    last[:-1] = of_hits[1:] != of_hits[:-1]
+    at, groups = hits[last], of_hits[last]
+    classes = (groups >> np.uint64(33)).astype(np.int64)
+    reached = np.flatnonzero(last) + 1  # hits up to each group
+    tp = reached - np.searchsorted(hits, starts[:-1])[classes]
+    own_hits = np.diff(reached, prepend=0)
+    begin = np.searchsorted(words, groups ^ np.uint64(1))  # negatives of the same score come first
+    falling = (groups >> np.uint64(1) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    scores = np.where(falling >> np.uint32(31) == 1, falling, falling ^ np.uint32(0x7FFFFFFF)).view(np.float32)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
+    cells = np.diff(starts)
+    rows = int(cells.max(initial=0))  # other rows have no cell of the class, as unknown ones
+    fp = at + 1 - starts[:-1][classes] - tp
+    return RankTable(rows, indptr, scores, tp, fp, at + 1 - begin - own_hits, unknown=rows - cells)
 
 
 def _usual_thresholds() -> np.ndarray:
