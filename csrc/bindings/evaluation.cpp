@@ -161,7 +161,7 @@ py::tuple top_of_rows(const Matrix& scores, const IntArray& offset, const RowArr
   const std::vector<py::ssize_t> shape{scores.rows, k};
   py::object score =
       std::visit([&](auto&& values) -> py::object { return to_numpy(std::move(values), shape); }, std::move(top.score));
-  return py::make_tuple(to_numpy(std::move(top.cls), shape), score, to_numpy(std::move(top.hit), shape));
+  return py::make_tuple(to_numpy(std::move(top.cls), shape), score, to_numpy(std::move(top.hit), shape), top.open);
 }
 
 // A metric of each class without the table of the classes, which takes time and memory where positives are many.
@@ -413,7 +413,8 @@ void bind_evaluation(py::module_& module) {
   module.def(
       "top_of_rows", &top_of_rows, "scores"_a, "offset"_a, "classes"_a, "k"_a, "preference"_a, "threads"_a,
       "progress"_a,
-      "Returns the classes, scores and labels of the k best known cells of each row, by class. Class -1 fills up. "
+      "Returns the classes, scores and labels of the k best known cells of each row, by class, and the number of rows "
+      "in which the preference decided. Class -1 fills up. "
       "The preference among equal scores: 0 low classes, 1 high classes, 2 negatives, 3 positives.");
 
   module.def("average_precision", [](const IntArray& offset, const IntArray& tp, const IntArray& fp,

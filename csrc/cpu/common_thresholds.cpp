@@ -40,6 +40,7 @@ class CommonThresholds {
     found += keys_[found] <= key ? 1u : 0u;
     found += keys_[found] <= key ? 1u : 0u;
     if (keys_[found] > key) return found;
+    if (found >= count_) return count_;  // the highest integer, which reaches the keys after the last
     return std::upper_bound(keys_.begin() + found, keys_.begin() + count_, key) - keys_.begin();
   }
   bool empty() const { return count_ == 0; }

@@ -1,6 +1,7 @@
 #include "cpu/row_ranks.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 
 #include "cpu/known_rows.hpp"
@@ -153,8 +154,9 @@ Lane lower_bound_of_kth(const Lane* lanes, std::int64_t count, std::int64_t k, A
   return kth_highest(scratch.data(), blocks, k);
 }
 
+// Returns true if the preference has decided.
 template <class T>
-void select_row(const Positives& positives, std::int64_t row, std::int64_t k, Preference preference,
+bool select_row(const Positives& positives, std::int64_t row, std::int64_t k, Preference preference,
                 TopWorker<T>& worker, std::int32_t* cls, LaneOf<T>* score, std::uint8_t* hit) {
   using Lane = LaneOf<T>;
   RowReader<T>& reader = worker.reader;
@@ -164,7 +166,7 @@ void select_row(const Positives& positives, std::int64_t row, std::int64_t k, Pr
   std::fill(hit, hit + k, std::uint8_t{0});
   const Lane* const lanes = reader.lanes.data();
   const std::int64_t taken = std::min(k, reader.count);
-  if (taken == 0) return;
+  if (taken == 0) return false;
   const auto classes = positives.rows_of(row);
   worker.hits.resize(reader.lanes.count());
   for (const std::uint32_t c : classes) worker.hits[c] = 1;
@@ -190,6 +192,7 @@ void select_row(const Positives& positives, std::int64_t row, std::int64_t k, Pr
     places -= lanes[candidate[i]] > lowest ? 1 : 0;
     if (lanes[candidate[i]] == lowest) ++equal[is_hit(candidate[i]) ? 1 : 0];
   }
+  const bool is_open = equal[0] + equal[1] > places;
   std::int64_t passed = 0;
   std::int64_t most[2] = {places, places};
   if (preference == Preference::kHighClass) {
@@ -218,6 +221,7 @@ void select_row(const Positives& positives, std::int64_t row, std::int64_t k, Pr
     hit[to++] = of_hit ? 1 : 0;
   }
   for (const std::uint32_t c : classes) worker.hits[c] = 0;
+  return is_open;
 }
 
 }  // namespace
@@ -245,11 +249,13 @@ TopCells top_of_rows(const Matrix& scores, const Positives& positives, std::int6
     using T = typename decltype(tag)::type;
     TableColumn<LaneOf<T>> found(scores.rows * k);
     Array<TopWorker<T>> workers(std::max(runner.threads, 1));
+    std::atomic<std::int64_t> open{0};
     for_each_row(scores, workers, runner, [&](std::int64_t row, TopWorker<T>& worker) {
-      select_row(positives, row, k, preference, worker, out.cls.data() + row * k, found.data() + row * k,
-                 out.hit.data() + row * k);
+      open += select_row(positives, row, k, preference, worker, out.cls.data() + row * k, found.data() + row * k,
+                         out.hit.data() + row * k);
     });
     out.score = std::move(found);
+    out.open = open;
   });
   return out;
 }

@@ -19,6 +19,7 @@ struct TopCells {
   Array<std::int32_t> cls;
   LaneColumn score;
   Array<std::uint8_t> hit;  // whether the cell is positive
+  std::int64_t open = 0;    // rows where the preference has decided, because more cells are equal than have a place
 };
 
 TopCells top_of_rows(const Matrix& scores, const Positives& positives, std::int64_t k, Preference preference,

@@ -16,10 +16,12 @@
 #include "cpu/class_details.hpp"
 #include "cpu/class_path.hpp"
 #include "cpu/class_statistics.hpp"
+#include "cpu/common_thresholds.hpp"
 #include "cpu/count_hits.hpp"
 #include "cpu/count_reached.hpp"
 #include "cpu/sample_columns.hpp"
 #include "cpu/rank_scan.hpp"
+#include "cpu/row_ranks.hpp"
 #include "cpu/score_order.hpp"
 #include "cpu/simd.hpp"
 #include "cpu/tfrecord.hpp"
@@ -1824,6 +1826,93 @@ void ties_in_row_order_are_counted() {
   check_ties_in_row_order<bool>(random, 1, 1);
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Thresholds of all classes, and ranks within rows
+// ---------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+void check_common_thresholds_and_rows(Random& random, std::int64_t rows, std::int64_t cols) {
+  using Lane = LaneOf<T>;
+  const Values<std::uint8_t> labels = random_labels(random, cols, rows);  // by row: lists of classes
+  const Values<T> scores = random_scores<T>(random, rows, cols);
+  const OwnedPositives by_row = positives_of(labels);
+  TableColumn<Lane> thresholds;
+  for (int i = 0; i < 40; ++i) thresholds.push_back(threshold_of(random_element<T>(random, i % 2 == 0)));
+  std::sort(thresholds.begin(), thresholds.end());
+  thresholds.erase(std::unique(thresholds.begin(), thresholds.end()), thresholds.end());
+  const std::int64_t width = thresholds.count() + 1;
+  Array<std::int64_t> counts(cols * width);
+  Array<std::int64_t> pooled(width);
+  TableColumn<Lane> bounds;
+  Array<std::uint32_t> reaching;
+  const std::int64_t k = std::min<std::int64_t>(5, cols);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t col = 0; col < cols; ++col) {
+      const Lane lane = threshold_of(scores.at(row, col));
+      std::int64_t reached = 0;
+      for (const Lane threshold : thresholds) reached += lane >= threshold;
+      ++counts[col * width + reached];
+      ++pooled[reached];
+      if (labels.at(col, row) == 0) continue;
+      bounds.push_back(lane);
+      std::uint32_t above = 0;
+      for (std::int64_t other = 0; other < cols; ++other) {
+        above += labels.at(other, row) == 0 && threshold_of(scores.at(row, other)) >= lane;
+      }
+      reaching.push_back(above);
+    }
+  }
+  const LaneColumn given(thresholds);
+  const LaneColumn given_bounds(bounds);
+  for (const Layout layout : kLayouts) {
+    for (const int threads : kThreads) {
+      trying = describe(scores, layout, threads, "any", threads);
+      const Laid<T> laid(scores, layout, threads);
+      const Runner runner{threads, {}};
+      CHECK(count_at_common(laid.matrix, given, false, runner) == counts);
+      CHECK(count_at_common(laid.matrix, given, true, runner) == pooled);
+      CHECK(count_in_rows(laid.matrix, by_row, given_bounds, runner) == reaching);
+      for (const Preference preference :
+           {Preference::kLowClass, Preference::kHighClass, Preference::kNegative, Preference::kPositive}) {
+        const TopCells top = top_of_rows(laid.matrix, by_row, k, preference, runner);
+        for (std::int64_t row = 0; row < rows; ++row) {
+          std::vector<std::int32_t> order(cols);
+          std::iota(order.begin(), order.end(), 0);
+          const auto preferred = [&](std::int32_t c) {
+            const std::int32_t hit = labels.at(c, row);
+            return preference == Preference::kLowClass    ? 0
+                   : preference == Preference::kHighClass ? c
+                   : preference == Preference::kNegative  ? -hit
+                                                          : hit;
+          };
+          std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+            const Lane first = threshold_of(scores.at(row, a));
+            const Lane second = threshold_of(scores.at(row, b));
+            return first != second ? first > second : preferred(a) > preferred(b);
+          });
+          std::sort(order.begin(), order.begin() + k);
+          for (std::int64_t j = 0; j < k; ++j) {
+            const std::int32_t c = order[static_cast<std::size_t>(j)];
+            CHECK(top.cls[row * k + j] == c);
+            CHECK(std::get<TableColumn<Lane>>(top.score)[row * k + j] == threshold_of(scores.at(row, c)));
+            CHECK(top.hit[row * k + j] == labels.at(c, row));
+          }
+        }
+      }
+    }
+  }
+}
+
+void common_thresholds_and_rows_are_counted() {
+  Random random(93);
+  check_common_thresholds_and_rows<float>(random, 300, 90);
+  check_common_thresholds_and_rows<Float16>(random, 130, 33);
+  check_common_thresholds_and_rows<double>(random, 70, 5);
+  check_common_thresholds_and_rows<std::int64_t>(random, 90, 40);
+  check_common_thresholds_and_rows<std::uint64_t>(random, 30, 8);
+  check_common_thresholds_and_rows<bool>(random, 3, 1);
+}
+
 void scores_that_change_between_passes_are_noticed() {
   Random random(92);
   const Values<std::uint8_t> labels = random_labels(random, 200, 9);
@@ -1902,6 +1991,7 @@ int main() {
       {"calibration_names_the_first_score_outside", calibration_names_the_first_score_outside},
       {"any_bytes_are_safe_as_records", any_bytes_are_safe_as_records},
       {"ties_in_row_order_are_counted", ties_in_row_order_are_counted},
+      {"common_thresholds_and_rows_are_counted", common_thresholds_and_rows_are_counted},
       {"scores_that_change_between_passes_are_noticed", scores_that_change_between_passes_are_noticed},
       {"many_callers_share_the_pool", many_callers_share_the_pool},
   });

@@ -13,7 +13,7 @@ from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_table import RankTable, to_compare_keys
 from vltr_eval._engine.unknown import UnknownCells
 
-__all__ = ["TIE_ORDERS", "PositiveRanks", "rank_positives"]
+__all__ = ["TIE_ORDERS", "PositiveRanks", "rank_ends", "rank_positives"]
 
 TIE_ORDERS = ("rows", "reversed", "worst", "best")
 
@@ -111,6 +111,15 @@ def interpolated_within(indptr: np.ndarray, precision: np.ndarray, points: int |
     return out
 
 
+def rank_ends(table: RankTable, order: str) -> PositiveRanks:
+    """Rank the positives of a rank table with the negatives of each tie first ("worst") or last ("best")."""
+    threshold = np.repeat(np.arange(len(table.tp)), table.positives_at())  # of each positive
+    indptr = np.concatenate([[0], np.cumsum(table.num_positives)])
+    number = np.arange(len(threshold)) - np.repeat(indptr[:-1], table.num_positives) + 1
+    ranks = number + (table.fp if order == "worst" else table.fp - table.tied)[threshold]
+    return PositiveRanks(table.num_rows, indptr, ranks)
+
+
 def rank_positives(
     matrix: Matrix, positives: Positives, table: RankTable, order: str, *, threads: int | None = None
 ) -> PositiveRanks:
@@ -118,20 +127,17 @@ def rank_positives(
 
     order: one of TIE_ORDERS; see `vltr_eval.positive_ranks`. Scores on a device are copied to the host for that.
     """
-    sizes = table.positives_at()
-    threshold = np.repeat(np.arange(len(sizes)), sizes)  # of each positive
-    indptr = np.concatenate([[0], np.cumsum(table.num_positives)])
-    number = np.arange(len(threshold)) - np.repeat(indptr[:-1], table.num_positives) + 1
-    ranks = number + (table.fp if order == "worst" else table.fp - table.tied)[threshold]
+    found = rank_ends(table, order)
     mixed = table.tied > 0
     if order in ("rows", "reversed") and mixed.any():
+        sizes = table.positives_at()
         start = np.concatenate([[0], np.cumsum(sizes[mixed])])
         before = _count_tied_before(matrix, positives, table.select(mixed), start, threads).astype(np.int64)
         if order == "reversed":
             first, last = (np.repeat(ends, sizes[mixed]) for ends in (start[:-1], start[1:] - 1))
             before = np.repeat(table.tied[mixed], sizes[mixed]) - before[first + last - np.arange(len(before))]
-        ranks[mixed[threshold]] += before
-    return PositiveRanks(table.num_rows, indptr, ranks)
+        found.ranks[np.repeat(mixed, sizes)] += before
+    return found
 
 
 def _count_tied_before(

@@ -23,6 +23,7 @@ class TopCells(NamedTuple):
     classes: np.ndarray
     scores: np.ndarray
     hits: np.ndarray
+    open_rows: int  # rows in which the preference decided, because more cells are equal than have a place
 
 
 def count_at_common(
@@ -67,5 +68,5 @@ def top_of_rows(
     """Select the k best known cells of each row, k <= C. Positives are listed by row."""
     known = positives.core_with(matrix)[0]
     number = PREFERENCES.index(preference)
-    cls, keys, hits = _core.top_of_rows(known, indptr, classes, k, number, num_threads(threads), None)
-    return TopCells(cls, to_compare_keys(keys, matrix.dtype), hits.view(bool))
+    cls, keys, hits, open_rows = _core.top_of_rows(known, indptr, classes, k, number, num_threads(threads), None)
+    return TopCells(cls, to_compare_keys(keys, matrix.dtype), hits.view(bool), open_rows)

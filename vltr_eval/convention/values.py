@@ -22,11 +22,13 @@ from vltr_eval._engine.positive_ranks import (
     PositiveRanks,
     interpolated_within,
     means_within,
+    rank_ends,
     rank_positives,
 )
 from vltr_eval._engine.rank_scan import rank_scan
 from vltr_eval._engine.rank_table import PositiveScores, RankTable
 from vltr_eval._engine.score_counts import count_at_common, count_in_rows, top_of_rows
+from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.convention.transforms import TRANSFORMS, Transform
 
 __all__ = ["TIES", "TRANSFORMS", "ClassValues"]
@@ -183,10 +185,8 @@ class ClassValues:
                 reached = table.tp + table.fp
                 indptr = np.concatenate([[0], np.cumsum(table.num_positives)])
                 return indptr, np.repeat(table.tp / reached, table.positives_at())
-            if ties in ("rows", "reversed") and table.tied.any():
-                ranks = self._ordered(ties)
-            else:
-                ranks = rank_positives(self._matrix, self._positives, table, "worst" if ties == "worst" else "best")
+            by_rows = ties in ("rows", "reversed") and table.tied.any()
+            ranks = self._ordered(ties) if by_rows else rank_ends(table, ties)
             return ranks.indptr, ranks.precision()
 
         return self._once(("precision", ties), compute)
@@ -321,10 +321,7 @@ class ClassValues:
 
         def compute() -> np.ndarray:
             table, at = self.table, np.array([score])
-            if score == 1:  # one of the usual thresholds
-                tp0, fp0 = (counts[:, 0] for counts in self._counts_at(at))
-            else:
-                tp0, fp0 = self._positives_at(at)[:, 0], self._negatives_at(at)[:, 0]
+            tp0, fp0 = (counts[:, 0] for counts in self._counts_at(at))
             more = np.where(table.thresholds <= score, rows, 0)
             tp, fp = (table.tp + more, table.fp) if positive else (table.tp, table.fp + more)
             sums = np.nan_to_num(self._sums(table.positives_at() * (tp / (tp + fp))))
@@ -379,15 +376,22 @@ class ClassValues:
         if k >= self._matrix.num_classes:
             return self
         preference = _PREFERENCES[ties]
+        # Few rows have more equal cells than places; without any, the preference changes nothing.
+        first: _ListedCells = self._once(("top", k, "low class"), lambda: self._top(k, "low class"))
+        if first.open_rows == 0:
+            return first
         return self._once(("top", k, preference), lambda: self._top(k, preference))
 
-    def _top(self, k: int, preference: str) -> ClassValues:
+    def _top(self, k: int, preference: str) -> _ListedCells:
         indptr, classes, _ = self._by_row
-        cells = top_of_rows(self._matrix, self._positives, indptr, classes, k, preference, threads=self._threads)
-        found = cells.classes.ravel() >= 0
+        *cells, open_rows = top_of_rows(
+            self._matrix, self._positives, indptr, classes, k, preference, threads=self._threads
+        )
+        found = cells[0].ravel() >= 0
         rows = np.repeat(np.arange(self._matrix.num_rows), k)[found]
-        listed = (part.ravel()[found] for part in cells)
-        return _ListedCells(self, rows, *listed)
+        listed = _ListedCells(self, rows, *(part.ravel()[found] for part in cells))
+        listed.open_rows = open_rows
+        return listed
 
     def top_n(self, k: int = 20, ties: str = "threshold") -> np.ndarray:
         """AP over the k best cells of each row, divided by all positives of the class: the MAP of YouTube-8M."""
@@ -462,9 +466,9 @@ class ClassValues:
         values, inverse = np.unique(table.thresholds, return_inverse=True)
         return values, np.bincount(inverse, weights=table.positives_at(), minlength=len(values)).astype(np.int64)
 
-    def _reaching_cells(self, bounds: np.ndarray) -> np.ndarray:
-        """All known cells that reach each of the ascending bounds: (n,) int64."""
-        reached = count_at_common(self._matrix, self._positives, bounds, pooled=True, threads=self._threads)
+    def _cells_reaching_values(self, values: np.ndarray) -> np.ndarray:
+        """All known cells that reach each of the ascending values: (n,) int64."""
+        reached = count_at_common(self._matrix, self._positives, values, pooled=True, threads=self._threads)
         total: np.ndarray = reached[0]
         return total
 
@@ -480,10 +484,6 @@ class ClassValues:
             out[own] = found
             first += shard.shape[0]
         return out
-
-    def _seen(self, scores: np.ndarray) -> np.ndarray:
-        """Scores as the table has them."""
-        return scores
 
 
 class _Derived(ClassValues):
@@ -564,9 +564,6 @@ class _Transformed(_Derived):
     def table(self) -> RankTable:
         return self._once("table", self._count)
 
-    def _bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        raise NotImplementedError
-
     def _count(self) -> RankTable:
         raw = self._base.table
         seen = self._transform(raw.thresholds)
@@ -621,8 +618,10 @@ class _Transformed(_Derived):
     def pooled(self) -> ClassValues:
         return self._once("pooled", lambda: _Pooled(self))
 
-    def _reaching_cells(self, bounds: np.ndarray) -> np.ndarray:
-        return self._base._reaching_cells(bounds)
+    def _cells_reaching_values(self, values: np.ndarray) -> np.ndarray:
+        raw = np.sort(self._base.table.thresholds)
+        ends = np.searchsorted(self._transform(raw), values, side="right") - 1  # a score of each value
+        return self._base._cells_reaching_values(self._transform.least(values, raw[ends]))
 
 
 class _Pooled(_Derived):
@@ -652,7 +651,7 @@ class _Pooled(_Derived):
         return tp.sum(axis=0, keepdims=True), fp.sum(axis=0, keepdims=True)
 
     def step(self, ties: str = "threshold") -> np.ndarray:
-        if ties != "threshold" or isinstance(self._base, _Transformed):
+        if ties != "threshold":
             return super().step(ties)
 
         def compute() -> np.ndarray:
@@ -660,7 +659,7 @@ class _Pooled(_Derived):
             if not len(values):
                 return np.full(1, np.nan)
             tp = np.cumsum(counts[::-1])[::-1]
-            reached = self._base._reaching_cells(values)
+            reached = self._base._cells_reaching_values(values)
             precision: np.ndarray = np.sum(counts * (tp / reached), keepdims=True) / tp[0]
             return precision
 
@@ -672,8 +671,14 @@ class _Transposed(_Derived):
 
     def _make(self) -> ClassValues:
         whole = self._base._whole()
-        known = None if whole._positives.unknown is None else whole._known.T
-        return self._with(whole._cells.T, whole._labels.T, known)
+        indptr, classes, _ = whole._by_row
+        unknown = whole._positives.unknown
+        positives = Positives(whole._matrix.num_classes, whole._matrix.num_rows, indptr, classes)
+        if unknown is not None:
+            rows, of_classes = unknown.pairs()
+            cells = UnknownCells.of_pairs(of_classes, rows, positives.num_rows, positives.num_classes)
+            positives = positives.with_unknown(cells)
+        return self._with(whole._cells.T, positives)
 
     @property
     def table(self) -> RankTable:
@@ -731,27 +736,38 @@ class _ListedCells(_Derived):
         self, base: ClassValues, rows: np.ndarray, classes: np.ndarray, scores: np.ndarray, hits: np.ndarray
     ) -> None:
         super().__init__(base)
-        self._rows, self._classes, self._scores, self._hits = rows, classes, scores, hits
+        self.rows, self.classes, self.scores, self.hits = rows, classes, scores, hits
+        self.open_rows = 0
 
     def _make(self) -> ClassValues:
         whole = self._base._whole()
         kept = np.zeros((whole._matrix.num_rows, whole._matrix.num_classes), bool)
-        kept[self._rows, self._classes] = True
+        kept[self.rows, self.classes] = True
         return self._with(whole._cells, whole._labels & kept, kept)
 
     @property
     def table(self) -> RankTable:
         num_classes = len(self._base.num_positives)
-        return self._once("table", lambda: _table_of(self._classes, num_classes, self._scores, self._hits))
+        return self._once("table", lambda: _table_of(self.classes, num_classes, self.scores, self.hits))
 
     def pooled(self) -> ClassValues:
-        def compute() -> ClassValues:
-            pool = _ListedCells(self._base, self._rows, np.zeros_like(self._classes), self._scores, self._hits)
-            pool._kept["whole"] = self._with(self._scores.reshape(-1, 1), self._hits.reshape(-1, 1))
-            pool._kept["table"] = _table_of(pool._classes, 1, self._scores, self._hits)
-            return pool
+        return self._once("pooled", lambda: _ListedPool(self))
 
-        return self._once("pooled", compute)
+
+class _ListedPool(_Derived):
+    """Listed cells as one class."""
+
+    def __init__(self, base: _ListedCells) -> None:
+        super().__init__(base)
+        self._cells_of = base
+
+    def _make(self) -> ClassValues:
+        return self._with(self._cells_of.scores.reshape(-1, 1), self._cells_of.hits.reshape(-1, 1))
+
+    @property
+    def table(self) -> RankTable:
+        cells = self._cells_of
+        return self._once("table", lambda: _table_of(np.zeros_like(cells.classes), 1, cells.scores, cells.hits))
 
 
 def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray) -> RankTable:
