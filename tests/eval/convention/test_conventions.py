@@ -397,7 +397,7 @@ def test_rules_without_a_publication_are_named():
     assert [reading.value for reading in read_number("50").readings] == [50.0, 0.5]
 
 
-@pytest.mark.parametrize("text", ["", "x", "0,372", "1_0", "12 ‰".encode("ascii", "ignore").decode() + "o", "37.2%%"])
+@pytest.mark.parametrize("text", ["", "x", "0,372", "1_0", "12 percent", "37.2%%"])
 def test_text_that_is_no_number_is_refused(text):
     with pytest.raises(ValueError, match=r"^find: expected a number such as 0\.372, 37\.2 or 37\.20 %, got "):
         conventions(A, LABELS_A, find=text)
