@@ -322,7 +322,7 @@ def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray
     detection, box = detection[order], box[order]
     starts = np.flatnonzero(np.diff(detection, prepend=-1))
     ends = np.append(starts[1:], len(detection))
-    # Of equal scores the first row takes its box first.
+    # The first row of equal scores takes its box first.
     turn = kept.line if protocol.order == "file" else -kept.score
     # Deferred acceptance: each detection proposes to its best box; the box keeps the earliest in `order`; with second
     # choices, losers propose to their next. All boxes rank detections alike, so the result is that of greedy matching.

@@ -320,7 +320,9 @@ class _Pool:
 
 def _pools(kept: Rows, found: np.ndarray, num_boxes: np.ndarray, progress: Progress | None = None) -> list[_Pool]:
     num_classes = len(num_boxes)
-    order = np.argsort(kept.cls, kind="stable")
+    # numpy sorts 16 bits by their digits, several times as fast.
+    cls = kept.cls.astype(np.uint16) if num_classes <= 2**16 else kept.cls
+    order = np.argsort(cls, kind="stable")
     ends = np.cumsum(np.bincount(kept.cls, minlength=num_classes))[:-1]
     parts = zip(np.split(kept.score[order], ends), np.split(found[order], ends), strict=True)
     pools = (_Pool.from_detections(number, *part) for number, part in zip(num_boxes.tolist(), parts, strict=True))
