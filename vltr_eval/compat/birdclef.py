@@ -66,8 +66,7 @@ def padded_cmap(solution: Any, submission: Any, padding_factor: int = 5) -> floa
             other = set(solution.columns) ^ set(submission.columns)
             raise ValueError(f"submission: expected the columns of solution, got different ones: {sorted(other)}")
     labels, scores = _padded(solution, padding_factor), _padded(submission, padding_factor)
-    found: float = sklearn.average_precision_score(labels, scores, average="macro")
-    return found
+    return float(sklearn.average_precision_score(labels, scores, average="macro"))
 
 
 def _padded(cells: Any, padding_factor: int) -> np.ndarray:

@@ -8,8 +8,8 @@ commit ee7f2e88 (1.2), with their quirks:
 
 - All numbers are percent, and tensors: AP in the dtype of ``pred``, the others in float32. Float16 scores give AP that
   is rounded to float16, and integer ones AP without decimals.
-- AP is the mean over a class's positives of the precision at their rank. Equal scores rank by their row, the lower one
-  first, as torch.argsort sorts them on the CPU. There is no envelope, though the original's docstring describes one.
+- AP is the mean over a class's positives of the precision at their rank, where equal scores have one rank after
+  another. There is no envelope, though the original's docstring describes one.
 - A class without positives has AP 0, and counts in the mean. A class whose labels are all -1 is an IndexError.
 - A label -1 is an unknown cell ("difficult" in VOC), which is left out. AP takes labels other than 1 and above -1 as
   negative, also the 2 that a class listed twice in ``gt_label`` becomes.
@@ -18,6 +18,8 @@ commit ee7f2e88 (1.2), with their quirks:
 
 Different on purpose:
 
+- Equal scores rank by their row, the lower one first. The original sorts with torch.argsort, which orders them so up to
+  16 rows, and in another way beyond. With ties its number depends on torch; ours lies in the same tie interval.
 - A NaN score of `AveragePrecision` is a ValueError that names row and class. The original ranks NaN first.
 - AP is summed in float64 and then rounded to float32, so that the last digits may differ (1e-5 percent).
 - AP takes labels of uint8 as 0 and 1. The original compares them with -1, which torch takes as 255 there, so that all

@@ -27,8 +27,8 @@ Different on purpose:
 
 The functions need numpy alone, and `AccMetric` needs torch and mmengine. Names of the original that are not native are
 those of the installed mmaction2: `average_precision_at_temporal_iou`, `average_recall_at_avg_proposals`,
-`pairwise_temporal_iou`, `ActivityNetLocalization` and `ConfusionMatrix`. `ava_eval`, `read_labelmap` and `results2csv`
-are those of `vltr_eval.compat.ava.mmaction2`.
+`pairwise_temporal_iou`, `read_labelmap`, `results2csv`, `ActivityNetLocalization` and `ConfusionMatrix`. `ava_eval` is
+that of `vltr_eval.compat.ava.mmaction2`.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ __all__ = [
 ]
 
 # Names whose modules are imported when they are first used: they need more than numpy.
-_ELSEWHERE = {"AccMetric": "mmaction2.metrics"} | dict.fromkeys(
-    ("ava_eval", "read_labelmap", "results2csv"), "ava.mmaction2"
-)
+_ELSEWHERE = {"AccMetric": "mmaction2.metrics", "ava_eval": "ava.mmaction2"}
 _ORIGINAL = (
     "ActivityNetLocalization",
     "ConfusionMatrix",
     "average_precision_at_temporal_iou",
     "average_recall_at_avg_proposals",
     "pairwise_temporal_iou",
+    "read_labelmap",
+    "results2csv",
 )
 
 
