@@ -21,6 +21,7 @@ from vltr_eval.patching.known import Known
 # long. It ends earlier if one takes three times as long.
 _LONG_ENOUGH = 0.12
 _FIRST_CELLS = 1 << 13
+_FARTHEST = 16  # times the rows of the largest slice: an estimate is rather too low than too high
 
 
 @dataclasses.dataclass
@@ -68,7 +69,7 @@ class Cost:
             slope = 0.0  # the time of a call that does not depend on its rows is not scaled
             if len(sizes) > 1:
                 slope = max(0.0, times[-1] - times[-2]) / (sizes[-1] - sizes[-2])
-            seconds = times[-1] + slope * (rows - sizes[-1])
+            seconds = times[-1] + slope * (min(rows, _FARTHEST * sizes[-1]) - sizes[-1])
         return seconds * classes / self.classes
 
 

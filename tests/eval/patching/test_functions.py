@@ -374,5 +374,6 @@ def test_a_cost_interpolates_and_scales_by_classes():
     assert cost(25, 4) == pytest.approx(1.75)
     assert cost(5, 4) == 0.5
     assert cost(60, 8) == pytest.approx(7.0)
+    assert cost(10**6, 4) == cost(640, 4)  # no farther than 16 times the largest slice
     assert Cost([(10, 1.0)], classes=1)(1000, 1) == 1.0  # one slice says nothing of the rest
     assert Cost([(10, 1.0), (40, 0.5)], classes=1)(80, 1) == 0.5
