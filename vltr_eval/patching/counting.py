@@ -17,9 +17,11 @@ import numpy as np
 
 from vltr_eval.patching.known import Known
 
-# An estimate runs the original on slices, each four times as long as the last, until one takes this long.
+# An estimate runs the original on three slices at least, each four times as long as the last, until one takes this
+# long. It ends earlier if one takes three times as long.
 _LONG_ENOUGH = 0.12
 _FIRST_CELLS = 1 << 13
+_FARTHEST = 16  # times the rows of the largest slice: an estimate is rather too low than too high
 
 
 @dataclasses.dataclass
@@ -64,10 +66,10 @@ class Cost:
         if rows <= sizes[-1]:
             seconds = float(np.interp(rows, [0, *sizes], [0.0, *times]))
         else:
-            slope = times[-1] / sizes[-1]
-            if len(sizes) > 1:  # the time of a call that does not depend on its rows is not scaled
-                slope = min(slope, max(0.0, times[-1] - times[-2]) / (sizes[-1] - sizes[-2]))
-            seconds = times[-1] + slope * (rows - sizes[-1])
+            slope = 0.0  # the time of a call that does not depend on its rows is not scaled
+            if len(sizes) > 1:
+                slope = max(0.0, times[-1] - times[-2]) / (sizes[-1] - sizes[-2])
+            seconds = times[-1] + slope * (min(rows, _FARTHEST * sizes[-1]) - sizes[-1])
         return seconds * classes / self.classes
 
 
@@ -152,7 +154,7 @@ def estimate(run: Callable[[int], None], rows: int, classes: int, most: int) -> 
     try:
         with _Undisturbed():
             slices.append((kept, _time_of(run, kept)))
-            while slices[-1][1] < _LONG_ENOUGH and kept < most:
+            while kept < most and slices[-1][1] < (_LONG_ENOUGH if len(slices) > 2 else 3 * _LONG_ENOUGH):
                 kept = min(most, 4 * kept)
                 slices.append((kept, _time_of(run, kept)))
     except Exception:

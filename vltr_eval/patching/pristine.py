@@ -33,7 +33,8 @@ def pristine(original: type, original_of: Callable[[Any], Any], made: dict[type,
     made = {} if made is None else made
     if original in made:
         return made[original]
-    if not any(_finds_another(kind, function) for kind in original.__mro__ for _, function in _functions(kind)):
+    is_whole = all(original_of(kind) is kind for kind in original.__mro__)
+    if is_whole and not any(_finds_another(kind, one) for kind in original.__mro__ for _, one in _functions(kind)):
         return original
     left_out = ("__dict__", "__weakref__")
     namespace = {name: value for name, value in vars(original).items() if name not in left_out}
@@ -49,8 +50,9 @@ def pristine(original: type, original_of: Callable[[Any], Any], made: dict[type,
         twin.__kwdefaults__ = function.__kwdefaults__
         kind = type(namespace[name])
         namespace[name] = twin if kind is types.FunctionType else kind(twin)
-    bases = tuple(pristine(base, original_of, made) for base in original.__bases__)
-    own_cell.cell_contents = made[original] = type(original)(original.__name__, bases, namespace)
+    bases = tuple(pristine(original_of(base), original_of, made) for base in original.__bases__)
+    metaclass = type(bases[0])
+    own_cell.cell_contents = made[original] = metaclass(original.__name__, bases, namespace)
     for name, value in names.items():
         replaced = original_of(value)
         if replaced is not value:

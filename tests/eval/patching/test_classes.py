@@ -274,6 +274,33 @@ def test_a_pristine_class_has_its_own_names(meters):
         assert twin().value() == 0.0
 
 
+def test_an_original_that_extends_a_replaced_class_is_verified_as_it_was(table, write_module):
+    write_module("base_of_tests", METERS)
+    write_module(
+        "extension_of_tests",
+        "from base_of_tests import Meter as Base\nclass Extension(Base):\n    def value(self):\n"
+        "        return super().value() + 0.5\n",
+    )
+
+    def library(home, name):
+        known = Known(name, f"_of_tests:{name}", home, feeds=("add",), results=("value",))
+        return Library(home, (known,), package=home)
+
+    table(
+        library("base_of_tests", "Meter"),
+        library("extension_of_tests", "Extension"),
+        Meter=type("Meter", (Ours,), {"value": lambda self: -100.0}),
+        Extension=type("Extension", (Ours,), {}),
+    )
+    with vltr_eval.patch(quiet=True, verify=True) as patched:
+        from extension_of_tests import Extension
+
+        meter = Extension()
+        meter.add([1, 2])
+        assert meter.value() == 3.0
+    assert counts(patched)["Extension"].largest_difference == 0.5
+
+
 def test_modules_without_names_are_no_obstacle(monkeypatch):
     monkeypatch.setitem(sys.modules, "none_of_tests", None)
     module = types.ModuleType("lazy_of_tests")

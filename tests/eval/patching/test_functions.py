@@ -15,6 +15,7 @@ import pytest
 
 import vltr_eval
 from vltr_eval.patching import VersionRefused
+from vltr_eval.patching.counting import Cost
 from vltr_eval.patching.known import LIBRARIES, Known, Library, libraries_of
 
 metrics = pytest.importorskip("sklearn.metrics")
@@ -365,3 +366,14 @@ def test_the_summary_is_said_at_the_end(capsys):
     with patch(only="torcheval", quiet=False):
         pass
     assert capsys.readouterr().err == "vltr_eval.patch: no known function was called\n"
+
+
+def test_a_cost_interpolates_and_scales_by_classes():
+    cost = Cost([(10, 1.0), (40, 2.5)], classes=4)
+    assert cost(10, 4) == 1.0
+    assert cost(25, 4) == pytest.approx(1.75)
+    assert cost(5, 4) == 0.5
+    assert cost(60, 8) == pytest.approx(7.0)
+    assert cost(10**6, 4) == cost(640, 4)  # no farther than 16 times the largest slice
+    assert Cost([(10, 1.0)], classes=1)(1000, 1) == 1.0  # one slice says nothing of the rest
+    assert Cost([(10, 1.0), (40, 0.5)], classes=1)(80, 1) == 0.5
