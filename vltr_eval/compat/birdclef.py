@@ -125,7 +125,7 @@ def score(solution: Any, submission: Any, row_id_column_name: str) -> float:
 
 def _roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     try:
-        found: float = sklearn.roc_auc_score(labels, scores, average="macro")
+        found = float(sklearn.roc_auc_score(labels, scores, average="macro"))
     except ValueError:
         # The words of scikit-learn decide who may see an error.
         try:
