@@ -15,8 +15,7 @@ VENV := .venv
 TOOLS := .venv-tools
 BENCH := .venv-bench
 DOCS := .venv-docs
-RECIPES := .venv-recipes
-ORIGINALS := .venv-originals
+LIBRARIES := .venv-libraries
 PAGE := .venv-page
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 WHEEL = $$(ls build/wheel/*.whl)
@@ -97,11 +96,11 @@ test: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. $(PARALLEL) $(addprefix ../,$(TESTS)) $(ARGS)
 	@echo "make test left out tests with environments of their own: make $(APART)"
 
-test-recipes: $(RECIPES)/.installed
-	cd build && ../$(RECIPES)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/recipes $(ARGS)
+test-recipes: $(LIBRARIES)/.installed
+	cd build && ../$(LIBRARIES)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/recipes $(ARGS)
 
-test-originals: $(ORIGINALS)/.installed
-	cd build && ../$(ORIGINALS)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/originals $(ARGS)
+test-originals: $(LIBRARIES)/.installed
+	cd build && ../$(LIBRARIES)/bin/pytest -c ../pyproject.toml --rootdir .. ../tests/originals $(ARGS)
 
 # The assets are committed, so that only changes of web/ need Node.js.
 page: web/node_modules/.installed
@@ -188,7 +187,7 @@ gpu-check:
 	$(PYTHON) tools/gpu_check.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(RECIPES) $(ORIGINALS) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(LIBRARIES) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # Every environment installs the same wheel. pip builds it in isolation, so the build needs no installed packages.
 build/wheel/.built: $(VENV)/.made $(PACKAGE)
@@ -239,16 +238,11 @@ $(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt
 	@$(DOCS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 
-$(RECIPES)/.installed: $(RECIPES)/.made build/wheel/.built constraints.txt
-	@echo "installing the trackers ..."
-	@$(RECIPES)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[recipes]"
-	@$(RECIPES)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
-	@touch $@
-
-$(ORIGINALS)/.installed: $(ORIGINALS)/.made build/wheel/.built constraints.txt
-	@echo "installing published code ..."
-	@$(ORIGINALS)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[originals]"
-	@$(ORIGINALS)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+# One environment for trackers and for published code, because both need torch.
+$(LIBRARIES)/.installed: $(LIBRARIES)/.made build/wheel/.built constraints.txt
+	@echo "installing the trackers and published code ..."
+	@$(LIBRARIES)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[recipes,originals]"
+	@$(LIBRARIES)/$(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 
 $(PAGE)/.installed: $(PAGE)/.made build/wheel/.built constraints.txt

@@ -10,8 +10,7 @@ Their conventions are kept:
 - `mAP` is in percent. AP is the sum of the precision at the positives over the number of positives plus 1e-8. A class
   without positives has AP 0 and counts in the mean. A target is positive if it is 1.
 - `voc_mAP` reads files of scores and labels. Precision at a recall is the highest one at that recall or above. A class
-  without positives has AP NaN, and so is the mean. A label is positive if it is above 0 as an integer. numpy's print
-  options are set as in the originals, because their log lines depend on them.
+  without positives has AP NaN, and so is the mean. A label is positive if it is above 0 as an integer.
 
 Different on purpose:
 
@@ -20,6 +19,9 @@ Different on purpose:
   lies in the same tie interval.
 - A NaN score is a ValueError that names row and class. The originals rank it first, or last in `voc_mAP`.
 - Blank lines in a file are skipped. The originals fail there.
+- numpy's print options stay those of the caller. The originals set precision 6 in Query2Label, 3 in SSGRL, and
+  ``suppress=True`` for the rest of the process. A log with the originals' digits needs
+  ``np.set_printoptions(precision=6, suppress=True)`` of its own.
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ def voc_mAP(imagessetfilelist: str | Sequence[str], num: int, return_each: bool 
 
     Example:
         >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder, np.printoptions():
+        >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder, "scores.txt")
         ...     _ = path.write_text("0.9 0.1 1 0\\n0.8 0.2 0 0\\n0.7 0.3 1 1\\n")
         ...     print(round(float(voc_mAP(str(path), 2)), 3))
@@ -110,7 +112,6 @@ def voc_mAP(imagessetfilelist: str | Sequence[str], num: int, return_each: bool 
     """
     files = [imagessetfilelist] if isinstance(imagessetfilelist, (str, os.PathLike)) else list(imagessetfilelist)
     values = _envelope_average_precision(files, num) * 100
-    np.set_printoptions(precision=6, suppress=True)
     mean = np.mean(values)
     return (mean, values) if return_each else mean
 
@@ -118,7 +119,6 @@ def voc_mAP(imagessetfilelist: str | Sequence[str], num: int, return_each: bool 
 def voc12_mAP(imagessetfile: str, num: int) -> Any:
     """Mean of the envelope AP over all classes of a file, a fraction, as SSGRL has it; see `voc_mAP`."""
     values = _envelope_average_precision([imagessetfile], num)
-    np.set_printoptions(precision=3, suppress=True)
     return np.mean(values)
 
 
