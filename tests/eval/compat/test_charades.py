@@ -142,6 +142,16 @@ def test_no_positives_warn_as_published():
         assert np.isnan(pyvideoresearch.map(scores, labels)[0])
 
 
+def test_no_rows_give_nan_as_published():
+    scores, labels = np.empty((0, 2)), np.empty((0, 2), int)
+    for function in FUNCTIONS:
+        with pytest.warns(RuntimeWarning):
+            mean, weighted, each = function(scores, labels)
+        assert np.isnan([mean, *weighted, *each]).all()
+    with pytest.warns(RuntimeWarning):
+        assert np.isnan(charades.getClassificationMAP(scores, labels))
+
+
 # Errors
 
 
