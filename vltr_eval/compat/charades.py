@@ -86,16 +86,14 @@ def getClassificationMAP(confidence: Any, labels: Any) -> Any:
         83.3333
     """
     labels = np.asarray(labels)
-    ranks = positive_ranks(_descending(np.asarray(confidence)[:, : labels.shape[1]]), labels == 1, order="rows")
-    sums = np.nan_to_num(ranks.average_precision() * ranks.num_positives).astype(np.float32)
-    values = sums / np.sum(labels, axis=0)
+    each, num_positives = _of_classes(np.asarray(confidence)[:, : labels.shape[1]], labels)
+    values = np.nan_to_num(each * num_positives).astype(np.float32) / np.sum(labels, axis=0)
     return 100 * sum(values) / len(values)
 
 
 def average_precisions(submission_array: Any, gt_array: Any) -> tuple[np.ndarray, np.ndarray]:
     """AP and weighted AP of each class."""
-    scores = _descending(submission_array)
-    values: np.ndarray = positive_ranks(scores, gt_array[:, : scores.shape[1]] == 1, order="rows").average_precision()
+    values, _ = _of_classes(submission_array, gt_array[:, : submission_array.shape[1]])
     return values, values * gt_array.sum(axis=0) / gt_array.sum().astype(float)
 
 
@@ -104,6 +102,14 @@ def empty_rows_last(submission_array: Any, gt_array: Any) -> Any:
     scores = submission_array.copy()
     scores[np.sum(gt_array, axis=1) == 0, :] = -np.inf
     return scores
+
+
+def _of_classes(scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """AP, NaN without positives, and the number of positives of each class."""
+    if not len(scores):
+        return np.full(scores.shape[1], np.nan), np.zeros(scores.shape[1], np.int64)
+    ranks = positive_ranks(_descending(scores), labels == 1, order="rows")
+    return ranks.average_precision(), ranks.num_positives
 
 
 def _descending(scores: Any) -> Any:

@@ -5,6 +5,8 @@ Recorded with the files named in the modules, on numpy 2.4.6 without its SIMD so
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -140,6 +142,16 @@ def test_no_positives_warn_as_published():
     assert np.isnan(charades.map(scores, labels)[0])
     with pytest.warns(RuntimeWarning, match="Mean of empty slice"):
         assert np.isnan(pyvideoresearch.map(scores, labels)[0])
+
+
+def test_no_rows_give_nan_as_published():
+    scores, labels = np.empty((0, 2)), np.empty((0, 2), int)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Mean of empty slice")
+        for function in FUNCTIONS:
+            mean, weighted, each = function(scores, labels)
+            assert np.isnan([mean, *weighted, *each]).all()
+        assert np.isnan(charades.getClassificationMAP(scores, labels))
 
 
 # Errors
