@@ -167,34 +167,13 @@ class Measures:
     def last_label(self, softmax: bool) -> ClassValues:
         """One label for each labelled row, the highest class of its labels."""
 
-        def compute() -> ClassValues:
-            last = np.full(self.matrix.num_rows, -1)
-            classes = np.repeat(np.arange(self.num_classes), self.positives.counts)
-            last[self.positives.rows] = classes  # classes ascend, and the last assignment stays
-            labelled = last >= 0
-            cells = self.cells if labelled.all() else self.cells[labelled]
-            if softmax and self.is_outside:
-                shifted = cells.astype(np.float32)
-                shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
-                cells = shifted / shifted.sum(axis=1, keepdims=True, dtype=np.float32)
-            rows = np.arange(len(cells), dtype=np.uint32)
-            order = np.argsort(last[labelled], kind="stable")
-            counts = np.bincount(last[labelled], minlength=self.num_classes)
-            indptr = np.concatenate([[0], np.cumsum(counts)])
-            one = Positives(len(cells), self.num_classes, indptr, rows[order])
-            return ClassValues(cells, one, threads=self.threads)
-
-        return self.once(("last label", softmax and self.is_outside), compute)
+        return self.raw.last_labels(softmax and self.is_outside)
 
     def tops(self) -> tuple[ClassValues, ClassValues]:
         """The values of the best cells of each row, which keep the negatives or the positives of equal scores."""
 
         def compute() -> tuple[ClassValues, ClassValues]:
-            worst, best = self.raw.top(self.top_k, "worst"), self.raw.top(self.top_k, "best")
-            lists = [(vars(top)["_classes"], vars(top)["_hits"]) for top in (worst, best) if "_hits" in vars(top)]
-            if len(lists) == 2 and all(map(np.array_equal, *lists)):
-                return worst, worst  # no equal scores at the end of a list, so one table is enough
-            return worst, best
+            return self.raw.top(self.top_k, "worst"), self.raw.top(self.top_k, "best")
 
         return self.once(("tops", self.top_k), compute)
 
@@ -319,7 +298,7 @@ def unlabelled_last(absent: str) -> Measure:
 
 def _precisions(values: ClassValues, order: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The number of each positive within its class, from 1, its precision and its class; descending in score."""
-    indptr, precision = values._precision(order)  # of the same package
+    indptr, precision = values.precision_at_positives(order)
     counts = np.diff(indptr)
     number = np.arange(len(precision)) - np.repeat(indptr[:-1], counts) + 1
     return number, precision, np.repeat(np.arange(len(counts)), counts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -154,6 +155,13 @@ class ClassValues:
 
         return self._once("cells", read)
 
+    def _rows_of(self, chosen: np.ndarray) -> np.ndarray:
+        """A copy of the scores of some rows. chosen: (N,) bool."""
+        shards = [as_columns(shard).to_numpy() for shard in self._matrix.shards]
+        bounds = np.cumsum([len(shard) for shard in shards])[:-1]
+        parts = [shard[own] for shard, own in zip(shards, np.split(chosen, bounds), strict=True)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     @property
     def _labels(self) -> np.ndarray:
         """(N, C) bool"""
@@ -174,8 +182,12 @@ class ClassValues:
 
     # Values of each class
 
-    def _precision(self, ties: str) -> tuple[np.ndarray, np.ndarray]:
-        """(C + 1,) offsets, and the precision at each positive, descending in score: (P,) float64."""
+    def precision_at_positives(self, ties: str) -> tuple[np.ndarray, np.ndarray]:
+        """The precision at each positive, descending in score in its class, with offsets of the classes.
+
+        Returns:
+            (C + 1,) int64 and (P,) float64.
+        """
         if ties not in TIES:
             raise ValueError(f"ties: expected one of {', '.join(TIES)}, got {ties!r}")
 
@@ -185,15 +197,21 @@ class ClassValues:
                 reached = table.tp + table.fp
                 indptr = np.concatenate([[0], np.cumsum(table.num_positives)])
                 return indptr, np.repeat(table.tp / reached, table.positives_at())
-            by_rows = ties in ("rows", "reversed") and table.tied.any()
-            ranks = self._ordered(ties) if by_rows else rank_ends(table, ties)
+            if ties != "best" and not table.tied.any():
+                return self.precision_at_positives("best")  # no order changes a rank
+            ranks = self._ordered(ties) if ties in ("rows", "reversed") else rank_ends(table, ties)
             return ranks.indptr, ranks.precision()
 
         return self._once(("precision", ties), compute)
 
+    def _of_precision(self, key: Any, ties: str, function: Callable[..., np.ndarray]) -> np.ndarray:
+        """A value of each class from the precision at its positives, once for orders that give the same."""
+        found = self.precision_at_positives(ties)
+        return self._once((key, id(found)), lambda: function(*found))
+
     def step(self, ties: str = "threshold") -> np.ndarray:
         """Sum of (R_k - R_(k-1)) P_k over the points: the average precision of scikit-learn, and of sorting code."""
-        return self._once(("step", ties), lambda: means_within(*self._precision(ties)))
+        return self._of_precision("step", ties, means_within)
 
     def plus_epsilon(self, eps: float = 1e-8, ties: str = "reversed") -> np.ndarray:
         """Precision at the positives, summed and divided by (P + eps), as ASL and ML-Decoder do."""
@@ -203,7 +221,7 @@ class ClassValues:
 
     def envelope(self, ties: str = "threshold") -> np.ndarray:
         """Area under the precision made non-increasing in recall: PASCAL VOC 2010 and later."""
-        return self._once(("envelope", ties), lambda: interpolated_within(*self._precision(ties), None))
+        return self._of_precision("envelope", ties, partial(interpolated_within, points=None))
 
     def interpolated(self, points: int = 11, ties: str = "threshold") -> np.ndarray:
         """Mean of the highest precision at recalls of at least 0, 0.1, ..., 1 (11) or 0, 0.01, ..., 1 (101).
@@ -213,7 +231,7 @@ class ClassValues:
         """
         if points not in (11, 101):
             raise ValueError(f"points: expected 11 or 101, got {points!r}")
-        return self._once(("interpolated", points, ties), lambda: interpolated_within(*self._precision(ties), points))
+        return self._of_precision(("interpolated", points), ties, partial(interpolated_within, points=points))
 
     def _jumps(self) -> tuple[np.ndarray, ...]:
         """The counts just above and at each threshold: tp before, fp before, tp, fp. And the positives of the class."""
@@ -337,18 +355,35 @@ class ClassValues:
         """AP where the rows without labels rank last in every class: the official numbers of Charades."""
 
         def compute() -> ClassValues:
-            whole = self._whole()
+            if not np.isneginf(self.table.thresholds.astype(np.float64)).any():
+                return self.labelled_rows()
+            whole = self._whole()  # not all rows without labels are last among scores of -inf
             empty = whole._positives.labels_per_row() == 0
-            if not empty.any() or empty.all():
+            if not empty.any():
                 return self
-            if np.isneginf(self.table.thresholds.astype(np.float64)).any():  # not all of these rows would be last
-                cells = whole._cells.astype(np.result_type(whole._cells, np.float32))
-                cells[empty] = -np.inf
-                return self._with(cells, whole._positives)
-            labelled = whole._positives.select(~empty)
-            return ClassValues(whole._cells[~empty], labelled, threads=self._threads)
+            cells = whole._cells.astype(np.result_type(whole._cells, np.float32))
+            cells[empty] = -np.inf
+            return self._with(cells, whole._positives)
 
         return self._once("unlabelled last", compute).step(ties)
+
+    def labelled_rows(self) -> ClassValues:
+        """The values of the rows with labels alone."""
+
+        def compute() -> ClassValues:
+            whole = self._whole()
+            empty = whole._positives.labels_per_row() == 0
+            return _LabelledRows(whole, empty) if empty.any() and not empty.all() else self
+
+        return self._once("labelled rows", compute)
+
+    def last_labels(self, softmax: bool = False) -> ClassValues:
+        """The values of one label for each labelled row, the highest class of its labels; no other row counts.
+
+        Args:
+            softmax: Whether scores are replaced with their softmax over the row, in float32.
+        """
+        return self._once(("last labels", softmax), lambda: _LastLabels(self._whole(), softmax))
 
     # The best cells of each row
 
@@ -452,8 +487,17 @@ class ClassValues:
 
     # Scores that reach values of these scores; transformed scores have others
 
-    def _bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The least scores that reach each value, and that are above it, and whether there are any above it."""
+    def _source(self) -> ClassValues:
+        """The values of the scores that `_bounds` are bounds of."""
+        return self
+
+    def _seen(self, scores: np.ndarray) -> np.ndarray:
+        """The values that rank in place of scores."""
+        return scores
+
+    def _bounds(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The least scores that reach the value of each, and that are above it, and whether there are any above it."""
+        values = scores
         if values.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 return values, np.nextafter(values, values.dtype.type(np.inf)), values < np.inf
@@ -615,13 +659,136 @@ class _Transformed(_Derived):
         counted[:, values > highest] = 0
         return counted
 
+    def _source(self) -> ClassValues:
+        return self._base
+
+    def _seen(self, scores: np.ndarray) -> np.ndarray:
+        return self._transform(scores)
+
+    def _bounds(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        seen = self._transform(scores)
+        low = self._transform.least(seen, scores)
+        high, some = self._transform.above(seen, scores)
+        return low, np.where(some, high, scores), some
+
     def pooled(self) -> ClassValues:
         return self._once("pooled", lambda: _Pooled(self))
+
+    def transposed(self) -> ClassValues:
+        return self._once("transposed", lambda: _Transposed(self))
 
     def _cells_reaching_values(self, values: np.ndarray) -> np.ndarray:
         raw = np.sort(self._base.table.thresholds)
         ends = np.searchsorted(self._transform(raw), values, side="right") - 1  # a score of each value
         return self._base._cells_reaching_values(self._transform.least(values, raw[ends]))
+
+
+class _LabelledRows(_Derived):
+    """The rows with labels alone. What the other rows add to the counts is taken off."""
+
+    def __init__(self, base: ClassValues, empty: np.ndarray) -> None:
+        super().__init__(base)
+        self._empty = empty
+
+    def _make(self) -> ClassValues:
+        base = self._base
+        labelled = base._positives.select(~self._empty)
+        return ClassValues(base._rows_of(~self._empty), labelled, threads=self._threads)
+
+    @property
+    def num_positives(self) -> np.ndarray:
+        return self._base.num_positives
+
+    @property
+    def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _count(self) -> RankTable:
+        if 2 * np.count_nonzero(self._empty) > len(self._empty):
+            return self._make().table  # its copy of the scores is not kept
+        base, raw = self._base, self._base.table
+        given = PositiveScores(raw.indptr, raw.thresholds)
+        others = base._positives.select(self._empty)
+        counted = rank_scan(base._rows_of(self._empty), others, thresholds=given, threads=self._threads).table
+        kept = base._positives.select(~self._empty).unknown
+        return RankTable(
+            int(np.count_nonzero(~self._empty)),
+            raw.indptr,
+            raw.thresholds,
+            raw.tp,
+            raw.fp - counted.fp,
+            raw.tied - counted.tied,
+            unknown=None if kept is None else kept.counts,
+        )
+
+
+class _LastLabels(_Derived):
+    """The highest label of each labelled row as its only one. Unknown cells count as negatives."""
+
+    def __init__(self, base: ClassValues, softmax: bool) -> None:
+        super().__init__(base)
+        self._softmax = softmax
+
+    def _positives_of_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The highest label of each row, -1 for none, and whether each positive is one: (N,) int64 and (P,) bool."""
+        positives = self._base._positives
+        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
+        last = np.full(positives.num_rows, -1)
+        last[positives.rows] = classes  # classes ascend, and the last assignment stays
+        return last, last[positives.rows] == classes
+
+    def _make(self) -> ClassValues:
+        last, _ = self._positives_of_rows()
+        labelled = last >= 0
+        every = labelled.all() and not self._softmax
+        cells = self._base._cells if every else self._base._rows_of(labelled)
+        if self._softmax:
+            cells = _softmax(cells)
+        one = one_label_positives(last[labelled], len(self._base.num_positives))
+        return ClassValues(cells, one, threads=self._threads)
+
+    @property
+    def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _count(self) -> RankTable:
+        positives = self._base._positives
+        if self._softmax or positives.unknown is not None:
+            return self._make().table  # its copy of the scores is not kept
+        seen = self._base.labelled_rows().table  # its thresholds are those of all labels
+        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
+        scores = self._base._scores_at(positives.rows.astype(np.int64), classes)
+        order = np.lexsort([-scores if scores.dtype.kind == "f" else ~scores, classes])
+        threshold = np.empty(len(order), np.int64)
+        threshold[order] = np.repeat(np.arange(len(seen.tp)), seen.positives_at())
+        own = np.bincount(threshold[self._positives_of_rows()[1]], minlength=len(seen.tp))
+        total = np.concatenate([[0], np.cumsum(own)])
+        tp = total[1:] - np.repeat(total[seen.indptr[:-1]], np.diff(seen.indptr))
+        kept = own > 0
+        return RankTable(
+            seen.num_rows,
+            np.concatenate([[0], np.cumsum(kept)])[seen.indptr],
+            seen.thresholds[kept],
+            tp[kept],
+            (seen.tp + seen.fp - tp)[kept],
+            (seen.tied + seen.positives_at() - own)[kept],
+        )
+
+
+def _softmax(cells: np.ndarray) -> np.ndarray:
+    """The softmax of each row in float32. Overwrites a float32 copy."""
+    shifted = cells.astype(np.float32, copy=False)
+    for rows in np.array_split(shifted, max(1, min(len(shifted), shifted.nbytes >> 18))):  # a cache holds each part
+        rows -= rows.max(axis=1, keepdims=True)
+        np.exp(rows, out=rows)
+        rows /= rows.sum(axis=1, keepdims=True, dtype=np.float32)
+    return shifted
+
+
+def one_label_positives(labels: np.ndarray, num_classes: int) -> Positives:
+    """The positives of rows with one label each. labels: (N,) the class of each row."""
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=num_classes))])
+    return Positives(len(labels), num_classes, indptr, np.argsort(labels, kind="stable").astype(np.uint32))
 
 
 class _Pooled(_Derived):
@@ -686,12 +853,13 @@ class _Transposed(_Derived):
 
     def _count(self) -> RankTable:
         base = self._base
-        indptr, classes, rows = base._by_row
-        scores = base._scores_at(rows.astype(np.int64), classes.astype(np.int64))
+        source = base._source()
+        indptr, classes, rows = source._by_row
+        scores = source._scores_at(rows.astype(np.int64), classes.astype(np.int64))
         order = np.lexsort([-scores if scores.dtype.kind == "f" else ~scores, rows])
-        scores = scores[order]
-        low, high, some = base._bounds(scores)
-        matrix, positives = base._matrix, base._positives
+        low, high, some = base._bounds(scores[order])
+        scores = base._seen(scores[order])
+        matrix, positives = source._matrix, source._positives
         fp, above = (
             _in_rows(matrix, positives, indptr, classes, order, bounds, base._threads) for bounds in (low, high)
         )
@@ -748,7 +916,7 @@ class _ListedCells(_Derived):
     @property
     def table(self) -> RankTable:
         num_classes = len(self._base.num_positives)
-        return self._once("table", lambda: _table_of(self.classes, num_classes, self.scores, self.hits))
+        return self._once("table", lambda: _table_of(self.classes, num_classes, self.scores, self.hits, self._threads))
 
     def pooled(self) -> ClassValues:
         return self._once("pooled", lambda: _ListedPool(self))
@@ -766,19 +934,23 @@ class _ListedPool(_Derived):
 
     @property
     def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _count(self) -> RankTable:
         cells = self._cells_of
-        return self._once("table", lambda: _table_of(np.zeros_like(cells.classes), 1, cells.scores, cells.hits))
+        return _table_of(np.zeros_like(cells.classes), 1, cells.scores, cells.hits, self._threads)
 
 
-def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray) -> RankTable:
+def _table_of(
+    classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray, threads: int | None
+) -> RankTable:
     """The rank table of listed cells."""
     if scores.dtype == np.float32:
         bits = (scores + np.float32(0)).view(np.uint32).astype(np.uint64)  # without -0.0
         negative = bits >> np.uint64(31) == 1
         falling = np.where(negative, bits, bits ^ np.uint64(0x7FFFFFFF))
         words = classes.astype(np.uint64) << np.uint64(33) | falling << np.uint64(1) | hits
-        words.sort()
-        return _table_of_words(words, num_classes)
+        return _table_of_words(words, num_classes, threads)
     order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
     classes, scores, hits = classes[order], scores[order], hits[order]
     ends = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
@@ -801,30 +973,37 @@ def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: n
     return replace(table, unknown=rows - np.diff(ends))
 
 
-def _table_of_words(words: np.ndarray, num_classes: int) -> RankTable:
-    """The rank table of ascending words: the class, the inverted key of a float32, and the label in the lowest bit."""
-    starts = np.searchsorted(words, np.arange(num_classes + 1, dtype=np.uint64) << np.uint64(33))
-    hits = np.flatnonzero(words & np.uint64(1))
-    of_hits = words[hits]
-    last = np.ones(len(hits), bool)  # of equal scores of a class
-    last[:-1] = of_hits[1:] != of_hits[:-1]
-    at, groups = hits[last], of_hits[last]
+def _table_of_words(words: np.ndarray, num_classes: int, threads: int | None) -> RankTable:
+    """The rank table of words: the class, the inverted key of a float32, and the label in the lowest bit."""
+    one = np.uint64(1)
+    groups, own_hits = np.unique(words[words & one == one], return_counts=True)
     classes = (groups >> np.uint64(33)).astype(np.int64)
-    reached = np.flatnonzero(last) + 1  # hits up to each group
-    tp = reached - np.searchsorted(hits, starts[:-1])[classes]
-    own_hits = np.diff(reached, prepend=0)
-    begin = np.searchsorted(words, groups ^ np.uint64(1))  # negatives of the same score come first
-    falling = (groups >> np.uint64(1) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    counts = np.bincount(classes, minlength=num_classes)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    total = np.cumsum(own_hits)
+    tp = total - np.concatenate([[0], total])[indptr[:-1]][classes]
+    # The words below the class, below the negatives of the same score, and up to its positives.
+    starts = np.arange(num_classes + 1, dtype=np.uint64) << np.uint64(33)
+    bounds = np.concatenate([starts, groups ^ one, groups + one])
+    distinct, place = np.unique(bounds, return_inverse=True)
+    matrix = borrow_matrix("scores", words.reshape(-1, 1))
+    reached = count_at_common(matrix, Positives(len(words), 1, _NONE, _NO_ROWS), distinct, threads=threads)[0]
+    below = len(words) - reached[place]
+    start, begin, end = np.split(below, [num_classes + 1, num_classes + 1 + len(groups)])
+    falling = (groups >> one & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     scores = np.where(falling >> np.uint32(31) == 1, falling, falling ^ np.uint32(0x7FFFFFFF)).view(np.float32)
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
-    cells = np.diff(starts)
+    cells = np.diff(start)
     rows = int(cells.max(initial=0))  # other rows have no cell of the class, as unknown ones
-    fp = at + 1 - starts[:-1][classes] - tp
-    return RankTable(rows, indptr, scores, tp, fp, at + 1 - begin - own_hits, unknown=rows - cells)
+    return RankTable(rows, indptr, scores, tp, end - start[classes] - tp, end - begin - own_hits, unknown=rows - cells)
+
+
+_NONE, _NO_ROWS = np.zeros(2, np.int64), np.zeros(0, np.uint32)
 
 
 def _usual_thresholds() -> np.ndarray:
-    return np.unique(np.concatenate([equal_thresholds(100), equal_thresholds(200), keras_thresholds(200)]))
+    one = np.ones(1, np.float32)  # the padding, which passes the sigmoid, too
+    padding = [transform(one) for name, transform in TRANSFORMS.items() if name.startswith("sigmoid")]
+    return np.unique(np.concatenate([equal_thresholds(100), equal_thresholds(200), keras_thresholds(200), *padding]))
 
 
 def equal_thresholds(bins: int) -> np.ndarray:
