@@ -113,6 +113,13 @@ class Measures:
         low, high = self.extremes
         return low < 0 or high > 1
 
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Number formats that are shorter than that of the scores; sigmoids for scores outside 0..1 alone."""
+        rounded = {"float64": ("float32", "float16", "bfloat16"), "float32": ("float16", "bfloat16")}
+        sigmoids = ("sigmoid", "sigmoid-float16", "sigmoid-bfloat16") if self.is_outside else ()
+        return (*rounded.get(self.matrix.dtype, ()), *sigmoids)
+
     def num_beyond(self, low: float, high: float) -> int:
         """The scores that are at most one number or at least the other."""
         lowest, highest = self.extremes
@@ -142,8 +149,14 @@ class Measures:
     @property
     def raw(self) -> ClassValues:
         """The scores as they are."""
-        shards = [*self.matrix.shards]
-        return self.once("raw", lambda: ClassValues(shards, self.positives, threads=self.threads))
+
+        def compute() -> ClassValues:
+            values = ClassValues([*self.matrix.shards], self.positives, threads=self.threads)
+            squash = _HALF_DTYPES.get(self.matrix.dtype, "sigmoid")
+            values.expect(tables=(*self.formats, squash), counts=(squash,) if self.is_outside else ())
+            return values
+
+        return self.once("raw", compute)
 
     @property
     def sigmoid(self) -> ClassValues:

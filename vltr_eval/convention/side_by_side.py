@@ -161,22 +161,13 @@ def _facts(m: Measures) -> dict[str, Any]:
     }
 
 
-def _formats(m: Measures) -> tuple[str, ...]:
-    """Number formats that are shorter than that of the scores; sigmoids for scores outside 0..1 alone."""
-    rounded = {"float64": ("float32", "float16", "bfloat16"), "float32": ("float16", "bfloat16")}.get(
-        m.matrix.dtype, ()
-    )
-    sigmoids = ("sigmoid", "sigmoid-float16", "sigmoid-bfloat16") if m.is_outside else ()
-    return (*rounded, *sigmoids)
-
-
 def _other_formats(m: Measures, values: Sequence[ConventionValue]) -> tuple[list[ConventionValue], list[str]]:
     """Values of scores that are rounded first, where they differ, and a sentence about those that do not."""
     from vltr_eval.convention.convention_value import ConventionValue
 
     by_key = {value.key: value for value in values}
     found, same = [], []
-    for name in _formats(m):
+    for name in m.formats:
         changed = False
         other = m.rounded(name)
         for key in _OF_SIGMOID if name == "sigmoid" else _OF_FORMATS:

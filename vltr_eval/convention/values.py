@@ -8,10 +8,10 @@ order of rows within mixed ties; and the best cells of each row. A transform of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,14 +21,15 @@ from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.positive_ranks import (
     TIE_ORDERS,
     PositiveRanks,
+    count_tied_between,
     interpolated_within,
     means_within,
     rank_ends,
     rank_positives,
 )
 from vltr_eval._engine.rank_scan import rank_scan
-from vltr_eval._engine.rank_table import PositiveScores, RankTable
-from vltr_eval._engine.score_counts import count_at_common, count_in_rows, top_of_rows
+from vltr_eval._engine.rank_table import PositiveScores, RankTable, lane_dtype
+from vltr_eval._engine.score_counts import count_at_both, count_at_common, count_in_rows, top_of_rows
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.convention.transforms import TRANSFORMS, Transform
 
@@ -124,9 +125,76 @@ class ClassValues:
 
     def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
         """Negatives of each class that reach each of the ascending thresholds: (C, n) int64."""
-        reached = count_at_common(self._matrix, self._positives, thresholds, threads=self._threads)
-        negatives: np.ndarray = reached - self._positives_at(thresholds)
+        wanted = self._lanes(thresholds)
+        common, reached, _, _ = self._common_counts()
+        place = np.minimum(np.searchsorted(common, wanted), len(common) - 1)
+        if np.array_equal(common[place], wanted):
+            found = reached[:, place]
+        else:
+            found = count_at_common(self._matrix, self._positives, wanted, threads=self._threads)
+        negatives: np.ndarray = found - self._positives_at(thresholds)
         return negatives
+
+    def expect(self, *, tables: Iterable[str] = (), counts: Iterable[str] = ()) -> None:
+        """Say which transforms will be asked for, so that one pass over the scores serves all of them.
+
+        Args:
+            tables: Transforms whose ranks are needed.
+            counts: Transforms whose counts at common thresholds, or over all cells, are needed.
+        """
+        self._kept["expected tables"], self._kept["expected counts"] = tuple(tables), tuple(counts)
+
+    def _lanes(self, thresholds: np.ndarray) -> np.ndarray:
+        """Thresholds as the core compares scores with them."""
+        dtype = lane_dtype(self._matrix.dtype)
+        return (thresholds if np.dtype(dtype).kind == "f" else np.ceil(thresholds)).astype(dtype)
+
+    def _common_counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Known cells at thresholds of all classes: thresholds, (C, m), and those of all cells together, (n,)."""
+
+        def count() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+            own, of_all = [self._usual], [self._pool()[0]]
+            others = (self.after(name) for name in self._kept.get("expected counts", ()))
+            for other in (other for other in others if isinstance(other, _Transformed)):
+                own.append(other.bounds_of(self._usual))
+                of_all.append(other.bounds_of_pool(other._pool()[0]))
+            common = np.unique(np.concatenate([self._lanes(part) for part in own]))
+            every = np.unique(np.concatenate([common, *(self._lanes(part) for part in of_all)]))
+            counts = count_at_both(self._matrix, self._positives, common, every, threads=self._threads)
+            return common, counts[0], every, counts[1]
+
+        return self._once("common counts", count)
+
+    @property
+    def _usual(self) -> np.ndarray:
+        """The common thresholds of all usual calls."""
+        return self._once("usual thresholds", _usual_thresholds)
+
+    def _bounds_reached(self, asked: _Transformed) -> tuple[np.ndarray, np.ndarray]:
+        """Known cells that reach the bounds of each group of a transform; one scan counts those of all expected."""
+        kept: dict[str, tuple[np.ndarray, np.ndarray]] = self._once("bounds reached", dict)
+        if asked.name not in kept:
+            names = [asked.name, *self._kept.get("expected tables", ())]
+            found = {name: self.after(name) for name in dict.fromkeys(names) if name not in kept}
+            several = [view for view in found.values() if isinstance(view, _Transformed)]
+            parts = [view.groups() for view in several]
+            bounds = np.concatenate([side for part in parts for side in (part.low, part.high)])
+            classes = np.concatenate([part.classes for part in parts for _ in range(2)])
+            indptr, distinct, place = _distinct_within(classes, bounds, self._matrix.num_classes)
+            unlabelled = Positives(
+                self._matrix.num_rows,
+                self._matrix.num_classes,
+                np.zeros_like(indptr),
+                _NO_ROWS,
+                self._positives.unknown,
+            )
+            given = PositiveScores(indptr, distinct)
+            reached = rank_scan(self._matrix, unlabelled, thresholds=given, threads=self._threads).table.fp[place]
+            sizes = np.repeat([len(part.low) for part in parts], 2)
+            sides = np.split(reached, np.cumsum(sizes)[:-1])
+            for number, view in enumerate(several):
+                kept[view.name] = sides[2 * number], sides[2 * number + 1]
+        return kept[asked.name]
 
     def _positives_at(self, thresholds: np.ndarray) -> np.ndarray:
         """Positives of each class that reach each of the ascending thresholds: (C, n) int64."""
@@ -283,7 +351,7 @@ class ClassValues:
     def _counts_at(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positives and negatives of each class that reach each of the ascending thresholds: (C, n) int64 each."""
         # The thresholds of all usual calls are counted in one pass.
-        usual = self._once("usual thresholds", _usual_thresholds)
+        usual = self._usual
         places = np.minimum(np.searchsorted(usual, thresholds), len(usual) - 1)
         if not np.array_equal(usual[places], thresholds):
             return self._positives_at(thresholds), self._negatives_at(thresholds)
@@ -512,9 +580,12 @@ class ClassValues:
 
     def _cells_reaching_values(self, values: np.ndarray) -> np.ndarray:
         """All known cells that reach each of the ascending values: (n,) int64."""
-        reached = count_at_common(self._matrix, self._positives, values, pooled=True, threads=self._threads)
-        total: np.ndarray = reached[0]
-        return total
+        wanted = self._lanes(values)
+        _, _, every, total = self._common_counts()
+        place = np.minimum(np.searchsorted(every, wanted), max(0, len(every) - 1))
+        if np.array_equal(every[place], wanted):
+            return total[place]
+        return count_at_common(self._matrix, self._positives, wanted, pooled=True, threads=self._threads)[0]
 
     def _scores_at(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Scores of single cells, as the table has them."""
@@ -582,6 +653,30 @@ class _Derived(ClassValues):
         return self._base._is_double
 
 
+class _Groups(NamedTuple):
+    """Thresholds of a class that a transform makes equal, descending in each class.
+
+    Attributes:
+        indptr: (C + 1,) offsets of the classes.
+        classes: (G,) the class of each group.
+        seen: (G,) the transformed score.
+        starts: (G,) the first threshold of the table.
+        ends: (G,) the last one.
+        low: (G,) the least score with the transformed one.
+        high: (G,) the least score with a higher one.
+        some: (G,) whether there is a higher one.
+    """
+
+    indptr: np.ndarray
+    classes: np.ndarray
+    seen: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    some: np.ndarray
+
+
 class _Transformed(_Derived):
     """The values of transformed scores: thresholds of the scores themselves."""
 
@@ -608,55 +703,86 @@ class _Transformed(_Derived):
     def table(self) -> RankTable:
         return self._once("table", self._count)
 
+    @property
+    def name(self) -> str:
+        """The name of the transform."""
+        return self._transform.name
+
+    def groups(self) -> _Groups:
+        """The thresholds that are equal after the transform."""
+
+        def find() -> _Groups:
+            raw = self._base.table
+            seen = self._transform(raw.thresholds)
+            first = np.zeros(len(seen), bool)  # of a group
+            first[raw.indptr[:-1][np.diff(raw.indptr) > 0]] = True
+            first[1:] |= seen[1:] != seen[:-1]
+            starts = np.flatnonzero(first)
+            ends = np.append(starts[1:], len(seen))[: len(starts)] - 1
+            low = self._transform.least(seen[ends], raw.thresholds[ends])
+            high, some = self._transform.above(seen[starts], raw.thresholds[starts])
+            high = np.where(some, high, raw.thresholds[starts])  # some number of which nothing is counted
+            per_class = np.diff(np.concatenate([[0], np.cumsum(first)])[raw.indptr])
+            indptr = np.concatenate([[0], np.cumsum(per_class)])
+            classes = np.repeat(np.arange(len(per_class)), per_class)
+            return _Groups(indptr, classes, seen[starts], starts, ends, low, high, some)
+
+        return self._once("groups", find)
+
     def _count(self) -> RankTable:
-        raw = self._base.table
-        seen = self._transform(raw.thresholds)
-        first = np.zeros(len(seen), bool)  # of a group of thresholds that are now equal
-        first[raw.indptr[:-1][np.diff(raw.indptr) > 0]] = True
-        first[1:] |= seen[1:] != seen[:-1]
-        starts = np.flatnonzero(first)
-        if not len(starts):
+        raw, groups = self._base.table, self.groups()
+        if not len(groups.seen):
             return raw
-        group = np.cumsum(first) - 1
-        ends = np.append(starts[1:], len(seen)) - 1
-        low = self._transform.least(seen[ends], raw.thresholds[ends])
-        high, some = self._transform.above(seen[starts], raw.thresholds[starts])
-        high = np.where(some, high, raw.thresholds[starts])  # a threshold in the order, of which nothing is counted
+        reached, above = self._base._bounds_reached(self)
+        tp = raw.tp[groups.ends]
+        before = raw.tp[groups.starts] - raw.positives_at()[groups.starts]
+        fp = reached - tp
+        fp_above = np.where(groups.some, above - before, 0)
+        return RankTable(raw.num_rows, groups.indptr, groups.seen, tp, fp, fp - fp_above, unknown=raw.unknown)
 
-        # Each group in descending order: its upper bound, its scores, its lower bound.
-        bounds = np.empty(len(seen) + 2 * len(starts), raw.thresholds.dtype)
-        places = np.arange(len(seen)) + 2 * group + 1
-        bounds[places] = raw.thresholds
-        above, at = places[starts] - 1, places[ends] + 1
-        bounds[above], bounds[at] = high, low
-        per_class = np.diff(np.concatenate([[0], np.cumsum(first)])[raw.indptr])
-        indptr = raw.indptr + 2 * np.concatenate([[0], np.cumsum(per_class)])
-        new = np.zeros(len(bounds), bool)
-        new[indptr[:-1][np.diff(indptr) > 0]] = True
-        new[1:] |= bounds[1:] != bounds[:-1]
-        number = np.cumsum(new) - 1
-        kept = np.concatenate([[0], np.cumsum(new)])[indptr]
-        given = PositiveScores(kept, bounds[new])
-        counted = rank_scan(self._base._matrix, self._base._positives, thresholds=given, threads=self._threads).table
-        fp = counted.fp[number[at]]
-        return RankTable(
-            raw.num_rows,
-            np.concatenate([[0], np.cumsum(per_class)]),
-            seen[starts],
-            raw.tp[ends],
-            fp,
-            fp - np.where(some, counted.fp[number[above]], 0),
-            unknown=raw.unknown,
+    def _ordered(self, order: str) -> PositiveRanks:
+        table, groups, base = self.table, self.groups(), self._base
+        found = rank_ends(table, order)
+        with_ties = np.add.reduceat(np.append(table.tied, 0), groups.indptr[:-1]) > 0
+        with_ties &= np.diff(groups.indptr) > 0
+        chosen = with_ties[groups.classes]
+        sizes = table.positives_at()[chosen]
+        # The bounds of each group, descending. The upper one is often the lower one of the group before.
+        kept = np.column_stack([groups.some[chosen], np.ones(len(sizes), bool)]).ravel()
+        bounds = np.column_stack([groups.high[chosen], groups.low[chosen]]).ravel()[kept]
+        positives = np.column_stack([np.zeros_like(sizes), sizes]).ravel()[kept]
+        classes = np.repeat(groups.classes[chosen], 2)[kept]
+        again = np.zeros(len(bounds), bool)
+        again[1:] = (bounds[1:] == bounds[:-1]) & (classes[1:] == classes[:-1])
+        bounds, classes, positives = bounds[~again], classes[~again], positives[~again]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=table.num_classes))])
+        start = np.concatenate([[0], np.cumsum(positives)])
+        before = count_tied_between(
+            base._matrix, base._positives, PositiveScores(indptr, bounds), start, threads=self._threads
         )
+        if order == "reversed":
+            stop = np.cumsum(sizes)
+            first, last = np.repeat(stop - sizes, sizes), np.repeat(stop - 1, sizes)
+            before = np.repeat(table.tied[chosen], sizes) - before[first + last - np.arange(len(before))]
+        found.ranks[np.repeat(chosen, table.positives_at())] += before
+        return found
 
-    def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
+    def bounds_of(self, thresholds: np.ndarray) -> np.ndarray:
+        """The least scores that reach ascending thresholds; those that nothing reaches get the highest."""
         values = thresholds.astype(np.float32)
         dtype = self._base.table.thresholds.dtype.type
         highest = self._transform(np.array([np.inf], dtype))
-        counted = self._base._negatives_at(
-            self._transform.least(np.minimum(values, highest), np.full(len(values), np.inf, dtype))
-        )
-        counted[:, values > highest] = 0
+        return self._transform.least(np.minimum(values, highest), np.full(len(values), np.inf, dtype))
+
+    def bounds_of_pool(self, values: np.ndarray) -> np.ndarray:
+        """The least scores that reach ascending values of positives."""
+        raw = np.sort(self._base.table.thresholds)
+        ends = np.searchsorted(self._transform(raw), values, side="right") - 1  # a score of each value
+        return self._transform.least(values, raw[ends])
+
+    def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
+        counted = self._base._negatives_at(self.bounds_of(thresholds))
+        counted[:, thresholds.astype(np.float32) > self._transform(np.array([np.inf]))] = 0
         return counted
 
     def _source(self) -> ClassValues:
@@ -678,9 +804,7 @@ class _Transformed(_Derived):
         return self._once("transposed", lambda: _Transposed(self))
 
     def _cells_reaching_values(self, values: np.ndarray) -> np.ndarray:
-        raw = np.sort(self._base.table.thresholds)
-        ends = np.searchsorted(self._transform(raw), values, side="right") - 1  # a score of each value
-        return self._base._cells_reaching_values(self._transform.least(values, raw[ends]))
+        return self._base._cells_reaching_values(self.bounds_of_pool(values))
 
 
 class _LabelledRows(_Derived):
@@ -941,15 +1065,48 @@ class _ListedPool(_Derived):
         return _table_of(np.zeros_like(cells.classes), 1, cells.scores, cells.hits, self._threads)
 
 
+def _falling_keys(scores: np.ndarray) -> np.ndarray:
+    """Integers below 2^32 that fall as float32 scores rise: uint64."""
+    bits = (scores + np.float32(0)).view(np.uint32).astype(np.uint64)  # without -0.0
+    falling: np.ndarray = np.where(bits >> np.uint64(31) == 1, bits, bits ^ np.uint64(0x7FFFFFFF))
+    return falling
+
+
+def _scores_of_keys(falling: np.ndarray) -> np.ndarray:
+    """The float32 scores of integers that `_falling_keys` gives."""
+    bits = falling.astype(np.uint32)
+    values: np.ndarray = np.where(bits >> np.uint32(31) == 1, bits, bits ^ np.uint32(0x7FFFFFFF)).view(np.float32)
+    return values
+
+
+def _distinct_within(
+    classes: np.ndarray, scores: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct scores of each class, descending, as offsets and scores, and the place of each that was given."""
+    if scores.dtype == np.float32:
+        words = classes.astype(np.uint64) << np.uint64(32) | _falling_keys(scores)
+        ordered = np.sort(words)
+        ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+        place = np.searchsorted(ordered, words)
+        of_class = (ordered >> np.uint64(32)).astype(np.int64)
+        distinct = _scores_of_keys(ordered & np.uint64(0xFFFFFFFF))
+    else:
+        order = np.lexsort([-scores, classes])
+        ordered, own = scores[order], classes[order]
+        new = np.ones(len(order), bool)
+        new[1:] = (ordered[1:] != ordered[:-1]) | (own[1:] != own[:-1])
+        place = np.empty(len(order), np.int64)
+        place[order] = np.cumsum(new) - 1
+        of_class, distinct = own[new], ordered[new]
+    return np.concatenate([[0], np.cumsum(np.bincount(of_class, minlength=num_classes))]), distinct, place
+
+
 def _table_of(
     classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray, threads: int | None
 ) -> RankTable:
     """The rank table of listed cells."""
     if scores.dtype == np.float32:
-        bits = (scores + np.float32(0)).view(np.uint32).astype(np.uint64)  # without -0.0
-        negative = bits >> np.uint64(31) == 1
-        falling = np.where(negative, bits, bits ^ np.uint64(0x7FFFFFFF))
-        words = classes.astype(np.uint64) << np.uint64(33) | falling << np.uint64(1) | hits
+        words = classes.astype(np.uint64) << np.uint64(33) | _falling_keys(scores) << np.uint64(1) | hits
         return _table_of_words(words, num_classes, threads)
     order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
     classes, scores, hits = classes[order], scores[order], hits[order]
@@ -990,8 +1147,7 @@ def _table_of_words(words: np.ndarray, num_classes: int, threads: int | None) ->
     reached = count_at_common(matrix, Positives(len(words), 1, _NONE, _NO_ROWS), distinct, threads=threads)[0]
     below = len(words) - reached[place]
     start, begin, end = np.split(below, [num_classes + 1, num_classes + 1 + len(groups)])
-    falling = (groups >> one & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    scores = np.where(falling >> np.uint32(31) == 1, falling, falling ^ np.uint32(0x7FFFFFFF)).view(np.float32)
+    scores = _scores_of_keys(groups >> one & np.uint64(0xFFFFFFFF))
     cells = np.diff(start)
     rows = int(cells.max(initial=0))  # other rows have no cell of the class, as unknown ones
     return RankTable(rows, indptr, scores, tp, end - start[classes] - tp, end - begin - own_hits, unknown=rows - cells)
