@@ -31,11 +31,19 @@ class CommonThresholds {
     lowest_ = ascending_key(lanes_[0]);
     range_ = ascending_key(lanes_[count_ - 1]) - lowest_;
     int bits = 12;
-    while (bits < 18 && (std::int64_t{1} << bits) < 4 * count_) ++bits;
+    while (bits < 18 && (std::int64_t{1} << bits) < 2 * count_) ++bits;
     while (range_ >> shift_ >> bits != 0) ++shift_;
     const double of_keys = make_index(static_cast<std::int64_t>(range_ >> shift_) + 1);
     if constexpr (std::is_floating_point_v<Lane>) {
-      const Lane width = lanes_[count_ - 1] - lanes_[0];
+      // Infinite thresholds have the first and the last entry.
+      const Lane* const end = lanes_.data() + count_;
+      const Lane* first = lanes_.data();
+      while (first != end && !std::isfinite(*first)) ++first;
+      if (first == end) return;
+      const Lane* last = end - 1;
+      while (!std::isfinite(*last)) --last;
+      origin_ = *first;
+      const Lane width = *last - origin_;
       const Lane scale = static_cast<Lane>((std::int64_t{1} << bits) - 1) / width;
       if (of_keys <= 1.5 || !(width > 0) || !std::isfinite(width) || !std::isfinite(scale)) return;
       scale_ = scale;
@@ -49,9 +57,8 @@ class CommonThresholds {
   // The number of thresholds that each score reaches.
   void reached(const Lane* lanes, std::int64_t count, std::uint32_t* out) const {
     if (is_linear_) {
-      const Lane lowest = lanes_[0];
       const Lane most = static_cast<Lane>(begin_.count() - 1);
-      for (std::int64_t i = 0; i < count; ++i) out[i] = linear_entry(lanes[i], lowest, most);
+      for (std::int64_t i = 0; i < count; ++i) out[i] = linear_entry(lanes[i], most);
     } else {
       for (std::int64_t i = 0; i < count; ++i) out[i] = key_entry(lanes[i]);
     }
@@ -63,7 +70,9 @@ class CommonThresholds {
       found += lanes_[found] <= lane ? 1u : 0u;
       if (lanes_[found] <= lane) {
         const Lane* const end = lanes_.data() + count_;
-        found = found >= count_ ? count_ : std::upper_bound(lanes_.data() + found, end, lane) - lanes_.data();
+        const std::int64_t all =
+            found >= count_ ? count_ : std::upper_bound(lanes_.data() + found, end, lane) - lanes_.data();
+        found = static_cast<std::uint32_t>(all);
       }
       out[i] = found;
     }
@@ -76,8 +85,8 @@ class CommonThresholds {
   static Key ascending_key(Lane lane) { return static_cast<Key>(~sort_key(lane)); }
 
   // Each step is rounded, and rises with the score all the same. A NaN has the entry 0.
-  std::uint32_t linear_entry(Lane lane, Lane lowest, Lane most) const {
-    const Lane place = std::min(std::max(Lane{0}, (lane - lowest) * scale_), most);
+  std::uint32_t linear_entry(Lane lane, Lane most) const {
+    const Lane place = std::min(std::max(Lane{0}, (lane - origin_) * scale_), most);
     return static_cast<std::uint32_t>(static_cast<std::int32_t>(place));
   }
   std::uint32_t key_entry(Lane lane) const {
@@ -92,9 +101,7 @@ class CommonThresholds {
     std::int64_t next = 0;
     double squares = 0.0;
     for (std::int64_t i = 0; i < count_;) {
-      const auto entry_of = [&](Lane lane) {
-        return is_linear_ ? linear_entry(lane, lanes_[0], most) : key_entry(lane);
-      };
+      const auto entry_of = [&](Lane lane) { return is_linear_ ? linear_entry(lane, most) : key_entry(lane); };
       const std::int64_t entry = entry_of(lanes_[i]);
       for (; next <= entry; ++next) begin_[next] = static_cast<std::uint32_t>(i);
       const std::int64_t first = i;
@@ -111,6 +118,7 @@ class CommonThresholds {
   Key lowest_ = 0;
   Key range_ = 0;
   int shift_ = 0;
+  Lane origin_ = 0;
   Lane scale_ = 0;
   bool is_linear_ = false;
 };

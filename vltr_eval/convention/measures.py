@@ -21,6 +21,7 @@ T = TypeVar("T")
 # A function of the values of one view of the input and of an order of equal scores.
 PerClass = Callable[[ClassValues, str], np.ndarray]
 
+_MOST_SORTED_IN_ROWS = 16  # values that torch.sort sorts without changing the order of equal ones, on a CPU
 _MOST_LISTED = 3  # classes that a sentence names
 _HALF_DTYPES = {"float16": "sigmoid-float16", "bfloat16": "sigmoid-bfloat16"}
 
@@ -36,12 +37,14 @@ class Outcome(NamedTuple):
         high: The value under the best order; the same number unless the original leaves the order open.
         joined: The value with equal scores as one threshold.
         why: The reason of a NaN; "" if there is a value.
+        in_rows: The value in row order, if the original has an interval but keeps this order in some cases; else NaN.
     """
 
     low: float
     high: float
     joined: float
     why: str = ""
+    in_rows: float = math.nan
 
 
 Measure = Callable[["Measures"], Outcome]
@@ -220,9 +223,11 @@ def by_order(ties: str, mean: Callable[[str], float]) -> Outcome:
     joined = mean("threshold")
     if ties == "joined":
         return Outcome(joined, joined, joined)
-    if ties in ("unstable", "shuffled"):
+    if ties in ("unstable", "shuffled", "torch"):
         low, high = mean("worst"), mean("best")
-        return Outcome(low, max(low, high), joined)  # joined can lie outside: tied positives take one precision
+        in_rows = mean("rows") if ties == "torch" and low < high else math.nan
+        # joined can lie outside: tied positives take one precision
+        return Outcome(low, max(low, high), joined, in_rows=in_rows)
     value = mean(ties)
     return Outcome(value, value, joined)
 
@@ -272,7 +277,8 @@ def over_classes(
                 return math.fsum(products.tolist()) / max(1, int(counts.sum()))
             return mean_of(values, absent, kept)
 
-        return by_order(ties, mean)
+        order = "rows" if ties == "torch" and m.matrix.num_rows <= _MOST_SORTED_IN_ROWS else ties
+        return by_order(order, mean)
 
     return measure
 

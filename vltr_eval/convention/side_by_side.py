@@ -173,7 +173,8 @@ def _other_formats(m: Measures, values: Sequence[ConventionValue]) -> tuple[list
         for key in _OF_SIGMOID if name == "sigmoid" else _OF_FORMATS:
             base = by_key[key]
             outcome = base.convention.measure(other)
-            if abs(outcome.low - base.low) > 1e-12 and not outcome.why:
+            differs = max(abs(outcome.low - base.low), abs(outcome.high - base.high)) > 1e-12
+            if differs and not outcome.why:
                 found.append(ConventionValue(base.convention, *outcome, variant=name))
                 changed = True
         if not changed:

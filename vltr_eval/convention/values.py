@@ -584,7 +584,8 @@ class ClassValues:
         _, _, every, total = self._common_counts()
         place = np.minimum(np.searchsorted(every, wanted), max(0, len(every) - 1))
         if np.array_equal(every[place], wanted):
-            return total[place]
+            reached: np.ndarray = total[place]
+            return reached
         return count_at_common(self._matrix, self._positives, wanted, pooled=True, threads=self._threads)[0]
 
     def _scores_at(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -1066,9 +1067,9 @@ class _ListedPool(_Derived):
 
 
 def _falling_keys(scores: np.ndarray) -> np.ndarray:
-    """Integers below 2^32 that fall as float32 scores rise: uint64."""
-    bits = (scores + np.float32(0)).view(np.uint32).astype(np.uint64)  # without -0.0
-    falling: np.ndarray = np.where(bits >> np.uint64(31) == 1, bits, bits ^ np.uint64(0x7FFFFFFF))
+    """Integers that fall as float32 scores rise: uint32."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # without -0.0
+    falling: np.ndarray = np.where(bits >> np.uint32(31) == 1, bits, bits ^ np.uint32(0x7FFFFFFF))
     return falling
 
 
@@ -1106,8 +1107,7 @@ def _table_of(
 ) -> RankTable:
     """The rank table of listed cells."""
     if scores.dtype == np.float32:
-        words = classes.astype(np.uint64) << np.uint64(33) | _falling_keys(scores) << np.uint64(1) | hits
-        return _table_of_words(words, num_classes, threads)
+        return _table_of_keys(classes, num_classes, _falling_keys(scores), hits, threads)
     order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
     classes, scores, hits = classes[order], scores[order], hits[order]
     ends = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
@@ -1130,27 +1130,32 @@ def _table_of(
     return replace(table, unknown=rows - np.diff(ends))
 
 
-def _table_of_words(words: np.ndarray, num_classes: int, threads: int | None) -> RankTable:
-    """The rank table of words: the class, the inverted key of a float32, and the label in the lowest bit."""
-    one = np.uint64(1)
-    groups, own_hits = np.unique(words[words & one == one], return_counts=True)
-    classes = (groups >> np.uint64(33)).astype(np.int64)
-    counts = np.bincount(classes, minlength=num_classes)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
+def _table_of_keys(
+    classes: np.ndarray, num_classes: int, falling: np.ndarray, hits: np.ndarray, threads: int | None
+) -> RankTable:
+    """The rank table of listed cells with falling keys. Only those of positives are sorted."""
+    one, lowest = np.uint64(1), falling.min(initial=0xFFFFFFFF)
+    width = np.uint64(max(0, int(falling.max(initial=0)) - int(lowest)).bit_length())
+    # The class, the key in as few bits as hold all, and the label in the lowest bit.
+    words = classes.astype(np.uint64) << width
+    words |= falling - lowest
+    words <<= one
+    words |= hits
+    groups, own_hits = np.unique(words[hits], return_counts=True)
+    of_group = (groups >> (width + one)).astype(np.int64)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(of_group, minlength=num_classes))])
     total = np.cumsum(own_hits)
-    tp = total - np.concatenate([[0], total])[indptr[:-1]][classes]
-    # The words below the class, below the negatives of the same score, and up to its positives.
-    starts = np.arange(num_classes + 1, dtype=np.uint64) << np.uint64(33)
-    bounds = np.concatenate([starts, groups ^ one, groups + one])
-    distinct, place = np.unique(bounds, return_inverse=True)
+    tp = total - np.concatenate([[0], total])[indptr[:-1]][of_group]
+    # The words below the negatives of the same score, and up to its positives.
+    distinct, place = np.unique(np.concatenate([groups ^ one, groups + one]), return_inverse=True)
     matrix = borrow_matrix("scores", words.reshape(-1, 1))
     reached = count_at_common(matrix, Positives(len(words), 1, _NONE, _NO_ROWS), distinct, threads=threads)[0]
-    below = len(words) - reached[place]
-    start, begin, end = np.split(below, [num_classes + 1, num_classes + 1 + len(groups)])
-    scores = _scores_of_keys(groups >> one & np.uint64(0xFFFFFFFF))
-    cells = np.diff(start)
+    begin, end = np.split(len(words) - reached[place], 2)
+    cells = np.bincount(classes, minlength=num_classes)
+    before = np.concatenate([[0], np.cumsum(cells)])[of_group]  # cells of lower classes
+    scores = _scores_of_keys((groups >> one & ((one << width) - one)) + np.uint64(lowest))
     rows = int(cells.max(initial=0))  # other rows have no cell of the class, as unknown ones
-    return RankTable(rows, indptr, scores, tp, end - start[classes] - tp, end - begin - own_hits, unknown=rows - cells)
+    return RankTable(rows, indptr, scores, tp, end - before - tp, end - begin - own_hits, unknown=rows - cells)
 
 
 _NONE, _NO_ROWS = np.zeros(2, np.int64), np.zeros(0, np.uint32)
