@@ -96,7 +96,7 @@ py::tuple rank_scan(const Matrix& scores, const IntArray& offset, const RowArray
 
 py::array count_tied_before(const Matrix& scores, const IntArray& offset, const RowArray& rows,
                             const std::pair<IntArray, py::array>& thresholds, const IntArray& start, int threads,
-                            const py::object& progress) {
+                            const py::object& progress, bool ranges) {
   const cpu::Positives positives = to_positives(offset, rows, scores.rows, scores.cols);
   const RankTable given = to_thresholds(thresholds.first, thresholds.second, scores);
   const std::int64_t count = start.size() == 0 ? 0 : start.data()[start.size() - 1];
@@ -104,7 +104,7 @@ py::array count_tied_before(const Matrix& scores, const IntArray& offset, const 
     throw py::value_error("start: expected an offset for each threshold and one more, rising from 0");
   }
   return to_numpy(Call(threads, progress)([&](const cpu::Runner& runner) {
-    return cpu::count_tied_before(scores, positives, given, {start.data(), start.size()}, runner);
+    return cpu::count_tied_before(scores, positives, given, {start.data(), start.size()}, runner, ranges);
   }));
 }
 
@@ -116,21 +116,41 @@ LaneColumn to_lanes(const py::array& values, const Matrix& scores) {
   });
 }
 
-py::array count_at_common(const Matrix& scores, const py::array& thresholds, bool pooled, int threads,
-                          const py::object& progress) {
-  const LaneColumn lanes = to_lanes(thresholds, scores);
-  const std::int64_t count = std::visit(
+LaneColumn to_rising_lanes(const py::array& thresholds, const Matrix& scores) {
+  LaneColumn lanes = to_lanes(thresholds, scores);
+  std::visit(
       [](const auto& values) {
         const bool rises = std::is_sorted(values.begin(), values.end());
         if (!rises || std::any_of(values.begin(), values.end(), [](auto lane) { return lane != lane; })) {
           throw py::value_error("thresholds: expected numbers that rise");
         }
-        return values.count();
       },
       lanes);
+  return lanes;
+}
+
+py::array count_at_common(const Matrix& scores, const py::array& thresholds, bool pooled, int threads,
+                          const py::object& progress) {
+  const LaneColumn lanes = to_rising_lanes(thresholds, scores);
+  const std::int64_t count = std::visit([](const auto& values) { return values.count(); }, lanes);
   Array<std::int64_t> counts = Call(threads, progress)(
       [&](const cpu::Runner& runner) { return cpu::count_at_common(scores, lanes, pooled, runner); });
   return to_numpy(std::move(counts), {pooled ? 1 : static_cast<py::ssize_t>(scores.cols), count + 1});
+}
+
+py::tuple count_at_both(const Matrix& scores, const py::array& thresholds, const IntArray& of_classes, int threads,
+                        const py::object& progress) {
+  const LaneColumn lanes = to_rising_lanes(thresholds, scores);
+  const std::int64_t count = std::visit([](const auto& values) { return values.count(); }, lanes);
+  if (of_classes.size() != count + 1 || !are_offsets(of_classes.data(), count + 1, count, of_classes.data()[count])) {
+    throw py::value_error("of_classes: expected, for each number of thresholds, how many of them are of classes");
+  }
+  const auto own = static_cast<py::ssize_t>(of_classes.data()[count]);
+  cpu::CommonCounts counts = Call(threads, progress)([&](const cpu::Runner& runner) {
+    return cpu::count_at_both(scores, lanes, {of_classes.data(), count + 1}, runner);
+  });
+  return py::make_tuple(to_numpy(std::move(counts.of_classes), {static_cast<py::ssize_t>(scores.cols), own + 1}),
+                        to_numpy(std::move(counts.pooled)));
 }
 
 // Positives by row: classes that rise within each row.
@@ -399,13 +419,18 @@ void bind_evaluation(py::module_& module) {
 
   module.def(
       "count_tied_before", &count_tied_before, "scores"_a, "offset"_a, "rows"_a, "thresholds"_a, "start"_a, "threads"_a,
-      "progress"_a,
+      "progress"_a, "ranges"_a = false,
       "Returns, for each positive at one of the thresholds (descending), the negatives of its class with the same "
-      "score and a lower row. Those of threshold k begin at start[k], in row order.");
+      "score and a lower row. Those of threshold k begin at start[k], in row order. With ranges, scores up to the "
+      "next higher threshold count as the same.");
 
   module.def("count_at_common", &count_at_common, "scores"_a, "thresholds"_a, "pooled"_a, "threads"_a, "progress"_a,
              "Returns the known cells of each class, or of all together, by the number of the rising thresholds that "
              "they reach.");
+  module.def("count_at_both", &count_at_both, "scores"_a, "thresholds"_a, "of_classes"_a, "threads"_a, "progress"_a,
+             "Returns the known cells of each class by the number of the rising thresholds of classes that they reach, "
+             "and those of all classes by the number of all thresholds. of_classes: for each number of thresholds, how "
+             "many of them are of classes.");
   module.def("count_in_rows", &count_in_rows, "scores"_a, "offset"_a, "classes"_a, "bounds"_a, "threads"_a,
              "progress"_a,
              "Returns, for each positive, the known negatives of its row that reach its bound. Positives are listed by "

@@ -14,4 +14,14 @@ namespace vltr::cpu {
 Array<std::int64_t> count_at_common(const Matrix& scores, const LaneColumn& thresholds, bool pooled,
                                     const Runner& runner);
 
+struct CommonCounts {
+  Array<std::int64_t> of_classes;  // (C, m + 1) row-major, if m thresholds are of classes
+  Array<std::int64_t> pooled;      // (n + 1)
+};
+
+// The same for the thresholds of classes, and for all thresholds with the cells of all classes together. of_classes
+// (n + 1): how many of the first i thresholds are of classes.
+CommonCounts count_at_both(const Matrix& scores, const LaneColumn& thresholds, Span<const std::int64_t> of_classes,
+                           const Runner& runner);
+
 }  // namespace vltr::cpu

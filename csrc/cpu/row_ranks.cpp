@@ -146,10 +146,11 @@ Lane lower_bound_of_kth(const Lane* lanes, std::int64_t count, std::int64_t k, A
   const std::int64_t blocks = count / kBlock;
   if (blocks < k) return *std::min_element(lanes, lanes + count);
   scratch.resize(blocks);
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    Lane highest[4];
-    for (std::int64_t j = 0; j < 4; ++j) highest[j] = std::max(lanes[i * kBlock + j], lanes[i * kBlock + 4 + j]);
-    scratch[i] = std::max(std::max(highest[0], highest[1]), std::max(highest[2], highest[3]));
+  std::copy(lanes, lanes + blocks, scratch.begin());
+  for (std::int64_t j = 1; j < kBlock;
+       ++j) {  // lanes of a block are apart, so that maxima of several are found at once
+    const Lane* const next = lanes + j * blocks;
+    for (std::int64_t i = 0; i < blocks; ++i) scratch[i] = std::max(scratch[i], next[i]);
   }
   return kth_highest(scratch.data(), blocks, k);
 }

@@ -56,8 +56,9 @@ Array<ColumnGroup> groups_of(const Offsets& offset) {
 class TieCount {
  public:
   TieCount(const Matrix& scores, const Positives& positives, const RankTable& thresholds,
-           Span<const std::int64_t> start, const Runner& runner)
-      : scores_(scores),
+           Span<const std::int64_t> start, bool ranges, const Runner& runner)
+      : exact_(ranges ? 0 : 1),
+        scores_(scores),
         positives_(positives),
         offset_(thresholds.offset),
         start_(start),
@@ -135,10 +136,10 @@ class TieCount {
     const auto add_negatives = [&](std::int64_t from, std::int64_t to) {
       if (keys == 1) {
         std::uint32_t equal = 0;
-        for (std::int64_t i = from; i < to; ++i) equal += 1 - (buckets[i] & 1);
+        for (std::int64_t i = from; i < to; ++i) equal += 1 - (buckets[i] & exact_);
         *negatives += equal;
       } else {
-        for (std::int64_t i = from; i < to; ++i) *(negatives - (buckets[i] >> 1)) += 1 - (buckets[i] & 1);
+        for (std::int64_t i = from; i < to; ++i) *(negatives - (buckets[i] >> 1)) += 1 - (buckets[i] & exact_);
       }
     };
     std::int64_t next = 0;
@@ -149,7 +150,7 @@ class TieCount {
       const std::int64_t at = reach.count_before(row);
       add_negatives(next, at);
       next = at + 1;
-      if ((buckets[at] & 1) != 0) continue;
+      if ((buckets[at] & exact_) != 0) continue;
       const std::int64_t k = last - (buckets[at] >> 1);
       chunk.found.push_back({k, chunk.negatives[k], chunk.positives[k]++});
     }
@@ -181,6 +182,7 @@ class TieCount {
     }
   }
 
+  const std::uint32_t exact_;  // the bit of a bucket that says that a score is above its threshold, if that matters
   const Matrix& scores_;
   const Positives& positives_;
   const Offsets& offset_;
@@ -200,8 +202,8 @@ class TieCount {
 }  // namespace
 
 Array<std::uint32_t> count_tied_before(const Matrix& scores, const Positives& positives, const RankTable& thresholds,
-                                       Span<const std::int64_t> start, const Runner& runner) {
-  return TieCount(scores, positives, thresholds, start, runner)();
+                                       Span<const std::int64_t> start, const Runner& runner, bool ranges) {
+  return TieCount(scores, positives, thresholds, start, ranges, runner)();
 }
 
 }  // namespace vltr::cpu

@@ -1952,6 +1952,14 @@ void check_common_thresholds_and_rows(Random& random, std::int64_t rows, std::in
       reaching.push_back(above);
     }
   }
+  // Each third threshold is one of classes.
+  Array<std::int64_t> some(width);
+  for (std::int64_t i = 1; i < width; ++i) some[i] = some[i - 1] + (i % 3 == 0 ? 1 : 0);
+  const std::int64_t some_width = some.back() + 1;
+  Array<std::int64_t> some_counts(cols * some_width);
+  for (std::int64_t i = 0; i < counts.count(); ++i) {
+    some_counts[i / width * some_width + some[i % width]] += counts[i];
+  }
   const LaneColumn given(thresholds);
   const LaneColumn given_bounds(bounds);
   for (const Layout layout : kLayouts) {
@@ -1961,6 +1969,9 @@ void check_common_thresholds_and_rows(Random& random, std::int64_t rows, std::in
       const Runner runner{threads, {}};
       CHECK(count_at_common(laid.matrix, given, false, runner) == counts);
       CHECK(count_at_common(laid.matrix, given, true, runner) == pooled);
+      const CommonCounts both = count_at_both(laid.matrix, given, {some.data(), some.count()}, runner);
+      CHECK(both.of_classes == some_counts);
+      CHECK(both.pooled == pooled);
       CHECK(count_in_rows(laid.matrix, by_row, given_bounds, runner) == reaching);
       for (const Preference preference :
            {Preference::kLowClass, Preference::kHighClass, Preference::kNegative, Preference::kPositive}) {

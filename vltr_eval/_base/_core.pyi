@@ -220,6 +220,7 @@ def count_tied_before(
     start: _Int64,
     threads: int,
     progress: _Progress,
+    ranges: bool = False,
 ) -> _UInt32: ...
 
 # Curves over all thresholds
@@ -238,6 +239,9 @@ def score_curves(
 def count_at_common(
     scores: Matrix, thresholds: NDArray[Any], pooled: bool, threads: int, progress: _Progress
 ) -> _Int64: ...
+def count_at_both(
+    scores: Matrix, thresholds: NDArray[Any], of_classes: _Int64, threads: int, progress: _Progress
+) -> tuple[_Int64, _Int64]: ...
 def count_in_rows(
     scores: Matrix, offset: _Int64, classes: _UInt32, bounds: NDArray[Any], threads: int, progress: _Progress
 ) -> _UInt32: ...

@@ -10,10 +10,10 @@ import numpy as np
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import Matrix, as_columns, borrow_matrix, num_threads, to_host
 from vltr_eval._engine.labels import Positives
-from vltr_eval._engine.rank_table import RankTable, to_compare_keys
+from vltr_eval._engine.rank_table import PositiveScores, RankTable, to_compare_keys
 from vltr_eval._engine.unknown import UnknownCells
 
-__all__ = ["TIE_ORDERS", "PositiveRanks", "rank_ends", "rank_positives"]
+__all__ = ["TIE_ORDERS", "PositiveRanks", "count_tied_between", "rank_ends", "rank_positives"]
 
 TIE_ORDERS = ("rows", "reversed", "worst", "best")
 
@@ -138,6 +138,26 @@ def rank_positives(
             before = np.repeat(table.tied[mixed], sizes[mixed]) - before[first + last - np.arange(len(before))]
         found.ranks[np.repeat(mixed, sizes)] += before
     return found
+
+
+def count_tied_between(
+    matrix: Matrix, positives: Positives, bounds: PositiveScores, start: np.ndarray, *, threads: int | None = None
+) -> np.ndarray:
+    """Negatives with a lower row whose scores lie between the same two bounds, for each positive: int64.
+
+    Args:
+        matrix: Scores in CPU memory.
+        positives: The labels.
+        bounds: Descending in each class. Scores from a bound to below the next higher one count as equal. A class with
+            bounds has no positive below all of them.
+        start: The first result of each bound, one for each of its positives in row order, and the number of all.
+        threads: Number of CPU threads; all cores if None.
+    """
+    keys = to_compare_keys(bounds.scores, matrix.dtype)
+    known, offset, rows = positives.core_with(matrix)
+    given = (bounds.indptr, keys)
+    counts = _core.count_tied_before(known, offset, rows, given, start, num_threads(threads), None, ranges=True)
+    return counts.astype(np.int64)
 
 
 def _count_tied_before(

@@ -11,7 +11,7 @@ from vltr_eval._base.arrays import Matrix, num_threads
 from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.rank_table import lane_dtype, to_compare_keys
 
-__all__ = ["PREFERENCES", "TopCells", "count_at_common", "count_in_rows", "top_of_rows"]
+__all__ = ["PREFERENCES", "TopCells", "count_at_both", "count_at_common", "count_in_rows", "top_of_rows"]
 
 # Which of equal scores are taken first; the core takes their numbers.
 PREFERENCES = ("low class", "high class", "negative", "positive")
@@ -37,6 +37,35 @@ def count_at_common(
     counts = _core.count_at_common(known, keys, pooled, num_threads(threads), None)
     reached: np.ndarray = np.cumsum(counts[:, ::-1], axis=1)[:, -2::-1]
     return reached
+
+
+def count_at_both(
+    matrix: Matrix,
+    positives: Positives,
+    of_classes: np.ndarray,
+    of_all: np.ndarray,
+    *,
+    threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Known cells that reach thresholds, in one pass.
+
+    Args:
+        matrix: The scores.
+        positives: The labels.
+        of_classes: (m,) ascending thresholds at which each class is counted, as the core compares scores.
+        of_all: (n,) ascending thresholds at which all classes together are counted. They contain the others.
+        threads: Number of CPU threads; all cores if None.
+
+    Returns:
+        (C, m) and (n,) int64.
+    """
+    known = positives.core_with(matrix)[0]
+    places = np.concatenate([[0], np.cumsum(np.isin(of_all, of_classes))])
+    keys = to_compare_keys(of_all, matrix.dtype)
+    counts, pooled = _core.count_at_both(known, keys, places, num_threads(threads), None)
+    reached: np.ndarray = np.cumsum(counts[:, ::-1], axis=1)[:, -2::-1]
+    total: np.ndarray = np.cumsum(pooled[::-1])[-2::-1]
+    return reached, total
 
 
 def count_in_rows(

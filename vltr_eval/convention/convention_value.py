@@ -23,6 +23,7 @@ class ConventionValue:
         high: The highest possible value.
         joined: The value with equal scores as one threshold.
         why: The reason of a NaN: "nan: ..." or "error: ..."; "" if there is a value.
+        in_rows: The value in row order, if there is an interval and the original keeps this order in some cases.
         variant: The number format to which scores were rounded before; "" for the scores as they are.
     """
 
@@ -31,6 +32,7 @@ class ConventionValue:
     high: float
     joined: float
     why: str = ""
+    in_rows: float = math.nan
     variant: str = ""
 
     @property
@@ -52,5 +54,6 @@ class ConventionValue:
         if self.why:
             return self.why.partition(":")[0]
         if self.is_interval:
-            return f"{self.low:.{DIGITS}f}..{self.high:.{DIGITS}f}"
+            text = f"{self.low:.{DIGITS}f}..{self.high:.{DIGITS}f}"
+            return text if math.isnan(self.in_rows) else f"{text} ({self.in_rows:.{DIGITS}f} in row order)"
         return f"{self.low:.{DIGITS}f}"

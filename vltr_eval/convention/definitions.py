@@ -65,6 +65,7 @@ TIE_RULES = {
     "joined": "equal scores are one threshold",
     "rows": "the lower row first, as a stable sort leaves it",
     "reversed": "the higher row first, as a stable sort that is then reversed",
+    "torch": "the lower row first in up to 16 rows; in more, torch.sort on a CPU leaves the order open",
     "worst": "negatives first",
     "unstable": "an unstable sort decides, so the value depends on the sort and the CPU",
     "shuffled": "shuffled with a fixed seed",
@@ -133,9 +134,9 @@ class Convention:
 
 
 def _step(absent: str, ties: str, uses: Iterable[Use], squash: str = "none", min_positives: int = 1) -> Convention:
-    how = {"joined": "ties joined", "rows": "ties in row order", "reversed": "ties in reversed row order"}
+    how = {"joined": "ties joined", "rows": "ties in row order", "torch": "ties of torch.sort", "reversed": "ties in reversed row order"}
     words = how.get(ties, "negatives first" if ties == "worst" else "unstable ties")
-    key = f"step-{ties}-{absent.replace(' ', '-')}"
+    key = f"step-{'rows' if ties == 'torch' else ties}-{absent.replace(' ', '-')}"
     title = f"step AP, {words}, an absent class {ABSENT_RULES[absent].replace(' of the mean', '')}"
     if squash != "none":
         key, title = f"{key}-sigmoid", f"{title}, sigmoid if outside 0..1"
@@ -231,7 +232,7 @@ CONVENTIONS: tuple[Convention, ...] = (
     ),
     _step(
         "zero",
-        "rows",
+        "torch",
         [
             Use("APMeter", "torchnet 0.0.4, pytorch/tnt torchnet/meter/apmeter.py", note="casts scores to float32"),
             Use("mAPMeter", "17Skye17/VideoLT ops/apmeter.py@1732d5cf", note="sigmoid in the model"),
@@ -246,7 +247,7 @@ CONVENTIONS: tuple[Convention, ...] = (
     ),
     _step(
         "error",
-        "rows",
+        "torch",
         [
             Use(
                 "AveragePrecisionMeter",

@@ -17,6 +17,8 @@ from vltr_eval.convention.printed import INSIDE, ROUNDED, TRUNCATED, PrintedNumb
 
 __all__ = ["Found", "Match", "counted", "find_number"]
 
+IN_ROWS = "rounded, in row order"
+
 _NUM_NEAREST = 3
 _MIN_POSITIVES = (1, 2, 3, 5, 10, 20)
 _ABSENT = {"left out": math.nan, "counted as 0": 0.0, "counted as 1": 1.0, "counted as 0.5": 0.5}
@@ -28,7 +30,7 @@ class Match:
 
     Attributes:
         value: The convention and its value.
-        how: "rounded", "truncated" or "inside the tie interval".
+        how: "rounded", "rounded, in row order", "truncated" or "inside the tie interval".
         reading: "fraction" or "percent", the meaning of the number.
     """
 
@@ -102,7 +104,7 @@ def find_number(
         reasons = () if matches else ("No convention is NaN on this input; is it a loss, or was a score NaN?",)
         return Found(printed.text, matches, (), (), reasons)
     matches = tuple(_matches(printed.readings, values))
-    exact = [match for match in matches if match.how == ROUNDED]
+    exact = [match for match in matches if match.how in (ROUNDED, IN_ROWS)]
     if matches:
         others = () if exact else _unpublished(printed.readings, class_values, counts)
         return Found(printed.text, matches, others, (), tuple(_why_several(matches, facts)))
@@ -120,11 +122,13 @@ def _matches(readings: Sequence[Reading], values: Sequence[ConventionValue]) -> 
                 continue
             if value.is_interval:
                 how = INSIDE if reading.lies_between(value.low, value.high) else ""
+                if reading.agrees(value.in_rows) == ROUNDED:  # never of NaN
+                    how = IN_ROWS
             else:
                 how = reading.agrees(value.low)
             if how:
                 found.append(Match(value, how, reading.kind))
-    rank = {ROUNDED: 0, TRUNCATED: 1, INSIDE: 2}
+    rank = {ROUNDED: 0, IN_ROWS: 1, TRUNCATED: 2, INSIDE: 3}
     # A fraction is the first meaning: as percent, a number below 1 is a value below 0.01.
     return sorted(found, key=lambda match: (rank[match.how], match.reading != readings[0].kind))
 
@@ -153,6 +157,8 @@ def _why_several(matches: Sequence[Match], facts: Mapping[str, Any]) -> list[str
             reasons.append("These conventions agree on this input.")
     if any(match.how == TRUNCATED for match in matches):
         reasons.append("Truncated matches have the digits without rounding.")
+    if any(match.how == IN_ROWS for match in matches):
+        reasons.append("torch.sort can have kept the row order of equal scores; stable=True keeps it always.")
     if any(match.how == INSIDE for match in matches):
         reasons.append(
             "Inside a tie interval the number depends on the order of equal scores: the rows, the sort and the CPU "

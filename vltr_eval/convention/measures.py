@@ -21,6 +21,7 @@ T = TypeVar("T")
 # A function of the values of one view of the input and of an order of equal scores.
 PerClass = Callable[[ClassValues, str], np.ndarray]
 
+_MOST_SORTED_IN_ROWS = 16  # values that torch.sort sorts without changing the order of equal ones, on a CPU
 _MOST_LISTED = 3  # classes that a sentence names
 _HALF_DTYPES = {"float16": "sigmoid-float16", "bfloat16": "sigmoid-bfloat16"}
 
@@ -36,12 +37,14 @@ class Outcome(NamedTuple):
         high: The value under the best order; the same number unless the original leaves the order open.
         joined: The value with equal scores as one threshold.
         why: The reason of a NaN; "" if there is a value.
+        in_rows: The value in row order, if the original has an interval but keeps this order in some cases; else NaN.
     """
 
     low: float
     high: float
     joined: float
     why: str = ""
+    in_rows: float = math.nan
 
 
 Measure = Callable[["Measures"], Outcome]
@@ -113,6 +116,13 @@ class Measures:
         low, high = self.extremes
         return low < 0 or high > 1
 
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Number formats that are shorter than that of the scores; sigmoids for scores outside 0..1 alone."""
+        rounded = {"float64": ("float32", "float16", "bfloat16"), "float32": ("float16", "bfloat16")}
+        sigmoids = ("sigmoid", "sigmoid-float16", "sigmoid-bfloat16") if self.is_outside else ()
+        return (*rounded.get(self.matrix.dtype, ()), *sigmoids)
+
     def num_beyond(self, low: float, high: float) -> int:
         """The scores that are at most one number or at least the other."""
         lowest, highest = self.extremes
@@ -142,8 +152,14 @@ class Measures:
     @property
     def raw(self) -> ClassValues:
         """The scores as they are."""
-        shards = [*self.matrix.shards]
-        return self.once("raw", lambda: ClassValues(shards, self.positives, threads=self.threads))
+
+        def compute() -> ClassValues:
+            values = ClassValues([*self.matrix.shards], self.positives, threads=self.threads)
+            squash = _HALF_DTYPES.get(self.matrix.dtype, "sigmoid")
+            values.expect(tables=(*self.formats, squash), counts=(squash,) if self.is_outside else ())
+            return values
+
+        return self.once("raw", compute)
 
     @property
     def sigmoid(self) -> ClassValues:
@@ -167,34 +183,13 @@ class Measures:
     def last_label(self, softmax: bool) -> ClassValues:
         """One label for each labelled row, the highest class of its labels."""
 
-        def compute() -> ClassValues:
-            last = np.full(self.matrix.num_rows, -1)
-            classes = np.repeat(np.arange(self.num_classes), self.positives.counts)
-            last[self.positives.rows] = classes  # classes ascend, and the last assignment stays
-            labelled = last >= 0
-            cells = self.cells if labelled.all() else self.cells[labelled]
-            if softmax and self.is_outside:
-                shifted = cells.astype(np.float32)
-                shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
-                cells = shifted / shifted.sum(axis=1, keepdims=True, dtype=np.float32)
-            rows = np.arange(len(cells), dtype=np.uint32)
-            order = np.argsort(last[labelled], kind="stable")
-            counts = np.bincount(last[labelled], minlength=self.num_classes)
-            indptr = np.concatenate([[0], np.cumsum(counts)])
-            one = Positives(len(cells), self.num_classes, indptr, rows[order])
-            return ClassValues(cells, one, threads=self.threads)
-
-        return self.once(("last label", softmax and self.is_outside), compute)
+        return self.raw.last_labels(softmax and self.is_outside)
 
     def tops(self) -> tuple[ClassValues, ClassValues]:
         """The values of the best cells of each row, which keep the negatives or the positives of equal scores."""
 
         def compute() -> tuple[ClassValues, ClassValues]:
-            worst, best = self.raw.top(self.top_k, "worst"), self.raw.top(self.top_k, "best")
-            lists = [(vars(top)["_classes"], vars(top)["_hits"]) for top in (worst, best) if "_hits" in vars(top)]
-            if len(lists) == 2 and all(map(np.array_equal, *lists)):
-                return worst, worst  # no equal scores at the end of a list, so one table is enough
-            return worst, best
+            return self.raw.top(self.top_k, "worst"), self.raw.top(self.top_k, "best")
 
         return self.once(("tops", self.top_k), compute)
 
@@ -228,9 +223,11 @@ def by_order(ties: str, mean: Callable[[str], float]) -> Outcome:
     joined = mean("threshold")
     if ties == "joined":
         return Outcome(joined, joined, joined)
-    if ties in ("unstable", "shuffled"):
+    if ties in ("unstable", "shuffled", "torch"):
         low, high = mean("worst"), mean("best")
-        return Outcome(low, max(low, high), joined)  # joined can lie outside: tied positives take one precision
+        in_rows = mean("rows") if ties == "torch" and low < high else math.nan
+        # joined can lie outside: tied positives take one precision
+        return Outcome(low, max(low, high), joined, in_rows=in_rows)
     value = mean(ties)
     return Outcome(value, value, joined)
 
@@ -280,7 +277,8 @@ def over_classes(
                 return math.fsum(products.tolist()) / max(1, int(counts.sum()))
             return mean_of(values, absent, kept)
 
-        return by_order(ties, mean)
+        order = "rows" if ties == "torch" and m.matrix.num_rows <= _MOST_SORTED_IN_ROWS else ties
+        return by_order(order, mean)
 
     return measure
 
@@ -319,7 +317,7 @@ def unlabelled_last(absent: str) -> Measure:
 
 def _precisions(values: ClassValues, order: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The number of each positive within its class, from 1, its precision and its class; descending in score."""
-    indptr, precision = values._precision(order)  # of the same package
+    indptr, precision = values.precision_at_positives(order)
     counts = np.diff(indptr)
     number = np.arange(len(precision)) - np.repeat(indptr[:-1], counts) + 1
     return number, precision, np.repeat(np.arange(len(counts)), counts)

@@ -69,7 +69,10 @@ class Conventions:
         """The values in groups of equal ones, in the order of the registry; undefined ones by their kind, last."""
         groups: dict[Any, list[ConventionValue]] = {}
         for value in self.values:
-            key = value.why.partition(":")[0] or (round(value.low, _SAME), round(value.high, _SAME))
+            key = value.why.partition(":")[0] or (
+                *(round(end, _SAME) for end in (value.low, value.high)),
+                None if math.isnan(value.in_rows) else round(value.in_rows, _SAME),
+            )
             groups.setdefault(key, []).append(value)
         ordered = sorted(groups.items(), key=lambda item: isinstance(item[0], str))
         return [tuple(group) for _, group in ordered]
@@ -104,6 +107,7 @@ class Conventions:
                 "low": value.low,
                 "high": value.high,
                 "joined": value.joined,
+                "in_rows": value.in_rows,
                 "undefined": value.why,
                 "number_format": value.variant,
                 "definition": value.convention.definition,

@@ -161,28 +161,20 @@ def _facts(m: Measures) -> dict[str, Any]:
     }
 
 
-def _formats(m: Measures) -> tuple[str, ...]:
-    """Number formats that are shorter than that of the scores; sigmoids for scores outside 0..1 alone."""
-    rounded = {"float64": ("float32", "float16", "bfloat16"), "float32": ("float16", "bfloat16")}.get(
-        m.matrix.dtype, ()
-    )
-    sigmoids = ("sigmoid", "sigmoid-float16", "sigmoid-bfloat16") if m.is_outside else ()
-    return (*rounded, *sigmoids)
-
-
 def _other_formats(m: Measures, values: Sequence[ConventionValue]) -> tuple[list[ConventionValue], list[str]]:
     """Values of scores that are rounded first, where they differ, and a sentence about those that do not."""
     from vltr_eval.convention.convention_value import ConventionValue
 
     by_key = {value.key: value for value in values}
     found, same = [], []
-    for name in _formats(m):
+    for name in m.formats:
         changed = False
         other = m.rounded(name)
         for key in _OF_SIGMOID if name == "sigmoid" else _OF_FORMATS:
             base = by_key[key]
             outcome = base.convention.measure(other)
-            if abs(outcome.low - base.low) > 1e-12 and not outcome.why:
+            differs = max(abs(outcome.low - base.low), abs(outcome.high - base.high)) > 1e-12
+            if differs and not outcome.why:
                 found.append(ConventionValue(base.convention, *outcome, variant=name))
                 changed = True
         if not changed:

@@ -8,9 +8,10 @@ order of rows within mixed ties; and the best cells of each row. A transform of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,14 +21,15 @@ from vltr_eval._engine.labels import Positives
 from vltr_eval._engine.positive_ranks import (
     TIE_ORDERS,
     PositiveRanks,
+    count_tied_between,
     interpolated_within,
     means_within,
     rank_ends,
     rank_positives,
 )
 from vltr_eval._engine.rank_scan import rank_scan
-from vltr_eval._engine.rank_table import PositiveScores, RankTable
-from vltr_eval._engine.score_counts import count_at_common, count_in_rows, top_of_rows
+from vltr_eval._engine.rank_table import PositiveScores, RankTable, lane_dtype
+from vltr_eval._engine.score_counts import count_at_both, count_at_common, count_in_rows, top_of_rows
 from vltr_eval._engine.unknown import UnknownCells
 from vltr_eval.convention.transforms import TRANSFORMS, Transform
 
@@ -123,9 +125,76 @@ class ClassValues:
 
     def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
         """Negatives of each class that reach each of the ascending thresholds: (C, n) int64."""
-        reached = count_at_common(self._matrix, self._positives, thresholds, threads=self._threads)
-        negatives: np.ndarray = reached - self._positives_at(thresholds)
+        wanted = self._lanes(thresholds)
+        common, reached, _, _ = self._common_counts()
+        place = np.minimum(np.searchsorted(common, wanted), len(common) - 1)
+        if np.array_equal(common[place], wanted):
+            found = reached[:, place]
+        else:
+            found = count_at_common(self._matrix, self._positives, wanted, threads=self._threads)
+        negatives: np.ndarray = found - self._positives_at(thresholds)
         return negatives
+
+    def expect(self, *, tables: Iterable[str] = (), counts: Iterable[str] = ()) -> None:
+        """Say which transforms will be asked for, so that one pass over the scores serves all of them.
+
+        Args:
+            tables: Transforms whose ranks are needed.
+            counts: Transforms whose counts at common thresholds, or over all cells, are needed.
+        """
+        self._kept["expected tables"], self._kept["expected counts"] = tuple(tables), tuple(counts)
+
+    def _lanes(self, thresholds: np.ndarray) -> np.ndarray:
+        """Thresholds as the core compares scores with them."""
+        dtype = lane_dtype(self._matrix.dtype)
+        return (thresholds if np.dtype(dtype).kind == "f" else np.ceil(thresholds)).astype(dtype)
+
+    def _common_counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Known cells at thresholds of all classes: thresholds, (C, m), and those of all cells together, (n,)."""
+
+        def count() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+            own, of_all = [self._usual], [self._pool()[0]]
+            others = (self.after(name) for name in self._kept.get("expected counts", ()))
+            for other in (other for other in others if isinstance(other, _Transformed)):
+                own.append(other.bounds_of(self._usual))
+                of_all.append(other.bounds_of_pool(other._pool()[0]))
+            common = np.unique(np.concatenate([self._lanes(part) for part in own]))
+            every = np.unique(np.concatenate([common, *(self._lanes(part) for part in of_all)]))
+            counts = count_at_both(self._matrix, self._positives, common, every, threads=self._threads)
+            return common, counts[0], every, counts[1]
+
+        return self._once("common counts", count)
+
+    @property
+    def _usual(self) -> np.ndarray:
+        """The common thresholds of all usual calls."""
+        return self._once("usual thresholds", _usual_thresholds)
+
+    def _bounds_reached(self, asked: _Transformed) -> tuple[np.ndarray, np.ndarray]:
+        """Known cells that reach the bounds of each group of a transform; one scan counts those of all expected."""
+        kept: dict[str, tuple[np.ndarray, np.ndarray]] = self._once("bounds reached", dict)
+        if asked.name not in kept:
+            names = [asked.name, *self._kept.get("expected tables", ())]
+            found = {name: self.after(name) for name in dict.fromkeys(names) if name not in kept}
+            several = [view for view in found.values() if isinstance(view, _Transformed)]
+            parts = [view.groups() for view in several]
+            bounds = np.concatenate([side for part in parts for side in (part.low, part.high)])
+            classes = np.concatenate([part.classes for part in parts for _ in range(2)])
+            indptr, distinct, place = _distinct_within(classes, bounds, self._matrix.num_classes)
+            unlabelled = Positives(
+                self._matrix.num_rows,
+                self._matrix.num_classes,
+                np.zeros_like(indptr),
+                _NO_ROWS,
+                self._positives.unknown,
+            )
+            given = PositiveScores(indptr, distinct)
+            reached = rank_scan(self._matrix, unlabelled, thresholds=given, threads=self._threads).table.fp[place]
+            sizes = np.repeat([len(part.low) for part in parts], 2)
+            sides = np.split(reached, np.cumsum(sizes)[:-1])
+            for number, view in enumerate(several):
+                kept[view.name] = sides[2 * number], sides[2 * number + 1]
+        return kept[asked.name]
 
     def _positives_at(self, thresholds: np.ndarray) -> np.ndarray:
         """Positives of each class that reach each of the ascending thresholds: (C, n) int64."""
@@ -154,6 +223,13 @@ class ClassValues:
 
         return self._once("cells", read)
 
+    def _rows_of(self, chosen: np.ndarray) -> np.ndarray:
+        """A copy of the scores of some rows. chosen: (N,) bool."""
+        shards = [as_columns(shard).to_numpy() for shard in self._matrix.shards]
+        bounds = np.cumsum([len(shard) for shard in shards])[:-1]
+        parts = [shard[own] for shard, own in zip(shards, np.split(chosen, bounds), strict=True)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     @property
     def _labels(self) -> np.ndarray:
         """(N, C) bool"""
@@ -174,8 +250,12 @@ class ClassValues:
 
     # Values of each class
 
-    def _precision(self, ties: str) -> tuple[np.ndarray, np.ndarray]:
-        """(C + 1,) offsets, and the precision at each positive, descending in score: (P,) float64."""
+    def precision_at_positives(self, ties: str) -> tuple[np.ndarray, np.ndarray]:
+        """The precision at each positive, descending in score in its class, with offsets of the classes.
+
+        Returns:
+            (C + 1,) int64 and (P,) float64.
+        """
         if ties not in TIES:
             raise ValueError(f"ties: expected one of {', '.join(TIES)}, got {ties!r}")
 
@@ -185,15 +265,21 @@ class ClassValues:
                 reached = table.tp + table.fp
                 indptr = np.concatenate([[0], np.cumsum(table.num_positives)])
                 return indptr, np.repeat(table.tp / reached, table.positives_at())
-            by_rows = ties in ("rows", "reversed") and table.tied.any()
-            ranks = self._ordered(ties) if by_rows else rank_ends(table, ties)
+            if ties != "best" and not table.tied.any():
+                return self.precision_at_positives("best")  # no order changes a rank
+            ranks = self._ordered(ties) if ties in ("rows", "reversed") else rank_ends(table, ties)
             return ranks.indptr, ranks.precision()
 
         return self._once(("precision", ties), compute)
 
+    def _of_precision(self, key: Any, ties: str, function: Callable[..., np.ndarray]) -> np.ndarray:
+        """A value of each class from the precision at its positives, once for orders that give the same."""
+        found = self.precision_at_positives(ties)
+        return self._once((key, id(found)), lambda: function(*found))
+
     def step(self, ties: str = "threshold") -> np.ndarray:
         """Sum of (R_k - R_(k-1)) P_k over the points: the average precision of scikit-learn, and of sorting code."""
-        return self._once(("step", ties), lambda: means_within(*self._precision(ties)))
+        return self._of_precision("step", ties, means_within)
 
     def plus_epsilon(self, eps: float = 1e-8, ties: str = "reversed") -> np.ndarray:
         """Precision at the positives, summed and divided by (P + eps), as ASL and ML-Decoder do."""
@@ -203,7 +289,7 @@ class ClassValues:
 
     def envelope(self, ties: str = "threshold") -> np.ndarray:
         """Area under the precision made non-increasing in recall: PASCAL VOC 2010 and later."""
-        return self._once(("envelope", ties), lambda: interpolated_within(*self._precision(ties), None))
+        return self._of_precision("envelope", ties, partial(interpolated_within, points=None))
 
     def interpolated(self, points: int = 11, ties: str = "threshold") -> np.ndarray:
         """Mean of the highest precision at recalls of at least 0, 0.1, ..., 1 (11) or 0, 0.01, ..., 1 (101).
@@ -213,7 +299,7 @@ class ClassValues:
         """
         if points not in (11, 101):
             raise ValueError(f"points: expected 11 or 101, got {points!r}")
-        return self._once(("interpolated", points, ties), lambda: interpolated_within(*self._precision(ties), points))
+        return self._of_precision(("interpolated", points), ties, partial(interpolated_within, points=points))
 
     def _jumps(self) -> tuple[np.ndarray, ...]:
         """The counts just above and at each threshold: tp before, fp before, tp, fp. And the positives of the class."""
@@ -265,7 +351,7 @@ class ClassValues:
     def _counts_at(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positives and negatives of each class that reach each of the ascending thresholds: (C, n) int64 each."""
         # The thresholds of all usual calls are counted in one pass.
-        usual = self._once("usual thresholds", _usual_thresholds)
+        usual = self._usual
         places = np.minimum(np.searchsorted(usual, thresholds), len(usual) - 1)
         if not np.array_equal(usual[places], thresholds):
             return self._positives_at(thresholds), self._negatives_at(thresholds)
@@ -337,18 +423,35 @@ class ClassValues:
         """AP where the rows without labels rank last in every class: the official numbers of Charades."""
 
         def compute() -> ClassValues:
-            whole = self._whole()
+            if not np.isneginf(self.table.thresholds.astype(np.float64)).any():
+                return self.labelled_rows()
+            whole = self._whole()  # not all rows without labels are last among scores of -inf
             empty = whole._positives.labels_per_row() == 0
-            if not empty.any() or empty.all():
+            if not empty.any():
                 return self
-            if np.isneginf(self.table.thresholds.astype(np.float64)).any():  # not all of these rows would be last
-                cells = whole._cells.astype(np.result_type(whole._cells, np.float32))
-                cells[empty] = -np.inf
-                return self._with(cells, whole._positives)
-            labelled = whole._positives.select(~empty)
-            return ClassValues(whole._cells[~empty], labelled, threads=self._threads)
+            cells = whole._cells.astype(np.result_type(whole._cells, np.float32))
+            cells[empty] = -np.inf
+            return self._with(cells, whole._positives)
 
         return self._once("unlabelled last", compute).step(ties)
+
+    def labelled_rows(self) -> ClassValues:
+        """The values of the rows with labels alone."""
+
+        def compute() -> ClassValues:
+            whole = self._whole()
+            empty = whole._positives.labels_per_row() == 0
+            return _LabelledRows(whole, empty) if empty.any() and not empty.all() else self
+
+        return self._once("labelled rows", compute)
+
+    def last_labels(self, softmax: bool = False) -> ClassValues:
+        """The values of one label for each labelled row, the highest class of its labels; no other row counts.
+
+        Args:
+            softmax: Whether scores are replaced with their softmax over the row, in float32.
+        """
+        return self._once(("last labels", softmax), lambda: _LastLabels(self._whole(), softmax))
 
     # The best cells of each row
 
@@ -452,8 +555,17 @@ class ClassValues:
 
     # Scores that reach values of these scores; transformed scores have others
 
-    def _bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The least scores that reach each value, and that are above it, and whether there are any above it."""
+    def _source(self) -> ClassValues:
+        """The values of the scores that `_bounds` are bounds of."""
+        return self
+
+    def _seen(self, scores: np.ndarray) -> np.ndarray:
+        """The values that rank in place of scores."""
+        return scores
+
+    def _bounds(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The least scores that reach the value of each, and that are above it, and whether there are any above it."""
+        values = scores
         if values.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 return values, np.nextafter(values, values.dtype.type(np.inf)), values < np.inf
@@ -468,9 +580,13 @@ class ClassValues:
 
     def _cells_reaching_values(self, values: np.ndarray) -> np.ndarray:
         """All known cells that reach each of the ascending values: (n,) int64."""
-        reached = count_at_common(self._matrix, self._positives, values, pooled=True, threads=self._threads)
-        total: np.ndarray = reached[0]
-        return total
+        wanted = self._lanes(values)
+        _, _, every, total = self._common_counts()
+        place = np.minimum(np.searchsorted(every, wanted), max(0, len(every) - 1))
+        if np.array_equal(every[place], wanted):
+            reached: np.ndarray = total[place]
+            return reached
+        return count_at_common(self._matrix, self._positives, wanted, pooled=True, threads=self._threads)[0]
 
     def _scores_at(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Scores of single cells, as the table has them."""
@@ -538,6 +654,30 @@ class _Derived(ClassValues):
         return self._base._is_double
 
 
+class _Groups(NamedTuple):
+    """Thresholds of a class that a transform makes equal, descending in each class.
+
+    Attributes:
+        indptr: (C + 1,) offsets of the classes.
+        classes: (G,) the class of each group.
+        seen: (G,) the transformed score.
+        starts: (G,) the first threshold of the table.
+        ends: (G,) the last one.
+        low: (G,) the least score with the transformed one.
+        high: (G,) the least score with a higher one.
+        some: (G,) whether there is a higher one.
+    """
+
+    indptr: np.ndarray
+    classes: np.ndarray
+    seen: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    some: np.ndarray
+
+
 class _Transformed(_Derived):
     """The values of transformed scores: thresholds of the scores themselves."""
 
@@ -564,64 +704,216 @@ class _Transformed(_Derived):
     def table(self) -> RankTable:
         return self._once("table", self._count)
 
+    @property
+    def name(self) -> str:
+        """The name of the transform."""
+        return self._transform.name
+
+    def groups(self) -> _Groups:
+        """The thresholds that are equal after the transform."""
+
+        def find() -> _Groups:
+            raw = self._base.table
+            seen = self._transform(raw.thresholds)
+            first = np.zeros(len(seen), bool)  # of a group
+            first[raw.indptr[:-1][np.diff(raw.indptr) > 0]] = True
+            first[1:] |= seen[1:] != seen[:-1]
+            starts = np.flatnonzero(first)
+            ends = np.append(starts[1:], len(seen))[: len(starts)] - 1
+            low = self._transform.least(seen[ends], raw.thresholds[ends])
+            high, some = self._transform.above(seen[starts], raw.thresholds[starts])
+            high = np.where(some, high, raw.thresholds[starts])  # some number of which nothing is counted
+            per_class = np.diff(np.concatenate([[0], np.cumsum(first)])[raw.indptr])
+            indptr = np.concatenate([[0], np.cumsum(per_class)])
+            classes = np.repeat(np.arange(len(per_class)), per_class)
+            return _Groups(indptr, classes, seen[starts], starts, ends, low, high, some)
+
+        return self._once("groups", find)
+
     def _count(self) -> RankTable:
-        raw = self._base.table
-        seen = self._transform(raw.thresholds)
-        first = np.zeros(len(seen), bool)  # of a group of thresholds that are now equal
-        first[raw.indptr[:-1][np.diff(raw.indptr) > 0]] = True
-        first[1:] |= seen[1:] != seen[:-1]
-        starts = np.flatnonzero(first)
-        if not len(starts):
+        raw, groups = self._base.table, self.groups()
+        if not len(groups.seen):
             return raw
-        group = np.cumsum(first) - 1
-        ends = np.append(starts[1:], len(seen)) - 1
-        low = self._transform.least(seen[ends], raw.thresholds[ends])
-        high, some = self._transform.above(seen[starts], raw.thresholds[starts])
-        high = np.where(some, high, raw.thresholds[starts])  # a threshold in the order, of which nothing is counted
+        reached, above = self._base._bounds_reached(self)
+        tp = raw.tp[groups.ends]
+        before = raw.tp[groups.starts] - raw.positives_at()[groups.starts]
+        fp = reached - tp
+        fp_above = np.where(groups.some, above - before, 0)
+        return RankTable(raw.num_rows, groups.indptr, groups.seen, tp, fp, fp - fp_above, unknown=raw.unknown)
 
-        # Each group in descending order: its upper bound, its scores, its lower bound.
-        bounds = np.empty(len(seen) + 2 * len(starts), raw.thresholds.dtype)
-        places = np.arange(len(seen)) + 2 * group + 1
-        bounds[places] = raw.thresholds
-        above, at = places[starts] - 1, places[ends] + 1
-        bounds[above], bounds[at] = high, low
-        per_class = np.diff(np.concatenate([[0], np.cumsum(first)])[raw.indptr])
-        indptr = raw.indptr + 2 * np.concatenate([[0], np.cumsum(per_class)])
-        new = np.zeros(len(bounds), bool)
-        new[indptr[:-1][np.diff(indptr) > 0]] = True
-        new[1:] |= bounds[1:] != bounds[:-1]
-        number = np.cumsum(new) - 1
-        kept = np.concatenate([[0], np.cumsum(new)])[indptr]
-        given = PositiveScores(kept, bounds[new])
-        counted = rank_scan(self._base._matrix, self._base._positives, thresholds=given, threads=self._threads).table
-        fp = counted.fp[number[at]]
-        return RankTable(
-            raw.num_rows,
-            np.concatenate([[0], np.cumsum(per_class)]),
-            seen[starts],
-            raw.tp[ends],
-            fp,
-            fp - np.where(some, counted.fp[number[above]], 0),
-            unknown=raw.unknown,
+    def _ordered(self, order: str) -> PositiveRanks:
+        table, groups, base = self.table, self.groups(), self._base
+        found = rank_ends(table, order)
+        with_ties = np.add.reduceat(np.append(table.tied, 0), groups.indptr[:-1]) > 0
+        with_ties &= np.diff(groups.indptr) > 0
+        chosen = with_ties[groups.classes]
+        sizes = table.positives_at()[chosen]
+        # The bounds of each group, descending. The upper one is often the lower one of the group before.
+        kept = np.column_stack([groups.some[chosen], np.ones(len(sizes), bool)]).ravel()
+        bounds = np.column_stack([groups.high[chosen], groups.low[chosen]]).ravel()[kept]
+        positives = np.column_stack([np.zeros_like(sizes), sizes]).ravel()[kept]
+        classes = np.repeat(groups.classes[chosen], 2)[kept]
+        again = np.zeros(len(bounds), bool)
+        again[1:] = (bounds[1:] == bounds[:-1]) & (classes[1:] == classes[:-1])
+        bounds, classes, positives = bounds[~again], classes[~again], positives[~again]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=table.num_classes))])
+        start = np.concatenate([[0], np.cumsum(positives)])
+        before = count_tied_between(
+            base._matrix, base._positives, PositiveScores(indptr, bounds), start, threads=self._threads
         )
+        if order == "reversed":
+            stop = np.cumsum(sizes)
+            first, last = np.repeat(stop - sizes, sizes), np.repeat(stop - 1, sizes)
+            before = np.repeat(table.tied[chosen], sizes) - before[first + last - np.arange(len(before))]
+        found.ranks[np.repeat(chosen, table.positives_at())] += before
+        return found
 
-    def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
+    def bounds_of(self, thresholds: np.ndarray) -> np.ndarray:
+        """The least scores that reach ascending thresholds; those that nothing reaches get the highest."""
         values = thresholds.astype(np.float32)
         dtype = self._base.table.thresholds.dtype.type
         highest = self._transform(np.array([np.inf], dtype))
-        counted = self._base._negatives_at(
-            self._transform.least(np.minimum(values, highest), np.full(len(values), np.inf, dtype))
-        )
-        counted[:, values > highest] = 0
+        return self._transform.least(np.minimum(values, highest), np.full(len(values), np.inf, dtype))
+
+    def bounds_of_pool(self, values: np.ndarray) -> np.ndarray:
+        """The least scores that reach ascending values of positives."""
+        raw = np.sort(self._base.table.thresholds)
+        ends = np.searchsorted(self._transform(raw), values, side="right") - 1  # a score of each value
+        return self._transform.least(values, raw[ends])
+
+    def _negatives_at(self, thresholds: np.ndarray) -> np.ndarray:
+        counted = self._base._negatives_at(self.bounds_of(thresholds))
+        counted[:, thresholds.astype(np.float32) > self._transform(np.array([np.inf]))] = 0
         return counted
+
+    def _source(self) -> ClassValues:
+        return self._base
+
+    def _seen(self, scores: np.ndarray) -> np.ndarray:
+        return self._transform(scores)
+
+    def _bounds(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        seen = self._transform(scores)
+        low = self._transform.least(seen, scores)
+        high, some = self._transform.above(seen, scores)
+        return low, np.where(some, high, scores), some
 
     def pooled(self) -> ClassValues:
         return self._once("pooled", lambda: _Pooled(self))
 
+    def transposed(self) -> ClassValues:
+        return self._once("transposed", lambda: _Transposed(self))
+
     def _cells_reaching_values(self, values: np.ndarray) -> np.ndarray:
-        raw = np.sort(self._base.table.thresholds)
-        ends = np.searchsorted(self._transform(raw), values, side="right") - 1  # a score of each value
-        return self._base._cells_reaching_values(self._transform.least(values, raw[ends]))
+        return self._base._cells_reaching_values(self.bounds_of_pool(values))
+
+
+class _LabelledRows(_Derived):
+    """The rows with labels alone. What the other rows add to the counts is taken off."""
+
+    def __init__(self, base: ClassValues, empty: np.ndarray) -> None:
+        super().__init__(base)
+        self._empty = empty
+
+    def _make(self) -> ClassValues:
+        base = self._base
+        labelled = base._positives.select(~self._empty)
+        return ClassValues(base._rows_of(~self._empty), labelled, threads=self._threads)
+
+    @property
+    def num_positives(self) -> np.ndarray:
+        return self._base.num_positives
+
+    @property
+    def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _count(self) -> RankTable:
+        if 2 * np.count_nonzero(self._empty) > len(self._empty):
+            return self._make().table  # its copy of the scores is not kept
+        base, raw = self._base, self._base.table
+        given = PositiveScores(raw.indptr, raw.thresholds)
+        others = base._positives.select(self._empty)
+        counted = rank_scan(base._rows_of(self._empty), others, thresholds=given, threads=self._threads).table
+        kept = base._positives.select(~self._empty).unknown
+        return RankTable(
+            int(np.count_nonzero(~self._empty)),
+            raw.indptr,
+            raw.thresholds,
+            raw.tp,
+            raw.fp - counted.fp,
+            raw.tied - counted.tied,
+            unknown=None if kept is None else kept.counts,
+        )
+
+
+class _LastLabels(_Derived):
+    """The highest label of each labelled row as its only one. Unknown cells count as negatives."""
+
+    def __init__(self, base: ClassValues, softmax: bool) -> None:
+        super().__init__(base)
+        self._softmax = softmax
+
+    def _positives_of_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The highest label of each row, -1 for none, and whether each positive is one: (N,) int64 and (P,) bool."""
+        positives = self._base._positives
+        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
+        last = np.full(positives.num_rows, -1)
+        last[positives.rows] = classes  # classes ascend, and the last assignment stays
+        return last, last[positives.rows] == classes
+
+    def _make(self) -> ClassValues:
+        last, _ = self._positives_of_rows()
+        labelled = last >= 0
+        every = labelled.all() and not self._softmax
+        cells = self._base._cells if every else self._base._rows_of(labelled)
+        if self._softmax:
+            cells = _softmax(cells)
+        one = one_label_positives(last[labelled], len(self._base.num_positives))
+        return ClassValues(cells, one, threads=self._threads)
+
+    @property
+    def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _count(self) -> RankTable:
+        positives = self._base._positives
+        if self._softmax or positives.unknown is not None:
+            return self._make().table  # its copy of the scores is not kept
+        seen = self._base.labelled_rows().table  # its thresholds are those of all labels
+        classes = np.repeat(np.arange(positives.num_classes), positives.counts)
+        scores = self._base._scores_at(positives.rows.astype(np.int64), classes)
+        order = np.lexsort([-scores if scores.dtype.kind == "f" else ~scores, classes])
+        threshold = np.empty(len(order), np.int64)
+        threshold[order] = np.repeat(np.arange(len(seen.tp)), seen.positives_at())
+        own = np.bincount(threshold[self._positives_of_rows()[1]], minlength=len(seen.tp))
+        total = np.concatenate([[0], np.cumsum(own)])
+        tp = total[1:] - np.repeat(total[seen.indptr[:-1]], np.diff(seen.indptr))
+        kept = own > 0
+        return RankTable(
+            seen.num_rows,
+            np.concatenate([[0], np.cumsum(kept)])[seen.indptr],
+            seen.thresholds[kept],
+            tp[kept],
+            (seen.tp + seen.fp - tp)[kept],
+            (seen.tied + seen.positives_at() - own)[kept],
+        )
+
+
+def _softmax(cells: np.ndarray) -> np.ndarray:
+    """The softmax of each row in float32. Overwrites a float32 copy."""
+    shifted = cells.astype(np.float32, copy=False)
+    for rows in np.array_split(shifted, max(1, min(len(shifted), shifted.nbytes >> 18))):  # a cache holds each part
+        rows -= rows.max(axis=1, keepdims=True)
+        np.exp(rows, out=rows)
+        rows /= rows.sum(axis=1, keepdims=True, dtype=np.float32)
+    return shifted
+
+
+def one_label_positives(labels: np.ndarray, num_classes: int) -> Positives:
+    """The positives of rows with one label each. labels: (N,) the class of each row."""
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=num_classes))])
+    return Positives(len(labels), num_classes, indptr, np.argsort(labels, kind="stable").astype(np.uint32))
 
 
 class _Pooled(_Derived):
@@ -686,12 +978,13 @@ class _Transposed(_Derived):
 
     def _count(self) -> RankTable:
         base = self._base
-        indptr, classes, rows = base._by_row
-        scores = base._scores_at(rows.astype(np.int64), classes.astype(np.int64))
+        source = base._source()
+        indptr, classes, rows = source._by_row
+        scores = source._scores_at(rows.astype(np.int64), classes.astype(np.int64))
         order = np.lexsort([-scores if scores.dtype.kind == "f" else ~scores, rows])
-        scores = scores[order]
-        low, high, some = base._bounds(scores)
-        matrix, positives = base._matrix, base._positives
+        low, high, some = base._bounds(scores[order])
+        scores = base._seen(scores[order])
+        matrix, positives = source._matrix, source._positives
         fp, above = (
             _in_rows(matrix, positives, indptr, classes, order, bounds, base._threads) for bounds in (low, high)
         )
@@ -748,7 +1041,7 @@ class _ListedCells(_Derived):
     @property
     def table(self) -> RankTable:
         num_classes = len(self._base.num_positives)
-        return self._once("table", lambda: _table_of(self.classes, num_classes, self.scores, self.hits))
+        return self._once("table", lambda: _table_of(self.classes, num_classes, self.scores, self.hits, self._threads))
 
     def pooled(self) -> ClassValues:
         return self._once("pooled", lambda: _ListedPool(self))
@@ -766,19 +1059,55 @@ class _ListedPool(_Derived):
 
     @property
     def table(self) -> RankTable:
+        return self._once("table", self._count)
+
+    def _count(self) -> RankTable:
         cells = self._cells_of
-        return self._once("table", lambda: _table_of(np.zeros_like(cells.classes), 1, cells.scores, cells.hits))
+        return _table_of(np.zeros_like(cells.classes), 1, cells.scores, cells.hits, self._threads)
 
 
-def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray) -> RankTable:
+def _falling_keys(scores: np.ndarray) -> np.ndarray:
+    """Integers that fall as float32 scores rise: uint32."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # without -0.0
+    falling: np.ndarray = np.where(bits >> np.uint32(31) == 1, bits, bits ^ np.uint32(0x7FFFFFFF))
+    return falling
+
+
+def _scores_of_keys(falling: np.ndarray) -> np.ndarray:
+    """The float32 scores of integers that `_falling_keys` gives."""
+    bits = falling.astype(np.uint32)
+    values: np.ndarray = np.where(bits >> np.uint32(31) == 1, bits, bits ^ np.uint32(0x7FFFFFFF)).view(np.float32)
+    return values
+
+
+def _distinct_within(
+    classes: np.ndarray, scores: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct scores of each class, descending, as offsets and scores, and the place of each that was given."""
+    if scores.dtype == np.float32:
+        words = classes.astype(np.uint64) << np.uint64(32) | _falling_keys(scores)
+        ordered = np.sort(words)
+        ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+        place = np.searchsorted(ordered, words)
+        of_class = (ordered >> np.uint64(32)).astype(np.int64)
+        distinct = _scores_of_keys(ordered & np.uint64(0xFFFFFFFF))
+    else:
+        order = np.lexsort([-scores, classes])
+        ordered, own = scores[order], classes[order]
+        new = np.ones(len(order), bool)
+        new[1:] = (ordered[1:] != ordered[:-1]) | (own[1:] != own[:-1])
+        place = np.empty(len(order), np.int64)
+        place[order] = np.cumsum(new) - 1
+        of_class, distinct = own[new], ordered[new]
+    return np.concatenate([[0], np.cumsum(np.bincount(of_class, minlength=num_classes))]), distinct, place
+
+
+def _table_of(
+    classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray, threads: int | None
+) -> RankTable:
     """The rank table of listed cells."""
     if scores.dtype == np.float32:
-        bits = (scores + np.float32(0)).view(np.uint32).astype(np.uint64)  # without -0.0
-        negative = bits >> np.uint64(31) == 1
-        falling = np.where(negative, bits, bits ^ np.uint64(0x7FFFFFFF))
-        words = classes.astype(np.uint64) << np.uint64(33) | falling << np.uint64(1) | hits
-        words.sort()
-        return _table_of_words(words, num_classes)
+        return _table_of_keys(classes, num_classes, _falling_keys(scores), hits, threads)
     order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
     classes, scores, hits = classes[order], scores[order], hits[order]
     ends = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
@@ -801,30 +1130,41 @@ def _table_of(classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: n
     return replace(table, unknown=rows - np.diff(ends))
 
 
-def _table_of_words(words: np.ndarray, num_classes: int) -> RankTable:
-    """The rank table of ascending words: the class, the inverted key of a float32, and the label in the lowest bit."""
-    starts = np.searchsorted(words, np.arange(num_classes + 1, dtype=np.uint64) << np.uint64(33))
-    hits = np.flatnonzero(words & np.uint64(1))
-    of_hits = words[hits]
-    last = np.ones(len(hits), bool)  # of equal scores of a class
-    last[:-1] = of_hits[1:] != of_hits[:-1]
-    at, groups = hits[last], of_hits[last]
-    classes = (groups >> np.uint64(33)).astype(np.int64)
-    reached = np.flatnonzero(last) + 1  # hits up to each group
-    tp = reached - np.searchsorted(hits, starts[:-1])[classes]
-    own_hits = np.diff(reached, prepend=0)
-    begin = np.searchsorted(words, groups ^ np.uint64(1))  # negatives of the same score come first
-    falling = (groups >> np.uint64(1) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    scores = np.where(falling >> np.uint32(31) == 1, falling, falling ^ np.uint32(0x7FFFFFFF)).view(np.float32)
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
-    cells = np.diff(starts)
+def _table_of_keys(
+    classes: np.ndarray, num_classes: int, falling: np.ndarray, hits: np.ndarray, threads: int | None
+) -> RankTable:
+    """The rank table of listed cells with falling keys. Only those of positives are sorted."""
+    one, lowest = np.uint64(1), falling.min(initial=0xFFFFFFFF)
+    width = np.uint64(max(0, int(falling.max(initial=0)) - int(lowest)).bit_length())
+    # The class, the key in as few bits as hold all, and the label in the lowest bit.
+    words = classes.astype(np.uint64) << width
+    words |= falling - lowest
+    words <<= one
+    words |= hits
+    groups, own_hits = np.unique(words[hits], return_counts=True)
+    of_group = (groups >> (width + one)).astype(np.int64)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(of_group, minlength=num_classes))])
+    total = np.cumsum(own_hits)
+    tp = total - np.concatenate([[0], total])[indptr[:-1]][of_group]
+    # The words below the negatives of the same score, and up to its positives.
+    distinct, place = np.unique(np.concatenate([groups ^ one, groups + one]), return_inverse=True)
+    matrix = borrow_matrix("scores", words.reshape(-1, 1))
+    reached = count_at_common(matrix, Positives(len(words), 1, _NONE, _NO_ROWS), distinct, threads=threads)[0]
+    begin, end = np.split(len(words) - reached[place], 2)
+    cells = np.bincount(classes, minlength=num_classes)
+    before = np.concatenate([[0], np.cumsum(cells)])[of_group]  # cells of lower classes
+    scores = _scores_of_keys((groups >> one & ((one << width) - one)) + np.uint64(lowest))
     rows = int(cells.max(initial=0))  # other rows have no cell of the class, as unknown ones
-    fp = at + 1 - starts[:-1][classes] - tp
-    return RankTable(rows, indptr, scores, tp, fp, at + 1 - begin - own_hits, unknown=rows - cells)
+    return RankTable(rows, indptr, scores, tp, end - before - tp, end - begin - own_hits, unknown=rows - cells)
+
+
+_NONE, _NO_ROWS = np.zeros(2, np.int64), np.zeros(0, np.uint32)
 
 
 def _usual_thresholds() -> np.ndarray:
-    return np.unique(np.concatenate([equal_thresholds(100), equal_thresholds(200), keras_thresholds(200)]))
+    one = np.ones(1, np.float32)  # the padding, which passes the sigmoid, too
+    padding = [transform(one) for name, transform in TRANSFORMS.items() if name.startswith("sigmoid")]
+    return np.unique(np.concatenate([equal_thresholds(100), equal_thresholds(200), keras_thresholds(200), *padding]))
 
 
 def equal_thresholds(bins: int) -> np.ndarray:

@@ -231,6 +231,38 @@ def test_families_are_equal_without_ties_and_absences(seed):
     assert len({result[key].value for key in ("trapezoid-half", "trapezoid-nan", "trapezoid-error")}) == 1
 
 
+def test_torch_sort_leaves_ties_of_many_rows_open():
+    """torch 2.13.0 sorts 20 equal scores so that AP is 0.33, and 16 in row order: findings/torch_sort_order_of_ties.sh."""
+    for rows, is_open in ((16, False), (20, True)):
+        labels = np.zeros((rows, 1), int)
+        labels[: rows // 2] = 1
+        result = conventions(np.zeros((rows, 1), np.float32), labels)
+        value = result["step-rows-zero"]
+        assert value.is_interval == is_open
+        assert result["step-rows-one"].value == 1.0  # xgboost's sort is stable
+        if not is_open:
+            assert value.value == 1.0
+            continue
+        worst = np.mean(np.arange(1, 11) / np.arange(11, 21))
+        assert (value.low, value.high, value.in_rows) == (pytest.approx(worst), 1.0, 1.0)
+        assert math.isnan(value.value)
+        assert {"step-rows-zero", "step-rows-error"} <= keys_of(result.find("0.500"), "inside the tie interval")
+        assert {"step-rows-zero", "step-rows-error"} <= keys_of(result.find("1.0000"), "rounded, in row order")
+        assert "(1.00000 in row order)" in result.to_text(width=None)
+        assert [row["in_rows"] for row in result.rows() if row["key"] == "step-rows-zero"] == [1.0]
+
+
+def test_row_order_after_a_sigmoid_is_that_of_the_squashed_scores():
+    rng = np.random.default_rng(3)
+    scores = (12 * rng.standard_normal((60, 4))).astype(np.float32)
+    labels = (rng.random((60, 4)) < 0.3).astype(int)
+    squashed = conventions(1 / (1 + np.exp(-np.float64(scores)).astype(np.float32)), labels)
+    value = conventions(scores, labels)["step-rows-zero@sigmoid"]
+    ends = squashed["step-rows-zero"]
+    assert value.is_interval
+    assert (value.low, value.high, value.in_rows) == pytest.approx((ends.low, ends.high, ends.in_rows), abs=1e-12)
+
+
 def test_cut_rows_keep_their_best_scores():
     scores = np.float64([[0.9, 0.5, 0.1], [0.8, 0.7, 0.2], [0.3, 0.6, 0.4]])
     labels = np.uint8([[1, 0, 1], [0, 1, 0], [0, 0, 1]])
