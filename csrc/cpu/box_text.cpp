@@ -35,7 +35,8 @@ class Names {
   bool skip_last(const char*& first, const char* last) const {
     const std::ptrdiff_t size = quick_;
     if (size == 0 || last - first < size) return false;
-    if (first[size - 1] != ',' || std::memcmp(first, last_.data(), static_cast<std::size_t>(size - 1)) != 0) return false;
+    if (first[size - 1] != ',' || std::memcmp(first, last_.data(), static_cast<std::size_t>(size - 1)) != 0)
+      return false;
     first += size;
     return true;
   }

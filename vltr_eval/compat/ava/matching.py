@@ -373,7 +373,9 @@ def _overlaps(kept: Rows, truth: Rows, dtype: type = np.float64) -> tuple[np.nda
     first, count = np.repeat(first, size), np.repeat(count, size)
     detection = np.repeat(looking, count)
     box = np.arange(len(detection)) + np.repeat(first - (np.cumsum(count) - count), count)
-    corners = [rows.astype(dtype, copy=False) for rows in (kept.corners(detection), truth.corners(box))]
+    corners: list[np.ndarray] = [
+        rows.astype(dtype, copy=False) for rows in (kept.corners(detection), truth.corners(box))
+    ]
     return detection, box, iou_of(*corners)
 
 
