@@ -22,6 +22,7 @@ class Names {
  public:
   std::int32_t code_of(std::string_view name) {
     if (name == last_ && !names_.empty()) return last_code_;
+    quick_ = 0;
     const auto [place, added] = codes_.try_emplace(name, static_cast<std::int32_t>(names_.size()));
     if (added) names_.push_back(name);
     last_ = name;
@@ -30,11 +31,25 @@ class Names {
   }
   const std::vector<std::string_view>& names() const { return names_; }
 
+  // Whether a line begins with the last name, without quotes, and a comma; then moves `first` behind it.
+  bool skip_last(const char*& first, const char* last) const {
+    const std::ptrdiff_t size = quick_;
+    if (size == 0 || last - first < size) return false;
+    if (first[size - 1] != ',' || std::memcmp(first, last_.data(), static_cast<std::size_t>(size - 1)) != 0)
+      return false;
+    first += size;
+    return true;
+  }
+  // Says that the last name was a line's without quotes. A quoted one may have a comma.
+  void allow_skip() { quick_ = static_cast<std::ptrdiff_t>(last_.size()) + 1; }
+  std::int32_t last_code() const { return last_code_; }
+
  private:
   std::unordered_map<std::string_view, std::int32_t> codes_;
   std::vector<std::string_view> names_;
   std::string_view last_;
   std::int32_t last_code_ = 0;
+  std::ptrdiff_t quick_ = 0;  // the size of the last name with its comma if `skip_last` may look for it
 };
 
 // The lines of one part of the text. Its boxes are written from row `first_line` on.
@@ -55,12 +70,30 @@ class BoxReader {
  public:
   BoxReader(bool boxes, const BoxColumns& columns, Part& part) : boxes_(boxes), columns_(columns), part_(part) {}
 
+  // Reads a line of a box with the name of the line before and numbers of the usual form. Returns the line's end, or
+  // null for any other line, about which it says nothing.
+  const char* read_usual(const char* p, const char* last) {
+    if (!boxes_ || !part_.names.skip_last(p, last)) return nullptr;
+    double numbers[7];
+    for (int count = 0;;) {
+      p = read_usual_double(p, last, numbers[count]);
+      if (p == nullptr) return nullptr;
+      ++count;
+      if (p == last || *p == '\n') {
+        return count >= 6 && add_box(part_.names.last_code(), numbers, count) ? p : nullptr;
+      }
+      if (*p != ',' || count == 7) return nullptr;
+      ++p;
+    }
+  }
+
   // Returns false for a line that is not plain.
   bool read(const char* first, const char* last) {
     if (first == last) {
       leave_boxes();
       return true;
     }
+    const bool quoted = *first == '"';
     std::string_view name;
     if (!read_name(first, last, name)) return false;
     double numbers[7];
@@ -73,7 +106,9 @@ class BoxReader {
       p = end;
     }
     if (count == 1) return add_image(name, numbers[0]);
-    return boxes_ && count >= 6 && add_box(name, numbers, count);
+    if (!boxes_ || count < 6 || !add_box(part_.names.code_of(name), numbers, count)) return false;
+    if (!quoted) part_.names.allow_skip();
+    return true;
   }
 
  private:
@@ -107,7 +142,7 @@ class BoxReader {
     return true;
   }
 
-  bool add_box(std::string_view name, const double* numbers, int count) {
+  bool add_box(std::int32_t video, const double* numbers, int count) {
     const double cls = numbers[5];
     if (!(cls >= std::numeric_limits<std::int32_t>::min() && cls <= std::numeric_limits<std::int32_t>::max())) {
       return false;
@@ -115,7 +150,7 @@ class BoxReader {
     const std::int32_t id = static_cast<std::int32_t>(cls);
     if (id != cls) return false;
     const std::int64_t row = part_.first_line + part_.boxes++;
-    columns_.video[row] = part_.names.code_of(name);
+    columns_.video[row] = video;
     columns_.time[row] = numbers[0];
     std::copy_n(numbers + 1, 4, columns_.corners + 4 * row);
     columns_.cls[row] = id;
@@ -141,6 +176,10 @@ class BoxReader {
 
 void read_part(const char* p, const char* last, BoxReader& reader, Part& part) {
   for (; p != last; ++part.lines) {
+    if (const char* const usual = reader.read_usual(p, last)) {
+      p = usual == last ? last : usual + 1;
+      continue;
+    }
     const void* const found = std::memchr(p, '\n', static_cast<std::size_t>(last - p));
     const char* const end = found == nullptr ? last : static_cast<const char*>(found);
     if (!reader.read(p, end)) {
@@ -153,12 +192,18 @@ void read_part(const char* p, const char* last, BoxReader& reader, Part& part) {
 
 template <class T>
 void move_rows(T* column, std::int64_t from, std::int64_t to, std::int64_t rows) {
-  if (from != to) std::memmove(column + to, column + from, static_cast<std::size_t>(rows) * sizeof(T));
+  if (from != to && rows != 0) std::memmove(column + to, column + from, static_cast<std::size_t>(rows) * sizeof(T));
 }
 
 // With a last line that has no end.
 std::int64_t count_lines(Span<const char> text) {
-  const std::int64_t ends = std::count(text.begin(), text.end(), '\n');
+  std::int64_t ends = 0;
+  for (const char* p = text.begin(); p != text.end();) {
+    const char* const stop = p + std::min<std::ptrdiff_t>(text.end() - p, 255);
+    std::uint8_t in_step = 0;  // compilers add many bytes at once
+    for (; p != stop; ++p) in_step = static_cast<std::uint8_t>(in_step + (*p == '\n' ? 1 : 0));
+    ends += in_step;
+  }
   return ends + (text.size() != 0 && text.end()[-1] != '\n' ? 1 : 0);
 }
 
@@ -202,7 +247,7 @@ BoxText read_box_text(Span<const char> text, bool boxes, const BoxColumns& colum
       changes = changes || codes.back() != static_cast<std::int32_t>(codes.size()) - 1;
     }
     const std::int64_t from = part.first_line, to = result.boxes;
-    if (changes) {
+    if (part.boxes != 0 && changes) {
       std::int32_t* const video = columns.video + from;
       for (std::int64_t row = 0; row < part.boxes; ++row) video[row] = codes[static_cast<std::size_t>(video[row])];
     }

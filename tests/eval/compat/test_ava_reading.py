@@ -22,6 +22,7 @@ NUMBERS = st.one_of(
     st.from_regex(r"[-+]?[0-9]{1,25}(\.[0-9]{0,25})?(e[-+]?[0-9]{1,2})?", fullmatch=True),
 )
 NAMES = st.one_of(
+    st.just("v"),  # often the name of the line before
     st.text(st.characters(exclude_characters='\r\n,"\x00', exclude_categories=["Cs"]), max_size=6),
     st.sampled_from(['"a,b"', '"say ""hi"""', 'a"b', '""', " v", "v " * 40, "\u6620\u753b"]),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 from types import SimpleNamespace
@@ -241,3 +242,53 @@ def test_missing_arguments_are_named():
         slowfast.evaluate_ava(scores, boxes, metadata, set(), {12}, [{"id": 12, "name": "a"}])
     with pytest.raises(TypeError, match=r"^video_idx_to_name: expected"):
         slowfast.get_ava_eval_data(scores, boxes, metadata, {12})
+
+
+@pytest.mark.parametrize("quotes", ["", '"'])
+def test_boxes_without_a_score_are_an_index_error_only_where_scores_are_read(tmp_path, quotes):
+    """As in the original, which reads row[7] of the classes that are kept."""
+    path = tmp_path / "mixed.csv"
+    lines = [
+        f"{quotes}film{quotes},902,.1,.2,.4,.9,12,.5",
+        "",
+        "film,903,.1,.2,.4,.9,12",
+        "film,904,.1,.2,.4,.9,80,.25",
+    ]
+    path.write_text("\n".join(lines))
+    with pytest.raises(IndexError, match=r"mixed.csv: line 3: expected a score in column 8, got 7 columns"):
+        slowfast.read_csv(path, load_score=True)
+    assert dict(slowfast.read_csv(path, {80}, load_score=True)[2]) == {"film,0904": [0.25]}
+    assert len(slowfast.read_csv(path)[0]) == 3
+    path.write_text(f"{quotes}film{quotes},1_0,.1,.2,.4,.9,12\n" * 2)  # not for the core
+    with pytest.raises(IndexError, match="line 1"):
+        slowfast.read_csv(path, load_score=True)
+
+
+@given(
+    st.lists(
+        st.floats()
+        | st.floats(0, 1)
+        | st.integers(-10, 20_010).map(lambda k: k / 20_000)
+        | st.integers(-10, 20_010).map(lambda k: math.nextafter(k / 20_000, 2))
+    )
+)
+def test_written_scores_are_those_of_the_usual_format(values):
+    numbers = np.array(values, float)
+    assert slowfast._four_decimals(numbers) == [f"{value:.04f}" for value in numbers.tolist()]
+
+
+def test_written_scores_of_a_model_are_those_of_its_lists(tmp_path, small):
+    rng = np.random.default_rng(3)
+    scores, boxes = rng.random((300, 80)), rng.normal(size=(300, 5)) * 300
+    scores[rng.random(scores.shape) < 0.1] -= 0.5
+    metadata = np.stack([rng.integers(0, 3, 300), rng.integers(900, 1010, 300)], 1)
+    videos, classes = ["a%s", "b", "c"], {1, 12, 80, 90}
+    slowfast.evaluate_ava(
+        scores, boxes, metadata, {"b,0901"}, classes, read(small)[0], groundtruth=read(small)[1],
+        video_idx_to_name=videos,
+    )  # fmt: skip
+    lists = slowfast.get_ava_eval_data(scores, boxes, metadata, classes, video_idx_to_name=videos)
+    slowfast.write_results(lists, "lists.csv")
+    written = (tmp_path / "detections_latest.csv").read_bytes()
+    assert written == (tmp_path / "lists.csv").read_bytes()
+    assert written.count(b"\n") == 900

@@ -116,12 +116,13 @@ class Rows(NamedTuple):
 
     image: np.ndarray  # (N,) int64
     cls: np.ndarray  # (N,) int64, index among the classes to evaluate
-    corners: np.ndarray  # (N, 4) float64
     score: np.ndarray  # (N,) float64
-    line: np.ndarray  # (N,) int64, line in the file
+    line: np.ndarray  # (N,) int64, row of the table, from 0
+    all_corners: np.ndarray  # (M, 4) float64 of all rows of the table: few are looked at, so none are copied
 
-    def take(self, index: np.ndarray) -> Rows:
-        return Rows(*(column[index] for column in self))
+    def corners(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The corners of some rows, of all without an index."""
+        return np.asarray(self.all_corners[self.line[index]])
 
 
 class Selection(NamedTuple):
@@ -162,7 +163,7 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
     if not len(lines):
         why = f" ({notes[-1]})" if reasons.any() else ""
         raise ValueError(f"groundtruth: no boxes of the classes to evaluate, so no metric is defined{why}")
-    truth = _rows_of(true, true_images.rows()[lines], ids, lines)
+    truth = _rows_of(true, ids, *_ordered(true, true_images, ids, lines))
     _check_corners(truth, groundtruth)
 
     reasons = _why_ignored(found, found_images, ids, left_out, every, filled)
@@ -179,14 +180,15 @@ def select(detections: Source, groundtruth: Source, excluded: Images, ids: np.nd
         _refuse_reversed(detections, lines, protocol)
     elif len(lines) and not _have_area(found.corners)[lines].any():
         raise ValueError(no_area_note(detections, lines, len(lines)))
-    kept = _rows_of(found, found_images.rows()[lines], ids, lines, protocol.max_per_image)
-    with_area = _have_area(kept.corners)
+    kept, kept_images = _ordered(found, found_images, ids, lines, protocol.max_per_image)
+    with_area = _have_area(found.corners)[kept]
     if not with_area.all():
-        notes.append(no_area_note(detections, kept.line[~with_area], len(with_area), dropped=dropped))
+        notes.append(no_area_note(detections, kept[~with_area], len(with_area), dropped=dropped))
         if dropped:
-            kept = kept.take(with_area)
+            kept, kept_images = kept[with_area], kept_images[with_area]
     num_excluded = np.bincount(np.searchsorted(ids, missed), minlength=len(ids))
-    return Selection(truth, kept, int((~_are_in(filled, left_out)).sum()), notes, num_excluded)
+    rows = _rows_of(found, ids, kept, kept_images)
+    return Selection(truth, rows, int((~_are_in(filled, left_out)).sum()), notes, num_excluded)
 
 
 def _refuse_reversed(detections: Source, lines: np.ndarray, protocol: Protocol) -> None:
@@ -229,6 +231,8 @@ def _are_ids(classes: np.ndarray, ids: np.ndarray) -> np.ndarray:
     # Two entries more, for the classes below and above.
     table = np.zeros(ids[-1] - ids[0] + 3, bool)
     table[ids - ids[0] + 1] = True
+    if classes.min() >= ids[0] and classes.max() <= ids[-1]:
+        return np.asarray(table[classes - (ids[0] - 1)])
     return np.asarray(table[np.clip(classes, ids[0] - 1, ids[-1] + 1) - (ids[0] - 1)])
 
 
@@ -276,11 +280,20 @@ def _run_starts(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 
-def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, rows: np.ndarray, limit: int | None = None) -> Rows:
-    """Some rows, in the order of their content; of each image the ``limit`` highest scores, all if None."""
-    order = rows if (np.diff(image) >= 0).all() else rows[np.argsort(image, kind="stable")]
-    sorted_image = image if order is rows else np.sort(image, kind="stable")
-    starts = np.flatnonzero(np.diff(sorted_image, prepend=-1))
+def _ordered(
+    boxes: Boxes, images: Runs, ids: np.ndarray, rows: np.ndarray, limit: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows in the order of their content, and their images; of each the ``limit`` highest scores, all if None."""
+    image = images.rows()
+    if len(rows) < len(image):
+        image = image[rows]
+    order = rows
+    if (image[1:] < image[:-1]).any():
+        by_image = np.argsort(image, kind="stable")
+        order, image = rows[by_image], image[by_image]
+    starts = np.flatnonzero(image[1:] != image[:-1]) + 1
+    if len(image):
+        starts = np.append(0, starts)
     classes = boxes.classes
     if classes.dtype != np.int32 and len(ids) and (ids[0] < _INT32.min or ids[-1] > _INT32.max):
         classes = np.searchsorted(ids, classes)
@@ -290,11 +303,15 @@ def _rows_of(boxes: Boxes, image: np.ndarray, ids: np.ndarray, rows: np.ndarray,
         np.ascontiguousarray(boxes.scores, np.float64),
     )
     kept = order_boxes(order, np.append(starts, len(order)), *columns, limit=limit)
-    sizes = np.diff(starts, append=len(order))
-    if limit is not None:
-        sizes = np.minimum(sizes, limit)
-    cls = _index_of(boxes.classes[kept], ids)
-    return Rows(np.repeat(sorted_image[starts], sizes), cls, boxes.corners[kept], boxes.scores[kept], kept)
+    if len(kept) < len(image):
+        sizes = np.diff(starts, append=len(order))
+        image = np.repeat(image[starts], sizes if limit is None else np.minimum(sizes, limit))
+    return kept, image
+
+
+def _rows_of(boxes: Boxes, ids: np.ndarray, rows: np.ndarray, image: np.ndarray) -> Rows:
+    corners = np.ascontiguousarray(boxes.corners, np.float64)
+    return Rows(image, _index_of(boxes.classes[rows], ids), boxes.scores[rows], rows, corners)
 
 
 def _index_of(classes: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -306,10 +323,11 @@ def _index_of(classes: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def _check_corners(truth: Rows, groundtruth: Source) -> None:
     """The original refuses such a box too; of one without area it says nothing, and none can find it."""
-    wrong = truth.line[(truth.corners[:, :2] > truth.corners[:, 2:]).any(axis=1)]
+    corners = truth.corners()
+    wrong = truth.line[(corners[:, :2] > corners[:, 2:]).any(axis=1)]
     if wrong.size:
-        corners = groundtruth.boxes.corners[wrong.min()].tolist()
-        raise ValueError(f"{groundtruth.where(wrong.min())}: expected x1 <= x2 and y1 <= y2, got {corners}")
+        got = groundtruth.boxes.corners[wrong.min()].tolist()
+        raise ValueError(f"{groundtruth.where(wrong.min())}: expected x1 <= x2 and y1 <= y2, got {got}")
 
 
 def match(kept: Rows, truth: Rows, protocol: Protocol, iou: float) -> np.ndarray:
@@ -347,12 +365,16 @@ def _overlaps(kept: Rows, truth: Rows, dtype: type = np.float64) -> tuple[np.nda
     num_classes = 1 + max(truth.cls.max(initial=0), kept.cls.max(initial=0))
     groups = truth.image * num_classes + truth.cls
     requested = kept.image * num_classes + kept.cls
-    first = np.searchsorted(groups, requested, side="left")
-    count = np.searchsorted(groups, requested, side="right") - first
-    detection = np.repeat(np.arange(len(requested)), count)
+    # Both rise. The ground truth has far fewer groups than there are detections, so its groups look for detections.
+    values, first, count = np.unique(groups, return_index=True, return_counts=True)
+    start = np.searchsorted(requested, values, side="left")
+    size = np.searchsorted(requested, values, side="right") - start
+    looking = np.arange(size.sum()) + np.repeat(start - (np.cumsum(size) - size), size)
+    first, count = np.repeat(first, size), np.repeat(count, size)
+    detection = np.repeat(looking, count)
     box = np.arange(len(detection)) + np.repeat(first - (np.cumsum(count) - count), count)
     corners: list[np.ndarray] = [
-        rows.astype(dtype, copy=False) for rows in (kept.corners[detection], truth.corners[box])
+        rows.astype(dtype, copy=False) for rows in (kept.corners(detection), truth.corners(box))
     ]
     return detection, box, iou_of(*corners)
 

@@ -19,19 +19,21 @@ DIFFERS from the original: NaN scores are refused, files are read faster, with e
 
 from __future__ import annotations
 
+import csv
+import functools
 import logging
 import os
 import pprint
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vltr_eval.compat.ava.files import Images, VideoNames, read_boxes, read_images
+from vltr_eval.compat.ava.files import Images, VideoNames, read_images, read_rows
 from vltr_eval.compat.ava.labels import read_categories
 from vltr_eval.compat.ava.ordered import (
     OrderedBoxes,
@@ -56,6 +58,8 @@ logger = logging.getLogger(__name__)
 
 _Lists = tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, list[Any]]]
 _FRAMES_AT_ONCE = 512  # of a text
+_ROWS_AT_ONCE = 2**16
+_COLUMNS = 8  # of a line with a score
 
 
 def make_image_key(video_id: str, timestamp: Any) -> str:
@@ -85,6 +89,7 @@ def read_csv(
     Raises:
         InputError: A line is not as described.
         ValueError: A time is no whole number.
+        IndexError: ``load_score``, and a line of these classes has no score.
 
     Example:
         >>> import pathlib, tempfile
@@ -94,16 +99,29 @@ def read_csv(
         >>> dict(boxes), dict(labels), dict(scores)
         ({'film,0902': [[0.2, 0.1, 0.9, 0.4]]}, {'film,0902': [12]}, {'film,0902': [1.0]})
     """
-    table = read_boxes(csv_file)
+    table, unscored = read_rows(csv_file)
     if len(table.empty):
         raise ValueError(f"{csv_file}: expected 7 or 8 columns, got 2; SlowFast has no rows for frames without boxes")
     rows = np.arange(len(table))
     if class_whitelist:
         rows = np.flatnonzero(np.isin(table.classes, list(class_whitelist)))
+    if load_score and unscored and table.lines is not None:
+        _refuse_unscored(csv_file, set(np.asarray(table.lines)[rows].tolist()))
     keys, numbers = _keys_of(csv_file, table.images.take(rows))
     corners = table.corners[rows][:, [1, 0, 3, 2]]
     scores = table.scores[rows] if load_score else np.ones(len(rows))
     return _grouped(keys, numbers, corners, table.classes[rows], scores)
+
+
+def _refuse_unscored(path: str | os.PathLike[str], lines: set[int]) -> None:
+    """Raise IndexError for the first of some lines of a file that has no score."""
+    with open(path, encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.reader(file), 1):
+            if number in lines and len(row) < _COLUMNS:
+                raise IndexError(
+                    f"{path}: line {number}: expected a score in column {_COLUMNS}, got {len(row)} columns;"
+                    " use load_score=False for boxes without scores"
+                )
 
 
 def read_exclusions(exclusions_file: str | os.PathLike[str] | None) -> set[str]:
@@ -176,6 +194,47 @@ def write_results(detections: _Lists, filename: str | os.PathLike[str]) -> None:
     logger.info("\ttook %d seconds.", time.time() - start)
 
 
+def _write_output(output: _Output, filename: str | os.PathLike[str]) -> None:
+    """Write what `write_results` writes of a model's scores: each box once, with the texts of usual scores at hand."""
+    start = time.time()
+    line = "%s,%.03f,%.03f,%.03f,%.03f"
+    at_once = max(_ROWS_AT_ONCE // max(len(output.classes), 1), 1)
+    classes = [f",{c}," for c in output.classes.tolist()]
+    with open(filename, "w") as file:
+        for first in range(0, len(output.frame), at_once):
+            some = slice(first, first + at_once)
+            rows = zip(output.frame[some].tolist(), output.corners[some].tolist(), strict=True)
+            boxes = [line % (output.keys[frame], *corners) for frame, corners in rows]
+            parts = (
+                chain.from_iterable(repeat(box, len(classes)) for box in boxes),
+                classes * len(boxes),
+                _four_decimals(output.scores[some].ravel()),
+                repeat("\n"),
+            )
+            file.write("".join(chain.from_iterable(zip(*parts))))  # noqa: B905  # the last one has no end
+    logger.info("AVA results wrote to %s", filename)
+    logger.info("\ttook %d seconds.", time.time() - start)
+
+
+def _four_decimals(values: np.ndarray) -> list[str]:
+    """Each number as "%.04f" writes it."""
+    scaled = values * 10_000
+    with np.errstate(invalid="ignore"):
+        nearest = np.rint(scaled)
+        # Near a half the product may round to the wrong side. A minus sign stays before zero.
+        usual = (np.abs(scaled - nearest) < 0.4999) & (nearest <= 10_000) & ~np.signbit(values)
+    texts = list(map(_usual_texts().__getitem__, np.where(usual, nearest, 0).astype(np.int64).tolist()))
+    for row in np.flatnonzero(~usual).tolist():
+        texts[row] = f"{values[row]:.04f}"
+    return texts
+
+
+@functools.cache
+def _usual_texts() -> list[str]:
+    """From "0.0000" to "1.0000"."""
+    return [f"{number / 10_000:.04f}" for number in range(10_001)]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Evaluation
 # ---------------------------------------------------------------------------------------------------------------------
@@ -227,14 +286,16 @@ def evaluate_ava(
     if groundtruth is None:
         raise TypeError("groundtruth: expected three dicts as of read_csv, got None")
     start = time.time()
-    detections = get_ava_eval_data(
-        preds, original_boxes, metadata, class_whitelist, video_idx_to_name=video_idx_to_name
-    )
+    output = _Output.of(preds, original_boxes, metadata, class_whitelist, video_idx_to_name).by_frame()
     logger.info("Evaluating with %d unique GT frames.", len(groundtruth[0]))
-    logger.info("Evaluating with %d unique detection frames", len(detections[0]))
-    write_results(detections, f"detections_{name}.csv")
+    logger.info("Evaluating with %d unique detection frames", len(output.keys))
+    _write_output(output, f"detections_{name}.csv")
     write_results(groundtruth, f"groundtruth_{name}.csv")
-    results = run_evaluation(categories, groundtruth, detections, excluded_keys)
+    _check_categories(categories)
+    number_of: dict[str, int] = {}
+    true = _Table.from_lists(groundtruth, _kept_frames(groundtruth[0], excluded_keys, _TRUTH, number_of), _NO_SCORES)
+    kept = _kept_frames(output.keys, excluded_keys, _FOUND, number_of)
+    results = _results(categories, true, _Table.from_output(output, kept), number_of)
     logger.info("AVA eval done in %f seconds.", time.time() - start)
     return results["PascalBoxes_Precision/mAP@0.5IOU"]
 
@@ -264,25 +325,53 @@ def get_ava_eval_data(
         ({'film,0902': [[0.25, 0.125, 1.0, 0.5], [0.25, 0.125, 1.0, 0.5]]}, {'film,0902': [1, 3]}, \
 {'film,0902': [0.25, 0.75]})
     """
-    if video_idx_to_name is None:
-        raise TypeError("video_idx_to_name: expected the names of videos, got None")
-    values = _to_numpy(scores)
-    kept = np.array([c for c in range(values.shape[1] if values.ndim > 1 else 0) if c + 1 in class_whitelist], np.int64)
-    numbers: dict[str, int] = {}
-    rows = np.empty(len(values), np.int64)
-    for row, (video, second) in enumerate(_frames(metadata, len(values))):
-        rows[row] = numbers.setdefault(f"{video_idx_to_name[video]},{second:04d}", len(numbers))
-    if not len(kept):
-        numbers, rows = {}, rows[:0]
-        values = values[:0].reshape(0, 0)
-    corners = _to_numpy(boxes)[: len(rows)].reshape(len(rows), -1)[:, [2, 1, 4, 3]] if len(rows) else np.empty((0, 4))
+    output = _Output.of(scores, boxes, metadata, class_whitelist, video_idx_to_name)
+    count = len(output.classes)
     return _grouped(
-        list(numbers),
-        np.repeat(rows, len(kept)),
-        np.repeat(corners, len(kept), axis=0),
-        np.tile(kept + 1, len(rows)),
-        values[:, kept].ravel() if len(rows) else np.empty(0),
+        output.keys,
+        np.repeat(output.frame, count),
+        np.repeat(output.corners, count, axis=0)[:, [1, 0, 3, 2]],
+        np.tile(output.classes, len(output.frame)),
+        output.scores.ravel(),
     )
+
+
+class _Output(NamedTuple):
+    """A model's scores for the K classes that are kept."""
+
+    keys: list[str]  # distinct frames, in the order of their first appearance
+    frame: np.ndarray  # (N,) int64, the number of each row's key
+    corners: np.ndarray  # (N, 4) float64: x1, y1, x2, y2
+    classes: np.ndarray  # (K,) int64
+    scores: np.ndarray  # (N, K) float64
+
+    @classmethod
+    def of(
+        cls,
+        scores: Any,
+        boxes: Any,
+        metadata: Any,
+        class_whitelist: Collection[int],
+        video_idx_to_name: Sequence[str] | Mapping[int, str] | None,
+    ) -> _Output:
+        if video_idx_to_name is None:
+            raise TypeError("video_idx_to_name: expected the names of videos, got None")
+        values = _to_numpy(scores)
+        num_classes = values.shape[1] if values.ndim > 1 else 0
+        kept = np.array([c for c in range(num_classes) if c + 1 in class_whitelist], np.int64)
+        numbers: dict[str, int] = {}
+        rows = np.empty(len(values), np.int64)
+        for row, (video, second) in enumerate(_frames(metadata, len(values))):
+            rows[row] = numbers.setdefault(f"{video_idx_to_name[video]},{second:04d}", len(numbers))
+        if not len(kept) or not len(rows):
+            return cls([], rows[:0], np.empty((0, 4)), kept + 1, np.empty((0, len(kept))))
+        corners = _to_numpy(boxes)[: len(rows)].reshape(len(rows), -1)[:, 1:5]
+        return cls(list(numbers), rows, corners, kept + 1, values[:, kept])
+
+    def by_frame(self) -> _Output:
+        """The rows of each frame together, in their order."""
+        order = np.argsort(self.frame, kind="stable")
+        return self._replace(frame=self.frame[order], corners=self.corners[order], scores=self.scores[order])
 
 
 def _frames(metadata: Any, count: int) -> list[tuple[int, int]]:
@@ -308,7 +397,9 @@ class _Table(NamedTuple):
     scores: np.ndarray
 
     @classmethod
-    def from_lists(cls, lists: _Lists, frames: Sequence[tuple[str, int]], name: str, scored: bool) -> _Table:
+    def from_lists(cls, lists: _Lists, frames: Sequence[tuple[str, int]], name: str) -> _Table:
+        """The boxes of some frames, each with its number. name: of the argument; `_NO_SCORES` leaves scores out."""
+        scored = name != _NO_SCORES
         boxes, labels, scores = lists
         keys = [key for key, _ in frames]
         lengths = np.array([len(labels[key]) for key in keys], np.int64)
@@ -321,6 +412,20 @@ class _Table(NamedTuple):
         classes = np.fromiter(chain.from_iterable(labels[key] for key in keys), np.int64, total)
         frame = np.repeat(np.array([number for _, number in frames], np.int64), lengths)
         return cls(OrderedBoxes(frame, classes, corners.reshape(total, 4)[:, [1, 0, 3, 2]]), values)
+
+    @classmethod
+    def from_output(cls, output: _Output, frames: Sequence[tuple[str, int]]) -> _Table:
+        """The boxes of some frames of an output by frame, each with its number."""
+        number_of = dict(frames)
+        numbers = np.array([number_of.get(key, -1) for key in output.keys], np.int64)[output.frame]
+        rows = np.flatnonzero(numbers >= 0)
+        count = len(output.classes)
+        boxes = OrderedBoxes(
+            np.repeat(numbers[rows], count),
+            np.tile(output.classes, len(rows)),
+            np.repeat(output.corners[rows], count, axis=0),
+        )
+        return cls(boxes, output.scores[rows].ravel())
 
 
 def run_evaluation(
@@ -354,18 +459,24 @@ def run_evaluation(
         { 'PascalBoxes_PerformanceByCategory/AP@0.5IOU/stand': np.float64(1.0),
           'PascalBoxes_Precision/mAP@0.5IOU': np.float64(1.0)}
     """
-    num_classes = max(category["id"] for category in categories)
+    _check_categories(categories)
+    number_of: dict[str, int] = {}
+    kept = _kept_frames(groundtruth[0], excluded_keys, _TRUTH, number_of)
+    kept_found = _kept_frames(detections[0], excluded_keys, _FOUND, number_of)
+    true = _Table.from_lists(groundtruth, kept, _NO_SCORES)
+    return _results(categories, true, _Table.from_lists(detections, kept_found, "detections"), number_of)
+
+
+def _check_categories(categories: Sequence[Mapping[str, Any]]) -> None:
     if min(category["id"] for category in categories) < 1:
         raise ValueError("categories: expected ids from 1 up; are these indices from 0?")
-    kept = [_kept_keys(lists[0], excluded_keys, name) for lists, name in ((groundtruth, _TRUTH), (detections, _FOUND))]
-    number_of: dict[str, int] = {}
-    true, found = (
-        _Table.from_lists(lists, [(key, number_of.setdefault(key, len(number_of))) for key in keys], name, scored)
-        for lists, keys, name, scored in (
-            (groundtruth, kept[0], "groundtruth", False),
-            (detections, kept[1], "detections", True),
-        )
-    )
+
+
+def _results(
+    categories: Sequence[Mapping[str, Any]], true: _Table, found: _Table, number_of: Mapping[str, int]
+) -> dict[str, float]:
+    """See `run_evaluation`."""
+    num_classes = max(category["id"] for category in categories)
     boxes = true.boxes.take(_are_listed(true.boxes.cls, num_classes))
     x1, y1, x2, y2 = found.boxes.corners.T
     rows = _are_listed(found.boxes.cls, num_classes) & (x1 < x2) & (y1 < y2)
@@ -388,17 +499,21 @@ def run_evaluation(
     return results
 
 
+_NO_SCORES = "groundtruth"
 _TRUTH = "Found excluded timestamp in ground truth: %s. It will be ignored."
 _FOUND = "Found excluded timestamp in detections: %s. It will be ignored."
 
 
-def _kept_keys(boxes: Mapping[str, Any], excluded_keys: Collection[str], sentence: str) -> list[str]:
+def _kept_frames(
+    keys: Iterable[str], excluded_keys: Collection[str], sentence: str, number_of: dict[str, int]
+) -> list[tuple[str, int]]:
+    """The frames that are not excluded, each with its number, which ``number_of`` gets."""
     kept = []
-    for key in boxes:
+    for key in keys:
         if key in excluded_keys:
             logging.info(sentence, key)
         else:
-            kept.append(key)
+            kept.append((key, number_of.setdefault(key, len(number_of))))
     return kept
 
 
