@@ -51,6 +51,5 @@ class ConventionValue:
     def __str__(self) -> str:
         if self.why:
             return self.why.partition(":")[0]
-        if self.is_interval:
-            return f"{self.low:.{DIGITS}f}..{self.high:.{DIGITS}f}"
-        return f"{self.low:.{DIGITS}f}"
+        low, high = f"{self.low:.{DIGITS}f}", f"{self.high:.{DIGITS}f}"
+        return low if low == high else f"{low}..{high}"
