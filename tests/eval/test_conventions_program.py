@@ -40,12 +40,19 @@ def test_the_table_is_that_of_the_library(run):
 
 
 def test_answers_come_before_the_table(run):
-    done = run("b.npy", "labels_b.npy", "--find", "0.7671", "--find", "57.5 %", "--quiet")
-    assert done.stdout == conventions(B, LABELS_B, find=["0.7671", "57.5 %"]).to_text()
+    done = run("b.npy", "labels_b.npy", "--find", "0.7671", "--find", "57.5 %", "--quiet", "--table")
+    assert done.stdout == conventions(B, LABELS_B, find=["0.7671", "57.5 %"]).to_text(table=True)
     lines = done.stdout.splitlines()
     first, second = lines.index("0.7671 (rounded):"), lines.index("57.5 % (rounded as percent):")
     assert first < second < lines.index(next(line for line in lines if "convention" in line and "code" in line))
     assert lines[first + 1] == "  0.76712  step-joined-left-out: SlowFast, mmaction2, vltr_eval.evaluate"
+
+
+def test_answers_stand_alone_without_the_table(run):
+    done = run("b.npy", "labels_b.npy", "--find", "76.7", "--find", "57.5")
+    assert done.stdout == conventions(B, LABELS_B, find=["76.7", "57.5"]).to_text()
+    assert "from 76.7 to 57.5, the fewest changes:" in done.stdout.splitlines()
+    assert "davis-goadrich" not in done.stdout
 
 
 def test_options_reach_the_conventions(run):

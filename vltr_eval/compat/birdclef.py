@@ -65,6 +65,8 @@ def padded_cmap(solution: Any, submission: Any, padding_factor: int = 5) -> floa
             # pandas would put NaN where a frame has no column, which scikit-learn refuses.
             other = set(solution.columns) ^ set(submission.columns)
             raise ValueError(f"submission: expected the columns of solution, got different ones: {sorted(other)}")
+    if len(solution) != len(submission):
+        raise ValueError(f"submission: expected {len(solution)} rows as solution, got {len(submission)}")
     labels, scores = _padded(solution, padding_factor), _padded(submission, padding_factor)
     return float(sklearn.average_precision_score(labels, scores, average="macro"))
 

@@ -53,7 +53,8 @@ class ConventionValue:
     def __str__(self) -> str:
         if self.why:
             return self.why.partition(":")[0]
-        if self.is_interval:
-            text = f"{self.low:.{DIGITS}f}..{self.high:.{DIGITS}f}"
-            return text if math.isnan(self.in_rows) else f"{text} ({self.in_rows:.{DIGITS}f} in row order)"
-        return f"{self.low:.{DIGITS}f}"
+        low, high = f"{self.low:.{DIGITS}f}", f"{self.high:.{DIGITS}f}"
+        if low == high:
+            return low
+        in_rows = "" if math.isnan(self.in_rows) else f" ({self.in_rows:.{DIGITS}f} in row order)"
+        return f"{low}..{high}{in_rows}"

@@ -145,14 +145,14 @@ def _why_several(matches: Sequence[Match], facts: Mapping[str, Any]) -> list[str
             reasons.append("No positive shares its score with a negative, so the rules of ties give one number.")
         if len({convention.squash for convention in conventions}) > 1:
             if not facts["outside"]:
-                reasons.append("All scores lie from 0 to 1, so a sigmoid for scores outside is not taken.")
+                reasons.append("All scores lie from 0 to 1, so a sigmoid for other scores is not applied.")
             elif not facts["saturated"]:
                 reasons.append("The sigmoid makes no two scores equal that decide a rank.")
         if any(value.variant for value in exact):
             reasons.append("Rounding to a shorter number format gives this number as well.")
         spread = max(value.low for value in exact) - min(value.low for value in exact)
         if spread > 1e-6:
-            reasons.append(f"The printed digits do not tell values apart that differ by {spread:.2g}; print more.")
+            reasons.append(f"These values differ by up to {spread:.2g}; a number with more digits tells them apart.")
         if not reasons:
             reasons.append("These conventions agree on this input.")
     if any(match.how == TRUNCATED for match in matches):
@@ -161,12 +161,13 @@ def _why_several(matches: Sequence[Match], facts: Mapping[str, Any]) -> list[str
         reasons.append("torch.sort can have kept the row order of equal scores; stable=True keeps it always.")
     if any(match.how == INSIDE for match in matches):
         reasons.append(
-            "Inside a tie interval the number depends on the order of equal scores: the rows, the sort and the CPU "
-            "decide it, so it cannot be confirmed from scores and labels."
+            "Inside a tie interval the rows, the sort and the CPU decide the number, so scores and labels cannot "
+            "confirm it."
         )
     if facts["saturated"] and any(match.value.convention.ties != "joined" or match.value.variant for match in matches):
         reasons.append(
-            f"{counted(facts['saturated'], 'saturated score')}: saturation makes ties; compare with the logits."
+            f"{counted(facts['saturated'], 'saturated score')} (0 or 1, or so after a sigmoid) can be ties of "
+            "different logits; compare with the logits."
         )
     return reasons
 
@@ -229,7 +230,9 @@ def _likely_causes(reading: Reading, facts: Mapping[str, Any]) -> list[str]:
             f"{counted(facts['tied_positives'], 'positive')} tied with a negative: another tie rule is possible."
         )
     if facts["saturated"]:
-        causes.append(f"{counted(facts['saturated'], 'saturated score')}: the number can come from the logits.")
+        causes.append(
+            f"{counted(facts['saturated'], 'saturated score')}: the number can come from the logits, without ties."
+        )
     causes += [
         "Code that keeps the best k scores of a row loses the positives below them (top_k=).",
         "A subset of classes or rows was evaluated, or the rows are in another order than the labels.",

@@ -299,7 +299,7 @@ def over_rows(ties: str, absent: str, squash: str = "none") -> Measure:
     def measure(m: Measures) -> Outcome:
         if absent == "nan" and len(m.unlabelled):
             row = int(m.unlabelled[0])
-            return _undefined(f"nan: {len(m.unlabelled):,} rows without labels, the first is row {row}")
+            return _undefined(f"nan: row {row} without labels")
         seen = m.view(squash).transposed()
         return by_order(ties, lambda order: mean_of(seen.step(order), absent))
 

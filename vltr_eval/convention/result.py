@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vltr_eval._base.text_table import WIDTH, Column, Table, as_text
+from vltr_eval._base.text_table import WIDTH, Column, Table, as_text, display_width
 from vltr_eval._base.version import __version__
+from vltr_eval.convention.changes import Change, fewest_changes
 from vltr_eval.convention.convention_value import DIGITS, ConventionValue
 from vltr_eval.convention.definitions import ABSENT_RULES, FAMILIES, SQUASH_RULES, TIE_RULES, Convention
 from vltr_eval.convention.finding import Found, counted, find_number
@@ -92,6 +94,28 @@ class Conventions:
         """
         return find_number(read_number(number), self.values, self.facts, self.class_values, self.counts)
 
+    def explain(self, first: Any, second: Any) -> tuple[Change, ...]:
+        """Explain why one printed number became another.
+
+        Args:
+            first: A number, as of `find`.
+            second: Another number of the same scores and labels.
+
+        Returns:
+            The pairs of conventions with these numbers that differ in the fewest rules, at most three, those of one
+            library first. None if a number has no convention, or if one convention has both numbers.
+
+        Raises:
+            ValueError: Text that is no number, or a number that no convention can have.
+
+        Example:
+            >>> import vltr_eval
+            >>> result = vltr_eval.conventions([[.9, .1], [.8, .2], [.7, .3]], [[0], [], [0]])
+            >>> print(result.explain("83.3", "41.7")[0])
+            an absent class: is left out of the mean -> counts as 0
+        """
+        return fewest_changes(self.find(first), self.find(second), self.facts)
+
     def with_found(self, *numbers: Any) -> Conventions:
         """The same values, with the answers for some numbers as `found`."""
         return replace(self, found=(*self.found, *map(self.find, numbers)))
@@ -132,6 +156,10 @@ class Conventions:
             "notes": list(self.notes),
             "conventions": self.rows(),
             "found": [found.document() for found in self.found],
+            "changes": [
+                {"from": first.text, "to": second.text, "fewest": [change.document() for change in changes]}
+                for first, second, changes in self._changes()
+            ],
         }
 
     def to_json(self) -> str:
@@ -160,20 +188,31 @@ class Conventions:
 
         return pandas.DataFrame(self.rows()).set_index("key")
 
-    def to_text(self, *, width: int | None = WIDTH, bold: bool = False, definitions: bool = False) -> str:
-        """Write the values as text, equal ones together.
+    def to_text(
+        self,
+        *,
+        width: int | None = WIDTH,
+        bold: bool = False,
+        definitions: bool = False,
+        table: bool | None = None,
+    ) -> str:
+        """Write the answers for numbers, and the values as a table, equal ones together.
 
         Args:
             width: Cells of a line; None for no limit.
             bold: Whether headings are marked for a terminal.
-            definitions: Whether each convention is described below the table.
+            definitions: Whether each convention is described below the table; without a table, each of the answers.
+            table: Whether the table is written. None: if no number was to be found.
         """
-        parts = [self._summary()]
-        if self.found:
-            parts += [self._found_text(found, width) for found in self.found]
-        parts.append(as_text([self._table()], width=width, bold=bold))
+        if table is None:
+            table = not self.found
+        parts = [self._summary(width)]
+        parts += [self._found_text(found, width) for found in self.found]
+        parts += [text for change in self._changes() if (text := self._change_text(*change, width))]
+        if table:
+            parts.append(self._table_text(width, bold))
         if definitions:
-            parts.append(self._definitions())
+            parts.append(self._definitions(None if table else self._answers()))
         if self.notes:
             parts.append("".join(f"note: {note}\n" for note in self.notes))
         return "\n".join(parts)
@@ -184,9 +223,23 @@ class Conventions:
 
         notes = [paragraph(note) for note in self.notes]
         answers = [paragraph(self._found_text(found, None).replace("\n", "; ")) for found in self.found]
-        return notebook_html(self._summary().rstrip(), *answers, as_html([self._table()]), *notes)
+        changes = [paragraph(self._change_text(*change, None).replace("\n", "; ")) for change in self._changes()]
+        return notebook_html(self._summary(None).rstrip(), *answers, *changes, as_html([self._table()]), *notes)
 
-    def _summary(self) -> str:
+    def _changes(self) -> list[tuple[Found, Found, tuple[Change, ...]]]:
+        """The explanations of each number that follows another."""
+        pairs = itertools.pairwise(self.found)
+        return [(first, second, fewest_changes(first, second, self.facts)) for first, second in pairs]
+
+    def _answers(self) -> set[str]:
+        """The names of the conventions in the answers."""
+        return {
+            value.convention.key
+            for found in self.found
+            for value in (*(match.value for match in found.matches), *found.nearest)
+        }
+
+    def _summary(self, width: int | None) -> str:
         facts = self.facts
         parts = [f"{facts['rows']:,} rows, {facts['classes']:,} classes, {facts['labels']:,} labels"]
         for name, noun, rest in (
@@ -201,27 +254,40 @@ class Conventions:
         parts.append(f"{words} tied with a negative")
         if facts["saturated"]:
             parts.append(counted(facts["saturated"], "saturated score"))
-        return "; ".join(parts) + "\n"
+        return "\n".join(_wrapped("; ".join(parts), width)) + "\n"
 
-    def _table(self) -> Table:
-        """One line for each convention; equal values are shown once."""
+    def _table_text(self, width: int | None, bold: bool) -> str:
+        table = self._table()
+        if width is not None and _width_of(table) > width:
+            # One project that can be read says more than two that cannot, and `joined` stands in other rows.
+            table = self._table(most=1)
+            table = replace(table, columns=[column for column in table.columns if column.heading != "joined"])
+        return as_text([table], width=width, bold=bold)
+
+    def _table(self, most: int = _MOST_USES) -> Table:
+        """One line for each convention, with `most` projects; equal values are shown once."""
         shown, joined, keys, code = [], [], [], []
         for group in self.groups():
             for number, value in enumerate(group):
                 shown.append("" if number else str(value))
-                joined.append(f"{value.joined:.{DIGITS}f}" if value.is_interval and not number else "")
+                joined.append(f"{value.joined:.{DIGITS}f}" if ".." in str(value) and not number else "")
                 keys.append(value.key)
-                code.append(_code_of(value.convention, _MOST_USES))
+                code.append(_code_of(value.convention, most))
         columns = [Column("value", shown)]
         if any(joined):
             columns.append(Column("joined", joined, rank=1))
         columns += [Column("convention", keys, is_name=True), Column("code", code, is_name=True)]
         return Table("", columns, list(dict.fromkeys(value.why for value in self.values if value.why)))
 
-    def _definitions(self) -> str:
+    def _definitions(self, keys: set[str] | None) -> str:
+        """The conventions with their rules and sources; `keys` are those to describe, None for all."""
         lines = []
         for family, heading in FAMILIES.items():
-            members = {v.convention.key: v.convention for v in self.values if v.convention.family == family}
+            members = {
+                value.convention.key: value.convention
+                for value in self.values
+                if value.convention.family == family and (keys is None or value.convention.key in keys)
+            }
             if members:
                 lines.append(f"{heading}\n")
             for convention in members.values():
@@ -247,8 +313,21 @@ class Conventions:
             lines.append(f"{found.text}: no convention has this value on this input")
             lines += [f"  nearest: {value}  {value.key}: {_code_of(value.convention)}" for value in found.nearest]
         lines += [f"  not published: {sentence}" for sentence in found.others]
-        lines += [f"  {reason}" for reason in found.reasons]
-        return "\n".join(line for text in lines for line in _wrapped(text, width)) + "\n"
+        if found.reasons:
+            lines.append("  notes:" if found.matches else "  possible causes:")
+        lines += [f"  - {reason}" for reason in found.reasons]
+        return _lines_text(lines, width)
+
+    def _change_text(self, first: Found, second: Found, changes: tuple[Change, ...], width: int | None) -> str:
+        """The text of an explanation; empty if there is none."""
+        if not changes:
+            return ""
+        lines = [f"from {first.text} to {second.text}, the fewest changes:"]
+        for number, change in enumerate(changes):
+            lines += ["  or"] * bool(number)
+            lines += [f"  {rule}" for rule in change.rules]
+            lines += [f"    {value.key}: {_code_of(value.convention)}" for value in (change.before, change.after)]
+        return _lines_text(lines, width)
 
 
 def _code_of(convention: Convention, most: int | None = None) -> str:
@@ -256,6 +335,16 @@ def _code_of(convention: Convention, most: int | None = None) -> str:
     names = list(dict.fromkeys(use.project for use in convention.used_by))
     more = f" +{len(names) - most}" if most is not None and len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _width_of(table: Table) -> int:
+    """The cells of a line of a table at its full width."""
+    widths = [max(map(display_width, (column.heading, *column.cells))) for column in table.columns]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _lines_text(lines: Iterable[str], width: int | None) -> str:
+    return "\n".join(line for text in lines for line in _wrapped(text, width)) + "\n"
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vltr_eval._base.arguments import nearest_name
+
 __all__ = ["LIBRARIES", "Known", "Library", "Source", "libraries_of"]
 
 
@@ -438,5 +440,7 @@ def libraries_of(names: str | Iterable[str] | None) -> tuple[str, ...]:
     words = [word.strip() for text in ([names] if isinstance(names, str) else names) for word in text.split(",")]
     unknown = sorted(set(words) - set(known))
     if unknown or not words:
-        raise ValueError(f"only: expected some of {', '.join(known)}, got {', '.join(unknown) or 'none'}")
+        near = nearest_name(unknown[0], known) if unknown else None
+        hint = "" if near is None else f"; did you mean {near}?"
+        raise ValueError(f"only: expected some of {', '.join(known)}, got {', '.join(unknown) or 'none'}{hint}")
     return tuple(name for name in known if name in words)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vltr_eval._base.arguments import nearest_name
 from vltr_eval.patching.known import LIBRARIES
 from vltr_eval.patching.session import Patched, VersionRefused, names_of_copies, patch
 
@@ -26,10 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     count = _number_of_options(arguments)
     parser = _parser()
-    options = parser.parse_args(arguments[:count])
+    options, unknown = parser.parse_known_args(arguments[:count])
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_nearest_option(parser, unknown)}")
     command = arguments[count:]
     if not command or command == ["-m"]:
         parser.error("expected SCRIPT or -m MODULE, got neither")
+    if options.json is not None and not Path(options.json).absolute().parent.is_dir():
+        parser.error(f"--json: expected a file in a folder that exists, got {options.json}")
     try:
         patched = patch(options.only, any_version=options.any_version, verify=options.verify, quiet=options.quiet)
     except (ValueError, VersionRefused) as error:
@@ -39,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code, namespace = _of_module(command[1:]) if command[0] == "-m" else _of_script(command)
     except (OSError, ImportError) as error:
-        parser.error(str(error))
+        patched.quiet = True  # nothing has run, so a summary would only hide the error
+        parser.error(f"{error.strerror}: {command[0]}" if isinstance(error, OSError) else str(error))
     except SyntaxError:
         _begin_traceback(None)
         raise
@@ -67,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", metavar="FILE", help="write the summary as JSON too")
     parser.add_argument("--quiet", action="store_true", help="do not write the summary to stderr")
     return parser
+
+
+def _nearest_option(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> str:
+    known = [name for action in parser._actions for name in action.option_strings]
+    near = nearest_name(unknown[0].partition("=")[0], known)
+    return "" if near is None else f"; did you mean {near}?"
 
 
 def _number_of_options(arguments: Sequence[str]) -> int:

@@ -20,7 +20,8 @@ from vltr_eval.report.settings import MAX_TRIALS
 _DESCRIPTION = """\
 Answer "which mAP is this?": one set of scores and labels under every published convention of average precision, equal
 values together. They differ in absent classes, in ties, in a sigmoid before the sort, and by versions of libraries.
---find names the conventions that a printed number can come from."""
+--find names the conventions that a printed number can come from. Two of them also say in which rules these conventions
+differ: `--find 37.2 --find 36.9` answers "why did 37.2 become 36.9?"."""
 
 
 def add(commands: Any) -> None:
@@ -33,9 +34,10 @@ def add(commands: Any) -> None:
         type=_parse_number,
         default=[],
         metavar="NUMBER",
-        help="name the conventions that equal a printed number within its digits: 0.372, 37.2, '37.20 %%' or nan; may "
-        "be repeated",
+        help="name the conventions that equal a printed number within its digits: 0.372, 37.2, '37.20 %%' or nan, "
+        "instead of the table; may be repeated: the change from each number to the next is explained",
     )
+    parser.add_argument("--table", action="store_true", help="the table below the answers of --find")
     parser.add_argument(
         "--class-names", metavar="FILE", help="the names and the order of the classes, to which columns are matched"
     )
@@ -50,7 +52,7 @@ def add(commands: Any) -> None:
         "--trials", type=whole_number(1, MAX_TRIALS), default=15, metavar="N", help="trials of sampled AP (default: 15)"
     )
     parser.add_argument(
-        "--definitions", action="store_true", help="describe each convention below the table, with its sources"
+        "--definitions", action="store_true", help="describe each convention of the output, with its sources"
     )
     add_threads(parser)
     parser.add_argument("--json", metavar="FILE|-", help="write everything as JSON; - is stdout, instead of the table")
@@ -87,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(result.to_csv())
         else:
             style = wants_style(sys.stdout)
-            sys.stdout.write(result.to_text(width=text_width(), bold=style, definitions=args.definitions))
+            table = args.table or not args.find
+            sys.stdout.write(result.to_text(width=text_width(), bold=style, definitions=args.definitions, table=table))
     return OK
 
 

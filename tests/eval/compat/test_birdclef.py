@@ -75,6 +75,8 @@ def test_padded_cmap_takes_columns_by_position():
     assert birdclef.padded_cmap(solution, turned) == wanted != birdclef.padded_cmap(labels, scores)
     with pytest.raises(ValueError, match="submission: expected the columns of solution"):
         birdclef.padded_cmap(solution, submission.rename(columns={"owl": "lark"}))
+    with pytest.raises(ValueError, match=r"^submission: expected 30 rows as solution, got 29$"):
+        birdclef.padded_cmap(solution, submission[:-1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -84,6 +84,8 @@ def test_names_and_classes_follow_the_arguments():
     assert {value.dtype for value in found.values()} == {torch.float32}
     with pytest.raises(TypeError, match="no_such_option"):
         ours.LongTailMetrics(4, no_such_option=1)
+    with pytest.raises(TypeError, match=r"^prefx: expected .*; did you mean prefix\?$"):
+        ours.LongTailMetrics(4, prefx="val/")
 
 
 def test_ids_count_a_repeated_row_once():

@@ -9,6 +9,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from small_inputs import LABELS_A, LABELS_B, LABELS_C, A, B, C
 
 import vltr_eval
 from vltr_eval import conventions
-from vltr_eval.convention.definitions import CONVENTIONS
+from vltr_eval.convention.changes import Rule
+from vltr_eval.convention.definitions import CONVENTIONS, TIE_RULES
 from vltr_eval.convention.printed import read_number
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -350,7 +352,7 @@ def test_a_number_without_ties_and_absences_names_the_family():
     assert {"step-joined-zero", "step-rows-zero", "step-epsilon", "charades-nan"} <= keys_of(found, "rounded")
     assert "No class is absent, so the rules of absent classes give one number." in found.reasons
     assert "No positive shares its score with a negative, so the rules of ties give one number." in found.reasons
-    assert "All scores lie from 0 to 1, so a sigmoid for scores outside is not taken." in found.reasons
+    assert "All scores lie from 0 to 1, so a sigmoid for other scores is not applied." in found.reasons
     assert keys_of(result.find("81.17")) == {"davis-goadrich", "davis-goadrich-sigmoid"}
     assert keys_of(result.find("0.8105")) > keys_of(result.find("0.81054")) == {"keras"}
     assert keys_of(result.find("1.0417")) == {"d-prime"}
@@ -489,6 +491,65 @@ def test_text_shows_equal_values_together():
     assert "step-joined-zero" in lines[first]
     assert sum(line.startswith("0.82660") for line in lines) == 1
     assert "torchmetrics >= 1.4.0" in conventions(A, LABELS_A).to_text(width=None)
+
+
+def test_two_numbers_are_explained_by_the_fewest_changes():
+    result = conventions(B, LABELS_B)
+    (change,) = result.explain("76.7", "57.5")
+    assert (change.before.key, change.after.key) == ("step-joined-left-out-sigmoid", "step-joined-zero-sigmoid")
+    assert str(change) == "an absent class: is left out of the mean -> counts as 0"
+    (change,) = result.explain("0.57534", "0.59203")
+    assert change.rules == (Rule("equal scores", TIE_RULES["joined"], TIE_RULES["rows"]),)
+    (change,) = result.explain("0.605", "0.60")
+    assert change.before is change.after
+    assert [rule.name for rule in change.rules] == ["equal scores"]
+    assert result.explain("0.767", "0.7671") == ()
+    assert result.explain("0.767", "0.1") == ()
+
+
+def test_logits_are_explained_by_the_sigmoid():
+    result = conventions(C, LABELS_C)
+    first, second = (str(result[key]) for key in ("step-joined-zero", "step-joined-zero-sigmoid"))
+    rules = [str(change) for change in result.explain(first, second)]
+    assert "sigmoid: no sigmoid -> a sigmoid if a score is below 0 or above 1" in rules
+    assert "scores: as they are -> through a float32 sigmoid" in rules
+
+
+def test_another_curve_is_explained_by_its_definition():
+    result = conventions(A, LABELS_A)
+    changes = result.explain("0.82660", str(result["voc07"]))
+    assert {tuple(rule.name for rule in change.rules) for change in changes} == {("definition",)}
+    assert {change.after.key for change in changes} == {"voc07"}
+    assert changes[0].before.key == "step-joined-zero"
+
+
+def test_answers_replace_the_table_unless_it_is_requested():
+    result = conventions(B, LABELS_B, find=["76.7", "57.5"])
+    text = result.to_text()
+    assert text.index("76.7 (rounded as percent)") < text.index("from 76.7 to 57.5, the fewest changes:")
+    assert "  an absent class: is left out of the mean -> counts as 0\n" in text
+    assert "davis-goadrich" not in text
+    assert "davis-goadrich" in result.to_text(table=True)
+    described = result.to_text(definitions=True)
+    assert "step-joined-zero: The sum" in described
+    assert "keras-micro: " not in described
+    (change,) = json.loads(result.to_json())["changes"]
+    assert (change["from"], change["to"]) == ("76.7", "57.5")
+    assert change["fewest"][0]["rules"][0]["rule"] == "an absent class"
+    assert "from 76.7 to 57.5" in result._repr_html_()
+
+
+def test_narrow_text_keeps_names_of_projects_readable():
+    text = conventions(B, LABELS_B).to_text(width=80)
+    assert "scikit-learn >= 1.1.0 +3" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "joined" in conventions(B, LABELS_B).to_text(width=None).split("convention")[0]
+
+
+def test_an_interval_with_equal_digits_is_one_number():
+    value = conventions(B, LABELS_B)["step-epsilon"]
+    assert str(value) == "0.57236..0.63076"
+    assert str(replace(value, high=value.low + 1e-9)) == "0.57236"
 
 
 def test_notebooks_show_a_table():

@@ -122,6 +122,9 @@ def test_options_are_those_before_the_script(tmp_path):
         (["absent.py"], "No such file or directory: "),
         (["-m", "absent_module"], "-m: expected a module that can be run, got absent_module"),
         (["--unknown", "x.py"], "unrecognized arguments: --unknown"),
+        (["--vrify", "x.py"], "unrecognized arguments: --vrify; did you mean --verify?"),
+        (["--only", "sklern", "x.py"], "got sklern; did you mean sklearn?"),
+        (["--json", "no_folder/s.json", "x.py"], "--json: expected a file in a folder that exists, got no_folder/"),
     ],
 )
 def test_bad_usage_is_one_sentence(command, message, tmp_path):
@@ -129,6 +132,7 @@ def test_bad_usage_is_one_sentence(command, message, tmp_path):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert "no known function was called" not in done.stderr
 
 
 def test_a_syntax_error_is_that_of_the_script(script):

@@ -76,7 +76,10 @@ def mmit_mean_average_precision(scores: Any, labels: Any) -> float:
     of_length: dict[int, list[int]] = {}
     for row, (score, label) in enumerate(rows):
         if not isinstance(score, np.ndarray) or not isinstance(label, np.ndarray) or score.shape != label.shape:
-            raise AssertionError(f"row {row}: expected two arrays of one shape, got {score!r} and {label!r}")
+            came = " and ".join(
+                f"shape {one.shape}" if isinstance(one, np.ndarray) else type(one).__name__ for one in (score, label)
+            )
+            raise AssertionError(f"scores and labels, row {row}: expected two arrays of one shape, got {came}")
         if score.ndim != 1 or not score.size:
             raise IndexError(f"row {row}: expected (C,) scores, got shape {score.shape}")
         of_length.setdefault(len(score), []).append(row)

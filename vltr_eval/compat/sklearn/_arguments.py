@@ -143,7 +143,11 @@ def check_finite(scores: np.ndarray, name: str = "y_score") -> None:
         tile = rows[start : start + step]
         finite = _isfinite(tile)
         if not finite.all():
-            raise ValueError(f"{name}: expected finite numbers, got {tile[~finite][0]}")
+            first, *other = np.argwhere(~finite)[0]
+            cell = [start + first, *other]
+            row, *column = cell if rows is scores else cell[::-1]
+            where = f"row {row}, class {column[0]}" if column else f"row {row}"
+            raise ValueError(f"{name}: expected finite numbers, got {tile[~finite][0]} at {where}")
 
 
 def _isfinite(array: np.ndarray) -> np.ndarray:

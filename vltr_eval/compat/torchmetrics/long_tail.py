@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vltr_eval._base.arguments import nearest_name
+from vltr_eval._engine.options import EvalOptions
 from vltr_eval.compat.torchmetrics.originals import Metric
 from vltr_eval.evaluator import Evaluator
 from vltr_eval.report.report import Report
@@ -75,6 +79,7 @@ class LongTailMetrics(Metric):
         )
         self.prefix, self.per_class, self.style, self.keep_rows = prefix, per_class, style, keep_rows
         self._options = options
+        _check_names(options)
         self.evaluator = self._new_evaluator(num_classes, sync_on_compute)
         self.report: Report | None = None
         """The whole report of the last `compute`, in double precision; None before it."""
@@ -158,3 +163,12 @@ class LongTailMetrics(Metric):
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """As torchmetrics' metrics: the values of one or several `compute`."""
         return self._plot(val, ax)
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Suggest an argument of `LongTailMetrics` that an option resembles; `Evaluator` knows its own options alone."""
+    known = {*signature(Evaluator).parameters, *(option.name for option in fields(EvalOptions))}
+    for name in options:
+        near = None if name in known else nearest_name(name, ("prefix", "per_class", "style", "keep_rows"))
+        if near is not None:
+            raise TypeError(f"{name}: expected an argument of LongTailMetrics or Evaluator; did you mean {near}?")
