@@ -50,6 +50,7 @@ def tied_cases(draw):
     return scores, labels, known
 
 
+@pytest.mark.any_device
 @pytest.mark.parametrize("order", TIE_ORDERS)
 @given(case=tied_cases(), dtype=st.sampled_from(["float16", "float32", "float64", "int64", "uint64", "int8"]))
 @settings(max_examples=60, deadline=None)
@@ -93,6 +94,7 @@ def test_one_long_class_is_shared_by_chunks_of_rows():
     assert np.array_equal(positive_ranks(scores[::-1], labels[::-1], order="reversed").ranks, expected)
 
 
+@pytest.mark.any_device
 def test_ends_of_the_orders_are_those_of_the_tie_interval():
     scores, labels = make_case(400, 12, seed=6, levels=9)
     lower, upper = vltr_eval.tie_interval(scores, labels)

@@ -354,6 +354,17 @@ def test_unknown_cells_on_the_device_are_used_there(cuda):
     assert "_on_host" not in vars(positives)
 
 
+def test_cells_on_the_device_are_selected_and_joined(cuda):
+    labels = make_case(131, 5, seed=4)[1]
+    mask = np.random.default_rng(4).random(labels.shape) < 0.7
+    kept = np.random.default_rng(5).random(131) < 0.6
+    here = Positives.from_labels(labels, mask=mask)
+    there = Positives.from_labels(on_device(labels, cuda), mask=on_device(mask, cuda))
+    assert type(there.unknown) is not type(here.unknown)
+    assert there.select(kept).unknown.equals(here.select(kept).unknown)
+    assert there.unknown.union(here.select(np.ones(131, bool)).unknown).equals(here.unknown)
+
+
 def test_labels_without_unknown_cells(cuda):
     _, labels = make_case(40, 6, seed=19)
     there = on_device(labels.astype(np.int8), cuda)

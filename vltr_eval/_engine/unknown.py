@@ -180,7 +180,7 @@ class UnknownCells:
 
     def renumbered(self, numbers: np.ndarray, num_rows: int) -> UnknownCells | None:
         """The cells with other row numbers; None if there are none. numbers: (N,), negative for a row left out."""
-        return self.joined_by_number([(numbers, self)], num_rows, self.num_classes)
+        return UnknownCells.joined_by_number([(numbers, self)], num_rows, self.num_classes)
 
     @classmethod
     def joined_by_number(
@@ -211,9 +211,9 @@ class UnknownCells:
             return self
         if self.bits is None and other.bits is None:
             rows, classes = (np.concatenate(both) for both in zip(self.pairs(), other.pairs(), strict=True))
-            return self.of_pairs(rows, classes, self.num_rows, self.num_classes)
+            return UnknownCells.of_pairs(rows, classes, self.num_rows, self.num_classes)
         columns = (self.flags_of(c) | other.flags_of(c) for c in range(self.num_classes))
-        return self.of_columns(columns, self.num_rows)
+        return UnknownCells.of_columns(columns, self.num_rows)
 
     def equals(self, other: UnknownCells | None) -> bool:
         """Whether the other has the same cells, in whichever form."""

@@ -111,6 +111,7 @@ def check_classes(values, scores, labels, known):
     assert np.array_equal(values.num_negatives, (~labels & known).sum(axis=0))
 
 
+@pytest.mark.any_device
 @given(case=cases())
 @settings(max_examples=40, deadline=None)
 def test_values_of_classes_are_their_definitions(case):
@@ -180,6 +181,7 @@ def test_values_of_the_best_cells_of_rows_are_their_definitions(ties, case, k):
     check_classes(values.top(k, ties), scores, labels & kept, kept)
 
 
+@pytest.mark.any_device
 @given(case=cases())
 @settings(max_examples=40, deadline=None)
 def test_padded_and_unlabelled_rows_are_added_and_moved(case):
