@@ -499,7 +499,7 @@ def test_two_numbers_are_explained_by_the_fewest_changes():
     assert (change.before.key, change.after.key) == ("step-joined-left-out-sigmoid", "step-joined-zero-sigmoid")
     assert str(change) == "an absent class: is left out of the mean -> counts as 0"
     (change,) = result.explain("0.57534", "0.59203")
-    assert change.rules == (Rule("equal scores", TIE_RULES["joined"], TIE_RULES["rows"]),)
+    assert change.rules == (Rule("equal scores", TIE_RULES["joined"], TIE_RULES["torch"]),)
     (change,) = result.explain("0.605", "0.60")
     assert change.before is change.after
     assert [rule.name for rule in change.rules] == ["equal scores"]
