@@ -118,7 +118,7 @@ def _highest_from(indptr: np.ndarray, values: np.ndarray) -> np.ndarray:
         np.maximum.accumulate(backwards, axis=1, out=backwards)
         found: np.ndarray = rows[inside]
         return found
-    highest = values.copy()
+    highest: np.ndarray = values.copy()
     bounds = indptr.tolist()
     for first, stop in pairwise(bounds):
         if stop - first > 1:
