@@ -171,12 +171,18 @@ CommonCounts count_as(const Matrix& scores, const TableColumn<LaneOf<T>>& thresh
           rows += known[j].has(row) ? 1 : 0;
         }
       }
-      if (pooled) {
-        for (std::int64_t i = 0; i < rows; ++i) ++worker.pooled[reached[i]];
-      }
-      if (width != 0) {
-        std::uint32_t* const counts = worker.counts.data() + (first + j) * width;
-        for (std::int64_t i = 0; i < rows; ++i) ++counts[own[reached[i]]];
+      std::int64_t* const together = worker.pooled.data();
+      std::uint32_t* const counts = worker.counts.data() + (first + j) * width;
+      const std::uint32_t* const place = own.data();
+      if (width == 0) {
+        for (std::int64_t i = 0; i < rows; ++i) ++together[reached[i]];
+      } else if (!pooled) {
+        for (std::int64_t i = 0; i < rows; ++i) ++counts[place[reached[i]]];
+      } else {
+        for (std::int64_t i = 0; i < rows; ++i) {
+          ++together[reached[i]];
+          ++counts[place[reached[i]]];
+        }
       }
     }
   });

@@ -89,12 +89,7 @@ def means_within(indptr: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def interpolated_within(indptr: np.ndarray, precision: np.ndarray, points: int | None) -> np.ndarray:
     """Interpolated AP of each class from the precision at its positives, by rank: (C,) float64."""
-    highest = precision.copy()
-    bounds = indptr.tolist()
-    for first, stop in pairwise(bounds):
-        if stop - first > 1:
-            backwards = highest[first:stop][::-1]
-            np.maximum.accumulate(backwards, out=backwards)
+    highest = _highest_from(indptr, precision)
     if points is None:
         return means_within(indptr, highest)
     if points < 2:
@@ -109,6 +104,27 @@ def interpolated_within(indptr: np.ndarray, precision: np.ndarray, points: int |
     number -= (number > 1) & ((number - 1) / positives >= recalls)
     out[has] = highest[indptr[:-1][has][:, None] + number.astype(np.int64) - 1].mean(axis=1)
     return out
+
+
+def _highest_from(indptr: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The highest of the values of the class from each one on."""
+    counts = np.diff(indptr)
+    most = int(counts.max(initial=0))
+    if len(counts) * most <= 4 * len(values):  # classes of similar sizes, as rows of a table with zeros behind them
+        inside = np.arange(most) < counts[:, None]
+        rows = np.zeros((len(counts), most))
+        rows[inside] = values
+        backwards = rows[:, ::-1]
+        np.maximum.accumulate(backwards, axis=1, out=backwards)
+        found: np.ndarray = rows[inside]
+        return found
+    highest: np.ndarray = values.copy()
+    bounds = indptr.tolist()
+    for first, stop in pairwise(bounds):
+        if stop - first > 1:
+            backwards = highest[first:stop][::-1]
+            np.maximum.accumulate(backwards, out=backwards)
+    return highest
 
 
 def rank_ends(table: RankTable, order: str) -> PositiveRanks:
@@ -157,7 +173,8 @@ def count_tied_between(
     known, offset, rows = positives.core_with(matrix)
     given = (bounds.indptr, keys)
     counts = _core.count_tied_before(known, offset, rows, given, start, num_threads(threads), None, ranges=True)
-    return counts.astype(np.int64)
+    before: np.ndarray = counts.astype(np.int64)
+    return before
 
 
 def _count_tied_before(

@@ -134,7 +134,12 @@ class Convention:
 
 
 def _step(absent: str, ties: str, uses: Iterable[Use], squash: str = "none", min_positives: int = 1) -> Convention:
-    how = {"joined": "ties joined", "rows": "ties in row order", "torch": "ties of torch.sort", "reversed": "ties in reversed row order"}
+    how = {
+        "joined": "ties joined",
+        "rows": "ties in row order",
+        "torch": "ties of torch.sort",
+        "reversed": "ties in reversed row order",
+    }
     words = how.get(ties, "negatives first" if ties == "worst" else "unstable ties")
     key = f"step-{'rows' if ties == 'torch' else ties}-{absent.replace(' ', '-')}"
     title = f"step AP, {words}, an absent class {ABSENT_RULES[absent].replace(' of the mean', '')}"

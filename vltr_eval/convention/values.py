@@ -586,7 +586,9 @@ class ClassValues:
         if np.array_equal(every[place], wanted):
             reached: np.ndarray = total[place]
             return reached
-        return count_at_common(self._matrix, self._positives, wanted, pooled=True, threads=self._threads)[0]
+        alone = count_at_common(self._matrix, self._positives, wanted, pooled=True, threads=self._threads)
+        reached = alone[0]
+        return reached
 
     def _scores_at(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Scores of single cells, as the table has them."""
@@ -809,7 +811,7 @@ class _Transformed(_Derived):
 
 
 class _LabelledRows(_Derived):
-    """The rows with labels alone. What the other rows add to the counts is taken off."""
+    """The rows with labels alone: the counts of all rows without those of the others."""
 
     def __init__(self, base: ClassValues, empty: np.ndarray) -> None:
         super().__init__(base)

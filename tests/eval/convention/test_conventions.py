@@ -234,7 +234,7 @@ def test_families_are_equal_without_ties_and_absences(seed):
 
 
 def test_torch_sort_leaves_ties_of_many_rows_open():
-    """torch 2.13.0 sorts 20 equal scores so that AP is 0.33, and 16 in row order: findings/torch_sort_order_of_ties.sh."""
+    """torch 2.13.0 gives AP 0.33 for 20 equal scores, and row order for 16: findings/torch_sort_order_of_ties.sh."""
     for rows, is_open in ((16, False), (20, True)):
         labels = np.zeros((rows, 1), int)
         labels[: rows // 2] = 1
