@@ -295,6 +295,11 @@ def _ava(rng: Random) -> Iterator[Seed]:
         f"vid{k % 3},{900 + k:04d},0.1,0.2,0.{k + 3},0.9,{k + 1}" + rng.choice(["", f",0.{k}"]) + "\n" for k in range(6)
     )
     yield Seed("text", ".csv", "boxes", boxes.encode())
+    # Lines with the name of the line before, and forms that take a slower way: quotes, exponents, blanks, no boxes.
+    name, end = rng.choice(["film", '"a, b"', "\u6620"]), rng.choice(["\n", "\r\n"])
+    forms = ("902,.1,.2,.3,.4,12,0.123456789", "903,1e-1,+.2,-0,1.,80.0", "0904", " 905 ,0,0,1,1,1e1,1E-3")
+    rows = [f"{name},{rng.choice(forms)}" for _ in range(rng.randint(1, 9))] + [""]
+    yield Seed("text", ".csv", "boxes", end.join(rows).encode(rng.choice(["utf-8", "utf-8-sig"])))
     yield Seed("text", ".csv", "images", "".join(f"vid{k},{900 + k:04d}\n" for k in range(4)).encode())
     items = "".join(f'item {{\n  name: "{name}"\n  id: {k + 1}\n}}\n' for k, name in enumerate(_names(4)))
     yield Seed("text", ".pbtxt", "labelmap", items.encode())

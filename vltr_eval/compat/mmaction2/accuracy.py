@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -302,10 +303,10 @@ def interpolated_precision_recall(precision: np.ndarray, recall: np.ndarray) -> 
 
 
 def _as_array(rows: Any) -> np.ndarray:
-    if isinstance(rows, list) and rows and all(type(row) is np.ndarray and row.ndim == 1 for row in rows):
-        lengths = set(map(len, rows))
-        if len(lengths) == 1:
-            return np.concatenate(rows).reshape(len(rows), lengths.pop())  # much faster than np.array
+    if isinstance(rows, list) and set(map(type, rows)) == {np.ndarray}:
+        shapes = set(map(attrgetter("shape"), rows))
+        if len(shapes) == 1 and len(next(iter(shapes))) == 1:
+            return np.concatenate(rows).reshape(len(rows), *shapes.pop())  # much faster than np.array
     return np.asarray(rows)
 
 
