@@ -196,7 +196,7 @@ class Parts:
         """A copy of a column of a matrix is as far apart in memory as the column, because that costs time."""
         apart = max(1, column.strides[0] // column.itemsize // step)
         if apart == 1 or apart * column.nbytes > _MOST_BYTES:
-            return column.copy()
+            return np.array(column)
         copy = np.empty((len(column), apart), column.dtype)[:, 0]
         copy[:] = column
         return copy
